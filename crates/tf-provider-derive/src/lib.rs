@@ -1,0 +1,1 @@
+//! tf-provider-derive
