@@ -1,0 +1,1 @@
+//! GitHub Actions: runs, jobs, runners, just-in-time registrations.

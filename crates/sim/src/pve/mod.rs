@@ -1,0 +1,1 @@
+//! Proxmox VE: a pure world and its HTTPS front.
