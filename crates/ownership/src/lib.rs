@@ -1,1 +1,14 @@
-//! ownership
+//! Who owns what in a Proxmox VE cluster: names, markers, VMID ranges and the proof that comes before every destruction.
+//!
+//! No I/O and no clock. Both binaries use the same grammar, so that what one creates the other can recognise.
+//! It must never accept something as ours for its name or its tags: those are for people, and a hand-made clone inherits both.
+
+mod marker;
+mod names;
+mod proof;
+mod range;
+
+pub use marker::{Build, Kind, Marker, MarkerError, Owner, Reap};
+pub use names::{Installation, NameError, Nonce, PoolName, RunnerName, fingerprint_tag, tags};
+pub use proof::{Claim, Guest, NotOurs, prove};
+pub use range::{RangeError, VmidRange};

@@ -1,0 +1,235 @@
+//! The marker: one line in a guest's description that says who made it, and as which VMID.
+//!
+//! ```text
+//! pxci:v1 {"installation":"lab","owner":"dispatcher","kind":"runner","vmid":9101,"nonce":"k3x9ab","template":9000,"pool":"ubuntu-2204"}
+//! ```
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Installation, Nonce, PoolName};
+
+const PREFIX: &str = "pxci:v1 ";
+
+/// Which program may destroy the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Owner {
+    /// The Terraform provider.
+    Provider,
+    /// The dispatcher.
+    Dispatcher,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Provider => "provider",
+            Self::Dispatcher => "dispatcher",
+        })
+    }
+}
+
+/// What the guest is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A runner VM.
+    Runner,
+    /// One version of a template family, or a VM on its way to become one.
+    Template,
+    /// A clone that verifies a template version.
+    Verify,
+    /// The dispatcher's container.
+    Dispatcher,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Runner => "runner",
+            Self::Template => "template",
+            Self::Verify => "verify",
+            Self::Dispatcher => "dispatcher",
+        })
+    }
+}
+
+/// Permission for the dispatcher to destroy a guest of the provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reap {
+    /// Once it has finished its job and powered itself off.
+    Finished,
+}
+
+/// How far a template version is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Build {
+    /// Being made; never to be cloned.
+    Building,
+    /// Verified.
+    Ready,
+    /// No longer to be cloned; goes when its last clone has gone.
+    Retired,
+}
+
+/// What the marker line says. Keys are written in the order of the fields; absent ones are left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marker {
+    /// Installation that made the guest.
+    pub installation: Installation,
+    /// Program that may destroy it.
+    pub owner: Owner,
+    /// What it is.
+    pub kind: Kind,
+    /// VMID under which it was made. A clone made by hand inherits the line, but not the VMID.
+    pub vmid: u32,
+    /// Incarnation of that VMID.
+    pub nonce: Nonce,
+    /// VMID of the template that it was cloned from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<u32>,
+    /// Pool of runners that it serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolName>,
+    /// Set by the provider on runners that the dispatcher may clear away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reap: Option<Reap>,
+    /// Template family.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub family: Option<String>,
+    /// Fingerprint of the inputs that the template version was built from, 64 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// Number of the template version within its family.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
+    /// Version of GitHub's runner program in the image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runner_version: Option<String>,
+    /// When the template version was built, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub built_at: Option<String>,
+    /// How far the template version is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<Build>,
+}
+
+/// Why a description's marker cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum MarkerError {
+    /// Two lines claim to be the marker: which one is true cannot be told.
+    #[error("the description carries more than one pxci marker")]
+    Ambiguous,
+    /// The line begins like a marker but cannot be read.
+    #[error("the pxci marker in the description cannot be read")]
+    Unreadable(#[source] serde_json::Error),
+}
+
+impl Marker {
+    /// A marker with the keys that every guest has.
+    #[must_use]
+    pub fn new(installation: Installation, owner: Owner, kind: Kind, vmid: u32, nonce: Nonce) -> Self {
+        Self {
+            installation,
+            owner,
+            kind,
+            vmid,
+            nonce,
+            template: None,
+            pool: None,
+            reap: None,
+            family: None,
+            fingerprint: None,
+            version: None,
+            runner_version: None,
+            built_at: None,
+            build: None,
+        }
+    }
+
+    /// Finds the marker in a guest's description. `None`: there is no marker line.
+    ///
+    /// # Errors
+    /// When a marker line is there and cannot be read, or there are several.
+    pub fn find(description: &str) -> Result<Option<Self>, MarkerError> {
+        let mut lines = description.lines().filter_map(|line| line.trim().strip_prefix(PREFIX));
+        let Some(json) = lines.next() else {
+            return Ok(None);
+        };
+        if lines.next().is_some() {
+            return Err(MarkerError::Ambiguous);
+        }
+        serde_json::from_str(json).map(Some).map_err(MarkerError::Unreadable)
+    }
+
+    /// The description with this marker in place of the one that it has, or added to its end. Other lines stay.
+    #[must_use]
+    pub fn replace_in(&self, description: &str) -> String {
+        let mut lines: Vec<&str> = description.lines().filter(|line| !line.trim().starts_with(PREFIX)).collect();
+        while lines.last().is_some_and(|line| line.trim().is_empty()) {
+            lines.pop();
+        }
+        let marker = self.to_string();
+        lines.push(&marker);
+        lines.join("\n")
+    }
+}
+
+impl fmt::Display for Marker {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let json = serde_json::to_string(self).map_err(|_| fmt::Error)?;
+        write!(formatter, "{PREFIX}{json}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runner() -> Marker {
+        let mut marker = Marker::new("lab".parse().unwrap(), Owner::Dispatcher, Kind::Runner, 9101, "k3x9ab".parse().unwrap());
+        marker.template = Some(9000);
+        marker.pool = Some("ubuntu-2204".parse().unwrap());
+        marker
+    }
+
+    const LINE: &str = r#"pxci:v1 {"installation":"lab","owner":"dispatcher","kind":"runner","vmid":9101,"nonce":"k3x9ab","template":9000,"pool":"ubuntu-2204"}"#;
+
+    #[test]
+    fn is_written_in_the_agreed_order() {
+        assert_eq!(runner().to_string(), LINE);
+    }
+
+    #[test]
+    fn is_found_among_lines_for_people() {
+        let description = format!("Runner of the lab.\n{LINE}\nDo not touch.\n");
+        assert_eq!(Marker::find(&description).unwrap(), Some(runner()));
+    }
+
+    #[test]
+    fn a_description_without_a_marker_line_has_none() {
+        assert_eq!(Marker::find("about pxci:v1 markers").unwrap(), None);
+        assert_eq!(Marker::find("").unwrap(), None);
+        assert_eq!(Marker::find(" qmclone temporary file").unwrap(), None);
+    }
+
+    #[test]
+    fn two_markers_or_a_broken_one_are_errors() {
+        assert!(matches!(Marker::find(&format!("{LINE}\n{LINE}")), Err(MarkerError::Ambiguous)));
+        assert!(matches!(Marker::find("pxci:v1 {\"installation\":\"lab\""), Err(MarkerError::Unreadable(_))));
+        assert!(matches!(Marker::find(&LINE.replace("k3x9ab", "K")), Err(MarkerError::Unreadable(_))));
+    }
+
+    #[test]
+    fn replacing_keeps_the_other_lines() {
+        let mut retired = runner();
+        retired.build = Some(Build::Retired);
+        let text = retired.replace_in(&format!("One.\n{LINE}\nTwo.\n\n"));
+        assert_eq!(text, format!("One.\nTwo.\n{retired}"));
+        assert_eq!(Marker::find(&text).unwrap(), Some(retired));
+    }
+}
