@@ -1,0 +1,78 @@
+variable "node" {
+  description = "Node that holds the farm."
+  type        = string
+}
+
+variable "vm_storage" {
+  description = "Storage for disks."
+  type        = string
+  default     = "local-lvm"
+}
+
+variable "iso_storage" {
+  description = "Storage for ISO images and container templates."
+  type        = string
+  default     = "local"
+}
+
+variable "bridge" {
+  description = "Bridge of all network cards."
+  type        = string
+  default     = "vmbr0"
+}
+
+variable "repository" {
+  description = "Repository whose jobs the farm runs, as `owner/name`."
+  type        = string
+}
+
+variable "github_api_url" {
+  description = "Base URL of GitHub's REST API."
+  type        = string
+  default     = "https://api.github.com"
+}
+
+variable "poll_interval" {
+  description = "How often queued jobs are looked for."
+  type        = string
+  default     = "15s"
+}
+
+variable "github_token" {
+  description = "GitHub token of the dispatcher."
+  type        = string
+  sensitive   = true
+  ephemeral   = true
+}
+
+variable "dispatcher_token_id" {
+  description = "PVE API token of the dispatcher, as `user@realm!name`."
+  type        = string
+}
+
+variable "dispatcher_token_secret" {
+  description = "Secret of the dispatcher's PVE API token."
+  type        = string
+  sensitive   = true
+  ephemeral   = true
+}
+
+variable "image_directory" {
+  description = "Another directory with the image's Packer template."
+  type        = string
+  default     = null
+}
+
+variable "image_variables" {
+  description = "Further variables for the image's Packer template."
+  type        = map(string)
+  default     = {}
+}
+
+variable "image_secrets" {
+  description = "Secret variables for the image's Packer template."
+  type        = map(string)
+  default     = {}
+  sensitive   = true
+  ephemeral   = true
+}

@@ -1,0 +1,93 @@
+variable "node" {
+  description = "Node that runs the container."
+  type        = string
+}
+
+variable "hostname" {
+  description = "Host name of the container."
+  type        = string
+  default     = "pxci-dispatcher"
+}
+
+variable "vmids" {
+  description = "Range of VMIDs for the container, as `first-last`; an upgrade needs a second one for a few seconds."
+  type        = string
+  default     = "9050-9059"
+}
+
+variable "resource_pool" {
+  description = "PVE resource pool of the container. Keep it apart from the runners' pool, so that the dispatcher's own token cannot touch it."
+  type        = string
+}
+
+variable "storage" {
+  description = "Storage for the container's root file system and its state volume."
+  type        = string
+  default     = "local-lvm"
+}
+
+variable "template_storage" {
+  description = "Storage with content type `vztmpl`."
+  type        = string
+  default     = "local"
+}
+
+variable "bridge" {
+  description = "Bridge of the container's network card."
+  type        = string
+  default     = "vmbr0"
+}
+
+variable "pve_token_id" {
+  description = "API token that the dispatcher uses, as `user@realm!name`."
+  type        = string
+}
+
+variable "pve_token_secret" {
+  description = "Secret of that token. It is not kept in the state."
+  type        = string
+  sensitive   = true
+  ephemeral   = true
+}
+
+variable "github_token" {
+  description = "GitHub token that may list jobs and administer runners of the pools' repositories. It is not kept in the state."
+  type        = string
+  sensitive   = true
+  ephemeral   = true
+}
+
+variable "secrets_version" {
+  description = "Raise it when a secret changes: cores cannot see a difference in values that they do not store."
+  type        = number
+  default     = 1
+}
+
+variable "github_api_url" {
+  description = "Base URL of GitHub's REST API."
+  type        = string
+  default     = "https://api.github.com"
+}
+
+variable "poll_interval" {
+  description = "How often queued jobs are looked for, as in `15s`."
+  type        = string
+  default     = "15s"
+}
+
+variable "pools" {
+  description = "Runner pools by name, as the flavour modules' `pool` outputs give them."
+  type = map(object({
+    labels         = list(string)
+    repositories   = list(string)
+    max            = number
+    vmid_range     = string
+    resource_pool  = string
+    family         = string
+    template_vmid  = number
+    seed_iso       = optional(string)
+    cores          = number
+    memory         = number
+    job_time_limit = string
+  }))
+}

@@ -1,0 +1,30 @@
+output "template" {
+  description = "The current version of the flavour's template."
+  value = {
+    vmid    = pxci_template.this.vmid
+    version = pxci_template.this.version
+    name    = pxci_template.this.template_name
+  }
+}
+
+output "seed_iso" {
+  description = "Volume id of the cloud-init data that every runner VM of the flavour gets."
+  value       = pxci_cloudinit_snippet.this.volid
+}
+
+output "pool" {
+  description = "The flavour's runner pool, for the dispatcher module's `pools`."
+  value = {
+    labels         = var.labels
+    repositories   = var.repositories
+    max            = var.max
+    vmid_range     = var.runner_vmids
+    resource_pool  = var.resource_pool
+    family         = pxci_template.this.family
+    template_vmid  = pxci_template.this.vmid
+    seed_iso       = pxci_cloudinit_snippet.this.volid
+    cores          = var.cores
+    memory         = var.memory
+    job_time_limit = var.job_time_limit
+  }
+}

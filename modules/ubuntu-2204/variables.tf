@@ -1,0 +1,118 @@
+variable "name" {
+  description = "Name of the flavour's runner pool; part of every runner's name."
+  type        = string
+  default     = "ubuntu-2204"
+}
+
+variable "node" {
+  description = "Node that holds the template and runs the VMs."
+  type        = string
+}
+
+variable "resource_pool" {
+  description = "PVE resource pool that template and runner VMs belong to. Nothing outside it is ever destroyed."
+  type        = string
+}
+
+variable "vm_storage" {
+  description = "Storage for disks; it must be able to make linked clones."
+  type        = string
+  default     = "local-lvm"
+}
+
+variable "iso_storage" {
+  description = "Storage with content type `iso`, for installation media and cloud-init data."
+  type        = string
+  default     = "local"
+}
+
+variable "bridge" {
+  description = "Bridge of the VMs' network card."
+  type        = string
+  default     = "vmbr0"
+}
+
+variable "template_vmids" {
+  description = "Range of VMIDs for template versions, as `first-last`."
+  type        = string
+  default     = "9000-9049"
+}
+
+variable "runner_vmids" {
+  description = "Range of VMIDs for runner VMs, as `first-last`. Its size is a hard limit."
+  type        = string
+  default     = "9100-9199"
+}
+
+variable "image_directory" {
+  description = "Directory with the image's Packer template; the flavour's own by default."
+  type        = string
+  default     = null
+}
+
+variable "image_variables" {
+  description = "Further variables for the image's Packer template."
+  type        = map(string)
+  default     = {}
+}
+
+variable "image_secrets" {
+  description = "Secret variables for the image's Packer template. They are not kept in the state."
+  type        = map(string)
+  default     = {}
+  sensitive   = true
+  ephemeral   = true
+}
+
+variable "image_secrets_version" {
+  description = "Raise it when `image_secrets` change: cores cannot see a difference in values that they do not store."
+  type        = number
+  default     = 1
+}
+
+variable "runner_version" {
+  description = "Version of GitHub's runner program, or `latest`, which is resolved when a version of the image is built."
+  type        = string
+  default     = "latest"
+}
+
+variable "keep_versions" {
+  description = "How many versions of the template are kept."
+  type        = number
+  default     = 2
+}
+
+variable "cores" {
+  description = "Processor cores of a runner VM."
+  type        = number
+  default     = 2
+}
+
+variable "memory" {
+  description = "Memory of a runner VM in MiB."
+  type        = number
+  default     = 8192
+}
+
+variable "labels" {
+  description = "Labels that a job's `runs-on` is matched against."
+  type        = list(string)
+  default     = ["self-hosted", "linux", "x64", "ubuntu-22.04"]
+}
+
+variable "repositories" {
+  description = "Repositories whose queued jobs are looked for, as `owner/name`."
+  type        = list(string)
+}
+
+variable "max" {
+  description = "How many runner VMs may exist at the same time."
+  type        = number
+  default     = 4
+}
+
+variable "job_time_limit" {
+  description = "How long one job may run before its VM is destroyed, as in `6h`."
+  type        = string
+  default     = "6h"
+}
