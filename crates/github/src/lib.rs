@@ -1,1 +1,30 @@
-//! github
+//! A client for the part of GitHub's REST API that runner farms need: workflow runs, jobs, self-hosted runners and
+//! just-in-time registrations.
+//!
+//! [`Client`] is cheap to clone; clones share connections, request counters, the conditional-request cache and what
+//! is known about the rate limit. It never waits for a rate limit: it answers [`Error::RateLimited`] with the instant
+//! from which asking makes sense, and the caller decides. It must never put a token or an encoded JIT configuration
+//! into an error, a log line or `Debug` output.
+
+mod actions;
+mod base_url;
+mod budget;
+mod cache;
+mod client;
+mod error;
+mod link;
+mod model;
+mod permission;
+mod runners;
+mod scope;
+mod transport;
+
+pub use base_url::{BaseUrl, BaseUrlError};
+pub use budget::{Budget, RequestCounts};
+pub use client::{Client, ClientConfig, Credential};
+pub use error::Error;
+pub use model::{
+    Conclusion, Job, JobStatus, RunRepository, Runner, RunnerDownload, RunnerLabel, RunnerStatus, WorkflowRun,
+};
+pub use runners::{JitConfig, JitRequest};
+pub use scope::{Repository, Scope, ScopeError};

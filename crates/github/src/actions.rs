@@ -1,0 +1,66 @@
+//! Workflow runs and their jobs.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::model::{Job, WorkflowRun};
+use crate::permission::ACTIONS_READ;
+use crate::scope::Repository;
+use crate::transport::Operation;
+
+/// The states of a run that is not completed, in the order in which a run passes through them: one that moves on
+/// between two of the calls is then seen twice instead of never.
+const NOT_COMPLETED: [&str; 5] = ["requested", "waiting", "pending", "queued", "in_progress"];
+
+#[derive(Deserialize)]
+struct Runs {
+    workflow_runs: Vec<WorkflowRun>,
+}
+
+#[derive(Deserialize)]
+struct Jobs {
+    jobs: Vec<Job>,
+}
+
+impl Client {
+    /// All runs of `repository` that are not completed, by ascending number.
+    ///
+    /// The state of a run is no filter for queued jobs (a run with one running and one queued job shows either word),
+    /// so each of these runs may have one. GitHub filters by one state a call: five requests, which cost nothing of
+    /// the primary limit while nothing changes.
+    ///
+    /// # Errors
+    /// As [`Error`] says; `NotFound` also where the token may not see a private repository.
+    pub async fn runs_not_completed(&self, repository: &Repository) -> Result<Vec<WorkflowRun>, Error> {
+        let operation = Operation::new(format!("list workflow runs of {repository}"), ACTIONS_READ);
+        let mut runs = BTreeMap::new();
+        for status in NOT_COMPLETED {
+            let path = format!("{}/actions/runs?status={status}&per_page=100", repository.path());
+            let page = self.list(&operation, &path, |runs: Runs| runs.workflow_runs).await?;
+            runs.extend(page.into_iter().map(|run| (run.id, run)));
+        }
+        Ok(runs.into_values().collect())
+    }
+
+    /// The jobs of a run's latest attempt.
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    pub async fn jobs_of_run(&self, repository: &Repository, run_id: u64) -> Result<Vec<Job>, Error> {
+        let operation = Operation::new(format!("list jobs of run {run_id} of {repository}"), ACTIONS_READ);
+        let path = format!("{}/actions/runs/{run_id}/jobs?filter=latest&per_page=100", repository.path());
+        self.list(&operation, &path, |jobs: Jobs| jobs.jobs).await
+    }
+
+    /// One job: the cheap "is it still queued?".
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    pub async fn job(&self, repository: &Repository, job_id: u64) -> Result<Job, Error> {
+        let operation = Operation::new(format!("read job {job_id} of {repository}"), ACTIONS_READ);
+        self.get(&operation, &format!("{}/actions/jobs/{job_id}", repository.path())).await
+    }
+}

@@ -1,0 +1,113 @@
+//! What GitHub's answers say about how much may still be asked.
+
+use jiff::{SignedDuration, Timestamp};
+use reqwest::header::HeaderMap;
+
+/// Wait after a secondary limit that comes without `Retry-After` (GitHub's documentation: at least one minute).
+const SECONDARY_WAIT: SignedDuration = SignedDuration::from_secs(60);
+
+/// The primary limit, as the last counted answer told it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Budget {
+    /// Requests per hour; absent where the server has no limit (GitHub Enterprise Server by default).
+    pub limit: Option<u64>,
+    /// Requests left until `reset_at`.
+    pub remaining: Option<u64>,
+    /// When the hour begins anew.
+    pub reset_at: Option<Timestamp>,
+    /// Nothing is sent before this instant: a primary or secondary limit was hit.
+    pub blocked_until: Option<Timestamp>,
+}
+
+/// How many requests a client sent since it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RequestCounts {
+    /// All requests that were sent.
+    pub sent: u64,
+    /// Those answered with "not modified", which the primary limit does not count.
+    pub not_modified: u64,
+}
+
+impl Budget {
+    /// Takes over what an answer's headers say.
+    pub(crate) fn observe(&mut self, headers: &HeaderMap) {
+        if let Some(resource) = text(headers, "x-ratelimit-resource")
+            && resource != "core"
+        {
+            return;
+        }
+        self.limit = number(headers, "x-ratelimit-limit").or(self.limit);
+        self.remaining = number(headers, "x-ratelimit-remaining").or(self.remaining);
+        self.reset_at = reset(headers).or(self.reset_at);
+    }
+
+    /// If this answer (403 or 429) is a rate limit: until when. GitHub marks a primary limit by a `remaining` of 0, a
+    /// secondary one by `Retry-After` or its message.
+    pub(crate) fn limited(headers: &HeaderMap, message: &str, now: Timestamp) -> Option<Timestamp> {
+        if let Some(seconds) = number(headers, "retry-after") {
+            return now.checked_add(SignedDuration::from_secs(i64::try_from(seconds).ok()?)).ok();
+        }
+        if number(headers, "x-ratelimit-remaining") == Some(0) {
+            return reset(headers).or_else(|| now.checked_add(SECONDARY_WAIT).ok());
+        }
+        let secondary = message.to_ascii_lowercase().contains("rate limit");
+        secondary.then(|| now.checked_add(SECONDARY_WAIT).ok()).flatten()
+    }
+}
+
+fn reset(headers: &HeaderMap) -> Option<Timestamp> {
+    Timestamp::from_second(i64::try_from(number(headers, "x-ratelimit-reset")?).ok()?).ok()
+}
+
+fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
+    text(headers, name)?.parse().ok()
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(list: &[(&'static str, &'static str)]) -> HeaderMap {
+        list.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn a_primary_limit_ends_at_its_reset() {
+        let headers = headers(&[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "5000")]);
+        assert_eq!(Budget::limited(&headers, "API rate limit exceeded", at(4000)), Some(at(5000)));
+    }
+
+    #[test]
+    fn a_secondary_limit_says_how_long_or_means_a_minute() {
+        let told = headers(&[("retry-after", "7"), ("x-ratelimit-remaining", "4000")]);
+        assert_eq!(Budget::limited(&told, "", at(100)), Some(at(107)));
+        let untold = headers(&[("x-ratelimit-remaining", "4000")]);
+        let message = "You have exceeded a secondary rate limit.";
+        assert_eq!(Budget::limited(&untold, message, at(100)), Some(at(160)));
+    }
+
+    #[test]
+    fn a_plain_refusal_is_no_limit() {
+        let headers = headers(&[("x-ratelimit-remaining", "4000")]);
+        assert_eq!(Budget::limited(&headers, "Resource not accessible", at(100)), None);
+    }
+
+    #[test]
+    fn the_budget_of_another_resource_is_left_alone() {
+        let mut budget = Budget::default();
+        budget.observe(&headers(&[("x-ratelimit-remaining", "12"), ("x-ratelimit-resource", "core")]));
+        budget.observe(&headers(&[
+            ("x-ratelimit-remaining", "0"),
+            ("x-ratelimit-resource", "actions_runner_registration"),
+        ]));
+        assert_eq!(budget.remaining, Some(12));
+    }
+}

@@ -1,0 +1,138 @@
+//! Everything that can go wrong when asking GitHub, classified by what a caller can do about it.
+
+use jiff::Timestamp;
+
+/// Why GitHub did not do what it was asked. `operation` says what was being done, to what; messages are GitHub's own.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// It does not exist, or the token may not know that it does.
+    #[error("unable to {operation}: GitHub knows no such thing, or the token may not see it ({hint})")]
+    NotFound {
+        /// What was being done.
+        operation: String,
+        /// The permission that the call needs.
+        hint: &'static str,
+    },
+    /// The token is wrong, expired or revoked.
+    #[error("unable to {operation}: GitHub does not accept the token; it may be mistyped, expired or revoked")]
+    Unauthorized {
+        /// What was being done.
+        operation: String,
+    },
+    /// The token lacks a permission.
+    #[error("unable to {operation}: GitHub refused ({message}); the token needs {hint}")]
+    Forbidden {
+        /// What was being done.
+        operation: String,
+        /// GitHub's message.
+        message: String,
+        /// The permission that the call needs.
+        hint: &'static str,
+    },
+    /// Too many requests; nothing is sent before `until`.
+    #[error("unable to {operation}: GitHub's rate limit is used up until {until}")]
+    RateLimited {
+        /// What was being done.
+        operation: String,
+        /// When asking makes sense again.
+        until: Timestamp,
+    },
+    /// A runner of this name is registered already.
+    #[error("unable to {operation}: a runner of that name exists")]
+    NameTaken {
+        /// What was being done.
+        operation: String,
+    },
+    /// The runner has a job, so GitHub keeps its registration.
+    #[error("unable to {operation}: it is running a job ({message})")]
+    RunnerBusy {
+        /// What was being done.
+        operation: String,
+        /// GitHub's message.
+        message: String,
+    },
+    /// GitHub refuses the request's content.
+    #[error("unable to {operation}: GitHub refused the request ({status} {message})")]
+    Rejected {
+        /// What was being done.
+        operation: String,
+        /// HTTP status.
+        status: u16,
+        /// GitHub's message with its list of errors.
+        message: String,
+    },
+    /// GitHub has trouble of its own.
+    #[error("unable to {operation}: GitHub answered {status}")]
+    Server {
+        /// What was being done.
+        operation: String,
+        /// HTTP status, 500 or more.
+        status: u16,
+    },
+    /// No answer. A request that changes something may have been carried out.
+    #[error("unable to {operation}: no answer from GitHub")]
+    Transport {
+        /// What was being done.
+        operation: String,
+        /// What the HTTP client says, without the URL's query.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// An answer that cannot be read.
+    #[error("unable to {operation}: GitHub's answer cannot be read")]
+    Malformed {
+        /// What was being done.
+        operation: String,
+        /// Where the answer is wrong.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The client could not be made.
+    #[error("unable to set up the connection to GitHub: {reason}")]
+    Setup {
+        /// What is wrong with the configuration.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// GitHub says that the thing does not exist.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound { .. })
+    }
+
+    /// The registration is kept because the runner has a job.
+    #[must_use]
+    pub fn is_runner_busy(&self) -> bool {
+        matches!(self, Self::RunnerBusy { .. })
+    }
+
+    /// A runner of that name exists.
+    #[must_use]
+    pub fn is_name_taken(&self) -> bool {
+        matches!(self, Self::NameTaken { .. })
+    }
+
+    /// When asking makes sense again, if a rate limit is the reason.
+    #[must_use]
+    pub fn retry_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::RateLimited { until, .. } => Some(*until),
+            _ => None,
+        }
+    }
+
+    /// Whether the outcome is unknown: the request may have been carried out although no answer says so.
+    #[must_use]
+    pub fn is_ambiguous(&self) -> bool {
+        matches!(self, Self::Transport { .. } | Self::Server { .. } | Self::Malformed { .. })
+    }
+
+    /// Whether only a change of the configuration (token, permission, name) can help.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        matches!(self, Self::Unauthorized { .. } | Self::Forbidden { .. } | Self::Rejected { .. } | Self::Setup { .. })
+    }
+}

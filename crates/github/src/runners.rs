@@ -1,0 +1,120 @@
+//! Self-hosted runners and their just-in-time registrations.
+
+use std::fmt;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::model::{Runner, RunnerDownload};
+use crate::permission;
+use crate::scope::Scope;
+use crate::transport::Operation;
+
+/// A registration to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JitRequest {
+    /// Name of the runner, unique in the scope.
+    pub name: String,
+    /// Exactly the labels that it gets, 1–100: GitHub adds none to them.
+    pub labels: Vec<String>,
+    /// Runner group; 1 is "Default", the only one that a repository has.
+    pub runner_group_id: u64,
+}
+
+/// A registration for exactly one job.
+pub struct JitConfig {
+    /// The runner as registered, listed as offline from now on.
+    pub runner: Runner,
+    /// What the runner program starts with. Whoever has it can take a job: it belongs into one VM's memory.
+    pub encoded: SecretString,
+}
+
+impl fmt::Debug for JitConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JitConfig").field("runner", &self.runner).finish_non_exhaustive()
+    }
+}
+
+#[derive(Deserialize)]
+struct Runners {
+    runners: Vec<Runner>,
+}
+
+#[derive(Deserialize)]
+struct Minted {
+    runner: Runner,
+    encoded_jit_config: String,
+}
+
+impl Client {
+    /// The runners of `scope`, all or those with exactly this `name`. A runner that is missing here is not proven idle or done.
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    pub async fn runners(&self, scope: &Scope, name: Option<&str>) -> Result<Vec<Runner>, Error> {
+        let operation = Operation::new(format!("list runners of {scope}"), permission::runners(scope));
+        let filter = name.map(|name| format!("&name={}", utf8_percent_encode(name, NON_ALPHANUMERIC)));
+        let path = format!("{}/actions/runners?per_page=100{}", scope.path(), filter.unwrap_or_default());
+        let runners = self.list(&operation, &path, |page: Runners| page.runners).await?;
+        // Enterprise servers before the filter existed ignore it and answer with all.
+        Ok(runners.into_iter().filter(|runner| name.is_none_or(|name| runner.name == name)).collect())
+    }
+
+    /// One runner by number.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] once its registration is gone, which happens when it took its one job.
+    pub async fn runner(&self, scope: &Scope, id: u64) -> Result<Runner, Error> {
+        let operation = Operation::new(format!("read runner {id} of {scope}"), permission::runners(scope));
+        self.get(&operation, &format!("{}/actions/runners/{id}", scope.path())).await
+    }
+
+    /// Removes a registration. Success fences the runner from *new* jobs only: one that it already has runs on.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where it is gone already, [`Error::RunnerBusy`] where GitHub keeps it because of a job.
+    pub async fn delete_runner(&self, scope: &Scope, id: u64) -> Result<(), Error> {
+        let operation = Operation::new(format!("remove runner {id} of {scope}"), permission::runners(scope));
+        let result = self.delete(&operation, &format!("{}/actions/runners/{id}", scope.path())).await;
+        result.map_err(|error| match error {
+            // The published description of this call knows one reason for a 422.
+            Error::Rejected { operation, status: 422, message } => Error::RunnerBusy { operation, message },
+            other => other,
+        })
+    }
+
+    /// Registers a runner for exactly one job.
+    ///
+    /// # Errors
+    /// [`Error::NameTaken`] where the name exists. After an error that [is ambiguous](Error::is_ambiguous) look the
+    /// name up: the registration may have been made.
+    pub async fn generate_jitconfig(&self, scope: &Scope, request: &JitRequest) -> Result<JitConfig, Error> {
+        let operation =
+            Operation::new(format!("register runner {} in {scope}", request.name), permission::runners(scope));
+        let body = serde_json::json!({
+            "name": request.name,
+            "runner_group_id": request.runner_group_id,
+            "labels": request.labels,
+            "work_folder": "_work",
+        });
+        let path = format!("{}/actions/runners/generate-jitconfig", scope.path());
+        let minted: Result<Minted, Error> = self.post(&operation, &path, &body).await;
+        match minted {
+            Ok(minted) => Ok(JitConfig { runner: minted.runner, encoded: minted.encoded_jit_config.into() }),
+            Err(Error::Rejected { operation, status: 409, .. }) => Err(Error::NameTaken { operation }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The builds of GitHub's runner program that `scope` should use now: the newest version, one entry per platform.
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    pub async fn runner_downloads(&self, scope: &Scope) -> Result<Vec<RunnerDownload>, Error> {
+        let operation = Operation::new(format!("list runner downloads of {scope}"), permission::runners(scope));
+        self.get(&operation, &format!("{}/actions/runners/downloads", scope.path())).await
+    }
+}
