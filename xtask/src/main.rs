@@ -1,1 +1,73 @@
-fn main() {}
+//! Everything that is done with this repository, one command each: `cargo xtask --help`.
+
+mod appliance;
+mod artifacts;
+mod codegen;
+mod demo;
+mod lint;
+mod narrate;
+mod setup;
+mod test;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::narrate::Narrator;
+
+/// What can be done with this repository.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The whole way, from `apply` to a reaped VM, on the simulators.
+    Demo,
+    /// Everything that is tested, the demo included.
+    Test,
+    /// Installs and builds what the demo and the tests need.
+    Setup,
+    /// Builds the dispatcher's appliance and prints its path.
+    Appliance,
+    /// Replays recorded answers of a real server against the PVE simulator.
+    Conformance {
+        /// Directory with `world.json` and the recordings.
+        directory: PathBuf,
+    },
+    /// Regenerates the protocol code from `proto/`.
+    Codegen {
+        /// Only says whether the checked-in code is up to date.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Formatting and lints.
+    Lint,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let narrator = Narrator::start();
+    match Arguments::parse().command {
+        Command::Demo => {
+            let ready = setup::run(&narrator)?;
+            demo::run(&narrator, &ready).await
+        }
+        Command::Test => {
+            let ready = setup::run(&narrator)?;
+            test::run(&narrator, &ready)
+        }
+        Command::Setup => setup::run(&narrator).map(drop),
+        Command::Appliance => {
+            println!("{}", artifacts::appliance()?.display());
+            Ok(())
+        }
+        Command::Conformance { directory } => test::conformance(&directory).await,
+        Command::Codegen { check } => codegen::run(check),
+        Command::Lint => lint::run(),
+    }
+}

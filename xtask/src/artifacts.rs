@@ -1,0 +1,34 @@
+//! What the demo and the acceptance tests run: the provider's program and the dispatcher's appliance.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use cargo_metadata::MetadataCommand;
+
+use crate::appliance as builder;
+
+/// Debian's static busybox, from `busybox-static`.
+const BUSYBOX: &str = "/bin/busybox";
+
+/// Builds the provider; its program's path.
+pub fn provider() -> Result<PathBuf> {
+    let status = Command::new("cargo").args(["build", "--quiet", "--locked", "--package", "terraform-provider-pxci"]).status();
+    if !status.context("starting cargo")?.success() {
+        bail!("the provider does not build");
+    }
+    Ok(target_directory()?.join("debug/terraform-provider-pxci"))
+}
+
+/// Builds the dispatcher for the static target and packs its appliance; the archive's path.
+pub fn appliance() -> Result<PathBuf> {
+    let directory = target_directory()?.join("appliance");
+    let dispatcher = builder::build_dispatcher()?;
+    builder::build(&directory, &dispatcher, Path::new(BUSYBOX))
+}
+
+/// Where cargo puts what it builds.
+pub fn target_directory() -> Result<PathBuf> {
+    let metadata = MetadataCommand::new().no_deps().exec().context("asking cargo for its target directory")?;
+    Ok(metadata.target_directory.into_std_path_buf())
+}
