@@ -1,1 +1,12 @@
-//! dispatcher-api
+//! What the provider and the dispatcher share: the configuration model, the status model, and the protocol that both
+//! speak over a Proxmox VE container console.
+//!
+//! No I/O, no clock. A console is a shared terminal that echoes, so secrets are sealed before they enter a frame.
+
+mod config;
+mod secrets;
+mod status;
+
+pub use config::{Config, ConfigError, ConfigProblem, GithubConfig, PveConfig, RunnerPool, TemplateSource};
+pub use secrets::Secrets;
+pub use status::{Phase, PoolStatus, Problem, Status, Subject};

@@ -1,0 +1,113 @@
+use super::*;
+
+pub(crate) fn pool(name: &str, range: &str) -> RunnerPool {
+    RunnerPool {
+        name: name.parse().unwrap(),
+        labels: vec!["self-hosted".into(), "linux".into()],
+        repositories: vec!["octo/demo".into()],
+        runner_group_id: 1,
+        max: 2,
+        vmid_range: range.parse().unwrap(),
+        resource_pool: "ci".into(),
+        template: TemplateSource { family: "ubuntu-2204".into(), vmid: 9000, node: "pve1".into() },
+        seed_iso: Some("local:iso/pxci-x-0123456789abcdef.iso".into()),
+        cores: Some(2),
+        memory_mib: Some(2048),
+        bridge: None,
+        boot_limit_seconds: 300,
+        idle_limit_seconds: 600,
+        job_limit_seconds: 3600,
+    }
+}
+
+pub(crate) fn config() -> Config {
+    Config {
+        installation: "lab".parse().unwrap(),
+        pve: PveConfig {
+            endpoints: vec!["https://127.0.0.1:8006".into()],
+            ca_pem: None,
+            fingerprint: None,
+            token_id: "ci@pve!dispatcher".into(),
+        },
+        github: GithubConfig::default(),
+        poll_interval_seconds: 15,
+        pools: vec![pool("ubuntu", "9100-9199"), pool("debian", "9200-9299")],
+    }
+}
+
+fn paths(config: &Config) -> Vec<String> {
+    match config.validate() {
+        Err(ConfigError::Invalid(problems)) => problems.into_iter().map(|problem| problem.path).collect(),
+        other => panic!("expected problems, got {other:?}"),
+    }
+}
+
+#[test]
+fn a_sound_configuration_survives_json() {
+    let text = serde_json::to_string(&config()).unwrap();
+    assert_eq!(Config::from_json(&text).unwrap(), config());
+}
+
+#[test]
+fn defaults_fill_what_is_left_out() {
+    let text = r#"{"installation":"lab","pve":{"endpoints":["https://h:8006"],"token_id":"a@pam!b"},"pools":[{"name":"p",
+        "labels":["x"],"repositories":["o/r"],"max":1,"vmid_range":"9100-9199","resource_pool":"ci",
+        "template":{"family":"f","vmid":9000,"node":"pve1"}}]}"#;
+    let config = Config::from_json(text).unwrap();
+    assert_eq!(config.github.api_url, "https://api.github.com");
+    assert_eq!((config.poll_interval_seconds, config.pools[0].job_limit_seconds, config.pools[0].runner_group_id), (15, 21600, 1));
+}
+
+#[test]
+fn an_unknown_field_is_refused_by_name() {
+    let text = serde_json::to_string(&config()).unwrap().replacen("\"max\"", "\"maximum\":1,\"max\"", 1);
+    let error = Config::from_json(&text).unwrap_err();
+    let ConfigError::Syntax(source) = error else { panic!("{error}") };
+    assert!(source.to_string().contains("maximum"), "{source}");
+}
+
+#[test]
+fn every_problem_is_reported_with_its_path() {
+    let mut bad = config();
+    bad.pve.endpoints = vec!["http://h:8006".into()];
+    bad.pve.token_id = "root".into();
+    bad.pve.ca_pem = Some("nonsense".into());
+    bad.pve.fingerprint = Some("AA:BB".into());
+    bad.poll_interval_seconds = 0;
+    bad.pools[0].labels = vec!["a b".into()];
+    bad.pools[0].repositories = vec!["octo".into()];
+    bad.pools[1].max = 1000;
+    bad.pools[1].seed_iso = Some("local:snippets/x.yaml".into());
+    let expected = [
+        "pve.endpoints[0]",
+        "pve.token_id",
+        "pve.fingerprint",
+        "pve.ca_pem",
+        "pve.fingerprint",
+        "poll_interval_seconds",
+        "pools[0].labels[0]",
+        "pools[0].repositories[0]",
+        "pools[1].max",
+        "pools[1].seed_iso",
+    ];
+    assert_eq!(paths(&bad), expected);
+}
+
+#[test]
+fn pools_do_not_share_names_or_ranges_and_do_not_hold_their_template() {
+    let mut bad = config();
+    bad.pools[1] = pool("ubuntu", "9150-9160");
+    assert_eq!(paths(&bad), ["pools[1].name", "pools[1].vmid_range"]);
+    let mut bad = config();
+    bad.pools[0].template.vmid = 9150;
+    assert_eq!(paths(&bad), ["pools[0].template.vmid"]);
+}
+
+#[test]
+fn the_hash_depends_on_content_not_on_the_order_of_pools() {
+    let mut swapped = config();
+    swapped.pools.swap(0, 1);
+    assert_eq!(swapped.hash(), config().hash());
+    swapped.pools[0].max += 1;
+    assert_ne!(swapped.hash(), config().hash());
+}
