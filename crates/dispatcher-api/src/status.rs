@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use ownership::{Installation, PoolName};
 use serde::{Deserialize, Serialize};
 
-/// A dispatcher's state at one moment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A dispatcher's state at one moment. The default is that of one that just started and knows nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Version of the dispatcher program.
     pub version: String,
@@ -31,10 +31,11 @@ pub struct Status {
 }
 
 /// What a dispatcher is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// It has no configuration yet.
+    #[default]
     Unconfigured,
     /// It has one, and has not finished a good pass with it.
     Starting,
