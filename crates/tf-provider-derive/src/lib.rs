@@ -1,1 +1,33 @@
-//! tf-provider-derive
+//! `#[derive(Model)]` for `tf-provider`: one declaration gives schema, conversion, planning rules and documentation.
+
+mod declare;
+mod field;
+mod generate;
+
+use proc_macro::TokenStream;
+use syn::{DeriveInput, parse_macro_input};
+
+/// Derives `Model` and `Element` for a struct with named fields. Every field is an `Attr<T>` with a doc comment and
+/// `#[tf(…)]`; or it is called `timeouts` and is a `Timeouts`.
+///
+/// | Word | Meaning |
+/// | --- | --- |
+/// | `required`, `optional`, `computed`, `optional, computed` | who sets it |
+/// | `default = expr` | planned where nothing is set; implies optional and computed |
+/// | `keep` | computed: the prior value stays across updates |
+/// | `replace`, `replace_if = path` | a change needs a new object; `fn(Option<&T>, Option<&T>) -> bool`, prior and planned |
+/// | `sensitive`, `write_only` | hidden; never stored |
+/// | `identity` | part of the identity |
+/// | `range(1..=9)`, `length(1..=9)`, `one_of("a", "b")`, `validate = path` | checks; `fn(&T) -> Result<(), String>` |
+/// | `equal = path` | `fn(&T, &T) -> bool`: same for the server |
+/// | `deprecated = "…"` | message |
+/// | `name = "…"` | where the field's name is not the attribute's |
+/// | `timeouts(create = "30m", …)` | on the field `timeouts` |
+#[proc_macro_derive(Model, attributes(tf))]
+pub fn derive_model(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    match declare::Declaration::parse(&input) {
+        Ok(declaration) => generate::model(&declaration).into(),
+        Err(error) => error.to_compile_error().into(),
+    }
+}

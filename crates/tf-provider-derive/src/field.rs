@@ -1,0 +1,239 @@
+//! Reads one field and refuses what cannot be meant.
+
+use proc_macro2::TokenStream;
+use syn::meta::ParseNestedMeta;
+use syn::punctuated::Punctuated;
+use syn::{Error, Expr, ExprPath, GenericArgument, Ident, LitStr, PathArguments, Result, Token, Type, parenthesized};
+
+use crate::declare::doc_text;
+
+/// One attribute of a model.
+pub(crate) struct Field {
+    pub(crate) ident: Ident,
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) shape: Shape,
+}
+
+pub(crate) enum Shape {
+    Attribute(Box<Rules>),
+    Timeouts(Vec<(Ident, LitStr)>),
+}
+
+/// What `#[tf(…)]` says about an attribute.
+pub(crate) struct Rules {
+    /// `T` of `Attr<T>`.
+    pub(crate) element: Type,
+    pub(crate) required: Option<Ident>,
+    pub(crate) optional: Option<Ident>,
+    pub(crate) computed: Option<Ident>,
+    pub(crate) default: Option<Expr>,
+    pub(crate) keep: Option<Ident>,
+    pub(crate) replace: Option<Ident>,
+    pub(crate) replace_if: Option<ExprPath>,
+    pub(crate) sensitive: Option<Ident>,
+    pub(crate) write_only: Option<Ident>,
+    pub(crate) identity: Option<Ident>,
+    pub(crate) deprecated: Option<LitStr>,
+    pub(crate) equal: Option<ExprPath>,
+    pub(crate) checks: Vec<CheckWord>,
+}
+
+pub(crate) enum CheckWord {
+    Range(TokenStream),
+    Length(TokenStream),
+    OneOf(Vec<LitStr>),
+    Custom(ExprPath),
+}
+
+const WORDS: &str = "required, optional, computed, default, keep, replace, replace_if, sensitive, write_only, identity, \
+                     range, length, one_of, validate, equal, deprecated, name, timeouts";
+
+impl Field {
+    pub(crate) fn parse(field: &syn::Field) -> Result<Self> {
+        let ident = field.ident.clone().ok_or_else(|| Error::new_spanned(field, "a model has named fields"))?;
+        let description = doc_text(&field.attrs);
+        if description.is_empty() {
+            return Err(Error::new_spanned(&ident, "needs a doc comment: it is the published description"));
+        }
+        let mut raw = Raw::new(&ident);
+        for attribute in field.attrs.iter().filter(|attribute| attribute.path().is_ident("tf")) {
+            attribute.parse_nested_meta(|meta| raw.word(&meta))?;
+        }
+        let name = raw.name.take().map_or_else(|| ident.to_string().trim_start_matches("r#").to_owned(), |n| n.value());
+        check_name(&ident, &name)?;
+        let shape = raw.shape(&ident, &field.ty)?;
+        Ok(Self { ident, name, description, shape })
+    }
+}
+
+/// Names that configurations can use for an attribute.
+fn check_name(ident: &Ident, name: &str) -> Result<()> {
+    const RESERVED: [&str; 8] =
+        ["count", "for_each", "depends_on", "lifecycle", "provider", "provisioner", "connection", "version"];
+    if RESERVED[..7].contains(&name) {
+        return Err(Error::new_spanned(ident, format!("`{name}` has a meaning of its own in every resource block")));
+    }
+    let good = name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if good { Ok(()) } else { Err(Error::new_spanned(ident, "attribute names are lower case letters, digits and `_`")) }
+}
+
+/// The words of a field as written, before they are judged together.
+struct Raw {
+    name: Option<LitStr>,
+    timeouts: Option<Vec<(Ident, LitStr)>>,
+    rules: Rules,
+}
+
+impl Raw {
+    fn new(ident: &Ident) -> Self {
+        let element = Type::Verbatim(quote::quote!(#ident));
+        let rules = Rules {
+            element,
+            required: None,
+            optional: None,
+            computed: None,
+            default: None,
+            keep: None,
+            replace: None,
+            replace_if: None,
+            sensitive: None,
+            write_only: None,
+            identity: None,
+            deprecated: None,
+            equal: None,
+            checks: Vec::new(),
+        };
+        Self { name: None, timeouts: None, rules }
+    }
+
+    fn word(&mut self, meta: &ParseNestedMeta<'_>) -> Result<()> {
+        let word = meta.path.require_ident()?.clone();
+        let rules = &mut self.rules;
+        match word.to_string().as_str() {
+            "required" => rules.required = Some(word),
+            "optional" => rules.optional = Some(word),
+            "computed" => rules.computed = Some(word),
+            "keep" => rules.keep = Some(word),
+            "replace" => rules.replace = Some(word),
+            "sensitive" => rules.sensitive = Some(word),
+            "write_only" => rules.write_only = Some(word),
+            "identity" => rules.identity = Some(word),
+            "default" => rules.default = Some(meta.value()?.parse()?),
+            "replace_if" => rules.replace_if = Some(meta.value()?.parse()?),
+            "equal" => rules.equal = Some(meta.value()?.parse()?),
+            "deprecated" => rules.deprecated = Some(meta.value()?.parse()?),
+            "name" => self.name = Some(meta.value()?.parse()?),
+            "validate" => rules.checks.push(CheckWord::Custom(meta.value()?.parse()?)),
+            "range" => rules.checks.push(CheckWord::Range(inside(meta)?)),
+            "length" => rules.checks.push(CheckWord::Length(inside(meta)?)),
+            "one_of" => rules.checks.push(CheckWord::OneOf(choices(meta)?)),
+            "timeouts" => self.timeouts = Some(durations(meta)?),
+            _ => return Err(Error::new_spanned(&word, format!("unknown word; known are {WORDS}"))),
+        }
+        Ok(())
+    }
+
+    fn shape(self, ident: &Ident, ty: &Type) -> Result<Shape> {
+        if let Some(durations) = self.timeouts {
+            if ident != "timeouts" {
+                return Err(Error::new_spanned(ident, "the field with `timeouts(…)` is called `timeouts`"));
+            }
+            return Ok(Shape::Timeouts(durations));
+        }
+        let Some(element) = element_of(ty) else {
+            return Err(Error::new_spanned(ty, "an attribute is an `Attr<…>`: it may be null or unknown"));
+        };
+        let rules = Rules { element, ..self.rules };
+        rules.judge(ident)?;
+        Ok(Shape::Attribute(Box::new(rules)))
+    }
+}
+
+impl Rules {
+    /// Combinations that no core accepts, or that would do nothing.
+    fn judge(&self, ident: &Ident) -> Result<()> {
+        let at = |place: &Ident, text: &str| Err(Error::new_spanned(place, text));
+        if self.required.is_none() && self.optional.is_none() && self.computed.is_none() && self.default.is_none() {
+            return at(ident, "say who sets it: #[tf(required)], #[tf(optional)], #[tf(computed)] or #[tf(default = …)]");
+        }
+        if let Some(word) = &self.required {
+            if self.optional.is_some() || self.computed.is_some() || self.default.is_some() {
+                return at(word, "`required` excludes `optional`, `computed` and `default`");
+            }
+        }
+        if let (Some(word), Some(_)) = (&self.computed, &self.default) {
+            return at(word, "`default` makes it optional and computed already");
+        }
+        if let Some(word) = &self.keep {
+            if self.computed.is_none() {
+                return at(word, "`keep` is for `computed` attributes: others have their value from the configuration");
+            }
+        }
+        if let Some(word) = &self.write_only {
+            if self.computed.is_some() || self.default.is_some() {
+                return at(word, "a write-only value is never stored, so it cannot be computed or have a default");
+            }
+            if self.identity.is_some() || self.replace.is_some() || self.replace_if.is_some() {
+                return at(word, "a write-only value is never stored, so it can neither identify nor show a change");
+            }
+        }
+        if let (Some(word), Some(_)) = (&self.replace, &self.replace_if) {
+            return at(word, "`replace` and `replace_if` exclude each other");
+        }
+        let only_computed = self.computed.is_some() && self.optional.is_none();
+        if only_computed && !self.checks.is_empty() {
+            return at(ident, "checks are for what the configuration sets; this attribute is only computed");
+        }
+        Ok(())
+    }
+}
+
+/// `T` of `Attr<T>`.
+fn element_of(ty: &Type) -> Option<Type> {
+    let Type::Path(path) = ty else { return None };
+    let last = path.path.segments.last()?;
+    if last.ident != "Attr" {
+        return None;
+    }
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
+    match arguments.args.first()? {
+        GenericArgument::Type(element) => Some(element.clone()),
+        _ => None,
+    }
+}
+
+fn inside(meta: &ParseNestedMeta<'_>) -> Result<TokenStream> {
+    let content;
+    parenthesized!(content in meta.input);
+    let range: Expr = content.parse()?;
+    match &range {
+        Expr::Range(_) => Ok(quote::quote!(#range)),
+        other => Err(Error::new_spanned(other, "a range is needed, such as `1..=128` or `1..`")),
+    }
+}
+
+fn choices(meta: &ParseNestedMeta<'_>) -> Result<Vec<LitStr>> {
+    let content;
+    parenthesized!(content in meta.input);
+    Ok(Punctuated::<LitStr, Token![,]>::parse_terminated(&content)?.into_iter().collect())
+}
+
+fn durations(meta: &ParseNestedMeta<'_>) -> Result<Vec<(Ident, LitStr)>> {
+    let mut all = Vec::new();
+    meta.parse_nested_meta(|operation| {
+        let word = operation.path.require_ident()?.clone();
+        if !["create", "read", "update", "delete"].iter().any(|known| word == known) {
+            return Err(Error::new_spanned(&word, "operations are create, read, update, delete"));
+        }
+        let text: LitStr = operation.value()?.parse()?;
+        let good = text.value().ends_with(['s', 'm', 'h']) && text.value().starts_with(|c: char| c.is_ascii_digit());
+        if !good {
+            return Err(Error::new_spanned(&text, "a duration is needed, such as \"30m\""));
+        }
+        all.push((word, text));
+        Ok(())
+    })?;
+    Ok(all)
+}

@@ -1,0 +1,83 @@
+//! Checks of known values, made by derived code.
+
+use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
+
+use crate::element::{Choice, Element, Measured, Ranged};
+use crate::path::Path;
+use crate::schema::{Check, Equality, ReplaceWhen};
+use crate::value::Value;
+
+/// `range(1..=128)`: the number lies in the range.
+pub fn range<T: Ranged>(limits: impl RangeBounds<T> + Send + Sync + 'static) -> Check {
+    typed(move |value: &T| {
+        if limits.contains(value) { Ok(()) } else { Err(format!("must be {}, got {value}", words(&limits))) }
+    })
+}
+
+/// `length(1..=40)`: so many characters or elements.
+pub fn length<T: Measured>(limits: impl RangeBounds<usize> + Send + Sync + 'static) -> Check {
+    typed(move |value: &T| {
+        let length = value.measure();
+        if limits.contains(&length) { Ok(()) } else { Err(format!("length must be {}, got {length}", words(&limits))) }
+    })
+}
+
+/// `one_of("a", "b")`: the text is one of these.
+pub fn one_of<T: Choice>(choices: &'static [&'static str]) -> Check {
+    typed(move |value: &T| {
+        if choices.contains(&value.as_ref()) {
+            return Ok(());
+        }
+        let quoted: Vec<String> = choices.iter().map(|choice| format!("\"{choice}\"")).collect();
+        Err(format!("must be one of {}, got \"{}\"", quoted.join(", "), value.as_ref()))
+    })
+}
+
+/// `validate = path`: a function of the author's.
+pub fn custom<T: Element>(check: fn(&T) -> Result<(), String>) -> Check {
+    typed(check)
+}
+
+/// `equal = path`: two values that mean the same to the server.
+pub fn equality<T: Element>(equal: fn(&T, &T) -> bool) -> Equality {
+    Arc::new(move |one, other| match (decode::<T>(one), decode::<T>(other)) {
+        (Some(one), Some(other)) => equal(&one, &other),
+        _ => false,
+    })
+}
+
+/// `replace_if = path`: decides from prior and planned value. A value that is not known yet counts as a replacement.
+pub fn replace_when<T: Element>(decide: fn(Option<&T>, Option<&T>) -> bool) -> ReplaceWhen {
+    Arc::new(move |prior, planned| {
+        if !planned.is_wholly_known() {
+            return true;
+        }
+        decide(decode::<T>(prior).as_ref(), decode::<T>(planned).as_ref())
+    })
+}
+
+fn typed<T: Element>(check: impl Fn(&T) -> Result<(), String> + Send + Sync + 'static) -> Check {
+    Arc::new(move |value| decode::<T>(value).map_or(Ok(()), |value| check(&value)))
+}
+
+fn decode<T: Element>(value: &Value) -> Option<T> {
+    if value.is_null() || value.is_unknown() {
+        return None;
+    }
+    T::decode(value, &Path::root()).ok().flatten()
+}
+
+fn words<T: std::fmt::Display>(limits: &impl RangeBounds<T>) -> String {
+    let low = match limits.start_bound() {
+        Bound::Included(low) => Some(format!("at least {low}")),
+        Bound::Excluded(low) => Some(format!("more than {low}")),
+        Bound::Unbounded => None,
+    };
+    let high = match limits.end_bound() {
+        Bound::Included(high) => Some(format!("at most {high}")),
+        Bound::Excluded(high) => Some(format!("less than {high}")),
+        Bound::Unbounded => None,
+    };
+    low.into_iter().chain(high).collect::<Vec<_>>().join(" and ")
+}

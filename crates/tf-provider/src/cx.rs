@@ -1,0 +1,158 @@
+//! What a call of the core brings along.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+use crate::diagnostic::{Diagnostic, Diagnostics};
+
+/// What the calling core can do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Write-only attributes are kept out of state and plan.
+    pub write_only_attributes: bool,
+}
+
+/// Context of one call: the provider's data, stop token, deadline, private state.
+pub struct Cx<D> {
+    type_name: String,
+    data: Option<Arc<D>>,
+    stop: CancellationToken,
+    deadline: Option<Instant>,
+    capabilities: Capabilities,
+    private: Mutex<Vec<u8>>,
+    warnings: Mutex<Diagnostics>,
+}
+
+impl<D> Cx<D> {
+    pub(crate) fn new(type_name: &str, data: Option<Arc<D>>, stop: CancellationToken) -> Self {
+        Self {
+            type_name: type_name.to_owned(),
+            data,
+            stop,
+            deadline: None,
+            capabilities: Capabilities::default(),
+            private: Mutex::default(),
+            warnings: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn with_deadline(self, deadline: Option<Instant>) -> Self {
+        Self { deadline, ..self }
+    }
+
+    pub(crate) fn with_capabilities(self, capabilities: Capabilities) -> Self {
+        Self { capabilities, ..self }
+    }
+
+    pub(crate) fn with_private(self, private: Vec<u8>) -> Self {
+        Self { private: Mutex::new(private), ..self }
+    }
+
+    pub(crate) fn private_bytes(&self) -> Vec<u8> {
+        lock(&self.private).clone()
+    }
+
+    pub(crate) fn take_warnings(&self) -> Diagnostics {
+        std::mem::take(&mut *lock(&self.warnings))
+    }
+
+    /// What `Provider::configure` gave.
+    ///
+    /// # Errors
+    /// While the provider's configuration depends on values that are not known yet: possible in plan and read only.
+    pub fn data(&self) -> Result<&D, Diagnostic> {
+        self.configured().ok_or_else(|| {
+            Diagnostic::error(
+                "Provider is not configured yet",
+                "The provider's configuration depends on values that are only known after apply. \
+                 Apply those first, for example with -target.",
+            )
+        })
+    }
+
+    /// What `Provider::configure` gave; `None` while its configuration is not known yet.
+    pub fn configured(&self) -> Option<&D> {
+        self.data.as_deref()
+    }
+
+    /// Name of the resource type. The protocol tells no address: the core adds it to every message.
+    pub fn type_name(&self) -> &str {
+        &self.type_name
+    }
+
+    /// Cancelled when the user interrupts the run. Long work must watch it, or go through [`Cx::guard`].
+    pub fn stop(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    /// When the operation must be done, from the `timeouts` attribute or its declared default.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// What the calling core can do.
+    pub fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    /// Runs `work` until it ends, the user interrupts, or the deadline passes. In the last two cases `work` is
+    /// dropped where it stands, so it must be safe to drop at any await.
+    ///
+    /// # Errors
+    /// A diagnostic that says which of the two it was.
+    pub async fn guard<T>(&self, work: impl Future<Output = T>) -> Result<T, Diagnostic> {
+        let deadline = self.deadline.map(tokio::time::Instant::from_std);
+        let late = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(Diagnostic::error("Interrupted", "The run was interrupted before this was done.")),
+            output = work => Ok(output),
+            () = late => Err(Diagnostic::error(
+                "Timed out",
+                "The operation was not done in time. Its limit can be raised in the resource's `timeouts`.",
+            )),
+        }
+    }
+
+    /// Tells the user something that is no error.
+    pub fn warn(&self, summary: impl Into<String>, detail: impl Into<String>) {
+        self.tell(Diagnostic::warning(summary, detail));
+    }
+
+    /// Adds a prepared warning, for example one with a path.
+    pub fn tell(&self, warning: Diagnostic) {
+        lock(&self.warnings).push(warning);
+    }
+
+    /// The private state of this object, kept by the core beside the state and never shown. `None` if there is none,
+    /// or if it has another shape than `T`.
+    pub fn private<T: DeserializeOwned>(&self) -> Option<T> {
+        serde_json::from_slice(&lock(&self.private)).ok()
+    }
+
+    /// Replaces the private state. Not for secrets: the core stores it in the state file.
+    ///
+    /// # Errors
+    /// When `value` cannot be written as JSON.
+    pub fn set_private<T: Serialize>(&self, value: &T) -> Result<(), Diagnostic> {
+        let bytes = serde_json::to_vec(value)
+            .map_err(|error| Diagnostic::error("Unable to store private state", error.to_string()))?;
+        *lock(&self.private) = bytes;
+        Ok(())
+    }
+}
+
+/// A panic elsewhere leaves nothing half-done in what these locks hold.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

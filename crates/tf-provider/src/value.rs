@@ -1,0 +1,174 @@
+//! The value tree between wire format and typed models.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Any value that the core can send: what a schema says about it decides how it is read and written.
+///
+/// Lists and sets share [`Value::List`]; maps and objects share [`Value::Map`]. The schema tells them apart.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Value {
+    /// Not set.
+    Null,
+    /// Not known before apply.
+    Unknown,
+    /// Truth value.
+    Bool(bool),
+    /// Number of any size and precision.
+    Number(Number),
+    /// Text.
+    String(String),
+    /// Elements of a list (in order) or of a set (in any order).
+    List(Vec<Value>),
+    /// Entries of a map, or attributes of an object.
+    Map(BTreeMap<String, Value>),
+}
+
+impl Value {
+    /// True for [`Value::Null`].
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        matches!(self, Self::Null)
+    }
+
+    /// True for [`Value::Unknown`] itself; values that contain unknowns answer false.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        matches!(self, Self::Unknown)
+    }
+
+    /// True if neither the value nor anything inside it is unknown.
+    #[must_use]
+    pub fn is_wholly_known(&self) -> bool {
+        match self {
+            Self::Unknown => false,
+            Self::List(items) => items.iter().all(Self::is_wholly_known),
+            Self::Map(entries) => entries.values().all(Self::is_wholly_known),
+            _ => true,
+        }
+    }
+
+    /// The attribute of an object or entry of a map; [`Value::Null`] where there is none.
+    #[must_use]
+    pub fn get(&self, name: &str) -> &Value {
+        match self {
+            Self::Map(entries) => entries.get(name).unwrap_or(&Self::Null),
+            _ => &Self::Null,
+        }
+    }
+
+    /// The word for this value's shape in messages. Never shows the content.
+    #[must_use]
+    pub fn shape(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Unknown => "an unknown value",
+            Self::Bool(_) => "a bool",
+            Self::Number(_) => "a number",
+            Self::String(_) => "a string",
+            Self::List(_) => "a list",
+            Self::Map(_) => "an object",
+        }
+    }
+}
+
+/// Shows the shape only: a value may hold a secret, and the schema that would tell is not at hand here.
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::List(items) => write!(f, "List[{}]", items.len()),
+            Self::Map(entries) => f.debug_set().entries(entries.keys()).finish(),
+            other => f.write_str(other.shape()),
+        }
+    }
+}
+
+/// A decimal number of any size, kept as canonical text so that equal numbers are equal values.
+///
+/// Cores compute with 512 bits; `0.1` arrives as text because no `f64` is exactly `0.1`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Number(String);
+
+impl Number {
+    /// Reads decimal text such as `-12`, `0.1` or `1.5e-7`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (mantissa, exponent) = match text.find(['e', 'E']) {
+            Some(at) => (&text[..at], text[at + 1..].parse::<i32>().ok()?),
+            None => (text, 0),
+        };
+        let (negative, unsigned) = match mantissa.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, mantissa.strip_prefix('+').unwrap_or(mantissa)),
+        };
+        let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+        let digits = format!("{whole}{fraction}");
+        if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) || exponent.abs() > 2000 {
+            return None;
+        }
+        let point = i64::try_from(whole.len()).ok()? + i64::from(exponent);
+        Some(Self(place_point(negative, &digits, point)))
+    }
+
+    /// The number as `i64` if it is integral and fits.
+    #[must_use]
+    pub fn as_i64(&self) -> Option<i64> {
+        self.0.parse().ok()
+    }
+
+    /// The nearest `f64`.
+    #[must_use]
+    pub fn as_f64(&self) -> Option<f64> {
+        self.0.parse().ok()
+    }
+
+    /// Canonical decimal text, without exponent.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Writes `digits` with the decimal point after `point` digits, without superfluous zeros.
+fn place_point(negative: bool, digits: &str, point: i64) -> String {
+    let (whole, fraction) = if point <= 0 {
+        let zeros = usize::try_from(-point).unwrap_or_default();
+        (String::new(), format!("{}{digits}", "0".repeat(zeros)))
+    } else {
+        let at = usize::try_from(point).unwrap_or_default();
+        if at >= digits.len() {
+            (format!("{digits}{}", "0".repeat(at - digits.len())), String::new())
+        } else {
+            (digits[..at].to_owned(), digits[at..].to_owned())
+        }
+    };
+    let whole = whole.trim_start_matches('0');
+    let fraction = fraction.trim_end_matches('0');
+    let whole = if whole.is_empty() { "0" } else { whole };
+    let sign = if negative && !(whole == "0" && fraction.is_empty()) { "-" } else { "" };
+    if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
+}
+
+impl From<i64> for Number {
+    fn from(value: i64) -> Self {
+        Self(value.to_string())
+    }
+}
+
+impl From<u64> for Number {
+    fn from(value: u64) -> Self {
+        Self(value.to_string())
+    }
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
