@@ -4,9 +4,11 @@
 //! No I/O, no clock. A console is a shared terminal that echoes, so secrets are sealed before they enter a frame.
 
 mod config;
+pub mod frames;
+pub mod protocol;
 mod secrets;
 mod status;
 
 pub use config::{Config, ConfigError, ConfigProblem, GithubConfig, PveConfig, RunnerPool, TemplateSource};
-pub use secrets::Secrets;
+pub use secrets::{PublicKey, SealError, SealedSecrets, Secrets, SessionKey};
 pub use status::{Phase, PoolStatus, Problem, Status, Subject};
