@@ -1,0 +1,66 @@
+//! The NoCloud seed: what cloud-init's NoCloud data source reads from a volume called `cidata`.
+
+use sha2::{Digest as _, Sha256};
+
+use crate::iso::{self, File};
+
+/// What goes into a seed.
+#[derive(Debug, Clone, Default)]
+pub struct SeedIso {
+    /// cloud-config, a script, or MIME multipart.
+    pub user_data: String,
+    /// YAML with `instance-id`; by default one that changes with the content.
+    pub meta_data: Option<String>,
+    /// netplan (version 2) or version 1. Without one a guest falls back to its own idea of networking, which can hang for minutes.
+    pub network_config: Option<String>,
+    /// Like user-data, with less precedence.
+    pub vendor_data: Option<String>,
+}
+
+/// A finished image: the same [`SeedIso`] always gives the same bytes.
+#[derive(Debug, Clone)]
+pub struct SeedImage {
+    /// The ISO image.
+    pub bytes: Vec<u8>,
+    /// Its SHA-256, 64 hexadecimal digits.
+    pub sha256: String,
+}
+
+impl SeedIso {
+    /// Makes the image (label `cidata`, Joliet and Rock Ridge names).
+    #[must_use]
+    pub fn build(&self) -> SeedImage {
+        let meta_data = self.meta_data.clone().unwrap_or_else(|| self.default_meta_data());
+        // In the byte order of their names, as a directory has to be.
+        let mut files = vec![File { name: "meta-data", short: "METADATA", content: meta_data.as_bytes() }];
+        if let Some(content) = &self.network_config {
+            files.push(File { name: "network-config", short: "NETWORKC", content: content.as_bytes() });
+        }
+        files.push(File { name: "user-data", short: "USERDATA", content: self.user_data.as_bytes() });
+        if let Some(content) = &self.vendor_data {
+            files.push(File { name: "vendor-data", short: "VENDORDA", content: content.as_bytes() });
+        }
+        let bytes = iso::image("cidata", &files);
+        let sha256 = hex::encode(Sha256::digest(&bytes));
+        SeedImage { bytes, sha256 }
+    }
+
+    /// cloud-init acts once per instance-id; new content is a new instance.
+    fn default_meta_data(&self) -> String {
+        let mut digest = Sha256::new();
+        for part in [Some(&self.user_data), self.network_config.as_ref(), self.vendor_data.as_ref()] {
+            let text = part.map_or("", String::as_str);
+            digest.update(text.len().to_be_bytes());
+            digest.update(text);
+        }
+        format!("instance-id: pxci-{}\n", &hex::encode(digest.finalize())[..16])
+    }
+}
+
+impl SeedImage {
+    /// The name on PVE storage, `pxci-<name>-<16 digits of the digest>.iso`: other content is another file, so a file in use is never overwritten.
+    #[must_use]
+    pub fn file_name(&self, name: &str) -> String {
+        format!("pxci-{name}-{}.iso", self.sha256.get(..16).unwrap_or(&self.sha256))
+    }
+}
