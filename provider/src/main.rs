@@ -1,1 +1,12 @@
-fn main() {}
+//! `terraform-provider-pxci`: handshake and serve, nothing else on its command line.
+
+mod connection;
+mod diagnostics;
+mod provider;
+mod resources;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tf_provider::serve(provider::Pxci)
+}

@@ -1,0 +1,87 @@
+//! Errors become diagnostics here, and nowhere else: `Unable to <verb> <thing> "<id>"`, then the chain of causes, then what to do.
+
+use std::error::Error;
+
+use tf_provider::Diagnostic;
+
+/// The chain of causes, outermost first, each on a line of its own.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let line = inner.to_string();
+        if !text.ends_with(&line) {
+            text.push_str("\n  because: ");
+            text.push_str(&line);
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+fn summary(verb: &str, thing: &str, id: &str) -> String {
+    if id.is_empty() { format!("Unable to {verb} {thing}") } else { format!("Unable to {verb} {thing} \"{id}\"") }
+}
+
+/// An argument that cannot be used as it stands.
+pub(crate) fn refused_argument(argument: &str, thing: &str, error: &(dyn Error + 'static)) -> Diagnostic {
+    Diagnostic::error(summary("use", thing, ""), chain(error)).at(argument)
+}
+
+/// Anything that is no call to Proxmox VE.
+pub(crate) fn failed(verb: &str, thing: &str, id: &str, error: &(dyn Error + 'static)) -> Diagnostic {
+    Diagnostic::error(summary(verb, thing, id), chain(error))
+}
+
+/// A call to Proxmox VE that failed, with a hint where one helps.
+pub(crate) fn pve(verb: &str, thing: &str, id: &str, error: &pve::Error) -> Diagnostic {
+    let mut detail = chain(error);
+    if let Some(hint) = hint(error) {
+        detail.push_str("\n\n");
+        detail.push_str(&hint);
+    }
+    Diagnostic::error(summary(verb, thing, id), detail)
+}
+
+/// What to do about it.
+fn hint(error: &pve::Error) -> Option<String> {
+    match error {
+        pve::Error::Unreachable { endpoint, .. } => Some(format!(
+            "Check that `endpoint` is right and that this machine can reach {endpoint}; Proxmox VE listens on port 8006."
+        )),
+        pve::Error::Untrusted { fingerprint, .. } => Some(format!(
+            "If this is your server, compare the fingerprint below with the one that its web interface shows (Node, System, Certificates) and set either `fingerprint = \"{fingerprint}\"` or `ca_certificate = file(\"pve-root-ca.pem\")`, which is /etc/pve/pve-root-ca.pem on the node."
+        )),
+        error if error.is_unauthenticated() => Some(
+            "Check `token_id` (user@realm!name) and `token_secret`; a token that was removed, has expired, or belongs to a disabled user is refused in the same way.".to_owned(),
+        ),
+        error => error.missing_privilege().map(|missing| missing_privilege_hint(&missing)).or_else(|| refusal_hint(error)),
+    }
+}
+
+fn missing_privilege_hint(missing: &pve::MissingPrivilege) -> String {
+    let privileges = missing.privileges.join(" or ");
+    let path = missing.path.as_deref().unwrap_or("the path in question");
+    format!(
+        "The token lacks {privileges} on {path}. Grant it to the user and, with privilege separation, to the token as well: `pveum acl modify {path} --roles ROLE --tokens 'USER@REALM!NAME'`. docs/privileges.md lists what a farm needs."
+    )
+}
+
+fn refusal_hint(error: &pve::Error) -> Option<String> {
+    if error.is_content_type_refused() {
+        return Some("Enable that content type for the storage (Datacenter, Storage, Edit, Content), or name another storage.".to_owned());
+    }
+    if error.is_node_unknown() {
+        return Some("Check `node`: it is the name that the web interface shows below Datacenter.".to_owned());
+    }
+    if error.is_storage_missing() {
+        return Some("Check the storage's name, and that it is enabled on this node.".to_owned());
+    }
+    if error.is_range_full() {
+        return Some("Every VMID of the range is taken: widen the range, or destroy guests that are no longer needed.".to_owned());
+    }
+    if error.is_pool_missing() {
+        return Some("Create the resource pool (`pveum pool add NAME`), and give the token Pool.Audit and VM.Allocate on /pool/NAME.".to_owned());
+    }
+    None
+}

@@ -1,0 +1,1 @@
+//! One folder a type: `mod.rs` has its schema and lifecycle, `model.rs` its typed state, `tests.rs` its tests.
