@@ -1,0 +1,41 @@
+//! The console program's end of the control socket.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use dispatcher_api::protocol::{Answer, Request};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+/// A daemon that takes longer is taken for absent; it answers from memory, or after one write to its disk.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One session with the daemon.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: BufReader<UnixStream>,
+}
+
+impl Connection {
+    pub(super) async fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self { stream: BufReader::new(UnixStream::connect(path).await?) })
+    }
+
+    /// Asks, and waits for the answer.
+    pub(super) async fn ask(&mut self, request: &Request) -> io::Result<Answer> {
+        timeout(PATIENCE, self.exchange(request)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    }
+
+    async fn exchange(&mut self, request: &Request) -> io::Result<Answer> {
+        let mut line = serde_json::to_string(request)?;
+        line.push('\n');
+        self.stream.get_mut().write_all(line.as_bytes()).await?;
+        let mut answer = String::new();
+        if self.stream.read_line(&mut answer).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(serde_json::from_str(&answer)?)
+    }
+}

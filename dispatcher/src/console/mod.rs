@@ -1,0 +1,50 @@
+//! The dispatcher's console: how people look at it and how the provider talks to it.
+//!
+//! Two programs in one executable. [`run`] is root's login shell in the appliance, so it is what answers on the
+//! container's console in Proxmox VE; it shows a status view, and becomes a line protocol when a request arrives.
+//! [`Server`] is the daemon's end of the unix socket behind it.
+//!
+//! ```text
+//! provider ── termproxy, websocket ── terminal ── console program ── unix socket ── daemon
+//! ```
+//!
+//! The console program holds no secret and no key: it passes sealed texts on. The daemon never logs a request.
+
+mod connection;
+mod program;
+mod server;
+mod session;
+mod terminal;
+mod view;
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+pub use program::{ConsoleError, run};
+pub use server::{Server, ServerError};
+
+/// Where the daemon listens for its console.
+pub const SOCKET: &str = "/run/pxci/dispatcher.sock";
+
+/// Name of the link through which the executable is the console program.
+const PROGRAM: &str = "pxci-console";
+
+/// Whether the executable was started as the console program: by that name, or as a login shell of that name.
+#[must_use]
+pub fn started_as_console(argument_zero: &OsStr) -> bool {
+    let name = Path::new(argument_zero).file_name().unwrap_or(argument_zero).to_string_lossy();
+    name.strip_prefix('-').unwrap_or(&name) == PROGRAM
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_decides_which_program_it_is() {
+        for name in ["pxci-console", "-pxci-console", "/bin/pxci-console"] {
+            assert!(started_as_console(OsStr::new(name)), "{name}");
+        }
+        assert!(!started_as_console(OsStr::new("/bin/pxci-dispatcher")));
+    }
+}

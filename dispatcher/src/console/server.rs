@@ -1,0 +1,195 @@
+//! The daemon's unix socket: one connection is one session, one line of JSON is one request or answer.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use dispatcher_api::frames::LARGEST_MESSAGE;
+use dispatcher_api::protocol::{Answer, Refusal, Request};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::session::Session;
+use crate::control::Control;
+
+/// More than this many consoles at once is a mistake; further ones wait.
+const MOST_CONNECTIONS: usize = 16;
+
+/// Why the control socket cannot be offered.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The socket cannot be made at this path.
+    #[error("the control socket {} cannot be made", path.display())]
+    Bind {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Another dispatcher listens there.
+    #[error("another dispatcher listens at {}", .0.display())]
+    InUse(PathBuf),
+}
+
+/// A bound control socket. Its file goes when it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Server {
+    /// Binds the socket for its owner alone (mode 0600 in a directory of mode 0700 that is made if need be). What a
+    /// dispatcher left behind that ended without clean-up is replaced.
+    ///
+    /// # Errors
+    /// [`ServerError`].
+    pub async fn bind(path: &Path) -> Result<Self, ServerError> {
+        if UnixStream::connect(path).await.is_ok() {
+            return Err(ServerError::InUse(path.to_owned()));
+        }
+        let listener = bind_private(path).map_err(|source| ServerError::Bind { path: path.to_owned(), source })?;
+        Ok(Self { listener, path: path.to_owned() })
+    }
+
+    /// Answers until it is told to stop.
+    pub async fn serve(self, control: Control, stop: CancellationToken) {
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                Some(_) = connections.join_next() => {}
+                accepted = self.listener.accept(), if connections.len() < MOST_CONNECTIONS => match accepted {
+                    Ok((stream, _)) => { connections.spawn(converse(stream, Session::new(control.clone()))); }
+                    Err(error) => {
+                        tracing::warn!(%error, "accepting a console");
+                        // Out of descriptors, as a rule: leave the loop's turn to those who can give one back.
+                        tokio::task::yield_now().await;
+                    }
+                },
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Nobody is left to tell if it is gone already.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// The directory's mode protects the socket in the moment before its own mode is set.
+fn bind_private(path: &Path) -> io::Result<UnixListener> {
+    if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
+        std::fs::create_dir_all(directory)?;
+        std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700))?;
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+async fn converse(stream: UnixStream, session: Session) {
+    let same_user = stream.peer_cred().is_ok_and(|peer| peer.uid() == rustix::process::geteuid().as_raw());
+    if !same_user {
+        tracing::warn!("a console of another user was refused");
+        return;
+    }
+    if let Err(error) = answer_all(stream, session).await {
+        tracing::debug!(%error, "a console went away");
+    }
+}
+
+async fn answer_all(stream: UnixStream, mut session: Session) -> io::Result<()> {
+    let (reading, mut writing) = stream.into_split();
+    let mut reading = BufReader::new(reading);
+    loop {
+        let mut line = String::new();
+        let most = LARGEST_MESSAGE as u64 + 1;
+        if (&mut reading).take(most).read_line(&mut line).await? == 0 || !line.ends_with('\n') {
+            return Ok(());
+        }
+        let (answer, returned) = tokio::task::spawn_blocking(move || (answer_line(&mut session, &line), session)).await?;
+        session = returned;
+        let mut text = serde_json::to_string(&answer)?;
+        text.push('\n');
+        writing.write_all(text.as_bytes()).await?;
+    }
+}
+
+/// The parser's message is not passed on: it can quote what was sent.
+fn answer_line(session: &mut Session, line: &str) -> Answer {
+    match serde_json::from_str::<Request>(line) {
+        Ok(request) => session.answer(request),
+        Err(error) => Answer::Refused {
+            reason: Refusal::Malformed,
+            message: format!("the request cannot be read (line {}, column {})", error.line(), error.column()),
+            problems: Vec::new(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dispatcher_api::protocol::PROTOCOL;
+
+    use super::super::connection::Connection;
+    use super::*;
+    use crate::logs::LogRing;
+
+    fn control() -> Control {
+        Control::new(None, None, LogRing::default())
+    }
+
+    #[tokio::test]
+    async fn the_socket_is_private_and_goes_with_the_server() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("run/dispatcher.sock");
+        let server = Server::bind(&path).await.unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(matches!(Server::bind(&path).await, Err(ServerError::InUse(_))));
+        drop(server);
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_dispatcher_left_is_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("dispatcher.sock");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        Server::bind(&path).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn each_connection_has_its_own_session() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("dispatcher.sock");
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(Server::bind(&path).await.unwrap().serve(control(), stop.clone()));
+        let mut first = Connection::open(&path).await.unwrap();
+        let mut second = Connection::open(&path).await.unwrap();
+        let hello = Request::Hello { protocol: PROTOCOL, version: "0".into() };
+        let Answer::Hello { public_key: one, .. } = first.ask(&hello).await.unwrap() else { panic!() };
+        assert!(matches!(second.ask(&Request::Status {}).await.unwrap(), Answer::Refused { reason: Refusal::NoSession, .. }));
+        let Answer::Hello { public_key: two, .. } = second.ask(&hello).await.unwrap() else { panic!() };
+        assert_ne!(one, two);
+        stop.cancel();
+        serving.await.unwrap();
+    }
+
+    #[test]
+    fn a_malformed_request_is_not_quoted() {
+        let answer = answer_line(&mut Session::new(control()), r#"{"request":"hunter2"}"#);
+        let Answer::Refused { reason: Refusal::Malformed, message, .. } = answer else { panic!("{answer:?}") };
+        assert!(!message.contains("hunter2"), "{message}");
+    }
+}
