@@ -1,1 +1,39 @@
-//! pve
+//! Typed client of Proxmox VE's API, for the calls that pxci needs. Knows neither Terraform nor GitHub.
+//!
+//! Written for the API of 8.4 and 9.x, and for what their servers really do: errors are told apart by their texts ([`Error`]), values
+//! are read whatever their JSON type, a task that ends with warnings has succeeded. It must never show a secret in an error, a log
+//! line or a `Debug` output, never repeat a request that may have taken effect, and never have more than two guest agent calls in
+//! flight per node, because a node has three workers for all its users.
+
+mod access;
+mod agent;
+mod client;
+mod cluster;
+pub mod console;
+mod endpoint;
+mod error;
+mod guest;
+mod lenient;
+mod lxc;
+mod pools;
+mod qemu;
+mod storage;
+mod tasks;
+mod transport;
+mod trust;
+mod upid;
+
+pub use access::{Permissions, Version};
+pub use agent::{Agent, Exit, Interface};
+pub use client::{Client, ClientConfig};
+pub use cluster::{GuestKind, GuestSummary, NodeSummary};
+pub use endpoint::{ApiToken, Endpoint, EndpointError, TokenError};
+pub use error::{Error, MissingPrivilege, Refusal, SetupError};
+pub use guest::{Config, Status};
+pub use lxc::{ContainerInterface, Lxc};
+pub use pools::PoolMember;
+pub use qemu::{CloneRequest, Qemu};
+pub use storage::{Content, Storage, StorageStatus, Volume};
+pub use tasks::{TaskEnd, WaitOptions};
+pub use trust::{Fingerprint, FingerprintError, Trust, TrustError};
+pub use upid::Upid;

@@ -1,0 +1,187 @@
+//! The QEMU guest agent of a VM. At most two calls are in flight per node, over all VMs.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::{Deserialize, de::IgnoredAny};
+
+use crate::{
+    client::Client,
+    error::Error,
+    lenient,
+    transport::{Call, Parameters},
+};
+
+/// Most characters of content that file-write takes (API schema).
+const CONTENT_LIMIT: usize = 61_440;
+/// Most bytes that fit into that as base64.
+const FILE_LIMIT: usize = CONTENT_LIMIT / 4 * 3;
+
+/// The agent of one VM.
+#[derive(Debug, Clone)]
+pub struct Agent {
+    client: Client,
+    node: String,
+    path: String,
+}
+
+/// How a program in the guest ended. PVE tells it once.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Exit {
+    #[serde(deserialize_with = "lenient::flag")]
+    exited: bool,
+    /// Its exit code; none when a signal ended it.
+    #[serde(default, deserialize_with = "lenient::optional_number")]
+    pub exitcode: Option<u64>,
+    /// What it wrote to its standard output.
+    #[serde(default, rename = "out-data", deserialize_with = "lenient::text")]
+    pub out: String,
+    /// What it wrote to its standard error.
+    #[serde(default, rename = "err-data", deserialize_with = "lenient::text")]
+    pub err: String,
+}
+
+/// A network interface as the guest sees it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Interface {
+    /// For example `eth0`.
+    pub name: String,
+    /// Its addresses.
+    #[serde(default, rename = "ip-addresses")]
+    addresses: Vec<Address>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Address {
+    #[serde(rename = "ip-address", deserialize_with = "lenient::text")]
+    address: String,
+}
+
+impl Interface {
+    /// Its addresses, IPv4 and IPv6, without prefix lengths.
+    pub fn addresses(&self) -> impl Iterator<Item = &str> {
+        self.addresses.iter().map(|address| address.address.as_str())
+    }
+}
+
+#[derive(Deserialize)]
+struct Wrapped<T> {
+    result: T,
+}
+
+#[derive(Deserialize)]
+struct Started {
+    #[serde(deserialize_with = "lenient::number")]
+    pid: u64,
+}
+
+#[derive(Deserialize)]
+struct FileContent {
+    #[serde(default)]
+    content: String,
+}
+
+impl Agent {
+    pub(crate) fn new(client: Client, node: &str, path: String) -> Self {
+        Self { client, node: node.to_owned(), path }
+    }
+
+    async fn call<T: serde::de::DeserializeOwned>(&self, call: Call) -> Result<T, Error> {
+        let _permit = self.client.agent_permit(&self.node).await?;
+        self.client.call(call).await
+    }
+
+    /// Whether the agent answers. Waits in the server for three to five seconds when it does not: never poll a guest that is just booting.
+    ///
+    /// # Errors
+    /// [`Error::is_agent_unavailable`], [`Error::is_not_running`], [`Error::is_agent_not_configured`].
+    pub async fn ping(&self) -> Result<(), Error> {
+        let IgnoredAny = self.call(Call::post(format!("{}/ping", self.path), &Parameters::default())).await?;
+        Ok(())
+    }
+
+    /// Starts a program and returns its process id. `command` is an argument vector in ASCII; run `/bin/sh -c`, because PVE's daemon chokes
+    /// on the message about a program that does not exist.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn exec(&self, command: &[&str]) -> Result<u64, Error> {
+        let parameters = command.iter().fold(Parameters::default(), |parameters, word| parameters.with("command", word));
+        let started: Started = self.call(Call::post(format!("{}/exec", self.path), &parameters)).await?;
+        Ok(started.pid)
+    }
+
+    /// How a program ended; `None` while it runs. The answer with the exit code is given once.
+    ///
+    /// # Errors
+    /// [`Error::is_process_unknown`] when the answer was given before, also when it was lost on the way.
+    pub async fn exec_status(&self, pid: u64) -> Result<Option<Exit>, Error> {
+        let exit: Exit = self.call(Call::get(format!("{}/exec-status", self.path), &Parameters::default().with("pid", pid))).await?;
+        Ok(exit.exited.then_some(exit))
+    }
+
+    /// Writes a whole file. The agent makes it readable for everybody: secrets belong into a directory that only root may enter.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] beyond 46 080 bytes.
+    pub async fn file_write(&self, file: &str, content: &[u8]) -> Result<(), Error> {
+        if content.len() > FILE_LIMIT {
+            return Err(Error::TooLarge { bytes: content.len(), limit: FILE_LIMIT });
+        }
+        // PVE cannot encode text beyond Latin-1 itself.
+        let parameters = Parameters::default().with("file", file).with("content", STANDARD.encode(content)).with_flag("encode", false);
+        let IgnoredAny = self.call(Call::post(format!("{}/file-write", self.path), &parameters)).await?;
+        Ok(())
+    }
+
+    /// Reads a whole file.
+    ///
+    /// # Errors
+    /// [`Error::is_guest_file_missing`].
+    pub async fn file_read(&self, file: &str) -> Result<Vec<u8>, Error> {
+        let read: FileContent = self.call(Call::get(format!("{}/file-read", self.path), &Parameters::default().with("file", file))).await?;
+        Ok(bytes_of(&read.content))
+    }
+
+    /// The guest's network interfaces.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn interfaces(&self) -> Result<Vec<Interface>, Error> {
+        let wrapped: Wrapped<Vec<Interface>> = self.call(Call::get(format!("{}/network-get-interfaces", self.path), &Parameters::default())).await?;
+        Ok(wrapped.result)
+    }
+}
+
+/// PVE hands over each byte of a file as one character.
+fn bytes_of(content: &str) -> Vec<u8> {
+    let bytes: Result<Vec<u8>, _> = content.chars().map(|character| u8::try_from(u32::from(character))).collect();
+    bytes.unwrap_or_else(|_| content.as_bytes().to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_files_bytes_come_one_per_character() {
+        assert_eq!(bytes_of("\u{c3}\u{bc}"), "ü".as_bytes());
+        assert_eq!(bytes_of("plain\n"), b"plain\n");
+    }
+
+    #[test]
+    fn exits_are_read_in_all_shapes() {
+        let exit: Exit = serde_json::from_str(r#"{"exited":1,"exitcode":3,"out-data":"a\n","out-truncated":0}"#).unwrap();
+        assert_eq!((exit.exited, exit.exitcode, exit.out.as_str()), (true, Some(3), "a\n"));
+        let killed: Exit = serde_json::from_str(r#"{"exited":1,"signal":9}"#).unwrap();
+        assert_eq!((killed.exited, killed.exitcode), (true, None));
+        let running: Exit = serde_json::from_str(r#"{"exited":0}"#).unwrap();
+        assert!(!running.exited);
+    }
+
+    #[test]
+    fn interfaces_are_read() {
+        let json = r#"{"result":[{"name":"lo","ip-addresses":[{"ip-address":"127.0.0.1","ip-address-type":"ipv4","prefix":8}]},{"name":"eth1"}]}"#;
+        let wrapped: Wrapped<Vec<Interface>> = serde_json::from_str(json).unwrap();
+        assert_eq!(wrapped.result[0].addresses().collect::<Vec<_>>(), ["127.0.0.1"]);
+        assert_eq!(wrapped.result[1].addresses().count(), 0);
+    }
+}

@@ -1,0 +1,117 @@
+//! The client: one for a cluster, cheap to clone.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use serde::de::DeserializeOwned;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::{
+    endpoint::{ApiToken, Endpoint},
+    error::{Error, SetupError},
+    lxc::Lxc,
+    qemu::Qemu,
+    storage::Storage,
+    transport::{Call, Transport},
+    trust::{Trust, tls_config},
+};
+
+/// Each agent call holds one of the node's three API workers while it waits for the guest.
+const AGENT_CALLS_PER_NODE: usize = 2;
+
+/// What a client needs to know.
+#[derive(Debug, Clone)]
+pub struct ClientConfig {
+    /// API servers of one and the same cluster. When one takes no connection, the next is tried.
+    pub endpoints: Vec<Endpoint>,
+    /// The token that every request carries.
+    pub token: ApiToken,
+    /// How the servers' certificates are judged.
+    pub trust: Trust,
+    /// What to call oneself in requests.
+    pub user_agent: String,
+}
+
+/// Client of one cluster's API.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    transport: Transport,
+    tls: Arc<rustls::ClientConfig>,
+    token: ApiToken,
+    agent_gates: Mutex<HashMap<String, Arc<Semaphore>>>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Client").field("endpoint", &self.inner.transport.endpoint()).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Makes a client. Connects to nothing yet.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when the certificates or the configuration cannot be used.
+    pub fn new(config: &ClientConfig) -> Result<Self, Error> {
+        let tls = tls_config(&config.trust).map_err(|error| Error::Setup(error.into()))?;
+        let transport = Transport::new(config, tls.clone()).map_err(Error::Setup)?;
+        let inner = Inner { transport, tls: Arc::new(tls), token: config.token.clone(), agent_gates: Mutex::default() };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// A virtual machine, or a VMID that one is to get.
+    #[must_use]
+    pub fn qemu(&self, node: &str, vmid: u32) -> Qemu {
+        Qemu::new(self.clone(), node, vmid)
+    }
+
+    /// A container, or a VMID that one is to get.
+    #[must_use]
+    pub fn lxc(&self, node: &str, vmid: u32) -> Lxc {
+        Lxc::new(self.clone(), node, vmid)
+    }
+
+    /// A storage as a node sees it.
+    #[must_use]
+    pub fn storage(&self, node: &str, storage: &str) -> Storage {
+        Storage::new(self.clone(), node, storage)
+    }
+
+    /// Id of the token in use, `user@realm!name`.
+    #[must_use]
+    pub fn token_id(&self) -> &str {
+        self.inner.token.id()
+    }
+
+    pub(crate) async fn call<T: DeserializeOwned>(&self, call: Call) -> Result<T, Error> {
+        self.inner.transport.call(call).await
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        self.inner.transport.endpoint()
+    }
+
+    pub(crate) fn tls(&self) -> Arc<rustls::ClientConfig> {
+        Arc::clone(&self.inner.tls)
+    }
+
+    pub(crate) fn token(&self) -> &ApiToken {
+        &self.inner.token
+    }
+
+    /// Waits for leave to call a guest agent on the node.
+    pub(crate) async fn agent_permit(&self, node: &str) -> Result<OwnedSemaphorePermit, Error> {
+        let gate = {
+            let mut gates = self.inner.agent_gates.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(gates.entry(node.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(AGENT_CALLS_PER_NODE))))
+        };
+        // The semaphore is never closed.
+        gate.acquire_owned().await.map_err(|error| Error::Setup(SetupError::Http(error.into())))
+    }
+}

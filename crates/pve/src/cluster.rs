@@ -1,0 +1,126 @@
+//! The cheap lists: guests and nodes of the whole cluster. They lag behind by up to ten seconds; confirm single guests before acting.
+
+use serde::Deserialize;
+
+use crate::{
+    client::Client,
+    error::Error,
+    lenient,
+    transport::{Call, Parameters},
+};
+
+/// Virtual machine or container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+pub enum GuestKind {
+    /// A virtual machine.
+    #[serde(rename = "qemu")]
+    Qemu,
+    /// A container.
+    #[serde(rename = "lxc")]
+    Lxc,
+}
+
+/// A guest in the cluster's list. A new one has neither name nor sizes yet, and its status is `unknown`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct GuestSummary {
+    /// VMID.
+    pub vmid: u32,
+    /// VM or container.
+    #[serde(rename = "type")]
+    pub kind: GuestKind,
+    /// Node it is on.
+    pub node: String,
+    /// Its name, once known.
+    #[serde(default, deserialize_with = "lenient::optional_text")]
+    pub name: Option<String>,
+    /// `running`, `stopped` or `unknown`.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub status: String,
+    /// Whether it is a template; false while not yet known.
+    #[serde(default, deserialize_with = "lenient::flag")]
+    pub template: bool,
+    /// Resource pool it is a member of.
+    #[serde(default, deserialize_with = "lenient::optional_text")]
+    pub pool: Option<String>,
+    /// Its lock, for example `clone`.
+    #[serde(default, deserialize_with = "lenient::optional_text")]
+    pub lock: Option<String>,
+    /// Tags, joined by `;`.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub tags: String,
+    /// Configured memory in bytes; 0 while not yet known.
+    #[serde(default, deserialize_with = "lenient::number")]
+    pub maxmem: u64,
+    /// Configured cores; 0 while not yet known.
+    #[serde(default, deserialize_with = "lenient::number")]
+    pub maxcpu: u64,
+    /// Seconds since it was started.
+    #[serde(default, deserialize_with = "lenient::number")]
+    pub uptime: u64,
+}
+
+/// A node of the cluster. Sizes are missing without `Sys.Audit`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct NodeSummary {
+    /// Its name.
+    pub node: String,
+    /// `online`, `offline` or `unknown`.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub status: String,
+    /// Memory in bytes.
+    #[serde(default, deserialize_with = "lenient::optional_number")]
+    pub maxmem: Option<u64>,
+    /// Cores.
+    #[serde(default, deserialize_with = "lenient::optional_number")]
+    pub maxcpu: Option<u64>,
+}
+
+impl Client {
+    /// All guests that the token may see.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn guests(&self) -> Result<Vec<GuestSummary>, Error> {
+        self.call(Call::get("/cluster/resources".to_owned(), &Parameters::default().with("type", "vm"))).await
+    }
+
+    /// All nodes, seen by every token.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn nodes(&self) -> Result<Vec<NodeSummary>, Error> {
+        self.call(Call::get("/nodes".to_owned(), &Parameters::default())).await
+    }
+
+    /// Whether a VMID is free right now. Reserves nothing: whoever creates first gets it.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn is_free(&self, vmid: u32) -> Result<bool, Error> {
+        let answer = self.call(Call::get("/cluster/nextid".to_owned(), &Parameters::default().with("vmid", vmid))).await;
+        match answer {
+            Ok(serde::de::IgnoredAny) => Ok(true),
+            Err(error) if error.is_already_exists() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_that_was_just_made_has_little_to_say() {
+        let guest: GuestSummary = serde_json::from_str(r#"{"id":"qemu/7471","lock":"clone","node":"pve1","status":"unknown","type":"qemu","vmid":7471}"#).unwrap();
+        assert_eq!((guest.kind, guest.lock.as_deref(), guest.pool), (GuestKind::Qemu, Some("clone"), None));
+        assert!(!guest.template);
+    }
+
+    #[test]
+    fn a_known_guest_has_sizes_and_a_pool() {
+        let json = r#"{"cpu":0,"id":"lxc/300","maxcpu":2,"maxmem":67108864,"name":"ct300","node":"pve1","pool":"ci","status":"stopped","template":0,"type":"lxc","uptime":0,"vmid":300}"#;
+        let guest: GuestSummary = serde_json::from_str(json).unwrap();
+        assert_eq!((guest.kind, guest.pool.as_deref(), guest.maxmem), (GuestKind::Lxc, Some("ci"), 67_108_864));
+    }
+}

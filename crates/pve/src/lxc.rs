@@ -1,0 +1,142 @@
+//! Containers.
+
+use serde::{Deserialize, de::IgnoredAny};
+
+use crate::{
+    client::Client,
+    error::Error,
+    guest::{Config, Status},
+    lenient,
+    transport::{Call, Parameters, segment},
+    upid::Upid,
+};
+
+/// One container, by node and VMID. It need not exist.
+#[derive(Debug, Clone)]
+pub struct Lxc {
+    client: Client,
+    node: String,
+    vmid: u32,
+}
+
+/// A network interface of a running container.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ContainerInterface {
+    /// For example `eth0`.
+    pub name: String,
+    /// IPv4 address with prefix length, for example `10.0.0.7/24`.
+    #[serde(default, deserialize_with = "lenient::optional_text")]
+    pub inet: Option<String>,
+}
+
+impl Lxc {
+    pub(crate) fn new(client: Client, node: &str, vmid: u32) -> Self {
+        Self { client, node: node.to_owned(), vmid }
+    }
+
+    /// Node of the container.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// VMID of the container.
+    #[must_use]
+    pub fn vmid(&self) -> u32 {
+        self.vmid
+    }
+
+    pub(crate) fn path(&self, rest: &str) -> String {
+        format!("/nodes/{}/lxc/{}{rest}", segment(&self.node), self.vmid)
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Creates it with these options (`ostemplate`, `hostname`, `rootfs`, …). The task often ends with warnings.
+    ///
+    /// # Errors
+    /// [`Error::is_already_exists`] from here or from the task: somebody else has the VMID.
+    pub async fn create(&self, options: &[(&str, &str)]) -> Result<Upid, Error> {
+        let path = format!("/nodes/{}/lxc", segment(&self.node));
+        let parameters = Parameters::default().with("vmid", self.vmid).extend(options);
+        self.client.call(Call::post(path, &parameters)).await
+    }
+
+    /// Its configuration, pending changes included.
+    ///
+    /// # Errors
+    /// [`Error::is_guest_missing`] when there is no such container.
+    pub async fn config(&self) -> Result<Config, Error> {
+        self.client.call(Call::get(self.path("/config"), &Parameters::default())).await
+    }
+
+    /// Its status right now.
+    ///
+    /// # Errors
+    /// [`Error::is_guest_missing`] when there is no such container.
+    pub async fn status(&self) -> Result<Status, Error> {
+        self.client.call(Call::get(self.path("/status/current"), &Parameters::default())).await
+    }
+
+    /// Changes options; `("delete", "a,b")` removes options. With a digest it fails when somebody else was faster.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn set_config(&self, options: &[(&str, &str)], digest: Option<&str>) -> Result<(), Error> {
+        let parameters = Parameters::default().extend(options).with_some("digest", digest);
+        let IgnoredAny = self.client.call(Call::put(self.path("/config"), &parameters)).await?;
+        Ok(())
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// [`Error::is_running`]; others come with the task.
+    pub async fn start(&self) -> Result<Upid, Error> {
+        self.client.call(Call::post(self.path("/status/start"), &Parameters::default())).await
+    }
+
+    /// Stops it at once.
+    ///
+    /// # Errors
+    /// [`Error::is_not_running`] also when there is no such container.
+    pub async fn stop(&self) -> Result<Upid, Error> {
+        self.client.call(Call::post(self.path("/status/stop"), &Parameters::default())).await
+    }
+
+    /// Asks its init to shut down, and waits for it that many seconds.
+    ///
+    /// # Errors
+    /// [`Error::is_not_running`]; the task fails when it does not obey.
+    pub async fn shutdown(&self, timeout_seconds: u32) -> Result<Upid, Error> {
+        self.client.call(Call::post(self.path("/status/shutdown"), &Parameters::default().with("timeout", timeout_seconds))).await
+    }
+
+    /// Destroys the stopped container with its volumes, and removes it from jobs and access control.
+    ///
+    /// # Errors
+    /// [`Error::is_running`], [`Error::is_protected`].
+    pub async fn delete(&self) -> Result<Upid, Error> {
+        self.client.call(Call::delete(self.path(""), &Parameters::default().with_flag("purge", true))).await
+    }
+
+    /// Re-assigns a mount point's volume to another container on the same node. This one must be stopped.
+    ///
+    /// # Errors
+    /// [`Error::is_running`]-like texts when it is not stopped.
+    pub async fn move_volume(&self, volume: &str, target_vmid: u32, target_volume: &str) -> Result<Upid, Error> {
+        let parameters = Parameters::default().with("volume", volume).with("target-vmid", target_vmid).with("target-volume", target_volume);
+        self.client.call(Call::post(self.path("/move_volume"), &parameters)).await
+    }
+
+    /// Its network interfaces; none while it is stopped.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn interfaces(&self) -> Result<Vec<ContainerInterface>, Error> {
+        let interfaces: Option<Vec<ContainerInterface>> = self.client.call(Call::get(self.path("/interfaces"), &Parameters::default())).await?;
+        Ok(interfaces.unwrap_or_default())
+    }
+}

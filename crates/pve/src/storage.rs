@@ -1,0 +1,137 @@
+//! Storages: upload, list, delete.
+
+use bytes::Bytes;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    client::Client,
+    error::Error,
+    lenient,
+    transport::{Call, Parameters, Upload, segment},
+    upid::Upid,
+};
+
+/// Kinds of content that PVE takes by upload. It takes no snippets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// ISO images.
+    Iso,
+    /// Container templates.
+    ContainerTemplate,
+}
+
+impl Content {
+    /// PVE's word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Iso => "iso",
+            Self::ContainerTemplate => "vztmpl",
+        }
+    }
+}
+
+/// One storage, as a node sees it.
+#[derive(Debug, Clone)]
+pub struct Storage {
+    client: Client,
+    node: String,
+    storage: String,
+}
+
+/// What a storage can do.
+#[derive(Debug, Clone, Deserialize)]
+pub struct StorageStatus {
+    /// Kinds of content that it takes, for example `iso`.
+    #[serde(default, deserialize_with = "lenient::list")]
+    pub content: Vec<String>,
+    /// Whether it can be used right now.
+    #[serde(default, deserialize_with = "lenient::flag")]
+    pub active: bool,
+    /// Whether it is switched on.
+    #[serde(default, deserialize_with = "lenient::flag")]
+    pub enabled: bool,
+}
+
+/// A volume on a storage.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Volume {
+    /// For example `local:iso/x.iso`.
+    pub volid: String,
+    /// Size in bytes.
+    #[serde(default, deserialize_with = "lenient::number")]
+    pub size: u64,
+    /// VMID of the guest that it belongs to.
+    #[serde(default, deserialize_with = "lenient::optional_vmid")]
+    pub vmid: Option<u32>,
+}
+
+impl Storage {
+    pub(crate) fn new(client: Client, node: &str, storage: &str) -> Self {
+        Self { client, node: node.to_owned(), storage: storage.to_owned() }
+    }
+
+    fn path(&self, rest: &str) -> String {
+        format!("/nodes/{}/storage/{}{rest}", segment(&self.node), segment(&self.storage))
+    }
+
+    /// Volume id that an uploaded file gets.
+    #[must_use]
+    pub fn volume_id(&self, content: Content, filename: &str) -> String {
+        format!("{}:{}/{filename}", self.storage, content.as_str())
+    }
+
+    /// What the storage can do.
+    ///
+    /// # Errors
+    /// [`Error::is_storage_missing`].
+    pub async fn status(&self) -> Result<StorageStatus, Error> {
+        self.client.call(Call::get(self.path("/status"), &Parameters::default())).await
+    }
+
+    /// Uploads a file; PVE checks it against its checksum. A file of that name is overwritten without a word. In the name, PVE turns all but
+    /// letters, digits, `.`, `_` and `-` into `_`.
+    ///
+    /// # Errors
+    /// [`Error::is_content_type_refused`], [`Error::is_storage_missing`].
+    pub async fn upload(&self, content: Content, filename: &str, bytes: Bytes) -> Result<Upid, Error> {
+        let sha256 = hex::encode(Sha256::digest(&bytes));
+        let upload = Upload { content: content.as_str(), filename: filename.to_owned(), sha256, bytes };
+        self.client.call(Call::upload(self.path("/upload"), upload)).await
+    }
+
+    /// Volumes of one kind of content, for example `iso`.
+    ///
+    /// # Errors
+    /// [`Error::is_storage_missing`].
+    pub async fn volumes(&self, content: &str) -> Result<Vec<Volume>, Error> {
+        self.client.call(Call::get(self.path("/content"), &Parameters::default().with("content", content))).await
+    }
+
+    /// Deletes a volume, whether a guest uses it or not. One that does not exist is no error. `None`: it is gone already.
+    ///
+    /// # Errors
+    /// See [`Error`]. Needs `Datastore.Allocate`, which uploading does not.
+    pub async fn delete(&self, volid: &str) -> Result<Option<Upid>, Error> {
+        self.client.call(Call::delete(self.path(&format!("/content/{}", segment(volid))), &Parameters::default())).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_storages_status_is_read() {
+        let status: StorageStatus = serde_json::from_str(r#"{"active":1,"avail":12,"content":"snippets,backup,iso","enabled":1,"shared":0,"type":"dir"}"#).unwrap();
+        assert!(status.active && status.enabled);
+        assert_eq!(status.content, ["snippets", "backup", "iso"]);
+    }
+
+    #[test]
+    fn volumes_are_read() {
+        let volume: Volume = serde_json::from_str(r#"{"content":"iso","ctime":1,"format":"iso","size":473088,"volid":"local:iso/tiny.iso"}"#).unwrap();
+        assert_eq!((volume.volid.as_str(), volume.size, volume.vmid), ("local:iso/tiny.iso", 473_088, None));
+    }
+}
