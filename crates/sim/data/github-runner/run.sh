@@ -1,0 +1,13 @@
+#!/bin/sh
+# Stand-in for the script of the same name in GitHub's runner archive. As the real one it starts the listener anew after
+# a retryable error, which on a registration for one job never ends.
+root=$(cd "$(dirname "$0")" && pwd) || exit 1
+while :; do
+    "$root/run-helper.sh" "$@"
+    code=$?
+    if [ "$code" -ne 2 ]; then
+        echo 'Exiting runner...'
+        exit "$code"
+    fi
+    echo 'Restarting runner...'
+done

@@ -1,0 +1,255 @@
+//! The front: one listener, a task per connection, and the handle by which tests and the demo act on the world.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use jiff::Timestamp;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::http;
+use super::model::{Behaviour, RunSpec};
+use super::world::World;
+use crate::request_log::RequestLog;
+
+/// The longest that the clock is left alone when nothing is due.
+const IDLE_TICK: Duration = Duration::from_secs(600);
+
+/// How a front is started.
+#[derive(Clone)]
+pub struct ServerOptions {
+    /// Where it listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Root URL by which guests reach it, if that is not the address it listens on.
+    pub external_url: Option<String>,
+    /// How its world behaves.
+    pub behaviour: Behaviour,
+    /// Seed of the world's names and secrets.
+    pub seed: u64,
+    /// What tells the time.
+    pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            external_url: None,
+            behaviour: Behaviour::default(),
+            seed: rand::random(),
+            clock: Arc::new(Timestamp::now),
+        }
+    }
+}
+
+impl fmt::Debug for ServerOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerOptions")
+            .field("listen", &self.listen)
+            .field("external_url", &self.external_url)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The GitHub simulator.
+#[derive(Debug)]
+pub struct Server;
+
+/// What connections, the clock and the handle share.
+pub(super) struct Shared {
+    world: Mutex<World>,
+    changes: watch::Sender<u64>,
+    clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// Root URL as guests reach it.
+    pub(super) guests: String,
+    pub(super) log: RequestLog,
+    violations: Mutex<Vec<String>>,
+}
+
+impl Shared {
+    /// Changes the world, lets time act on it, and wakes whoever waits for a change.
+    pub(super) fn change<R>(&self, act: impl FnOnce(&mut World, Timestamp) -> R) -> R {
+        let result = self.read_mut(act);
+        self.changes.send_modify(|version| *version += 1);
+        result
+    }
+
+    /// Like [`Shared::change`] for what concerns nobody who waits.
+    pub(super) fn read_mut<R>(&self, act: impl FnOnce(&mut World, Timestamp) -> R) -> R {
+        let now = (self.clock)();
+        let mut world = self.lock();
+        let before = world.next_deadline();
+        let result = act(&mut world, now);
+        world.step(now);
+        let after = world.next_deadline();
+        drop(world);
+        // The clock's task must not oversleep what this call made due earlier.
+        if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
+            self.changes.send_modify(|version| *version += 1);
+        }
+        result
+    }
+
+    pub(super) fn read<R>(&self, look: impl FnOnce(&World, Timestamp) -> R) -> R {
+        let now = (self.clock)();
+        look(&self.lock(), now)
+    }
+
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    pub(super) fn note_violations(&self, found: Vec<String>) {
+        self.violations.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Server {
+    /// Starts a front over an empty world.
+    ///
+    /// # Errors
+    /// Where the address cannot be listened on.
+    pub async fn start(options: ServerOptions) -> io::Result<ServerHandle> {
+        let listener = TcpListener::bind(options.listen).await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let shared = Arc::new(Shared {
+            world: Mutex::new(World::new(options.behaviour, options.seed)),
+            changes: watch::Sender::new(0),
+            clock: options.clock,
+            guests: options.external_url.unwrap_or_else(|| url.clone()).trim_end_matches('/').to_owned(),
+            log: RequestLog::default(),
+            violations: Mutex::default(),
+        });
+        let stop = CancellationToken::new();
+        let tasks = vec![
+            tokio::spawn(stop.clone().run_until_cancelled_owned(accept(listener, Arc::clone(&shared)))),
+            tokio::spawn(stop.clone().run_until_cancelled_owned(tick(Arc::clone(&shared)))),
+        ];
+        Ok(ServerHandle { url, shared, stop, tasks })
+    }
+}
+
+/// A running simulator; it stops when this is dropped.
+pub struct ServerHandle {
+    url: String,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+    tasks: Vec<JoinHandle<Option<()>>>,
+}
+
+impl ServerHandle {
+    /// Root of the REST API, without a trailing slash.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Reads or changes the world; time acts on it and waiting runners are woken afterwards.
+    pub fn world<R>(&self, act: impl FnOnce(&mut World, Timestamp) -> R) -> R {
+        self.shared.change(act)
+    }
+
+    /// Queues a run; answers with the numbers of its jobs.
+    pub fn queue_run(&self, spec: RunSpec) -> Vec<u64> {
+        self.world(|world, now| world.queue_run(spec, now))
+    }
+
+    /// Waits until `look` finds something in the world; nothing if that has not happened within `limit`.
+    pub async fn wait_for<R>(&self, limit: Duration, mut look: impl FnMut(&World) -> Option<R>) -> Option<R> {
+        let mut changes = self.shared.changes();
+        let search = async {
+            loop {
+                if let Some(found) = self.shared.read(|world, _| look(world)) {
+                    return Some(found);
+                }
+                changes.changed().await.ok()?;
+            }
+        };
+        tokio::time::timeout(limit, search).await.ok().flatten()
+    }
+
+    /// What it was asked, the stand-in runner's own calls (`/_sim/…`) included.
+    #[must_use]
+    pub fn requests(&self) -> RequestLog {
+        self.shared.log.clone()
+    }
+
+    /// Exchanges that GitHub's published description does not allow; there must be none.
+    #[must_use]
+    pub fn violations(&self) -> Vec<String> {
+        self.shared.violations.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Stops listening and cuts all connections.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        for task in self.tasks.drain(..) {
+            // A task that panicked has ended too.
+            let _ended = task.await;
+        }
+    }
+}
+
+impl Drop for ServerHandle {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl fmt::Debug for ServerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerHandle").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    // Dropping the set with this task cuts the connections.
+    let mut connections = JoinSet::new();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => drop(connections.spawn(serve(stream, Arc::clone(&shared)))),
+            // Out of file descriptors: others will close theirs.
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+    let service = service_fn(move |request| {
+        let shared = Arc::clone(&shared);
+        async move { Ok::<_, Infallible>(http::answer(&shared, request, Instant::now()).await) }
+    });
+    let connection = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "a connection to the GitHub simulator broke off");
+    }
+}
+
+/// Lets time act on the world when something is due.
+async fn tick(shared: Arc<Shared>) {
+    let mut changes = shared.changes();
+    loop {
+        let due = shared.read(|world, now| {
+            let left = world.next_deadline()?.duration_since(now);
+            Some(Duration::try_from(left).unwrap_or_default().max(Duration::from_millis(10)))
+        });
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(due.unwrap_or(IDLE_TICK)) => shared.change(|_, _| ()),
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The world itself: what exists in it, and what a person or a test does to it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::Timestamp;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::access::Account;
+use super::model::{Behaviour, EventKind, Job, JobState, Run, RunSpec, Runner, Scope};
+
+/// Everything that this GitHub knows. Time comes in with each call, randomness from a seed.
+#[derive(Debug)]
+pub struct World {
+    /// How it behaves; may be changed at any time.
+    pub behaviour: Behaviour,
+    pub(super) repositories: BTreeSet<String>,
+    pub(super) organizations: BTreeSet<String>,
+    pub(super) accounts: HashMap<String, Account>,
+    pub(super) runs: BTreeMap<u64, Run>,
+    pub(super) jobs: BTreeMap<u64, Job>,
+    pub(super) runners: BTreeMap<u64, Runner>,
+    /// Secrets of runners, kept beyond their registration: a job in flight outlives it.
+    pub(super) runner_secrets: HashMap<String, u64>,
+    pub(super) registration_tokens: HashMap<String, (Scope, Timestamp)>,
+    pub(super) minted: u64,
+    next_run: u64,
+    next_job: u64,
+    pub(super) next_runner: u64,
+    random: StdRng,
+}
+
+impl World {
+    /// An empty world.
+    #[must_use]
+    pub fn new(behaviour: Behaviour, seed: u64) -> Self {
+        Self {
+            behaviour,
+            repositories: BTreeSet::new(),
+            organizations: BTreeSet::new(),
+            accounts: HashMap::new(),
+            runs: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            runners: BTreeMap::new(),
+            runner_secrets: HashMap::new(),
+            registration_tokens: HashMap::new(),
+            minted: 0,
+            next_run: 7_000_000_001,
+            next_job: 21_000_000_001,
+            next_runner: 1,
+            random: StdRng::seed_from_u64(seed),
+        }
+    }
+
+    /// Adds a repository, as `owner/name`.
+    pub fn add_repository(&mut self, full_name: &str) {
+        self.repositories.insert(full_name.to_owned());
+    }
+
+    /// Adds an organization, by login; repositories belong to it by their owner's name.
+    pub fn add_organization(&mut self, login: &str) {
+        self.organizations.insert(login.to_owned());
+    }
+
+    /// Queues a run with all its jobs; answers with the jobs' numbers.
+    pub fn queue_run(&mut self, spec: RunSpec, now: Timestamp) -> Vec<u64> {
+        let run_id = self.next_run;
+        self.next_run += 1;
+        self.add_repository(&spec.repository);
+        let mut jobs = Vec::new();
+        for job in spec.jobs {
+            let id = self.next_job;
+            self.next_job += 1;
+            let mut job = Job {
+                id,
+                run_id,
+                repository: spec.repository.clone(),
+                name: job.name,
+                labels: job.labels,
+                steps: job.steps,
+                state: JobState::Queued,
+                runner_name: None,
+                log: String::new(),
+                events: Vec::new(),
+                runner_id: None,
+                created_at: now,
+                started_at: None,
+                completed_at: None,
+                cancel_requested: false,
+            };
+            job.record(now, EventKind::Queued);
+            self.jobs.insert(id, job);
+            jobs.push(id);
+        }
+        let run = Run {
+            id: run_id,
+            repository: spec.repository,
+            event: spec.event,
+            fork: spec.fork,
+            created_at: now,
+            number: run_id - 7_000_000_000,
+            jobs: jobs.clone(),
+        };
+        self.runs.insert(run_id, run);
+        jobs
+    }
+
+    /// Cancels a job: at once while no runner has it, else its runner is told. False where it has ended already.
+    pub fn cancel_job(&mut self, job_id: u64, now: Timestamp) -> bool {
+        let Some(job) = self.jobs.get_mut(&job_id).filter(|job| !job.completed()) else { return false };
+        job.cancel_requested = true;
+        if job.state == JobState::Queued {
+            self.complete_job(job_id, "cancelled", now);
+        }
+        true
+    }
+
+    /// A job by number.
+    #[must_use]
+    pub fn job(&self, job_id: u64) -> Option<&Job> {
+        self.jobs.get(&job_id)
+    }
+
+    /// All jobs by ascending number.
+    pub fn jobs(&self) -> impl Iterator<Item = &Job> {
+        self.jobs.values()
+    }
+
+    /// Names of all registered runners.
+    #[must_use]
+    pub fn runner_names(&self) -> Vec<String> {
+        self.runners.values().map(|runner| runner.name.clone()).collect()
+    }
+
+    /// How many just-in-time registrations were made.
+    #[must_use]
+    pub fn minted(&self) -> u64 {
+        self.minted
+    }
+
+    /// What a farm that has been torn down must not leave: a sentence for each runner still registered.
+    #[must_use]
+    pub fn leftovers(&self) -> Vec<String> {
+        let left = |runner: &Runner| {
+            let state = if runner.online() { "online" } else { "offline" };
+            format!("runner {} ({state}) is registered in {:?}", runner.name, runner.scope)
+        };
+        self.runners.values().map(left).collect()
+    }
+
+    pub(super) fn complete_job(&mut self, job_id: u64, conclusion: &str, now: Timestamp) {
+        let Some(job) = self.jobs.get_mut(&job_id).filter(|job| !job.completed()) else { return };
+        job.state = JobState::Completed { conclusion: conclusion.to_owned() };
+        job.completed_at = Some(now);
+        job.record(now, EventKind::Completed(conclusion.to_owned()));
+        let Some(runner) = job.runner_id.and_then(|id| self.runners.get_mut(&id)) else { return };
+        runner.job = None;
+        runner.seen_at = now;
+        if runner.ephemeral {
+            runner.remove_at = Some(now + self.behaviour.removal_lag);
+        }
+    }
+
+    /// The stored spelling of a repository; GitHub ignores case in names.
+    pub(super) fn repository(&self, full_name: &str) -> Option<&String> {
+        self.repositories.iter().find(|known| known.eq_ignore_ascii_case(full_name))
+    }
+
+    /// `length` characters of `[A-Za-z0-9]`.
+    pub(super) fn random(&mut self, length: usize) -> String {
+        (&mut self.random).sample_iter(rand::distr::Alphanumeric).take(length).map(char::from).collect()
+    }
+}
