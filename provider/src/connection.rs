@@ -117,7 +117,9 @@ fn trust(settings: &Settings) -> Result<Trust, Diagnostics> {
             .map(Trust::Fingerprint)
             .map_err(|error| refused_argument("fingerprint", "the fingerprint", &error).into()),
         (None, None) if !settings.verify => {
-            tracing::warn!("PROXMOX_VERIFY_SSL switches certificate checks off: whoever is in between gets the API token. Pin the certificate with PXCI_FINGERPRINT instead");
+            tracing::warn!(
+                "PROXMOX_VERIFY_SSL switches certificate checks off: whoever is in between gets the API token. Pin the certificate with PXCI_FINGERPRINT instead"
+            );
             Ok(Trust::Insecure)
         }
         (None, None) => Ok(Trust::System),
@@ -126,7 +128,9 @@ fn trust(settings: &Settings) -> Result<Trust, Diagnostics> {
 
 fn token(id: Option<String>, secret: Option<SecretString>) -> Result<ApiToken, Diagnostics> {
     let missing = |argument: &str, variable: &str| {
-        let detail = format!("Set `{argument}` in the provider block, or {variable} in the environment. docs/privileges.md tells how to make a token.");
+        let detail = format!(
+            "Set `{argument}` in the provider block, or {variable} in the environment. docs/privileges.md tells how to make a token."
+        );
         Diagnostic::error("No Proxmox VE API token is given", detail).at(argument)
     };
     let id = id.ok_or_else(|| missing("token_id", "PXCI_TOKEN_ID"))?;

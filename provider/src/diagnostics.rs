@@ -69,7 +69,10 @@ fn missing_privilege_hint(missing: &pve::MissingPrivilege) -> String {
 
 fn refusal_hint(error: &pve::Error) -> Option<String> {
     if error.is_content_type_refused() {
-        return Some("Enable that content type for the storage (Datacenter, Storage, Edit, Content), or name another storage.".to_owned());
+        return Some(
+            "Enable that content type for the storage (Datacenter, Storage, Edit, Content), or name another storage."
+                .to_owned(),
+        );
     }
     if error.is_node_unknown() {
         return Some("Check `node`: it is the name that the web interface shows below Datacenter.".to_owned());
@@ -78,7 +81,10 @@ fn refusal_hint(error: &pve::Error) -> Option<String> {
         return Some("Check the storage's name, and that it is enabled on this node.".to_owned());
     }
     if error.is_range_full() {
-        return Some("Every VMID of the range is taken: widen the range, or destroy guests that are no longer needed.".to_owned());
+        return Some(
+            "Every VMID of the range is taken: widen the range, or destroy guests that are no longer needed."
+                .to_owned(),
+        );
     }
     if error.is_pool_missing() {
         return Some("Create the resource pool (`pveum pool add NAME`), and give the token Pool.Audit and VM.Allocate on /pool/NAME.".to_owned());

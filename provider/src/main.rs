@@ -4,6 +4,7 @@ mod connection;
 mod diagnostics;
 mod provider;
 mod resources;
+mod waiting;
 
 use std::process::ExitCode;
 

@@ -7,6 +7,7 @@ use tf_provider::{Attr, CancellationToken, Diagnostic, Diagnostics, Model, Provi
 
 use crate::connection::{self, Connection};
 use crate::diagnostics;
+use crate::resources::cloudinit_snippet::Snippets;
 
 /// Turns Proxmox VE into a farm of self-hosted GitHub Actions runners: every job gets a fresh virtual machine.
 ///
@@ -79,7 +80,9 @@ impl Provider for Pxci {
     type Model = ProviderModel;
     type Data = Clients;
 
-    fn register(&self, _registry: &mut Registry<Clients>) {}
+    fn register(&self, registry: &mut Registry<Clients>) {
+        registry.resource(Snippets);
+    }
 
     async fn configure(
         &self,
@@ -88,8 +91,8 @@ impl Provider for Pxci {
     ) -> Result<Option<Clients>, Diagnostics> {
         let Some(settings) = settings(config)? else { return Ok(None) };
         let installation = settings.installation.parse::<Installation>();
-        let installation =
-            installation.map_err(|error| diagnostics::refused_argument("installation", "the installation's name", &error))?;
+        let installation = installation
+            .map_err(|error| diagnostics::refused_argument("installation", "the installation's name", &error))?;
         let connection = Connection::establish(settings.connection)?;
         let pve = connection.client()?;
         Ok(Some(Clients { pve, connection: Arc::new(connection), installation, node: settings.node }))
@@ -134,7 +137,11 @@ fn settings(config: ProviderModel) -> Result<Option<Settings>, Diagnostics> {
     Ok(Some(Settings {
         connection,
         node: config.node.into_known().or(environment.node),
-        installation: config.installation.into_known().or(environment.installation).unwrap_or_else(|| "pxci".to_owned()),
+        installation: config
+            .installation
+            .into_known()
+            .or(environment.installation)
+            .unwrap_or_else(|| "pxci".to_owned()),
     }))
 }
 

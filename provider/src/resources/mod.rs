@@ -1,1 +1,3 @@
 //! One folder a type: `mod.rs` has its schema and lifecycle, `model.rs` its typed state, `tests.rs` its tests.
+
+pub(crate) mod cloudinit_snippet;
