@@ -1,1 +1,23 @@
-//! runner-vm
+//! The life of one runner VM: a pure state machine ([`Life`]) and the idempotent steps that carry a VM through it ([`RunnerVm`]).
+//!
+//! Used by the dispatcher for its fleet and by the provider for single VMs. Every step may be repeated after a crash or a lost reply,
+//! and ends in the same place. No step touches a guest before its marker shows that it is this very incarnation, and nothing is
+//! destroyed without the whole proof of ownership.
+
+mod arm;
+mod clone;
+mod configure;
+mod destroy;
+mod error;
+mod life;
+mod power;
+mod registration;
+mod retry;
+mod vm;
+
+pub use arm::GuestState;
+pub use configure::Shape;
+pub use error::{Error, Problem};
+pub use life::{Event, Life, NEGATIVES_APART, Reason, Refused, State};
+pub use registration::{Removal, deregister, mint};
+pub use vm::{Place, RunnerVm};

@@ -1,0 +1,110 @@
+//! What the host tells the guest, and what the guest tells the host: files below `/run/pxci`, a directory on tmpfs that only root may enter.
+//!
+//! A hostile job controls what the guest says. Its words are read with a size limit, never parsed beyond single words, and never decide
+//! about any other VM.
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::retry::Patience;
+use crate::{Error, Problem, RunnerVm};
+
+const HOSTNAME: &str = "/run/pxci/hostname";
+const JIT_CONFIG: &str = "/run/pxci/jitconfig";
+const ARMED: &str = "/run/pxci/armed";
+const STATE: &str = "/run/pxci/state";
+
+/// How long the guest may take, after its agent answers, to make the directory and to take the files.
+const ARM_PATIENCE: Duration = Duration::from_secs(30);
+const ARM_PAUSE: Duration = Duration::from_millis(500);
+/// A state file beyond this is not the image's doing.
+const STATE_LIMIT: usize = 64 * 1024;
+
+/// How far the guest says that its runner is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GuestState {
+    /// It was never handed a registration.
+    Unarmed,
+    /// It was, and no job has begun.
+    Waiting,
+    /// A job has begun.
+    Job,
+}
+
+impl RunnerVm {
+    /// Hands the guest its host name and its registration, and lets the runner start. Writing the same once more is harmless.
+    ///
+    /// # Errors
+    /// When the guest does not take them in time.
+    pub async fn arm(&self, jit_config: &SecretString) -> Result<(), Error> {
+        let files = [(HOSTNAME, self.name.as_str()), (JIT_CONFIG, jit_config.expose_secret()), (ARMED, self.name.as_str())];
+        for (path, content) in files {
+            self.write(path, content).await.map_err(|problem| self.error("arm", problem))?;
+        }
+        Ok(())
+    }
+
+    async fn write(&self, path: &str, content: &str) -> Result<(), Problem> {
+        let patience = Patience::of(ARM_PATIENCE);
+        loop {
+            match self.qemu().agent().file_write(path, content.as_bytes()).await {
+                Ok(()) => return Ok(()),
+                Err(error) if error.is_not_running() => return Err(Problem::PoweredOff),
+                Err(error) if !is_worth_another_try(&error) || patience.is_over() => return Err(error.into()),
+                Err(_) => self.pause(ARM_PAUSE).await?,
+            }
+        }
+    }
+
+    /// What the guest says about its runner.
+    ///
+    /// # Errors
+    /// When it does not say, which means nothing.
+    pub async fn guest_state(&self) -> Result<GuestState, Error> {
+        self.read_state().await.map_err(|problem| self.error("examine", problem))
+    }
+
+    async fn read_state(&self) -> Result<GuestState, Problem> {
+        let agent = self.qemu().agent();
+        match agent.file_read(STATE).await {
+            Ok(content) => return Ok(state_in(&content)),
+            Err(error) if !error.is_guest_file_missing() => return Err(error.into()),
+            Err(_) => {}
+        }
+        match agent.file_read(ARMED).await {
+            Ok(_) => Ok(GuestState::Waiting),
+            Err(error) if error.is_guest_file_missing() => Ok(GuestState::Unarmed),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn is_worth_another_try(error: &pve::Error) -> bool {
+    error.is_guest_file_missing() || error.is_agent_unavailable() || error.is_transient()
+}
+
+fn state_in(content: &[u8]) -> GuestState {
+    let text = String::from_utf8_lossy(&content[..content.len().min(STATE_LIMIT)]);
+    let has_job = text.lines().any(|line| line.split_whitespace().next() == Some("job"));
+    // Whatever else stands there, and whatever lies beyond the limit, the guest does not claim to be unused.
+    if has_job || content.len() > STATE_LIMIT { GuestState::Job } else { GuestState::Waiting }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_first_word_of_a_line_counts() {
+        assert_eq!(state_in(b"starting\nlistening\n"), GuestState::Waiting);
+        assert_eq!(state_in(b"starting\nlistening\njob build\n"), GuestState::Job);
+        assert_eq!(state_in(b"starting no job\n"), GuestState::Waiting);
+        assert_eq!(state_in(b""), GuestState::Waiting);
+    }
+
+    #[test]
+    fn an_absurd_file_is_taken_for_a_job() {
+        assert_eq!(state_in(&vec![b'x'; STATE_LIMIT + 1]), GuestState::Job);
+    }
+}

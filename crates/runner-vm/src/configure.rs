@@ -1,0 +1,125 @@
+//! Size, network, seed and protection of a fresh clone.
+
+use ownership::tags;
+
+use crate::retry::{LOCK_PATIENCE, LOCK_PAUSE, Patience};
+use crate::{Error, Problem, RunnerVm};
+
+/// What a runner VM is given; what is absent stays as in the template.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// Virtual CPU cores.
+    pub cores: Option<u32>,
+    /// Memory in MiB.
+    pub memory_mib: Option<u32>,
+    /// Bridge of its network card.
+    pub bridge: Option<String>,
+    /// Volume id of the NoCloud image, such as `local:iso/pxci-x-0123456789abcdef.iso`.
+    pub seed_iso: Option<String>,
+}
+
+impl RunnerVm {
+    /// Gives the clone its shape, switches the firewall of its network card and its protection on.
+    ///
+    /// # Errors
+    /// [`Problem::OtherIncarnation`] when the VMID is not ours (any more).
+    pub async fn configure(&self, shape: &Shape) -> Result<(), Error> {
+        self.bring_to_shape(shape).await.map_err(|problem| self.error("configure", problem))
+    }
+
+    async fn bring_to_shape(&self, shape: &Shape) -> Result<(), Problem> {
+        let patience = Patience::of(LOCK_PATIENCE);
+        loop {
+            let config = self.qemu().config().await?;
+            if !self.is_incarnation(&config) {
+                return Err(Problem::OtherIncarnation);
+            }
+            let wanted = differences(&config, shape, &tags(&self.marker.installation, &[]));
+            if wanted.is_empty() {
+                return Ok(());
+            }
+            let options: Vec<(&str, &str)> = wanted.iter().map(|(option, value)| (*option, value.as_str())).collect();
+            match self.qemu().set_config(&options, config.digest()).await {
+                Ok(()) => return Ok(()),
+                Err(error) if (error.is_digest_conflict() || error.is_locked()) && !patience.is_over() => {}
+                Err(error) => return Err(error.into()),
+            }
+            self.pause(LOCK_PAUSE).await?;
+        }
+    }
+}
+
+/// The options that do not have their wanted value yet.
+fn differences(config: &pve::Config, shape: &Shape, tags: &str) -> Vec<(&'static str, String)> {
+    let mut wanted = vec![("tags", tags.to_owned()), ("protection", "1".to_owned())];
+    wanted.extend(shape.cores.map(|cores| ("cores", cores.to_string())));
+    wanted.extend(shape.memory_mib.map(|memory| ("memory", memory.to_string())));
+    wanted.extend(network(config.get("net0"), shape.bridge.as_deref()).map(|card| ("net0", card)));
+    wanted.extend(shape.seed_iso.as_ref().map(|volume| ("ide2", format!("{volume},media=cdrom"))));
+    wanted.retain(|(option, value)| !is_same(config.get(option), value));
+    wanted
+}
+
+/// PVE adds the size behind an image's value.
+fn is_same(found: Option<&str>, wanted: &str) -> bool {
+    found.is_some_and(|found| found == wanted || found.strip_prefix(wanted).is_some_and(|rest| rest.starts_with(",size=")))
+}
+
+/// The network card with its fresh MAC address, on the wanted bridge, behind PVE's firewall.
+fn network(found: Option<&str>, bridge: Option<&str>) -> Option<String> {
+    let Some(found) = found else {
+        return bridge.map(|bridge| format!("virtio,bridge={bridge},firewall=1"));
+    };
+    let kept = found.split(',').filter(|part| !part.starts_with("firewall=") && !(bridge.is_some() && part.starts_with("bridge=")));
+    let mut parts: Vec<String> = kept.map(str::to_owned).collect();
+    parts.extend(bridge.map(|bridge| format!("bridge={bridge}")));
+    parts.push("firewall=1".to_owned());
+    parts.sort_by_key(|part| order(part));
+    if same_parts(found, &parts) { Some(found.to_owned()) } else { Some(parts.join(",")) }
+}
+
+/// The model with its MAC address stands first.
+fn order(part: &str) -> u8 {
+    match part.split('=').next() {
+        Some("bridge") => 1,
+        Some("firewall") => 2,
+        Some("link_down" | "mtu" | "queues" | "rate" | "tag" | "trunks") => 3,
+        _ => 0,
+    }
+}
+
+fn same_parts(found: &str, parts: &[String]) -> bool {
+    found.split(',').count() == parts.len() && found.split(',').all(|part| parts.iter().any(|wanted| wanted == part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_card_keeps_its_mac_and_gets_the_firewall() {
+        let fresh = "virtio=BC:24:11:00:00:01,bridge=vmbr0,tag=7";
+        assert_eq!(network(Some(fresh), None).unwrap(), "virtio=BC:24:11:00:00:01,bridge=vmbr0,firewall=1,tag=7");
+        assert_eq!(network(Some(fresh), Some("vmbr1")).unwrap(), "virtio=BC:24:11:00:00:01,bridge=vmbr1,firewall=1,tag=7");
+        assert_eq!(network(Some("virtio=AA,bridge=vmbr0,firewall=0"), None).unwrap(), "virtio=AA,bridge=vmbr0,firewall=1");
+    }
+
+    #[test]
+    fn a_card_that_is_right_is_left_alone_whatever_its_order() {
+        let right = "virtio=AA,firewall=1,bridge=vmbr0";
+        assert_eq!(network(Some(right), Some("vmbr0")).unwrap(), right);
+    }
+
+    #[test]
+    fn a_template_without_a_card_gets_one_only_on_request() {
+        assert_eq!(network(None, None), None);
+        assert_eq!(network(None, Some("vmbr0")).unwrap(), "virtio,bridge=vmbr0,firewall=1");
+    }
+
+    #[test]
+    fn an_image_is_the_same_with_its_size_behind_it() {
+        assert!(is_same(Some("local:iso/a.iso,media=cdrom,size=376K"), "local:iso/a.iso,media=cdrom"));
+        assert!(!is_same(Some("local:iso/ab.iso,media=cdrom"), "local:iso/a.iso,media=cdrom"));
+        assert!(!is_same(None, "1"));
+    }
+}

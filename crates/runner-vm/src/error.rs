@@ -1,0 +1,61 @@
+//! What can go wrong in a step.
+
+/// A step that did not succeed: what was being done, to which VM, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("unable to {doing} runner VM {vmid}")]
+pub struct Error {
+    /// What was being done: `clone`, `configure`, …
+    pub doing: &'static str,
+    /// The VM.
+    pub vmid: u32,
+    /// Why.
+    #[source]
+    pub problem: Problem,
+}
+
+/// Why a step did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// Proxmox VE refused or did not answer.
+    #[error("Proxmox VE did not do it")]
+    Pve(#[from] pve::Error),
+    /// Somebody else has the VMID. It is theirs: nothing is to be cleaned up.
+    #[error("the VMID belongs to another guest")]
+    VmidTaken,
+    /// The guest cannot be proven to be ours.
+    #[error("the guest is not provably ours")]
+    NotOurs(#[source] ownership::NotOurs),
+    /// The VMID carries another incarnation than the one meant.
+    #[error("the VMID carries another VM by now")]
+    OtherIncarnation,
+    /// It was to be destroyed, and runs.
+    #[error("it is running")]
+    StillRunning,
+    /// It was to be waited for, and is powered off.
+    #[error("it is powered off")]
+    PoweredOff,
+    /// The guest did not become ready in time.
+    #[error("its guest agent did not answer within {seconds} s")]
+    NotReady {
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// The caller asked to stop.
+    #[error("it was interrupted")]
+    Cancelled,
+}
+
+impl Error {
+    /// Whether trying again later can help without anything else changing.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match &self.problem {
+            Problem::Pve(error) => {
+                let unfinished = matches!(error, pve::Error::Deadline { .. } | pve::Error::Cancelled { .. });
+                unfinished || error.is_transient() || error.is_locked() || error.is_digest_conflict() || error.is_agent_unavailable()
+            }
+            Problem::StillRunning | Problem::Cancelled => true,
+            _ => false,
+        }
+    }
+}
