@@ -191,7 +191,8 @@ mod tests {
     use super::*;
 
     fn runner() -> Marker {
-        let mut marker = Marker::new("lab".parse().unwrap(), Owner::Dispatcher, Kind::Runner, 9101, "k3x9ab".parse().unwrap());
+        let mut marker =
+            Marker::new("lab".parse().unwrap(), Owner::Dispatcher, Kind::Runner, 9101, "k3x9ab".parse().unwrap());
         marker.template = Some(9000);
         marker.pool = Some("ubuntu-2204".parse().unwrap());
         marker

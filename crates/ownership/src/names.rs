@@ -17,7 +17,9 @@ const LONGEST_POOL: usize = 29;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Characters or length do not fit the grammar.
-    #[error("\"{text}\" is no valid {what}: it takes 1 to {longest} lower-case letters, digits and dashes, with no dash at either end")]
+    #[error(
+        "\"{text}\" is no valid {what}: it takes 1 to {longest} lower-case letters, digits and dashes, with no dash at either end"
+    )]
     Label {
         /// What the text should have been.
         what: &'static str,
@@ -185,7 +187,8 @@ impl RunnerName {
         if text.len() > LONGEST_RUNNER_NAME {
             return Err(foreign());
         }
-        let rest = text.strip_prefix(installation.as_str()).and_then(|rest| rest.strip_prefix('-')).ok_or_else(foreign)?;
+        let rest =
+            text.strip_prefix(installation.as_str()).and_then(|rest| rest.strip_prefix('-')).ok_or_else(foreign)?;
         let (rest, nonce) = rest.rsplit_once('-').ok_or_else(foreign)?;
         let (pool, vmid) = rest.rsplit_once('-').ok_or_else(foreign)?;
         Ok(Self {
@@ -239,7 +242,14 @@ mod tests {
     #[test]
     fn a_foreign_runner_name_is_refused() {
         let lab: Installation = "lab".parse().unwrap();
-        for foreign in ["laboratory-p-9100-abcdef", "lab-9100-abcdef", "lab-p-9100-ABCDEF", "lab-p-x-abcdef", "lab", "other-p-9100-abcdef"] {
+        for foreign in [
+            "laboratory-p-9100-abcdef",
+            "lab-9100-abcdef",
+            "lab-p-9100-ABCDEF",
+            "lab-p-x-abcdef",
+            "lab",
+            "other-p-9100-abcdef",
+        ] {
             assert!(RunnerName::parse(&lab, foreign).is_err(), "{foreign}");
         }
     }

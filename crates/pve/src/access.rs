@@ -69,7 +69,10 @@ mod tests {
 
     #[test]
     fn privileges_are_inherited_when_they_propagate() {
-        let permissions = Permissions(serde_json::from_str(r#"{"/": {"Sys.Audit": 1}, "/pool/ci": {"VM.Allocate": 1}, "/vms": {"VM.Audit": 0}}"#).unwrap());
+        let permissions = Permissions(
+            serde_json::from_str(r#"{"/": {"Sys.Audit": 1}, "/pool/ci": {"VM.Allocate": 1}, "/vms": {"VM.Audit": 0}}"#)
+                .unwrap(),
+        );
         assert!(permissions.allows("/pool/ci", "VM.Allocate"));
         assert!(permissions.allows("/nodes/pve1", "Sys.Audit"));
         assert!(permissions.allows("/vms", "VM.Audit") && !permissions.allows("/vms/100", "VM.Audit"));

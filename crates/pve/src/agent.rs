@@ -104,7 +104,8 @@ impl Agent {
     /// # Errors
     /// See [`Error`].
     pub async fn exec(&self, command: &[&str]) -> Result<u64, Error> {
-        let parameters = command.iter().fold(Parameters::default(), |parameters, word| parameters.with("command", word));
+        let parameters =
+            command.iter().fold(Parameters::default(), |parameters, word| parameters.with("command", word));
         let started: Started = self.call(Call::post(format!("{}/exec", self.path), &parameters)).await?;
         Ok(started.pid)
     }
@@ -114,7 +115,8 @@ impl Agent {
     /// # Errors
     /// [`Error::is_process_unknown`] when the answer was given before, also when it was lost on the way.
     pub async fn exec_status(&self, pid: u64) -> Result<Option<Exit>, Error> {
-        let exit: Exit = self.call(Call::get(format!("{}/exec-status", self.path), &Parameters::default().with("pid", pid))).await?;
+        let exit: Exit =
+            self.call(Call::get(format!("{}/exec-status", self.path), &Parameters::default().with("pid", pid))).await?;
         Ok(exit.exited.then_some(exit))
     }
 
@@ -127,7 +129,10 @@ impl Agent {
             return Err(Error::TooLarge { bytes: content.len(), limit: FILE_LIMIT });
         }
         // PVE cannot encode text beyond Latin-1 itself.
-        let parameters = Parameters::default().with("file", file).with("content", STANDARD.encode(content)).with_flag("encode", false);
+        let parameters = Parameters::default()
+            .with("file", file)
+            .with("content", STANDARD.encode(content))
+            .with_flag("encode", false);
         let IgnoredAny = self.call(Call::post(format!("{}/file-write", self.path), &parameters)).await?;
         Ok(())
     }
@@ -137,7 +142,8 @@ impl Agent {
     /// # Errors
     /// [`Error::is_guest_file_missing`].
     pub async fn file_read(&self, file: &str) -> Result<Vec<u8>, Error> {
-        let read: FileContent = self.call(Call::get(format!("{}/file-read", self.path), &Parameters::default().with("file", file))).await?;
+        let read: FileContent =
+            self.call(Call::get(format!("{}/file-read", self.path), &Parameters::default().with("file", file))).await?;
         Ok(bytes_of(&read.content))
     }
 
@@ -146,7 +152,8 @@ impl Agent {
     /// # Errors
     /// See [`Error`].
     pub async fn interfaces(&self) -> Result<Vec<Interface>, Error> {
-        let wrapped: Wrapped<Vec<Interface>> = self.call(Call::get(format!("{}/network-get-interfaces", self.path), &Parameters::default())).await?;
+        let wrapped: Wrapped<Vec<Interface>> =
+            self.call(Call::get(format!("{}/network-get-interfaces", self.path), &Parameters::default())).await?;
         Ok(wrapped.result)
     }
 }
@@ -169,7 +176,8 @@ mod tests {
 
     #[test]
     fn exits_are_read_in_all_shapes() {
-        let exit: Exit = serde_json::from_str(r#"{"exited":1,"exitcode":3,"out-data":"a\n","out-truncated":0}"#).unwrap();
+        let exit: Exit =
+            serde_json::from_str(r#"{"exited":1,"exitcode":3,"out-data":"a\n","out-truncated":0}"#).unwrap();
         assert_eq!((exit.exited, exit.exitcode, exit.out.as_str()), (true, Some(3), "a\n"));
         let killed: Exit = serde_json::from_str(r#"{"exited":1,"signal":9}"#).unwrap();
         assert_eq!((killed.exited, killed.exitcode), (true, None));

@@ -58,10 +58,10 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Setup`] when the certificates or the configuration cannot be used.
-    pub fn new(config: &ClientConfig) -> Result<Self, Error> {
+    pub fn new(config: ClientConfig) -> Result<Self, Error> {
         let tls = tls_config(&config.trust).map_err(|error| Error::Setup(error.into()))?;
-        let transport = Transport::new(config, tls.clone()).map_err(Error::Setup)?;
-        let inner = Inner { transport, tls: Arc::new(tls), token: config.token.clone(), agent_gates: Mutex::default() };
+        let transport = Transport::new(&config, tls.clone()).map_err(Error::Setup)?;
+        let inner = Inner { transport, tls: Arc::new(tls), token: config.token, agent_gates: Mutex::default() };
         Ok(Self { inner: Arc::new(inner) })
     }
 

@@ -97,7 +97,8 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn is_free(&self, vmid: u32) -> Result<bool, Error> {
-        let answer = self.call(Call::get("/cluster/nextid".to_owned(), &Parameters::default().with("vmid", vmid))).await;
+        let answer =
+            self.call(Call::get("/cluster/nextid".to_owned(), &Parameters::default().with("vmid", vmid))).await;
         match answer {
             Ok(serde::de::IgnoredAny) => Ok(true),
             Err(error) if error.is_already_exists() => Ok(false),
@@ -112,7 +113,10 @@ mod tests {
 
     #[test]
     fn a_guest_that_was_just_made_has_little_to_say() {
-        let guest: GuestSummary = serde_json::from_str(r#"{"id":"qemu/7471","lock":"clone","node":"pve1","status":"unknown","type":"qemu","vmid":7471}"#).unwrap();
+        let guest: GuestSummary = serde_json::from_str(
+            r#"{"id":"qemu/7471","lock":"clone","node":"pve1","status":"unknown","type":"qemu","vmid":7471}"#,
+        )
+        .unwrap();
         assert_eq!((guest.kind, guest.lock.as_deref(), guest.pool), (GuestKind::Qemu, Some("clone"), None));
         assert!(!guest.template);
     }

@@ -17,11 +17,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
-    tungstenite::{
-        ClientRequestBuilder, Error as SocketError, Message,
-        error::ProtocolError,
-        http::Uri,
-    },
+    tungstenite::{ClientRequestBuilder, Error as SocketError, Message, error::ProtocolError, http::Uri},
 };
 
 use crate::{
@@ -71,7 +67,8 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D:
 /// # Errors
 /// [`Error::Refused`] from the ticket, [`Error::Console`] from the websocket. Needs `VM.Console`.
 pub async fn connect(container: &Lxc) -> Result<Console, Error> {
-    let ticket: Ticket = container.client().call(Call::post(container.path("/termproxy"), &Parameters::default())).await?;
+    let ticket: Ticket =
+        container.client().call(Call::post(container.path("/termproxy"), &Parameters::default())).await?;
     let vmid = container.vmid();
     let opened = timeout(CONNECT, open(container, &ticket)).await;
     let (socket, received) = opened.map_err(|elapsed| failed(vmid, "waiting for it to open", elapsed))??;
@@ -79,15 +76,29 @@ pub async fn connect(container: &Lxc) -> Result<Console, Error> {
     Ok(Console { vmid, socket, received, keep_alive })
 }
 
-async fn open(container: &Lxc, ticket: &Ticket) -> Result<(WebSocketStream<TlsStream<TcpStream>>, VecDeque<Bytes>), Error> {
+async fn open(
+    container: &Lxc,
+    ticket: &Ticket,
+) -> Result<(WebSocketStream<TlsStream<TcpStream>>, VecDeque<Bytes>), Error> {
     let (client, vmid) = (container.client(), container.vmid());
     let stream = connect_tls(client, vmid).await?;
     let query = format!("port={}&vncticket={}", segment(&ticket.port), segment_strict(ticket.ticket.expose_secret()));
-    let uri: Uri = client.endpoint().join(&container.path("/vncwebsocket"), &query).replacen("https", "wss", 1).parse().map_err(|error| failed(vmid, "writing its address", error))?;
-    let request = ClientRequestBuilder::new(uri).with_header("Authorization", client.token().header().expose_secret()).with_sub_protocol("binary");
-    let (mut socket, _) = client_async(request, stream).await.map_err(|error| failed(vmid, "opening the websocket", quiet(error)))?;
+    let uri: Uri = client
+        .endpoint()
+        .join(&container.path("/vncwebsocket"), &query)
+        .replacen("https", "wss", 1)
+        .parse()
+        .map_err(|error| failed(vmid, "writing its address", error))?;
+    let request = ClientRequestBuilder::new(uri)
+        .with_header("Authorization", client.token().header().expose_secret())
+        .with_sub_protocol("binary");
+    let (mut socket, _) =
+        client_async(request, stream).await.map_err(|error| failed(vmid, "opening the websocket", quiet(error)))?;
     let greeting = format!("{}:{}\n", ticket.user, ticket.ticket.expose_secret());
-    socket.send(Message::binary(greeting.into_bytes())).await.map_err(|error| failed(vmid, "sending the ticket", quiet(error)))?;
+    socket
+        .send(Message::binary(greeting.into_bytes()))
+        .await
+        .map_err(|error| failed(vmid, "sending the ticket", quiet(error)))?;
     let rest = read_ok(vmid, &mut socket).await?;
     Ok((socket, rest))
 }
@@ -99,9 +110,14 @@ fn segment_strict(text: &str) -> String {
 
 async fn connect_tls(client: &Client, vmid: u32) -> Result<TlsStream<TcpStream>, Error> {
     let endpoint = client.endpoint();
-    let name = ServerName::try_from(endpoint.host().to_owned()).map_err(|error| failed(vmid, "reading the endpoint's name", error))?;
+    let name = ServerName::try_from(endpoint.host().to_owned())
+        .map_err(|error| failed(vmid, "reading the endpoint's name", error))?;
     let unreachable = |source: io::Error| match find_refused(&source) {
-        Some(refused) => Error::Untrusted { endpoint: endpoint.to_string(), fingerprint: refused.fingerprint, reason: refused.to_string() },
+        Some(refused) => Error::Untrusted {
+            endpoint: endpoint.to_string(),
+            fingerprint: refused.fingerprint,
+            reason: refused.to_string(),
+        },
         None => Error::Unreachable { endpoint: endpoint.to_string(), source: source.into() },
     };
     let tcp = TcpStream::connect((endpoint.host(), endpoint.port())).await.map_err(unreachable)?;
@@ -115,7 +131,9 @@ async fn read_ok(vmid: u32, socket: &mut WebSocketStream<TlsStream<TcpStream>>) 
     while answer.len() < 2 {
         match next_data(vmid, socket).await? {
             Some(data) => answer.extend_from_slice(&data),
-            None => return Err(failed(vmid, "presenting the ticket", io::Error::from(io::ErrorKind::ConnectionAborted))),
+            None => {
+                return Err(failed(vmid, "presenting the ticket", io::Error::from(io::ErrorKind::ConnectionAborted)));
+            }
         }
     }
     if !answer.starts_with(b"OK") {
@@ -141,8 +159,13 @@ async fn next_data(vmid: u32, socket: &mut WebSocketStream<TlsStream<TcpStream>>
 
 fn is_end(error: &SocketError) -> bool {
     match error {
-        SocketError::ConnectionClosed | SocketError::AlreadyClosed | SocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => true,
-        SocketError::Io(error) => matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe),
+        SocketError::ConnectionClosed
+        | SocketError::AlreadyClosed
+        | SocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => true,
+        SocketError::Io(error) => matches!(
+            error.kind(),
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+        ),
         _ => false,
     }
 }

@@ -165,7 +165,13 @@ mod tests {
 
     #[test]
     fn the_address_may_carry_the_path_of_the_api() {
-        for text in ["https://pve1:8006", "https://pve1:8006/", " https://pve1:8006/api2/json ", "https://pve1:8006/api2/json/", "https://pve1:8006/#v1:0:18"] {
+        for text in [
+            "https://pve1:8006",
+            "https://pve1:8006/",
+            " https://pve1:8006/api2/json ",
+            "https://pve1:8006/api2/json/",
+            "https://pve1:8006/#v1:0:18",
+        ] {
             assert_eq!(parse(text).unwrap(), "https://pve1:8006", "{text}");
         }
         assert_eq!(parse("https://pve.example").unwrap(), "https://pve.example:443");

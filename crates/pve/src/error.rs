@@ -24,7 +24,8 @@ impl Refusal {
     /// PVE's explanation: its message, or the reason phrase where the body is empty, and what it says of single parameters.
     #[must_use]
     pub fn text(&self) -> String {
-        let details: Vec<String> = self.errors.iter().map(|(parameter, text)| format!("{parameter}: {}", text.trim())).collect();
+        let details: Vec<String> =
+            self.errors.iter().map(|(parameter, text)| format!("{parameter}: {}", text.trim())).collect();
         if details.is_empty() {
             return self.message.clone();
         }
@@ -192,20 +193,27 @@ impl Error {
     pub fn is_guest_missing(&self) -> bool {
         self.says(|words| {
             let configuration = words.contains("Configuration file 'nodes/") && words.contains(".conf' does not exist");
-            configuration || words.contains("unable to find configuration file for ") || words.contains("could not find CT ")
+            configuration
+                || words.contains("unable to find configuration file for ")
+                || words.contains("could not find CT ")
         })
     }
 
     /// The storage does not exist.
     #[must_use]
     pub fn is_storage_missing(&self) -> bool {
-        self.says(|words| words.contains("No such storage.") || (words.contains("storage '") && words.contains("' does not exist") && !words.contains("volume '")))
+        self.says(|words| {
+            words.contains("No such storage.")
+                || (words.contains("storage '") && words.contains("' does not exist") && !words.contains("volume '"))
+        })
     }
 
     /// The volume does not exist.
     #[must_use]
     pub fn is_volume_missing(&self) -> bool {
-        self.says(|words| (words.contains("volume '") && words.contains("' does not exist")) || words.contains("failed to stat '"))
+        self.says(|words| {
+            (words.contains("volume '") && words.contains("' does not exist")) || words.contains("failed to stat '")
+        })
     }
 
     /// The storage does not take this kind of content.
@@ -238,7 +246,11 @@ impl Error {
     /// The guest is running and must not be for this call, or was to be started.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.says(|words| words.contains(" already running") || words.contains("is running - destroy failed") || words.contains("container is running"))
+        self.says(|words| {
+            words.contains(" already running")
+                || words.contains("is running - destroy failed")
+                || words.contains("container is running")
+        })
     }
 
     /// The guest is not running and must be for this call.
@@ -251,7 +263,10 @@ impl Error {
     /// The guest agent does not answer (yet).
     #[must_use]
     pub fn is_agent_unavailable(&self) -> bool {
-        self.says(|words| words.contains("guest agent is not running") || (words.contains(" qga command ") && words.contains("got timeout")))
+        self.says(|words| {
+            words.contains("guest agent is not running")
+                || (words.contains(" qga command ") && words.contains("got timeout"))
+        })
     }
 
     /// The guest has no agent in its configuration.
@@ -342,12 +357,24 @@ mod tests {
     use super::*;
 
     fn refused(status: u16, message: &str) -> Error {
-        Error::Refused(Refusal { method: "GET", path: "/x".into(), status, message: message.into(), errors: BTreeMap::new() })
+        Error::Refused(Refusal {
+            method: "GET",
+            path: "/x".into(),
+            status,
+            message: message.into(),
+            errors: BTreeMap::new(),
+        })
     }
 
     fn refused_parameter(parameter: &str, text: &str) -> Error {
         let errors = BTreeMap::from([(parameter.to_owned(), text.to_owned())]);
-        Error::Refused(Refusal { method: "GET", path: "/x".into(), status: 400, message: "Parameter verification failed.".into(), errors })
+        Error::Refused(Refusal {
+            method: "GET",
+            path: "/x".into(),
+            status: 400,
+            message: "Parameter verification failed.".into(),
+            errors,
+        })
     }
 
     fn task(exit_status: &str) -> Error {
@@ -357,7 +384,9 @@ mod tests {
 
     #[test]
     fn a_missing_guest_is_known_by_its_text() {
-        assert!(refused(500, "Configuration file 'nodes/pve1/qemu-server/7777.conf' does not exist").is_guest_missing());
+        assert!(
+            refused(500, "Configuration file 'nodes/pve1/qemu-server/7777.conf' does not exist").is_guest_missing()
+        );
         assert!(refused(500, "Configuration file 'nodes/pve1/lxc/7777.conf' does not exist").is_guest_missing());
         assert!(refused(500, "unable to find configuration file for VM 7777 on node 'pve1'").is_guest_missing());
         assert!(task("Configuration file 'nodes/pve1/qemu-server/7777.conf' does not exist").is_guest_missing());
@@ -368,7 +397,10 @@ mod tests {
     fn the_losers_of_a_race_for_a_vmid_are_told_in_many_ways() {
         assert!(refused(500, "unable to create VM 8100: config file already exists").is_already_exists());
         assert!(task("unable to create VM 8100: config file already exists").is_already_exists());
-        assert!(task("close (rename) atomic file '/etc/pve/nodes/pve1/qemu-server/200.conf' failed: File exists").is_already_exists());
+        assert!(
+            task("close (rename) atomic file '/etc/pve/nodes/pve1/qemu-server/200.conf' failed: File exists")
+                .is_already_exists()
+        );
         assert!(refused(500, "CT 8200 already exists on node 'pve1'").is_already_exists());
         assert!(refused_parameter("vmid", "VM 9000 already exists").is_already_exists());
     }
@@ -383,7 +415,11 @@ mod tests {
 
     #[test]
     fn the_three_refusals_of_the_agent_are_told_apart() {
-        let (absent, off, booting) = (refused(500, "No QEMU guest agent configured"), refused(500, "VM 9010 is not running"), refused(500, "QEMU guest agent is not running"));
+        let (absent, off, booting) = (
+            refused(500, "No QEMU guest agent configured"),
+            refused(500, "VM 9010 is not running"),
+            refused(500, "QEMU guest agent is not running"),
+        );
         assert!(absent.is_agent_not_configured() && !absent.is_not_running() && !absent.is_agent_unavailable());
         assert!(off.is_not_running() && !off.is_agent_unavailable());
         assert!(booting.is_agent_unavailable() && !booting.is_not_running());
@@ -394,12 +430,17 @@ mod tests {
 
     #[test]
     fn a_missing_privilege_names_path_and_privileges() {
-        let missing = refused(403, "Permission check failed (/storage/local, Datastore.Audit|Datastore.AllocateSpace)").missing_privilege().unwrap();
+        let missing = refused(403, "Permission check failed (/storage/local, Datastore.Audit|Datastore.AllocateSpace)")
+            .missing_privilege()
+            .unwrap();
         assert_eq!(missing.path.as_deref(), Some("/storage/local"));
         assert_eq!(missing.privileges, ["Datastore.Audit", "Datastore.AllocateSpace"]);
         let bare = refused(403, "Permission check failed").missing_privilege().unwrap();
         assert_eq!((bare.path, bare.privileges.len()), (None, 0));
-        let changing = refused(403, "Permission check failed (changing feature flags (except nesting) is only allowed for root@pam)");
+        let changing = refused(
+            403,
+            "Permission check failed (changing feature flags (except nesting) is only allowed for root@pam)",
+        );
         assert_eq!(changing.missing_privilege().unwrap().path, None);
         let pool = refused(403, "Permission check failed (pool 'nopool' does not exist)");
         assert!(pool.is_pool_missing() && pool.missing_privilege().is_none());
@@ -412,12 +453,20 @@ mod tests {
         assert!(refused(500, "storage 'nope' does not exist").is_storage_missing());
         assert!(refused(500, "storage 'store' does not support 'iso' content").is_content_type_refused());
         assert!(refused(500, "volume 'local:snippets/x.yaml' does not exist").is_volume_missing());
-        assert!(refused(500, "hostname lookup 'nope' failed - failed to get address info for: nope: Temporary failure").is_node_unknown());
+        assert!(
+            refused(500, "hostname lookup 'nope' failed - failed to get address info for: nope: Temporary failure")
+                .is_node_unknown()
+        );
         assert!(refused(500, "no such cluster node 'nope'").is_node_unknown());
         assert!(refused(500, "checksum mismatch (file change by other user?)").is_digest_conflict());
-        assert!(refused(500, "detected modified configuration - file changed by other user? Try again.").is_digest_conflict());
+        assert!(
+            refused(500, "detected modified configuration - file changed by other user? Try again.")
+                .is_digest_conflict()
+        );
         assert!(refused(500, "can't remove VM 8600 - protection mode enabled").is_protected());
-        assert!(task("base volume 'vmdir:9000/base-9000-disk-0.qcow2' is still in use by linked cloned").is_base_in_use());
+        assert!(
+            task("base volume 'vmdir:9000/base-9000-disk-0.qcow2' is still in use by linked cloned").is_base_in_use()
+        );
         assert!(task("VM 8010 already running").is_running());
         assert!(refused(500, "VM 8010 is running - destroy failed").is_running());
         assert!(refused(500, "unable to get any free VMID in range [100, 101]").is_range_full());
@@ -428,7 +477,10 @@ mod tests {
     #[test]
     fn the_text_names_the_parameter_and_the_log() {
         let text = refused_parameter("vmid", "type check ('integer') failed - got 'abc'").to_string();
-        assert_eq!(text, "Proxmox VE refused GET /x: 400 Parameter verification failed. vmid: type check ('integer') failed - got 'abc'");
+        assert_eq!(
+            text,
+            "Proxmox VE refused GET /x: 400 Parameter verification failed. vmid: type check ('integer') failed - got 'abc'"
+        );
         assert!(task("boom").to_string().ends_with("failed: boom\n  TASK ERROR"));
     }
 }

@@ -104,7 +104,9 @@ mod tests {
 
     #[test]
     fn status_of_a_running_vm() {
-        let status: Status = serde_json::from_str(r#"{"agent":1,"qmpstatus":"running","status":"running","uptime":12,"vmid":8001}"#).unwrap();
+        let status: Status =
+            serde_json::from_str(r#"{"agent":1,"qmpstatus":"running","status":"running","uptime":12,"vmid":8001}"#)
+                .unwrap();
         assert!(status.is_running() && status.uptime == 12 && status.lock.is_none());
     }
 }

@@ -16,7 +16,9 @@ pub(crate) fn text_of(value: &Value) -> Option<String> {
 /// The number that a scalar stands for; fractions are cut off.
 pub(crate) fn number_of(value: &Value) -> Option<u64> {
     match value {
-        Value::Number(number) => number.as_u64().or_else(|| number.as_f64().filter(|float| *float >= 0.0).map(|float| float as u64)),
+        Value::Number(number) => {
+            number.as_u64().or_else(|| number.as_f64().filter(|float| *float >= 0.0).map(|float| float as u64))
+        }
         Value::String(text) => text.trim().parse().ok(),
         Value::Bool(flag) => Some(u64::from(*flag)),
         _ => None,

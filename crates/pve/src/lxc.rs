@@ -111,7 +111,9 @@ impl Lxc {
     /// # Errors
     /// [`Error::is_not_running`]; the task fails when it does not obey.
     pub async fn shutdown(&self, timeout_seconds: u32) -> Result<Upid, Error> {
-        self.client.call(Call::post(self.path("/status/shutdown"), &Parameters::default().with("timeout", timeout_seconds))).await
+        self.client
+            .call(Call::post(self.path("/status/shutdown"), &Parameters::default().with("timeout", timeout_seconds)))
+            .await
     }
 
     /// Destroys the stopped container with its volumes, and removes it from jobs and access control.
@@ -127,7 +129,10 @@ impl Lxc {
     /// # Errors
     /// [`Error::is_running`]-like texts when it is not stopped.
     pub async fn move_volume(&self, volume: &str, target_vmid: u32, target_volume: &str) -> Result<Upid, Error> {
-        let parameters = Parameters::default().with("volume", volume).with("target-vmid", target_vmid).with("target-volume", target_volume);
+        let parameters = Parameters::default()
+            .with("volume", volume)
+            .with("target-vmid", target_vmid)
+            .with("target-volume", target_volume);
         self.client.call(Call::post(self.path("/move_volume"), &parameters)).await
     }
 
@@ -136,7 +141,8 @@ impl Lxc {
     /// # Errors
     /// See [`Error`].
     pub async fn interfaces(&self) -> Result<Vec<ContainerInterface>, Error> {
-        let interfaces: Option<Vec<ContainerInterface>> = self.client.call(Call::get(self.path("/interfaces"), &Parameters::default())).await?;
+        let interfaces: Option<Vec<ContainerInterface>> =
+            self.client.call(Call::get(self.path("/interfaces"), &Parameters::default())).await?;
         Ok(interfaces.unwrap_or_default())
     }
 }

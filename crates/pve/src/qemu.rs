@@ -108,7 +108,9 @@ impl Qemu {
     /// # Errors
     /// Most come with the task.
     pub async fn stop(&self) -> Result<Upid, Error> {
-        self.client.call(Call::post(self.path("/status/stop"), &Parameters::default().with_flag("overrule-shutdown", true))).await
+        self.client
+            .call(Call::post(self.path("/status/stop"), &Parameters::default().with_flag("overrule-shutdown", true)))
+            .await
     }
 
     /// Asks the guest to shut itself down, and waits for it that many seconds.
@@ -116,7 +118,9 @@ impl Qemu {
     /// # Errors
     /// The task fails when the guest does not obey.
     pub async fn shutdown(&self, timeout_seconds: u32) -> Result<Upid, Error> {
-        self.client.call(Call::post(self.path("/status/shutdown"), &Parameters::default().with("timeout", timeout_seconds))).await
+        self.client
+            .call(Call::post(self.path("/status/shutdown"), &Parameters::default().with("timeout", timeout_seconds)))
+            .await
     }
 
     /// Destroys the stopped VM with its disks, and removes it from jobs and access control.

@@ -124,14 +124,20 @@ mod tests {
 
     #[test]
     fn a_storages_status_is_read() {
-        let status: StorageStatus = serde_json::from_str(r#"{"active":1,"avail":12,"content":"snippets,backup,iso","enabled":1,"shared":0,"type":"dir"}"#).unwrap();
+        let status: StorageStatus = serde_json::from_str(
+            r#"{"active":1,"avail":12,"content":"snippets,backup,iso","enabled":1,"shared":0,"type":"dir"}"#,
+        )
+        .unwrap();
         assert!(status.active && status.enabled);
         assert_eq!(status.content, ["snippets", "backup", "iso"]);
     }
 
     #[test]
     fn volumes_are_read() {
-        let volume: Volume = serde_json::from_str(r#"{"content":"iso","ctime":1,"format":"iso","size":473088,"volid":"local:iso/tiny.iso"}"#).unwrap();
+        let volume: Volume = serde_json::from_str(
+            r#"{"content":"iso","ctime":1,"format":"iso","size":473088,"volid":"local:iso/tiny.iso"}"#,
+        )
+        .unwrap();
         assert_eq!((volume.volid.as_str(), volume.size, volume.vmid), ("local:iso/tiny.iso", 473_088, None));
     }
 }

@@ -63,7 +63,9 @@ impl Client {
             match self.exit_status(upid).await {
                 Ok(Some(exit_status)) => return self.judge(upid, exit_status).await,
                 Ok(None) => {}
-                Err(error) if error.is_transient() && Instant::now() < end => tracing::debug!(%upid, %error, "task status not read"),
+                Err(error) if error.is_transient() && Instant::now() < end => {
+                    tracing::debug!(%upid, %error, "task status not read")
+                }
                 Err(error) => return Err(error),
             }
             let left = end.saturating_duration_since(Instant::now());
@@ -97,9 +99,15 @@ impl Client {
     /// The log only explains: without it the outcome is the same.
     async fn log_tail(&self, upid: &Upid) -> Vec<String> {
         let parameters = Parameters::default().with("start", 0).with("limit", LOG_LIMIT);
-        let lines: Vec<LogLine> = self.call(Call::get(format!("{}/log", path(upid)), &parameters)).await.unwrap_or_default();
+        let lines: Vec<LogLine> =
+            self.call(Call::get(format!("{}/log", path(upid)), &parameters)).await.unwrap_or_default();
         let first = lines.len().saturating_sub(LOG_TAIL);
-        lines.into_iter().skip(first).map(|line| line.t).filter(|line| !line.is_empty() && line != "no content").collect()
+        lines
+            .into_iter()
+            .skip(first)
+            .map(|line| line.t)
+            .filter(|line| !line.is_empty() && line != "no content")
+            .collect()
     }
 }
 

@@ -76,7 +76,8 @@ impl Parameters {
 
     fn encode(&self) -> String {
         let escape = |text: &str| utf8_percent_encode(text, &PLAIN).to_string();
-        let pairs: Vec<String> = self.0.iter().map(|(key, value)| format!("{}={}", escape(key), escape(value))).collect();
+        let pairs: Vec<String> =
+            self.0.iter().map(|(key, value)| format!("{}={}", escape(key), escape(value))).collect();
         pairs.join("&")
     }
 }
@@ -140,7 +141,8 @@ impl Transport {
         if config.endpoints.is_empty() {
             return Err(SetupError::NoEndpoint);
         }
-        let mut authorization = HeaderValue::from_str(config.token.header().expose_secret()).map_err(|error| SetupError::Http(error.into()))?;
+        let mut authorization = HeaderValue::from_str(config.token.header().expose_secret())
+            .map_err(|error| SetupError::Http(error.into()))?;
         authorization.set_sensitive(true);
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
@@ -164,12 +166,20 @@ impl Transport {
     /// Sends a request and reads the `data` of its answer. Only reads are repeated when the connection breaks under way.
     pub(crate) async fn call<T: DeserializeOwned>(&self, call: Call) -> Result<T, Error> {
         let body = if call.method == Method::GET { self.read(&call).await? } else { self.attempt(&call).await? };
-        let envelope: Envelope<T> = serde_json::from_slice(&body).map_err(|source| Error::Shape { method: call.name, path: call.path, source })?;
+        let envelope: Envelope<T> = serde_json::from_slice(&body).map_err(|source| Error::Shape {
+            method: call.name,
+            path: call.path,
+            source,
+        })?;
         Ok(envelope.data)
     }
 
     async fn read(&self, call: &Call) -> Result<Bytes, Error> {
-        let delays = ExponentialBuilder::default().with_min_delay(Duration::from_millis(50)).with_factor(4.0).with_max_times(ATTEMPTS - 1).with_jitter();
+        let delays = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(50))
+            .with_factor(4.0)
+            .with_max_times(ATTEMPTS - 1)
+            .with_jitter();
         let attempt = || self.attempt(call);
         attempt.retry(delays).when(|error| matches!(error, Error::Interrupted { .. })).await
     }
@@ -196,7 +206,12 @@ impl Transport {
     async fn send(&self, endpoint: &Endpoint, call: &Call) -> Result<Bytes, Error> {
         let sent = self.request(endpoint, call).send().await;
         let response = sent.map_err(|error| broken(endpoint, call, error))?;
-        tracing::debug!(method = call.name, path = call.path, status = response.status().as_u16(), "Proxmox VE answered");
+        tracing::debug!(
+            method = call.name,
+            path = call.path,
+            status = response.status().as_u16(),
+            "Proxmox VE answered"
+        );
         let head = Head::of(&response);
         let body = response.bytes().await.map_err(|error| broken(endpoint, call, error))?;
         head.check(endpoint, call, body)
@@ -253,7 +268,10 @@ struct Head {
 
 impl Head {
     fn of(response: &Response) -> Self {
-        let custom = response.extensions().get::<ReasonPhrase>().map(|reason| String::from_utf8_lossy(reason.as_bytes()).into_owned());
+        let custom = response
+            .extensions()
+            .get::<ReasonPhrase>()
+            .map(|reason| String::from_utf8_lossy(reason.as_bytes()).into_owned());
         let reason = custom.or_else(|| response.status().canonical_reason().map(str::to_owned)).unwrap_or_default();
         Self { status: response.status().as_u16(), reason }
     }
@@ -274,7 +292,9 @@ impl Head {
         let message = json.get("message").and_then(Value::as_str).map(str::trim).filter(|message| !message.is_empty());
         let message = message.map(str::to_owned).or_else(|| plain_text(&json, body)).unwrap_or(self.reason);
         let errors: BTreeMap<String, String> = match json.get("errors") {
-            Some(Value::Object(errors)) => errors.iter().filter_map(|(key, value)| Some((key.clone(), lenient::text_of(value)?))).collect(),
+            Some(Value::Object(errors)) => {
+                errors.iter().filter_map(|(key, value)| Some((key.clone(), lenient::text_of(value)?))).collect()
+            }
             _ => BTreeMap::new(),
         };
         Refusal { method: call.name, path: call.path.clone(), status: self.status, message, errors }
@@ -311,8 +331,12 @@ mod tests {
 
     #[test]
     fn the_message_stands_before_the_reason_phrase() {
-        let body = "{\"data\":null,\"message\":\"Configuration file 'nodes/pve1/qemu-server/7777.conf' does not exist\\n\"}";
-        assert_eq!(text(&refuse(500, "Internal Server Error", body)), "Configuration file 'nodes/pve1/qemu-server/7777.conf' does not exist");
+        let body =
+            "{\"data\":null,\"message\":\"Configuration file 'nodes/pve1/qemu-server/7777.conf' does not exist\\n\"}";
+        assert_eq!(
+            text(&refuse(500, "Internal Server Error", body)),
+            "Configuration file 'nodes/pve1/qemu-server/7777.conf' does not exist"
+        );
     }
 
     #[test]
@@ -327,7 +351,10 @@ mod tests {
     #[test]
     fn parameters_are_named() {
         let body = r#"{"data":null,"message":"Parameter verification failed.\n","errors":{"vmid":"property is missing and it is not optional"}}"#;
-        assert_eq!(text(&refuse(400, "Parameter verification failed.", body)), "Parameter verification failed. vmid: property is missing and it is not optional");
+        assert_eq!(
+            text(&refuse(400, "Parameter verification failed.", body)),
+            "Parameter verification failed. vmid: property is missing and it is not optional"
+        );
     }
 
     #[test]
@@ -345,7 +372,11 @@ mod tests {
 
     #[test]
     fn parameters_keep_order_and_repeat_keys() {
-        let parameters = Parameters::default().with("command", "/bin/sh").with("command", "a b&c=ü+/").with_flag("full", false).with_some("pool", None::<&str>);
+        let parameters = Parameters::default()
+            .with("command", "/bin/sh")
+            .with("command", "a b&c=ü+/")
+            .with_flag("full", false)
+            .with_some("pool", None::<&str>);
         assert_eq!(parameters.encode(), "command=%2Fbin%2Fsh&command=a%20b%26c%3D%C3%BC%2B%2F&full=0");
     }
 
