@@ -1,0 +1,265 @@
+//! `init`, `validate`, `build`: one template version from one directory.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
+
+use crate::event::{self, Event, Level};
+use crate::failure::{Class, Error, Failure, classify};
+use crate::locate::Packer;
+use crate::process::{self, Interruption, Limits, Output};
+use crate::redact::Redactor;
+use crate::template::Template;
+
+/// Lines that a failure carries.
+const TAIL: usize = 15;
+
+/// Everything that one build needs.
+#[derive(Debug)]
+pub struct Build<'a> {
+    /// The template's directory; also the working directory.
+    pub directory: &'a Path,
+    /// Variables, secret ones included. They travel in a file that only this user can read, for as long as the build runs.
+    pub variables: serde_json::Map<String, serde_json::Value>,
+    /// Values that must not show up in any output.
+    pub secrets: Vec<SecretString>,
+    /// Additions to the environment, for example `SSL_CERT_FILE`.
+    pub environment: Vec<(String, OsString)>,
+    /// Names of the only sources to build; empty: all.
+    pub only: Vec<String>,
+    /// Ends the build cleanly.
+    pub cancel: CancellationToken,
+    /// Ends it likewise.
+    pub deadline: Option<Instant>,
+    /// Time for Packer to clean up after itself (it stops and deletes the VM) before it is killed.
+    pub grace: Duration,
+}
+
+/// A build that went well.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Ids that the builders reported, without repetition: VMIDs in decimal for the Proxmox builders.
+    pub artifacts: Vec<String>,
+}
+
+impl Packer {
+    /// Validates without building: syntax, variables, the builder's own checks. Nothing outside is touched.
+    ///
+    /// # Errors
+    /// [`Class::Config`] with Packer's words; and what [`Packer::build`] says of its start.
+    pub async fn validate(&self, build: &Build<'_>, on_event: impl FnMut(&Event)) -> Result<(), Error> {
+        let template = Template::read(build.directory)?;
+        let scratch = Scratch::new(build, &template)?;
+        self.prepare(build, &template, &scratch, on_event).await
+    }
+
+    /// Installs required plugins where that is needed and possible, validates, builds.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] with its class; [`Error::Template`], [`Error::Scratch`], [`Error::Start`] before anything ran.
+    pub async fn build(&self, build: &Build<'_>, mut on_event: impl FnMut(&Event)) -> Result<Outcome, Error> {
+        let template = Template::read(build.directory)?;
+        let scratch = Scratch::new(build, &template)?;
+        self.prepare(build, &template, &scratch, &mut on_event).await?;
+
+        let mut arguments: Vec<OsString> =
+            ["build", "-color=false", "-machine-readable", "-timestamp-ui", "-on-error=cleanup", "-parallel-builds=1"].map(OsString::from).into();
+        if !build.only.is_empty() {
+            arguments.push(format!("-only={}", build.only.join(",")).into());
+        }
+        let heard = self.run(build, &scratch, arguments, &mut on_event).await?;
+        match heard.failure(None) {
+            Some(failure) => Err(Error::Failed(failure)),
+            None => Ok(Outcome { artifacts: heard.artifacts }),
+        }
+    }
+
+    async fn prepare(&self, build: &Build<'_>, template: &Template, scratch: &Scratch, mut on_event: impl FnMut(&Event)) -> Result<(), Error> {
+        if template.requires_plugins && self.has_init() {
+            let heard = self.run(build, scratch, vec!["init".into(), "-machine-readable".into()], &mut on_event).await?;
+            if let Some(failure) = heard.failure(Some(Class::Plugins)) {
+                return Err(Error::Failed(failure));
+            }
+        }
+        let mut arguments: Vec<OsString> = vec!["validate".into(), "-machine-readable".into()];
+        if !build.only.is_empty() {
+            arguments.push(format!("-only={}", build.only.join(",")).into());
+        }
+        let heard = self.run(build, scratch, arguments, &mut on_event).await?;
+        heard.failure(Some(Class::Config)).map_or(Ok(()), |failure| Err(Error::Failed(failure)))
+    }
+
+    async fn run(&self, build: &Build<'_>, scratch: &Scratch, mut arguments: Vec<OsString>, mut on_event: impl FnMut(&Event)) -> Result<Heard, Error> {
+        let subcommand = arguments.first().cloned().unwrap_or_default();
+        if subcommand != "init" {
+            let mut flag = OsString::from("-var-file=");
+            flag.push(&scratch.variables);
+            arguments.push(flag);
+        }
+        arguments.push(".".into());
+
+        let mut command = std::process::Command::new(self.program());
+        command.args(&arguments).current_dir(build.directory);
+        scratch.environment(&mut command);
+        command.envs(build.environment.iter().map(|(name, value)| (name, value)));
+
+        let limits = Limits { cancel: build.cancel.clone(), deadline: build.deadline, grace: build.grace, scratch: scratch.directory.path().to_owned() };
+        let redactor = Redactor::new(&build.secrets);
+        let mut heard = Heard::default();
+        let end = process::run(command, limits, |output| heard.take(&redactor, output, &mut on_event))
+            .await
+            .map_err(|source| Error::Start { program: self.program().to_owned(), source })?;
+        heard.end = Some(end);
+        tracing::debug!(?subcommand, status = %end.status, "Packer ended");
+        Ok(heard)
+    }
+}
+
+/// What a run told us.
+#[derive(Default)]
+struct Heard {
+    artifacts: Vec<String>,
+    /// Errors that ended builds.
+    finals: Vec<String>,
+    /// Everything worth repeating, newest last.
+    lines: Vec<String>,
+    /// Whether a builder began.
+    started: bool,
+    end: Option<process::End>,
+}
+
+impl Heard {
+    fn take(&mut self, redactor: &Redactor, output: Output, on_event: &mut impl FnMut(&Event)) {
+        let (raw, from_stdout) = match output {
+            Output::Stdout(line) => (line, true),
+            Output::Stderr(line) => (line, false),
+        };
+        // Twice, because a secret with a comma or a line break is only whole after parsing, and one that looks like an escape only before.
+        let raw = redactor.clean(&raw);
+        let Some(event) = event::parse(&raw).filter(|_| from_stdout).map(|event| redacted(event, redactor)) else {
+            if !raw.trim().is_empty() && !raw.contains(",,error-count,") && !is_artifact_detail(&raw) {
+                self.lines.push(raw);
+            }
+            return;
+        };
+        self.note(&event);
+        on_event(&event);
+    }
+
+    fn note(&mut self, event: &Event) {
+        match event {
+            Event::Line { level, text } => {
+                self.started |= *level == Level::Say && text.trim_start().starts_with("==> ") && !text.contains("Wait completed") && !text.contains("builds didn't complete");
+                self.lines.extend(text.lines().map(str::trim_end).filter(|line| !line.trim().is_empty()).map(str::to_owned));
+            }
+            Event::BuildError { message, .. } => self.finals.push(message.clone()),
+            Event::ArtifactId { id, .. } => {
+                if !self.artifacts.contains(id) {
+                    self.artifacts.push(id.clone());
+                }
+            }
+        }
+    }
+
+    /// `usual`: the class of a failure that is neither a crash nor an interruption.
+    fn failure(&self, usual: Option<Class>) -> Option<Failure> {
+        let end = self.end?;
+        if end.status.success() && end.interrupted.is_none() {
+            return None;
+        }
+        let class = match end.interrupted {
+            Some(Interruption::Cancelled) => Class::Cancelled,
+            Some(Interruption::Deadline) => Class::TimedOut,
+            None if end.status.code().is_none() => Class::Crashed,
+            None => usual.unwrap_or_else(|| classify(self.started, &self.finals, &self.lines)),
+        };
+        Some(Failure { class, lines: self.tail() })
+    }
+
+    fn tail(&self) -> Vec<String> {
+        let noise = |line: &&String| {
+            !["Wait completed", "Builds finished but no artifacts", "Some builds didn't complete", "-->"].iter().any(|noise| line.contains(noise))
+        };
+        let mut lines: Vec<String> = self.lines.iter().filter(noise).rev().take(TAIL).cloned().collect();
+        lines.reverse();
+        lines.extend(self.finals.iter().filter(|last| !self.lines.iter().any(|line| line.contains(last.as_str()))).cloned());
+        lines
+    }
+}
+
+fn is_artifact_detail(line: &str) -> bool {
+    let mut fields = line.split(',').skip(2);
+    matches!(fields.next(), Some("artifact" | "artifact-count" | "version" | "version-prelease" | "version-commit" | "error-count"))
+}
+
+fn redacted(event: Event, redactor: &Redactor) -> Event {
+    match event {
+        Event::Line { level, text } => Event::Line { level, text: redactor.clean(&text) },
+        Event::BuildError { target, message } => Event::BuildError { target, message: redactor.clean(&message) },
+        Event::ArtifactId { target, id } => Event::ArtifactId { target, id },
+    }
+}
+
+/// A directory of our own for everything that Packer would otherwise put into the user's home; gone at the end.
+struct Scratch {
+    directory: tempfile::TempDir,
+    variables: PathBuf,
+}
+
+impl Scratch {
+    fn new(build: &Build<'_>, template: &Template) -> Result<Self, Error> {
+        let directory = tempfile::Builder::new().prefix("pxci-packer-").tempdir().map_err(Error::Scratch)?;
+        for name in ["cache", "config", "tmp"] {
+            std::fs::create_dir(directory.path().join(name)).map_err(Error::Scratch)?;
+        }
+        let variables = directory.path().join("pxci.pkrvars.json");
+        // Packer warns about variables that a template does not declare; what is always offered need not be taken.
+        let declared: serde_json::Map<_, _> =
+            build.variables.iter().filter(|(name, _)| template.variables.contains(*name)).map(|(name, value)| (name.clone(), value.clone())).collect();
+        write_private(&variables, &serde_json::Value::Object(declared).to_string()).map_err(Error::Scratch)?;
+        Ok(Self { directory, variables })
+    }
+
+    /// The caller's environment without what would change the build behind its back, and without our own credentials.
+    fn environment(&self, command: &mut std::process::Command) {
+        const OURS: &[&str] = &["PKR_VAR_", "PACKER_", "PXCI_", "PROXMOX_", "TF_", "TOFU_"];
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if OURS.iter().any(|prefix| text.starts_with(prefix)) || ["GITHUB_TOKEN", "GH_TOKEN"].contains(&text.as_ref()) {
+                command.env_remove(&name);
+            }
+        }
+        let inside = |name: &str| self.directory.path().join(name);
+        command
+            .env("PACKER_CACHE_DIR", inside("cache"))
+            .env("PACKER_CONFIG_DIR", inside("config"))
+            .env("TMPDIR", inside("tmp"))
+            .env("PACKER_NO_COLOR", "1")
+            .env("CHECKPOINT_DISABLE", "1");
+        if let Some(plugins) = plugin_directory() {
+            command.env("PACKER_PLUGIN_PATH", plugins);
+        }
+    }
+}
+
+/// Where Packer would look for plugins if its configuration directory were not ours; they are large and shared between builds.
+fn plugin_directory() -> Option<OsString> {
+    if let Some(named) = std::env::var_os("PACKER_PLUGIN_PATH") {
+        return Some(named);
+    }
+    let configuration = std::env::var_os("PACKER_CONFIG_DIR").map(PathBuf::from).or_else(|| {
+        let base = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
+        base.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config"))).map(|base| base.join("packer"))
+    })?;
+    Some(configuration.join("plugins").into_os_string())
+}
+
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())
+}

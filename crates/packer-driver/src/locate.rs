@@ -1,0 +1,132 @@
+//! Finds the program and asks its version.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::failure::{Error, LEAST};
+
+/// A Packer program that is there and recent enough.
+#[derive(Debug, Clone)]
+pub struct Packer {
+    program: PathBuf,
+    version: Version,
+}
+
+/// A released version; pre-release suffixes are dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    /// First number.
+    pub major: u32,
+    /// Second number.
+    pub minor: u32,
+    /// Third number.
+    pub patch: u32,
+}
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}.{}.{}", self.major, self.minor, self.patch)
+    }
+}
+
+impl Version {
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.trim().trim_start_matches('v').splitn(3, '.');
+        let number = |part: Option<&str>| -> Option<u32> {
+            let part = part?;
+            let digits = part.find(|character: char| !character.is_ascii_digit()).unwrap_or(part.len());
+            part[..digits].parse().ok()
+        };
+        Some(Self { major: number(parts.next())?, minor: number(parts.next())?, patch: number(parts.next())? })
+    }
+}
+
+impl Packer {
+    /// Takes the program that was named (a path, or a name to find on `search`, the value of `PATH`) and asks its version.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::NotPacker`], [`Error::TooOld`].
+    pub async fn locate(named: Option<&Path>, search: &OsStr) -> Result<Self, Error> {
+        let program = find(named, search)?;
+        let version = ask_version(&program).await?;
+        if version < LEAST {
+            return Err(Error::TooOld { program, found: version });
+        }
+        Ok(Self { program, version })
+    }
+
+    /// The program's path.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// Its version.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// `packer init` came with 1.7.
+    pub(crate) fn has_init(&self) -> bool {
+        self.version >= Version { major: 1, minor: 7, patch: 0 }
+    }
+}
+
+fn find(named: Option<&Path>, search: &OsStr) -> Result<PathBuf, Error> {
+    let name = named.unwrap_or_else(|| Path::new("packer"));
+    if name.components().count() > 1 {
+        return if name.is_file() { Ok(name.to_owned()) } else { Err(Error::Missing { looked_for: name.display().to_string() }) };
+    }
+    std::env::split_paths(search)
+        .map(|directory| directory.join(name))
+        .find(|candidate| candidate.is_file())
+        .ok_or_else(|| Error::Missing { looked_for: format!("`{}` on PATH", name.display()) })
+}
+
+/// Another program of the same name (cracklib has one) may wait for input or print something else.
+async fn ask_version(program: &Path) -> Result<Version, Error> {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    let answer = tokio::process::Command::new(program)
+        .args(["version", "-machine-readable"])
+        .env("CHECKPOINT_DISABLE", "1")
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let not_packer = |answer: &str| Error::NotPacker { program: program.to_owned(), answer: answer.chars().take(200).collect() };
+    let output = tokio::time::timeout(PATIENCE, answer)
+        .await
+        .map_err(|_| not_packer("no answer to `packer version`"))?
+        .map_err(|source| Error::Start { program: program.to_owned(), source })?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let version = text.lines().find_map(|line| line.split_once(",,version,")).and_then(|(_, version)| Version::parse(version));
+    version.ok_or_else(|| not_packer(text.lines().next().unwrap_or("it printed nothing")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions() {
+        let version = |text| Version::parse(text).map(|version| version.to_string());
+        assert_eq!(version("1.6.6"), Some("1.6.6".to_owned()));
+        assert_eq!(version("v1.16.0-dev+x"), Some("1.16.0".to_owned()));
+        assert_eq!(version("packer"), None);
+        assert!(Version::parse("1.10.0") > Version::parse("1.9.5"));
+    }
+
+    #[tokio::test]
+    async fn a_missing_program_says_what_to_install() {
+        let error = Packer::locate(None, OsStr::new("/nonexistent")).await.unwrap_err();
+        assert!(matches!(error, Error::Missing { .. }));
+        assert!(error.to_string().contains("apt-get install packer") && error.to_string().contains("PXCI_PACKER"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn another_program_of_that_name_is_not_packer() {
+        let error = Packer::locate(Some(Path::new("/bin/echo")), OsStr::new("")).await.unwrap_err();
+        assert!(matches!(error, Error::NotPacker { .. }), "{error}");
+    }
+}
