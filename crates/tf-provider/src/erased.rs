@@ -1,14 +1,60 @@
-//! The object-safe twin of [`Resource`](crate::Resource): typed models on one side, values on the other.
+//! The object-safe twin of [`Resource`]: typed models on one side, values on the other. A panic of the author's code
+//! ends here as a diagnostic.
 
-use crate::resource::Resource;
+use std::any::Any;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+
+use futures::FutureExt;
+
+use crate::cx::Cx;
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::element::{Model, ValueError};
+use crate::path::Path;
+use crate::resource::{Failure, ImportKey, Plan, Resource};
 use crate::schema::Schema;
+use crate::timeouts::Defaults;
+use crate::value::Value;
 
 pub(crate) struct Erased<R>(pub(crate) R);
+
+pub(crate) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What the planning hook did.
+pub(crate) struct Hooked {
+    /// The planned model before the hook, as a value.
+    pub(crate) before: Value,
+    /// The planned model after the hook.
+    pub(crate) after: Value,
+    /// What the hook says cannot be changed in place.
+    pub(crate) replace: Vec<Path>,
+}
 
 /// Any resource type.
 pub(crate) trait DynResource<D>: Send + Sync {
     fn type_name(&self) -> &'static str;
     fn schema(&self) -> Schema;
+    fn timeout_defaults(&self) -> Defaults;
+    fn validate(&self, config: &Value) -> Diagnostics;
+    fn plan<'a>(
+        &'a self,
+        cx: &'a Cx<D>,
+        config: &'a Value,
+        prior: &'a Value,
+        planned: &'a Value,
+    ) -> Boxed<'a, Result<Hooked, Diagnostics>>;
+    fn create<'a>(&'a self, cx: &'a Cx<D>, plan: &'a Value) -> Boxed<'a, Result<Value, Failure<Value>>>;
+    fn read<'a>(&'a self, cx: &'a Cx<D>, state: &'a Value) -> Boxed<'a, Result<Option<Value>, Diagnostics>>;
+    fn update<'a>(
+        &'a self,
+        cx: &'a Cx<D>,
+        prior: &'a Value,
+        plan: &'a Value,
+    ) -> Boxed<'a, Result<Value, Failure<Value>>>;
+    fn delete<'a>(&'a self, cx: &'a Cx<D>, state: &'a Value) -> Boxed<'a, Result<(), Failure<Value>>>;
+    fn import<'a>(&'a self, cx: &'a Cx<D>, key: ImportKey<Value>) -> Boxed<'a, Result<Value, Diagnostics>>;
+    fn upgrade(&self, from: i64, state: serde_json::Value) -> Result<serde_json::Value, Diagnostics>;
 }
 
 impl<R: Resource> DynResource<R::Data> for Erased<R> {
@@ -17,12 +63,127 @@ impl<R: Resource> DynResource<R::Data> for Erased<R> {
     }
 
     fn schema(&self) -> Schema {
-        use crate::element::Model;
-        Schema {
-            version: R::VERSION,
-            description: R::Model::DESCRIPTION.to_owned(),
-            deprecated: R::Model::DEPRECATED.map(str::to_owned),
-            attributes: R::Model::attributes(),
-        }
+        schema_of::<R::Model>(R::VERSION)
     }
+
+    fn timeout_defaults(&self) -> Defaults {
+        R::Model::timeout_defaults()
+    }
+
+    fn validate(&self, config: &Value) -> Diagnostics {
+        sync_validation(config, |config, diagnostics| self.0.validate(config, diagnostics))
+    }
+
+    fn plan<'a>(
+        &'a self,
+        cx: &'a Cx<R::Data>,
+        config: &'a Value,
+        prior: &'a Value,
+        planned: &'a Value,
+    ) -> Boxed<'a, Result<Hooked, Diagnostics>> {
+        caught(async move {
+            let prior = if prior.is_null() { None } else { Some(model::<R::Model>(prior)?) };
+            let mut plan = Plan { config: model(config)?, prior, planned: model(planned)?, replace: Vec::new() };
+            let before = plan.planned.to_value();
+            self.0.plan(cx, &mut plan).await?;
+            Ok(Hooked { before, after: plan.planned.to_value(), replace: plan.replace })
+        })
+    }
+
+    fn create<'a>(&'a self, cx: &'a Cx<R::Data>, plan: &'a Value) -> Boxed<'a, Result<Value, Failure<Value>>> {
+        caught(async move { self.0.create(cx, model(plan)?).await.map(to_value).map_err(partial_value) })
+    }
+
+    fn read<'a>(&'a self, cx: &'a Cx<R::Data>, state: &'a Value) -> Boxed<'a, Result<Option<Value>, Diagnostics>> {
+        caught(async move { Ok(self.0.read(cx, model(state)?).await?.map(to_value)) })
+    }
+
+    fn update<'a>(
+        &'a self,
+        cx: &'a Cx<R::Data>,
+        prior: &'a Value,
+        plan: &'a Value,
+    ) -> Boxed<'a, Result<Value, Failure<Value>>> {
+        caught(async move { self.0.update(cx, model(prior)?, model(plan)?).await.map(to_value).map_err(partial_value) })
+    }
+
+    fn delete<'a>(&'a self, cx: &'a Cx<R::Data>, state: &'a Value) -> Boxed<'a, Result<(), Failure<Value>>> {
+        caught(async move { self.0.delete(cx, model(state)?).await.map_err(partial_value) })
+    }
+
+    fn import<'a>(&'a self, cx: &'a Cx<R::Data>, key: ImportKey<Value>) -> Boxed<'a, Result<Value, Diagnostics>> {
+        caught(async move {
+            let key = match key {
+                ImportKey::Id(id) => ImportKey::Id(id),
+                ImportKey::Identity(value) => ImportKey::Identity(model(&value)?),
+            };
+            self.0.import(cx, key).await.map(to_value)
+        })
+    }
+
+    fn upgrade(&self, from: i64, state: serde_json::Value) -> Result<serde_json::Value, Diagnostics> {
+        let call = AssertUnwindSafe(|| self.0.upgrade(from, state));
+        catch_unwind(call).unwrap_or_else(|panic| Err(panicked(panic.as_ref()).into()))
+    }
+}
+
+/// The schema that a model declares.
+pub(crate) fn schema_of<M: Model>(version: i64) -> Schema {
+    Schema {
+        version,
+        description: M::DESCRIPTION.to_owned(),
+        deprecated: M::DEPRECATED.map(str::to_owned),
+        attributes: M::attributes(),
+    }
+}
+
+/// Runs a validation hook on the typed configuration.
+pub(crate) fn sync_validation<M: Model>(config: &Value, hook: impl FnOnce(&M, &mut Diagnostics)) -> Diagnostics {
+    let config = match model(config) {
+        Ok(config) => config,
+        Err(error) => return error.into(),
+    };
+    let call = AssertUnwindSafe(|| {
+        let mut diagnostics = Diagnostics::new();
+        hook(&config, &mut diagnostics);
+        diagnostics
+    });
+    catch_unwind(call).unwrap_or_else(|panic| panicked(panic.as_ref()).into())
+}
+
+/// The typed model of a value.
+pub(crate) fn model<M: Model>(value: &Value) -> Result<M, Diagnostic> {
+    M::from_value(value, &Path::root()).map_err(unfit)
+}
+
+fn unfit(ValueError { path, problem }: ValueError) -> Diagnostic {
+    Diagnostic::error("Invalid value", format!("\"{path}\": {problem}.")).at(path)
+}
+
+fn to_value<M: Model>(model: M) -> Value {
+    model.to_value()
+}
+
+fn partial_value<M: Model>(failure: Failure<M>) -> Failure<Value> {
+    Failure { partial: failure.partial.map(to_value), diagnostics: failure.diagnostics }
+}
+
+/// Runs the author's code; its panic becomes an error.
+pub(crate) fn caught<'a, T, E: From<Diagnostic> + 'a>(
+    work: impl Future<Output = Result<T, E>> + Send + 'a,
+) -> Boxed<'a, Result<T, E>> {
+    Box::pin(async move {
+        let result = AssertUnwindSafe(work).catch_unwind().await;
+        result.unwrap_or_else(|panic| Err(panicked(panic.as_ref()).into()))
+    })
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Diagnostic {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text = text.unwrap_or("no message");
+    let detail = format!(
+        "The provider's code stopped unexpectedly: {text}. This is a bug in the provider; what it was doing may be \
+         half done."
+    );
+    Diagnostic::error("Provider bug", detail)
 }

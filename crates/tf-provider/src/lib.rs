@@ -1,5 +1,6 @@
 //! Write Terraform and OpenTofu providers.
-// Derived code names this crate; so it can be used in here as well.
+// Derived code names this crate; so it can be used in its own tests as well.
+#[cfg(test)]
 extern crate self as tf_provider;
 
 mod attr;
@@ -8,13 +9,19 @@ pub mod check;
 mod cx;
 mod diagnostic;
 mod element;
+mod engine;
 mod erased;
 mod path;
+mod plan;
 mod provider;
 mod resource;
 pub mod schema;
+mod serve;
+mod service;
 pub mod timeouts;
+mod validate;
 mod value;
+mod wire;
 
 #[cfg(test)]
 mod derive_tests;
@@ -26,13 +33,8 @@ pub use element::{Choice, Element, Measured, Model, Ranged, ValueError, decode_a
 pub use path::{Path, Step};
 pub use provider::{Provider, Registry};
 pub use resource::{Failure, ImportKey, Outcome, Plan, Resource};
+pub use serve::{Reattach, ServeError, serve};
 pub use tf_provider_derive::Model;
 pub use timeouts::Timeouts;
 pub use tokio_util::sync::CancellationToken;
 pub use value::{Number, Value};
-
-/// Serves the provider to the core that started this process.
-pub fn serve<P: Provider>(provider: P) -> std::process::ExitCode {
-    let _ = provider;
-    std::process::ExitCode::FAILURE
-}

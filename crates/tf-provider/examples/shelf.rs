@@ -1,0 +1,260 @@
+//! A complete provider: `shelf_box` keeps boxes as JSON files in a directory.
+//!
+//! Every kind of attribute is there. Try it with a core: put the built example into a directory as
+//! `terraform-provider-shelf` and point `dev_overrides` there.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+use tf_provider::{
+    Attr, CancellationToken, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Model, Outcome, Plan, Provider, Registry,
+    Resource, Secret, Timeouts,
+};
+
+/// Keeps boxes in a directory.
+#[derive(Clone, Default, Model)]
+struct ShelfModel {
+    /// The directory.
+    #[tf(required)]
+    directory: Attr<String>,
+}
+
+struct Shelf;
+
+impl Provider for Shelf {
+    const NAME: &'static str = "shelf";
+    type Model = ShelfModel;
+    type Data = PathBuf;
+
+    fn register(&self, registry: &mut Registry<PathBuf>) {
+        registry.resource(Boxes);
+    }
+
+    async fn configure(&self, _: &CancellationToken, config: ShelfModel) -> Result<Option<PathBuf>, Diagnostics> {
+        let Some(directory) = config.directory.text() else { return Ok(None) };
+        if !Path::new(directory).is_dir() {
+            let detail = format!("{directory} is no directory.");
+            return Err(Diagnostic::error("Unable to open the shelf", detail).at("directory").into());
+        }
+        Ok(Some(PathBuf::from(directory)))
+    }
+}
+
+/// A box.
+#[derive(Clone, Default, Model)]
+struct BoxModel {
+    /// Number of the box, counted up.
+    #[tf(computed, keep, identity)]
+    number: Attr<i64>,
+    /// Name; another name is another box.
+    #[tf(required, replace, length(1..=20))]
+    name: Attr<String>,
+    /// Label; case does not matter.
+    #[tf(optional, equal = same_label)]
+    label: Attr<String>,
+    /// Weight in kilogrammes.
+    #[tf(default = 0.5, range(0.0..=100.0))]
+    weight: Attr<f64>,
+    /// Colour.
+    #[tf(default = "brown", one_of("brown", "white"))]
+    colour: Attr<String>,
+    /// Size of the contents; any size that a number has.
+    #[tf(optional)]
+    volume: Attr<tf_provider::Number>,
+    /// Layers; fewer need a new box.
+    #[tf(default = 1, replace_if = fewer)]
+    layers: Attr<u32>,
+    /// What is inside, in order.
+    #[tf(optional)]
+    contents: Attr<Vec<String>>,
+    /// Notes by author.
+    #[tf(optional)]
+    notes: Attr<BTreeMap<String, String>>,
+    /// Lid.
+    #[tf(optional)]
+    lid: Attr<Lid>,
+    /// Compartments in order.
+    #[tf(optional)]
+    compartments: Attr<Vec<Compartment>>,
+    /// Combination of the lock; never stored.
+    #[tf(optional, write_only, sensitive)]
+    combination_wo: Attr<Secret>,
+    /// Changed to set the combination anew.
+    #[tf(optional)]
+    combination_version: Attr<i64>,
+    /// Kept for old configurations.
+    #[tf(optional, deprecated = "Use label instead.")]
+    tag: Attr<String>,
+    /// How often the box was written.
+    #[tf(computed)]
+    revision: Attr<i64>,
+    /// Deadlines.
+    #[tf(timeouts(create = "1m", update = "1m", delete = "1m"))]
+    timeouts: Timeouts,
+}
+
+/// A lid.
+#[derive(Clone, Default, Model)]
+struct Lid {
+    /// Material.
+    #[tf(default = "cardboard")]
+    material: Attr<String>,
+    /// Who made it.
+    #[tf(computed, keep)]
+    maker: Attr<String>,
+}
+
+/// A compartment.
+#[derive(Clone, Default, Model)]
+struct Compartment {
+    /// Width in millimetres.
+    #[tf(required, range(1..))]
+    width: Attr<u32>,
+    /// Serial number.
+    #[tf(computed, keep)]
+    serial: Attr<String>,
+}
+
+#[expect(clippy::ptr_arg, reason = "the attribute's own type")]
+fn same_label(one: &String, other: &String) -> bool {
+    one.eq_ignore_ascii_case(other)
+}
+
+fn fewer(prior: Option<&u32>, planned: Option<&u32>) -> bool {
+    planned < prior
+}
+
+struct Boxes;
+
+impl Boxes {
+    fn file(shelf: &Path, number: i64) -> PathBuf {
+        shelf.join(format!("{number}.json"))
+    }
+
+    fn write(shelf: &Path, model: &BoxModel) -> Result<(), Diagnostic> {
+        let number = *model.number.need("number")?;
+        let combination = model.combination_wo.known().map(|secret| secret.expose().len());
+        let stored = json!({
+            "name": model.name.text(),
+            "label": model.label.text().map(str::to_uppercase),
+            "colour": model.colour.text(),
+            "revision": model.revision.known(),
+            "combination_length": combination,
+        });
+        std::fs::write(Self::file(shelf, number), stored.to_string())
+            .map_err(|error| Diagnostic::error(format!("Unable to write box \"{number}\""), error.to_string()))
+    }
+
+    fn load(shelf: &Path, number: i64) -> Option<Json> {
+        serde_json::from_slice(&std::fs::read(Self::file(shelf, number)).ok()?).ok()
+    }
+
+    /// What only the shelf decides.
+    fn complete(model: &mut BoxModel, number: i64, revision: i64) {
+        model.number = number.into();
+        model.revision = revision.into();
+        if let Attr::Known(lid) = &mut model.lid {
+            lid.maker = lid.maker.known_or("lidworks".to_owned()).into();
+        }
+        if let Attr::Known(compartments) = &mut model.compartments {
+            for (index, compartment) in compartments.iter_mut().enumerate() {
+                compartment.serial = compartment.serial.known_or(format!("{number}-{index}")).into();
+            }
+        }
+    }
+}
+
+impl Resource for Boxes {
+    const TYPE: &'static str = "shelf_box";
+    const VERSION: i64 = 1;
+    type Data = PathBuf;
+    type Model = BoxModel;
+
+    fn validate(&self, config: &BoxModel, diagnostics: &mut Diagnostics) {
+        if config.name.text() == Some("forbidden") {
+            diagnostics.push(Diagnostic::error("Wrong name", "This name is taken by the shelf itself.").at("name"));
+        }
+    }
+
+    async fn plan(&self, cx: &Cx<PathBuf>, plan: &mut Plan<BoxModel>) -> Result<(), Diagnostics> {
+        if plan.config.contents.known().is_some_and(|contents| contents.len() > 9) {
+            cx.tell(Diagnostic::warning("Heavy box", "More than nine things are hard to carry.").at("contents"));
+        }
+        Ok(())
+    }
+
+    async fn create(&self, cx: &Cx<PathBuf>, mut plan: BoxModel) -> Outcome<BoxModel> {
+        let shelf = cx.data()?;
+        let number = (1..).find(|number| !Self::file(shelf, *number).exists()).unwrap_or_default();
+        Self::complete(&mut plan, number, 1);
+        Self::write(shelf, &plan)?;
+        if plan.name.text() == Some("panics") {
+            panic!("asked to");
+        }
+        if plan.name.text() == Some("half-done") {
+            return Err(Failure::partial(plan, Diagnostic::error("Lid does not fit", "The box stands without one.")));
+        }
+        if plan.name.text() == Some("slow") {
+            let slow = cx.guard(tokio::time::sleep(Duration::from_secs(60))).await;
+            slow.map_err(|stopped| Failure::partial(plan.clone(), stopped))?;
+        }
+        if plan.name.text() == Some("inconsistent") {
+            plan.colour = "green".into();
+        }
+        cx.set_private(&json!({ "made": "here" }))?;
+        Ok(plan)
+    }
+
+    async fn read(&self, cx: &Cx<PathBuf>, mut state: BoxModel) -> Result<Option<BoxModel>, Diagnostics> {
+        let number = *state.number.need("number")?;
+        let Some(stored) = Self::load(cx.data()?, number) else { return Ok(None) };
+        let text = |key: &str| stored[key].as_str().map(str::to_owned);
+        state.name = text("name").into();
+        state.label = text("label").into();
+        state.colour = text("colour").into();
+        state.revision = stored["revision"].as_i64().into();
+        Ok(Some(state))
+    }
+
+    async fn update(&self, cx: &Cx<PathBuf>, prior: BoxModel, mut plan: BoxModel) -> Outcome<BoxModel> {
+        let number = *prior.number.need("number")?;
+        Self::complete(&mut plan, number, prior.revision.known_or(0) + 1);
+        Self::write(cx.data()?, &plan)?;
+        Ok(plan)
+    }
+
+    async fn delete(&self, cx: &Cx<PathBuf>, state: BoxModel) -> Result<(), Failure<BoxModel>> {
+        let number = *state.number.need("number")?;
+        match std::fs::remove_file(Self::file(cx.data()?, number)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Diagnostic::error(format!("Unable to remove box \"{number}\""), error.to_string()).into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn import(&self, _: &Cx<PathBuf>, key: ImportKey<BoxModel>) -> Result<BoxModel, Diagnostics> {
+        match key {
+            ImportKey::Identity(model) => Ok(model),
+            ImportKey::Id(id) => {
+                let number: i64 = id.parse().map_err(|_| Diagnostic::error("Wrong id", "A box's number is needed."))?;
+                Ok(BoxModel { number: number.into(), ..BoxModel::default() })
+            }
+        }
+    }
+
+    fn upgrade(&self, _from: i64, mut state: Json) -> Result<Json, Diagnostics> {
+        // Version 0 called the colour `color`.
+        if let Some(color) = state.get("color").cloned() {
+            state["colour"] = color;
+        }
+        Ok(state)
+    }
+}
+
+fn main() -> ExitCode {
+    tf_provider::serve(Shelf)
+}

@@ -1,0 +1,154 @@
+//! The comparisons that the core makes, made here first: with the attribute's path, so that the user's line is shown.
+
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::path::Path;
+use crate::schema::{Attribute, Kind, Nesting};
+use crate::value::Value;
+
+/// What a hook may not do: plan another value than the configuration sets.
+pub(crate) fn plan_against_config(
+    attributes: &[Attribute],
+    config: &Value,
+    prior: &Value,
+    planned: &Value,
+) -> Diagnostics {
+    let mut diagnostics = Diagnostics::new();
+    for attribute in attributes {
+        let name = &attribute.name;
+        let (config, prior, planned) = (config.get(name), prior.get(name), planned.get(name));
+        let fits = if attribute.write_only {
+            planned.is_null()
+        } else if config.is_null() {
+            planned.is_null() || attribute.mode.is_computed()
+        } else {
+            planned == config || (planned == prior && !prior.is_null()) || matches!(attribute.kind, Kind::Nested(..))
+        };
+        if !fits {
+            let detail = "The plan holds another value than the configuration. This is a bug in the provider's planning.";
+            diagnostics.push(Diagnostic::error("Provider planned a wrong value", detail).at(Path::attribute(name)));
+        }
+    }
+    diagnostics
+}
+
+/// What apply may not do: come to another value than was planned, or leave one unknown.
+pub(crate) fn against_plan(attributes: &[Attribute], planned: &Value, actual: &Value) -> Diagnostics {
+    let mut found = Comparison::default();
+    found.object(attributes, planned, actual, &Path::root());
+    found.diagnostics
+}
+
+#[derive(Default)]
+struct Comparison {
+    diagnostics: Diagnostics,
+}
+
+impl Comparison {
+    fn object(&mut self, attributes: &[Attribute], planned: &Value, actual: &Value, path: &Path) {
+        for attribute in attributes {
+            let (planned, actual) = (planned.get(&attribute.name), actual.get(&attribute.name));
+            self.attribute(attribute, planned, actual, &path.then(&attribute.name));
+        }
+    }
+
+    fn attribute(&mut self, attribute: &Attribute, planned: &Value, actual: &Value, path: &Path) {
+        if !actual.is_wholly_known() {
+            return self.report(path, "is still unknown after apply");
+        }
+        if planned.is_unknown() || planned == actual {
+            return;
+        }
+        match &attribute.kind {
+            Kind::Nested(nesting, nested) => self.nested(*nesting, nested, planned, actual, path),
+            Kind::Plain(_) if fits(planned, actual) => {}
+            Kind::Plain(plain) => {
+                let hidden = attribute.sensitive || !is_scalar(planned) || !is_scalar(actual);
+                let text = if hidden {
+                    "is not what was planned".to_owned()
+                } else {
+                    format!("was planned as {}, but is now {}", show(planned), show(actual))
+                };
+                if !(matches!(plain, crate::schema::Type::Set(_)) && same_set(planned, actual)) {
+                    self.report(path, &text);
+                }
+            }
+        }
+    }
+
+    fn nested(&mut self, nesting: Nesting, nested: &[Attribute], planned: &Value, actual: &Value, path: &Path) {
+        match (nesting, planned, actual) {
+            (Nesting::Single, Value::Map(_), Value::Map(_)) => self.object(nested, planned, actual, path),
+            (Nesting::List, Value::List(plans), Value::List(actuals)) if plans.len() == actuals.len() => {
+                for (index, (planned, actual)) in plans.iter().zip(actuals).enumerate() {
+                    self.item(nested, planned, actual, &path.index(index));
+                }
+            }
+            (Nesting::Map, Value::Map(plans), Value::Map(actuals)) if plans.keys().eq(actuals.keys()) => {
+                for (key, planned) in plans {
+                    self.item(nested, planned, actuals.get(key).unwrap_or(&Value::Null), &path.key(key));
+                }
+            }
+            (Nesting::Set, _, _) if same_set(planned, actual) => {}
+            (_, Value::List(plans), Value::List(actuals)) => {
+                let (plans, actuals) = (plans.len(), actuals.len());
+                self.report(path, &format!("was planned with {plans} elements, but has {actuals} now, or others"));
+            }
+            _ => self.report(path, "is not what was planned"),
+        }
+    }
+
+    fn item(&mut self, nested: &[Attribute], planned: &Value, actual: &Value, path: &Path) {
+        if !planned.is_unknown() {
+            self.object(nested, planned, actual, path);
+        }
+    }
+
+    fn report(&mut self, path: &Path, text: &str) {
+        let detail = format!(
+            "\"{path}\" {text}. Either the server stores it differently, or this is a bug in the provider; the object \
+             exists and is kept."
+        );
+        self.diagnostics.push(Diagnostic::error("Result differs from the plan", detail).at(path.clone()));
+    }
+}
+
+/// The value is what was planned, where that was known.
+fn fits(planned: &Value, actual: &Value) -> bool {
+    match (planned, actual) {
+        (Value::Unknown, _) => true,
+        (Value::List(plans), Value::List(actuals)) => {
+            plans.len() == actuals.len() && plans.iter().zip(actuals).all(|(planned, actual)| fits(planned, actual))
+        }
+        (Value::Map(plans), Value::Map(actuals)) => {
+            plans.keys().eq(actuals.keys()) && plans.iter().all(|(key, planned)| fits(planned, &actuals[key]))
+        }
+        (planned, actual) => planned == actual,
+    }
+}
+
+/// Every planned element has an actual one of its own. Elements that are wholly known are paired first.
+fn same_set(planned: &Value, actual: &Value) -> bool {
+    let (Value::List(plans), Value::List(actuals)) = (planned, actual) else { return false };
+    let mut free: Vec<&Value> = actuals.iter().collect();
+    let (known, open): (Vec<&Value>, Vec<&Value>) = plans.iter().partition(|planned| planned.is_wholly_known());
+    // Elements that were unknown may turn out equal, so there may be fewer in the end.
+    let may_shrink = !open.is_empty();
+    let paired = known.into_iter().chain(open).all(|planned| {
+        let partner = free.iter().position(|actual| fits(planned, actual));
+        partner.map(|index| free.swap_remove(index)).is_some() || (may_shrink && actuals.iter().any(|a| fits(planned, a)))
+    });
+    paired && free.is_empty()
+}
+
+fn is_scalar(value: &Value) -> bool {
+    !matches!(value, Value::List(_) | Value::Map(_))
+}
+
+fn show(value: &Value) -> String {
+    match value {
+        Value::Bool(value) => value.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => format!("{text:?}"),
+        other => other.shape().to_owned(),
+    }
+}

@@ -1,0 +1,158 @@
+//! From configuration and prior state to a planned value.
+
+use std::collections::BTreeMap;
+
+use crate::schema::{Attribute, Kind, Nesting};
+use crate::value::Value;
+
+/// One pass over an object. With `changing`, computed values that nothing keeps become unknown.
+pub(crate) fn propose(attributes: &[Attribute], config: &Value, prior: &Value, changing: bool) -> Value {
+    let planned = attributes.iter().map(|attribute| {
+        let (config, prior) = (config.get(&attribute.name), prior.get(&attribute.name));
+        (attribute.name.clone(), propose_attribute(attribute, config, prior, changing))
+    });
+    Value::Map(planned.collect())
+}
+
+fn propose_attribute(attribute: &Attribute, config: &Value, prior: &Value, changing: bool) -> Value {
+    if attribute.write_only {
+        return Value::Null;
+    }
+    if !config.is_null() {
+        return propose_set(attribute, config, prior, changing);
+    }
+    if let Some(default) = &attribute.default {
+        // A default is as good as configured: the server's spelling of it is no difference.
+        return if is_equal(attribute, default, prior) { prior.clone() } else { default.clone() };
+    }
+    if !attribute.mode.is_computed() {
+        return Value::Null;
+    }
+    let kept = attribute.keep && !prior.is_null();
+    if changing && !kept { Value::Unknown } else { prior.clone() }
+}
+
+/// The configuration sets it, perhaps to something unknown.
+fn propose_set(attribute: &Attribute, config: &Value, prior: &Value, changing: bool) -> Value {
+    if is_equal(attribute, config, prior) {
+        return prior.clone();
+    }
+    let Kind::Nested(nesting, nested) = &attribute.kind else {
+        return config.clone();
+    };
+    match (nesting, config) {
+        (_, Value::Unknown) => Value::Unknown,
+        (Nesting::Single, config) => propose(nested, config, prior, changing),
+        (Nesting::Map, Value::Map(entries)) => {
+            let items = entries.iter().map(|(key, item)| (key.clone(), item_of(nested, item, prior.get(key), changing)));
+            Value::Map(items.collect::<BTreeMap<_, _>>())
+        }
+        (Nesting::List, Value::List(items)) => {
+            let olds = elements(prior);
+            let items = items.iter().enumerate();
+            let planned = items.map(|(index, item)| {
+                item_of(nested, item, olds.get(index).unwrap_or(&Value::Null), changing)
+            });
+            Value::List(planned.collect())
+        }
+        (Nesting::Set, Value::List(items)) => {
+            let planned = items.iter().map(|item| item_of(nested, item, partner(nested, item, elements(prior)), changing));
+            Value::List(planned.collect())
+        }
+        (_, other) => other.clone(),
+    }
+}
+
+fn item_of(nested: &[Attribute], config: &Value, prior: &Value, changing: bool) -> Value {
+    match config {
+        Value::Map(_) => {
+            // An element that is new has nothing to keep, whatever happens around it.
+            propose(nested, config, prior, changing || prior.is_null())
+        }
+        other => other.clone(),
+    }
+}
+
+/// The prior element of a set that differs from the configured one in computed values at most.
+fn partner<'a>(nested: &[Attribute], config: &Value, olds: &'a [Value]) -> &'a Value {
+    olds.iter().find(|old| propose(nested, config, old, false) == **old).unwrap_or(&Value::Null)
+}
+
+fn elements(list: &Value) -> &[Value] {
+    match list {
+        Value::List(items) => items,
+        _ => &[],
+    }
+}
+
+fn is_equal(attribute: &Attribute, one: &Value, prior: &Value) -> bool {
+    if prior.is_null() || !one.is_wholly_known() || !prior.is_wholly_known() {
+        return false;
+    }
+    attribute.equality.as_ref().is_some_and(|equal| equal(one, prior))
+}
+
+/// Where the server only spells a value differently than `reference`, the reference's spelling.
+pub(crate) fn keep_equal(attributes: &[Attribute], reference: &Value, actual: Value) -> Value {
+    let Value::Map(mut entries) = actual else { return actual };
+    for attribute in attributes {
+        let old = reference.get(&attribute.name);
+        let Some(new) = entries.get_mut(&attribute.name) else { continue };
+        if is_equal(attribute, new, old) {
+            *new = old.clone();
+            continue;
+        }
+        if let Kind::Nested(nesting, nested) = &attribute.kind {
+            let taken = std::mem::replace(new, Value::Null);
+            *new = keep_equal_nested(*nesting, nested, old, taken);
+        }
+    }
+    Value::Map(entries)
+}
+
+fn keep_equal_nested(nesting: Nesting, nested: &[Attribute], reference: &Value, actual: Value) -> Value {
+    match (nesting, actual) {
+        (Nesting::Single, actual) => keep_equal(nested, reference, actual),
+        (Nesting::Map, Value::Map(entries)) => {
+            let items = entries.into_iter().map(|(key, item)| {
+                let item = keep_equal(nested, reference.get(&key), item);
+                (key, item)
+            });
+            Value::Map(items.collect())
+        }
+        (Nesting::List, Value::List(items)) => {
+            let olds = elements(reference);
+            let items = items.into_iter().enumerate();
+            let kept = items.map(|(index, item)| keep_equal(nested, olds.get(index).unwrap_or(&Value::Null), item));
+            Value::List(kept.collect())
+        }
+        // Elements of a set have no partner but an equal one.
+        (_, actual) => actual,
+    }
+}
+
+/// The value with every write-only attribute null, as it may be stored.
+pub(crate) fn without_write_only(attributes: &[Attribute], value: Value) -> Value {
+    let Value::Map(mut entries) = value else { return value };
+    for attribute in attributes {
+        let Some(entry) = entries.get_mut(&attribute.name) else { continue };
+        if attribute.write_only {
+            *entry = Value::Null;
+        } else if let Kind::Nested(nesting, nested) = &attribute.kind {
+            let taken = std::mem::replace(entry, Value::Null);
+            *entry = each_object(*nesting, taken, &|object| without_write_only(nested, object));
+        }
+    }
+    Value::Map(entries)
+}
+
+fn each_object(nesting: Nesting, value: Value, change: &dyn Fn(Value) -> Value) -> Value {
+    match (nesting, value) {
+        (Nesting::Single, value) => change(value),
+        (Nesting::Map, Value::Map(entries)) => {
+            Value::Map(entries.into_iter().map(|(key, item)| (key, change(item))).collect())
+        }
+        (_, Value::List(items)) => Value::List(items.into_iter().map(change).collect()),
+        (_, other) => other,
+    }
+}

@@ -1,0 +1,67 @@
+//! Serving without a handshake, for tests and debuggers: the core is told where the provider is already running.
+
+use serde_json::json;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::ServeError;
+use super::listen::{PrivateSocket, Serving};
+use crate::provider::Provider;
+
+/// A provider served inside this process, on a private socket, without TLS. Dropped, it stops.
+pub struct Reattach {
+    socket: std::path::PathBuf,
+    shutdown: CancellationToken,
+    task: JoinHandle<Result<(), ServeError>>,
+}
+
+impl Reattach {
+    /// Starts serving; needs a running tokio runtime.
+    ///
+    /// # Errors
+    /// When no socket can be made.
+    pub fn start<P: Provider>(provider: P) -> Result<Self, ServeError> {
+        let socket = PrivateSocket::bind(None).map_err(ServeError::Socket)?;
+        let (path, shutdown) = (socket.path(), CancellationToken::new());
+        let serving = Serving { socket, acceptor: None, shutdown: shutdown.clone() };
+        let task = tokio::spawn(serving.run(provider));
+        Ok(Self { socket: path, shutdown, task })
+    }
+
+    /// The value of `TF_REATTACH_PROVIDERS` for these source addresses: `registry.terraform.io/pxci/pxci`.
+    #[must_use]
+    pub fn environment(&self, addresses: &[&str]) -> String {
+        let config = json!({
+            "Protocol": "grpc",
+            "ProtocolVersion": 6,
+            "Pid": std::process::id(),
+            "Test": true,
+            "Addr": { "Network": "unix", "String": self.socket },
+        });
+        let all: serde_json::Map<_, _> =
+            addresses.iter().map(|address| ((*address).to_owned(), config.clone())).collect();
+        serde_json::Value::Object(all).to_string()
+    }
+
+    /// The socket, for clients other than a core.
+    #[must_use]
+    pub fn socket(&self) -> &std::path::Path {
+        &self.socket
+    }
+
+    /// Stops serving and waits for the end.
+    ///
+    /// # Errors
+    /// When serving had failed.
+    pub async fn stop(mut self) -> Result<(), ServeError> {
+        self.shutdown.cancel();
+        // A task that was cancelled has nothing to report.
+        (&mut self.task).await.unwrap_or(Ok(()))
+    }
+}
+
+impl Drop for Reattach {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}

@@ -1,0 +1,156 @@
+//! Mutual TLS in which each side knows the other's certificate beforehand, byte for byte.
+//!
+//! Cores use a self-signed P-521 certificate with the CA flag as end entity. Usual verifiers refuse both, so the
+//! certificate is compared as a whole, and only the proof that the peer has its key is checked by signature.
+
+use std::sync::Arc;
+
+use p521::ecdsa::signature::Verifier;
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose};
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{
+    AlgorithmIdentifier, CertificateDer, InvalidSignature, PrivateKeyDer, PrivatePkcs8KeyDer,
+    SignatureVerificationAlgorithm, UnixTime, alg_id,
+};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
+use tokio_rustls::TlsAcceptor;
+
+use super::ServeError;
+
+/// Our side of the connection: a fresh key and certificate, good for one client only.
+pub(crate) struct Identity {
+    certificate: CertificateDer<'static>,
+    pub(crate) acceptor: TlsAcceptor,
+}
+
+impl Identity {
+    /// For the client with this certificate (PEM).
+    pub(crate) fn for_client(pem: &str) -> Result<Self, ServeError> {
+        let pinned = CertificateDer::from_pem_slice(pem.as_bytes())
+            .map_err(|_| ServeError::Tls("the core's certificate in PLUGIN_CLIENT_CERT is no PEM".to_owned()))?;
+        let (certificate, key) = generate().map_err(|error| ServeError::Tls(error.to_string()))?;
+        let config = server_config(pinned.into_owned(), certificate.clone(), key);
+        let config = config.map_err(|error| ServeError::Tls(error.to_string()))?;
+        Ok(Self { certificate, acceptor: TlsAcceptor::from(Arc::new(config)) })
+    }
+
+    /// DER, for the handshake line.
+    pub(crate) fn certificate(&self) -> &[u8] {
+        &self.certificate
+    }
+}
+
+fn generate() -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), rcgen::Error> {
+    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()])?;
+    params.distinguished_name.push(DnType::CommonName, "localhost");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    let certificate = params.self_signed(&key)?;
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    Ok((certificate.der().clone(), key))
+}
+
+fn server_config(
+    pinned: CertificateDer<'static>,
+    certificate: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ServerConfig, rustls::Error> {
+    let provider = Arc::new(ring::default_provider());
+    let verifier = Arc::new(PinnedClient { pinned, provider: provider.clone() });
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(vec![certificate], key)?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    // One connection per process: resumption would only cost keys.
+    config.send_tls13_tickets = 0;
+    Ok(config)
+}
+
+/// Accepts exactly one certificate.
+#[derive(Debug)]
+struct PinnedClient {
+    pinned: CertificateDer<'static>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl PinnedClient {
+    fn schemes(&self) -> impl Iterator<Item = SignatureScheme> {
+        let usual = self.provider.signature_verification_algorithms.supported_schemes();
+        std::iter::once(SignatureScheme::ECDSA_NISTP521_SHA512).chain(usual)
+    }
+}
+
+impl ClientCertVerifier for PinnedClient {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        if end_entity.as_ref() == self.pinned.as_ref() {
+            return Ok(ClientCertVerified::assertion());
+        }
+        Err(rustls::Error::InvalidCertificate(rustls::CertificateError::ApplicationVerificationFailure))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::Error::PeerIncompatible(rustls::PeerIncompatible::Tls12NotOffered))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        if signature.scheme == SignatureScheme::ECDSA_NISTP521_SHA512 {
+            return verify_tls13_signature(message, cert, signature, &P521_ALGORITHMS);
+        }
+        verify_tls13_signature(message, cert, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.schemes().collect()
+    }
+}
+
+/// ring has no P-521, which is what cores use.
+static P521_ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
+    all: &[&P521Sha512],
+    mapping: &[(SignatureScheme::ECDSA_NISTP521_SHA512, &[&P521Sha512])],
+};
+
+#[derive(Debug)]
+struct P521Sha512;
+
+impl SignatureVerificationAlgorithm for P521Sha512 {
+    fn verify_signature(&self, public_key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
+        let key = p521::ecdsa::VerifyingKey::from_sec1_bytes(public_key).map_err(|_| InvalidSignature)?;
+        let signature = p521::ecdsa::DerSignature::from_bytes(signature).map_err(|_| InvalidSignature)?;
+        key.verify(message, &p521::ecdsa::Signature::try_from(signature).map_err(|_| InvalidSignature)?)
+            .map_err(|_| InvalidSignature)
+    }
+
+    fn public_key_alg_id(&self) -> AlgorithmIdentifier {
+        alg_id::ECDSA_P521
+    }
+
+    fn signature_alg_id(&self) -> AlgorithmIdentifier {
+        alg_id::ECDSA_SHA512
+    }
+}

@@ -1,0 +1,90 @@
+//! Checks of a configuration as declared on its attributes.
+
+use crate::cx::Capabilities;
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::path::Path;
+use crate::schema::{Attribute, Kind, Nesting, Schema};
+use crate::value::Value;
+
+/// Runs every check of every known value.
+pub(crate) fn config(schema: &Schema, config: &Value, capabilities: Capabilities) -> Diagnostics {
+    let mut run = Run { capabilities, diagnostics: Diagnostics::new() };
+    run.object(&schema.attributes, config, &Path::root());
+    run.diagnostics
+}
+
+struct Run {
+    capabilities: Capabilities,
+    diagnostics: Diagnostics,
+}
+
+impl Run {
+    fn object(&mut self, attributes: &[Attribute], config: &Value, path: &Path) {
+        for attribute in attributes {
+            self.attribute(attribute, config.get(&attribute.name), &path.then(&attribute.name));
+        }
+    }
+
+    fn attribute(&mut self, attribute: &Attribute, value: &Value, path: &Path) {
+        if value.is_null() {
+            return;
+        }
+        if let Some(message) = &attribute.deprecated {
+            self.diagnostics.push(Diagnostic::warning("Deprecated attribute", message).at(path.clone()));
+        }
+        if attribute.write_only && !self.capabilities.write_only_attributes {
+            self.refuse_write_only(attribute, path);
+        }
+        if value.is_unknown() {
+            return;
+        }
+        for check in &attribute.checks {
+            if let Err(text) = check(value) {
+                let text = if attribute.sensitive { hide(&text, value) } else { text };
+                let detail = format!("\"{path}\": {text}.");
+                self.diagnostics.push(Diagnostic::error("Invalid value", detail).at(path.clone()));
+            }
+        }
+        if let Kind::Nested(nesting, nested) = &attribute.kind {
+            self.nested(*nesting, nested, value, path);
+        }
+    }
+
+    /// An error, not a warning: a core without the capability would store the value.
+    fn refuse_write_only(&mut self, attribute: &Attribute, path: &Path) {
+        let name = &attribute.name;
+        let detail = format!(
+            "\"{name}\" is write-only, which needs OpenTofu 1.11 or Terraform 1.11 or later: this version would store \
+             it in the state. Use a later version, or leave it out and give the value by the provider's configuration \
+             or a file."
+        );
+        self.diagnostics.push(Diagnostic::error("Write-only attribute is not supported", detail).at(path.clone()));
+    }
+
+    fn nested(&mut self, nesting: Nesting, nested: &[Attribute], value: &Value, path: &Path) {
+        match (nesting, value) {
+            (Nesting::Single, value) => self.object(nested, value, path),
+            (Nesting::Map, Value::Map(entries)) => {
+                entries.iter().for_each(|(key, item)| self.object(nested, item, &path.key(key)));
+            }
+            (Nesting::List, Value::List(items)) => {
+                items.iter().enumerate().for_each(|(index, item)| self.object(nested, item, &path.index(index)));
+            }
+            // Elements of a set have no path of their own: what is found is reported at the set, by name.
+            (_, Value::List(items)) => {
+                let mut inner = Run { capabilities: self.capabilities, diagnostics: Diagnostics::new() };
+                items.iter().for_each(|item| inner.object(nested, item, path));
+                self.diagnostics.extend(inner.diagnostics.into_iter().map(|found| found.at(path.clone())));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn hide(text: &str, value: &Value) -> String {
+    match value {
+        Value::String(secret) if !secret.is_empty() => text.replace(secret.as_str(), "(sensitive)"),
+        Value::Number(secret) => text.replace(secret.as_str(), "(sensitive)"),
+        _ => "the value is not accepted".to_owned(),
+    }
+}
