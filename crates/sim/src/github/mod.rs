@@ -19,6 +19,8 @@ mod registration;
 mod rest;
 mod runner_routes;
 mod server;
+#[cfg(test)]
+mod tests;
 mod world;
 
 pub use access::{Level, Token};
