@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -37,7 +38,7 @@ const DIRECTORIES: &[(&str, u32)] = &[
 
 /// Programs that are busybox. `init`, `getty` and `login` are what Proxmox VE and its getty lines expect.
 const BUSYBOX_NAMES: &[&str] = &[
-    "bin/grep", "bin/hostname", "bin/ip", "bin/login", "bin/sh", "bin/sleep", "sbin/getty", "sbin/halt", "sbin/ifdown", "sbin/ifup",
+    "bin/grep", "bin/hostname", "bin/ip", "bin/login", "bin/run-parts", "bin/sh", "bin/sleep", "sbin/getty", "sbin/halt", "sbin/ifdown", "sbin/ifup",
     "sbin/init", "sbin/ip", "sbin/poweroff", "sbin/reboot", "sbin/udhcpc",
 ];
 
@@ -74,7 +75,8 @@ pub fn build(out_dir: &Path, dispatcher: &Path, busybox: &Path) -> Result<PathBu
     let tree = tree(&static_program(dispatcher)?, &static_program(busybox)?)?;
     fs::create_dir_all(out_dir).with_context(|| format!("making {}", out_dir.display()))?;
     let path = out_dir.join(format!("pxci-dispatcher-appliance_{}_amd64.tar.zst", env!("CARGO_PKG_VERSION")));
-    let mut file = tempfile::NamedTempFile::new_in(out_dir).context("making the archive's file")?;
+    let file = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o644)).tempfile_in(out_dir);
+    let mut file = file.context("making the archive's file")?;
     file.write_all(&compressed(&archive(&tree)?)?).context("writing the archive")?;
     file.persist(&path).with_context(|| format!("writing {}", path.display()))?;
     Ok(path)
