@@ -1,4 +1,5 @@
 //! The client against the simulator, which shares no type with it.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -157,7 +158,7 @@ async fn an_organizations_runners_are_managed_the_same_way() {
     let scope = Scope::Organization("acme".into());
     let request = JitRequest { name: "lab-1".into(), labels: vec!["linux".into()], runner_group_id: 1 };
     let minted = site.client.generate_jitconfig(&scope, &request).await.unwrap();
-    assert_eq!(site.client.runners(&scope, None).await.unwrap(), [minted.runner.clone()]);
+    assert_eq!(site.client.runners(&scope, None).await.unwrap(), std::slice::from_ref(&minted.runner));
     site.client.delete_runner(&scope, minted.runner.id).await.unwrap();
     let error = site.client.runners(&site.scope, None).await.unwrap_err().to_string();
     assert!(error.contains("Administration: write"), "{error}");

@@ -1,4 +1,5 @@
 //! The front's REST side, asked by a plain HTTP client.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -85,7 +85,7 @@ async fn job_call(shared: &Arc<Shared>, call: &Call<'_>, runner: u64, job: u64, 
             let known = shared.change(|world, now| world.finish(runner, job, &conclusion, now));
             if known { text(200, "") } else { text(410, "") }
         }
-        ("GET", [file @ ..]) => job_file(shared, runner, job, file),
+        ("GET", file) => job_file(shared, runner, job, file),
         _ => text(404, "no such call"),
     }
 }

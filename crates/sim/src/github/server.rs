@@ -124,7 +124,11 @@ impl Server {
     /// Where the address cannot be listened on.
     pub async fn start(options: ServerOptions) -> io::Result<ServerHandle> {
         let listener = TcpListener::bind(options.listen).await?;
-        let url = format!("http://{}", listener.local_addr()?);
+        let mut address = listener.local_addr()?;
+        if address.ip().is_unspecified() {
+            address.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
+        let url = format!("http://{address}");
         let shared = Arc::new(Shared {
             world: Mutex::new(World::new(options.behaviour, options.seed)),
             changes: watch::Sender::new(0),
@@ -151,7 +155,7 @@ pub struct ServerHandle {
 }
 
 impl ServerHandle {
-    /// Root of the REST API, without a trailing slash.
+    /// Root of the REST API as this machine reaches it, without a trailing slash.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
