@@ -33,9 +33,9 @@ variable "github_api_url" {
 }
 
 variable "poll_interval" {
-  description = "How often queued jobs are looked for."
-  type        = string
-  default     = "15s"
+  description = "Seconds between two looks for queued jobs."
+  type        = number
+  default     = 15
 }
 
 variable "github_token" {

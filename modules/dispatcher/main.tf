@@ -7,11 +7,11 @@ resource "pxci_dispatcher_lxc" "this" {
   template_storage = var.template_storage
   network          = { bridge = var.bridge }
 
-  pve_token_id                = var.pve_token_id
+  pve                         = { token_id = var.pve_token_id }
   pve_token_secret_wo         = var.pve_token_secret
   pve_token_secret_wo_version = var.secrets_version
 
-  github_api_url          = var.github_api_url
+  github                  = { api_url = var.github_api_url }
   github_token_wo         = var.github_token
   github_token_wo_version = var.secrets_version
 

@@ -70,24 +70,24 @@ variable "github_api_url" {
 }
 
 variable "poll_interval" {
-  description = "How often queued jobs are looked for, as in `15s`."
-  type        = string
-  default     = "15s"
+  description = "Seconds between two looks for queued jobs."
+  type        = number
+  default     = 15
 }
 
 variable "pools" {
   description = "Runner pools by name, as the flavour modules' `pool` outputs give them."
   type = map(object({
-    labels         = list(string)
-    repositories   = list(string)
-    max            = number
-    vmid_range     = string
-    resource_pool  = string
-    family         = string
-    template_vmid  = number
-    seed_iso       = optional(string)
-    cores          = number
-    memory         = number
-    job_time_limit = string
+    labels        = list(string)
+    repositories  = list(string)
+    max           = number
+    vmid_range    = string
+    resource_pool = string
+    family        = string
+    template_vmid = number
+    seed_iso      = optional(string)
+    cores         = optional(number)
+    memory        = optional(number)
+    job_limit     = optional(number)
   }))
 }

@@ -15,16 +15,16 @@ output "seed_iso" {
 output "pool" {
   description = "The flavour's runner pool, for the dispatcher module's `pools`."
   value = {
-    labels         = var.labels
-    repositories   = var.repositories
-    max            = var.max
-    vmid_range     = var.runner_vmids
-    resource_pool  = var.resource_pool
-    family         = pxci_template.this.family
-    template_vmid  = pxci_template.this.vmid
-    seed_iso       = pxci_cloudinit_snippet.this.volid
-    cores          = var.cores
-    memory         = var.memory
-    job_time_limit = var.job_time_limit
+    labels        = var.labels
+    repositories  = var.repositories
+    max           = var.max
+    vmid_range    = var.runner_vmids
+    resource_pool = var.resource_pool
+    family        = pxci_template.this.family
+    template_vmid = pxci_template.this.vmid
+    seed_iso      = pxci_cloudinit_snippet.this.volid
+    cores         = var.cores
+    memory        = var.memory
+    job_limit     = var.job_limit
   }
 }

@@ -111,8 +111,8 @@ variable "max" {
   default     = 4
 }
 
-variable "job_time_limit" {
-  description = "How long one job may run before its VM is destroyed, as in `6h`."
-  type        = string
-  default     = "6h"
+variable "job_limit" {
+  description = "Seconds that one job may take; then its VM is destroyed."
+  type        = number
+  default     = 21600
 }
