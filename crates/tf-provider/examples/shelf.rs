@@ -127,6 +127,10 @@ fn fewer(prior: Option<&u32>, planned: Option<&u32>) -> bool {
     planned < prior
 }
 
+fn text_in(object: &Json, key: &str) -> Attr<String> {
+    object[key].as_str().map(str::to_owned).into()
+}
+
 struct Boxes;
 
 impl Boxes {
@@ -136,16 +140,53 @@ impl Boxes {
 
     fn write(shelf: &Path, model: &BoxModel) -> Result<(), Diagnostic> {
         let number = *model.number.need("number")?;
-        let combination = model.combination_wo.known().map(|secret| secret.expose().len());
+        let lid = model.lid.known().map(|lid| json!({ "material": lid.material.text(), "maker": lid.maker.text() }));
+        let compartment =
+            |it: &Compartment| json!({ "width": it.width.known(), "serial": it.serial.text() });
+        let compartments = model.compartments.known().map(|all| all.iter().map(compartment).collect::<Vec<_>>());
         let stored = json!({
             "name": model.name.text(),
             "label": model.label.text().map(str::to_uppercase),
+            "weight": model.weight.known(),
             "colour": model.colour.text(),
+            "volume": model.volume.known().map(ToString::to_string),
+            "layers": model.layers.known(),
+            "contents": model.contents.known(),
+            "notes": model.notes.known(),
+            "lid": lid,
+            "compartments": compartments,
+            "combination_length": model.combination_wo.known().map(|secret| secret.expose().len()),
+            "combination_version": model.combination_version.known(),
+            "tag": model.tag.text(),
             "revision": model.revision.known(),
-            "combination_length": combination,
         });
         std::fs::write(Self::file(shelf, number), stored.to_string())
             .map_err(|error| Diagnostic::error(format!("Unable to write box \"{number}\""), error.to_string()))
+    }
+
+    fn from_stored(number: i64, stored: &Json) -> BoxModel {
+        let text = |key: &str| Attr::from(stored[key].as_str().map(str::to_owned));
+        let number_of = |value: &Json| value.as_u64().and_then(|number| u32::try_from(number).ok());
+        let lid = |lid: &Json| Lid { material: text_in(lid, "material"), maker: text_in(lid, "maker") };
+        let compartment =
+            |it: &Json| Compartment { width: number_of(&it["width"]).into(), serial: text_in(it, "serial") };
+        BoxModel {
+            number: number.into(),
+            name: text("name"),
+            label: text("label"),
+            weight: stored["weight"].as_f64().into(),
+            colour: text("colour"),
+            volume: stored["volume"].as_str().and_then(tf_provider::Number::parse).into(),
+            layers: number_of(&stored["layers"]).into(),
+            contents: serde_json::from_value(stored["contents"].clone()).ok().into(),
+            notes: serde_json::from_value(stored["notes"].clone()).ok().into(),
+            lid: stored["lid"].as_object().map(|_| lid(&stored["lid"])).into(),
+            compartments: stored["compartments"].as_array().map(|all| all.iter().map(compartment).collect()).into(),
+            combination_version: stored["combination_version"].as_i64().into(),
+            tag: text("tag"),
+            revision: stored["revision"].as_i64().into(),
+            ..BoxModel::default()
+        }
     }
 
     fn load(shelf: &Path, number: i64) -> Option<Json> {
@@ -208,15 +249,11 @@ impl Resource for Boxes {
         Ok(plan)
     }
 
-    async fn read(&self, cx: &Cx<PathBuf>, mut state: BoxModel) -> Result<Option<BoxModel>, Diagnostics> {
+    async fn read(&self, cx: &Cx<PathBuf>, state: BoxModel) -> Result<Option<BoxModel>, Diagnostics> {
         let number = *state.number.need("number")?;
-        let Some(stored) = Self::load(cx.data()?, number) else { return Ok(None) };
-        let text = |key: &str| stored[key].as_str().map(str::to_owned);
-        state.name = text("name").into();
-        state.label = text("label").into();
-        state.colour = text("colour").into();
-        state.revision = stored["revision"].as_i64().into();
-        Ok(Some(state))
+        let stored = Self::load(cx.data()?, number);
+        // Deadlines are the configuration's alone: the shelf knows nothing of them.
+        Ok(stored.map(|stored| BoxModel { timeouts: state.timeouts, ..Self::from_stored(number, &stored) }))
     }
 
     async fn update(&self, cx: &Cx<PathBuf>, prior: BoxModel, mut plan: BoxModel) -> Outcome<BoxModel> {

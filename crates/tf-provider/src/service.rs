@@ -73,7 +73,7 @@ fn value(dynamic: Option<&proto::DynamicValue>, declared: &Type) -> Result<Value
     if dynamic.json.is_empty() {
         return Ok(Value::Null);
     }
-    let stored = serde_json::from_slice(&dynamic.json).map_err(|_| Status::invalid_argument("malformed JSON value"))?;
+    let stored = json::parse(&dynamic.json).map_err(|_| Status::invalid_argument("malformed JSON value"))?;
     json::decode(&stored, declared).map_err(|error| Status::invalid_argument(error.to_string()))
 }
 
@@ -387,7 +387,7 @@ fn upgrade<D>(known: &Registered<D>, version: i64, stored: &[u8]) -> Result<Valu
 }
 
 fn stored_value(stored: &[u8], declared: &Type) -> Result<Value, Diagnostic> {
-    let stored = serde_json::from_slice(stored).map_err(|_| unreadable("it is no JSON"))?;
+    let stored = json::parse(stored).map_err(|_| unreadable("it is no JSON"))?;
     json::decode(&stored, declared).map_err(|error| unreadable(&error.to_string()))
 }
 

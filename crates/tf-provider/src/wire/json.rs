@@ -18,6 +18,49 @@ pub(crate) struct JsonError {
 
 type Result<T> = std::result::Result<T, JsonError>;
 
+/// Parses stored state such that long numbers keep every digit: [`decode`] reads them from text.
+///
+/// # Errors
+/// When it is no JSON.
+pub(crate) fn parse(stored: &[u8]) -> serde_json::Result<Json> {
+    serde_json::from_slice(&with_long_numbers_quoted(stored))
+}
+
+/// JSON readers round numbers of more digits than an `f64` has.
+fn with_long_numbers_quoted(stored: &[u8]) -> Vec<u8> {
+    const EXACT: usize = 15;
+    let mut quoted = Vec::with_capacity(stored.len());
+    let mut rest = stored;
+    while let Some(first) = rest.first() {
+        let length = match first {
+            b'"' => string_length(rest),
+            b'-' | b'0'..=b'9' => rest.iter().take_while(|byte| b"+-.eE0123456789".contains(byte)).count(),
+            _ => 1,
+        };
+        let (token, after) = rest.split_at(length);
+        if *first != b'"' && length > EXACT {
+            quoted.push(b'"');
+            quoted.extend_from_slice(token);
+            quoted.push(b'"');
+        } else {
+            quoted.extend_from_slice(token);
+        }
+        rest = after;
+    }
+    quoted
+}
+
+/// Bytes of the string at the start, quotes included; all of them if it does not end.
+fn string_length(text: &[u8]) -> usize {
+    let mut escaped = false;
+    let end = text.iter().skip(1).position(|byte| {
+        let ends = *byte == b'"' && !escaped;
+        escaped = *byte == b'\\' && !escaped;
+        ends
+    });
+    end.map_or(text.len(), |end| end + 2)
+}
+
 /// Reads stored state. What the type does not know is dropped, what is missing becomes null.
 pub(crate) fn decode(json: &Json, wanted: &Type) -> Result<Value> {
     value(json, wanted, &Path::root())
@@ -54,5 +97,47 @@ fn value(json: &Json, wanted: &Type, path: &Path) -> Result<Value> {
             attributes.iter().map(read).collect::<Result<BTreeMap<_, _>>>().map(Value::Map)
         }
         (Type::Map(_) | Type::Object(_), _) => Err(wrong("object")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(pairs: &[(&str, Type)]) -> Type {
+        Type::Object(pairs.iter().map(|(name, declared)| ((*name).to_owned(), declared.clone())).collect())
+    }
+
+    #[test]
+    fn stored_state_is_filtered_and_completed() {
+        let declared = object(&[("kept", Type::String), ("new", Type::Bool)]);
+        let stored = parse(br#"{"kept":"a \" 1234567890123456789","dropped":[1,2]}"#).expect("JSON");
+        let value = decode(&stored, &declared).expect("fits");
+        assert!(*value.get("kept") == Value::String("a \" 1234567890123456789".to_owned()));
+        assert!(matches!(&value, Value::Map(entries) if entries.keys().eq(["kept", "new"])));
+        assert!(value.get("new").is_null());
+    }
+
+    #[test]
+    fn numbers_keep_every_digit() {
+        for text in ["0.1", "9007199254740993", "1180591620717411303425", "-0.12345678901234567890123", "2.5e3"] {
+            let stored = parse(format!("[{text}]").as_bytes()).expect("JSON");
+            let value = decode(&stored, &Type::List(Box::new(Type::Number))).expect("fits");
+            let number = Number::parse(text).expect("number");
+            assert!(value == Value::List(vec![Value::Number(number)]), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named_by_path() {
+        let declared = object(&[("list", Type::List(Box::new(Type::Bool)))]);
+        let stored = parse(br#"{"list":[true,"secret"]}"#).expect("JSON");
+        let error = decode(&stored, &declared).expect_err("refused");
+        assert_eq!(error.to_string(), "stored value at \"list[1]\" is no bool");
+    }
+
+    #[test]
+    fn text_that_does_not_end_is_refused() {
+        assert!(parse(br#"{"a":"b"#).is_err());
     }
 }

@@ -192,3 +192,6 @@ fn write_number(bytes: &mut Vec<u8>, number: &Number) -> Written {
 fn count(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn number(text: &str) -> Value {
+    Value::Number(Number::parse(text).expect("number"))
+}
+
+fn text(text: &str) -> Value {
+    Value::String(text.to_owned())
+}
+
+#[test]
+fn numbers_arrive_in_every_form() {
+    let forms: [(&[u8], &str); 7] = [
+        (&[0x05], "5"),
+        (&[0xff], "-1"),
+        (&[0xcf, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], "18446744073709551615"),
+        (&[0xcb, 0x3f, 0xe0, 0, 0, 0, 0, 0, 0], "0.5"),
+        (&[0xca, 0x3f, 0, 0, 0], "0.5"),
+        (b"\xa30.1", "0.1"),
+        (b"\xa41e20", "100000000000000000000"),
+    ];
+    for (bytes, wanted) in forms {
+        assert!(decode(bytes, &Type::Number).expect(wanted) == number(wanted), "{wanted}");
+    }
+}
+
+#[test]
+fn fractions_are_written_as_text_and_integers_as_integers() {
+    assert_eq!(encode(&number("0.1"), &Type::Number), b"\xa30.1");
+    assert_eq!(encode(&number("9007199254740993"), &Type::Number), [0xcf, 0, 0x20, 0, 0, 0, 0, 0, 1]);
+}
+
+#[test]
+fn text_that_looks_like_a_number_stays_text() {
+    assert!(decode(b"\xa30.1", &Type::String).expect("text") == text("0.1"));
+}
+
+#[test]
+fn every_extension_is_unknown() {
+    let plain: &[u8] = &[0xd4, 0, 0];
+    let refined: &[u8] = &[0xc7, 3, 12, 0x81, 1, 0xc2];
+    for bytes in [plain, refined] {
+        for wanted in [Type::String, Type::Number, Type::List(Box::new(Type::Bool))] {
+            assert!(decode(bytes, &wanted).expect("read") == Value::Unknown);
+        }
+    }
+    assert_eq!(encode(&Value::Unknown, &Type::String), plain);
+}
+
+#[test]
+fn null_and_empty_are_kept_apart() {
+    let list = Type::List(Box::new(Type::String));
+    assert_eq!(encode(&Value::Null, &list), [0xc0]);
+    assert_eq!(encode(&Value::List(vec![]), &list), [0x90]);
+    assert!(decode(&[0x90], &list).expect("list") == Value::List(vec![]));
+    assert!(decode(&[0xa0], &Type::String).expect("text") == text(""));
+}
+
+#[test]
+fn objects_are_complete_and_know_their_attributes() {
+    let object = Type::Object([("a".to_owned(), Type::Bool), ("b".to_owned(), Type::Bool)].into());
+    let bytes = encode(&Value::Map([("a".to_owned(), Value::Bool(true))].into()), &object);
+    assert_eq!(bytes, [0x82, 0xa1, b'a', 0xc3, 0xa1, b'b', 0xc0]);
+    let error = decode(&[0x81, 0xa1, b'x', 0xc3], &object).expect_err("undeclared");
+    assert_eq!(error.to_string(), "malformed value at \"x\": not declared");
+}
+
+#[test]
+fn malformed_bytes_are_refused() {
+    let list = Type::List(Box::new(Type::String));
+    for (bytes, wanted) in [
+        (&[][..], &Type::Bool),
+        (&[0xc3, 0xc3], &Type::Bool),
+        (&[0xdd, 0xff, 0xff, 0xff, 0xff], &list),
+        (&[0xdb, 0xff, 0xff, 0xff, 0xff], &Type::String),
+        (&[0xa1, 0xff], &Type::String),
+        (&[0xcb, 0x7f, 0xf8, 0, 0, 0, 0, 0, 0], &Type::Number),
+        (&[0xc7, 0xff, 0], &Type::Bool),
+    ] {
+        assert!(decode(bytes, wanted).is_err(), "{bytes:x?}");
+    }
+}
+
+fn declared() -> impl Strategy<Value = Type> {
+    let leaf = prop_oneof![Just(Type::Bool), Just(Type::Number), Just(Type::String)];
+    leaf.prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![
+            inner.clone().prop_map(|element| Type::List(Box::new(element))),
+            inner.clone().prop_map(|element| Type::Set(Box::new(element))),
+            inner.clone().prop_map(|element| Type::Map(Box::new(element))),
+            prop::collection::btree_map("[a-z]{1,4}", inner, 0..4).prop_map(Type::Object),
+        ]
+    })
+}
+
+fn value_of(declared: &Type) -> BoxedStrategy<Value> {
+    let known = match declared {
+        Type::Bool => any::<bool>().prop_map(Value::Bool).boxed(),
+        Type::Number => prop_oneof![
+            any::<i64>().prop_map(|number| Value::Number(number.into())),
+            "-?[1-9][0-9]{0,30}(\\.[0-9]{0,20})?".prop_map(|text| number(&text)),
+        ]
+        .boxed(),
+        Type::String => any::<String>().prop_map(Value::String).boxed(),
+        Type::List(element) | Type::Set(element) => {
+            prop::collection::vec(value_of(element), 0..4).prop_map(Value::List).boxed()
+        }
+        Type::Map(element) => {
+            prop::collection::btree_map(any::<String>(), value_of(element), 0..4).prop_map(Value::Map).boxed()
+        }
+        Type::Object(attributes) => {
+            let entries: Vec<_> =
+                attributes.iter().map(|(name, declared)| (Just(name.clone()), value_of(declared))).collect();
+            entries.prop_map(|entries| Value::Map(entries.into_iter().collect())).boxed()
+        }
+    };
+    prop_oneof![1 => Just(Value::Null), 1 => Just(Value::Unknown), 8 => known].boxed()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_written_is_read_again((declared, value) in declared().prop_flat_map(|declared| {
+        let value = value_of(&declared);
+        (Just(declared), value)
+    })) {
+        prop_assert!(decode(&encode(&value, &declared), &declared).expect("own bytes") == value);
+    }
+
+    #[test]
+    fn no_bytes_bring_it_down(declared in declared(), bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+        let _ = decode(&bytes, &declared);
+    }
+}
