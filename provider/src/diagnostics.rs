@@ -43,6 +43,34 @@ pub(crate) fn pve(verb: &str, thing: &str, id: &str, error: &pve::Error) -> Diag
     Diagnostic::error(summary(verb, thing, id), detail)
 }
 
+/// A step in the life of a runner VM that failed.
+pub(crate) fn step(verb: &str, thing: &str, id: &str, error: &runner_vm::Error) -> Diagnostic {
+    match &error.problem {
+        runner_vm::Problem::Pve(error) => pve(verb, thing, id, error),
+        runner_vm::Problem::VmidTaken => {
+            let hint = "Somebody else's guest has the VMID; it was left alone. Choose another one.";
+            Diagnostic::error(summary(verb, thing, id), format!("{}\n\n{hint}", chain(&error.problem)))
+        }
+        runner_vm::Problem::NotOurs(_) | runner_vm::Problem::OtherIncarnation => {
+            let hint = "The guest was left alone. If it is no longer the one that was made here, remove the resource from the state (`tofu state rm`).";
+            Diagnostic::error(summary(verb, thing, id), format!("{}\n\n{hint}", chain(&error.problem)))
+        }
+        runner_vm::Problem::NotReady { .. } => {
+            let hint = "Look at its console in the web interface. The image must start qemu-guest-agent; a slow machine needs a longer limit in `timeouts`.";
+            Diagnostic::error(summary(verb, thing, id), format!("{}\n\n{hint}", chain(&error.problem)))
+        }
+        problem => failed(verb, thing, id, problem),
+    }
+}
+
+/// No VMID is left.
+pub(crate) fn range_full(thing: &str, id: &str, range: ownership::VmidRange) -> Diagnostic {
+    let detail = format!(
+        "Every VMID of {range} is taken, by guests of this installation or by others. Widen the range, or destroy guests that are no longer needed."
+    );
+    Diagnostic::error(summary("create", thing, id), detail)
+}
+
 /// What to do about it.
 fn hint(error: &pve::Error) -> Option<String> {
     match error {

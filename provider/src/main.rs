@@ -2,8 +2,10 @@
 
 mod connection;
 mod diagnostics;
+mod guests;
 mod provider;
 mod resources;
+mod vmids;
 mod waiting;
 
 use std::process::ExitCode;

@@ -7,7 +7,10 @@ use tf_provider::{Attr, CancellationToken, Diagnostic, Diagnostics, Model, Provi
 
 use crate::connection::{self, Connection};
 use crate::diagnostics;
+use crate::guests::Guests;
 use crate::resources::cloudinit_snippet::Snippets;
+use crate::resources::runner_vm::RunnerVms;
+use crate::vmids::Vmids;
 
 /// Turns Proxmox VE into a farm of self-hosted GitHub Actions runners: every job gets a fresh virtual machine.
 ///
@@ -54,6 +57,10 @@ pub(crate) struct Clients {
     pub(crate) connection: Arc<Connection>,
     /// This farm's name.
     pub(crate) installation: Installation,
+    /// The VMIDs that this process is about to use.
+    pub(crate) vmids: Vmids,
+    /// The cluster's list of guests.
+    pub(crate) guests: Guests,
     /// Node for resources that name none.
     node: Option<String>,
 }
@@ -81,7 +88,9 @@ impl Provider for Pxci {
     type Data = Clients;
 
     fn register(&self, registry: &mut Registry<Clients>) {
+        // One line for each type.
         registry.resource(Snippets);
+        registry.resource(RunnerVms);
     }
 
     async fn configure(
@@ -95,7 +104,14 @@ impl Provider for Pxci {
             .map_err(|error| diagnostics::refused_argument("installation", "the installation's name", &error))?;
         let connection = Connection::establish(settings.connection)?;
         let pve = connection.client()?;
-        Ok(Some(Clients { pve, connection: Arc::new(connection), installation, node: settings.node }))
+        Ok(Some(Clients {
+            pve,
+            connection: Arc::new(connection),
+            installation,
+            vmids: Vmids::default(),
+            guests: Guests::default(),
+            node: settings.node,
+        }))
     }
 }
 

@@ -1,3 +1,4 @@
 //! One folder a type: `mod.rs` has its schema and lifecycle, `model.rs` its typed state, `tests.rs` its tests.
 
 pub(crate) mod cloudinit_snippet;
+pub(crate) mod runner_vm;

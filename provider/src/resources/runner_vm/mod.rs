@@ -1,0 +1,266 @@
+//! `pxci_runner_vm`: one runner VM, from its clone to its destruction.
+//!
+//! ```text
+//! create: propose VMID → clone (marker in the call) → configure → start → agent answers → (hand over one job)
+//!         any failure after the clone → stop → destroy; what withstands stays in the state
+//! delete: proof of ownership → stop → proof → protection off under digest → destroy
+//! ```
+//!
+//! It must never destroy, stop or change a guest without the proof, and never give a JIT configuration to PVE's configuration, to a
+//! log, or to the state.
+
+mod making;
+mod model;
+#[cfg(test)]
+mod tests;
+
+use ownership::{Kind, Marker, Owner, RunnerName};
+use pve::Qemu;
+use runner_vm::Place;
+use tf_provider::{
+    CancellationToken, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Outcome, Plan, Resource,
+};
+
+use self::model::{ImportId, RunnerVm};
+use crate::diagnostics;
+use crate::provider::Clients;
+
+const THING: &str = "runner VM";
+/// Tries to change a description that others change, too.
+const ATTEMPTS: usize = 5;
+
+/// The resource type.
+pub(crate) struct RunnerVms;
+
+impl Resource for RunnerVms {
+    const TYPE: &'static str = "pxci_runner_vm";
+    type Data = Clients;
+    type Model = RunnerVm;
+
+    fn validate(&self, config: &RunnerVm, diagnostics: &mut Diagnostics) {
+        if config.vmid.is_null() && config.vmid_range.is_null() {
+            let detail = "Set `vmid_range`, as in \"9090-9099\", or `vmid`.";
+            diagnostics.push(Diagnostic::error("No VMID is given", detail).at("vmid_range"));
+        }
+        if let (Some(vmid), Some(range)) = (config.vmid.known(), config.range())
+            && !range.contains(*vmid)
+        {
+            let detail = format!("{vmid} is not in {range}.");
+            diagnostics.push(Diagnostic::error("The VMID is outside its range", detail).at("vmid"));
+        }
+        let idle = config.started.known() == Some(&false) || config.ready_when.text() == Some("none");
+        if idle && !config.jit_config_wo.is_null() {
+            let detail = "A job can be handed over only to a VM that is started and whose agent is waited for: leave out `started` and `ready_when`.";
+            diagnostics.push(Diagnostic::error("The VM would never get its job", detail).at("jit_config_wo"));
+        }
+    }
+
+    async fn plan(&self, cx: &Cx<Clients>, plan: &mut Plan<RunnerVm>) -> Result<(), Diagnostics> {
+        if let Some(clients) = cx.configured()
+            && plan.planned.node.is_unknown()
+            && plan.config.node.is_null()
+        {
+            plan.planned.node = clients.node(&plan.config.node)?.into();
+        }
+        let moved_out = plan.prior.as_ref().and_then(|prior| prior.vmid.known().copied()).is_some_and(|vmid| {
+            plan.config.vmid.is_null() && plan.planned.range().is_some_and(|range| !range.contains(vmid))
+        });
+        if moved_out {
+            plan.require_replace("vmid_range");
+        }
+        Ok(())
+    }
+
+    async fn create(&self, cx: &Cx<Clients>, plan: RunnerVm) -> Outcome<RunnerVm> {
+        making::make(cx, plan).await
+    }
+
+    async fn read(&self, cx: &Cx<Clients>, state: RunnerVm) -> Result<Option<RunnerVm>, Diagnostics> {
+        let Some(&vmid) = state.vmid.known() else { return Ok(None) };
+        look(cx.data()?, state, vmid).await.map_err(Into::into)
+    }
+
+    async fn update(&self, cx: &Cx<Clients>, prior: RunnerVm, mut plan: RunnerVm) -> Outcome<RunnerVm> {
+        let clients = cx.data()?;
+        let vm = existing(clients, &prior, cx.stop().clone())?;
+        if plan.reap() != prior.reap() {
+            set_reap(clients, &plan).await?;
+        }
+        let so_far = RunnerVm { reap: plan.reap.clone(), ..prior.clone() };
+        if !plan.started.known_or(true) {
+            let stopped = vm.stop().await.map_err(|error| diagnostics::step("stop", THING, vm.name(), &error));
+            stopped.map_err(|diagnostic| Failure::partial(so_far.clone(), diagnostic))?;
+        }
+        if plan.started.known() == prior.started.known() {
+            plan.ip_address = prior.ip_address;
+            return Ok(plan);
+        }
+        let started = making::start(cx, clients, &mut plan, &vm).await;
+        started.map_err(|diagnostic| Failure::partial(so_far, diagnostic))?;
+        Ok(plan)
+    }
+
+    async fn delete(&self, cx: &Cx<Clients>, state: RunnerVm) -> Result<(), Failure<RunnerVm>> {
+        if state.vmid.known().is_none() {
+            return Ok(());
+        }
+        destroy(cx.data()?, &state).await?;
+        Ok(())
+    }
+
+    async fn import(&self, cx: &Cx<Clients>, key: ImportKey<RunnerVm>) -> Result<RunnerVm, Diagnostics> {
+        let id = match key {
+            ImportKey::Id(text) => ImportId::parse(&text).ok_or(text),
+            ImportKey::Identity(_) => Err(String::new()),
+        };
+        let id = id.map_err(|text| {
+            let detail = format!("\"{text}\" is not of the form `node/vmid`, or `node/vmid/first-last` with the `vmid_range`.");
+            Diagnostic::error("Unable to import runner VM", detail)
+        })?;
+        let clients = cx.data()?;
+        let marker = marker_of(clients, &id).await?;
+        let mut model = RunnerVm {
+            node: id.node.into(),
+            vmid: id.vmid.into(),
+            vmid_range: id.range.into(),
+            runner_name: model::runner_name(&marker).into(),
+            ready_when: "agent".into(),
+            ..RunnerVm::default()
+        };
+        let listed = clients.guests.find(&clients.pve, id.vmid).await;
+        let listed = listed.map_err(|error| diagnostics::pve("import", THING, &id.vmid.to_string(), &error))?;
+        model.resource_pool = listed.and_then(|guest| guest.pool).into();
+        Ok(model)
+    }
+}
+
+fn qemu(clients: &Clients, model: &RunnerVm) -> Result<Qemu, Diagnostic> {
+    Ok(clients.pve.qemu(model.node.need("node")?, *model.vmid.need("vmid")?))
+}
+
+/// The VM that a marker describes, for the steps.
+fn handle(
+    clients: &Clients,
+    model: &RunnerVm,
+    marker: Marker,
+    cancel: CancellationToken,
+) -> Result<runner_vm::RunnerVm, Diagnostic> {
+    let range = model.range().ok_or_else(|| Diagnostic::error("No VMID is given", "Set `vmid_range` or `vmid`."))?;
+    let place = Place {
+        node: model.node.need("node")?.clone(),
+        range,
+        claimant: Owner::Provider,
+        resource_pool: model.resource_pool.need("resource_pool")?.clone(),
+    };
+    let name = model.runner_name.need("runner_name")?.clone();
+    Ok(runner_vm::RunnerVm::new(clients.pve.clone(), name, marker, place, cancel))
+}
+
+/// The incarnation in the state.
+fn existing(
+    clients: &Clients,
+    model: &RunnerVm,
+    cancel: CancellationToken,
+) -> Result<runner_vm::RunnerVm, Diagnostic> {
+    let name = model.runner_name.need("runner_name")?;
+    let parsed = RunnerName::parse(&clients.installation, name)
+        .map_err(|error| diagnostics::failed("recognise", THING, name, &error))?;
+    let marker = model.marker(&clients.installation, parsed.vmid, parsed.nonce)?;
+    handle(clients, model, marker, cancel)
+}
+
+/// Stops and destroys the VM after the proof. Not to be interrupted: it takes seconds, and half of it helps nobody.
+async fn destroy(clients: &Clients, model: &RunnerVm) -> Result<(), Diagnostic> {
+    let vm = existing(clients, model, CancellationToken::new())?;
+    let unable = |error: &runner_vm::Error| diagnostics::step("destroy", THING, vm.name(), error);
+    vm.stop().await.map_err(|error| unable(&error))?;
+    vm.destroy().await.map_err(|error| unable(&error))
+}
+
+/// What has become of the VM: `None` when it is gone.
+async fn look(clients: &Clients, mut state: RunnerVm, vmid: u32) -> Result<Option<RunnerVm>, Diagnostic> {
+    let id = state.runner_name.text().map_or_else(|| vmid.to_string(), str::to_owned);
+    let unable = |error: &pve::Error| diagnostics::pve("read", THING, &id, error);
+    let vm = qemu(clients, &state)?;
+    let config = match vm.config().await {
+        Ok(config) => config,
+        Err(error) if error.is_guest_missing() => return gone(clients, vm.node(), vmid).await,
+        Err(error) => return Err(unable(&error)),
+    };
+    let marker = our_marker(clients, vmid, &config)?;
+    if state.runner_name.text().is_some_and(|name| model::runner_name(&marker).as_deref() != Some(name)) {
+        // Another runner VM of ours has the VMID by now.
+        return Ok(None);
+    }
+    state.observe(&marker, &config);
+    let listed = clients.guests.find(&clients.pve, vmid).await.map_err(|error| unable(&error))?;
+    let planned = state.started.known().copied();
+    let running = match listed.as_ref().map(|guest| guest.status.as_str()) {
+        Some("running") if planned == Some(true) => true,
+        // The list lags behind: what looks like a change is confirmed.
+        _ => vm.status().await.map_err(|error| unable(&error))?.is_running(),
+    };
+    state.started = running.into();
+    if let Some(pool) = listed.and_then(|guest| guest.pool) {
+        state.resource_pool = pool.into();
+    }
+    Ok(Some(state))
+}
+
+/// A VM that is missing on its node is gone, unless somebody moved it.
+async fn gone(clients: &Clients, node: &str, vmid: u32) -> Result<Option<RunnerVm>, Diagnostic> {
+    let listed = clients.guests.find(&clients.pve, vmid).await;
+    let listed = listed.map_err(|error| diagnostics::pve("read", THING, &vmid.to_string(), &error))?;
+    match listed.filter(|guest| guest.kind == pve::GuestKind::Qemu && guest.node != node) {
+        None => Ok(None),
+        Some(guest) => {
+            let detail = format!(
+                "A VM {vmid} is on node \"{}\" now. If it was migrated, move it back; if it is another VM, remove this one from the state.",
+                guest.node
+            );
+            Err(Diagnostic::error(format!("Unable to find runner VM \"{vmid}\" on node \"{node}\""), detail))
+        }
+    }
+}
+
+/// The marker of a VM that this provider made.
+fn our_marker(clients: &Clients, vmid: u32, config: &pve::Config) -> Result<Marker, Diagnostic> {
+    let not_ours = |reason: &str| {
+        let detail = format!(
+            "VM {vmid} {reason}. It is left alone. If the VM that was made here is gone, remove it from the state (`tofu state rm`)."
+        );
+        Diagnostic::error(format!("Unable to recognise runner VM \"{vmid}\""), detail)
+    };
+    let found = Marker::find(config.description()).map_err(|error| not_ours(&format!("carries a marker that cannot be read: {error}")))?;
+    let marker = found.ok_or_else(|| not_ours("carries no pxci marker in its description"))?;
+    if marker.vmid != vmid {
+        return Err(not_ours(&format!("is a copy of guest {}", marker.vmid)));
+    }
+    if marker.installation != clients.installation || marker.owner != Owner::Provider || marker.kind != Kind::Runner {
+        return Err(not_ours(&format!("belongs to the {} of installation \"{}\"", marker.owner, marker.installation)));
+    }
+    Ok(marker)
+}
+
+async fn marker_of(clients: &Clients, id: &ImportId) -> Result<Marker, Diagnostic> {
+    let config = clients.pve.qemu(&id.node, id.vmid).config().await;
+    let config = config.map_err(|error| diagnostics::pve("import", THING, &id.vmid.to_string(), &error))?;
+    our_marker(clients, id.vmid, &config)
+}
+
+/// Rewrites the marker, leaving the rest of the description as it is.
+async fn set_reap(clients: &Clients, plan: &RunnerVm) -> Result<(), Diagnostic> {
+    let vm = qemu(clients, plan)?;
+    let unable = |error: &pve::Error| diagnostics::pve("update", THING, &vm.vmid().to_string(), error);
+    for attempt in 1.. {
+        let config = vm.config().await.map_err(|error| unable(&error))?;
+        let mut marker = our_marker(clients, vm.vmid(), &config)?;
+        marker.reap = plan.reap();
+        let description = marker.replace_in(config.description());
+        match vm.set_config(&[("description", &description)], config.digest()).await {
+            Err(error) if (error.is_digest_conflict() || error.is_locked()) && attempt < ATTEMPTS => {}
+            outcome => return outcome.map_err(|error| unable(&error)),
+        }
+    }
+    Ok(())
+}

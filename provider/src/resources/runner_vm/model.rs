@@ -1,0 +1,197 @@
+//! The typed state of `pxci_runner_vm`, and its conversions from and to what PVE knows.
+
+use ownership::{Kind, Marker, Nonce, Owner, PoolName, Reap, RunnerName, VmidRange};
+use runner_vm::Shape;
+use tf_provider::{Attr, Diagnostic, Model, Secret, Timeouts};
+
+const AGENT: &str = "agent";
+const FINISHED: &str = "finished";
+const NEVER: &str = "never";
+
+/// One runner VM: a linked clone of a template, started and waited for, for one job at most.
+///
+/// It waits unregistered until it is given the just-in-time configuration of a runner, takes exactly one job with it, and
+/// powers itself off. Whatever makes it another machine replaces it. It is destroyed only when it provably is the VM that
+/// was made here: by its VMID, its resource pool, and the marker in its description.
+#[derive(Clone, Default, Model)]
+pub(crate) struct RunnerVm {
+    /// Middle part of the VM's name `INSTALLATION-NAME-VMID-NONCE`: lower-case letters, digits and hyphens.
+    #[tf(required, replace, validate = good_name)]
+    pub(crate) name: Attr<String>,
+    /// Node that holds the template. Default: the provider's.
+    #[tf(optional, computed, keep, replace)]
+    pub(crate) node: Attr<String>,
+    /// Resource pool of Proxmox VE that the VM becomes a member of.
+    #[tf(required, replace, length(1..=128))]
+    pub(crate) resource_pool: Attr<String>,
+    /// VMIDs to choose from, as in `9090-9099`. Needed unless `vmid` is set.
+    #[tf(optional, validate = good_range)]
+    pub(crate) vmid_range: Attr<String>,
+    /// VMID of the VM. Default: the lowest free one of `vmid_range`.
+    #[tf(optional, computed, keep, replace, range(100..=999_999_999))]
+    pub(crate) vmid: Attr<u32>,
+    /// VMID of the template to clone.
+    #[tf(required, replace, range(100..=999_999_999))]
+    pub(crate) template_vmid: Attr<u32>,
+    /// Volume id of a NoCloud image for its drive, as `pxci_cloudinit_snippet` makes them.
+    #[tf(optional, computed, keep, replace)]
+    pub(crate) seed_iso: Attr<String>,
+    /// Virtual CPU cores. Default: as the template.
+    #[tf(optional, computed, keep, replace, range(1..=512))]
+    pub(crate) cores: Attr<u32>,
+    /// Memory in MiB. Default: as the template.
+    #[tf(optional, computed, keep, replace, range(16..=4_178_944))]
+    pub(crate) memory: Attr<u32>,
+    /// Bridge of its network card. Default: as the template.
+    #[tf(optional, computed, keep, replace)]
+    pub(crate) bridge: Attr<String>,
+    /// Whether the VM is to run. It powers itself off after its job.
+    #[tf(default = true)]
+    pub(crate) started: Attr<bool>,
+    /// When a start is done: `agent`, when the guest agent answers; `none`, at once.
+    #[tf(default = "agent", one_of("agent", "none"))]
+    pub(crate) ready_when: Attr<String>,
+    /// Whether the dispatcher may clear it away: `finished`, once it has powered itself off; `never`.
+    #[tf(default = "never", one_of("never", "finished"))]
+    pub(crate) reap: Attr<String>,
+    /// Just-in-time configuration of a GitHub runner (`encoded_jit_config`): the VM takes one job with it. Handed to the
+    /// guest, never stored. Use it with `jit_config_wo_version`.
+    #[tf(optional, write_only, sensitive)]
+    pub(crate) jit_config_wo: Attr<Secret>,
+    /// Change it together with `jit_config_wo`: a new configuration needs a new VM.
+    #[tf(optional, replace)]
+    pub(crate) jit_config_wo_version: Attr<i64>,
+    /// Name of the VM, of its host and of its runner.
+    #[tf(computed, keep)]
+    pub(crate) runner_name: Attr<String>,
+    /// IPv4 address that the guest had when it became ready.
+    #[tf(computed)]
+    pub(crate) ip_address: Attr<String>,
+    /// How long operations may take.
+    #[tf(timeouts(create = "10m", update = "10m", delete = "5m"))]
+    pub(crate) timeouts: Timeouts,
+}
+
+impl RunnerVm {
+    /// Where its VMID may lie: the range, else the VMID alone. `None` while neither is known.
+    pub(crate) fn range(&self) -> Option<VmidRange> {
+        match (self.vmid.known(), self.vmid_range.text()) {
+            (Some(vmid), None) => VmidRange::new(*vmid, *vmid).ok(),
+            (_, Some(range)) => range.parse().ok(),
+            (None, None) => None,
+        }
+    }
+
+    /// The marker of a new incarnation.
+    pub(crate) fn marker(
+        &self,
+        installation: &ownership::Installation,
+        vmid: u32,
+        nonce: Nonce,
+    ) -> Result<Marker, Diagnostic> {
+        let mut marker = Marker::new(installation.clone(), Owner::Provider, Kind::Runner, vmid, nonce);
+        marker.template = Some(*self.template_vmid.need("template_vmid")?);
+        marker.pool = Some(self.pool_name()?);
+        marker.reap = self.reap();
+        Ok(marker)
+    }
+
+    fn pool_name(&self) -> Result<PoolName, Diagnostic> {
+        let name = self.name.need("name")?;
+        name.parse().map_err(|error: ownership::NameError| crate::diagnostics::refused_argument("name", "name", &error))
+    }
+
+    /// Permission for the dispatcher, as it stands in the marker.
+    pub(crate) fn reap(&self) -> Option<Reap> {
+        (self.reap.text() == Some(FINISHED)).then_some(Reap::Finished)
+    }
+
+    /// Whether a start is waited for.
+    pub(crate) fn waits_for_agent(&self) -> bool {
+        self.ready_when.text() == Some(AGENT)
+    }
+
+    /// What the clone is given.
+    pub(crate) fn shape(&self) -> Shape {
+        Shape {
+            cores: self.cores.known().copied(),
+            memory_mib: self.memory.known().copied(),
+            bridge: self.bridge.text().map(str::to_owned),
+            seed_iso: self.seed_iso.text().map(str::to_owned),
+        }
+    }
+
+    /// Takes over what the marker and the configuration say.
+    pub(crate) fn observe(&mut self, marker: &Marker, config: &pve::Config) {
+        self.vmid = marker.vmid.into();
+        self.template_vmid = marker.template.into();
+        self.name = marker.pool.as_ref().map(ToString::to_string).into();
+        self.runner_name = runner_name(marker).into();
+        self.reap = if marker.reap == Some(Reap::Finished) { FINISHED } else { NEVER }.into();
+        self.observe_shape(config);
+    }
+
+    /// Takes over size, network and drive.
+    pub(crate) fn observe_shape(&mut self, config: &pve::Config) {
+        // PVE leaves a single core out.
+        self.cores = config.number("cores").map_or(Some(1), |cores| u32::try_from(cores).ok()).into();
+        self.memory = config.get("memory").and_then(memory).into();
+        self.bridge = config.get("net0").and_then(|card| option(card, "bridge")).into();
+        self.seed_iso = config.get("ide2").and_then(image).into();
+    }
+}
+
+/// Name of the incarnation that a marker describes.
+pub(crate) fn runner_name(marker: &Marker) -> Option<String> {
+    let name = RunnerName {
+        installation: marker.installation.clone(),
+        pool: marker.pool.clone()?,
+        vmid: marker.vmid,
+        nonce: marker.nonce.clone(),
+    };
+    Some(name.to_string())
+}
+
+/// `2048`, or `current=2048` in newer releases.
+fn memory(text: &str) -> Option<u32> {
+    text.split(',').next().map(|first| first.trim_start_matches("current=")).and_then(|number| number.parse().ok())
+}
+
+fn option(text: &str, key: &str) -> Option<String> {
+    let found = text.split(',').find_map(|part| part.strip_prefix(key)?.strip_prefix('='));
+    found.map(str::to_owned)
+}
+
+/// Volume id of an image in a drive; none for an empty drive and for PVE's own cloud-init drive.
+fn image(text: &str) -> Option<String> {
+    let volid = text.split(',').next()?;
+    (volid.contains(":iso/")).then(|| volid.to_owned())
+}
+
+/// The parts of an import id: `node/vmid`, or `node/vmid/range`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ImportId {
+    pub(crate) node: String,
+    pub(crate) vmid: u32,
+    pub(crate) range: Option<String>,
+}
+
+impl ImportId {
+    /// `None` when the text has another form.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('/');
+        let node = parts.next().filter(|node| !node.is_empty())?.to_owned();
+        let vmid = parts.next()?.parse().ok()?;
+        let range = parts.next().map(str::to_owned);
+        let is_range = range.as_ref().is_none_or(|range| range.parse::<VmidRange>().is_ok_and(|r| r.contains(vmid)));
+        (is_range && parts.next().is_none()).then_some(Self { node, vmid, range })
+    }
+}
+
+fn good_name(name: &String) -> Result<(), String> {
+    name.parse::<PoolName>().map(drop).map_err(|error| error.to_string())
+}
+
+fn good_range(range: &String) -> Result<(), String> {
+    range.parse::<VmidRange>().map(drop).map_err(|error| error.to_string())
+}

@@ -1,0 +1,88 @@
+use tf_provider::{Attr, Diagnostics, Resource as _};
+
+use super::RunnerVms;
+use super::model::{ImportId, RunnerVm};
+
+fn machine() -> RunnerVm {
+    RunnerVm {
+        name: "by-hand".into(),
+        resource_pool: "ci".into(),
+        vmid_range: "9090-9099".into(),
+        template_vmid: 9000.into(),
+        reap: "never".into(),
+        ..RunnerVm::default()
+    }
+}
+
+fn problems(config: &RunnerVm) -> Vec<String> {
+    let mut diagnostics = Diagnostics::new();
+    RunnerVms.validate(config, &mut diagnostics);
+    diagnostics.iter().map(|diagnostic| diagnostic.path.to_string()).collect()
+}
+
+fn config(json: serde_json::Value) -> pve::Config {
+    serde_json::from_value(json).unwrap()
+}
+
+#[test]
+fn a_vmid_or_a_range_is_needed_and_they_must_agree() {
+    assert_eq!(problems(&machine()), Vec::<String>::new());
+    assert_eq!(problems(&RunnerVm { vmid_range: Attr::Null, ..machine() }), ["vmid_range"]);
+    assert_eq!(problems(&RunnerVm { vmid_range: Attr::Null, vmid: 9090.into(), ..machine() }), Vec::<String>::new());
+    assert_eq!(problems(&RunnerVm { vmid: 9100.into(), ..machine() }), ["vmid"]);
+    assert_eq!(problems(&RunnerVm { vmid_range: Attr::Unknown, ..machine() }), Vec::<String>::new());
+}
+
+#[test]
+fn a_job_needs_a_vm_that_is_started_and_waited_for() {
+    let with_job = RunnerVm { jit_config_wo: Attr::Known("x".to_owned().into()), ..machine() };
+    assert_eq!(problems(&with_job), Vec::<String>::new());
+    assert_eq!(problems(&RunnerVm { started: false.into(), ..with_job.clone() }), ["jit_config_wo"]);
+    assert_eq!(problems(&RunnerVm { ready_when: "none".into(), ..with_job }), ["jit_config_wo"]);
+}
+
+#[test]
+fn the_range_is_the_vmid_where_no_other_is_given() {
+    let alone = RunnerVm { vmid_range: Attr::Null, vmid: 9090.into(), ..machine() };
+    assert_eq!(alone.range().unwrap().to_string(), "9090-9090");
+    assert_eq!(RunnerVm { vmid: 9091.into(), ..machine() }.range().unwrap().to_string(), "9090-9099");
+}
+
+#[test]
+fn what_pve_says_becomes_the_state() {
+    let nonce = "k3x9ab".parse().unwrap();
+    let marker =
+        RunnerVm { reap: "finished".into(), ..machine() }.marker(&"lab".parse().unwrap(), 9091, nonce).unwrap();
+    let mut state = RunnerVm::default();
+    state.observe(
+        &marker,
+        &config(serde_json::json!({
+            "cores": 2, "memory": "2048", "net0": "virtio=BC:24:11:00:00:01,bridge=vmbr0,firewall=1",
+            "ide2": "local:iso/pxci-a-0123456789abcdef.iso,media=cdrom,size=376K",
+        })),
+    );
+    assert_eq!(state.runner_name.text(), Some("lab-by-hand-9091-k3x9ab"));
+    assert_eq!((state.name.text(), state.reap.text()), (Some("by-hand"), Some("finished")));
+    assert_eq!((state.template_vmid.known(), state.vmid.known()), (Some(&9000), Some(&9091)));
+    assert_eq!((state.cores.known(), state.memory.known()), (Some(&2), Some(&2048)));
+    assert_eq!(state.bridge.text(), Some("vmbr0"));
+    assert_eq!(state.seed_iso.text(), Some("local:iso/pxci-a-0123456789abcdef.iso"));
+}
+
+#[test]
+fn what_pve_leaves_out_is_null_or_its_default() {
+    let mut state = RunnerVm::default();
+    state.observe_shape(&config(serde_json::json!({ "memory": "current=512", "ide2": "none,media=cdrom" })));
+    assert_eq!((state.cores.known(), state.memory.known()), (Some(&1), Some(&512)));
+    assert!(state.bridge.is_null() && state.seed_iso.is_null());
+}
+
+#[test]
+fn import_ids_name_a_vm_and_perhaps_its_range() {
+    let id = ImportId::parse("pve1/9091").unwrap();
+    assert_eq!((id.node.as_str(), id.vmid, id.range), ("pve1", 9091, None));
+    assert_eq!(ImportId::parse("pve1/9091/9090-9099").unwrap().range.as_deref(), Some("9090-9099"));
+    for wrong in ["", "pve1", "/9091", "pve1/x", "pve1/9091/100-200", "pve1/9091/9090-9099/x"] {
+        assert_eq!(ImportId::parse(wrong), None, "{wrong}");
+    }
+}
