@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::redirect;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::base_url::BaseUrl;
@@ -59,6 +62,19 @@ impl Client {
     /// # Errors
     /// [`Error::Setup`] where the token or user agent cannot stand in a header.
     pub fn new(config: ClientConfig) -> Result<Self, Error> {
+        Self::with_roots(config, public_roots())
+    }
+
+    /// The same for a GitHub Enterprise Server whose certificate a private authority vouches for: `authority` is that
+    /// one's certificate, or several, as PEM. Public authorities are not trusted then.
+    ///
+    /// # Errors
+    /// [`Error::Setup`], also where there is no certificate in `authority`.
+    pub fn with_certificate_authority(config: ClientConfig, authority: &str) -> Result<Self, Error> {
+        Self::with_roots(config, private_roots(authority)?)
+    }
+
+    fn with_roots(config: ClientConfig, roots: RootCertStore) -> Result<Self, Error> {
         let base_url = config.base_url;
         let mut builder = reqwest::Client::builder()
             .default_headers(headers(&config.credential)?)
@@ -66,7 +82,7 @@ impl Client {
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
             .redirect(stay_at(base_url.clone()))
-            .tls_backend_preconfigured(tls()?);
+            .tls_backend_preconfigured(tls(roots)?);
         if base_url.is_local() {
             builder = builder.no_proxy();
         }
@@ -136,10 +152,22 @@ fn stay_at(base_url: BaseUrl) -> redirect::Policy {
     })
 }
 
-fn tls() -> Result<rustls::ClientConfig, Error> {
+fn public_roots() -> RootCertStore {
+    RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }
+}
+
+fn private_roots(pem: &str) -> Result<RootCertStore, Error> {
+    let unreadable = || Error::Setup { reason: "the certificate authority is no PEM certificate".into() };
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        roots.add(certificate.map_err(|_| unreadable())?).map_err(|_| unreadable())?;
+    }
+    if roots.is_empty() { Err(unreadable()) } else { Ok(roots) }
+}
+
+fn tls(roots: RootCertStore) -> Result<rustls::ClientConfig, Error> {
     let provider = rustls::crypto::CryptoProvider::get_default().cloned();
     let provider = provider.unwrap_or_else(|| Arc::new(rustls::crypto::ring::default_provider()));
-    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|e| Error::Setup { reason: e.to_string() })?;

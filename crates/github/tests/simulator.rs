@@ -37,12 +37,15 @@ async fn site_with(options: ServerOptions, token: Token, path: &str) -> Site {
 }
 
 fn client(url: &str, token: &str) -> Client {
-    Client::new(ClientConfig {
+    Client::new(config(url, token)).unwrap()
+}
+
+fn config(url: &str, token: &str) -> ClientConfig {
+    ClientConfig {
         base_url: BaseUrl::parse(url).unwrap(),
         credential: Credential::Token(SecretString::from(token)),
         user_agent: "pxci-test/1".into(),
-    })
-    .unwrap()
+    }
 }
 
 impl Site {
@@ -254,4 +257,19 @@ async fn a_server_that_is_gone_is_a_transport_error_and_its_outcome_unknown() {
     let minting = client.generate_jitconfig(&scope, &request);
     let error = tokio::time::timeout(Duration::from_secs(20), minting).await.unwrap().unwrap_err();
     assert!(matches!(error, Error::Transport { .. }) && error.is_ambiguous(), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_private_authority_is_trusted_only_when_it_is_named() {
+    let site = site().await;
+    for n in 0..101 {
+        site.mint(&format!("lab-{n}")).await.unwrap();
+    }
+    let url = site.github.url().replacen("http://", "https://", 1);
+    let trusting = Client::with_certificate_authority(config(&url, &site.token), site.github.ca_pem()).unwrap();
+    assert_eq!(trusting.runners(&site.scope, None).await.unwrap().len(), 101, "pages link to https too");
+    let error = client(&url, &site.token).runners(&site.scope, None).await.unwrap_err();
+    assert!(matches!(error, Error::Transport { .. }), "{error:?}");
+    let garbled = Client::with_certificate_authority(config(&url, &site.token), "no certificate");
+    assert!(matches!(garbled, Err(Error::Setup { .. })));
 }

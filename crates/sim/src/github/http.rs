@@ -26,13 +26,19 @@ const BODY_LIMIT: usize = 16 << 20;
 /// Where GitHub Enterprise Server has its API; taken beside the root.
 const ENTERPRISE_PREFIX: &str = "/api/v3";
 
-pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, began: Instant) -> Response<Full<Bytes>> {
+pub(super) async fn answer(
+    shared: &Arc<Shared>,
+    request: Request<Incoming>,
+    scheme: &str,
+    began: Instant,
+) -> Response<Full<Bytes>> {
     let (parts, body) = request.into_parts();
     let Ok(body) = Limited::new(body, BODY_LIMIT).collect().await else {
         return reply(413, Vec::new(), &[]);
     };
     let body = body.to_bytes();
-    let request = Received { method: parts.method.as_str(), uri: &parts.uri, headers: &parts.headers, body: &body };
+    let request =
+        Received { method: parts.method.as_str(), uri: &parts.uri, scheme, headers: &parts.headers, body: &body };
     let (caller, response) = match request.runner_path() {
         Some(path) => ("runner".to_owned(), runner_call(shared, &request, &path).await),
         None => rest_call(shared, &request),
@@ -45,6 +51,7 @@ pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, beg
 struct Received<'a> {
     method: &'a str,
     uri: &'a hyper::Uri,
+    scheme: &'a str,
     headers: &'a HeaderMap,
     body: &'a [u8],
 }
@@ -66,7 +73,7 @@ impl Received<'_> {
     /// Root of the API as this caller spells it.
     fn api(&self) -> String {
         let prefix = if self.uri.path().starts_with(ENTERPRISE_PREFIX) { ENTERPRISE_PREFIX } else { "" };
-        format!("http://{}{prefix}", self.header(&HOST).unwrap_or("localhost"))
+        format!("{}://{}{prefix}", self.scheme, self.header(&HOST).unwrap_or("localhost"))
     }
 
     fn rest_path(&self) -> &str {

@@ -21,6 +21,7 @@ mod runner_routes;
 mod server;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod world;
 
 pub use access::{Level, Token};

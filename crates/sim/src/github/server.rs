@@ -1,6 +1,7 @@
 //! The front: one listener, a task per connection, and the handle by which tests and the demo act on the world.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,10 +15,12 @@ use jiff::Timestamp;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::http;
 use super::model::{Behaviour, RunSpec};
+use super::tls::{self, Tls};
 use super::world::World;
 use crate::request_log::RequestLog;
 
@@ -124,6 +127,9 @@ impl Server {
     /// Where the address cannot be listened on.
     pub async fn start(options: ServerOptions) -> io::Result<ServerHandle> {
         let listener = TcpListener::bind(options.listen).await?;
+        let external_host = options.external_url.as_deref().and_then(host_of);
+        let own_host = (!options.listen.ip().is_unspecified()).then(|| options.listen.ip().to_string());
+        let Tls { acceptor, authority } = Tls::make(external_host.into_iter().chain(own_host))?;
         let mut address = listener.local_addr()?;
         if address.ip().is_unspecified() {
             address.set_ip(Ipv4Addr::LOCALHOST.into());
@@ -139,16 +145,17 @@ impl Server {
         });
         let stop = CancellationToken::new();
         let tasks = vec![
-            tokio::spawn(stop.clone().run_until_cancelled_owned(accept(listener, Arc::clone(&shared)))),
+            tokio::spawn(stop.clone().run_until_cancelled_owned(accept(listener, acceptor, Arc::clone(&shared)))),
             tokio::spawn(stop.clone().run_until_cancelled_owned(tick(Arc::clone(&shared)))),
         ];
-        Ok(ServerHandle { url, shared, stop, tasks })
+        Ok(ServerHandle { url, authority, shared, stop, tasks })
     }
 }
 
 /// A running simulator; it stops when this is dropped.
 pub struct ServerHandle {
     url: String,
+    authority: String,
     shared: Arc<Shared>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<Option<()>>>,
@@ -159,6 +166,12 @@ impl ServerHandle {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The authority, PEM, that vouches for the same port under `https`.
+    #[must_use]
+    pub fn ca_pem(&self) -> &str {
+        &self.authority
     }
 
     /// Reads or changes the world; time acts on it and waiting runners are woken afterwards.
@@ -219,12 +232,12 @@ impl fmt::Debug for ServerHandle {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+async fn accept(listener: TcpListener, tls: TlsAcceptor, shared: Arc<Shared>) {
     // Dropping the set with this task cuts the connections.
     let mut connections = JoinSet::new();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => drop(connections.spawn(serve(stream, Arc::clone(&shared)))),
+            Ok((stream, _)) => drop(connections.spawn(serve(stream, tls.clone(), Arc::clone(&shared)))),
             // Out of file descriptors: others will close theirs.
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
@@ -232,15 +245,33 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn serve(stream: TcpStream, shared: Arc<Shared>) {
-    let service = service_fn(move |request| {
-        let shared = Arc::clone(&shared);
-        async move { Ok::<_, Infallible>(http::answer(&shared, request, Instant::now()).await) }
-    });
-    let connection = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = connection.await {
+async fn serve(stream: TcpStream, tls: TlsAcceptor, shared: Arc<Shared>) {
+    let served = match tls::is_spoken(&stream).await {
+        Ok(true) => match tls.accept(stream).await {
+            Ok(stream) => talk(TokioIo::new(stream), "https", shared).await,
+            Err(error) => Err(error.into()),
+        },
+        Ok(false) => talk(TokioIo::new(stream), "http", shared).await,
+        Err(error) => Err(error.into()),
+    };
+    if let Err(error) = served {
         tracing::debug!(%error, "a connection to the GitHub simulator broke off");
     }
+}
+
+async fn talk<I>(stream: I, scheme: &'static str, shared: Arc<Shared>) -> Result<(), Box<dyn Error + Send + Sync>>
+where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+{
+    let service = service_fn(move |request| {
+        let shared = Arc::clone(&shared);
+        async move { Ok::<_, Infallible>(http::answer(&shared, request, scheme, Instant::now()).await) }
+    });
+    Ok(http1::Builder::new().timer(TokioTimer::new()).serve_connection(stream, service).await?)
+}
+
+fn host_of(url: &str) -> Option<String> {
+    url::Url::parse(url).ok()?.host_str().map(|host| host.trim_matches(['[', ']']).to_owned())
 }
 
 /// Lets time act on the world when something is due.
