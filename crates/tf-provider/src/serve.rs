@@ -9,6 +9,8 @@ mod logging;
 mod parent;
 mod plugin_services;
 mod reattach;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use std::io::Write;
