@@ -1,0 +1,261 @@
+//! The namespaces of one running guest, and how anything is run inside.
+
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::sync::watch;
+
+use super::host;
+use super::log::Log;
+use super::state::State;
+
+/// Runs as the first process of a guest; see there.
+const SCRIPT: &str = include_str!("sandbox.sh");
+/// The search path that systemd gives its services.
+pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// How many users a guest of root's has.
+const USERS: u32 = 65_536;
+
+/// What a guest is made of.
+#[derive(Debug)]
+pub(super) enum Kind {
+    /// A VM: options of the overlay that is its disk.
+    Vm {
+        /// See [`super::state::Disk::overlay_options`].
+        overlay: String,
+    },
+    /// A container.
+    Container {
+        /// Its root directory.
+        root: String,
+        /// Directories mounted inside: directory and path.
+        mounts: Vec<(String, String)>,
+        /// Host name.
+        name: String,
+        /// Content of its resolver configuration.
+        resolver: String,
+        /// Lines of its inittab: `sysinit` or `respawn`, a blank, a command line.
+        inittab: Vec<String>,
+    },
+}
+
+/// How a guest ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// Its processes are gone.
+    PoweredOff,
+    /// It asked for a reboot.
+    Rebooted,
+}
+
+/// A running guest.
+#[derive(Debug)]
+pub(super) struct Sandbox {
+    first_process: Pid,
+    killed: AtomicBool,
+    ended: watch::Receiver<Option<End>>,
+}
+
+impl Sandbox {
+    /// Starts the namespaces; returns when the guest's own file system is in place.
+    ///
+    /// # Errors
+    /// The host's reason, with what the first process wrote about it.
+    pub(super) async fn start(state: &State, kind: &Kind, log: &Log) -> io::Result<Self> {
+        let mut child = spawn(state, kind)?;
+        let (Some(input), Some(output), Some(errors)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            return Err(io::Error::other("no pipes to the guest's first process"));
+        };
+        log.follow(errors);
+        let mut lines = BufReader::new(output).lines();
+        let (input, first_process) = match hand_over(&mut child, input, &mut lines).await {
+            Ok(handed) => handed,
+            Err(error) => {
+                // Killing what has ended already is no failure.
+                let _ = child.kill().await;
+                return Err(log.explain(error));
+            }
+        };
+        let (tell, ended) = watch::channel(None);
+        let log = log.clone();
+        tokio::spawn(async move {
+            let _lifeline = input;
+            while let Ok(Some(line)) = lines.next_line().await {
+                log.say(&line);
+            }
+            let end = child.wait().await.map_or(End::PoweredOff, |status| end_of(&status));
+            // Nobody listens any more once the machine is forgotten.
+            let _ = tell.send(Some(end));
+        });
+        Ok(Self { first_process, killed: AtomicBool::new(false), ended })
+    }
+
+    /// A command inside the guest, as root, in `/`, with systemd's search path and nothing else in its environment.
+    pub(super) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        self.enter(&mut command, program);
+        command
+    }
+
+    /// Like [`Sandbox::command`], with its standard input as controlling terminal.
+    pub(super) fn command_on_terminal(&self, program: &str) -> Command {
+        let mut command = Command::new("setsid");
+        command.args(["--ctty", "nsenter"]);
+        self.enter(&mut command, program);
+        command
+    }
+
+    fn enter(&self, command: &mut Command, program: &str) {
+        command
+            .args(["--user", "--mount", "--pid", "--uts", "--ipc", "--target"])
+            .arg(self.first_process.as_raw_nonzero().to_string());
+        command.arg("--").arg(program).env_clear().env("PATH", PATH);
+        command.stdin(Stdio::null()).kill_on_drop(true);
+    }
+
+    /// Runs a shell script inside the guest with arguments, feeding `input`; the caller judges its exit status.
+    pub(super) async fn script(&self, script: &str, arguments: &[&str], input: &[u8]) -> io::Result<Output> {
+        let mut command = self.command("/bin/sh");
+        command.args(["-euc", script, "sh"]).args(arguments);
+        run(command, input).await
+    }
+
+    /// Runs a shell script that must succeed; its standard output.
+    pub(super) async fn must(&self, what: &str, script: &str, arguments: &[&str], input: &[u8]) -> io::Result<String> {
+        let output = self.script(script, arguments, input).await?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        Err(io::Error::other(format!("{what}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim())))
+    }
+
+    /// A path of the host's under which the guest's file at `path` is; symbolic links in it would lead elsewhere.
+    pub(super) fn outside(&self, path: &str) -> std::path::PathBuf {
+        format!("/proc/{}/root{path}", self.first_process.as_raw_nonzero()).into()
+    }
+
+    /// Ends the guest at once; returns when nothing of it runs.
+    pub(super) async fn kill(&self) {
+        self.cut();
+        self.ended().await;
+    }
+
+    fn cut(&self) {
+        if self.ended.borrow().is_none() {
+            self.killed.store(true, Ordering::SeqCst);
+            // It may have ended in between.
+            let _ = kill_process(self.first_process, Signal::KILL);
+        }
+    }
+
+    /// Whether the simulator ended it.
+    pub(super) fn was_killed(&self) -> bool {
+        self.killed.load(Ordering::SeqCst)
+    }
+
+    /// Waits for the guest's end.
+    pub(super) async fn ended(&self) -> End {
+        self.end_watch().await
+    }
+
+    /// Like [`Sandbox::ended`], without keeping the guest.
+    pub(super) fn end_watch(&self) -> impl Future<Output = End> + Send + use<> {
+        let mut ended = self.ended.clone();
+        async move {
+            let end = ended.wait_for(Option::is_some).await.map_or(Some(End::PoweredOff), |end| *end);
+            end.unwrap_or(End::PoweredOff)
+        }
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.cut();
+    }
+}
+
+/// Runs a command to its end with `input` on its standard input.
+pub(super) async fn run(mut command: Command, input: &[u8]) -> io::Result<Output> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    let pipe = child.stdin.take();
+    let feed = async {
+        if let Some(mut pipe) = pipe {
+            // A program need not read its input.
+            let _ = pipe.write_all(input).await;
+        }
+    };
+    let ((), output) = tokio::join!(feed, child.wait_with_output());
+    output
+}
+
+fn spawn(state: &State, kind: &Kind) -> io::Result<Child> {
+    let mut command = Command::new("unshare");
+    if host::is_root() {
+        command.arg("--user");
+    } else {
+        command.args(host::MAPPED);
+    }
+    command.args(["--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--"]);
+    // Becoming root takes effect with the next program, and only once users are mapped.
+    command.args(["sh", "-c", "echo unshared; read -r _; exec sh -c \"$@\"", "sh", SCRIPT, "pxci-guest"]);
+    let place = format!("run/{}", state.number());
+    match kind {
+        Kind::Vm { overlay } => {
+            command.arg("vm").arg(state.path()).arg(place).arg(overlay);
+        }
+        Kind::Container { root, mounts, name, resolver, inittab } => {
+            let mounts: Vec<String> = mounts.iter().map(|(directory, path)| format!("{directory} {path}")).collect();
+            command
+                .arg("container")
+                .arg(state.path())
+                .arg(place)
+                .arg(root)
+                .arg(mounts.join("\n"))
+                .arg(name)
+                .arg(resolver)
+                .args(inittab);
+        }
+    }
+    command
+        .env_clear()
+        .env("PATH", PATH)
+        .env("HOME", "/")
+        .env("TERM", "linux")
+        .env("SHELL", "/bin/sh")
+        .env("USER", "root");
+    // A process group of its own, so that Ctrl-C reaches the simulator and not its guests.
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
+    command.spawn()
+}
+
+/// Maps users, lets the first process go on, and learns its number.
+async fn hand_over(
+    child: &mut Child,
+    mut input: ChildStdin,
+    lines: &mut tokio::io::Lines<BufReader<ChildStdout>>,
+) -> io::Result<(ChildStdin, Pid)> {
+    let gone = || io::Error::other("the guest's first process ended");
+    lines.next_line().await?.filter(|line| line == "unshared").ok_or_else(gone)?;
+    if host::is_root() {
+        let number = child.id().ok_or_else(gone)?;
+        for map in ["gid_map", "uid_map"] {
+            std::fs::write(format!("/proc/{number}/{map}"), format!("0 0 {USERS}\n"))?;
+        }
+    }
+    input.write_all(b"go\n").await?;
+    let line = lines.next_line().await?.ok_or_else(gone)?;
+    let number = line.strip_prefix("running ").and_then(|number| number.parse().ok()).and_then(Pid::from_raw);
+    Ok((input, number.ok_or_else(gone)?))
+}
+
+/// The kernel reports a reboot call in a process namespace as the signal that ended its first process.
+fn end_of(status: &ExitStatus) -> End {
+    if status.signal() == Some(Signal::HUP.as_raw()) { End::Rebooted } else { End::PoweredOff }
+}

@@ -1,0 +1,274 @@
+//! The image's own systemd units, interpreted in a small way: path units that wait for a file, the services that they start, and the
+//! power actions at a service's end.
+//!
+//! Only units that an image brings in `/etc/systemd/system` and enables for `multi-user.target` or `paths.target` count; units
+//! of Debian's packages are not started.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::log::Log;
+use super::sandbox::Sandbox;
+
+/// How often a waiting path unit looks by itself; whatever the agent does makes it look at once.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Prints the enabled units with their text, each behind a line with its name.
+const LIST: &str = r#"cd /etc/systemd/system
+for wanted in multi-user.target.wants/* paths.target.wants/*; do
+    file=$(readlink -f "$wanted") || continue
+    case $file in /etc/systemd/system/*) echo "$file" ;; esac
+done | sort -u | while read -r file; do
+    echo "=== ${file##*/}"
+    cat "$file"
+done"#;
+
+/// Settings that mean something here, or that only narrow what a service may do.
+const KNOWN: &[&str] = &[
+    "After",
+    "Before",
+    "Description",
+    "Documentation",
+    "ExecStart",
+    "ExecStopPost",
+    "FailureAction",
+    "SuccessAction",
+    "PathExists",
+    "Unit",
+    "Type",
+    "Environment",
+    "User",
+    "WorkingDirectory",
+    "TimeoutStartSec",
+    "WantedBy",
+    "ConditionPathExists",
+    "Wants",
+    "Requires",
+    "DefaultDependencies",
+    "StandardOutput",
+    "StandardError",
+    "KillMode",
+    "OOMPolicy",
+    "RemainAfterExit",
+    "StartLimitIntervalSec",
+];
+
+/// A parsed unit: settings by name, lists in order. An empty assignment clears a list, as in systemd.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Unit {
+    settings: BTreeMap<String, Vec<String>>,
+}
+
+impl Unit {
+    fn parse(text: &str) -> Self {
+        let mut unit = Self::default();
+        for line in text.replace("\\\n", " ").lines().map(str::trim) {
+            let Some((name, value)) = line.split_once('=') else { continue };
+            if line.starts_with(['#', ';', '[']) {
+                continue;
+            }
+            let values = unit.settings.entry(name.trim().to_owned()).or_default();
+            if value.trim().is_empty() {
+                values.clear();
+            } else {
+                values.push(value.trim().to_owned());
+            }
+        }
+        unit
+    }
+
+    fn all(&self, name: &str) -> &[String] {
+        self.settings.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    fn last(&self, name: &str) -> Option<&str> {
+        self.all(name).last().map(String::as_str)
+    }
+
+    fn unknown(&self) -> impl Iterator<Item = &str> {
+        self.settings.keys().map(String::as_str).filter(|name| !KNOWN.contains(name))
+    }
+}
+
+/// The service manager of one running guest.
+#[derive(Debug)]
+pub(super) struct Manager {
+    guest: Arc<Sandbox>,
+    log: Log,
+    look: Arc<Notify>,
+}
+
+impl Manager {
+    pub(super) fn new(guest: Arc<Sandbox>, log: Log, look: Arc<Notify>) -> Self {
+        Self { guest, log, look }
+    }
+
+    /// Starts what is enabled. Tasks end with the guest.
+    pub(super) async fn start_enabled(self) -> io::Result<()> {
+        let manager = Arc::new(self);
+        let listing = manager.guest.must("enabled units", LIST, &[], b"").await?;
+        for (name, unit) in parse_listing(&listing) {
+            for setting in unit.unknown() {
+                manager.log.say(&format!("{name}: {setting}: without effect in a simulated guest"));
+            }
+            let manager = manager.clone();
+            if name.ends_with(".path") {
+                tokio::spawn(async move { manager.wait_for_path(&name, &unit).await });
+            } else if name.ends_with(".service") {
+                tokio::spawn(async move { manager.run_service(&name, &unit).await });
+            } else {
+                manager.log.say(&format!("{name}: this kind of unit is not started in a simulated guest"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the file, runs the service to its end, and again.
+    async fn wait_for_path(&self, name: &str, unit: &Unit) {
+        let Some(path) = unit.last("PathExists") else {
+            return self.log.say(&format!("{name}: only PathExists= is watched in a simulated guest"));
+        };
+        let service = unit.last("Unit").map_or_else(|| name.replace(".path", ".service"), str::to_owned);
+        let outside = self.guest.outside(path);
+        loop {
+            if !self.appears(&outside).await {
+                return;
+            }
+            self.log.say(&format!("{name}: {path} exists, starting {service}"));
+            match self.guest.must("unit file", "cat \"/etc/systemd/system/$1\"", &[&service], b"").await {
+                Ok(text) => self.run_service(&service, &Unit::parse(&text)).await,
+                Err(error) => return self.log.say(&format!("{service}: {error}")),
+            }
+        }
+    }
+
+    /// Whether the file appeared, or the guest ended first.
+    async fn appears(&self, outside: &Path) -> bool {
+        let watch = async {
+            while outside.symlink_metadata().is_err() {
+                // The time-out is the regular look.
+                let _ = tokio::time::timeout(LOOK, self.look.notified()).await;
+            }
+        };
+        tokio::select! {
+            () = watch => true,
+            _ = self.guest.ended() => false,
+        }
+    }
+
+    async fn run_service(&self, name: &str, unit: &Unit) {
+        if let Some(path) = unit.last("ConditionPathExists")
+            && self.guest.outside(path).symlink_metadata().is_err()
+        {
+            return self.log.say(&format!("{name}: {path} does not exist"));
+        }
+        let mut failed = false;
+        for line in unit.all("ExecStart") {
+            failed = !self.run_line(name, unit, line).await;
+            if failed {
+                break;
+            }
+        }
+        for line in unit.all("ExecStopPost") {
+            self.run_line(name, unit, line).await;
+        }
+        let action = unit.last(if failed { "FailureAction" } else { "SuccessAction" }).unwrap_or("none");
+        self.log.say(&format!("{name}: {}, action {action}", if failed { "failed" } else { "finished" }));
+        if action.starts_with("poweroff") || action.starts_with("exit") {
+            self.guest.kill().await;
+        }
+    }
+
+    /// Whether the command line succeeded.
+    async fn run_line(&self, name: &str, unit: &Unit, line: &str) -> bool {
+        let tolerated = line.starts_with('-');
+        let words = words(line.trim_start_matches(['-', '+', '@', ':', '!']));
+        let Some((program, arguments)) = words.split_first() else { return true };
+        let mut command = match unit.last("User") {
+            Some(user) => {
+                let mut command = self.guest.command("setpriv");
+                command.args(["--init-groups", "--reset-env", "--reuid", user, "--regid", user, "--", program]);
+                command
+            }
+            None => self.guest.command(program),
+        };
+        let assignments = unit.all("Environment").iter().flat_map(|value| self::words(value));
+        command.args(arguments).envs(
+            assignments.filter_map(|word| word.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()))),
+        );
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let mut child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) => {
+                self.log.say(&format!("{name}: {program}: {error}"));
+                return tolerated;
+            }
+        };
+        if let (Some(output), Some(errors)) = (child.stdout.take(), child.stderr.take()) {
+            self.log.follow(output);
+            self.log.follow(errors);
+        }
+        let status = child.wait().await;
+        self.log.say(&format!(
+            "{name}: {program}: {}",
+            status.as_ref().map_or_else(ToString::to_string, ToString::to_string)
+        ));
+        tolerated || status.is_ok_and(|status| status.success())
+    }
+}
+
+fn parse_listing(listing: &str) -> Vec<(String, Unit)> {
+    let named = |part: &str| part.split_once('\n').map(|(name, text)| (name.trim().to_owned(), Unit::parse(text)));
+    listing.split("=== ").filter_map(named).collect()
+}
+
+/// Splits a command line as systemd does, without its specifiers and variables.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for character in line.chars() {
+        match (quote, character) {
+            (Some(open), _) if open == character => quote = None,
+            (None, '"' | '\'') => {
+                quote = Some(character);
+                word.get_or_insert_default();
+            }
+            (None, ' ' | '\t') => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(character),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Unit, parse_listing, words};
+
+    #[test]
+    fn settings_add_up_and_an_empty_one_clears() {
+        let unit = Unit::parse(
+            "[Service]\nExecStart=/a b\nExecStart=\nExecStart=/c \\\n  d\n# x=y\nFailureAction=poweroff\nMade=up\n",
+        );
+        assert_eq!(unit.all("ExecStart"), ["/c    d"]);
+        assert_eq!(unit.last("FailureAction"), Some("poweroff"));
+        assert_eq!(unit.unknown().collect::<Vec<_>>(), ["Made"]);
+    }
+
+    #[test]
+    fn a_listing_names_its_units() {
+        let units = parse_listing("=== a.path\n[Path]\nPathExists=/x\n=== b.service\n[Service]\nExecStart=/y\n");
+        assert_eq!(units.len(), 2);
+        assert_eq!(units[0].0, "a.path");
+        assert_eq!(units[1].1.last("ExecStart"), Some("/y"));
+    }
+
+    #[test]
+    fn quotes_hold_words_together() {
+        assert_eq!(words("/bin/sh -c 'echo \"a b\"' \"\""), ["/bin/sh", "-c", "echo \"a b\"", ""]);
+    }
+}

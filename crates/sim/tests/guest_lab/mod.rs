@@ -1,0 +1,151 @@
+//! What the tests of guests share: the base system, seed images, typing at a boot loader, waiting for events.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sim::backend::{AgentCall, AgentReply, Backend as _, GuestEvent, GuestEventKind, VmStart};
+use sim::guest::Namespaces;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// Longer than anything here takes on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// A backend with its event channel and a directory for images.
+pub(crate) struct Lab {
+    pub(crate) guests: Arc<Namespaces>,
+    pub(crate) events: UnboundedReceiver<GuestEvent>,
+    pub(crate) sender: UnboundedSender<GuestEvent>,
+    pub(crate) directory: tempfile::TempDir,
+}
+
+impl Lab {
+    pub(crate) async fn start() -> Self {
+        let base = tokio::task::spawn_blocking(base).await.unwrap();
+        let (sender, events) = unbounded_channel();
+        Self {
+            guests: Namespaces::start(&base).await.unwrap(),
+            events,
+            sender,
+            directory: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// A seed CD with these documents.
+    pub(crate) fn seed(&self, name: &str, user_data: &str) -> PathBuf {
+        let source = self.directory.path().join(name);
+        std::fs::create_dir_all(&source).unwrap();
+        std::fs::write(source.join("user-data"), user_data).unwrap();
+        std::fs::write(source.join("meta-data"), format!("instance-id: {name}\n")).unwrap();
+        let image = self.directory.path().join(format!("{name}.iso"));
+        write_image(&image, "cidata", &source);
+        image
+    }
+
+    /// Something that is no seed: what stands for an installer's CD.
+    pub(crate) fn installer(&self) -> PathBuf {
+        let source = self.directory.path().join("installer");
+        std::fs::create_dir_all(source.join("casper")).unwrap();
+        let image = self.directory.path().join("installer.iso");
+        write_image(&image, "Ubuntu-Server 22.04", &source);
+        image
+    }
+
+    pub(crate) async fn power_on(&self, vmid: u32, disk: &str, cdroms: Vec<PathBuf>) {
+        let start = VmStart { vmid, name: format!("vm-{vmid}"), boot_disk: Some(disk.to_owned()), cdroms, agent: true };
+        self.guests.vm_start(start, self.sender.clone()).await.unwrap();
+    }
+
+    /// Types lines at the boot loader's console.
+    pub(crate) async fn type_lines(&self, vmid: u32, lines: &[&str]) {
+        self.guests.vm_key(vmid, "c").await;
+        for line in lines {
+            for character in line.chars() {
+                self.guests.vm_key(vmid, &key(character)).await;
+            }
+            self.guests.vm_key(vmid, "ret").await;
+        }
+    }
+
+    /// Installs a system on `disk` and leaves the VM running.
+    pub(crate) async fn install(&mut self, vmid: u32, disk: &str, autoinstall: &str) {
+        self.guests.disk_create(disk).await.unwrap();
+        let discs = vec![self.installer(), self.seed("autoinstall", autoinstall)];
+        self.power_on(vmid, disk, discs).await;
+        self.type_lines(vmid, &["linux /casper/vmlinuz autoinstall ---", "initrd /casper/initrd", "boot"]).await;
+        self.wait_for(vmid, GuestEventKind::AgentUp).await;
+    }
+
+    /// Waits for this event; another of the same guest is a failure.
+    pub(crate) async fn wait_for(&mut self, vmid: u32, kind: GuestEventKind) {
+        let wanted = GuestEvent { vmid, kind };
+        match tokio::time::timeout(DEADLINE, self.events.recv()).await {
+            Ok(event) => assert_eq!(event, Some(wanted), "{:#?}", self.guests.guest_log(vmid)),
+            Err(_) => panic!("no {wanted:?} in time; the guest's log: {:#?}", self.guests.guest_log(vmid)),
+        }
+    }
+
+    /// Polls until the guest's log has a line with these words.
+    pub(crate) async fn wait_for_log(&self, vmid: u32, words: &str) {
+        let said = async {
+            while !self.guests.guest_log(vmid).iter().any(|line| line.contains(words)) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(DEADLINE, said).await.is_err() {
+            panic!("{words:?} was never said; the guest's log: {:#?}", self.guests.guest_log(vmid));
+        }
+    }
+
+    /// Runs a shell line through the agent to its end: exit code and standard output.
+    pub(crate) async fn run(&self, vmid: u32, line: &str) -> (Option<i32>, String) {
+        let command = ["/bin/sh", "-c", line].map(str::to_owned).to_vec();
+        let AgentReply::Pid(pid) =
+            self.guests.agent(vmid, AgentCall::Exec { command, input: Vec::new() }).await.unwrap()
+        else {
+            panic!("exec answers a process number");
+        };
+        let ended = async {
+            loop {
+                match self.guests.agent(vmid, AgentCall::ExecStatus { pid }).await.unwrap() {
+                    AgentReply::Exited { exited: true, code, out, .. } => {
+                        break (code, String::from_utf8(out).unwrap());
+                    }
+                    _ => tokio::time::sleep(Duration::from_millis(10)).await,
+                }
+            }
+        };
+        tokio::time::timeout(DEADLINE, ended).await.unwrap()
+    }
+}
+
+/// The base system that set-up made, made here where set-up did not run.
+fn base() -> PathBuf {
+    if let Some(base) = std::env::var_os("PXCI_GUEST_BASE") {
+        return base.into();
+    }
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/pxci");
+    sim::guest::base::build(&std::env::var_os("PXCI_CACHE").map_or_else(home, PathBuf::from)).unwrap()
+}
+
+fn write_image(image: &Path, label: &str, source: &Path) {
+    let mut command = Command::new("xorriso");
+    command.args(["-as", "mkisofs", "-quiet", "-joliet", "-rock", "-volid", label, "-output"]).arg(image).arg(source);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn key(character: char) -> String {
+    match character {
+        ' ' => "spc".to_owned(),
+        '/' => "slash".to_owned(),
+        '-' => "minus".to_owned(),
+        '.' => "dot".to_owned(),
+        '=' => "equal".to_owned(),
+        ';' => "semicolon".to_owned(),
+        ':' => "shift-semicolon".to_owned(),
+        '"' => "shift-apostrophe".to_owned(),
+        other => other.to_string(),
+    }
+}
