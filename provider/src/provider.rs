@@ -9,6 +9,7 @@ use crate::connection::{self, Connection};
 use crate::diagnostics;
 use crate::guests::Guests;
 use crate::resources::cloudinit_snippet::Snippets;
+use crate::resources::dispatcher_lxc::Dispatchers;
 use crate::resources::runner_vm::RunnerVms;
 use crate::vmids::Vmids;
 
@@ -91,6 +92,7 @@ impl Provider for Pxci {
         // One line for each type.
         registry.resource(Snippets);
         registry.resource(RunnerVms);
+        registry.resource(Dispatchers);
     }
 
     async fn configure(

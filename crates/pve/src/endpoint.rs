@@ -149,6 +149,12 @@ impl ApiToken {
         &self.id
     }
 
+    /// The secret, to hand the token on to another program that acts for the same user.
+    #[must_use]
+    pub fn secret(&self) -> &SecretString {
+        &self.secret
+    }
+
     /// Value of the `Authorization` header.
     pub(crate) fn header(&self) -> SecretString {
         format!("PVEAPIToken={}={}", self.id, self.secret.expose_secret()).into()

@@ -1,0 +1,106 @@
+//! The appliance that containers are made from: the file beside the provider, and its copy on a storage.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use tf_provider::{Attr, Diagnostic};
+
+use super::model::Dispatcher;
+
+const VARIABLE: &str = "PXCI_APPLIANCE";
+const PREFIX: &str = "pxci-dispatcher-appliance_";
+const SUFFIX: &str = "_amd64.tar.zst";
+
+/// The appliance's file, read and digested.
+#[derive(Debug, Clone)]
+pub(crate) struct Appliance {
+    /// From its name.
+    pub(crate) version: String,
+    /// In hexadecimal digits.
+    pub(crate) sha256: String,
+    /// The file's content.
+    pub(crate) content: Bytes,
+}
+
+impl Appliance {
+    /// Reads the file that the configuration names, else the one in `PXCI_APPLIANCE`, else the one beside the provider.
+    pub(crate) fn load(named: &Attr<String>) -> Result<Self, Diagnostic> {
+        let path = match named.text() {
+            Some(path) => PathBuf::from(path),
+            None => std::env::var_os(VARIABLE).filter(|path| !path.is_empty()).map_or_else(beside_the_provider, |path| Ok(path.into()))?,
+        };
+        let content = std::fs::read(&path).map_err(|error| not_found(&format!("{}: {error}", path.display())))?;
+        let version = version_of(&path).ok_or_else(|| not_found(&format!("{}: an appliance's name is {PREFIX}VERSION{SUFFIX}", path.display())))?;
+        Ok(Self { version, sha256: hex::encode(Sha256::digest(&content)), content: content.into() })
+    }
+
+    /// Name of its copy: other content has another name, so a copy is never overwritten.
+    pub(crate) fn file_name(&self) -> String {
+        format!("{PREFIX}{}-{}{SUFFIX}", self.version, &self.sha256[..16])
+    }
+
+    /// Volume id of its copy on a storage.
+    pub(crate) fn volid(&self, storage: &str) -> String {
+        format!("{storage}:vztmpl/{}", self.file_name())
+    }
+
+    /// Fills in what follows from it.
+    pub(crate) fn describe(&self, model: &mut Dispatcher) {
+        model.appliance_version = self.version.clone().into();
+        model.appliance_sha256 = self.sha256.clone().into();
+        model.appliance_volid = model.template_storage.text().map_or(Attr::Unknown, |storage| self.volid(storage).into());
+    }
+}
+
+fn version_of(path: &Path) -> Option<String> {
+    let version = path.file_name()?.to_str()?.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
+    (!version.is_empty() && version.bytes().all(plain)).then(|| version.to_owned())
+}
+
+fn beside_the_provider() -> Result<PathBuf, Diagnostic> {
+    let program = std::env::current_exe().map_err(|error| not_found(&error.to_string()))?;
+    let name = format!("{PREFIX}{}{SUFFIX}", env!("CARGO_PKG_VERSION"));
+    let path = program.with_file_name(name);
+    if path.exists() {
+        return Ok(path);
+    }
+    Err(not_found(&format!("{} does not exist", path.display())))
+}
+
+fn not_found(what: &str) -> Diagnostic {
+    let detail = format!(
+        "{what}.\n\nThe appliance lies beside the provider's program in a release; `cargo xtask appliance` builds it. Name it in `appliance_file`, or in {VARIABLE}."
+    );
+    Diagnostic::error("Unable to read the dispatcher's appliance", detail).at("appliance_file")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_content_has_another_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pxci-dispatcher-appliance_1.2.3_amd64.tar.zst");
+        std::fs::write(&path, "one").unwrap();
+        let named = Attr::from(path.to_str().unwrap());
+        let one = Appliance::load(&named).unwrap();
+        std::fs::write(&path, "other").unwrap();
+        let other = Appliance::load(&named).unwrap();
+        assert_eq!(one.version, "1.2.3");
+        assert_ne!(one.file_name(), other.file_name());
+        assert!(one.volid("local").starts_with("local:vztmpl/pxci-dispatcher-appliance_1.2.3-"), "{}", one.volid("local"));
+    }
+
+    #[test]
+    fn a_missing_or_foreign_file_is_refused_with_what_to_do() {
+        let missing = Appliance::load(&Attr::from("/nonexistent/pxci-dispatcher-appliance_1_amd64.tar.zst")).unwrap_err();
+        assert!(missing.detail.contains("cargo xtask appliance"), "{}", missing.detail);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("debian-12.tar.zst");
+        std::fs::write(&path, "x").unwrap();
+        assert!(Appliance::load(&Attr::from(path.to_str().unwrap())).is_err());
+    }
+}

@@ -1,0 +1,329 @@
+//! A conversation with a dispatcher over its container's console.
+//!
+//! The console is a terminal that others may use at the same time, that echoes, and that can lose what is sent while the
+//! program at its other end starts. So every request is repeated until its answer arrives, which the protocol allows. It
+//! must never send a secret that is not sealed, and never wait without an end.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use dispatcher_api::frames::{Decoder, Direction, Message, SessionId, TooLarge, encode};
+use dispatcher_api::protocol::{Answer, PROTOCOL, Refusal, Request};
+use dispatcher_api::{Config, ConfigProblem, PublicKey, SealError, Secrets, Status};
+use pve::Lxc;
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// The first answer can take until the program at the other end has started; a repetition costs nothing.
+const PATIENCE: Duration = Duration::from_secs(3);
+const TRIES: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Why a conversation failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConsoleError {
+    /// The console cannot be opened, or broke.
+    #[error("the container's console cannot be used")]
+    Console(#[source] pve::Error),
+    /// The console ended: the container stopped, or a person left the view.
+    #[error("the container's console ended")]
+    Ended,
+    /// Nothing that answers is a dispatcher.
+    #[error("the dispatcher does not answer on the container's console")]
+    Silent,
+    /// It answered that it cannot do it.
+    #[error("the dispatcher refused: {message}{}", .problems.iter().map(|problem| format!("\n  {problem}")).collect::<String>())]
+    Refused {
+        /// Why.
+        reason: Refusal,
+        /// The same in its words.
+        message: String,
+        /// What is wrong with which field of the configuration.
+        problems: Vec<ConfigProblem>,
+    },
+    /// It answered something else than what was asked.
+    #[error("the dispatcher gave an answer that does not fit")]
+    Unexpected,
+    /// The request is too large.
+    #[error("the configuration is too large for the console")]
+    TooLarge(#[source] TooLarge),
+    /// The secrets cannot be sealed.
+    #[error("the secrets cannot be sent")]
+    Seal(#[source] SealError),
+    /// A request that cannot be written.
+    #[error("the request cannot be written")]
+    Write(#[source] serde_json::Error),
+}
+
+impl ConsoleError {
+    /// Whether it can pass by itself while a container starts.
+    fn passes(&self) -> bool {
+        match self {
+            Self::Ended | Self::Silent => true,
+            Self::Console(error) => !error.is_permission_denied() && !error.is_unauthenticated() && !error.is_guest_missing(),
+            Self::Refused { reason, .. } => *reason == Refusal::Unavailable,
+            _ => false,
+        }
+    }
+}
+
+/// What bytes travel over.
+pub(crate) trait Wire {
+    /// Types bytes.
+    async fn send(&mut self, bytes: &[u8]) -> Result<(), ConsoleError>;
+    /// Waits for bytes; `None` at the end.
+    async fn receive(&mut self) -> Result<Option<Bytes>, ConsoleError>;
+}
+
+impl Wire for pve::console::Console {
+    async fn send(&mut self, bytes: &[u8]) -> Result<(), ConsoleError> {
+        Self::send(self, bytes).await.map_err(ConsoleError::Console)
+    }
+
+    async fn receive(&mut self) -> Result<Option<Bytes>, ConsoleError> {
+        self.recv().await.map_err(ConsoleError::Console)
+    }
+}
+
+/// An open session.
+pub(crate) struct Session<W> {
+    wire: W,
+    id: SessionId,
+    decoder: Decoder,
+    last_number: u32,
+    key: PublicKey,
+}
+
+/// Opens a session with the dispatcher in a running container; while that starts, tries again until the deadline.
+pub(crate) async fn open(container: &Lxc, deadline: Instant) -> Result<Session<pve::console::Console>, ConsoleError> {
+    loop {
+        match open_once(container).await {
+            Err(error) if error.passes() && Instant::now() + PAUSE < deadline => {
+                tracing::debug!(%error, vmid = container.vmid(), "the dispatcher's console is not ready");
+                sleep(PAUSE).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+async fn open_once(container: &Lxc) -> Result<Session<pve::console::Console>, ConsoleError> {
+    let wire = pve::console::connect(container).await.map_err(ConsoleError::Console)?;
+    Session::start(wire).await
+}
+
+impl<W: Wire> Session<W> {
+    /// Says hello.
+    pub(crate) async fn start(mut wire: W) -> Result<Self, ConsoleError> {
+        // Ends whatever somebody else left unfinished on the line.
+        wire.send(b"\n").await?;
+        let mut exchange = Exchange { wire: &mut wire, id: SessionId::random(), decoder: Decoder::new(Direction::Answer), last_number: 0 };
+        let hello = Request::Hello { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned() };
+        let Answer::Hello { public_key, .. } = exchange.ask(&hello).await? else { return Err(ConsoleError::Unexpected) };
+        let Exchange { id, decoder, last_number, .. } = exchange;
+        Ok(Self { wire, id, decoder, last_number, key: public_key })
+    }
+
+    /// Puts a configuration in force; returns its hash as the dispatcher computes it.
+    pub(crate) async fn configure(&mut self, config: &Config, secrets: &Secrets) -> Result<String, ConsoleError> {
+        let secrets = secrets.seal(&self.key).map_err(ConsoleError::Seal)?;
+        match self.ask(&Request::Configure { config: Box::new(config.clone()), secrets }).await? {
+            Answer::Configured { config_hash } => Ok(config_hash),
+            _ => Err(ConsoleError::Unexpected),
+        }
+    }
+
+    /// How things are.
+    pub(crate) async fn status(&mut self) -> Result<Status, ConsoleError> {
+        self.ask_for_status(&Request::Status {}).await
+    }
+
+    /// Makes it take no more jobs and destroy what is idle.
+    pub(crate) async fn drain(&mut self) -> Result<Status, ConsoleError> {
+        self.ask_for_status(&Request::Drain {}).await
+    }
+
+    /// The newest lines of its log, for a message to a person; empty when they cannot be had.
+    pub(crate) async fn last_log_lines(&mut self, count: usize) -> Vec<String> {
+        let Ok(Answer::Logs { lines }) = self.ask(&Request::Logs { since: 0 }).await else { return Vec::new() };
+        let newest = &lines[lines.len().saturating_sub(count)..];
+        newest.iter().map(|line| format!("{} {}", line.level, line.text)).collect()
+    }
+
+    /// Leaves the terminal to people. If that fails, the other end finds out by itself.
+    pub(crate) async fn close(mut self) {
+        let _ = self.ask(&Request::Bye {}).await;
+    }
+
+    async fn ask_for_status(&mut self, request: &Request) -> Result<Status, ConsoleError> {
+        match self.ask(request).await? {
+            Answer::Status(status) => Ok(*status),
+            _ => Err(ConsoleError::Unexpected),
+        }
+    }
+
+    async fn ask(&mut self, request: &Request) -> Result<Answer, ConsoleError> {
+        let decoder = std::mem::replace(&mut self.decoder, Decoder::new(Direction::Answer));
+        let mut exchange = Exchange { wire: &mut self.wire, id: self.id, decoder, last_number: self.last_number };
+        let answer = exchange.ask(request).await;
+        self.last_number = exchange.last_number;
+        self.decoder = exchange.decoder;
+        answer
+    }
+}
+
+struct Exchange<'a, W> {
+    wire: &'a mut W,
+    id: SessionId,
+    decoder: Decoder,
+    last_number: u32,
+}
+
+impl<W: Wire> Exchange<'_, W> {
+    async fn ask(&mut self, request: &Request) -> Result<Answer, ConsoleError> {
+        let payload = serde_json::to_vec(request).map_err(ConsoleError::Write)?;
+        let first = self.last_number + 1;
+        for _ in 0..TRIES {
+            self.last_number += 1;
+            self.send(&payload).await?;
+            if let Some(answer) = self.wait(first).await? {
+                return accept(answer);
+            }
+        }
+        Err(ConsoleError::Silent)
+    }
+
+    async fn send(&mut self, payload: &[u8]) -> Result<(), ConsoleError> {
+        let message = Message { session: self.id, number: self.last_number, payload: payload.to_vec() };
+        let lines = encode(Direction::Request, &message).map_err(ConsoleError::TooLarge)?;
+        self.wire.send(lines.concat().as_bytes()).await
+    }
+
+    /// An answer to any repetition of the request will do; `None` when it does not come in time.
+    async fn wait(&mut self, first: u32) -> Result<Option<Answer>, ConsoleError> {
+        let deadline = Instant::now() + PATIENCE;
+        while let Ok(received) = timeout_at(deadline, self.wire.receive()).await {
+            let bytes = received?.ok_or(ConsoleError::Ended)?;
+            let answers = self.decoder.push(&bytes);
+            let mine = answers.into_iter().find(|message| message.session == self.id && (first..=self.last_number).contains(&message.number));
+            if let Some(message) = mine {
+                return serde_json::from_slice(&message.payload).map(Some).map_err(|_| ConsoleError::Unexpected);
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn accept(answer: Answer) -> Result<Answer, ConsoleError> {
+    match answer {
+        Answer::Refused { reason, message, problems } => Err(ConsoleError::Refused { reason, message, problems }),
+        answer => Ok(answer),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use dispatcher_api::{PveConfig, SessionKey};
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+
+    /// A dispatcher behind a terminal that echoes, and that can lose what is sent to it at first.
+    struct FakeTerminal {
+        decoder: Decoder,
+        key: SessionKey,
+        to_show: VecDeque<Bytes>,
+        shown: Vec<u8>,
+        lose: usize,
+        secrets: Option<Secrets>,
+    }
+
+    impl FakeTerminal {
+        fn new(lose: usize) -> Self {
+            let (decoder, key) = (Decoder::new(Direction::Request), SessionKey::generate());
+            Self { decoder, key, to_show: VecDeque::new(), shown: Vec::new(), lose, secrets: None }
+        }
+
+        fn answer(&mut self, request: Request) -> Answer {
+            match request {
+                Request::Hello { .. } => Answer::Hello { protocol: PROTOCOL, version: "0".into(), public_key: self.key.public_key() },
+                Request::Configure { config, secrets } => {
+                    self.secrets = Some(self.key.open(&secrets).unwrap());
+                    Answer::Configured { config_hash: config.hash() }
+                }
+                Request::Bye {} => Answer::Bye {},
+                _ => Answer::Refused { reason: Refusal::NoSession, message: "closed".into(), problems: Vec::new() },
+            }
+        }
+
+        fn show(&mut self, text: &str) {
+            let text = text.replace('\n', "\r\r\n");
+            self.shown.extend_from_slice(text.as_bytes());
+            self.to_show.extend(text.as_bytes().chunks(100).map(Bytes::copy_from_slice));
+        }
+    }
+
+    impl Wire for &mut FakeTerminal {
+        async fn send(&mut self, bytes: &[u8]) -> Result<(), ConsoleError> {
+            self.show(&format!("\x1b[H\x1b[J{}", String::from_utf8_lossy(bytes)));
+            if self.lose > 0 {
+                self.lose -= 1;
+                return Ok(());
+            }
+            for message in self.decoder.push(bytes) {
+                let answer = self.answer(serde_json::from_slice(&message.payload).unwrap());
+                let answer = Message { payload: serde_json::to_vec(&answer).unwrap(), ..message };
+                self.show(&encode(Direction::Answer, &answer).unwrap().concat());
+            }
+            Ok(())
+        }
+
+        async fn receive(&mut self) -> Result<Option<Bytes>, ConsoleError> {
+            match self.to_show.pop_front() {
+                Some(bytes) => Ok(Some(bytes)),
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    fn config() -> Config {
+        let pve = PveConfig { endpoints: vec!["https://h:8006".into()], ca_pem: None, fingerprint: None, token_id: "a@pam!b".into() };
+        Config { installation: "lab".parse().unwrap(), pve, github: Default::default(), poll_interval_seconds: 15, pools: Vec::new() }
+    }
+
+    fn secrets() -> Secrets {
+        Secrets { pve_token_secret: "pve-hunter2".to_owned().into(), github_token: "github-hunter2".to_owned().into() }
+    }
+
+    #[tokio::test]
+    async fn secrets_arrive_but_never_show_on_the_terminal() {
+        let mut terminal = FakeTerminal::new(0);
+        let mut session = Session::start(&mut terminal).await.unwrap();
+        assert_eq!(session.configure(&config(), &secrets()).await.unwrap(), config().hash());
+        session.close().await;
+        assert_eq!(terminal.secrets.as_ref().unwrap().github_token.expose_secret(), "github-hunter2");
+        let shown = String::from_utf8_lossy(&terminal.shown).into_owned();
+        assert!(shown.contains("~pxci1>") && !shown.contains("hunter2"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_lost_while_the_program_starts_is_said_again() {
+        let mut terminal = FakeTerminal::new(3);
+        assert!(Session::start(&mut terminal).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_has_an_end() {
+        let mut terminal = FakeTerminal::new(usize::MAX);
+        assert!(matches!(Session::start(&mut terminal).await, Err(ConsoleError::Silent)));
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_told_in_the_dispatchers_words() {
+        let mut terminal = FakeTerminal::new(0);
+        let mut session = Session::start(&mut terminal).await.unwrap();
+        let error = session.status().await.unwrap_err();
+        assert_eq!(error.to_string(), "the dispatcher refused: closed");
+    }
+}

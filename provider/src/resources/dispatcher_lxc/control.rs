@@ -1,0 +1,197 @@
+//! What the provider asks of a running dispatcher: to work with a configuration, and to leave nothing behind.
+
+use std::time::Duration;
+
+use dispatcher_api::{Config, Phase, Problem, Secrets, Status, Subject};
+use jiff::Timestamp;
+use pve::Lxc;
+use pve::console::Console;
+use tf_provider::{Cx, Diagnostic};
+use tokio::time::{Instant, sleep};
+
+use super::console::{self, ConsoleError, Session};
+use crate::diagnostics;
+use crate::provider::Clients;
+
+const THING: &str = "dispatcher";
+
+/// A container needs seconds to start.
+const OPENING: Duration = Duration::from_secs(60);
+/// Reading the state must not wait for a dispatcher that is out of order.
+const LOOKING: Duration = Duration::from_secs(15);
+/// A network may come up late: what hinders the dispatcher has this long to pass by itself.
+const HINDRANCE: Duration = Duration::from_secs(30);
+/// A first pass without any hindrance takes seconds.
+const FIRST_PASS: Duration = Duration::from_secs(180);
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+const LOG_LINES: usize = 6;
+
+/// Asks a running dispatcher how it is. Ends soon, whatever happens.
+pub(crate) async fn look(container: &Lxc) -> Result<Status, ConsoleError> {
+    let asked = async {
+        let mut session = console::open(container, Instant::now() + LOOKING / 2).await?;
+        let status = session.status().await;
+        session.close().await;
+        status
+    };
+    tokio::time::timeout(LOOKING, asked).await.unwrap_or(Err(ConsoleError::Silent))
+}
+
+/// Puts a configuration in force and waits for the first pass with it that reaches Proxmox VE and GitHub.
+pub(crate) async fn configure(cx: &Cx<Clients>, container: &Lxc, config: &Config, secrets: &Secrets) -> Result<(), Diagnostic> {
+    let unable = |error: &ConsoleError| diagnostics::failed("configure", THING, &container.vmid().to_string(), error);
+    let mut session = cx.guard(console::open(container, Instant::now() + OPENING)).await?.map_err(|error| unable(&error))?;
+    let before = cx.guard(session.status()).await?.map_err(|error| unable(&error))?;
+    let hash = cx.guard(session.configure(config, secrets)).await?.map_err(|error| unable(&error))?;
+    tracing::info!(vmid = container.vmid(), "configured the dispatcher, waiting for its first pass");
+    let outcome = cx.guard(first_pass(&mut session, &hash, before.last_good_pass_at)).await?;
+    let lines = if outcome.is_err() { session.last_log_lines(LOG_LINES).await } else { Vec::new() };
+    session.close().await;
+    outcome.map_err(|error| not_working(container.vmid(), &error, &lines))
+}
+
+/// Why the first pass did not come.
+enum NotWorking {
+    Hindered(Vec<Problem>),
+    Slow(Phase),
+    Console(ConsoleError),
+}
+
+async fn first_pass(session: &mut Session<Console>, hash: &str, before: Option<Timestamp>) -> Result<(), NotWorking> {
+    let begin = Instant::now();
+    let mut hindered_since: Option<Instant> = None;
+    loop {
+        let status = session.status().await.map_err(NotWorking::Console)?;
+        if works(&status, hash, before) {
+            return Ok(());
+        }
+        // What it said of the configuration before says nothing about this one.
+        let current = status.config_hash.as_deref() == Some(hash);
+        hindered_since = if current && !status.problems.is_empty() { hindered_since.or(Some(Instant::now())) } else { None };
+        if hindered_since.is_some_and(|since| since.elapsed() >= HINDRANCE) {
+            return Err(NotWorking::Hindered(status.problems));
+        }
+        if begin.elapsed() >= FIRST_PASS {
+            return Err(NotWorking::Slow(status.phase));
+        }
+        sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// With the same configuration and other secrets only a newer good pass shows that those work.
+fn works(status: &Status, hash: &str, before: Option<Timestamp>) -> bool {
+    let newer = status.last_good_pass_at.is_some_and(|at| before.is_none_or(|before| at > before));
+    status.config_hash.as_deref() == Some(hash) && status.phase == Phase::Running && newer
+}
+
+fn not_working(vmid: u32, error: &NotWorking, log: &[String]) -> Diagnostic {
+    let mut detail = match error {
+        NotWorking::Hindered(problems) => {
+            let line = |problem: &Problem| format!("{}: {}\n  {}", subject(problem.subject), problem.message, hint(problem.subject));
+            problems.iter().map(line).collect::<Vec<_>>().join("\n")
+        }
+        NotWorking::Slow(phase) => format!("It took its configuration, but did not finish a first pass in time (it is {phase:?})."),
+        NotWorking::Console(error) => diagnostics::failed("watch", THING, "", error).detail,
+    };
+    if !log.is_empty() {
+        detail.push_str("\n\nThe end of its log:\n  ");
+        detail.push_str(&log.join("\n  "));
+    }
+    Diagnostic::error(format!("The dispatcher in container \"{vmid}\" does not work"), detail)
+}
+
+fn subject(subject: Subject) -> &'static str {
+    match subject {
+        Subject::Pve => "It cannot use Proxmox VE",
+        Subject::Github => "It cannot use GitHub",
+        Subject::Pool => "A pool cannot be served",
+        Subject::Dispatcher => "It is out of order",
+    }
+}
+
+fn hint(subject: Subject) -> &'static str {
+    match subject {
+        Subject::Pve => "Check `pve` and `pve_token_secret_wo`, and that the container's `network` leads to the API.",
+        Subject::Github => "Check `github` and `github_token_wo`, and that the container's `network` leads to GitHub.",
+        Subject::Pool => "Check that pool's template, resource pool and VMIDs.",
+        Subject::Dispatcher => "Its console in the Proxmox VE web page shows its log.",
+    }
+}
+
+/// What became of the dispatcher's machines.
+pub(crate) enum Drained {
+    /// None is left.
+    Nothing,
+    /// The dispatcher cannot be asked.
+    Unreachable(ConsoleError),
+}
+
+/// Makes the dispatcher take no more jobs and waits until the machines that it made are gone, at most until the
+/// operation's deadline.
+pub(crate) async fn drain(cx: &Cx<Clients>, container: &Lxc) -> Result<Drained, Diagnostic> {
+    let mut session = match cx.guard(console::open(container, Instant::now() + OPENING)).await? {
+        Ok(session) => session,
+        Err(error) => return Ok(Drained::Unreachable(error)),
+    };
+    let mut last = None;
+    let drained = cx.guard(until_drained(&mut session, &mut last)).await;
+    session.close().await;
+    match drained {
+        Ok(Ok(())) => Ok(Drained::Nothing),
+        Ok(Err(error)) => Ok(Drained::Unreachable(error)),
+        Err(mut diagnostic) => {
+            if let Some(status) = last {
+                diagnostic.detail = format!("{}\n\n{}", diagnostic.detail, what_is_left(&status));
+            }
+            Err(diagnostic)
+        }
+    }
+}
+
+async fn until_drained(session: &mut Session<Console>, last: &mut Option<Status>) -> Result<(), ConsoleError> {
+    let mut status = session.drain().await?;
+    while !matches!(status.phase, Phase::Drained | Phase::Unconfigured) {
+        tracing::info!(machines = status.live(), "waiting for the dispatcher's runners to end");
+        *last = Some(status);
+        sleep(LOOK_AGAIN).await;
+        status = session.status().await?;
+    }
+    Ok(())
+}
+
+fn what_is_left(status: &Status) -> String {
+    let line = |pool: &dispatcher_api::PoolStatus| {
+        format!("Pool \"{}\" still has {} machines, {} of them with a running job.", pool.name, pool.live(), pool.busy)
+    };
+    let mut lines: Vec<String> = status.pools.iter().filter(|pool| pool.live() > 0).map(line).collect();
+    lines.push("The dispatcher takes no more jobs. Destroy it again when they have ended, or allow more time in `timeouts.delete`; applying its configuration makes it work again.".to_owned());
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Option<Timestamp> {
+        Timestamp::from_second(second).ok()
+    }
+
+    #[test]
+    fn only_a_newer_pass_with_this_configuration_shows_that_it_works() {
+        let status = Status { phase: Phase::Running, config_hash: Some("a".into()), last_good_pass_at: at(10), ..Status::default() };
+        assert!(works(&status, "a", None) && works(&status, "a", at(9)));
+        assert!(!works(&status, "a", at(10)), "the pass was before");
+        assert!(!works(&status, "b", None), "another configuration");
+        assert!(!works(&Status { phase: Phase::Starting, ..status }, "a", None));
+    }
+
+    #[test]
+    fn a_hindrance_is_told_with_what_to_check_and_the_log() {
+        let problem = Problem { subject: Subject::Github, message: "401 Bad credentials".into(), since: Timestamp::UNIX_EPOCH };
+        let diagnostic = not_working(8100, &NotWorking::Hindered(vec![problem]), &["WARN poll failed".to_owned()]);
+        assert!(diagnostic.summary.contains("8100"), "{}", diagnostic.summary);
+        for text in ["401 Bad credentials", "github_token_wo", "poll failed"] {
+            assert!(diagnostic.detail.contains(text), "{}", diagnostic.detail);
+        }
+    }
+}

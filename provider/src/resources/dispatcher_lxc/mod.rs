@@ -1,0 +1,352 @@
+//! `pxci_dispatcher_lxc`: the container with the dispatcher, made from the appliance and configured over its console.
+//!
+//! Secrets pass through, sealed; nothing here stores, prints or logs them. A container is destroyed only after a proof that
+//! it is ours, and after the dispatcher has said that none of its machines is left.
+
+mod appliance;
+mod console;
+mod container;
+mod control;
+mod model;
+mod takeover;
+#[cfg(test)]
+mod tests;
+
+use dispatcher_api::{Config, ConfigError, ConfigProblem, Phase, Secrets};
+use tf_provider::{Attr, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Outcome, Path, Plan, Resource, Secret};
+
+use self::appliance::Appliance;
+use self::control::Drained;
+use self::model::Dispatcher;
+use self::takeover::Succession;
+use crate::diagnostics;
+use crate::provider::Clients;
+use crate::waiting;
+
+/// The resource type.
+pub(crate) struct Dispatchers;
+
+impl Resource for Dispatchers {
+    const TYPE: &'static str = "pxci_dispatcher_lxc";
+    type Data = Clients;
+    type Model = Dispatcher;
+
+    fn validate(&self, config: &Dispatcher, diagnostics: &mut Diagnostics) {
+        diagnostics.extend(contradictions(config));
+    }
+
+    async fn plan(&self, cx: &Cx<Clients>, plan: &mut Plan<Dispatcher>) -> Result<(), Diagnostics> {
+        let Some(clients) = cx.configured() else { return Ok(()) };
+        if plan.planned.node.is_unknown() && plan.config.node.is_null() {
+            plan.planned.node = clients.node(&plan.config.node)?.into();
+        }
+        if !plan.config.appliance_file.is_unknown() {
+            Appliance::load(&plan.config.appliance_file)?.describe(&mut plan.planned);
+        }
+        plan_identity(plan);
+        plan.planned.config_hash = match plan.planned.config(&clients.installation, &clients.connection)? {
+            Some(config) => valid(config)?.hash().into(),
+            None => Attr::Unknown,
+        };
+        if plan.prior.is_none() {
+            takes(clients, &plan.planned, "template_storage", "vztmpl", "container templates").await?;
+            takes(clients, &plan.planned, "storage", "rootdir", "containers").await?;
+        }
+        Ok(())
+    }
+
+    async fn create(&self, cx: &Cx<Clients>, mut plan: Dispatcher) -> Outcome<Dispatcher> {
+        let clients = cx.data()?;
+        plan.node = clients.node(&plan.node)?.into();
+        let (config, secrets) = desired(cx, &plan)?;
+        let appliance = planned_appliance(&mut plan)?;
+        container::upload(cx, &plan, &appliance).await?;
+        plan.vmid = i64::from(container::create(cx, &plan, &appliance, true).await?).into();
+        match start_and_configure(cx, &plan, &config, &secrets).await {
+            Ok(()) => Ok(Dispatcher { config_hash: config.hash().into(), ..plan }),
+            Err(diagnostic) => Err(undo(cx, plan, diagnostic).await),
+        }
+    }
+
+    async fn read(&self, cx: &Cx<Clients>, mut state: Dispatcher) -> Result<Option<Dispatcher>, Diagnostics> {
+        let clients = cx.data()?;
+        let Some(found) = container::find(clients, &state).await? else { return Ok(None) };
+        container::take_over(&found.config, &mut state);
+        let vmid = found.container.vmid();
+        let status = found.container.status().await;
+        let status = status.map_err(|error| diagnostics::pve("read", container::THING, &vmid.to_string(), &error))?;
+        if !status.is_running() {
+            state.config_hash = Attr::Null;
+            return Ok(Some(state));
+        }
+        match control::look(&found.container).await {
+            // A dispatcher that drains needs its configuration again to go on.
+            Ok(status) if matches!(status.phase, Phase::Draining | Phase::Drained) => state.config_hash = Attr::Null,
+            Ok(status) => state.config_hash = status.config_hash.into(),
+            Err(error) => {
+                let warning = diagnostics::failed("ask", "the dispatcher in container", &vmid.to_string(), &error);
+                cx.warn(warning.summary, format!("{}\n\nWhat it works with is taken from the state.", warning.detail));
+            }
+        }
+        Ok(Some(state))
+    }
+
+    async fn update(&self, cx: &Cx<Clients>, prior: Dispatcher, mut plan: Dispatcher) -> Outcome<Dispatcher> {
+        let (config, secrets) = desired(cx, &plan)?;
+        let appliance = planned_appliance(&mut plan)?;
+        if prior.appliance_sha256 != plan.appliance_sha256 {
+            return replace_appliance(cx, &prior, plan, &appliance, (&config, &secrets)).await;
+        }
+        plan.vmid = prior.vmid.clone();
+        change_in_place(cx, &plan).await?;
+        match start_and_configure(cx, &plan, &config, &secrets).await {
+            Ok(()) => Ok(Dispatcher { config_hash: config.hash().into(), ..plan }),
+            // What it works with now is open: the next plan sends it again.
+            Err(diagnostic) => Err(Failure::partial(Dispatcher { config_hash: Attr::Null, ..plan }, diagnostic)),
+        }
+    }
+
+    async fn delete(&self, cx: &Cx<Clients>, state: Dispatcher) -> Result<(), Failure<Dispatcher>> {
+        let clients = cx.data()?;
+        if let Some(found) = container::find(clients, &state).await? {
+            container::prove_ours(clients, &state, &found).await?;
+            release_runners(cx, &state, &found).await?;
+            container::destroy(clients, &state, found.container.vmid(), &waiting::until_deadline(cx)).await?;
+        }
+        container::remove_appliance(cx, &state).await?;
+        Ok(())
+    }
+
+    async fn import(&self, cx: &Cx<Clients>, key: ImportKey<Dispatcher>) -> Result<Dispatcher, Diagnostics> {
+        let clients = cx.data()?;
+        let ImportKey::Id(text) = key else {
+            return Err(unable_to_import("Import it by id: `node/vmid`.").into());
+        };
+        let Some((node, vmid)) = text.split_once('/').and_then(|(node, vmid)| Some((node, vmid.parse::<u32>().ok()?))) else {
+            return Err(unable_to_import(&format!("\"{text}\" is not of the form `node/vmid`.")).into());
+        };
+        let mut state = Dispatcher { node: node.into(), vmid: i64::from(vmid).into(), ..Dispatcher::default() };
+        let Some(found) = container::find(clients, &state).await? else {
+            return Err(unable_to_import(&format!("Container {vmid} does not exist on node \"{node}\", or belongs to another installation.")).into());
+        };
+        container::take_over(&found.config, &mut state);
+        container::adopt(&found.config, &mut state);
+        state.resource_pool = resource_pool(clients, vmid).await?.into();
+        cx.warn(
+            "Pools and secrets cannot be read back",
+            "The first plan shows them as an update, which sends them to the dispatcher again; with the same content nothing changes for its runners.",
+        );
+        Ok(state)
+    }
+}
+
+/// What no single attribute can say.
+fn contradictions(config: &Dispatcher) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    let mut add = |at: &str, detail: String| found.push(Diagnostic::error("Invalid dispatcher", detail).at(at));
+    match (config.vmid.is_null(), config.vmid_range.is_null()) {
+        (true, true) => add("vmid_range", "Set `vmid_range`, as in \"8100-8109\", or `vmid`.".to_owned()),
+        (false, false) => add("vmid_range", "Set either `vmid_range` or `vmid`.".to_owned()),
+        _ => {}
+    }
+    let own_token = config.pve.known().is_some_and(|pve| pve.token_id.known().is_some());
+    if own_token && config.pve_token_secret_wo.is_null() {
+        add("pve_token_secret_wo", "`pve.token_id` names another token than the provider's: give its secret.".to_owned());
+    }
+    if let Some(pool) = container::overlapping_pool(config) {
+        add("pools", format!("The VMIDs of pool \"{pool}\" overlap those of the container: choose ranges that have nothing in common."));
+    }
+    if config.network.known().is_some_and(|network| network.gateway.known().is_some() && network.ip.text() == Some("dhcp")) {
+        add("network", "A gateway is for a fixed address; with DHCP it comes from the server.".to_owned());
+    }
+    found
+}
+
+/// Says which container the plan ends with: the one that is there, a successor, or a new one.
+fn plan_identity(plan: &mut Plan<Dispatcher>) {
+    let Some(prior) = &plan.prior else { return };
+    if plan.config.vmid.known().is_some_and(|vmid| prior.vmid.known() != Some(vmid)) {
+        plan.require_replace("vmid");
+        return;
+    }
+    let range = plan.planned.range().ok();
+    let outside = range.zip(prior.container().ok()).is_some_and(|(range, vmid)| !range.contains(vmid));
+    if outside {
+        plan.planned.vmid = Attr::Unknown;
+        plan.require_replace("vmid_range");
+        return;
+    }
+    // After an import it is not known which appliance the container was made from.
+    if prior.appliance_sha256 == plan.planned.appliance_sha256 || plan.planned.appliance_sha256.is_unknown() {
+        return;
+    }
+    let room = range.is_some_and(|range| range.first() != range.last());
+    if room {
+        plan.planned.vmid = Attr::Unknown;
+    } else {
+        plan.require_replace("appliance_sha256");
+    }
+}
+
+/// A valid configuration, or a diagnostic for each problem at the attribute that it comes from.
+fn valid(config: Config) -> Result<Config, Diagnostics> {
+    let Err(error) = config.validate() else { return Ok(config) };
+    let ConfigError::Invalid(problems) = error else {
+        return Err(diagnostics::failed("use", "the dispatcher's configuration", "", &error).into());
+    };
+    let mut found = Diagnostics::new();
+    for problem in problems {
+        let path = attribute_of(&config, &problem);
+        found.push(Diagnostic::error("Invalid dispatcher", format!("{}.", problem.message)).at(path));
+    }
+    Err(found)
+}
+
+/// `pools[0].template.vmid` of the configuration is `pools["name"].template_vmid` of the resource.
+fn attribute_of(config: &Config, problem: &ConfigProblem) -> Path {
+    let (head, field) = problem.path.split_once('.').unwrap_or((&problem.path, ""));
+    let index = head.strip_prefix("pools[").and_then(|rest| rest.strip_suffix(']')).and_then(|index| index.parse::<usize>().ok());
+    let field = field.split('[').next().unwrap_or_default();
+    match (head, index.and_then(|index| config.pools.get(index))) {
+        (_, Some(pool)) => {
+            let name = match field {
+                "memory_mib" => "memory".to_owned(),
+                "name" => return Path::attribute("pools").key(pool.name.as_str()),
+                other => other.trim_end_matches("_seconds").replace("template.", "template_").replace("template_family", "family"),
+            };
+            Path::attribute("pools").key(pool.name.as_str()).then(&name)
+        }
+        ("poll_interval_seconds", None) => Path::attribute("poll_interval"),
+        // The values may be the provider's: then there is no attribute of that name below it.
+        (other, None) => Path::attribute(other),
+    }
+}
+
+/// Finds out while planning whether a storage exists and takes what is to be put there.
+async fn takes(clients: &Clients, planned: &Dispatcher, attribute: &str, kind: &str, things: &str) -> Result<(), Diagnostics> {
+    let value = if attribute == "storage" { &planned.storage } else { &planned.template_storage };
+    let (Some(name), Some(node)) = (value.text(), planned.node.text()) else { return Ok(()) };
+    let status = clients.pve.storage(node, name).status().await;
+    let status = status.map_err(|error| diagnostics::pve("use", "storage", name, &error).at(attribute))?;
+    if status.content.iter().any(|content| content == kind) {
+        return Ok(());
+    }
+    let detail = format!(
+        "It takes {}, but no {things}. Enable content type `{kind}` for it (Datacenter, Storage, Edit, Content), or name another storage.",
+        status.content.join(", ")
+    );
+    Err(Diagnostic::error(format!("Unable to use storage \"{name}\" for {things}"), detail).at(attribute).into())
+}
+
+/// What the dispatcher is to work with.
+fn desired(cx: &Cx<Clients>, plan: &Dispatcher) -> Result<(Config, Secrets), Diagnostics> {
+    let clients = cx.data()?;
+    let incomplete = || Diagnostic::error("Unable to configure the dispatcher", "A part of its configuration is not known.");
+    let config = valid(plan.config(&clients.installation, &clients.connection)?.ok_or_else(incomplete)?)?;
+    let own = plan.pve_token_secret_wo.known().cloned().map(Secret::into_inner);
+    let github_token = plan.github_token_wo.need("github_token_wo")?.clone().into_inner();
+    let secrets = Secrets { pve_token_secret: own.unwrap_or_else(|| clients.connection.token.secret().clone()), github_token };
+    Ok((config, secrets))
+}
+
+/// The appliance, which must still be the one that the plan showed.
+fn planned_appliance(plan: &mut Dispatcher) -> Result<Appliance, Diagnostic> {
+    let appliance = Appliance::load(&plan.appliance_file)?;
+    if plan.appliance_sha256.text().is_some_and(|planned| planned != appliance.sha256) {
+        let detail = "Its file is not the one that was planned with. Plan again.";
+        return Err(Diagnostic::error("The dispatcher's appliance has changed", detail).at("appliance_file"));
+    }
+    appliance.describe(plan);
+    Ok(appliance)
+}
+
+async fn start_and_configure(cx: &Cx<Clients>, plan: &Dispatcher, config: &Config, secrets: &Secrets) -> Result<(), Diagnostic> {
+    let clients = cx.data()?;
+    let Some(found) = container::find(clients, plan).await? else {
+        return Err(Diagnostic::error("Unable to start the dispatcher container", "It is gone. Plan again."));
+    };
+    container::start(cx, &found.container).await?;
+    control::configure(cx, &found.container, config, secrets).await
+}
+
+/// A dispatcher that never worked has made nothing that could be left; its container goes, and its appliance.
+async fn undo(cx: &Cx<Clients>, plan: Dispatcher, mut diagnostic: Diagnostic) -> Failure<Dispatcher> {
+    let left = async {
+        let clients = cx.data()?;
+        container::destroy(clients, &plan, plan.container()?, &container::clean_up_time()).await?;
+        container::remove_appliance(cx, &plan).await
+    };
+    match left.await {
+        Ok(()) => diagnostic.into(),
+        Err(error) => {
+            diagnostic.detail.push_str(&format!("\n\nCleaning up failed too, so the container stays: {}", error.detail));
+            Failure::partial(Dispatcher { config_hash: Attr::Null, ..plan }, diagnostic)
+        }
+    }
+}
+
+async fn change_in_place(cx: &Cx<Clients>, plan: &Dispatcher) -> Result<(), Diagnostic> {
+    let clients = cx.data()?;
+    let Some(found) = container::find(clients, plan).await? else { return Ok(()) };
+    if container::change(cx, &found, plan).await? {
+        let stopped = container::stop(clients, &found.container, &waiting::until_deadline(cx)).await;
+        stopped.map_err(|error| diagnostics::pve("restart", container::THING, &found.container.vmid().to_string(), &error))?;
+    }
+    Ok(())
+}
+
+async fn replace_appliance(
+    cx: &Cx<Clients>,
+    prior: &Dispatcher,
+    mut plan: Dispatcher,
+    appliance: &Appliance,
+    (config, secrets): (&Config, &Secrets),
+) -> Outcome<Dispatcher> {
+    let vmid = takeover::take_over(cx, &Succession { prior, plan: &plan, appliance, config, secrets }).await?;
+    plan.vmid = i64::from(vmid).into();
+    plan.config_hash = config.hash().into();
+    let rest = async {
+        let clients = cx.data()?;
+        container::destroy(clients, prior, prior.container()?, &waiting::until_deadline(cx)).await?;
+        container::remove_appliance(cx, prior).await
+    };
+    match rest.await {
+        Ok(()) => Ok(plan),
+        Err(mut diagnostic) => {
+            diagnostic.detail.push_str("\n\nThe new container works. Destroy the old one by hand.");
+            Err(Failure::partial(plan, diagnostic))
+        }
+    }
+}
+
+/// Has the dispatcher destroy the machines that it made. If it cannot be asked, none may be left.
+async fn release_runners(cx: &Cx<Clients>, state: &Dispatcher, found: &container::Found) -> Result<(), Diagnostic> {
+    let vmid = found.container.vmid();
+    container::start(cx, &found.container).await?;
+    let error = match control::drain(cx, &found.container).await? {
+        Drained::Nothing => return Ok(()),
+        Drained::Unreachable(error) => error,
+    };
+    let left = container::runners_left(cx.data()?, state).await;
+    let left = left.map_err(|error| diagnostics::pve("look for", "the dispatcher's machines", "", &error))?;
+    if left.is_empty() {
+        cx.warn(format!("The dispatcher in container \"{vmid}\" could not be asked"), "None of its machines is left, so the container is destroyed.");
+        return Ok(());
+    }
+    let mut diagnostic = diagnostics::failed("drain", "the dispatcher in container", &vmid.to_string(), &error);
+    let names: Vec<String> = left.iter().map(|(vmid, name)| format!("{vmid} ({name})")).collect();
+    diagnostic.detail.push_str(&format!(
+        "\n\nMachines that it made are left: {}. Make it work again, or destroy them by hand; then destroy it again.",
+        names.join(", ")
+    ));
+    Err(diagnostic)
+}
+
+async fn resource_pool(clients: &Clients, vmid: u32) -> Result<Option<String>, Diagnostic> {
+    let guests = clients.pve.guests().await.map_err(|error| diagnostics::pve("read", container::THING, &vmid.to_string(), &error))?;
+    Ok(guests.into_iter().find(|guest| guest.vmid == vmid).and_then(|guest| guest.pool))
+}
+
+fn unable_to_import(detail: &str) -> Diagnostic {
+    Diagnostic::error("Unable to import the dispatcher container", detail)
+}

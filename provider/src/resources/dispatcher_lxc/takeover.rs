@@ -1,0 +1,81 @@
+//! A new appliance: a container beside the old one takes over its state volume.
+//!
+//! ```text
+//! create new ── stop old ── move state ── start new, configure ── destroy old
+//!     │             └────────────┴──────────────┴── any failure: everything back, old one works again
+//!     └── failure: nothing has changed
+//! ```
+//!
+//! Runners at work do not notice: the dispatcher is made to be stopped anywhere. The two never run at the same time.
+
+use dispatcher_api::{Config, Secrets};
+use pve::{Error, Lxc};
+use tf_provider::{Cx, Diagnostic};
+
+use super::appliance::Appliance;
+use super::model::Dispatcher;
+use super::{container, control};
+use crate::diagnostics;
+use crate::provider::Clients;
+use crate::waiting;
+
+/// What the new container works with.
+pub(crate) struct Succession<'a> {
+    pub(crate) prior: &'a Dispatcher,
+    pub(crate) plan: &'a Dispatcher,
+    pub(crate) appliance: &'a Appliance,
+    pub(crate) config: &'a Config,
+    pub(crate) secrets: &'a Secrets,
+}
+
+/// Makes the new container take over; returns its VMID. After an error the old one is in charge, as before.
+pub(crate) async fn take_over(cx: &Cx<Clients>, succession: &Succession<'_>) -> Result<u32, Diagnostic> {
+    let clients = cx.data()?;
+    let Some(old) = container::find(clients, succession.prior).await? else {
+        return Err(Diagnostic::error("Unable to replace the dispatcher container", "The old container is gone. Plan again."));
+    };
+    container::upload(cx, succession.plan, succession.appliance).await?;
+    let vmid = container::create(cx, succession.plan, succession.appliance, false).await?;
+    let new = clients.pve.lxc(succession.plan.node.need("node")?, vmid);
+    let mut moved = false;
+    match switch(cx, succession, &old.container, &new, &mut moved).await {
+        Ok(()) => Ok(vmid),
+        Err(mut diagnostic) => {
+            if let Err(error) = go_back(clients, succession, &old.container, &new, moved).await {
+                diagnostic.detail.push_str(&format!("\n\nGoing back to container {} failed too: {}", old.container.vmid(), error.detail));
+            }
+            Err(diagnostic)
+        }
+    }
+}
+
+async fn switch(cx: &Cx<Clients>, succession: &Succession<'_>, old: &Lxc, new: &Lxc, moved: &mut bool) -> Result<(), Diagnostic> {
+    let clients = cx.data()?;
+    let unable = |error: &Error| diagnostics::pve("replace", container::THING, &old.vmid().to_string(), error);
+    let wait = waiting::until_deadline(cx);
+    tracing::info!(old = old.vmid(), new = new.vmid(), "the new container takes over");
+    container::stop(clients, old, &wait).await.map_err(|error| unable(&error))?;
+    container::move_state(clients, old, new.vmid(), &wait).await.map_err(|error| unable(&error))?;
+    *moved = true;
+    container::start(cx, new).await?;
+    control::configure(cx, new, succession.config, succession.secrets).await
+}
+
+async fn go_back(clients: &Clients, succession: &Succession<'_>, old: &Lxc, new: &Lxc, moved: bool) -> Result<(), Diagnostic> {
+    let unable = |error: &Error| diagnostics::pve("restore", container::THING, &old.vmid().to_string(), error);
+    let wait = container::clean_up_time();
+    if moved {
+        container::stop(clients, new, &wait).await.map_err(|error| unable(&error))?;
+        container::move_state(clients, new, old.vmid(), &wait).await.map_err(|error| unable(&error))?;
+    }
+    restart(clients, old).await.map_err(|error| unable(&error))?;
+    container::destroy(clients, succession.plan, new.vmid(), &wait).await
+}
+
+async fn restart(clients: &Clients, container: &Lxc) -> Result<(), Error> {
+    if container.status().await?.is_running() {
+        return Ok(());
+    }
+    let task = container.start().await?;
+    clients.pve.wait(&task, &container::clean_up_time()).await.map(drop)
+}

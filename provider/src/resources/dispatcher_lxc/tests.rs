@@ -1,0 +1,128 @@
+use std::collections::BTreeMap;
+
+use dispatcher_api::ConfigProblem;
+use secrecy::SecretString;
+use tf_provider::{Attr, Diagnostics, Model as _, Resource as _, Secret};
+
+use super::model::{Dispatcher, GithubAccess, Network, Pool, PveAccess};
+use super::{Dispatchers, attribute_of, valid};
+use crate::connection::{Connection, Settings};
+
+fn connection() -> Connection {
+    Connection::establish(Settings {
+        endpoints: vec!["https://pve1.lan:8006/api2/json".to_owned()],
+        token_id: Some("ci@pve!farm".to_owned()),
+        token_secret: Some(SecretString::from("6f4d0a5e-1c8e-4d3b-9b1e-1f2a3b4c5d6e")),
+        ca_pem: None,
+        fingerprint: Some("AB".repeat(32)),
+        verify: true,
+    })
+    .unwrap()
+}
+
+fn pool() -> Pool {
+    Pool {
+        labels: vec!["linux".to_owned()].into(),
+        repositories: vec!["octo/demo".to_owned()].into(),
+        max: 2.into(),
+        vmid_range: "9100-9199".into(),
+        family: "ubuntu-2204".into(),
+        template_vmid: 9000.into(),
+        boot_limit: 300.into(),
+        idle_limit: 600.into(),
+        job_limit: 3600.into(),
+        ..Pool::default()
+    }
+}
+
+fn dispatcher() -> Dispatcher {
+    Dispatcher {
+        node: "pve1".into(),
+        vmid_range: "8100-8109".into(),
+        resource_pool: "ci".into(),
+        storage: "store".into(),
+        template_storage: "local".into(),
+        network: Network { bridge: "vmbr0".into(), ..Network::default() }.into(),
+        github_token_wo: Attr::Known(Secret::new("ghp_hunter2")),
+        poll_interval: 15.into(),
+        pools: BTreeMap::from([("ubuntu".to_owned(), pool())]).into(),
+        ..Dispatcher::default()
+    }
+}
+
+fn config(model: &Dispatcher) -> Option<dispatcher_api::Config> {
+    model.config(&"lab".parse().unwrap(), &connection()).unwrap()
+}
+
+fn complaints(model: &Dispatcher) -> Vec<String> {
+    let mut diagnostics = Diagnostics::new();
+    Dispatchers.validate(model, &mut diagnostics);
+    diagnostics.iter().map(|diagnostic| diagnostic.path.to_string()).collect()
+}
+
+#[test]
+fn what_is_left_out_comes_from_the_provider_and_the_container() {
+    let config = config(&dispatcher()).unwrap();
+    assert_eq!(config.pve.endpoints, ["https://pve1.lan:8006"]);
+    assert_eq!(config.pve.token_id, "ci@pve!farm");
+    assert!(config.pve.fingerprint.as_deref().is_some_and(|text| text.starts_with("AB:AB:")));
+    assert_eq!(config.github.api_url, "https://api.github.com");
+    assert_eq!((config.pools[0].template.node.as_str(), config.pools[0].resource_pool.as_str()), ("pve1", "ci"));
+    assert!(valid(config).is_ok());
+}
+
+#[test]
+fn what_is_given_wins() {
+    let mut model = dispatcher();
+    model.pve = PveAccess { token_id: "bot@pve!d".into(), ca_certificate: "-----BEGIN CERTIFICATE-----".into(), ..PveAccess::default() }.into();
+    model.github = GithubAccess { api_url: "https://git.example/api/v3".into() }.into();
+    let config = config(&model).unwrap();
+    assert_eq!((config.pve.token_id.as_str(), config.pve.fingerprint), ("bot@pve!d", None));
+    assert!(config.pve.ca_pem.is_some());
+    assert_eq!(config.github.api_url, "https://git.example/api/v3");
+}
+
+#[test]
+fn nothing_is_hashed_while_a_part_is_unknown() {
+    let mut model = dispatcher();
+    model.pools = BTreeMap::from([("ubuntu".to_owned(), Pool { template_vmid: Attr::Unknown, ..pool() })]).into();
+    assert!(config(&model).is_none());
+    assert!(config(&Dispatcher { github: Attr::Unknown, ..dispatcher() }).is_none());
+}
+
+#[test]
+fn contradictions_are_told_at_their_attribute() {
+    assert_eq!(complaints(&dispatcher()), Vec::<String>::new());
+    assert_eq!(complaints(&Dispatcher { vmid_range: Attr::Null, ..dispatcher() }), ["vmid_range"]);
+    assert_eq!(complaints(&Dispatcher { vmid: 8100.into(), ..dispatcher() }), ["vmid_range"]);
+    let own = PveAccess { token_id: "bot@pve!d".into(), ..PveAccess::default() };
+    assert_eq!(complaints(&Dispatcher { pve: own.into(), ..dispatcher() }), ["pve_token_secret_wo"]);
+    assert_eq!(complaints(&Dispatcher { vmid_range: "9150-9160".into(), ..dispatcher() }), ["pools"]);
+}
+
+#[test]
+fn problems_of_the_configuration_lead_to_the_users_lines() {
+    let config = config(&dispatcher()).unwrap();
+    let path = |path: &str| attribute_of(&config, &ConfigProblem { path: path.into(), message: String::new() }).to_string();
+    assert_eq!(path("pools[0].labels[1]"), "pools[\"ubuntu\"].labels");
+    assert_eq!(path("pools[0].template.vmid"), "pools[\"ubuntu\"].template_vmid");
+    assert_eq!(path("pools[0].template.family"), "pools[\"ubuntu\"].family");
+    assert_eq!(path("pools[0].job_limit_seconds"), "pools[\"ubuntu\"].job_limit");
+    assert_eq!(path("poll_interval_seconds"), "poll_interval");
+    assert_eq!(path("pve.endpoints[0]"), "pve");
+}
+
+#[test]
+fn an_invalid_label_is_refused_before_anything_is_made() {
+    let mut model = dispatcher();
+    model.pools = BTreeMap::from([("ubuntu".to_owned(), Pool { labels: vec!["a b".to_owned()].into(), ..pool() })]).into();
+    let refused = valid(config(&model).unwrap()).unwrap_err();
+    assert_eq!(refused.iter().next().unwrap().path.to_string(), "pools[\"ubuntu\"].labels");
+}
+
+#[test]
+fn secrets_are_write_only() {
+    let schema = format!("{:?}", Dispatcher::schema());
+    assert!(schema.contains("github_token_wo"), "{schema}");
+    assert!(!format!("{:?}", dispatcher().github_token_wo).contains("hunter2"));
+}
