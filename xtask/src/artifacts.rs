@@ -32,3 +32,9 @@ pub fn target_directory() -> Result<PathBuf> {
     let metadata = MetadataCommand::new().no_deps().exec().context("asking cargo for its target directory")?;
     Ok(metadata.target_directory.into_std_path_buf())
 }
+
+/// The root of this repository.
+pub fn repository() -> Result<PathBuf> {
+    let metadata = MetadataCommand::new().no_deps().exec().context("asking cargo for the workspace")?;
+    Ok(metadata.workspace_root.into_std_path_buf())
+}

@@ -4,6 +4,7 @@ mod appliance;
 mod artifacts;
 mod codegen;
 mod demo;
+mod docs;
 mod lint;
 mod narrate;
 mod setup;
@@ -45,6 +46,12 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Regenerates the reference pages below `docs/` from the provider's schema.
+    Docs {
+        /// Only says whether the pages are up to date.
+        #[arg(long)]
+        check: bool,
+    },
     /// Formatting and lints.
     Lint,
 }
@@ -68,6 +75,7 @@ async fn main() -> Result<()> {
         }
         Command::Conformance { directory } => test::conformance(&directory).await,
         Command::Codegen { check } => codegen::run(check),
+        Command::Docs { check } => docs::run(check).await,
         Command::Lint => lint::run(),
     }
 }

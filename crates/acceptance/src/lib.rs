@@ -5,4 +5,5 @@
 pub mod core;
 pub mod engines;
 pub mod mirror;
+pub mod site;
 pub mod working_directory;

@@ -37,7 +37,7 @@ impl Resource for Snippets {
             diagnostics.extend(problems.iter().map(|problem| {
                 Diagnostic::error(
                     "Invalid cloud-init data",
-                    format!("{problem}. cloud-init would reject or ignore it."),
+                    format!("{problem}\ncloud-init would reject or ignore it."),
                 )
                 .at(attribute)
             }));

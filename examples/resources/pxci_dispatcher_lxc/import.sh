@@ -1,0 +1,1 @@
+tofu import pxci_dispatcher_lxc.farm pve1/9050

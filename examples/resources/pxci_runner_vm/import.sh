@@ -1,0 +1,1 @@
+tofu import pxci_runner_vm.by_hand pve1/9090

@@ -1,0 +1,131 @@
+//! Workflow jobs of the demo: queued, watched, and told as a time line.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use jiff::Timestamp;
+use sim::github::{EventKind, Job, JobSpec, JobState, RunSpec};
+
+use super::stage::{REPOSITORY, Stage};
+use crate::narrate::Narrator;
+
+/// The pool's limit in `examples/complete`.
+pub const LIMIT: usize = 2;
+/// Labels of the flavour.
+const LABELS: [&str; 4] = ["self-hosted", "linux", "x64", "ubuntu-22.04"];
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Jobs that were queued together.
+#[derive(Debug)]
+pub struct Jobs {
+    ids: Vec<u64>,
+    queued_at: Timestamp,
+    requests_before: (usize, usize),
+}
+
+impl Jobs {
+    /// Queues a run with `count` jobs.
+    pub fn queue(stage: &Stage, count: usize) -> Self {
+        let requests_before = stage.requests();
+        let jobs = (1..=count).map(|number| JobSpec {
+            name: format!("build-{number}"),
+            labels: LABELS.map(str::to_owned).to_vec(),
+            steps: vec!["echo \"job on $(hostname)\"; test -f /etc/pxci-demo && cat /etc/pxci-demo || true; sleep 1".to_owned()],
+        });
+        let run = RunSpec { repository: REPOSITORY.to_owned(), event: "push".to_owned(), fork: None, jobs: jobs.collect() };
+        let ids = stage.github.queue_run(run);
+        Self { ids, queued_at: Timestamp::now(), requests_before }
+    }
+
+    /// Waits until every job is done and its VM and registration are gone; then tells how it went.
+    pub async fn finish(&self, stage: &Stage, narrator: &Narrator) -> Result<()> {
+        let done = stage.github.wait_for(PATIENCE, |world| {
+            let completed = |id: &u64| world.job(*id).is_some_and(|job| matches!(job.state, JobState::Completed { .. }));
+            self.ids.iter().all(completed).then_some(())
+        });
+        if done.await.is_none() {
+            self.jobs(stage).iter().for_each(|job| narrator.detail(&format!("{}: {:?}", job.name, job.state)));
+            bail!("not every job was done within {} s", PATIENCE.as_secs());
+        }
+        stage.reaped(PATIENCE).await?;
+        self.succeeded_once_each(stage)?;
+        self.tell(stage, narrator)
+    }
+
+    /// Checks that each job ran on a clone of this template.
+    pub fn ran_on(&self, stage: &Stage, template: u32) -> Result<()> {
+        for job in self.jobs(stage) {
+            let runner = job.runner_name.context("a job has no runner")?;
+            let life = stage.life(&runner).with_context(|| format!("no VM was called {runner}"))?;
+            ensure!(life.template == template, "{runner} was cloned from {}, not from {template}", life.template);
+        }
+        Ok(())
+    }
+
+    fn jobs(&self, stage: &Stage) -> Vec<Job> {
+        stage.github.world(|world, _| self.ids.iter().filter_map(|id| world.job(*id).cloned()).collect())
+    }
+
+    fn succeeded_once_each(&self, stage: &Stage) -> Result<()> {
+        let jobs = self.jobs(stage);
+        for job in &jobs {
+            let succeeded = matches!(&job.state, JobState::Completed { conclusion } if conclusion == "success");
+            ensure!(succeeded, "{} ended with {:?}:\n{}", job.name, job.state, job.log);
+        }
+        let runners: BTreeSet<_> = jobs.iter().filter_map(|job| job.runner_name.as_deref()).collect();
+        ensure!(runners.len() == jobs.len(), "{} jobs ran on {} runners: each needs its own", jobs.len(), runners.len());
+        let most = stage.most_runner_vms();
+        ensure!(most <= LIMIT, "{most} runner VMs existed at once; the limit is {LIMIT}");
+        Ok(())
+    }
+
+    fn tell(&self, stage: &Stage, narrator: &Narrator) -> Result<()> {
+        narrator.detail("seconds after queueing:  cloned  booted  assigned  started   done   reaped   runner");
+        for job in self.jobs(stage) {
+            let runner = job.runner_name.clone().context("a job has no runner")?;
+            let life = stage.life(&runner).with_context(|| format!("no VM was called {runner}"))?;
+            let at = |kind: fn(&EventKind) -> bool| job.events.iter().find(|event| kind(&event.kind)).map(|event| event.at);
+            let columns = [
+                Some(life.cloned),
+                life.started,
+                at(|kind| matches!(kind, EventKind::Assigned(_))),
+                at(|kind| matches!(kind, EventKind::Started(_))),
+                at(|kind| matches!(kind, EventKind::Completed(_))),
+                life.destroyed,
+            ];
+            let columns: Vec<String> = columns.iter().map(|at| self.seconds(*at)).collect();
+            narrator.detail(&format!("{:<23} {}   {runner}", job.name, columns.join(" ")));
+        }
+        let (pve, github) = stage.requests();
+        let jobs = self.ids.len();
+        let per_job = |now: usize, before: usize| (now - before).div_ceil(jobs);
+        narrator.detail(&format!(
+            "{jobs} jobs, at most {} VMs at once; requests per job: {} to Proxmox VE, {} to GitHub",
+            stage.most_runner_vms(),
+            per_job(pve, self.requests_before.0),
+            per_job(github, self.requests_before.1)
+        ));
+        Ok(())
+    }
+
+    fn seconds(&self, at: Option<Timestamp>) -> String {
+        at.map_or_else(|| "      –".to_owned(), |at| format!("{:7.1}", at.duration_since(self.queued_at).as_secs_f64()))
+    }
+}
+
+/// What the simulator saw of one runner VM.
+#[derive(Debug, Clone)]
+pub struct Life {
+    /// VMID of the template it was cloned from.
+    pub template: u32,
+    /// When its clone was asked for.
+    pub cloned: Timestamp,
+    /// When it was started.
+    pub started: Option<Timestamp>,
+    /// When it was gone.
+    pub destroyed: Option<Timestamp>,
+}
+
+/// Lives of runner VMs by name.
+pub type Lives = BTreeMap<String, Life>;

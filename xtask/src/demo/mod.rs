@@ -1,0 +1,102 @@
+//! The main job, end to end, told as it goes: from `apply` to a reaped VM, a new version of the image, and nothing left.
+
+mod image;
+mod jobs;
+mod stage;
+
+use std::time::Duration;
+
+use acceptance::working_directory::{Plan, WorkingDirectory};
+use anyhow::{Context as _, Result, bail, ensure};
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::image::FILE_TO_EDIT;
+use self::jobs::{Jobs, LIMIT};
+use self::stage::Stage;
+use crate::narrate::Narrator;
+use crate::setup::Ready;
+
+/// More than the pool's limit, so that some have to wait.
+const JOBS: usize = 5;
+
+/// Runs the demo; whatever ends it, nothing stays running.
+pub async fn run(narrator: &Narrator, ready: &Ready) -> Result<()> {
+    let mut terminated = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut hung_up = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
+    tokio::select! {
+        result = tell(narrator, ready) => result,
+        _ = tokio::signal::ctrl_c() => bail!("interrupted: everything that was started is being ended"),
+        _ = terminated.recv() => bail!("terminated: everything that was started is being ended"),
+        _ = hung_up.recv() => bail!("hung up: everything that was started is being ended"),
+    }
+}
+
+async fn tell(narrator: &Narrator, ready: &Ready) -> Result<()> {
+    narrator.say("1. starting the simulators of Proxmox VE and GitHub");
+    let stage = Stage::set(narrator, ready).await?;
+
+    narrator.say("2. rolling out examples/complete");
+    let farm = &stage.working_directory;
+    farm.init().await?;
+    let applied = farm.apply().await?;
+    narrator.say(&format!("`apply` took {:.1} s", applied.took.as_secs_f32()));
+    ensure!(version(farm).await? == 1, "the first version of the template must be version 1");
+    stage.show(narrator);
+
+    narrator.say(&format!("3. queueing {JOBS} jobs; the pool's limit is {LIMIT} VMs"));
+    let jobs = Jobs::queue(&stage, JOBS);
+    jobs.finish(&stage, narrator).await?;
+
+    narrator.say(&format!("4. editing {FILE_TO_EDIT} of the image"));
+    stage.image.edit()?;
+    let plan = farm.plan().await?;
+    shows_the_file(&plan)?;
+    narrator.detail(&format!("the plan names {FILE_TO_EDIT} and changes: {}", plan.changes().join(", ")));
+    farm.apply().await?;
+    ensure!(version(farm).await? == 2, "the edited image must become version 2");
+    narrator.say("version 2 was built beside version 1; the next job must run on it");
+    let jobs = Jobs::queue(&stage, 1);
+    jobs.finish(&stage, narrator).await?;
+    jobs.ran_on(&stage, current_template(farm).await?)?;
+
+    narrator.say("5. a second plan, then `destroy`");
+    let plan = farm.plan().await?;
+    ensure!(plan.changes().is_empty(), "the second plan is not empty: {}", plan.changes().join(", "));
+    narrator.detail("the plan is empty");
+    let destroyed = farm.destroy().await?;
+    narrator.say(&format!("`destroy` took {:.1} s", destroyed.took.as_secs_f32()));
+    nothing_is_left(&stage, narrator).await
+}
+
+/// The version of the template that the state holds.
+async fn version(farm: &WorkingDirectory) -> Result<u64> {
+    let state = farm.state().await?;
+    state["values"]["outputs"]["template"]["value"]["version"].as_u64().context("the state holds no template version")
+}
+
+async fn current_template(farm: &WorkingDirectory) -> Result<u32> {
+    let state = farm.state().await?;
+    let vmid = state["values"]["outputs"]["template"]["value"]["vmid"].as_u64().and_then(|vmid| vmid.try_into().ok());
+    vmid.context("the state holds no template")
+}
+
+/// The plan's diff of `inputs` has exactly the edited file in it.
+fn shows_the_file(plan: &Plan) -> Result<()> {
+    let changes = plan.0["resource_changes"].as_array().context("the plan has no changes")?;
+    let template = changes.iter().find(|change| change["type"] == "pxci_template").context("the plan has no template")?;
+    let inputs = |side: &str| template["change"][side]["inputs"].as_object().cloned().unwrap_or_default();
+    let (before, after) = (inputs("before"), inputs("after"));
+    let changed: Vec<&String> = after.iter().filter(|(path, digest)| before.get(*path) != Some(digest)).map(|(path, _)| path).collect();
+    ensure!(changed == [FILE_TO_EDIT], "the plan must show that {FILE_TO_EDIT} changed, and shows {changed:?}");
+    Ok(())
+}
+
+async fn nothing_is_left(stage: &Stage, narrator: &Narrator) -> Result<()> {
+    let leftovers = stage.leftovers(Duration::from_secs(30)).await;
+    if leftovers.is_empty() {
+        narrator.say("nothing is left: no VM, container, volume, image, lock, token or runner");
+        return Ok(());
+    }
+    leftovers.iter().for_each(|leftover| println!("left behind: {leftover}"));
+    bail!("{} things were left behind", leftovers.len())
+}
