@@ -25,6 +25,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Who asks.
 #[derive(Debug, Clone)]
 pub enum Credential {
+    /// Nobody: enough for what is public, 60 requests an hour.
+    Anonymous,
     /// A personal access token, fine-grained or classic.
     Token(SecretString),
 }
@@ -131,15 +133,20 @@ impl fmt::Debug for Client {
 }
 
 fn headers(credential: &Credential) -> Result<HeaderMap, Error> {
-    let Credential::Token(token) = credential;
-    let mut authorization = HeaderValue::try_from(format!("Bearer {}", token.expose_secret().trim()))
-        .map_err(|_| Error::Setup { reason: "the token contains characters that no token has".into() })?;
-    authorization.set_sensitive(true);
     let mut headers = HeaderMap::new();
-    headers.insert(AUTHORIZATION, authorization);
     headers.insert(ACCEPT, MEDIA_TYPE);
     headers.insert("x-github-api-version", API_VERSION);
+    if let Credential::Token(token) = credential {
+        headers.insert(AUTHORIZATION, authorization(token)?);
+    }
     Ok(headers)
+}
+
+fn authorization(token: &SecretString) -> Result<HeaderValue, Error> {
+    let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose_secret().trim()))
+        .map_err(|_| Error::Setup { reason: "the token contains characters that no token has".into() })?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// A renamed repository answers with a redirect. It is followed on the same server only: the token must not leave it.

@@ -15,6 +15,7 @@ mod error;
 mod link;
 mod model;
 mod permission;
+mod releases;
 mod runners;
 mod scope;
 mod transport;

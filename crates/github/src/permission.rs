@@ -5,6 +5,9 @@ use crate::scope::Scope;
 /// What reading runs and jobs needs.
 pub(crate) const ACTIONS_READ: &str = "repository permission \"Actions: read\" (classic token: scope \"repo\")";
 
+/// What anybody may read.
+pub(crate) const NONE: &str = "no permission at all";
+
 const REPOSITORY_RUNNERS: &str = "repository permission \"Administration: write\" (classic token: scope \"repo\")";
 
 const ORGANIZATION_RUNNERS: &str =

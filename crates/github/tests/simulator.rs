@@ -178,6 +178,19 @@ async fn downloads_tell_version_and_checksum() {
 }
 
 #[tokio::test]
+async fn the_newest_release_is_read_without_a_token() {
+    let site = site().await;
+    let nobody =
+        Client::new(ClientConfig { credential: Credential::Anonymous, ..config(site.github.url(), "") }).unwrap();
+    let release = nobody.latest_runner_release().await.unwrap();
+    assert_eq!(release, site.client.runner_downloads(&site.scope).await.unwrap());
+    assert_eq!(nobody.budget().limit, Some(60));
+    let refused = nobody.runner_downloads(&site.scope).await.unwrap_err();
+    assert!(matches!(refused, Error::Unauthorized { .. }), "{refused:?}");
+    assert_eq!(site.github.violations(), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn a_poll_of_an_unchanged_repository_costs_nothing() {
     let site = site().await;
     site.queue(1);

@@ -8,6 +8,12 @@ use super::model::Scope;
 use super::refusal::Refusal;
 use super::world::World;
 
+/// Whose requests without a token are counted together.
+const NOBODY: &str = "";
+
+/// Requests per hour without a token.
+const NOBODYS_LIMIT: u64 = 60;
+
 const WINDOW: SignedDuration = SignedDuration::from_hours(1);
 
 /// How much a permission allows.
@@ -95,6 +101,19 @@ impl World {
         }
     }
 
+    /// Counts one request without a token, for what is public.
+    pub(super) fn admit_nobody(&mut self, now: Timestamp) -> Result<RateState, (Refusal, Option<RateState>)> {
+        let nobody = || Account {
+            token: Token::default(),
+            name: "nobody".into(),
+            used: 0,
+            reset_at: Timestamp::UNIX_EPOCH,
+            throttled_until: None,
+        };
+        self.accounts.entry(NOBODY.to_owned()).or_insert_with(nobody);
+        self.admit(Some(NOBODY), now)
+    }
+
     /// Recognizes a token and counts one request of it. The state of the limit comes with refusals too.
     pub(super) fn admit(
         &mut self,
@@ -102,7 +121,7 @@ impl World {
         now: Timestamp,
     ) -> Result<RateState, (Refusal, Option<RateState>)> {
         let Some(secret) = secret else { return Err((Refusal::RequiresAuthentication, None)) };
-        let limit = self.behaviour.rate_limit;
+        let limit = if secret == NOBODY { NOBODYS_LIMIT } else { self.behaviour.rate_limit };
         let Some(account) = self.accounts.get_mut(secret) else { return Err((Refusal::BadCredentials, None)) };
         if account.reset_at <= now {
             account.used = 0;

@@ -106,7 +106,10 @@ fn rest_call(shared: &Arc<Shared>, request: &Received<'_>) -> (String, Response<
     if request.header(&USER_AGENT).is_none() {
         return (caller, refuse(&Refusal::NoUserAgent, None));
     }
-    let admitted = shared.read_mut(|world, now| world.admit(request.secret(), now));
+    let admitted = shared.read_mut(|world, now| match request.secret() {
+        None if rest::is_public(request.rest_path()) => world.admit_nobody(now),
+        secret => world.admit(secret, now),
+    });
     let mut rate = match admitted {
         Ok(rate) => rate,
         Err((refusal, rate)) => return (caller, refuse(&refusal, rate)),
@@ -147,6 +150,10 @@ fn rest_call(shared: &Arc<Shared>, request: &Received<'_>) -> (String, Response<
 }
 
 fn check(shared: &Shared, request: &Received<'_>, result: &Result<Answer, Refusal>) {
+    if rest::is_public(request.rest_path()) {
+        // Not in the part of the published description that is at hand.
+        return;
+    }
     let query = request.query();
     let body: Option<Value> = serde_json::from_slice(request.body).ok();
     let refusal = result.as_ref().err().map(Refusal::body);

@@ -29,6 +29,11 @@ pub(super) fn filename(architecture: &str, version: &str) -> String {
     format!("actions-runner-linux-{architecture}-{version}.tar.gz")
 }
 
+/// Where guests fetch it.
+pub(super) fn url(guests: &str, architecture: &str, version: &str) -> String {
+    format!("{guests}/_sim/runner/downloads/v{version}/{}", filename(architecture, version))
+}
+
 /// Packs the program as `version`. The same version gives the same bytes.
 pub(super) fn pack(version: &str) -> io::Result<Archive> {
     let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));

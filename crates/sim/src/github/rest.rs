@@ -68,10 +68,16 @@ impl Call<'_> {
     }
 }
 
+/// Whether anybody may ask for it.
+pub(super) fn is_public(path: &str) -> bool {
+    path == "/repos/actions/runner/releases/latest"
+}
+
 /// Answers a call. The caller has recognized the token.
 pub(super) fn answer(world: &mut World, call: &Call<'_>) -> Result<Answer, Refusal> {
     let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
     match path.as_slice() {
+        ["repos", "actions", "runner", "releases", "latest"] if call.method == "GET" => latest_release(world, call),
         ["repos", owner, repo, "actions", rest @ ..] => {
             repository_actions(world, call, &Scope::Repository(format!("{owner}/{repo}")), rest)
         }
@@ -151,20 +157,46 @@ fn list_runners(world: &World, call: &Call<'_>, scope: &Scope) -> Answer {
     call.page("runners", runners)
 }
 
+/// Architectures that the stand-in runner program is offered for.
+const ARCHITECTURES: [&str; 2] = ["x64", "arm64"];
+
 fn downloads(world: &World, call: &Call<'_>) -> Result<Answer, Refusal> {
     let version = &world.behaviour.runner_version;
-    let archive = program::pack(version).map_err(|error| Refusal::Invalid(error.to_string()))?;
+    let archive = packed(version)?;
     let entry = |architecture: &str| {
-        let filename = program::filename(architecture, version);
         json!({
             "os": "linux",
             "architecture": architecture,
-            "download_url": format!("{}/_sim/runner/downloads/v{version}/{filename}", call.guests),
-            "filename": filename,
+            "download_url": program::url(call.guests, architecture, version),
+            "filename": program::filename(architecture, version),
             "sha256_checksum": archive.sha256,
         })
     };
-    Ok(Answer::ok(json!([entry("x64"), entry("arm64")])))
+    Ok(Answer::ok(json!(ARCHITECTURES.map(entry))))
+}
+
+/// The newest release of the runner program: the fields that say what to fetch, as GitHub's releases have them.
+fn latest_release(world: &World, call: &Call<'_>) -> Result<Answer, Refusal> {
+    let version = &world.behaviour.runner_version;
+    let archive = packed(version)?;
+    let url = format!("{}/repos/actions/runner/releases/1", call.api);
+    let asset = |architecture: &str| {
+        json!({
+            "name": program::filename(architecture, version),
+            "content_type": "application/x-gzip",
+            "size": archive.content.len(),
+            "digest": format!("sha256:{}", archive.sha256),
+            "browser_download_url": program::url(call.guests, architecture, version),
+        })
+    };
+    let (tag, assets) = (format!("v{version}"), ARCHITECTURES.map(asset));
+    Ok(Answer::ok(
+        json!({ "url": url, "id": 1, "tag_name": tag, "name": tag, "draft": false, "prerelease": false, "assets": assets }),
+    ))
+}
+
+fn packed(version: &str) -> Result<program::Archive, Refusal> {
+    program::pack(version).map_err(|error| Refusal::Invalid(error.to_string()))
 }
 
 fn generate_jitconfig(world: &mut World, call: &Call<'_>, scope: &Scope) -> Result<Answer, Refusal> {
