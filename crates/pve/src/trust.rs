@@ -54,7 +54,7 @@ impl FromStr for Fingerprint {
 pub enum Trust {
     /// The system's certificate store; without one, the roots of public CAs.
     System,
-    /// Certificates of one's own CA in PEM form, and nothing else. PVE's is `/etc/pve/pve-root-ca.pem`.
+    /// Certificates of one's own CA, or the server's own, in PEM form, and nothing else. The CA of PVE is `/etc/pve/pve-root-ca.pem`.
     CaPem(String),
     /// This very certificate; name and dates do not matter.
     Fingerprint(Fingerprint),
@@ -98,28 +98,30 @@ pub(crate) fn tls_config(trust: &Trust) -> Result<ClientConfig, TrustError> {
 }
 
 fn rule(trust: &Trust, provider: &Arc<CryptoProvider>) -> Result<Rule, TrustError> {
-    let roots = match trust {
+    let (roots, given) = match trust {
         Trust::Insecure => return Ok(Rule::Anything),
         Trust::Fingerprint(fingerprint) => return Ok(Rule::Pin(*fingerprint)),
-        Trust::System => system_roots(),
+        Trust::System => (system_roots(), Vec::new()),
         Trust::CaPem(pem) => own_roots(pem)?,
     };
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
         .build()
-        .map(Rule::Chain)
+        .map(|chain| Rule::Chain { chain, given })
         .map_err(|error| TrustError::Tls(error.into()))
 }
 
-fn own_roots(pem: &str) -> Result<RootCertStore, TrustError> {
-    let mut roots = RootCertStore::empty();
+/// The roots, and the fingerprints of what was given.
+fn own_roots(pem: &str) -> Result<(RootCertStore, Vec<Fingerprint>), TrustError> {
+    let (mut roots, mut given) = (RootCertStore::empty(), Vec::new());
     for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
         let certificate = certificate.map_err(|error| TrustError::Unreadable(error.to_string().into()))?;
+        given.push(Fingerprint::of(&certificate));
         roots.add(certificate).map_err(|error| TrustError::Unreadable(error.into()))?;
     }
     if roots.is_empty() {
         return Err(TrustError::NoCertificate);
     }
-    Ok(roots)
+    Ok((roots, given))
 }
 
 fn system_roots() -> RootCertStore {
@@ -134,7 +136,11 @@ fn system_roots() -> RootCertStore {
 
 #[derive(Debug)]
 enum Rule {
-    Chain(Arc<WebPkiServerVerifier>),
+    Chain {
+        chain: Arc<WebPkiServerVerifier>,
+        /// A self-signed certificate is no CA of itself, but whoever gives it means it.
+        given: Vec<Fingerprint>,
+    },
     Pin(Fingerprint),
     Anything,
 }
@@ -163,9 +169,10 @@ impl ServerCertVerifier for Verifier {
             Rule::Anything => Ok(ServerCertVerified::assertion()),
             Rule::Pin(pinned) if *pinned == fingerprint => Ok(ServerCertVerified::assertion()),
             Rule::Pin(pinned) => Err(refuse(format!("its fingerprint is not the expected {pinned}"))),
-            Rule::Chain(chain) => chain
+            Rule::Chain { given, .. } if given.contains(&fingerprint) => Ok(ServerCertVerified::assertion()),
+            Rule::Chain { chain, .. } => chain
                 .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-                .map_err(|error| refuse(error.to_string())),
+                .map_err(|error| refuse(reason(&error))),
         }
     }
 
@@ -189,6 +196,20 @@ impl ServerCertVerifier for Verifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+fn reason(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => "its CA is not a trusted one".to_owned(),
+        rustls::Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => "it is not for the name or address in the endpoint".to_owned(),
+        rustls::Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
+            "it has expired".to_owned()
+        }
+        rustls::Error::InvalidCertificate(CertificateError::Other(_)) => "it is self-signed".to_owned(),
+        other => other.to_string(),
     }
 }
 
