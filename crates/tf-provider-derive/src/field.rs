@@ -69,9 +69,9 @@ impl Field {
 
 /// Names that configurations can use for an attribute.
 fn check_name(ident: &Ident, name: &str) -> Result<()> {
-    const RESERVED: [&str; 8] =
-        ["count", "for_each", "depends_on", "lifecycle", "provider", "provisioner", "connection", "version"];
-    if RESERVED[..7].contains(&name) {
+    const RESERVED: [&str; 7] =
+        ["count", "for_each", "depends_on", "lifecycle", "provider", "provisioner", "connection"];
+    if RESERVED.contains(&name) {
         return Err(Error::new_spanned(ident, format!("`{name}` has a meaning of its own in every resource block")));
     }
     let good = name.starts_with(|c: char| c.is_ascii_lowercase())
@@ -158,18 +158,15 @@ impl Rules {
         if self.required.is_none() && self.optional.is_none() && self.computed.is_none() && self.default.is_none() {
             return at(ident, "say who sets it: #[tf(required)], #[tf(optional)], #[tf(computed)] or #[tf(default = …)]");
         }
-        if let Some(word) = &self.required {
-            if self.optional.is_some() || self.computed.is_some() || self.default.is_some() {
-                return at(word, "`required` excludes `optional`, `computed` and `default`");
-            }
+        let by_provider = self.optional.is_some() || self.computed.is_some() || self.default.is_some();
+        if let (Some(word), true) = (&self.required, by_provider) {
+            return at(word, "`required` excludes `optional`, `computed` and `default`");
         }
         if let (Some(word), Some(_)) = (&self.computed, &self.default) {
             return at(word, "`default` makes it optional and computed already");
         }
-        if let Some(word) = &self.keep {
-            if self.computed.is_none() {
-                return at(word, "`keep` is for `computed` attributes: others have their value from the configuration");
-            }
+        if let (Some(word), None) = (&self.keep, &self.computed) {
+            return at(word, "`keep` is for `computed` attributes: others have their value from the configuration");
         }
         if let Some(word) = &self.write_only {
             if self.computed.is_some() || self.default.is_some() {

@@ -3,6 +3,8 @@
 mod declare;
 mod field;
 mod generate;
+#[cfg(test)]
+mod tests;
 
 use proc_macro::TokenStream;
 use syn::{DeriveInput, parse_macro_input};

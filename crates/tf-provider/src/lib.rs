@@ -1,4 +1,129 @@
-//! Write Terraform and OpenTofu providers.
+//! Write providers for OpenTofu and Terraform: plugin protocol 6.10, from derived models.
+//!
+//! # A provider
+//!
+//! A model declares attributes: a doc comment is the published description, `#[tf(…)]` says who sets the attribute and
+//! how it is planned (all words: [`derive@Model`]). [`Attr`] has the three states that a value can have.
+//!
+//! ```no_run
+//! use tf_provider::{
+//!     Attr, CancellationToken, Cx, Diagnostics, Failure, ImportKey, Model, Outcome, Provider, Registry, Resource,
+//! };
+//!
+//! /// A note.
+//! #[derive(Clone, Default, Model)]
+//! struct Note {
+//!     /// Name of the file; another name is another note.
+//!     #[tf(required, replace, identity, length(1..=64))]
+//!     name: Attr<String>,
+//!     /// What it says.
+//!     #[tf(default = "")]
+//!     text: Attr<String>,
+//!     /// How long it is.
+//!     #[tf(computed)]
+//!     length: Attr<u64>,
+//! }
+//!
+//! struct Notes;
+//!
+//! impl Resource for Notes {
+//!     const TYPE: &'static str = "paper_note";
+//!     type Data = std::path::PathBuf;
+//!     type Model = Note;
+//!
+//!     async fn create(&self, cx: &Cx<Self::Data>, mut plan: Note) -> Outcome<Note> {
+//!         let file = cx.data()?.join(plan.name.need("name")?);
+//!         let text = plan.text.known_or(String::new());
+//!         std::fs::write(file, &text)
+//!             .map_err(|error| tf_provider::Diagnostic::error("Unable to write note", error.to_string()))?;
+//!         plan.length = (text.len() as u64).into();
+//!         Ok(plan)
+//!     }
+//!
+//!     async fn read(&self, cx: &Cx<Self::Data>, state: Note) -> Result<Option<Note>, Diagnostics> {
+//!         let file = cx.data()?.join(state.name.need("name")?);
+//!         let Ok(text) = std::fs::read_to_string(file) else { return Ok(None) };
+//!         Ok(Some(Note { length: (text.len() as u64).into(), text: text.into(), ..state }))
+//!     }
+//!
+//!     async fn update(&self, cx: &Cx<Self::Data>, _prior: Note, plan: Note) -> Outcome<Note> {
+//!         self.create(cx, plan).await
+//!     }
+//!
+//!     async fn delete(&self, cx: &Cx<Self::Data>, state: Note) -> Result<(), Failure<Note>> {
+//!         let _ = std::fs::remove_file(cx.data()?.join(state.name.need("name")?));
+//!         Ok(())
+//!     }
+//!
+//!     async fn import(&self, _: &Cx<Self::Data>, key: ImportKey<Note>) -> Result<Note, Diagnostics> {
+//!         match key {
+//!             ImportKey::Id(name) => Ok(Note { name: name.into(), ..Note::default() }),
+//!             ImportKey::Identity(note) => Ok(note),
+//!         }
+//!     }
+//! }
+//!
+//! /// Keeps notes in a directory.
+//! #[derive(Clone, Default, Model)]
+//! struct Settings {
+//!     /// The directory.
+//!     #[tf(required)]
+//!     directory: Attr<String>,
+//! }
+//!
+//! struct Paper;
+//!
+//! impl Provider for Paper {
+//!     const NAME: &'static str = "paper";
+//!     type Model = Settings;
+//!     type Data = std::path::PathBuf;
+//!
+//!     fn register(&self, registry: &mut Registry<Self::Data>) {
+//!         registry.resource(Notes);
+//!     }
+//!
+//!     async fn configure(
+//!         &self,
+//!         _stop: &CancellationToken,
+//!         config: Settings,
+//!     ) -> Result<Option<Self::Data>, Diagnostics> {
+//!         // Not known yet: `None`; resources are planned without data until it is.
+//!         Ok(config.directory.into_known().map(Into::into))
+//!     }
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     tf_provider::serve(Paper)
+//! }
+//! ```
+//!
+//! `examples/shelf.rs` has every kind of attribute, a planning hook, state of an older version and partial failures.
+//!
+//! # What the framework holds
+//!
+//! * A value that the configuration sets is planned as it is. What it leaves out is the default, or null; computed
+//!   values are unknown at create, and at update as soon as anything changes, but for those declared `keep`.
+//! * [`Resource::plan`] may change computed attributes only; what it does not touch keeps the unknowns that typed models
+//!   cannot hold.
+//! * Write-only values reach create and update within the plan's model, and are stored nowhere. Under a core that would
+//!   store them they are refused.
+//! * What create and update return is compared with the plan; a difference is an error at the attribute.
+//! * A [`Failure`] carries what exists; unknowns in it become null.
+//! * [`Cx`] has the stop token of an interrupt and the deadline of the `timeouts` attribute; [`Cx::guard`] heeds both.
+//! * A panic becomes an error of that one call. Its message is shown: never put a secret into one.
+//! * Values have no `Debug` that shows them; [`Secret`] has none at all.
+//!
+//! # Debugging
+//!
+//! With `TF_PROVIDER_REATTACH=registry.example.org/me/paper` in its environment, the program serves at once and prints
+//! what a core needs in `TF_REATTACH_PROVIDERS`. With `TF_LOG_PROVIDER=DEBUG` a core shows what the provider logs by
+//! `tracing`.
+//!
+//! # Inside
+//!
+//! `wire` (generated messages, codec) → `service` (messages to calls) → `engine` (one call on values) → `plan` (pure
+//! rules) and `erased` (typed code, panics caught). `serve` is the process: handshake, TLS, socket, signals, logs.
+//! Deliberately absent: blocks, dynamic attributes, the legacy type system flag.
 // Derived code names this crate; so it can be used in its own tests as well.
 #[cfg(test)]
 extern crate self as tf_provider;

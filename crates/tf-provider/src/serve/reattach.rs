@@ -43,12 +43,6 @@ impl Reattach {
         serde_json::Value::Object(all).to_string()
     }
 
-    /// The socket, for clients other than a core.
-    #[must_use]
-    pub fn socket(&self) -> &std::path::Path {
-        &self.socket
-    }
-
     /// Stops serving and waits for the end.
     ///
     /// # Errors

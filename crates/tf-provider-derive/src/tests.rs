@@ -1,0 +1,82 @@
+use syn::{DeriveInput, parse_quote};
+
+use crate::declare::Declaration;
+
+/// What the compiler says, one line per error.
+fn errors(input: &DeriveInput) -> Vec<String> {
+    match Declaration::parse(input) {
+        Ok(_) => Vec::new(),
+        Err(errors) => errors.into_iter().map(|error| error.to_string()).collect(),
+    }
+}
+
+/// The one error of a model with this one field.
+macro_rules! error {
+    ($($field:tt)*) => {{
+        let found = errors(&parse_quote!(struct M { $($field)* }));
+        assert_eq!(found.len(), 1, "{found:?}");
+        found.into_iter().next().unwrap_or_default()
+    }};
+}
+
+#[test]
+fn a_good_declaration_passes() {
+    let found = errors(&parse_quote! {
+        struct M {
+            /// Name.
+            #[tf(required, replace, length(1..))]
+            name: Attr<String>,
+            /// Token.
+            #[tf(optional, write_only, sensitive)]
+            token: tf_provider::Attr<Secret>,
+            /// Deadlines.
+            #[tf(timeouts(create = "30m"))]
+            timeouts: Timeouts,
+        }
+    });
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[test]
+fn every_wrong_field_is_reported() {
+    let found = errors(&parse_quote! {
+        struct M {
+            #[tf(required)]
+            undocumented: Attr<String>,
+            /// Nobody sets it.
+            nobody: Attr<String>,
+        }
+    });
+    assert_eq!(found.len(), 2);
+    assert!(found[0].contains("doc comment") && found[1].contains("say who sets it"));
+}
+
+#[test]
+fn contradictions_are_refused() {
+    assert!(error!(#[doc = "A."] #[tf(required, computed)] a: Attr<i64>,).contains("`required` excludes"));
+    assert!(error!(#[doc = "A."] #[tf(required, default = 1)] a: Attr<i64>,).contains("`required` excludes"));
+    assert!(error!(#[doc = "A."] #[tf(optional, keep)] a: Attr<i64>,).contains("`keep` is for `computed`"));
+    assert!(error!(#[doc = "A."] #[tf(computed, default = 1)] a: Attr<i64>,).contains("already"));
+    assert!(error!(#[doc = "A."] #[tf(optional, write_only, replace)] a: Attr<i64>,).contains("never stored"));
+    assert!(error!(#[doc = "A."] #[tf(computed, write_only)] a: Attr<i64>,).contains("never stored"));
+    assert!(error!(#[doc = "A."] #[tf(computed, range(1..2))] a: Attr<i64>,).contains("only computed"));
+    assert!(error!(#[doc = "A."] #[tf(required, replace, replace_if = f)] a: Attr<i64>,).contains("exclude each other"));
+}
+
+#[test]
+fn mistakes_are_named() {
+    assert!(error!(#[doc = "A."] #[tf(requierd)] a: Attr<i64>,).contains("unknown word; known are required"));
+    assert!(error!(#[doc = "A."] #[tf(required)] a: Option<i64>,).contains("an attribute is an `Attr<…>`"));
+    assert!(error!(#[doc = "A."] #[tf(required)] count: Attr<i64>,).contains("a meaning of its own"));
+    assert!(error!(#[doc = "A."] #[tf(required)] Name: Attr<i64>,).contains("lower case"));
+    assert!(error!(#[doc = "A."] #[tf(required, range(3))] a: Attr<i64>,).contains("a range is needed"));
+    assert!(error!(#[doc = "A."] #[tf(timeouts(create = "soon"))] timeouts: Timeouts,).contains("a duration is needed"));
+    assert!(error!(#[doc = "A."] #[tf(timeouts(start = "1m"))] timeouts: Timeouts,).contains("operations are"));
+    assert!(error!(#[doc = "A."] #[tf(timeouts(create = "1m"))] limits: Timeouts,).contains("is called `timeouts`"));
+}
+
+#[test]
+fn only_structs_with_named_fields_are_models() {
+    assert_eq!(errors(&parse_quote!(enum E {})), ["a model is a struct"]);
+    assert_eq!(errors(&parse_quote!(struct T(Attr<i64>);)), ["a model has named fields"]);
+}
