@@ -91,6 +91,7 @@ pub(crate) struct Session<W> {
     decoder: Decoder,
     last_number: u32,
     key: PublicKey,
+    patience: Duration,
 }
 
 /// Opens a session with the dispatcher in a running container; while that starts, tries again until the deadline.
@@ -108,19 +109,20 @@ pub(crate) async fn open(container: &Lxc, deadline: Instant) -> Result<Session<p
 
 async fn open_once(container: &Lxc) -> Result<Session<pve::console::Console>, ConsoleError> {
     let wire = pve::console::connect(container).await.map_err(ConsoleError::Console)?;
-    Session::start(wire).await
+    Session::start(wire, PATIENCE).await
 }
 
 impl<W: Wire> Session<W> {
-    /// Says hello.
-    pub(crate) async fn start(mut wire: W) -> Result<Self, ConsoleError> {
+    /// Says hello. A request is repeated when its answer does not come within `patience`.
+    pub(crate) async fn start(mut wire: W, patience: Duration) -> Result<Self, ConsoleError> {
         // Ends whatever somebody else left unfinished on the line.
         wire.send(b"\n").await?;
-        let mut exchange = Exchange { wire: &mut wire, id: SessionId::random(), decoder: Decoder::new(Direction::Answer), last_number: 0 };
+        let (id, decoder) = (SessionId::random(), Decoder::new(Direction::Answer));
+        let mut exchange = Exchange { wire: &mut wire, id, decoder, last_number: 0, patience };
         let hello = Request::Hello { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned() };
         let Answer::Hello { public_key, .. } = exchange.ask(&hello).await? else { return Err(ConsoleError::Unexpected) };
-        let Exchange { id, decoder, last_number, .. } = exchange;
-        Ok(Self { wire, id, decoder, last_number, key: public_key })
+        let Exchange { decoder, last_number, .. } = exchange;
+        Ok(Self { wire, id, decoder, last_number, key: public_key, patience })
     }
 
     /// Puts a configuration in force; returns its hash as the dispatcher computes it.
@@ -163,7 +165,8 @@ impl<W: Wire> Session<W> {
 
     async fn ask(&mut self, request: &Request) -> Result<Answer, ConsoleError> {
         let decoder = std::mem::replace(&mut self.decoder, Decoder::new(Direction::Answer));
-        let mut exchange = Exchange { wire: &mut self.wire, id: self.id, decoder, last_number: self.last_number };
+        let (id, last_number, patience) = (self.id, self.last_number, self.patience);
+        let mut exchange = Exchange { wire: &mut self.wire, id, decoder, last_number, patience };
         let answer = exchange.ask(request).await;
         self.last_number = exchange.last_number;
         self.decoder = exchange.decoder;
@@ -176,6 +179,7 @@ struct Exchange<'a, W> {
     id: SessionId,
     decoder: Decoder,
     last_number: u32,
+    patience: Duration,
 }
 
 impl<W: Wire> Exchange<'_, W> {
@@ -200,7 +204,7 @@ impl<W: Wire> Exchange<'_, W> {
 
     /// An answer to any repetition of the request will do; `None` when it does not come in time.
     async fn wait(&mut self, first: u32) -> Result<Option<Answer>, ConsoleError> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         while let Ok(received) = timeout_at(deadline, self.wire.receive()).await {
             let bytes = received?.ok_or(ConsoleError::Ended)?;
             let answers = self.decoder.push(&bytes);
@@ -299,7 +303,7 @@ mod tests {
     #[tokio::test]
     async fn secrets_arrive_but_never_show_on_the_terminal() {
         let mut terminal = FakeTerminal::new(0);
-        let mut session = Session::start(&mut terminal).await.unwrap();
+        let mut session = Session::start(&mut terminal, PATIENCE).await.unwrap();
         assert_eq!(session.configure(&config(), &secrets()).await.unwrap(), config().hash());
         session.close().await;
         assert_eq!(terminal.secrets.as_ref().unwrap().github_token.expose_secret(), "github-hunter2");
@@ -307,22 +311,22 @@ mod tests {
         assert!(shown.contains("~pxci1>") && !shown.contains("hunter2"));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn what_is_lost_while_the_program_starts_is_said_again() {
         let mut terminal = FakeTerminal::new(3);
-        assert!(Session::start(&mut terminal).await.is_ok());
+        assert!(Session::start(&mut terminal, Duration::from_millis(20)).await.is_ok());
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn silence_has_an_end() {
         let mut terminal = FakeTerminal::new(usize::MAX);
-        assert!(matches!(Session::start(&mut terminal).await, Err(ConsoleError::Silent)));
+        assert!(matches!(Session::start(&mut terminal, Duration::from_millis(5)).await, Err(ConsoleError::Silent)));
     }
 
     #[tokio::test]
     async fn a_refusal_is_told_in_the_dispatchers_words() {
         let mut terminal = FakeTerminal::new(0);
-        let mut session = Session::start(&mut terminal).await.unwrap();
+        let mut session = Session::start(&mut terminal, PATIENCE).await.unwrap();
         let error = session.status().await.unwrap_err();
         assert_eq!(error.to_string(), "the dispatcher refused: closed");
     }

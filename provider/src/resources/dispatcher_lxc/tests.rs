@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use dispatcher_api::ConfigProblem;
 use secrecy::SecretString;
-use tf_provider::{Attr, Diagnostics, Model as _, Resource as _, Secret};
+use tf_provider::{Attr, Diagnostics, Resource as _, Secret};
 
 use super::model::{Dispatcher, GithubAccess, Network, Pool, PveAccess};
 use super::{Dispatchers, attribute_of, valid};
@@ -118,11 +118,4 @@ fn an_invalid_label_is_refused_before_anything_is_made() {
     model.pools = BTreeMap::from([("ubuntu".to_owned(), Pool { labels: vec!["a b".to_owned()].into(), ..pool() })]).into();
     let refused = valid(config(&model).unwrap()).unwrap_err();
     assert_eq!(refused.iter().next().unwrap().path.to_string(), "pools[\"ubuntu\"].labels");
-}
-
-#[test]
-fn secrets_are_write_only() {
-    let schema = format!("{:?}", Dispatcher::schema());
-    assert!(schema.contains("github_token_wo"), "{schema}");
-    assert!(!format!("{:?}", dispatcher().github_token_wo).contains("hunter2"));
 }
