@@ -156,7 +156,10 @@ impl Rules {
     fn judge(&self, ident: &Ident) -> Result<()> {
         let at = |place: &Ident, text: &str| Err(Error::new_spanned(place, text));
         if self.required.is_none() && self.optional.is_none() && self.computed.is_none() && self.default.is_none() {
-            return at(ident, "say who sets it: #[tf(required)], #[tf(optional)], #[tf(computed)] or #[tf(default = …)]");
+            return at(
+                ident,
+                "say who sets it: #[tf(required)], #[tf(optional)], #[tf(computed)] or #[tf(default = …)]",
+            );
         }
         let by_provider = self.optional.is_some() || self.computed.is_some() || self.default.is_some();
         if let (Some(word), true) = (&self.required, by_provider) {

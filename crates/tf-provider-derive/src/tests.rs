@@ -60,7 +60,9 @@ fn contradictions_are_refused() {
     assert!(error!(#[doc = "A."] #[tf(optional, write_only, replace)] a: Attr<i64>,).contains("never stored"));
     assert!(error!(#[doc = "A."] #[tf(computed, write_only)] a: Attr<i64>,).contains("never stored"));
     assert!(error!(#[doc = "A."] #[tf(computed, range(1..2))] a: Attr<i64>,).contains("only computed"));
-    assert!(error!(#[doc = "A."] #[tf(required, replace, replace_if = f)] a: Attr<i64>,).contains("exclude each other"));
+    assert!(
+        error!(#[doc = "A."] #[tf(required, replace, replace_if = f)] a: Attr<i64>,).contains("exclude each other")
+    );
 }
 
 #[test]
@@ -70,13 +72,25 @@ fn mistakes_are_named() {
     assert!(error!(#[doc = "A."] #[tf(required)] count: Attr<i64>,).contains("a meaning of its own"));
     assert!(error!(#[doc = "A."] #[tf(required)] Name: Attr<i64>,).contains("lower case"));
     assert!(error!(#[doc = "A."] #[tf(required, range(3))] a: Attr<i64>,).contains("a range is needed"));
-    assert!(error!(#[doc = "A."] #[tf(timeouts(create = "soon"))] timeouts: Timeouts,).contains("a duration is needed"));
+    assert!(
+        error!(#[doc = "A."] #[tf(timeouts(create = "soon"))] timeouts: Timeouts,).contains("a duration is needed")
+    );
     assert!(error!(#[doc = "A."] #[tf(timeouts(start = "1m"))] timeouts: Timeouts,).contains("operations are"));
     assert!(error!(#[doc = "A."] #[tf(timeouts(create = "1m"))] limits: Timeouts,).contains("is called `timeouts`"));
 }
 
 #[test]
 fn only_structs_with_named_fields_are_models() {
-    assert_eq!(errors(&parse_quote!(enum E {})), ["a model is a struct"]);
-    assert_eq!(errors(&parse_quote!(struct T(Attr<i64>);)), ["a model has named fields"]);
+    assert_eq!(
+        errors(&parse_quote!(
+            enum E {}
+        )),
+        ["a model is a struct"]
+    );
+    assert_eq!(
+        errors(&parse_quote!(
+            struct T(Attr<i64>);
+        )),
+        ["a model has named fields"]
+    );
 }

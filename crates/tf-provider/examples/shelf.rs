@@ -141,8 +141,7 @@ impl Boxes {
     fn write(shelf: &Path, model: &BoxModel) -> Result<(), Diagnostic> {
         let number = *model.number.need("number")?;
         let lid = model.lid.known().map(|lid| json!({ "material": lid.material.text(), "maker": lid.maker.text() }));
-        let compartment =
-            |it: &Compartment| json!({ "width": it.width.known(), "serial": it.serial.text() });
+        let compartment = |it: &Compartment| json!({ "width": it.width.known(), "serial": it.serial.text() });
         let compartments = model.compartments.known().map(|all| all.iter().map(compartment).collect::<Vec<_>>());
         let stored = json!({
             "name": model.name.text(),

@@ -10,9 +10,11 @@ use crate::value::Value;
 
 /// `range(1..=128)`: the number lies in the range.
 pub fn range<T: Ranged>(limits: impl RangeBounds<T> + Send + Sync + 'static) -> Check {
-    typed(move |value: &T| {
-        if limits.contains(value) { Ok(()) } else { Err(format!("must be {}, got {value}", words(&limits))) }
-    })
+    typed(
+        move |value: &T| {
+            if limits.contains(value) { Ok(()) } else { Err(format!("must be {}, got {value}", words(&limits))) }
+        },
+    )
 }
 
 /// `length(1..=40)`: so many characters or elements.

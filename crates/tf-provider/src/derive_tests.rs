@@ -95,7 +95,10 @@ fn checks_say_what_is_wrong() {
         let attribute = attributes.iter().find(|a| a.name == name).expect("declared");
         attribute.checks[0](&value)
     };
-    assert_eq!(check("cores", Value::Number(0_i64.into())), Err("must be at least 1 and at most 128, got 0".to_owned()));
+    assert_eq!(
+        check("cores", Value::Number(0_i64.into())),
+        Err("must be at least 1 and at most 128, got 0".to_owned())
+    );
     assert_eq!(
         check("clone_kind", Value::String("x".into())),
         Err("must be one of \"linked\", \"full\", got \"x\"".to_owned())

@@ -63,11 +63,8 @@ pub(crate) async fn apply<D>(
     }
     let attributes = &schema.attributes;
     let given = with_write_only(attributes, planned.clone(), config);
-    let result = if prior.is_null() {
-        resource.create(cx, &given).await
-    } else {
-        resource.update(cx, &prior, &given).await
-    };
+    let result =
+        if prior.is_null() { resource.create(cx, &given).await } else { resource.update(cx, &prior, &given).await };
     match result {
         Ok(state) => {
             let state = plan::keep_equal(attributes, planned, plan::without_write_only(attributes, state));

@@ -68,7 +68,8 @@ impl<P: Provider> Service<P> {
 fn value(dynamic: Option<&proto::DynamicValue>, declared: &Type) -> Result<Value, Status> {
     let Some(dynamic) = dynamic else { return Ok(Value::Null) };
     if !dynamic.msgpack.is_empty() {
-        return msgpack::decode(&dynamic.msgpack, declared).map_err(|error| Status::invalid_argument(error.to_string()));
+        return msgpack::decode(&dynamic.msgpack, declared)
+            .map_err(|error| Status::invalid_argument(error.to_string()));
     }
     if dynamic.json.is_empty() {
         return Ok(Value::Null);
@@ -99,10 +100,7 @@ fn told<D>(cx: &Cx<D>, diagnostics: Diagnostics) -> Vec<proto::Diagnostic> {
 
 #[tonic::async_trait]
 impl<P: Provider> proto::provider_server::Provider for Service<P> {
-    async fn get_metadata(
-        &self,
-        _: Request<proto::get_metadata::Request>,
-    ) -> Answer<proto::get_metadata::Response> {
+    async fn get_metadata(&self, _: Request<proto::get_metadata::Request>) -> Answer<proto::get_metadata::Response> {
         let names = self.resources.keys();
         let resources = names.map(|name| proto::get_metadata::ResourceMetadata { type_name: (*name).to_owned() });
         Ok(Response::new(proto::get_metadata::Response {
@@ -158,8 +156,7 @@ impl<P: Provider> proto::provider_server::Provider for Service<P> {
         tracing::debug!(core_version = request.terraform_version, "configuring");
         let config = value(request.config.as_ref(), &self.object)?;
         let stop = self.stop.child_token();
-        let configured =
-            caught(async { self.provider.configure(&stop, model::<P::Model>(&config)?).await }).await;
+        let configured = caught(async { self.provider.configure(&stop, model::<P::Model>(&config)?).await }).await;
         let found = match configured {
             Ok(data) => {
                 *self.data.write().unwrap_or_else(PoisonError::into_inner) = data.map(Arc::new);
@@ -321,9 +318,7 @@ impl<P: Provider> proto::provider_server::Provider for Service<P> {
         let cx = self.cx(&request.type_name);
         let identity = request.identity.as_ref().and_then(|identity| identity.identity_data.as_ref());
         let key = match identity {
-            Some(identity) => {
-                ImportKey::Identity(value(Some(identity), &messages::identity_type(&known.schema))?)
-            }
+            Some(identity) => ImportKey::Identity(value(Some(identity), &messages::identity_type(&known.schema))?),
             None => ImportKey::Id(request.id),
         };
         let span = span("import", &request.type_name);
@@ -344,22 +339,15 @@ impl<P: Provider> proto::provider_server::Provider for Service<P> {
         Ok(Response::new(Imported { imported_resources, diagnostics: told(&cx, found), deferred: None }))
     }
 
-    async fn get_functions(
-        &self,
-        _: Request<proto::get_functions::Request>,
-    ) -> Answer<proto::get_functions::Response> {
+    async fn get_functions(&self, _: Request<proto::get_functions::Request>) -> Answer<proto::get_functions::Response> {
         Ok(Response::new(proto::get_functions::Response::default()))
     }
 
-    async fn stop_provider(
-        &self,
-        _: Request<proto::stop_provider::Request>,
-    ) -> Answer<proto::stop_provider::Response> {
+    async fn stop_provider(&self, _: Request<proto::stop_provider::Request>) -> Answer<proto::stop_provider::Response> {
         tracing::info!("interrupted: stopping what is running");
         self.stop.cancel();
         Ok(Response::new(proto::stop_provider::Response::default()))
     }
-
 }
 
 fn span(operation: &'static str, type_name: &str) -> tracing::Span {

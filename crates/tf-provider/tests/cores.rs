@@ -14,7 +14,8 @@ use serde_json::Value as Json;
 fn cores() -> Vec<PathBuf> {
     let named = ["PXCI_TOFU", "PXCI_TERRAFORM"].map(|name| std::env::var_os(name).filter(|value| !value.is_empty()));
     let all = ["tofu", "terraform"].into_iter().zip(named);
-    let found: Vec<_> = all.filter_map(|(program, named)| named.map(PathBuf::from).or_else(|| on_path(program))).collect();
+    let found: Vec<_> =
+        all.filter_map(|(program, named)| named.map(PathBuf::from).or_else(|| on_path(program))).collect();
     assert!(!found.is_empty(), "no tofu and no terraform: run `cargo xtask setup`, or set PXCI_TOFU to one");
     found
 }
@@ -233,7 +234,9 @@ fn a_box_is_imported_by_identity_where_the_core_can() {
 fn mistakes_are_shown_at_their_line() {
     for core in cores() {
         let site = Site::new(&core);
-        site.configure("name = \"forbidden\"\nweight = 200\ncompartments = [{ width = 0 }]\ntimeouts = { create = \"soon\" }");
+        site.configure(
+            "name = \"forbidden\"\nweight = 200\ncompartments = [{ width = 0 }]\ntimeouts = { create = \"soon\" }",
+        );
         let told = site.fail(&["plan"]);
         assert!(told.contains("Wrong name") && told.contains("This name is taken by the shelf itself."));
         assert!(told.contains("\"weight\": must be at least 0 and at most 100, got 200."), "{told}");

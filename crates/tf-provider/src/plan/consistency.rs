@@ -24,7 +24,8 @@ pub(crate) fn plan_against_config(
             planned == config || (planned == prior && !prior.is_null()) || matches!(attribute.kind, Kind::Nested(..))
         };
         if !fits {
-            let detail = "The plan holds another value than the configuration. This is a bug in the provider's planning.";
+            let detail =
+                "The plan holds another value than the configuration. This is a bug in the provider's planning.";
             diagnostics.push(Diagnostic::error("Provider planned a wrong value", detail).at(Path::attribute(name)));
         }
     }
@@ -135,7 +136,8 @@ fn same_set(planned: &Value, actual: &Value) -> bool {
     let may_shrink = !open.is_empty();
     let paired = known.into_iter().chain(open).all(|planned| {
         let partner = free.iter().position(|actual| fits(planned, actual));
-        partner.map(|index| free.swap_remove(index)).is_some() || (may_shrink && actuals.iter().any(|a| fits(planned, a)))
+        partner.map(|index| free.swap_remove(index)).is_some()
+            || (may_shrink && actuals.iter().any(|a| fits(planned, a)))
     });
     paired && free.is_empty()
 }

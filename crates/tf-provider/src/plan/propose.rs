@@ -44,19 +44,20 @@ fn propose_set(attribute: &Attribute, config: &Value, prior: &Value, changing: b
         (_, Value::Unknown) => Value::Unknown,
         (Nesting::Single, config) => propose(nested, config, prior, changing),
         (Nesting::Map, Value::Map(entries)) => {
-            let items = entries.iter().map(|(key, item)| (key.clone(), item_of(nested, item, prior.get(key), changing)));
+            let items =
+                entries.iter().map(|(key, item)| (key.clone(), item_of(nested, item, prior.get(key), changing)));
             Value::Map(items.collect::<BTreeMap<_, _>>())
         }
         (Nesting::List, Value::List(items)) => {
             let olds = elements(prior);
             let items = items.iter().enumerate();
-            let planned = items.map(|(index, item)| {
-                item_of(nested, item, olds.get(index).unwrap_or(&Value::Null), changing)
-            });
+            let planned =
+                items.map(|(index, item)| item_of(nested, item, olds.get(index).unwrap_or(&Value::Null), changing));
             Value::List(planned.collect())
         }
         (Nesting::Set, Value::List(items)) => {
-            let planned = items.iter().map(|item| item_of(nested, item, partner(nested, item, elements(prior)), changing));
+            let planned =
+                items.iter().map(|item| item_of(nested, item, partner(nested, item, elements(prior)), changing));
             Value::List(planned.collect())
         }
         (_, other) => other.clone(),

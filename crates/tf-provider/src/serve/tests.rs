@@ -17,8 +17,8 @@ use super::listen::{PrivateSocket, Serving};
 use super::tls::Identity;
 use crate::wire::{plugin, tfplugin6 as proto};
 use crate::{
-    Attr, CancellationToken, Cx, Diagnostic, Diagnostics, Failure, Model, Outcome, Provider, Registry, Resource, Secret,
-    Value,
+    Attr, CancellationToken, Cx, Diagnostic, Diagnostics, Failure, Model, Outcome, Provider, Registry, Resource,
+    Secret, Value,
 };
 
 /// Nothing to configure.

@@ -110,11 +110,7 @@ impl Reader<'_> {
         Ok(Value::Map(entries))
     }
 
-    fn map<'t>(
-        &mut self,
-        path: &Path,
-        type_of: impl Fn(&str) -> Option<&'t Type>,
-    ) -> Result<BTreeMap<String, Value>> {
+    fn map<'t>(&mut self, path: &Path, type_of: impl Fn(&str) -> Option<&'t Type>) -> Result<BTreeMap<String, Value>> {
         let length = decode::read_map_len(&mut self.rest).map_err(|_| problem(path, "no object"))?;
         let mut entries = BTreeMap::new();
         for _ in 0..length {
