@@ -17,9 +17,7 @@ mod tests;
 use ownership::{Kind, Marker, Owner, RunnerName};
 use pve::Qemu;
 use runner_vm::Place;
-use tf_provider::{
-    CancellationToken, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Outcome, Plan, Resource,
-};
+use tf_provider::{Attr, CancellationToken, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Outcome, Plan, Resource};
 
 use self::model::{ImportId, RunnerVm};
 use crate::diagnostics;
@@ -57,15 +55,19 @@ impl Resource for RunnerVms {
 
     async fn plan(&self, cx: &Cx<Clients>, plan: &mut Plan<RunnerVm>) -> Result<(), Diagnostics> {
         if let Some(clients) = cx.configured()
-            && plan.planned.node.is_unknown()
-            && plan.config.node.is_null()
+            && plan.prior.is_none()
         {
-            plan.planned.node = clients.node(&plan.config.node)?.into();
+            if plan.planned.node.is_unknown() && plan.config.node.is_null() {
+                plan.planned.node = clients.node(&plan.config.node)?.into();
+            }
+            can_be_cloned(clients, &plan.planned).await?;
         }
-        let moved_out = plan.prior.as_ref().and_then(|prior| prior.vmid.known().copied()).is_some_and(|vmid| {
-            plan.config.vmid.is_null() && plan.planned.range().is_some_and(|range| !range.contains(vmid))
-        });
-        if moved_out {
+        let Some(prior) = plan.prior.clone() else { return Ok(()) };
+        if prior.started.known() != plan.planned.started.known() {
+            plan.planned.ip_address = Attr::Unknown;
+        }
+        let is_outside = |vmid: &u32| plan.planned.range().is_some_and(|range| !range.contains(*vmid));
+        if plan.config.vmid.is_null() && prior.vmid.known().is_some_and(is_outside) {
             plan.require_replace("vmid_range");
         }
         Ok(())
@@ -92,7 +94,6 @@ impl Resource for RunnerVms {
             stopped.map_err(|diagnostic| Failure::partial(so_far.clone(), diagnostic))?;
         }
         if plan.started.known() == prior.started.known() {
-            plan.ip_address = prior.ip_address;
             return Ok(plan);
         }
         let started = making::start(cx, clients, &mut plan, &vm).await;
@@ -114,7 +115,8 @@ impl Resource for RunnerVms {
             ImportKey::Identity(_) => Err(String::new()),
         };
         let id = id.map_err(|text| {
-            let detail = format!("\"{text}\" is not of the form `node/vmid`, or `node/vmid/first-last` with the `vmid_range`.");
+            let detail =
+                format!("\"{text}\" is not of the form `node/vmid`, or `node/vmid/first-last` with the `vmid_range`.");
             Diagnostic::error("Unable to import runner VM", detail)
         })?;
         let clients = cx.data()?;
@@ -138,6 +140,21 @@ fn qemu(clients: &Clients, model: &RunnerVm) -> Result<Qemu, Diagnostic> {
     Ok(clients.pve.qemu(model.node.need("node")?, *model.vmid.need("vmid")?))
 }
 
+/// Finds out while planning what would only fail later. A template that does not exist yet may be made in the same run.
+async fn can_be_cloned(clients: &Clients, planned: &RunnerVm) -> Result<(), Diagnostic> {
+    let (Some(node), Some(&template)) = (planned.node.text(), planned.template_vmid.known()) else { return Ok(()) };
+    match clients.pve.qemu(node, template).config().await {
+        Ok(config) if config.is_template() => Ok(()),
+        Ok(_) => {
+            let detail = "It is a VM, but no template. Runner VMs are linked clones, which only a template can have.";
+            Err(Diagnostic::error(format!("Unable to use template \"{template}\""), detail).at("template_vmid"))
+        }
+        // Cloning needs no right to look at the template.
+        Err(error) if error.is_guest_missing() || error.is_permission_denied() => Ok(()),
+        Err(error) => Err(diagnostics::pve("use", "template", &template.to_string(), &error)),
+    }
+}
+
 /// The VM that a marker describes, for the steps.
 fn handle(
     clients: &Clients,
@@ -157,11 +174,7 @@ fn handle(
 }
 
 /// The incarnation in the state.
-fn existing(
-    clients: &Clients,
-    model: &RunnerVm,
-    cancel: CancellationToken,
-) -> Result<runner_vm::RunnerVm, Diagnostic> {
+fn existing(clients: &Clients, model: &RunnerVm, cancel: CancellationToken) -> Result<runner_vm::RunnerVm, Diagnostic> {
     let name = model.runner_name.need("runner_name")?;
     let parsed = RunnerName::parse(&clients.installation, name)
         .map_err(|error| diagnostics::failed("recognise", THING, name, &error))?;
@@ -231,7 +244,8 @@ fn our_marker(clients: &Clients, vmid: u32, config: &pve::Config) -> Result<Mark
         );
         Diagnostic::error(format!("Unable to recognise runner VM \"{vmid}\""), detail)
     };
-    let found = Marker::find(config.description()).map_err(|error| not_ours(&format!("carries a marker that cannot be read: {error}")))?;
+    let found = Marker::find(config.description())
+        .map_err(|error| not_ours(&format!("carries a marker that cannot be read: {error}")))?;
     let marker = found.ok_or_else(|| not_ours("carries no pxci marker in its description"))?;
     if marker.vmid != vmid {
         return Err(not_ours(&format!("is a copy of guest {}", marker.vmid)));

@@ -65,7 +65,7 @@ pub(crate) struct RunnerVm {
     #[tf(computed, keep)]
     pub(crate) runner_name: Attr<String>,
     /// IPv4 address that the guest had when it became ready.
-    #[tf(computed)]
+    #[tf(computed, keep)]
     pub(crate) ip_address: Attr<String>,
     /// How long operations may take.
     #[tf(timeouts(create = "10m", update = "10m", delete = "5m"))]
