@@ -1,0 +1,176 @@
+//! The versions of a family, read from PVE by their markers.
+
+use std::collections::BTreeMap;
+
+use ownership::{Build, Installation, Kind, Marker, Owner, VmidRange};
+use pve::{Client, Error, GuestKind};
+
+use crate::name::FamilyName;
+
+/// Where a family lives.
+#[derive(Debug, Clone)]
+pub struct Family {
+    /// Installation that owns it.
+    pub installation: Installation,
+    /// Its name.
+    pub name: FamilyName,
+    /// Node of its versions.
+    pub node: String,
+    /// Resource pool of its versions.
+    pub resource_pool: String,
+    /// Range of their VMIDs.
+    pub range: VmidRange,
+}
+
+/// One version, or what is on its way to become one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// Number within the family, from 1.
+    pub number: u32,
+    /// VMID.
+    pub vmid: u32,
+    /// PVE's name of it.
+    pub name: String,
+    /// How far it is.
+    pub build: Build,
+    /// Whether PVE calls it a template.
+    pub is_template: bool,
+    /// Fingerprint of what it was built from.
+    pub fingerprint: String,
+    /// Version of GitHub's runner program in it.
+    pub runner_version: Option<String>,
+    /// When it was built, RFC 3339.
+    pub built_at: Option<String>,
+}
+
+impl Family {
+    /// Every version, by number. One request, and one more for each guest of the pool within the range.
+    ///
+    /// # Errors
+    /// [`Error::is_pool_missing`]; and what reading a guest may end in.
+    pub async fn versions(&self, client: &Client) -> Result<Vec<Version>, Error> {
+        let members = client.pool_members(&self.resource_pool).await?;
+        let mut versions = Vec::new();
+        for vmid in members.iter().filter_map(|member| member.vmid).filter(|vmid| self.range.contains(*vmid)) {
+            match client.qemu(&self.node, vmid).config().await {
+                Ok(config) => versions.extend(self.read(vmid, &config)),
+                // A container, a guest of another node, or one that has just gone.
+                Err(error) if error.is_guest_missing() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        versions.sort_by_key(|version| (version.number, version.vmid));
+        Ok(versions)
+    }
+
+    /// The version that a guest is, if it is one of this family.
+    fn read(&self, vmid: u32, config: &pve::Config) -> Option<Version> {
+        let marker = Marker::find(config.description()).ok().flatten()?;
+        let ours = marker.vmid == vmid
+            && marker.installation == self.installation
+            && marker.owner == Owner::Provider
+            && marker.kind == Kind::Template
+            && marker.family.as_deref() == Some(self.name.as_str());
+        if !ours {
+            return None;
+        }
+        Some(Version {
+            number: marker.version.unwrap_or_default(),
+            vmid,
+            name: config.get("name").unwrap_or_default().to_owned(),
+            build: marker.build.unwrap_or(Build::Building),
+            is_template: config.is_template(),
+            fingerprint: marker.fingerprint.unwrap_or_default(),
+            runner_version: marker.runner_version,
+            built_at: marker.built_at,
+        })
+    }
+
+    /// Finds a family by nothing but its name: where its newest version is.
+    ///
+    /// # Errors
+    /// What the lists or reading a guest may end in.
+    pub async fn find(client: &Client, installation: &Installation, name: &FamilyName) -> Result<Option<Self>, Error> {
+        let tag = name.tag();
+        let mut found: BTreeMap<u32, Self> = BTreeMap::new();
+        for guest in client.guests().await? {
+            // Tags only narrow the search; the marker decides.
+            let candidate = guest.kind == GuestKind::Qemu && guest.template && guest.tags.split([';', ',', ' ']).any(|own| own == tag);
+            let (true, Some(resource_pool)) = (candidate, guest.pool) else { continue };
+            let Ok(range) = VmidRange::new(guest.vmid, guest.vmid) else { continue };
+            let family = Self { installation: installation.clone(), name: name.clone(), node: guest.node, resource_pool, range };
+            let config = client.qemu(&family.node, guest.vmid).config().await?;
+            if let Some(version) = family.read(guest.vmid, &config) {
+                found.insert(version.number, family);
+            }
+        }
+        Ok(found.into_values().next_back())
+    }
+}
+
+/// The newest verified version with that fingerprint: it need not be built again.
+#[must_use]
+pub fn adoptable<'a>(versions: &'a [Version], fingerprint: &str) -> Option<&'a Version> {
+    versions.iter().rev().find(|version| version.is_template && version.build != Build::Building && version.fingerprint == fingerprint)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn version(number: u32, build: Build) -> Version {
+        Version {
+            number,
+            vmid: 9000 + number,
+            name: format!("x-{number}"),
+            build,
+            is_template: build != Build::Building,
+            fingerprint: format!("f{number}"),
+            runner_version: None,
+            built_at: None,
+        }
+    }
+
+    fn family() -> Family {
+        Family {
+            installation: "lab".parse().unwrap(),
+            name: "ubuntu-2204".parse().unwrap(),
+            node: "pve1".to_owned(),
+            resource_pool: "ci".to_owned(),
+            range: "9000-9049".parse().unwrap(),
+        }
+    }
+
+    fn config(vmid: u32, edit: impl Fn(&mut Marker)) -> pve::Config {
+        let mut marker = Marker::new("lab".parse().unwrap(), Owner::Provider, Kind::Template, vmid, "abc123".parse().unwrap());
+        marker.family = Some("ubuntu-2204".to_owned());
+        marker.version = Some(3);
+        marker.fingerprint = Some("f3".to_owned());
+        marker.build = Some(Build::Ready);
+        edit(&mut marker);
+        serde_json::from_value(serde_json::json!({"name": "n", "template": 1, "description": format!("Text.\n{marker}\n")})).unwrap()
+    }
+
+    #[test]
+    fn a_version_is_known_by_its_marker() {
+        let version = family().read(9001, &config(9001, |_| ())).unwrap();
+        assert_eq!((version.number, version.build, version.is_template), (3, Build::Ready, true));
+    }
+
+    #[test]
+    fn copies_and_strangers_are_no_versions() {
+        assert!(family().read(9002, &config(9001, |_| ())).is_none());
+        assert!(family().read(9001, &config(9001, |marker| marker.installation = "prod".parse().unwrap())).is_none());
+        assert!(family().read(9001, &config(9001, |marker| marker.family = Some("other".to_owned()))).is_none());
+        assert!(family().read(9001, &config(9001, |marker| marker.kind = Kind::Runner)).is_none());
+        assert!(family().read(9001, &config(9001, |marker| marker.owner = Owner::Dispatcher)).is_none());
+    }
+
+    #[test]
+    fn an_unfinished_version_is_not_adopted_a_retired_one_is() {
+        let versions = [version(1, Build::Retired), version(2, Build::Ready), version(3, Build::Building)];
+        assert_eq!(adoptable(&versions, "f1").map(|version| version.number), Some(1));
+        assert_eq!(adoptable(&versions, "f2").map(|version| version.number), Some(2));
+        assert_eq!(adoptable(&versions, "f3"), None);
+    }
+}
