@@ -1,1 +1,23 @@
-//! The dispatcher.
+//! The dispatcher: sees queued jobs, makes a runner VM for each, hands it one registration, and clears away what has ended.
+//!
+//! The fleet's decisions are one pure function, [`reconcile`]; around it stand what observes, what executes, and the ledger in which
+//! everything is written down before it is done. It must never hold a lock or a decision across an outside call.
+
+mod clients;
+mod clock;
+pub mod configuration;
+#[allow(clippy::disallowed_methods, reason = "a terminal is redrawn by the clock; nothing is decided here")]
+pub mod console;
+pub mod control;
+mod engine;
+mod execute;
+mod intents;
+pub mod logs;
+mod looks;
+mod observe;
+mod problems;
+mod reconcile;
+pub mod state_directory;
+mod status;
+
+pub use engine::{EngineError, run};

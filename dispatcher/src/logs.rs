@@ -9,6 +9,8 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 
+use crate::clock;
+
 /// Lines kept; at about 150 bytes each this stays below 200 KiB.
 const KEPT_LINES: usize = 1_000;
 
@@ -47,7 +49,7 @@ impl LogRing {
     fn push(&self, level: &'static str, text: String) {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines.last_sequence += 1;
-        let line = LogLine { sequence: lines.last_sequence, at: Timestamp::now(), level, text };
+        let line = LogLine { sequence: lines.last_sequence, at: clock::now(), level, text };
         if lines.kept.len() == KEPT_LINES {
             lines.kept.pop_front();
         }

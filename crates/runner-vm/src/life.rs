@@ -158,6 +158,13 @@ pub enum Event {
     Armed,
     /// The guest was found booted and never armed.
     FoundUnarmed,
+    /// GitHub was found to have a registration of this name.
+    FoundRegistered {
+        /// Repository that it serves, `owner/name`.
+        repository: String,
+        /// GitHub's number of the runner.
+        runner_id: u64,
+    },
     /// A sign of a job on this runner: GitHub names it, or the guest does.
     JobSeen {
         /// GitHub's number of the job, where known.
@@ -296,6 +303,7 @@ impl Life {
             (S::Minting, Event::Minted { .. }) => S::Arming,
             (S::Arming, Event::Armed) => S::Idle,
             (S::Idle, Event::FoundUnarmed) if self.runner_id.is_none() && self.busy_at.is_none() => S::Warm,
+            (S::Idle, Event::FoundRegistered { .. }) => S::Idle,
             (S::Arming | S::Idle | S::Busy | S::Retiring | S::Fenced, Event::JobSeen { .. }) => S::Busy,
             (S::Busy | S::Fenced, Event::JobOver) => self.state,
             (S::Idle, Event::Retire(_)) => S::Retiring,
@@ -331,6 +339,10 @@ impl Life {
                 self.armed_at = Some(now);
             }
             Event::FoundUnarmed => self.armed_at = None,
+            Event::FoundRegistered { repository, runner_id } => {
+                self.repository = Some(repository.clone());
+                self.runner_id = Some(*runner_id);
+            }
             Event::JobSeen { job } => self.remember_job(*job, now),
             Event::RefusedBusy => self.remember_job(None, now),
             Event::JobOver => {
@@ -399,6 +411,7 @@ mod tests {
         let mut events = to_idle();
         events.extend([
             Event::FoundUnarmed,
+            Event::FoundRegistered { repository: "acme/tools".to_owned(), runner_id: 8 },
             Event::JobSeen { job: Some(1) },
             Event::JobOver,
             Event::PoweredOff,

@@ -1,6 +1,6 @@
 //! One runner VM at Proxmox VE: where it is, and what proves that it is ours.
 
-use ownership::{Claim, Guest, Marker, VmidRange, prove};
+use ownership::{Claim, Guest, Marker, Owner, VmidRange, prove};
 use pve::{Qemu, WaitOptions};
 use tokio_util::sync::CancellationToken;
 
@@ -9,6 +9,8 @@ use crate::{Error, Problem, retry};
 /// Where runner VMs of one kind are made, and so where alone they may be destroyed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
+    /// Which program is asking: it may destroy its own VMs only, and those that are lent to it.
+    pub claimant: Owner,
     /// PVE node.
     pub node: String,
     /// VMIDs in which the caller makes such VMs.
@@ -79,7 +81,7 @@ impl RunnerVm {
         let is_member = members.iter().any(|member| member.vmid == Some(self.marker.vmid));
         let claim = Claim {
             installation: &self.marker.installation,
-            owner: self.marker.owner,
+            owner: self.place.claimant,
             kind: self.marker.kind,
             range: self.place.range,
             resource_pool: &self.place.resource_pool,

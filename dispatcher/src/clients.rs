@@ -1,0 +1,47 @@
+//! The clients of PVE and GitHub that a configuration asks for.
+
+use dispatcher_api::{Config, Secrets};
+
+const USER_AGENT: &str = concat!("pxci-dispatcher/", env!("CARGO_PKG_VERSION"));
+
+/// Why no client can be made. Nothing was asked yet.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientsError {
+    /// An address of PVE.
+    #[error("an address of Proxmox VE cannot be used")]
+    Endpoint(#[from] pve::EndpointError),
+    /// The token of PVE.
+    #[error("the API token of Proxmox VE cannot be used")]
+    Token(#[from] pve::TokenError),
+    /// The fingerprint.
+    #[error("the fingerprint of Proxmox VE cannot be used")]
+    Fingerprint(#[from] pve::FingerprintError),
+    /// The client of PVE.
+    #[error("the client of Proxmox VE cannot be set up")]
+    Pve(#[from] pve::Error),
+    /// The address of GitHub.
+    #[error("the address of GitHub cannot be used")]
+    GithubUrl(#[from] github::BaseUrlError),
+    /// The client of GitHub.
+    #[error("the client of GitHub cannot be set up")]
+    Github(#[from] github::Error),
+}
+
+/// A client of PVE.
+pub(crate) fn pve(config: &Config, secrets: &Secrets) -> Result<pve::Client, ClientsError> {
+    let endpoints = config.pve.endpoints.iter().map(|text| text.parse()).collect::<Result<Vec<pve::Endpoint>, _>>()?;
+    let trust = match (&config.pve.fingerprint, &config.pve.ca_pem) {
+        (Some(fingerprint), _) => pve::Trust::Fingerprint(fingerprint.parse()?),
+        (None, Some(pem)) => pve::Trust::CaPem(pem.clone()),
+        (None, None) => pve::Trust::System,
+    };
+    let token = pve::ApiToken::new(&config.pve.token_id, &secrets.pve_token_secret)?;
+    Ok(pve::Client::new(pve::ClientConfig { endpoints, token, trust, user_agent: USER_AGENT.to_owned() })?)
+}
+
+/// A client of GitHub.
+pub(crate) fn github(config: &Config, secrets: &Secrets) -> Result<github::Client, ClientsError> {
+    let base_url = github::BaseUrl::parse(&config.github.api_url)?;
+    let credential = github::Credential::Token(secrets.github_token.clone());
+    Ok(github::Client::new(github::ClientConfig { base_url, credential, user_agent: USER_AGENT.to_owned() })?)
+}

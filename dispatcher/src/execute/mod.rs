@@ -1,0 +1,164 @@
+//! Carries out what was decided: writes down what it is about to do, does it, and writes down how it went.
+//!
+//! Every step may be interrupted at any point and done again. It must never write a secret down, and never report a success that an
+//! outside system did not confirm.
+
+mod gates;
+mod registrations;
+mod steps;
+
+use std::sync::Arc;
+
+use dispatcher_api::{Config, RunnerPool, Subject};
+use jiff::{SignedDuration, Timestamp};
+use ownership::{Kind, Marker, Nonce, Owner, PoolName, RunnerName, VmidRange};
+use runner_vm::{Event, Life, Place, RunnerVm};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use gates::Gates;
+
+use crate::clock;
+use crate::intents::{Ledger, LedgerError};
+use crate::problems::{Problems, chain};
+use crate::reconcile::{Action, Claim, Guests, Intent};
+
+/// Rest after a step that PVE or GitHub did not carry out, before it is tried again.
+const REST: SignedDuration = SignedDuration::from_secs(5);
+
+/// What executing needs, for one configuration. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Executor {
+    pub(crate) config: Arc<Config>,
+    pub(crate) pve: pve::Client,
+    pub(crate) github: github::Client,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) problems: Arc<Problems>,
+    pub(crate) gates: Gates,
+    pub(crate) cancel: CancellationToken,
+}
+
+impl Executor {
+    /// Carries out an action that only writes down. `false`: it is one that takes time, for [`Executor::run`].
+    pub(crate) async fn write_down(&self, action: &Action, guests: Option<&Guests>) -> bool {
+        match action {
+            Action::Note { name, event } => {
+                self.note(name, event.clone()).await;
+            }
+            Action::Reserve { pool, vmid } => self.reserve(pool, *vmid).await,
+            Action::Adopt { pool, vmid } => self.adopt(pool, *vmid, guests).await,
+            Action::Step { .. } | Action::DestroyLent { .. } | Action::RemoveRegistration { .. } => return false,
+        }
+        true
+    }
+
+    /// Carries out an action that takes time.
+    pub(crate) async fn run(&self, action: Action, guests: Option<Arc<Guests>>) {
+        match action {
+            Action::Step { name, step } => {
+                if let Some(intent) = self.ledger.intent(&name) {
+                    self.step(intent, step).await;
+                }
+            }
+            Action::DestroyLent { pool, vmid } => self.destroy_lent(&pool, vmid, guests.as_deref()).await,
+            Action::RemoveRegistration { repository, runner_id, name } => self.remove_registration(&repository, runner_id, &name).await,
+            Action::Note { .. } | Action::Reserve { .. } | Action::Adopt { .. } => {}
+        }
+    }
+
+    fn pool(&self, name: &PoolName) -> Option<&RunnerPool> {
+        self.config.pools.iter().find(|pool| pool.name == *name)
+    }
+
+    async fn reserve(&self, pool: &PoolName, vmid: u32) {
+        let Some(pool) = self.pool(pool) else { return };
+        #[expect(clippy::disallowed_methods, reason = "a new incarnation needs a name that no earlier one had")]
+        let nonce = Nonce::random();
+        let name = RunnerName { installation: self.config.installation.clone(), pool: pool.name.clone(), vmid, nonce };
+        let now = clock::now();
+        let intent = Intent {
+            name: name.to_string(),
+            pool: pool.name.clone(),
+            vmid,
+            node: pool.template.node.clone(),
+            template: pool.template.vmid,
+            resource_pool: pool.resource_pool.clone(),
+            created_at: now,
+            life: Life::reserved(now),
+            retry_at: None,
+        };
+        self.add(intent, "reserved").await;
+    }
+
+    /// Takes over a VM of ours that nobody wrote down.
+    async fn adopt(&self, pool: &PoolName, vmid: u32, guests: Option<&Guests>) {
+        let Some(guest) = guests.and_then(|guests| guests.seen.get(&vmid)) else { return };
+        let (Claim::Ours { name, .. }, Some(pool)) = (&guest.claim, self.pool(pool)) else { return };
+        let now = clock::now();
+        let intent = Intent {
+            name: name.clone(),
+            pool: pool.name.clone(),
+            vmid,
+            node: pool.template.node.clone(),
+            template: pool.template.vmid,
+            resource_pool: pool.resource_pool.clone(),
+            created_at: now,
+            life: Life::adopted(guest.power == crate::reconcile::Power::Running, now),
+            retry_at: None,
+        };
+        tracing::info!(vm = %intent.name, "taking over a VM of ours that nobody wrote down");
+        self.add(intent, "adopted").await;
+    }
+
+    async fn add(&self, intent: Intent, why: &'static str) {
+        let name = intent.name.clone();
+        let ledger = Arc::clone(&self.ledger);
+        let added = tokio::task::spawn_blocking(move || ledger.add(intent, why)).await;
+        if let Ok(Err(error)) = added {
+            self.ledger_failed(&name, &error);
+        }
+    }
+
+    /// Writes down what happened. `None`: it could not be written, or came too late; then nothing may follow from it.
+    async fn note(&self, name: &str, event: Event) -> Option<Life> {
+        let (ledger, vm, now) = (Arc::clone(&self.ledger), name.to_owned(), clock::now());
+        let noted = tokio::task::spawn_blocking(move || (ledger.note(&vm, &event, now), event)).await;
+        match noted {
+            Ok((Ok(life), event)) => {
+                tracing::info!(vm = name, state = life.state.as_str(), ?event, "noted");
+                self.problems.clear("ledger");
+                Some(life)
+            }
+            Ok((Err(error), _)) => {
+                self.ledger_failed(name, &error);
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    fn ledger_failed(&self, name: &str, error: &LedgerError) {
+        match error {
+            LedgerError::Refused(refused) => tracing::debug!(vm = name, %refused, "an event came too late"),
+            error => self.problems.raise("ledger", Subject::Dispatcher, chain(error), clock::now()),
+        }
+    }
+
+    /// Says what went wrong with a VM, and lets it rest.
+    fn postpone(&self, name: &str, error: &(dyn std::error::Error + Sync), until: Option<Timestamp>) {
+        self.problems.raise(&format!("vm:{name}"), Subject::Pool, chain(error), clock::now());
+        self.ledger.postpone(name, until.unwrap_or(clock::now() + REST));
+    }
+
+    /// The VM of a record. What it may destroy is what the record says, and nothing beside it.
+    fn vm(&self, intent: &Intent) -> Option<RunnerVm> {
+        let name = RunnerName::parse(&self.config.installation, &intent.name).ok()?;
+        let mut marker = Marker::new(name.installation, Owner::Dispatcher, Kind::Runner, intent.vmid, name.nonce);
+        marker.template = Some(intent.template);
+        marker.pool = Some(intent.pool.clone());
+        let range = self.pool(&intent.pool).map(|pool| pool.vmid_range).filter(|range| range.contains(intent.vmid));
+        let range = range.or_else(|| VmidRange::new(intent.vmid, intent.vmid).ok())?;
+        let place =
+            Place { claimant: Owner::Dispatcher, node: intent.node.clone(), range, resource_pool: intent.resource_pool.clone() };
+        Some(RunnerVm::new(self.pve.clone(), intent.name.clone(), marker, place, self.cancel.clone()))
+    }
+}

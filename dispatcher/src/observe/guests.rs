@@ -1,0 +1,204 @@
+//! PVE's guests in the VMID ranges of the pools.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use dispatcher_api::{Config, RunnerPool};
+use futures::{StreamExt as _, stream};
+use jiff::{SignedDuration, Timestamp};
+use ownership::{Claim as Entitlement, Guest, Kind, Marker, NotOurs, Owner, PoolName, RunnerName, prove};
+use pve::{GuestKind, GuestSummary};
+use runner_vm::State;
+
+use crate::clock;
+use crate::reconcile::{Claim, GuestSeen, Guests, Intent, Power};
+
+/// How long it is believed that a guest is not ours.
+const FOREIGN_BELIEVED: SignedDuration = SignedDuration::from_secs(30);
+/// Single guests asked about at a time.
+const AT_ONCE: usize = 4;
+
+/// Why PVE could not be observed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ObserveError {
+    /// The list of guests.
+    #[error("unable to list the guests of Proxmox VE")]
+    List(#[source] pve::Error),
+}
+
+/// What one look at PVE needs to know.
+#[derive(Debug)]
+pub(crate) struct GuestQuestion<'a> {
+    /// Pools, their ranges and resource pools.
+    pub(crate) config: &'a Config,
+    /// What is written down.
+    pub(crate) intents: &'a [Intent],
+    /// The ledger had no history at the start: VMIDs may be taken by clones that PVE does not show yet.
+    pub(crate) census: bool,
+}
+
+/// Looks at PVE again and again, and remembers what need not be asked again.
+#[derive(Debug, Default)]
+pub(crate) struct GuestObserver {
+    foreign: HashMap<u32, (Option<String>, Timestamp)>,
+    running: HashSet<(u32, String)>,
+    hidden: BTreeSet<u32>,
+    censused: bool,
+}
+
+impl GuestObserver {
+    /// One look.
+    ///
+    /// # Errors
+    /// When the list cannot be had. Single guests that cannot be read are reported as unknown.
+    pub(crate) async fn look(&mut self, pve: &pve::Client, question: &GuestQuestion<'_>) -> Result<Guests, ObserveError> {
+        let taken_at = clock::now();
+        let list = pve.guests().await.map_err(ObserveError::List)?;
+        let mine: Vec<(&GuestSummary, &RunnerPool)> =
+            list.iter().filter_map(|guest| Some((guest, pool_of(question.config, guest.vmid)?))).collect();
+        let mut seen = BTreeMap::new();
+        for (guest, pool) in &mine {
+            let known = question.intents.iter().find(|intent| intent.is_live() && is_of(guest, intent));
+            let claim = match known {
+                Some(intent) => Claim::Ours { name: intent.name.clone(), pool: intent.pool.clone() },
+                None => self.claim(pve, guest, pool, &question.config.installation, taken_at).await,
+            };
+            let power = power(pve, guest, known, &claim).await;
+            seen.insert(guest.vmid, GuestSeen { power, locked: guest.lock.is_some(), claim: self.with_history(guest, power, claim) });
+        }
+        let absent = absent(pve, question.intents, &list).await;
+        self.count_hidden(pve, question, &list).await;
+        Ok(Guests { taken_at, seen, absent, hidden: self.hidden.clone() })
+    }
+
+    /// Whose a guest is that nobody wrote down.
+    async fn claim(
+        &mut self,
+        pve: &pve::Client,
+        guest: &GuestSummary,
+        pool: &RunnerPool,
+        installation: &ownership::Installation,
+        now: Timestamp,
+    ) -> Claim {
+        if guest.kind == GuestKind::Lxc || guest.template {
+            return Claim::Foreign;
+        }
+        let believed = |(name, since): &(Option<String>, Timestamp)| *name == guest.name && now.duration_since(*since) < FOREIGN_BELIEVED;
+        if self.foreign.get(&guest.vmid).is_some_and(believed) {
+            return Claim::Foreign;
+        }
+        let claim = read_claim(pve, guest, pool, installation).await;
+        if claim == Claim::Foreign {
+            self.foreign.insert(guest.vmid, (guest.name.clone(), now));
+        }
+        claim
+    }
+
+    /// A VM that is lent to us has finished when it is off after it ran.
+    fn with_history(&mut self, guest: &GuestSummary, power: Power, claim: Claim) -> Claim {
+        let Claim::Lent { pool, name, .. } = claim else { return claim };
+        let key = (guest.vmid, name.clone());
+        if power == Power::Running && guest.status == "running" {
+            self.running.insert(key.clone());
+        }
+        Claim::Lent { pool, ran: self.running.contains(&key), name }
+    }
+
+    /// VMIDs that are taken without being shown. Looked for once, when nothing was written down; then each until it is free.
+    async fn count_hidden(&mut self, pve: &pve::Client, question: &GuestQuestion<'_>, list: &[GuestSummary]) {
+        let shown = |vmid: u32| list.iter().any(|guest| guest.vmid == vmid) || question.intents.iter().any(|intent| intent.vmid == vmid && intent.is_live());
+        let candidates: Vec<u32> = if question.census && !self.censused {
+            question.config.pools.iter().flat_map(|pool| pool.vmid_range.iter()).filter(|vmid| !shown(*vmid)).collect()
+        } else {
+            self.hidden.iter().copied().filter(|vmid| !shown(*vmid)).collect()
+        };
+        let answers = stream::iter(candidates).map(|vmid| async move { (vmid, pve.is_free(vmid).await) }).buffer_unordered(AT_ONCE);
+        let answers: Vec<_> = answers.collect().await;
+        self.censused |= question.census && answers.iter().all(|(_, answer)| answer.is_ok());
+        // A VMID that could not be asked about counts as taken.
+        self.hidden = answers.into_iter().filter(|(_, answer)| !matches!(answer, Ok(true))).map(|(vmid, _)| vmid).collect();
+    }
+}
+
+fn pool_of(config: &Config, vmid: u32) -> Option<&RunnerPool> {
+    config.pools.iter().find(|pool| pool.vmid_range.contains(vmid))
+}
+
+/// A guest that was just made has no name in the list yet.
+fn is_of(guest: &GuestSummary, intent: &Intent) -> bool {
+    let named = guest.name.as_ref().is_none_or(|name| *name == intent.name || name.starts_with("VM "));
+    guest.vmid == intent.vmid && guest.kind == GuestKind::Qemu && named
+}
+
+async fn read_claim(pve: &pve::Client, guest: &GuestSummary, pool: &RunnerPool, installation: &ownership::Installation) -> Claim {
+    let Ok(config) = pve.qemu(&guest.node, guest.vmid).config().await else { return Claim::Unknown };
+    if config.lock() == Some("clone") || config.lock() == Some("create") {
+        return Claim::Unknown;
+    }
+    let entitlement = Entitlement {
+        installation,
+        owner: Owner::Dispatcher,
+        kind: Kind::Runner,
+        range: pool.vmid_range,
+        resource_pool: &pool.resource_pool,
+    };
+    let candidate =
+        Guest { vmid: guest.vmid, resource_pool: guest.pool.as_deref(), description: config.description(), template: config.is_template() };
+    match prove(&entitlement, &candidate) {
+        Ok(marker) => ours(&marker, pool),
+        // The list learns of a new guest's resource pool late.
+        Err(NotOurs::ResourcePool { found: None, .. }) if guest.name.is_none() => Claim::Unknown,
+        Err(reason) => {
+            tracing::debug!(vmid = guest.vmid, %reason, "a guest in our range is not ours");
+            Claim::Foreign
+        }
+    }
+}
+
+fn ours(marker: &Marker, pool: &RunnerPool) -> Claim {
+    let pool_name: PoolName = marker.pool.clone().unwrap_or_else(|| pool.name.clone());
+    let name = RunnerName {
+        installation: marker.installation.clone(),
+        pool: pool_name.clone(),
+        vmid: marker.vmid,
+        nonce: marker.nonce.clone(),
+    };
+    match marker.owner {
+        Owner::Dispatcher => Claim::Ours { name: name.to_string(), pool: pool_name },
+        Owner::Provider => Claim::Lent { pool: pool.name.clone(), ran: false, name: name.to_string() },
+    }
+}
+
+/// Off only after PVE confirmed it for this very guest: the list's word alone may be ten seconds old.
+async fn power(pve: &pve::Client, guest: &GuestSummary, known: Option<&Intent>, claim: &Claim) -> Power {
+    let matters = match (known, claim) {
+        (Some(intent), _) => matches!(
+            intent.life.state,
+            State::Warm | State::Idle | State::Busy | State::Retiring | State::Fenced | State::Stopping
+        ),
+        (None, Claim::Ours { .. } | Claim::Lent { .. }) => true,
+        (None, _) => false,
+    };
+    if !matters || guest.status == "running" {
+        return Power::Running;
+    }
+    match pve.qemu(&guest.node, guest.vmid).status().await {
+        Ok(status) if status.status == "stopped" => Power::Off,
+        _ => Power::Running,
+    }
+}
+
+/// VMIDs that are written down and missing in the list, each confirmed.
+async fn absent(pve: &pve::Client, intents: &[Intent], list: &[GuestSummary]) -> BTreeSet<u32> {
+    let mut absent = BTreeSet::new();
+    for intent in intents {
+        let expected = (State::Configuring..State::Destroying).contains(&intent.life.state);
+        if !expected || list.iter().any(|guest| guest.vmid == intent.vmid) {
+            continue;
+        }
+        let answer = pve.qemu(&intent.node, intent.vmid).config().await;
+        if answer.is_err_and(|error| error.is_guest_missing()) {
+            absent.insert(intent.vmid);
+        }
+    }
+    absent
+}

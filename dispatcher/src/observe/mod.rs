@@ -1,0 +1,10 @@
+//! What there is, at PVE and at GitHub. Looks, and never acts.
+//!
+//! PVE's cheap list shows everything and lags by up to ten seconds; single guests are confirmed only where the list's word would lead
+//! to a decision. GitHub is asked with conditional requests, which cost nothing while nothing changes.
+
+mod guests;
+mod repositories;
+
+pub(crate) use guests::{GuestObserver, GuestQuestion, ObserveError};
+pub(crate) use repositories::{RepositoryObserver, RepositoryQuestion};

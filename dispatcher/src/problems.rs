@@ -1,0 +1,68 @@
+//! What hinders the dispatcher now, each with the time since when. Shown in the status; cleared when it works again.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::sync::{Mutex, PoisonError};
+
+use dispatcher_api::{Problem, Subject};
+use jiff::Timestamp;
+
+/// The open problems, by what they are about.
+#[derive(Debug, Default)]
+pub(crate) struct Problems {
+    open: Mutex<BTreeMap<String, Problem>>,
+}
+
+impl Problems {
+    /// Records a problem. One that lasts keeps its first time, and is logged again only when its text changes.
+    pub(crate) fn raise(&self, key: &str, subject: Subject, message: String, now: Timestamp) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = match open.get(key) {
+            Some(known) if known.message == message => return,
+            Some(known) => known.since,
+            None => now,
+        };
+        tracing::warn!("{message}");
+        open.insert(key.to_owned(), Problem { subject, message, since });
+    }
+
+    /// It works again.
+    pub(crate) fn clear(&self, key: &str) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(problem) = open.remove(key) {
+            tracing::info!("no longer: {}", problem.message);
+        }
+    }
+
+    /// All open problems.
+    pub(crate) fn all(&self) -> Vec<Problem> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+}
+
+/// An error and its causes in one line. None of ours holds a secret.
+pub(crate) fn chain(error: &(dyn Error + '_)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_keeps_the_time_of_its_beginning() {
+        let problems = Problems::default();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        problems.raise("pve", Subject::Pve, "no answer".into(), at(1));
+        problems.raise("pve", Subject::Pve, "refused".into(), at(2));
+        assert_eq!((problems.all()[0].since, problems.all()[0].message.as_str()), (at(1), "refused"));
+        problems.clear("pve");
+        assert!(problems.all().is_empty());
+    }
+}

@@ -1,0 +1,171 @@
+//! What the adapters saw. Every part says when looking began: a negative counts only for facts older than that.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use ownership::PoolName;
+
+/// Everything that was seen, as of its parts' own times.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Observed {
+    /// The last complete list of PVE's guests; `None` until there was one.
+    pub(crate) guests: Option<Guests>,
+    /// By repository, `owner/name`.
+    pub(crate) repositories: BTreeMap<String, RepositorySeen>,
+    /// VMs and registrations, by name, on which this process has a step under way.
+    pub(crate) in_flight: BTreeSet<String>,
+    /// No new VMs; idle ones are to be released.
+    pub(crate) draining: bool,
+}
+
+/// PVE's guests in the VMID ranges of the pools.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Guests {
+    /// When the list was asked for.
+    pub(crate) taken_at: Timestamp,
+    /// By VMID.
+    pub(crate) seen: BTreeMap<u32, GuestSeen>,
+    /// VMIDs of written-down VMs of which PVE confirmed one by one that there is no such guest.
+    pub(crate) absent: BTreeSet<u32>,
+    /// VMIDs that PVE calls taken without showing us the guest: half-made clones, or somebody else's.
+    pub(crate) hidden: BTreeSet<u32>,
+}
+
+/// One guest.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct GuestSeen {
+    /// Confirmed one by one where the list's word would lead to a decision: the list lags by up to 10 s.
+    pub(crate) power: Power,
+    /// Something (a clone, a backup) has it locked.
+    pub(crate) locked: bool,
+    /// Whose it is.
+    pub(crate) claim: Claim,
+}
+
+/// Whether a guest runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Power {
+    /// Runs, or PVE does not say otherwise.
+    Running,
+    /// Confirmed powered off.
+    Off,
+}
+
+/// Whose a guest is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Claim {
+    /// Carries our marker under this name, and passes the proof for this pool.
+    Ours {
+        /// Name made from its marker.
+        name: String,
+        /// Pool in its marker.
+        pool: PoolName,
+    },
+    /// Made by the provider, which lets us clear it away once it has finished.
+    Lent {
+        /// Pool whose range and resource pool it is in.
+        pool: PoolName,
+        /// It was seen running before, so that being off means that it has finished.
+        ran: bool,
+        /// Name that its registration would have.
+        name: String,
+    },
+    /// The provider's, or somebody else's: never acted on, never counted.
+    Foreign,
+    /// Not known yet, or a clone in the making: keeps its slot counted.
+    Unknown,
+}
+
+/// What GitHub said about one repository.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(crate) struct RepositorySeen {
+    /// Jobs of all runs that are not completed, and single jobs that were looked up.
+    pub(crate) jobs: Option<Jobs>,
+    /// Registered runners.
+    pub(crate) runners: Option<Runners>,
+}
+
+/// Jobs as of one time.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Jobs {
+    /// When the list was asked for.
+    pub(crate) taken_at: Timestamp,
+    /// The jobs.
+    pub(crate) list: Vec<JobSeen>,
+}
+
+/// One job.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct JobSeen {
+    /// GitHub's number.
+    pub(crate) id: u64,
+    /// Name for people.
+    pub(crate) name: String,
+    /// Labels that it asks for.
+    pub(crate) labels: Vec<String>,
+    /// How far it is.
+    pub(crate) phase: JobPhase,
+    /// Name of the runner that took it.
+    pub(crate) runner_name: Option<String>,
+    /// When it was created.
+    pub(crate) created_at: Option<Timestamp>,
+}
+
+/// How far a job is, as far as runners are concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum JobPhase {
+    /// Waits for a runner.
+    Queued,
+    /// Runs on a runner.
+    Running,
+    /// Over.
+    Completed,
+    /// Waits for something else than a runner.
+    Held,
+}
+
+/// Registered runners as of one time.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Runners {
+    /// When the list was asked for.
+    pub(crate) taken_at: Timestamp,
+    /// The runners whose names are of our installation.
+    pub(crate) list: Vec<RunnerSeen>,
+}
+
+/// One registered runner.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct RunnerSeen {
+    /// GitHub's number.
+    pub(crate) id: u64,
+    /// Its name.
+    pub(crate) name: String,
+    /// Whether it is connected.
+    pub(crate) online: bool,
+    /// Whether GitHub says that it has a job. Only a yes means anything.
+    pub(crate) busy: bool,
+}
+
+impl Observed {
+    /// The job that this runner has or had, where GitHub's list names it.
+    pub(crate) fn job_of(&self, repository: Option<&str>, runner_name: &str) -> Option<&JobSeen> {
+        let wanted = |job: &&JobSeen| job.runner_name.as_deref() == Some(runner_name);
+        self.seen_in(repository).filter_map(|seen| seen.jobs.as_ref()).find_map(|jobs| jobs.list.iter().find(wanted))
+    }
+
+    /// The registration of this name.
+    pub(crate) fn runner(&self, repository: Option<&str>, name: &str) -> Option<&RunnerSeen> {
+        let wanted = |runner: &&RunnerSeen| runner.name == name;
+        self.seen_in(repository).filter_map(|seen| seen.runners.as_ref()).find_map(|runners| runners.list.iter().find(wanted))
+    }
+
+    /// One repository, or all of them where the VM's is not known.
+    fn seen_in(&self, repository: Option<&str>) -> impl Iterator<Item = &RepositorySeen> {
+        self.repositories.iter().filter(move |(name, _)| repository.is_none_or(|wanted| wanted == *name)).map(|(_, seen)| seen)
+    }
+
+    /// The guest at this VMID, in the last list.
+    pub(crate) fn guest(&self, vmid: u32) -> Option<&GuestSeen> {
+        self.guests.as_ref()?.seen.get(&vmid)
+    }
+}

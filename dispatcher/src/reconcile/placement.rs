@@ -1,0 +1,41 @@
+//! Which VMID a new VM gets. Its node is that of its template: a linked clone stays where its base image is.
+//!
+//! VMIDs are taken in turn and rest after use, never lowest-first: whatever still speaks of the last incarnation (a list that lags,
+//! a late reply) must not meet the next one.
+
+use dispatcher_api::RunnerPool;
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Guests, Intent, Observed, capacity};
+
+/// How long a VMID rests, unless there is no other.
+const REST: SignedDuration = SignedDuration::from_secs(60);
+
+/// Up to `count` VMIDs of the pool's range that nobody uses.
+pub(super) fn choose(count: usize, pool: &RunnerPool, observed: &Observed, intents: &[Intent], now: Timestamp) -> Vec<u32> {
+    let Some(guests) = observed.guests.as_ref().filter(|_| count > 0) else { return Vec::new() };
+    let mut free: Vec<u32> = in_turn(pool, intents).filter(|vmid| is_free(*vmid, guests, intents)).collect();
+    let rests = |vmid: &u32| freed_at(*vmid, intents).is_some_and(|freed| now.duration_since(freed) < REST);
+    // Stable: in turn among the rested, then those that rest, the longest rest first.
+    free.sort_by_key(|vmid| rests(vmid).then(|| freed_at(*vmid, intents)));
+    free.truncate(count);
+    free
+}
+
+/// The range, beginning after the VMID that was set aside last.
+fn in_turn(pool: &RunnerPool, intents: &[Intent]) -> impl Iterator<Item = u32> {
+    let range = pool.vmid_range;
+    let mine = intents.iter().filter(|intent| range.contains(intent.vmid));
+    let last = mine.max_by_key(|intent| (intent.created_at, intent.vmid)).map_or(range.last(), |intent| intent.vmid);
+    (last + 1..=range.last()).chain(range.first()..=last)
+}
+
+fn is_free(vmid: u32, guests: &Guests, intents: &[Intent]) -> bool {
+    let written = intents.iter().any(|intent| intent.vmid == vmid && intent.is_live());
+    let seen = guests.seen.contains_key(&vmid) && !capacity::is_stale(vmid, guests, intents);
+    !written && !seen && !guests.hidden.contains(&vmid)
+}
+
+fn freed_at(vmid: u32, intents: &[Intent]) -> Option<Timestamp> {
+    intents.iter().filter(|intent| intent.vmid == vmid && !intent.is_live()).map(|intent| intent.life.since).max()
+}

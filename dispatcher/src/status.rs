@@ -1,0 +1,67 @@
+//! What the dispatcher says about itself. Pure: from what is written down and observed.
+
+use dispatcher_api::{Config, Phase, PoolStatus, Problem, RunnerPool, Status};
+use jiff::Timestamp;
+use runner_vm::State;
+
+use crate::reconcile::{Intent, Waiting};
+
+/// What a status is made from.
+#[derive(Debug)]
+pub(crate) struct Scene<'a> {
+    pub(crate) config: Option<&'a Config>,
+    pub(crate) config_hash: Option<&'a str>,
+    pub(crate) intents: &'a [Intent],
+    pub(crate) waiting: &'a [Waiting],
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) draining: bool,
+    /// Nothing is under way, and everything was looked at since the drain began.
+    pub(crate) settled: bool,
+    pub(crate) started_at: Timestamp,
+    pub(crate) last_good_pass_at: Option<Timestamp>,
+}
+
+/// The status as of now.
+pub(crate) fn status(scene: Scene<'_>) -> Status {
+    let pools = scene.config.map(|config| config.pools.iter().map(|pool| pool_status(pool, &scene)).collect());
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        phase: phase(&scene),
+        installation: scene.config.map(|config| config.installation.clone()),
+        config_hash: scene.config_hash.map(str::to_owned),
+        started_at: scene.started_at,
+        last_good_pass_at: scene.last_good_pass_at,
+        pools: pools.unwrap_or_default(),
+        problems: scene.problems,
+    }
+}
+
+fn phase(scene: &Scene<'_>) -> Phase {
+    if scene.config.is_none() {
+        return Phase::Unconfigured;
+    }
+    let live = scene.intents.iter().any(Intent::is_live);
+    match (scene.draining, scene.last_good_pass_at) {
+        (true, _) if !live && scene.settled => Phase::Drained,
+        (true, _) => Phase::Draining,
+        (false, None) => Phase::Starting,
+        (false, Some(_)) => Phase::Running,
+    }
+}
+
+fn pool_status(pool: &RunnerPool, scene: &Scene<'_>) -> PoolStatus {
+    let count = |wanted: fn(State) -> bool| {
+        let mine = scene.intents.iter().filter(|intent| intent.pool == pool.name && wanted(intent.life.state));
+        u32::try_from(mine.count()).unwrap_or(u32::MAX)
+    };
+    let queued = scene.waiting.iter().filter(|waiting| waiting.pool == pool.name).count();
+    PoolStatus {
+        name: pool.name.clone(),
+        max: pool.max,
+        queued: u32::try_from(queued).unwrap_or(u32::MAX),
+        preparing: count(|state| state < State::Idle),
+        idle: count(|state| state == State::Idle),
+        busy: count(|state| state == State::Busy),
+        ending: count(|state| state > State::Busy && state != State::Gone),
+    }
+}
