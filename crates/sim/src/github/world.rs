@@ -121,11 +121,6 @@ impl World {
         self.jobs.get(&job_id)
     }
 
-    /// All jobs by ascending number.
-    pub fn jobs(&self) -> impl Iterator<Item = &Job> {
-        self.jobs.values()
-    }
-
     /// Names of all registered runners.
     #[must_use]
     pub fn runner_names(&self) -> Vec<String> {
