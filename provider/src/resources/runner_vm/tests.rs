@@ -35,7 +35,7 @@ fn a_vmid_or_a_range_is_needed_and_they_must_agree() {
 
 #[test]
 fn a_job_needs_a_vm_that_is_started_and_waited_for() {
-    let with_job = RunnerVm { jit_config_wo: Attr::Known("x".to_owned().into()), ..machine() };
+    let with_job = RunnerVm { jit_config_wo: Attr::Known(tf_provider::Secret::new("x")), ..machine() };
     assert_eq!(problems(&with_job), Vec::<String>::new());
     assert_eq!(problems(&RunnerVm { started: false.into(), ..with_job.clone() }), ["jit_config_wo"]);
     assert_eq!(problems(&RunnerVm { ready_when: "none".into(), ..with_job }), ["jit_config_wo"]);
