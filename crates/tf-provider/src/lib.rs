@@ -147,6 +147,8 @@ pub mod timeouts;
 mod validate;
 mod value;
 mod wire;
+#[cfg(doctest)]
+mod wrong_declarations;
 
 #[cfg(test)]
 mod derive_tests;

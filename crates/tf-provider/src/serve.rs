@@ -15,6 +15,7 @@ mod tls;
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -63,8 +64,8 @@ pub fn serve<P: Provider>(provider: P) -> ExitCode {
                 Start::Reattach(address) => for_reattach(provider, &address).await,
             }
         });
-        // Work that does not watch its stop token must not hold the process.
-        runtime.shutdown_background();
+        // Dropped work gets to run its destructors; what blocks a thread must not hold the process.
+        runtime.shutdown_timeout(Duration::from_secs(1));
         served
     });
     match served {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 use tracing::Instrument;
 
@@ -32,30 +33,44 @@ pub(crate) struct Service<P: Provider> {
     provider: P,
     schema: Schema,
     object: Type,
-    resources: HashMap<&'static str, Registered<P::Data>>,
+    resources: HashMap<&'static str, Arc<Registered<P::Data>>>,
     data: RwLock<Option<Arc<P::Data>>>,
     stop: CancellationToken,
+    calls: TaskTracker,
 }
 
 impl<P: Provider> Service<P> {
-    pub(crate) fn new(provider: P, stop: CancellationToken) -> Self {
+    /// `stop` ends all running calls, which `calls` counts.
+    pub(crate) fn new(provider: P, stop: CancellationToken, calls: TaskTracker) -> Self {
         let mut registry = Registry::new();
         provider.register(&mut registry);
         let register = |resource: Box<dyn DynResource<P::Data>>| {
             let schema = resource.schema();
             let object = Type::Object(object_type(&schema.attributes));
-            (resource.type_name(), Registered { resource, schema, object })
+            (resource.type_name(), Arc::new(Registered { resource, schema, object }))
         };
         let resources = registry.resources.into_iter().map(register).collect();
         let schema = schema_of::<P::Model>(0);
         let object = Type::Object(object_type(&schema.attributes));
-        Self { provider, schema, object, resources, data: RwLock::default(), stop }
+        Self { provider, schema, object, resources, data: RwLock::default(), stop, calls }
     }
 
-    fn resource(&self, type_name: &str) -> Result<&Registered<P::Data>, Status> {
+    fn resource(&self, type_name: &str) -> Result<Arc<Registered<P::Data>>, Status> {
         self.resources
             .get(type_name)
+            .cloned()
             .ok_or_else(|| Status::invalid_argument(format!("this provider has no resource type {type_name:?}")))
+    }
+
+    /// Runs the author's code in a task of its own. When the core goes away, the code is told to stop rather than
+    /// dropped where it stands, so that it can clean up.
+    async fn run<T: Send + 'static>(
+        &self,
+        stop: &CancellationToken,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Status> {
+        let _told_when_dropped = stop.clone().drop_guard();
+        self.calls.spawn(work).await.map_err(|_| Status::internal("the call was ended"))
     }
 
     fn cx(&self, type_name: &str) -> Cx<P::Data> {
@@ -189,7 +204,7 @@ impl<P: Provider> proto::provider_server::Provider for Service<P> {
         let request = request.get_ref();
         let known = self.resource(&request.type_name)?;
         let stored = request.raw_state.as_ref().map(|raw| raw.json.as_slice()).unwrap_or_default();
-        let (upgraded_state, diagnostics) = match upgrade(known, request.version, stored) {
+        let (upgraded_state, diagnostics) = match upgrade(&known, request.version, stored) {
             Ok(state) => (Some(messages::dynamic(&state, &known.object)), Vec::new()),
             Err(diagnostics) => (None, messages::diagnostics(diagnostics)),
         };
@@ -225,11 +240,16 @@ impl<P: Provider> proto::provider_server::Provider for Service<P> {
         let deadline = engine::deadline(&known.resource.timeout_defaults(), &state, Operation::Read);
         let cx = self.cx(&request.type_name).with_private(request.private).with_deadline(deadline);
         let span = span("read", &request.type_name);
-        let read = if cx.configured().is_none() {
+        let (cx, read) = if cx.configured().is_none() {
             // The provider's configuration is not known yet: what is known of the object stays.
-            Ok(state)
+            (cx, Ok(state))
         } else {
-            engine::read(known.resource.as_ref(), &known.schema, &cx, &state).instrument(span).await
+            let (used, stop) = (Arc::clone(&known), cx.stop().clone());
+            let work = async move {
+                let read = engine::read(used.resource.as_ref(), &used.schema, &cx, &state).await;
+                (cx, read)
+            };
+            self.run(&stop, work.instrument(span)).await?
         };
         let (new_state, found) = match read {
             Ok(found) => (Some(found), Diagnostics::new()),
@@ -266,8 +286,12 @@ impl<P: Provider> proto::provider_server::Provider for Service<P> {
         let capabilities = capabilities(request.client_capabilities.as_ref());
         let cx = self.cx(&request.type_name).with_private(request.prior_private).with_capabilities(capabilities);
         let span = span("plan", &request.type_name);
-        let plan = engine::plan(known.resource.as_ref(), &known.schema, &cx, &config, &prior);
-        let planned = plan.instrument(span).await;
+        let (used, stop) = (Arc::clone(&known), cx.stop().clone());
+        let work = async move {
+            let planned = engine::plan(used.resource.as_ref(), &used.schema, &cx, &config, &prior).await;
+            (cx, planned)
+        };
+        let (cx, planned) = self.run(&stop, work.instrument(span)).await?;
         let identity = messages::identity(&known.schema, &planned.value).or(request.prior_identity);
         Ok(Response::new(proto::plan_resource_change::Response {
             planned_state: Some(messages::dynamic(&planned.value, &known.object)),
@@ -296,8 +320,12 @@ impl<P: Provider> proto::provider_server::Provider for Service<P> {
         let deadline = engine::deadline(&known.resource.timeout_defaults(), object, operation);
         let cx = self.cx(&request.type_name).with_private(request.planned_private).with_deadline(deadline);
         let span = span(name, &request.type_name);
-        let apply = engine::apply(known.resource.as_ref(), &known.schema, &cx, &config, prior, &planned);
-        let applied = apply.instrument(span).await;
+        let (used, stop) = (Arc::clone(&known), cx.stop().clone());
+        let work = async move {
+            let applied = engine::apply(used.resource.as_ref(), &used.schema, &cx, &config, prior, &planned).await;
+            (cx, applied)
+        };
+        let (cx, applied) = self.run(&stop, work.instrument(span)).await?;
         let identity = messages::identity(&known.schema, &applied.state).or(request.planned_identity);
         Ok(Response::new(proto::apply_resource_change::Response {
             new_state: Some(messages::dynamic(&applied.state, &known.object)),
@@ -322,7 +350,12 @@ impl<P: Provider> proto::provider_server::Provider for Service<P> {
             None => ImportKey::Id(request.id),
         };
         let span = span("import", &request.type_name);
-        let imported = known.resource.import(&cx, key).instrument(span).await;
+        let (used, stop) = (Arc::clone(&known), cx.stop().clone());
+        let work = async move {
+            let imported = used.resource.import(&cx, key).await;
+            (cx, imported)
+        };
+        let (cx, imported) = self.run(&stop, work.instrument(span)).await?;
         let (imported_resources, found) = match imported {
             Ok(state) => {
                 let state = engine::settled(state);

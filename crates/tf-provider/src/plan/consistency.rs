@@ -12,24 +12,75 @@ pub(crate) fn plan_against_config(
     prior: &Value,
     planned: &Value,
 ) -> Diagnostics {
+    let mut wrong = Vec::new();
+    contradictions(attributes, config, prior, planned, &Path::root(), &mut wrong);
+    let detail = "The plan holds another value than the configuration. This is a bug in the provider's planning.";
+    let diagnostic = |path: Path| Diagnostic::error("Provider planned a wrong value", detail).at(path);
     let mut diagnostics = Diagnostics::new();
+    diagnostics.extend(wrong.into_iter().map(diagnostic));
+    diagnostics
+}
+
+fn contradictions(
+    attributes: &[Attribute],
+    config: &Value,
+    prior: &Value,
+    planned: &Value,
+    path: &Path,
+    wrong: &mut Vec<Path>,
+) {
     for attribute in attributes {
         let name = &attribute.name;
         let (config, prior, planned) = (config.get(name), prior.get(name), planned.get(name));
-        let fits = if attribute.write_only {
-            planned.is_null()
-        } else if config.is_null() {
-            planned.is_null() || attribute.mode.is_computed()
-        } else {
-            planned == config || (planned == prior && !prior.is_null()) || matches!(attribute.kind, Kind::Nested(..))
-        };
-        if !fits {
-            let detail =
-                "The plan holds another value than the configuration. This is a bug in the provider's planning.";
-            diagnostics.push(Diagnostic::error("Provider planned a wrong value", detail).at(Path::attribute(name)));
+        let path = path.then(name);
+        if attribute.write_only || config.is_null() {
+            let free = attribute.mode.is_computed() && !attribute.write_only;
+            if !planned.is_null() && !free {
+                wrong.push(path);
+            }
+            continue;
+        }
+        if planned == config || (planned == prior && !prior.is_null()) {
+            continue;
+        }
+        match &attribute.kind {
+            Kind::Plain(_) => wrong.push(path),
+            Kind::Nested(nesting, nested) => {
+                nested_contradictions(*nesting, nested, config, prior, planned, &path, wrong)
+            }
         }
     }
-    diagnostics
+}
+
+fn nested_contradictions(
+    nesting: Nesting,
+    nested: &[Attribute],
+    config: &Value,
+    prior: &Value,
+    planned: &Value,
+    path: &Path,
+    wrong: &mut Vec<Path>,
+) {
+    match (nesting, config, planned) {
+        (Nesting::Single, Value::Map(_), Value::Map(_)) => contradictions(nested, config, prior, planned, path, wrong),
+        (Nesting::Map, Value::Map(configs), Value::Map(plans)) if configs.keys().eq(plans.keys()) => {
+            for (key, config) in configs.iter().filter(|(_, config)| !config.is_unknown()) {
+                contradictions(nested, config, prior.get(key), planned.get(key), &path.key(key), wrong);
+            }
+        }
+        (Nesting::List, Value::List(configs), Value::List(plans)) if configs.len() == plans.len() => {
+            let olds: &[Value] = if let Value::List(olds) = prior { olds } else { &[] };
+            for (index, (config, planned)) in configs.iter().zip(plans).enumerate() {
+                let prior = olds.get(index).unwrap_or(&Value::Null);
+                if !config.is_unknown() {
+                    contradictions(nested, config, prior, planned, &path.index(index), wrong);
+                }
+            }
+        }
+        // Elements of a set have no partner: only their number is sure.
+        (Nesting::Set, Value::List(configs), Value::List(plans)) if configs.len() == plans.len() => {}
+        _ => wrong.push(path.clone()),
+    }
 }
 
 /// What apply may not do: come to another value than was planned, or leave one unknown.

@@ -198,6 +198,15 @@ fn a_hook_cannot_contradict_the_configuration() {
 }
 
 #[test]
+fn a_contradiction_inside_nested_attributes_is_found() {
+    let config = Thing { console: Disk { size: 1.into(), ..Disk::default() }.into(), ..thing() }.to_value();
+    let mut wrong = read(&planned(&config, &Value::Null));
+    wrong.console = Disk { size: 2.into(), format: "raw".into(), volume: Attr::Unknown }.into();
+    let found = plan_against_config(&Thing::attributes(), &config, &Value::Null, &wrong.to_value());
+    assert_eq!(found.iter().map(|d| d.path.to_string()).collect::<Vec<_>>(), ["console.size"]);
+}
+
+#[test]
 fn a_result_that_differs_names_the_attribute() {
     let disk = Disk { size: 10.into(), ..Disk::default() };
     let config = Thing { disks: vec![disk].into(), ..thing() }.to_value();

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{UnixListener, UnixStream};
@@ -12,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::transport::server::Connected;
 
 use super::ServeError;
@@ -22,6 +24,9 @@ use crate::wire::plugin::grpc_broker_server::GrpcBrokerServer;
 use crate::wire::plugin::grpc_controller_server::GrpcControllerServer;
 use crate::wire::plugin::grpc_stdio_server::GrpcStdioServer;
 use crate::wire::tfplugin6::provider_server::ProviderServer;
+
+/// For calls to end after they were told to stop, when nobody waits for their answers any more.
+const GRACE: Duration = Duration::from_secs(30);
 
 /// As large as cores accept; the usual 4 MiB are too small for schemas and states of big modules.
 const MESSAGE_LIMIT: usize = 256 << 20;
@@ -66,8 +71,8 @@ impl Serving {
     pub(crate) async fn run<P: Provider>(self, provider: P) -> Result<(), ServeError> {
         let Self { socket, acceptor, shutdown } = self;
         let PrivateSocket { directory, listener } = socket;
-        let stop = CancellationToken::new();
-        let service = ProviderServer::new(Service::new(provider, stop.clone()))
+        let (stop, calls) = (CancellationToken::new(), TaskTracker::new());
+        let service = ProviderServer::new(Service::new(provider, stop.clone(), calls.clone()))
             .max_decoding_message_size(MESSAGE_LIMIT)
             .max_encoding_message_size(MESSAGE_LIMIT);
         let (sender, connections) = mpsc::channel(4);
@@ -85,6 +90,9 @@ impl Serving {
         };
         stop.cancel();
         accepting.abort();
+        calls.close();
+        // After this, what does not heed its stop token is dropped where it stands.
+        let _ = tokio::time::timeout(GRACE, calls.wait()).await;
         drop(directory);
         served.map_err(ServeError::Server)
     }

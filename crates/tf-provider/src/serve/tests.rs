@@ -10,6 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, Serve
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
+use tokio::sync::Notify;
 use tokio_rustls::TlsConnector;
 use tonic::codegen::http;
 
@@ -25,19 +26,24 @@ use crate::{
 #[derive(Clone, Default, Model)]
 struct Nothing {}
 
-struct Toy;
+/// What a waiting create tells the test.
+#[derive(Clone, Default)]
+struct Toy {
+    started: Arc<Notify>,
+    stopped: Arc<Notify>,
+}
 
 impl Provider for Toy {
     const NAME: &'static str = "toy";
     type Model = Nothing;
-    type Data = ();
+    type Data = Toy;
 
-    fn register(&self, registry: &mut Registry<()>) {
+    fn register(&self, registry: &mut Registry<Toy>) {
         registry.resource(Safes);
     }
 
-    async fn configure(&self, _: &CancellationToken, _: Nothing) -> Result<Option<()>, Diagnostics> {
-        Ok(Some(()))
+    async fn configure(&self, _: &CancellationToken, _: Nothing) -> Result<Option<Toy>, Diagnostics> {
+        Ok(Some(self.clone()))
     }
 }
 
@@ -59,13 +65,20 @@ struct Safes;
 
 impl Resource for Safes {
     const TYPE: &'static str = "toy_safe";
-    type Data = ();
+    type Data = Toy;
     type Model = Safe;
 
-    async fn create(&self, cx: &Cx<()>, mut plan: Safe) -> Outcome<Safe> {
+    async fn create(&self, cx: &Cx<Toy>, mut plan: Safe) -> Outcome<Safe> {
         match plan.name.text() {
             Some("panics") => panic!("asked to"),
-            Some("waits") => cx.guard(std::future::pending::<()>()).await?,
+            Some("waits") => {
+                cx.data()?.started.notify_one();
+                let stopped = cx.guard(std::future::pending::<()>()).await;
+                // As a resource does that has something to clean up.
+                tokio::task::yield_now().await;
+                cx.data()?.stopped.notify_one();
+                stopped?;
+            }
             Some("half") => return Err(Failure::partial(plan, Diagnostic::error("Half", "made"))),
             _ => {}
         }
@@ -74,15 +87,15 @@ impl Resource for Safes {
         Ok(plan)
     }
 
-    async fn read(&self, _: &Cx<()>, state: Safe) -> Result<Option<Safe>, Diagnostics> {
+    async fn read(&self, _: &Cx<Toy>, state: Safe) -> Result<Option<Safe>, Diagnostics> {
         Ok(Some(state))
     }
 
-    async fn update(&self, _: &Cx<()>, _: Safe, plan: Safe) -> Outcome<Safe> {
+    async fn update(&self, _: &Cx<Toy>, _: Safe, plan: Safe) -> Outcome<Safe> {
         Ok(plan)
     }
 
-    async fn delete(&self, _: &Cx<()>, _: Safe) -> Result<(), Failure<Safe>> {
+    async fn delete(&self, _: &Cx<Toy>, _: Safe) -> Result<(), Failure<Safe>> {
         Ok(())
     }
 }
@@ -150,6 +163,7 @@ struct Served {
     socket: std::path::PathBuf,
     certificate: Vec<u8>,
     shutdown: CancellationToken,
+    toy: Toy,
     task: tokio::task::JoinHandle<Result<(), super::ServeError>>,
 }
 
@@ -159,7 +173,8 @@ fn serve(peer: &Peer) -> Served {
     let socket = PrivateSocket::bind(None).expect("socket");
     let (path, shutdown) = (socket.path(), CancellationToken::new());
     let serving = Serving { socket, acceptor: Some(identity.acceptor), shutdown: shutdown.clone() };
-    Served { socket: path, certificate, shutdown, task: tokio::spawn(serving.run(Toy)) }
+    let toy = Toy::default();
+    Served { socket: path, certificate, shutdown, toy: toy.clone(), task: tokio::spawn(serving.run(toy)) }
 }
 
 async fn connect(served: &Served, client: Option<Peer>) -> std::io::Result<Client> {
@@ -427,4 +442,29 @@ async fn stop_ends_what_is_running() {
     };
     let (answer, _) = tokio::join!(waiting, stopping);
     assert_eq!(answer.diagnostics[0].summary, "Interrupted");
+}
+
+#[tokio::test]
+async fn work_that_nobody_waits_for_is_told_to_stop() {
+    let trusted = peer();
+    let served = serve(&trusted);
+    let client = configured(&served, trusted).await;
+    tokio::select! {
+        _ = create(&client, "waits", Value::Null) => panic!("it waits for ever"),
+        () = served.toy.started.notified() => {}
+    }
+    served.toy.stopped.notified().await;
+}
+
+#[tokio::test]
+async fn shutdown_lets_running_work_clean_up() {
+    let trusted = peer();
+    let served = serve(&trusted);
+    let client = configured(&served, trusted).await;
+    let waiting = tokio::spawn(async move { create(&client, "waits", Value::Null).await });
+    served.toy.started.notified().await;
+    served.shutdown.cancel();
+    served.toy.stopped.notified().await;
+    served.task.await.expect("no panic").expect("served");
+    waiting.abort();
 }
