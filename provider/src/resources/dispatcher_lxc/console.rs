@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 const PATIENCE: Duration = Duration::from_secs(3);
 const TRIES: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(500);
+const STARTING_TRIES: u32 = 20;
 
 /// Why a conversation failed.
 #[derive(Debug, thiserror::Error)]
@@ -156,11 +157,16 @@ impl<W: Wire> Session<W> {
         let _ = self.ask(&Request::Bye {}).await;
     }
 
+    /// A dispatcher that has only just started answers before it knows itself: then its status says nothing yet.
     async fn ask_for_status(&mut self, request: &Request) -> Result<Status, ConsoleError> {
-        match self.ask(request).await? {
-            Answer::Status(status) => Ok(*status),
-            _ => Err(ConsoleError::Unexpected),
+        for _ in 0..STARTING_TRIES {
+            match self.ask(request).await? {
+                Answer::Status(status) if status.version.is_empty() => sleep(PAUSE).await,
+                Answer::Status(status) => return Ok(*status),
+                _ => return Err(ConsoleError::Unexpected),
+            }
         }
+        Err(ConsoleError::Silent)
     }
 
     async fn ask(&mut self, request: &Request) -> Result<Answer, ConsoleError> {

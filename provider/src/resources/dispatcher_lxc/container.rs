@@ -21,6 +21,8 @@ const STATE_VOLUME: &str = "mp0";
 /// GiB: programs of a few MB, and nothing that grows.
 const ROOT_SIZE: &str = "0.25";
 const NETWORK_CARD: &str = "net0";
+/// Begins the line of the description that says what the container was made from.
+const APPLIANCE_LINE: &str = "Appliance: ";
 
 /// Clean-up after a failure or an interruption has its own time, and is not interrupted itself.
 const CLEAN_UP: Duration = Duration::from_secs(120);
@@ -109,7 +111,7 @@ fn options(model: &Dispatcher, marker: &Marker, appliance: &Appliance, with_stat
         // The console then runs root's login shell, which is the dispatcher's console program.
         ("cmode", "shell".to_owned()),
         ("onboot", "1".to_owned()),
-        ("description", description(marker, appliance)),
+        ("description", description(marker, appliance, &text(&model.template_storage))),
         ("tags", tags(&marker.installation, &[])),
     ];
     if with_state {
@@ -137,8 +139,14 @@ fn changeable(model: &Dispatcher, hardware_address: Option<&str>) -> Vec<(&'stat
     options
 }
 
-fn description(marker: &Marker, appliance: &Appliance) -> String {
-    format!("Dispatcher of GitHub Actions runners, managed by pxci.\n\nAppliance: {}\n\n{marker}", appliance.file_name())
+fn description(marker: &Marker, appliance: &Appliance, template_storage: &str) -> String {
+    let volid = appliance.volid(template_storage);
+    format!("Dispatcher of GitHub Actions runners, managed by pxci.\n\n{APPLIANCE_LINE}{volid}\n\n{marker}")
+}
+
+/// Volume id of the appliance that a container was made from.
+fn appliance_of(config: &Config) -> Option<&str> {
+    config.description().lines().find_map(|line| line.trim().strip_prefix(APPLIANCE_LINE))
 }
 
 impl Network {
@@ -232,6 +240,13 @@ pub(crate) fn adopt(config: &Config, model: &mut Dispatcher) {
     model.storage = storage("rootfs").into();
     let size = config.get(STATE_VOLUME).and_then(|option| property(option, "size")).and_then(|size| size.strip_suffix('G'));
     model.state_volume_size = size.and_then(|size| size.parse::<i64>().ok()).into();
+    let Some(volid) = appliance_of(config) else { return };
+    model.template_storage = volid.split_once(':').map(|(storage, _)| storage.to_owned()).into();
+    // Of another appliance only the place is known: the next plan shows that a new one takes over.
+    match Appliance::load(&Attr::Null) {
+        Ok(appliance) if volid.ends_with(&appliance.file_name()) => appliance.describe(model),
+        _ => model.appliance_volid = volid.into(),
+    }
 }
 
 /// Changes what differs. A new name or network reaches the inside by a restart: `true` when one is needed.
@@ -339,28 +354,26 @@ pub(crate) async fn prove_ours(clients: &Clients, model: &Dispatcher, found: &Fo
 }
 
 /// Removes the appliance's copy, unless another dispatcher's container was made from it: then that one still needs it.
-pub(crate) async fn remove_appliance(cx: &Cx<Clients>, model: &Dispatcher) -> Result<(), Diagnostic> {
+pub(crate) async fn remove_appliance(clients: &Clients, model: &Dispatcher, wait: &WaitOptions) -> Result<(), Diagnostic> {
     let (Some(volid), Some(storage)) = (model.appliance_volid.text(), model.template_storage.text()) else { return Ok(()) };
-    let clients = cx.data()?;
     let unable = |error: &Error| diagnostics::pve("delete", "the dispatcher's appliance", volid, error);
     if used_elsewhere(clients, volid).await.map_err(|error| unable(&error))? {
         return Ok(());
     }
     let storage = clients.pve.storage(model.node.need("node")?, storage);
     match storage.delete(volid).await.map_err(|error| unable(&error))? {
-        Some(task) => finish(cx, &task).await.map_err(|error| unable(&error)),
+        Some(task) => clients.pve.wait(&task, wait).await.map(drop).map_err(|error| unable(&error)),
         None => Ok(()),
     }
 }
 
 async fn used_elsewhere(clients: &Clients, volid: &str) -> Result<bool, Error> {
-    let file = volid.rsplit('/').next().unwrap_or(volid);
     for guest in clients.pve.guests().await? {
         if guest.kind != GuestKind::Lxc || !guest.tags.split(';').any(|tag| tag == "pxci") {
             continue;
         }
         match clients.pve.lxc(&guest.node, guest.vmid).config().await {
-            Ok(config) if config.description().contains(file) => return Ok(true),
+            Ok(config) if appliance_of(&config) == Some(volid) => return Ok(true),
             Ok(_) => {}
             Err(error) if error.is_guest_missing() => {}
             Err(error) => return Err(error),
@@ -429,6 +442,7 @@ mod tests {
         assert_eq!(get("mp0"), Some("store:2,mp=/var/lib/pxci"));
         assert_eq!(get("net0"), Some("name=eth0,bridge=vmbr0,ip=dhcp"));
         assert_eq!(get("tags"), Some("pxci;pxci-lab"));
+        assert!(get("description").unwrap().contains(&format!("\nAppliance: {}\n", appliance().volid("local"))));
         assert_eq!(Marker::find(get("description").unwrap()).unwrap(), Some(marker.clone()));
         assert!(options(&model(), &marker, &appliance(), false).iter().all(|(name, _)| *name != "mp0"));
     }

@@ -118,37 +118,9 @@ fn hint(subject: Subject) -> &'static str {
     }
 }
 
-/// What became of the dispatcher's machines.
-pub(crate) enum Drained {
-    /// None is left.
-    Nothing,
-    /// The dispatcher cannot be asked.
-    Unreachable(ConsoleError),
-}
-
-/// Makes the dispatcher take no more jobs and waits until the machines that it made are gone, at most until the
-/// operation's deadline.
-pub(crate) async fn drain(cx: &Cx<Clients>, container: &Lxc) -> Result<Drained, Diagnostic> {
-    let mut session = match cx.guard(console::open(container, Instant::now() + OPENING)).await? {
-        Ok(session) => session,
-        Err(error) => return Ok(Drained::Unreachable(error)),
-    };
-    let mut last = None;
-    let drained = cx.guard(until_drained(&mut session, &mut last)).await;
-    session.close().await;
-    match drained {
-        Ok(Ok(())) => Ok(Drained::Nothing),
-        Ok(Err(error)) => Ok(Drained::Unreachable(error)),
-        Err(mut diagnostic) => {
-            if let Some(status) = last {
-                diagnostic.detail = format!("{}\n\n{}", diagnostic.detail, what_is_left(&status));
-            }
-            Err(diagnostic)
-        }
-    }
-}
-
-async fn until_drained(session: &mut Session<Console>, last: &mut Option<Status>) -> Result<(), ConsoleError> {
+/// Makes the dispatcher take no more jobs and waits until the machines that it made are gone. `last` is what it said last.
+pub(crate) async fn drain(container: &Lxc, last: &mut Option<Status>) -> Result<(), ConsoleError> {
+    let mut session = console::open(container, Instant::now() + OPENING).await?;
     let mut status = session.drain().await?;
     while !matches!(status.phase, Phase::Drained | Phase::Unconfigured) {
         tracing::info!(machines = status.live(), "waiting for the dispatcher's runners to end");
@@ -156,10 +128,12 @@ async fn until_drained(session: &mut Session<Console>, last: &mut Option<Status>
         sleep(LOOK_AGAIN).await;
         status = session.status().await?;
     }
+    session.close().await;
     Ok(())
 }
 
-fn what_is_left(status: &Status) -> String {
+/// What a drain that was not done in time leaves, and what to do.
+pub(crate) fn what_is_left(status: &Status) -> String {
     let line = |pool: &dispatcher_api::PoolStatus| {
         format!("Pool \"{}\" still has {} machines, {} of them with a running job.", pool.name, pool.live(), pool.busy)
     };

@@ -12,16 +12,20 @@ mod takeover;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use dispatcher_api::{Config, ConfigError, ConfigProblem, Phase, Secrets};
 use tf_provider::{Attr, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Outcome, Path, Plan, Resource, Secret};
 
 use self::appliance::Appliance;
-use self::control::Drained;
 use self::model::Dispatcher;
 use self::takeover::Succession;
 use crate::diagnostics;
 use crate::provider::Clients;
 use crate::waiting;
+
+/// A dispatcher that did not come to work has few machines, if any.
+const UNDO: Duration = Duration::from_secs(60);
 
 /// The resource type.
 pub(crate) struct Dispatchers;
@@ -113,7 +117,7 @@ impl Resource for Dispatchers {
             release_runners(cx, &state, &found).await?;
             container::destroy(clients, &state, found.container.vmid(), &waiting::until_deadline(cx)).await?;
         }
-        container::remove_appliance(cx, &state).await?;
+        container::remove_appliance(clients, &state, &waiting::until_deadline(cx)).await?;
         Ok(())
     }
 
@@ -269,14 +273,19 @@ async fn start_and_configure(cx: &Cx<Clients>, plan: &Dispatcher, config: &Confi
     control::configure(cx, &found.container, config, secrets).await
 }
 
-/// A dispatcher that never worked has made nothing that could be left; its container goes, and its appliance.
+/// What a failed creation made goes again. A container whose dispatcher has machines left stays: only it can clear them.
 async fn undo(cx: &Cx<Clients>, plan: Dispatcher, mut diagnostic: Diagnostic) -> Failure<Dispatcher> {
-    let left = async {
+    let cleaned = async {
         let clients = cx.data()?;
+        if let Some(found) = container::find(clients, &plan).await? {
+            // Without an answer it has made nothing, as a rule; what counts is whether something is there.
+            let _ = tokio::time::timeout(UNDO, control::drain(&found.container, &mut None)).await;
+            none_left(clients, &plan).await?;
+        }
         container::destroy(clients, &plan, plan.container()?, &container::clean_up_time()).await?;
-        container::remove_appliance(cx, &plan).await
+        container::remove_appliance(clients, &plan, &container::clean_up_time()).await
     };
-    match left.await {
+    match cleaned.await {
         Ok(()) => diagnostic.into(),
         Err(error) => {
             diagnostic.detail.push_str(&format!("\n\nCleaning up failed too, so the container stays: {}", error.detail));
@@ -308,7 +317,7 @@ async fn replace_appliance(
     let rest = async {
         let clients = cx.data()?;
         container::destroy(clients, prior, prior.container()?, &waiting::until_deadline(cx)).await?;
-        container::remove_appliance(cx, prior).await
+        container::remove_appliance(clients, prior, &waiting::until_deadline(cx)).await
     };
     match rest.await {
         Ok(()) => Ok(plan),
@@ -323,23 +332,39 @@ async fn replace_appliance(
 async fn release_runners(cx: &Cx<Clients>, state: &Dispatcher, found: &container::Found) -> Result<(), Diagnostic> {
     let vmid = found.container.vmid();
     container::start(cx, &found.container).await?;
-    let error = match control::drain(cx, &found.container).await? {
-        Drained::Nothing => return Ok(()),
-        Drained::Unreachable(error) => error,
+    let mut last = None;
+    let error = match cx.guard(control::drain(&found.container, &mut last)).await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) => error,
+        Err(mut diagnostic) => {
+            if let Some(status) = last {
+                diagnostic.detail.push_str(&format!("\n\n{}", control::what_is_left(&status)));
+            }
+            return Err(diagnostic);
+        }
     };
-    let left = container::runners_left(cx.data()?, state).await;
+    none_left(cx.data()?, state).await.map_err(|left| {
+        let mut diagnostic = diagnostics::failed("drain", "the dispatcher in container", &vmid.to_string(), &error);
+        diagnostic.detail.push_str(&format!("\n\n{}", left.detail));
+        diagnostic
+    })?;
+    cx.warn(format!("The dispatcher in container \"{vmid}\" could not be asked"), "None of its machines is left, so the container is destroyed.");
+    Ok(())
+}
+
+/// An error while machines that the dispatcher made are there.
+async fn none_left(clients: &Clients, model: &Dispatcher) -> Result<(), Diagnostic> {
+    let left = container::runners_left(clients, model).await;
     let left = left.map_err(|error| diagnostics::pve("look for", "the dispatcher's machines", "", &error))?;
     if left.is_empty() {
-        cx.warn(format!("The dispatcher in container \"{vmid}\" could not be asked"), "None of its machines is left, so the container is destroyed.");
         return Ok(());
     }
-    let mut diagnostic = diagnostics::failed("drain", "the dispatcher in container", &vmid.to_string(), &error);
     let names: Vec<String> = left.iter().map(|(vmid, name)| format!("{vmid} ({name})")).collect();
-    diagnostic.detail.push_str(&format!(
-        "\n\nMachines that it made are left: {}. Make it work again, or destroy them by hand; then destroy it again.",
+    let detail = format!(
+        "Machines that it made are left: {}. Make it work again, or destroy them by hand; then destroy it again.",
         names.join(", ")
-    ));
-    Err(diagnostic)
+    );
+    Err(Diagnostic::error("The dispatcher's machines are not gone", detail))
 }
 
 async fn resource_pool(clients: &Clients, vmid: u32) -> Result<Option<String>, Diagnostic> {
