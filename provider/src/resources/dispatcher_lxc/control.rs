@@ -20,7 +20,7 @@ const OPENING: Duration = Duration::from_secs(60);
 /// Reading the state must not wait for a dispatcher that is out of order.
 const LOOKING: Duration = Duration::from_secs(15);
 /// A network may come up late: what hinders the dispatcher has this long to pass by itself.
-const HINDRANCE: Duration = Duration::from_secs(30);
+pub(crate) const HINDRANCE: Duration = Duration::from_secs(30);
 /// A first pass without any hindrance takes seconds.
 const FIRST_PASS: Duration = Duration::from_secs(180);
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -86,10 +86,7 @@ fn works(status: &Status, hash: &str, before: Option<Timestamp>) -> bool {
 
 fn not_working(vmid: u32, error: &NotWorking, log: &[String]) -> Diagnostic {
     let mut detail = match error {
-        NotWorking::Hindered(problems) => {
-            let line = |problem: &Problem| format!("{}: {}\n  {}", subject(problem.subject), problem.message, hint(problem.subject));
-            problems.iter().map(line).collect::<Vec<_>>().join("\n")
-        }
+        NotWorking::Hindered(problems) => listed(problems),
         NotWorking::Slow(phase) => format!("It took its configuration, but did not finish a first pass in time (it is {phase:?})."),
         NotWorking::Console(error) => diagnostics::failed("watch", THING, "", error).detail,
     };
@@ -119,17 +116,42 @@ fn hint(subject: Subject) -> &'static str {
 }
 
 /// Makes the dispatcher take no more jobs and waits until the machines that it made are gone. `last` is what it said last.
-pub(crate) async fn drain(container: &Lxc, last: &mut Option<Status>) -> Result<(), ConsoleError> {
+///
+/// Where no machine is left, but something hinders it for longer than `patience` from making sure that nothing else is
+/// (GitHub does not take its token any more), it returns what that is.
+pub(crate) async fn drain(container: &Lxc, patience: Duration, last: &mut Option<Status>) -> Result<Vec<Problem>, ConsoleError> {
     let mut session = console::open(container, Instant::now() + OPENING).await?;
+    let mut hindered_since: Option<Instant> = None;
     let mut status = session.drain().await?;
     while !matches!(status.phase, Phase::Drained | Phase::Unconfigured) {
+        let hindered = status.phase == Phase::Draining && status.live() == 0 && !status.problems.is_empty();
+        hindered_since = if hindered { hindered_since.or(Some(Instant::now())) } else { None };
+        if hindered_since.is_some_and(|since| since.elapsed() >= patience) {
+            session.close().await;
+            return Ok(status.problems);
+        }
         tracing::info!(machines = status.live(), "waiting for the dispatcher's runners to end");
         *last = Some(status);
         sleep(LOOK_AGAIN).await;
-        status = session.status().await?;
+        status = drain_further(&mut session).await?;
     }
     session.close().await;
-    Ok(())
+    Ok(Vec::new())
+}
+
+/// A dispatcher that was restarted meanwhile has forgotten that it was to drain.
+async fn drain_further(session: &mut Session<Console>) -> Result<Status, ConsoleError> {
+    let status = session.status().await?;
+    match status.phase {
+        Phase::Starting | Phase::Running => session.drain().await,
+        _ => Ok(status),
+    }
+}
+
+/// Problems as lines of a message.
+pub(crate) fn listed(problems: &[Problem]) -> String {
+    let line = |problem: &Problem| format!("{}: {}\n  {}", subject(problem.subject), problem.message, hint(problem.subject));
+    problems.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// What a drain that was not done in time leaves, and what to do.

@@ -279,7 +279,7 @@ async fn undo(cx: &Cx<Clients>, plan: Dispatcher, mut diagnostic: Diagnostic) ->
         let clients = cx.data()?;
         if let Some(found) = container::find(clients, &plan).await? {
             // Without an answer it has made nothing, as a rule; what counts is whether something is there.
-            let _ = tokio::time::timeout(UNDO, control::drain(&found.container, &mut None)).await;
+            let _ = tokio::time::timeout(UNDO, control::drain(&found.container, Duration::ZERO, &mut None)).await;
             none_left(clients, &plan).await?;
         }
         container::destroy(clients, &plan, plan.container()?, &container::clean_up_time()).await?;
@@ -333,8 +333,14 @@ async fn release_runners(cx: &Cx<Clients>, state: &Dispatcher, found: &container
     let vmid = found.container.vmid();
     container::start(cx, &found.container).await?;
     let mut last = None;
-    let error = match cx.guard(control::drain(&found.container, &mut last)).await {
-        Ok(Ok(())) => return Ok(()),
+    let error = match cx.guard(control::drain(&found.container, control::HINDRANCE, &mut last)).await {
+        Ok(Ok(problems)) => {
+            if !problems.is_empty() {
+                let detail = format!("None of its machines is left, but it could not make sure that no runner stays registered.\n{}", control::listed(&problems));
+                cx.warn(format!("The dispatcher in container \"{vmid}\" was hindered"), detail);
+            }
+            return Ok(());
+        }
         Ok(Err(error)) => error,
         Err(mut diagnostic) => {
             if let Some(status) = last {
