@@ -10,7 +10,7 @@ use crate::value::Value;
 
 /// The four operations that a deadline can be set for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
+pub(crate) enum Operation {
     /// Making the object.
     Create,
     /// Looking at it.
@@ -36,8 +36,7 @@ pub struct Defaults {
 
 impl Defaults {
     /// The declared text for an operation.
-    #[must_use]
-    pub fn of(&self, operation: Operation) -> Option<&'static str> {
+    pub(crate) fn of(&self, operation: Operation) -> Option<&'static str> {
         match operation {
             Operation::Create => self.create,
             Operation::Read => self.read,
@@ -99,7 +98,7 @@ impl Timeouts {
 ///
 /// # Errors
 /// Text that says which form is wanted.
-pub fn parse(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let wrong = || format!("must be a duration such as \"90s\", \"30m\" or \"1h30m\", got \"{text}\"");
     let mut rest = text;
     let mut total = Duration::ZERO;
