@@ -11,6 +11,7 @@ use crate::guests::Guests;
 use crate::resources::cloudinit_snippet::Snippets;
 use crate::resources::dispatcher_lxc::Dispatchers;
 use crate::resources::runner_vm::RunnerVms;
+use crate::resources::template::Templates;
 use crate::vmids::Vmids;
 
 /// Turns Proxmox VE into a farm of self-hosted GitHub Actions runners: every job gets a fresh virtual machine.
@@ -93,6 +94,7 @@ impl Provider for Pxci {
         registry.resource(Snippets);
         registry.resource(RunnerVms);
         registry.resource(Dispatchers);
+        registry.resource(Templates);
     }
 
     async fn configure(

@@ -15,7 +15,6 @@ mod name;
 mod remove;
 mod retention;
 mod version;
-mod vmid;
 
 pub use fingerprint::Fingerprint;
 pub use inputs::{Inputs, InputsError};
@@ -23,4 +22,3 @@ pub use name::{FamilyName, FamilyNameError};
 pub use remove::{RemoveError, Removal, dependents, remove};
 pub use retention::to_remove;
 pub use version::{Family, Version, adoptable};
-pub use vmid::{RangeFull, Reservation};

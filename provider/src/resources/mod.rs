@@ -3,3 +3,4 @@
 pub(crate) mod cloudinit_snippet;
 pub(crate) mod dispatcher_lxc;
 pub(crate) mod runner_vm;
+pub(crate) mod template;

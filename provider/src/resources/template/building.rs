@@ -1,0 +1,252 @@
+//! A new version: Packer builds it beside the current one, it is finished and verified, and only then called ready.
+//!
+//! ```text
+//! choose VMID → packer build (marked "building" as soon as the VM is there) → drives out → boot a clone → marked "ready"
+//!     any failure, an interrupt, the deadline → what was made is destroyed, after the proof
+//! ```
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ownership::{Build, Kind, Marker, Nonce, Owner, fingerprint_tag, tags};
+use packer_driver::{Class, Event, Level, Packer};
+use pve::WaitOptions;
+use template_family::{Family, Version};
+use tf_provider::{CancellationToken, Cx, Diagnostic};
+
+use super::model::Template;
+use super::runner_program::{self, RunnerProgram};
+use super::source::Source;
+use super::variables::{Making, Password, TrustFile, Variables};
+use super::{THING, finishing, verifying};
+use crate::diagnostics;
+use crate::provider::Clients;
+
+/// Description of a VM that Packer's Proxmox builder is building (its source, both in 1.6.6 and in the plugin).
+const PACKERS_DESCRIPTION: &str = "Packer ephemeral build VM";
+/// Packer notices a request to end only between calls to the API; some of those wait for a task.
+const GRACE: Duration = Duration::from_secs(300);
+/// How often another VMID is tried when somebody else was faster.
+const ATTEMPTS: usize = 4;
+const MARKING_PAUSE: Duration = Duration::from_secs(1);
+const CLEANING: Duration = Duration::from_secs(300);
+
+/// The Packer program that an apply would use.
+pub(super) async fn packer(plan: &Template) -> Result<Packer, Diagnostic> {
+    let named = plan.packer_path.text().map(PathBuf::from).or_else(|| std::env::var_os("PXCI_PACKER").map(PathBuf::from));
+    let search = std::env::var_os("PATH").unwrap_or_default();
+    Packer::locate(named.as_deref(), &search).await.map_err(|error| diagnostics::failed("use", "Packer", "", &error).at("packer_path"))
+}
+
+/// Builds, verifies and returns a version that is ready.
+pub(super) async fn build(cx: &Cx<Clients>, plan: &Template, family: &Family, source: &Source, number: u32) -> Result<Version, Diagnostic> {
+    let clients = cx.data()?;
+    let packer = packer(plan).await?;
+    let trust = TrustFile::new(&clients.connection.trust)?;
+    let runner = if source.template.variables.contains("runner_url") { Some(cx.guard(runner_program::resolve(plan)).await??) } else { None };
+    let mut refused = BTreeSet::new();
+    loop {
+        let name = family.name.as_str();
+        let proposed = cx.guard(clients.vmids.propose(&clients.pve, family.range, &refused)).await?;
+        let proposed = proposed.map_err(|error| diagnostics::pve("create", THING, name, &error))?;
+        let proposal = proposed.ok_or_else(|| diagnostics::range_full(THING, name, family.range))?;
+        let attempt = Attempt::new(clients, family, source, number, proposal.vmid(), runner.as_ref());
+        match attempt.run(cx, plan, &packer, &trust).await {
+            Ok(version) => return Ok(version),
+            Err(Unbuilt::VmidLost(_)) if refused.len() + 1 < ATTEMPTS => refused.insert(proposal.vmid()),
+            Err(Unbuilt::VmidLost(diagnostic) | Unbuilt::Failed(diagnostic)) => return Err(diagnostic),
+        };
+    }
+}
+
+/// One try at one VMID.
+struct Attempt<'a> {
+    clients: &'a Clients,
+    family: &'a Family,
+    source: &'a Source,
+    runner: Option<&'a RunnerProgram>,
+    marker: Marker,
+    name: String,
+}
+
+enum Unbuilt {
+    /// Somebody else's guest has the VMID: nothing of ours is there.
+    VmidLost(Diagnostic),
+    Failed(Diagnostic),
+}
+
+impl<'a> Attempt<'a> {
+    fn new(clients: &'a Clients, family: &'a Family, source: &'a Source, number: u32, vmid: u32, runner: Option<&'a RunnerProgram>) -> Self {
+        let now = jiff::Timestamp::now();
+        let name = family.name.version_name(&now.strftime("%Y%m%d").to_string(), &source.fingerprint);
+        let mut marker = Marker::new(family.installation.clone(), Owner::Provider, Kind::Template, vmid, Nonce::random());
+        marker.family = Some(family.name.to_string());
+        marker.fingerprint = Some(source.fingerprint.clone());
+        marker.version = Some(number);
+        marker.runner_version = runner.map(|runner| runner.version.clone());
+        marker.built_at = Some(now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+        marker.build = Some(Build::Building);
+        Self { clients, family, source, runner, marker, name }
+    }
+
+    async fn run(&self, cx: &Cx<Clients>, plan: &Template, packer: &Packer, trust: &TrustFile) -> Result<Version, Unbuilt> {
+        let built = self.pack(cx, plan, packer, trust).await;
+        if let Err(Unbuilt::VmidLost(diagnostic)) = built {
+            return Err(Unbuilt::VmidLost(diagnostic));
+        }
+        let finished = match built {
+            Ok(()) => self.complete(cx, plan).await,
+            Err(Unbuilt::Failed(diagnostic) | Unbuilt::VmidLost(diagnostic)) => Err(diagnostic),
+        };
+        match finished {
+            Ok(version) => Ok(version),
+            Err(mut diagnostic) => {
+                if let Err(left) = self.clean_up().await {
+                    diagnostic.detail.push_str("\n\n");
+                    diagnostic.detail.push_str(&left);
+                }
+                Err(Unbuilt::Failed(diagnostic))
+            }
+        }
+    }
+
+    async fn pack(&self, cx: &Cx<Clients>, plan: &Template, packer: &Packer, trust: &TrustFile) -> Result<(), Unbuilt> {
+        let password = Password::draw().map_err(Unbuilt::Failed)?;
+        let description = finishing::description(&self.marker);
+        let tags = self.tags();
+        let making = Making { vmid: self.marker.vmid, name: &self.name, description: &description, tags: &tags, runner: self.runner };
+        let variables = Variables::new(&self.clients.connection, &self.family.node, plan, &making, &password);
+        let build = packer_driver::Build {
+            directory: &self.source.directory,
+            variables: variables.values,
+            secrets: variables.secrets,
+            environment: trust.environment.clone(),
+            only: Vec::new(),
+            cancel: cx.stop().clone(),
+            deadline: cx.deadline(),
+            grace: GRACE,
+        };
+        tracing::info!(vmid = self.marker.vmid, name = self.name, packer = %packer.version(), "building a template version");
+        let done = CancellationToken::new();
+        let packing = async {
+            let outcome = packer.build(&build, tell).await;
+            done.cancel();
+            outcome
+        };
+        let (outcome, ()) = tokio::join!(packing, self.mark_when_there(&done));
+        outcome.map(drop).map_err(|error| self.unbuilt(&error))
+    }
+
+    fn tags(&self) -> String {
+        tags(&self.family.installation, &[self.family.name.tag(), fingerprint_tag(&self.source.fingerprint)])
+    }
+
+    /// Packer names itself in the description while it builds. The marker goes in as soon as the VM is there: should this process be killed,
+    /// the next apply knows whose VM it is.
+    async fn mark_when_there(&self, done: &CancellationToken) {
+        let qemu = self.clients.pve.qemu(&self.family.node, self.marker.vmid);
+        loop {
+            if let Ok(config) = qemu.config().await {
+                if Marker::find(config.description()).ok().flatten().is_some() {
+                    return;
+                }
+                if config.lock().is_none() && self.mark(&config).await {
+                    return;
+                }
+            }
+            tokio::select! {
+                () = done.cancelled() => return,
+                () = tokio::time::sleep(MARKING_PAUSE) => {}
+            }
+        }
+    }
+
+    /// Whether the VM carries our marker now.
+    async fn mark(&self, config: &pve::Config) -> bool {
+        if !self.is_packers(config) {
+            return false;
+        }
+        let qemu = self.clients.pve.qemu(&self.family.node, self.marker.vmid);
+        let description = format!("{PACKERS_DESCRIPTION}\n{}", finishing::description(&self.marker));
+        qemu.set_config(&[("description", &description)], config.digest()).await.is_ok()
+    }
+
+    /// Whether the VM at our VMID, which was free when Packer started, is the one that our Packer makes.
+    fn is_packers(&self, config: &pve::Config) -> bool {
+        config.description().trim() == PACKERS_DESCRIPTION && config.get("name") == Some(self.name.as_str())
+    }
+
+    async fn complete(&self, cx: &Cx<Clients>, plan: &Template) -> Result<Version, Diagnostic> {
+        finishing::finish(self.clients, self.family, &self.marker, &self.name, &self.tags()).await?;
+        if plan.verify.known_or(true) {
+            verifying::verify(cx, self.family, &self.marker).await?;
+        }
+        let mut marker = self.marker.clone();
+        marker.build = Some(Build::Ready);
+        finishing::mark(self.clients, self.family, &marker).await?;
+        Ok(Version {
+            number: marker.version.unwrap_or_default(),
+            vmid: marker.vmid,
+            name: self.name.clone(),
+            build: Build::Ready,
+            is_template: true,
+            fingerprint: self.source.fingerprint.clone(),
+            runner_version: marker.runner_version.clone(),
+            built_at: marker.built_at.clone(),
+        })
+    }
+
+    /// Destroys what is there of this attempt. The error says what is left, in words.
+    async fn clean_up(&self) -> Result<(), String> {
+        let vmid = self.marker.vmid;
+        let left = |reason: &str| format!("What was built so far is still there as VM {vmid}: {reason}. The next apply tries again to remove it.");
+        let config = match self.clients.pve.qemu(&self.family.node, vmid).config().await {
+            Err(error) if error.is_guest_missing() => return Ok(()),
+            Err(error) => return Err(left(&error.to_string())),
+            Ok(config) => config,
+        };
+        let found = Marker::find(config.description()).ok().flatten();
+        let ours = match &found {
+            Some(found) => found.nonce == self.marker.nonce,
+            None => self.mark(&config).await,
+        };
+        if !ours {
+            // Somebody else's guest got the VMID.
+            return Ok(());
+        }
+        let wait = WaitOptions { deadline: CLEANING, cancel: CancellationToken::new() };
+        template_family::remove(&self.clients.pve, self.family, vmid, &wait).await.map(drop).map_err(|error| left(&diagnostics::failed("", "", "", &error).detail))
+    }
+
+    fn unbuilt(&self, error: &packer_driver::Error) -> Unbuilt {
+        let mut diagnostic = diagnostics::failed("build", THING, &self.name, error);
+        let packer_driver::Error::Failed(failure) = error else { return Unbuilt::Failed(diagnostic) };
+        diagnostic.detail.push_str("\n\n");
+        diagnostic.detail.push_str(hint(failure.class));
+        let lost = failure.class == Class::Api && failure.lines.iter().any(|line| line.contains(&format!("VM {} already exists", self.marker.vmid)) || line.contains("config file already exists"));
+        if lost { Unbuilt::VmidLost(diagnostic) } else { Unbuilt::Failed(diagnostic) }
+    }
+}
+
+fn tell(event: &Event) {
+    match event {
+        Event::Line { level: Level::Say, text } => tracing::info!(target: "packer", "{}", text.trim()),
+        Event::Line { text, .. } => tracing::debug!(target: "packer", "{}", text.trim()),
+        Event::BuildError { message, .. } => tracing::info!(target: "packer", "failed: {message}"),
+        Event::ArtifactId { .. } => {}
+    }
+}
+
+fn hint(class: Class) -> &'static str {
+    match class {
+        Class::Config => "Nothing was created. Correct the template or its variables.",
+        Class::Plugins => "Nothing was created. Without access to the network, install the plugin with `packer plugins install --path` and name its directory in PACKER_PLUGIN_PATH.",
+        Class::Api => "The build VM is removed; the current version stays. Check the token's privileges (docs/privileges.md), the storages and the bridge.",
+        Class::Guest => "The build VM is removed; the current version stays. Watch its console during the next build: the installer may wait for input, or the network may be missing.",
+        Class::Provisioner => "The build VM is removed; the current version stays. The lines above are the provisioner's last; TF_LOG_PROVIDER=DEBUG shows all of them.",
+        Class::Cancelled => "The build VM is removed; the current version stays.",
+        Class::TimedOut => "The build VM is removed; the current version stays. The limit can be raised in `timeouts`.",
+        Class::Crashed => "The build VM is removed; the current version stays. Another version of Packer or of its Proxmox plugin may behave better.",
+    }
+}

@@ -1,0 +1,112 @@
+//! What Packer leaves is checked and tidied: a template with a disk and an agent, and no image in any drive.
+
+use ownership::Marker;
+use template_family::Family;
+use tf_provider::Diagnostic;
+
+use super::THING;
+use crate::diagnostics;
+use crate::provider::Clients;
+
+/// Description of a version: a line for people, and the marker.
+pub(super) fn description(marker: &Marker) -> String {
+    let family = marker.family.as_deref().unwrap_or_default();
+    let number = marker.version.unwrap_or_default();
+    format!("Version {number} of the template family {family}. Managed by pxci; do not change it by hand.\n{marker}")
+}
+
+/// Takes images out of the drives and sets name, tags and description.
+pub(super) async fn finish(clients: &Clients, family: &Family, marker: &Marker, name: &str, tags: &str) -> Result<(), Diagnostic> {
+    let qemu = clients.pve.qemu(&family.node, marker.vmid);
+    let unable = |error: &pve::Error| diagnostics::pve("finish", THING, name, error);
+    let config = qemu.config().await.map_err(|error| unable(&error))?;
+    if let Some(problem) = problem(&config) {
+        return Err(Diagnostic::error(format!("Unable to use what Packer built as template \"{name}\""), problem));
+    }
+    let drives = drives(&config).join(",");
+    let description = description(marker);
+    let mut options = vec![("name", name), ("tags", tags), ("description", description.as_str())];
+    if !drives.is_empty() {
+        options.push(("delete", &drives));
+    }
+    qemu.set_config(&options, None).await.map_err(|error| unable(&error))?;
+
+    let config = qemu.config().await.map_err(|error| unable(&error))?;
+    let left = self::drives(&config);
+    if left.is_empty() {
+        return Ok(());
+    }
+    let detail = format!("{} still hold an image. Clones would boot from it, or could not be made on another node.", left.join(", "));
+    Err(Diagnostic::error(format!("Unable to finish template \"{name}\""), detail))
+}
+
+/// Writes the marker.
+pub(super) async fn mark(clients: &Clients, family: &Family, marker: &Marker) -> Result<(), Diagnostic> {
+    let qemu = clients.pve.qemu(&family.node, marker.vmid);
+    let id = marker.vmid.to_string();
+    let unable = |error: &pve::Error| diagnostics::pve("mark", THING, &id, error);
+    let config = qemu.config().await.map_err(|error| unable(&error))?;
+    let description = marker.replace_in(config.description());
+    qemu.set_config(&[("description", &description)], config.digest()).await.map_err(|error| unable(&error))
+}
+
+/// Why a guest cannot serve as a template, if it cannot.
+fn problem(config: &pve::Config) -> Option<String> {
+    if !config.is_template() {
+        return Some("It is a VM, but no template. The Packer template must not set `skip_convert_to_template`, and must use a Proxmox builder.".to_owned());
+    }
+    if !config.iter().any(|(option, value)| is_drive(option) && !is_removable(value)) {
+        return Some("It has no disk.".to_owned());
+    }
+    let agent = config.get("agent").unwrap_or_default();
+    let enabled = agent.split(',').any(|part| part == "1" || part == "enabled=1");
+    if enabled {
+        return None;
+    }
+    Some("The QEMU guest agent is not enabled in its configuration. Set `qemu_agent = true` in the Packer template, and install qemu-guest-agent in the image.".to_owned())
+}
+
+/// Drives with an image, an empty one, or PVE's own cloud-init data: clones bring their own.
+fn drives(config: &pve::Config) -> Vec<&str> {
+    config.iter().filter(|(option, value)| is_drive(option) && is_removable(value)).map(|(option, _)| option).collect()
+}
+
+fn is_drive(option: &str) -> bool {
+    let name = option.trim_end_matches(|character: char| character.is_ascii_digit());
+    name.len() < option.len() && matches!(name, "ide" | "sata" | "scsi" | "virtio")
+}
+
+fn is_removable(value: &str) -> bool {
+    value.split(',').any(|part| part == "media=cdrom") || value.split(',').next().is_some_and(|volume| volume.ends_with("cloudinit") || volume.contains("-cloudinit."))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn config(json: serde_json::Value) -> pve::Config {
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn drives_with_images_are_found_and_disks_are_not() {
+        let config = config(json!({
+            "ide0": "local:iso/packer123.iso,media=cdrom,size=368K", "ide2": "none,media=cdrom", "scsi1": "local-lvm:vm-9000-cloudinit,media=cdrom",
+            "scsi0": "local-lvm:base-9000-disk-0,size=40G", "scsihw": "virtio-scsi-single"
+        }));
+        assert_eq!(drives(&config), ["ide0", "ide2", "scsi1"]);
+    }
+
+    #[test]
+    fn what_no_template_can_be_is_said() {
+        let good = json!({"template": 1, "agent": "enabled=1,fstrim_cloned_disks=1", "scsi0": "a:base-1-disk-0"});
+        assert_eq!(problem(&config(good.clone())), None);
+        for (option, value) in [("template", json!(0)), ("agent", json!("0")), ("scsi0", json!("none,media=cdrom"))] {
+            let mut bad = good.clone();
+            bad[option] = value;
+            assert!(problem(&config(bad)).is_some(), "{option}");
+        }
+    }
+}

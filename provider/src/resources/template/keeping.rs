@@ -1,0 +1,102 @@
+//! Which versions stay: retention after an apply, what earlier runs left behind, and the end of the family.
+
+use ownership::{Build, Kind, Marker, Owner};
+use pve::WaitOptions;
+use template_family::{Family, Removal, Version, remove, to_remove};
+use tf_provider::{CancellationToken, Cx, Diagnostic, Diagnostics};
+
+use super::model::Template;
+use super::{THING, verifying};
+use crate::diagnostics;
+use crate::provider::Clients;
+use crate::waiting;
+
+/// Removes what a run that was killed left: half-built versions and verification clones of this family.
+///
+/// The core's lock on the state keeps two applies from building the same family at the same time.
+pub(super) async fn reap(cx: &Cx<Clients>, family: &Family, versions: &[Version]) -> Result<(), Diagnostic> {
+    reap_clones(cx, family).await?;
+    for version in versions.iter().filter(|version| version.build == Build::Building) {
+        tracing::info!(vmid = version.vmid, "removing a version that an earlier run did not finish");
+        remove_one(cx, family, version.vmid, &waiting::until_deadline(cx)).await?;
+    }
+    Ok(())
+}
+
+async fn reap_clones(cx: &Cx<Clients>, family: &Family) -> Result<(), Diagnostic> {
+    let clients = cx.data()?;
+    let unable = |error: &pve::Error| diagnostics::pve("read", THING, family.name.as_str(), error);
+    let members = clients.pve.pool_members(&family.resource_pool).await.map_err(|error| unable(&error))?;
+    for vmid in members.iter().filter_map(|member| member.vmid).filter(|vmid| family.range.contains(*vmid)) {
+        let config = match clients.pve.qemu(&family.node, vmid).config().await {
+            Ok(config) => config,
+            Err(error) if error.is_guest_missing() => continue,
+            Err(error) => return Err(unable(&error)),
+        };
+        let Some(marker) = Marker::find(config.description()).ok().flatten() else { continue };
+        if is_our_clone(&marker, family) {
+            verifying::destroy(&verifying::clone_of(clients, family, marker, CancellationToken::new())).await?;
+        }
+    }
+    Ok(())
+}
+
+fn is_our_clone(marker: &Marker, family: &Family) -> bool {
+    marker.kind == Kind::Verify
+        && marker.owner == Owner::Provider
+        && marker.installation == family.installation
+        && marker.family.as_deref() == Some(family.name.as_str())
+}
+
+/// Removes versions that are no longer kept, and lists those that remain. The switch is done: what cannot go now is no failure.
+pub(super) async fn retain(cx: &Cx<Clients>, family: &Family, plan: &mut Template, before: Option<u32>) -> Result<(), Diagnostic> {
+    let versions = versions(cx, family).await?;
+    let keep = usize::try_from(plan.keep_versions.known_or(2)).unwrap_or(1);
+    for vmid in to_remove(&versions, keep, *plan.vmid.need("vmid")?, before) {
+        match remove_one(cx, family, vmid, &waiting::until_deadline(cx)).await {
+            Ok(Removal::Removed) => tracing::info!(vmid, "removed an old version"),
+            Ok(Removal::Deferred { dependents }) => tracing::info!(vmid, ?dependents, "an old version stays until its clones are gone"),
+            Err(diagnostic) => cx.warn(format!("Old version {vmid} of \"{}\" was not removed", family.name), format!("{}\n\nIt is tried again with the next change.", diagnostic.detail)),
+        }
+    }
+    plan.list(&self::versions(cx, family).await?);
+    Ok(())
+}
+
+/// Removes every version. The error names those that clones still need.
+pub(super) async fn remove_all(cx: &Cx<Clients>, family: &Family) -> Result<(), Diagnostics> {
+    reap_clones(cx, family).await?;
+    let mut problems = Diagnostics::new();
+    for version in versions(cx, family).await? {
+        match remove_one(cx, family, version.vmid, &waiting::until_deadline(cx)).await {
+            Ok(Removal::Removed) => {}
+            Ok(Removal::Deferred { dependents }) => problems.push(in_use(family, &version, &dependents)),
+            Err(diagnostic) => problems.push(diagnostic),
+        }
+    }
+    if problems.iter().next().is_some() { Err(problems) } else { Ok(()) }
+}
+
+fn in_use(family: &Family, version: &Version, dependents: &[u32]) -> Diagnostic {
+    let clones = if dependents.is_empty() {
+        "guests that the storage does not name".to_owned()
+    } else {
+        dependents.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    };
+    let detail = format!(
+        "Linked clones still need the disk of version {} (VMID {}): {clones}. It is retired, so no new ones are made. Destroy them, or wait until their jobs have ended, and run destroy again.",
+        version.number, version.vmid
+    );
+    Diagnostic::error(format!("Unable to destroy template \"{}\"", family.name), detail)
+}
+
+/// The family's versions, by number.
+pub(super) async fn versions(cx: &Cx<Clients>, family: &Family) -> Result<Vec<Version>, Diagnostic> {
+    let versions = cx.guard(family.versions(&cx.data()?.pve)).await?;
+    versions.map_err(|error| diagnostics::pve("read", THING, family.name.as_str(), &error))
+}
+
+async fn remove_one(cx: &Cx<Clients>, family: &Family, vmid: u32, wait: &WaitOptions) -> Result<Removal, Diagnostic> {
+    let removed = remove(&cx.data()?.pve, family, vmid, wait).await;
+    removed.map_err(|error| diagnostics::failed("remove", THING, &format!("{} ({vmid})", family.name), &error))
+}

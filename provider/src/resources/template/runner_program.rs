@@ -1,0 +1,113 @@
+//! Which build of GitHub's runner program goes into an image.
+
+use github::{BaseUrl, Client, ClientConfig, Credential, RunnerDownload};
+use tf_provider::Diagnostic;
+
+use super::model::Template;
+use crate::diagnostics;
+
+const LATEST: &str = "latest";
+const THING: &str = "GitHub's runner program";
+
+/// An archive, pinned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RunnerProgram {
+    pub(super) version: String,
+    pub(super) url: String,
+    pub(super) sha256: String,
+}
+
+/// What is declared without asking GitHub; `None` when it has to be asked.
+pub(super) fn declared(plan: &Template) -> Result<Option<RunnerProgram>, Diagnostic> {
+    let version = plan.runner_version.text().unwrap_or(LATEST);
+    match (plan.runner_url.text(), plan.runner_sha256.text()) {
+        (None, _) => Ok(None),
+        (Some(_), _) if version == LATEST => {
+            let detail = "Where the archive comes from is declared, but not its version. Set `runner_version`.";
+            Err(Diagnostic::error("The runner program's version is not known", detail).at("runner_version"))
+        }
+        (Some(_), None) => {
+            let detail = "An archive is used only if its SHA-256 is known. Set `runner_sha256`.";
+            Err(Diagnostic::error("The runner program's digest is not known", detail).at("runner_sha256"))
+        }
+        (Some(url), Some(sha256)) => {
+            Ok(Some(RunnerProgram { version: version.to_owned(), url: url.to_owned(), sha256: sha256.to_owned() }))
+        }
+    }
+}
+
+/// Finds the archive for Linux on x64, with its digest.
+pub(super) async fn resolve(plan: &Template) -> Result<RunnerProgram, Diagnostic> {
+    if let Some(declared) = declared(plan)? {
+        return Ok(declared);
+    }
+    let wanted = plan.runner_version.text().unwrap_or(LATEST);
+    let api = plan.github_api_url.need("github_api_url")?;
+    let base_url = BaseUrl::parse(api).map_err(|error| diagnostics::refused_argument("github_api_url", "GitHub's API", &error))?;
+    let unable = |error: &github::Error| diagnostics::failed("look up", THING, wanted, error);
+    let config = ClientConfig { base_url, credential: Credential::Anonymous, user_agent: concat!("terraform-provider-pxci/", env!("CARGO_PKG_VERSION")).to_owned() };
+    let client = Client::new(config).map_err(|error| unable(&error))?;
+    let released = client.latest_runner_release().await.map_err(|error| unable(&error))?;
+    pick(released, wanted, plan.runner_sha256.text())
+}
+
+fn pick(released: Vec<RunnerDownload>, wanted: &str, digest: Option<&str>) -> Result<RunnerProgram, Diagnostic> {
+    let linux = released.into_iter().find(|download| download.os == "linux" && download.architecture == "x64");
+    let linux = linux.ok_or_else(|| {
+        Diagnostic::error("Unable to find GitHub's runner program", "The newest release has no archive for Linux on x64. Set `runner_version`, `runner_url` and `runner_sha256`.")
+    })?;
+    let newest = linux.version().unwrap_or_default().to_owned();
+    if wanted != LATEST && wanted != newest {
+        let Some(digest) = digest else {
+            let detail = format!("GitHub's API tells the SHA-256 of the newest release, {newest}, only. Set `runner_sha256` for {wanted}, or `runner_version = \"latest\"`.");
+            return Err(Diagnostic::error("The runner program's digest is not known", detail).at("runner_sha256"));
+        };
+        let url = linux.download_url.replace(&newest, wanted);
+        return Ok(RunnerProgram { version: wanted.to_owned(), url, sha256: digest.to_owned() });
+    }
+    let sha256 = digest.map(str::to_owned).or(linux.sha256_checksum).ok_or_else(|| {
+        Diagnostic::error("The runner program's digest is not known", format!("GitHub states none for {newest}. Set `runner_sha256`.")).at("runner_sha256")
+    })?;
+    Ok(RunnerProgram { version: newest, url: linux.download_url, sha256 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn released() -> Vec<RunnerDownload> {
+        let download = |os: &str| RunnerDownload {
+            os: os.to_owned(),
+            architecture: "x64".to_owned(),
+            download_url: format!("https://host/v2.336.0/actions-runner-{os}-x64-2.336.0.tar.gz"),
+            filename: format!("actions-runner-{os}-x64-2.336.0.tar.gz"),
+            sha256_checksum: Some("a".repeat(64)),
+        };
+        vec![download("win"), download("linux")]
+    }
+
+    #[test]
+    fn latest_is_pinned_with_githubs_digest() {
+        let program = pick(released(), "latest", None).unwrap();
+        assert_eq!((program.version.as_str(), program.sha256), ("2.336.0", "a".repeat(64)));
+        assert!(program.url.contains("linux"));
+    }
+
+    #[test]
+    fn another_version_needs_a_digest_of_its_own() {
+        let refused = pick(released(), "2.330.0", None).unwrap_err();
+        assert_eq!(refused.path.to_string(), "runner_sha256");
+        let program = pick(released(), "2.330.0", Some("b")).unwrap();
+        assert_eq!(program.url, "https://host/v2.330.0/actions-runner-linux-x64-2.330.0.tar.gz");
+    }
+
+    #[test]
+    fn a_place_of_ones_own_needs_version_and_digest() {
+        let plan = Template { runner_url: "https://mirror/r.tgz".into(), runner_version: "latest".into(), ..Template::default() };
+        assert_eq!(declared(&plan).unwrap_err().path.to_string(), "runner_version");
+        let plan = Template { runner_version: "2.330.0".into(), ..plan };
+        assert_eq!(declared(&plan).unwrap_err().path.to_string(), "runner_sha256");
+        let plan = Template { runner_sha256: "c".into(), ..plan };
+        assert_eq!(declared(&plan).unwrap().map(|program| program.url), Some("https://mirror/r.tgz".to_owned()));
+    }
+}

@@ -1,0 +1,115 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use tf_provider::{Attr, Diagnostics, Resource as _};
+
+use super::model::Template;
+use super::source::{Source, changed};
+use super::{Templates, refuse_changes, secret_names};
+
+const DECLARATIONS: &str = "variable \"vm_id\" {}\nvariable \"proxmox_token\" {}\nvariable \"disk_size\" {\n  default = \"40G\"\n}\nvariable \"license\" {}\n";
+
+fn directory() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("image.pkr.hcl"), DECLARATIONS).unwrap();
+    std::fs::write(directory.path().join("install.sh"), "true\n").unwrap();
+    directory
+}
+
+fn template(directory: &Path) -> Template {
+    Template {
+        family: "ubuntu-2204".into(),
+        resource_pool: "ci".into(),
+        vmid_range: "9000-9049".into(),
+        directory: directory.to_str().unwrap().into(),
+        vm_storage: "local-lvm".into(),
+        iso_storage: "local".into(),
+        bridge: "vmbr0".into(),
+        runner_version: "latest".into(),
+        ssh_username: "packer".into(),
+        ..Template::default()
+    }
+}
+
+fn problems(source: &Source, plan: &Template, config: &Template) -> Vec<String> {
+    let refused = source.check_variables(plan, secret_names(config).as_ref()).err().unwrap_or_default();
+    refused.iter().map(|diagnostic| format!("{}: {}", diagnostic.path, diagnostic.detail)).collect()
+}
+
+#[test]
+fn inputs_name_the_files_and_the_fingerprint_follows_every_argument_that_matters() {
+    let directory = directory();
+    let plan = template(directory.path());
+    let source = Source::read(&plan).unwrap();
+    assert_eq!(source.inputs.shown().into_keys().collect::<Vec<_>>(), ["image.pkr.hcl", "install.sh"]);
+    let fingerprint = |plan: Template| Source::read(&plan).unwrap().fingerprint;
+    assert_eq!(fingerprint(Template { keep_versions: 9.into(), github_api_url: "https://x".into(), ..plan.clone() }), source.fingerprint);
+    for other in [
+        Template { vm_storage: "nvme".into(), ..plan.clone() },
+        Template { runner_version: "2.336.0".into(), ..plan.clone() },
+        Template { secret_variables_wo_version: 2.into(), ..plan.clone() },
+        Template { variables: BTreeMap::from([("disk_size".to_owned(), "80G".to_owned())]).into(), ..plan.clone() },
+        Template { ignore: vec!["install.sh".to_owned()].into(), ..plan.clone() },
+    ] {
+        assert_ne!(fingerprint(other), source.fingerprint);
+    }
+}
+
+#[test]
+fn secrets_do_not_reach_the_fingerprint() {
+    let directory = directory();
+    let plan = template(directory.path());
+    let secret = |text: &str| Template {
+        secret_variables_wo: BTreeMap::from([("license".to_owned(), tf_provider::Secret::new(text))]).into(),
+        ..plan.clone()
+    };
+    assert_eq!(Source::read(&secret("a")).unwrap().fingerprint, Source::read(&secret("b")).unwrap().fingerprint);
+}
+
+#[test]
+fn variables_are_checked_against_the_packer_template() {
+    let directory = directory();
+    let plan = template(directory.path());
+    let source = Source::read(&plan).unwrap();
+    let missing = problems(&source, &plan, &plan);
+    assert!(missing.len() == 1 && missing[0].contains("license"), "{missing:?}");
+
+    let given = |name: &str| BTreeMap::from([("license".to_owned(), "x".to_owned()), (name.to_owned(), "y".to_owned())]);
+    let unknown = Template { variables: given("disk_sice").into(), ..plan.clone() };
+    assert!(problems(&source, &unknown, &unknown)[0].contains("disk_size"));
+    let ours = Template { variables: given("proxmox_token").into(), ..plan.clone() };
+    assert!(problems(&source, &ours, &ours)[0].contains("sets it itself"));
+
+    let unknown_secrets = Template { secret_variables_wo: Attr::Unknown, ..plan.clone() };
+    assert_eq!(problems(&source, &plan, &unknown_secrets), Vec::<String>::new());
+}
+
+#[test]
+fn other_files_than_those_of_the_plan_are_refused_by_name() {
+    let directory = directory();
+    let mut plan = template(directory.path());
+    let planned = Source::read(&plan).unwrap();
+    plan.inputs = planned.inputs.shown().into();
+    plan.fingerprint = planned.fingerprint.clone().into();
+    assert!(refuse_changes(&plan, &Source::read(&plan).unwrap()).is_ok());
+    std::fs::write(directory.path().join("install.sh"), "false\n").unwrap();
+    std::fs::write(directory.path().join("new.sh"), "").unwrap();
+    let refused = refuse_changes(&plan, &Source::read(&plan).unwrap()).unwrap_err();
+    assert!(refused.detail.contains("install.sh, new.sh"), "{}", refused.detail);
+}
+
+#[test]
+fn files_that_vanished_are_changes_too() {
+    let planned = BTreeMap::from([("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())]);
+    let now = BTreeMap::from([("a".to_owned(), "1".to_owned())]);
+    assert_eq!(changed(&planned, &now), ["b"]);
+}
+
+#[test]
+fn a_place_of_ones_own_for_the_runner_must_be_pinned() {
+    let mut diagnostics = Diagnostics::new();
+    let config = Template { runner_url: "https://mirror/r.tgz".into(), runner_version: "2.336.0".into(), ..Template::default() };
+    Templates.validate(&config, &mut diagnostics);
+    let paths: Vec<String> = diagnostics.iter().map(|diagnostic| diagnostic.path.to_string()).collect();
+    assert_eq!(paths, ["runner_sha256"]);
+}

@@ -1,0 +1,162 @@
+//! What the provider tells Packer: the connection, the place, and credentials that live as long as one build.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+
+use pve::Trust;
+use rand::Rng as _;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Map, Value};
+use tf_provider::Diagnostic;
+
+use super::model::Template;
+use super::runner_program::RunnerProgram;
+use crate::connection::Connection;
+use crate::diagnostics;
+
+const PASSWORD_LENGTH: usize = 32;
+const SALT_LENGTH: usize = 16;
+
+/// A user's password for one build, and its hash for the installer.
+pub(super) struct Password {
+    plain: SecretString,
+    hash: SecretString,
+}
+
+impl Password {
+    /// Draws one; it is stored nowhere.
+    pub(super) fn draw() -> Result<Self, Diagnostic> {
+        let (plain, salt) = (letters(PASSWORD_LENGTH), letters(SALT_LENGTH));
+        let hash = sha_crypt::Sha512Params::new(sha_crypt::ROUNDS_DEFAULT)
+            .and_then(|parameters| sha_crypt::sha512_crypt_b64(plain.as_bytes(), salt.as_bytes(), &parameters));
+        let hash = hash.map_err(|error| Diagnostic::error("Unable to make a password for the build", format!("{error:?}")))?;
+        Ok(Self { plain: plain.into(), hash: format!("$6${salt}${hash}").into() })
+    }
+}
+
+fn letters(count: usize) -> String {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let mut random = rand::rng();
+    (0..count).map(|_| char::from(ALPHABET[random.random_range(0..ALPHABET.len())])).collect()
+}
+
+/// The version that a build makes.
+pub(super) struct Making<'a> {
+    pub(super) vmid: u32,
+    pub(super) name: &'a str,
+    pub(super) description: &'a str,
+    pub(super) tags: &'a str,
+    pub(super) runner: Option<&'a RunnerProgram>,
+}
+
+/// Every variable, and which of their values are secret.
+pub(super) struct Variables {
+    pub(super) values: Map<String, Value>,
+    pub(super) secrets: Vec<SecretString>,
+}
+
+impl Variables {
+    pub(super) fn new(connection: &Connection, node: &str, plan: &Template, making: &Making<'_>, password: &Password) -> Self {
+        let mut values = Map::new();
+        let mut set = |name: &str, value: &str| values.insert(name.to_owned(), Value::from(value));
+        for (name, value) in plan.variables.known().into_iter().flatten() {
+            set(name, value);
+        }
+        let endpoint = connection.endpoints.first().map(ToString::to_string).unwrap_or_default();
+        set("proxmox_url", &format!("{endpoint}/api2/json"));
+        set("proxmox_username", connection.token.id());
+        set("proxmox_token", connection.token.secret().expose_secret());
+        set("proxmox_node", node);
+        set("template_name", making.name);
+        set("template_description", making.description);
+        set("tags", making.tags);
+        let attributes = [
+            ("resource_pool", &plan.resource_pool),
+            ("storage_pool", &plan.vm_storage),
+            ("iso_storage_pool", &plan.iso_storage),
+            ("bridge", &plan.bridge),
+            ("ssh_username", &plan.ssh_username),
+        ];
+        for (name, value) in attributes {
+            set(name, value.text().unwrap_or_default());
+        }
+        set("ssh_password", password.plain.expose_secret());
+        set("ssh_password_hash", password.hash.expose_secret());
+        if let Some(runner) = making.runner {
+            set("runner_version", &runner.version);
+            set("runner_url", &runner.url);
+            set("runner_sha256", &runner.sha256);
+        }
+        let mut secrets = vec![connection.token.secret().clone(), password.plain.clone(), password.hash.clone()];
+        for (name, secret) in plan.secret_variables_wo.known().into_iter().flatten() {
+            set(name, secret.expose());
+            secrets.push(secret.clone().into_inner());
+        }
+        values.values_mut().for_each(structured);
+        values.insert("vm_id".to_owned(), making.vmid.into());
+        Self { values, secrets }
+    }
+}
+
+/// Attribute maps hold text only; a list or an object for Packer is written as JSON.
+fn structured(value: &mut Value) {
+    let parsed = value.as_str().filter(|text| text.starts_with(['[', '{'])).and_then(|text| serde_json::from_str(text).ok());
+    if let Some(parsed) = parsed {
+        *value = parsed;
+    }
+}
+
+/// The environment by which Packer's Proxmox builder trusts the API's certificate, and the file that it names.
+pub(super) struct TrustFile {
+    pub(super) environment: Vec<(String, OsString)>,
+    _file: Option<tempfile::NamedTempFile>,
+}
+
+impl TrustFile {
+    /// Packer has no option for a certificate authority; its runtime reads `SSL_CERT_FILE`.
+    pub(super) fn new(trust: &Trust) -> Result<Self, Diagnostic> {
+        let none = Self { environment: Vec::new(), _file: None };
+        match trust {
+            Trust::System | Trust::Insecure => Ok(none),
+            Trust::Fingerprint(_) => Err(unpinnable()),
+            Trust::CaPem(pem) => {
+                let unable = |error: std::io::Error| diagnostics::failed("write", "the CA certificate for Packer", "", &error);
+                let mut file = tempfile::Builder::new().prefix("pxci-ca-").suffix(".pem").tempfile().map_err(unable)?;
+                file.write_all(pem.as_bytes()).map_err(unable)?;
+                let environment = vec![("SSL_CERT_FILE".to_owned(), file.path().as_os_str().to_owned())];
+                Ok(Self { environment, _file: Some(file) })
+            }
+        }
+    }
+}
+
+fn unpinnable() -> Diagnostic {
+    Diagnostic::error(
+        "Packer cannot pin a certificate by its fingerprint",
+        "Set `ca_certificate` in the provider block instead of `fingerprint`: /etc/pve/pve-root-ca.pem of the node, or the server's own certificate.",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_differ_and_their_hashes_have_the_installers_form() {
+        let (one, other) = (Password::draw().unwrap(), Password::draw().unwrap());
+        assert_ne!(one.plain.expose_secret(), other.plain.expose_secret());
+        let hash = one.hash.expose_secret();
+        let parts: Vec<&str> = hash.split('$').collect();
+        assert!(parts.len() == 4 && parts[1] == "6" && parts[2].len() == SALT_LENGTH && parts[3].len() == 86, "{hash}");
+    }
+
+    #[test]
+    fn lists_are_handed_over_as_lists() {
+        let mut value = Value::from(r#"["git","curl"]"#);
+        structured(&mut value);
+        assert!(value.is_array());
+        let mut text = Value::from("[not json");
+        structured(&mut text);
+        assert_eq!(text, "[not json");
+    }
+}

@@ -1,0 +1,119 @@
+//! The proof that a version works: a clone of it boots, its agent answers, and its own check program is content.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use ownership::{Kind, Marker, Nonce, Owner};
+use pve::Exit;
+use runner_vm::{Place, Problem, RunnerVm};
+use template_family::Family;
+use tf_provider::{CancellationToken, Cx, Diagnostic};
+
+use super::THING;
+use crate::diagnostics;
+use crate::provider::Clients;
+
+const CLONE: &str = "verification clone";
+/// Longest boot of an image that can be called fit for runners.
+const BOOT_LIMIT: Duration = Duration::from_secs(600);
+const EARLIEST_AGENT: Duration = Duration::from_secs(2);
+const CHECK_LIMIT: Duration = Duration::from_secs(600);
+const CHECK_PAUSE: Duration = Duration::from_secs(1);
+/// The image's own check, if it brings one.
+const CHECK: &str = "if [ -x /opt/pxci/verify ]; then exec /opt/pxci/verify 2>&1; fi";
+/// Lines of the check's output that a diagnostic repeats.
+const LINES: usize = 20;
+
+/// Boots a linked clone of the version and runs the image's check in it. The clone goes in any case.
+pub(super) async fn verify(cx: &Cx<Clients>, family: &Family, version: &Marker) -> Result<(), Diagnostic> {
+    let clients = cx.data()?;
+    let mut refused = BTreeSet::new();
+    loop {
+        let proposed = cx.guard(clients.vmids.propose(&clients.pve, family.range, &refused)).await?;
+        let proposed = proposed.map_err(|error| diagnostics::pve("create", CLONE, "", &error))?;
+        let proposal = proposed.ok_or_else(|| diagnostics::range_full(CLONE, "", family.range))?;
+        let marker = marker(family, version, proposal.vmid());
+        // Not to be interrupted: a clone takes seconds, and only a finished one can be destroyed.
+        let clone = clone_of(clients, family, marker, CancellationToken::new());
+        match clone.clone_from_template(true).await {
+            Err(error) if matches!(error.problem, Problem::VmidTaken) => {
+                refused.insert(proposal.vmid());
+                continue;
+            }
+            Err(error) => {
+                let diagnostic = diagnostics::step("create", CLONE, clone.name(), &error);
+                return Err(destroyed(&clone, diagnostic).await);
+            }
+            Ok(()) => {}
+        }
+        let checked = check(cx, family, proposal.vmid(), &clone).await;
+        return match checked {
+            Ok(()) => destroy(&clone).await,
+            Err(diagnostic) => Err(destroyed(&clone, diagnostic).await),
+        };
+    }
+}
+
+fn marker(family: &Family, version: &Marker, vmid: u32) -> Marker {
+    let mut marker = Marker::new(family.installation.clone(), Owner::Provider, Kind::Verify, vmid, Nonce::random());
+    marker.template = Some(version.vmid);
+    marker.family = Some(family.name.to_string());
+    marker
+}
+
+/// The handle by which a verification clone is made and destroyed.
+pub(super) fn clone_of(clients: &Clients, family: &Family, marker: Marker, cancel: CancellationToken) -> RunnerVm {
+    let place = Place { claimant: Owner::Provider, node: family.node.clone(), range: family.range, resource_pool: family.resource_pool.clone() };
+    let name = format!("{}-verify-{}-{}", family.installation, marker.vmid, marker.nonce);
+    RunnerVm::new(clients.pve.clone(), name, marker, place, cancel)
+}
+
+async fn check(cx: &Cx<Clients>, family: &Family, vmid: u32, clone: &RunnerVm) -> Result<(), Diagnostic> {
+    let booted = cx.guard(clone.boot(EARLIEST_AGENT, BOOT_LIMIT)).await?;
+    let took = booted.map_err(|error| diagnostics::step("boot", CLONE, clone.name(), &error))?;
+    tracing::info!(vmid, seconds = took.as_secs(), "the verification clone is up");
+    let exit = cx.guard(run_check(cx, family, vmid)).await??;
+    if exit.exitcode == Some(0) {
+        return Ok(());
+    }
+    let output = format!("{}{}", exit.out, exit.err);
+    let lines: Vec<&str> = output.lines().collect();
+    let tail = lines[lines.len().saturating_sub(LINES)..].join("\n  ");
+    let code = exit.exitcode.map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"));
+    let detail = format!("/opt/pxci/verify ended with {code} in a clone of the new version:\n  {tail}\n\nThe new version is removed; the current one stays.");
+    Err(Diagnostic::error("The new template version failed its verification", detail))
+}
+
+async fn run_check(cx: &Cx<Clients>, family: &Family, vmid: u32) -> Result<Exit, Diagnostic> {
+    let agent = cx.data()?.pve.qemu(&family.node, vmid).agent();
+    let unable = |error: &pve::Error| diagnostics::pve("verify", THING, family.name.as_str(), error);
+    let process = agent.exec(&["/bin/sh", "-c", CHECK]).await.map_err(|error| unable(&error))?;
+    let end = Instant::now() + CHECK_LIMIT;
+    loop {
+        match agent.exec_status(process).await {
+            Ok(Some(exit)) => return Ok(exit),
+            Ok(None) => {}
+            Err(error) if error.is_transient() || error.is_agent_unavailable() => tracing::debug!(%error, "the check's state was not read"),
+            Err(error) => return Err(unable(&error)),
+        }
+        if Instant::now() >= end {
+            let detail = format!("/opt/pxci/verify was still running after {} s in a clone of the new version.", CHECK_LIMIT.as_secs());
+            return Err(Diagnostic::error("The new template version failed its verification", detail));
+        }
+        tokio::time::sleep(CHECK_PAUSE).await;
+    }
+}
+
+/// Stops and destroys the clone; one that was never made is no error.
+pub(super) async fn destroy(clone: &RunnerVm) -> Result<(), Diagnostic> {
+    let unable = |error: &runner_vm::Error| diagnostics::step("destroy", CLONE, clone.name(), error);
+    clone.stop().await.map_err(|error| unable(&error))?;
+    clone.destroy().await.map_err(|error| unable(&error))
+}
+
+async fn destroyed(clone: &RunnerVm, mut diagnostic: Diagnostic) -> Diagnostic {
+    if let Err(left) = destroy(clone).await {
+        diagnostic.detail.push_str(&format!("\n\nThe clone is still there: {}", left.detail));
+    }
+    diagnostic
+}
