@@ -15,8 +15,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock;
 use crate::clients;
+use crate::clock;
 use crate::control::{Control, Settings};
 use crate::execute::{Executor, Gates};
 use crate::intents::{Ledger, LedgerError};
@@ -133,7 +133,9 @@ impl Engine {
             .and_then(|pve| Ok((pve, clients::github(&settings.config, &settings.secrets)?)));
         let (pve, github) = match made {
             Ok(pair) => pair,
-            Err(error) => return self.problems.raise("configuration", Subject::Dispatcher, chain(&error), clock::now()),
+            Err(error) => {
+                return self.problems.raise("configuration", Subject::Dispatcher, chain(&error), clock::now());
+            }
         };
         self.problems.clear("configuration");
         self.config_hash = settings.config.hash();
@@ -148,7 +150,11 @@ impl Engine {
             gates: self.gates.clone(),
             cancel: self.cancel.clone(),
         });
-        tracing::info!(hash = &self.config_hash[..12], pools = settings.config.pools.len(), "a configuration is in force");
+        tracing::info!(
+            hash = &self.config_hash[..12],
+            pools = settings.config.pools.len(),
+            "a configuration is in force"
+        );
     }
 
     fn set_draining(&mut self, draining: &watch::Receiver<bool>) {

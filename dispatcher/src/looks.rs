@@ -133,7 +133,10 @@ impl Looks {
     }
 
     fn start_repository(&mut self, name: &str, executor: &Executor, intents: &[Intent], now: Timestamp) {
-        let slot = self.repositories.entry(name.to_owned()).or_insert_with(|| (Some(RepositoryObserver::default()), Timestamp::MIN));
+        let slot = self
+            .repositories
+            .entry(name.to_owned())
+            .or_insert_with(|| (Some(RepositoryObserver::default()), Timestamp::MIN));
         if slot.1 > now {
             return;
         }
@@ -143,8 +146,12 @@ impl Looks {
         let (jobs_of_ours, registrations_expected) = expectations(&name, intents);
         let generation = self.generation;
         self.running.spawn(async move {
-            let question =
-                RepositoryQuestion { repository: &name, installation: &config.installation, jobs_of_ours, registrations_expected };
+            let question = RepositoryQuestion {
+                repository: &name,
+                installation: &config.installation,
+                jobs_of_ours,
+                registrations_expected,
+            };
             let (seen, problem) = observer.look(&github, &question).await;
             (generation, Ended::Repository(name, observer, seen, problem))
         });
@@ -165,8 +172,11 @@ fn next_look(executor: &Executor, now: Timestamp) -> Timestamp {
 }
 
 fn expectations(repository: &str, intents: &[Intent]) -> (BTreeSet<u64>, bool) {
-    let here = |intent: &&Intent| intent.is_live() && intent.life.repository.as_deref().is_none_or(|serves| serves == repository);
+    let here = |intent: &&Intent| {
+        intent.is_live() && intent.life.repository.as_deref().is_none_or(|serves| serves == repository)
+    };
     let mine: Vec<&Intent> = intents.iter().filter(here).collect();
-    let jobs = mine.iter().filter(|intent| intent.life.state == State::Busy).filter_map(|intent| intent.life.job).collect();
+    let jobs =
+        mine.iter().filter(|intent| intent.life.state == State::Busy).filter_map(|intent| intent.life.job).collect();
     (jobs, mine.iter().any(|intent| intent.life.state >= State::Minting))
 }

@@ -78,7 +78,8 @@ fn look(socket: PathBuf) -> anyhow::Result<()> {
 fn begin(serve: &Serve) -> anyhow::Result<()> {
     let logs = LogRing::default();
     let filter = EnvFilter::try_from_env("PXCI_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let to_stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).with_filter(filter);
+    let to_stderr =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).with_filter(filter);
     tracing_subscriber::registry().with(logs.clone()).with(to_stderr).init();
     // Fails only when one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -115,7 +116,10 @@ fn stored(state: &StateDirectory) -> Option<Settings> {
     match state.load() {
         Ok(settings) => settings,
         Err(error) => {
-            tracing::error!(error = format!("{:#}", anyhow::Error::new(error)), "waiting for a configuration over the console");
+            tracing::error!(
+                error = format!("{:#}", anyhow::Error::new(error)),
+                "waiting for a configuration over the console"
+            );
             None
         }
     }

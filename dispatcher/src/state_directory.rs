@@ -98,7 +98,11 @@ impl StateDirectory {
 
     fn secret(&self, name: &str) -> Result<SecretString, StateError> {
         let path = self.path.join(name);
-        fs::read_to_string(&path).map(SecretString::from).map_err(|source| StateError::File { doing: "read", path, source })
+        fs::read_to_string(&path).map(SecretString::from).map_err(|source| StateError::File {
+            doing: "read",
+            path,
+            source,
+        })
     }
 
     fn replace(&self, name: &str, content: &str) -> Result<(), StateError> {
@@ -136,7 +140,9 @@ mod tests {
         assert!(state.load().unwrap().is_none());
         state.store(&settings()).unwrap();
         let loaded = state.load().unwrap().unwrap();
-        assert_eq!((loaded.config, loaded.secrets), (settings().config, settings().secrets));
+        assert_eq!(loaded.config, settings().config);
+        assert_eq!(loaded.secrets.pve_token_secret.expose_secret(), "aaaa-bbbb");
+        assert_eq!(loaded.secrets.github_token.expose_secret(), "ghp_cccc");
         for entry in fs::read_dir(&state.path).unwrap() {
             let entry = entry.unwrap();
             assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", entry.path());

@@ -1,6 +1,6 @@
 //! What the dispatcher says about itself. Pure: from what is written down and observed.
 
-use dispatcher_api::{Config, Phase, PoolStatus, Problem, RunnerPool, Status};
+use dispatcher_api::{Config, MOST_LISTED, Machine, Phase, PoolStatus, Problem, RunnerPool, Status, WaitingJob};
 use jiff::Timestamp;
 use runner_vm::State;
 
@@ -32,6 +32,8 @@ pub(crate) fn status(scene: Scene<'_>) -> Status {
         started_at: scene.started_at,
         last_good_pass_at: scene.last_good_pass_at,
         pools: pools.unwrap_or_default(),
+        waiting: scene.waiting.iter().take(MOST_LISTED).map(waiting_job).collect(),
+        machines: machines(scene.intents),
         problems: scene.problems,
     }
 }
@@ -64,4 +66,29 @@ fn pool_status(pool: &RunnerPool, scene: &Scene<'_>) -> PoolStatus {
         busy: count(|state| state == State::Busy),
         ending: count(|state| state > State::Busy && state != State::Gone),
     }
+}
+
+fn waiting_job(waiting: &Waiting) -> WaitingJob {
+    WaitingJob {
+        repository: waiting.repository.clone(),
+        job: waiting.job,
+        name: waiting.job_name.clone(),
+        pool: waiting.pool.clone(),
+        since: waiting.since,
+        reason: waiting.reason.clone(),
+    }
+}
+
+fn machines(intents: &[Intent]) -> Vec<Machine> {
+    let mut live: Vec<&Intent> = intents.iter().filter(|intent| intent.is_live()).collect();
+    live.sort_by_key(|intent| (intent.created_at, intent.vmid));
+    let machine = |intent: &&Intent| Machine {
+        name: intent.name.clone(),
+        pool: intent.pool.clone(),
+        state: intent.life.state.as_str().to_owned(),
+        since: intent.life.since,
+        created_at: intent.created_at,
+        job: intent.life.job,
+    };
+    live.iter().take(MOST_LISTED).map(machine).collect()
 }

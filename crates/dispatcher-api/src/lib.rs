@@ -11,4 +11,4 @@ mod status;
 
 pub use config::{Config, ConfigError, ConfigProblem, GithubConfig, PveConfig, RunnerPool, TemplateSource};
 pub use secrets::{PublicKey, SealError, SealedSecrets, Secrets, SessionKey};
-pub use status::{Phase, PoolStatus, Problem, Status, Subject};
+pub use status::{MOST_LISTED, Machine, Phase, PoolStatus, Problem, Status, Subject, WaitingJob};

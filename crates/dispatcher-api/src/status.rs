@@ -25,9 +25,54 @@ pub struct Status {
     /// Counts for each pool, in the order of the configuration.
     #[serde(default)]
     pub pools: Vec<PoolStatus>,
+    /// Queued jobs that its pools serve, oldest first, and why each has no runner yet. The first [`MOST_LISTED`].
+    #[serde(default)]
+    pub waiting: Vec<WaitingJob>,
+    /// Its virtual machines, oldest first. The first [`MOST_LISTED`].
+    #[serde(default)]
+    pub machines: Vec<Machine>,
     /// What hinders it now; empty when all is well.
     #[serde(default)]
     pub problems: Vec<Problem>,
+}
+
+/// Most jobs, and most virtual machines, that a status lists one by one: it has to fit into a message.
+pub const MOST_LISTED: usize = 250;
+
+/// A queued job and what it waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingJob {
+    /// `owner/name`.
+    pub repository: String,
+    /// GitHub's number of the job.
+    pub job: u64,
+    /// Its name.
+    pub name: String,
+    /// Pool that serves it.
+    pub pool: PoolName,
+    /// When it was queued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Why it has no runner yet, as a sentence without a full stop.
+    pub reason: String,
+}
+
+/// One virtual machine of a pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Its name, which is that of its runner too.
+    pub name: String,
+    /// Pool that it belongs to.
+    pub pool: PoolName,
+    /// Word for where it is in its life: `cloning`, `booting`, `idle`, `busy`, …
+    pub state: String,
+    /// When it came there.
+    pub since: Timestamp,
+    /// When it was reserved, or found.
+    pub created_at: Timestamp,
+    /// GitHub's number of the job that it runs or ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<u64>,
 }
 
 /// What a dispatcher is doing.

@@ -38,7 +38,8 @@ impl RunnerVm {
     /// # Errors
     /// When the guest does not take them in time.
     pub async fn arm(&self, jit_config: &SecretString) -> Result<(), Error> {
-        let files = [(HOSTNAME, self.name.as_str()), (JIT_CONFIG, jit_config.expose_secret()), (ARMED, self.name.as_str())];
+        let files =
+            [(HOSTNAME, self.name.as_str()), (JIT_CONFIG, jit_config.expose_secret()), (ARMED, self.name.as_str())];
         for (path, content) in files {
             self.write(path, content).await.map_err(|problem| self.error("arm", problem))?;
         }

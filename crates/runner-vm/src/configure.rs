@@ -62,7 +62,9 @@ fn differences(config: &pve::Config, shape: &Shape, tags: &str) -> Vec<(&'static
 
 /// PVE adds the size behind an image's value.
 fn is_same(found: Option<&str>, wanted: &str) -> bool {
-    found.is_some_and(|found| found == wanted || found.strip_prefix(wanted).is_some_and(|rest| rest.starts_with(",size=")))
+    found.is_some_and(|found| {
+        found == wanted || found.strip_prefix(wanted).is_some_and(|rest| rest.starts_with(",size="))
+    })
 }
 
 /// The network card with its fresh MAC address, on the wanted bridge, behind PVE's firewall.
@@ -70,7 +72,9 @@ fn network(found: Option<&str>, bridge: Option<&str>) -> Option<String> {
     let Some(found) = found else {
         return bridge.map(|bridge| format!("virtio,bridge={bridge},firewall=1"));
     };
-    let kept = found.split(',').filter(|part| !part.starts_with("firewall=") && !(bridge.is_some() && part.starts_with("bridge=")));
+    let kept = found
+        .split(',')
+        .filter(|part| !(part.starts_with("firewall=") || bridge.is_some() && part.starts_with("bridge=")));
     let mut parts: Vec<String> = kept.map(str::to_owned).collect();
     parts.extend(bridge.map(|bridge| format!("bridge={bridge}")));
     parts.push("firewall=1".to_owned());
@@ -100,8 +104,14 @@ mod tests {
     fn the_card_keeps_its_mac_and_gets_the_firewall() {
         let fresh = "virtio=BC:24:11:00:00:01,bridge=vmbr0,tag=7";
         assert_eq!(network(Some(fresh), None).unwrap(), "virtio=BC:24:11:00:00:01,bridge=vmbr0,firewall=1,tag=7");
-        assert_eq!(network(Some(fresh), Some("vmbr1")).unwrap(), "virtio=BC:24:11:00:00:01,bridge=vmbr1,firewall=1,tag=7");
-        assert_eq!(network(Some("virtio=AA,bridge=vmbr0,firewall=0"), None).unwrap(), "virtio=AA,bridge=vmbr0,firewall=1");
+        assert_eq!(
+            network(Some(fresh), Some("vmbr1")).unwrap(),
+            "virtio=BC:24:11:00:00:01,bridge=vmbr1,firewall=1,tag=7"
+        );
+        assert_eq!(
+            network(Some("virtio=AA,bridge=vmbr0,firewall=0"), None).unwrap(),
+            "virtio=AA,bridge=vmbr0,firewall=1"
+        );
     }
 
     #[test]

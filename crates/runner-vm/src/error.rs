@@ -52,7 +52,11 @@ impl Error {
         match &self.problem {
             Problem::Pve(error) => {
                 let unfinished = matches!(error, pve::Error::Deadline { .. } | pve::Error::Cancelled { .. });
-                unfinished || error.is_transient() || error.is_locked() || error.is_digest_conflict() || error.is_agent_unavailable()
+                unfinished
+                    || error.is_transient()
+                    || error.is_locked()
+                    || error.is_digest_conflict()
+                    || error.is_agent_unavailable()
             }
             Problem::StillRunning | Problem::Cancelled => true,
             _ => false,

@@ -128,7 +128,10 @@ impl Reason {
     /// Whether the pool should make its next VM less eagerly.
     #[must_use]
     pub fn is_failure(self) -> bool {
-        matches!(self, Self::CloneFailed | Self::ConfigureFailed | Self::BootDeadline | Self::MintFailed | Self::ArmFailed)
+        matches!(
+            self,
+            Self::CloneFailed | Self::ConfigureFailed | Self::BootDeadline | Self::MintFailed | Self::ArmFailed
+        )
     }
 }
 
@@ -318,7 +321,9 @@ impl Life {
             // Nothing was asked of PVE, or PVE says that the VMID belongs to somebody else: there is nothing to remove.
             (S::Reserved, Event::Failed(_)) | (S::Cloning, Event::Failed(Reason::VmidTaken)) => S::Gone,
             (S::Cloning | S::Configuring | S::Booting | S::Warm, Event::Failed(_)) => S::Stopping,
-            (S::Arming | S::Idle | S::Busy | S::Retiring | S::Fenced | S::Stopping | S::Warm, Event::PoweredOff) => S::Destroying,
+            (S::Arming | S::Idle | S::Busy | S::Retiring | S::Fenced | S::Stopping | S::Warm, Event::PoweredOff) => {
+                S::Destroying
+            }
             (S::Stopping, Event::Stopped) => S::Destroying,
             (state, Event::Vanished) if (S::Configuring..S::Destroying).contains(&state) => S::Destroying,
             (S::Destroying, Event::Destroyed) => S::Gone,
@@ -446,7 +451,9 @@ mod tests {
             for event in every_event() {
                 let Ok(next) = seen[index].after(&event, at(500)) else { continue };
                 assert!(next.state > State::Warm, "{:?} by {event:?}", seen[index].state);
-                if !seen.iter().any(|life| life.state == next.state && life.runner_id == next.runner_id && life.armed_at == next.armed_at) {
+                if !seen.iter().any(|life| {
+                    life.state == next.state && life.runner_id == next.runner_id && life.armed_at == next.armed_at
+                }) {
                     seen.push(next);
                 }
             }

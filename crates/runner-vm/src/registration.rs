@@ -15,7 +15,13 @@ pub enum Removal {
 ///
 /// # Errors
 /// [`github::Error::is_name_taken`] when this incarnation was registered before: it must not be used again.
-pub async fn mint(github: &Client, scope: &Scope, name: &str, labels: &[String], runner_group_id: u64) -> Result<JitConfig, github::Error> {
+pub async fn mint(
+    github: &Client,
+    scope: &Scope,
+    name: &str,
+    labels: &[String],
+    runner_group_id: u64,
+) -> Result<JitConfig, github::Error> {
     let request = JitRequest { name: name.to_owned(), labels: labels.to_vec(), runner_group_id };
     github.generate_jitconfig(scope, &request).await
 }
@@ -24,7 +30,12 @@ pub async fn mint(github: &Client, scope: &Scope, name: &str, labels: &[String],
 ///
 /// # Errors
 /// When GitHub does not say whether it is gone.
-pub async fn deregister(github: &Client, scope: &Scope, name: &str, runner_id: Option<u64>) -> Result<Removal, github::Error> {
+pub async fn deregister(
+    github: &Client,
+    scope: &Scope,
+    name: &str,
+    runner_id: Option<u64>,
+) -> Result<Removal, github::Error> {
     let runner_id = match runner_id {
         Some(id) => Some(id),
         None => github.runners(scope, Some(name)).await?.first().map(|runner| runner.id),

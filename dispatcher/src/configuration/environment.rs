@@ -14,7 +14,10 @@ use crate::control::Settings;
 /// Variables that had a meaning once and have none here, with the reason.
 const WITHOUT_MEANING: [(&str, &str); 2] = [
     ("PROXMOX_STORAGE", "a clone stays on its template's storage, and nothing is uploaded"),
-    ("USER_DATA_TEMPLATE", "what differs between runners is handed over by the guest agent; for the rest set RUNNER_SEED_ISO"),
+    (
+        "USER_DATA_TEMPLATE",
+        "what differs between runners is handed over by the guest agent; for the rest set RUNNER_SEED_ISO",
+    ),
 ];
 
 /// Why the environment is no configuration.
@@ -84,7 +87,11 @@ impl Variables {
 
     fn number(&self, variable: &'static str, default: u32) -> Result<u32, EnvironmentError> {
         let Some(value) = self.text(variable) else { return Ok(default) };
-        value.parse().map_err(|_| EnvironmentError::Value { variable, value, reason: "a whole number is expected".to_owned() })
+        value.parse().map_err(|_| EnvironmentError::Value {
+            variable,
+            value,
+            reason: "a whole number is expected".to_owned(),
+        })
     }
 
     fn optional_number(&self, variable: &'static str) -> Result<Option<u32>, EnvironmentError> {
@@ -119,7 +126,8 @@ pub async fn from_environment(variables: &Variables) -> Result<Settings, Environ
 }
 
 fn without_template(variables: &Variables) -> Result<Settings, EnvironmentError> {
-    const REQUIRED: [&str; 5] = ["PROXMOX_URL", "PROXMOX_NODE", "PROXMOX_TOKEN_ID", "PROXMOX_TOKEN_SECRET", "GITHUB_TOKEN"];
+    const REQUIRED: [&str; 5] =
+        ["PROXMOX_URL", "PROXMOX_NODE", "PROXMOX_TOKEN_ID", "PROXMOX_TOKEN_SECRET", "GITHUB_TOKEN"];
     let missing: Vec<_> = REQUIRED.into_iter().filter(|name| variables.text(name).is_none()).collect();
     if !missing.is_empty() {
         return Err(EnvironmentError::Missing(missing));
@@ -149,7 +157,11 @@ fn pool(variables: &Variables, repository: String) -> Result<RunnerPool, Environ
     let text = |name: &str, default: &str| variables.text(name).unwrap_or_else(|| default.to_owned());
     let (first, last) = (variables.number("RUNNER_ID_START", 200)?, variables.number("RUNNER_ID_END", 299)?);
     let range = format!("{first}-{last}").parse();
-    let wrong = |error: ownership::RangeError| EnvironmentError::Value { variable: "RUNNER_ID_END", value: last.to_string(), reason: error.to_string() };
+    let wrong = |error: ownership::RangeError| EnvironmentError::Value {
+        variable: "RUNNER_ID_END",
+        value: last.to_string(),
+        reason: error.to_string(),
+    };
     Ok(RunnerPool {
         name: parsed(variables, "RUNNER_NAME_PREFIX", "energyplus-runner")?,
         labels: list(&text("RUNNER_LABELS", "energyplus,linux,x64,ubuntu-22.04")),
@@ -158,7 +170,11 @@ fn pool(variables: &Variables, repository: String) -> Result<RunnerPool, Environ
         max: variables.number("RUNNER_MAX", 1)?,
         vmid_range: range.map_err(wrong)?,
         resource_pool: text("PROXMOX_POOL", "pxci"),
-        template: TemplateSource { family: text("TEMPLATE_NAME", "ubuntu-2204-runner-template"), vmid: 0, node: text("PROXMOX_NODE", "") },
+        template: TemplateSource {
+            family: text("TEMPLATE_NAME", "ubuntu-2204-runner-template"),
+            vmid: 0,
+            node: text("PROXMOX_NODE", ""),
+        },
         seed_iso: variables.text("RUNNER_SEED_ISO"),
         cores: variables.optional_number("RUNNER_CORES")?,
         memory_mib: variables.optional_number("RUNNER_MEMORY")?,
@@ -172,9 +188,11 @@ fn pool(variables: &Variables, repository: String) -> Result<RunnerPool, Environ
 /// The address with the path of the API is what the notes use; one without encryption is refused with the right form.
 fn endpoint(value: &str) -> Result<String, EnvironmentError> {
     let parsed = value.parse::<pve::Endpoint>();
-    parsed
-        .map(|endpoint| endpoint.to_string())
-        .map_err(|error| EnvironmentError::Value { variable: "PROXMOX_URL", value: value.to_owned(), reason: error.to_string() })
+    parsed.map(|endpoint| endpoint.to_string()).map_err(|error| EnvironmentError::Value {
+        variable: "PROXMOX_URL",
+        value: value.to_owned(),
+        reason: error.to_string(),
+    })
 }
 
 /// `owner/name`, and the API of the server that it is on.
@@ -185,8 +203,14 @@ fn repository(variables: &Variables) -> Result<(String, String), EnvironmentErro
         let parts: Vec<&str> = rest.trim_end_matches('/').trim_end_matches(".git").split('/').collect();
         return match parts[..] {
             ["github.com" | "www.github.com", owner, name] => Ok((format!("{owner}/{name}"), public)),
-            [host, owner, name] if !host.is_empty() => Ok((format!("{owner}/{name}"), format!("https://{host}/api/v3"))),
-            _ => Err(EnvironmentError::Value { variable: "REPO_URL", value: url, reason: "https://github.com/owner/name is expected".to_owned() }),
+            [host, owner, name] if !host.is_empty() => {
+                Ok((format!("{owner}/{name}"), format!("https://{host}/api/v3")))
+            }
+            _ => Err(EnvironmentError::Value {
+                variable: "REPO_URL",
+                value: url,
+                reason: "https://github.com/owner/name is expected".to_owned(),
+            }),
         };
     }
     let (owner, name) = (variables.text("REPO_OWNER"), variables.text("REPO_NAME"));
@@ -214,7 +238,9 @@ fn list(text: &str) -> Vec<String> {
 /// A client that has spoken to PVE. With `PROXMOX_VERIFY_SSL=false` the certificate that it met is pinned in the settings.
 async fn connect(variables: &Variables, settings: &mut Settings) -> Result<pve::Client, EnvironmentError> {
     let pve = clients::pve(&settings.config, &settings.secrets)?;
-    let unverified = variables.text("PROXMOX_VERIFY_SSL").is_some_and(|value| matches!(value.to_lowercase().as_str(), "false" | "0" | "no"));
+    let unverified = variables
+        .text("PROXMOX_VERIFY_SSL")
+        .is_some_and(|value| matches!(value.to_lowercase().as_str(), "false" | "0" | "no"));
     match pve.nodes().await {
         Ok(_) => Ok(pve),
         Err(pve::Error::Untrusted { fingerprint, .. }) if unverified => {
@@ -229,7 +255,8 @@ async fn connect(variables: &Variables, settings: &mut Settings) -> Result<pve::
 async fn find_template(pve: &pve::Client, node: &str, name: &str) -> Result<u32, EnvironmentError> {
     let guests = pve.guests().await?;
     let named = |guest: &&pve::GuestSummary| guest.node == node && guest.name.as_deref() == Some(name);
-    let templates: Vec<u32> = guests.iter().filter(named).filter(|guest| guest.template).map(|guest| guest.vmid).collect();
+    let templates: Vec<u32> =
+        guests.iter().filter(named).filter(|guest| guest.template).map(|guest| guest.vmid).collect();
     if let [vmid] = templates[..] {
         return Ok(vmid);
     }
@@ -259,7 +286,10 @@ mod tests {
         assert_eq!(config.pve.endpoints, ["https://10.1.1.158:8006"]);
         assert_eq!((pool.max, pool.vmid_range.to_string()), (1, "200-299".to_owned()));
         assert_eq!((pool.repositories[0].as_str(), config.poll_interval_seconds), ("NREL/EnergyPlus", 15));
-        assert_eq!((pool.template.family.as_str(), pool.template.node.as_str()), ("ubuntu-2204-runner-template", "proxmox"));
+        assert_eq!(
+            (pool.template.family.as_str(), pool.template.node.as_str()),
+            ("ubuntu-2204-runner-template", "proxmox")
+        );
         assert_eq!(pool.labels, ["energyplus", "linux", "x64", "ubuntu-22.04"]);
     }
 
@@ -276,7 +306,9 @@ mod tests {
         assert_eq!(of(&[("REPO_OWNER", "acme"), ("REPO_NAME", "tools")]).unwrap().0, "acme/tools");
         let enterprise = of(&[("REPO_URL", "https://git.acme.example/acme/tools.git")]).unwrap();
         assert_eq!(enterprise, ("acme/tools".to_owned(), "https://git.acme.example/api/v3".to_owned()));
-        assert!(matches!(of(&[("REPO_OWNER", "acme")]), Err(EnvironmentError::Missing(names)) if names == ["REPO_NAME"]));
+        assert!(
+            matches!(of(&[("REPO_OWNER", "acme")]), Err(EnvironmentError::Missing(names)) if names == ["REPO_NAME"])
+        );
         assert!(of(&[("REPO_URL", "git@github.com:acme/tools")]).is_err());
     }
 

@@ -159,7 +159,9 @@ mod tests {
     fn unknown_keys_and_missing_secrets_are_refused() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("pxci.toml");
-        for text in [TEXT.replace("max = 2", "max = 2\nminimum = 1"), TEXT.replace("github_token_file", "github_tokenfile")] {
+        for text in
+            [TEXT.replace("max = 2", "max = 2\nminimum = 1"), TEXT.replace("github_token_file", "github_tokenfile")]
+        {
             fs::write(&path, text).unwrap();
             assert!(matches!(from_file(&path), Err(FileError::Syntax { .. })));
         }

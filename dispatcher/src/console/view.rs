@@ -3,12 +3,14 @@
 use std::fmt::Write as _;
 
 use dispatcher_api::protocol::LogLine;
-use dispatcher_api::{Phase, PoolStatus, Problem, Status, Subject};
+use dispatcher_api::{Phase, PoolStatus, Problem, Status, Subject, WaitingJob};
 use jiff::{Timestamp, Unit};
 
 /// Cursor home; the lines then overwrite what was there, which does not flicker as clearing would.
 const HOME: &str = "\x1b[H";
 const CLEAR_REST_OF_LINE: &str = "\x1b[K";
+/// Waiting jobs shown; the counts say how many there are.
+const MOST_WAITING: usize = 6;
 const CLEAR_BELOW: &str = "\x1b[J";
 const HINT: &str = "Updated every two seconds. Ctrl-C leaves this view; nothing can be changed here.";
 
@@ -62,6 +64,11 @@ fn status_lines(status: &Status, now: Timestamp) -> Vec<String> {
         lines.extend(status.pools.iter().map(pool_line));
         lines.push(String::new());
     }
+    if !status.waiting.is_empty() {
+        lines.push("WAITING JOBS".to_owned());
+        lines.extend(status.waiting.iter().take(MOST_WAITING).map(|job| waiting_line(job, now)));
+        lines.push(String::new());
+    }
     if !status.problems.is_empty() {
         lines.push("PROBLEMS".to_owned());
         lines.extend(status.problems.iter().map(|problem| problem_line(problem, now)));
@@ -88,6 +95,11 @@ fn pool_line(pool: &PoolStatus) -> String {
         pool.busy,
         pool.ending
     )
+}
+
+fn waiting_line(job: &WaitingJob, now: Timestamp) -> String {
+    let since = job.since.map_or_else(|| "?".to_owned(), |since| ago(since, now));
+    format!("{} \"{}\" ({}), for {since}: {}", job.repository, job.name, job.job, job.reason)
 }
 
 fn problem_line(problem: &Problem, now: Timestamp) -> String {

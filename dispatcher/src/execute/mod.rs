@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use gates::Gates;
 
 use crate::clock;
-use crate::intents::{Ledger, LedgerError};
+use crate::intents::{AuditRow, Ledger, LedgerError};
 use crate::problems::{Problems, chain};
 use crate::reconcile::{Action, Claim, Guests, Intent};
 
@@ -60,7 +60,9 @@ impl Executor {
                 }
             }
             Action::DestroyLent { pool, vmid } => self.destroy_lent(&pool, vmid, guests.as_deref()).await,
-            Action::RemoveRegistration { repository, runner_id, name } => self.remove_registration(&repository, runner_id, &name).await,
+            Action::RemoveRegistration { repository, runner_id, name } => {
+                self.remove_registration(&repository, runner_id, &name).await
+            }
             Action::Note { .. } | Action::Reserve { .. } | Action::Adopt { .. } => {}
         }
     }
@@ -126,6 +128,9 @@ impl Executor {
             Ok((Ok(life), event)) => {
                 tracing::info!(vm = name, state = life.state.as_str(), ?event, "noted");
                 self.problems.clear("ledger");
+                if !life.state.holds_slot() {
+                    self.tell_life(name, &life);
+                }
                 Some(life)
             }
             Ok((Err(error), _)) => {
@@ -133,6 +138,14 @@ impl Executor {
                 None
             }
             Err(_) => None,
+        }
+    }
+
+    /// The whole life of a VM in one line, from its audit trail.
+    fn tell_life(&self, name: &str, life: &Life) {
+        match self.ledger.audit_of(name) {
+            Ok(rows) => tracing::info!(vm = name, reason = ?life.reason, job = ?life.job, "gone: {}", timeline(&rows)),
+            Err(error) => self.ledger_failed(name, &error),
         }
     }
 
@@ -157,8 +170,39 @@ impl Executor {
         marker.pool = Some(intent.pool.clone());
         let range = self.pool(&intent.pool).map(|pool| pool.vmid_range).filter(|range| range.contains(intent.vmid));
         let range = range.or_else(|| VmidRange::new(intent.vmid, intent.vmid).ok())?;
-        let place =
-            Place { claimant: Owner::Dispatcher, node: intent.node.clone(), range, resource_pool: intent.resource_pool.clone() };
+        let place = Place {
+            claimant: Owner::Dispatcher,
+            node: intent.node.clone(),
+            range,
+            resource_pool: intent.resource_pool.clone(),
+        };
         Some(RunnerVm::new(self.pve.clone(), intent.name.clone(), marker, place, self.cancel.clone()))
+    }
+}
+
+/// When each state was entered, in seconds from the first.
+fn timeline(rows: &[AuditRow]) -> String {
+    let Some(begin) = rows.first().map(|row| row.at) else { return String::new() };
+    let mut entered: Vec<(&str, f64)> = Vec::new();
+    for row in rows {
+        if entered.last().is_none_or(|(state, _)| *state != row.state) {
+            entered.push((&row.state, row.at.duration_since(begin).as_secs_f64()));
+        }
+    }
+    entered.iter().map(|(state, second)| format!("{state} {second:.1} s")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_life_is_told_by_the_states_that_it_entered() {
+        let row = |milliseconds, state: &str| AuditRow {
+            at: Timestamp::from_millisecond(milliseconds).unwrap(),
+            state: state.to_owned(),
+        };
+        let rows = [row(1_000, "reserved"), row(1_040, "cloning"), row(2_500, "idle"), row(3_000, "idle"), row(9_000, "gone")];
+        assert_eq!(timeline(&rows), "reserved 0.0 s, cloning 0.0 s, idle 1.5 s, gone 8.0 s");
     }
 }

@@ -107,7 +107,9 @@ impl Executor {
     /// Destroys a powered-off VM that the provider lends us.
     pub(super) async fn destroy_lent(&self, pool: &PoolName, vmid: u32, guests: Option<&Guests>) {
         let guest = guests.and_then(|guests| guests.seen.get(&vmid));
-        let (Some(pool), Some(Claim::Lent { name, .. })) = (self.pool(pool), guest.map(|guest| &guest.claim)) else { return };
+        let (Some(pool), Some(Claim::Lent { name, .. })) = (self.pool(pool), guest.map(|guest| &guest.claim)) else {
+            return;
+        };
         let key = format!("vm:{name}");
         for scope in pool.repositories.iter().filter_map(|repository| scope(repository)) {
             if let Err(error) = deregister(&self.github, &scope, name, None).await {
@@ -142,7 +144,12 @@ impl Executor {
         let Some(scope) = scope(repository) else { return };
         match deregister(&self.github, &scope, name, Some(runner_id)).await {
             Ok(removal) => tracing::info!(runner = name, repository, ?removal, "a registration without a VM"),
-            Err(error) => tracing::info!(runner = name, repository, error = chain(&error), "a registration without a VM stays for now"),
+            Err(error) => tracing::info!(
+                runner = name,
+                repository,
+                error = chain(&error),
+                "a registration without a VM stays for now"
+            ),
         }
     }
 }

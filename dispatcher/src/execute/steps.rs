@@ -40,7 +40,9 @@ impl Executor {
         }
         match vm.clone_from_template(first).await {
             Ok(()) => self.went_well(intent, Event::Cloned).await,
-            Err(Error { problem: Problem::VmidTaken, .. }) => self.went_well(intent, Event::Failed(Reason::VmidTaken)).await,
+            Err(Error { problem: Problem::VmidTaken, .. }) => {
+                self.went_well(intent, Event::Failed(Reason::VmidTaken)).await
+            }
             Err(error) => self.went_wrong(intent, &error, Reason::CloneFailed).await,
         }
     }
@@ -125,7 +127,12 @@ impl Executor {
 }
 
 fn shape_of(pool: &RunnerPool) -> Shape {
-    Shape { cores: pool.cores, memory_mib: pool.memory_mib, bridge: pool.bridge.clone(), seed_iso: pool.seed_iso.clone() }
+    Shape {
+        cores: pool.cores,
+        memory_mib: pool.memory_mib,
+        bridge: pool.bridge.clone(),
+        seed_iso: pool.seed_iso.clone(),
+    }
 }
 
 /// The VMID is free, or carries another incarnation: ours is gone.

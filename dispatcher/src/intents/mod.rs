@@ -51,8 +51,6 @@ pub(crate) enum LedgerError {
 pub(crate) struct AuditRow {
     /// When.
     pub(crate) at: Timestamp,
-    /// What happened, as JSON.
-    pub(crate) event: String,
     /// State of the VM afterwards.
     pub(crate) state: String,
 }
@@ -157,7 +155,8 @@ impl Ledger {
     pub(crate) fn forget(&self, now: Timestamp) -> Result<(), LedgerError> {
         let mut inner = self.lock();
         let is_old = |intent: &Intent| !intent.is_live() && now.duration_since(intent.life.since) > REMEMBERED;
-        let old: Vec<String> = inner.records.values().filter(|intent| is_old(intent)).map(|intent| intent.name.clone()).collect();
+        let old: Vec<String> =
+            inner.records.values().filter(|intent| is_old(intent)).map(|intent| intent.name.clone()).collect();
         if old.is_empty() {
             return Ok(());
         }
@@ -175,12 +174,14 @@ impl Ledger {
     pub(crate) fn audit_of(&self, name: &str) -> Result<Vec<AuditRow>, LedgerError> {
         let inner = self.lock();
         let read = || {
-            let mut statement = inner.connection.prepare_cached("SELECT at, event, state FROM audit WHERE vm = ?1 ORDER BY number")?;
-            let rows = statement.query_map([name], |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?)))?;
-            rows.collect::<rusqlite::Result<Vec<(String, String, String)>>>()
+            let mut statement =
+                inner.connection.prepare_cached("SELECT at, state FROM audit WHERE vm = ?1 ORDER BY number")?;
+            let rows = statement.query_map([name], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
+            rows.collect::<rusqlite::Result<Vec<(String, String)>>>()
         };
         let rows = read().map_err(|source| self.failed("read", source))?;
-        let rows = rows.into_iter().map(|(at, event, state)| AuditRow { at: at.parse().unwrap_or_default(), event, state });
+        let rows =
+            rows.into_iter().map(|(at, state)| AuditRow { at: at.parse().unwrap_or_default(), state });
         Ok(rows.collect())
     }
 
@@ -198,7 +199,9 @@ impl Ledger {
         let query = "INSERT INTO boot_time (template, milliseconds) VALUES (?1, ?2)
                      ON CONFLICT (template) DO UPDATE SET milliseconds = min(milliseconds, excluded.milliseconds)";
         let mut inner = self.lock();
-        self.write(&mut inner.connection, |transaction| transaction.execute(query, params![template, milliseconds]).map(drop))
+        self.write(&mut inner.connection, |transaction| {
+            transaction.execute(query, params![template, milliseconds]).map(drop)
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -230,14 +233,16 @@ fn load(connection: &Connection) -> rusqlite::Result<BTreeMap<String, Intent>> {
     for row in rows {
         let (name, text) = row?;
         let record = serde_json::from_str(&text);
-        let record = record.map_err(|error| rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, error.into()))?;
+        let record = record
+            .map_err(|error| rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, error.into()))?;
         records.insert(name, record);
     }
     Ok(records)
 }
 
 fn put(transaction: &Transaction<'_>, intent: &Intent) -> rusqlite::Result<()> {
-    let record = serde_json::to_string(intent).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    let record =
+        serde_json::to_string(intent).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
     let query = "INSERT INTO vm (name, vmid, live, record) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (name) DO UPDATE SET live = excluded.live, record = excluded.record";
     transaction.execute(query, params![intent.name, intent.vmid, intent.is_live(), record]).map(drop)

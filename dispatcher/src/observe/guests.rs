@@ -50,7 +50,11 @@ impl GuestObserver {
     ///
     /// # Errors
     /// When the list cannot be had. Single guests that cannot be read are reported as unknown.
-    pub(crate) async fn look(&mut self, pve: &pve::Client, question: &GuestQuestion<'_>) -> Result<Guests, ObserveError> {
+    pub(crate) async fn look(
+        &mut self,
+        pve: &pve::Client,
+        question: &GuestQuestion<'_>,
+    ) -> Result<Guests, ObserveError> {
         let taken_at = clock::now();
         let list = pve.guests().await.map_err(ObserveError::List)?;
         let mine: Vec<(&GuestSummary, &RunnerPool)> =
@@ -63,7 +67,10 @@ impl GuestObserver {
                 None => self.claim(pve, guest, pool, &question.config.installation, taken_at).await,
             };
             let power = power(pve, guest, known, &claim).await;
-            seen.insert(guest.vmid, GuestSeen { power, locked: guest.lock.is_some(), claim: self.with_history(guest, power, claim) });
+            seen.insert(
+                guest.vmid,
+                GuestSeen { power, locked: guest.lock.is_some(), claim: self.with_history(guest, power, claim) },
+            );
         }
         let absent = absent(pve, question.intents, &list).await;
         self.count_hidden(pve, question, &list).await;
@@ -82,7 +89,9 @@ impl GuestObserver {
         if guest.kind == GuestKind::Lxc || guest.template {
             return Claim::Foreign;
         }
-        let believed = |(name, since): &(Option<String>, Timestamp)| *name == guest.name && now.duration_since(*since) < FOREIGN_BELIEVED;
+        let believed = |(name, since): &(Option<String>, Timestamp)| {
+            *name == guest.name && now.duration_since(*since) < FOREIGN_BELIEVED
+        };
         if self.foreign.get(&guest.vmid).is_some_and(believed) {
             return Claim::Foreign;
         }
@@ -105,17 +114,23 @@ impl GuestObserver {
 
     /// VMIDs that are taken without being shown. Looked for once, when nothing was written down; then each until it is free.
     async fn count_hidden(&mut self, pve: &pve::Client, question: &GuestQuestion<'_>, list: &[GuestSummary]) {
-        let shown = |vmid: u32| list.iter().any(|guest| guest.vmid == vmid) || question.intents.iter().any(|intent| intent.vmid == vmid && intent.is_live());
+        let shown = |vmid: u32| {
+            list.iter().any(|guest| guest.vmid == vmid)
+                || question.intents.iter().any(|intent| intent.vmid == vmid && intent.is_live())
+        };
         let candidates: Vec<u32> = if question.census && !self.censused {
             question.config.pools.iter().flat_map(|pool| pool.vmid_range.iter()).filter(|vmid| !shown(*vmid)).collect()
         } else {
             self.hidden.iter().copied().filter(|vmid| !shown(*vmid)).collect()
         };
-        let answers = stream::iter(candidates).map(|vmid| async move { (vmid, pve.is_free(vmid).await) }).buffer_unordered(AT_ONCE);
+        let answers = stream::iter(candidates)
+            .map(|vmid| async move { (vmid, pve.is_free(vmid).await) })
+            .buffer_unordered(AT_ONCE);
         let answers: Vec<_> = answers.collect().await;
         self.censused |= question.census && answers.iter().all(|(_, answer)| answer.is_ok());
         // A VMID that could not be asked about counts as taken.
-        self.hidden = answers.into_iter().filter(|(_, answer)| !matches!(answer, Ok(true))).map(|(vmid, _)| vmid).collect();
+        self.hidden =
+            answers.into_iter().filter(|(_, answer)| !matches!(answer, Ok(true))).map(|(vmid, _)| vmid).collect();
     }
 }
 
@@ -129,7 +144,12 @@ fn is_of(guest: &GuestSummary, intent: &Intent) -> bool {
     guest.vmid == intent.vmid && guest.kind == GuestKind::Qemu && named
 }
 
-async fn read_claim(pve: &pve::Client, guest: &GuestSummary, pool: &RunnerPool, installation: &ownership::Installation) -> Claim {
+async fn read_claim(
+    pve: &pve::Client,
+    guest: &GuestSummary,
+    pool: &RunnerPool,
+    installation: &ownership::Installation,
+) -> Claim {
     let Ok(config) = pve.qemu(&guest.node, guest.vmid).config().await else { return Claim::Unknown };
     if config.lock() == Some("clone") || config.lock() == Some("create") {
         return Claim::Unknown;
@@ -141,8 +161,12 @@ async fn read_claim(pve: &pve::Client, guest: &GuestSummary, pool: &RunnerPool, 
         range: pool.vmid_range,
         resource_pool: &pool.resource_pool,
     };
-    let candidate =
-        Guest { vmid: guest.vmid, resource_pool: guest.pool.as_deref(), description: config.description(), template: config.is_template() };
+    let candidate = Guest {
+        vmid: guest.vmid,
+        resource_pool: guest.pool.as_deref(),
+        description: config.description(),
+        template: config.is_template(),
+    };
     match prove(&entitlement, &candidate) {
         Ok(marker) => ours(&marker, pool),
         // The list learns of a new guest's resource pool late.

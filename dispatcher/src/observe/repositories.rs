@@ -38,7 +38,11 @@ pub(crate) struct RepositoryObserver {
 
 impl RepositoryObserver {
     /// One look. What fails keeps its last answer, which says how old it is.
-    pub(crate) async fn look(&mut self, github: &Client, question: &RepositoryQuestion<'_>) -> (RepositorySeen, Option<github::Error>) {
+    pub(crate) async fn look(
+        &mut self,
+        github: &Client,
+        question: &RepositoryQuestion<'_>,
+    ) -> (RepositorySeen, Option<github::Error>) {
         let Ok(repository) = question.repository.parse::<Repository>() else { return (self.seen.clone(), None) };
         let mut problem = None;
         match jobs(github, &repository, &question.jobs_of_ours).await {
@@ -65,7 +69,8 @@ async fn jobs(github: &Client, repository: &Repository, of_ours: &BTreeSet<u64>)
     let runs = github.runs_not_completed(repository).await?;
     let is_young = |run: &WorkflowRun| taken_at.duration_since(run.created_at) < OLDEST_RUN;
     let runs = runs.into_iter().filter(is_young);
-    let lists = stream::iter(runs).map(|run| async move { github.jobs_of_run(repository, run.id).await }).buffered(AT_ONCE);
+    let lists =
+        stream::iter(runs).map(|run| async move { github.jobs_of_run(repository, run.id).await }).buffered(AT_ONCE);
     let mut list: Vec<JobSeen> = lists.try_collect::<Vec<_>>().await?.into_iter().flatten().map(job_seen).collect();
     for id in of_ours.iter().filter(|id| !list.iter().any(|job| job.id == **id)).copied().collect::<Vec<_>>() {
         match github.job(repository, id).await {
@@ -85,7 +90,14 @@ fn job_seen(job: Job) -> JobSeen {
         JobStatus::Completed => JobPhase::Completed,
         JobStatus::Waiting | JobStatus::Requested | JobStatus::Pending | JobStatus::Other(_) => JobPhase::Held,
     };
-    JobSeen { id: job.id, name: job.name, labels: job.labels, phase, runner_name: job.runner_name, created_at: job.created_at }
+    JobSeen {
+        id: job.id,
+        name: job.name,
+        labels: job.labels,
+        phase,
+        runner_name: job.runner_name,
+        created_at: job.created_at,
+    }
 }
 
 async fn runners(github: &Client, scope: &Scope, installation: &Installation) -> Result<Runners, github::Error> {

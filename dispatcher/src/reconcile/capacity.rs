@@ -36,7 +36,13 @@ pub(super) enum Hold {
 }
 
 /// How many of the wanted VMs may be made.
-pub(super) fn grant(wanted: usize, pool: &RunnerPool, observed: &Observed, intents: &[Intent], now: Timestamp) -> usize {
+pub(super) fn grant(
+    wanted: usize,
+    pool: &RunnerPool,
+    observed: &Observed,
+    intents: &[Intent],
+    now: Timestamp,
+) -> usize {
     match free(pool, observed, intents, now) {
         Ok(free) => wanted.min(free),
         Err(_) => 0,
@@ -48,7 +54,11 @@ pub(super) fn free(pool: &RunnerPool, observed: &Observed, intents: &[Intent], n
     if observed.draining {
         return Err(Hold::Draining);
     }
-    let guests = observed.guests.as_ref().filter(|guests| now.duration_since(guests.taken_at) <= OLDEST_LIST).ok_or(Hold::Unseen)?;
+    let guests = observed
+        .guests
+        .as_ref()
+        .filter(|guests| now.duration_since(guests.taken_at) <= OLDEST_LIST)
+        .ok_or(Hold::Unseen)?;
     if let Some(until) = back_off(pool, intents).filter(|until| *until > now) {
         return Err(Hold::BackOff { until });
     }
@@ -61,7 +71,8 @@ pub(super) fn free(pool: &RunnerPool, observed: &Observed, intents: &[Intent], n
 
 /// VMIDs that take a slot of the pool.
 pub(super) fn live(pool: &RunnerPool, guests: &Guests, intents: &[Intent]) -> BTreeSet<u32> {
-    let written = intents.iter().filter(|intent| intent.pool == pool.name && intent.is_live()).map(|intent| intent.vmid);
+    let written =
+        intents.iter().filter(|intent| intent.pool == pool.name && intent.is_live()).map(|intent| intent.vmid);
     let seen = guests.seen.iter().filter(|(vmid, guest)| {
         let counts = matches!(guest.claim, Claim::Ours { .. } | Claim::Unknown);
         counts && !is_stale(**vmid, guests, intents)
@@ -78,7 +89,8 @@ pub(super) fn is_stale(vmid: u32, guests: &Guests, intents: &[Intent]) -> bool {
 
 /// Until when the pool waits because its last VMs failed.
 fn back_off(pool: &RunnerPool, intents: &[Intent]) -> Option<Timestamp> {
-    let mut ended: Vec<_> = intents.iter().filter(|intent| intent.pool == pool.name && intent.life.reason.is_some()).collect();
+    let mut ended: Vec<_> =
+        intents.iter().filter(|intent| intent.pool == pool.name && intent.life.reason.is_some()).collect();
     ended.sort_by_key(|intent| std::cmp::Reverse((intent.created_at, intent.vmid)));
     let is_failure = |intent: &&&Intent| intent.life.reason.is_some_and(runner_vm::Reason::is_failure);
     let failures: Vec<_> = ended.iter().take_while(is_failure).collect();

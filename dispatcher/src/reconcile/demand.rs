@@ -74,7 +74,9 @@ pub(super) fn plan<'a>(observed: &'a Observed, intents: &'a [Intent], config: &'
                 plan.register.insert(name, queued.repository);
                 plan.needed.push(name);
             }
-            Server::Registered(name) | Server::PerhapsTaken(name) | Server::Warm(name) | Server::Preparing(name) => plan.needed.push(name),
+            Server::Registered(name) | Server::PerhapsTaken(name) | Server::Warm(name) | Server::Preparing(name) => {
+                plan.needed.push(name)
+            }
             Server::Missing => {}
         }
     }
@@ -124,7 +126,9 @@ impl<'a> Supply<'a> {
             Server::Preparing(_) | Server::Missing => 3,
         };
         // The furthest advanced first; among equals the oldest, so that the answer does not depend on the order of rows.
-        free.sort_by_key(|(intent, server)| (rank(server), std::cmp::Reverse(intent.life.state), intent.created_at, intent.vmid));
+        free.sort_by_key(|(intent, server)| {
+            (rank(server), std::cmp::Reverse(intent.life.state), intent.created_at, intent.vmid)
+        });
         Self { free }
     }
 

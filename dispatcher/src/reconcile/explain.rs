@@ -39,20 +39,39 @@ pub(crate) fn explain(observed: &Observed, intents: &[Intent], config: &Config, 
     explained.collect()
 }
 
-fn reason(queued: &demand::QueuedJob<'_>, observed: &Observed, intents: &[Intent], config: &Config, now: Timestamp) -> String {
-    let state = |name: &str| intents.iter().find(|intent| intent.name == name).map_or("unknown", |intent| intent.life.state.as_str());
+fn reason(
+    queued: &demand::QueuedJob<'_>,
+    observed: &Observed,
+    intents: &[Intent],
+    config: &Config,
+    now: Timestamp,
+) -> String {
+    let state = |name: &str| {
+        intents.iter().find(|intent| intent.name == name).map_or("unknown", |intent| intent.life.state.as_str())
+    };
     match queued.served_by {
         Server::Registered(name) => format!("runner {name} is {} and can take it", state(name)),
-        Server::PerhapsTaken(name) => format!("runner {name} may have taken it; GitHub's list of jobs is older than that"),
+        Server::PerhapsTaken(name) => {
+            format!("runner {name} may have taken it; GitHub's list of jobs is older than that")
+        }
         Server::Warm(name) => format!("VM {name} has booted and is being registered"),
         Server::Preparing(name) => format!("VM {name} is {}", state(name)),
-        Server::Missing => match pool_named(config, queued.pool).map(|pool| (pool, capacity::free(pool, observed, intents, now))) {
-            None => format!("pool {} is no longer configured", queued.pool),
-            Some((_, Err(Hold::Draining))) => "the dispatcher is being drained".to_owned(),
-            Some((_, Err(Hold::Unseen))) => "Proxmox VE has not answered lately".to_owned(),
-            Some((pool, Err(Hold::BackOff { until }))) => format!("the last VMs of pool {} failed; the next is made at {until:.0}", pool.name),
-            Some((pool, Err(Hold::Full { live }))) => format!("pool {} is at its limit: {live} of {} VMs exist", pool.name, pool.max),
-            Some((pool, Ok(_))) => format!("a VM of pool {} is about to be made; if not, no VMID of {} is free", pool.name, pool.vmid_range),
-        },
+        Server::Missing => {
+            match pool_named(config, queued.pool).map(|pool| (pool, capacity::free(pool, observed, intents, now))) {
+                None => format!("pool {} is no longer configured", queued.pool),
+                Some((_, Err(Hold::Draining))) => "the dispatcher is being drained".to_owned(),
+                Some((_, Err(Hold::Unseen))) => "Proxmox VE has not answered lately".to_owned(),
+                Some((pool, Err(Hold::BackOff { until }))) => {
+                    format!("the last VMs of pool {} failed; the next is made at {until:.0}", pool.name)
+                }
+                Some((pool, Err(Hold::Full { live }))) => {
+                    format!("pool {} is at its limit: {live} of {} VMs exist", pool.name, pool.max)
+                }
+                Some((pool, Ok(_))) => format!(
+                    "a VM of pool {} is about to be made; if not, no VMID of {} is free",
+                    pool.name, pool.vmid_range
+                ),
+            }
+        }
     }
 }

@@ -23,7 +23,9 @@ use runner_vm::{Event, Life, State};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use explain::{Waiting, explain};
-pub(crate) use observed::{Claim, GuestSeen, Guests, JobPhase, JobSeen, Jobs, Observed, Power, RepositorySeen, RunnerSeen, Runners};
+pub(crate) use observed::{
+    Claim, GuestSeen, Guests, JobPhase, JobSeen, Jobs, Observed, Power, RepositorySeen, RunnerSeen, Runners,
+};
 
 /// What is written down about one incarnation of a VMID.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -161,7 +163,13 @@ fn is_unexamined(life: &Life) -> bool {
     life.runner_id.is_none() && life.repository.is_none() && life.busy_at.is_none()
 }
 
-fn reservations(observed: &Observed, intents: &[Intent], plan: &demand::Plan<'_>, config: &Config, now: Timestamp) -> Vec<Action> {
+fn reservations(
+    observed: &Observed,
+    intents: &[Intent],
+    plan: &demand::Plan<'_>,
+    config: &Config,
+    now: Timestamp,
+) -> Vec<Action> {
     let mut actions = Vec::new();
     for pool in &config.pools {
         let wanted = plan.missing(&pool.name);

@@ -156,12 +156,17 @@ impl Observed {
     /// The registration of this name.
     pub(crate) fn runner(&self, repository: Option<&str>, name: &str) -> Option<&RunnerSeen> {
         let wanted = |runner: &&RunnerSeen| runner.name == name;
-        self.seen_in(repository).filter_map(|seen| seen.runners.as_ref()).find_map(|runners| runners.list.iter().find(wanted))
+        self.seen_in(repository)
+            .filter_map(|seen| seen.runners.as_ref())
+            .find_map(|runners| runners.list.iter().find(wanted))
     }
 
     /// One repository, or all of them where the VM's is not known.
     fn seen_in(&self, repository: Option<&str>) -> impl Iterator<Item = &RepositorySeen> {
-        self.repositories.iter().filter(move |(name, _)| repository.is_none_or(|wanted| wanted == *name)).map(|(_, seen)| seen)
+        self.repositories
+            .iter()
+            .filter(move |(name, _)| repository.is_none_or(|wanted| wanted == *name))
+            .map(|(_, seen)| seen)
     }
 
     /// The guest at this VMID, in the last list.

@@ -12,7 +12,8 @@ const GRACE: SignedDuration = SignedDuration::from_secs(30);
 /// What is to be done about them.
 pub(super) fn find(observed: &Observed, intents: &[Intent], config: &Config, now: Timestamp) -> Vec<Action> {
     let Some(guests) = &observed.guests else { return Vec::new() };
-    let mut actions: Vec<_> = guests.seen.keys().filter_map(|vmid| take_over(*vmid, guests, observed, intents)).collect();
+    let mut actions: Vec<_> =
+        guests.seen.keys().filter_map(|vmid| take_over(*vmid, guests, observed, intents)).collect();
     actions.extend(registrations(observed, guests, intents, config, now));
     actions
 }
@@ -35,7 +36,13 @@ fn take_over(vmid: u32, guests: &Guests, observed: &Observed, intents: &[Intent]
 }
 
 /// Registrations with names of our grammar, our pools and our VMIDs, of which neither a VM nor a record is left.
-fn registrations(observed: &Observed, guests: &Guests, intents: &[Intent], config: &Config, now: Timestamp) -> Vec<Action> {
+fn registrations(
+    observed: &Observed,
+    guests: &Guests,
+    intents: &[Intent],
+    config: &Config,
+    now: Timestamp,
+) -> Vec<Action> {
     let mut actions = Vec::new();
     for (repository, seen) in &observed.repositories {
         let Some(runners) = &seen.runners else { continue };
@@ -51,7 +58,14 @@ fn registrations(observed: &Observed, guests: &Guests, intents: &[Intent], confi
     actions
 }
 
-fn is_orphan(runner: &RunnerSeen, observed: &Observed, guests: &Guests, intents: &[Intent], config: &Config, now: Timestamp) -> bool {
+fn is_orphan(
+    runner: &RunnerSeen,
+    observed: &Observed,
+    guests: &Guests,
+    intents: &[Intent],
+    config: &Config,
+    now: Timestamp,
+) -> bool {
     let Ok(name) = RunnerName::parse(&config.installation, &runner.name) else { return false };
     let Some(pool) = pool_named(config, &name.pool) else { return false };
     let exists = guests.seen.contains_key(&name.vmid) || guests.hidden.contains(&name.vmid);
@@ -60,12 +74,17 @@ fn is_orphan(runner: &RunnerSeen, observed: &Observed, guests: &Guests, intents:
         intent.name == runner.name && !settled
     });
     let ours = pool.vmid_range.contains(name.vmid);
-    ours && !exists_as(exists, &runner.name, guests) && !recorded && !runner.online && !runner.busy && !observed.in_flight.contains(&runner.name)
+    ours && !exists_as(exists, &runner.name, guests)
+        && !recorded
+        && !runner.online
+        && !runner.busy
+        && !observed.in_flight.contains(&runner.name)
 }
 
 /// Whether the VM of that very name may exist. Another incarnation at the same VMID is another VM.
 fn exists_as(vmid_taken: bool, runner_name: &str, guests: &Guests) -> bool {
-    let another = |claim: &Claim| matches!(claim, Claim::Ours { name, .. } | Claim::Lent { name, .. } if name != runner_name);
+    let another =
+        |claim: &Claim| matches!(claim, Claim::Ours { name, .. } | Claim::Lent { name, .. } if name != runner_name);
     let vmid = runner_name.rsplit('-').nth(1).and_then(|text| text.parse::<u32>().ok());
     let guest = vmid.and_then(|vmid| guests.seen.get(&vmid));
     vmid_taken && !guest.is_some_and(|guest| another(&guest.claim))

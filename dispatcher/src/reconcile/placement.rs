@@ -12,7 +12,13 @@ use super::{Guests, Intent, Observed, capacity};
 const REST: SignedDuration = SignedDuration::from_secs(60);
 
 /// Up to `count` VMIDs of the pool's range that nobody uses.
-pub(super) fn choose(count: usize, pool: &RunnerPool, observed: &Observed, intents: &[Intent], now: Timestamp) -> Vec<u32> {
+pub(super) fn choose(
+    count: usize,
+    pool: &RunnerPool,
+    observed: &Observed,
+    intents: &[Intent],
+    now: Timestamp,
+) -> Vec<u32> {
     let Some(guests) = observed.guests.as_ref().filter(|_| count > 0) else { return Vec::new() };
     let mut free: Vec<u32> = in_turn(pool, intents).filter(|vmid| is_free(*vmid, guests, intents)).collect();
     let rests = |vmid: &u32| freed_at(*vmid, intents).is_some_and(|freed| now.duration_since(freed) < REST);

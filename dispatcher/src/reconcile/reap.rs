@@ -40,13 +40,23 @@ impl Limits {
                 template: Some(pool.template.vmid),
             },
             // GitHub's own limit for a job on a self-hosted runner is five days.
-            None => Self { boot: seconds(300), idle: SignedDuration::ZERO, job: SignedDuration::from_hours(5 * 24), template: None },
+            None => Self {
+                boot: seconds(300),
+                idle: SignedDuration::ZERO,
+                job: SignedDuration::from_hours(5 * 24),
+                template: None,
+            },
         }
     }
 }
 
 /// Notes what the observation says about each VM, and applies it to `intents`.
-pub(super) fn note_observations(observed: &Observed, intents: &mut [Intent], config: &Config, now: Timestamp) -> Vec<Action> {
+pub(super) fn note_observations(
+    observed: &Observed,
+    intents: &mut [Intent],
+    config: &Config,
+    now: Timestamp,
+) -> Vec<Action> {
     let mut actions = Vec::new();
     for intent in intents.iter_mut().filter(|intent| !observed.in_flight.contains(&intent.name)) {
         let limits = Limits::of(intent, config);
@@ -86,10 +96,14 @@ fn job_sign(observed: &Observed, intent: &Intent) -> Option<Event> {
     let job = observed.job_of(repository, &intent.name);
     match job.map(|job| (job.phase, job.id)) {
         Some((JobPhase::Completed, id)) if life.busy_at.is_none() => return Some(Event::JobSeen { job: Some(id) }),
-        Some((JobPhase::Completed, _)) if life.job_over_at.is_none() && matches!(life.state, State::Busy | State::Fenced) => {
+        Some((JobPhase::Completed, _))
+            if life.job_over_at.is_none() && matches!(life.state, State::Busy | State::Fenced) =>
+        {
             return Some(Event::JobOver);
         }
-        Some((JobPhase::Running, id)) if life.state != State::Busy || life.job.is_none() => return Some(Event::JobSeen { job: Some(id) }),
+        Some((JobPhase::Running, id)) if life.state != State::Busy || life.job.is_none() => {
+            return Some(Event::JobSeen { job: Some(id) });
+        }
         _ => {}
     }
     let says_busy = observed.runner(repository, &intent.name).is_some_and(|runner| runner.busy);
@@ -103,7 +117,10 @@ fn end_of_guest(observed: &Observed, intent: &Intent) -> Option<Event> {
         return Some(Event::Vanished);
     }
     let guest = guests.seen.get(&intent.vmid)?;
-    let can_have_ended = matches!(intent.life.state, State::Warm | State::Idle | State::Busy | State::Retiring | State::Fenced | State::Stopping);
+    let can_have_ended = matches!(
+        intent.life.state,
+        State::Warm | State::Idle | State::Busy | State::Retiring | State::Fenced | State::Stopping
+    );
     (can_have_ended && guest.power == Power::Off && !guest.locked).then_some(Event::PoweredOff)
 }
 
@@ -113,7 +130,9 @@ fn overdue(life: &Life, created_at: Timestamp, limits: &Limits, now: Timestamp) 
         State::Cloning => is_past(created_at, limits.boot, now).then_some(Event::Failed(Reason::CloneFailed)),
         State::Configuring => is_past(created_at, limits.boot, now).then_some(Event::Failed(Reason::ConfigureFailed)),
         State::Booting => is_past(created_at, limits.boot, now).then_some(Event::Failed(Reason::BootDeadline)),
-        State::Idle if is_past(life.armed_at.unwrap_or(life.since), limits.idle, now) => Some(Event::Retire(Reason::Surplus)),
+        State::Idle if is_past(life.armed_at.unwrap_or(life.since), limits.idle, now) => {
+            Some(Event::Retire(Reason::Surplus))
+        }
         State::Busy | State::Retiring | State::Fenced => condemned(life, limits, now).map(Event::Condemn),
         _ => None,
     }
@@ -151,7 +170,12 @@ pub(super) fn note_surplus(
     config: &Config,
     now: Timestamp,
 ) -> Vec<Action> {
-    let pressed: Vec<_> = config.pools.iter().filter(|pool| is_pressed(pool, plan, observed, intents, now)).map(|pool| pool.name.clone()).collect();
+    let pressed: Vec<_> = config
+        .pools
+        .iter()
+        .filter(|pool| is_pressed(pool, plan, observed, intents, now))
+        .map(|pool| pool.name.clone())
+        .collect();
     let mut actions = Vec::new();
     for intent in intents.iter_mut().filter(|intent| !observed.in_flight.contains(&intent.name)) {
         let limits = Limits::of(intent, config);
@@ -163,12 +187,25 @@ pub(super) fn note_surplus(
 }
 
 /// Whether jobs wait for a slot while all slots are taken.
-fn is_pressed(pool: &dispatcher_api::RunnerPool, plan: &demand::Plan<'_>, observed: &Observed, intents: &[Intent], now: Timestamp) -> bool {
+fn is_pressed(
+    pool: &dispatcher_api::RunnerPool,
+    plan: &demand::Plan<'_>,
+    observed: &Observed,
+    intents: &[Intent],
+    now: Timestamp,
+) -> bool {
     let full = matches!(capacity::free(pool, observed, intents, now), Err(capacity::Hold::Full { .. }));
     full && plan.missing(&pool.name) > 0
 }
 
-fn surplus(intent: &Intent, limits: &Limits, needed: bool, pressed: bool, draining: bool, now: Timestamp) -> Option<Event> {
+fn surplus(
+    intent: &Intent,
+    limits: &Limits,
+    needed: bool,
+    pressed: bool,
+    draining: bool,
+    now: Timestamp,
+) -> Option<Event> {
     let life = &intent.life;
     let superseded = limits.template != Some(intent.template);
     match life.state {
@@ -176,9 +213,13 @@ fn surplus(intent: &Intent, limits: &Limits, needed: bool, pressed: bool, draini
         State::Reserved if !needed => Some(Event::Failed(Reason::Surplus)),
         State::Warm if superseded => Some(Event::Failed(Reason::Superseded)),
         State::Warm if draining => Some(Event::Failed(Reason::Surplus)),
-        State::Warm if !needed && is_past(life.since, if pressed { PRESSED_IDLE } else { WARM_KEPT }, now) => Some(Event::Failed(Reason::Surplus)),
+        State::Warm if !needed && is_past(life.since, if pressed { PRESSED_IDLE } else { WARM_KEPT }, now) => {
+            Some(Event::Failed(Reason::Surplus))
+        }
         State::Idle if superseded => Some(Event::Retire(Reason::Superseded)),
-        State::Idle if draining || (pressed && !needed && is_past(life.since, PRESSED_IDLE, now)) => Some(Event::Retire(Reason::Surplus)),
+        State::Idle if draining || (pressed && !needed && is_past(life.since, PRESSED_IDLE, now)) => {
+            Some(Event::Retire(Reason::Surplus))
+        }
         _ => None,
     }
 }

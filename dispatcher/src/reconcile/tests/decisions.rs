@@ -1,0 +1,224 @@
+//! Single decisions, by the invariant or the incident that they stand for.
+
+use runner_vm::{NEGATIVES_APART, Reason};
+
+use super::super::*;
+use super::fixture::*;
+
+fn decide(observed: &Observed, intents: &[Intent], max: u32, second: i64) -> Vec<Action> {
+    reconcile(observed, intents, &config(max), at(second))
+}
+
+fn queued(count: u64) -> Vec<JobSeen> {
+    (1..=count).map(|id| job(id, JobPhase::Queued, None)).collect()
+}
+
+#[test]
+fn i2_a_limit_counts_records_guests_and_hidden_vmids_once_each() {
+    let cloning = intent(9100, life(&warm()[..1]));
+    let mut seen = observed(50, &[], queued(5), vec![]);
+    assert_eq!(reserved_vmids(&decide(&seen, std::slice::from_ref(&cloning), 3, 51)), [9101, 9102]);
+    seen.guests.as_mut().unwrap().hidden.insert(9101);
+    assert_eq!(reserved_vmids(&decide(&seen, std::slice::from_ref(&cloning), 3, 51)), [9102]);
+    let unknown = GuestSeen { power: Power::Running, locked: true, claim: Claim::Unknown };
+    seen.guests.as_mut().unwrap().seen.insert(9102, unknown);
+    assert!(reserved_vmids(&decide(&seen, &[cloning], 3, 51)).is_empty());
+}
+
+#[test]
+fn i2_nothing_is_made_before_pve_was_seen_or_long_after() {
+    let unseen = Observed { guests: None, ..observed(50, &[], queued(1), vec![]) };
+    assert!(reserved_vmids(&decide(&unseen, &[], 2, 51)).is_empty());
+    let stale = observed(50, &[], queued(1), vec![]);
+    assert!(reserved_vmids(&decide(&stale, &[], 2, 171)).is_empty());
+    assert_eq!(reserved_vmids(&decide(&stale, &[], 2, 170)).len(), 1);
+}
+
+#[test]
+fn i4_a_guest_of_somebody_else_is_neither_touched_nor_overwritten_nor_counted() {
+    let foreign = GuestSeen { power: Power::Off, locked: false, claim: Claim::Foreign };
+    let seen = observed(50, &[(9100, foreign)], queued(1), vec![]);
+    let actions = decide(&seen, &[], 1, 51);
+    assert_eq!(reserved_vmids(&actions), [9101]);
+    assert_eq!(actions.len(), 1);
+}
+
+#[test]
+fn i5_not_being_listed_by_github_kills_nothing() {
+    let idle = intent(9100, life(&idle()));
+    let seen = observed(50, &[guest(9100, Power::Running)], vec![], vec![]);
+    assert!(decide(&seen, &[idle], 1, 51).is_empty());
+}
+
+#[test]
+fn i5_a_fenced_vm_is_left_to_power_itself_off_and_stopped_only_after_two_negatives() {
+    let running = |second| observed(second, &[guest(9100, Power::Running)], vec![], vec![]);
+    let vm = intent(9100, life(&fenced()));
+    assert!(decide(&running(50), std::slice::from_ref(&vm), 1, 51).is_empty());
+    assert_eq!(steps(&decide(&running(70), std::slice::from_ref(&vm), 1, 71)), [&Step::Probe]);
+    let once = Intent { life: vm.life.after(&Event::NoJobFound, at(72)).unwrap(), ..vm };
+    assert!(decide(&running(80), std::slice::from_ref(&once), 1, 81).is_empty());
+    let later = 72 + NEGATIVES_APART.as_secs();
+    assert_eq!(steps(&decide(&running(later), std::slice::from_ref(&once), 1, later)), [&Step::Probe]);
+    let twice = Intent { life: once.life.after(&Event::NoJobFound, at(later)).unwrap(), ..once };
+    assert_eq!(steps(&decide(&running(later), &[twice], 1, later)), [&Step::Stop]);
+}
+
+#[test]
+fn i5_a_job_that_github_names_makes_a_fenced_vm_busy_again() {
+    let vm = intent(9100, life(&fenced()));
+    let seen = observed(50, &[guest(9100, Power::Running)], vec![job(4, JobPhase::Running, Some(&name(9100)))], vec![]);
+    let actions = decide(&seen, &[vm], 1, 500);
+    assert_eq!(actions, [Action::Note { name: name(9100), event: Event::JobSeen { job: Some(4) } }]);
+}
+
+#[test]
+fn i5_a_job_is_ended_only_at_its_declared_limit_with_a_reason() {
+    let vm = intent(9100, life(&busy()));
+    let seen = observed(50, &[guest(9100, Power::Running)], vec![], vec![]);
+    assert!(decide(&seen, std::slice::from_ref(&vm), 1, 3607).is_empty());
+    let actions = decide(&seen, &[vm], 1, 3608);
+    assert_eq!(actions[0], Action::Note { name: name(9100), event: Event::Condemn(Reason::JobLimit) });
+    assert_eq!(steps(&actions), [&Step::Stop]);
+}
+
+#[test]
+fn a_list_of_guests_from_before_the_fact_ends_nothing() {
+    let vm = intent(9100, life(&busy()));
+    let since = 8;
+    let off = |second| observed(second, &[guest(9100, Power::Off)], vec![], vec![]);
+    assert!(decide(&off(since), std::slice::from_ref(&vm), 1, 60).is_empty());
+    let actions = decide(&off(since + 1), &[vm], 1, 60);
+    assert_eq!(actions[0], Action::Note { name: name(9100), event: Event::PoweredOff });
+    assert_eq!(steps(&actions), [&Step::Destroy]);
+}
+
+#[test]
+fn i7_the_oldest_job_gets_the_warm_vm_and_the_next_one_a_new_vm() {
+    let vm = intent(9100, life(&warm()));
+    let seen = observed(50, &[guest(9100, Power::Running)], queued(2), vec![]);
+    let actions = decide(&seen, &[vm], 2, 51);
+    assert_eq!(steps(&actions), [&Step::Register { repository: REPOSITORY.into() }]);
+    assert_eq!(reserved_vmids(&actions), [9101]);
+}
+
+#[test]
+fn a_job_that_just_ended_is_not_made_a_second_vm_for() {
+    // The job list is older than the end of the VM that may have taken the job it shows as queued.
+    let ended = idle().into_iter().chain([Event::PoweredOff, Event::Destroyed]).collect::<Vec<_>>();
+    let vm = intent(9100, life(&ended));
+    let stale = observed(5, &[], queued(1), vec![]);
+    assert!(reserved_vmids(&decide(&stale, std::slice::from_ref(&vm), 2, 20)).is_empty());
+    let fresh = observed(12, &[], queued(1), vec![]);
+    assert_eq!(reserved_vmids(&decide(&fresh, &[vm], 2, 20)).len(), 1);
+}
+
+#[test]
+fn a_job_that_asks_for_a_label_we_do_not_have_is_not_ours() {
+    let mut other = job(1, JobPhase::Queued, None);
+    other.labels = vec!["linux".into(), "gpu".into()];
+    assert!(decide(&observed(50, &[], vec![other.clone()], vec![]), &[], 2, 51).is_empty());
+    other.labels = vec!["Linux".into(), "X64".into()];
+    assert_eq!(reserved_vmids(&decide(&observed(50, &[], vec![other], vec![]), &[], 2, 51)).len(), 1);
+}
+
+#[test]
+fn an_interrupted_registration_is_given_up_after_a_restart() {
+    let vm = intent(9100, life(&idle()[..6]));
+    let seen = observed(50, &[guest(9100, Power::Running)], queued(1), vec![]);
+    let actions = decide(&seen, &[vm], 1, 51);
+    assert_eq!(actions[0], Action::Note { name: name(9100), event: Event::Interrupted });
+    assert_eq!(steps(&actions), [&Step::Deregister]);
+}
+
+#[test]
+fn i3_a_registration_without_a_vm_is_removed_unless_it_is_connected_busy_or_somebody_elses() {
+    let runner = |name: &str, online, busy| RunnerSeen { id: 1, name: name.into(), online, busy };
+    let removed = |runner: RunnerSeen| !decide(&observed(50, &[], vec![], vec![runner]), &[], 1, 51).is_empty();
+    assert!(removed(runner(&name(9100), false, false)));
+    assert!(!removed(runner(&name(9100), true, false)));
+    assert!(!removed(runner(&name(9100), false, true)));
+    assert!(!removed(runner("lab-ubuntu-200-aaaaaa", false, false)), "outside the pool's range");
+    assert!(!removed(runner("lab-debian-9100-aaaaaa", false, false)), "no pool of ours");
+    assert!(!removed(runner("runner-1", false, false)));
+}
+
+#[test]
+fn i8_a_vm_without_a_record_is_taken_over() {
+    let seen = observed(50, &[guest(9100, Power::Running)], vec![], vec![]);
+    assert_eq!(decide(&seen, &[], 1, 51), [Action::Adopt { pool: "ubuntu".parse().unwrap(), vmid: 9100 }]);
+    let adopted = intent(9100, Life::adopted(true, at(51)));
+    assert_eq!(steps(&decide(&seen, std::slice::from_ref(&adopted), 1, 52)), [&Step::Examine]);
+    assert!(
+        reserved_vmids(&decide(&observed(53, &[guest(9100, Power::Running)], queued(1), vec![]), &[adopted], 1, 54))
+            .is_empty()
+    );
+}
+
+#[test]
+fn vms_of_an_old_template_version_go_when_idle_and_stay_when_busy() {
+    let old = |vmid, events: &[Event]| Intent { template: 8999, ..intent(vmid, life(events)) };
+    let guests = [guest(9100, Power::Running), guest(9101, Power::Running), guest(9102, Power::Running)];
+    let intents = [old(9100, &warm()), old(9101, &idle()), old(9102, &busy())];
+    let actions = decide(&observed(5, &guests, vec![], vec![]), &intents, 3, 20);
+    let noted: Vec<_> = actions.iter().filter(|action| matches!(action, Action::Note { .. })).collect();
+    assert_eq!(noted.len(), 2);
+    assert_eq!(steps(&actions), [&Step::Stop, &Step::Deregister]);
+}
+
+#[test]
+fn draining_makes_nothing_new_and_releases_what_has_no_job() {
+    let guests = [guest(9100, Power::Running), guest(9101, Power::Running)];
+    let seen = Observed { draining: true, ..observed(5, &guests, queued(3), vec![]) };
+    let actions = decide(&seen, &[intent(9100, life(&idle())), intent(9101, life(&busy()))], 3, 20);
+    assert_eq!(actions[0], Action::Note { name: name(9100), event: Event::Retire(Reason::Surplus) });
+    assert_eq!(steps(&actions), [&Step::Deregister]);
+    assert!(reserved_vmids(&actions).is_empty());
+}
+
+#[test]
+fn a_pool_whose_vms_fail_waits_longer_each_time() {
+    let failed = |vmid, created: i64| {
+        let life = Life {
+            ended_at: Some(at(created + 10)),
+            since: at(created + 10),
+            state: State::Gone,
+            reason: Some(Reason::BootDeadline),
+            ..life(&[])
+        };
+        Intent { created_at: at(created), name: format!("lab-ubuntu-{vmid}-{created:06}"), ..intent(vmid, life) }
+    };
+    let seen = |second| observed(second, &[], queued(1), vec![]);
+    let made = |intents: &[Intent], second| reserved_vmids(&decide(&seen(second), intents, 1, second)).len();
+    let once = [failed(9100, 100)];
+    assert_eq!((made(&once, 114), made(&once, 115)), (0, 1));
+    let twice = [failed(9100, 100), failed(9101, 200)];
+    assert_eq!((made(&twice, 219), made(&twice, 220)), (0, 1));
+}
+
+#[test]
+fn vmids_are_taken_in_turn_and_rest() {
+    let gone = |vmid, created: i64| {
+        let life = Life { state: State::Gone, since: at(created + 5), reason: Some(Reason::Finished), ..life(&[]) };
+        Intent { created_at: at(created), ..intent(vmid, life) }
+    };
+    let seen = observed(50, &[], queued(1), vec![]);
+    assert_eq!(reserved_vmids(&decide(&seen, &[gone(9100, 40)], 1, 51)), [9101]);
+    assert_eq!(reserved_vmids(&decide(&seen, &[gone(9103, 40)], 1, 51)), [9100]);
+    let all = [gone(9101, 30), gone(9102, 31), gone(9103, 32), gone(9100, 33)];
+    assert_eq!(reserved_vmids(&decide(&seen, &all, 1, 51)), [9101], "all rest: the longest rest comes first");
+}
+
+#[test]
+fn a_waiting_job_is_told_why() {
+    let reason =
+        |observed: &Observed, intents: &[Intent]| explain(observed, intents, &config(1), at(51)).remove(0).reason;
+    let seen = observed(50, &[], queued(1), vec![]);
+    let busy = intent(9100, life(&busy()));
+    assert!(reason(&seen, std::slice::from_ref(&busy)).contains("at its limit: 1 of 1"));
+    let booting = intent(9100, life(&warm()[..3]));
+    assert!(reason(&seen, &[booting]).contains("is booting"));
+    let draining = Observed { draining: true, ..seen.clone() };
+    assert!(reason(&draining, &[]).contains("drained"));
+    assert!(reason(&Observed { guests: None, ..seen }, &[]).contains("not answered"));
+}
