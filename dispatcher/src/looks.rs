@@ -77,10 +77,15 @@ impl Looks {
 
     /// The end of the next look.
     pub(crate) async fn join_next(&mut self) -> Option<Look> {
-        let ended = self.running.join_next().await?;
-        Some(match ended {
+        Some(match self.running.join_next().await? {
             Ok((generation, ended)) if generation == self.generation => self.take_back(ended),
-            _ => Look::Outdated,
+            Ok(_) => Look::Outdated,
+            Err(error) => {
+                // Which observer went with it is not known: all begin anew.
+                tracing::error!(%error, "a look at Proxmox VE or GitHub failed");
+                self.begin_anew();
+                Look::Outdated
+            }
         })
     }
 

@@ -19,5 +19,6 @@ pub use arm::GuestState;
 pub use configure::Shape;
 pub use error::{Error, Problem};
 pub use life::{Event, Life, NEGATIVES_APART, Reason, Refused, State};
+pub use power::Booted;
 pub use registration::{Removal, deregister, mint};
 pub use vm::{Place, RunnerVm};

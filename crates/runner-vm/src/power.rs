@@ -8,18 +8,28 @@ use crate::{Error, Problem, RunnerVm};
 /// Pause between two questions to an agent that does not answer. Each holds one of the node's three workers for seconds.
 const AGENT_PAUSE: Duration = Duration::from_secs(2);
 
+/// How a boot went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Booted {
+    /// From the start to the agent's answer.
+    pub took: Duration,
+    /// The agent answered when it was asked first: it may have been ready before.
+    pub at_first_try: bool,
+}
+
 impl RunnerVm {
-    /// Starts the VM and waits until its guest agent answers; returns how long that took. A VM that runs already is only waited for.
+    /// Starts the VM and waits until its guest agent answers; A VM that runs already is only waited for.
     ///
     /// The agent is not asked before `expected`, the time that this template usually takes.
     ///
     /// # Errors
     /// [`Problem::NotReady`] after `limit`, [`Problem::PoweredOff`] when the guest went off again.
-    pub async fn boot(&self, expected: Duration, limit: Duration) -> Result<Duration, Error> {
+    pub async fn boot(&self, expected: Duration, limit: Duration) -> Result<Booted, Error> {
         let begun = Instant::now();
         self.start().await.map_err(|problem| self.error("start", problem))?;
-        self.wait_for_agent(expected.min(limit), limit).await.map_err(|problem| self.error("boot", problem))?;
-        Ok(begun.elapsed())
+        let waited = self.wait_for_agent(expected.min(limit), limit).await;
+        let at_first_try = waited.map_err(|problem| self.error("boot", problem))?;
+        Ok(Booted { took: begun.elapsed(), at_first_try })
     }
 
     async fn start(&self) -> Result<(), Problem> {
@@ -39,12 +49,13 @@ impl RunnerVm {
         self.wait(&upid).await
     }
 
-    async fn wait_for_agent(&self, expected: Duration, limit: Duration) -> Result<(), Problem> {
+    async fn wait_for_agent(&self, expected: Duration, limit: Duration) -> Result<bool, Problem> {
         let patience = Patience::of(limit);
         self.pause(expected).await?;
+        let mut first = true;
         loop {
             match self.qemu().agent().ping().await {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(first),
                 Err(error) if error.is_not_running() || error.is_guest_missing() => return Err(Problem::PoweredOff),
                 Err(error) if error.is_agent_unavailable() || error.is_transient() => {}
                 Err(error) => return Err(error.into()),
@@ -52,6 +63,7 @@ impl RunnerVm {
             if patience.is_over() {
                 return Err(Problem::NotReady { seconds: limit.as_secs() });
             }
+            first = false;
             self.pause(AGENT_PAUSE).await?;
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dispatcher_api::RunnerPool;
-use runner_vm::{Error, Event, GuestState, Problem, Reason, RunnerVm, Shape, State};
+use runner_vm::{Booted, Error, Event, GuestState, Problem, Reason, RunnerVm, Shape, State};
 
 use super::Executor;
 use crate::clock;
@@ -60,9 +60,9 @@ impl Executor {
         let Some(slot) = self.gates.power_slot().await else { return };
         let expected = self.ledger.boot_time(intent.template).unwrap_or(FIRST_BOOT);
         match vm.boot(expected, self.boot_time_left(intent)).await {
-            Ok(took) => {
+            Ok(booted) => {
                 drop(slot);
-                if let Err(error) = self.ledger.learn_boot_time(intent.template, took) {
+                if let Err(error) = self.ledger.learn_boot_time(intent.template, next_expectation(expected, booted)) {
                     self.ledger_failed(&intent.name, &error);
                 }
                 self.went_well(intent, Event::Ready).await;
@@ -124,6 +124,12 @@ impl Executor {
             self.note(&intent.name, Event::Failed(reason)).await;
         }
     }
+}
+
+/// Asked too early, the agent costs one of the node's workers; asked too late, it costs time. So the wait shrinks while the agent
+/// answers at once, and becomes what the boot took when it did not.
+fn next_expectation(expected: Duration, booted: Booted) -> Duration {
+    if booted.at_first_try { expected.mul_f64(0.8) } else { booted.took.mul_f64(0.9) }
 }
 
 fn shape_of(pool: &RunnerPool) -> Shape {

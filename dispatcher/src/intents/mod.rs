@@ -185,7 +185,7 @@ impl Ledger {
         Ok(rows.collect())
     }
 
-    /// How long VMs of this template usually take to boot; `None`: never seen.
+    /// How long to wait before the agent of a VM of this template is asked; `None`: none was seen to boot.
     pub(crate) fn boot_time(&self, template: u32) -> Option<Duration> {
         let inner = self.lock();
         let query = "SELECT milliseconds FROM boot_time WHERE template = ?1";
@@ -193,11 +193,11 @@ impl Ledger {
         found.ok().flatten().and_then(|milliseconds| u64::try_from(milliseconds).ok()).map(Duration::from_millis)
     }
 
-    /// Remembers the shortest time that a VM of this template took to boot.
+    /// Remembers how long to wait.
     pub(crate) fn learn_boot_time(&self, template: u32, took: Duration) -> Result<(), LedgerError> {
         let milliseconds = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
         let query = "INSERT INTO boot_time (template, milliseconds) VALUES (?1, ?2)
-                     ON CONFLICT (template) DO UPDATE SET milliseconds = min(milliseconds, excluded.milliseconds)";
+                     ON CONFLICT (template) DO UPDATE SET milliseconds = excluded.milliseconds";
         let mut inner = self.lock();
         self.write(&mut inner.connection, |transaction| {
             transaction.execute(query, params![template, milliseconds]).map(drop)

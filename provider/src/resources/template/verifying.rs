@@ -70,7 +70,7 @@ pub(super) fn clone_of(clients: &Clients, family: &Family, marker: Marker, cance
 
 async fn check(cx: &Cx<Clients>, family: &Family, vmid: u32, clone: &RunnerVm) -> Result<(), Diagnostic> {
     let booted = cx.guard(clone.boot(EARLIEST_AGENT, BOOT_LIMIT)).await?;
-    let took = booted.map_err(|error| diagnostics::step("boot", CLONE, clone.name(), &error))?;
+    let took = booted.map_err(|error| diagnostics::step("boot", CLONE, clone.name(), &error))?.took;
     tracing::info!(vmid, seconds = took.as_secs(), "the verification clone is up");
     let exit = cx.guard(run_check(cx, family, vmid)).await??;
     if exit.exitcode == Some(0) {

@@ -1,0 +1,199 @@
+//! What stands behind the simulated VMs: guests that boot at once, take their files as the image's scripts would, run one job at the
+//! simulated GitHub, and power themselves off.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use serde_json::Value;
+use sim::backend::{
+    AgentCall, AgentError, AgentReply, Backend, ContainerStart, Events, GuestEvent, GuestEventKind, Stream, VmStart,
+};
+use tokio::task::JoinHandle;
+
+const RUNNER_VERSION: &str = "2.336.0";
+
+/// All guests of one simulated PVE.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Guests {
+    shared: Arc<Mutex<HashMap<u32, Guest>>>,
+    /// Every JIT configuration that any guest was handed, to look for where it must not be.
+    pub(crate) secrets: Arc<Mutex<Vec<String>>>,
+}
+
+#[derive(Debug, Default)]
+struct Guest {
+    name: String,
+    up: bool,
+    files: HashMap<String, Vec<u8>>,
+    events: Option<Events>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Guests {
+    fn with<R>(&self, act: impl FnOnce(&mut HashMap<u32, Guest>) -> R) -> R {
+        act(&mut self.shared.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Host names of the guests that run.
+    pub(crate) fn running(&self) -> Vec<String> {
+        self.with(|guests| guests.values().map(|guest| guest.name.clone()).collect())
+    }
+
+    fn file(&self, vmid: u32, path: &str) -> Option<Vec<u8>> {
+        self.with(|guests| guests.get(&vmid)?.files.get(path).cloned())
+    }
+
+    fn note(&self, vmid: u32, word: &str) {
+        self.with(|guests| {
+            if let Some(guest) = guests.get_mut(&vmid) {
+                guest.files.entry("/run/pxci/state".into()).or_default().extend(format!("{word}\n").into_bytes());
+            }
+        });
+    }
+
+    fn end(&self, vmid: u32) -> Option<Guest> {
+        let guest = self.with(|guests| guests.remove(&vmid));
+        guest.inspect(|guest| guest.tasks.iter().for_each(JoinHandle::abort))
+    }
+
+    async fn boot(self, vmid: u32, events: Events) {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        self.with(|guests| guests.get_mut(&vmid).map(|guest| guest.up = true));
+        let _ = events.send(GuestEvent { vmid, kind: GuestEventKind::AgentUp });
+    }
+
+    /// What the image's run-once unit does: one job, then power off, whatever happens.
+    async fn run_once(self, vmid: u32) {
+        let jit = self.file(vmid, "/run/pxci/jitconfig").unwrap_or_default();
+        self.with(|guests| guests.get_mut(&vmid).map(|guest| guest.files.remove("/run/pxci/jitconfig")));
+        let ended = self.listen(vmid, &jit).await;
+        tracing::debug!(vmid, ?ended, "the runner ended");
+        let events = self.with(|guests| guests.get(&vmid).and_then(|guest| guest.events.clone()));
+        self.with(|guests| guests.remove(&vmid));
+        if let Some(events) = events {
+            let _ = events.send(GuestEvent { vmid, kind: GuestEventKind::PoweredOff });
+        }
+    }
+
+    async fn listen(&self, vmid: u32, jit: &[u8]) -> Option<()> {
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner).push(String::from_utf8_lossy(jit).into_owned());
+        let files: Value = serde_json::from_slice(&STANDARD.decode(jit).ok()?).ok()?;
+        let file = |name: &str| -> Option<Value> {
+            serde_json::from_slice(&STANDARD.decode(files[name].as_str()?).ok()?).ok()
+        };
+        let server = file(".runner")?["serverUrl"].as_str()?.to_owned();
+        let secret = file(".credentials_rsaparams")?["sharedSecret"].as_str()?.to_owned();
+        let http = reqwest::Client::builder().no_proxy().build().ok()?;
+        let call = |method: reqwest::Method, path: String| {
+            let request = http.request(method, format!("{server}/_sim/runner/{path}"));
+            request.bearer_auth(&secret).header("X-Runner-Version", RUNNER_VERSION)
+        };
+        let opened = call(reqwest::Method::POST, "sessions".into()).send().await.ok()?.error_for_status().ok()?;
+        let session = opened.text().await.ok()?;
+        self.note(vmid, "listening");
+        let message = loop {
+            let answer = call(reqwest::Method::GET, format!("sessions/{session}/message")).send().await.ok()?;
+            match answer.status().as_u16() {
+                200 => break answer.text().await.ok()?,
+                202 => {}
+                _ => return None,
+            }
+        };
+        let job = message.lines().find_map(|line| line.strip_prefix("job="))?.to_owned();
+        call(reqwest::Method::POST, format!("jobs/{job}/acquire")).send().await.ok()?.error_for_status().ok()?;
+        self.note(vmid, "job");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        call(reqwest::Method::POST, format!("jobs/{job}/finish")).body("success").send().await.ok()?;
+        Some(())
+    }
+
+    fn answer(&self, vmid: u32, call: AgentCall) -> Result<AgentReply, AgentError> {
+        if !self.with(|guests| guests.get(&vmid).is_some_and(|guest| guest.up)) {
+            return Err(AgentError::NotRunning);
+        }
+        match call {
+            AgentCall::FileRead { path } => {
+                self.file(vmid, &path).map(AgentReply::Content).ok_or_else(|| missing(&path))
+            }
+            AgentCall::FileWrite { path, content } => {
+                self.with(|guests| guests.get_mut(&vmid).map(|guest| guest.files.insert(path.clone(), content)));
+                if path == "/run/pxci/armed" {
+                    let running = tokio::spawn(self.clone().run_once(vmid));
+                    self.with(|guests| guests.get_mut(&vmid).map(|guest| guest.tasks.push(running)));
+                }
+                Ok(AgentReply::Done)
+            }
+            AgentCall::Interfaces | AgentCall::OsInfo => Ok(AgentReply::Json(Value::Array(Vec::new()))),
+            AgentCall::Exec { .. } | AgentCall::ExecStatus { .. } => Err(AgentError::Refused("not here".into())),
+        }
+    }
+}
+
+fn missing(path: &str) -> AgentError {
+    AgentError::Refused(format!("Agent error: failed to open file '{path}' (mode: 'r'): No such file or directory"))
+}
+
+impl Backend for Guests {
+    fn disk_create<'a>(&'a self, _: &'a str) -> BoxFuture<'a, io::Result<()>> {
+        std::future::ready(Ok(())).boxed()
+    }
+
+    fn disk_clone<'a>(&'a self, _: &'a str, _: &'a str, _: bool) -> BoxFuture<'a, io::Result<()>> {
+        std::future::ready(Ok(())).boxed()
+    }
+
+    fn disk_rename<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, io::Result<()>> {
+        std::future::ready(Ok(())).boxed()
+    }
+
+    fn disk_delete<'a>(&'a self, _: &'a str) -> BoxFuture<'a, io::Result<()>> {
+        std::future::ready(Ok(())).boxed()
+    }
+
+    fn vm_start<'a>(&'a self, start: VmStart, events: Events) -> BoxFuture<'a, Result<(), String>> {
+        let booting = tokio::spawn(self.clone().boot(start.vmid, events.clone()));
+        let guest = Guest { name: start.name, events: Some(events), tasks: vec![booting], ..Guest::default() };
+        self.with(|guests| guests.insert(start.vmid, guest));
+        std::future::ready(Ok(())).boxed()
+    }
+
+    fn vm_shutdown(&self, _: u32) -> BoxFuture<'_, ()> {
+        std::future::ready(()).boxed()
+    }
+
+    fn vm_stop(&self, vmid: u32) -> BoxFuture<'_, ()> {
+        self.end(vmid);
+        std::future::ready(()).boxed()
+    }
+
+    fn vm_key<'a>(&'a self, _: u32, _: &'a str) -> BoxFuture<'a, ()> {
+        std::future::ready(()).boxed()
+    }
+
+    fn agent(&self, vmid: u32, call: AgentCall) -> BoxFuture<'_, Result<AgentReply, AgentError>> {
+        std::future::ready(self.answer(vmid, call)).boxed()
+    }
+
+    fn container_create<'a>(&'a self, _: &'a str, _: PathBuf, _: &'a str) -> BoxFuture<'a, Result<(), String>> {
+        std::future::ready(Err("no containers here".into())).boxed()
+    }
+
+    fn container_start<'a>(&'a self, _: ContainerStart, _: Events) -> BoxFuture<'a, Result<(), String>> {
+        std::future::ready(Err("no containers here".into())).boxed()
+    }
+
+    fn container_stop(&self, _: u32) -> BoxFuture<'_, ()> {
+        std::future::ready(()).boxed()
+    }
+
+    fn container_console(&self, _: u32) -> BoxFuture<'_, io::Result<Box<dyn Stream>>> {
+        std::future::ready(Err(io::ErrorKind::Unsupported.into())).boxed()
+    }
+}
