@@ -104,6 +104,12 @@ impl Namespaces {
             .unwrap_or_default()
     }
 
+    /// Where disks are kept while this value lives.
+    #[must_use]
+    pub fn state_directory(&self) -> &Path {
+        self.state.path()
+    }
+
     /// Ends all guests and removes their disks; returns when nothing is left.
     pub async fn end(&self) {
         let Guests { machines, containers } = std::mem::take(&mut *lock(&self.guests));

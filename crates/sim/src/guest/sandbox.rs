@@ -251,8 +251,23 @@ async fn hand_over(
     }
     input.write_all(b"go\n").await?;
     let line = lines.next_line().await?.ok_or_else(gone)?;
-    let number = line.strip_prefix("running ").and_then(|number| number.parse().ok()).and_then(Pid::from_raw);
-    Ok((input, number.ok_or_else(gone)?))
+    let number = line.strip_prefix("pivoted ").and_then(|number| number.parse().ok()).and_then(Pid::from_raw);
+    let first_process = number.ok_or_else(gone)?;
+    remove_old_root(first_process).await?;
+    input.write_all(b"go\n").await?;
+    lines.next_line().await?.filter(|line| line == "running").ok_or_else(gone)?;
+    Ok((input, first_process))
+}
+
+/// Entering the mount namespace lands on what lies topmost, the old root, where `umount` is the host's own.
+async fn remove_old_root(first_process: Pid) -> io::Result<()> {
+    let mut command = Command::new("nsenter");
+    command.args(["--user", "--mount", "--target"]).arg(first_process.as_raw_nonzero().to_string());
+    let output = command.args(["--", "umount", "--lazy", "/"]).env("PATH", PATH).output().await?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("umount: {}", String::from_utf8_lossy(&output.stderr).trim())))
 }
 
 /// The kernel reports a reboot call in a process namespace as the signal that ended its first process.

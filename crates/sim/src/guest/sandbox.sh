@@ -53,8 +53,12 @@ if [ "$kind" = vm ]; then
     mount -t tmpfs -o mode=755,nosuid,nodev run run
     mount -t tmpfs -o mode=1777,nosuid,nodev tmp tmp
 fi
+# The old root now lies over the new one. The simulator takes it away from outside: in here only the guest's own
+# programs can be started from now on.
 pivot_root . .
-umount -l .
+echo "pivoted $number"
+read -r _ <&3
+cd /
 unset LIBMOUNT_FORCE_MOUNT2
 if [ "$kind" = container ]; then
     # What PVE writes into a container that it takes for Alpine's. From in here no link of its leads to the host.
@@ -64,7 +68,7 @@ if [ "$kind" = container ]; then
     echo "$resolver" >etc/resolv.conf
     printf 'auto lo\niface lo inet loopback\n\nauto eth0\niface eth0 inet dhcp\n\thostname $(hostname)\n' >etc/network/interfaces
 fi
-echo "running $number"
+echo running
 for line; do
     command=${line#* }
     # Unquoted on purpose: a line of an inittab is words.

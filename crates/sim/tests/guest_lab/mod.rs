@@ -1,3 +1,4 @@
+#![allow(clippy::unwrap_used, dead_code, reason = "helpers of tests, of which each takes what it needs")]
 //! What the tests of guests share: the base system, seed images, typing at a boot loader, waiting for events.
 
 use std::path::{Path, PathBuf};
@@ -10,7 +11,13 @@ use sim::guest::Namespaces;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Longer than anything here takes on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(120);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
+
+/// Password of the account that installations make.
+pub(crate) const PASSWORD: &str = "secret";
+/// The same as `openssl passwd -6` prints it.
+pub(crate) const PASSWORD_HASH: &str =
+    "$6$saltsalt$TVLlQcbpFVof5W3Yz4DTP6gRstiNuHwwTt6GLc1E5n0U0aDehy0S5knV8wiOQSpT0Y77vwPZN.Pq.H91p5hVO1";
 
 /// A backend with its event channel and a directory for images.
 pub(crate) struct Lab {
@@ -118,6 +125,25 @@ impl Lab {
         };
         tokio::time::timeout(DEADLINE, ended).await.unwrap()
     }
+}
+
+/// Polls until it is so.
+pub(crate) async fn until(is_so: impl Fn() -> bool) {
+    let waiting = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(tokio::time::timeout(DEADLINE, waiting).await.is_ok(), "it never came to be so");
+}
+
+/// Whether a process with exactly these words runs on this machine.
+pub(crate) fn is_running(words: &str) -> bool {
+    let wanted = words.replace(' ', "\0") + "\0";
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .filter_map(|process| std::fs::read(process.path().join("cmdline")).ok())
+        .any(|line| line == wanted.as_bytes())
 }
 
 /// The base system that set-up made, made here where set-up did not run.

@@ -1,0 +1,154 @@
+# pxci gives all of these a value; by hand, see README.md.
+
+variable "proxmox_url" {
+  type        = string
+  description = "Address of the API, with its path: https://pve.example:8006/api2/json."
+}
+
+variable "proxmox_username" {
+  type        = string
+  description = "API token id, as in user@realm!name."
+}
+
+variable "proxmox_token" {
+  type        = string
+  description = "Secret of the API token."
+  sensitive   = true
+}
+
+variable "proxmox_node" {
+  type        = string
+  description = "Node that the template is built on."
+}
+
+variable "resource_pool" {
+  type        = string
+  description = "PVE resource pool of the template."
+}
+
+variable "vm_id" {
+  type        = number
+  description = "VMID of the template."
+}
+
+variable "template_name" {
+  type        = string
+  description = "Name of the template."
+}
+
+variable "template_description" {
+  type        = string
+  description = "Description of the template. An empty one is not sent."
+  default     = "Ubuntu 22.04 for GitHub Actions runners."
+}
+
+variable "tags" {
+  type        = string
+  description = "Tags of the template, separated by semicolons; letters, digits, `_` and `-` only."
+  default     = "pxci"
+}
+
+variable "storage_pool" {
+  type        = string
+  description = "Storage for the disk; it must be able to make linked clones."
+  default     = "local-lvm"
+}
+
+variable "iso_storage_pool" {
+  type        = string
+  description = "Storage with content type `iso`."
+  default     = "local"
+}
+
+variable "iso_file" {
+  type        = string
+  description = "Volume id of an installer CD that is there already, as in local:iso/ubuntu-22.04.5-live-server-amd64.iso; without it the node downloads iso_url."
+  default     = null
+}
+
+variable "iso_url" {
+  type        = string
+  description = "Where the node downloads the installer CD from."
+  default     = "https://releases.ubuntu.com/22.04.5/ubuntu-22.04.5-live-server-amd64.iso"
+}
+
+variable "iso_checksum" {
+  type        = string
+  description = "Checksum of the installer CD. With it a file that is there already is used again."
+  default     = "sha256:9bc6028870aef3f74f4e16b900008179e78b130e6b0b9a140635434a46aa98b0"
+}
+
+variable "bridge" {
+  type        = string
+  description = "Bridge of the network card. The build needs a DHCP server and a way to Ubuntu's archives there."
+  default     = "vmbr0"
+}
+
+variable "cores" {
+  type        = number
+  description = "Processor cores, while building and as the clones' default."
+  default     = 2
+}
+
+variable "memory" {
+  type        = number
+  description = "Memory in MiB."
+  default     = 8192
+}
+
+variable "disk_size" {
+  type        = string
+  description = "Size of the disk, with its unit."
+  default     = "40G"
+}
+
+variable "ssh_host" {
+  type        = string
+  description = "Address for the provisioners' SSH; without it the one that the guest agent names."
+  default     = null
+}
+
+variable "ssh_port" {
+  type        = number
+  description = "Port for the provisioners' SSH."
+  default     = 22
+}
+
+variable "ssh_username" {
+  type        = string
+  description = "Account that the installer makes for the provisioners. The finished image has it locked."
+  default     = "ci"
+}
+
+variable "ssh_password" {
+  type        = string
+  description = "Password of that account."
+  sensitive   = true
+}
+
+variable "ssh_password_hash" {
+  type        = string
+  description = "The same password as `openssl passwd -6` prints it."
+  sensitive   = true
+}
+
+variable "runner_version" {
+  type        = string
+  description = "Version of GitHub's runner program."
+}
+
+variable "runner_url" {
+  type        = string
+  description = "Where the guest downloads the runner program's archive from."
+}
+
+variable "runner_sha256" {
+  type        = string
+  description = "SHA-256 of that archive, as GitHub states it."
+}
+
+variable "packages" {
+  type        = list(string)
+  description = "Debian packages of the image, beyond what it needs itself."
+  default     = ["build-essential", "git", "python3", "unzip", "xz-utils", "zstd"]
+}
