@@ -11,11 +11,12 @@ use flate2::read::GzDecoder;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use sim::github::{EventKind, JobSpec, JobState, RunSpec, Server, ServerHandle, ServerOptions, Token};
+use sim::github::{EventKind, JobSpec, JobState, RunSpec, Server, ServerHandle, ServerOptions, Token, World};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-const LIMIT: Duration = Duration::from_secs(30);
+/// Longer than any wait on a machine that is busy with other things.
+const LIMIT: Duration = Duration::from_secs(120);
 
 struct Site {
     github: ServerHandle,
@@ -206,7 +207,7 @@ async fn an_idle_runner_ends_when_its_registration_is_deleted() {
     let site = Site::start().await;
     let root = site.install().await;
     let child = listener(root.path(), &site.mint("lab-1").await).spawn().unwrap();
-    let online = |world: &sim::github::World| world.leftovers().iter().any(|l| l.contains("online")).then_some(());
+    let online = |world: &World| world.leftovers().iter().any(|l| l.contains("online")).then_some(());
     site.github.wait_for(LIMIT, online).await.expect("the runner comes online");
     let deleted = site.http.delete(site.url("runners/1")).bearer_auth(&site.token).send().await.unwrap();
     assert_eq!(deleted.status(), 204);
@@ -262,6 +263,31 @@ async fn a_cancelled_job_is_stopped_in_the_middle() {
     assert_eq!(site.conclusion(job).await, "cancelled");
     assert_eq!(end(child).await.status.code(), Some(0));
     assert!(!site.log(job).contains("never"));
+}
+
+#[tokio::test]
+async fn a_runner_that_is_asked_to_end_says_good_bye() {
+    if !can_run() {
+        return;
+    }
+    let site = Site::start().await;
+    let root = site.install().await;
+    let terminate = |child: &Child| {
+        let process = rustix::process::Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
+        rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
+    };
+    let idle = listener(root.path(), &site.mint("lab-1").await).spawn().unwrap();
+    let left = |word: &'static str| move |w: &World| w.leftovers().iter().any(|l| l.contains(word)).then_some(());
+    site.github.wait_for(LIMIT, left("online")).await.expect("the runner comes online");
+    terminate(&idle);
+    assert_eq!(end(idle).await.status.code(), Some(0));
+    site.github.wait_for(LIMIT, left("offline")).await.expect("its session is closed");
+    let job = site.queue("push", None, &["echo ready", "sleep 600"]);
+    let busy = listener(root.path(), &site.mint("lab-2").await).spawn().unwrap();
+    site.started(job).await;
+    terminate(&busy);
+    assert_eq!(end(busy).await.status.code(), Some(0));
+    assert_eq!(site.conclusion(job).await, "cancelled");
 }
 
 #[tokio::test]
