@@ -80,6 +80,9 @@ fn hint(error: &pve::Error) -> Option<String> {
         pve::Error::Untrusted { fingerprint, .. } => Some(format!(
             "If this is your server, compare the fingerprint below with the one that its web interface shows (Node, System, Certificates) and set either `fingerprint = \"{fingerprint}\"` or `ca_certificate = file(\"pve-root-ca.pem\")`, which is /etc/pve/pve-root-ca.pem on the node."
         )),
+        pve::Error::NotPve { endpoint, .. } => Some(format!(
+            "Check `endpoint`: it is the address of the web interface, as in \"https://pve1.example.net:8006\". {endpoint} is some other server, or a proxy that does not pass /api2/json on."
+        )),
         error if error.is_unauthenticated() => Some(
             "Check `token_id` (user@realm!name) and `token_secret`; a token that was removed, has expired, or belongs to a disabled user is refused in the same way.".to_owned(),
         ),
@@ -88,10 +91,14 @@ fn hint(error: &pve::Error) -> Option<String> {
 }
 
 fn missing_privilege_hint(missing: &pve::MissingPrivilege) -> String {
+    let (Some(path), Some(privilege)) = (&missing.path, missing.privileges.first()) else {
+        return "The token lacks a privilege that Proxmox VE does not name. For a new guest it is VM.Allocate, on /pool/NAME of its resource pool or on /vms/VMID. docs/privileges.md lists what a farm needs.".to_owned();
+    };
+    let token = missing.token_id.as_deref().unwrap_or("USER@REALM!NAME");
+    let user = token.split('!').next().unwrap_or(token);
     let privileges = missing.privileges.join(" or ");
-    let path = missing.path.as_deref().unwrap_or("the path in question");
     format!(
-        "The token lacks {privileges} on {path}. Grant it to the user and, with privilege separation, to the token as well: `pveum acl modify {path} --roles ROLE --tokens 'USER@REALM!NAME'`. docs/privileges.md lists what a farm needs."
+        "The token lacks {privileges} on {path}. With privilege separation both the user and the token need it: `pveum role add PxciExtra --privs {privilege}`, then `pveum acl modify {path} --roles PxciExtra --users '{user}' --tokens '{token}'`. docs/privileges.md lists what a farm needs."
     )
 }
 
@@ -104,6 +111,18 @@ fn refusal_hint(error: &pve::Error) -> Option<String> {
     }
     if error.is_node_unknown() {
         return Some("Check `node`: it is the name that the web interface shows below Datacenter.".to_owned());
+    }
+    if error.is_guest_missing() {
+        return Some("There is no guest with that VMID on that node: check both.".to_owned());
+    }
+    if error.is_volume_missing() {
+        return Some(
+            "A volume that the guest is to use is not on its storage: deliver it first, or correct its volume id."
+                .to_owned(),
+        );
+    }
+    if error.is_agent_not_configured() {
+        return Some("The template must have `agent: 1` in its configuration (Options, QEMU Guest Agent).".to_owned());
     }
     if error.is_storage_missing() {
         return Some("Check the storage's name, and that it is enabled on this node.".to_owned());

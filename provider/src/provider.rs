@@ -165,6 +165,7 @@ fn settings(config: ProviderModel) -> Result<Option<Settings>, Diagnostics> {
     }))
 }
 
+#[allow(clippy::ptr_arg, reason = "the framework hands over the attribute as its own type")]
 fn good_installation(text: &String) -> Result<(), String> {
     text.parse::<Installation>().map(drop).map_err(|error| error.to_string())
 }

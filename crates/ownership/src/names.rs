@@ -117,7 +117,7 @@ pub struct Nonce(String);
 
 impl Nonce {
     /// Draws a new nonce from the given source.
-    pub fn draw(random: &mut impl Rng) -> Self {
+    fn draw(random: &mut impl Rng) -> Self {
         let mut character = || char::from(NONCE_ALPHABET[random.random_range(0..NONCE_ALPHABET.len())]);
         Self((0..NONCE_LENGTH).map(|_| character()).collect())
     }

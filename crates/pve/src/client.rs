@@ -83,12 +83,6 @@ impl Client {
         Storage::new(self.clone(), node, storage)
     }
 
-    /// Id of the token in use, `user@realm!name`.
-    #[must_use]
-    pub fn token_id(&self) -> &str {
-        self.inner.token.id()
-    }
-
     pub(crate) async fn call<T: DeserializeOwned>(&self, call: Call) -> Result<T, Error> {
         self.inner.transport.call(call).await
     }

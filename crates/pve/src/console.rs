@@ -201,14 +201,6 @@ impl Console {
         Ok(())
     }
 
-    /// Tells the terminal its size in characters.
-    ///
-    /// # Errors
-    /// [`Error::Console`] when the connection is gone.
-    pub async fn resize(&mut self, columns: u16, rows: u16) -> Result<(), Error> {
-        self.send_frame(format!("1:{columns}:{rows}:").into_bytes()).await
-    }
-
     async fn send_frame(&mut self, frame: Vec<u8>) -> Result<(), Error> {
         let sent = self.socket.send(Message::binary(frame)).await;
         sent.map_err(|error| failed(self.vmid, "writing to it", quiet(error)))

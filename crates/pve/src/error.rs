@@ -18,6 +18,7 @@ pub struct Refusal {
     pub(crate) status: u16,
     pub(crate) message: String,
     pub(crate) errors: BTreeMap<String, String>,
+    pub(crate) token_id: String,
 }
 
 impl Refusal {
@@ -163,11 +164,20 @@ fn tail(log: &[String]) -> String {
 pub struct MissingPrivilege {
     /// Path of the access control list, for example `/vms/9000`. Unknown when PVE does not say.
     pub path: Option<String>,
-    /// Privileges any of which would do, for example `VM.Clone`.
+    /// Privileges any of which would do, for example `VM.Clone`. None when PVE does not say.
     pub privileges: Vec<String>,
+    /// Token that lacks them; unknown where a task failed.
+    pub token_id: Option<String>,
 }
 
 impl Error {
+    fn token_id(&self) -> Option<String> {
+        match self {
+            Self::Refused(refusal) => Some(refusal.token_id.clone()),
+            _ => None,
+        }
+    }
+
     /// What PVE said, in a refusal or at the end of a task.
     fn words(&self) -> Option<String> {
         match self {
@@ -275,12 +285,6 @@ impl Error {
         self.says(|words| words.contains("No QEMU guest agent configured"))
     }
 
-    /// The agent knows no such process: its exit status was read before, or the guest was restarted.
-    #[must_use]
-    pub fn is_process_unknown(&self) -> bool {
-        self.says(|words| words.contains("Agent error: PID ") && words.contains("does not exist"))
-    }
-
     /// The agent found no such file.
     #[must_use]
     pub fn is_guest_file_missing(&self) -> bool {
@@ -336,13 +340,14 @@ impl Error {
             return None;
         }
         let words = self.words()?;
+        let token_id = self.token_id();
         let inside = words.split_once("Permission check failed (").and_then(|(_, rest)| rest.split_once(')'));
         let named = inside.and_then(|(inside, _)| inside.rsplit_once(", ")).filter(|(path, _)| path.starts_with('/'));
         let Some((path, privileges)) = named else {
-            return Some(MissingPrivilege { path: None, privileges: Vec::new() });
+            return Some(MissingPrivilege { path: None, privileges: Vec::new(), token_id });
         };
         let privileges = privileges.split('|').map(str::to_owned).collect();
-        Some(MissingPrivilege { path: Some(path.to_owned()), privileges })
+        Some(MissingPrivilege { path: Some(path.to_owned()), privileges, token_id })
     }
 
     /// Trouble on the way that another try may not meet. Whether the request took effect is open.
@@ -363,6 +368,7 @@ mod tests {
             status,
             message: message.into(),
             errors: BTreeMap::new(),
+            token_id: "ci@pve!t1".into(),
         })
     }
 
@@ -374,6 +380,7 @@ mod tests {
             status: 400,
             message: "Parameter verification failed.".into(),
             errors,
+            token_id: "ci@pve!t1".into(),
         })
     }
 
@@ -425,7 +432,6 @@ mod tests {
         assert!(booting.is_agent_unavailable() && !booting.is_not_running());
         assert!(refused(500, "VM 8001 qga command 'guest-exec' failed - got timeout").is_agent_unavailable());
         assert!(refused(500, "CT 200 not running").is_not_running());
-        assert!(refused(500, "Agent error: PID ld does not exist").is_process_unknown());
     }
 
     #[test]
@@ -435,6 +441,7 @@ mod tests {
             .unwrap();
         assert_eq!(missing.path.as_deref(), Some("/storage/local"));
         assert_eq!(missing.privileges, ["Datastore.Audit", "Datastore.AllocateSpace"]);
+        assert_eq!(missing.token_id.as_deref(), Some("ci@pve!t1"));
         let bare = refused(403, "Permission check failed").missing_privilege().unwrap();
         assert_eq!((bare.path, bare.privileges.len()), (None, 0));
         let changing = refused(

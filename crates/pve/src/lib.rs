@@ -5,8 +5,8 @@
 //! line or a `Debug` output, never repeat a request that may have taken effect, and never have more than two guest agent calls in
 //! flight per node, because a node has three workers for all its users.
 
-mod access;
 mod agent;
+mod certificate;
 mod client;
 mod cluster;
 pub mod console;
@@ -23,7 +23,6 @@ mod transport;
 mod trust;
 mod upid;
 
-pub use access::{Permissions, Version};
 pub use agent::{Agent, Exit, Interface};
 pub use client::{Client, ClientConfig};
 pub use cluster::{GuestKind, GuestSummary, NodeSummary};

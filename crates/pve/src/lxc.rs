@@ -106,16 +106,6 @@ impl Lxc {
         self.client.call(Call::post(self.path("/status/stop"), &Parameters::default())).await
     }
 
-    /// Asks its init to shut down, and waits for it that many seconds.
-    ///
-    /// # Errors
-    /// [`Error::is_not_running`]; the task fails when it does not obey.
-    pub async fn shutdown(&self, timeout_seconds: u32) -> Result<Upid, Error> {
-        self.client
-            .call(Call::post(self.path("/status/shutdown"), &Parameters::default().with("timeout", timeout_seconds)))
-            .await
-    }
-
     /// Destroys the stopped container with its volumes, and removes it from jobs and access control.
     ///
     /// # Errors

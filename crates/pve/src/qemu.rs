@@ -113,30 +113,12 @@ impl Qemu {
             .await
     }
 
-    /// Asks the guest to shut itself down, and waits for it that many seconds.
-    ///
-    /// # Errors
-    /// The task fails when the guest does not obey.
-    pub async fn shutdown(&self, timeout_seconds: u32) -> Result<Upid, Error> {
-        self.client
-            .call(Call::post(self.path("/status/shutdown"), &Parameters::default().with("timeout", timeout_seconds)))
-            .await
-    }
-
     /// Destroys the stopped VM with its disks, and removes it from jobs and access control.
     ///
     /// # Errors
     /// [`Error::is_running`], [`Error::is_protected`]; from the task [`Error::is_base_in_use`].
     pub async fn delete(&self) -> Result<Upid, Error> {
         self.client.call(Call::delete(self.path(""), &Parameters::default().with_flag("purge", true))).await
-    }
-
-    /// Makes a template of the stopped VM.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub async fn convert_to_template(&self) -> Result<Option<Upid>, Error> {
-        self.client.call(Call::post(self.path("/template"), &Parameters::default())).await
     }
 
     /// Its guest agent.

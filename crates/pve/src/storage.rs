@@ -46,12 +46,6 @@ pub struct StorageStatus {
     /// Kinds of content that it takes, for example `iso`.
     #[serde(default, deserialize_with = "lenient::list")]
     pub content: Vec<String>,
-    /// Whether it can be used right now.
-    #[serde(default, deserialize_with = "lenient::flag")]
-    pub active: bool,
-    /// Whether it is switched on.
-    #[serde(default, deserialize_with = "lenient::flag")]
-    pub enabled: bool,
 }
 
 /// A volume on a storage.
@@ -74,12 +68,6 @@ impl Storage {
 
     fn path(&self, rest: &str) -> String {
         format!("/nodes/{}/storage/{}{rest}", segment(&self.node), segment(&self.storage))
-    }
-
-    /// Volume id that an uploaded file gets.
-    #[must_use]
-    pub fn volume_id(&self, content: Content, filename: &str) -> String {
-        format!("{}:{}/{filename}", self.storage, content.as_str())
     }
 
     /// What the storage can do.
@@ -128,7 +116,6 @@ mod tests {
             r#"{"active":1,"avail":12,"content":"snippets,backup,iso","enabled":1,"shared":0,"type":"dir"}"#,
         )
         .unwrap();
-        assert!(status.active && status.enabled);
         assert_eq!(status.content, ["snippets", "backup", "iso"]);
     }
 

@@ -132,6 +132,7 @@ impl Call {
 pub(crate) struct Transport {
     http: reqwest::Client,
     endpoints: Vec<Endpoint>,
+    token_id: String,
     /// The endpoint that answered last.
     preferred: AtomicUsize,
 }
@@ -155,7 +156,12 @@ impl Transport {
             .default_headers(HeaderMap::from_iter([(AUTHORIZATION, authorization)]))
             .build()
             .map_err(|error| SetupError::Http(error.into()))?;
-        Ok(Self { http, endpoints: config.endpoints.clone(), preferred: AtomicUsize::new(0) })
+        Ok(Self {
+            http,
+            endpoints: config.endpoints.clone(),
+            token_id: config.token.id().to_owned(),
+            preferred: AtomicUsize::new(0),
+        })
     }
 
     /// The endpoint that answered last.
@@ -214,7 +220,7 @@ impl Transport {
         );
         let head = Head::of(&response);
         let body = response.bytes().await.map_err(|error| broken(endpoint, call, error))?;
-        head.check(endpoint, call, body)
+        head.check(endpoint, &self.token_id, call, body)
     }
 
     fn request(&self, endpoint: &Endpoint, call: &Call) -> reqwest::RequestBuilder {
@@ -276,18 +282,18 @@ impl Head {
         Self { status: response.status().as_u16(), reason }
     }
 
-    fn check(self, endpoint: &Endpoint, call: &Call, body: Bytes) -> Result<Bytes, Error> {
+    fn check(self, endpoint: &Endpoint, token_id: &str, call: &Call, body: Bytes) -> Result<Bytes, Error> {
         let not_pve = |detail: String| Error::NotPve { endpoint: endpoint.to_string(), detail };
         match self.status {
             200..=299 if looks_like_json(&body) => Ok(body),
             200..=299 => Err(not_pve("its answer is not JSON".to_owned())),
             // PVE has neither redirects nor a 404.
             300..=399 | 404 | 405 => Err(not_pve(format!("it answers {} {}", self.status, self.reason))),
-            _ => Err(Error::Refused(self.refusal(call, &body))),
+            _ => Err(Error::Refused(self.refusal(token_id, call, &body))),
         }
     }
 
-    fn refusal(self, call: &Call, body: &[u8]) -> Refusal {
+    fn refusal(self, token_id: &str, call: &Call, body: &[u8]) -> Refusal {
         let json: Value = serde_json::from_slice(body).unwrap_or_default();
         let message = json.get("message").and_then(Value::as_str).map(str::trim).filter(|message| !message.is_empty());
         let message = message.map(str::to_owned).or_else(|| plain_text(&json, body)).unwrap_or(self.reason);
@@ -297,7 +303,14 @@ impl Head {
             }
             _ => BTreeMap::new(),
         };
-        Refusal { method: call.name, path: call.path.clone(), status: self.status, message, errors }
+        Refusal {
+            method: call.name,
+            path: call.path.clone(),
+            status: self.status,
+            message,
+            errors,
+            token_id: token_id.to_owned(),
+        }
     }
 }
 
@@ -319,7 +332,8 @@ mod tests {
     fn refuse(status: u16, reason: &str, body: &str) -> Error {
         let head = Head { status, reason: reason.into() };
         let call = Call::get("/x".into(), &Parameters::default());
-        head.check(&"https://pve1:8006".parse().unwrap(), &call, Bytes::copy_from_slice(body.as_bytes())).unwrap_err()
+        head.check(&"https://pve1:8006".parse().unwrap(), "ci@pve!t1", &call, Bytes::copy_from_slice(body.as_bytes()))
+            .unwrap_err()
     }
 
     fn text(error: &Error) -> String {

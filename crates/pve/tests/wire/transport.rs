@@ -13,14 +13,14 @@ use pve::{CloneRequest, Content, Error, Trust};
 use tokio::sync::Barrier;
 
 const UPID: &str = "\"UPID:pve1:000002E8:0002A2C8:6B02BFC8:qmclone:9000:ci@pve!t1:\"";
-const VERSION: &str = r#"{"version":"9.2.11","release":"9.2"}"#;
+const NODES: &str = r#"[{"node":"pve1","status":"online"}]"#;
 
 /// Answers the first request of the first connection; closes that connection, without an answer, on the second.
 async fn closes_the_reused_connection() -> Server {
     let seen = Arc::new(AtomicUsize::new(0));
     Server::start(move |request: Request| {
         let nth = seen.fetch_add(1, Ordering::SeqCst);
-        async move { if request.connection == 0 && nth > 0 { Reaction::Close } else { ok(VERSION) } }
+        async move { if request.connection == 0 && nth > 0 { Reaction::Close } else { ok(NODES) } }
     })
     .await
 }
@@ -29,8 +29,8 @@ async fn closes_the_reused_connection() -> Server {
 async fn a_read_is_repeated_when_the_reused_connection_was_closed() {
     let server = closes_the_reused_connection().await;
     let client = server.client();
-    client.version().await.unwrap();
-    assert_eq!(client.version().await.unwrap().version, "9.2.11");
+    client.nodes().await.unwrap();
+    assert_eq!(client.nodes().await.unwrap()[0].node, "pve1");
     let connections: Vec<usize> = server.requests().iter().map(|request| request.connection).collect();
     assert_eq!(connections, [0, 0, 1]);
 }
@@ -39,7 +39,7 @@ async fn a_read_is_repeated_when_the_reused_connection_was_closed() {
 async fn a_write_that_may_have_arrived_is_never_repeated() {
     let server = closes_the_reused_connection().await;
     let client = server.client();
-    client.version().await.unwrap();
+    client.nodes().await.unwrap();
     let error = client.qemu("pve1", 9101).start().await.unwrap_err();
     assert!(matches!(error, Error::Interrupted { method: "POST", .. }), "{error}");
     assert_eq!(server.requests().len(), 2);
@@ -49,9 +49,9 @@ async fn a_write_that_may_have_arrived_is_never_repeated() {
 async fn a_refused_token_is_known_by_the_reason_phrase_and_its_secret_is_not_shown() {
     let server = Server::start(|_| async { status("401 Authentication failed!", "") }).await;
     let client = server.client();
-    let error = client.version().await.unwrap_err();
+    let error = client.nodes().await.unwrap_err();
     assert!(error.is_unauthenticated());
-    assert_eq!(error.to_string(), "Proxmox VE refused GET /version: 401 Authentication failed!");
+    assert_eq!(error.to_string(), "Proxmox VE refused GET /nodes: 401 Authentication failed!");
     assert!(!format!("{error:?} {client:?}").contains(SECRET));
     assert_eq!(server.requests()[0].header("authorization"), Some(format!("PVEAPIToken=ci@pve!t1={SECRET}").as_str()));
 }
@@ -155,15 +155,15 @@ async fn at_most_two_agent_calls_are_in_flight_per_node() {
 
 #[tokio::test]
 async fn certificates_are_judged_by_ca_by_pin_or_not_at_all() {
-    let server = Server::start(|_| async { ok(VERSION) }).await;
+    let server = Server::start(|_| async { ok(NODES) }).await;
     let pin = Trust::Fingerprint(server.fingerprint.parse().unwrap());
     for trust in [Trust::CaPem(server.ca_pem.clone()), pin, Trust::Insecure] {
-        client(&[&server.url], trust).version().await.unwrap();
+        client(&[&server.url], trust).nodes().await.unwrap();
     }
     let other = crate::server::Listener::bind().await.ca_pem;
     let wrong_pin = Trust::Fingerprint("00".repeat(32).parse().unwrap());
     for trust in [Trust::System, Trust::CaPem(other), wrong_pin] {
-        let error = client(&[&server.url], trust).version().await.unwrap_err();
+        let error = client(&[&server.url], trust).nodes().await.unwrap_err();
         let Error::Untrusted { fingerprint, .. } = &error else { panic!("{error:?}") };
         assert_eq!(*fingerprint, server.fingerprint.parse().unwrap());
     }
@@ -182,14 +182,14 @@ async fn a_dead_endpoint_is_left_for_the_next_one() {
     both.qemu("pve1", 9101).start().await.unwrap();
     both.qemu("pve1", 9101).stop().await.unwrap();
     assert_eq!(server.requests().len(), 2);
-    let error = client(&[&dead], trust).version().await.unwrap_err();
+    let error = client(&[&dead], trust).nodes().await.unwrap_err();
     assert!(matches!(&error, Error::Unreachable { endpoint, .. } if *endpoint == dead), "{error:?}");
 }
 
 #[tokio::test]
 async fn what_is_no_pve_is_said_to_be_none() {
     let server = Server::start(|_| async { status("404 Not Found", "<html></html>") }).await;
-    let error = server.client().version().await.unwrap_err();
+    let error = server.client().nodes().await.unwrap_err();
     assert!(matches!(&error, Error::NotPve { .. }), "{error:?}");
 }
 

@@ -165,5 +165,5 @@ async fn undo(clients: &Clients, plan: RunnerVm, proposal: &Proposal, diagnostic
 }
 
 fn name(plan: &RunnerVm) -> &str {
-    plan.runner_name.text().or(plan.name.text()).unwrap_or_default()
+    plan.name.text().unwrap_or_default()
 }
