@@ -1,5 +1,6 @@
 //! `pxci-dispatcher`: the daemon, and under the name `pxci-console` the console program.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -78,8 +79,12 @@ fn look(socket: PathBuf) -> anyhow::Result<()> {
 fn begin(serve: &Serve) -> anyhow::Result<()> {
     let logs = LogRing::default();
     let filter = EnvFilter::try_from_env("PXCI_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let to_stderr =
-        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).with_filter(filter);
+    let colours = std::io::stderr().is_terminal();
+    let to_stderr = tracing_subscriber::fmt::layer()
+        .with_ansi(colours)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_filter(filter);
     tracing_subscriber::registry().with(logs.clone()).with(to_stderr).init();
     // Fails only when one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -6,6 +6,8 @@
 mod schema;
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -89,6 +91,7 @@ impl Ledger {
 
     fn open_once(path: &Path) -> Result<Self, LedgerError> {
         let failed = |source| LedgerError::Database { doing: "opened", path: path.to_owned(), source };
+        make_private(path);
         let mut connection = Connection::open(path).map_err(failed)?;
         connection.busy_timeout(Duration::from_secs(2)).map_err(failed)?;
         connection.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(failed)?;
@@ -180,8 +183,7 @@ impl Ledger {
             rows.collect::<rusqlite::Result<Vec<(String, String)>>>()
         };
         let rows = read().map_err(|source| self.failed("read", source))?;
-        let rows =
-            rows.into_iter().map(|(at, state)| AuditRow { at: at.parse().unwrap_or_default(), state });
+        let rows = rows.into_iter().map(|(at, state)| AuditRow { at: at.parse().unwrap_or_default(), state });
         Ok(rows.collect())
     }
 
@@ -224,6 +226,11 @@ impl Ledger {
     fn failed(&self, doing: &'static str, source: rusqlite::Error) -> LedgerError {
         LedgerError::Database { doing, path: self.path.clone(), source }
     }
+}
+
+/// Names of repositories and jobs are nobody else's business. What cannot be made is reported by the opening that follows.
+fn make_private(path: &Path) {
+    let _ = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
 }
 
 fn load(connection: &Connection) -> rusqlite::Result<BTreeMap<String, Intent>> {
