@@ -27,8 +27,8 @@ pub struct Build<'a> {
     pub variables: serde_json::Map<String, serde_json::Value>,
     /// Values that must not show up in any output.
     pub secrets: Vec<SecretString>,
-    /// Additions to the environment, for example `SSL_CERT_FILE`.
-    pub environment: Vec<(String, OsString)>,
+    /// Certificates in PEM form that Packer is to trust besides the system's; it has no option for them but its runtime's `SSL_CERT_FILE`.
+    pub certificates: Option<String>,
     /// Names of the only sources to build; empty: all.
     pub only: Vec<String>,
     /// Ends the build cleanly.
@@ -105,7 +105,6 @@ impl Packer {
         let mut command = std::process::Command::new(self.program());
         command.args(&arguments).current_dir(build.directory);
         scratch.environment(&mut command);
-        command.envs(build.environment.iter().map(|(name, value)| (name, value)));
 
         let limits = Limits { cancel: build.cancel.clone(), deadline: build.deadline, grace: build.grace, scratch: scratch.directory.path().to_owned() };
         let redactor = Redactor::new(&build.secrets);
@@ -208,6 +207,7 @@ fn redacted(event: Event, redactor: &Redactor) -> Event {
 struct Scratch {
     directory: tempfile::TempDir,
     variables: PathBuf,
+    certificates: Option<PathBuf>,
 }
 
 impl Scratch {
@@ -221,7 +221,12 @@ impl Scratch {
         let declared: serde_json::Map<_, _> =
             build.variables.iter().filter(|(name, _)| template.variables.contains(*name)).map(|(name, value)| (name.clone(), value.clone())).collect();
         write_private(&variables, &serde_json::Value::Object(declared).to_string()).map_err(Error::Scratch)?;
-        Ok(Self { directory, variables })
+        let certificates = directory.path().join("certificates.pem");
+        if let Some(pem) = &build.certificates {
+            write_private(&certificates, pem).map_err(Error::Scratch)?;
+        }
+        let certificates = build.certificates.is_some().then_some(certificates);
+        Ok(Self { directory, variables, certificates })
     }
 
     /// The caller's environment without what would change the build behind its back, and without our own credentials.
@@ -240,6 +245,9 @@ impl Scratch {
             .env("TMPDIR", inside("tmp"))
             .env("PACKER_NO_COLOR", "1")
             .env("CHECKPOINT_DISABLE", "1");
+        if let Some(certificates) = &self.certificates {
+            command.env("SSL_CERT_FILE", certificates);
+        }
         if let Some(plugins) = plugin_directory() {
             command.env("PACKER_PLUGIN_PATH", plugins);
         }

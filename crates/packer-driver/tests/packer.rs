@@ -31,7 +31,7 @@ fn build(directory: &Path) -> Build<'_> {
         directory,
         variables: [("word".to_owned(), json!("hunter2,with comma")), ("undeclared".to_owned(), json!(1))].into_iter().collect(),
         secrets: vec![SecretString::from("hunter2,with comma")],
-        environment: Vec::new(),
+        certificates: None,
         only: Vec::new(),
         cancel: CancellationToken::new(),
         deadline: None,
@@ -145,15 +145,15 @@ async fn a_deadline_ends_a_build_that_ignores_requests() {
 
 #[tokio::test]
 async fn our_credentials_are_not_in_a_provisioners_environment() {
-    let directory = template("  provisioner \"shell-local\" {\n    inline = [\"env | cut -d= -f1 > names\"]\n  }");
+    let directory = template("  provisioner \"shell-local\" {\n    inline = [\"env | cut -d= -f1 > names; cp $SSL_CERT_FILE certificates\"]\n  }");
     let mut build = build(directory.path());
-    build.environment.push(("SSL_CERT_FILE".to_owned(), "/x".into()));
+    build.certificates = Some("PEM".to_owned());
     packer().await.build(&build, |_| ()).await.unwrap();
     let names = std::fs::read_to_string(directory.path().join("names")).unwrap();
     for name in names.lines().filter(|name| !name.starts_with("PACKER_")) {
         assert!(!["PXCI_", "PROXMOX_", "TF_", "PKR_VAR_", "GITHUB_TOKEN"].iter().any(|start| name.starts_with(start)), "{names}");
     }
-    assert!(names.lines().any(|name| name == "SSL_CERT_FILE"), "{names}");
+    assert_eq!(std::fs::read_to_string(directory.path().join("certificates")).unwrap(), "PEM");
 }
 
 /// Not a test: the program that the next test kills.

@@ -20,7 +20,7 @@ impl Client {
             Some(refused) => Error::Untrusted {
                 endpoint: endpoint.to_string(),
                 fingerprint: refused.fingerprint,
-                reason: refused.reason.clone(),
+                reason: refused.to_string(),
             },
             None => Error::Unreachable { endpoint: endpoint.to_string(), source: source.into() },
         };

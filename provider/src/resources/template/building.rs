@@ -18,7 +18,7 @@ use tf_provider::{CancellationToken, Cx, Diagnostic};
 use super::model::Template;
 use super::runner_program::{self, RunnerProgram};
 use super::source::Source;
-use super::variables::{Making, Password, TrustFile, Variables};
+use super::variables::{self, Making, Password, Variables};
 use super::{THING, finishing, verifying};
 use crate::diagnostics;
 use crate::provider::Clients;
@@ -43,7 +43,7 @@ pub(super) async fn packer(plan: &Template) -> Result<Packer, Diagnostic> {
 pub(super) async fn build(cx: &Cx<Clients>, plan: &Template, family: &Family, source: &Source, number: u32) -> Result<Version, Diagnostic> {
     let clients = cx.data()?;
     let packer = packer(plan).await?;
-    let trust = TrustFile::new(&clients.connection.trust)?;
+    let certificates = cx.guard(variables::certificates(clients)).await??;
     let runner = if source.template.variables.contains("runner_url") { Some(cx.guard(runner_program::resolve(plan)).await??) } else { None };
     let mut refused = BTreeSet::new();
     loop {
@@ -52,7 +52,7 @@ pub(super) async fn build(cx: &Cx<Clients>, plan: &Template, family: &Family, so
         let proposed = proposed.map_err(|error| diagnostics::pve("create", THING, name, &error))?;
         let proposal = proposed.ok_or_else(|| diagnostics::range_full(THING, name, family.range))?;
         let attempt = Attempt::new(clients, family, source, number, proposal.vmid(), runner.as_ref());
-        match attempt.run(cx, plan, &packer, &trust).await {
+        match attempt.run(cx, plan, &packer, certificates.as_deref()).await {
             Ok(version) => return Ok(version),
             Err(Unbuilt::VmidLost(_)) if refused.len() + 1 < ATTEMPTS => refused.insert(proposal.vmid()),
             Err(Unbuilt::VmidLost(diagnostic) | Unbuilt::Failed(diagnostic)) => return Err(diagnostic),
@@ -90,8 +90,8 @@ impl<'a> Attempt<'a> {
         Self { clients, family, source, runner, marker, name }
     }
 
-    async fn run(&self, cx: &Cx<Clients>, plan: &Template, packer: &Packer, trust: &TrustFile) -> Result<Version, Unbuilt> {
-        let built = self.pack(cx, plan, packer, trust).await;
+    async fn run(&self, cx: &Cx<Clients>, plan: &Template, packer: &Packer, certificates: Option<&str>) -> Result<Version, Unbuilt> {
+        let built = self.pack(cx, plan, packer, certificates).await;
         if let Err(Unbuilt::VmidLost(diagnostic)) = built {
             return Err(Unbuilt::VmidLost(diagnostic));
         }
@@ -111,7 +111,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    async fn pack(&self, cx: &Cx<Clients>, plan: &Template, packer: &Packer, trust: &TrustFile) -> Result<(), Unbuilt> {
+    async fn pack(&self, cx: &Cx<Clients>, plan: &Template, packer: &Packer, certificates: Option<&str>) -> Result<(), Unbuilt> {
         let password = Password::draw().map_err(Unbuilt::Failed)?;
         let description = finishing::description(&self.marker);
         let tags = self.tags();
@@ -121,7 +121,7 @@ impl<'a> Attempt<'a> {
             directory: &self.source.directory,
             variables: variables.values,
             secrets: variables.secrets,
-            environment: trust.environment.clone(),
+            certificates: certificates.map(str::to_owned),
             only: Vec::new(),
             cancel: cx.stop().clone(),
             deadline: cx.deadline(),

@@ -166,7 +166,6 @@ fn take_over(cx: &Cx<Clients>, planned: &mut Template, version: &Version, curren
 /// Finds out while planning what would only fail later.
 async fn can_be_built(clients: &Clients, planned: &Template, family: &Family) -> Result<(), Diagnostics> {
     building::packer(planned).await?;
-    variables::TrustFile::new(&clients.connection.trust)?;
     let storages = [("vm_storage", &planned.vm_storage, "images"), ("iso_storage", &planned.iso_storage, Content::Iso.as_str())];
     for (attribute, storage, content) in storages {
         let name = storage.need(attribute)?;

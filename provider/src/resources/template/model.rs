@@ -28,7 +28,8 @@ pub(crate) struct Template {
     /// VMIDs to choose from, as in `9000-9049`: for versions, and for the clone that verifies one.
     #[tf(required, validate = good_range)]
     pub(crate) vmid_range: Attr<String>,
-    /// Directory of the Packer template. Every file below it counts as an input.
+    /// Directory of the Packer template. Every file below it counts as an input. Files that change between plan and apply are
+    /// refused; the core words that as an inconsistent final plan, and names the file.
     #[tf(required)]
     pub(crate) directory: Attr<String>,
     /// Files of the directory that are no inputs, as glob patterns such as `docs/**`.

@@ -1,8 +1,5 @@
 //! What the provider tells Packer: the connection, the place, and credentials that live as long as one build.
 
-use std::ffi::OsString;
-use std::io::Write as _;
-
 use pve::Trust;
 use rand::Rng as _;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -13,6 +10,7 @@ use super::model::Template;
 use super::runner_program::RunnerProgram;
 use crate::connection::Connection;
 use crate::diagnostics;
+use crate::provider::Clients;
 
 const PASSWORD_LENGTH: usize = 32;
 const SALT_LENGTH: usize = 16;
@@ -106,35 +104,17 @@ fn structured(value: &mut Value) {
     }
 }
 
-/// The environment by which Packer's Proxmox builder trusts the API's certificate, and the file that it names.
-pub(super) struct TrustFile {
-    pub(super) environment: Vec<(String, OsString)>,
-    _file: Option<tempfile::NamedTempFile>,
-}
-
-impl TrustFile {
-    /// Packer has no option for a certificate authority; its runtime reads `SSL_CERT_FILE`.
-    pub(super) fn new(trust: &Trust) -> Result<Self, Diagnostic> {
-        let none = Self { environment: Vec::new(), _file: None };
-        match trust {
-            Trust::System | Trust::Insecure => Ok(none),
-            Trust::Fingerprint(_) => Err(unpinnable()),
-            Trust::CaPem(pem) => {
-                let unable = |error: std::io::Error| diagnostics::failed("write", "the CA certificate for Packer", "", &error);
-                let mut file = tempfile::Builder::new().prefix("pxci-ca-").suffix(".pem").tempfile().map_err(unable)?;
-                file.write_all(pem.as_bytes()).map_err(unable)?;
-                let environment = vec![("SSL_CERT_FILE".to_owned(), file.path().as_os_str().to_owned())];
-                Ok(Self { environment, _file: Some(file) })
-            }
+/// Certificates that Packer is to trust, in PEM form; it can neither be told to trust no name nor to pin a fingerprint.
+pub(super) async fn certificates(clients: &Clients) -> Result<Option<String>, Diagnostic> {
+    match &clients.connection.trust {
+        Trust::System => Ok(None),
+        Trust::CaPem(pem) => Ok(Some(pem.clone())),
+        // What passed the pin, or the wish to trust anything, is what Packer trusts. It does check the name.
+        Trust::Fingerprint(_) | Trust::Insecure => {
+            let shown = clients.pve.server_certificate().await;
+            shown.map(Some).map_err(|error| diagnostics::pve("read", "the certificate of Proxmox VE", "", &error))
         }
     }
-}
-
-fn unpinnable() -> Diagnostic {
-    Diagnostic::error(
-        "Packer cannot pin a certificate by its fingerprint",
-        "Set `ca_certificate` in the provider block instead of `fingerprint`: /etc/pve/pve-root-ca.pem of the node, or the server's own certificate.",
-    )
 }
 
 #[cfg(test)]
