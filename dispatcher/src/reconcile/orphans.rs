@@ -68,13 +68,12 @@ fn is_orphan(
 ) -> bool {
     let Ok(name) = RunnerName::parse(&config.installation, &runner.name) else { return false };
     let Some(pool) = pool_named(config, &name.pool) else { return false };
-    let exists = guests.seen.contains_key(&name.vmid) || guests.hidden.contains(&name.vmid);
     let recorded = intents.iter().any(|intent| {
         let settled = !intent.is_live() && now.duration_since(intent.life.since) >= GRACE;
         intent.name == runner.name && !settled
     });
     let ours = pool.vmid_range.contains(name.vmid);
-    ours && !exists_as(exists, &runner.name, guests)
+    ours && !may_exist(&name, guests)
         && !recorded
         && !runner.online
         && !runner.busy
@@ -82,10 +81,10 @@ fn is_orphan(
 }
 
 /// Whether the VM of that very name may exist. Another incarnation at the same VMID is another VM.
-fn exists_as(vmid_taken: bool, runner_name: &str, guests: &Guests) -> bool {
-    let another =
-        |claim: &Claim| matches!(claim, Claim::Ours { name, .. } | Claim::Lent { name, .. } if name != runner_name);
-    let vmid = runner_name.rsplit('-').nth(1).and_then(|text| text.parse::<u32>().ok());
-    let guest = vmid.and_then(|vmid| guests.seen.get(&vmid));
-    vmid_taken && !guest.is_some_and(|guest| another(&guest.claim))
+fn may_exist(name: &RunnerName, guests: &Guests) -> bool {
+    match guests.seen.get(&name.vmid).map(|guest| &guest.claim) {
+        Some(Claim::Ours { name: found, .. } | Claim::Lent { name: found, .. }) => *found == name.to_string(),
+        Some(Claim::Foreign | Claim::Unknown) => true,
+        None => guests.hidden.contains(&name.vmid),
+    }
 }

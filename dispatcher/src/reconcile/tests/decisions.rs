@@ -141,6 +141,9 @@ fn i3_a_registration_without_a_vm_is_removed_unless_it_is_connected_busy_or_some
     assert!(!removed(runner("lab-ubuntu-200-aaaaaa", false, false)), "outside the pool's range");
     assert!(!removed(runner("lab-debian-9100-aaaaaa", false, false)), "no pool of ours");
     assert!(!removed(runner("runner-1", false, false)));
+    let mut older = observed(50, &[], vec![], vec![runner(&name(9100), false, false)]);
+    older.guests.as_mut().unwrap().taken_at = at(49);
+    assert!(decide(&older, &[], 1, 51).is_empty(), "its VM may have been made between the two lists");
 }
 
 #[test]
