@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
-use super::sandbox::Sandbox;
+use super::sandbox::{PATH, Sandbox};
 
 /// The documents of one seed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub(super) async fn sort_discs(discs: &[PathBuf]) -> io::Result<(Option<PathBuf>
 /// Volume label of an image; empty where there is none, as on a file that is no image at all.
 async fn label(disc: &Path) -> io::Result<String> {
     let mut command = Command::new("blkid");
+    // An ordinary user's search path lacks the directory that it is in.
+    command.env("PATH", PATH);
     // By absence of a label, and of a file system, it exits with 2.
     let output = command.args(["--probe", "--match-tag", "LABEL", "--output", "value"]).arg(disc).output().await?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
