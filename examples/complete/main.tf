@@ -28,6 +28,7 @@ module "ubuntu_2204" {
   max           = 2
   memory        = 4096
 
+  github_api_url  = var.github_api_url
   image_directory = var.image_directory
   image_variables = var.image_variables
   image_secrets   = var.image_secrets

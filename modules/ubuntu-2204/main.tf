@@ -5,7 +5,9 @@ resource "pxci_template" "this" {
   vmid_range    = var.template_vmids
 
   directory      = coalesce(var.image_directory, "${path.module}/../../runners/ubuntu-2204")
+  ignore         = ["README.md", "cloud-init/**"] # The latter goes into the snippet, not into the image.
   runner_version = var.runner_version
+  github_api_url = var.github_api_url
   keep_versions  = var.keep_versions
 
   vm_storage  = var.vm_storage

@@ -76,6 +76,12 @@ variable "runner_version" {
   default     = "latest"
 }
 
+variable "github_api_url" {
+  description = "Base URL of the REST API that the runner program's newest version and checksum are asked for."
+  type        = string
+  default     = "https://api.github.com"
+}
+
 variable "keep_versions" {
   description = "How many versions of the template are kept."
   type        = number

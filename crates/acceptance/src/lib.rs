@@ -4,6 +4,7 @@
 
 pub mod core;
 pub mod engines;
+pub mod image;
 pub mod mirror;
 pub mod site;
 pub mod working_directory;

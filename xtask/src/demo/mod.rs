@@ -1,6 +1,5 @@
 //! The main job, end to end, told as it goes: from `apply` to a reaped VM, a new version of the image, and nothing left.
 
-mod image;
 mod jobs;
 mod stage;
 
@@ -10,11 +9,14 @@ use acceptance::working_directory::{Plan, WorkingDirectory};
 use anyhow::{Context as _, Result, bail, ensure};
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::image::FILE_TO_EDIT;
 use self::jobs::{Jobs, LIMIT};
 use self::stage::Stage;
 use crate::narrate::Narrator;
 use crate::setup::Ready;
+
+/// The file of the image that the demo edits.
+const FILE_TO_EDIT: &str = "scripts/packages.sh";
+const ADDITION: &str = "echo 'second version of the image' >/etc/pxci-demo";
 
 /// More than the pool's limit, so that some have to wait.
 const JOBS: usize = 5;
@@ -48,7 +50,7 @@ async fn tell(narrator: &Narrator, ready: &Ready) -> Result<()> {
     jobs.finish(&stage, narrator).await?;
 
     narrator.say(&format!("4. editing {FILE_TO_EDIT} of the image"));
-    stage.image.edit()?;
+    stage.image.edit(FILE_TO_EDIT, ADDITION)?;
     let plan = farm.plan().await?;
     shows_the_file(&plan)?;
     narrator.detail(&format!("the plan names {FILE_TO_EDIT} and changes: {}", plan.changes().join(", ")));
