@@ -18,7 +18,7 @@ use tf_provider::{CancellationToken, Cx, Diagnostic};
 use super::model::Template;
 use super::runner_program::{self, RunnerProgram};
 use super::source::Source;
-use super::variables::{self, Making, Password, Variables};
+use super::variables::{self, Account, Making, Variables};
 use super::{THING, finishing, verifying};
 use crate::diagnostics;
 use crate::provider::Clients;
@@ -112,11 +112,11 @@ impl<'a> Attempt<'a> {
     }
 
     async fn pack(&self, cx: &Cx<Clients>, plan: &Template, packer: &Packer, certificates: Option<&str>) -> Result<(), Unbuilt> {
-        let password = Password::draw().map_err(Unbuilt::Failed)?;
+        let account = Account::new(plan).map_err(Unbuilt::Failed)?;
         let description = finishing::description(&self.marker);
         let tags = self.tags();
         let making = Making { vmid: self.marker.vmid, name: &self.name, description: &description, tags: &tags, runner: self.runner };
-        let variables = Variables::new(&self.clients.connection, &self.family.node, plan, &making, &password);
+        let variables = Variables::new(&self.clients.connection, &self.family.node, plan, &making, &account);
         let build = packer_driver::Build {
             directory: &self.source.directory,
             variables: variables.values,

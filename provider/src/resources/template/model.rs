@@ -66,9 +66,6 @@ pub(crate) struct Template {
     /// API in which the newest runner release is looked up.
     #[tf(default = "https://api.github.com")]
     pub(crate) github_api_url: Attr<String>,
-    /// User that Packer logs in as; its password is made up for each build.
-    #[tf(default = "packer", length(1..=32))]
-    pub(crate) ssh_username: Attr<String>,
     /// The Packer program. Default: environment `PXCI_PACKER`, else `packer` on `PATH`.
     #[tf(optional)]
     pub(crate) packer_path: Attr<String>,
@@ -136,7 +133,7 @@ impl Template {
     pub(crate) fn is_determined(&self) -> bool {
         let texts = [
             &self.directory, &self.vm_storage, &self.iso_storage, &self.bridge, &self.runner_version, &self.runner_url, &self.runner_sha256,
-            &self.ssh_username, &self.family, &self.resource_pool, &self.vmid_range,
+            &self.family, &self.resource_pool, &self.vmid_range,
         ];
         !texts.iter().any(|text| text.is_unknown())
             && !self.ignore.is_unknown()

@@ -12,9 +12,11 @@ use crate::diagnostics;
 /// Variables that the provider gives to every Packer template that declares them.
 pub(super) const OURS: &[&str] = &[
     "proxmox_url", "proxmox_username", "proxmox_token", "proxmox_node", "vm_id", "template_name", "template_description", "tags", "resource_pool",
-    "storage_pool", "iso_storage_pool", "bridge", "ssh_username", "ssh_password", "ssh_password_hash", "runner_version", "runner_url",
-    "runner_sha256",
+    "storage_pool", "iso_storage_pool", "bridge", "runner_version", "runner_url", "runner_sha256",
 ];
+
+/// Variables that the provider makes up for each build, unless the user insists: an image whose account is set by other means.
+pub(super) const MADE_UP: &[&str] = &["ssh_username", "ssh_password", "ssh_password_hash"];
 
 /// The directory as it is now.
 pub(super) struct Source {
@@ -53,7 +55,7 @@ impl Source {
             }
         }
         if let Some(secret) = secret {
-            let missing: Vec<&str> = self.template.required.iter().map(String::as_str).filter(|name| !OURS.contains(name) && !plain.contains(*name) && !secret.contains(*name)).collect();
+            let missing: Vec<&str> = self.template.required.iter().map(String::as_str).filter(|name| !OURS.contains(name) && !MADE_UP.contains(name) && !plain.contains(*name) && !secret.contains(*name)).collect();
             if !missing.is_empty() {
                 let detail = format!("The Packer template declares them without a default: {}. Set them in `variables` or `secret_variables_wo`.", missing.join(", "));
                 problems.push(Diagnostic::error("Variables of the Packer template have no value", detail).at("variables"));
@@ -83,7 +85,6 @@ fn settings(plan: &Template) -> BTreeMap<&'static str, String> {
         ("runner_version", &plan.runner_version),
         ("runner_url", &plan.runner_url),
         ("runner_sha256", &plan.runner_sha256),
-        ("ssh_username", &plan.ssh_username),
     ];
     let mut settings: BTreeMap<_, _> =
         texts.into_iter().filter_map(|(name, value)| Some((name, value.text()?.to_owned()))).collect();

@@ -26,7 +26,6 @@ fn template(directory: &Path) -> Template {
         iso_storage: "local".into(),
         bridge: "vmbr0".into(),
         runner_version: "latest".into(),
-        ssh_username: "packer".into(),
         ..Template::default()
     }
 }

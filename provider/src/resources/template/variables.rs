@@ -12,24 +12,42 @@ use crate::connection::Connection;
 use crate::diagnostics;
 use crate::provider::Clients;
 
+const USER: &str = "packer";
 const PASSWORD_LENGTH: usize = 32;
 const SALT_LENGTH: usize = 16;
 
-/// A user's password for one build, and its hash for the installer.
-pub(super) struct Password {
-    plain: SecretString,
+/// The account that Packer logs in with; its password lives as long as the build.
+pub(super) struct Account {
+    name: String,
+    password: SecretString,
     hash: SecretString,
 }
 
-impl Password {
-    /// Draws one; it is stored nowhere.
-    pub(super) fn draw() -> Result<Self, Diagnostic> {
-        let (plain, salt) = (letters(PASSWORD_LENGTH), letters(SALT_LENGTH));
-        let hash = sha_crypt::Sha512Params::new(sha_crypt::ROUNDS_DEFAULT)
-            .and_then(|parameters| sha_crypt::sha512_crypt_b64(plain.as_bytes(), salt.as_bytes(), &parameters));
-        let hash = hash.map_err(|error| Diagnostic::error("Unable to make a password for the build", format!("{error:?}")))?;
-        Ok(Self { plain: plain.into(), hash: format!("$6${salt}${hash}").into() })
+impl Account {
+    /// Makes one up; it is stored nowhere. A plan may insist on parts of its own among its variables.
+    pub(super) fn new(plan: &Template) -> Result<Self, Diagnostic> {
+        let name = given(plan, "ssh_username").unwrap_or_else(|| USER.to_owned());
+        let password = given(plan, "ssh_password").unwrap_or_else(|| letters(PASSWORD_LENGTH));
+        let hash = match given(plan, "ssh_password_hash") {
+            Some(hash) => hash,
+            None => sha512_crypt(&password)?,
+        };
+        Ok(Self { name, password: password.into(), hash: hash.into() })
     }
+}
+
+fn given(plan: &Template, name: &str) -> Option<String> {
+    let secret = plan.secret_variables_wo.known().and_then(|all| all.get(name)).map(|secret| secret.expose().to_owned());
+    secret.or_else(|| plan.variables.known().and_then(|all| all.get(name)).cloned())
+}
+
+/// The form that installers and `/etc/shadow` take.
+fn sha512_crypt(password: &str) -> Result<String, Diagnostic> {
+    let salt = letters(SALT_LENGTH);
+    let hash = sha_crypt::Sha512Params::new(sha_crypt::ROUNDS_DEFAULT)
+        .and_then(|parameters| sha_crypt::sha512_crypt_b64(password.as_bytes(), salt.as_bytes(), &parameters));
+    let hash = hash.map_err(|error| Diagnostic::error("Unable to make a password for the build", format!("{error:?}")))?;
+    Ok(format!("$6${salt}${hash}"))
 }
 
 fn letters(count: usize) -> String {
@@ -54,7 +72,7 @@ pub(super) struct Variables {
 }
 
 impl Variables {
-    pub(super) fn new(connection: &Connection, node: &str, plan: &Template, making: &Making<'_>, password: &Password) -> Self {
+    pub(super) fn new(connection: &Connection, node: &str, plan: &Template, making: &Making<'_>, account: &Account) -> Self {
         let mut values = Map::new();
         let mut set = |name: &str, value: &str| values.insert(name.to_owned(), Value::from(value));
         for (name, value) in plan.variables.known().into_iter().flatten() {
@@ -73,19 +91,19 @@ impl Variables {
             ("storage_pool", &plan.vm_storage),
             ("iso_storage_pool", &plan.iso_storage),
             ("bridge", &plan.bridge),
-            ("ssh_username", &plan.ssh_username),
         ];
         for (name, value) in attributes {
             set(name, value.text().unwrap_or_default());
         }
-        set("ssh_password", password.plain.expose_secret());
-        set("ssh_password_hash", password.hash.expose_secret());
+        set("ssh_username", &account.name);
+        set("ssh_password", account.password.expose_secret());
+        set("ssh_password_hash", account.hash.expose_secret());
         if let Some(runner) = making.runner {
             set("runner_version", &runner.version);
             set("runner_url", &runner.url);
             set("runner_sha256", &runner.sha256);
         }
-        let mut secrets = vec![connection.token.secret().clone(), password.plain.clone(), password.hash.clone()];
+        let mut secrets = vec![connection.token.secret().clone(), account.password.clone(), account.hash.clone()];
         for (name, secret) in plan.secret_variables_wo.known().into_iter().flatten() {
             set(name, secret.expose());
             secrets.push(secret.clone().into_inner());
@@ -119,15 +137,32 @@ pub(super) async fn certificates(clients: &Clients) -> Result<Option<String>, Di
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use tf_provider::Secret;
+
     use super::*;
 
     #[test]
     fn passwords_differ_and_their_hashes_have_the_installers_form() {
-        let (one, other) = (Password::draw().unwrap(), Password::draw().unwrap());
-        assert_ne!(one.plain.expose_secret(), other.plain.expose_secret());
+        let plan = Template::default();
+        let (one, other) = (Account::new(&plan).unwrap(), Account::new(&plan).unwrap());
+        assert_ne!(one.password.expose_secret(), other.password.expose_secret());
         let hash = one.hash.expose_secret();
         let parts: Vec<&str> = hash.split('$').collect();
         assert!(parts.len() == 4 && parts[1] == "6" && parts[2].len() == SALT_LENGTH && parts[3].len() == 86, "{hash}");
+    }
+
+    #[test]
+    fn parts_of_the_plans_own_are_taken() {
+        let plan = Template {
+            variables: BTreeMap::from([("ssh_username".to_owned(), "ci".to_owned())]).into(),
+            secret_variables_wo: BTreeMap::from([("ssh_password".to_owned(), Secret::new("Hello world!"))]).into(),
+            ..Template::default()
+        };
+        let account = Account::new(&plan).unwrap();
+        assert_eq!((account.name.as_str(), account.password.expose_secret()), ("ci", "Hello world!"));
+        assert!(account.hash.expose_secret().starts_with("$6$"));
     }
 
     #[test]
