@@ -179,3 +179,29 @@ async fn nothing_outlives_the_backend() {
     assert!(!guest_lab::is_running(&marker));
     assert!(!state.exists());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_images_own_units_are_interpreted() {
+    let mut lab = Lab::start().await;
+    lab.install(100, "store:100/disk", AUTOINSTALL).await;
+    let units = "cd /etc/systemd/system
+        printf '[Path]\\nPathExists=/run/go\\n[Install]\\nWantedBy=multi-user.target\\n' > job.path
+        printf '[Unit]\\nFailureAction=poweroff-force\\nFrobnicate=1\\n[Service]\\nExecStart=-/bin/false\\nExecStart=/bin/sh -c \"exit 3\"\\nExecStopPost=/opt/post\\n' > job.service
+        printf '[Service]\\nExecStart=/bin/echo static\\n[Install]\\nWantedBy=multi-user.target\\n' > now.service
+        printf '#!/bin/sh\\necho post $SERVICE_RESULT $EXIT_CODE $EXIT_STATUS\\n' > /opt/post
+        chmod 755 /opt/post
+        systemctl enable job.path now.service";
+    assert_eq!(lab.run(100, units).await.0, Some(0));
+
+    let reboot = ["/usr/sbin/reboot", "-f"].map(str::to_owned).to_vec();
+    lab.guests.agent(100, AgentCall::Exec { command: reboot, input: Vec::new() }).await.unwrap();
+    lab.wait_for(100, GuestEventKind::AgentDown).await;
+    lab.wait_for(100, GuestEventKind::AgentUp).await;
+    lab.wait_for_log(100, "static").await;
+    let go = AgentCall::FileWrite { path: "/run/go".to_owned(), content: Vec::new() };
+    assert_eq!(lab.guests.agent(100, go).await, Ok(AgentReply::Done));
+    lab.wait_for(100, GuestEventKind::PoweredOff).await;
+    let said = lab.guests.guest_log(100).join("\n");
+    assert!(said.contains("post exit-code exited 3") && said.contains("Frobnicate: without effect"), "{said}");
+    lab.guests.end().await;
+}

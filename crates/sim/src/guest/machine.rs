@@ -269,6 +269,9 @@ impl Machine {
             self.log.say(&format!("boot: {error}"));
         }
         let end = guest.ended().await;
+        if end == End::Rebooted && self.agent().is_some() {
+            tell(&hardware.events, hardware.start.vmid, GuestEventKind::AgentDown);
+        }
         self.log.say(if end == End::Rebooted { "rebooted" } else { "powered off" });
         self.set_up(None);
         Ok(end)

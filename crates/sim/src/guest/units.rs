@@ -6,10 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::process::Command;
 use tokio::sync::Notify;
 
 use super::log::Log;
@@ -113,9 +116,7 @@ impl Manager {
         let manager = Arc::new(self);
         let listing = manager.guest.must("enabled units", LIST, &[], b"").await?;
         for (name, unit) in parse_listing(&listing) {
-            for setting in unit.unknown() {
-                manager.log.say(&format!("{name}: {setting}: without effect in a simulated guest"));
-            }
+            manager.note_unknown(&name, &unit);
             let manager = manager.clone();
             if name.ends_with(".path") {
                 tokio::spawn(async move { manager.wait_for_path(&name, &unit).await });
@@ -126,6 +127,12 @@ impl Manager {
             }
         }
         Ok(())
+    }
+
+    fn note_unknown(&self, name: &str, unit: &Unit) {
+        for setting in unit.unknown() {
+            self.log.say(&format!("{name}: {setting}: without effect in a simulated guest"));
+        }
     }
 
     /// Waits for the file, runs the service to its end, and again.
@@ -141,7 +148,11 @@ impl Manager {
             }
             self.log.say(&format!("{name}: {path} exists, starting {service}"));
             match self.guest.must("unit file", "cat \"/etc/systemd/system/$1\"", &[&service], b"").await {
-                Ok(text) => self.run_service(&service, &Unit::parse(&text)).await,
+                Ok(text) => {
+                    let unit = Unit::parse(&text);
+                    self.note_unknown(&service, &unit);
+                    self.run_service(&service, &unit).await;
+                }
                 Err(error) => return self.log.say(&format!("{service}: {error}")),
             }
         }
@@ -167,28 +178,41 @@ impl Manager {
         {
             return self.log.say(&format!("{name}: {path} does not exist"));
         }
-        let mut failed = false;
+        let mut outcome = Outcome::SUCCESS;
         for line in unit.all("ExecStart") {
-            failed = !self.run_line(name, unit, line).await;
-            if failed {
+            outcome = self.run_line(name, unit, line, &[]).await;
+            if outcome.failed {
                 break;
             }
         }
+        let told = outcome.variables();
         for line in unit.all("ExecStopPost") {
-            self.run_line(name, unit, line).await;
+            self.run_line(name, unit, line, &told).await;
         }
-        let action = unit.last(if failed { "FailureAction" } else { "SuccessAction" }).unwrap_or("none");
-        self.log.say(&format!("{name}: {}, action {action}", if failed { "failed" } else { "finished" }));
+        let action = unit.last(if outcome.failed { "FailureAction" } else { "SuccessAction" }).unwrap_or("none");
+        self.log.say(&format!("{name}: {}, action {action}", if outcome.failed { "failed" } else { "finished" }));
         if action.starts_with("poweroff") || action.starts_with("exit") {
             self.guest.kill().await;
         }
     }
 
-    /// Whether the command line succeeded.
-    async fn run_line(&self, name: &str, unit: &Unit, line: &str) -> bool {
+    /// Runs one command line to its end, with further variables.
+    async fn run_line(&self, name: &str, unit: &Unit, line: &str, variables: &[(&str, String)]) -> Outcome {
         let tolerated = line.starts_with('-');
         let words = words(line.trim_start_matches(['-', '+', '@', ':', '!']));
-        let Some((program, arguments)) = words.split_first() else { return true };
+        let Some((program, arguments)) = words.split_first() else { return Outcome::SUCCESS };
+        let mut command = self.command(program, unit);
+        command.args(arguments).envs(variables.iter().map(|(name, value)| (name, value)));
+        let ended = self.follow(command).await;
+        self.log.say(&format!(
+            "{name}: {program}: {}",
+            ended.as_ref().map_or_else(ToString::to_string, ToString::to_string)
+        ));
+        let status = ended.ok();
+        Outcome { failed: !tolerated && !status.is_some_and(|status| status.success()), status }
+    }
+
+    fn command(&self, program: &str, unit: &Unit) -> Command {
         let mut command = match unit.last("User") {
             Some(user) => {
                 let mut command = self.guest.command("setpriv");
@@ -197,28 +221,43 @@ impl Manager {
             }
             None => self.guest.command(program),
         };
-        let assignments = unit.all("Environment").iter().flat_map(|value| self::words(value));
-        command.args(arguments).envs(
-            assignments.filter_map(|word| word.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()))),
+        let words = unit.all("Environment").iter().flat_map(|value| words(value));
+        command.envs(
+            words.filter_map(|word| word.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))),
         );
-        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
-        let mut child = match command.spawn() {
-            Ok(child) => child,
-            Err(error) => {
-                self.log.say(&format!("{name}: {program}: {error}"));
-                return tolerated;
-            }
-        };
+        command
+    }
+
+    /// Runs a command with its output going to the log.
+    async fn follow(&self, mut command: Command) -> io::Result<ExitStatus> {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         if let (Some(output), Some(errors)) = (child.stdout.take(), child.stderr.take()) {
             self.log.follow(output);
             self.log.follow(errors);
         }
-        let status = child.wait().await;
-        self.log.say(&format!(
-            "{name}: {program}: {}",
-            status.as_ref().map_or_else(ToString::to_string, ToString::to_string)
-        ));
-        tolerated || status.is_ok_and(|status| status.success())
+        child.wait().await
+    }
+}
+
+/// How a command line ended.
+#[derive(Debug, Clone, Copy)]
+struct Outcome {
+    failed: bool,
+    /// Absent where nothing ran.
+    status: Option<ExitStatus>,
+}
+
+impl Outcome {
+    const SUCCESS: Self = Self { failed: false, status: None };
+
+    /// What systemd tells `ExecStopPost=` about it.
+    fn variables(&self) -> Vec<(&'static str, String)> {
+        let signal = self.status.and_then(|status| status.signal());
+        let (result, code, status) = match (signal, self.status.and_then(|status| status.code())) {
+            (Some(signal), _) => ("signal", "killed", signal),
+            (None, code) => (if self.failed { "exit-code" } else { "success" }, "exited", code.unwrap_or(0)),
+        };
+        vec![("SERVICE_RESULT", result.to_owned()), ("EXIT_CODE", code.to_owned()), ("EXIT_STATUS", status.to_string())]
     }
 }
 
