@@ -113,12 +113,13 @@ impl Qemu {
             .await
     }
 
-    /// Destroys the stopped VM with its disks, and removes it from jobs and access control.
+    /// Destroys the stopped VM with its disks, also those that an interrupted change left beside it, and removes it from jobs and access control.
     ///
     /// # Errors
     /// [`Error::is_running`], [`Error::is_protected`]; from the task [`Error::is_base_in_use`].
     pub async fn delete(&self) -> Result<Upid, Error> {
-        self.client.call(Call::delete(self.path(""), &Parameters::default().with_flag("purge", true))).await
+        let parameters = Parameters::default().with_flag("purge", true).with_flag("destroy-unreferenced-disks", true);
+        self.client.call(Call::delete(self.path(""), &parameters)).await
     }
 
     /// Its guest agent.
