@@ -63,6 +63,12 @@ impl GitHub {
         minted["encoded_jit_config"].as_str().unwrap().to_owned()
     }
 
+    async fn registration_token(&self) -> String {
+        let request = self.http.post(self.url("runners/registration-token")).bearer_auth(&self.token);
+        let minted: Value = request.send().await.unwrap().json().await.unwrap();
+        minted["token"].as_str().unwrap().to_owned()
+    }
+
     fn queue(&self, event: &str, fork: Option<&str>, step: &str) -> u64 {
         let job = JobSpec { name: "build".into(), labels: vec!["linux".into()], steps: vec![step.to_owned()] };
         let (event, fork) = (event.to_owned(), fork.map(str::to_owned));
@@ -164,6 +170,12 @@ async fn the_image_is_built_and_its_clones_run_one_job_each() {
     let said = lab.guests.guest_log(101).join("\n");
     assert!(said.contains("Listening for Jobs") && !said.contains(&jit_config), "{said}");
 
+    let disks = lab.guests.state_directory().join("layers");
+    assert!(
+        is_on_a_disk(&disks, "workspace") && !is_on_a_disk(&disks, ".credentials"),
+        "a registration never reaches a disk"
+    );
+
     clone(&mut lab, 102).await;
     let refused = github.queue("pull_request", Some("stranger/tools"), "echo I got in");
     arm(&lab, 102, "lab-ubuntu-2204-102-abc123", &github.mint("lab-ubuntu-2204-102-abc123").await).await;
@@ -172,14 +184,43 @@ async fn the_image_is_built_and_its_clones_run_one_job_each() {
     assert!(log.contains("pull requests from forks") && !log.contains("I got in"), "{log}");
     lab.wait_for(102, GuestEventKind::PoweredOff).await;
 
-    // No valid registration, no valid name: the machine is used up all the same.
-    clone(&mut lab, 103).await;
-    arm(&lab, 103, "lab-ubuntu-2204-103-abc123", "bm9uc2Vuc2U=").await;
-    lab.wait_for(103, GuestEventKind::PoweredOff).await;
-    clone(&mut lab, 104).await;
-    arm(&lab, 104, "Not A Host Name", "bm9uc2Vuc2U=").await;
-    lab.wait_for(104, GuestEventKind::PoweredOff).await;
-
+    used_up_without_a_job(&mut lab).await;
+    registers_by_hand(&mut lab, &github).await;
     assert_eq!(github.server.world(|world, _| world.leftovers()), Vec::<String>::new());
     lab.guests.end().await;
+}
+
+/// No valid registration, no valid name: the machine is used up all the same.
+async fn used_up_without_a_job(lab: &mut Lab) {
+    clone(lab, 103).await;
+    arm(lab, 103, "lab-ubuntu-2204-103-abc123", "bm9uc2Vuc2U=").await;
+    lab.wait_for(103, GuestEventKind::PoweredOff).await;
+    clone(lab, 104).await;
+    arm(lab, 104, "Not A Host Name", "bm9uc2Vuc2U=").await;
+    lab.wait_for(104, GuestEventKind::PoweredOff).await;
+}
+
+/// The script for people, and a pool that is declared public.
+async fn registers_by_hand(lab: &mut Lab, github: &GitHub) {
+    clone(lab, 105).await;
+    let job = github.queue("pull_request", Some("stranger/tools"), "id -un; sudo -n id -un");
+    let url = format!("{}/acme/tools", github.server.url());
+    let token = github.registration_token().await;
+    let line =
+        format!("echo public > /etc/pxci/trust; /opt/actions-runner/run-once.sh {url} {token} linux by-hand 2>&1");
+    let (code, said) = lab.run(105, &line).await;
+    assert_eq!((code, github.result(job).await), (Some(0), ("success".into(), "runner\nroot\n".into())), "{said}");
+    let event = "echo '{}' > /tmp/event; GITHUB_EVENT_PATH=/tmp/event GITHUB_EVENT_NAME";
+    let (code, said) = lab.run(105, &format!("{event}=pull_request_target /opt/pxci/hooks/job-started.sh")).await;
+    assert_eq!((code, said.contains("secrets")), (Some(1), true), "{said}");
+    lab.guests.vm_stop(105).await;
+}
+
+/// Whether a file of this name is on any disk.
+fn is_on_a_disk(directory: &Path, name: &str) -> bool {
+    let Ok(entries) = std::fs::read_dir(directory) else { return false };
+    entries.flatten().any(|entry| {
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        entry.file_name() == name || (is_directory && is_on_a_disk(&entry.path(), name))
+    })
 }
