@@ -14,6 +14,8 @@ use crate::reconcile::{Claim, GuestSeen, Guests, Intent, Power};
 
 /// How long it is believed that a guest is not ours.
 const FOREIGN_BELIEVED: SignedDuration = SignedDuration::from_secs(30);
+/// A linked clone takes seconds, and waits for locks no longer than this.
+const LONGEST_CLONE: SignedDuration = SignedDuration::from_secs(120);
 /// Single guests asked about at a time.
 const AT_ONCE: usize = 4;
 
@@ -41,7 +43,8 @@ pub(crate) struct GuestQuestion<'a> {
 pub(crate) struct GuestObserver {
     foreign: HashMap<u32, (Option<String>, Timestamp)>,
     running: HashSet<(u32, String)>,
-    hidden: BTreeSet<u32>,
+    /// Since when each was found taken.
+    hidden: BTreeMap<u32, Timestamp>,
     censused: bool,
 }
 
@@ -74,7 +77,7 @@ impl GuestObserver {
         }
         let absent = absent(pve, question.intents, &list).await;
         self.count_hidden(pve, question, &list).await;
-        Ok(Guests { taken_at, seen, absent, hidden: self.hidden.clone() })
+        Ok(Guests { taken_at, seen, absent, hidden: self.hidden_for(false, taken_at), taken: self.hidden_for(true, taken_at) })
     }
 
     /// Whose a guest is that nobody wrote down.
@@ -121,16 +124,23 @@ impl GuestObserver {
         let candidates: Vec<u32> = if question.census && !self.censused {
             question.config.pools.iter().flat_map(|pool| pool.vmid_range.iter()).filter(|vmid| !shown(*vmid)).collect()
         } else {
-            self.hidden.iter().copied().filter(|vmid| !shown(*vmid)).collect()
+            self.hidden.keys().copied().filter(|vmid| !shown(*vmid)).collect()
         };
         let answers = stream::iter(candidates)
             .map(|vmid| async move { (vmid, pve.is_free(vmid).await) })
             .buffer_unordered(AT_ONCE);
         let answers: Vec<_> = answers.collect().await;
         self.censused |= question.census && answers.iter().all(|(_, answer)| answer.is_ok());
+        let now = clock::now();
         // A VMID that could not be asked about counts as taken.
-        self.hidden =
-            answers.into_iter().filter(|(_, answer)| !matches!(answer, Ok(true))).map(|(vmid, _)| vmid).collect();
+        let taken = answers.into_iter().filter(|(_, answer)| !matches!(answer, Ok(true)));
+        self.hidden = taken.map(|(vmid, _)| (vmid, self.hidden.get(&vmid).copied().unwrap_or(now))).collect();
+    }
+
+    /// VMIDs that have been taken for less, or for at least, as long as a clone of ours can take.
+    fn hidden_for(&self, long: bool, now: Timestamp) -> BTreeSet<u32> {
+        let is_long = |since: Timestamp| now.duration_since(since) >= LONGEST_CLONE;
+        self.hidden.iter().filter(|(_, since)| is_long(**since) == long).map(|(vmid, _)| *vmid).collect()
     }
 }
 

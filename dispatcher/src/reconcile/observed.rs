@@ -27,8 +27,10 @@ pub(crate) struct Guests {
     pub(crate) seen: BTreeMap<u32, GuestSeen>,
     /// VMIDs of written-down VMs of which PVE confirmed one by one that there is no such guest.
     pub(crate) absent: BTreeSet<u32>,
-    /// VMIDs that PVE calls taken without showing us the guest: half-made clones, or somebody else's.
+    /// VMIDs that PVE calls taken without showing us the guest, and that may be half-made clones of ours: they keep their slots.
     pub(crate) hidden: BTreeSet<u32>,
+    /// The same for so long that they are somebody else's: only not to be used.
+    pub(crate) taken: BTreeSet<u32>,
 }
 
 /// One guest.

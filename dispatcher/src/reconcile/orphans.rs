@@ -85,6 +85,6 @@ fn may_exist(name: &RunnerName, guests: &Guests) -> bool {
     match guests.seen.get(&name.vmid).map(|guest| &guest.claim) {
         Some(Claim::Ours { name: found, .. } | Claim::Lent { name: found, .. }) => *found == name.to_string(),
         Some(Claim::Foreign | Claim::Unknown) => true,
-        None => guests.hidden.contains(&name.vmid),
+        None => guests.hidden.contains(&name.vmid) || guests.taken.contains(&name.vmid),
     }
 }

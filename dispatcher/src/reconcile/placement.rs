@@ -5,11 +5,15 @@
 
 use dispatcher_api::RunnerPool;
 use jiff::{SignedDuration, Timestamp};
+use runner_vm::Reason;
 
 use super::{Guests, Intent, Observed, capacity};
 
 /// How long a VMID rests, unless there is no other.
 const REST: SignedDuration = SignedDuration::from_secs(60);
+
+/// How long a VMID is avoided that somebody else was found to have.
+const AVOIDED: SignedDuration = SignedDuration::from_mins(5);
 
 /// Up to `count` VMIDs of the pool's range that nobody uses.
 pub(super) fn choose(
@@ -20,7 +24,7 @@ pub(super) fn choose(
     now: Timestamp,
 ) -> Vec<u32> {
     let Some(guests) = observed.guests.as_ref().filter(|_| count > 0) else { return Vec::new() };
-    let mut free: Vec<u32> = in_turn(pool, intents).filter(|vmid| is_free(*vmid, guests, intents)).collect();
+    let mut free: Vec<u32> = in_turn(pool, intents).filter(|vmid| is_free(*vmid, guests, intents, now)).collect();
     let rests = |vmid: &u32| freed_at(*vmid, intents).is_some_and(|freed| now.duration_since(freed) < REST);
     // Stable: in turn among the rested, then those that rest, the longest rest first.
     free.sort_by_key(|vmid| rests(vmid).then(|| freed_at(*vmid, intents)));
@@ -36,10 +40,16 @@ fn in_turn(pool: &RunnerPool, intents: &[Intent]) -> impl Iterator<Item = u32> {
     (last + 1..=range.last()).chain(range.first()..=last)
 }
 
-fn is_free(vmid: u32, guests: &Guests, intents: &[Intent]) -> bool {
+fn is_free(vmid: u32, guests: &Guests, intents: &[Intent], now: Timestamp) -> bool {
     let written = intents.iter().any(|intent| intent.vmid == vmid && intent.is_live());
     let seen = guests.seen.contains_key(&vmid) && !capacity::is_stale(vmid, guests, intents);
-    !written && !seen && !guests.hidden.contains(&vmid)
+    !written && !seen && !was_taken(vmid, intents, now) && !guests.hidden.contains(&vmid) && !guests.taken.contains(&vmid)
+}
+
+/// Whether a clone to this VMID lately found somebody else there.
+fn was_taken(vmid: u32, intents: &[Intent], now: Timestamp) -> bool {
+    let found = |intent: &Intent| intent.vmid == vmid && intent.life.reason == Some(Reason::VmidTaken);
+    intents.iter().any(|intent| found(intent) && now.duration_since(intent.life.since) < AVOIDED)
 }
 
 fn freed_at(vmid: u32, intents: &[Intent]) -> Option<Timestamp> {

@@ -213,6 +213,14 @@ fn vmids_are_taken_in_turn_and_rest() {
 }
 
 #[test]
+fn a_vmid_that_somebody_else_was_found_to_have_is_avoided_for_a_while() {
+    let taken = Life { state: State::Gone, since: at(45), reason: Some(Reason::VmidTaken), ..life(&[]) };
+    let taken: Vec<_> = (9100..9104).map(|vmid| intent(vmid, taken.clone())).collect();
+    let made = |second| reserved_vmids(&decide(&observed(second, &[], queued(1), vec![]), &taken, 1, second)).len();
+    assert_eq!((made(50), made(344), made(345)), (0, 0, 1));
+}
+
+#[test]
 fn a_waiting_job_is_told_why() {
     let reason =
         |observed: &Observed, intents: &[Intent]| explain(observed, intents, &config(1), at(51)).remove(0).reason;

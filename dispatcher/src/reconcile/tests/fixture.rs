@@ -114,6 +114,7 @@ pub(super) fn observed(
         seen: guests.iter().cloned().collect(),
         absent: Default::default(),
         hidden: Default::default(),
+        taken: Default::default(),
     };
     let seen = RepositorySeen {
         jobs: Some(Jobs { taken_at, list: jobs }),
