@@ -18,6 +18,8 @@ pub struct Entry {
     pub caller: String,
     /// Status of the answer; 0 where the connection was closed without one.
     pub status: u16,
+    /// How long the answer was held back on purpose, in the simulator's time.
+    pub waited: Duration,
 }
 
 /// A shared, append-only list of [`Entry`].
@@ -36,6 +38,11 @@ impl Default for RequestLog {
 impl RequestLog {
     /// Records an answer to a request that began at `began`.
     pub fn record(&self, began: Instant, method: &str, path: &str, caller: &str, status: u16) {
+        self.record_simulated(began, method, path, caller, status, Duration::ZERO);
+    }
+
+    /// The same, with the simulated time that the answer waited on purpose.
+    pub fn record_simulated(&self, began: Instant, method: &str, path: &str, caller: &str, status: u16, waited: Duration) {
         let entry = Entry {
             at: began.saturating_duration_since(self.opened),
             took: began.elapsed(),
@@ -43,6 +50,7 @@ impl RequestLog {
             path: path.to_owned(),
             caller: caller.to_owned(),
             status,
+            waited,
         };
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
     }

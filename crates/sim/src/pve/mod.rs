@@ -1,1 +1,57 @@
-//! Proxmox VE: a pure world and its HTTPS front.
+//! Proxmox VE as a world in memory with its API server in front.
+//!
+//! ```text
+//! http ─ tickets ─ dispatch ─ schema/validate ─ one module per area of the API ─ state
+//!                                         └─ engine: tasks, guest locks, clock ─ backend (whatever runs)
+//! ```
+//!
+//! What it answers follows the recordings of a real server; [`conformance`] replays them against it.
+
+mod access;
+mod access_api;
+mod agent;
+mod clock;
+mod clone;
+mod cloudinit;
+mod cluster_api;
+pub mod conformance;
+mod console;
+mod disks;
+mod dispatch;
+mod drives;
+mod engine;
+mod faults;
+mod formats;
+mod http;
+mod locks;
+mod lxc;
+mod lxc_life;
+mod md5;
+mod params;
+mod pending;
+mod power;
+mod propstring;
+mod qemu_checks;
+mod qemu_config;
+mod qemu_create;
+mod qemu_life;
+mod refusal;
+mod reply;
+pub mod schema;
+pub mod scripted;
+mod server;
+mod state;
+mod status;
+mod storage_api;
+mod tasks_api;
+mod tickets;
+mod timeline;
+mod upload;
+mod validate;
+mod world;
+
+pub use clock::Latency;
+pub use faults::Fault;
+pub use server::{Handle, Options, Server, StartError};
+pub use timeline::Happening;
+pub use world::{World, WorldError};

@@ -1,0 +1,280 @@
+//! Who may do what: roles, ACLs with propagation, pools, tokens with and without separation.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::params::Params;
+use super::refusal::{Outcome, Refusal};
+use super::state::{State, Subject};
+
+/// Privileges on a path → whether they propagate.
+pub(crate) type Privileges = BTreeMap<String, bool>;
+
+/// The user behind a token id.
+pub(crate) fn user_of(caller: &str) -> &str {
+    caller.split('!').next().unwrap_or(caller)
+}
+
+impl State {
+    fn roles_at(&self, subject: &str, path: &str) -> BTreeMap<String, bool> {
+        let (user, token) = match subject.split_once('!') {
+            Some((user, _)) => (user, Some(subject)),
+            None => (subject, None),
+        };
+        if token.is_none() && user == "root@pam" {
+            return BTreeMap::from([("Administrator".to_owned(), true)]);
+        }
+        let groups = self.users.get(user).map(|u| u.groups.clone()).unwrap_or_default();
+        let mut roles: BTreeMap<String, bool> = BTreeMap::new();
+        for (prefix, is_final) in prefixes(path) {
+            let Some(entries) = self.acl.get(&prefix) else { continue };
+            let pick = |wanted: Subject, names: &dyn Fn(&str) -> bool| -> BTreeMap<String, bool> {
+                entries
+                    .iter()
+                    .filter(|((kind, name, _), propagate)| *kind == wanted && names(name) && (is_final || **propagate))
+                    .map(|((.., role), propagate)| (role.clone(), *propagate))
+                    .collect()
+            };
+            let found = match token {
+                Some(token) => pick(Subject::Token, &|name| name == token),
+                None => {
+                    let own = pick(Subject::User, &|name| name == user);
+                    if own.is_empty() { pick(Subject::Group, &|name| groups.contains(name)) } else { own }
+                }
+            };
+            if !found.is_empty() {
+                roles = found;
+            }
+        }
+        if roles.contains_key("NoAccess") {
+            return BTreeMap::new();
+        }
+        roles
+    }
+
+    fn privileges_without_pools(&self, subject: &str, path: &str) -> Privileges {
+        let mut out = Privileges::new();
+        for (role, propagate) in self.roles_at(subject, path) {
+            let Some((privileges, _)) = self.roles.get(&role) else { continue };
+            for privilege in privileges {
+                let entry = out.entry(privilege.clone()).or_insert(false);
+                *entry |= propagate;
+            }
+        }
+        out
+    }
+
+    fn privileges_of_subject(&self, subject: &str, path: &str) -> Privileges {
+        let mut out = self.privileges_without_pools(subject, path);
+        for pool in self.pools_of_path(path) {
+            for (privilege, _) in self.privileges_without_pools(subject, &format!("/pool/{pool}")) {
+                out.entry(privilege).or_insert(false);
+            }
+        }
+        out
+    }
+
+    fn pools_of_path(&self, path: &str) -> Vec<String> {
+        if let Some(vmid) = path.strip_prefix("/vms/").and_then(|v| v.parse::<u32>().ok()) {
+            return self.pool_of(vmid).map(str::to_owned).into_iter().collect();
+        }
+        let Some(storage) = path.strip_prefix("/storage/") else { return Vec::new() };
+        self.pools.iter().filter(|(_, pool)| pool.storages.contains(storage)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// What `caller` (a user or token) may do at `path`.
+    pub(crate) fn privileges(&self, caller: &str, path: &str) -> Privileges {
+        let Some((user, token)) = caller.split_once('!') else { return self.privileges_of_subject(caller, path) };
+        let of_user = self.privileges_of_subject(user, path);
+        let separated = self.users.get(user).and_then(|u| u.tokens.get(token)).is_none_or(|t| t.separated);
+        if !separated {
+            return of_user;
+        }
+        let of_token = self.privileges_of_subject(caller, path);
+        of_token.into_iter().filter(|(privilege, _)| of_user.contains_key(privilege)).collect()
+    }
+
+    pub(crate) fn may(&self, caller: &str, path: &str, privilege: &str) -> bool {
+        self.privileges(caller, path).contains_key(privilege)
+    }
+
+    pub(crate) fn may_any(&self, caller: &str, path: &str, privileges: &[&str]) -> bool {
+        let have = self.privileges(caller, path);
+        privileges.iter().any(|privilege| have.contains_key(*privilege))
+    }
+
+    /// Refuses with the missing privilege.
+    pub(crate) fn require(&self, caller: &str, path: &str, privileges: &[&str]) -> Outcome<()> {
+        let have = self.privileges(caller, path);
+        match privileges.iter().find(|privilege| !have.contains_key(**privilege)) {
+            Some(missing) => Err(Refusal::permission(&format!("{path}, {missing}"))),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn require_any(&self, caller: &str, path: &str, privileges: &[&str]) -> Outcome<()> {
+        if self.may_any(caller, path, privileges) {
+            return Ok(());
+        }
+        Err(Refusal::permission(&format!("{path}, {}", privileges.join("|"))))
+    }
+
+    /// The declared check of a call (`permissions.check` of the schema).
+    pub(crate) fn check_declared(&self, caller: &str, check: &Value, params: &Params) -> Outcome<()> {
+        let Some(list) = check.as_array() else { return Ok(()) };
+        match list.first().and_then(Value::as_str).unwrap_or_default() {
+            "and" => list[1..].iter().try_for_each(|one| self.check_declared(caller, one, params)),
+            "or" => {
+                if list[1..].iter().any(|one| self.check_declared(caller, one, params).is_ok()) {
+                    return Ok(());
+                }
+                Err(Refusal::permission(""))
+            }
+            "perm" => self.check_perm(caller, list, params),
+            "perm-modify" => self.check_modify(caller, list, params),
+            "userid-param" => self.check_userid(caller, list, params),
+            "userid-group" => self.check_group(caller, list, params),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_perm(&self, caller: &str, list: &[Value], params: &Params) -> Outcome<()> {
+        let path = fill(list.get(1).and_then(Value::as_str).unwrap_or_default(), params);
+        let privileges: Vec<&str> = list.get(2).and_then(Value::as_array).map(|all| all.iter().filter_map(Value::as_str).collect()).unwrap_or_default();
+        let options: BTreeMap<&str, &Value> =
+            list.get(3..).unwrap_or_default().chunks(2).filter_map(|pair| Some((pair.first()?.as_str()?, pair.get(1)?))).collect();
+        if let Some(required) = options.get("require_param").and_then(|v| v.as_str())
+            && !params.has(required)
+        {
+            return Err(Refusal::permission(""));
+        }
+        let Some(path) = path else { return Err(Refusal::permission(&format!(", {}", privileges.first().unwrap_or(&"")))) };
+        if options.contains_key("any") {
+            return self.require_any(caller, &path, &privileges);
+        }
+        self.require(caller, &path, &privileges)
+    }
+
+    fn check_modify(&self, caller: &str, list: &[Value], params: &Params) -> Outcome<()> {
+        let path = fill(list.get(1).and_then(Value::as_str).unwrap_or_default(), params).unwrap_or_default();
+        let extra = match path.split('/').nth(1).unwrap_or_default() {
+            "storage" => Some("Datastore.Allocate"),
+            "vms" => Some("VM.Allocate"),
+            "pool" => Some("Pool.Allocate"),
+            _ => None,
+        };
+        let wanted: Vec<&str> = ["Permissions.Modify"].into_iter().chain(extra).collect();
+        self.require_any(caller, &path, &wanted)
+    }
+
+    fn check_userid(&self, caller: &str, list: &[Value], params: &Params) -> Outcome<()> {
+        let userid = params.text("userid").unwrap_or_default();
+        match list.get(1).and_then(Value::as_str).unwrap_or_default() {
+            "self" if caller == userid && self.users.contains_key(userid) => Ok(()),
+            "self" => Err(Refusal::permission("")),
+            "Realm.AllocateUser" => {
+                let realm = userid.rsplit('@').next().unwrap_or_default();
+                self.require(caller, &format!("/access/realm/{realm}"), &["Realm.AllocateUser"])
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_group(&self, caller: &str, list: &[Value], params: &Params) -> Outcome<()> {
+        let privileges: Vec<&str> = list.get(1).and_then(Value::as_array).map(|all| all.iter().filter_map(Value::as_str).collect()).unwrap_or_default();
+        let userid = params.text("userid").unwrap_or_default();
+        let creating = list.iter().any(|v| v == "create");
+        if !creating && !self.users.contains_key(userid) {
+            if params.has("tokenid") {
+                return Err(Refusal::permission(""));
+            }
+            return Err(Refusal::fault(format!("no such user ('{userid}')")));
+        }
+        if self.may_any(caller, "/access/groups", &privileges) {
+            return Ok(());
+        }
+        let groups: BTreeSet<String> = self.users.get(userid).map(|u| u.groups.clone()).unwrap_or_default();
+        if groups.iter().any(|group| self.may_any(caller, &format!("/access/groups/{group}"), &privileges)) {
+            return Ok(());
+        }
+        Err(Refusal::permission(""))
+    }
+}
+
+/// `/vms/{vmid}` with the request's values; nothing where a value cannot stand in a path.
+fn fill(template: &str, params: &Params) -> Option<String> {
+    let mut out = String::new();
+    for part in template.split('/').filter(|p| !p.is_empty()) {
+        out.push('/');
+        match part.strip_prefix('{').and_then(|p| p.strip_suffix('}')) {
+            Some(name) => out.push_str(params.text(name).unwrap_or_default().trim_matches('/')),
+            None => out.push_str(part),
+        }
+    }
+    if out.is_empty() {
+        out.push('/');
+    }
+    let plain = out.chars().all(|c| c.is_ascii_alphanumeric() || "./-_@".contains(c));
+    plain.then_some(out)
+}
+
+fn prefixes(path: &str) -> Vec<(String, bool)> {
+    let mut out = vec![("/".to_owned(), path == "/")];
+    let mut at = String::new();
+    let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
+    for (index, part) in parts.iter().enumerate() {
+        at.push('/');
+        at.push_str(part);
+        out.push((at.clone(), index + 1 == parts.len()));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state() -> State {
+        let mut state = State::new(1);
+        for name in ["ci@pve", "other@pve"] {
+            state.users.insert(name.to_owned(), super::super::state::User { enabled: true, ..Default::default() });
+        }
+        state.roles.insert("Clone".to_owned(), (BTreeSet::from(["VM.Clone".to_owned()]), false));
+        state.roles.insert("NoAccess".to_owned(), (BTreeSet::new(), true));
+        state
+    }
+
+    fn grant(state: &mut State, path: &str, who: Subject, name: &str, role: &str, propagate: bool) {
+        state.acl.entry(path.to_owned()).or_default().insert((who, name.to_owned(), role.to_owned()), propagate);
+    }
+
+    #[test]
+    fn a_separated_token_has_only_what_user_and_token_share() {
+        let mut state = state();
+        let token = super::super::state::Token { secret: String::new(), separated: true, expire: 0, comment: None };
+        state.users.get_mut("ci@pve").expect("a user").tokens.insert("t1".to_owned(), token);
+        grant(&mut state, "/vms", Subject::User, "ci@pve", "Clone", true);
+        assert!(state.may("ci@pve", "/vms/100", "VM.Clone"));
+        assert!(!state.may("ci@pve!t1", "/vms/100", "VM.Clone"));
+        grant(&mut state, "/vms/100", Subject::Token, "ci@pve!t1", "Clone", true);
+        assert!(state.may("ci@pve!t1", "/vms/100", "VM.Clone"));
+    }
+
+    #[test]
+    fn no_access_below_hides_what_is_granted_above() {
+        let mut state = state();
+        grant(&mut state, "/vms", Subject::User, "ci@pve", "Clone", true);
+        grant(&mut state, "/vms/7", Subject::User, "ci@pve", "NoAccess", true);
+        assert!(!state.may("ci@pve", "/vms/7", "VM.Clone"));
+        assert!(state.may("ci@pve", "/vms/8", "VM.Clone"));
+    }
+
+    #[test]
+    fn a_role_that_does_not_propagate_holds_on_its_own_path_only() {
+        let mut state = state();
+        grant(&mut state, "/vms", Subject::User, "ci@pve", "Clone", false);
+        assert!(state.may("ci@pve", "/vms", "VM.Clone"));
+        assert!(!state.may("ci@pve", "/vms/7", "VM.Clone"));
+    }
+}

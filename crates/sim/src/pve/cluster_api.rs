@@ -1,0 +1,346 @@
+//! Cluster, node and pool calls.
+
+use serde_json::{Map, Value, json};
+
+use super::engine::{Call, Engine};
+use super::params::split_list;
+use super::refusal::{Body, Outcome, Refusal};
+use super::state::{Kind, Pool, State};
+use super::status;
+
+pub(crate) fn subdirs(names: &[&str]) -> Value {
+    json!(names.iter().map(|name| json!({ "subdir": name })).collect::<Vec<_>>())
+}
+
+/// `GET /cluster/resources`
+pub(crate) fn resources(engine: &Engine, call: &Call) -> Value {
+    let wanted = call.text("type");
+    let state = engine.state();
+    let caller = &call.caller;
+    let mut rows = Vec::new();
+    if wanted.is_none() {
+        for name in state.pools.keys() {
+            if state.may(caller, &format!("/pool/{name}"), "Pool.Audit") {
+                rows.push(json!({ "id": format!("/pool/{name}"), "pool": name, "type": "pool" }));
+            }
+        }
+    }
+    if matches!(wanted, None | Some("vm")) {
+        for vmid in state.guests.keys() {
+            if state.may(caller, &format!("/vms/{vmid}"), "VM.Audit") {
+                rows.push(guest_row(&state, *vmid, true));
+            }
+        }
+    }
+    if matches!(wanted, None | Some("node")) {
+        rows.extend(state.nodes.keys().map(|name| node_resource(engine, &state, caller, name)));
+    }
+    if matches!(wanted, None | Some("storage")) {
+        rows.extend(storage_rows(&state, caller));
+    }
+    json!(rows)
+}
+
+/// A guest as the lists know it: what the last statistics round saw, with lock, pool and tags of now.
+pub(crate) fn guest_row(state: &State, vmid: u32, with_pool: bool) -> Value {
+    let Some(guest) = state.guests.get(&vmid) else { return Value::Null };
+    let kind = guest.kind.word();
+    let mut row = guest.seen.clone().unwrap_or_else(|| {
+        let fresh = json!({ "id": format!("{kind}/{vmid}"), "node": guest.node, "status": "unknown", "type": kind, "vmid": vmid });
+        fresh.as_object().cloned().unwrap_or_default()
+    });
+    for key in ["lock", "tags"] {
+        row.remove(key);
+        if with_pool && let Some(value) = guest.get(key) {
+            row.insert(key.to_owned(), json!(value));
+        }
+    }
+    if with_pool && let Some(pool) = state.pool_of(vmid) {
+        row.insert("pool".into(), json!(pool));
+    }
+    Value::Object(row)
+}
+
+fn node_resource(engine: &Engine, state: &State, caller: &str, name: &str) -> Value {
+    let mut row = json!({ "cgroup-mode": 2, "id": format!("node/{name}"), "level": "", "node": name, "status": "online", "type": "node" });
+    if state.may(caller, &format!("/nodes/{name}"), "Sys.Audit")
+        && let Some(node) = state.nodes.get(name)
+    {
+        let used = state.guests.values().filter(|g| g.node == name).filter_map(|g| g.run.as_ref()).map(|run| run.memory).sum::<u64>();
+        row["cpu"] = json!(0);
+        row["maxcpu"] = json!(node.cores);
+        row["mem"] = json!(used + (1 << 30));
+        row["maxmem"] = json!(node.memory);
+        row["disk"] = json!(8_u64 << 30);
+        row["maxdisk"] = json!(100_u64 << 30);
+        row["uptime"] = json!(1000 + engine.clock.now().as_secs());
+    }
+    row
+}
+
+fn storage_rows(state: &State, caller: &str) -> Vec<Value> {
+    let mut rows = Vec::new();
+    for (name, storage) in &state.storages {
+        if storage.disabled || !state.may(caller, &format!("/storage/{name}"), "Datastore.Audit") {
+            continue;
+        }
+        for node in state.nodes.keys() {
+            rows.push(json!({
+                "id": format!("storage/{node}/{name}"), "node": node, "storage": name, "type": "storage", "plugintype": storage.kind,
+                "status": "available", "shared": u8::from(storage.shared), "content": storage.content.join(","),
+                "disk": 8_u64 << 30, "maxdisk": 100_u64 << 30,
+            }));
+        }
+    }
+    rows
+}
+
+pub(crate) fn next_id(engine: &Engine, call: &Call) -> Outcome<Value> {
+    let state = engine.state();
+    if let Some(vmid) = call.params.number("vmid").and_then(|n| u32::try_from(n).ok()) {
+        return match state.guests.get(&vmid) {
+            Some(guest) => Err(Refusal::parameter("vmid", format!("{} {vmid} already exists", guest.kind.name().replace("CT", "VM")))),
+            None => Ok(json!(vmid.to_string())),
+        };
+    }
+    let free = (100..1_000_000).find(|vmid| !state.guests.contains_key(vmid));
+    Ok(json!(free.unwrap_or(100).to_string()))
+}
+
+pub(crate) fn cluster_status(engine: &Engine) -> Value {
+    let state = engine.state();
+    let rows: Vec<Value> = state
+        .nodes
+        .keys()
+        .enumerate()
+        .map(|(at, name)| {
+            json!({ "id": format!("node/{name}"), "ip": format!("10.78.0.{}", at + 1), "level": "", "local": u8::from(at == 0), "name": name,
+                    "nodeid": at, "online": 1, "type": "node" })
+        })
+        .collect();
+    json!(rows)
+}
+
+pub(crate) fn nodes(engine: &Engine, call: &Call) -> Value {
+    let state = engine.state();
+    let rows: Vec<Value> = state
+        .nodes
+        .iter()
+        .map(|(name, node)| {
+            let mut row = json!({ "id": format!("node/{name}"), "level": "", "node": name, "ssl_fingerprint": engine.fingerprint,
+                                  "status": "online", "type": "node" });
+            if state.may(&call.caller, &format!("/nodes/{name}"), "Sys.Audit") {
+                row["cpu"] = json!(0);
+                row["maxcpu"] = json!(node.cores);
+                row["mem"] = json!(1_u64 << 30);
+                row["maxmem"] = json!(node.memory);
+                row["disk"] = json!(8_u64 << 30);
+                row["maxdisk"] = json!(100_u64 << 30);
+                row["uptime"] = json!(1000 + engine.clock.now().as_secs());
+            }
+            row
+        })
+        .collect();
+    json!(rows)
+}
+
+pub(crate) fn node_status(engine: &Engine, call: &Call) -> Value {
+    let state = engine.state();
+    let cores = state.nodes.get(&call.node).map_or(1, |node| node.cores);
+    let memory = state.nodes.get(&call.node).map_or(0, |node| node.memory);
+    json!({
+        "boot-info": { "mode": "efi" }, "cpu": 0, "cpuinfo": { "cpus": cores, "cores": cores, "sockets": 1, "model": "simulated" },
+        "current-kernel": { "machine": "x86_64", "sysname": "Linux", "release": "6.17.0-1-pve", "version": "#1 SMP" }, "idle": 0,
+        "ksm": { "shared": 0 }, "kversion": "Linux 6.17.0-1-pve", "loadavg": ["0.00", "0.00", "0.00"],
+        "memory": { "free": memory - (1 << 30), "used": 1_u64 << 30, "total": memory, "available": memory - (1 << 30) },
+        "pveversion": "pve-manager/9.2.11/14a22df35955d97d", "rootfs": { "free": 1, "used": 1, "total": 2, "avail": 1 },
+        "swap": { "free": 0, "used": 0, "total": 0 }, "uptime": 1000 + engine.clock.now().as_secs(), "wait": 0,
+    })
+}
+
+pub(crate) fn networks(engine: &Engine, call: &Call) -> Value {
+    let state = engine.state();
+    let Some(node) = state.nodes.get(&call.node) else { return json!([]) };
+    let wanted = call.text("type");
+    let rows: Vec<&Map<String, Value>> = node
+        .networks
+        .iter()
+        .filter(|network| {
+            let kind = network.get("type").and_then(Value::as_str).unwrap_or_default();
+            let fits = match wanted {
+                None => true,
+                Some("any_bridge" | "any_local_bridge" | "include_sdn") => kind == "bridge",
+                Some(wanted) => kind == wanted,
+            };
+            let name = network.get("iface").and_then(Value::as_str).unwrap_or_default();
+            fits && (kind != "bridge" || state.may_any(&call.caller, &format!("/sdn/zones/localnetwork/{name}"), &["SDN.Audit", "SDN.Use"]))
+        })
+        .collect();
+    json!(rows)
+}
+
+pub(crate) fn network(engine: &Engine, call: &Call) -> Outcome<Value> {
+    let state = engine.state();
+    let wanted = call.text("iface").unwrap_or_default();
+    let found = state.nodes.get(&call.node).and_then(|node| node.networks.iter().find(|n| n.get("iface").and_then(Value::as_str) == Some(wanted)));
+    let Some(found) = found else { return Err(Refusal::parameter("iface", "interface does not exist")) };
+    let mut out = found.clone();
+    out.remove("iface");
+    Ok(Value::Object(out))
+}
+
+pub(crate) fn guests(engine: &Engine, kind: Kind, call: &Call) -> Value {
+    let state = engine.state();
+    let now = engine.clock.now();
+    let full = call.params.flag("full");
+    let rows: Vec<Value> = state
+        .guests
+        .iter()
+        .filter(|(vmid, guest)| guest.kind == kind && guest.node == call.node && state.may(&call.caller, &format!("/vms/{vmid}"), "VM.Audit"))
+        .map(|(vmid, _)| Value::Object(status::node_row(&state, *vmid, now, full)))
+        .collect();
+    json!(rows)
+}
+
+pub(crate) fn pools(engine: &Engine, call: &Call) -> Outcome<Value> {
+    if call.params.has("poolid") {
+        return pool(engine, call).map(|pool| json!([pool]));
+    }
+    let state = engine.state();
+    let rows: Vec<Value> = state
+        .pools
+        .iter()
+        .filter(|(name, _)| state.may(&call.caller, &format!("/pool/{name}"), "Pool.Audit"))
+        .map(|(name, pool)| {
+            let mut row = json!({ "poolid": name });
+            if let Some(comment) = &pool.comment {
+                row["comment"] = json!(comment);
+            }
+            row
+        })
+        .collect();
+    Ok(json!(rows))
+}
+
+pub(crate) fn pool(engine: &Engine, call: &Call) -> Outcome<Value> {
+    let state = engine.state();
+    let name = call.text("poolid").unwrap_or_default();
+    let Some(pool) = state.pools.get(name) else { return Err(Refusal::fault(format!("no such pool '{name}'"))) };
+    let mut members: Vec<Value> = pool.guests.iter().filter(|vmid| state.guests.contains_key(vmid)).map(|vmid| guest_row(&state, *vmid, false)).collect();
+    for storage in &pool.storages {
+        for node in state.nodes.keys() {
+            members.push(json!({ "id": format!("storage/{node}/{storage}"), "node": node, "storage": storage, "type": "storage", "status": "available" }));
+        }
+    }
+    let mut out = json!({ "members": members });
+    if let Some(comment) = &pool.comment {
+        out["comment"] = json!(comment);
+    }
+    if !call.params.has("type") {
+        out["poolid"] = json!(name);
+    }
+    Ok(out)
+}
+
+pub(crate) fn pool_create(engine: &Engine, call: &Call) -> Outcome<Value> {
+    let name = call.text("poolid").unwrap_or_default().to_owned();
+    let mut state = engine.state();
+    if state.pools.contains_key(&name) {
+        return Err(Refusal::fault(format!("create pool failed: pool '{name}' already exists")));
+    }
+    let comment = call.text("comment").map(str::to_owned);
+    state.pools.insert(name, Pool { comment, ..Pool::default() });
+    Ok(Value::Null)
+}
+
+pub(crate) fn pool_delete(engine: &Engine, call: &Call) -> Outcome<Value> {
+    let name = call.text("poolid").unwrap_or_default();
+    let mut state = engine.state();
+    let Some(pool) = state.pools.get(name) else { return Err(Refusal::fault(format!("delete pool failed: pool '{name}' does not exist"))) };
+    if pool.guests.iter().any(|vmid| state.guests.contains_key(vmid)) {
+        return Err(Refusal::fault(format!("delete pool failed: pool '{name}' is not empty (contains VMs)")));
+    }
+    if !pool.storages.is_empty() {
+        return Err(Refusal::fault(format!("delete pool failed: pool '{name}' is not empty (contains storages)")));
+    }
+    state.pools.remove(name);
+    state.acl.remove(&format!("/pool/{name}"));
+    Ok(Value::Null)
+}
+
+pub(crate) fn pool_update(engine: &Engine, call: &Call) -> Outcome<Value> {
+    let name = call.text("poolid").unwrap_or_default().to_owned();
+    let delete = call.params.flag("delete");
+    let moving = call.params.flag("allow-move");
+    let mut state = engine.state();
+    if !state.pools.contains_key(&name) {
+        return Err(Refusal::fault(format!("update pools failed: pool '{name}' does not exist")));
+    }
+    for vmid in split_list(call.text("vms").unwrap_or_default()) {
+        let vmid: u32 = vmid.parse().unwrap_or(0);
+        state.require(&call.caller, &format!("/vms/{vmid}"), &["VM.Allocate"])?;
+        let there = state.pools.get(&name).is_some_and(|pool| pool.guests.contains(&vmid));
+        let fail = |text: String| Err(Refusal::fault(format!("update pools failed: {text}")));
+        if delete && !there {
+            return fail(format!("VM {vmid} is not a pool member"));
+        }
+        if !delete && there {
+            return fail(format!("VM {vmid} is already a pool member"));
+        }
+        if !delete && let Some(other) = state.pool_of(vmid).map(str::to_owned) {
+            if !moving {
+                return fail(format!("VM {vmid} belongs already to pool '{other}' and 'allow-move' is not set"));
+            }
+            if let Some(other) = state.pools.get_mut(&other) {
+                other.guests.remove(&vmid);
+            }
+        }
+        if let Some(pool) = state.pools.get_mut(&name) {
+            if delete { pool.guests.remove(&vmid) } else { pool.guests.insert(vmid) };
+        }
+    }
+    for storage in split_list(call.text("storage").unwrap_or_default()) {
+        state.require(&call.caller, &format!("/storage/{storage}"), &["Datastore.Allocate"])?;
+        if let Some(pool) = state.pools.get_mut(&name) {
+            if delete { pool.storages.remove(&storage) } else { pool.storages.insert(storage) };
+        }
+    }
+    if let Some(comment) = call.text("comment")
+        && let Some(pool) = state.pools.get_mut(&name)
+    {
+        pool.comment = Some(comment.to_owned());
+    }
+    Ok(Value::Null)
+}
+
+/// High availability: which guests are managed.
+pub(crate) fn ha_resources(engine: &Engine, call: &Call, verb: &str) -> Outcome<Value> {
+    let mut state = engine.state();
+    if verb == "list" {
+        let rows: Vec<Value> = state
+            .guests
+            .iter()
+            .filter(|(_, guest)| guest.managed_by_ha)
+            .map(|(vmid, guest)| {
+                let kind = guest.kind.name().to_lowercase();
+                json!({ "digest": "0".repeat(40), "sid": format!("{kind}:{vmid}"), "type": kind })
+            })
+            .collect();
+        return Ok(json!(rows));
+    }
+    let sid = call.text("sid").unwrap_or_default().to_owned();
+    let vmid: u32 = sid.rsplit(':').next().and_then(|n| n.parse().ok()).unwrap_or(0);
+    let Some(guest) = state.guests.get_mut(&vmid) else {
+        let text = if verb == "add" { format!("resource '{sid}' does not exist in cluster") } else { format!("no such resource '{sid}'") };
+        return Err(Refusal::fault(text));
+    };
+    if verb != "add" && !guest.managed_by_ha {
+        return Err(Refusal::fault(format!("no such resource '{sid}'")));
+    }
+    guest.managed_by_ha = verb == "add" || verb == "get";
+    Ok(Value::Null)
+}
+
+pub(crate) fn not_implemented(method: &str, path: &str) -> Refusal {
+    Refusal::new(501, format!("Method '{method} {path}' not implemented"), Body::BareMessage)
+}

@@ -1,0 +1,302 @@
+//! From a checked request to the handler of its call.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::console::{self, Of};
+use super::engine::{Call, Engine};
+use super::params::Params;
+use super::refusal::{Outcome, Refusal};
+use super::reply::Reply;
+use super::schema::Route;
+use super::state::Kind;
+use super::storage_api::{self, Upload};
+use super::{
+    access_api, agent, clone, cloudinit, cluster_api, lxc, lxc_life, power, qemu_config, qemu_create, qemu_life, tasks_api, validate,
+};
+
+/// A request whose caller is known.
+pub(crate) struct Request<'a> {
+    pub(crate) method: &'a str,
+    /// Below `/api2/<format>`.
+    pub(crate) path: &'a str,
+    pub(crate) caller: Option<String>,
+    pub(crate) params: Params,
+    pub(crate) upload: Option<Upload>,
+}
+
+/// Checks permission, node and parameters, in PVE's order, then carries the call out.
+pub(crate) async fn run(engine: &Arc<Engine>, request: Request<'_>) -> Outcome<Reply> {
+    let (route, values) = engine.schema.find(request.method, request.path).map_err(|_| cluster_api::not_implemented(request.method, request.path))?;
+    let mut params = request.params;
+    for (name, value) in values {
+        params.insert_text(&name, value);
+    }
+    let caller = request.caller.unwrap_or_default();
+    permitted(engine, route, &caller, &params)?;
+    let node = params.text("node").unwrap_or_default().to_owned();
+    let by_node = route.path.starts_with("/nodes/{node}");
+    if by_node && !engine.state().nodes.contains_key(&node) {
+        return Err(Refusal::fault(format!(
+            "hostname lookup '{node}' failed - failed to get address info for: {node}: Temporary failure in name resolution"
+        )));
+    }
+    let node = if by_node { node } else { engine.state().nodes.keys().next().cloned().unwrap_or_default() };
+    if request.upload.is_some() {
+        params.insert_text("tmpfilename", format!("/var/tmp/pveupload-{}", "0".repeat(32)));
+    }
+    // Everything that the schema calls protected runs in one of three workers of its node.
+    let workers = engine.workers(&node).filter(|_| route.protected);
+    let _permit = match &workers {
+        Some(workers) => workers.acquire().await.ok(),
+        None => None,
+    };
+    validate::check(&engine.schema, route, &mut params)?;
+    let call = Call { caller, node, params };
+    handle(engine, request.method, &route.path, call, request.upload).await
+}
+
+fn permitted(engine: &Engine, route: &Route, caller: &str, params: &Params) -> Outcome<()> {
+    if route.user.as_deref() == Some("world") {
+        if route.no_token && caller.contains('!') {
+            return Err(no_token(&route.path));
+        }
+        return Ok(());
+    }
+    if route.no_token && caller.contains('!') {
+        return Err(no_token(&route.path));
+    }
+    if route.check.is_null() && route.user.is_none() && caller != "root@pam" {
+        return Err(Refusal::permission("user != root@pam"));
+    }
+    engine.state().check_declared(caller, &route.check, params)
+}
+
+fn no_token(path: &str) -> Refusal {
+    let mut refusal = Refusal::permission(&format!("URI '{path}' not available with API token, need proper ticket.\n"));
+    refusal.reason = refusal.reason.trim_end().to_owned();
+    refusal
+}
+
+#[allow(clippy::too_many_lines)]
+async fn handle(engine: &Arc<Engine>, method: &str, path: &str, call: Call, upload: Option<Upload>) -> Outcome<Reply> {
+    if let Some(rest) = path.strip_prefix("/nodes/{node}/qemu") {
+        return qemu(engine, method, rest, call).await;
+    }
+    if let Some(rest) = path.strip_prefix("/nodes/{node}/lxc") {
+        return containers(engine, method, rest, call).await;
+    }
+    if path.starts_with("/access") {
+        return access(engine, method, path, &call);
+    }
+    if path.starts_with("/nodes/{node}/storage") || path.starts_with("/storage") {
+        return storage(engine, method, path, &call, upload).await;
+    }
+    let value = match (method, path) {
+        ("GET", "/") => cluster_api::subdirs(&["version", "cluster", "nodes", "storage", "access", "pools"]),
+        ("GET", "/version" | "/nodes/{node}/version") => engine.state().version.clone(),
+        ("GET", "/cluster/resources") => cluster_api::resources(engine, &call),
+        ("GET", "/cluster/nextid") => cluster_api::next_id(engine, &call)?,
+        ("GET", "/cluster/status") => cluster_api::cluster_status(engine),
+        ("GET", "/cluster/tasks") => tasks_api::cluster(engine, &call),
+        ("GET", "/cluster/config/nodes" | "/cluster/ha/rules" | "/nodes/{node}/aplinfo") => json!([]),
+        ("GET", "/cluster/ha/resources") => cluster_api::ha_resources(engine, &call, "list")?,
+        ("POST", "/cluster/ha/resources") => cluster_api::ha_resources(engine, &call, "add")?,
+        ("DELETE", "/cluster/ha/resources/{sid}") => cluster_api::ha_resources(engine, &call, "delete")?,
+        ("GET", "/cluster/ha/resources/{sid}") => cluster_api::ha_resources(engine, &call, "get")?,
+        ("GET", "/cluster/ha/status/current") => json!([
+            { "id": "quorum", "node": call.node, "quorate": 1, "status": "OK", "type": "quorum" },
+            { "armed-state": "standby", "id": "fencing", "node": call.node, "status": "standby (CRM watchdog standby)", "type": "fencing" },
+        ]),
+        ("GET", "/cluster/sdn/zones/{zone}") => {
+            return Err(Refusal::fault(format!("sdn '{}' does not exist", call.text("zone").unwrap_or_default())));
+        }
+        ("GET", "/nodes") => cluster_api::nodes(engine, &call),
+        ("GET", "/nodes/{node}/status") => cluster_api::node_status(engine, &call),
+        ("GET", "/nodes/{node}/time") => json!({ "localtime": engine.clock.seconds(), "time": engine.clock.seconds(), "timezone": "UTC" }),
+        ("GET", "/nodes/{node}/dns") => json!({ "dns1": "127.0.0.1", "search": "lab" }),
+        ("GET", "/nodes/{node}/network") => cluster_api::networks(engine, &call),
+        ("GET", "/nodes/{node}/network/{iface}") => cluster_api::network(engine, &call)?,
+        ("POST", "/nodes/{node}/termproxy") => console::open(engine, &call, Of::Node)?,
+        ("GET", "/nodes/{node}/tasks") => return Ok(tasks_api::list(engine, &call)),
+        ("GET", "/nodes/{node}/tasks/{upid}") => json!([{ "name": "log" }, { "name": "status" }]),
+        ("GET", "/nodes/{node}/tasks/{upid}/status") => tasks_api::status(engine, &call)?,
+        ("GET", "/nodes/{node}/tasks/{upid}/log") => return tasks_api::log(engine, &call),
+        ("DELETE", "/nodes/{node}/tasks/{upid}") => tasks_api::stop(engine, &call).await?,
+        ("GET", "/pools") => cluster_api::pools(engine, &call)?,
+        ("GET", "/pools/{poolid}") => cluster_api::pool(engine, &call)?,
+        ("POST", "/pools") => cluster_api::pool_create(engine, &call)?,
+        ("PUT", "/pools" | "/pools/{poolid}") => cluster_api::pool_update(engine, &call)?,
+        ("DELETE", "/pools" | "/pools/{poolid}") => cluster_api::pool_delete(engine, &call)?,
+        _ => return Err(not_simulated(method, path)),
+    };
+    Ok(value.into())
+}
+
+fn not_simulated(method: &str, path: &str) -> Refusal {
+    Refusal::fault(format!("not simulated: {method} {path}"))
+}
+
+async fn qemu(engine: &Arc<Engine>, method: &str, rest: &str, call: Call) -> Outcome<Reply> {
+    let of = Of::Guest(Kind::Qemu);
+    if let Some(command) = rest.strip_prefix("/{vmid}/agent/") {
+        return Ok(agent::call(engine, &call, command).await?.into());
+    }
+    if method == "POST"
+        && let Some(verb) = rest.strip_prefix("/{vmid}/status/")
+    {
+        let value = match verb {
+            "start" => power::start(engine, &call)?,
+            "stop" => power::stop(engine, &call)?,
+            "shutdown" => power::shutdown(engine, &call)?,
+            verb => power::others(engine, &call, verb)?,
+        };
+        return Ok(value.into());
+    }
+    let value = match (method, rest) {
+        ("GET", "") => cluster_api::guests(engine, Kind::Qemu, &call),
+        ("POST", "") => qemu_create::create(engine, call)?,
+        ("GET", "/{vmid}") => cluster_api::subdirs(&[
+            "config", "cloudinit", "pending", "status", "unlink", "vncproxy", "termproxy", "migrate", "resize", "move", "rrd", "rrddata",
+            "monitor", "agent", "snapshot", "spiceproxy", "sendkey", "firewall", "mtunnel", "remote_migrate",
+        ]),
+        ("DELETE", "/{vmid}") => qemu_life::destroy(engine, &call)?,
+        ("GET", "/{vmid}/config") => qemu_config::read(engine, Kind::Qemu, &call)?,
+        ("PUT", "/{vmid}/config") => qemu_config::write(engine, call, false).await?,
+        ("POST", "/{vmid}/config") => qemu_config::write(engine, call, true).await?,
+        ("GET", "/{vmid}/pending") => qemu_config::read_pending(engine, Kind::Qemu, &call)?,
+        ("PUT", "/{vmid}/unlink") => qemu_config::write(engine, unlink(call), false).await?,
+        ("GET", "/{vmid}/status") => cluster_api::subdirs(&["current", "start", "stop", "reset", "shutdown", "suspend", "reboot"]),
+        ("GET", "/{vmid}/status/current") => current(engine, Kind::Qemu, &call)?,
+        ("POST", "/{vmid}/clone") => clone::clone(engine, &call)?,
+        ("POST", "/{vmid}/template") => qemu_life::template(engine, &call).await?,
+        ("PUT", "/{vmid}/resize") => qemu_life::resize(engine, &call)?,
+        ("PUT", "/{vmid}/sendkey") => power::send_key(engine, &call).await?,
+        ("GET", "/{vmid}/agent") => agent::index(),
+        ("POST", "/{vmid}/agent") => {
+            let command = call.text("command").unwrap_or_default().to_owned();
+            agent::call(engine, &call, &command).await?
+        }
+        ("GET", "/{vmid}/cloudinit") => cloudinit::pending(engine, &call)?,
+        ("PUT", "/{vmid}/cloudinit") => cloudinit::regenerate(engine, &call)?,
+        ("GET", "/{vmid}/cloudinit/dump") => cloudinit::dump(engine, &call)?,
+        ("POST", "/{vmid}/termproxy") => console::open(engine, &call, of)?,
+        ("GET", "/{vmid}/vncwebsocket") => json!({ "port": console::check_ticket(engine, &call, of)?.to_string() }),
+        ("GET", "/{vmid}/snapshot") => snapshots(engine, Kind::Qemu, &call)?,
+        ("GET", "/{vmid}/feature") => json!({ "hasFeature": 1, "nodes": [call.node] }),
+        ("GET", "/{vmid}/firewall/options") => json!({ "digest": "da39a3ee5e6b4b0d3255bfef95601890afd80709" }),
+        _ => return Err(not_simulated(method, rest)),
+    };
+    Ok(value.into())
+}
+
+/// `PUT …/unlink` is a change of configuration by another name.
+fn unlink(mut call: Call) -> Call {
+    if let Some(list) = call.params.take("idlist") {
+        call.params.insert_text("delete", list);
+    }
+    call
+}
+
+fn current(engine: &Engine, kind: Kind, call: &Call) -> Outcome<Value> {
+    engine.guest(kind, call.vmid(), &call.node)?;
+    let now = engine.clock.now();
+    Ok(super::status::current(&engine.state(), call.vmid(), now))
+}
+
+fn snapshots(engine: &Engine, kind: Kind, call: &Call) -> Outcome<Value> {
+    let guest = engine.guest(kind, call.vmid(), &call.node)?;
+    Ok(json!([{ "name": "current", "description": "You are here!", "digest": guest.digest(), "running": u8::from(guest.run.is_some()) }]))
+}
+
+async fn containers(engine: &Arc<Engine>, method: &str, rest: &str, call: Call) -> Outcome<Reply> {
+    let of = Of::Guest(Kind::Lxc);
+    if method == "POST"
+        && let Some(verb) = rest.strip_prefix("/{vmid}/status/")
+    {
+        return Ok(lxc::power(engine, &call, verb)?.into());
+    }
+    let value = match (method, rest) {
+        ("GET", "") => cluster_api::guests(engine, Kind::Lxc, &call),
+        ("POST", "") => lxc::create(engine, call)?,
+        ("GET", "/{vmid}") => cluster_api::subdirs(&[
+            "config", "pending", "status", "vncproxy", "termproxy", "vncwebsocket", "spiceproxy", "migrate", "clone", "rrd", "rrddata",
+            "firewall", "snapshot", "resize", "interfaces",
+        ]),
+        ("DELETE", "/{vmid}") => lxc_life::destroy(engine, &call)?,
+        ("GET", "/{vmid}/config") => qemu_config::read(engine, Kind::Lxc, &call)?,
+        ("PUT", "/{vmid}/config") => lxc::write(engine, &call).await?,
+        ("GET", "/{vmid}/pending") => qemu_config::read_pending(engine, Kind::Lxc, &call)?,
+        ("GET", "/{vmid}/status") => cluster_api::subdirs(&["current", "start", "stop", "shutdown", "reboot", "migrate"]),
+        ("GET", "/{vmid}/status/current") => current(engine, Kind::Lxc, &call)?,
+        ("GET", "/{vmid}/interfaces") => lxc::interfaces(engine, &call),
+        ("PUT", "/{vmid}/resize") => lxc_life::resize(engine, &call)?,
+        ("POST", "/{vmid}/move_volume") => lxc_life::move_volume(engine, &call)?,
+        ("POST", "/{vmid}/template") => lxc_life::template(engine, &call)?,
+        ("POST", "/{vmid}/clone") => lxc_life::clone(engine, &call).await?,
+        ("POST", "/{vmid}/termproxy") => console::open(engine, &call, of)?,
+        ("GET", "/{vmid}/vncwebsocket") => json!({ "port": console::check_ticket(engine, &call, of)?.to_string() }),
+        ("GET", "/{vmid}/snapshot") => snapshots(engine, Kind::Lxc, &call)?,
+        ("GET", "/{vmid}/feature") => json!({ "hasFeature": 1, "nodes": [call.node] }),
+        ("GET", "/{vmid}/firewall/options") => json!({ "digest": "da39a3ee5e6b4b0d3255bfef95601890afd80709" }),
+        _ => return Err(not_simulated(method, rest)),
+    };
+    Ok(value.into())
+}
+
+fn access(engine: &Engine, method: &str, path: &str, call: &Call) -> Outcome<Reply> {
+    let value = match (method, path) {
+        ("GET", "/access") => cluster_api::subdirs(&["users", "groups", "roles", "acl", "domains", "openid", "tfa", "ticket", "password"]),
+        ("GET", "/access/ticket") => Value::Null,
+        ("POST", "/access/ticket") => access_api::login(engine, call)?,
+        ("PUT", "/access/password") => access_api::password(engine, call)?,
+        ("GET", "/access/permissions") => access_api::permissions(engine, call)?,
+        ("GET", "/access/users") => access_api::users(engine, call),
+        ("POST", "/access/users") => access_api::user_create(engine, call)?,
+        ("GET", "/access/users/{userid}") => access_api::user(engine, call)?,
+        ("PUT", "/access/users/{userid}") => access_api::user_update(engine, call)?,
+        ("DELETE", "/access/users/{userid}") => access_api::user_delete(engine, call)?,
+        ("GET", "/access/users/{userid}/token") => access_api::tokens(engine, call)?,
+        ("GET", "/access/users/{userid}/token/{tokenid}") => access_api::token(engine, call)?,
+        ("POST", "/access/users/{userid}/token/{tokenid}") => access_api::token_create(engine, call)?,
+        ("PUT", "/access/users/{userid}/token/{tokenid}") => access_api::token_update(engine, call)?,
+        ("DELETE", "/access/users/{userid}/token/{tokenid}") => access_api::token_delete(engine, call)?,
+        ("GET", "/access/roles") => access_api::roles(engine),
+        ("POST", "/access/roles") => access_api::role_change(engine, call, "create")?,
+        ("GET", "/access/roles/{roleid}") => access_api::role(engine, call)?,
+        ("PUT", "/access/roles/{roleid}") => access_api::role_change(engine, call, "update")?,
+        ("DELETE", "/access/roles/{roleid}") => access_api::role_change(engine, call, "delete")?,
+        ("GET", "/access/acl") => access_api::acl(engine, call),
+        ("PUT", "/access/acl") => access_api::acl_update(engine, call)?,
+        ("GET", "/access/groups") => access_api::groups(engine),
+        ("POST", "/access/groups") => access_api::group_change(engine, call, "create")?,
+        ("GET", "/access/groups/{groupid}") => access_api::group_change(engine, call, "get")?,
+        ("PUT", "/access/groups/{groupid}") => access_api::group_change(engine, call, "update")?,
+        ("DELETE", "/access/groups/{groupid}") => access_api::group_change(engine, call, "delete")?,
+        ("GET", "/access/domains") => access_api::domains(),
+        ("GET", "/access/tfa") => json!([]),
+        _ => return Err(not_simulated(method, path)),
+    };
+    Ok(value.into())
+}
+
+async fn storage(engine: &Arc<Engine>, method: &str, path: &str, call: &Call, upload: Option<Upload>) -> Outcome<Reply> {
+    let value = match (method, path) {
+        ("GET", "/storage") => storage_api::definitions(engine, call),
+        ("GET", "/storage/{storage}") => storage_api::one_definition(engine, call)?,
+        ("GET", "/nodes/{node}/storage") => storage_api::on_node(engine, call)?,
+        ("GET", "/nodes/{node}/storage/{storage}/status") => storage_api::status(engine, call)?,
+        ("GET", "/nodes/{node}/storage/{storage}/content") => storage_api::content(engine, call)?,
+        ("POST", "/nodes/{node}/storage/{storage}/content") => storage_api::allocate(engine, call).await?,
+        ("GET", "/nodes/{node}/storage/{storage}/content/{volume}") => storage_api::volume(engine, call)?,
+        ("DELETE", "/nodes/{node}/storage/{storage}/content/{volume}") => storage_api::delete(engine, call).await?,
+        ("POST", "/nodes/{node}/storage/{storage}/download-url") => storage_api::download(engine, call)?,
+        ("POST", "/nodes/{node}/storage/{storage}/upload") => match upload {
+            Some(file) => storage_api::upload(engine, call, file)?,
+            None => return Err(Refusal::new(0, "", super::refusal::Body::Closed).held(5)),
+        },
+        _ => return Err(not_simulated(method, path)),
+    };
+    Ok(value.into())
+}

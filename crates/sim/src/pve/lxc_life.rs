@@ -1,0 +1,288 @@
+//! Containers: resizing, moving volumes, templates, clones, destroying.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::disks;
+use super::drives;
+use super::engine::{Call, Engine};
+use super::locks::Mode;
+use super::refusal::{Outcome, Refusal};
+use super::state::{Guest, Kind};
+
+pub(crate) fn resize(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
+    let vmid = call.vmid();
+    let (disk, size) = (call.text("disk").unwrap_or_default().to_owned(), call.text("size").unwrap_or_default().to_owned());
+    let guest = engine.guest(Kind::Lxc, vmid, &call.node)?;
+    let Some(value) = guest.get(&disk).map(str::to_owned) else {
+        let text = "property is missing and it is not optional".to_owned();
+        let mut refusal = Refusal::fault("format error");
+        refusal.errors = [("mp".to_owned(), text.clone()), ("volume".to_owned(), text)].into();
+        return Err(refusal);
+    };
+    let volid = drives::file(&value);
+    let storage = volid.split(':').next().unwrap_or_default();
+    engine.state().require(&call.caller, &format!("/storage/{storage}"), &["Datastore.AllocateSpace"])?;
+    let old = engine.state().volumes.get(&volid).map_or(0, |volume| volume.size);
+    let new = match size.strip_prefix('+') {
+        Some(more) => old + drives::parse_size(more).unwrap_or(0),
+        None => drives::parse_size(&size).unwrap_or(0),
+    };
+    if new < old {
+        return Err(Refusal::fault("unable to shrink disk size"));
+    }
+    let upid = engine.spawn(call, "resize", &vmid.to_string(), move |worker| async move {
+        let engine = &worker.engine;
+        let _guard = worker.lock(Kind::Lxc, vmid, Mode::Exclusive, 10).await?;
+        let path = engine.state().path_of(&volid);
+        let (before, after) = (old >> 10, new >> 10);
+        for line in [
+            "Image resized.".to_owned(),
+            "e2fsck 1.47.2 (1-Jan-2025)".to_owned(),
+            "Pass 1: Checking inodes, blocks, and sizes".to_owned(),
+            "Pass 2: Checking directory structure".to_owned(),
+            "Pass 3: Checking directory connectivity".to_owned(),
+            "Pass 4: Checking reference counts".to_owned(),
+            "Pass 5: Checking group summary information".to_owned(),
+            format!("{path}: 12/{} files (0.0% non-contiguous), {}/{before} blocks", before / 4, before / 6),
+            "resize2fs 1.47.2 (1-Jan-2025)".to_owned(),
+            format!("Resizing the filesystem on {path} to {after} (1k) blocks."),
+            format!("The filesystem on {path} is now {after} (1k) blocks long."),
+            String::new(),
+        ] {
+            worker.log(line);
+        }
+        if let Some(volume) = engine.state().volumes.get_mut(&volid) {
+            volume.size = new;
+        }
+        let printed = value.replace(&format!("size={}", drives::print_size(old)), &format!("size={}", drives::print_size(new)));
+        engine.with_guest(vmid, |guest| guest.set(&disk, &printed));
+        Ok(())
+    });
+    Ok(json!(upid))
+}
+
+/// Re-assigns a mount point's volume to another container.
+pub(crate) fn move_volume(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
+    let vmid = call.vmid();
+    let volume = call.text("volume").unwrap_or_default().to_owned();
+    let target = call.params.number("target-vmid").and_then(|n| u32::try_from(n).ok());
+    let Some(target) = target else {
+        if call.params.has("storage") {
+            return Err(Refusal::fault("moving to another storage is not simulated"));
+        }
+        let text = "both 'storage' and 'target-vmid' missing, either needs to be set".to_owned();
+        return Err(Refusal::parameters([("storage".to_owned(), text.clone()), ("target-vmid".to_owned(), text)].into()));
+    };
+    engine.state().require(&call.caller, &format!("/vms/{target}"), &["VM.Config.Disk"])?;
+    let key = call.text("target-volume").unwrap_or(&volume).to_owned();
+    if volume == "rootfs" || key == "rootfs" {
+        return Err(Refusal::fault("Cannot move to/from 'rootfs'"));
+    }
+    let source = engine.guest(Kind::Lxc, vmid, &call.node)?;
+    let target_guest = {
+        let state = engine.state();
+        match state.guests.get(&target) {
+            None => return Err(Refusal::fault(format!("could not find CT {target}"))),
+            Some(guest) => guest.clone(),
+        }
+    };
+    if target_guest.kind != Kind::Lxc {
+        return Err(Refusal::fault(super::engine::missing(Kind::Lxc, target, &call.node)));
+    }
+    let Some(value) = source.get(&volume).map(str::to_owned) else {
+        return Err(Refusal::fault(format!("volume '{volume}' for container '{vmid}' does not exist")));
+    };
+    if target_guest.get(&key).is_some() {
+        return Err(Refusal::fault(format!("Target volume key '{key}' is already in use for container '{target}'")));
+    }
+    for (guest, _) in [(&source, vmid), (&target_guest, target)] {
+        if let Some(lock) = guest.get("lock") {
+            return Err(Refusal::fault(format!("CT is locked ({lock})")));
+        }
+    }
+    if source.run.is_some() {
+        return Err(Refusal::fault("Cannot move in-use volume while the source CT is running - detach or shutdown first"));
+    }
+    let id = format!("{vmid}-{volume}>{target}-{key}");
+    let upid = engine.spawn(call, "move_volume", &id, move |worker| async move {
+        let engine = &worker.engine;
+        let _first = worker.lock(Kind::Lxc, vmid, Mode::Exclusive, 10).await?;
+        let _second = worker.lock(Kind::Lxc, target, Mode::Exclusive, 10).await?;
+        worker.log(format!("moving volume '{volume}' from container '{vmid}' to '{target}'"));
+        let volid = drives::file(&value);
+        let storage = volid.split(':').next().unwrap_or_default();
+        let renamed = engine.state().free_disk(storage, target, "raw");
+        worker.log(format!("removing volume '{volume}' from container '{vmid}' config"));
+        engine.backend.disk_rename(&volid, &renamed).await.map_err(|error| error.to_string())?;
+        rename(engine, &volid, &renamed, target);
+        let value = value.replacen(&volid, &renamed, 1);
+        engine.with_guest(vmid, |guest| guest.config.remove(&volume));
+        let running = engine.with_guest(target, |guest| {
+            guest.set(&key, &value);
+            guest.run.is_some()
+        });
+        if running == Some(true) {
+            worker.warn(&format!("unable to hotplug {key}: failed to change apparmor profile: Invalid argument"));
+        }
+        worker.log(format!("target container '{target}' updated with '{key}'"));
+        Ok(())
+    });
+    Ok(json!(upid))
+}
+
+fn rename(engine: &Engine, from: &str, to: &str, owner: u32) {
+    let mut state = engine.state();
+    if let Some(mut volume) = state.volumes.remove(from) {
+        volume.vmid = Some(owner);
+        state.volumes.insert(to.to_owned(), volume);
+    }
+}
+
+pub(crate) fn template(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
+    let vmid = call.vmid();
+    let guest = engine.guest(Kind::Lxc, vmid, &call.node)?;
+    if let Some(lock) = guest.get("lock") {
+        return Err(Refusal::fault(format!("CT is locked ({lock})")));
+    }
+    if guest.is_template() {
+        return Err(Refusal::fault("you can't convert a template to a template"));
+    }
+    if guest.run.is_some() {
+        return Err(Refusal::fault("you can't convert a CT to template if the CT is running"));
+    }
+    engine.spawn(call, "vztemplate", &vmid.to_string(), move |worker| async move {
+        let engine = &worker.engine;
+        engine.with_guest(vmid, |guest| guest.set("template", "1"));
+        for (key, value) in guest.config.iter().filter(|(key, _)| drives::is_mount(key)) {
+            let base = super::qemu_life::into_base(engine, vmid, value).await?;
+            engine.with_guest(vmid, |guest| guest.set(key, &base));
+        }
+        Ok(())
+    });
+    Ok(Value::Null)
+}
+
+pub(crate) async fn clone(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
+    let vmid = call.vmid();
+    let target = call.params.number("newid").and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+    super::qemu_create::allocation(engine, &call.caller, target, call.text("pool"))?;
+    let guard = engine.lock_now(Kind::Lxc, vmid).await?;
+    let guest = engine.guest(Kind::Lxc, vmid, &call.node)?;
+    if let Some(lock) = guest.get("lock") {
+        return Err(Refusal::fault(format!("CT is locked ({lock})")));
+    }
+    let full = call.text("full").map_or(!guest.is_template(), |full| full == "1");
+    if guest.run.is_some() {
+        return Err(Refusal::fault("Full clone of a running container is only possible from a snapshot"));
+    }
+    if let Some(other) = engine.state().guests.get(&target) {
+        return Err(Refusal::fault(format!("{} {target} already exists on node '{}'", other.kind.name(), other.node)));
+    }
+    if !full {
+        let volume = guest.config.iter().find(|(key, _)| drives::is_mount(key)).map(|(_, value)| drives::file(value)).unwrap_or_default();
+        return Err(Refusal::fault(format!("Linked clone feature for '{volume}' is not available")));
+    }
+    super::qemu_create::reserve(engine, Kind::Lxc, target, &call.node).map_err(Refusal::fault)?;
+    let (hostname, description) = (call.text("hostname").map(str::to_owned), call.text("description").map(str::to_owned));
+    let (pool, storage) = (call.text("pool").map(str::to_owned), call.text("storage").map(str::to_owned));
+    let upid = engine.spawn(call, "vzclone", &vmid.to_string(), move |worker| async move {
+        let _guard = guard;
+        let engine = worker.engine.clone();
+        worker.half_made(Some(target));
+        worker.log(format!("creating a clone of container {vmid} with ID {target}"));
+        let mut copy = guest.clone();
+        for (key, value) in guest.config.iter().filter(|(key, _)| drives::is_mount(key)) {
+            worker.log(format!("create full clone of mountpoint {key} ({})", drives::file(value)));
+            match copy_mount(&worker, target, value, storage.as_deref()).await {
+                Ok(new) => copy.set(key, &new),
+                Err(text) => {
+                    disks::forget_guest(&engine, target).await;
+                    return Err(format!("clone failed: {text}"));
+                }
+            }
+        }
+        worker.half_made(None);
+        finish(&engine, target, copy, hostname, description, pool);
+        Ok(())
+    });
+    Ok(json!(upid))
+}
+
+async fn copy_mount(worker: &super::engine::Worker, target: u32, value: &str, storage: Option<&str>) -> Result<String, String> {
+    let engine = &worker.engine;
+    let from = drives::file(value);
+    let storage = storage.unwrap_or_else(|| from.split(':').next().unwrap_or_default()).to_owned();
+    let fits = engine.state().storages.get(&storage).is_some_and(|found| found.content.iter().any(|content| content == "rootdir"));
+    if !fits {
+        return Err(format!("content type 'rootdir' is not available or configured on storage '{storage}'"));
+    }
+    let size = engine.state().volumes.get(&from).map_or(0, |volume| volume.size);
+    let to = engine.state().free_disk(&storage, target, "raw");
+    disks::formatting(engine, &to, "raw", size, &|line| worker.log(line));
+    disks::put(engine, &to, "rootdir", "raw", size, Some(target));
+    engine.backend.disk_clone(&from, &to, false).await.map_err(|error| error.to_string())?;
+    Ok(value.replacen(&from, &to, 1))
+}
+
+fn finish(engine: &Engine, target: u32, copy: Guest, hostname: Option<String>, description: Option<String>, pool: Option<String>) {
+    let mut state = engine.state();
+    let mac = state.mac();
+    if let Some(pool) = pool.and_then(|pool| state.pools.get_mut(&pool)) {
+        pool.guests.insert(target);
+    }
+    let Some(guest) = state.guests.get_mut(&target) else { return };
+    guest.config.clear();
+    for (key, value) in &copy.config {
+        if matches!(key.as_str(), "template" | "lock" | "protection") || drives::is_unused(key) {
+            continue;
+        }
+        let value = match drives::parse(value).get("hwaddr") {
+            Some(old) if drives::is_net(key) => value.replace(old.as_str(), &mac),
+            _ => value.clone(),
+        };
+        guest.set(key, &value);
+    }
+    if let Some(hostname) = hostname {
+        guest.set("hostname", &hostname);
+    }
+    if let Some(description) = description {
+        guest.set("description", &description);
+    }
+}
+
+pub(crate) fn destroy(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
+    let vmid = call.vmid();
+    let (force, purge) = (call.params.flag("force"), call.params.flag("purge"));
+    let guest = engine.guest(Kind::Lxc, vmid, &call.node)?;
+    if guest.get("protection") == Some("1") {
+        return Err(Refusal::fault(format!("can't remove CT {vmid} - protection mode enabled")));
+    }
+    if let Some(lock) = guest.get("lock") {
+        return Err(Refusal::fault(format!("CT is locked ({lock})")));
+    }
+    if guest.managed_by_ha && !purge {
+        return Err(Refusal::fault(format!("unable to remove CT {vmid} - used in HA resources and purge parameter not set.")));
+    }
+    if guest.run.is_some() && !force {
+        return Err(Refusal::fault(format!("unable to destroy CT {vmid} - container is running")));
+    }
+    let upid = engine.spawn(call, "vzdestroy", &vmid.to_string(), move |worker| async move {
+        let engine = &worker.engine;
+        let _guard = worker.lock(Kind::Lxc, vmid, Mode::Exclusive, 10).await?;
+        let running = engine.with_guest(vmid, |guest| guest.run.is_some()) == Some(true);
+        if running {
+            worker.log(format!("forced to stop CT {vmid} before destroying!"));
+            engine.consoles.drop_shell(vmid);
+            engine.backend.container_stop(vmid).await;
+        }
+        super::qemu_life::bases_are_free(engine, vmid)?;
+        disks::forget_guest(engine, vmid).await;
+        if purge {
+            worker.log(format!("purging CT {vmid} from related configurations.."));
+        }
+        Ok(())
+    });
+    Ok(json!(upid))
+}

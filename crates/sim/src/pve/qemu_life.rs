@@ -1,0 +1,156 @@
+//! Conversion to a template, resizing and destroying of VMs.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::disks;
+use super::drives;
+use super::engine::{Call, Engine, Worker};
+use super::locks::Mode;
+use super::refusal::{Outcome, Refusal};
+use super::state::Kind;
+
+pub(crate) async fn template(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
+    let vmid = call.vmid();
+    let disk = call.text("disk").map(str::to_owned);
+    engine.guest(Kind::Qemu, vmid, &call.node)?;
+    let guard = engine.lock_now(Kind::Qemu, vmid).await?;
+    let guest = engine.guest(Kind::Qemu, vmid, &call.node)?;
+    if let Some(lock) = guest.get("lock") {
+        return Err(Refusal::fault(format!("VM is locked ({lock})")));
+    }
+    if guest.is_template() && disk.is_none() {
+        return Err(Refusal::fault("you can't convert a template to a template"));
+    }
+    if guest.run.is_some() {
+        return Err(Refusal::fault("you can't convert a VM to template if VM is running"));
+    }
+    let upid = engine.spawn(call, "qmtemplate", &vmid.to_string(), move |worker| async move {
+        let _guard = guard;
+        let engine = &worker.engine;
+        engine.with_guest(vmid, |guest| guest.set("template", "1"));
+        for (key, value) in guest.config.iter().filter(|(key, value)| drives::is_drive(key) && !drives::is_cdrom(value)) {
+            if disk.as_ref().is_some_and(|only| only != key) {
+                continue;
+            }
+            let base = into_base(engine, vmid, value).await?;
+            engine.with_guest(vmid, |guest| guest.set(key, &base));
+        }
+        Ok(())
+    });
+    Ok(json!(upid))
+}
+
+/// Renames a value's volume to `base-…`; one that is a base already stays.
+pub(crate) async fn into_base(engine: &Arc<Engine>, vmid: u32, value: &str) -> Result<String, String> {
+    let volid = drives::file(value);
+    let (head, file) = volid.rsplit_once('/').unwrap_or(("", &volid));
+    let Some(rest) = file.strip_prefix(&format!("vm-{vmid}-")) else { return Ok(value.to_owned()) };
+    let renamed = format!("{head}/base-{vmid}-{rest}");
+    engine.backend.disk_rename(&volid, &renamed).await.map_err(|error| error.to_string())?;
+    let mut state = engine.state();
+    if let Some(volume) = state.volumes.remove(&volid) {
+        state.volumes.insert(renamed.clone(), volume);
+    }
+    Ok(value.replacen(&volid, &renamed, 1))
+}
+
+pub(crate) fn resize(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
+    super::power::root_only(call, &["skiplock"])?;
+    let (vmid, node, caller) = (call.vmid(), call.node.clone(), call.caller.clone());
+    let (disk, size) = (call.text("disk").unwrap_or_default().to_owned(), call.text("size").unwrap_or_default().to_owned());
+    let digest = call.text("digest").map(str::to_owned);
+    let upid = engine.spawn(call, "resize", &vmid.to_string(), move |worker| async move {
+        let engine = &worker.engine;
+        engine.guest(Kind::Qemu, vmid, &node).map_err(Refusal::into_text)?;
+        let _guard = worker.lock(Kind::Qemu, vmid, Mode::Exclusive, 10).await?;
+        let guest = engine.guest(Kind::Qemu, vmid, &node).map_err(Refusal::into_text)?;
+        if digest.is_some_and(|digest| digest != guest.digest()) {
+            return Err("checksum mismatch (file change by other user?)".to_owned());
+        }
+        if let Some(lock) = guest.get("lock") {
+            return Err(format!("VM is locked ({lock})"));
+        }
+        let Some(value) = guest.get(&disk) else { return Err(format!("disk '{disk}' does not exist")) };
+        if drives::is_cdrom(value) {
+            return Err("you can't resize a cdrom".to_owned());
+        }
+        grow(&worker, &caller, vmid, &disk, value, &size)
+    });
+    Ok(json!(upid))
+}
+
+fn grow(worker: &Worker, caller: &str, vmid: u32, disk: &str, value: &str, size: &str) -> Result<(), String> {
+    let engine = &worker.engine;
+    let volid = drives::file(value);
+    let storage = volid.split(':').next().unwrap_or_default();
+    engine.state().require(caller, &format!("/storage/{storage}"), &["Datastore.AllocateSpace"]).map_err(Refusal::into_text)?;
+    let Some(volume) = engine.state().volumes.get(&volid).cloned() else { return Err(format!("volume '{volid}' does not exist")) };
+    let new = match size.strip_prefix('+') {
+        Some(more) => volume.size + drives::parse_size(more).unwrap_or(0),
+        None => drives::parse_size(size).unwrap_or(0),
+    };
+    if new < volume.size {
+        return Err("shrinking disks is not supported".to_owned());
+    }
+    if new > volume.size && volid.contains("/base-") && !volid.contains("/vm-") {
+        let path = engine.state().path_of(&volid);
+        worker.log(format!("qemu-img: Could not open '{path}': Could not open '{path}': Operation not permitted"));
+        let preallocation = if volume.format == "qcow2" { "metadata" } else { "off" };
+        return Err(format!("command '/usr/bin/qemu-img resize '--preallocation={preallocation}' -f {} {path} {new}' failed: exit code 1", volume.format));
+    }
+    let running = engine.with_guest(vmid, |guest| guest.run.is_some()) == Some(true);
+    if new > volume.size && !running {
+        worker.log("Image resized.");
+    }
+    if let Some(stored) = engine.state().volumes.get_mut(&volid) {
+        stored.size = new;
+    }
+    let mut drive = drives::parse(value);
+    drive.insert("size".into(), drives::print_size(new));
+    let printed = super::propstring::print(&drive, "file", &[]);
+    engine.with_guest(vmid, |guest| guest.set(disk, &printed));
+    Ok(())
+}
+
+pub(crate) fn destroy(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
+    super::power::root_only(call, &["skiplock"])?;
+    let (vmid, node) = (call.vmid(), call.node.clone());
+    let purge = call.params.flag("purge");
+    let guest = engine.guest(Kind::Qemu, vmid, &node)?;
+    if guest.get("protection") == Some("1") {
+        return Err(Refusal::fault(format!("can't remove VM {vmid} - protection mode enabled")));
+    }
+    if guest.managed_by_ha && !purge {
+        return Err(Refusal::fault(format!("unable to remove VM {vmid} - used in HA resources and purge parameter not set.")));
+    }
+    if guest.run.is_some() {
+        return Err(Refusal::fault(format!("VM {vmid} is running - destroy failed")));
+    }
+    let upid = engine.spawn(call, "qmdestroy", &vmid.to_string(), move |worker| async move {
+        let engine = &worker.engine;
+        let _guard = worker.lock(Kind::Qemu, vmid, Mode::Exclusive, 10).await?;
+        let guest = engine.guest(Kind::Qemu, vmid, &node).map_err(Refusal::into_text)?;
+        if let Some(lock) = guest.get("lock") {
+            return Err(format!("VM is locked ({lock})"));
+        }
+        bases_are_free(engine, vmid)?;
+        disks::forget_guest(engine, vmid).await;
+        if purge {
+            worker.log(format!("purging VM {vmid} from related configurations.."));
+        }
+        Ok(())
+    });
+    Ok(json!(upid))
+}
+
+/// Nothing is destroyed while a linked clone needs it.
+pub(crate) fn bases_are_free(engine: &Engine, vmid: u32) -> Result<(), String> {
+    let state = engine.state();
+    let own = state.volumes.iter().filter(|(_, volume)| volume.vmid == Some(vmid));
+    match own.map(|(volid, _)| volid).find(|volid| state.is_in_use(volid)) {
+        Some(volid) => Err(format!("base volume '{volid}' is still in use by linked cloned")),
+        None => Ok(()),
+    }
+}

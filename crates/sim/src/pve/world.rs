@@ -1,0 +1,354 @@
+//! How a simulated cluster looks before anybody calls it: read from JSON or put together in code.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::clock::EPOCH;
+use super::formats::PRIVILEGES;
+use super::state::{Guest, Kind, Node, Pool, State, Storage, Subject, Token, User, Volume};
+
+/// A description of a cluster. The JSON form is that of the recordings' `world.json`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct World {
+    node: String,
+    /// Further nodes beside `node`.
+    nodes: Vec<String>,
+    node_cores: u32,
+    acl: Vec<AclEntry>,
+    groups: Vec<GroupEntry>,
+    guests: Vec<GuestEntry>,
+    networks: Vec<Map<String, Value>>,
+    pools: Vec<PoolEntry>,
+    roles: BTreeMap<String, RoleEntry>,
+    storages: Vec<Map<String, Value>>,
+    users: Vec<UserEntry>,
+    version: Value,
+    volumes: Vec<VolumeEntry>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct AclEntry {
+    path: String,
+    propagate: u8,
+    roleid: String,
+    #[serde(rename = "type")]
+    subject: String,
+    ugid: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct GroupEntry {
+    groupid: String,
+    comment: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct GuestEntry {
+    vmid: u32,
+    #[serde(rename = "type")]
+    kind: String,
+    config: BTreeMap<String, Value>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct PoolEntry {
+    poolid: String,
+    comment: Option<String>,
+    #[serde(default)]
+    members: Vec<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct RoleEntry {
+    privs: Vec<String>,
+    special: u8,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct TokenEntry {
+    tokenid: String,
+    privsep: u8,
+    #[serde(default)]
+    expire: u64,
+    comment: Option<String>,
+    secret: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct UserEntry {
+    userid: String,
+    #[serde(default = "one")]
+    enable: u8,
+    #[serde(default)]
+    expire: u64,
+    comment: Option<String>,
+    email: Option<String>,
+    #[serde(default)]
+    groups: String,
+    password: Option<String>,
+    #[serde(default)]
+    tokens: Vec<TokenEntry>,
+}
+
+fn one() -> u8 {
+    1
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct VolumeEntry {
+    volid: String,
+    content: String,
+    format: String,
+    size: u64,
+    vmid: Option<u32>,
+}
+
+/// Why a description cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the world's description cannot be read (line {line}, column {column})")]
+pub struct WorldError {
+    line: usize,
+    column: usize,
+    source: serde_json::Error,
+}
+
+impl World {
+    /// Reads a description.
+    ///
+    /// # Errors
+    /// The position of what is wrong.
+    pub fn from_json(text: &str) -> Result<Self, WorldError> {
+        serde_json::from_str(text).map_err(|source| WorldError { line: source.line(), column: source.column(), source })
+    }
+
+    /// One node with the bridge `vmbr0`, the usual roles, `root@pam` and nothing else.
+    #[must_use]
+    pub fn new(node: &str) -> Self {
+        let mut world = Self { node: node.to_owned(), node_cores: 8, ..Self::default() };
+        world.roles = standard_roles();
+        world = world.bridge("vmbr0");
+        world.users.push(UserEntry {
+            userid: "root@pam".into(),
+            enable: 1,
+            expire: 0,
+            comment: None,
+            email: None,
+            groups: String::new(),
+            password: None,
+            tokens: Vec::new(),
+        });
+        world
+    }
+
+    /// A further node with the same bridges.
+    #[must_use]
+    pub fn node(mut self, name: &str) -> Self {
+        self.nodes.push(name.to_owned());
+        self
+    }
+
+    /// A directory storage with these content types (`images`, `rootdir`, `iso`, `vztmpl`, `snippets`, `import`, `backup`).
+    #[must_use]
+    pub fn storage(mut self, name: &str, content: &[&str]) -> Self {
+        let value = serde_json::json!({ "storage": name, "type": "dir", "path": format!("/var/lib/{name}"), "content": content.join(",") });
+        self.storages.extend(value.as_object().cloned());
+        self
+    }
+
+    /// A bridge on every node.
+    #[must_use]
+    pub fn bridge(mut self, name: &str) -> Self {
+        let value = serde_json::json!({ "active": 1, "autostart": 1, "iface": name, "type": "bridge", "method": "manual", "families": ["inet"] });
+        self.networks.extend(value.as_object().cloned());
+        self
+    }
+
+    /// An empty resource pool.
+    #[must_use]
+    pub fn pool(mut self, name: &str) -> Self {
+        self.pools.push(PoolEntry { poolid: name.to_owned(), comment: None, members: Vec::new() });
+        self
+    }
+
+    /// A role with these privileges.
+    #[must_use]
+    pub fn role(mut self, name: &str, privileges: &[&str]) -> Self {
+        let privs = privileges.iter().map(|p| (*p).to_owned()).collect();
+        self.roles.insert(name.to_owned(), RoleEntry { privs, special: 0 });
+        self
+    }
+
+    /// A user (`name@realm`) with a password for ticket logins.
+    #[must_use]
+    pub fn user(mut self, userid: &str, password: &str) -> Self {
+        self.users.retain(|user| user.userid != userid);
+        self.users.push(UserEntry {
+            userid: userid.to_owned(),
+            enable: 1,
+            expire: 0,
+            comment: None,
+            email: None,
+            groups: String::new(),
+            password: Some(password.to_owned()),
+            tokens: Vec::new(),
+        });
+        self
+    }
+
+    /// A token of a user that is there already; its secret is made up at the start ([`super::Handle::token_secret`]).
+    #[must_use]
+    pub fn token(mut self, userid: &str, name: &str, separated: bool) -> Self {
+        if let Some(user) = self.users.iter_mut().find(|user| user.userid == userid) {
+            let tokenid = format!("{userid}!{name}");
+            user.tokens.push(TokenEntry { tokenid, privsep: u8::from(separated), expire: 0, comment: None, secret: None });
+        }
+        self
+    }
+
+    /// Grants a role on a path to a user or, with `!`, a token; it propagates.
+    #[must_use]
+    pub fn grant(mut self, path: &str, who: &str, role: &str) -> Self {
+        let subject = if who.contains('!') { "token" } else { "user" };
+        self.acl.push(AclEntry { path: path.to_owned(), propagate: 1, roleid: role.to_owned(), subject: subject.to_owned(), ugid: who.to_owned() });
+        self
+    }
+
+    /// The state at the start; what is missing (secrets, MACs, UUIDs) is made from the seed.
+    pub(crate) fn build(&self, seed: u64) -> State {
+        let mut state = State::new(seed);
+        if !self.version.is_null() {
+            state.version = self.version.clone();
+        }
+        let cores = if self.node_cores == 0 { 2 } else { self.node_cores };
+        for name in std::iter::once(&self.node).chain(&self.nodes) {
+            state.nodes.insert(name.clone(), Node { cores, memory: 64 << 30, networks: self.networks.clone() });
+        }
+        for (name, role) in &self.roles {
+            state.roles.insert(name.clone(), (role.privs.iter().cloned().collect(), role.special == 1));
+        }
+        for group in &self.groups {
+            state.groups.insert(group.groupid.clone(), group.comment.clone());
+        }
+        self.users.iter().for_each(|user| add_user(&mut state, user));
+        for entry in &self.acl {
+            let subject = match entry.subject.as_str() {
+                "group" => Subject::Group,
+                "token" => Subject::Token,
+                _ => Subject::User,
+            };
+            state.acl.entry(entry.path.clone()).or_default().insert((subject, entry.ugid.clone(), entry.roleid.clone()), entry.propagate == 1);
+        }
+        self.storages.iter().for_each(|storage| add_storage(&mut state, storage));
+        self.volumes.iter().for_each(|volume| add_volume(&mut state, volume));
+        self.guests.iter().for_each(|guest| add_guest(&mut state, &self.node, guest));
+        for pool in &self.pools {
+            let guests = pool.members.iter().filter_map(|member| member.rsplit('/').next()?.parse().ok()).collect();
+            state.pools.insert(pool.poolid.clone(), Pool { comment: pool.comment.clone(), guests, storages: BTreeSet::new() });
+        }
+        state
+    }
+}
+
+fn add_user(state: &mut State, entry: &UserEntry) {
+    let mut user = User {
+        enabled: entry.enable == 1,
+        expire: entry.expire,
+        comment: entry.comment.clone(),
+        email: entry.email.clone(),
+        groups: super::params::split_list(&entry.groups).into_iter().collect(),
+        ..User::default()
+    };
+    user.password = entry.password.as_ref().map(|given| if given.starts_with("${") { format!("pw-{}", state.uuid()) } else { given.clone() });
+    for token in &entry.tokens {
+        let given = token.secret.clone().filter(|secret| !secret.starts_with("${"));
+        let made = Token {
+            secret: given.unwrap_or_else(|| state.uuid()),
+            separated: token.privsep == 1,
+            expire: token.expire,
+            comment: token.comment.clone(),
+        };
+        let name = token.tokenid.rsplit('!').next().unwrap_or_default().to_owned();
+        user.tokens.insert(name, made);
+    }
+    state.users.insert(entry.userid.clone(), user);
+}
+
+fn add_storage(state: &mut State, entry: &Map<String, Value>) {
+    let text = |key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let flag = |key: &str| entry.get(key).and_then(Value::as_u64) == Some(1);
+    let mut extra = entry.clone();
+    for key in ["storage", "type", "path", "content", "shared", "disable"] {
+        extra.remove(key);
+    }
+    let storage = Storage {
+        kind: text("type"),
+        path: text("path"),
+        content: super::params::split_list(&text("content")),
+        shared: flag("shared"),
+        disabled: flag("disable"),
+        extra,
+    };
+    state.storages.insert(text("storage"), storage);
+}
+
+fn add_volume(state: &mut State, entry: &VolumeEntry) {
+    let volume = Volume {
+        content: entry.content.clone(),
+        format: entry.format.clone(),
+        size: entry.size,
+        ctime: EPOCH,
+        vmid: entry.vmid,
+        parent: None,
+        file: None,
+        filled: 0,
+    };
+    state.volumes.insert(entry.volid.clone(), volume);
+}
+
+fn add_guest(state: &mut State, node: &str, entry: &GuestEntry) {
+    let kind = if entry.kind == "lxc" { Kind::Lxc } else { Kind::Qemu };
+    let mut guest = Guest::new(kind, node);
+    for (key, value) in &entry.config {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        guest.set(key, &filled_in(state, &text));
+    }
+    state.guests.insert(entry.vmid, guest);
+}
+
+/// `${mac1}` and the like get a value.
+fn filled_in(state: &mut State, text: &str) -> String {
+    let mut out = text.to_owned();
+    while let Some(start) = out.find("${") {
+        let Some(length) = out[start..].find('}') else { break };
+        let name = out[start + 2..start + length].to_owned();
+        let value = if name.starts_with("mac") {
+            state.mac()
+        } else if name.starts_with("uuid") {
+            state.uuid()
+        } else {
+            EPOCH.to_string()
+        };
+        out.replace_range(start..=start + length, &value);
+    }
+    out
+}
+
+fn standard_roles() -> BTreeMap<String, RoleEntry> {
+    let role = |filter: &dyn Fn(&str) -> bool| RoleEntry { privs: PRIVILEGES.iter().filter(|p| filter(p)).map(|p| (*p).to_owned()).collect(), special: 1 };
+    let admin_only = ["Mapping.Modify", "Permissions.Modify", "Realm.Allocate", "Sys.AccessNetwork", "Sys.Incoming", "Sys.Modify", "Sys.PowerMgmt"];
+    BTreeMap::from([
+        ("Administrator".to_owned(), role(&|_| true)),
+        ("NoAccess".to_owned(), role(&|_| false)),
+        ("PVEAdmin".to_owned(), role(&|p| !admin_only.contains(&p))),
+        ("PVEAuditor".to_owned(), role(&|p| p.ends_with(".Audit"))),
+        ("PVEVMAdmin".to_owned(), role(&|p| p.starts_with("VM."))),
+        ("PVEDatastoreAdmin".to_owned(), role(&|p| p.starts_with("Datastore."))),
+        ("PVEDatastoreUser".to_owned(), role(&|p| matches!(p, "Datastore.AllocateSpace" | "Datastore.Audit"))),
+        ("PVESDNUser".to_owned(), role(&|p| matches!(p, "SDN.Audit" | "SDN.Use"))),
+        ("PVEPoolUser".to_owned(), role(&|p| p == "Pool.Audit")),
+        ("PVETemplateUser".to_owned(), role(&|p| matches!(p, "VM.Audit" | "VM.Clone"))),
+    ])
+}
