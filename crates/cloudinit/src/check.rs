@@ -14,10 +14,34 @@ const SCHEMA: &str = include_str!("../schema/schema-cloud-config-v1.json");
 /// Top-level keys that the vendored schema does not describe: older ones that cloud-init still reads, those of its own configuration, and
 /// those of releases after the schema (its documentation, 23.1 to 25.1).
 const FURTHER_KEYS: &[&str] = &[
-    "apt_mirror", "apt_preserve_sources_list", "apt_proxy", "apt_sources", "create_hostname_file", "datasource", "datasource_list", "debug",
-    "def_log_file", "disable_ec2_instance_metadata", "instance-id", "launch-index", "log_cfgs", "manual_cache_clean", "merge_how", "merge_type",
-    "network", "output", "raspberry_pi", "reporting", "rpi", "stages", "syslog_fix_perms", "system_info", "ubuntu_pro", "users_groups",
-    "vendor_data2", "warnings",
+    "apt_mirror",
+    "apt_preserve_sources_list",
+    "apt_proxy",
+    "apt_sources",
+    "create_hostname_file",
+    "datasource",
+    "datasource_list",
+    "debug",
+    "def_log_file",
+    "disable_ec2_instance_metadata",
+    "instance-id",
+    "launch-index",
+    "log_cfgs",
+    "manual_cache_clean",
+    "merge_how",
+    "merge_type",
+    "network",
+    "output",
+    "raspberry_pi",
+    "reporting",
+    "rpi",
+    "stages",
+    "syslog_fix_perms",
+    "system_info",
+    "ubuntu_pro",
+    "users_groups",
+    "vendor_data2",
+    "warnings",
 ];
 
 static VALIDATOR: LazyLock<Option<jsonschema::Validator>> = LazyLock::new(|| {
@@ -96,8 +120,20 @@ pub fn check_network_config(text: &str) -> Vec<Problem> {
 
 fn check_netplan(body: &Value, prefix: &str, document: &Document) -> Vec<Problem> {
     const KNOWN: &[&str] = &[
-        "version", "renderer", "ethernets", "bonds", "bridges", "vlans", "wifis", "tunnels", "vrfs", "modems", "nm-devices", "dummy-devices",
-        "openvswitch", "virtual-ethernets",
+        "version",
+        "renderer",
+        "ethernets",
+        "bonds",
+        "bridges",
+        "vlans",
+        "wifis",
+        "tunnels",
+        "vrfs",
+        "modems",
+        "nm-devices",
+        "dummy-devices",
+        "openvswitch",
+        "virtual-ethernets",
     ];
     let Some(keys) = body.as_object() else { return Vec::new() };
     keys.keys()
@@ -120,15 +156,26 @@ enum Kind {
 impl Kind {
     /// cloud-init decides by the first line (`cloudinit/handlers/__init__.py`, `INCLUSION_TYPES_MAP`).
     fn of(text: &str, first: &str) -> Self {
-        const OPAQUE: &[&str] =
-            &["#!", "#include", "#upstart-job", "#part-handler", "#cloud-boothook", "#cloud-config-archive", "#cloud-config-jsonp", "## template: jinja"];
+        const OPAQUE: &[&str] = &[
+            "#!",
+            "#include",
+            "#upstart-job",
+            "#part-handler",
+            "#cloud-boothook",
+            "#cloud-config-archive",
+            "#cloud-config-jsonp",
+            "## template: jinja",
+        ];
         if OPAQUE.iter().any(|start| first.starts_with(start)) {
             return Self::Opaque;
         }
         if first.trim_end() == "#cloud-config" {
             return Self::CloudConfig;
         }
-        let header = text.lines().take_while(|line| !line.trim().is_empty()).any(|line| line.to_ascii_lowercase().starts_with("content-type:"));
+        let header = text
+            .lines()
+            .take_while(|line| !line.trim().is_empty())
+            .any(|line| line.to_ascii_lowercase().starts_with("content-type:"));
         if header { Self::Multipart } else { Self::Unknown }
     }
 }
@@ -136,7 +183,9 @@ impl Kind {
 fn unknown_kind(first: &str) -> Problem {
     let message = if first.trim().is_empty() {
         "the first line is empty; it must be `#cloud-config` (or `#!` of a script, or a MIME header)".to_owned()
-    } else if first.to_ascii_lowercase().replace([' ', '_'], "").starts_with("#cloudconfig") || first.starts_with("# cloud-config") {
+    } else if first.to_ascii_lowercase().replace([' ', '_'], "").starts_with("#cloudconfig")
+        || first.starts_with("# cloud-config")
+    {
         format!("the first line is `{}`; cloud-init wants exactly `#cloud-config`", first.trim_end())
     } else {
         "cloud-init cannot tell what this is: the first line must be `#cloud-config`, `#!` of a script, or a MIME header".to_owned()
@@ -146,21 +195,29 @@ fn unknown_kind(first: &str) -> Problem {
 
 fn check_multipart(text: &str) -> Vec<Problem> {
     let unfolded = text.replace("\r\n", "\n").replace("\n ", " ").replace("\n\t", " ");
-    let boundary = unfolded
-        .lines()
-        .take_while(|line| !line.trim().is_empty())
-        .find_map(|line| line.split_once("boundary=").map(|(_, rest)| rest.split(';').next().unwrap_or(rest).trim().trim_matches('"').to_owned()));
+    let boundary = unfolded.lines().take_while(|line| !line.trim().is_empty()).find_map(|line| {
+        line.split_once("boundary=")
+            .map(|(_, rest)| rest.split(';').next().unwrap_or(rest).trim().trim_matches('"').to_owned())
+    });
     let Some(boundary) = boundary else {
         // A single part with a header of its own: nothing to take apart.
         return Vec::new();
     };
     let (opening, closing) = (format!("--{boundary}"), format!("--{boundary}--"));
     if !text.lines().any(|line| line.trim_end() == opening) {
-        return vec![Problem { line: 1, path: String::new(), message: format!("no part begins with the boundary `{opening}`") }];
+        return vec![Problem {
+            line: 1,
+            path: String::new(),
+            message: format!("no part begins with the boundary `{opening}`"),
+        }];
     }
     if !text.lines().any(|line| line.trim_end() == closing) {
         let line = u64::try_from(text.lines().count()).unwrap_or(0);
-        return vec![Problem { line, path: String::new(), message: format!("the closing boundary `{closing}` is missing") }];
+        return vec![Problem {
+            line,
+            path: String::new(),
+            message: format!("the closing boundary `{closing}` is missing"),
+        }];
     }
     Vec::new()
 }
@@ -174,14 +231,19 @@ fn check_cloud_config(text: &str) -> Vec<Problem> {
         return Vec::new();
     }
     if !document.value.is_object() {
-        return vec![Problem { line: document.line_of(""), path: String::new(), message: "cloud-config must be a mapping of keys".to_owned() }];
+        return vec![Problem {
+            line: document.line_of(""),
+            path: String::new(),
+            message: "cloud-config must be a mapping of keys".to_owned(),
+        }];
     }
     let Some(validator) = VALIDATOR.as_ref() else { return Vec::new() };
     let mut problems = unknown_keys(&document);
     for error in validator.iter_errors(&document.value) {
         collect(&error, &document, &mut problems);
     }
-    problems.sort_by(|left, right| (left.line, &left.path, &left.message).cmp(&(right.line, &right.path, &right.message)));
+    problems
+        .sort_by(|left, right| (left.line, &left.path, &left.message).cmp(&(right.line, &right.path, &right.message)));
     problems.dedup();
     problems
 }
@@ -192,10 +254,18 @@ fn collect(error: &jsonschema::ValidationError<'_>, document: &Document, problem
         ValidationErrorKind::AdditionalProperties { unexpected } => {
             for key in unexpected {
                 let pointer = format!("{pointer}/{key}");
-                problems.push(Problem { line: document.line_of(&pointer), path: readable(&pointer), message: "unknown key".to_owned() });
+                problems.push(Problem {
+                    line: document.line_of(&pointer),
+                    path: readable(&pointer),
+                    message: "unknown key".to_owned(),
+                });
             }
         }
-        _ => problems.push(Problem { line: document.line_of(pointer), path: readable(pointer), message: shortened(&error.to_string()) }),
+        _ => problems.push(Problem {
+            line: document.line_of(pointer),
+            path: readable(pointer),
+            message: shortened(&error.to_string()),
+        }),
     }
 }
 
@@ -206,7 +276,8 @@ fn unknown_keys(document: &Document) -> Vec<Problem> {
     keys.keys()
         .filter(|key| !known.contains(*key))
         .map(|key| {
-            let close = known.iter().map(|name| (distance(key, name), name)).filter(|(distance, _)| *distance <= 2).min();
+            let close =
+                known.iter().map(|name| (distance(key, name), name)).filter(|(distance, _)| *distance <= 2).min();
             let message = match close {
                 Some((_, name)) => format!("cloud-config has no such key; did you mean `{name}`?"),
                 None => "cloud-config has no such key".to_owned(),
@@ -238,7 +309,8 @@ fn shortened(message: &str) -> String {
     if message.chars().count() <= LONGEST {
         return message.to_owned();
     }
-    let (start, end): (String, String) = (message.chars().take(LONGEST / 2).collect(), message.chars().rev().take(LONGEST / 3).collect());
+    let (start, end): (String, String) =
+        (message.chars().take(LONGEST / 2).collect(), message.chars().rev().take(LONGEST / 3).collect());
     format!("{start} … {}", end.chars().rev().collect::<String>())
 }
 

@@ -101,7 +101,14 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     /// `before` and `after` are the markers that enclose this (sub)template.
-    fn template(&self, out: &mut String, template: &Template, scope: &Scope, before: Strip, after: Strip) -> Result<(), RenderError> {
+    fn template(
+        &self,
+        out: &mut String,
+        template: &Template,
+        scope: &Scope,
+        before: Strip,
+        after: Strip,
+    ) -> Result<(), RenderError> {
         let elements: Vec<&Element> = template.iter().collect();
         for (index, element) in elements.iter().enumerate() {
             match element {
@@ -144,7 +151,9 @@ impl Walk<'_> {
     fn for_directive(&self, out: &mut String, directive: &ForDirective, scope: &Scope) -> Result<(), RenderError> {
         let expression = &directive.for_expr.collection_expr;
         let items: Vec<(Value, Value)> = match self.evaluate(expression, scope)? {
-            Value::Array(items) => items.into_iter().enumerate().map(|(index, value)| (Value::from(index), value)).collect(),
+            Value::Array(items) => {
+                items.into_iter().enumerate().map(|(index, value)| (Value::from(index), value)).collect()
+            }
             Value::Object(items) => {
                 let sorted: BTreeMap<String, Value> = items.into_iter().collect();
                 sorted.into_iter().map(|(key, value)| (Value::from(key), value)).collect()
@@ -157,7 +166,13 @@ impl Walk<'_> {
                 inner.names.push((identifier(name.as_str()), key));
             }
             inner.names.push((identifier(directive.for_expr.value_var.as_str()), value));
-            self.template(out, &directive.for_expr.template, &inner, directive.for_expr.strip, directive.endfor_expr.strip)?;
+            self.template(
+                out,
+                &directive.for_expr.template,
+                &inner,
+                directive.for_expr.strip,
+                directive.endfor_expr.strip,
+            )?;
         }
         Ok(())
     }

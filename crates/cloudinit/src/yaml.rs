@@ -122,9 +122,11 @@ fn convert(node: Spanned<Node>, pointer: String, lines: &mut BTreeMap<String, u6
     lines.entry(pointer.clone()).or_insert_with(|| node.referenced.line());
     match node.value {
         Node::Scalar(value) => value,
-        Node::Sequence(items) => {
-            items.into_iter().enumerate().map(|(index, item)| convert(item, format!("{pointer}/{index}"), lines)).collect()
-        }
+        Node::Sequence(items) => items
+            .into_iter()
+            .enumerate()
+            .map(|(index, item)| convert(item, format!("{pointer}/{index}"), lines))
+            .collect(),
         Node::Mapping(items) => {
             let mut object = serde_json::Map::new();
             for (key, item) in items {

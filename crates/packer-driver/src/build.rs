@@ -29,8 +29,6 @@ pub struct Build<'a> {
     pub secrets: Vec<SecretString>,
     /// Certificates in PEM form that Packer is to trust besides the system's; it has no option for them but its runtime's `SSL_CERT_FILE`.
     pub certificates: Option<String>,
-    /// Names of the only sources to build; empty: all.
-    pub only: Vec<String>,
     /// Ends the build cleanly.
     pub cancel: CancellationToken,
     /// Ends it likewise.
@@ -47,16 +45,6 @@ pub struct Outcome {
 }
 
 impl Packer {
-    /// Validates without building: syntax, variables, the builder's own checks. Nothing outside is touched.
-    ///
-    /// # Errors
-    /// [`Class::Config`] with Packer's words; and what [`Packer::build`] says of its start.
-    pub async fn validate(&self, build: &Build<'_>, on_event: impl FnMut(&Event)) -> Result<(), Error> {
-        let template = Template::read(build.directory)?;
-        let scratch = Scratch::new(build, &template)?;
-        self.prepare(build, &template, &scratch, on_event).await
-    }
-
     /// Installs required plugins where that is needed and possible, validates, builds.
     ///
     /// # Errors
@@ -66,11 +54,10 @@ impl Packer {
         let scratch = Scratch::new(build, &template)?;
         self.prepare(build, &template, &scratch, &mut on_event).await?;
 
-        let mut arguments: Vec<OsString> =
-            ["build", "-color=false", "-machine-readable", "-timestamp-ui", "-on-error=cleanup", "-parallel-builds=1"].map(OsString::from).into();
-        if !build.only.is_empty() {
-            arguments.push(format!("-only={}", build.only.join(",")).into());
-        }
+        let arguments: Vec<OsString> =
+            ["build", "-color=false", "-machine-readable", "-timestamp-ui", "-on-error=cleanup", "-parallel-builds=1"]
+                .map(OsString::from)
+                .into();
         let heard = self.run(build, &scratch, arguments, &mut on_event).await?;
         match heard.failure(None) {
             Some(failure) => Err(Error::Failed(failure)),
@@ -78,22 +65,32 @@ impl Packer {
         }
     }
 
-    async fn prepare(&self, build: &Build<'_>, template: &Template, scratch: &Scratch, mut on_event: impl FnMut(&Event)) -> Result<(), Error> {
+    async fn prepare(
+        &self,
+        build: &Build<'_>,
+        template: &Template,
+        scratch: &Scratch,
+        mut on_event: impl FnMut(&Event),
+    ) -> Result<(), Error> {
         if template.requires_plugins && self.has_init() {
-            let heard = self.run(build, scratch, vec!["init".into(), "-machine-readable".into()], &mut on_event).await?;
+            let heard =
+                self.run(build, scratch, vec!["init".into(), "-machine-readable".into()], &mut on_event).await?;
             if let Some(failure) = heard.failure(Some(Class::Plugins)) {
                 return Err(Error::Failed(failure));
             }
         }
-        let mut arguments: Vec<OsString> = vec!["validate".into(), "-machine-readable".into()];
-        if !build.only.is_empty() {
-            arguments.push(format!("-only={}", build.only.join(",")).into());
-        }
+        let arguments: Vec<OsString> = vec!["validate".into(), "-machine-readable".into()];
         let heard = self.run(build, scratch, arguments, &mut on_event).await?;
         heard.failure(Some(Class::Config)).map_or(Ok(()), |failure| Err(Error::Failed(failure)))
     }
 
-    async fn run(&self, build: &Build<'_>, scratch: &Scratch, mut arguments: Vec<OsString>, mut on_event: impl FnMut(&Event)) -> Result<Heard, Error> {
+    async fn run(
+        &self,
+        build: &Build<'_>,
+        scratch: &Scratch,
+        mut arguments: Vec<OsString>,
+        mut on_event: impl FnMut(&Event),
+    ) -> Result<Heard, Error> {
         let subcommand = arguments.first().cloned().unwrap_or_default();
         if subcommand != "init" {
             let mut flag = OsString::from("-var-file=");
@@ -106,7 +103,12 @@ impl Packer {
         command.args(&arguments).current_dir(build.directory);
         scratch.environment(&mut command);
 
-        let limits = Limits { cancel: build.cancel.clone(), deadline: build.deadline, grace: build.grace, scratch: scratch.directory.path().to_owned() };
+        let limits = Limits {
+            cancel: build.cancel.clone(),
+            deadline: build.deadline,
+            grace: build.grace,
+            scratch: scratch.directory.path().to_owned(),
+        };
         let redactor = Redactor::new(&build.secrets);
         let mut heard = Heard::default();
         let end = process::run(command, limits, |output| heard.take(&redactor, output, &mut on_event))
@@ -152,8 +154,12 @@ impl Heard {
     fn note(&mut self, event: &Event) {
         match event {
             Event::Line { level, text } => {
-                self.started |= *level == Level::Say && text.trim_start().starts_with("==> ") && !text.contains("Wait completed") && !text.contains("builds didn't complete");
-                self.lines.extend(text.lines().map(str::trim_end).filter(|line| !line.trim().is_empty()).map(str::to_owned));
+                self.started |= *level == Level::Say
+                    && text.trim_start().starts_with("==> ")
+                    && !text.contains("Wait completed")
+                    && !text.contains("builds didn't complete");
+                self.lines
+                    .extend(text.lines().map(str::trim_end).filter(|line| !line.trim().is_empty()).map(str::to_owned));
             }
             Event::BuildError { message, .. } => self.finals.push(message.clone()),
             Event::ArtifactId { id, .. } => {
@@ -181,18 +187,25 @@ impl Heard {
 
     fn tail(&self) -> Vec<String> {
         let noise = |line: &&String| {
-            !["Wait completed", "Builds finished but no artifacts", "Some builds didn't complete", "-->"].iter().any(|noise| line.contains(noise))
+            !["Wait completed", "Builds finished but no artifacts", "Some builds didn't complete", "-->"]
+                .iter()
+                .any(|noise| line.contains(noise))
         };
         let mut lines: Vec<String> = self.lines.iter().filter(noise).rev().take(TAIL).cloned().collect();
         lines.reverse();
-        lines.extend(self.finals.iter().filter(|last| !self.lines.iter().any(|line| line.contains(last.as_str()))).cloned());
+        lines.extend(
+            self.finals.iter().filter(|last| !self.lines.iter().any(|line| line.contains(last.as_str()))).cloned(),
+        );
         lines
     }
 }
 
 fn is_artifact_detail(line: &str) -> bool {
     let mut fields = line.split(',').skip(2);
-    matches!(fields.next(), Some("artifact" | "artifact-count" | "version" | "version-prelease" | "version-commit" | "error-count"))
+    matches!(
+        fields.next(),
+        Some("artifact" | "artifact-count" | "version" | "version-prelease" | "version-commit" | "error-count")
+    )
 }
 
 fn redacted(event: Event, redactor: &Redactor) -> Event {
@@ -218,8 +231,12 @@ impl Scratch {
         }
         let variables = directory.path().join("pxci.pkrvars.json");
         // Packer warns about variables that a template does not declare; what is always offered need not be taken.
-        let declared: serde_json::Map<_, _> =
-            build.variables.iter().filter(|(name, _)| template.variables.contains(*name)).map(|(name, value)| (name.clone(), value.clone())).collect();
+        let declared: serde_json::Map<_, _> = build
+            .variables
+            .iter()
+            .filter(|(name, _)| template.variables.contains(*name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
         write_private(&variables, &serde_json::Value::Object(declared).to_string()).map_err(Error::Scratch)?;
         let certificates = directory.path().join("certificates.pem");
         if let Some(pem) = &build.certificates {
@@ -234,7 +251,9 @@ impl Scratch {
         const OURS: &[&str] = &["PKR_VAR_", "PACKER_", "PXCI_", "PROXMOX_", "TF_", "TOFU_"];
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
-            if OURS.iter().any(|prefix| text.starts_with(prefix)) || ["GITHUB_TOKEN", "GH_TOKEN"].contains(&text.as_ref()) {
+            if OURS.iter().any(|prefix| text.starts_with(prefix))
+                || ["GITHUB_TOKEN", "GH_TOKEN"].contains(&text.as_ref())
+            {
                 command.env_remove(&name);
             }
         }
@@ -261,7 +280,8 @@ fn plugin_directory() -> Option<OsString> {
     }
     let configuration = std::env::var_os("PACKER_CONFIG_DIR").map(PathBuf::from).or_else(|| {
         let base = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
-        base.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config"))).map(|base| base.join("packer"))
+        base.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")))
+            .map(|base| base.join("packer"))
     })?;
     Some(configuration.join("plugins").into_os_string())
 }

@@ -48,7 +48,9 @@ pub(crate) fn parse(line: &str) -> Option<Event> {
     match (category, arguments.as_slice()) {
         ("ui", [kind, text]) => Some(Event::Line { level: level(kind)?, text: without_time_stamp(text).to_owned() }),
         ("error", [message]) => Some(Event::BuildError { target: target.to_owned(), message: message.clone() }),
-        ("artifact", [_, key, id]) if key == "id" => Some(Event::ArtifactId { target: target.to_owned(), id: id.clone() }),
+        ("artifact", [_, key, id]) if key == "id" => {
+            Some(Event::ArtifactId { target: target.to_owned(), id: id.clone() })
+        }
         _ => None,
     }
 }
@@ -99,7 +101,10 @@ mod tests {
         assert_eq!(parse("1795396495,,ui,say,\\n==> Wait completed"), line(Level::Say, "\n==> Wait completed"));
         assert_eq!(
             parse("1795396495,null.x,error,Script exited with non-zero exit status: 3.Allowed exit codes are: [0]"),
-            Some(Event::BuildError { target: "null.x".to_owned(), message: "Script exited with non-zero exit status: 3.Allowed exit codes are: [0]".to_owned() })
+            Some(Event::BuildError {
+                target: "null.x".to_owned(),
+                message: "Script exited with non-zero exit status: 3.Allowed exit codes are: [0]".to_owned()
+            })
         );
         assert_eq!(
             parse("1795396495,proxmox-iso.ubuntu,artifact,0,id,9001\n"),

@@ -155,11 +155,22 @@ mod tests {
     /// Words of the proxmox-iso builder (plugin 1.2.4 and Packer 1.6.6) and of the communicators.
     #[test]
     fn classes_of_known_errors() {
-        assert_eq!(class(&["Error creating VM: 500 unable to create VM 9001 - VM 9001 already exists on node 'pve1'"]), Class::Api);
+        assert_eq!(
+            class(&["Error creating VM: 500 unable to create VM 9001 - VM 9001 already exists on node 'pve1'"]),
+            Class::Api
+        );
         assert_eq!(class(&["401 authentication failure"]), Class::Api);
         assert_eq!(class(&["Timeout waiting for SSH."]), Class::Guest);
-        assert_eq!(class(&["Packer experienced an authentication error when trying to connect via SSH: ssh: handshake failed: ssh: unable to authenticate"]), Class::Guest);
-        assert_eq!(class(&["Script exited with non-zero exit status: 3.Allowed exit codes are: [0]"]), Class::Provisioner);
+        assert_eq!(
+            class(&[
+                "Packer experienced an authentication error when trying to connect via SSH: ssh: handshake failed: ssh: unable to authenticate"
+            ]),
+            Class::Guest
+        );
+        assert_eq!(
+            class(&["Script exited with non-zero exit status: 3.Allowed exit codes are: [0]"]),
+            Class::Provisioner
+        );
         assert_eq!(class(&["unexpected EOF"]), Class::Crashed);
         assert_eq!(classify(false, &[], &["Error: Unset variable \"word\"".to_owned()]), Class::Config);
     }

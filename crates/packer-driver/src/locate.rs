@@ -77,7 +77,11 @@ impl Packer {
 fn find(named: Option<&Path>, search: &OsStr) -> Result<PathBuf, Error> {
     let name = named.unwrap_or_else(|| Path::new("packer"));
     if name.components().count() > 1 {
-        return if name.is_file() { Ok(name.to_owned()) } else { Err(Error::Missing { looked_for: name.display().to_string() }) };
+        return if name.is_file() {
+            Ok(name.to_owned())
+        } else {
+            Err(Error::Missing { looked_for: name.display().to_string() })
+        };
     }
     std::env::split_paths(search)
         .map(|directory| directory.join(name))
@@ -94,13 +98,15 @@ async fn ask_version(program: &Path) -> Result<Version, Error> {
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    let not_packer = |answer: &str| Error::NotPacker { program: program.to_owned(), answer: answer.chars().take(200).collect() };
+    let not_packer =
+        |answer: &str| Error::NotPacker { program: program.to_owned(), answer: answer.chars().take(200).collect() };
     let output = tokio::time::timeout(PATIENCE, answer)
         .await
         .map_err(|_| not_packer("no answer to `packer version`"))?
         .map_err(|source| Error::Start { program: program.to_owned(), source })?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let version = text.lines().find_map(|line| line.split_once(",,version,")).and_then(|(_, version)| Version::parse(version));
+    let version =
+        text.lines().find_map(|line| line.split_once(",,version,")).and_then(|(_, version)| Version::parse(version));
     version.ok_or_else(|| not_packer(text.lines().next().unwrap_or("it printed nothing")))
 }
 
@@ -121,7 +127,10 @@ mod tests {
     async fn a_missing_program_says_what_to_install() {
         let error = Packer::locate(None, OsStr::new("/nonexistent")).await.unwrap_err();
         assert!(matches!(error, Error::Missing { .. }));
-        assert!(error.to_string().contains("apt-get install packer") && error.to_string().contains("PXCI_PACKER"), "{error}");
+        assert!(
+            error.to_string().contains("apt-get install packer") && error.to_string().contains("PXCI_PACKER"),
+            "{error}"
+        );
     }
 
     #[tokio::test]

@@ -42,7 +42,11 @@ pub(crate) enum Output {
 }
 
 /// Runs `command` to its end, handing out its lines. When this future is dropped the run is cancelled all the same, in the background.
-pub(crate) async fn run(command: std::process::Command, limits: Limits, mut on_line: impl FnMut(Output)) -> std::io::Result<End> {
+pub(crate) async fn run(
+    command: std::process::Command,
+    limits: Limits,
+    mut on_line: impl FnMut(Output),
+) -> std::io::Result<End> {
     let child = start(command).await?;
     let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
     let own = limits.cancel.child_token();
@@ -56,7 +60,11 @@ pub(crate) async fn run(command: std::process::Command, limits: Limits, mut on_l
     end
 }
 
-async fn supervise(mut child: Child, limits: Limits, lines: tokio::sync::mpsc::UnboundedSender<Output>) -> std::io::Result<End> {
+async fn supervise(
+    mut child: Child,
+    limits: Limits,
+    lines: tokio::sync::mpsc::UnboundedSender<Output>,
+) -> std::io::Result<End> {
     let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     let watchdog = group.and_then(|group| watch(group, limits.grace, &limits.scratch));
     let stdout = tokio::spawn(read_lines(child.stdout.take(), lines.clone(), Output::Stdout));
@@ -67,7 +75,9 @@ async fn supervise(mut child: Child, limits: Limits, lines: tokio::sync::mpsc::U
         () = limits.cancel.cancelled() => Some(Interruption::Cancelled),
         () = until(limits.deadline) => Some(Interruption::Deadline),
     };
-    if interrupted.is_some() && let Some(process) = group {
+    if interrupted.is_some()
+        && let Some(process) = group
+    {
         // To the wrapper alone: it passes the signal on, and plugins must live to clean up.
         let _ = rustix::process::kill_process(process, Signal::TERM);
         let _ = tokio::time::timeout(limits.grace, child.wait()).await;
@@ -117,7 +127,11 @@ async fn until(deadline: Option<Instant>) {
 }
 
 /// Reads to the end whether or not anybody listens: a full pipe would stop the program.
-async fn read_lines<R: AsyncRead + Unpin>(stream: Option<R>, lines: tokio::sync::mpsc::UnboundedSender<Output>, wrap: fn(String) -> Output) {
+async fn read_lines<R: AsyncRead + Unpin>(
+    stream: Option<R>,
+    lines: tokio::sync::mpsc::UnboundedSender<Output>,
+    wrap: fn(String) -> Output,
+) {
     let Some(stream) = stream else { return };
     let mut reader = BufReader::new(stream);
     let mut buffer = Vec::new();
@@ -161,7 +175,10 @@ async fn start(command: std::process::Command) -> std::io::Result<Child> {
 fn prepared(mut command: std::process::Command) -> Command {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let parent = rustix::process::getpid();
-    #[expect(unsafe_code, reason = "there is no safe way to set the parent-death signal in the child; the closure makes two system calls and allocates nothing")]
+    #[expect(
+        unsafe_code,
+        reason = "there is no safe way to set the parent-death signal in the child; the closure makes two system calls and allocates nothing"
+    )]
     unsafe {
         command.pre_exec(move || {
             rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
@@ -174,4 +191,3 @@ fn prepared(mut command: std::process::Command) -> Command {
     }
     Command::from(command)
 }
-

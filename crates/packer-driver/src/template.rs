@@ -62,7 +62,8 @@ impl Template {
             if !json && !name.ends_with(".pkr.hcl") {
                 continue;
             }
-            let text = std::fs::read_to_string(&path).map_err(|source| TemplateError::Read { path: path.clone(), source })?;
+            let text =
+                std::fs::read_to_string(&path).map_err(|source| TemplateError::Read { path: path.clone(), source })?;
             let read = if json { found.add_json(&text) } else { found.add_hcl(&text) };
             read.map_err(|message| TemplateError::Parse { path, message })?;
             files += 1;
@@ -77,9 +78,15 @@ impl Template {
         let body: hcl::Body = hcl::from_str(text).map_err(|error| error.to_string())?;
         for block in body.blocks() {
             match (block.identifier(), block.labels()) {
-                ("variable", [name]) => self.declare(name.as_str(), block.body().attributes().any(|attribute| attribute.key() == "default")),
-                ("variables", []) => block.body().attributes().for_each(|attribute| self.declare(attribute.key(), true)),
-                ("packer", []) => self.requires_plugins |= block.body().blocks().any(|inner| inner.identifier() == "required_plugins"),
+                ("variable", [name]) => {
+                    self.declare(name.as_str(), block.body().attributes().any(|attribute| attribute.key() == "default"))
+                }
+                ("variables", []) => {
+                    block.body().attributes().for_each(|attribute| self.declare(attribute.key(), true))
+                }
+                ("packer", []) => {
+                    self.requires_plugins |= block.body().blocks().any(|inner| inner.identifier() == "required_plugins")
+                }
                 _ => {}
             }
         }
@@ -130,7 +137,10 @@ mod tests {
     #[test]
     fn declarations_of_both_syntaxes() {
         let directory = directory(&[
-            ("a.pkr.hcl", "packer {\n  required_plugins {\n  }\n}\nvariable \"node\" {\n  type = string\n}\nvariable \"cores\" {\n  default = 2\n}\nlocals {\n  x = 1\n}\n"),
+            (
+                "a.pkr.hcl",
+                "packer {\n  required_plugins {\n  }\n}\nvariable \"node\" {\n  type = string\n}\nvariable \"cores\" {\n  default = 2\n}\nlocals {\n  x = 1\n}\n",
+            ),
             ("b.pkr.json", r#"{"variable": {"token": {"sensitive": true}}}"#),
             ("notes.hcl", "not read ="),
         ]);
@@ -144,7 +154,10 @@ mod tests {
     fn an_automatic_variables_file_is_refused() {
         let directory = directory(&[("a.pkr.hcl", ""), ("x.auto.pkrvars.hcl", "token = 1")]);
         let error = Template::read(directory.path()).unwrap_err();
-        assert!(matches!(&error, TemplateError::AutoVariables { path } if path.ends_with("x.auto.pkrvars.hcl")), "{error}");
+        assert!(
+            matches!(&error, TemplateError::AutoVariables { path } if path.ends_with("x.auto.pkrvars.hcl")),
+            "{error}"
+        );
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! With the Packer program of this machine and its null builder.
 
+#![allow(clippy::unwrap_used, reason = "a failing helper fails the test")]
+
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -29,10 +31,11 @@ fn template(provisioners: &str) -> tempfile::TempDir {
 fn build(directory: &Path) -> Build<'_> {
     Build {
         directory,
-        variables: [("word".to_owned(), json!("hunter2,with comma")), ("undeclared".to_owned(), json!(1))].into_iter().collect(),
+        variables: [("word".to_owned(), json!("hunter2,with comma")), ("undeclared".to_owned(), json!(1))]
+            .into_iter()
+            .collect(),
         secrets: vec![SecretString::from("hunter2,with comma")],
         certificates: None,
-        only: Vec::new(),
         cancel: CancellationToken::new(),
         deadline: None,
         grace: Duration::from_secs(20),
@@ -71,7 +74,8 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
 
 #[tokio::test]
 async fn a_build_ends_with_its_artifact_and_without_its_secret() {
-    let directory = template("  provisioner \"shell-local\" {\n    inline = [\"echo word: ${var.word}\", \"echo done >&2\"]\n  }");
+    let directory =
+        template("  provisioner \"shell-local\" {\n    inline = [\"echo word: ${var.word}\", \"echo done >&2\"]\n  }");
     let mut lines = Vec::new();
     let built = packer()
         .await
@@ -92,7 +96,9 @@ async fn a_build_ends_with_its_artifact_and_without_its_secret() {
 
 #[tokio::test]
 async fn a_failing_provisioner_is_its_own_class_and_brings_the_lines_that_tell_why() {
-    let directory = template("  provisioner \"shell-local\" {\n    inline = [\"echo E: no such package ${var.word} >&2; exit 7\"]\n  }");
+    let directory = template(
+        "  provisioner \"shell-local\" {\n    inline = [\"echo E: no such package ${var.word} >&2; exit 7\"]\n  }",
+    );
     let failure = failure(directory.path(), build(directory.path())).await;
     assert_eq!(failure.class, Class::Provisioner);
     let text = failure.to_string();
@@ -120,7 +126,8 @@ async fn an_unset_variable_is_a_configuration_error() {
 
 #[tokio::test]
 async fn cancelling_ends_the_whole_group_and_removes_the_scratch_directory() {
-    let directory = template("  provisioner \"shell-local\" {\n    inline = [\"touch started; exec sleep 86391\"]\n  }");
+    let directory =
+        template("  provisioner \"shell-local\" {\n    inline = [\"touch started; exec sleep 86391\"]\n  }");
     let build = build(directory.path());
     let (cancel, started) = (build.cancel.clone(), directory.path().join("started"));
     let (failure, ()) = tokio::join!(failure(directory.path(), build), async {
@@ -145,13 +152,18 @@ async fn a_deadline_ends_a_build_that_ignores_requests() {
 
 #[tokio::test]
 async fn our_credentials_are_not_in_a_provisioners_environment() {
-    let directory = template("  provisioner \"shell-local\" {\n    inline = [\"env | cut -d= -f1 > names; cp $SSL_CERT_FILE certificates\"]\n  }");
+    let directory = template(
+        "  provisioner \"shell-local\" {\n    inline = [\"env | cut -d= -f1 > names; cp $SSL_CERT_FILE certificates\"]\n  }",
+    );
     let mut build = build(directory.path());
     build.certificates = Some("PEM".to_owned());
     packer().await.build(&build, |_| ()).await.unwrap();
     let names = std::fs::read_to_string(directory.path().join("names")).unwrap();
     for name in names.lines().filter(|name| !name.starts_with("PACKER_")) {
-        assert!(!["PXCI_", "PROXMOX_", "TF_", "PKR_VAR_", "GITHUB_TOKEN"].iter().any(|start| name.starts_with(start)), "{names}");
+        assert!(
+            !["PXCI_", "PROXMOX_", "TF_", "PKR_VAR_", "GITHUB_TOKEN"].iter().any(|start| name.starts_with(start)),
+            "{names}"
+        );
     }
     assert_eq!(std::fs::read_to_string(directory.path().join("certificates")).unwrap(), "PEM");
 }
@@ -167,7 +179,9 @@ async fn child_that_builds() {
 
 #[tokio::test]
 async fn a_killed_parent_takes_packer_along() {
-    let directory = template("  provisioner \"shell-local\" {\n    inline = [\"echo $PPID > core; touch started; sleep 86393\"]\n  }");
+    let directory = template(
+        "  provisioner \"shell-local\" {\n    inline = [\"echo $PPID > core; touch started; sleep 86393\"]\n  }",
+    );
     let scratch = tempfile::tempdir().unwrap();
     let mut child = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "child_that_builds"])

@@ -55,7 +55,10 @@ mod tests {
     fn lines_are_as_long_as_readers_expect() {
         let text = pem(&[7; 100]);
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!((lines[0], lines[1].len(), lines[lines.len() - 1]), ("-----BEGIN CERTIFICATE-----", LINE, "-----END CERTIFICATE-----"));
+        assert_eq!(
+            (lines[0], lines[1].len(), lines[lines.len() - 1]),
+            ("-----BEGIN CERTIFICATE-----", LINE, "-----END CERTIFICATE-----")
+        );
         assert_eq!(STANDARD.decode(lines[1..lines.len() - 1].concat()).unwrap(), [7; 100]);
     }
 }

@@ -81,6 +81,9 @@ mod tests {
     /// A change here makes every installation rebuild its templates: raise the scheme and say so in the changelog.
     #[test]
     fn the_scheme_is_stable() {
-        assert_eq!(digest("x", &[("a", "1")], &[("runner", "latest")]), "651ddf51fb8ac8aecc813478d5d9505158b19bc8482b5021936c2afb2596ed9b");
+        assert_eq!(
+            digest("x", &[("a", "1")], &[("runner", "latest")]),
+            "651ddf51fb8ac8aecc813478d5d9505158b19bc8482b5021936c2afb2596ed9b"
+        );
     }
 }

@@ -9,7 +9,8 @@ use sha2::{Digest as _, Sha256};
 use walkdir::{DirEntry, WalkDir};
 
 /// Left behind by editors, version control and Packer itself.
-const ALWAYS_IGNORED: &[&str] = &["**/.git/**", "**/.DS_Store", "**/*.swp", "**/*~", "packer_cache/**", "crash.log", "packer-manifest.json"];
+const ALWAYS_IGNORED: &[&str] =
+    &["**/.git/**", "**/.DS_Store", "**/*.swp", "**/*~", "packer_cache/**", "crash.log", "packer-manifest.json"];
 
 /// Every file below a directory: relative path → content and executable bit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,11 +79,13 @@ impl Inputs {
             return Err(InputsError::NoDirectory(directory.to_owned()));
         }
         let ignored = patterns(ignore)?;
-        let root = directory.canonicalize().map_err(|source| InputsError::Read { path: directory.to_owned(), source })?;
+        let root =
+            directory.canonicalize().map_err(|source| InputsError::Read { path: directory.to_owned(), source })?;
         let mut all = BTreeMap::new();
         let walk = WalkDir::new(&root).follow_links(true).sort_by_file_name();
         for entry in walk {
-            let entry = entry.map_err(|source| InputsError::List { path: source.path().unwrap_or(&root).to_owned(), source })?;
+            let entry = entry
+                .map_err(|source| InputsError::List { path: source.path().unwrap_or(&root).to_owned(), source })?;
             let relative = relative(&root, &entry)?;
             if !entry.file_type().is_file() || ignored.is_match(&relative) {
                 continue;
@@ -119,7 +122,8 @@ fn relative(root: &Path, entry: &DirEntry) -> Result<String, InputsError> {
 }
 
 fn stays_inside(root: &Path, entry: &DirEntry) -> Result<(), InputsError> {
-    let target = entry.path().canonicalize().map_err(|source| InputsError::Read { path: entry.path().to_owned(), source })?;
+    let target =
+        entry.path().canonicalize().map_err(|source| InputsError::Read { path: entry.path().to_owned(), source })?;
     if target.starts_with(root) {
         return Ok(());
     }

@@ -19,6 +19,6 @@ mod version;
 pub use fingerprint::Fingerprint;
 pub use inputs::{Inputs, InputsError};
 pub use name::{FamilyName, FamilyNameError};
-pub use remove::{RemoveError, Removal, dependents, remove};
+pub use remove::{Removal, RemoveError, remove};
 pub use retention::to_remove;
 pub use version::{Family, Version, adoptable};

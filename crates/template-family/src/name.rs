@@ -12,7 +12,9 @@ pub struct FamilyName(String);
 
 /// Why a text is no name of a family.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is no valid family name: it takes 1 to {LONGEST} lower-case letters, digits and dashes, with no dash at either end")]
+#[error(
+    "\"{0}\" is no valid family name: it takes 1 to {LONGEST} lower-case letters, digits and dashes, with no dash at either end"
+)]
 pub struct FamilyNameError(String);
 
 impl FromStr for FamilyName {

@@ -57,10 +57,13 @@ pub async fn remove(client: &Client, family: &Family, vmid: u32, wait: &WaitOpti
         match remove_once(client, family, vmid, wait).await {
             Err(Attempt::Pve(error)) if error.is_guest_missing() => return Ok(Removal::Removed),
             Err(Attempt::Pve(error)) if error.is_base_in_use() => {
-                let dependents = dependents(client, &family.node, vmid).await.map_err(|source| RemoveError::Pve { vmid, source })?;
+                let dependents =
+                    dependents(client, &family.node, vmid).await.map_err(|source| RemoveError::Pve { vmid, source })?;
                 return Ok(Removal::Deferred { dependents });
             }
-            Err(Attempt::Pve(error)) if (error.is_locked() || error.is_digest_conflict()) && Instant::now() < patience => {
+            Err(Attempt::Pve(error))
+                if (error.is_locked() || error.is_digest_conflict()) && Instant::now() < patience =>
+            {
                 tracing::debug!(vmid, %error, "the template is busy");
                 tokio::time::sleep(LOCK_PAUSE).await;
             }
@@ -121,12 +124,14 @@ async fn proof(client: &Client, family: &Family, vmid: u32, config: &pve::Config
 
 /// VMIDs of the guests whose disks are linked to the template's, as far as volume names tell (directories, ZFS; others keep no such record and
 /// need none: there a template can go while its clones stay).
-///
-/// # Errors
-/// When the template or a storage cannot be read.
-pub async fn dependents(client: &Client, node: &str, vmid: u32) -> Result<Vec<u32>, Error> {
+async fn dependents(client: &Client, node: &str, vmid: u32) -> Result<Vec<u32>, Error> {
     let config = client.qemu(node, vmid).config().await?;
-    let storages: BTreeSet<&str> = config.iter().filter(|(option, _)| is_disk(option)).filter_map(|(_, value)| value.split_once(':')).map(|(storage, _)| storage).collect();
+    let storages: BTreeSet<&str> = config
+        .iter()
+        .filter(|(option, _)| is_disk(option))
+        .filter_map(|(_, value)| value.split_once(':'))
+        .map(|(storage, _)| storage)
+        .collect();
     let base = format!("base-{vmid}-");
     let mut found = BTreeSet::new();
     for storage in storages {

@@ -95,10 +95,13 @@ impl Family {
         let mut found: BTreeMap<u32, Self> = BTreeMap::new();
         for guest in client.guests().await? {
             // Tags only narrow the search; the marker decides.
-            let candidate = guest.kind == GuestKind::Qemu && guest.template && guest.tags.split([';', ',', ' ']).any(|own| own == tag);
+            let candidate = guest.kind == GuestKind::Qemu
+                && guest.template
+                && guest.tags.split([';', ',', ' ']).any(|own| own == tag);
             let (true, Some(resource_pool)) = (candidate, guest.pool) else { continue };
             let Ok(range) = VmidRange::new(guest.vmid, guest.vmid) else { continue };
-            let family = Self { installation: installation.clone(), name: name.clone(), node: guest.node, resource_pool, range };
+            let family =
+                Self { installation: installation.clone(), name: name.clone(), node: guest.node, resource_pool, range };
             let config = client.qemu(&family.node, guest.vmid).config().await?;
             if let Some(version) = family.read(guest.vmid, &config) {
                 found.insert(version.number, family);
@@ -111,7 +114,10 @@ impl Family {
 /// The newest verified version with that fingerprint: it need not be built again.
 #[must_use]
 pub fn adoptable<'a>(versions: &'a [Version], fingerprint: &str) -> Option<&'a Version> {
-    versions.iter().rev().find(|version| version.is_template && version.build != Build::Building && version.fingerprint == fingerprint)
+    versions
+        .iter()
+        .rev()
+        .find(|version| version.is_template && version.build != Build::Building && version.fingerprint == fingerprint)
 }
 
 #[cfg(test)]
@@ -142,13 +148,17 @@ pub(crate) mod tests {
     }
 
     fn config(vmid: u32, edit: impl Fn(&mut Marker)) -> pve::Config {
-        let mut marker = Marker::new("lab".parse().unwrap(), Owner::Provider, Kind::Template, vmid, "abc123".parse().unwrap());
+        let mut marker =
+            Marker::new("lab".parse().unwrap(), Owner::Provider, Kind::Template, vmid, "abc123".parse().unwrap());
         marker.family = Some("ubuntu-2204".to_owned());
         marker.version = Some(3);
         marker.fingerprint = Some("f3".to_owned());
         marker.build = Some(Build::Ready);
         edit(&mut marker);
-        serde_json::from_value(serde_json::json!({"name": "n", "template": 1, "description": format!("Text.\n{marker}\n")})).unwrap()
+        serde_json::from_value(
+            serde_json::json!({"name": "n", "template": 1, "description": format!("Text.\n{marker}\n")}),
+        )
+        .unwrap()
     }
 
     #[test]

@@ -22,7 +22,8 @@ fn a_misspelt_key_is_named_with_its_line_and_the_right_one() {
 
 #[test]
 fn a_wrong_type_deep_inside_is_named_with_its_line_and_path() {
-    let problem = check_user_data("#cloud-config\nwrite_files:\n  - path: /a\n  - path: /b\n    append: maybe\n").remove(0);
+    let problem =
+        check_user_data("#cloud-config\nwrite_files:\n  - path: /a\n  - path: /b\n    append: maybe\n").remove(0);
     assert_eq!((problem.line, problem.path.as_str()), (5, "write_files[1].append"), "{problem}");
 }
 
@@ -69,7 +70,10 @@ fn keys_of_newer_releases_pass() {
 
 #[test]
 fn network_config_versions() {
-    assert_eq!(check_network_config("version: 2\nethernets:\n  all:\n    match: {driver: virtio_net}\n    dhcp4: true\n"), vec![]);
+    assert_eq!(
+        check_network_config("version: 2\nethernets:\n  all:\n    match: {driver: virtio_net}\n    dhcp4: true\n"),
+        vec![]
+    );
     assert_eq!(check_network_config("version: 1\nconfig:\n  - type: physical\n    name: eth0\n"), vec![]);
     let problem = check_network_config("network:\n  version: 2\n  ethernet: {}\n").remove(0);
     assert_eq!((problem.line, problem.path.as_str()), (3, "network.ethernet"), "{problem}");

@@ -17,7 +17,9 @@ pub(super) fn number_from_json(number: &serde_json::Number) -> Value {
 pub(super) fn number_text(number: &Number) -> String {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     match number.as_f64() {
-        Some(value) if !number.is_i64() && !number.is_u64() && value.fract() == 0.0 && value.abs() < EXACT => format!("{value:.0}"),
+        Some(value) if !number.is_i64() && !number.is_u64() && value.fract() == 0.0 && value.abs() < EXACT => {
+            format!("{value:.0}")
+        }
         _ => number.to_string(),
     }
 }
@@ -31,7 +33,8 @@ pub(super) fn json(value: &Value) -> String {
         Value::String(text) => json_string(text),
         Value::Array(items) => format!("[{}]", items.iter().map(json).collect::<Vec<_>>().join(",")),
         Value::Object(_) => {
-            let items: Vec<String> = sorted(value).into_iter().map(|(key, item)| format!("{}:{}", json_string(key), json(item))).collect();
+            let items: Vec<String> =
+                sorted(value).into_iter().map(|(key, item)| format!("{}:{}", json_string(key), json(item))).collect();
             format!("{{{}}}", items.join(","))
         }
     }
@@ -89,7 +92,8 @@ fn yaml_node(out: &mut String, value: &Value, depth: usize) {
 
 /// What follows `key:` or `-`. A collection inside a list begins on the dash's line.
 fn yaml_item(out: &mut String, item: &Value, depth: usize, after_dash: bool) {
-    let nested = item.as_array().is_some_and(|items| !items.is_empty()) || item.as_object().is_some_and(|items| !items.is_empty());
+    let nested = item.as_array().is_some_and(|items| !items.is_empty())
+        || item.as_object().is_some_and(|items| !items.is_empty());
     if !nested || after_dash {
         out.push(' ');
     }

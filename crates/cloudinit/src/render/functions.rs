@@ -16,20 +16,22 @@ type Outcome = Result<Value, String>;
 type Entry = (&'static str, usize, Option<usize>, fn(FuncArgs) -> Outcome);
 
 const TABLE: &[Entry] = &[
-    ("abs", 1, Some(1), |args| Ok(Value::from(number(&args[0])?.abs())).map(tidy)),
+    ("abs", 1, Some(1), |args| Ok(tidy(Value::from(number(&args[0])?.abs())))),
     ("base64decode", 1, Some(1), base64decode),
     ("base64encode", 1, Some(1), |args| Ok(base64::engine::general_purpose::STANDARD.encode(text(&args[0])?).into())),
-    ("ceil", 1, Some(1), |args| Ok(Value::from(number(&args[0])?.ceil())).map(tidy)),
+    ("ceil", 1, Some(1), |args| Ok(tidy(Value::from(number(&args[0])?.ceil())))),
     ("chomp", 1, Some(1), |args| Ok(text(&args[0])?.trim_end_matches(['\r', '\n']).into())),
     ("coalesce", 1, None, coalesce),
-    ("compact", 1, Some(1), |args| Ok(list(&args[0])?.iter().filter(|item| !item.is_null() && item.as_str() != Some("")).cloned().collect())),
+    ("compact", 1, Some(1), |args| {
+        Ok(list(&args[0])?.iter().filter(|item| !item.is_null() && item.as_str() != Some("")).cloned().collect())
+    }),
     ("concat", 1, None, concat),
     ("contains", 2, Some(2), |args| Ok(list(&args[0])?.iter().any(|item| same(item, &args[1])).into())),
     ("distinct", 1, Some(1), |args| Ok(Value::Array(distinct(list(&args[0])?)))),
     ("element", 2, Some(2), element),
     ("endswith", 2, Some(2), |args| Ok(text(&args[0])?.ends_with(&text(&args[1])?).into())),
     ("flatten", 1, Some(1), |args| Ok(Value::Array(flatten(list(&args[0])?)))),
-    ("floor", 1, Some(1), |args| Ok(Value::from(number(&args[0])?.floor())).map(tidy)),
+    ("floor", 1, Some(1), |args| Ok(tidy(Value::from(number(&args[0])?.floor())))),
     ("format", 1, None, |args| format_text(&text(&args[0])?, &args[1..]).map(Value::from)),
     ("indent", 2, Some(2), indent),
     ("join", 2, None, join),
@@ -244,7 +246,11 @@ fn range(args: FuncArgs) -> Outcome {
     if to.abs_diff(from) > 1024 {
         return Err("more than 1024 numbers".to_owned());
     }
-    let numbers: Vec<Value> = if from <= to { (from..to).map(Value::from).collect() } else { (to + 1..=from).rev().map(Value::from).collect() };
+    let numbers: Vec<Value> = if from <= to {
+        (from..to).map(Value::from).collect()
+    } else {
+        (to + 1..=from).rev().map(Value::from).collect()
+    };
     Ok(Value::Array(numbers))
 }
 
@@ -276,7 +282,11 @@ fn split(args: FuncArgs) -> Outcome {
 fn substr(args: FuncArgs) -> Outcome {
     let whole_text: Vec<char> = text(&args[0])?.chars().collect();
     let offset = whole(&args[1])?;
-    let start = if offset < 0 { whole_text.len().saturating_sub(usize::try_from(-offset).unwrap_or(usize::MAX)) } else { usize::try_from(offset).unwrap_or(usize::MAX) };
+    let start = if offset < 0 {
+        whole_text.len().saturating_sub(usize::try_from(-offset).unwrap_or(usize::MAX))
+    } else {
+        usize::try_from(offset).unwrap_or(usize::MAX)
+    };
     let rest = whole_text.get(start.min(whole_text.len())..).unwrap_or_default();
     let length = match whole(&args[2])? {
         -1 => rest.len(),
@@ -325,7 +335,9 @@ fn format_text(pattern: &str, args: &[Value]) -> Result<String, String> {
             continue;
         }
         let mut flags = String::new();
-        while let Some(next) = characters.peek().copied().filter(|next| next.is_ascii_digit() || matches!(next, '-' | '.' | '+')) {
+        while let Some(next) =
+            characters.peek().copied().filter(|next| next.is_ascii_digit() || matches!(next, '-' | '.' | '+'))
+        {
             flags.push(next);
             characters.next();
         }
@@ -347,7 +359,8 @@ fn format_text(pattern: &str, args: &[Value]) -> Result<String, String> {
 fn pad(out: &mut String, flags: &str, verb: char, value: &Value) -> Result<(), String> {
     let left = flags.contains('-');
     let numeric = flags.trim_start_matches(['-', '+']);
-    let (width, precision) = numeric.split_once('.').map_or((numeric, None), |(width, precision)| (width, Some(precision)));
+    let (width, precision) =
+        numeric.split_once('.').map_or((numeric, None), |(width, precision)| (width, Some(precision)));
     let zero = width.starts_with('0') && !left;
     let width: usize = if width.is_empty() { 0 } else { width.parse().map_err(|_| "a width that is no number")? };
     let precision: usize = precision.map_or(Ok(6), str::parse).map_err(|_| "a precision that is no number")?;

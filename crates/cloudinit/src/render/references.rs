@@ -3,15 +3,19 @@
 use std::collections::BTreeMap;
 
 use hcl::edit::Ident;
-use hcl::edit::expr::{Expression, ForExpr, FuncCall};
 use hcl::edit::Span as _;
+use hcl::edit::expr::{Expression, ForExpr, FuncCall};
 use hcl::edit::template::{ForDirective, Template};
 use hcl::edit::visit::{self, Visit};
 
 use super::{RenderError, functions, line_of};
 
 /// Fails on the first variable or function that is not there.
-pub(super) fn check(source: &str, template: &Template, variables: &BTreeMap<String, serde_json::Value>) -> Result<(), RenderError> {
+pub(super) fn check(
+    source: &str,
+    template: &Template,
+    variables: &BTreeMap<String, serde_json::Value>,
+) -> Result<(), RenderError> {
     let mut references = References { source, variables, bound: Vec::new(), problem: None };
     references.visit_template(template);
     references.problem.map_or(Ok(()), Err)

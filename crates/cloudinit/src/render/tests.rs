@@ -49,7 +49,10 @@ fn loop_variables_are_not_undefined_but_leak_nowhere() {
 #[test]
 fn an_unknown_function_lists_the_known_ones() {
     let message = render("\n${uuid()}", &variables()).unwrap_err().to_string();
-    assert!(message.starts_with("line 2: there is no function \"uuid\"") && message.contains("jsonencode"), "{message}");
+    assert!(
+        message.starts_with("line 2: there is no function \"uuid\"") && message.contains("jsonencode"),
+        "{message}"
+    );
 }
 
 #[test]

@@ -34,17 +34,30 @@ const CLEANING: Duration = Duration::from_secs(300);
 
 /// The Packer program that an apply would use.
 pub(super) async fn packer(plan: &Template) -> Result<Packer, Diagnostic> {
-    let named = plan.packer_path.text().map(PathBuf::from).or_else(|| std::env::var_os("PXCI_PACKER").map(PathBuf::from));
+    let named =
+        plan.packer_path.text().map(PathBuf::from).or_else(|| std::env::var_os("PXCI_PACKER").map(PathBuf::from));
     let search = std::env::var_os("PATH").unwrap_or_default();
-    Packer::locate(named.as_deref(), &search).await.map_err(|error| diagnostics::failed("use", "Packer", "", &error).at("packer_path"))
+    Packer::locate(named.as_deref(), &search)
+        .await
+        .map_err(|error| diagnostics::failed("use", "Packer", "", &error).at("packer_path"))
 }
 
 /// Builds, verifies and returns a version that is ready.
-pub(super) async fn build(cx: &Cx<Clients>, plan: &Template, family: &Family, source: &Source, number: u32) -> Result<Version, Diagnostic> {
+pub(super) async fn build(
+    cx: &Cx<Clients>,
+    plan: &Template,
+    family: &Family,
+    source: &Source,
+    number: u32,
+) -> Result<Version, Diagnostic> {
     let clients = cx.data()?;
     let packer = packer(plan).await?;
     let certificates = cx.guard(variables::certificates(clients)).await??;
-    let runner = if source.template.variables.contains("runner_url") { Some(cx.guard(runner_program::resolve(plan)).await??) } else { None };
+    let runner = if source.template.variables.contains("runner_url") {
+        Some(cx.guard(runner_program::resolve(plan)).await??)
+    } else {
+        None
+    };
     let mut refused = BTreeSet::new();
     loop {
         let name = family.name.as_str();
@@ -77,10 +90,18 @@ enum Unbuilt {
 }
 
 impl<'a> Attempt<'a> {
-    fn new(clients: &'a Clients, family: &'a Family, source: &'a Source, number: u32, vmid: u32, runner: Option<&'a RunnerProgram>) -> Self {
+    fn new(
+        clients: &'a Clients,
+        family: &'a Family,
+        source: &'a Source,
+        number: u32,
+        vmid: u32,
+        runner: Option<&'a RunnerProgram>,
+    ) -> Self {
         let now = jiff::Timestamp::now();
         let name = family.name.version_name(&now.strftime("%Y%m%d").to_string(), &source.fingerprint);
-        let mut marker = Marker::new(family.installation.clone(), Owner::Provider, Kind::Template, vmid, Nonce::random());
+        let mut marker =
+            Marker::new(family.installation.clone(), Owner::Provider, Kind::Template, vmid, Nonce::random());
         marker.family = Some(family.name.to_string());
         marker.fingerprint = Some(source.fingerprint.clone());
         marker.version = Some(number);
@@ -90,7 +111,13 @@ impl<'a> Attempt<'a> {
         Self { clients, family, source, runner, marker, name }
     }
 
-    async fn run(&self, cx: &Cx<Clients>, plan: &Template, packer: &Packer, certificates: Option<&str>) -> Result<Version, Unbuilt> {
+    async fn run(
+        &self,
+        cx: &Cx<Clients>,
+        plan: &Template,
+        packer: &Packer,
+        certificates: Option<&str>,
+    ) -> Result<Version, Unbuilt> {
         let built = self.pack(cx, plan, packer, certificates).await;
         if let Err(Unbuilt::VmidLost(diagnostic)) = built {
             return Err(Unbuilt::VmidLost(diagnostic));
@@ -111,18 +138,29 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    async fn pack(&self, cx: &Cx<Clients>, plan: &Template, packer: &Packer, certificates: Option<&str>) -> Result<(), Unbuilt> {
+    async fn pack(
+        &self,
+        cx: &Cx<Clients>,
+        plan: &Template,
+        packer: &Packer,
+        certificates: Option<&str>,
+    ) -> Result<(), Unbuilt> {
         let account = Account::new(plan).map_err(Unbuilt::Failed)?;
         let description = finishing::description(&self.marker);
         let tags = self.tags();
-        let making = Making { vmid: self.marker.vmid, name: &self.name, description: &description, tags: &tags, runner: self.runner };
+        let making = Making {
+            vmid: self.marker.vmid,
+            name: &self.name,
+            description: &description,
+            tags: &tags,
+            runner: self.runner,
+        };
         let variables = Variables::new(&self.clients.connection, &self.family.node, plan, &making, &account);
         let build = packer_driver::Build {
             directory: &self.source.directory,
             variables: variables.values,
             secrets: variables.secrets,
             certificates: certificates.map(str::to_owned),
-            only: Vec::new(),
             cancel: cx.stop().clone(),
             deadline: cx.deadline(),
             grace: GRACE,
@@ -135,7 +173,9 @@ impl<'a> Attempt<'a> {
             outcome
         };
         let (outcome, ()) = tokio::join!(packing, self.mark_when_there(&done));
-        outcome.map(drop).map_err(|error| self.unbuilt(&error))
+        let built = outcome.map_err(|error| self.unbuilt(&error))?;
+        tracing::info!(vmid = self.marker.vmid, artifacts = ?built.artifacts, "Packer is done");
+        Ok(())
     }
 
     fn tags(&self) -> String {
@@ -200,7 +240,11 @@ impl<'a> Attempt<'a> {
     /// Destroys what is there of this attempt. The error says what is left, in words.
     async fn clean_up(&self) -> Result<(), String> {
         let vmid = self.marker.vmid;
-        let left = |reason: &str| format!("What was built so far is still there as VM {vmid}: {reason}. The next apply tries again to remove it.");
+        let left = |reason: &str| {
+            format!(
+                "What was built so far is still there as VM {vmid}: {reason}. The next apply tries again to remove it."
+            )
+        };
         let config = match self.clients.pve.qemu(&self.family.node, vmid).config().await {
             Err(error) if error.is_guest_missing() => return Ok(()),
             Err(error) => return Err(left(&error.to_string())),
@@ -216,7 +260,10 @@ impl<'a> Attempt<'a> {
             return Ok(());
         }
         let wait = WaitOptions { deadline: CLEANING, cancel: CancellationToken::new() };
-        template_family::remove(&self.clients.pve, self.family, vmid, &wait).await.map(drop).map_err(|error| left(&diagnostics::failed("", "", "", &error).detail))
+        template_family::remove(&self.clients.pve, self.family, vmid, &wait)
+            .await
+            .map(drop)
+            .map_err(|error| left(&diagnostics::failed("", "", "", &error).detail))
     }
 
     fn unbuilt(&self, error: &packer_driver::Error) -> Unbuilt {
@@ -224,7 +271,11 @@ impl<'a> Attempt<'a> {
         let packer_driver::Error::Failed(failure) = error else { return Unbuilt::Failed(diagnostic) };
         diagnostic.detail.push_str("\n\n");
         diagnostic.detail.push_str(hint(failure.class));
-        let lost = failure.class == Class::Api && failure.lines.iter().any(|line| line.contains(&format!("VM {} already exists", self.marker.vmid)) || line.contains("config file already exists"));
+        let lost = failure.class == Class::Api
+            && failure.lines.iter().any(|line| {
+                line.contains(&format!("VM {} already exists", self.marker.vmid))
+                    || line.contains("config file already exists")
+            });
         if lost { Unbuilt::VmidLost(diagnostic) } else { Unbuilt::Failed(diagnostic) }
     }
 }
@@ -241,12 +292,22 @@ fn tell(event: &Event) {
 fn hint(class: Class) -> &'static str {
     match class {
         Class::Config => "Nothing was created. Correct the template or its variables.",
-        Class::Plugins => "Nothing was created. Without access to the network, install the plugin with `packer plugins install --path` and name its directory in PACKER_PLUGIN_PATH.",
-        Class::Api => "The build VM is removed; the current version stays. Check the token's privileges (docs/privileges.md), the storages and the bridge.",
-        Class::Guest => "The build VM is removed; the current version stays. Watch its console during the next build: the installer may wait for input, or the network may be missing.",
-        Class::Provisioner => "The build VM is removed; the current version stays. The lines above are the provisioner's last; TF_LOG_PROVIDER=DEBUG shows all of them.",
+        Class::Plugins => {
+            "Nothing was created. Without access to the network, install the plugin with `packer plugins install --path` and name its directory in PACKER_PLUGIN_PATH."
+        }
+        Class::Api => {
+            "The build VM is removed; the current version stays. Check the token's privileges (docs/privileges.md), the storages and the bridge."
+        }
+        Class::Guest => {
+            "The build VM is removed; the current version stays. Watch its console during the next build: the installer may wait for input, or the network may be missing."
+        }
+        Class::Provisioner => {
+            "The build VM is removed; the current version stays. The lines above are the provisioner's last; TF_LOG_PROVIDER=DEBUG shows all of them."
+        }
         Class::Cancelled => "The build VM is removed; the current version stays.",
         Class::TimedOut => "The build VM is removed; the current version stays. The limit can be raised in `timeouts`.",
-        Class::Crashed => "The build VM is removed; the current version stays. Another version of Packer or of its Proxmox plugin may behave better.",
+        Class::Crashed => {
+            "The build VM is removed; the current version stays. Another version of Packer or of its Proxmox plugin may behave better."
+        }
     }
 }

@@ -16,7 +16,13 @@ pub(super) fn description(marker: &Marker) -> String {
 }
 
 /// Takes images out of the drives and sets name, tags and description.
-pub(super) async fn finish(clients: &Clients, family: &Family, marker: &Marker, name: &str, tags: &str) -> Result<(), Diagnostic> {
+pub(super) async fn finish(
+    clients: &Clients,
+    family: &Family,
+    marker: &Marker,
+    name: &str,
+    tags: &str,
+) -> Result<(), Diagnostic> {
     let qemu = clients.pve.qemu(&family.node, marker.vmid);
     let unable = |error: &pve::Error| diagnostics::pve("finish", THING, name, error);
     let config = qemu.config().await.map_err(|error| unable(&error))?;
@@ -36,7 +42,10 @@ pub(super) async fn finish(clients: &Clients, family: &Family, marker: &Marker, 
     if left.is_empty() {
         return Ok(());
     }
-    let detail = format!("{} still hold an image. Clones would boot from it, or could not be made on another node.", left.join(", "));
+    let detail = format!(
+        "{} still hold an image. Clones would boot from it, or could not be made on another node.",
+        left.join(", ")
+    );
     Err(Diagnostic::error(format!("Unable to finish template \"{name}\""), detail))
 }
 
@@ -77,7 +86,8 @@ fn is_drive(option: &str) -> bool {
 }
 
 fn is_removable(value: &str) -> bool {
-    value.split(',').any(|part| part == "media=cdrom") || value.split(',').next().is_some_and(|volume| volume.ends_with("cloudinit") || volume.contains("-cloudinit."))
+    value.split(',').any(|part| part == "media=cdrom")
+        || value.split(',').next().is_some_and(|volume| volume.ends_with("cloudinit") || volume.contains("-cloudinit."))
 }
 
 #[cfg(test)]

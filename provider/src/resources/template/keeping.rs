@@ -49,14 +49,24 @@ fn is_our_clone(marker: &Marker, family: &Family) -> bool {
 }
 
 /// Removes versions that are no longer kept, and lists those that remain. The switch is done: what cannot go now is no failure.
-pub(super) async fn retain(cx: &Cx<Clients>, family: &Family, plan: &mut Template, before: Option<u32>) -> Result<(), Diagnostic> {
+pub(super) async fn retain(
+    cx: &Cx<Clients>,
+    family: &Family,
+    plan: &mut Template,
+    before: Option<u32>,
+) -> Result<(), Diagnostic> {
     let versions = versions(cx, family).await?;
     let keep = usize::try_from(plan.keep_versions.known_or(2)).unwrap_or(1);
     for vmid in to_remove(&versions, keep, *plan.vmid.need("vmid")?, before) {
         match remove_one(cx, family, vmid, &waiting::until_deadline(cx)).await {
             Ok(Removal::Removed) => tracing::info!(vmid, "removed an old version"),
-            Ok(Removal::Deferred { dependents }) => tracing::info!(vmid, ?dependents, "an old version stays until its clones are gone"),
-            Err(diagnostic) => cx.warn(format!("Old version {vmid} of \"{}\" was not removed", family.name), format!("{}\n\nIt is tried again with the next change.", diagnostic.detail)),
+            Ok(Removal::Deferred { dependents }) => {
+                tracing::info!(vmid, ?dependents, "an old version stays until its clones are gone")
+            }
+            Err(diagnostic) => cx.warn(
+                format!("Old version {vmid} of \"{}\" was not removed", family.name),
+                format!("{}\n\nIt is tried again with the next change.", diagnostic.detail),
+            ),
         }
     }
     plan.list(&self::versions(cx, family).await?);

@@ -43,13 +43,18 @@ impl Resource for Templates {
     type Model = Template;
 
     fn validate(&self, config: &Template, diagnostics: &mut Diagnostics) {
-        let known = !config.runner_url.is_unknown() && !config.runner_sha256.is_unknown() && !config.runner_version.is_unknown();
+        let known = !config.runner_url.is_unknown()
+            && !config.runner_sha256.is_unknown()
+            && !config.runner_version.is_unknown();
         if known && let Err(diagnostic) = runner_program::declared(config) {
             diagnostics.push(diagnostic);
         }
         if !config.secret_variables_wo.is_null() && config.secret_variables_wo_version.is_null() {
             let detail = "Without `secret_variables_wo_version` a change of the secrets builds no new version: cores do not store them, and cannot see a difference.";
-            diagnostics.push(Diagnostic::warning("Changes of the secret variables will not be noticed", detail).at("secret_variables_wo_version"));
+            diagnostics.push(
+                Diagnostic::warning("Changes of the secret variables will not be noticed", detail)
+                    .at("secret_variables_wo_version"),
+            );
         }
     }
 
@@ -159,14 +164,18 @@ fn take_over(cx: &Cx<Clients>, planned: &mut Template, version: &Version, curren
         return;
     }
     planned.versions = Attr::Unknown;
-    let detail = format!("Version {} (VMID {}) was built from exactly these inputs. It is taken over; nothing is built.", version.number, version.vmid);
+    let detail = format!(
+        "Version {} (VMID {}) was built from exactly these inputs. It is taken over; nothing is built.",
+        version.number, version.vmid
+    );
     cx.warn(format!("Template \"{}\" is there already", version.name), detail);
 }
 
 /// Finds out while planning what would only fail later.
 async fn can_be_built(clients: &Clients, planned: &Template, family: &Family) -> Result<(), Diagnostics> {
     building::packer(planned).await?;
-    let storages = [("vm_storage", &planned.vm_storage, "images"), ("iso_storage", &planned.iso_storage, Content::Iso.as_str())];
+    let storages =
+        [("vm_storage", &planned.vm_storage, "images"), ("iso_storage", &planned.iso_storage, Content::Iso.as_str())];
     for (attribute, storage, content) in storages {
         let name = storage.need(attribute)?;
         let status = clients.pve.storage(&family.node, name).status().await;
@@ -215,7 +224,10 @@ fn refuse_changes(plan: &Template, source: &Source) -> Result<(), Diagnostic> {
     let planned = plan.inputs.known().cloned().unwrap_or_default();
     let changed = source::changed(&planned, &source.inputs.shown());
     let what = if changed.is_empty() { "the inputs".to_owned() } else { changed.join(", ") };
-    let detail = format!("Since the plan was made, {what} changed in \"{}\". Nothing was built. Make a new plan.", source.directory.display());
+    let detail = format!(
+        "Since the plan was made, {what} changed in \"{}\". Nothing was built. Make a new plan.",
+        source.directory.display()
+    );
     Err(Diagnostic::error("The image's files are not those of the plan", detail).at("directory"))
 }
 
@@ -230,8 +242,16 @@ async fn revived(clients: &Clients, family: &Family, version: &Version) -> Resul
         return Ok(version);
     }
     let id = version.vmid.to_string();
-    let config = clients.pve.qemu(&family.node, version.vmid).config().await.map_err(|error| diagnostics::pve("read", THING, &id, &error))?;
-    let marker = Marker::find(config.description()).ok().flatten().filter(|marker| marker.kind == Kind::Template && marker.vmid == version.vmid);
+    let config = clients
+        .pve
+        .qemu(&family.node, version.vmid)
+        .config()
+        .await
+        .map_err(|error| diagnostics::pve("read", THING, &id, &error))?;
+    let marker = Marker::find(config.description())
+        .ok()
+        .flatten()
+        .filter(|marker| marker.kind == Kind::Template && marker.vmid == version.vmid);
     if let Some(mut marker) = marker {
         marker.build = Some(Build::Ready);
         finishing::mark(clients, family, &marker).await?;

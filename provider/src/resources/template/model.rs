@@ -107,9 +107,10 @@ pub(crate) struct Template {
 impl Template {
     /// Where the family lives.
     pub(crate) fn family(&self, clients: &Clients) -> Result<Family, Diagnostic> {
-        let name: FamilyName = self.family.need("family")?.parse().map_err(|error: template_family::FamilyNameError| {
-            diagnostics::refused_argument("family", "the family's name", &error)
-        })?;
+        let name: FamilyName =
+            self.family.need("family")?.parse().map_err(|error: template_family::FamilyNameError| {
+                diagnostics::refused_argument("family", "the family's name", &error)
+            })?;
         Ok(Family {
             installation: clients.installation.clone(),
             name,
@@ -124,16 +125,28 @@ impl Template {
         let text = match (self.vmid_range.text(), self.vmid.known()) {
             (Some(range), _) => range.to_owned(),
             (None, Some(vmid)) => vmid.to_string(),
-            (None, None) => return Err(Diagnostic::error("No VMID range is given", "Set `vmid_range`.").at("vmid_range")),
+            (None, None) => {
+                return Err(Diagnostic::error("No VMID range is given", "Set `vmid_range`.").at("vmid_range"));
+            }
         };
-        text.parse().map_err(|error: ownership::RangeError| diagnostics::refused_argument("vmid_range", "the VMID range", &error))
+        text.parse().map_err(|error: ownership::RangeError| {
+            diagnostics::refused_argument("vmid_range", "the VMID range", &error)
+        })
     }
 
     /// Whether everything that goes into a version is known.
     pub(crate) fn is_determined(&self) -> bool {
         let texts = [
-            &self.directory, &self.vm_storage, &self.iso_storage, &self.bridge, &self.runner_version, &self.runner_url, &self.runner_sha256,
-            &self.family, &self.resource_pool, &self.vmid_range,
+            &self.directory,
+            &self.vm_storage,
+            &self.iso_storage,
+            &self.bridge,
+            &self.runner_version,
+            &self.runner_url,
+            &self.runner_sha256,
+            &self.family,
+            &self.resource_pool,
+            &self.vmid_range,
         ];
         !texts.iter().any(|text| text.is_unknown())
             && !self.ignore.is_unknown()

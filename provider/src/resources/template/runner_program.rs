@@ -43,9 +43,14 @@ pub(super) async fn resolve(plan: &Template) -> Result<RunnerProgram, Diagnostic
     }
     let wanted = plan.runner_version.text().unwrap_or(LATEST);
     let api = plan.github_api_url.need("github_api_url")?;
-    let base_url = BaseUrl::parse(api).map_err(|error| diagnostics::refused_argument("github_api_url", "GitHub's API", &error))?;
+    let base_url =
+        BaseUrl::parse(api).map_err(|error| diagnostics::refused_argument("github_api_url", "GitHub's API", &error))?;
     let unable = |error: &github::Error| diagnostics::failed("look up", THING, wanted, error);
-    let config = ClientConfig { base_url, credential: Credential::Anonymous, user_agent: concat!("terraform-provider-pxci/", env!("CARGO_PKG_VERSION")).to_owned() };
+    let config = ClientConfig {
+        base_url,
+        credential: Credential::Anonymous,
+        user_agent: concat!("terraform-provider-pxci/", env!("CARGO_PKG_VERSION")).to_owned(),
+    };
     let client = Client::new(config).map_err(|error| unable(&error))?;
     let released = client.latest_runner_release().await.map_err(|error| unable(&error))?;
     pick(released, wanted, plan.runner_sha256.text())
@@ -59,14 +64,20 @@ fn pick(released: Vec<RunnerDownload>, wanted: &str, digest: Option<&str>) -> Re
     let newest = linux.version().unwrap_or_default().to_owned();
     if wanted != LATEST && wanted != newest {
         let Some(digest) = digest else {
-            let detail = format!("GitHub's API tells the SHA-256 of the newest release, {newest}, only. Set `runner_sha256` for {wanted}, or `runner_version = \"latest\"`.");
+            let detail = format!(
+                "GitHub's API tells the SHA-256 of the newest release, {newest}, only. Set `runner_sha256` for {wanted}, or `runner_version = \"latest\"`."
+            );
             return Err(Diagnostic::error("The runner program's digest is not known", detail).at("runner_sha256"));
         };
         let url = linux.download_url.replace(&newest, wanted);
         return Ok(RunnerProgram { version: wanted.to_owned(), url, sha256: digest.to_owned() });
     }
     let sha256 = digest.map(str::to_owned).or(linux.sha256_checksum).ok_or_else(|| {
-        Diagnostic::error("The runner program's digest is not known", format!("GitHub states none for {newest}. Set `runner_sha256`.")).at("runner_sha256")
+        Diagnostic::error(
+            "The runner program's digest is not known",
+            format!("GitHub states none for {newest}. Set `runner_sha256`."),
+        )
+        .at("runner_sha256")
     })?;
     Ok(RunnerProgram { version: newest, url: linux.download_url, sha256 })
 }
@@ -103,7 +114,11 @@ mod tests {
 
     #[test]
     fn a_place_of_ones_own_needs_version_and_digest() {
-        let plan = Template { runner_url: "https://mirror/r.tgz".into(), runner_version: "latest".into(), ..Template::default() };
+        let plan = Template {
+            runner_url: "https://mirror/r.tgz".into(),
+            runner_version: "latest".into(),
+            ..Template::default()
+        };
         assert_eq!(declared(&plan).unwrap_err().path.to_string(), "runner_version");
         let plan = Template { runner_version: "2.330.0".into(), ..plan };
         assert_eq!(declared(&plan).unwrap_err().path.to_string(), "runner_sha256");

@@ -11,8 +11,21 @@ use crate::diagnostics;
 
 /// Variables that the provider gives to every Packer template that declares them.
 pub(super) const OURS: &[&str] = &[
-    "proxmox_url", "proxmox_username", "proxmox_token", "proxmox_node", "vm_id", "template_name", "template_description", "tags", "resource_pool",
-    "storage_pool", "iso_storage_pool", "bridge", "runner_version", "runner_url", "runner_sha256",
+    "proxmox_url",
+    "proxmox_username",
+    "proxmox_token",
+    "proxmox_node",
+    "vm_id",
+    "template_name",
+    "template_description",
+    "tags",
+    "resource_pool",
+    "storage_pool",
+    "iso_storage_pool",
+    "bridge",
+    "runner_version",
+    "runner_url",
+    "runner_sha256",
 ];
 
 /// Variables that the provider makes up for each build, unless the user insists: an image whose account is set by other means.
@@ -34,8 +47,9 @@ impl Source {
         let ignore = plan.ignore.known().cloned().unwrap_or_default();
         let inputs = Inputs::scan(&directory, &ignore)
             .map_err(|error| diagnostics::failed("read", "the image's directory", text, &error).at("directory"))?;
-        let template = packer_driver::Template::read(&directory)
-            .map_err(|error| diagnostics::failed("read", "the image's Packer template", text, &error).at("directory"))?;
+        let template = packer_driver::Template::read(&directory).map_err(|error| {
+            diagnostics::failed("read", "the image's Packer template", text, &error).at("directory")
+        })?;
         let variables = plan.variables.known().cloned().unwrap_or_default();
         let settings = settings(plan);
         let fingerprint = Fingerprint { inputs: &inputs, variables: &variables, settings: &settings }.digest();
@@ -43,22 +57,41 @@ impl Source {
     }
 
     /// Finds variables that the template does not have, or that nobody gives. `secret`: names of the secret ones, if known.
-    pub(super) fn check_variables(&self, plan: &Template, secret: Option<&BTreeSet<String>>) -> Result<(), Diagnostics> {
-        let plain: BTreeSet<String> = plan.variables.known().map(|all| all.keys().cloned().collect()).unwrap_or_default();
+    pub(super) fn check_variables(
+        &self,
+        plan: &Template,
+        secret: Option<&BTreeSet<String>>,
+    ) -> Result<(), Diagnostics> {
+        let plain: BTreeSet<String> =
+            plan.variables.known().map(|all| all.keys().cloned().collect()).unwrap_or_default();
         let mut problems = Diagnostics::new();
         let given = [("variables", Some(&plain)), ("secret_variables_wo", secret)];
         for (attribute, names) in given {
             for name in names.into_iter().flatten() {
                 if let Some(problem) = self.problem_of(name) {
-                    problems.push(Diagnostic::error(format!("Unable to use the variable \"{name}\""), problem).at(attribute));
+                    problems.push(
+                        Diagnostic::error(format!("Unable to use the variable \"{name}\""), problem).at(attribute),
+                    );
                 }
             }
         }
         if let Some(secret) = secret {
-            let missing: Vec<&str> = self.template.required.iter().map(String::as_str).filter(|name| !OURS.contains(name) && !MADE_UP.contains(name) && !plain.contains(*name) && !secret.contains(*name)).collect();
+            let missing: Vec<&str> = self
+                .template
+                .required
+                .iter()
+                .map(String::as_str)
+                .filter(|name| {
+                    !OURS.contains(name) && !MADE_UP.contains(name) && !plain.contains(*name) && !secret.contains(*name)
+                })
+                .collect();
             if !missing.is_empty() {
-                let detail = format!("The Packer template declares them without a default: {}. Set them in `variables` or `secret_variables_wo`.", missing.join(", "));
-                problems.push(Diagnostic::error("Variables of the Packer template have no value", detail).at("variables"));
+                let detail = format!(
+                    "The Packer template declares them without a default: {}. Set them in `variables` or `secret_variables_wo`.",
+                    missing.join(", ")
+                );
+                problems
+                    .push(Diagnostic::error("Variables of the Packer template have no value", detail).at("variables"));
             }
         }
         if problems.iter().next().is_some() { Err(problems) } else { Ok(()) }
@@ -66,12 +99,15 @@ impl Source {
 
     fn problem_of(&self, name: &str) -> Option<String> {
         if OURS.contains(&name) {
-            return Some("The provider sets it itself, from its own arguments and for each build anew. Leave it out.".to_owned());
+            return Some(
+                "The provider sets it itself, from its own arguments and for each build anew. Leave it out.".to_owned(),
+            );
         }
         if self.template.variables.contains(name) {
             return None;
         }
-        let own: Vec<&str> = self.template.variables.iter().map(String::as_str).filter(|declared| !OURS.contains(declared)).collect();
+        let own: Vec<&str> =
+            self.template.variables.iter().map(String::as_str).filter(|declared| !OURS.contains(declared)).collect();
         Some(format!("The Packer template declares no such variable. It has: {}.", own.join(", ")))
     }
 }

@@ -42,7 +42,10 @@ fn inputs_name_the_files_and_the_fingerprint_follows_every_argument_that_matters
     let source = Source::read(&plan).unwrap();
     assert_eq!(source.inputs.shown().into_keys().collect::<Vec<_>>(), ["image.pkr.hcl", "install.sh"]);
     let fingerprint = |plan: Template| Source::read(&plan).unwrap().fingerprint;
-    assert_eq!(fingerprint(Template { keep_versions: 9.into(), github_api_url: "https://x".into(), ..plan.clone() }), source.fingerprint);
+    assert_eq!(
+        fingerprint(Template { keep_versions: 9.into(), github_api_url: "https://x".into(), ..plan.clone() }),
+        source.fingerprint
+    );
     for other in [
         Template { vm_storage: "nvme".into(), ..plan.clone() },
         Template { runner_version: "2.336.0".into(), ..plan.clone() },
@@ -73,7 +76,8 @@ fn variables_are_checked_against_the_packer_template() {
     let missing = problems(&source, &plan, &plan);
     assert!(missing.len() == 1 && missing[0].contains("license"), "{missing:?}");
 
-    let given = |name: &str| BTreeMap::from([("license".to_owned(), "x".to_owned()), (name.to_owned(), "y".to_owned())]);
+    let given =
+        |name: &str| BTreeMap::from([("license".to_owned(), "x".to_owned()), (name.to_owned(), "y".to_owned())]);
     let unknown = Template { variables: given("disk_sice").into(), ..plan.clone() };
     assert!(problems(&source, &unknown, &unknown)[0].contains("disk_size"));
     let ours = Template { variables: given("proxmox_token").into(), ..plan.clone() };
@@ -107,7 +111,8 @@ fn files_that_vanished_are_changes_too() {
 #[test]
 fn a_place_of_ones_own_for_the_runner_must_be_pinned() {
     let mut diagnostics = Diagnostics::new();
-    let config = Template { runner_url: "https://mirror/r.tgz".into(), runner_version: "2.336.0".into(), ..Template::default() };
+    let config =
+        Template { runner_url: "https://mirror/r.tgz".into(), runner_version: "2.336.0".into(), ..Template::default() };
     Templates.validate(&config, &mut diagnostics);
     let paths: Vec<String> = diagnostics.iter().map(|diagnostic| diagnostic.path.to_string()).collect();
     assert_eq!(paths, ["runner_sha256"]);

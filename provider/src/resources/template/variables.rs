@@ -37,7 +37,8 @@ impl Account {
 }
 
 fn given(plan: &Template, name: &str) -> Option<String> {
-    let secret = plan.secret_variables_wo.known().and_then(|all| all.get(name)).map(|secret| secret.expose().to_owned());
+    let secret =
+        plan.secret_variables_wo.known().and_then(|all| all.get(name)).map(|secret| secret.expose().to_owned());
     secret.or_else(|| plan.variables.known().and_then(|all| all.get(name)).cloned())
 }
 
@@ -46,7 +47,8 @@ fn sha512_crypt(password: &str) -> Result<String, Diagnostic> {
     let salt = letters(SALT_LENGTH);
     let hash = sha_crypt::Sha512Params::new(sha_crypt::ROUNDS_DEFAULT)
         .and_then(|parameters| sha_crypt::sha512_crypt_b64(password.as_bytes(), salt.as_bytes(), &parameters));
-    let hash = hash.map_err(|error| Diagnostic::error("Unable to make a password for the build", format!("{error:?}")))?;
+    let hash =
+        hash.map_err(|error| Diagnostic::error("Unable to make a password for the build", format!("{error:?}")))?;
     Ok(format!("$6${salt}${hash}"))
 }
 
@@ -72,7 +74,13 @@ pub(super) struct Variables {
 }
 
 impl Variables {
-    pub(super) fn new(connection: &Connection, node: &str, plan: &Template, making: &Making<'_>, account: &Account) -> Self {
+    pub(super) fn new(
+        connection: &Connection,
+        node: &str,
+        plan: &Template,
+        making: &Making<'_>,
+        account: &Account,
+    ) -> Self {
         let mut values = Map::new();
         let mut set = |name: &str, value: &str| values.insert(name.to_owned(), Value::from(value));
         for (name, value) in plan.variables.known().into_iter().flatten() {
@@ -116,7 +124,8 @@ impl Variables {
 
 /// Attribute maps hold text only; a list or an object for Packer is written as JSON.
 fn structured(value: &mut Value) {
-    let parsed = value.as_str().filter(|text| text.starts_with(['[', '{'])).and_then(|text| serde_json::from_str(text).ok());
+    let parsed =
+        value.as_str().filter(|text| text.starts_with(['[', '{'])).and_then(|text| serde_json::from_str(text).ok());
     if let Some(parsed) = parsed {
         *value = parsed;
     }

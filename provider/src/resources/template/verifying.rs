@@ -63,7 +63,12 @@ fn marker(family: &Family, version: &Marker, vmid: u32) -> Marker {
 
 /// The handle by which a verification clone is made and destroyed.
 pub(super) fn clone_of(clients: &Clients, family: &Family, marker: Marker, cancel: CancellationToken) -> RunnerVm {
-    let place = Place { claimant: Owner::Provider, node: family.node.clone(), range: family.range, resource_pool: family.resource_pool.clone() };
+    let place = Place {
+        claimant: Owner::Provider,
+        node: family.node.clone(),
+        range: family.range,
+        resource_pool: family.resource_pool.clone(),
+    };
     let name = format!("{}-verify-{}-{}", family.installation, marker.vmid, marker.nonce);
     RunnerVm::new(clients.pve.clone(), name, marker, place, cancel)
 }
@@ -80,7 +85,9 @@ async fn check(cx: &Cx<Clients>, family: &Family, vmid: u32, clone: &RunnerVm) -
     let lines: Vec<&str> = output.lines().collect();
     let tail = lines[lines.len().saturating_sub(LINES)..].join("\n  ");
     let code = exit.exitcode.map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"));
-    let detail = format!("/opt/pxci/verify ended with {code} in a clone of the new version:\n  {tail}\n\nThe new version is removed; the current one stays.");
+    let detail = format!(
+        "/opt/pxci/verify ended with {code} in a clone of the new version:\n  {tail}\n\nThe new version is removed; the current one stays."
+    );
     Err(Diagnostic::error("The new template version failed its verification", detail))
 }
 
@@ -93,11 +100,16 @@ async fn run_check(cx: &Cx<Clients>, family: &Family, vmid: u32) -> Result<Exit,
         match agent.exec_status(process).await {
             Ok(Some(exit)) => return Ok(exit),
             Ok(None) => {}
-            Err(error) if error.is_transient() || error.is_agent_unavailable() => tracing::debug!(%error, "the check's state was not read"),
+            Err(error) if error.is_transient() || error.is_agent_unavailable() => {
+                tracing::debug!(%error, "the check's state was not read")
+            }
             Err(error) => return Err(unable(&error)),
         }
         if Instant::now() >= end {
-            let detail = format!("/opt/pxci/verify was still running after {} s in a clone of the new version.", CHECK_LIMIT.as_secs());
+            let detail = format!(
+                "/opt/pxci/verify was still running after {} s in a clone of the new version.",
+                CHECK_LIMIT.as_secs()
+            );
             return Err(Diagnostic::error("The new template version failed its verification", detail));
         }
         tokio::time::sleep(CHECK_PAUSE).await;
