@@ -64,6 +64,9 @@ pub(super) async fn build(
         let proposed = cx.guard(clients.vmids.propose(&clients.pve, family.range, &refused)).await?;
         let proposed = proposed.map_err(|error| diagnostics::pve("create", THING, name, &error))?;
         let proposal = proposed.ok_or_else(|| diagnostics::range_full(THING, name, family.range))?;
+        if plan.verify.known_or(true) {
+            has_room_for_a_clone(cx, clients, family, &refused).await?;
+        }
         let attempt = Attempt::new(clients, family, source, number, proposal.vmid(), runner.as_ref());
         match attempt.run(cx, plan, &packer, certificates.as_deref()).await {
             Ok(version) => return Ok(version),
@@ -71,6 +74,22 @@ pub(super) async fn build(
             Err(Unbuilt::VmidLost(diagnostic) | Unbuilt::Failed(diagnostic)) => return Err(diagnostic),
         };
     }
+}
+
+/// The verification needs a VMID of its own. Better to say so now than after half an hour of building; the version's own is claimed already.
+async fn has_room_for_a_clone(
+    cx: &Cx<Clients>,
+    clients: &Clients,
+    family: &Family,
+    refused: &BTreeSet<u32>,
+) -> Result<(), Diagnostic> {
+    let spare = cx.guard(clients.vmids.propose(&clients.pve, family.range, refused)).await?;
+    let spare = spare.map_err(|error| diagnostics::pve("create", THING, family.name.as_str(), &error))?;
+    spare.map(drop).ok_or_else(|| {
+        let mut full = diagnostics::range_full(THING, family.name.as_str(), family.range);
+        full.detail.push_str(" A new version takes one VMID, and the clone that verifies it another.");
+        full.at("vmid_range")
+    })
 }
 
 /// One try at one VMID.
