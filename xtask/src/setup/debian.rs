@@ -1,5 +1,7 @@
 //! System packages, from Debian's own archive.
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
@@ -13,9 +15,9 @@ const PACKAGES: &[&str] = &[
     "gcc",             // C parts of two crates
     "libc6-dev",
     "mmdebstrap", // the guests' base system
+    "mount",      // the guests' file systems
     "musl-tools", // C parts of the static dispatcher
     "openssh-client",
-    "packer",
     "uidmap",  // namespaces for users other than root
     "xorriso", // Packer's seed images, and the independent reader of ours
 ];
@@ -23,16 +25,21 @@ const PACKAGES: &[&str] = &[
 /// Installs what is missing, as root or through `sudo`; without either the error says what to run.
 ///
 /// `extra` names packages beyond those that every run needs.
-pub fn install(extra: &[&'static str], narrator: &Narrator) -> Result<()> {
+pub(super) fn install(extra: &[&str], narrator: &Narrator) -> Result<()> {
     let missing: Vec<&str> = PACKAGES.iter().chain(extra).copied().filter(|package| !is_installed(package)).collect();
     if missing.is_empty() {
         return Ok(());
     }
     let by_hand = format!("apt-get update && apt-get install --no-install-recommends {}", missing.join(" "));
-    if !has_program("apt-get") {
-        bail!("this set-up installs Debian packages and found no apt-get. Install these by your system's means and run again: {}", missing.join(" "));
+    if program("apt-get").is_none() {
+        bail!(
+            "this set-up installs Debian packages and found no apt-get. Install these by your system's means and run again: {}",
+            missing.join(" ")
+        );
     }
-    let prefix = elevation().with_context(|| format!("installing system packages needs root. Run as root, or install them by hand: {by_hand}"))?;
+    let prefix = elevation().with_context(|| {
+        format!("installing system packages needs root. Run as root, or install them by hand: {by_hand}")
+    })?;
     narrator.say(&format!("installing system packages: {}", missing.join(" ")));
     apt(&prefix, &["update"])?;
     let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
@@ -59,7 +66,7 @@ fn elevation() -> Result<Vec<&'static str>> {
     if succeeds("sudo", &["-n", "true"]) {
         return Ok(vec!["sudo", "-n"]);
     }
-    if has_program("sudo") && rustix::termios::isatty(std::io::stdin()) {
+    if program("sudo").is_some() && rustix::termios::isatty(std::io::stdin()) {
         return Ok(vec!["sudo"]);
     }
     bail!("neither root nor usable sudo");
@@ -70,12 +77,21 @@ fn is_installed(package: &str) -> bool {
     output.is_ok_and(|output| output.status.success() && output.stdout == b"installed")
 }
 
-fn has_program(name: &str) -> bool {
-    let Some(path) = std::env::var_os("PATH") else { return false };
-    std::env::split_paths(&path).any(|directory| directory.join(name).is_file())
+/// Name of this machine's release, as in `bookworm`; empty where it has none.
+pub(super) fn codename() -> String {
+    let text = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let name = text.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+    name.unwrap_or_default().trim_matches('"').to_owned()
+}
+
+/// The program that `PATH` leads to.
+pub(super) fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|directory| directory.join(name)).find(|program| program.is_file())
 }
 
 fn succeeds(program: &str, arguments: &[&str]) -> bool {
-    let status = Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let status =
+        Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
 }

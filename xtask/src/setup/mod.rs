@@ -5,11 +5,15 @@
 
 mod debian;
 mod go;
+mod namespaces;
 mod opentofu;
+mod packer;
 mod rust;
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
@@ -19,22 +23,33 @@ use crate::narrate::Narrator;
 
 /// What set-up made ready.
 #[derive(Debug, Clone)]
-pub struct Ready {
+pub(crate) struct Ready {
     /// OpenTofu's program.
-    pub opentofu: PathBuf,
+    pub(crate) opentofu: PathBuf,
+    /// Packer's program, of the version that the fixture is for.
+    pub(crate) packer: PathBuf,
     /// Directory that simulated guests are layered on.
-    pub guest_base: PathBuf,
+    pub(crate) guest_base: PathBuf,
 }
 
 impl Ready {
     /// The variables by which tests and simulators find what was made ready.
-    pub fn environment(&self) -> Vec<(&'static str, PathBuf)> {
-        vec![("PXCI_OPENTOFU", self.opentofu.clone()), ("PXCI_GUEST_BASE", self.guest_base.clone())]
+    pub(crate) fn environment(&self) -> Vec<(&'static str, PathBuf)> {
+        vec![
+            ("PATH", self.search_path().into()),
+            ("PXCI_OPENTOFU", self.opentofu.clone()),
+            ("PXCI_GUEST_BASE", self.guest_base.clone()),
+        ]
+    }
+
+    /// `PATH` with which Packer is found.
+    pub(crate) fn search_path(&self) -> OsString {
+        packer::search_path(&self.packer)
     }
 }
 
 /// Where slow-to-build things are kept: `PXCI_CACHE`, else the user's cache directory.
-pub fn cache_directory() -> Result<PathBuf> {
+pub(crate) fn cache_directory() -> Result<PathBuf> {
     if let Some(directory) = std::env::var_os("PXCI_CACHE") {
         return Ok(PathBuf::from(directory));
     }
@@ -46,19 +61,31 @@ pub fn cache_directory() -> Result<PathBuf> {
 }
 
 /// Makes the machine ready for the demo and the tests. Two runs at once wait for one another.
-pub fn run(narrator: &Narrator) -> Result<Ready> {
+pub(crate) fn run(narrator: &Narrator) -> Result<Ready> {
     let began = Instant::now();
     let cache = cache_directory()?;
     fs::create_dir_all(&cache).with_context(|| format!("creating the cache directory {}", cache.display()))?;
     let _lock = lock(&cache)?;
 
-    let extra: &[&str] = if opentofu::is_cached(&cache) { &[] } else { go::packages_needed(&cache) };
-    debian::install(extra, narrator)?;
+    let mut extra = packer::packages_needed().to_vec();
+    if !opentofu::is_cached(&cache) {
+        extra.extend(go::packages_needed(&cache));
+    }
+    debian::install(&extra, narrator)?;
+    namespaces::check()?;
+    let packer = packer::ensure(&cache, narrator)?;
     rust::install_static_target(narrator)?;
     let opentofu = opentofu::ensure(&cache, narrator)?;
     let guest_base = guest_base(&cache, narrator)?;
     narrator.say(&format!("set-up is complete ({:.1} s)", began.elapsed().as_secs_f32()));
-    Ok(Ready { opentofu, guest_base })
+    Ok(Ready { opentofu, packer, guest_base })
+}
+
+/// A command that ends with this process, whatever ends it.
+fn bound(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
 }
 
 fn guest_base(cache: &Path, narrator: &Narrator) -> Result<PathBuf> {

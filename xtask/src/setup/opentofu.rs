@@ -1,22 +1,23 @@
 //! OpenTofu, built from its Go module: no registry offers it as a program.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::go;
+use super::{bound, go};
 use crate::narrate::Narrator;
 
 /// The version that `engines/opentofu/go.mod` names.
-pub const VERSION: &str = "1.12.6";
+pub(super) const VERSION: &str = "1.12.6";
 const MODULE: &str = include_str!("../../engines/opentofu/go.mod");
 const SUMS: &str = include_str!("../../engines/opentofu/go.sum");
 
 /// OpenTofu's program in the cache, built there when missing (five minutes on two cores).
-pub fn ensure(cache: &Path, narrator: &Narrator) -> Result<PathBuf> {
+pub(super) fn ensure(cache: &Path, narrator: &Narrator) -> Result<PathBuf> {
     let program = program(cache);
     if answers(&program) {
         return Ok(program);
@@ -24,7 +25,7 @@ pub fn ensure(cache: &Path, narrator: &Narrator) -> Result<PathBuf> {
     let go = go::ensure(cache, narrator)?;
     narrator.say(&format!("building OpenTofu {VERSION} from its Go module (some minutes, once)"));
     let began = Instant::now();
-    build(&go, &program)?;
+    build(cache, &go, &program)?;
     if !answers(&program) {
         bail!("the OpenTofu that was just built does not answer as version {VERSION}: {}", program.display());
     }
@@ -33,7 +34,7 @@ pub fn ensure(cache: &Path, narrator: &Narrator) -> Result<PathBuf> {
 }
 
 /// Whether the cache holds a program that answers as this version.
-pub fn is_cached(cache: &Path) -> bool {
+pub(super) fn is_cached(cache: &Path) -> bool {
     answers(&program(cache))
 }
 
@@ -41,17 +42,23 @@ fn program(cache: &Path) -> PathBuf {
     cache.join(format!("opentofu-{VERSION}/tofu"))
 }
 
-fn build(go: &Path, program: &Path) -> Result<()> {
+fn build(cache: &Path, go: &Path, program: &Path) -> Result<()> {
     let directory = program.parent().context("the cache has no directory for OpenTofu")?;
     fs::create_dir_all(directory).with_context(|| format!("creating {}", directory.display()))?;
     let sources = tempfile::tempdir().context("creating a build directory")?;
     fs::write(sources.path().join("go.mod"), MODULE)?;
     fs::write(sources.path().join("go.sum"), SUMS)?;
     let unfinished = directory.join("tofu.unfinished");
-    let output = Command::new(go)
+    let work = cache.join("go-work");
+    let mut command = bound(go);
+    if go.starts_with(cache) {
+        // Whoever has no Go of their own has no use for its caches afterwards.
+        command.env("GOMODCACHE", work.join("modules")).env("GOCACHE", work.join("build"));
+    }
+    let output = command
         .current_dir(sources.path())
         .env("CGO_ENABLED", "0")
-        .env("GOFLAGS", "-mod=readonly")
+        .env("GOFLAGS", "-mod=readonly -modcacherw")
         .env_remove("GOWORK")
         .args(["build", "-ldflags", "-s -w -X github.com/opentofu/opentofu/version.dev=no", "-o"])
         .arg(&unfinished)
@@ -61,7 +68,13 @@ fn build(go: &Path, program: &Path) -> Result<()> {
     if !output.status.success() {
         bail!("building OpenTofu failed:\n{}", last_lines(&String::from_utf8_lossy(&output.stderr)));
     }
-    fs::rename(&unfinished, program).with_context(|| format!("moving OpenTofu to {}", program.display()))
+    fs::rename(&unfinished, program).with_context(|| format!("moving OpenTofu to {}", program.display()))?;
+    match fs::remove_dir_all(&work) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", work.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn last_lines(text: &str) -> String {
@@ -70,6 +83,8 @@ fn last_lines(text: &str) -> String {
 }
 
 fn answers(program: &Path) -> bool {
-    let Ok(output) = Command::new(program).args(["version"]).env_remove("TF_CLI_CONFIG_FILE").output() else { return false };
+    let Ok(output) = Command::new(program).args(["version"]).env_remove("TF_CLI_CONFIG_FILE").output() else {
+        return false;
+    };
     String::from_utf8_lossy(&output.stdout).lines().any(|line| line == format!("OpenTofu v{VERSION}"))
 }
