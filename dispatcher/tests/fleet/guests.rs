@@ -137,7 +137,7 @@ impl Guests {
 }
 
 fn missing(path: &str) -> AgentError {
-    AgentError::Refused(format!("Agent error: failed to open file '{path}' (mode: 'r'): No such file or directory"))
+    AgentError::Refused(format!("failed to open file '{path}' (mode: 'r'): No such file or directory"))
 }
 
 impl Backend for Guests {

@@ -1,0 +1,117 @@
+//! The dispatcher's real program against the simulators: jobs come, VMs take one each, and nothing is left.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests; they watch the real program by the clock")]
+
+#[path = "fleet/daemon.rs"]
+mod daemon;
+#[path = "fleet/guests.rs"]
+mod guests;
+#[path = "fleet/site.rs"]
+mod site;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use daemon::Home;
+use site::Site;
+use tokio::time::{Instant, sleep};
+
+/// Longer than any of it takes on a machine that is busy with other things.
+const LIMIT: Duration = Duration::from_secs(120);
+/// How often something is looked at that does not tell by itself.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Waits until a condition holds, watching that the limit of VMs does too.
+async fn until(what: &str, site: &Site, home: &Home, max: usize, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + LIMIT;
+    while !condition() {
+        assert!(site.vms().len() <= max, "I2: {:?} exist\n{}", site.vms(), home.said());
+        assert!(Instant::now() < deadline, "{what}: {:?}\n{}", site.pve.leftovers(), home.said());
+        sleep(LOOK).await;
+    }
+}
+
+/// Waits for all jobs, then for all traces of them to go.
+async fn done(site: &Site, home: &Home, jobs: &[u64], max: usize) -> Vec<String> {
+    let watched = until("nothing is left in the end", site, home, max, || {
+        let over = site.github.world(|world, _| jobs.iter().all(|id| world.job(*id).is_some_and(|job| matches!(job.state, sim::github::JobState::Completed { .. }))));
+        over && site.is_clean()
+    });
+    watched.await;
+    site.runners_of(jobs, Duration::from_secs(1)).await.unwrap_or_else(|| panic!("a job failed\n{}", home.said()))
+}
+
+fn assert_no_secret(site: &Site, home: &Home) {
+    let secrets = site.guests.secrets.lock().unwrap().clone();
+    assert!(!secrets.is_empty());
+    let said = home.said();
+    let requests: String = site.pve.requests().entries().into_iter().map(|entry| entry.path).collect();
+    for secret in &secrets {
+        assert!(!said.contains(secret.as_str()) && !requests.contains(secret.as_str()));
+        for (path, content) in home.files() {
+            assert!(!content.windows(secret.len()).any(|window| window == secret.as_bytes()), "I6: a JIT configuration in {path:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_jobs_than_the_limit_get_a_vm_each_and_nothing_is_left_and_no_secret_is_told() {
+    let site = Site::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let home = Home::new(directory.path());
+    let config = site.write_configuration(directory.path(), 2);
+    let jobs = site.queue(5);
+    let daemon = home.start(&["--config", &config], &[]);
+    let runners = done(&site, &home, &jobs, 2).await;
+    assert_eq!(runners.iter().collect::<BTreeSet<_>>().len(), 5, "I1: {runners:?}");
+    assert_eq!(site.pve.leftovers(), Vec::<String>::new());
+    assert_no_secret(&site, &home);
+    site.assert_strangers_are_unharmed();
+    assert_eq!(site.github.violations(), Vec::<String>::new());
+    assert!(daemon.terminate(LIMIT).await, "{}", home.said());
+}
+
+/// Kills the dispatcher again and again while five jobs are served, then lets it finish.
+async fn killed(lose_ledger: bool) {
+    let site = Site::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let home = Home::new(directory.path());
+    let config = site.write_configuration(directory.path(), 2);
+    let jobs = site.queue(5);
+    for round in 0..6_u64 {
+        let daemon = home.start(&["--config", &config], &[]);
+        let until_killed = Instant::now() + Duration::from_millis(700 + 450 * round);
+        until("time to be killed", &site, &home, 2, || Instant::now() >= until_killed).await;
+        daemon.kill().await;
+        if lose_ledger {
+            home.lose_ledger();
+        }
+    }
+    let daemon = home.start(&["--config", &config], &[]);
+    let runners = done(&site, &home, &jobs, 2).await;
+    assert_eq!(runners.iter().collect::<BTreeSet<_>>().len(), 5, "I1: {runners:?}");
+    assert_eq!(site.pve.leftovers(), Vec::<String>::new());
+    site.assert_strangers_are_unharmed();
+    assert!(daemon.terminate(LIMIT).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_and_started_again_with_its_ledger() {
+    killed(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_and_started_again_without_its_ledger() {
+    killed(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_variables_of_the_original_notes_are_a_configuration() {
+    let site = Site::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let home = Home::new(directory.path());
+    let jobs = site.queue(2);
+    let daemon = home.start(&[], &site.variables());
+    let runners = done(&site, &home, &jobs, 1).await;
+    assert!(runners.iter().all(|name| name.starts_with("pxci-acme-91")), "{runners:?}");
+    assert!(daemon.terminate(LIMIT).await);
+}

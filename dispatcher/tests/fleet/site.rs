@@ -1,0 +1,179 @@
+//! A simulated Proxmox VE and a simulated GitHub, with a dispatcher's narrow token for each.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use sim::github::{Behaviour, JobSpec, JobState, RunSpec, ServerHandle, ServerOptions, Token};
+use sim::pve::{Handle, Latency, Options, World};
+
+use crate::guests::Guests;
+
+pub(crate) const REPOSITORY: &str = "acme/tools";
+const DISPATCHER: &str = "farm@pve!dispatcher";
+/// Somebody else's VM in the pool's range, out of the token's sight.
+pub(crate) const STRANGER: u32 = 9107;
+/// A copy that somebody made by hand: it inherited a marker, with the VMID of the original.
+pub(crate) const COPY: u32 = 9106;
+
+pub(crate) struct Site {
+    pub(crate) pve: Handle,
+    pub(crate) github: ServerHandle,
+    pub(crate) guests: Guests,
+    github_token: String,
+}
+
+impl Site {
+    pub(crate) async fn start() -> Self {
+        // Another test of this process may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let guests = Guests::default();
+        let options = Options { latency: Latency::Faster(5.0), ..Options::default() };
+        let pve = sim::pve::Server::start(&world(), Arc::new(guests.clone()), options).await.unwrap();
+        let behaviour = Behaviour { deletes_busy: true, ..Behaviour::default() };
+        let github = sim::github::Server::start(ServerOptions { behaviour, ..ServerOptions::default() }).await.unwrap();
+        let github_token = github.world(|world, _| {
+            world.add_repository(REPOSITORY);
+            world.add_token(Token::for_repository_runners())
+        });
+        Self { pve, github, guests, github_token }
+    }
+
+    pub(crate) fn queue(&self, jobs: usize) -> Vec<u64> {
+        let job = |number| JobSpec { name: format!("job {number}"), labels: vec!["Linux".into()], steps: Vec::new() };
+        let jobs = (0..jobs).map(job).collect();
+        self.github.queue_run(RunSpec { repository: REPOSITORY.into(), event: "push".into(), fork: None, jobs })
+    }
+
+    /// The runners that the jobs ran on, once all have ended.
+    pub(crate) async fn runners_of(&self, jobs: &[u64], limit: Duration) -> Option<Vec<String>> {
+        let ended = self.github.wait_for(limit, |world| {
+            let over = |id: &u64| {
+                let job = world.job(*id)?;
+                matches!(&job.state, JobState::Completed { conclusion } if conclusion == "success").then(|| job.runner_name.clone())?
+            };
+            jobs.iter().map(over).collect::<Option<Vec<_>>>()
+        });
+        ended.await
+    }
+
+    /// VMs in the pool's range beside those that are not the dispatcher's.
+    pub(crate) fn vms(&self) -> Vec<u32> {
+        self.pve.guests().into_iter().filter(|vmid| (9100..9106).contains(vmid)).collect()
+    }
+
+    /// Whether nothing is left of any runner, here or there.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.vms().is_empty() && self.github.world(|world, _| world.runner_names().is_empty()) && self.guests.running().is_empty()
+    }
+
+    pub(crate) fn assert_strangers_are_unharmed(&self) {
+        let guests: BTreeSet<u32> = self.pve.guests().into_iter().collect();
+        assert!(guests.contains(&STRANGER) && guests.contains(&COPY) && guests.contains(&9000), "{guests:?}");
+        let changed = |path: &str| [STRANGER, COPY].iter().any(|vmid| path.contains(&format!("/qemu/{vmid}")));
+        let touched: Vec<_> = self.pve.requests().entries().into_iter().filter(|entry| entry.method != "GET" && changed(&entry.path)).collect();
+        assert!(touched.is_empty(), "{touched:?}");
+    }
+
+    /// The configuration file of a dispatcher for this site.
+    pub(crate) fn write_configuration(&self, home: &std::path::Path, max: u32) -> String {
+        let ca = self.pve.ca_pem();
+        let (url, api_url) = (self.pve.url(), self.github.url());
+        let text = format!(
+            r#"
+installation = "lab"
+poll_interval_seconds = 1
+[secrets]
+pve_token_secret_file = "pve"
+github_token_file = "github"
+[pve]
+endpoints = ["{url}"]
+token_id = "{DISPATCHER}"
+ca_pem = """
+{ca}"""
+[github]
+api_url = "{api_url}"
+[[pools]]
+name = "ubuntu"
+labels = ["linux", "x64"]
+repositories = ["{REPOSITORY}"]
+max = {max}
+vmid_range = "9100-9107"
+resource_pool = "ci"
+template = {{ family = "ubuntu-2204", vmid = 9000, node = "pve1" }}
+cores = 2
+memory_mib = 1024
+"#
+        );
+        write_private(&home.join("pve"), &self.pve.token_secret(DISPATCHER).unwrap());
+        write_private(&home.join("github"), &self.github_token);
+        let path = home.join("pxci.toml");
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// The variables of the original notes, for this site.
+    pub(crate) fn variables(&self) -> Vec<(String, String)> {
+        let secret = self.pve.token_secret(DISPATCHER).unwrap();
+        let pairs = [
+            ("PROXMOX_URL", format!("{}/api2/json", self.pve.url())),
+            ("PROXMOX_NODE", "pve1".into()),
+            ("PROXMOX_TOKEN_ID", DISPATCHER.into()),
+            ("PROXMOX_TOKEN_SECRET", secret),
+            ("PROXMOX_VERIFY_SSL", "false".into()),
+            ("PROXMOX_POOL", "ci".into()),
+            ("GITHUB_TOKEN", self.github_token.clone()),
+            ("GITHUB_API_URL", self.github.url().into()),
+            ("TEMPLATE_NAME", "ubuntu-2204-runner-template".into()),
+            ("RUNNER_ID_START", "9100".into()),
+            ("RUNNER_ID_END", "9107".into()),
+            ("RUNNER_NAME_PREFIX", "acme".into()),
+            ("REPO_OWNER", "acme".into()),
+            ("REPO_NAME", "tools".into()),
+            ("RUNNER_LABELS", "linux".into()),
+            ("POLL_INTERVAL", "1".into()),
+        ];
+        pairs.map(|(name, value)| (name.to_owned(), value)).to_vec()
+    }
+}
+
+fn write_private(path: &std::path::Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// One node, one template, two strangers, and a token with the privileges that are documented for the dispatcher.
+fn world() -> World {
+    let privileges = [
+        "VM.Allocate", "VM.Clone", "VM.Audit", "VM.Config.CDROM", "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Network",
+        "VM.Config.Options", "VM.PowerMgmt", "VM.GuestAgent.Audit", "VM.GuestAgent.FileRead", "VM.GuestAgent.FileWrite",
+        "Datastore.AllocateSpace", "Datastore.Audit", "Pool.Audit", "SDN.Use",
+    ];
+    let marker = r#"pxci:v1 {"installation":"lab","owner":"dispatcher","kind":"runner","vmid":9100,"nonce":"aaaaaa","pool":"ubuntu"}"#;
+    let disk = |vmid: u32, name: &str| json!({ "volid": format!("vmdir:{vmid}/{name}"), "content": "images", "format": "qcow2", "size": 1 << 30, "vmid": vmid });
+    let guest = |vmid: u32, config: serde_json::Value| json!({ "vmid": vmid, "type": "qemu", "config": config });
+    let grant = |path: &str, kind: &str, who: &str| json!({ "path": path, "propagate": 1, "roleid": "PxciDispatcher", "type": kind, "ugid": who });
+    let paths = ["/pool/ci", "/storage/vmdir", "/sdn/zones/localnetwork/vmbr0"];
+    let acl: Vec<_> = paths.iter().flat_map(|path| [grant(path, "user", "farm@pve"), grant(path, "token", DISPATCHER)]).collect();
+    let description = json!({
+        "node": "pve1",
+        "node_cores": 8,
+        "acl": acl,
+        "groups": [],
+        "guests": [
+            guest(9000, json!({ "name": "ubuntu-2204-runner-template", "template": 1, "agent": "1", "cores": 1, "memory": "512",
+                "net0": "virtio=${mac1},bridge=vmbr0", "scsi0": "vmdir:9000/base-9000-disk-0.qcow2,size=1G", "scsihw": "virtio-scsi-pci", "boot": "order=scsi0" })),
+            guest(STRANGER, json!({ "name": "precious", "memory": "512", "scsi0": format!("vmdir:{STRANGER}/vm-{STRANGER}-disk-0.qcow2,size=1G") })),
+            guest(COPY, json!({ "name": "lab-ubuntu-9100-aaaaaa", "memory": "512", "description": marker, "scsi0": format!("vmdir:{COPY}/vm-{COPY}-disk-0.qcow2,size=1G") })),
+        ],
+        "networks": [{ "active": 1, "autostart": 1, "iface": "vmbr0", "type": "bridge", "method": "manual", "families": ["inet"] }],
+        "pools": [{ "poolid": "ci", "members": ["qemu/9000", format!("qemu/{COPY}")] }],
+        "roles": { "PxciDispatcher": { "privs": privileges, "special": 0 } },
+        "storages": [{ "storage": "vmdir", "type": "dir", "path": "/var/lib/vmdir", "content": "images" }],
+        "users": [{ "userid": "farm@pve", "tokens": [{ "tokenid": DISPATCHER, "privsep": 1 }] }],
+        "volumes": [disk(9000, "base-9000-disk-0.qcow2"), disk(STRANGER, &format!("vm-{STRANGER}-disk-0.qcow2")), disk(COPY, &format!("vm-{COPY}-disk-0.qcow2"))],
+    });
+    World::from_json(&description.to_string()).unwrap()
+}
