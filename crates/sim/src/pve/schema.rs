@@ -59,7 +59,9 @@ pub(crate) struct Property {
     #[serde(rename = "type")]
     pub(crate) kind: Option<String>,
     pub(crate) optional: Option<Value>,
+    #[serde(deserialize_with = "lenient_number")]
     pub(crate) minimum: Option<f64>,
+    #[serde(deserialize_with = "lenient_number")]
     pub(crate) maximum: Option<f64>,
     pub(crate) min_length: Option<usize>,
     pub(crate) max_length: Option<usize>,
@@ -73,6 +75,12 @@ pub(crate) struct Property {
     pub(crate) default_key: Option<Value>,
     /// A format's name, or the number of a property-string format.
     pub(crate) format: Option<Value>,
+}
+
+/// The real schema has some numbers as strings.
+fn lenient_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    let value = Option::<Value>::deserialize(deserializer)?;
+    Ok(value.and_then(|value| value.as_f64().or_else(|| value.as_str()?.parse().ok())))
 }
 
 impl Property {
