@@ -62,7 +62,7 @@ cd /
 unset LIBMOUNT_FORCE_MOUNT2
 if [ "$kind" = container ]; then
     # What PVE writes into a container that it takes for Alpine's. From in here no link of its leads to the host.
-    mkdir -p etc/network
+    [ -d etc/network ] || mkdir -p etc/network
     echo "$name" >etc/hostname
     printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$name" >etc/hosts
     echo "$resolver" >etc/resolv.conf
