@@ -14,7 +14,7 @@ mod tests;
 
 use std::time::Duration;
 
-use dispatcher_api::{Config, ConfigError, ConfigProblem, Phase, Secrets};
+use dispatcher_api::{Config, ConfigError, ConfigProblem, Phase, Secrets, Status};
 use tf_provider::{Attr, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Outcome, Path, Plan, Resource, Secret};
 
 use self::appliance::Appliance;
@@ -84,9 +84,12 @@ impl Resource for Dispatchers {
             return Ok(Some(state));
         }
         match control::look(&found.container).await {
-            // A dispatcher that drains needs its configuration again to go on.
-            Ok(status) if matches!(status.phase, Phase::Draining | Phase::Drained) => state.config_hash = Attr::Null,
-            Ok(status) => state.config_hash = status.config_hash.into(),
+            Ok(status) => {
+                if status.phase == Phase::Starting && !status.problems.is_empty() {
+                    cx.warn(format!("The dispatcher in container \"{vmid}\" does not work"), control::listed(&status.problems));
+                }
+                state.config_hash = if needs_its_configuration(&status) { Attr::Null } else { status.config_hash.into() };
+            }
             Err(error) => {
                 let warning = diagnostics::failed("ask", "the dispatcher in container", &vmid.to_string(), &error);
                 cx.warn(warning.summary, format!("{}\n\nWhat it works with is taken from the state.", warning.detail));
@@ -105,8 +108,7 @@ impl Resource for Dispatchers {
         change_in_place(cx, &plan).await?;
         match start_and_configure(cx, &plan, &config, &secrets).await {
             Ok(()) => Ok(Dispatcher { config_hash: config.hash().into(), ..plan }),
-            // What it works with now is open: the next plan sends it again.
-            Err(diagnostic) => Err(Failure::partial(Dispatcher { config_hash: Attr::Null, ..plan }, diagnostic)),
+            Err(diagnostic) => Err(Failure::partial(unsettled(plan, prior), diagnostic)),
         }
     }
 
@@ -273,13 +275,34 @@ async fn start_and_configure(cx: &Cx<Clients>, plan: &Dispatcher, config: &Confi
     control::configure(cx, &found.container, config, secrets).await
 }
 
+/// One that drains goes on only when it gets its configuration again; one that never worked with it may need other secrets.
+fn needs_its_configuration(status: &Status) -> bool {
+    match status.phase {
+        Phase::Draining | Phase::Drained | Phase::Unconfigured => true,
+        Phase::Starting => !status.problems.is_empty(),
+        Phase::Running => false,
+    }
+}
+
+/// State after a change that failed: which configuration and secrets are in force is open, so the next plan sends both.
+fn unsettled(plan: Dispatcher, prior: Dispatcher) -> Dispatcher {
+    Dispatcher {
+        config_hash: Attr::Null,
+        github_token_wo_version: prior.github_token_wo_version,
+        pve_token_secret_wo_version: prior.pve_token_secret_wo_version,
+        ..plan
+    }
+}
+
 /// What a failed creation made goes again. A container whose dispatcher has machines left stays: only it can clear them.
 async fn undo(cx: &Cx<Clients>, plan: Dispatcher, mut diagnostic: Diagnostic) -> Failure<Dispatcher> {
     let cleaned = async {
         let clients = cx.data()?;
         if let Some(found) = container::find(clients, &plan).await? {
-            // Without an answer it has made nothing, as a rule; what counts is whether something is there.
-            let _ = tokio::time::timeout(UNDO, control::drain(&found.container, Duration::ZERO, &mut None)).await;
+            if found.container.status().await.is_ok_and(|status| status.is_running()) {
+                // Without an answer it has made nothing, as a rule; what counts is whether something is there.
+                let _ = tokio::time::timeout(UNDO, control::drain(&found.container, Duration::ZERO, &mut None)).await;
+            }
             none_left(clients, &plan).await?;
         }
         container::destroy(clients, &plan, plan.container()?, &container::clean_up_time()).await?;

@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
 
-use dispatcher_api::ConfigProblem;
+use dispatcher_api::{ConfigProblem, Phase, Problem, Status, Subject};
+use jiff::Timestamp;
 use secrecy::SecretString;
 use tf_provider::{Attr, Diagnostics, Resource as _, Secret};
 
 use super::model::{Dispatcher, GithubAccess, Network, Pool, PveAccess};
-use super::{Dispatchers, attribute_of, valid};
+use super::{Dispatchers, attribute_of, needs_its_configuration, unsettled, valid};
 use crate::connection::{Connection, Settings};
 
 fn connection() -> Connection {
@@ -118,4 +119,22 @@ fn an_invalid_label_is_refused_before_anything_is_made() {
     model.pools = BTreeMap::from([("ubuntu".to_owned(), Pool { labels: vec!["a b".to_owned()].into(), ..pool() })]).into();
     let refused = valid(config(&model).unwrap()).unwrap_err();
     assert_eq!(refused.iter().next().unwrap().path.to_string(), "pools[\"ubuntu\"].labels");
+}
+
+#[test]
+fn a_dispatcher_that_drains_or_never_worked_gets_its_configuration_again() {
+    let status = |phase, hindered: bool| {
+        let problem = Problem { subject: Subject::Github, message: "401".into(), since: Timestamp::UNIX_EPOCH };
+        Status { phase, problems: if hindered { vec![problem] } else { Vec::new() }, ..Status::default() }
+    };
+    assert!(needs_its_configuration(&status(Phase::Draining, false)) && needs_its_configuration(&status(Phase::Starting, true)));
+    assert!(!needs_its_configuration(&status(Phase::Running, true)), "an outage of GitHub is no reason for a change");
+    assert!(!needs_its_configuration(&status(Phase::Starting, false)));
+}
+
+#[test]
+fn after_a_failed_change_secrets_count_as_not_sent() {
+    let version = |version: i64| Dispatcher { github_token_wo_version: version.into(), config_hash: "aa".into(), ..dispatcher() };
+    let left = unsettled(version(2), version(1));
+    assert_eq!((left.github_token_wo_version, left.config_hash), (1.into(), Attr::Null));
 }
