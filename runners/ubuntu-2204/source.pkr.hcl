@@ -28,6 +28,7 @@ source "proxmox-iso" "ubuntu-2204" {
   disks {
     type         = "scsi"
     storage_pool = var.storage_pool
+    format       = var.disk_format
     disk_size    = var.disk_size
     io_thread    = true
     discard      = true

@@ -102,6 +102,12 @@ variable "disk_size" {
   default     = "40G"
 }
 
+variable "disk_format" {
+  type        = string
+  description = "Format of the disk: raw on block storages (LVM-thin, ZFS, Ceph), qcow2 on directories, which make linked clones of nothing else."
+  default     = "raw"
+}
+
 variable "ssh_host" {
   type        = string
   description = "Address for the provisioners' SSH; without it the one that the guest agent names."
