@@ -1,35 +1,143 @@
-//! Replays recordings of a real server against the simulator.
+//! Replays recordings of a real server against the simulator and compares every answer.
+//!
+//! A recording's README says what is fixed and what is not. What differs knowingly stands in `data/deviations.toml`, each
+//! with its reason.
 
+mod client;
+mod compare;
+mod replay;
+mod request;
+mod step;
+
+use std::collections::BTreeSet;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use step::Step;
+
+/// How one scenario compares.
+#[derive(Debug, Clone)]
+struct Scenario {
+    file: String,
+    name: String,
+    equal: usize,
+    /// Left out by the recordings themselves: unstable, or an artefact of the laboratory.
+    left_out: usize,
+    accepted: Vec<String>,
+    different: Vec<String>,
+}
 
 /// How recordings and simulator compare.
 #[derive(Debug, Default)]
-pub struct Report {}
+pub struct Report {
+    scenarios: Vec<Scenario>,
+}
 
 /// Why recordings could not be replayed.
 #[derive(Debug, thiserror::Error)]
-#[error("the recordings cannot be replayed")]
-pub struct ReplayError {}
+pub enum ReplayError {
+    /// A file is missing or unreadable.
+    #[error("cannot read {path}")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A file does not hold what it should.
+    #[error("{path}, line {line}: not a recorded step")]
+    Parse {
+        /// Which.
+        path: PathBuf,
+        /// Line number from 1.
+        line: usize,
+        /// What the parser says.
+        source: serde_json::Error,
+    },
+    /// The world's description.
+    #[error("the recordings' world.json")]
+    World(#[source] super::world::WorldError),
+    /// The simulator.
+    #[error("the simulator did not start")]
+    Start(#[source] super::server::StartError),
+    /// The connection to the simulator.
+    #[error("the simulator was not reachable")]
+    Connect(#[source] std::io::Error),
+}
+
+#[derive(Debug, Deserialize)]
+struct Deviations {
+    accepted: Vec<Deviation>,
+}
+
+/// A difference that is known and has a reason.
+#[derive(Debug, Deserialize)]
+struct Deviation {
+    scenario: String,
+    #[serde(default)]
+    steps: Vec<u64>,
+    reason: String,
+}
 
 impl Report {
     /// No difference but accepted ones.
     #[must_use]
     pub fn is_conformant(&self) -> bool {
-        true
+        self.scenarios.iter().all(|scenario| scenario.different.is_empty())
+    }
+
+    fn sum(&self, of: impl Fn(&Scenario) -> usize) -> usize {
+        self.scenarios.iter().map(of).sum()
+    }
+
+    fn line(f: &mut fmt::Formatter<'_>, name: &str, scenarios: &[&Scenario]) -> fmt::Result {
+        let sum = |of: &dyn Fn(&Scenario) -> usize| scenarios.iter().map(|s| of(s)).sum::<usize>();
+        let (equal, accepted, different) = (sum(&|s| s.equal), sum(&|s| s.accepted.len()), sum(&|s| s.different.len()));
+        let left_out = sum(&|s| s.left_out);
+        writeln!(f, "{name}: {equal} of {} equal, {accepted} accepted, {different} different, {left_out} left out", equal + accepted + different)
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("nothing replayed")
+        for scenario in &self.scenarios {
+            Self::line(f, &format!("{} {}", scenario.file, scenario.name), &[scenario])?;
+            for text in &scenario.different {
+                writeln!(f, "    {text}")?;
+            }
+        }
+        let files: BTreeSet<&str> = self.scenarios.iter().map(|scenario| scenario.file.as_str()).collect();
+        for file in files {
+            let all: Vec<&Scenario> = self.scenarios.iter().filter(|scenario| scenario.file == file).collect();
+            Self::line(f, &format!("= {file}"), &all)?;
+        }
+        let (equal, accepted, different) = (self.sum(|s| s.equal), self.sum(|s| s.accepted.len()), self.sum(|s| s.different.len()));
+        write!(f, "total: {equal} of {} steps equal, {accepted} accepted, {different} different", equal + accepted + different)
     }
 }
 
-/// Replays all recordings of a directory.
+/// Replays all recordings of a directory (`world.json` and `*.jsonl`), each file against a fresh simulator.
 ///
 /// # Errors
-/// When they cannot be read.
-pub async fn run(_directory: &Path) -> Result<Report, ReplayError> {
-    Ok(Report::default())
+/// When they cannot be read or no simulator can be started.
+pub async fn run(directory: &Path) -> Result<Report, ReplayError> {
+    let read = |path: PathBuf| std::fs::read_to_string(&path).map_err(|source| ReplayError::Read { path, source });
+    let world = super::world::World::from_json(&read(directory.join("world.json"))?).map_err(ReplayError::World)?;
+    let deviations: Deviations = toml::from_str(include_str!("../../../data/deviations.toml")).unwrap_or(Deviations { accepted: Vec::new() });
+    let listing = std::fs::read_dir(directory).map_err(|source| ReplayError::Read { path: directory.to_owned(), source })?;
+    let mut files: Vec<PathBuf> = listing.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "jsonl")).collect();
+    files.sort();
+    let mut report = Report::default();
+    for path in files {
+        let steps = step::parse(&path, &read(path.clone())?)?;
+        let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        // What is measured on the wire itself has a form of its own.
+        if steps.iter().all(Step::is_measurement) {
+            continue;
+        }
+        report.scenarios.extend(replay::file(&world, &name, &steps, &deviations.accepted).await?);
+    }
+    Ok(report)
 }

@@ -1,0 +1,136 @@
+//! A plain HTTP client that hides nothing: reason phrases, missing answers, odd headers.
+
+use std::io;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// An answer as it came; `status` 0 means that none came.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) reason: String,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Where to and over what.
+#[derive(Clone)]
+pub(super) struct Client {
+    address: String,
+    tls: TlsConnector,
+}
+
+/// The replay compares answers; who gives them is not its subject.
+#[derive(Debug)]
+struct AnyServer(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyServer {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(&self, message: &[u8], cert: &CertificateDer<'_>, dss: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(&self, message: &[u8], cert: &CertificateDer<'_>, dss: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+impl Client {
+    pub(super) fn new(url: &str) -> io::Result<Self> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyServer(provider)))
+            .with_no_client_auth();
+        Ok(Self { address: url.trim_start_matches("https://").to_owned(), tls: TlsConnector::from(Arc::new(config)) })
+    }
+
+    async fn connect(&self) -> io::Result<TlsStream<TcpStream>> {
+        let stream = TcpStream::connect(&self.address).await?;
+        stream.set_nodelay(true)?;
+        let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
+        self.tls.connect(name, stream).await
+    }
+
+    /// Sends one request on a connection of its own.
+    pub(super) async fn send(&self, head: &str, body: &[u8]) -> io::Result<Answer> {
+        let (answer, _) = self.exchange(head, body).await?;
+        Ok(answer)
+    }
+
+    /// The same, and the connection behind it, for what follows an upgrade.
+    pub(super) async fn exchange(&self, head: &str, body: &[u8]) -> io::Result<(Answer, TlsStream<TcpStream>)> {
+        let mut stream = self.connect().await?;
+        // A server that refuses early may close while we still write.
+        let _ = stream.write_all(head.as_bytes()).await;
+        let _ = stream.write_all(body).await;
+        let _ = stream.flush().await;
+        let mut buffer = Vec::new();
+        let end = loop {
+            if let Some(at) = buffer.windows(4).position(|w| w == b"\r\n\r\n") {
+                break at;
+            }
+            let mut chunk = [0_u8; 16 << 10];
+            match stream.read(&mut chunk).await {
+                Ok(count) if count > 0 => buffer.extend_from_slice(&chunk[..count]),
+                _ => return Ok((Answer::default(), stream)),
+            }
+        };
+        let mut answer = parse_head(&buffer[..end]);
+        let mut body = buffer.split_off(end + 4);
+        if answer.status == 101 {
+            return Ok((answer, stream));
+        }
+        let length = answer.header("content-length").and_then(|v| v.parse::<usize>().ok());
+        let head_only = head.starts_with("HEAD ");
+        while !head_only && length.is_none_or(|length| body.len() < length) {
+            let mut chunk = [0_u8; 64 << 10];
+            match stream.read(&mut chunk).await {
+                Ok(count) if count > 0 => body.extend_from_slice(&chunk[..count]),
+                _ => break,
+            }
+        }
+        answer.body = body;
+        Ok((answer, stream))
+    }
+}
+
+fn parse_head(bytes: &[u8]) -> Answer {
+    let text = String::from_utf8_lossy(bytes);
+    let mut lines = text.split("\r\n");
+    let mut status = lines.next().unwrap_or_default().splitn(3, ' ');
+    let code = status.nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+    let reason = status.next().unwrap_or_default().to_owned();
+    let headers = lines.filter_map(|line| line.split_once(':')).map(|(key, value)| (key.to_lowercase(), value.trim().to_owned())).collect();
+    Answer { status: code, reason, headers, body: Vec::new() }
+}
