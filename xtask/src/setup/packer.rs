@@ -94,6 +94,10 @@ fn archives_of(uris: &str, codename: &str) -> Vec<String> {
 
 fn fetch_from(archive: &str, program: &Path) -> Result<()> {
     let scratch = tempfile::tempdir().context("creating a directory")?;
+    // Except for root, apt wants to find its directories.
+    for directory in ["lists/partial", "cache/archives/partial"] {
+        fs::create_dir_all(scratch.path().join(directory)).context("creating a directory")?;
+    }
     let apt = Apt { directory: scratch.path(), archive };
     apt.run(&["update"])?;
     apt.run(&["download", "packer"])?;
