@@ -75,7 +75,8 @@ impl Resource for Snippets {
 
     async fn update(&self, cx: &Cx<Clients>, prior: Snippet, mut plan: Snippet) -> Outcome<Snippet> {
         remove_superseded(cx, &prior).await?;
-        upload(cx, &mut plan).await?;
+        // When it fails, the current file stays in the state: it is still there. The next try finds what arrived of this one.
+        upload(cx, &mut plan).await.map_err(|failure| Failure::from(failure.diagnostics))?;
         if let Some(old) = prior.volid.into_known().filter(|old| plan.volid.known() != Some(old)) {
             cx.set_private(&Superseded { volids: vec![old] })
                 .map_err(|diagnostic| Failure::partial(plan.clone(), diagnostic))?;
@@ -151,7 +152,11 @@ async fn upload(cx: &Cx<Clients>, plan: &mut Snippet) -> Result<(), Failure<Snip
         return Ok(());
     }
     let Some(name) = plan.file_name(&image) else { return Ok(()) };
-    send(cx, &storage, &name, image, &volid).await.map_err(|diagnostic| Failure::partial(plan.clone(), diagnostic))
+    let Err(error) = send(cx, &storage, &name, image, &volid).await else { return Ok(()) };
+    let diagnostic = unable(&error);
+    // What Proxmox VE said no to is not there.
+    let is_open = error.is_transient() || matches!(error, pve::Error::Deadline { .. } | pve::Error::Cancelled { .. });
+    Err(if is_open { Failure::partial(plan.clone(), diagnostic) } else { diagnostic.into() })
 }
 
 async fn send(
@@ -160,12 +165,11 @@ async fn send(
     name: &str,
     image: SeedImage,
     volid: &str,
-) -> Result<(), Diagnostic> {
-    let unable = |error: &pve::Error| diagnostics::pve("upload", THING, volid, error);
+) -> Result<(), pve::Error> {
+    let Ok(clients) = cx.data() else { return Ok(()) };
     tracing::info!(volid, bytes = image.bytes.len(), "uploading cloud-init data");
-    let task = storage.upload(Content::Iso, name, image.bytes.into()).await.map_err(|error| unable(&error))?;
-    cx.data()?.pve.wait(&task, &waiting::until_deadline(cx)).await.map_err(|error| unable(&error))?;
-    Ok(())
+    let task = storage.upload(Content::Iso, name, image.bytes.into()).await?;
+    clients.pve.wait(&task, &waiting::until_deadline(cx)).await.map(drop)
 }
 
 /// Removes files of earlier content. One that stays behind is tried again next time.
