@@ -87,6 +87,18 @@ impl Client {
         self.inner.transport.call(call).await
     }
 
+    /// A call about one guest. A token with rights in a resource pool is refused where there is no guest, as if it were another's.
+    pub(crate) async fn call_guest<T: DeserializeOwned>(&self, vmid: u32, call: Call) -> Result<T, Error> {
+        let error = match self.call(call).await {
+            Err(error) if error.is_permission_denied() => error,
+            outcome => return outcome,
+        };
+        match self.is_free(vmid).await {
+            Ok(true) => Err(Error::NoGuest { vmid }),
+            _ => Err(error),
+        }
+    }
+
     pub(crate) fn endpoint(&self) -> &Endpoint {
         self.inner.transport.endpoint()
     }

@@ -46,6 +46,12 @@ pub enum Error {
     /// PVE said no.
     #[error("Proxmox VE refused {0}")]
     Refused(Refusal),
+    /// There is no such guest. PVE itself says so only to those who may see every guest.
+    #[error("there is no guest {vmid} at Proxmox VE")]
+    NoGuest {
+        /// The VMID, which nobody has.
+        vmid: u32,
+    },
     /// Nobody answers at any of the endpoints; nothing was sent.
     #[error("Proxmox VE cannot be reached at {endpoint}")]
     Unreachable {
@@ -201,7 +207,7 @@ impl Error {
     /// The guest that the call was about does not exist (on that node, as that kind of guest).
     #[must_use]
     pub fn is_guest_missing(&self) -> bool {
-        self.says(|words| {
+        matches!(self, Self::NoGuest { .. }) || self.says(|words| {
             let configuration = words.contains("Configuration file 'nodes/") && words.contains(".conf' does not exist");
             configuration
                 || words.contains("unable to find configuration file for ")

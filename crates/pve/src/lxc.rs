@@ -69,7 +69,7 @@ impl Lxc {
     /// # Errors
     /// [`Error::is_guest_missing`] when there is no such container.
     pub async fn config(&self) -> Result<Config, Error> {
-        self.client.call(Call::get(self.path("/config"), &Parameters::default())).await
+        self.client.call_guest(self.vmid, Call::get(self.path("/config"), &Parameters::default())).await
     }
 
     /// Its status right now.
@@ -77,7 +77,7 @@ impl Lxc {
     /// # Errors
     /// [`Error::is_guest_missing`] when there is no such container.
     pub async fn status(&self) -> Result<Status, Error> {
-        self.client.call(Call::get(self.path("/status/current"), &Parameters::default())).await
+        self.client.call_guest(self.vmid, Call::get(self.path("/status/current"), &Parameters::default())).await
     }
 
     /// Changes options; `("delete", "a,b")` removes options. With a digest it fails when somebody else was faster.

@@ -60,7 +60,7 @@ impl Qemu {
     /// # Errors
     /// [`Error::is_guest_missing`] when there is no such VM.
     pub async fn config(&self) -> Result<Config, Error> {
-        self.client.call(Call::get(self.path("/config"), &Parameters::default())).await
+        self.client.call_guest(self.vmid, Call::get(self.path("/config"), &Parameters::default())).await
     }
 
     /// Its status right now.
@@ -68,7 +68,7 @@ impl Qemu {
     /// # Errors
     /// [`Error::is_guest_missing`] when there is no such VM.
     pub async fn status(&self) -> Result<Status, Error> {
-        self.client.call(Call::get(self.path("/status/current"), &Parameters::default())).await
+        self.client.call_guest(self.vmid, Call::get(self.path("/status/current"), &Parameters::default())).await
     }
 
     /// Clones it on the same node.

@@ -289,6 +289,7 @@ impl Head {
             200..=299 => Err(not_pve("its answer is not JSON".to_owned())),
             // PVE has neither redirects nor a 404.
             300..=399 | 404 | 405 => Err(not_pve(format!("it answers {} {}", self.status, self.reason))),
+            _ if is_foreign(&body) => Err(not_pve(format!("it answers {} {}", self.status, self.reason))),
             _ => Err(Error::Refused(self.refusal(token_id, call, &body))),
         }
     }
@@ -316,6 +317,11 @@ impl Head {
 
 fn looks_like_json(body: &[u8]) -> bool {
     body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
+}
+
+/// JSON as other services answer it: PVE's always has `data`, also when it refuses.
+fn is_foreign(body: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(body).is_ok_and(|json| json.as_object().is_some_and(|json| !json.contains_key("data")))
 }
 
 /// Some refusals are a line of plain text. A page of HTML says less than the reason phrase.
@@ -379,7 +385,8 @@ mod tests {
 
     #[test]
     fn other_servers_are_recognised() {
-        for (status, body) in [(404, "<html>"), (301, ""), (200, "<html>"), (200, "")] {
+        let github = r#"{"message":"Requires authentication"}"#;
+        for (status, body) in [(404, "<html>"), (301, ""), (200, "<html>"), (200, ""), (401, github)] {
             assert!(matches!(refuse(status, "Not Found", body), Error::NotPve { .. }), "{status}");
         }
     }
