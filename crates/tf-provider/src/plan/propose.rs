@@ -7,19 +7,28 @@ use crate::value::Value;
 
 /// One pass over an object. With `changing`, computed values that nothing keeps become unknown.
 pub(crate) fn propose(attributes: &[Attribute], config: &Value, prior: &Value, changing: bool) -> Value {
+    let exists = !prior.is_null();
     let planned = attributes.iter().map(|attribute| {
         let (config, prior) = (config.get(&attribute.name), prior.get(&attribute.name));
-        (attribute.name.clone(), propose_attribute(attribute, config, prior, changing))
+        (attribute.name.clone(), propose_attribute(attribute, config, prior, Around { exists, changing }))
     });
     Value::Map(planned.collect())
 }
 
-fn propose_attribute(attribute: &Attribute, config: &Value, prior: &Value, changing: bool) -> Value {
+/// What happens to the object that an attribute is of.
+#[derive(Clone, Copy)]
+struct Around {
+    /// There is something whose values can be kept, null ones too.
+    exists: bool,
+    changing: bool,
+}
+
+fn propose_attribute(attribute: &Attribute, config: &Value, prior: &Value, around: Around) -> Value {
     if attribute.write_only {
         return Value::Null;
     }
     if !config.is_null() {
-        return propose_set(attribute, config, prior, changing);
+        return propose_set(attribute, config, prior, around.changing);
     }
     if let Some(default) = &attribute.default {
         // A default is as good as configured: the server's spelling of it is no difference.
@@ -28,8 +37,8 @@ fn propose_attribute(attribute: &Attribute, config: &Value, prior: &Value, chang
     if !attribute.mode.is_computed() {
         return Value::Null;
     }
-    let kept = attribute.keep && !prior.is_null();
-    if changing && !kept { Value::Unknown } else { prior.clone() }
+    let kept = attribute.keep && around.exists;
+    if around.changing && !kept { Value::Unknown } else { prior.clone() }
 }
 
 /// The configuration sets it, perhaps to something unknown.
