@@ -77,11 +77,9 @@ impl Packer {
 fn find(named: Option<&Path>, search: &OsStr) -> Result<PathBuf, Error> {
     let name = named.unwrap_or_else(|| Path::new("packer"));
     if name.components().count() > 1 {
-        return if name.is_file() {
-            Ok(name.to_owned())
-        } else {
-            Err(Error::Missing { looked_for: name.display().to_string() })
-        };
+        let missing = || Error::Missing { looked_for: name.display().to_string() };
+        // It is run in the template's directory, from where a relative path would lead elsewhere.
+        return std::path::absolute(name).ok().filter(|path| path.is_file()).ok_or_else(missing);
     }
     std::env::split_paths(search)
         .map(|directory| directory.join(name))
