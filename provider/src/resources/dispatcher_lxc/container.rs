@@ -72,7 +72,7 @@ pub(crate) async fn create(cx: &Cx<Clients>, model: &Dispatcher, appliance: &App
                 tracing::info!(vmid, "somebody else took this VMID");
                 refused.insert(vmid);
             }
-            Err(error @ (Error::Cancelled { .. } | Error::Deadline { .. })) => {
+            Err(error) if error.is_transient() || matches!(error, Error::Cancelled { .. } | Error::Deadline { .. }) => {
                 abandon(clients, model, vmid).await;
                 return Err(unable(&error));
             }

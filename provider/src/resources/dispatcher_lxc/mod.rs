@@ -65,7 +65,10 @@ impl Resource for Dispatchers {
         let (config, secrets) = desired(cx, &plan)?;
         let appliance = planned_appliance(&mut plan)?;
         container::upload(cx, &plan, &appliance).await?;
-        plan.vmid = i64::from(container::create(cx, &plan, &appliance, true).await?).into();
+        plan.vmid = match container::create(cx, &plan, &appliance, true).await {
+            Ok(vmid) => i64::from(vmid).into(),
+            Err(diagnostic) => return Err(without_appliance(cx, &plan, diagnostic).await.into()),
+        };
         match start_and_configure(cx, &plan, &config, &secrets).await {
             Ok(()) => Ok(Dispatcher { config_hash: config.hash().into(), ..plan }),
             Err(diagnostic) => Err(undo(cx, plan, diagnostic).await),
@@ -292,6 +295,18 @@ fn unsettled(plan: Dispatcher, prior: Dispatcher) -> Dispatcher {
         pve_token_secret_wo_version: prior.pve_token_secret_wo_version,
         ..plan
     }
+}
+
+/// Removes the appliance that no container was made from.
+async fn without_appliance(cx: &Cx<Clients>, plan: &Dispatcher, mut diagnostic: Diagnostic) -> Diagnostic {
+    let removed = match cx.data() {
+        Ok(clients) => container::remove_appliance(clients, plan, &container::clean_up_time()).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = removed {
+        diagnostic.detail.push_str(&format!("\n\nIts appliance stays on the storage: {}", error.detail));
+    }
+    diagnostic
 }
 
 /// What a failed creation made goes again. A container whose dispatcher has machines left stays: only it can clear them.
