@@ -130,7 +130,9 @@ impl Front {
         if let (Some(who), Ok(mut name)) = (&who, caller.lock()) {
             name.clone_from(who);
         }
-        self.fault(method.as_str(), &path).await?;
+        if !is_upload {
+            self.fault(method.as_str(), &path).await?;
+        }
         let mut params = Params::default();
         form(&query, &mut params);
         if is_websocket(&headers) && path.ends_with("/vncwebsocket") {
@@ -138,9 +140,14 @@ impl Front {
             return self.console(&path, who.unwrap_or_default(), params, &headers, upgrade);
         }
         let mut upload = None;
+        if is_upload && !header(&headers, "content-type").is_some_and(|kind| kind.starts_with("multipart/form-data")) {
+            return Err(Refusal::new(0, "", Body::Closed).held(5));
+        }
         if is_upload {
             upload_allowed(engine, &path, who.as_deref().unwrap_or_default())?;
             upload = self.upload(request, &headers, &mut params).await?;
+            // A client that is still sending might not hear an answer.
+            self.fault(method.as_str(), &path).await?;
         } else if matches!(method, Method::POST | Method::PUT) {
             let body = collect(request).await?;
             self.body(method.as_str(), &path, &headers, &body, &mut params)?;
