@@ -1,5 +1,9 @@
 //! The dispatcher's real program against the simulators: jobs come, VMs take one each, and nothing is left.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests; they watch the real program by the clock")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "helpers of tests; they watch the real program by the clock"
+)]
 
 #[path = "fleet/daemon.rs"]
 mod daemon;
@@ -12,11 +16,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use daemon::Home;
-use site::Site;
+use sim::pve::Fault;
+use site::{LENT, LENT_AND_NEVER_STARTED, Site};
 use tokio::time::{Instant, sleep};
 
 /// Longer than any of it takes on a machine that is busy with other things.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(240);
 /// How often something is looked at that does not tell by itself.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -33,7 +38,11 @@ async fn until(what: &str, site: &Site, home: &Home, max: usize, condition: impl
 /// Waits for all jobs, then for all traces of them to go.
 async fn done(site: &Site, home: &Home, jobs: &[u64], max: usize) -> Vec<String> {
     let watched = until("nothing is left in the end", site, home, max, || {
-        let over = site.github.world(|world, _| jobs.iter().all(|id| world.job(*id).is_some_and(|job| matches!(job.state, sim::github::JobState::Completed { .. }))));
+        let over = site.github.world(|world, _| {
+            jobs.iter().all(|id| {
+                world.job(*id).is_some_and(|job| matches!(job.state, sim::github::JobState::Completed { .. }))
+            })
+        });
         over && site.is_clean()
     });
     watched.await;
@@ -48,7 +57,10 @@ fn assert_no_secret(site: &Site, home: &Home) {
     for secret in &secrets {
         assert!(!said.contains(secret.as_str()) && !requests.contains(secret.as_str()));
         for (path, content) in home.files() {
-            assert!(!content.windows(secret.len()).any(|window| window == secret.as_bytes()), "I6: a JIT configuration in {path:?}");
+            assert!(
+                !content.windows(secret.len()).any(|window| window == secret.as_bytes()),
+                "I6: a JIT configuration in {path:?}"
+            );
         }
     }
 }
@@ -102,6 +114,48 @@ async fn killed_and_started_again_with_its_ledger() {
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_and_started_again_without_its_ledger() {
     killed(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_replies_of_every_kind_leave_nothing_behind() {
+    let site = Site::start().await;
+    let calls = [
+        ("POST", "/nodes/pve1/qemu/9000/clone"),
+        ("PUT", "/nodes/pve1/qemu/*/config"),
+        ("POST", "/nodes/pve1/qemu/*/status/start"),
+        ("POST", "/nodes/pve1/qemu/*/agent/file-write"),
+        ("DELETE", "/nodes/pve1/qemu/*"),
+        ("GET", "/cluster/resources"),
+    ];
+    for (method, path) in calls {
+        site.pve.inject(method, path, Fault::DropReply, 1);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let home = Home::new(directory.path());
+    let config = site.write_configuration(directory.path(), 2);
+    let jobs = site.queue(3);
+    let daemon = home.start(&["--config", &config], &[]);
+    done(&site, &home, &jobs, 2).await;
+    assert_eq!(site.pve.fired().len(), calls.len(), "{:?}", site.pve.fired());
+    assert_eq!(site.pve.leftovers(), Vec::<String>::new());
+    assert!(daemon.terminate(LIMIT).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finished_vm_of_the_provider_is_cleared_away_and_one_that_never_ran_is_not() {
+    let site = Site::start_with_lent_vms().await;
+    let directory = tempfile::tempdir().unwrap();
+    let home = Home::new(directory.path());
+    let config = site.write_configuration(directory.path(), 2);
+    let daemon = home.start(&["--config", &config], &[]);
+    site.start_vm(LENT).await;
+    let seen_running = Instant::now() + Duration::from_secs(8);
+    until("time to be seen running", &site, &home, 2, || Instant::now() >= seen_running).await;
+    assert!(site.vms().contains(&LENT), "{}", home.said());
+    site.guests.power_off(LENT);
+    until("it is cleared away", &site, &home, 2, || !site.vms().contains(&LENT)).await;
+    assert_eq!(site.vms(), [LENT_AND_NEVER_STARTED]);
+    assert!(daemon.terminate(LIMIT).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -46,6 +46,12 @@ struct TaskStatus {
 }
 
 #[derive(Deserialize)]
+struct ListedTask {
+    #[serde(default, deserialize_with = "lenient::optional_number")]
+    endtime: Option<u64>,
+}
+
+#[derive(Deserialize)]
 struct LogLine {
     #[serde(default, deserialize_with = "lenient::text")]
     t: String,
@@ -78,6 +84,17 @@ impl Client {
             }
             pause = (pause * 3 / 2).min(SLOWEST_POLL);
         }
+    }
+
+    /// Whether a task of this kind (`qmclone`, …) that the token began, or may see, is running on the node.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn is_task_running(&self, node: &str, kind: &str) -> Result<bool, Error> {
+        let parameters = Parameters::default().with("source", "active").with("typefilter", kind);
+        let tasks: Vec<ListedTask> = self.call(Call::get(format!("/nodes/{}/tasks", segment(node)), &parameters)).await?;
+        // The list of active tasks keeps ended ones for a while.
+        Ok(tasks.iter().any(|task| task.endtime.is_none()))
     }
 
     async fn exit_status(&self, upid: &Upid) -> Result<Option<String>, Error> {

@@ -10,9 +10,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use dispatcher_api::Status;
 use dispatcher_api::frames::{Decoder, Direction, Message, SessionId, encode};
 use dispatcher_api::protocol::{Answer, LogLine, PROTOCOL, Refusal, Request};
-use dispatcher_api::Status;
 use jiff::Timestamp;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -80,7 +80,14 @@ struct Program {
 
 impl Program {
     fn new(socket: &Path, terminal: Terminal) -> Self {
-        Self { socket: socket.to_owned(), terminal, decoder: Decoder::new(Direction::Request), sessions: Vec::new(), viewer: None, mode: Mode::View }
+        Self {
+            socket: socket.to_owned(),
+            terminal,
+            decoder: Decoder::new(Direction::Request),
+            sessions: Vec::new(),
+            viewer: None,
+            mode: Mode::View,
+        }
     }
 
     /// Takes what was typed or sent; `false`: a person wants to leave.
@@ -207,7 +214,9 @@ impl Program {
     async fn look_once(&mut self) -> io::Result<(Status, Vec<LogLine>)> {
         if self.viewer.is_none() {
             let mut connection = Connection::open(&self.socket).await?;
-            connection.ask(&Request::Hello { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned() }).await?;
+            connection
+                .ask(&Request::Hello { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned() })
+                .await?;
             self.viewer = Some(connection);
         }
         let Some(viewer) = self.viewer.as_mut() else { return Err(io::ErrorKind::NotConnected.into()) };

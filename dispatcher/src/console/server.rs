@@ -117,7 +117,8 @@ async fn answer_all(stream: UnixStream, mut session: Session) -> io::Result<()> 
         if (&mut reading).take(most).read_line(&mut line).await? == 0 || !line.ends_with('\n') {
             return Ok(());
         }
-        let (answer, returned) = tokio::task::spawn_blocking(move || (answer_line(&mut session, &line), session)).await?;
+        let (answer, returned) =
+            tokio::task::spawn_blocking(move || (answer_line(&mut session, &line), session)).await?;
         session = returned;
         let mut text = serde_json::to_string(&answer)?;
         text.push('\n');
@@ -179,7 +180,10 @@ mod tests {
         let mut second = Connection::open(&path).await.unwrap();
         let hello = Request::Hello { protocol: PROTOCOL, version: "0".into() };
         let Answer::Hello { public_key: one, .. } = first.ask(&hello).await.unwrap() else { panic!() };
-        assert!(matches!(second.ask(&Request::Status {}).await.unwrap(), Answer::Refused { reason: Refusal::NoSession, .. }));
+        assert!(matches!(
+            second.ask(&Request::Status {}).await.unwrap(),
+            Answer::Refused { reason: Refusal::NoSession, .. }
+        ));
         let Answer::Hello { public_key: two, .. } = second.ask(&hello).await.unwrap() else { panic!() };
         assert_ne!(one, two);
         stop.cancel();

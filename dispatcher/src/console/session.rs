@@ -131,7 +131,8 @@ mod tests {
     use crate::logs::LogRing;
 
     fn config() -> Config {
-        Config::from_json(r#"{"installation":"lab","pve":{"endpoints":["https://h:8006"],"token_id":"a@pam!b"}}"#).unwrap()
+        Config::from_json(r#"{"installation":"lab","pve":{"endpoints":["https://h:8006"],"token_id":"a@pam!b"}}"#)
+            .unwrap()
     }
 
     fn secrets() -> Secrets {
@@ -187,7 +188,10 @@ mod tests {
         let old = open(&mut session);
         open(&mut session);
         let sealed = secrets().seal(&old).unwrap();
-        assert_eq!(reason(session.answer(Request::Configure { config: Box::new(config()), secrets: sealed })), Refusal::Unsealing);
+        assert_eq!(
+            reason(session.answer(Request::Configure { config: Box::new(config()), secrets: sealed })),
+            Refusal::Unsealing
+        );
     }
 
     #[test]
@@ -196,7 +200,8 @@ mod tests {
         let key = open(&mut session);
         let mut bad = config();
         bad.pve.token_id = "nobody".into();
-        let answer = session.answer(Request::Configure { config: Box::new(bad), secrets: secrets().seal(&key).unwrap() });
+        let answer =
+            session.answer(Request::Configure { config: Box::new(bad), secrets: secrets().seal(&key).unwrap() });
         let Answer::Refused { reason: Refusal::InvalidConfig, problems, .. } = answer else { panic!("{answer:?}") };
         assert_eq!(problems[0].path, "pve.token_id");
     }

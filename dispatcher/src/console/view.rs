@@ -53,14 +53,18 @@ fn fitted(line: &str, columns: usize) -> String {
 }
 
 fn status_lines(status: &Status, now: Timestamp) -> Vec<String> {
-    let installation = status.installation.as_ref().map_or_else(|| "not configured".to_owned(), |name| format!("installation {name}"));
+    let installation =
+        status.installation.as_ref().map_or_else(|| "not configured".to_owned(), |name| format!("installation {name}"));
     let mut lines = vec![
         format!("pxci dispatcher {} | {installation} | {}", status.version, phase(status.phase)),
         format!("started {} ago | {}", ago(status.started_at, now), last_pass(status, now)),
         String::new(),
     ];
     if !status.pools.is_empty() {
-        lines.push(format!("{:<30}{:>5}{:>8}{:>11}{:>6}{:>6}{:>8}", "POOL", "MAX", "QUEUED", "PREPARING", "IDLE", "BUSY", "ENDING"));
+        lines.push(format!(
+            "{:<30}{:>5}{:>8}{:>11}{:>6}{:>6}{:>8}",
+            "POOL", "MAX", "QUEUED", "PREPARING", "IDLE", "BUSY", "ENDING"
+        ));
         lines.extend(status.pools.iter().map(pool_line));
         lines.push(String::new());
     }
@@ -156,7 +160,15 @@ mod tests {
             installation: Some("lab".parse().unwrap()),
             started_at: at(0),
             last_good_pass_at: Some(at(4000)),
-            pools: vec![PoolStatus { name: "ubuntu".parse().unwrap(), max: 4, queued: 3, preparing: 1, idle: 0, busy: 2, ending: 0 }],
+            pools: vec![PoolStatus {
+                name: "ubuntu".parse().unwrap(),
+                max: 4,
+                queued: 3,
+                preparing: 1,
+                idle: 0,
+                busy: 2,
+                ending: 0,
+            }],
             problems: vec![Problem { subject: Subject::Github, message: "rate\x1b[2J limit".into(), since: at(4000) }],
             ..Status::default()
         }
@@ -169,7 +181,13 @@ mod tests {
     #[test]
     fn shows_what_matters() {
         let screen = render(&scene(&status(), &[], (100, 24)));
-        for text in ["0.1.0 | installation lab | running", "started 1 h 6 min ago", "GitHub 5 s ago", "ubuntu", "GitHub, for 5 s: rate?[2J limit"] {
+        for text in [
+            "0.1.0 | installation lab | running",
+            "started 1 h 6 min ago",
+            "GitHub 5 s ago",
+            "ubuntu",
+            "GitHub, for 5 s: rate?[2J limit",
+        ] {
             assert!(screen.contains(text), "{text} in {screen}");
         }
     }
@@ -182,22 +200,26 @@ mod tests {
             let screen = render(&scene(&status(), &logs, size));
             let lines: Vec<&str> = screen.split("\r\n").collect();
             assert!(lines.len() <= size.1, "{} lines on {size:?}", lines.len());
-            let shown = |line: &str| line.replace(HOME, "").replace(CLEAR_REST_OF_LINE, "").replace(CLEAR_BELOW, "").chars().count();
+            let shown = |line: &str| {
+                line.replace(HOME, "").replace(CLEAR_REST_OF_LINE, "").replace(CLEAR_BELOW, "").chars().count()
+            };
             assert!(lines.iter().all(|line| shown(line) <= size.0), "{size:?}");
         }
     }
 
     #[test]
     fn the_newest_log_lines_are_shown() {
-        let logs: Vec<_> =
-            (0..100).map(|number| LogLine { sequence: number, at: at(1), level: "WARN".into(), text: format!("line {number}") }).collect();
+        let logs: Vec<_> = (0..100)
+            .map(|number| LogLine { sequence: number, at: at(1), level: "WARN".into(), text: format!("line {number}") })
+            .collect();
         let screen = render(&scene(&status(), &logs, (80, 24)));
         assert!(screen.contains("WARN  line 99") && !screen.contains("line 1\x1b"), "{screen}");
     }
 
     #[test]
     fn says_why_there_is_no_status() {
-        let screen = render(&Scene { status: Err("the daemon does not answer"), logs: &[], size: (80, 24), now: at(0) });
+        let screen =
+            render(&Scene { status: Err("the daemon does not answer"), logs: &[], size: (80, 24), now: at(0) });
         assert!(screen.contains("the daemon does not answer"));
     }
 }

@@ -202,7 +202,8 @@ mod tests {
             at: Timestamp::from_millisecond(milliseconds).unwrap(),
             state: state.to_owned(),
         };
-        let rows = [row(1_000, "reserved"), row(1_040, "cloning"), row(2_500, "idle"), row(3_000, "idle"), row(9_000, "gone")];
+        let rows =
+            [row(1_000, "reserved"), row(1_040, "cloning"), row(2_500, "idle"), row(3_000, "idle"), row(9_000, "gone")];
         assert_eq!(timeline(&rows), "reserved 0.0 s, cloning 0.0 s, idle 1.5 s, gone 8.0 s");
     }
 }

@@ -46,6 +46,7 @@ pub(crate) struct GuestObserver {
     /// Since when each was found taken.
     hidden: BTreeMap<u32, Timestamp>,
     censused: bool,
+    clones_run: bool,
 }
 
 impl GuestObserver {
@@ -77,7 +78,7 @@ impl GuestObserver {
         }
         let absent = absent(pve, question.intents, &list).await;
         self.count_hidden(pve, question, &list).await;
-        Ok(Guests { taken_at, seen, absent, hidden: self.hidden_for(false, taken_at), taken: self.hidden_for(true, taken_at) })
+        Ok(Guests { taken_at, seen, absent, hidden: self.hidden(true, taken_at), taken: self.hidden(false, taken_at) })
     }
 
     /// Whose a guest is that nobody wrote down.
@@ -135,13 +136,25 @@ impl GuestObserver {
         // A VMID that could not be asked about counts as taken.
         let taken = answers.into_iter().filter(|(_, answer)| !matches!(answer, Ok(true)));
         self.hidden = taken.map(|(vmid, _)| (vmid, self.hidden.get(&vmid).copied().unwrap_or(now))).collect();
+        self.clones_run = !self.hidden.is_empty() && clones_run(pve, question.config).await;
     }
 
-    /// VMIDs that have been taken for less, or for at least, as long as a clone of ours can take.
-    fn hidden_for(&self, long: bool, now: Timestamp) -> BTreeSet<u32> {
-        let is_long = |since: Timestamp| now.duration_since(since) >= LONGEST_CLONE;
-        self.hidden.iter().filter(|(_, since)| is_long(**since) == long).map(|(vmid, _)| *vmid).collect()
+    /// Hidden VMIDs that may be clones of ours in the making, or the others.
+    fn hidden(&self, may_be_ours: bool, now: Timestamp) -> BTreeSet<u32> {
+        let is_young = |since: Timestamp| self.clones_run && now.duration_since(since) < LONGEST_CLONE;
+        self.hidden.iter().filter(|(_, since)| is_young(**since) == may_be_ours).map(|(vmid, _)| *vmid).collect()
     }
+}
+
+/// Whether a clone may be running. PVE shows a token the tasks that it began.
+async fn clones_run(pve: &pve::Client, config: &Config) -> bool {
+    let nodes: BTreeSet<&str> = config.pools.iter().map(|pool| pool.template.node.as_str()).collect();
+    for node in nodes {
+        if pve.is_task_running(node, "qmclone").await.unwrap_or(true) {
+            return true;
+        }
+    }
+    false
 }
 
 fn pool_of(config: &Config, vmid: u32) -> Option<&RunnerPool> {

@@ -43,7 +43,11 @@ fn in_turn(pool: &RunnerPool, intents: &[Intent]) -> impl Iterator<Item = u32> {
 fn is_free(vmid: u32, guests: &Guests, intents: &[Intent], now: Timestamp) -> bool {
     let written = intents.iter().any(|intent| intent.vmid == vmid && intent.is_live());
     let seen = guests.seen.contains_key(&vmid) && !capacity::is_stale(vmid, guests, intents);
-    !written && !seen && !was_taken(vmid, intents, now) && !guests.hidden.contains(&vmid) && !guests.taken.contains(&vmid)
+    !written
+        && !seen
+        && !was_taken(vmid, intents, now)
+        && !guests.hidden.contains(&vmid)
+        && !guests.taken.contains(&vmid)
 }
 
 /// Whether a clone to this VMID lately found somebody else there.

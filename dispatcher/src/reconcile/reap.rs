@@ -14,9 +14,9 @@ const DRAIN: SignedDuration = SignedDuration::from_secs(60);
 /// Time for the guest to power itself off once GitHub says that its job is over.
 const LINGER: SignedDuration = SignedDuration::from_secs(120);
 /// How long a VM without a job is kept when other jobs wait for its slot.
-const PRESSED_IDLE: SignedDuration = SignedDuration::from_secs(60);
+const PRESSED_IDLE: SignedDuration = SignedDuration::from_secs(30);
 /// How long a booted VM without a registration is kept when nothing waits.
-const WARM_KEPT: SignedDuration = SignedDuration::from_secs(120);
+const WARM_KEPT: SignedDuration = SignedDuration::from_secs(60);
 /// Notes that one VM can get in one pass: a bound, so that a mistake here cannot spin.
 const MOST_NOTES: usize = 4;
 

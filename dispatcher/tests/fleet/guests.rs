@@ -41,6 +41,13 @@ impl Guests {
         act(&mut self.shared.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The guest powers itself off.
+    pub(crate) fn power_off(&self, vmid: u32) {
+        if let Some(events) = self.end(vmid).and_then(|guest| guest.events) {
+            let _ = events.send(GuestEvent { vmid, kind: GuestEventKind::PoweredOff });
+        }
+    }
+
     /// Host names of the guests that run.
     pub(crate) fn running(&self) -> Vec<String> {
         self.with(|guests| guests.values().map(|guest| guest.name.clone()).collect())

@@ -17,6 +17,10 @@ pub(crate) const STRANGER: u32 = 9107;
 /// A copy that somebody made by hand: it inherited a marker, with the VMID of the original.
 pub(crate) const COPY: u32 = 9106;
 
+/// VMs that the provider made and lends: the dispatcher may clear them away once they have finished.
+pub(crate) const LENT: u32 = 9105;
+pub(crate) const LENT_AND_NEVER_STARTED: u32 = 9104;
+
 pub(crate) struct Site {
     pub(crate) pve: Handle,
     pub(crate) github: ServerHandle,
@@ -26,11 +30,20 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The provider lends two VMs.
+    pub(crate) async fn start_with_lent_vms() -> Self {
+        Self::start_with(&[LENT, LENT_AND_NEVER_STARTED]).await
+    }
+
+    async fn start_with(lent: &[u32]) -> Self {
         // Another test of this process may have been first.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let guests = Guests::default();
         let options = Options { latency: Latency::Faster(5.0), ..Options::default() };
-        let pve = sim::pve::Server::start(&world(), Arc::new(guests.clone()), options).await.unwrap();
+        let pve = sim::pve::Server::start(&world(lent), Arc::new(guests.clone()), options).await.unwrap();
         let behaviour = Behaviour { deletes_busy: true, ..Behaviour::default() };
         let github = sim::github::Server::start(ServerOptions { behaviour, ..ServerOptions::default() }).await.unwrap();
         let github_token = github.world(|world, _| {
@@ -38,6 +51,17 @@ impl Site {
             world.add_token(Token::for_repository_runners())
         });
         Self { pve, github, guests, github_token }
+    }
+
+    /// Starts a VM as somebody with the dispatcher's token would.
+    pub(crate) async fn start_vm(&self, vmid: u32) {
+        let config = pve::ClientConfig {
+            endpoints: vec![self.pve.url().parse().unwrap()],
+            token: pve::ApiToken::new(DISPATCHER, &self.pve.token_secret(DISPATCHER).unwrap().into()).unwrap(),
+            trust: pve::Trust::CaPem(self.pve.ca_pem().to_owned()),
+            user_agent: "test".into(),
+        };
+        pve::Client::new(config).unwrap().qemu("pve1", vmid).start().await.unwrap();
     }
 
     pub(crate) fn queue(&self, jobs: usize) -> Vec<u64> {
@@ -51,7 +75,8 @@ impl Site {
         let ended = self.github.wait_for(limit, |world| {
             let over = |id: &u64| {
                 let job = world.job(*id)?;
-                matches!(&job.state, JobState::Completed { conclusion } if conclusion == "success").then(|| job.runner_name.clone())?
+                matches!(&job.state, JobState::Completed { conclusion } if conclusion == "success")
+                    .then(|| job.runner_name.clone())?
             };
             jobs.iter().map(over).collect::<Option<Vec<_>>>()
         });
@@ -65,14 +90,22 @@ impl Site {
 
     /// Whether nothing is left of any runner, here or there.
     pub(crate) fn is_clean(&self) -> bool {
-        self.vms().is_empty() && self.github.world(|world, _| world.runner_names().is_empty()) && self.guests.running().is_empty()
+        self.vms().is_empty()
+            && self.github.world(|world, _| world.runner_names().is_empty())
+            && self.guests.running().is_empty()
     }
 
     pub(crate) fn assert_strangers_are_unharmed(&self) {
         let guests: BTreeSet<u32> = self.pve.guests().into_iter().collect();
         assert!(guests.contains(&STRANGER) && guests.contains(&COPY) && guests.contains(&9000), "{guests:?}");
         let changed = |path: &str| [STRANGER, COPY].iter().any(|vmid| path.contains(&format!("/qemu/{vmid}")));
-        let touched: Vec<_> = self.pve.requests().entries().into_iter().filter(|entry| entry.method != "GET" && changed(&entry.path)).collect();
+        let touched: Vec<_> = self
+            .pve
+            .requests()
+            .entries()
+            .into_iter()
+            .filter(|entry| entry.method != "GET" && changed(&entry.path))
+            .collect();
         assert!(touched.is_empty(), "{touched:?}");
     }
 
@@ -145,31 +178,57 @@ fn write_private(path: &std::path::Path, text: &str) {
 }
 
 /// One node, one template, two strangers, and a token with the privileges that are documented for the dispatcher.
-fn world() -> World {
+fn world(lent: &[u32]) -> World {
     let privileges = [
-        "VM.Allocate", "VM.Clone", "VM.Audit", "VM.Config.CDROM", "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Network",
-        "VM.Config.Options", "VM.PowerMgmt", "VM.GuestAgent.Audit", "VM.GuestAgent.FileRead", "VM.GuestAgent.FileWrite",
-        "Datastore.AllocateSpace", "Datastore.Audit", "Pool.Audit", "SDN.Use",
+        "VM.Allocate",
+        "VM.Clone",
+        "VM.Audit",
+        "VM.Config.CDROM",
+        "VM.Config.CPU",
+        "VM.Config.Memory",
+        "VM.Config.Network",
+        "VM.Config.Options",
+        "VM.PowerMgmt",
+        "VM.GuestAgent.Audit",
+        "VM.GuestAgent.FileRead",
+        "VM.GuestAgent.FileWrite",
+        "Datastore.AllocateSpace",
+        "Datastore.Audit",
+        "Pool.Audit",
+        "SDN.Use",
     ];
     let marker = r#"pxci:v1 {"installation":"lab","owner":"dispatcher","kind":"runner","vmid":9100,"nonce":"aaaaaa","pool":"ubuntu"}"#;
     let disk = |vmid: u32, name: &str| json!({ "volid": format!("vmdir:{vmid}/{name}"), "content": "images", "format": "qcow2", "size": 1 << 30, "vmid": vmid });
     let guest = |vmid: u32, config: serde_json::Value| json!({ "vmid": vmid, "type": "qemu", "config": config });
     let grant = |path: &str, kind: &str, who: &str| json!({ "path": path, "propagate": 1, "roleid": "PxciDispatcher", "type": kind, "ugid": who });
     let paths = ["/pool/ci", "/storage/vmdir", "/sdn/zones/localnetwork/vmbr0"];
-    let acl: Vec<_> = paths.iter().flat_map(|path| [grant(path, "user", "farm@pve"), grant(path, "token", DISPATCHER)]).collect();
+    let acl: Vec<_> =
+        paths.iter().flat_map(|path| [grant(path, "user", "farm@pve"), grant(path, "token", DISPATCHER)]).collect();
+    let lent_guest = |vmid: &u32| {
+        let marker = format!(
+            r#"pxci:v1 {{"installation":"lab","owner":"provider","kind":"runner","vmid":{vmid},"nonce":"bbbbbb","pool":"ubuntu","reap":"finished"}}"#
+        );
+        guest(
+            *vmid,
+            json!({ "name": format!("lab-ubuntu-{vmid}-bbbbbb"), "memory": "512", "description": marker, "agent": "1" }),
+        )
+    };
+    let mut guests: Vec<_> = lent.iter().map(lent_guest).collect();
+    let members: Vec<_> = lent.iter().chain(&[9000, COPY]).map(|vmid| format!("qemu/{vmid}")).collect();
+    guests.extend([
+        guest(9000, json!({ "name": "ubuntu-2204-runner-template", "template": 1, "agent": "1", "cores": 1, "memory": "512",
+            "net0": "virtio=${mac1},bridge=vmbr0", "scsi0": "vmdir:9000/base-9000-disk-0.qcow2,size=1G", "scsihw": "virtio-scsi-pci", "boot": "order=scsi0" })),
+        guest(STRANGER, json!({ "name": "precious", "memory": "512", "scsi0": format!("vmdir:{STRANGER}/vm-{STRANGER}-disk-0.qcow2,size=1G") })),
+        guest(COPY, json!({ "name": "lab-ubuntu-9100-aaaaaa", "memory": "512", "description": marker, "scsi0": format!("vmdir:{COPY}/vm-{COPY}-disk-0.qcow2,size=1G") })),
+    ]);
     let description = json!({
         "node": "pve1",
         "node_cores": 8,
         "acl": acl,
         "groups": [],
-        "guests": [
-            guest(9000, json!({ "name": "ubuntu-2204-runner-template", "template": 1, "agent": "1", "cores": 1, "memory": "512",
-                "net0": "virtio=${mac1},bridge=vmbr0", "scsi0": "vmdir:9000/base-9000-disk-0.qcow2,size=1G", "scsihw": "virtio-scsi-pci", "boot": "order=scsi0" })),
-            guest(STRANGER, json!({ "name": "precious", "memory": "512", "scsi0": format!("vmdir:{STRANGER}/vm-{STRANGER}-disk-0.qcow2,size=1G") })),
-            guest(COPY, json!({ "name": "lab-ubuntu-9100-aaaaaa", "memory": "512", "description": marker, "scsi0": format!("vmdir:{COPY}/vm-{COPY}-disk-0.qcow2,size=1G") })),
-        ],
+        "guests": guests,
         "networks": [{ "active": 1, "autostart": 1, "iface": "vmbr0", "type": "bridge", "method": "manual", "families": ["inet"] }],
-        "pools": [{ "poolid": "ci", "members": ["qemu/9000", format!("qemu/{COPY}")] }],
+        "pools": [{ "poolid": "ci", "members": members }],
         "roles": { "PxciDispatcher": { "privs": privileges, "special": 0 } },
         "storages": [{ "storage": "vmdir", "type": "dir", "path": "/var/lib/vmdir", "content": "images" }],
         "users": [{ "userid": "farm@pve", "tokens": [{ "tokenid": DISPATCHER, "privsep": 1 }] }],

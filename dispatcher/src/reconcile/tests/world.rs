@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use super::super::*;
 use super::fixture::{REPOSITORY, at};
 use looks::never;
-use steps::is_call;
 pub(super) use steps::Task;
+use steps::is_call;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Vm {
@@ -469,4 +469,3 @@ fn power_off(vm: &mut Vm) {
     vm.running = false;
     vm.agent = false;
 }
-

@@ -9,8 +9,13 @@ use super::{FOREIGN, Runner, World, WorldJob};
 impl World {
     /// What a look at PVE would show, without its time.
     pub(super) fn guests_now(&self) -> Guests {
-        let mut guests =
-            Guests { taken_at: at(0), seen: BTreeMap::new(), absent: BTreeSet::new(), hidden: BTreeSet::new(), taken: BTreeSet::new() };
+        let mut guests = Guests {
+            taken_at: at(0),
+            seen: BTreeMap::new(),
+            absent: BTreeSet::new(),
+            hidden: BTreeSet::new(),
+            taken: BTreeSet::new(),
+        };
         for (vmid, vm) in &self.vms {
             let recorded = self.ledger.values().any(|intent| intent.is_live() && intent.name == vm.name);
             // A clone in the making is in no resource pool yet: a narrow token does not see it, but its VMID is taken.
@@ -71,5 +76,11 @@ impl World {
 }
 
 pub(super) fn never() -> Guests {
-    Guests { taken_at: at(-1), seen: BTreeMap::new(), absent: BTreeSet::new(), hidden: BTreeSet::new(), taken: BTreeSet::new() }
+    Guests {
+        taken_at: at(-1),
+        seen: BTreeMap::new(),
+        absent: BTreeSet::new(),
+        hidden: BTreeSet::new(),
+        taken: BTreeSet::new(),
+    }
 }
