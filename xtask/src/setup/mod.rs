@@ -63,7 +63,7 @@ pub(crate) fn cache_directory() -> Result<PathBuf> {
 /// Makes the machine ready for the demo and the tests. Two runs at once wait for one another.
 pub(crate) fn run(narrator: &Narrator) -> Result<Ready> {
     let began = Instant::now();
-    let cache = cache_directory()?;
+    let cache = std::path::absolute(cache_directory()?).context("asking for the current directory")?;
     fs::create_dir_all(&cache).with_context(|| format!("creating the cache directory {}", cache.display()))?;
     let _lock = lock(&cache)?;
 
@@ -89,12 +89,21 @@ fn bound(program: &Path) -> Command {
 }
 
 fn guest_base(cache: &Path, narrator: &Narrator) -> Result<PathBuf> {
+    if !has_guest_base(cache) {
+        narrator.say("making the base system of simulated guests from Debian's packages (some minutes, once)");
+    }
     let before = Instant::now();
     let base = sim::guest::base::build(cache).context("building the base system of simulated guests")?;
     if before.elapsed().as_secs() > 1 {
         narrator.say(&format!("the guests' base system is ready ({:.0} s)", before.elapsed().as_secs_f32()));
     }
     Ok(base)
+}
+
+/// Whether some base system is there; one of an older recipe is told afterwards only.
+fn has_guest_base(cache: &Path) -> bool {
+    let names = fs::read_dir(cache).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    names.filter_map(|name| name.into_string().ok()).any(|name| name.starts_with("guest-base-") && !name.contains('.'))
 }
 
 fn lock(cache: &Path) -> Result<File> {

@@ -1,7 +1,6 @@
 //! OpenTofu, built from its Go module: no registry offers it as a program.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -45,21 +44,19 @@ fn program(cache: &Path) -> PathBuf {
 fn build(cache: &Path, go: &Path, program: &Path) -> Result<()> {
     let directory = program.parent().context("the cache has no directory for OpenTofu")?;
     fs::create_dir_all(directory).with_context(|| format!("creating {}", directory.display()))?;
-    let sources = tempfile::tempdir().context("creating a build directory")?;
-    fs::write(sources.path().join("go.mod"), MODULE)?;
-    fs::write(sources.path().join("go.sum"), SUMS)?;
+    let work = Work::create(cache)?;
     let unfinished = directory.join("tofu.unfinished");
-    let work = cache.join("go-work");
     let mut command = bound(go);
     if go.starts_with(cache) {
         // Whoever has no Go of their own has no use for its caches afterwards.
-        command.env("GOMODCACHE", work.join("modules")).env("GOCACHE", work.join("build"));
+        command.env("GOMODCACHE", work.0.join("modules")).env("GOCACHE", work.0.join("build"));
     }
     let output = command
-        .current_dir(sources.path())
+        .current_dir(work.sources())
+        .env("GOTMPDIR", work.temporary())
         .env("CGO_ENABLED", "0")
         .env("GOFLAGS", "-mod=readonly -modcacherw")
-        .env_remove("GOWORK")
+        .env("GOWORK", "off")
         .args(["build", "-ldflags", "-s -w -X github.com/opentofu/opentofu/version.dev=no", "-o"])
         .arg(&unfinished)
         .arg("github.com/opentofu/opentofu/cmd/tofu")
@@ -69,11 +66,31 @@ fn build(cache: &Path, go: &Path, program: &Path) -> Result<()> {
         bail!("building OpenTofu failed:\n{}", last_lines(&String::from_utf8_lossy(&output.stderr)));
     }
     fs::rename(&unfinished, program).with_context(|| format!("moving OpenTofu to {}", program.display()))?;
-    match fs::remove_dir_all(&work) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("removing {}", work.display()))
+    fs::remove_dir_all(&work.0).with_context(|| format!("removing {}", work.0.display()))
+}
+
+/// The directory of a build. One that was interrupted leaves what it had downloaded to the next.
+struct Work(PathBuf);
+
+impl Work {
+    fn create(cache: &Path) -> Result<Self> {
+        let work = Self(cache.join("go-work"));
+        for directory in [work.sources(), work.temporary()] {
+            fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
         }
-        _ => Ok(()),
+        for (name, text) in [("go.mod", MODULE), ("go.sum", SUMS)] {
+            let path = work.sources().join(name);
+            fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+        }
+        Ok(work)
+    }
+
+    fn sources(&self) -> PathBuf {
+        self.0.join("sources")
+    }
+
+    fn temporary(&self) -> PathBuf {
+        self.0.join("temporary")
     }
 }
 
