@@ -11,8 +11,11 @@ use crate::appliance as builder;
 /// Debian's static busybox, from `busybox-static`.
 const BUSYBOX: &str = "/bin/busybox";
 
-/// Builds the provider; its program's path.
+/// The provider's program: what `PXCI_PROVIDER` names, else built.
 pub fn provider() -> Result<PathBuf> {
+    if let Some(program) = std::env::var_os("PXCI_PROVIDER") {
+        return Ok(PathBuf::from(program));
+    }
     let status = Command::new("cargo").args(["build", "--quiet", "--locked", "--package", "terraform-provider-pxci"]).status();
     if !status.context("starting cargo")?.success() {
         bail!("the provider does not build");
@@ -20,8 +23,11 @@ pub fn provider() -> Result<PathBuf> {
     Ok(target_directory()?.join("debug/terraform-provider-pxci"))
 }
 
-/// Builds the dispatcher for the static target and packs its appliance; the archive's path.
+/// The dispatcher's appliance: what `PXCI_APPLIANCE` names, else built for the static target and packed.
 pub fn appliance() -> Result<PathBuf> {
+    if let Some(archive) = std::env::var_os("PXCI_APPLIANCE") {
+        return Ok(PathBuf::from(archive));
+    }
     let directory = target_directory()?.join("appliance");
     let dispatcher = builder::build_dispatcher()?;
     builder::build(&directory, &dispatcher, Path::new(BUSYBOX))

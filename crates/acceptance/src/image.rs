@@ -60,7 +60,8 @@ impl Image {
         fs::create_dir_all(directory.join("http"))?;
         for name in ["user-data", "meta-data"] {
             let template = fs::read_to_string(directory.join(format!("autoinstall/{name}.pkrtpl")))?;
-            let rendered = template.replace("${ssh_username}", &account.name).replace("${ssh_password_hash}", &account.hash);
+            let known = [("${ssh_username}", account.name.as_str()), ("${ssh_password_hash}", &account.hash), ("${instance_id}", "image-build")];
+            let rendered = known.iter().fold(template, |text, (name, value)| text.replace(name, value));
             ensure!(!rendered.contains("${"), "autoinstall/{name}.pkrtpl has a variable that is not known here");
             fs::write(directory.join("http").join(name), rendered)?;
         }

@@ -4,6 +4,7 @@
 
 pub mod core;
 pub mod engines;
+pub mod farm;
 pub mod image;
 pub mod mirror;
 pub mod site;

@@ -53,6 +53,11 @@ impl WorkingDirectory {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Takes a variable out of the core's environment.
+    pub fn unset(&mut self, name: &str) {
+        self.environment.retain(|(known, _)| known != name);
+    }
+
     /// Shows each line as it comes.
     pub fn echo(&mut self, echo: fn(&str)) {
         self.echo = Some(echo);

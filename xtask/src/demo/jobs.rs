@@ -117,6 +117,8 @@ impl Jobs {
 /// What the simulator saw of one runner VM.
 #[derive(Debug, Clone)]
 pub struct Life {
+    /// Its number.
+    pub vmid: u32,
     /// VMID of the template it was cloned from.
     pub template: u32,
     /// When its clone was asked for.

@@ -1,0 +1,259 @@
+//! A Proxmox VE and a GitHub to run against: each real where the environment names one, else simulated.
+//!
+//! The simulated Proxmox VE has the users, tokens, roles and grants that `docs/privileges.md` tells users to make, read
+//! from that page: a privilege that it forgets fails here.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use sim::backend::Backend;
+use sim::github::Token as GitHubToken;
+use sim::guest::Namespaces;
+use sim::pve::scripted::{Boot, Scripted};
+use sim::pve::{Handle, Latency, Options, Server, World};
+
+use crate::site::{GitHubSite, PveSite, Token, listen_address};
+
+const PRIVILEGES: &str = include_str!("../../../docs/privileges.md");
+/// The user that Packer 1.6 logs in as with a password: the owner of the provider's token.
+const PACKER_USER: &str = "pxci@pve";
+/// File name of the simulated installation medium.
+const INSTALLER: &str = "ubuntu-22.04-live-server-amd64.iso";
+
+/// The repository whose jobs a simulated GitHub has.
+pub const REPOSITORY: &str = "acme/widgets";
+
+/// What stands behind simulated guests.
+#[derive(Clone)]
+pub enum Guests {
+    /// Guests that answer at once and run nothing.
+    Scripted,
+    /// Guests that really run.
+    Running(Arc<Namespaces>),
+}
+
+/// Everything that a run talks to.
+pub struct Farm {
+    /// How Proxmox VE is reached.
+    pub pve: PveSite,
+    /// How GitHub is reached.
+    pub github: GitHubSite,
+    /// The simulated Proxmox VE, where none is real.
+    pub simulated_pve: Option<SimulatedPve>,
+    /// The simulated GitHub, where none is real.
+    pub simulated_github: Option<sim::github::ServerHandle>,
+}
+
+/// A running simulator of Proxmox VE.
+pub struct SimulatedPve {
+    /// Its control handle.
+    pub handle: Handle,
+    /// Password of the provider's user, for tools that know no tokens.
+    pub packer_password: String,
+    /// User of that password.
+    pub packer_user: &'static str,
+    /// Volume id of the installation medium.
+    pub installer: String,
+    /// Password of `root@pam`, for tests that act as somebody beside us.
+    pub root_password: String,
+}
+
+impl Farm {
+    /// Starts what is not real.
+    ///
+    /// # Errors
+    /// When the environment is incomplete, or a simulator does not start.
+    pub async fn start(guests: Guests) -> Result<Self> {
+        let real_pve = PveSite::from_environment()?;
+        let real_github = GitHubSite::from_environment()?;
+        let (pve, simulated_pve) = match real_pve {
+            Some(site) => (site, None),
+            None => simulated_pve(guests).await.map(|(site, simulated)| (site, Some(simulated)))?,
+        };
+        let (github, simulated_github) = match real_github {
+            Some(site) => (site, None),
+            None => simulated_github().await.map(|(site, handle)| (site, Some(handle)))?,
+        };
+        Ok(Self { pve, github, simulated_pve, simulated_github })
+    }
+
+    /// The environment that configures the provider for this farm. `directory` takes the CA certificate.
+    ///
+    /// # Errors
+    /// When the certificate cannot be written.
+    pub fn provider_environment(&self, directory: &Path) -> Result<Vec<(String, String)>> {
+        let pve = &self.pve;
+        let mut variables = vec![
+            ("PXCI_ENDPOINT", pve.endpoint.clone()),
+            ("PXCI_TOKEN_ID", pve.provider.id.clone()),
+            ("PXCI_TOKEN_SECRET", pve.provider.secret.clone()),
+            ("PXCI_NODE", pve.node.clone()),
+        ];
+        if let Some(pem) = &pve.ca_pem {
+            let file = directory.join("pve-root-ca.pem");
+            std::fs::write(&file, pem).with_context(|| format!("writing {}", file.display()))?;
+            variables.push(("PXCI_CA_FILE", file.display().to_string()));
+        }
+        if let Some(fingerprint) = &pve.fingerprint {
+            variables.push(("PXCI_FINGERPRINT", fingerprint.clone()));
+        }
+        Ok(variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+
+    /// What a farm that was torn down must not leave. Empty for what is real: nobody there keeps count.
+    #[must_use]
+    pub fn leftovers(&self) -> Vec<String> {
+        let pve = self.simulated_pve.as_ref().map(|pve| pve.handle.leftovers()).unwrap_or_default();
+        let github = self.simulated_github.as_ref().map(|github| github.world(|world, _| world.leftovers()));
+        pve.into_iter().chain(github.unwrap_or_default()).collect()
+    }
+}
+
+fn listen() -> Result<SocketAddr> {
+    format!("{}:0", listen_address()).parse().context("PXCI_ACC_LISTEN must be an IP address")
+}
+
+async fn simulated_pve(guests: Guests) -> Result<(PveSite, SimulatedPve)> {
+    let packer_password = format!("{:032x}", rand::random::<u128>());
+    let (latency, backend): (_, Arc<dyn Backend>) = match guests {
+        Guests::Scripted => (Latency::Instant, Arc::new(Scripted::new(Boot::AtOnce))),
+        Guests::Running(namespaces) => (Latency::Real, namespaces),
+    };
+    let options = Options { listen: listen()?, latency, ..Options::default() };
+    let root_password = format!("{:032x}", rand::random::<u128>());
+    let world = documented_world(&packer_password)?.user("root@pam", &root_password);
+    let mut handle = Server::start(&world, backend, options).await.context("starting the simulator of Proxmox VE")?;
+    let installer = format!("local:iso/{INSTALLER}");
+    let medium = installation_medium()?;
+    handle.put_file(&installer, &medium.path().join("medium.iso")).context("placing the installation medium")?;
+    handle.set_baseline();
+    let token = |id: &str| -> Result<Token> {
+        let secret = handle.token_secret(id).with_context(|| format!("docs/privileges.md makes no token {id}"))?;
+        Ok(Token { id: id.to_owned(), secret })
+    };
+    let site = PveSite {
+        endpoint: handle.url(),
+        ca_pem: Some(handle.ca_pem().to_owned()),
+        fingerprint: None,
+        provider: token("pxci@pve!provider")?,
+        dispatcher: token("pxci-dispatcher@pve!farm")?,
+        node: "pve1".to_owned(),
+        vm_storage: "local-lvm".to_owned(),
+        iso_storage: "local".to_owned(),
+        bridge: "vmbr0".to_owned(),
+        runners_pool: "pxci-runners".to_owned(),
+        control_pool: "pxci-control".to_owned(),
+        first_vmid: 9000,
+        template_vmid: None,
+    };
+    Ok((site, SimulatedPve { handle, packer_password, packer_user: PACKER_USER, installer, root_password }))
+}
+
+async fn simulated_github() -> Result<(GitHubSite, sim::github::ServerHandle)> {
+    let options = sim::github::ServerOptions { listen: listen()?, ..sim::github::ServerOptions::default() };
+    let handle = sim::github::Server::start(options).await.context("starting the simulator of GitHub")?;
+    let token = handle.world(|world, _| {
+        world.add_repository(REPOSITORY);
+        world.add_token(GitHubToken::for_repository_runners())
+    });
+    let site = GitHubSite {
+        api_url: handle.url().to_owned(),
+        token,
+        repository: REPOSITORY.to_owned(),
+        workflow: "pxci.yml".to_owned(),
+    };
+    Ok((site, handle))
+}
+
+/// Something that is no seed: what stands for an installer's CD.
+fn installation_medium() -> Result<tempfile::TempDir> {
+    let directory = tempfile::tempdir().context("creating a directory for the installation medium")?;
+    let content = directory.path().join("content");
+    std::fs::create_dir_all(content.join("casper"))?;
+    let output = Command::new("xorriso")
+        .args(["-as", "mkisofs", "-quiet", "-V", "Ubuntu-Server 22.04", "-o"])
+        .arg(directory.path().join("medium.iso"))
+        .arg(&content)
+        .output()
+        .context("starting xorriso: install it with `cargo xtask setup`")?;
+    ensure!(output.status.success(), "xorriso failed: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(directory)
+}
+
+/// One node with what the page on privileges sets up.
+fn documented_world(packer_password: &str) -> Result<World> {
+    let mut world = World::new("pve1")
+        .storage("local", &["iso", "vztmpl", "backup"])
+        .storage("local-lvm", &["images", "rootdir"])
+        .user(PACKER_USER, packer_password);
+    let script = PRIVILEGES.split("```").nth(1).context("docs/privileges.md has no commands")?;
+    let mut paths = Vec::new();
+    for line in script.lines() {
+        let words = words(line);
+        let texts: Vec<&str> = words.iter().map(String::as_str).collect();
+        world = match texts.as_slice() {
+            ["pveum", "pool", "add", name] => world.pool(name),
+            ["pveum", "role", "add", name, "--privs", list] => world.role(name, &list.split(' ').collect::<Vec<_>>()),
+            ["pveum", "user", "add", name] if *name == PACKER_USER => world,
+            ["pveum", "user", "add", name] => world.user(name, &format!("{:032x}", rand::random::<u128>())),
+            ["pveum", "user", "token", "add", user, name, "--privsep", "1"] => world.token(user, name, true),
+            ["for", "path", "in", list @ .., "do"] => {
+                paths = list.iter().map(|path| path.trim_end_matches(';').to_owned()).collect();
+                world
+            }
+            ["pveum", "acl", "modify", "$path", "--roles", role, "--users" | "--tokens", who] => {
+                paths.iter().fold(world, |world, path| world.grant(path, who, role))
+            }
+            ["done"] | [] | ["sh"] => world,
+            _ => bail!("docs/privileges.md has a command that is not understood: {line}"),
+        };
+    }
+    Ok(world)
+}
+
+/// A shell line's words; quotes keep blanks.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut quote = None;
+    for character in line.trim().chars() {
+        match (quote, character) {
+            (Some(open), close) if open == close => quote = None,
+            (None, '"' | '\'') => quote = Some(character),
+            (None, ' ') => words.push(std::mem::take(&mut word)),
+            _ => word.push(character),
+        }
+    }
+    words.push(word);
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// Root of this repository.
+#[must_use]
+pub fn repository() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(here).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{documented_world, words};
+
+    #[test]
+    fn the_page_on_privileges_is_understood_to_its_last_command() {
+        let world = format!("{:?}", documented_world("secret").unwrap());
+        for name in ["PxciProvider", "PxciDispatcher", "pxci-runners", "pxci-control", "pxci@pve!provider", "pxci-dispatcher@pve!farm"] {
+            assert!(world.contains(name), "{name}");
+        }
+        assert!(world.contains("/sdn/zones/localnetwork/vmbr0"));
+    }
+
+    #[test]
+    fn quoted_words_stay_whole() {
+        assert_eq!(words("pveum acl modify \"$path\" --tokens 'a@pve!b'"), ["pveum", "acl", "modify", "$path", "--tokens", "a@pve!b"]);
+    }
+}

@@ -1,0 +1,209 @@
+//! What the demo plays on: simulators, guests, the image, and a working directory with `examples/complete`.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use acceptance::engines::Core;
+use acceptance::farm::{self, Farm, Guests, SimulatedPve};
+use acceptance::image::{BuildAccount, Image};
+use acceptance::mirror::Mirror;
+use acceptance::working_directory::WorkingDirectory;
+use anyhow::{Context as _, Result, bail};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use sim::guest::Namespaces;
+use sim::request_log::RequestLog;
+use tempfile::TempDir;
+
+use super::jobs::{Life, Lives};
+use crate::artifacts;
+use crate::narrate::Narrator;
+use crate::setup::Ready;
+
+/// VMIDs of the pool's runner VMs in `examples/complete`.
+const RUNNER_VMIDS: std::ops::RangeInclusive<u32> = 9100..=9199;
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Everything that the demo needs; what it started ends when it is dropped.
+pub struct Stage {
+    /// The working directory with the farm's configuration.
+    pub working_directory: WorkingDirectory,
+    /// The image that its template is built from.
+    pub image: Image,
+    /// The simulated GitHub.
+    pub github: sim::github::ServerHandle,
+    pve: SimulatedPve,
+    opened_at: Timestamp,
+    _guests: Arc<Namespaces>,
+    _directory: TempDir,
+}
+
+impl Stage {
+    /// Starts the simulators and lays everything out.
+    pub async fn set(narrator: &Narrator, ready: &Ready) -> Result<Self> {
+        let core = Core::preferred()?;
+        let guests = Namespaces::start(&ready.guest_base).await.context("starting guests")?;
+        let opened_at = Timestamp::now();
+        let started = Farm::start(Guests::Running(Arc::clone(&guests))).await?;
+        let directory = tempfile::Builder::new().prefix("pxci-demo-").tempdir().context("creating a directory")?;
+        let provider_environment = started.provider_environment(directory.path())?;
+        let Farm { pve: site, github: github_site, simulated_pve, simulated_github } = started;
+        let (Some(pve), Some(github)) = (simulated_pve, simulated_github) else {
+            bail!("the demo runs on simulators only: unset PXCI_ACC_PVE_ENDPOINT and PXCI_ACC_GITHUB_TOKEN");
+        };
+        narrator.detail(&format!("Proxmox VE: {}   GitHub: {}", site.endpoint, github_site.api_url));
+        narrator.detail(&format!("core: {:?} {}", core.kind, core.version));
+
+        let repository = artifacts::repository()?;
+        let account = BuildAccount::draw("packer")?;
+        let flavour = repository.join("runners/ubuntu-2204");
+        let image = Image::for_packer_1_6(&flavour, &directory.path().join("image"), &account)?;
+        for part in ["modules", "runners", "examples"] {
+            acceptance::image::copy(&repository.join(part), &directory.path().join(part))?;
+        }
+        let mirror = lay_out(directory.path(), narrator)?;
+        let mut farm = WorkingDirectory::new(core, directory.path().join("examples/complete"), &mirror);
+        farm.echo(show);
+        provider_environment.iter().for_each(|(name, value)| farm.set(name, value));
+        farm.set("PATH", &ready.search_path().to_string_lossy());
+
+        let ssh = guests.ssh_address();
+        let secrets = json!({
+            "proxmox_password": pve.packer_password,
+            "ssh_password": account.password,
+            "ssh_password_hash": account.hash,
+        });
+        let variables = json!({
+            "iso_file": pve.installer,
+            "ssh_host": ssh.ip().to_string(),
+            "ssh_port": ssh.port().to_string(),
+        });
+        let inputs = [
+            ("node", site.node.clone()),
+            ("vm_storage", site.vm_storage.clone()),
+            ("iso_storage", site.iso_storage.clone()),
+            ("bridge", site.bridge.clone()),
+            ("repository", github_site.repository.clone()),
+            ("github_api_url", github_site.api_url.clone()),
+            ("github_token", github_site.token.clone()),
+            ("dispatcher_token_id", site.dispatcher.id.clone()),
+            ("dispatcher_token_secret", site.dispatcher.secret.clone()),
+            ("poll_interval", "1".to_owned()),
+            ("image_directory", image.path().display().to_string()),
+            ("image_variables", variables.to_string()),
+            ("image_secrets", secrets.to_string()),
+        ];
+        inputs.iter().for_each(|(name, value)| farm.set(&format!("TF_VAR_{name}"), value));
+        Ok(Self { working_directory: farm, image, github, pve, opened_at, _guests: guests, _directory: directory })
+    }
+
+    /// What stands in the simulated Proxmox VE.
+    pub fn show(&self, narrator: &Narrator) {
+        for line in self.pve.handle.leftovers() {
+            narrator.detail(&line);
+        }
+    }
+
+    /// Requests so far, to Proxmox VE and to GitHub; the stand-in runner's own calls do not count.
+    pub fn requests(&self) -> (usize, usize) {
+        let count = |log: RequestLog| log.entries().iter().filter(|entry| !entry.path.starts_with("/_sim/")).count();
+        (count(self.pve.handle.requests()), count(self.github.requests()))
+    }
+
+    /// Life of the runner VM of this name.
+    pub fn life(&self, runner: &str) -> Option<Life> {
+        self.lives().get(runner).cloned()
+    }
+
+    /// The most runner VMs of the pool that existed at the same time.
+    pub fn most_runner_vms(&self) -> usize {
+        let mut changes: Vec<(Timestamp, i32)> = Vec::new();
+        for life in self.lives().values().filter(|life| RUNNER_VMIDS.contains(&life.vmid)) {
+            changes.push((life.cloned, 1));
+            changes.extend(life.destroyed.map(|at| (at, -1)));
+        }
+        changes.sort();
+        let mut now = 0;
+        let most = changes.iter().map(|(_, change)| {
+            now += change;
+            now
+        });
+        most.max().and_then(|most| most.try_into().ok()).unwrap_or(0)
+    }
+
+    /// Waits until no runner VM of the pool and no registration is left.
+    pub async fn reaped(&self, patience: Duration) -> Result<()> {
+        let left = || {
+            let vms = self.pve.handle.guests().into_iter().filter(|vmid| RUNNER_VMIDS.contains(vmid)).map(|vmid| format!("VM {vmid}"));
+            vms.chain(self.github.world(|world, _| world.leftovers())).collect::<Vec<_>>()
+        };
+        match self.nothing_of(left, patience).await {
+            left if left.is_empty() => Ok(()),
+            left => bail!("not reaped within {} s: {}", patience.as_secs(), left.join(", ")),
+        }
+    }
+
+    /// What is left of the farm, once it had this long to go.
+    pub async fn leftovers(&self, patience: Duration) -> Vec<String> {
+        let left = || {
+            let github = self.github.world(|world, _| world.leftovers());
+            self.pve.handle.leftovers().into_iter().chain(github).chain(self.github.violations()).collect::<Vec<_>>()
+        };
+        self.nothing_of(left, patience).await
+    }
+
+    async fn nothing_of(&self, left: impl Fn() -> Vec<String>, patience: Duration) -> Vec<String> {
+        let end = Instant::now() + patience;
+        loop {
+            let found = left();
+            if found.is_empty() || Instant::now() >= end {
+                return found;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Lives of all VMs that were cloned, by name, from the simulator's time line.
+    fn lives(&self) -> Lives {
+        let mut lives = Lives::new();
+        for happening in self.pve.handle.timeline() {
+            let at = self.opened_at + SignedDuration::try_from(happening.at).unwrap_or_default();
+            let words: Vec<&str> = happening.what.split(' ').collect();
+            match (happening.kind.as_str(), words.as_slice()) {
+                ("cloned", [vmid, template, name]) => {
+                    let (Ok(vmid), Ok(template)) = (vmid.parse(), template.parse()) else { continue };
+                    lives.insert((*name).to_owned(), Life { vmid, template, cloned: at, started: None, destroyed: None });
+                }
+                ("task_start", ["qmstart", vmid]) => change(&mut lives, vmid, |life| life.started = Some(at)),
+                ("destroyed", [vmid]) => change(&mut lives, vmid, |life| life.destroyed = Some(at)),
+                _ => {}
+            }
+        }
+        lives
+    }
+}
+
+/// Changes the VM that has this number now.
+fn change(lives: &mut Lives, vmid: &str, change: impl FnOnce(&mut Life)) {
+    let Ok(vmid) = vmid.parse::<u32>() else { return };
+    if let Some(life) = lives.values_mut().find(|life| life.vmid == vmid && life.destroyed.is_none()) {
+        change(life);
+    }
+}
+
+fn lay_out(directory: &Path, narrator: &Narrator) -> Result<Mirror> {
+    narrator.say("building the provider and the dispatcher's appliance");
+    let provider = artifacts::provider()?;
+    let appliance = artifacts::appliance()?;
+    Mirror::lay_out(&directory.join("plugins"), &provider, Some(&appliance))
+}
+
+fn show(line: &str) {
+    if !line.trim().is_empty() {
+        println!("            | {line}");
+    }
+}
+
+/// The repository that the simulated GitHub has.
+pub use farm::REPOSITORY;
