@@ -1,0 +1,47 @@
+//! Diagnostics as a core reports them in its JSON output, unwrapped and uncoloured.
+
+use serde_json::Value;
+
+/// One error.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    pub(crate) summary: String,
+    pub(crate) detail: String,
+    /// The line of the configuration that it is about.
+    pub(crate) line: String,
+}
+
+impl Problem {
+    /// All errors in the output of a core that was run with `-json`.
+    pub(crate) fn all(output: &str) -> Vec<Self> {
+        let entries = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let told = entries.filter(|entry| entry["type"] == "diagnostic" && entry["diagnostic"]["severity"] == "error");
+        told.map(|entry| Self::read(&entry["diagnostic"])).collect()
+    }
+
+    fn read(diagnostic: &Value) -> Self {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        Self {
+            summary: text(&diagnostic["summary"]),
+            detail: text(&diagnostic["detail"]),
+            line: text(&diagnostic["snippet"]["code"]),
+        }
+    }
+
+    /// Whether summary or detail has each of the words.
+    #[track_caller]
+    pub(crate) fn says(&self, words: &[&str]) -> &Self {
+        let text = format!("{}\n{}", self.summary, self.detail);
+        for word in words {
+            assert!(text.contains(word), "it does not say \"{word}\":\n{text}");
+        }
+        self
+    }
+
+    /// Whether it points at that attribute in the configuration.
+    #[track_caller]
+    pub(crate) fn points_at(&self, attribute: &str) -> &Self {
+        assert!(self.line.trim_start().starts_with(attribute), "it points at \"{}\": {self:?}", self.line);
+        self
+    }
+}

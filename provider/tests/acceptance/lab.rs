@@ -1,0 +1,242 @@
+//! A farm for one test: simulators, a mirror with the provider, a working directory, one core.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use acceptance::engines::Core;
+use acceptance::farm::{Farm, Guests, SimulatedPve};
+use acceptance::mirror::Mirror;
+use acceptance::working_directory::WorkingDirectory;
+use serde_json::Value;
+use sim::pve::Fault;
+use tempfile::TempDir;
+
+use crate::administrator::Administrator;
+use crate::diagnostic::Problem;
+
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/acceptance/fixtures");
+/// What a server has still to clear away when it has answered.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// More often than any test can call.
+const ALWAYS: u32 = 1_000_000;
+
+/// Simulators and a working directory; gone when dropped.
+pub(crate) struct Lab {
+    pub(crate) farm: Farm,
+    pub(crate) work: WorkingDirectory,
+    pub(crate) administrator: Administrator,
+    /// What stands in the farm that the test itself put there.
+    before: BTreeSet<String>,
+    _directory: TempDir,
+}
+
+/// Runs a test with each core, one after the other, in a lab of its own each.
+pub(crate) async fn with_each_core(fixture: &str, test: impl AsyncFn(&mut Lab)) {
+    // Another test may have been first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    for core in Core::all().expect("a core") {
+        println!("{fixture} with {:?} {}", core.kind, core.version);
+        let mut lab = Lab::start(core, fixture).await;
+        test(&mut lab).await;
+    }
+}
+
+fn provider() -> PathBuf {
+    std::env::var_os("PXCI_PROVIDER")
+        .map_or_else(|| env!("CARGO_BIN_EXE_terraform-provider-pxci").into(), PathBuf::from)
+}
+
+impl Lab {
+    async fn start(core: Core, fixture: &str) -> Self {
+        let directory = tempfile::tempdir().expect("directory");
+        let path = directory.path().join("work");
+        fs::create_dir(&path).expect("directory");
+        let mirror = Mirror::lay_out(directory.path(), &provider(), None).expect("mirror");
+        let mut work = WorkingDirectory::new(core, path, &mirror);
+        for name in ["provider.tf", fixture] {
+            let text = fs::read_to_string(Path::new(FIXTURES).join(name)).expect("fixture");
+            work.write(name, &text).expect("fixture");
+        }
+        acceptance::image::copy(&Path::new(FIXTURES).join("image"), &work.path().join("image")).expect("image");
+        let farm = Farm::start(Guests::Scripted).await.expect("farm");
+        for (name, value) in farm.provider_environment(directory.path()).expect("environment") {
+            work.set(&name, &value);
+        }
+        work.init().await.expect("init");
+        let administrator = Administrator::new(simulated(&farm));
+        Self { farm, work, administrator, before: BTreeSet::new(), _directory: directory }
+    }
+
+    /// The simulator's handle.
+    pub(crate) fn pve(&self) -> &SimulatedPve {
+        simulated(&self.farm)
+    }
+
+    /// Sets a variable of the fixture.
+    pub(crate) fn set(&mut self, variable: &str, value: &str) {
+        self.work.set(&format!("TF_VAR_{variable}"), value);
+    }
+
+    /// Gives a variable of the fixture its default again.
+    pub(crate) fn unset(&mut self, variable: &str) {
+        self.work.unset(&format!("TF_VAR_{variable}"));
+    }
+
+    /// Sets a variable of the environment; an empty value is none.
+    pub(crate) fn environment(&mut self, name: &str, value: &str) {
+        self.work.set(name, value);
+    }
+
+    /// Arguments for the provider block, which are stronger than the environment.
+    pub(crate) fn provider_block(&self, arguments: &str) {
+        let text = fs::read_to_string(Path::new(FIXTURES).join("provider.tf")).expect("fixture");
+        let text = text.replace("provider \"pxci\" {", &format!("provider \"pxci\" {{\n  {arguments}"));
+        self.work.write("provider.tf", &text).expect("written");
+    }
+
+    /// A program that answers as Packer does; `build` is shell text that runs for `packer build`, with `$variables`, the
+    /// file of the variables.
+    pub(crate) fn stub_packer(&self, build: &str) {
+        let script = format!(
+            "#!/bin/sh\nfor word; do case $word in -var-file=*) variables=${{word#-var-file=}} ;; esac; done\n\
+             case $1 in\n  version) echo '1600000000,,version,1.6.6' ;;\n  build)\n    {build}\n    ;;\nesac\n"
+        );
+        self.work.write("packer", &script).expect("written");
+        let path = self.work.path().join("packer");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("permissions");
+    }
+
+    /// A file that is an appliance by its name and its first bytes.
+    pub(crate) fn stub_appliance(&self) {
+        let path = self.work.path().join("pxci-dispatcher-appliance_0.0.1_amd64.tar.zst");
+        fs::write(path, [0x28, 0xb5, 0x2f, 0xfd, 0, 0, 1, 0, 0]).expect("written");
+    }
+
+    /// A template that somebody made by hand.
+    pub(crate) async fn template(&mut self, vmid: u32) {
+        self.administrator.make_template(vmid, "by-hand", "somebody's", "").await;
+        self.counts_as_before();
+    }
+
+    /// What is there now is the test's own doing.
+    pub(crate) fn counts_as_before(&mut self) {
+        self.before = self.farm.leftovers().into_iter().collect();
+    }
+
+    /// Nothing in the state, nothing left in the farm.
+    pub(crate) async fn is_as_before(&self) {
+        assert_eq!(self.resources().await, [""; 0], "resources in the state");
+        let begun = Instant::now();
+        loop {
+            let now: BTreeSet<String> = self.farm.leftovers().into_iter().collect();
+            if now == self.before {
+                return;
+            }
+            let left: Vec<&String> = now.difference(&self.before).collect();
+            let gone: Vec<&String> = self.before.difference(&now).collect();
+            assert!(begun.elapsed() < PATIENCE, "left behind: {left:?}; gone: {gone:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// The next such call is refused.
+    pub(crate) fn refuse(&self, method: &str, path: &str, text: &str) {
+        self.pve().handle.inject(method, path, Fault::Refuse { status: 500, text: text.to_owned() }, 1);
+    }
+
+    /// Every such call is refused from now on.
+    pub(crate) fn refuse_always(&self, method: &str, path: &str, text: &str) {
+        self.pve().handle.inject(method, path, Fault::Refuse { status: 500, text: text.to_owned() }, ALWAYS);
+    }
+
+    /// The next such call is carried out without an answer.
+    pub(crate) fn drop_reply(&self, method: &str, path: &str) {
+        self.pve().handle.inject(method, path, Fault::DropReply, 1);
+    }
+
+    /// Paths of everything that the provider's token asked for.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        let entries = self.pve().handle.requests().entries();
+        let ours = entries.into_iter().filter(|entry| entry.caller == self.farm.pve.provider.id);
+        ours.map(|entry| format!("{} {}", entry.method, entry.path)).collect()
+    }
+
+    /// Numbers of the guests beside the test's own.
+    pub(crate) fn guests(&self) -> Vec<u64> {
+        let numbers = self.pve().handle.guests().into_iter();
+        let own = |vmid: &u32| self.before.contains(&format!("qemu {vmid}"));
+        numbers.filter(|vmid| !own(vmid)).map(u64::from).collect()
+    }
+
+    /// Runs the core, which must end well.
+    pub(crate) async fn succeed(&self, words: &[&str]) {
+        self.work.invocation().run(words).await.and_then(|finished| finished.succeeded()).expect("success");
+    }
+
+    /// Runs the core, which must fail, and returns its errors.
+    pub(crate) async fn problems(&self, command: &str) -> Vec<Problem> {
+        let words: &[&str] = if command == "plan" { &["plan", "-json"] } else { &[command, "-json", "-auto-approve"] };
+        let finished = self.work.invocation().run(words).await.expect("the core runs");
+        assert!(!finished.status.success(), "`{command}` passed:\n{}", finished.stdout);
+        Problem::all(&finished.stdout)
+    }
+
+    /// Runs the core, which must fail with one error.
+    pub(crate) async fn refused(&self, command: &str) -> Problem {
+        let mut problems = self.problems(command).await;
+        assert_eq!(problems.len(), 1, "one error is enough: {problems:#?}");
+        problems.remove(0)
+    }
+
+    /// What a plan with these further words would change.
+    pub(crate) async fn changes(&self, further: &[&str]) -> Vec<String> {
+        let words = [&["plan", "-no-color", "-out=plan.bin"], further].concat();
+        self.succeed(&words).await;
+        let shown = self.work.invocation().run(&["show", "-json", "plan.bin"]).await;
+        let shown = shown.and_then(|finished| finished.succeeded()).expect("the plan");
+        acceptance::working_directory::Plan(serde_json::from_str(&shown.stdout).expect("JSON")).changes()
+    }
+
+    /// A resource's attributes in the state.
+    pub(crate) async fn attributes(&self, address: &str) -> Option<Value> {
+        let state = self.work.state().await.expect("state");
+        let resources = state["values"]["root_module"]["resources"].as_array().cloned().unwrap_or_default();
+        resources
+            .into_iter()
+            .find(|resource| resource["address"] == address)
+            .map(|mut resource| resource["values"].take())
+    }
+
+    async fn resources(&self) -> Vec<String> {
+        let state = self.work.state().await.expect("state");
+        let resources = state["values"]["root_module"]["resources"].as_array().cloned().unwrap_or_default();
+        resources.iter().map(|resource| resource["address"].to_string()).collect()
+    }
+
+    /// Whether a resource will be replaced because its creation failed.
+    pub(crate) fn is_tainted(&self, kind: &str) -> bool {
+        let text = fs::read_to_string(self.work.path().join("terraform.tfstate")).expect("state");
+        let state: Value = serde_json::from_str(&text).expect("JSON");
+        let resources = state["resources"].as_array().cloned().unwrap_or_default();
+        resources.iter().any(|resource| resource["type"] == kind && resource["instances"][0]["status"] == "tainted")
+    }
+
+    /// As if the state had never been.
+    pub(crate) fn forget_state(&self) {
+        for name in ["terraform.tfstate", "terraform.tfstate.backup"] {
+            let path = self.work.path().join(name);
+            if path.exists() {
+                fs::remove_file(path).expect("removed");
+            }
+        }
+    }
+}
+
+fn simulated(farm: &Farm) -> &SimulatedPve {
+    farm.simulated_pve
+        .as_ref()
+        .expect("these tests need the simulator's faults and counts: unset PXCI_ACC_PVE_ENDPOINT")
+}

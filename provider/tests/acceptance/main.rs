@@ -1,0 +1,14 @@
+//! The provider as users meet it: installed from a mirror, driven by OpenTofu (and by Terraform where it is on `PATH`),
+//! against simulators of Proxmox VE and GitHub with the privileges that docs/privileges.md asks for, and no more.
+//!
+//! Every test has simulators, a mirror and a working directory of its own. Guests are scripted: they answer at once.
+
+mod administrator;
+mod bad_input;
+mod diagnostic;
+mod dispatcher;
+mod failures;
+mod lab;
+mod lifecycle;
+mod secrets;
+mod template;

@@ -1,0 +1,157 @@
+//! `pxci_template` around its builds: failing ones with a stand-in for Packer, and versions that are there already. The
+//! genuine Packer builds in the demo.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::lab::{Lab, with_each_core};
+
+const TEMPLATE: &str = "pxci_template.it";
+const PATIENCE: Duration = Duration::from_secs(120);
+/// What Packer says when its builder begins.
+const BEGIN: &str = "echo '0,,ui,say,==> null.plain: Creating VM'";
+/// Asks the test to go on, and ends when it has.
+const ASK: &str =
+    "cp \"$variables\" ../asked.part; mv ../asked.part ../asked; until [ -e ../answered ]; do sleep 0.05; done; exit 1";
+
+#[tokio::test]
+async fn a_failing_build() {
+    with_each_core("template.tf", async |lab| {
+        lab.stub_packer(&format!("{BEGIN}; echo '0,,ui,error,the disk size 8X is odd'; exit 1"));
+        let problem = lab.refused("apply").await;
+        problem.says(&["Unable to build template", "the disk size 8X is odd", "The build VM is removed"]);
+        assert_eq!(lab.guests(), [0; 0]);
+        lab.is_as_before().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_build_that_fails_with_its_vm_there() {
+    with_each_core("template.tf", async |lab| {
+        lab.stub_packer(&format!("{BEGIN}; {ASK}"));
+        let (problem, ()) = tokio::join!(lab.refused("apply"), async {
+            let asked = lab.work.path().join("asked");
+            let begun = Instant::now();
+            while !asked.exists() {
+                assert!(begun.elapsed() < PATIENCE, "Packer was never asked to build");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            let variables: Value = serde_json::from_str(&fs::read_to_string(&asked).unwrap()).unwrap();
+            let name = variables["template_name"].as_str().unwrap();
+            // As Packer's builder makes it.
+            let vmid = variables["vm_id"].to_string();
+            let parameters = [
+                ("vmid", vmid.as_str()),
+                ("name", name),
+                ("description", "Packer ephemeral build VM"),
+                ("pool", "pxci-runners"),
+            ];
+            lab.administrator.task("POST", "/nodes/pve1/qemu", &parameters).await;
+            fs::write(lab.work.path().join("answered"), "").unwrap();
+        });
+        problem.says(&["Unable to build template", "The build VM is removed"]);
+        lab.is_as_before().await;
+    })
+    .await;
+}
+
+/// A version as an earlier apply made it.
+async fn make_version(lab: &Lab, vmid: u32, number: u32, fingerprint: &str) {
+    let marker = format!(
+        r#"pxci:v1 {{"installation":"pxci","owner":"provider","kind":"template","vmid":{vmid},"nonce":"aaaaa{number}","family":"plain","fingerprint":"{fingerprint}","version":{number},"built_at":"2026-11-0{number}T00:00:00Z","build":"ready"}}"#
+    );
+    lab.administrator
+        .make_template(
+            vmid,
+            &format!("plain-2026110{number}-{}", &fingerprint[..8]),
+            &marker,
+            "pxci;pxci-pxci;pxci-family-plain",
+        )
+        .await;
+}
+
+async fn planned(lab: &Lab) -> Value {
+    lab.changes(&[]).await;
+    let shown = lab.work.invocation().run(&["show", "-json", "plan.bin"]).await.expect("the core runs");
+    let plan: Value = serde_json::from_str(&shown.stdout).expect("JSON");
+    plan["resource_changes"][0]["change"].clone()
+}
+
+async fn planned_fingerprint(lab: &Lab) -> String {
+    planned(lab).await["after"]["fingerprint"].as_str().expect("it is known when planned").to_owned()
+}
+
+async fn is_settled(lab: &Lab) {
+    assert_eq!(lab.changes(&["-refresh=false"]).await, [""; 0], "without refresh");
+    assert_eq!(lab.changes(&[]).await, [""; 0], "with refresh");
+}
+
+async fn current(lab: &Lab) -> (Value, Value) {
+    let state = lab.attributes(TEMPLATE).await.expect("it is in the state");
+    (state["vmid"].clone(), state["version"].clone())
+}
+
+#[tokio::test]
+async fn versions_that_are_there_are_taken_over() {
+    with_each_core("template.tf", async |lab| {
+        lab.stub_packer(&format!("{BEGIN}; exit 1"));
+        let first = planned_fingerprint(lab).await;
+        make_version(lab, 9000, 1, &first).await;
+        lab.work.apply().await.expect("version 1 is taken over");
+        assert_eq!(current(lab).await, (9000.into(), 1.into()));
+        is_settled(lab).await;
+
+        lab.forget_state();
+        lab.succeed(&["import", "-no-color", TEMPLATE, "plain"]).await;
+        assert_eq!(lab.changes(&[]).await, [format!("{TEMPLATE}: update")]);
+        lab.work.apply().await.expect("apply after import");
+        assert_eq!(current(lab).await, (9000.into(), 1.into()));
+        is_settled(lab).await;
+
+        // The plan names the file that changed; a failing build keeps the current version.
+        fs::write(lab.work.path().join("image/install.sh"), "#!/bin/sh\nexit 2\n").unwrap();
+        let change = planned(lab).await;
+        assert_ne!(change["before"]["inputs"]["install.sh"], change["after"]["inputs"]["install.sh"]);
+        assert_eq!(change["before"]["inputs"]["plain.pkr.hcl"], change["after"]["inputs"]["plain.pkr.hcl"]);
+        lab.refused("apply").await.says(&["Unable to build template", "the current version stays"]);
+        let state = lab.attributes(TEMPLATE).await.expect("it is in the state");
+        assert!(state["fingerprint"] == first.as_str() && !lab.is_tainted("pxci_template"), "{state}");
+        assert_eq!(current(lab).await, (9000.into(), 1.into()));
+
+        let second = planned_fingerprint(lab).await;
+        make_version(lab, 9001, 2, &second).await;
+        assert_eq!(lab.changes(&[]).await, [format!("{TEMPLATE}: update")]);
+        lab.work.apply().await.expect("version 2 is taken over");
+        assert_eq!(current(lab).await, (9001.into(), 2.into()));
+        assert_eq!(lab.guests(), [9000, 9001], "the version that was current stays until the next apply");
+        is_settled(lab).await;
+
+        // Somebody removes the current version: the newest that is left stands in for it.
+        lab.administrator.destroy_vm(9001).await;
+        let change = planned(lab).await;
+        assert_eq!(change["before"]["vmid"], 9000);
+        make_version(lab, 9001, 2, &second).await;
+        is_settled_after_apply(lab).await;
+
+        a_clone_keeps_its_version(lab).await;
+        lab.is_as_before().await;
+    })
+    .await;
+}
+
+async fn is_settled_after_apply(lab: &Lab) {
+    lab.work.apply().await.expect("apply");
+    assert_eq!(current(lab).await, (9001.into(), 2.into()));
+    is_settled(lab).await;
+}
+
+async fn a_clone_keeps_its_version(lab: &Lab) {
+    lab.administrator.task("POST", "/nodes/pve1/qemu/9001/clone", &[("newid", "700")]).await;
+    lab.refused("destroy").await.says(&["Unable to destroy template \"plain\"", "Linked clones still need", "700"]);
+    assert_eq!(current(lab).await, (9001.into(), 2.into()), "what was not destroyed stays in the state");
+    lab.administrator.destroy_vm(700).await;
+    lab.work.destroy().await.expect("destroy");
+}
