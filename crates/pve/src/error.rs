@@ -207,12 +207,14 @@ impl Error {
     /// The guest that the call was about does not exist (on that node, as that kind of guest).
     #[must_use]
     pub fn is_guest_missing(&self) -> bool {
-        matches!(self, Self::NoGuest { .. }) || self.says(|words| {
-            let configuration = words.contains("Configuration file 'nodes/") && words.contains(".conf' does not exist");
-            configuration
-                || words.contains("unable to find configuration file for ")
-                || words.contains("could not find CT ")
-        })
+        matches!(self, Self::NoGuest { .. })
+            || self.says(|words| {
+                let configuration =
+                    words.contains("Configuration file 'nodes/") && words.contains(".conf' does not exist");
+                configuration
+                    || words.contains("unable to find configuration file for ")
+                    || words.contains("could not find CT ")
+            })
     }
 
     /// The storage does not exist.
