@@ -173,6 +173,7 @@ impl State {
         match list.get(1).and_then(Value::as_str).unwrap_or_default() {
             "self" if caller == userid && self.users.contains_key(userid) => Ok(()),
             "self" => Err(Refusal::permission("")),
+            "Realm.AllocateUser" if !userid.contains('@') => Err(Refusal::fault(format!("value '{userid}' does not look like a valid user name"))),
             "Realm.AllocateUser" => {
                 let realm = userid.rsplit('@').next().unwrap_or_default();
                 self.require(caller, &format!("/access/realm/{realm}"), &["Realm.AllocateUser"])

@@ -99,7 +99,13 @@ pub(crate) fn permissions(engine: &Engine, call: &Call) -> Outcome<Value> {
     }
     let mut paths: BTreeSet<String> =
         ["/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/storage", "/vms"].iter().map(|p| (*p).to_owned()).collect();
-    paths.extend(state.acl.keys().cloned());
+    for path in state.acl.keys() {
+        let mut at = path.as_str();
+        while let Some(cut) = at.rfind('/').filter(|cut| *cut > 0 || at.len() > 1) {
+            paths.insert(at.to_owned());
+            at = &at[..cut];
+        }
+    }
     for pool in state.pools.values() {
         paths.extend(pool.guests.iter().map(|vmid| format!("/vms/{vmid}")));
         paths.extend(pool.storages.iter().map(|storage| format!("/storage/{storage}")));

@@ -43,6 +43,25 @@ pub(crate) async fn call(engine: &Engine, call: &Call, command: &str) -> Outcome
         engine.wait(Duration::from_secs(3)).await;
         return Err(not_running());
     }
+    if run.stuck {
+        engine.with_guest(vmid, |guest| {
+            if let Some(run) = &mut guest.run {
+                run.stuck = false;
+            }
+        });
+        engine.wait(Duration::from_secs(3)).await;
+        return Err(not_running());
+    }
+    if matches!(&request, Some(AgentCall::Exec { command, .. }) if !command.iter().all(|word| word.is_ascii())) {
+        // Such a command line never reaches the agent whole, and spoils the next call too.
+        engine.with_guest(vmid, |guest| {
+            if let Some(run) = &mut guest.run {
+                run.stuck = true;
+            }
+        });
+        engine.wait(Duration::from_secs(5)).await;
+        return Err(Refusal::fault(format!("VM {vmid} qga command 'guest-exec' failed - got timeout")));
+    }
     let Some(request) = request else { return Ok(json!({ "result": canned(engine, &guest, command) })) };
     match engine.backend.agent(vmid, request).await {
         Ok(reply) => Ok(shown(command, reply)),
@@ -151,7 +170,14 @@ fn canned(engine: &Engine, guest: &super::state::Guest, command: &str) -> Value 
         "get-users" | "get-fsinfo" => json!([]),
         "get-vcpus" => json!([{ "can-offline": false, "logical-id": 0, "online": true }]),
         "fstrim" => json!({ "paths": [] }),
-        "info" => json!({ "version": "10.0.13", "supported_commands": [{ "enabled": true, "name": "guest-ping", "success-response": true }] }),
+        "info" => {
+            let names = [
+                "guest-network-get-route", "guest-get-load", "guest-get-cpustats", "guest-get-osinfo", "guest-exec", "guest-exec-status",
+                "guest-network-get-interfaces", "guest-file-open", "guest-file-read", "guest-file-write", "guest-shutdown", "guest-ping",
+            ];
+            let commands: Vec<Value> = names.iter().map(|name| json!({ "enabled": true, "name": name, "success-response": true })).collect();
+            json!({ "version": "10.0.13", "supported_commands": commands })
+        }
         "get-memory-blocks" => json!([{ "can-offline": true, "online": true, "phys-index": 3 }]),
         _ => json!({}),
     }

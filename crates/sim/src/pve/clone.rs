@@ -158,6 +158,9 @@ fn occupy(engine: &Engine, plan: &Plan) -> bool {
     if let Some(pool) = plan.pool.as_ref().and_then(|pool| state.pools.get_mut(pool)) {
         pool.guests.insert(plan.target);
     }
+    drop(state);
+    let name = plan.name.as_deref().unwrap_or("-");
+    engine.timeline.note(engine.clock.now(), "cloned", &format!("{} {} {name}", plan.target, plan.source));
     true
 }
 

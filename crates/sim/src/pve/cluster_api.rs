@@ -38,7 +38,25 @@ pub(crate) fn resources(engine: &Engine, call: &Call) -> Value {
     if matches!(wanted, None | Some("storage")) {
         rows.extend(storage_rows(&state, caller));
     }
+    let may_use = state.may_any(caller, "/sdn/zones/localnetwork", &["SDN.Audit", "SDN.Use"]);
+    if wanted.is_none() && may_use {
+        rows.extend(state.nodes.keys().map(|node| {
+            json!({ "id": format!("network/{node}/zone/localnetwork"), "network": "localnetwork", "network-type": "zone", "node": node,
+                    "status": "ok", "type": "network" })
+        }));
+    }
     json!(rows)
+}
+
+/// What a node's own path lists.
+pub(crate) fn node_index() -> Value {
+    let names = [
+        "aplinfo", "apt", "capabilities", "ceph", "certificates", "config", "disks", "dns", "firewall", "hardware", "hosts", "journal",
+        "lxc", "migrateall", "netstat", "network", "qemu", "query-oci-repo-tags", "query-url-metadata", "replication", "report", "rrd",
+        "rrddata", "scan", "sdn", "services", "spiceshell", "startall", "status", "stopall", "storage", "subscription", "suspendall",
+        "syslog", "tasks", "termproxy", "time", "version", "vncshell", "vzdump", "wakeonlan",
+    ];
+    json!(names.iter().map(|name| json!({ "name": name })).collect::<Vec<_>>())
 }
 
 /// A guest as the lists know it: what the last statistics round saw, with lock, pool and tags of now.
@@ -278,7 +296,8 @@ pub(crate) fn pool_update(engine: &Engine, call: &Call) -> Outcome<Value> {
     }
     for vmid in split_list(call.text("vms").unwrap_or_default()) {
         let vmid: u32 = vmid.parse().unwrap_or(0);
-        state.require(&call.caller, &format!("/vms/{vmid}"), &["VM.Allocate"])?;
+        let allowed = state.require_any(&call.caller, &format!("/vms/{vmid}"), &["Permissions.Modify", "VM.Allocate"]);
+        allowed.map_err(|refusal| Refusal::fault(format!("update pools failed: {} {}", refusal.status, refusal.reason)))?;
         let there = state.pools.get(&name).is_some_and(|pool| pool.guests.contains(&vmid));
         let fail = |text: String| Err(Refusal::fault(format!("update pools failed: {text}")));
         if delete && !there {

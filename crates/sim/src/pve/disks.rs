@@ -209,6 +209,7 @@ pub(crate) async fn forget_guest(engine: &Arc<Engine>, vmid: u32) {
     for volid in volumes {
         let _ = free(engine, &volid).await;
     }
+    engine.timeline.note(engine.clock.now(), "destroyed", &vmid.to_string());
 }
 
 impl super::state::State {

@@ -28,6 +28,9 @@ pub(crate) struct Request<'a> {
 
 /// Checks permission, node and parameters, in PVE's order, then carries the call out.
 pub(crate) async fn run(engine: &Arc<Engine>, request: Request<'_>) -> Outcome<Reply> {
+    if request.method == "GET" && request.path == "/" {
+        return Ok(cluster_api::subdirs(&["version", "cluster", "nodes", "storage", "access", "pools"]).into());
+    }
     let (route, values) = engine.schema.find(request.method, request.path).map_err(|_| cluster_api::not_implemented(request.method, request.path))?;
     let mut params = request.params;
     for (name, value) in values {
@@ -94,13 +97,12 @@ async fn handle(engine: &Arc<Engine>, method: &str, path: &str, call: Call, uplo
         return storage(engine, method, path, &call, upload).await;
     }
     let value = match (method, path) {
-        ("GET", "/") => cluster_api::subdirs(&["version", "cluster", "nodes", "storage", "access", "pools"]),
         ("GET", "/version" | "/nodes/{node}/version") => engine.state().version.clone(),
         ("GET", "/cluster/resources") => cluster_api::resources(engine, &call),
         ("GET", "/cluster/nextid") => cluster_api::next_id(engine, &call)?,
         ("GET", "/cluster/status") => cluster_api::cluster_status(engine),
         ("GET", "/cluster/tasks") => tasks_api::cluster(engine, &call),
-        ("GET", "/cluster/config/nodes" | "/cluster/ha/rules" | "/nodes/{node}/aplinfo") => json!([]),
+        ("GET", "/cluster/config/nodes" | "/cluster/ha/rules" | "/cluster/backup" | "/nodes/{node}/aplinfo") => json!([]),
         ("GET", "/cluster/ha/resources") => cluster_api::ha_resources(engine, &call, "list")?,
         ("POST", "/cluster/ha/resources") => cluster_api::ha_resources(engine, &call, "add")?,
         ("DELETE", "/cluster/ha/resources/{sid}") => cluster_api::ha_resources(engine, &call, "delete")?,
@@ -112,7 +114,15 @@ async fn handle(engine: &Arc<Engine>, method: &str, path: &str, call: Call, uplo
         ("GET", "/cluster/sdn/zones/{zone}") => {
             return Err(Refusal::fault(format!("sdn '{}' does not exist", call.text("zone").unwrap_or_default())));
         }
+        ("GET", "/cluster/ha/groups") => return Err(Refusal::fault("cannot index groups: ha groups have been migrated to rules")),
+        ("GET", "/cluster/config/join") => {
+            return Err(Refusal::new(424, "node is not in a cluster, no join info available!", super::refusal::Body::BareMessage));
+        }
+        ("GET", "/nodes/{node}/firewall/options") => json!({ "digest": "da39a3ee5e6b4b0d3255bfef95601890afd80709" }),
         ("GET", "/nodes") => cluster_api::nodes(engine, &call),
+        ("GET", "/nodes/{node}") => cluster_api::node_index(),
+        ("POST", "/nodes/{node}/startall") => power::start_all(engine, &call),
+        ("POST", "/nodes/{node}/stopall") => power::stop_all(engine, &call),
         ("GET", "/nodes/{node}/status") => cluster_api::node_status(engine, &call),
         ("GET", "/nodes/{node}/time") => json!({ "localtime": engine.clock.seconds(), "time": engine.clock.seconds(), "timezone": "UTC" }),
         ("GET", "/nodes/{node}/dns") => json!({ "dns1": "127.0.0.1", "search": "lab" }),
@@ -182,6 +192,9 @@ async fn qemu(engine: &Arc<Engine>, method: &str, rest: &str, call: Call) -> Out
         ("PUT", "/{vmid}/cloudinit") => cloudinit::regenerate(engine, &call)?,
         ("GET", "/{vmid}/cloudinit/dump") => cloudinit::dump(engine, &call)?,
         ("POST", "/{vmid}/termproxy") => console::open(engine, &call, of)?,
+        ("POST", "/{vmid}/vncproxy") => console::open_vnc(engine, &call)?,
+        ("GET", "/{vmid}/migrate") => qemu_life::migration(engine, &call)?,
+        ("GET", "/{vmid}/rrddata") => json!([]),
         ("GET", "/{vmid}/vncwebsocket") => json!({ "port": console::check_ticket(engine, &call, of)?.to_string() }),
         ("GET", "/{vmid}/snapshot") => snapshots(engine, Kind::Qemu, &call)?,
         ("GET", "/{vmid}/feature") => json!({ "hasFeature": 1, "nodes": [call.node] }),
@@ -287,6 +300,10 @@ async fn storage(engine: &Arc<Engine>, method: &str, path: &str, call: &Call, up
         ("GET", "/storage/{storage}") => storage_api::one_definition(engine, call)?,
         ("GET", "/nodes/{node}/storage") => storage_api::on_node(engine, call)?,
         ("GET", "/nodes/{node}/storage/{storage}/status") => storage_api::status(engine, call)?,
+        ("GET", "/nodes/{node}/storage/{storage}/import-metadata") => {
+            let volume = call.text("volume").unwrap_or_default();
+            return Err(Refusal::fault(format!("unable to parse directory volume name '{volume}'")));
+        }
         ("GET", "/nodes/{node}/storage/{storage}/content") => storage_api::content(engine, call)?,
         ("POST", "/nodes/{node}/storage/{storage}/content") => storage_api::allocate(engine, call).await?,
         ("GET", "/nodes/{node}/storage/{storage}/content/{volume}") => storage_api::volume(engine, call)?,
@@ -294,7 +311,7 @@ async fn storage(engine: &Arc<Engine>, method: &str, path: &str, call: &Call, up
         ("POST", "/nodes/{node}/storage/{storage}/download-url") => storage_api::download(engine, call)?,
         ("POST", "/nodes/{node}/storage/{storage}/upload") => match upload {
             Some(file) => storage_api::upload(engine, call, file)?,
-            None => return Err(Refusal::new(0, "", super::refusal::Body::Closed).held(5)),
+            None => return Err(storage_api::bad_request()),
         },
         _ => return Err(not_simulated(method, path)),
     };

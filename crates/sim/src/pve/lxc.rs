@@ -180,17 +180,18 @@ async fn fill(worker: &Worker, plan: &Creation) -> Result<BTreeMap<String, Strin
     worker.log(format!("extracting archive '{path}'"));
     let hostname = plan.options.text("hostname").map_or_else(|| format!("CT{vmid}"), str::to_owned);
     let rootfs = drives::file(config.get("rootfs").map_or("", String::as_str));
-    if let Some(file) = file
-        && let Err(text) = engine.backend.container_create(&rootfs, file, &hostname).await
-    {
-        worker.log("zstd: /*stdin*\\: unsupported format ");
-        return Err(text);
+    if let Some(file) = file {
+        unpackable(worker, vmid, &plan.template, &file)?;
+        engine.backend.container_create(&rootfs, file, &hostname).await?;
     }
     worker.log("Total bytes read: 2191360 (2.1MiB, 200MiB/s)");
     if let Some(wanted) = plan.wanted.as_ref().filter(|wanted| *wanted != "alpine") {
         worker.log(format!("got unexpected ostype (alpine != {wanted})"));
     }
     worker.log("Detected container architecture: amd64");
+    if plan.options.text("timezone") == Some("host") {
+        worker.log("container does not have /usr/share/zoneinfo/Etc/UTC, timezone can not be modified");
+    }
     for key in plan.options.0.keys().filter(|key| !drives::is_mount(key)) {
         let Some(value) = plan.options.text(key) else { continue };
         config.insert(key.clone(), stored(engine, key, value));
@@ -207,6 +208,22 @@ async fn fill(worker: &Worker, plan: &Creation) -> Result<BTreeMap<String, Strin
         config.insert("lock".to_owned(), lock.clone());
     }
     Ok(config)
+}
+
+/// Junk in place of an archive ends with tar's complaints.
+fn unpackable(worker: &Worker, vmid: u32, template: &str, file: &std::path::Path) -> Result<(), String> {
+    let mut magic = [0_u8; 4];
+    let read = std::fs::File::open(file).and_then(|mut file| std::io::Read::read(&mut file, &mut magic));
+    let is_zstd = read.is_ok() && magic == [0x28, 0xb5, 0x2f, 0xfd];
+    if !template.ends_with(".tar.zst") || is_zstd {
+        return Ok(());
+    }
+    for line in ["zstd: /*stdin*\\: unsupported format ", "tar: Child returned status 1", "tar: Error is not recoverable: exiting now"] {
+        worker.log(line);
+    }
+    Err(format!(
+        "command 'lxc-usernsexec -m u:0:100000:65536 -m g:0:100000:65536 -- tar xpf - --zstd --totals --one-file-system -p --sparse --numeric-owner --acls --xattrs '--xattrs-include=user.*' '--xattrs-include=security.capability' '--warning=no-file-ignored' '--warning=no-xattr-write' -C /var/lib/lxc/{vmid}/rootfs --skip-old-files --anchored --exclude './dev/*'' failed: exit code 2"
+    ))
 }
 
 /// Values in the form in which they are stored.
@@ -267,7 +284,7 @@ async fn new_volume(engine: &Arc<Engine>, vmid: u32, value: &str, print: disks::
 }
 
 /// What mkfs says.
-fn filesystem(engine: &Engine, bytes: u64, print: disks::Print<'_>) {
+pub(crate) fn filesystem(engine: &Engine, bytes: u64, print: disks::Print<'_>) {
     let small = bytes < 512 << 20;
     let block = if small { 1024 } else { 4096 };
     let blocks = bytes / block;
@@ -357,6 +374,10 @@ async fn carry_out(engine: &Arc<Engine>, vmid: u32, before: &Guest, change: &Cha
         return Ok(());
     }
     let errors = pending::hotplug(engine, vmid, &changed).await;
+    if changed.iter().any(|key| drives::is_net(key)) {
+        // Plugging a card looks at the root file system anew.
+        engine.with_guest(vmid, |guest| guest.set("ostype", "alpine"));
+    }
     if errors.is_empty() { Ok(()) } else { Err(Refusal::parameters(errors)) }
 }
 
@@ -425,7 +446,6 @@ async fn start(worker: &Worker, vmid: u32, node: &str, _guard: Guard) -> Result<
         return Err("you can't start a CT if it's a template".to_owned());
     }
     pending::settle(engine, vmid).await;
-    engine.with_guest(vmid, |guest| guest.set("ostype", "alpine"));
     let guest = engine.guest(Kind::Lxc, vmid, node).map_err(Refusal::into_text)?;
     super::power::bridges_exist(engine, &guest)?;
     let mounts = guest

@@ -154,6 +154,7 @@ pub(crate) fn template(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     }
     engine.spawn(call, "vztemplate", &vmid.to_string(), move |worker| async move {
         let engine = &worker.engine;
+        engine.wait(std::time::Duration::from_millis(500)).await;
         engine.with_guest(vmid, |guest| guest.set("template", "1"));
         for (key, value) in guest.config.iter().filter(|(key, _)| drives::is_mount(key)) {
             let base = super::qemu_life::into_base(engine, vmid, value).await?;
@@ -193,7 +194,9 @@ pub(crate) async fn clone(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
         worker.half_made(Some(target));
         worker.log(format!("creating a clone of container {vmid} with ID {target}"));
         let mut copy = guest.clone();
-        for (key, value) in guest.config.iter().filter(|(key, _)| drives::is_mount(key)) {
+        let mut mounts: Vec<(&String, &String)> = guest.config.iter().filter(|(key, _)| drives::is_mount(key)).collect();
+        mounts.sort_by_key(|(key, _)| (key.as_str() != "rootfs", key.len(), (*key).clone()));
+        for (key, value) in mounts {
             worker.log(format!("create full clone of mountpoint {key} ({})", drives::file(value)));
             match copy_mount(&worker, target, value, storage.as_deref()).await {
                 Ok(new) => copy.set(key, &new),
@@ -221,6 +224,7 @@ async fn copy_mount(worker: &super::engine::Worker, target: u32, value: &str, st
     let size = engine.state().volumes.get(&from).map_or(0, |volume| volume.size);
     let to = engine.state().free_disk(&storage, target, "raw");
     disks::formatting(engine, &to, "raw", size, &|line| worker.log(line));
+    super::lxc::filesystem(engine, size, &|line| worker.log(line));
     disks::put(engine, &to, "rootdir", "raw", size, Some(target));
     engine.backend.disk_clone(&from, &to, false).await.map_err(|error| error.to_string())?;
     Ok(value.replacen(&from, &to, 1))

@@ -115,7 +115,7 @@ pub(crate) fn set_running(engine: &Engine, vmid: u32) {
     let node_cores = state.guests.get(&vmid).and_then(|guest| state.nodes.get(&guest.node)).map_or(1, |node| node.cores);
     if let Some(guest) = state.guests.get_mut(&vmid) {
         let (memory, cores) = (status::memory(guest), status::cores(guest, node_cores));
-        guest.run = Some(Run { pid, since, paused: false, agent: false, number, memory, cores });
+        guest.run = Some(Run { pid, since, paused: false, agent: false, stuck: false, number, memory, cores });
     }
 }
 
@@ -260,6 +260,7 @@ pub(crate) fn others(engine: &Arc<Engine>, call: &Call, verb: &str) -> Outcome<V
 fn start_again(engine: &Arc<Engine>, vmid: u32, node: String) {
     let engine = engine.clone();
     tokio::spawn(async move {
+        engine.clock.sleep(Duration::from_millis(1500)).await;
         pending::settle(&engine, vmid).await;
         let Ok(guest) = engine.guest(Kind::Qemu, vmid, &node) else { return };
         if let Ok(start) = vm_start(&engine, vmid, &guest) {
@@ -269,6 +270,44 @@ fn start_again(engine: &Arc<Engine>, vmid: u32, node: String) {
             }
         }
     });
+}
+
+fn listed(call: &Call) -> Vec<u32> {
+    super::params::split_list(call.text("vms").unwrap_or_default()).iter().filter_map(|vmid| vmid.parse().ok()).collect()
+}
+
+/// `POST /nodes/{node}/startall`: one after the other, by number.
+pub(crate) fn start_all(engine: &Arc<Engine>, call: &Call) -> Value {
+    let (guests, node) = (listed(call), call.node.clone());
+    json!(engine.spawn(call, "startall", "", move |worker| async move {
+        for vmid in guests {
+            let stopped = worker.engine.with_guest(vmid, |guest| guest.run.is_none() && guest.kind == Kind::Qemu) == Some(true);
+            if stopped {
+                worker.log(format!("Starting VM {vmid}"));
+                start_vm(&worker, vmid, &node).await?;
+            }
+        }
+        Ok(())
+    }))
+}
+
+/// `POST /nodes/{node}/stopall`: in the other order.
+pub(crate) fn stop_all(engine: &Arc<Engine>, call: &Call) -> Value {
+    let mut guests = listed(call);
+    guests.reverse();
+    let timeout = call.params.number("timeout").and_then(|n| u64::try_from(n).ok()).unwrap_or(180);
+    let force = call.text("force-stop") != Some("0");
+    json!(engine.spawn(call, "stopall", "", move |worker| async move {
+        for vmid in guests {
+            let Some(number) = worker.engine.with_guest(vmid, |guest| guest.run.as_ref().map(|run| run.number)).flatten() else { continue };
+            worker.log(format!("Stopping VM {vmid} (timeout = {timeout} seconds)"));
+            worker.engine.backend.vm_shutdown(vmid).await;
+            if !gone_within(&worker.engine, vmid, number, timeout).await && force {
+                cut(&worker.engine, vmid).await;
+            }
+        }
+        Ok(())
+    }))
 }
 
 pub(crate) async fn send_key(engine: &Engine, call: &Call) -> Outcome<Value> {

@@ -118,6 +118,7 @@ pub(crate) async fn write(engine: &Arc<Engine>, call: Call, as_task: bool) -> Ou
     refuse_undefined(&change.options)?;
     qemu_checks::drive_values(&change.options)?;
     let given = shown(&change);
+    one_cloudinit(engine, vmid, &change.options)?;
     let applicant = Applicant { engine, caller: &call.caller, vmid, pool: None };
     applicant.options(change.delete.iter())?;
     applicant.options(change.options.0.keys())?;
@@ -147,6 +148,17 @@ pub(crate) async fn write(engine: &Arc<Engine>, call: Call, as_task: bool) -> Ou
         carry_out(&worker.engine, vmid, &change, &print).await.map_err(Refusal::into_text)
     });
     Ok(json!(upid))
+}
+
+/// A VM has one cloud-init drive; this is found before anything else is looked at.
+fn one_cloudinit(engine: &Engine, vmid: u32, options: &Params) -> Outcome<()> {
+    let held = engine.with_guest(vmid, |guest| guest.with_pending()).unwrap_or_default();
+    let Some((other, _)) = held.iter().find(|(name, value)| drives::is_drive(name) && drives::is_cloudinit(value)) else { return Ok(()) };
+    let second = options.0.keys().find(|key| drives::is_drive(key) && *key != other && drives::is_cloudinit(options.text(key).unwrap_or_default()));
+    match second {
+        Some(key) => Err(Refusal::fault(format!("{key} - cloud-init drive is already attached at '{other}'"))),
+        None => Ok(()),
+    }
 }
 
 /// `-delete ide2 -description finished`
@@ -215,7 +227,8 @@ async fn carry_out(engine: &Arc<Engine>, vmid: u32, change: &Change, print: disk
     }
     for key in change.options.0.keys() {
         let Some(value) = change.options.text(key) else { continue };
-        set(engine, vmid, key, value, &mut changed, print).await.map_err(Refusal::fault)?;
+        let keeps_boot = change.options.has("boot");
+        set(engine, vmid, key, value, keeps_boot, &mut changed, print).await.map_err(Refusal::fault)?;
     }
     let fresh_image = changed.iter().any(|key| {
         engine.with_guest(vmid, |guest| matches!(guest.pending.get(key), Some(Pending::Set(value)) if drives::is_drive(key) && drives::is_cloudinit(value))) == Some(true)
@@ -258,14 +271,9 @@ fn current_order(guest: &Guest) -> Vec<String> {
     drives::boot_order(waiting.as_deref().or(guest.get("boot")))
 }
 
-async fn set(engine: &Arc<Engine>, vmid: u32, key: &str, value: &str, changed: &mut Vec<String>, print: disks::Print<'_>) -> Result<(), String> {
+async fn set(engine: &Arc<Engine>, vmid: u32, key: &str, value: &str, keeps_boot: bool, changed: &mut Vec<String>, print: disks::Print<'_>) -> Result<(), String> {
     let Some(guest) = engine.with_guest(vmid, |guest| guest.clone()) else { return Ok(()) };
     let stored = if drives::is_drive(key) {
-        if drives::is_cloudinit(value)
-            && let Some((other, _)) = guest.with_pending().iter().find(|(name, held)| drives::is_drive(name) && *name != key && drives::is_cloudinit(held))
-        {
-            return Err(format!("{key} - cloud-init drive is already attached at '{other}'"));
-        }
         disks::attach(engine, &guest, vmid, key, value, print).await?
     } else {
         value.to_owned()
@@ -273,7 +281,7 @@ async fn set(engine: &Arc<Engine>, vmid: u32, key: &str, value: &str, changed: &
     engine.with_guest(vmid, |guest| {
         let order = current_order(guest);
         let plain_cdrom = drives::is_drive(key) && drives::is_cdrom(&stored) && !drives::is_cloudinit(&stored);
-        if plain_cdrom && !order.is_empty() && !order.iter().any(|name| name == key) {
+        if plain_cdrom && !keeps_boot && !order.is_empty() && !order.iter().any(|name| name == key) {
             let mut order = order;
             order.push(key.to_owned());
             guest.pending.insert("boot".into(), Pending::Set(drives::print_boot(&order)));

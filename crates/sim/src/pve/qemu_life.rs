@@ -145,6 +145,28 @@ pub(crate) fn destroy(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     Ok(json!(upid))
 }
 
+/// What stands in the way of moving a VM to another node.
+pub(crate) fn migration(engine: &Engine, call: &Call) -> Outcome<Value> {
+    let guest = engine.guest(Kind::Qemu, call.vmid(), &call.node)?;
+    let state = engine.state();
+    let mut disks = Vec::new();
+    for (key, value) in guest.config.iter().filter(|(key, _)| drives::is_drive(key)) {
+        let volid = drives::file(value);
+        let Some(volume) = state.volumes.get(&volid) else { continue };
+        let shared = volid.split(':').next().and_then(|name| state.storages.get(name)).is_some_and(|storage| storage.shared);
+        if !shared {
+            disks.push(json!({
+                "cdrom": u8::from(drives::is_cdrom(value)), "drivename": key, "is_attached": 1, "is_cloudinit": u8::from(drives::is_cloudinit(value)),
+                "is_tpmstate": 0, "is_unused": 0, "is_vmstate": 0, "replicate": 1, "shared": 0, "size": volume.size, "volid": volid,
+            }));
+        }
+    }
+    Ok(json!({
+        "allowed_nodes": [], "has-dbus-vmstate": 1, "local_disks": disks, "local_resources": [], "mapped-resource-info": {},
+        "mapped-resources": [], "not_allowed_nodes": {}, "running": u8::from(guest.run.is_some()),
+    }))
+}
+
 /// Nothing is destroyed while a linked clone needs it.
 pub(crate) fn bases_are_free(engine: &Engine, vmid: u32) -> Result<(), String> {
     let state = engine.state();

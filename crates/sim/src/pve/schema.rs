@@ -9,15 +9,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 /// Path prefixes that the simulator answers; the rest of the real schema is left out.
-const KEPT: [&str; 20] = [
+const KEPT: [&str; 19] = [
     "/version",
     "/cluster/resources",
     "/cluster/nextid",
     "/cluster/status",
     "/cluster/tasks",
     "/cluster/options",
-    "/cluster/ha/resources",
-    "/cluster/ha/status",
+    "/cluster/ha",
     "/cluster/sdn",
     "/access",
     "/pools",
@@ -33,8 +32,10 @@ const KEPT: [&str; 20] = [
 ];
 
 /// Single paths that are kept without what stands below them.
-const KEPT_EXACT: [&str; 10] = [
-    "/",
+const KEPT_EXACT: [&str; 12] = [
+    "/cluster/backup",
+    "/cluster/config/join",
+    "/nodes/{node}/firewall/options",
     "/cluster",
     "/nodes",
     "/nodes/{node}",

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -27,7 +28,7 @@ struct Machine {
     agent: bool,
     up: bool,
     files: BTreeMap<String, Vec<u8>>,
-    exits: HashMap<u32, AgentReply>,
+    exits: HashMap<u32, (Instant, AgentReply)>,
 }
 
 #[derive(Debug, Default)]
@@ -44,13 +45,21 @@ struct Stage {
 pub struct Scripted {
     stage: Arc<Mutex<Stage>>,
     boot: Boot,
+    factor: f64,
 }
 
 impl Scripted {
     /// Nothing runs yet.
     #[must_use]
     pub fn new(boot: Boot) -> Self {
-        Self { stage: Arc::default(), boot }
+        Self { stage: Arc::default(), boot, factor: 1.0 }
+    }
+
+    /// What takes time in a guest (`sleep 3`) takes this much less.
+    #[must_use]
+    pub fn faster(mut self, factor: f64) -> Self {
+        self.factor = factor;
+        self
     }
 
     fn stage(&self) -> MutexGuard<'_, Stage> {
@@ -96,11 +105,13 @@ impl Scripted {
             "false" | "/bin/false" => ended(1, b"", b""),
             _ => ended(0, b"", b""),
         };
+        let seconds = script.strip_prefix("sleep ").and_then(|rest| rest.split(';').next()?.trim().parse::<f64>().ok()).unwrap_or(0.0);
+        let ready = Instant::now() + Duration::from_secs_f64(seconds / self.factor);
         let mut stage = self.stage();
         stage.next_pid += 1;
         let pid = 500 + stage.next_pid;
         if let Some(machine) = stage.machines.get_mut(&vmid) {
-            machine.exits.insert(pid, end);
+            machine.exits.insert(pid, (ready, end));
         }
         Ok(AgentReply::Pid(pid))
     }
@@ -261,7 +272,15 @@ impl Scripted {
         let mut stage = self.stage();
         let Some(machine) = stage.machines.get_mut(&vmid) else { return Err(AgentError::NotRunning) };
         match call {
-            AgentCall::ExecStatus { pid } => machine.exits.remove(&pid).ok_or_else(|| AgentError::Refused("PID ld does not exist".to_owned())),
+            AgentCall::ExecStatus { pid } => match machine.exits.get(&pid) {
+                None => Err(AgentError::Refused("PID ld does not exist".to_owned())),
+                Some((ready, _)) if *ready > Instant::now() => Ok(AgentReply::Exited { exited: false, code: None, signal: None, out: Vec::new(), err: Vec::new() }),
+                Some((_, reply)) => {
+                    let reply = reply.clone();
+                    machine.exits.remove(&pid);
+                    Ok(reply)
+                }
+            },
             AgentCall::FileRead { path } if path == "/etc/passwd" => Ok(AgentReply::Content(b"root:x:0:0:root:/root:/bin/bash\n".to_vec())),
             AgentCall::FileRead { path } => {
                 let missing = || AgentError::Refused(format!("failed to open file '{path}' (mode: 'r'): No such file or directory"));

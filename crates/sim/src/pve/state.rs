@@ -98,6 +98,8 @@ pub(crate) struct Run {
     pub(crate) since: Duration,
     pub(crate) paused: bool,
     pub(crate) agent: bool,
+    /// The agent's channel is out of step and the next call is lost.
+    pub(crate) stuck: bool,
     /// Number of this run, so that an old run's end does not stop a new one.
     pub(crate) number: u64,
     /// Values in force, where the configuration was changed since.

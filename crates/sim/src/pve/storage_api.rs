@@ -91,7 +91,7 @@ pub(crate) fn on_node(engine: &Engine, call: &Call) -> Outcome<Value> {
         if !storage.disabled {
             row.insert("used_fraction".into(), json!(0.08));
         }
-        if call.params.flag("format") {
+        if call.params.flag("format") && !storage.disabled {
             row.insert("format".into(), json!([{ "qcow2": 1, "raw": 1, "subvol": 1, "vmdk": 1 }, "raw"]));
             row.insert("formats".into(), json!({ "default": "raw", "supported": ["qcow2", "raw", "subvol", "vmdk"] }));
         }
@@ -351,7 +351,10 @@ pub(crate) fn download(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
             return Err(format!("refusing to override existing file '{target}'"));
         }
         worker.log(format!("downloading {url} to {target}"));
-        Err("download failed: exit code 4".to_owned())
+        let host = url.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default().to_owned();
+        let host = if host.contains(':') { host } else { format!("{host}:{}", if url.starts_with("https") { 443 } else { 80 }) };
+        worker.log(format!("--{}--  {url}", jiff::Timestamp::from_second(i64::try_from(worker.engine.clock.seconds()).unwrap_or(0)).map_or_else(|_| String::new(), |t| t.strftime("%Y-%m-%d %H:%M:%S").to_string())));
+        Err(format!("download failed: Connecting to {host}... failed: Connection refused."))
     });
     Ok(json!(upid))
 }

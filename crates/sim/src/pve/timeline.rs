@@ -8,9 +8,9 @@ use std::time::Duration;
 pub struct Happening {
     /// Simulated time since the start.
     pub at: Duration,
-    /// `task_start`, `task_end`, `agent_up`, `agent_down` or `powered_off`.
+    /// `cloned`, `destroyed`, `task_start`, `task_end`, `agent_up`, `agent_down` or `powered_off`.
     pub kind: String,
-    /// The task's type, id and end, or the guest's number.
+    /// The task's type, id and end, or the guest's number; of a clone also its template's number and its name.
     pub what: String,
 }
 

@@ -108,6 +108,19 @@ impl Client {
         };
         let mut answer = parse_head(&buffer[..end]);
         let mut body = buffer.split_off(end + 4);
+        if answer.status == 100 {
+            // The final answer follows an interim one; it is small enough to come in one piece or two.
+            while !body.windows(4).any(|w| w == b"\r\n\r\n") {
+                let mut chunk = [0_u8; 16 << 10];
+                match stream.read(&mut chunk).await {
+                    Ok(count) if count > 0 => body.extend_from_slice(&chunk[..count]),
+                    _ => return Ok((Answer::default(), stream)),
+                }
+            }
+            let end = body.windows(4).position(|w| w == b"\r\n\r\n").unwrap_or(0);
+            answer = parse_head(&body[..end]);
+            body = body.split_off(end + 4);
+        }
         if answer.status == 101 {
             return Ok((answer, stream));
         }

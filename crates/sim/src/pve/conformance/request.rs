@@ -12,7 +12,7 @@ const PATH: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b':').remove(b'%').remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'@').remove(b'!').remove(b'?').remove(b'=').remove(b'&').remove(b',').remove(b'+').remove(b';');
 const WORD: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-const BOUNDARY: &str = "recorded-boundary-7d1";
+const BOUNDARY: &str = "recorded-boundary-7";
 
 /// Where values that only the running server knows come from.
 pub(super) trait Source {
