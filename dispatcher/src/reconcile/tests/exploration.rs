@@ -26,7 +26,7 @@ fn explore(start: World, most: usize, sample: usize) -> Explored {
     let mut seen: HashSet<u64> = [fingerprint(&start)].into();
     let mut queue: VecDeque<World> = [start].into();
     while let Some(world) = queue.pop_front() {
-        if seen.len() % sample == 0 {
+        if seen.len().is_multiple_of(sample) {
             ends_well(world.clone());
         }
         for made in world.moves() {
@@ -63,7 +63,7 @@ fn urgency(made: &Move, turn: u32) -> u8 {
         Move::Advance(_) => 0,
         Move::Pass => 9,
         Move::LookAtGuests => 5,
-        Move::LookAtGithub => 4 + 2 * u8::from(turn % 2 == 0),
+        Move::LookAtGithub => 4 + 2 * u8::from(turn.is_multiple_of(2)),
         _ => 1,
     }
 }

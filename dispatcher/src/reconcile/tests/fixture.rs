@@ -137,16 +137,12 @@ pub(super) fn reserved_vmids(actions: &[Action]) -> Vec<u32> {
 }
 
 pub(super) fn steps(actions: &[Action]) -> Vec<&Step> {
-    let step = |action: &Action| match action {
-        Action::Step { .. } => true,
-        _ => false,
-    };
-    actions
-        .iter()
-        .filter(|action| step(action))
-        .map(|action| match action {
-            Action::Step { step, .. } => step,
-            _ => unreachable!(),
-        })
-        .collect()
+    actions.iter().filter_map(step_in).collect()
+}
+
+fn step_in(action: &Action) -> Option<&Step> {
+    match action {
+        Action::Step { step, .. } => Some(step),
+        _ => None,
+    }
 }

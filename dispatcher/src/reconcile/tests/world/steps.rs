@@ -71,7 +71,7 @@ impl World {
         if lost {
             return self.give_up(intent);
         }
-        if !self.vms.get(&intent.vmid).is_some_and(|vm| vm.name == intent.name) {
+        if self.vms.get(&intent.vmid).is_none_or(|vm| vm.name != intent.name) {
             return self.finish(intent, Event::Vanished);
         }
         if task.counter < at_counter { true } else { self.finish(intent, event) }
