@@ -24,12 +24,10 @@ const JOBS: usize = 5;
 /// Runs the demo; whatever ends it, nothing stays running.
 pub async fn run(narrator: &Narrator, ready: &Ready) -> Result<()> {
     let mut terminated = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
-    let mut hung_up = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
     tokio::select! {
         result = tell(narrator, ready) => result,
         _ = tokio::signal::ctrl_c() => bail!("interrupted: everything that was started is being ended"),
         _ = terminated.recv() => bail!("terminated: everything that was started is being ended"),
-        _ = hung_up.recv() => bail!("hung up: everything that was started is being ended"),
     }
 }
 
