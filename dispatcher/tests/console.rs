@@ -1,5 +1,9 @@
 //! The console program behind a real terminal, with a daemon's control socket behind it.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests; they watch a program by the clock")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "helpers of tests; they watch a program by the clock"
+)]
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -206,7 +210,8 @@ fn a_configuration_arrives_and_its_secrets_never_show() {
     let daemon = Daemon::start();
     let mut console = daemon.console();
     let key = console.open_session();
-    let secrets = Secrets { pve_token_secret: "pve-hunter2".to_owned().into(), github_token: "github-hunter2".to_owned().into() };
+    let secrets =
+        Secrets { pve_token_secret: "pve-hunter2".to_owned().into(), github_token: "github-hunter2".to_owned().into() };
     let secrets = secrets.seal(&key).unwrap();
     let answer = console.ask(&Request::Configure { config: Box::new(config()), secrets });
     assert_eq!(answer, Answer::Configured { config_hash: config().hash() });
@@ -234,7 +239,8 @@ fn a_large_configuration_fits() {
     let secrets = Secrets { pve_token_secret: "a".to_owned().into(), github_token: "b".to_owned().into() };
     let mut large = config();
     large.pve.ca_pem = Some(format!("-----BEGIN CERTIFICATE-----\n{}\n", "A".repeat(100_000)));
-    let answer = console.ask(&Request::Configure { config: Box::new(large.clone()), secrets: secrets.seal(&key).unwrap() });
+    let answer =
+        console.ask(&Request::Configure { config: Box::new(large.clone()), secrets: secrets.seal(&key).unwrap() });
     assert_eq!(answer, Answer::Configured { config_hash: large.hash() });
 }
 

@@ -38,8 +38,22 @@ const DIRECTORIES: &[(&str, u32)] = &[
 
 /// Programs that are busybox. `init`, `getty` and `login` are what Proxmox VE and its getty lines expect.
 const BUSYBOX_NAMES: &[&str] = &[
-    "bin/grep", "bin/hostname", "bin/ip", "bin/login", "bin/run-parts", "bin/sh", "bin/sleep", "sbin/getty", "sbin/halt", "sbin/ifdown", "sbin/ifup",
-    "sbin/init", "sbin/ip", "sbin/poweroff", "sbin/reboot", "sbin/udhcpc",
+    "bin/grep",
+    "bin/hostname",
+    "bin/ip",
+    "bin/login",
+    "bin/run-parts",
+    "bin/sh",
+    "bin/sleep",
+    "sbin/getty",
+    "sbin/halt",
+    "sbin/ifdown",
+    "sbin/ifup",
+    "sbin/init",
+    "sbin/ip",
+    "sbin/poweroff",
+    "sbin/reboot",
+    "sbin/udhcpc",
 ];
 
 #[derive(Debug)]
@@ -225,7 +239,10 @@ mod tests {
         let mut names = Vec::new();
         for entry in archive.entries().unwrap() {
             let mut entry = entry.unwrap();
-            assert_eq!((entry.header().uid().unwrap(), entry.header().gid().unwrap(), entry.header().mtime().unwrap()), (0, 0, TIME));
+            assert_eq!(
+                (entry.header().uid().unwrap(), entry.header().gid().unwrap(), entry.header().mtime().unwrap()),
+                (0, 0, TIME)
+            );
             names.push(entry.path().unwrap().to_string_lossy().into_owned());
             assert!(entry.unpack_in(root.path()).unwrap());
         }
@@ -241,7 +258,15 @@ mod tests {
     #[test]
     fn holds_what_proxmox_looks_for() {
         let tree = tree(&program(false), &program(false)).unwrap();
-        for path in ["etc/alpine-release", "etc/os-release", "etc/inittab", "sbin/init", "sbin/getty", "etc/network/if-up.d", "var/run"] {
+        for path in [
+            "etc/alpine-release",
+            "etc/os-release",
+            "etc/inittab",
+            "sbin/init",
+            "sbin/getty",
+            "etc/network/if-up.d",
+            "var/run",
+        ] {
             assert!(tree.contains_key(path), "{path}");
         }
         let Some(Node::File { content, .. }) = tree.get("etc/passwd") else { panic!("no passwd") };

@@ -16,7 +16,8 @@ pub fn provider() -> Result<PathBuf> {
     if let Some(program) = std::env::var_os("PXCI_PROVIDER") {
         return Ok(PathBuf::from(program));
     }
-    let status = Command::new("cargo").args(["build", "--quiet", "--locked", "--package", "terraform-provider-pxci"]).status();
+    let status =
+        Command::new("cargo").args(["build", "--quiet", "--locked", "--package", "terraform-provider-pxci"]).status();
     if !status.context("starting cargo")?.success() {
         bail!("the provider does not build");
     }

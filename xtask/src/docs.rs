@@ -78,12 +78,17 @@ struct Nested {
 pub async fn run(check: bool) -> Result<()> {
     let root = artifacts::repository()?;
     let pages = pages(&root, &schema().await?);
-    let stale: Vec<&PathBuf> = pages.iter().filter(|(path, text)| fs::read_to_string(path).ok().as_ref() != Some(text)).map(|(path, _)| path).collect();
+    let stale: Vec<&PathBuf> = pages
+        .iter()
+        .filter(|(path, text)| fs::read_to_string(path).ok().as_ref() != Some(text))
+        .map(|(path, _)| path)
+        .collect();
     if stale.is_empty() {
         return Ok(());
     }
     if check {
-        let names: Vec<_> = stale.iter().map(|path| path.strip_prefix(&root).unwrap_or(path).display().to_string()).collect();
+        let names: Vec<_> =
+            stale.iter().map(|path| path.strip_prefix(&root).unwrap_or(path).display().to_string()).collect();
         bail!("these pages are not what the schema gives; run `cargo xtask docs`: {}", names.join(", "));
     }
     for (path, text) in &pages {
@@ -99,7 +104,10 @@ async fn schema() -> Result<ProviderSchema> {
     let mirror = Mirror::lay_out(directory.path(), &artifacts::provider()?, None)?;
     let work = directory.path().join("work");
     fs::create_dir(&work)?;
-    fs::write(work.join("main.tf"), format!("terraform {{\n  required_providers {{\n    pxci = {{ source = \"{SOURCE}\" }}\n  }}\n}}\n"))?;
+    fs::write(
+        work.join("main.tf"),
+        format!("terraform {{\n  required_providers {{\n    pxci = {{ source = \"{SOURCE}\" }}\n  }}\n}}\n"),
+    )?;
     let environment = [("TF_CLI_CONFIG_FILE".to_owned(), mirror.configuration().display().to_string())];
     let core = Core::preferred()?;
     let invocation = Invocation { core: &core, directory: &work, environment: &environment, echo: None };
@@ -135,7 +143,10 @@ fn example(root: &Path, place: &str) -> String {
 }
 
 fn page(title: &str, block: &Block, example: &str) -> String {
-    let mut text = format!("<!-- Made by `cargo xtask docs` from the schema. -->\n# {title}\n\n{}\n{example}", block.description.trim());
+    let mut text = format!(
+        "<!-- Made by `cargo xtask docs` from the schema. -->\n# {title}\n\n{}\n{example}",
+        block.description.trim()
+    );
     let mut nested = String::new();
     let arguments = table(&block.attributes, &|attribute| attribute.required || attribute.optional, "", &mut nested);
     let results = table(&block.attributes, &|attribute| !attribute.required && !attribute.optional, "", &mut nested);
@@ -148,7 +159,12 @@ fn page(title: &str, block: &Block, example: &str) -> String {
     text + &nested
 }
 
-fn table(attributes: &BTreeMap<String, Attribute>, wanted: &dyn Fn(&Attribute) -> bool, within: &str, nested: &mut String) -> String {
+fn table(
+    attributes: &BTreeMap<String, Attribute>,
+    wanted: &dyn Fn(&Attribute) -> bool,
+    within: &str,
+    nested: &mut String,
+) -> String {
     let mut chosen: Vec<_> = attributes.iter().filter(|(_, attribute)| wanted(attribute)).collect();
     chosen.sort_by_key(|(_, attribute)| !attribute.required);
     let mut text = String::new();

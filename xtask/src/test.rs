@@ -32,7 +32,10 @@ impl Tally {
             self.failed += count(counts, "failed");
             return false;
         }
-        let noise = line.is_empty() || line.ends_with("... ok") || line.starts_with("running ") || line.starts_with("successes:");
+        let noise = line.is_empty()
+            || line.ends_with("... ok")
+            || line.starts_with("running ")
+            || line.starts_with("successes:");
         !noise
     }
 }
@@ -61,10 +64,12 @@ pub fn run(narrator: &Narrator, ready: &Ready) -> Result<()> {
         println!("a test program did not build or ended before its result");
     }
     narrator.say("running the demo");
-    step(&mut tally, "the demo", demo());
+    step(&mut tally, "the demo", demo(&environment));
 
     if std::env::var_os("PXCI_PACKER_PLUGIN").is_none() {
-        tally.not_run.push("shipped template with the current Packer plugin (set PXCI_PACKER and PXCI_PACKER_PLUGIN)".to_owned());
+        tally.not_run.push(
+            "shipped template with the current Packer plugin (set PXCI_PACKER and PXCI_PACKER_PLUGIN)".to_owned(),
+        );
     }
     summary(narrator, &tally)
 }
@@ -92,7 +97,11 @@ fn step(tally: &mut Tally, name: &str, result: Result<()>) {
 }
 
 fn formatting() -> Result<()> {
-    let status = Command::new("cargo").args(["fmt", "--all", "--check"]).stdout(Stdio::null()).status().context("starting cargo fmt")?;
+    let status = Command::new("cargo")
+        .args(["fmt", "--all", "--check"])
+        .stdout(Stdio::null())
+        .status()
+        .context("starting cargo fmt")?;
     if status.success() {
         return Ok(());
     }
@@ -101,7 +110,16 @@ fn formatting() -> Result<()> {
 
 fn cargo_test(environment: &[(&'static str, PathBuf)], tally: &mut Tally) -> Result<bool> {
     let mut child = Command::new("cargo")
-        .args(["test", "--workspace", "--locked", "--no-fail-fast", "--quiet", "--", "--show-output", "--format=pretty"])
+        .args([
+            "test",
+            "--workspace",
+            "--locked",
+            "--no-fail-fast",
+            "--quiet",
+            "--",
+            "--show-output",
+            "--format=pretty",
+        ])
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdout(Stdio::piped())
         .spawn()
@@ -121,9 +139,13 @@ fn cargo_test(environment: &[(&'static str, PathBuf)], tally: &mut Tally) -> Res
     Ok(status.success())
 }
 
-fn demo() -> Result<()> {
+fn demo(environment: &[(&'static str, PathBuf)]) -> Result<()> {
     let program = std::env::current_exe().context("finding this program")?;
-    let status = Command::new(program).arg("demo").status().context("starting the demo")?;
+    let status = Command::new(program)
+        .arg("demo")
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .status()
+        .context("starting the demo")?;
     if status.success() {
         return Ok(());
     }
@@ -147,7 +169,10 @@ mod tests {
     #[test]
     fn results_of_all_programs_are_added_up() {
         let mut tally = Tally::default();
-        assert!(!tally.read("test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 3 filtered out; finished in 0.01s"));
+        assert!(
+            !tally
+                .read("test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 3 filtered out; finished in 0.01s")
+        );
         assert!(!tally.read("test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured"));
         assert!(!tally.read("not run: recordings (no ../shared/pve)"));
         assert!(!tally.read("not run: recordings (no ../shared/pve)"));

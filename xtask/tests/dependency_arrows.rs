@@ -8,7 +8,10 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 const ALLOWED: &[(&str, &[&str])] = &[
     ("pxci-acceptance", &["pxci-sim"]),
     ("pxci-cloudinit", &[]),
-    ("pxci-dispatcher", &["pxci-dispatcher-api", "pxci-github", "pxci-ownership", "pxci-pve", "pxci-runner-vm", "pxci-template-family"]),
+    (
+        "pxci-dispatcher",
+        &["pxci-dispatcher-api", "pxci-github", "pxci-ownership", "pxci-pve", "pxci-runner-vm", "pxci-template-family"],
+    ),
     ("pxci-dispatcher-api", &["pxci-ownership"]),
     ("pxci-github", &[]),
     ("pxci-ownership", &[]),
@@ -44,13 +47,18 @@ fn dependencies_point_one_way() {
     let metadata = MetadataCommand::new().no_deps().exec().expect("cargo metadata answers");
     let allowed: BTreeMap<&str, &[&str]> = ALLOWED.iter().copied().collect();
     let ours: BTreeSet<&str> = metadata.packages.iter().map(|package| package.name.as_str()).collect();
-    assert_eq!(ours, allowed.keys().copied().collect(), "every package has its line in ALLOWED, and no line is left over");
+    assert_eq!(
+        ours,
+        allowed.keys().copied().collect(),
+        "every package has its line in ALLOWED, and no line is left over"
+    );
 
     let mut wrong = Vec::new();
     for package in &metadata.packages {
         let permitted = allowed[package.name.as_str()];
         for dependency in package.dependencies.iter().filter(|dependency| ours.contains(dependency.name.as_str())) {
-            let for_tests = dependency.kind == DependencyKind::Development && FOR_TESTS.contains(&dependency.name.as_str());
+            let for_tests =
+                dependency.kind == DependencyKind::Development && FOR_TESTS.contains(&dependency.name.as_str());
             if !for_tests && !permitted.contains(&dependency.name.as_str()) {
                 wrong.push(format!("{} -> {}", package.name, dependency.name));
             }

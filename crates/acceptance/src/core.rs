@@ -58,7 +58,8 @@ pub struct Invocation<'a> {
 }
 
 /// Variables of this process that a core needs; everything else stays out, so that a developer's set-up cannot matter.
-const PASSED_ON: [&str; 7] = ["PATH", "HOME", "TMPDIR", "LANG", "PXCI_PACKER", "PXCI_PACKER_PLUGIN", "PACKER_PLUGIN_PATH"];
+const PASSED_ON: [&str; 7] =
+    ["PATH", "HOME", "TMPDIR", "LANG", "PXCI_PACKER", "PXCI_PACKER_PLUGIN", "PACKER_PLUGIN_PATH"];
 
 impl Invocation<'_> {
     /// Runs the core with these words.
@@ -69,12 +70,18 @@ impl Invocation<'_> {
     /// When it cannot be started; not when it fails.
     pub async fn run(&self, words: &[&str]) -> Result<Finished> {
         let began = Instant::now();
-        let mut child = self.command(words).spawn().with_context(|| format!("starting {}", self.core.program.display()))?;
+        let mut child =
+            self.command(words).spawn().with_context(|| format!("starting {}", self.core.program.display()))?;
         let stdout = child.stdout.take().context("no standard output")?;
         let stderr = child.stderr.take().context("no standard error")?;
-        let (stdout, stderr, status) = tokio::join!(collect(stdout, self.echo), collect(stderr, self.echo), child.wait());
+        let (stdout, stderr, status) =
+            tokio::join!(collect(stdout, self.echo), collect(stderr, self.echo), child.wait());
         Ok(Finished {
-            command: format!("{} {}", self.core.program.file_name().unwrap_or_default().to_string_lossy(), words.join(" ")),
+            command: format!(
+                "{} {}",
+                self.core.program.file_name().unwrap_or_default().to_string_lossy(),
+                words.join(" ")
+            ),
             status: status.context("waiting for the core")?,
             stdout: stdout?,
             stderr: stderr?,

@@ -72,7 +72,8 @@ impl Core {
 
     fn opentofu() -> Result<Self> {
         let candidates = std::env::var_os("PXCI_TOFU").map(PathBuf::from).into_iter().chain([PathBuf::from("tofu")]);
-        let found = candidates.filter_map(|program| Self::probe(&program).ok()).find(|core| core.kind == CoreKind::OpenTofu);
+        let found =
+            candidates.filter_map(|program| Self::probe(&program).ok()).find(|core| core.kind == CoreKind::OpenTofu);
         found.map_or_else(Self::built, Ok)
     }
 
@@ -115,6 +116,8 @@ pub fn cache_directory() -> Option<PathBuf> {
 pub fn packer() -> Result<PathBuf> {
     let program = std::env::var_os("PXCI_PACKER").map_or_else(|| PathBuf::from("packer"), PathBuf::from);
     let output = Command::new(&program).arg("version").env("CHECKPOINT_DISABLE", "1").output();
-    output.with_context(|| format!("starting {}: install it with `cargo xtask setup`, or set PXCI_PACKER", program.display()))?;
+    output.with_context(|| {
+        format!("starting {}: install it with `cargo xtask setup`, or set PXCI_PACKER", program.display())
+    })?;
     Ok(program)
 }

@@ -246,7 +246,14 @@ mod tests {
     #[test]
     fn the_page_on_privileges_is_understood_to_its_last_command() {
         let world = format!("{:?}", documented_world("secret").unwrap());
-        for name in ["PxciProvider", "PxciDispatcher", "pxci-runners", "pxci-control", "pxci@pve!provider", "pxci-dispatcher@pve!farm"] {
+        for name in [
+            "PxciProvider",
+            "PxciDispatcher",
+            "pxci-runners",
+            "pxci-control",
+            "pxci@pve!provider",
+            "pxci-dispatcher@pve!farm",
+        ] {
             assert!(world.contains(name), "{name}");
         }
         assert!(world.contains("/sdn/zones/localnetwork/vmbr0"));
@@ -254,6 +261,9 @@ mod tests {
 
     #[test]
     fn quoted_words_stay_whole() {
-        assert_eq!(words("pveum acl modify \"$path\" --tokens 'a@pve!b'"), ["pveum", "acl", "modify", "$path", "--tokens", "a@pve!b"]);
+        assert_eq!(
+            words("pveum acl modify \"$path\" --tokens 'a@pve!b'"),
+            ["pveum", "acl", "modify", "$path", "--tokens", "a@pve!b"]
+        );
     }
 }

@@ -25,7 +25,8 @@ impl BuildAccount {
     pub fn draw(name: &str) -> Result<Self> {
         let password = format!("{:032x}", rand::random::<u128>());
         let salt = format!("{:016x}", rand::random::<u64>());
-        let parameters = sha_crypt::Sha512Params::new(sha_crypt::ROUNDS_DEFAULT).map_err(|error| anyhow!("{error:?}"))?;
+        let parameters =
+            sha_crypt::Sha512Params::new(sha_crypt::ROUNDS_DEFAULT).map_err(|error| anyhow!("{error:?}"))?;
         let hash = sha_crypt::sha512_crypt_b64(password.as_bytes(), salt.as_bytes(), &parameters);
         let hash = format!("$6${salt}${}", hash.map_err(|error| anyhow!("{error:?}"))?);
         Ok(Self { name: name.to_owned(), password, hash })
@@ -60,7 +61,11 @@ impl Image {
         fs::create_dir_all(directory.join("http"))?;
         for name in ["user-data", "meta-data"] {
             let template = fs::read_to_string(directory.join(format!("autoinstall/{name}.pkrtpl")))?;
-            let known = [("${ssh_username}", account.name.as_str()), ("${ssh_password_hash}", &account.hash), ("${instance_id}", "image-build")];
+            let known = [
+                ("${ssh_username}", account.name.as_str()),
+                ("${ssh_password_hash}", &account.hash),
+                ("${instance_id}", "image-build"),
+            ];
             let rendered = known.iter().fold(template, |text, (name, value)| text.replace(name, value));
             ensure!(!rendered.contains("${"), "autoinstall/{name}.pkrtpl has a variable that is not known here");
             fs::write(directory.join("http").join(name), rendered)?;

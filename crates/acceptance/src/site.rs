@@ -68,7 +68,8 @@ fn variable(name: &str) -> Option<String> {
 }
 
 fn needed(name: &str) -> Result<String> {
-    variable(name).with_context(|| format!("a real Proxmox VE or GitHub is named, so {name} must be set, too (docs/testing.md)"))
+    variable(name)
+        .with_context(|| format!("a real Proxmox VE or GitHub is named, so {name} must be set, too (docs/testing.md)"))
 }
 
 fn or(name: &str, default: &str) -> String {

@@ -29,7 +29,10 @@ impl Plan {
     pub fn changes(&self) -> Vec<String> {
         let changes = self.0["resource_changes"].as_array().map(Vec::as_slice).unwrap_or_default();
         let described = changes.iter().map(|change| (change["address"].as_str().unwrap_or("?"), actions(change)));
-        described.filter(|(_, actions)| actions != "no-op" && actions != "read").map(|(address, actions)| format!("{address}: {actions}")).collect()
+        described
+            .filter(|(_, actions)| actions != "no-op" && actions != "read")
+            .map(|(address, actions)| format!("{address}: {actions}"))
+            .collect()
     }
 }
 

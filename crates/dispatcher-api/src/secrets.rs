@@ -94,7 +94,10 @@ impl Secrets {
     /// # Errors
     /// [`SealError::Seal`].
     pub fn seal(&self, key: &PublicKey) -> Result<SealedSecrets, SealError> {
-        let clear = Clear { pve_token_secret: self.pve_token_secret.expose_secret(), github_token: self.github_token.expose_secret() };
+        let clear = Clear {
+            pve_token_secret: self.pve_token_secret.expose_secret(),
+            github_token: self.github_token.expose_secret(),
+        };
         let clear = Zeroizing::new(serde_json::to_vec(&clear).map_err(|_| SealError::Seal)?);
         let sealed = crypto_box::PublicKey::from_bytes(key.0).seal(&mut OsRng, &clear).map_err(|_| SealError::Seal)?;
         Ok(SealedSecrets(STANDARD.encode(sealed)))

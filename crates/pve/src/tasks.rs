@@ -92,7 +92,8 @@ impl Client {
     /// See [`Error`].
     pub async fn is_task_running(&self, node: &str, kind: &str) -> Result<bool, Error> {
         let parameters = Parameters::default().with("source", "active").with("typefilter", kind);
-        let tasks: Vec<ListedTask> = self.call(Call::get(format!("/nodes/{}/tasks", segment(node)), &parameters)).await?;
+        let tasks: Vec<ListedTask> =
+            self.call(Call::get(format!("/nodes/{}/tasks", segment(node)), &parameters)).await?;
         // The list of active tasks keeps ended ones for a while.
         Ok(tasks.iter().any(|task| task.endtime.is_none()))
     }

@@ -321,7 +321,8 @@ fn looks_like_json(body: &[u8]) -> bool {
 
 /// JSON as other services answer it: PVE's always has `data`, also when it refuses.
 fn is_foreign(body: &[u8]) -> bool {
-    serde_json::from_slice::<Value>(body).is_ok_and(|json| json.as_object().is_some_and(|json| !json.contains_key("data")))
+    serde_json::from_slice::<Value>(body)
+        .is_ok_and(|json| json.as_object().is_some_and(|json| !json.contains_key("data")))
 }
 
 /// Some refusals are a line of plain text. A page of HTML says less than the reason phrase.

@@ -156,7 +156,12 @@ pub trait Backend: Send + Sync + 'static {
     fn agent(&self, vmid: u32, call: AgentCall) -> BoxFuture<'_, Result<AgentReply, AgentError>>;
 
     /// Unpacks a container template (`.tar.zst`) into a new root volume; an error is the task's error text.
-    fn container_create<'a>(&'a self, rootfs: &'a str, template: PathBuf, hostname: &'a str) -> BoxFuture<'a, Result<(), String>>;
+    fn container_create<'a>(
+        &'a self,
+        rootfs: &'a str,
+        template: PathBuf,
+        hostname: &'a str,
+    ) -> BoxFuture<'a, Result<(), String>>;
     /// Starts a container; returns when its first process runs.
     fn container_start<'a>(&'a self, start: ContainerStart, events: Events) -> BoxFuture<'a, Result<(), String>>;
     /// Ends a container at once; returns when nothing of it runs.

@@ -42,7 +42,15 @@ impl RequestLog {
     }
 
     /// The same, with the simulated time that the answer waited on purpose.
-    pub fn record_simulated(&self, began: Instant, method: &str, path: &str, caller: &str, status: u16, waited: Duration) {
+    pub fn record_simulated(
+        &self,
+        began: Instant,
+        method: &str,
+        path: &str,
+        caller: &str,
+        status: u16,
+        waited: Duration,
+    ) {
         let entry = Entry {
             at: began.saturating_duration_since(self.opened),
             took: began.elapsed(),

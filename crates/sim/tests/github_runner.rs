@@ -104,17 +104,6 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&[output.stdout.as_slice(), output.stderr.as_slice()].concat()).into_owned()
 }
 
-/// The guest's programs that the stand-in needs may be missing where only the crate is tested.
-fn can_run() -> bool {
-    let found = ["curl", "jq"].iter().all(|program| {
-        std::process::Command::new(program).arg("--version").stdout(Stdio::null()).status().is_ok_and(|s| s.success())
-    });
-    if !found {
-        println!("not run: the stand-in runner needs curl and jq");
-    }
-    found
-}
-
 fn script(directory: &Path, name: &str, text: &str) -> String {
     let path = directory.join(name);
     std::fs::write(&path, text).unwrap();
@@ -124,9 +113,6 @@ fn script(directory: &Path, name: &str, text: &str) -> String {
 
 #[tokio::test]
 async fn one_job_is_taken_and_the_registration_is_gone() {
-    if !can_run() {
-        return;
-    }
     let site = Site::start().await;
     let root = site.install().await;
     let job = site.queue("push", None, &["echo \"I am $RUNNER_NAME in $GITHUB_REPOSITORY\"", "false || echo second"]);
@@ -155,9 +141,6 @@ async fn one_job_is_taken_and_the_registration_is_gone() {
 
 #[tokio::test]
 async fn a_failing_step_fails_the_job_and_ends_it() {
-    if !can_run() {
-        return;
-    }
     let site = Site::start().await;
     let root = site.install().await;
     let job = site.queue("push", None, &["echo one; exit 3", "echo two"]);
@@ -169,9 +152,6 @@ async fn a_failing_step_fails_the_job_and_ends_it() {
 
 #[tokio::test]
 async fn the_started_hook_sees_a_forks_event_and_can_end_the_job() {
-    if !can_run() {
-        return;
-    }
     let site = Site::start().await;
     let root = site.install().await;
     let text = "#!/bin/sh\necho \"$GITHUB_EVENT_NAME $GITHUB_REPOSITORY\"\njq -e '.pull_request.head.repo.fork | not' \"$GITHUB_EVENT_PATH\"\n";
@@ -186,9 +166,6 @@ async fn the_started_hook_sees_a_forks_event_and_can_end_the_job() {
 
 #[tokio::test]
 async fn a_hook_that_the_real_runner_would_refuse_is_refused() {
-    if !can_run() {
-        return;
-    }
     let site = Site::start().await;
     let root = site.install().await;
     let hook = script(root.path(), "job-started", "#!/bin/sh\n");
@@ -201,9 +178,6 @@ async fn a_hook_that_the_real_runner_would_refuse_is_refused() {
 
 #[tokio::test]
 async fn an_idle_runner_ends_when_its_registration_is_deleted() {
-    if !can_run() {
-        return;
-    }
     let site = Site::start().await;
     let root = site.install().await;
     let child = listener(root.path(), &site.mint("lab-1").await).spawn().unwrap();
@@ -218,9 +192,6 @@ async fn an_idle_runner_ends_when_its_registration_is_deleted() {
 
 #[tokio::test]
 async fn a_runner_without_registration_cannot_start() {
-    if !can_run() {
-        return;
-    }
     let site = Site::start().await;
     let root = site.install().await;
     let jitconfig = site.mint("lab-1").await;
@@ -233,9 +204,6 @@ async fn a_runner_without_registration_cannot_start() {
 
 #[tokio::test]
 async fn a_version_that_is_too_old_says_so_by_its_exit_code() {
-    if !can_run() {
-        return;
-    }
     let site = Site::start().await;
     let root = site.install().await;
     site.github.world(|world, _| world.behaviour.minimum_runner_version = "2.400.0".into());
@@ -249,9 +217,6 @@ async fn a_version_that_is_too_old_says_so_by_its_exit_code() {
 
 #[tokio::test]
 async fn a_cancelled_job_is_stopped_in_the_middle() {
-    if !can_run() {
-        return;
-    }
     let site = Site::start().await;
     let root = site.install().await;
     let job = site.queue("push", None, &["echo ready", "sleep 600", "echo never"]);
@@ -267,9 +232,6 @@ async fn a_cancelled_job_is_stopped_in_the_middle() {
 
 #[tokio::test]
 async fn a_runner_that_is_asked_to_end_says_good_bye() {
-    if !can_run() {
-        return;
-    }
     let site = Site::start().await;
     let root = site.install().await;
     let terminate = |child: &Child| {
@@ -292,9 +254,6 @@ async fn a_runner_that_is_asked_to_end_says_good_bye() {
 
 #[tokio::test]
 async fn a_job_goes_on_when_its_registration_is_taken_away() {
-    if !can_run() {
-        return;
-    }
     let site = Site::start().await;
     site.github.world(|world, _| world.behaviour.deletes_busy = true);
     let root = site.install().await;
@@ -312,9 +271,6 @@ async fn a_job_goes_on_when_its_registration_is_taken_away() {
 
 #[tokio::test]
 async fn a_machine_that_is_switched_off_loses_its_job_after_the_lease() {
-    if !can_run() {
-        return;
-    }
     let site = Site::start().await;
     let root = site.install().await;
     let job = site.queue("push", None, &["echo ready", "sleep 600"]);
@@ -332,9 +288,6 @@ async fn a_machine_that_is_switched_off_loses_its_job_after_the_lease() {
 
 #[tokio::test]
 async fn a_registration_token_makes_a_runner_by_hand() {
-    if !can_run() {
-        return;
-    }
     let site = Site::start().await;
     let root = site.install().await;
     let token = site.http.post(site.url("runners/registration-token")).bearer_auth(&site.token).send().await.unwrap();

@@ -31,9 +31,12 @@ impl Jobs {
         let jobs = (1..=count).map(|number| JobSpec {
             name: format!("build-{number}"),
             labels: LABELS.map(str::to_owned).to_vec(),
-            steps: vec!["echo \"job on $(hostname)\"; test -f /etc/pxci-demo && cat /etc/pxci-demo || true; sleep 1".to_owned()],
+            steps: vec![
+                "echo \"job on $(hostname)\"; test -f /etc/pxci-demo && cat /etc/pxci-demo || true; sleep 1".to_owned(),
+            ],
         });
-        let run = RunSpec { repository: REPOSITORY.to_owned(), event: "push".to_owned(), fork: None, jobs: jobs.collect() };
+        let run =
+            RunSpec { repository: REPOSITORY.to_owned(), event: "push".to_owned(), fork: None, jobs: jobs.collect() };
         let ids = stage.github.queue_run(run);
         Self { ids, queued_at: Timestamp::now(), requests_before }
     }
@@ -41,7 +44,8 @@ impl Jobs {
     /// Waits until every job is done and its VM and registration are gone; then tells how it went.
     pub async fn finish(&self, stage: &Stage, narrator: &Narrator) -> Result<()> {
         let done = stage.github.wait_for(PATIENCE, |world| {
-            let completed = |id: &u64| world.job(*id).is_some_and(|job| matches!(job.state, JobState::Completed { .. }));
+            let completed =
+                |id: &u64| world.job(*id).is_some_and(|job| matches!(job.state, JobState::Completed { .. }));
             self.ids.iter().all(completed).then_some(())
         });
         if done.await.is_none() {
@@ -74,7 +78,12 @@ impl Jobs {
             ensure!(succeeded, "{} ended with {:?}:\n{}", job.name, job.state, job.log);
         }
         let runners: BTreeSet<_> = jobs.iter().filter_map(|job| job.runner_name.as_deref()).collect();
-        ensure!(runners.len() == jobs.len(), "{} jobs ran on {} runners: each needs its own", jobs.len(), runners.len());
+        ensure!(
+            runners.len() == jobs.len(),
+            "{} jobs ran on {} runners: each needs its own",
+            jobs.len(),
+            runners.len()
+        );
         let most = stage.most_runner_vms();
         ensure!(most <= LIMIT, "{most} runner VMs existed at once; the limit is {LIMIT}");
         Ok(())
@@ -85,7 +94,8 @@ impl Jobs {
         for job in self.jobs(stage) {
             let runner = job.runner_name.clone().context("a job has no runner")?;
             let life = stage.life(&runner).with_context(|| format!("no VM was called {runner}"))?;
-            let at = |kind: fn(&EventKind) -> bool| job.events.iter().find(|event| kind(&event.kind)).map(|event| event.at);
+            let at =
+                |kind: fn(&EventKind) -> bool| job.events.iter().find(|event| kind(&event.kind)).map(|event| event.at);
             let columns = [
                 Some(life.cloned),
                 life.started,

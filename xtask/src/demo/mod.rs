@@ -83,10 +83,12 @@ async fn current_template(farm: &WorkingDirectory) -> Result<u32> {
 /// The plan's diff of `inputs` has exactly the edited file in it.
 fn shows_the_file(plan: &Plan) -> Result<()> {
     let changes = plan.0["resource_changes"].as_array().context("the plan has no changes")?;
-    let template = changes.iter().find(|change| change["type"] == "pxci_template").context("the plan has no template")?;
+    let template =
+        changes.iter().find(|change| change["type"] == "pxci_template").context("the plan has no template")?;
     let inputs = |side: &str| template["change"][side]["inputs"].as_object().cloned().unwrap_or_default();
     let (before, after) = (inputs("before"), inputs("after"));
-    let changed: Vec<&String> = after.iter().filter(|(path, digest)| before.get(*path) != Some(digest)).map(|(path, _)| path).collect();
+    let changed: Vec<&String> =
+        after.iter().filter(|(path, digest)| before.get(*path) != Some(digest)).map(|(path, _)| path).collect();
     ensure!(changed == [FILE_TO_EDIT], "the plan must show that {FILE_TO_EDIT} changed, and shows {changed:?}");
     Ok(())
 }

@@ -135,7 +135,13 @@ impl Stage {
     /// Waits until no runner VM of the pool and no registration is left.
     pub async fn reaped(&self, patience: Duration) -> Result<()> {
         let left = || {
-            let vms = self.pve.handle.guests().into_iter().filter(|vmid| RUNNER_VMIDS.contains(vmid)).map(|vmid| format!("VM {vmid}"));
+            let vms = self
+                .pve
+                .handle
+                .guests()
+                .into_iter()
+                .filter(|vmid| RUNNER_VMIDS.contains(vmid))
+                .map(|vmid| format!("VM {vmid}"));
             vms.chain(self.github.world(|world, _| world.leftovers())).collect::<Vec<_>>()
         };
         match self.nothing_of(left, patience).await {
@@ -173,7 +179,10 @@ impl Stage {
             match (happening.kind.as_str(), words.as_slice()) {
                 ("cloned", [vmid, template, name]) => {
                     let (Ok(vmid), Ok(template)) = (vmid.parse(), template.parse()) else { continue };
-                    lives.insert((*name).to_owned(), Life { vmid, template, cloned: at, started: None, destroyed: None });
+                    lives.insert(
+                        (*name).to_owned(),
+                        Life { vmid, template, cloned: at, started: None, destroyed: None },
+                    );
                 }
                 ("task_start", ["qmstart", vmid]) => change(&mut lives, vmid, |life| life.started = Some(at)),
                 ("destroyed", [vmid]) => change(&mut lives, vmid, |life| life.destroyed = Some(at)),

@@ -12,7 +12,9 @@ use crate::narrate::Narrator;
 const PACKAGES: &[&str] = &[
     "busybox-static",  // the appliance's init and network set-up
     "ca-certificates", // the registries' own TLS
+    "curl",            // the stand-in for GitHub's runner program
     "gcc",             // C parts of two crates
+    "jq",
     "libc6-dev",
     "mmdebstrap", // the guests' base system
     "mount",      // the guests' file systems

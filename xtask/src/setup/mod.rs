@@ -56,7 +56,9 @@ pub(crate) fn cache_directory() -> Result<PathBuf> {
     if let Some(directory) = std::env::var_os("XDG_CACHE_HOME") {
         return Ok(Path::new(&directory).join("pxci"));
     }
-    let home = std::env::var_os("HOME").context("neither PXCI_CACHE, XDG_CACHE_HOME nor HOME is set: set PXCI_CACHE to a directory to keep engines in")?;
+    let home = std::env::var_os("HOME").context(
+        "neither PXCI_CACHE, XDG_CACHE_HOME nor HOME is set: set PXCI_CACHE to a directory to keep engines in",
+    )?;
     Ok(Path::new(&home).join(".cache/pxci"))
 }
 

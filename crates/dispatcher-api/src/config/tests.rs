@@ -55,7 +55,10 @@ fn defaults_fill_what_is_left_out() {
         "template":{"family":"f","vmid":9000,"node":"pve1"}}]}"#;
     let config = Config::from_json(text).unwrap();
     assert_eq!(config.github.api_url, "https://api.github.com");
-    assert_eq!((config.poll_interval_seconds, config.pools[0].job_limit_seconds, config.pools[0].runner_group_id), (15, 21600, 1));
+    assert_eq!(
+        (config.poll_interval_seconds, config.pools[0].job_limit_seconds, config.pools[0].runner_group_id),
+        (15, 21600, 1)
+    );
 }
 
 #[test]

@@ -59,7 +59,8 @@ fn check_pve(pve: &PveConfig, found: &mut Findings) {
 fn check_pool(pool: &RunnerPool, path: &str, found: &mut Findings) {
     found.require(!pool.labels.is_empty(), format!("{path}.labels"), "at least one label is needed");
     for (index, label) in pool.labels.iter().enumerate() {
-        let message = format!("\"{label}\" is no label: 1 to {LONGEST_LABEL} characters without commas or blanks are expected");
+        let message =
+            format!("\"{label}\" is no label: 1 to {LONGEST_LABEL} characters without commas or blanks are expected");
         found.require(is_label(label), format!("{path}.labels[{index}]"), message);
     }
     found.require(!pool.repositories.is_empty(), format!("{path}.repositories"), "at least one repository is needed");
@@ -88,16 +89,22 @@ fn check_capacity(pool: &RunnerPool, path: &str, found: &mut Findings) {
 }
 
 fn check_machine(pool: &RunnerPool, path: &str, found: &mut Findings) {
-    for (field, text) in
-        [("resource_pool", &pool.resource_pool), ("template.family", &pool.template.family), ("template.node", &pool.template.node)]
-    {
+    for (field, text) in [
+        ("resource_pool", &pool.resource_pool),
+        ("template.family", &pool.template.family),
+        ("template.node", &pool.template.node),
+    ] {
         found.require(!text.trim().is_empty(), format!("{path}.{field}"), "must not be empty");
     }
     if pool.seed_iso.as_deref().is_some_and(|volume| !is_iso_volume(volume)) {
         found.add(format!("{path}.seed_iso"), "is no volume id of an ISO; write storage:iso/name.iso");
     }
     found.require(pool.cores != Some(0), format!("{path}.cores"), "must be at least 1");
-    found.require(pool.memory_mib.is_none_or(|memory| memory >= 16), format!("{path}.memory_mib"), "must be at least 16");
+    found.require(
+        pool.memory_mib.is_none_or(|memory| memory >= 16),
+        format!("{path}.memory_mib"),
+        "must be at least 16",
+    );
 }
 
 fn check_against_earlier(pool: &RunnerPool, earlier: &[RunnerPool], path: &str, found: &mut Findings) {
@@ -120,7 +127,9 @@ fn is_url(text: &str, schemes: &[&str]) -> bool {
 fn is_token_id(text: &str) -> bool {
     let Some((user, name)) = text.split_once('!') else { return false };
     let Some((account, realm)) = user.rsplit_once('@') else { return false };
-    let plain = |part: &str| !part.is_empty() && !part.contains(|byte: char| byte.is_whitespace() || byte == '=' || byte == '!');
+    let plain = |part: &str| {
+        !part.is_empty() && !part.contains(|byte: char| byte.is_whitespace() || byte == '=' || byte == '!')
+    };
     plain(account) && plain(realm) && plain(name)
 }
 
@@ -130,11 +139,14 @@ fn is_sha256(text: &str) -> bool {
 }
 
 fn is_label(text: &str) -> bool {
-    (1..=LONGEST_LABEL).contains(&text.len()) && !text.contains(|character: char| character == ',' || character.is_whitespace() || character.is_control())
+    (1..=LONGEST_LABEL).contains(&text.len())
+        && !text.contains(|character: char| character == ',' || character.is_whitespace() || character.is_control())
 }
 
 fn is_repository(text: &str) -> bool {
-    let allowed = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    let allowed = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
     matches!(text.split('/').collect::<Vec<_>>()[..], [owner, name] if allowed(owner) && allowed(name))
 }
 

@@ -112,7 +112,8 @@ fn two_sessions_do_not_mix() {
     let other = Message { session: SessionId(7), number: 1, payload: vec![2; 2 * CHUNK] };
     let (first, second) = (encode(Direction::Request, &one).unwrap(), encode(Direction::Request, &other).unwrap());
     let mut decoder = Decoder::new(Direction::Request);
-    let received: Vec<_> = [&first[0], &second[0], &second[1], &first[1]].iter().flat_map(|line| decoder.push(line.as_bytes())).collect();
+    let received: Vec<_> =
+        [&first[0], &second[0], &second[1], &first[1]].iter().flat_map(|line| decoder.push(line.as_bytes())).collect();
     assert_eq!(received, [other, one]);
 }
 

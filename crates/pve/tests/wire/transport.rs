@@ -87,7 +87,10 @@ async fn a_delete_has_its_parameters_in_the_query_and_no_body() {
     let server = Server::start(|_| async { ok(UPID) }).await;
     server.client().qemu("pve1", 9101).delete().await.unwrap();
     let requests = server.requests();
-    assert_eq!(requests[0].line(), "DELETE /api2/json/nodes/pve1/qemu/9101?purge=1&destroy-unreferenced-disks=1 HTTP/1.1");
+    assert_eq!(
+        requests[0].line(),
+        "DELETE /api2/json/nodes/pve1/qemu/9101?purge=1&destroy-unreferenced-disks=1 HTTP/1.1"
+    );
     assert!(requests[0].body.is_empty() && requests[0].header("content-type").is_none());
     assert!(requests[0].header("transfer-encoding").is_none());
 }

@@ -28,10 +28,13 @@ impl Appliance {
     pub(crate) fn load(named: &Attr<String>) -> Result<Self, Diagnostic> {
         let path = match named.text() {
             Some(path) => PathBuf::from(path),
-            None => std::env::var_os(VARIABLE).filter(|path| !path.is_empty()).map_or_else(beside_the_provider, |path| Ok(path.into()))?,
+            None => std::env::var_os(VARIABLE)
+                .filter(|path| !path.is_empty())
+                .map_or_else(beside_the_provider, |path| Ok(path.into()))?,
         };
         let content = std::fs::read(&path).map_err(|error| not_found(&format!("{}: {error}", path.display())))?;
-        let version = version_of(&path).ok_or_else(|| not_found(&format!("{}: an appliance's name is {PREFIX}VERSION{SUFFIX}", path.display())))?;
+        let version = version_of(&path)
+            .ok_or_else(|| not_found(&format!("{}: an appliance's name is {PREFIX}VERSION{SUFFIX}", path.display())))?;
         Ok(Self { version, sha256: hex::encode(Sha256::digest(&content)), content: content.into() })
     }
 
@@ -49,7 +52,8 @@ impl Appliance {
     pub(crate) fn describe(&self, model: &mut Dispatcher) {
         model.appliance_version = self.version.clone().into();
         model.appliance_sha256 = self.sha256.clone().into();
-        model.appliance_volid = model.template_storage.text().map_or(Attr::Unknown, |storage| self.volid(storage).into());
+        model.appliance_volid =
+            model.template_storage.text().map_or(Attr::Unknown, |storage| self.volid(storage).into());
     }
 }
 
@@ -91,12 +95,17 @@ mod tests {
         let other = Appliance::load(&named).unwrap();
         assert_eq!(one.version, "1.2.3");
         assert_ne!(one.file_name(), other.file_name());
-        assert!(one.volid("local").starts_with("local:vztmpl/pxci-dispatcher-appliance_1.2.3-"), "{}", one.volid("local"));
+        assert!(
+            one.volid("local").starts_with("local:vztmpl/pxci-dispatcher-appliance_1.2.3-"),
+            "{}",
+            one.volid("local")
+        );
     }
 
     #[test]
     fn a_missing_or_foreign_file_is_refused_with_what_to_do() {
-        let missing = Appliance::load(&Attr::from("/nonexistent/pxci-dispatcher-appliance_1_amd64.tar.zst")).unwrap_err();
+        let missing =
+            Appliance::load(&Attr::from("/nonexistent/pxci-dispatcher-appliance_1_amd64.tar.zst")).unwrap_err();
         assert!(missing.detail.contains("cargo xtask appliance"), "{}", missing.detail);
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("debian-12.tar.zst");

@@ -60,7 +60,9 @@ impl ConsoleError {
     fn passes(&self) -> bool {
         match self {
             Self::Ended | Self::Silent => true,
-            Self::Console(error) => !error.is_permission_denied() && !error.is_unauthenticated() && !error.is_guest_missing(),
+            Self::Console(error) => {
+                !error.is_permission_denied() && !error.is_unauthenticated() && !error.is_guest_missing()
+            }
             Self::Refused { reason, .. } => *reason == Refusal::Unavailable,
             _ => false,
         }
@@ -121,7 +123,9 @@ impl<W: Wire> Session<W> {
         let (id, decoder) = (SessionId::random(), Decoder::new(Direction::Answer));
         let mut exchange = Exchange { wire: &mut wire, id, decoder, last_number: 0, patience };
         let hello = Request::Hello { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned() };
-        let Answer::Hello { public_key, .. } = exchange.ask(&hello).await? else { return Err(ConsoleError::Unexpected) };
+        let Answer::Hello { public_key, .. } = exchange.ask(&hello).await? else {
+            return Err(ConsoleError::Unexpected);
+        };
         let Exchange { decoder, last_number, .. } = exchange;
         Ok(Self { wire, id, decoder, last_number, key: public_key, patience })
     }
@@ -214,7 +218,9 @@ impl<W: Wire> Exchange<'_, W> {
         while let Ok(received) = timeout_at(deadline, self.wire.receive()).await {
             let bytes = received?.ok_or(ConsoleError::Ended)?;
             let answers = self.decoder.push(&bytes);
-            let mine = answers.into_iter().find(|message| message.session == self.id && (first..=self.last_number).contains(&message.number));
+            let mine = answers
+                .into_iter()
+                .find(|message| message.session == self.id && (first..=self.last_number).contains(&message.number));
             if let Some(message) = mine {
                 return serde_json::from_slice(&message.payload).map(Some).map_err(|_| ConsoleError::Unexpected);
             }
@@ -257,7 +263,9 @@ mod tests {
 
         fn answer(&mut self, request: Request) -> Answer {
             match request {
-                Request::Hello { .. } => Answer::Hello { protocol: PROTOCOL, version: "0".into(), public_key: self.key.public_key() },
+                Request::Hello { .. } => {
+                    Answer::Hello { protocol: PROTOCOL, version: "0".into(), public_key: self.key.public_key() }
+                }
                 Request::Configure { config, secrets } => {
                     self.secrets = Some(self.key.open(&secrets).unwrap());
                     Answer::Configured { config_hash: config.hash() }
@@ -298,8 +306,19 @@ mod tests {
     }
 
     fn config() -> Config {
-        let pve = PveConfig { endpoints: vec!["https://h:8006".into()], ca_pem: None, fingerprint: None, token_id: "a@pam!b".into() };
-        Config { installation: "lab".parse().unwrap(), pve, github: Default::default(), poll_interval_seconds: 15, pools: Vec::new() }
+        let pve = PveConfig {
+            endpoints: vec!["https://h:8006".into()],
+            ca_pem: None,
+            fingerprint: None,
+            token_id: "a@pam!b".into(),
+        };
+        Config {
+            installation: "lab".parse().unwrap(),
+            pve,
+            github: Default::default(),
+            poll_interval_seconds: 15,
+            pools: Vec::new(),
+        }
     }
 
     fn secrets() -> Secrets {

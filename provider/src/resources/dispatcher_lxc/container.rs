@@ -45,26 +45,38 @@ pub(crate) async fn upload(cx: &Cx<Clients>, model: &Dispatcher, appliance: &App
     let storage_name = model.template_storage.need("template_storage")?;
     let storage = cx.data()?.pve.storage(model.node.need("node")?, storage_name);
     let volid = appliance.volid(storage_name);
-    let unable = |error: &Error| diagnostics::pve("upload", "the dispatcher's appliance", &volid, error).at("template_storage");
-    let present = cx.guard(storage.volumes(Content::ContainerTemplate.as_str())).await?.map_err(|error| unable(&error))?;
+    let unable =
+        |error: &Error| diagnostics::pve("upload", "the dispatcher's appliance", &volid, error).at("template_storage");
+    let present =
+        cx.guard(storage.volumes(Content::ContainerTemplate.as_str())).await?.map_err(|error| unable(&error))?;
     if present.iter().any(|volume| volume.volid == volid) {
         return Ok(());
     }
     tracing::info!(volid, bytes = appliance.content.len(), "uploading the appliance");
     let name = appliance.file_name();
-    let task = cx.guard(storage.upload(Content::ContainerTemplate, &name, appliance.content.clone())).await?.map_err(|error| unable(&error))?;
+    let task = cx
+        .guard(storage.upload(Content::ContainerTemplate, &name, appliance.content.clone()))
+        .await?
+        .map_err(|error| unable(&error))?;
     finish(cx, &task).await.map_err(|error| unable(&error))
 }
 
 /// Makes a container on the first free VMID of the range; returns its VMID. Not started.
 ///
 /// Without `with_state` it gets no state volume: it will take over that of another.
-pub(crate) async fn create(cx: &Cx<Clients>, model: &Dispatcher, appliance: &Appliance, with_state: bool) -> Result<u32, Diagnostic> {
+pub(crate) async fn create(
+    cx: &Cx<Clients>,
+    model: &Dispatcher,
+    appliance: &Appliance,
+    with_state: bool,
+) -> Result<u32, Diagnostic> {
     let clients = cx.data()?;
     let range = model.range()?;
     let unable = |error: &Error| diagnostics::pve("create", THING, &range.to_string(), error);
     let mut refused = BTreeSet::new();
-    while let Some(proposal) = cx.guard(clients.vmids.propose(&clients.pve, range, &refused)).await?.map_err(|error| unable(&error))? {
+    while let Some(proposal) =
+        cx.guard(clients.vmids.propose(&clients.pve, range, &refused)).await?.map_err(|error| unable(&error))?
+    {
         let vmid = proposal.vmid();
         match create_as(cx, model, appliance, vmid, with_state).await {
             Ok(()) => return Ok(vmid),
@@ -80,10 +92,17 @@ pub(crate) async fn create(cx: &Cx<Clients>, model: &Dispatcher, appliance: &App
         }
     }
     let detail = "Every VMID of the range is taken: widen the range, or destroy guests that are no longer needed.";
-    Err(Diagnostic::error(format!("Unable to find a free VMID in \"{range}\""), detail).at(if model.vmid_range.is_null() { "vmid" } else { "vmid_range" }))
+    Err(Diagnostic::error(format!("Unable to find a free VMID in \"{range}\""), detail)
+        .at(if model.vmid_range.is_null() { "vmid" } else { "vmid_range" }))
 }
 
-async fn create_as(cx: &Cx<Clients>, model: &Dispatcher, appliance: &Appliance, vmid: u32, with_state: bool) -> Result<(), Error> {
+async fn create_as(
+    cx: &Cx<Clients>,
+    model: &Dispatcher,
+    appliance: &Appliance,
+    vmid: u32,
+    with_state: bool,
+) -> Result<(), Error> {
     let Ok(clients) = cx.data() else { return Ok(()) };
     let marker = Marker::new(clients.installation.clone(), Owner::Provider, Kind::Dispatcher, vmid, Nonce::random());
     let options = options(model, &marker, appliance, with_state);
@@ -100,7 +119,12 @@ async fn abandon(clients: &Clients, model: &Dispatcher, vmid: u32) {
     }
 }
 
-fn options(model: &Dispatcher, marker: &Marker, appliance: &Appliance, with_state: bool) -> Vec<(&'static str, String)> {
+fn options(
+    model: &Dispatcher,
+    marker: &Marker,
+    appliance: &Appliance,
+    with_state: bool,
+) -> Vec<(&'static str, String)> {
     let text = |attribute: &Attr<String>| attribute.text().unwrap_or_default().to_owned();
     let storage = text(&model.storage);
     let mut options = vec![
@@ -152,7 +176,11 @@ fn appliance_of(config: &Config) -> Option<&str> {
 impl Network {
     /// The value of `net0`.
     fn to_option(&self, hardware_address: Option<&str>) -> String {
-        let mut option = format!("name=eth0,bridge={},ip={}", self.bridge.text().unwrap_or_default(), self.ip.text().unwrap_or("dhcp"));
+        let mut option = format!(
+            "name=eth0,bridge={},ip={}",
+            self.bridge.text().unwrap_or_default(),
+            self.ip.text().unwrap_or("dhcp")
+        );
         let mut add = |key: &str, value: Option<String>| {
             if let Some(value) = value {
                 option.push_str(&format!(",{key}={value}"));
@@ -196,8 +224,12 @@ pub(crate) struct Found {
 pub(crate) async fn find(clients: &Clients, model: &Dispatcher) -> Result<Option<Found>, Diagnostic> {
     let vmid = model.container()?;
     let unable = |error: &Error| diagnostics::pve("read", THING, &vmid.to_string(), error);
-    let Some(found) = locate(clients, model.node.need("node")?, vmid).await.map_err(|error| unable(&error))? else { return Ok(None) };
-    let foreign = |marker: &Marker| marker.vmid != vmid || marker.kind != Kind::Dispatcher || marker.installation != clients.installation;
+    let Some(found) = locate(clients, model.node.need("node")?, vmid).await.map_err(|error| unable(&error))? else {
+        return Ok(None);
+    };
+    let foreign = |marker: &Marker| {
+        marker.vmid != vmid || marker.kind != Kind::Dispatcher || marker.installation != clients.installation
+    };
     // A description that somebody edited is no reason to forget the container.
     let marked = Marker::find(found.config.description()).ok().flatten();
     Ok(if marked.as_ref().is_some_and(foreign) { None } else { Some(found) })
@@ -211,7 +243,9 @@ async fn locate(clients: &Clients, node: &str, vmid: u32) -> Result<Option<Found
         Err(error) => return Err(error),
     }
     let guests = clients.pve.guests().await?;
-    let Some(guest) = guests.iter().find(|guest| guest.vmid == vmid && guest.kind == GuestKind::Lxc && guest.node != node) else {
+    let Some(guest) =
+        guests.iter().find(|guest| guest.vmid == vmid && guest.kind == GuestKind::Lxc && guest.node != node)
+    else {
         return Ok(None);
     };
     let container = clients.pve.lxc(&guest.node, vmid);
@@ -236,9 +270,12 @@ pub(crate) fn take_over(config: &Config, model: &mut Dispatcher) {
 
 /// What an import can learn from the container alone.
 pub(crate) fn adopt(config: &Config, model: &mut Dispatcher) {
-    let storage = |option: &str| config.get(option).and_then(|value| value.split_once(':')).map(|(storage, _)| storage.to_owned());
+    let storage = |option: &str| {
+        config.get(option).and_then(|value| value.split_once(':')).map(|(storage, _)| storage.to_owned())
+    };
     model.storage = storage("rootfs").into();
-    let size = config.get(STATE_VOLUME).and_then(|option| property(option, "size")).and_then(|size| size.strip_suffix('G'));
+    let size =
+        config.get(STATE_VOLUME).and_then(|option| property(option, "size")).and_then(|size| size.strip_suffix('G'));
     model.state_volume_size = size.and_then(|size| size.parse::<i64>().ok()).into();
     let Some(volid) = appliance_of(config) else { return };
     model.template_storage = volid.split_once(':').map(|(storage, _)| storage.to_owned()).into();
@@ -259,7 +296,8 @@ pub(crate) async fn change(cx: &Cx<Clients>, found: &Found, plan: &Dispatcher) -
         NETWORK_CARD => same_card,
         name => found.config.get(name) == Some(value),
     };
-    let mut changes: Vec<(&str, &str)> = wanted.iter().filter(|option| !same(option)).map(|(name, value)| (*name, value.as_str())).collect();
+    let mut changes: Vec<(&str, &str)> =
+        wanted.iter().filter(|option| !same(option)).map(|(name, value)| (*name, value.as_str())).collect();
     if found.config.get("nameserver").is_some() && wanted.iter().all(|(name, _)| *name != "nameserver") {
         changes.push(("delete", "nameserver"));
     }
@@ -299,9 +337,16 @@ pub(crate) async fn move_state(clients: &Clients, from: &Lxc, to: u32, wait: &Wa
 }
 
 /// Destroys the container after proving that it is ours. One that is gone already is no error.
-pub(crate) async fn destroy(clients: &Clients, model: &Dispatcher, vmid: u32, wait: &WaitOptions) -> Result<(), Diagnostic> {
+pub(crate) async fn destroy(
+    clients: &Clients,
+    model: &Dispatcher,
+    vmid: u32,
+    wait: &WaitOptions,
+) -> Result<(), Diagnostic> {
     let unable = |error: &Error| diagnostics::pve("destroy", THING, &vmid.to_string(), error);
-    let Some(found) = locate(clients, model.node.need("node")?, vmid).await.map_err(|error| unable(&error))? else { return Ok(()) };
+    let Some(found) = locate(clients, model.node.need("node")?, vmid).await.map_err(|error| unable(&error))? else {
+        return Ok(());
+    };
     prove_ours(clients, model, &found).await?;
     let mut tries = 0;
     loop {
@@ -354,8 +399,14 @@ pub(crate) async fn prove_ours(clients: &Clients, model: &Dispatcher, found: &Fo
 }
 
 /// Removes the appliance's copy, unless another dispatcher's container was made from it: then that one still needs it.
-pub(crate) async fn remove_appliance(clients: &Clients, model: &Dispatcher, wait: &WaitOptions) -> Result<(), Diagnostic> {
-    let (Some(volid), Some(storage)) = (model.appliance_volid.text(), model.template_storage.text()) else { return Ok(()) };
+pub(crate) async fn remove_appliance(
+    clients: &Clients,
+    model: &Dispatcher,
+    wait: &WaitOptions,
+) -> Result<(), Diagnostic> {
+    let (Some(volid), Some(storage)) = (model.appliance_volid.text(), model.template_storage.text()) else {
+        return Ok(());
+    };
     let unable = |error: &Error| diagnostics::pve("delete", "the dispatcher's appliance", volid, error);
     if used_elsewhere(clients, volid).await.map_err(|error| unable(&error))? {
         return Ok(());
@@ -384,8 +435,13 @@ async fn used_elsewhere(clients: &Clients, volid: &str) -> Result<bool, Error> {
 
 /// Runner machines that the dispatcher made and that still exist: `(VMID, name)`.
 pub(crate) async fn runners_left(clients: &Clients, model: &Dispatcher) -> Result<Vec<(u32, String)>, Error> {
-    let ranges: Vec<ownership::VmidRange> =
-        model.pools.known().into_iter().flatten().filter_map(|(_, pool)| pool.vmid_range.text()?.parse().ok()).collect();
+    let ranges: Vec<ownership::VmidRange> = model
+        .pools
+        .known()
+        .into_iter()
+        .flatten()
+        .filter_map(|(_, pool)| pool.vmid_range.text()?.parse().ok())
+        .collect();
     let guests = clients.pve.guests().await?;
     let ours = |name: &str| is_runner_of(&clients.installation, name);
     let left = guests.into_iter().filter(|guest| guest.kind == GuestKind::Qemu && !guest.template);
@@ -427,7 +483,13 @@ mod tests {
             cores: 1.into(),
             memory: 256.into(),
             swap: 0.into(),
-            network: Network { bridge: "vmbr0".into(), ip: "dhcp".into(), firewall: false.into(), ..Network::default() }.into(),
+            network: Network {
+                bridge: "vmbr0".into(),
+                ip: "dhcp".into(),
+                firewall: false.into(),
+                ..Network::default()
+            }
+            .into(),
             ..Dispatcher::default()
         }
     }
@@ -464,7 +526,11 @@ mod tests {
     fn a_pool_in_the_containers_own_range_is_found() {
         let pool = |range: &str| super::super::model::Pool { vmid_range: range.into(), ..Default::default() };
         let mut model = Dispatcher { vmid_range: "8100-8109".into(), ..model() };
-        model.pools = std::collections::BTreeMap::from([("a".to_owned(), pool("9100-9199")), ("b".to_owned(), pool("8105-8200"))]).into();
+        model.pools = std::collections::BTreeMap::from([
+            ("a".to_owned(), pool("9100-9199")),
+            ("b".to_owned(), pool("8105-8200")),
+        ])
+        .into();
         assert_eq!(overlapping_pool(&model).as_deref(), Some("b"));
     }
 }

@@ -38,9 +38,15 @@ pub(crate) async fn look(container: &Lxc) -> Result<Status, ConsoleError> {
 }
 
 /// Puts a configuration in force and waits for the first pass with it that reaches Proxmox VE and GitHub.
-pub(crate) async fn configure(cx: &Cx<Clients>, container: &Lxc, config: &Config, secrets: &Secrets) -> Result<(), Diagnostic> {
+pub(crate) async fn configure(
+    cx: &Cx<Clients>,
+    container: &Lxc,
+    config: &Config,
+    secrets: &Secrets,
+) -> Result<(), Diagnostic> {
     let unable = |error: &ConsoleError| diagnostics::failed("configure", THING, &container.vmid().to_string(), error);
-    let mut session = cx.guard(console::open(container, Instant::now() + OPENING)).await?.map_err(|error| unable(&error))?;
+    let mut session =
+        cx.guard(console::open(container, Instant::now() + OPENING)).await?.map_err(|error| unable(&error))?;
     let before = cx.guard(session.status()).await?.map_err(|error| unable(&error))?;
     let hash = cx.guard(session.configure(config, secrets)).await?.map_err(|error| unable(&error))?;
     tracing::info!(vmid = container.vmid(), "configured the dispatcher, waiting for its first pass");
@@ -67,7 +73,8 @@ async fn first_pass(session: &mut Session<Console>, hash: &str, before: Option<T
         }
         // What it said of the configuration before says nothing about this one.
         let current = status.config_hash.as_deref() == Some(hash);
-        hindered_since = if current && !status.problems.is_empty() { hindered_since.or(Some(Instant::now())) } else { None };
+        hindered_since =
+            if current && !status.problems.is_empty() { hindered_since.or(Some(Instant::now())) } else { None };
         if hindered_since.is_some_and(|since| since.elapsed() >= HINDRANCE) {
             return Err(NotWorking::Hindered(status.problems));
         }
@@ -87,7 +94,9 @@ fn works(status: &Status, hash: &str, before: Option<Timestamp>) -> bool {
 fn not_working(vmid: u32, error: &NotWorking, log: &[String]) -> Diagnostic {
     let mut detail = match error {
         NotWorking::Hindered(problems) => listed(problems),
-        NotWorking::Slow(phase) => format!("It took its configuration, but did not finish a first pass in time (it is {phase:?})."),
+        NotWorking::Slow(phase) => {
+            format!("It took its configuration, but did not finish a first pass in time (it is {phase:?}).")
+        }
         NotWorking::Console(error) => diagnostics::failed("watch", THING, "", error).detail,
     };
     if !log.is_empty() {
@@ -119,7 +128,11 @@ fn hint(subject: Subject) -> &'static str {
 ///
 /// Where no machine is left, but something hinders it for longer than `patience` from making sure that nothing else is
 /// (GitHub does not take its token any more), it returns what that is.
-pub(crate) async fn drain(container: &Lxc, patience: Duration, last: &mut Option<Status>) -> Result<Vec<Problem>, ConsoleError> {
+pub(crate) async fn drain(
+    container: &Lxc,
+    patience: Duration,
+    last: &mut Option<Status>,
+) -> Result<Vec<Problem>, ConsoleError> {
     let mut session = console::open(container, Instant::now() + OPENING).await?;
     let mut hindered_since: Option<Instant> = None;
     let mut status = session.drain().await?;
@@ -150,7 +163,8 @@ async fn drain_further(session: &mut Session<Console>) -> Result<Status, Console
 
 /// Problems as lines of a message.
 pub(crate) fn listed(problems: &[Problem]) -> String {
-    let line = |problem: &Problem| format!("{}: {}\n  {}", subject(problem.subject), problem.message, hint(problem.subject));
+    let line =
+        |problem: &Problem| format!("{}: {}\n  {}", subject(problem.subject), problem.message, hint(problem.subject));
     problems.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
@@ -174,7 +188,12 @@ mod tests {
 
     #[test]
     fn only_a_newer_pass_with_this_configuration_shows_that_it_works() {
-        let status = Status { phase: Phase::Running, config_hash: Some("a".into()), last_good_pass_at: at(10), ..Status::default() };
+        let status = Status {
+            phase: Phase::Running,
+            config_hash: Some("a".into()),
+            last_good_pass_at: at(10),
+            ..Status::default()
+        };
         assert!(works(&status, "a", None) && works(&status, "a", at(9)));
         assert!(!works(&status, "a", at(10)), "the pass was before");
         assert!(!works(&status, "b", None), "another configuration");
@@ -183,7 +202,8 @@ mod tests {
 
     #[test]
     fn a_hindrance_is_told_with_what_to_check_and_the_log() {
-        let problem = Problem { subject: Subject::Github, message: "401 Bad credentials".into(), since: Timestamp::UNIX_EPOCH };
+        let problem =
+            Problem { subject: Subject::Github, message: "401 Bad credentials".into(), since: Timestamp::UNIX_EPOCH };
         let diagnostic = not_working(8100, &NotWorking::Hindered(vec![problem]), &["WARN poll failed".to_owned()]);
         assert!(diagnostic.summary.contains("8100"), "{}", diagnostic.summary);
         for text in ["401 Bad credentials", "github_token_wo", "poll failed"] {

@@ -89,9 +89,13 @@ impl Resource for Dispatchers {
         match control::look(&found.container).await {
             Ok(status) => {
                 if status.phase == Phase::Starting && !status.problems.is_empty() {
-                    cx.warn(format!("The dispatcher in container \"{vmid}\" does not work"), control::listed(&status.problems));
+                    cx.warn(
+                        format!("The dispatcher in container \"{vmid}\" does not work"),
+                        control::listed(&status.problems),
+                    );
                 }
-                state.config_hash = if needs_its_configuration(&status) { Attr::Null } else { status.config_hash.into() };
+                state.config_hash =
+                    if needs_its_configuration(&status) { Attr::Null } else { status.config_hash.into() };
             }
             Err(error) => {
                 let warning = diagnostics::failed("ask", "the dispatcher in container", &vmid.to_string(), &error);
@@ -131,12 +135,16 @@ impl Resource for Dispatchers {
         let ImportKey::Id(text) = key else {
             return Err(unable_to_import("Import it by id: `node/vmid`.").into());
         };
-        let Some((node, vmid)) = text.split_once('/').and_then(|(node, vmid)| Some((node, vmid.parse::<u32>().ok()?))) else {
+        let Some((node, vmid)) = text.split_once('/').and_then(|(node, vmid)| Some((node, vmid.parse::<u32>().ok()?)))
+        else {
             return Err(unable_to_import(&format!("\"{text}\" is not of the form `node/vmid`.")).into());
         };
         let mut state = Dispatcher { node: node.into(), vmid: i64::from(vmid).into(), ..Dispatcher::default() };
         let Some(found) = container::find(clients, &state).await? else {
-            return Err(unable_to_import(&format!("Container {vmid} does not exist on node \"{node}\", or belongs to another installation.")).into());
+            return Err(unable_to_import(&format!(
+                "Container {vmid} does not exist on node \"{node}\", or belongs to another installation."
+            ))
+            .into());
         };
         container::take_over(&found.config, &mut state);
         container::adopt(&found.config, &mut state);
@@ -160,12 +168,24 @@ fn contradictions(config: &Dispatcher) -> Vec<Diagnostic> {
     }
     let own_token = config.pve.known().is_some_and(|pve| pve.token_id.known().is_some());
     if own_token && config.pve_token_secret_wo.is_null() {
-        add("pve_token_secret_wo", "`pve.token_id` names another token than the provider's: give its secret.".to_owned());
+        add(
+            "pve_token_secret_wo",
+            "`pve.token_id` names another token than the provider's: give its secret.".to_owned(),
+        );
     }
     if let Some(pool) = container::overlapping_pool(config) {
-        add("pools", format!("The VMIDs of pool \"{pool}\" overlap those of the container: choose ranges that have nothing in common."));
+        add(
+            "pools",
+            format!(
+                "The VMIDs of pool \"{pool}\" overlap those of the container: choose ranges that have nothing in common."
+            ),
+        );
     }
-    if config.network.known().is_some_and(|network| network.gateway.known().is_some() && network.ip.text() == Some("dhcp")) {
+    if config
+        .network
+        .known()
+        .is_some_and(|network| network.gateway.known().is_some() && network.ip.text() == Some("dhcp"))
+    {
         add("network", "A gateway is for a fixed address; with DHCP it comes from the server.".to_owned());
     }
     found
@@ -214,14 +234,20 @@ fn valid(config: Config) -> Result<Config, Diagnostics> {
 /// `pools[0].template.vmid` of the configuration is `pools["name"].template_vmid` of the resource.
 fn attribute_of(config: &Config, problem: &ConfigProblem) -> Path {
     let (head, field) = problem.path.split_once('.').unwrap_or((&problem.path, ""));
-    let index = head.strip_prefix("pools[").and_then(|rest| rest.strip_suffix(']')).and_then(|index| index.parse::<usize>().ok());
+    let index = head
+        .strip_prefix("pools[")
+        .and_then(|rest| rest.strip_suffix(']'))
+        .and_then(|index| index.parse::<usize>().ok());
     let field = field.split('[').next().unwrap_or_default();
     match (head, index.and_then(|index| config.pools.get(index))) {
         (_, Some(pool)) => {
             let name = match field {
                 "memory_mib" => "memory".to_owned(),
                 "name" => return Path::attribute("pools").key(pool.name.as_str()),
-                other => other.trim_end_matches("_seconds").replace("template.", "template_").replace("template_family", "family"),
+                other => other
+                    .trim_end_matches("_seconds")
+                    .replace("template.", "template_")
+                    .replace("template_family", "family"),
             };
             Path::attribute("pools").key(pool.name.as_str()).then(&name)
         }
@@ -232,7 +258,13 @@ fn attribute_of(config: &Config, problem: &ConfigProblem) -> Path {
 }
 
 /// Finds out while planning whether a storage exists and takes what is to be put there.
-async fn takes(clients: &Clients, planned: &Dispatcher, attribute: &str, kind: &str, things: &str) -> Result<(), Diagnostics> {
+async fn takes(
+    clients: &Clients,
+    planned: &Dispatcher,
+    attribute: &str,
+    kind: &str,
+    things: &str,
+) -> Result<(), Diagnostics> {
     let value = if attribute == "storage" { &planned.storage } else { &planned.template_storage };
     let (Some(name), Some(node)) = (value.text(), planned.node.text()) else { return Ok(()) };
     let status = clients.pve.storage(node, name).status().await;
@@ -250,11 +282,13 @@ async fn takes(clients: &Clients, planned: &Dispatcher, attribute: &str, kind: &
 /// What the dispatcher is to work with.
 fn desired(cx: &Cx<Clients>, plan: &Dispatcher) -> Result<(Config, Secrets), Diagnostics> {
     let clients = cx.data()?;
-    let incomplete = || Diagnostic::error("Unable to configure the dispatcher", "A part of its configuration is not known.");
+    let incomplete =
+        || Diagnostic::error("Unable to configure the dispatcher", "A part of its configuration is not known.");
     let config = valid(plan.config(&clients.installation, &clients.connection)?.ok_or_else(incomplete)?)?;
     let own = plan.pve_token_secret_wo.known().cloned().map(Secret::into_inner);
     let github_token = plan.github_token_wo.need("github_token_wo")?.clone().into_inner();
-    let secrets = Secrets { pve_token_secret: own.unwrap_or_else(|| clients.connection.token.secret().clone()), github_token };
+    let secrets =
+        Secrets { pve_token_secret: own.unwrap_or_else(|| clients.connection.token.secret().clone()), github_token };
     Ok((config, secrets))
 }
 
@@ -269,7 +303,12 @@ fn planned_appliance(plan: &mut Dispatcher) -> Result<Appliance, Diagnostic> {
     Ok(appliance)
 }
 
-async fn start_and_configure(cx: &Cx<Clients>, plan: &Dispatcher, config: &Config, secrets: &Secrets) -> Result<(), Diagnostic> {
+async fn start_and_configure(
+    cx: &Cx<Clients>,
+    plan: &Dispatcher,
+    config: &Config,
+    secrets: &Secrets,
+) -> Result<(), Diagnostic> {
     let clients = cx.data()?;
     let Some(found) = container::find(clients, plan).await? else {
         return Err(Diagnostic::error("Unable to start the dispatcher container", "It is gone. Plan again."));
@@ -326,7 +365,9 @@ async fn undo(cx: &Cx<Clients>, plan: Dispatcher, mut diagnostic: Diagnostic) ->
     match cleaned.await {
         Ok(()) => diagnostic.into(),
         Err(error) => {
-            diagnostic.detail.push_str(&format!("\n\nCleaning up failed too, so the container stays: {}", error.detail));
+            diagnostic
+                .detail
+                .push_str(&format!("\n\nCleaning up failed too, so the container stays: {}", error.detail));
             Failure::partial(Dispatcher { config_hash: Attr::Null, ..plan }, diagnostic)
         }
     }
@@ -337,7 +378,9 @@ async fn change_in_place(cx: &Cx<Clients>, plan: &Dispatcher) -> Result<(), Diag
     let Some(found) = container::find(clients, plan).await? else { return Ok(()) };
     if container::change(cx, &found, plan).await? {
         let stopped = container::stop(clients, &found.container, &waiting::until_deadline(cx)).await;
-        stopped.map_err(|error| diagnostics::pve("restart", container::THING, &found.container.vmid().to_string(), &error))?;
+        stopped.map_err(|error| {
+            diagnostics::pve("restart", container::THING, &found.container.vmid().to_string(), &error)
+        })?;
     }
     Ok(())
 }
@@ -374,7 +417,10 @@ async fn release_runners(cx: &Cx<Clients>, state: &Dispatcher, found: &container
     let error = match cx.guard(control::drain(&found.container, control::HINDRANCE, &mut last)).await {
         Ok(Ok(problems)) => {
             if !problems.is_empty() {
-                let detail = format!("None of its machines is left, but it could not make sure that no runner stays registered.\n{}", control::listed(&problems));
+                let detail = format!(
+                    "None of its machines is left, but it could not make sure that no runner stays registered.\n{}",
+                    control::listed(&problems)
+                );
                 cx.warn(format!("The dispatcher in container \"{vmid}\" was hindered"), detail);
             }
             return Ok(());
@@ -392,7 +438,10 @@ async fn release_runners(cx: &Cx<Clients>, state: &Dispatcher, found: &container
         diagnostic.detail.push_str(&format!("\n\n{}", left.detail));
         diagnostic
     })?;
-    cx.warn(format!("The dispatcher in container \"{vmid}\" could not be asked"), "None of its machines is left, so the container is destroyed.");
+    cx.warn(
+        format!("The dispatcher in container \"{vmid}\" could not be asked"),
+        "None of its machines is left, so the container is destroyed.",
+    );
     Ok(())
 }
 
@@ -412,7 +461,11 @@ async fn none_left(clients: &Clients, model: &Dispatcher) -> Result<(), Diagnost
 }
 
 async fn resource_pool(clients: &Clients, vmid: u32) -> Result<Option<String>, Diagnostic> {
-    let guests = clients.pve.guests().await.map_err(|error| diagnostics::pve("read", container::THING, &vmid.to_string(), &error))?;
+    let guests = clients
+        .pve
+        .guests()
+        .await
+        .map_err(|error| diagnostics::pve("read", container::THING, &vmid.to_string(), &error))?;
     Ok(guests.into_iter().find(|guest| guest.vmid == vmid).and_then(|guest| guest.pool))
 }
 

@@ -209,19 +209,28 @@ impl Dispatcher {
             Some(text) => text.parse().ok(),
             None => fixed().and_then(|vmid| VmidRange::new(vmid, vmid).ok()),
         };
-        range.ok_or_else(|| Diagnostic::error("No VMID is given", "Set `vmid_range`, as in \"8100-8109\", or `vmid`.").at("vmid_range"))
+        range.ok_or_else(|| {
+            Diagnostic::error("No VMID is given", "Set `vmid_range`, as in \"8100-8109\", or `vmid`.").at("vmid_range")
+        })
     }
 
     /// VMID of the container that exists.
     pub(crate) fn container(&self) -> Result<u32, Diagnostic> {
         let vmid = *self.vmid.need("vmid")?;
-        u32::try_from(vmid).map_err(|_| Diagnostic::error("No container is known", "The state holds no VMID.").at("vmid"))
+        u32::try_from(vmid)
+            .map_err(|_| Diagnostic::error("No container is known", "The state holds no VMID.").at("vmid"))
     }
 
     /// The dispatcher's configuration; `None` while a part of it is not known.
-    pub(crate) fn config(&self, installation: &Installation, provider: &Connection) -> Result<Option<Config>, Diagnostic> {
+    pub(crate) fn config(
+        &self,
+        installation: &Installation,
+        provider: &Connection,
+    ) -> Result<Option<Config>, Diagnostic> {
         let Some(pve) = self.pve_config(provider)? else { return Ok(None) };
-        let (Some(pools), Some(node), Some(resource_pool)) = (self.pools.known(), self.node.text(), self.resource_pool.text()) else {
+        let (Some(pools), Some(node), Some(resource_pool)) =
+            (self.pools.known(), self.node.text(), self.resource_pool.text())
+        else {
             return Ok(None);
         };
         let defaults = PoolDefaults { node, resource_pool };
@@ -240,7 +249,11 @@ impl Dispatcher {
             return Ok(None);
         }
         let own = self.pve.known().cloned().unwrap_or_default();
-        if own.endpoints.is_unknown() || own.token_id.is_unknown() || own.ca_certificate.is_unknown() || own.fingerprint.is_unknown() {
+        if own.endpoints.is_unknown()
+            || own.token_id.is_unknown()
+            || own.ca_certificate.is_unknown()
+            || own.fingerprint.is_unknown()
+        {
             return Ok(None);
         }
         let (ca_pem, fingerprint) = own.trust(provider)?;
@@ -293,7 +306,8 @@ impl Pool {
             return Ok(None);
         }
         let at = |field: &str| Path::attribute("pools").key(name).then(field);
-        let wrong = |field: &str, text: String| Diagnostic::error(format!("Invalid pool \"{name}\""), text).at(at(field));
+        let wrong =
+            |field: &str, text: String| Diagnostic::error(format!("Invalid pool \"{name}\""), text).at(at(field));
         let parsed = name.parse().map_err(|error: ownership::NameError| wrong("labels", error.to_string()))?;
         let range = self.vmid_range.need("vmid_range")?;
         let template = TemplateSource {
@@ -301,7 +315,9 @@ impl Pool {
             vmid: number(&self.template_vmid).ok_or_else(|| wrong("template_vmid", "It is no VMID.".to_owned()))?,
             node: self.template_node.text().unwrap_or(defaults.node).to_owned(),
         };
-        let required = |value: &Attr<i64>, field: &str| number(value).ok_or_else(|| wrong(field, "It is out of range.".to_owned()));
+        let required = |value: &Attr<i64>, field: &str| {
+            number(value).ok_or_else(|| wrong(field, "It is out of range.".to_owned()))
+        };
         Ok(Some(RunnerPool {
             name: parsed,
             labels: self.labels.need("labels")?.clone(),
@@ -322,7 +338,8 @@ impl Pool {
     }
 
     fn has_unknown(&self) -> bool {
-        let texts = [&self.vmid_range, &self.resource_pool, &self.family, &self.template_node, &self.seed_iso, &self.bridge];
+        let texts =
+            [&self.vmid_range, &self.resource_pool, &self.family, &self.template_node, &self.seed_iso, &self.bridge];
         let numbers = [
             &self.max,
             &self.template_vmid,

@@ -32,7 +32,10 @@ pub(crate) struct Succession<'a> {
 pub(crate) async fn take_over(cx: &Cx<Clients>, succession: &Succession<'_>) -> Result<u32, Diagnostic> {
     let clients = cx.data()?;
     let Some(old) = container::find(clients, succession.prior).await? else {
-        return Err(Diagnostic::error("Unable to replace the dispatcher container", "The old container is gone. Plan again."));
+        return Err(Diagnostic::error(
+            "Unable to replace the dispatcher container",
+            "The old container is gone. Plan again.",
+        ));
     };
     container::upload(cx, succession.plan, succession.appliance).await?;
     let vmid = container::create(cx, succession.plan, succession.appliance, false).await?;
@@ -42,14 +45,24 @@ pub(crate) async fn take_over(cx: &Cx<Clients>, succession: &Succession<'_>) -> 
         Ok(()) => Ok(vmid),
         Err(mut diagnostic) => {
             if let Err(error) = go_back(clients, succession, &old.container, &new, moved).await {
-                diagnostic.detail.push_str(&format!("\n\nGoing back to container {} failed too: {}", old.container.vmid(), error.detail));
+                diagnostic.detail.push_str(&format!(
+                    "\n\nGoing back to container {} failed too: {}",
+                    old.container.vmid(),
+                    error.detail
+                ));
             }
             Err(diagnostic)
         }
     }
 }
 
-async fn switch(cx: &Cx<Clients>, succession: &Succession<'_>, old: &Lxc, new: &Lxc, moved: &mut bool) -> Result<(), Diagnostic> {
+async fn switch(
+    cx: &Cx<Clients>,
+    succession: &Succession<'_>,
+    old: &Lxc,
+    new: &Lxc,
+    moved: &mut bool,
+) -> Result<(), Diagnostic> {
     let clients = cx.data()?;
     let unable = |error: &Error| diagnostics::pve("replace", container::THING, &old.vmid().to_string(), error);
     let wait = waiting::until_deadline(cx);
@@ -61,7 +74,13 @@ async fn switch(cx: &Cx<Clients>, succession: &Succession<'_>, old: &Lxc, new: &
     control::configure(cx, new, succession.config, succession.secrets).await
 }
 
-async fn go_back(clients: &Clients, succession: &Succession<'_>, old: &Lxc, new: &Lxc, moved: bool) -> Result<(), Diagnostic> {
+async fn go_back(
+    clients: &Clients,
+    succession: &Succession<'_>,
+    old: &Lxc,
+    new: &Lxc,
+    moved: bool,
+) -> Result<(), Diagnostic> {
     let unable = |error: &Error| diagnostics::pve("restore", container::THING, &old.vmid().to_string(), error);
     let wait = container::clean_up_time();
     if moved {

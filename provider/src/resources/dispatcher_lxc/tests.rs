@@ -75,7 +75,12 @@ fn what_is_left_out_comes_from_the_provider_and_the_container() {
 #[test]
 fn what_is_given_wins() {
     let mut model = dispatcher();
-    model.pve = PveAccess { token_id: "bot@pve!d".into(), ca_certificate: "-----BEGIN CERTIFICATE-----".into(), ..PveAccess::default() }.into();
+    model.pve = PveAccess {
+        token_id: "bot@pve!d".into(),
+        ca_certificate: "-----BEGIN CERTIFICATE-----".into(),
+        ..PveAccess::default()
+    }
+    .into();
     model.github = GithubAccess { api_url: "https://git.example/api/v3".into() }.into();
     let config = config(&model).unwrap();
     assert_eq!((config.pve.token_id.as_str(), config.pve.fingerprint), ("bot@pve!d", None));
@@ -104,7 +109,8 @@ fn contradictions_are_told_at_their_attribute() {
 #[test]
 fn problems_of_the_configuration_lead_to_the_users_lines() {
     let config = config(&dispatcher()).unwrap();
-    let path = |path: &str| attribute_of(&config, &ConfigProblem { path: path.into(), message: String::new() }).to_string();
+    let path =
+        |path: &str| attribute_of(&config, &ConfigProblem { path: path.into(), message: String::new() }).to_string();
     assert_eq!(path("pools[0].labels[1]"), "pools[\"ubuntu\"].labels");
     assert_eq!(path("pools[0].template.vmid"), "pools[\"ubuntu\"].template_vmid");
     assert_eq!(path("pools[0].template.family"), "pools[\"ubuntu\"].family");
@@ -116,7 +122,8 @@ fn problems_of_the_configuration_lead_to_the_users_lines() {
 #[test]
 fn an_invalid_label_is_refused_before_anything_is_made() {
     let mut model = dispatcher();
-    model.pools = BTreeMap::from([("ubuntu".to_owned(), Pool { labels: vec!["a b".to_owned()].into(), ..pool() })]).into();
+    model.pools =
+        BTreeMap::from([("ubuntu".to_owned(), Pool { labels: vec!["a b".to_owned()].into(), ..pool() })]).into();
     let refused = valid(config(&model).unwrap()).unwrap_err();
     assert_eq!(refused.iter().next().unwrap().path.to_string(), "pools[\"ubuntu\"].labels");
 }
@@ -127,14 +134,18 @@ fn a_dispatcher_that_drains_or_never_worked_gets_its_configuration_again() {
         let problem = Problem { subject: Subject::Github, message: "401".into(), since: Timestamp::UNIX_EPOCH };
         Status { phase, problems: if hindered { vec![problem] } else { Vec::new() }, ..Status::default() }
     };
-    assert!(needs_its_configuration(&status(Phase::Draining, false)) && needs_its_configuration(&status(Phase::Starting, true)));
+    assert!(
+        needs_its_configuration(&status(Phase::Draining, false))
+            && needs_its_configuration(&status(Phase::Starting, true))
+    );
     assert!(!needs_its_configuration(&status(Phase::Running, true)), "an outage of GitHub is no reason for a change");
     assert!(!needs_its_configuration(&status(Phase::Starting, false)));
 }
 
 #[test]
 fn after_a_failed_change_secrets_count_as_not_sent() {
-    let version = |version: i64| Dispatcher { github_token_wo_version: version.into(), config_hash: "aa".into(), ..dispatcher() };
+    let version =
+        |version: i64| Dispatcher { github_token_wo_version: version.into(), config_hash: "aa".into(), ..dispatcher() };
     let left = unsettled(version(2), version(1));
     assert_eq!((left.github_token_wo_version, left.config_hash), (1.into(), Attr::Null));
 }
