@@ -141,15 +141,25 @@ impl State {
 
     fn check_perm(&self, caller: &str, list: &[Value], params: &Params) -> Outcome<()> {
         let path = fill(list.get(1).and_then(Value::as_str).unwrap_or_default(), params);
-        let privileges: Vec<&str> = list.get(2).and_then(Value::as_array).map(|all| all.iter().filter_map(Value::as_str).collect()).unwrap_or_default();
-        let options: BTreeMap<&str, &Value> =
-            list.get(3..).unwrap_or_default().chunks(2).filter_map(|pair| Some((pair.first()?.as_str()?, pair.get(1)?))).collect();
+        let privileges: Vec<&str> = list
+            .get(2)
+            .and_then(Value::as_array)
+            .map(|all| all.iter().filter_map(Value::as_str).collect())
+            .unwrap_or_default();
+        let options: BTreeMap<&str, &Value> = list
+            .get(3..)
+            .unwrap_or_default()
+            .chunks(2)
+            .filter_map(|pair| Some((pair.first()?.as_str()?, pair.get(1)?)))
+            .collect();
         if let Some(required) = options.get("require_param").and_then(|v| v.as_str())
             && !params.has(required)
         {
             return Err(Refusal::permission(""));
         }
-        let Some(path) = path else { return Err(Refusal::permission(&format!(", {}", privileges.first().unwrap_or(&"")))) };
+        let Some(path) = path else {
+            return Err(Refusal::permission(&format!(", {}", privileges.first().unwrap_or(&""))));
+        };
         if options.contains_key("any") {
             return self.require_any(caller, &path, &privileges);
         }
@@ -173,7 +183,9 @@ impl State {
         match list.get(1).and_then(Value::as_str).unwrap_or_default() {
             "self" if caller == userid && self.users.contains_key(userid) => Ok(()),
             "self" => Err(Refusal::permission("")),
-            "Realm.AllocateUser" if !userid.contains('@') => Err(Refusal::fault(format!("value '{userid}' does not look like a valid user name"))),
+            "Realm.AllocateUser" if !userid.contains('@') => {
+                Err(Refusal::fault(format!("value '{userid}' does not look like a valid user name")))
+            }
             "Realm.AllocateUser" => {
                 let realm = userid.rsplit('@').next().unwrap_or_default();
                 self.require(caller, &format!("/access/realm/{realm}"), &["Realm.AllocateUser"])
@@ -183,7 +195,11 @@ impl State {
     }
 
     fn check_group(&self, caller: &str, list: &[Value], params: &Params) -> Outcome<()> {
-        let privileges: Vec<&str> = list.get(1).and_then(Value::as_array).map(|all| all.iter().filter_map(Value::as_str).collect()).unwrap_or_default();
+        let privileges: Vec<&str> = list
+            .get(1)
+            .and_then(Value::as_array)
+            .map(|all| all.iter().filter_map(Value::as_str).collect())
+            .unwrap_or_default();
         let userid = params.text("userid").unwrap_or_default();
         let creating = list.iter().any(|v| v == "create");
         if !creating && !self.users.contains_key(userid) {

@@ -21,7 +21,10 @@ pub(crate) fn login(engine: &Engine, call: &Call) -> Outcome<Value> {
     }
     let password = call.text("password").unwrap_or_default();
     let renewed = password.starts_with("PVE:") && tickets::ticket_user(engine, password).as_deref() == Some(&name);
-    let known = engine.state().users.get(&name).is_some_and(|user| user.enabled && user.password.as_deref().is_some_and(|p| p == password && !p.is_empty()));
+    let known =
+        engine.state().users.get(&name).is_some_and(|user| {
+            user.enabled && user.password.as_deref().is_some_and(|p| p == password && !p.is_empty())
+        });
     if !renewed && !known {
         return Err(denied());
     }
@@ -56,7 +59,12 @@ fn capabilities(state: &State, user: &str) -> Value {
     for (area, paths, pattern) in areas {
         let regex = regex::Regex::new(pattern).ok();
         let mut found = Map::new();
-        let below: BTreeSet<String> = state.acl.keys().filter(|path| paths.iter().any(|p| *p != "/" && path.starts_with(&format!("{p}/")))).cloned().collect();
+        let below: BTreeSet<String> = state
+            .acl
+            .keys()
+            .filter(|path| paths.iter().any(|p| *p != "/" && path.starts_with(&format!("{p}/"))))
+            .cloned()
+            .collect();
         for path in paths.iter().map(|p| (*p).to_owned()).chain(below) {
             for privilege in state.privileges(user, &path).keys() {
                 if regex.as_ref().is_some_and(|r| r.is_match(privilege)) {
@@ -97,8 +105,10 @@ pub(crate) fn permissions(engine: &Engine, call: &Call) -> Outcome<Value> {
     if let Some(path) = call.text("path") {
         return Ok(json!({ path: numbers(&state, &subject, path) }));
     }
-    let mut paths: BTreeSet<String> =
-        ["/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/storage", "/vms"].iter().map(|p| (*p).to_owned()).collect();
+    let mut paths: BTreeSet<String> = ["/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/storage", "/vms"]
+        .iter()
+        .map(|p| (*p).to_owned())
+        .collect();
     for path in state.acl.keys() {
         let mut at = path.as_str();
         while let Some(cut) = at.rfind('/').filter(|cut| *cut > 0 || at.len() > 1) {
@@ -121,7 +131,8 @@ pub(crate) fn permissions(engine: &Engine, call: &Call) -> Outcome<Value> {
 }
 
 fn numbers(state: &State, subject: &str, path: &str) -> Value {
-    let have: BTreeMap<String, u8> = state.privileges(subject, path).into_iter().map(|(name, propagate)| (name, u8::from(propagate))).collect();
+    let have: BTreeMap<String, u8> =
+        state.privileges(subject, path).into_iter().map(|(name, propagate)| (name, u8::from(propagate))).collect();
     json!(have)
 }
 
@@ -154,7 +165,10 @@ pub(crate) fn users(engine: &Engine, call: &Call) -> Value {
     let all = state.may_any(&call.caller, "/access/groups", &["User.Modify", "Sys.Audit"]);
     let mut rows = Vec::new();
     for (name, user) in &state.users {
-        let in_group = user.groups.iter().any(|g| state.may_any(&call.caller, &format!("/access/groups/{g}"), &["User.Modify", "Sys.Audit"]));
+        let in_group = user
+            .groups
+            .iter()
+            .any(|g| state.may_any(&call.caller, &format!("/access/groups/{g}"), &["User.Modify", "Sys.Audit"]));
         if !(all || in_group || call.caller == *name) {
             continue;
         }
@@ -190,7 +204,8 @@ pub(crate) fn user(engine: &Engine, call: &Call) -> Outcome<Value> {
     let user = find_user(&state, name)?;
     let mut row = user_row(name, user);
     row.insert("groups".into(), json!(user.groups));
-    let tokens: Map<String, Value> = user.tokens.iter().map(|(id, token)| (id.clone(), Value::Object(token_row(token)))).collect();
+    let tokens: Map<String, Value> =
+        user.tokens.iter().map(|(id, token)| (id.clone(), Value::Object(token_row(token)))).collect();
     row.insert("tokens".into(), if tokens.is_empty() { Value::Null } else { json!(tokens) });
     Ok(Value::Object(row))
 }
@@ -251,7 +266,9 @@ pub(crate) fn user_delete(engine: &Engine, call: &Call) -> Outcome<Value> {
     let mut state = engine.state();
     find_user(&state, name)?;
     state.users.remove(name);
-    forget(&mut state, |subject, who| (subject == Subject::User && who == name) || (subject == Subject::Token && super::access::user_of(who) == name));
+    forget(&mut state, |subject, who| {
+        (subject == Subject::User && who == name) || (subject == Subject::Token && super::access::user_of(who) == name)
+    });
     Ok(Value::Null)
 }
 
@@ -309,7 +326,9 @@ pub(crate) fn token_update(engine: &Engine, call: &Call) -> Outcome<Value> {
     let mut state = engine.state();
     find_user(&state, name)?;
     let secret = state.uuid();
-    let Some(token) = state.users.get_mut(name).and_then(|user| user.tokens.get_mut(id)) else { return Err(no_token(name, id)) };
+    let Some(token) = state.users.get_mut(name).and_then(|user| user.tokens.get_mut(id)) else {
+        return Err(no_token(name, id));
+    };
     if let Some(comment) = call.text("comment") {
         token.comment = Some(comment.to_owned());
     }
@@ -361,7 +380,9 @@ pub(crate) fn roles(engine: &Engine) -> Value {
 pub(crate) fn role(engine: &Engine, call: &Call) -> Outcome<Value> {
     let state = engine.state();
     let name = call.text("roleid").unwrap_or_default();
-    let Some((privileges, _)) = state.roles.get(name) else { return Err(Refusal::fault(format!("role '{name}' does not exist"))) };
+    let Some((privileges, _)) = state.roles.get(name) else {
+        return Err(Refusal::fault(format!("role '{name}' does not exist")));
+    };
     Ok(json!(privileges.iter().map(|p| (p.clone(), 1)).collect::<BTreeMap<_, _>>()))
 }
 
@@ -372,7 +393,10 @@ pub(crate) fn role_change(engine: &Engine, call: &Call, verb: &str) -> Outcome<V
     let existing = state.roles.get(&name).cloned();
     if verb == "create" {
         if name.to_lowercase().starts_with("pve") {
-            return Err(Refusal::parameter("roleid", "cannot use role ID starting with the (case-insensitive) 'PVE' namespace"));
+            return Err(Refusal::parameter(
+                "roleid",
+                "cannot use role ID starting with the (case-insensitive) 'PVE' namespace",
+            ));
         }
         if existing.is_some() {
             return Err(Refusal::fault(format!("create role failed: role '{name}' already exists")));
@@ -381,7 +405,9 @@ pub(crate) fn role_change(engine: &Engine, call: &Call, verb: &str) -> Outcome<V
         return Ok(Value::Null);
     }
     let past = if verb == "delete" { "deleted" } else { "modified" };
-    let Some((old, special)) = existing else { return Err(Refusal::fault(format!("{verb} role failed: role '{name}' does not exist"))) };
+    let Some((old, special)) = existing else {
+        return Err(Refusal::fault(format!("{verb} role failed: role '{name}' does not exist")));
+    };
     if special {
         return Err(Refusal::fault(format!("auto-generated role '{name}' cannot be {past}")));
     }
@@ -400,7 +426,8 @@ pub(crate) fn role_change(engine: &Engine, call: &Call, verb: &str) -> Outcome<V
 
 pub(crate) fn acl(engine: &Engine, call: &Call) -> Value {
     let state = engine.state();
-    let auditor = state.may(&call.caller, "/access", "Sys.Audit") || state.may(&call.caller, "/access", "Permissions.Modify");
+    let auditor =
+        state.may(&call.caller, "/access", "Sys.Audit") || state.may(&call.caller, "/access", "Permissions.Modify");
     let mut rows = Vec::new();
     for (path, entries) in &state.acl {
         let own = match path.split('/').nth(1).unwrap_or_default() {
@@ -422,7 +449,9 @@ pub(crate) fn acl(engine: &Engine, call: &Call) -> Value {
 fn acl_path_is_valid(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
     match parts.as_slice() {
-        [] | ["access" | "nodes" | "pool" | "sdn" | "storage" | "vms" | "mapping"] | ["access", "groups" | "realm", ..] => true,
+        []
+        | ["access" | "nodes" | "pool" | "sdn" | "storage" | "vms" | "mapping"]
+        | ["access", "groups" | "realm", ..] => true,
         ["nodes" | "storage" | "vms" | "pool", ..] => parts.len() >= 2,
         ["sdn", "zones" | "fabrics" | "controllers" | "dns" | "ipams", ..] => true,
         ["mapping", "dir" | "hwrng" | "notifications" | "pci" | "usb", ..] => true,
@@ -481,14 +510,19 @@ fn unknown(state: &State, subject: Subject, who: &str) -> Option<String> {
 
 pub(crate) fn groups(engine: &Engine) -> Value {
     let state = engine.state();
-    let rows: Vec<Value> = state.groups.iter().map(|(name, comment)| {
-        let users: Vec<&str> = state.users.iter().filter(|(_, u)| u.groups.contains(name)).map(|(n, _)| n.as_str()).collect();
-        let mut row = json!({ "groupid": name, "users": users.join(",") });
-        if let Some(comment) = comment {
-            row["comment"] = json!(comment);
-        }
-        row
-    }).collect();
+    let rows: Vec<Value> = state
+        .groups
+        .iter()
+        .map(|(name, comment)| {
+            let users: Vec<&str> =
+                state.users.iter().filter(|(_, u)| u.groups.contains(name)).map(|(n, _)| n.as_str()).collect();
+            let mut row = json!({ "groupid": name, "users": users.join(",") });
+            if let Some(comment) = comment {
+                row["comment"] = json!(comment);
+            }
+            row
+        })
+        .collect();
     json!(rows)
 }
 
@@ -497,7 +531,9 @@ pub(crate) fn group_change(engine: &Engine, call: &Call, verb: &str) -> Outcome<
     let mut state = engine.state();
     let exists = state.groups.contains_key(&name);
     match verb {
-        "create" if exists => return Err(Refusal::fault(format!("create group failed: group '{name}' already exists"))),
+        "create" if exists => {
+            return Err(Refusal::fault(format!("create group failed: group '{name}' already exists")));
+        }
         "create" => {
             state.groups.insert(name, call.text("comment").map(str::to_owned));
             return Ok(Value::Null);
@@ -507,7 +543,8 @@ pub(crate) fn group_change(engine: &Engine, call: &Call, verb: &str) -> Outcome<
             return Err(Refusal::fault(format!("{prefix}group '{name}' does not exist")));
         }
         "get" => {
-            let members: Vec<&String> = state.users.iter().filter(|(_, u)| u.groups.contains(&name)).map(|(n, _)| n).collect();
+            let members: Vec<&String> =
+                state.users.iter().filter(|(_, u)| u.groups.contains(&name)).map(|(n, _)| n).collect();
             let mut out = json!({ "members": members });
             if let Some(Some(comment)) = state.groups.get(&name) {
                 out["comment"] = json!(comment);

@@ -14,9 +14,31 @@ use crate::backend::{AgentCall, AgentError, AgentReply};
 
 /// Commands of the old generic call and of `GET …/agent`.
 pub(crate) const COMMANDS: [&str; 25] = [
-    "exec", "exec-status", "file-read", "file-write", "fsfreeze-freeze", "fsfreeze-status", "fsfreeze-thaw", "fstrim", "get-fsinfo",
-    "get-host-name", "get-memory-block-info", "get-memory-blocks", "get-osinfo", "get-time", "get-timezone", "get-users", "get-vcpus",
-    "info", "network-get-interfaces", "ping", "set-user-password", "shutdown", "suspend-disk", "suspend-hybrid", "suspend-ram",
+    "exec",
+    "exec-status",
+    "file-read",
+    "file-write",
+    "fsfreeze-freeze",
+    "fsfreeze-status",
+    "fsfreeze-thaw",
+    "fstrim",
+    "get-fsinfo",
+    "get-host-name",
+    "get-memory-block-info",
+    "get-memory-blocks",
+    "get-osinfo",
+    "get-time",
+    "get-timezone",
+    "get-users",
+    "get-vcpus",
+    "info",
+    "network-get-interfaces",
+    "ping",
+    "set-user-password",
+    "shutdown",
+    "suspend-disk",
+    "suspend-hybrid",
+    "suspend-ram",
 ];
 
 pub(crate) fn index() -> Value {
@@ -119,12 +141,18 @@ fn request(call: &Call, command: &str) -> Outcome<Option<AgentCall>> {
 /// Perl's base64 takes one byte per character and refuses anything wider.
 fn latin(text: &str, line: u32) -> Outcome<Vec<u8>> {
     let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
-    bytes.ok_or_else(|| Refusal::fault(format!("Wide character in subroutine entry at /usr/share/perl5/PVE/QemuServer/Agent.pm line {line}.")))
+    bytes.ok_or_else(|| {
+        Refusal::fault(format!(
+            "Wide character in subroutine entry at /usr/share/perl5/PVE/QemuServer/Agent.pm line {line}."
+        ))
+    })
 }
 
 fn latin_file(text: &str) -> Outcome<Vec<u8>> {
     let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
-    bytes.ok_or_else(|| Refusal::fault("Wide character in subroutine entry at /usr/share/perl5/PVE/API2/Qemu/Agent.pm line 494."))
+    bytes.ok_or_else(|| {
+        Refusal::fault("Wide character in subroutine entry at /usr/share/perl5/PVE/API2/Qemu/Agent.pm line 494.")
+    })
 }
 
 /// One character per byte, as PVE hands data on.
@@ -162,7 +190,9 @@ fn shown(command: &str, reply: AgentReply) -> Value {
 /// Answers that need no guest.
 fn canned(engine: &Engine, guest: &super::state::Guest, command: &str) -> Value {
     match command {
-        "get-host-name" => json!({ "host-name": guest.get("name").filter(|_| guest.get("tags").is_some()).unwrap_or("guest1") }),
+        "get-host-name" => {
+            json!({ "host-name": guest.get("name").filter(|_| guest.get("tags").is_some()).unwrap_or("guest1") })
+        }
         "fsfreeze-status" => json!("thawed"),
         "fsfreeze-freeze" | "fsfreeze-thaw" => json!(0),
         "get-time" => json!(engine.clock.seconds() * 1_000_000_000),
@@ -172,10 +202,21 @@ fn canned(engine: &Engine, guest: &super::state::Guest, command: &str) -> Value 
         "fstrim" => json!({ "paths": [] }),
         "info" => {
             let names = [
-                "guest-network-get-route", "guest-get-load", "guest-get-cpustats", "guest-get-osinfo", "guest-exec", "guest-exec-status",
-                "guest-network-get-interfaces", "guest-file-open", "guest-file-read", "guest-file-write", "guest-shutdown", "guest-ping",
+                "guest-network-get-route",
+                "guest-get-load",
+                "guest-get-cpustats",
+                "guest-get-osinfo",
+                "guest-exec",
+                "guest-exec-status",
+                "guest-network-get-interfaces",
+                "guest-file-open",
+                "guest-file-read",
+                "guest-file-write",
+                "guest-shutdown",
+                "guest-ping",
             ];
-            let commands: Vec<Value> = names.iter().map(|name| json!({ "enabled": true, "name": name, "success-response": true })).collect();
+            let commands: Vec<Value> =
+                names.iter().map(|name| json!({ "enabled": true, "name": name, "success-response": true })).collect();
             json!({ "version": "10.0.13", "supported_commands": commands })
         }
         "get-memory-blocks" => json!([{ "can-offline": true, "online": true, "phys-index": 3 }]),

@@ -39,7 +39,10 @@ pub(crate) fn clone(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
         return Err(Refusal::fault(format!("no such cluster node '{target_node}'")));
     }
     let Ok(guest) = engine.guest(Kind::Qemu, source, &call.node) else {
-        return Err(Refusal::fault(format!("unable to find configuration file for VM {source} on node '{}'", call.node)));
+        return Err(Refusal::fault(format!(
+            "unable to find configuration file for VM {source} on node '{}'",
+            call.node
+        )));
     };
     if let Some(lock) = guest.get("lock") {
         return Err(Refusal::fault(format!("VM is locked ({lock})")));
@@ -71,7 +74,8 @@ pub(crate) fn clone(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
         full,
         limit: call.params.number("bwlimit").and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0),
     };
-    let upid = engine.spawn(call, "qmclone", &source.to_string(), move |worker| async move { work(&worker, &plan).await });
+    let upid =
+        engine.spawn(call, "qmclone", &source.to_string(), move |worker| async move { work(&worker, &plan).await });
     Ok(json!(upid))
 }
 
@@ -101,7 +105,9 @@ fn storage_access(engine: &Engine, caller: &str, guest: &Guest, wanted: Option<&
 /// A container's number is found out later, in the task.
 fn exists_already(engine: &Engine, target: u32) -> Outcome<()> {
     match engine.state().guests.get(&target) {
-        Some(guest) if guest.kind == Kind::Qemu => Err(Refusal::fault(format!("unable to create VM {target}: config file already exists"))),
+        Some(guest) if guest.kind == Kind::Qemu => {
+            Err(Refusal::fault(format!("unable to create VM {target}: config file already exists")))
+        }
         _ => Ok(()),
     }
 }
@@ -131,7 +137,10 @@ async fn work(worker: &Worker, plan: &Plan) -> Result<(), String> {
     worker.log(format!("creating a clone of VM {} with ID {target}", plan.source));
     let source = engine.guest(Kind::Qemu, plan.source, &plan.node).map_err(Refusal::into_text)?;
     if !occupy(engine, plan) {
-        return Err(format!("close (rename) atomic file '/etc/pve/nodes/{}/qemu-server/{target}.conf' failed: File exists", plan.target_node));
+        return Err(format!(
+            "close (rename) atomic file '/etc/pve/nodes/{}/qemu-server/{target}.conf' failed: File exists",
+            plan.target_node
+        ));
     }
     worker.half_made(Some(target));
     let drives = match copy_drives(worker, plan, &source).await {
@@ -202,7 +211,9 @@ async fn full(worker: &Worker, plan: &Plan, key: &str, value: &str) -> Result<St
     let engine = &worker.engine;
     let print = |line: String| worker.log(line);
     let from = drives::file(value);
-    let Some(volume) = engine.state().volumes.get(&from).cloned() else { return Err(format!("volume '{from}' does not exist")) };
+    let Some(volume) = engine.state().volumes.get(&from).cloned() else {
+        return Err(format!("volume '{from}' does not exist"));
+    };
     let storage = plan.storage.clone().unwrap_or_else(|| from.split(':').next().unwrap_or_default().to_owned());
     let format = plan.format.clone().unwrap_or_else(|| volume.format.clone());
     worker.log(format!("create full clone of drive {key} ({from})"));
@@ -223,7 +234,8 @@ async fn copy_slowly(worker: &Worker, plan: &Plan, from: &str, to: &str, volume:
     let engine = &worker.engine;
     let seconds = plan.limit.map_or(0, |limit| (volume.filled << 10) / limit);
     if let Some(limit) = plan.limit {
-        let (from, to) = (engine.state().path_of(from), engine.state().path_of(to));
+        let from = engine.state().path_of(from);
+        let to = engine.state().path_of(to);
         worker.set_interrupt_text(format!(
             "clone failed: copy failed: command '/usr/bin/qemu-img convert -p -n -r {limit}K -f {} -O {format} {from} zeroinit:{to}' failed: interrupted by signal",
             volume.format
@@ -235,7 +247,12 @@ async fn copy_slowly(worker: &Worker, plan: &Plan, from: &str, to: &str, volume:
     }
     let steps = 90;
     for at in 0..=steps {
-        let text = format!("transferred {} of {} ({})", disks::human(volume.size / steps * at), disks::human(volume.size), percent(at, steps));
+        let text = format!(
+            "transferred {} of {} ({})",
+            disks::human(volume.size / steps * at),
+            disks::human(volume.size),
+            percent(at, steps)
+        );
         worker.log(text);
         engine.wait(Duration::from_millis(seconds * 1000 / steps)).await;
     }
@@ -251,7 +268,9 @@ async fn linked(worker: &Worker, plan: &Plan, key: &str, value: &str) -> Result<
     let engine = &worker.engine;
     let base = drives::file(value);
     let (storage, name) = base.split_once(':').unwrap_or(("", ""));
-    let Some(volume) = engine.state().volumes.get(&base).cloned() else { return Err(format!("volume '{base}' does not exist")) };
+    let Some(volume) = engine.state().volumes.get(&base).cloned() else {
+        return Err(format!("volume '{base}' does not exist"));
+    };
     let target = plan.target;
     let plain = engine.state().free_disk(storage, target, "qcow2");
     let file = plain.rsplit('/').next().unwrap_or_default().to_owned();
@@ -278,7 +297,8 @@ async fn linked(worker: &Worker, plan: &Plan, key: &str, value: &str) -> Result<
 fn finish(engine: &Engine, plan: &Plan, source: &Guest, drives: BTreeMap<String, String>) {
     let mut state = engine.state();
     let (smbios, generation) = (state.uuid(), state.uuid());
-    let macs: BTreeMap<String, String> = source.config.keys().filter(|key| drives::is_net(key)).map(|key| (key.clone(), state.mac())).collect();
+    let macs: BTreeMap<String, String> =
+        source.config.keys().filter(|key| drives::is_net(key)).map(|key| (key.clone(), state.mac())).collect();
     let Some(guest) = state.guests.get_mut(&plan.target) else { return };
     guest.config.clear();
     for (key, value) in &source.config {

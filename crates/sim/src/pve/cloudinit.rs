@@ -75,8 +75,14 @@ fn network(guest: &Guest) -> String {
     for (key, value) in guest.config.iter().filter(|(key, _)| drives::is_net(key)) {
         let number = key.trim_start_matches("net");
         let Some(settings) = guest.get(&format!("ipconfig{number}")) else { continue };
-        let mac = value.split(',').next().and_then(|first| first.split_once('=')).map(|(_, mac)| mac.to_lowercase()).unwrap_or_default();
-        let _ = write!(out, "    - type: physical\n      name: eth{number}\n      mac_address: '{mac}'\n      subnets:\n");
+        let mac = value
+            .split(',')
+            .next()
+            .and_then(|first| first.split_once('='))
+            .map(|(_, mac)| mac.to_lowercase())
+            .unwrap_or_default();
+        let _ =
+            write!(out, "    - type: physical\n      name: eth{number}\n      mac_address: '{mac}'\n      subnets:\n");
         subnets(&mut out, settings);
     }
     if guest.get("nameserver").is_some() || guest.get("searchdomain").is_some() {
@@ -114,7 +120,11 @@ fn static_subnet(out: &mut String, cidr: &str, kind: &str, gateway: Option<&str>
     } else {
         let bits: u32 = mask.parse().unwrap_or(24);
         let raw = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
-        let _ = write!(out, "      - type: {kind}\n        address: '{ip}'\n        netmask: '{}'\n", std::net::Ipv4Addr::from(raw));
+        let _ = write!(
+            out,
+            "      - type: {kind}\n        address: '{ip}'\n        netmask: '{}'\n",
+            std::net::Ipv4Addr::from(raw)
+        );
     }
     if let Some(gateway) = gateway {
         let _ = writeln!(out, "        gateway: '{gateway}'");

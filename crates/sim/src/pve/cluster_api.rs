@@ -48,13 +48,75 @@ pub(crate) fn resources(engine: &Engine, call: &Call) -> Value {
     json!(rows)
 }
 
+/// `GET /cluster/log`: the first line of a log that nobody writes to.
+pub(crate) fn log(engine: &Engine, call: &Call) -> Value {
+    let node = &call.node;
+    json!([{ "id": format!("1:{node}"), "msg": "starting cluster log", "node": node, "pid": 900, "pri": 6, "tag": "cluster",
+             "time": engine.clock.seconds(), "uid": "1", "user": "root" }])
+}
+
+/// Processor types that a VM may name.
+pub(crate) fn processor_types() -> Value {
+    let intel = ["Cascadelake-Server", "Haswell", "Icelake-Server", "Skylake-Server"];
+    let plain = ["host", "kvm64", "max", "qemu32", "qemu64", "x86-64-v2-AES", "x86-64-v3", "x86-64-v4"];
+    let rows = intel.iter().map(|name| (name, "GenuineIntel")).chain(plain.iter().map(|name| (name, "default")));
+    json!(rows.map(|(name, vendor)| json!({ "custom": 0, "name": name, "vendor": vendor })).collect::<Vec<_>>())
+}
+
+/// Defaults of backup jobs.
+pub(crate) fn backup_defaults() -> Value {
+    json!({
+        "all": 0, "bwlimit": 0, "compress": "0", "dumpdir": "/var/lib/vz/dump", "fleecing": { "enabled": 0 }, "ionice": 7, "lockwait": 180,
+        "mailnotification": "always", "mode": "snapshot", "notification-mode": "auto",
+        "performance": { "max-workers": 16, "pbs-entries-max": 1_048_576 }, "pigz": 0, "prune-backups": "keep-all=1", "quiet": 0,
+        "remove": 1, "stdexcludes": 1, "stop": 0, "stopwait": 10, "storage": "local", "zstd": 1,
+    })
+}
+
 /// What a node's own path lists.
 pub(crate) fn node_index() -> Value {
     let names = [
-        "aplinfo", "apt", "capabilities", "ceph", "certificates", "config", "disks", "dns", "firewall", "hardware", "hosts", "journal",
-        "lxc", "migrateall", "netstat", "network", "qemu", "query-oci-repo-tags", "query-url-metadata", "replication", "report", "rrd",
-        "rrddata", "scan", "sdn", "services", "spiceshell", "startall", "status", "stopall", "storage", "subscription", "suspendall",
-        "syslog", "tasks", "termproxy", "time", "version", "vncshell", "vzdump", "wakeonlan",
+        "aplinfo",
+        "apt",
+        "capabilities",
+        "ceph",
+        "certificates",
+        "config",
+        "disks",
+        "dns",
+        "firewall",
+        "hardware",
+        "hosts",
+        "journal",
+        "lxc",
+        "migrateall",
+        "netstat",
+        "network",
+        "qemu",
+        "query-oci-repo-tags",
+        "query-url-metadata",
+        "replication",
+        "report",
+        "rrd",
+        "rrddata",
+        "scan",
+        "sdn",
+        "services",
+        "spiceshell",
+        "startall",
+        "status",
+        "stopall",
+        "storage",
+        "subscription",
+        "suspendall",
+        "syslog",
+        "tasks",
+        "termproxy",
+        "time",
+        "version",
+        "vncshell",
+        "vzdump",
+        "wakeonlan",
     ];
     json!(names.iter().map(|name| json!({ "name": name })).collect::<Vec<_>>())
 }
@@ -84,7 +146,13 @@ fn node_resource(engine: &Engine, state: &State, caller: &str, name: &str) -> Va
     if state.may(caller, &format!("/nodes/{name}"), "Sys.Audit")
         && let Some(node) = state.nodes.get(name)
     {
-        let used = state.guests.values().filter(|g| g.node == name).filter_map(|g| g.run.as_ref()).map(|run| run.memory).sum::<u64>();
+        let used = state
+            .guests
+            .values()
+            .filter(|g| g.node == name)
+            .filter_map(|g| g.run.as_ref())
+            .map(|run| run.memory)
+            .sum::<u64>();
         row["cpu"] = json!(0);
         row["maxcpu"] = json!(node.cores);
         row["mem"] = json!(used + (1 << 30));
@@ -117,7 +185,10 @@ pub(crate) fn next_id(engine: &Engine, call: &Call) -> Outcome<Value> {
     let state = engine.state();
     if let Some(vmid) = call.params.number("vmid").and_then(|n| u32::try_from(n).ok()) {
         return match state.guests.get(&vmid) {
-            Some(guest) => Err(Refusal::parameter("vmid", format!("{} {vmid} already exists", guest.kind.name().replace("CT", "VM")))),
+            Some(guest) => Err(Refusal::parameter(
+                "vmid",
+                format!("{} {vmid} already exists", guest.kind.name().replace("CT", "VM")),
+            )),
             None => Ok(json!(vmid.to_string())),
         };
     }
@@ -191,7 +262,8 @@ pub(crate) fn networks(engine: &Engine, call: &Call) -> Value {
                 Some(wanted) => kind == wanted,
             };
             let name = network.get("iface").and_then(Value::as_str).unwrap_or_default();
-            fits && (kind != "bridge" || state.may_any(&call.caller, &format!("/sdn/zones/localnetwork/{name}"), &["SDN.Audit", "SDN.Use"]))
+            fits && (kind != "bridge"
+                || state.may_any(&call.caller, &format!("/sdn/zones/localnetwork/{name}"), &["SDN.Audit", "SDN.Use"]))
         })
         .collect();
     json!(rows)
@@ -200,7 +272,10 @@ pub(crate) fn networks(engine: &Engine, call: &Call) -> Value {
 pub(crate) fn network(engine: &Engine, call: &Call) -> Outcome<Value> {
     let state = engine.state();
     let wanted = call.text("iface").unwrap_or_default();
-    let found = state.nodes.get(&call.node).and_then(|node| node.networks.iter().find(|n| n.get("iface").and_then(Value::as_str) == Some(wanted)));
+    let found = state
+        .nodes
+        .get(&call.node)
+        .and_then(|node| node.networks.iter().find(|n| n.get("iface").and_then(Value::as_str) == Some(wanted)));
     let Some(found) = found else { return Err(Refusal::parameter("iface", "interface does not exist")) };
     let mut out = found.clone();
     out.remove("iface");
@@ -214,7 +289,11 @@ pub(crate) fn guests(engine: &Engine, kind: Kind, call: &Call) -> Value {
     let rows: Vec<Value> = state
         .guests
         .iter()
-        .filter(|(vmid, guest)| guest.kind == kind && guest.node == call.node && state.may(&call.caller, &format!("/vms/{vmid}"), "VM.Audit"))
+        .filter(|(vmid, guest)| {
+            guest.kind == kind
+                && guest.node == call.node
+                && state.may(&call.caller, &format!("/vms/{vmid}"), "VM.Audit")
+        })
         .map(|(vmid, _)| Value::Object(status::node_row(&state, *vmid, now, full)))
         .collect();
     json!(rows)
@@ -244,7 +323,12 @@ pub(crate) fn pool(engine: &Engine, call: &Call) -> Outcome<Value> {
     let state = engine.state();
     let name = call.text("poolid").unwrap_or_default();
     let Some(pool) = state.pools.get(name) else { return Err(Refusal::fault(format!("no such pool '{name}'"))) };
-    let mut members: Vec<Value> = pool.guests.iter().filter(|vmid| state.guests.contains_key(vmid)).map(|vmid| guest_row(&state, *vmid, false)).collect();
+    let mut members: Vec<Value> = pool
+        .guests
+        .iter()
+        .filter(|vmid| state.guests.contains_key(vmid))
+        .map(|vmid| guest_row(&state, *vmid, false))
+        .collect();
     for storage in &pool.storages {
         for node in state.nodes.keys() {
             members.push(json!({ "id": format!("storage/{node}/{storage}"), "node": node, "storage": storage, "type": "storage", "status": "available" }));
@@ -274,7 +358,9 @@ pub(crate) fn pool_create(engine: &Engine, call: &Call) -> Outcome<Value> {
 pub(crate) fn pool_delete(engine: &Engine, call: &Call) -> Outcome<Value> {
     let name = call.text("poolid").unwrap_or_default();
     let mut state = engine.state();
-    let Some(pool) = state.pools.get(name) else { return Err(Refusal::fault(format!("delete pool failed: pool '{name}' does not exist"))) };
+    let Some(pool) = state.pools.get(name) else {
+        return Err(Refusal::fault(format!("delete pool failed: pool '{name}' does not exist")));
+    };
     if pool.guests.iter().any(|vmid| state.guests.contains_key(vmid)) {
         return Err(Refusal::fault(format!("delete pool failed: pool '{name}' is not empty (contains VMs)")));
     }
@@ -297,7 +383,8 @@ pub(crate) fn pool_update(engine: &Engine, call: &Call) -> Outcome<Value> {
     for vmid in split_list(call.text("vms").unwrap_or_default()) {
         let vmid: u32 = vmid.parse().unwrap_or(0);
         let allowed = state.require_any(&call.caller, &format!("/vms/{vmid}"), &["Permissions.Modify", "VM.Allocate"]);
-        allowed.map_err(|refusal| Refusal::fault(format!("update pools failed: {} {}", refusal.status, refusal.reason)))?;
+        allowed
+            .map_err(|refusal| Refusal::fault(format!("update pools failed: {} {}", refusal.status, refusal.reason)))?;
         let there = state.pools.get(&name).is_some_and(|pool| pool.guests.contains(&vmid));
         let fail = |text: String| Err(Refusal::fault(format!("update pools failed: {text}")));
         if delete && !there {
@@ -315,13 +402,21 @@ pub(crate) fn pool_update(engine: &Engine, call: &Call) -> Outcome<Value> {
             }
         }
         if let Some(pool) = state.pools.get_mut(&name) {
-            if delete { pool.guests.remove(&vmid) } else { pool.guests.insert(vmid) };
+            if delete {
+                pool.guests.remove(&vmid)
+            } else {
+                pool.guests.insert(vmid)
+            };
         }
     }
     for storage in split_list(call.text("storage").unwrap_or_default()) {
         state.require(&call.caller, &format!("/storage/{storage}"), &["Datastore.Allocate"])?;
         if let Some(pool) = state.pools.get_mut(&name) {
-            if delete { pool.storages.remove(&storage) } else { pool.storages.insert(storage) };
+            if delete {
+                pool.storages.remove(&storage)
+            } else {
+                pool.storages.insert(storage)
+            };
         }
     }
     if let Some(comment) = call.text("comment")
@@ -350,7 +445,11 @@ pub(crate) fn ha_resources(engine: &Engine, call: &Call, verb: &str) -> Outcome<
     let sid = call.text("sid").unwrap_or_default().to_owned();
     let vmid: u32 = sid.rsplit(':').next().and_then(|n| n.parse().ok()).unwrap_or(0);
     let Some(guest) = state.guests.get_mut(&vmid) else {
-        let text = if verb == "add" { format!("resource '{sid}' does not exist in cluster") } else { format!("no such resource '{sid}'") };
+        let text = if verb == "add" {
+            format!("resource '{sid}' does not exist in cluster")
+        } else {
+            format!("no such resource '{sid}'")
+        };
         return Err(Refusal::fault(text));
     };
     if verb != "add" && !guest.managed_by_ha {

@@ -134,10 +134,18 @@ pub(crate) fn check_ticket(engine: &Engine, call: &Call, of: Of) -> Outcome<u16>
 pub(crate) fn connect(engine: &Arc<Engine>, call: &Call, of: Of, port: u16, handshake: Handshake) -> Outcome<String> {
     match handshake.version.as_deref() {
         Some("13") => {}
-        other => return Err(Refusal::new(500, format!("unsupported websocket-version '{}'", other.unwrap_or_default()), Body::Text)),
+        other => {
+            return Err(Refusal::new(
+                500,
+                format!("unsupported websocket-version '{}'", other.unwrap_or_default()),
+                Body::Text,
+            ));
+        }
     }
     let Some(key) = handshake.key else { return Err(Refusal::new(500, "missing websocket-key", Body::Text)) };
-    let Some(listener) = engine.consoles.take_listener(port) else { return Err(Refusal::new(0, "", Body::Closed).held(10)) };
+    let Some(listener) = engine.consoles.take_listener(port) else {
+        return Err(Refusal::new(0, "", Body::Closed).held(10));
+    };
     let (done, closed) = oneshot::channel();
     let _ = listener.arrived.send(closed);
     let accept = tokio_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes());
@@ -283,7 +291,8 @@ impl Parser {
                 Some(colon + 1 + length)
             }
             b'1' => {
-                let colons: Vec<usize> = self.rest.iter().enumerate().filter(|(_, byte)| **byte == b':').map(|(at, _)| at).take(3).collect();
+                let colons: Vec<usize> =
+                    self.rest.iter().enumerate().filter(|(_, byte)| **byte == b':').map(|(at, _)| at).take(3).collect();
                 colons.get(2).map(|at| at + 1)
             }
             _ => Some(1),

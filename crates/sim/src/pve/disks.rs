@@ -13,7 +13,14 @@ pub(crate) type Print<'a> = &'a (dyn Fn(String) + Sync);
 pub(crate) fn quiet(_: String) {}
 
 /// Turns a requested drive value into the stored one, creating what it asks for; the error is the task's text.
-pub(crate) async fn attach(engine: &Arc<Engine>, guest: &Guest, vmid: u32, key: &str, value: &str, print: Print<'_>) -> Result<String, String> {
+pub(crate) async fn attach(
+    engine: &Arc<Engine>,
+    guest: &Guest,
+    vmid: u32,
+    key: &str,
+    value: &str,
+    print: Print<'_>,
+) -> Result<String, String> {
     let mut drive = drives::parse(value);
     let file = drive.get("file").cloned().unwrap_or_default();
     if matches!(file.as_str(), "none" | "cdrom") {
@@ -56,7 +63,14 @@ fn existing(engine: &Engine, volid: &str, mut drive: Parsed) -> Result<String, S
     Ok(printed(&drive))
 }
 
-async fn cloudinit(engine: &Arc<Engine>, vmid: u32, key: &str, storage: &str, mut drive: Parsed, print: Print<'_>) -> Result<String, String> {
+async fn cloudinit(
+    engine: &Arc<Engine>,
+    vmid: u32,
+    key: &str,
+    storage: &str,
+    mut drive: Parsed,
+    print: Print<'_>,
+) -> Result<String, String> {
     usable(engine, storage)?;
     let format = drive.get("format").cloned().unwrap_or_else(|| "qcow2".to_owned());
     let volid = format!("{storage}:{vmid}/vm-{vmid}-cloudinit.{format}");
@@ -69,7 +83,15 @@ async fn cloudinit(engine: &Arc<Engine>, vmid: u32, key: &str, storage: &str, mu
     Ok(value)
 }
 
-async fn allocate(engine: &Arc<Engine>, vmid: u32, key: &str, storage: &str, size: &str, mut drive: Parsed, print: Print<'_>) -> Result<String, String> {
+async fn allocate(
+    engine: &Arc<Engine>,
+    vmid: u32,
+    key: &str,
+    storage: &str,
+    size: &str,
+    mut drive: Parsed,
+    print: Print<'_>,
+) -> Result<String, String> {
     usable(engine, storage)?;
     let bytes = match key {
         "efidisk0" => 540_672,
@@ -104,10 +126,16 @@ async fn import(
         let path = engine.state().path_of(source);
         return Err(format!("failed to stat '{path}'"));
     };
-    let what = engine.state().owner_drive(source).map_or_else(|| format!("drive ({source})"), |name| format!("drive {name} ({source})"));
+    let what = engine
+        .state()
+        .owner_drive(source)
+        .map_or_else(|| format!("drive ({source})"), |name| format!("drive {name} ({source})"));
     print(format!("create full clone of {what}"));
     let size = virtual_size(&from);
-    let format = drive.get("format").cloned().unwrap_or_else(|| if from.content == "import" { "qcow2".to_owned() } else { from.format.clone() });
+    let format = drive
+        .get("format")
+        .cloned()
+        .unwrap_or_else(|| if from.content == "import" { "qcow2".to_owned() } else { from.format.clone() });
     let volid = engine.state().free_disk(storage, vmid, &format);
     formatting(engine, &volid, &format, size, print);
     put(engine, &volid, "images", &format, size, Some(vmid));
@@ -217,19 +245,29 @@ impl super::state::State {
     fn owner_drive(&self, volid: &str) -> Option<String> {
         let vmid = self.volumes.get(volid)?.vmid?;
         let guest = self.guests.get(&vmid)?;
-        guest.config.iter().find(|(key, value)| drives::is_drive(key) && drives::file(value) == volid).map(|(key, _)| key.clone())
+        guest
+            .config
+            .iter()
+            .find(|(key, value)| drives::is_drive(key) && drives::file(value) == volid)
+            .map(|(key, _)| key.clone())
     }
 }
 
 /// Whether a value's volume belongs to this guest.
 pub(crate) fn owns(engine: &Engine, vmid: u32, value: &str) -> bool {
     let volid = drives::file(value);
-    engine.state().volumes.get(&volid).is_some_and(|volume| volume.vmid == Some(vmid) && matches!(volume.content.as_str(), "images" | "rootdir"))
+    engine
+        .state()
+        .volumes
+        .get(&volid)
+        .is_some_and(|volume| volume.vmid == Some(vmid) && matches!(volume.content.as_str(), "images" | "rootdir"))
 }
 
 /// Keeps a volume as `unused<n>`.
 pub(crate) fn keep_unused(guest: &mut Guest, volid: &str) {
-    let known = guest.config.iter().any(|(key, value)| (drives::is_unused(key) || drives::is_drive(key) || drives::is_mount(key)) && drives::file(value) == volid);
+    let known = guest.config.iter().any(|(key, value)| {
+        (drives::is_unused(key) || drives::is_drive(key) || drives::is_mount(key)) && drives::file(value) == volid
+    });
     if known {
         return;
     }

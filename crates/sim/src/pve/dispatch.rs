@@ -13,7 +13,8 @@ use super::schema::Route;
 use super::state::Kind;
 use super::storage_api::{self, Upload};
 use super::{
-    access_api, agent, clone, cloudinit, cluster_api, lxc, lxc_life, power, qemu_config, qemu_create, qemu_life, tasks_api, validate,
+    access_api, agent, clone, cloudinit, cluster_api, lxc, lxc_life, power, qemu_config, qemu_create, qemu_life,
+    tasks_api, validate,
 };
 
 /// A request whose caller is known.
@@ -31,7 +32,10 @@ pub(crate) async fn run(engine: &Arc<Engine>, request: Request<'_>) -> Outcome<R
     if request.method == "GET" && request.path == "/" {
         return Ok(cluster_api::subdirs(&["version", "cluster", "nodes", "storage", "access", "pools"]).into());
     }
-    let (route, values) = engine.schema.find(request.method, request.path).map_err(|_| cluster_api::not_implemented(request.method, request.path))?;
+    let (route, values) = engine
+        .schema
+        .find(request.method, request.path)
+        .map_err(|_| cluster_api::not_implemented(request.method, request.path))?;
     let mut params = request.params;
     for (name, value) in values {
         params.insert_text(&name, value);
@@ -102,7 +106,9 @@ async fn handle(engine: &Arc<Engine>, method: &str, path: &str, call: Call, uplo
         ("GET", "/cluster/nextid") => cluster_api::next_id(engine, &call)?,
         ("GET", "/cluster/status") => cluster_api::cluster_status(engine),
         ("GET", "/cluster/tasks") => tasks_api::cluster(engine, &call),
-        ("GET", "/cluster/config/nodes" | "/cluster/ha/rules" | "/cluster/backup" | "/nodes/{node}/aplinfo") => json!([]),
+        ("GET", "/cluster/config/nodes" | "/cluster/ha/rules" | "/cluster/backup" | "/nodes/{node}/aplinfo") => {
+            json!([])
+        }
         ("GET", "/cluster/ha/resources") => cluster_api::ha_resources(engine, &call, "list")?,
         ("POST", "/cluster/ha/resources") => cluster_api::ha_resources(engine, &call, "add")?,
         ("DELETE", "/cluster/ha/resources/{sid}") => cluster_api::ha_resources(engine, &call, "delete")?,
@@ -114,17 +120,28 @@ async fn handle(engine: &Arc<Engine>, method: &str, path: &str, call: Call, uplo
         ("GET", "/cluster/sdn/zones/{zone}") => {
             return Err(Refusal::fault(format!("sdn '{}' does not exist", call.text("zone").unwrap_or_default())));
         }
-        ("GET", "/cluster/ha/groups") => return Err(Refusal::fault("cannot index groups: ha groups have been migrated to rules")),
+        ("GET", "/cluster/ha/groups") => {
+            return Err(Refusal::fault("cannot index groups: ha groups have been migrated to rules"));
+        }
         ("GET", "/cluster/config/join") => {
-            return Err(Refusal::new(424, "node is not in a cluster, no join info available!", super::refusal::Body::BareMessage));
+            return Err(Refusal::new(
+                424,
+                "node is not in a cluster, no join info available!",
+                super::refusal::Body::BareMessage,
+            ));
         }
         ("GET", "/nodes/{node}/firewall/options") => json!({ "digest": "da39a3ee5e6b4b0d3255bfef95601890afd80709" }),
+        ("GET", "/cluster/log") => cluster_api::log(engine, &call),
+        ("GET", "/nodes/{node}/capabilities/qemu/cpu") => cluster_api::processor_types(),
+        ("GET", "/nodes/{node}/vzdump/defaults") => cluster_api::backup_defaults(),
         ("GET", "/nodes") => cluster_api::nodes(engine, &call),
         ("GET", "/nodes/{node}") => cluster_api::node_index(),
         ("POST", "/nodes/{node}/startall") => power::start_all(engine, &call),
         ("POST", "/nodes/{node}/stopall") => power::stop_all(engine, &call),
         ("GET", "/nodes/{node}/status") => cluster_api::node_status(engine, &call),
-        ("GET", "/nodes/{node}/time") => json!({ "localtime": engine.clock.seconds(), "time": engine.clock.seconds(), "timezone": "UTC" }),
+        ("GET", "/nodes/{node}/time") => {
+            json!({ "localtime": engine.clock.seconds(), "time": engine.clock.seconds(), "timezone": "UTC" })
+        }
         ("GET", "/nodes/{node}/dns") => json!({ "dns1": "127.0.0.1", "search": "lab" }),
         ("GET", "/nodes/{node}/network") => cluster_api::networks(engine, &call),
         ("GET", "/nodes/{node}/network/{iface}") => cluster_api::network(engine, &call)?,
@@ -168,8 +185,26 @@ async fn qemu(engine: &Arc<Engine>, method: &str, rest: &str, call: Call) -> Out
         ("GET", "") => cluster_api::guests(engine, Kind::Qemu, &call),
         ("POST", "") => qemu_create::create(engine, call)?,
         ("GET", "/{vmid}") => cluster_api::subdirs(&[
-            "config", "cloudinit", "pending", "status", "unlink", "vncproxy", "termproxy", "migrate", "resize", "move", "rrd", "rrddata",
-            "monitor", "agent", "snapshot", "spiceproxy", "sendkey", "firewall", "mtunnel", "remote_migrate",
+            "config",
+            "cloudinit",
+            "pending",
+            "status",
+            "unlink",
+            "vncproxy",
+            "termproxy",
+            "migrate",
+            "resize",
+            "move",
+            "rrd",
+            "rrddata",
+            "monitor",
+            "agent",
+            "snapshot",
+            "spiceproxy",
+            "sendkey",
+            "firewall",
+            "mtunnel",
+            "remote_migrate",
         ]),
         ("DELETE", "/{vmid}") => qemu_life::destroy(engine, &call)?,
         ("GET", "/{vmid}/config") => qemu_config::read(engine, Kind::Qemu, &call)?,
@@ -177,7 +212,9 @@ async fn qemu(engine: &Arc<Engine>, method: &str, rest: &str, call: Call) -> Out
         ("POST", "/{vmid}/config") => qemu_config::write(engine, call, true).await?,
         ("GET", "/{vmid}/pending") => qemu_config::read_pending(engine, Kind::Qemu, &call)?,
         ("PUT", "/{vmid}/unlink") => qemu_config::write(engine, unlink(call), false).await?,
-        ("GET", "/{vmid}/status") => cluster_api::subdirs(&["current", "start", "stop", "reset", "shutdown", "suspend", "reboot"]),
+        ("GET", "/{vmid}/status") => {
+            cluster_api::subdirs(&["current", "start", "stop", "reset", "shutdown", "suspend", "reboot"])
+        }
         ("GET", "/{vmid}/status/current") => current(engine, Kind::Qemu, &call)?,
         ("POST", "/{vmid}/clone") => clone::clone(engine, &call)?,
         ("POST", "/{vmid}/template") => qemu_life::template(engine, &call).await?,
@@ -220,7 +257,9 @@ fn current(engine: &Engine, kind: Kind, call: &Call) -> Outcome<Value> {
 
 fn snapshots(engine: &Engine, kind: Kind, call: &Call) -> Outcome<Value> {
     let guest = engine.guest(kind, call.vmid(), &call.node)?;
-    Ok(json!([{ "name": "current", "description": "You are here!", "digest": guest.digest(), "running": u8::from(guest.run.is_some()) }]))
+    Ok(
+        json!([{ "name": "current", "description": "You are here!", "digest": guest.digest(), "running": u8::from(guest.run.is_some()) }]),
+    )
 }
 
 async fn containers(engine: &Arc<Engine>, method: &str, rest: &str, call: Call) -> Outcome<Reply> {
@@ -234,14 +273,29 @@ async fn containers(engine: &Arc<Engine>, method: &str, rest: &str, call: Call) 
         ("GET", "") => cluster_api::guests(engine, Kind::Lxc, &call),
         ("POST", "") => lxc::create(engine, call)?,
         ("GET", "/{vmid}") => cluster_api::subdirs(&[
-            "config", "pending", "status", "vncproxy", "termproxy", "vncwebsocket", "spiceproxy", "migrate", "clone", "rrd", "rrddata",
-            "firewall", "snapshot", "resize", "interfaces",
+            "config",
+            "pending",
+            "status",
+            "vncproxy",
+            "termproxy",
+            "vncwebsocket",
+            "spiceproxy",
+            "migrate",
+            "clone",
+            "rrd",
+            "rrddata",
+            "firewall",
+            "snapshot",
+            "resize",
+            "interfaces",
         ]),
         ("DELETE", "/{vmid}") => lxc_life::destroy(engine, &call)?,
         ("GET", "/{vmid}/config") => qemu_config::read(engine, Kind::Lxc, &call)?,
         ("PUT", "/{vmid}/config") => lxc::write(engine, &call).await?,
         ("GET", "/{vmid}/pending") => qemu_config::read_pending(engine, Kind::Lxc, &call)?,
-        ("GET", "/{vmid}/status") => cluster_api::subdirs(&["current", "start", "stop", "shutdown", "reboot", "migrate"]),
+        ("GET", "/{vmid}/status") => {
+            cluster_api::subdirs(&["current", "start", "stop", "shutdown", "reboot", "migrate"])
+        }
         ("GET", "/{vmid}/status/current") => current(engine, Kind::Lxc, &call)?,
         ("GET", "/{vmid}/interfaces") => lxc::interfaces(engine, &call),
         ("PUT", "/{vmid}/resize") => lxc_life::resize(engine, &call)?,
@@ -260,7 +314,9 @@ async fn containers(engine: &Arc<Engine>, method: &str, rest: &str, call: Call) 
 
 fn access(engine: &Engine, method: &str, path: &str, call: &Call) -> Outcome<Reply> {
     let value = match (method, path) {
-        ("GET", "/access") => cluster_api::subdirs(&["users", "groups", "roles", "acl", "domains", "openid", "tfa", "ticket", "password"]),
+        ("GET", "/access") => {
+            cluster_api::subdirs(&["users", "groups", "roles", "acl", "domains", "openid", "tfa", "ticket", "password"])
+        }
         ("GET", "/access/ticket") => Value::Null,
         ("POST", "/access/ticket") => access_api::login(engine, call)?,
         ("PUT", "/access/password") => access_api::password(engine, call)?,
@@ -294,7 +350,13 @@ fn access(engine: &Engine, method: &str, path: &str, call: &Call) -> Outcome<Rep
     Ok(value.into())
 }
 
-async fn storage(engine: &Arc<Engine>, method: &str, path: &str, call: &Call, upload: Option<Upload>) -> Outcome<Reply> {
+async fn storage(
+    engine: &Arc<Engine>,
+    method: &str,
+    path: &str,
+    call: &Call,
+    upload: Option<Upload>,
+) -> Outcome<Reply> {
     let value = match (method, path) {
         ("GET", "/storage") => storage_api::definitions(engine, call),
         ("GET", "/storage/{storage}") => storage_api::one_definition(engine, call)?,

@@ -13,7 +13,8 @@ fn numbered(name: &str, stem: &str) -> bool {
 }
 
 pub(crate) fn is_drive(name: &str) -> bool {
-    ["ide", "scsi", "virtio", "sata"].iter().any(|stem| numbered(name, stem)) || matches!(name, "efidisk0" | "tpmstate0")
+    ["ide", "scsi", "virtio", "sata"].iter().any(|stem| numbered(name, stem))
+        || matches!(name, "efidisk0" | "tpmstate0")
 }
 
 pub(crate) fn is_net(name: &str) -> bool {
@@ -58,7 +59,9 @@ pub(crate) fn is_cloudinit(value: &str) -> bool {
 
 /// `boot: order=a;b` → names.
 pub(crate) fn boot_order(boot: Option<&str>) -> Vec<String> {
-    let Some(order) = boot.and_then(|b| b.split(',').find_map(|part| part.strip_prefix("order="))) else { return Vec::new() };
+    let Some(order) = boot.and_then(|b| b.split(',').find_map(|part| part.strip_prefix("order="))) else {
+        return Vec::new();
+    };
     order.split(';').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 

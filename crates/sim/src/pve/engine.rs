@@ -48,7 +48,6 @@ pub(crate) struct Engine {
     pub(crate) fingerprint: String,
 }
 
-
 /// What is needed to start an [`Engine`].
 pub(crate) struct Parts {
     pub(crate) state: State,

@@ -52,7 +52,8 @@ impl Faults {
 
     fn take(&self, method: &str, path: &str, wanted: impl Fn(&Fault) -> bool) -> Option<Fault> {
         let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = rules.iter().position(|rule| rule.method == method && wanted(&rule.fault) && fits(&rule.path, path))?;
+        let at =
+            rules.iter().position(|rule| rule.method == method && wanted(&rule.fault) && fits(&rule.path, path))?;
         let fault = rules[at].fault.clone();
         rules[at].times -= 1;
         if rules[at].times == 0 {

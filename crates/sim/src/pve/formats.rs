@@ -14,7 +14,8 @@ use super::schema::{Format, Property, Schema};
 /// Formats that PVE's schema only names; ours hold the keys that matter.
 fn named(name: &str) -> Option<&'static Format> {
     static FORMATS: OnceLock<HashMap<String, Format>> = OnceLock::new();
-    let formats = FORMATS.get_or_init(|| serde_json::from_str(include_str!("../../data/pve-formats.json")).unwrap_or_default());
+    let formats =
+        FORMATS.get_or_init(|| serde_json::from_str(include_str!("../../data/pve-formats.json")).unwrap_or_default());
     formats.get(name)
 }
 
@@ -65,14 +66,53 @@ fn must(condition: bool, error: impl FnOnce() -> String) -> Result<(), String> {
 
 /// Privileges of PVE 9.
 pub(crate) const PRIVILEGES: [&str; 47] = [
-    "Datastore.Allocate", "Datastore.AllocateSpace", "Datastore.AllocateTemplate", "Datastore.Audit", "Group.Allocate",
-    "Mapping.Audit", "Mapping.Modify", "Mapping.Use", "Permissions.Modify", "Pool.Allocate", "Pool.Audit", "Realm.Allocate",
-    "Realm.AllocateUser", "SDN.Allocate", "SDN.Audit", "SDN.Use", "Sys.AccessNetwork", "Sys.Audit", "Sys.Console",
-    "Sys.Incoming", "Sys.Modify", "Sys.PowerMgmt", "Sys.Syslog", "User.Modify", "VM.Allocate", "VM.Audit", "VM.Backup",
-    "VM.Clone", "VM.Config.CDROM", "VM.Config.CPU", "VM.Config.Cloudinit", "VM.Config.Disk", "VM.Config.HWType",
-    "VM.Config.Memory", "VM.Config.Network", "VM.Config.Options", "VM.Console", "VM.GuestAgent.Audit",
-    "VM.GuestAgent.FileRead", "VM.GuestAgent.FileSystemMgmt", "VM.GuestAgent.FileWrite", "VM.GuestAgent.Unrestricted",
-    "VM.Migrate", "VM.PowerMgmt", "VM.Replicate", "VM.Snapshot", "VM.Snapshot.Rollback",
+    "Datastore.Allocate",
+    "Datastore.AllocateSpace",
+    "Datastore.AllocateTemplate",
+    "Datastore.Audit",
+    "Group.Allocate",
+    "Mapping.Audit",
+    "Mapping.Modify",
+    "Mapping.Use",
+    "Permissions.Modify",
+    "Pool.Allocate",
+    "Pool.Audit",
+    "Realm.Allocate",
+    "Realm.AllocateUser",
+    "SDN.Allocate",
+    "SDN.Audit",
+    "SDN.Use",
+    "Sys.AccessNetwork",
+    "Sys.Audit",
+    "Sys.Console",
+    "Sys.Incoming",
+    "Sys.Modify",
+    "Sys.PowerMgmt",
+    "Sys.Syslog",
+    "User.Modify",
+    "VM.Allocate",
+    "VM.Audit",
+    "VM.Backup",
+    "VM.Clone",
+    "VM.Config.CDROM",
+    "VM.Config.CPU",
+    "VM.Config.Cloudinit",
+    "VM.Config.Disk",
+    "VM.Config.HWType",
+    "VM.Config.Memory",
+    "VM.Config.Network",
+    "VM.Config.Options",
+    "VM.Console",
+    "VM.GuestAgent.Audit",
+    "VM.GuestAgent.FileRead",
+    "VM.GuestAgent.FileSystemMgmt",
+    "VM.GuestAgent.FileWrite",
+    "VM.GuestAgent.Unrestricted",
+    "VM.Migrate",
+    "VM.PowerMgmt",
+    "VM.Replicate",
+    "VM.Snapshot",
+    "VM.Snapshot.Rollback",
 ];
 
 const CPU_TYPES: &str = "486|athlon|Broadwell.*|Cascadelake.*|Conroe|Cooperlake.*|core2duo|coreduo|EPYC.*|GraniteRapids.*|Haswell.*|host|Icelake.*|IvyBridge.*|KnightsMill|kvm32|kvm64|max|Nehalem.*|Opteron_G.|Penryn|pentium[23]?|phenom|qemu32|qemu64|SandyBridge.*|SapphireRapids.*|SierraForest.*|Skylake.*|Westmere.*|x86-64-v.*|cortex.*|neoverse.*|a64fx";
@@ -81,33 +121,57 @@ const CPU_TYPES: &str = "486|athlon|Broadwell.*|Cascadelake.*|Conroe|Cooperlake.
 fn scalar(format: &str, text: &str) -> Result<(), String> {
     match format {
         "pve-vmid" => must(holds("[1-9][0-9]{2,8}", text), || "value does not look like a valid VM ID\n".into()),
-        "pve-node" => must(holds("[a-zA-Z0-9](?:[a-zA-Z0-9\\-]*[a-zA-Z0-9])?", text), || "value does not look like a valid node name\n".into()),
+        "pve-node" => must(holds("[a-zA-Z0-9](?:[a-zA-Z0-9\\-]*[a-zA-Z0-9])?", text), || {
+            "value does not look like a valid node name\n".into()
+        }),
         "dns-name" => must(is_dns_name(text), || "value does not look like a valid DNS name\n".into()),
         "pve-storage-id" => must(holds("[A-Za-z][A-Za-z0-9\\-_.]*[A-Za-z0-9]", text), || {
             format!("storage ID '{text}' contains illegal characters\n")
         }),
         "pve-tag" => must(holds("[A-Za-z0-9_][A-Za-z0-9_\\-+.]*", text), || "invalid characters in tag\n".into()),
-        "pve-configid" => must(holds("[A-Za-z][A-Za-z0-9_\\-]+", text), || format!("invalid configuration ID '{text}'\n")),
+        "pve-configid" => {
+            must(holds("[A-Za-z][A-Za-z0-9_\\-]+", text), || format!("invalid configuration ID '{text}'\n"))
+        }
         "pve-poolid" => must(holds("[A-Za-z0-9.\\-_]+(?:/[A-Za-z0-9.\\-_]+){0,2}", text), || {
             format!("value '{text}' does not look like a valid pool name\n")
         }),
-        "pve-groupid" => must(holds("[A-Za-z0-9.\\-_]+", text), || format!("group name '{text}' contains invalid characters\n")),
-        "pve-roleid" => must(holds("[A-Za-z0-9.\\-_]+", text), || format!("role name '{text}' contains invalid characters\n")),
+        "pve-groupid" => {
+            must(holds("[A-Za-z0-9.\\-_]+", text), || format!("group name '{text}' contains invalid characters\n"))
+        }
+        "pve-roleid" => {
+            must(holds("[A-Za-z0-9.\\-_]+", text), || format!("role name '{text}' contains invalid characters\n"))
+        }
         "pve-userid" => must(holds("[^\\s:/]+@[A-Za-z][A-Za-z0-9.\\-_]+", text), || {
             format!("value '{text}' does not look like a valid user name\n")
         }),
-        "pve-realm" => must(holds("[A-Za-z][A-Za-z0-9.\\-_]+", text), || "value does not look like a valid realm\n".into()),
+        "pve-realm" => {
+            must(holds("[A-Za-z][A-Za-z0-9.\\-_]+", text), || "value does not look like a valid realm\n".into())
+        }
         "pve-tokenid" => must(holds("[^\\s:/]+@[A-Za-z][A-Za-z0-9.\\-_]+![A-Za-z][A-Za-z0-9.\\-_]+", text), || {
             format!("value '{text}' does not look like a valid token ID\n")
         }),
         "pve-priv" => must(PRIVILEGES.contains(&text), || format!("invalid privilege '{text}'\n")),
         "pve-volume-id" => volume(text),
-        "pve-volume-id-or-qm-path" => if matches!(text, "none" | "cdrom") || text.starts_with('/') { Ok(()) } else { volume(text) },
-        "pve-volume-id-or-absolute-path" => if text.starts_with('/') { Ok(()) } else { volume(text) },
+        "pve-volume-id-or-qm-path" => {
+            if matches!(text, "none" | "cdrom") || text.starts_with('/') {
+                Ok(())
+            } else {
+                volume(text)
+            }
+        }
+        "pve-volume-id-or-absolute-path" => {
+            if text.starts_with('/') {
+                Ok(())
+            } else {
+                volume(text)
+            }
+        }
         "pve-lxc-mp-string" => must(!text.contains(".."), || format!("{text} contains illegal character sequences\n")),
         "mac-addr" => must(is_unicast_mac(text), || "value does not look like a valid unicast MAC address\n".into()),
         "pve-bridge-id" => must(holds("[-_.\\w\\d]+", text), || format!("value '{text}' is not a valid bridge\n")),
-        "address" => must(text.parse::<IpAddr>().is_ok() || is_dns_name(text), || format!("value does not look like a valid address: {text}\n")),
+        "address" => must(text.parse::<IpAddr>().is_ok() || is_dns_name(text), || {
+            format!("value does not look like a valid address: {text}\n")
+        }),
         "ipv4" => must(text.parse::<Ipv4Addr>().is_ok(), || "value does not look like a valid IPv4 address\n".into()),
         "ipv6" => must(text.parse::<Ipv6Addr>().is_ok(), || "value does not look like a valid IPv6 address\n".into()),
         "CIDR" => must(cidr4(text) || cidr6(text), || "value does not look like a valid CIDR network\n".into()),
@@ -118,29 +182,42 @@ fn scalar(format: &str, text: &str) -> Result<(), String> {
             "value does not look like a valid ipv6 network configuration\n".into()
         }),
         "urlencoded" => must(holds("[-%a-zA-Z0-9_.!~*'()]*", text), || format!("invalid urlencoded string: {text}\n")),
-        "disk-size" => must(holds("\\d+(?:\\.\\d+)?[KMGT]?", text), || "value does not look like a valid disk size: \n".into()),
+        "disk-size" => {
+            must(holds("\\d+(?:\\.\\d+)?[KMGT]?", text), || "value does not look like a valid disk size: \n".into())
+        }
         "pve-storage-content" => must(
             matches!(text, "images" | "rootdir" | "vztmpl" | "iso" | "backup" | "snippets" | "import" | "none"),
             || format!("invalid content type '{text}'\n"),
         ),
-        "pve-task-status-type" => must(matches!(text, "ok" | "error" | "warning" | "unknown"), || format!("invalid status '{text}'\n")),
-        "pve-startup-order" => must(holds("(?:(?:order=)?\\d+|up=\\d+|down=\\d+)(?:,(?:order=\\d+|up=\\d+|down=\\d+))*", text), || {
-            "unable to parse startup options\n".into()
-        }),
-        "pve-hotplug-features" => must(split_list(text).iter().all(|f| matches!(f.as_str(), "0" | "1" | "network" | "disk" | "cpu" | "memory" | "usb" | "cloudinit")), || {
-            "unable to parse hotplug option\n".into()
-        }),
+        "pve-task-status-type" => {
+            must(matches!(text, "ok" | "error" | "warning" | "unknown"), || format!("invalid status '{text}'\n"))
+        }
+        "pve-startup-order" => {
+            must(holds("(?:(?:order=)?\\d+|up=\\d+|down=\\d+)(?:,(?:order=\\d+|up=\\d+|down=\\d+))*", text), || {
+                "unable to parse startup options\n".into()
+            })
+        }
+        "pve-hotplug-features" => must(
+            split_list(text)
+                .iter()
+                .all(|f| matches!(f.as_str(), "0" | "1" | "network" | "disk" | "cpu" | "memory" | "usb" | "cloudinit")),
+            || "unable to parse hotplug option\n".into(),
+        ),
         "pve-vm-cpu-conf" => cpu(text),
         "pve-qm-boot" => must(holds("[acdn]{1,4}|(?:legacy=[acdn]{1,4}|order=[a-z0-9;]*)(?:,.*)?|\\s*", text), || {
             "format error\nboot.legacy: value does not match the regex pattern\n".into()
         }),
-        "email-opt" => must(text.is_empty() || text.contains('@'), || "value does not look like a valid email address\n".into()),
+        "email-opt" => {
+            must(text.is_empty() || text.contains('@'), || "value does not look like a valid email address\n".into())
+        }
         _ => Ok(()),
     }
 }
 
 fn cpu(text: &str) -> Result<(), String> {
-    let kind = text.split(',').find_map(|part| part.strip_prefix("cputype=").or_else(|| (!part.contains('=')).then_some(part)));
+    let kind = text
+        .split(',')
+        .find_map(|part| part.strip_prefix("cputype=").or_else(|| (!part.contains('=')).then_some(part)));
     let Some(kind) = kind else { return Ok(()) };
     if let Some(custom) = kind.strip_prefix("custom-") {
         return Err(format!("Custom cputype '{custom}' not found\n"));

@@ -86,13 +86,21 @@ impl Front {
         }
         let format = if request.uri().path().starts_with("/api2/extjs") { "extjs" } else { "json" };
         match self.outcome(request, caller).await {
-            Ok(Done::Reply(Reply::Text(text))) => {
-                Ok(Answer { status: 200, reason: "OK".into(), kind: "text/plain", body: text.into_bytes(), upgrade: None })
-            }
+            Ok(Done::Reply(Reply::Text(text))) => Ok(Answer {
+                status: 200,
+                reason: "OK".into(),
+                kind: "text/plain",
+                body: text.into_bytes(),
+                upgrade: None,
+            }),
             Ok(Done::Reply(Reply::Data(data, extras))) => Ok(success(data, extras, format)),
-            Ok(Done::Upgrade(accept, protocol)) => {
-                Ok(Answer { status: 101, reason: "Switching Protocols".into(), kind: "", body: Vec::new(), upgrade: Some((accept, protocol)) })
-            }
+            Ok(Done::Upgrade(accept, protocol)) => Ok(Answer {
+                status: 101,
+                reason: "Switching Protocols".into(),
+                kind: "",
+                body: Vec::new(),
+                upgrade: Some((accept, protocol)),
+            }),
             Err(refusal) => {
                 if refusal.hold > 0 {
                     engine.wait(Duration::from_secs(refusal.hold)).await;
@@ -176,7 +184,14 @@ impl Front {
         self.engine.faults.take_drop(method, path)
     }
 
-    fn console(&self, path: &str, caller: String, mut params: Params, headers: &HeaderMap, upgrade: hyper::upgrade::OnUpgrade) -> Outcome<Done> {
+    fn console(
+        &self,
+        path: &str,
+        caller: String,
+        mut params: Params,
+        headers: &HeaderMap,
+        upgrade: hyper::upgrade::OnUpgrade,
+    ) -> Outcome<Done> {
         let engine = &self.engine;
         let not_there = || super::cluster_api::not_implemented("GET", path);
         let (route, values) = engine.schema.find("GET", path).map_err(|_| not_there())?;
@@ -195,15 +210,26 @@ impl Front {
         let node = params.text("node").unwrap_or_default().to_owned();
         let call = Call { caller, node, params };
         let port = console::check_ticket(engine, &call, of)?;
-        let handshake = Handshake { upgrade, version: header(headers, "sec-websocket-version"), key: header(headers, "sec-websocket-key") };
+        let handshake = Handshake {
+            upgrade,
+            version: header(headers, "sec-websocket-version"),
+            key: header(headers, "sec-websocket-key"),
+        };
         let accept = console::connect(engine, &call, of, port, handshake)?;
         Ok(Done::Upgrade(accept, header(headers, "sec-websocket-protocol")))
     }
 
-    async fn upload(&self, request: Request<Incoming>, headers: &HeaderMap, params: &mut Params) -> Outcome<Option<Upload>> {
+    async fn upload(
+        &self,
+        request: Request<Incoming>,
+        headers: &HeaderMap,
+        params: &mut Params,
+    ) -> Outcome<Option<Upload>> {
         let kind = header(headers, "content-type").unwrap_or_default();
         let body = collect(request).await?;
-        let Some(boundary) = kind.split("boundary=").nth(1).filter(|_| kind.starts_with("multipart/form-data")) else { return Ok(None) };
+        let Some(boundary) = kind.split("boundary=").nth(1).filter(|_| kind.starts_with("multipart/form-data")) else {
+            return Ok(None);
+        };
         let (fields, upload) = super::upload::parse(&body, boundary.trim_matches('"'), &self.engine.files)?;
         params.0.extend(fields.0);
         Ok(Some(upload))
@@ -227,15 +253,26 @@ impl Front {
         let object = match value {
             Value::Object(object) => object,
             Value::String(text) => {
-                let text = format!("Can't use string (\"{text}\") as a HASH ref while \"strict refs\" in use at /usr/share/perl5/PVE/APIServer/AnyEvent.pm line 978.");
+                let text = format!(
+                    "Can't use string (\"{text}\") as a HASH ref while \"strict refs\" in use at /usr/share/perl5/PVE/APIServer/AnyEvent.pm line 978."
+                );
                 return Err(Refusal::new(500, text, Body::Text));
             }
-            _ => return Err(Refusal::new(500, "Not a HASH reference at /usr/share/perl5/PVE/APIServer/AnyEvent.pm line 978.", Body::Text)),
+            _ => {
+                return Err(Refusal::new(
+                    500,
+                    "Not a HASH reference at /usr/share/perl5/PVE/APIServer/AnyEvent.pm line 978.",
+                    Body::Text,
+                ));
+            }
         };
         let route = self.engine.schema.find(method, path).ok();
         let guest = if path.contains("/lxc") { "lxc" } else { "qemu" };
         for (name, value) in &object {
-            let boolean = route.as_ref().and_then(|(route, _)| lookup(&route.properties, guest, name)).is_some_and(|p| p.kind() == "boolean");
+            let boolean = route
+                .as_ref()
+                .and_then(|(route, _)| lookup(&route.properties, guest, name))
+                .is_some_and(|p| p.kind() == "boolean");
             params.0.insert(name.clone(), from_json(value, boolean));
         }
         Ok(())
@@ -280,7 +317,9 @@ fn authenticate(engine: &Engine, method: &Method, path: &str, headers: &HeaderMa
         cookie: header(headers, "cookie"),
         csrf: header(headers, "csrfpreventiontoken"),
     };
-    let open = path == "/access/ticket" || (path == "/access/domains" && *method == Method::GET) || path.starts_with("/access/openid");
+    let open = path == "/access/ticket"
+        || (path == "/access/domains" && *method == Method::GET)
+        || path.starts_with("/access/openid");
     if open && !credentials.authorization.as_deref().is_some_and(|v| v.starts_with("PVEAPIToken")) {
         return Ok(None);
     }
@@ -331,7 +370,13 @@ fn success(data: Value, extras: Map<String, Value>, format: &str) -> Answer {
     if format == "extjs" {
         out.insert("success".into(), json!(1));
     }
-    Answer { status: 200, reason: "OK".into(), kind: "application/json;charset=UTF-8", body: Value::Object(out).to_string().into_bytes(), upgrade: None }
+    Answer {
+        status: 200,
+        reason: "OK".into(),
+        kind: "application/json;charset=UTF-8",
+        body: Value::Object(out).to_string().into_bytes(),
+        upgrade: None,
+    }
 }
 
 fn refused(refusal: &Refusal, format: &str) -> Answer {
@@ -344,7 +389,8 @@ fn refused(refusal: &Refusal, format: &str) -> Answer {
         _ => format!("{}\n", refusal.reason),
     };
     let reason = refusal.reason.lines().next().unwrap_or_default().to_owned();
-    let reason = if reason.contains("not available with API token") { reason.trim_end_matches(')').to_owned() } else { reason };
+    let reason =
+        if reason.contains("not available with API token") { reason.trim_end_matches(')').to_owned() } else { reason };
     let mut value = json!({ "data": null, "message": message });
     if !errors.is_empty() {
         value["errors"] = json!(errors);
@@ -352,7 +398,13 @@ fn refused(refusal: &Refusal, format: &str) -> Answer {
     if format == "extjs" && matches!(refusal.body, Body::Message | Body::BareMessage) {
         value["success"] = json!(0);
         value["status"] = if refusal.status == 400 { json!("400") } else { json!(refusal.status) };
-        return Answer { status: 200, reason: "OK".into(), kind: "application/json;charset=UTF-8", body: value.to_string().into_bytes(), upgrade: None };
+        return Answer {
+            status: 200,
+            reason: "OK".into(),
+            kind: "application/json;charset=UTF-8",
+            body: value.to_string().into_bytes(),
+            upgrade: None,
+        };
     }
     let (kind, body) = match refusal.body {
         Body::Message | Body::BareMessage => ("application/json;charset=UTF-8", value.to_string().into_bytes()),

@@ -20,8 +20,21 @@ use super::state::{Guest, Kind, Pending};
 use crate::backend::ContainerStart;
 
 const NOT_STORED: [&str; 15] = [
-    "node", "vmid", "ostemplate", "pool", "start", "storage", "force", "restore", "unique", "password", "ssh-public-keys", "bwlimit",
-    "ignore-unpack-errors", "ha-managed", "ostype",
+    "node",
+    "vmid",
+    "ostemplate",
+    "pool",
+    "start",
+    "storage",
+    "force",
+    "restore",
+    "unique",
+    "password",
+    "ssh-public-keys",
+    "bwlimit",
+    "ignore-unpack-errors",
+    "ha-managed",
+    "ostype",
 ];
 
 fn require(engine: &Engine, caller: &str, vmid: u32, pool: Option<&str>, privileges: &[&str]) -> Outcome<()> {
@@ -29,7 +42,14 @@ fn require(engine: &Engine, caller: &str, vmid: u32, pool: Option<&str>, privile
 }
 
 /// What a caller must be allowed to, by option.
-fn option_privileges(engine: &Engine, caller: &str, vmid: u32, pool: Option<&str>, key: &str, value: Option<&str>) -> Outcome<()> {
+fn option_privileges(
+    engine: &Engine,
+    caller: &str,
+    vmid: u32,
+    pool: Option<&str>,
+    key: &str,
+    value: Option<&str>,
+) -> Outcome<()> {
     let need = |privileges: &[&str]| require(engine, caller, vmid, pool, privileges);
     match key {
         "cores" | "cpu" | "cpuunits" | "cpulimit" => need(&["VM.Config.CPU"]),
@@ -81,7 +101,13 @@ pub(crate) fn create(engine: &Arc<Engine>, call: Call) -> Outcome<Value> {
     if !options.0.contains_key("rootfs") {
         options.insert_text("rootfs", format!("{storage}:4"));
     }
-    let mounts: Vec<String> = options.0.keys().filter(|key| drives::is_mount(key)).filter_map(|key| options.text(key)).map(str::to_owned).collect();
+    let mounts: Vec<String> = options
+        .0
+        .keys()
+        .filter(|key| drives::is_mount(key))
+        .filter_map(|key| options.text(key))
+        .map(str::to_owned)
+        .collect();
     for value in &mounts {
         volume_access(engine, &call.caller, value)?;
     }
@@ -104,7 +130,9 @@ pub(crate) fn create(engine: &Arc<Engine>, call: Call) -> Outcome<Value> {
 
 fn template_access(engine: &Engine, caller: &str, volid: &str) -> Outcome<()> {
     let Some((storage, name)) = volid.split_once(':') else {
-        return Err(Refusal::fault("Only root can pass arbitrary filesystem paths. at /usr/share/perl5/PVE/Storage.pm line 651."));
+        return Err(Refusal::fault(
+            "Only root can pass arbitrary filesystem paths. at /usr/share/perl5/PVE/Storage.pm line 651.",
+        ));
     };
     let state = engine.state();
     if !state.storages.contains_key(storage) {
@@ -120,7 +148,9 @@ fn volume_access(engine: &Engine, caller: &str, value: &str) -> Outcome<()> {
     let file = drives::file(value);
     let Some((storage, _)) = file.split_once(':') else { return Ok(()) };
     let state = engine.state();
-    let Some(found) = state.storages.get(storage) else { return Err(Refusal::fault(format!("storage '{storage}' does not exist"))) };
+    let Some(found) = state.storages.get(storage) else {
+        return Err(Refusal::fault(format!("storage '{storage}' does not exist")));
+    };
     state.require(caller, &format!("/storage/{storage}"), &["Datastore.AllocateSpace"])?;
     if found.content.iter().any(|content| content == "rootdir") {
         return Ok(());
@@ -218,7 +248,11 @@ fn unpackable(worker: &Worker, vmid: u32, template: &str, file: &std::path::Path
     if !template.ends_with(".tar.zst") || is_zstd {
         return Ok(());
     }
-    for line in ["zstd: /*stdin*\\: unsupported format ", "tar: Child returned status 1", "tar: Error is not recoverable: exiting now"] {
+    for line in [
+        "zstd: /*stdin*\\: unsupported format ",
+        "tar: Child returned status 1",
+        "tar: Error is not recoverable: exiting now",
+    ] {
         worker.log(line);
     }
     Err(format!(
@@ -269,7 +303,9 @@ async fn new_volume(engine: &Arc<Engine>, vmid: u32, value: &str, print: disks::
     let (storage, size) = file.split_once(':').unwrap_or(("", ""));
     disks::usable(engine, storage)?;
     let Some(bytes) = drives::gigabytes(size) else {
-        let Some(size) = engine.state().volumes.get(&file).map(|volume| volume.size) else { return Err(format!("volume '{file}' does not exist")) };
+        let Some(size) = engine.state().volumes.get(&file).map(|volume| volume.size) else {
+            return Err(format!("volume '{file}' does not exist"));
+        };
         fields.insert("size".into(), drives::print_size(size));
         return Ok(print_mount(&fields));
     };
@@ -294,7 +330,8 @@ pub(crate) fn filesystem(engine: &Engine, bytes: u64, print: disks::Print<'_>) {
     print(format!("Filesystem UUID: {uuid}"));
     print("Superblock backups stored on blocks: ".to_owned());
     let (group, offset) = if small { (8192, 1) } else { (32768, 0) };
-    let mut starts: Vec<u64> = [1_u64, 3, 5, 7, 9, 25, 27, 49, 81, 125].iter().map(|n| n * group + offset).filter(|at| *at < blocks).collect();
+    let mut starts: Vec<u64> =
+        [1_u64, 3, 5, 7, 9, 25, 27, 49, 81, 125].iter().map(|n| n * group + offset).filter(|at| *at < blocks).collect();
     starts.sort_unstable();
     let text: Vec<String> = starts.iter().map(u64::to_string).collect();
     print(format!("\t{}", text.join(", ")));
@@ -313,12 +350,10 @@ pub(crate) async fn write(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
             volume_access(engine, &call.caller, change.options.text(key).unwrap_or_default())?;
         }
     }
-    engine.guest(Kind::Lxc, vmid, &call.node)?;
+    engine.guest(Kind::Lxc, vmid, &call.node)?.unlocked()?;
     let _guard = engine.lock_now(Kind::Lxc, vmid).await?;
     let guest = engine.guest(Kind::Lxc, vmid, &call.node)?;
-    if let Some(lock) = guest.get("lock") {
-        return Err(Refusal::fault(format!("CT is locked ({lock})")));
-    }
+    guest.unlocked()?;
     if change.digest.as_ref().is_some_and(|digest| *digest != guest.digest()) {
         return Err(Refusal::fault("detected modified configuration - file changed by other user? Try again."));
     }
@@ -353,10 +388,13 @@ async fn carry_out(engine: &Arc<Engine>, vmid: u32, before: &Guest, change: &Cha
         let running = before.run.is_some();
         if running && matches!(key.as_str(), "memory" | "swap") {
             // The real server writes the control group first; in the recordings that fails.
-            let text = format!("unable to hotplug {key}: trying to change memory cgroup values: container not running\n");
+            let text =
+                format!("unable to hotplug {key}: trying to change memory cgroup values: container not running\n");
             return restore(engine, vmid, before, key, text);
         }
-        let new = if drives::is_mount(key) && drives::file(value).split_once(':').is_some_and(|(_, size)| size.parse::<f64>().is_ok()) {
+        let new = if drives::is_mount(key)
+            && drives::file(value).split_once(':').is_some_and(|(_, size)| size.parse::<f64>().is_ok())
+        {
             if running && before.get(key).is_none() {
                 let text = format!("unable to hotplug {key}: failed to change apparmor profile: Invalid argument\n");
                 return restore(engine, vmid, before, key, text);
@@ -484,7 +522,10 @@ async fn cut(engine: &Arc<Engine>, vmid: u32) {
 
 pub(crate) fn interfaces(engine: &Engine, call: &Call) -> Value {
     let state = engine.state();
-    let Some(guest) = state.guests.get(&call.vmid()).filter(|guest| guest.kind == Kind::Lxc && guest.run.is_some()) else { return Value::Null };
+    let Some(guest) = state.guests.get(&call.vmid()).filter(|guest| guest.kind == Kind::Lxc && guest.run.is_some())
+    else {
+        return Value::Null;
+    };
     let mut rows = vec![json!({
         "name": "lo", "hwaddr": "00:00:00:00:00:00", "hardware-address": "00:00:00:00:00:00", "inet": "127.0.0.1/8", "inet6": "::1/128",
         "ip-addresses": [{ "ip-address": "127.0.0.1", "ip-address-type": "inet", "prefix": "8" }, { "ip-address": "::1", "ip-address-type": "inet6", "prefix": "128" }],

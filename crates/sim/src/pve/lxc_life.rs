@@ -13,7 +13,8 @@ use super::state::{Guest, Kind};
 
 pub(crate) fn resize(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     let vmid = call.vmid();
-    let (disk, size) = (call.text("disk").unwrap_or_default().to_owned(), call.text("size").unwrap_or_default().to_owned());
+    let (disk, size) =
+        (call.text("disk").unwrap_or_default().to_owned(), call.text("size").unwrap_or_default().to_owned());
     let guest = engine.guest(Kind::Lxc, vmid, &call.node)?;
     let Some(value) = guest.get(&disk).map(str::to_owned) else {
         let text = "property is missing and it is not optional".to_owned();
@@ -56,7 +57,8 @@ pub(crate) fn resize(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
         if let Some(volume) = engine.state().volumes.get_mut(&volid) {
             volume.size = new;
         }
-        let printed = value.replace(&format!("size={}", drives::print_size(old)), &format!("size={}", drives::print_size(new)));
+        let printed =
+            value.replace(&format!("size={}", drives::print_size(old)), &format!("size={}", drives::print_size(new)));
         engine.with_guest(vmid, |guest| guest.set(&disk, &printed));
         Ok(())
     });
@@ -73,7 +75,9 @@ pub(crate) fn move_volume(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
             return Err(Refusal::fault("moving to another storage is not simulated"));
         }
         let text = "both 'storage' and 'target-vmid' missing, either needs to be set".to_owned();
-        return Err(Refusal::parameters([("storage".to_owned(), text.clone()), ("target-vmid".to_owned(), text)].into()));
+        return Err(Refusal::parameters(
+            [("storage".to_owned(), text.clone()), ("target-vmid".to_owned(), text)].into(),
+        ));
     };
     engine.state().require(&call.caller, &format!("/vms/{target}"), &["VM.Config.Disk"])?;
     let key = call.text("target-volume").unwrap_or(&volume).to_owned();
@@ -103,7 +107,9 @@ pub(crate) fn move_volume(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
         }
     }
     if source.run.is_some() {
-        return Err(Refusal::fault("Cannot move in-use volume while the source CT is running - detach or shutdown first"));
+        return Err(Refusal::fault(
+            "Cannot move in-use volume while the source CT is running - detach or shutdown first",
+        ));
     }
     let id = format!("{vmid}-{volume}>{target}-{key}");
     let upid = engine.spawn(call, "move_volume", &id, move |worker| async move {
@@ -182,11 +188,17 @@ pub(crate) async fn clone(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
         return Err(Refusal::fault(format!("{} {target} already exists on node '{}'", other.kind.name(), other.node)));
     }
     if !full {
-        let volume = guest.config.iter().find(|(key, _)| drives::is_mount(key)).map(|(_, value)| drives::file(value)).unwrap_or_default();
+        let volume = guest
+            .config
+            .iter()
+            .find(|(key, _)| drives::is_mount(key))
+            .map(|(_, value)| drives::file(value))
+            .unwrap_or_default();
         return Err(Refusal::fault(format!("Linked clone feature for '{volume}' is not available")));
     }
     super::qemu_create::reserve(engine, Kind::Lxc, target, &call.node).map_err(Refusal::fault)?;
-    let (hostname, description) = (call.text("hostname").map(str::to_owned), call.text("description").map(str::to_owned));
+    let (hostname, description) =
+        (call.text("hostname").map(str::to_owned), call.text("description").map(str::to_owned));
     let (pool, storage) = (call.text("pool").map(str::to_owned), call.text("storage").map(str::to_owned));
     let upid = engine.spawn(call, "vzclone", &vmid.to_string(), move |worker| async move {
         let _guard = guard;
@@ -194,7 +206,8 @@ pub(crate) async fn clone(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
         worker.half_made(Some(target));
         worker.log(format!("creating a clone of container {vmid} with ID {target}"));
         let mut copy = guest.clone();
-        let mut mounts: Vec<(&String, &String)> = guest.config.iter().filter(|(key, _)| drives::is_mount(key)).collect();
+        let mut mounts: Vec<(&String, &String)> =
+            guest.config.iter().filter(|(key, _)| drives::is_mount(key)).collect();
         mounts.sort_by_key(|(key, _)| (key.as_str() != "rootfs", key.len(), (*key).clone()));
         for (key, value) in mounts {
             worker.log(format!("create full clone of mountpoint {key} ({})", drives::file(value)));
@@ -213,11 +226,20 @@ pub(crate) async fn clone(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     Ok(json!(upid))
 }
 
-async fn copy_mount(worker: &super::engine::Worker, target: u32, value: &str, storage: Option<&str>) -> Result<String, String> {
+async fn copy_mount(
+    worker: &super::engine::Worker,
+    target: u32,
+    value: &str,
+    storage: Option<&str>,
+) -> Result<String, String> {
     let engine = &worker.engine;
     let from = drives::file(value);
     let storage = storage.unwrap_or_else(|| from.split(':').next().unwrap_or_default()).to_owned();
-    let fits = engine.state().storages.get(&storage).is_some_and(|found| found.content.iter().any(|content| content == "rootdir"));
+    let fits = engine
+        .state()
+        .storages
+        .get(&storage)
+        .is_some_and(|found| found.content.iter().any(|content| content == "rootdir"));
     if !fits {
         return Err(format!("content type 'rootdir' is not available or configured on storage '{storage}'"));
     }
@@ -230,7 +252,14 @@ async fn copy_mount(worker: &super::engine::Worker, target: u32, value: &str, st
     Ok(value.replacen(&from, &to, 1))
 }
 
-fn finish(engine: &Engine, target: u32, copy: Guest, hostname: Option<String>, description: Option<String>, pool: Option<String>) {
+fn finish(
+    engine: &Engine,
+    target: u32,
+    copy: Guest,
+    hostname: Option<String>,
+    description: Option<String>,
+    pool: Option<String>,
+) {
     let mut state = engine.state();
     let mac = state.mac();
     if let Some(pool) = pool.and_then(|pool| state.pools.get_mut(&pool)) {
@@ -267,7 +296,9 @@ pub(crate) fn destroy(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
         return Err(Refusal::fault(format!("CT is locked ({lock})")));
     }
     if guest.managed_by_ha && !purge {
-        return Err(Refusal::fault(format!("unable to remove CT {vmid} - used in HA resources and purge parameter not set.")));
+        return Err(Refusal::fault(format!(
+            "unable to remove CT {vmid} - used in HA resources and purge parameter not set."
+        )));
     }
     if guest.run.is_some() && !force {
         return Err(Refusal::fault(format!("unable to destroy CT {vmid} - container is running")));

@@ -90,7 +90,9 @@ pub(crate) fn from_json(value: &Value, boolean: bool) -> Param {
         Value::Bool(_) => Param::Odd("JSON::PP::Boolean"),
         Value::Number(number) => Param::Text(number.to_string()),
         Value::String(text) => Param::Text(text.clone()),
-        Value::Array(all) => Param::List(all.iter().map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).collect()),
+        Value::Array(all) => {
+            Param::List(all.iter().map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).collect())
+        }
         Value::Object(_) => Param::Odd("HASH"),
     }
 }

@@ -11,14 +11,29 @@ use super::state::{Guest, Kind, Pending};
 
 /// Options that a running VM takes at once.
 const FAST: [&str; 15] = [
-    "autostart", "description", "lock", "name", "onboot", "shares", "startup", "tags", "vmstatestorage", "protection",
-    "migrate_downtime", "migrate_speed", "hookscript", "digest", "template",
+    "autostart",
+    "description",
+    "lock",
+    "name",
+    "onboot",
+    "shares",
+    "startup",
+    "tags",
+    "vmstatestorage",
+    "protection",
+    "migrate_downtime",
+    "migrate_speed",
+    "hookscript",
+    "digest",
+    "template",
 ];
 
 /// Options of cloud-init, taken at once.
 pub(crate) fn is_cloudinit_option(key: &str) -> bool {
-    matches!(key, "ciuser" | "cipassword" | "citype" | "ciupgrade" | "cicustom" | "sshkeys" | "nameserver" | "searchdomain")
-        || key.strip_prefix("ipconfig").is_some_and(|n| n.chars().all(|c| c.is_ascii_digit()))
+    matches!(
+        key,
+        "ciuser" | "cipassword" | "citype" | "ciupgrade" | "cicustom" | "sshkeys" | "nameserver" | "searchdomain"
+    ) || key.strip_prefix("ipconfig").is_some_and(|n| n.chars().all(|c| c.is_ascii_digit()))
 }
 
 /// Applies what a guest that is off has waiting.
@@ -109,7 +124,10 @@ fn fate(guest: &Guest, key: &str, change: &Pending) -> Fate {
         if guest.get(key).is_none() || same_card || has_system {
             return Fate::Now;
         }
-        return Fate::Fails(format!("hotplug problem - error on hot-unplugging device '{key}' - still busy in guest?\n"), 5);
+        return Fate::Fails(
+            format!("hotplug problem - error on hot-unplugging device '{key}' - still busy in guest?\n"),
+            5,
+        );
     }
     if !drives::is_drive(key) {
         return Fate::Later;
@@ -148,7 +166,8 @@ fn card(value: &str) -> Option<String> {
 
 fn lxc_fate(guest: &Guest, key: &str, change: &Pending) -> Fate {
     match key {
-        "cmode" | "features" | "hostname" | "arch" | "console" | "tty" | "unprivileged" | "ostype" | "env" | "entrypoint" => Fate::Later,
+        "cmode" | "features" | "hostname" | "arch" | "console" | "tty" | "unprivileged" | "ostype" | "env"
+        | "entrypoint" => Fate::Later,
         key if drives::is_mount(key) && matches!(change, Pending::Delete(_)) => Fate::Later,
         key if drives::is_mount(key) && guest.get(key).is_none() => {
             Fate::Fails(format!("unable to hotplug {key}: failed to change apparmor profile: Invalid argument\n"), 0)

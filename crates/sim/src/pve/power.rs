@@ -25,9 +25,13 @@ pub(crate) fn root_only(call: &Call, names: &[&str]) -> Outcome<()> {
 }
 
 pub(crate) fn start(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
-    root_only(call, &["skiplock", "stateuri", "migratedfrom", "migration_type", "migration_network", "targetstorage", "force-cpu"])?;
+    root_only(
+        call,
+        &["skiplock", "stateuri", "migratedfrom", "migration_type", "migration_network", "targetstorage", "force-cpu"],
+    )?;
     let (vmid, node) = (call.vmid(), call.node.clone());
-    let upid = engine.spawn(call, "qmstart", &vmid.to_string(), move |worker| async move { start_vm(&worker, vmid, &node).await });
+    let upid = engine
+        .spawn(call, "qmstart", &vmid.to_string(), move |worker| async move { start_vm(&worker, vmid, &node).await });
     Ok(json!(upid))
 }
 
@@ -94,7 +98,8 @@ fn vm_start(engine: &Engine, vmid: u32, guest: &Guest) -> Result<VmStart, String
             cdroms.push(path.clone());
         }
     }
-    let is_disk = |name: &String| guest.get(name).is_some_and(|value| drives::is_drive(name) && !drives::is_cdrom(value));
+    let is_disk =
+        |name: &String| guest.get(name).is_some_and(|value| drives::is_drive(name) && !drives::is_cdrom(value));
     let boot_disk = order.iter().find(|name| is_disk(name)).cloned().or_else(|| disks().find(|name| is_disk(name)));
     Ok(VmStart {
         vmid,
@@ -112,7 +117,8 @@ pub(crate) fn set_running(engine: &Engine, vmid: u32) {
     let pid = state.pid();
     let number = state.next_run;
     state.next_run += 1;
-    let node_cores = state.guests.get(&vmid).and_then(|guest| state.nodes.get(&guest.node)).map_or(1, |node| node.cores);
+    let node_cores =
+        state.guests.get(&vmid).and_then(|guest| state.nodes.get(&guest.node)).map_or(1, |node| node.cores);
     if let Some(guest) = state.guests.get_mut(&vmid) {
         let (memory, cores) = (status::memory(guest), status::cores(guest, node_cores));
         guest.run = Some(Run { pid, since, paused: false, agent: false, stuck: false, number, memory, cores });
@@ -142,7 +148,12 @@ pub(crate) async fn overrule_shutdowns(worker: &Worker, kind: &str, vmid: u32) {
     let tasks: Vec<String> = {
         let state = engine.state();
         let id = vmid.to_string();
-        state.tasks.iter().filter(|task| task.kind == kind && task.id == id && task.end.is_none()).map(|task| task.upid.clone()).collect()
+        state
+            .tasks
+            .iter()
+            .filter(|task| task.kind == kind && task.id == id && task.end.is_none())
+            .map(|task| task.upid.clone())
+            .collect()
     };
     if tasks.is_empty() {
         return;
@@ -187,8 +198,9 @@ async fn power_down(worker: &Worker, vmid: u32, timeout: u64, force: bool) -> Re
     let Some(guest) = engine.with_guest(vmid, |guest| guest.clone()) else { return Ok(()) };
     let Some(run) = &guest.run else { return Ok(()) };
     if drives::agent_enabled(guest.get("agent")) && !run.agent {
-        engine.wait(Duration::from_secs(3)).await;
-        worker.log(format!("QEMU Guest Agent is not running - VM {vmid} qga command 'guest-ping' failed - got timeout"));
+        engine.wait(Duration::from_secs(4)).await;
+        worker
+            .log(format!("QEMU Guest Agent is not running - VM {vmid} qga command 'guest-ping' failed - got timeout"));
     }
     engine.backend.vm_shutdown(vmid).await;
     if gone_within(engine, vmid, run.number, timeout).await {
@@ -208,7 +220,8 @@ pub(crate) async fn gone_within(engine: &Engine, vmid: u32, number: u64, seconds
     let began = engine.clock.now();
     let limit = Duration::from_secs(seconds);
     loop {
-        let there = engine.with_guest(vmid, |guest| guest.run.as_ref().is_some_and(|run| run.number == number)) == Some(true);
+        let there =
+            engine.with_guest(vmid, |guest| guest.run.as_ref().is_some_and(|run| run.number == number)) == Some(true);
         if !there {
             return true;
         }
@@ -222,7 +235,9 @@ pub(crate) async fn gone_within(engine: &Engine, vmid: u32, number: u64, seconds
 pub(crate) fn others(engine: &Arc<Engine>, call: &Call, verb: &str) -> Outcome<Value> {
     root_only(call, &["skiplock"])?;
     let vmid = call.vmid();
-    let guest = engine.guest(Kind::Qemu, vmid, &call.node).map_err(|_| Refusal::fault(missing(Kind::Qemu, vmid, &call.node)))?;
+    let guest = engine
+        .guest(Kind::Qemu, vmid, &call.node)
+        .map_err(|_| Refusal::fault(missing(Kind::Qemu, vmid, &call.node)))?;
     let Some(run) = guest.run else { return Err(Refusal::fault(format!("VM {vmid} not running"))) };
     let timeout = call.params.number("timeout").and_then(|n| u64::try_from(n).ok()).unwrap_or(60);
     let (node, verb) = (call.node.clone(), verb.to_owned());
@@ -273,7 +288,10 @@ fn start_again(engine: &Arc<Engine>, vmid: u32, node: String) {
 }
 
 fn listed(call: &Call) -> Vec<u32> {
-    super::params::split_list(call.text("vms").unwrap_or_default()).iter().filter_map(|vmid| vmid.parse().ok()).collect()
+    super::params::split_list(call.text("vms").unwrap_or_default())
+        .iter()
+        .filter_map(|vmid| vmid.parse().ok())
+        .collect()
 }
 
 /// `POST /nodes/{node}/startall`: one after the other, by number.
@@ -281,7 +299,8 @@ pub(crate) fn start_all(engine: &Arc<Engine>, call: &Call) -> Value {
     let (guests, node) = (listed(call), call.node.clone());
     json!(engine.spawn(call, "startall", "", move |worker| async move {
         for vmid in guests {
-            let stopped = worker.engine.with_guest(vmid, |guest| guest.run.is_none() && guest.kind == Kind::Qemu) == Some(true);
+            let stopped =
+                worker.engine.with_guest(vmid, |guest| guest.run.is_none() && guest.kind == Kind::Qemu) == Some(true);
             if stopped {
                 worker.log(format!("Starting VM {vmid}"));
                 start_vm(&worker, vmid, &node).await?;
@@ -299,7 +318,11 @@ pub(crate) fn stop_all(engine: &Arc<Engine>, call: &Call) -> Value {
     let force = call.text("force-stop") != Some("0");
     json!(engine.spawn(call, "stopall", "", move |worker| async move {
         for vmid in guests {
-            let Some(number) = worker.engine.with_guest(vmid, |guest| guest.run.as_ref().map(|run| run.number)).flatten() else { continue };
+            let Some(number) =
+                worker.engine.with_guest(vmid, |guest| guest.run.as_ref().map(|run| run.number)).flatten()
+            else {
+                continue;
+            };
             worker.log(format!("Stopping VM {vmid} (timeout = {timeout} seconds)"));
             worker.engine.backend.vm_shutdown(vmid).await;
             if !gone_within(&worker.engine, vmid, number, timeout).await && force {

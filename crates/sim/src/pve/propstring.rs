@@ -68,7 +68,10 @@ pub(crate) fn parse(schema: &Schema, format: &Format, text: &str, path: &str) ->
     let mut errors: BTreeMap<String, String> = BTreeMap::new();
     for (key, value) in &parsed {
         let Some(property) = format.get(key) else {
-            errors.insert(key.clone(), "property is not defined in schema and the schema does not allow additional properties".to_owned());
+            errors.insert(
+                key.clone(),
+                "property is not defined in schema and the schema does not allow additional properties".to_owned(),
+            );
             continue;
         };
         if let Err(error) = text_fits(schema, property, value, key) {

@@ -9,12 +9,39 @@ use super::refusal::{Outcome, Refusal};
 const CPU: [&str; 9] = ["cores", "cpu", "cpulimit", "cpuunits", "numa", "smp", "sockets", "vcpus", "affinity"];
 const MEMORY: [&str; 4] = ["memory", "balloon", "shares", "allow-ksm"];
 const HARDWARE: [&str; 14] = [
-    "acpi", "hotplug", "kvm", "machine", "scsihw", "smbios1", "tablet", "vga", "watchdog", "audio0", "rng0", "keephugepages", "arch",
+    "acpi",
+    "hotplug",
+    "kvm",
+    "machine",
+    "scsihw",
+    "smbios1",
+    "tablet",
+    "vga",
+    "watchdog",
+    "audio0",
+    "rng0",
+    "keephugepages",
+    "arch",
     "ivshmem_",
 ];
 const GENERAL: [&str; 17] = [
-    "agent", "autostart", "bios", "description", "keyboard", "localtime", "migrate_downtime", "migrate_speed", "name", "onboot",
-    "ostype", "protection", "reboot", "startdate", "startup", "tdf", "template",
+    "agent",
+    "autostart",
+    "bios",
+    "description",
+    "keyboard",
+    "localtime",
+    "migrate_downtime",
+    "migrate_speed",
+    "name",
+    "onboot",
+    "ostype",
+    "protection",
+    "reboot",
+    "startdate",
+    "startup",
+    "tdf",
+    "template",
 ];
 const DISK: [&str; 3] = ["boot", "bootdisk", "vmstatestorage"];
 
@@ -40,8 +67,13 @@ impl Applicant<'_> {
     /// The options by name; drives, serial ports and tags are looked at with their values.
     pub(crate) fn options<'k>(&self, keys: impl Iterator<Item = &'k String>) -> Outcome<()> {
         for key in keys {
-            let numbered = |stem: &str| key.strip_prefix(stem).is_some_and(|n| !n.is_empty() && n.chars().all(|c| c.is_ascii_digit()));
-            if drives::is_drive(key) || ["unused", "serial", "usb", "hostpci"].iter().any(|stem| numbered(stem)) || key == "tags" {
+            let numbered = |stem: &str| {
+                key.strip_prefix(stem).is_some_and(|n| !n.is_empty() && n.chars().all(|c| c.is_ascii_digit()))
+            };
+            if drives::is_drive(key)
+                || ["unused", "serial", "usb", "hostpci"].iter().any(|stem| numbered(stem))
+                || key == "tags"
+            {
                 continue;
             }
             let name = key.as_str();
@@ -120,7 +152,9 @@ impl Applicant<'_> {
 
     fn source(&self, source: &str) -> Outcome<()> {
         if source.starts_with('/') {
-            return Err(Refusal::fault("Only root can pass arbitrary filesystem paths. at /usr/share/perl5/PVE/Storage.pm line 651."));
+            return Err(Refusal::fault(
+                "Only root can pass arbitrary filesystem paths. at /usr/share/perl5/PVE/Storage.pm line 651.",
+            ));
         }
         let storage = source.split(':').next().unwrap_or_default();
         let owner = self.engine.state().volumes.get(source).and_then(|v| v.vmid);
@@ -170,7 +204,10 @@ pub(crate) fn drive_values(params: &Params) -> Outcome<()> {
             return Err(Refusal::parameter(key, "explicit 'media=cdrom' is required for iso images"));
         }
         if drive.contains_key("import-from") && !file.ends_with(":0") {
-            return Err(Refusal::parameter(key, "'import-from' requires special syntax - use <storage ID>:0,import-from=<source>"));
+            return Err(Refusal::parameter(
+                key,
+                "'import-from' requires special syntax - use <storage ID>:0,import-from=<source>",
+            ));
         }
     }
     Ok(())
@@ -187,7 +224,8 @@ pub(crate) fn check_keys(text: &str) -> Outcome<()> {
     const KINDS: [&str; 3] = ["ssh-", "ecdsa-", "sk-"];
     let good = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')).all(|line| {
         let mut words = line.split_whitespace();
-        words.next().is_some_and(|kind| KINDS.iter().any(|k| kind.starts_with(k))) && words.next().is_some_and(|key| key.starts_with("AAAA"))
+        words.next().is_some_and(|kind| KINDS.iter().any(|k| kind.starts_with(k)))
+            && words.next().is_some_and(|key| key.starts_with("AAAA"))
     });
     if good { Ok(()) } else { Err(Refusal::fault("SSH public key validation error")) }
 }

@@ -20,11 +20,18 @@ pub(crate) fn typed(engine: &Engine, kind: Kind, key: &str, value: &str) -> Valu
     if key == "cipassword" {
         return json!("**********");
     }
-    let numeric = engine.schema.option(kind.word(), key).is_some_and(|property: &Property| matches!(property.kind(), "integer" | "boolean" | "number"));
+    let numeric = engine
+        .schema
+        .option(kind.word(), key)
+        .is_some_and(|property: &Property| matches!(property.kind(), "integer" | "boolean" | "number"));
     if !numeric {
         return json!(value);
     }
-    value.parse::<i64>().map(Value::from).or_else(|_| value.parse::<f64>().map(Value::from)).unwrap_or_else(|_| json!(value))
+    value
+        .parse::<i64>()
+        .map(Value::from)
+        .or_else(|_| value.parse::<f64>().map(Value::from))
+        .unwrap_or_else(|_| json!(value))
 }
 
 pub(crate) fn read(engine: &Engine, kind: Kind, call: &Call) -> Outcome<Value> {
@@ -92,7 +99,10 @@ pub(crate) fn change_of(engine: &Engine, kind: Kind, call: &Call) -> Outcome<Cha
     }
     for key in &delete {
         if options.0.contains_key(key) {
-            return Err(Refusal::parameter("delete", format!("you can't use '-{key}' and -delete {key}' at the same time")));
+            return Err(Refusal::parameter(
+                "delete",
+                format!("you can't use '-{key}' and -delete {key}' at the same time"),
+            ));
         }
         if engine.schema.option(kind.word(), key).is_none() || is_no_option(key) {
             return Err(Refusal::parameter("delete", format!("unknown option '{key}'")));
@@ -124,16 +134,14 @@ pub(crate) async fn write(engine: &Arc<Engine>, call: Call, as_task: bool) -> Ou
     applicant.options(change.options.0.keys())?;
     applicant.storages(&change.options)?;
     applicant.valued(&change.options)?;
-    // Nothing of a drive is asked for before the request's own checks are through.
-    engine.guest(Kind::Qemu, vmid, &call.node)?;
+    // A config lock is seen at once, whoever holds the file's.
+    engine.guest(Kind::Qemu, vmid, &call.node)?.unlocked()?;
     let guard = engine.lock_now(Kind::Qemu, vmid).await?;
     let guest = engine.guest(Kind::Qemu, vmid, &call.node)?;
     if change.digest.as_ref().is_some_and(|digest| *digest != guest.digest()) {
         return Err(Refusal::fault("checksum mismatch (file change by other user?)"));
     }
-    if let Some(lock) = guest.get("lock") {
-        return Err(Refusal::fault(format!("VM is locked ({lock})")));
-    }
+    guest.unlocked()?;
     drive_privileges(&applicant, &guest, &change)?;
     qemu_checks::normalise(engine, &mut change.options);
     if !as_task {
@@ -153,8 +161,13 @@ pub(crate) async fn write(engine: &Arc<Engine>, call: Call, as_task: bool) -> Ou
 /// A VM has one cloud-init drive; this is found before anything else is looked at.
 fn one_cloudinit(engine: &Engine, vmid: u32, options: &Params) -> Outcome<()> {
     let held = engine.with_guest(vmid, |guest| guest.with_pending()).unwrap_or_default();
-    let Some((other, _)) = held.iter().find(|(name, value)| drives::is_drive(name) && drives::is_cloudinit(value)) else { return Ok(()) };
-    let second = options.0.keys().find(|key| drives::is_drive(key) && *key != other && drives::is_cloudinit(options.text(key).unwrap_or_default()));
+    let Some((other, _)) = held.iter().find(|(name, value)| drives::is_drive(name) && drives::is_cloudinit(value))
+    else {
+        return Ok(());
+    };
+    let second = options.0.keys().find(|key| {
+        drives::is_drive(key) && *key != other && drives::is_cloudinit(options.text(key).unwrap_or_default())
+    });
     match second {
         Some(key) => Err(Refusal::fault(format!("{key} - cloud-init drive is already attached at '{other}'"))),
         None => Ok(()),
@@ -207,7 +220,9 @@ fn drive_privileges(applicant: &Applicant<'_>, guest: &Guest, change: &Change) -
     for key in change.options.0.keys() {
         let value = change.options.text(key).unwrap_or_default();
         if drives::is_drive(key) {
-            let cdrom = drives::is_cdrom(value) || guest.get(key).is_some_and(drives::is_cdrom) || matches!(drives::file(value).as_str(), "none" | "cdrom");
+            let cdrom = drives::is_cdrom(value)
+                || guest.get(key).is_some_and(drives::is_cdrom)
+                || matches!(drives::file(value).as_str(), "none" | "cdrom");
             applicant.require(&[if cdrom { "VM.Config.CDROM" } else { "VM.Config.Disk" }])?;
         }
         if drives::is_net(key) {
@@ -219,16 +234,18 @@ fn drive_privileges(applicant: &Applicant<'_>, guest: &Guest, change: &Change) -
 
 async fn carry_out(engine: &Arc<Engine>, vmid: u32, change: &Change, print: disks::Print<'_>) -> Outcome<()> {
     let mut changed: Vec<String> = Vec::new();
+    // One order for the whole request, from what is in force.
+    let mut order = engine.with_guest(vmid, |guest| drives::boot_order(guest.get("boot"))).unwrap_or_default();
     for key in &change.revert {
         engine.with_guest(vmid, |guest| guest.pending.remove(key));
     }
     for key in &change.delete {
-        engine.with_guest(vmid, |guest| delete(guest, key, change.force, &mut changed));
+        engine.with_guest(vmid, |guest| delete(guest, key, change.force, &mut order, &mut changed));
     }
     for key in change.options.0.keys() {
         let Some(value) = change.options.text(key) else { continue };
-        let keeps_boot = change.options.has("boot");
-        set(engine, vmid, key, value, keeps_boot, &mut changed, print).await.map_err(Refusal::fault)?;
+        let own_order = (!change.options.has("boot")).then_some(&mut order);
+        set(engine, vmid, (key, value), own_order, &mut changed, print).await.map_err(Refusal::fault)?;
     }
     let fresh_image = changed.iter().any(|key| {
         engine.with_guest(vmid, |guest| matches!(guest.pending.get(key), Some(Pending::Set(value)) if drives::is_drive(key) && drives::is_cloudinit(value))) == Some(true)
@@ -246,16 +263,15 @@ async fn carry_out(engine: &Arc<Engine>, vmid: u32, change: &Change, print: disk
     Ok(())
 }
 
-fn delete(guest: &mut Guest, key: &str, force: bool, changed: &mut Vec<String>) {
+fn delete(guest: &mut Guest, key: &str, force: bool, order: &mut Vec<String>, changed: &mut Vec<String>) {
     let was_pending = guest.pending.remove(key).is_some();
     if !guest.config.contains_key(key) {
         return;
     }
     if !was_pending {
-        let mut order = current_order(guest);
         if order.iter().any(|name| name == key) {
             order.retain(|name| name != key);
-            guest.pending.insert("boot".into(), Pending::Set(drives::print_boot(&order)));
+            guest.pending.insert("boot".into(), Pending::Set(drives::print_boot(order)));
             changed.push("boot".to_owned());
         }
     }
@@ -263,15 +279,16 @@ fn delete(guest: &mut Guest, key: &str, force: bool, changed: &mut Vec<String>) 
     changed.push(key.to_owned());
 }
 
-fn current_order(guest: &Guest) -> Vec<String> {
-    let waiting = match guest.pending.get("boot") {
-        Some(Pending::Set(value)) => Some(value.clone()),
-        _ => None,
-    };
-    drives::boot_order(waiting.as_deref().or(guest.get("boot")))
-}
-
-async fn set(engine: &Arc<Engine>, vmid: u32, key: &str, value: &str, keeps_boot: bool, changed: &mut Vec<String>, print: disks::Print<'_>) -> Result<(), String> {
+/// `order` is absent where the request sets the boot order itself.
+async fn set(
+    engine: &Arc<Engine>,
+    vmid: u32,
+    option: (&str, &str),
+    order: Option<&mut Vec<String>>,
+    changed: &mut Vec<String>,
+    print: disks::Print<'_>,
+) -> Result<(), String> {
+    let (key, value) = option;
     let Some(guest) = engine.with_guest(vmid, |guest| guest.clone()) else { return Ok(()) };
     let stored = if drives::is_drive(key) {
         disks::attach(engine, &guest, vmid, key, value, print).await?
@@ -279,12 +296,12 @@ async fn set(engine: &Arc<Engine>, vmid: u32, key: &str, value: &str, keeps_boot
         value.to_owned()
     };
     engine.with_guest(vmid, |guest| {
-        let order = current_order(guest);
         let plain_cdrom = drives::is_drive(key) && drives::is_cdrom(&stored) && !drives::is_cloudinit(&stored);
-        if plain_cdrom && !keeps_boot && !order.is_empty() && !order.iter().any(|name| name == key) {
-            let mut order = order;
+        if let Some(order) =
+            order.filter(|order| plain_cdrom && !order.is_empty() && !order.iter().any(|name| name == key))
+        {
             order.push(key.to_owned());
-            guest.pending.insert("boot".into(), Pending::Set(drives::print_boot(&order)));
+            guest.pending.insert("boot".into(), Pending::Set(drives::print_boot(order)));
             changed.push("boot".to_owned());
         }
         if guest.config.get(key) == Some(&super::state::stored(&stored)) && key != "description" {

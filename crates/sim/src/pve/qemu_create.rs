@@ -15,8 +15,19 @@ use super::state::{Guest, Kind};
 
 /// Parameters that are no options.
 const NOT_STORED: [&str; 13] = [
-    "node", "vmid", "pool", "start", "storage", "archive", "force", "unique", "bwlimit", "live-restore", "import-working-storage",
-    "ha-managed", "cdrom",
+    "node",
+    "vmid",
+    "pool",
+    "start",
+    "storage",
+    "archive",
+    "force",
+    "unique",
+    "bwlimit",
+    "live-restore",
+    "import-working-storage",
+    "ha-managed",
+    "cdrom",
 ];
 
 pub(crate) fn create(engine: &Arc<Engine>, mut call: Call) -> Outcome<Value> {
@@ -42,12 +53,15 @@ pub(crate) fn create(engine: &Arc<Engine>, mut call: Call) -> Outcome<Value> {
     applicant.storages(&options)?;
     applicant.options(options.0.keys())?;
     applicant.valued(&options)?;
-    let nets: Vec<String> = options.0.keys().filter(|k| drives::is_net(k)).filter_map(|k| options.text(k)).map(str::to_owned).collect();
+    let nets: Vec<String> =
+        options.0.keys().filter(|k| drives::is_net(k)).filter_map(|k| options.text(k)).map(str::to_owned).collect();
     applicant.bridges(nets.iter().map(String::as_str))?;
     qemu_checks::normalise(engine, &mut options);
-    reserve(engine, Kind::Qemu, vmid, &call.node).map_err(|text| Refusal::fault(format!("unable to create VM {vmid} - {text}")))?;
+    reserve(engine, Kind::Qemu, vmid, &call.node)
+        .map_err(|text| Refusal::fault(format!("unable to create VM {vmid} - {text}")))?;
     let node = call.node.clone();
-    let upid = engine.spawn(&call, "qmcreate", &vmid.to_string(), move |worker| build(worker, vmid, node, options, pool, start));
+    let upid = engine
+        .spawn(&call, "qmcreate", &vmid.to_string(), move |worker| build(worker, vmid, node, options, pool, start));
     Ok(json!(upid))
 }
 
@@ -86,7 +100,14 @@ pub(crate) fn reserve(engine: &Engine, kind: Kind, vmid: u32, node: &str) -> Res
     Ok(())
 }
 
-async fn build(worker: Worker, vmid: u32, node: String, options: Params, pool: Option<String>, start: bool) -> Result<(), String> {
+async fn build(
+    worker: Worker,
+    vmid: u32,
+    node: String,
+    options: Params,
+    pool: Option<String>,
+    start: bool,
+) -> Result<(), String> {
     let engine = worker.engine.clone();
     let _lock = worker.lock(Kind::Qemu, vmid, super::locks::Mode::Exclusive, 10).await?;
     worker.half_made(Some(vmid));
@@ -115,7 +136,11 @@ async fn fill(worker: &Worker, vmid: u32, node: &str, options: &Params) -> Resul
     let mut config = BTreeMap::new();
     for key in options.0.keys() {
         let Some(value) = options.text(key) else { continue };
-        let stored = if drives::is_drive(key) { disks::attach(engine, &blank, vmid, key, value, &print).await? } else { value.to_owned() };
+        let stored = if drives::is_drive(key) {
+            disks::attach(engine, &blank, vmid, key, value, &print).await?
+        } else {
+            value.to_owned()
+        };
         config.insert(key.clone(), stored);
     }
     Ok(config)
@@ -148,7 +173,9 @@ fn finish(engine: &Engine, vmid: u32, config: BTreeMap<String, String>, pool: Op
 
 /// First hard disk, first CD-ROM, first network card.
 pub(crate) fn default_boot(guest: &Guest) -> Vec<String> {
-    let find = |cdrom: bool| drives::names().into_iter().find(|name| guest.get(name).is_some_and(|value| drives::is_cdrom(value) == cdrom));
+    let find = |cdrom: bool| {
+        drives::names().into_iter().find(|name| guest.get(name).is_some_and(|value| drives::is_cdrom(value) == cdrom))
+    };
     let net = (0..32).map(|n| format!("net{n}")).find(|name| guest.config.contains_key(name));
     find(false).into_iter().chain(find(true)).chain(net).collect()
 }

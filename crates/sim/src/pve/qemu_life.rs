@@ -14,12 +14,10 @@ use super::state::Kind;
 pub(crate) async fn template(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     let vmid = call.vmid();
     let disk = call.text("disk").map(str::to_owned);
-    engine.guest(Kind::Qemu, vmid, &call.node)?;
+    engine.guest(Kind::Qemu, vmid, &call.node)?.unlocked()?;
     let guard = engine.lock_now(Kind::Qemu, vmid).await?;
     let guest = engine.guest(Kind::Qemu, vmid, &call.node)?;
-    if let Some(lock) = guest.get("lock") {
-        return Err(Refusal::fault(format!("VM is locked ({lock})")));
-    }
+    guest.unlocked()?;
     if guest.is_template() && disk.is_none() {
         return Err(Refusal::fault("you can't convert a template to a template"));
     }
@@ -30,7 +28,8 @@ pub(crate) async fn template(engine: &Arc<Engine>, call: &Call) -> Outcome<Value
         let _guard = guard;
         let engine = &worker.engine;
         engine.with_guest(vmid, |guest| guest.set("template", "1"));
-        for (key, value) in guest.config.iter().filter(|(key, value)| drives::is_drive(key) && !drives::is_cdrom(value)) {
+        for (key, value) in guest.config.iter().filter(|(key, value)| drives::is_drive(key) && !drives::is_cdrom(value))
+        {
             if disk.as_ref().is_some_and(|only| only != key) {
                 continue;
             }
@@ -59,7 +58,8 @@ pub(crate) async fn into_base(engine: &Arc<Engine>, vmid: u32, value: &str) -> R
 pub(crate) fn resize(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     super::power::root_only(call, &["skiplock"])?;
     let (vmid, node, caller) = (call.vmid(), call.node.clone(), call.caller.clone());
-    let (disk, size) = (call.text("disk").unwrap_or_default().to_owned(), call.text("size").unwrap_or_default().to_owned());
+    let (disk, size) =
+        (call.text("disk").unwrap_or_default().to_owned(), call.text("size").unwrap_or_default().to_owned());
     let digest = call.text("digest").map(str::to_owned);
     let upid = engine.spawn(call, "resize", &vmid.to_string(), move |worker| async move {
         let engine = &worker.engine;
@@ -85,8 +85,13 @@ fn grow(worker: &Worker, caller: &str, vmid: u32, disk: &str, value: &str, size:
     let engine = &worker.engine;
     let volid = drives::file(value);
     let storage = volid.split(':').next().unwrap_or_default();
-    engine.state().require(caller, &format!("/storage/{storage}"), &["Datastore.AllocateSpace"]).map_err(Refusal::into_text)?;
-    let Some(volume) = engine.state().volumes.get(&volid).cloned() else { return Err(format!("volume '{volid}' does not exist")) };
+    engine
+        .state()
+        .require(caller, &format!("/storage/{storage}"), &["Datastore.AllocateSpace"])
+        .map_err(Refusal::into_text)?;
+    let Some(volume) = engine.state().volumes.get(&volid).cloned() else {
+        return Err(format!("volume '{volid}' does not exist"));
+    };
     let new = match size.strip_prefix('+') {
         Some(more) => volume.size + drives::parse_size(more).unwrap_or(0),
         None => drives::parse_size(size).unwrap_or(0),
@@ -98,7 +103,10 @@ fn grow(worker: &Worker, caller: &str, vmid: u32, disk: &str, value: &str, size:
         let path = engine.state().path_of(&volid);
         worker.log(format!("qemu-img: Could not open '{path}': Could not open '{path}': Operation not permitted"));
         let preallocation = if volume.format == "qcow2" { "metadata" } else { "off" };
-        return Err(format!("command '/usr/bin/qemu-img resize '--preallocation={preallocation}' -f {} {path} {new}' failed: exit code 1", volume.format));
+        return Err(format!(
+            "command '/usr/bin/qemu-img resize '--preallocation={preallocation}' -f {} {path} {new}' failed: exit code 1",
+            volume.format
+        ));
     }
     let running = engine.with_guest(vmid, |guest| guest.run.is_some()) == Some(true);
     if new > volume.size && !running {
@@ -123,7 +131,9 @@ pub(crate) fn destroy(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
         return Err(Refusal::fault(format!("can't remove VM {vmid} - protection mode enabled")));
     }
     if guest.managed_by_ha && !purge {
-        return Err(Refusal::fault(format!("unable to remove VM {vmid} - used in HA resources and purge parameter not set.")));
+        return Err(Refusal::fault(format!(
+            "unable to remove VM {vmid} - used in HA resources and purge parameter not set."
+        )));
     }
     if guest.run.is_some() {
         return Err(Refusal::fault(format!("VM {vmid} is running - destroy failed")));
@@ -153,7 +163,8 @@ pub(crate) fn migration(engine: &Engine, call: &Call) -> Outcome<Value> {
     for (key, value) in guest.config.iter().filter(|(key, _)| drives::is_drive(key)) {
         let volid = drives::file(value);
         let Some(volume) = state.volumes.get(&volid) else { continue };
-        let shared = volid.split(':').next().and_then(|name| state.storages.get(name)).is_some_and(|storage| storage.shared);
+        let shared =
+            volid.split(':').next().and_then(|name| state.storages.get(name)).is_some_and(|storage| storage.shared);
         if !shared {
             disks.push(json!({
                 "cdrom": u8::from(drives::is_cdrom(value)), "drivename": key, "is_attached": 1, "is_cloudinit": u8::from(drives::is_cloudinit(value)),

@@ -52,7 +52,11 @@ impl Refusal {
 
     /// `403`; `what` is empty for the bare form.
     pub(crate) fn permission(what: &str) -> Self {
-        let reason = if what.is_empty() { "Permission check failed".to_owned() } else { format!("Permission check failed ({what})") };
+        let reason = if what.is_empty() {
+            "Permission check failed".to_owned()
+        } else {
+            format!("Permission check failed ({what})")
+        };
         Self::new(403, reason, Body::Message)
     }
 

@@ -32,7 +32,10 @@ const KEPT: [&str; 19] = [
 ];
 
 /// Single paths that are kept without what stands below them.
-const KEPT_EXACT: [&str; 12] = [
+const KEPT_EXACT: [&str; 15] = [
+    "/cluster/log",
+    "/nodes/{node}/capabilities/qemu/cpu",
+    "/nodes/{node}/vzdump/defaults",
     "/cluster/backup",
     "/cluster/config/join",
     "/nodes/{node}/firewall/options",
@@ -49,8 +52,20 @@ const KEPT_EXACT: [&str; 12] = [
 
 /// Keys of a property that decide about a value.
 const DECIDING: [&str; 14] = [
-    "type", "optional", "minimum", "maximum", "minLength", "maxLength", "pattern", "enum", "requires", "alias", "keyAlias",
-    "default_key", "format", "items",
+    "type",
+    "optional",
+    "minimum",
+    "maximum",
+    "minLength",
+    "maxLength",
+    "pattern",
+    "enum",
+    "requires",
+    "alias",
+    "keyAlias",
+    "default_key",
+    "format",
+    "items",
 ];
 
 /// One property of a request or of a property string.
@@ -153,14 +168,22 @@ impl Schema {
     /// The schema of PVE 9.
     pub(crate) fn nine() -> Self {
         let text = include_str!("../../data/pve-schema-9.json");
-        let compact: Compact = serde_json::from_str(text).unwrap_or(Compact { routes: Vec::new(), properties: Vec::new(), formats: Vec::new() });
+        let compact: Compact = serde_json::from_str(text).unwrap_or(Compact {
+            routes: Vec::new(),
+            properties: Vec::new(),
+            formats: Vec::new(),
+        });
         let properties = compact.properties;
         let mut routes = Vec::new();
         let mut by_shape: HashMap<(String, usize), Vec<usize>> = HashMap::new();
         for route in compact.routes {
             let segments = route.path.split('/').filter(|s| !s.is_empty()).count();
             by_shape.entry((route.method.clone(), segments)).or_default().push(routes.len());
-            let named = route.properties.iter().filter_map(|(name, at)| Some((name.clone(), properties.get(*at)?.clone()))).collect();
+            let named = route
+                .properties
+                .iter()
+                .filter_map(|(name, at)| Some((name.clone(), properties.get(*at)?.clone())))
+                .collect();
             let made = Route {
                 path: route.path,
                 check: route.check,
@@ -275,7 +298,9 @@ pub fn compact(full: &Value) -> Value {
     let mut table = Table::default();
     let mut routes = Vec::new();
     walk(full, &mut table, &mut routes);
-    routes.sort_by_key(|route| (route["path"].as_str().unwrap_or_default().to_owned(), route["method"].as_str().unwrap_or_default().to_owned()));
+    routes.sort_by_key(|route| {
+        (route["path"].as_str().unwrap_or_default().to_owned(), route["method"].as_str().unwrap_or_default().to_owned())
+    });
     json!({ "routes": routes, "properties": table.properties, "formats": table.formats })
 }
 
@@ -314,7 +339,8 @@ impl Table {
     }
 
     fn format(&mut self, keys: &Map<String, Value>) -> usize {
-        let reduced: Map<String, Value> = keys.iter().map(|(name, property)| (name.clone(), self.reduce(property))).collect();
+        let reduced: Map<String, Value> =
+            keys.iter().map(|(name, property)| (name.clone(), self.reduce(property))).collect();
         let key = format!("f{}", Value::Object(reduced.clone()));
         if let Some(at) = self.seen.get(&key) {
             return *at;

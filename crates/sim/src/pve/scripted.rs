@@ -11,7 +11,9 @@ use futures::future::BoxFuture;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-use crate::backend::{AgentCall, AgentError, AgentReply, Backend, ContainerStart, Events, GuestEvent, GuestEventKind, Stream, VmStart};
+use crate::backend::{
+    AgentCall, AgentError, AgentReply, Backend, ContainerStart, Events, GuestEvent, GuestEventKind, Stream, VmStart,
+};
 
 /// When a played VM's agent answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +96,9 @@ impl Scripted {
         let program = command.first().map_or("", String::as_str);
         let known = ["/bin/sh", "sh", "/bin/cat", "cat", "/bin/echo", "true", "/bin/true", "false", "/bin/false", "ls"];
         if !known.contains(&program) {
-            let text = format!("Guest agent command failed, error was 'Failed to execute child process \u{201c}{program}\u{201d} (No such file or directory)'");
+            let text = format!(
+                "Guest agent command failed, error was 'Failed to execute child process \u{201c}{program}\u{201d} (No such file or directory)'"
+            );
             return Err(AgentError::Refused(text));
         }
         let script = command.get(2).map_or("", String::as_str);
@@ -105,7 +109,10 @@ impl Scripted {
             "false" | "/bin/false" => ended(1, b"", b""),
             _ => ended(0, b"", b""),
         };
-        let seconds = script.strip_prefix("sleep ").and_then(|rest| rest.split(';').next()?.trim().parse::<f64>().ok()).unwrap_or(0.0);
+        let seconds = script
+            .strip_prefix("sleep ")
+            .and_then(|rest| rest.split(';').next()?.trim().parse::<f64>().ok())
+            .unwrap_or(0.0);
         let ready = Instant::now() + Duration::from_secs_f64(seconds / self.factor);
         let mut stage = self.stage();
         stage.next_pid += 1;
@@ -132,7 +139,8 @@ fn shell(script: &str) -> AgentReply {
     if script.contains("kill -9 $$") {
         return AgentReply::Exited { exited: true, code: None, signal: Some(9), out: Vec::new(), err: Vec::new() };
     }
-    if let Some(count) = script.strip_prefix("head -c ").and_then(|rest| rest.split(' ').next()?.parse::<usize>().ok()) {
+    if let Some(count) = script.strip_prefix("head -c ").and_then(|rest| rest.split(' ').next()?.parse::<usize>().ok())
+    {
         return ended(0, &vec![b'a'; count], b"");
     }
     if script.starts_with('/') && !script.contains(' ') {
@@ -235,11 +243,20 @@ impl Backend for Scripted {
         .boxed()
     }
 
-    fn container_create<'a>(&'a self, rootfs: &'a str, template: PathBuf, _hostname: &'a str) -> BoxFuture<'a, Result<(), String>> {
+    fn container_create<'a>(
+        &'a self,
+        rootfs: &'a str,
+        template: PathBuf,
+        _hostname: &'a str,
+    ) -> BoxFuture<'a, Result<(), String>> {
         self.stage().disks.insert(rootfs.to_owned());
         async move {
             let bytes = std::fs::read(template).map_err(|error| error.to_string())?;
-            if bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) { Ok(()) } else { Err("tar failed: exit code 2".to_owned()) }
+            if bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+                Ok(())
+            } else {
+                Err("tar failed: exit code 2".to_owned())
+            }
         }
         .boxed()
     }
@@ -274,16 +291,22 @@ impl Scripted {
         match call {
             AgentCall::ExecStatus { pid } => match machine.exits.get(&pid) {
                 None => Err(AgentError::Refused("PID ld does not exist".to_owned())),
-                Some((ready, _)) if *ready > Instant::now() => Ok(AgentReply::Exited { exited: false, code: None, signal: None, out: Vec::new(), err: Vec::new() }),
+                Some((ready, _)) if *ready > Instant::now() => {
+                    Ok(AgentReply::Exited { exited: false, code: None, signal: None, out: Vec::new(), err: Vec::new() })
+                }
                 Some((_, reply)) => {
                     let reply = reply.clone();
                     machine.exits.remove(&pid);
                     Ok(reply)
                 }
             },
-            AgentCall::FileRead { path } if path == "/etc/passwd" => Ok(AgentReply::Content(b"root:x:0:0:root:/root:/bin/bash\n".to_vec())),
+            AgentCall::FileRead { path } if path == "/etc/passwd" => {
+                Ok(AgentReply::Content(b"root:x:0:0:root:/root:/bin/bash\n".to_vec()))
+            }
             AgentCall::FileRead { path } => {
-                let missing = || AgentError::Refused(format!("failed to open file '{path}' (mode: 'r'): No such file or directory"));
+                let missing = || {
+                    AgentError::Refused(format!("failed to open file '{path}' (mode: 'r'): No such file or directory"))
+                };
                 machine.files.get(&path).cloned().map(AgentReply::Content).ok_or_else(missing)
             }
             AgentCall::FileWrite { path, content } => {

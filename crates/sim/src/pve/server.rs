@@ -10,7 +10,10 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose,
+};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use sha2::{Digest, Sha256};
@@ -49,7 +52,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)), names: Vec::new(), latency: Latency::Real, seed: 1, statistics: true }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            names: Vec::new(),
+            latency: Latency::Real,
+            seed: 1,
+            statistics: true,
+        }
     }
 }
 
@@ -149,7 +158,15 @@ impl Server {
             tokio::spawn(rounds(engine.clone(), stop.clone()));
         }
         let baseline = snapshot(&engine);
-        Ok(Handle { engine, address, ca_pem: certificate.ca_pem, fingerprint: certificate.fingerprint, stop, baseline, _files: files })
+        Ok(Handle {
+            engine,
+            address,
+            ca_pem: certificate.ca_pem,
+            fingerprint: certificate.fingerprint,
+            stop,
+            baseline,
+            _files: files,
+        })
     }
 }
 
@@ -177,7 +194,11 @@ async fn accept(engine: Arc<Engine>, listener: TcpListener, tls: TlsAcceptor, st
             let service = service_fn(move |request| front.clone().serve(request));
             let mut builder = http1::Builder::new();
             // Header limits are PVE's own; the library's must lie beyond them.
-            builder.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(5)).max_headers(512).max_buf_size(64 << 10);
+            builder
+                .timer(TokioTimer::new())
+                .header_read_timeout(Duration::from_secs(5))
+                .max_headers(512)
+                .max_buf_size(64 << 10);
             let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
             tokio::select! {
                 _ = connection => {}
@@ -217,7 +238,11 @@ fn snapshot(engine: &Engine) -> Baseline {
     Baseline {
         guests: state.guests.keys().copied().collect(),
         volumes: state.volumes.keys().cloned().collect(),
-        tokens: state.users.iter().flat_map(|(user, entry)| entry.tokens.keys().map(move |token| format!("{user}!{token}"))).collect(),
+        tokens: state
+            .users
+            .iter()
+            .flat_map(|(user, entry)| entry.tokens.keys().map(move |token| format!("{user}!{token}")))
+            .collect(),
     }
 }
 
@@ -375,7 +400,12 @@ impl Handle {
     pub async fn shutdown(self) {
         let running: Vec<(u32, Kind)> = {
             let state = self.engine.state();
-            state.guests.iter().filter(|(_, guest)| guest.run.is_some()).map(|(vmid, guest)| (*vmid, guest.kind)).collect()
+            state
+                .guests
+                .iter()
+                .filter(|(_, guest)| guest.run.is_some())
+                .map(|(vmid, guest)| (*vmid, guest.kind))
+                .collect()
         };
         for (vmid, kind) in running {
             match kind {

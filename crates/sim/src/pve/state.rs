@@ -9,6 +9,8 @@ use rand::{Rng, SeedableRng};
 use ring::digest;
 use serde_json::{Map, Value};
 
+use super::refusal::{Outcome, Refusal};
+
 /// A node.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
@@ -122,7 +124,15 @@ pub(crate) struct Guest {
 
 impl Guest {
     pub(crate) fn new(kind: Kind, node: &str) -> Self {
-        Self { kind, node: node.to_owned(), config: BTreeMap::new(), pending: BTreeMap::new(), run: None, seen: None, managed_by_ha: false }
+        Self {
+            kind,
+            node: node.to_owned(),
+            config: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            run: None,
+            seen: None,
+            managed_by_ha: false,
+        }
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
@@ -144,6 +154,14 @@ impl Guest {
             return;
         }
         self.config.insert(key.to_owned(), stored(value));
+    }
+
+    /// Refuses where an operation holds the configuration.
+    pub(crate) fn unlocked(&self) -> Outcome<()> {
+        match self.get("lock") {
+            Some(lock) => Err(Refusal::fault(format!("{} is locked ({lock})", self.kind.name()))),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn is_template(&self) -> bool {
@@ -335,11 +353,13 @@ impl State {
     pub(crate) fn free_disk(&self, storage: &str, vmid: u32, format: &str) -> String {
         let taken = |n: u32| {
             ["qcow2", "raw", "vmdk"].iter().any(|suffix| {
-                let ends = [format!("{vmid}/vm-{vmid}-disk-{n}.{suffix}"), format!("{vmid}/base-{vmid}-disk-{n}.{suffix}")];
+                let ends =
+                    [format!("{vmid}/vm-{vmid}-disk-{n}.{suffix}"), format!("{vmid}/base-{vmid}-disk-{n}.{suffix}")];
                 self.volumes.keys().any(|volid| {
-                    volid.strip_prefix(storage).and_then(|rest| rest.strip_prefix(':')).is_some_and(|name| {
-                        ends.iter().any(|end| name == end || name.ends_with(&format!("/{end}")))
-                    })
+                    volid
+                        .strip_prefix(storage)
+                        .and_then(|rest| rest.strip_prefix(':'))
+                        .is_some_and(|name| ends.iter().any(|end| name == end || name.ends_with(&format!("/{end}"))))
                 })
             })
         };

@@ -28,9 +28,9 @@ fn boot_disk_size(guest: &Guest) -> u64 {
         return guest.get("rootfs").and_then(drives::size_of).unwrap_or(0);
     }
     let order = drives::boot_order(guest.get("boot"));
-    let disk = order.iter().find(|name| {
-        drives::is_drive(name) && guest.get(name).is_some_and(|value| !drives::is_cdrom(value))
-    });
+    let disk = order
+        .iter()
+        .find(|name| drives::is_drive(name) && guest.get(name).is_some_and(|value| !drives::is_cdrom(value)));
     disk.and_then(|name| guest.get(name)).and_then(drives::size_of).unwrap_or(0)
 }
 

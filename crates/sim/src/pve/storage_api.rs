@@ -39,7 +39,11 @@ pub(crate) fn definitions(engine: &Engine, call: &Call) -> Value {
         .storages
         .iter()
         .filter(|(name, storage)| {
-            let seen = state.may_any(&call.caller, &format!("/storage/{name}"), &["Datastore.Audit", "Datastore.AllocateSpace"]);
+            let seen = state.may_any(
+                &call.caller,
+                &format!("/storage/{name}"),
+                &["Datastore.Audit", "Datastore.AllocateSpace"],
+            );
             seen && call.text("type").is_none_or(|kind| kind == storage.kind)
         })
         .filter_map(|(name, _)| definition(&state, name).map(Value::Object))
@@ -118,14 +122,20 @@ fn volume_row(volid: &str, volume: &Volume) -> Value {
     if let Some(vmid) = volume.vmid {
         row["vmid"] = json!(vmid);
         row["used"] = json!(volume.size.min(1 << 20).max(4096));
-        row["parent"] = volume.parent.as_ref().map_or(Value::Null, |parent| json!(format!("../{}", parent.split_once(':').map_or("", |(_, name)| name))));
+        row["parent"] = volume
+            .parent
+            .as_ref()
+            .map_or(Value::Null, |parent| json!(format!("../{}", parent.split_once(':').map_or("", |(_, name)| name))));
     }
     row
 }
 
 fn may_see(state: &State, caller: &str, volume: &Volume) -> bool {
     match volume.vmid {
-        Some(vmid) => state.may(caller, &format!("/vms/{vmid}"), "VM.Audit") || state.may(caller, &format!("/vms/{vmid}"), "VM.Config.Disk"),
+        Some(vmid) => {
+            state.may(caller, &format!("/vms/{vmid}"), "VM.Audit")
+                || state.may(caller, &format!("/vms/{vmid}"), "VM.Config.Disk")
+        }
         None => true,
     }
 }
@@ -171,7 +181,9 @@ pub(crate) fn volume(engine: &Engine, call: &Call) -> Outcome<Value> {
     let state = engine.state();
     let storage = volid.split(':').next().unwrap_or_default();
     state.require_any(&call.caller, &format!("/storage/{storage}"), &["Datastore.AllocateSpace", "Datastore.Audit"])?;
-    let Some(volume) = state.volumes.get(&volid) else { return Err(Refusal::fault(format!("volume_size_info on '{volid}' failed - no format"))) };
+    let Some(volume) = state.volumes.get(&volid) else {
+        return Err(Refusal::fault(format!("volume_size_info on '{volid}' failed - no format")));
+    };
     let size = volume.size.div_ceil(512) * 512;
     let mut out = json!({ "path": state.path_of(&volid), "size": size, "used": size, "format": if volume.content == "images" || volume.content == "rootdir" { volume.format.as_str() } else { "raw" } });
     if let Some(parent) = &volume.parent {
@@ -186,11 +198,20 @@ pub(crate) async fn allocate(engine: &Arc<Engine>, call: &Call) -> Outcome<Value
     let name = call.text("filename").unwrap_or_default();
     let size = call.text("size").unwrap_or_default();
     // Sizes without a unit are KiB here.
-    let bytes = if size.chars().all(|c| c.is_ascii_digit()) { size.parse::<u64>().unwrap_or(0) << 10 } else { drives::parse_size(size).unwrap_or(0) };
+    let bytes = if size.chars().all(|c| c.is_ascii_digit()) {
+        size.parse::<u64>().unwrap_or(0) << 10
+    } else {
+        drives::parse_size(size).unwrap_or(0)
+    };
     let suffix = ["raw", "qcow2", "vmdk"].into_iter().find(|suffix| name.ends_with(&format!(".{suffix}")));
-    let Some(suffix) = suffix else { return Err(Refusal::fault(format!("illegal name '{name}' - should be 'vm-{}-*'", call.vmid()))) };
+    let Some(suffix) = suffix else {
+        return Err(Refusal::fault(format!("illegal name '{name}' - should be 'vm-{}-*'", call.vmid())));
+    };
     if call.text("format").is_some_and(|format| format != suffix) {
-        return Err(Refusal::parameter("format", format!("different storage formats ({} != {suffix})", call.text("format").unwrap_or_default())));
+        return Err(Refusal::parameter(
+            "format",
+            format!("different storage formats ({} != {suffix})", call.text("format").unwrap_or_default()),
+        ));
     }
     let volid = format!("{storage}:{}/{name}", call.vmid());
     if engine.state().volumes.contains_key(&volid) {
@@ -242,7 +263,8 @@ pub(crate) struct Upload {
 /// The name under which a file is kept: no directories, no odd characters.
 pub(crate) fn clean_name(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
-    let bytes: String = last.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect();
+    let bytes: String =
+        last.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect();
     bytes.trim_start().to_owned()
 }
 
@@ -250,12 +272,18 @@ fn suffix_fits(content: &str, name: &str) -> Result<&'static str, &'static str> 
     let lower = name.to_ascii_lowercase();
     let stem = |suffix: &str| name.len() > suffix.len();
     match content {
-        "iso" => [".iso", ".img"].iter().find(|s| lower.ends_with(**s) && stem(s)).map(|_| "iso").ok_or("wrong file extension"),
-        "vztmpl" => [(".tar", "tar"), (".tar.gz", "tgz"), (".tar.xz", "txz"), (".tar.zst", "tzst"), (".tar.bz2", "tbz2")]
+        "iso" => [".iso", ".img"]
             .iter()
-            .find(|(s, _)| name.ends_with(*s) && stem(s))
-            .map(|(_, format)| *format)
+            .find(|s| lower.ends_with(**s) && stem(s))
+            .map(|_| "iso")
             .ok_or("wrong file extension"),
+        "vztmpl" => {
+            [(".tar", "tar"), (".tar.gz", "tgz"), (".tar.xz", "txz"), (".tar.zst", "tzst"), (".tar.bz2", "tbz2")]
+                .iter()
+                .find(|(s, _)| name.ends_with(*s) && stem(s))
+                .map(|(_, format)| *format)
+                .ok_or("wrong file extension")
+        }
         _ => [(".qcow2", "qcow2"), (".raw", "raw"), (".vmdk", "vmdk"), (".ova", "ova")]
             .iter()
             .find(|(s, _)| name.ends_with(*s) && stem(s))
@@ -309,19 +337,34 @@ pub(crate) fn upload(engine: &Arc<Engine>, call: &Call, file: Upload) -> Outcome
 pub(crate) fn takes(engine: &Engine, storage: &str, content: &str) -> Outcome<()> {
     let state = engine.state();
     let known = state.storages.get(storage).is_some_and(|s| s.content.iter().any(|c| c == content));
-    if known { Ok(()) } else { Err(Refusal::fault(format!("storage '{storage}' does not support '{content}' content"))) }
+    if known {
+        Ok(())
+    } else {
+        Err(Refusal::fault(format!("storage '{storage}' does not support '{content}' content")))
+    }
 }
 
-fn import_is_valid(worker: &super::engine::Worker, file: &std::path::Path, format: &str, temporary: &str) -> Result<(), String> {
+fn import_is_valid(
+    worker: &super::engine::Worker,
+    file: &std::path::Path,
+    format: &str,
+    temporary: &str,
+) -> Result<(), String> {
     let head = std::fs::read(file).unwrap_or_default();
     let (good, complaint) = match format {
         "qcow2" => (head.starts_with(b"QFI\xfb"), "Image is not in qcow2 format"),
-        "vmdk" => (head.starts_with(b"KDMV") || head.starts_with(b"# Disk DescriptorFile"), "invalid VMDK image descriptor"),
+        "vmdk" => {
+            (head.starts_with(b"KDMV") || head.starts_with(b"# Disk DescriptorFile"), "invalid VMDK image descriptor")
+        }
         "ova" => {
             if head.get(257..262) == Some(b"ustar") {
                 return Ok(());
             }
-            for line in ["tar: This does not look like a tar archive", "tar: Skipping to next header", "tar: Exiting with failure status due to previous errors"] {
+            for line in [
+                "tar: This does not look like a tar archive",
+                "tar: Skipping to next header",
+                "tar: Exiting with failure status due to previous errors",
+            ] {
                 worker.log(line);
             }
             return Err(format!("command 'tar -t -f {temporary}' failed: exit code 2"));
@@ -352,8 +395,16 @@ pub(crate) fn download(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
         }
         worker.log(format!("downloading {url} to {target}"));
         let host = url.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default().to_owned();
-        let host = if host.contains(':') { host } else { format!("{host}:{}", if url.starts_with("https") { 443 } else { 80 }) };
-        worker.log(format!("--{}--  {url}", jiff::Timestamp::from_second(i64::try_from(worker.engine.clock.seconds()).unwrap_or(0)).map_or_else(|_| String::new(), |t| t.strftime("%Y-%m-%d %H:%M:%S").to_string())));
+        let host = if host.contains(':') {
+            host
+        } else {
+            format!("{host}:{}", if url.starts_with("https") { 443 } else { 80 })
+        };
+        worker.log(format!(
+            "--{}--  {url}",
+            jiff::Timestamp::from_second(i64::try_from(worker.engine.clock.seconds()).unwrap_or(0))
+                .map_or_else(|_| String::new(), |t| t.strftime("%Y-%m-%d %H:%M:%S").to_string())
+        ));
         Err(format!("download failed: Connecting to {host}... failed: Connection refused."))
     });
     Ok(json!(upid))

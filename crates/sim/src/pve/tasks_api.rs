@@ -14,7 +14,10 @@ use super::state::Task;
 /// Whether `UPID:…:` has all its parts.
 fn parses(upid: &str) -> bool {
     let parts: Vec<&str> = upid.split(':').collect();
-    parts.len() == 9 && parts[0] == "UPID" && parts[8].is_empty() && parts[2..5].iter().all(|p| !p.is_empty() && p.chars().all(|c| c.is_ascii_hexdigit()))
+    parts.len() == 9
+        && parts[0] == "UPID"
+        && parts[8].is_empty()
+        && parts[2..5].iter().all(|p| !p.is_empty() && p.chars().all(|c| c.is_ascii_hexdigit()))
 }
 
 fn parse(upid: &str) -> Outcome<()> {
@@ -91,7 +94,8 @@ pub(crate) fn log(engine: &Engine, call: &Call) -> Outcome<Reply> {
     let limit = if limit == 0 { usize::MAX } else { limit };
     let lines = if lines.is_empty() { vec!["no content".to_owned()] } else { lines };
     let total = lines.len();
-    let shown: Vec<Value> = lines.iter().enumerate().skip(start).take(limit).map(|(at, text)| json!({ "n": at + 1, "t": text })).collect();
+    let shown: Vec<Value> =
+        lines.iter().enumerate().skip(start).take(limit).map(|(at, text)| json!({ "n": at + 1, "t": text })).collect();
     Ok(Reply::with(json!(shown), [("total", json!(total))]))
 }
 
@@ -111,8 +115,13 @@ pub(crate) fn list(engine: &Engine, call: &Call) -> Reply {
     let state = engine.state();
     let auditor = state.may(&call.caller, &format!("/nodes/{}", call.node), "Sys.Audit");
     let source = call.text("source").unwrap_or("archive");
-    let mine: Vec<&Task> =
-        state.tasks.iter().rev().filter(|task| task.node == call.node && (auditor || owned(&call.caller, &task.user))).filter(|task| wanted(task, call)).collect();
+    let mine: Vec<&Task> = state
+        .tasks
+        .iter()
+        .rev()
+        .filter(|task| task.node == call.node && (auditor || owned(&call.caller, &task.user)))
+        .filter(|task| wanted(task, call))
+        .collect();
     let active = mine.iter().filter(|task| task.end.is_none());
     let ended = mine.iter().filter(|task| task.end.is_some());
     let rows: Vec<Value> = match source {
@@ -172,22 +181,23 @@ fn wanted(task: &Task, call: &Call) -> bool {
 pub(crate) fn cluster(engine: &Engine, call: &Call) -> Value {
     let state = engine.state();
     let auditor = state.may(&call.caller, "/", "Sys.Audit");
-    let rows = state.tasks.iter().rev().filter(|task| auditor || owned(&call.caller, &task.user)).take(25).map(|task| {
-        let mut out = row(task);
-        out.remove("pstart");
-        with_user(&mut out, &task.user);
-        match &task.end {
-            Some((end, exit)) => {
-                out.remove("pid");
-                out.insert("endtime".into(), json!(end));
-                out.insert("status".into(), json!(exit));
-                out.insert("saved".into(), json!("1"));
+    let rows =
+        state.tasks.iter().rev().filter(|task| auditor || owned(&call.caller, &task.user)).take(25).map(|task| {
+            let mut out = row(task);
+            out.remove("pstart");
+            with_user(&mut out, &task.user);
+            match &task.end {
+                Some((end, exit)) => {
+                    out.remove("pid");
+                    out.insert("endtime".into(), json!(end));
+                    out.insert("status".into(), json!(exit));
+                    out.insert("saved".into(), json!("1"));
+                }
+                None => {
+                    out.insert("saved".into(), json!("0"));
+                }
             }
-            None => {
-                out.insert("saved".into(), json!("0"));
-            }
-        }
-        Value::Object(out)
-    });
+            Value::Object(out)
+        });
     json!(rows.collect::<Vec<_>>())
 }

@@ -67,7 +67,9 @@ pub(crate) fn caller(engine: &Engine, credentials: &Credentials, reads_only: boo
         return by_ticket(engine, &decode(ticket), credentials.csrf.as_deref(), reads_only);
     }
     let Some(rest) = header.strip_prefix("PVEAPIToken") else { return Err(Refusal::unauthenticated("No ticket")) };
-    let Some(value) = rest.strip_prefix(['=', ' ']).filter(|value| !value.is_empty()) else { return Err(Refusal::unauthenticated("No ticket")) };
+    let Some(value) = rest.strip_prefix(['=', ' ']).filter(|value| !value.is_empty()) else {
+        return Err(Refusal::unauthenticated("No ticket"));
+    };
     by_token(engine, value).ok_or_else(|| Refusal::unauthenticated("Authentication failed!"))
 }
 
@@ -80,7 +82,9 @@ fn cookie_ticket(header: &str) -> Option<String> {
 }
 
 fn by_ticket(engine: &Engine, ticket: &str, csrf: Option<&str>, reads_only: bool) -> Outcome<String> {
-    let Some(user) = ticket_user(engine, ticket) else { return Err(Refusal::unauthenticated("Authentication failed!")) };
+    let Some(user) = ticket_user(engine, ticket) else {
+        return Err(Refusal::unauthenticated("Authentication failed!"));
+    };
     if !reads_only && !csrf.is_some_and(|token| csrf_fits(engine, &user, token)) {
         return Err(Refusal::unauthenticated("Permission denied - invalid csrf token"));
     }

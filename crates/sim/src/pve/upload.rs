@@ -31,7 +31,9 @@ pub(crate) fn parse(body: &[u8], boundary: &str, directory: &Path) -> Outcome<(P
             return file(content, &delimiter, &name, &file_name, params, directory);
         }
         // What is not one of the known fields, in their order, is no upload.
-        let Some(at) = order.iter().skip(next).position(|field| *field == name).map(|at| at + next) else { return Err(bad_request()) };
+        let Some(at) = order.iter().skip(next).position(|field| *field == name).map(|at| at + next) else {
+            return Err(bad_request());
+        };
         next = at + 1;
         let end = find(content, format!("\r\n{delimiter}").as_bytes()).ok_or_else(failed)?;
         params.0.insert(name, Param::Text(String::from_utf8_lossy(&content[..end]).into_owned()));
@@ -42,9 +44,18 @@ pub(crate) fn parse(body: &[u8], boundary: &str, directory: &Path) -> Outcome<(P
     }
 }
 
-fn file(content: &[u8], delimiter: &str, name: &str, file_name: &str, mut params: Params, directory: &Path) -> Outcome<(Params, Upload)> {
+fn file(
+    content: &[u8],
+    delimiter: &str,
+    name: &str,
+    file_name: &str,
+    mut params: Params,
+    directory: &Path,
+) -> Outcome<(Params, Upload)> {
     if name != "filename" {
-        let text = format!("wrong field name '{name}' for file upload, expected 'filename' at /usr/share/perl5/PVE/APIServer/AnyEvent.pm line 1325.");
+        let text = format!(
+            "wrong field name '{name}' for file upload, expected 'filename' at /usr/share/perl5/PVE/APIServer/AnyEvent.pm line 1325."
+        );
         return Err(Refusal::new(500, text, Body::Text));
     }
     // Everything up to the last delimiter is the file, further fields included.

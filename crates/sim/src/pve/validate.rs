@@ -16,7 +16,10 @@ pub(crate) fn check(schema: &Schema, route: &Route, params: &mut Params) -> Outc
     let names: Vec<String> = params.0.keys().cloned().collect();
     for name in &names {
         let Some(property) = lookup(&route.properties, guest, name) else {
-            errors.insert(name.clone(), "property is not defined in schema and the schema does not allow additional properties".to_owned());
+            errors.insert(
+                name.clone(),
+                "property is not defined in schema and the schema does not allow additional properties".to_owned(),
+            );
             continue;
         };
         let Some(value) = params.0.get_mut(name) else { continue };

@@ -203,7 +203,13 @@ impl World {
     pub fn token(mut self, userid: &str, name: &str, separated: bool) -> Self {
         if let Some(user) = self.users.iter_mut().find(|user| user.userid == userid) {
             let tokenid = format!("{userid}!{name}");
-            user.tokens.push(TokenEntry { tokenid, privsep: u8::from(separated), expire: 0, comment: None, secret: None });
+            user.tokens.push(TokenEntry {
+                tokenid,
+                privsep: u8::from(separated),
+                expire: 0,
+                comment: None,
+                secret: None,
+            });
         }
         self
     }
@@ -212,7 +218,13 @@ impl World {
     #[must_use]
     pub fn grant(mut self, path: &str, who: &str, role: &str) -> Self {
         let subject = if who.contains('!') { "token" } else { "user" };
-        self.acl.push(AclEntry { path: path.to_owned(), propagate: 1, roleid: role.to_owned(), subject: subject.to_owned(), ugid: who.to_owned() });
+        self.acl.push(AclEntry {
+            path: path.to_owned(),
+            propagate: 1,
+            roleid: role.to_owned(),
+            subject: subject.to_owned(),
+            ugid: who.to_owned(),
+        });
         self
     }
 
@@ -239,14 +251,20 @@ impl World {
                 "token" => Subject::Token,
                 _ => Subject::User,
             };
-            state.acl.entry(entry.path.clone()).or_default().insert((subject, entry.ugid.clone(), entry.roleid.clone()), entry.propagate == 1);
+            state
+                .acl
+                .entry(entry.path.clone())
+                .or_default()
+                .insert((subject, entry.ugid.clone(), entry.roleid.clone()), entry.propagate == 1);
         }
         self.storages.iter().for_each(|storage| add_storage(&mut state, storage));
         self.volumes.iter().for_each(|volume| add_volume(&mut state, volume));
         self.guests.iter().for_each(|guest| add_guest(&mut state, &self.node, guest));
         for pool in &self.pools {
             let guests = pool.members.iter().filter_map(|member| member.rsplit('/').next()?.parse().ok()).collect();
-            state.pools.insert(pool.poolid.clone(), Pool { comment: pool.comment.clone(), guests, storages: BTreeSet::new() });
+            state
+                .pools
+                .insert(pool.poolid.clone(), Pool { comment: pool.comment.clone(), guests, storages: BTreeSet::new() });
         }
         state
     }
@@ -261,7 +279,10 @@ fn add_user(state: &mut State, entry: &UserEntry) {
         groups: super::params::split_list(&entry.groups).into_iter().collect(),
         ..User::default()
     };
-    user.password = entry.password.as_ref().map(|given| if given.starts_with("${") { format!("pw-{}", state.uuid()) } else { given.clone() });
+    user.password = entry
+        .password
+        .as_ref()
+        .map(|given| if given.starts_with("${") { format!("pw-{}", state.uuid()) } else { given.clone() });
     for token in &entry.tokens {
         let given = token.secret.clone().filter(|secret| !secret.starts_with("${"));
         let made = Token {
@@ -337,8 +358,19 @@ fn filled_in(state: &mut State, text: &str) -> String {
 }
 
 fn standard_roles() -> BTreeMap<String, RoleEntry> {
-    let role = |filter: &dyn Fn(&str) -> bool| RoleEntry { privs: PRIVILEGES.iter().filter(|p| filter(p)).map(|p| (*p).to_owned()).collect(), special: 1 };
-    let admin_only = ["Mapping.Modify", "Permissions.Modify", "Realm.Allocate", "Sys.AccessNetwork", "Sys.Incoming", "Sys.Modify", "Sys.PowerMgmt"];
+    let role = |filter: &dyn Fn(&str) -> bool| RoleEntry {
+        privs: PRIVILEGES.iter().filter(|p| filter(p)).map(|p| (*p).to_owned()).collect(),
+        special: 1,
+    };
+    let admin_only = [
+        "Mapping.Modify",
+        "Permissions.Modify",
+        "Realm.Allocate",
+        "Sys.AccessNetwork",
+        "Sys.Incoming",
+        "Sys.Modify",
+        "Sys.PowerMgmt",
+    ];
     BTreeMap::from([
         ("Administrator".to_owned(), role(&|_| true)),
         ("NoAccess".to_owned(), role(&|_| false)),

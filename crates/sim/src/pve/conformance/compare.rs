@@ -17,14 +17,37 @@ pub(super) struct Bindings {
 
 /// Figures that mean nothing in the laboratory.
 fn is_noise(key: &str) -> bool {
-    matches!(key, "cpu" | "mem" | "memhost" | "netin" | "netout" | "uptime" | "diskread" | "diskwrite" | "used" | "avail" | "swap") || ["pressure", "rx-", "tx-"].iter().any(|stem| key.starts_with(stem))
+    matches!(
+        key,
+        "cpu"
+            | "mem"
+            | "memhost"
+            | "netin"
+            | "netout"
+            | "uptime"
+            | "diskread"
+            | "diskwrite"
+            | "used"
+            | "avail"
+            | "swap"
+    ) || ["pressure", "rx-", "tx-"].iter().any(|stem| key.starts_with(stem))
 }
 
 /// Lines that only say how fast the laboratory was.
 pub(super) fn is_progress(line: &str) -> bool {
     const SPEED: [&str; 12] = [
-        "transferred ", "Total bytes", "Number of ", "Total file size", "Total transferred", "Literal data", "Matched data", "File list",
-        "sent ", "total size is", "--20", "Superblock ",
+        "transferred ",
+        "Total bytes",
+        "Number of ",
+        "Total file size",
+        "Total transferred",
+        "Literal data",
+        "Matched data",
+        "File list",
+        "sent ",
+        "total size is",
+        "--20",
+        "Superblock ",
     ];
     line.is_empty() || SPEED.iter().any(|stem| line.starts_with(stem)) || line.contains(" files (0.0% non-contiguous)")
 }
@@ -54,10 +77,20 @@ impl Bindings {
             (Value::Array(_), Value::Array(_)) if self.cut => self.subset(want, have, at),
             (Value::Array(want), Value::Array(have)) => self.lists(want, have, at),
             (Value::String(text), have) if text == "(list)" && have.is_array() => Ok(()),
-            (Value::String(text), Value::Number(number)) if text.starts_with("${n:") => self.bind(text, &number.to_string(), at),
+            (Value::String(text), Value::Number(number)) if text.starts_with("${n:") => {
+                self.bind(text, &number.to_string(), at)
+            }
             (Value::String(_) | Value::Number(_), Value::Number(_)) if is_noise(key) => Ok(()),
-            (Value::Number(want), Value::Number(have)) if want.as_u64().is_some_and(|n| n > 1 << 60) && have.as_u64().is_some_and(|n| n > 1 << 60) => Ok(()),
-            (Value::Number(_), Value::Number(_)) if key == "total" && at.matches('.').count() <= 1 && want.as_i64().is_some_and(|n| n > 60) => Ok(()),
+            (Value::Number(want), Value::Number(have))
+                if want.as_u64().is_some_and(|n| n > 1 << 60) && have.as_u64().is_some_and(|n| n > 1 << 60) =>
+            {
+                Ok(())
+            }
+            (Value::Number(_), Value::Number(_))
+                if key == "total" && at.matches('.').count() <= 1 && want.as_i64().is_some_and(|n| n > 60) =>
+            {
+                Ok(())
+            }
             (Value::String(want), Value::String(have)) => self.text(want, have, at, key),
             _ if want == have => Ok(()),
             (Value::Array(names), Value::Object(fields)) if names.iter().all(Value::is_string) => {
@@ -86,7 +119,11 @@ impl Bindings {
             return Err(format!("{at}: {} entries instead of {}", have.len(), want.len()));
         }
         let mut ordered = self.clone();
-        let in_order = want.iter().zip(have).enumerate().try_for_each(|(i, (want, have))| ordered.matches(want, have, &format!("{at}[{i}]")));
+        let in_order = want
+            .iter()
+            .zip(have)
+            .enumerate()
+            .try_for_each(|(i, (want, have))| ordered.matches(want, have, &format!("{at}[{i}]")));
         let Err(difference) = in_order else {
             *self = ordered;
             return Ok(());
@@ -134,8 +171,17 @@ impl Bindings {
                 return Ok(());
             }
         }
-        if let Some(length) = want.strip_prefix("${string of ").and_then(|rest| rest.split(' ').next()?.parse::<usize>().ok()) {
-            return if have.chars().count() == length { Ok(()) } else { Err(format!("{at}: {} characters", have.chars().count())) };
+        if let Some(length) =
+            want.strip_prefix("${string of ").and_then(|rest| rest.split(' ').next()?.parse::<usize>().ok())
+        {
+            return if have.chars().count() == length {
+                Ok(())
+            } else {
+                Err(format!("{at}: {} characters", have.chars().count()))
+            };
+        }
+        if want.starts_with("${n:") && want.find('}') == Some(want.len() - 1) {
+            return Err(format!("{at}: the text {have:?} instead of a number"));
         }
         if want.starts_with("${") && want.find('}') == Some(want.len() - 1) {
             return self.bind(want, have, at);
@@ -188,14 +234,30 @@ impl Bindings {
 
     /// A log, without the lines that only tell progress.
     pub(super) fn logs(&mut self, want: &[String], have: &[String]) -> Result<(), String> {
-        let keep = |lines: &[String]| -> Vec<Value> { lines.iter().filter(|line| !is_progress(line)).map(|line| Value::String(line.clone())).collect() };
+        let keep = |lines: &[String]| -> Vec<Value> {
+            lines.iter().filter(|line| !is_progress(line)).map(|line| Value::String(line.clone())).collect()
+        };
         let (want, have) = (keep(want), keep(have));
         if want.len() != have.len() {
-            let first = want.iter().zip(&have).position(|(a, b)| self.clone().matches(a, b, "").is_err()).unwrap_or(want.len().min(have.len()));
+            let first = want
+                .iter()
+                .zip(&have)
+                .position(|(a, b)| self.clone().matches(a, b, "").is_err())
+                .unwrap_or(want.len().min(have.len()));
             let show = |lines: &[Value]| lines.get(first).map_or("nothing".to_owned(), short);
-            return Err(format!("log: {} lines instead of {}; line {}: {} instead of {}", have.len(), want.len(), first + 1, show(&have), show(&want)));
+            return Err(format!(
+                "log: {} lines instead of {}; line {}: {} instead of {}",
+                have.len(),
+                want.len(),
+                first + 1,
+                show(&have),
+                show(&want)
+            ));
         }
-        want.iter().zip(&have).enumerate().try_for_each(|(i, (want, have))| self.matches(want, have, &format!("log[{i}]")))
+        want.iter()
+            .zip(&have)
+            .enumerate()
+            .try_for_each(|(i, (want, have))| self.matches(want, have, &format!("log[{i}]")))
     }
 }
 
@@ -210,7 +272,11 @@ fn free(text: &str) -> String {
         (r"\\\$5\\\$[A-Za-z0-9./]+\\\$[A-Za-z0-9./]+", r"\$5\$[A-Za-z0-9./]+\$[A-Za-z0-9./]+"),
     ] {
         if let Ok(regex) = Regex::new(pattern) {
-            out = regex.replace_all(&out, |found: &regex::Captures<'_>| instead.replace("$1", found.get(1).map_or("", |m| m.as_str()))).into_owned();
+            out = regex
+                .replace_all(&out, |found: &regex::Captures<'_>| {
+                    instead.replace("$1", found.get(1).map_or("", |m| m.as_str()))
+                })
+                .into_owned();
         }
     }
     out
@@ -229,7 +295,11 @@ mod tests {
     #[test]
     fn the_same_placeholder_must_mean_the_same() {
         let mut bindings = Bindings::default();
-        assert!(bindings.matches(&json!({ "a": "${uuid1}", "b": "x ${uuid1}" }), &json!({ "a": "u", "b": "x u" }), "").is_ok());
+        assert!(
+            bindings
+                .matches(&json!({ "a": "${uuid1}", "b": "x ${uuid1}" }), &json!({ "a": "u", "b": "x u" }), "")
+                .is_ok()
+        );
         assert!(bindings.matches(&json!("${uuid1}"), &json!("v"), "").is_err());
     }
 

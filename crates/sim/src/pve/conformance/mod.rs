@@ -96,7 +96,11 @@ impl Report {
         let sum = |of: &dyn Fn(&Scenario) -> usize| scenarios.iter().map(|s| of(s)).sum::<usize>();
         let (equal, accepted, different) = (sum(&|s| s.equal), sum(&|s| s.accepted.len()), sum(&|s| s.different.len()));
         let left_out = sum(&|s| s.left_out);
-        writeln!(f, "{name}: {equal} of {} equal, {accepted} accepted, {different} different, {left_out} left out", equal + accepted + different)
+        writeln!(
+            f,
+            "{name}: {equal} of {} equal, {accepted} accepted, {different} different, {left_out} left out",
+            equal + accepted + different
+        )
     }
 }
 
@@ -113,8 +117,13 @@ impl fmt::Display for Report {
             let all: Vec<&Scenario> = self.scenarios.iter().filter(|scenario| scenario.file == file).collect();
             Self::line(f, &format!("= {file}"), &all)?;
         }
-        let (equal, accepted, different) = (self.sum(|s| s.equal), self.sum(|s| s.accepted.len()), self.sum(|s| s.different.len()));
-        write!(f, "total: {equal} of {} steps equal, {accepted} accepted, {different} different", equal + accepted + different)
+        let (equal, accepted, different) =
+            (self.sum(|s| s.equal), self.sum(|s| s.accepted.len()), self.sum(|s| s.different.len()));
+        write!(
+            f,
+            "total: {equal} of {} steps equal, {accepted} accepted, {different} different",
+            equal + accepted + different
+        )
     }
 }
 
@@ -125,9 +134,15 @@ impl fmt::Display for Report {
 pub async fn run(directory: &Path) -> Result<Report, ReplayError> {
     let read = |path: PathBuf| std::fs::read_to_string(&path).map_err(|source| ReplayError::Read { path, source });
     let world = super::world::World::from_json(&read(directory.join("world.json"))?).map_err(ReplayError::World)?;
-    let deviations: Deviations = toml::from_str(include_str!("../../../data/deviations.toml")).unwrap_or(Deviations { accepted: Vec::new() });
-    let listing = std::fs::read_dir(directory).map_err(|source| ReplayError::Read { path: directory.to_owned(), source })?;
-    let mut files: Vec<PathBuf> = listing.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "jsonl")).collect();
+    let deviations: Deviations =
+        toml::from_str(include_str!("../../../data/deviations.toml")).unwrap_or(Deviations { accepted: Vec::new() });
+    let listing =
+        std::fs::read_dir(directory).map_err(|source| ReplayError::Read { path: directory.to_owned(), source })?;
+    let mut files: Vec<PathBuf> = listing
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|e| e == "jsonl"))
+        .collect();
     files.sort();
     let mut report = Report::default();
     for path in files {

@@ -8,8 +8,22 @@ use super::compare::Bindings;
 use super::step::Step;
 
 /// What may stand in a path as it was recorded.
-const PATH: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'/').remove(b':').remove(b'%').remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'@').remove(b'!').remove(b'?').remove(b'=').remove(b'&').remove(b',').remove(b'+').remove(b';');
+const PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b':')
+    .remove(b'%')
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~')
+    .remove(b'@')
+    .remove(b'!')
+    .remove(b'?')
+    .remove(b'=')
+    .remove(b'&')
+    .remove(b',')
+    .remove(b'+')
+    .remove(b';');
 const WORD: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 const BOUNDARY: &str = "recorded-boundary-7";
@@ -78,7 +92,9 @@ fn pairs(step: &Step, bindings: &Bindings, source: &dyn Source) -> Vec<(String, 
         if key == "port" { bindings.ports.get(&value).cloned().unwrap_or(value) } else { value }
     };
     match &step.params {
-        Value::Object(object) => object.iter().map(|(key, value)| (key.clone(), port(key, scalar(value, bindings, source)))).collect(),
+        Value::Object(object) => {
+            object.iter().map(|(key, value)| (key.clone(), port(key, scalar(value, bindings, source)))).collect()
+        }
         Value::Array(list) => list
             .iter()
             .filter_map(|pair| Some((pair.get(0)?.as_str()?.to_owned(), scalar(pair.get(1)?, bindings, source))))
@@ -94,10 +110,14 @@ fn encoded(pairs: &[(String, String)]) -> String {
 
 fn filled_json(value: &Value, bindings: &Bindings, source: &dyn Source) -> Value {
     match value {
-        Value::String(text) if text.starts_with("${n:") => fill(text, bindings, source).parse::<i64>().map_or_else(|_| value.clone(), Value::from),
+        Value::String(text) if text.starts_with("${n:") => {
+            fill(text, bindings, source).parse::<i64>().map_or_else(|_| value.clone(), Value::from)
+        }
         Value::String(text) => Value::String(fill(text, bindings, source)),
         Value::Array(all) => Value::Array(all.iter().map(|v| filled_json(v, bindings, source)).collect()),
-        Value::Object(all) => Value::Object(all.iter().map(|(k, v)| (k.clone(), filled_json(v, bindings, source))).collect()),
+        Value::Object(all) => {
+            Value::Object(all.iter().map(|(k, v)| (k.clone(), filled_json(v, bindings, source))).collect())
+        }
         other => other.clone(),
     }
 }
@@ -106,13 +126,16 @@ fn filled_json(value: &Value, bindings: &Bindings, source: &dyn Source) -> Value
 pub(super) fn build(step: &Step, bindings: &Bindings, source: &dyn Source) -> Wire {
     let method = step.method.clone().unwrap_or_default();
     let raw_path = fill(step.path.as_deref().unwrap_or_default(), bindings, source);
-    let is_outside = raw_path.starts_with("/api2") || step.note.as_deref() == Some("not below the API") || raw_path.starts_with("/nothing");
+    let is_outside = raw_path.starts_with("/api2")
+        || step.note.as_deref() == Some("not below the API")
+        || raw_path.starts_with("/nothing");
     let mut path = utf8_percent_encode(&raw_path, PATH).to_string();
     if !is_outside {
         path = format!("/api2/json{path}");
     }
     let pairs = pairs(step, bindings, source);
-    let encoding = step.encoding.as_deref().unwrap_or(if matches!(method.as_str(), "POST" | "PUT") { "form" } else { "query" });
+    let encoding =
+        step.encoding.as_deref().unwrap_or(if matches!(method.as_str(), "POST" | "PUT") { "form" } else { "query" });
     let mut headers: Vec<(String, String)> = Vec::new();
     let mut body = Vec::new();
     match encoding {
@@ -130,7 +153,11 @@ pub(super) fn build(step: &Step, bindings: &Bindings, source: &dyn Source) -> Wi
             headers.push(("Content-Type".into(), "application/x-www-form-urlencoded".into()));
         }
         "json" => {
-            let value = if step.params.is_null() { Value::Object(serde_json::Map::new()) } else { filled_json(&step.params, bindings, source) };
+            let value = if step.params.is_null() {
+                Value::Object(serde_json::Map::new())
+            } else {
+                filled_json(&step.params, bindings, source)
+            };
             body = value.to_string().into_bytes();
             headers.push(("Content-Type".into(), "application/json".into()));
         }
@@ -140,7 +167,9 @@ pub(super) fn build(step: &Step, bindings: &Bindings, source: &dyn Source) -> Wi
         }
         _ => {
             let text = step.raw_body.as_deref().unwrap_or_default();
-            body = step.raw_body_length.map_or_else(|| fill(text, bindings, source).into_bytes(), |length| vec![b'a'; length]);
+            body = step
+                .raw_body_length
+                .map_or_else(|| fill(text, bindings, source).into_bytes(), |length| vec![b'a'; length]);
         }
     }
     if encoding == "websocket" && !step.note.as_deref().is_some_and(|note| note == "no key") {
@@ -149,7 +178,10 @@ pub(super) fn build(step: &Step, bindings: &Bindings, source: &dyn Source) -> Wi
     headers.extend(who(step, bindings, source));
     for (name, value) in &step.headers_sent {
         headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
-        if value.is_null() || matches!(name.as_str(), "User-Agent" | "Accept" | "Csrfpreventiontoken") && step.caller.as_deref() == Some("ticket") {
+        if value.is_null()
+            || matches!(name.as_str(), "User-Agent" | "Accept" | "Csrfpreventiontoken")
+                && step.caller.as_deref() == Some("ticket")
+        {
             continue;
         }
         headers.push((name.clone(), scalar(value, bindings, source)));
@@ -190,7 +222,10 @@ fn who(step: &Step, _bindings: &Bindings, source: &dyn Source) -> Vec<(String, S
         "none" | "ticket" => Vec::new(),
         _ if caller.starts_with("ticket:") => cookie(&caller[7..], true),
         _ if caller.starts_with("cookie:") => cookie(&caller[7..], false),
-        token => vec![("Authorization".to_owned(), format!("PVEAPIToken={token}={}", source.credential(&format!("secret:{token}"))))],
+        token => vec![(
+            "Authorization".to_owned(),
+            format!("PVEAPIToken={token}={}", source.credential(&format!("secret:{token}"))),
+        )],
     }
 }
 
@@ -202,7 +237,10 @@ fn multipart(step: &Step, bindings: &Bindings, source: &dyn Source) -> Vec<u8> {
         let head = match (text("raw_part_headers"), text("filename")) {
             (Some(raw), _) => raw.to_owned(),
             (None, Some(file)) => {
-                format!("Content-Disposition: form-data; name=\"{}\"; filename=\"{file}\"\r\nContent-Type: application/octet-stream", text("name").unwrap_or_default())
+                format!(
+                    "Content-Disposition: form-data; name=\"{}\"; filename=\"{file}\"\r\nContent-Type: application/octet-stream",
+                    text("name").unwrap_or_default()
+                )
             }
             (None, None) => format!("Content-Disposition: form-data; name=\"{}\"", text("name").unwrap_or_default()),
         };

@@ -67,7 +67,8 @@ pub(super) struct Frame {
 impl Step {
     /// A comment, not a step.
     pub(super) fn is_comment(&self) -> bool {
-        self.kind.as_deref() == Some("about") || (self.method.is_none() && self.action.is_none() && self.status.is_none())
+        self.kind.as_deref() == Some("about")
+            || (self.method.is_none() && self.action.is_none() && self.status.is_none())
     }
 
     /// A measurement of the wire or of costs: nothing to replay.
@@ -88,7 +89,11 @@ impl Step {
 pub(super) fn parse(path: &Path, text: &str) -> Result<Vec<Step>, ReplayError> {
     let mut steps = Vec::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let step: Step = serde_json::from_str(line).map_err(|source| ReplayError::Parse { path: path.to_owned(), line: index + 1, source })?;
+        let step: Step = serde_json::from_str(line).map_err(|source| ReplayError::Parse {
+            path: path.to_owned(),
+            line: index + 1,
+            source,
+        })?;
         steps.push(step);
     }
     Ok(steps)
