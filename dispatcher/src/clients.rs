@@ -43,5 +43,9 @@ pub(crate) fn pve(config: &Config, secrets: &Secrets) -> Result<pve::Client, Cli
 pub(crate) fn github(config: &Config, secrets: &Secrets) -> Result<github::Client, ClientsError> {
     let base_url = github::BaseUrl::parse(&config.github.api_url)?;
     let credential = github::Credential::Token(secrets.github_token.clone());
-    Ok(github::Client::new(github::ClientConfig { base_url, credential, user_agent: USER_AGENT.to_owned() })?)
+    let client = github::ClientConfig { base_url, credential, user_agent: USER_AGENT.to_owned() };
+    Ok(match &config.github.ca_pem {
+        Some(authority) => github::Client::with_certificate_authority(client, authority)?,
+        None => github::Client::new(client)?,
+    })
 }

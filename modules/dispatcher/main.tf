@@ -11,7 +11,7 @@ resource "pxci_dispatcher_lxc" "this" {
   pve_token_secret_wo         = var.pve_token_secret
   pve_token_secret_wo_version = var.secrets_version
 
-  github                  = { api_url = var.github_api_url }
+  github                  = { api_url = var.github_api_url, ca_certificate = var.github_ca_certificate }
   github_token_wo         = var.github_token
   github_token_wo_version = var.secrets_version
 

@@ -69,6 +69,12 @@ variable "github_api_url" {
   default     = "https://api.github.com"
 }
 
+variable "github_ca_certificate" {
+  description = "Certificates in PEM form that GitHub's certificate must be signed by, where its authority is a private one."
+  type        = string
+  default     = null
+}
+
 variable "poll_interval" {
   description = "Seconds between two looks for queued jobs."
   type        = number

@@ -104,7 +104,7 @@ impl Life {
             .map_or_else(|| env!("CARGO_BIN_EXE_terraform-provider-pxci").into(), PathBuf::from);
         let mirror = Mirror::lay_out(directory.path(), &provider, Some(appliance)).expect("mirror");
         let mut work = WorkingDirectory::new(Core::preferred().expect("a core"), path, &mirror);
-        let farm = Farm::start(guests).await.expect("farm");
+        let farm = Farm::simulated(guests).await.expect("farm");
         for (name, value) in farm.provider_environment(directory.path()).expect("environment") {
             work.set(&name, &value);
         }

@@ -69,7 +69,7 @@ type Tree = BTreeMap<String, Node>;
 ///
 /// # Errors
 /// When cargo fails; it has said why on standard error then.
-pub fn build_dispatcher() -> Result<PathBuf> {
+pub(crate) fn build_dispatcher() -> Result<PathBuf> {
     let status = Command::new("cargo")
         .args(["build", "--quiet", "--locked", "--package", "pxci-dispatcher", "--bin", "pxci-dispatcher"])
         .args(["--profile", PROFILE, "--target", TARGET])
@@ -85,7 +85,7 @@ pub fn build_dispatcher() -> Result<PathBuf> {
 ///
 /// # Errors
 /// When a program is not static, or a file cannot be read or written.
-pub fn build(out_dir: &Path, dispatcher: &Path, busybox: &Path) -> Result<PathBuf> {
+pub(crate) fn build(out_dir: &Path, dispatcher: &Path, busybox: &Path) -> Result<PathBuf> {
     let tree = tree(&static_program(dispatcher)?, &static_program(busybox)?)?;
     fs::create_dir_all(out_dir).with_context(|| format!("making {}", out_dir.display()))?;
     let path = out_dir.join(format!("pxci-dispatcher-appliance_{}_amd64.tar.zst", env!("CARGO_PKG_VERSION")));

@@ -12,7 +12,7 @@ use crate::appliance as builder;
 const BUSYBOX: &str = "/bin/busybox";
 
 /// The provider's program: what `PXCI_PROVIDER` names, else built.
-pub fn provider() -> Result<PathBuf> {
+pub(crate) fn provider() -> Result<PathBuf> {
     if let Some(program) = std::env::var_os("PXCI_PROVIDER") {
         return Ok(PathBuf::from(program));
     }
@@ -25,7 +25,7 @@ pub fn provider() -> Result<PathBuf> {
 }
 
 /// The dispatcher's appliance: what `PXCI_APPLIANCE` names, else built for the static target and packed.
-pub fn appliance() -> Result<PathBuf> {
+pub(crate) fn appliance() -> Result<PathBuf> {
     if let Some(archive) = std::env::var_os("PXCI_APPLIANCE") {
         return Ok(PathBuf::from(archive));
     }
@@ -35,13 +35,13 @@ pub fn appliance() -> Result<PathBuf> {
 }
 
 /// Where cargo puts what it builds.
-pub fn target_directory() -> Result<PathBuf> {
+pub(crate) fn target_directory() -> Result<PathBuf> {
     let metadata = MetadataCommand::new().no_deps().exec().context("asking cargo for its target directory")?;
     Ok(metadata.target_directory.into_std_path_buf())
 }
 
 /// The root of this repository.
-pub fn repository() -> Result<PathBuf> {
+pub(crate) fn repository() -> Result<PathBuf> {
     let metadata = MetadataCommand::new().no_deps().exec().context("asking cargo for the workspace")?;
     Ok(metadata.workspace_root.into_std_path_buf())
 }

@@ -75,7 +75,7 @@ struct Nested {
 }
 
 /// Writes the pages, or only says whether those that are there are the ones it would write.
-pub async fn run(check: bool) -> Result<()> {
+pub(crate) async fn run(check: bool) -> Result<()> {
     let root = artifacts::repository()?;
     let pages = pages(&root, &schema().await?);
     let stale: Vec<&PathBuf> = pages

@@ -47,7 +47,7 @@ fn count(counts: &str, word: &str) -> u64 {
 }
 
 /// Runs formatting check, all test programs, recorded conformance and the demo.
-pub fn run(narrator: &Narrator, ready: &Ready) -> Result<()> {
+pub(crate) fn run(narrator: &Narrator, ready: &Ready) -> Result<()> {
     let mut tally = Tally::default();
     step(&mut tally, "formatting", formatting());
 
@@ -153,7 +153,7 @@ fn demo(environment: &[(&'static str, PathBuf)]) -> Result<()> {
 }
 
 /// Replays the recordings in `directory` and prints how they compare.
-pub async fn conformance(directory: &Path) -> Result<()> {
+pub(crate) async fn conformance(directory: &Path) -> Result<()> {
     let report = sim::pve::conformance::run(directory).await?;
     println!("{report}");
     if report.is_conformant() {

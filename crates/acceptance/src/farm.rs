@@ -62,6 +62,16 @@ pub struct SimulatedPve {
 }
 
 impl Farm {
+    /// Simulators of both, whatever the environment says: for tests that look into them.
+    ///
+    /// # Errors
+    /// When a simulator does not start.
+    pub async fn simulated(guests: Guests) -> Result<Self> {
+        let (pve, simulated_pve) = simulated_pve(guests).await?;
+        let (github, simulated_github) = simulated_github().await?;
+        Ok(Self { pve, github, simulated_pve: Some(simulated_pve), simulated_github: Some(simulated_github) })
+    }
+
     /// Starts what is not real.
     ///
     /// # Errors
@@ -159,12 +169,14 @@ async fn simulated_github() -> Result<(GitHubSite, sim::github::ServerHandle)> {
         world.add_repository(REPOSITORY);
         world.add_token(GitHubToken::for_repository_runners())
     });
-    let site = GitHubSite {
-        api_url: handle.url().to_owned(),
-        token,
-        repository: REPOSITORY.to_owned(),
-        workflow: "pxci.yml".to_owned(),
+    // Tokens go unencrypted to nowhere but this machine.
+    let (api_url, ca_pem) = match handle.url().strip_prefix("http://") {
+        Some(address) if !listen()?.ip().is_loopback() => {
+            (format!("https://{address}"), Some(handle.ca_pem().to_owned()))
+        }
+        _ => (handle.url().to_owned(), None),
     };
+    let site = GitHubSite { api_url, ca_pem, token, repository: REPOSITORY.to_owned() };
     Ok((site, handle))
 }
 

@@ -55,12 +55,12 @@ impl std::fmt::Debug for Token {
 pub struct GitHubSite {
     /// Base URL of the REST API.
     pub api_url: String,
+    /// Certificates that its certificate is judged by, in PEM form; public ones where there are none.
+    pub ca_pem: Option<String>,
     /// Token of the dispatcher.
     pub token: String,
     /// Repository whose jobs are run.
     pub repository: String,
-    /// Workflow file to dispatch at a real GitHub.
-    pub workflow: String,
 }
 
 fn variable(name: &str) -> Option<String> {
@@ -120,7 +120,7 @@ impl GitHubSite {
             token,
             api_url: or("PXCI_ACC_GITHUB_API_URL", "https://api.github.com"),
             repository: needed("PXCI_ACC_GITHUB_REPOSITORY")?,
-            workflow: or("PXCI_ACC_GITHUB_WORKFLOW", "pxci.yml"),
+            ca_pem: None,
         }))
     }
 }

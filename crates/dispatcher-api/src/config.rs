@@ -52,11 +52,14 @@ pub struct PveConfig {
 pub struct GithubConfig {
     /// Base URL of the REST API. GitHub Enterprise Server: `https://host/api/v3`.
     pub api_url: String,
+    /// PEM certificates of the authority that signed the API's certificate; a public one's when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_pem: Option<String>,
 }
 
 impl Default for GithubConfig {
     fn default() -> Self {
-        Self { api_url: "https://api.github.com".to_owned() }
+        Self { api_url: "https://api.github.com".to_owned(), ca_pem: None }
     }
 }
 

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use crate::administrator::Administrator;
 use crate::diagnostic::Problem;
 
-const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/acceptance/fixtures");
+pub(crate) const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/acceptance/fixtures");
 /// What a server has still to clear away when it has answered.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// More often than any test can call.
@@ -44,7 +44,7 @@ pub(crate) async fn with_each_core(fixture: &str, test: impl AsyncFn(&mut Lab)) 
     }
 }
 
-fn provider() -> PathBuf {
+pub(crate) fn provider() -> PathBuf {
     std::env::var_os("PXCI_PROVIDER")
         .map_or_else(|| env!("CARGO_BIN_EXE_terraform-provider-pxci").into(), PathBuf::from)
 }
@@ -61,7 +61,7 @@ impl Lab {
             work.write(name, &text).expect("fixture");
         }
         acceptance::image::copy(&Path::new(FIXTURES).join("image"), &work.path().join("image")).expect("image");
-        let farm = Farm::start(Guests::Scripted).await.expect("farm");
+        let farm = Farm::simulated(Guests::Scripted).await.expect("farm");
         for (name, value) in farm.provider_environment(directory.path()).expect("environment") {
             work.set(&name, &value);
         }

@@ -11,4 +11,5 @@ mod failures;
 mod lab;
 mod lifecycle;
 mod secrets;
+mod site;
 mod template;

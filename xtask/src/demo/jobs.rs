@@ -11,14 +11,14 @@ use super::stage::{REPOSITORY, Stage};
 use crate::narrate::Narrator;
 
 /// The pool's limit in `examples/complete`.
-pub const LIMIT: usize = 2;
+pub(crate) const LIMIT: usize = 2;
 /// Labels of the flavour.
 const LABELS: [&str; 4] = ["self-hosted", "linux", "x64", "ubuntu-22.04"];
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Jobs that were queued together.
 #[derive(Debug)]
-pub struct Jobs {
+pub(crate) struct Jobs {
     ids: Vec<u64>,
     queued_at: Timestamp,
     requests_before: (usize, usize),
@@ -26,7 +26,7 @@ pub struct Jobs {
 
 impl Jobs {
     /// Queues a run with `count` jobs.
-    pub fn queue(stage: &Stage, count: usize) -> Self {
+    pub(crate) fn queue(stage: &Stage, count: usize) -> Self {
         let requests_before = stage.requests();
         let jobs = (1..=count).map(|number| JobSpec {
             name: format!("build-{number}"),
@@ -42,7 +42,7 @@ impl Jobs {
     }
 
     /// Waits until every job is done and its VM and registration are gone; then tells how it went.
-    pub async fn finish(&self, stage: &Stage, narrator: &Narrator) -> Result<()> {
+    pub(crate) async fn finish(&self, stage: &Stage, narrator: &Narrator) -> Result<()> {
         let done = stage.github.wait_for(PATIENCE, |world| {
             let completed =
                 |id: &u64| world.job(*id).is_some_and(|job| matches!(job.state, JobState::Completed { .. }));
@@ -58,7 +58,7 @@ impl Jobs {
     }
 
     /// Checks that each job ran on a clone of this template.
-    pub fn ran_on(&self, stage: &Stage, template: u32) -> Result<()> {
+    pub(crate) fn ran_on(&self, stage: &Stage, template: u32) -> Result<()> {
         for job in self.jobs(stage) {
             let runner = job.runner_name.context("a job has no runner")?;
             let life = stage.life(&runner).with_context(|| format!("no VM was called {runner}"))?;
@@ -126,18 +126,18 @@ impl Jobs {
 
 /// What the simulator saw of one runner VM.
 #[derive(Debug, Clone)]
-pub struct Life {
+pub(crate) struct Life {
     /// Its number.
-    pub vmid: u32,
+    pub(crate) vmid: u32,
     /// VMID of the template it was cloned from.
-    pub template: u32,
+    pub(crate) template: u32,
     /// When its clone was asked for.
-    pub cloned: Timestamp,
+    pub(crate) cloned: Timestamp,
     /// When it was started.
-    pub started: Option<Timestamp>,
+    pub(crate) started: Option<Timestamp>,
     /// When it was gone.
-    pub destroyed: Option<Timestamp>,
+    pub(crate) destroyed: Option<Timestamp>,
 }
 
 /// Lives of runner VMs by name.
-pub type Lives = BTreeMap<String, Life>;
+pub(crate) type Lives = BTreeMap<String, Life>;

@@ -22,7 +22,7 @@ const ADDITION: &str = "echo 'second version of the image' >/etc/pxci-demo";
 const JOBS: usize = 5;
 
 /// Runs the demo; whatever ends it, nothing stays running.
-pub async fn run(narrator: &Narrator, ready: &Ready) -> Result<()> {
+pub(crate) async fn run(narrator: &Narrator, ready: &Ready) -> Result<()> {
     let mut terminated = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     tokio::select! {
         result = tell(narrator, ready) => result,

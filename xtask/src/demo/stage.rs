@@ -26,13 +26,13 @@ const RUNNER_VMIDS: std::ops::RangeInclusive<u32> = 9100..=9199;
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Everything that the demo needs; what it started ends when it is dropped.
-pub struct Stage {
+pub(crate) struct Stage {
     /// The working directory with the farm's configuration.
-    pub working_directory: WorkingDirectory,
+    pub(crate) working_directory: WorkingDirectory,
     /// The image that its template is built from.
-    pub image: Image,
+    pub(crate) image: Image,
     /// The simulated GitHub.
-    pub github: sim::github::ServerHandle,
+    pub(crate) github: sim::github::ServerHandle,
     pve: SimulatedPve,
     opened_at: Timestamp,
     _guests: Arc<Namespaces>,
@@ -41,16 +41,16 @@ pub struct Stage {
 
 impl Stage {
     /// Starts the simulators and lays everything out.
-    pub async fn set(narrator: &Narrator, ready: &Ready) -> Result<Self> {
+    pub(crate) async fn set(narrator: &Narrator, ready: &Ready) -> Result<Self> {
         let core = Core::preferred()?;
         let guests = Namespaces::start(&ready.guest_base).await.context("starting guests")?;
         let opened_at = Timestamp::now();
-        let started = Farm::start(Guests::Running(Arc::clone(&guests))).await?;
+        let started = Farm::simulated(Guests::Running(Arc::clone(&guests))).await?;
         let directory = tempfile::Builder::new().prefix("pxci-demo-").tempdir().context("creating a directory")?;
         let provider_environment = started.provider_environment(directory.path())?;
         let Farm { pve: site, github: github_site, simulated_pve, simulated_github } = started;
         let (Some(pve), Some(github)) = (simulated_pve, simulated_github) else {
-            bail!("the demo runs on simulators only: unset PXCI_ACC_PVE_ENDPOINT and PXCI_ACC_GITHUB_TOKEN");
+            bail!("a simulated farm has both simulators");
         };
         narrator.detail(&format!("Proxmox VE: {}   GitHub: {}", site.endpoint, github_site.api_url));
         narrator.detail(&format!("core: {:?} {}", core.kind, core.version));
@@ -99,25 +99,25 @@ impl Stage {
     }
 
     /// What stands in the simulated Proxmox VE.
-    pub fn show(&self, narrator: &Narrator) {
+    pub(crate) fn show(&self, narrator: &Narrator) {
         for line in self.pve.handle.leftovers() {
             narrator.detail(&line);
         }
     }
 
     /// Requests so far, to Proxmox VE and to GitHub; the stand-in runner's own calls do not count.
-    pub fn requests(&self) -> (usize, usize) {
+    pub(crate) fn requests(&self) -> (usize, usize) {
         let count = |log: RequestLog| log.entries().iter().filter(|entry| !entry.path.starts_with("/_sim/")).count();
         (count(self.pve.handle.requests()), count(self.github.requests()))
     }
 
     /// Life of the runner VM of this name.
-    pub fn life(&self, runner: &str) -> Option<Life> {
+    pub(crate) fn life(&self, runner: &str) -> Option<Life> {
         self.lives().get(runner).cloned()
     }
 
     /// The most runner VMs of the pool that existed at the same time.
-    pub fn most_runner_vms(&self) -> usize {
+    pub(crate) fn most_runner_vms(&self) -> usize {
         let mut changes: Vec<(Timestamp, i32)> = Vec::new();
         for life in self.lives().values().filter(|life| RUNNER_VMIDS.contains(&life.vmid)) {
             changes.push((life.cloned, 1));
@@ -133,7 +133,7 @@ impl Stage {
     }
 
     /// Waits until no runner VM of the pool and no registration is left.
-    pub async fn reaped(&self, patience: Duration) -> Result<()> {
+    pub(crate) async fn reaped(&self, patience: Duration) -> Result<()> {
         let left = || {
             let vms = self
                 .pve
@@ -151,7 +151,7 @@ impl Stage {
     }
 
     /// What is left of the farm, once it had this long to go.
-    pub async fn leftovers(&self, patience: Duration) -> Vec<String> {
+    pub(crate) async fn leftovers(&self, patience: Duration) -> Vec<String> {
         let left = || {
             let github = self.github.world(|world, _| world.leftovers());
             self.pve.handle.leftovers().into_iter().chain(github).chain(self.github.violations()).collect::<Vec<_>>()
@@ -215,4 +215,4 @@ fn show(line: &str) {
 }
 
 /// The repository that the simulated GitHub has.
-pub use farm::REPOSITORY;
+pub(crate) use farm::REPOSITORY;

@@ -146,6 +146,9 @@ pub(crate) struct GithubAccess {
     /// Base URL of the REST API; for GitHub Enterprise Server `https://HOST/api/v3`.
     #[tf(default = "https://api.github.com")]
     pub(crate) api_url: Attr<String>,
+    /// Certificates in PEM form that the API's certificate must be signed by, where its authority is a private one.
+    #[tf(optional)]
+    pub(crate) ca_certificate: Attr<String>,
 }
 
 /// A pool of runners.
@@ -270,7 +273,11 @@ impl Dispatcher {
         match &self.github {
             Attr::Unknown => None,
             Attr::Null => Some(GithubConfig::default()),
-            Attr::Known(access) => Some(GithubConfig { api_url: access.api_url.text()?.to_owned() }),
+            Attr::Known(access) if access.ca_certificate.is_unknown() => None,
+            Attr::Known(access) => Some(GithubConfig {
+                api_url: access.api_url.text()?.to_owned(),
+                ca_pem: access.ca_certificate.text().map(str::to_owned),
+            }),
         }
     }
 }

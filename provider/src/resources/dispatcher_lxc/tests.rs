@@ -81,11 +81,16 @@ fn what_is_given_wins() {
         ..PveAccess::default()
     }
     .into();
-    model.github = GithubAccess { api_url: "https://git.example/api/v3".into() }.into();
+    model.github = GithubAccess {
+        api_url: "https://git.example/api/v3".into(),
+        ca_certificate: "-----BEGIN CERTIFICATE-----".into(),
+    }
+    .into();
     let config = config(&model).unwrap();
     assert_eq!((config.pve.token_id.as_str(), config.pve.fingerprint), ("bot@pve!d", None));
     assert!(config.pve.ca_pem.is_some());
     assert_eq!(config.github.api_url, "https://git.example/api/v3");
+    assert!(config.github.ca_pem.is_some());
 }
 
 #[test]
