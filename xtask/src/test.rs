@@ -57,6 +57,8 @@ pub(crate) fn run(narrator: &Narrator, ready: &Ready) -> Result<()> {
     let mut environment = ready.environment();
     environment.extend([("PXCI_PROVIDER", provider), ("PXCI_APPLIANCE", appliance)]);
 
+    step(&mut tally, "the reference pages", itself(&["docs", "--check"], &environment));
+
     narrator.say("running the tests of all crates");
     let tests_passed = cargo_test(&environment, &mut tally)?;
     if !tests_passed && tally.failed == 0 {
@@ -64,7 +66,7 @@ pub(crate) fn run(narrator: &Narrator, ready: &Ready) -> Result<()> {
         println!("a test program did not build or ended before its result");
     }
     narrator.say("running the demo");
-    step(&mut tally, "the demo", demo(&environment));
+    step(&mut tally, "the demo", itself(&["demo"], &environment));
 
     if std::env::var_os("PXCI_PACKER_PLUGIN").is_none() {
         tally.not_run.push(
@@ -139,13 +141,12 @@ fn cargo_test(environment: &[(&'static str, PathBuf)], tally: &mut Tally) -> Res
     Ok(status.success())
 }
 
-fn demo(environment: &[(&'static str, PathBuf)]) -> Result<()> {
+/// Another command of this program, in a process of its own.
+fn itself(words: &[&str], environment: &[(&'static str, PathBuf)]) -> Result<()> {
     let program = std::env::current_exe().context("finding this program")?;
-    let status = Command::new(program)
-        .arg("demo")
-        .envs(environment.iter().map(|(name, value)| (name, value)))
-        .status()
-        .context("starting the demo")?;
+    let command =
+        Command::new(program).args(words).envs(environment.iter().map(|(name, value)| (name, value))).status();
+    let status = command.with_context(|| format!("starting `cargo xtask {}`", words.join(" ")))?;
     if status.success() {
         return Ok(());
     }
