@@ -103,7 +103,7 @@ pub(crate) fn print_size(bytes: u64) -> String {
     let mut number = bytes;
     let mut unit = "";
     for next in ["K", "M", "G", "T"] {
-        if number == 0 || number % 1024 != 0 {
+        if number == 0 || !number.is_multiple_of(1024) {
             break;
         }
         number /= 1024;

@@ -102,7 +102,7 @@ impl Applicant<'_> {
 
     /// Serial ports, tags.
     pub(crate) fn valued(&self, params: &Params) -> Outcome<()> {
-        for (key, _) in &params.0 {
+        for key in params.0.keys() {
             if key.starts_with("serial") {
                 if params.text(key) != Some("socket") {
                     return Err(Refusal::fault(format!("only root can modify '{key}' config for real devices")));

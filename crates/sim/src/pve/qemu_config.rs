@@ -268,12 +268,10 @@ fn delete(guest: &mut Guest, key: &str, force: bool, order: &mut Vec<String>, ch
     if !guest.config.contains_key(key) {
         return;
     }
-    if !was_pending {
-        if order.iter().any(|name| name == key) {
-            order.retain(|name| name != key);
-            guest.pending.insert("boot".into(), Pending::Set(drives::print_boot(order)));
-            changed.push("boot".to_owned());
-        }
+    if !was_pending && order.iter().any(|name| name == key) {
+        order.retain(|name| name != key);
+        guest.pending.insert("boot".into(), Pending::Set(drives::print_boot(order)));
+        changed.push("boot".to_owned());
     }
     guest.pending.insert(key.to_owned(), Pending::Delete(force));
     changed.push(key.to_owned());

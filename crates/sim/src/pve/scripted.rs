@@ -169,7 +169,7 @@ fn escapes(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find('\\') {
-        out.extend_from_slice(rest[..at].as_bytes());
+        out.extend_from_slice(&rest.as_bytes()[..at]);
         rest = &rest[at + 1..];
         let digits: String = rest.chars().take(3).take_while(|c| c.is_digit(8)).collect();
         if digits.is_empty() {

@@ -121,7 +121,7 @@ fn volume_row(volid: &str, volume: &Volume) -> Value {
     let mut row = json!({ "volid": volid, "content": volume.content, "format": volume.format, "size": volume.size, "ctime": volume.ctime });
     if let Some(vmid) = volume.vmid {
         row["vmid"] = json!(vmid);
-        row["used"] = json!(volume.size.min(1 << 20).max(4096));
+        row["used"] = json!(volume.size.clamp(4096, 1 << 20));
         row["parent"] = volume
             .parent
             .as_ref()

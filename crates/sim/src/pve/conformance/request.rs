@@ -172,7 +172,7 @@ pub(super) fn build(step: &Step, bindings: &Bindings, source: &dyn Source) -> Wi
                 .map_or_else(|| fill(text, bindings, source).into_bytes(), |length| vec![b'a'; length]);
         }
     }
-    if encoding == "websocket" && !step.note.as_deref().is_some_and(|note| note == "no key") {
+    if encoding == "websocket" && step.note.as_deref().is_none_or(|note| note != "no key") {
         headers.push(("Sec-WebSocket-Key".into(), "dGhlIHNhbXBsZSBub25jZQ==".into()));
     }
     headers.extend(who(step, bindings, source));
