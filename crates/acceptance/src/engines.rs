@@ -109,6 +109,30 @@ pub fn cache_directory() -> Option<PathBuf> {
     Some(Path::new(&std::env::var_os("HOME")?).join(".cache/pxci"))
 }
 
+/// Directory of a current Packer's plugins, with the one that `PXCI_PACKER_PLUGIN` names installed below `directory`;
+/// `None` where the variable is not set, and the flavour's fixture for Debian's older Packer is to be used.
+///
+/// # Errors
+/// When `PXCI_PACKER` does not install it.
+pub fn packer_plugins(directory: &Path) -> Result<Option<PathBuf>> {
+    let Some(plugin) = std::env::var_os("PXCI_PACKER_PLUGIN") else { return Ok(None) };
+    let plugins = directory.join("packer-plugins");
+    std::fs::create_dir_all(&plugins).with_context(|| format!("creating {}", plugins.display()))?;
+    let output = Command::new(packer()?)
+        .args(["plugins", "install", "--path"])
+        .arg(&plugin)
+        .arg("github.com/hashicorp/proxmox")
+        .env("PACKER_PLUGIN_PATH", &plugins)
+        .env("PACKER_CONFIG_DIR", directory.join("packer-config"))
+        .env("CHECKPOINT_DISABLE", "1")
+        .output()
+        .context("starting Packer")?;
+    if output.status.success() {
+        return Ok(Some(plugins));
+    }
+    bail!("PXCI_PACKER does not install PXCI_PACKER_PLUGIN: {}", String::from_utf8_lossy(&output.stderr).trim())
+}
+
 /// The packer program: `PXCI_PACKER`, else `packer` on `PATH`.
 ///
 /// # Errors

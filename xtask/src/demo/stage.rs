@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use acceptance::engines::Core;
+use acceptance::engines::{Core, packer_plugins};
 use acceptance::farm::{self, Farm, Guests, SimulatedPve};
 use acceptance::image::{BuildAccount, Image};
 use acceptance::mirror::Mirror;
@@ -58,7 +58,11 @@ impl Stage {
         let repository = artifacts::repository()?;
         let account = BuildAccount::draw("packer")?;
         let flavour = repository.join("runners/ubuntu-2204");
-        let image = Image::for_packer_1_6(&flavour, &directory.path().join("image"), &account)?;
+        let plugins = packer_plugins(directory.path())?;
+        let image = match plugins {
+            Some(_) => Image::as_shipped(&flavour, &directory.path().join("image"))?,
+            None => Image::for_packer_1_6(&flavour, &directory.path().join("image"), &account)?,
+        };
         for part in ["modules", "runners", "examples"] {
             acceptance::image::copy(&repository.join(part), &directory.path().join(part))?;
         }
@@ -68,12 +72,14 @@ impl Stage {
         provider_environment.iter().for_each(|(name, value)| farm.set(name, value));
         farm.set("PATH", &ready.search_path().to_string_lossy());
 
+        if let Some(plugins) = &plugins {
+            farm.set("PACKER_PLUGIN_PATH", &plugins.display().to_string());
+        }
         let ssh = guests.ssh_address();
-        let secrets = json!({
-            "proxmox_password": pve.packer_password,
-            "ssh_password": account.password,
-            "ssh_password_hash": account.hash,
-        });
+        let mut secrets = json!({ "ssh_password": account.password, "ssh_password_hash": account.hash });
+        if plugins.is_none() {
+            secrets["proxmox_password"] = pve.packer_password.clone().into();
+        }
         let variables = json!({
             "iso_file": pve.installer,
             "ssh_host": ssh.ip().to_string(),
