@@ -141,11 +141,13 @@ fn cargo_test(environment: &[(&'static str, PathBuf)], tally: &mut Tally) -> Res
     Ok(status.success())
 }
 
-/// Another command of this program, in a process of its own.
+/// Another command of this program, in a process of its own: the tests may have built the program anew.
 fn itself(words: &[&str], environment: &[(&'static str, PathBuf)]) -> Result<()> {
-    let program = std::env::current_exe().context("finding this program")?;
-    let command =
-        Command::new(program).args(words).envs(environment.iter().map(|(name, value)| (name, value))).status();
+    let command = Command::new("cargo")
+        .args(["run", "--quiet", "--locked", "--package", "xtask", "--"])
+        .args(words)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .status();
     let status = command.with_context(|| format!("starting `cargo xtask {}`", words.join(" ")))?;
     if status.success() {
         return Ok(());

@@ -24,7 +24,7 @@ use crate::pve::tickets;
 use crate::pve::world::World;
 
 /// Simulated seconds pass this much faster than real ones.
-const FACTOR: f64 = 60.0;
+const FACTOR: f64 = 30.0;
 
 struct Replay {
     handle: Handle,
