@@ -1,5 +1,7 @@
-//! The object-safe twin of [`Resource`]: typed models on one side, values on the other. A panic of the author's code
-//! ends here as a diagnostic.
+//! The object-safe twins of the author's traits: typed models on one side, values on the other. A panic of the author's
+//! code ends here as a diagnostic.
+
+mod resource;
 
 use std::any::Any;
 use std::future::Future;
@@ -8,124 +10,17 @@ use std::pin::Pin;
 
 use futures::FutureExt;
 
-use crate::cx::Cx;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::element::{Model, ValueError};
 use crate::path::Path;
-use crate::resource::{Failure, ImportKey, Plan, Resource};
 use crate::schema::Schema;
-use crate::timeouts::Defaults;
 use crate::value::Value;
+pub(crate) use resource::DynResource;
 
+/// A type of the author's, behind its object-safe trait.
 pub(crate) struct Erased<R>(pub(crate) R);
 
 pub(crate) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// What the planning hook did.
-pub(crate) struct Hooked {
-    /// The planned model before the hook, as a value.
-    pub(crate) before: Value,
-    /// The planned model after the hook.
-    pub(crate) after: Value,
-    /// What the hook says cannot be changed in place.
-    pub(crate) replace: Vec<Path>,
-}
-
-/// Any resource type.
-pub(crate) trait DynResource<D>: Send + Sync {
-    fn type_name(&self) -> &'static str;
-    fn schema(&self) -> Schema;
-    fn timeout_defaults(&self) -> Defaults;
-    fn validate(&self, config: &Value) -> Diagnostics;
-    fn plan<'a>(
-        &'a self,
-        cx: &'a Cx<D>,
-        config: &'a Value,
-        prior: &'a Value,
-        planned: &'a Value,
-    ) -> Boxed<'a, Result<Hooked, Diagnostics>>;
-    fn create<'a>(&'a self, cx: &'a Cx<D>, plan: &'a Value) -> Boxed<'a, Result<Value, Failure<Value>>>;
-    fn read<'a>(&'a self, cx: &'a Cx<D>, state: &'a Value) -> Boxed<'a, Result<Option<Value>, Diagnostics>>;
-    fn update<'a>(
-        &'a self,
-        cx: &'a Cx<D>,
-        prior: &'a Value,
-        plan: &'a Value,
-    ) -> Boxed<'a, Result<Value, Failure<Value>>>;
-    fn delete<'a>(&'a self, cx: &'a Cx<D>, state: &'a Value) -> Boxed<'a, Result<(), Failure<Value>>>;
-    fn import<'a>(&'a self, cx: &'a Cx<D>, key: ImportKey<Value>) -> Boxed<'a, Result<Value, Diagnostics>>;
-    fn upgrade(&self, from: i64, state: serde_json::Value) -> Result<serde_json::Value, Diagnostics>;
-}
-
-impl<R: Resource> DynResource<R::Data> for Erased<R> {
-    fn type_name(&self) -> &'static str {
-        R::TYPE
-    }
-
-    fn schema(&self) -> Schema {
-        schema_of::<R::Model>(R::VERSION)
-    }
-
-    fn timeout_defaults(&self) -> Defaults {
-        R::Model::timeout_defaults()
-    }
-
-    fn validate(&self, config: &Value) -> Diagnostics {
-        sync_validation(config, |config, diagnostics| self.0.validate(config, diagnostics))
-    }
-
-    fn plan<'a>(
-        &'a self,
-        cx: &'a Cx<R::Data>,
-        config: &'a Value,
-        prior: &'a Value,
-        planned: &'a Value,
-    ) -> Boxed<'a, Result<Hooked, Diagnostics>> {
-        caught(async move {
-            let prior = if prior.is_null() { None } else { Some(model::<R::Model>(prior)?) };
-            let mut plan = Plan { config: model(config)?, prior, planned: model(planned)?, replace: Vec::new() };
-            let before = plan.planned.to_value();
-            self.0.plan(cx, &mut plan).await?;
-            Ok(Hooked { before, after: plan.planned.to_value(), replace: plan.replace })
-        })
-    }
-
-    fn create<'a>(&'a self, cx: &'a Cx<R::Data>, plan: &'a Value) -> Boxed<'a, Result<Value, Failure<Value>>> {
-        caught(async move { self.0.create(cx, model(plan)?).await.map(to_value).map_err(partial_value) })
-    }
-
-    fn read<'a>(&'a self, cx: &'a Cx<R::Data>, state: &'a Value) -> Boxed<'a, Result<Option<Value>, Diagnostics>> {
-        caught(async move { Ok(self.0.read(cx, model(state)?).await?.map(to_value)) })
-    }
-
-    fn update<'a>(
-        &'a self,
-        cx: &'a Cx<R::Data>,
-        prior: &'a Value,
-        plan: &'a Value,
-    ) -> Boxed<'a, Result<Value, Failure<Value>>> {
-        caught(async move { self.0.update(cx, model(prior)?, model(plan)?).await.map(to_value).map_err(partial_value) })
-    }
-
-    fn delete<'a>(&'a self, cx: &'a Cx<R::Data>, state: &'a Value) -> Boxed<'a, Result<(), Failure<Value>>> {
-        caught(async move { self.0.delete(cx, model(state)?).await.map_err(partial_value) })
-    }
-
-    fn import<'a>(&'a self, cx: &'a Cx<R::Data>, key: ImportKey<Value>) -> Boxed<'a, Result<Value, Diagnostics>> {
-        caught(async move {
-            let key = match key {
-                ImportKey::Id(id) => ImportKey::Id(id),
-                ImportKey::Identity(value) => ImportKey::Identity(model(&value)?),
-            };
-            self.0.import(cx, key).await.map(to_value)
-        })
-    }
-
-    fn upgrade(&self, from: i64, state: serde_json::Value) -> Result<serde_json::Value, Diagnostics> {
-        let call = AssertUnwindSafe(|| self.0.upgrade(from, state));
-        catch_unwind(call).unwrap_or_else(|panic| Err(panicked(panic.as_ref()).into()))
-    }
-}
 
 /// The schema that a model declares.
 pub(crate) fn schema_of<M: Model>(version: i64) -> Schema {
@@ -162,10 +57,6 @@ fn unfit(ValueError { path, problem }: ValueError) -> Diagnostic {
 
 fn to_value<M: Model>(model: M) -> Value {
     model.to_value()
-}
-
-fn partial_value<M: Model>(failure: Failure<M>) -> Failure<Value> {
-    Failure { partial: failure.partial.map(to_value), diagnostics: failure.diagnostics }
 }
 
 /// Runs the author's code; its panic becomes an error.

@@ -97,7 +97,7 @@
 //! }
 //! ```
 //!
-//! `examples/shelf.rs` has every kind of attribute, a planning hook, state of an older version and partial failures.
+//! `examples/shelf/` has every kind of attribute, a planning hook, state of an older version and partial failures.
 //!
 //! # What the framework holds
 //!

@@ -1,51 +1,17 @@
-//! A complete provider: `shelf_box` keeps boxes as JSON files in a directory.
-//!
-//! Every kind of attribute is there. Try it with a core: put the built example into a directory as
-//! `terraform-provider-shelf` and point `dev_overrides` there.
+//! `shelf_box`: every kind of attribute.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 use tf_provider::{
-    Attr, CancellationToken, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Model, Outcome, Plan, Provider, Registry,
-    Resource, Secret, Timeouts,
+    Attr, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Model, Outcome, Plan, Resource, Secret, Timeouts,
 };
-
-/// Keeps boxes in a directory.
-#[derive(Clone, Default, Model)]
-struct ShelfModel {
-    /// The directory.
-    #[tf(required)]
-    directory: Attr<String>,
-}
-
-struct Shelf;
-
-impl Provider for Shelf {
-    const NAME: &'static str = "shelf";
-    type Model = ShelfModel;
-    type Data = PathBuf;
-
-    fn register(&self, registry: &mut Registry<PathBuf>) {
-        registry.resource(Boxes);
-    }
-
-    async fn configure(&self, _: &CancellationToken, config: ShelfModel) -> Result<Option<PathBuf>, Diagnostics> {
-        let Some(directory) = config.directory.text() else { return Ok(None) };
-        if !Path::new(directory).is_dir() {
-            let detail = format!("{directory} is no directory.");
-            return Err(Diagnostic::error("Unable to open the shelf", detail).at("directory").into());
-        }
-        Ok(Some(PathBuf::from(directory)))
-    }
-}
 
 /// A box.
 #[derive(Clone, Default, Model)]
-struct BoxModel {
+pub(crate) struct BoxModel {
     /// Number of the box, counted up.
     #[tf(computed, keep, identity)]
     number: Attr<i64>,
@@ -98,7 +64,7 @@ struct BoxModel {
 
 /// A lid.
 #[derive(Clone, Default, Model)]
-struct Lid {
+pub(crate) struct Lid {
     /// Material.
     #[tf(default = "cardboard")]
     material: Attr<String>,
@@ -109,7 +75,7 @@ struct Lid {
 
 /// A compartment.
 #[derive(Clone, Default, Model)]
-struct Compartment {
+pub(crate) struct Compartment {
     /// Width in millimetres.
     #[tf(required, range(1..))]
     width: Attr<u32>,
@@ -131,7 +97,7 @@ fn text_in(object: &Json, key: &str) -> Attr<String> {
     object[key].as_str().map(str::to_owned).into()
 }
 
-struct Boxes;
+pub(crate) struct Boxes;
 
 impl Boxes {
     fn file(shelf: &Path, number: i64) -> PathBuf {
@@ -289,8 +255,4 @@ impl Resource for Boxes {
         }
         Ok(state)
     }
-}
-
-fn main() -> ExitCode {
-    tf_provider::serve(Shelf)
 }

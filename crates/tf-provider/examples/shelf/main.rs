@@ -1,0 +1,46 @@
+//! A complete provider: `shelf_box` keeps boxes as JSON files in a directory.
+//!
+//! Every kind of attribute is there. Try it with a core: put the built example into a directory as
+//! `terraform-provider-shelf` and point `dev_overrides` there.
+
+mod boxes;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use tf_provider::{Attr, CancellationToken, Diagnostic, Diagnostics, Model, Provider, Registry};
+
+use boxes::Boxes;
+
+/// Keeps boxes in a directory.
+#[derive(Clone, Default, Model)]
+struct ShelfModel {
+    /// The directory.
+    #[tf(required)]
+    directory: Attr<String>,
+}
+
+struct Shelf;
+
+impl Provider for Shelf {
+    const NAME: &'static str = "shelf";
+    type Model = ShelfModel;
+    type Data = PathBuf;
+
+    fn register(&self, registry: &mut Registry<PathBuf>) {
+        registry.resource(Boxes);
+    }
+
+    async fn configure(&self, _: &CancellationToken, config: ShelfModel) -> Result<Option<PathBuf>, Diagnostics> {
+        let Some(directory) = config.directory.text() else { return Ok(None) };
+        if !Path::new(directory).is_dir() {
+            let detail = format!("{directory} is no directory.");
+            return Err(Diagnostic::error("Unable to open the shelf", detail).at("directory").into());
+        }
+        Ok(Some(PathBuf::from(directory)))
+    }
+}
+
+fn main() -> ExitCode {
+    tf_provider::serve(Shelf)
+}

@@ -1,0 +1,169 @@
+//! Managed resources, from validation to import.
+
+use std::sync::Arc;
+
+use tracing::Instrument;
+
+use super::values::{capabilities, span, told, value};
+use super::{Answer, Service};
+use crate::diagnostic::Diagnostics;
+use crate::provider::Provider;
+use crate::resource::ImportKey;
+use crate::timeouts::Operation;
+use crate::value::Value;
+use crate::wire::messages;
+use crate::wire::tfplugin6 as proto;
+use crate::{engine, validate};
+
+impl<P: Provider> Service<P> {
+    pub(super) fn validate_resource_config(
+        &self,
+        request: proto::validate_resource_config::Request,
+    ) -> Answer<proto::validate_resource_config::Response> {
+        let known = self.resource(&request.type_name)?;
+        let config = value(request.config.as_ref(), &known.object)?;
+        let capabilities = capabilities(request.client_capabilities.as_ref());
+        let mut found = validate::config(&known.schema, &config, capabilities);
+        found.extend(known.author.validate(&config));
+        let diagnostics = messages::diagnostics(found);
+        Ok(proto::validate_resource_config::Response { diagnostics })
+    }
+
+    pub(super) async fn read_resource(
+        &self,
+        request: proto::read_resource::Request,
+    ) -> Answer<proto::read_resource::Response> {
+        let known = self.resource(&request.type_name)?;
+        let state = value(request.current_state.as_ref(), &known.object)?;
+        let deadline = engine::deadline(&known.author.timeout_defaults(), &state, Operation::Read);
+        let cx = self.cx(&request.type_name).with_private(request.private).with_deadline(deadline);
+        let span = span("read", &request.type_name);
+        let (cx, read) = if cx.configured().is_none() {
+            // The provider's configuration is not known yet: what is known of the object stays.
+            (cx, Ok(state))
+        } else {
+            let (used, stop) = (Arc::clone(&known), cx.stop().clone());
+            let work = async move {
+                let read = engine::read(used.author.as_ref(), &used.schema, &cx, &state).await;
+                (cx, read)
+            };
+            self.run(&stop, work.instrument(span)).await?
+        };
+        let (new_state, found) = match read {
+            Ok(found) => (Some(found), Diagnostics::new()),
+            Err(diagnostics) => (None, diagnostics),
+        };
+        let new_identity = new_state.as_ref().and_then(|state| messages::identity(&known.schema, state));
+        Ok(proto::read_resource::Response {
+            new_state: new_state.map(|state| messages::dynamic(&state, &known.object)),
+            diagnostics: told(&cx, found),
+            private: cx.private_bytes(),
+            deferred: None,
+            new_identity: new_identity.or(request.current_identity),
+        })
+    }
+
+    pub(super) async fn plan_resource_change(
+        &self,
+        request: proto::plan_resource_change::Request,
+    ) -> Answer<proto::plan_resource_change::Response> {
+        let known = self.resource(&request.type_name)?;
+        let prior = value(request.prior_state.as_ref(), &known.object)?;
+        let proposed = value(request.proposed_new_state.as_ref(), &known.object)?;
+        if proposed.is_null() {
+            // A destroy: nothing to decide.
+            return Ok(proto::plan_resource_change::Response {
+                planned_state: Some(messages::dynamic(&Value::Null, &known.object)),
+                planned_private: request.prior_private,
+                planned_identity: request.prior_identity,
+                ..Default::default()
+            });
+        }
+        let config = value(request.config.as_ref(), &known.object)?;
+        let capabilities = capabilities(request.client_capabilities.as_ref());
+        let cx = self.cx(&request.type_name).with_private(request.prior_private).with_capabilities(capabilities);
+        let span = span("plan", &request.type_name);
+        let (used, stop) = (Arc::clone(&known), cx.stop().clone());
+        let work = async move {
+            let planned = engine::plan(used.author.as_ref(), &used.schema, &cx, &config, &prior).await;
+            (cx, planned)
+        };
+        let (cx, planned) = self.run(&stop, work.instrument(span)).await?;
+        let identity = messages::identity(&known.schema, &planned.value).or(request.prior_identity);
+        Ok(proto::plan_resource_change::Response {
+            planned_state: Some(messages::dynamic(&planned.value, &known.object)),
+            requires_replace: planned.replace.iter().map(messages::path).collect(),
+            planned_private: cx.private_bytes(),
+            diagnostics: told(&cx, planned.diagnostics),
+            planned_identity: identity,
+            ..Default::default()
+        })
+    }
+
+    pub(super) async fn apply_resource_change(
+        &self,
+        request: proto::apply_resource_change::Request,
+    ) -> Answer<proto::apply_resource_change::Response> {
+        let known = self.resource(&request.type_name)?;
+        let prior = value(request.prior_state.as_ref(), &known.object)?;
+        let planned = value(request.planned_state.as_ref(), &known.object)?;
+        let config = value(request.config.as_ref(), &known.object)?;
+        let (operation, object, name) = match (prior.is_null(), planned.is_null()) {
+            (true, _) => (Operation::Create, &planned, "create"),
+            (_, true) => (Operation::Delete, &prior, "delete"),
+            _ => (Operation::Update, &planned, "update"),
+        };
+        let deadline = engine::deadline(&known.author.timeout_defaults(), object, operation);
+        let cx = self.cx(&request.type_name).with_private(request.planned_private).with_deadline(deadline);
+        let span = span(name, &request.type_name);
+        let (used, stop) = (Arc::clone(&known), cx.stop().clone());
+        let work = async move {
+            let applied = engine::apply(used.author.as_ref(), &used.schema, &cx, &config, prior, &planned).await;
+            (cx, applied)
+        };
+        let (cx, applied) = self.run(&stop, work.instrument(span)).await?;
+        let identity = messages::identity(&known.schema, &applied.state).or(request.planned_identity);
+        Ok(proto::apply_resource_change::Response {
+            new_state: Some(messages::dynamic(&applied.state, &known.object)),
+            private: cx.private_bytes(),
+            diagnostics: told(&cx, applied.diagnostics),
+            legacy_type_system: false,
+            new_identity: if applied.state.is_null() { None } else { identity },
+        })
+    }
+
+    pub(super) async fn import_resource_state(
+        &self,
+        request: proto::import_resource_state::Request,
+    ) -> Answer<proto::import_resource_state::Response> {
+        use proto::import_resource_state::{ImportedResource, Response as Imported};
+        let known = self.resource(&request.type_name)?;
+        let cx = self.cx(&request.type_name);
+        let identity = request.identity.as_ref().and_then(|identity| identity.identity_data.as_ref());
+        let key = match identity {
+            Some(identity) => ImportKey::Identity(value(Some(identity), &messages::identity_type(&known.schema))?),
+            None => ImportKey::Id(request.id),
+        };
+        let span = span("import", &request.type_name);
+        let (used, stop) = (Arc::clone(&known), cx.stop().clone());
+        let work = async move {
+            let imported = used.author.import(&cx, key).await;
+            (cx, imported)
+        };
+        let (cx, imported) = self.run(&stop, work.instrument(span)).await?;
+        let (imported_resources, found) = match imported {
+            Ok(state) => {
+                let state = engine::settled(state);
+                let imported = ImportedResource {
+                    type_name: request.type_name,
+                    state: Some(messages::dynamic(&state, &known.object)),
+                    private: cx.private_bytes(),
+                    identity: messages::identity(&known.schema, &state).or(request.identity),
+                };
+                (vec![imported], Diagnostics::new())
+            }
+            Err(diagnostics) => (Vec::new(), diagnostics),
+        };
+        Ok(Imported { imported_resources, diagnostics: told(&cx, found), deferred: None })
+    }
+}

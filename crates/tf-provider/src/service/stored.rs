@@ -1,0 +1,69 @@
+//! What a core has stored: state and identity of older versions.
+
+use super::{Answer, Known, Service};
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::erased::DynResource;
+use crate::provider::Provider;
+use crate::schema::Type;
+use crate::value::Value;
+use crate::wire::tfplugin6 as proto;
+use crate::wire::{json, messages};
+
+impl<P: Provider> Service<P> {
+    pub(super) fn upgrade_resource_state(
+        &self,
+        request: proto::upgrade_resource_state::Request,
+    ) -> Answer<proto::upgrade_resource_state::Response> {
+        let known = self.resource(&request.type_name)?;
+        let stored = request.raw_state.as_ref().map(|raw| raw.json.as_slice()).unwrap_or_default();
+        let (upgraded_state, diagnostics) = match upgrade(&known, request.version, stored) {
+            Ok(state) => (Some(messages::dynamic(&state, &known.object)), Vec::new()),
+            Err(diagnostics) => (None, messages::diagnostics(diagnostics)),
+        };
+        Ok(proto::upgrade_resource_state::Response { upgraded_state, diagnostics })
+    }
+
+    pub(super) fn upgrade_resource_identity(
+        &self,
+        request: proto::upgrade_resource_identity::Request,
+    ) -> Answer<proto::upgrade_resource_identity::Response> {
+        let known = self.resource(&request.type_name)?;
+        let declared = messages::identity_type(&known.schema);
+        let stored = request.raw_identity.as_ref().map(|raw| raw.json.as_slice()).unwrap_or_default();
+        let read = stored_value(stored, &declared);
+        let (upgraded_identity, diagnostics) = match read {
+            Ok(identity) => {
+                let identity_data = Some(messages::dynamic(&identity, &declared));
+                (Some(proto::ResourceIdentityData { identity_data }), Vec::new())
+            }
+            Err(diagnostic) => (None, messages::diagnostics(diagnostic.into())),
+        };
+        Ok(proto::upgrade_resource_identity::Response { upgraded_identity, diagnostics })
+    }
+}
+
+fn upgrade<D>(known: &Known<dyn DynResource<D>>, version: i64, stored: &[u8]) -> Result<Value, Diagnostics> {
+    let current = known.schema.version;
+    if version > current {
+        let detail = format!(
+            "The state was written by a later version of the provider (schema {version}; this one knows {current}). \
+             Use that version or a later one."
+        );
+        return Err(Diagnostic::error("State is newer than the provider", detail).into());
+    }
+    if version == current {
+        return Ok(stored_value(stored, &known.object)?);
+    }
+    let state = serde_json::from_slice(stored).map_err(|_| unreadable("it is no JSON"))?;
+    let upgraded = known.author.upgrade(version, state)?;
+    json::decode(&upgraded, &known.object).map_err(|error| unreadable(&error.to_string()).into())
+}
+
+fn stored_value(stored: &[u8], declared: &Type) -> Result<Value, Diagnostic> {
+    let stored = json::parse(stored).map_err(|_| unreadable("it is no JSON"))?;
+    json::decode(&stored, declared).map_err(|error| unreadable(&error.to_string()))
+}
+
+fn unreadable(problem: &str) -> Diagnostic {
+    Diagnostic::error("Unable to read the stored state", format!("The stored object does not fit its type: {problem}."))
+}

@@ -1,0 +1,174 @@
+//! `shelf_box` through its life.
+
+use std::fs;
+
+use serde_json::Value as Json;
+
+use crate::site::{Site, cores, leaves_nothing, told};
+
+const FULL: &str = r#"
+  name = "first"
+  label = "Books"
+  weight = 0.1
+  volume = 1180591620717411303425
+  layers = 2
+  contents = ["a", "ü", ""]
+  notes = { ann = "x", bob = "" }
+  lid = {}
+  compartments = [{ width = 10 }, { width = 20 }]
+  combination_wo = "very-secret"
+  combination_version = 1
+  timeouts = { create = "30s" }
+"#;
+
+#[test]
+fn a_box_lives_through_everything() {
+    for core in cores() {
+        let site = Site::new(&core);
+        site.configure(FULL);
+        assert_eq!(site.actions(), serde_json::json!(["create"]));
+        site.apply();
+        assert_eq!(site.actions(), serde_json::json!(["no-op"]));
+        let attributes = site.attributes();
+        assert_eq!(attributes["weight"], 0.1);
+        assert_eq!(attributes["lid"], serde_json::json!({ "maker": "lidworks", "material": "cardboard" }));
+        assert_eq!(attributes["compartments"][1]["serial"], "1-1");
+        assert!(attributes["combination_wo"].is_null() && !site.state().contains("very-secret"));
+        let stored = fs::read_to_string(site.path("shelf/1.json")).expect("box");
+        assert!(stored.contains("\"combination_length\":11") && stored.contains("1180591620717411303425"));
+
+        site.configure(&FULL.replace("0.1", "0.7").replace("width = 10", "width = 12"));
+        assert_eq!(site.actions(), serde_json::json!(["update"]));
+        site.apply();
+        assert_eq!(site.attributes()["number"], 1);
+        assert_eq!(site.actions(), serde_json::json!(["no-op"]));
+
+        site.configure("name = \"first\"");
+        site.apply();
+        assert_eq!(site.actions(), serde_json::json!(["no-op"]));
+        assert_eq!(site.attributes()["weight"], 0.5);
+        assert!(site.attributes()["lid"].is_null());
+
+        site.configure("name = \"second\"");
+        let plan = site.plan();
+        assert_eq!(plan["change"]["actions"], serde_json::json!(["delete", "create"]));
+        assert_eq!(plan["change"]["replace_paths"], serde_json::json!([["name"]]));
+        site.apply();
+
+        fs::remove_file(site.path("shelf/1.json")).expect("removed behind our back");
+        assert_eq!(site.actions(), serde_json::json!(["create"]));
+        site.apply();
+        site.succeed(&["destroy", "-auto-approve"]);
+        assert_eq!(fs::read_dir(site.path("shelf")).expect("shelf").count(), 0);
+        leaves_nothing(&site);
+    }
+}
+
+#[test]
+fn an_imported_box_needs_no_change() {
+    for core in cores() {
+        let site = Site::new(&core);
+        let plain = FULL.replace("combination_wo", "#").replace("timeouts", "#");
+        site.configure(&plain);
+        site.apply();
+        fs::remove_file(site.path("work/terraform.tfstate")).expect("state lost");
+        site.succeed(&["import", "shelf_box.it", "1"]);
+        // The label is stored in capitals: no difference, as declared.
+        assert_eq!(site.actions(), serde_json::json!(["no-op"]), "{}", core.display());
+        let told = site.fail(&["import", "shelf_box.other", "x"]);
+        assert!(told.contains("does not exist") || told.contains("not found"), "{told}");
+    }
+}
+
+#[test]
+fn a_box_is_imported_by_identity_where_the_core_can() {
+    for core in cores() {
+        let site = Site::new(&core);
+        let version = site.succeed(&["version"]);
+        // "OpenTofu v1.12.6", "Terraform v1.11.4": both have it since 1.12.
+        let minor = version.split("v1.").nth(1).and_then(|rest| rest.split('.').next()?.parse::<u32>().ok());
+        let can = minor.is_some_and(|minor| minor >= 12);
+        if !can {
+            println!("not applicable: import by identity, {}", version.lines().next().unwrap_or_default());
+            continue;
+        }
+        site.configure("name = \"first\"");
+        site.apply();
+        fs::remove_file(site.path("work/terraform.tfstate")).expect("state lost");
+        let import = "name = \"first\"\n}\nimport {\n  to = shelf_box.it\n  identity = { number = 1 }";
+        site.configure(import);
+        site.apply();
+        assert_eq!(site.attributes()["number"], 1);
+        assert_eq!(fs::read_dir(site.path("shelf")).expect("shelf").count(), 1);
+    }
+}
+
+#[test]
+fn mistakes_are_shown_at_their_line() {
+    for core in cores() {
+        let site = Site::new(&core);
+        site.configure(
+            "name = \"forbidden\"\nweight = 200\ncompartments = [{ width = 0 }]\ntimeouts = { create = \"soon\" }",
+        );
+        let told = site.fail(&["plan"]);
+        assert!(told.contains("Wrong name") && told.contains("This name is taken by the shelf itself."));
+        assert!(told.contains("\"weight\": must be at least 0 and at most 100, got 200."), "{told}");
+        assert!(told.contains("\"compartments[0].width\": must be at least 1, got 0."), "{told}");
+        assert!(told.contains("must be a duration such as"), "{told}");
+    }
+}
+
+#[test]
+fn what_half_exists_is_kept_and_replaced() {
+    for core in cores() {
+        let site = Site::new(&core);
+        for (name, summary) in [
+            ("half-done", "Lid does not fit"),
+            ("inconsistent", "\"colour\" was planned as \"brown\", but is now \"green\""),
+        ] {
+            site.configure(&format!("name = \"{name}\""));
+            let told = site.fail(&["apply", "-auto-approve"]);
+            assert!(told.contains(summary), "{told}");
+            assert_eq!(site.actions(), serde_json::json!(["delete", "create"]));
+            site.succeed(&["destroy", "-auto-approve"]);
+            assert_eq!(fs::read_dir(site.path("shelf")).expect("shelf").count(), 0);
+        }
+        site.configure("name = \"panics\"");
+        let told = site.fail(&["apply", "-auto-approve"]);
+        assert!(told.contains("Provider bug") && told.contains("asked to"), "{told}");
+    }
+}
+
+#[test]
+fn older_state_is_upgraded() {
+    for core in cores() {
+        let site = Site::new(&core);
+        site.configure("name = \"first\"\ncolour = \"white\"");
+        site.apply();
+        let mut state: Json = serde_json::from_str(&site.state()).expect("JSON");
+        let instance = &mut state["resources"][0]["instances"][0];
+        instance["schema_version"] = 0.into();
+        let attributes = instance["attributes"].as_object_mut().expect("object");
+        let colour = attributes.remove("colour").expect("stored");
+        attributes.insert("color".to_owned(), colour);
+        fs::write(site.path("work/terraform.tfstate"), state.to_string()).expect("written");
+        site.succeed(&["plan", "-refresh=false", "-detailed-exitcode"]);
+    }
+}
+
+/// Nothing that the provider logs at the highest level shows a secret.
+#[test]
+fn logs_are_the_cores_own_and_show_no_secret() {
+    for core in cores() {
+        let site = Site::new(&core);
+        site.configure(FULL);
+        let log = site.path("log");
+        let mut command = site.command(&["apply", "-auto-approve"]);
+        command.env("TF_LOG_PROVIDER", "TRACE").env("TF_LOG_PATH", &log);
+        let output = command.output().expect("core runs");
+        assert!(output.status.success(), "{}", told(&output));
+        let log = fs::read_to_string(log).expect("log");
+        assert!(log.contains(": configuring: @module=provider.shelf core_version="), "{log}");
+        assert!(!log.contains("very-secret"));
+    }
+}

@@ -1,0 +1,113 @@
+//! The provider as a process: started, attached to, interrupted, left alone.
+
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::site::{Site, cores, example, leaves_nothing, told};
+
+/// Ctrl-C reaches the whole process group: the core stops the provider, which ends early and tells what exists.
+#[test]
+fn an_interrupt_ends_soon_with_a_truthful_state() {
+    for core in cores() {
+        let site = Site::new(&core);
+        site.configure("name = \"slow\"");
+        let mut command = site.command(&["apply", "-auto-approve"]);
+        let child = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("core runs");
+        let started = Instant::now();
+        wait_for(&site.path("shelf/1.json"));
+        interrupt(&child);
+        let told = told(&child.wait_with_output().expect("ends"));
+        assert!(started.elapsed() < Duration::from_secs(40), "it took the whole minute:\n{told}");
+        assert!(told.contains("Interrupted"), "{told}");
+        assert_eq!(site.actions(), serde_json::json!(["delete", "create"]), "tainted");
+    }
+}
+
+fn wait_for(file: &Path) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !file.exists() {
+        assert!(Instant::now() < deadline, "{} did not appear", file.display());
+        std::thread::yield_now();
+    }
+}
+
+fn interrupt(child: &Child) {
+    let group = rustix::process::Pid::from_child(child);
+    rustix::process::kill_process_group(group, rustix::process::Signal::INT).expect("signalled");
+}
+
+/// For debuggers: the provider runs already, the core is told where.
+#[test]
+fn a_core_attaches_to_a_running_provider() {
+    for core in cores() {
+        let site = Site::new(&core);
+        site.configure("name = \"first\"");
+        let mut provider = Command::new(example());
+        provider.env("TF_PROVIDER_REATTACH", "example.com/example/shelf").env("TMPDIR", site.directory.path());
+        let mut provider = provider.stdout(Stdio::piped()).spawn().expect("runs");
+        let line = first_line(&mut provider);
+        let attach = line.strip_prefix("TF_REATTACH_PROVIDERS='").and_then(|line| line.strip_suffix('\''));
+        for arguments in [&["apply", "-auto-approve"][..], &["plan", "-detailed-exitcode"]] {
+            let mut command = site.command(arguments);
+            let output = command.env("TF_REATTACH_PROVIDERS", attach.expect("shell line")).output().expect("core runs");
+            assert!(output.status.success(), "{}", told(&output));
+        }
+        let pid = rustix::process::Pid::from_child(&provider);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("signalled");
+        assert!(provider.wait().expect("ends").success());
+        leaves_nothing(&site);
+    }
+}
+
+fn first_line(child: &mut Child) -> String {
+    let mut line = String::new();
+    let output = child.stdout.take().expect("piped");
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(output), &mut line).expect("line");
+    line.trim_end().to_owned()
+}
+
+/// The magic value that cores set.
+const COOKIE: &str = "d602bf8f470bc67ca7faa0386276bbdd4330efaf76d1a219cb4d6991ca9872b2";
+
+#[test]
+fn it_ends_with_the_core_that_was_killed() {
+    let directory = tempfile::tempdir().expect("directory");
+    // A shell in the place of the core; killed, it cannot tell the provider.
+    let mut core = Command::new("sh");
+    core.args(["-c", "\"$0\" & wait"]).arg(example()).stdout(Stdio::piped());
+    core.env("TF_PLUGIN_MAGIC_COOKIE", COOKIE).env("PLUGIN_PROTOCOL_VERSIONS", "5,6");
+    core.env("PLUGIN_UNIX_SOCKET_DIR", directory.path());
+    let mut core = core.spawn().expect("runs");
+    let line = first_line(&mut core);
+    let fields: Vec<_> = line.split('|').collect();
+    assert_eq!((fields[0], fields[1], fields[2], fields[4], fields[5]), ("1", "6", "unix", "grpc", ""));
+    let socket = PathBuf::from(fields[3]);
+    assert!(socket.starts_with(directory.path()) && socket.exists());
+    core.kill().expect("killed");
+    core.wait().expect("ends");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while socket.parent().expect("directory").exists() {
+        assert!(Instant::now() < deadline, "the provider lives on");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn another_protocol_is_refused_with_what_is_needed() {
+    let output = Command::new(example())
+        .env("TF_PLUGIN_MAGIC_COOKIE", COOKIE)
+        .env("PLUGIN_PROTOCOL_VERSIONS", "4,5")
+        .output()
+        .expect("runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(told(&output).contains("protocol 6 only") && told(&output).contains("offered were: 4,5"));
+}
+
+#[test]
+fn started_by_hand_it_explains_itself() {
+    let output = Command::new(example()).env_remove("TF_PLUGIN_MAGIC_COOKIE").output().expect("runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(told(&output).contains("tofu init"));
+}
