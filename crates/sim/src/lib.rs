@@ -5,7 +5,9 @@
 //! Nothing in this crate uses a type of the clients that it tests.
 
 pub mod backend;
+pub mod faults;
 pub mod github;
 pub mod guest;
+mod payload;
 pub mod pve;
 pub mod request_log;

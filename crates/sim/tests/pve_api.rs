@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sim::faults::{Rule, When};
 use sim::pve::scripted::{Boot, Scripted};
 use sim::pve::{Fault, Handle, Latency, Options, Server, World};
 
@@ -195,6 +196,26 @@ async fn faults_fire_once_and_are_listed() {
     let last = handle.requests().entries().pop().expect("a request");
     assert_eq!((last.caller.as_str(), last.waited), ("ci@pve!t1", Duration::from_secs(5)));
     assert_eq!(handle.fired().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_get_lost_break_off_and_end_with_a_restart() {
+    let (handle, _guests, client) = start().await;
+    let get = || async {
+        let request = client.http.get(format!("{}/version", client.url)).header("Authorization", &client.token);
+        request.send().await?.bytes().await
+    };
+    let whole = get().await.expect("an answer");
+    for fault in [Fault::DropRequest, Fault::DropReply, Fault::Cut { after: whole.len() / 2 }, Fault::Restart] {
+        handle.inject("GET", "/version", fault.clone(), 1);
+        get().await.expect_err(&format!("{fault:?} loses the answer"));
+        assert_eq!(get().await.expect("the next is answered"), whole);
+    }
+    let rule = Rule { method: "GET".into(), path: "*".into(), fault: Fault::DropReply, when: When::Chance(1.0) };
+    handle.faults().add(rule);
+    get().await.expect_err("certain to be lost");
+    handle.faults().clear();
+    get().await.expect("no rules are left");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
 use super::console::Consoles;
-use super::faults::Faults;
 use super::locks::{Guard, Locks, Mode};
 use super::params::Params;
 use super::refusal::{Outcome, Refusal};
@@ -20,6 +19,7 @@ use super::schema::Schema;
 use super::state::{Guest, Kind, State, Task};
 use super::timeline::Timeline;
 use crate::backend::{Backend, Events, GuestEvent, GuestEventKind};
+use crate::faults::Faults;
 use crate::request_log::RequestLog;
 
 tokio::task_local! {
@@ -58,6 +58,7 @@ pub(crate) struct Parts {
     pub(crate) ticket_key: [u8; 32],
     pub(crate) fingerprint: String,
     pub(crate) log: RequestLog,
+    pub(crate) faults: Faults,
 }
 
 /// A request, checked and ready to be carried out.
@@ -91,7 +92,7 @@ impl Engine {
             running: Mutex::default(),
             held: Mutex::default(),
             consoles: Consoles::default(),
-            faults: Faults::default(),
+            faults: parts.faults,
             timeline: Timeline::default(),
             log: parts.log,
             events: parts.events,

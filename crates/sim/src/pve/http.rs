@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
@@ -17,7 +17,6 @@ use serde_json::{Map, Value, json};
 use super::console::{self, Handshake, Of};
 use super::dispatch;
 use super::engine::{Call, Engine, WAITED};
-use super::faults::Fault;
 use super::params::{Param, Params, from_json};
 use super::refusal::{Body, Outcome, Refusal};
 use super::reply::Reply;
@@ -26,6 +25,8 @@ use super::state::Kind;
 use super::storage_api::Upload;
 use super::tickets::{self, Credentials};
 use super::validate;
+use crate::faults::Fault;
+use crate::payload::Payload;
 
 const MOST_HEADERS: usize = 62;
 const MOST_HEADER_BYTES: usize = 8192;
@@ -50,6 +51,8 @@ struct Answer {
     body: Vec<u8>,
     /// Set for a console: the value of `Sec-WebSocket-Accept` and the wanted protocol.
     upgrade: Option<(String, Option<String>)>,
+    /// Set by a fault: how many bytes of the body are sent.
+    cut: Option<usize>,
 }
 
 impl Front {
@@ -58,7 +61,7 @@ impl Front {
     }
 
     /// Answers one request.
-    pub(crate) async fn serve(self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Closed> {
+    pub(crate) async fn serve(self, request: Request<Incoming>) -> Result<Response<Payload>, Closed> {
         let began = Instant::now();
         let method = request.method().as_str().to_owned();
         let path = request.uri().path_and_query().map_or_else(String::new, |p| p.as_str().to_owned());
@@ -86,20 +89,22 @@ impl Front {
         }
         let format = if request.uri().path().starts_with("/api2/extjs") { "extjs" } else { "json" };
         match self.outcome(request, caller).await {
-            Ok(Done::Reply(Reply::Text(text))) => Ok(Answer {
+            Ok(Done::Reply(Reply::Text(text), cut)) => Ok(Answer {
                 status: 200,
                 reason: "OK".into(),
                 kind: "text/plain",
                 body: text.into_bytes(),
                 upgrade: None,
+                cut,
             }),
-            Ok(Done::Reply(Reply::Data(data, extras))) => Ok(success(data, extras, format)),
+            Ok(Done::Reply(Reply::Data(data, extras), cut)) => Ok(Answer { cut, ..success(data, extras, format) }),
             Ok(Done::Upgrade(accept, protocol)) => Ok(Answer {
                 status: 101,
                 reason: "Switching Protocols".into(),
                 kind: "",
                 body: Vec::new(),
                 upgrade: Some((accept, protocol)),
+                cut: None,
             }),
             Err(refusal) => {
                 if refusal.hold > 0 {
@@ -138,8 +143,9 @@ impl Front {
         if let (Some(who), Ok(mut name)) = (&who, caller.lock()) {
             name.clone_from(who);
         }
+        let mut after = None;
         if !is_upload {
-            self.fault(method.as_str(), &path).await?;
+            after = self.fault(method.as_str(), &path).await?;
         }
         let mut params = Params::default();
         form(&query, &mut params);
@@ -155,33 +161,31 @@ impl Front {
             upload_allowed(engine, &path, who.as_deref().unwrap_or_default())?;
             upload = self.upload(request, &headers, &mut params).await?;
             // A client that is still sending might not hear an answer.
-            self.fault(method.as_str(), &path).await?;
+            after = self.fault(method.as_str(), &path).await?;
         } else if matches!(method, Method::POST | Method::PUT) {
             let body = collect(request).await?;
             self.body(method.as_str(), &path, &headers, &body, &mut params)?;
         }
         let checked = dispatch::Request { method: method.as_str(), path: &path, caller: who, params, upload };
-        let dropped = self.drops_reply(method.as_str(), &path);
         let reply = dispatch::run(engine, checked).await;
-        if dropped {
-            return Err(Refusal::new(0, "", Body::Closed));
+        match after {
+            Some(Fault::DropReply) => Err(Refusal::new(0, "", Body::Closed)),
+            Some(Fault::Cut { after }) => reply.map(|reply| Done::Reply(reply, Some(after))),
+            _ => reply.map(|reply| Done::Reply(reply, None)),
         }
-        reply.map(Done::Reply)
     }
 
-    async fn fault(&self, method: &str, path: &str) -> Outcome<()> {
-        match self.engine.faults.take_before(method, path) {
+    /// What a fault does before the call is carried out; answers with one that comes afterwards.
+    async fn fault(&self, method: &str, path: &str) -> Outcome<Option<Fault>> {
+        match self.engine.faults.take(method, path) {
             Some(Fault::Refuse { status, text }) => Err(Refusal::new(status, text, Body::Message)),
+            Some(Fault::DropRequest | Fault::Restart) => Err(Refusal::new(0, "", Body::Closed)),
             Some(Fault::Delay(time)) => {
                 self.engine.wait(time).await;
-                Ok(())
+                Ok(None)
             }
-            _ => Ok(()),
+            after => Ok(after),
         }
-    }
-
-    fn drops_reply(&self, method: &str, path: &str) -> bool {
-        self.engine.faults.take_drop(method, path)
     }
 
     fn console(
@@ -280,7 +284,8 @@ impl Front {
 }
 
 enum Done {
-    Reply(Reply),
+    /// And how many bytes of it arrive, where a fault cuts it.
+    Reply(Reply, Option<usize>),
     Upgrade(String, Option<String>),
 }
 
@@ -376,6 +381,7 @@ fn success(data: Value, extras: Map<String, Value>, format: &str) -> Answer {
         kind: "application/json;charset=UTF-8",
         body: Value::Object(out).to_string().into_bytes(),
         upgrade: None,
+        cut: None,
     }
 }
 
@@ -404,6 +410,7 @@ fn refused(refusal: &Refusal, format: &str) -> Answer {
             kind: "application/json;charset=UTF-8",
             body: value.to_string().into_bytes(),
             upgrade: None,
+            cut: None,
         };
     }
     let (kind, body) = match refusal.body {
@@ -412,16 +419,20 @@ fn refused(refusal: &Refusal, format: &str) -> Answer {
         Body::BareText => ("", refusal.reason.clone().into_bytes()),
         Body::Empty | Body::Closed => ("", Vec::new()),
     };
-    Answer { status: refusal.status, reason, kind, body, upgrade: None }
+    Answer { status: refusal.status, reason, kind, body, upgrade: None, cut: None }
 }
 
-fn response(answer: Answer, keeps: bool, gzip: bool) -> Response<Full<Bytes>> {
+fn response(answer: Answer, keeps: bool, gzip: bool) -> Response<Payload> {
     let mut body = answer.body;
     let squeezed = gzip && body.len() > 1024;
     if squeezed {
         body = squeeze(&body);
     }
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+    let payload = Payload::whole(body);
+    let mut response = Response::new(match answer.cut {
+        Some(length) => payload.cut(length),
+        None => payload,
+    });
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if let Ok(reason) = ReasonPhrase::try_from(answer.reason.as_bytes()) {
         response.extensions_mut().insert(reason);

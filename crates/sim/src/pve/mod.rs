@@ -20,7 +20,6 @@ mod disks;
 mod dispatch;
 mod drives;
 mod engine;
-mod faults;
 mod formats;
 mod http;
 mod locks;
@@ -50,8 +49,8 @@ mod upload;
 mod validate;
 mod world;
 
+pub use crate::faults::Fault;
 pub use clock::Latency;
-pub use faults::Fault;
 pub use server::{Handle, Options, Server, StartError};
 pub use timeline::Happening;
 pub use world::{World, WorldError};

@@ -26,13 +26,13 @@ use tokio_util::sync::CancellationToken;
 use super::clock::{Clock, Latency};
 use super::disks;
 use super::engine::{Engine, Parts};
-use super::faults::Fault;
 use super::http::Front;
 use super::locks::Mode;
 use super::state::Kind;
 use super::timeline::Happening;
 use super::world::World;
 use crate::backend::Backend;
+use crate::faults::{Fault, Faults, Fired, Rule, When};
 use crate::request_log::RequestLog;
 
 /// How a simulator is started.
@@ -138,6 +138,7 @@ impl Server {
             ticket_key: rand::random(),
             fingerprint: shown.join(":"),
             log: RequestLog::default(),
+            faults: Faults::new(options.seed),
         }));
         engine.statistics_round();
         let stop = CancellationToken::new();
@@ -188,6 +189,7 @@ async fn accept(engine: Arc<Engine>, listener: TcpListener, tls: TlsAcceptor, st
         let Ok((stream, _)) = accepted else { continue };
         let _ = stream.set_nodelay(true);
         let (engine, tls, stop) = (engine.clone(), tls.clone(), stop.clone());
+        let mut restarts = engine.faults.restarts();
         tokio::spawn(async move {
             let Ok(stream) = tls.accept(stream).await else { return };
             let front = Front::new(engine);
@@ -202,6 +204,7 @@ async fn accept(engine: Arc<Engine>, listener: TcpListener, tls: TlsAcceptor, st
             let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
             tokio::select! {
                 _ = connection => {}
+                _ = restarts.changed() => {}
                 () = stop.cancelled() => {}
             }
         });
@@ -359,13 +362,20 @@ impl Handle {
 
     /// The next `times` calls of `method` whose path below `/api2/json` fits (`*` stands for any text) meet this fault.
     pub fn inject(&self, method: &str, path: &str, fault: Fault, times: u32) {
-        self.engine.faults.add(method, path, fault, times);
+        let (method, path) = (method.to_owned(), path.to_owned());
+        self.engine.faults.add(Rule { method, path, fault, when: When::Next(times) });
     }
 
     /// Faults that fired, in order.
     #[must_use]
-    pub fn fired(&self) -> Vec<String> {
+    pub fn fired(&self) -> Vec<Fired> {
         self.engine.faults.fired()
+    }
+
+    /// All rules for faults, for those that come by chance or are repeated.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.engine.faults
     }
 
     /// Sets or removes the `lock:` line of a guest, as an operation outside the API would.
