@@ -165,7 +165,6 @@ fn settings(config: ProviderModel) -> Result<Option<Settings>, Diagnostics> {
     }))
 }
 
-#[allow(clippy::ptr_arg, reason = "the framework hands over the attribute as its own type")]
-fn good_installation(text: &String) -> Result<(), String> {
+fn good_installation(text: &str) -> Result<(), String> {
     text.parse::<Installation>().map(drop).map_err(|error| error.to_string())
 }

@@ -45,6 +45,8 @@ pub(crate) fn model(declaration: &Declaration) -> TokenStream {
 
         #[automatically_derived]
         impl #generics ::tf_provider::Element for #ident #arguments #bounds {
+            type Borrowed = Self;
+
             fn kind() -> ::tf_provider::schema::Kind {
                 ::tf_provider::schema::Kind::Nested(
                     ::tf_provider::schema::Nesting::Single,

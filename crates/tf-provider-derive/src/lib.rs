@@ -25,6 +25,9 @@ use syn::{DeriveInput, parse_macro_input};
 /// | `deprecated = "…"` | message |
 /// | `name = "…"` | where the field's name is not the attribute's |
 /// | `timeouts(create = "30m", …)` | on the field `timeouts` |
+///
+/// Functions take `&str` for an `Attr<String>` and a slice for an `Attr<Vec<_>>`; for all others `&T` is the attribute's
+/// own type.
 #[proc_macro_derive(Model, attributes(tf))]
 pub fn derive_model(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);

@@ -1,5 +1,6 @@
 //! Checks of known values, made by derived code.
 
+use std::borrow::Borrow;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
@@ -37,25 +38,29 @@ pub fn one_of<T: Choice>(choices: &'static [&'static str]) -> Check {
 }
 
 /// `validate = path`: a function of the author's.
-pub fn custom<T: Element>(check: fn(&T) -> Result<(), String>) -> Check {
-    typed(check)
+pub fn custom<T: Element>(check: fn(&T::Borrowed) -> Result<(), String>) -> Check {
+    typed(move |value: &T| check(value.borrow()))
 }
 
 /// `equal = path`: two values that mean the same to the server.
-pub fn equality<T: Element>(equal: fn(&T, &T) -> bool) -> Equality {
+pub fn equality<T: Element>(equal: fn(&T::Borrowed, &T::Borrowed) -> bool) -> Equality {
     Arc::new(move |one, other| match (decode::<T>(one), decode::<T>(other)) {
-        (Some(one), Some(other)) => equal(&one, &other),
+        (Some(one), Some(other)) => equal(one.borrow(), other.borrow()),
         _ => false,
     })
 }
 
+/// Prior and planned value; `None` where there is none.
+type Decide<T> = fn(Option<&T>, Option<&T>) -> bool;
+
 /// `replace_if = path`: decides from prior and planned value. A value that is not known yet counts as a replacement.
-pub fn replace_when<T: Element>(decide: fn(Option<&T>, Option<&T>) -> bool) -> ReplaceWhen {
+pub fn replace_when<T: Element>(decide: Decide<T::Borrowed>) -> ReplaceWhen {
     Arc::new(move |prior, planned| {
         if !planned.is_wholly_known() {
             return true;
         }
-        decide(decode::<T>(prior).as_ref(), decode::<T>(planned).as_ref())
+        let (prior, planned) = (decode::<T>(prior), decode::<T>(planned));
+        decide(prior.as_ref().map(Borrow::borrow), planned.as_ref().map(Borrow::borrow))
     })
 }
 

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use crate::schema::{Kind, Mode, Nesting, Replace, Type};
+use crate::schema::{Attribute, Kind, Mode, Nesting, Replace, Type};
 use crate::{Attr, Model, Path, Secret, Timeouts, Value};
 
 /// A machine.
@@ -19,7 +19,7 @@ struct Machine {
     #[tf(default = 2, range(1..=128))]
     cores: Attr<i64>,
     /// Labels.
-    #[tf(optional, length(1..))]
+    #[tf(optional, length(1..), validate = no_blank_label)]
     labels: Attr<Vec<String>>,
     /// Kind.
     #[tf(default = "linked", one_of("linked", "full"))]
@@ -49,8 +49,11 @@ struct Network {
     mac: Attr<String>,
 }
 
-#[expect(clippy::ptr_arg, reason = "checks take the attribute's own type")]
-fn bridge_name(name: &String) -> Result<(), String> {
+fn no_blank_label(labels: &[String]) -> Result<(), String> {
+    if labels.iter().any(String::is_empty) { Err("must have no empty label".to_owned()) } else { Ok(()) }
+}
+
+fn bridge_name(name: &str) -> Result<(), String> {
     if name.starts_with("vmbr") { Ok(()) } else { Err("must start with vmbr".to_owned()) }
 }
 
@@ -104,6 +107,20 @@ fn checks_say_what_is_wrong() {
         Err("must be one of \"linked\", \"full\", got \"x\"".to_owned())
     );
     assert_eq!(check("labels", Value::List(vec![])), Err("length must be at least 1, got 0".to_owned()));
+}
+
+#[test]
+fn functions_of_the_author_take_what_the_attribute_borrows_as() {
+    let (machine, network) = (Machine::attributes(), Network::attributes());
+    let check = |attributes: &[Attribute], name: &str, position: usize, value: Value| {
+        let attribute = attributes.iter().find(|a| a.name == name).expect("declared");
+        attribute.checks[position](&value)
+    };
+    let labels = |label: &str| Value::List(vec![Value::String(label.to_owned())]);
+    assert_eq!(check(&machine, "labels", 1, labels("")), Err("must have no empty label".to_owned()));
+    assert_eq!(check(&machine, "labels", 1, labels("a")), Ok(()));
+    let bridge = |name: &str| check(&network, "bridge", 0, Value::String(name.to_owned()));
+    assert_eq!((bridge("eth0"), bridge("vmbr0")), (Err("must start with vmbr".to_owned()), Ok(())));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Typed models: conversion between Rust types and values.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::attr::{Attr, Secret};
@@ -58,7 +59,11 @@ pub trait Model: Clone + Default + Send + Sync + 'static {
     message = "`{Self}` cannot be the value of an attribute",
     note = "use bool, an integer, f64, Number, String, Secret, Vec, BTreeSet, BTreeMap<String, _> or a derived Model"
 )]
-pub trait Element: Sized + Clone + Send + Sync + 'static {
+pub trait Element: Borrow<Self::Borrowed> + Sized + Clone + Send + Sync + 'static {
+    /// What checks and comparisons of the author's take by reference: `str` for text, a slice for lists, else the type
+    /// itself.
+    type Borrowed: ?Sized;
+
     /// The declared kind.
     fn kind() -> Kind;
 
@@ -94,6 +99,8 @@ pub fn encode_attr<T: Element>(attr: &Attr<T>) -> Value {
 }
 
 impl Element for bool {
+    type Borrowed = Self;
+
     fn kind() -> Kind {
         Kind::Plain(Type::Bool)
     }
@@ -111,6 +118,8 @@ impl Element for bool {
 }
 
 impl Element for String {
+    type Borrowed = str;
+
     fn kind() -> Kind {
         Kind::Plain(Type::String)
     }
@@ -128,6 +137,8 @@ impl Element for String {
 }
 
 impl Element for Secret {
+    type Borrowed = Self;
+
     fn kind() -> Kind {
         Kind::Plain(Type::String)
     }
@@ -142,6 +153,8 @@ impl Element for Secret {
 }
 
 impl Element for Number {
+    type Borrowed = Self;
+
     fn kind() -> Kind {
         Kind::Plain(Type::Number)
     }
@@ -159,6 +172,8 @@ impl Element for Number {
 }
 
 impl Element for f64 {
+    type Borrowed = Self;
+
     fn kind() -> Kind {
         Kind::Plain(Type::Number)
     }
@@ -176,6 +191,8 @@ impl Element for f64 {
 macro_rules! integers {
     ($($integer:ty),*) => {$(
         impl Element for $integer {
+            type Borrowed = Self;
+
             fn kind() -> Kind {
                 Kind::Plain(Type::Number)
             }
@@ -226,6 +243,8 @@ fn decode_items<T: Element>(value: &Value, path: &Path) -> Result<Option<Vec<T>>
 }
 
 impl<T: Element> Element for Vec<T> {
+    type Borrowed = [T];
+
     fn kind() -> Kind {
         collection(T::kind(), Nesting::List)
     }
@@ -240,6 +259,8 @@ impl<T: Element> Element for Vec<T> {
 }
 
 impl<T: Element + Ord> Element for BTreeSet<T> {
+    type Borrowed = Self;
+
     fn kind() -> Kind {
         collection(T::kind(), Nesting::Set)
     }
@@ -254,6 +275,8 @@ impl<T: Element + Ord> Element for BTreeSet<T> {
 }
 
 impl<T: Element> Element for BTreeMap<String, T> {
+    type Borrowed = Self;
+
     fn kind() -> Kind {
         collection(T::kind(), Nesting::Map)
     }

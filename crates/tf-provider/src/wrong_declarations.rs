@@ -35,3 +35,19 @@
 //!     cores: Attr<i64>,
 //! }
 //! ```
+//!
+//! ```compile_fail,E0308
+//! use tf_provider::{Attr, Model};
+//!
+//! /// A model.
+//! #[derive(Clone, Default, Model)]
+//! struct Wrong {
+//!     /// The check is for numbers.
+//!     #[tf(required, validate = positive)]
+//!     name: Attr<String>,
+//! }
+//!
+//! fn positive(_: &i64) -> Result<(), String> {
+//!     Ok(())
+//! }
+//! ```

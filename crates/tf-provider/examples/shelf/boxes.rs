@@ -84,8 +84,7 @@ pub(crate) struct Compartment {
     serial: Attr<String>,
 }
 
-#[expect(clippy::ptr_arg, reason = "the attribute's own type")]
-fn same_label(one: &String, other: &String) -> bool {
+fn same_label(one: &str, other: &str) -> bool {
     one.eq_ignore_ascii_case(other)
 }
 

@@ -57,8 +57,7 @@ struct Disk {
     volume: Attr<String>,
 }
 
-#[expect(clippy::ptr_arg, reason = "the attribute's own type")]
-fn same(one: &String, other: &String) -> bool {
+fn same(one: &str, other: &str) -> bool {
     one.eq_ignore_ascii_case(other)
 }
 

@@ -109,7 +109,7 @@ impl ImportId {
     }
 }
 
-fn good_name(name: &String) -> Result<(), String> {
+fn good_name(name: &str) -> Result<(), String> {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if name.bytes().all(allowed) && !name.starts_with('-') && !name.ends_with('-') {
         return Ok(());

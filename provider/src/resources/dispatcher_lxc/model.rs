@@ -368,11 +368,11 @@ pub(crate) fn number(value: &Attr<i64>) -> Option<u32> {
     value.known().and_then(|number| u32::try_from(*number).ok())
 }
 
-fn good_range(text: &String) -> Result<(), String> {
+fn good_range(text: &str) -> Result<(), String> {
     text.parse::<VmidRange>().map(drop).map_err(|error| error.to_string())
 }
 
-fn good_hostname(text: &String) -> Result<(), String> {
+fn good_hostname(text: &str) -> Result<(), String> {
     let label = |label: &str| {
         let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         !label.is_empty() && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
@@ -383,7 +383,7 @@ fn good_hostname(text: &String) -> Result<(), String> {
     Err("must be a host name: letters, digits and hyphens, with no hyphen at either end".to_owned())
 }
 
-fn good_address(text: &String) -> Result<(), String> {
+fn good_address(text: &str) -> Result<(), String> {
     let fixed = |text: &str| {
         let (address, prefix) = text.split_once('/')?;
         let prefix: u8 = prefix.parse().ok()?;

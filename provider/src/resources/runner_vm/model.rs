@@ -188,12 +188,10 @@ impl ImportId {
     }
 }
 
-#[allow(clippy::ptr_arg, reason = "the framework hands over the attribute as its own type")]
-fn good_name(name: &String) -> Result<(), String> {
+fn good_name(name: &str) -> Result<(), String> {
     name.parse::<PoolName>().map(drop).map_err(|error| error.to_string())
 }
 
-#[allow(clippy::ptr_arg, reason = "the framework hands over the attribute as its own type")]
-fn good_range(range: &String) -> Result<(), String> {
+fn good_range(range: &str) -> Result<(), String> {
     range.parse::<VmidRange>().map(drop).map_err(|error| error.to_string())
 }

@@ -194,15 +194,15 @@ fn row(version: &Version) -> String {
     format!("version {}, {state}", version.number)
 }
 
-fn good_family(name: &String) -> Result<(), String> {
+fn good_family(name: &str) -> Result<(), String> {
     name.parse::<FamilyName>().map(drop).map_err(|error| error.to_string())
 }
 
-fn good_range(range: &String) -> Result<(), String> {
+fn good_range(range: &str) -> Result<(), String> {
     range.parse::<VmidRange>().map(drop).map_err(|error| error.to_string())
 }
 
-fn good_sha256(digest: &String) -> Result<(), String> {
+fn good_sha256(digest: &str) -> Result<(), String> {
     let fits = digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
     if fits { Ok(()) } else { Err("must be 64 lower-case hexadecimal digits".to_owned()) }
 }
