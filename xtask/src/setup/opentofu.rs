@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{bound, go};
+use super::bound;
 use crate::narrate::Narrator;
 
 /// The version that `engines/opentofu/go.mod` names.
@@ -16,25 +16,19 @@ const MODULE: &str = include_str!("../../engines/opentofu/go.mod");
 const SUMS: &str = include_str!("../../engines/opentofu/go.sum");
 
 /// OpenTofu's program in the cache, built there when missing (five minutes on two cores).
-pub(super) fn ensure(cache: &Path, narrator: &Narrator) -> Result<PathBuf> {
+pub(super) fn ensure(cache: &Path, go: &Path, narrator: &Narrator) -> Result<PathBuf> {
     let program = program(cache);
     if answers(&program) {
         return Ok(program);
     }
-    let go = go::ensure(cache, narrator)?;
     narrator.say(&format!("building OpenTofu {VERSION} from its Go module (some minutes, once)"));
     let began = Instant::now();
-    build(cache, &go, &program)?;
+    build(cache, go, &program)?;
     if !answers(&program) {
         bail!("the OpenTofu that was just built does not answer as version {VERSION}: {}", program.display());
     }
     narrator.say(&format!("OpenTofu {VERSION} is built ({:.0} s)", began.elapsed().as_secs_f32()));
     Ok(program)
-}
-
-/// Whether the cache holds a program that answers as this version.
-pub(super) fn is_cached(cache: &Path) -> bool {
-    answers(&program(cache))
 }
 
 fn program(cache: &Path) -> PathBuf {

@@ -1,0 +1,123 @@
+//! The example provider driven by someone else's code: HashiCorp's go-plugin, gRPC for Go, and the cores' own codec.
+//!
+//! `go-client/` only reports what it sees; it is judged here. Built with the Go that `PXCI_GO` names, else `PATH`'s.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+
+use serde_json::{Value as Json, json};
+
+const MANIFEST: &str = env!("CARGO_MANIFEST_DIR");
+
+/// The client's program.
+static CLIENT: LazyLock<PathBuf> = LazyLock::new(|| {
+    let go = std::env::var_os("PXCI_GO").filter(|program| !program.is_empty()).unwrap_or_else(|| "go".into());
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("go-client");
+    let output = Command::new(&go)
+        .current_dir(Path::new(MANIFEST).join("tests/go-client"))
+        .envs([("GOFLAGS", "-mod=readonly"), ("GOTOOLCHAIN", "local"), ("GOWORK", "off"), ("CGO_ENABLED", "0")])
+        .args(["build", "-o"])
+        .arg(&program)
+        .output()
+        .unwrap_or_else(|error| panic!("no Go ({error}): run `cargo xtask setup`, or set PXCI_GO to one"));
+    assert!(output.status.success(), "go build:\n{}", String::from_utf8_lossy(&output.stderr));
+    program
+});
+
+/// Cargo builds examples with the tests, beside the directory of the test programs.
+fn example() -> PathBuf {
+    let test = std::env::current_exe().expect("own path");
+    let target = test.parent().and_then(Path::parent).expect("target directory");
+    let example = target.join("examples/shelf");
+    assert!(example.is_file(), "the example is not built: `cargo build -p pxci-tf-provider --example shelf`");
+    example
+}
+
+/// What the client reports of one command.
+fn report(command: &str, directory: Option<&Path>) -> Json {
+    let definitions = Path::new(MANIFEST).join("../../proto");
+    let mut client = Command::new(&*CLIENT);
+    client.arg(command).arg(definitions).arg(example()).args(directory);
+    let output = client.output().expect("the client runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command}:\n{told}");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// It ended by itself, in good order, and took its socket along.
+fn ended_well(end: &Json) {
+    assert_eq!((&end["status"], &end["left"]), (&json!(0), &json!(false)), "{end}");
+    assert!(!end["log"].as_str().expect("log").contains("failed to exit gracefully"), "{end}");
+}
+
+#[test]
+fn a_foreign_client_shakes_hands_and_reads_the_schema() {
+    let found = report("schema", None);
+    assert_eq!(found["protocol"], 6);
+    assert_eq!(found["provider"], json!(["directory"]));
+    let attributes = found["resources"]["shelf_box"].as_array().expect("attributes");
+    for name in ["number", "name", "weight", "combination_wo"] {
+        assert!(attributes.contains(&json!(name)), "{name} is missing in {attributes:?}");
+    }
+    ended_well(&found["end"]);
+}
+
+#[test]
+fn a_foreign_codec_and_ours_agree_through_the_life_of_an_object() {
+    let shelf = tempfile::tempdir().expect("directory");
+    let found = report("life", Some(shelf.path()));
+    let planned = &found["planned"];
+    assert_eq!((&planned["name"], &planned["number"]), (&json!("größer"), &json!("(unknown)")));
+    let created = &found["created"];
+    assert_eq!((&created["weight"], &created["volume"]), (&json!(0.1), &json!(9_007_199_254_740_993_u64)));
+    assert_eq!((&created["number"], &created["colour"]), (&json!(1), &json!("brown")));
+    assert_eq!((&found["steady"], &found["gone"]), (&json!(true), &json!(true)));
+    ended_well(&found["end"]);
+}
+
+#[test]
+fn a_create_ends_soon_after_stop_and_says_what_exists() {
+    let shelf = tempfile::tempdir().expect("directory");
+    // The create would sleep for a minute; the client allows itself no longer for everything.
+    let stopped = &report("life", Some(shelf.path()))["stopped"];
+    assert_eq!((&stopped["refusal"], &stopped["errors"]), (&json!(""), &json!(["Interrupted"])));
+    assert_eq!((&stopped["partial"]["name"], &stopped["partial"]["number"]), (&json!("slow"), &json!(1)));
+    assert!(shelf.path().join("1.json").is_file());
+}
+
+#[test]
+fn strangers_are_refused_and_disturb_nobody() {
+    let found = report("strangers", None);
+    let alerts = [
+        ("no_certificate", "certificate required"),
+        ("foreign_certificate", "access denied"),
+        ("old_tls", "protocol version not supported"),
+        ("no_tls", ""),
+    ];
+    for (stranger, alert) in alerts {
+        let told = &found[stranger];
+        assert!(told["call"].as_str().is_some_and(|error| error.contains("Unavailable")), "{stranger}: {told}");
+        assert!(told["alert"].as_str().is_some_and(|text| text.ends_with(alert)), "{stranger}: {told}");
+    }
+    assert_eq!((&found["own_client"], &found["directory_mode"]), (&json!(""), &json!(0o700)));
+}
+
+#[test]
+fn a_start_that_is_none_of_a_cores_is_explained() {
+    let found = report("refused", None);
+    let explained = [("other_cookie", "It is not run by hand"), ("older_protocol", "offered were: 5")];
+    for (start, explanation) in explained {
+        let told = &found[start];
+        assert_ne!(told["error"], "", "{start}");
+        assert_eq!(told["status"], 1, "{start}: {told}");
+        assert!(told["stderr"].as_str().is_some_and(|text| text.contains(explanation)), "{start}: {told}");
+    }
+}
+
+#[test]
+fn a_client_that_switched_tls_off_is_served_plain() {
+    let found = report("plain", None);
+    assert_eq!(found["own_client"], "");
+    ended_well(&found["end"]);
+}
