@@ -5,10 +5,13 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc::UnboundedSender;
+
+use crate::pve::clock::Clock;
 
 /// A virtual machine about to be powered on.
 #[derive(Debug, Clone)]
@@ -59,7 +62,41 @@ pub enum GuestEventKind {
 }
 
 /// Where a backend reports [`GuestEvent`]s.
-pub type Events = UnboundedSender<GuestEvent>;
+#[derive(Debug, Clone)]
+pub struct Events {
+    sender: UnboundedSender<GuestEvent>,
+    clock: Option<Clock>,
+}
+
+impl Events {
+    pub(crate) fn on(sender: UnboundedSender<GuestEvent>, clock: Clock) -> Self {
+        Self { sender, clock: Some(clock) }
+    }
+
+    /// Simulated time since the start, by the clock of the world that is told.
+    pub(crate) fn now(&self) -> Duration {
+        self.clock.as_ref().map_or(Duration::ZERO, Clock::now)
+    }
+
+    /// Reports an event; nothing happens when nobody listens any more.
+    pub fn send(&self, event: GuestEvent) {
+        // Virtual time must not pass while an event is on its way.
+        if let Some(clock) = &self.clock {
+            clock.begin();
+        }
+        if self.sender.send(event).is_err()
+            && let Some(clock) = &self.clock
+        {
+            clock.end();
+        }
+    }
+}
+
+impl From<UnboundedSender<GuestEvent>> for Events {
+    fn from(sender: UnboundedSender<GuestEvent>) -> Self {
+        Self { sender, clock: None }
+    }
+}
 
 /// A call to the guest agent, with the data that PVE passes on.
 #[derive(Debug, Clone)]

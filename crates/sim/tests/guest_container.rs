@@ -61,7 +61,7 @@ async fn start(lab: &Lab, vmid: u32, hostname: &str, rootfs: &str, mount: &str) 
         rootfs: rootfs.to_owned(),
         mounts: vec![(mount.to_owned(), "/state".to_owned())],
     };
-    lab.guests.container_start(start, lab.sender.clone()).await.unwrap();
+    lab.guests.container_start(start, lab.sender.clone().into()).await.unwrap();
 }
 
 /// Reads until these words came.
@@ -136,7 +136,7 @@ async fn an_archive_that_is_none_is_refused() {
     std::fs::write(&file, "no archive").unwrap();
     assert!(lab.guests.container_create(ROOT, file, "x").await.is_err());
     let gone = ContainerStart { vmid: 200, hostname: "x".to_owned(), rootfs: ROOT.to_owned(), mounts: Vec::new() };
-    assert!(lab.guests.container_start(gone, lab.sender.clone()).await.unwrap_err().contains(ROOT));
+    assert!(lab.guests.container_start(gone, lab.sender.clone().into()).await.unwrap_err().contains(ROOT));
     lab.guests.end().await;
 }
 

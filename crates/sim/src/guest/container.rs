@@ -55,7 +55,7 @@ impl Container {
             let stopped_by_host = watched.upgrade().is_none_or(|sandbox| sandbox.was_killed());
             if !stopped_by_host {
                 // A world that is gone needs no events.
-                let _ = events.send(GuestEvent { vmid, kind: GuestEventKind::PoweredOff });
+                events.send(GuestEvent { vmid, kind: GuestEventKind::PoweredOff });
             }
         });
         Ok(Self { sandbox, log })

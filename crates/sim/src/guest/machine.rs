@@ -331,5 +331,5 @@ fn report_running(running: &mut Option<oneshot::Sender<Result<(), String>>>) {
 
 fn tell(events: &Events, vmid: u32, kind: GuestEventKind) {
     // A world that is gone needs no events.
-    let _ = events.send(GuestEvent { vmid, kind });
+    events.send(GuestEvent { vmid, kind });
 }

@@ -1,6 +1,10 @@
-//! The simulator's time: real, or run faster so that tests need not sit through PVE's waits.
+//! The simulator's time: real, run faster so that tests need not sit through PVE's waits, or virtual.
 
 use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use super::virtual_time::VirtualTime;
 
 /// How PVE's waits (a 401 is held back 3 s, a lock is waited for 10 s, …) are lived through.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -11,15 +15,21 @@ pub enum Latency {
     Faster(f64),
     /// So fast that a wait is not felt; for tests without guests that need real time.
     Instant,
+    /// Nothing but waiting makes time pass: it jumps to the next moment somebody waits for once everybody waits.
+    /// Whoever drives the simulator takes part in that; it is meant for the replay of recordings.
+    Virtual,
 }
 
 /// Seconds since the epoch at which a simulated clock starts, unless told otherwise.
 pub(crate) const EPOCH: u64 = 1_795_300_000;
 
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Clock {
-    started: Instant,
-    factor: f64,
+#[derive(Debug, Clone)]
+pub(crate) struct Clock(Source);
+
+#[derive(Debug, Clone)]
+enum Source {
+    Wall { started: Instant, factor: f64 },
+    Virtual(VirtualTime),
 }
 
 impl Clock {
@@ -28,13 +38,17 @@ impl Clock {
             Latency::Real => 1.0,
             Latency::Faster(factor) => factor.max(1.0),
             Latency::Instant => 500.0,
+            Latency::Virtual => return Self(Source::Virtual(VirtualTime::default())),
         };
-        Self { started: Instant::now(), factor }
+        Self(Source::Wall { started: Instant::now(), factor })
     }
 
     /// Simulated time since the start.
     pub(crate) fn now(&self) -> Duration {
-        self.started.elapsed().mul_f64(self.factor)
+        match &self.0 {
+            Source::Wall { started, factor } => started.elapsed().mul_f64(*factor),
+            Source::Virtual(time) => time.now(),
+        }
     }
 
     /// Simulated seconds since the epoch.
@@ -42,12 +56,71 @@ impl Clock {
         EPOCH + self.now().as_secs()
     }
 
-    /// The real time that a simulated one takes.
-    pub(crate) fn real(&self, simulated: Duration) -> Duration {
-        simulated.div_f64(self.factor)
+    pub(crate) async fn sleep(&self, simulated: Duration) {
+        match &self.0 {
+            Source::Wall { factor, .. } => tokio::time::sleep(simulated.div_f64(*factor)).await,
+            Source::Virtual(time) => time.park_until(time.now() + simulated).await,
+        }
     }
 
-    pub(crate) async fn sleep(&self, simulated: Duration) {
-        tokio::time::sleep(self.real(simulated)).await;
+    /// Waits until `attempt` yields something, at most `limit`. It is tried again whenever [`Clock::tell`] is called
+    /// with the same `signal`.
+    pub(crate) async fn until<T>(
+        &self,
+        signal: &Notify,
+        limit: Duration,
+        mut attempt: impl FnMut() -> Option<T>,
+    ) -> Option<T> {
+        match &self.0 {
+            Source::Wall { factor, .. } => {
+                let tries = async {
+                    loop {
+                        let told = signal.notified();
+                        tokio::pin!(told);
+                        told.as_mut().enable();
+                        if let Some(got) = attempt() {
+                            return got;
+                        }
+                        told.await;
+                    }
+                };
+                tokio::time::timeout(limit.div_f64(*factor), tries).await.ok()
+            }
+            Source::Virtual(time) => {
+                let deadline = time.now().saturating_add(limit);
+                loop {
+                    let told = time.listen(deadline);
+                    if let Some(got) = attempt() {
+                        return Some(got);
+                    }
+                    if time.now() >= deadline {
+                        return None;
+                    }
+                    told.park().await;
+                }
+            }
+        }
+    }
+
+    /// What somebody may wait for with [`Clock::until`] has changed.
+    pub(crate) fn tell(&self, signal: &Notify) {
+        signal.notify_waiters();
+        if let Source::Virtual(time) = &self.0 {
+            time.tell();
+        }
+    }
+
+    /// Something of its own is at work from now on: virtual time stands still while it is not waiting.
+    pub(crate) fn begin(&self) {
+        if let Source::Virtual(time) = &self.0 {
+            time.begin();
+        }
+    }
+
+    /// Ends what [`Clock::begin`] began.
+    pub(crate) fn end(&self) {
+        if let Source::Virtual(time) = &self.0 {
+            time.end();
+        }
     }
 }

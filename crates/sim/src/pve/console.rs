@@ -9,7 +9,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
@@ -26,16 +26,16 @@ struct Shell {
     output: broadcast::Sender<Vec<u8>>,
 }
 
-/// Somebody who waits for a client: the console task.
-struct Listener {
-    arrived: oneshot::Sender<oneshot::Receiver<()>>,
-}
+/// Somebody who waits for a client: the console task. The client leaves word here; what it leaves ends with it.
+type Listener = Arc<Mutex<Option<oneshot::Receiver<()>>>>;
 
 /// All open consoles.
 #[derive(Default)]
 pub(crate) struct Consoles {
     shells: Mutex<HashMap<u32, Shell>>,
     listeners: Mutex<HashMap<u16, Listener>>,
+    /// A client has left word.
+    arrived: Notify,
 }
 
 impl Consoles {
@@ -48,12 +48,12 @@ impl Consoles {
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner).remove(&port)
     }
 
-    fn listen(&self) -> (u16, oneshot::Receiver<oneshot::Receiver<()>>) {
-        let (arrived, waiting) = oneshot::channel();
+    fn listen(&self) -> (u16, Listener) {
+        let listener = Listener::default();
         let mut all = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         let port = (5900..6000).find(|port| !all.contains_key(port)).unwrap_or(5999);
-        all.insert(port, Listener { arrived });
-        (port, waiting)
+        all.insert(port, listener.clone());
+        (port, listener)
     }
 }
 
@@ -84,8 +84,10 @@ pub(crate) fn open(engine: &Arc<Engine>, call: &Call, of: Of) -> Outcome<Value> 
         Of::Node => "/bin/login".to_owned(),
     };
     let upid = engine.spawn(call, kind, &id, move |worker| async move {
-        let limit = worker.engine.clock.real(Duration::from_secs(10));
-        let Ok(Ok(closed)) = tokio::time::timeout(limit, waiting).await else {
+        let arrived = || waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let engine = worker.engine.clone();
+        let came = engine.clock.until(&engine.consoles.arrived, Duration::from_secs(10), arrived).await;
+        let Some(closed) = came else {
             worker.engine.consoles.take_listener(port);
             worker.log("failed waiting for client: timed out");
             return Err(format!(
@@ -147,7 +149,8 @@ pub(crate) fn connect(engine: &Arc<Engine>, call: &Call, of: Of, port: u16, hand
         return Err(Refusal::new(0, "", Body::Closed).held(10));
     };
     let (done, closed) = oneshot::channel();
-    let _ = listener.arrived.send(closed);
+    *listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(closed);
+    engine.clock.tell(&engine.consoles.arrived);
     let accept = tokio_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes());
     let (engine, call, upgrade) = (engine.clone(), call.clone(), handshake.upgrade);
     tokio::spawn(async move {

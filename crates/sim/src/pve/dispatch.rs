@@ -54,11 +54,7 @@ pub(crate) async fn run(engine: &Arc<Engine>, request: Request<'_>) -> Outcome<R
         params.insert_text("tmpfilename", format!("/var/tmp/pveupload-{}", "0".repeat(32)));
     }
     // Everything that the schema calls protected runs in one of three workers of its node.
-    let workers = engine.workers(&node).filter(|_| route.protected);
-    let _permit = match &workers {
-        Some(workers) => workers.acquire().await.ok(),
-        None => None,
-    };
+    let _daemon = if route.protected { engine.daemon(&node).await } else { None };
     validate::check(&engine.schema, route, &mut params)?;
     let call = Call { caller, node, params };
     handle(engine, request.method, &route.path, call, request.upload).await

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
@@ -36,7 +36,11 @@ pub(crate) struct Engine {
     pub(crate) locks: Locks,
     /// Three per node execute everything that the schema marks as protected.
     workers: HashMap<String, Arc<Semaphore>>,
+    /// A worker is free again.
+    freed: Notify,
     running: Mutex<HashMap<String, CancellationToken>>,
+    /// A task has ended.
+    finished: Notify,
     pub(crate) held: Mutex<HashMap<u32, Guard>>,
     pub(crate) consoles: Consoles,
     pub(crate) faults: Faults,
@@ -59,6 +63,22 @@ pub(crate) struct Parts {
     pub(crate) fingerprint: String,
     pub(crate) log: RequestLog,
     pub(crate) faults: Faults,
+}
+
+/// A wait without a limit of its own.
+const FOREVER: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// One of a node's three daemon workers, held until dropped.
+pub(crate) struct Daemon {
+    permit: Option<OwnedSemaphorePermit>,
+    engine: Arc<Engine>,
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        drop(self.permit.take());
+        self.engine.clock.tell(&self.engine.freed);
+    }
 }
 
 /// A request, checked and ready to be carried out.
@@ -85,10 +105,12 @@ impl Engine {
         Self {
             workers,
             state: Mutex::new(parts.state),
-            clock: parts.clock,
+            clock: parts.clock.clone(),
             schema: Schema::nine(),
             backend: parts.backend,
-            locks: Locks::default(),
+            locks: Locks::new(parts.clock.clone()),
+            finished: Notify::new(),
+            freed: Notify::new(),
             running: Mutex::default(),
             held: Mutex::default(),
             consoles: Consoles::default(),
@@ -106,8 +128,11 @@ impl Engine {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn workers(&self, node: &str) -> Option<Arc<Semaphore>> {
-        self.workers.get(node).cloned()
+    /// One of the workers of a node, as soon as one is free; none for a node that is not there.
+    pub(crate) async fn daemon(self: &Arc<Self>, node: &str) -> Option<Daemon> {
+        let workers = self.workers.get(node)?;
+        let permit = self.clock.until(&self.freed, FOREVER, || workers.clone().try_acquire_owned().ok()).await?;
+        Some(Daemon { permit: Some(permit), engine: self.clone() })
     }
 
     /// Lets simulated time pass and books it on the current request or task.
@@ -123,7 +148,7 @@ impl Engine {
         }
         let limit = Duration::from_secs(limit);
         let began = self.clock.now();
-        let got = self.locks.acquire(vmid, mode, self.clock.real(limit)).await;
+        let got = self.locks.acquire(vmid, mode, limit).await;
         book(if got.is_some() { self.clock.now().saturating_sub(began).min(limit) } else { limit });
         got.ok_or_else(|| format!("can't lock file '{}' - got timeout", kind.lock_file(vmid)))
     }
@@ -146,6 +171,7 @@ impl Engine {
         let worker = Worker { engine: self.clone(), upid: upid.clone(), half_made };
         let future = work(worker.clone());
         let waited = Arc::new(AtomicU64::new(0));
+        self.clock.begin();
         tokio::spawn(WAITED.scope(waited.clone(), async move {
             let result = tokio::select! {
                 result = future => result,
@@ -193,19 +219,32 @@ impl Engine {
 
     /// Stops a task as a user does; a finished one stays as it is.
     pub(crate) fn interrupt(&self, upid: &str) -> bool {
-        let Some(running) = self.tasks().remove(upid) else { return false };
+        let mut tasks = self.tasks();
+        let Some(running) = tasks.remove(upid) else { return false };
+        // It has not noticed yet, but it is at work: see `Worker::close`.
+        self.clock.begin();
         running.cancel();
         true
     }
 
+    /// Waits for the end of a task, at most for `limit`; false when it is still at work then.
+    pub(crate) async fn ended_within(&self, upid: &str, limit: Duration) -> bool {
+        let done = || self.state().tasks.iter().rev().find(|t| t.upid == upid).is_none_or(|t| t.end.is_some());
+        self.clock.until(&self.finished, limit, || done().then_some(())).await.is_some()
+    }
+
     pub(crate) async fn ended(&self, upid: &str) {
-        loop {
-            let done = self.state().tasks.iter().find(|t| t.upid == upid).is_none_or(|t| t.end.is_some());
-            if done {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        self.ended_within(upid, FOREVER).await;
+    }
+
+    /// Runs something that is no task.
+    pub(crate) fn aside(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
+        self.clock.begin();
+        let clock = self.clock.clone();
+        tokio::spawn(async move {
+            work.await;
+            clock.end();
+        });
     }
 
     /// Copies what the lists show from what is: PVE's daemon does so every ten seconds.
@@ -233,7 +272,7 @@ impl Engine {
                 guest.run = None;
                 drop(state);
                 let (engine, vmid) = (self.clone(), event.vmid);
-                tokio::spawn(async move { super::pending::settle(&engine, vmid).await });
+                self.aside(async move { super::pending::settle(&engine, vmid).await });
             }
         }
     }
@@ -326,7 +365,7 @@ impl Worker {
     }
 
     fn close(&self, result: Result<(), String>, waited: Duration) {
-        self.engine.tasks().remove(&self.upid);
+        let interrupted = self.engine.tasks().remove(&self.upid).is_none();
         let now = self.engine.clock.seconds();
         let ended = self.with_task(|task| {
             let status = match result {
@@ -346,6 +385,11 @@ impl Worker {
         if let Some(text) = ended {
             self.engine.timeline.note(self.engine.clock.now(), "task_end", &text);
         }
+        self.engine.clock.tell(&self.engine.finished);
+        if interrupted {
+            self.engine.clock.end();
+        }
+        self.engine.clock.end();
     }
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::clock::Clock;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     Shared,
@@ -18,14 +20,15 @@ struct Held {
     writer: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Table {
+    clock: Clock,
     held: Mutex<HashMap<u32, Held>>,
     freed: Notify,
 }
 
 /// All guests' locks.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Locks(Arc<Table>);
 
 /// A lock that is held until dropped.
@@ -37,6 +40,10 @@ pub(crate) struct Guard {
 }
 
 impl Locks {
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self(Arc::new(Table { clock, held: Mutex::default(), freed: Notify::new() }))
+    }
+
     pub(crate) fn try_acquire(&self, vmid: u32, mode: Mode) -> Option<Guard> {
         let mut all = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
         let held = all.entry(vmid).or_default();
@@ -51,20 +58,9 @@ impl Locks {
         Some(Guard { table: self.0.clone(), vmid, mode })
     }
 
-    /// Waits at most `limit` of real time.
+    /// Waits at most `limit`.
     pub(crate) async fn acquire(&self, vmid: u32, mode: Mode, limit: Duration) -> Option<Guard> {
-        let attempt = async {
-            loop {
-                let freed = self.0.freed.notified();
-                tokio::pin!(freed);
-                freed.as_mut().enable();
-                if let Some(guard) = self.try_acquire(vmid, mode) {
-                    return guard;
-                }
-                freed.await;
-            }
-        };
-        tokio::time::timeout(limit, attempt).await.ok()
+        self.0.clock.until(&self.0.freed, limit, || self.try_acquire(vmid, mode)).await
     }
 
     /// Guests whose lock somebody holds.
@@ -84,22 +80,23 @@ impl Drop for Guard {
             }
         }
         drop(all);
-        self.table.freed.notify_waiters();
+        self.table.clock.tell(&self.table.freed);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::clock::Latency;
     use super::*;
 
     #[tokio::test]
     async fn readers_share_and_a_writer_waits_for_them() {
-        let locks = Locks::default();
+        let locks = Locks::new(Clock::new(Latency::Virtual));
         let first = locks.try_acquire(1, Mode::Shared).expect("free");
         let second = locks.try_acquire(1, Mode::Shared).expect("shared");
-        assert!(locks.acquire(1, Mode::Exclusive, Duration::from_millis(5)).await.is_none());
+        assert!(locks.acquire(1, Mode::Exclusive, Duration::from_secs(10)).await.is_none());
         drop((first, second));
-        assert!(locks.acquire(1, Mode::Exclusive, Duration::from_millis(5)).await.is_some());
+        assert!(locks.acquire(1, Mode::Exclusive, Duration::from_secs(10)).await.is_some());
         assert!(locks.held().is_empty());
     }
 }

@@ -160,7 +160,7 @@ pub(crate) fn template(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     }
     engine.spawn(call, "vztemplate", &vmid.to_string(), move |worker| async move {
         let engine = &worker.engine;
-        engine.wait(std::time::Duration::from_millis(500)).await;
+        engine.wait(std::time::Duration::from_millis(100)).await;
         engine.with_guest(vmid, |guest| guest.set("template", "1"));
         for (key, value) in guest.config.iter().filter(|(key, _)| drives::is_mount(key)) {
             let base = super::qemu_life::into_base(engine, vmid, value).await?;

@@ -10,7 +10,7 @@
 mod access;
 mod access_api;
 mod agent;
-mod clock;
+pub(crate) mod clock;
 mod clone;
 mod cloudinit;
 mod cluster_api;
@@ -47,6 +47,7 @@ mod tickets;
 mod timeline;
 mod upload;
 mod validate;
+mod virtual_time;
 mod world;
 
 pub use crate::faults::Fault;

@@ -274,7 +274,7 @@ pub(crate) fn others(engine: &Arc<Engine>, call: &Call, verb: &str) -> Outcome<V
 /// A reboot's second half is no task of its own.
 fn start_again(engine: &Arc<Engine>, vmid: u32, node: String) {
     let engine = engine.clone();
-    tokio::spawn(async move {
+    engine.clone().aside(async move {
         engine.clock.sleep(Duration::from_millis(1500)).await;
         pending::settle(&engine, vmid).await;
         let Ok(guest) = engine.guest(Kind::Qemu, vmid, &node) else { return };

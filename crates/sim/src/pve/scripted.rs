@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -30,7 +30,13 @@ struct Machine {
     agent: bool,
     up: bool,
     files: BTreeMap<String, Vec<u8>>,
-    exits: HashMap<u32, (Instant, AgentReply)>,
+    exits: HashMap<u32, (Duration, AgentReply)>,
+}
+
+impl Machine {
+    fn now(&self) -> Duration {
+        self.events.as_ref().map_or(Duration::ZERO, Events::now)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -47,21 +53,13 @@ struct Stage {
 pub struct Scripted {
     stage: Arc<Mutex<Stage>>,
     boot: Boot,
-    factor: f64,
 }
 
 impl Scripted {
     /// Nothing runs yet.
     #[must_use]
     pub fn new(boot: Boot) -> Self {
-        Self { stage: Arc::default(), boot, factor: 1.0 }
-    }
-
-    /// What takes time in a guest (`sleep 3`) takes this much less.
-    #[must_use]
-    pub fn faster(mut self, factor: f64) -> Self {
-        self.factor = factor;
-        self
+        Self { stage: Arc::default(), boot }
     }
 
     fn stage(&self) -> MutexGuard<'_, Stage> {
@@ -113,11 +111,11 @@ impl Scripted {
             .strip_prefix("sleep ")
             .and_then(|rest| rest.split(';').next()?.trim().parse::<f64>().ok())
             .unwrap_or(0.0);
-        let ready = Instant::now() + Duration::from_secs_f64(seconds / self.factor);
         let mut stage = self.stage();
         stage.next_pid += 1;
         let pid = 500 + stage.next_pid;
         if let Some(machine) = stage.machines.get_mut(&vmid) {
+            let ready = machine.now() + Duration::from_secs_f64(seconds);
             machine.exits.insert(pid, (ready, end));
         }
         Ok(AgentReply::Pid(pid))
@@ -126,7 +124,7 @@ impl Scripted {
 
 fn tell(machine: &Machine, vmid: u32, kind: GuestEventKind) {
     if let Some(events) = &machine.events {
-        let _ = events.send(GuestEvent { vmid, kind });
+        events.send(GuestEvent { vmid, kind });
     }
 }
 
@@ -291,7 +289,7 @@ impl Scripted {
         match call {
             AgentCall::ExecStatus { pid } => match machine.exits.get(&pid) {
                 None => Err(AgentError::Refused("PID ld does not exist".to_owned())),
-                Some((ready, _)) if *ready > Instant::now() => {
+                Some((ready, _)) if *ready > machine.now() => {
                     Ok(AgentReply::Exited { exited: false, code: None, signal: None, out: Vec::new(), err: Vec::new() })
                 }
                 Some((_, reply)) => {

@@ -31,7 +31,7 @@ use super::locks::Mode;
 use super::state::Kind;
 use super::timeline::Happening;
 use super::world::World;
-use crate::backend::Backend;
+use crate::backend::{Backend, Events};
 use crate::faults::{Fault, Faults, Fired, Rule, When};
 use crate::request_log::RequestLog;
 
@@ -129,11 +129,12 @@ impl Server {
         let certificate = certificate(&options, address)?;
         let (events, mut happened) = mpsc::unbounded_channel();
         let shown: Vec<String> = certificate.fingerprint.iter().map(|byte| format!("{byte:02X}")).collect();
+        let clock = Clock::new(options.latency);
         let engine = Arc::new(Engine::new(Parts {
             state: world.build(options.seed),
-            clock: Clock::new(options.latency),
+            clock: clock.clone(),
             backend,
-            events,
+            events: Events::on(events, clock),
             files: files.path().to_owned(),
             ticket_key: rand::random(),
             fingerprint: shown.join(":"),
@@ -149,7 +150,10 @@ impl Server {
                 tokio::select! {
                     () = ended.cancelled() => return,
                     event = happened.recv() => match event {
-                        Some(event) => watcher.guest_event(&event),
+                        Some(event) => {
+                            watcher.guest_event(&event);
+                            watcher.clock.end();
+                        }
                         None => return,
                     },
                 }
@@ -172,9 +176,10 @@ impl Server {
 }
 
 async fn rounds(engine: Arc<Engine>, stop: CancellationToken) {
+    engine.clock.begin();
     loop {
         tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => return engine.clock.end(),
             () = engine.clock.sleep(Duration::from_secs(10)) => engine.statistics_round(),
         }
     }
@@ -391,7 +396,7 @@ impl Handle {
     /// Holds a guest's file lock, as another worker would, until [`Handle::release_file_lock`].
     pub async fn hold_file_lock(&self, vmid: u32, shared: bool) {
         let mode = if shared { Mode::Shared } else { Mode::Exclusive };
-        let guard = self.engine.locks.acquire(vmid, mode, Duration::from_secs(5)).await;
+        let guard = self.engine.locks.acquire(vmid, mode, Duration::from_secs(60)).await;
         if let Some(guard) = guard {
             self.engine.held.lock().unwrap_or_else(PoisonError::into_inner).insert(vmid, guard);
         }

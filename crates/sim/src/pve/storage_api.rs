@@ -242,8 +242,7 @@ pub(crate) async fn delete(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> 
         Ok(())
     });
     if let Some(delay) = call.params.number("delay").and_then(|n| u64::try_from(n).ok()) {
-        let limit = engine.clock.real(Duration::from_secs(delay)).max(Duration::from_millis(200));
-        if tokio::time::timeout(limit, engine.ended(&upid)).await.is_ok() {
+        if engine.ended_within(&upid, Duration::from_secs(delay.max(1))).await {
             return Ok(Value::Null);
         }
     }

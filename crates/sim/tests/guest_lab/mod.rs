@@ -61,7 +61,7 @@ impl Lab {
 
     pub(crate) async fn power_on(&self, vmid: u32, disk: &str, cdroms: Vec<PathBuf>) {
         let start = VmStart { vmid, name: format!("vm-{vmid}"), boot_disk: Some(disk.to_owned()), cdroms, agent: true };
-        self.guests.vm_start(start, self.sender.clone()).await.unwrap();
+        self.guests.vm_start(start, self.sender.clone().into()).await.unwrap();
     }
 
     /// Types lines at the boot loader's console.

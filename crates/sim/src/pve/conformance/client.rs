@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -26,6 +27,9 @@ impl Answer {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 }
+
+/// Nothing takes longer on the wire.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// Where to and over what.
 #[derive(Clone)]
@@ -93,8 +97,11 @@ impl Client {
     }
 
     /// Sends one request on a connection of its own.
+    ///
+    /// # Errors
+    /// When no connection can be made, or nothing happens on it for a minute of the wall's time.
     pub(super) async fn send(&self, head: &str, body: &[u8]) -> io::Result<Answer> {
-        let (answer, _) = self.exchange(head, body).await?;
+        let (answer, _) = tokio::time::timeout(LONGEST, self.exchange(head, body)).await??;
         Ok(answer)
     }
 

@@ -1,5 +1,8 @@
 //! Replays recordings of a real server against the simulator and compares every answer.
 //!
+//! The replay goes over HTTP, on virtual time: it passes only while the replay and all that it set off wait, so that the
+//! outcome does not depend on how fast the machine is.
+//!
 //! A recording's README says what is fixed and what is not. What differs knowingly stands in `data/deviations.toml`, each
 //! with its reason.
 

@@ -1,6 +1,7 @@
 //! One file of recordings against one fresh simulator.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,8 +24,14 @@ use crate::pve::state::Subject;
 use crate::pve::tickets;
 use crate::pve::world::World;
 
-/// Simulated seconds pass this much faster than real ones.
-const FACTOR: f64 = 30.0;
+/// Simulated time between two requests of the recorder; what was begun before has come to a wait by then.
+const PAUSE: Duration = Duration::from_millis(60);
+/// How long a poll waits before it asks again.
+const POLL: Duration = Duration::from_millis(150);
+/// No recorded task runs for longer.
+const LONGEST_TASK: Duration = Duration::from_secs(1200);
+/// Wall time after which a console's output is no longer waited for.
+const CONSOLE: Duration = Duration::from_secs(20);
 
 struct Replay {
     handle: Handle,
@@ -69,8 +76,8 @@ pub(super) async fn file(
     steps: &[Step],
     accepted: &[Deviation],
 ) -> Result<Vec<Scenario>, ReplayError> {
-    let guests = Scripted::new(Boot::WhenTold).faster(FACTOR);
-    let options = Options { latency: Latency::Faster(FACTOR), statistics: false, ..Options::default() };
+    let guests = Scripted::new(Boot::WhenTold);
+    let options = Options { latency: Latency::Virtual, statistics: false, ..Options::default() };
     let handle = Server::start(world, Arc::new(guests.clone()), options).await.map_err(ReplayError::Start)?;
     let client = Client::new(&handle.url()).map_err(ReplayError::Connect)?;
     let mut replay = Replay {
@@ -152,6 +159,7 @@ impl Replay {
         self.handle.engine()
     }
 
+    /// While it is under way, the request is at work in the driver's place.
     async fn send(&self, step: &Step) -> Result<(Answer, Duration), ReplayError> {
         let wire = request::build(step, &self.bindings, self);
         let answer = self.client.send(&wire.head, &wire.body).await.map_err(ReplayError::Connect)?;
@@ -171,7 +179,23 @@ impl Replay {
         scenario: &mut Scenario,
         accepted: &[Deviation],
     ) -> Result<(), ReplayError> {
-        let sent = futures::future::join_all(group.iter().map(|step| self.send(step))).await;
+        let clock = &self.engine().clock;
+        clock.sleep(PAUSE).await;
+        // All but the last to be answered are at work beside the driver.
+        let left = AtomicUsize::new(group.len());
+        (1..group.len()).for_each(|_| clock.begin());
+        let this = &*self;
+        let each = |step| {
+            let left = &left;
+            async move {
+                let answer = this.send(step).await;
+                if left.fetch_sub(1, Ordering::SeqCst) > 1 {
+                    clock.end();
+                }
+                answer
+            }
+        };
+        let sent = futures::future::join_all(group.iter().map(each)).await;
         for (step, result) in group.iter().zip(sent) {
             let (answer, waited) = result?;
             let outcome = self.check(step, &answer, waited).await?;
@@ -206,12 +230,13 @@ impl Replay {
             0
         };
         loop {
+            self.engine().clock.sleep(PAUSE).await;
             let before = self.bindings.clone();
             let (answer, waited) = self.send(step).await?;
             let outcome = self.check(step, &answer, waited).await?;
             if let Some(upid) = path.split('/').find(|part| part.contains("upid")).filter(|_| step.repeated.is_some()) {
                 let upid = request::fill(upid, &self.bindings, self);
-                let _ = tokio::time::timeout(Duration::from_secs(20), self.engine().ended(&upid)).await;
+                self.engine().ended_within(&upid, LONGEST_TASK).await;
             }
             if outcome.is_ok() || step.repeated.is_some() || step.unstable.is_some() {
                 return Ok(outcome);
@@ -229,7 +254,7 @@ impl Replay {
             }
             left -= 1;
             self.bindings = before;
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            self.engine().clock.sleep(POLL).await;
         }
     }
 
@@ -245,8 +270,7 @@ impl Replay {
             .and_then(|body| body["data"].as_str().map(str::to_owned));
         let Some(upid) = upid.filter(|text| text.starts_with("UPID:")) else { return Ok(outcome) };
         let Some(task) = &step.task else { return Ok(outcome) };
-        let ended = tokio::time::timeout(Duration::from_secs(20), self.engine().ended(&upid)).await.is_ok();
-        if !ended {
+        if !self.engine().ended_within(&upid, LONGEST_TASK).await {
             return Ok(outcome.and(Err("the task did not end".to_owned())));
         }
         Ok(outcome.and_then(|()| self.task(task, &upid)))
@@ -329,6 +353,7 @@ impl Replay {
     }
 
     async fn websocket(&mut self, step: &Step) -> Result<Result<(), String>, ReplayError> {
+        self.engine().clock.sleep(PAUSE).await;
         let wire = request::build(step, &self.bindings, self);
         let (answer, stream) = self.client.exchange(&wire.head, &wire.body).await.map_err(ReplayError::Connect)?;
         if let Err(text) = self.answer(
@@ -360,6 +385,7 @@ impl Replay {
     }
 
     async fn act(&mut self, action: &str, params: &Value) -> Result<(), ReplayError> {
+        self.engine().clock.sleep(PAUSE).await;
         let vmid = params["vmid"].as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
         match action {
             "set-lock" => self.handle.set_lock(vmid, params["lock"].as_str()),
@@ -385,14 +411,15 @@ impl Replay {
     }
 
     async fn boot(&self, vmid: u32) {
+        // Its start may still be waiting.
         for _ in 0..200 {
             self.guests.boot(vmid);
+            self.engine().clock.sleep(POLL).await;
             let up =
                 self.engine().with_guest(vmid, |guest| guest.run.as_ref().is_some_and(|run| run.agent)) == Some(true);
             if up {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 
@@ -456,7 +483,7 @@ where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
     while have.len() < length {
-        let Ok(Some(Ok(message))) = tokio::time::timeout(Duration::from_secs(2), socket.next()).await else { return };
+        let Ok(Some(Ok(message))) = tokio::time::timeout(CONSOLE, socket.next()).await else { return };
         if let Message::Binary(bytes) = message {
             have.push_str(&String::from_utf8_lossy(&bytes));
         }
