@@ -5,6 +5,7 @@ use syn::meta::ParseNestedMeta;
 use syn::punctuated::Punctuated;
 use syn::{Error, Expr, ExprPath, GenericArgument, Ident, LitStr, PathArguments, Result, Token, Type, parenthesized};
 
+use crate::block::{self, Block};
 use crate::declare::doc_text;
 
 /// One attribute of a model.
@@ -24,6 +25,7 @@ pub(crate) enum Shape {
 pub(crate) struct Rules {
     /// `T` of `Attr<T>`.
     pub(crate) element: Type,
+    pub(crate) block: Option<Block>,
     pub(crate) required: Option<Ident>,
     pub(crate) optional: Option<Ident>,
     pub(crate) computed: Option<Ident>,
@@ -47,7 +49,13 @@ pub(crate) enum CheckWord {
 }
 
 const WORDS: &str = "required, optional, computed, default, keep, replace, replace_if, sensitive, write_only, identity, \
-                     range, length, one_of, validate, equal, deprecated, name, timeouts";
+                     range, length, one_of, validate, equal, deprecated, name, block, timeouts";
+
+impl CheckWord {
+    pub(crate) fn is_custom(&self) -> bool {
+        matches!(self, Self::Custom(_))
+    }
+}
 
 impl Field {
     pub(crate) fn parse(field: &syn::Field) -> Result<Self> {
@@ -91,6 +99,7 @@ impl Raw {
         let element = Type::Verbatim(quote::quote!(#ident));
         let rules = Rules {
             element,
+            block: None,
             required: None,
             optional: None,
             computed: None,
@@ -112,6 +121,7 @@ impl Raw {
         let word = meta.path.require_ident()?.clone();
         let rules = &mut self.rules;
         match word.to_string().as_str() {
+            "block" => rules.block = Some(Block::parse(word, meta)?),
             "required" => rules.required = Some(word),
             "optional" => rules.optional = Some(word),
             "computed" => rules.computed = Some(word),
@@ -155,6 +165,12 @@ impl Rules {
     /// Combinations that no core accepts, or that would do nothing.
     fn judge(&self, ident: &Ident) -> Result<()> {
         let at = |place: &Ident, text: &str| Err(Error::new_spanned(place, text));
+        if let (Some(word), Some(_)) = (&self.replace, &self.replace_if) {
+            return at(word, "`replace` and `replace_if` exclude each other");
+        }
+        if let Some(block) = &self.block {
+            return block::judge(block, self);
+        }
         if self.required.is_none() && self.optional.is_none() && self.computed.is_none() && self.default.is_none() {
             return at(
                 ident,
@@ -178,9 +194,6 @@ impl Rules {
             if self.identity.is_some() || self.replace.is_some() || self.replace_if.is_some() {
                 return at(word, "a write-only value is never stored, so it can neither identify nor show a change");
             }
-        }
-        if let (Some(word), Some(_)) = (&self.replace, &self.replace_if) {
-            return at(word, "`replace` and `replace_if` exclude each other");
         }
         let only_computed = self.computed.is_some() && self.optional.is_none();
         if only_computed && !self.checks.is_empty() {

@@ -5,6 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Expr, ExprLit, Ident, Lit};
 
+use crate::block::Block;
 use crate::declare::Declaration;
 use crate::field::{CheckWord, Field, Rules, Shape};
 
@@ -19,6 +20,10 @@ pub(crate) fn model(declaration: &Declaration) -> TokenStream {
     let reads = declaration.fields.iter().map(read);
     let writes = declaration.fields.iter().map(write);
     let timeouts = declaration.fields.iter().find_map(timeout_defaults);
+    let contents = declaration.fields.iter().filter_map(contents);
+    let concrete = declaration.generics.params.is_empty();
+    let places = declaration.fields.iter().filter_map(|field| placed(field, concrete));
+    let nesting = quote!(::tf_provider::schema::Nesting);
     quote! {
         #[automatically_derived]
         impl #generics ::tf_provider::Model for #ident #arguments #bounds {
@@ -26,6 +31,7 @@ pub(crate) fn model(declaration: &Declaration) -> TokenStream {
             #deprecated
 
             fn attributes() -> ::std::vec::Vec<::tf_provider::schema::Attribute> {
+                #(#places)*
                 ::std::vec![#(#attributes),*]
             }
 
@@ -47,6 +53,8 @@ pub(crate) fn model(declaration: &Declaration) -> TokenStream {
         impl #generics ::tf_provider::Element for #ident #arguments #bounds {
             type Borrowed = Self;
 
+            const CONTENTS: ::tf_provider::Contents = ::tf_provider::Contents::PLAIN #(.and(#contents))*;
+
             fn kind() -> ::tf_provider::schema::Kind {
                 ::tf_provider::schema::Kind::Nested(
                     ::tf_provider::schema::Nesting::Single,
@@ -65,7 +73,49 @@ pub(crate) fn model(declaration: &Declaration) -> TokenStream {
                 <Self as ::tf_provider::Model>::to_value(self)
             }
         }
+
+        #[automatically_derived]
+        impl #generics ::tf_provider::Blocks for #ident #arguments #bounds {
+            const NESTING: #nesting = #nesting::Single;
+
+            fn absent() -> ::core::option::Option<Self> {
+                ::core::option::Option::None
+            }
+        }
     }
+}
+
+/// What a field adds to the contents of the model.
+fn contents(field: &Field) -> Option<TokenStream> {
+    let Shape::Attribute(rules) = &field.shape else { return None };
+    let element = &rules.element;
+    let (blocks, write_only) = (rules.block.is_some(), rules.write_only.is_some());
+    Some(quote_spanned! {element.span()=>
+        <#element as ::tf_provider::Element>::CONTENTS
+            .and(::tf_provider::Contents { blocks: #blocks, write_only: #write_only, write_only_in_set: false })
+    })
+}
+
+/// The check that the field's type may stand here, made while compiling; reported at the type. An item is looked at even
+/// where nothing uses the model, but cannot name the generic parameters.
+fn placed(field: &Field, concrete: bool) -> Option<TokenStream> {
+    let Shape::Attribute(rules) = &field.shape else { return None };
+    let element = &rules.element;
+    let check = match &rules.block {
+        Some(block) => {
+            let declared = declared(block, rules);
+            quote_spanned!(element.span()=> ::tf_provider::block::check::<#element>(#declared))
+        }
+        None => quote_spanned!(element.span()=> ::tf_provider::contents::check::<#element>()),
+    };
+    Some(if concrete { quote_spanned!(element.span()=> const _: () = #check;) } else { quote!(const { #check };) })
+}
+
+fn declared(block: &Block, rules: &Rules) -> TokenStream {
+    let (group, required) = (block.group.is_some(), rules.required.is_some());
+    let limit = |limit: &Option<syn::LitInt>| limit.as_ref().map_or_else(|| quote!(0), |limit| quote!(#limit));
+    let (min, max) = (limit(&block.min), limit(&block.max));
+    quote!(::tf_provider::block::Declared { group: #group, required: #required, min: #min, max: #max })
 }
 
 fn attribute(field: &Field) -> TokenStream {
@@ -77,10 +127,20 @@ fn attribute(field: &Field) -> TokenStream {
         Shape::Attribute(rules) => rules,
     };
     let element = &rules.element;
+    let settings = settings(rules);
+    if let Some(block) = &rules.block {
+        let declared = declared(block, rules);
+        let new = quote_spanned!(element.span()=> ::tf_provider::block::attribute::<#element>);
+        return quote!({
+            #[allow(unused_mut)]
+            let mut attribute = #new(#name, #declared, #description);
+            #(#settings)*
+            attribute
+        });
+    }
     // At the field's type: a type that cannot be an attribute is reported there.
     let kind = quote_spanned!(element.span()=> <#element as ::tf_provider::Element>::kind());
     let mode = mode(rules);
-    let settings = settings(rules);
     quote!({
         #[allow(unused_mut)]
         let mut attribute = ::tf_provider::schema::Attribute::new(#name, #kind, #mode, #description);
@@ -170,7 +230,12 @@ fn read(field: &Field) -> TokenStream {
         Shape::Timeouts(_) => quote!(::tf_provider::Timeouts::from_value),
         Shape::Attribute(rules) => {
             let element = &rules.element;
-            quote_spanned!(element.span()=> ::tf_provider::decode_attr::<#element>)
+            let call = match &rules.block {
+                None => quote!(decode_attr),
+                Some(Block { group: None, .. }) => quote!(block::decode_block),
+                Some(_) => quote!(block::decode_group),
+            };
+            quote_spanned!(element.span()=> ::tf_provider::#call::<#element>)
         }
     };
     quote!(#ident: #call(value.get(#name), &path.then(#name))?)
@@ -180,7 +245,11 @@ fn write(field: &Field) -> TokenStream {
     let (ident, name) = (&field.ident, &field.name);
     let value = match &field.shape {
         Shape::Timeouts(_) => quote!(self.#ident.to_value()),
-        Shape::Attribute(_) => quote!(::tf_provider::encode_attr(&self.#ident)),
+        Shape::Attribute(rules) => match &rules.block {
+            None => quote!(::tf_provider::encode_attr(&self.#ident)),
+            Some(Block { group: None, .. }) => quote!(::tf_provider::block::encode_block(&self.#ident)),
+            Some(_) => quote!(::tf_provider::block::encode_group(&self.#ident)),
+        },
     };
     quote!((::std::string::String::from(#name), #value))
 }

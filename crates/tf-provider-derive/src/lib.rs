@@ -1,5 +1,6 @@
 //! `#[derive(Model)]` for `tf-provider`: one declaration gives schema, conversion, planning rules and documentation.
 
+mod block;
 mod declare;
 mod field;
 mod generate;
@@ -24,6 +25,8 @@ use syn::{DeriveInput, parse_macro_input};
 /// | `equal = path` | `fn(&T, &T) -> bool`: same for the server |
 /// | `deprecated = "…"` | message |
 /// | `name = "…"` | where the field's name is not the attribute's |
+/// | `block`, `block(min = 1, max = 4)` | nested blocks instead of a nested attribute: a model, or a `Vec`, `BTreeSet` or `BTreeMap<String, _>` of one; beside it: `required` (a single one), `replace`, `validate`, `equal`, `deprecated` |
+/// | `block(group)` | one block that is always there |
 /// | `timeouts(create = "30m", …)` | on the field `timeouts` |
 ///
 /// Functions take `&str` for an `Attr<String>` and a slice for an `Attr<Vec<_>>`; for all others `&T` is the attribute's

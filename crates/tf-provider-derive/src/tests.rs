@@ -80,6 +80,31 @@ fn mistakes_are_named() {
 }
 
 #[test]
+fn blocks_have_words_of_their_own() {
+    let found = errors(&parse_quote! {
+        struct M {
+            /// Disks.
+            #[tf(block(min = 1, max = 4), validate = distinct, replace_if = fewer, deprecated = "Use drives.")]
+            disks: Attr<Vec<Disk>>,
+            /// Console.
+            #[tf(block, required)]
+            console: Attr<Console>,
+            /// Limits.
+            #[tf(block(group))]
+            limits: Attr<Limits>,
+        }
+    });
+    assert_eq!(found, Vec::<String>::new());
+    assert!(error!(#[doc = "A."] #[tf(block, optional)] a: Attr<D>,).contains("`optional` is for attributes"));
+    assert!(error!(#[doc = "A."] #[tf(block, computed, keep)] a: Attr<D>,).contains("`computed` is for attributes"));
+    assert!(error!(#[doc = "A."] #[tf(block, default = D)] a: Attr<D>,).contains("a block has no default"));
+    assert!(error!(#[doc = "A."] #[tf(block, length(1..))] a: Attr<Vec<D>>,).contains("block(min = …, max = …)"));
+    assert!(error!(#[doc = "A."] #[tf(block(least = 1))] a: Attr<Vec<D>>,).contains("knows min, max, group"));
+    assert!(error!(#[doc = "A."] #[tf(block, replace, replace_if = f)] a: Attr<D>,).contains("exclude each other"));
+    assert!(error!(#[doc = "A."] #[tf(block)] a: Vec<D>,).contains("an attribute is an `Attr<…>`"));
+}
+
+#[test]
 fn only_structs_with_named_fields_are_models() {
     assert_eq!(
         errors(&parse_quote!(

@@ -5,7 +5,9 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::diagnostic::Diagnostic;
 
 /// The value of an attribute: not set, not known yet, or known.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// The order is only for the elements of sets: null, unknown, then known values in theirs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Attr<T> {
     /// Not set.
     #[default]

@@ -4,6 +4,7 @@ use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::attr::{Attr, Secret};
+use crate::contents::Contents;
 use crate::path::Path;
 use crate::schema::{Attribute, Kind, Nesting, Type};
 use crate::value::{Number, Value};
@@ -63,6 +64,9 @@ pub trait Element: Borrow<Self::Borrowed> + Sized + Clone + Send + Sync + 'stati
     /// What checks and comparisons of the author's take by reference: `str` for text, a slice for lists, else the type
     /// itself.
     type Borrowed: ?Sized;
+
+    /// What the type holds that does not fit everywhere.
+    const CONTENTS: Contents = Contents::PLAIN;
 
     /// The declared kind.
     fn kind() -> Kind;
@@ -245,6 +249,8 @@ fn decode_items<T: Element>(value: &Value, path: &Path) -> Result<Option<Vec<T>>
 impl<T: Element> Element for Vec<T> {
     type Borrowed = [T];
 
+    const CONTENTS: Contents = T::CONTENTS;
+
     fn kind() -> Kind {
         collection(T::kind(), Nesting::List)
     }
@@ -261,6 +267,8 @@ impl<T: Element> Element for Vec<T> {
 impl<T: Element + Ord> Element for BTreeSet<T> {
     type Borrowed = Self;
 
+    const CONTENTS: Contents = T::CONTENTS.in_set();
+
     fn kind() -> Kind {
         collection(T::kind(), Nesting::Set)
     }
@@ -276,6 +284,8 @@ impl<T: Element + Ord> Element for BTreeSet<T> {
 
 impl<T: Element> Element for BTreeMap<String, T> {
     type Borrowed = Self;
+
+    const CONTENTS: Contents = T::CONTENTS;
 
     fn kind() -> Kind {
         collection(T::kind(), Nesting::Map)

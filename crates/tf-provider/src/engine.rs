@@ -69,7 +69,7 @@ pub(crate) async fn apply<D>(
         Ok(state) => {
             let state = plan::keep_equal(attributes, planned, plan::without_write_only(attributes, state));
             let diagnostics = plan::against_plan(attributes, planned, &state);
-            let state = if diagnostics.has_error() { settled(state) } else { state };
+            let state = if diagnostics.has_error() { settled(attributes, state) } else { state };
             Applied { state, diagnostics }
         }
         Err(failure) => failed(attributes, failure, prior),
@@ -84,7 +84,8 @@ async fn delete<D>(resource: &dyn DynResource<D>, schema: &Schema, cx: &Cx<D>, p
 }
 
 fn failed(attributes: &[Attribute], failure: Failure<Value>, prior: Value) -> Applied {
-    let state = failure.partial.map_or(prior, |exists| settled(plan::without_write_only(attributes, exists)));
+    let state =
+        failure.partial.map_or(prior, |exists| settled(attributes, plan::without_write_only(attributes, exists)));
     Applied { state, diagnostics: failure.diagnostics }
 }
 
@@ -99,18 +100,34 @@ pub(crate) async fn read<D>(
     match resource.read(cx, state).await? {
         None => Ok(Value::Null),
         Some(found) => {
-            let found = plan::without_write_only(attributes, settled(found));
+            let found = plan::without_write_only(attributes, settled(attributes, found));
             Ok(plan::keep_equal(attributes, state, found))
         }
     }
 }
 
+/// The object as it can be stored: nothing is unknown, and where blocks could be there are none rather than null.
+pub(crate) fn settled(attributes: &[Attribute], object: Value) -> Value {
+    let Value::Map(mut entries) = object else { return known(object) };
+    for attribute in attributes {
+        let Some(entry) = entries.get_mut(&attribute.name) else { continue };
+        *entry = match (&attribute.kind, std::mem::replace(entry, Value::Null)) {
+            (_, Value::Null | Value::Unknown) => attribute.absent(),
+            (Kind::Nested(nesting, nested), value) => {
+                plan::each_object(*nesting, value, &|object| settled(nested, object))
+            }
+            (Kind::Plain(_), value) => known(value),
+        };
+    }
+    Value::Map(entries)
+}
+
 /// Unknown values cannot be stored.
-pub(crate) fn settled(value: Value) -> Value {
+fn known(value: Value) -> Value {
     match value {
         Value::Unknown => Value::Null,
-        Value::List(items) => Value::List(items.into_iter().map(settled).collect()),
-        Value::Map(entries) => Value::Map(entries.into_iter().map(|(key, item)| (key, settled(item))).collect()),
+        Value::List(items) => Value::List(items.into_iter().map(known).collect()),
+        Value::Map(entries) => Value::Map(entries.into_iter().map(|(key, item)| (key, known(item))).collect()),
         other => other,
     }
 }
@@ -134,7 +151,7 @@ fn with_write_only(attributes: &[Attribute], planned: Value, config: &Value) -> 
 
 fn with_write_only_nested(nesting: Nesting, nested: &[Attribute], planned: Value, config: &Value) -> Value {
     match (nesting, planned, config) {
-        (Nesting::Single, planned, config) => with_write_only(nested, planned, config),
+        (Nesting::Single | Nesting::Group, planned, config) => with_write_only(nested, planned, config),
         (Nesting::Map, Value::Map(entries), config) => {
             let entries = entries.into_iter().map(|(key, item)| {
                 let item = with_write_only(nested, item, config.get(&key));

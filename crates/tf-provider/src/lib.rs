@@ -123,14 +123,18 @@
 //!
 //! `wire` (generated messages, codec) → `service` (messages to calls) → `engine` (one call on values) → `plan` (pure
 //! rules) and `erased` (typed code, panics caught). `serve` is the process: handshake, TLS, socket, signals, logs.
-//! Deliberately absent: blocks, dynamic attributes, the legacy type system flag.
+//! Deliberately absent: dynamic attributes, the legacy type system flag.
 // Derived code names this crate; so it can be used in its own tests as well.
 #[cfg(test)]
 extern crate self as tf_provider;
 
 mod attr;
 #[doc(hidden)]
+pub mod block;
+#[doc(hidden)]
 pub mod check;
+#[doc(hidden)]
+pub mod contents;
 mod cx;
 mod diagnostic;
 mod element;
@@ -154,6 +158,8 @@ mod wrong_declarations;
 mod derive_tests;
 
 pub use attr::{Attr, Secret};
+pub use block::Blocks;
+pub use contents::Contents;
 pub use cx::{Capabilities, Cx};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use element::{Choice, Element, Measured, Model, Ranged, ValueError, decode_attr, encode_attr};

@@ -4,16 +4,17 @@
 //! or for computed attributes the default, the prior value, or unknown.
 
 mod consistency;
+mod pairing;
 mod propose;
 mod replace;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use consistency::{against_plan, plan_against_config};
-pub(crate) use propose::{keep_equal, propose, without_write_only};
+pub(crate) use propose::{each_object, keep_equal, propose, without_write_only};
 pub(crate) use replace::replaced;
 
-use crate::schema::Attribute;
+use crate::schema::{Attribute, Kind, Nesting, Type};
 use crate::value::Value;
 
 /// The planned value of an object. `prior` is null when there is nothing yet.
@@ -43,23 +44,63 @@ pub(crate) fn overlay(
     }
     let first_change = !prior.is_null() && planned == *prior;
     let base = if first_change { propose(attributes, config, prior, true) } else { planned };
-    merge(base, before, after)
+    merge(attributes, base, before, after)
 }
 
-fn merge(base: Value, before: &Value, after: &Value) -> Value {
-    match (base, before, after) {
-        (base, before, after) if before == after => base,
-        (Value::Map(mut entries), Value::Map(_), Value::Map(changed)) => {
-            for (name, after) in changed {
-                let old = entries.remove(name).unwrap_or(Value::Null);
-                entries.insert(name.clone(), merge(old, before.get(name), after));
-            }
-            // A hook may take entries out of a map; attributes of objects are always all there.
-            if let Value::Map(before) = before {
-                entries.retain(|name, _| changed.contains_key(name) || !before.contains_key(name));
-            }
-            Value::Map(entries)
+/// An object: each attribute by its own rule.
+fn merge(attributes: &[Attribute], base: Value, before: &Value, after: &Value) -> Value {
+    let Value::Map(mut entries) = base else { return after.clone() };
+    for attribute in attributes {
+        let Some(entry) = entries.get_mut(&attribute.name) else { continue };
+        let old = std::mem::replace(entry, Value::Null);
+        *entry = merge_value(&attribute.kind, old, before.get(&attribute.name), after.get(&attribute.name));
+    }
+    Value::Map(entries)
+}
+
+/// What the hook left alone keeps the unknowns inside that typed models cannot hold.
+fn merge_value(kind: &Kind, base: Value, before: &Value, after: &Value) -> Value {
+    if before == after {
+        return base;
+    }
+    let item = |base: Value, before: &Value, after: &Value| match kind {
+        Kind::Nested(_, nested) => merge(nested, base, before, after),
+        Kind::Plain(Type::List(element) | Type::Map(element)) => {
+            merge_value(&Kind::Plain(element.as_ref().clone()), base, before, after)
         }
-        (_, _, after) => after.clone(),
+        Kind::Plain(_) => after.clone(),
+    };
+    match (kind, base, before, after) {
+        (
+            Kind::Nested(Nesting::Single | Nesting::Group, nested),
+            base @ Value::Map(_),
+            before,
+            after @ Value::Map(_),
+        ) => merge(nested, base, before, after),
+        (
+            Kind::Nested(Nesting::Map, _) | Kind::Plain(Type::Map(_)),
+            Value::Map(mut base),
+            Value::Map(before),
+            Value::Map(after),
+        ) => {
+            let merged = after.iter().map(|(key, after)| {
+                let value = match (base.remove(key), before.get(key)) {
+                    (Some(base), Some(before)) => item(base, before, after),
+                    _ => after.clone(),
+                };
+                (key.clone(), value)
+            });
+            Value::Map(merged.collect())
+        }
+        (
+            Kind::Nested(Nesting::List, _) | Kind::Plain(Type::List(_)),
+            Value::List(base),
+            Value::List(before),
+            Value::List(after),
+        ) if base.len() == after.len() && before.len() == after.len() => {
+            let items = base.into_iter().zip(before).zip(after);
+            Value::List(items.map(|((base, before), after)| item(base, before, after)).collect())
+        }
+        (_, _, _, after) => after.clone(),
     }
 }

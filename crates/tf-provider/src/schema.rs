@@ -36,6 +36,8 @@ pub enum Nesting {
     Set,
     /// Objects by name.
     Map,
+    /// One object that is always there; only as a block.
+    Group,
 }
 
 /// Plain value, or object(s) whose attributes have planning rules of their own.
@@ -56,7 +58,7 @@ impl Kind {
             Self::Nested(nesting, attributes) => {
                 let object = Type::Object(object_type(attributes));
                 match nesting {
-                    Nesting::Single => object,
+                    Nesting::Single | Nesting::Group => object,
                     Nesting::List => Type::List(Box::new(object)),
                     Nesting::Set => Type::Set(Box::new(object)),
                     Nesting::Map => Type::Map(Box::new(object)),
@@ -114,6 +116,15 @@ pub enum Replace {
     When(ReplaceWhen),
 }
 
+/// How many blocks of one type there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// At least so many.
+    pub min: u32,
+    /// At most so many; 0: any number.
+    pub max: u32,
+}
+
 /// One attribute: type, who sets it, and how it is planned.
 #[derive(Clone)]
 pub struct Attribute {
@@ -121,6 +132,8 @@ pub struct Attribute {
     pub name: String,
     /// Type.
     pub kind: Kind,
+    /// Written in the configuration as nested blocks; the kind is [`Kind::Nested`] then.
+    pub block: Option<Limits>,
     /// Markdown, from the field's doc comment.
     pub description: String,
     /// Who sets it.
@@ -164,6 +177,7 @@ impl Attribute {
         Self {
             name: name.to_owned(),
             kind,
+            block: None,
             description: description.to_owned(),
             mode,
             sensitive: false,
@@ -175,6 +189,19 @@ impl Attribute {
             identity: false,
             checks: Vec::new(),
             equality: None,
+        }
+    }
+
+    /// The value where the configuration says nothing: null, but for repeated blocks and groups.
+    #[must_use]
+    pub fn absent(&self) -> Value {
+        match (&self.kind, self.block) {
+            (Kind::Nested(Nesting::List | Nesting::Set, _), Some(_)) => Value::List(Vec::new()),
+            (Kind::Nested(Nesting::Map, _), Some(_)) => Value::Map(BTreeMap::new()),
+            (Kind::Nested(Nesting::Group, attributes), Some(_)) => {
+                Value::Map(attributes.iter().map(|attribute| (attribute.name.clone(), attribute.absent())).collect())
+            }
+            _ => Value::Null,
         }
     }
 }

@@ -26,11 +26,12 @@ impl Run {
     }
 
     fn attribute(&mut self, attribute: &Attribute, value: &Value, path: &Path) {
-        if value.is_null() {
+        if *value == attribute.absent() {
             return;
         }
         if let Some(message) = &attribute.deprecated {
-            self.diagnostics.push(Diagnostic::warning("Deprecated attribute", message).at(path.clone()));
+            let summary = if attribute.block.is_some() { "Deprecated block" } else { "Deprecated attribute" };
+            self.diagnostics.push(Diagnostic::warning(summary, message).at(path.clone()));
         }
         if attribute.write_only && !self.capabilities.write_only_attributes {
             self.refuse_write_only(attribute, path);
@@ -63,7 +64,7 @@ impl Run {
 
     fn nested(&mut self, nesting: Nesting, nested: &[Attribute], value: &Value, path: &Path) {
         match (nesting, value) {
-            (Nesting::Single, value) => self.object(nested, value, path),
+            (Nesting::Single | Nesting::Group, value) => self.object(nested, value, path),
             (Nesting::Map, Value::Map(entries)) => {
                 entries.iter().for_each(|(key, item)| self.object(nested, item, &path.key(key)));
             }

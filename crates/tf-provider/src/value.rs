@@ -1,5 +1,6 @@
 //! The value tree between wire format and typed models.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -86,7 +87,7 @@ impl fmt::Debug for Value {
 /// A decimal number of any size, kept as canonical text so that equal numbers are equal values.
 ///
 /// Cores compute with 512 bits; `0.1` arrives as text because no `f64` is exactly `0.1`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Number(String);
 
 impl Number {
@@ -122,10 +123,38 @@ impl Number {
         self.0.parse().ok()
     }
 
+    /// Whether it is negative, the digits before the point, and those after it.
+    fn parts(&self) -> (bool, &str, &str) {
+        let (negative, unsigned) = self.0.strip_prefix('-').map_or((false, self.0.as_str()), |rest| (true, rest));
+        let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+        (negative, whole, fraction)
+    }
+
     /// Canonical decimal text, without exponent.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl Ord for Number {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let (negative, whole, fraction) = self.parts();
+        let (other_negative, other_whole, other_fraction) = other.parts();
+        // Without leading and trailing zeros, length and then text decide.
+        let magnitude = (whole.len(), whole, fraction).cmp(&(other_whole.len(), other_whole, other_fraction));
+        match (negative, other_negative) {
+            (false, false) => magnitude,
+            (true, true) => magnitude.reverse(),
+            (true, false) => Ordering::Less,
+            (false, true) => Ordering::Greater,
+        }
+    }
+}
+
+impl PartialOrd for Number {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -170,5 +199,18 @@ impl fmt::Display for Number {
 impl fmt::Debug for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_ordered_by_size() {
+        let ascending = ["-12.5", "-12.25", "-2", "-0.1", "0", "0.05", "0.1", "9", "10", "10.5", "9007199254740993"];
+        let numbers = ascending.map(|text| Number::parse(text).expect("number"));
+        assert!(numbers.is_sorted());
+        assert!(numbers.iter().zip(&numbers[1..]).all(|(one, next)| one < next));
     }
 }

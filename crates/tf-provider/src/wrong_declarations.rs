@@ -51,3 +51,102 @@
 //!     Ok(())
 //! }
 //! ```
+//!
+//! ```compile_fail,E0277
+//! use tf_provider::{Attr, Model};
+//!
+//! /// A model.
+//! #[derive(Clone, Default, Model)]
+//! struct Wrong {
+//!     /// Text is no block.
+//!     #[tf(block)]
+//!     name: Attr<String>,
+//! }
+//! ```
+//!
+//! The following are panics while compiling, at the field's type.
+//!
+//! ```compile_fail,E0080
+//! # use tf_provider::{Attr, Model};
+//! /// A disk.
+//! #[derive(Clone, Default, Model)]
+//! struct Disk {}
+//!
+//! /// A model.
+//! #[derive(Clone, Default, Model)]
+//! struct Wrong {
+//!     /// More at least than at most.
+//!     #[tf(block(min = 3, max = 2))]
+//!     disks: Attr<Vec<Disk>>,
+//! }
+//! ```
+//!
+//! ```compile_fail,E0080
+//! # use tf_provider::{Attr, Model};
+//! # /// A disk.
+//! # #[derive(Clone, Default, Model)]
+//! # struct Disk {}
+//! /// A model.
+//! #[derive(Clone, Default, Model)]
+//! struct Wrong {
+//!     /// A list cannot be a group.
+//!     #[tf(block(group))]
+//!     disks: Attr<Vec<Disk>>,
+//! }
+//! ```
+//!
+//! ```compile_fail,E0080
+//! # use tf_provider::{Attr, Model};
+//! # /// A disk.
+//! # #[derive(Clone, Default, Model)]
+//! # struct Disk {}
+//! /// A model.
+//! #[derive(Clone, Default, Model)]
+//! struct Wrong {
+//!     /// A list has a number, so `min = 1`.
+//!     #[tf(block, required)]
+//!     disks: Attr<Vec<Disk>>,
+//! }
+//! ```
+//!
+//! ```compile_fail,E0080
+//! # use tf_provider::{Attr, Model};
+//! # /// A disk.
+//! # #[derive(Clone, Default, Model)]
+//! # struct Disk {}
+//! /// A machine.
+//! #[derive(Clone, Default, Model)]
+//! struct Machine {
+//!     /// Disks.
+//!     #[tf(block)]
+//!     disks: Attr<Vec<Disk>>,
+//! }
+//!
+//! /// A model.
+//! #[derive(Clone, Default, Model)]
+//! struct Wrong {
+//!     /// An attribute cannot hold blocks.
+//!     #[tf(optional)]
+//!     machine: Attr<Machine>,
+//! }
+//! ```
+//!
+//! ```compile_fail,E0080
+//! # use std::collections::BTreeSet;
+//! # use tf_provider::{Attr, Model};
+//! /// A key.
+//! #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Model)]
+//! struct Key {
+//!     /// What opens it.
+//!     #[tf(optional, write_only)]
+//!     combination: Attr<String>,
+//! }
+//!
+//! /// A model.
+//! #[derive(Clone, Default, Model)]
+//! struct Wrong {
+//!     /// Nothing would tell which key the combination is of.
+//!     #[tf(optional)]
+//!     keys: Attr<BTreeSet<Key>>,
+//! }
+//! ```

@@ -1,9 +1,10 @@
 //! A complete provider: `shelf_box` keeps boxes as JSON files in a directory.
 //!
-//! Every kind of attribute is there. Try it with a core: put the built example into a directory as
+//! Every kind of attribute is there; `shelf_rack` has every kind of block. Try it with a core: put the built example into a directory as
 //! `terraform-provider-shelf` and point `dev_overrides` there.
 
 mod boxes;
+mod racks;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 use tf_provider::{Attr, CancellationToken, Diagnostic, Diagnostics, Model, Provider, Registry};
 
 use boxes::Boxes;
+use racks::Racks;
 
 /// Keeps boxes in a directory.
 #[derive(Clone, Default, Model)]
@@ -29,6 +31,7 @@ impl Provider for Shelf {
 
     fn register(&self, registry: &mut Registry<PathBuf>) {
         registry.resource(Boxes);
+        registry.resource(Racks);
     }
 
     async fn configure(&self, _: &CancellationToken, config: ShelfModel) -> Result<Option<PathBuf>, Diagnostics> {

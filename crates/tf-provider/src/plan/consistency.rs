@@ -1,5 +1,6 @@
 //! The comparisons that the core makes, made here first: with the attribute's path, so that the user's line is shown.
 
+use super::pairing::pairs;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::path::Path;
 use crate::schema::{Attribute, Kind, Nesting};
@@ -35,7 +36,7 @@ fn contradictions(
         let path = path.then(name);
         if attribute.write_only || config.is_null() {
             let free = attribute.mode.is_computed() && !attribute.write_only;
-            if !planned.is_null() && !free {
+            if *planned != attribute.absent() && !free {
                 wrong.push(path);
             }
             continue;
@@ -46,23 +47,33 @@ fn contradictions(
         match &attribute.kind {
             Kind::Plain(_) => wrong.push(path),
             Kind::Nested(nesting, nested) => {
-                nested_contradictions(*nesting, nested, config, prior, planned, &path, wrong)
+                let around = Around { nesting: *nesting, nested, is_block: attribute.block.is_some() };
+                nested_contradictions(around, config, prior, planned, &path, wrong)
             }
         }
     }
 }
 
-fn nested_contradictions(
+/// What the objects that are compared are part of.
+struct Around<'a> {
     nesting: Nesting,
-    nested: &[Attribute],
+    nested: &'a [Attribute],
+    is_block: bool,
+}
+
+fn nested_contradictions(
+    around: Around<'_>,
     config: &Value,
     prior: &Value,
     planned: &Value,
     path: &Path,
     wrong: &mut Vec<Path>,
 ) {
+    let Around { nesting, nested, is_block } = around;
     match (nesting, config, planned) {
-        (Nesting::Single, Value::Map(_), Value::Map(_)) => contradictions(nested, config, prior, planned, path, wrong),
+        (Nesting::Single | Nesting::Group, Value::Map(_), Value::Map(_)) => {
+            contradictions(nested, config, prior, planned, path, wrong)
+        }
         (Nesting::Map, Value::Map(configs), Value::Map(plans)) if configs.keys().eq(plans.keys()) => {
             for (key, config) in configs.iter().filter(|(_, config)| !config.is_unknown()) {
                 contradictions(nested, config, prior.get(key), planned.get(key), &path.key(key), wrong);
@@ -75,6 +86,17 @@ fn nested_contradictions(
                 if !config.is_unknown() {
                     contradictions(nested, config, prior, planned, &path.index(index), wrong);
                 }
+            }
+        }
+        // Each block must be one of the configuration's, with nothing prior to go by.
+        (Nesting::Set, Value::List(configs), Value::List(plans)) if is_block => {
+            let partners = pairs(configs, plans, |config, planned| {
+                let mut wrong = Vec::new();
+                contradictions(nested, config, &Value::Null, planned, path, &mut wrong);
+                wrong.is_empty() && !planned.is_unknown()
+            });
+            if configs.len() != plans.len() || partners.contains(&None) {
+                wrong.push(path.clone());
             }
         }
         // Elements of a set have no partner: only their number is sure.
@@ -129,7 +151,9 @@ impl Comparison {
 
     fn nested(&mut self, nesting: Nesting, nested: &[Attribute], planned: &Value, actual: &Value, path: &Path) {
         match (nesting, planned, actual) {
-            (Nesting::Single, Value::Map(_), Value::Map(_)) => self.object(nested, planned, actual, path),
+            (Nesting::Single | Nesting::Group, Value::Map(_), Value::Map(_)) => {
+                self.object(nested, planned, actual, path)
+            }
             (Nesting::List, Value::List(plans), Value::List(actuals)) if plans.len() == actuals.len() => {
                 for (index, (planned, actual)) in plans.iter().zip(actuals).enumerate() {
                     self.item(nested, planned, actual, &path.index(index));
@@ -165,7 +189,7 @@ impl Comparison {
 }
 
 /// The value is what was planned, where that was known.
-fn fits(planned: &Value, actual: &Value) -> bool {
+pub(super) fn fits(planned: &Value, actual: &Value) -> bool {
     match (planned, actual) {
         (Value::Unknown, _) => true,
         (Value::List(plans), Value::List(actuals)) => {

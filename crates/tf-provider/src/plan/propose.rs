@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::consistency::fits;
+use super::pairing::pairs;
 use crate::schema::{Attribute, Kind, Nesting};
 use crate::value::Value;
 
@@ -27,6 +29,9 @@ fn propose_attribute(attribute: &Attribute, config: &Value, prior: &Value, aroun
     if attribute.write_only {
         return Value::Null;
     }
+    if attribute.block.is_some() && config.is_null() {
+        return attribute.absent();
+    }
     if !config.is_null() {
         return propose_set(attribute, config, prior, around.changing);
     }
@@ -51,7 +56,7 @@ fn propose_set(attribute: &Attribute, config: &Value, prior: &Value, changing: b
     };
     match (nesting, config) {
         (_, Value::Unknown) => Value::Unknown,
-        (Nesting::Single, config) => propose(nested, config, prior, changing),
+        (Nesting::Single | Nesting::Group, config) => propose(nested, config, prior, changing),
         (Nesting::Map, Value::Map(entries)) => {
             let items =
                 entries.iter().map(|(key, item)| (key.clone(), item_of(nested, item, prior.get(key), changing)));
@@ -64,11 +69,10 @@ fn propose_set(attribute: &Attribute, config: &Value, prior: &Value, changing: b
                 items.map(|(index, item)| item_of(nested, item, olds.get(index).unwrap_or(&Value::Null), changing));
             Value::List(planned.collect())
         }
-        (Nesting::Set, Value::List(items)) => {
-            let planned =
-                items.iter().map(|item| item_of(nested, item, partner(nested, item, elements(prior)), changing));
-            Value::List(planned.collect())
+        (Nesting::Set, Value::List(items)) if attribute.block.is_some() => {
+            propose_elements(nested, &without_equality(nested), items, prior, changing)
         }
+        (Nesting::Set, Value::List(items)) => propose_elements(nested, nested, items, prior, changing),
         (_, other) => other.clone(),
     }
 }
@@ -83,9 +87,52 @@ fn item_of(nested: &[Attribute], config: &Value, prior: &Value, changing: bool) 
     }
 }
 
-/// The prior element of a set that differs from the configured one in computed values at most.
-fn partner<'a>(nested: &[Attribute], config: &Value, olds: &'a [Value]) -> &'a Value {
-    olds.iter().find(|old| propose(nested, config, old, false) == **old).unwrap_or(&Value::Null)
+/// A set: each element by the prior one that it is, as far as the configuration tells. Nothing new is the prior set
+/// itself, in its order.
+///
+/// Elements are recognised by `nested` and planned by `exact`, which for blocks knows no other spelling: cores hold each
+/// block of a set against the configuration alone.
+fn propose_elements(
+    nested: &[Attribute],
+    exact: &[Attribute],
+    items: &[Value],
+    prior: &Value,
+    changing: bool,
+) -> Value {
+    let olds = elements(prior);
+    // Those that say most choose first: who says little fits many.
+    let mut order: Vec<usize> = (0..items.len()).collect();
+    order.sort_by_key(|index| std::cmp::Reverse(said(&items[*index])));
+    let is_partner = |index: &usize, old: &Value| propose(nested, &items[*index], old, false) == *old;
+    let partners = pairs(&order, olds, is_partner);
+    let mut planned = vec![Value::Null; items.len()];
+    for (index, partner) in order.into_iter().zip(partners) {
+        let old = partner.map_or(&Value::Null, |partner| &olds[partner]);
+        planned[index] = item_of(exact, &items[index], old, changing);
+    }
+    let same = planned.len() == olds.len() && pairs(&planned, olds, |one, old| one == old).iter().all(Option::is_some);
+    if same && matches!(prior, Value::List(_)) { prior.clone() } else { Value::List(planned) }
+}
+
+/// How many values an element sets.
+fn said(value: &Value) -> usize {
+    match value {
+        Value::Null => 0,
+        Value::List(items) => items.iter().map(said).sum(),
+        Value::Map(entries) => entries.values().map(said).sum(),
+        _ => 1,
+    }
+}
+
+fn without_equality(attributes: &[Attribute]) -> Vec<Attribute> {
+    let exact = |attribute: &Attribute| {
+        let kind = match &attribute.kind {
+            Kind::Nested(nesting, nested) => Kind::Nested(*nesting, without_equality(nested)),
+            plain => plain.clone(),
+        };
+        Attribute { kind, equality: None, ..attribute.clone() }
+    };
+    attributes.iter().map(exact).collect()
 }
 
 fn elements(list: &Value) -> &[Value] {
@@ -122,7 +169,7 @@ pub(crate) fn keep_equal(attributes: &[Attribute], reference: &Value, actual: Va
 
 fn keep_equal_nested(nesting: Nesting, nested: &[Attribute], reference: &Value, actual: Value) -> Value {
     match (nesting, actual) {
-        (Nesting::Single, actual) => keep_equal(nested, reference, actual),
+        (Nesting::Single | Nesting::Group, actual) => keep_equal(nested, reference, actual),
         (Nesting::Map, Value::Map(entries)) => {
             let items = entries.into_iter().map(|(key, item)| {
                 let item = keep_equal(nested, reference.get(&key), item);
@@ -136,7 +183,13 @@ fn keep_equal_nested(nesting: Nesting, nested: &[Attribute], reference: &Value, 
             let kept = items.map(|(index, item)| keep_equal(nested, olds.get(index).unwrap_or(&Value::Null), item));
             Value::List(kept.collect())
         }
-        // Elements of a set have no partner but an equal one.
+        (Nesting::Set, Value::List(items)) => {
+            let olds = elements(reference);
+            let spelled = |item: &Value, old: &Value| keep_equal(nested, old, item.clone());
+            let partners = pairs(&items, olds, |item, old| fits(old, &spelled(item, old)));
+            let items = items.into_iter().zip(partners);
+            Value::List(items.map(|(item, old)| old.map_or(item.clone(), |old| spelled(&item, &olds[old]))).collect())
+        }
         (_, actual) => actual,
     }
 }
@@ -156,9 +209,10 @@ pub(crate) fn without_write_only(attributes: &[Attribute], value: Value) -> Valu
     Value::Map(entries)
 }
 
-fn each_object(nesting: Nesting, value: Value, change: &dyn Fn(Value) -> Value) -> Value {
+/// Changes each object of a nested value, however it is nested.
+pub(crate) fn each_object(nesting: Nesting, value: Value, change: &dyn Fn(Value) -> Value) -> Value {
     match (nesting, value) {
-        (Nesting::Single, value) => change(value),
+        (Nesting::Single | Nesting::Group, value) => change(value),
         (Nesting::Map, Value::Map(entries)) => {
             Value::Map(entries.into_iter().map(|(key, item)| (key, change(item))).collect())
         }

@@ -49,7 +49,7 @@ fn collect_nested(
     paths: &mut Vec<Path>,
 ) {
     match (nesting, prior, planned) {
-        (Nesting::Single, prior, planned) => collect(nested, prior, planned, path, paths),
+        (Nesting::Single | Nesting::Group, prior, planned) => collect(nested, prior, planned, path, paths),
         (Nesting::List, Value::List(olds), Value::List(news)) => {
             for (index, (old, new)) in olds.iter().zip(news).enumerate() {
                 collect(nested, old, new, &path.index(index), paths);

@@ -153,7 +153,7 @@ impl<P: Provider> Service<P> {
         let (cx, imported) = self.run(&stop, work.instrument(span)).await?;
         let (imported_resources, found) = match imported {
             Ok(state) => {
-                let state = engine::settled(state);
+                let state = engine::settled(&known.schema.attributes, state);
                 let imported = ImportedResource {
                     type_name: request.type_name,
                     state: Some(messages::dynamic(&state, &known.object)),

@@ -2,6 +2,7 @@
 
 use super::{Answer, Known, Service};
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::engine;
 use crate::erased::DynResource;
 use crate::provider::Provider;
 use crate::schema::Type;
@@ -52,11 +53,12 @@ fn upgrade<D>(known: &Known<dyn DynResource<D>>, version: i64, stored: &[u8]) ->
         return Err(Diagnostic::error("State is newer than the provider", detail).into());
     }
     if version == current {
-        return Ok(stored_value(stored, &known.object)?);
+        return Ok(engine::settled(&known.schema.attributes, stored_value(stored, &known.object)?));
     }
     let state = serde_json::from_slice(stored).map_err(|_| unreadable("it is no JSON"))?;
     let upgraded = known.author.upgrade(version, state)?;
-    json::decode(&upgraded, &known.object).map_err(|error| unreadable(&error.to_string()).into())
+    let state = json::decode(&upgraded, &known.object).map_err(|error| unreadable(&error.to_string()))?;
+    Ok(engine::settled(&known.schema.attributes, state))
 }
 
 fn stored_value(stored: &[u8], declared: &Type) -> Result<Value, Diagnostic> {

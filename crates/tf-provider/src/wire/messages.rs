@@ -30,16 +30,41 @@ pub(crate) fn type_json(declared: &Type) -> Json {
 }
 
 pub(crate) fn schema(schema: &Schema) -> proto::Schema {
-    let block = proto::schema::Block {
-        version: schema.version,
-        attributes: schema.attributes.iter().map(attribute).collect(),
-        block_types: Vec::new(),
-        description: schema.description.clone(),
+    let block = block(&schema.attributes, &schema.description, schema.deprecated.as_deref());
+    proto::Schema { version: schema.version, block: Some(proto::schema::Block { version: schema.version, ..block }) }
+}
+
+fn block(attributes: &[Attribute], description: &str, deprecated: Option<&str>) -> proto::schema::Block {
+    let plain = attributes.iter().filter(|attribute| attribute.block.is_none());
+    proto::schema::Block {
+        version: 0,
+        attributes: plain.map(attribute).collect(),
+        block_types: attributes.iter().filter_map(nested_block).collect(),
+        description: description.to_owned(),
         description_kind: proto::StringKind::Markdown.into(),
-        deprecated: schema.deprecated.is_some(),
-        deprecation_message: schema.deprecated.clone().unwrap_or_default(),
+        deprecated: deprecated.is_some(),
+        deprecation_message: deprecated.unwrap_or_default().to_owned(),
+    }
+}
+
+fn nested_block(attribute: &Attribute) -> Option<proto::schema::NestedBlock> {
+    use proto::schema::nested_block::NestingMode;
+    let limits = attribute.block?;
+    let Kind::Nested(nesting, attributes) = &attribute.kind else { return None };
+    let nesting = match nesting {
+        Nesting::Single => NestingMode::Single,
+        Nesting::List => NestingMode::List,
+        Nesting::Set => NestingMode::Set,
+        Nesting::Map => NestingMode::Map,
+        Nesting::Group => NestingMode::Group,
     };
-    proto::Schema { version: schema.version, block: Some(block) }
+    Some(proto::schema::NestedBlock {
+        type_name: attribute.name.clone(),
+        block: Some(block(attributes, &attribute.description, attribute.deprecated.as_deref())),
+        nesting: nesting.into(),
+        min_items: limits.min.into(),
+        max_items: limits.max.into(),
+    })
 }
 
 fn attribute(attribute: &Attribute) -> proto::schema::Attribute {
@@ -67,7 +92,7 @@ fn attribute(attribute: &Attribute) -> proto::schema::Attribute {
 fn object(nesting: Nesting, attributes: &[Attribute]) -> proto::schema::Object {
     use proto::schema::object::NestingMode;
     let nesting = match nesting {
-        Nesting::Single => NestingMode::Single,
+        Nesting::Single | Nesting::Group => NestingMode::Single,
         Nesting::List => NestingMode::List,
         Nesting::Set => NestingMode::Set,
         Nesting::Map => NestingMode::Map,

@@ -4,4 +4,5 @@
 
 mod boxes;
 mod process;
+mod racks;
 mod site;

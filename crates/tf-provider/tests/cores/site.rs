@@ -58,10 +58,15 @@ impl Site {
 
     /// The box's body; the rest of the configuration is the same everywhere.
     pub(crate) fn configure(&self, body: &str) {
+        self.write(&format!("resource \"shelf_box\" \"it\" {{\n{body}\n}}"));
+    }
+
+    /// All resources.
+    pub(crate) fn write(&self, resources: &str) {
         let text = format!(
             "terraform {{\n  required_providers {{\n    shelf = {{ source = \"example.com/example/shelf\" }}\n  }}\n}}\n\
              provider \"shelf\" {{ directory = {:?} }}\n\
-             resource \"shelf_box\" \"it\" {{\n{body}\n}}\n",
+             {resources}\n",
             self.path("shelf")
         );
         fs::write(self.path("work/main.tf"), text).expect("configuration");

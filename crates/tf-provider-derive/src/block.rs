@@ -1,0 +1,50 @@
+//! `block` and `block(…)`: what may be said about nested blocks.
+
+use syn::meta::ParseNestedMeta;
+use syn::{Error, Ident, LitInt, Result, token};
+
+use crate::field::Rules;
+
+/// What `block(…)` says.
+pub(crate) struct Block {
+    pub(crate) word: Ident,
+    pub(crate) group: Option<Ident>,
+    pub(crate) min: Option<LitInt>,
+    pub(crate) max: Option<LitInt>,
+}
+
+impl Block {
+    pub(crate) fn parse(word: Ident, meta: &ParseNestedMeta<'_>) -> Result<Self> {
+        let mut block = Self { word, group: None, min: None, max: None };
+        if !meta.input.peek(token::Paren) {
+            return Ok(block);
+        }
+        meta.parse_nested_meta(|inner| {
+            let word = inner.path.require_ident()?.clone();
+            match word.to_string().as_str() {
+                "group" => block.group = Some(word),
+                "min" => block.min = Some(inner.value()?.parse()?),
+                "max" => block.max = Some(inner.value()?.parse()?),
+                _ => return Err(Error::new_spanned(&word, "unknown word; a block knows min, max, group")),
+            }
+            Ok(())
+        })?;
+        Ok(block)
+    }
+}
+
+/// Words that mean something for values only: a block has none, its attributes have.
+pub(crate) fn judge(block: &Block, rules: &Rules) -> Result<()> {
+    let flags = [&rules.optional, &rules.computed, &rules.keep, &rules.sensitive, &rules.write_only, &rules.identity];
+    if let Some(word) = flags.into_iter().flatten().next() {
+        let text = format!("`{word}` is for attributes: say it inside of the block");
+        return Err(Error::new_spanned(word, text));
+    }
+    if let Some(default) = &rules.default {
+        return Err(Error::new_spanned(default, "a block has no default: its attributes may have"));
+    }
+    if rules.checks.iter().any(|check| !check.is_custom()) {
+        return Err(Error::new_spanned(&block.word, "the number of blocks is said by `block(min = …, max = …)`"));
+    }
+    Ok(())
+}

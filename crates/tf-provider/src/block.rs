@@ -1,0 +1,131 @@
+//! Nested blocks: attributes of an object in the configuration's block syntax.
+//!
+//! A block is planned like a nested attribute. What differs is absence: a list, set or map without blocks is empty,
+//! never null, and a group is always there. An unknown number of blocks (a `dynamic` block over an unknown value) is an
+//! unknown whole; a block that is there is never unknown itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::attr::Attr;
+use crate::element::{Element, Model, ValueError, decode_attr, encode_attr};
+use crate::path::Path;
+use crate::schema::{Attribute, Kind, Limits, Mode, Nesting};
+use crate::value::Value;
+
+/// What `#[tf(block)]` can be declared on: a model, or a list, set or map of models.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a block",
+    note = "use a derived Model, or a Vec, BTreeSet or BTreeMap<String, _> of one"
+)]
+pub trait Blocks: Element {
+    /// How the block repeats.
+    const NESTING: Nesting;
+
+    /// What the configuration means without any such block; `None`: there is nothing.
+    fn absent() -> Option<Self>;
+}
+
+impl<T: Model + Element> Blocks for Vec<T> {
+    const NESTING: Nesting = Nesting::List;
+
+    fn absent() -> Option<Self> {
+        Some(Self::new())
+    }
+}
+
+impl<T: Model + Element + Ord> Blocks for BTreeSet<T> {
+    const NESTING: Nesting = Nesting::Set;
+
+    fn absent() -> Option<Self> {
+        Some(Self::new())
+    }
+}
+
+impl<T: Model + Element> Blocks for BTreeMap<String, T> {
+    const NESTING: Nesting = Nesting::Map;
+
+    fn absent() -> Option<Self> {
+        Some(Self::new())
+    }
+}
+
+/// What stands in the parentheses of `block(…)`, and beside it.
+#[derive(Clone, Copy, Default)]
+pub struct Declared {
+    /// `group`: always there, whether the configuration has it or not.
+    pub group: bool,
+    /// `required`.
+    pub required: bool,
+    /// `min = …`; 0 where it is not given.
+    pub min: u32,
+    /// `max = …`; 0 where it is not given.
+    pub max: u32,
+}
+
+/// Fails to compile where cores would refuse the whole provider for this declaration.
+#[track_caller]
+pub const fn check<T: Blocks>(declared: Declared) {
+    let single = matches!(T::NESTING, Nesting::Single);
+    let counted = matches!(T::NESTING, Nesting::List | Nesting::Set);
+    assert!(single || !declared.group, "`group` is for a single block");
+    assert!(single || !declared.required, "`required` is for a single block: write `block(min = 1)`");
+    assert!(!(declared.group && declared.required), "a group is always there: it cannot be required");
+    assert!(counted || (declared.min == 0 && declared.max == 0), "`min` and `max` are for lists and sets of blocks");
+    assert!(declared.max == 0 || declared.min <= declared.max, "`min` is greater than `max`");
+    assert!(!T::CONTENTS.write_only_in_set, "cores refuse write-only attributes inside sets");
+}
+
+/// The declaration of a block; used by derived code.
+#[must_use]
+pub fn attribute<T: Blocks>(name: &str, declared: Declared, description: &str) -> Attribute {
+    let kind = match T::kind() {
+        Kind::Nested(Nesting::Single, attributes) if declared.group => Kind::Nested(Nesting::Group, attributes),
+        kind => kind,
+    };
+    let mode = if declared.required { Mode::Required } else { Mode::Optional };
+    let one = u32::from(declared.required);
+    let mut attribute = Attribute::new(name, kind, mode, description);
+    attribute.block = Some(Limits { min: declared.min.max(one), max: declared.max.max(one) });
+    attribute
+}
+
+/// Reads a block; used by derived code.
+///
+/// # Errors
+/// When the value has another type.
+pub fn decode_block<T: Blocks>(value: &Value, path: &Path) -> Result<Attr<T>, ValueError> {
+    match value {
+        Value::Null => Ok(T::absent().into()),
+        value => decode_attr(value, path),
+    }
+}
+
+/// Writes a block; used by derived code. Null means that there is none.
+pub fn encode_block<T: Blocks>(attr: &Attr<T>) -> Value {
+    match (attr, T::absent()) {
+        (Attr::Null, Some(absent)) => absent.encode(),
+        _ => encode_attr(attr),
+    }
+}
+
+/// Reads a group; used by derived code.
+///
+/// # Errors
+/// When the value has another type.
+pub fn decode_group<T: Blocks + Default>(value: &Value, path: &Path) -> Result<Attr<T>, ValueError> {
+    match value {
+        Value::Null => Ok(Attr::Known(T::default())),
+        value => decode_attr(value, path),
+    }
+}
+
+/// Writes a group; used by derived code.
+pub fn encode_group<T: Blocks + Default>(attr: &Attr<T>) -> Value {
+    match attr {
+        Attr::Null => T::default().encode(),
+        _ => encode_attr(attr),
+    }
+}
+
+#[cfg(test)]
+mod tests;

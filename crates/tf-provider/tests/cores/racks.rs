@@ -1,0 +1,145 @@
+//! `shelf_rack`: blocks in every nesting mode, with real cores.
+
+use serde_json::{Value as Json, json};
+
+use crate::site::{Site, cores};
+
+const FULL: &str = r#"
+resource "shelf_rack" "it" {
+  name = "tall"
+  board {
+    width  = 900
+    finish = "Oiled"
+  }
+  board {
+    width = 800
+  }
+  hook {
+    side   = "right"
+    finish = "Brass"
+  }
+  hook {
+    side = "left"
+    load = 7
+  }
+  drawer "top" {
+    depth = 300
+    partition {
+      share = 0.1
+    }
+  }
+  base {
+    material = "oak"
+  }
+}
+"#;
+
+fn actions(site: &Site) -> Json {
+    site.plan()["change"]["actions"].clone()
+}
+
+#[test]
+fn blocks_of_every_kind_live_through_everything() {
+    for core in cores() {
+        let site = Site::new(&core);
+        site.write(FULL);
+        assert_eq!(actions(&site), json!(["create"]), "{}", core.display());
+        site.apply();
+        let state = site.attributes();
+        assert_eq!(state["board"][0], json!({ "width": 900, "finish": "Oiled", "serial": "board-0" }));
+        assert_eq!(state["board"][1]["finish"], "raw");
+        assert_eq!(state["hook"].as_array().map(Vec::len), Some(2));
+        assert_eq!(state["drawer"]["top"]["partition"], json!([{ "share": 0.1 }]));
+        assert_eq!(state["wall"], json!({ "distance": 20, "screwed": null }), "a group is there unasked");
+        assert_eq!(actions(&site), json!(["no-op"]), "the server's capitals are no difference");
+
+        // One hook more, one other: what stays keeps its serial number.
+        let serial = |state: &Json, side: &str| {
+            let hooks = state["hook"].as_array().expect("set").iter();
+            hooks.filter(|hook| hook["side"] == side).map(|hook| hook["serial"].clone()).collect::<Vec<_>>()
+        };
+        let more = FULL.replace("load = 7", "load = 8").replace("width = 800", "width = 850");
+        site.write(&more.replace("  base {", "  hook {\n    side = \"front\"\n  }\n  base {"));
+        assert_eq!(actions(&site), json!(["update"]));
+        site.apply();
+        let changed = site.attributes();
+        assert_eq!(serial(&changed, "right"), serial(&state, "right"));
+        assert_eq!(changed["board"][1]["serial"], "board-1");
+        assert_eq!(actions(&site), json!(["no-op"]));
+
+        // All that may go, goes: lists and sets are empty then, not null.
+        site.write("resource \"shelf_rack\" \"it\" {\n  name = \"tall\"\n  board { width = 900 }\n}");
+        let plan = site.plan();
+        assert_eq!(plan["change"]["actions"], json!(["delete", "create"]));
+        assert_eq!(plan["change"]["replace_paths"], json!([["base"]]));
+        site.apply();
+        let state = site.attributes();
+        assert_eq!((&state["hook"], &state["drawer"]), (&json!([]), &json!({})));
+        assert_eq!(actions(&site), json!(["no-op"]));
+    }
+}
+
+#[test]
+fn an_imported_rack_needs_no_change() {
+    for core in cores() {
+        let site = Site::new(&core);
+        // Without the user's spelling at hand, the server's stays: in sets of blocks cores allow no other.
+        site.write(&FULL.replace("Brass", "BRASS"));
+        site.apply();
+        std::fs::remove_file(site.path("work/terraform.tfstate")).expect("state lost");
+        site.succeed(&["import", "shelf_rack.it", "tall"]);
+        assert_eq!(actions(&site), json!(["no-op"]), "{}", core.display());
+    }
+}
+
+#[test]
+fn limits_and_mistakes_in_blocks_are_shown() {
+    for core in cores() {
+        let site = Site::new(&core);
+        site.write("resource \"shelf_rack\" \"it\" {\n  name = \"tall\"\n}");
+        let told = site.fail(&["plan"]);
+        assert!(told.contains("At least 1 \"board\" blocks are required"), "{told}");
+        let boards = "  board { width = 900 }\n".repeat(10);
+        site.write(&format!("resource \"shelf_rack\" \"it\" {{\n  name = \"tall\"\n{boards}}}"));
+        let told = site.fail(&["plan"]);
+        assert!(told.contains("No more than 9 \"board\" blocks are allowed"), "{told}");
+        site.write(&FULL.replace("800", "2800").replace("\"left\"", "\"above\""));
+        let told = site.fail(&["plan"]);
+        assert!(told.contains("\"board[1].width\": must be at least 100 and at most 2000, got 2800."), "{told}");
+        assert!(told.contains("a board must not be wider than the one below it"), "{told}");
+        assert!(told.contains("must be one of \"left\", \"right\", \"front\", got \"above\""), "{told}");
+    }
+}
+
+/// How many blocks there will be is known only at apply.
+#[test]
+fn an_unknown_number_of_blocks_is_planned() {
+    for core in cores() {
+        let site = Site::new(&core);
+        let dynamic = |name: &str, content: &str| {
+            format!(
+                "  dynamic \"{name}\" {{\n    for_each = toset([for n in range(terraform_data.count.output) : tostring(n)])\n    \
+                 content {{\n{content}\n    }}\n  }}\n"
+            )
+        };
+        let rest = dynamic("board", "width = 900") + &dynamic("hook", "side = \"left\"\nload = tonumber(hook.value)");
+        let with = |count: u32| {
+            format!(
+                "resource \"terraform_data\" \"count\" {{\n  input = {count}\n}}\n\
+                 resource \"shelf_rack\" \"it\" {{\n  name = \"tall\"\n{rest}}}"
+            )
+        };
+        for count in [3, 2, 4] {
+            site.write(&with(count));
+            site.apply();
+            site.succeed(&["plan", "-detailed-exitcode"]);
+            let state: Json = serde_json::from_str(&site.state()).expect("JSON");
+            let resources = state["resources"].as_array().expect("resources");
+            let rack = resources.iter().find(|resource| resource["type"] == "shelf_rack").expect("made");
+            let attributes = &rack["instances"][0]["attributes"];
+            for block in ["board", "hook"] {
+                assert_eq!(attributes[block].as_array().map(Vec::len), Some(count as usize), "{}", core.display());
+            }
+        }
+    }
+}
