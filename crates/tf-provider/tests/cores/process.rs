@@ -94,15 +94,77 @@ fn it_ends_with_the_core_that_was_killed() {
     }
 }
 
+/// What the provider says when it refuses to be started in this environment.
+fn refusal(environment: &[(&str, &str)]) -> String {
+    let mut command = Command::new(example());
+    command.env_remove("TF_PLUGIN_MAGIC_COOKIE").env_remove("PLUGIN_CLIENT_CERT");
+    let output = command.envs(environment.iter().copied()).output().expect("runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty(), "a core would take it for the handshake");
+    told(&output).trim_end().to_owned()
+}
+
 #[test]
 fn another_protocol_is_refused_with_what_is_needed() {
-    let output = Command::new(example())
-        .env("TF_PLUGIN_MAGIC_COOKIE", COOKIE)
-        .env("PLUGIN_PROTOCOL_VERSIONS", "4,5")
-        .output()
-        .expect("runs");
-    assert_eq!(output.status.code(), Some(1));
-    assert!(told(&output).contains("protocol 6 only") && told(&output).contains("offered were: 4,5"));
+    for (offered, named) in [("4,5", "4,5"), ("", "none"), ("six", "six")] {
+        assert_eq!(
+            refusal(&[("TF_PLUGIN_MAGIC_COOKIE", COOKIE), ("PLUGIN_PROTOCOL_VERSIONS", offered)]),
+            format!(
+                "This provider speaks plugin protocol 6 only, which needs OpenTofu 1.6 or Terraform 1.0 or later; \
+                 offered were: {named}"
+            )
+        );
+    }
+}
+
+#[test]
+fn a_client_certificate_that_is_none_is_refused() {
+    let environment =
+        [("TF_PLUGIN_MAGIC_COOKIE", COOKIE), ("PLUGIN_PROTOCOL_VERSIONS", "6"), ("PLUGIN_CLIENT_CERT", "no PEM")];
+    assert_eq!(
+        refusal(&environment),
+        "unable to set up mutual TLS: the core's certificate in PLUGIN_CLIENT_CERT is no PEM"
+    );
+}
+
+/// The terminal sends it to the core as well, which decides.
+#[test]
+fn an_interrupt_alone_does_not_end_it() {
+    let directory = tempfile::tempdir().expect("directory");
+    let mut command = Command::new(example());
+    command.env("TF_PLUGIN_MAGIC_COOKIE", COOKIE).env("PLUGIN_PROTOCOL_VERSIONS", "6").env_remove("PLUGIN_CLIENT_CERT");
+    command.env("PLUGIN_UNIX_SOCKET_DIR", directory.path()).stdout(Stdio::piped());
+    let mut provider = command.spawn().expect("runs");
+    let line = first_line(&mut provider);
+    let socket = PathBuf::from(line.split('|').nth(3).expect("address"));
+    let pid = rustix::process::Pid::from_child(&provider);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("signalled");
+    assert!(speaks_http2(&socket), "no answer after the interrupt");
+    assert!(provider.try_wait().expect("looked at").is_none(), "it ended");
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("signalled");
+    assert!(provider.wait().expect("ends").success());
+}
+
+/// Preface and empty settings out, settings and the acknowledged ping back.
+fn speaks_http2(socket: &Path) -> bool {
+    use std::io::{Read, Write};
+    let mut stream = std::os::unix::net::UnixStream::connect(socket).expect("connected");
+    let ping = [0, 0, 8, 6, 0, 0, 0, 0, 0, b'a', b'r', b'e', b'y', b'o', b'u', b'u', b'p'];
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").expect("written");
+    stream.write_all(&ping).expect("written");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("set");
+    let mut answer = Vec::new();
+    let mut buffer = [0; 256];
+    while let Ok(length) = stream.read(&mut buffer) {
+        answer.extend_from_slice(&buffer[..length]);
+        if answer.windows(8).any(|window| window == b"areyouup") {
+            return true;
+        }
+        if length == 0 {
+            break;
+        }
+    }
+    false
 }
 
 #[test]
