@@ -45,12 +45,13 @@ impl Declaration {
     }
 }
 
-fn deprecation(attributes: &[Attribute]) -> Result<Option<LitStr>> {
+/// `#[tf(deprecated = "…")]` on the type.
+pub(crate) fn deprecation(attributes: &[Attribute]) -> Result<Option<LitStr>> {
     let mut message = None;
     for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("tf")) {
         attribute.parse_nested_meta(|meta| {
             if !meta.path.is_ident("deprecated") {
-                return Err(meta.error("a model knows only `deprecated = \"…\"`"));
+                return Err(meta.error("on the type, only `deprecated = \"…\"` is known"));
             }
             message = Some(meta.value()?.parse::<LitStr>()?);
             Ok(())

@@ -152,7 +152,7 @@ impl Raw {
             }
             return Ok(Shape::Timeouts(durations));
         }
-        let Some(element) = element_of(ty) else {
+        let Some(element) = argument_of(ty, "Attr") else {
             return Err(Error::new_spanned(ty, "an attribute is an `Attr<…>`: it may be null or unknown"));
         };
         let rules = Rules { element, ..self.rules };
@@ -203,11 +203,11 @@ impl Rules {
     }
 }
 
-/// `T` of `Attr<T>`.
-fn element_of(ty: &Type) -> Option<Type> {
+/// `T` of `NAME<T>`.
+pub(crate) fn argument_of(ty: &Type, name: &str) -> Option<Type> {
     let Type::Path(path) = ty else { return None };
     let last = path.path.segments.last()?;
-    if last.ident != "Attr" {
+    if last.ident != name {
         return None;
     }
     let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
@@ -217,7 +217,7 @@ fn element_of(ty: &Type) -> Option<Type> {
     }
 }
 
-fn inside(meta: &ParseNestedMeta<'_>) -> Result<TokenStream> {
+pub(crate) fn inside(meta: &ParseNestedMeta<'_>) -> Result<TokenStream> {
     let content;
     parenthesized!(content in meta.input);
     let range: Expr = content.parse()?;
@@ -227,7 +227,7 @@ fn inside(meta: &ParseNestedMeta<'_>) -> Result<TokenStream> {
     }
 }
 
-fn choices(meta: &ParseNestedMeta<'_>) -> Result<Vec<LitStr>> {
+pub(crate) fn choices(meta: &ParseNestedMeta<'_>) -> Result<Vec<LitStr>> {
     let content;
     parenthesized!(content in meta.input);
     Ok(Punctuated::<LitStr, Token![,]>::parse_terminated(&content)?.into_iter().collect())

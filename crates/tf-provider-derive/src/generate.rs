@@ -1,6 +1,6 @@
 //! Writes the implementations.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Expr, ExprLit, Ident, Lit};
@@ -205,23 +205,22 @@ fn default_value(default: &Expr) -> TokenStream {
     }
 }
 
-fn check_setting(rules: &Rules, check: &CheckWord) -> TokenStream {
+fn check_setting(rules: &Rules, word: &CheckWord) -> TokenStream {
     let element = &rules.element;
-    let check = match check {
-        CheckWord::Range(range) => {
-            quote_spanned!(element.span()=> ::tf_provider::check::range::<#element>(#range))
-        }
-        CheckWord::Length(range) => {
-            quote_spanned!(element.span()=> ::tf_provider::check::length::<#element>(#range))
-        }
-        CheckWord::OneOf(choices) => {
-            quote_spanned!(element.span()=> ::tf_provider::check::one_of::<#element>(&[#(#choices),*]))
-        }
-        CheckWord::Custom(path) => {
-            quote_spanned!(path.span()=> ::tf_provider::check::custom::<#element>(#path))
-        }
-    };
+    let check = check(&quote!(#element), element.span(), word);
     quote!(attribute.checks.push(#check);)
+}
+
+/// A check of values of type `element`; mismatches are reported at `place`.
+pub(crate) fn check(element: &TokenStream, place: Span, word: &CheckWord) -> TokenStream {
+    match word {
+        CheckWord::Range(range) => quote_spanned!(place=> ::tf_provider::check::range::<#element>(#range)),
+        CheckWord::Length(range) => quote_spanned!(place=> ::tf_provider::check::length::<#element>(#range)),
+        CheckWord::OneOf(choices) => {
+            quote_spanned!(place=> ::tf_provider::check::one_of::<#element>(&[#(#choices),*]))
+        }
+        CheckWord::Custom(path) => quote_spanned!(path.span()=> ::tf_provider::check::custom::<#element>(#path)),
+    }
 }
 
 fn read(field: &Field) -> TokenStream {

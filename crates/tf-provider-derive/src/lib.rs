@@ -1,9 +1,11 @@
-//! `#[derive(Model)]` for `tf-provider`: one declaration gives schema, conversion, planning rules and documentation.
+//! `#[derive(Model)]` and `#[derive(Parameters)]` for `tf-provider`: one declaration gives schema, conversion, planning
+//! rules and documentation.
 
 mod block;
 mod declare;
 mod field;
 mod generate;
+mod parameters;
 #[cfg(test)]
 mod tests;
 
@@ -36,6 +38,27 @@ pub fn derive_model(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     match declare::Declaration::parse(&input) {
         Ok(declaration) => generate::model(&declaration).into(),
+        Err(error) => error.to_compile_error().into(),
+    }
+}
+
+/// Derives `Parameters` for a struct whose fields are the parameters of a function, in order. The doc comment of the
+/// struct describes the function, that of a field the parameter.
+///
+/// The type of a field says what may be passed: `T` neither null nor unknown, `Option<T>` also null, `Attr<T>` also
+/// unknown.
+///
+/// | Word | Meaning |
+/// | --- | --- |
+/// | `variadic` | on the last field, a `Vec`: takes all arguments that are left |
+/// | `range(1..=9)`, `length(1..=9)`, `one_of("a", "b")`, `validate = path` | checks; `fn(&T) -> Result<(), String>` |
+/// | `name = "…"` | where the field's name is not the parameter's |
+/// | `deprecated = "…"` | on the struct: message |
+#[proc_macro_derive(Parameters, attributes(tf))]
+pub fn derive_parameters(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    match parameters::Declaration::parse(&input) {
+        Ok(declaration) => declaration.generate().into(),
         Err(error) => error.to_compile_error().into(),
     }
 }

@@ -1,6 +1,7 @@
 use syn::{DeriveInput, parse_quote};
 
 use crate::declare::Declaration;
+use crate::parameters;
 
 /// What the compiler says, one line per error.
 fn errors(input: &DeriveInput) -> Vec<String> {
@@ -118,4 +119,102 @@ fn only_structs_with_named_fields_are_models() {
         )),
         ["a model has named fields"]
     );
+}
+
+/// What the compiler says about parameters.
+fn refusal(input: &DeriveInput) -> String {
+    parameters::Declaration::parse(input).err().map(|error| error.to_string()).unwrap_or_default()
+}
+
+#[test]
+fn good_parameters_pass() {
+    let found = refusal(&parse_quote! {
+        /// Joins.
+        struct P {
+            /// Between the parts.
+            #[tf(length(..=3))]
+            separator: Option<String>,
+            /// The parts.
+            #[tf(variadic, validate = no_comma)]
+            parts: Vec<String>,
+        }
+    });
+    assert_eq!(found, "");
+    assert_eq!(
+        refusal(&parse_quote!(
+            /// Nothing to take.
+            struct P;
+        )),
+        ""
+    );
+}
+
+#[test]
+fn wrong_parameters_are_named() {
+    assert!(
+        refusal(&parse_quote!(
+            struct P;
+        ))
+        .contains("needs a doc comment")
+    );
+    assert!(
+        refusal(&parse_quote!(
+            #[doc = "P."]
+            enum P {}
+        ))
+        .contains("fields of a struct")
+    );
+    assert!(
+        refusal(&parse_quote!(
+            #[doc = "P."]
+            struct P(String);
+        ))
+        .contains("named fields")
+    );
+    assert!(
+        refusal(&parse_quote!(
+            #[doc = "P."]
+            struct P<T> {
+                #[doc = "A."]
+                a: T,
+            }
+        ))
+        .contains("no generics")
+    );
+    assert!(
+        refusal(&parse_quote!(
+            #[doc = "P."]
+            struct P {
+                a: String,
+            }
+        ))
+        .contains("needs a doc comment")
+    );
+    assert!(
+        refusal(&parse_quote!(
+            #[doc = "P."]
+            struct P {
+                #[doc = "A."]
+                #[tf(required)]
+                a: String,
+            }
+        ))
+        .contains("known are variadic")
+    );
+    assert!(
+        refusal(&parse_quote!(
+            #[doc = "P."]
+            struct P {
+                #[doc = "A."]
+                #[tf(variadic)]
+                a: String,
+            }
+        ))
+        .contains("is a `Vec<…>`")
+    );
+    let first = refusal(&parse_quote! {
+        #[doc = "P."]
+        struct P { #[doc = "A."] #[tf(variadic)] a: Vec<String>, #[doc = "B."] b: String }
+    });
+    assert!(first.contains("only the last parameter"));
 }

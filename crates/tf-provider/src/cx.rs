@@ -45,6 +45,10 @@ impl<D> Cx<D> {
         Self { deadline, ..self }
     }
 
+    pub(crate) fn with_stop(self, stop: CancellationToken) -> Self {
+        Self { stop, ..self }
+    }
+
     pub(crate) fn with_capabilities(self, capabilities: Capabilities) -> Self {
         Self { capabilities, ..self }
     }

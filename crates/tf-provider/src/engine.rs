@@ -1,4 +1,7 @@
-//! One resource type's calls, on values: planning, the author's hooks, the checks after them. Knows no protocol.
+//! One type's calls, on values: planning, the author's hooks, the checks after them. Knows no protocol.
+
+mod call;
+mod lookup;
 
 use std::time::Instant;
 
@@ -11,6 +14,8 @@ use crate::resource::Failure;
 use crate::schema::{Attribute, Kind, Nesting, Schema};
 use crate::timeouts::{Defaults, Operation, parse};
 use crate::value::Value;
+pub(crate) use call::call;
+pub(crate) use lookup::{look_up, open};
 
 /// What planning came to.
 pub(crate) struct Planned {

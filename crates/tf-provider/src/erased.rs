@@ -1,6 +1,9 @@
 //! The object-safe twins of the author's traits: typed models on one side, values on the other. A panic of the author's
 //! code ends here as a diagnostic.
 
+mod data_source;
+mod ephemeral;
+mod function;
 mod resource;
 
 use std::any::Any;
@@ -15,6 +18,9 @@ use crate::element::{Model, ValueError};
 use crate::path::Path;
 use crate::schema::Schema;
 use crate::value::Value;
+pub(crate) use data_source::DynDataSource;
+pub(crate) use ephemeral::{DynEphemeral, Lease};
+pub(crate) use function::{DynFunction, Signature};
 pub(crate) use resource::DynResource;
 
 /// A type of the author's, behind its object-safe trait.

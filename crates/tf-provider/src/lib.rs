@@ -97,7 +97,14 @@
 //! }
 //! ```
 //!
-//! `examples/shelf/` has every kind of attribute, a planning hook, state of an older version and partial failures.
+//! `examples/shelf/` has every kind of attribute, a planning hook, state of an older version and partial failures; and
+//! one of each of these:
+//!
+//! | Kind | Trait | Registered by |
+//! | --- | --- | --- |
+//! | data source | [`DataSource`]: `read` | [`Registry::data_source`] |
+//! | ephemeral resource | [`EphemeralResource`]: `open`, `renew`, `close` | [`Registry::ephemeral_resource`] |
+//! | function | [`Function`]: `call` on derived [`Parameters`](derive@Parameters) | [`Registry::function`] |
 //!
 //! # What the framework holds
 //!
@@ -136,10 +143,14 @@ pub mod check;
 #[doc(hidden)]
 pub mod contents;
 mod cx;
+mod data_source;
 mod diagnostic;
 mod element;
 mod engine;
+mod ephemeral;
 mod erased;
+pub mod exposed;
+pub mod function;
 mod path;
 mod plan;
 mod provider;
@@ -161,13 +172,16 @@ pub use attr::{Attr, Secret};
 pub use block::Blocks;
 pub use contents::Contents;
 pub use cx::{Capabilities, Cx};
+pub use data_source::DataSource;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use element::{Choice, Element, Measured, Model, Ranged, ValueError, decode_attr, encode_attr};
+pub use ephemeral::{EphemeralResource, Opened, Renewed};
+pub use function::{Function, FunctionError, Parameters};
 pub use path::{Path, Step};
 pub use provider::{Provider, Registry};
 pub use resource::{Failure, ImportKey, Outcome, Plan, Resource};
 pub use serve::{Reattach, ServeError, serve};
-pub use tf_provider_derive::Model;
+pub use tf_provider_derive::{Model, Parameters};
 pub use timeouts::Timeouts;
 pub use tokio_util::sync::CancellationToken;
 pub use value::{Number, Value};

@@ -10,7 +10,7 @@ mod replace;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use consistency::{against_plan, plan_against_config};
+pub(crate) use consistency::{against_config, against_plan, plan_against_config};
 pub(crate) use propose::{each_object, keep_equal, propose, without_write_only};
 pub(crate) use replace::replaced;
 

@@ -4,9 +4,12 @@ use std::future::Future;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::data_source::DataSource;
 use crate::diagnostic::Diagnostics;
 use crate::element::Model;
-use crate::erased::{DynResource, Erased};
+use crate::ephemeral::EphemeralResource;
+use crate::erased::{DynDataSource, DynEphemeral, DynFunction, DynResource, Erased};
+use crate::function::Function;
 use crate::resource::Resource;
 
 /// The provider: its configuration block and the list of its types.
@@ -36,16 +39,37 @@ pub trait Provider: Send + Sync + 'static {
 /// Collects the provider's types.
 pub struct Registry<D> {
     pub(crate) resources: Vec<Box<dyn DynResource<D>>>,
+    pub(crate) data_sources: Vec<Box<dyn DynDataSource<D>>>,
+    pub(crate) ephemeral_resources: Vec<Box<dyn DynEphemeral<D>>>,
+    pub(crate) functions: Vec<Box<dyn DynFunction>>,
 }
 
 impl<D: Send + Sync + 'static> Registry<D> {
     pub(crate) fn new() -> Self {
-        Self { resources: Vec::new() }
+        Self { resources: Vec::new(), data_sources: Vec::new(), ephemeral_resources: Vec::new(), functions: Vec::new() }
     }
 
     /// Adds a resource type.
     pub fn resource<R: Resource<Data = D>>(&mut self, resource: R) -> &mut Self {
         self.resources.push(Box::new(Erased(resource)));
+        self
+    }
+
+    /// Adds a type of data source.
+    pub fn data_source<S: DataSource<Data = D>>(&mut self, data_source: S) -> &mut Self {
+        self.data_sources.push(Box::new(Erased(data_source)));
+        self
+    }
+
+    /// Adds a type of ephemeral resource.
+    pub fn ephemeral_resource<E: EphemeralResource<Data = D>>(&mut self, ephemeral_resource: E) -> &mut Self {
+        self.ephemeral_resources.push(Box::new(Erased(ephemeral_resource)));
+        self
+    }
+
+    /// Adds a function.
+    pub fn function<F: Function>(&mut self, function: F) -> &mut Self {
+        self.functions.push(Box::new(Erased(function)));
         self
     }
 }

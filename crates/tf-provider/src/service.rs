@@ -1,9 +1,14 @@
 //! The provider service: messages in, engine calls, messages out. Nothing is decided here.
 
+mod data_source;
+mod ephemeral;
+mod function;
 mod provider;
 mod resource;
 mod schemas;
 mod stored;
+#[cfg(test)]
+mod tests;
 mod values;
 
 use std::collections::HashMap;
@@ -14,10 +19,11 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
 use crate::cx::Cx;
-use crate::erased::{DynResource, schema_of};
+use crate::erased::{DynDataSource, DynEphemeral, DynResource, schema_of};
 use crate::provider::{Provider, Registry};
 use crate::schema::{Schema, Type, object_type};
 use crate::wire::tfplugin6 as proto;
+use function::KnownFunction;
 
 type Answer<T> = Result<T, Status>;
 
@@ -37,6 +43,9 @@ pub(crate) struct Service<P: Provider> {
     schema: Schema,
     object: Type,
     resources: Types<dyn DynResource<P::Data>>,
+    data_sources: Types<dyn DynDataSource<P::Data>>,
+    ephemeral_resources: Types<dyn DynEphemeral<P::Data>>,
+    functions: HashMap<&'static str, Arc<KnownFunction>>,
     data: RwLock<Option<Arc<P::Data>>>,
     stop: CancellationToken,
     calls: TaskTracker,
@@ -47,14 +56,25 @@ impl<P: Provider> Service<P> {
     pub(crate) fn new(provider: P, stop: CancellationToken, calls: TaskTracker) -> Self {
         let mut registry = Registry::new();
         provider.register(&mut registry);
-        let resources = registry.resources.into_iter().map(|author| {
-            let (name, schema) = (author.type_name(), author.schema());
-            (name, known(author, schema))
-        });
-        let resources = resources.collect();
         let schema = schema_of::<P::Model>(0);
         let object = Type::Object(object_type(&schema.attributes));
-        Self { provider, schema, object, resources, data: RwLock::default(), stop, calls }
+        let resources = types(registry.resources, |author| (author.type_name(), author.schema()));
+        let data_sources = types(registry.data_sources, |author| (author.type_name(), author.schema()));
+        let ephemeral_resources = types(registry.ephemeral_resources, |author| (author.type_name(), author.schema()));
+        let functions = registry.functions.into_iter();
+        let functions = functions.map(|author| (author.name(), Arc::new(KnownFunction::new(author)))).collect();
+        Self {
+            provider,
+            schema,
+            object,
+            resources,
+            data_sources,
+            ephemeral_resources,
+            functions,
+            data: RwLock::default(),
+            stop,
+            calls,
+        }
     }
 
     fn resource(&self, type_name: &str) -> Answer<Arc<Known<dyn DynResource<P::Data>>>> {
@@ -78,9 +98,13 @@ impl<P: Provider> Service<P> {
     }
 }
 
-fn known<T: ?Sized>(author: Box<T>, schema: Schema) -> Arc<Known<T>> {
-    let object = Type::Object(object_type(&schema.attributes));
-    Arc::new(Known { author, schema, object })
+fn types<T: ?Sized>(authors: Vec<Box<T>>, declared: impl Fn(&T) -> (&'static str, Schema)) -> Types<T> {
+    let known = |author: Box<T>| {
+        let (name, schema) = declared(&author);
+        let object = Type::Object(object_type(&schema.attributes));
+        (name, Arc::new(Known { author, schema, object }))
+    };
+    authors.into_iter().map(known).collect()
 }
 
 fn find<T: ?Sized>(types: &Types<T>, kind: &str, name: &str) -> Answer<Arc<Known<T>>> {
@@ -118,6 +142,8 @@ calls! {
         get_functions
         validate_provider_config
         validate_resource_config
+        validate_data_resource_config
+        validate_ephemeral_resource_config
         upgrade_resource_state
         upgrade_resource_identity
         stop_provider
@@ -128,5 +154,10 @@ calls! {
         plan_resource_change
         apply_resource_change
         import_resource_state
+        read_data_source
+        open_ephemeral_resource
+        renew_ephemeral_resource
+        close_ephemeral_resource
+        call_function
     }
 }

@@ -9,6 +9,9 @@ use crate::value::Value;
 /// Runs every check of every known value.
 pub(crate) fn config(schema: &Schema, config: &Value, capabilities: Capabilities) -> Diagnostics {
     let mut run = Run { capabilities, diagnostics: Diagnostics::new() };
+    if let Some(message) = &schema.deprecated {
+        run.diagnostics.push(Diagnostic::warning("Deprecated", message));
+    }
     run.object(&schema.attributes, config, &Path::root());
     run.diagnostics
 }

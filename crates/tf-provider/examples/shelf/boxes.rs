@@ -14,16 +14,16 @@ use tf_provider::{
 pub(crate) struct BoxModel {
     /// Number of the box, counted up.
     #[tf(computed, keep, identity)]
-    number: Attr<i64>,
+    pub(crate) number: Attr<i64>,
     /// Name; another name is another box.
     #[tf(required, replace, length(1..=20))]
-    name: Attr<String>,
+    pub(crate) name: Attr<String>,
     /// Label; case does not matter.
     #[tf(optional, equal = same_label)]
-    label: Attr<String>,
+    pub(crate) label: Attr<String>,
     /// Weight in kilogrammes.
     #[tf(default = 0.5, range(0.0..=100.0))]
-    weight: Attr<f64>,
+    pub(crate) weight: Attr<f64>,
     /// Colour.
     #[tf(default = "brown", one_of("brown", "white"))]
     colour: Attr<String>,
@@ -35,7 +35,7 @@ pub(crate) struct BoxModel {
     layers: Attr<u32>,
     /// What is inside, in order.
     #[tf(optional)]
-    contents: Attr<Vec<String>>,
+    pub(crate) contents: Attr<Vec<String>>,
     /// Notes by author.
     #[tf(optional)]
     notes: Attr<BTreeMap<String, String>>,
@@ -128,7 +128,7 @@ impl Boxes {
             .map_err(|error| Diagnostic::error(format!("Unable to write box \"{number}\""), error.to_string()))
     }
 
-    fn from_stored(number: i64, stored: &Json) -> BoxModel {
+    pub(crate) fn from_stored(number: i64, stored: &Json) -> BoxModel {
         let text = |key: &str| Attr::from(stored[key].as_str().map(str::to_owned));
         let number_of = |value: &Json| value.as_u64().and_then(|number| u32::try_from(number).ok());
         let lid = |lid: &Json| Lid { material: text_in(lid, "material"), maker: text_in(lid, "maker") };
@@ -153,7 +153,7 @@ impl Boxes {
         }
     }
 
-    fn load(shelf: &Path, number: i64) -> Option<Json> {
+    pub(crate) fn load(shelf: &Path, number: i64) -> Option<Json> {
         serde_json::from_slice(&std::fs::read(Self::file(shelf, number)).ok()?).ok()
     }
 
@@ -205,6 +205,14 @@ impl Resource for Boxes {
         if plan.name.text() == Some("slow") {
             let slow = cx.guard(tokio::time::sleep(Duration::from_secs(60))).await;
             slow.map_err(|stopped| Failure::partial(plan.clone(), stopped))?;
+        }
+        if plan.name.text() == Some("patient") {
+            let allowed = async {
+                while !shelf.join("go").exists() {
+                    tokio::task::yield_now().await
+                }
+            };
+            cx.guard(allowed).await.map_err(|stopped| Failure::partial(plan.clone(), stopped))?;
         }
         if plan.name.text() == Some("inconsistent") {
             plan.colour = "green".into();

@@ -1,9 +1,13 @@
 //! A complete provider: `shelf_box` keeps boxes as JSON files in a directory.
 //!
-//! Every kind of attribute is there; `shelf_rack` has every kind of block. Try it with a core: put the built example into a directory as
-//! `terraform-provider-shelf` and point `dev_overrides` there.
+//! Every kind of attribute is there; `shelf_rack` has every kind of block. Beside the resources there is one of each
+//! other kind: a data source, an ephemeral resource, a function. Try it with a core: put the built example into a
+//! directory as `terraform-provider-shelf` and point `dev_overrides` there.
 
 mod boxes;
+mod found;
+mod keys;
+mod label;
 mod racks;
 
 use std::path::{Path, PathBuf};
@@ -12,6 +16,9 @@ use std::process::ExitCode;
 use tf_provider::{Attr, CancellationToken, Diagnostic, Diagnostics, Model, Provider, Registry};
 
 use boxes::Boxes;
+use found::FoundBoxes;
+use keys::Keys;
+use label::Label;
 use racks::Racks;
 
 /// Keeps boxes in a directory.
@@ -30,8 +37,8 @@ impl Provider for Shelf {
     type Data = PathBuf;
 
     fn register(&self, registry: &mut Registry<PathBuf>) {
-        registry.resource(Boxes);
-        registry.resource(Racks);
+        registry.resource(Boxes).resource(Racks);
+        registry.data_source(FoundBoxes).ephemeral_resource(Keys).function(Label);
     }
 
     async fn configure(&self, _: &CancellationToken, config: ShelfModel) -> Result<Option<PathBuf>, Diagnostics> {

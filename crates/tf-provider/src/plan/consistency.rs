@@ -107,13 +107,48 @@ fn nested_contradictions(
 
 /// What apply may not do: come to another value than was planned, or leave one unknown.
 pub(crate) fn against_plan(attributes: &[Attribute], planned: &Value, actual: &Value) -> Diagnostics {
-    let mut found = Comparison::default();
+    compare(attributes, planned, actual, &AFTER_APPLY)
+}
+
+/// What fetching may not do: come to another value than the configuration sets, or leave one unknown. `wanted` is the
+/// configuration with unknowns where the value is the provider's.
+pub(crate) fn against_config(attributes: &[Attribute], wanted: &Value, result: &Value) -> Diagnostics {
+    compare(attributes, wanted, result, &FETCHED)
+}
+
+fn compare(attributes: &[Attribute], planned: &Value, actual: &Value, words: &'static Words) -> Diagnostics {
+    let mut found = Comparison { words, diagnostics: Diagnostics::new() };
     found.object(attributes, planned, actual, &Path::root());
     found.diagnostics
 }
 
-#[derive(Default)]
+/// How a difference is told.
+struct Words {
+    summary: &'static str,
+    unknown: &'static str,
+    was: &'static str,
+    is: &'static str,
+    reason: &'static str,
+}
+
+const AFTER_APPLY: Words = Words {
+    summary: "Result differs from the plan",
+    unknown: "is still unknown after apply",
+    was: "planned",
+    is: "is now",
+    reason: "Either the server stores it differently, or this is a bug in the provider; the object exists and is kept.",
+};
+
+const FETCHED: Words = Words {
+    summary: "Result differs from the configuration",
+    unknown: "is unknown in the result",
+    was: "configured",
+    is: "came back as",
+    reason: "This is a bug in the provider.",
+};
+
 struct Comparison {
+    words: &'static Words,
     diagnostics: Diagnostics,
 }
 
@@ -127,7 +162,7 @@ impl Comparison {
 
     fn attribute(&mut self, attribute: &Attribute, planned: &Value, actual: &Value, path: &Path) {
         if !actual.is_wholly_known() {
-            return self.report(path, "is still unknown after apply");
+            return self.report(path, self.words.unknown);
         }
         if planned.is_unknown() || planned == actual {
             return;
@@ -137,10 +172,11 @@ impl Comparison {
             Kind::Plain(_) if fits(planned, actual) => {}
             Kind::Plain(plain) => {
                 let hidden = attribute.sensitive || !is_scalar(planned) || !is_scalar(actual);
+                let Words { was, is, .. } = self.words;
                 let text = if hidden {
-                    "is not what was planned".to_owned()
+                    format!("is not what was {was}")
                 } else {
-                    format!("was planned as {}, but is now {}", show(planned), show(actual))
+                    format!("was {was} as {}, but {is} {}", show(planned), show(actual))
                 };
                 if !(matches!(plain, crate::schema::Type::Set(_)) && same_set(planned, actual)) {
                     self.report(path, &text);
@@ -167,9 +203,10 @@ impl Comparison {
             (Nesting::Set, _, _) if same_set(planned, actual) => {}
             (_, Value::List(plans), Value::List(actuals)) => {
                 let (plans, actuals) = (plans.len(), actuals.len());
-                self.report(path, &format!("was planned with {plans} elements, but has {actuals} now, or others"));
+                let was = self.words.was;
+                self.report(path, &format!("was {was} with {plans} elements, but has {actuals} now, or others"));
             }
-            _ => self.report(path, "is not what was planned"),
+            _ => self.report(path, &format!("is not what was {}", self.words.was)),
         }
     }
 
@@ -180,11 +217,8 @@ impl Comparison {
     }
 
     fn report(&mut self, path: &Path, text: &str) {
-        let detail = format!(
-            "\"{path}\" {text}. Either the server stores it differently, or this is a bug in the provider; the object \
-             exists and is kept."
-        );
-        self.diagnostics.push(Diagnostic::error("Result differs from the plan", detail).at(path.clone()));
+        let Words { summary, reason, .. } = self.words;
+        self.diagnostics.push(Diagnostic::error(*summary, format!("\"{path}\" {text}. {reason}")).at(path.clone()));
     }
 }
 

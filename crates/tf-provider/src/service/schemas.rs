@@ -1,17 +1,25 @@
 //! What this provider offers: read once by each core, before anything else.
 
-use super::{Answer, Service};
+use std::collections::HashMap;
+
+use super::{Answer, Service, Types};
 use crate::provider::Provider;
 use crate::wire::messages;
 use crate::wire::tfplugin6 as proto;
 
 impl<P: Provider> Service<P> {
     pub(super) fn get_metadata(&self, _: proto::get_metadata::Request) -> Answer<proto::get_metadata::Response> {
-        let names = self.resources.keys();
-        let resources = names.map(|name| proto::get_metadata::ResourceMetadata { type_name: (*name).to_owned() });
+        use proto::get_metadata::{DataSourceMetadata, EphemeralMetadata, FunctionMetadata, ResourceMetadata};
+        let data_sources = names(&self.data_sources).map(|type_name| DataSourceMetadata { type_name });
+        let resources = names(&self.resources).map(|type_name| ResourceMetadata { type_name });
+        let ephemeral_resources = names(&self.ephemeral_resources).map(|type_name| EphemeralMetadata { type_name });
+        let functions = names(&self.functions).map(|name| FunctionMetadata { name });
         Ok(proto::get_metadata::Response {
             server_capabilities: Some(server_capabilities()),
+            data_sources: data_sources.collect(),
             resources: resources.collect(),
+            functions: functions.collect(),
+            ephemeral_resources: ephemeral_resources.collect(),
             ..Default::default()
         })
     }
@@ -20,11 +28,12 @@ impl<P: Provider> Service<P> {
         &self,
         _: proto::get_provider_schema::Request,
     ) -> Answer<proto::get_provider_schema::Response> {
-        let resources = self.resources.iter();
-        let resource_schemas = resources.map(|(name, known)| ((*name).to_owned(), messages::schema(&known.schema)));
         Ok(proto::get_provider_schema::Response {
             provider: Some(messages::schema(&self.schema)),
-            resource_schemas: resource_schemas.collect(),
+            resource_schemas: schemas(&self.resources),
+            data_source_schemas: schemas(&self.data_sources),
+            ephemeral_resource_schemas: schemas(&self.ephemeral_resources),
+            functions: self.declared_functions(),
             server_capabilities: Some(server_capabilities()),
             ..Default::default()
         })
@@ -41,10 +50,14 @@ impl<P: Provider> Service<P> {
         let response = proto::get_resource_identity_schemas::Response { identity_schemas, diagnostics: Vec::new() };
         Ok(response)
     }
+}
 
-    pub(super) fn get_functions(&self, _: proto::get_functions::Request) -> Answer<proto::get_functions::Response> {
-        Ok(proto::get_functions::Response::default())
-    }
+fn names<T>(registered: &HashMap<&'static str, T>) -> impl Iterator<Item = String> {
+    registered.keys().map(|name| (*name).to_owned())
+}
+
+fn schemas<T: ?Sized>(types: &Types<T>) -> HashMap<String, proto::Schema> {
+    types.iter().map(|(name, known)| ((*name).to_owned(), messages::schema(&known.schema))).collect()
 }
 
 fn server_capabilities() -> proto::ServerCapabilities {

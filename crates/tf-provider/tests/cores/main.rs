@@ -3,6 +3,7 @@
 //! Takes `PXCI_TOFU`, `PXCI_TERRAFORM`, else `tofu` and `terraform` from `PATH`; each that is there is used.
 
 mod boxes;
+mod fetched;
 mod process;
 mod racks;
 mod site;

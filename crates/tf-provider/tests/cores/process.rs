@@ -26,9 +26,14 @@ fn an_interrupt_ends_soon_with_a_truthful_state() {
 }
 
 fn wait_for(file: &Path) {
+    wait_until(&file.display().to_string(), || file.exists());
+}
+
+/// Waits for a condition that another process brings about.
+pub(crate) fn wait_until(what: &str, reached: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
-    while !file.exists() {
-        assert!(Instant::now() < deadline, "{} did not appear", file.display());
+    while !reached() {
+        assert!(Instant::now() < deadline, "{what} did not come");
         std::thread::yield_now();
     }
 }

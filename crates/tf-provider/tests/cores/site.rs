@@ -58,15 +58,14 @@ impl Site {
 
     /// The box's body; the rest of the configuration is the same everywhere.
     pub(crate) fn configure(&self, body: &str) {
-        self.write(&format!("resource \"shelf_box\" \"it\" {{\n{body}\n}}"));
+        self.write(&format!("resource \"shelf_box\" \"it\" {{\n{body}\n}}\n"));
     }
 
-    /// All resources.
-    pub(crate) fn write(&self, resources: &str) {
+    /// All blocks but those of the provider itself.
+    pub(crate) fn write(&self, blocks: &str) {
         let text = format!(
             "terraform {{\n  required_providers {{\n    shelf = {{ source = \"example.com/example/shelf\" }}\n  }}\n}}\n\
-             provider \"shelf\" {{ directory = {:?} }}\n\
-             {resources}\n",
+             provider \"shelf\" {{ directory = {:?} }}\n{blocks}",
             self.path("shelf")
         );
         fs::write(self.path("work/main.tf"), text).expect("configuration");
@@ -91,6 +90,10 @@ impl Site {
         text
     }
 
+    pub(crate) fn json(&self, arguments: &[&str]) -> Json {
+        serde_json::from_str(&self.succeed(arguments)).expect("JSON")
+    }
+
     pub(crate) fn fail(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let text = told(&output);
@@ -107,7 +110,7 @@ impl Site {
     pub(crate) fn plan(&self) -> Json {
         self.succeed(&["plan", "-out=plan"]);
         // `show -json` takes no -no-color in between: the flags come first.
-        let plan: Json = serde_json::from_str(&self.succeed(&["show", "-json", "plan"])).expect("JSON");
+        let plan = self.json(&["show", "-json", "plan"]);
         plan["resource_changes"][0].clone()
     }
 

@@ -1,0 +1,143 @@
+//! `#[derive(Parameters)]`: the arguments of a provider function.
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Data, DeriveInput, Error, Fields, Ident, LitStr, Result, Type};
+
+use crate::declare::{deprecation, doc_text};
+use crate::field::{CheckWord, argument_of, choices, inside};
+use crate::generate::check;
+
+const WORDS: &str = "variadic, name, range, length, one_of, validate";
+
+/// A struct whose fields are parameters.
+pub(crate) struct Declaration {
+    ident: Ident,
+    description: String,
+    deprecated: Option<LitStr>,
+    parameters: Vec<Parameter>,
+}
+
+struct Parameter {
+    ident: Ident,
+    name: String,
+    description: String,
+    /// Type of one argument: for a variadic parameter that of the elements.
+    argument: Type,
+    variadic: bool,
+    checks: Vec<CheckWord>,
+}
+
+impl Declaration {
+    pub(crate) fn parse(input: &DeriveInput) -> Result<Self> {
+        let Data::Struct(data) = &input.data else {
+            return Err(Error::new_spanned(&input.ident, "parameters are the fields of a struct"));
+        };
+        if !input.generics.params.is_empty() {
+            return Err(Error::new_spanned(&input.generics, "parameters have one type each: no generics"));
+        }
+        let description = doc_text(&input.attrs);
+        if description.is_empty() {
+            let text = "needs a doc comment: it is the published description of the function";
+            return Err(Error::new_spanned(&input.ident, text));
+        }
+        let fields = match &data.fields {
+            Fields::Named(named) => named.named.iter().collect(),
+            Fields::Unit => Vec::new(),
+            Fields::Unnamed(_) => return Err(Error::new_spanned(&input.ident, "parameters are named fields")),
+        };
+        let mut parameters = Vec::new();
+        for (position, field) in fields.iter().enumerate() {
+            let parameter = Parameter::parse(field)?;
+            if parameter.variadic && position + 1 != fields.len() {
+                return Err(Error::new_spanned(&parameter.ident, "only the last parameter can be variadic"));
+            }
+            parameters.push(parameter);
+        }
+        let deprecated = deprecation(&input.attrs)?;
+        Ok(Self { ident: input.ident.clone(), description, deprecated, parameters })
+    }
+
+    pub(crate) fn generate(&self) -> TokenStream {
+        let Self { ident, description, deprecated, parameters } = self;
+        let deprecated = deprecated.as_ref().map(|message| {
+            quote!(const DEPRECATED: ::core::option::Option<&'static str> = ::core::option::Option::Some(#message);)
+        });
+        let declared = parameters.iter().map(Parameter::declaration);
+        let taken = parameters.iter().map(Parameter::take);
+        quote! {
+            #[automatically_derived]
+            impl ::tf_provider::Parameters for #ident {
+                const DESCRIPTION: &'static str = #description;
+                #deprecated
+
+                fn parameters() -> ::std::vec::Vec<::tf_provider::function::Parameter> {
+                    ::std::vec![#(#declared),*]
+                }
+
+                fn take(
+                    arguments: &mut ::tf_provider::function::Arguments,
+                ) -> ::core::result::Result<Self, ::tf_provider::FunctionError> {
+                    ::core::result::Result::Ok(Self { #(#taken),* })
+                }
+            }
+        }
+    }
+}
+
+impl Parameter {
+    fn parse(field: &syn::Field) -> Result<Self> {
+        let ident = field.ident.clone().ok_or_else(|| Error::new_spanned(field, "parameters are named fields"))?;
+        let description = doc_text(&field.attrs);
+        if description.is_empty() {
+            return Err(Error::new_spanned(&ident, "needs a doc comment: it is the published description"));
+        }
+        let (mut name, mut variadic, mut checks) =
+            (ident.to_string().trim_start_matches("r#").to_owned(), None, vec![]);
+        for attribute in field.attrs.iter().filter(|attribute| attribute.path().is_ident("tf")) {
+            attribute.parse_nested_meta(|meta| {
+                let word = meta.path.require_ident()?.clone();
+                match word.to_string().as_str() {
+                    "variadic" => variadic = Some(word),
+                    "name" => name = meta.value()?.parse::<LitStr>()?.value(),
+                    "validate" => checks.push(CheckWord::Custom(meta.value()?.parse()?)),
+                    "range" => checks.push(CheckWord::Range(inside(&meta)?)),
+                    "length" => checks.push(CheckWord::Length(inside(&meta)?)),
+                    "one_of" => checks.push(CheckWord::OneOf(choices(&meta)?)),
+                    _ => return Err(Error::new_spanned(&word, format!("unknown word; known are {WORDS}"))),
+                }
+                Ok(())
+            })?;
+        }
+        let argument = match &variadic {
+            None => field.ty.clone(),
+            Some(word) => argument_of(&field.ty, "Vec")
+                .ok_or_else(|| Error::new_spanned(word, "a variadic parameter is a `Vec<…>` of its arguments"))?,
+        };
+        Ok(Self { ident, name, description, argument, variadic: variadic.is_some(), checks })
+    }
+
+    fn declaration(&self) -> TokenStream {
+        let Self { name, description, argument, variadic, checks, .. } = self;
+        let of = quote_spanned!(argument.span()=> ::tf_provider::function::Parameter::of::<#argument>);
+        let element = quote!(<#argument as ::tf_provider::function::Argument>::Element);
+        let checks = checks.iter().map(|word| check(&element, argument.span(), word));
+        quote!({
+            #[allow(unused_mut)]
+            let mut parameter = #of(#name, #description);
+            parameter.variadic = #variadic;
+            #(parameter.checks.push(#checks);)*
+            parameter
+        })
+    }
+
+    fn take(&self) -> TokenStream {
+        let Self { ident, argument, .. } = self;
+        if self.variadic {
+            quote!(#ident: arguments.rest::<#argument>()?)
+        } else {
+            quote!(#ident: arguments.one::<#argument>()?)
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! `data "shelf_box"`: a box that is there already.
+
+use std::path::PathBuf;
+
+use tf_provider::{Attr, Cx, DataSource, Diagnostic, Diagnostics, Model, Timeouts};
+
+use crate::boxes::Boxes;
+
+/// A box that is on the shelf.
+#[derive(Clone, Default, Model)]
+pub(crate) struct FoundBox {
+    /// Number of the box.
+    #[tf(required, range(1..))]
+    number: Attr<i64>,
+    /// How the name is written: `as_is` or `upper`.
+    #[tf(default = "as_is", one_of("as_is", "upper"))]
+    spelling: Attr<String>,
+    /// Name.
+    #[tf(computed)]
+    name: Attr<String>,
+    /// Weight in kilogrammes.
+    #[tf(computed)]
+    weight: Attr<f64>,
+    /// What is inside, in order.
+    #[tf(computed)]
+    contents: Attr<Vec<String>>,
+    /// Deadlines.
+    #[tf(timeouts(read = "10s"))]
+    timeouts: Timeouts,
+}
+
+pub(crate) struct FoundBoxes;
+
+impl DataSource for FoundBoxes {
+    const TYPE: &'static str = "shelf_box";
+    type Data = PathBuf;
+    type Model = FoundBox;
+
+    async fn read(&self, cx: &Cx<PathBuf>, wanted: FoundBox) -> Result<FoundBox, Diagnostics> {
+        let number = *wanted.number.need("number")?;
+        let Some(stored) = Boxes::load(cx.data()?, number) else {
+            let detail = "There is none of this number on the shelf.";
+            return Err(Diagnostic::error(format!("Unable to find box \"{number}\""), detail).at("number").into());
+        };
+        let found = Boxes::from_stored(number, &stored);
+        let name = match (wanted.spelling.text(), found.name.text()) {
+            (Some("upper"), Some(name)) => name.to_uppercase().into(),
+            _ => found.name,
+        };
+        Ok(FoundBox { name, weight: found.weight, contents: found.contents, ..wanted })
+    }
+}

@@ -1,0 +1,74 @@
+//! `ephemeral "shelf_key"`: a combination for a lock, known for the time of a run only.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use tf_provider::{Attr, Cx, Diagnostic, Diagnostics, EphemeralResource, Model, Opened, Renewed, Secret};
+
+/// A key. Who has one open is written into `keys.log` on the shelf.
+#[derive(Clone, Default, Model)]
+pub(crate) struct Key {
+    /// Who asks for it.
+    #[tf(required, length(1..=20))]
+    holder: Attr<String>,
+    /// After so many milliseconds it must be renewed; without it, it lasts as long as the run.
+    #[tf(optional, range(1..))]
+    lasts: Attr<u32>,
+    /// What opens the lock.
+    #[tf(computed, sensitive)]
+    secret: Attr<Secret>,
+}
+
+/// What the core remembers about an open key.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Handed {
+    holder: String,
+    #[serde(with = "tf_provider::exposed")]
+    secret: Secret,
+    lasts: Option<u32>,
+}
+
+pub(crate) struct Keys;
+
+fn note(cx: &Cx<PathBuf>, line: &str) -> Result<(), Diagnostic> {
+    let file = OpenOptions::new().append(true).create(true).open(cx.data()?.join("keys.log"));
+    file.and_then(|mut file| writeln!(file, "{line}"))
+        .map_err(|error| Diagnostic::error("Unable to write keys.log", error.to_string()))
+}
+
+fn renewal(lasts: Option<u32>) -> Option<SystemTime> {
+    lasts.map(|lasts| SystemTime::now() + Duration::from_millis(lasts.into()))
+}
+
+impl EphemeralResource for Keys {
+    const TYPE: &'static str = "shelf_key";
+    type Data = PathBuf;
+    type Model = Key;
+    type Private = Handed;
+
+    async fn open(&self, cx: &Cx<PathBuf>, wanted: Key) -> Result<Opened<Key, Handed>, Diagnostics> {
+        let holder = wanted.holder.need("holder")?.clone();
+        note(cx, &format!("open {holder}"))?;
+        let moment = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let secret = Secret::new(format!("sesame-{holder}-{}", moment.as_nanos()));
+        let lasts = wanted.lasts.known().copied();
+        let handed = Handed { holder, secret: secret.clone(), lasts };
+        let opened = Opened::new(Key { secret: secret.into(), ..wanted }, handed);
+        Ok(Opened { renew_at: renewal(lasts), ..opened })
+    }
+
+    async fn renew(&self, cx: &Cx<PathBuf>, private: Handed) -> Result<Renewed<Handed>, Diagnostics> {
+        note(cx, &format!("renew {}", private.holder))?;
+        Ok(Renewed { renew_at: renewal(private.lasts), private })
+    }
+
+    async fn close(&self, cx: &Cx<PathBuf>, private: Handed) -> Result<(), Diagnostics> {
+        if !private.secret.expose().starts_with("sesame-") {
+            return Err(Diagnostic::error("Wrong key", "This key was not handed out here.").into());
+        }
+        Ok(note(cx, &format!("close {}", private.holder))?)
+    }
+}

@@ -1,0 +1,30 @@
+//! Calls of provider functions.
+
+use crate::erased::{DynFunction, Signature};
+use crate::function::FunctionError;
+use crate::value::Value;
+
+/// Checks the arguments as declared, calls, and checks the result.
+pub(crate) fn call(
+    function: &dyn DynFunction,
+    signature: &Signature,
+    arguments: Vec<Value>,
+) -> Result<Value, FunctionError> {
+    for (position, value) in arguments.iter().enumerate() {
+        let parameter = signature.parameter(position);
+        let parameter = parameter.ok_or_else(|| FunctionError::new("There are too many arguments."))?;
+        if value.is_null() || value.is_unknown() {
+            continue;
+        }
+        for check in &parameter.checks {
+            check(value)
+                .map_err(|text| FunctionError::new(format!("\"{}\" {text}.", parameter.name)).at_position(position))?;
+        }
+    }
+    let known = arguments.iter().all(Value::is_wholly_known);
+    let result = function.call(arguments)?;
+    if known && !result.is_wholly_known() {
+        return Err("Provider bug: the result is unknown, although all arguments are known.".into());
+    }
+    Ok(result)
+}

@@ -1,0 +1,23 @@
+//! A [`Secret`](crate::Secret) inside the private data of an ephemeral resource: `#[serde(with = "tf_provider::exposed")]`.
+//!
+//! It is written as plain text. Never use it for what a core stores, such as [`Cx::set_private`](crate::Cx::set_private).
+
+use serde::{Deserialize, Deserializer, Serializer};
+
+use crate::attr::Secret;
+
+/// Writes the text itself.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn serialize<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(secret.expose())
+}
+
+/// Reads text.
+///
+/// # Errors
+/// When it is no text.
+pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
+    String::deserialize(deserializer).map(Secret::new)
+}

@@ -1,0 +1,53 @@
+//! Data sources.
+
+use std::sync::Arc;
+
+use tracing::Instrument;
+
+use super::values::{capabilities, span, told, value};
+use super::{Answer, Service, find};
+use crate::diagnostic::Diagnostics;
+use crate::provider::Provider;
+use crate::timeouts::Operation;
+use crate::wire::messages;
+use crate::wire::tfplugin6 as proto;
+use crate::{engine, validate};
+
+const KIND: &str = "data source";
+
+impl<P: Provider> Service<P> {
+    pub(super) fn validate_data_resource_config(
+        &self,
+        request: proto::validate_data_resource_config::Request,
+    ) -> Answer<proto::validate_data_resource_config::Response> {
+        let known = find(&self.data_sources, KIND, &request.type_name)?;
+        let config = value(request.config.as_ref(), &known.object)?;
+        let mut found = validate::config(&known.schema, &config, capabilities(None));
+        found.extend(known.author.validate(&config));
+        let diagnostics = messages::diagnostics(found);
+        Ok(proto::validate_data_resource_config::Response { diagnostics })
+    }
+
+    pub(super) async fn read_data_source(
+        &self,
+        request: proto::read_data_source::Request,
+    ) -> Answer<proto::read_data_source::Response> {
+        let known = find(&self.data_sources, KIND, &request.type_name)?;
+        let config = value(request.config.as_ref(), &known.object)?;
+        let capabilities = capabilities(request.client_capabilities.as_ref());
+        let deadline = engine::deadline(&known.author.timeout_defaults(), &config, Operation::Read);
+        let cx = self.cx(&request.type_name).with_capabilities(capabilities).with_deadline(deadline);
+        let span = span("read", &request.type_name);
+        let (used, stop) = (Arc::clone(&known), cx.stop().clone());
+        let work = async move {
+            let read = engine::look_up(used.author.as_ref(), &used.schema, &cx, &config).await;
+            (cx, read)
+        };
+        let (cx, read) = self.run(&stop, work.instrument(span)).await?;
+        let (state, found) = match read {
+            Ok(state) => (Some(messages::dynamic(&state, &known.object)), Diagnostics::new()),
+            Err(diagnostics) => (None, diagnostics),
+        };
+        Ok(proto::read_data_source::Response { state, diagnostics: told(&cx, found), deferred: None })
+    }
+}

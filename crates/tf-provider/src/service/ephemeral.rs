@@ -1,0 +1,104 @@
+//! Ephemeral resources. What the messages carry here is secret: nothing of it is ever logged.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use super::values::{capabilities, span, told, value};
+use super::{Answer, Service, find};
+use crate::diagnostic::Diagnostics;
+use crate::provider::Provider;
+use crate::timeouts::Operation;
+use crate::wire::messages;
+use crate::wire::tfplugin6 as proto;
+use crate::{engine, validate};
+
+const KIND: &str = "ephemeral resource type";
+
+impl<P: Provider> Service<P> {
+    pub(super) fn validate_ephemeral_resource_config(
+        &self,
+        request: proto::validate_ephemeral_resource_config::Request,
+    ) -> Answer<proto::validate_ephemeral_resource_config::Response> {
+        let known = find(&self.ephemeral_resources, KIND, &request.type_name)?;
+        let config = value(request.config.as_ref(), &known.object)?;
+        let mut found = validate::config(&known.schema, &config, capabilities(None));
+        found.extend(known.author.validate(&config));
+        let diagnostics = messages::diagnostics(found);
+        Ok(proto::validate_ephemeral_resource_config::Response { diagnostics })
+    }
+
+    pub(super) async fn open_ephemeral_resource(
+        &self,
+        request: proto::open_ephemeral_resource::Request,
+    ) -> Answer<proto::open_ephemeral_resource::Response> {
+        let known = find(&self.ephemeral_resources, KIND, &request.type_name)?;
+        let config = value(request.config.as_ref(), &known.object)?;
+        let capabilities = capabilities(request.client_capabilities.as_ref());
+        let deadline = engine::deadline(&known.author.timeout_defaults(), &config, Operation::Read);
+        let cx = self.cx(&request.type_name).with_capabilities(capabilities).with_deadline(deadline);
+        let span = span("open", &request.type_name);
+        let (used, stop) = (Arc::clone(&known), cx.stop().clone());
+        let work = async move {
+            let opened = engine::open(used.author.as_ref(), &used.schema, &cx, &config).await;
+            (cx, opened)
+        };
+        let (cx, opened) = self.run(&stop, work.instrument(span)).await?;
+        Ok(match opened {
+            Ok(lease) => proto::open_ephemeral_resource::Response {
+                diagnostics: told(&cx, Diagnostics::new()),
+                renew_at: lease.renew_at.map(Into::into),
+                result: Some(messages::dynamic(&lease.value, &known.object)),
+                private: Some(lease.private),
+                deferred: None,
+            },
+            Err(found) => {
+                proto::open_ephemeral_resource::Response { diagnostics: told(&cx, found), ..Default::default() }
+            }
+        })
+    }
+
+    pub(super) async fn renew_ephemeral_resource(
+        &self,
+        request: proto::renew_ephemeral_resource::Request,
+    ) -> Answer<proto::renew_ephemeral_resource::Response> {
+        let known = find(&self.ephemeral_resources, KIND, &request.type_name)?;
+        let cx = self.cx(&request.type_name);
+        let span = span("renew", &request.type_name);
+        let stop = cx.stop().clone();
+        let work = async move {
+            let renewed = known.author.renew(&cx, &request.private.unwrap_or_default()).await;
+            (cx, renewed)
+        };
+        let (cx, renewed) = self.run(&stop, work.instrument(span)).await?;
+        Ok(match renewed {
+            Ok(lease) => proto::renew_ephemeral_resource::Response {
+                diagnostics: told(&cx, Diagnostics::new()),
+                renew_at: lease.renew_at.map(Into::into),
+                private: Some(lease.private),
+            },
+            Err(found) => {
+                proto::renew_ephemeral_resource::Response { diagnostics: told(&cx, found), ..Default::default() }
+            }
+        })
+    }
+
+    /// An interrupt does not stop it: what is open must be closed all the same.
+    pub(super) async fn close_ephemeral_resource(
+        &self,
+        request: proto::close_ephemeral_resource::Request,
+    ) -> Answer<proto::close_ephemeral_resource::Response> {
+        let known = find(&self.ephemeral_resources, KIND, &request.type_name)?;
+        let stop = CancellationToken::new();
+        let cx = self.cx(&request.type_name).with_stop(stop.clone());
+        let span = span("close", &request.type_name);
+        let work = async move {
+            let closed = known.author.close(&cx, &request.private.unwrap_or_default()).await;
+            (cx, closed)
+        };
+        let (cx, closed) = self.run(&stop, work.instrument(span)).await?;
+        let diagnostics = told(&cx, closed.err().unwrap_or_default());
+        Ok(proto::close_ephemeral_resource::Response { diagnostics })
+    }
+}

@@ -1,0 +1,203 @@
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Log, configured, dynamic, service, told, undynamic};
+use crate::wire::tfplugin6 as proto;
+use crate::{Attr, Cx, Diagnostic, Diagnostics, EphemeralResource, Model, Opened, Renewed, Secret};
+
+/// A ticket.
+#[derive(Clone, Default, Model)]
+pub(super) struct Ticket {
+    /// For whom.
+    #[tf(required)]
+    holder: Attr<String>,
+    /// The secret.
+    #[tf(computed, sensitive)]
+    code: Attr<Secret>,
+}
+
+/// What a ticket leaves with the core.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Stub {
+    #[serde(with = "crate::exposed")]
+    code: Secret,
+    renewals: u32,
+}
+
+pub(super) struct Tickets;
+
+fn note(cx: &Cx<Log>, text: String) -> Result<(), Diagnostic> {
+    cx.data()?.lock().expect("no panic").push(text);
+    Ok(())
+}
+
+/// A moment that is the same in every run.
+fn moment() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_900_000_000)
+}
+
+impl EphemeralResource for Tickets {
+    const TYPE: &'static str = "toy_ticket";
+    type Data = Log;
+    type Model = Ticket;
+    type Private = Stub;
+
+    fn validate(&self, config: &Ticket, diagnostics: &mut Diagnostics) {
+        if config.holder.text() == Some("nobody") {
+            diagnostics.push(Diagnostic::error("No holder", "A ticket is for somebody.").at("holder"));
+        }
+    }
+
+    async fn open(&self, cx: &Cx<Log>, wanted: Ticket) -> Result<Opened<Ticket, Stub>, Diagnostics> {
+        let holder = wanted.holder.need("holder")?;
+        note(cx, format!("open {holder}"))?;
+        let code = match holder.as_str() {
+            "panics" => panic!("asked to"),
+            "forgets" => Attr::Unknown,
+            _ => Secret::new(format!("code-of-{holder}")).into(),
+        };
+        let stub = Stub { code: Secret::new(format!("code-of-{holder}")), renewals: 0 };
+        Ok(Opened::new(Ticket { code, ..wanted }, stub).renew_at(moment()))
+    }
+
+    async fn renew(&self, cx: &Cx<Log>, private: Stub) -> Result<Renewed<Stub>, Diagnostics> {
+        note(cx, format!("renew {}", private.code.expose()))?;
+        if private.renewals > 0 {
+            return Err(Diagnostic::error("Too often", "It was renewed before.").into());
+        }
+        Ok(Renewed { private: Stub { renewals: 1, ..private }, renew_at: None })
+    }
+
+    async fn close(&self, cx: &Cx<Log>, private: Stub) -> Result<(), Diagnostics> {
+        note(cx, format!("close {} after {}", private.code.expose(), private.renewals))?;
+        cx.guard(tokio::task::yield_now()).await?;
+        Ok(())
+    }
+}
+
+/// A stamp: nothing to renew, nothing to close.
+#[derive(Clone, Default, Model)]
+pub(super) struct Stamp {
+    /// What it shows.
+    #[tf(default = "a bird")]
+    motif: Attr<String>,
+}
+
+pub(super) struct Stamps;
+
+impl EphemeralResource for Stamps {
+    const TYPE: &'static str = "toy_stamp";
+    type Data = Log;
+    type Model = Stamp;
+    type Private = ();
+
+    async fn open(&self, _: &Cx<Log>, wanted: Stamp) -> Result<Opened<Stamp>, Diagnostics> {
+        Ok(Opened::new(wanted, ()))
+    }
+}
+
+fn open(holder: &str) -> proto::open_ephemeral_resource::Request {
+    let config = Ticket { holder: holder.into(), ..Ticket::default() };
+    let (type_name, config) = ("toy_ticket".to_owned(), Some(dynamic(&config)));
+    proto::open_ephemeral_resource::Request { type_name, config, client_capabilities: None }
+}
+
+fn renew(type_name: &str, private: Option<Vec<u8>>) -> proto::renew_ephemeral_resource::Request {
+    proto::renew_ephemeral_resource::Request { type_name: type_name.to_owned(), private }
+}
+
+fn close(type_name: &str, private: Option<Vec<u8>>) -> proto::close_ephemeral_resource::Request {
+    proto::close_ephemeral_resource::Request { type_name: type_name.to_owned(), private }
+}
+
+#[tokio::test]
+async fn a_ticket_is_opened_renewed_and_closed() {
+    let service = configured().await;
+    let opened = service.open_ephemeral_resource(open("ann")).await.expect("answered");
+    assert_eq!(opened.diagnostics, []);
+    assert_eq!(opened.renew_at, Some(moment().into()));
+    let ticket: Ticket = undynamic(&opened.result.expect("result"));
+    assert_eq!(ticket.code.known().map(Secret::expose), Some("code-of-ann"));
+    let renewed = service.renew_ephemeral_resource(renew("toy_ticket", opened.private)).await.expect("answered");
+    assert_eq!((renewed.diagnostics, renewed.renew_at), (vec![], None));
+    let again = renew("toy_ticket", renewed.private.clone());
+    let refused = service.renew_ephemeral_resource(again).await.expect("answered");
+    assert_eq!(told(&refused.diagnostics), ": Too often: It was renewed before.");
+    let closed = service.close_ephemeral_resource(close("toy_ticket", renewed.private)).await.expect("answered");
+    assert_eq!(closed.diagnostics, []);
+    let log = service.provider.log.lock().expect("no panic").clone();
+    assert_eq!(log, ["open ann", "renew code-of-ann", "renew code-of-ann", "close code-of-ann after 1"]);
+}
+
+/// A run that was interrupted leaves nothing open.
+#[tokio::test]
+async fn an_interrupt_does_not_keep_it_from_being_closed() {
+    let service = configured().await;
+    let opened = service.open_ephemeral_resource(open("ann")).await.expect("answered");
+    service.stop_provider(proto::stop_provider::Request {}).expect("answered");
+    let closed = service.close_ephemeral_resource(close("toy_ticket", opened.private)).await.expect("answered");
+    assert_eq!(closed.diagnostics, []);
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_used_is_closed_at_once() {
+    let service = configured().await;
+    let opened = service.open_ephemeral_resource(open("forgets")).await.expect("answered");
+    assert!(told(&opened.diagnostics).contains("\"code\" is unknown in the result"));
+    assert!(opened.result.is_none() && opened.private.is_none());
+    let log = service.provider.log.lock().expect("no panic").clone();
+    assert_eq!(log, ["open forgets", "close code-of-forgets after 0"]);
+}
+
+#[tokio::test]
+async fn nothing_to_renew_or_close_is_no_code() {
+    let service = configured().await;
+    let request = proto::open_ephemeral_resource::Request {
+        type_name: "toy_stamp".to_owned(),
+        config: Some(dynamic(&Stamp::default())),
+        ..Default::default()
+    };
+    let opened = service.open_ephemeral_resource(request).await.expect("answered");
+    assert_eq!(undynamic::<Stamp>(&opened.result.expect("result")).motif.text(), Some("a bird"));
+    assert_eq!(opened.renew_at, None);
+    let renewed = service.renew_ephemeral_resource(renew("toy_stamp", opened.private.clone())).await;
+    assert!(told(&renewed.expect("answered").diagnostics).contains("toy_stamp cannot be renewed"));
+    let closed = service.close_ephemeral_resource(close("toy_stamp", opened.private)).await.expect("answered");
+    assert_eq!(closed.diagnostics, []);
+}
+
+#[tokio::test]
+async fn foreign_private_data_is_refused_unseen() {
+    let service = configured().await;
+    for private in [None, Some(b"{\"code\":17".to_vec()), Some(b"{\"code\":\"hush\"}".to_vec())] {
+        let renewed = service.renew_ephemeral_resource(renew("toy_ticket", private.clone())).await.expect("answered");
+        let told = told(&renewed.diagnostics);
+        assert!(told.contains("Unable to read private data") && !told.contains("hush"), "{told}");
+        let closed = service.close_ephemeral_resource(close("toy_ticket", private)).await.expect("answered");
+        assert_eq!(closed.diagnostics.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn mistakes_and_panics_are_told() {
+    let service = configured().await;
+    let opened = service.open_ephemeral_resource(open("panics")).await.expect("answered");
+    assert!(told(&opened.diagnostics).contains("asked to"));
+    let mut unknown = open("ann");
+    unknown.type_name = "toy_hat".to_owned();
+    let error = service.open_ephemeral_resource(unknown).await.expect_err("refused");
+    assert_eq!(error.message(), "this provider has no ephemeral resource type \"toy_hat\"");
+    assert!(service.renew_ephemeral_resource(renew("toy_hat", None)).await.is_err());
+    assert!(service.close_ephemeral_resource(close("toy_hat", None)).await.is_err());
+    let config = Some(dynamic(&Ticket { holder: "nobody".into(), ..Ticket::default() }));
+    let request = proto::validate_ephemeral_resource_config::Request { type_name: "toy_ticket".to_owned(), config };
+    let found = service.validate_ephemeral_resource_config(request).expect("answered").diagnostics;
+    assert_eq!(told(&found), "holder: No holder: A ticket is for somebody.");
+}
+
+#[tokio::test]
+async fn without_configuration_nothing_is_opened() {
+    let opened = service().open_ephemeral_resource(open("ann")).await.expect("answered");
+    assert!(told(&opened.diagnostics).contains("Provider is not configured yet"));
+}

@@ -1,0 +1,137 @@
+//! What is fetched rather than kept: data sources, functions, ephemeral resources.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+
+use crate::process::wait_until;
+use crate::site::{Site, cores, told};
+
+const BOX: &str = "resource \"shelf_box\" \"it\" {\n  name = \"first\"\n  contents = [\"a\"]\n}\n";
+
+#[test]
+fn a_data_source_is_read_when_its_configuration_is_known() {
+    for core in cores() {
+        let site = Site::new(&core);
+        let by = |number: &str| {
+            format!(
+                "{BOX}data \"shelf_box\" \"it\" {{\n  number = {number}\n  spelling = \"upper\"\n}}\n\
+                 output \"name\" {{ value = data.shelf_box.it.name }}\n"
+            )
+        };
+        // The number is given at create: to be read while applying.
+        site.write(&by("shelf_box.it.number"));
+        site.succeed(&["plan", "-out=plan"]);
+        let plan = site.json(&["show", "-json", "plan"]);
+        let changes = plan["resource_changes"].as_array().expect("changes");
+        let read = changes.iter().find(|change| change["mode"] == "data").expect("deferred");
+        assert_eq!(read["change"]["actions"], serde_json::json!(["read"]));
+        assert_eq!(read["change"]["after_unknown"]["name"], true);
+        site.succeed(&["apply", "plan"]);
+        assert_eq!(site.json(&["output", "-json"])["name"]["value"], "FIRST");
+        // Known from the beginning: read while planning, and nothing is to be done.
+        site.write(&by("1"));
+        site.succeed(&["plan", "-detailed-exitcode"]);
+        site.write(&by("7"));
+        let told = site.fail(&["plan"]);
+        assert!(told.contains("Unable to find box \"7\"") && told.contains("number = 7"), "{told}");
+        site.write(&by("0"));
+        assert!(site.fail(&["validate"]).contains("\"number\": must be at least 1, got 0."));
+    }
+}
+
+#[test]
+fn a_function_is_called_and_says_which_argument_is_wrong() {
+    for core in cores() {
+        let site = Site::new(&core);
+        let of = |arguments: &str| format!("output \"label\" {{ value = provider::shelf::label({arguments}) }}\n");
+        site.write(&of("null, \"books\", \"ü\", \"a-k\""));
+        site.apply();
+        assert_eq!(site.json(&["output", "-json"])["label"]["value"], "BOOKS/Ü/A-K");
+        // What is not known yet is the core's affair: the result is not known either.
+        site.write(&format!("{BOX}{}", of("\"-\", \"box\", tostring(shelf_box.it.number)")));
+        site.succeed(&["plan", "-out=plan"]);
+        let plan = site.json(&["show", "-json", "plan"]);
+        assert_eq!(plan["output_changes"]["label"]["after_unknown"], true);
+        site.write(&of("null, \"books\", \"a/k\""));
+        let told = site.fail(&["plan"]);
+        assert!(told.contains("A part must not contain the separator."), "{told}");
+        assert!(told.contains("\"parts\""), "{told}");
+        site.write(&of("\"----\", \"books\""));
+        let told = site.fail(&["plan"]);
+        assert!(told.contains("\"separator\"") && told.contains("length must be at least 1 and at most 3"), "{told}");
+        site.write(&of("\"-\", null"));
+        assert!(site.fail(&["plan"]).contains("null"));
+        site.write("output \"label\" { value = provider::shelf::lable(\"-\") }\n");
+        assert!(site.fail(&["plan"]).contains("lable"));
+    }
+}
+
+const LOCKED: &str = r#"
+ephemeral "shelf_key" "it" {
+  holder = "ann"
+}
+
+resource "shelf_box" "it" {
+  name                = "locked"
+  combination_wo      = ephemeral.shelf_key.it.secret
+  combination_version = 1
+}
+"#;
+
+fn keys(site: &Site, what: &str) -> usize {
+    let log = fs::read_to_string(site.path("shelf/keys.log")).unwrap_or_default();
+    log.lines().filter(|line| line.starts_with(what)).count()
+}
+
+#[test]
+fn an_ephemeral_value_reaches_a_write_only_attribute_and_nothing_else() {
+    for core in cores() {
+        let site = Site::new(&core);
+        site.write(LOCKED);
+        let log = site.path("log");
+        let mut shown = String::new();
+        for arguments in [&["plan", "-out=plan"][..], &["apply", "plan"], &["plan", "-detailed-exitcode"]] {
+            let mut command = site.command(arguments);
+            command.env("TF_LOG", "TRACE").env("TF_LOG_PATH", &log);
+            let output = command.output().expect("core runs");
+            assert!(output.status.success(), "{}", told(&output));
+            shown.push_str(&told(&output));
+        }
+        shown.push_str(&site.succeed(&["show", "-json", "plan"]));
+        let stored = fs::read_to_string(site.path("shelf/1.json")).expect("box");
+        assert!(stored.contains("\"combination_length\":3"), "a secret of over 30 characters arrived: {stored}");
+        let (open, closed) = (keys(&site, "open ann"), keys(&site, "close ann"));
+        assert!(open > 1 && open == closed, "opened {open} times, closed {closed} times");
+        let plan = fs::read(site.path("work/plan")).expect("plan");
+        for (place, text) in [
+            ("output", shown),
+            ("state", site.state()),
+            ("plan", String::from_utf8_lossy(&plan).into_owned()),
+            ("log", fs::read_to_string(&log).expect("log")),
+        ] {
+            assert!(!text.contains("sesame-"), "the secret is in the {place} of {}", core.display());
+        }
+    }
+}
+
+/// The box waits until the key, which lasts for a moment only, was renewed.
+#[test]
+fn an_ephemeral_value_is_renewed_while_it_is_needed() {
+    for core in cores() {
+        let site = Site::new(&core);
+        let patient = LOCKED.replace("\"locked\"", "\"patient\"").replace("\"ann\"", "\"ann\"\n  lasts = 50");
+        site.write(&patient);
+        let mut command = site.command(&["apply", "-auto-approve"]);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("core runs");
+        wait_until("a renewal", || site.path("shelf/1.json").exists() && keys(&site, "renew ann") > 0);
+        open_the_way(&site.path("shelf/go"));
+        let output = child.wait_with_output().expect("ends");
+        assert!(output.status.success(), "{}", told(&output));
+        assert_eq!(keys(&site, "open ann"), keys(&site, "close ann"));
+    }
+}
+
+fn open_the_way(file: &Path) {
+    fs::write(file, "").expect("written");
+}
