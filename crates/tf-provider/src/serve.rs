@@ -9,6 +9,7 @@ mod logging;
 mod parent;
 mod plugin_services;
 mod reattach;
+mod socket;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -17,19 +18,19 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::provider::Provider;
 use handshake::{Handshake, Start};
-use listen::{PrivateSocket, Serving};
+use listen::Serving;
 pub use reattach::Reattach;
+use socket::{Place, Socket};
 
 /// Why serving ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The socket or its directory.
-    #[error("unable to listen on a unix socket")]
+    /// The socket, its directory, or its port.
+    #[error("unable to listen")]
     Socket(#[source] std::io::Error),
     /// Certificate or key.
     #[error("unable to set up mutual TLS: {0}")]
@@ -86,9 +87,13 @@ async fn for_core<P: Provider>(provider: P, handshake: Handshake) -> Result<(), 
     let shutdown = CancellationToken::new();
     watch_signals(shutdown.clone())?;
     parent::watch(shutdown.clone());
-    let socket = PrivateSocket::bind(handshake.socket_directory.as_deref()).map_err(ServeError::Socket)?;
+    let socket = Socket::bind(Place::for_core(&handshake)).map_err(ServeError::Socket)?;
+    let address = socket.address().map_err(ServeError::Socket)?;
     let tls = handshake.client_certificate.as_deref().map(tls::Identity::for_client).transpose()?;
-    let line = handshake::line(&socket.path(), tls.as_ref().map(tls::Identity::certificate));
+    if tls.is_none() && address.network == "tcp" {
+        tracing::warn!("served without TLS on a port: every user of this machine can connect");
+    }
+    let line = handshake::line(&address, tls.as_ref().map(tls::Identity::certificate));
     let serving = Serving { socket, acceptor: tls.map(|identity| identity.acceptor), shutdown };
     announce(&line)?;
     serving.run(provider).await
@@ -109,7 +114,9 @@ fn announce(line: &str) -> Result<(), ServeError> {
 
 /// A terminal sends SIGINT to the whole process group; the core decides and calls StopProvider. A handler is installed
 /// rather than the signal ignored, because programs that a resource starts would inherit the latter.
+#[cfg(unix)]
 fn watch_signals(shutdown: CancellationToken) -> Result<(), ServeError> {
+    use tokio::signal::unix::{SignalKind, signal};
     let install = |kind| signal(kind).map_err(|error| ServeError::Process("watch signals", error));
     let (mut interrupt, mut terminate) = (install(SignalKind::interrupt())?, install(SignalKind::terminate())?);
     tokio::spawn(async move {
@@ -121,5 +128,20 @@ fn watch_signals(shutdown: CancellationToken) -> Result<(), ServeError> {
         }
         shutdown.cancel();
     });
+    Ok(())
+}
+
+/// A console sends Ctrl-C to all its processes; the core decides and calls StopProvider.
+#[cfg(windows)]
+fn watch_signals(_: CancellationToken) -> Result<(), ServeError> {
+    let mut interrupt =
+        tokio::signal::windows::ctrl_c().map_err(|error| ServeError::Process("watch signals", error))?;
+    tokio::spawn(async move { while interrupt.recv().await.is_some() {} });
+    Ok(())
+}
+
+/// Nothing is known of other systems' signals.
+#[cfg(not(any(unix, windows)))]
+fn watch_signals(_: CancellationToken) -> Result<(), ServeError> {
     Ok(())
 }

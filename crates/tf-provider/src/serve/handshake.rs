@@ -1,10 +1,13 @@
 //! What go-plugin says by environment, and the line that answers it.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+
+use super::socket::Address;
 
 /// Cores set this for every provider; it only tells a plugin's start from one by hand.
 const COOKIE: (&str, &str) =
@@ -21,7 +24,11 @@ pub(crate) enum Start {
 pub(crate) struct Handshake {
     /// PEM; none where the core switched TLS off.
     pub(crate) client_certificate: Option<String>,
+    /// For the unix socket.
     pub(crate) socket_directory: Option<PathBuf>,
+    /// For systems without unix sockets.
+    #[cfg_attr(unix, expect(dead_code, reason = "unix sockets are better where they are"))]
+    pub(crate) ports: RangeInclusive<u16>,
 }
 
 /// Why there is nothing to serve.
@@ -29,6 +36,7 @@ pub(crate) struct Handshake {
 pub(crate) enum Refusal {
     ByHand,
     Protocol(String),
+    Ports(String, String),
 }
 
 impl fmt::Display for Refusal {
@@ -42,6 +50,11 @@ impl fmt::Display for Refusal {
                 f,
                 "This provider speaks plugin protocol 6 only, which needs OpenTofu 1.6 or Terraform 1.0 or later; \
                  offered were: {offered}"
+            ),
+            Self::Ports(first, last) => write!(
+                f,
+                "PLUGIN_MIN_PORT and PLUGIN_MAX_PORT must be two ports, the smaller one first; they are {first:?} and \
+                 {last:?}"
             ),
         }
     }
@@ -60,13 +73,23 @@ pub(crate) fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Start, R
     Ok(Start::Core(Handshake {
         client_certificate: set("PLUGIN_CLIENT_CERT"),
         socket_directory: set("PLUGIN_UNIX_SOCKET_DIR").map(PathBuf::from),
+        ports: ports(set("PLUGIN_MIN_PORT"), set("PLUGIN_MAX_PORT"))?,
     }))
 }
 
+/// Any port where none is named.
+fn ports(first: Option<String>, last: Option<String>) -> Result<RangeInclusive<u16>, Refusal> {
+    let (first, last) = (first.unwrap_or_else(|| "0".to_owned()), last.unwrap_or_else(|| "0".to_owned()));
+    match (first.parse::<u16>(), last.parse::<u16>()) {
+        (Ok(lowest), Ok(highest)) if lowest <= highest => Ok(lowest..=highest),
+        _ => Err(Refusal::Ports(first, last)),
+    }
+}
+
 /// The answer: go-plugin's own version, ours, where, how, and our certificate (DER).
-pub(crate) fn line(socket: &Path, certificate: Option<&[u8]>) -> String {
+pub(crate) fn line(address: &Address, certificate: Option<&[u8]>) -> String {
     let certificate = certificate.map(|der| STANDARD_NO_PAD.encode(der)).unwrap_or_default();
-    format!("1|{PROTOCOL}|unix|{}|grpc|{certificate}", socket.display())
+    format!("1|{PROTOCOL}|{}|{}|grpc|{certificate}", address.network, address.text)
 }
 
 #[cfg(test)]
@@ -96,7 +119,30 @@ mod tests {
 
     #[test]
     fn certificate_travels_without_padding() {
-        assert_eq!(line(Path::new("/s/p"), Some(&[1])), "1|6|unix|/s/p|grpc|AQ");
-        assert_eq!(line(Path::new("/s/p"), None), "1|6|unix|/s/p|grpc|");
+        let socket = Address { network: "unix", text: "/s/p".to_owned() };
+        assert_eq!(line(&socket, Some(&[1])), "1|6|unix|/s/p|grpc|AQ");
+        assert_eq!(line(&socket, None), "1|6|unix|/s/p|grpc|");
+        let port = Address { network: "tcp", text: "127.0.0.1:10000".to_owned() };
+        assert_eq!(line(&port, None), "1|6|tcp|127.0.0.1:10000|grpc|");
+    }
+
+    #[test]
+    fn ports_are_a_range_or_any() {
+        let range = |first: &str, last: &str| {
+            let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+            ports(text(first), text(last)).map_err(|refusal| refusal.to_string())
+        };
+        assert_eq!(range("", ""), Ok(0..=0));
+        assert_eq!(range("10000", "25000"), Ok(10000..=25000));
+        for (first, last) in [("25000", "10000"), ("x", "1"), ("1", "70000"), ("10000", "")] {
+            let named = if last.is_empty() { "0" } else { last };
+            assert_eq!(
+                range(first, last),
+                Err(format!(
+                    "PLUGIN_MIN_PORT and PLUGIN_MAX_PORT must be two ports, the smaller one first; they are \
+                     {first:?} and {named:?}"
+                ))
+            );
+        }
     }
 }

@@ -5,12 +5,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::ServeError;
-use super::listen::{PrivateSocket, Serving};
+use super::listen::Serving;
+use super::socket::{Address, Place, Socket};
 use crate::provider::Provider;
 
 /// A provider served inside this process, on a private socket, without TLS. Dropped, it stops.
 pub struct Reattach {
-    socket: std::path::PathBuf,
+    address: Address,
     shutdown: CancellationToken,
     task: JoinHandle<Result<(), ServeError>>,
 }
@@ -21,11 +22,12 @@ impl Reattach {
     /// # Errors
     /// When no socket can be made.
     pub fn start<P: Provider>(provider: P) -> Result<Self, ServeError> {
-        let socket = PrivateSocket::bind(None).map_err(ServeError::Socket)?;
-        let (path, shutdown) = (socket.path(), CancellationToken::new());
+        let socket = Socket::bind(Place::any()).map_err(ServeError::Socket)?;
+        let address = socket.address().map_err(ServeError::Socket)?;
+        let shutdown = CancellationToken::new();
         let serving = Serving { socket, acceptor: None, shutdown: shutdown.clone() };
         let task = tokio::spawn(serving.run(provider));
-        Ok(Self { socket: path, shutdown, task })
+        Ok(Self { address, shutdown, task })
     }
 
     /// The value of `TF_REATTACH_PROVIDERS` for these source addresses: `registry.terraform.io/pxci/pxci`.
@@ -36,7 +38,7 @@ impl Reattach {
             "ProtocolVersion": 6,
             "Pid": std::process::id(),
             "Test": true,
-            "Addr": { "Network": "unix", "String": self.socket },
+            "Addr": { "Network": self.address.network, "String": self.address.text },
         });
         let all: serde_json::Map<_, _> =
             addresses.iter().map(|address| ((*address).to_owned(), config.clone())).collect();

@@ -1,6 +1,7 @@
 //! The transport as a core sees it, spoken by a client of our own.
 
 mod bad_input;
+mod tcp;
 
 use std::sync::Arc;
 
@@ -11,12 +12,13 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
 use tokio_rustls::TlsConnector;
 use tonic::codegen::http;
 
-use super::listen::{PrivateSocket, Serving};
+use super::listen::Serving;
+use super::socket::{Address, Io, Place, Socket};
 use super::tls::Identity;
 use crate::wire::{plugin, tfplugin6 as proto};
 use crate::{
@@ -162,7 +164,7 @@ impl ServerCertVerifier for PinnedServer {
 
 /// A served toy provider that trusts `peer`.
 struct Served {
-    socket: std::path::PathBuf,
+    address: Address,
     certificate: Vec<u8>,
     shutdown: CancellationToken,
     toy: Toy,
@@ -170,13 +172,31 @@ struct Served {
 }
 
 fn serve(peer: &Peer) -> Served {
+    serve_at(Place::any(), peer)
+}
+
+fn serve_at(place: Place, peer: &Peer) -> Served {
     let identity = Identity::for_client(&peer.pem).expect("identity");
     let certificate = identity.certificate().to_vec();
-    let socket = PrivateSocket::bind(None).expect("socket");
-    let (path, shutdown) = (socket.path(), CancellationToken::new());
+    let socket = Socket::bind(place).expect("socket");
+    let (address, shutdown) = (socket.address().expect("address"), CancellationToken::new());
     let serving = Serving { socket, acceptor: Some(identity.acceptor), shutdown: shutdown.clone() };
     let toy = Toy::default();
-    Served { socket: path, certificate, shutdown, toy: toy.clone(), task: tokio::spawn(serving.run(toy)) }
+    Served { address, certificate, shutdown, toy: toy.clone(), task: tokio::spawn(serving.run(toy)) }
+}
+
+impl Served {
+    async fn reach(&self) -> std::io::Result<Box<dyn Io>> {
+        match self.address.network {
+            "unix" => Ok(Box::new(UnixStream::connect(&self.address.text).await?)),
+            _ => Ok(Box::new(TcpStream::connect(&self.address.text).await?)),
+        }
+    }
+
+    /// The directory of the unix socket.
+    fn directory(&self) -> &std::path::Path {
+        std::path::Path::new(&self.address.text).parent().expect("directory")
+    }
 }
 
 async fn connect(served: &Served, client: Option<Peer>) -> std::io::Result<Client> {
@@ -192,7 +212,7 @@ async fn connect(served: &Served, client: Option<Peer>) -> std::io::Result<Clien
         Some(peer) => builder.with_client_auth_cert(vec![peer.certificate], peer.key).expect("certificate"),
     };
     config.alpn_protocols = vec![b"h2".to_vec()];
-    let stream = UnixStream::connect(&served.socket).await?;
+    let stream = served.reach().await?;
     let name = ServerName::try_from("localhost").expect("name");
     let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
     Client::over(stream).await
@@ -320,15 +340,16 @@ async fn shutdown_ends_serving_and_removes_the_socket() {
     let client = connect(&served, Some(trusted)).await.expect("accepted");
     // The answer may be lost: the process ends.
     let _ = client.call::<_, plugin::Empty>("/plugin.GRPCController/Shutdown", plugin::Empty {}).await;
+    let directory = served.directory().to_path_buf();
     served.task.await.expect("no panic").expect("served");
-    assert!(!served.socket.parent().expect("directory").exists());
+    assert!(!directory.exists());
 }
 
 #[tokio::test]
 async fn only_this_user_enters_the_socket_directory() {
     use std::os::unix::fs::PermissionsExt;
     let served = serve(&peer());
-    let directory = served.socket.parent().expect("directory");
+    let directory = served.directory();
     let mode = std::fs::metadata(directory).expect("metadata").permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
     served.shutdown.cancel();

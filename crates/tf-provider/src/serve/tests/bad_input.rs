@@ -39,7 +39,7 @@ async fn a_client_without_certificate_is_refused() {
 async fn a_silent_client_does_not_disturb_others() {
     let trusted = peer();
     let served = serve(&trusted);
-    let _silent = UnixStream::connect(&served.socket).await.expect("connected");
+    let _silent = served.reach().await.expect("connected");
     configured(&served, trusted).await;
 }
 
@@ -48,7 +48,7 @@ async fn bytes_that_are_no_tls_are_refused() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let trusted = peer();
     let served = serve(&trusted);
-    let mut stream = UnixStream::connect(&served.socket).await.expect("connected");
+    let mut stream = served.reach().await.expect("connected");
     stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("written");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.expect("closed");
