@@ -5,6 +5,7 @@
 //! line or a `Debug` output, never repeat a request that may have taken effect, and never have more than two guest agent calls in
 //! flight per node, because a node has three workers for all its users.
 
+mod access;
 mod agent;
 mod certificate;
 mod client;

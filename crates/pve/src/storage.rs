@@ -1,16 +1,21 @@
 //! Storages: upload, list, delete.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::{
     client::Client,
-    error::Error,
+    error::{Error, Refusal},
     lenient,
     transport::{Call, Parameters, Upload, segment},
     upid::Upid,
 };
+
+/// The privilege that an upload needs on its storage.
+const UPLOADING: &str = "Datastore.AllocateTemplate";
 
 /// Kinds of content that PVE takes by upload. It takes no snippets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,11 +87,31 @@ impl Storage {
     /// letters, digits, `.`, `_` and `-` into `_`.
     ///
     /// # Errors
-    /// [`Error::is_content_type_refused`], [`Error::is_storage_missing`].
+    /// [`Error::is_content_type_refused`], [`Error::is_storage_missing`], [`Error::missing_privilege`].
     pub async fn upload(&self, content: Content, filename: &str, bytes: Bytes) -> Result<Upid, Error> {
         let sha256 = hex::encode(Sha256::digest(&bytes));
         let upload = Upload { content: content.as_str(), filename: filename.to_owned(), sha256, bytes };
-        self.client.call(Call::upload(self.path("/upload"), upload)).await
+        match self.client.call(Call::upload(self.path("/upload"), upload)).await {
+            Err(broken @ Error::Interrupted { .. }) => Err(self.refused_unread(broken).await),
+            outcome => outcome,
+        }
+    }
+
+    /// Why an upload broke off: PVE refuses one before it has read the file, and closes, so that its answer may be lost on the way.
+    async fn refused_unread(&self, broken: Error) -> Error {
+        let path = format!("/storage/{}", self.storage);
+        match self.client.privileges_on(&path).await {
+            Ok(privileges) if !privileges.contains(UPLOADING) => Error::Refused(Refusal {
+                method: "POST",
+                path: self.path("/upload"),
+                status: 403,
+                message: format!("Permission check failed ({path}, {UPLOADING})"),
+                errors: BTreeMap::new(),
+                token_id: self.client.token().id().to_owned(),
+            }),
+            Err(unauthenticated) if unauthenticated.is_unauthenticated() => unauthenticated,
+            _ => broken,
+        }
     }
 
     /// Volumes of one kind of content, for example `iso`.

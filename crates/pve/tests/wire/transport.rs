@@ -8,9 +8,12 @@ use std::{
     time::Duration,
 };
 
-use crate::server::{Reaction, Request, SECRET, Server, client, ok, status};
+use crate::server::{Listener, Reaction, Request, SECRET, Server, client, ok, status};
 use pve::{CloneRequest, Content, Error, Trust};
-use tokio::sync::Barrier;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    sync::Barrier,
+};
 
 const UPID: &str = "\"UPID:pve1:000002E8:0002A2C8:6B02BFC8:qmclone:9000:ci@pve!t1:\"";
 const NODES: &str = r#"[{"node":"pve1","status":"online"}]"#;
@@ -54,6 +57,39 @@ async fn a_refused_token_is_known_by_the_reason_phrase_and_its_secret_is_not_sho
     assert_eq!(error.to_string(), "Proxmox VE refused GET /nodes: 401 Authentication failed!");
     assert!(!format!("{error:?} {client:?}").contains(SECRET));
     assert_eq!(server.requests()[0].header("authorization"), Some(format!("PVEAPIToken=ci@pve!t1={SECRET}").as_str()));
+}
+
+/// Uploads a large file to a server that closes without reading it, and says what the token may do when asked.
+async fn upload_unread(permissions: &'static str) -> Error {
+    let listener = Listener::bind().await;
+    let client = client(&[&listener.url], Trust::CaPem(listener.ca_pem.clone()));
+    tokio::spawn(async move {
+        loop {
+            let mut stream = listener.accept().await;
+            let mut start = [0; 4];
+            stream.read_exact(&mut start).await.unwrap();
+            if start == *b"GET " {
+                let Reaction::Answer(answer) = ok(permissions) else { unreachable!() };
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        }
+    });
+    let file = vec![0; 16 << 20].into();
+    client.storage("pve1", "local").upload(Content::ContainerTemplate, "a.tar.zst", file).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn an_upload_that_is_refused_unread_names_the_missing_privilege() {
+    let error = upload_unread(r#"{"/storage/local":{"Datastore.Audit":1}}"#).await;
+    let missing = error.missing_privilege().unwrap();
+    assert_eq!(missing.path.as_deref(), Some("/storage/local"));
+    assert_eq!(missing.privileges, ["Datastore.AllocateTemplate"]);
+}
+
+#[tokio::test]
+async fn an_upload_that_breaks_for_another_reason_says_so() {
+    let error = upload_unread(r#"{"/storage/local":{"Datastore.AllocateTemplate":1}}"#).await;
+    assert!(matches!(error, Error::Interrupted { method: "POST", .. }), "{error}");
 }
 
 #[tokio::test]

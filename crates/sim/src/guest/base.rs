@@ -17,6 +17,7 @@ use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest, Sha256};
 
 use super::host;
+use super::lifeline::Bound;
 
 /// Raise it when the recipe changes in a way that the package lists do not show.
 const RECIPE: u32 = 1;
@@ -145,9 +146,9 @@ fn bootstrap(scratch: &Path, codename: &str, sources: &[PathBuf], target: &Path)
     ));
     maker.arg(codename).arg("-").args(sources);
     maker.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log).map_err(in_directory(&log))?);
-    let mut maker =
-        maker.spawn().map_err(|source| BaseError::Program { program: "mmdebstrap", package: "mmdebstrap", source })?;
-    let archive = maker.stdout.take().map_or_else(Stdio::null, Stdio::from);
+    let not_started = |source| BaseError::Program { program: "mmdebstrap", package: "mmdebstrap", source };
+    let mut maker = Bound::start(&mut maker).map_err(not_started)?;
+    let archive = maker.output();
 
     // Device files cannot be made in a user namespace, and every guest gets a /dev of its own anyway.
     let mut unpacker = host::as_root([
@@ -159,8 +160,7 @@ fn bootstrap(scratch: &Path, codename: &str, sources: &[PathBuf], target: &Path)
         "--directory",
     ]);
     let unpacked = output("unshare", "util-linux", unpacker.arg(target).stdin(archive));
-    let made =
-        maker.wait().map_err(|source| BaseError::Program { program: "mmdebstrap", package: "mmdebstrap", source })?;
+    let made = maker.wait().map_err(not_started)?;
     if !made.success() {
         return Err(BaseError::Failed {
             step: "mmdebstrap",

@@ -14,6 +14,7 @@ mod container;
 mod disks;
 mod grub;
 mod host;
+mod lifeline;
 mod log;
 mod machine;
 mod namespaces;

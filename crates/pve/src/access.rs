@@ -1,0 +1,22 @@
+//! What the token may do.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    client::Client,
+    error::Error,
+    transport::{Call, Parameters},
+};
+
+impl Client {
+    /// Privileges that the token has on one path of PVE's access tree, for example `/storage/local`.
+    ///
+    /// # Errors
+    /// [`Error::is_unauthenticated`]; every token may ask about itself.
+    pub(crate) async fn privileges_on(&self, path: &str) -> Result<BTreeSet<String>, Error> {
+        let call = Call::get("/access/permissions".to_owned(), &Parameters::default().with("path", path));
+        let mut paths: BTreeMap<String, BTreeMap<String, u8>> = self.call(call).await?;
+        // The number tells whether the privilege holds for what lies below as well.
+        Ok(paths.remove(path).unwrap_or_default().into_keys().collect())
+    }
+}

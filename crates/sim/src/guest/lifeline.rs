@@ -1,0 +1,92 @@
+//! A group of processes that does not outlive this one, whatever ends it.
+
+use std::io::{self, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+/// Waits for a word on its standard input; where that ends without one, whoever held the other end is gone.
+const WATCH: &str = r#"read -r word || kill -s TERM -- "-$1""#;
+
+/// A child process, head of a group of its own, and a watcher that ends the group when this process dies.
+///
+/// The watcher needs no cooperation of the dying: the kernel closes a killed process's end of the pipe. Both are in groups
+/// of their own, so that an interrupt at the terminal reaches neither before this process has decided.
+pub(super) struct Bound {
+    child: Child,
+    watcher: Child,
+}
+
+impl Bound {
+    /// Starts `command`.
+    ///
+    /// # Errors
+    /// What the system says where one of the two does not start; nothing is left running then.
+    pub(super) fn start(command: &mut Command) -> io::Result<Self> {
+        let mut child = command.process_group(0).spawn()?;
+        let watcher = Command::new("sh")
+            .args(["-c", WATCH, "sh", &child.id().to_string()])
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        match watcher {
+            Ok(watcher) => Ok(Self { child, watcher }),
+            Err(error) => {
+                child.kill()?;
+                child.wait()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// What the child writes to its standard output, once, where that is piped.
+    pub(super) fn output(&mut self) -> Stdio {
+        self.child.stdout.take().map_or_else(Stdio::null, Stdio::from)
+    }
+
+    /// Waits for the child's end.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn wait(mut self) -> io::Result<ExitStatus> {
+        let status = self.child.wait()?;
+        if let Some(mut word) = self.watcher.stdin.take() {
+            word.write_all(b"ended\n")?;
+        }
+        self.watcher.wait()?;
+        Ok(status)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::process::{Command, Stdio};
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::Bound;
+
+    fn start(script: &str) -> Bound {
+        Bound::start(Command::new("sh").args(["-c", script]).stdout(Stdio::piped())).unwrap()
+    }
+
+    #[test]
+    fn the_whole_group_ends_with_the_hand_that_held_it() {
+        let mut bound = start("sleep 100000 & echo started; wait");
+        let mut output = bound.child.stdout.take().unwrap();
+        let mut started = [0; 8];
+        output.read_exact(&mut started).unwrap();
+        drop(bound);
+        // The pipe ends when its last writer is gone, the sleeper in the background included.
+        let (ended, waiting) = mpsc::channel();
+        std::thread::spawn(move || ended.send(output.read_to_end(&mut Vec::new())));
+        assert_eq!(waiting.recv_timeout(Duration::from_secs(60)).unwrap().unwrap(), 0);
+    }
+
+    #[test]
+    fn a_child_that_ends_by_itself_tells_how() {
+        assert_eq!(start("exit 3").wait().unwrap().code(), Some(3));
+    }
+}
