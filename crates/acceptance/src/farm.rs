@@ -13,7 +13,7 @@ use sim::backend::Backend;
 use sim::github::Token as GitHubToken;
 use sim::guest::Namespaces;
 use sim::pve::scripted::{Boot, Scripted};
-use sim::pve::{Handle, Latency, Options, Server, World};
+use sim::pve::{Handle, Latency, Line, Options, Server, World};
 
 use crate::site::{GitHubSite, PveSite, Token, listen_address};
 
@@ -132,9 +132,13 @@ async fn simulated_pve(guests: Guests) -> Result<(PveSite, SimulatedPve)> {
         Guests::Scripted => (Latency::Instant, Arc::new(Scripted::new(Boot::AtOnce))),
         Guests::Running(namespaces) => (Latency::Real, namespaces),
     };
-    let options = Options { listen: listen()?, latency, ..Options::default() };
+    let line = match std::env::var("PXCI_ACC_PVE_LINE") {
+        Ok(line) => line.parse::<Line>().context("PXCI_ACC_PVE_LINE")?,
+        Err(_) => Line::default(),
+    };
+    let options = Options { listen: listen()?, latency, line: Some(line), ..Options::default() };
     let root_password = format!("{:032x}", rand::random::<u128>());
-    let world = documented_world(&packer_password)?.user("root@pam", &root_password);
+    let world = documented_world(&packer_password, line)?.user("root@pam", &root_password);
     let mut handle = Server::start(&world, backend, options).await.context("starting the simulator of Proxmox VE")?;
     let installer = format!("local:iso/{INSTALLER}");
     let medium = installation_medium()?;
@@ -195,8 +199,13 @@ fn installation_medium() -> Result<tempfile::TempDir> {
     Ok(directory)
 }
 
+/// What the page on privileges says about PVE 8.
+fn on_line(privilege: &str, of: Line) -> &str {
+    if of == Line::Eight && privilege.starts_with("VM.GuestAgent.") { "VM.Monitor" } else { privilege }
+}
+
 /// One node with what the page on privileges sets up.
-fn documented_world(packer_password: &str) -> Result<World> {
+fn documented_world(packer_password: &str, of: Line) -> Result<World> {
     let mut world = World::new("pve1")
         .storage("local", &["iso", "vztmpl", "backup"])
         .storage("local-lvm", &["images", "rootdir"])
@@ -208,7 +217,9 @@ fn documented_world(packer_password: &str) -> Result<World> {
         let texts: Vec<&str> = words.iter().map(String::as_str).collect();
         world = match texts.as_slice() {
             ["pveum", "pool", "add", name] => world.pool(name),
-            ["pveum", "role", "add", name, "--privs", list] => world.role(name, &list.split(' ').collect::<Vec<_>>()),
+            ["pveum", "role", "add", name, "--privs", list] => {
+                world.role(name, &list.split(' ').map(|privilege| on_line(privilege, of)).collect::<Vec<_>>())
+            }
             ["pveum", "user", "add", name] if *name == PACKER_USER => world,
             ["pveum", "user", "add", name] => world.user(name, &format!("{:032x}", rand::random::<u128>())),
             ["pveum", "user", "token", "add", user, name, "--privsep", "1"] => world.token(user, name, true),
@@ -257,7 +268,7 @@ mod tests {
 
     #[test]
     fn the_page_on_privileges_is_understood_to_its_last_command() {
-        let world = format!("{:?}", documented_world("secret").unwrap());
+        let world = format!("{:?}", documented_world("secret", Line::default()).unwrap());
         for name in [
             "PxciProvider",
             "PxciDispatcher",

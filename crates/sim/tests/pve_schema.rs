@@ -1,19 +1,26 @@
-//! The checked-in compact form of PVE's schema is that of the published one.
+//! The checked-in compact forms of PVE's schema are those of the published one.
 
 use std::path::PathBuf;
 
-#[test]
-fn the_compact_schema_is_current() {
+fn shared() -> PathBuf {
     let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
-    let path = std::env::var_os("PXCI_SHARED").map_or(beside, PathBuf::from).join("pve/api-schema-9.json");
-    let Ok(text) = std::fs::read_to_string(&path) else {
-        println!("not run: comparison with PVE's API schema (no {})", path.display());
-        return;
-    };
-    let full: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    let kept: serde_json::Value = serde_json::from_str(include_str!("../data/pve-schema-9.json")).expect("JSON");
-    assert!(
-        sim::pve::schema::compact(&full) == kept,
-        "run: cargo run -p pxci-sim --example pve_schema -- <api-schema-9.json> crates/sim/data/pve-schema-9.json"
-    );
+    std::env::var_os("PXCI_SHARED").map_or(beside, PathBuf::from)
+}
+
+#[test]
+fn the_compact_schemas_are_current() {
+    for (line, kept) in [(8, include_str!("../data/pve-schema-8.json")), (9, include_str!("../data/pve-schema-9.json"))]
+    {
+        let path = shared().join(format!("pve/api-schema-{line}.json"));
+        let Ok(text) = std::fs::read_to_string(&path) else {
+            println!("not run: comparison with PVE's API schema (no {})", path.display());
+            continue;
+        };
+        let full: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let kept: serde_json::Value = serde_json::from_str(kept).expect("JSON");
+        assert!(
+            sim::pve::schema::compact(&full) == kept,
+            "run: cargo run -p pxci-sim --example pve_schema -- <api-schema-{line}.json> crates/sim/data/pve-schema-{line}.json"
+        );
+    }
 }

@@ -253,7 +253,7 @@ mod tests {
     use super::*;
 
     fn state() -> State {
-        let mut state = State::new(1);
+        let mut state = State::new(1, super::super::line::Line::Nine);
         for name in ["ci@pve", "other@pve"] {
             state.users.insert(name.to_owned(), super::super::state::User { enabled: true, ..Default::default() });
         }

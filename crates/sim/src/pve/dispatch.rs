@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::console::{self, Of};
 use super::engine::{Call, Engine};
+use super::line::Line;
 use super::params::Params;
 use super::refusal::{Outcome, Refusal};
 use super::reply::Reply;
@@ -57,7 +58,9 @@ pub(crate) async fn run(engine: &Arc<Engine>, request: Request<'_>) -> Outcome<R
     let _daemon = if route.protected { engine.daemon(&node).await } else { None };
     validate::check(&engine.schema, route, &mut params)?;
     let call = Call { caller, node, params };
-    handle(engine, request.method, &route.path, call, request.upload).await
+    let reply = handle(engine, request.method, &route.path, call, request.upload).await?;
+    engine.check_answer(request.method, route, &reply);
+    Ok(reply)
 }
 
 fn permitted(engine: &Engine, route: &Route, caller: &str, params: &Params) -> Outcome<()> {
@@ -116,6 +119,7 @@ async fn handle(engine: &Arc<Engine>, method: &str, path: &str, call: Call, uplo
         ("GET", "/cluster/sdn/zones/{zone}") => {
             return Err(Refusal::fault(format!("sdn '{}' does not exist", call.text("zone").unwrap_or_default())));
         }
+        ("GET", "/cluster/ha/groups") if engine.schema.line == Line::Eight => json!([]),
         ("GET", "/cluster/ha/groups") => {
             return Err(Refusal::fault("cannot index groups: ha groups have been migrated to rules"));
         }

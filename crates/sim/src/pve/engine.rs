@@ -1,6 +1,6 @@
 //! What handlers share: the world behind a lock, the clock, tasks, guest locks, daemon workers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +15,8 @@ use super::console::Consoles;
 use super::locks::{Guard, Locks, Mode};
 use super::params::Params;
 use super::refusal::{Outcome, Refusal};
-use super::schema::Schema;
+use super::reply::Reply;
+use super::schema::{Route, Schema, violations};
 use super::state::{Guest, Kind, State, Task};
 use super::timeline::Timeline;
 use crate::backend::{Backend, Events, GuestEvent, GuestEventKind};
@@ -50,11 +51,14 @@ pub(crate) struct Engine {
     pub(crate) files: PathBuf,
     pub(crate) ticket_key: [u8; 32],
     pub(crate) fingerprint: String,
+    /// What answers had that their calls do not declare, where that is looked at.
+    pub(crate) undeclared: Option<Mutex<BTreeSet<String>>>,
 }
 
 /// What is needed to start an [`Engine`].
 pub(crate) struct Parts {
     pub(crate) state: State,
+    pub(crate) schema: Schema,
     pub(crate) clock: Clock,
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) events: Events,
@@ -63,6 +67,7 @@ pub(crate) struct Parts {
     pub(crate) fingerprint: String,
     pub(crate) log: RequestLog,
     pub(crate) faults: Faults,
+    pub(crate) check_answers: bool,
 }
 
 /// A wait without a limit of its own.
@@ -106,7 +111,7 @@ impl Engine {
             workers,
             state: Mutex::new(parts.state),
             clock: parts.clock.clone(),
-            schema: Schema::nine(),
+            schema: parts.schema,
             backend: parts.backend,
             locks: Locks::new(parts.clock.clone()),
             finished: Notify::new(),
@@ -121,6 +126,7 @@ impl Engine {
             files: parts.files,
             ticket_key: parts.ticket_key,
             fingerprint: parts.fingerprint,
+            undeclared: parts.check_answers.then(Mutex::default),
         }
     }
 
@@ -133,6 +139,15 @@ impl Engine {
         let workers = self.workers.get(node)?;
         let permit = self.clock.until(&self.freed, FOREVER, || workers.clone().try_acquire_owned().ok()).await?;
         Some(Daemon { permit: Some(permit), engine: self.clone() })
+    }
+
+    /// Notes where an answer is not what its call declares.
+    pub(crate) fn check_answer(&self, method: &str, route: &Route, answer: &Reply) {
+        let (Some(undeclared), Some(shape), Reply::Data(data, _)) = (&self.undeclared, &route.returns, answer) else {
+            return;
+        };
+        let found = violations(shape, data).into_iter().map(|what| format!("{method} {} {what}", route.path));
+        undeclared.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
     }
 
     /// Lets simulated time pass and books it on the current request or task.

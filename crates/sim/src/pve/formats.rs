@@ -11,19 +11,25 @@ use super::params::split_list;
 use super::propstring;
 use super::schema::{Format, Property, Schema};
 
-/// Formats that PVE's schema only names; ours hold the keys that matter.
-fn named(name: &str) -> Option<&'static Format> {
-    static FORMATS: OnceLock<HashMap<String, Format>> = OnceLock::new();
-    let formats =
-        FORMATS.get_or_init(|| serde_json::from_str(include_str!("../../data/pve-formats.json")).unwrap_or_default());
-    formats.get(name)
+static NAMED: OnceLock<HashMap<String, Format>> = OnceLock::new();
+
+/// Reads the formats that PVE's schema only names; ours hold the keys that matter. Done before the first schema is used.
+///
+/// # Errors
+/// When the checked-in data cannot be read.
+pub(crate) fn load() -> Result<(), serde_json::Error> {
+    if NAMED.get().is_none() {
+        let all = serde_json::from_str(include_str!("../../data/pve-formats.json"))?;
+        let _ = NAMED.set(all);
+    }
+    Ok(())
 }
 
 /// The keys of the property string behind `property`, if it is one.
 pub(crate) fn keys<'a>(schema: &'a Schema, property: &Property) -> Option<&'a Format> {
     match property.format.as_ref()? {
         Value::Number(at) => schema.formats.get(usize::try_from(at.as_u64()?).ok()?),
-        Value::String(name) => named(name),
+        Value::String(name) => NAMED.get()?.get(name),
         _ => None,
     }
 }
@@ -48,12 +54,12 @@ pub(crate) fn check(schema: &Schema, property: &Property, text: &str, name: &str
     if let Some(single) = format.strip_suffix("-list")
         && format != "pve-storage-content-list"
     {
-        return split_list(text).iter().try_for_each(|part| scalar(single, part));
+        return split_list(text).iter().try_for_each(|part| scalar(schema, single, part));
     }
     if format == "pve-storage-content-list" {
-        return split_list(text).iter().try_for_each(|part| scalar("pve-storage-content", part));
+        return split_list(text).iter().try_for_each(|part| scalar(schema, "pve-storage-content", part));
     }
-    scalar(format, text)
+    scalar(schema, format, text)
 }
 
 fn holds(pattern: &str, text: &str) -> bool {
@@ -65,60 +71,10 @@ fn must(condition: bool, error: impl FnOnce() -> String) -> Result<(), String> {
 }
 
 /// Privileges of PVE 9.
-pub(crate) const PRIVILEGES: [&str; 47] = [
-    "Datastore.Allocate",
-    "Datastore.AllocateSpace",
-    "Datastore.AllocateTemplate",
-    "Datastore.Audit",
-    "Group.Allocate",
-    "Mapping.Audit",
-    "Mapping.Modify",
-    "Mapping.Use",
-    "Permissions.Modify",
-    "Pool.Allocate",
-    "Pool.Audit",
-    "Realm.Allocate",
-    "Realm.AllocateUser",
-    "SDN.Allocate",
-    "SDN.Audit",
-    "SDN.Use",
-    "Sys.AccessNetwork",
-    "Sys.Audit",
-    "Sys.Console",
-    "Sys.Incoming",
-    "Sys.Modify",
-    "Sys.PowerMgmt",
-    "Sys.Syslog",
-    "User.Modify",
-    "VM.Allocate",
-    "VM.Audit",
-    "VM.Backup",
-    "VM.Clone",
-    "VM.Config.CDROM",
-    "VM.Config.CPU",
-    "VM.Config.Cloudinit",
-    "VM.Config.Disk",
-    "VM.Config.HWType",
-    "VM.Config.Memory",
-    "VM.Config.Network",
-    "VM.Config.Options",
-    "VM.Console",
-    "VM.GuestAgent.Audit",
-    "VM.GuestAgent.FileRead",
-    "VM.GuestAgent.FileSystemMgmt",
-    "VM.GuestAgent.FileWrite",
-    "VM.GuestAgent.Unrestricted",
-    "VM.Migrate",
-    "VM.PowerMgmt",
-    "VM.Replicate",
-    "VM.Snapshot",
-    "VM.Snapshot.Rollback",
-];
-
 const CPU_TYPES: &str = "486|athlon|Broadwell.*|Cascadelake.*|Conroe|Cooperlake.*|core2duo|coreduo|EPYC.*|GraniteRapids.*|Haswell.*|host|Icelake.*|IvyBridge.*|KnightsMill|kvm32|kvm64|max|Nehalem.*|Opteron_G.|Penryn|pentium[23]?|phenom|qemu32|qemu64|SandyBridge.*|SapphireRapids.*|SierraForest.*|Skylake.*|Westmere.*|x86-64-v.*|cortex.*|neoverse.*|a64fx";
 
 #[allow(clippy::too_many_lines)]
-fn scalar(format: &str, text: &str) -> Result<(), String> {
+fn scalar(schema: &Schema, format: &str, text: &str) -> Result<(), String> {
     match format {
         "pve-vmid" => must(holds("[1-9][0-9]{2,8}", text), || "value does not look like a valid VM ID\n".into()),
         "pve-node" => must(holds("[a-zA-Z0-9](?:[a-zA-Z0-9\\-]*[a-zA-Z0-9])?", text), || {
@@ -150,7 +106,7 @@ fn scalar(format: &str, text: &str) -> Result<(), String> {
         "pve-tokenid" => must(holds("[^\\s:/]+@[A-Za-z][A-Za-z0-9.\\-_]+![A-Za-z][A-Za-z0-9.\\-_]+", text), || {
             format!("value '{text}' does not look like a valid token ID\n")
         }),
-        "pve-priv" => must(PRIVILEGES.contains(&text), || format!("invalid privilege '{text}'\n")),
+        "pve-priv" => must(schema.line.has_privilege(text), || format!("invalid privilege '{text}'\n")),
         "pve-volume-id" => volume(text),
         "pve-volume-id-or-qm-path" => {
             if matches!(text, "none" | "cdrom") || text.starts_with('/') {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::disks;
 use super::drives;
 use super::engine::{Call, Engine, Worker};
+use super::line::Line;
 use super::locks::{Guard, Mode};
 use super::params::Params;
 use super::pending;
@@ -37,46 +38,90 @@ const NOT_STORED: [&str; 15] = [
     "ostype",
 ];
 
-fn require(engine: &Engine, caller: &str, vmid: u32, pool: Option<&str>, privileges: &[&str]) -> Outcome<()> {
-    super::qemu_checks::Applicant { engine, caller, vmid, pool }.require(privileges)
+/// Somebody who wants a container's options changed, or a container made with them.
+struct Asked<'a> {
+    engine: &'a Engine,
+    caller: &'a str,
+    vmid: u32,
+    pool: Option<&'a str>,
+    before: Option<&'a Guest>,
+    unprivileged: bool,
 }
 
-/// What a caller must be allowed to, by option.
-fn option_privileges(
-    engine: &Engine,
-    caller: &str,
-    vmid: u32,
-    pool: Option<&str>,
-    key: &str,
-    value: Option<&str>,
-) -> Outcome<()> {
-    let need = |privileges: &[&str]| require(engine, caller, vmid, pool, privileges);
-    match key {
-        "cores" | "cpu" | "cpuunits" | "cpulimit" => need(&["VM.Config.CPU"]),
-        "memory" | "swap" => need(&["VM.Config.Memory"]),
-        "nameserver" | "searchdomain" | "hostname" => need(&["VM.Config.Network"]),
-        "features" => match value {
-            None => Ok(()),
-            Some(value) if value.split(',').all(|part| part.starts_with("nesting=")) => need(&["VM.Allocate"]),
-            Some(_) => Err(Refusal::permission("changing feature flags (except nesting) is only allowed for root@pam")),
-        },
-        "hookscript" => Err(Refusal::permission("changing the hookscript is only allowed for root@pam")),
-        key if drives::is_mount(key) || drives::is_unused(key) => {
-            if value.is_some_and(|value| drives::file(value).starts_with('/')) {
-                return Err(Refusal::permission("mount point type bind is only allowed for root@pam"));
+impl Asked<'_> {
+    /// What a caller must be allowed to, by option; no value where it is deleted or reverted.
+    fn option(&self, key: &str, value: Option<&str>) -> Outcome<()> {
+        let applicant =
+            qemu_checks::Applicant { engine: self.engine, caller: self.caller, vmid: self.vmid, pool: self.pool };
+        let need = |privilege: &str| applicant.require(&[privilege]);
+        if self.caller == "root@pam" {
+            return Ok(());
+        }
+        match key {
+            "cores" | "cpuunits" | "cpulimit" => need("VM.Config.CPU"),
+            "memory" | "swap" => need("VM.Config.Memory"),
+            "nameserver" | "searchdomain" | "hostname" => need("VM.Config.Network"),
+            "features" => self.features(value, need),
+            "hookscript" => Err(Refusal::permission("changing the hookscript is only allowed for root@pam")),
+            key if key.strip_prefix("dev").is_some_and(|n| n.parse::<u32>().is_ok()) => {
+                Err(Refusal::permission("configuring device passthrough is only allowed for root@pam"))
             }
-            if pool.is_some() && value.is_some() { Ok(()) } else { need(&["VM.Config.Disk"]) }
+            key if drives::is_mount(key) => {
+                need("VM.Config.Disk")?;
+                let Some(value) = value else { return Ok(()) };
+                let file = drives::file(value);
+                if file.starts_with('/') {
+                    let kind = if file.starts_with("/dev/") { "device" } else { "bind" };
+                    return Err(Refusal::permission(&format!("mount point type {kind} is only allowed for root@pam")));
+                }
+                mount_privilege(self.engine, self.caller, self.vmid, &file)
+            }
+            key if drives::is_net(key) => {
+                need("VM.Config.Network")?;
+                let old = self.before.and_then(|guest| guest.get(key));
+                applicant.bridges(old.into_iter().chain(value))
+            }
+            _ => need("VM.Config.Options"),
         }
-        key if drives::is_net(key) => {
-            need(&["VM.Config.Network"])?;
-            qemu_checks::Applicant { engine, caller, vmid, pool }.bridges(value.into_iter())
-        }
-        _ => need(&["VM.Config.Options"]),
     }
+
+    fn features(&self, value: Option<&str>, need: impl Fn(&str) -> Outcome<()>) -> Outcome<()> {
+        if !self.unprivileged {
+            let text = "changing feature flags for privileged container is only allowed for root@pam";
+            return Err(Refusal::permission(text));
+        }
+        let parse = |text: Option<&str>| drives::parse(text.unwrap_or_default());
+        let (mut old, mut new) = (parse(self.before.and_then(|guest| guest.get("features"))), parse(value));
+        old.remove("file");
+        new.remove("file");
+        let changed = |key: &&String| old.get(*key) != new.get(*key);
+        let keys: Vec<&String> = old.keys().chain(new.keys()).filter(changed).collect();
+        if keys.iter().any(|key| *key != "nesting") {
+            let text = "changing feature flags (except nesting) is only allowed for root@pam";
+            return Err(Refusal::permission(text));
+        }
+        if keys.is_empty() { Ok(()) } else { need("VM.Allocate") }
+    }
+}
+
+/// A new volume asks for space, one that is there for access to it.
+fn mount_privilege(engine: &Engine, caller: &str, vmid: u32, file: &str) -> Outcome<()> {
+    let Some((storage, name)) = file.split_once(':') else { return Ok(()) };
+    let path = format!("/storage/{storage}");
+    let state = engine.state();
+    if name.parse::<f64>().is_ok() {
+        return state.require(caller, &path, &["Datastore.AllocateSpace"]);
+    }
+    if state.volumes.get(file).and_then(|volume| volume.vmid) == Some(vmid) {
+        return Ok(());
+    }
+    state.require(caller, &path, &["Datastore.Allocate"])
 }
 
 pub(crate) fn create(engine: &Arc<Engine>, call: Call) -> Outcome<Value> {
     let vmid = call.vmid();
+    let unprivileged = unprivileged(engine, &call)?;
+    unused(engine, vmid)?;
     if let Some(keys) = call.text("ssh-public-keys") {
         qemu_checks::check_keys(keys)?;
     }
@@ -84,16 +129,13 @@ pub(crate) fn create(engine: &Arc<Engine>, call: Call) -> Outcome<Value> {
     allocation(engine, &call.caller, vmid, pool.as_deref())?;
     refuse_undefined(&call.params)?;
     let mut options = call.params.clone();
+    options.insert_text("unprivileged", if unprivileged { "1" } else { "0" });
     NOT_STORED.iter().for_each(|name| {
         options.0.remove(*name);
     });
-    for key in options.0.keys().filter(|key| !drives::is_mount(key)) {
-        option_privileges(engine, &call.caller, vmid, pool.as_deref(), key, options.text(key))?;
-    }
-    for key in options.0.keys().filter(|key| drives::is_mount(key)) {
-        if options.text(key).is_some_and(|value| drives::file(value).starts_with('/')) {
-            option_privileges(engine, &call.caller, vmid, None, key, options.text(key))?;
-        }
+    let asked = Asked { engine, caller: &call.caller, vmid, pool: pool.as_deref(), before: None, unprivileged };
+    for key in options.0.keys().filter(|key| *key != "unprivileged") {
+        asked.option(key, options.text(key))?;
     }
     let storage = call.text("storage").unwrap_or("local").to_owned();
     let template = call.text("ostemplate").unwrap_or_default().to_owned();
@@ -109,9 +151,10 @@ pub(crate) fn create(engine: &Arc<Engine>, call: Call) -> Outcome<Value> {
         .map(str::to_owned)
         .collect();
     for value in &mounts {
-        volume_access(engine, &call.caller, value)?;
+        mount_access(engine, &call.caller, value)?;
     }
-    reserve(engine, Kind::Lxc, vmid, &call.node).map_err(Refusal::fault)?;
+    reserve(engine, Kind::Lxc, vmid, &call.node)
+        .map_err(|text| Refusal::fault(format!("unable to create CT {vmid} - {text}")))?;
     let mut call = call;
     let lock = options.take("lock");
     let start = call.params.take("start").as_deref() == Some("1");
@@ -126,6 +169,30 @@ pub(crate) fn create(engine: &Arc<Engine>, call: Call) -> Outcome<Value> {
         Ok(())
     });
     Ok(json!(upid))
+}
+
+/// Newer lines make unprivileged containers unless told otherwise, and ask more of those who do.
+fn unprivileged(engine: &Engine, call: &Call) -> Outcome<bool> {
+    let wanted = call.text("unprivileged").map(|flag| flag == "1");
+    let state = engine.state();
+    let unprivileged = wanted.unwrap_or_else(|| state.line.unprivileged_by_default());
+    if !unprivileged && state.line == Line::Nine {
+        state.require(&call.caller, "/", &["Sys.Modify"])?;
+    }
+    if call.params.flag("ha-managed") {
+        state.require(&call.caller, "/", &["Sys.Console"])?;
+    }
+    Ok(unprivileged)
+}
+
+/// The number is free in the whole cluster.
+pub(crate) fn unused(engine: &Engine, vmid: u32) -> Outcome<()> {
+    match engine.state().guests.get(&vmid) {
+        Some(other) => {
+            Err(Refusal::fault(format!("{} {vmid} already exists on node '{}'", other.kind.name(), other.node)))
+        }
+        None => Ok(()),
+    }
 }
 
 fn template_access(engine: &Engine, caller: &str, volid: &str) -> Outcome<()> {
@@ -144,7 +211,7 @@ fn template_access(engine: &Engine, caller: &str, volid: &str) -> Outcome<()> {
     state.require_any(caller, &format!("/storage/{storage}"), &["Datastore.AllocateSpace", "Datastore.Audit"])
 }
 
-fn volume_access(engine: &Engine, caller: &str, value: &str) -> Outcome<()> {
+fn mount_access(engine: &Engine, caller: &str, value: &str) -> Outcome<()> {
     let file = drives::file(value);
     let Some((storage, _)) = file.split_once(':') else { return Ok(()) };
     let state = engine.state();
@@ -226,7 +293,7 @@ async fn fill(worker: &Worker, plan: &Creation) -> Result<BTreeMap<String, Strin
         let Some(value) = plan.options.text(key) else { continue };
         config.insert(key.clone(), stored(engine, key, value));
     }
-    let defaults = [("arch", "amd64"), ("memory", "512"), ("swap", "512"), ("ostype", "alpine"), ("unprivileged", "1")];
+    let defaults = [("arch", "amd64"), ("memory", "512"), ("swap", "512"), ("ostype", "alpine")];
     for (key, value) in defaults {
         config.entry(key.to_owned()).or_insert_with(|| value.to_owned());
     }
@@ -341,21 +408,29 @@ pub(crate) async fn write(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     let vmid = call.vmid();
     let change = change_of(engine, Kind::Lxc, call)?;
     refuse_undefined(&change.options)?;
-    for key in &change.delete {
-        option_privileges(engine, &call.caller, vmid, None, key, None)?;
-    }
-    for key in change.options.0.keys() {
-        option_privileges(engine, &call.caller, vmid, None, key, change.options.text(key))?;
-        if drives::is_mount(key) {
-            volume_access(engine, &call.caller, change.options.text(key).unwrap_or_default())?;
-        }
-    }
-    engine.guest(Kind::Lxc, vmid, &call.node)?.unlocked()?;
     let _guard = engine.lock_now(Kind::Lxc, vmid).await?;
     let guest = engine.guest(Kind::Lxc, vmid, &call.node)?;
     guest.unlocked()?;
     if change.digest.as_ref().is_some_and(|digest| *digest != guest.digest()) {
         return Err(Refusal::fault("detected modified configuration - file changed by other user? Try again."));
+    }
+    let asked = Asked {
+        engine,
+        caller: &call.caller,
+        vmid,
+        pool: None,
+        before: Some(&guest),
+        unprivileged: guest.get("unprivileged") == Some("1"),
+    };
+    for key in change.delete.iter().chain(&change.revert) {
+        asked.option(key, None)?;
+    }
+    super::qemu_config::contradictions(engine, Kind::Lxc, &change)?;
+    for key in change.options.0.keys() {
+        asked.option(key, change.options.text(key))?;
+    }
+    for key in change.options.0.keys().filter(|key| drives::is_mount(key)) {
+        mount_access(engine, &call.caller, change.options.text(key).unwrap_or_default())?;
     }
     if let Some(key) = ["unprivileged"].iter().find(|key| change.options.has(key)) {
         return Err(Refusal::fault(format!("unable to modify read-only option: '{key}'")));

@@ -22,6 +22,7 @@ mod drives;
 mod engine;
 mod formats;
 mod http;
+mod line;
 mod locks;
 mod lxc;
 mod lxc_life;
@@ -52,6 +53,7 @@ mod world;
 
 pub use crate::faults::Fault;
 pub use clock::Latency;
+pub use line::{Line, UnknownLine};
 pub use server::{Handle, Options, Server, StartError};
 pub use timeline::Happening;
 pub use world::{World, WorldError};

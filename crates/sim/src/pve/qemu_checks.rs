@@ -4,7 +4,9 @@ use super::disks;
 use super::drives;
 use super::engine::Engine;
 use super::params::Params;
+use super::qemu_config::Change;
 use super::refusal::{Outcome, Refusal};
+use super::state::Guest;
 
 const CPU: [&str; 9] = ["cores", "cpu", "cpulimit", "cpuunits", "numa", "smp", "sockets", "vcpus", "affinity"];
 const MEMORY: [&str; 4] = ["memory", "balloon", "shares", "allow-ksm"];
@@ -71,7 +73,7 @@ impl Applicant<'_> {
                 key.strip_prefix(stem).is_some_and(|n| !n.is_empty() && n.chars().all(|c| c.is_ascii_digit()))
             };
             if drives::is_drive(key)
-                || ["unused", "serial", "usb", "hostpci"].iter().any(|stem| numbered(stem))
+                || ["unused", "serial", "usb", "hostpci", "virtiofs"].iter().any(|stem| numbered(stem))
                 || key == "tags"
             {
                 continue;
@@ -85,6 +87,9 @@ impl Applicant<'_> {
                 self.require(&["VM.Config.HWType"])?;
             } else if GENERAL.contains(&name) {
                 self.require(&["VM.Config.Options"])?;
+                if name == "startup" {
+                    self.engine.state().require(self.caller, "/", &["Sys.Modify"])?;
+                }
             } else if name == "freeze" {
                 self.require(&["VM.PowerMgmt"])?;
             } else if DISK.contains(&name) {
@@ -100,20 +105,84 @@ impl Applicant<'_> {
         Ok(())
     }
 
-    /// Serial ports, tags.
-    pub(crate) fn valued(&self, params: &Params) -> Outcome<()> {
-        for key in params.0.keys() {
-            if key.starts_with("serial") {
-                if params.text(key) != Some("socket") {
-                    return Err(Refusal::fault(format!("only root can modify '{key}' config for real devices")));
-                }
-                self.require(&["VM.Config.HWType"])?;
+    fn require_all(&self, privileges: &[&str]) -> Outcome<()> {
+        privileges.iter().try_for_each(|privilege| self.require(&[privilege]))
+    }
+
+    /// A drive's value as it is or is to be: what kind of drive decides.
+    pub(crate) fn drive(&self, value: &str) -> Outcome<()> {
+        if drives::is_cloudinit(value) {
+            return self.require_all(&["VM.Config.Cloudinit", "VM.Config.CDROM"]);
+        }
+        let cdrom = drives::is_cdrom(value) || matches!(drives::file(value).as_str(), "none" | "cdrom");
+        self.require(&[if cdrom { "VM.Config.CDROM" } else { "VM.Config.Disk" }])
+    }
+
+    /// Devices of the host, and what stands for them; `verb` is PVE's word in the refusal.
+    pub(crate) fn device(&self, key: &str, value: &str, verb: &str) -> Outcome<()> {
+        let numbered =
+            |stem: &str| key.strip_prefix(stem).is_some_and(|n| !n.is_empty() && n.chars().all(|c| c.is_ascii_digit()));
+        let only_root =
+            |verb: &str, what: &str| Refusal::fault(format!("only root can {verb} '{key}' config for {what}"));
+        let mapped = |path: String| self.engine.state().require(self.caller, &path, &["Mapping.Use"]);
+        let parts = drives::parse(value);
+        let host = parts.get("host").or_else(|| parts.get("file"));
+        if numbered("serial") {
+            if value != "socket" {
+                return Err(only_root(verb, "real devices"));
             }
+            return self.require(&["VM.Config.HWType"]);
+        }
+        if numbered("usb") {
+            self.require(&["VM.Config.HWType"])?;
+            return match (host, parts.get("mapping")) {
+                (Some(host), _) if host.eq_ignore_ascii_case("spice") => Ok(()),
+                (Some(_), _) => Err(only_root("set", "real devices")),
+                (None, Some(mapping)) => mapped(format!("/mapping/usb/{mapping}")),
+                (None, None) => Err(Refusal::fault("either 'host' or 'mapping' must be set.")),
+            };
+        }
+        if numbered("hostpci") {
+            return match (host, parts.get("mapping")) {
+                (Some(_), _) => Err(only_root("set", "non-mapped devices")),
+                (None, Some(mapping)) => {
+                    mapped(format!("/mapping/pci/{mapping}"))?;
+                    self.require(&["VM.Config.HWType"])
+                }
+                (None, None) => Err(Refusal::fault("either 'host' or 'mapping' must be set.")),
+            };
+        }
+        if numbered("rng") {
+            self.require(&["VM.Config.HWType"])?;
+            let hardware = parts.get("source").or_else(|| parts.get("file")).is_some_and(|from| from == "/dev/hwrng");
+            return if hardware { mapped("/mapping/hwrng".to_owned()) } else { Ok(()) };
+        }
+        if numbered("virtiofs") {
+            self.require(&["VM.Config.Disk"])?;
+            let directory = parts.get("dirid").or_else(|| parts.get("file")).cloned().unwrap_or_default();
+            return mapped(format!("/mapping/dir/{directory}"));
+        }
+        Ok(())
+    }
+
+    /// Devices and tags of a change; what is there already is looked at too.
+    pub(crate) fn values(&self, guest: &Guest, change: &Change) -> Outcome<()> {
+        for key in change.options.0.keys() {
+            let value = change.options.text(key).unwrap_or_default();
+            if let Some(old) = guest.get(key) {
+                self.device(key, old, "modify")?;
+            }
+            self.device(key, value, "modify")?;
             if key == "tags" {
                 self.require(&["VM.Config.Options"])?;
             }
         }
         Ok(())
+    }
+
+    /// Devices of a VM that is being made.
+    pub(crate) fn valued(&self, params: &Params) -> Outcome<()> {
+        params.0.keys().try_for_each(|key| self.device(key, params.text(key).unwrap_or_default(), "set"))
     }
 
     /// The storages that drives ask for.
@@ -195,19 +264,36 @@ impl Applicant<'_> {
 }
 
 /// Mistakes in drive values that are refused with `400`.
-pub(crate) fn drive_values(params: &Params) -> Outcome<()> {
+pub(crate) fn drive_values(engine: &Engine, params: &Params) -> Outcome<()> {
     for (key, _) in params.0.iter().filter(|(key, _)| drives::is_drive(key)) {
         let value = params.text(key).unwrap_or_default();
         let drive = drives::parse(value);
         let file = drive.get("file").map(String::as_str).unwrap_or_default();
-        if file.contains(":iso/") && !drives::is_cdrom(value) {
-            return Err(Refusal::parameter(key, "explicit 'media=cdrom' is required for iso images"));
-        }
         if drive.contains_key("import-from") && !file.ends_with(":0") {
             return Err(Refusal::parameter(
                 key,
                 "'import-from' requires special syntax - use <storage ID>:0,import-from=<source>",
             ));
+        }
+        for (device, wanted) in [("efidisk0", "efitype"), ("efidisk0", "pre-enrolled-keys"), ("tpmstate0", "version")] {
+            if key == device && drive.contains_key("import-from") && !drive.contains_key(wanted) {
+                let text = if device == "efidisk0" {
+                    format!("need to specify '{wanted}' when using 'import-from'")
+                } else {
+                    "need to specify 'version' when using 'import-from'".to_owned()
+                };
+                return Err(Refusal::parameter(key, text));
+            }
+        }
+        if let Some((storage, name)) = file.split_once(':')
+            && name != "cloudinit"
+            && name.parse::<f64>().is_err()
+            && !engine.state().storages.contains_key(storage)
+        {
+            return Err(Refusal::fault(format!("storage '{storage}' does not exist")));
+        }
+        if file.contains(":iso/") && !drives::is_cdrom(value) {
+            return Err(Refusal::parameter(key, "explicit 'media=cdrom' is required for iso images"));
         }
     }
     Ok(())

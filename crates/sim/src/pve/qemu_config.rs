@@ -1,12 +1,14 @@
 //! Reading and changing the configuration of a VM.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
 use super::disks;
 use super::drives;
 use super::engine::{Call, Engine};
+use super::locks::Mode;
 use super::params::{Params, split_list};
 use super::pending;
 use super::qemu_checks::{self, Applicant};
@@ -78,84 +80,184 @@ pub(crate) struct Change {
     pub(crate) options: Params,
 }
 
-/// Takes the parts of a request apart; both kinds of guests share the words.
+/// Takes the parts of a request apart. Both kinds of guests share the words; a VM's request is also checked for
+/// contradictions here, a container's only once its configuration is at hand ([`contradictions`]).
 pub(crate) fn change_of(engine: &Engine, kind: Kind, call: &Call) -> Outcome<Change> {
     let mut options = call.params.clone();
-    let delete = split_list(&options.take("delete").unwrap_or_default());
+    if kind == Kind::Qemu {
+        super::power::root_only(call, &["skiplock"])
+            .or_else(|refusal| if call.params.flag("skiplock") { Err(refusal) } else { Ok(()) })?;
+        qemu_checks::ssh_keys(&call.params)?;
+    }
+    options.take("skiplock");
+    let mut delete = split_list(&options.take("delete").unwrap_or_default());
     let revert = split_list(&options.take("revert").unwrap_or_default());
     let force = options.take("force").as_deref() == Some("1");
     let digest = options.take("digest");
     for name in ["node", "vmid", "background_delay", "import-working-storage"] {
         options.0.remove(name);
     }
-    if options.take("skiplock").as_deref() == Some("1") {
-        return Err(Refusal::parameter("skiplock", "Only root may use this option."));
+    if delete.is_empty()
+        && revert.is_empty()
+        && options.0.is_empty()
+        && (kind == Kind::Qemu || !call.params.has("delete"))
+    {
+        return Err(Refusal::fault("no options specified"));
     }
     if let Some(cdrom) = options.take("cdrom") {
         options.insert_text("ide2", cdrom);
     }
-    if delete.is_empty() && revert.is_empty() && options.0.is_empty() {
-        return Err(Refusal::fault("no options specified"));
-    }
-    for key in &delete {
-        if options.0.contains_key(key) {
-            return Err(Refusal::parameter(
-                "delete",
-                format!("you can't use '-{key}' and -delete {key}' at the same time"),
-            ));
-        }
-        if engine.schema.option(kind.word(), key).is_none() || is_no_option(key) {
-            return Err(Refusal::parameter("delete", format!("unknown option '{key}'")));
+    if kind == Kind::Qemu {
+        for key in &mut delete {
+            if key == "cdrom" {
+                "ide2".clone_into(key);
+            }
         }
     }
-    for key in &revert {
-        if engine.schema.option(kind.word(), key).is_none() || is_no_option(key) {
+    let change = Change { delete, revert, force, digest, options };
+    if kind == Kind::Qemu {
+        contradictions(engine, kind, &change)?;
+    }
+    Ok(change)
+}
+
+/// Unknown options, and the same option set and deleted or reverted at once, in PVE's order and words.
+pub(crate) fn contradictions(engine: &Engine, kind: Kind, change: &Change) -> Outcome<()> {
+    let exists = |key: &str| engine.schema.option(kind.word(), key).is_some() && !is_no_option(key);
+    let qemu = kind == Kind::Qemu;
+    let both = |one: &str, other: &str| {
+        if qemu && other.starts_with("-revert") || !qemu && !one.starts_with("'-delete") && other.starts_with("-revert")
+        {
+            format!("you can't use {one} and {}{other}' at the same time", if qemu { "" } else { "'" })
+        } else {
+            format!("you can't use {one} and {other}' at the same time")
+        }
+    };
+    for key in &change.revert {
+        if !exists(key) {
             return Err(Refusal::parameter("revert", format!("unknown option '{key}'")));
         }
+        if change.options.0.contains_key(key) {
+            let name = if qemu { "delete" } else { "revert" };
+            return Err(Refusal::parameter(name, both(&format!("'-{key}'"), &format!("-revert {key}"))));
+        }
     }
-    Ok(Change { delete, revert, force, digest, options })
+    for key in &change.delete {
+        let unknown = || Refusal::parameter("delete", format!("unknown option '{key}'"));
+        if !qemu && !exists(key) {
+            return Err(unknown());
+        }
+        if change.options.0.contains_key(key) {
+            return Err(Refusal::parameter("delete", both(&format!("'-{key}'"), &format!("-delete {key}"))));
+        }
+        if change.revert.contains(key) {
+            let (name, quote) = if qemu { ("revert", "") } else { ("delete", "'") };
+            let text = format!("you can't use '-delete {key}' and {quote}-revert {key}' at the same time");
+            return Err(Refusal::parameter(name, text));
+        }
+        if !exists(key) {
+            return Err(unknown());
+        }
+    }
+    Ok(())
 }
 
 fn is_no_option(key: &str) -> bool {
     matches!(key, "node" | "vmid" | "delete" | "revert" | "force" | "digest" | "skiplock" | "background_delay")
 }
 
-/// `PUT` answers when done, `POST` with a task.
+/// `PUT` answers when done, `POST` with a task that takes the lock itself.
 pub(crate) async fn write(engine: &Arc<Engine>, call: Call, as_task: bool) -> Outcome<Value> {
     let vmid = call.vmid();
-    qemu_checks::ssh_keys(&call.params)?;
     let mut change = change_of(engine, Kind::Qemu, &call)?;
     refuse_undefined(&change.options)?;
-    qemu_checks::drive_values(&change.options)?;
-    let given = shown(&change);
+    qemu_checks::drive_values(engine, &change.options)?;
+    let given = shown(&change, call.text("revert"));
     one_cloudinit(engine, vmid, &change.options)?;
     let applicant = Applicant { engine, caller: &call.caller, vmid, pool: None };
     applicant.options(change.delete.iter())?;
     applicant.options(change.options.0.keys())?;
     applicant.storages(&change.options)?;
-    applicant.valued(&change.options)?;
+    let cards: Vec<&str> =
+        change.options.0.keys().filter(|key| drives::is_net(key)).filter_map(|key| change.options.text(key)).collect();
+    applicant.bridges(cards.into_iter())?;
     // A config lock is seen at once, whoever holds the file's.
-    engine.guest(Kind::Qemu, vmid, &call.node)?.unlocked()?;
-    let guard = engine.lock_now(Kind::Qemu, vmid).await?;
-    let guest = engine.guest(Kind::Qemu, vmid, &call.node)?;
+    load_and_check(engine, &call, &change)?;
+    qemu_checks::normalise(engine, &mut change.options);
+    let locked = |guard| (guard, call.clone(), change.clone());
+    if !as_task {
+        let guard = engine.lock_now(Kind::Qemu, vmid).await?;
+        let (_guard, call, mut change) = locked(guard);
+        update(engine, &call, &mut change, &disks::quiet).await?;
+        return Ok(Value::Null);
+    }
+    let line = format!("update VM {vmid}: {given}");
+    let delay = call.params.number("background_delay").and_then(|n| u64::try_from(n).ok());
+    let inner = call.clone();
+    let upid = engine.spawn(&call, "qmconfig", &vmid.to_string(), move |worker| async move {
+        let mut change = change;
+        let _guard = worker.lock(Kind::Qemu, vmid, Mode::Exclusive, 10).await?;
+        worker.log(line);
+        let print = |line: String| worker.log(line);
+        update(&worker.engine, &inner, &mut change, &print).await.map_err(Refusal::into_text)
+    });
+    if let Some(delay) = delay
+        && engine.ended_within(&upid, Duration::from_secs(delay)).await
+    {
+        let end = engine.state().tasks.iter().rev().find(|task| task.upid == upid).and_then(|task| task.end.clone());
+        return match end {
+            Some((_, status)) if status != "OK" && !status.starts_with("WARNINGS") => {
+                Err(Refusal::fault(format!("failed to update VM {vmid}: {status}")))
+            }
+            _ => Ok(Value::Null),
+        };
+    }
+    Ok(json!(upid))
+}
+
+/// What is looked at before the lock is taken, and again behind it.
+fn load_and_check(engine: &Engine, call: &Call, change: &Change) -> Outcome<Guest> {
+    let guest = engine.guest(Kind::Qemu, call.vmid(), &call.node)?;
     if change.digest.as_ref().is_some_and(|digest| *digest != guest.digest()) {
         return Err(Refusal::fault("checksum mismatch (file change by other user?)"));
     }
     guest.unlocked()?;
-    drive_privileges(&applicant, &guest, &change)?;
-    qemu_checks::normalise(engine, &mut change.options);
-    if !as_task {
-        carry_out(engine, vmid, &change, &disks::quiet).await?;
-        return Ok(Value::Null);
+    let pending = |key: &str| match guest.pending.get(key) {
+        Some(Pending::Set(value)) => Some(value.as_str()),
+        _ => guest.get(key),
+    };
+    let number =
+        |key: &str| change.options.text(key).or_else(|| pending(key)).and_then(|text| text.parse::<u64>().ok());
+    let memory = number("memory").unwrap_or(512);
+    if (change.options.has("memory") || change.options.has("balloon"))
+        && number("balloon").is_some_and(|balloon| balloon > memory)
+    {
+        return Err(Refusal::fault("balloon value too large (must be smaller than assigned memory)"));
     }
-    let line = format!("update VM {vmid}: {given}");
-    let upid = engine.spawn(&call, "qmconfig", &vmid.to_string(), move |worker| async move {
-        let _guard = guard;
-        worker.log(line);
-        let print = |line: String| worker.log(line);
-        carry_out(&worker.engine, vmid, &change, &print).await.map_err(Refusal::into_text)
-    });
-    Ok(json!(upid))
+    Ok(guest)
+}
+
+/// The work behind the lock.
+async fn update(engine: &Arc<Engine>, call: &Call, change: &mut Change, print: disks::Print<'_>) -> Outcome<()> {
+    let guest = load_and_check(engine, call, change)?;
+    // What is reverted and set is set to what is in force; what is only pending goes.
+    let applicant = Applicant { engine, caller: &call.caller, vmid: call.vmid(), pool: None };
+    drive_privileges(&applicant, &guest, change)?;
+    applicant.values(&guest, change)?;
+    boot_devices_exist(&guest, change)?;
+    carry_out(engine, call.vmid(), change, print).await
+}
+
+/// A boot order names devices that are there, or come with the same request.
+fn boot_devices_exist(guest: &Guest, change: &Change) -> Outcome<()> {
+    let held = guest.with_pending();
+    for device in drives::boot_order(change.options.text("boot")) {
+        let there = held.contains_key(&device) || guest.config.contains_key(&device) || change.options.has(&device);
+        if !there || change.delete.contains(&device) {
+            return Err(Refusal::fault(format!("invalid bootorder: device '{device}' does not exist'")));
+        }
+    }
+    Ok(())
 }
 
 /// A VM has one cloud-init drive; this is found before anything else is looked at.
@@ -175,7 +277,7 @@ fn one_cloudinit(engine: &Engine, vmid: u32, options: &Params) -> Outcome<()> {
 }
 
 /// `-delete ide2 -description finished`
-fn shown(change: &Change) -> String {
+fn shown(change: &Change, revert: Option<&str>) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut all: Vec<(String, String)> = change
         .options
@@ -189,8 +291,11 @@ fn shown(change: &Change) -> String {
     if !change.delete.is_empty() {
         all.push(("delete".to_owned(), change.delete.join(",")));
     }
-    if let Some(digest) = &change.digest {
-        all.push(("digest".to_owned(), digest.clone()));
+    if let Some(revert) = revert {
+        all.push(("revert".to_owned(), revert.to_owned()));
+    }
+    if change.force {
+        all.push(("force".to_owned(), "1".to_owned()));
     }
     all.sort();
     for (key, value) in all {
@@ -200,34 +305,35 @@ fn shown(change: &Change) -> String {
 }
 
 fn drive_privileges(applicant: &Applicant<'_>, guest: &Guest, change: &Change) -> Outcome<()> {
+    let held = guest.with_pending();
     for key in &change.delete {
-        let value = guest.get(key).unwrap_or_default();
+        let Some(value) = guest.get(key).or_else(|| held.get(key).map(String::as_str)) else { continue };
+        let protected = |what: String| match guest.get("protection") {
+            Some("1") => Err(Refusal::fault(format!("can't remove {what} - protection mode enabled"))),
+            _ => Ok(()),
+        };
         if drives::is_unused(key) {
+            protected(format!("unused disk '{}'", drives::file(value)))?;
             applicant.require(&["VM.Config.Disk"])?;
         } else if drives::is_drive(key) {
-            if guest.get("protection") == Some("1") && guest.get(key).is_some() {
-                return Err(Refusal::fault(format!("can't remove drive '{key}' - protection mode enabled")));
-            }
-            applicant.require(&[if drives::is_cdrom(value) { "VM.Config.CDROM" } else { "VM.Config.Disk" }])?;
+            protected(format!("drive '{key}'"))?;
+            applicant.drive(value)?;
         } else if drives::is_net(key) {
-            applicant.bridges(std::iter::once(value))?;
+            applicant.bridges(guest.get(key).into_iter())?;
         } else if key == "tags" {
             applicant.require(&["VM.Config.Options"])?;
-        } else if key.starts_with("serial") || key.starts_with("usb") {
-            applicant.require(&["VM.Config.HWType"])?;
+        } else {
+            applicant.device(key, value, "delete")?;
         }
     }
-    for key in change.options.0.keys() {
-        let value = change.options.text(key).unwrap_or_default();
-        if drives::is_drive(key) {
-            let cdrom = drives::is_cdrom(value)
-                || guest.get(key).is_some_and(drives::is_cdrom)
-                || matches!(drives::file(value).as_str(), "none" | "cdrom");
-            applicant.require(&[if cdrom { "VM.Config.CDROM" } else { "VM.Config.Disk" }])?;
+    for key in change.options.0.keys().filter(|key| drives::is_drive(key)) {
+        if let Some(old) = guest.get(key) {
+            applicant.drive(old)?;
         }
-        if drives::is_net(key) {
-            applicant.bridges(guest.get(key).into_iter().chain([value]))?;
-        }
+        applicant.drive(change.options.text(key).unwrap_or_default())?;
+    }
+    for key in change.options.0.keys().filter(|key| drives::is_net(key)) {
+        applicant.bridges(guest.get(key).into_iter())?;
     }
     Ok(())
 }
@@ -239,7 +345,12 @@ async fn carry_out(engine: &Arc<Engine>, vmid: u32, change: &Change, print: disk
     for key in &change.revert {
         engine.with_guest(vmid, |guest| guest.pending.remove(key));
     }
+    let held = engine.with_guest(vmid, |guest| guest.with_pending()).unwrap_or_default();
     for key in &change.delete {
+        let in_force = engine.with_guest(vmid, |guest| guest.config.contains_key(key)) == Some(true);
+        if !in_force && !held.contains_key(key) {
+            print(format!("cannot delete '{key}' - not set in current configuration!"));
+        }
         engine.with_guest(vmid, |guest| delete(guest, key, change.force, &mut order, &mut changed));
     }
     for key in change.options.0.keys() {

@@ -11,7 +11,7 @@ use super::engine::{Call, Engine, Worker};
 use super::params::Params;
 use super::qemu_checks::{self, Applicant};
 use super::refusal::{Outcome, Refusal};
-use super::state::{Guest, Kind};
+use super::state::{Guest, Kind, State};
 
 /// Parameters that are no options.
 const NOT_STORED: [&str; 13] = [
@@ -37,11 +37,8 @@ pub(crate) fn create(engine: &Arc<Engine>, mut call: Call) -> Outcome<Value> {
         call.params.insert_text("ide2", value);
     }
     qemu_checks::ssh_keys(&call.params)?;
-    if call.params.flag("start") {
-        engine.state().require(&call.caller, &format!("/vms/{vmid}"), &["VM.PowerMgmt"])?;
-    }
     let pool = call.params.text("pool").map(str::to_owned);
-    allocation(engine, &call.caller, vmid, pool.as_deref())?;
+    may_create(engine, &call, pool.as_deref())?;
     refuse_undefined(&call.params)?;
     let start = call.params.flag("start");
     let mut options = call.params.clone();
@@ -49,13 +46,13 @@ pub(crate) fn create(engine: &Arc<Engine>, mut call: Call) -> Outcome<Value> {
         options.0.remove(*name);
     });
     let applicant = Applicant { engine, caller: &call.caller, vmid, pool: pool.as_deref() };
-    qemu_checks::drive_values(&options)?;
     applicant.storages(&options)?;
     applicant.options(options.0.keys())?;
     applicant.valued(&options)?;
     let nets: Vec<String> =
         options.0.keys().filter(|k| drives::is_net(k)).filter_map(|k| options.text(k)).map(str::to_owned).collect();
     applicant.bridges(nets.iter().map(String::as_str))?;
+    qemu_checks::drive_values(engine, &options)?;
     qemu_checks::normalise(engine, &mut options);
     reserve(engine, Kind::Qemu, vmid, &call.node)
         .map_err(|text| Refusal::fault(format!("unable to create VM {vmid} - {text}")))?;
@@ -63,6 +60,33 @@ pub(crate) fn create(engine: &Arc<Engine>, mut call: Call) -> Outcome<Value> {
     let upid = engine
         .spawn(&call, "qmcreate", &vmid.to_string(), move |worker| build(worker, vmid, node, options, pool, start));
     Ok(json!(upid))
+}
+
+/// Everything about the caller that does not depend on the options.
+fn may_create(engine: &Engine, call: &Call, pool: Option<&str>) -> Outcome<()> {
+    let vmid = call.vmid();
+    let state = engine.state();
+    if let Some(pool) = pool {
+        pool_exists(&state, pool)?;
+    }
+    if let Some(storage) = call.text("storage") {
+        state.require(&call.caller, &format!("/storage/{storage}"), &["Datastore.AllocateSpace"])?;
+    }
+    if call.params.flag("ha-managed") {
+        state.require(&call.caller, "/", &["Sys.Console"])?;
+    }
+    drop(state);
+    if call.params.flag("start") {
+        Applicant { engine, caller: &call.caller, vmid, pool }.require(&["VM.PowerMgmt"])?;
+    }
+    allocation(engine, &call.caller, vmid, pool)
+}
+
+fn pool_exists(state: &State, pool: &str) -> Outcome<()> {
+    if state.pools.contains_key(pool) {
+        return Ok(());
+    }
+    Err(Refusal::permission(&format!("pool '{pool}' does not exist")))
 }
 
 /// JSON `null` or a key without value reaches PVE's parser as undefined.
@@ -76,10 +100,8 @@ pub(crate) fn refuse_undefined(params: &Params) -> Outcome<()> {
 /// `VM.Allocate` for the number or for the pool.
 pub(crate) fn allocation(engine: &Engine, caller: &str, vmid: u32, pool: Option<&str>) -> Outcome<()> {
     let state = engine.state();
-    if let Some(pool) = pool
-        && !state.pools.contains_key(pool)
-    {
-        return Err(Refusal::permission(&format!("pool '{pool}' does not exist")));
+    if let Some(pool) = pool {
+        pool_exists(&state, pool)?;
     }
     let by_pool = pool.is_some_and(|pool| state.may(caller, &format!("/pool/{pool}"), "VM.Allocate"));
     if by_pool || state.may(caller, &format!("/vms/{vmid}"), "VM.Allocate") {

@@ -27,7 +27,9 @@ use super::clock::{Clock, Latency};
 use super::disks;
 use super::engine::{Engine, Parts};
 use super::http::Front;
+use super::line::Line;
 use super::locks::Mode;
+use super::schema::Schema;
 use super::state::Kind;
 use super::timeline::Happening;
 use super::world::World;
@@ -44,10 +46,14 @@ pub struct Options {
     pub names: Vec<String>,
     /// How PVE's waits are lived through.
     pub latency: Latency,
+    /// The line of PVE; by default that of the world's version, else 9.
+    pub line: Option<Line>,
     /// Source of MACs, UUIDs and secrets.
     pub seed: u64,
     /// Whether the lists' statistics round runs by itself every ten simulated seconds.
     pub statistics: bool,
+    /// Whether answers are compared with what PVE's schema says that their calls return ([`Handle::undeclared`]).
+    pub check_answers: bool,
 }
 
 impl Default for Options {
@@ -56,8 +62,10 @@ impl Default for Options {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             names: Vec::new(),
             latency: Latency::Real,
+            line: None,
             seed: 1,
             statistics: true,
+            check_answers: false,
         }
     }
 }
@@ -76,6 +84,9 @@ pub enum StartError {
     /// No certificate could be made.
     #[error("the simulator's certificate cannot be made")]
     Certificate(#[source] rcgen::Error),
+    /// The checked-in schema of the line.
+    #[error("the simulator's API schema cannot be read")]
+    Schema(#[source] serde_json::Error),
     /// The certificate was not accepted by the TLS library.
     #[error("the simulator's TLS set-up was refused")]
     Tls(#[source] rustls::Error),
@@ -130,8 +141,10 @@ impl Server {
         let (events, mut happened) = mpsc::unbounded_channel();
         let shown: Vec<String> = certificate.fingerprint.iter().map(|byte| format!("{byte:02X}")).collect();
         let clock = Clock::new(options.latency);
+        let line = options.line.or_else(|| world.line()).unwrap_or_default();
         let engine = Arc::new(Engine::new(Parts {
-            state: world.build(options.seed),
+            state: world.build(options.seed, line),
+            schema: Schema::of(line).map_err(StartError::Schema)?,
             clock: clock.clone(),
             backend,
             events: Events::on(events, clock),
@@ -140,6 +153,7 @@ impl Server {
             fingerprint: shown.join(":"),
             log: RequestLog::default(),
             faults: Faults::new(options.seed),
+            check_answers: options.check_answers,
         }));
         engine.statistics_round();
         let stop = CancellationToken::new();
@@ -290,6 +304,14 @@ impl Handle {
     #[must_use]
     pub fn requests(&self) -> RequestLog {
         self.engine.log.clone()
+    }
+
+    /// What answers had so far that PVE's schema does not declare for their calls, as `GET /path $.field: what`; empty
+    /// unless [`Options::check_answers`].
+    #[must_use]
+    pub fn undeclared(&self) -> BTreeSet<String> {
+        let found = self.engine.undeclared.as_ref();
+        found.map(|all| all.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap_or_default()
     }
 
     /// Task starts and ends and guest events so far.

@@ -9,6 +9,7 @@ use rand::{Rng, SeedableRng};
 use ring::digest;
 use serde_json::{Map, Value};
 
+use super::line::Line;
 use super::refusal::{Outcome, Refusal};
 
 /// A node.
@@ -282,6 +283,7 @@ pub(crate) struct State {
     pub(crate) roles: BTreeMap<String, (BTreeSet<String>, bool)>,
     pub(crate) acl: Acl,
     pub(crate) tasks: Vec<Task>,
+    pub(crate) line: Line,
     pub(crate) version: Value,
     pub(crate) qemu_version: String,
     pub(crate) next_pid: u32,
@@ -289,7 +291,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, line: Line) -> Self {
         Self {
             rng: StdRng::seed_from_u64(seed),
             nodes: BTreeMap::new(),
@@ -302,7 +304,8 @@ impl State {
             roles: BTreeMap::new(),
             acl: Acl::new(),
             tasks: Vec::new(),
-            version: serde_json::json!({ "release": "9.2", "repoid": "14a22df35955d97d", "version": "9.2.11" }),
+            line,
+            version: line.version(),
             qemu_version: "10.0.13".to_owned(),
             next_pid: 1000,
             next_run: 1,

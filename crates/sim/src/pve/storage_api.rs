@@ -241,10 +241,10 @@ pub(crate) async fn delete(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> 
         worker.log(format!("Removed volume '{volid}'"));
         Ok(())
     });
-    if let Some(delay) = call.params.number("delay").and_then(|n| u64::try_from(n).ok()) {
-        if engine.ended_within(&upid, Duration::from_secs(delay.max(1))).await {
-            return Ok(Value::Null);
-        }
+    if let Some(delay) = call.params.number("delay").and_then(|n| u64::try_from(n).ok())
+        && engine.ended_within(&upid, Duration::from_secs(delay.max(1))).await
+    {
+        return Ok(Value::Null);
     }
     Ok(json!(upid))
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::clock::EPOCH;
-use super::formats::PRIVILEGES;
+use super::line::Line;
 use super::state::{Guest, Kind, Node, Pool, State, Storage, Subject, Token, User, Volume};
 
 /// A description of a cluster. The JSON form is that of the recordings' `world.json`.
@@ -26,6 +26,9 @@ pub struct World {
     storages: Vec<Map<String, Value>>,
     users: Vec<UserEntry>,
     version: Value,
+    /// PVE's own roles are there too.
+    #[serde(skip)]
+    standard_roles: bool,
     volumes: Vec<VolumeEntry>,
 }
 
@@ -127,8 +130,7 @@ impl World {
     /// One node with the bridge `vmbr0`, the usual roles, `root@pam` and nothing else.
     #[must_use]
     pub fn new(node: &str) -> Self {
-        let mut world = Self { node: node.to_owned(), node_cores: 8, ..Self::default() };
-        world.roles = standard_roles();
+        let mut world = Self { node: node.to_owned(), node_cores: 8, standard_roles: true, ..Self::default() };
         world = world.bridge("vmbr0");
         world.users.push(UserEntry {
             userid: "root@pam".into(),
@@ -228,9 +230,17 @@ impl World {
         self
     }
 
+    /// The line that the description says its version is of.
+    pub(crate) fn line(&self) -> Option<Line> {
+        self.version["release"].as_str()?.parse().ok()
+    }
+
     /// The state at the start; what is missing (secrets, MACs, UUIDs) is made from the seed.
-    pub(crate) fn build(&self, seed: u64) -> State {
-        let mut state = State::new(seed);
+    pub(crate) fn build(&self, seed: u64, line: Line) -> State {
+        let mut state = State::new(seed, line);
+        for (name, privileges) in line.roles().into_iter().filter(|_| self.standard_roles) {
+            state.roles.insert(name, (privileges.into_iter().map(str::to_owned).collect(), true));
+        }
         if !self.version.is_null() {
             state.version = self.version.clone();
         }
@@ -355,32 +365,4 @@ fn filled_in(state: &mut State, text: &str) -> String {
         out.replace_range(start..=start + length, &value);
     }
     out
-}
-
-fn standard_roles() -> BTreeMap<String, RoleEntry> {
-    let role = |filter: &dyn Fn(&str) -> bool| RoleEntry {
-        privs: PRIVILEGES.iter().filter(|p| filter(p)).map(|p| (*p).to_owned()).collect(),
-        special: 1,
-    };
-    let admin_only = [
-        "Mapping.Modify",
-        "Permissions.Modify",
-        "Realm.Allocate",
-        "Sys.AccessNetwork",
-        "Sys.Incoming",
-        "Sys.Modify",
-        "Sys.PowerMgmt",
-    ];
-    BTreeMap::from([
-        ("Administrator".to_owned(), role(&|_| true)),
-        ("NoAccess".to_owned(), role(&|_| false)),
-        ("PVEAdmin".to_owned(), role(&|p| !admin_only.contains(&p))),
-        ("PVEAuditor".to_owned(), role(&|p| p.ends_with(".Audit"))),
-        ("PVEVMAdmin".to_owned(), role(&|p| p.starts_with("VM."))),
-        ("PVEDatastoreAdmin".to_owned(), role(&|p| p.starts_with("Datastore."))),
-        ("PVEDatastoreUser".to_owned(), role(&|p| matches!(p, "Datastore.AllocateSpace" | "Datastore.Audit"))),
-        ("PVESDNUser".to_owned(), role(&|p| matches!(p, "SDN.Audit" | "SDN.Use"))),
-        ("PVEPoolUser".to_owned(), role(&|p| p == "Pool.Audit")),
-        ("PVETemplateUser".to_owned(), role(&|p| matches!(p, "VM.Audit" | "VM.Clone"))),
-    ])
 }

@@ -6,6 +6,7 @@
 //! A recording's README says what is fixed and what is not. What differs knowingly stands in `data/deviations.toml`, each
 //! with its reason.
 
+mod answers;
 mod client;
 mod compare;
 mod replay;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::schema::Schema;
 use step::Step;
 
 /// How one scenario compares.
@@ -36,6 +38,10 @@ struct Scenario {
 #[derive(Debug, Default)]
 pub struct Report {
     scenarios: Vec<Scenario>,
+    /// What the simulator's answers had that their calls do not declare.
+    undeclared: BTreeSet<String>,
+    /// The same of the recorded answers.
+    recorded: BTreeSet<String>,
 }
 
 /// Why recordings could not be replayed.
@@ -62,6 +68,12 @@ pub enum ReplayError {
     /// The world's description.
     #[error("the recordings' world.json")]
     World(#[source] super::world::WorldError),
+    /// The checked-in list of accepted differences.
+    #[error("the list of accepted differences")]
+    Deviations(#[source] toml::de::Error),
+    /// The checked-in schema.
+    #[error("the simulator's API schema")]
+    Schema(#[source] serde_json::Error),
     /// The simulator.
     #[error("the simulator did not start")]
     Start(#[source] super::server::StartError),
@@ -88,7 +100,21 @@ impl Report {
     /// No difference but accepted ones.
     #[must_use]
     pub fn is_conformant(&self) -> bool {
-        self.scenarios.iter().all(|scenario| scenario.different.is_empty())
+        self.scenarios.iter().all(|scenario| scenario.different.is_empty()) && self.undeclared().is_empty()
+    }
+
+    /// Parts of the simulator's answers that PVE's schema does not declare for their calls, but for those that the real
+    /// server is known to give too.
+    #[must_use]
+    pub fn undeclared(&self) -> Vec<&String> {
+        let known = answers::known();
+        self.undeclared.iter().filter(|what| !known.contains(*what)).collect()
+    }
+
+    /// The same parts of the recorded answers: what `data/answer-deviations.txt` is made of.
+    #[must_use]
+    pub fn recorded_undeclared(&self) -> &BTreeSet<String> {
+        &self.recorded
     }
 
     fn sum(&self, of: impl Fn(&Scenario) -> usize) -> usize {
@@ -120,6 +146,9 @@ impl fmt::Display for Report {
             let all: Vec<&Scenario> = self.scenarios.iter().filter(|scenario| scenario.file == file).collect();
             Self::line(f, &format!("= {file}"), &all)?;
         }
+        for what in self.undeclared() {
+            writeln!(f, "not as PVE's schema declares it: {what}")?;
+        }
         let (equal, accepted, different) =
             (self.sum(|s| s.equal), self.sum(|s| s.accepted.len()), self.sum(|s| s.different.len()));
         write!(
@@ -138,7 +167,8 @@ pub async fn run(directory: &Path) -> Result<Report, ReplayError> {
     let read = |path: PathBuf| std::fs::read_to_string(&path).map_err(|source| ReplayError::Read { path, source });
     let world = super::world::World::from_json(&read(directory.join("world.json"))?).map_err(ReplayError::World)?;
     let deviations: Deviations =
-        toml::from_str(include_str!("../../../data/deviations.toml")).unwrap_or(Deviations { accepted: Vec::new() });
+        toml::from_str(include_str!("../../../data/deviations.toml")).map_err(ReplayError::Deviations)?;
+    let schema = Schema::of(world.line().unwrap_or_default()).map_err(ReplayError::Schema)?;
     let listing =
         std::fs::read_dir(directory).map_err(|source| ReplayError::Read { path: directory.to_owned(), source })?;
     let mut files: Vec<PathBuf> = listing
@@ -155,7 +185,10 @@ pub async fn run(directory: &Path) -> Result<Report, ReplayError> {
         if steps.iter().all(Step::is_measurement) {
             continue;
         }
-        report.scenarios.extend(replay::file(&world, &name, &steps, &deviations.accepted).await?);
+        report.recorded.extend(steps.iter().flat_map(|step| answers::recorded(&schema, step)));
+        let replayed = replay::file(&world, &name, &steps, &deviations.accepted).await?;
+        report.scenarios.extend(replayed.scenarios);
+        report.undeclared.extend(replayed.undeclared);
     }
     Ok(report)
 }

@@ -1,6 +1,6 @@
 //! One file of recordings against one fresh simulator.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -69,15 +69,21 @@ impl Source for Replay {
     }
 }
 
+/// What came of one file.
+pub(super) struct Replayed {
+    pub(super) scenarios: Vec<Scenario>,
+    pub(super) undeclared: BTreeSet<String>,
+}
+
 /// Replays one file.
 pub(super) async fn file(
     world: &World,
     name: &str,
     steps: &[Step],
     accepted: &[Deviation],
-) -> Result<Vec<Scenario>, ReplayError> {
+) -> Result<Replayed, ReplayError> {
     let guests = Scripted::new(Boot::WhenTold);
-    let options = Options { latency: Latency::Virtual, statistics: false, ..Options::default() };
+    let options = Options { latency: Latency::Virtual, statistics: false, check_answers: true, ..Options::default() };
     let handle = Server::start(world, Arc::new(guests.clone()), options).await.map_err(ReplayError::Start)?;
     let client = Client::new(&handle.url()).map_err(ReplayError::Connect)?;
     let mut replay = Replay {
@@ -121,8 +127,9 @@ pub(super) async fn file(
         }
         index += 1;
     }
+    let undeclared = replay.handle.undeclared();
     replay.handle.shutdown().await;
-    Ok(out)
+    Ok(Replayed { scenarios: out, undeclared })
 }
 
 fn scenario_name(step: &Step) -> String {

@@ -1,72 +1,21 @@
 //! The part of PVE's own API schema that the simulator answers, in a compact form of our own.
 //!
-//! `data/pve-schema-9.json` is made by `cargo run -p pxci-sim --example pve_schema -- <api-schema.json> <out>`: only
-//! what decides whether a request is accepted, with equal properties and formats kept once.
+//! `data/pve-schema-8.json` and `-9.json` are made by `cargo run -p pxci-sim --example pve_schema -- <api-schema.json>
+//! <out>`: only what decides whether a request is accepted and what shape its answer has, with equal parts kept once.
+
+mod compact;
+mod returns;
 
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
-/// Path prefixes that the simulator answers; the rest of the real schema is left out.
-const KEPT: [&str; 19] = [
-    "/version",
-    "/cluster/resources",
-    "/cluster/nextid",
-    "/cluster/status",
-    "/cluster/tasks",
-    "/cluster/options",
-    "/cluster/ha",
-    "/cluster/sdn",
-    "/access",
-    "/pools",
-    "/storage",
-    "/nodes/{node}/qemu",
-    "/nodes/{node}/lxc",
-    "/nodes/{node}/storage",
-    "/nodes/{node}/tasks",
-    "/nodes/{node}/network",
-    "/nodes/{node}/status",
-    "/nodes/{node}/version",
-    "/nodes/{node}/t",
-];
+pub use compact::compact;
+pub(crate) use returns::{Shape, violations};
 
-/// Single paths that are kept without what stands below them.
-const KEPT_EXACT: [&str; 15] = [
-    "/cluster/log",
-    "/nodes/{node}/capabilities/qemu/cpu",
-    "/nodes/{node}/vzdump/defaults",
-    "/cluster/backup",
-    "/cluster/config/join",
-    "/nodes/{node}/firewall/options",
-    "/cluster",
-    "/nodes",
-    "/nodes/{node}",
-    "/nodes/{node}/dns",
-    "/nodes/{node}/startall",
-    "/nodes/{node}/stopall",
-    "/nodes/{node}/vncshell",
-    "/nodes/{node}/aplinfo",
-    "/cluster/config/nodes",
-];
-
-/// Keys of a property that decide about a value.
-const DECIDING: [&str; 14] = [
-    "type",
-    "optional",
-    "minimum",
-    "maximum",
-    "minLength",
-    "maxLength",
-    "pattern",
-    "enum",
-    "requires",
-    "alias",
-    "keyAlias",
-    "default_key",
-    "format",
-    "items",
-];
+use super::formats;
+use super::line::Line;
 
 /// One property of a request or of a property string.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
@@ -133,6 +82,7 @@ struct CompactRoute {
     #[serde(default)]
     no_token: bool,
     properties: BTreeMap<String, usize>,
+    returns: Option<usize>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -140,6 +90,7 @@ struct Compact {
     routes: Vec<CompactRoute>,
     properties: Vec<Property>,
     formats: Vec<BTreeMap<String, Property>>,
+    returns: Vec<Shape>,
 }
 
 /// One call of the API.
@@ -151,11 +102,14 @@ pub(crate) struct Route {
     pub(crate) protected: bool,
     pub(crate) no_token: bool,
     pub(crate) properties: BTreeMap<String, Property>,
+    /// What it says that it answers.
+    pub(crate) returns: Option<Shape>,
 }
 
 /// The schema of one PVE line.
 #[derive(Debug)]
 pub(crate) struct Schema {
+    pub(crate) line: Line,
     routes: Vec<(String, Route)>,
     by_shape: HashMap<(String, usize), Vec<usize>>,
     pub(crate) formats: Vec<Format>,
@@ -165,14 +119,17 @@ pub(crate) struct Schema {
 pub(crate) struct NotImplemented;
 
 impl Schema {
-    /// The schema of PVE 9.
-    pub(crate) fn nine() -> Self {
-        let text = include_str!("../../data/pve-schema-9.json");
-        let compact: Compact = serde_json::from_str(text).unwrap_or(Compact {
-            routes: Vec::new(),
-            properties: Vec::new(),
-            formats: Vec::new(),
-        });
+    /// The schema of a line.
+    ///
+    /// # Errors
+    /// When the checked-in data cannot be read.
+    pub(crate) fn of(line: Line) -> Result<Self, serde_json::Error> {
+        let text = match line {
+            Line::Eight => include_str!("../../../data/pve-schema-8.json"),
+            Line::Nine => include_str!("../../../data/pve-schema-9.json"),
+        };
+        formats::load()?;
+        let compact: Compact = serde_json::from_str(text)?;
         let properties = compact.properties;
         let mut routes = Vec::new();
         let mut by_shape: HashMap<(String, usize), Vec<usize>> = HashMap::new();
@@ -191,10 +148,11 @@ impl Schema {
                 protected: route.protected,
                 no_token: route.no_token,
                 properties: named,
+                returns: route.returns.and_then(|at| compact.returns.get(at).cloned()),
             };
             routes.push((route.method, made));
         }
-        Self { routes, by_shape, formats: compact.formats }
+        Ok(Self { line, routes, by_shape, formats: compact.formats })
     }
 
     /// The call for a method and a path below `/api2/<format>`, with the values of the path's variables.
@@ -290,111 +248,4 @@ pub(crate) fn lookup<'a>(properties: &'a BTreeMap<String, Property>, guest: &str
         return None;
     }
     properties.get(&format!("{stem}[n]"))
-}
-
-/// The compact form of a full schema (PVE's `apidoc` array of nodes).
-#[must_use]
-pub fn compact(full: &Value) -> Value {
-    let mut table = Table::default();
-    let mut routes = Vec::new();
-    walk(full, &mut table, &mut routes);
-    routes.sort_by_key(|route| {
-        (route["path"].as_str().unwrap_or_default().to_owned(), route["method"].as_str().unwrap_or_default().to_owned())
-    });
-    json!({ "routes": routes, "properties": table.properties, "formats": table.formats })
-}
-
-#[derive(Default)]
-struct Table {
-    properties: Vec<Value>,
-    formats: Vec<Value>,
-    seen: HashMap<String, usize>,
-}
-
-impl Table {
-    fn property(&mut self, full: &Value) -> usize {
-        let reduced = self.reduce(full);
-        let key = format!("p{reduced}");
-        if let Some(at) = self.seen.get(&key) {
-            return *at;
-        }
-        self.properties.push(reduced);
-        self.seen.insert(key, self.properties.len() - 1);
-        self.properties.len() - 1
-    }
-
-    fn reduce(&mut self, full: &Value) -> Value {
-        let mut out = Map::new();
-        let Some(object) = full.as_object() else { return Value::Object(out) };
-        for key in DECIDING {
-            let Some(value) = object.get(key) else { continue };
-            let value = match (key, value) {
-                ("format", Value::Object(keys)) => json!(self.format(keys)),
-                ("items", _) | ("pattern", Value::Object(_)) => continue,
-                _ => value.clone(),
-            };
-            out.insert(key.to_owned(), value);
-        }
-        Value::Object(out)
-    }
-
-    fn format(&mut self, keys: &Map<String, Value>) -> usize {
-        let reduced: Map<String, Value> =
-            keys.iter().map(|(name, property)| (name.clone(), self.reduce(property))).collect();
-        let key = format!("f{}", Value::Object(reduced.clone()));
-        if let Some(at) = self.seen.get(&key) {
-            return *at;
-        }
-        self.formats.push(Value::Object(reduced));
-        self.seen.insert(key, self.formats.len() - 1);
-        self.formats.len() - 1
-    }
-}
-
-fn walk(node: &Value, table: &mut Table, routes: &mut Vec<Value>) {
-    if let Some(list) = node.as_array() {
-        list.iter().for_each(|child| walk(child, table, routes));
-        return;
-    }
-    let path = node["path"].as_str().unwrap_or_default();
-    if kept(path)
-        && let Some(info) = node["info"].as_object()
-    {
-        for (method, call) in info {
-            routes.push(route(path, method, call, table));
-        }
-    }
-    if let Some(children) = node.get("children") {
-        walk(children, table, routes);
-    }
-}
-
-fn kept(path: &str) -> bool {
-    KEPT_EXACT.contains(&path) || KEPT.iter().any(|prefix| path.starts_with(prefix))
-}
-
-fn route(path: &str, method: &str, call: &Value, table: &mut Table) -> Value {
-    let mut named = Map::new();
-    if let Some(properties) = call["parameters"]["properties"].as_object() {
-        for (name, property) in properties {
-            named.insert(name.clone(), json!(table.property(property)));
-        }
-    }
-    let mut out = Map::new();
-    out.insert("path".to_owned(), json!(path));
-    out.insert("method".to_owned(), json!(method));
-    out.insert("properties".to_owned(), Value::Object(named));
-    let permissions = &call["permissions"];
-    if !permissions["check"].is_null() {
-        out.insert("check".to_owned(), permissions["check"].clone());
-    }
-    if let Some(user) = permissions["user"].as_str() {
-        out.insert("user".to_owned(), json!(user));
-    }
-    for (key, flag) in [("protected", call["protected"] == 1), ("no_token", call["allowtoken"] == 0)] {
-        if flag {
-            out.insert(key.to_owned(), json!(true));
-        }
-    }
-    Value::Object(out)
 }
