@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn the_page_on_privileges_is_understood_to_its_last_command() {
-        let world = format!("{:?}", documented_world("secret", Line::default()).unwrap());
+        let world = format!("{:?}", documented_world("secret", sim::pve::Line::default()).unwrap());
         for name in [
             "PxciProvider",
             "PxciDispatcher",
