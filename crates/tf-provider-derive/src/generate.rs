@@ -90,9 +90,15 @@ fn contents(field: &Field) -> Option<TokenStream> {
     let Shape::Attribute(rules) = &field.shape else { return None };
     let element = &rules.element;
     let (blocks, write_only) = (rules.block.is_some(), rules.write_only.is_some());
+    let replace = rules.replace.is_some() || rules.replace_if.is_some();
     Some(quote_spanned! {element.span()=>
         <#element as ::tf_provider::Element>::CONTENTS
-            .and(::tf_provider::Contents { blocks: #blocks, write_only: #write_only, write_only_in_set: false })
+            .and(::tf_provider::Contents {
+                blocks: #blocks,
+                write_only: #write_only,
+                replace: #replace,
+                ..::tf_provider::Contents::PLAIN
+            })
     })
 }
 

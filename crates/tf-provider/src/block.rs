@@ -72,7 +72,7 @@ pub const fn check<T: Blocks>(declared: Declared) {
     assert!(!(declared.group && declared.required), "a group is always there: it cannot be required");
     assert!(counted || (declared.min == 0 && declared.max == 0), "`min` and `max` are for lists and sets of blocks");
     assert!(declared.max == 0 || declared.min <= declared.max, "`min` is greater than `max`");
-    assert!(!T::CONTENTS.write_only_in_set, "cores refuse write-only attributes inside sets");
+    T::CONTENTS.check_sets();
 }
 
 /// The declaration of a block; used by derived code.

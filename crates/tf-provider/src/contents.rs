@@ -11,11 +11,16 @@ pub struct Contents {
     pub write_only: bool,
     /// Write-only attributes of objects in a set, where nothing tells which is whose.
     pub write_only_in_set: bool,
+    /// Attributes whose change needs a new object.
+    pub replace: bool,
+    /// The same of objects in a set, where a changed element is another element, and has no path.
+    pub replace_in_set: bool,
 }
 
 impl Contents {
     /// Nothing of the kind.
-    pub const PLAIN: Self = Self { blocks: false, write_only: false, write_only_in_set: false };
+    pub const PLAIN: Self =
+        Self { blocks: false, write_only: false, write_only_in_set: false, replace: false, replace_in_set: false };
 
     /// What both hold.
     #[must_use]
@@ -24,13 +29,28 @@ impl Contents {
             blocks: self.blocks || other.blocks,
             write_only: self.write_only || other.write_only,
             write_only_in_set: self.write_only_in_set || other.write_only_in_set,
+            replace: self.replace || other.replace,
+            replace_in_set: self.replace_in_set || other.replace_in_set,
         }
     }
 
     /// What a set of this holds.
     #[must_use]
     pub const fn in_set(self) -> Self {
-        Self { write_only_in_set: self.write_only_in_set || self.write_only, ..self }
+        Self {
+            write_only_in_set: self.write_only_in_set || self.write_only,
+            replace_in_set: self.replace_in_set || self.replace,
+            ..self
+        }
+    }
+}
+
+impl Contents {
+    /// Fails to compile where this would be inside a set and cannot.
+    #[track_caller]
+    pub(crate) const fn check_sets(self) {
+        assert!(!self.write_only_in_set, "cores refuse write-only attributes inside sets");
+        assert!(!self.replace_in_set, "elements of a set do not change, they come and go: `replace` is for the set");
     }
 }
 
@@ -38,5 +58,5 @@ impl Contents {
 #[track_caller]
 pub const fn check<T: Element>() {
     assert!(!T::CONTENTS.blocks, "a nested attribute cannot hold blocks: declare this field a `block` too");
-    assert!(!T::CONTENTS.write_only_in_set, "cores refuse write-only attributes inside sets");
+    T::CONTENTS.check_sets();
 }

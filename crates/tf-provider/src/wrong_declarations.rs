@@ -150,3 +150,23 @@
 //!     keys: Attr<BTreeSet<Key>>,
 //! }
 //! ```
+//!
+//! ```compile_fail,E0080
+//! # use std::collections::BTreeSet;
+//! # use tf_provider::{Attr, Model};
+//! /// A hook.
+//! #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Model)]
+//! struct Hook {
+//!     /// Another side is another hook, not a changed one.
+//!     #[tf(required, replace)]
+//!     side: Attr<String>,
+//! }
+//!
+//! /// A model.
+//! #[derive(Clone, Default, Model)]
+//! struct Wrong {
+//!     /// Hooks.
+//!     #[tf(block)]
+//!     hooks: Attr<BTreeSet<Hook>>,
+//! }
+//! ```

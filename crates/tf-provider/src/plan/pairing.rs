@@ -21,6 +21,20 @@ pub(super) fn pairs<A, B>(ones: &[A], others: &[B], fits: impl Fn(&A, &B) -> boo
     partners
 }
 
+/// Like [`pairs`], by one rule after the other: a later one only pairs what the earlier ones left.
+pub(super) fn pairs_by_rank<A, B>(ones: &[A], others: &[B], rules: &[&dyn Fn(&A, &B) -> bool]) -> Vec<Option<usize>> {
+    let mut partners = vec![None; ones.len()];
+    for rule in rules {
+        let open: Vec<usize> = (0..ones.len()).filter(|one| partners[*one].is_none()).collect();
+        let free: Vec<usize> = (0..others.len()).filter(|other| !partners.contains(&Some(*other))).collect();
+        let found = pairs(&open, &free, |one, other| rule(&ones[*one], &others[*other]));
+        for (one, partner) in open.into_iter().zip(found) {
+            partners[one] = partner.map(|partner| free[partner]);
+        }
+    }
+    partners
+}
+
 /// Finds a partner for `one`, moving others along a chain where that makes room.
 fn take(one: usize, candidates: &[Vec<usize>], taken_by: &mut [Option<usize>], tried: &mut [bool]) -> bool {
     for &other in &candidates[one] {
@@ -52,5 +66,12 @@ mod tests {
         let fits = |one: &usize, other: &usize| table[*one][*other];
         assert_eq!(pairs(&[0, 1], &[0, 1], fits), [Some(1), Some(0)]);
         assert_eq!(pairs::<i32, i32>(&[], &[1], |_, _| true), []);
+    }
+
+    #[test]
+    fn a_better_rule_goes_first() {
+        let (same, any) = (|one: &i32, other: &i32| one == other, |_: &i32, _: &i32| true);
+        assert_eq!(pairs_by_rank(&[1, 2, 3], &[3, 2], &[&same, &any]), [None, Some(1), Some(0)]);
+        assert_eq!(pairs_by_rank(&[1, 2, 3], &[3, 4], &[&same, &any]), [Some(1), None, Some(0)]);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::consistency::fits;
-use super::pairing::pairs;
+use super::pairing::{pairs, pairs_by_rank};
 use crate::schema::{Attribute, Kind, Nesting};
 use crate::value::Value;
 
@@ -69,10 +69,10 @@ fn propose_set(attribute: &Attribute, config: &Value, prior: &Value, changing: b
                 items.map(|(index, item)| item_of(nested, item, olds.get(index).unwrap_or(&Value::Null), changing));
             Value::List(planned.collect())
         }
-        (Nesting::Set, Value::List(items)) if attribute.block.is_some() => {
-            propose_elements(nested, &without_equality(nested), items, prior, changing)
+        (Nesting::Set, Value::List(items)) => {
+            let elements = Elements { nested, exact: &without_equality(nested), is_block: attribute.block.is_some() };
+            elements.propose(items, prior, changing)
         }
-        (Nesting::Set, Value::List(items)) => propose_elements(nested, nested, items, prior, changing),
         (_, other) => other.clone(),
     }
 }
@@ -87,31 +87,36 @@ fn item_of(nested: &[Attribute], config: &Value, prior: &Value, changing: bool) 
     }
 }
 
-/// A set: each element by the prior one that it is, as far as the configuration tells. Nothing new is the prior set
-/// itself, in its order.
-///
-/// Elements are recognised by `nested` and planned by `exact`, which for blocks knows no other spelling: cores hold each
-/// block of a set against the configuration alone.
-fn propose_elements(
-    nested: &[Attribute],
-    exact: &[Attribute],
-    items: &[Value],
-    prior: &Value,
-    changing: bool,
-) -> Value {
-    let olds = elements(prior);
-    // Those that say most choose first: who says little fits many.
-    let mut order: Vec<usize> = (0..items.len()).collect();
-    order.sort_by_key(|index| std::cmp::Reverse(said(&items[*index])));
-    let is_partner = |index: &usize, old: &Value| propose(nested, &items[*index], old, false) == *old;
-    let partners = pairs(&order, olds, is_partner);
-    let mut planned = vec![Value::Null; items.len()];
-    for (index, partner) in order.into_iter().zip(partners) {
-        let old = partner.map_or(&Value::Null, |partner| &olds[partner]);
-        planned[index] = item_of(exact, &items[index], old, changing);
+/// The declaration of a set's elements.
+struct Elements<'a> {
+    nested: &'a [Attribute],
+    /// The same, with one spelling only.
+    exact: &'a [Attribute],
+    is_block: bool,
+}
+
+impl Elements<'_> {
+    /// Each element by the prior one that it is, as far as the configuration tells. Nothing new is the prior set itself,
+    /// in its order.
+    fn propose(&self, items: &[Value], prior: &Value, changing: bool) -> Value {
+        let olds = elements(prior);
+        // Those that say most choose first: who says little fits many.
+        let mut order: Vec<usize> = (0..items.len()).collect();
+        order.sort_by_key(|index| std::cmp::Reverse(said(&items[*index])));
+        let exactly = |index: &usize, old: &Value| propose(self.exact, &items[*index], old, false) == *old;
+        let spelled = |index: &usize, old: &Value| propose(self.nested, &items[*index], old, false) == *old;
+        let partners = pairs_by_rank(&order, olds, &[&exactly, &spelled]);
+        // Cores hold each block of a set against the configuration alone, so it must be spelled as there.
+        let attributes = if self.is_block { self.exact } else { self.nested };
+        let mut planned = vec![Value::Null; items.len()];
+        for (index, partner) in order.into_iter().zip(partners) {
+            let old = partner.map_or(&Value::Null, |partner| &olds[partner]);
+            planned[index] = item_of(attributes, &items[index], old, changing);
+        }
+        let same =
+            planned.len() == olds.len() && pairs(&planned, olds, |one, old| one == old).iter().all(Option::is_some);
+        if same && matches!(prior, Value::List(_)) { prior.clone() } else { Value::List(planned) }
     }
-    let same = planned.len() == olds.len() && pairs(&planned, olds, |one, old| one == old).iter().all(Option::is_some);
-    if same && matches!(prior, Value::List(_)) { prior.clone() } else { Value::List(planned) }
 }
 
 /// How many values an element sets.
@@ -186,7 +191,11 @@ fn keep_equal_nested(nesting: Nesting, nested: &[Attribute], reference: &Value, 
         (Nesting::Set, Value::List(items)) => {
             let olds = elements(reference);
             let spelled = |item: &Value, old: &Value| keep_equal(nested, old, item.clone());
-            let partners = pairs(&items, olds, |item, old| fits(old, &spelled(item, old)));
+            let partners = pairs_by_rank(
+                &items,
+                olds,
+                &[&|item, old| fits(old, item), &|item, old| fits(old, &spelled(item, old))],
+            );
             let items = items.into_iter().zip(partners);
             Value::List(items.map(|(item, old)| old.map_or(item.clone(), |old| spelled(&item, &olds[old]))).collect())
         }

@@ -62,7 +62,7 @@ fn collect_nested(
                 }
             }
         }
-        // Elements of a set have neither a partner nor a path: rules inside them cannot be held.
+        // Elements of a set have neither a partner nor a path: so there are no rules inside them.
         _ => {}
     }
 }

@@ -102,7 +102,39 @@ fn value(json: &Json, wanted: &Type, path: &Path) -> Result<Value> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::wire::samples::{declared, stored_value};
+
+    /// As a core writes it: numbers with every digit.
+    fn written(value: &Value) -> String {
+        let quoted = |text: &str| serde_json::to_string(text).expect("text");
+        match value {
+            Value::Null | Value::Unknown => "null".to_owned(),
+            Value::Bool(value) => value.to_string(),
+            Value::Number(number) => number.to_string(),
+            Value::String(text) => quoted(text),
+            Value::List(items) => format!("[{}]", items.iter().map(written).collect::<Vec<_>>().join(",")),
+            Value::Map(entries) => {
+                let entries = entries.iter().map(|(key, item)| format!("{}:{}", quoted(key), written(item)));
+                format!("{{{}}}", entries.collect::<Vec<_>>().join(","))
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_a_core_stored_is_read_again((declared, value) in declared().prop_flat_map(|declared| {
+            let value = stored_value(&declared);
+            (Just(declared), value)
+        })) {
+            let stored = parse(written(&value).as_bytes()).expect("JSON");
+            prop_assert!(decode(&stored, &declared).expect("fits") == value);
+        }
+    }
 
     fn object(pairs: &[(&str, Type)]) -> Type {
         Type::Object(pairs.iter().map(|(name, declared)| ((*name).to_owned(), declared.clone())).collect())

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::wire::samples::{any_value, declared};
 
 fn number(text: &str) -> Value {
     Value::Number(Number::parse(text).expect("number"))
@@ -83,48 +84,12 @@ fn malformed_bytes_are_refused() {
     }
 }
 
-fn declared() -> impl Strategy<Value = Type> {
-    let leaf = prop_oneof![Just(Type::Bool), Just(Type::Number), Just(Type::String)];
-    leaf.prop_recursive(3, 12, 3, |inner| {
-        prop_oneof![
-            inner.clone().prop_map(|element| Type::List(Box::new(element))),
-            inner.clone().prop_map(|element| Type::Set(Box::new(element))),
-            inner.clone().prop_map(|element| Type::Map(Box::new(element))),
-            prop::collection::btree_map("[a-z]{1,4}", inner, 0..4).prop_map(Type::Object),
-        ]
-    })
-}
-
-fn value_of(declared: &Type) -> BoxedStrategy<Value> {
-    let known = match declared {
-        Type::Bool => any::<bool>().prop_map(Value::Bool).boxed(),
-        Type::Number => prop_oneof![
-            any::<i64>().prop_map(|number| Value::Number(number.into())),
-            "-?[1-9][0-9]{0,30}(\\.[0-9]{0,20})?".prop_map(|text| number(&text)),
-        ]
-        .boxed(),
-        Type::String => any::<String>().prop_map(Value::String).boxed(),
-        Type::List(element) | Type::Set(element) => {
-            prop::collection::vec(value_of(element), 0..4).prop_map(Value::List).boxed()
-        }
-        Type::Map(element) => {
-            prop::collection::btree_map(any::<String>(), value_of(element), 0..4).prop_map(Value::Map).boxed()
-        }
-        Type::Object(attributes) => {
-            let entries: Vec<_> =
-                attributes.iter().map(|(name, declared)| (Just(name.clone()), value_of(declared))).collect();
-            entries.prop_map(|entries| Value::Map(entries.into_iter().collect())).boxed()
-        }
-    };
-    prop_oneof![1 => Just(Value::Null), 1 => Just(Value::Unknown), 8 => known].boxed()
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_written_is_read_again((declared, value) in declared().prop_flat_map(|declared| {
-        let value = value_of(&declared);
+        let value = any_value(&declared);
         (Just(declared), value)
     })) {
         prop_assert!(decode(&encode(&value, &declared), &declared).expect("own bytes") == value);
