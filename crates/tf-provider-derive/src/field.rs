@@ -195,6 +195,13 @@ impl Rules {
                 return at(word, "a write-only value is never stored, so it can neither identify nor show a change");
             }
         }
+        let may_change = self.replace.is_none() && self.replace_if.is_none() && self.keep.is_none();
+        if let (Some(word), true) = (&self.identity, may_change) {
+            return at(
+                word,
+                "what identifies an object cannot change in place: add `replace`, or `keep` if it is computed",
+            );
+        }
         let only_computed = self.computed.is_some() && self.optional.is_none();
         if only_computed && !self.checks.is_empty() {
             return at(ident, "checks are for what the configuration sets; this attribute is only computed");

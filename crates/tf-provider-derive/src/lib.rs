@@ -22,7 +22,7 @@ use syn::{DeriveInput, parse_macro_input};
 /// | `keep` | computed: the prior value stays across updates |
 /// | `replace`, `replace_if = path` | a change needs a new object; `fn(Option<&T>, Option<&T>) -> bool`, prior and planned |
 /// | `sensitive`, `write_only` | hidden; never stored |
-/// | `identity` | part of the identity |
+/// | `identity` | part of the identity; needs `replace` or `keep` |
 /// | `range(1..=9)`, `length(1..=9)`, `one_of("a", "b")`, `validate = path` | checks; `fn(&T) -> Result<(), String>` |
 /// | `equal = path` | `fn(&T, &T) -> bool`: same for the server |
 /// | `deprecated = "…"` | message |

@@ -61,6 +61,8 @@ fn contradictions_are_refused() {
     assert!(error!(#[doc = "A."] #[tf(optional, write_only, replace)] a: Attr<i64>,).contains("never stored"));
     assert!(error!(#[doc = "A."] #[tf(computed, write_only)] a: Attr<i64>,).contains("never stored"));
     assert!(error!(#[doc = "A."] #[tf(computed, range(1..2))] a: Attr<i64>,).contains("only computed"));
+    assert!(error!(#[doc = "A."] #[tf(required, identity)] a: Attr<i64>,).contains("cannot change in place"));
+    assert!(error!(#[doc = "A."] #[tf(computed, identity)] a: Attr<i64>,).contains("cannot change in place"));
     assert!(
         error!(#[doc = "A."] #[tf(required, replace, replace_if = f)] a: Attr<i64>,).contains("exclude each other")
     );

@@ -9,6 +9,9 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::element::Model;
+use crate::erased::model;
+use crate::value::Value;
 
 /// What the calling core can do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +28,7 @@ pub struct Cx<D> {
     deadline: Option<Instant>,
     capabilities: Capabilities,
     private: Mutex<Vec<u8>>,
+    meta: Value,
     warnings: Mutex<Diagnostics>,
 }
 
@@ -37,6 +41,7 @@ impl<D> Cx<D> {
             deadline: None,
             capabilities: Capabilities::default(),
             private: Mutex::default(),
+            meta: Value::Null,
             warnings: Mutex::default(),
         }
     }
@@ -55,6 +60,10 @@ impl<D> Cx<D> {
 
     pub(crate) fn with_private(self, private: Vec<u8>) -> Self {
         Self { private: Mutex::new(private), ..self }
+    }
+
+    pub(crate) fn with_meta(self, meta: Value) -> Self {
+        Self { meta, ..self }
     }
 
     pub(crate) fn private_bytes(&self) -> Vec<u8> {
@@ -102,6 +111,16 @@ impl<D> Cx<D> {
     /// What the calling core can do.
     pub fn capabilities(&self) -> Capabilities {
         self.capabilities
+    }
+
+    /// What the module that the call is about says in its `provider_meta` block, for types registered with
+    /// [`Registry::meta`](crate::Registry::meta); `None` if it says nothing. Known to plan, create, update, delete and
+    /// read.
+    ///
+    /// # Errors
+    /// When `M` is another model than the registered one.
+    pub fn meta<M: Model>(&self) -> Result<Option<M>, Diagnostic> {
+        if self.meta.is_null() { Ok(None) } else { model(&self.meta).map(Some) }
     }
 
     /// Runs `work` until it ends, the user interrupts, or the deadline passes. In the last two cases `work` is

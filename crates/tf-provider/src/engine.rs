@@ -1,6 +1,7 @@
 //! One type's calls, on values: planning, the author's hooks, the checks after them. Knows no protocol.
 
 mod call;
+mod identity;
 mod lookup;
 
 use std::time::Instant;
@@ -45,11 +46,14 @@ pub(crate) async fn plan<D>(
         Err(diagnostics) => return Planned { value: planned, replace: Vec::new(), diagnostics },
     };
     let value = plan::overlay(attributes, config, prior, planned, &hooked.before, &hooked.after);
-    let diagnostics = plan::plan_against_config(attributes, config, prior, &value);
+    let mut diagnostics = plan::plan_against_config(attributes, config, prior, &value);
     let mut replace = Vec::new();
     if !prior.is_null() {
         replace = plan::replaced(attributes, prior, &value);
         replace.extend(hooked.replace);
+    }
+    if replace.is_empty() {
+        diagnostics.extend(identity::planned(attributes, prior, &value));
     }
     Planned { value, replace, diagnostics }
 }
@@ -73,7 +77,8 @@ pub(crate) async fn apply<D>(
     match result {
         Ok(state) => {
             let state = plan::keep_equal(attributes, planned, plan::without_write_only(attributes, state));
-            let diagnostics = plan::against_plan(attributes, planned, &state);
+            let different = plan::against_plan(attributes, planned, &state);
+            let diagnostics = identity::kept_by_update(attributes, &prior, &state, different);
             let state = if diagnostics.has_error() { settled(attributes, state) } else { state };
             Applied { state, diagnostics }
         }
@@ -94,19 +99,25 @@ fn failed(attributes: &[Attribute], failure: Failure<Value>, prior: Value) -> Ap
     Applied { state, diagnostics: failure.diagnostics }
 }
 
-/// Looks at the object; null if it is gone.
+/// Looks at the object; null if it is gone. `identity` is what the core remembers of it, or null.
 pub(crate) async fn read<D>(
     resource: &dyn DynResource<D>,
     schema: &Schema,
     cx: &Cx<D>,
     state: &Value,
+    identity: &Value,
 ) -> Result<Value, Diagnostics> {
     let attributes = &schema.attributes;
     match resource.read(cx, state).await? {
         None => Ok(Value::Null),
         Some(found) => {
             let found = plan::without_write_only(attributes, settled(attributes, found));
-            Ok(plan::keep_equal(attributes, state, found))
+            let found = plan::keep_equal(attributes, state, found);
+            let before = if identity.is_null() { state } else { identity };
+            match identity::kept(attributes, before, &found) {
+                Some(changed) => Err(changed.into()),
+                None => Ok(found),
+            }
         }
     }
 }

@@ -32,6 +32,7 @@ pub(crate) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub(crate) fn schema_of<M: Model>(version: i64) -> Schema {
     Schema {
         version,
+        identity_version: 0,
         description: M::DESCRIPTION.to_owned(),
         deprecated: M::DEPRECATED.map(str::to_owned),
         attributes: M::attributes(),
@@ -73,6 +74,11 @@ pub(crate) fn caught<'a, T, E: From<Diagnostic> + 'a>(
         let result = AssertUnwindSafe(work).catch_unwind().await;
         result.unwrap_or_else(|panic| Err(panicked(panic.as_ref()).into()))
     })
+}
+
+/// Runs the author's code that does not wait; its panic becomes an error.
+fn caught_now<T>(work: impl FnOnce() -> Result<T, Diagnostics>) -> Result<T, Diagnostics> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(panicked(panic.as_ref()).into()))
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> Diagnostic {

@@ -1,4 +1,4 @@
-//! A [`Secret`](crate::Secret) inside the private data of an ephemeral resource: `#[serde(with = "tf_provider::exposed")]`.
+//! A [`Secret`] inside the private data of an ephemeral resource: `#[serde(with = "tf_provider::exposed")]`.
 //!
 //! It is written as plain text. Never use it for what a core stores, such as [`Cx::set_private`](crate::Cx::set_private).
 

@@ -106,6 +106,9 @@
 //! | ephemeral resource | [`EphemeralResource`]: `open`, `renew`, `close` | [`Registry::ephemeral_resource`] |
 //! | function | [`Function`]: `call` on derived [`Parameters`](derive@Parameters) | [`Registry::function`] |
 //!
+//! A resource may take over objects of other types ([`Resource::moves`]), upgrade its older state and identity, and keep
+//! private state beside the state ([`Cx::set_private`]).
+//!
 //! # What the framework holds
 //!
 //! * A value that the configuration sets is planned as it is. What it leaves out is the default, or null; computed
@@ -115,6 +118,8 @@
 //! * Write-only values reach create and update within the plan's model, and are stored nowhere. Under a core that would
 //!   store them they are refused.
 //! * What create and update return is compared with the plan; a difference is an error at the attribute.
+//! * What a data source or ephemeral resource returns is compared with its configuration in the same way.
+//! * What is declared `identity` stays as it is while the object lives; every read tells it to the core.
 //! * A [`Failure`] carries what exists; unknowns in it become null.
 //! * [`Cx`] has the stop token of an interrupt and the deadline of the `timeouts` attribute; [`Cx::guard`] heeds both.
 //! * A panic becomes an error of that one call. Its message is shown: never put a secret into one.
@@ -151,6 +156,7 @@ mod ephemeral;
 mod erased;
 pub mod exposed;
 pub mod function;
+mod moving;
 mod path;
 mod plan;
 mod provider;
@@ -177,6 +183,7 @@ pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use element::{Choice, Element, Measured, Model, Ranged, ValueError, decode_attr, encode_attr};
 pub use ephemeral::{EphemeralResource, Opened, Renewed};
 pub use function::{Function, FunctionError, Parameters};
+pub use moving::{Moves, Origin, Taken};
 pub use path::{Path, Step};
 pub use provider::{Provider, Registry};
 pub use resource::{Failure, ImportKey, Outcome, Plan, Resource};

@@ -8,9 +8,10 @@ use crate::data_source::DataSource;
 use crate::diagnostic::Diagnostics;
 use crate::element::Model;
 use crate::ephemeral::EphemeralResource;
-use crate::erased::{DynDataSource, DynEphemeral, DynFunction, DynResource, Erased};
+use crate::erased::{DynDataSource, DynEphemeral, DynFunction, DynResource, Erased, schema_of};
 use crate::function::Function;
 use crate::resource::Resource;
+use crate::schema::Schema;
 
 /// The provider: its configuration block and the list of its types.
 pub trait Provider: Send + Sync + 'static {
@@ -38,6 +39,7 @@ pub trait Provider: Send + Sync + 'static {
 
 /// Collects the provider's types.
 pub struct Registry<D> {
+    pub(crate) meta: Option<Schema>,
     pub(crate) resources: Vec<Box<dyn DynResource<D>>>,
     pub(crate) data_sources: Vec<Box<dyn DynDataSource<D>>>,
     pub(crate) ephemeral_resources: Vec<Box<dyn DynEphemeral<D>>>,
@@ -46,7 +48,20 @@ pub struct Registry<D> {
 
 impl<D: Send + Sync + 'static> Registry<D> {
     pub(crate) fn new() -> Self {
-        Self { resources: Vec::new(), data_sources: Vec::new(), ephemeral_resources: Vec::new(), functions: Vec::new() }
+        Self {
+            meta: None,
+            resources: Vec::new(),
+            data_sources: Vec::new(),
+            ephemeral_resources: Vec::new(),
+            functions: Vec::new(),
+        }
+    }
+
+    /// Declares the `provider_meta` block, which module authors may put into their `terraform` block; read by
+    /// [`Cx::meta`](crate::Cx::meta).
+    pub fn meta<M: Model>(&mut self) -> &mut Self {
+        self.meta = Some(schema_of::<M>(0));
+        self
     }
 
     /// Adds a resource type.

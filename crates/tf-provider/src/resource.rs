@@ -5,6 +5,7 @@ use std::future::{Future, ready};
 use crate::cx::Cx;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::element::Model;
+use crate::moving::Moves;
 use crate::path::Path;
 
 /// Result of create and update. The error carries what really exists.
@@ -73,6 +74,8 @@ pub trait Resource: Send + Sync + 'static {
     const TYPE: &'static str;
     /// Version of the stored form.
     const VERSION: i64 = 0;
+    /// Version of the stored identity.
+    const IDENTITY_VERSION: i64 = 0;
     /// What the provider's configuration gives.
     type Data: Send + Sync + 'static;
     /// The attributes.
@@ -134,4 +137,16 @@ pub trait Resource: Send + Sync + 'static {
     fn upgrade(&self, _from: i64, state: serde_json::Value) -> Result<serde_json::Value, Diagnostics> {
         Ok(state)
     }
+
+    /// The same for identity of version `from`, lower than [`Resource::IDENTITY_VERSION`].
+    ///
+    /// # Errors
+    /// When it cannot be done.
+    fn upgrade_identity(&self, _from: i64, identity: serde_json::Value) -> Result<serde_json::Value, Diagnostics> {
+        Ok(identity)
+    }
+
+    /// Says which objects of other types, or of other providers, a `moved` block may turn into this type. The provider
+    /// is not configured then.
+    fn moves(&self, _moves: &mut Moves<Self::Model>) {}
 }

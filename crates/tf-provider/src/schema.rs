@@ -211,6 +211,8 @@ impl Attribute {
 pub struct Schema {
     /// Version of the stored form; grows when older state needs the upgrade hook.
     pub version: i64,
+    /// Version of the stored identity.
+    pub identity_version: i64,
     /// Markdown, from the model's doc comment.
     pub description: String,
     /// Message that says what to use instead.

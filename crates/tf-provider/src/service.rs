@@ -1,8 +1,10 @@
 //! The provider service: messages in, engine calls, messages out. Nothing is decided here.
 
 mod data_source;
+mod declared;
 mod ephemeral;
 mod function;
+mod moving;
 mod provider;
 mod resource;
 mod schemas;
@@ -19,9 +21,11 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
 use crate::cx::Cx;
+use crate::diagnostic::Diagnostics;
 use crate::erased::{DynDataSource, DynEphemeral, DynResource, schema_of};
 use crate::provider::{Provider, Registry};
 use crate::schema::{Schema, Type, object_type};
+use crate::value::Value;
 use crate::wire::tfplugin6 as proto;
 use function::KnownFunction;
 
@@ -42,6 +46,10 @@ pub(crate) struct Service<P: Provider> {
     provider: P,
     schema: Schema,
     object: Type,
+    /// The `provider_meta` block.
+    meta: Option<(Schema, Type)>,
+    /// What is wrong with what is registered.
+    problems: Diagnostics,
     resources: Types<dyn DynResource<P::Data>>,
     data_sources: Types<dyn DynDataSource<P::Data>>,
     ephemeral_resources: Types<dyn DynEphemeral<P::Data>>,
@@ -56,8 +64,13 @@ impl<P: Provider> Service<P> {
     pub(crate) fn new(provider: P, stop: CancellationToken, calls: TaskTracker) -> Self {
         let mut registry = Registry::new();
         provider.register(&mut registry);
+        let problems = declared::problems(&registry);
         let schema = schema_of::<P::Model>(0);
         let object = Type::Object(object_type(&schema.attributes));
+        let meta = registry.meta.map(|schema| {
+            let object = Type::Object(object_type(&schema.attributes));
+            (schema, object)
+        });
         let resources = types(registry.resources, |author| (author.type_name(), author.schema()));
         let data_sources = types(registry.data_sources, |author| (author.type_name(), author.schema()));
         let ephemeral_resources = types(registry.ephemeral_resources, |author| (author.type_name(), author.schema()));
@@ -67,6 +80,8 @@ impl<P: Provider> Service<P> {
             provider,
             schema,
             object,
+            meta,
+            problems,
             resources,
             data_sources,
             ephemeral_resources,
@@ -90,6 +105,11 @@ impl<P: Provider> Service<P> {
     ) -> Answer<T> {
         let _told_when_dropped = stop.clone().drop_guard();
         self.calls.spawn(work).await.map_err(|_| Status::internal("the call was ended"))
+    }
+
+    /// What a `provider_meta` block says; null if nothing.
+    fn meta(&self, said: Option<&proto::DynamicValue>) -> Answer<Value> {
+        self.meta.as_ref().map_or(Ok(Value::Null), |(_, object)| values::value(said, object))
     }
 
     fn cx(&self, type_name: &str) -> Cx<P::Data> {
@@ -146,6 +166,7 @@ calls! {
         validate_ephemeral_resource_config
         upgrade_resource_state
         upgrade_resource_identity
+        move_resource_state
         stop_provider
     }
     awaited {

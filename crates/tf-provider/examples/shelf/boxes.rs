@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use tf_provider::{
-    Attr, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Model, Outcome, Plan, Resource, Secret, Timeouts,
+    Attr, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Model, Moves, Outcome, Plan, Resource, Secret, Taken,
+    Timeouts,
 };
 
 /// A box.
@@ -96,6 +98,28 @@ fn text_in(object: &Json, key: &str) -> Attr<String> {
     object[key].as_str().map(str::to_owned).into()
 }
 
+impl BoxModel {
+    /// A box without anything special.
+    pub(crate) fn common(number: Attr<i64>, name: Attr<String>) -> Self {
+        let (weight, colour, layers, revision) = (0.5.into(), "brown".into(), 1.into(), 1.into());
+        Self { number, name, weight, colour, layers, revision, ..Self::default() }
+    }
+}
+
+/// Private state: how often this configuration wrote the box.
+#[derive(Default, Serialize, Deserialize)]
+struct History {
+    writes: u32,
+}
+
+/// What a module may say in `provider_meta "shelf"`.
+#[derive(Clone, Default, Model)]
+pub(crate) struct Asker {
+    /// Who asks for the boxes of the module.
+    #[tf(optional)]
+    asked_by: Attr<String>,
+}
+
 pub(crate) struct Boxes;
 
 impl Boxes {
@@ -103,7 +127,7 @@ impl Boxes {
         shelf.join(format!("{number}.json"))
     }
 
-    fn write(shelf: &Path, model: &BoxModel) -> Result<(), Diagnostic> {
+    pub(crate) fn write(shelf: &Path, model: &BoxModel) -> Result<(), Diagnostic> {
         let number = *model.number.need("number")?;
         let lid = model.lid.known().map(|lid| json!({ "material": lid.material.text(), "maker": lid.maker.text() }));
         let compartment = |it: &Compartment| json!({ "width": it.width.known(), "serial": it.serial.text() });
@@ -157,6 +181,19 @@ impl Boxes {
         serde_json::from_slice(&std::fs::read(Self::file(shelf, number)).ok()?).ok()
     }
 
+    pub(crate) fn free_number(shelf: &Path) -> i64 {
+        (1..).find(|number| !Self::file(shelf, *number).exists()).unwrap_or_default()
+    }
+
+    pub(crate) fn remove(shelf: &Path, number: i64) -> Result<(), Diagnostic> {
+        match std::fs::remove_file(Self::file(shelf, number)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Diagnostic::error(format!("Unable to remove box \"{number}\""), error.to_string()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What only the shelf decides.
     fn complete(model: &mut BoxModel, number: i64, revision: i64) {
         model.number = number.into();
@@ -193,9 +230,11 @@ impl Resource for Boxes {
 
     async fn create(&self, cx: &Cx<PathBuf>, mut plan: BoxModel) -> Outcome<BoxModel> {
         let shelf = cx.data()?;
-        let number = (1..).find(|number| !Self::file(shelf, *number).exists()).unwrap_or_default();
-        Self::complete(&mut plan, number, 1);
+        Self::complete(&mut plan, Self::free_number(shelf), 1);
         Self::write(shelf, &plan)?;
+        if let Some(Asker { asked_by: Attr::Known(name) }) = cx.meta()? {
+            cx.warn("Made for somebody", format!("{name} asked for this box."));
+        }
         if plan.name.text() == Some("panics") {
             panic!("asked to");
         }
@@ -217,7 +256,7 @@ impl Resource for Boxes {
         if plan.name.text() == Some("inconsistent") {
             plan.colour = "green".into();
         }
-        cx.set_private(&json!({ "made": "here" }))?;
+        cx.set_private(&History { writes: 1 })?;
         Ok(plan)
     }
 
@@ -232,17 +271,13 @@ impl Resource for Boxes {
         let number = *prior.number.need("number")?;
         Self::complete(&mut plan, number, prior.revision.known_or(0) + 1);
         Self::write(cx.data()?, &plan)?;
+        let History { writes } = cx.private().unwrap_or_default();
+        cx.set_private(&History { writes: writes + 1 })?;
         Ok(plan)
     }
 
     async fn delete(&self, cx: &Cx<PathBuf>, state: BoxModel) -> Result<(), Failure<BoxModel>> {
-        let number = *state.number.need("number")?;
-        match std::fs::remove_file(Self::file(cx.data()?, number)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Diagnostic::error(format!("Unable to remove box \"{number}\""), error.to_string()).into())
-            }
-            _ => Ok(()),
-        }
+        Ok(Self::remove(cx.data()?, *state.number.need("number")?)?)
     }
 
     async fn import(&self, _: &Cx<PathBuf>, key: ImportKey<BoxModel>) -> Result<BoxModel, Diagnostics> {
@@ -261,5 +296,18 @@ impl Resource for Boxes {
             state["colour"] = color;
         }
         Ok(state)
+    }
+
+    fn moves(&self, moves: &mut Moves<BoxModel>) {
+        moves.from("example/shelf", "shelf_crate", 0..=0, |origin| {
+            Ok(BoxModel { number: origin.state["number"].as_i64().into(), ..BoxModel::default() })
+        });
+        // Boxes that were made by hand, and noted by their number in a `terraform_data`.
+        moves.from("terraform.io/builtin/terraform", "terraform_data", 0..=0, |origin| {
+            let number = origin.state["input"]["value"].as_i64();
+            let number = number.ok_or_else(|| Diagnostic::error("Not a box", "The input must be a box's number."))?;
+            Ok(Taken::from(BoxModel { number: number.into(), ..BoxModel::default() })
+                .with_private(&History::default())?)
+        });
     }
 }

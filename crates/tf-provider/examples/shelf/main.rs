@@ -5,6 +5,7 @@
 //! directory as `terraform-provider-shelf` and point `dev_overrides` there.
 
 mod boxes;
+mod crates;
 mod found;
 mod keys;
 mod label;
@@ -15,7 +16,8 @@ use std::process::ExitCode;
 
 use tf_provider::{Attr, CancellationToken, Diagnostic, Diagnostics, Model, Provider, Registry};
 
-use boxes::Boxes;
+use boxes::{Asker, Boxes};
+use crates::Crates;
 use found::FoundBoxes;
 use keys::Keys;
 use label::Label;
@@ -37,7 +39,7 @@ impl Provider for Shelf {
     type Data = PathBuf;
 
     fn register(&self, registry: &mut Registry<PathBuf>) {
-        registry.resource(Boxes).resource(Racks);
+        registry.meta::<Asker>().resource(Boxes).resource(Crates).resource(Racks);
         registry.data_source(FoundBoxes).ephemeral_resource(Keys).function(Label);
     }
 

@@ -47,5 +47,5 @@ fn wanted(schema: &Schema, config: &Value) -> Value {
 fn fetched(schema: &Schema, wanted: &Value, result: Value) -> Result<Value, Diagnostics> {
     let result = plan::keep_equal(&schema.attributes, wanted, result);
     let different = plan::against_config(&schema.attributes, wanted, &result);
-    if different.has_error() { Err(different) } else { Ok(result) }
+    if different.has_error() { Err(different) } else { Ok(super::settled(&schema.attributes, result)) }
 }

@@ -1,11 +1,10 @@
 //! The twin of [`Resource`].
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use super::{Boxed, Erased, caught, model, panicked, schema_of, sync_validation, to_value};
+use super::{Boxed, Erased, caught, caught_now, model, schema_of, sync_validation, to_value};
 use crate::cx::Cx;
 use crate::diagnostic::Diagnostics;
 use crate::element::Model;
+use crate::moving::{self, Moves, Origin, Rule};
 use crate::path::Path;
 use crate::resource::{Failure, ImportKey, Plan, Resource};
 use crate::schema::Schema;
@@ -46,6 +45,10 @@ pub(crate) trait DynResource<D>: Send + Sync {
     fn delete<'a>(&'a self, cx: &'a Cx<D>, state: &'a Value) -> Boxed<'a, Result<(), Failure<Value>>>;
     fn import<'a>(&'a self, cx: &'a Cx<D>, key: ImportKey<Value>) -> Boxed<'a, Result<Value, Diagnostics>>;
     fn upgrade(&self, from: i64, state: serde_json::Value) -> Result<serde_json::Value, Diagnostics>;
+    fn upgrade_identity(&self, from: i64, identity: serde_json::Value) -> Result<serde_json::Value, Diagnostics>;
+    /// Takes over objects of other types.
+    fn can_take_over(&self) -> bool;
+    fn take_over(&self, origin: Origin) -> Result<(Value, Vec<u8>), Diagnostics>;
 }
 
 impl<R: Resource> DynResource<R::Data> for Erased<R> {
@@ -54,7 +57,7 @@ impl<R: Resource> DynResource<R::Data> for Erased<R> {
     }
 
     fn schema(&self) -> Schema {
-        schema_of::<R::Model>(R::VERSION)
+        Schema { identity_version: R::IDENTITY_VERSION, ..schema_of::<R::Model>(R::VERSION) }
     }
 
     fn timeout_defaults(&self) -> Defaults {
@@ -113,9 +116,26 @@ impl<R: Resource> DynResource<R::Data> for Erased<R> {
     }
 
     fn upgrade(&self, from: i64, state: serde_json::Value) -> Result<serde_json::Value, Diagnostics> {
-        let call = AssertUnwindSafe(|| self.0.upgrade(from, state));
-        catch_unwind(call).unwrap_or_else(|panic| Err(panicked(panic.as_ref()).into()))
+        caught_now(|| self.0.upgrade(from, state))
     }
+
+    fn upgrade_identity(&self, from: i64, identity: serde_json::Value) -> Result<serde_json::Value, Diagnostics> {
+        caught_now(|| self.0.upgrade_identity(from, identity))
+    }
+
+    fn can_take_over(&self) -> bool {
+        !rules(&self.0).is_empty()
+    }
+
+    fn take_over(&self, origin: Origin) -> Result<(Value, Vec<u8>), Diagnostics> {
+        caught_now(|| moving::take_over(&rules(&self.0), R::TYPE, origin))
+    }
+}
+
+fn rules<R: Resource>(resource: &R) -> Vec<Rule> {
+    let mut moves = Moves::new();
+    resource.moves(&mut moves);
+    moves.into_rules()
 }
 
 fn partial_value<M: Model>(failure: Failure<M>) -> Failure<Value> {

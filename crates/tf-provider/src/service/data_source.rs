@@ -36,7 +36,8 @@ impl<P: Provider> Service<P> {
         let config = value(request.config.as_ref(), &known.object)?;
         let capabilities = capabilities(request.client_capabilities.as_ref());
         let deadline = engine::deadline(&known.author.timeout_defaults(), &config, Operation::Read);
-        let cx = self.cx(&request.type_name).with_capabilities(capabilities).with_deadline(deadline);
+        let meta = self.meta(request.provider_meta.as_ref())?;
+        let cx = self.cx(&request.type_name).with_meta(meta).with_capabilities(capabilities).with_deadline(deadline);
         let span = span("read", &request.type_name);
         let (used, stop) = (Arc::clone(&known), cx.stop().clone());
         let work = async move {

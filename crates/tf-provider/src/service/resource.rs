@@ -35,8 +35,14 @@ impl<P: Provider> Service<P> {
     ) -> Answer<proto::read_resource::Response> {
         let known = self.resource(&request.type_name)?;
         let state = value(request.current_state.as_ref(), &known.object)?;
+        let identity = request.current_identity.as_ref().and_then(|identity| identity.identity_data.as_ref());
+        let identity = value(identity, &messages::identity_type(&known.schema))?;
         let deadline = engine::deadline(&known.author.timeout_defaults(), &state, Operation::Read);
-        let cx = self.cx(&request.type_name).with_private(request.private).with_deadline(deadline);
+        let cx = self
+            .cx(&request.type_name)
+            .with_meta(self.meta(request.provider_meta.as_ref())?)
+            .with_private(request.private)
+            .with_deadline(deadline);
         let span = span("read", &request.type_name);
         let (cx, read) = if cx.configured().is_none() {
             // The provider's configuration is not known yet: what is known of the object stays.
@@ -44,7 +50,7 @@ impl<P: Provider> Service<P> {
         } else {
             let (used, stop) = (Arc::clone(&known), cx.stop().clone());
             let work = async move {
-                let read = engine::read(used.author.as_ref(), &used.schema, &cx, &state).await;
+                let read = engine::read(used.author.as_ref(), &used.schema, &cx, &state, &identity).await;
                 (cx, read)
             };
             self.run(&stop, work.instrument(span)).await?
@@ -81,7 +87,11 @@ impl<P: Provider> Service<P> {
         }
         let config = value(request.config.as_ref(), &known.object)?;
         let capabilities = capabilities(request.client_capabilities.as_ref());
-        let cx = self.cx(&request.type_name).with_private(request.prior_private).with_capabilities(capabilities);
+        let cx = self
+            .cx(&request.type_name)
+            .with_meta(self.meta(request.provider_meta.as_ref())?)
+            .with_private(request.prior_private)
+            .with_capabilities(capabilities);
         let span = span("plan", &request.type_name);
         let (used, stop) = (Arc::clone(&known), cx.stop().clone());
         let work = async move {
@@ -114,7 +124,11 @@ impl<P: Provider> Service<P> {
             _ => (Operation::Update, &planned, "update"),
         };
         let deadline = engine::deadline(&known.author.timeout_defaults(), object, operation);
-        let cx = self.cx(&request.type_name).with_private(request.planned_private).with_deadline(deadline);
+        let cx = self
+            .cx(&request.type_name)
+            .with_meta(self.meta(request.provider_meta.as_ref())?)
+            .with_private(request.planned_private)
+            .with_deadline(deadline);
         let span = span(name, &request.type_name);
         let (used, stop) = (Arc::clone(&known), cx.stop().clone());
         let work = async move {

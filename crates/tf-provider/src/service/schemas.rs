@@ -8,6 +8,15 @@ use crate::wire::messages;
 use crate::wire::tfplugin6 as proto;
 
 impl<P: Provider> Service<P> {
+    fn capabilities(&self) -> proto::ServerCapabilities {
+        proto::ServerCapabilities {
+            plan_destroy: true,
+            get_provider_schema_optional: true,
+            move_resource_state: self.resources.values().any(|known| known.author.can_take_over()),
+            generate_resource_config: false,
+        }
+    }
+
     pub(super) fn get_metadata(&self, _: proto::get_metadata::Request) -> Answer<proto::get_metadata::Response> {
         use proto::get_metadata::{DataSourceMetadata, EphemeralMetadata, FunctionMetadata, ResourceMetadata};
         let data_sources = names(&self.data_sources).map(|type_name| DataSourceMetadata { type_name });
@@ -15,7 +24,7 @@ impl<P: Provider> Service<P> {
         let ephemeral_resources = names(&self.ephemeral_resources).map(|type_name| EphemeralMetadata { type_name });
         let functions = names(&self.functions).map(|name| FunctionMetadata { name });
         Ok(proto::get_metadata::Response {
-            server_capabilities: Some(server_capabilities()),
+            server_capabilities: Some(self.capabilities()),
             data_sources: data_sources.collect(),
             resources: resources.collect(),
             functions: functions.collect(),
@@ -30,11 +39,13 @@ impl<P: Provider> Service<P> {
     ) -> Answer<proto::get_provider_schema::Response> {
         Ok(proto::get_provider_schema::Response {
             provider: Some(messages::schema(&self.schema)),
+            provider_meta: self.meta.as_ref().map(|(schema, _)| messages::schema(schema)),
+            diagnostics: messages::diagnostics(self.problems.clone()),
             resource_schemas: schemas(&self.resources),
             data_source_schemas: schemas(&self.data_sources),
             ephemeral_resource_schemas: schemas(&self.ephemeral_resources),
             functions: self.declared_functions(),
-            server_capabilities: Some(server_capabilities()),
+            server_capabilities: Some(self.capabilities()),
             ..Default::default()
         })
     }
@@ -58,13 +69,4 @@ fn names<T>(registered: &HashMap<&'static str, T>) -> impl Iterator<Item = Strin
 
 fn schemas<T: ?Sized>(types: &Types<T>) -> HashMap<String, proto::Schema> {
     types.iter().map(|(name, known)| ((*name).to_owned(), messages::schema(&known.schema))).collect()
-}
-
-fn server_capabilities() -> proto::ServerCapabilities {
-    proto::ServerCapabilities {
-        plan_destroy: true,
-        get_provider_schema_optional: true,
-        move_resource_state: false,
-        generate_resource_config: false,
-    }
 }

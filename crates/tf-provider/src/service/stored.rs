@@ -29,15 +29,14 @@ impl<P: Provider> Service<P> {
         request: proto::upgrade_resource_identity::Request,
     ) -> Answer<proto::upgrade_resource_identity::Response> {
         let known = self.resource(&request.type_name)?;
-        let declared = messages::identity_type(&known.schema);
         let stored = request.raw_identity.as_ref().map(|raw| raw.json.as_slice()).unwrap_or_default();
-        let read = stored_value(stored, &declared);
-        let (upgraded_identity, diagnostics) = match read {
+        let declared = messages::identity_type(&known.schema);
+        let (upgraded_identity, diagnostics) = match upgrade_identity(&known, &declared, request.version, stored) {
             Ok(identity) => {
                 let identity_data = Some(messages::dynamic(&identity, &declared));
                 (Some(proto::ResourceIdentityData { identity_data }), Vec::new())
             }
-            Err(diagnostic) => (None, messages::diagnostics(diagnostic.into())),
+            Err(diagnostics) => (None, messages::diagnostics(diagnostics)),
         };
         Ok(proto::upgrade_resource_identity::Response { upgraded_identity, diagnostics })
     }
@@ -46,11 +45,7 @@ impl<P: Provider> Service<P> {
 fn upgrade<D>(known: &Known<dyn DynResource<D>>, version: i64, stored: &[u8]) -> Result<Value, Diagnostics> {
     let current = known.schema.version;
     if version > current {
-        let detail = format!(
-            "The state was written by a later version of the provider (schema {version}; this one knows {current}). \
-             Use that version or a later one."
-        );
-        return Err(Diagnostic::error("State is newer than the provider", detail).into());
+        return Err(newer("state", version, current));
     }
     if version == current {
         return Ok(engine::settled(&known.schema.attributes, stored_value(stored, &known.object)?));
@@ -61,11 +56,37 @@ fn upgrade<D>(known: &Known<dyn DynResource<D>>, version: i64, stored: &[u8]) ->
     Ok(engine::settled(&known.schema.attributes, state))
 }
 
+fn upgrade_identity<D>(
+    known: &Known<dyn DynResource<D>>,
+    declared: &Type,
+    version: i64,
+    stored: &[u8],
+) -> Result<Value, Diagnostics> {
+    let current = known.schema.identity_version;
+    if version > current {
+        return Err(newer("identity", version, current));
+    }
+    if version == current {
+        return Ok(stored_value(stored, declared)?);
+    }
+    let identity = serde_json::from_slice(stored).map_err(|_| unreadable("it is no JSON"))?;
+    let upgraded = known.author.upgrade_identity(version, identity)?;
+    json::decode(&upgraded, declared).map_err(|error| unreadable(&error.to_string()).into())
+}
+
+fn newer(what: &str, version: i64, current: i64) -> Diagnostics {
+    let detail = format!(
+        "The {what} was written by a later version of the provider (schema {version}; this one knows {current}). Use \
+         that version or a later one."
+    );
+    Diagnostic::error("State is newer than the provider", detail).into()
+}
+
 fn stored_value(stored: &[u8], declared: &Type) -> Result<Value, Diagnostic> {
     let stored = json::parse(stored).map_err(|_| unreadable("it is no JSON"))?;
     json::decode(&stored, declared).map_err(|error| unreadable(&error.to_string()))
 }
 
-fn unreadable(problem: &str) -> Diagnostic {
+pub(super) fn unreadable(problem: &str) -> Diagnostic {
     Diagnostic::error("Unable to read the stored state", format!("The stored object does not fit its type: {problem}."))
 }

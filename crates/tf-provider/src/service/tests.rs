@@ -3,6 +3,7 @@
 mod data_source;
 mod ephemeral;
 mod function;
+mod resource;
 
 use std::sync::{Arc, Mutex};
 
@@ -36,7 +37,7 @@ impl Provider for Toy {
     type Data = Log;
 
     fn register(&self, registry: &mut Registry<Log>) {
-        registry.data_source(data_source::Sources);
+        registry.meta::<resource::Fleet>().resource(resource::Boats).data_source(data_source::Sources);
         registry.ephemeral_resource(ephemeral::Tickets).ephemeral_resource(ephemeral::Stamps);
         registry.function(function::Join).function(function::Odd).function(function::Now);
     }
@@ -104,6 +105,8 @@ async fn everything_registered_is_offered() {
         names.sort();
         names
     };
+    assert_eq!(sorted(schema.resource_schemas.into_keys().collect()), ["toy_boat"]);
+    assert_eq!(sorted(metadata.resources.into_iter().map(|known| known.type_name).collect()), ["toy_boat"]);
     assert_eq!(sorted(schema.data_source_schemas.into_keys().collect()), ["toy_source"]);
     assert_eq!(sorted(metadata.data_sources.into_iter().map(|known| known.type_name).collect()), ["toy_source"]);
     assert_eq!(sorted(schema.ephemeral_resource_schemas.into_keys().collect()), ["toy_stamp", "toy_ticket"]);
@@ -115,4 +118,51 @@ async fn everything_registered_is_offered() {
     assert_eq!(sorted(metadata.functions.into_iter().map(|known| known.name).collect()), ["join", "now", "odd"]);
     let capabilities = schema.server_capabilities.expect("told");
     assert!(capabilities.get_provider_schema_optional && capabilities.plan_destroy);
+}
+
+/// Registers what no core would accept.
+struct Muddle;
+
+impl Provider for Muddle {
+    const NAME: &'static str = "muddle";
+    type Model = Settings;
+    type Data = Log;
+
+    fn register(&self, registry: &mut Registry<Log>) {
+        registry.resource(resource::Boats).resource(resource::Boats);
+        registry.function(function::Odd).function(function::Odd);
+        registry.data_source(Written);
+    }
+
+    async fn configure(&self, _: &CancellationToken, _: Settings) -> Result<Option<Log>, Diagnostics> {
+        Ok(None)
+    }
+}
+
+/// A data source with what only resources can have.
+struct Written;
+
+impl crate::DataSource for Written {
+    const TYPE: &'static str = "muddle_written";
+    type Data = Log;
+    type Model = resource::Boat;
+
+    async fn read(&self, _: &crate::Cx<Log>, wanted: resource::Boat) -> Result<resource::Boat, Diagnostics> {
+        Ok(wanted)
+    }
+}
+
+#[test]
+fn wrong_registrations_are_told_with_the_schema() {
+    let service = Service::new(Muddle, CancellationToken::new(), TaskTracker::new());
+    let schema = service.get_provider_schema(proto::get_provider_schema::Request {}).expect("answered");
+    let details: Vec<_> = schema.diagnostics.iter().map(|diagnostic| diagnostic.detail.as_str()).collect();
+    assert_eq!(
+        details,
+        [
+            "Two resource types are called \"toy_boat\".",
+            "Two functions are called \"odd\".",
+            "\"cargo\" of \"muddle_written\" is write-only, which only attributes of resources can be.",
+        ]
+    );
 }

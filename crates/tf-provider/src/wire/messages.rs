@@ -117,7 +117,7 @@ pub(crate) fn identity_schema(schema: &Schema) -> Option<proto::ResourceIdentity
     if identity_attributes.is_empty() {
         return None;
     }
-    Some(proto::ResourceIdentitySchema { version: 0, identity_attributes })
+    Some(proto::ResourceIdentitySchema { version: schema.identity_version, identity_attributes })
 }
 
 /// The type of the identity object.

@@ -4,6 +4,7 @@
 
 mod boxes;
 mod fetched;
+mod moved;
 mod process;
 mod racks;
 mod site;

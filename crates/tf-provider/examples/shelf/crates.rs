@@ -1,0 +1,54 @@
+//! `shelf_crate`: the type that came before `shelf_box`, which takes its objects over.
+
+use std::path::PathBuf;
+
+use tf_provider::{Attr, Cx, Diagnostics, Failure, Model, Outcome, Resource};
+
+use crate::boxes::{BoxModel, Boxes};
+
+/// A crate.
+#[derive(Clone, Default, Model)]
+#[tf(deprecated = "Use shelf_box instead: a `moved` block keeps what is there.")]
+pub(crate) struct CrateModel {
+    /// Number of the crate.
+    #[tf(computed, keep, identity)]
+    number: Attr<i64>,
+    /// Name; another name is another crate.
+    #[tf(required, replace)]
+    name: Attr<String>,
+}
+
+impl CrateModel {
+    /// Crates are stored as boxes of the common kind.
+    fn as_box(&self) -> BoxModel {
+        BoxModel::common(self.number.clone(), self.name.clone())
+    }
+}
+
+pub(crate) struct Crates;
+
+impl Resource for Crates {
+    const TYPE: &'static str = "shelf_crate";
+    type Data = PathBuf;
+    type Model = CrateModel;
+
+    async fn create(&self, cx: &Cx<PathBuf>, mut plan: CrateModel) -> Outcome<CrateModel> {
+        plan.number = Boxes::free_number(cx.data()?).into();
+        Boxes::write(cx.data()?, &plan.as_box())?;
+        Ok(plan)
+    }
+
+    async fn read(&self, cx: &Cx<PathBuf>, state: CrateModel) -> Result<Option<CrateModel>, Diagnostics> {
+        let number = *state.number.need("number")?;
+        let stored = Boxes::load(cx.data()?, number).map(|stored| Boxes::from_stored(number, &stored));
+        Ok(stored.map(|stored| CrateModel { number: stored.number, name: stored.name }))
+    }
+
+    async fn update(&self, _: &Cx<PathBuf>, _: CrateModel, plan: CrateModel) -> Outcome<CrateModel> {
+        Ok(plan)
+    }
+
+    async fn delete(&self, cx: &Cx<PathBuf>, state: CrateModel) -> Result<(), Failure<CrateModel>> {
+        Ok(Boxes::remove(cx.data()?, *state.number.need("number")?)?)
+    }
+}
