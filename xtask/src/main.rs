@@ -39,6 +39,9 @@ enum Command {
     Conformance {
         /// Directory with `world.json` and the recordings.
         directory: PathBuf,
+        /// Compares a real server in place of the simulator: the prefix of the environment variables that name it.
+        #[arg(long, value_name = "ENV")]
+        against: Option<String>,
     },
     /// Regenerates the protocol code from `proto/`.
     Codegen {
@@ -73,7 +76,7 @@ async fn main() -> Result<()> {
             println!("{}", artifacts::appliance()?.display());
             Ok(())
         }
-        Command::Conformance { directory } => test::conformance(&directory).await,
+        Command::Conformance { directory, against } => test::conformance(&directory, against.as_deref()).await,
         Command::Codegen { check } => codegen::run(check),
         Command::Docs { check } => docs::run(check).await,
         Command::Lint => lint::run(),

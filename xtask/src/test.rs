@@ -155,14 +155,19 @@ fn itself(words: &[&str], environment: &[(&'static str, PathBuf)]) -> Result<()>
     bail!("it ended with {status}")
 }
 
-/// Replays the recordings in `directory` and prints how they compare.
-pub(crate) async fn conformance(directory: &Path) -> Result<()> {
-    let report = sim::pve::conformance::run(directory).await?;
+/// Replays the recordings in `directory` against the simulator, or the server that the environment names, and prints how
+/// they compare.
+pub(crate) async fn conformance(directory: &Path, against: Option<&str>) -> Result<()> {
+    use sim::pve::conformance;
+    let report = match against {
+        Some(prefix) => conformance::against(directory, &conformance::Site::from_environment(prefix)?).await?,
+        None => conformance::run(directory).await?,
+    };
     println!("{report}");
     if report.is_conformant() {
         return Ok(());
     }
-    bail!("the simulator differs from the recordings in ways that are not accepted")
+    bail!("the server differs from the recordings in ways that are not accepted")
 }
 
 #[cfg(test)]

@@ -47,29 +47,33 @@ impl State {
                 roles = found;
             }
         }
-        if roles.contains_key("NoAccess") {
-            return BTreeMap::new();
+        if let Some(propagate) = roles.get("NoAccess") {
+            return BTreeMap::from([("NoAccess".to_owned(), *propagate)]);
         }
         roles
     }
 
-    fn privileges_without_pools(&self, subject: &str, path: &str) -> Privileges {
-        let mut out = Privileges::new();
-        for (role, propagate) in self.roles_at(subject, path) {
-            let Some((privileges, _)) = self.roles.get(&role) else { continue };
-            for privilege in privileges {
-                let entry = out.entry(privilege.clone()).or_insert(false);
-                *entry |= propagate;
+    fn privileges_of_subject(&self, subject: &str, path: &str) -> Privileges {
+        let mut roles = self.roles_at(subject, path);
+        let mut from_pools = BTreeSet::new();
+        for pool in self.pools_of_path(path) {
+            from_pools.extend(self.roles_at(subject, &format!("/pool/{pool}")).into_keys());
+        }
+        // What a pool gives never propagates, and does not undo a refusal; a pool's own refusal undoes what is granted.
+        if !roles.contains_key("NoAccess") {
+            if from_pools.contains("NoAccess") {
+                roles.clear();
+            } else {
+                from_pools.into_iter().for_each(|role| {
+                    roles.entry(role).or_insert(false);
+                });
             }
         }
-        out
-    }
-
-    fn privileges_of_subject(&self, subject: &str, path: &str) -> Privileges {
-        let mut out = self.privileges_without_pools(subject, path);
-        for pool in self.pools_of_path(path) {
-            for (privilege, _) in self.privileges_without_pools(subject, &format!("/pool/{pool}")) {
-                out.entry(privilege).or_insert(false);
+        let mut out = Privileges::new();
+        for (role, propagate) in roles {
+            let Some((privileges, _)) = self.roles.get(&role) else { continue };
+            for privilege in privileges {
+                *out.entry(privilege.clone()).or_insert(false) |= propagate;
             }
         }
         out
@@ -92,7 +96,12 @@ impl State {
             return of_user;
         }
         let of_token = self.privileges_of_subject(caller, path);
-        of_token.into_iter().filter(|(privilege, _)| of_user.contains_key(privilege)).collect()
+        of_token
+            .into_iter()
+            .filter_map(|(privilege, propagates)| {
+                of_user.get(&privilege).map(|of_user| (privilege, *of_user && propagates))
+            })
+            .collect()
     }
 
     pub(crate) fn may(&self, caller: &str, path: &str, privilege: &str) -> bool {
@@ -167,21 +176,33 @@ impl State {
     }
 
     fn check_modify(&self, caller: &str, list: &[Value], params: &Params) -> Outcome<()> {
-        let path = fill(list.get(1).and_then(Value::as_str).unwrap_or_default(), params).unwrap_or_default();
-        let extra = match path.split('/').nth(1).unwrap_or_default() {
-            "storage" => Some("Datastore.Allocate"),
-            "vms" => Some("VM.Allocate"),
-            "pool" => Some("Pool.Allocate"),
-            _ => None,
+        match fill(list.get(1).and_then(Value::as_str).unwrap_or_default(), params) {
+            Some(path) => self.may_modify(caller, &path),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether `caller` may hand out and take away rights at `path`.
+    pub(crate) fn may_modify(&self, caller: &str, path: &str) -> Outcome<()> {
+        let below = |top: &str| path.strip_prefix(top).is_some_and(|rest| !rest.is_empty());
+        let extra = if below("/storage/") {
+            Some("Datastore.Allocate")
+        } else if below("/vms/") {
+            Some("VM.Allocate")
+        } else if below("/pool/") {
+            Some("Pool.Allocate")
+        } else {
+            None
         };
         let wanted: Vec<&str> = ["Permissions.Modify"].into_iter().chain(extra).collect();
-        self.require_any(caller, &path, &wanted)
+        self.require_any(caller, path, &wanted)
     }
 
     fn check_userid(&self, caller: &str, list: &[Value], params: &Params) -> Outcome<()> {
         let userid = params.text("userid").unwrap_or_default();
         match list.get(1).and_then(Value::as_str).unwrap_or_default() {
-            "self" if caller == userid && self.users.contains_key(userid) => Ok(()),
+            "self" if !self.users.contains_key(userid) => Err(Refusal::fault(format!("no such user ('{userid}')"))),
+            "self" if caller == userid => Ok(()),
             "self" => Err(Refusal::permission("")),
             "Realm.AllocateUser" if !userid.contains('@') => {
                 Err(Refusal::fault(format!("value '{userid}' does not look like a valid user name")))
@@ -194,6 +215,7 @@ impl State {
         }
     }
 
+    /// `["userid-group", [privileges], "groups_param", "create"|"update"]`
     fn check_group(&self, caller: &str, list: &[Value], params: &Params) -> Outcome<()> {
         let privileges: Vec<&str> = list
             .get(1)
@@ -201,18 +223,26 @@ impl State {
             .map(|all| all.iter().filter_map(Value::as_str).collect())
             .unwrap_or_default();
         let userid = params.text("userid").unwrap_or_default();
-        let creating = list.iter().any(|v| v == "create");
-        if !creating && !self.users.contains_key(userid) {
-            if params.has("tokenid") {
-                return Err(Refusal::permission(""));
-            }
+        let of_groups = list.get(2).and_then(Value::as_str) == Some("groups_param");
+        let existing = !of_groups || list.get(3).and_then(Value::as_str) != Some("create");
+        if existing && !self.users.contains_key(userid) {
             return Err(Refusal::fault(format!("no such user ('{userid}')")));
         }
         if self.may_any(caller, "/access/groups", &privileges) {
             return Ok(());
         }
-        let groups: BTreeSet<String> = self.users.get(userid).map(|u| u.groups.clone()).unwrap_or_default();
-        if groups.iter().any(|group| self.may_any(caller, &format!("/access/groups/{group}"), &privileges)) {
+        let on = |group: &str| self.may_any(caller, &format!("/access/groups/{group}"), &privileges);
+        let refused = |path: &str| Refusal::permission(&format!("{path}, {}", privileges.join("|")));
+        if of_groups {
+            let named = super::params::split_list(params.text("groups").unwrap_or_default());
+            if named.is_empty() {
+                return Err(refused("/access/groups"));
+            }
+            if let Some(group) = named.iter().find(|group| !self.groups.contains_key(*group) || !on(group)) {
+                return Err(refused(&format!("/access/groups/{group}")));
+            }
+        }
+        if !existing || self.users.get(userid).is_some_and(|user| user.groups.iter().any(|group| on(group))) {
             return Ok(());
         }
         Err(Refusal::permission(""))

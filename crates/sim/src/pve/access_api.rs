@@ -21,17 +21,17 @@ pub(crate) fn login(engine: &Engine, call: &Call) -> Outcome<Value> {
     }
     let password = call.text("password").unwrap_or_default();
     let renewed = password.starts_with("PVE:") && tickets::ticket_user(engine, password).as_deref() == Some(&name);
-    let known =
-        engine.state().users.get(&name).is_some_and(|user| {
-            user.enabled && user.password.as_deref().is_some_and(|p| p == password && !p.is_empty())
-        });
+    let known = engine.state().users.get(&name).is_some_and(|user| {
+        let expired = user.expire > 0 && user.expire < engine.clock.seconds();
+        user.enabled && !expired && user.password.as_deref().is_some_and(|p| p == password && !p.is_empty())
+    });
     if !renewed && !known {
         return Err(denied());
     }
     if let (Some(path), Some(wanted)) = (call.text("path"), call.text("privs")) {
         let wanted = split_list(wanted);
         let privileges: Vec<&str> = wanted.iter().map(String::as_str).collect();
-        if !engine.state().may_any(&name, path, &privileges) {
+        if privileges.is_empty() || engine.state().require(&name, path, &privileges).is_err() {
             return Err(denied());
         }
     }
@@ -46,35 +46,52 @@ pub(crate) fn login(engine: &Engine, call: &Call) -> Outcome<Value> {
 
 /// What the web page shows or hides.
 fn capabilities(state: &State, user: &str) -> Value {
-    let mut out = Map::new();
-    let areas: [(&str, &[&str], &str); 7] = [
-        ("vms", &["/vms", "/pool"], "^(VM\\.|Permissions\\.Modify$)"),
-        ("storage", &["/storage"], "^(Datastore\\.|Permissions\\.Modify$)"),
-        ("access", &["/access", "/access/groups"], "^(User|Group|Permissions)\\."),
-        ("nodes", &["/nodes"], "^(Sys\\.|Permissions\\.Modify$)"),
-        ("sdn", &["/sdn"], "^(SDN\\.|Permissions\\.Modify$)"),
-        ("dc", &["/"], "^(SDN\\.|Sys\\.Audit$|Sys\\.Modify$)"),
-        ("mapping", &["/mapping"], "^(Mapping\\.|Permissions\\.Modify$)"),
+    const AREAS: [(&str, &[&str]); 7] = [
+        ("vms", &["VM.", "Permissions.Modify"]),
+        ("access", &["User.", "Group.", "Permissions.Modify"]),
+        ("storage", &["Datastore.", "Permissions.Modify"]),
+        ("nodes", &["Sys.", "Permissions.Modify"]),
+        ("sdn", &["SDN.", "Permissions.Modify"]),
+        ("dc", &["Sys.Audit", "Sys.Modify", "SDN."]),
+        ("mapping", &["Mapping.", "Permissions.Modify"]),
     ];
-    for (area, paths, pattern) in areas {
-        let regex = regex::Regex::new(pattern).ok();
-        let mut found = Map::new();
-        let below: BTreeSet<String> = state
-            .acl
-            .keys()
-            .filter(|path| paths.iter().any(|p| *p != "/" && path.starts_with(&format!("{p}/"))))
-            .cloned()
-            .collect();
-        for path in paths.iter().map(|p| (*p).to_owned()).chain(below) {
-            for privilege in state.privileges(user, &path).keys() {
-                if regex.as_ref().is_some_and(|r| r.is_match(privilege)) {
+    let mut out: BTreeMap<&str, Map<String, Value>> = AREAS.iter().map(|(area, _)| (*area, Map::new())).collect();
+    let mut paths: BTreeSet<String> =
+        ["/", "/nodes", "/access/groups", "/vms", "/storage", "/sdn", "/mapping"].map(str::to_owned).into();
+    state.acl.keys().for_each(|path| paths.extend(with_parents(path)));
+    for path in paths {
+        let top = path.split('/').nth(1).filter(|top| !top.is_empty()).unwrap_or("dc").to_owned();
+        let top = top.as_str();
+        for privilege in state.privileges(user, &path).into_keys() {
+            let areas: Vec<&str> = match top {
+                "pool" if privilege.starts_with("VM.") => vec!["vms"],
+                "pool" if privilege.starts_with("Datastore.") => vec!["storage"],
+                "pool" if privilege == "Permissions.Modify" => vec!["storage", "vms"],
+                _ => AREAS.iter().map(|(area, _)| *area).filter(|area| *area == top).collect(),
+            };
+            for area in areas {
+                let fits = top == "pool"
+                    || AREAS
+                        .iter()
+                        .any(|(name, stems)| *name == area && stems.iter().any(|stem| privilege.starts_with(stem)));
+                if let Some(found) = out.get_mut(area).filter(|_| fits) {
                     found.insert(privilege.clone(), json!(1));
                 }
             }
         }
-        out.insert(area.to_owned(), Value::Object(found));
     }
-    Value::Object(out)
+    json!(out)
+}
+
+/// A path and all above it but the root.
+fn with_parents(path: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut at = path;
+    while let Some(cut) = at.rfind('/').filter(|_| at.len() > 1) {
+        out.push(at.to_owned());
+        at = &at[..cut];
+    }
+    out
 }
 
 pub(crate) fn password(engine: &Engine, call: &Call) -> Outcome<Value> {
@@ -87,6 +104,9 @@ pub(crate) fn password(engine: &Engine, call: &Call) -> Outcome<Value> {
         if !good {
             return Err(Refusal::fault("invalid credentials"));
         }
+    }
+    if call.caller != "root@pam" && call.caller != userid && (userid == "root@pam" || userid.ends_with("@pam")) {
+        return Err(Refusal::permission(""));
     }
     let new = call.text("password").map(str::to_owned);
     match engine.state().users.get_mut(userid) {
@@ -109,13 +129,7 @@ pub(crate) fn permissions(engine: &Engine, call: &Call) -> Outcome<Value> {
         .iter()
         .map(|p| (*p).to_owned())
         .collect();
-    for path in state.acl.keys() {
-        let mut at = path.as_str();
-        while let Some(cut) = at.rfind('/').filter(|cut| *cut > 0 || at.len() > 1) {
-            paths.insert(at.to_owned());
-            at = &at[..cut];
-        }
-    }
+    state.acl.keys().for_each(|path| paths.extend(with_parents(path)));
     for pool in state.pools.values() {
         paths.extend(pool.guests.iter().map(|vmid| format!("/vms/{vmid}")));
         paths.extend(pool.storages.iter().map(|storage| format!("/storage/{storage}")));
@@ -146,8 +160,16 @@ fn user_row(name: &str, user: &User) -> Map<String, Value> {
             row.insert(key.into(), json!(value));
         }
     }
+    row.extend(user.details.iter().map(|(key, value)| (key.clone(), json!(value))));
     row
 }
+
+/// What is set to nothing is not there afterwards.
+fn given(call: &Call, name: &str) -> Option<String> {
+    call.text(name).filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+const DETAILS: [&str; 3] = ["firstname", "lastname", "keys"];
 
 fn token_row(token: &Token) -> Map<String, Value> {
     let mut row = Map::new();
@@ -225,8 +247,9 @@ pub(crate) fn user_create(engine: &Engine, call: &Call) -> Outcome<Value> {
         password: call.text("password").map(str::to_owned),
         enabled: call.text("enable") != Some("0"),
         expire: call.params.number("expire").and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
-        comment: call.text("comment").map(str::to_owned),
-        email: call.text("email").map(str::to_owned),
+        comment: given(call, "comment"),
+        email: given(call, "email"),
+        details: DETAILS.iter().filter_map(|name| Some(((*name).to_owned(), given(call, name)?))).collect(),
         groups,
         tokens: BTreeMap::new(),
     };
@@ -239,12 +262,21 @@ pub(crate) fn user_update(engine: &Engine, call: &Call) -> Outcome<Value> {
     let mut state = engine.state();
     find_user(&state, &name)?;
     let groups = call.text("groups").map(split_list);
-    let Some(user) = state.users.get_mut(&name) else { return Ok(Value::Null) };
-    if let Some(comment) = call.text("comment") {
-        user.comment = Some(comment.to_owned());
+    if let Some(missing) = groups.iter().flatten().find(|group| !state.groups.contains_key(*group)) {
+        return Err(Refusal::fault(format!("update user failed: no such group '{missing}'")));
     }
-    if let Some(email) = call.text("email") {
-        user.email = Some(email.to_owned());
+    let Some(user) = state.users.get_mut(&name) else { return Ok(Value::Null) };
+    if call.params.has("comment") {
+        user.comment = given(call, "comment");
+    }
+    if call.params.has("email") {
+        user.email = given(call, "email");
+    }
+    for name in DETAILS.into_iter().filter(|name| call.params.has(name)) {
+        match given(call, name) {
+            Some(value) => user.details.insert(name.to_owned(), value),
+            None => user.details.remove(name),
+        };
     }
     if call.params.has("enable") {
         user.enabled = call.params.flag("enable");
@@ -308,7 +340,7 @@ pub(crate) fn token_create(engine: &Engine, call: &Call) -> Outcome<Value> {
         secret: secret.clone(),
         separated: call.text("privsep") != Some("0"),
         expire: call.params.number("expire").and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
-        comment: call.text("comment").map(str::to_owned),
+        comment: given(call, "comment"),
     };
     user.tokens.insert(id.to_owned(), token);
     let mut info = Map::new();
@@ -329,8 +361,18 @@ pub(crate) fn token_update(engine: &Engine, call: &Call) -> Outcome<Value> {
     let Some(token) = state.users.get_mut(name).and_then(|user| user.tokens.get_mut(id)) else {
         return Err(no_token(name, id));
     };
-    if let Some(comment) = call.text("comment") {
-        token.comment = Some(comment.to_owned());
+    let deleted = split_list(call.text("delete").unwrap_or_default());
+    if let Some(unknown) = deleted.iter().find(|option| *option != "comment") {
+        let text = format!(
+            "updating token info failed: 400 Parameter verification failed.\ndelete: unknown option '{unknown}'"
+        );
+        return Err(Refusal::fault(text));
+    }
+    if call.params.has("comment") {
+        token.comment = given(call, "comment");
+    }
+    if deleted.iter().any(|option| option == "comment") {
+        token.comment = None;
     }
     if call.params.has("privsep") {
         token.separated = call.params.flag("privsep");
@@ -426,17 +468,10 @@ pub(crate) fn role_change(engine: &Engine, call: &Call, verb: &str) -> Outcome<V
 
 pub(crate) fn acl(engine: &Engine, call: &Call) -> Value {
     let state = engine.state();
-    let auditor =
-        state.may(&call.caller, "/access", "Sys.Audit") || state.may(&call.caller, "/access", "Permissions.Modify");
+    let auditor = state.may(&call.caller, "/access", "Sys.Audit");
     let mut rows = Vec::new();
     for (path, entries) in &state.acl {
-        let own = match path.split('/').nth(1).unwrap_or_default() {
-            "vms" => state.may(&call.caller, path, "VM.Allocate"),
-            "storage" => state.may(&call.caller, path, "Datastore.Allocate"),
-            "pool" => state.may(&call.caller, path, "Pool.Allocate"),
-            _ => false,
-        };
-        if !auditor && !own && !state.may(&call.caller, path, "Permissions.Modify") {
+        if !auditor && state.may_modify(&call.caller, path).is_err() {
             continue;
         }
         for ((subject, who, role), propagate) in entries {
@@ -446,30 +481,69 @@ pub(crate) fn acl(engine: &Engine, call: &Call) -> Value {
     json!(rows)
 }
 
+/// One form for each path: single slashes, one at the beginning, none at the end.
+fn normal_path(path: &str) -> Option<String> {
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let plain = !path.is_empty() && path.chars().all(|c| c.is_ascii_alphanumeric() || ".-_/".contains(c));
+    plain.then(|| format!("/{}", parts.join("/")))
+}
+
+/// Paths that an ACL may stand at.
 fn acl_path_is_valid(path: &str) -> bool {
-    let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let alphanumeric = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric());
+    let number = |text: &str, most: usize| {
+        text.chars().all(|c| c.is_ascii_digit()) && !text.starts_with('0') && text.len() <= most
+    };
     match parts.as_slice() {
-        []
-        | ["access" | "nodes" | "pool" | "sdn" | "storage" | "vms" | "mapping"]
-        | ["access", "groups" | "realm", ..] => true,
-        ["nodes" | "storage" | "vms" | "pool", ..] => parts.len() >= 2,
-        ["sdn", "zones" | "fabrics" | "controllers" | "dns" | "ipams", ..] => true,
-        ["mapping", "dir" | "hwrng" | "notifications" | "pci" | "usb", ..] => true,
+        [] | ["access" | "nodes" | "pool" | "sdn" | "storage" | "vms" | "mapping"] => true,
+        ["access", "groups" | "realm"] | ["access", "groups" | "realm", _] => true,
+        ["nodes" | "storage", _] | ["mapping", _] | ["mapping", _, _] => true,
+        ["pool", below @ ..] => below.len() <= 3,
+        ["vms", vmid] => vmid.len() >= 3 && number(vmid, usize::MAX),
+        ["sdn", "controllers" | "dns" | "fabrics" | "ipams" | "prefix-lists" | "route-maps" | "zones"] => true,
+        ["sdn", "controllers", name] => !name.contains('.'),
+        ["sdn", "dns" | "fabrics" | "ipams" | "prefix-lists" | "route-maps", name] => alphanumeric(name),
+        ["sdn", "zones", _] | ["sdn", "zones", _, _] => true,
+        ["sdn", "zones", _, _, tag] => number(tag, 4),
         _ => false,
     }
 }
 
-pub(crate) fn acl_update(engine: &Engine, call: &Call) -> Outcome<Value> {
-    let path = call.text("path").unwrap_or_default();
-    if !acl_path_is_valid(path) {
-        return Err(Refusal::parameter("path", format!("invalid ACL path '{path}'")));
+/// Who may not hand out rights at a path freely hands out, or takes away, only what he has there himself.
+fn may_hand_out(state: &State, caller: &str, path: &str, role: &str, change: (bool, bool)) -> Result<(), String> {
+    let (delete, propagate) = change;
+    let have = state.privileges(caller, path);
+    if have.contains_key("Permissions.Modify") {
+        return Ok(());
     }
-    let lists = [("users", Subject::User), ("groups", Subject::Group), ("tokens", Subject::Token)];
-    if lists.iter().all(|(name, _)| !call.params.has(name)) {
+    let verb = if delete { "remove" } else { "add" };
+    let text =
+        |what: String| Err(format!("400 Parameter verification failed.\nrole: Cannot {verb} role '{role}' {what}"));
+    for privilege in state.roles.get(role).map(|(privileges, _)| privileges.iter()).into_iter().flatten() {
+        match have.get(privilege) {
+            None => return text("- requires 'Permissions.Modify' or superset of privileges.".to_owned()),
+            Some(false) if propagate && !delete => {
+                return text(
+                    "with propagation - requires 'Permissions.Modify' or propagated superset of privileges.".to_owned(),
+                );
+            }
+            Some(_) => {}
+        }
+    }
+    if role == "NoAccess" { text("- requires 'Permissions.Modify'".to_owned()) } else { Ok(()) }
+}
+
+pub(crate) fn acl_update(engine: &Engine, call: &Call) -> Outcome<Value> {
+    // In the order in which PVE goes through them.
+    let lists = [("groups", Subject::Group), ("users", Subject::User), ("tokens", Subject::Token)];
+    if lists.iter().all(|(name, _)| given(call, name).is_none()) {
         let text = "either 'users', 'groups' or 'tokens' is required.";
         return Err(Refusal::parameters(lists.iter().map(|(name, _)| ((*name).to_owned(), text.to_owned())).collect()));
     }
-    let path = if path == "/" { path.to_owned() } else { path.trim_end_matches('/').to_owned() };
+    let asked = call.text("path").unwrap_or_default();
+    let path = normal_path(asked).filter(|path| call.params.flag("delete") || acl_path_is_valid(path));
+    let Some(path) = path else { return Err(Refusal::parameter("path", format!("invalid ACL path '{asked}'"))) };
     let delete = call.params.flag("delete");
     let propagate = call.text("propagate") != Some("0");
     let mut state = engine.state();
@@ -477,6 +551,9 @@ pub(crate) fn acl_update(engine: &Engine, call: &Call) -> Outcome<Value> {
     for role in split_list(call.text("roles").unwrap_or_default()) {
         if !state.roles.contains_key(&role) {
             return fail(format!("role '{role}' does not exist"));
+        }
+        if let Err(text) = may_hand_out(&state, &call.caller, &path, &role, (delete, propagate)) {
+            return fail(text);
         }
         for (name, subject) in lists {
             for who in split_list(call.text(name).unwrap_or_default()) {
@@ -508,11 +585,16 @@ fn unknown(state: &State, subject: Subject, who: &str) -> Option<String> {
     }
 }
 
-pub(crate) fn groups(engine: &Engine) -> Value {
+pub(crate) fn groups(engine: &Engine, call: &Call) -> Value {
     let state = engine.state();
+    let shown = |group: &str| {
+        let path = format!("/access/groups/{group}");
+        state.may_any(&call.caller, &path, &["User.Modify", "Sys.Audit", "Group.Allocate"])
+    };
     let rows: Vec<Value> = state
         .groups
         .iter()
+        .filter(|(name, _)| shown(name))
         .map(|(name, comment)| {
             let users: Vec<&str> =
                 state.users.iter().filter(|(_, u)| u.groups.contains(name)).map(|(n, _)| n.as_str()).collect();
@@ -535,7 +617,7 @@ pub(crate) fn group_change(engine: &Engine, call: &Call, verb: &str) -> Outcome<
             return Err(Refusal::fault(format!("create group failed: group '{name}' already exists")));
         }
         "create" => {
-            state.groups.insert(name, call.text("comment").map(str::to_owned));
+            state.groups.insert(name, given(call, "comment"));
             return Ok(Value::Null);
         }
         _ if !exists => {
@@ -559,8 +641,8 @@ pub(crate) fn group_change(engine: &Engine, call: &Call, verb: &str) -> Outcome<
             forget(&mut state, |subject, who| subject == Subject::Group && who == name);
         }
         _ => {
-            if let Some(comment) = call.text("comment") {
-                state.groups.insert(name, Some(comment.to_owned()));
+            if call.params.has("comment") {
+                state.groups.insert(name, given(call, "comment"));
             }
         }
     }

@@ -33,17 +33,20 @@ struct Plan {
 pub(crate) fn clone(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     let number = |name: &str| call.params.number(name).and_then(|n| u32::try_from(n).ok());
     let (source, target) = (call.vmid(), number("newid").unwrap_or(0));
-    super::qemu_create::allocation(engine, &call.caller, target, call.text("pool"))?;
-    let target_node = call.text("target").unwrap_or(&call.node).to_owned();
-    if !engine.state().nodes.contains_key(&target_node) {
-        return Err(Refusal::fault(format!("no such cluster node '{target_node}'")));
-    }
     let Ok(guest) = engine.guest(Kind::Qemu, source, &call.node) else {
         return Err(Refusal::fault(format!(
             "unable to find configuration file for VM {source} on node '{}'",
             call.node
         )));
     };
+    super::qemu_create::allocation(engine, &call.caller, target, call.text("pool"))?;
+    let target_node = call.text("target").unwrap_or(&call.node).to_owned();
+    if !engine.state().nodes.contains_key(&target_node) {
+        return Err(Refusal::fault(format!("no such cluster node '{target_node}'")));
+    }
+    if let Some(storage) = call.text("storage") {
+        target_storage(engine, storage, target_node != call.node)?;
+    }
     if let Some(lock) = guest.get("lock") {
         return Err(Refusal::fault(format!("VM is locked ({lock})")));
     }
@@ -77,6 +80,20 @@ pub(crate) fn clone(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     let upid =
         engine.spawn(call, "qmclone", &source.to_string(), move |worker| async move { work(&worker, &plan).await });
     Ok(json!(upid))
+}
+
+/// The storage that a request names takes images, and on another node it is there too.
+fn target_storage(engine: &Engine, storage: &str, elsewhere: bool) -> Outcome<()> {
+    super::disks::usable(engine, storage).map_err(Refusal::fault)?;
+    let state = engine.state();
+    let Some(found) = state.storages.get(storage) else { return Ok(()) };
+    if !found.content.iter().any(|content| content == "images") {
+        return Err(Refusal::parameter("storage", format!("storage '{storage}' does not support vm images")));
+    }
+    if elsewhere && !found.shared {
+        return Err(Refusal::fault(format!("can't clone to non-shared storage '{storage}'")));
+    }
+    Ok(())
 }
 
 fn storage_access(engine: &Engine, caller: &str, guest: &Guest, wanted: Option<&str>) -> Outcome<()> {

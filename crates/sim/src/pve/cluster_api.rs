@@ -3,9 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::engine::{Call, Engine};
-use super::params::split_list;
 use super::refusal::{Body, Outcome, Refusal};
-use super::state::{Kind, Pool, State};
+use super::state::{Kind, State};
 use super::status;
 
 pub(crate) fn subdirs(names: &[&str]) -> Value {
@@ -18,7 +17,7 @@ pub(crate) fn resources(engine: &Engine, call: &Call) -> Value {
     let state = engine.state();
     let caller = &call.caller;
     let mut rows = Vec::new();
-    if wanted.is_none() {
+    if matches!(wanted, None | Some("pool")) {
         for name in state.pools.keys() {
             if state.may(caller, &format!("/pool/{name}"), "Pool.Audit") {
                 rows.push(json!({ "id": format!("/pool/{name}"), "pool": name, "type": "pool" }));
@@ -28,7 +27,14 @@ pub(crate) fn resources(engine: &Engine, call: &Call) -> Value {
     if matches!(wanted, None | Some("vm")) {
         for vmid in state.guests.keys() {
             if state.may(caller, &format!("/vms/{vmid}"), "VM.Audit") {
-                rows.push(guest_row(&state, *vmid, true));
+                let mut row = guest_row(&state, *vmid, true);
+                let pool = row["pool"].as_str().map(str::to_owned);
+                if let (Some(pool), Some(row)) = (pool, row.as_object_mut())
+                    && !state.may(caller, &format!("/pool/{pool}"), "Pool.Audit")
+                {
+                    row.remove("pool");
+                }
+                rows.push(row);
             }
         }
     }
@@ -38,8 +44,8 @@ pub(crate) fn resources(engine: &Engine, call: &Call) -> Value {
     if matches!(wanted, None | Some("storage")) {
         rows.extend(storage_rows(&state, caller));
     }
-    let may_use = state.may_any(caller, "/sdn/zones/localnetwork", &["SDN.Audit", "SDN.Use"]);
-    if wanted.is_none() && may_use {
+    let may_use = state.may(caller, "/sdn/zones/localnetwork", "SDN.Audit");
+    if matches!(wanted, None | Some("network")) && may_use {
         rows.extend(state.nodes.keys().map(|node| {
             json!({ "id": format!("network/{node}/zone/localnetwork"), "network": "localnetwork", "network-type": "zone", "node": node,
                     "status": "ok", "type": "network" })
@@ -185,15 +191,16 @@ pub(crate) fn next_id(engine: &Engine, call: &Call) -> Outcome<Value> {
     let state = engine.state();
     if let Some(vmid) = call.params.number("vmid").and_then(|n| u32::try_from(n).ok()) {
         return match state.guests.get(&vmid) {
-            Some(guest) => Err(Refusal::parameter(
-                "vmid",
-                format!("{} {vmid} already exists", guest.kind.name().replace("CT", "VM")),
-            )),
+            Some(_) => Err(Refusal::parameter("vmid", format!("VM {vmid} already exists"))),
             None => Ok(json!(vmid.to_string())),
         };
     }
-    let free = (100..1_000_000).find(|vmid| !state.guests.contains_key(vmid));
-    Ok(json!(free.unwrap_or(100).to_string()))
+    let (lower, upper) = super::datacenter::next_id_range(&state);
+    let free = (lower..upper).find(|vmid| !state.guests.contains_key(vmid));
+    match free {
+        Some(vmid) => Ok(json!(vmid.to_string())),
+        None => Err(Refusal::fault(format!("unable to get any free VMID in range [{lower}, {upper}]"))),
+    }
 }
 
 pub(crate) fn cluster_status(engine: &Engine) -> Value {
@@ -297,134 +304,6 @@ pub(crate) fn guests(engine: &Engine, kind: Kind, call: &Call) -> Value {
         .map(|(vmid, _)| Value::Object(status::node_row(&state, *vmid, now, full)))
         .collect();
     json!(rows)
-}
-
-pub(crate) fn pools(engine: &Engine, call: &Call) -> Outcome<Value> {
-    if call.params.has("poolid") {
-        return pool(engine, call).map(|pool| json!([pool]));
-    }
-    let state = engine.state();
-    let rows: Vec<Value> = state
-        .pools
-        .iter()
-        .filter(|(name, _)| state.may(&call.caller, &format!("/pool/{name}"), "Pool.Audit"))
-        .map(|(name, pool)| {
-            let mut row = json!({ "poolid": name });
-            if let Some(comment) = &pool.comment {
-                row["comment"] = json!(comment);
-            }
-            row
-        })
-        .collect();
-    Ok(json!(rows))
-}
-
-pub(crate) fn pool(engine: &Engine, call: &Call) -> Outcome<Value> {
-    let state = engine.state();
-    let name = call.text("poolid").unwrap_or_default();
-    let Some(pool) = state.pools.get(name) else { return Err(Refusal::fault(format!("no such pool '{name}'"))) };
-    let mut members: Vec<Value> = pool
-        .guests
-        .iter()
-        .filter(|vmid| state.guests.contains_key(vmid))
-        .map(|vmid| guest_row(&state, *vmid, false))
-        .collect();
-    for storage in &pool.storages {
-        for node in state.nodes.keys() {
-            members.push(json!({ "id": format!("storage/{node}/{storage}"), "node": node, "storage": storage, "type": "storage", "status": "available" }));
-        }
-    }
-    let mut out = json!({ "members": members });
-    if let Some(comment) = &pool.comment {
-        out["comment"] = json!(comment);
-    }
-    if !call.params.has("type") {
-        out["poolid"] = json!(name);
-    }
-    Ok(out)
-}
-
-pub(crate) fn pool_create(engine: &Engine, call: &Call) -> Outcome<Value> {
-    let name = call.text("poolid").unwrap_or_default().to_owned();
-    let mut state = engine.state();
-    if state.pools.contains_key(&name) {
-        return Err(Refusal::fault(format!("create pool failed: pool '{name}' already exists")));
-    }
-    let comment = call.text("comment").map(str::to_owned);
-    state.pools.insert(name, Pool { comment, ..Pool::default() });
-    Ok(Value::Null)
-}
-
-pub(crate) fn pool_delete(engine: &Engine, call: &Call) -> Outcome<Value> {
-    let name = call.text("poolid").unwrap_or_default();
-    let mut state = engine.state();
-    let Some(pool) = state.pools.get(name) else {
-        return Err(Refusal::fault(format!("delete pool failed: pool '{name}' does not exist")));
-    };
-    if pool.guests.iter().any(|vmid| state.guests.contains_key(vmid)) {
-        return Err(Refusal::fault(format!("delete pool failed: pool '{name}' is not empty (contains VMs)")));
-    }
-    if !pool.storages.is_empty() {
-        return Err(Refusal::fault(format!("delete pool failed: pool '{name}' is not empty (contains storages)")));
-    }
-    state.pools.remove(name);
-    state.acl.remove(&format!("/pool/{name}"));
-    Ok(Value::Null)
-}
-
-pub(crate) fn pool_update(engine: &Engine, call: &Call) -> Outcome<Value> {
-    let name = call.text("poolid").unwrap_or_default().to_owned();
-    let delete = call.params.flag("delete");
-    let moving = call.params.flag("allow-move");
-    let mut state = engine.state();
-    if !state.pools.contains_key(&name) {
-        return Err(Refusal::fault(format!("update pools failed: pool '{name}' does not exist")));
-    }
-    for vmid in split_list(call.text("vms").unwrap_or_default()) {
-        let vmid: u32 = vmid.parse().unwrap_or(0);
-        let allowed = state.require_any(&call.caller, &format!("/vms/{vmid}"), &["Permissions.Modify", "VM.Allocate"]);
-        allowed
-            .map_err(|refusal| Refusal::fault(format!("update pools failed: {} {}", refusal.status, refusal.reason)))?;
-        let there = state.pools.get(&name).is_some_and(|pool| pool.guests.contains(&vmid));
-        let fail = |text: String| Err(Refusal::fault(format!("update pools failed: {text}")));
-        if delete && !there {
-            return fail(format!("VM {vmid} is not a pool member"));
-        }
-        if !delete && there {
-            return fail(format!("VM {vmid} is already a pool member"));
-        }
-        if !delete && let Some(other) = state.pool_of(vmid).map(str::to_owned) {
-            if !moving {
-                return fail(format!("VM {vmid} belongs already to pool '{other}' and 'allow-move' is not set"));
-            }
-            if let Some(other) = state.pools.get_mut(&other) {
-                other.guests.remove(&vmid);
-            }
-        }
-        if let Some(pool) = state.pools.get_mut(&name) {
-            if delete {
-                pool.guests.remove(&vmid)
-            } else {
-                pool.guests.insert(vmid)
-            };
-        }
-    }
-    for storage in split_list(call.text("storage").unwrap_or_default()) {
-        state.require(&call.caller, &format!("/storage/{storage}"), &["Datastore.Allocate"])?;
-        if let Some(pool) = state.pools.get_mut(&name) {
-            if delete {
-                pool.storages.remove(&storage)
-            } else {
-                pool.storages.insert(storage)
-            };
-        }
-    }
-    if let Some(comment) = call.text("comment")
-        && let Some(pool) = state.pools.get_mut(&name)
-    {
-        pool.comment = Some(comment.to_owned());
-    }
-    Ok(Value::Null)
 }
 
 /// High availability: which guests are managed.

@@ -14,8 +14,8 @@ use super::schema::Route;
 use super::state::Kind;
 use super::storage_api::{self, Upload};
 use super::{
-    access_api, agent, clone, cloudinit, cluster_api, lxc, lxc_life, power, qemu_config, qemu_create, qemu_life,
-    tasks_api, validate,
+    access_api, agent, clone, cloudinit, cluster_api, datacenter, lxc, lxc_life, pools, power, qemu_config,
+    qemu_create, qemu_life, tasks_api, validate,
 };
 
 /// A request whose caller is known.
@@ -151,11 +151,13 @@ async fn handle(engine: &Arc<Engine>, method: &str, path: &str, call: Call, uplo
         ("GET", "/nodes/{node}/tasks/{upid}/status") => tasks_api::status(engine, &call)?,
         ("GET", "/nodes/{node}/tasks/{upid}/log") => return tasks_api::log(engine, &call),
         ("DELETE", "/nodes/{node}/tasks/{upid}") => tasks_api::stop(engine, &call).await?,
-        ("GET", "/pools") => cluster_api::pools(engine, &call)?,
-        ("GET", "/pools/{poolid}") => cluster_api::pool(engine, &call)?,
-        ("POST", "/pools") => cluster_api::pool_create(engine, &call)?,
-        ("PUT", "/pools" | "/pools/{poolid}") => cluster_api::pool_update(engine, &call)?,
-        ("DELETE", "/pools" | "/pools/{poolid}") => cluster_api::pool_delete(engine, &call)?,
+        ("GET", "/pools") => pools::list(engine, &call)?,
+        ("GET", "/pools/{poolid}") => pools::one(engine, &call)?,
+        ("POST", "/pools") => pools::create(engine, &call)?,
+        ("PUT", "/pools" | "/pools/{poolid}") => pools::update(engine, &call)?,
+        ("DELETE", "/pools" | "/pools/{poolid}") => pools::delete(engine, &call)?,
+        ("GET", "/cluster/options") => datacenter::read(engine, &call),
+        ("PUT", "/cluster/options") => datacenter::write(engine, &call)?,
         _ => return Err(not_simulated(method, path)),
     };
     Ok(value.into())
@@ -338,7 +340,7 @@ fn access(engine: &Engine, method: &str, path: &str, call: &Call) -> Outcome<Rep
         ("DELETE", "/access/roles/{roleid}") => access_api::role_change(engine, call, "delete")?,
         ("GET", "/access/acl") => access_api::acl(engine, call),
         ("PUT", "/access/acl") => access_api::acl_update(engine, call)?,
-        ("GET", "/access/groups") => access_api::groups(engine),
+        ("GET", "/access/groups") => access_api::groups(engine, call),
         ("POST", "/access/groups") => access_api::group_change(engine, call, "create")?,
         ("GET", "/access/groups/{groupid}") => access_api::group_change(engine, call, "get")?,
         ("PUT", "/access/groups/{groupid}") => access_api::group_change(engine, call, "update")?,

@@ -112,10 +112,7 @@ fn mount_privilege(engine: &Engine, caller: &str, vmid: u32, file: &str) -> Outc
     if name.parse::<f64>().is_ok() {
         return state.require(caller, &path, &["Datastore.AllocateSpace"]);
     }
-    if state.volumes.get(file).and_then(|volume| volume.vmid) == Some(vmid) {
-        return Ok(());
-    }
-    state.require(caller, &path, &["Datastore.Allocate"])
+    state.volume_access(caller, Some(vmid), file, Some("rootdir"))
 }
 
 pub(crate) fn create(engine: &Arc<Engine>, call: Call) -> Outcome<Value> {
@@ -139,7 +136,7 @@ pub(crate) fn create(engine: &Arc<Engine>, call: Call) -> Outcome<Value> {
     }
     let storage = call.text("storage").unwrap_or("local").to_owned();
     let template = call.text("ostemplate").unwrap_or_default().to_owned();
-    template_access(engine, &call.caller, &template)?;
+    engine.state().volume_access(&call.caller, Some(vmid), &template, Some("vztmpl"))?;
     if !options.0.contains_key("rootfs") {
         options.insert_text("rootfs", format!("{storage}:4"));
     }
@@ -193,22 +190,6 @@ pub(crate) fn unused(engine: &Engine, vmid: u32) -> Outcome<()> {
         }
         None => Ok(()),
     }
-}
-
-fn template_access(engine: &Engine, caller: &str, volid: &str) -> Outcome<()> {
-    let Some((storage, name)) = volid.split_once(':') else {
-        return Err(Refusal::fault(
-            "Only root can pass arbitrary filesystem paths. at /usr/share/perl5/PVE/Storage.pm line 651.",
-        ));
-    };
-    let state = engine.state();
-    if !state.storages.contains_key(storage) {
-        return Err(Refusal::fault(format!("storage '{storage}' does not exist")));
-    }
-    if !name.starts_with("vztmpl/") {
-        return Err(Refusal::fault(format!("unable to use volume {volid} - content type needs to be 'vztmpl'")));
-    }
-    state.require_any(caller, &format!("/storage/{storage}"), &["Datastore.AllocateSpace", "Datastore.Audit"])
 }
 
 fn mount_access(engine: &Engine, caller: &str, value: &str) -> Outcome<()> {
@@ -519,8 +500,9 @@ pub(crate) fn power(engine: &Arc<Engine>, call: &Call, verb: &str) -> Outcome<Va
     let vmid = call.vmid();
     let running = engine.with_guest(vmid, |guest| guest.run.is_some()) == Some(true);
     match (verb, running) {
-        ("start", true) => return Err(Refusal::fault(format!("CT {vmid} already running"))),
-        ("stop" | "shutdown" | "reboot", false) => return Err(Refusal::fault(format!("CT {vmid} not running"))),
+        ("start" | "resume", true) => return Err(Refusal::fault(format!("CT {vmid} already running"))),
+        ("stop" | "shutdown" | "suspend", false) => return Err(Refusal::fault(format!("CT {vmid} not running"))),
+        ("reboot", false) => return Err(Refusal::fault(format!("VM {vmid} not running"))),
         _ => {}
     }
     let (node, verb_owned) = (call.node.clone(), verb.to_owned());
@@ -533,6 +515,11 @@ pub(crate) fn power(engine: &Arc<Engine>, call: &Call, verb: &str) -> Outcome<Va
             super::power::overrule_shutdowns(&worker, "vzshutdown", vmid).await;
         }
         let guard = worker.lock(Kind::Lxc, vmid, Mode::Exclusive, 10).await?;
+        let lock = engine.with_guest(vmid, |guest| guest.get("lock").map(str::to_owned)).flatten();
+        let ends = matches!(verb_owned.as_str(), "stop" | "shutdown");
+        if let Some(lock) = lock.filter(|lock| ends && (verb_owned == "shutdown" || lock != "mounted")) {
+            return Err(format!("CT is locked ({lock})"));
+        }
         match verb_owned.as_str() {
             "start" => start(&worker, vmid, &node, guard).await,
             "shutdown" => shutdown(&engine, vmid, timeout, force).await,
@@ -552,11 +539,17 @@ pub(crate) fn power(engine: &Arc<Engine>, call: &Call, verb: &str) -> Outcome<Va
 async fn start(worker: &Worker, vmid: u32, node: &str, _guard: Guard) -> Result<(), String> {
     let engine = &worker.engine;
     let guest = engine.guest(Kind::Lxc, vmid, node).map_err(Refusal::into_text)?;
-    if let Some(lock) = guest.get("lock") {
-        return Err(format!("CT is locked ({lock})"));
-    }
     if guest.is_template() {
         return Err("you can't start a CT if it's a template".to_owned());
+    }
+    if let Some(lock) = guest.get("lock").filter(|lock| *lock != "mounted") {
+        return Err(format!("CT is locked ({lock})"));
+    }
+    let quota = |(key, value): (&String, &String)| {
+        drives::is_mount(key) && drives::parse(value).get("quota").is_some_and(|flag| flag == "1")
+    };
+    if guest.get("unprivileged") == Some("1") && guest.config.iter().any(quota) {
+        return Err("Quotas are not supported by unprivileged containers.".to_owned());
     }
     pending::settle(engine, vmid).await;
     let guest = engine.guest(Kind::Lxc, vmid, node).map_err(Refusal::into_text)?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::drives;
-use super::engine::{Call, Engine, Worker, missing};
+use super::engine::{Call, Engine, Worker};
 use super::locks::Mode;
 use super::pending;
 use super::qemu_checks;
@@ -18,7 +18,8 @@ use crate::backend::VmStart;
 
 /// Options that only `root@pam` itself may use.
 pub(crate) fn root_only(call: &Call, names: &[&str]) -> Outcome<()> {
-    match names.iter().find(|name| call.params.has(name)) {
+    let set = |name: &&&str| call.text(name).is_some_and(|value| !matches!(value, "" | "0"));
+    match names.iter().find(set).filter(|_| call.caller != "root@pam") {
         Some(name) => Err(Refusal::parameter(name, "Only root may use this option.")),
         None => Ok(()),
     }
@@ -137,10 +138,21 @@ pub(crate) fn stop(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
             overrule_shutdowns(&worker, "qmshutdown", vmid).await;
         }
         let _guard = worker.lock(Kind::Qemu, vmid, Mode::Exclusive, 10).await?;
+        unlocked_where_running(engine, vmid)?;
         cut(engine, vmid).await;
         Ok(())
     });
     Ok(json!(upid))
+}
+
+/// The `lock:` of a guest that is off stands in nobody's way.
+fn unlocked_where_running(engine: &Engine, vmid: u32) -> Result<(), String> {
+    let lock = engine.with_guest(vmid, |guest| guest.run.as_ref().and(guest.get("lock")).map(str::to_owned)).flatten();
+    lock.map_or(Ok(()), |lock| Err(format!("VM is locked ({lock})")))
+}
+
+fn is_paused(engine: &Engine, vmid: u32) -> bool {
+    engine.with_guest(vmid, |guest| guest.run.as_ref().is_some_and(|run| run.paused)) == Some(true)
 }
 
 pub(crate) async fn overrule_shutdowns(worker: &Worker, kind: &str, vmid: u32) {
@@ -182,12 +194,21 @@ pub(crate) fn shutdown(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     let (vmid, node) = (call.vmid(), call.node.clone());
     let timeout = call.params.number("timeout").and_then(|n| u64::try_from(n).ok()).unwrap_or(60);
     let force = call.params.flag("forceStop");
+    let paused = is_paused(engine, vmid);
+    if paused && !force {
+        return Err(Refusal::fault("VM is paused - cannot shutdown"));
+    }
     let upid = engine.spawn(call, "qmshutdown", &vmid.to_string(), move |worker| async move {
         let engine = worker.engine.clone();
         if engine.guest(Kind::Qemu, vmid, &node).is_err() {
             return Err(format!("unable to find configuration file for VM {vmid} on node '{node}'"));
         }
         let _guard = worker.lock(Kind::Qemu, vmid, Mode::Exclusive, 10).await?;
+        unlocked_where_running(&engine, vmid)?;
+        if paused {
+            cut(&engine, vmid).await;
+            return Ok(());
+        }
         power_down(&worker, vmid, timeout, force).await
     });
     Ok(json!(upid))
@@ -235,9 +256,13 @@ pub(crate) async fn gone_within(engine: &Engine, vmid: u32, number: u64, seconds
 pub(crate) fn others(engine: &Arc<Engine>, call: &Call, verb: &str) -> Outcome<Value> {
     root_only(call, &["skiplock"])?;
     let vmid = call.vmid();
-    let guest = engine
-        .guest(Kind::Qemu, vmid, &call.node)
-        .map_err(|_| Refusal::fault(missing(Kind::Qemu, vmid, &call.node)))?;
+    let Ok(guest) = engine.guest(Kind::Qemu, vmid, &call.node) else {
+        let text = format!("unable to find configuration file for VM {vmid} on node '{}'", call.node);
+        return Err(Refusal::fault(text));
+    };
+    if verb == "reboot" && guest.run.as_ref().is_some_and(|run| run.paused) {
+        return Err(Refusal::fault("VM is paused - cannot shutdown"));
+    }
     let Some(run) = guest.run else { return Err(Refusal::fault(format!("VM {vmid} not running"))) };
     let timeout = call.params.number("timeout").and_then(|n| u64::try_from(n).ok()).unwrap_or(60);
     let (node, verb) = (call.node.clone(), verb.to_owned());

@@ -191,18 +191,22 @@ impl Applicant<'_> {
             let value = params.text(key).unwrap_or_default();
             let drive = drives::parse(value);
             let file = drive.get("file").map(String::as_str).unwrap_or_default();
-            if matches!(file, "none" | "cdrom") {
+            if file == "cdrom" {
+                self.engine.state().require(self.caller, "/", &["Sys.Console"])?;
                 continue;
             }
             let (storage, name) = file.split_once(':').unwrap_or(("", file));
-            if name == "cloudinit" || name.parse::<f64>().is_ok() {
-                self.new_volume(storage)?;
-                if let Some(source) = drive.get("import-from") {
-                    self.source(source)?;
-                }
+            if matches!(file, "none" | "cloudinit") || name == "cloudinit" {
                 continue;
             }
-            self.existing(storage, file)?;
+            if name.parse::<f64>().is_ok() && !drives::is_cdrom(value) {
+                self.new_volume(storage)?;
+            } else {
+                self.existing(key, file)?;
+            }
+            if let Some(source) = drive.get("import-from") {
+                self.source(key, source)?;
+            }
         }
         Ok(())
     }
@@ -219,34 +223,30 @@ impl Applicant<'_> {
         Err(Refusal::parameter("storage", format!("storage '{storage}' does not support vm images")))
     }
 
-    fn source(&self, source: &str) -> Outcome<()> {
-        if source.starts_with('/') {
-            return Err(Refusal::fault(
-                "Only root can pass arbitrary filesystem paths. at /usr/share/perl5/PVE/Storage.pm line 651.",
-            ));
+    fn source(&self, key: &str, source: &str) -> Outcome<()> {
+        let state = self.engine.state();
+        let Some((_, name)) = source.split_once(':') else {
+            return state.volume_access(self.caller, Some(self.vmid), source, None);
+        };
+        let named = super::volume_access::parse(name).map_err(Refusal::fault)?;
+        if !matches!(named.content, "images" | "import") {
+            let text = format!("{source} has wrong type '{}' - needs to be 'images' or 'import'", named.content);
+            return Err(Refusal::parameter(key, text));
         }
-        let storage = source.split(':').next().unwrap_or_default();
-        let owner = self.engine.state().volumes.get(source).and_then(|v| v.vmid);
-        if let Some(owner) = owner {
-            return self.engine.state().require(self.caller, &format!("/vms/{owner}"), &["VM.Clone"]);
+        match named.owner {
+            // It may be in use, and is copied as a clone is.
+            Some(owner) => state.require(self.caller, &format!("/vms/{owner}"), &["VM.Clone"]),
+            None => state.volume_access(self.caller, Some(self.vmid), source, None),
         }
-        self.existing(storage, source)
     }
 
-    fn existing(&self, storage: &str, volid: &str) -> Outcome<()> {
-        let state = self.engine.state();
-        if !state.storages.contains_key(storage) {
-            return Err(Refusal::fault(format!("storage '{storage}' does not exist")));
+    fn existing(&self, key: &str, volid: &str) -> Outcome<()> {
+        self.engine.state().volume_access(self.caller, Some(self.vmid), volid, None)?;
+        let content = volid.split_once(':').and_then(|(_, name)| super::volume_access::parse(name).ok());
+        if content.is_some_and(|named| !matches!(named.content, "images" | "iso")) {
+            return Err(Refusal::parameter(key, "content type needs to be 'images' or 'iso'"));
         }
-        let owner = state.volumes.get(volid).and_then(|v| v.vmid);
-        if owner.is_some() && owner == Some(self.vmid) {
-            return Ok(());
-        }
-        let path = format!("/storage/{storage}");
-        if volid.contains(":iso/") || volid.contains(":import/") || volid.contains(":vztmpl/") {
-            return state.require_any(self.caller, &path, &["Datastore.AllocateSpace", "Datastore.Audit"]);
-        }
-        state.require(self.caller, &path, &["Datastore.Allocate"])
+        Ok(())
     }
 
     /// The bridges that network cards use.

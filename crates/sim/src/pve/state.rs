@@ -223,6 +223,8 @@ pub(crate) struct User {
     pub(crate) expire: u64,
     pub(crate) comment: Option<String>,
     pub(crate) email: Option<String>,
+    /// `firstname`, `lastname`, `keys`.
+    pub(crate) details: BTreeMap<String, String>,
     pub(crate) groups: BTreeSet<String>,
     pub(crate) tokens: BTreeMap<String, Token>,
 }
@@ -283,6 +285,8 @@ pub(crate) struct State {
     pub(crate) roles: BTreeMap<String, (BTreeSet<String>, bool)>,
     pub(crate) acl: Acl,
     pub(crate) tasks: Vec<Task>,
+    /// `datacenter.cfg`.
+    pub(crate) options: BTreeMap<String, String>,
     pub(crate) line: Line,
     pub(crate) version: Value,
     pub(crate) qemu_version: String,
@@ -304,6 +308,7 @@ impl State {
             roles: BTreeMap::new(),
             acl: Acl::new(),
             tasks: Vec::new(),
+            options: BTreeMap::new(),
             line,
             version: line.version(),
             qemu_version: "10.0.13".to_owned(),

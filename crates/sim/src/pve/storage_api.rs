@@ -7,7 +7,6 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::disks;
-use super::drives;
 use super::engine::{Call, Engine};
 use super::params::split_list;
 use super::refusal::{Body, Outcome, Refusal};
@@ -130,23 +129,12 @@ fn volume_row(volid: &str, volume: &Volume) -> Value {
     row
 }
 
-fn may_see(state: &State, caller: &str, volume: &Volume) -> bool {
-    match volume.vmid {
-        Some(vmid) => {
-            state.may(caller, &format!("/vms/{vmid}"), "VM.Audit")
-                || state.may(caller, &format!("/vms/{vmid}"), "VM.Config.Disk")
-        }
-        None => true,
-    }
-}
-
 pub(crate) fn content(engine: &Engine, call: &Call) -> Outcome<Value> {
     let name = call.text("storage").unwrap_or_default();
     usable(engine, name)?;
     let state = engine.state();
     let wanted = call.text("content");
     let vmid = call.params.number("vmid");
-    let allocator = state.may(&call.caller, &format!("/storage/{name}"), "Datastore.Allocate");
     let rows: Vec<Value> = state
         .volumes
         .iter()
@@ -159,7 +147,7 @@ pub(crate) fn content(engine: &Engine, call: &Call) -> Outcome<Value> {
                 None => matches!(volume.content.as_str(), "import" | "snippets"),
             }
         })
-        .filter(|(_, volume)| allocator || may_see(&state, &call.caller, volume))
+        .filter(|(volid, _)| state.volume_access(&call.caller, None, volid, None).is_ok())
         .map(|(volid, volume)| volume_row(volid, volume))
         .collect();
     Ok(json!(rows))
@@ -171,7 +159,7 @@ fn volume_id(call: &Call) -> Outcome<String> {
     let volume = call.text("volume").unwrap_or_default();
     let Some((named, _)) = volume.split_once(':') else { return Ok(format!("{storage}:{volume}")) };
     if named != storage {
-        return Err(Refusal::parameter("storage", "storage ID missmatch"));
+        return Err(Refusal::parameter("volume", format!("storage ID mismatch ({named} != {storage})\n")));
     }
     Ok(volume.to_owned())
 }
@@ -179,8 +167,7 @@ fn volume_id(call: &Call) -> Outcome<String> {
 pub(crate) fn volume(engine: &Engine, call: &Call) -> Outcome<Value> {
     let volid = volume_id(call)?;
     let state = engine.state();
-    let storage = volid.split(':').next().unwrap_or_default();
-    state.require_any(&call.caller, &format!("/storage/{storage}"), &["Datastore.AllocateSpace", "Datastore.Audit"])?;
+    state.volume_access(&call.caller, None, &volid, None)?;
     let Some(volume) = state.volumes.get(&volid) else {
         return Err(Refusal::fault(format!("volume_size_info on '{volid}' failed - no format")));
     };
@@ -198,10 +185,12 @@ pub(crate) async fn allocate(engine: &Arc<Engine>, call: &Call) -> Outcome<Value
     let name = call.text("filename").unwrap_or_default();
     let size = call.text("size").unwrap_or_default();
     // Sizes without a unit are KiB here.
-    let bytes = if size.chars().all(|c| c.is_ascii_digit()) {
-        size.parse::<u64>().unwrap_or(0) << 10
-    } else {
-        drives::parse_size(size).unwrap_or(0)
+    let whole = |text: &str| text.chars().all(|c| c.is_ascii_digit()).then(|| text.parse::<u64>().ok()).flatten();
+    let bytes = match (whole(size), size.strip_suffix('M').and_then(whole), size.strip_suffix('G').and_then(whole)) {
+        (Some(kib), ..) => kib << 10,
+        (_, Some(mib), _) => mib << 20,
+        (.., Some(gib)) => gib << 30,
+        _ => return Err(Refusal::parameter("size", format!("unable to parse size '{size}'"))),
     };
     let suffix = ["raw", "qcow2", "vmdk"].into_iter().find(|suffix| name.ends_with(&format!(".{suffix}")));
     let Some(suffix) = suffix else {
@@ -227,13 +216,16 @@ pub(crate) async fn delete(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> 
     let volid = volume_id(call)?;
     let storage = volid.split(':').next().unwrap_or_default().to_owned();
     usable(engine, &storage)?;
-    let owner = engine.state().volumes.get(&volid).and_then(|v| v.vmid).or_else(|| numbered(&volid));
+    let named =
+        super::volume_access::parse(volid.split_once(':').map_or("", |(_, name)| name)).map_err(Refusal::fault)?;
+    let owner = named.owner;
     let path = format!("/storage/{storage}");
-    match owner {
-        Some(vmid) if engine.state().may(&call.caller, &format!("/vms/{vmid}"), "VM.Config.Disk") => {
-            engine.state().require_any(&call.caller, &path, &["Datastore.AllocateSpace", "Datastore.Allocate"])?;
+    match owner.filter(|_| named.content == "backup") {
+        Some(vmid) => {
+            engine.state().require(&call.caller, &path, &["Datastore.AllocateSpace"])?;
+            engine.state().require(&call.caller, &format!("/vms/{vmid}"), &["VM.Backup"])?;
         }
-        _ => engine.state().require(&call.caller, &path, &["Datastore.Allocate"])?,
+        None => engine.state().require(&call.caller, &path, &["Datastore.Allocate"])?,
     }
     let id = owner.map_or_else(|| storage.clone(), |vmid| format!("{vmid}@{storage}"));
     let upid = engine.spawn(call, "imgdel", &id, move |worker| async move {
@@ -247,10 +239,6 @@ pub(crate) async fn delete(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> 
         return Ok(Value::Null);
     }
     Ok(json!(upid))
-}
-
-fn numbered(volid: &str) -> Option<u32> {
-    volid.split_once(':')?.1.split('/').next()?.parse().ok()
 }
 
 /// A file that came with an upload.

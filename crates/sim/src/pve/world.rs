@@ -18,6 +18,7 @@ pub struct World {
     nodes: Vec<String>,
     node_cores: u32,
     acl: Vec<AclEntry>,
+    datacenter_options: BTreeMap<String, Value>,
     groups: Vec<GroupEntry>,
     guests: Vec<GuestEntry>,
     networks: Vec<Map<String, Value>>,
@@ -243,6 +244,12 @@ impl World {
         }
         if !self.version.is_null() {
             state.version = self.version.clone();
+        }
+        for (name, value) in &self.datacenter_options {
+            // What is a list there is computed from the guests, or taken apart.
+            if let Some(value) = value.as_str().filter(|value| !value.is_empty()) {
+                state.options.insert(name.clone(), value.to_owned());
+            }
         }
         let cores = if self.node_cores == 0 { 2 } else { self.node_cores };
         for name in std::iter::once(&self.node).chain(&self.nodes) {

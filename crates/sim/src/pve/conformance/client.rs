@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -34,7 +35,8 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// Where to and over what.
 #[derive(Clone)]
 pub(super) struct Client {
-    address: String,
+    address: (String, u16),
+    name: ServerName<'static>,
     tls: TlsConnector,
 }
 
@@ -78,22 +80,41 @@ impl ServerCertVerifier for AnyServer {
 }
 
 impl Client {
+    /// A client that takes any certificate.
     pub(super) fn new(url: &str) -> io::Result<Self> {
+        Self::trusting(url, None)
+    }
+
+    /// A client that takes only certificates of this CA, if one is given.
+    pub(super) fn trusting(url: &str, ca_pem: Option<&str>) -> io::Result<Self> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider.clone())
+        let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
-            .map_err(io::Error::other)?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyServer(provider)))
-            .with_no_client_auth();
-        Ok(Self { address: url.trim_start_matches("https://").to_owned(), tls: TlsConnector::from(Arc::new(config)) })
+            .map_err(io::Error::other)?;
+        let config = match ca_pem {
+            Some(pem) => {
+                let mut roots = RootCertStore::empty();
+                for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+                    roots.add(certificate.map_err(io::Error::other)?).map_err(io::Error::other)?;
+                }
+                builder.with_root_certificates(roots).with_no_client_auth()
+            }
+            None => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(AnyServer(provider)))
+                .with_no_client_auth(),
+        };
+        let url = url::Url::parse(url).map_err(io::Error::other)?;
+        let host = url.host_str().unwrap_or("localhost").trim_matches(['[', ']']).to_owned();
+        let port = url.port_or_known_default().unwrap_or(8006);
+        let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
+        Ok(Self { address: (host, port), name, tls: TlsConnector::from(Arc::new(config)) })
     }
 
     async fn connect(&self) -> io::Result<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(&self.address).await?;
         stream.set_nodelay(true)?;
-        let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
-        self.tls.connect(name, stream).await
+        self.tls.connect(self.name.clone(), stream).await
     }
 
     /// Sends one request on a connection of its own.

@@ -189,6 +189,14 @@ impl Bindings {
         self.pattern(want, have, at)
     }
 
+    /// Whether every placeholder of a text has its value.
+    pub(super) fn knows(&self, text: &str) -> bool {
+        text.split("${").skip(1).all(|rest| {
+            let name = rest.split('}').next().unwrap_or_default();
+            self.values.contains_key(name) || self.values.contains_key(name.trim_start_matches("n:"))
+        })
+    }
+
     fn bind(&mut self, placeholder: &str, have: &str, at: &str) -> Result<(), String> {
         let name = placeholder.trim_start_matches("${").trim_end_matches('}').to_owned();
         if !name.ends_with(|c: char| c.is_ascii_digit()) {

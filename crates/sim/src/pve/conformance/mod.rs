@@ -6,6 +6,7 @@
 //! A recording's README says what is fixed and what is not. What differs knowingly stands in `data/deviations.toml`, each
 //! with its reason.
 
+mod against;
 mod answers;
 mod client;
 mod compare;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::schema::Schema;
+pub use against::{Site, SiteError, against};
 use step::Step;
 
 /// How one scenario compares.
@@ -32,6 +34,19 @@ struct Scenario {
     left_out: usize,
     accepted: Vec<String>,
     different: Vec<String>,
+}
+
+impl Scenario {
+    fn new(file: &str, name: &str) -> Self {
+        Self {
+            file: file.to_owned(),
+            name: name.to_owned(),
+            equal: 0,
+            left_out: 0,
+            accepted: Vec::new(),
+            different: Vec::new(),
+        }
+    }
 }
 
 /// How recordings and simulator compare.
@@ -77,8 +92,8 @@ pub enum ReplayError {
     /// The simulator.
     #[error("the simulator did not start")]
     Start(#[source] super::server::StartError),
-    /// The connection to the simulator.
-    #[error("the simulator was not reachable")]
+    /// The connection to the simulator, or to the server in its place.
+    #[error("the server was not reachable")]
     Connect(#[source] std::io::Error),
 }
 
@@ -159,6 +174,27 @@ impl fmt::Display for Report {
     }
 }
 
+/// The recordings of a directory by name, in order.
+fn recordings(directory: &Path) -> Result<Vec<(String, Vec<Step>)>, ReplayError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| ReplayError::Read { path, source }
+    };
+    let listing = std::fs::read_dir(directory).map_err(failed(directory))?;
+    let mut files: Vec<PathBuf> = listing
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|e| e == "jsonl"))
+        .collect();
+    files.sort();
+    let mut out = Vec::new();
+    for path in files {
+        let steps = step::parse(&path, &std::fs::read_to_string(&path).map_err(failed(&path))?)?;
+        out.push((path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default(), steps));
+    }
+    Ok(out)
+}
+
 /// Replays all recordings of a directory (`world.json` and `*.jsonl`), each file against a fresh simulator.
 ///
 /// # Errors
@@ -169,18 +205,8 @@ pub async fn run(directory: &Path) -> Result<Report, ReplayError> {
     let deviations: Deviations =
         toml::from_str(include_str!("../../../data/deviations.toml")).map_err(ReplayError::Deviations)?;
     let schema = Schema::of(world.line().unwrap_or_default()).map_err(ReplayError::Schema)?;
-    let listing =
-        std::fs::read_dir(directory).map_err(|source| ReplayError::Read { path: directory.to_owned(), source })?;
-    let mut files: Vec<PathBuf> = listing
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|e| e == "jsonl"))
-        .collect();
-    files.sort();
     let mut report = Report::default();
-    for path in files {
-        let steps = step::parse(&path, &read(path.clone())?)?;
-        let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    for (name, steps) in recordings(directory)? {
         // What is measured on the wire itself has a form of its own.
         if steps.iter().all(Step::is_measurement) {
             continue;

@@ -102,14 +102,7 @@ pub(super) async fn file(
         if out.last().is_none_or(|last| last.name != scenario_name(first)) {
             replay.bindings = Bindings::default();
             replay.handle.engine().statistics_round();
-            let fresh = Scenario {
-                file: name.to_owned(),
-                name: scenario_name(first),
-                equal: 0,
-                left_out: 0,
-                accepted: Vec::new(),
-                different: Vec::new(),
-            };
+            let fresh = Scenario::new(name, &scenario_name(first));
             out.push(fresh);
         }
         let Some(scenario) = out.last_mut() else { break };
