@@ -2,6 +2,7 @@
 
 use std::borrow::Borrow;
 use std::ops::{Bound, RangeBounds};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::element::{Choice, Element, Measured, Ranged};
@@ -45,7 +46,14 @@ pub fn custom<T: Element>(check: fn(&T::Borrowed) -> Result<(), String>) -> Chec
 /// `equal = path`: two values that mean the same to the server.
 pub fn equality<T: Element>(equal: fn(&T::Borrowed, &T::Borrowed) -> bool) -> Equality {
     Arc::new(move |one, other| match (decode::<T>(one), decode::<T>(other)) {
-        (Some(one), Some(other)) => equal(one.borrow(), other.borrow()),
+        (Some(one), Some(other)) => {
+            // It is asked after the object was made as well, where a panic would lose sight of it.
+            let call = AssertUnwindSafe(|| equal(one.borrow(), other.borrow()));
+            catch_unwind(call).unwrap_or_else(|_| {
+                tracing::error!("a comparison of values panicked: they are taken as different");
+                false
+            })
+        }
         _ => false,
     })
 }

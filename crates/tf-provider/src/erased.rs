@@ -77,11 +77,11 @@ pub(crate) fn caught<'a, T, E: From<Diagnostic> + 'a>(
 }
 
 /// Runs the author's code that does not wait; its panic becomes an error.
-fn caught_now<T>(work: impl FnOnce() -> Result<T, Diagnostics>) -> Result<T, Diagnostics> {
+pub(crate) fn caught_now<T>(work: impl FnOnce() -> Result<T, Diagnostics>) -> Result<T, Diagnostics> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(panicked(panic.as_ref()).into()))
 }
 
-fn panicked(panic: &(dyn Any + Send)) -> Diagnostic {
+pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Diagnostic {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     let text = text.unwrap_or("no message");
     let detail = format!(

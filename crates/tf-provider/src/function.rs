@@ -30,7 +30,7 @@ pub trait Function: Send + Sync + 'static {
 /// Why a function has no result. The core shows the user's call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FunctionError {
-    /// What is wrong, as a sentence.
+    /// What is wrong, as a sentence. The core writes the parameter's name before it.
     pub text: String,
     place: Option<Place>,
 }
@@ -248,6 +248,6 @@ impl Arguments {
             Err(ValueError { path, problem }) if path.steps().is_empty() => problem,
             Err(error) => error.to_string(),
         };
-        Err(FunctionError::new(format!("Invalid argument: {problem}.")).at_position(position))
+        Err(FunctionError::new(problem).at_position(position))
     }
 }

@@ -16,13 +16,14 @@ mod values;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
 use crate::cx::Cx;
 use crate::diagnostic::Diagnostics;
-use crate::erased::{DynDataSource, DynEphemeral, DynResource, schema_of};
+use crate::erased::{DynDataSource, DynEphemeral, DynResource, panicked, schema_of};
 use crate::provider::{Provider, Registry};
 use crate::schema::{Schema, Type, object_type};
 use crate::value::Value;
@@ -104,7 +105,7 @@ impl<P: Provider> Service<P> {
         work: impl Future<Output = T> + Send + 'static,
     ) -> Answer<T> {
         let _told_when_dropped = stop.clone().drop_guard();
-        self.calls.spawn(work).await.map_err(|_| Status::internal("the call was ended"))
+        self.calls.spawn(work).await.map_err(ended)
     }
 
     /// What a `provider_meta` block says; null if nothing.
@@ -130,6 +131,15 @@ fn types<T: ?Sized>(authors: Vec<Box<T>>, declared: impl Fn(&T) -> (&'static str
 fn find<T: ?Sized>(types: &Types<T>, kind: &str, name: &str) -> Answer<Arc<Known<T>>> {
     let found = types.get(name).cloned();
     found.ok_or_else(|| Status::invalid_argument(format!("this provider has no {kind} {name:?}")))
+}
+
+/// Why a task has no result. The author's code is guarded where it is called, so a panic that comes here is of what the
+/// framework calls within its own work: a declared check or comparison.
+fn ended(error: JoinError) -> Status {
+    match error.try_into_panic() {
+        Ok(panic) => Status::internal(panicked(panic.as_ref()).detail),
+        Err(_) => Status::cancelled("the provider is ending"),
+    }
 }
 
 /// The generated trait, call by call. What is not listed stays unimplemented: cores ask only for what the schema

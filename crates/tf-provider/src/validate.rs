@@ -1,9 +1,12 @@
 //! Checks of a configuration as declared on its attributes.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use crate::cx::Capabilities;
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::erased::panicked;
 use crate::path::Path;
-use crate::schema::{Attribute, Kind, Nesting, Schema};
+use crate::schema::{Attribute, Check, Kind, Nesting, Schema};
 use crate::value::Value;
 
 /// Runs every check of every known value.
@@ -43,7 +46,7 @@ impl Run {
             return;
         }
         for check in &attribute.checks {
-            if let Err(text) = check(value) {
+            if let Err(text) = guarded(check, value) {
                 let text = if attribute.sensitive { hide(&text, value) } else { text };
                 let detail = format!("\"{path}\": {text}.");
                 self.diagnostics.push(Diagnostic::error("Invalid value", detail).at(path.clone()));
@@ -83,6 +86,12 @@ impl Run {
             _ => {}
         }
     }
+}
+
+/// A check that panics has not passed.
+pub(crate) fn guarded(check: &Check, value: &Value) -> Result<(), String> {
+    let call = AssertUnwindSafe(|| check(value));
+    catch_unwind(call).unwrap_or_else(|panic| Err(panicked(panic.as_ref()).detail))
 }
 
 fn hide(text: &str, value: &Value) -> String {

@@ -170,3 +170,22 @@
 //!     hooks: Attr<BTreeSet<Hook>>,
 //! }
 //! ```
+//!
+//! ```compile_fail,E0277
+//! /// Takes what no configuration can write.
+//! #[derive(tf_provider::Parameters)]
+//! struct Wrong {
+//!     /// No type of value.
+//!     pause: std::time::Duration,
+//! }
+//! ```
+//!
+//! ```compile_fail,E0277
+//! /// Has a check for another type.
+//! #[derive(tf_provider::Parameters)]
+//! struct Wrong {
+//!     /// A number has no length.
+//!     #[tf(length(1..))]
+//!     size: Option<i64>,
+//! }
+//! ```

@@ -2,6 +2,7 @@
 
 use crate::erased::{DynFunction, Signature};
 use crate::function::FunctionError;
+use crate::validate;
 use crate::value::Value;
 
 /// Checks the arguments as declared, calls, and checks the result.
@@ -17,8 +18,7 @@ pub(crate) fn call(
             continue;
         }
         for check in &parameter.checks {
-            check(value)
-                .map_err(|text| FunctionError::new(format!("\"{}\" {text}.", parameter.name)).at_position(position))?;
+            validate::guarded(check, value).map_err(|text| FunctionError::new(text).at_position(position))?;
         }
     }
     let known = arguments.iter().all(Value::is_wholly_known);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tonic::Status;
 
 use super::values::{span, value};
-use super::{Answer, Service};
+use super::{Answer, Service, ended};
 use crate::engine;
 use crate::erased::{DynFunction, Signature};
 use crate::function::Parameter;
@@ -53,7 +53,7 @@ impl<P: Provider> Service<P> {
         let used = Arc::clone(&known);
         let span = span("call", &request.name);
         let call = move || span.in_scope(|| engine::call(used.author.as_ref(), &used.signature, arguments));
-        let called = self.calls.spawn_blocking(call).await.map_err(|_| Status::internal("the call was ended"))?;
+        let called = self.calls.spawn_blocking(call).await.map_err(ended)?;
         Ok(match called {
             Ok(result) => {
                 let result = Some(messages::dynamic(&result, &known.signature.output));
@@ -62,7 +62,9 @@ impl<P: Provider> Service<P> {
             Err(error) => {
                 let position = error.position(&known.signature.parameters);
                 let function_argument = position.and_then(|position| i64::try_from(position).ok());
-                let error = proto::FunctionError { text: error.text, function_argument };
+                // Cores end the sentence themselves.
+                let text = error.text.strip_suffix('.').unwrap_or(&error.text).to_owned();
+                let error = proto::FunctionError { text, function_argument };
                 proto::call_function::Response { result: None, error: Some(error) }
             }
         })

@@ -1,6 +1,6 @@
 use super::{Log, configured, dynamic, malformed, service, told, undynamic};
 use crate::wire::tfplugin6 as proto;
-use crate::{Attr, Cx, DataSource, Diagnostic, Diagnostics, Model, Secret};
+use crate::{Attr, Cx, DataSource, Diagnostic, Diagnostics, Model, Secret, Timeouts};
 
 /// A source.
 #[derive(Clone, Default, Model)]
@@ -18,12 +18,23 @@ pub(super) struct Source {
     /// Key.
     #[tf(optional, sensitive)]
     key: Attr<Secret>,
+    /// Rarely there.
+    #[tf(optional, validate = never_asked)]
+    source: Attr<String>,
     /// Found.
     #[tf(computed)]
     flow: Attr<i64>,
+    /// Deadlines.
+    #[tf(timeouts(read = "1ms"))]
+    timeouts: Timeouts,
+}
+
+fn never_asked(_: &str) -> Result<(), String> {
+    panic!("asked to")
 }
 
 fn same_word(one: &str, other: &str) -> bool {
+    assert!(other != "abysmal", "not that deep");
     one.eq_ignore_ascii_case(other)
 }
 
@@ -62,7 +73,11 @@ fn named(name: &str) -> Source {
 }
 
 fn request(name: &str) -> proto::read_data_source::Request {
-    let (type_name, config) = ("toy_source".to_owned(), Some(dynamic(&named(name))));
+    request_for(&named(name))
+}
+
+fn request_for(config: &Source) -> proto::read_data_source::Request {
+    let (type_name, config) = ("toy_source".to_owned(), Some(dynamic(config)));
     proto::read_data_source::Request { type_name, config, ..Default::default() }
 }
 
@@ -90,6 +105,29 @@ async fn what_goes_wrong_is_told_at_the_attribute() {
     assert_eq!(refused("other").await, other);
     assert_eq!(refused("leaks").await, format!("key: {summary}: \"key\" is not what was configured. {bug}"));
     assert!(refused("panics").await.contains("Provider bug") && refused("panics").await.contains("asked to"));
+}
+
+#[tokio::test]
+async fn a_deadline_ends_reading() {
+    assert!(refused("waits").await.contains("Timed out"));
+}
+
+/// A check that panics has not passed; a comparison that panics finds a difference.
+#[tokio::test]
+async fn what_panics_beside_the_authors_methods_is_told_too() {
+    let service = configured().await;
+    let config = Source { source: "x".into(), ..named("a") };
+    let request = proto::validate_data_resource_config::Request {
+        type_name: "toy_source".to_owned(),
+        config: Some(dynamic(&config)),
+    };
+    let found = service.validate_data_resource_config(request).expect("answered").diagnostics;
+    assert_eq!((found.len(), found[1].summary.as_str()), (2, "Invalid value"));
+    assert!(found[1].detail.contains("asked to"));
+    let request = request_for(&Source { kind: "abysmal".into(), ..named("a") });
+    let answer = service.read_data_source(request).await.expect("answered");
+    let errors: Vec<_> = answer.diagnostics.iter().map(|diagnostic| diagnostic.detail.as_str()).collect();
+    assert!(errors.last().expect("one").contains("\"kind\" was configured as \"abysmal\""), "{errors:?}");
 }
 
 #[tokio::test]

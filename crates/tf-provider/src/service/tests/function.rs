@@ -13,11 +13,16 @@ use crate::{Attr, Function, FunctionError, Parameters, Value};
 #[tf(deprecated = "Use the core's own.")]
 pub(super) struct JoinParameters {
     /// Between the parts; a space if null.
-    #[tf(length(..=3))]
+    #[tf(length(..=3), validate = calm)]
     separator: Option<String>,
     /// The parts.
     #[tf(variadic, length(1..))]
     parts: Vec<String>,
+}
+
+fn calm(separator: &str) -> Result<(), String> {
+    assert!(!separator.contains('!'), "no exclamation, please");
+    Ok(())
 }
 
 pub(super) struct Join;
@@ -137,12 +142,14 @@ async fn an_unconfigured_provider_answers() {
 
 #[tokio::test]
 async fn errors_name_the_argument() {
-    assert_eq!(join(vec![text("-"), text("a"), text("wrong")]).await, refusal("This part is wrong.", 2));
-    assert_eq!(join(vec![text("-")]).await, refusal("There is nothing to join.", 1));
-    let long = "\"separator\" length must be at most 3, got 4.";
+    assert_eq!(join(vec![text("-"), text("a"), text("wrong")]).await, refusal("This part is wrong", 2));
+    assert_eq!(join(vec![text("-")]).await, refusal("There is nothing to join", 1));
+    let long = "length must be at most 3, got 4";
     assert_eq!(join(vec![text("----"), text("a")]).await, refusal(long, 0));
-    let empty = "\"parts\" length must be at least 1, got 0.";
+    let empty = "length must be at least 1, got 0";
     assert_eq!(join(vec![text("-"), text("a"), text("")]).await, refusal(empty, 2));
+    let (panic, position) = join(vec![text("!"), text("a")]).await.expect_err("refused");
+    assert!(panic.contains("no exclamation, please") && position == Some(0), "{panic}");
     let (panic, position) = join(vec![null(), text("panics")]).await.expect_err("refused");
     assert!(panic.contains("asked to") && position.is_none(), "{panic}");
 }
@@ -150,10 +157,10 @@ async fn errors_name_the_argument() {
 /// Cores do not send these, but what comes from outside is checked.
 #[tokio::test]
 async fn what_is_not_declared_is_refused() {
-    assert_eq!(join(vec![]).await, refusal("There are too few arguments.", None));
-    assert_eq!(join(vec![text("-"), null()]).await, refusal("Invalid argument: must not be null.", 1));
-    assert_eq!(join(vec![unknown(), text("a")]).await, refusal("Invalid argument: must not be unknown.", 0));
-    let bug = "Provider bug: the result is unknown, although all arguments are known.";
+    assert_eq!(join(vec![]).await, refusal("There are too few arguments", None));
+    assert_eq!(join(vec![text("-"), null()]).await, refusal("must not be null", 1));
+    assert_eq!(join(vec![unknown(), text("a")]).await, refusal("must not be unknown", 0));
+    let bug = "Provider bug: the result is unknown, although all arguments are known";
     assert_eq!(call("now", vec![]).await.expect_err("refused").0, bug);
     let refused = |name: &str, arguments| {
         let request = proto::call_function::Request { name: name.to_owned(), arguments };
