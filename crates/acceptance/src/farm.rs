@@ -55,8 +55,6 @@ pub struct SimulatedPve {
     pub packer_password: String,
     /// User of that password.
     pub packer_user: &'static str,
-    /// Volume id of the installation medium.
-    pub installer: String,
     /// Password of `root@pam`, for tests that act as somebody beside us.
     pub root_password: String,
 }
@@ -162,8 +160,9 @@ async fn simulated_pve(guests: Guests) -> Result<(PveSite, SimulatedPve)> {
         control_pool: "pxci-control".to_owned(),
         first_vmid: 9000,
         template_vmid: None,
+        installer: Some(installer),
     };
-    Ok((site, SimulatedPve { handle, packer_password, packer_user: PACKER_USER, installer, root_password }))
+    Ok((site, SimulatedPve { handle, packer_password, packer_user: PACKER_USER, root_password }))
 }
 
 async fn simulated_github() -> Result<(GitHubSite, sim::github::ServerHandle)> {
@@ -180,7 +179,7 @@ async fn simulated_github() -> Result<(GitHubSite, sim::github::ServerHandle)> {
         }
         _ => (handle.url().to_owned(), None),
     };
-    let site = GitHubSite { api_url, ca_pem, token, repository: REPOSITORY.to_owned() };
+    let site = GitHubSite { api_url, ca_pem, token, repository: REPOSITORY.to_owned(), job: None };
     Ok((site, handle))
 }
 

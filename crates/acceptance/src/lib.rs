@@ -2,6 +2,7 @@
 //!
 //! Development only: no program that users run depends on this crate.
 
+pub mod build;
 pub mod core;
 pub mod engines;
 pub mod farm;

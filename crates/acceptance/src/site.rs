@@ -33,6 +33,8 @@ pub struct PveSite {
     pub first_vmid: u32,
     /// Template to use in place of building one.
     pub template_vmid: Option<u32>,
+    /// Volume id of the installation medium that a template is built from.
+    pub installer: Option<String>,
 }
 
 /// An API token.
@@ -61,6 +63,8 @@ pub struct GitHubSite {
     pub token: String,
     /// Repository whose jobs are run.
     pub repository: String,
+    /// A finished job of that repository that may be run again, of a workflow with `runs-on: [self-hosted, pxci-acceptance]`.
+    pub job: Option<u64>,
 }
 
 fn variable(name: &str) -> Option<String> {
@@ -105,6 +109,7 @@ impl PveSite {
             control_pool: or("PXCI_ACC_PVE_CONTROL_POOL", "pxci-control"),
             first_vmid: first_vmid.context("PXCI_ACC_PVE_VMIDS must be a range such as 9000-9199")?,
             template_vmid: template_vmid.context("PXCI_ACC_PVE_TEMPLATE_VMID must be a number")?,
+            installer: variable("PXCI_ACC_PVE_INSTALLER"),
         }))
     }
 }
@@ -116,10 +121,12 @@ impl GitHubSite {
     /// When it names one incompletely.
     pub fn from_environment() -> Result<Option<Self>> {
         let Some(token) = variable("PXCI_ACC_GITHUB_TOKEN") else { return Ok(None) };
+        let job = variable("PXCI_ACC_GITHUB_JOB").map(|id| id.parse::<u64>()).transpose();
         Ok(Some(Self {
             token,
             api_url: or("PXCI_ACC_GITHUB_API_URL", "https://api.github.com"),
             repository: needed("PXCI_ACC_GITHUB_REPOSITORY")?,
+            job: job.context("PXCI_ACC_GITHUB_JOB must be a number")?,
             ca_pem: None,
         }))
     }

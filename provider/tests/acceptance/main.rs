@@ -1,7 +1,8 @@
 //! The provider as users meet it: installed from a mirror, driven by OpenTofu (and by Terraform where it is on `PATH`),
 //! against simulators of Proxmox VE and GitHub with the privileges that docs/privileges.md asks for, and no more.
 //!
-//! Every test has simulators, a mirror and a working directory of its own. Guests are scripted: they answer at once.
+//! Every test has simulators, a mirror and a working directory of its own. Guests are scripted: they answer at once; only
+//! `site` has guests that run, or real ones.
 
 mod administrator;
 mod bad_input;
@@ -13,3 +14,4 @@ mod lifecycle;
 mod secrets;
 mod site;
 mod template;
+mod workflow_job;

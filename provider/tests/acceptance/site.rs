@@ -1,90 +1,173 @@
 //! The way through on whichever site the environment names: a real Proxmox VE, a real GitHub, both, or neither.
 //!
-//! It looks only at what a core sees, so it means the same everywhere. On a real Proxmox VE the dispatcher's container is
-//! part of it; simulated, that takes guests that run, and `dispatcher_life` has them.
+//! It looks only through the two APIs and at what a core sees, so it means the same everywhere.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use acceptance::build::Build;
 use acceptance::engines::Core;
-use acceptance::farm::{Farm, Guests};
+use acceptance::farm::{Farm, Guests, repository};
 use acceptance::mirror::Mirror;
 use acceptance::working_directory::WorkingDirectory;
 use serde_json::json;
+use sim::guest::Namespaces;
 
 use crate::administrator::Administrator;
 use crate::lab;
+use crate::workflow_job::Queued;
+
+/// VMIDs that a run uses, from the range's first on.
+const VMIDS: u32 = 50;
+const PATIENCE: Duration = Duration::from_secs(300);
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 #[tokio::test]
-async fn a_farm_stands_and_goes_on_the_site_that_the_environment_names() {
+async fn an_existing_template_serves_with_every_core() {
     // Another test may have been first.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let farm = Farm::start(Guests::Scripted).await.expect("a site");
-    let template = template(&farm).await;
+    let farm = Farm::simulated(Guests::Scripted).await.expect("a farm");
+    let template = farm.pve.first_vmid;
+    let administrator = Administrator::new(farm.simulated_pve.as_ref().expect("a simulated Proxmox VE"));
+    administrator.make_template(template, "by-hand", "somebody's", "").await;
     let before = farm.leftovers();
     for core in Core::all().expect("a core") {
         let directory = tempfile::tempdir().expect("directory");
-        let work = working_directory(&farm, core, directory.path(), template);
-        work.init().await.expect("init");
-        work.apply().await.expect("apply");
-        assert_eq!(work.plan().await.expect("plan").changes(), [""; 0], "the second plan is empty");
-        work.destroy().await.expect("destroy");
+        let mut work = working_directory(&farm, core, directory.path(), None);
+        work.set("TF_VAR_template_vmid", &template.to_string());
+        comes_and_goes(&work, async || ()).await;
         assert_eq!(farm.leftovers(), before, "nothing is left");
     }
 }
 
-/// The template that the environment names; a simulated Proxmox VE gets one made by hand.
-async fn template(farm: &Farm) -> u32 {
-    let Some(simulated) = &farm.simulated_pve else {
-        return farm
-            .pve
-            .template_vmid
-            .expect("a real Proxmox VE needs PXCI_ACC_PVE_TEMPLATE_VMID, an existing template");
-    };
-    let vmid = farm.pve.first_vmid;
-    Administrator::new(simulated).make_template(vmid, "by-hand", "somebody's", "").await;
-    vmid
+#[tokio::test(flavor = "multi_thread")]
+async fn a_farm_is_built_runs_a_job_and_goes_on_the_site_that_the_environment_names() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let guests = Namespaces::start(&made("PXCI_GUEST_BASE")).await.expect("guests");
+    let farm = Farm::start(Guests::Running(guests.clone())).await.expect("a site");
+    assert_eq!(guests_of(&farm).await, [""; 0], "the run's VMIDs must be free");
+
+    let directory = tempfile::tempdir().expect("directory");
+    let appliance = made("PXCI_APPLIANCE");
+    let mut work = working_directory(&farm, Core::preferred().expect("a core"), directory.path(), Some(&appliance));
+    match farm.pve.template_vmid {
+        Some(template) => work.set("TF_VAR_template_vmid", &template.to_string()),
+        None => build(&farm, &mut work, directory.path(), &guests),
+    }
+    comes_and_goes(&work, async || runs_a_job(&farm).await).await;
+
+    assert_eq!(guests_of(&farm).await, [""; 0], "nothing is left");
+    assert_eq!(farm.leftovers(), [""; 0], "nothing is left");
+    guests.end().await;
 }
 
-fn working_directory(farm: &Farm, core: Core, directory: &Path, template: u32) -> WorkingDirectory {
+/// Applies, looks at a second plan, lets something happen, destroys.
+async fn comes_and_goes(work: &WorkingDirectory, meanwhile: impl AsyncFn()) {
+    work.init().await.expect("init");
+    work.apply().await.expect("apply");
+    assert_eq!(work.plan().await.expect("plan").changes(), [""; 0], "the second plan is empty");
+    meanwhile().await;
+    work.destroy().await.expect("destroy");
+}
+
+/// One job: a VM for it, its success, and neither VM nor registration afterwards.
+async fn runs_a_job(farm: &Farm) {
+    if farm.simulated_pve.is_some() && farm.simulated_github.is_none() {
+        println!("not run: a job of the real GitHub (simulated guests have a stand-in for its runner program)");
+        return;
+    }
+    let Some(job) = Queued::start(farm).await else {
+        println!("not run: a job of the real GitHub (PXCI_ACC_GITHUB_JOB)");
+        return;
+    };
+    let runner = job.finish().await;
+    job.deregistered(&runner).await;
+    let begun = Instant::now();
+    while guests_of(farm).await.iter().any(|guest| guest.ends_with(&runner)) {
+        assert!(begun.elapsed() < PATIENCE, "{runner} is not reaped");
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// What stands in the run's VMIDs, as `9020 name`.
+async fn guests_of(farm: &Farm) -> Vec<String> {
+    let pve = &farm.pve;
+    let trust = match (&pve.ca_pem, &pve.fingerprint) {
+        (Some(pem), _) => pve::Trust::CaPem(pem.clone()),
+        (None, Some(fingerprint)) => pve::Trust::Fingerprint(fingerprint.parse().expect("a fingerprint")),
+        (None, None) => pve::Trust::System,
+    };
+    let client = pve::Client::new(pve::ClientConfig {
+        endpoints: vec![pve.endpoint.parse().expect("an endpoint")],
+        token: pve::ApiToken::new(&pve.provider.id, &pve.provider.secret.as_str().into()).expect("a token"),
+        trust,
+        user_agent: "pxci-acceptance".to_owned(),
+    });
+    let guests = client.expect("a client").guests().await.expect("guests");
+    let ours = guests.into_iter().filter(|guest| (pve.first_vmid..pve.first_vmid + VMIDS).contains(&guest.vmid));
+    ours.map(|guest| format!("{} {}", guest.vmid, guest.name.unwrap_or_default())).collect()
+}
+
+/// What set-up made.
+fn made(name: &str) -> PathBuf {
+    std::env::var_os(name).unwrap_or_else(|| panic!("{name} is not set: run `cargo xtask test`")).into()
+}
+
+/// Lets the flavour's module build the template.
+fn build(farm: &Farm, work: &mut WorkingDirectory, directory: &Path, guests: &Namespaces) {
+    let flavour = repository().join("runners/ubuntu-2204");
+    let build = Build::prepare(farm, &flavour, directory, Some(guests.ssh_address())).expect("an image");
+    work.set("TF_VAR_image_directory", &build.image.path().display().to_string());
+    work.set("TF_VAR_image_variables", &build.variables.to_string());
+    work.set("TF_VAR_image_secrets", &build.secrets.to_string());
+    if let Some(plugins) = &build.plugin_path {
+        work.set("PACKER_PLUGIN_PATH", &plugins.display().to_string());
+    }
+}
+
+fn working_directory(farm: &Farm, core: Core, directory: &Path, appliance: Option<&Path>) -> WorkingDirectory {
     let path = directory.join("work");
     std::fs::create_dir(&path).expect("directory");
-    let mirror = Mirror::lay_out(directory, &lab::provider(), None).expect("mirror");
+    let mirror = Mirror::lay_out(directory, &lab::provider(), appliance).expect("mirror");
     let mut work = WorkingDirectory::new(core, path, &mirror);
     for name in ["provider.tf", "site.tf"] {
         let text = std::fs::read_to_string(Path::new(lab::FIXTURES).join(name)).expect("fixture");
         work.write(name, &text).expect("fixture");
     }
+    for part in ["modules", "runners"] {
+        acceptance::image::copy(&repository().join(part), &work.path().join(part)).expect("modules");
+    }
     for (name, value) in farm.provider_environment(directory).expect("environment") {
         work.set(&name, &value);
     }
-    for (name, value) in variables(farm, template) {
+    for (name, value) in variables(farm, appliance) {
         work.set(&format!("TF_VAR_{name}"), &value);
     }
     work
 }
 
-fn variables(farm: &Farm, template: u32) -> Vec<(&'static str, String)> {
+fn variables(farm: &Farm, appliance: Option<&Path>) -> Vec<(&'static str, String)> {
     let (pve, github) = (&farm.pve, &farm.github);
     let range = |from: u32, to: u32| format!("{}-{}", pve.first_vmid + from, pve.first_vmid + to);
-    let vmids = json!({ "by_hand": range(1, 9), "dispatcher": range(10, 19), "runners": range(20, 39) });
+    let vmids = json!({
+        "by_hand": range(1, 9), "dispatcher": range(10, 19), "runners": range(20, 39), "templates": range(40, VMIDS - 1),
+    });
     let mut variables = vec![
+        ("node", pve.node.clone()),
         ("vm_storage", pve.vm_storage.clone()),
         ("iso_storage", pve.iso_storage.clone()),
         ("bridge", pve.bridge.clone()),
         ("runners_pool", pve.runners_pool.clone()),
         ("control_pool", pve.control_pool.clone()),
-        ("template_vmid", template.to_string()),
         ("vmids", vmids.to_string()),
         ("repository", github.repository.clone()),
         ("github_api_url", github.api_url.clone()),
         ("github_token", github.token.clone()),
+        ("poll_interval", if farm.simulated_github.is_some() { "1" } else { "15" }.to_owned()),
+        ("dispatcher", appliance.is_some().to_string()),
         ("dispatcher_token_id", pve.dispatcher.id.clone()),
         ("dispatcher_token_secret", pve.dispatcher.secret.clone()),
     ];
     variables.extend(github.ca_pem.clone().map(|pem| ("github_ca_certificate", pem)));
-    if farm.simulated_pve.is_none() {
-        let appliance = std::env::var("PXCI_APPLIANCE").expect("PXCI_APPLIANCE is set by `cargo xtask test`");
-        variables.push(("appliance_file", appliance));
-    }
     variables
 }

@@ -4,14 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use acceptance::engines::{Core, packer_plugins};
+use acceptance::build::Build;
+use acceptance::engines::Core;
 use acceptance::farm::{self, Farm, Guests, SimulatedPve};
-use acceptance::image::{BuildAccount, Image};
+use acceptance::image::Image;
 use acceptance::mirror::Mirror;
 use acceptance::working_directory::WorkingDirectory;
 use anyhow::{Context as _, Result, bail};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::json;
 use sim::guest::Namespaces;
 use sim::request_log::RequestLog;
 use tempfile::TempDir;
@@ -48,6 +48,10 @@ impl Stage {
         let started = Farm::simulated(Guests::Running(Arc::clone(&guests))).await?;
         let directory = tempfile::Builder::new().prefix("pxci-demo-").tempdir().context("creating a directory")?;
         let provider_environment = started.provider_environment(directory.path())?;
+        let repository = artifacts::repository()?;
+        let flavour = repository.join("runners/ubuntu-2204");
+        let Build { image, variables, secrets, plugin_path } =
+            Build::prepare(&started, &flavour, directory.path(), Some(guests.ssh_address()))?;
         let Farm { pve: site, github: github_site, simulated_pve, simulated_github } = started;
         let (Some(pve), Some(github)) = (simulated_pve, simulated_github) else {
             bail!("a simulated farm has both simulators");
@@ -55,14 +59,6 @@ impl Stage {
         narrator.detail(&format!("Proxmox VE: {}   GitHub: {}", site.endpoint, github_site.api_url));
         narrator.detail(&format!("core: {:?} {}", core.kind, core.version));
 
-        let repository = artifacts::repository()?;
-        let account = BuildAccount::draw("packer")?;
-        let flavour = repository.join("runners/ubuntu-2204");
-        let plugins = packer_plugins(directory.path())?;
-        let image = match plugins {
-            Some(_) => Image::as_shipped(&flavour, &directory.path().join("image"))?,
-            None => Image::for_packer_1_6(&flavour, &directory.path().join("image"), &account)?,
-        };
         for part in ["modules", "runners", "examples"] {
             acceptance::image::copy(&repository.join(part), &directory.path().join(part))?;
         }
@@ -72,19 +68,9 @@ impl Stage {
         provider_environment.iter().for_each(|(name, value)| farm.set(name, value));
         farm.set("PATH", &ready.search_path().to_string_lossy());
 
-        if let Some(plugins) = &plugins {
+        if let Some(plugins) = &plugin_path {
             farm.set("PACKER_PLUGIN_PATH", &plugins.display().to_string());
         }
-        let ssh = guests.ssh_address();
-        let mut secrets = json!({ "ssh_password": account.password, "ssh_password_hash": account.hash });
-        if plugins.is_none() {
-            secrets["proxmox_password"] = pve.packer_password.clone().into();
-        }
-        let variables = json!({
-            "iso_file": pve.installer,
-            "ssh_host": ssh.ip().to_string(),
-            "ssh_port": ssh.port().to_string(),
-        });
         let inputs = [
             ("node", site.node.clone()),
             ("vm_storage", site.vm_storage.clone()),

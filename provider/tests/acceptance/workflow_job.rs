@@ -1,0 +1,101 @@
+//! A workflow job at a GitHub, real or simulated, seen through its REST API.
+
+use std::time::{Duration, Instant};
+
+use acceptance::farm::Farm;
+use acceptance::site::GitHubSite;
+use github::{BaseUrl, Client, ClientConfig, Conclusion, Credential, Job, JobStatus, Repository};
+use sim::github::{JobSpec, RunSpec};
+
+/// A first job may wait for a VM's first boot, on real hardware.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A job that was queued for the pool `acceptance`.
+pub(crate) struct Queued {
+    client: Client,
+    repository: Repository,
+    run_id: u64,
+    name: String,
+    /// The attempt before this one, at a real GitHub.
+    earlier: Option<u64>,
+}
+
+impl Queued {
+    /// Queues a job: a new one at a simulated GitHub, a finished one again at a real one. `None` where the environment names no
+    /// job of the real one.
+    pub(crate) async fn start(farm: &Farm) -> Option<Self> {
+        let client = client(&farm.github);
+        let repository: Repository = farm.github.repository.parse().expect("a repository");
+        let (id, earlier) = match &farm.simulated_github {
+            Some(simulated) => (simulated.queue_run(run(&farm.github.repository))[0], None),
+            None => {
+                let id = farm.github.job?;
+                again(&farm.github, id).await;
+                (id, Some(id))
+            }
+        };
+        let Job { run_id, name, .. } = client.job(&repository, id).await.expect("the job");
+        Some(Self { client, repository, run_id, name, earlier })
+    }
+
+    /// Waits for the job's end, and says which runner took it.
+    pub(crate) async fn finish(&self) -> String {
+        let begun = Instant::now();
+        loop {
+            let jobs = self.client.jobs_of_run(&self.repository, self.run_id).await.expect("jobs");
+            let latest = jobs.into_iter().find(|job| job.name == self.name && Some(job.id) != self.earlier);
+            if let Some(job) = latest.filter(|job| job.status == JobStatus::Completed) {
+                assert_eq!(job.conclusion, Some(Conclusion::Success), "{job:?}");
+                return job.runner_name.expect("a runner");
+            }
+            assert!(begun.elapsed() < PATIENCE, "the job {} of run {} does not end", self.name, self.run_id);
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Waits until no runner of this name is registered.
+    pub(crate) async fn deregistered(&self, runner: &str) {
+        let begun = Instant::now();
+        let scope = github::Scope::Repository(self.repository.clone());
+        while !self.client.runners(&scope, Some(runner)).await.expect("runners").is_empty() {
+            assert!(begun.elapsed() < PATIENCE, "{runner} stays registered");
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+}
+
+fn run(repository: &str) -> RunSpec {
+    let job = JobSpec {
+        name: "acceptance".to_owned(),
+        labels: ["self-hosted", "pxci-acceptance"].map(str::to_owned).to_vec(),
+        steps: vec!["hostname".to_owned()],
+    };
+    RunSpec { repository: repository.to_owned(), event: "push".to_owned(), fork: None, jobs: vec![job] }
+}
+
+fn client(site: &GitHubSite) -> Client {
+    let config = ClientConfig {
+        base_url: BaseUrl::parse(&site.api_url).expect("a base URL"),
+        credential: Credential::Token(site.token.clone().into()),
+        user_agent: "pxci-acceptance".to_owned(),
+    };
+    let client = match &site.ca_pem {
+        Some(pem) => Client::with_certificate_authority(config, pem),
+        None => Client::new(config),
+    };
+    client.expect("a client")
+}
+
+/// Runs a finished job once more.
+async fn again(site: &GitHubSite, job: u64) {
+    let url = format!("{}/repos/{}/actions/jobs/{job}/rerun", site.api_url.trim_end_matches('/'), site.repository);
+    let request = reqwest::Client::new()
+        .post(url)
+        .bearer_auth(&site.token)
+        .header("Accept", "application/vnd.github+json")
+        .header("User-Agent", "pxci-acceptance");
+    let answer = request.send().await.expect("an answer");
+    let status = answer.status();
+    assert!(status.is_success(), "running job {job} again: {status} {}", answer.text().await.unwrap_or_default());
+}
