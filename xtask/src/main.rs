@@ -49,7 +49,7 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
-    /// Regenerates the reference pages below `docs/` from the provider's schema.
+    /// Regenerates the reference pages below `docs/` from the provider's schema and `examples/`.
     Docs {
         /// Only says whether the pages are up to date.
         #[arg(long)]
@@ -78,7 +78,7 @@ async fn main() -> Result<()> {
         }
         Command::Conformance { directory, against } => test::conformance(&directory, against.as_deref()).await,
         Command::Codegen { check } => codegen::run(check),
-        Command::Docs { check } => docs::run(check).await,
+        Command::Docs { check } => docs::run(check),
         Command::Lint => lint::run(),
     }
 }

@@ -12,35 +12,40 @@ use crate::value::Value;
 
 /// `range(1..=128)`: the number lies in the range.
 pub fn range<T: Ranged>(limits: impl RangeBounds<T> + Send + Sync + 'static) -> Check {
+    let rule = words(&limits);
+    let text = rule.clone();
     typed(
+        Some(rule),
         move |value: &T| {
-            if limits.contains(value) { Ok(()) } else { Err(format!("must be {}, got {value}", words(&limits))) }
+            if limits.contains(value) { Ok(()) } else { Err(format!("must be {text}, got {value}")) }
         },
     )
 }
 
 /// `length(1..=40)`: so many characters or elements.
 pub fn length<T: Measured>(limits: impl RangeBounds<usize> + Send + Sync + 'static) -> Check {
-    typed(move |value: &T| {
+    let text = words(&limits);
+    typed(Some(format!("of length {text}")), move |value: &T| {
         let length = value.measure();
-        if limits.contains(&length) { Ok(()) } else { Err(format!("length must be {}, got {length}", words(&limits))) }
+        if limits.contains(&length) { Ok(()) } else { Err(format!("length must be {text}, got {length}")) }
     })
 }
 
 /// `one_of("a", "b")`: the text is one of these.
 pub fn one_of<T: Choice>(choices: &'static [&'static str]) -> Check {
-    typed(move |value: &T| {
+    let quoted: Vec<String> = choices.iter().map(|choice| format!("\"{choice}\"")).collect();
+    let text = format!("one of {}", quoted.join(", "));
+    typed(Some(text.clone()), move |value: &T| {
         if choices.contains(&value.as_ref()) {
             return Ok(());
         }
-        let quoted: Vec<String> = choices.iter().map(|choice| format!("\"{choice}\"")).collect();
-        Err(format!("must be one of {}, got \"{}\"", quoted.join(", "), value.as_ref()))
+        Err(format!("must be {text}, got \"{}\"", value.as_ref()))
     })
 }
 
 /// `validate = path`: a function of the author's.
 pub fn custom<T: Element>(check: fn(&T::Borrowed) -> Result<(), String>) -> Check {
-    typed(move |value: &T| check(value.borrow()))
+    typed(None, move |value: &T| check(value.borrow()))
 }
 
 /// `equal = path`: two values that mean the same to the server.
@@ -72,8 +77,8 @@ pub fn replace_when<T: Element>(decide: Decide<T::Borrowed>) -> ReplaceWhen {
     })
 }
 
-fn typed<T: Element>(check: impl Fn(&T) -> Result<(), String> + Send + Sync + 'static) -> Check {
-    Arc::new(move |value| decode::<T>(value).map_or(Ok(()), |value| check(&value)))
+fn typed<T: Element>(rule: Option<String>, check: impl Fn(&T) -> Result<(), String> + Send + Sync + 'static) -> Check {
+    Check::new(rule, move |value| decode::<T>(value).map_or(Ok(()), |value| check(&value)))
 }
 
 fn decode<T: Element>(value: &Value) -> Option<T> {

@@ -96,7 +96,7 @@ fn checks_say_what_is_wrong() {
     let attributes = Machine::attributes();
     let check = |name: &str, value: Value| {
         let attribute = attributes.iter().find(|a| a.name == name).expect("declared");
-        attribute.checks[0](&value)
+        attribute.checks[0].run(&value)
     };
     assert_eq!(
         check("cores", Value::Number(0_i64.into())),
@@ -114,7 +114,7 @@ fn functions_of_the_author_take_what_the_attribute_borrows_as() {
     let (machine, network) = (Machine::attributes(), Network::attributes());
     let check = |attributes: &[Attribute], name: &str, position: usize, value: Value| {
         let attribute = attributes.iter().find(|a| a.name == name).expect("declared");
-        attribute.checks[position](&value)
+        attribute.checks[position].run(&value)
     };
     let labels = |label: &str| Value::List(vec![Value::String(label.to_owned())]);
     assert_eq!(check(&machine, "labels", 1, labels("")), Err("must have no empty label".to_owned()));

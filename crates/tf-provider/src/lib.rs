@@ -150,6 +150,7 @@ pub mod contents;
 mod cx;
 mod data_source;
 mod diagnostic;
+pub mod docs;
 mod element;
 mod engine;
 mod ephemeral;

@@ -95,8 +95,30 @@ impl Mode {
     }
 }
 
-/// A check of one known value; the text says what is wrong with it.
-pub type Check = Arc<dyn Fn(&Value) -> Result<(), String> + Send + Sync>;
+/// A check of one known value.
+#[derive(Clone)]
+pub struct Check {
+    /// What holds of every value that passes, for readers: `at least 1 and at most 64`. None where only a function knows.
+    pub rule: Option<String>,
+    test: Arc<Test>,
+}
+
+type Test = dyn Fn(&Value) -> Result<(), String> + Send + Sync;
+
+impl Check {
+    /// A check by a function, whose error says what is wrong with the value.
+    pub fn new(rule: Option<String>, test: impl Fn(&Value) -> Result<(), String> + Send + Sync + 'static) -> Self {
+        Self { rule, test: Arc::new(test) }
+    }
+
+    /// Checks a value.
+    ///
+    /// # Errors
+    /// Text that says what is wrong with it.
+    pub fn run(&self, value: &Value) -> Result<(), String> {
+        (self.test)(value)
+    }
+}
 
 /// Tells whether two values mean the same to the server.
 pub type Equality = Arc<dyn Fn(&Value, &Value) -> bool + Send + Sync>;

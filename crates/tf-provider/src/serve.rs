@@ -3,6 +3,7 @@
 //! One line on stdout tells the core where to connect; afterwards stdout is never used again. The core authenticates
 //! by the certificate that it passed in the environment, we by the one in our line; both are compared byte for byte.
 
+mod docs;
 mod handshake;
 mod listen;
 mod logging;
@@ -46,9 +47,15 @@ pub enum ServeError {
 /// Serves the provider to the core that started this process; the whole `main` of a provider.
 ///
 /// Started by hand it explains itself and fails. With `TF_PROVIDER_REATTACH` set to the provider's source address it
-/// serves until interrupted and prints what a core needs in `TF_REATTACH_PROVIDERS`, for debugging.
+/// serves until interrupted and prints what a core needs in `TF_REATTACH_PROVIDERS`, for debugging. With
+/// `TF_PROVIDER_DOCS` set to `write` or `check` it does that with the reference pages below the current directory
+/// ([`crate::docs`]).
 pub fn serve<P: Provider>(provider: P) -> ExitCode {
-    let start = match handshake::read(|name| std::env::var(name).ok()) {
+    let variable = |name: &str| std::env::var(name).ok();
+    if let Some(wish) = docs::wish(variable) {
+        return docs::run(&provider, wish);
+    }
+    let start = match handshake::read(variable) {
         Ok(start) => start,
         Err(refusal) => {
             // Nothing is set up yet: the core shows standard error as it is.

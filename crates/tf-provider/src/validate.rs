@@ -90,7 +90,7 @@ impl Run {
 
 /// A check that panics has not passed.
 pub(crate) fn guarded(check: &Check, value: &Value) -> Result<(), String> {
-    let call = AssertUnwindSafe(|| check(value));
+    let call = AssertUnwindSafe(|| check.run(value));
     catch_unwind(call).unwrap_or_else(|panic| Err(panicked(panic.as_ref()).detail))
 }
 

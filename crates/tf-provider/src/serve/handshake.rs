@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use super::socket::Address;
 
 /// Cores set this for every provider; it only tells a plugin's start from one by hand.
-const COOKIE: (&str, &str) =
+pub(super) const COOKIE: (&str, &str) =
     ("TF_PLUGIN_MAGIC_COOKIE", "d602bf8f470bc67ca7faa0386276bbdd4330efaf76d1a219cb4d6991ca9872b2");
 
 /// The only protocol version that is served.

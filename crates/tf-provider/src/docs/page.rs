@@ -1,0 +1,191 @@
+//! One page.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::examples::{Examples, guides};
+use super::{attributes, functions, words};
+use crate::erased::Signature;
+use crate::schema::{Attribute, Schema};
+
+/// What a page is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Provider,
+    Resource,
+    DataSource,
+    EphemeralResource,
+    Function,
+}
+
+impl Part {
+    /// As registries title it.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Provider => "Provider",
+            Self::Resource => "Resource",
+            Self::DataSource => "Data Source",
+            Self::EphemeralResource => "Ephemeral Resource",
+            Self::Function => "Function",
+        }
+    }
+
+    /// Of pages below `docs/`, and of examples below `examples/`.
+    fn directory(self) -> &'static str {
+        match self {
+            Self::Provider => "",
+            Self::Resource => "resources",
+            Self::DataSource => "data-sources",
+            Self::EphemeralResource => "ephemeral-resources",
+            Self::Function => "functions",
+        }
+    }
+}
+
+/// What was declared.
+pub(super) enum Declared {
+    Schema(Schema),
+    Signature(Signature),
+}
+
+impl Declared {
+    fn description(&self) -> &str {
+        match self {
+            Self::Schema(schema) => &schema.description,
+            Self::Signature(signature) => signature.description,
+        }
+    }
+
+    fn deprecated(&self) -> Option<&str> {
+        match self {
+            Self::Schema(schema) => schema.deprecated.as_deref(),
+            Self::Signature(signature) => signature.deprecated,
+        }
+    }
+}
+
+/// A page before it is text.
+pub(super) struct Page {
+    pub(super) part: Part,
+    /// The provider's name.
+    pub(super) provider: &'static str,
+    /// Name of the type or function; the provider's own for its page.
+    pub(super) name: &'static str,
+    pub(super) declared: Declared,
+}
+
+impl Page {
+    /// Below the root.
+    pub(super) fn path(&self) -> PathBuf {
+        if self.part == Part::Provider {
+            return PathBuf::from("docs/index.md");
+        }
+        let short = self.name.strip_prefix(self.provider).and_then(|rest| rest.strip_prefix('_')).unwrap_or(self.name);
+        Path::new("docs").join(self.part.directory()).join(format!("{short}.md"))
+    }
+
+    pub(super) fn text(&self, root: &Path) -> io::Result<String> {
+        let place = match self.part {
+            Part::Provider => root.join("examples/provider"),
+            part => root.join("examples").join(part.directory()).join(self.name),
+        };
+        let examples = Examples::of(&place)?;
+        let mut text = self.head();
+        if let Some(message) = self.declared.deprecated() {
+            add(&mut text, &format!("**Deprecated:** {}", message.trim()));
+        }
+        add(&mut text, self.declared.description());
+        section(&mut text, "Example Usage", &blocks("terraform", &examples.configurations));
+        match &self.declared {
+            Declared::Schema(schema) => self.attributes(&mut text, schema, &examples),
+            Declared::Signature(signature) => {
+                section(&mut text, "Signature", &functions::signature(self.provider, self.name, signature));
+                section(&mut text, "Arguments", &functions::arguments(signature));
+            }
+        }
+        if self.part == Part::Provider {
+            let links = guides(root)?.into_iter().map(|(title, path)| format!("- [{title}]({path})\n"));
+            section(&mut text, "Guides", &links.collect::<String>());
+        }
+        Ok(text)
+    }
+
+    fn attributes(&self, text: &mut String, schema: &Schema, examples: &Examples) {
+        let listed = attributes::list(&schema.attributes);
+        section(text, "Argument Reference", &listed.arguments);
+        section(text, "Attribute Reference", &listed.results);
+        for nested in &listed.sections {
+            add(text, &nested.text());
+        }
+        if self.part == Part::Resource {
+            section(text, "Import", &import(&schema.attributes, examples));
+        }
+    }
+
+    /// What registries read, and the title.
+    fn head(&self) -> String {
+        let (title, heading) = match self.part {
+            Part::Provider => (format!("{} Provider", self.provider), format!("{} Provider", self.provider)),
+            part => {
+                let (name, word) = (self.name, part.word());
+                (format!("{name} {word} - {}", self.provider), format!("{name} ({word})"))
+            }
+        };
+        let summary = self.declared.description().split("\n\n").next().unwrap_or_default();
+        let summary = summary.split_whitespace().collect::<Vec<_>>().join(" ");
+        format!(
+            "---\npage_title: {}\nsubcategory: \"\"\ndescription: {}\n---\n\n\
+             <!-- Made from the schema and examples/; changes by hand are lost. -->\n\n# {heading}\n",
+            yaml(&title),
+            yaml(&summary)
+        )
+    }
+}
+
+/// JSON's text literals are YAML's, too.
+fn yaml(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// How an existing object is taken over.
+fn import(attributes: &[Attribute], examples: &Examples) -> String {
+    let mut text = String::new();
+    if let Some(command) = &examples.import_command {
+        text.push_str(&words::block("shell", command));
+    }
+    if let Some(block) = &examples.import_block {
+        add(&mut text, &words::block("terraform", block));
+    }
+    let identity: Vec<&Attribute> = attributes.iter().filter(|attribute| attribute.identity).collect();
+    if !identity.is_empty() {
+        let entries = identity.into_iter().map(|attribute| {
+            let kind = words::kind(&attribute.kind, None);
+            let told = attributes::told(&attribute.description, "");
+            format!("- `{}` ({kind}) {told}", attribute.name).trim_end().to_owned() + "\n"
+        });
+        let entries: String = entries.collect();
+        let lead =
+            "With OpenTofu 1.12 or Terraform 1.12 and later, an `import` block can name it by its `identity`:\n\n";
+        add(&mut text, &format!("{lead}{entries}"));
+    }
+    text
+}
+
+fn blocks(language: &str, texts: &[String]) -> String {
+    texts.iter().map(|text| words::block(language, text)).collect::<Vec<_>>().join("\n")
+}
+
+fn section(text: &mut String, title: &str, body: &str) {
+    if !body.is_empty() {
+        let _infallible = write!(text, "\n## {title}\n\n{body}");
+    }
+}
+
+/// After an empty line, with a line's end.
+fn add(text: &mut String, body: &str) {
+    if !body.trim().is_empty() {
+        let apart = if text.is_empty() { "" } else { "\n" };
+        let _infallible = writeln!(text, "{apart}{}", body.trim_end());
+    }
+}
