@@ -24,12 +24,19 @@ pub(crate) struct Payload {
     announced: u64,
     rest: Option<Bytes>,
     breaks_off: bool,
+    /// What was taken before the break has had its chance to leave.
+    flushed: bool,
 }
 
 impl Payload {
     pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        Self { announced: bytes.len() as u64, rest: Some(bytes).filter(|bytes| !bytes.is_empty()), breaks_off: false }
+        Self {
+            announced: bytes.len() as u64,
+            rest: Some(bytes).filter(|bytes| !bytes.is_empty()),
+            breaks_off: false,
+            flushed: false,
+        }
     }
 
     /// The connection ends after `length` bytes of it; at least one byte is lost.
@@ -44,9 +51,14 @@ impl Body for Payload {
     type Data = Bytes;
     type Error = CutShort;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutShort>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutShort>>> {
         match self.rest.take() {
             Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            None if self.breaks_off && !self.flushed => {
+                self.flushed = true;
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
             None if self.breaks_off => Poll::Ready(Some(Err(CutShort))),
             None => Poll::Ready(None),
         }

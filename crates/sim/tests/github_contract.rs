@@ -10,26 +10,88 @@ use serde_json::{Map, Value, json};
 use sim::github::contract::{self, Exchange};
 
 /// The calls that the simulator answers.
-const USED: [(&str, &str); 15] = [
-    ("get", "/repos/{owner}/{repo}/actions/runs"),
-    ("get", "/repos/{owner}/{repo}/actions/runs/{run_id}/jobs"),
-    ("get", "/repos/{owner}/{repo}/actions/jobs/{job_id}"),
-    ("get", "/repos/{owner}/{repo}/actions/runners"),
-    ("get", "/repos/{owner}/{repo}/actions/runners/{runner_id}"),
-    ("delete", "/repos/{owner}/{repo}/actions/runners/{runner_id}"),
-    ("get", "/repos/{owner}/{repo}/actions/runners/downloads"),
-    ("post", "/repos/{owner}/{repo}/actions/runners/generate-jitconfig"),
-    ("post", "/repos/{owner}/{repo}/actions/runners/registration-token"),
+const USED: [(&str, &str); 57] = [
+    ("get", "/app"),
+    ("get", "/app/hook/deliveries"),
+    ("post", "/app/hook/deliveries/{delivery_id}/attempts"),
+    ("get", "/app/installations"),
+    ("get", "/app/installations/{installation_id}"),
+    ("delete", "/app/installations/{installation_id}"),
+    ("post", "/app/installations/{installation_id}/access_tokens"),
+    ("get", "/installation/repositories"),
+    ("get", "/orgs/{org}/actions/runner-groups"),
+    ("post", "/orgs/{org}/actions/runner-groups"),
+    ("get", "/orgs/{org}/actions/runner-groups/{runner_group_id}"),
+    ("patch", "/orgs/{org}/actions/runner-groups/{runner_group_id}"),
+    ("delete", "/orgs/{org}/actions/runner-groups/{runner_group_id}"),
+    ("get", "/orgs/{org}/actions/runner-groups/{runner_group_id}/repositories"),
+    ("put", "/orgs/{org}/actions/runner-groups/{runner_group_id}/repositories"),
+    ("put", "/orgs/{org}/actions/runner-groups/{runner_group_id}/repositories/{repository_id}"),
+    ("delete", "/orgs/{org}/actions/runner-groups/{runner_group_id}/repositories/{repository_id}"),
+    ("get", "/orgs/{org}/actions/runner-groups/{runner_group_id}/runners"),
+    ("put", "/orgs/{org}/actions/runner-groups/{runner_group_id}/runners"),
+    ("put", "/orgs/{org}/actions/runner-groups/{runner_group_id}/runners/{runner_id}"),
+    ("delete", "/orgs/{org}/actions/runner-groups/{runner_group_id}/runners/{runner_id}"),
     ("get", "/orgs/{org}/actions/runners"),
-    ("get", "/orgs/{org}/actions/runners/{runner_id}"),
-    ("delete", "/orgs/{org}/actions/runners/{runner_id}"),
     ("get", "/orgs/{org}/actions/runners/downloads"),
     ("post", "/orgs/{org}/actions/runners/generate-jitconfig"),
     ("post", "/orgs/{org}/actions/runners/registration-token"),
+    ("post", "/orgs/{org}/actions/runners/remove-token"),
+    ("get", "/orgs/{org}/actions/runners/{runner_id}"),
+    ("delete", "/orgs/{org}/actions/runners/{runner_id}"),
+    ("get", "/orgs/{org}/actions/runners/{runner_id}/labels"),
+    ("post", "/orgs/{org}/actions/runners/{runner_id}/labels"),
+    ("put", "/orgs/{org}/actions/runners/{runner_id}/labels"),
+    ("delete", "/orgs/{org}/actions/runners/{runner_id}/labels"),
+    ("delete", "/orgs/{org}/actions/runners/{runner_id}/labels/{name}"),
+    ("get", "/orgs/{org}/installation"),
+    ("get", "/orgs/{org}/repos"),
+    ("get", "/rate_limit"),
+    ("get", "/repos/{owner}/{repo}"),
+    ("get", "/repos/{owner}/{repo}/actions/jobs/{job_id}"),
+    ("post", "/repos/{owner}/{repo}/actions/jobs/{job_id}/rerun"),
+    ("get", "/repos/{owner}/{repo}/actions/runners"),
+    ("get", "/repos/{owner}/{repo}/actions/runners/downloads"),
+    ("post", "/repos/{owner}/{repo}/actions/runners/generate-jitconfig"),
+    ("post", "/repos/{owner}/{repo}/actions/runners/registration-token"),
+    ("post", "/repos/{owner}/{repo}/actions/runners/remove-token"),
+    ("get", "/repos/{owner}/{repo}/actions/runners/{runner_id}"),
+    ("delete", "/repos/{owner}/{repo}/actions/runners/{runner_id}"),
+    ("get", "/repos/{owner}/{repo}/actions/runners/{runner_id}/labels"),
+    ("post", "/repos/{owner}/{repo}/actions/runners/{runner_id}/labels"),
+    ("put", "/repos/{owner}/{repo}/actions/runners/{runner_id}/labels"),
+    ("delete", "/repos/{owner}/{repo}/actions/runners/{runner_id}/labels"),
+    ("delete", "/repos/{owner}/{repo}/actions/runners/{runner_id}/labels/{name}"),
+    ("get", "/repos/{owner}/{repo}/actions/runs"),
+    ("get", "/repos/{owner}/{repo}/actions/runs/{run_id}"),
+    ("post", "/repos/{owner}/{repo}/actions/runs/{run_id}/cancel"),
+    ("get", "/repos/{owner}/{repo}/actions/runs/{run_id}/jobs"),
+    ("post", "/repos/{owner}/{repo}/actions/runs/{run_id}/rerun-failed-jobs"),
+    ("get", "/repos/{owner}/{repo}/installation"),
 ];
 
 /// What says something about shapes; prose is left out.
-const KEYWORDS: [&str; 8] = ["type", "required", "enum", "nullable", "minItems", "maxItems", "properties", "items"];
+const KEYWORDS: [&str; 12] = [
+    "type",
+    "required",
+    "enum",
+    "nullable",
+    "minItems",
+    "maxItems",
+    "properties",
+    "items",
+    "allOf",
+    "anyOf",
+    "oneOf",
+    "additionalProperties",
+];
+
+/// The webhooks that the simulator sends, by action.
+const WEBHOOKS: [(&str, &str); 3] = [
+    ("queued", "webhook-workflow-job-queued"),
+    ("in_progress", "webhook-workflow-job-in-progress"),
+    ("completed", "webhook-workflow-job-completed"),
+];
 
 fn published() -> Option<PathBuf> {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2)?;
@@ -68,6 +130,8 @@ impl<'a> Compacting<'a> {
             let Some(value) = schema.get(keyword) else { continue };
             let value = match (keyword, value) {
                 ("items", value) => self.schema(value),
+                ("additionalProperties", Value::Object(_)) => self.schema(value),
+                ("allOf" | "anyOf" | "oneOf", Value::Array(all)) => all.iter().map(|one| self.schema(one)).collect(),
                 ("properties", Value::Object(fields)) => {
                     Value::Object(fields.iter().map(|(name, field)| (name.clone(), self.schema(field))).collect())
                 }
@@ -100,7 +164,9 @@ impl<'a> Compacting<'a> {
             let body = self.body(self.resolve(response));
             responses.insert(status.clone(), body);
         }
-        json!({ "query": query, "body": self.body(&operation["requestBody"]), "responses": responses })
+        let body = &operation["requestBody"];
+        let optional = body["required"] == false;
+        json!({ "query": query, "body": self.body(body), "body_optional": optional, "responses": responses })
     }
 }
 
@@ -111,7 +177,12 @@ fn compacted(published: &Value) -> Value {
         let operation = compacting.operation(&published["paths"][path][method]);
         operations.insert(format!("{} {path}", method.to_uppercase()), operation);
     }
-    json!({ "operations": operations, "schemas": compacting.schemas })
+    let mut webhooks = Map::new();
+    for (action, schema) in WEBHOOKS {
+        let reference = &published["components"]["schemas"][schema];
+        webhooks.insert(action.to_owned(), compacting.schema(reference));
+    }
+    json!({ "operations": operations, "webhooks": webhooks, "schemas": compacting.schemas })
 }
 
 #[test]
@@ -135,7 +206,8 @@ fn lines(compact: &Value) -> String {
         let entries = compact[name].as_object().unwrap().iter();
         entries.map(|(key, value)| format!("{}:{value}", Value::from(key.as_str()))).collect::<Vec<_>>().join(",\n")
     };
-    format!("{{\"operations\":{{\n{}\n}},\"schemas\":{{\n{}\n}}}}\n", section("operations"), section("schemas"))
+    let all = ["operations", "webhooks", "schemas"].map(|name| format!("\"{name}\":{{\n{}\n}}", section(name)));
+    format!("{{{}}}\n", all.join(","))
 }
 
 fn complaints(path: &str, query: &[(&str, &str)], response: &Value) -> Vec<String> {

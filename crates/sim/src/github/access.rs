@@ -1,20 +1,13 @@
-//! Tokens: what they may do, and how much is left of their hourly limit.
+//! Who asks, and what they may do: personal access tokens of both kinds, installation tokens, Apps by their signature.
 
 use std::collections::BTreeSet;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
+use super::limits::Counted;
 use super::model::Scope;
 use super::refusal::Refusal;
 use super::world::World;
-
-/// Whose requests without a token are counted together.
-const NOBODY: &str = "";
-
-/// Requests per hour without a token.
-const NOBODYS_LIMIT: u64 = 60;
-
-const WINDOW: SignedDuration = SignedDuration::from_hours(1);
 
 /// How much a permission allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -28,8 +21,26 @@ pub enum Level {
     Write,
 }
 
-/// A fine-grained personal access token.
-#[derive(Debug, Clone, Default)]
+impl Level {
+    pub(super) fn word(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Read => Some("read"),
+            Self::Write => Some("write"),
+        }
+    }
+
+    pub(super) fn of_word(word: &str) -> Self {
+        match word {
+            "read" => Self::Read,
+            "write" | "admin" => Self::Write,
+            _ => Self::None,
+        }
+    }
+}
+
+/// What a token may do: the permissions of a fine-grained personal access token or of an App's installation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Token {
     /// Repositories (`owner/name`) that it may see; empty for all.
     pub repositories: BTreeSet<String>,
@@ -47,24 +58,44 @@ impl Token {
     pub fn for_repository_runners() -> Self {
         Self { actions: Level::Read, administration: Level::Write, ..Self::default() }
     }
+
+    /// What a farm that polls repositories and registers runners at their organization needs, and no more.
+    #[must_use]
+    pub fn for_organization_runners() -> Self {
+        Self { actions: Level::Read, organization_runners: Level::Write, ..Self::default() }
+    }
+}
+
+/// What kind of token it is, which shows in answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Kind {
+    FineGrained,
+    /// With these scopes.
+    Classic(Vec<String>),
+    /// Of this installation.
+    Installation(u64),
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Account {
     pub(super) token: Token,
+    pub(super) kind: Kind,
     /// How the request log calls it.
     pub(super) name: String,
-    pub(super) used: u64,
-    pub(super) reset_at: Timestamp,
-    pub(super) throttled_until: Option<Timestamp>,
+    pub(super) counted: Counted,
+    /// Whose repositories it sees only: an installation's account.
+    pub(super) owner: Option<String>,
+    pub(super) expires_at: Option<Timestamp>,
 }
 
-/// What an answer's headers say about the primary limit.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct RateState {
-    pub(super) limit: u64,
-    pub(super) used: u64,
-    pub(super) reset_at: Timestamp,
+/// Who was recognized.
+#[derive(Debug, Clone)]
+pub(super) enum Caller {
+    Nobody,
+    /// By the secret of an account.
+    Token(String),
+    /// An App that signed for itself.
+    App(u64),
 }
 
 /// What a call needs.
@@ -72,21 +103,45 @@ pub(super) struct RateState {
 pub(super) enum Need {
     Actions(Level),
     Runners(Level),
+    /// That it may see the thing.
+    Metadata,
 }
 
 impl World {
-    /// Adds a token; answers with its secret.
+    /// Adds a fine-grained personal access token; answers with its secret.
     pub fn add_token(&mut self, token: Token) -> String {
         let secret = format!("github_pat_sim_{}", self.random(36));
+        self.add_account(&secret, token, Kind::FineGrained);
+        secret
+    }
+
+    /// Adds a classic personal access token with these scopes (`repo`, `public_repo`, `admin:org`); answers with its
+    /// secret. It sees everything that its person sees.
+    pub fn add_classic_token(&mut self, scopes: &[&str]) -> String {
+        let may = |scope: &str| if scopes.contains(&scope) { Level::Write } else { Level::None };
+        let token = Token {
+            repositories: BTreeSet::new(),
+            actions: may("repo"),
+            administration: may("repo"),
+            organization_runners: may("admin:org"),
+        };
+        let secret = format!("ghp_{}", self.random(36));
+        self.add_account(&secret, token, Kind::Classic(scopes.iter().map(|scope| (*scope).to_owned()).collect()));
+        secret
+    }
+
+    fn add_account(&mut self, secret: &str, token: Token, kind: Kind) {
+        self.persons += 1;
+        let number = self.persons;
         let account = Account {
             token,
-            name: format!("token {}", self.accounts.len() + 1),
-            used: 0,
-            reset_at: Timestamp::UNIX_EPOCH,
-            throttled_until: None,
+            kind,
+            name: format!("token {number}"),
+            counted: Counted::Person(number),
+            owner: None,
+            expires_at: None,
         };
-        self.accounts.insert(secret.clone(), account);
-        secret
+        self.accounts.insert(secret.to_owned(), account);
     }
 
     /// Revokes a token.
@@ -94,76 +149,85 @@ impl World {
         self.accounts.remove(secret);
     }
 
-    /// Puts a secondary rate limit on a token.
+    /// Puts a secondary rate limit on whoever has this token.
     pub fn throttle(&mut self, secret: &str, until: Timestamp) {
-        if let Some(account) = self.accounts.get_mut(secret) {
-            account.throttled_until = Some(until);
+        if let Some(who) = self.accounts.get(secret).map(|account| account.counted.clone()) {
+            self.limit_until(&who, until);
         }
     }
 
-    /// Counts one request without a token, for what is public.
-    pub(super) fn admit_nobody(&mut self, now: Timestamp) -> Result<RateState, (Refusal, Option<RateState>)> {
-        let nobody = || Account {
-            token: Token::default(),
-            name: "nobody".into(),
-            used: 0,
-            reset_at: Timestamp::UNIX_EPOCH,
-            throttled_until: None,
-        };
-        self.accounts.entry(NOBODY.to_owned()).or_insert_with(nobody);
-        self.admit(Some(NOBODY), now)
-    }
-
-    /// Recognizes a token and counts one request of it. The state of the limit comes with refusals too.
-    pub(super) fn admit(
-        &mut self,
-        secret: Option<&str>,
-        now: Timestamp,
-    ) -> Result<RateState, (Refusal, Option<RateState>)> {
-        let Some(secret) = secret else { return Err((Refusal::RequiresAuthentication, None)) };
-        let limit = if secret == NOBODY { NOBODYS_LIMIT } else { self.behaviour.rate_limit };
-        let Some(account) = self.accounts.get_mut(secret) else { return Err((Refusal::BadCredentials, None)) };
-        if account.reset_at <= now {
-            account.used = 0;
-            account.reset_at = now + WINDOW;
+    /// Who it is that sends this secret.
+    pub(super) fn recognize(&self, secret: Option<&str>, now: Timestamp) -> Result<Caller, Refusal> {
+        let Some(secret) = secret else { return Ok(Caller::Nobody) };
+        // Three parts with points between them are a signed claim.
+        if secret.split('.').count() == 3 {
+            return self.verify(secret, now).map(Caller::App);
         }
-        let state = |used| RateState { limit, used, reset_at: account.reset_at };
-        if let Some(until) = account.throttled_until.filter(|until| now < *until) {
-            let wait_seconds = u64::try_from(until.duration_since(now).as_secs()).unwrap_or_default().max(1);
-            return Err((Refusal::SecondaryLimit { wait_seconds }, Some(state(account.used))));
+        let account = self.accounts.get(secret).filter(|account| account.expires_at.is_none_or(|end| now < end));
+        let account = account.ok_or(Refusal::BadCredentials)?;
+        if let Kind::Installation(id) = account.kind {
+            let installation = self.installations.get(&id).ok_or(Refusal::BadCredentials)?;
+            if installation.suspended {
+                return Err(Refusal::Suspended);
+            }
         }
-        if account.used >= limit {
-            return Err((Refusal::PrimaryLimit, Some(state(limit))));
+        Ok(Caller::Token(secret.to_owned()))
+    }
+
+    /// With whom a caller's requests are counted.
+    pub(super) fn counted(&self, caller: &Caller) -> Counted {
+        match caller {
+            Caller::Nobody => Counted::Nobody,
+            Caller::App(id) => Counted::App(*id),
+            Caller::Token(secret) => {
+                self.accounts.get(secret).map_or(Counted::Nobody, |account| account.counted.clone())
+            }
         }
-        account.used += 1;
-        Ok(state(account.used))
     }
 
-    pub(super) fn token_name(&self, secret: &str) -> String {
-        self.accounts.get(secret).map_or_else(|| "unknown token".to_owned(), |account| account.name.clone())
+    /// How the request log calls a caller.
+    pub(super) fn name_of(&self, caller: &Caller) -> String {
+        match caller {
+            Caller::Nobody => "-".to_owned(),
+            Caller::App(id) => format!("app {id}"),
+            Caller::Token(secret) => self.accounts.get(secret).map_or_else(String::new, |account| account.name.clone()),
+        }
     }
 
-    /// Takes one request back: "not modified" is not counted.
-    pub(super) fn uncount(&mut self, secret: &str) -> u64 {
-        let Some(account) = self.accounts.get_mut(secret) else { return 0 };
-        account.used = account.used.saturating_sub(1);
-        account.used
+    pub(super) fn account(&self, caller: &Caller) -> Result<&Account, Refusal> {
+        match caller {
+            Caller::Nobody => Err(Refusal::RequiresAuthentication),
+            // An App by its signature has its own calls only.
+            Caller::App(_) => Err(Refusal::NotForApps),
+            Caller::Token(secret) => self.accounts.get(secret).ok_or(Refusal::BadCredentials),
+        }
     }
 
-    /// Checks that the token may do `need` in `scope`.
-    pub(super) fn permit(&self, secret: &str, scope: &Scope, need: Need) -> Result<(), Refusal> {
-        let token = &self.accounts.get(secret).ok_or(Refusal::BadCredentials)?.token;
+    /// Whether the account may see a repository, given in its stored spelling.
+    pub(super) fn sees(&self, account: &Account, repository: &str) -> bool {
+        let owner = repository.split('/').next().unwrap_or_default();
+        account.owner.as_ref().is_none_or(|own| own.eq_ignore_ascii_case(owner))
+            && (account.token.repositories.is_empty() || account.token.repositories.contains(repository))
+    }
+
+    /// Checks that the caller may do `need` in `scope`.
+    pub(super) fn permit(&self, caller: &Caller, scope: &Scope, need: Need) -> Result<(), Refusal> {
+        let account = self.account(caller)?;
         match scope {
             Scope::Repository(name) => {
-                let known = self.repository(name).ok_or(Refusal::NotFound)?;
-                if !token.repositories.is_empty() && !token.repositories.contains(known) {
+                self.repository(name).filter(|known| self.sees(account, known)).ok_or(Refusal::NotFound)?;
+            }
+            Scope::Organization(login) => {
+                let known = self.organizations.iter().any(|known| known.eq_ignore_ascii_case(login));
+                let own = account.owner.as_ref().is_none_or(|own| own.eq_ignore_ascii_case(login));
+                if !known || !own {
                     return Err(Refusal::NotFound);
                 }
             }
-            Scope::Organization(login) if !self.organizations.contains(login) => return Err(Refusal::NotFound),
-            Scope::Organization(_) => {}
         }
+        let token = &account.token;
         let (have, wanted, permission) = match (scope, need) {
+            (_, Need::Metadata) => return Ok(()),
             (_, Need::Actions(level)) => (token.actions, level, "actions"),
             (Scope::Repository(_), Need::Runners(level)) => (token.administration, level, "administration"),
             (Scope::Organization(_), Need::Runners(level)) => {
@@ -173,7 +237,7 @@ impl World {
         if have >= wanted {
             return Ok(());
         }
-        let word = if wanted == Level::Write { "write" } else { "read" };
-        Err(Refusal::Forbidden { accepted: format!("{permission}={word}") })
+        let word = wanted.word().unwrap_or_default();
+        Err(Refusal::Forbidden { accepted: format!("{permission}={word}"), kind: account.kind.clone() })
     }
 }

@@ -1,24 +1,23 @@
-//! From HTTP to the world and back: headers, pagination, conditional requests, the log.
+//! From HTTP to the world and back: who answers which path, faults, the log.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, IF_NONE_MATCH, USER_AGENT};
+use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName};
 use hyper::{Request, Response};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use url::form_urlencoded;
 
-use super::access::RateState;
-use super::contract::{self, Exchange};
+use super::access::Caller;
 use super::refusal::Refusal;
-use super::rest::{self, Answer, Pages};
-use super::runner_routes;
 use super::server::Shared;
+use super::{rest_front, runner_routes, service_routes};
+use crate::faults::Fault;
+use crate::payload::Payload;
 
 /// Largest body that is taken: a job's log.
 const BODY_LIMIT: usize = 16 << 20;
@@ -26,204 +25,175 @@ const BODY_LIMIT: usize = 16 << 20;
 /// Where GitHub Enterprise Server has its API; taken beside the root.
 const ENTERPRISE_PREFIX: &str = "/api/v3";
 
-pub(super) async fn answer(
-    shared: &Arc<Shared>,
-    request: Request<Incoming>,
-    scheme: &str,
-    began: Instant,
-) -> Response<Full<Bytes>> {
-    let (parts, body) = request.into_parts();
-    let Ok(body) = Limited::new(body, BODY_LIMIT).collect().await else {
-        return reply(413, Vec::new(), &[]);
-    };
-    let body = body.to_bytes();
-    let request =
-        Received { method: parts.method.as_str(), uri: &parts.uri, scheme, headers: &parts.headers, body: &body };
-    let (caller, response) = match request.runner_path() {
-        Some(path) => ("runner".to_owned(), runner_call(shared, &request, &path).await),
-        None => rest_call(shared, &request),
-    };
-    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    shared.log.record(began, request.method, path, &caller, response.status().as_u16());
-    response
-}
+/// The connection is closed without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("closed without an answer")]
+pub(super) struct Closed;
 
-struct Received<'a> {
-    method: &'a str,
-    uri: &'a hyper::Uri,
+/// A request, with its body.
+pub(super) struct Received<'a> {
+    pub(super) method: &'a str,
+    pub(super) uri: &'a hyper::Uri,
     scheme: &'a str,
     headers: &'a HeaderMap,
-    body: &'a [u8],
+    pub(super) body: &'a [u8],
 }
 
 impl Received<'_> {
-    fn header(&self, name: &HeaderName) -> Option<&str> {
+    pub(super) fn header(&self, name: impl hyper::header::AsHeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    fn secret(&self) -> Option<&str> {
-        let (scheme, secret) = self.header(&AUTHORIZATION)?.split_once(' ')?;
+    /// What the caller shows for who it is; an empty one for a scheme that nobody here knows.
+    pub(super) fn secret(&self) -> Option<&str> {
+        let (scheme, secret) = self.header(AUTHORIZATION)?.split_once(' ')?;
         matches!(scheme.to_ascii_lowercase().as_str(), "bearer" | "token" | "remoteauth").then_some(secret)
     }
 
-    fn runner_path(&self) -> Option<Vec<String>> {
-        Some(segments(self.uri.path().strip_prefix("/_sim/runner/")?))
+    /// Root of this server as this caller spells it.
+    fn root(&self) -> String {
+        format!("{}://{}", self.scheme, self.header(HOST).unwrap_or("localhost"))
     }
 
     /// Root of the API as this caller spells it.
-    fn api(&self) -> String {
+    pub(super) fn api(&self) -> String {
         let prefix = if self.uri.path().starts_with(ENTERPRISE_PREFIX) { ENTERPRISE_PREFIX } else { "" };
-        format!("{}://{}{prefix}", self.scheme, self.header(&HOST).unwrap_or("localhost"))
+        format!("{}{prefix}", self.root())
     }
 
-    fn rest_path(&self) -> &str {
+    /// The path below the API's root.
+    pub(super) fn rest_path(&self) -> &str {
         let path = self.uri.path();
         path.strip_prefix(ENTERPRISE_PREFIX).unwrap_or(path)
     }
 
-    fn query(&self) -> Vec<(String, String)> {
+    pub(super) fn query(&self) -> Vec<(String, String)> {
         let text = self.uri.query().unwrap_or_default();
         form_urlencoded::parse(text.as_bytes()).into_owned().collect()
     }
 }
 
-async fn runner_call(shared: &Arc<Shared>, request: &Received<'_>, path: &[String]) -> Response<Full<Bytes>> {
-    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+/// Answers a request, or closes the connection where a fault wants that.
+pub(super) async fn answer(
+    shared: &Arc<Shared>,
+    request: Request<Incoming>,
+    scheme: &str,
+    began: Instant,
+) -> Result<Response<Payload>, Closed> {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = Limited::new(body, BODY_LIMIT).collect().await else {
+        return Ok(reply(413, Vec::new(), &[]));
+    };
+    let body = body.to_bytes();
+    let request =
+        Received { method: parts.method.as_str(), uri: &parts.uri, scheme, headers: &parts.headers, body: &body };
+    let (caller, response) = with_faults(shared, &request).await;
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let status = response.as_ref().map_or(0, |response| response.status().as_u16());
+    shared.log.record(began, request.method, path, &caller, status);
+    response
+}
+
+async fn with_faults(shared: &Arc<Shared>, request: &Received<'_>) -> (String, Result<Response<Payload>, Closed>) {
+    let fault = shared.faults.take(request.method, request.rest_path());
+    match fault {
+        Some(Fault::Refuse { status, text }) => {
+            let refusal = Refusal::Injected { status, text };
+            return (caller_of(shared, request), Ok(rest_front::refuse(shared, &refusal, None)));
+        }
+        Some(Fault::DropRequest | Fault::Restart) => return (caller_of(shared, request), Err(Closed)),
+        _ => {}
+    }
+    let delay = match &fault {
+        Some(Fault::Delay(time)) => *time,
+        _ => std::time::Duration::ZERO,
+    };
+    let (caller, response) = dispatch(shared, request, delay).await;
+    match fault {
+        Some(Fault::DropReply) => (caller, Err(Closed)),
+        Some(Fault::Cut { after }) => (caller, Ok(response.map(|body| body.cut(after)))),
+        _ => (caller, Ok(response)),
+    }
+}
+
+fn caller_of(shared: &Shared, request: &Received<'_>) -> String {
+    shared.read(|world, now| {
+        let caller = world.recognize(request.secret(), now).unwrap_or(Caller::Nobody);
+        world.name_of(&caller)
+    })
+}
+
+async fn dispatch(
+    shared: &Arc<Shared>,
+    request: &Received<'_>,
+    delay: std::time::Duration,
+) -> (String, Response<Payload>) {
+    let path = segments(request.rest_path().trim_start_matches('/'));
+    let path: Vec<&str> = path.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
+    match path.as_slice() {
+        ["_sim", "runner", path @ ..] => {
+            shared.wait(delay).await;
+            ("runner".to_owned(), runner_call(shared, request, path).await)
+        }
+        [service_routes::TENANTS, path @ ..] => {
+            shared.wait(delay).await;
+            ("scale set".to_owned(), service_call(shared, request, path).await)
+        }
+        ["actions", "runner-registration"] if request.method == "POST" => {
+            shared.wait(delay).await;
+            ("scale set".to_owned(), service_call(shared, request, &[]).await)
+        }
+        _ => rest_front::answer(shared, request, delay).await,
+    }
+}
+
+async fn runner_call(shared: &Arc<Shared>, request: &Received<'_>, path: &[&str]) -> Response<Payload> {
     let call = runner_routes::Call {
         method: request.method,
-        path: &path,
+        path,
         body: request.body,
         secret: request.secret(),
-        version: request.headers.get("x-runner-version").and_then(|v| v.to_str().ok()).unwrap_or_default(),
+        version: request.header("x-runner-version").unwrap_or_default(),
     };
     let (status, body) = runner_routes::answer(shared, &call).await;
     reply(status, body, &[("content-type", "application/octet-stream".into())])
 }
 
-fn rest_call(shared: &Arc<Shared>, request: &Received<'_>) -> (String, Response<Full<Bytes>>) {
-    let caller =
-        request.secret().map_or_else(|| "-".to_owned(), |secret| shared.read(|world, _| world.token_name(secret)));
-    if request.header(&USER_AGENT).is_none() {
-        return (caller, refuse(&Refusal::NoUserAgent, None));
-    }
-    let admitted = shared.read_mut(|world, now| match request.secret() {
-        None if rest::is_public(request.rest_path()) => world.admit_nobody(now),
-        secret => world.admit(secret, now),
-    });
-    let mut rate = match admitted {
-        Ok(rate) => rate,
-        Err((refusal, rate)) => return (caller, refuse(&refusal, rate)),
-    };
-    let api = request.api();
-    let secret = request.secret().unwrap_or_default();
-    let act = |world: &mut super::World, now| {
-        let call = rest::Call {
-            method: request.method,
-            path: segments(request.rest_path().trim_start_matches('/')),
-            query: request.query(),
-            body: request.body,
-            token: secret,
-            api: &api,
-            guests: &shared.guests,
-            now,
-        };
-        rest::answer(world, &call)
-    };
-    let result = if request.method == "GET" { shared.read_mut(act) } else { shared.change(act) };
-    check(shared, request, &result);
-    let answer = match result {
-        Ok(answer) => answer,
-        Err(refusal) => return (caller, refuse(&refusal, Some(rate))),
-    };
-    let body = answer.body.as_ref().map(|body| body.to_string().into_bytes()).unwrap_or_default();
-    let etag = format!("W/\"{}\"", hex::encode(Sha256::digest(&body)));
-    if request.method == "GET" && request.header(&IF_NONE_MATCH) == Some(etag.as_str()) {
-        rate.used = shared.read_mut(|world, _| world.uncount(secret));
-        return (caller, reply(304, Vec::new(), &headers(rate, &[("etag", etag)])));
-    }
-    let mut more = vec![("content-type", "application/json; charset=utf-8".to_owned())];
-    if request.method == "GET" {
-        more.push(("etag", etag));
-    }
-    more.extend(answer.pages.and_then(|pages| link(request, &api, pages)).map(|link| ("link", link)));
-    (caller, reply(answer.status, body, &headers(rate, &more)))
-}
-
-fn check(shared: &Shared, request: &Received<'_>, result: &Result<Answer, Refusal>) {
-    if rest::is_public(request.rest_path()) {
-        // Not in the part of the published description that is at hand.
-        return;
-    }
-    let query = request.query();
-    let body: Option<Value> = serde_json::from_slice(request.body).ok();
-    let refusal = result.as_ref().err().map(Refusal::body);
-    let (status, response) = match result {
-        Ok(answer) => (answer.status, answer.body.as_ref()),
-        Err(refused) => (refused.status(), refusal.as_ref()),
-    };
-    let exchange = Exchange {
+/// A call of the Actions service; with no path, the registration that leads there.
+async fn service_call(shared: &Arc<Shared>, request: &Received<'_>, path: &[&str]) -> Response<Payload> {
+    let call = service_routes::Call {
         method: request.method,
-        path: request.rest_path(),
-        query: &query,
-        request: body.as_ref(),
-        status,
-        response,
+        path,
+        query: &request.query(),
+        body: request.body,
+        secret: request.secret().unwrap_or_default(),
+        accept: request.header("accept").unwrap_or_default(),
+        capacity: request.header("x-scalesetmaxcapacity").and_then(|number| number.parse().ok()),
+        root: &request.root(),
+        guests: &shared.guests,
     };
-    shared.note_violations(contract::check(&exchange));
-}
-
-fn refuse(refusal: &Refusal, rate: Option<RateState>) -> Response<Full<Bytes>> {
-    let mut more = vec![("content-type", "application/json; charset=utf-8".to_owned())];
-    match refusal {
-        Refusal::Forbidden { accepted } => more.push(("x-accepted-github-permissions", accepted.clone())),
-        Refusal::SecondaryLimit { wait_seconds } => more.push(("retry-after", wait_seconds.to_string())),
-        _ => {}
-    }
-    let headers = match rate {
-        Some(rate) => headers(rate, &more),
-        None => more,
+    let (status, body) = match path {
+        [] => shared.change(|world, now| service_routes::register(world, &call, now)),
+        _ => service_routes::answer(shared, &call).await,
     };
-    reply(refusal.status(), refusal.body().to_string().into_bytes(), &headers)
+    let body = body.as_ref().map(|body: &Value| body.to_string().into_bytes()).unwrap_or_default();
+    let activity = shared.read_mut(|world, _| world.uuid());
+    reply(status, body, &[("content-type", "application/json; charset=utf-8".into()), ("activityid", activity)])
 }
 
-fn headers(rate: RateState, more: &[(&'static str, String)]) -> Vec<(&'static str, String)> {
-    let mut headers = vec![
-        ("x-ratelimit-limit", rate.limit.to_string()),
-        ("x-ratelimit-remaining", rate.limit.saturating_sub(rate.used).to_string()),
-        ("x-ratelimit-used", rate.used.to_string()),
-        ("x-ratelimit-reset", rate.reset_at.as_second().to_string()),
-        ("x-ratelimit-resource", "core".to_owned()),
-        ("x-github-media-type", "github.v3; format=json".to_owned()),
-    ];
-    headers.extend_from_slice(more);
-    headers
-}
-
-fn link(request: &Received<'_>, api: &str, pages: Pages) -> Option<String> {
-    let to = |page: usize, relation: &str| {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.extend_pairs(request.query().into_iter().filter(|(name, _)| name != "page"));
-        query.append_pair("page", &page.to_string());
-        format!("<{api}{}?{}>; rel=\"{relation}\"", request.rest_path(), query.finish())
-    };
-    let mut links = Vec::new();
-    if pages.page > 1 {
-        links.extend([to(pages.page - 1, "prev"), to(1, "first")]);
-    }
-    if pages.page < pages.last {
-        links.extend([to(pages.page + 1, "next"), to(pages.last, "last")]);
-    }
-    (!links.is_empty()).then(|| links.join(", "))
-}
-
-fn segments(path: &str) -> Vec<String> {
+/// Decoded parts of a path.
+pub(super) fn segments(path: &str) -> Vec<String> {
     path.split('/').map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned()).collect()
 }
 
-fn reply(status: u16, body: Vec<u8>, headers: &[(&'static str, String)]) -> Response<Full<Bytes>> {
-    let mut response = Response::builder().status(status);
+/// A response with these headers.
+pub(super) fn reply(status: u16, body: Vec<u8>, headers: &[(&'static str, String)]) -> Response<Payload> {
+    let mut response = Response::new(Payload::whole(Bytes::from(body)));
+    *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or_default();
     for (name, value) in headers {
-        response = response.header(*name, value);
+        if let Ok(value) = value.parse() {
+            response.headers_mut().append(HeaderName::from_static(name), value);
+        }
     }
-    response.body(Full::new(Bytes::from(body))).unwrap_or_default()
+    response
 }

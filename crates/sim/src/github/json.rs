@@ -1,100 +1,48 @@
 //! Bodies of answers, in GitHub's shape.
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::model::{Job, JobState, Run, Runner};
+pub(super) use super::json_repository::{
+    full_repository, minimal_repository, number_of, one_repository, repository_of, user, webhook_repository,
+};
+use super::model::{Event, Job, JobState, Run, Runner};
+use super::webhooks::Delivery;
 use super::world::World;
-
-/// Fields of a repository that are its API URL with something behind it.
-const REPOSITORY_URLS: [(&str, &str); 38] = [
-    ("archive_url", "/{archive_format}{/ref}"),
-    ("assignees_url", "/assignees{/user}"),
-    ("blobs_url", "/git/blobs{/sha}"),
-    ("branches_url", "/branches{/branch}"),
-    ("collaborators_url", "/collaborators{/collaborator}"),
-    ("comments_url", "/comments{/number}"),
-    ("commits_url", "/commits{/sha}"),
-    ("compare_url", "/compare/{base}...{head}"),
-    ("contents_url", "/contents/{+path}"),
-    ("contributors_url", "/contributors"),
-    ("deployments_url", "/deployments"),
-    ("downloads_url", "/downloads"),
-    ("events_url", "/events"),
-    ("forks_url", "/forks"),
-    ("git_commits_url", "/git/commits{/sha}"),
-    ("git_refs_url", "/git/refs{/sha}"),
-    ("git_tags_url", "/git/tags{/sha}"),
-    ("hooks_url", "/hooks"),
-    ("issue_comment_url", "/issues/comments{/number}"),
-    ("issue_events_url", "/issues/events{/number}"),
-    ("issues_url", "/issues{/number}"),
-    ("keys_url", "/keys{/key_id}"),
-    ("labels_url", "/labels{/name}"),
-    ("languages_url", "/languages"),
-    ("merges_url", "/merges"),
-    ("milestones_url", "/milestones{/number}"),
-    ("notifications_url", "/notifications{?since,all,participating}"),
-    ("pulls_url", "/pulls{/number}"),
-    ("releases_url", "/releases{/id}"),
-    ("stargazers_url", "/stargazers"),
-    ("statuses_url", "/statuses/{sha}"),
-    ("subscribers_url", "/subscribers"),
-    ("subscription_url", "/subscription"),
-    ("tags_url", "/tags"),
-    ("teams_url", "/teams"),
-    ("trees_url", "/git/trees{/sha}"),
-    ("url", ""),
-    ("html_url", ""),
-];
-
-/// Fields of a user that are the user's API URL with something behind it.
-const USER_URLS: [(&str, &str); 13] = [
-    ("avatar_url", "/avatar"),
-    ("events_url", "/events{/privacy}"),
-    ("followers_url", "/followers"),
-    ("following_url", "/following{/other_user}"),
-    ("gists_url", "/gists{/gist_id}"),
-    ("html_url", ""),
-    ("organizations_url", "/orgs"),
-    ("received_events_url", "/received_events"),
-    ("repos_url", "/repos"),
-    ("starred_url", "/starred{/owner}{/repo}"),
-    ("subscriptions_url", "/subscriptions"),
-    ("url", ""),
-    ("gravatar_id", ""),
-];
 
 /// Every run has this commit: nothing here reads code.
 const COMMIT: &str = "5ba1c0ffee5ba1c0ffee5ba1c0ffee5ba1c0ffee";
 
 pub(super) fn runner(world: &World, runner: &Runner, now: Timestamp) -> Value {
-    let started = runner.job.and_then(|id| world.job(id)).and_then(|job| job.started_at);
-    let labels: Vec<Value> =
-        runner.labels.iter().zip(1..).map(|(name, id)| json!({ "id": id, "name": name, "type": "custom" })).collect();
     json!({
         "id": runner.id,
-        "runner_group_id": 1,
+        "runner_group_id": runner.group,
         "name": runner.name,
         // GitHub learns the operating system when the runner first connects.
         "os": if runner.version.is_some() { "Linux" } else { "unknown" },
         "status": if runner.online() { "online" } else { "offline" },
-        "busy": world.shows_busy(started, now),
+        "busy": world.shows_busy(runner, now),
         "ephemeral": runner.ephemeral,
         "version": runner.version,
-        "labels": labels,
+        "labels": labels(&runner.labels),
     })
+}
+
+/// Labels of a runner; all of them were asked for by name.
+pub(super) fn labels(names: &[String]) -> Vec<Value> {
+    names.iter().zip(1..).map(|(name, id)| json!({ "id": id, "name": name, "type": "custom" })).collect()
 }
 
 pub(super) fn job(job: &Job, event: &str, api: &str) -> Value {
     let repository = format!("{api}/repos/{}", job.repository);
     let (status, conclusion) = status_of(&job.state);
     let taken = job.runner_name.is_some();
+    let group = job.runner_group.as_ref().filter(|_| taken);
     json!({
         "id": job.id,
         "run_id": job.run_id,
         "run_url": format!("{repository}/actions/runs/{}", job.run_id),
-        "run_attempt": 1,
+        "run_attempt": job.attempt,
         "node_id": format!("CR_{}", job.id),
         "head_sha": COMMIT,
         "url": format!("{repository}/actions/jobs/{}", job.id),
@@ -111,19 +59,21 @@ pub(super) fn job(job: &Job, event: &str, api: &str) -> Value {
         "labels": job.labels,
         "runner_id": if taken { json!(job.runner_id) } else { Value::Null },
         "runner_name": job.runner_name,
-        "runner_group_id": if taken { json!(1) } else { Value::Null },
-        "runner_group_name": if taken { json!("Default") } else { Value::Null },
+        "runner_group_id": group.map(|(id, _)| id),
+        "runner_group_name": group.map(|(_, name)| name),
         "workflow_name": format!("on {event}"),
         "head_branch": "main",
     })
 }
 
-pub(super) fn run(world: &World, run: &Run, api: &str) -> Value {
+/// A run as it was at `at`.
+pub(super) fn run(world: &World, run: &Run, api: &str, at: Timestamp) -> Value {
     let repository = format!("{api}/repos/{}", run.repository);
     let url = format!("{repository}/actions/runs/{}", run.id);
-    let (status, conclusion) = run_status(world, run);
-    let jobs = run.jobs.iter().filter_map(|id| world.job(*id));
-    let updated = jobs.flat_map(|job| job.events.iter().map(|event| event.at)).max().unwrap_or(run.created_at);
+    let jobs = jobs_of(world, run, false, at);
+    let (status, conclusion) = status_of_all(&jobs);
+    let updated = jobs.iter().flat_map(|job| job.events.iter().map(|Event { at, .. }| *at)).max();
+    let updated = updated.unwrap_or(run.created_at);
     json!({
         "id": run.id,
         "name": format!("on {}", run.event),
@@ -133,7 +83,7 @@ pub(super) fn run(world: &World, run: &Run, api: &str) -> Value {
         "path": ".github/workflows/ci.yml",
         "display_title": format!("Run {}", run.number),
         "run_number": run.number,
-        "run_attempt": 1,
+        "run_attempt": run.attempt,
         "event": run.event,
         "status": status,
         "conclusion": conclusion,
@@ -185,9 +135,17 @@ pub(super) fn event(world: &World, job: &Job, api: &str) -> Option<Value> {
     Some(event)
 }
 
+/// Jobs of a run as they were at `at`: of all attempts, or the newest of each name.
+pub(super) fn jobs_of(world: &World, run: &Run, all: bool, at: Timestamp) -> Vec<Job> {
+    let jobs: Vec<Job> = run.jobs.iter().filter_map(|id| world.job(*id)).filter_map(|job| job.as_of(at)).collect();
+    let newest = |job: &Job| !jobs.iter().any(|other| other.name == job.name && other.attempt > job.attempt);
+    let newest: Vec<bool> = jobs.iter().map(|job| all || newest(job)).collect();
+    jobs.into_iter().zip(newest).filter(|(_, kept)| *kept).map(|(job, _)| job).collect()
+}
+
 /// The state of a run, from its jobs: it says "in progress" while jobs of it still wait.
-pub(super) fn run_status(world: &World, run: &Run) -> (&'static str, Option<String>) {
-    let states: Vec<&JobState> = run.jobs.iter().filter_map(|id| world.job(*id)).map(|job| &job.state).collect();
+pub(super) fn status_of_all(jobs: &[Job]) -> (&'static str, Option<String>) {
+    let states: Vec<&JobState> = jobs.iter().map(|job| &job.state).collect();
     if states.iter().all(|state| matches!(state, JobState::Queued | JobState::Assigned { .. })) && !states.is_empty() {
         return ("queued", None);
     }
@@ -209,40 +167,80 @@ fn status_of(state: &JobState) -> (&'static str, Option<&str>) {
     }
 }
 
-fn repository_of(full_name: &str, fork: bool, api: &str) -> Value {
-    let (owner, name) = full_name.split_once('/').unwrap_or((full_name, full_name));
-    let mut fields = urls(&REPOSITORY_URLS, &format!("{api}/repos/{full_name}"));
-    fields.insert("id".into(), number_of(full_name).into());
-    fields.insert("node_id".into(), format!("R_{}", number_of(full_name)).into());
-    fields.insert("name".into(), name.into());
-    fields.insert("full_name".into(), full_name.into());
-    fields.insert("owner".into(), user(owner, api));
-    fields.insert("private".into(), true.into());
-    fields.insert("fork".into(), fork.into());
-    fields.insert("description".into(), Value::Null);
-    Value::Object(fields)
-}
-
-fn user(login: &str, api: &str) -> Value {
-    let mut fields = urls(&USER_URLS, &format!("{api}/users/{login}"));
-    fields.insert("id".into(), number_of(login).into());
-    fields.insert("node_id".into(), format!("U_{}", number_of(login)).into());
-    fields.insert("login".into(), login.into());
-    fields.insert("type".into(), "User".into());
-    fields.insert("site_admin".into(), false.into());
-    Value::Object(fields)
-}
-
-fn urls(list: &[(&str, &str)], base: &str) -> Map<String, Value> {
-    list.iter().map(|(field, rest)| ((*field).to_owned(), format!("{base}{rest}").into())).collect()
-}
-
-/// A stable number for a name (FNV-1a, cut to what JavaScript can hold).
-fn number_of(name: &str) -> u32 {
-    name.bytes().fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
-}
-
 /// GitHub's instants have whole seconds.
 pub(super) fn whole(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// The same for the Actions service, which writes its zero where there is none.
+pub(super) fn instant(at: Option<Timestamp>) -> String {
+    at.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), whole)
+}
+
+/// An attempt to send a webhook.
+pub(super) fn delivery(delivery: &Delivery) -> Value {
+    let status = match delivery.status_code {
+        200..=299 => "OK",
+        0 if delivery.duration.is_none() => "pending",
+        0 => "timed out",
+        _ => "Invalid HTTP Response",
+    };
+    json!({
+        "id": delivery.id,
+        "guid": delivery.guid,
+        "delivered_at": whole(delivery.delivered_at),
+        "redelivery": delivery.redelivery,
+        "duration": delivery.duration.unwrap_or(0.0),
+        "status": status,
+        "status_code": delivery.status_code,
+        "event": "workflow_job",
+        "action": delivery.action,
+        "installation_id": delivery.installation,
+        "repository_id": delivery.repository,
+        "throttled_at": null,
+    })
+}
+
+/// The body of a `workflow_job` webhook.
+pub(super) fn webhook(
+    job: &Job,
+    event: &str,
+    action: &str,
+    organization: Option<&str>,
+    installation: Option<u64>,
+) -> Value {
+    const API: &str = "https://api.github.com";
+    let owner = job.repository.split('/').next().unwrap_or_default();
+    let mut payload = json!({
+        "action": action,
+        "workflow_job": self::job(job, event, API),
+        "repository": webhook_repository(&job.repository, API),
+        "sender": user(owner, API),
+    });
+    if let Some(login) = organization {
+        let url = format!("{API}/orgs/{login}");
+        let mut organization = json!({
+            "login": login,
+            "id": number_of(login),
+            "node_id": format!("O_{}", number_of(login)),
+            "url": url,
+            "avatar_url": format!("{API}/avatars/{login}"),
+            "description": null,
+        });
+        for (field, rest) in [
+            ("repos_url", "/repos"),
+            ("events_url", "/events"),
+            ("hooks_url", "/hooks"),
+            ("issues_url", "/issues"),
+            ("members_url", "/members{/member}"),
+            ("public_members_url", "/public_members{/member}"),
+        ] {
+            organization[field] = format!("{url}{rest}").into();
+        }
+        payload["organization"] = organization;
+    }
+    if let Some(id) = installation {
+        payload["installation"] = json!({ "id": id, "node_id": format!("I_{id}") });
+    }
+    payload
 }

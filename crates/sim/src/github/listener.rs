@@ -64,6 +64,9 @@ impl World {
 
     /// The runner waits for a job from now on.
     pub(super) fn listen(&mut self, runner_id: u64, session: &str, now: Timestamp) -> Message {
+        if self.ghosts.contains(&runner_id) {
+            return Message::Nothing;
+        }
         let Some(runner) = self.runners.get_mut(&runner_id) else { return Message::Gone };
         if runner.session.as_deref() != Some(session) {
             return Message::Gone;
@@ -94,6 +97,7 @@ impl World {
         let Some(runner) = self.runners.get(&runner_id).filter(|runner| runner.job == Some(job_id)) else {
             return false;
         };
+        let group = self.group(&runner.scope, runner.group).map(|group| (group.id, group.name)).ok();
         let Some(job) = self.jobs.get_mut(&job_id) else { return false };
         if !matches!(job.state, JobState::Assigned { .. }) || job.runner_id != Some(runner_id) {
             return false;
@@ -101,6 +105,7 @@ impl World {
         job.state = JobState::InProgress { lease_until };
         job.started_at = Some(now);
         job.runner_name = Some(runner.name.clone());
+        job.runner_group = group;
         job.record(now, EventKind::Started(runner.name.clone()));
         true
     }

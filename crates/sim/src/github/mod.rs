@@ -7,24 +7,42 @@
 //! serves as a download. GitHub's real runner protocol is not simulated.
 
 mod access;
+mod app_routes;
+mod apps;
 mod assign;
+mod behaviour;
 pub mod contract;
+mod group_routes;
+mod groups;
 mod http;
 mod json;
+mod json_repository;
+mod limits;
 mod listener;
+mod message_queue;
 mod model;
 mod program;
 mod refusal;
 mod registration;
 mod rest;
+mod rest_front;
+mod rest_runners;
+mod rest_runs;
 mod runner_routes;
+mod scale_sets;
 mod server;
+mod service_routes;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod webhook_sender;
+mod webhooks;
 mod world;
 
 pub use access::{Level, Token};
-pub use model::{Behaviour, Event, EventKind, Job, JobSpec, JobState, RunSpec, Scope};
+pub use apps::{AppKeyError, SAMPLE_APP_KEY};
+pub use behaviour::{Behaviour, Gap, SecondaryLimits};
+pub use model::{Event, EventKind, Job, JobSpec, JobState, RunSpec, Scope};
 pub use server::{Server, ServerHandle, ServerOptions};
+pub use webhooks::{Delivery, HookOwner, WebhookSpec};
 pub use world::World;

@@ -1,6 +1,8 @@
 //! What the world consists of.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
+
+use super::scale_sets::Share;
 
 /// Where a runner is registered.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -12,6 +14,23 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// What names it in URLs.
+    pub(super) fn path(&self) -> &str {
+        match self {
+            Self::Repository(name) | Self::Organization(name) => name,
+        }
+    }
+
+    /// Whether it is the same; GitHub ignores case in names.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Repository(a), Self::Repository(b)) | (Self::Organization(a), Self::Organization(b)) => {
+                a.eq_ignore_ascii_case(b)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether a job of `repository` may run on a runner of this scope.
     pub(super) fn covers(&self, repository: &str) -> bool {
         match self {
@@ -19,54 +38,6 @@ impl Scope {
             Self::Organization(login) => {
                 repository.split_once('/').is_some_and(|(owner, _)| owner.eq_ignore_ascii_case(login))
             }
-        }
-    }
-}
-
-/// How this GitHub behaves where the real one varies, lags or errs.
-#[derive(Debug, Clone)]
-pub struct Behaviour {
-    /// An assigned job that its runner does not fetch goes back to the queue after this (documented: 60 s).
-    pub requeue_after: SignedDuration,
-    /// A job whose runner gives no sign fails after this (seen: 10 min).
-    pub lease: SignedDuration,
-    /// A queued job ends after this (documented: 24 h).
-    pub queue_limit: SignedDuration,
-    /// A runner that is offline is removed after this (documented for ephemeral ones: 1 day).
-    pub offline_limit: SignedDuration,
-    /// An open session of a runner that is not heard of counts as closed after this.
-    pub session_limit: SignedDuration,
-    /// `busy` shows a job only after this (seen: up to a minute).
-    pub busy_lag: SignedDuration,
-    /// An ephemeral registration stays listed this long after its job (seen: some seconds).
-    pub removal_lag: SignedDuration,
-    /// Idle registrations are evicted after this (seen: 2–6 min).
-    pub idle_eviction: Option<SignedDuration>,
-    /// A registration is removed on request even though its runner has a job (seen in production).
-    pub deletes_busy: bool,
-    /// Newest version of the runner program.
-    pub runner_version: String,
-    /// Runners below this version get no session.
-    pub minimum_runner_version: String,
-    /// Requests per hour and token.
-    pub rate_limit: u64,
-}
-
-impl Default for Behaviour {
-    fn default() -> Self {
-        Self {
-            requeue_after: SignedDuration::from_secs(60),
-            lease: SignedDuration::from_mins(10),
-            queue_limit: SignedDuration::from_hours(24),
-            offline_limit: SignedDuration::from_hours(24),
-            session_limit: SignedDuration::from_secs(60),
-            busy_lag: SignedDuration::ZERO,
-            removal_lag: SignedDuration::ZERO,
-            idle_eviction: None,
-            deletes_busy: false,
-            runner_version: "2.336.0".into(),
-            minimum_runner_version: "2.329.0".into(),
-            rate_limit: 5_000,
         }
     }
 }
@@ -103,7 +74,9 @@ pub(super) struct Run {
     pub(super) fork: Option<String>,
     pub(super) created_at: Timestamp,
     pub(super) number: u64,
+    /// Jobs of all attempts, oldest first.
     pub(super) jobs: Vec<u64>,
+    pub(super) attempt: u64,
 }
 
 /// A job and what became of it.
@@ -134,6 +107,18 @@ pub struct Job {
     pub(super) started_at: Option<Timestamp>,
     pub(super) completed_at: Option<Timestamp>,
     pub(super) cancel_requested: bool,
+    /// 1 for the first attempt of its run.
+    pub(super) attempt: u64,
+    /// Number and name of the group of the runner that took it.
+    pub(super) runner_group: Option<(u64, String)>,
+    /// Whose scale set has it.
+    pub(super) share: Option<Share>,
+    /// How often a scale set had it and let it lie.
+    pub(super) let_lie: u32,
+    /// No scale set gets it before this.
+    pub(super) not_before: Timestamp,
+    /// How many of its events were told to webhooks and scale sets.
+    pub(super) told: usize,
 }
 
 /// How far a [`Job`] is.
@@ -188,7 +173,11 @@ pub(super) struct Runner {
     pub(super) id: u64,
     pub(super) name: String,
     pub(super) scope: Scope,
+    pub(super) group: u64,
+    /// The scale set that it was made for.
+    pub(super) scale_set: Option<u64>,
     pub(super) labels: Vec<String>,
+    pub(super) registered_at: Timestamp,
     pub(super) ephemeral: bool,
     pub(super) version: Option<String>,
     pub(super) session: Option<String>,
@@ -210,8 +199,32 @@ impl Runner {
 }
 
 impl Job {
+    /// The job as it was at `at`; nothing where it was not there yet.
+    pub(super) fn as_of(&self, at: Timestamp) -> Option<Self> {
+        let events: Vec<Event> = self.events.iter().filter(|event| event.at <= at).cloned().collect();
+        let last = events.last()?;
+        let mut then = self.clone();
+        let (started, ended) = (self.started_at.is_some_and(|t| t <= at), self.completed_at.is_some_and(|t| t <= at));
+        then.state = match &last.kind {
+            _ if ended => self.state.clone(),
+            EventKind::Started(_) => JobState::InProgress { lease_until: at },
+            EventKind::Assigned(_) => JobState::Assigned { since: last.at },
+            _ => JobState::Queued,
+        };
+        if !started {
+            (then.started_at, then.runner_name, then.runner_group) = (None, None, None);
+        }
+        then.completed_at = self.completed_at.filter(|_| ended);
+        then.events = events;
+        Some(then)
+    }
+
     pub(super) fn completed(&self) -> bool {
         matches!(self.state, JobState::Completed { .. })
+    }
+
+    pub(super) fn failed(&self) -> bool {
+        matches!(&self.state, JobState::Completed { conclusion } if conclusion != "success")
     }
 
     pub(super) fn record(&mut self, at: Timestamp, kind: EventKind) {

@@ -2,6 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::access::Kind;
+use super::limits::Counted;
+
 const DOCUMENTATION: &str = "https://docs.github.com/rest";
 
 /// A refusal of a REST call.
@@ -9,32 +12,54 @@ const DOCUMENTATION: &str = "https://docs.github.com/rest";
 pub(super) enum Refusal {
     BadCredentials,
     RequiresAuthentication,
+    /// An App's signed claim is no good, in GitHub's words.
+    BadClaim(&'static str),
+    /// The call is for an App that signs for itself.
+    AppsOnly,
+    /// The call is not for an App that signs for itself.
+    NotForApps,
+    /// The installation is suspended.
+    Suspended,
     /// GitHub hides what a token may not see behind the same answer.
     NotFound,
+    /// The claim names an App that does not exist.
+    UnknownApp,
     /// The permission that the call would have accepted, as in `x-accepted-github-permissions`.
     Forbidden {
         accepted: String,
+        kind: Kind,
     },
     NoUserAgent,
     BadJson,
     Unsupplied(Vec<&'static str>),
     Invalid(String),
     Conflict(String),
-    PrimaryLimit,
+    PrimaryLimit(Counted),
     SecondaryLimit {
         wait_seconds: u64,
+        status: u16,
+    },
+    /// A fault that was asked for.
+    Injected {
+        status: u16,
+        text: String,
     },
 }
 
 impl Refusal {
     pub(super) fn status(&self) -> u16 {
         match self {
-            Self::BadCredentials | Self::RequiresAuthentication => 401,
-            Self::NotFound => 404,
-            Self::Forbidden { .. } | Self::NoUserAgent | Self::PrimaryLimit | Self::SecondaryLimit { .. } => 403,
+            Self::BadCredentials
+            | Self::RequiresAuthentication
+            | Self::BadClaim(_)
+            | Self::AppsOnly
+            | Self::NotForApps => 401,
+            Self::NotFound | Self::UnknownApp => 404,
+            Self::Forbidden { .. } | Self::NoUserAgent | Self::PrimaryLimit(_) | Self::Suspended => 403,
             Self::BadJson => 400,
             Self::Unsupplied(_) | Self::Invalid(_) => 422,
             Self::Conflict(_) => 409,
+            Self::SecondaryLimit { status, .. } | Self::Injected { status, .. } => *status,
         }
     }
 
@@ -45,16 +70,27 @@ impl Refusal {
 
     fn message(&self) -> String {
         match self {
-            Self::BadCredentials => "Bad credentials".into(),
+            Self::BadCredentials | Self::NotForApps => "Bad credentials".into(),
             Self::RequiresAuthentication => "Requires authentication".into(),
+            Self::BadClaim(words) => (*words).into(),
+            Self::AppsOnly => "A JSON web token could not be decoded".into(),
+            Self::Suspended => "This installation has been suspended".into(),
             Self::NotFound => "Not Found".into(),
-            Self::Forbidden { .. } => "Resource not accessible by personal access token".into(),
+            Self::UnknownApp => "Integration not found".into(),
+            Self::Forbidden { kind: Kind::FineGrained, .. } => {
+                "Resource not accessible by personal access token".into()
+            }
+            Self::Forbidden { kind: Kind::Installation(_), .. } => "Resource not accessible by integration".into(),
+            Self::Forbidden { kind: Kind::Classic(_), .. } => "Must have admin rights to Repository.".into(),
             Self::NoUserAgent => "Request forbidden by administrative rules. Please make sure your request has a User-Agent header (https://docs.github.com/en/rest/overview/resources-in-the-rest-api#user-agent-required). Check https://developer.github.com for other possible causes.".into(),
             Self::BadJson => "Problems parsing JSON".into(),
             Self::Unsupplied(fields) => unsupplied(fields),
             Self::Invalid(message) | Self::Conflict(message) => message.clone(),
-            Self::PrimaryLimit => "API rate limit exceeded for user ID 1.".into(),
+            Self::PrimaryLimit(Counted::Installation(id)) => format!("API rate limit exceeded for installation ID {id}."),
+            Self::PrimaryLimit(Counted::Person(id)) => format!("API rate limit exceeded for user ID {id}."),
+            Self::PrimaryLimit(_) => "API rate limit exceeded for 127.0.0.1. (But here's the good news: Authenticated requests get a higher rate limit. Check out the documentation for more details.)".into(),
             Self::SecondaryLimit { .. } => "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.".into(),
+            Self::Injected { text, .. } => text.clone(),
         }
     }
 }

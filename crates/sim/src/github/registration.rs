@@ -9,7 +9,7 @@ use super::model::{Runner, Scope};
 use super::refusal::Refusal;
 use super::world::World;
 
-const TOKEN_LIFE: SignedDuration = SignedDuration::from_hours(1);
+pub(super) const TOKEN_LIFE: SignedDuration = SignedDuration::from_hours(1);
 
 /// What a registration is made from.
 #[derive(Debug)]
@@ -17,6 +17,7 @@ pub(super) struct NewRunner {
     pub(super) name: String,
     pub(super) labels: Vec<String>,
     pub(super) group: u64,
+    pub(super) scale_set: Option<u64>,
     pub(super) ephemeral: bool,
     pub(super) work_folder: String,
 }
@@ -36,10 +37,8 @@ impl World {
         if new.name.is_empty() || new.name.len() > 64 {
             return Err(Refusal::Invalid("Invalid request.\n\nName must have between 1 and 64 characters.".into()));
         }
-        if new.group != 1 {
-            return Err(Refusal::NotFound);
-        }
-        if self.runners.values().any(|known| known.scope == *scope && known.name.eq_ignore_ascii_case(&new.name)) {
+        self.group(scope, new.group)?;
+        if self.runners.values().any(|known| known.scope.is(scope) && known.name.eq_ignore_ascii_case(&new.name)) {
             return Err(Refusal::Conflict("Already exists - A runner with the name *** already exists.".into()));
         }
         let id = self.next_runner;
@@ -51,7 +50,10 @@ impl World {
             id,
             name: new.name,
             scope: scope.clone(),
-            labels: new.labels,
+            group: new.group,
+            scale_set: new.scale_set,
+            labels: new.labels.into_iter().filter(|label| self.registers(label)).collect(),
+            registered_at: now,
             ephemeral: new.ephemeral,
             version: None,
             session: None,
@@ -100,43 +102,59 @@ impl World {
     }
 
     /// Removes a registration on request.
-    pub(super) fn delete_runner(&mut self, scope: &Scope, id: u64) -> Result<(), Refusal> {
+    pub(super) fn delete_runner(&mut self, scope: &Scope, id: u64, now: Timestamp) -> Result<(), Refusal> {
         let runner = self.runner_in(scope, id).ok_or(Refusal::NotFound)?;
-        let keeps = runner.job.is_some() || runner.remove_at.is_some();
+        let keeps = match self.behaviour.deletion_believes_busy {
+            true => self.shows_busy(runner, now),
+            false => runner.job.is_some() || runner.remove_at.is_some(),
+        };
         if keeps && !self.behaviour.deletes_busy {
             let name = &runner.name;
             return Err(Refusal::Invalid(format!(
                 "Runner \"{name}\" is currently running a job and cannot be deleted"
             )));
         }
-        self.runners.remove(&id);
+        self.drop_runner(id, now);
         Ok(())
     }
 
+    /// Whether a label that was accepted registers.
+    pub(super) fn registers(&self, label: &str) -> bool {
+        !self.behaviour.lost_labels.contains(&label.to_lowercase())
+    }
+
+    /// Ends a registration. Lists that lag show it for a while.
+    pub(super) fn drop_runner(&mut self, id: u64, now: Timestamp) {
+        if let Some(runner) = self.runners.remove(&id)
+            && self.behaviour.list_lag.is_positive()
+        {
+            self.departed.push((now, runner));
+        }
+    }
+
+    /// What a list of a scope's runners shows.
+    pub(super) fn listed_runners(&self, scope: &Scope, now: Timestamp) -> Vec<&Runner> {
+        let shown = now - self.behaviour.list_lag;
+        let gone = self.departed.iter().filter(|(at, _)| *at > shown).map(|(_, runner)| runner);
+        let all = self.runners.values().chain(gone).filter(|runner| runner.registered_at <= shown);
+        let mut all: Vec<&Runner> = all.filter(|runner| runner.scope.is(scope)).collect();
+        all.sort_by_key(|runner| runner.id);
+        all
+    }
+
     pub(super) fn runner_in(&self, scope: &Scope, id: u64) -> Option<&Runner> {
-        self.runners.get(&id).filter(|runner| same_scope(&runner.scope, scope))
+        self.runners.get(&id).filter(|runner| runner.scope.is(scope))
     }
 
     pub(super) fn runners_in<'a>(&'a self, scope: &'a Scope) -> impl Iterator<Item = &'a Runner> {
-        self.runners.values().filter(move |runner| same_scope(&runner.scope, scope))
-    }
-}
-
-fn same_scope(one: &Scope, other: &Scope) -> bool {
-    match (one, other) {
-        (Scope::Repository(a), Scope::Repository(b)) | (Scope::Organization(a), Scope::Organization(b)) => {
-            a.eq_ignore_ascii_case(b)
-        }
-        _ => false,
+        self.runners.values().filter(move |runner| runner.scope.is(scope))
     }
 }
 
 /// The three files of a configured runner. Names and the fields that people look at are the real ones; the key's
 /// file holds a shared secret instead of an RSA key, because the stand-in's protocol is ours.
 fn files(id: u64, new: &NewRunner, scope: &Scope, server: &str, secret: &str) -> Value {
-    let path = match scope {
-        Scope::Repository(name) | Scope::Organization(name) => name,
-    };
+    let path = scope.path();
     let runner = json!({
         "agentId": id,
         "agentName": new.name,

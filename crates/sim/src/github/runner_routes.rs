@@ -109,7 +109,8 @@ fn register(shared: &Arc<Shared>, call: &Call<'_>) -> Reply {
     let new = NewRunner {
         name: words("name"),
         labels,
-        group: 1,
+        group: super::groups::DEFAULT,
+        scale_set: None,
         ephemeral: body["ephemeral"] == true,
         work_folder: "_work".into(),
     };

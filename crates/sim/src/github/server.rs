@@ -1,6 +1,5 @@
 //! The front: one listener, a task per connection, and the handle by which tests and the demo act on the world.
 
-use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -13,15 +12,20 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use super::behaviour::Behaviour;
 use super::http;
-use super::model::{Behaviour, RunSpec};
+use super::model::RunSpec;
 use super::tls::{self, Tls};
+use super::webhook_sender;
+use super::webhooks::Outgoing;
 use super::world::World;
+use crate::faults::Faults;
 use crate::request_log::RequestLog;
 
 /// The longest that the clock is left alone when nothing is due.
@@ -75,7 +79,9 @@ pub(super) struct Shared {
     /// Root URL as guests reach it.
     pub(super) guests: String,
     pub(super) log: RequestLog,
+    pub(super) faults: Faults,
     violations: Mutex<Vec<String>>,
+    webhooks: UnboundedSender<Outgoing>,
 }
 
 impl Shared {
@@ -94,7 +100,13 @@ impl Shared {
         let result = act(&mut world, now);
         world.step(now);
         let after = world.next_deadline();
+        let (outgoing, complaints) = (world.take_outgoing(), std::mem::take(&mut world.payload_complaints));
         drop(world);
+        self.note_violations(complaints);
+        for next in outgoing {
+            // Without a receiver the server is ending, and nobody is told anything any more.
+            let _unsent = self.webhooks.send(next);
+        }
         // The clock's task must not oversleep what this call made due earlier.
         if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
             self.changes.send_modify(|version| *version += 1);
@@ -109,6 +121,26 @@ impl Shared {
 
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    /// Waits until so much of the world's time has passed.
+    pub(super) async fn wait(&self, time: Duration) {
+        if time.is_zero() {
+            return;
+        }
+        let mut changes = self.changes();
+        let until = (self.clock)() + time;
+        loop {
+            let left = until.duration_since((self.clock)());
+            let Ok(left) = Duration::try_from(left) else { return };
+            if left.is_zero() {
+                return;
+            }
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(left) => {}
+            }
+        }
     }
 
     pub(super) fn note_violations(&self, found: Vec<String>) {
@@ -135,18 +167,22 @@ impl Server {
             address.set_ip(Ipv4Addr::LOCALHOST.into());
         }
         let url = format!("http://{address}");
+        let (webhooks, outgoing) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             world: Mutex::new(World::new(options.behaviour, options.seed)),
             changes: watch::Sender::new(0),
             clock: options.clock,
             guests: options.external_url.unwrap_or_else(|| url.clone()).trim_end_matches('/').to_owned(),
             log: RequestLog::default(),
+            faults: Faults::new(options.seed),
             violations: Mutex::default(),
+            webhooks,
         });
         let stop = CancellationToken::new();
         let tasks = vec![
             tokio::spawn(stop.clone().run_until_cancelled_owned(accept(listener, acceptor, Arc::clone(&shared)))),
             tokio::spawn(stop.clone().run_until_cancelled_owned(tick(Arc::clone(&shared)))),
+            tokio::spawn(stop.clone().run_until_cancelled_owned(webhook_sender::run(Arc::clone(&shared), outgoing))),
         ];
         Ok(ServerHandle { url, authority, shared, stop, tasks })
     }
@@ -204,6 +240,12 @@ impl ServerHandle {
         self.shared.log.clone()
     }
 
+    /// Its rules for faults; paths are those below the API's root.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.shared.faults
+    }
+
     /// Exchanges that GitHub's published description does not allow; there must be none.
     #[must_use]
     pub fn violations(&self) -> Vec<String> {
@@ -246,6 +288,14 @@ async fn accept(listener: TcpListener, tls: TlsAcceptor, shared: Arc<Shared>) {
 }
 
 async fn serve(stream: TcpStream, tls: TlsAcceptor, shared: Arc<Shared>) {
+    let mut restarts = shared.faults.restarts();
+    tokio::select! {
+        () = converse(stream, tls, shared) => {}
+        _ = restarts.changed() => {}
+    }
+}
+
+async fn converse(stream: TcpStream, tls: TlsAcceptor, shared: Arc<Shared>) {
     let served = match tls::is_spoken(&stream).await {
         Ok(true) => match tls.accept(stream).await {
             Ok(stream) => talk(TokioIo::new(stream), "https", shared).await,
@@ -265,7 +315,7 @@ where
 {
     let service = service_fn(move |request| {
         let shared = Arc::clone(&shared);
-        async move { Ok::<_, Infallible>(http::answer(&shared, request, scheme, Instant::now()).await) }
+        async move { http::answer(&shared, request, scheme, Instant::now()).await }
     });
     Ok(http1::Builder::new().timer(TokioTimer::new()).serve_connection(stream, service).await?)
 }

@@ -2,8 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::behaviour::Behaviour;
 use super::listener::{Control, Message, Session};
-use super::model::{Behaviour, EventKind, JobSpec, JobState, RunSpec, Scope};
+use super::model::{EventKind, JobSpec, JobState, RunSpec, Scope};
 use super::registration::NewRunner;
 use super::world::World;
 
@@ -28,7 +29,14 @@ fn queue(world: &mut World, labels: &[&str], now: i64) -> u64 {
 
 fn mint_in(world: &mut World, scope: Scope, name: &str, labels: &[&str], now: i64) -> u64 {
     let labels = labels.iter().map(|label| (*label).to_owned()).collect();
-    let new = NewRunner { name: name.into(), labels, group: 1, ephemeral: true, work_folder: "_work".into() };
+    let new = NewRunner {
+        name: name.into(),
+        labels,
+        group: 1,
+        scale_set: None,
+        ephemeral: true,
+        work_folder: "_work".into(),
+    };
     world.mint(&scope, new, "http://sim", at(now)).unwrap().0
 }
 
@@ -118,7 +126,7 @@ fn a_registration_that_is_deleted_before_its_job_is_fetched_gives_it_back() {
     let (runner, session) = listening(&mut world, "a", &["linux"], 0);
     let job = queue(&mut world, &["linux"], 0);
     assert_eq!(world.listen(runner, &session, at(0)), Message::Job(job));
-    world.delete_runner(&Scope::Repository(REPOSITORY.into()), runner).unwrap();
+    world.delete_runner(&Scope::Repository(REPOSITORY.into()), runner, at(1)).unwrap();
     world.step(at(1));
     assert_eq!(world.job(job).unwrap().state, JobState::Queued);
     assert!(!world.acquire(runner, job, at(1)));

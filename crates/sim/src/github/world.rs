@@ -2,12 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use serde_json::{Value, json};
 
 use super::access::Account;
-use super::model::{Behaviour, EventKind, Job, JobState, Run, RunSpec, Runner, Scope};
+use super::apps::{App, Installation};
+use super::behaviour::Behaviour;
+use super::groups::Group;
+use super::limits::Usages;
+use super::model::{EventKind, Job, JobSpec, JobState, Run, RunSpec, Runner, Scope};
+use super::scale_sets::Service;
+use super::webhooks::{Delivery, Outgoing, Webhook};
 
 /// Everything that this GitHub knows. Time comes in with each call, randomness from a seed.
 #[derive(Debug)]
@@ -17,9 +26,26 @@ pub struct World {
     pub(super) repositories: BTreeSet<String>,
     pub(super) organizations: BTreeSet<String>,
     pub(super) accounts: HashMap<String, Account>,
+    /// How many personal access tokens there were.
+    pub(super) persons: u64,
+    pub(super) usages: Usages,
+    pub(super) apps: BTreeMap<u64, App>,
+    pub(super) installations: BTreeMap<u64, Installation>,
+    pub(super) groups: Vec<Group>,
     pub(super) runs: BTreeMap<u64, Run>,
     pub(super) jobs: BTreeMap<u64, Job>,
     pub(super) runners: BTreeMap<u64, Runner>,
+    /// Runners that lists show still, and when they went.
+    pub(super) departed: Vec<(Timestamp, Runner)>,
+    /// Runners that listen to nobody.
+    pub(super) ghosts: BTreeSet<u64>,
+    pub(super) service: Service,
+    pub(super) webhooks: Vec<Webhook>,
+    pub(super) deliveries: Vec<Delivery>,
+    pub(super) outgoing: Vec<Outgoing>,
+    pub(super) lost_webhooks: u64,
+    /// What GitHub's published description says against webhooks' bodies.
+    pub(super) payload_complaints: Vec<String>,
     /// Secrets of runners, kept beyond their registration: a job in flight outlives it.
     pub(super) runner_secrets: HashMap<String, u64>,
     pub(super) registration_tokens: HashMap<String, (Scope, Timestamp)>,
@@ -27,7 +53,7 @@ pub struct World {
     next_run: u64,
     next_job: u64,
     pub(super) next_runner: u64,
-    random: StdRng,
+    pub(super) random: StdRng,
 }
 
 impl World {
@@ -39,9 +65,22 @@ impl World {
             repositories: BTreeSet::new(),
             organizations: BTreeSet::new(),
             accounts: HashMap::new(),
+            persons: 0,
+            usages: Usages::new(),
+            apps: BTreeMap::new(),
+            installations: BTreeMap::new(),
+            groups: Vec::new(),
             runs: BTreeMap::new(),
             jobs: BTreeMap::new(),
             runners: BTreeMap::new(),
+            departed: Vec::new(),
+            ghosts: BTreeSet::new(),
+            service: Service::default(),
+            webhooks: Vec::new(),
+            deliveries: Vec::new(),
+            outgoing: Vec::new(),
+            lost_webhooks: 0,
+            payload_complaints: Vec::new(),
             runner_secrets: HashMap::new(),
             registration_tokens: HashMap::new(),
             minted: 0,
@@ -67,31 +106,8 @@ impl World {
         let run_id = self.next_run;
         self.next_run += 1;
         self.add_repository(&spec.repository);
-        let mut jobs = Vec::new();
-        for job in spec.jobs {
-            let id = self.next_job;
-            self.next_job += 1;
-            let mut job = Job {
-                id,
-                run_id,
-                repository: spec.repository.clone(),
-                name: job.name,
-                labels: job.labels,
-                steps: job.steps,
-                state: JobState::Queued,
-                runner_name: None,
-                log: String::new(),
-                events: Vec::new(),
-                runner_id: None,
-                created_at: now,
-                started_at: None,
-                completed_at: None,
-                cancel_requested: false,
-            };
-            job.record(now, EventKind::Queued);
-            self.jobs.insert(id, job);
-            jobs.push(id);
-        }
+        let jobs: Vec<u64> =
+            spec.jobs.into_iter().map(|job| self.queue_job(run_id, &spec.repository, job, 1, now)).collect();
         let run = Run {
             id: run_id,
             repository: spec.repository,
@@ -100,9 +116,60 @@ impl World {
             created_at: now,
             number: run_id - 7_000_000_000,
             jobs: jobs.clone(),
+            attempt: 1,
         };
         self.runs.insert(run_id, run);
         jobs
+    }
+
+    fn queue_job(&mut self, run_id: u64, repository: &str, spec: JobSpec, attempt: u64, now: Timestamp) -> u64 {
+        let id = self.next_job;
+        self.next_job += 1;
+        let mut job = Job {
+            id,
+            run_id,
+            repository: repository.to_owned(),
+            name: spec.name,
+            labels: spec.labels,
+            steps: spec.steps,
+            state: JobState::Queued,
+            runner_name: None,
+            log: String::new(),
+            events: Vec::new(),
+            runner_id: None,
+            created_at: now,
+            started_at: None,
+            completed_at: None,
+            cancel_requested: false,
+            attempt,
+            runner_group: None,
+            share: None,
+            let_lie: 0,
+            not_before: now,
+            told: 0,
+        };
+        job.record(now, EventKind::Queued);
+        self.jobs.insert(id, job);
+        id
+    }
+
+    /// Runs ended jobs of one run again, as its next attempt; answers with the numbers of the new ones.
+    pub fn rerun(&mut self, job_ids: &[u64], now: Timestamp) -> Vec<u64> {
+        let old: Vec<Job> =
+            job_ids.iter().filter_map(|id| self.jobs.get(id)).filter(|job| job.completed()).cloned().collect();
+        let Some(run_id) = old.first().map(|job| job.run_id) else { return Vec::new() };
+        let Some(run) = self.runs.get_mut(&run_id) else { return Vec::new() };
+        run.attempt += 1;
+        let attempt = run.attempt;
+        let mut new = Vec::new();
+        for job in old.into_iter().filter(|job| job.run_id == run_id) {
+            let spec = JobSpec { name: job.name, labels: job.labels, steps: job.steps };
+            new.push(self.queue_job(run_id, &job.repository, spec, attempt, now));
+        }
+        if let Some(run) = self.runs.get_mut(&run_id) {
+            run.jobs.extend(&new);
+        }
+        new
     }
 
     /// Cancels a job: at once while no runner has it, else its runner is told. False where it has ended already.
@@ -164,5 +231,19 @@ impl World {
     /// `length` characters of `[A-Za-z0-9]`.
     pub(super) fn random(&mut self, length: usize) -> String {
         (&mut self.random).sample_iter(rand::distr::Alphanumeric).take(length).map(char::from).collect()
+    }
+
+    /// A random identifier in the form of a UUID.
+    pub(super) fn uuid(&mut self) -> String {
+        let bits: u128 = self.random.random();
+        let hex = format!("{bits:032x}");
+        format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+    }
+
+    /// A token in the form of a signed claim (RFC 7519). Only this service reads it, so the signature is made up.
+    pub(super) fn claim(&mut self, payload: &Value) -> String {
+        let header = json!({ "typ": "JWT", "alg": "RS256" });
+        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        format!("{}.{}.{}", part(&header), part(payload), self.random(64))
     }
 }

@@ -1,0 +1,119 @@
+//! Runner groups of organizations: which repositories may use which runners.
+
+use std::collections::BTreeSet;
+
+use super::model::{Runner, Scope};
+use super::refusal::Refusal;
+use super::world::World;
+
+/// Number of the group that every organization has.
+pub(super) const DEFAULT: u64 = 1;
+
+/// A runner group. Each organization has its own.
+#[derive(Debug, Clone)]
+pub(super) struct Group {
+    pub(super) id: u64,
+    /// Login, lower case.
+    pub(super) organization: String,
+    pub(super) name: String,
+    /// `all`, `private` or `selected`.
+    pub(super) visibility: String,
+    /// Repositories of a `selected` group.
+    pub(super) repositories: BTreeSet<String>,
+    pub(super) allows_public_repositories: bool,
+    pub(super) restricted_to_workflows: bool,
+    pub(super) selected_workflows: Vec<String>,
+}
+
+impl Group {
+    fn default_of(organization: &str) -> Self {
+        Self {
+            id: DEFAULT,
+            organization: organization.to_lowercase(),
+            name: "Default".into(),
+            visibility: "all".into(),
+            repositories: BTreeSet::new(),
+            allows_public_repositories: false,
+            restricted_to_workflows: false,
+            selected_workflows: Vec::new(),
+        }
+    }
+
+    /// Whether jobs of a repository may use its runners.
+    fn serves(&self, repository: &str) -> bool {
+        self.visibility != "selected" || self.repositories.iter().any(|known| known.eq_ignore_ascii_case(repository))
+    }
+}
+
+impl World {
+    /// Adds a runner group of an organization that serves the named repositories (`owner/name`), or all where none is
+    /// named; answers with its number.
+    pub fn add_runner_group(&mut self, organization: &str, name: &str, repositories: &[&str]) -> u64 {
+        let group = Group {
+            name: name.to_owned(),
+            visibility: if repositories.is_empty() { "all" } else { "selected" }.into(),
+            repositories: repositories.iter().map(|name| (*name).to_owned()).collect(),
+            ..Group::default_of(organization)
+        };
+        self.insert_group(group)
+    }
+
+    /// Stores a new group under the next number.
+    pub(super) fn insert_group(&mut self, group: Group) -> u64 {
+        let id = self.groups.iter().map(|known| known.id).max().unwrap_or(DEFAULT) + 1;
+        self.groups.push(Group { id, ..group });
+        id
+    }
+
+    /// The groups of an organization, the default one first.
+    pub(super) fn groups_of(&self, organization: &str) -> Vec<Group> {
+        let own = |group: &&Group| group.organization.eq_ignore_ascii_case(organization);
+        let mut groups: Vec<Group> = self.groups.iter().filter(own).cloned().collect();
+        if !groups.iter().any(|group| group.id == DEFAULT) {
+            groups.insert(0, Group::default_of(organization));
+        }
+        groups
+    }
+
+    /// A group of a scope; repositories have the default one alone.
+    pub(super) fn group(&self, scope: &Scope, id: u64) -> Result<Group, Refusal> {
+        match scope {
+            Scope::Repository(name) if id == DEFAULT => Ok(Group::default_of(name)),
+            Scope::Repository(_) => Err(Refusal::NotFound),
+            Scope::Organization(login) => {
+                self.groups_of(login).into_iter().find(|group| group.id == id).ok_or(Refusal::NotFound)
+            }
+        }
+    }
+
+    /// A group to be changed. The default one comes into being when it is.
+    pub(super) fn group_mut(&mut self, organization: &str, id: u64) -> Result<&mut Group, Refusal> {
+        let own = |group: &Group| group.organization.eq_ignore_ascii_case(organization) && group.id == id;
+        if id == DEFAULT && !self.groups.iter().any(own) {
+            self.groups.push(Group::default_of(organization));
+        }
+        self.groups.iter_mut().find(|group| own(group)).ok_or(Refusal::NotFound)
+    }
+
+    /// Removes a group; its runners go to the default one.
+    pub(super) fn remove_group(&mut self, organization: &str, id: u64) -> Result<(), Refusal> {
+        self.group(&Scope::Organization(organization.to_owned()), id)?;
+        if id == DEFAULT {
+            return Err(Refusal::Invalid("The default runner group cannot be deleted.".into()));
+        }
+        self.groups.retain(|group| group.id != id);
+        for runner in self.runners.values_mut().filter(|runner| runner.group == id) {
+            runner.group = DEFAULT;
+        }
+        Ok(())
+    }
+
+    /// Whether a scope's group lets a repository's jobs in.
+    pub(super) fn group_serves(&self, scope: &Scope, group: u64, repository: &str) -> bool {
+        scope.covers(repository) && self.group(scope, group).is_ok_and(|group| group.serves(repository))
+    }
+
+    pub(super) fn runners_of_group<'a>(&'a self, scope: &'a Scope, group: u64) -> impl Iterator<Item = &'a Runner> {
+        self.runners_in(scope).filter(move |runner| runner.group == group)
+    }
+}

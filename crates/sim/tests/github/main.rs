@@ -1,0 +1,12 @@
+//! The GitHub simulator beyond polling with a token: Apps, scale sets, webhooks, limits, lies and faults, asked by a
+//! plain HTTP client.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod apps;
+mod faults;
+mod groups;
+mod lies;
+mod limits;
+mod scale_sets;
+mod site;
+mod webhooks;
