@@ -92,7 +92,8 @@ pub(super) fn program(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|directory| directory.join(name)).find(|program| program.is_file())
 }
 
-fn succeeds(program: &str, arguments: &[&str]) -> bool {
+/// Whether a command ends well.
+pub(super) fn succeeds(program: &str, arguments: &[&str]) -> bool {
     let status =
         Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())

@@ -3,6 +3,7 @@
 //! Each step looks before it acts, so a second run costs a second. What is slow to build goes to the cache directory,
 //! keyed by version, outside the checkout. Nothing here needs more than the ordinary package registries.
 
+mod clients;
 mod debian;
 mod go;
 mod namespaces;
@@ -17,6 +18,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
+use clients::Clients;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::narrate::Narrator;
@@ -32,6 +34,8 @@ pub(crate) struct Ready {
     pub(crate) packer: PathBuf,
     /// Directory that simulated guests are layered on.
     pub(crate) guest_base: PathBuf,
+    /// Clients of others, for the tests of the simulators.
+    pub(crate) clients: Clients,
 }
 
 impl Ready {
@@ -42,6 +46,8 @@ impl Ready {
             ("PXCI_OPENTOFU", self.opentofu.clone()),
             ("PXCI_GO", self.go.clone()),
             ("PXCI_GUEST_BASE", self.guest_base.clone()),
+            ("PXCI_JS_CLIENTS", self.clients.javascript.clone()),
+            ("PXCI_PYTHON_CLIENTS", self.clients.python.clone()),
         ]
     }
 
@@ -74,15 +80,17 @@ pub(crate) fn run(narrator: &Narrator) -> Result<Ready> {
 
     let mut extra = packer::packages_needed().to_vec();
     extra.extend(go::packages_needed(&cache));
+    extra.extend(clients::packages_needed(&cache));
     debian::install(&extra, narrator)?;
     namespaces::check()?;
     let packer = packer::ensure(&cache, narrator)?;
     rust::install_static_target(narrator)?;
     let go = go::ensure(&cache, narrator)?;
     let opentofu = opentofu::ensure(&cache, &go, narrator)?;
+    let clients = clients::ensure(&cache, narrator)?;
     let guest_base = guest_base(&cache, narrator)?;
     narrator.say(&format!("set-up is complete ({:.1} s)", began.elapsed().as_secs_f32()));
-    Ok(Ready { opentofu, go, packer, guest_base })
+    Ok(Ready { opentofu, go, packer, guest_base, clients })
 }
 
 /// A command that ends with this process, whatever ends it.
