@@ -12,6 +12,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::app::{App, AppCredential};
 use crate::base_url::BaseUrl;
 use crate::budget::{Budget, RequestCounts};
 use crate::cache::Cache;
@@ -29,6 +30,8 @@ pub enum Credential {
     Anonymous,
     /// A personal access token, fine-grained or classic.
     Token(SecretString),
+    /// A GitHub App where it is installed.
+    App(AppCredential),
 }
 
 /// What a [`Client`] is made from.
@@ -51,6 +54,8 @@ pub struct Client {
 pub(crate) struct Shared {
     pub(crate) http: reqwest::Client,
     pub(crate) base_url: BaseUrl,
+    /// Where an App asks: its tokens come and go, so they are no default header.
+    pub(crate) app: Option<App>,
     budget: Mutex<Budget>,
     cache: Mutex<Cache>,
     pub(crate) sent: AtomicU64,
@@ -62,7 +67,7 @@ impl Client {
     /// against Mozilla's roots compiled in, because the dispatcher's container has no certificate store.
     ///
     /// # Errors
-    /// [`Error::Setup`] where the token or user agent cannot stand in a header.
+    /// [`Error::Setup`] where the token or user agent cannot stand in a header, or an App's key is none.
     pub fn new(config: ClientConfig) -> Result<Self, Error> {
         Self::with_roots(config, public_roots())
     }
@@ -78,6 +83,10 @@ impl Client {
 
     fn with_roots(config: ClientConfig, roots: RootCertStore) -> Result<Self, Error> {
         let base_url = config.base_url;
+        let app = match &config.credential {
+            Credential::App(credential) => Some(App::new(credential)?),
+            Credential::Anonymous | Credential::Token(_) => None,
+        };
         let mut builder = reqwest::Client::builder()
             .default_headers(headers(&config.credential)?)
             .user_agent(config.user_agent)
@@ -92,6 +101,7 @@ impl Client {
         let shared = Shared {
             http,
             base_url,
+            app,
             budget: Mutex::default(),
             cache: Mutex::default(),
             sent: AtomicU64::new(0),
@@ -142,7 +152,7 @@ fn headers(credential: &Credential) -> Result<HeaderMap, Error> {
     Ok(headers)
 }
 
-fn authorization(token: &SecretString) -> Result<HeaderValue, Error> {
+pub(crate) fn authorization(token: &SecretString) -> Result<HeaderValue, Error> {
     let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose_secret().trim()))
         .map_err(|_| Error::Setup { reason: "the token contains characters that no token has".into() })?;
     value.set_sensitive(true);

@@ -7,6 +7,7 @@
 //! into an error, a log line or `Debug` output.
 
 mod actions;
+mod app;
 mod base_url;
 mod budget;
 mod cache;
@@ -20,6 +21,7 @@ mod runners;
 mod scope;
 mod transport;
 
+pub use app::AppCredential;
 pub use base_url::{BaseUrl, BaseUrlError};
 pub use budget::{Budget, RequestCounts};
 pub use client::{Client, ClientConfig, Credential};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use jiff::Timestamp;
-use reqwest::header::{ETAG, HeaderMap, IF_NONE_MATCH, LINK};
+use reqwest::header::{AUTHORIZATION, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, LINK};
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -121,7 +121,35 @@ impl Client {
         Ok(page)
     }
 
+    /// Sends nothing but who asks, once, with a claim in place of the client's own credential.
+    pub(crate) async fn post_as<T: DeserializeOwned>(
+        &self,
+        operation: &Operation,
+        path: &str,
+        authorization: HeaderValue,
+    ) -> Result<T, Error> {
+        let request = self.shared.http.post(self.url(operation, path)?).header(AUTHORIZATION, authorization);
+        let response = self.send_as_is(operation, request).await?;
+        let body = response.bytes().await.map_err(|e| transport(operation, e))?;
+        decode(operation, &body)
+    }
+
     async fn send(&self, operation: &Operation, request: reqwest::RequestBuilder) -> Result<reqwest::Response, Error> {
+        let Some(app) = &self.shared.app else { return self.send_as_is(operation, request).await };
+        let token = self.installation_token(app).await?;
+        let answer = self.send_as_is(operation, request.header(AUTHORIZATION, token.clone())).await;
+        if matches!(answer, Err(Error::Unauthorized { .. })) {
+            // It was revoked before its time: the next call buys another.
+            app.forget(&token).await;
+        }
+        answer
+    }
+
+    async fn send_as_is(
+        &self,
+        operation: &Operation,
+        request: reqwest::RequestBuilder,
+    ) -> Result<reqwest::Response, Error> {
         self.refuse_while_limited(operation)?;
         self.shared.sent.fetch_add(1, Ordering::Relaxed);
         let response = request.send().await.map_err(|e| transport(operation, e))?;

@@ -1,0 +1,130 @@
+//! Asking as a GitHub App: claims signed with its key, and the hourly tokens of an installation that they buy.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::{SignedDuration, Timestamp};
+use reqwest::header::HeaderValue;
+use ring::rand::SystemRandom;
+use ring::rsa::KeyPair;
+use ring::signature::RSA_PKCS1_SHA256;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use tokio::sync::Mutex;
+
+use crate::client::{Client, authorization};
+use crate::error::Error;
+use crate::transport::Operation;
+
+/// A clock that is ahead of GitHub's by less does no harm: GitHub refuses claims from the future.
+const BACKDATED: SignedDuration = SignedDuration::from_mins(1);
+/// GitHub takes claims for ten minutes at most, by its own clock.
+const CLAIM_LIFE: SignedDuration = SignedDuration::from_mins(9);
+/// A token that ends sooner is replaced before it is used.
+const RESERVE: SignedDuration = SignedDuration::from_mins(5);
+
+/// An installation of a GitHub App, and the App's key.
+#[derive(Clone)]
+pub struct AppCredential {
+    /// The App's client id, or its number.
+    pub issuer: String,
+    /// Number of the installation.
+    pub installation: u64,
+    /// The App's private key, PEM, as GitHub hands it out.
+    pub private_key: SecretString,
+}
+
+impl fmt::Debug for AppCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AppCredential")
+            .field("issuer", &self.issuer)
+            .field("installation", &self.installation)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a client keeps of it.
+pub(crate) struct App {
+    issuer: String,
+    installation: u64,
+    key: KeyPair,
+    token: Mutex<Option<Token>>,
+}
+
+struct Token {
+    authorization: HeaderValue,
+    ends: Timestamp,
+}
+
+/// The part of GitHub's answer that is used.
+#[derive(Deserialize)]
+struct NewToken {
+    token: String,
+    expires_at: Timestamp,
+}
+
+impl App {
+    pub(crate) fn new(credential: &AppCredential) -> Result<Self, Error> {
+        let wrong = |reason: &str| Error::Setup { reason: format!("the App's private key {reason}") };
+        let pem = credential.private_key.expose_secret().as_bytes();
+        let der = PrivateKeyDer::from_pem_slice(pem).map_err(|_| wrong("is no private key in PEM form"))?;
+        let key = match &der {
+            PrivateKeyDer::Pkcs1(der) => KeyPair::from_der(der.secret_pkcs1_der()),
+            PrivateKeyDer::Pkcs8(der) => KeyPair::from_pkcs8(der.secret_pkcs8_der()),
+            _ => return Err(wrong("is no RSA key")),
+        };
+        let key = key.map_err(|_| wrong("is no RSA key of 2048 bits or more"))?;
+        let (issuer, installation) = (credential.issuer.clone(), credential.installation);
+        Ok(Self { issuer, installation, key, token: Mutex::default() })
+    }
+
+    /// A claim to be this App (RFC 7519, RS256).
+    fn claim(&self, now: Timestamp) -> Result<SecretString, Error> {
+        let issued = now - BACKDATED;
+        let payload = serde_json::json!({
+            "iss": self.issuer,
+            "iat": issued.as_second(),
+            "exp": (issued + CLAIM_LIFE).as_second(),
+        });
+        let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        let signed = format!("{}.{}", part(r#"{"alg":"RS256","typ":"JWT"}"#), part(&payload.to_string()));
+        let mut signature = vec![0; self.key.public().modulus_len()];
+        self.key
+            .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature)
+            .map_err(|_| Error::Setup { reason: "the App's private key does not sign".into() })?;
+        Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)).into())
+    }
+
+    /// Forgets a token that GitHub does not take any more.
+    pub(crate) async fn forget(&self, refused: &HeaderValue) {
+        let mut token = self.token.lock().await;
+        if token.as_ref().is_some_and(|token| token.authorization == *refused) {
+            *token = None;
+        }
+    }
+}
+
+impl Client {
+    /// What to send as `Authorization`: the installation's token, bought anew where it ends soon. Those who need one at
+    /// the same time wait for the same one.
+    pub(crate) async fn installation_token(&self, app: &App) -> Result<HeaderValue, Error> {
+        let mut known = app.token.lock().await;
+        let now = Timestamp::now();
+        if let Some(token) = known.as_ref().filter(|token| now + RESERVE < token.ends) {
+            return Ok(token.authorization.clone());
+        }
+        let operation = Operation::new(
+            format!("get a token of installation {} of GitHub App {}", app.installation, app.issuer),
+            "the App's own key, client id and installation number",
+        );
+        let path = format!("app/installations/{}/access_tokens", app.installation);
+        let claim = authorization(&app.claim(now)?)?;
+        let new: NewToken = self.post_as(&operation, &path, claim).await?;
+        let authorization = authorization(&new.token.into())?;
+        *known = Some(Token { authorization: authorization.clone(), ends: new.expires_at });
+        Ok(authorization)
+    }
+}
