@@ -11,6 +11,9 @@ use crate::element::Model;
 /// The core reads it while planning; if its configuration is not known by then, while applying. In the model's
 /// declaration, `required`, `optional`, `computed`, `default`, `sensitive`, `equal` and the checks have their meaning;
 /// what is about changing or storing an object (`replace`, `keep`, `write_only`, `identity`) has none.
+/// `timeouts(read = …)` limits reading.
+///
+/// While the provider's configuration is not known yet, it cannot be read: cores have no answer for that but an error.
 pub trait DataSource: Send + Sync + 'static {
     /// Type name with the provider's prefix: `pxci_template`.
     const TYPE: &'static str;

@@ -16,6 +16,7 @@ use crate::element::Model;
 /// The core opens it in each phase that needs it, renews it while it is needed longer than it lasts, and closes it. In
 /// the model's declaration, `required`, `optional`, `computed`, `default`, `sensitive`, `equal` and the checks have
 /// their meaning; what is about changing or storing an object (`replace`, `keep`, `write_only`, `identity`) has none.
+/// `timeouts(read = …)` limits opening.
 pub trait EphemeralResource: Send + Sync + 'static {
     /// Type name with the provider's prefix: `pxci_api_token`.
     const TYPE: &'static str;
@@ -54,7 +55,8 @@ pub trait EphemeralResource: Send + Sync + 'static {
         ready(Err(Diagnostic::error(summary, "It asked to be renewed, but has no way to. This is a bug.").into()))
     }
 
-    /// Ends the value. It being gone already is a success.
+    /// Ends the value. It being gone already is a success. What a core leaves open, as after an interrupt, is closed when
+    /// the provider ends; cores give it two seconds for that.
     ///
     /// # Errors
     /// When it may still be valid.

@@ -4,6 +4,7 @@ mod data_source;
 mod declared;
 mod ephemeral;
 mod function;
+mod leases;
 mod moving;
 mod provider;
 mod resource;
@@ -29,6 +30,7 @@ use crate::schema::{Schema, Type, object_type};
 use crate::value::Value;
 use crate::wire::tfplugin6 as proto;
 use function::KnownFunction;
+pub(crate) use leases::Leases;
 
 type Answer<T> = Result<T, Status>;
 
@@ -54,6 +56,7 @@ pub(crate) struct Service<P: Provider> {
     resources: Types<dyn DynResource<P::Data>>,
     data_sources: Types<dyn DynDataSource<P::Data>>,
     ephemeral_resources: Types<dyn DynEphemeral<P::Data>>,
+    leases: Arc<Leases>,
     functions: HashMap<&'static str, Arc<KnownFunction>>,
     data: RwLock<Option<Arc<P::Data>>>,
     stop: CancellationToken,
@@ -86,11 +89,17 @@ impl<P: Provider> Service<P> {
             resources,
             data_sources,
             ephemeral_resources,
+            leases: Arc::default(),
             functions,
             data: RwLock::default(),
             stop,
             calls,
         }
+    }
+
+    /// What must be closed when serving ends.
+    pub(crate) fn leases(&self) -> Arc<Leases> {
+        Arc::clone(&self.leases)
     }
 
     fn resource(&self, type_name: &str) -> Answer<Arc<Known<dyn DynResource<P::Data>>>> {

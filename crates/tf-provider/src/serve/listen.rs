@@ -45,7 +45,9 @@ impl Serving {
         let Self { socket, acceptor, shutdown } = self;
         let socket = Arc::new(socket);
         let (stop, calls) = (CancellationToken::new(), TaskTracker::new());
-        let service = ProviderServer::new(Service::new(provider, stop.clone(), calls.clone()))
+        let service = Service::new(provider, stop.clone(), calls.clone());
+        let leases = service.leases();
+        let service = ProviderServer::new(service)
             .max_decoding_message_size(MESSAGE_LIMIT)
             .max_encoding_message_size(MESSAGE_LIMIT);
         let (sender, connections) = mpsc::channel(4);
@@ -65,7 +67,12 @@ impl Serving {
         accepting.abort();
         calls.close();
         // After this, what does not heed its stop token is dropped where it stands.
-        let _ = tokio::time::timeout(GRACE, calls.wait()).await;
+        let _ = tokio::time::timeout(GRACE, async {
+            // At once, because cores do not wait long; and again for what was just being opened.
+            tokio::join!(leases.close_all(), calls.wait());
+            leases.close_all().await;
+        })
+        .await;
         // The task that accepts has let go of it, too; the directory goes with it.
         let _ = accepting.await;
         drop(socket);

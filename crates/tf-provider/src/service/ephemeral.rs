@@ -8,6 +8,7 @@ use tracing::Instrument;
 use super::values::{capabilities, span, told, value};
 use super::{Answer, Service, find};
 use crate::diagnostic::Diagnostics;
+use crate::erased::Boxed;
 use crate::provider::Provider;
 use crate::timeouts::Operation;
 use crate::wire::messages;
@@ -40,8 +41,15 @@ impl<P: Provider> Service<P> {
         let cx = self.cx(&request.type_name).with_capabilities(capabilities).with_deadline(deadline);
         let span = span("open", &request.type_name);
         let (used, stop) = (Arc::clone(&known), cx.stop().clone());
+        let (leases, after) = (self.leases(), self.cx(&request.type_name).with_stop(CancellationToken::new()));
         let work = async move {
             let opened = engine::open(used.author.as_ref(), &used.schema, &cx, &config).await;
+            if let Ok(lease) = &opened {
+                let close = |private: Vec<u8>| -> Boxed<'static, _> {
+                    Box::pin(async move { used.author.close(&after, &private).await })
+                };
+                leases.opened(request.type_name, lease.private.clone(), Box::new(close));
+            }
             (cx, opened)
         };
         let (cx, opened) = self.run(&stop, work.instrument(span)).await?;
@@ -66,9 +74,13 @@ impl<P: Provider> Service<P> {
         let known = find(&self.ephemeral_resources, KIND, &request.type_name)?;
         let cx = self.cx(&request.type_name);
         let span = span("renew", &request.type_name);
-        let stop = cx.stop().clone();
+        let (leases, stop) = (self.leases(), cx.stop().clone());
         let work = async move {
-            let renewed = known.author.renew(&cx, &request.private.unwrap_or_default()).await;
+            let private = request.private.unwrap_or_default();
+            let renewed = known.author.renew(&cx, &private).await;
+            if let Ok(lease) = &renewed {
+                leases.renewed(&request.type_name, &private, &lease.private);
+            }
             (cx, renewed)
         };
         let (cx, renewed) = self.run(&stop, work.instrument(span)).await?;
@@ -93,8 +105,10 @@ impl<P: Provider> Service<P> {
         let stop = CancellationToken::new();
         let cx = self.cx(&request.type_name).with_stop(stop.clone());
         let span = span("close", &request.type_name);
+        let private = request.private.unwrap_or_default();
+        self.leases.closed(&request.type_name, &private);
         let work = async move {
-            let closed = known.author.close(&cx, &request.private.unwrap_or_default()).await;
+            let closed = known.author.close(&cx, &private).await;
             (cx, closed)
         };
         let (cx, closed) = self.run(&stop, work.instrument(span)).await?;

@@ -1,10 +1,11 @@
 //! What is fetched rather than kept: data sources, functions, ephemeral resources.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Stdio;
 
-use crate::process::wait_until;
+use crate::process::{interrupt, wait_until};
 use crate::site::{Site, cores, told};
 
 const BOX: &str = "resource \"shelf_box\" \"it\" {\n  name = \"first\"\n  contents = [\"a\"]\n}\n";
@@ -129,6 +130,23 @@ fn an_ephemeral_value_is_renewed_while_it_is_needed() {
         let output = child.wait_with_output().expect("ends");
         assert!(output.status.success(), "{}", told(&output));
         assert_eq!(keys(&site, "open ann"), keys(&site, "close ann"));
+    }
+}
+
+/// Ctrl-C in the middle of an apply: the key is given back all the same.
+#[test]
+fn an_ephemeral_value_is_closed_after_an_interrupt() {
+    for core in cores() {
+        let site = Site::new(&core);
+        site.write(&LOCKED.replace("\"locked\"", "\"patient\""));
+        let mut command = site.command(&["apply", "-auto-approve"]);
+        let child = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("core runs");
+        wait_until("the box", || site.path("shelf/1.json").exists());
+        interrupt(&child);
+        let told = told(&child.wait_with_output().expect("ends"));
+        assert!(told.contains("Interrupted"), "{told}");
+        assert!(keys(&site, "open ann") > 0);
+        assert_eq!(keys(&site, "open ann"), keys(&site, "close ann"), "{}:\n{told}", core.display());
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) fn wait_until(what: &str, reached: impl Fn() -> bool) {
     }
 }
 
-fn interrupt(child: &Child) {
+pub(crate) fn interrupt(child: &Child) {
     let group = rustix::process::Pid::from_child(child);
     rustix::process::kill_process_group(group, rustix::process::Signal::INT).expect("signalled");
 }

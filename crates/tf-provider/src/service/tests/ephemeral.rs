@@ -141,6 +141,32 @@ async fn an_interrupt_does_not_keep_it_from_being_closed() {
 }
 
 #[tokio::test]
+async fn what_the_core_leaves_open_is_closed_at_the_end() {
+    let service = configured().await;
+    for holder in ["ann", "bob", "carl"] {
+        let opened = service.open_ephemeral_resource(open(holder)).await.expect("answered");
+        match holder {
+            "ann" => {
+                let close = close("toy_ticket", opened.private);
+                assert_eq!(service.close_ephemeral_resource(close).await.expect("answered").diagnostics, []);
+            }
+            "bob" => {
+                let renew = renew("toy_ticket", opened.private);
+                assert_eq!(service.renew_ephemeral_resource(renew).await.expect("answered").diagnostics, []);
+            }
+            _ => {}
+        }
+    }
+    service.provider.log.lock().expect("no panic").clear();
+    service.stop_provider(proto::stop_provider::Request {}).expect("answered");
+    service.leases().close_all().await;
+    service.leases().close_all().await;
+    let mut log = service.provider.log.lock().expect("no panic").clone();
+    log.sort();
+    assert_eq!(log, ["close code-of-bob after 1", "close code-of-carl after 0"]);
+}
+
+#[tokio::test]
 async fn one_that_cannot_be_used_is_closed_at_once() {
     let service = configured().await;
     let opened = service.open_ephemeral_resource(open("forgets")).await.expect("answered");
