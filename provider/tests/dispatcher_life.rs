@@ -5,10 +5,10 @@
 
 use std::path::{Path, PathBuf};
 
-use acceptance::engines::Core;
+use acceptance::engines::preferred_core;
 use acceptance::farm::{Farm, Guests, REPOSITORY};
+use acceptance::harness::WorkingDirectory;
 use acceptance::mirror::Mirror;
-use acceptance::working_directory::WorkingDirectory;
 use serde_json::Value;
 use sim::guest::Namespaces;
 
@@ -103,7 +103,7 @@ impl Life {
         let provider = std::env::var_os("PXCI_PROVIDER")
             .map_or_else(|| env!("CARGO_BIN_EXE_terraform-provider-pxci").into(), PathBuf::from);
         let mirror = Mirror::lay_out(directory.path(), &provider, Some(appliance)).expect("mirror");
-        let mut work = WorkingDirectory::new(Core::preferred().expect("a core"), path, &mirror);
+        let mut work = mirror.working_directory(preferred_core().expect("a core"), path);
         let farm = Farm::simulated(guests).await.expect("farm");
         for (name, value) in farm.provider_environment(directory.path()).expect("environment") {
             work.set(&name, &value);
@@ -208,9 +208,8 @@ async fn successor_takes_over(life: &mut Life, appliance: &Path, first: u64) {
 
 async fn imported_container_is_known(life: &Life) {
     let vmid = life.vmid().await;
-    let run = async |words: &[&str]| {
-        life.work.invocation().run(words).await.and_then(|finished| finished.succeeded()).expect("success")
-    };
+    let run =
+        async |words: &[&str]| life.work.run(words).await.and_then(|finished| finished.succeeded()).expect("success");
     run(&["state", "rm", NAME]).await;
     run(&["import", NAME, &format!("pve1/{vmid}")]).await;
     life.work.apply().await.expect("what cannot be read back is sent again");

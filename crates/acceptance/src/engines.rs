@@ -4,84 +4,43 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
+use tf_provider::testing::{Core, CoreKind};
 
-/// Which implementation of the language a core is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CoreKind {
-    /// OpenTofu.
-    OpenTofu,
-    /// HashiCorp's Terraform.
-    Terraform,
+/// The core that the demo uses: `PXCI_TOFU`, else `tofu` or `terraform` on `PATH`, else the one that set-up built.
+///
+/// # Errors
+/// When `PXCI_TOFU` names something that is no core, or nothing was found.
+pub fn preferred_core() -> Result<Core> {
+    if let Some(program) = std::env::var_os("PXCI_TOFU") {
+        return Core::probe(Path::new(&program)).context("PXCI_TOFU must name an OpenTofu or Terraform program");
+    }
+    ["tofu", "terraform"].iter().find_map(|name| Core::probe(Path::new(name)).ok()).map_or_else(built, Ok)
 }
 
-/// A core: the program that reads HCL and drives providers.
-#[derive(Debug, Clone)]
-pub struct Core {
-    /// Which one.
-    pub kind: CoreKind,
-    /// The program.
-    pub program: PathBuf,
-    /// Its version, as in `1.12.6`.
-    pub version: String,
+/// The cores that tests run with: OpenTofu always, Terraform too where it is on `PATH`.
+///
+/// # Errors
+/// When there is no OpenTofu.
+pub fn cores() -> Result<Vec<Core>> {
+    let mut cores = vec![opentofu()?];
+    match Core::probe(Path::new("terraform")) {
+        Ok(core) => cores.push(core),
+        Err(_) => println!("not run: tests with Terraform (it is not on PATH)"),
+    }
+    Ok(cores)
 }
 
-impl Core {
-    /// Asks a program which core it is.
-    ///
-    /// # Errors
-    /// When it cannot be started or answers as neither OpenTofu nor Terraform.
-    pub fn probe(program: &Path) -> Result<Self> {
-        let output = Command::new(program)
-            .arg("version")
-            .env("CHECKPOINT_DISABLE", "1")
-            .env_remove("TF_CLI_CONFIG_FILE")
-            .output()
-            .with_context(|| format!("starting {}", program.display()))?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        for line in text.lines() {
-            let (kind, version) = match line.split_once(" v") {
-                Some(("OpenTofu", version)) => (CoreKind::OpenTofu, version),
-                Some(("Terraform", version)) => (CoreKind::Terraform, version),
-                _ => continue,
-            };
-            return Ok(Self { kind, program: program.to_owned(), version: version.to_owned() });
-        }
-        bail!("{} is neither OpenTofu nor Terraform", program.display())
-    }
+fn opentofu() -> Result<Core> {
+    let candidates = std::env::var_os("PXCI_TOFU").map(PathBuf::from).into_iter().chain([PathBuf::from("tofu")]);
+    let found =
+        candidates.filter_map(|program| Core::probe(&program).ok()).find(|core| core.kind == CoreKind::OpenTofu);
+    found.map_or_else(built, Ok)
+}
 
-    /// The core that the demo uses: `PXCI_TOFU`, else `tofu` or `terraform` on `PATH`, else the one that set-up built.
-    ///
-    /// # Errors
-    /// When `PXCI_TOFU` names something that is no core, or nothing was found.
-    pub fn preferred() -> Result<Self> {
-        if let Some(program) = std::env::var_os("PXCI_TOFU") {
-            return Self::probe(Path::new(&program)).context("PXCI_TOFU must name an OpenTofu or Terraform program");
-        }
-        ["tofu", "terraform"].iter().find_map(|name| Self::probe(Path::new(name)).ok()).map_or_else(Self::built, Ok)
-    }
-
-    /// The cores that tests run with: OpenTofu always, Terraform too where it is on `PATH`.
-    ///
-    /// # Errors
-    /// When there is no OpenTofu.
-    pub fn all() -> Result<Vec<Self>> {
-        let mut cores = vec![Self::opentofu()?];
-        cores.extend(Self::probe(Path::new("terraform")).ok());
-        Ok(cores)
-    }
-
-    fn opentofu() -> Result<Self> {
-        let candidates = std::env::var_os("PXCI_TOFU").map(PathBuf::from).into_iter().chain([PathBuf::from("tofu")]);
-        let found =
-            candidates.filter_map(|program| Self::probe(&program).ok()).find(|core| core.kind == CoreKind::OpenTofu);
-        found.map_or_else(Self::built, Ok)
-    }
-
-    fn built() -> Result<Self> {
-        let program = std::env::var_os("PXCI_OPENTOFU").map(PathBuf::from).or_else(cached_opentofu);
-        let program = program.context("no OpenTofu: run `cargo xtask setup`, which builds it, or set PXCI_TOFU")?;
-        Self::probe(&program)
-    }
+fn built() -> Result<Core> {
+    let program = std::env::var_os("PXCI_OPENTOFU").map(PathBuf::from).or_else(cached_opentofu);
+    let program = program.context("no OpenTofu: run `cargo xtask setup`, which builds it, or set PXCI_TOFU")?;
+    Ok(Core::probe(&program)?)
 }
 
 /// The newest OpenTofu that set-up left in the cache.

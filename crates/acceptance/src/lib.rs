@@ -1,12 +1,13 @@
-//! What acceptance tests and the demo share: engines, simulators, and a working directory that a real core is driven in.
+//! What acceptance tests and the demo share: engines, simulators, and the framework's harness, by which a real core is
+//! driven.
 //!
 //! Development only: no program that users run depends on this crate.
 
 pub mod build;
-pub mod core;
 pub mod engines;
 pub mod farm;
 pub mod image;
 pub mod mirror;
 pub mod site;
-pub mod working_directory;
+
+pub use tf_provider::testing as harness;

@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use tf_provider::testing::{Core, WorkingDirectory};
 
 /// The provider's address without its host: each core fills in its own public registry.
 pub const SOURCE: &str = "pxci/pxci";
@@ -44,10 +45,17 @@ impl Mirror {
         Ok(Self { configuration })
     }
 
-    /// The file for `TF_CLI_CONFIG_FILE`.
+    /// A working directory at `directory`, whose providers come from here. Its core knows the variables that choose Packer.
     #[must_use]
-    pub fn configuration(&self) -> &Path {
-        &self.configuration
+    pub fn working_directory(&self, core: Core, directory: PathBuf) -> WorkingDirectory {
+        let mut work = WorkingDirectory::new(core, directory);
+        work.configure_core(&self.configuration);
+        for name in ["PXCI_PACKER", "PXCI_PACKER_PLUGIN", "PACKER_PLUGIN_PATH"] {
+            if let Ok(value) = std::env::var(name) {
+                work.set(name, &value);
+            }
+        }
+        work
     }
 }
 

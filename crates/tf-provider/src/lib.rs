@@ -109,6 +109,8 @@
 //! A resource may take over objects of other types ([`Resource::moves`]), upgrade its older state and identity, and keep
 //! private state beside the state ([`Cx::set_private`]).
 //!
+//! `testing` (a cargo feature) has a harness that drives real cores through such a provider, step by step.
+//!
 //! # What the framework holds
 //!
 //! * A value that the configuration sets is planned as it is. What it leaves out is the default, or null; computed
@@ -165,6 +167,8 @@ mod resource;
 pub mod schema;
 mod serve;
 mod service;
+#[cfg(all(feature = "testing", unix))]
+pub mod testing;
 pub mod timeouts;
 mod validate;
 mod value;

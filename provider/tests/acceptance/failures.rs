@@ -1,6 +1,5 @@
 //! What fails half-way: the state says what is there, nothing is lost, and the next apply heals.
 
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::lab::{Lab, with_each_core};
@@ -123,21 +122,16 @@ async fn an_interrupt_ends_a_creation_in_seconds() {
 
 /// Applies, sends SIGINT when that call was seen, and tells how long the core took to end.
 async fn interrupted(lab: &Lab, call: &str) -> Duration {
-    let mut command = lab.work.invocation().command(&["apply", "-no-color", "-auto-approve"]);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the core starts");
-    let process = rustix::process::Pid::from_raw(i32::try_from(child.id().expect("it runs")).expect("a number"));
-    let process = process.expect("a process");
+    let core = lab.work.start(&["apply", "-no-color", "-auto-approve"]).expect("the core starts");
     let begun = Instant::now();
     while !lab.calls().iter().any(|path| path.contains(call)) {
         assert!(begun.elapsed() < PATIENCE, "{call} was never asked for");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let begun = Instant::now();
-    rustix::process::kill_process(process, rustix::process::Signal::INT).expect("signal");
-    let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await.expect("it ends").expect("output");
-    assert!(!output.status.success());
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(told.contains("interrupted"), "it says why:\n{told}");
+    core.interrupt().expect("signal");
+    let finished = core.finish_within(PATIENCE).await.and_then(|finished| finished.refused()).expect("it is cut short");
+    assert!(finished.text().contains("interrupted"), "it says why:\n{}", finished.text());
     begun.elapsed()
 }
 

@@ -6,10 +6,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use acceptance::engines::Core;
+use acceptance::engines::cores;
 use acceptance::farm::{Farm, Guests, SimulatedPve};
+use acceptance::harness::{Core, WorkingDirectory};
 use acceptance::mirror::Mirror;
-use acceptance::working_directory::WorkingDirectory;
 use serde_json::Value;
 use sim::pve::Fault;
 use tempfile::TempDir;
@@ -37,8 +37,8 @@ pub(crate) struct Lab {
 pub(crate) async fn with_each_core(fixture: &str, test: impl AsyncFn(&mut Lab)) {
     // Another test may have been first.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    for core in Core::all().expect("a core") {
-        println!("{fixture} with {:?} {}", core.kind, core.version);
+    for core in cores().expect("a core") {
+        println!("{fixture} with {core}");
         let mut lab = Lab::start(core, fixture).await;
         test(&mut lab).await;
     }
@@ -55,7 +55,7 @@ impl Lab {
         let path = directory.path().join("work");
         fs::create_dir(&path).expect("directory");
         let mirror = Mirror::lay_out(directory.path(), &provider(), None).expect("mirror");
-        let mut work = WorkingDirectory::new(core, path, &mirror);
+        let mut work = mirror.working_directory(core, path);
         for name in ["provider.tf", fixture] {
             let text = fs::read_to_string(Path::new(FIXTURES).join(name)).expect("fixture");
             work.write(name, &text).expect("fixture");
@@ -173,13 +173,13 @@ impl Lab {
 
     /// Runs the core, which must end well.
     pub(crate) async fn succeed(&self, words: &[&str]) {
-        self.work.invocation().run(words).await.and_then(|finished| finished.succeeded()).expect("success");
+        self.work.run(words).await.and_then(|finished| finished.succeeded()).expect("success");
     }
 
     /// Runs the core, which must fail, and returns its errors.
     pub(crate) async fn problems(&self, command: &str) -> Vec<Problem> {
         let words: &[&str] = if command == "plan" { &["plan", "-json"] } else { &[command, "-json", "-auto-approve"] };
-        let finished = self.work.invocation().run(words).await.expect("the core runs");
+        let finished = self.work.run(words).await.expect("the core runs");
         assert!(!finished.status.success(), "`{command}` passed:\n{}", finished.stdout);
         Problem::all(&finished.stdout)
     }
@@ -193,11 +193,7 @@ impl Lab {
 
     /// What a plan with these further words would change.
     pub(crate) async fn changes(&self, further: &[&str]) -> Vec<String> {
-        let words = [&["plan", "-no-color", "-out=plan.bin"], further].concat();
-        self.succeed(&words).await;
-        let shown = self.work.invocation().run(&["show", "-json", "plan.bin"]).await;
-        let shown = shown.and_then(|finished| finished.succeeded()).expect("the plan");
-        acceptance::working_directory::Plan(serde_json::from_str(&shown.stdout).expect("JSON")).changes()
+        self.work.plan_with(further).await.expect("a plan").changes()
     }
 
     /// A resource's attributes in the state.
@@ -218,20 +214,13 @@ impl Lab {
 
     /// Whether a resource will be replaced because its creation failed.
     pub(crate) fn is_tainted(&self, kind: &str) -> bool {
-        let text = fs::read_to_string(self.work.path().join("terraform.tfstate")).expect("state");
-        let state: Value = serde_json::from_str(&text).expect("JSON");
-        let resources = state["resources"].as_array().cloned().unwrap_or_default();
-        resources.iter().any(|resource| resource["type"] == kind && resource["instances"][0]["status"] == "tainted")
+        let state = self.work.stored().expect("state");
+        state.resources().iter().any(|resource| resource.address.starts_with(kind) && resource.tainted)
     }
 
     /// As if the state had never been.
     pub(crate) fn forget_state(&self) {
-        for name in ["terraform.tfstate", "terraform.tfstate.backup"] {
-            let path = self.work.path().join(name);
-            if path.exists() {
-                fs::remove_file(path).expect("removed");
-            }
-        }
+        self.work.forget_state().expect("removed");
     }
 }
 

@@ -71,7 +71,7 @@ fn log_loudly(lab: &mut Lab) {
 }
 
 async fn run(lab: &Lab, words: &[&str], printed: &mut String) {
-    let finished = lab.work.invocation().run(words).await.expect("the core runs");
+    let finished = lab.work.run(words).await.expect("the core runs");
     printed.push_str(&finished.text());
 }
 

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use acceptance::build::Build;
-use acceptance::engines::Core;
+use acceptance::engines::{cores, preferred_core};
 use acceptance::farm::{Farm, Guests, repository};
+use acceptance::harness::{Core, WorkingDirectory};
 use acceptance::mirror::Mirror;
-use acceptance::working_directory::WorkingDirectory;
 use serde_json::json;
 use sim::guest::Namespaces;
 
@@ -31,7 +31,7 @@ async fn an_existing_template_serves_with_every_core() {
     let administrator = Administrator::new(farm.simulated_pve.as_ref().expect("a simulated Proxmox VE"));
     administrator.make_template(template, "by-hand", "somebody's", "").await;
     let before = farm.leftovers();
-    for core in Core::all().expect("a core") {
+    for core in cores().expect("a core") {
         let directory = tempfile::tempdir().expect("directory");
         let mut work = working_directory(&farm, core, directory.path(), None);
         work.set("TF_VAR_template_vmid", &template.to_string());
@@ -49,7 +49,7 @@ async fn a_farm_is_built_runs_a_job_and_goes_on_the_site_that_the_environment_na
 
     let directory = tempfile::tempdir().expect("directory");
     let appliance = made("PXCI_APPLIANCE");
-    let mut work = working_directory(&farm, Core::preferred().expect("a core"), directory.path(), Some(&appliance));
+    let mut work = working_directory(&farm, preferred_core().expect("a core"), directory.path(), Some(&appliance));
     match farm.pve.template_vmid {
         Some(template) => work.set("TF_VAR_template_vmid", &template.to_string()),
         None => build(&farm, &mut work, directory.path(), &guests),
@@ -129,7 +129,7 @@ fn working_directory(farm: &Farm, core: Core, directory: &Path, appliance: Optio
     let path = directory.join("work");
     std::fs::create_dir(&path).expect("directory");
     let mirror = Mirror::lay_out(directory, &lab::provider(), appliance).expect("mirror");
-    let mut work = WorkingDirectory::new(core, path, &mirror);
+    let mut work = mirror.working_directory(core, path);
     for name in ["provider.tf", "site.tf"] {
         let text = std::fs::read_to_string(Path::new(lab::FIXTURES).join(name)).expect("fixture");
         work.write(name, &text).expect("fixture");

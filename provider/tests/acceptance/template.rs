@@ -74,10 +74,7 @@ async fn make_version(lab: &Lab, vmid: u32, number: u32, fingerprint: &str) {
 }
 
 async fn planned(lab: &Lab) -> Value {
-    lab.changes(&[]).await;
-    let shown = lab.work.invocation().run(&["show", "-json", "plan.bin"]).await.expect("the core runs");
-    let plan: Value = serde_json::from_str(&shown.stdout).expect("JSON");
-    plan["resource_changes"][0]["change"].clone()
+    lab.work.plan().await.expect("a plan").change(TEMPLATE).expect("a change").clone()
 }
 
 async fn planned_fingerprint(lab: &Lab) -> String {

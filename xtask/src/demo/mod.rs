@@ -5,7 +5,7 @@ mod stage;
 
 use std::time::Duration;
 
-use acceptance::working_directory::{Plan, WorkingDirectory};
+use acceptance::harness::{Plan, WorkingDirectory};
 use anyhow::{Context as _, Result, bail, ensure};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -82,7 +82,7 @@ async fn current_template(farm: &WorkingDirectory) -> Result<u32> {
 
 /// The plan's diff of `inputs` has exactly the edited file in it.
 fn shows_the_file(plan: &Plan) -> Result<()> {
-    let changes = plan.0["resource_changes"].as_array().context("the plan has no changes")?;
+    let changes = plan.json["resource_changes"].as_array().context("the plan has no changes")?;
     let template =
         changes.iter().find(|change| change["type"] == "pxci_template").context("the plan has no template")?;
     let inputs = |side: &str| template["change"][side]["inputs"].as_object().cloned().unwrap_or_default();

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use acceptance::build::Build;
-use acceptance::engines::Core;
+use acceptance::engines::preferred_core;
 use acceptance::farm::{self, Farm, Guests, SimulatedPve};
+use acceptance::harness::WorkingDirectory;
 use acceptance::image::Image;
 use acceptance::mirror::Mirror;
-use acceptance::working_directory::WorkingDirectory;
 use anyhow::{Context as _, Result, bail};
 use jiff::{SignedDuration, Timestamp};
 use sim::guest::Namespaces;
@@ -42,7 +42,7 @@ pub(crate) struct Stage {
 impl Stage {
     /// Starts the simulators and lays everything out.
     pub(crate) async fn set(narrator: &Narrator, ready: &Ready) -> Result<Self> {
-        let core = Core::preferred()?;
+        let core = preferred_core()?;
         let guests = Namespaces::start(&ready.guest_base).await.context("starting guests")?;
         let opened_at = Timestamp::now();
         let started = Farm::simulated(Guests::Running(Arc::clone(&guests))).await?;
@@ -57,13 +57,13 @@ impl Stage {
             bail!("a simulated farm has both simulators");
         };
         narrator.detail(&format!("Proxmox VE: {}   GitHub: {}", site.endpoint, github_site.api_url));
-        narrator.detail(&format!("core: {:?} {}", core.kind, core.version));
+        narrator.detail(&format!("core: {core}"));
 
         for part in ["modules", "runners", "examples"] {
             acceptance::image::copy(&repository.join(part), &directory.path().join(part))?;
         }
         let mirror = lay_out(directory.path(), narrator)?;
-        let mut farm = WorkingDirectory::new(core, directory.path().join("examples/complete"), &mirror);
+        let mut farm = mirror.working_directory(core, directory.path().join("examples/complete"));
         farm.echo(show);
         provider_environment.iter().for_each(|(name, value)| farm.set(name, value));
         farm.set("PATH", &ready.search_path().to_string_lossy());

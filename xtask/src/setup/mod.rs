@@ -45,10 +45,24 @@ impl Ready {
             ("PATH", self.search_path().into()),
             ("PXCI_OPENTOFU", self.opentofu.clone()),
             ("PXCI_GO", self.go.clone()),
+            ("TF_PROVIDER_CORES", self.cores().into()),
             ("PXCI_GUEST_BASE", self.guest_base.clone()),
             ("PXCI_JS_CLIENTS", self.clients.javascript.clone()),
             ("PXCI_PYTHON_CLIENTS", self.clients.python.clone()),
         ]
+    }
+
+    /// The cores that the framework's own tests run with, as its harness reads them.
+    fn cores(&self) -> OsString {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let terraform =
+            std::env::split_paths(&path).map(|directory| directory.join("terraform")).find(|file| file.is_file());
+        let mut cores = self.opentofu.clone().into_os_string();
+        if let Some(terraform) = terraform {
+            cores.push(":");
+            cores.push(terraform);
+        }
+        cores
     }
 
     /// `PATH` with which Packer is found.

@@ -11,6 +11,8 @@ use tf_provider::{
     Timeouts,
 };
 
+use super::faults;
+
 /// A box.
 #[derive(Clone, Default, Model)]
 pub(crate) struct BoxModel {
@@ -181,10 +183,6 @@ impl Boxes {
         serde_json::from_slice(&std::fs::read(Self::file(shelf, number)).ok()?).ok()
     }
 
-    pub(crate) fn free_number(shelf: &Path) -> i64 {
-        (1..).find(|number| !Self::file(shelf, *number).exists()).unwrap_or_default()
-    }
-
     pub(crate) fn remove(shelf: &Path, number: i64) -> Result<(), Diagnostic> {
         match std::fs::remove_file(Self::file(shelf, number)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -192,6 +190,18 @@ impl Boxes {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The lowest free number. Others may be looking for one at the same time: who makes the file has it.
+    pub(crate) fn take_number(shelf: &Path) -> Result<i64, Diagnostic> {
+        for number in 1.. {
+            match std::fs::File::create_new(Self::file(shelf, number)) {
+                Ok(_) => return Ok(number),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(Diagnostic::error("Unable to make a box", error.to_string())),
+            }
+        }
+        Err(Diagnostic::error("Unable to make a box", "The shelf is full."))
     }
 
     /// What only the shelf decides.
@@ -230,11 +240,15 @@ impl Resource for Boxes {
 
     async fn create(&self, cx: &Cx<PathBuf>, mut plan: BoxModel) -> Outcome<BoxModel> {
         let shelf = cx.data()?;
-        Self::complete(&mut plan, Self::free_number(shelf), 1);
-        Self::write(shelf, &plan)?;
+        faults::at(cx, "create before").await?;
+        let number = Self::take_number(shelf)?;
+        Self::complete(&mut plan, number, 1);
+        Self::write(shelf, &plan).map_err(|error| Failure::partial(plan.clone(), error))?;
         if let Some(Asker { asked_by: Attr::Known(name) }) = cx.meta()? {
             cx.warn("Made for somebody", format!("{name} asked for this box."));
         }
+        faults::at(cx, "create middle").await.map_err(|fault| Failure::partial(plan.clone(), fault))?;
+        faults::at(cx, "create after").await.map_err(|fault| Failure::partial(plan.clone(), fault))?;
         if plan.name.text() == Some("panics") {
             panic!("asked to");
         }
@@ -269,6 +283,7 @@ impl Resource for Boxes {
 
     async fn update(&self, cx: &Cx<PathBuf>, prior: BoxModel, mut plan: BoxModel) -> Outcome<BoxModel> {
         let number = *prior.number.need("number")?;
+        faults::at(cx, "update").await?;
         Self::complete(&mut plan, number, prior.revision.known_or(0) + 1);
         Self::write(cx.data()?, &plan)?;
         let History { writes } = cx.private().unwrap_or_default();
@@ -277,6 +292,7 @@ impl Resource for Boxes {
     }
 
     async fn delete(&self, cx: &Cx<PathBuf>, state: BoxModel) -> Result<(), Failure<BoxModel>> {
+        faults::at(cx, "delete").await?;
         Ok(Self::remove(cx.data()?, *state.number.need("number")?)?)
     }
 

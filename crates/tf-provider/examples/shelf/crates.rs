@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tf_provider::{Attr, Cx, Diagnostics, Failure, Model, Outcome, Resource};
 
-use crate::boxes::{BoxModel, Boxes};
+use super::boxes::{BoxModel, Boxes};
 
 /// A crate.
 #[derive(Clone, Default, Model)]
@@ -33,7 +33,7 @@ impl Resource for Crates {
     type Model = CrateModel;
 
     async fn create(&self, cx: &Cx<PathBuf>, mut plan: CrateModel) -> Outcome<CrateModel> {
-        plan.number = Boxes::free_number(cx.data()?).into();
+        plan.number = Boxes::take_number(cx.data()?)?.into();
         Boxes::write(cx.data()?, &plan.as_box())?;
         Ok(plan)
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tf_provider::{Attr, Cx, DataSource, Diagnostic, Diagnostics, Model, Timeouts};
 
-use crate::boxes::Boxes;
+use super::boxes::Boxes;
 
 /// A box that is on the shelf.
 #[derive(Clone, Default, Model)]

@@ -6,6 +6,7 @@
 
 mod boxes;
 mod crates;
+mod faults;
 mod found;
 mod keys;
 mod label;
@@ -25,13 +26,13 @@ use racks::Racks;
 
 /// Keeps boxes in a directory.
 #[derive(Clone, Default, Model)]
-struct ShelfModel {
+pub(crate) struct ShelfModel {
     /// The directory.
     #[tf(required)]
     directory: Attr<String>,
 }
 
-struct Shelf;
+pub(crate) struct Shelf;
 
 impl Provider for Shelf {
     const NAME: &'static str = "shelf";

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value as Json, json};
 use tf_provider::{Attr, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Model, Outcome, Resource};
 
+use super::faults;
+
 /// A rack, put together from parts.
 #[derive(Clone, Default, Model)]
 pub(crate) struct RackModel {
@@ -249,8 +251,11 @@ impl Resource for Racks {
     type Model = RackModel;
 
     async fn create(&self, cx: &Cx<PathBuf>, mut plan: RackModel) -> Outcome<RackModel> {
+        faults::at(cx, "create before").await?;
         Self::complete(&mut plan);
         Self::write(cx.data()?, &plan)?;
+        faults::at(cx, "create middle").await.map_err(|fault| Failure::partial(plan.clone(), fault))?;
+        faults::at(cx, "create after").await.map_err(|fault| Failure::partial(plan.clone(), fault))?;
         Ok(plan)
     }
 
@@ -262,11 +267,15 @@ impl Resource for Racks {
         Ok(Some(Self::from_stored(name, &stored)))
     }
 
-    async fn update(&self, cx: &Cx<PathBuf>, _prior: RackModel, plan: RackModel) -> Outcome<RackModel> {
-        self.create(cx, plan).await
+    async fn update(&self, cx: &Cx<PathBuf>, _prior: RackModel, mut plan: RackModel) -> Outcome<RackModel> {
+        faults::at(cx, "update").await?;
+        Self::complete(&mut plan);
+        Self::write(cx.data()?, &plan)?;
+        Ok(plan)
     }
 
     async fn delete(&self, cx: &Cx<PathBuf>, state: RackModel) -> Result<(), Failure<RackModel>> {
+        faults::at(cx, "delete").await?;
         let _ = std::fs::remove_file(Self::file(cx.data()?, state.name.need("name")?));
         Ok(())
     }

@@ -4,7 +4,9 @@ use std::fs;
 
 use serde_json::Value as Json;
 
-use crate::site::{Site, cores, leaves_nothing, told};
+use tf_provider::testing::Feature;
+
+use crate::site::{Site, cores, leaves_nothing};
 
 const FULL: &str = r#"
   name = "first"
@@ -74,7 +76,7 @@ fn an_imported_box_needs_no_change() {
         fs::remove_file(site.path("work/terraform.tfstate")).expect("state lost");
         site.succeed(&["import", "shelf_box.it", "1"]);
         // The label is stored in capitals: no difference, as declared.
-        assert_eq!(site.actions(), serde_json::json!(["no-op"]), "{}", core.display());
+        assert_eq!(site.actions(), serde_json::json!(["no-op"]), "{core}");
         let told = site.fail(&["import", "shelf_box.other", "x"]);
         assert!(told.contains("does not exist") || told.contains("not found"), "{told}");
     }
@@ -84,12 +86,8 @@ fn an_imported_box_needs_no_change() {
 fn a_box_is_imported_by_identity_where_the_core_can() {
     for core in cores() {
         let site = Site::new(&core);
-        let version = site.succeed(&["version"]);
-        // "OpenTofu v1.12.6", "Terraform v1.11.4": both have it since 1.12.
-        let minor = version.split("v1.").nth(1).and_then(|rest| rest.split('.').next()?.parse::<u32>().ok());
-        let can = minor.is_some_and(|minor| minor >= 12);
-        if !can {
-            println!("not applicable: import by identity, {}", version.lines().next().unwrap_or_default());
+        if !core.can(Feature::Identity) {
+            println!("not applicable: {}, {core}", Feature::Identity);
             continue;
         }
         site.configure("name = \"first\"");
@@ -160,13 +158,12 @@ fn older_state_is_upgraded() {
 #[test]
 fn logs_are_the_cores_own_and_show_no_secret() {
     for core in cores() {
-        let site = Site::new(&core);
+        let mut site = Site::new(&core);
         site.configure(FULL);
         let log = site.path("log");
-        let mut command = site.command(&["apply", "-auto-approve"]);
-        command.env("TF_LOG_PROVIDER", "TRACE").env("TF_LOG_PATH", &log);
-        let output = command.output().expect("core runs");
-        assert!(output.status.success(), "{}", told(&output));
+        site.set("TF_LOG_PROVIDER", "TRACE");
+        site.set("TF_LOG_PATH", log.to_str().expect("a path"));
+        site.apply();
         let log = fs::read_to_string(log).expect("log");
         assert!(log.contains(": configuring: @module=provider.shelf core_version="), "{log}");
         assert!(!log.contains("very-secret"));

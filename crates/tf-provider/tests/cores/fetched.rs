@@ -1,12 +1,10 @@
 //! What is fetched rather than kept: data sources, functions, ephemeral resources.
 
 use std::fs;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Stdio;
 
-use crate::process::{interrupt, wait_until};
-use crate::site::{Site, cores, told};
+use crate::process::wait_until;
+use crate::site::{Site, cores};
 
 const BOX: &str = "resource \"shelf_box\" \"it\" {\n  name = \"first\"\n  contents = [\"a\"]\n}\n";
 
@@ -88,16 +86,14 @@ fn keys(site: &Site, what: &str) -> usize {
 #[test]
 fn an_ephemeral_value_reaches_a_write_only_attribute_and_nothing_else() {
     for core in cores() {
-        let site = Site::new(&core);
+        let mut site = Site::new(&core);
         site.write(LOCKED);
         let log = site.path("log");
+        site.set("TF_LOG", "TRACE");
+        site.set("TF_LOG_PATH", log.to_str().expect("a path"));
         let mut shown = String::new();
         for arguments in [&["plan", "-out=plan"][..], &["apply", "plan"], &["plan", "-detailed-exitcode"]] {
-            let mut command = site.command(arguments);
-            command.env("TF_LOG", "TRACE").env("TF_LOG_PATH", &log);
-            let output = command.output().expect("core runs");
-            assert!(output.status.success(), "{}", told(&output));
-            shown.push_str(&told(&output));
+            shown.push_str(&site.succeed(arguments));
         }
         shown.push_str(&site.succeed(&["show", "-json", "plan"]));
         let stored = fs::read_to_string(site.path("shelf/1.json")).expect("box");
@@ -111,7 +107,7 @@ fn an_ephemeral_value_reaches_a_write_only_attribute_and_nothing_else() {
             ("plan", String::from_utf8_lossy(&plan).into_owned()),
             ("log", fs::read_to_string(&log).expect("log")),
         ] {
-            assert!(!text.contains("sesame-"), "the secret is in the {place} of {}", core.display());
+            assert!(!text.contains("sesame-"), "the secret is in the {place} of {core}");
         }
     }
 }
@@ -123,12 +119,10 @@ fn an_ephemeral_value_is_renewed_while_it_is_needed() {
         let site = Site::new(&core);
         let patient = LOCKED.replace("\"locked\"", "\"patient\"").replace("\"ann\"", "\"ann\"\n  lasts = 50");
         site.write(&patient);
-        let mut command = site.command(&["apply", "-auto-approve"]);
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("core runs");
+        let running = site.start(&["apply", "-auto-approve"]);
         wait_until("a renewal", || site.path("shelf/1.json").exists() && keys(&site, "renew ann") > 0);
         open_the_way(&site.path("shelf/go"));
-        let output = child.wait_with_output().expect("ends");
-        assert!(output.status.success(), "{}", told(&output));
+        site.wait(running.finish()).succeeded().expect("success");
         assert_eq!(keys(&site, "open ann"), keys(&site, "close ann"));
     }
 }
@@ -139,14 +133,13 @@ fn an_ephemeral_value_is_closed_after_an_interrupt() {
     for core in cores() {
         let site = Site::new(&core);
         site.write(&LOCKED.replace("\"locked\"", "\"patient\""));
-        let mut command = site.command(&["apply", "-auto-approve"]);
-        let child = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("core runs");
+        let running = site.start(&["apply", "-auto-approve"]);
         wait_until("the box", || site.path("shelf/1.json").exists());
-        interrupt(&child);
-        let told = told(&child.wait_with_output().expect("ends"));
+        running.interrupt().expect("signalled");
+        let told = site.wait(running.finish()).text();
         assert!(told.contains("Interrupted"), "{told}");
         assert!(keys(&site, "open ann") > 0);
-        assert_eq!(keys(&site, "open ann"), keys(&site, "close ann"), "{}:\n{told}", core.display());
+        assert_eq!(keys(&site, "open ann"), keys(&site, "close ann"), "{core}:\n{told}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! The example provider driven by real cores: the path that users take.
 //!
-//! Takes `PXCI_TOFU`, `PXCI_TERRAFORM`, else `tofu` and `terraform` from `PATH`; each that is there is used.
+//! Takes the cores that `TF_PROVIDER_CORES` names, else `tofu` and `terraform` from `PATH`.
 
 mod boxes;
 mod fetched;

@@ -55,7 +55,7 @@ fn an_object_of_another_provider_is_moved_and_gets_private_state() {
         site.write("resource \"terraform_data\" \"note\" {\n  input = 1\n}\n");
         site.apply();
         site.write(&format!("{BOX}{}", moved("terraform_data.note", "shelf_box.it")));
-        assert_eq!(site.actions(), json!(["no-op"]), "{}", core.display());
+        assert_eq!(site.actions(), json!(["no-op"]), "{}", core);
         site.apply();
         assert_eq!(private(&site), json!({ "writes": 0 }));
         assert_eq!(instance(&site)["attributes"]["name"], "first");
@@ -110,7 +110,7 @@ fn identity_is_stored_where_the_core_can() {
         let instance = instance(&site);
         match instance.get("identity") {
             Some(identity) => assert_eq!(*identity, json!({ "number": 1 })),
-            None => println!("not applicable: identity in the state of {}", core.display()),
+            None => println!("not applicable: identity in the state of {}", core),
         }
     }
 }

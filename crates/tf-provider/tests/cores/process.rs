@@ -1,11 +1,10 @@
 //! The provider as a process: started, attached to, interrupted, left alone.
 
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::site::{Site, cores, example, leaves_nothing, told};
+use crate::site::{SOURCE, Site, cores, example, leaves_nothing};
 
 /// Ctrl-C reaches the whole process group: the core stops the provider, which ends early and tells what exists.
 #[test]
@@ -13,12 +12,11 @@ fn an_interrupt_ends_soon_with_a_truthful_state() {
     for core in cores() {
         let site = Site::new(&core);
         site.configure("name = \"slow\"");
-        let mut command = site.command(&["apply", "-auto-approve"]);
-        let child = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("core runs");
+        let core = site.start(&["apply", "-auto-approve"]);
         let started = Instant::now();
         wait_for(&site.path("shelf/1.json"));
-        interrupt(&child);
-        let told = told(&child.wait_with_output().expect("ends"));
+        core.interrupt().expect("signalled");
+        let told = site.wait(core.finish()).text();
         assert!(started.elapsed() < Duration::from_secs(40), "it took the whole minute:\n{told}");
         assert!(told.contains("Interrupted"), "{told}");
         assert_eq!(site.actions(), serde_json::json!(["delete", "create"]), "tainted");
@@ -38,26 +36,20 @@ pub(crate) fn wait_until(what: &str, reached: impl Fn() -> bool) {
     }
 }
 
-pub(crate) fn interrupt(child: &Child) {
-    let group = rustix::process::Pid::from_child(child);
-    rustix::process::kill_process_group(group, rustix::process::Signal::INT).expect("signalled");
-}
-
 /// For debuggers: the provider runs already, the core is told where.
 #[test]
 fn a_core_attaches_to_a_running_provider() {
     for core in cores() {
-        let site = Site::new(&core);
+        let mut site = Site::new(&core);
         site.configure("name = \"first\"");
         let mut provider = Command::new(example());
-        provider.env("TF_PROVIDER_REATTACH", "example.com/example/shelf").env("TMPDIR", site.directory.path());
+        provider.env("TF_PROVIDER_REATTACH", SOURCE).env("TMPDIR", site.path(""));
         let mut provider = provider.stdout(Stdio::piped()).spawn().expect("runs");
         let line = first_line(&mut provider);
         let attach = line.strip_prefix("TF_REATTACH_PROVIDERS='").and_then(|line| line.strip_suffix('\''));
+        site.set("TF_REATTACH_PROVIDERS", attach.expect("shell line"));
         for arguments in [&["apply", "-auto-approve"][..], &["plan", "-detailed-exitcode"]] {
-            let mut command = site.command(arguments);
-            let output = command.env("TF_REATTACH_PROVIDERS", attach.expect("shell line")).output().expect("core runs");
-            assert!(output.status.success(), "{}", told(&output));
+            site.succeed(arguments);
         }
         let pid = rustix::process::Pid::from_child(&provider);
         rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("signalled");
@@ -177,4 +169,8 @@ fn started_by_hand_it_explains_itself() {
     let output = Command::new(example()).env_remove("TF_PLUGIN_MAGIC_COOKIE").output().expect("runs");
     assert_eq!(output.status.code(), Some(1));
     assert!(told(&output).contains("tofu init"));
+}
+
+fn told(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }

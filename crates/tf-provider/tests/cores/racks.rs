@@ -43,7 +43,7 @@ fn blocks_of_every_kind_live_through_everything() {
     for core in cores() {
         let site = Site::new(&core);
         site.write(FULL);
-        assert_eq!(actions(&site), json!(["create"]), "{}", core.display());
+        assert_eq!(actions(&site), json!(["create"]), "{core}");
         site.apply();
         let state = site.attributes();
         assert_eq!(state["board"][0], json!({ "width": 900, "finish": "Oiled", "serial": "board-0" }));
@@ -88,7 +88,7 @@ fn an_imported_rack_needs_no_change() {
         site.apply();
         std::fs::remove_file(site.path("work/terraform.tfstate")).expect("state lost");
         site.succeed(&["import", "shelf_rack.it", "tall"]);
-        assert_eq!(actions(&site), json!(["no-op"]), "{}", core.display());
+        assert_eq!(actions(&site), json!(["no-op"]), "{core}");
     }
 }
 
@@ -138,7 +138,7 @@ fn an_unknown_number_of_blocks_is_planned() {
             let rack = resources.iter().find(|resource| resource["type"] == "shelf_rack").expect("made");
             let attributes = &rack["instances"][0]["attributes"];
             for block in ["board", "hook"] {
-                assert_eq!(attributes[block].as_array().map(Vec::len), Some(count as usize), "{}", core.display());
+                assert_eq!(attributes[block].as_array().map(Vec::len), Some(count as usize), "{core}");
             }
         }
     }

@@ -1,24 +1,17 @@
-//! A working directory with a configuration, and the core that is run in it.
+//! A harness with the example provider's program, for tests that do one thing after the other.
 
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
 use serde_json::Value as Json;
+use tf_provider::testing::{Core, Failed, Finished, Harness, Running};
+use tokio::runtime::Runtime;
 
-pub(crate) fn cores() -> Vec<PathBuf> {
-    let named = ["PXCI_TOFU", "PXCI_TERRAFORM"].map(|name| std::env::var_os(name).filter(|value| !value.is_empty()));
-    let all = ["tofu", "terraform"].into_iter().zip(named);
-    let found: Vec<_> =
-        all.filter_map(|(program, named)| named.map(PathBuf::from).or_else(|| on_path(program))).collect();
-    assert!(!found.is_empty(), "no tofu and no terraform: run `cargo xtask setup`, or set PXCI_TOFU to one");
-    found
-}
+pub(crate) const SOURCE: &str = "example.com/example/shelf";
 
-fn on_path(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|directory| directory.join(program)).find(|file| file.is_file())
+pub(crate) fn cores() -> Vec<Core> {
+    Core::all().expect("cores")
 }
 
 /// Cargo builds examples with the tests, beside the directory of the test programs.
@@ -32,28 +25,28 @@ pub(crate) fn example() -> PathBuf {
 
 /// A configuration, its state, and the directory that the provider keeps boxes in.
 pub(crate) struct Site {
-    pub(crate) core: PathBuf,
-    pub(crate) directory: tempfile::TempDir,
+    harness: Harness,
+    runtime: Runtime,
 }
 
 impl Site {
-    pub(crate) fn new(core: &Path) -> Self {
-        let directory = tempfile::tempdir().expect("directory");
-        let site = Self { core: core.to_path_buf(), directory };
-        for name in ["bin", "shelf", "work"] {
-            fs::create_dir(site.path(name)).expect("directory");
-        }
-        std::os::unix::fs::symlink(example(), site.path("bin/terraform-provider-shelf")).expect("link");
-        let overrides = format!(
-            "provider_installation {{\n  dev_overrides {{\n    \"example.com/example/shelf\" = {:?}\n  }}\n}}\n",
-            site.path("bin")
-        );
-        fs::write(site.path("cli.rc"), overrides).expect("settings");
+    pub(crate) fn new(core: &Core) -> Self {
+        let mut harness = Harness::program(core, SOURCE, &example()).expect("harness");
+        let temporary = harness.directory().display().to_string();
+        harness.work_mut().set("TMPDIR", &temporary);
+        let runtime = Runtime::new().expect("runtime");
+        let site = Self { harness, runtime };
+        fs::create_dir(site.path("shelf")).expect("directory");
         site
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
+        self.harness.directory().join(name)
+    }
+
+    /// A variable of the core's environment.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.harness.work_mut().set(name, value);
     }
 
     /// The box's body; the rest of the configuration is the same everywhere.
@@ -63,43 +56,35 @@ impl Site {
 
     /// All blocks but those of the provider itself.
     pub(crate) fn write(&self, blocks: &str) {
-        let text = format!(
-            "terraform {{\n  required_providers {{\n    shelf = {{ source = \"example.com/example/shelf\" }}\n  }}\n}}\n\
-             provider \"shelf\" {{ directory = {:?} }}\n{blocks}",
-            self.path("shelf")
-        );
-        fs::write(self.path("work/main.tf"), text).expect("configuration");
+        let text = format!("provider \"shelf\" {{ directory = {:?} }}\n{blocks}", self.path("shelf"));
+        self.harness.configure(&text).expect("configuration");
     }
 
-    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.core);
-        command.args(arguments).arg("-no-color").current_dir(self.path("work"));
-        command.env("TF_CLI_CONFIG_FILE", self.path("cli.rc")).env("TMPDIR", self.directory.path());
-        command.env("CHECKPOINT_DISABLE", "1").env_remove("TF_REATTACH_PROVIDERS");
-        command
+    pub(crate) fn wait<T>(&self, future: impl Future<Output = Result<T, Failed>>) -> T {
+        self.runtime.block_on(future).expect("success")
     }
 
-    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().expect("core runs")
+    /// A core at work.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Running {
+        let words = [arguments, &["-no-color"]].concat();
+        self.wait(async { self.harness.work().start(&words) })
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Finished {
+        self.wait(self.start(arguments).finish())
     }
 
     pub(crate) fn succeed(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        let text = told(&output);
-        assert!(output.status.success(), "{} {arguments:?}:\n{text}", self.core.display());
-        text
+        self.run(arguments).succeeded().expect("success").text()
     }
 
     pub(crate) fn json(&self, arguments: &[&str]) -> Json {
-        serde_json::from_str(&self.succeed(arguments)).expect("JSON")
+        serde_json::from_str(&self.run(arguments).succeeded().expect("success").stdout).expect("JSON")
     }
 
+    /// What a failing core says, on one line.
     pub(crate) fn fail(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        let text = told(&output);
-        assert!(!output.status.success(), "{} {arguments:?} passed:\n{text}", self.core.display());
-        // Long lines are broken by the core.
-        text.split_whitespace().filter(|word| !["│", "╷", "╵"].contains(word)).collect::<Vec<_>>().join(" ")
+        self.run(arguments).refused().expect("failure").flat()
     }
 
     pub(crate) fn apply(&self) {
@@ -108,10 +93,7 @@ impl Site {
 
     /// Plans with refresh; gives the box's entry of the plan.
     pub(crate) fn plan(&self) -> Json {
-        self.succeed(&["plan", "-out=plan"]);
-        // `show -json` takes no -no-color in between: the flags come first.
-        let plan = self.json(&["show", "-json", "plan"]);
-        plan["resource_changes"][0].clone()
+        self.wait(self.harness.work().plan()).json["resource_changes"][0].clone()
     }
 
     pub(crate) fn actions(&self) -> Json {
@@ -128,13 +110,9 @@ impl Site {
     }
 }
 
-pub(crate) fn told(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
 /// Sockets of providers that ended, of which a plan alone starts several.
 pub(crate) fn leaves_nothing(site: &Site) {
-    let names = fs::read_dir(site.directory.path()).expect("directory").map(|entry| entry.expect("entry").file_name());
+    let names = fs::read_dir(site.path("")).expect("directory").map(|entry| entry.expect("entry").file_name());
     let left: Vec<OsString> = names.filter(|name| name.to_string_lossy().starts_with("tf-provider-")).collect();
     assert!(left.is_empty(), "{left:?}");
 }

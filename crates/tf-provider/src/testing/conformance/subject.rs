@@ -1,0 +1,167 @@
+//! What the suite must be told of a resource type.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::{Body, ConformanceStep};
+use crate::serve::{Reattach, ServeError};
+use crate::testing::{Attributes, Failed, Harness};
+
+/// When the provider's API fails a creation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Before anything exists.
+    Before,
+    /// When something exists, but not all of it.
+    Middle,
+    /// When all is done, but the answer gets lost.
+    After,
+}
+
+/// What is interrupted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// The creation.
+    Create,
+    /// A change in place.
+    Update,
+    /// The destruction.
+    Delete,
+}
+
+/// How a resource is imported.
+#[derive(Debug, Clone)]
+pub struct Import {
+    /// The id.
+    pub id: String,
+    /// The identity, as the inside of an object in HCL; `None` only where the schema declares none.
+    pub identity: Option<String>,
+    /// Attributes that an import cannot know, such as deadlines.
+    pub unknowable: &'static [&'static str],
+    /// What the first plan after it shows: `no-op`, or `update` where the configuration has what cannot be read back.
+    pub then: &'static str,
+}
+
+/// Values that must not be seen anywhere.
+#[derive(Debug, Clone, Default)]
+pub struct Secrets {
+    /// Variables of the configuration, declared ephemeral, and their values.
+    pub variables: Vec<(&'static str, String)>,
+    /// The resource with them, as `var.NAME`.
+    pub body: Body,
+    /// Secrets that reach the provider by another way, such as its environment.
+    pub others: Vec<String>,
+}
+
+/// A value for a round trip.
+#[derive(Debug, Clone)]
+pub struct RoundTrip {
+    /// The attribute.
+    pub attribute: &'static str,
+    /// Its expression in HCL.
+    pub expression: String,
+    /// What the state must hold, in JSON; numbers to the last digit.
+    pub stored: String,
+}
+
+/// One resource type, and a fresh world for one step: what its provider talks to.
+///
+/// All configurations are bodies of a block whose name is the suite's. Steps that a type cannot take, it names with the
+/// reason in [`Self::not_applicable`].
+#[allow(async_fn_in_trait, reason = "test code that is awaited where it is called")]
+pub trait Subject: Sized {
+    /// The type's name, as in `paper_note`.
+    const TYPE: &'static str;
+    /// The provider's source address, as in `example.com/me/paper`.
+    const SOURCE: &'static str;
+    /// How many instances are made at the same time.
+    const INSTANCES: usize = 50;
+
+    /// The provider's program.
+    fn program() -> PathBuf;
+
+    /// The provider, served in this process for the steps that need no program; `None` where it only comes as one.
+    fn in_process() -> Option<Result<Reattach, ServeError>> {
+        None
+    }
+
+    /// The committed file with what `providers schema -json` says.
+    fn snapshot() -> PathBuf;
+
+    /// Begins a world in which nothing exists, and lets the provider know of it: by the environment of
+    /// [`Harness::work_mut`], by files beside it.
+    async fn begin(harness: &mut Harness) -> Result<Self, Failed>;
+
+    /// The provider block, and whatever else must stand beside the resource.
+    fn beside(&self) -> String;
+
+    /// The resource with every optional argument set.
+    fn full(&self) -> Body;
+
+    /// The resource with nothing that is optional.
+    fn required(&self) -> Body;
+
+    /// New values by argument that change the full resource in place, tried one after the other. Every argument must be here,
+    /// or in [`Self::replacements`], or in [`Self::exempt`].
+    fn updates(&self) -> Vec<(&'static str, String)>;
+
+    /// New values by argument that replace the full resource.
+    fn replacements(&self) -> Vec<(&'static str, String)>;
+
+    /// Arguments of which no change is tried, and why.
+    fn exempt(&self) -> Vec<(&'static str, &'static str)> {
+        Vec::new()
+    }
+
+    /// What attributes are once their argument is removed again; those that are not named must be null.
+    fn defaults(&self) -> Vec<(&'static str, Value)>;
+
+    /// How that resource is imported.
+    fn import(&self, attributes: &Value) -> Import;
+
+    /// Removes it behind the provider's back.
+    async fn remove(&mut self, attributes: &Value);
+
+    /// Changes it behind the provider's back, and names the attribute that shows it; `None` where nothing of it can be
+    /// changed and seen.
+    async fn change(&mut self, attributes: &Value) -> Option<&'static str>;
+
+    /// Lets the next creation fail then; `false` where that cannot happen.
+    async fn break_create(&mut self, moment: Moment) -> bool;
+
+    /// Lets the next destruction fail.
+    async fn break_delete(&mut self);
+
+    /// Makes that operation stand still in its middle, and gives the resource to try it with; `None` where it is done at
+    /// once.
+    async fn hold(&mut self, operation: Operation) -> Option<Body>;
+
+    /// Whether the operation stands still now.
+    async fn is_held(&mut self, operation: Operation) -> bool;
+
+    /// Lets everything work again.
+    async fn heal(&mut self);
+
+    /// What exists that the provider has made.
+    async fn existing(&mut self) -> Vec<String>;
+
+    /// Its secrets; `None` where neither it nor its provider has any.
+    fn secrets(&self) -> Option<Secrets>;
+
+    /// States of older schema versions: each version, and what turns the attributes of today into its own.
+    fn older_states(&self) -> Vec<(i64, fn(&mut Attributes))> {
+        Vec::new()
+    }
+
+    /// Values to send through: fractions, integers beyond 2^53, empty and odd texts, empty collections.
+    fn round_trips(&self) -> Vec<RoundTrip>;
+
+    /// The resource as one of many: `${count.index}` is its number.
+    fn numbered(&self) -> Body;
+
+    /// Why a step cannot be taken with this type.
+    fn not_applicable(_step: ConformanceStep) -> Option<&'static str> {
+        None
+    }
+}

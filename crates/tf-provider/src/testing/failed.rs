@@ -1,0 +1,61 @@
+//! Why a test failed, in words for a person.
+
+use std::fmt;
+
+/// What did not hold: with the step, the core and its version, and what the core printed.
+///
+/// `Debug` shows the same text as `Display`, so that a test function may return it.
+#[derive(Clone)]
+pub struct Failed {
+    /// From the innermost to the outermost.
+    places: Vec<String>,
+    problem: String,
+    output: Option<String>,
+}
+
+impl Failed {
+    /// A failure that is this problem.
+    pub fn new(problem: impl Into<String>) -> Self {
+        Self { places: Vec::new(), problem: problem.into(), output: None }
+    }
+
+    /// Adds what a program printed.
+    #[must_use]
+    pub fn with_output(mut self, output: impl Into<String>) -> Self {
+        self.output = Some(output.into());
+        self
+    }
+
+    /// Names the place, as in `step "create"`. Places that are added later stand before earlier ones.
+    #[must_use]
+    pub fn within(mut self, place: impl fmt::Display) -> Self {
+        self.places.push(place.to_string());
+        self
+    }
+
+    /// An input or output error while doing something: `reading FILE`.
+    pub(crate) fn io(doing: impl fmt::Display) -> impl FnOnce(std::io::Error) -> Self {
+        move |error| Self::new(format!("{doing}: {error}"))
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for place in self.places.iter().rev() {
+            write!(f, "{place}: ")?;
+        }
+        f.write_str(&self.problem)?;
+        match self.output.as_deref().map(str::trim) {
+            Some(output) if !output.is_empty() => write!(f, "\n--- it printed:\n{output}\n---"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Failed {}
