@@ -117,6 +117,11 @@ impl Client {
         self.tls.connect(self.name.clone(), stream).await
     }
 
+    /// A connection for several requests, or none.
+    pub(super) async fn open(&self) -> io::Result<Connection> {
+        Ok(Connection { stream: self.connect().await?, buffer: Vec::new() })
+    }
+
     /// Sends one request on a connection of its own.
     ///
     /// # Errors
@@ -173,6 +178,59 @@ impl Client {
         }
         answer.body = body;
         Ok((answer, stream))
+    }
+}
+
+/// A connection that stays open as long as the server lets it.
+pub(super) struct Connection {
+    stream: TlsStream<TcpStream>,
+    buffer: Vec<u8>,
+}
+
+impl Connection {
+    pub(super) async fn write(&mut self, bytes: &[u8]) {
+        // A server that refuses early may close while we still write.
+        let _ = self.stream.write_all(bytes).await;
+        let _ = self.stream.flush().await;
+    }
+
+    /// More bytes; false at the end.
+    async fn fill(&mut self) -> bool {
+        let mut chunk = [0_u8; 16 << 10];
+        match self.stream.read(&mut chunk).await {
+            Ok(count) if count > 0 => {
+                self.buffer.extend_from_slice(&chunk[..count]);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The next answer, which says how long its body is; nothing when the connection ends before.
+    pub(super) async fn answer(&mut self) -> Option<Answer> {
+        let end = loop {
+            if let Some(at) = self.buffer.windows(4).position(|w| w == b"\r\n\r\n") {
+                break at;
+            }
+            if !self.fill().await {
+                return None;
+            }
+        };
+        let mut answer = parse_head(&self.buffer[..end]);
+        let length = answer.header("content-length").and_then(|v| v.parse::<usize>().ok()).unwrap_or(0);
+        while self.buffer.len() < end + 4 + length {
+            if !self.fill().await {
+                return None;
+            }
+        }
+        answer.body = self.buffer[end + 4..end + 4 + length].to_vec();
+        self.buffer.drain(..end + 4 + length);
+        Some(answer)
+    }
+
+    /// Waits until the server closes.
+    pub(super) async fn closed(&mut self) {
+        while self.fill().await {}
     }
 }
 

@@ -13,6 +13,7 @@ mod compare;
 mod replay;
 mod request;
 mod step;
+mod transport;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -32,6 +33,8 @@ struct Scenario {
     equal: usize,
     /// Left out by the recordings themselves: unstable, or an artefact of the laboratory.
     left_out: usize,
+    /// Why, where that is not the recordings' own word.
+    reasons: BTreeSet<String>,
     accepted: Vec<String>,
     different: Vec<String>,
 }
@@ -43,6 +46,7 @@ impl Scenario {
             name: name.to_owned(),
             equal: 0,
             left_out: 0,
+            reasons: BTreeSet::new(),
             accepted: Vec::new(),
             different: Vec::new(),
         }
@@ -155,6 +159,9 @@ impl fmt::Display for Report {
             for text in &scenario.different {
                 writeln!(f, "    {text}")?;
             }
+            for reason in &scenario.reasons {
+                writeln!(f, "    left out: {reason}")?;
+            }
         }
         let files: BTreeSet<&str> = self.scenarios.iter().map(|scenario| scenario.file.as_str()).collect();
         for file in files {
@@ -208,7 +215,8 @@ pub async fn run(directory: &Path) -> Result<Report, ReplayError> {
     let mut report = Report::default();
     for (name, steps) in recordings(directory)? {
         // What is measured on the wire itself has a form of its own.
-        if steps.iter().all(Step::is_measurement) {
+        if steps.iter().all(|step| step.is_measurement() || step.method.is_none()) {
+            report.scenarios.extend(transport::file(&world, &name, &steps).await?);
             continue;
         }
         report.recorded.extend(steps.iter().flat_map(|step| answers::recorded(&schema, step)));

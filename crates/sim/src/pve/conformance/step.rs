@@ -38,6 +38,13 @@ pub(super) struct Step {
     pub(super) note: Option<String>,
     pub(super) action: Option<String>,
     pub(super) repeated: Option<u64>,
+    /// What was measured on the wire; see [`super::transport`].
+    pub(super) event: Option<String>,
+    pub(super) after_seconds: Option<f64>,
+    pub(super) connection_header_changes: Vec<(u32, String)>,
+    pub(super) responses: Option<usize>,
+    pub(super) header_lines: Option<usize>,
+    pub(super) header_bytes_about: Option<usize>,
 }
 
 /// The end of a task that the recorder waited for.
