@@ -175,27 +175,21 @@ pub(crate) async fn clone(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     let vmid = call.vmid();
     let target = call.params.number("newid").and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
     super::qemu_create::allocation(engine, &call.caller, target, call.text("pool"))?;
+    target_exists(engine, call)?;
     let guard = engine.lock_now(Kind::Lxc, vmid).await?;
     let guest = engine.guest(Kind::Lxc, vmid, &call.node)?;
     if let Some(lock) = guest.get("lock") {
         return Err(Refusal::fault(format!("CT is locked ({lock})")));
     }
     let full = call.text("full").map_or(!guest.is_template(), |full| full == "1");
-    if guest.run.is_some() {
-        return Err(Refusal::fault("Full clone of a running container is only possible from a snapshot"));
+    super::lxc::unused(engine, target)?;
+    if call.params.has("storage") && !full {
+        return Err(Refusal::fault("parameter 'storage' not allowed for linked clones"));
     }
-    if let Some(other) = engine.state().guests.get(&target) {
-        return Err(Refusal::fault(format!("{} {target} already exists on node '{}'", other.kind.name(), other.node)));
+    if let Some(name) = call.text("snapname") {
+        return Err(Refusal::fault(format!("snapshot '{name}' does not exist")));
     }
-    if !full {
-        let volume = guest
-            .config
-            .iter()
-            .find(|(key, _)| drives::is_mount(key))
-            .map(|(_, value)| drives::file(value))
-            .unwrap_or_default();
-        return Err(Refusal::fault(format!("Linked clone feature for '{volume}' is not available")));
-    }
+    clonable(engine, call, &guest, full)?;
     super::qemu_create::reserve(engine, Kind::Lxc, target, &call.node).map_err(Refusal::fault)?;
     let (hostname, description) =
         (call.text("hostname").map(str::to_owned), call.text("description").map(str::to_owned));
@@ -224,6 +218,51 @@ pub(crate) async fn clone(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
         Ok(())
     });
     Ok(json!(upid))
+}
+
+/// The node and the storage that a clone is to go to.
+fn target_exists(engine: &Engine, call: &Call) -> Outcome<()> {
+    let node = call.text("target").filter(|node| *node != call.node && *node != "localhost");
+    if let Some(node) = node
+        && !engine.state().nodes.contains_key(node)
+    {
+        return Err(Refusal::fault(format!("no such cluster node '{node}'")));
+    }
+    let Some(storage) = call.text("storage") else { return Ok(()) };
+    disks::usable(engine, storage).map_err(Refusal::fault)?;
+    let shared = engine.state().storages.get(storage).is_some_and(|found| found.shared);
+    if node.is_some() && !shared {
+        return Err(Refusal::fault(format!("can't clone to non-shared storage '{storage}'")));
+    }
+    Ok(())
+}
+
+/// Each option in its turn: volumes that can be copied to a storage that may be used, cards on bridges that may be used.
+fn clonable(engine: &Engine, call: &Call, guest: &Guest, full: bool) -> Outcome<()> {
+    for (key, value) in &guest.config {
+        if drives::is_net(key) {
+            let applicant =
+                super::qemu_checks::Applicant { engine, caller: &call.caller, vmid: call.vmid(), pool: None };
+            applicant.bridges(std::iter::once(value.as_str()))?;
+        }
+        if !drives::is_mount(key) {
+            continue;
+        }
+        let volume = drives::file(value);
+        let Some((own, _)) = volume.split_once(':') else {
+            let kind = if volume.starts_with("/dev/") { "device" } else { "bind" };
+            return Err(Refusal::fault(format!("unable to clone mountpoint '{key}' (type {kind})")));
+        };
+        let storage = call.text("storage").unwrap_or(own);
+        engine.state().require(&call.caller, &format!("/storage/{storage}"), &["Datastore.AllocateSpace"])?;
+        if full && guest.run.is_some() {
+            return Err(Refusal::fault("Full clone of a running container is only possible from a snapshot"));
+        }
+        if !full {
+            return Err(Refusal::fault(format!("Linked clone feature for '{volume}' is not available")));
+        }
+    }
+    Ok(())
 }
 
 async fn copy_mount(

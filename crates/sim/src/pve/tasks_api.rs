@@ -56,12 +56,12 @@ pub(crate) fn status(engine: &Engine, call: &Call) -> Outcome<Value> {
     let upid = call.text("upid").unwrap_or_default();
     parse(upid)?;
     let state = engine.state();
-    if !owned(&call.caller, upid_user(upid)) {
-        state.require(&call.caller, &format!("/nodes/{}", call.node), &["Sys.Audit"])?;
-    }
     let Some(task) = state.tasks.iter().rev().find(|task| task.upid == upid) else {
         return Err(Refusal::parameter("upid", "no such task"));
     };
+    if !owned(&call.caller, upid_user(upid)) {
+        state.require(&call.caller, &format!("/nodes/{}", call.node), &["Sys.Audit"])?;
+    }
     let mut out = row(task);
     with_user(&mut out, &task.user);
     out.insert("status".into(), json!(if task.end.is_some() { "stopped" } else { "running" }));
@@ -102,6 +102,9 @@ pub(crate) fn log(engine: &Engine, call: &Call) -> Outcome<Reply> {
 pub(crate) async fn stop(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     let upid = call.text("upid").unwrap_or_default();
     parse(upid)?;
+    if !engine.state().tasks.iter().any(|task| task.upid == upid) {
+        return Err(Refusal::parameter("upid", "no such task"));
+    }
     if !owned(&call.caller, upid_user(upid)) {
         engine.state().require(&call.caller, &format!("/nodes/{}", call.node), &["Sys.Modify"])?;
     }
