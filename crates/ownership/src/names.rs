@@ -191,12 +191,14 @@ impl RunnerName {
             text.strip_prefix(installation.as_str()).and_then(|rest| rest.strip_prefix('-')).ok_or_else(foreign)?;
         let (rest, nonce) = rest.rsplit_once('-').ok_or_else(foreign)?;
         let (pool, vmid) = rest.rsplit_once('-').ok_or_else(foreign)?;
-        Ok(Self {
+        let name = Self {
             installation: installation.clone(),
             pool: pool.parse().map_err(|_| foreign())?,
             vmid: vmid.parse().map_err(|_| foreign())?,
             nonce: nonce.parse().map_err(|_| foreign())?,
-        })
+        };
+        // Numbers can be written in several ways, of which we use one.
+        if name.to_string() == text { Ok(name) } else { Err(foreign()) }
     }
 }
 
@@ -247,6 +249,8 @@ mod tests {
             "lab-9100-abcdef",
             "lab-p-9100-ABCDEF",
             "lab-p-x-abcdef",
+            "lab-p-09100-abcdef",
+            "lab-p-+9100-abcdef",
             "lab",
             "other-p-9100-abcdef",
         ] {

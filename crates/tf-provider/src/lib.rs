@@ -159,6 +159,9 @@ mod ephemeral;
 mod erased;
 pub mod exposed;
 pub mod function;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod moving;
 mod path;
 mod plan;

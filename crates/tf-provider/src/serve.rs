@@ -4,7 +4,7 @@
 //! by the certificate that it passed in the environment, we by the one in our line; both are compared byte for byte.
 
 mod docs;
-mod handshake;
+pub(crate) mod handshake;
 mod listen;
 mod logging;
 mod parent;
@@ -13,7 +13,7 @@ mod reattach;
 mod socket;
 #[cfg(test)]
 mod tests;
-mod tls;
+pub(crate) mod tls;
 
 use std::io::Write;
 use std::process::ExitCode;

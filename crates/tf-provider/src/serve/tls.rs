@@ -29,10 +29,9 @@ pub(crate) struct Identity {
 impl Identity {
     /// For the client with this certificate (PEM).
     pub(crate) fn for_client(pem: &str) -> Result<Self, ServeError> {
-        let pinned = CertificateDer::from_pem_slice(pem.as_bytes())
-            .map_err(|_| ServeError::Tls("the core's certificate in PLUGIN_CLIENT_CERT is no PEM".to_owned()))?;
+        let pinned = pinned(pem)?;
         let (certificate, key) = generate().map_err(|error| ServeError::Tls(error.to_string()))?;
-        let config = server_config(pinned.into_owned(), certificate.clone(), key);
+        let config = server_config(pinned, certificate.clone(), key);
         let config = config.map_err(|error| ServeError::Tls(error.to_string()))?;
         Ok(Self { certificate, acceptor: TlsAcceptor::from(Arc::new(config)) })
     }
@@ -41,6 +40,13 @@ impl Identity {
     pub(crate) fn certificate(&self) -> &[u8] {
         &self.certificate
     }
+}
+
+/// The one certificate that is let in.
+pub(crate) fn pinned(pem: &str) -> Result<CertificateDer<'static>, ServeError> {
+    CertificateDer::from_pem_slice(pem.as_bytes())
+        .map(CertificateDer::into_owned)
+        .map_err(|_| ServeError::Tls("the core's certificate in PLUGIN_CLIENT_CERT is no PEM".to_owned()))
 }
 
 fn generate() -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), rcgen::Error> {
@@ -140,10 +146,7 @@ struct P521Sha512;
 
 impl SignatureVerificationAlgorithm for P521Sha512 {
     fn verify_signature(&self, public_key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
-        let key = p521::ecdsa::VerifyingKey::from_sec1_bytes(public_key).map_err(|_| InvalidSignature)?;
-        let signature = p521::ecdsa::DerSignature::from_bytes(signature).map_err(|_| InvalidSignature)?;
-        key.verify(message, &p521::ecdsa::Signature::try_from(signature).map_err(|_| InvalidSignature)?)
-            .map_err(|_| InvalidSignature)
+        verify_p521(public_key, message, signature)
     }
 
     fn public_key_alg_id(&self) -> AlgorithmIdentifier {
@@ -153,4 +156,11 @@ impl SignatureVerificationAlgorithm for P521Sha512 {
     fn signature_alg_id(&self) -> AlgorithmIdentifier {
         alg_id::ECDSA_SHA512
     }
+}
+
+pub(crate) fn verify_p521(public_key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
+    let key = p521::ecdsa::VerifyingKey::from_sec1_bytes(public_key).map_err(|_| InvalidSignature)?;
+    let signature = p521::ecdsa::DerSignature::from_bytes(signature).map_err(|_| InvalidSignature)?;
+    key.verify(message, &p521::ecdsa::Signature::try_from(signature).map_err(|_| InvalidSignature)?)
+        .map_err(|_| InvalidSignature)
 }

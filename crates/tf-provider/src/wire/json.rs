@@ -23,6 +23,8 @@ type Result<T> = std::result::Result<T, JsonError>;
 /// # Errors
 /// When it is no JSON.
 pub(crate) fn parse(stored: &[u8]) -> serde_json::Result<Json> {
+    // Quoting would make JSON of things like `1-2-3-4-5-6-7-8-9`.
+    serde_json::from_slice::<serde::de::IgnoredAny>(stored)?;
     serde_json::from_slice(&with_long_numbers_quoted(stored))
 }
 
@@ -169,7 +171,8 @@ mod tests {
     }
 
     #[test]
-    fn text_that_does_not_end_is_refused() {
+    fn what_is_no_json_is_refused() {
         assert!(parse(br#"{"a":"b"#).is_err());
+        assert!(parse(b"[1-2-3-4-5-6-7-8-9-10]").is_err());
     }
 }
