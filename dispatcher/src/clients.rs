@@ -42,7 +42,14 @@ pub(crate) fn pve(config: &Config, secrets: &Secrets) -> Result<pve::Client, Cli
 /// A client of GitHub.
 pub(crate) fn github(config: &Config, secrets: &Secrets) -> Result<github::Client, ClientsError> {
     let base_url = github::BaseUrl::parse(&config.github.api_url)?;
-    let credential = github::Credential::Token(secrets.github_token.clone());
+    let credential = match &config.github.app {
+        Some(app) => github::Credential::App(github::AppCredential {
+            issuer: app.id.clone(),
+            installation: app.installation_id,
+            private_key: secrets.github_token.clone(),
+        }),
+        None => github::Credential::Token(secrets.github_token.clone()),
+    };
     let client = github::ClientConfig { base_url, credential, user_agent: USER_AGENT.to_owned() };
     Ok(match &config.github.ca_pem {
         Some(authority) => github::Client::with_certificate_authority(client, authority)?,

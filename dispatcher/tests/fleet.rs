@@ -82,6 +82,23 @@ async fn more_jobs_than_the_limit_get_a_vm_each_and_nothing_is_left_and_no_secre
     assert!(daemon.terminate(LIMIT).await, "{}", home.said());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_farm_that_asks_as_an_app_needs_no_token() {
+    let site = Site::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let home = Home::new(directory.path());
+    let config = site.write_configuration(directory.path(), 2);
+    site.ask_as_app(directory.path(), &config);
+    let jobs = site.queue(2);
+    let daemon = home.start(&["--config", &config], &[]);
+    done(&site, &home, &jobs, 2).await;
+    let callers: BTreeSet<String> = site.github.requests().entries().into_iter().map(|entry| entry.caller).collect();
+    assert!(!callers.iter().any(|caller| caller.starts_with("token")), "{callers:?}");
+    assert_eq!(site.pve.leftovers(), Vec::<String>::new());
+    assert_eq!(site.github.violations(), Vec::<String>::new());
+    assert!(daemon.terminate(LIMIT).await, "{}", home.said());
+}
+
 /// Kills the dispatcher again and again while five jobs are served, then lets it finish.
 async fn killed(lose_ledger: bool) {
     let site = Site::start().await;

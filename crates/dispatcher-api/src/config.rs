@@ -55,12 +55,25 @@ pub struct GithubConfig {
     /// PEM certificates of the authority that signed the API's certificate; a public one's when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_pem: Option<String>,
+    /// Asks as a GitHub App; the secret for GitHub is that App's private key then, in place of a token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<GithubApp>,
 }
 
 impl Default for GithubConfig {
     fn default() -> Self {
-        Self { api_url: "https://api.github.com".to_owned(), ca_pem: None }
+        Self { api_url: "https://api.github.com".to_owned(), ca_pem: None, app: None }
     }
+}
+
+/// A GitHub App where it is installed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GithubApp {
+    /// The App's client id, or its number as text.
+    pub id: String,
+    /// Number of the installation, as its page's address ends with.
+    pub installation_id: u64,
 }
 
 /// One pool of runners: which jobs it serves, and what its virtual machines are made of.

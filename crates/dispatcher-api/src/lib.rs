@@ -9,6 +9,6 @@ pub mod protocol;
 mod secrets;
 mod status;
 
-pub use config::{Config, ConfigError, ConfigProblem, GithubConfig, PveConfig, RunnerPool, TemplateSource};
+pub use config::{Config, ConfigError, ConfigProblem, GithubApp, GithubConfig, PveConfig, RunnerPool, TemplateSource};
 pub use secrets::{PublicKey, SealError, SealedSecrets, Secrets, SessionKey};
 pub use status::{MOST_LISTED, Machine, Phase, PoolStatus, Problem, Status, Subject, WaitingJob};

@@ -142,7 +142,7 @@ fn without_template(variables: &Variables) -> Result<Settings, EnvironmentError>
             fingerprint: variables.text("PROXMOX_FINGERPRINT"),
             token_id: text("PROXMOX_TOKEN_ID"),
         },
-        github: GithubConfig { api_url: variables.text("GITHUB_API_URL").unwrap_or(api_url), ca_pem: None },
+        github: GithubConfig { api_url: variables.text("GITHUB_API_URL").unwrap_or(api_url), ca_pem: None, app: None },
         poll_interval_seconds: variables.number("POLL_INTERVAL", 15)?,
         pools: vec![pool(variables, repository)?],
     };

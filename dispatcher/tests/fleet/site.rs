@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use sim::github::{Behaviour, JobSpec, JobState, RunSpec, ServerHandle, ServerOptions, Token};
+use sim::github::{Behaviour, JobSpec, JobState, RunSpec, SAMPLE_APP_KEY, ServerHandle, ServerOptions, Token};
 use sim::pve::{Handle, Latency, Options, World};
 
 use crate::guests::Guests;
@@ -144,6 +144,21 @@ memory_mib = 1024
         let path = home.join("pxci.toml");
         std::fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
+    }
+
+    /// Turns a configuration into one that asks as a GitHub App, whose key is the secret then.
+    pub(crate) fn ask_as_app(&self, home: &std::path::Path, config: &str) {
+        let (id, installation) = self.github.world(|world, now| {
+            let permissions = Token::for_repository_runners();
+            let (app, id) = world.add_app("Farm", "acme", permissions, SAMPLE_APP_KEY, now).unwrap();
+            let owner = REPOSITORY.split('/').next().unwrap();
+            (id, world.install_app(app, owner, &[REPOSITORY], now).unwrap())
+        });
+        let app = format!("[github]\napp = {{ id = \"{id}\", installation_id = {installation} }}\n");
+        let text = std::fs::read_to_string(config).unwrap().replacen("[github]\n", &app, 1);
+        std::fs::write(config, text).unwrap();
+        write_private(&home.join("github"), SAMPLE_APP_KEY);
+        self.github.world(|world, _| world.revoke_token(&self.github_token));
     }
 
     /// The variables of the original notes, for this site.

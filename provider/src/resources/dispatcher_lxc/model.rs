@@ -277,6 +277,7 @@ impl Dispatcher {
             Attr::Known(access) => Some(GithubConfig {
                 api_url: access.api_url.text()?.to_owned(),
                 ca_pem: access.ca_certificate.text().map(str::to_owned),
+                app: None,
             }),
         }
     }
