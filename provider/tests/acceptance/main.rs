@@ -11,6 +11,7 @@ mod dispatcher;
 mod failures;
 mod lab;
 mod lifecycle;
+mod modules;
 mod secrets;
 mod site;
 mod template;

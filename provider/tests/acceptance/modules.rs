@@ -1,0 +1,42 @@
+//! The shipped modules take their own tests: `tofu test` and `terraform test`, with the provider mocked by its schema.
+
+use std::path::Path;
+
+use acceptance::engines::cores;
+use acceptance::farm::repository;
+use acceptance::harness::Feature;
+use acceptance::image::copy;
+use acceptance::mirror::Mirror;
+
+use crate::lab::provider;
+
+#[tokio::test]
+async fn shipped_modules_pass_their_tests() {
+    for core in cores().expect("a core") {
+        if !core.can(Feature::MockProvider) {
+            println!("not applicable: tests of modules, {core}: {}", Feature::MockProvider);
+            continue;
+        }
+        let directory = tempfile::tempdir().expect("directory");
+        let mirror = Mirror::lay_out(directory.path(), &provider(), None).expect("mirror");
+        // Modules refer to the images beside them.
+        for part in ["modules", "runners"] {
+            copy(&repository().join(part), &directory.path().join(part)).expect("copied");
+        }
+        let modules = directory.path().join("modules");
+        for entry in std::fs::read_dir(&modules).expect("modules") {
+            let module = entry.expect("entry").path();
+            assert!(has_tests(&module), "{} ships without tests", module.display());
+            let work = mirror.working_directory(core.clone(), module);
+            work.init().await.expect("init");
+            let finished = work.run(&["test", "-no-color"]).await.and_then(|finished| finished.succeeded());
+            let told = finished.expect("the module's tests pass").stdout;
+            assert!(told.contains(" passed, 0 failed") && !told.contains("Success! 0 passed"), "{told}");
+        }
+    }
+}
+
+fn has_tests(module: &Path) -> bool {
+    let files = std::fs::read_dir(module.join("tests")).into_iter().flatten().filter_map(Result::ok);
+    files.into_iter().any(|file| file.file_name().to_string_lossy().ends_with(".tftest.hcl"))
+}
