@@ -1,5 +1,7 @@
 //! Write providers for OpenTofu and Terraform: plugin protocol 6.10, from derived models.
 //!
+//! The [`guide`] goes from an empty directory to a plan, step by step.
+//!
 //! # A provider
 //!
 //! A model declares attributes: a doc comment is the published description, `#[tf(…)]` says who sets the attribute and
@@ -162,6 +164,7 @@ pub mod function;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod guide;
 mod moving;
 mod path;
 mod plan;

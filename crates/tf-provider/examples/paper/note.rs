@@ -1,0 +1,66 @@
+//! `paper_note`: a resource of the least size that has a use.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use tf_provider::{Attr, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Model, Outcome, Resource};
+
+/// A note, kept as a file.
+#[derive(Clone, Default, Model)]
+pub(crate) struct Note {
+    /// Name of the file; another name is another note.
+    #[tf(required, replace, identity, length(1..=64))]
+    name: Attr<String>,
+    /// What it says.
+    #[tf(default = "")]
+    text: Attr<String>,
+    /// How long it is, in bytes.
+    #[tf(computed)]
+    length: Attr<u64>,
+}
+
+/// The notes of a directory.
+pub(crate) struct Notes;
+
+impl Resource for Notes {
+    const TYPE: &'static str = "paper_note";
+    type Data = PathBuf;
+    type Model = Note;
+
+    async fn create(&self, cx: &Cx<PathBuf>, mut plan: Note) -> Outcome<Note> {
+        let text = plan.text.known_or(String::new());
+        plan.length = (text.len() as u64).into();
+        fs::write(cx.data()?.join(plan.name.need("name")?), text)
+            .map_err(|error| Diagnostic::error("Unable to write note", error.to_string()))?;
+        Ok(plan)
+    }
+
+    async fn read(&self, cx: &Cx<PathBuf>, state: Note) -> Result<Option<Note>, Diagnostics> {
+        match fs::read_to_string(cx.data()?.join(state.name.need("name")?)) {
+            Ok(text) => Ok(Some(Note { length: (text.len() as u64).into(), text: text.into(), ..state })),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Diagnostic::error("Unable to read note", error.to_string()).into()),
+        }
+    }
+
+    async fn update(&self, cx: &Cx<PathBuf>, _prior: Note, plan: Note) -> Outcome<Note> {
+        self.create(cx, plan).await
+    }
+
+    async fn delete(&self, cx: &Cx<PathBuf>, state: Note) -> Result<(), Failure<Note>> {
+        match fs::remove_file(cx.data()?.join(state.name.need("name")?)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(Diagnostic::error("Unable to remove note", error.to_string()).into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn import(&self, _: &Cx<PathBuf>, key: ImportKey<Note>) -> Result<Note, Diagnostics> {
+        Ok(match key {
+            ImportKey::Id(name) => Note { name: name.into(), ..Note::default() },
+            ImportKey::Identity(note) => note,
+        })
+    }
+}

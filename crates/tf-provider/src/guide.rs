@@ -1,0 +1,201 @@
+//! A provider with one resource, step by step: from an empty directory to a plan.
+//!
+//! What comes of it is `examples/paper/`, some ninety lines; `examples/shelf/` has everything that is left out here.
+//!
+//! # 1. A program
+//!
+//! A provider is a program that a core starts. It is called `terraform-provider-NAME`, and its `main` is one call:
+//!
+//! ```toml
+//! [package]
+//! name = "terraform-provider-paper"
+//! edition = "2024"
+//!
+//! [dependencies]
+//! tf-provider = { package = "pxci-tf-provider", path = "…" }
+//! ```
+//!
+//! Started by hand it explains itself. What it prints to standard output is part of the handshake: never use `println!`;
+//! log with `tracing`, and a core shows it under `TF_LOG_PROVIDER=DEBUG`.
+//!
+//! # 2. A model
+//!
+//! One struct declares a resource's attributes. Doc comments become the published descriptions. `#[tf(…)]` says who sets
+//! the attribute, and how it is planned; the derive refuses what no core would accept, at the field.
+//!
+//! ```
+//! use tf_provider::{Attr, Model};
+//!
+//! /// A note, kept as a file.
+//! #[derive(Clone, Default, Model)]
+//! struct Note {
+//!     /// Name of the file; another name is another note.
+//!     #[tf(required, replace, identity, length(1..=64))]
+//!     name: Attr<String>,
+//!     /// What it says.
+//!     #[tf(default = "")]
+//!     text: Attr<String>,
+//!     /// How long it is, in bytes.
+//!     #[tf(computed)]
+//!     length: Attr<u64>,
+//! }
+//!
+//! let note = Note { name: "first".into(), ..Note::default() };
+//! assert_eq!(note.name.text(), Some("first"));
+//! assert!(matches!(note.text, Attr::Null));
+//! ```
+//!
+//! An [`Attr`](crate::Attr) is null, unknown or known. Unknown is what another resource will only know after it was
+//! applied: while planning, expect it everywhere. All words are at [`derive@crate::Model`].
+//!
+//! # 3. A resource
+//!
+//! Four functions, and `import` where existing objects can be taken over. The framework plans by the declarations alone:
+//! `length` is unknown until create returns it, a changed `name` is a replacement.
+//!
+//! ```no_run
+//! # use tf_provider::{Attr, Model};
+//! # /// A note.
+//! # #[derive(Clone, Default, Model)]
+//! # struct Note {
+//! #     /// Name.
+//! #     #[tf(required, replace, identity, length(1..=64))]
+//! #     name: Attr<String>,
+//! #     /// Text.
+//! #     #[tf(default = "")]
+//! #     text: Attr<String>,
+//! #     /// Length.
+//! #     #[tf(computed)]
+//! #     length: Attr<u64>,
+//! # }
+//! use std::io::ErrorKind;
+//! use std::{fs, path::PathBuf};
+//! use tf_provider::{Cx, Diagnostic, Diagnostics, Failure, ImportKey, Outcome, Resource};
+//!
+//! struct Notes;
+//!
+//! impl Resource for Notes {
+//!     const TYPE: &'static str = "paper_note";
+//!     type Data = PathBuf;
+//!     type Model = Note;
+//!
+//!     async fn create(&self, cx: &Cx<PathBuf>, mut plan: Note) -> Outcome<Note> {
+//!         let text = plan.text.known_or(String::new());
+//!         plan.length = (text.len() as u64).into();
+//!         fs::write(cx.data()?.join(plan.name.need("name")?), text)
+//!             .map_err(|error| Diagnostic::error("Unable to write note", error.to_string()))?;
+//!         Ok(plan)
+//!     }
+//!
+//!     async fn read(&self, cx: &Cx<PathBuf>, state: Note) -> Result<Option<Note>, Diagnostics> {
+//!         match fs::read_to_string(cx.data()?.join(state.name.need("name")?)) {
+//!             Ok(text) => Ok(Some(Note { length: (text.len() as u64).into(), text: text.into(), ..state })),
+//!             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+//!             Err(error) => Err(Diagnostic::error("Unable to read note", error.to_string()).into()),
+//!         }
+//!     }
+//!
+//!     async fn update(&self, cx: &Cx<PathBuf>, _prior: Note, plan: Note) -> Outcome<Note> {
+//!         self.create(cx, plan).await
+//!     }
+//!
+//!     async fn delete(&self, cx: &Cx<PathBuf>, state: Note) -> Result<(), Failure<Note>> {
+//!         match fs::remove_file(cx.data()?.join(state.name.need("name")?)) {
+//!             Err(error) if error.kind() != ErrorKind::NotFound => {
+//!                 Err(Diagnostic::error("Unable to remove note", error.to_string()).into())
+//!             }
+//!             _ => Ok(()),
+//!         }
+//!     }
+//!
+//!     async fn import(&self, _: &Cx<PathBuf>, key: ImportKey<Note>) -> Result<Note, Diagnostics> {
+//!         Ok(match key {
+//!             ImportKey::Id(name) => Note { name: name.into(), ..Note::default() },
+//!             ImportKey::Identity(note) => note,
+//!         })
+//!     }
+//! }
+//! ```
+//!
+//! * `read` says `None` when the object is gone: the core then plans to make it again. Any other doubt is an error.
+//! * `delete` of what is gone already is a success.
+//! * A create that fails half-way returns [`Failure::partial`](crate::Failure::partial) with what exists, so that the
+//!   core knows of it and removes it.
+//! * What takes long runs inside [`Cx::guard`](crate::Cx::guard): it ends on an interrupt and at the deadline.
+//!
+//! # 4. The provider
+//!
+//! Its block, what configuring it gives to the resources, and the one list of types.
+//!
+//! ```no_run
+//! use std::path::PathBuf;
+//! use tf_provider::{Attr, CancellationToken, Diagnostics, Model, Provider, Registry};
+//!
+//! /// Keeps notes in a directory.
+//! #[derive(Clone, Default, Model)]
+//! struct Settings {
+//!     /// The directory.
+//!     #[tf(required)]
+//!     directory: Attr<String>,
+//! }
+//!
+//! struct Paper;
+//!
+//! impl Provider for Paper {
+//!     const NAME: &'static str = "paper";
+//!     type Model = Settings;
+//!     type Data = PathBuf;
+//!
+//!     fn register(&self, registry: &mut Registry<PathBuf>) {
+//!         // registry.resource(Notes);
+//!     }
+//!
+//!     async fn configure(&self, _stop: &CancellationToken, config: Settings) -> Result<Option<PathBuf>, Diagnostics> {
+//!         // Not known yet: `None`, and notes are planned without a directory until it is.
+//!         Ok(config.directory.into_known().map(PathBuf::from))
+//!     }
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     tf_provider::serve(Paper)
+//! }
+//! ```
+//!
+//! # 5. A plan
+//!
+//! Build it, and tell the core to take it from there; no `init` is needed:
+//!
+//! ```sh
+//! cargo build
+//! cat > cli.tfrc <<END
+//! provider_installation {
+//!   dev_overrides { "example.com/me/paper" = "$PWD/target/debug" }
+//! }
+//! END
+//! cat > main.tf <<END
+//! terraform {
+//!   required_providers { paper = { source = "example.com/me/paper" } }
+//! }
+//! provider "paper" { directory = "/tmp" }
+//! resource "paper_note" "first" {
+//!   name = "first"
+//!   text = "Hello"
+//! }
+//! END
+//! TF_CLI_CONFIG_FILE=cli.tfrc tofu apply
+//! ```
+//!
+//! # 6. Its pages
+//!
+//! `TF_PROVIDER_DOCS=write target/debug/terraform-provider-paper` writes `docs/` as registries want it
+//! ([`docs`](crate::docs)).
+//!
+//! # Beside HashiCorp's framework for Go
+//!
+//! `comparison/go/` is the same provider on terraform-plugin-framework 1.19, with the same behaviour under a core. Lines
+//! that are neither blank nor only a comment (doc comments count: they are published), version 0.1.0:
+//!
+//! | | Rust | Go |
+//! | --- | --- | --- |
+//! | the resource (`note.rs`, `note.go`) | 55 | 154 |
+//! | the whole provider | 86 | 218 |
