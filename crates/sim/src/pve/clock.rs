@@ -26,6 +26,16 @@ pub(crate) const EPOCH: u64 = 1_795_300_000;
 #[derive(Debug, Clone)]
 pub(crate) struct Clock(Source);
 
+/// See [`Clock::at_work`].
+#[derive(Debug)]
+pub(crate) struct AtWork(Clock);
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Source {
     Wall { started: Instant, factor: f64 },
@@ -108,6 +118,12 @@ impl Clock {
         if let Source::Virtual(time) = &self.0 {
             time.tell();
         }
+    }
+
+    /// Something of its own is at work until what this returns is dropped, even by a panic.
+    pub(crate) fn at_work(&self) -> AtWork {
+        self.begin();
+        AtWork(self.clone())
     }
 
     /// Something of its own is at work from now on: virtual time stands still while it is not waiting.

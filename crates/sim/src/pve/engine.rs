@@ -186,8 +186,9 @@ impl Engine {
         let worker = Worker { engine: self.clone(), upid: upid.clone(), half_made };
         let future = work(worker.clone());
         let waited = Arc::new(AtomicU64::new(0));
-        self.clock.begin();
+        let at_work = self.clock.at_work();
         tokio::spawn(WAITED.scope(waited.clone(), async move {
+            let _at_work = at_work;
             let result = tokio::select! {
                 result = future => result,
                 () = cancel.cancelled() => {
@@ -254,11 +255,10 @@ impl Engine {
 
     /// Runs something that is no task.
     pub(crate) fn aside(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
-        self.clock.begin();
-        let clock = self.clock.clone();
+        let at_work = self.clock.at_work();
         tokio::spawn(async move {
+            let _at_work = at_work;
             work.await;
-            clock.end();
         });
     }
 
@@ -404,7 +404,6 @@ impl Worker {
         if interrupted {
             self.engine.clock.end();
         }
-        self.engine.clock.end();
     }
 }
 

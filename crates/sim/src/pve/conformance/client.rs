@@ -30,7 +30,7 @@ impl Answer {
 }
 
 /// Nothing takes longer on the wire.
-const LONGEST: Duration = Duration::from_secs(60);
+pub(super) const LONGEST: Duration = Duration::from_secs(60);
 
 /// Where to and over what.
 #[derive(Clone)]
@@ -124,11 +124,15 @@ impl Client {
 
     /// Sends one request on a connection of its own.
     ///
+    /// Where nothing comes for a minute of the wall's time, that is the answer, and fits no recorded one.
+    ///
     /// # Errors
-    /// When no connection can be made, or nothing happens on it for a minute of the wall's time.
+    /// When no connection can be made.
     pub(super) async fn send(&self, head: &str, body: &[u8]) -> io::Result<Answer> {
-        let (answer, _) = tokio::time::timeout(LONGEST, self.exchange(head, body)).await??;
-        Ok(answer)
+        match tokio::time::timeout(LONGEST, self.exchange(head, body)).await {
+            Ok(exchanged) => exchanged.map(|(answer, _)| answer),
+            Err(_) => Ok(Answer { status: u16::MAX, reason: "nothing came".to_owned(), ..Answer::default() }),
+        }
     }
 
     /// The same, and the connection behind it, for what follows an upgrade.

@@ -11,7 +11,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use super::client::{Answer, Client};
+use super::client::{Answer, Client, LONGEST};
 use super::compare::{Bindings, is_progress};
 use super::request::{self, Source};
 use super::step::{Frame, Step, Task};
@@ -355,7 +355,10 @@ impl Replay {
     async fn websocket(&mut self, step: &Step) -> Result<Result<(), String>, ReplayError> {
         self.engine().clock.sleep(PAUSE).await;
         let wire = request::build(step, &self.bindings, self);
-        let (answer, stream) = self.client.exchange(&wire.head, &wire.body).await.map_err(ReplayError::Connect)?;
+        let Ok(exchanged) = tokio::time::timeout(LONGEST, self.client.exchange(&wire.head, &wire.body)).await else {
+            return Ok(Err("nothing came".to_owned()));
+        };
+        let (answer, stream) = exchanged.map_err(ReplayError::Connect)?;
         if let Err(text) = self.answer(
             &Step { body: Value::Null, elapsed_ms_class: None, ..step.clone() },
             &Answer { body: b"null".to_vec(), ..answer },
