@@ -13,6 +13,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["pxci-dispatcher-api", "pxci-github", "pxci-ownership", "pxci-pve", "pxci-runner-vm", "pxci-template-family"],
     ),
     ("pxci-dispatcher-api", &["pxci-ownership"]),
+    ("pxci-fuzz-targets", &["pxci-cloudinit", "pxci-dispatcher-api", "pxci-ownership", "pxci-pve", "pxci-tf-provider"]),
     ("pxci-github", &[]),
     ("pxci-ownership", &[]),
     ("pxci-packer-driver", &[]),
