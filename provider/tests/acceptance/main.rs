@@ -6,6 +6,7 @@
 
 mod administrator;
 mod bad_input;
+mod conformance;
 mod diagnostic;
 mod dispatcher;
 mod failures;
