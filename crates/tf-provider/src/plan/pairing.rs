@@ -21,8 +21,11 @@ pub(super) fn pairs<A, B>(ones: &[A], others: &[B], fits: impl Fn(&A, &B) -> boo
     partners
 }
 
+/// Whether two elements may be a pair.
+pub(super) type Rule<'a, A, B> = &'a dyn Fn(&A, &B) -> bool;
+
 /// Like [`pairs`], by one rule after the other: a later one only pairs what the earlier ones left.
-pub(super) fn pairs_by_rank<A, B>(ones: &[A], others: &[B], rules: &[&dyn Fn(&A, &B) -> bool]) -> Vec<Option<usize>> {
+pub(super) fn pairs_by_rank<A, B>(ones: &[A], others: &[B], rules: &[Rule<'_, A, B>]) -> Vec<Option<usize>> {
     let mut partners = vec![None; ones.len()];
     for rule in rules {
         let open: Vec<usize> = (0..ones.len()).filter(|one| partners[*one].is_none()).collect();
