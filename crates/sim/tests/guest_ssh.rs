@@ -58,7 +58,7 @@ async fn a_user_of_the_guest_runs_commands_and_copies_files() {
         let arguments: Vec<&str> = legacy.iter().copied().chain([file, "ci@127.0.0.1:copied"]).collect();
         let output = openssh(&lab, "scp", &mine, &arguments).await;
         assert!(output.status.success(), "{output:?}");
-        let (_, listed) = lab.run(100, "stat -c '%s %U' /home/ci/copied; rm /home/ci/copied").await;
+        let (_, listed) = lab.run(100, "stat -c '%s %U' ~ci/copied; rm ~ci/copied").await;
         assert_eq!(listed, "3000000 ci\n");
     }
 
