@@ -1,0 +1,342 @@
+//! What PVE's texts mean.
+
+use super::Error;
+
+/// A privilege that the token lacks, as far as PVE named it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingPrivilege {
+    /// Path of the access control list, for example `/vms/9000`. Unknown when PVE does not say.
+    pub path: Option<String>,
+    /// Privileges any of which would do, for example `VM.Clone`. None when PVE does not say.
+    pub privileges: Vec<String>,
+    /// Token that lacks them; unknown where a task failed.
+    pub token_id: Option<String>,
+}
+
+impl Error {
+    fn token_id(&self) -> Option<String> {
+        match self {
+            Self::Refused(refusal) => Some(refusal.token_id.clone()),
+            _ => None,
+        }
+    }
+
+    /// What PVE said, in a refusal or at the end of a task.
+    fn words(&self) -> Option<String> {
+        match self {
+            Self::Refused(refusal) => Some(refusal.text()),
+            Self::Task { exit_status, .. } => Some(exit_status.clone()),
+            _ => None,
+        }
+    }
+
+    fn says(&self, predicate: impl FnOnce(&str) -> bool) -> bool {
+        self.words().is_some_and(|words| predicate(&words))
+    }
+
+    fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused(refusal) => Some(refusal.status),
+            _ => None,
+        }
+    }
+
+    /// The guest that the call was about does not exist (on that node, as that kind of guest).
+    #[must_use]
+    pub fn is_guest_missing(&self) -> bool {
+        matches!(self, Self::NoGuest { .. })
+            || self.says(|words| {
+                let configuration =
+                    words.contains("Configuration file 'nodes/") && words.contains(".conf' does not exist");
+                configuration
+                    || words.contains("unable to find configuration file for ")
+                    || words.contains("could not find CT ")
+            })
+    }
+
+    /// The storage does not exist.
+    #[must_use]
+    pub fn is_storage_missing(&self) -> bool {
+        self.says(|words| {
+            words.contains("No such storage.")
+                || (words.contains("storage '") && words.contains("' does not exist") && !words.contains("volume '"))
+        })
+    }
+
+    /// The volume does not exist.
+    #[must_use]
+    pub fn is_volume_missing(&self) -> bool {
+        self.says(|words| {
+            (words.contains("volume '") && words.contains("' does not exist")) || words.contains("failed to stat '")
+        })
+    }
+
+    /// The storage does not take this kind of content.
+    #[must_use]
+    pub fn is_content_type_refused(&self) -> bool {
+        self.says(|words| words.contains("does not support '") && words.contains("' content"))
+    }
+
+    /// The VMID belongs to some other guest: take another one, and never clean this one up.
+    #[must_use]
+    pub fn is_already_exists(&self) -> bool {
+        self.says(|words| words.contains("already exists") || words.contains("File exists"))
+    }
+
+    /// Another worker held the guest's lock file for too long, or the guest carries a lock: worth another try.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.says(|words| {
+            let file = words.contains("can't lock file '") && words.contains("got timeout");
+            file || words.contains("VM is locked (") || words.contains("CT is locked (")
+        })
+    }
+
+    /// The configuration was changed by somebody else since its digest was read.
+    #[must_use]
+    pub fn is_digest_conflict(&self) -> bool {
+        self.says(|words| words.contains("file change by other user") || words.contains("file changed by other user"))
+    }
+
+    /// The guest is running and must not be for this call, or was to be started.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.says(|words| {
+            words.contains(" already running")
+                || words.contains("is running - destroy failed")
+                || words.contains("container is running")
+        })
+    }
+
+    /// The guest is not running and must be for this call.
+    #[must_use]
+    pub fn is_not_running(&self) -> bool {
+        let agent = self.is_agent_unavailable();
+        self.says(|words| !agent && (words.contains(" is not running") || words.ends_with(" not running")))
+    }
+
+    /// The guest agent does not answer (yet).
+    #[must_use]
+    pub fn is_agent_unavailable(&self) -> bool {
+        self.says(|words| {
+            words.contains("guest agent is not running")
+                || (words.contains(" qga command ") && words.contains("got timeout"))
+        })
+    }
+
+    /// The guest has no agent in its configuration.
+    #[must_use]
+    pub fn is_agent_not_configured(&self) -> bool {
+        self.says(|words| words.contains("No QEMU guest agent configured"))
+    }
+
+    /// The agent found no such file.
+    #[must_use]
+    pub fn is_guest_file_missing(&self) -> bool {
+        self.says(|words| words.contains("Agent error: ") && words.contains("No such file or directory"))
+    }
+
+    /// A template cannot go while linked clones need its disk.
+    #[must_use]
+    pub fn is_base_in_use(&self) -> bool {
+        self.says(|words| words.contains("is still in use by linked clone"))
+    }
+
+    /// `protection=1` forbids it.
+    #[must_use]
+    pub fn is_protected(&self) -> bool {
+        self.says(|words| words.contains("protection mode enabled"))
+    }
+
+    /// PVE has no free VMID in the datacenter's range.
+    #[must_use]
+    pub fn is_range_full(&self) -> bool {
+        self.says(|words| words.contains("unable to get any free VMID in range"))
+    }
+
+    /// No such node in the cluster.
+    #[must_use]
+    pub fn is_node_unknown(&self) -> bool {
+        self.says(|words| words.contains("hostname lookup '") || words.contains("no such cluster node '"))
+    }
+
+    /// The resource pool does not exist, which PVE reports as a missing permission.
+    #[must_use]
+    pub fn is_pool_missing(&self) -> bool {
+        self.says(|words| words.contains("pool '") && words.contains("' does not exist"))
+    }
+
+    /// The token is wrong, has expired, or is unknown: PVE makes no difference.
+    #[must_use]
+    pub fn is_unauthenticated(&self) -> bool {
+        self.status() == Some(401)
+    }
+
+    /// The token lacks a privilege.
+    #[must_use]
+    pub fn is_permission_denied(&self) -> bool {
+        self.status() == Some(403) || self.says(|words| words.contains("Permission check failed"))
+    }
+
+    /// Which privilege the token lacks. `None` when this is another kind of error.
+    #[must_use]
+    pub fn missing_privilege(&self) -> Option<MissingPrivilege> {
+        if !self.is_permission_denied() || self.is_pool_missing() {
+            return None;
+        }
+        let words = self.words()?;
+        let token_id = self.token_id();
+        let inside = words.split_once("Permission check failed (").and_then(|(_, rest)| rest.split_once(')'));
+        let named = inside.and_then(|(inside, _)| inside.rsplit_once(", ")).filter(|(path, _)| path.starts_with('/'));
+        let Some((path, privileges)) = named else {
+            return Some(MissingPrivilege { path: None, privileges: Vec::new(), token_id });
+        };
+        let privileges = privileges.split('|').map(str::to_owned).collect();
+        Some(MissingPrivilege { path: Some(path.to_owned()), privileges, token_id })
+    }
+
+    /// Trouble on the way that another try may not meet. Whether the request took effect is open.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Interrupted { .. }) || matches!(self.status(), Some(595..=599))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::error::Refusal;
+    use crate::upid::Upid;
+
+    fn refused(status: u16, message: &str) -> Error {
+        Error::Refused(Refusal {
+            method: "GET",
+            path: "/x".into(),
+            status,
+            message: message.into(),
+            errors: BTreeMap::new(),
+            token_id: "ci@pve!t1".into(),
+        })
+    }
+
+    fn refused_parameter(parameter: &str, text: &str) -> Error {
+        let errors = BTreeMap::from([(parameter.to_owned(), text.to_owned())]);
+        Error::Refused(Refusal {
+            method: "GET",
+            path: "/x".into(),
+            status: 400,
+            message: "Parameter verification failed.".into(),
+            errors,
+            token_id: "ci@pve!t1".into(),
+        })
+    }
+
+    fn task(exit_status: &str) -> Error {
+        let upid = Upid::parse("UPID:pve1:000002E8:0002A2C8:6B02BFC8:qmclone:9000:ci@pve!t1:").unwrap();
+        Error::Task { upid, exit_status: exit_status.into(), log: vec!["TASK ERROR".into()] }
+    }
+
+    #[test]
+    fn a_missing_guest_is_known_by_its_text() {
+        assert!(
+            refused(500, "Configuration file 'nodes/pve1/qemu-server/7777.conf' does not exist").is_guest_missing()
+        );
+        assert!(refused(500, "Configuration file 'nodes/pve1/lxc/7777.conf' does not exist").is_guest_missing());
+        assert!(refused(500, "unable to find configuration file for VM 7777 on node 'pve1'").is_guest_missing());
+        assert!(task("Configuration file 'nodes/pve1/qemu-server/7777.conf' does not exist").is_guest_missing());
+        assert!(!refused(500, "volume 'local:iso/none.iso' does not exist").is_guest_missing());
+    }
+
+    #[test]
+    fn the_losers_of_a_race_for_a_vmid_are_told_in_many_ways() {
+        assert!(refused(500, "unable to create VM 8100: config file already exists").is_already_exists());
+        assert!(task("unable to create VM 8100: config file already exists").is_already_exists());
+        assert!(
+            task("close (rename) atomic file '/etc/pve/nodes/pve1/qemu-server/200.conf' failed: File exists")
+                .is_already_exists()
+        );
+        assert!(refused(500, "CT 8200 already exists on node 'pve1'").is_already_exists());
+        assert!(refused_parameter("vmid", "VM 9000 already exists").is_already_exists());
+    }
+
+    #[test]
+    fn locks_are_worth_another_try() {
+        assert!(refused(500, "can't lock file '/var/lock/qemu-server/lock-9010.conf' - got timeout").is_locked());
+        assert!(task("can't lock file '/run/lock/lxc/pve-config-8303.lock' - got timeout").is_locked());
+        assert!(refused(500, "VM is locked (clone)").is_locked());
+        assert!(!task("VM quit/powerdown failed - got timeout").is_locked());
+    }
+
+    #[test]
+    fn the_three_refusals_of_the_agent_are_told_apart() {
+        let (absent, off, booting) = (
+            refused(500, "No QEMU guest agent configured"),
+            refused(500, "VM 9010 is not running"),
+            refused(500, "QEMU guest agent is not running"),
+        );
+        assert!(absent.is_agent_not_configured() && !absent.is_not_running() && !absent.is_agent_unavailable());
+        assert!(off.is_not_running() && !off.is_agent_unavailable());
+        assert!(booting.is_agent_unavailable() && !booting.is_not_running());
+        assert!(refused(500, "VM 8001 qga command 'guest-exec' failed - got timeout").is_agent_unavailable());
+        assert!(refused(500, "CT 200 not running").is_not_running());
+    }
+
+    #[test]
+    fn a_missing_privilege_names_path_and_privileges() {
+        let missing = refused(403, "Permission check failed (/storage/local, Datastore.Audit|Datastore.AllocateSpace)")
+            .missing_privilege()
+            .unwrap();
+        assert_eq!(missing.path.as_deref(), Some("/storage/local"));
+        assert_eq!(missing.privileges, ["Datastore.Audit", "Datastore.AllocateSpace"]);
+        assert_eq!(missing.token_id.as_deref(), Some("ci@pve!t1"));
+        let bare = refused(403, "Permission check failed").missing_privilege().unwrap();
+        assert_eq!((bare.path, bare.privileges.len()), (None, 0));
+        let changing = refused(
+            403,
+            "Permission check failed (changing feature flags (except nesting) is only allowed for root@pam)",
+        );
+        assert_eq!(changing.missing_privilege().unwrap().path, None);
+        let pool = refused(403, "Permission check failed (pool 'nopool' does not exist)");
+        assert!(pool.is_pool_missing() && pool.missing_privilege().is_none());
+        assert!(refused(500, "no options specified").missing_privilege().is_none());
+    }
+
+    #[test]
+    fn storages_nodes_and_conflicts() {
+        assert!(refused_parameter("storage", "No such storage.").is_storage_missing());
+        assert!(refused(500, "storage 'nope' does not exist").is_storage_missing());
+        assert!(refused(500, "storage 'store' does not support 'iso' content").is_content_type_refused());
+        assert!(refused(500, "volume 'local:snippets/x.yaml' does not exist").is_volume_missing());
+        assert!(
+            refused(500, "hostname lookup 'nope' failed - failed to get address info for: nope: Temporary failure")
+                .is_node_unknown()
+        );
+        assert!(refused(500, "no such cluster node 'nope'").is_node_unknown());
+        assert!(refused(500, "checksum mismatch (file change by other user?)").is_digest_conflict());
+        assert!(
+            refused(500, "detected modified configuration - file changed by other user? Try again.")
+                .is_digest_conflict()
+        );
+        assert!(refused(500, "can't remove VM 8600 - protection mode enabled").is_protected());
+        assert!(
+            task("base volume 'vmdir:9000/base-9000-disk-0.qcow2' is still in use by linked cloned").is_base_in_use()
+        );
+        assert!(task("VM 8010 already running").is_running());
+        assert!(refused(500, "VM 8010 is running - destroy failed").is_running());
+        assert!(refused(500, "unable to get any free VMID in range [100, 101]").is_range_full());
+        assert!(refused(401, "Authentication failed!").is_unauthenticated());
+        assert!(refused(596, "Broken pipe").is_transient());
+    }
+
+    #[test]
+    fn the_text_names_the_parameter_and_the_log() {
+        let text = refused_parameter("vmid", "type check ('integer') failed - got 'abc'").to_string();
+        assert_eq!(
+            text,
+            "Proxmox VE refused GET /x: 400 Parameter verification failed. vmid: type check ('integer') failed - got 'abc'"
+        );
+        assert!(task("boom").to_string().ends_with("failed: boom\n  TASK ERROR"));
+    }
+}
