@@ -36,7 +36,7 @@ use std::fmt;
 
 pub use self::body::Body;
 use self::stage::Stage;
-pub use self::subject::{Import, Moment, Operation, RoundTrip, Secrets, Subject};
+pub use self::subject::{Downgrade, Import, Moment, Operation, RoundTrip, Secrets, Subject};
 use super::{Core, Failed};
 
 const CHOSEN: &str = "TF_PROVIDER_STEPS";

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use tf_provider::testing::conformance::{Body, Import, Moment, Operation, RoundTrip, Secrets, Subject};
+use tf_provider::testing::conformance::{Body, Downgrade, Import, Moment, Operation, RoundTrip, Secrets, Subject};
 use tf_provider::testing::{Attributes, Failed, Harness};
 use tf_provider::{Reattach, ServeError};
 
@@ -143,7 +143,7 @@ impl Subject for ABox {
         })
     }
 
-    fn older_states(&self) -> Vec<(i64, fn(&mut Attributes))> {
+    fn older_states(&self) -> Vec<(i64, Downgrade)> {
         // Version 0 called the colour `color`.
         vec![(0, |attributes| {
             if let Some(colour) = attributes.remove("colour") {

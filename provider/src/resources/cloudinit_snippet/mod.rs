@@ -27,21 +27,13 @@ impl Resource for Snippets {
     type Model = Snippet;
 
     fn validate(&self, config: &Snippet, diagnostics: &mut Diagnostics) {
-        let checks: [(&str, &Attr<String>, fn(&str) -> Vec<Problem>); 3] = [
-            ("user_data", &config.user_data, check_user_data),
-            ("vendor_data", &config.vendor_data, check_user_data),
-            ("network_config", &config.network_config, check_network_config),
-        ];
-        for (attribute, value, check) in checks {
+        let mut check = |attribute: &str, value: &Attr<String>, check: fn(&str) -> Vec<Problem>| {
             let problems = value.text().map(check).unwrap_or_default();
-            diagnostics.extend(problems.iter().map(|problem| {
-                Diagnostic::error(
-                    "Invalid cloud-init data",
-                    format!("{problem}\ncloud-init would reject or ignore it."),
-                )
-                .at(attribute)
-            }));
-        }
+            diagnostics.extend(problems.iter().map(|problem| invalid(problem).at(attribute)));
+        };
+        check("user_data", &config.user_data, check_user_data);
+        check("vendor_data", &config.vendor_data, check_user_data);
+        check("network_config", &config.network_config, check_network_config);
     }
 
     async fn plan(&self, cx: &Cx<Clients>, plan: &mut Plan<Snippet>) -> Result<(), Diagnostics> {
@@ -115,6 +107,10 @@ impl Resource for Snippets {
             ..Snippet::default()
         })
     }
+}
+
+fn invalid(problem: &Problem) -> Diagnostic {
+    Diagnostic::error("Invalid cloud-init data", format!("{problem}\ncloud-init would reject or ignore it."))
 }
 
 fn storage(clients: &Clients, snippet: &Snippet) -> Result<Storage, Diagnostic> {

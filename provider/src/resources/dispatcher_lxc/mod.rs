@@ -8,6 +8,9 @@ mod console;
 mod container;
 mod control;
 mod model;
+mod options;
+mod runners;
+mod stored_appliance;
 mod takeover;
 #[cfg(test)]
 mod tests;
@@ -64,7 +67,7 @@ impl Resource for Dispatchers {
         plan.node = clients.node(&plan.node)?.into();
         let (config, secrets) = desired(cx, &plan)?;
         let appliance = planned_appliance(&mut plan)?;
-        container::upload(cx, &plan, &appliance).await?;
+        stored_appliance::upload(cx, &plan, &appliance).await?;
         plan.vmid = match container::create(cx, &plan, &appliance, true).await {
             Ok(vmid) => i64::from(vmid).into(),
             Err(diagnostic) => return Err(without_appliance(cx, &plan, diagnostic).await.into()),
@@ -78,7 +81,7 @@ impl Resource for Dispatchers {
     async fn read(&self, cx: &Cx<Clients>, mut state: Dispatcher) -> Result<Option<Dispatcher>, Diagnostics> {
         let clients = cx.data()?;
         let Some(found) = container::find(clients, &state).await? else { return Ok(None) };
-        container::take_over(&found.config, &mut state);
+        options::take_over(&found.config, &mut state);
         let vmid = found.container.vmid();
         let status = found.container.status().await;
         let status = status.map_err(|error| diagnostics::pve("read", container::THING, &vmid.to_string(), &error))?;
@@ -126,7 +129,7 @@ impl Resource for Dispatchers {
             release_runners(cx, &state, &found).await?;
             container::destroy(clients, &state, found.container.vmid(), &waiting::until_deadline(cx)).await?;
         }
-        container::remove_appliance(clients, &state, &waiting::until_deadline(cx)).await?;
+        stored_appliance::remove(clients, &state, &waiting::until_deadline(cx)).await?;
         Ok(())
     }
 
@@ -146,8 +149,8 @@ impl Resource for Dispatchers {
             ))
             .into());
         };
-        container::take_over(&found.config, &mut state);
-        container::adopt(&found.config, &mut state);
+        options::take_over(&found.config, &mut state);
+        options::adopt(&found.config, &mut state);
         state.resource_pool = resource_pool(clients, vmid).await?.into();
         cx.warn(
             "Pools and secrets cannot be read back",
@@ -173,7 +176,7 @@ fn contradictions(config: &Dispatcher) -> Vec<Diagnostic> {
             "`pve.token_id` names another token than the provider's: give its secret.".to_owned(),
         );
     }
-    if let Some(pool) = container::overlapping_pool(config) {
+    if let Some(pool) = runners::overlapping_pool(config) {
         add(
             "pools",
             format!(
@@ -339,7 +342,7 @@ fn unsettled(plan: Dispatcher, prior: Dispatcher) -> Dispatcher {
 /// Removes the appliance that no container was made from.
 async fn without_appliance(cx: &Cx<Clients>, plan: &Dispatcher, mut diagnostic: Diagnostic) -> Diagnostic {
     let removed = match cx.data() {
-        Ok(clients) => container::remove_appliance(clients, plan, &container::clean_up_time()).await,
+        Ok(clients) => stored_appliance::remove(clients, plan, &container::clean_up_time()).await,
         Err(error) => Err(error),
     };
     if let Err(error) = removed {
@@ -360,7 +363,7 @@ async fn undo(cx: &Cx<Clients>, plan: Dispatcher, mut diagnostic: Diagnostic) ->
             none_left(clients, &plan).await?;
         }
         container::destroy(clients, &plan, plan.container()?, &container::clean_up_time()).await?;
-        container::remove_appliance(clients, &plan, &container::clean_up_time()).await
+        stored_appliance::remove(clients, &plan, &container::clean_up_time()).await
     };
     match cleaned.await {
         Ok(()) => diagnostic.into(),
@@ -398,7 +401,7 @@ async fn replace_appliance(
     let rest = async {
         let clients = cx.data()?;
         container::destroy(clients, prior, prior.container()?, &waiting::until_deadline(cx)).await?;
-        container::remove_appliance(clients, prior, &waiting::until_deadline(cx)).await
+        stored_appliance::remove(clients, prior, &waiting::until_deadline(cx)).await
     };
     match rest.await {
         Ok(()) => Ok(plan),
@@ -447,7 +450,7 @@ async fn release_runners(cx: &Cx<Clients>, state: &Dispatcher, found: &container
 
 /// An error while machines that the dispatcher made are there.
 async fn none_left(clients: &Clients, model: &Dispatcher) -> Result<(), Diagnostic> {
-    let left = container::runners_left(clients, model).await;
+    let left = runners::left(clients, model).await;
     let left = left.map_err(|error| diagnostics::pve("look for", "the dispatcher's machines", "", &error))?;
     if left.is_empty() {
         return Ok(());

@@ -14,7 +14,7 @@ use tf_provider::{Cx, Diagnostic};
 
 use super::appliance::Appliance;
 use super::model::Dispatcher;
-use super::{container, control};
+use super::{container, control, stored_appliance};
 use crate::diagnostics;
 use crate::provider::Clients;
 use crate::waiting;
@@ -37,7 +37,7 @@ pub(crate) async fn take_over(cx: &Cx<Clients>, succession: &Succession<'_>) -> 
             "The old container is gone. Plan again.",
         ));
     };
-    container::upload(cx, succession.plan, succession.appliance).await?;
+    stored_appliance::upload(cx, succession.plan, succession.appliance).await?;
     let vmid = container::create(cx, succession.plan, succession.appliance, false).await?;
     let new = clients.pve.lxc(succession.plan.node.need("node")?, vmid);
     let mut moved = false;

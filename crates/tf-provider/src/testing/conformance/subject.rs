@@ -65,6 +65,9 @@ pub struct RoundTrip {
     pub stored: String,
 }
 
+/// Turns a resource's attributes of today, as a state file has them, into those of an older schema version.
+pub type Downgrade = fn(&mut Attributes);
+
 /// One resource type, and a fresh world for one step: what its provider talks to.
 ///
 /// All configurations are bodies of a block whose name is the suite's. Steps that a type cannot take, it names with the
@@ -150,7 +153,7 @@ pub trait Subject: Sized {
     fn secrets(&self) -> Option<Secrets>;
 
     /// States of older schema versions: each version, and what turns the attributes of today into its own.
-    fn older_states(&self) -> Vec<(i64, fn(&mut Attributes))> {
+    fn older_states(&self) -> Vec<(i64, Downgrade)> {
         Vec::new()
     }
 

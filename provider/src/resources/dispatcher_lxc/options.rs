@@ -1,0 +1,202 @@
+//! A container's options as Proxmox VE writes them, made from the model and read back into it.
+
+use ownership::{Marker, tags};
+use pve::Config;
+use tf_provider::Attr;
+
+use super::appliance::Appliance;
+use super::model::{Dispatcher, Network};
+
+/// Where the appliance keeps its state; the volume there outlives the container.
+const STATE: &str = "/var/lib/pxci";
+pub(super) const STATE_VOLUME: &str = "mp0";
+/// GiB: programs of a few MB, and nothing that grows.
+const ROOT_SIZE: &str = "0.25";
+pub(super) const NETWORK_CARD: &str = "net0";
+/// Begins the line of the description that says what the container was made from.
+const APPLIANCE_LINE: &str = "Appliance: ";
+
+pub(super) fn options(
+    model: &Dispatcher,
+    marker: &Marker,
+    appliance: &Appliance,
+    with_state: bool,
+) -> Vec<(&'static str, String)> {
+    let text = |attribute: &Attr<String>| attribute.text().unwrap_or_default().to_owned();
+    let storage = text(&model.storage);
+    let mut options = vec![
+        ("ostemplate", appliance.volid(model.template_storage.text().unwrap_or_default())),
+        ("rootfs", format!("{storage}:{ROOT_SIZE}")),
+        ("pool", text(&model.resource_pool)),
+        ("unprivileged", "1".to_owned()),
+        // The console then runs root's login shell, which is the dispatcher's console program.
+        ("cmode", "shell".to_owned()),
+        ("onboot", "1".to_owned()),
+        ("description", description(marker, appliance, &text(&model.template_storage))),
+        ("tags", tags(&marker.installation, &[])),
+    ];
+    if with_state {
+        options.push((STATE_VOLUME, format!("{storage}:{},mp={STATE}", model.state_volume_size.known_or(1))));
+    }
+    options.extend(changeable(model, None));
+    options
+}
+
+/// What can differ between two applies, as Proxmox VE's options. A card keeps its hardware address.
+pub(super) fn changeable(model: &Dispatcher, hardware_address: Option<&str>) -> Vec<(&'static str, String)> {
+    let amount = |attribute: &Attr<i64>| attribute.known().map(ToString::to_string).unwrap_or_default();
+    let mut options = vec![
+        ("hostname", model.hostname.text().unwrap_or_default().to_owned()),
+        ("cores", amount(&model.cores)),
+        ("memory", amount(&model.memory)),
+        ("swap", amount(&model.swap)),
+    ];
+    if let Some(network) = model.network.known() {
+        options.push((NETWORK_CARD, network.to_option(hardware_address)));
+    }
+    if let Some(servers) = model.nameservers.known().filter(|servers| !servers.is_empty()) {
+        options.push(("nameserver", servers.join(" ")));
+    }
+    options
+}
+
+fn description(marker: &Marker, appliance: &Appliance, template_storage: &str) -> String {
+    let volid = appliance.volid(template_storage);
+    format!("Dispatcher of GitHub Actions runners, managed by pxci.\n\n{APPLIANCE_LINE}{volid}\n\n{marker}")
+}
+
+/// Volume id of the appliance that a container was made from.
+pub(super) fn appliance_of(config: &Config) -> Option<&str> {
+    config.description().lines().find_map(|line| line.trim().strip_prefix(APPLIANCE_LINE))
+}
+
+impl Network {
+    /// The value of `net0`.
+    fn to_option(&self, hardware_address: Option<&str>) -> String {
+        let mut option = format!(
+            "name=eth0,bridge={},ip={}",
+            self.bridge.text().unwrap_or_default(),
+            self.ip.text().unwrap_or("dhcp")
+        );
+        let mut add = |key: &str, value: Option<String>| {
+            if let Some(value) = value {
+                option.push_str(&format!(",{key}={value}"));
+            }
+        };
+        add("gw", self.gateway.text().map(str::to_owned));
+        add("tag", self.vlan.known().map(ToString::to_string));
+        add("firewall", (self.firewall.known() == Some(&true)).then(|| "1".to_owned()));
+        add("hwaddr", hardware_address.map(str::to_owned));
+        option
+    }
+
+    /// Reads the value of `net0`.
+    pub(super) fn from_option(option: &str) -> Self {
+        let value = |key: &str| property(option, key).map(str::to_owned);
+        Self {
+            bridge: value("bridge").into(),
+            ip: value("ip").into(),
+            gateway: value("gw").into(),
+            vlan: value("tag").and_then(|tag| tag.parse().ok()).into(),
+            firewall: (value("firewall").as_deref() == Some("1")).into(),
+        }
+    }
+}
+
+/// A property of an option such as `name=eth0,bridge=vmbr0`.
+pub(super) fn property<'a>(option: &'a str, key: &str) -> Option<&'a str> {
+    option.split(',').find_map(|part| part.split_once('=').filter(|(name, _)| *name == key).map(|(_, value)| value))
+}
+
+/// Takes what Proxmox VE says into the state.
+pub(crate) fn take_over(config: &Config, model: &mut Dispatcher) {
+    let amount = |option: &str| config.number(option).and_then(|number| i64::try_from(number).ok());
+    model.hostname = config.get("hostname").map(str::to_owned).into();
+    // An absent option is the default of Proxmox VE: all cores, 512 MiB, as much swap.
+    model.cores = amount("cores").into();
+    model.memory = amount("memory").or(Some(512)).into();
+    model.swap = amount("swap").or(Some(512)).into();
+    model.network = config.get(NETWORK_CARD).map(Network::from_option).into();
+    let servers = config.get("nameserver").map(|text| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+    if servers.is_some() || model.nameservers.known().is_some_and(|known| !known.is_empty()) {
+        model.nameservers = servers.into();
+    }
+}
+
+/// What an import can learn from the container alone.
+pub(crate) fn adopt(config: &Config, model: &mut Dispatcher) {
+    let storage = |option: &str| {
+        config.get(option).and_then(|value| value.split_once(':')).map(|(storage, _)| storage.to_owned())
+    };
+    model.storage = storage("rootfs").into();
+    let size =
+        config.get(STATE_VOLUME).and_then(|option| property(option, "size")).and_then(|size| size.strip_suffix('G'));
+    model.state_volume_size = size.and_then(|size| size.parse::<i64>().ok()).into();
+    let Some(volid) = appliance_of(config) else { return };
+    model.template_storage = volid.split_once(':').map(|(storage, _)| storage.to_owned()).into();
+    // Of another appliance only the place is known: the next plan shows that a new one takes over.
+    match Appliance::load(&Attr::Null) {
+        Ok(appliance) if volid.ends_with(&appliance.file_name()) => appliance.describe(model),
+        _ => model.appliance_volid = volid.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ownership::{Kind, Nonce, Owner};
+
+    use super::*;
+
+    fn appliance() -> Appliance {
+        Appliance { version: "0.1.0".into(), sha256: "ab".repeat(32), content: bytes::Bytes::new() }
+    }
+
+    fn model() -> Dispatcher {
+        Dispatcher {
+            hostname: "pxci-dispatcher".into(),
+            resource_pool: "ci".into(),
+            storage: "store".into(),
+            template_storage: "local".into(),
+            state_volume_size: 2.into(),
+            cores: 1.into(),
+            memory: 256.into(),
+            swap: 0.into(),
+            network: Network {
+                bridge: "vmbr0".into(),
+                ip: "dhcp".into(),
+                firewall: false.into(),
+                ..Network::default()
+            }
+            .into(),
+            ..Dispatcher::default()
+        }
+    }
+
+    #[test]
+    fn the_container_is_unprivileged_marked_and_has_a_state_volume_of_its_own() {
+        let marker = Marker::new("lab".parse().unwrap(), Owner::Provider, Kind::Dispatcher, 8100, Nonce::random());
+        let all = options(&model(), &marker, &appliance(), true);
+        let get = |name: &str| all.iter().find(|(option, _)| *option == name).map(|(_, value)| value.as_str());
+        assert_eq!(get("unprivileged"), Some("1"));
+        assert_eq!(get("cmode"), Some("shell"));
+        assert_eq!(get("mp0"), Some("store:2,mp=/var/lib/pxci"));
+        assert_eq!(get("net0"), Some("name=eth0,bridge=vmbr0,ip=dhcp"));
+        assert_eq!(get("tags"), Some("pxci;pxci-lab"));
+        assert!(get("description").unwrap().contains(&format!("\nAppliance: {}\n", appliance().volid("local"))));
+        assert_eq!(Marker::find(get("description").unwrap()).unwrap(), Some(marker.clone()));
+        assert!(options(&model(), &marker, &appliance(), false).iter().all(|(name, _)| *name != "mp0"));
+    }
+
+    #[test]
+    fn a_network_card_survives_the_way_to_proxmox_and_back() {
+        let network = Network {
+            bridge: "vmbr1".into(),
+            ip: "10.0.0.5/24".into(),
+            gateway: "10.0.0.1".into(),
+            vlan: 7.into(),
+            firewall: true.into(),
+        };
+        let option = network.to_option(Some("BC:24:11:00:00:01"));
+        assert_eq!(Network::from_option(&format!("{option},type=veth")), network);
+    }
+}

@@ -1,0 +1,57 @@
+//! The runner VMs of a dispatcher: where it makes them, and which are left.
+
+use ownership::Installation;
+use pve::{Error, GuestKind};
+
+use super::model::{Dispatcher, number};
+use crate::provider::Clients;
+
+/// Runner machines that the dispatcher made and that still exist: `(VMID, name)`.
+pub(crate) async fn left(clients: &Clients, model: &Dispatcher) -> Result<Vec<(u32, String)>, Error> {
+    let ranges: Vec<ownership::VmidRange> = model
+        .pools
+        .known()
+        .into_iter()
+        .flatten()
+        .filter_map(|(_, pool)| pool.vmid_range.text()?.parse().ok())
+        .collect();
+    let guests = clients.pve.guests().await?;
+    let ours = |name: &str| is_runner_of(&clients.installation, name);
+    let left = guests.into_iter().filter(|guest| guest.kind == GuestKind::Qemu && !guest.template);
+    let left = left.filter(|guest| ranges.iter().any(|range| range.contains(guest.vmid)));
+    Ok(left.filter_map(|guest| Some((guest.vmid, guest.name.filter(|name| ours(name))?))).collect())
+}
+
+fn is_runner_of(installation: &Installation, name: &str) -> bool {
+    ownership::RunnerName::parse(installation, name).is_ok()
+}
+
+/// VMIDs of a pool may not be those of the container.
+pub(crate) fn overlapping_pool(model: &Dispatcher) -> Option<String> {
+    let own = match (model.vmid_range.text(), number(&model.vmid)) {
+        (Some(text), _) => text.parse().ok()?,
+        (None, Some(vmid)) => ownership::VmidRange::new(vmid, vmid).ok()?,
+        (None, None) => return None,
+    };
+    let overlaps = |text: &str| text.parse::<ownership::VmidRange>().is_ok_and(|range| range.overlaps(own));
+    let pools = model.pools.known()?;
+    pools.iter().find(|(_, pool)| pool.vmid_range.text().is_some_and(overlaps)).map(|(name, _)| name.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::Pool;
+    use super::*;
+
+    #[test]
+    fn a_pool_in_the_containers_own_range_is_found() {
+        let pool = |range: &str| Pool { vmid_range: range.into(), ..Default::default() };
+        let mut model = Dispatcher { vmid_range: "8100-8109".into(), ..Dispatcher::default() };
+        model.pools = std::collections::BTreeMap::from([
+            ("a".to_owned(), pool("9100-9199")),
+            ("b".to_owned(), pool("8105-8200")),
+        ])
+        .into();
+        assert_eq!(overlapping_pool(&model).as_deref(), Some("b"));
+    }
+}

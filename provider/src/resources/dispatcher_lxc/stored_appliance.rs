@@ -1,0 +1,63 @@
+//! The appliance on a storage of Proxmox VE: one copy, from which every container of that version is made.
+
+use pve::{Content, Error, GuestKind, WaitOptions};
+use tf_provider::{Cx, Diagnostic};
+
+use super::appliance::Appliance;
+use super::container::finish;
+use super::model::Dispatcher;
+use super::options::appliance_of;
+use crate::diagnostics;
+use crate::provider::Clients;
+
+/// Uploads the appliance; a file of that name has that content, then nothing is sent.
+pub(crate) async fn upload(cx: &Cx<Clients>, model: &Dispatcher, appliance: &Appliance) -> Result<(), Diagnostic> {
+    let storage_name = model.template_storage.need("template_storage")?;
+    let storage = cx.data()?.pve.storage(model.node.need("node")?, storage_name);
+    let volid = appliance.volid(storage_name);
+    let unable =
+        |error: &Error| diagnostics::pve("upload", "the dispatcher's appliance", &volid, error).at("template_storage");
+    let present =
+        cx.guard(storage.volumes(Content::ContainerTemplate.as_str())).await?.map_err(|error| unable(&error))?;
+    if present.iter().any(|volume| volume.volid == volid) {
+        return Ok(());
+    }
+    tracing::info!(volid, bytes = appliance.content.len(), "uploading the appliance");
+    let name = appliance.file_name();
+    let task = cx
+        .guard(storage.upload(Content::ContainerTemplate, &name, appliance.content.clone()))
+        .await?
+        .map_err(|error| unable(&error))?;
+    finish(cx, &task).await.map_err(|error| unable(&error))
+}
+
+/// Removes the appliance's copy, unless another dispatcher's container was made from it: then that one still needs it.
+pub(crate) async fn remove(clients: &Clients, model: &Dispatcher, wait: &WaitOptions) -> Result<(), Diagnostic> {
+    let (Some(volid), Some(storage)) = (model.appliance_volid.text(), model.template_storage.text()) else {
+        return Ok(());
+    };
+    let unable = |error: &Error| diagnostics::pve("delete", "the dispatcher's appliance", volid, error);
+    if used_elsewhere(clients, volid).await.map_err(|error| unable(&error))? {
+        return Ok(());
+    }
+    let storage = clients.pve.storage(model.node.need("node")?, storage);
+    match storage.delete(volid).await.map_err(|error| unable(&error))? {
+        Some(task) => clients.pve.wait(&task, wait).await.map(drop).map_err(|error| unable(&error)),
+        None => Ok(()),
+    }
+}
+
+async fn used_elsewhere(clients: &Clients, volid: &str) -> Result<bool, Error> {
+    for guest in clients.pve.guests().await? {
+        if guest.kind != GuestKind::Lxc || !guest.tags.split(';').any(|tag| tag == "pxci") {
+            continue;
+        }
+        match clients.pve.lxc(&guest.node, guest.vmid).config().await {
+            Ok(config) if appliance_of(&config) == Some(volid) => return Ok(true),
+            Ok(_) => {}
+            Err(error) if error.is_guest_missing() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
+}
