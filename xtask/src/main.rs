@@ -8,6 +8,7 @@ mod docs;
 mod lint;
 mod narrate;
 mod setup;
+mod sim;
 mod test;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::narrate::Narrator;
+use crate::setup::Purpose;
 
 /// What can be done with this repository.
 #[derive(Debug, Parser)]
@@ -29,6 +31,8 @@ struct Arguments {
 enum Command {
     /// The whole way, from `apply` to a reaped VM, on the simulators.
     Demo,
+    /// Starts both simulators for a person to play with, and a page that shows what is in them.
+    Sim(sim::Options),
     /// Everything that is tested, the demo included.
     Test,
     /// Installs and builds what the demo and the tests need.
@@ -64,14 +68,15 @@ async fn main() -> Result<()> {
     let narrator = Narrator::start();
     match Arguments::parse().command {
         Command::Demo => {
-            let ready = setup::run(&narrator)?;
+            let ready = setup::run(&narrator, Purpose::Demo)?;
             demo::run(&narrator, &ready).await
         }
+        Command::Sim(options) => sim::run(narrator, &options).await,
         Command::Test => {
-            let ready = setup::run(&narrator)?;
+            let ready = setup::run(&narrator, Purpose::Tests)?;
             test::run(&narrator, &ready)
         }
-        Command::Setup => setup::run(&narrator).map(drop),
+        Command::Setup => setup::run(&narrator, Purpose::Tests).map(drop),
         Command::Appliance => {
             println!("{}", artifacts::appliance()?.display());
             Ok(())

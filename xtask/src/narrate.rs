@@ -6,23 +6,34 @@ use std::time::Instant;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Narrator {
     began: Instant,
+    /// Standard output is for something else.
+    aside: bool,
 }
 
 impl Narrator {
     /// Starts the clock.
     pub(crate) fn start() -> Self {
-        Self { began: Instant::now() }
+        Self { began: Instant::now(), aside: false }
+    }
+
+    /// The same on standard error, for commands whose standard output programs read.
+    pub(crate) fn aside(self) -> Self {
+        Self { aside: true, ..self }
     }
 
     /// One step.
     pub(crate) fn say(&self, text: &str) {
-        println!("[{:7.1} s] {text}", self.began.elapsed().as_secs_f32());
+        self.print(&format!("[{:7.1} s] {text}", self.began.elapsed().as_secs_f32()));
     }
 
     /// Something that belongs to the step before.
     pub(crate) fn detail(&self, text: &str) {
         for line in text.lines() {
-            println!("            {line}");
+            self.print(&format!("            {line}"));
         }
+    }
+
+    fn print(&self, line: &str) {
+        if self.aside { eprintln!("{line}") } else { println!("{line}") }
     }
 }

@@ -9,6 +9,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use jiff::Timestamp;
 use sim::backend::Backend;
 use sim::github::Token as GitHubToken;
 use sim::guest::Namespaces;
@@ -33,6 +34,44 @@ pub enum Guests {
     Scripted,
     /// Guests that really run.
     Running(Arc<Namespaces>),
+}
+
+/// How the simulators are set up.
+pub struct Simulation {
+    /// What stands behind guests.
+    pub guests: Guests,
+    /// The line of Proxmox VE; default: what `PXCI_ACC_PVE_LINE` says, else the newest.
+    pub line: Option<Line>,
+    /// Where chance comes from, for both; default: another one each time for GitHub, always the same for Proxmox VE.
+    pub seed: Option<u64>,
+    /// How time passes; default: real for guests that run, else so fast that no wait is felt.
+    pub latency: Option<Latency>,
+    /// Whether there is an installation medium, which takes a storage `local`.
+    pub installer: bool,
+    /// The cluster in place of one node, `pve1`, with the storages `local` and `local-lvm`. What the page on privileges sets
+    /// up comes to it.
+    pub world: Option<World>,
+}
+
+impl Simulation {
+    /// The usual one.
+    #[must_use]
+    pub fn of(guests: Guests) -> Self {
+        Self { guests, line: None, seed: None, latency: None, installer: true, world: None }
+    }
+
+    fn latency(&self) -> Latency {
+        self.latency.unwrap_or(match &self.guests {
+            Guests::Scripted => Latency::Instant,
+            Guests::Running(_) => Latency::Real,
+        })
+    }
+}
+
+/// The cluster that simulations have unless another one is given.
+#[must_use]
+pub fn usual_world() -> World {
+    World::new("pve1").storage("local", &["iso", "vztmpl", "backup"]).storage("local-lvm", &["images", "rootdir"])
 }
 
 /// Everything that a run talks to.
@@ -65,8 +104,18 @@ impl Farm {
     /// # Errors
     /// When a simulator does not start.
     pub async fn simulated(guests: Guests) -> Result<Self> {
-        let (pve, simulated_pve) = simulated_pve(guests).await?;
-        let (github, simulated_github) = simulated_github().await?;
+        Self::simulated_as(Simulation::of(guests)).await
+    }
+
+    /// The same, set up as wished.
+    ///
+    /// # Errors
+    /// When a simulator does not start.
+    pub async fn simulated_as(simulation: Simulation) -> Result<Self> {
+        let seed = simulation.seed;
+        let (pve, simulated_pve) = simulated_pve(simulation).await?;
+        let clock = simulated_pve.handle.is_stepped().then(|| simulated_pve.handle.instants());
+        let (github, simulated_github) = simulated_github(seed, clock).await?;
         Ok(Self { pve, github, simulated_pve: Some(simulated_pve), simulated_github: Some(simulated_github) })
     }
 
@@ -79,11 +128,11 @@ impl Farm {
         let real_github = GitHubSite::from_environment()?;
         let (pve, simulated_pve) = match real_pve {
             Some(site) => (site, None),
-            None => simulated_pve(guests).await.map(|(site, simulated)| (site, Some(simulated)))?,
+            None => simulated_pve(Simulation::of(guests)).await.map(|(site, simulated)| (site, Some(simulated)))?,
         };
         let (github, simulated_github) = match real_github {
             Some(site) => (site, None),
-            None => simulated_github().await.map(|(site, handle)| (site, Some(handle)))?,
+            None => simulated_github(None, None).await.map(|(site, handle)| (site, Some(handle)))?,
         };
         Ok(Self { pve, github, simulated_pve, simulated_github })
     }
@@ -124,23 +173,29 @@ fn listen() -> Result<SocketAddr> {
     format!("{}:0", listen_address()).parse().context("PXCI_ACC_LISTEN must be an IP address")
 }
 
-async fn simulated_pve(guests: Guests) -> Result<(PveSite, SimulatedPve)> {
+async fn simulated_pve(simulation: Simulation) -> Result<(PveSite, SimulatedPve)> {
     let packer_password = format!("{:032x}", rand::random::<u128>());
-    let (latency, backend): (_, Arc<dyn Backend>) = match guests {
-        Guests::Scripted => (Latency::Instant, Arc::new(Scripted::new(Boot::AtOnce))),
-        Guests::Running(namespaces) => (Latency::Real, namespaces),
+    let latency = simulation.latency();
+    let backend: Arc<dyn Backend> = match simulation.guests {
+        Guests::Scripted => Arc::new(Scripted::new(Boot::AtOnce)),
+        Guests::Running(namespaces) => namespaces,
     };
-    let line = match std::env::var("PXCI_ACC_PVE_LINE") {
-        Ok(line) => line.parse::<Line>().context("PXCI_ACC_PVE_LINE")?,
-        Err(_) => Line::default(),
+    let line = match (simulation.line, std::env::var("PXCI_ACC_PVE_LINE")) {
+        (Some(line), _) => line,
+        (None, Ok(line)) => line.parse::<Line>().context("PXCI_ACC_PVE_LINE")?,
+        (None, Err(_)) => Line::default(),
     };
-    let options = Options { listen: listen()?, latency, line: Some(line), ..Options::default() };
+    let seed = simulation.seed.unwrap_or(Options::default().seed);
+    let options = Options { listen: listen()?, latency, line: Some(line), seed, ..Options::default() };
     let root_password = format!("{:032x}", rand::random::<u128>());
-    let world = documented_world(&packer_password, line)?.user("root@pam", &root_password);
+    let world = simulation.world.unwrap_or_else(usual_world);
+    let world = documented(world, &packer_password, line)?.user("root@pam", &root_password);
     let mut handle = Server::start(&world, backend, options).await.context("starting the simulator of Proxmox VE")?;
-    let installer = format!("local:iso/{INSTALLER}");
-    let medium = installation_medium()?;
-    handle.put_file(&installer, &medium.path().join("medium.iso")).context("placing the installation medium")?;
+    let installer = simulation.installer.then(|| format!("local:iso/{INSTALLER}"));
+    if let Some(installer) = &installer {
+        let medium = installation_medium()?;
+        handle.put_file(installer, &medium.path().join("medium.iso")).context("placing the installation medium")?;
+    }
     handle.set_baseline();
     let token = |id: &str| -> Result<Token> {
         let secret = handle.token_secret(id).with_context(|| format!("docs/privileges.md makes no token {id}"))?;
@@ -152,7 +207,7 @@ async fn simulated_pve(guests: Guests) -> Result<(PveSite, SimulatedPve)> {
         fingerprint: None,
         provider: token("pxci@pve!provider")?,
         dispatcher: token("pxci-dispatcher@pve!farm")?,
-        node: "pve1".to_owned(),
+        node: world.first_node().to_owned(),
         vm_storage: "local-lvm".to_owned(),
         iso_storage: "local".to_owned(),
         bridge: "vmbr0".to_owned(),
@@ -160,13 +215,18 @@ async fn simulated_pve(guests: Guests) -> Result<(PveSite, SimulatedPve)> {
         control_pool: "pxci-control".to_owned(),
         first_vmid: 9000,
         template_vmid: None,
-        installer: Some(installer),
+        installer,
     };
     Ok((site, SimulatedPve { handle, packer_password, packer_user: PACKER_USER, root_password }))
 }
 
-async fn simulated_github() -> Result<(GitHubSite, sim::github::ServerHandle)> {
-    let options = sim::github::ServerOptions { listen: listen()?, ..sim::github::ServerOptions::default() };
+async fn simulated_github(
+    seed: Option<u64>,
+    clock: Option<Arc<dyn Fn() -> Timestamp + Send + Sync>>,
+) -> Result<(GitHubSite, sim::github::ServerHandle)> {
+    let mut options = sim::github::ServerOptions { listen: listen()?, ..sim::github::ServerOptions::default() };
+    options.seed = seed.unwrap_or(options.seed);
+    options.clock = clock.unwrap_or(options.clock);
     let handle = sim::github::Server::start(options).await.context("starting the simulator of GitHub")?;
     let token = handle.world(|world, _| {
         world.add_repository(REPOSITORY);
@@ -203,12 +263,9 @@ fn on_line(privilege: &str, of: Line) -> &str {
     if of == Line::Eight && privilege.starts_with("VM.GuestAgent.") { "VM.Monitor" } else { privilege }
 }
 
-/// One node with what the page on privileges sets up.
-fn documented_world(packer_password: &str, of: Line) -> Result<World> {
-    let mut world = World::new("pve1")
-        .storage("local", &["iso", "vztmpl", "backup"])
-        .storage("local-lvm", &["images", "rootdir"])
-        .user(PACKER_USER, packer_password);
+/// A cluster with what the page on privileges sets up.
+fn documented(world: World, packer_password: &str, of: Line) -> Result<World> {
+    let mut world = world.user(PACKER_USER, packer_password);
     let script = PRIVILEGES.split("```").nth(1).context("docs/privileges.md has no commands")?;
     let mut paths = Vec::new();
     for line in script.lines() {
@@ -263,11 +320,11 @@ pub fn repository() -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::{documented_world, words};
+    use super::{documented, usual_world, words};
 
     #[test]
     fn the_page_on_privileges_is_understood_to_its_last_command() {
-        let world = format!("{:?}", documented_world("secret", sim::pve::Line::default()).unwrap());
+        let world = format!("{:?}", documented(usual_world(), "secret", sim::pve::Line::default()).unwrap());
         for name in [
             "PxciProvider",
             "PxciDispatcher",

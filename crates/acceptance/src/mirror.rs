@@ -45,6 +45,12 @@ impl Mirror {
         Ok(Self { configuration })
     }
 
+    /// The CLI configuration file that points here.
+    #[must_use]
+    pub fn configuration(&self) -> &Path {
+        &self.configuration
+    }
+
     /// A working directory at `directory`, whose providers come from here. Its core knows the variables that choose Packer.
     #[must_use]
     pub fn working_directory(&self, core: Core, directory: PathBuf) -> WorkingDirectory {

@@ -192,6 +192,11 @@ pub trait Backend: Send + Sync + 'static {
     /// A call to the guest agent of a running VM.
     fn agent(&self, vmid: u32, call: AgentCall) -> BoxFuture<'_, Result<AgentReply, AgentError>>;
 
+    /// What a guest's console shows, line by line, since its last start; nothing where nobody keeps it.
+    fn console(&self, _vmid: u32) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Unpacks a container template (`.tar.zst`) into a new root volume; an error is the task's error text.
     fn container_create<'a>(
         &'a self,

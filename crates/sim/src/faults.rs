@@ -120,6 +120,18 @@ impl Faults {
         self.state().rules.push((rule, 0));
     }
 
+    /// Where chance comes from.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.state().seed
+    }
+
+    /// The rules in the order in which they were added, each with the number of calls that it concerned so far.
+    #[must_use]
+    pub fn rules(&self) -> Vec<(Rule, u64)> {
+        self.state().rules.clone()
+    }
+
     /// Ends all rules; what fired stays listed.
     pub fn clear(&self) {
         self.state().rules.iter_mut().for_each(|(rule, _)| rule.when = When::Next(0));

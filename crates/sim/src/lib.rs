@@ -5,6 +5,7 @@
 //! Nothing in this crate uses a type of the clients that it tests.
 
 pub mod backend;
+pub mod control;
 pub mod faults;
 pub mod github;
 pub mod guest;

@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use percent_encoding::percent_decode_str;
+
 /// One answered request.
 #[derive(Debug, Clone)]
 pub struct Entry {
@@ -12,7 +14,8 @@ pub struct Entry {
     pub took: Duration,
     /// HTTP method, upper case.
     pub method: String,
-    /// Path and query as sent, without scheme and host.
+    /// Path and query as sent, without scheme and host. What a caller put there in the open is kept, for tests that look
+    /// for secrets; people are shown [`Entry::shown_path`].
     pub path: String,
     /// Who asked: a token id, user or `-`; never a secret.
     pub caller: String,
@@ -20,6 +23,19 @@ pub struct Entry {
     pub status: u16,
     /// How long the answer was held back on purpose, in the simulator's time.
     pub waited: Duration,
+}
+
+impl Entry {
+    /// The path and query with the values of secret parameters left out.
+    #[must_use]
+    pub fn shown_path(&self) -> String {
+        let Some((path, query)) = self.path.split_once('?') else { return self.path.clone() };
+        let shown = query.split('&').map(|pair| match pair.split_once('=') {
+            Some((name, _)) if is_secret(name) => format!("{name}=***"),
+            _ => pair.to_owned(),
+        });
+        format!("{path}?{}", shown.collect::<Vec<_>>().join("&"))
+    }
 }
 
 /// A shared, append-only list of [`Entry`].
@@ -63,9 +79,48 @@ impl RequestLog {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
     }
 
+    /// The entries from this number on, oldest first, at most so many; the first entry of all has the number 0.
+    #[must_use]
+    pub fn from(&self, first: usize, most: usize) -> Vec<Entry> {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.iter().skip(first).take(most).cloned().collect()
+    }
+
+    /// How many there are so far.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// All entries so far, oldest first.
     #[must_use]
     pub fn entries(&self) -> Vec<Entry> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Parameters with one of these words in their names carry secrets: console tickets, passwords, download tokens.
+const SECRET_WORDS: [&str; 4] = ["ticket", "password", "secret", "token"];
+
+fn is_secret(name: &str) -> bool {
+    let name = percent_decode_str(name).decode_utf8_lossy().to_lowercase();
+    SECRET_WORDS.iter().any(|word| name.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_in_a_query_are_kept_but_not_shown() {
+        let log = RequestLog::default();
+        let path = "/api2/json/nodes/pve1/lxc/1/vncwebsocket?port=5900&vncticket=PVEVNC%3A1&Pass%77ord=x&flag";
+        log.record(Instant::now(), "GET", path, "-", 101);
+        log.record(Instant::now(), "GET", "/plain", "-", 200);
+        let paths: Vec<String> = log.from(0, 9).into_iter().map(|entry| entry.shown_path()).collect();
+        let masked = "/api2/json/nodes/pve1/lxc/1/vncwebsocket?port=5900&vncticket=***&Pass%77ord=***&flag";
+        assert_eq!(paths, [masked, "/plain"]);
+        assert_eq!(log.from(0, 1)[0].path, path);
+        assert_eq!((log.from(1, 9).len(), log.from(0, 1).len(), log.count()), (1, 1, 2));
     }
 }

@@ -35,21 +35,33 @@ pub(crate) struct Ready {
     /// Directory that simulated guests are layered on.
     pub(crate) guest_base: PathBuf,
     /// Clients of others, for the tests of the simulators.
-    pub(crate) clients: Clients,
+    clients: Option<Clients>,
+}
+
+/// What the machine is made ready for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The demo, and guests that run in simulators.
+    Demo,
+    /// All tests, the demo among them.
+    Tests,
 }
 
 impl Ready {
     /// The variables by which tests and simulators find what was made ready.
     pub(crate) fn environment(&self) -> Vec<(&'static str, PathBuf)> {
-        vec![
+        let mut variables = vec![
             ("PATH", self.search_path().into()),
             ("PXCI_OPENTOFU", self.opentofu.clone()),
             ("PXCI_GO", self.go.clone()),
             ("TF_PROVIDER_CORES", self.cores().into()),
             ("PXCI_GUEST_BASE", self.guest_base.clone()),
-            ("PXCI_JS_CLIENTS", self.clients.javascript.clone()),
-            ("PXCI_PYTHON_CLIENTS", self.clients.python.clone()),
-        ]
+        ];
+        if let Some(clients) = &self.clients {
+            variables.push(("PXCI_JS_CLIENTS", clients.javascript.clone()));
+            variables.push(("PXCI_PYTHON_CLIENTS", clients.python.clone()));
+        }
+        variables
     }
 
     /// The cores that the framework's own tests run with, as its harness reads them.
@@ -85,8 +97,8 @@ pub(crate) fn cache_directory() -> Result<PathBuf> {
     Ok(Path::new(&home).join(".cache/pxci"))
 }
 
-/// Makes the machine ready for the demo and the tests. Two runs at once wait for one another.
-pub(crate) fn run(narrator: &Narrator) -> Result<Ready> {
+/// Makes the machine ready. Two runs at once wait for one another.
+pub(crate) fn run(narrator: &Narrator, purpose: Purpose) -> Result<Ready> {
     let began = Instant::now();
     let cache = std::path::absolute(cache_directory()?).context("asking for the current directory")?;
     fs::create_dir_all(&cache).with_context(|| format!("creating the cache directory {}", cache.display()))?;
@@ -94,14 +106,19 @@ pub(crate) fn run(narrator: &Narrator) -> Result<Ready> {
 
     let mut extra = packer::packages_needed().to_vec();
     extra.extend(go::packages_needed(&cache));
-    extra.extend(clients::packages_needed(&cache));
+    if purpose == Purpose::Tests {
+        extra.extend(clients::packages_needed(&cache));
+    }
     debian::install(&extra, narrator)?;
     namespaces::check()?;
     let packer = packer::ensure(&cache, narrator)?;
     rust::install_static_target(narrator)?;
     let go = go::ensure(&cache, narrator)?;
     let opentofu = opentofu::ensure(&cache, &go, narrator)?;
-    let clients = clients::ensure(&cache, narrator)?;
+    let clients = match purpose {
+        Purpose::Demo => None,
+        Purpose::Tests => Some(clients::ensure(&cache, narrator)?),
+    };
     let guest_base = guest_base(&cache, narrator)?;
     narrator.say(&format!("set-up is complete ({:.1} s)", began.elapsed().as_secs_f32()));
     Ok(Ready { opentofu, go, packer, guest_base, clients })

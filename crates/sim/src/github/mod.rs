@@ -21,6 +21,7 @@ mod limits;
 mod listener;
 mod message_queue;
 mod model;
+pub(crate) mod overview;
 mod program;
 mod refusal;
 mod registration;

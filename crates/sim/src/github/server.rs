@@ -129,7 +129,7 @@ impl Shared {
             return;
         }
         let mut changes = self.changes();
-        let until = (self.clock)() + time;
+        let until = (self.clock)().saturating_add(time).unwrap_or(Timestamp::MAX);
         loop {
             let left = until.duration_since((self.clock)());
             let Ok(left) = Duration::try_from(left) else { return };
@@ -213,6 +213,11 @@ impl ServerHandle {
     /// Reads or changes the world; time acts on it and waiting runners are woken afterwards.
     pub fn world<R>(&self, act: impl FnOnce(&mut World, Timestamp) -> R) -> R {
         self.shared.change(act)
+    }
+
+    /// Looks at the world as it is; nobody is woken.
+    pub fn look<R>(&self, look: impl FnOnce(&World, Timestamp) -> R) -> R {
+        self.shared.read(look)
     }
 
     /// Queues a run; answers with the numbers of its jobs.

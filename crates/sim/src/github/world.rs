@@ -194,6 +194,12 @@ impl World {
         self.runners.values().map(|runner| runner.name.clone()).collect()
     }
 
+    /// Everything that proves who somebody is: tokens, registration tokens, runners' and webhooks' keys.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        let tokens = self.accounts.keys().chain(self.registration_tokens.keys()).chain(self.runner_secrets.keys());
+        tokens.chain(self.webhooks.iter().map(|hook| &hook.spec.secret)).cloned().collect()
+    }
+
     /// How many just-in-time registrations were made.
     #[must_use]
     pub fn minted(&self) -> u64 {

@@ -214,6 +214,10 @@ impl Backend for Namespaces {
         .boxed()
     }
 
+    fn console(&self, vmid: u32) -> Vec<String> {
+        self.guest_log(vmid)
+    }
+
     fn container_create<'a>(
         &'a self,
         rootfs: &'a str,

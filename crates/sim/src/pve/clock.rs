@@ -1,5 +1,6 @@
 //! The simulator's time: real, run faster so that tests need not sit through PVE's waits, or virtual.
 
+use std::future::Future;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -18,13 +19,19 @@ pub enum Latency {
     /// Nothing but waiting makes time pass: it jumps to the next moment somebody waits for once everybody waits.
     /// Whoever drives the simulator takes part in that; it is meant for the replay of recordings.
     Virtual,
+    /// Nothing but [`super::Handle::pass`] makes time pass; requests come from outside, whenever they like.
+    Stepped,
 }
 
 /// Seconds since the epoch at which a simulated clock starts, unless told otherwise.
 pub(crate) const EPOCH: u64 = 1_795_300_000;
 
 #[derive(Debug, Clone)]
-pub(crate) struct Clock(Source);
+pub(crate) struct Clock {
+    source: Source,
+    /// Requests come from outside, so that each is at work by itself.
+    stepped: bool,
+}
 
 /// See [`Clock::at_work`].
 #[derive(Debug)]
@@ -48,14 +55,17 @@ impl Clock {
             Latency::Real => 1.0,
             Latency::Faster(factor) => factor.max(1.0),
             Latency::Instant => 500.0,
-            Latency::Virtual => return Self(Source::Virtual(VirtualTime::default())),
+            Latency::Virtual | Latency::Stepped => {
+                let source = Source::Virtual(VirtualTime::default());
+                return Self { source, stepped: latency == Latency::Stepped };
+            }
         };
-        Self(Source::Wall { started: Instant::now(), factor })
+        Self { source: Source::Wall { started: Instant::now(), factor }, stepped: false }
     }
 
     /// Simulated time since the start.
     pub(crate) fn now(&self) -> Duration {
-        match &self.0 {
+        match &self.source {
             Source::Wall { started, factor } => started.elapsed().mul_f64(*factor),
             Source::Virtual(time) => time.now(),
         }
@@ -67,7 +77,7 @@ impl Clock {
     }
 
     pub(crate) async fn sleep(&self, simulated: Duration) {
-        match &self.0 {
+        match &self.source {
             Source::Wall { factor, .. } => tokio::time::sleep(simulated.div_f64(*factor)).await,
             Source::Virtual(time) => time.park_until(time.now() + simulated).await,
         }
@@ -81,7 +91,7 @@ impl Clock {
         limit: Duration,
         mut attempt: impl FnMut() -> Option<T>,
     ) -> Option<T> {
-        match &self.0 {
+        match &self.source {
             Source::Wall { factor, .. } => {
                 let tries = async {
                     loop {
@@ -115,7 +125,7 @@ impl Clock {
     /// What somebody may wait for with [`Clock::until`] has changed.
     pub(crate) fn tell(&self, signal: &Notify) {
         signal.notify_waiters();
-        if let Source::Virtual(time) = &self.0 {
+        if let Source::Virtual(time) = &self.source {
             time.tell();
         }
     }
@@ -126,16 +136,39 @@ impl Clock {
         AtWork(self.clone())
     }
 
+    /// Whether time passes only when somebody says so.
+    pub(crate) fn is_stepped(&self) -> bool {
+        self.stepped
+    }
+
+    /// A request is at work until what this returns is dropped. Where whoever drives the simulator asks, the driver is
+    /// at work for it.
+    pub(crate) fn request(&self) -> Option<AtWork> {
+        self.stepped.then(|| self.at_work())
+    }
+
+    /// Waits for something outside the simulator. Stepped time may pass meanwhile; a driver on virtual time is what is
+    /// waited for, and at work itself.
+    pub(crate) async fn outside<T>(&self, event: impl Future<Output = T>) -> T {
+        if !self.stepped {
+            return event.await;
+        }
+        self.end();
+        let outcome = event.await;
+        self.begin();
+        outcome
+    }
+
     /// Something of its own is at work from now on: virtual time stands still while it is not waiting.
     pub(crate) fn begin(&self) {
-        if let Source::Virtual(time) = &self.0 {
+        if let Source::Virtual(time) = &self.source {
             time.begin();
         }
     }
 
     /// Ends what [`Clock::begin`] began.
     pub(crate) fn end(&self) {
-        if let Source::Virtual(time) = &self.0 {
+        if let Source::Virtual(time) = &self.source {
             time.end();
         }
     }

@@ -95,7 +95,7 @@ pub(crate) fn open(engine: &Arc<Engine>, call: &Call, of: Of) -> Outcome<Value> 
             ));
         };
         worker.log("client connection: 127.0.0.1:40000");
-        let _ = closed.await;
+        let _ = worker.engine.clock.outside(closed).await;
         Ok(())
     });
     Ok(json!({ "port": port.to_string(), "ticket": ticket, "upid": upid, "user": call.caller }))

@@ -63,6 +63,7 @@ impl Front {
     /// Answers one request.
     pub(crate) async fn serve(self, request: Request<Incoming>) -> Result<Response<Payload>, Closed> {
         let began = Instant::now();
+        let _at_work = self.engine.clock.request();
         let method = request.method().as_str().to_owned();
         let path = request.uri().path_and_query().map_or_else(String::new, |p| p.as_str().to_owned());
         let gzip = header(request.headers(), "accept-encoding").is_some_and(|v| v.contains("gzip"));

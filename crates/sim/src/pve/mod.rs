@@ -28,6 +28,7 @@ mod locks;
 mod lxc;
 mod lxc_life;
 mod md5;
+pub(crate) mod overview;
 mod params;
 mod pending;
 mod pools;

@@ -43,9 +43,23 @@ impl Machine {
 struct Stage {
     machines: HashMap<u32, Machine>,
     containers: HashSet<u32>,
+    /// What consoles show since the guests' last starts.
+    consoles: HashMap<u32, Vec<String>>,
     disks: HashSet<String>,
     variables: HashMap<u32, BTreeMap<String, String>>,
     next_pid: u32,
+}
+
+/// Lines that a console keeps.
+const CONSOLE_LINES: usize = 1000;
+
+impl Stage {
+    fn print(&mut self, vmid: u32, line: &str) {
+        let lines = self.consoles.entry(vmid).or_default();
+        if lines.len() < CONSOLE_LINES {
+            lines.push(line.to_owned());
+        }
+    }
 }
 
 /// The backend of tests that need no system.
@@ -62,6 +76,11 @@ impl Scripted {
         Self { stage: Arc::default(), boot }
     }
 
+    /// Puts a line on a guest's console.
+    pub fn print(&self, vmid: u32, line: &str) {
+        self.stage().print(vmid, line);
+    }
+
     fn stage(&self) -> MutexGuard<'_, Stage> {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -71,9 +90,11 @@ impl Scripted {
         let mut stage = self.stage();
         if let Some(machine) = stage.machines.get_mut(&vmid) {
             machine.up = true;
-            if machine.agent {
+            let agent = machine.agent;
+            if agent {
                 tell(machine, vmid, GuestEventKind::AgentUp);
             }
+            stage.print(vmid, if agent { "booted; the guest agent answers" } else { "booted" });
         }
     }
 
@@ -85,8 +106,10 @@ impl Scripted {
 
     /// The guest powers itself off.
     pub fn power_off(&self, vmid: u32) {
-        if let Some(machine) = self.stage().machines.remove(&vmid) {
+        let mut stage = self.stage();
+        if let Some(machine) = stage.machines.remove(&vmid) {
             tell(&machine, vmid, GuestEventKind::PoweredOff);
+            stage.print(vmid, "powered off");
         }
     }
 
@@ -113,6 +136,8 @@ impl Scripted {
             .unwrap_or(0.0);
         let mut stage = self.stage();
         stage.next_pid += 1;
+        // Not the whole command: it may hold a secret.
+        stage.print(vmid, &format!("agent: ran {program}"));
         let pid = 500 + stage.next_pid;
         if let Some(machine) = stage.machines.get_mut(&vmid) {
             let ready = machine.now() + Duration::from_secs_f64(seconds);
@@ -204,7 +229,10 @@ impl Backend for Scripted {
 
     fn vm_start<'a>(&'a self, start: VmStart, events: Events) -> BoxFuture<'a, Result<(), String>> {
         let machine = Machine { events: Some(events), agent: start.agent, ..Machine::default() };
-        self.stage().machines.insert(start.vmid, machine);
+        let mut stage = self.stage();
+        stage.machines.insert(start.vmid, machine);
+        stage.consoles.insert(start.vmid, vec![format!("{}: powered on", start.name)]);
+        drop(stage);
         if self.boot == Boot::AtOnce {
             self.boot(start.vmid);
         }
@@ -220,7 +248,10 @@ impl Backend for Scripted {
     }
 
     fn vm_stop(&self, vmid: u32) -> BoxFuture<'_, ()> {
-        self.stage().machines.remove(&vmid);
+        let mut stage = self.stage();
+        if stage.machines.remove(&vmid).is_some() {
+            stage.print(vmid, "the power was cut");
+        }
         async {}.boxed()
     }
 
@@ -239,6 +270,10 @@ impl Backend for Scripted {
             }
         }
         .boxed()
+    }
+
+    fn console(&self, vmid: u32) -> Vec<String> {
+        self.stage().consoles.get(&vmid).cloned().unwrap_or_default()
     }
 
     fn container_create<'a>(
@@ -260,12 +295,19 @@ impl Backend for Scripted {
     }
 
     fn container_start<'a>(&'a self, start: ContainerStart, _events: Events) -> BoxFuture<'a, Result<(), String>> {
-        self.stage().containers.insert(start.vmid);
+        let mut stage = self.stage();
+        stage.containers.insert(start.vmid);
+        stage.consoles.insert(start.vmid, vec![format!("{}: started", start.hostname)]);
+        drop(stage);
         async { Ok(()) }.boxed()
     }
 
     fn container_stop(&self, vmid: u32) -> BoxFuture<'_, ()> {
-        self.stage().containers.remove(&vmid);
+        let mut stage = self.stage();
+        if stage.containers.remove(&vmid) {
+            stage.print(vmid, "stopped");
+        }
+        drop(stage);
         async {}.boxed()
     }
 
@@ -308,7 +350,9 @@ impl Scripted {
                 machine.files.get(&path).cloned().map(AgentReply::Content).ok_or_else(missing)
             }
             AgentCall::FileWrite { path, content } => {
+                let line = format!("agent: wrote {path} ({} bytes)", content.len());
                 machine.files.insert(path, content);
+                stage.print(vmid, &line);
                 Ok(AgentReply::Done)
             }
             AgentCall::Interfaces => Ok(AgentReply::Json(interfaces(vmid))),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use jiff::Timestamp;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose,
@@ -23,7 +24,7 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::clock::{Clock, Latency};
+use super::clock::{Clock, EPOCH, Latency};
 use super::disks;
 use super::engine::{Engine, Parts};
 use super::http::Front;
@@ -294,10 +295,44 @@ impl Handle {
         self.engine.state().users.get(user)?.tokens.get(token).map(|token| token.secret.clone())
     }
 
+    /// Every password and every token's secret.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        let state = self.engine.state();
+        let passwords = state.users.values().filter_map(|user| user.password.clone());
+        let tokens = state.users.values().flat_map(|user| user.tokens.values()).map(|token| token.secret.clone());
+        passwords.chain(tokens).collect()
+    }
+
     /// The password of a user.
     #[must_use]
     pub fn password(&self, user: &str) -> Option<String> {
         self.engine.state().users.get(user)?.password.clone()
+    }
+
+    /// Simulated time since the start.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.engine.clock.now()
+    }
+
+    /// Tells simulated time as an instant: for a simulator of GitHub on the same clock.
+    #[must_use]
+    pub fn instants(&self) -> Arc<dyn Fn() -> Timestamp + Send + Sync> {
+        let clock = self.engine.clock.clone();
+        let epoch = Timestamp::UNIX_EPOCH.saturating_add(Duration::from_secs(EPOCH)).unwrap_or(Timestamp::UNIX_EPOCH);
+        Arc::new(move || epoch.saturating_add(clock.now()).unwrap_or(Timestamp::MAX))
+    }
+
+    /// Whether time passes only by [`Handle::pass`].
+    #[must_use]
+    pub fn is_stepped(&self) -> bool {
+        self.engine.clock.is_stepped()
+    }
+
+    /// Lets simulated time pass. On [`Latency::Stepped`] everything that is due happens meanwhile, in its order, and this
+    /// returns when nothing of it is at work any more; on other clocks it waits like everybody else.
+    pub async fn pass(&self, time: Duration) {
+        self.engine.clock.sleep(time).await;
     }
 
     /// Everything that was asked so far.
@@ -434,7 +469,7 @@ impl Handle {
     }
 
     /// Stops every guest that runs and ends the server.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(&self) {
         let running: Vec<(u32, Kind)> = {
             let state = self.engine.state();
             state

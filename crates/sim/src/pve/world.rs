@@ -112,20 +112,35 @@ struct VolumeEntry {
 
 /// Why a description cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("the world's description cannot be read (line {line}, column {column})")]
+#[error("the world's description cannot be read: {place} (line {line}, column {column})")]
 pub struct WorldError {
+    /// As in `guests[3].vmid`.
+    place: String,
     line: usize,
     column: usize,
     source: serde_json::Error,
 }
 
 impl World {
-    /// Reads a description.
+    /// Reads a description. Where it names no node there is `pve1`, and where it has no roles there are PVE's own.
     ///
     /// # Errors
     /// The position of what is wrong.
     pub fn from_json(text: &str) -> Result<Self, WorldError> {
-        serde_json::from_str(text).map_err(|source| WorldError { line: source.line(), column: source.column(), source })
+        let mut reader = serde_json::Deserializer::from_str(text);
+        let wrong = |place: String, source: serde_json::Error| {
+            let place = if place == "." { "the whole".to_owned() } else { place };
+            WorldError { place, line: source.line(), column: source.column(), source }
+        };
+        let world = serde_path_to_error::deserialize(&mut reader)
+            .map_err(|error| wrong(error.path().to_string(), error.into_inner()))?;
+        reader.end().map_err(|source| wrong("after its end".to_owned(), source))?;
+        let mut world: Self = world;
+        world.standard_roles = world.roles.is_empty();
+        if world.node.is_empty() {
+            world.node = "pve1".to_owned();
+        }
+        Ok(world)
     }
 
     /// One node with the bridge `vmbr0`, the usual roles, `root@pam` and nothing else.
@@ -161,6 +176,47 @@ impl World {
         self
     }
 
+    /// Name of the first node.
+    #[must_use]
+    pub fn first_node(&self) -> &str {
+        &self.node
+    }
+
+    /// A VM template on the first node, as somebody made it by hand: with a disk, the guest agent and a network card.
+    #[must_use]
+    pub fn template(self, vmid: u32, name: &str, storage: &str, pool: &str) -> Self {
+        let mut world = self.pool(pool);
+        world
+            .pools
+            .iter_mut()
+            .filter(|known| known.poolid == pool)
+            .for_each(|pool| pool.members.push(format!("qemu/{vmid}")));
+        world.with_template(vmid, name, storage)
+    }
+
+    fn with_template(mut self, vmid: u32, name: &str, storage: &str) -> Self {
+        let disk = format!("{storage}:{vmid}/base-{vmid}-disk-0.raw");
+        let config = [
+            ("agent", "1"),
+            ("boot", "order=scsi0;net0"),
+            ("cores", "1"),
+            ("memory", "512"),
+            ("name", name),
+            ("net0", "virtio=${mac1},bridge=vmbr0"),
+            ("ostype", "l26"),
+            ("scsi0", &format!("{disk},size=1G")),
+            ("scsihw", "virtio-scsi-pci"),
+            ("smbios1", "uuid=${uuid1}"),
+            ("template", "1"),
+            ("vmgenid", "${uuid2}"),
+        ];
+        let config = config.map(|(key, value)| (key.to_owned(), Value::from(value))).into();
+        self.guests.push(GuestEntry { vmid, kind: "qemu".to_owned(), config });
+        let (content, format) = ("images".to_owned(), "raw".to_owned());
+        self.volumes.push(VolumeEntry { volid: disk, content, format, size: 1 << 30, vmid: Some(vmid) });
+        self
+    }
+
     /// A bridge on every node.
     #[must_use]
     pub fn bridge(mut self, name: &str) -> Self {
@@ -169,10 +225,12 @@ impl World {
         self
     }
 
-    /// An empty resource pool.
+    /// A resource pool, empty unless it is there already.
     #[must_use]
     pub fn pool(mut self, name: &str) -> Self {
-        self.pools.push(PoolEntry { poolid: name.to_owned(), comment: None, members: Vec::new() });
+        if self.pools.iter().all(|known| known.poolid != name) {
+            self.pools.push(PoolEntry { poolid: name.to_owned(), comment: None, members: Vec::new() });
+        }
         self
     }
 

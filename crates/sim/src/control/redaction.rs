@@ -1,0 +1,68 @@
+//! Keeps secrets out of what is shown, even where a guest or a job printed one.
+
+use std::sync::OnceLock;
+
+use regex::Regex;
+use serde_json::Value;
+
+/// No secret here is shorter, and nothing shorter is looked into.
+const SHORTEST: usize = 8;
+
+const MASK: &str = "***";
+
+/// Tokens of GitHub, PVE's tickets, and what base64 makes of a JSON object, as a registration is.
+fn forms() -> Option<&'static Regex> {
+    static FORMS: OnceLock<Option<Regex>> = OnceLock::new();
+    let forms =
+        || Regex::new(r"github_pat_\w{8,}|gh[pousr]_\w{8,}|PVE(VNC)?:[^\s:]+:\w{8}::\S+|eyJ[\w+/.=-]{24,}").ok();
+    FORMS.get_or_init(forms).as_ref()
+}
+
+/// Replaces in every text of `value` each of `secrets`, and whatever has a secret's form.
+pub(super) fn redact(value: &mut Value, secrets: &[String]) {
+    match value {
+        Value::String(text) => redact_text(text, secrets),
+        Value::Array(items) => items.iter_mut().for_each(|item| redact(item, secrets)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| redact(field, secrets)),
+        _ => {}
+    }
+}
+
+fn redact_text(text: &mut String, secrets: &[String]) {
+    if text.len() < SHORTEST {
+        return;
+    }
+    for secret in secrets.iter().filter(|secret| secret.len() >= SHORTEST) {
+        if text.contains(secret.as_str()) {
+            *text = text.replace(secret.as_str(), MASK);
+        }
+    }
+    if let Some(forms) = forms()
+        && forms.is_match(text)
+    {
+        *text = forms.replace_all(text, MASK).into_owned();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn known_secrets_and_those_by_form_are_masked_everywhere() {
+        let mut value = json!({
+            "log": ["token is hunter2hunter2!", "jit eyJhZ2VudElkIjoxLCJhZ2VudE5hbWUiOiJhIn0= end"],
+            "deep": { "text": "github_pat_sim_AbCdEf123 and ghs_0123456789", "short": "eyJ", "number": 7 },
+            "ticket": "PVE:root@pam:66A0B1C2::c2lnbmF0dXJl+/ left",
+        });
+        redact(&mut value, &["hunter2hunter2".to_owned(), "eyJ".to_owned()]);
+        let expected = json!({
+            "log": ["token is ***!", "jit *** end"],
+            "deep": { "text": "*** and ***", "short": "eyJ", "number": 7 },
+            "ticket": "*** left",
+        });
+        assert_eq!(value, expected);
+    }
+}

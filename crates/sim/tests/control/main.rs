@@ -1,0 +1,9 @@
+//! The control API over both simulators, by HTTP.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod bad_input;
+mod faults;
+mod jobs;
+mod site;
+mod state;
+mod time;

@@ -1,0 +1,280 @@
+//! Both simulators for a person to play with, until Ctrl-C.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use acceptance::build::Build;
+use acceptance::farm::{Farm, Guests, Simulation, usual_world};
+use acceptance::mirror::Mirror;
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+use sim::control::{Control, Server};
+use sim::guest::Namespaces;
+use sim::pve::{Latency, Line, World};
+use tempfile::TempDir;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::artifacts;
+use crate::narrate::Narrator;
+use crate::setup::{self, Purpose, Ready};
+
+/// A template that played guests can be cloned from.
+const TEMPLATE: u32 = 8000;
+const MOST_NODES: u32 = 100;
+
+/// How they are started.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Line of Proxmox VE: 8 or 9.
+    #[arg(long, default_value = "9")]
+    pve: Line,
+    /// Where chance comes from: secrets, addresses, faults with a probability.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Time stands still until it is stepped or run, over the control API or on the page.
+    #[arg(long)]
+    virtual_time: bool,
+    /// Number of nodes.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_NODES)))]
+    nodes: u32,
+    /// The cluster as a file describes it, JSON in the form of the recordings' `world.json`.
+    #[arg(long, value_name = "FILE", conflicts_with = "nodes")]
+    world: Option<PathBuf>,
+    /// What stands behind guests.
+    #[arg(long, value_enum, default_value_t = GuestKind::None)]
+    guests: GuestKind,
+    /// Port of the control API and its page; by default a free one.
+    #[arg(long, default_value_t = 0)]
+    control_port: u16,
+    /// Builds the provider and the dispatcher's appliance, too, so that `tofu init` finds them.
+    #[arg(long)]
+    provider: bool,
+    /// Prints one line of JSON when all is ready, and everything else on standard error.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum GuestKind {
+    /// They answer at once, and nothing runs.
+    None,
+    /// They run, in namespaces on this machine.
+    Namespaces,
+}
+
+/// Runs them until a signal comes; then nothing is left.
+pub(crate) async fn run(narrator: Narrator, options: &Options) -> Result<()> {
+    let narrator = if options.json { narrator.aside() } else { narrator };
+    let mut terminated = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupted = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    let playground = tokio::select! {
+        started = Playground::start(&narrator, options) => started?,
+        _ = interrupted.recv() => bail!("interrupted: everything that was started is being ended"),
+        _ = terminated.recv() => bail!("terminated: everything that was started is being ended"),
+    };
+    if options.json {
+        println!("{}", playground.description);
+    } else {
+        print!("{}", told(&playground.description));
+    }
+    tokio::select! {
+        _ = interrupted.recv() => {}
+        _ = terminated.recv() => {}
+    }
+    narrator.say("ending");
+    playground.end().await;
+    narrator.say("nothing is left");
+    Ok(())
+}
+
+struct Playground {
+    description: Value,
+    control: Arc<Control>,
+    guests: Option<Arc<Namespaces>>,
+    _server: Server,
+    _directory: TempDir,
+}
+
+impl Playground {
+    async fn start(narrator: &Narrator, options: &Options) -> Result<Self> {
+        let runs = options.guests == GuestKind::Namespaces;
+        ensure!(!(runs && options.virtual_time), "--virtual-time needs --guests none: guests that run take real time");
+        let world = world(options)?;
+        // Played guests need nothing that a machine with this program lacks.
+        let ready = (runs || options.provider).then(|| setup::run(narrator, Purpose::Demo)).transpose()?;
+        let guests = match (&ready, runs) {
+            (Some(ready), true) => Some(Namespaces::start(&ready.guest_base).await.context("starting guests")?),
+            _ => None,
+        };
+        let farm = Farm::simulated_as(Simulation {
+            guests: guests.clone().map_or(Guests::Scripted, Guests::Running),
+            line: Some(options.pve),
+            seed: Some(options.seed),
+            latency: Some(if options.virtual_time { Latency::Stepped } else { Latency::Real }),
+            installer: runs && options.world.is_none(),
+            world,
+        })
+        .await?;
+        let directory = tempfile::Builder::new().prefix("pxci-sim-").tempdir().context("creating a directory")?;
+        let mut environment = farm.provider_environment(directory.path())?;
+        let ready = ready.filter(|_| options.provider);
+        if let Some(ready) = &ready {
+            environment.extend(installation(narrator, &farm, ready, directory.path(), guests.as_deref())?);
+        }
+        let file = directory.path().join("environment");
+        write_private(&file, &exports(&environment))?;
+        let Farm { pve: site, github: github_site, simulated_pve, simulated_github } = farm;
+        let (Some(pve), Some(github)) = (simulated_pve, simulated_github) else {
+            bail!("a simulated farm has both simulators");
+        };
+        let fingerprint: Vec<String> = pve.handle.fingerprint().iter().map(|byte| format!("{byte:02X}")).collect();
+        let control = Control::new(Arc::new(pve.handle), Arc::new(github));
+        let server = Server::start(Arc::clone(&control), options.control_port);
+        let server = server.await.with_context(|| format!("listening on port {}", options.control_port))?;
+        let description = json!({
+            "pve": {
+                "endpoint": site.endpoint,
+                "ca_file": directory.path().join("pve-root-ca.pem"),
+                "fingerprint": fingerprint.join(":"),
+                "node": site.node,
+                "provider": { "id": site.provider.id, "secret": site.provider.secret },
+                "dispatcher": { "id": site.dispatcher.id, "secret": site.dispatcher.secret },
+                "administrator": { "user": "root@pam", "password": pve.root_password },
+            },
+            "github": {
+                "api_url": github_site.api_url,
+                "token": github_site.token,
+                "repository": github_site.repository,
+            },
+            "control": { "url": server.url(), "token": server.token(), "page": server.page_url() },
+            "environment": file,
+        });
+        Ok(Self { description, control, guests, _server: server, _directory: directory })
+    }
+
+    /// Ends guests first, so that nobody writes into what is removed.
+    async fn end(self) {
+        self.control.pve().shutdown().await;
+        if let Some(guests) = &self.guests {
+            guests.end().await;
+        }
+    }
+}
+
+fn world(options: &Options) -> Result<Option<World>> {
+    if let Some(file) = &options.world {
+        let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+        return World::from_json(&text).with_context(|| format!("in {}", file.display())).map(Some);
+    }
+    let played = options.guests == GuestKind::None;
+    if options.nodes == 1 && !played {
+        return Ok(None);
+    }
+    let world = (2..=options.nodes).fold(usual_world(), |world, number| world.node(&format!("pve{number}")));
+    Ok(Some(if played { world.template(TEMPLATE, "played", "local-lvm", "pxci-runners") } else { world }))
+}
+
+/// Where `tofu init` finds the provider, and the variables of `examples/complete`.
+fn installation(
+    narrator: &Narrator,
+    farm: &Farm,
+    ready: &Ready,
+    directory: &Path,
+    guests: Option<&Namespaces>,
+) -> Result<Vec<(String, String)>> {
+    narrator.say("building the provider and the dispatcher's appliance");
+    let (provider, appliance) = (artifacts::provider()?, artifacts::appliance()?);
+    let mirror = Mirror::lay_out(&directory.join("plugins"), &provider, Some(&appliance))?;
+    let mut variables = vec![
+        ("TF_CLI_CONFIG_FILE".to_owned(), mirror.configuration().display().to_string()),
+        ("PATH".to_owned(), ready.search_path().to_string_lossy().into_owned()),
+    ];
+    let mut inputs = vec![
+        ("node", farm.pve.node.clone()),
+        ("repository", farm.github.repository.clone()),
+        ("github_api_url", farm.github.api_url.clone()),
+        ("github_token", farm.github.token.clone()),
+        ("dispatcher_token_id", farm.pve.dispatcher.id.clone()),
+        ("dispatcher_token_secret", farm.pve.dispatcher.secret.clone()),
+        ("poll_interval", "1".to_owned()),
+    ];
+    if let Some(guests) = guests.filter(|_| farm.pve.installer.is_some()) {
+        let flavour = artifacts::repository()?.join("runners/ubuntu-2204");
+        let Build { image, variables: values, secrets, plugin_path } =
+            Build::prepare(farm, &flavour, directory, Some(guests.ssh_address()))?;
+        inputs.push(("image_directory", image.path().display().to_string()));
+        inputs.push(("image_variables", values.to_string()));
+        inputs.push(("image_secrets", secrets.to_string()));
+        variables.extend(plugin_path.map(|path| ("PACKER_PLUGIN_PATH".to_owned(), path.display().to_string())));
+    }
+    variables.extend(inputs.into_iter().map(|(name, value)| (format!("TF_VAR_{name}"), value)));
+    Ok(variables)
+}
+
+/// Shell lines that set the variables.
+fn exports(variables: &[(String, String)]) -> String {
+    variables.iter().fold(String::new(), |mut text, (name, value)| {
+        let _ = writeln!(text, "export {name}='{}'", value.replace('\'', r"'\''"));
+        text
+    })
+}
+
+fn write_private(file: &Path, text: &str) -> Result<()> {
+    let opened = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
+    opened
+        .and_then(|mut opened| std::io::Write::write_all(&mut opened, text.as_bytes()))
+        .with_context(|| format!("writing {}", file.display()))
+}
+
+fn told(description: &Value) -> String {
+    let text = |pointer: &str| description.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    format!(
+        "
+Page        {page}
+Control     {control}   Authorization: Bearer {control_token}
+
+Proxmox VE  {endpoint}   node {node}
+  CA          {ca}
+  fingerprint {fingerprint}
+  provider    {provider}={provider_secret}
+  dispatcher  {dispatcher}={dispatcher_secret}
+  root@pam    {root}
+GitHub      {github}   repository {repository}
+  token       {github_token}
+
+In another shell:  . {environment}
+Ctrl-C ends everything.
+",
+        page = text("/control/page"),
+        control = text("/control/url"),
+        control_token = text("/control/token"),
+        endpoint = text("/pve/endpoint"),
+        node = text("/pve/node"),
+        ca = text("/pve/ca_file"),
+        fingerprint = text("/pve/fingerprint"),
+        provider = text("/pve/provider/id"),
+        provider_secret = text("/pve/provider/secret"),
+        dispatcher = text("/pve/dispatcher/id"),
+        dispatcher_secret = text("/pve/dispatcher/secret"),
+        root = text("/pve/administrator/password"),
+        github = text("/github/api_url"),
+        repository = text("/github/repository"),
+        github_token = text("/github/token"),
+        environment = text("/environment"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::exports;
+
+    #[test]
+    fn values_are_quoted_for_a_shell() {
+        let variables = [("A".to_owned(), "it's \"so\" $HOME".to_owned())];
+        assert_eq!(exports(&variables), "export A='it'\\''s \"so\" $HOME'\n");
+    }
+}
