@@ -1,6 +1,6 @@
 //! Who may do what: roles, ACLs with propagation, pools, tokens with and without separation.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
@@ -17,61 +17,71 @@ pub(crate) fn user_of(caller: &str) -> &str {
 }
 
 impl State {
-    fn roles_at(&self, subject: &str, path: &str) -> BTreeMap<String, bool> {
+    fn roles_at<'s>(&'s self, subject: &str, path: &str) -> Vec<(&'s str, bool)> {
         let (user, token) = match subject.split_once('!') {
             Some((user, _)) => (user, Some(subject)),
             None => (subject, None),
         };
         if token.is_none() && user == "root@pam" {
-            return BTreeMap::from([("Administrator".to_owned(), true)]);
+            return vec![("Administrator", true)];
         }
-        let groups = self.users.get(user).map(|u| u.groups.clone()).unwrap_or_default();
-        let mut roles: BTreeMap<String, bool> = BTreeMap::new();
+        let groups = self.users.get(user).map(|user| &user.groups);
+        let mut roles: Vec<(&str, bool)> = Vec::new();
         for (prefix, is_final) in prefixes(path) {
-            let Some(entries) = self.acl.get(&prefix) else { continue };
-            let pick = |wanted: Subject, names: &dyn Fn(&str) -> bool| -> BTreeMap<String, bool> {
+            let Some(entries) = self.acl.get(prefix) else { continue };
+            let pick = |wanted: Subject, names: &dyn Fn(&str) -> bool| -> Vec<(&'s str, bool)> {
                 entries
                     .iter()
                     .filter(|((kind, name, _), propagate)| *kind == wanted && names(name) && (is_final || **propagate))
-                    .map(|((.., role), propagate)| (role.clone(), *propagate))
+                    .map(|((.., role), propagate)| (role.as_str(), *propagate))
                     .collect()
             };
             let found = match token {
                 Some(token) => pick(Subject::Token, &|name| name == token),
                 None => {
                     let own = pick(Subject::User, &|name| name == user);
-                    if own.is_empty() { pick(Subject::Group, &|name| groups.contains(name)) } else { own }
+                    let in_group = |name: &str| groups.is_some_and(|groups| groups.contains(name));
+                    if own.is_empty() { pick(Subject::Group, &in_group) } else { own }
                 }
             };
             if !found.is_empty() {
                 roles = found;
             }
         }
-        if let Some(propagate) = roles.get("NoAccess") {
-            return BTreeMap::from([("NoAccess".to_owned(), *propagate)]);
+        if let Some(refusal) = roles.iter().find(|(role, _)| *role == "NoAccess") {
+            return vec![*refusal];
+        }
+        roles
+    }
+
+    /// Roles of a user or token at a path, those that its pools give included.
+    fn effective_roles<'s>(&'s self, subject: &str, path: &str) -> Vec<(&'s str, bool)> {
+        let mut roles = self.roles_at(subject, path);
+        // What a pool gives never propagates, and does not undo a refusal; a pool's own refusal undoes what is granted.
+        if roles.iter().any(|(role, _)| *role == "NoAccess") {
+            return roles;
+        }
+        let pools = self.pools_of_path(path);
+        let given: Vec<&str> = pools
+            .iter()
+            .flat_map(|pool| self.roles_at(subject, &format!("/pool/{pool}")))
+            .map(|(role, _)| role)
+            .collect();
+        if given.contains(&"NoAccess") {
+            return Vec::new();
+        }
+        for role in given {
+            if !roles.iter().any(|(held, _)| *held == role) {
+                roles.push((role, false));
+            }
         }
         roles
     }
 
     fn privileges_of_subject(&self, subject: &str, path: &str) -> Privileges {
-        let mut roles = self.roles_at(subject, path);
-        let mut from_pools = BTreeSet::new();
-        for pool in self.pools_of_path(path) {
-            from_pools.extend(self.roles_at(subject, &format!("/pool/{pool}")).into_keys());
-        }
-        // What a pool gives never propagates, and does not undo a refusal; a pool's own refusal undoes what is granted.
-        if !roles.contains_key("NoAccess") {
-            if from_pools.contains("NoAccess") {
-                roles.clear();
-            } else {
-                from_pools.into_iter().for_each(|role| {
-                    roles.entry(role).or_insert(false);
-                });
-            }
-        }
         let mut out = Privileges::new();
-        for (role, propagate) in roles {
-            let Some((privileges, _)) = self.roles.get(&role) else { continue };
+        for (role, propagate) in self.effective_roles(subject, path) {
+            let Some((privileges, _)) = self.roles.get(role) else { continue };
             for privilege in privileges {
                 *out.entry(privilege.clone()).or_insert(false) |= propagate;
             }
@@ -79,12 +89,18 @@ impl State {
         out
     }
 
-    fn pools_of_path(&self, path: &str) -> Vec<String> {
+    fn subject_may(&self, subject: &str, path: &str, privilege: &str) -> bool {
+        let gives = |role: &str| self.roles.get(role).is_some_and(|(privileges, _)| privileges.contains(privilege));
+        self.effective_roles(subject, path).iter().any(|(role, _)| gives(role))
+    }
+
+    fn pools_of_path(&self, path: &str) -> Vec<&str> {
         if let Some(vmid) = path.strip_prefix("/vms/").and_then(|v| v.parse::<u32>().ok()) {
-            return self.pool_of(vmid).map(str::to_owned).into_iter().collect();
+            return self.pool_of(vmid).into_iter().collect();
         }
         let Some(storage) = path.strip_prefix("/storage/") else { return Vec::new() };
-        self.pools.iter().filter(|(_, pool)| pool.storages.contains(storage)).map(|(name, _)| name.clone()).collect()
+        let holding = self.pools.iter().filter(|(_, pool)| pool.storages.contains(storage));
+        holding.map(|(name, _)| name.as_str()).collect()
     }
 
     /// What `caller` (a user or token) may do at `path`.
@@ -105,18 +121,18 @@ impl State {
     }
 
     pub(crate) fn may(&self, caller: &str, path: &str, privilege: &str) -> bool {
-        self.privileges(caller, path).contains_key(privilege)
+        let Some((user, token)) = caller.split_once('!') else { return self.subject_may(caller, path, privilege) };
+        let separated = self.users.get(user).and_then(|u| u.tokens.get(token)).is_none_or(|t| t.separated);
+        self.subject_may(user, path, privilege) && (!separated || self.subject_may(caller, path, privilege))
     }
 
     pub(crate) fn may_any(&self, caller: &str, path: &str, privileges: &[&str]) -> bool {
-        let have = self.privileges(caller, path);
-        privileges.iter().any(|privilege| have.contains_key(*privilege))
+        privileges.iter().any(|privilege| self.may(caller, path, privilege))
     }
 
     /// Refuses with the missing privilege.
     pub(crate) fn require(&self, caller: &str, path: &str, privileges: &[&str]) -> Outcome<()> {
-        let have = self.privileges(caller, path);
-        match privileges.iter().find(|privilege| !have.contains_key(**privilege)) {
+        match privileges.iter().find(|privilege| !self.may(caller, path, privilege)) {
             Some(missing) => Err(Refusal::permission(&format!("{path}, {missing}"))),
             None => Ok(()),
         }
@@ -266,20 +282,18 @@ fn fill(template: &str, params: &Params) -> Option<String> {
     plain.then_some(out)
 }
 
-fn prefixes(path: &str) -> Vec<(String, bool)> {
-    let mut out = vec![("/".to_owned(), path == "/")];
-    let mut at = String::new();
-    let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
-    for (index, part) in parts.iter().enumerate() {
-        at.push('/');
-        at.push_str(part);
-        out.push((at.clone(), index + 1 == parts.len()));
-    }
-    out
+/// `/vms/100` → `/`, `/vms`, `/vms/100`, and which of them is the path itself.
+fn prefixes(path: &str) -> impl Iterator<Item = (&str, bool)> {
+    let path = path.trim_end_matches('/');
+    let ends = path.char_indices().skip(1).filter(|(_, c)| *c == '/').map(|(at, _)| at);
+    let below = (!path.is_empty()).then(|| ends.chain([path.len()])).into_iter().flatten();
+    std::iter::once(("/", path.is_empty())).chain(below.map(move |end| (&path[..end], end == path.len())))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn state() -> State {
@@ -306,6 +320,13 @@ mod tests {
         assert!(!state.may("ci@pve!t1", "/vms/100", "VM.Clone"));
         grant(&mut state, "/vms/100", Subject::Token, "ci@pve!t1", "Clone", true);
         assert!(state.may("ci@pve!t1", "/vms/100", "VM.Clone"));
+    }
+
+    #[test]
+    fn a_path_is_looked_up_from_the_root_down() {
+        let all = |path| prefixes(path).collect::<Vec<_>>();
+        assert_eq!(all("/"), [("/", true)]);
+        assert_eq!(all("/vms/7"), [("/", false), ("/vms", false), ("/vms/7", true)]);
     }
 
     #[test]

@@ -2,51 +2,56 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::clone_disks;
 use super::disks;
 use super::drives;
 use super::engine::{Call, Engine, Worker};
+use super::layout::Feature;
 use super::locks::Mode;
 use super::qemu_checks::Applicant;
 use super::refusal::{Outcome, Refusal};
-use super::state::{Guest, Kind, Volume};
+use super::state::{Guest, Kind};
 
+/// A clone that has been found possible.
 #[derive(Debug, Clone)]
-struct Plan {
-    source: u32,
-    target: u32,
-    node: String,
+pub(crate) struct Plan {
+    pub(crate) source: u32,
+    pub(crate) target: u32,
+    /// Where the source is.
+    pub(crate) node: String,
     target_node: String,
     name: Option<String>,
     description: Option<String>,
     pool: Option<String>,
-    storage: Option<String>,
-    format: Option<String>,
-    full: bool,
+    pub(crate) storage: Option<String>,
+    pub(crate) format: Option<String>,
+    pub(crate) full: bool,
     /// KiB per second.
-    limit: Option<u64>,
+    pub(crate) limit: Option<u64>,
 }
 
 pub(crate) fn clone(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     let number = |name: &str| call.params.number(name).and_then(|n| u32::try_from(n).ok());
     let (source, target) = (call.vmid(), number("newid").unwrap_or(0));
-    let Ok(guest) = engine.guest(Kind::Qemu, source, &call.node) else {
+    if engine.guest(Kind::Qemu, source, &call.node).is_err() {
         return Err(Refusal::fault(format!(
             "unable to find configuration file for VM {source} on node '{}'",
             call.node
         )));
-    };
+    }
     super::qemu_create::allocation(engine, &call.caller, target, call.text("pool"))?;
-    let target_node = call.text("target").unwrap_or(&call.node).to_owned();
-    if !engine.state().nodes.contains_key(&target_node) {
-        return Err(Refusal::fault(format!("no such cluster node '{target_node}'")));
+    let elsewhere = call.text("target").filter(|node| *node != call.node && *node != "localhost").map(str::to_owned);
+    if let Some(node) = &elsewhere {
+        engine.state().node_exists(node)?;
     }
     if let Some(storage) = call.text("storage") {
-        target_storage(engine, storage, target_node != call.node)?;
+        target_storage(engine, &call.node, storage, elsewhere.as_deref())?;
     }
+    engine.state().quorum()?;
+    let guest = engine.guest(Kind::Qemu, source, &call.node)?;
     if let Some(lock) = guest.get("lock") {
         return Err(Refusal::fault(format!("VM is locked ({lock})")));
     }
@@ -59,16 +64,19 @@ pub(crate) fn clone(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
             return Err(Refusal::fault(format!("parameter '{name}' not allowed for linked clones")));
         }
     }
-    storage_access(engine, &call.caller, &guest, call.text("storage"))?;
+    let shared = storage_access(engine, &call.caller, &guest, call.text("storage"))?;
     let applicant = Applicant { engine, caller: &call.caller, vmid: target, pool: None };
     applicant.bridges(guest.config.iter().filter(|(key, _)| drives::is_net(key)).map(|(_, value)| value.as_str()))?;
-    exists_already(engine, target)?;
-    linkable(engine, &guest, full)?;
+    if let Some(node) = elsewhere.as_ref().filter(|_| !shared) {
+        return Err(Refusal::fault(format!("can't clone VM to node '{node}' (VM uses local storage)")));
+    }
+    exists_already(engine, &call.node, target)?;
+    copyable(engine, &guest, full)?;
     let plan = Plan {
         source,
         target,
         node: call.node.clone(),
-        target_node,
+        target_node: elsewhere.unwrap_or_else(|| call.node.clone()),
         name: call.text("name").map(str::to_owned),
         description: call.text("description").map(str::to_owned),
         pool: call.text("pool").map(str::to_owned),
@@ -82,62 +90,70 @@ pub(crate) fn clone(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     Ok(json!(upid))
 }
 
-/// The storage that a request names takes images, and on another node it is there too.
-fn target_storage(engine: &Engine, storage: &str, elsewhere: bool) -> Outcome<()> {
-    super::disks::usable(engine, storage).map_err(Refusal::fault)?;
+/// The storage that a request names takes images, and where the clone goes elsewhere it is there too.
+fn target_storage(engine: &Engine, node: &str, storage: &str, elsewhere: Option<&str>) -> Outcome<()> {
     let state = engine.state();
-    let Some(found) = state.storages.get(storage) else { return Ok(()) };
-    if !found.content.iter().any(|content| content == "images") {
+    let found = state.usable(node, storage).map_err(Refusal::fault)?;
+    if !found.holds("images") {
         return Err(Refusal::parameter("storage", format!("storage '{storage}' does not support vm images")));
     }
-    if elsewhere && !found.shared {
-        return Err(Refusal::fault(format!("can't clone to non-shared storage '{storage}'")));
+    if let Some(elsewhere) = elsewhere {
+        state.usable(elsewhere, storage).map_err(Refusal::fault)?;
+        if !found.shared {
+            return Err(Refusal::fault(format!("can't clone to non-shared storage '{storage}'")));
+        }
     }
     Ok(())
 }
 
-fn storage_access(engine: &Engine, caller: &str, guest: &Guest, wanted: Option<&str>) -> Outcome<()> {
-    for (key, value) in guest.config.iter().filter(|(key, _)| drives::is_drive(key)) {
+/// Asks for room on the storages of a VM's disks, or on the one wanted; tells whether all its volumes, CD-ROM images
+/// among them, are on shared storages.
+fn storage_access(engine: &Engine, caller: &str, guest: &Guest, wanted: Option<&str>) -> Outcome<bool> {
+    let mut shared = true;
+    for (_, value) in guest.config.iter().filter(|(key, _)| drives::is_drive(key)) {
         let file = drives::file(value);
-        let Some((storage, _)) = file.split_once(':') else { continue };
-        if drives::is_cdrom(value) && !drives::is_cloudinit(value) {
-            continue;
-        }
-        tracing::trace!(key, "checks the storage of a clone's drive");
-        let storage = wanted.unwrap_or(storage);
         let state = engine.state();
-        state.require(caller, &format!("/storage/{storage}"), &["Datastore.AllocateSpace"])?;
-        match state.storages.get(storage) {
-            None => return Err(Refusal::fault(format!("storage '{storage}' does not exist"))),
-            Some(found) if found.disabled => return Err(Refusal::fault(format!("storage '{storage}' is disabled"))),
-            Some(found) if !found.content.iter().any(|content| content == "images") => {
-                return Err(Refusal::parameter("storage", format!("storage '{storage}' does not support vm images")));
+        let Some((storage, _)) = file.split_once(':') else {
+            if file == "cdrom" {
+                state.require(caller, "/", &["Sys.Console"])?;
             }
-            Some(_) => {}
+            continue;
+        };
+        let Some(found) = state.storages.get(storage) else {
+            return Err(Refusal::fault(format!("storage '{storage}' does not exist")));
+        };
+        shared = shared && found.shared;
+        if !drives::is_cdrom(value) {
+            let storage = wanted.unwrap_or(storage);
+            state.require(caller, &format!("/storage/{storage}"), &["Datastore.AllocateSpace"])?;
         }
     }
-    Ok(())
+    Ok(shared)
 }
 
-/// A container's number is found out later, in the task.
-fn exists_already(engine: &Engine, target: u32) -> Outcome<()> {
+/// The number of a container, or of a VM elsewhere, is found out later, in the task.
+fn exists_already(engine: &Engine, node: &str, target: u32) -> Outcome<()> {
     match engine.state().guests.get(&target) {
-        Some(guest) if guest.kind == Kind::Qemu => {
+        Some(guest) if guest.kind == Kind::Qemu && guest.node == node => {
             Err(Refusal::fault(format!("unable to create VM {target}: config file already exists")))
         }
         _ => Ok(()),
     }
 }
 
-fn linkable(engine: &Engine, guest: &Guest, full: bool) -> Outcome<()> {
-    if full {
-        return Ok(());
-    }
-    for (key, value) in guest.config.iter().filter(|(key, value)| drives::is_drive(key) && !drives::is_cdrom(value)) {
+/// Every disk can be cloned in the way that is wanted.
+fn copyable(engine: &Engine, guest: &Guest, full: bool) -> Outcome<()> {
+    let state = engine.state();
+    let disk = |value: &str| drives::is_cloudinit(value) || !drives::is_cdrom(value);
+    for (key, value) in guest.config.iter().filter(|(key, value)| drives::is_drive(key) && disk(value)) {
         let volid = drives::file(value);
-        let based = engine.state().volumes.contains_key(&volid) && volid.contains("/base-") && !volid.contains("/vm-");
-        if !based {
-            return Err(Refusal::fault(format!("Linked clone feature is not supported for '{volid}' ({key})")));
+        let (feature, word) = if full || drives::is_cloudinit(value) || key == "tpmstate0" {
+            (Feature::Copy, "Full")
+        } else {
+            (Feature::Clone, "Linked")
+        };
+        if !state.can(feature, &volid, false) {
+            return Err(Refusal::fault(format!("{word} clone feature is not supported for '{volid}' ({key})")));
         }
     }
     Ok(())
@@ -146,24 +162,24 @@ fn linkable(engine: &Engine, guest: &Guest, full: bool) -> Outcome<()> {
 async fn work(worker: &Worker, plan: &Plan) -> Result<(), String> {
     let engine = &worker.engine;
     let target = plan.target;
+    let running = engine.with_guest(plan.source, |guest| guest.run.is_some()) == Some(true);
+    let mode = if running { Mode::Exclusive } else { Mode::Shared };
+    let _source_lock = worker.lock(Kind::Qemu, plan.source, mode, 1).await?;
     let _target_lock = worker.lock(Kind::Qemu, target, Mode::Exclusive, 1).await?;
-    if engine.state().guests.get(&target).is_some_and(|guest| guest.kind == Kind::Qemu) {
-        return Err(format!("unable to create VM {target}: config file already exists"));
-    }
-    let _source_lock = worker.lock(Kind::Qemu, plan.source, Mode::Shared, 1).await?;
+    exists_already(engine, &plan.node, target).map_err(Refusal::into_text)?;
     worker.log(format!("creating a clone of VM {} with ID {target}", plan.source));
     let source = engine.guest(Kind::Qemu, plan.source, &plan.node).map_err(Refusal::into_text)?;
     if !occupy(engine, plan) {
         return Err(format!(
             "close (rename) atomic file '/etc/pve/nodes/{}/qemu-server/{target}.conf' failed: File exists",
-            plan.target_node
+            plan.node
         ));
     }
     worker.half_made(Some(target));
-    let drives = match copy_drives(worker, plan, &source).await {
+    let drives = match clone_disks::copy_drives(worker, plan, &source).await {
         Ok(drives) => drives,
         Err(text) => {
-            disks::forget_guest(engine, target).await;
+            disks::forget_guest(engine, target, disks::Reach::Numbered, &disks::quiet).await;
             return Err(format!("clone failed: {text}"));
         }
     };
@@ -172,12 +188,13 @@ async fn work(worker: &Worker, plan: &Plan) -> Result<(), String> {
     Ok(())
 }
 
+/// Until it is done the clone is on its source's node, wherever it goes.
 fn occupy(engine: &Engine, plan: &Plan) -> bool {
     let mut state = engine.state();
     if state.guests.contains_key(&plan.target) {
         return false;
     }
-    let mut guest = Guest::new(Kind::Qemu, &plan.target_node);
+    let mut guest = Guest::new(Kind::Qemu, &plan.node);
     guest.config.insert("description".into(), " qmclone temporary file".into());
     guest.set("lock", "clone");
     state.guests.insert(plan.target, guest);
@@ -190,127 +207,6 @@ fn occupy(engine: &Engine, plan: &Plan) -> bool {
     true
 }
 
-async fn copy_drives(worker: &Worker, plan: &Plan, source: &Guest) -> Result<BTreeMap<String, String>, String> {
-    let mut out = BTreeMap::new();
-    for (key, value) in source.config.iter().filter(|(key, _)| drives::is_drive(key)) {
-        let copy = if drives::is_cloudinit(value) {
-            cloudinit(worker, plan, key, value)
-        } else if drives::is_cdrom(value) {
-            value.clone()
-        } else if plan.full {
-            full(worker, plan, key, value).await?
-        } else {
-            linked(worker, plan, key, value).await?
-        };
-        out.insert(key.clone(), copy);
-    }
-    Ok(out)
-}
-
-fn cloudinit(worker: &Worker, plan: &Plan, key: &str, value: &str) -> String {
-    let engine = &worker.engine;
-    let print = |line: String| worker.log(line);
-    let from = drives::file(value);
-    let storage = plan.storage.clone().unwrap_or_else(|| from.split(':').next().unwrap_or_default().to_owned());
-    let format = from.rsplit('.').next().unwrap_or("qcow2").to_owned();
-    let volid = format!("{storage}:{0}/vm-{0}-cloudinit.{format}", plan.target);
-    worker.log(format!("create full clone of drive {key} ({from})"));
-    disks::formatting(engine, &volid, &format, 4 << 20, &print);
-    disks::put(engine, &volid, "images", &format, 4 << 20, Some(plan.target));
-    worker.log(format!("allocated target volume '{volid}'"));
-    let mut drive = drives::parse(value);
-    drive.insert("file".into(), volid);
-    drive.insert("size".into(), "4M".into());
-    super::propstring::print(&drive, "file", &[])
-}
-
-async fn full(worker: &Worker, plan: &Plan, key: &str, value: &str) -> Result<String, String> {
-    let engine = &worker.engine;
-    let print = |line: String| worker.log(line);
-    let from = drives::file(value);
-    let Some(volume) = engine.state().volumes.get(&from).cloned() else {
-        return Err(format!("volume '{from}' does not exist"));
-    };
-    let storage = plan.storage.clone().unwrap_or_else(|| from.split(':').next().unwrap_or_default().to_owned());
-    let format = plan.format.clone().unwrap_or_else(|| volume.format.clone());
-    worker.log(format!("create full clone of drive {key} ({from})"));
-    let volid = engine.state().free_disk(&storage, plan.target, &format);
-    disks::formatting(engine, &volid, &format, volume.size, &print);
-    disks::put(engine, &volid, "images", &format, volume.size, Some(plan.target));
-    worker.log(format!("allocated target volume '{volid}'"));
-    engine.backend.disk_clone(&from, &volid, false).await.map_err(|error| error.to_string())?;
-    copy_slowly(worker, plan, &from, &volid, &volume, &format).await;
-    let mut drive = drives::parse(value);
-    drive.insert("file".into(), volid);
-    drive.insert("size".into(), drives::print_size(volume.size));
-    Ok(super::propstring::print(&drive, "file", &[]))
-}
-
-/// Time passes by the bandwidth limit, one line per step.
-async fn copy_slowly(worker: &Worker, plan: &Plan, from: &str, to: &str, volume: &Volume, format: &str) {
-    let engine = &worker.engine;
-    let seconds = plan.limit.map_or(0, |limit| (volume.filled << 10) / limit);
-    if let Some(limit) = plan.limit {
-        let from = engine.state().path_of(from);
-        let to = engine.state().path_of(to);
-        worker.set_interrupt_text(format!(
-            "clone failed: copy failed: command '/usr/bin/qemu-img convert -p -n -r {limit}K -f {} -O {format} {from} zeroinit:{to}' failed: interrupted by signal",
-            volume.format
-        ));
-    }
-    if seconds == 0 {
-        disks::transferred(volume.size, 100, &|line| worker.log(line));
-        return;
-    }
-    let steps = 90;
-    for at in 0..=steps {
-        let text = format!(
-            "transferred {} of {} ({})",
-            disks::human(volume.size / steps * at),
-            disks::human(volume.size),
-            percent(at, steps)
-        );
-        worker.log(text);
-        engine.wait(Duration::from_millis(seconds * 1000 / steps)).await;
-    }
-    worker.set_interrupt_text("received interrupt".to_owned());
-}
-
-#[allow(clippy::cast_precision_loss)]
-fn percent(at: u64, of: u64) -> String {
-    format!("{:.2}%", at as f64 * 100.0 / of as f64)
-}
-
-async fn linked(worker: &Worker, plan: &Plan, key: &str, value: &str) -> Result<String, String> {
-    let engine = &worker.engine;
-    let base = drives::file(value);
-    let (storage, name) = base.split_once(':').unwrap_or(("", ""));
-    let Some(volume) = engine.state().volumes.get(&base).cloned() else {
-        return Err(format!("volume '{base}' does not exist"));
-    };
-    let target = plan.target;
-    let plain = engine.state().free_disk(storage, target, "qcow2");
-    let file = plain.rsplit('/').next().unwrap_or_default().to_owned();
-    let volid = format!("{storage}:{name}/{target}/{file}");
-    worker.log(format!("create linked clone of drive {key} ({base})"));
-    worker.log(format!("clone {name}: images, {file}, {target} to {file} (base=../{name})"));
-    let path = engine.state().path_of(&plain);
-    let preallocation = if volume.format == "raw" { "off" } else { "metadata" };
-    worker.log(format!(
-        "Formatting '{path}', fmt=qcow2 cluster_size=131072 extended_l2=on preallocation={preallocation} compression_type=zlib size={} backing_file=../{name} backing_fmt={} lazy_refcounts=off refcount_bits=16",
-        volume.size, volume.format
-    ));
-    disks::put(engine, &volid, "images", "qcow2", volume.size, Some(target));
-    if let Some(made) = engine.state().volumes.get_mut(&volid) {
-        made.parent = Some(base.clone());
-    }
-    engine.backend.disk_clone(&base, &volid, true).await.map_err(|error| error.to_string())?;
-    let mut drive = drives::parse(value);
-    drive.insert("file".into(), volid);
-    drive.insert("size".into(), drives::print_size(volume.size));
-    Ok(super::propstring::print(&drive, "file", &[]))
-}
-
 fn finish(engine: &Engine, plan: &Plan, source: &Guest, drives: BTreeMap<String, String>) {
     let mut state = engine.state();
     let (smbios, generation) = (state.uuid(), state.uuid());
@@ -318,6 +214,7 @@ fn finish(engine: &Engine, plan: &Plan, source: &Guest, drives: BTreeMap<String,
         source.config.keys().filter(|key| drives::is_net(key)).map(|key| (key.clone(), state.mac())).collect();
     let Some(guest) = state.guests.get_mut(&plan.target) else { return };
     guest.config.clear();
+    guest.node.clone_from(&plan.target_node);
     for (key, value) in &source.config {
         if matches!(key.as_str(), "template" | "lock" | "parent" | "protection" | "vmstate") || drives::is_unused(key) {
             continue;

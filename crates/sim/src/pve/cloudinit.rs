@@ -28,7 +28,7 @@ pub(crate) fn regenerate(engine: &Engine, call: &Call) -> Outcome<Value> {
     let guest = engine.guest(Kind::Qemu, call.vmid(), &call.node)?;
     let has_drive = guest.config.iter().any(|(key, value)| drives::is_drive(key) && drives::is_cloudinit(value));
     if has_drive {
-        qemu_checks::snippets_exist(engine, guest.get("cicustom")).map_err(Refusal::fault)?;
+        qemu_checks::snippets_exist(engine, &guest).map_err(Refusal::fault)?;
     }
     Ok(Value::Null)
 }

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use super::allocation::{self, Wanted};
 use super::drives;
-use super::engine::Engine;
+use super::engine::{Call, Engine};
+use super::layout::Layout;
 use super::propstring::{self, Parsed};
-use super::state::{Guest, Volume};
+use super::state::Guest;
+use super::volumes::{Volume, storage_of};
 
 /// Where lines go that PVE prints while it works.
 pub(crate) type Print<'a> = &'a (dyn Fn(String) + Sync);
@@ -28,126 +31,110 @@ pub(crate) async fn attach(
         return Ok(printed(&drive));
     }
     let (storage, name) = file.split_once(':').unwrap_or(("", ""));
+    let request = Request { engine, node: &guest.node, vmid, key, storage, print };
     if name == "cloudinit" {
-        return cloudinit(engine, vmid, key, storage, drive, print).await;
+        return request.cloudinit(drive);
     }
     if let Some(source) = drive.remove("import-from") {
-        return import(engine, guest, vmid, key, storage, &source, drive, print).await;
+        return request.import(&source, drive).await;
     }
     if name.parse::<f64>().is_ok() {
-        return allocate(engine, vmid, key, storage, name, drive, print).await;
+        return request.empty(name, drive).await;
     }
-    existing(engine, &file, drive)
+    existing(engine, &guest.node, &file, drive)
 }
 
 fn printed(drive: &Parsed) -> String {
     propstring::print(drive, "file", &["format", "import-from"])
 }
 
-/// Whether a storage can be used at all.
-pub(crate) fn usable(engine: &Engine, storage: &str) -> Result<(), String> {
-    match engine.state().storages.get(storage) {
-        None => Err(format!("storage '{storage}' does not exist")),
-        Some(found) if found.disabled => Err(format!("storage '{storage}' is disabled")),
-        Some(_) => Ok(()),
-    }
-}
-
-fn existing(engine: &Engine, volid: &str, mut drive: Parsed) -> Result<String, String> {
-    usable(engine, volid.split(':').next().unwrap_or_default())?;
+fn existing(engine: &Engine, node: &str, volid: &str, mut drive: Parsed) -> Result<String, String> {
     let state = engine.state();
-    let Some(volume) = state.volumes.get(volid) else { return Err(format!("volume '{volid}' does not exist")) };
+    state.usable(node, storage_of(volid))?;
+    let Some(volume) = state.volume(node, volid) else { return Err(format!("volume '{volid}' does not exist")) };
     if !drives::is_cloudinit(volid) {
         drive.insert("size".into(), drives::print_size(volume.size));
     }
     Ok(printed(&drive))
 }
 
-async fn cloudinit(
-    engine: &Arc<Engine>,
+/// A drive that asks for a volume of its own.
+struct Request<'a> {
+    engine: &'a Arc<Engine>,
+    node: &'a str,
     vmid: u32,
-    key: &str,
-    storage: &str,
-    mut drive: Parsed,
-    print: Print<'_>,
-) -> Result<String, String> {
-    usable(engine, storage)?;
-    let format = drive.get("format").cloned().unwrap_or_else(|| "qcow2".to_owned());
-    let volid = format!("{storage}:{vmid}/vm-{vmid}-cloudinit.{format}");
-    formatting(engine, &volid, &format, 4 << 20, print);
-    put(engine, &volid, "images", &format, 4 << 20, Some(vmid));
-    drive.insert("file".into(), volid);
-    drive.insert("media".into(), "cdrom".into());
-    let value = printed(&drive);
-    print(format!("{key}: successfully created disk '{value}'"));
-    Ok(value)
+    key: &'a str,
+    storage: &'a str,
+    print: Print<'a>,
 }
 
-async fn allocate(
-    engine: &Arc<Engine>,
-    vmid: u32,
-    key: &str,
-    storage: &str,
-    size: &str,
-    mut drive: Parsed,
-    print: Print<'_>,
-) -> Result<String, String> {
-    usable(engine, storage)?;
-    let bytes = match key {
-        "efidisk0" => 540_672,
-        "tpmstate0" => 4 << 20,
-        _ => drives::gigabytes(size).unwrap_or(0),
-    };
-    let format = drive.get("format").cloned().unwrap_or_else(|| "raw".to_owned());
-    let volid = engine.state().free_disk(storage, vmid, &format);
-    formatting(engine, &volid, &format, bytes, print);
-    put(engine, &volid, "images", &format, bytes, Some(vmid));
-    engine.backend.disk_create(&volid).await.map_err(|error| error.to_string())?;
-    drive.insert("file".into(), volid);
-    drive.insert("size".into(), drives::print_size(bytes));
-    let value = printed(&drive);
-    print(format!("{key}: successfully created disk '{value}'"));
-    Ok(value)
+impl Request<'_> {
+    fn allocate(&self, format: Option<&str>, name: Option<&str>, bytes: u64) -> Result<String, String> {
+        let Self { node, storage, vmid, .. } = *self;
+        let wanted = Wanted { node, storage, vmid, content: "images", format, name, bytes };
+        allocation::allocate(self.engine, wanted, self.print)
+    }
+
+    fn done(&self, mut drive: Parsed, volid: String, size: Option<u64>) -> String {
+        drive.insert("file".into(), volid);
+        match size {
+            Some(size) => drive.insert("size".into(), drives::print_size(size)),
+            None => drive.insert("media".into(), "cdrom".into()),
+        };
+        let value = printed(&drive);
+        (self.print)(format!("{}: successfully created disk '{value}'", self.key));
+        value
+    }
+
+    fn cloudinit(&self, drive: Parsed) -> Result<String, String> {
+        let layout = self.engine.state().layout(self.storage);
+        let usual = if layout == Layout::Files { "qcow2" } else { "raw" };
+        let format = drive.get("format").cloned().unwrap_or_else(|| usual.to_owned());
+        let name = layout.cloudinit_name(self.vmid, &format);
+        let volid = self.allocate(Some(&format), Some(&name), CLOUDINIT_SIZE)?;
+        Ok(self.done(drive, volid, None))
+    }
+
+    async fn empty(&self, size: &str, drive: Parsed) -> Result<String, String> {
+        let bytes = match self.key {
+            "efidisk0" => 540_672,
+            "tpmstate0" => 4 << 20,
+            _ => drives::gigabytes(size).unwrap_or(0),
+        };
+        let volid = self.allocate(drive.get("format").map(String::as_str), None, bytes)?;
+        self.engine.backend.disk_create(&volid).await.map_err(|error| error.to_string())?;
+        Ok(self.done(drive, volid, Some(bytes)))
+    }
+
+    async fn import(&self, source: &str, drive: Parsed) -> Result<String, String> {
+        let Self { engine, node, print, .. } = *self;
+        engine.state().usable(node, self.storage)?;
+        let Some(from) = engine.state().volume(node, source).cloned() else {
+            let path = engine.state().path_of(source);
+            return Err(format!("failed to stat '{path}'"));
+        };
+        let what = engine
+            .state()
+            .owner_drive(node, source)
+            .map_or_else(|| format!("drive ({source})"), |name| format!("drive {name} ({source})"));
+        print(format!("create full clone of {what}"));
+        let hint = if from.content == "import" { "qcow2".to_owned() } else { from.format.clone() };
+        let format = engine.state().format_for(self.storage, drive.get("format").map_or(&hint, |format| format));
+        let volid = self.allocate(Some(&format), None, virtual_size(&from))?;
+        print(format!("allocated target volume '{volid}'"));
+        if let Err(text) = allocation::copied(engine, node, source, &volid, print) {
+            let _ = free(engine, node, &volid, &quiet).await;
+            return Err(text);
+        }
+        engine.backend.disk_clone(source, &volid, false).await.map_err(|error| error.to_string())?;
+        let size = engine.state().volume(node, &volid).map_or(0, |volume| volume.size);
+        transferred(size, 100, print);
+        Ok(self.done(drive, volid, Some(size)))
+    }
 }
 
-#[allow(clippy::too_many_arguments)]
-async fn import(
-    engine: &Arc<Engine>,
-    _guest: &Guest,
-    vmid: u32,
-    key: &str,
-    storage: &str,
-    source: &str,
-    mut drive: Parsed,
-    print: Print<'_>,
-) -> Result<String, String> {
-    usable(engine, storage)?;
-    let Some(from) = engine.state().volumes.get(source).cloned() else {
-        let path = engine.state().path_of(source);
-        return Err(format!("failed to stat '{path}'"));
-    };
-    let what = engine
-        .state()
-        .owner_drive(source)
-        .map_or_else(|| format!("drive ({source})"), |name| format!("drive {name} ({source})"));
-    print(format!("create full clone of {what}"));
-    let size = virtual_size(&from);
-    let format = drive
-        .get("format")
-        .cloned()
-        .unwrap_or_else(|| if from.content == "import" { "qcow2".to_owned() } else { from.format.clone() });
-    let volid = engine.state().free_disk(storage, vmid, &format);
-    formatting(engine, &volid, &format, size, print);
-    put(engine, &volid, "images", &format, size, Some(vmid));
-    print(format!("allocated target volume '{volid}'"));
-    engine.backend.disk_clone(source, &volid, false).await.map_err(|error| error.to_string())?;
-    transferred(size, 100, print);
-    drive.insert("file".into(), volid);
-    drive.insert("size".into(), drives::print_size(size));
-    let value = printed(&drive);
-    print(format!("{key}: successfully created disk '{value}'"));
-    Ok(value)
-}
+/// Bytes of a cloud-init drive.
+pub(crate) const CLOUDINIT_SIZE: u64 = 4 << 20;
 
 /// What an image holds when unpacked; an import's own header would say, ours are 32 MiB.
 fn virtual_size(volume: &Volume) -> u64 {
@@ -183,67 +170,78 @@ pub(crate) fn human(bytes: u64) -> String {
     format!("{number:.1} {unit}")
 }
 
-pub(crate) fn formatting(engine: &Engine, volid: &str, format: &str, size: u64, print: Print<'_>) {
-    let path = engine.state().path_of(volid);
-    print(match format {
-        "qcow2" => format!(
-            "Formatting '{path}', fmt=qcow2 cluster_size=65536 extended_l2=off preallocation=metadata compression_type=zlib size={size} lazy_refcounts=off refcount_bits=16"
-        ),
-        "vmdk" => format!("Formatting '{path}', fmt=vmdk size={size} compat6=off hwversion=undefined"),
-        _ => format!("Formatting '{path}', fmt=raw size={size} preallocation=off"),
-    });
-}
-
-/// Writes a volume into the world.
-pub(crate) fn put(engine: &Engine, volid: &str, content: &str, format: &str, size: u64, vmid: Option<u32>) {
-    let volume = Volume {
-        content: content.to_owned(),
-        format: format.to_owned(),
-        size,
-        ctime: engine.clock.seconds(),
-        vmid,
-        parent: None,
-        file: None,
-        filled: 0,
-    };
-    engine.state().volumes.insert(volid.to_owned(), volume);
-}
-
 /// Frees a volume; whoever backs linked clones stays, with PVE's text.
-pub(crate) async fn free(engine: &Arc<Engine>, volid: &str) -> Result<(), String> {
-    if engine.state().is_in_use(volid) {
-        return Err(format!("base volume '{volid}' is still in use by linked cloned"));
+pub(crate) async fn free(engine: &Arc<Engine>, node: &str, volid: &str, print: Print<'_>) -> Result<(), String> {
+    let (volume, layout) = {
+        let mut state = engine.state();
+        state.usable(node, storage_of(volid))?;
+        if state.is_in_use(node, volid) {
+            let name = volid.split_once(':').map_or(volid, |(_, name)| name);
+            return Err(format!("base volume '{name}' is still in use by linked clones"));
+        }
+        let Some(volume) = state.take_volume(node, volid) else { return Ok(()) };
+        (volume, state.layout(storage_of(volid)))
+    };
+    let own = volid.rsplit(['/', ':']).next().unwrap_or_default();
+    match layout {
+        Layout::Lvm | Layout::LvmThin => print(format!("  Logical volume \"{own}\" successfully removed.")),
+        Layout::Rbd => print("Removing image: 100% complete...done.".to_owned()),
+        Layout::Files | Layout::Zfs => {}
     }
-    let Some(volume) = engine.state().volumes.remove(volid) else { return Ok(()) };
     if let Some(file) = &volume.file {
         let _ = std::fs::remove_file(file);
     }
-    if matches!(volume.content.as_str(), "images" | "rootdir") && !drives::is_cloudinit(volid) {
+    if volume.is_image() && !drives::is_cloudinit(volid) {
         engine.backend.disk_delete(volid).await.map_err(|error| error.to_string())?;
     }
     Ok(())
 }
 
-/// Takes a guest away with all volumes of its number, whatever they are.
-pub(crate) async fn forget_guest(engine: &Arc<Engine>, vmid: u32) {
-    let volumes: Vec<String> = {
-        let mut state = engine.state();
-        state.guests.remove(&vmid);
-        for pool in state.pools.values_mut() {
-            pool.guests.remove(&vmid);
-        }
-        state.volumes.iter().filter(|(_, v)| v.vmid == Some(vmid)).map(|(volid, _)| volid.clone()).collect()
-    };
-    for volid in volumes {
-        let _ = free(engine, &volid).await;
+/// Which volumes go with a guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// What its configuration names and is its own.
+    Named,
+    /// Whatever has its number, too.
+    Numbered,
+}
+
+impl Reach {
+    /// As a request to destroy a guest wants it.
+    pub(crate) fn of(call: &Call) -> Self {
+        if call.params.flag("destroy-unreferenced-disks") { Self::Numbered } else { Self::Named }
     }
+}
+
+/// Takes a guest away, its volumes first. One that cannot be freed stays, and is told of.
+pub(crate) async fn forget_guest(engine: &Arc<Engine>, vmid: u32, reach: Reach, print: Print<'_>) {
+    let Some(guest) = engine.with_guest(vmid, |guest| guest.clone()) else { return };
+    let mut volumes = guest.volumes();
+    {
+        let state = engine.state();
+        volumes.retain(|volid| state.volume(&guest.node, volid).is_some_and(|volume| volume.vmid == Some(vmid)));
+        if reach == Reach::Numbered {
+            volumes.extend(state.volumes_of(&guest.node, vmid));
+        }
+    }
+    for volid in volumes {
+        if let Err(text) = free(engine, &guest.node, &volid, print).await {
+            print(format!("WARN: Could not remove disk '{volid}', check manually: {text}"));
+        }
+    }
+    let mut state = engine.state();
+    state.guests.remove(&vmid);
+    for pool in state.pools.values_mut() {
+        pool.guests.remove(&vmid);
+    }
+    drop(state);
     engine.timeline.note(engine.clock.now(), "destroyed", &vmid.to_string());
 }
 
 impl super::state::State {
     /// Which drive of which guest a volume is.
-    fn owner_drive(&self, volid: &str) -> Option<String> {
-        let vmid = self.volumes.get(volid)?.vmid?;
+    fn owner_drive(&self, node: &str, volid: &str) -> Option<String> {
+        let vmid = self.volume(node, volid)?.vmid?;
         let guest = self.guests.get(&vmid)?;
         guest
             .config
@@ -251,16 +249,21 @@ impl super::state::State {
             .find(|(key, value)| drives::is_drive(key) && drives::file(value) == volid)
             .map(|(key, _)| key.clone())
     }
+
+    /// The format that a storage gives when asked for this one.
+    pub(crate) fn format_for(&self, storage: &str, hint: &str) -> String {
+        let kind = self.storages.get(storage).map_or("dir", |found| found.kind.as_str());
+        let (formats, usual) = self.layout(storage).formats(kind);
+        if formats.contains(&hint) { hint.to_owned() } else { usual.to_owned() }
+    }
 }
 
 /// Whether a value's volume belongs to this guest.
 pub(crate) fn owns(engine: &Engine, vmid: u32, value: &str) -> bool {
     let volid = drives::file(value);
-    engine
-        .state()
-        .volumes
-        .get(&volid)
-        .is_some_and(|volume| volume.vmid == Some(vmid) && matches!(volume.content.as_str(), "images" | "rootdir"))
+    let state = engine.state();
+    let Some(guest) = state.guests.get(&vmid) else { return false };
+    state.volume(&guest.node, &volid).is_some_and(|volume| volume.vmid == Some(vmid) && volume.is_image())
 }
 
 /// Keeps a volume as `unused<n>`.

@@ -12,14 +12,16 @@ use super::refusal::{Outcome, Refusal};
 use super::reply::Reply;
 use super::schema::Route;
 use super::state::Kind;
-use super::storage_api::{self, Upload};
+use super::storage_files::{self, Upload};
 use super::{
-    access_api, agent, clone, cloudinit, cluster_api, datacenter, lxc, lxc_life, pools, power, qemu_config,
-    qemu_create, qemu_life, tasks_api, validate,
+    access_api, agent, clone, cloudinit, cluster_api, datacenter, lxc, lxc_life, membership, nodes_api, pools, power,
+    qemu_config, qemu_create, qemu_life, resources, storage_api, storage_content, tasks_api, validate,
 };
 
 /// A request whose caller is known.
 pub(crate) struct Request<'a> {
+    /// The node whose server was asked.
+    pub(crate) asked: &'a str,
     pub(crate) method: &'a str,
     /// Below `/api2/<format>`.
     pub(crate) path: &'a str,
@@ -43,24 +45,42 @@ pub(crate) async fn run(engine: &Arc<Engine>, request: Request<'_>) -> Outcome<R
     }
     let caller = request.caller.unwrap_or_default();
     permitted(engine, route, &caller, &params)?;
-    let node = params.text("node").unwrap_or_default().to_owned();
-    let by_node = route.path.starts_with("/nodes/{node}");
-    if by_node && !engine.state().nodes.contains_key(&node) {
-        return Err(Refusal::fault(format!(
-            "hostname lookup '{node}' failed - failed to get address info for: {node}: Temporary failure in name resolution"
-        )));
-    }
-    let node = if by_node { node } else { engine.state().nodes.keys().next().cloned().unwrap_or_default() };
+    let node = executing_node(engine, request.asked, request.method, route, &params)?;
     if request.upload.is_some() {
         params.insert_text("tmpfilename", format!("/var/tmp/pveupload-{}", "0".repeat(32)));
     }
     // Everything that the schema calls protected runs in one of three workers of its node.
     let _daemon = if route.protected { engine.daemon(&node).await } else { None };
     validate::check(&engine.schema, route, &mut params)?;
+    engine.lock_cluster_file(request.method, &route.path).await?;
     let call = Call { caller, node, params };
     let reply = handle(engine, request.method, &route.path, call, request.upload).await?;
     engine.check_answer(request.method, route, &reply);
     Ok(reply)
+}
+
+/// The node that carries a call out: the one in its path, to which the one that was asked passes it on.
+fn executing_node(engine: &Engine, asked: &str, method: &str, route: &Route, params: &Params) -> Outcome<String> {
+    let named = params.text("node").filter(|node| *node != "localhost");
+    let Some(node) = named.filter(|_| route.path.starts_with("/nodes/{node}")) else { return Ok(asked.to_owned()) };
+    let state = engine.state();
+    if !state.nodes.contains_key(node) {
+        return Err(Refusal::fault(format!(
+            "hostname lookup '{node}' failed - failed to get address info for: {node}: Temporary failure in name resolution"
+        )));
+    }
+    if !state.is_online(node) && !is_carried_out_where_asked(method, &route.path) {
+        return Err(Refusal::unreachable());
+    }
+    Ok(node.to_owned())
+}
+
+/// Calls that are about a node but are not passed on to it (no `proxyto` in PVE's schema): they reach it by SSH.
+fn is_carried_out_where_asked(method: &str, path: &str) -> bool {
+    let console = ["/termproxy", "/vncproxy", "/vncwebsocket"].iter().any(|end| path.ends_with(end));
+    let figures = path.ends_with("/rrd") || path.ends_with("/rrddata");
+    let index = matches!(path, "/nodes/{node}" | "/nodes/{node}/tasks/{upid}" | "/nodes/{node}/storage/{storage}");
+    console || figures || path.ends_with("/upload") || (method == "GET" && index)
 }
 
 fn permitted(engine: &Engine, route: &Route, caller: &str, params: &Params) -> Outcome<()> {
@@ -101,9 +121,9 @@ async fn handle(engine: &Arc<Engine>, method: &str, path: &str, call: Call, uplo
     }
     let value = match (method, path) {
         ("GET", "/version" | "/nodes/{node}/version") => engine.state().version.clone(),
-        ("GET", "/cluster/resources") => cluster_api::resources(engine, &call),
+        ("GET", "/cluster/resources") => resources::resources(engine, &call),
         ("GET", "/cluster/nextid") => cluster_api::next_id(engine, &call)?,
-        ("GET", "/cluster/status") => cluster_api::cluster_status(engine),
+        ("GET", "/cluster/status") => nodes_api::cluster_status(engine, &call),
         ("GET", "/cluster/tasks") => tasks_api::cluster(engine, &call),
         ("GET", "/cluster/config/nodes" | "/cluster/ha/rules" | "/cluster/backup" | "/nodes/{node}/aplinfo") => {
             json!([])
@@ -112,10 +132,7 @@ async fn handle(engine: &Arc<Engine>, method: &str, path: &str, call: Call, uplo
         ("POST", "/cluster/ha/resources") => cluster_api::ha_resources(engine, &call, "add")?,
         ("DELETE", "/cluster/ha/resources/{sid}") => cluster_api::ha_resources(engine, &call, "delete")?,
         ("GET", "/cluster/ha/resources/{sid}") => cluster_api::ha_resources(engine, &call, "get")?,
-        ("GET", "/cluster/ha/status/current") => json!([
-            { "id": "quorum", "node": call.node, "quorate": 1, "status": "OK", "type": "quorum" },
-            { "armed-state": "standby", "id": "fencing", "node": call.node, "status": "standby (CRM watchdog standby)", "type": "fencing" },
-        ]),
+        ("GET", "/cluster/ha/status/current") => membership::ha_status(engine, &call),
         ("GET", "/cluster/sdn/zones/{zone}") => {
             return Err(Refusal::fault(format!("sdn '{}' does not exist", call.text("zone").unwrap_or_default())));
         }
@@ -134,17 +151,17 @@ async fn handle(engine: &Arc<Engine>, method: &str, path: &str, call: Call, uplo
         ("GET", "/cluster/log") => cluster_api::log(engine, &call),
         ("GET", "/nodes/{node}/capabilities/qemu/cpu") => cluster_api::processor_types(),
         ("GET", "/nodes/{node}/vzdump/defaults") => cluster_api::backup_defaults(),
-        ("GET", "/nodes") => cluster_api::nodes(engine, &call),
-        ("GET", "/nodes/{node}") => cluster_api::node_index(),
+        ("GET", "/nodes") => nodes_api::list(engine, &call),
+        ("GET", "/nodes/{node}") => nodes_api::index(),
         ("POST", "/nodes/{node}/startall") => power::start_all(engine, &call),
         ("POST", "/nodes/{node}/stopall") => power::stop_all(engine, &call),
-        ("GET", "/nodes/{node}/status") => cluster_api::node_status(engine, &call),
+        ("GET", "/nodes/{node}/status") => nodes_api::status(engine, &call),
         ("GET", "/nodes/{node}/time") => {
             json!({ "localtime": engine.clock.seconds(), "time": engine.clock.seconds(), "timezone": "UTC" })
         }
         ("GET", "/nodes/{node}/dns") => json!({ "dns1": "127.0.0.1", "search": "lab" }),
-        ("GET", "/nodes/{node}/network") => cluster_api::networks(engine, &call),
-        ("GET", "/nodes/{node}/network/{iface}") => cluster_api::network(engine, &call)?,
+        ("GET", "/nodes/{node}/network") => nodes_api::networks(engine, &call),
+        ("GET", "/nodes/{node}/network/{iface}") => nodes_api::network(engine, &call)?,
         ("POST", "/nodes/{node}/termproxy") => console::open(engine, &call, Of::Node)?,
         ("GET", "/nodes/{node}/tasks") => return Ok(tasks_api::list(engine, &call)),
         ("GET", "/nodes/{node}/tasks/{upid}") => json!([{ "name": "log" }, { "name": "status" }]),
@@ -184,7 +201,7 @@ async fn qemu(engine: &Arc<Engine>, method: &str, rest: &str, call: Call) -> Out
         return Ok(value.into());
     }
     let value = match (method, rest) {
-        ("GET", "") => cluster_api::guests(engine, Kind::Qemu, &call),
+        ("GET", "") => nodes_api::guests(engine, Kind::Qemu, &call),
         ("POST", "") => qemu_create::create(engine, call)?,
         ("GET", "/{vmid}") => cluster_api::subdirs(&[
             "config",
@@ -272,7 +289,7 @@ async fn containers(engine: &Arc<Engine>, method: &str, rest: &str, call: Call) 
         return Ok(lxc::power(engine, &call, verb)?.into());
     }
     let value = match (method, rest) {
-        ("GET", "") => cluster_api::guests(engine, Kind::Lxc, &call),
+        ("GET", "") => nodes_api::guests(engine, Kind::Lxc, &call),
         ("POST", "") => lxc::create(engine, call)?,
         ("GET", "/{vmid}") => cluster_api::subdirs(&[
             "config",
@@ -368,14 +385,14 @@ async fn storage(
             let volume = call.text("volume").unwrap_or_default();
             return Err(Refusal::fault(format!("unable to parse directory volume name '{volume}'")));
         }
-        ("GET", "/nodes/{node}/storage/{storage}/content") => storage_api::content(engine, call)?,
-        ("POST", "/nodes/{node}/storage/{storage}/content") => storage_api::allocate(engine, call).await?,
-        ("GET", "/nodes/{node}/storage/{storage}/content/{volume}") => storage_api::volume(engine, call)?,
-        ("DELETE", "/nodes/{node}/storage/{storage}/content/{volume}") => storage_api::delete(engine, call).await?,
-        ("POST", "/nodes/{node}/storage/{storage}/download-url") => storage_api::download(engine, call)?,
+        ("GET", "/nodes/{node}/storage/{storage}/content") => storage_content::content(engine, call)?,
+        ("POST", "/nodes/{node}/storage/{storage}/content") => storage_content::allocate(engine, call).await?,
+        ("GET", "/nodes/{node}/storage/{storage}/content/{volume}") => storage_content::volume(engine, call)?,
+        ("DELETE", "/nodes/{node}/storage/{storage}/content/{volume}") => storage_content::delete(engine, call).await?,
+        ("POST", "/nodes/{node}/storage/{storage}/download-url") => storage_files::download(engine, call)?,
         ("POST", "/nodes/{node}/storage/{storage}/upload") => match upload {
-            Some(file) => storage_api::upload(engine, call, file)?,
-            None => return Err(storage_api::bad_request()),
+            Some(file) => storage_files::upload(engine, call, file)?,
+            None => return Err(storage_files::bad_request()),
         },
         _ => return Err(not_simulated(method, path)),
     };

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
@@ -46,6 +46,8 @@ pub(crate) struct Engine {
     pub(crate) consoles: Consoles,
     pub(crate) faults: Faults,
     pub(crate) timeline: Timeline,
+    /// How often a node has gone away.
+    pub(crate) departures: watch::Sender<u64>,
     pub(crate) log: RequestLog,
     pub(crate) events: Events,
     pub(crate) files: PathBuf,
@@ -121,6 +123,7 @@ impl Engine {
             consoles: Consoles::default(),
             faults: parts.faults,
             timeline: Timeline::default(),
+            departures: watch::Sender::default(),
             log: parts.log,
             events: parts.events,
             files: parts.files,
@@ -192,7 +195,9 @@ impl Engine {
             let result = tokio::select! {
                 result = future => result,
                 () = cancel.cancelled() => {
-                    worker.undo().await;
+                    if !worker.is_lost() {
+                        worker.undo().await;
+                    }
                     Err(worker.interrupt_text())
                 }
             };
@@ -226,6 +231,7 @@ impl Engine {
             warnings: 0,
             waited: Duration::ZERO,
             interrupt: "received interrupt".to_owned(),
+            lost: false,
         };
         state.tasks.push(task);
         drop(state);
@@ -266,7 +272,8 @@ impl Engine {
     pub(crate) fn statistics_round(&self) {
         let now = self.clock.now();
         let mut state = self.state();
-        let ids: Vec<u32> = state.guests.keys().copied().collect();
+        let told = |guest: &Guest| state.is_online(&guest.node);
+        let ids: Vec<u32> = state.guests.iter().filter(|(_, guest)| told(guest)).map(|(vmid, _)| *vmid).collect();
         for vmid in ids {
             let row = super::status::list_row(&state, vmid, now);
             if let Some(guest) = state.guests.get_mut(&vmid) {
@@ -372,10 +379,14 @@ impl Worker {
         self.with_task(|task| task.interrupt.clone()).unwrap_or_default()
     }
 
+    fn is_lost(&self) -> bool {
+        self.with_task(|task| task.lost) == Some(true)
+    }
+
     async fn undo(&self) {
         let vmid = self.half_made.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(vmid) = vmid {
-            super::disks::forget_guest(&self.engine, vmid).await;
+            super::disks::forget_guest(&self.engine, vmid, super::disks::Reach::Numbered, &super::disks::quiet).await;
         }
     }
 
@@ -386,8 +397,14 @@ impl Worker {
             let status = match result {
                 Ok(()) if task.warnings > 0 => format!("WARNINGS: {}", task.warnings),
                 Ok(()) => "OK".to_owned(),
+                // What is read of a log that stops in the middle.
+                Err(_) if task.lost => "unexpected status".to_owned(),
                 Err(text) => text.trim_end_matches('\n').to_owned(),
             };
+            if task.lost && status == "unexpected status" {
+                task.end = Some((now, status.clone()));
+                return format!("{} {}: {status}", task.kind, task.id);
+            }
             task.log.push(match status.as_str() {
                 "OK" => "TASK OK".to_owned(),
                 warnings if warnings.starts_with("WARNINGS: ") => format!("TASK {warnings}"),

@@ -22,7 +22,7 @@ use super::refusal::{Body, Outcome, Refusal};
 use super::reply::Reply;
 use super::schema::lookup;
 use super::state::Kind;
-use super::storage_api::Upload;
+use super::storage_files::Upload;
 use super::tickets::{self, Credentials};
 use super::validate;
 use crate::faults::Fault;
@@ -41,6 +41,7 @@ pub(crate) struct Closed;
 #[derive(Clone)]
 pub(crate) struct Front {
     pub(crate) engine: Arc<Engine>,
+    node: Arc<str>,
     requests: Arc<AtomicU32>,
 }
 
@@ -56,8 +57,8 @@ struct Answer {
 }
 
 impl Front {
-    pub(crate) fn new(engine: Arc<Engine>) -> Self {
-        Self { engine, requests: Arc::default() }
+    pub(crate) fn new(engine: Arc<Engine>, node: &str) -> Self {
+        Self { engine, node: node.into(), requests: Arc::default() }
     }
 
     /// Answers one request.
@@ -167,7 +168,8 @@ impl Front {
             let body = collect(request).await?;
             self.body(method.as_str(), &path, &headers, &body, &mut params)?;
         }
-        let checked = dispatch::Request { method: method.as_str(), path: &path, caller: who, params, upload };
+        let checked =
+            dispatch::Request { asked: &self.node, method: method.as_str(), path: &path, caller: who, params, upload };
         let reply = dispatch::run(engine, checked).await;
         match after {
             Some(Fault::DropReply) => Err(Refusal::new(0, "", Body::Closed)),

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::allocation::{self, Wanted};
 use super::disks;
 use super::drives;
 use super::engine::{Call, Engine, Worker};
+use super::layout::Layout;
 use super::line::Line;
 use super::locks::{Guard, Mode};
 use super::params::Params;
@@ -117,6 +119,7 @@ fn mount_privilege(engine: &Engine, caller: &str, vmid: u32, file: &str) -> Outc
 
 pub(crate) fn create(engine: &Arc<Engine>, call: Call) -> Outcome<Value> {
     let vmid = call.vmid();
+    engine.state().quorum()?;
     let unprivileged = unprivileged(engine, &call)?;
     unused(engine, vmid)?;
     if let Some(keys) = call.text("ssh-public-keys") {
@@ -148,7 +151,7 @@ pub(crate) fn create(engine: &Arc<Engine>, call: Call) -> Outcome<Value> {
         .map(str::to_owned)
         .collect();
     for value in &mounts {
-        mount_access(engine, &call.caller, value)?;
+        mount_access(engine, &call.node, &call.caller, value)?;
     }
     reserve(engine, Kind::Lxc, vmid, &call.node)
         .map_err(|text| Refusal::fault(format!("unable to create CT {vmid} - {text}")))?;
@@ -158,7 +161,7 @@ pub(crate) fn create(engine: &Arc<Engine>, call: Call) -> Outcome<Value> {
     let wanted = call.params.take("ostype");
     let inner = call.clone();
     let upid = engine.spawn(&call, "vzcreate", &vmid.to_string(), move |worker| async move {
-        let plan = Creation { vmid, template, options, pool, lock, wanted };
+        let plan = Creation { vmid, node: inner.node.clone(), template, options, pool, lock, wanted };
         build(&worker, plan).await?;
         if start {
             let _ = power(&worker.engine, &inner, "start");
@@ -192,15 +195,13 @@ pub(crate) fn unused(engine: &Engine, vmid: u32) -> Outcome<()> {
     }
 }
 
-fn mount_access(engine: &Engine, caller: &str, value: &str) -> Outcome<()> {
+fn mount_access(engine: &Engine, node: &str, caller: &str, value: &str) -> Outcome<()> {
     let file = drives::file(value);
     let Some((storage, _)) = file.split_once(':') else { return Ok(()) };
     let state = engine.state();
-    let Some(found) = state.storages.get(storage) else {
-        return Err(Refusal::fault(format!("storage '{storage}' does not exist")));
-    };
+    let found = state.usable(node, storage).map_err(Refusal::fault)?;
     state.require(caller, &format!("/storage/{storage}"), &["Datastore.AllocateSpace"])?;
-    if found.content.iter().any(|content| content == "rootdir") {
+    if found.holds("rootdir") {
         return Ok(());
     }
     Err(Refusal::parameter("storage", format!("storage '{storage}' does not support container directories")))
@@ -208,6 +209,7 @@ fn mount_access(engine: &Engine, caller: &str, value: &str) -> Outcome<()> {
 
 struct Creation {
     vmid: u32,
+    node: String,
     template: String,
     options: Params,
     pool: Option<String>,
@@ -234,7 +236,7 @@ async fn build(worker: &Worker, plan: Creation) -> Result<(), String> {
             Ok(())
         }
         Err(text) => {
-            disks::forget_guest(engine, vmid).await;
+            disks::forget_guest(engine, vmid, disks::Reach::Numbered, &disks::quiet).await;
             Err(format!("unable to create CT {vmid} - {text}"))
         }
     }
@@ -249,9 +251,9 @@ async fn fill(worker: &Worker, plan: &Creation) -> Result<BTreeMap<String, Strin
     mounts.sort_by_key(|key| (key.as_str() != "rootfs", key.len(), (*key).clone()));
     for key in mounts {
         let value = plan.options.text(key).unwrap_or_default();
-        config.insert(key.clone(), new_volume(engine, vmid, value, &print).await?);
+        config.insert(key.clone(), new_volume(engine, &plan.node, vmid, value, &print).await?);
     }
-    let Some(file) = engine.state().volumes.get(&plan.template).map(|volume| volume.file.clone()) else {
+    let Some(file) = engine.state().volume(&plan.node, &plan.template).map(|volume| volume.file.clone()) else {
         return Err(format!("volume '{}' does not exist", plan.template));
     };
     let path = engine.state().path_of(&plan.template);
@@ -345,26 +347,52 @@ fn print_mount(fields: &BTreeMap<String, String>) -> String {
     out
 }
 
-async fn new_volume(engine: &Arc<Engine>, vmid: u32, value: &str, print: disks::Print<'_>) -> Result<String, String> {
+async fn new_volume(
+    engine: &Arc<Engine>,
+    node: &str,
+    vmid: u32,
+    value: &str,
+    print: disks::Print<'_>,
+) -> Result<String, String> {
     let mut fields = drives::parse(value);
     let file = fields.get("file").cloned().unwrap_or_default();
     let (storage, size) = file.split_once(':').unwrap_or(("", ""));
-    disks::usable(engine, storage)?;
+    engine.state().usable(node, storage)?;
     let Some(bytes) = drives::gigabytes(size) else {
-        let Some(size) = engine.state().volumes.get(&file).map(|volume| volume.size) else {
+        let Some(size) = engine.state().volume(node, &file).map(|volume| volume.size) else {
             return Err(format!("volume '{file}' does not exist"));
         };
         fields.insert("size".into(), drives::print_size(size));
         return Ok(print_mount(&fields));
     };
-    let volid = engine.state().free_disk(storage, vmid, "raw");
-    disks::formatting(engine, &volid, "raw", bytes, print);
-    filesystem(engine, bytes, print);
-    disks::put(engine, &volid, "rootdir", "raw", bytes, Some(vmid));
+    let volid = root_volume(engine, node, storage, vmid, bytes, print)?;
     engine.backend.disk_create(&volid).await.map_err(|error| error.to_string())?;
     fields.insert("file".into(), volid);
     fields.insert("size".into(), drives::print_size(bytes));
     Ok(print_mount(&fields))
+}
+
+/// A volume for a container's files: a file system of its own, or a data set where the storage has such.
+pub(crate) fn root_volume(
+    engine: &Engine,
+    node: &str,
+    storage: &str,
+    vmid: u32,
+    bytes: u64,
+    print: disks::Print<'_>,
+) -> Result<String, String> {
+    let (layout, holds) =
+        engine.state().storages.get(storage).map_or((Layout::Files, false), |s| (s.layout(), s.holds("rootdir")));
+    let format = if layout == Layout::Zfs { "subvol" } else { "raw" };
+    if layout != Layout::Zfs && !holds {
+        return Err(format!("content type 'rootdir' is not available or configured on storage '{storage}'"));
+    }
+    let wanted = Wanted { node, storage, vmid, content: "rootdir", format: Some(format), name: None, bytes };
+    let volid = allocation::allocate(engine, wanted, print)?;
+    if format == "raw" {
+        filesystem(engine, bytes, print);
+    }
+    Ok(volid)
 }
 
 /// What mkfs says.
@@ -411,7 +439,7 @@ pub(crate) async fn write(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
         asked.option(key, change.options.text(key))?;
     }
     for key in change.options.0.keys().filter(|key| drives::is_mount(key)) {
-        mount_access(engine, &call.caller, change.options.text(key).unwrap_or_default())?;
+        mount_access(engine, &call.node, &call.caller, change.options.text(key).unwrap_or_default())?;
     }
     if let Some(key) = ["unprivileged"].iter().find(|key| change.options.has(key)) {
         return Err(Refusal::fault(format!("unable to modify read-only option: '{key}'")));
@@ -421,6 +449,7 @@ pub(crate) async fn write(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     {
         return Err(Refusal::fault(format!("can't remove CT {vmid} drive '{key}' - protection mode enabled")));
     }
+    engine.config_is_writable(Kind::Lxc, vmid, &call.node).map_err(Refusal::fault)?;
     carry_out(engine, vmid, &guest, &change).await?;
     Ok(Value::Null)
 }
@@ -455,7 +484,7 @@ async fn carry_out(engine: &Arc<Engine>, vmid: u32, before: &Guest, change: &Cha
                 let text = format!("unable to hotplug {key}: failed to change apparmor profile: Invalid argument\n");
                 return restore(engine, vmid, before, key, text);
             }
-            new_volume(engine, vmid, value, &disks::quiet).await.map_err(Refusal::fault)?
+            new_volume(engine, &before.node, vmid, value, &disks::quiet).await.map_err(Refusal::fault)?
         } else {
             stored(engine, key, value)
         };
@@ -504,6 +533,9 @@ pub(crate) fn power(engine: &Arc<Engine>, call: &Call, verb: &str) -> Outcome<Va
         ("stop" | "shutdown" | "suspend", false) => return Err(Refusal::fault(format!("CT {vmid} not running"))),
         ("reboot", false) => return Err(Refusal::fault(format!("VM {vmid} not running"))),
         _ => {}
+    }
+    if verb == "start" {
+        engine.state().quorum()?;
     }
     let (node, verb_owned) = (call.node.clone(), verb.to_owned());
     let timeout = call.params.number("timeout").and_then(|n| u64::try_from(n).ok()).unwrap_or(60);

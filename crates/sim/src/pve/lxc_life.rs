@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::allocation;
 use super::disks;
 use super::drives;
 use super::engine::{Call, Engine};
+use super::layout::{Feature, Layout};
 use super::locks::Mode;
 use super::refusal::{Outcome, Refusal};
 use super::state::{Guest, Kind};
+use super::volumes::storage_of;
 
 pub(crate) fn resize(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     let vmid = call.vmid();
@@ -25,7 +28,7 @@ pub(crate) fn resize(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     let volid = drives::file(&value);
     let storage = volid.split(':').next().unwrap_or_default();
     engine.state().require(&call.caller, &format!("/storage/{storage}"), &["Datastore.AllocateSpace"])?;
-    let old = engine.state().volumes.get(&volid).map_or(0, |volume| volume.size);
+    let old = engine.state().volume(&call.node, &volid).map_or(0, |volume| volume.size);
     let new = match size.strip_prefix('+') {
         Some(more) => old + drives::parse_size(more).unwrap_or(0),
         None => drives::parse_size(&size).unwrap_or(0),
@@ -33,6 +36,7 @@ pub(crate) fn resize(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     if new < old {
         return Err(Refusal::fault("unable to shrink disk size"));
     }
+    let node = call.node.clone();
     let upid = engine.spawn(call, "resize", &vmid.to_string(), move |worker| async move {
         let engine = &worker.engine;
         let _guard = worker.lock(Kind::Lxc, vmid, Mode::Exclusive, 10).await?;
@@ -54,9 +58,7 @@ pub(crate) fn resize(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
         ] {
             worker.log(line);
         }
-        if let Some(volume) = engine.state().volumes.get_mut(&volid) {
-            volume.size = new;
-        }
+        engine.state().change_volume(&node, &volid, |volume| volume.size = new);
         let printed =
             value.replace(&format!("size={}", drives::print_size(old)), &format!("size={}", drives::print_size(new)));
         engine.with_guest(vmid, |guest| guest.set(&disk, &printed));
@@ -112,6 +114,7 @@ pub(crate) fn move_volume(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
         ));
     }
     let id = format!("{vmid}-{volume}>{target}-{key}");
+    let node = call.node.clone();
     let upid = engine.spawn(call, "move_volume", &id, move |worker| async move {
         let engine = &worker.engine;
         let _first = worker.lock(Kind::Lxc, vmid, Mode::Exclusive, 10).await?;
@@ -119,10 +122,14 @@ pub(crate) fn move_volume(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
         worker.log(format!("moving volume '{volume}' from container '{vmid}' to '{target}'"));
         let volid = drives::file(&value);
         let storage = volid.split(':').next().unwrap_or_default();
-        let renamed = engine.state().free_disk(storage, target, "raw");
+        let renamed = engine.state().free_disk(&node, storage, target, "raw");
         worker.log(format!("removing volume '{volume}' from container '{vmid}' config"));
         engine.backend.disk_rename(&volid, &renamed).await.map_err(|error| error.to_string())?;
-        rename(engine, &volid, &renamed, target);
+        {
+            let mut state = engine.state();
+            state.rename_volume(&node, &volid, &renamed);
+            state.change_volume(&node, &renamed, |volume| volume.vmid = Some(target));
+        }
         let value = value.replacen(&volid, &renamed, 1);
         engine.with_guest(vmid, |guest| guest.config.remove(&volume));
         let running = engine.with_guest(target, |guest| {
@@ -136,14 +143,6 @@ pub(crate) fn move_volume(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
         Ok(())
     });
     Ok(json!(upid))
-}
-
-fn rename(engine: &Engine, from: &str, to: &str, owner: u32) {
-    let mut state = engine.state();
-    if let Some(mut volume) = state.volumes.remove(from) {
-        volume.vmid = Some(owner);
-        state.volumes.insert(to.to_owned(), volume);
-    }
 }
 
 pub(crate) fn template(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
@@ -161,9 +160,16 @@ pub(crate) fn template(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     engine.spawn(call, "vztemplate", &vmid.to_string(), move |worker| async move {
         let engine = &worker.engine;
         engine.wait(std::time::Duration::from_millis(100)).await;
+        let mounts = || guest.config.iter().filter(|(key, _)| drives::is_mount(key));
+        for (_, value) in mounts() {
+            let volid = drives::file(value);
+            if !engine.state().can(Feature::Template, &volid, false) {
+                return Err(format!("Template feature is not available for '{volid}'"));
+            }
+        }
         engine.with_guest(vmid, |guest| guest.set("template", "1"));
-        for (key, value) in guest.config.iter().filter(|(key, _)| drives::is_mount(key)) {
-            let base = super::qemu_life::into_base(engine, vmid, value).await?;
+        for (key, value) in mounts() {
+            let base = super::qemu_life::into_base(&worker, &guest.node, value).await?;
             engine.with_guest(vmid, |guest| guest.set(key, &base));
         }
         Ok(())
@@ -175,7 +181,8 @@ pub(crate) async fn clone(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     let vmid = call.vmid();
     let target = call.params.number("newid").and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
     super::qemu_create::allocation(engine, &call.caller, target, call.text("pool"))?;
-    target_exists(engine, call)?;
+    let elsewhere = target_exists(engine, call)?;
+    engine.state().quorum()?;
     let guard = engine.lock_now(Kind::Lxc, vmid).await?;
     let guest = engine.guest(Kind::Lxc, vmid, &call.node)?;
     if let Some(lock) = guest.get("lock") {
@@ -189,7 +196,7 @@ pub(crate) async fn clone(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     if let Some(name) = call.text("snapname") {
         return Err(Refusal::fault(format!("snapshot '{name}' does not exist")));
     }
-    clonable(engine, call, &guest, full)?;
+    clonable(engine, call, &guest, full, elsewhere.as_deref())?;
     super::qemu_create::reserve(engine, Kind::Lxc, target, &call.node).map_err(Refusal::fault)?;
     let (hostname, description) =
         (call.text("hostname").map(str::to_owned), call.text("description").map(str::to_owned));
@@ -204,16 +211,26 @@ pub(crate) async fn clone(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
             guest.config.iter().filter(|(key, _)| drives::is_mount(key)).collect();
         mounts.sort_by_key(|(key, _)| (key.as_str() != "rootfs", key.len(), (*key).clone()));
         for (key, value) in mounts {
-            worker.log(format!("create full clone of mountpoint {key} ({})", drives::file(value)));
-            match copy_mount(&worker, target, value, storage.as_deref()).await {
+            let volid = drives::file(value);
+            let copied = if full {
+                worker.log(format!("create full clone of mountpoint {key} ({volid})"));
+                copy_mount(&worker, &guest.node, target, value, storage.as_deref()).await
+            } else {
+                worker.log(format!("create linked clone of mount point {key} ({volid})"));
+                let linked =
+                    allocation::link(&engine, &guest.node, &volid, target, None, &|line| worker.log(line)).await;
+                linked.map(|made| value.replacen(&volid, &made, 1))
+            };
+            match copied {
                 Ok(new) => copy.set(key, &new),
                 Err(text) => {
-                    disks::forget_guest(&engine, target).await;
+                    disks::forget_guest(&engine, target, disks::Reach::Numbered, &disks::quiet).await;
                     return Err(format!("clone failed: {text}"));
                 }
             }
         }
         worker.half_made(None);
+        copy.node = elsewhere.unwrap_or(copy.node);
         finish(&engine, target, copy, hostname, description, pool);
         Ok(())
     });
@@ -221,24 +238,26 @@ pub(crate) async fn clone(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
 }
 
 /// The node and the storage that a clone is to go to.
-fn target_exists(engine: &Engine, call: &Call) -> Outcome<()> {
-    let node = call.text("target").filter(|node| *node != call.node && *node != "localhost");
-    if let Some(node) = node
-        && !engine.state().nodes.contains_key(node)
-    {
-        return Err(Refusal::fault(format!("no such cluster node '{node}'")));
+fn target_exists(engine: &Engine, call: &Call) -> Outcome<Option<String>> {
+    let elsewhere = call.text("target").filter(|node| *node != call.node && *node != "localhost").map(str::to_owned);
+    let state = engine.state();
+    if let Some(node) = &elsewhere {
+        state.node_exists(node)?;
     }
-    let Some(storage) = call.text("storage") else { return Ok(()) };
-    disks::usable(engine, storage).map_err(Refusal::fault)?;
-    let shared = engine.state().storages.get(storage).is_some_and(|found| found.shared);
-    if node.is_some() && !shared {
-        return Err(Refusal::fault(format!("can't clone to non-shared storage '{storage}'")));
+    let Some(storage) = call.text("storage") else { return Ok(elsewhere) };
+    let found = state.usable(&call.node, storage).map_err(Refusal::fault)?;
+    if let Some(node) = &elsewhere {
+        state.usable(node, storage).map_err(Refusal::fault)?;
+        if !found.shared {
+            return Err(Refusal::fault(format!("can't clone to non-shared storage '{storage}'")));
+        }
     }
-    Ok(())
+    Ok(elsewhere)
 }
 
 /// Each option in its turn: volumes that can be copied to a storage that may be used, cards on bridges that may be used.
-fn clonable(engine: &Engine, call: &Call, guest: &Guest, full: bool) -> Outcome<()> {
+fn clonable(engine: &Engine, call: &Call, guest: &Guest, full: bool, elsewhere: Option<&str>) -> Outcome<()> {
+    let mut shared = true;
     for (key, value) in &guest.config {
         if drives::is_net(key) {
             let applicant =
@@ -254,39 +273,49 @@ fn clonable(engine: &Engine, call: &Call, guest: &Guest, full: bool) -> Outcome<
             return Err(Refusal::fault(format!("unable to clone mountpoint '{key}' (type {kind})")));
         };
         let storage = call.text("storage").unwrap_or(own);
-        engine.state().require(&call.caller, &format!("/storage/{storage}"), &["Datastore.AllocateSpace"])?;
+        {
+            let state = engine.state();
+            let Some(found) = state.storages.get(storage) else {
+                return Err(Refusal::fault(format!("storage '{storage}' does not exist")));
+            };
+            shared = shared && found.shared;
+            state.require(&call.caller, &format!("/storage/{storage}"), &["Datastore.AllocateSpace"])?;
+        }
         if full && guest.run.is_some() {
             return Err(Refusal::fault("Full clone of a running container is only possible from a snapshot"));
         }
-        if !full {
+        if !full && !linkable(engine, &volume) {
             return Err(Refusal::fault(format!("Linked clone feature for '{volume}' is not available")));
         }
     }
-    Ok(())
+    match elsewhere {
+        Some(node) if !shared => {
+            Err(Refusal::fault(format!("can't clone CT to node '{node}' (CT uses local storage)")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A container cannot be backed by a qcow2, which is what a directory makes of a linked clone.
+fn linkable(engine: &Engine, volid: &str) -> bool {
+    let state = engine.state();
+    state.layout(storage_of(volid)) != Layout::Files && state.can(Feature::Clone, volid, false)
 }
 
 async fn copy_mount(
     worker: &super::engine::Worker,
+    node: &str,
     target: u32,
     value: &str,
     storage: Option<&str>,
 ) -> Result<String, String> {
     let engine = &worker.engine;
+    let print = |line: String| worker.log(line);
     let from = drives::file(value);
-    let storage = storage.unwrap_or_else(|| from.split(':').next().unwrap_or_default()).to_owned();
-    let fits = engine
-        .state()
-        .storages
-        .get(&storage)
-        .is_some_and(|found| found.content.iter().any(|content| content == "rootdir"));
-    if !fits {
-        return Err(format!("content type 'rootdir' is not available or configured on storage '{storage}'"));
-    }
-    let size = engine.state().volumes.get(&from).map_or(0, |volume| volume.size);
-    let to = engine.state().free_disk(&storage, target, "raw");
-    disks::formatting(engine, &to, "raw", size, &|line| worker.log(line));
-    super::lxc::filesystem(engine, size, &|line| worker.log(line));
-    disks::put(engine, &to, "rootdir", "raw", size, Some(target));
+    let storage = storage.unwrap_or_else(|| storage_of(&from)).to_owned();
+    let size = engine.state().volume(node, &from).map_or(0, |volume| volume.size);
+    let to = super::lxc::root_volume(engine, node, &storage, target, size, &print)?;
+    allocation::copied(engine, node, &from, &to, &print)?;
     engine.backend.disk_clone(&from, &to, false).await.map_err(|error| error.to_string())?;
     Ok(value.replacen(&from, &to, 1))
 }
@@ -306,6 +335,7 @@ fn finish(
     }
     let Some(guest) = state.guests.get_mut(&target) else { return };
     guest.config.clear();
+    guest.node.clone_from(&copy.node);
     for (key, value) in &copy.config {
         if matches!(key.as_str(), "template" | "lock" | "protection") || drives::is_unused(key) {
             continue;
@@ -342,6 +372,7 @@ pub(crate) fn destroy(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     if guest.run.is_some() && !force {
         return Err(Refusal::fault(format!("unable to destroy CT {vmid} - container is running")));
     }
+    let (node, reach) = (call.node.clone(), disks::Reach::of(call));
     let upid = engine.spawn(call, "vzdestroy", &vmid.to_string(), move |worker| async move {
         let engine = &worker.engine;
         let _guard = worker.lock(Kind::Lxc, vmid, Mode::Exclusive, 10).await?;
@@ -351,8 +382,13 @@ pub(crate) fn destroy(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
             engine.consoles.drop_shell(vmid);
             engine.backend.container_stop(vmid).await;
         }
-        super::qemu_life::bases_are_free(engine, vmid)?;
-        disks::forget_guest(engine, vmid).await;
+        let guest = engine.guest(Kind::Lxc, vmid, &node).map_err(Refusal::into_text)?;
+        for volid in guest.volumes() {
+            if engine.state().volume(&node, &volid).is_some_and(|volume| volume.vmid == Some(vmid)) {
+                disks::free(engine, &node, &volid, &|line| worker.log(line)).await?;
+            }
+        }
+        disks::forget_guest(engine, vmid, reach, &|line| worker.log(line)).await;
         if purge {
             worker.log(format!("purging CT {vmid} from related configurations.."));
         }

@@ -78,10 +78,11 @@ fn fits(state: &State, vmid: u32, needle: &str) -> bool {
 }
 
 fn nodes(state: &State) -> Value {
-    let row = |(name, node): (&String, &super::state::Node)| {
+    let row = |(name, node): (&String, &super::nodes::Node)| {
         let here = || state.guests.values().filter(|guest| guest.node == *name);
         json!({
             "node": name,
+            "online": node.away.is_none(),
             "cores": node.cores,
             "memory": node.memory,
             "guests": here().count(),
@@ -92,9 +93,8 @@ fn nodes(state: &State) -> Value {
 }
 
 fn storages(state: &State) -> Value {
-    let row = |(name, storage): (&String, &super::state::Storage)| {
-        let prefix = format!("{name}:");
-        let volumes = || state.volumes.iter().filter(|(volid, _)| volid.starts_with(&prefix));
+    let row = |(name, storage): (&String, &super::storages::Storage)| {
+        let volumes = || state.volumes_anywhere(name);
         json!({
             "storage": name,
             "type": storage.kind,
@@ -102,7 +102,7 @@ fn storages(state: &State) -> Value {
             "shared": storage.shared,
             "enabled": !storage.disabled,
             "volumes": volumes().count(),
-            "bytes": volumes().map(|(_, volume)| volume.size).sum::<u64>(),
+            "bytes": volumes().map(|volume| volume.size).sum::<u64>(),
         })
     };
     state.storages.iter().map(row).collect()

@@ -39,7 +39,7 @@ pub(crate) fn is_cloudinit_option(key: &str) -> bool {
 /// Applies what a guest that is off has waiting.
 pub(crate) async fn settle(engine: &Arc<Engine>, vmid: u32) {
     let Some(guest) = engine.with_guest(vmid, |guest| guest.clone()) else { return };
-    if guest.run.is_some() {
+    if guest.run.is_some() || !engine.state().is_online(&guest.node) {
         return;
     }
     for (key, change) in guest.pending {
@@ -83,7 +83,8 @@ pub(crate) async fn apply(engine: &Arc<Engine>, vmid: u32, key: &str, change: &P
         }
     });
     if let Some(volid) = to_free {
-        let _ = disks::free(engine, &volid).await;
+        let node = engine.with_guest(vmid, |guest| guest.node.clone()).unwrap_or_default();
+        let _ = disks::free(engine, &node, &volid, &disks::quiet).await;
     }
 }
 

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::cluster_api::guest_row;
 use super::engine::{Call, Engine};
 use super::params::split_list;
 use super::refusal::{Outcome, Refusal};
-use super::state::{Pool, State};
+use super::resources::{guest_row, storage_row};
+use super::state::Pool;
 
 pub(crate) fn list(engine: &Engine, call: &Call) -> Outcome<Value> {
     if call.params.has("poolid") {
@@ -36,26 +36,21 @@ pub(crate) fn one(engine: &Engine, call: &Call) -> Outcome<Value> {
         .guests
         .iter()
         .filter(|vmid| kind_of(vmid).is_some_and(|kind| wanted(kind.word())))
-        .map(|vmid| guest_row(&state, *vmid, false))
+        .filter_map(|vmid| Some(Value::Object(guest_row(engine, &state, *vmid, state.guests.get(vmid)?, false))))
         .collect();
     if wanted("storage") {
-        members.extend(pool.storages.iter().filter_map(|name| storage_row(&state, name)));
+        members.extend(pool.storages.iter().filter_map(|name| {
+            // One row each, of the node that answers where it has the storage.
+            let found = state.storages.get(name)?;
+            let node = if found.is_on(&call.node) { &call.node } else { found.nodes.iter().min()? };
+            Some(storage_row(engine, &state, node, name))
+        }));
     }
     let mut out = json!({ "members": members, "poolid": name });
     if let Some(comment) = &pool.comment {
         out["comment"] = json!(comment);
     }
     Ok(out)
-}
-
-fn storage_row(state: &State, name: &str) -> Option<Value> {
-    let storage = state.storages.get(name)?;
-    let node = state.nodes.keys().next()?;
-    Some(json!({
-        "id": format!("storage/{node}/{name}"), "node": node, "storage": name, "type": "storage", "plugintype": storage.kind,
-        "status": "available", "shared": u8::from(storage.shared), "content": storage.content.join(","),
-        "disk": 8_u64 << 30, "maxdisk": 100_u64 << 30,
-    }))
 }
 
 fn failed(verb: &str, text: impl std::fmt::Display) -> Refusal {

@@ -14,6 +14,7 @@ use super::qemu_checks;
 use super::refusal::{Outcome, Refusal};
 use super::state::{Guest, Kind, Run};
 use super::status;
+use super::volumes::storage_of;
 use crate::backend::VmStart;
 
 /// Options that only `root@pam` itself may use.
@@ -30,6 +31,7 @@ pub(crate) fn start(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
         call,
         &["skiplock", "stateuri", "migratedfrom", "migration_type", "migration_network", "targetstorage", "force-cpu"],
     )?;
+    engine.state().quorum()?;
     let (vmid, node) = (call.vmid(), call.node.clone());
     let upid = engine
         .spawn(call, "qmstart", &vmid.to_string(), move |worker| async move { start_vm(&worker, vmid, &node).await });
@@ -54,7 +56,7 @@ pub(crate) async fn start_vm(worker: &Worker, vmid: u32, node: &str) -> Result<(
     pending::settle(engine, vmid).await;
     let guest = engine.guest(Kind::Qemu, vmid, node).map_err(Refusal::into_text)?;
     if guest.config.iter().any(|(key, value)| drives::is_drive(key) && drives::is_cloudinit(value)) {
-        qemu_checks::snippets_exist(engine, guest.get("cicustom"))?;
+        qemu_checks::snippets_exist(engine, &guest)?;
         worker.log("generating cloud-init ISO");
     }
     bridges_exist(engine, &guest)?;
@@ -92,7 +94,10 @@ fn vm_start(engine: &Engine, vmid: u32, guest: &Guest) -> Result<VmStart, String
         if matches!(file.as_str(), "none" | "cdrom") {
             continue;
         }
-        let Some(volume) = state.volumes.get(&file) else { return Err(format!("volume '{file}' does not exist")) };
+        state.usable(&guest.node, storage_of(&file))?;
+        let Some(volume) = state.volume(&guest.node, &file) else {
+            return Err(format!("volume '{file}' does not exist"));
+        };
         if drives::is_cdrom(value)
             && let Some(path) = &volume.file
         {

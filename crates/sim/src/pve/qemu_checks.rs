@@ -1,12 +1,12 @@
 //! What a caller must be allowed to, to set or delete options of a VM; and values that PVE refuses before it starts.
 
-use super::disks;
 use super::drives;
 use super::engine::Engine;
 use super::params::Params;
 use super::qemu_config::Change;
 use super::refusal::{Outcome, Refusal};
 use super::state::Guest;
+use super::volumes::storage_of;
 
 const CPU: [&str; 9] = ["cores", "cpu", "cpulimit", "cpuunits", "numa", "smp", "sockets", "vcpus", "affinity"];
 const MEMORY: [&str; 4] = ["memory", "balloon", "shares", "allow-ksm"];
@@ -217,7 +217,7 @@ impl Applicant<'_> {
         let Some(found) = state.storages.get(storage) else {
             return Err(Refusal::fault(format!("storage '{storage}' does not exist")));
         };
-        if found.content.iter().any(|content| content == "images") {
+        if found.holds("images") {
             return Ok(());
         }
         Err(Refusal::parameter("storage", format!("storage '{storage}' does not support vm images")))
@@ -225,10 +225,10 @@ impl Applicant<'_> {
 
     fn source(&self, key: &str, source: &str) -> Outcome<()> {
         let state = self.engine.state();
-        let Some((_, name)) = source.split_once(':') else {
+        if !source.contains(':') {
             return state.volume_access(self.caller, Some(self.vmid), source, None);
-        };
-        let named = super::volume_access::parse(name).map_err(Refusal::fault)?;
+        }
+        let named = state.named(source)?;
         if !matches!(named.content, "images" | "import") {
             let text = format!("{source} has wrong type '{}' - needs to be 'images' or 'import'", named.content);
             return Err(Refusal::parameter(key, text));
@@ -242,7 +242,7 @@ impl Applicant<'_> {
 
     fn existing(&self, key: &str, volid: &str) -> Outcome<()> {
         self.engine.state().volume_access(self.caller, Some(self.vmid), volid, None)?;
-        let content = volid.split_once(':').and_then(|(_, name)| super::volume_access::parse(name).ok());
+        let content = self.engine.state().named(volid).ok();
         if content.is_some_and(|named| !matches!(named.content, "images" | "iso")) {
             return Err(Refusal::parameter(key, "content type needs to be 'images' or 'iso'"));
         }
@@ -385,11 +385,12 @@ pub(crate) fn tags(value: &str) -> String {
 }
 
 /// The snippet that `cicustom` names must be there when an image is made of it.
-pub(crate) fn snippets_exist(engine: &Engine, cicustom: Option<&str>) -> Result<(), String> {
-    let Some(text) = cicustom else { return Ok(()) };
+pub(crate) fn snippets_exist(engine: &Engine, guest: &Guest) -> Result<(), String> {
+    let Some(text) = guest.get("cicustom") else { return Ok(()) };
     for (_, volid) in drives::parse(text) {
-        disks::usable(engine, volid.split(':').next().unwrap_or_default())?;
-        if !engine.state().volumes.contains_key(&volid) {
+        let state = engine.state();
+        state.usable(&guest.node, storage_of(&volid))?;
+        if state.volume(&guest.node, &volid).is_none() {
             return Err(format!("volume '{volid}' does not exist"));
         }
     }

@@ -245,6 +245,7 @@ async fn update(engine: &Arc<Engine>, call: &Call, change: &mut Change, print: d
     drive_privileges(&applicant, &guest, change)?;
     applicant.values(&guest, change)?;
     boot_devices_exist(&guest, change)?;
+    engine.config_is_writable(Kind::Qemu, call.vmid(), &call.node).map_err(Refusal::fault)?;
     carry_out(engine, call.vmid(), change, print).await
 }
 
@@ -368,8 +369,8 @@ async fn carry_out(engine: &Arc<Engine>, vmid: u32, change: &Change, print: disk
     }
     pending::settle(engine, vmid).await;
     if fresh_image {
-        let custom = engine.with_guest(vmid, |guest| guest.config.get("cicustom").cloned()).flatten();
-        qemu_checks::snippets_exist(engine, custom.as_deref()).map_err(Refusal::fault)?;
+        let now = engine.with_guest(vmid, |guest| guest.clone());
+        now.map_or(Ok(()), |now| qemu_checks::snippets_exist(engine, &now)).map_err(Refusal::fault)?;
     }
     Ok(())
 }

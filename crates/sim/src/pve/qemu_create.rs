@@ -37,6 +37,7 @@ pub(crate) fn create(engine: &Arc<Engine>, mut call: Call) -> Outcome<Value> {
         call.params.insert_text("ide2", value);
     }
     qemu_checks::ssh_keys(&call.params)?;
+    engine.state().quorum()?;
     let pool = call.params.text("pool").map(str::to_owned);
     may_create(engine, &call, pool.as_deref())?;
     refuse_undefined(&call.params)?;
@@ -137,7 +138,7 @@ async fn build(
     let config = match made {
         Ok(config) => config,
         Err(text) => {
-            disks::forget_guest(&engine, vmid).await;
+            disks::forget_guest(&engine, vmid, disks::Reach::Numbered, &disks::quiet).await;
             return Err(format!("unable to create VM {vmid} - {text}"));
         }
     };

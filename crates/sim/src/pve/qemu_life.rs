@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use super::disks;
 use super::drives;
 use super::engine::{Call, Engine, Worker};
+use super::layout::{Feature, Layout};
 use super::locks::Mode;
 use super::refusal::{Outcome, Refusal};
-use super::state::Kind;
+use super::state::{Guest, Kind};
 
 pub(crate) async fn template(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     let vmid = call.vmid();
@@ -27,13 +28,16 @@ pub(crate) async fn template(engine: &Arc<Engine>, call: &Call) -> Outcome<Value
     let upid = engine.spawn(call, "qmtemplate", &vmid.to_string(), move |worker| async move {
         let _guard = guard;
         let engine = &worker.engine;
+        engine.config_is_writable(Kind::Qemu, vmid, &guest.node)?;
         engine.with_guest(vmid, |guest| guest.set("template", "1"));
         for (key, value) in guest.config.iter().filter(|(key, value)| drives::is_drive(key) && !drives::is_cdrom(value))
         {
-            if disk.as_ref().is_some_and(|only| only != key) {
+            // What cannot become a base image stays as it is.
+            let able = engine.state().can(Feature::Template, &drives::file(value), false);
+            if !able || disk.as_ref().is_some_and(|only| only != key) {
                 continue;
             }
-            let base = into_base(engine, vmid, value).await?;
+            let base = into_base(&worker, &guest.node, value).await?;
             engine.with_guest(vmid, |guest| guest.set(key, &base));
         }
         Ok(())
@@ -42,15 +46,23 @@ pub(crate) async fn template(engine: &Arc<Engine>, call: &Call) -> Outcome<Value
 }
 
 /// Renames a value's volume to `base-…`; one that is a base already stays.
-pub(crate) async fn into_base(engine: &Arc<Engine>, vmid: u32, value: &str) -> Result<String, String> {
+pub(crate) async fn into_base(worker: &Worker, node: &str, value: &str) -> Result<String, String> {
+    let engine = &worker.engine;
     let volid = drives::file(value);
-    let (head, file) = volid.rsplit_once('/').unwrap_or(("", &volid));
-    let Some(rest) = file.strip_prefix(&format!("vm-{vmid}-")) else { return Ok(value.to_owned()) };
-    let renamed = format!("{head}/base-{vmid}-{rest}");
+    let (storage, name) = volid.split_once(':').unwrap_or(("", &volid));
+    let (layout, vg) = {
+        let state = engine.state();
+        let found = state.usable(node, storage)?;
+        let vg = found.extra.get("vgname").and_then(Value::as_str).unwrap_or_default().to_owned();
+        (found.layout(), vg)
+    };
+    let Some(base) = layout.base_name(name) else { return Ok(value.to_owned()) };
+    let renamed = format!("{storage}:{base}");
     engine.backend.disk_rename(&volid, &renamed).await.map_err(|error| error.to_string())?;
-    let mut state = engine.state();
-    if let Some(volume) = state.volumes.remove(&volid) {
-        state.volumes.insert(renamed.clone(), volume);
+    engine.state().rename_volume(node, &volid, &renamed);
+    if layout == Layout::LvmThin {
+        worker.log(format!("  Renamed \"{name}\" to \"{base}\" in volume group \"{vg}\""));
+        worker.log(format!("  Logical volume {vg}/{base} changed."));
     }
     Ok(value.replacen(&volid, &renamed, 1))
 }
@@ -76,12 +88,20 @@ pub(crate) fn resize(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
         if drives::is_cdrom(value) {
             return Err("you can't resize a cdrom".to_owned());
         }
-        grow(&worker, &caller, vmid, &disk, value, &size)
+        grow(&worker, &caller, &guest, vmid, &disk, value, &size)
     });
     Ok(json!(upid))
 }
 
-fn grow(worker: &Worker, caller: &str, vmid: u32, disk: &str, value: &str, size: &str) -> Result<(), String> {
+fn grow(
+    worker: &Worker,
+    caller: &str,
+    guest: &Guest,
+    vmid: u32,
+    disk: &str,
+    value: &str,
+    size: &str,
+) -> Result<(), String> {
     let engine = &worker.engine;
     let volid = drives::file(value);
     let storage = volid.split(':').next().unwrap_or_default();
@@ -89,7 +109,7 @@ fn grow(worker: &Worker, caller: &str, vmid: u32, disk: &str, value: &str, size:
         .state()
         .require(caller, &format!("/storage/{storage}"), &["Datastore.AllocateSpace"])
         .map_err(Refusal::into_text)?;
-    let Some(volume) = engine.state().volumes.get(&volid).cloned() else {
+    let Some(volume) = engine.state().volume(&guest.node, &volid).cloned() else {
         return Err(format!("volume '{volid}' does not exist"));
     };
     let new = match size.strip_prefix('+') {
@@ -99,7 +119,10 @@ fn grow(worker: &Worker, caller: &str, vmid: u32, disk: &str, value: &str, size:
     if new < volume.size {
         return Err("shrinking disks is not supported".to_owned());
     }
-    if new > volume.size && volid.contains("/base-") && !volid.contains("/vm-") {
+    let layout = engine.state().layout(storage);
+    let named = engine.state().named(&volid).map_err(Refusal::into_text)?;
+    let files = layout == Layout::Files;
+    if files && new > volume.size && named.is_base {
         let path = engine.state().path_of(&volid);
         worker.log(format!("qemu-img: Could not open '{path}': Could not open '{path}': Operation not permitted"));
         let preallocation = if volume.format == "qcow2" { "metadata" } else { "off" };
@@ -109,12 +132,10 @@ fn grow(worker: &Worker, caller: &str, vmid: u32, disk: &str, value: &str, size:
         ));
     }
     let running = engine.with_guest(vmid, |guest| guest.run.is_some()) == Some(true);
-    if new > volume.size && !running {
+    if files && new > volume.size && !running {
         worker.log("Image resized.");
     }
-    if let Some(stored) = engine.state().volumes.get_mut(&volid) {
-        stored.size = new;
-    }
+    engine.state().change_volume(&guest.node, &volid, |stored| stored.size = new);
     let mut drive = drives::parse(value);
     drive.insert("size".into(), drives::print_size(new));
     let printed = super::propstring::print(&drive, "file", &[]);
@@ -126,6 +147,7 @@ pub(crate) fn destroy(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     super::power::root_only(call, &["skiplock"])?;
     let (vmid, node) = (call.vmid(), call.node.clone());
     let purge = call.params.flag("purge");
+    let reach = disks::Reach::of(call);
     let guest = engine.guest(Kind::Qemu, vmid, &node)?;
     if guest.get("protection") == Some("1") {
         return Err(Refusal::fault(format!("can't remove VM {vmid} - protection mode enabled")));
@@ -145,8 +167,8 @@ pub(crate) fn destroy(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
         if let Some(lock) = guest.get("lock") {
             return Err(format!("VM is locked ({lock})"));
         }
-        bases_are_free(engine, vmid)?;
-        disks::forget_guest(engine, vmid).await;
+        bases_are_free(engine, &guest)?;
+        disks::forget_guest(engine, vmid, reach, &|line| worker.log(line)).await;
         if purge {
             worker.log(format!("purging VM {vmid} from related configurations.."));
         }
@@ -162,7 +184,7 @@ pub(crate) fn migration(engine: &Engine, call: &Call) -> Outcome<Value> {
     let mut disks = Vec::new();
     for (key, value) in guest.config.iter().filter(|(key, _)| drives::is_drive(key)) {
         let volid = drives::file(value);
-        let Some(volume) = state.volumes.get(&volid) else { continue };
+        let Some(volume) = state.volume(&guest.node, &volid) else { continue };
         let shared =
             volid.split(':').next().and_then(|name| state.storages.get(name)).is_some_and(|storage| storage.shared);
         if !shared {
@@ -178,11 +200,13 @@ pub(crate) fn migration(engine: &Engine, call: &Call) -> Outcome<Value> {
     }))
 }
 
-/// Nothing is destroyed while a linked clone needs it.
-pub(crate) fn bases_are_free(engine: &Engine, vmid: u32) -> Result<(), String> {
+/// A template is not destroyed while a linked clone needs it, where the storage can tell.
+fn bases_are_free(engine: &Engine, guest: &Guest) -> Result<(), String> {
+    if !guest.is_template() {
+        return Ok(());
+    }
     let state = engine.state();
-    let own = state.volumes.iter().filter(|(_, volume)| volume.vmid == Some(vmid));
-    match own.map(|(volid, _)| volid).find(|volid| state.is_in_use(volid)) {
+    match guest.volumes().iter().find(|volid| state.is_in_use(&guest.node, volid)) {
         Some(volid) => Err(format!("base volume '{volid}' is still in use by linked cloned")),
         None => Ok(()),
     }

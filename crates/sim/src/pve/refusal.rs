@@ -65,6 +65,14 @@ impl Refusal {
         Self { hold: 3, ..Self::new(401, reason, Body::Empty) }
     }
 
+    /// The answer of a node that passes a call on to one that is gone: nobody on the network answers for its address.
+    ///
+    /// Source: `proxy_request` of pve-http-server, which hands on what its HTTP client reports (595: no connection). The
+    /// time is that of three tries of the kernel to find the address.
+    pub(crate) fn unreachable() -> Self {
+        Self::new(595, "No route to host", Body::Empty).held(3)
+    }
+
     pub(crate) fn held(mut self, seconds: u64) -> Self {
         self.hold = seconds;
         self

@@ -25,7 +25,6 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::clock::{Clock, EPOCH, Latency};
-use super::disks;
 use super::engine::{Engine, Parts};
 use super::http::Front;
 use super::line::Line;
@@ -33,6 +32,7 @@ use super::locks::Mode;
 use super::schema::Schema;
 use super::state::Kind;
 use super::timeline::Happening;
+use super::volumes::Volume;
 use super::world::World;
 use crate::backend::{Backend, Events};
 use crate::faults::{Fault, Faults, Fired, Rule, When};
@@ -104,6 +104,7 @@ pub struct Handle {
     ca_pem: String,
     fingerprint: [u8; 32],
     stop: CancellationToken,
+    tls: TlsAcceptor,
     baseline: Baseline,
     _files: TempDir,
 }
@@ -158,7 +159,9 @@ impl Server {
         }));
         engine.statistics_round();
         let stop = CancellationToken::new();
-        tokio::spawn(accept(engine.clone(), listener, TlsAcceptor::from(Arc::new(certificate.config)), stop.clone()));
+        let tls = TlsAcceptor::from(Arc::new(certificate.config));
+        let first = engine.state().first_node.clone();
+        tokio::spawn(accept(engine.clone(), first, listener, tls.clone(), stop.clone()));
         let (watcher, ended) = (engine.clone(), stop.clone());
         tokio::spawn(async move {
             loop {
@@ -184,6 +187,7 @@ impl Server {
             ca_pem: certificate.ca_pem,
             fingerprint: certificate.fingerprint,
             stop,
+            tls,
             baseline,
             _files: files,
         })
@@ -200,19 +204,25 @@ async fn rounds(engine: Arc<Engine>, stop: CancellationToken) {
     }
 }
 
-async fn accept(engine: Arc<Engine>, listener: TcpListener, tls: TlsAcceptor, stop: CancellationToken) {
+/// The API server of one node; while the node is away it answers nobody.
+async fn accept(engine: Arc<Engine>, node: String, listener: TcpListener, tls: TlsAcceptor, stop: CancellationToken) {
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         let Ok((stream, _)) = accepted else { continue };
+        let mut departures = engine.departures.subscribe();
+        if !engine.state().is_online(&node) {
+            continue;
+        }
         let _ = stream.set_nodelay(true);
-        let (engine, tls, stop) = (engine.clone(), tls.clone(), stop.clone());
+        let (engine, node, tls, stop) = (engine.clone(), node.clone(), tls.clone(), stop.clone());
         let mut restarts = engine.faults.restarts();
         tokio::spawn(async move {
             let Ok(stream) = tls.accept(stream).await else { return };
-            let front = Front::new(engine);
+            let front = Front::new(engine.clone(), &node);
+            let away = async { while engine.state().is_online(&node) && departures.changed().await.is_ok() {} };
             let service = service_fn(move |request| front.clone().serve(request));
             let mut builder = http1::Builder::new();
             // Header limits are PVE's own; the library's must lie beyond them.
@@ -225,6 +235,7 @@ async fn accept(engine: Arc<Engine>, listener: TcpListener, tls: TlsAcceptor, st
             tokio::select! {
                 _ = connection => {}
                 _ = restarts.changed() => {}
+                () = away => {}
                 () = stop.cancelled() => {}
             }
         });
@@ -260,7 +271,7 @@ fn snapshot(engine: &Engine) -> Baseline {
     let state = engine.state();
     Baseline {
         guests: state.guests.keys().copied().collect(),
-        volumes: state.volumes.keys().cloned().collect(),
+        volumes: state.all_volumes(),
         tokens: state
             .users
             .iter()
@@ -274,6 +285,40 @@ impl Handle {
     #[must_use]
     pub fn url(&self) -> String {
         format!("https://{}", self.address)
+    }
+
+    /// Starts the API server of a further node, on a free port; the one at [`Handle::url`] is the first node's.
+    ///
+    /// # Errors
+    /// When it cannot listen.
+    pub async fn serve_node(&self, node: &str) -> io::Result<String> {
+        let listener = TcpListener::bind(SocketAddr::new(self.address.ip(), 0)).await?;
+        let address = listener.local_addr()?;
+        tokio::spawn(accept(self.engine.clone(), node.to_owned(), listener, self.tls.clone(), self.stop.clone()));
+        Ok(format!("https://{address}"))
+    }
+
+    /// Cuts a node's power: its guests stop, its tasks end without a word, calls that are passed on to it answer
+    /// `595 No route to host`, and where no majority is left nothing can be begun any more. False where there is no such
+    /// node, or it is away already.
+    pub async fn node_away(&self, name: &str) -> bool {
+        self.engine.node_away(name).await
+    }
+
+    /// Boots a node that was away: guests with `onboot` start. False where there is no such node, or it was not away.
+    pub fn node_back(&self, name: &str) -> bool {
+        self.engine.node_back(name)
+    }
+
+    /// Fills a storage as `node` sees it until only that many bytes are free, with what is no volume.
+    pub fn leave_free(&self, node: &str, storage: &str, bytes: u64) {
+        let mut state = self.engine.state();
+        let taken = state.taken_on(node, storage);
+        if let Some(found) = state.storages.get_mut(storage) {
+            let place = (!found.shared).then(|| node.to_owned());
+            let others = found.size.saturating_sub(taken).saturating_sub(bytes);
+            found.others.insert(place, others);
+        }
     }
 
     /// The private CA that signed the server's certificate.
@@ -355,7 +400,7 @@ impl Handle {
         self.engine.timeline.all()
     }
 
-    /// Puts a file onto a storage as if somebody had uploaded it (`local:iso/x.iso`).
+    /// Puts a file onto a storage, on every node that has it, as if somebody had uploaded it (`local:iso/x.iso`).
     ///
     /// # Errors
     /// When the file cannot be copied.
@@ -371,11 +416,42 @@ impl Handle {
             other => other,
         }
         .to_owned();
-        disks::put(&self.engine, volid, &content, &format, size, None);
-        if let Some(volume) = self.engine.state().volumes.get_mut(volid) {
-            volume.file = Some(to);
+        let volume = Volume::file(&content, &format, size, self.engine.clock.seconds());
+        let mut state = self.engine.state();
+        let nodes: Vec<String> = state.nodes.keys().cloned().collect();
+        for node in nodes {
+            state.put_volume(&node, volid, Volume { file: Some(to.clone()), ..volume.clone() });
         }
         Ok(())
+    }
+
+    /// Writes data into a volume on every node that has it: a copy of it takes room, and time under a bandwidth limit.
+    pub fn fill_volume(&self, volid: &str, bytes: u64) {
+        let mut state = self.engine.state();
+        let nodes: Vec<String> = state.nodes.keys().cloned().collect();
+        for node in nodes {
+            state.change_volume(&node, volid, |volume| volume.data = bytes);
+        }
+    }
+
+    /// Waits for a task's end: what it ended with (`OK`, `WARNINGS: 1`, an error's text), and its log.
+    pub async fn task_end(&self, upid: &str) -> Option<(String, Vec<String>)> {
+        self.engine.ended(upid).await;
+        let state = self.engine.state();
+        let task = state.tasks.iter().rev().find(|task| task.upid == upid)?;
+        Some((task.end.as_ref()?.1.clone(), task.log.clone()))
+    }
+
+    /// Brings what the lists show up to date, as PVE's statistics daemon does every ten seconds; for simulators without
+    /// rounds of their own ([`Options::statistics`]).
+    pub fn statistics_round(&self) {
+        self.engine.statistics_round();
+    }
+
+    /// The node that a guest is on.
+    #[must_use]
+    pub fn node_of(&self, vmid: u32) -> Option<String> {
+        self.engine.with_guest(vmid, |guest| guest.node.clone())
     }
 
     /// The description of a guest, as stored.

@@ -1,7 +1,6 @@
 //! What a simulated cluster consists of. Plain data; time and randomness come from outside.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -9,44 +8,12 @@ use rand::{Rng, SeedableRng};
 use ring::digest;
 use serde_json::{Map, Value};
 
+use super::drives;
 use super::line::Line;
+use super::nodes::Node;
 use super::refusal::{Outcome, Refusal};
-
-/// A node.
-#[derive(Debug, Clone)]
-pub(crate) struct Node {
-    pub(crate) cores: u32,
-    pub(crate) memory: u64,
-    pub(crate) networks: Vec<Map<String, Value>>,
-}
-
-/// A storage definition.
-#[derive(Debug, Clone)]
-pub(crate) struct Storage {
-    pub(crate) kind: String,
-    pub(crate) path: String,
-    pub(crate) content: Vec<String>,
-    pub(crate) shared: bool,
-    pub(crate) disabled: bool,
-    /// The rest of the definition, as it is shown.
-    pub(crate) extra: Map<String, Value>,
-}
-
-/// A volume.
-#[derive(Debug, Clone)]
-pub(crate) struct Volume {
-    pub(crate) content: String,
-    pub(crate) format: String,
-    pub(crate) size: u64,
-    pub(crate) ctime: u64,
-    pub(crate) vmid: Option<u32>,
-    /// Volume id of the base image of a linked clone.
-    pub(crate) parent: Option<String>,
-    /// Where the bytes are, for what was uploaded.
-    pub(crate) file: Option<PathBuf>,
-    /// MiB that hold data; a copy of them takes time under a bandwidth limit.
-    pub(crate) filled: u64,
-}
+use super::storages::Storage;
+use super::volumes::Volumes;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -180,6 +147,17 @@ impl Guest {
         hex::encode(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()))
     }
 
+    /// Volume ids of the disks that its configuration and what is pending name.
+    pub(crate) fn volumes(&self) -> BTreeSet<String> {
+        let waiting = self.pending.iter().filter_map(|(key, change)| match change {
+            Pending::Set(value) => Some((key, value)),
+            Pending::Delete(_) => None,
+        });
+        let is_volume = |key: &str| drives::is_drive(key) || drives::is_mount(key) || drives::is_unused(key);
+        let named = self.config.iter().chain(waiting).filter(|(key, _)| is_volume(key));
+        named.map(|(_, value)| drives::file(value)).filter(|file| file.contains(':')).collect()
+    }
+
     /// The configuration as it will be after the next start.
     pub(crate) fn with_pending(&self) -> BTreeMap<String, String> {
         let mut config = self.config.clone();
@@ -269,15 +247,19 @@ pub(crate) struct Task {
     pub(crate) waited: Duration,
     /// Text with which it ends when a user stops it.
     pub(crate) interrupt: String,
+    /// Its node went away: nobody writes how it ended.
+    pub(crate) lost: bool,
 }
 
 /// The cluster.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) rng: StdRng,
+    /// The node that was named first.
+    pub(crate) first_node: String,
     pub(crate) nodes: BTreeMap<String, Node>,
     pub(crate) storages: BTreeMap<String, Storage>,
-    pub(crate) volumes: BTreeMap<String, Volume>,
+    pub(crate) volumes: Volumes,
     pub(crate) guests: BTreeMap<u32, Guest>,
     pub(crate) pools: BTreeMap<String, Pool>,
     pub(crate) users: BTreeMap<String, User>,
@@ -298,9 +280,10 @@ impl State {
     pub(crate) fn new(seed: u64, line: Line) -> Self {
         Self {
             rng: StdRng::seed_from_u64(seed),
+            first_node: String::new(),
             nodes: BTreeMap::new(),
             storages: BTreeMap::new(),
-            volumes: BTreeMap::new(),
+            volumes: Volumes::default(),
             guests: BTreeMap::new(),
             pools: BTreeMap::new(),
             users: BTreeMap::new(),
@@ -335,43 +318,5 @@ impl State {
 
     pub(crate) fn pool_of(&self, vmid: u32) -> Option<&str> {
         self.pools.iter().find(|(_, pool)| pool.guests.contains(&vmid)).map(|(name, _)| name.as_str())
-    }
-
-    /// Other volumes that are backed by `base`.
-    pub(crate) fn is_in_use(&self, base: &str) -> bool {
-        self.volumes.values().any(|volume| volume.parent.as_deref() == Some(base))
-    }
-
-    /// The file's path on the node.
-    pub(crate) fn path_of(&self, volid: &str) -> String {
-        let (storage, name) = volid.split_once(':').unwrap_or(("", volid));
-        let root = self.storages.get(storage).map_or("", |s| s.path.as_str());
-        let last_two = name.rsplitn(3, '/').take(2).collect::<Vec<_>>();
-        match name.split_once('/') {
-            Some(("iso", file)) => format!("{root}/template/iso/{file}"),
-            Some(("vztmpl", file)) => format!("{root}/template/cache/{file}"),
-            Some(("import", file)) => format!("{root}/import/{file}"),
-            Some(("snippets", file)) => format!("{root}/snippets/{file}"),
-            Some(_) => format!("{root}/images/{}/{}", last_two.get(1).unwrap_or(&""), last_two.first().unwrap_or(&"")),
-            None => format!("{root}/{name}"),
-        }
-    }
-
-    /// A free volume id `vm-<vmid>-disk-<n>` on a storage.
-    pub(crate) fn free_disk(&self, storage: &str, vmid: u32, format: &str) -> String {
-        let taken = |n: u32| {
-            ["qcow2", "raw", "vmdk"].iter().any(|suffix| {
-                let ends =
-                    [format!("{vmid}/vm-{vmid}-disk-{n}.{suffix}"), format!("{vmid}/base-{vmid}-disk-{n}.{suffix}")];
-                self.volumes.keys().any(|volid| {
-                    volid
-                        .strip_prefix(storage)
-                        .and_then(|rest| rest.strip_prefix(':'))
-                        .is_some_and(|name| ends.iter().any(|end| name == end || name.ends_with(&format!("/{end}"))))
-                })
-            })
-        };
-        let number = (0..).find(|n| !taken(*n)).unwrap_or(0);
-        format!("{storage}:{vmid}/vm-{vmid}-disk-{number}.{format}")
     }
 }

@@ -56,7 +56,7 @@ pub(crate) fn status(engine: &Engine, call: &Call) -> Outcome<Value> {
     let upid = call.text("upid").unwrap_or_default();
     parse(upid)?;
     let state = engine.state();
-    let Some(task) = state.tasks.iter().rev().find(|task| task.upid == upid) else {
+    let Some(task) = state.tasks.iter().rev().find(|task| task.upid == upid && task.node == call.node) else {
         return Err(Refusal::parameter("upid", "no such task"));
     };
     if !owned(&call.caller, upid_user(upid)) {
@@ -102,7 +102,7 @@ pub(crate) fn log(engine: &Engine, call: &Call) -> Outcome<Reply> {
 pub(crate) async fn stop(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     let upid = call.text("upid").unwrap_or_default();
     parse(upid)?;
-    if !engine.state().tasks.iter().any(|task| task.upid == upid) {
+    if !engine.state().tasks.iter().any(|task| task.upid == upid && task.node == call.node) {
         return Err(Refusal::parameter("upid", "no such task"));
     }
     if !owned(&call.caller, upid_user(upid)) {

@@ -8,7 +8,7 @@ use sha2::Digest;
 
 use super::params::{Param, Params};
 use super::refusal::{Body, Outcome, Refusal};
-use super::storage_api::{Upload, bad_request};
+use super::storage_files::{Upload, bad_request};
 
 /// The fields of one upload and its file, written below `directory`.
 pub(crate) fn parse(body: &[u8], boundary: &str, directory: &Path) -> Outcome<(Params, Upload)> {

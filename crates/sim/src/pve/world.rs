@@ -7,7 +7,11 @@ use serde_json::{Map, Value};
 
 use super::clock::EPOCH;
 use super::line::Line;
-use super::state::{Guest, Kind, Node, Pool, State, Storage, Subject, Token, User, Volume};
+use super::nodes::Node;
+use super::state::{Guest, Kind, Pool, State, Subject, Token, User};
+use super::storages::Storage;
+use super::store::Store;
+use super::volumes::Volume;
 
 /// A description of a cluster. The JSON form is that of the recordings' `world.json`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -27,6 +31,9 @@ pub struct World {
     storages: Vec<Map<String, Value>>,
     users: Vec<UserEntry>,
     version: Value,
+    /// Bytes of storages that were told.
+    #[serde(skip)]
+    sizes: BTreeMap<String, u64>,
     /// PVE's own roles are there too.
     #[serde(skip)]
     standard_roles: bool,
@@ -55,6 +62,8 @@ struct GuestEntry {
     #[serde(rename = "type")]
     kind: String,
     config: BTreeMap<String, Value>,
+    /// The first node where none is named.
+    node: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -108,6 +117,10 @@ struct VolumeEntry {
     format: String,
     size: u64,
     vmid: Option<u32>,
+    /// Volume id of the base image that backs it.
+    parent: Option<String>,
+    /// The node whose local storage holds it; the first where none is named.
+    node: Option<String>,
 }
 
 /// Why a description cannot be used.
@@ -211,9 +224,21 @@ impl World {
             ("vmgenid", "${uuid2}"),
         ];
         let config = config.map(|(key, value)| (key.to_owned(), Value::from(value))).into();
-        self.guests.push(GuestEntry { vmid, kind: "qemu".to_owned(), config });
-        let (content, format) = ("images".to_owned(), "raw".to_owned());
-        self.volumes.push(VolumeEntry { volid: disk, content, format, size: 1 << 30, vmid: Some(vmid) });
+        let node = self.node.clone();
+        self.add_guest(vmid, "qemu", &node, config);
+        self.add_disk(disk, 1 << 30, vmid, &node);
+        self
+    }
+
+    /// A storage of any type.
+    #[must_use]
+    pub fn store(mut self, name: &str, store: Store) -> Self {
+        let mut definition = store.definition;
+        definition.insert("storage".to_owned(), name.into());
+        self.storages.push(definition);
+        if let Some(size) = store.size {
+            self.sizes.insert(name.to_owned(), size);
+        }
         self
     }
 
@@ -289,6 +314,22 @@ impl World {
         self
     }
 
+    pub(crate) fn add_guest(&mut self, vmid: u32, kind: &str, node: &str, config: BTreeMap<String, Value>) {
+        self.guests.push(GuestEntry { vmid, kind: kind.to_owned(), config, node: Some(node.to_owned()) });
+    }
+
+    pub(crate) fn add_disk(&mut self, volid: String, size: u64, vmid: u32, node: &str) {
+        let (content, format) = ("images".to_owned(), "raw".to_owned());
+        let node = Some(node.to_owned());
+        self.volumes.push(VolumeEntry { volid, content, format, size, vmid: Some(vmid), parent: None, node });
+    }
+
+    pub(crate) fn add_to_pool(&mut self, pool: &str, vmid: u32) {
+        if let Some(pool) = self.pools.iter_mut().find(|entry| entry.poolid == pool) {
+            pool.members.push(format!("qemu/{vmid}"));
+        }
+    }
+
     /// The line that the description says its version is of.
     pub(crate) fn line(&self) -> Option<Line> {
         self.version["release"].as_str()?.parse().ok()
@@ -309,9 +350,12 @@ impl World {
                 state.options.insert(name.clone(), value.to_owned());
             }
         }
+        state.first_node.clone_from(&self.node);
         let cores = if self.node_cores == 0 { 2 } else { self.node_cores };
         for name in std::iter::once(&self.node).chain(&self.nodes) {
-            state.nodes.insert(name.clone(), Node { cores, memory: 64 << 30, networks: self.networks.clone() });
+            let number = u32::try_from(state.nodes.len()).unwrap_or(0) + 1;
+            let networks = self.networks.clone();
+            state.nodes.insert(name.clone(), Node { number, cores, memory: 64 << 30, networks, away: None });
         }
         for (name, role) in &self.roles {
             state.roles.insert(name.clone(), (role.privs.iter().cloned().collect(), role.special == 1));
@@ -333,7 +377,12 @@ impl World {
                 .insert((subject, entry.ugid.clone(), entry.roleid.clone()), entry.propagate == 1);
         }
         self.storages.iter().for_each(|storage| add_storage(&mut state, storage));
-        self.volumes.iter().for_each(|volume| add_volume(&mut state, volume));
+        for (name, size) in &self.sizes {
+            if let Some(storage) = state.storages.get_mut(name) {
+                storage.size = *size;
+            }
+        }
+        self.volumes.iter().for_each(|volume| add_volume(&mut state, &self.node, volume));
         self.guests.iter().for_each(|guest| add_guest(&mut state, &self.node, guest));
         for pool in &self.pools {
             let guests = pool.members.iter().filter_map(|member| member.rsplit('/').next()?.parse().ok()).collect();
@@ -373,40 +422,25 @@ fn add_user(state: &mut State, entry: &UserEntry) {
 }
 
 fn add_storage(state: &mut State, entry: &Map<String, Value>) {
-    let text = |key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let flag = |key: &str| entry.get(key).and_then(Value::as_u64) == Some(1);
-    let mut extra = entry.clone();
-    for key in ["storage", "type", "path", "content", "shared", "disable"] {
-        extra.remove(key);
-    }
-    let storage = Storage {
-        kind: text("type"),
-        path: text("path"),
-        content: super::params::split_list(&text("content")),
-        shared: flag("shared"),
-        disabled: flag("disable"),
-        extra,
-    };
-    state.storages.insert(text("storage"), storage);
+    let name = entry.get("storage").and_then(Value::as_str).unwrap_or_default();
+    state.storages.insert(name.to_owned(), Storage::defined(entry));
 }
 
-fn add_volume(state: &mut State, entry: &VolumeEntry) {
-    let volume = Volume {
-        content: entry.content.clone(),
-        format: entry.format.clone(),
-        size: entry.size,
-        ctime: EPOCH,
-        vmid: entry.vmid,
-        parent: None,
-        file: None,
-        filled: 0,
+fn add_volume(state: &mut State, node: &str, entry: &VolumeEntry) {
+    let of_guest = matches!(entry.content.as_str(), "images" | "rootdir");
+    let mut volume = if of_guest {
+        Volume::new(&entry.content, &entry.format, entry.size, EPOCH)
+    } else {
+        Volume::file(&entry.content, &entry.format, entry.size, EPOCH)
     };
-    state.volumes.insert(entry.volid.clone(), volume);
+    volume.vmid = entry.vmid;
+    volume.parent.clone_from(&entry.parent);
+    state.put_volume(entry.node.as_deref().unwrap_or(node), &entry.volid, volume);
 }
 
 fn add_guest(state: &mut State, node: &str, entry: &GuestEntry) {
     let kind = if entry.kind == "lxc" { Kind::Lxc } else { Kind::Qemu };
-    let mut guest = Guest::new(kind, node);
+    let mut guest = Guest::new(kind, entry.node.as_deref().unwrap_or(node));
     for (key, value) in &entry.config {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         guest.set(key, &filled_in(state, &text));

@@ -402,9 +402,8 @@ impl Replay {
             }
             "fill-disk" => {
                 let volid = params["volid"].as_str().unwrap_or_default();
-                if let Some(volume) = self.engine().state().volumes.get_mut(volid) {
-                    volume.filled = params["MiB"].as_u64().unwrap_or(0);
-                }
+                let data = params["MiB"].as_u64().unwrap_or(0) << 20;
+                self.handle.fill_volume(volid, data);
             }
             "grant" => self.grant(params),
             "destroy" => self.destroy(vmid, params["type"].as_str().unwrap_or("qemu")).await?,

@@ -1,0 +1,339 @@
+//! How each type of storage names volumes, which formats it has, and what it can do with them.
+//!
+//! Source: `parse_volname`, `get_formats`, `volume_has_feature`, `create_base`, `clone_image` of the plugins of
+//! pve-storage.
+
+use serde_json::{Map, Value};
+
+/// How a type of storage keeps volumes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// Files below a path: `dir`, `nfs`, `cifs`, `cephfs`, `btrfs`.
+    Files,
+    /// Logical volumes, each with all its space: `lvm`.
+    Lvm,
+    /// Logical volumes of a thin pool: `lvmthin`.
+    LvmThin,
+    /// `zfspool`
+    Zfs,
+    /// `rbd`
+    Rbd,
+}
+
+/// What can be asked of a volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Feature {
+    /// A linked clone of it.
+    Clone,
+    /// A full copy of it.
+    Copy,
+    /// Conversion to a base image.
+    Template,
+}
+
+/// What a volume's name says about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Named {
+    /// `images`, `iso`, `vztmpl`, `backup`, `snippets` or `import`.
+    pub(crate) content: &'static str,
+    pub(crate) owner: Option<u32>,
+    /// The name itself, without owner's directory and base image.
+    pub(crate) name: String,
+    /// It is a base image.
+    pub(crate) is_base: bool,
+    /// By its name: `raw`, `qcow2`, `vmdk` or `subvol`.
+    pub(crate) format: String,
+}
+
+impl Named {
+    fn image(name: &str, owner: Option<u32>, format: &str) -> Self {
+        let is_base = name.starts_with("base-") || name.starts_with("basevol-");
+        Self { content: "images", owner, name: name.to_owned(), is_base, format: format.to_owned() }
+    }
+}
+
+/// Types that every node reaches, whatever their definition says.
+pub(crate) fn always_shared(kind: &str) -> bool {
+    matches!(kind, "iscsi" | "nfs" | "cifs" | "rbd" | "cephfs" | "iscsidirect" | "zfs" | "drbd" | "pbs")
+}
+
+impl Layout {
+    /// Of a storage type; unknown ones are taken for files.
+    pub(crate) fn of(kind: &str) -> Self {
+        match kind {
+            "lvm" => Self::Lvm,
+            "lvmthin" => Self::LvmThin,
+            "zfspool" => Self::Zfs,
+            "rbd" => Self::Rbd,
+            _ => Self::Files,
+        }
+    }
+
+    /// Formats that can be had, sorted, and the one taken when none is named.
+    pub(crate) fn formats(self, kind: &str) -> (&'static [&'static str], &'static str) {
+        match self {
+            Self::Files if kind == "dir" => (&["qcow2", "raw", "subvol", "vmdk"], "raw"),
+            Self::Files => (&["qcow2", "raw", "vmdk"], "raw"),
+            Self::Lvm => (&["qcow2", "raw"], "raw"),
+            Self::LvmThin | Self::Rbd => (&["raw"], "raw"),
+            Self::Zfs => (&["raw", "subvol"], "raw"),
+        }
+    }
+
+    /// The name of a guest's disk.
+    pub(crate) fn disk_name(self, vmid: u32, number: u32, format: &str) -> String {
+        let stem = if format == "subvol" { "subvol" } else { "vm" };
+        match self {
+            Self::Files => format!("{vmid}/{stem}-{vmid}-disk-{number}.{format}"),
+            Self::Lvm if format == "qcow2" => format!("{stem}-{vmid}-disk-{number}.qcow2"),
+            _ => format!("{stem}-{vmid}-disk-{number}"),
+        }
+    }
+
+    /// The name of a guest's cloud-init drive.
+    pub(crate) fn cloudinit_name(self, vmid: u32, format: &str) -> String {
+        match self {
+            Self::Files => format!("{vmid}/vm-{vmid}-cloudinit.{format}"),
+            _ => format!("vm-{vmid}-cloudinit"),
+        }
+    }
+
+    /// The name of a linked clone of `base` whose own name would be `own`.
+    pub(crate) fn clone_name(self, base: &str, own: &str) -> String {
+        match self {
+            Self::LvmThin | Self::Lvm => own.to_owned(),
+            _ => format!("{base}/{own}"),
+        }
+    }
+
+    /// Whether a linked clone can be told from other volumes. Where it cannot, its base can be deleted.
+    pub(crate) fn knows_bases(self) -> bool {
+        !matches!(self, Self::LvmThin | Self::Lvm)
+    }
+
+    /// Bytes of a new volume of that many: some types round up.
+    pub(crate) fn rounded(self, bytes: u64) -> u64 {
+        let unit = match self {
+            Self::Files => 1,
+            Self::Lvm | Self::LvmThin => 4 << 20,
+            Self::Zfs | Self::Rbd => 1 << 20,
+        };
+        bytes.div_ceil(unit) * unit
+    }
+
+    /// Takes the part of a volume id behind the storage's name apart; the error is PVE's text.
+    pub(crate) fn parse(self, name: &str) -> Result<Named, String> {
+        let unknown = match self {
+            Self::Files => return files(name),
+            Self::Lvm | Self::LvmThin => format!("unable to parse lvm volume name '{name}'"),
+            Self::Zfs => format!("unable to parse zfs volume name '{name}'"),
+            Self::Rbd => format!("unable to parse rbd volume name '{name}'"),
+        };
+        let stems: &[&str] = match self {
+            Self::Lvm => &["vm"],
+            Self::Zfs => &["base", "basevol", "vm", "subvol"],
+            _ => &["base", "vm"],
+        };
+        if matches!(self, Self::Lvm | Self::LvmThin) && !is_lvm_name(name) {
+            return Err(format!("lvm name '{name}' contains illegal characters"));
+        }
+        let (base, own) = match name.split_once('/') {
+            Some((base, own)) if self.knows_bases() => (Some(base), own),
+            Some(_) => return Err(unknown),
+            None => (None, name),
+        };
+        if base.is_some_and(|base| numbered(base, &["base", "basevol"]).is_none()) {
+            return Err(unknown);
+        }
+        let Some(owner) = numbered(own, stems) else { return Err(unknown) };
+        let format = match own.split('-').next() {
+            Some("subvol" | "basevol") => "subvol",
+            _ if self == Self::Lvm && own.rsplit('.').next() == Some("qcow2") => "qcow2",
+            _ => "raw",
+        };
+        Ok(Named::image(own, Some(owner), format))
+    }
+
+    /// The name of a volume once it is a base image.
+    pub(crate) fn base_name(self, name: &str) -> Option<String> {
+        let (head, own) = name.rsplit_once('/').map_or((None, name), |(head, own)| (Some(head), own));
+        let renamed = match own.strip_prefix("subvol-") {
+            Some(rest) if self == Self::Zfs => format!("basevol-{rest}"),
+            _ => format!("base-{}", own.strip_prefix("vm-")?),
+        };
+        Some(head.map_or_else(|| renamed.clone(), |head| format!("{head}/{renamed}")))
+    }
+
+    /// Whether a storage of this kind can do that with a volume, or with a snapshot of it.
+    pub(crate) fn can(self, feature: Feature, named: &Named, snapshot: bool) -> bool {
+        let current = !snapshot && !named.is_base;
+        let qcow2 = named.format == "qcow2";
+        match (self, feature) {
+            (Self::Files, Feature::Clone) => named.is_base && !snapshot && named.format != "subvol",
+            (Self::Files, Feature::Copy) if snapshot => qcow2,
+            (Self::Files, Feature::Copy) => named.format != "subvol",
+            (Self::Lvm, Feature::Clone | Feature::Template) => false,
+            (Self::Lvm, Feature::Copy) => !snapshot || qcow2,
+            (Self::LvmThin | Self::Rbd, Feature::Clone) => named.is_base || snapshot,
+            (Self::LvmThin | Self::Rbd, Feature::Copy) => true,
+            (Self::Zfs, Feature::Clone) => named.is_base && !snapshot,
+            (Self::Zfs, Feature::Copy) => !snapshot,
+            (_, Feature::Template) => current,
+        }
+    }
+
+    /// Why a new volume of this format cannot be had.
+    pub(crate) fn refuses_format(self, format: &str) -> Option<String> {
+        let at = match self {
+            Self::LvmThin if format != "raw" => "LvmThinPlugin.pm line 102",
+            Self::Zfs if !matches!(format, "raw" | "subvol") => "ZFSPoolPlugin.pm line 292",
+            Self::Lvm if format == "qcow2" => {
+                return Some(
+                    "snapshot-as-volume-chain option need to be enabled to use qcow2 format at /usr/share/perl5/PVE/Storage/LVMPlugin.pm line 698."
+                        .to_owned(),
+                );
+            }
+            _ => return None,
+        };
+        Some(format!("unsupported format '{format}' at /usr/share/perl5/PVE/Storage/{at}."))
+    }
+
+    /// The path of a volume on a node, by its name and its storage's definition.
+    pub(crate) fn path(self, storage: &str, definition: &Map<String, Value>, name: &str) -> String {
+        let text =
+            |key: &str, otherwise: &str| definition.get(key).and_then(Value::as_str).unwrap_or(otherwise).to_owned();
+        let own = name.rsplit('/').next().unwrap_or(name);
+        match self {
+            Self::Files => file_path(&text("path", ""), name),
+            Self::Lvm | Self::LvmThin => format!("/dev/{}/{own}", text("vgname", "")),
+            Self::Zfs if own.starts_with("subvol-") || own.starts_with("basevol-") => {
+                let pool = text("pool", "");
+                format!("{}/{own}", text("mountpoint", &format!("/{pool}")))
+            }
+            Self::Zfs => format!("/dev/zvol/{}/{own}", text("pool", "")),
+            Self::Rbd => format!(
+                "rbd:{}/{own}:conf=/etc/pve/ceph.conf:id={}:keyring=/etc/pve/priv/ceph/{storage}.keyring",
+                text("pool", "rbd"),
+                text("username", "admin")
+            ),
+        }
+    }
+}
+
+/// `vm-<vmid>-…` → the number, for one of these stems.
+fn numbered(name: &str, stems: &[&str]) -> Option<u32> {
+    stems.iter().find_map(|stem| {
+        let (vmid, rest) = name.strip_prefix(stem)?.strip_prefix('-')?.split_once('-')?;
+        (!rest.is_empty() && !rest.contains(char::is_whitespace)).then(|| vmid.parse().ok())?
+    })
+}
+
+fn is_lvm_name(name: &str) -> bool {
+    let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    name.len() > 1
+        && ends(name.chars().next())
+        && ends(name.chars().last())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}
+
+/// The `n` of `vm-<vmid>-disk-<n>` at the end of a volume id.
+pub(crate) fn disk_number(volid: &str, vmid: u32) -> Option<u32> {
+    let own = volid.rsplit(['/', ':']).next()?;
+    let rest = ["vm", "base", "subvol", "basevol"]
+        .iter()
+        .find_map(|stem| own.strip_prefix(&format!("{stem}-{vmid}-disk-")))?;
+    rest.split('.').next()?.parse().ok()
+}
+
+fn file_path(root: &str, name: &str) -> String {
+    let mut parts = name.rsplitn(3, '/');
+    let (file, directory) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    match name.split_once('/') {
+        Some(("iso", file)) => format!("{root}/template/iso/{file}"),
+        Some(("vztmpl", file)) => format!("{root}/template/cache/{file}"),
+        Some(("import", file)) => format!("{root}/import/{file}"),
+        Some(("snippets", file)) => format!("{root}/snippets/{file}"),
+        Some(_) => format!("{root}/images/{directory}/{file}"),
+        None => format!("{root}/{name}"),
+    }
+}
+
+fn files(name: &str) -> Result<Named, String> {
+    let unknown = || format!("unable to parse directory volume name '{name}'");
+    let (head, rest) = name.split_once('/').ok_or_else(unknown)?;
+    let ends = |suffixes: &[&str]| suffixes.iter().any(|suffix| rest.len() > suffix.len() && rest.ends_with(suffix));
+    let flat = !rest.is_empty() && !rest.contains('/');
+    let of =
+        |content, owner| Ok(Named { content, owner, name: rest.to_owned(), is_base: false, format: "raw".to_owned() });
+    match head {
+        "iso" if flat && [".iso", ".img"].iter().any(|end| rest.to_lowercase().ends_with(end)) => of("iso", None),
+        "vztmpl" if flat && ends(&[".tar", ".tar.gz", ".tar.xz", ".tar.zst", ".tar.bz2"]) => of("vztmpl", None),
+        "snippets" if flat => of("snippets", None),
+        "import" if ends(&[".qcow2", ".raw", ".vmdk", ".ova"]) => of("import", None),
+        "backup" if flat => {
+            let number = |stem: &str| rest.strip_prefix(stem)?.split('-').next()?.parse().ok();
+            of("backup", ["vzdump-qemu-", "vzdump-lxc-", "vzdump-openvz-"].iter().find_map(|stem| number(stem)))
+        }
+        _ if head.chars().all(|c| c.is_ascii_digit()) && !rest.is_empty() => {
+            // A linked clone's name begins with its base image's.
+            let parts: Vec<&str> = name.split('/').collect();
+            let (owner, own) = if parts.len() == 4 { (parts[2], parts[3]) } else { (head, rest) };
+            let format = own.rsplit_once('.').map_or("", |(_, format)| format);
+            Ok(Named::image(own, owner.parse().ok(), format))
+        }
+        _ => Err(unknown()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_on_a_directory_says_content_and_owner() {
+        let content = |name| Layout::Files.parse(name).map(|named| (named.content, named.owner)).ok();
+        assert_eq!(content("iso/x.iso"), Some(("iso", None)));
+        assert_eq!(content("9000/base-9000-disk-0.qcow2/9100/vm-9100-disk-0.qcow2"), Some(("images", Some(9100))));
+        assert_eq!(content("9000/vm-9000-disk-0.raw"), Some(("images", Some(9000))));
+        assert_eq!(content("backup/vzdump-qemu-7-x.vma"), Some(("backup", Some(7))));
+        assert_eq!(content("iso/x.txt"), None);
+        assert_eq!(content("nothing"), None);
+    }
+
+    #[test]
+    fn names_elsewhere_have_no_directories_but_for_bases() {
+        let owner = |layout: Layout, name| layout.parse(name).map(|named| (named.owner, named.is_base, named.format));
+        assert_eq!(owner(Layout::LvmThin, "base-9000-disk-0"), Ok((Some(9000), true, "raw".into())));
+        assert_eq!(owner(Layout::Zfs, "base-9000-disk-0/vm-9100-disk-0"), Ok((Some(9100), false, "raw".into())));
+        assert_eq!(owner(Layout::Zfs, "subvol-7-disk-0"), Ok((Some(7), false, "subvol".into())));
+        let refused = |layout: Layout, name| layout.parse(name).err().unwrap_or_default();
+        assert_eq!(refused(Layout::Rbd, "subvol-7-disk-0"), "unable to parse rbd volume name 'subvol-7-disk-0'");
+        assert_eq!(refused(Layout::Lvm, "base-7-disk-0"), "unable to parse lvm volume name 'base-7-disk-0'");
+        assert_eq!(refused(Layout::LvmThin, "7/vm-7-disk-0"), "lvm name '7/vm-7-disk-0' contains illegal characters");
+    }
+
+    #[test]
+    fn a_base_keeps_the_base_that_it_was_cloned_from() {
+        let base = |layout: Layout, name| layout.base_name(name);
+        assert_eq!(
+            base(Layout::Files, "8/base-8-disk-0.raw/9/vm-9-disk-0.qcow2").as_deref(),
+            Some("8/base-8-disk-0.raw/9/base-9-disk-0.qcow2")
+        );
+        assert_eq!(base(Layout::Zfs, "subvol-7-disk-1").as_deref(), Some("basevol-7-disk-1"));
+        assert_eq!(base(Layout::Rbd, "base-8-disk-0/vm-9-disk-0").as_deref(), Some("base-8-disk-0/base-9-disk-0"));
+        assert_eq!(base(Layout::Rbd, "base-9-disk-0"), None);
+    }
+
+    #[test]
+    fn linked_clones_come_from_bases_and_from_snapshots_of_some_types() {
+        let can = |layout: Layout, name: &str, snapshot| {
+            layout.parse(name).is_ok_and(|named| layout.can(Feature::Clone, &named, snapshot))
+        };
+        assert!(can(Layout::Files, "8/base-8-disk-0.raw", false));
+        assert!(!can(Layout::Files, "8/vm-8-disk-0.qcow2", true));
+        assert!(can(Layout::LvmThin, "vm-8-disk-0", true));
+        assert!(can(Layout::Rbd, "vm-8-disk-0", true));
+        assert!(!can(Layout::Zfs, "vm-8-disk-0", true));
+        assert!(!can(Layout::Lvm, "vm-8-disk-0", false));
+    }
+}

@@ -1,0 +1,8 @@
+//! The simulated Proxmox VE cluster as a client meets it, on virtual time.
+
+mod away;
+mod cluster;
+mod full;
+mod scale;
+mod site;
+mod storages;
