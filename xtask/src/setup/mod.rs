@@ -108,6 +108,7 @@ pub(crate) fn run(narrator: &Narrator, purpose: Purpose) -> Result<Ready> {
     extra.extend(go::packages_needed(&cache));
     if purpose == Purpose::Tests {
         extra.extend(clients::packages_needed(&cache));
+        extra.extend(browser_needed());
     }
     debian::install(&extra, narrator)?;
     namespaces::check()?;
@@ -122,6 +123,12 @@ pub(crate) fn run(narrator: &Narrator, purpose: Purpose) -> Result<Ready> {
     let guest_base = guest_base(&cache, narrator)?;
     narrator.say(&format!("set-up is complete ({:.1} s)", began.elapsed().as_secs_f32()));
     Ok(Ready { opentofu, go, packer, guest_base, clients })
+}
+
+/// The page of `cargo xtask sim` is tested in a real browser.
+fn browser_needed() -> Option<&'static str> {
+    let named = std::env::var_os("PXCI_CHROMIUM").is_some();
+    (!named && debian::program("chromium").is_none()).then_some("chromium")
 }
 
 /// A command that ends with this process, whatever ends it.

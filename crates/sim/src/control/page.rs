@@ -4,6 +4,8 @@
 pub(super) const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
 
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
 /// One of its files.
 #[derive(Debug)]
 pub(super) struct File {
@@ -16,7 +18,11 @@ pub(super) fn file(path: &str) -> Option<File> {
     let (kind, content) = match path {
         "/" => ("text/html; charset=utf-8", include_str!("page/index.html")),
         "/style.css" => ("text/css; charset=utf-8", include_str!("page/style.css")),
-        "/script.js" => ("text/javascript; charset=utf-8", include_str!("page/script.js")),
+        "/main.js" => (SCRIPT, include_str!("page/main.js")),
+        "/api.js" => (SCRIPT, include_str!("page/api.js")),
+        "/detail.js" => (SCRIPT, include_str!("page/detail.js")),
+        "/dom.js" => (SCRIPT, include_str!("page/dom.js")),
+        "/views.js" => (SCRIPT, include_str!("page/views.js")),
         "/icon.svg" => ("image/svg+xml", include_str!("page/icon.svg")),
         _ => return None,
     };

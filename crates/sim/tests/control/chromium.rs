@@ -1,0 +1,194 @@
+//! A headless Chromium, driven over its DevTools protocol.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, timeout};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+/// What anything here is waited for at most.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A page in a browser of its own; both end when this is dropped.
+pub(crate) struct Page {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    session: Value,
+    calls: u64,
+    /// What the page's console said that is no good, and exceptions that nobody caught.
+    pub(crate) complaints: Vec<String>,
+    _browser: Child,
+    _profile: TempDir,
+}
+
+fn program() -> PathBuf {
+    let named = std::env::var_os("PXCI_CHROMIUM").map(PathBuf::from);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = named.or_else(|| {
+        std::env::split_paths(&path).map(|directory| directory.join("chromium")).find(|file| file.exists())
+    });
+    found.expect("chromium is needed: `cargo xtask setup` installs it, or PXCI_CHROMIUM names another one")
+}
+
+impl Page {
+    /// Opens an empty page of this size.
+    pub(crate) async fn open(width: u32, height: u32) -> Self {
+        let profile = tempfile::tempdir().unwrap();
+        let browser = Command::new(program())
+            .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"])
+            .args(["--disable-background-networking", "--no-proxy-server", "--remote-debugging-port=0", "about:blank"])
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("chromium starts");
+        let end = Instant::now() + PATIENCE;
+        let address = loop {
+            // The second line is there when the file is whole.
+            let told = std::fs::read_to_string(profile.path().join("DevToolsActivePort")).unwrap_or_default();
+            if let Some((port, path)) = told.split_once('\n').filter(|(_, path)| path.starts_with('/')) {
+                break format!("ws://127.0.0.1:{port}{path}");
+            }
+            assert!(Instant::now() < end, "chromium does not say where it listens");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        let (socket, _) = connect_async(address).await.expect("chromium listens");
+        let mut page = Self {
+            socket,
+            session: Value::Null,
+            calls: 0,
+            complaints: Vec::new(),
+            _browser: browser,
+            _profile: profile,
+        };
+        let target = page.call("Target.createTarget", json!({ "url": "about:blank" })).await["targetId"].clone();
+        page.session =
+            page.call("Target.attachToTarget", json!({ "targetId": target, "flatten": true })).await["sessionId"]
+                .clone();
+        for domain in ["Page", "Runtime", "Log"] {
+            page.call(&format!("{domain}.enable"), json!({})).await;
+        }
+        page.resize(width, height).await;
+        page
+    }
+
+    pub(crate) async fn resize(&mut self, width: u32, height: u32) {
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.call("Emulation.setDeviceMetricsOverride", size).await;
+    }
+
+    /// `light` or `dark`, as the system's setting would be.
+    pub(crate) async fn prefer(&mut self, scheme: &str) {
+        let feature = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        self.call("Emulation.setEmulatedMedia", feature).await;
+    }
+
+    pub(crate) async fn go_to(&mut self, url: &str) {
+        self.call("Page.navigate", json!({ "url": url })).await;
+    }
+
+    /// The value of an expression.
+    pub(crate) async fn value(&mut self, expression: &str) -> Value {
+        let wanted = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
+        let answer = self.call("Runtime.evaluate", wanted).await;
+        assert!(answer["exceptionDetails"].is_null(), "{expression}: {}", answer["exceptionDetails"]);
+        answer["result"]["value"].clone()
+    }
+
+    /// Waits until an expression is true.
+    pub(crate) async fn until(&mut self, expression: &str) {
+        let end = Instant::now() + PATIENCE;
+        while self.value(expression).await != true {
+            if Instant::now() > end {
+                let text = self.value("document.body.innerText").await;
+                panic!(
+                    "not within {PATIENCE:?}: {expression}\n{:?}\n{}",
+                    self.complaints,
+                    text.as_str().unwrap_or_default()
+                );
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until this text stands in the element.
+    pub(crate) async fn until_shown(&mut self, selector: &str, text: &str) {
+        let (selector, text) = (json!(selector), json!(text));
+        self.until(&format!("document.querySelector({selector})?.textContent.includes({text}) ?? false")).await;
+    }
+
+    /// Clicks with the mouse, in the middle of what is there.
+    pub(crate) async fn click(&mut self, selector: &str) {
+        let place = "(e => { e.scrollIntoView({ block: 'center' }); const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })";
+        let at = self.value(&format!("{place}(document.querySelector({}))", json!(selector))).await;
+        for kind in ["mousePressed", "mouseReleased"] {
+            let event = json!({ "type": kind, "x": at[0], "y": at[1], "button": "left", "clickCount": 1 });
+            self.call("Input.dispatchMouseEvent", event).await;
+        }
+    }
+
+    /// Types into a field in place of what is there.
+    pub(crate) async fn enter(&mut self, selector: &str, text: &str) {
+        self.value(&format!("(e => {{ e.focus(); e.select(); }})(document.querySelector({}))", json!(selector))).await;
+        self.call("Input.insertText", json!({ "text": text })).await;
+    }
+
+    /// Chooses in a list.
+    pub(crate) async fn choose(&mut self, selector: &str, value: &str) {
+        let (selector, value) = (json!(selector), json!(value));
+        let choose = "(e, v) => { e.value = v; e.dispatchEvent(new Event('change', { bubbles: true })); }";
+        self.value(&format!("({choose})(document.querySelector({selector}), {value})")).await;
+    }
+
+    /// Keeps a picture in the directory that `PXCI_SCREENSHOTS` names, if it names one: for people.
+    pub(crate) async fn picture(&mut self, name: &str) {
+        let Some(directory) = std::env::var_os("PXCI_SCREENSHOTS") else { return };
+        let data = self.call("Page.captureScreenshot", json!({ "captureBeyondViewport": false })).await["data"].clone();
+        let picture = STANDARD.decode(data.as_str().unwrap()).unwrap();
+        std::fs::write(PathBuf::from(directory).join(format!("{name}.png")), picture).unwrap();
+    }
+
+    async fn call(&mut self, method: &str, params: Value) -> Value {
+        self.calls += 1;
+        let id = self.calls;
+        let mut message = json!({ "id": id, "method": method, "params": params });
+        if !self.session.is_null() {
+            message["sessionId"] = self.session.clone();
+        }
+        self.socket.send(Message::text(message.to_string())).await.expect("chromium listens");
+        loop {
+            let next =
+                timeout(PATIENCE, self.socket.next()).await.unwrap_or_else(|_| panic!("{method} gets no answer"));
+            let Message::Text(text) = next.expect("chromium speaks").expect("chromium speaks") else { continue };
+            let message: Value = serde_json::from_str(&text).unwrap();
+            if message["id"] == id {
+                assert!(message["error"].is_null(), "{method}: {}", message["error"]);
+                return message["result"].clone();
+            }
+            self.hear(&message);
+        }
+    }
+
+    fn hear(&mut self, event: &Value) {
+        let params = &event["params"];
+        let bad = match event["method"].as_str().unwrap_or_default() {
+            "Runtime.exceptionThrown" => true,
+            "Runtime.consoleAPICalled" => ["error", "warning", "assert"].iter().any(|kind| params["type"] == *kind),
+            "Log.entryAdded" => ["error", "warning"].iter().any(|level| params["entry"]["level"] == *level),
+            _ => false,
+        };
+        if bad {
+            self.complaints.push(params.to_string());
+        }
+    }
+}
