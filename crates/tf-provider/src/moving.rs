@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::element::Model;
-use crate::value::Value;
+use crate::value::{Number, Value};
 
 /// An object as another type stored it.
 pub struct Origin {
@@ -20,9 +20,10 @@ pub struct Origin {
     pub type_name: String,
     /// Version of its stored form.
     pub version: i64,
-    /// Its attributes.
+    /// Its attributes. Integers beyond 64 bits and fractions of more than 15 characters are text here, which keeps all
+    /// their digits: [`Origin::number`] reads either.
     pub state: Json,
-    /// Its identity, where it has one.
+    /// Its identity, where it has one; with numbers as in the state.
     pub identity: Option<Json>,
     private: Vec<u8>,
 }
@@ -50,6 +51,16 @@ impl Origin {
     #[must_use]
     pub fn text(&self, attribute: &str) -> Option<&str> {
         self.state.get(attribute)?.as_str()
+    }
+
+    /// An attribute that is a number, or text that says one, with every digit; `None` if it is neither.
+    #[must_use]
+    pub fn number(&self, attribute: &str) -> Option<Number> {
+        match self.state.get(attribute)? {
+            Json::Number(number) => Number::parse(&number.to_string()),
+            Json::String(text) => Number::parse(text),
+            _ => None,
+        }
     }
 }
 

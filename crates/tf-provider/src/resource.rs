@@ -130,8 +130,8 @@ pub trait Resource: Send + Sync + 'static {
     }
 
     /// Turns state of version `from`, lower than [`Resource::VERSION`], into the present form. Attributes that the
-    /// present schema lacks are dropped afterwards, missing ones become null. Numbers of more than 15 characters come as
-    /// text, which keeps all their digits, and are taken back so.
+    /// present schema lacks are dropped afterwards, missing ones become null. Integers beyond 64 bits and fractions of
+    /// more than 15 characters come as text, which keeps all their digits, and are taken back so.
     ///
     /// # Errors
     /// When it cannot be done.

@@ -1,5 +1,6 @@
 mod core_rules;
 mod properties;
+mod spelling;
 
 use std::collections::BTreeMap;
 

@@ -7,8 +7,8 @@ use crate::erased::DynResource;
 use crate::moving::Origin;
 use crate::provider::Provider;
 use crate::value::Value;
-use crate::wire::messages;
 use crate::wire::tfplugin6 as proto;
+use crate::wire::{json, messages};
 use crate::{engine, plan};
 
 impl<P: Provider> Service<P> {
@@ -36,10 +36,10 @@ fn taken<D>(
     known: &Known<dyn DynResource<D>>,
     request: proto::move_resource_state::Request,
 ) -> Result<(Value, Vec<u8>), Diagnostics> {
-    let json = |raw: Option<proto::RawState>| raw.map(|raw| raw.json).filter(|json| !json.is_empty());
-    let parsed = |json: Vec<u8>| serde_json::from_slice(&json).map_err(|_| unreadable("it is no JSON"));
-    let state = parsed(json(request.source_state).unwrap_or_default())?;
-    let identity = json(request.source_identity).map(parsed).transpose()?;
+    let stored = |raw: Option<proto::RawState>| raw.map(|raw| raw.json).filter(|stored| !stored.is_empty());
+    let parsed = |stored: Vec<u8>| json::parse(&stored).map_err(|_| unreadable("it is no JSON"));
+    let state = parsed(stored(request.source_state).unwrap_or_default())?;
+    let identity = stored(request.source_identity).map(parsed).transpose()?;
     let (provider, version) = (request.source_provider_address, request.source_schema_version);
     let origin = Origin::new(provider, request.source_type_name, version, state)
         .with_identity(identity)

@@ -18,7 +18,8 @@ pub(crate) struct JsonError {
 
 type Result<T> = std::result::Result<T, JsonError>;
 
-/// Parses stored state such that long numbers keep every digit: [`decode`] reads them from text.
+/// Parses stored state such that numbers keep every digit: those that a JSON reader would round become text, as which
+/// [`decode`] reads them, too.
 ///
 /// # Errors
 /// When it is no JSON.
@@ -40,7 +41,7 @@ fn with_long_numbers_quoted(stored: &[u8]) -> Vec<u8> {
             _ => 1,
         };
         let (token, after) = rest.split_at(length);
-        if *first != b'"' && length > EXACT {
+        if *first != b'"' && length > EXACT && !is_exact_integer(token) {
             quoted.push(b'"');
             quoted.extend_from_slice(token);
             quoted.push(b'"');
@@ -50,6 +51,11 @@ fn with_long_numbers_quoted(stored: &[u8]) -> Vec<u8> {
         rest = after;
     }
     quoted
+}
+
+/// Whether JSON readers keep it as it is.
+fn is_exact_integer(token: &[u8]) -> bool {
+    std::str::from_utf8(token).is_ok_and(|text| text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok())
 }
 
 /// Bytes of the string at the start, quotes included; all of them if it does not end.

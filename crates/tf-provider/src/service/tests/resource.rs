@@ -131,6 +131,12 @@ impl Resource for Boats {
         });
         moves.from("lake/boats", "lake_boat", .., |origin| match origin.text("name") {
             Some("panics") => panic!("asked to"),
+            Some("measured") => {
+                let identity = origin.identity.as_ref().map(|identity| identity["keel"].to_string());
+                let all = [origin.number("length").map(|number| number.to_string()), identity];
+                let text = all.map(Option::unwrap_or_default).join(" ");
+                Ok(Boat { name: text.into(), hull: origin.state["hull"].as_i64().into(), ..Boat::default() })
+            }
             Some(name) => Ok(Boat { name: name.into(), ..Boat::default() }),
             None => Err(Diagnostic::error("No name", "A boat without a name cannot be taken over.").into()),
         });
@@ -336,6 +342,27 @@ fn an_object_of_another_type_is_taken_over() {
     assert!(answer.target_private.is_empty() && answer.target_identity.is_none());
     let schema = service.get_provider_schema(proto::get_provider_schema::Request {}).expect("answered");
     assert!(schema.server_capabilities.expect("told").move_resource_state);
+}
+
+/// JSON readers round what an `f64` does not hold.
+#[test]
+fn numbers_of_any_length_are_taken_over_with_every_digit() {
+    let service = service();
+    for number in ["9007199254740993", "1180591620717411303425", "-0.12345678901234567890123", "12"] {
+        let state = format!(r#"{{"name":"measured","length":{number},"hull":9007199254740993}}"#);
+        let request = proto::move_resource_state::Request {
+            source_identity: Some(proto::RawState {
+                json: br#"{"keel":36893488147419103233}"#.to_vec(),
+                ..Default::default()
+            }),
+            ..origin("a.example/lake/boats", "lake_boat", 0, &state)
+        };
+        let answer = service.move_resource_state(request).expect("answered");
+        assert_eq!(answer.diagnostics, []);
+        let boat: Boat = undynamic(&answer.target_state.expect("state"));
+        assert_eq!(boat.name.text(), Some(format!("{number} \"36893488147419103233\"").as_str()));
+        assert_eq!(boat.hull, 9_007_199_254_740_993.into(), "what fits is no text");
+    }
 }
 
 #[test]
