@@ -13,6 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::server::Connected;
+use tonic_health::ServingStatus;
 
 use super::ServeError;
 use super::plugin_services::{Broker, Controller, Stdio};
@@ -29,6 +30,9 @@ const GRACE: Duration = Duration::from_secs(30);
 
 /// As large as cores accept; the usual 4 MiB are too small for schemas and states of big modules.
 const MESSAGE_LIMIT: usize = 256 << 20;
+
+/// What go-plugin's `Ping` asks the health of.
+const HEALTH_NAME: &str = "plugin";
 
 /// All that one run of the server needs.
 pub(crate) struct Serving {
@@ -52,8 +56,11 @@ impl Serving {
             .max_encoding_message_size(MESSAGE_LIMIT);
         let (sender, connections) = mpsc::channel(4);
         let accepting = tokio::spawn(accept(Arc::clone(&socket), acceptor, sender));
+        let (reporter, health) = tonic_health::server::health_reporter();
+        reporter.set_service_status(HEALTH_NAME, ServingStatus::Serving).await;
         let server = tonic::transport::Server::builder()
             .add_service(service)
+            .add_service(health)
             .add_service(GrpcControllerServer::new(Controller::new(shutdown.clone())))
             .add_service(GrpcStdioServer::new(Stdio))
             .add_service(GrpcBrokerServer::new(Broker))

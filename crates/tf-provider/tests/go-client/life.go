@@ -31,6 +31,7 @@ func schema(ctx context.Context, p *protocol, program string) (any, error) {
 		"protocol":  s.client.NegotiatedVersion(),
 		"provider":  names(declared["provider"].(message)["block"].(message)),
 		"resources": resources,
+		"ping":      reason(s.spoken.Ping()),
 	}
 	found["end"], err = s.end()
 	return found, err

@@ -33,6 +33,7 @@ var asCore = settings{handshake: cookie, version: 6, tls: true}
 // A provider that was started, and the connection to it.
 type session struct {
 	client  *plugin.Client
+	spoken  plugin.ClientProtocol
 	conn    *grpc.ClientConn
 	process *exec.Cmd
 	stderr  *output
@@ -64,12 +65,13 @@ func start(program string, with settings) (*session, error) {
 		Stderr:           s.stderr,
 		Logger:           hclog.New(&hclog.LoggerOptions{Output: s.log, Level: hclog.Debug}),
 	})
-	client, err := s.client.Client()
+	spoken, err := s.client.Client()
 	if err != nil {
 		s.client.Kill()
 		return s, err
 	}
-	found, err := client.Dispense("provider")
+	s.spoken = spoken
+	found, err := spoken.Dispense("provider")
 	if err != nil {
 		s.client.Kill()
 		return s, err
