@@ -242,6 +242,7 @@ impl Resource for Boxes {
         let shelf = cx.data()?;
         faults::at(cx, "create before").await?;
         let number = Self::take_number(shelf)?;
+        tracing::debug!(number, "making a box");
         Self::complete(&mut plan, number, 1);
         Self::write(shelf, &plan).map_err(|error| Failure::partial(plan.clone(), error))?;
         if let Some(Asker { asked_by: Attr::Known(name) }) = cx.meta()? {

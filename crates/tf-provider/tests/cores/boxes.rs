@@ -167,5 +167,10 @@ fn logs_are_the_cores_own_and_show_no_secret() {
         let log = fs::read_to_string(log).expect("log");
         assert!(log.contains(": configuring: @module=provider.shelf core_version="), "{log}");
         assert!(!log.contains("very-secret"));
+        // What is logged during a call says of which, and keeps its level.
+        let line = log.lines().find(|line| line.contains(": making a box: ")).expect("logged");
+        for part in ["[DEBUG]", " number=1", " tf_req_id=", " tf_resource_type=shelf_box", " tf_rpc="] {
+            assert!(line.contains(part), "{part} is missing: {line}");
+        }
     }
 }
