@@ -188,7 +188,8 @@
 //! # 6. Its pages
 //!
 //! `TF_PROVIDER_DOCS=write target/debug/terraform-provider-paper` writes `docs/` as registries want it
-//! ([`docs`](crate::docs)).
+//! ([`docs`](crate::docs)). `examples/shelf/docs/` is what comes of `examples/shelf/` and the configurations below
+//! `examples/shelf/examples/`; a test of a few lines (`tests/pages.rs`) keeps it true.
 //!
 //! # Beside HashiCorp's framework for Go
 //!

@@ -1,0 +1,7 @@
+data "shelf_box" "books" {
+  number = 1
+}
+
+output "weight" {
+  value = data.shelf_box.books.weight
+}

@@ -1,0 +1,3 @@
+output "label" {
+  value = provider::shelf::label(null, "books", "a-k")
+}

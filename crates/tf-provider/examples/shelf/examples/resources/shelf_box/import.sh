@@ -1,0 +1,1 @@
+tofu import shelf_box.books 1

@@ -1,0 +1,4 @@
+import {
+  to       = shelf_box.books
+  identity = { number = 1 }
+}

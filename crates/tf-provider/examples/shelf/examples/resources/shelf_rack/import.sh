@@ -1,0 +1,1 @@
+tofu import shelf_rack.hall hall
