@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use ownership::{Installation, Marker, Nonce, PoolName, RunnerName, VmidRange};
 use pve::{
-    Config, ContainerInterface, Endpoint, Exit, Fingerprint, GuestSummary, Interface, NodeSummary, PoolMember, Status,
-    StorageStatus, Upid, Volume,
+    Config, ContainerInterface, Endpoint, Exit, Fingerprint, GuestSummary, Interface, NodeSummary, PoolMember,
+    Properties, Status, StorageStatus, Upid, Volume,
 };
 use serde::de::DeserializeOwned;
 
@@ -50,6 +50,20 @@ pub(crate) fn words(input: &[u8]) {
     same_again::<Endpoint>(text);
     same_again::<Fingerprint>(text);
     let _ = pve::ApiToken::parse(&text.to_owned().into()).is_ok();
+}
+
+/// An option with parts. Each part that is found by its key stands in what is written, which is read as the same.
+pub(crate) fn properties(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let read = Properties::parse(text);
+    let written = read.to_string();
+    assert!(Properties::parse(&written) == read && written.len() <= text.len(), "{text:?} became {written:?}");
+    for key in text.split([',', '=']) {
+        if let Some(value) = read.get(key) {
+            assert!(!value.contains(',') && written.contains(&format!("{key}={value}")));
+        }
+        let _ = read.lone_or(key);
+    }
 }
 
 /// What is read is written and read again as the same.

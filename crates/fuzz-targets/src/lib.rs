@@ -18,6 +18,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("provider_signature", tf_provider::fuzzing::signature),
     ("pve_answers", guests::answers),
     ("pve_words", guests::words),
+    ("pve_property_strings", guests::properties),
     ("ownership_marker", guests::marker),
     ("ownership_names", guests::names),
     ("console_frames", terminal::frames),

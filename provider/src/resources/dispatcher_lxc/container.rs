@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ownership::{Claim, Guest, Kind, Marker, Nonce, Owner, prove};
-use pve::{Config, Error, GuestKind, Lxc, Upid, WaitOptions};
+use pve::{Config, Error, GuestKind, Lxc, Properties, Upid, WaitOptions};
 use tf_provider::{CancellationToken, Cx, Diagnostic};
 
 use super::appliance::Appliance;
 use super::model::{Dispatcher, Network};
-use super::options::{NETWORK_CARD, STATE_VOLUME, changeable, options, property};
+use super::options::{NETWORK_CARD, STATE_VOLUME, changeable, options};
 use crate::diagnostics;
 use crate::provider::Clients;
 use crate::waiting;
@@ -136,7 +136,7 @@ async fn locate(clients: &Clients, node: &str, vmid: u32) -> Result<Option<Found
 pub(crate) async fn change(cx: &Cx<Clients>, found: &Found, plan: &Dispatcher) -> Result<bool, Diagnostic> {
     let unable = |error: &Error| diagnostics::pve("change", THING, &found.container.vmid().to_string(), error);
     let card = found.config.get(NETWORK_CARD).unwrap_or_default();
-    let wanted = changeable(plan, property(card, "hwaddr"));
+    let wanted = changeable(plan, Properties::parse(card).get("hwaddr"));
     let same_card = plan.network.known().is_some_and(|network| *network == Network::from_option(card));
     let same = |(name, value): &&(&str, String)| match *name {
         NETWORK_CARD => same_card,

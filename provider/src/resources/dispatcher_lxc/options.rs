@@ -1,7 +1,7 @@
 //! A container's options as Proxmox VE writes them, made from the model and read back into it.
 
 use ownership::{Marker, tags};
-use pve::Config;
+use pve::{Config, Properties};
 use tf_provider::Attr;
 
 use super::appliance::Appliance;
@@ -92,7 +92,8 @@ impl Network {
 
     /// Reads the value of `net0`.
     pub(super) fn from_option(option: &str) -> Self {
-        let value = |key: &str| property(option, key).map(str::to_owned);
+        let option = Properties::parse(option);
+        let value = |key: &str| option.get(key).map(str::to_owned);
         Self {
             bridge: value("bridge").into(),
             ip: value("ip").into(),
@@ -101,11 +102,6 @@ impl Network {
             firewall: (value("firewall").as_deref() == Some("1")).into(),
         }
     }
-}
-
-/// A property of an option such as `name=eth0,bridge=vmbr0`.
-pub(super) fn property<'a>(option: &'a str, key: &str) -> Option<&'a str> {
-    option.split(',').find_map(|part| part.split_once('=').filter(|(name, _)| *name == key).map(|(_, value)| value))
 }
 
 /// Takes what Proxmox VE says into the state.
@@ -129,8 +125,10 @@ pub(crate) fn adopt(config: &Config, model: &mut Dispatcher) {
         config.get(option).and_then(|value| value.split_once(':')).map(|(storage, _)| storage.to_owned())
     };
     model.storage = storage("rootfs").into();
-    let size =
-        config.get(STATE_VOLUME).and_then(|option| property(option, "size")).and_then(|size| size.strip_suffix('G'));
+    let size = config
+        .get(STATE_VOLUME)
+        .and_then(|option| Properties::parse(option).get("size"))
+        .and_then(|size| size.strip_suffix('G'));
     model.state_volume_size = size.and_then(|size| size.parse::<i64>().ok()).into();
     let Some(volid) = appliance_of(config) else { return };
     model.template_storage = volid.split_once(':').map(|(storage, _)| storage.to_owned()).into();

@@ -1,6 +1,7 @@
 //! The typed state of `pxci_runner_vm`, and its conversions from and to what PVE knows.
 
 use ownership::{Kind, Marker, Nonce, Owner, PoolName, Reap, RunnerName, VmidRange};
+use pve::Properties;
 use runner_vm::Shape;
 use tf_provider::{Attr, Diagnostic, Model, Secret, Timeouts};
 
@@ -136,7 +137,8 @@ impl RunnerVm {
         // PVE leaves a single core out.
         self.cores = config.number("cores").map_or(Some(1), |cores| u32::try_from(cores).ok()).into();
         self.memory = config.get("memory").and_then(memory).into();
-        self.bridge = config.get("net0").and_then(|card| option(card, "bridge")).into();
+        self.bridge =
+            config.get("net0").and_then(|card| Properties::parse(card).get("bridge").map(str::to_owned)).into();
         self.seed_iso = config.get("ide2").and_then(image).into();
     }
 }
@@ -154,17 +156,12 @@ pub(crate) fn runner_name(marker: &Marker) -> Option<String> {
 
 /// `2048`, or `current=2048` in newer releases.
 fn memory(text: &str) -> Option<u32> {
-    text.split(',').next().map(|first| first.trim_start_matches("current=")).and_then(|number| number.parse().ok())
-}
-
-fn option(text: &str, key: &str) -> Option<String> {
-    let found = text.split(',').find_map(|part| part.strip_prefix(key)?.strip_prefix('='));
-    found.map(str::to_owned)
+    Properties::parse(text).lone_or("current").and_then(|number| number.parse().ok())
 }
 
 /// Volume id of an image in a drive; none for an empty drive and for PVE's own cloud-init drive.
 fn image(text: &str) -> Option<String> {
-    let volid = text.split(',').next()?;
+    let volid = Properties::parse(text).lone_or("file")?;
     (volid.contains(":iso/")).then(|| volid.to_owned())
 }
 

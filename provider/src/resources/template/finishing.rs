@@ -1,6 +1,7 @@
 //! What Packer leaves is checked and tidied: a template with a disk and an agent, and no image in any drive.
 
 use ownership::Marker;
+use pve::Properties;
 use template_family::Family;
 use tf_provider::Diagnostic;
 
@@ -68,8 +69,7 @@ fn problem(config: &pve::Config) -> Option<String> {
         return Some("It has no disk.".to_owned());
     }
     let agent = config.get("agent").unwrap_or_default();
-    let enabled = agent.split(',').any(|part| part == "1" || part == "enabled=1");
-    if enabled {
+    if Properties::parse(agent).lone_or("enabled") == Some("1") {
         return None;
     }
     Some("The QEMU guest agent is not enabled in its configuration. Set `qemu_agent = true` in the Packer template, and install qemu-guest-agent in the image.".to_owned())
@@ -86,8 +86,9 @@ fn is_drive(option: &str) -> bool {
 }
 
 fn is_removable(value: &str) -> bool {
-    value.split(',').any(|part| part == "media=cdrom")
-        || value.split(',').next().is_some_and(|volume| volume.ends_with("cloudinit") || volume.contains("-cloudinit."))
+    let drive = Properties::parse(value);
+    drive.get("media") == Some("cdrom")
+        || drive.lone_or("file").is_some_and(|volume| volume.ends_with("cloudinit") || volume.contains("-cloudinit."))
 }
 
 #[cfg(test)]
