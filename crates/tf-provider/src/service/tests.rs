@@ -1,6 +1,7 @@
 //! Calls as messages, good and bad, without a transport.
 
 mod data_source;
+mod deadlines;
 mod ephemeral;
 mod function;
 mod resource;

@@ -5,6 +5,7 @@
 mod boxes;
 mod fetched;
 mod moved;
+mod own_tests;
 mod process;
 mod racks;
 mod site;
