@@ -32,6 +32,8 @@ pub const REPOSITORY: &str = "acme/widgets";
 pub enum Guests {
     /// Guests that answer at once and run nothing.
     Scripted,
+    /// The same, with something particular behind their consoles.
+    Played(Scripted),
     /// Guests that really run.
     Running(Arc<Namespaces>),
 }
@@ -62,7 +64,7 @@ impl Simulation {
 
     fn latency(&self) -> Latency {
         self.latency.unwrap_or(match &self.guests {
-            Guests::Scripted => Latency::Instant,
+            Guests::Scripted | Guests::Played(_) => Latency::Instant,
             Guests::Running(_) => Latency::Real,
         })
     }
@@ -178,6 +180,7 @@ async fn simulated_pve(simulation: Simulation) -> Result<(PveSite, SimulatedPve)
     let latency = simulation.latency();
     let backend: Arc<dyn Backend> = match simulation.guests {
         Guests::Scripted => Arc::new(Scripted::new(Boot::AtOnce)),
+        Guests::Played(guests) => Arc::new(guests),
         Guests::Running(namespaces) => namespaces,
     };
     let line = match (simulation.line, std::env::var("PXCI_ACC_PVE_LINE")) {

@@ -168,13 +168,12 @@ async fn our_credentials_are_not_in_a_provisioners_environment() {
     assert_eq!(std::fs::read_to_string(directory.path().join("certificates")).unwrap(), "PEM");
 }
 
-/// Not a test: the program that the next test kills.
-#[tokio::test]
-#[ignore = "started by a_killed_parent_takes_packer_along"]
-async fn child_that_builds() {
-    let directory = PathBuf::from(std::env::var_os("PACKER_DRIVER_TEST_DIRECTORY").unwrap());
-    let ended = packer().await.build(&build(&directory), |_| ()).await;
-    panic!("the build was to be killed, but ended: {ended:?}");
+/// Cargo builds examples with the tests, beside the directory of the test programs.
+fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("own path");
+    let example = test.ancestors().nth(2).expect("target directory").join("examples").join(name);
+    assert!(example.is_file(), "the example is not built: `cargo build -p pxci-packer-driver --example {name}`");
+    example
 }
 
 #[tokio::test]
@@ -183,9 +182,9 @@ async fn a_killed_parent_takes_packer_along() {
         "  provisioner \"shell-local\" {\n    inline = [\"echo $PPID > core; touch started; sleep 86393\"]\n  }",
     );
     let scratch = tempfile::tempdir().unwrap();
-    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "child_that_builds"])
-        .env("PACKER_DRIVER_TEST_DIRECTORY", directory.path())
+    let mut child = std::process::Command::new(example("build"))
+        .arg(directory.path())
+        .arg("word=any")
         .env("TMPDIR", scratch.path())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -153,28 +153,21 @@ async fn a_container_that_powers_itself_off_is_reported() {
     lab.guests.end().await;
 }
 
-/// Not a test of its own: what [`a_killed_simulator_leaves_nothing`] kills.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "started by another test"]
-async fn a_simulator_that_will_be_killed() {
-    let lab = Lab::start().await;
-    let template = template_with(&lab, &format!("exec {}", std::env::var("PXCI_TEST_WORDS").unwrap()));
-    lab.guests.container_create(ROOT, template, "x").await.unwrap();
-    lab.guests.disk_create(STATE).await.unwrap();
-    start(&lab, 200, "x", ROOT, STATE).await;
-    println!("state: {}", lab.guests.state_directory().display());
-    std::future::pending().await
+/// Cargo builds examples with the tests, beside the directory of the test programs.
+fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("own path");
+    let example = test.ancestors().nth(2).expect("target directory").join("examples").join(name);
+    assert!(example.is_file(), "the example is not built: `cargo build -p pxci-sim --example {name}`");
+    example
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_simulator_leaves_nothing() {
-    // Once here, so that the child need not.
-    drop(Lab::start().await);
+    let lab = Lab::start().await;
     let words = format!("sleep 98765{}", std::process::id());
-    let mut child = tokio::process::Command::new(std::env::current_exe().unwrap());
-    child
-        .args(["--ignored", "--exact", "a_simulator_that_will_be_killed", "--nocapture"])
-        .env("PXCI_TEST_WORDS", &words);
+    let template = template_with(&lab, &format!("exec {words}"));
+    let mut child = tokio::process::Command::new(example("container"));
+    child.args([&guest_lab::base(), &template]).arg("/state");
     let mut child = child.stdout(std::process::Stdio::piped()).kill_on_drop(true).spawn().unwrap();
     let mut lines = tokio::io::BufReader::new(child.stdout.take().unwrap()).lines();
     let state = loop {

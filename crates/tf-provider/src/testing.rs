@@ -71,6 +71,7 @@ mod plan;
 mod run;
 pub mod schema;
 pub mod search;
+mod served;
 mod state;
 mod working_directory;
 

@@ -61,7 +61,7 @@ async fn a_failure_says_where_what_and_why() -> Result<(), Failed> {
         let told = shelf.imports("import", IT, "1", &[]).await.expect_err("the colour").to_string();
         assert!(told.contains("colour is \"white\", was \"brown\""), "{told}");
         let told = shelf.step("broken", &boxed(&shelf, "name = \"inconsistent\"")).await?.apply().await;
-        let told = told.err().expect("inconsistent").to_string();
+        let told = told.expect_err("it is inconsistent").to_string();
         assert!(told.starts_with(&format!("step \"broken\" with {core}")) && told.contains("is now"), "{told}");
     }
     Ok(())

@@ -1,5 +1,4 @@
-//! `pxci_dispatcher_lxc` before anything runs: what its plan refuses, and a creation that fails. Its life with a running
-//! dispatcher is in the demo.
+//! What the plan of `pxci_dispatcher_lxc` refuses.
 
 use crate::lab::with_each_core;
 
@@ -24,25 +23,6 @@ async fn its_plan_refuses_what_could_not_work() {
         }
         assert_eq!(lab.changes(&[]).await, [format!("{DISPATCHER}: create")]);
         lab.is_as_before().await;
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_creation_that_fails_leaves_nothing() {
-    let calls = [
-        ("POST", "/nodes/pve1/storage/local/upload"),
-        ("POST", "/nodes/pve1/lxc"),
-        ("POST", "/nodes/pve1/lxc/*/status/start"),
-    ];
-    with_each_core("dispatcher.tf", async |lab| {
-        lab.stub_appliance();
-        for (method, path) in calls {
-            lab.refuse(method, path, "internal error");
-            lab.refused("apply").await.says(&["Unable to", "internal error"]);
-            assert_eq!(lab.attributes(DISPATCHER).await, None);
-            lab.is_as_before().await;
-        }
     })
     .await;
 }

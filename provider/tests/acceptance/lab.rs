@@ -11,7 +11,6 @@ use acceptance::farm::{Farm, Guests, SimulatedPve};
 use acceptance::harness::{Core, WorkingDirectory};
 use acceptance::mirror::Mirror;
 use serde_json::Value;
-use sim::pve::Fault;
 use tempfile::TempDir;
 
 use crate::administrator::Administrator;
@@ -20,8 +19,6 @@ use crate::diagnostic::Problem;
 pub(crate) const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/acceptance/fixtures");
 /// What a server has still to clear away when it has answered.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// More often than any test can call.
-const ALWAYS: u32 = 1_000_000;
 
 /// Simulators and a working directory; gone when dropped.
 pub(crate) struct Lab {
@@ -140,21 +137,6 @@ impl Lab {
             assert!(begun.elapsed() < PATIENCE, "left behind: {left:?}; gone: {gone:?}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-    }
-
-    /// The next such call is refused.
-    pub(crate) fn refuse(&self, method: &str, path: &str, text: &str) {
-        self.pve().handle.inject(method, path, Fault::Refuse { status: 500, text: text.to_owned() }, 1);
-    }
-
-    /// Every such call is refused from now on.
-    pub(crate) fn refuse_always(&self, method: &str, path: &str, text: &str) {
-        self.pve().handle.inject(method, path, Fault::Refuse { status: 500, text: text.to_owned() }, ALWAYS);
-    }
-
-    /// The next such call is carried out without an answer.
-    pub(crate) fn drop_reply(&self, method: &str, path: &str) {
-        self.pve().handle.inject(method, path, Fault::DropReply, 1);
     }
 
     /// Paths of everything that the provider's token asked for.

@@ -1,62 +1,15 @@
-//! `pxci_template` around its builds: failing ones with a stand-in for Packer, and versions that are there already. The
-//! genuine Packer builds in the demo.
+//! `pxci_template` and versions that are there already. Builds with a stand-in for Packer are in `conformance`, those of the
+//! genuine one in the demo.
 
 use std::fs;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::lab::{Lab, with_each_core};
 
 const TEMPLATE: &str = "pxci_template.it";
-const PATIENCE: Duration = Duration::from_secs(120);
 /// What Packer says when its builder begins.
 const BEGIN: &str = "echo '0,,ui,say,==> null.plain: Creating VM'";
-/// Asks the test to go on, and ends when it has.
-const ASK: &str =
-    "cp \"$variables\" ../asked.part; mv ../asked.part ../asked; until [ -e ../answered ]; do sleep 0.05; done; exit 1";
-
-#[tokio::test]
-async fn a_failing_build() {
-    with_each_core("template.tf", async |lab| {
-        lab.stub_packer(&format!("{BEGIN}; echo '0,,ui,error,the disk size 8X is odd'; exit 1"));
-        let problem = lab.refused("apply").await;
-        problem.says(&["Unable to build template", "the disk size 8X is odd", "The build VM is removed"]);
-        assert_eq!(lab.guests(), [0; 0]);
-        lab.is_as_before().await;
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_build_that_fails_with_its_vm_there() {
-    with_each_core("template.tf", async |lab| {
-        lab.stub_packer(&format!("{BEGIN}; {ASK}"));
-        let (problem, ()) = tokio::join!(lab.refused("apply"), async {
-            let asked = lab.work.path().join("asked");
-            let begun = Instant::now();
-            while !asked.exists() {
-                assert!(begun.elapsed() < PATIENCE, "Packer was never asked to build");
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            let variables: Value = serde_json::from_str(&fs::read_to_string(&asked).unwrap()).unwrap();
-            let name = variables["template_name"].as_str().unwrap();
-            // As Packer's builder makes it.
-            let vmid = variables["vm_id"].to_string();
-            let parameters = [
-                ("vmid", vmid.as_str()),
-                ("name", name),
-                ("description", "Packer ephemeral build VM"),
-                ("pool", "pxci-runners"),
-            ];
-            lab.administrator.task("POST", "/nodes/pve1/qemu", &parameters).await;
-            fs::write(lab.work.path().join("answered"), "").unwrap();
-        });
-        problem.says(&["Unable to build template", "The build VM is removed"]);
-        lab.is_as_before().await;
-    })
-    .await;
-}
 
 /// A version as an earlier apply made it.
 async fn make_version(lab: &Lab, vmid: u32, number: u32, fingerprint: &str) {

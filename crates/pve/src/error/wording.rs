@@ -54,6 +54,12 @@ impl Error {
             })
     }
 
+    /// The change cannot be made while the guest runs.
+    #[must_use]
+    pub fn is_hotplug_refused(&self) -> bool {
+        self.says(|words| words.contains("unable to hotplug ") || words.contains("hotplug problem - "))
+    }
+
     /// The storage does not exist.
     #[must_use]
     pub fn is_storage_missing(&self) -> bool {

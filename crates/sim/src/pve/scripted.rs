@@ -39,10 +39,20 @@ impl Machine {
     }
 }
 
+/// Plays what a container's console leads to, with the container as it was started.
+#[derive(Clone)]
+struct Consoles(Arc<dyn Fn(ContainerStart, DuplexStream) + Send + Sync>);
+
+impl std::fmt::Debug for Consoles {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Consoles")
+    }
+}
+
 #[derive(Debug, Default)]
 struct Stage {
     machines: HashMap<u32, Machine>,
-    containers: HashSet<u32>,
+    containers: HashMap<u32, ContainerStart>,
     /// What consoles show since the guests' last starts.
     consoles: HashMap<u32, Vec<String>>,
     disks: HashSet<String>,
@@ -67,13 +77,20 @@ impl Stage {
 pub struct Scripted {
     stage: Arc<Mutex<Stage>>,
     boot: Boot,
+    consoles: Option<Consoles>,
 }
 
 impl Scripted {
     /// Nothing runs yet.
     #[must_use]
     pub fn new(boot: Boot) -> Self {
-        Self { stage: Arc::default(), boot }
+        Self { stage: Arc::default(), boot, consoles: None }
+    }
+
+    /// Consoles of running containers lead to `play`, in place of a shell.
+    #[must_use]
+    pub fn with_consoles(self, play: impl Fn(ContainerStart, DuplexStream) + Send + Sync + 'static) -> Self {
+        Self { consoles: Some(Consoles(Arc::new(play))), ..self }
     }
 
     /// Puts a line on a guest's console.
@@ -296,8 +313,8 @@ impl Backend for Scripted {
 
     fn container_start<'a>(&'a self, start: ContainerStart, _events: Events) -> BoxFuture<'a, Result<(), String>> {
         let mut stage = self.stage();
-        stage.containers.insert(start.vmid);
         stage.consoles.insert(start.vmid, vec![format!("{}: started", start.hostname)]);
+        stage.containers.insert(start.vmid, start);
         drop(stage);
         async { Ok(()) }.boxed()
     }
@@ -313,6 +330,13 @@ impl Backend for Scripted {
 
     fn container_console(&self, vmid: u32) -> BoxFuture<'_, io::Result<Box<dyn Stream>>> {
         let (ours, theirs) = tokio::io::duplex(64 << 10);
+        if let Some(Consoles(play)) = &self.consoles {
+            let Some(start) = self.stage().containers.get(&vmid).cloned() else {
+                return async { Err(io::ErrorKind::NotConnected.into()) }.boxed();
+            };
+            play(start, theirs);
+            return async move { Ok(Box::new(ours) as Box<dyn Stream>) }.boxed();
+        }
         let player = self.clone();
         tokio::spawn(async move {
             let _ = player.play_shell(vmid, theirs).await;

@@ -147,7 +147,7 @@ pub(crate) fn is_running(words: &str) -> bool {
 }
 
 /// The base system that set-up made, made here where set-up did not run.
-fn base() -> PathBuf {
+pub(crate) fn base() -> PathBuf {
     if let Some(base) = std::env::var_os("PXCI_GUEST_BASE") {
         return base.into();
     }

@@ -1,7 +1,7 @@
 //! Sixteen steps that every resource type should take, with every core.
 //!
-//! A [`Subject`] says what is particular to a type: its configurations, how to reach behind the provider's back, how to
-//! make the API fail. [`run`] takes the steps, each in a world of its own:
+//! A [`World`] is what a provider talks to. A [`Subject`] says what is particular to a type: its configurations, how to reach
+//! behind the provider's back, how to make the API fail. [`run`] takes the steps, each in a world of its own:
 //!
 //! | # | Step | Holds when |
 //! | --- | --- | --- |
@@ -9,14 +9,14 @@
 //! | 2 | create | the result is the plan |
 //! | 3 | second plan, without and with refresh | both are empty; with all arguments, and with the required ones |
 //! | 4 | import by id and by identity | the state is as it was, the plan is empty |
-//! | 5 | every updatable argument changed | in place, then nothing to do |
+//! | 5 | every updatable argument changed | in place, then nothing to do; what identifies it is kept |
 //! | 6 | every other argument changed | replaced, with that argument as the reason |
 //! | 7 | optional arguments removed | default or null again, nothing to do |
 //! | 8 | removed, and changed, behind our back | created anew; the change is shown and repaired |
-//! | 9 | the API fails before, in the middle, after a creation | nothing, or tainted; the next apply heals; no orphan |
-//! | 10 | interrupt in create, update, delete | ends in seconds, the state is true, the next apply heals |
-//! | 11 | destruction fails once | it stays in the state, and goes the second time |
-//! | 12 | secrets | in no state, plan, log at its loudest, or output |
+//! | 9 | the API fails before, in the middle, after a creation, in an update | nothing, or tainted, or kept; it is said; the next apply heals; no orphan |
+//! | 10 | interrupt in create, update, delete | ends in seconds, the state is true, the next apply heals, also back to what was |
+//! | 11 | destruction fails once | it is said and stays in the state, and goes the second time |
+//! | 12 | secrets | in no state, plan, log at its loudest, output, or what else others can read |
 //! | 13 | state of each older schema version | nothing to do |
 //! | 14 | fractions, big integers, empty and odd texts | come back as they were |
 //! | 15 | fifty instances at once | all are there, nothing to do, nothing left |
@@ -31,12 +31,14 @@ mod life;
 mod stage;
 mod subject;
 mod trouble;
+mod world;
 
 use std::fmt;
 
 pub use self::body::Body;
 use self::stage::Stage;
-pub use self::subject::{Downgrade, Import, Moment, Operation, RoundTrip, Secrets, Subject};
+pub use self::subject::{Downgrade, Import, Moment, Operation, RoundTrip, Secrets, Subject, Words};
+pub use self::world::World;
 use super::{Core, Failed};
 
 const CHOSEN: &str = "TF_PROVIDER_STEPS";
@@ -53,7 +55,7 @@ pub enum ConformanceStep {
     Replace,
     Unset,
     Drift,
-    FailingCreate,
+    FailingCalls,
     Interrupt,
     FailingDestroy,
     Secrets,
@@ -66,7 +68,8 @@ pub enum ConformanceStep {
 use ConformanceStep as Is;
 
 impl ConformanceStep {
-    const ALL: [Self; 16] = [
+    /// All of them.
+    pub const ALL: [Self; 16] = [
         Is::UnknownInputs,
         Is::Create,
         Is::SecondPlan,
@@ -75,7 +78,7 @@ impl ConformanceStep {
         Is::Replace,
         Is::Unset,
         Is::Drift,
-        Is::FailingCreate,
+        Is::FailingCalls,
         Is::Interrupt,
         Is::FailingDestroy,
         Is::Secrets,
@@ -107,9 +110,17 @@ impl fmt::Display for ConformanceStep {
 /// # Errors
 /// All steps that failed, each with the type, the core and what it printed.
 pub async fn run<S: Subject>(core: &Core) -> Result<(), Failed> {
+    take_all::<S>(core, &ConformanceStep::ALL).await
+}
+
+/// As [`run`], but only these steps.
+///
+/// # Errors
+/// As with [`run`].
+pub async fn take_all<S: Subject>(core: &Core, steps: &[ConformanceStep]) -> Result<(), Failed> {
     let chosen = std::env::var(CHOSEN).ok();
     let mut failures: Vec<String> = Vec::new();
-    for step in ConformanceStep::ALL.into_iter().filter(|step| step.is_chosen(chosen.as_deref())) {
+    for step in steps.iter().copied().filter(|step| step.is_chosen(chosen.as_deref())) {
         if let Some(reason) = S::not_applicable(step) {
             println!("not applicable: {}, {step}, {core}: {reason}", S::TYPE);
             continue;
@@ -140,7 +151,7 @@ async fn take<S: Subject>(core: &Core, step: ConformanceStep) -> Result<Vec<Stri
         Is::Replace => life::replace(&mut stage).await,
         Is::Unset => life::unset(&mut stage).await,
         Is::Drift => life::drift(&mut stage).await,
-        Is::FailingCreate => trouble::failing_create(&mut stage).await,
+        Is::FailingCalls => trouble::failing_calls(&mut stage).await,
         Is::Interrupt => trouble::interrupt(&mut stage).await,
         Is::FailingDestroy => trouble::failing_destroy(&mut stage).await,
         Is::Secrets => data::secrets(&mut stage).await,

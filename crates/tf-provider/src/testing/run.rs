@@ -1,6 +1,7 @@
 //! One run of a core, and what it said.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -82,19 +83,14 @@ impl Running {
     pub(crate) fn start(
         core: &Core,
         words: &[&str],
-        directory: &std::path::Path,
+        directory: &Path,
         environment: impl IntoIterator<Item = (String, String)>,
         echo: Option<fn(&str)>,
     ) -> Result<Self, Failed> {
         let name = core.program.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let command = format!("{name} {}", words.join(" "));
-        let mut program = tied_to_this_process(core);
-        program.args(words).current_dir(directory).env_clear();
-        for name in PASSED_ON {
-            if let Some(value) = std::env::var_os(name) {
-                program.env(name, value);
-            }
-        }
+        let mut program = tied_to_this_process(&core.program);
+        program.args(words).current_dir(directory).env_clear().envs(inherited());
         program.env("CHECKPOINT_DISABLE", "1").env("TF_IN_AUTOMATION", "1").env("TF_INPUT", "0").envs(environment);
         program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         // A group of its own, so that an interrupt reaches the core and its providers, as from a terminal, but not us.
@@ -156,13 +152,18 @@ impl Running {
     }
 }
 
-/// util-linux' setpriv, where it is there, sets the parent-death signal before the core begins.
-fn tied_to_this_process(core: &Core) -> Command {
+/// What programs get of this process' environment.
+pub(super) fn inherited() -> impl Iterator<Item = (&'static str, OsString)> {
+    PASSED_ON.into_iter().filter_map(|name| std::env::var_os(name).map(|value| (name, value)))
+}
+
+/// util-linux' setpriv, where it is there, sets the parent-death signal before the program begins.
+pub(super) fn tied_to_this_process(program: &Path) -> Command {
     if which("setpriv").is_none() {
-        return Command::new(&core.program);
+        return Command::new(program);
     }
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--"]).arg(&core.program);
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
     command
 }
 

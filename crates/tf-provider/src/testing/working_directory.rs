@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::served::Served;
 use super::{Attributes, Core, Failed, Finished, Plan, Running, State, state};
 use crate::serve::Reattach;
 
@@ -14,6 +15,10 @@ const PLAN: &str = "plan.bin";
 const STATE: &str = "terraform.tfstate";
 /// Registries that an address without a host means, by core.
 const REGISTRIES: [&str; 2] = ["registry.opentofu.org", "registry.terraform.io"];
+/// Tells a core where providers are served already.
+const REATTACH: &str = "TF_REATTACH_PROVIDERS";
+/// How `plan -detailed-exitcode` ends where something would be changed.
+const SOMETHING_TO_DO: i32 = 2;
 
 /// A root module with its state, and the core that works on it.
 #[derive(Debug, Clone)]
@@ -56,12 +61,18 @@ impl WorkingDirectory {
 
     /// Lets the core use a provider that is served already, under that source address; no `init` is needed.
     pub fn attach(&mut self, source: &str, served: &Reattach) {
-        let mut addresses = vec![source.to_owned()];
-        if source.matches('/').count() == 1 {
-            addresses = REGISTRIES.iter().map(|host| format!("{host}/{source}")).collect();
-        }
+        let addresses = addresses(source);
         let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
-        self.set("TF_REATTACH_PROVIDERS", &served.environment(&addresses));
+        self.set(REATTACH, &served.environment(&addresses));
+    }
+
+    /// Starts the provider's program, with the environment that the core has by now, and lets the core use it for every
+    /// run to come; no `init` is needed. It serves as long as what is returned lives.
+    pub(super) async fn serve(&mut self, source: &str, program: &Path) -> Result<Served, Failed> {
+        let served = Served::start(program, &addresses(source), &self.directory, self.environment.clone()).await?;
+        let reattach = served.reattach.clone();
+        self.set(REATTACH, &reattach);
+        Ok(served)
     }
 
     /// Adds a variable to the core's environment, which has little else in it.
@@ -144,9 +155,28 @@ impl WorkingDirectory {
     pub async fn plan_with(&self, further: &[&str]) -> Result<Plan, Failed> {
         let output = format!("-out={PLAN}");
         let words = [&["plan", "-no-color", &output], further].concat();
-        let printed = self.run(&words).await?.succeeded()?;
+        let printed = self.run(&words).await?.succeeded()?.stdout;
+        self.planned(printed).await
+    }
+
+    /// Plans with further words, and asserts that nothing would be changed. Cheaper than to look into the plan.
+    ///
+    /// # Errors
+    /// When the core fails, or something would be changed: with each attribute and both values.
+    pub async fn plans_nothing(&self, further: &[&str]) -> Result<(), Failed> {
+        let output = format!("-out={PLAN}");
+        let words = [&["plan", "-no-color", "-detailed-exitcode", &output], further].concat();
+        let finished = self.run(&words).await?;
+        if finished.status.code() != Some(SOMETHING_TO_DO) {
+            return finished.succeeded().map(drop);
+        }
+        self.planned(finished.stdout).await?.is_empty().map(drop)
+    }
+
+    /// The plan that was made last.
+    async fn planned(&self, printed: String) -> Result<Plan, Failed> {
         let shown = self.ask(&["show", "-json", PLAN]).await?.succeeded()?;
-        Ok(Plan::new(json(&shown.stdout)?, printed.stdout))
+        Ok(Plan::new(json(&shown.stdout)?, printed))
     }
 
     /// `apply` of the plan that was made last, without a refresh; failing is an answer, too.
@@ -244,6 +274,14 @@ impl WorkingDirectory {
         let answer = self.ask(&["providers", "schema", "-json"]).await?.succeeded()?;
         json(&answer.stdout)
     }
+}
+
+/// A provider's address in full, for each core.
+fn addresses(source: &str) -> Vec<String> {
+    if source.matches('/').count() != 1 {
+        return vec![source.to_owned()];
+    }
+    REGISTRIES.iter().map(|host| format!("{host}/{source}")).collect()
 }
 
 fn json(text: &str) -> Result<Value, Failed> {

@@ -11,12 +11,12 @@ mod world;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use tf_provider::testing::conformance::{self, Subject};
+use tf_provider::testing::conformance::{self, Subject, World};
 use tf_provider::testing::{Core, Failed, Harness};
 
 use boxes::ABox;
 use racks::ARack;
-use world::SOURCE;
+use world::Shelf;
 
 /// It is there to be moved from, which `tests/cores` does with it.
 const MOVED_FROM: &str = "shelf_crate";
@@ -48,10 +48,11 @@ async fn a_rack_conforms() -> Result<(), Failed> {
 #[tokio::test]
 async fn no_type_is_forgotten() -> Result<(), Failed> {
     for core in Core::all()? {
-        let harness = Harness::program(&core, SOURCE, &example())?;
+        let harness = Harness::program(&core, Shelf::SOURCE, &example())?;
         harness.configure("")?;
         let schemas = harness.work().schemas().await?;
-        let types = schemas["provider_schemas"][SOURCE]["resource_schemas"].as_object().cloned().unwrap_or_default();
+        let types =
+            schemas["provider_schemas"][Shelf::SOURCE]["resource_schemas"].as_object().cloned().unwrap_or_default();
         let types: BTreeSet<&str> = types.keys().map(String::as_str).collect();
         assert_eq!(types, BTreeSet::from([ABox::TYPE, ARack::TYPE, MOVED_FROM]));
     }

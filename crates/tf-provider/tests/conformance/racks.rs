@@ -1,43 +1,23 @@
 //! `shelf_rack`: blocks in every nesting mode.
 
-use std::path::PathBuf;
-
 use serde_json::{Value, json};
-use tf_provider::testing::conformance::{Body, Import, Moment, Operation, RoundTrip, Secrets, Subject};
+use tf_provider::testing::conformance::{Body, Import, Moment, Operation, RoundTrip, Secrets, Subject, Words};
 use tf_provider::testing::{Failed, Harness};
-use tf_provider::{Reattach, ServeError};
 
-use crate::world::{SOURCE, World};
-use crate::{example, shelf};
+use crate::world::Shelf;
 
-pub(crate) struct ARack(World);
+pub(crate) struct ARack;
 
 fn file(attributes: &Value) -> String {
     format!("rack-{}", attributes["name"].as_str().expect("a name"))
 }
 
 impl Subject for ARack {
+    type World = Shelf;
     const TYPE: &'static str = "shelf_rack";
-    const SOURCE: &'static str = SOURCE;
 
-    fn program() -> PathBuf {
-        example()
-    }
-
-    fn in_process() -> Option<Result<Reattach, ServeError>> {
-        Some(Reattach::start(shelf::Shelf))
-    }
-
-    fn snapshot() -> PathBuf {
-        World::snapshot()
-    }
-
-    async fn begin(harness: &mut Harness) -> Result<Self, Failed> {
-        World::begin(harness).map(Self)
-    }
-
-    fn beside(&self) -> String {
-        self.0.provider_block()
+    async fn begin(_: &mut Shelf, _: &mut Harness) -> Result<Self, Failed> {
+        Ok(Self)
     }
 
     fn full(&self) -> Body {
@@ -85,47 +65,41 @@ impl Subject for ARack {
         Import { id: name.to_owned(), identity: Some(format!("name = {name:?}")), unknowable: &[], then: "no-op" }
     }
 
-    async fn remove(&mut self, attributes: &Value) {
-        self.0.remove(&file(attributes));
+    async fn remove(&mut self, shelf: &mut Shelf, attributes: &Value) {
+        shelf.remove(&file(attributes));
     }
 
-    async fn change(&mut self, attributes: &Value) -> Option<&'static str> {
-        self.0.change(&file(attributes), |kept| kept["wall"]["distance"] = json!(99));
+    async fn change(&mut self, shelf: &mut Shelf, attributes: &Value) -> Option<&'static str> {
+        shelf.change(&file(attributes), |kept| kept["wall"]["distance"] = json!(99));
         Some("wall")
     }
 
-    async fn break_create(&mut self, moment: Moment) -> bool {
-        self.0.break_create(moment)
+    async fn break_create(&mut self, shelf: &mut Shelf, moment: Moment) -> Option<Words> {
+        shelf.break_create(moment)
     }
 
-    async fn break_delete(&mut self) {
-        self.0.break_delete();
+    async fn break_update(&mut self, shelf: &mut Shelf) -> Option<(Body, Words)> {
+        Some((self.full().block("wall", "{ distance = 30 }"), shelf.fail("update")))
     }
 
-    async fn hold(&mut self, operation: Operation) -> Option<Body> {
-        self.0.hold(operation);
-        Some(self.full().block("wall", "{ distance = 30 }"))
+    async fn break_delete(&mut self, shelf: &mut Shelf) -> Words {
+        shelf.fail("delete")
     }
 
-    async fn is_held(&mut self, _: Operation) -> bool {
-        self.0.is_held()
+    async fn hold(&mut self, shelf: &mut Shelf, operation: Operation) -> Option<(Body, Words)> {
+        Some((self.full().block("wall", "{ distance = 30 }"), shelf.hold(operation)))
     }
 
-    async fn heal(&mut self) {
-        self.0.heal();
+    async fn is_held(&mut self, shelf: &mut Shelf, _: Operation) -> bool {
+        shelf.is_held()
     }
 
-    async fn existing(&mut self) -> Vec<String> {
-        self.0.existing()
-    }
-
-    fn secrets(&self) -> Option<Secrets> {
+    fn secrets(&self, _: &Shelf) -> Option<Secrets> {
         None
     }
 
     fn round_trips(&self) -> Vec<RoundTrip> {
-        let name = "\"größer ☃\"".to_owned();
-        vec![RoundTrip { attribute: "name", expression: name.clone(), stored: name }]
+        vec![RoundTrip::alike("name", "\"größer ☃\"")]
     }
 
     fn numbered(&self) -> Body {

@@ -4,30 +4,57 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use tf_provider::testing::conformance::{Moment, Operation};
+use tf_provider::testing::conformance::{Moment, Operation, Words, World};
 use tf_provider::testing::{Failed, Harness};
+use tf_provider::{Reattach, ServeError};
 
-pub(crate) const SOURCE: &str = "example.com/example/shelf";
+use crate::{example, shelf};
 
-pub(crate) struct World {
+/// What a fault says.
+const FAULT: Words = &["The shelf gives way"];
+
+pub(crate) struct Shelf {
     shelf: PathBuf,
 }
 
-impl World {
-    pub(crate) fn begin(harness: &Harness) -> Result<Self, Failed> {
+impl World for Shelf {
+    const SOURCE: &'static str = "example.com/example/shelf";
+
+    fn program() -> PathBuf {
+        example()
+    }
+
+    fn in_process() -> Option<Result<Reattach, ServeError>> {
+        Some(Reattach::start(shelf::Shelf))
+    }
+
+    fn snapshot() -> PathBuf {
+        concat!(env!("CARGO_MANIFEST_DIR"), "/tests/schema/shelf.json").into()
+    }
+
+    async fn begin(harness: &mut Harness) -> Result<Self, Failed> {
         let shelf = harness.directory().join("shelf");
         fs::create_dir(&shelf).map_err(|error| Failed::new(format!("making a shelf: {error}")))?;
         Ok(Self { shelf })
     }
 
-    pub(crate) fn snapshot() -> PathBuf {
-        concat!(env!("CARGO_MANIFEST_DIR"), "/tests/schema/shelf.json").into()
-    }
-
-    pub(crate) fn provider_block(&self) -> String {
+    fn provider_block(&self) -> String {
         format!("provider \"shelf\" {{ directory = {:?} }}\n", self.shelf)
     }
 
+    async fn heal(&mut self) {
+        for name in ["fault", "held"] {
+            let _ = fs::remove_file(self.shelf.join(name));
+        }
+    }
+
+    async fn existing(&mut self) -> Vec<String> {
+        let names = fs::read_dir(&self.shelf).expect("shelf").map(|entry| entry.expect("entry").file_name());
+        names.map(|name| name.to_string_lossy().into_owned()).filter(|name| name.ends_with(".json")).collect()
+    }
+}
+
+impl Shelf {
     pub(crate) fn remove(&self, name: &str) {
         fs::remove_file(self.shelf.join(format!("{name}.json"))).expect("it is there");
     }
@@ -40,42 +67,33 @@ impl World {
         fs::write(file, kept.to_string()).expect("written");
     }
 
-    pub(crate) fn break_create(&self, moment: Moment) -> bool {
+    pub(crate) fn break_create(&self, moment: Moment) -> Option<Words> {
         let point = match moment {
-            Moment::Before => "create before",
+            Moment::Undone(0) => "create before",
+            Moment::Undone(_) => return None,
             Moment::Middle => "create middle",
             Moment::After => "create after",
         };
+        Some(self.fail(point))
+    }
+
+    pub(crate) fn fail(&self, point: &str) -> Words {
         self.ask(&format!("fail {point}"));
-        true
+        FAULT
     }
 
-    pub(crate) fn break_delete(&self) {
-        self.ask("fail delete");
-    }
-
-    pub(crate) fn hold(&self, operation: Operation) {
+    pub(crate) fn hold(&self, operation: Operation) -> Words {
         let point = match operation {
             Operation::Create => "create middle",
             Operation::Update => "update",
             Operation::Delete => "delete",
         };
         self.ask(&format!("hold {point}"));
+        &["The run was interrupted"]
     }
 
     pub(crate) fn is_held(&self) -> bool {
         self.shelf.join("held").exists()
-    }
-
-    pub(crate) fn heal(&self) {
-        for name in ["fault", "held"] {
-            let _ = fs::remove_file(self.shelf.join(name));
-        }
-    }
-
-    pub(crate) fn existing(&self) -> Vec<String> {
-        let names = fs::read_dir(&self.shelf).expect("shelf").map(|entry| entry.expect("entry").file_name());
-        names.map(|name| name.to_string_lossy().into_owned()).filter(|name| name.ends_with(".json")).collect()
     }
 
     fn ask(&self, text: &str) {

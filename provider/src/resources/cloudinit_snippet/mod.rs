@@ -67,12 +67,15 @@ impl Resource for Snippets {
 
     async fn update(&self, cx: &Cx<Clients>, prior: Snippet, mut plan: Snippet) -> Outcome<Snippet> {
         remove_superseded(cx, &prior).await?;
-        // When it fails, the current file stays in the state: it is still there. The next try finds what arrived of this one.
-        upload(cx, &mut plan).await.map_err(|failure| Failure::from(failure.diagnostics))?;
-        if let Some(old) = prior.volid.into_known().filter(|old| plan.volid.known() != Some(old)) {
-            cx.set_private(&Superseded { volids: vec![old] })
-                .map_err(|diagnostic| Failure::partial(plan.clone(), diagnostic))?;
+        if let Some(image) = plan.image() {
+            plan.describe(&image);
         }
+        // When it fails, the current file stays in the state: it is still there. What arrived of the new one is found by the
+        // next try, or goes with the next change.
+        cx.set_private(&Superseded::by(&prior, &plan))?;
+        upload(cx, &mut plan).await.map_err(|failure| Failure::from(failure.diagnostics))?;
+        cx.set_private(&Superseded::by(&plan, &prior))
+            .map_err(|diagnostic| Failure::partial(plan.clone(), diagnostic))?;
         Ok(plan)
     }
 
@@ -168,7 +171,7 @@ async fn send(
     clients.pve.wait(&task, &waiting::until_deadline(cx)).await.map(drop)
 }
 
-/// Removes files of earlier content. One that stays behind is tried again next time.
+/// Removes files beside the current one. One that stays behind is tried again next time.
 async fn remove_superseded(cx: &Cx<Clients>, snippet: &Snippet) -> Result<(), Diagnostic> {
     let Some(superseded) = cx.private::<Superseded>() else { return Ok(()) };
     for volid in superseded.volids.iter().filter(|volid| snippet.volid.known() != Some(volid)) {

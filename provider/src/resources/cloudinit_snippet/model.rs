@@ -46,10 +46,18 @@ pub(crate) struct Snippet {
     pub(crate) timeouts: Timeouts,
 }
 
-/// What is kept beside the state: files of earlier content, which the next change removes.
+/// What is kept beside the state: files of other content that are, or may be, there, and that the next change removes.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Superseded {
     pub(crate) volids: Vec<String>,
+}
+
+impl Superseded {
+    /// The file of `other`, where `current` has another one.
+    pub(crate) fn by(current: &Snippet, other: &Snippet) -> Self {
+        let volid = other.volid.known().filter(|volid| current.volid.known() != Some(volid));
+        Self { volids: volid.cloned().into_iter().collect() }
+    }
 }
 
 impl Snippet {

@@ -132,7 +132,8 @@ async fn locate(clients: &Clients, node: &str, vmid: u32) -> Result<Option<Found
     Ok(Some(Found { container, config }))
 }
 
-/// Changes what differs. A new name or network reaches the inside by a restart: `true` when one is needed.
+/// Changes what differs. A new name or network reaches the inside by a restart, and not every host changes the limits of
+/// what runs: `true` when it must be started anew.
 pub(crate) async fn change(cx: &Cx<Clients>, found: &Found, plan: &Dispatcher) -> Result<bool, Diagnostic> {
     let unable = |error: &Error| diagnostics::pve("change", THING, &found.container.vmid().to_string(), error);
     let card = found.config.get(NETWORK_CARD).unwrap_or_default();
@@ -150,8 +151,22 @@ pub(crate) async fn change(cx: &Cx<Clients>, found: &Found, plan: &Dispatcher) -
     if changes.is_empty() {
         return Ok(false);
     }
-    cx.guard(found.container.set_config(&changes, found.config.digest())).await?.map_err(|error| unable(&error))?;
+    match cx.guard(found.container.set_config(&changes, found.config.digest())).await? {
+        Err(error) if error.is_hotplug_refused() => {
+            tracing::info!(vmid = found.container.vmid(), %error, "stopping the container to change it");
+            let changed = change_stopped(cx, &found.container, &changes).await;
+            return changed.map(|()| true).map_err(|error| unable(&error));
+        }
+        outcome => outcome.map_err(|error| unable(&error))?,
+    }
     Ok(changes.iter().any(|(name, _)| !["cores", "memory", "swap"].contains(name)))
+}
+
+async fn change_stopped(cx: &Cx<Clients>, container: &Lxc, changes: &[(&str, &str)]) -> Result<(), Error> {
+    let Ok(clients) = cx.data() else { return Ok(()) };
+    stop(clients, container, &waiting::until_deadline(cx)).await?;
+    let config = container.config().await?;
+    container.set_config(changes, config.digest()).await
 }
 
 /// Starts the container if it does not run.

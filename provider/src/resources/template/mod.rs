@@ -66,6 +66,9 @@ impl Resource for Templates {
         if plan.planned.node.is_unknown() && plan.config.node.is_null() {
             plan.planned.node = clients.node(&plan.config.node)?.into();
         }
+        if plan.planned.installation.known().is_none() {
+            plan.planned.installation = clients.installation.to_string().into();
+        }
         if !plan.planned.is_determined() || plan.planned.node.is_unknown() {
             plan.planned.show_undetermined();
             return Ok(());
@@ -105,6 +108,7 @@ impl Resource for Templates {
         if state.fingerprint.text() != Some(version.fingerprint.as_str()) {
             state.inputs = Attr::Null;
         }
+        state.installation = family.installation.to_string().into();
         state.show(version);
         state.list(&versions);
         Ok(Some(state))
@@ -124,12 +128,14 @@ impl Resource for Templates {
     }
 
     async fn import(&self, cx: &Cx<Clients>, key: ImportKey<Template>) -> Result<Template, Diagnostics> {
-        let text = match key {
-            ImportKey::Id(text) => text,
-            ImportKey::Identity(_) => String::new(),
-        };
-        let name: FamilyName = text.parse().map_err(|error| diagnostics::failed("import", THING, &text, &error))?;
         let clients = cx.data()?;
+        let wanted = match key {
+            ImportKey::Id(text) => Template { family: text.into(), ..Template::default() },
+            ImportKey::Identity(wanted) => wanted,
+        };
+        wanted.is_of(&clients.installation)?;
+        let text = wanted.family.need("family")?.clone();
+        let name: FamilyName = text.parse().map_err(|error| diagnostics::failed("import", THING, &text, &error))?;
         let found = cx.guard(Family::find(&clients.pve, &clients.installation, &name)).await?;
         let found = found.map_err(|error| diagnostics::pve("import", THING, &text, &error))?;
         let Some(family) = found else {
@@ -141,6 +147,7 @@ impl Resource for Templates {
         };
         Ok(Template {
             family: text.into(),
+            installation: family.installation.to_string().into(),
             node: family.node.into(),
             resource_pool: family.resource_pool.into(),
             vmid: family.range.first().into(),
@@ -196,6 +203,7 @@ async fn apply(cx: &Cx<Clients>, mut plan: Template, before: Option<u32>) -> Out
     let clients = cx.data()?;
     plan.node = clients.node(&plan.node)?.into();
     let family = plan.family(clients)?;
+    plan.installation = family.installation.to_string().into();
     let source = Source::read(&plan)?;
     refuse_changes(&plan, &source)?;
     plan.inputs = source.inputs.shown().into();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ownership::{Build, VmidRange};
+use ownership::{Build, Installation, VmidRange};
 use template_family::{Family, FamilyName, Version};
 use tf_provider::{Attr, Diagnostic, Model, Secret, Timeouts};
 
@@ -17,8 +17,11 @@ use crate::provider::Clients;
 #[derive(Clone, Default, Model)]
 pub(crate) struct Template {
     /// Name of the family, and beginning of every version's name: lower-case letters, digits and hyphens.
-    #[tf(required, replace, validate = good_family)]
+    #[tf(required, replace, identity, validate = good_family)]
     pub(crate) family: Attr<String>,
+    /// Installation that the family belongs to: the provider's.
+    #[tf(computed, keep, identity)]
+    pub(crate) installation: Attr<String>,
     /// Node on which versions are built. Default: the provider's.
     #[tf(optional, computed, keep, replace)]
     pub(crate) node: Attr<String>,
@@ -111,6 +114,7 @@ impl Template {
             self.family.need("family")?.parse().map_err(|error: template_family::FamilyNameError| {
                 diagnostics::refused_argument("family", "the family's name", &error)
             })?;
+        self.is_of(&clients.installation)?;
         Ok(Family {
             installation: clients.installation.clone(),
             name,
@@ -118,6 +122,16 @@ impl Template {
             resource_pool: self.resource_pool.need("resource_pool")?.clone(),
             range: self.range()?,
         })
+    }
+
+    /// A family is one installation's. With another provider configuration it would seem to be gone.
+    pub(crate) fn is_of(&self, installation: &Installation) -> Result<(), Diagnostic> {
+        let Some(own) = self.installation.text().filter(|own| *own != installation.as_str()) else { return Ok(()) };
+        let detail = format!(
+            "It belongs to the installation \"{own}\", but the provider works for \"{installation}\". Use a provider whose `installation` is \"{own}\", or remove the template from the state (`tofu state rm`)."
+        );
+        let family = self.family.text().unwrap_or_default();
+        Err(Diagnostic::error(format!("Unable to use template \"{family}\""), detail))
     }
 
     /// VMIDs to choose from. After an import there is no range yet: then the current version stands for it.

@@ -117,3 +117,13 @@ fn a_place_of_ones_own_for_the_runner_must_be_pinned() {
     let paths: Vec<String> = diagnostics.iter().map(|diagnostic| diagnostic.path.to_string()).collect();
     assert_eq!(paths, ["runner_sha256"]);
 }
+
+#[test]
+fn a_family_of_another_installation_is_left_alone() {
+    let installation: ownership::Installation = "lab".parse().unwrap();
+    let of = |installation: Attr<String>| Template { installation, family: "ubuntu".into(), ..Template::default() };
+    assert!(of("lab".into()).is_of(&installation).is_ok() && of(Attr::Unknown).is_of(&installation).is_ok());
+    let refused = of("farm".into()).is_of(&installation).unwrap_err();
+    assert!(refused.summary.contains("\"ubuntu\""), "{}", refused.summary);
+    assert!(refused.detail.contains("\"farm\", but the provider works for \"lab\""), "{}", refused.detail);
+}

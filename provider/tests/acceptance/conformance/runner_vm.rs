@@ -1,37 +1,29 @@
 //! `pxci_runner_vm`.
 
-use std::path::PathBuf;
-
-use acceptance::harness::conformance::{Body, Import, Moment, Operation, RoundTrip, Secrets, Subject};
+use acceptance::harness::conformance::{Body, Import, Moment, Operation, RoundTrip, Secrets, Subject, Words};
 use acceptance::harness::{Failed, Harness};
 use serde_json::{Value, json};
 
-use super::world::{SOURCE, World};
-use crate::lab::provider;
+use super::world::{FAULT, Simulators};
 
 const JIT: &str = "ZW5jb2RlZC1qaXQtY29uZmlnLW9mLWEtcnVubmVy";
+const VM: &str = "/nodes/pve1/qemu/*";
+const CLONE: &str = "/nodes/pve1/qemu/9000/clone";
+const START: &str = "/nodes/pve1/qemu/*/status/start";
 const PING: &str = "/nodes/pve1/qemu/*/agent/ping";
 
-pub(super) struct RunnerVm(World);
+pub(super) struct RunnerVm;
 
 fn vmid(attributes: &Value) -> u64 {
     attributes["vmid"].as_u64().expect("a VMID")
 }
 
 impl Subject for RunnerVm {
+    type World = Simulators;
     const TYPE: &'static str = "pxci_runner_vm";
-    const SOURCE: &'static str = SOURCE;
+    const KEPT: &'static [&'static str] = &["vmid", "runner_name"];
 
-    fn program() -> PathBuf {
-        provider()
-    }
-
-    fn snapshot() -> PathBuf {
-        World::snapshot()
-    }
-
-    async fn begin(harness: &mut Harness) -> Result<Self, Failed> {
-        let mut world = World::begin(harness).await?;
+    async fn begin(world: &mut Simulators, harness: &mut Harness) -> Result<Self, Failed> {
         for vmid in [9000, 9001] {
             world.administrator.make_template(vmid, "by-hand", "somebody's", "").await;
         }
@@ -41,11 +33,7 @@ impl Subject for RunnerVm {
             world.pve().handle.put_file(volid, &seed).expect("placed");
         }
         world.counts_as_before();
-        Ok(Self(world))
-    }
-
-    fn beside(&self) -> String {
-        "provider \"pxci\" {}\n".to_owned()
+        Ok(Self)
     }
 
     fn full(&self) -> Body {
@@ -69,6 +57,10 @@ impl Subject for RunnerVm {
     fn required(&self) -> Body {
         let optional = ["node", "seed_iso", "cores", "memory", "bridge", "started", "ready_when", "reap", "timeouts"];
         optional.into_iter().fold(self.full(), Body::without)
+    }
+
+    fn imported(&self) -> Body {
+        self.full().without("timeouts")
     }
 
     fn updates(&self) -> Vec<(&'static str, String)> {
@@ -115,72 +107,78 @@ impl Subject for RunnerVm {
         Import {
             id: format!("pve1/{}/9090-9099", vmid(attributes)),
             identity: None,
-            unknowable: &["timeouts", "ip_address"],
-            then: "update",
+            unknowable: &["ip_address"],
+            then: "no-op",
         }
     }
 
-    async fn remove(&mut self, attributes: &Value) {
-        self.0.administrator.destroy_vm(vmid(attributes)).await;
+    async fn remove(&mut self, world: &mut Simulators, attributes: &Value) {
+        world.administrator.destroy_vm(vmid(attributes)).await;
     }
 
-    async fn change(&mut self, attributes: &Value) -> Option<&'static str> {
+    async fn change(&mut self, world: &mut Simulators, attributes: &Value) -> Option<&'static str> {
         let path = format!("/nodes/pve1/qemu/{}/status/stop", vmid(attributes));
-        self.0.administrator.task("POST", &path, &[]).await;
+        world.administrator.task("POST", &path, &[]).await;
         Some("started")
     }
 
-    async fn break_create(&mut self, moment: Moment) -> bool {
+    async fn break_create(&mut self, world: &mut Simulators, moment: Moment) -> Option<Words> {
+        const WORDS: Words = &["Unable to", "runner VM", FAULT];
         match moment {
-            Moment::Before => self.0.refuse("POST", "/nodes/pve1/qemu/9000/clone"),
+            Moment::Undone(0) => Some(world.refuse("POST", CLONE, WORDS)),
+            Moment::Undone(1) => Some(world.refuse("PUT", "/nodes/pve1/qemu/*/config", WORDS)),
+            Moment::Undone(2) => Some(world.refuse("POST", START, WORDS)),
+            Moment::Undone(_) => None,
             Moment::Middle => {
-                self.0.refuse("POST", "/nodes/pve1/qemu/*/status/start");
+                world.refuse("POST", START, WORDS);
                 // So that what is there cannot be cleared away either.
-                self.0.refuse("DELETE", "/nodes/pve1/qemu/*");
+                Some(world.refuse("DELETE", VM, &["Unable to start", "Unable to destroy", FAULT]))
             }
-            Moment::After => self.0.drop_reply("POST", "/nodes/pve1/qemu/9000/clone"),
+            // The clone is found.
+            Moment::After => {
+                world.drop_reply("POST", CLONE);
+                Some(&[])
+            }
         }
-        true
     }
 
-    async fn break_delete(&mut self) {
-        self.0.refuse("DELETE", "/nodes/pve1/qemu/*");
+    /// Somebody stops it; it cannot be started again.
+    async fn break_update(&mut self, world: &mut Simulators) -> Option<(Body, Words)> {
+        for vmid in world.guests() {
+            world.administrator.task("POST", &format!("/nodes/pve1/qemu/{vmid}/status/stop"), &[]).await;
+        }
+        Some((self.full(), world.refuse("POST", START, &["Unable to start", FAULT])))
     }
 
-    async fn hold(&mut self, operation: Operation) -> Option<Body> {
+    async fn break_delete(&mut self, world: &mut Simulators) -> Words {
+        world.refuse("DELETE", VM, &["Unable to destroy", FAULT])
+    }
+
+    async fn hold(&mut self, world: &mut Simulators, operation: Operation) -> Option<(Body, Words)> {
         if operation != Operation::Create {
             // An update starts what is stopped, or stops it at once; a destruction once begun is brought to its end.
             return None;
         }
-        self.0.listen();
+        world.listen();
         // A guest whose agent does not come up.
-        self.0.refuse_always("POST", PING);
-        Some(self.full())
+        world.refuse_always("POST", PING, "QEMU guest agent is not running");
+        Some((self.full(), &["interrupted"]))
     }
 
-    async fn is_held(&mut self, _: Operation) -> bool {
-        self.0.was_called("/agent/ping")
+    async fn is_held(&mut self, world: &mut Simulators, _: Operation) -> bool {
+        world.was_called("/agent/ping")
     }
 
-    async fn heal(&mut self) {
-        self.0.heal();
-    }
-
-    async fn existing(&mut self) -> Vec<String> {
-        self.0.existing()
-    }
-
-    fn secrets(&self) -> Option<Secrets> {
+    fn secrets(&self, world: &Simulators) -> Option<Secrets> {
         Some(Secrets {
             variables: vec![("jit", JIT.to_owned())],
             body: self.full().set("jit_config_wo", "var.jit").set("jit_config_wo_version", "1"),
-            others: vec![self.0.token()],
+            others: vec![world.token()],
         })
     }
 
     fn round_trips(&self) -> Vec<RoundTrip> {
-        let number = "9007199254740993".to_owned();
-        vec![RoundTrip { attribute: "jit_config_wo_version", expression: number.clone(), stored: number }]
+        vec![RoundTrip::alike("jit_config_wo_version", "9007199254740993")]
     }
 
     fn numbered(&self) -> Body {

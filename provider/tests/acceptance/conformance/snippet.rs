@@ -1,38 +1,32 @@
 //! `pxci_cloudinit_snippet`.
 
-use std::path::PathBuf;
-
-use acceptance::harness::conformance::{Body, Import, Moment, Operation, RoundTrip, Secrets, Subject};
+use acceptance::harness::conformance::{Body, Import, Moment, Operation, RoundTrip, Secrets, Subject, Words};
 use acceptance::harness::{Failed, Harness};
 use serde_json::{Value, json};
 
-use super::world::{SOURCE, World};
-use crate::lab::provider;
+use super::world::{FAULT, Simulators};
 
 const CONTENT: &str = "/nodes/pve1/storage/local/content";
 const UPLOAD: &str = "/nodes/pve1/storage/local/upload";
 const TASKS: &str = "/nodes/pve1/tasks/*/status";
 
-pub(super) struct Snippet(World);
+pub(super) struct Snippet;
 
 impl Subject for Snippet {
+    type World = Simulators;
     const TYPE: &'static str = "pxci_cloudinit_snippet";
-    const SOURCE: &'static str = SOURCE;
 
-    fn program() -> PathBuf {
-        provider()
+    async fn begin(world: &mut Simulators, harness: &mut Harness) -> Result<Self, Failed> {
+        // Here the token comes by the provider block, and by nothing else.
+        harness.work_mut().unset("PXCI_TOKEN_SECRET");
+        harness.work_mut().set("TF_VAR_token_secret", &world.token());
+        Ok(Self)
     }
 
-    fn snapshot() -> PathBuf {
-        World::snapshot()
-    }
-
-    async fn begin(harness: &mut Harness) -> Result<Self, Failed> {
-        World::begin(harness).await.map(Self)
-    }
-
-    fn beside(&self) -> String {
-        "provider \"pxci\" {}\n".to_owned()
+    fn beside(&self, _: &Simulators) -> String {
+        "provider \"pxci\" {\n  token_secret = var.token_secret\n}\n\
+         variable \"token_secret\" {\n  type      = string\n  sensitive = true\n  ephemeral = true\n}\n"
+            .to_owned()
     }
 
     fn full(&self) -> Body {
@@ -86,62 +80,60 @@ impl Subject for Snippet {
         }
     }
 
-    async fn remove(&mut self, attributes: &Value) {
+    async fn remove(&mut self, world: &mut Simulators, attributes: &Value) {
         let volid = attributes["volid"].as_str().expect("a volume");
-        self.0.administrator.task("DELETE", &format!("{CONTENT}/{volid}"), &[]).await;
+        world.administrator.task("DELETE", &format!("{CONTENT}/{volid}"), &[]).await;
     }
 
     /// The file is named after its content.
-    async fn change(&mut self, _: &Value) -> Option<&'static str> {
+    async fn change(&mut self, _: &mut Simulators, _: &Value) -> Option<&'static str> {
         None
     }
 
-    async fn break_create(&mut self, moment: Moment) -> bool {
+    async fn break_create(&mut self, world: &mut Simulators, moment: Moment) -> Option<Words> {
         match moment {
-            Moment::Before => self.0.refuse("POST", UPLOAD),
+            Moment::Undone(0) => Some(world.refuse("POST", UPLOAD, &["Unable to upload", FAULT])),
             // It is there as a whole, or not at all.
-            Moment::Middle => return false,
-            Moment::After => self.0.drop_reply("POST", UPLOAD),
+            Moment::Undone(_) | Moment::Middle => None,
+            Moment::After => {
+                world.drop_reply("POST", UPLOAD);
+                Some(&["Unable to upload"])
+            }
         }
-        true
     }
 
-    async fn break_delete(&mut self) {
-        self.0.refuse("DELETE", &format!("{CONTENT}/*"));
+    async fn break_update(&mut self, world: &mut Simulators) -> Option<(Body, Words)> {
+        let body = self.full().set("meta_data", r#""instance-id: two\n""#);
+        Some((body, world.refuse("POST", UPLOAD, &["Unable to upload", FAULT])))
     }
 
-    async fn hold(&mut self, operation: Operation) -> Option<Body> {
-        self.0.listen();
-        self.0.silence("GET", TASKS);
-        Some(match operation {
+    async fn break_delete(&mut self, world: &mut Simulators) -> Words {
+        world.refuse("DELETE", &format!("{CONTENT}/*"), &["Unable to delete", FAULT])
+    }
+
+    async fn hold(&mut self, world: &mut Simulators, operation: Operation) -> Option<(Body, Words)> {
+        world.listen();
+        world.silence("GET", TASKS);
+        let body = match operation {
             Operation::Create | Operation::Delete => self.full(),
             Operation::Update => self.full().set("meta_data", r#""instance-id: two\n""#),
-        })
+        };
+        Some((body, &["Unable to upload", "stopped while waiting"]))
     }
 
-    async fn is_held(&mut self, _: Operation) -> bool {
-        self.0.was_called("/tasks/")
+    async fn is_held(&mut self, world: &mut Simulators, _: Operation) -> bool {
+        world.was_called("/tasks/")
     }
 
-    async fn heal(&mut self) {
-        self.0.heal();
-    }
-
-    async fn existing(&mut self) -> Vec<String> {
-        self.0.existing()
-    }
-
-    fn secrets(&self) -> Option<Secrets> {
-        Some(Secrets { variables: Vec::new(), body: self.full(), others: vec![self.0.token()] })
+    fn secrets(&self, world: &Simulators) -> Option<Secrets> {
+        Some(Secrets { variables: Vec::new(), body: self.full(), others: vec![world.token()] })
     }
 
     fn round_trips(&self) -> Vec<RoundTrip> {
-        let trip =
-            |attribute, text: &str| RoundTrip { attribute, expression: text.to_owned(), stored: text.to_owned() };
         vec![
-            trip("user_data", "\"#!/bin/sh\\necho 'ü ☃ 漢字 🎉' \\\"\\\\\\\"\\n\""),
-            trip("vendor_data", "\"#cloud-config\\n{}\\n\""),
-            trip("meta_data", "\"instance-id: 'größer'\\n\""),
+            RoundTrip::alike("user_data", "\"#!/bin/sh\\necho 'ü ☃ 漢字 🎉' \\\"\\\\\\\"\\n\""),
+            RoundTrip::alike("vendor_data", "\"#cloud-config\\n{}\\n\""),
+            RoundTrip::alike("meta_data", "\"instance-id: 'größer'\\n\""),
         ]
     }
 

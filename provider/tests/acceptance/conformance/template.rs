@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use acceptance::harness::conformance::{Body, Import, Moment, Operation, RoundTrip, Secrets, Subject};
+use acceptance::harness::conformance::{Body, Import, Moment, Operation, RoundTrip, Secrets, Subject, Words};
 use acceptance::harness::{Failed, Harness};
 use serde_json::{Value, json};
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::world::{SOURCE, World};
+use super::world::{FAULT, Simulators};
 use crate::administrator::Administrator;
-use crate::lab::{FIXTURES, provider};
+use crate::lab::FIXTURES;
 
 /// What the stand-in does with what it is asked for.
 const BUILD: u8 = 0;
@@ -25,7 +25,6 @@ const FAIL_WITH_A_VM: u8 = 2;
 const STAND_STILL: u8 = 3;
 
 pub(super) struct Template {
-    world: World,
     directory: PathBuf,
     mode: Arc<AtomicU8>,
     builder: AbortHandle,
@@ -38,10 +37,11 @@ impl Drop for Template {
 }
 
 /// Puts what it is asked to build into `asked`, and waits for the answer.
-fn stand_in(directory: &Path) -> String {
-    let asked = directory.join("asked").display().to_string();
+fn stand_in(directory: &Path, started: &Path) -> String {
+    let (asked, started) = (directory.join("asked").display().to_string(), started.display());
     format!(
         r#"#!/bin/sh
+echo "$0 $*" >> {started}
 for word; do case $word in -var-file=*) variables=${{word#-var-file=}} ;; esac; done
 case $1 in
   version) echo '1600000000,,version,1.6.6' ;;
@@ -49,7 +49,8 @@ case $1 in
     echo '0,,ui,say,==> null.plain: Creating VM'
     cp "$variables" {asked}/$$.part && mv {asked}/$$.part {asked}/$$.json
     until [ -e {asked}/$$.answer ]; do sleep 0.05; done
-    cat "$variables"
+    # Packer 1.6 prints variables marked sensitive; this one prints all that it has.
+    cat "$variables"; cat "$variables" >&2; echo "0,,error,$(cat "$variables")"
     read -r answer < {asked}/$$.answer
     [ "$answer" = built ] && echo '0,null.plain,artifact,0,id,1' && exit 0
     echo '0,,ui,error,the disk is odd'
@@ -114,19 +115,10 @@ impl Template {
 }
 
 impl Subject for Template {
+    type World = Simulators;
     const TYPE: &'static str = "pxci_template";
-    const SOURCE: &'static str = SOURCE;
 
-    fn program() -> PathBuf {
-        provider()
-    }
-
-    fn snapshot() -> PathBuf {
-        World::snapshot()
-    }
-
-    async fn begin(harness: &mut Harness) -> Result<Self, Failed> {
-        let world = World::begin(harness).await?;
+    async fn begin(world: &mut Simulators, harness: &mut Harness) -> Result<Self, Failed> {
         let directory = harness.directory().to_owned();
         for name in ["image", "changed"] {
             acceptance::image::copy(&Path::new(FIXTURES).join("image"), &directory.join(name)).expect("image");
@@ -134,18 +126,14 @@ impl Subject for Template {
         fs::write(directory.join("changed/install.sh"), "#!/bin/sh\ntrue\n").expect("written");
         fs::create_dir(directory.join("asked")).expect("directory");
         for name in ["packer", "other-packer"] {
-            fs::write(directory.join(name), stand_in(&directory)).expect("written");
+            fs::write(directory.join(name), stand_in(&directory, &world.started)).expect("written");
             fs::set_permissions(directory.join(name), fs::Permissions::from_mode(0o755)).expect("permissions");
         }
         harness.work_mut().set("PXCI_PACKER", &directory.join("packer").display().to_string());
         let mode = Arc::new(AtomicU8::new(BUILD));
-        let administrator = Arc::new(Administrator::new(world.pve()));
+        let administrator = Arc::clone(&world.administrator);
         let builder = tokio::spawn(answer(administrator, directory.join("asked"), Arc::clone(&mode))).abort_handle();
-        Ok(Self { world, directory, mode, builder })
-    }
-
-    fn beside(&self) -> String {
-        "provider \"pxci\" {}\n".to_owned()
+        Ok(Self { directory, mode, builder })
     }
 
     fn full(&self) -> Body {
@@ -222,7 +210,7 @@ impl Subject for Template {
     fn import(&self, _: &Value) -> Import {
         Import {
             id: "plain".to_owned(),
-            identity: None,
+            identity: Some("installation = \"pxci\", family = \"plain\"".to_owned()),
             // What a version was built from is known by its digest alone.
             unknowable: &[
                 "vmid_range",
@@ -247,46 +235,57 @@ impl Subject for Template {
         }
     }
 
-    async fn remove(&mut self, attributes: &Value) {
-        self.world.administrator.destroy_vm(attributes["vmid"].as_u64().expect("a VMID")).await;
+    async fn remove(&mut self, world: &mut Simulators, attributes: &Value) {
+        world.administrator.destroy_vm(attributes["vmid"].as_u64().expect("a VMID")).await;
     }
 
     /// A template cannot be changed but for its description, and there is nothing of it in the state.
-    async fn change(&mut self, _: &Value) -> Option<&'static str> {
+    async fn change(&mut self, _: &mut Simulators, _: &Value) -> Option<&'static str> {
         None
     }
 
-    async fn break_create(&mut self, moment: Moment) -> bool {
+    async fn break_create(&mut self, world: &mut Simulators, moment: Moment) -> Option<Words> {
         match moment {
-            Moment::Before => self.is(FAIL_AT_ONCE),
-            Moment::Middle => self.is(FAIL_WITH_A_VM),
+            Moment::Undone(0) => self.is(FAIL_AT_ONCE),
+            Moment::Undone(1) => self.is(FAIL_WITH_A_VM),
+            // What a failed build made that cannot be cleared away is no version, and nothing for the state: the next
+            // apply clears it away.
+            Moment::Undone(_) | Moment::Middle => return None,
             // The version is known by its marker: what is there is found.
-            Moment::After => self.world.drop_reply("PUT", "/nodes/pve1/qemu/*/config"),
+            Moment::After => {
+                world.drop_reply("PUT", "/nodes/pve1/qemu/*/config");
+                return Some(&[]);
+            }
         }
-        true
+        Some(&["Unable to build template", "the disk is odd", "The build VM is removed"])
     }
 
-    async fn break_delete(&mut self) {
-        self.world.refuse("DELETE", "/nodes/pve1/qemu/*");
+    async fn break_update(&mut self, _: &mut Simulators) -> Option<(Body, Words)> {
+        self.is(FAIL_AT_ONCE);
+        let words = &["Unable to build template", "the disk is odd", "the current version stays"];
+        Some((self.full().set("variables", "{ disk_size = \"10G\" }"), words))
     }
 
-    async fn hold(&mut self, operation: Operation) -> Option<Body> {
+    async fn break_delete(&mut self, world: &mut Simulators) -> Words {
+        world.refuse("DELETE", "/nodes/pve1/qemu/*", &["Unable to remove template", FAULT])
+    }
+
+    async fn hold(&mut self, _: &mut Simulators, operation: Operation) -> Option<(Body, Words)> {
         if operation == Operation::Delete {
             // A destruction once begun is brought to its end.
             return None;
         }
         self.is(STAND_STILL);
-        Some(self.full().set("variables", "{ disk_size = \"11G\" }"))
+        Some((self.full().set("variables", "{ disk_size = \"11G\" }"), &["the Packer build was cancelled"]))
     }
 
-    async fn is_held(&mut self, _: Operation) -> bool {
+    async fn is_held(&mut self, _: &mut Simulators, _: Operation) -> bool {
         let entries = fs::read_dir(self.directory.join("asked")).into_iter().flatten().filter_map(Result::ok);
         entries.into_iter().any(|entry| entry.path().extension().is_some_and(|extension| extension == "held"))
     }
 
     async fn heal(&mut self) {
         self.is(BUILD);
-        self.world.heal();
         for entry in fs::read_dir(self.directory.join("asked")).into_iter().flatten().filter_map(Result::ok) {
             if entry.path().extension().is_some_and(|extension| extension == "held") {
                 fs::remove_file(entry.path()).expect("removed");
@@ -294,30 +293,21 @@ impl Subject for Template {
         }
     }
 
-    async fn existing(&mut self) -> Vec<String> {
-        self.world.existing()
-    }
-
-    fn secrets(&self) -> Option<Secrets> {
+    fn secrets(&self, world: &Simulators) -> Option<Secrets> {
         Some(Secrets {
             variables: vec![("license", "license-c0ffee-4711-of-the-image".to_owned())],
             body: self.full().set("secret_variables_wo", "{ license = var.license }"),
-            others: vec![self.world.token()],
+            others: vec![world.token()],
         })
     }
 
     fn round_trips(&self) -> Vec<RoundTrip> {
-        let trip = |attribute, expression: &str, stored: &str| RoundTrip {
-            attribute,
-            expression: expression.to_owned(),
-            stored: stored.to_owned(),
-        };
         vec![
-            trip("variables", "{}", "{}"),
-            trip("variables", "{ disk_size = \"ü ☃ 漢字 🎉\" }", "{ \"disk_size\": \"ü ☃ 漢字 🎉\" }"),
-            trip("variables", "{ disk_size = \"\" }", "{ \"disk_size\": \"\" }"),
-            trip("ignore", "[]", "[]"),
-            trip("secret_variables_wo_version", "9007199254740993", "9007199254740993"),
+            RoundTrip::alike("variables", "{}"),
+            RoundTrip::new("variables", "{ disk_size = \"ü ☃ 漢字 🎉\" }", "{ \"disk_size\": \"ü ☃ 漢字 🎉\" }"),
+            RoundTrip::new("variables", "{ disk_size = \"\" }", "{ \"disk_size\": \"\" }"),
+            RoundTrip::alike("ignore", "[]"),
+            RoundTrip::alike("secret_variables_wo_version", "9007199254740993"),
         ]
     }
 

@@ -5,12 +5,12 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::stage::Stage;
-use super::{Moment, Subject};
+use super::{Moment, Subject, World};
 use crate::testing::{Failed, Feature, schema, search};
 
-/// 12: no secret in state, plan, log or output.
+/// 12: no secret in state, plan, log or output, nor anywhere else that others can read.
 pub(super) async fn secrets<S: Subject>(stage: &mut Stage<S>) -> Result<(), Failed> {
-    let Some(secrets) = stage.subject.secrets() else {
+    let Some(secrets) = stage.subject.secrets(&stage.world) else {
         stage.note("it has no secrets");
         return Ok(());
     };
@@ -30,23 +30,27 @@ pub(super) async fn secrets<S: Subject>(stage: &mut Stage<S>) -> Result<(), Fail
             "variable \"{name}\" {{\n  type      = string\n  sensitive = true\n  ephemeral = true\n}}"
         );
     }
+    let hidden: Vec<&str> =
+        secrets.variables.iter().map(|(_, value)| value).chain(&secrets.others).map(String::as_str).collect();
     let configuration = stage.configuration(&secrets.body) + &declared;
     let step = stage.harness.step("with secrets", &configuration).await?;
     let mut printed = step.plan().printed.clone();
-    step.apply_once().await?;
-    let hidden: Vec<&str> =
-        secrets.variables.iter().map(|(_, value)| value).chain(&secrets.others).map(String::as_str).collect();
-    stage.shows_none(&printed, &hidden)?;
+    let work = stage.harness.work();
+    printed += &work.apply_planned().await?.succeeded()?.text();
+    stage.state()?.resource(&Stage::<S>::address())?;
+    printed += &work.run(&["plan", "-no-color", "-destroy"]).await?.succeeded()?.text();
+    stage.shows_none(&printed, &hidden).await?;
 
-    stage.subject.break_delete().await;
+    stage.subject.break_delete(&mut stage.world).await;
     printed += &stage.harness.work().try_destroy().await?.refused()?.text();
-    stage.subject.heal().await;
-    stage.end().await?;
-    if stage.subject.break_create(Moment::Middle).await {
+    stage.heal().await;
+    printed += &stage.harness.work().destroy().await?.text();
+    stage.is_gone().await?;
+    if stage.fails_to_create().await {
         printed += &stage.harness.work().try_apply().await?.refused()?.text();
-        stage.subject.heal().await;
+        stage.heal().await;
     }
-    stage.shows_none(&printed, &hidden)?;
+    stage.shows_none(&printed, &hidden).await?;
     stage.end().await
 }
 
@@ -108,7 +112,7 @@ pub(super) async fn many<S: Subject>(stage: &mut Stage<S>) -> Result<(), Failed>
         return Err(Failed::new(format!("the state has {made} instances, expected {count}")));
     }
     work.plan_with(&[&parallel]).await?.is_empty()?;
-    let existing = stage.subject.existing().await.len();
+    let existing = stage.world.existing().await.len();
     if existing < count {
         return Err(Failed::new(format!("{existing} things exist for {count} instances")));
     }
@@ -118,19 +122,29 @@ pub(super) async fn many<S: Subject>(stage: &mut Stage<S>) -> Result<(), Failed>
 
 /// 16: the schema is the committed one.
 pub(super) async fn snapshot<S: Subject>(stage: &mut Stage<S>) -> Result<(), Failed> {
-    stage.harness.configure(&stage.subject.beside())?;
-    schema::matches_snapshot(&stage.harness, &S::snapshot()).await
+    stage.harness.configure(&stage.subject.beside(&stage.world))?;
+    schema::matches_snapshot(&stage.harness, &S::World::snapshot()).await
 }
 
 impl<S: Subject> Stage<S> {
-    fn shows_none(&self, printed: &str, secrets: &[&str]) -> Result<(), Failed> {
-        let directory = self.harness.work().path();
-        let searched = search::everything(directory, printed)?;
+    /// Lets the next creation fail, as far along as it can.
+    async fn fails_to_create(&mut self) -> bool {
+        for moment in [Moment::Middle, Moment::Undone(0)] {
+            if self.subject.break_create(&mut self.world, moment).await.is_some() {
+                return true;
+            }
+        }
+        false
+    }
+
+    async fn shows_none(&mut self, printed: &str, secrets: &[&str]) -> Result<(), Failed> {
+        let mut searched = search::everything(self.harness.work().path(), printed)?;
         for needed in ["plan.bin: tfplan", "trace.log", "terraform.tfstate"] {
             if !searched.keys().any(|name| name.ends_with(needed)) {
                 return Err(Failed::new(format!("{needed} was to be searched, but is not there")));
             }
         }
+        searched.extend(self.world.readable().await);
         search::shows_none(&searched, secrets)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::stage::Stage;
-use super::{Body, Subject};
+use super::{Body, Subject, World};
 use crate::testing::harness::same_attributes;
 use crate::testing::{Failed, Feature};
 
@@ -22,7 +22,7 @@ pub(super) async fn create<S: Subject>(stage: &mut Stage<S>) -> Result<(), Faile
     let full = stage.configuration(&stage.subject.full());
     let step = stage.harness.step("create", &full).await?.does(&Stage::<S>::address(), "create")?;
     step.apply_once().await?.resource(&Stage::<S>::address())?;
-    if stage.subject.existing().await.is_empty() {
+    if stage.world.existing().await.is_empty() {
         return Err(Failed::new("it was created, but nothing exists"));
     }
     stage.end().await
@@ -40,10 +40,14 @@ pub(super) async fn second_plan<S: Subject>(stage: &mut Stage<S>) -> Result<(), 
 pub(super) async fn import<S: Subject>(stage: &mut Stage<S>) -> Result<(), Failed> {
     let address = Stage::<S>::address();
     let has_identity = stage.has_identity().await?;
-    let before = stage.made().await?;
+    let body = stage.subject.imported();
+    let before = stage.make("create", &body, "create").await?;
     let import = stage.subject.import(&before.attributes);
     stage.harness.imports("import by id", &address, &import.id, import.unknowable).await?;
-    stage.make("plan after import", &stage.subject.full(), import.then).await?;
+    let then = stage.make("plan after import", &body, import.then).await?;
+    for attribute in S::KEPT {
+        then.has(attribute, before.attributes[*attribute].clone())?;
+    }
 
     match (import.identity, has_identity) {
         (None, true) => return Err(Failed::new("the schema has an identity; name it in `Subject::import`")),
@@ -54,7 +58,7 @@ pub(super) async fn import<S: Subject>(stage: &mut Stage<S>) -> Result<(), Faile
         (Some(identity), _) => {
             stage.harness.work().forget_state()?;
             let block = format!("import {{\n  to = {address}\n  identity = {{ {identity} }}\n}}\n");
-            let configuration = stage.configuration(&stage.subject.full()) + &block;
+            let configuration = stage.configuration(&body) + &block;
             let step = stage.harness.step("import by identity", &configuration).await?.does(&address, import.then)?;
             let state = step.apply().await?;
             same_attributes(&before, state.resource(&address)?, import.unknowable)?;
@@ -66,11 +70,16 @@ pub(super) async fn import<S: Subject>(stage: &mut Stage<S>) -> Result<(), Faile
 /// 5: every argument that may change does, in place.
 pub(super) async fn update<S: Subject>(stage: &mut Stage<S>) -> Result<(), Failed> {
     stage.leaves_out_no_argument().await?;
-    stage.made().await?;
+    let made = stage.made().await?;
     let mut body = stage.subject.full();
     for (argument, value) in stage.subject.updates() {
         body = change(body, argument, value);
-        stage.make(&format!("update of {argument}"), &body, "update").await?;
+        let name = format!("update of {argument}");
+        let updated = stage.make(&name, &body, "update").await?;
+        for attribute in S::KEPT {
+            let kept = updated.has(attribute, made.attributes[*attribute].clone());
+            kept.map_err(|failed| failed.within(&name))?;
+        }
     }
     stage.end().await
 }
@@ -121,11 +130,11 @@ pub(super) async fn unset<S: Subject>(stage: &mut Stage<S>) -> Result<(), Failed
 pub(super) async fn drift<S: Subject>(stage: &mut Stage<S>) -> Result<(), Failed> {
     let address = Stage::<S>::address();
     let made = stage.made().await?;
-    stage.subject.remove(&made.attributes).await;
+    stage.subject.remove(&mut stage.world, &made.attributes).await;
     let full = stage.subject.full();
     let again = stage.make("removed behind our back", &full, "create").await?;
 
-    let Some(attribute) = stage.subject.change(&again.attributes).await else {
+    let Some(attribute) = stage.subject.change(&mut stage.world, &again.attributes).await else {
         stage.note("change behind our back: nothing of it can be changed and seen");
         return stage.end().await;
     };
@@ -143,7 +152,7 @@ pub(super) async fn drift<S: Subject>(stage: &mut Stage<S>) -> Result<(), Failed
 
 impl<S: Subject> Stage<S> {
     async fn has_identity(&self) -> Result<bool, Failed> {
-        self.harness.configure(&self.subject.beside())?;
+        self.harness.configure(&self.subject.beside(&self.world))?;
         let schemas = self.harness.work().schemas().await?;
         let providers = schemas["provider_schemas"].as_object().cloned().unwrap_or_default();
         Ok(providers.values().any(|provider| provider["resource_identity_schemas"].get(S::TYPE).is_some()))

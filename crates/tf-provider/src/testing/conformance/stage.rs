@@ -4,31 +4,41 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Body, ConformanceStep, Subject};
-use crate::testing::{Core, Failed, Harness, State, Stored};
+use super::{Body, ConformanceStep, Subject, Words, World};
+use crate::testing::{Core, Failed, Finished, Harness, State, Stored};
 
 /// What a world may need to clear away after the provider has answered.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub(super) struct Stage<S> {
+pub(super) struct Stage<S: Subject> {
     pub(super) subject: S,
+    pub(super) world: S::World,
     pub(super) harness: Harness,
     pub(super) notes: Vec<String>,
 }
 
 impl<S: Subject> Stage<S> {
-    /// For steps whose very point is the process or TLS, the provider is always a program.
+    /// For steps whose very point is the process or TLS, the core starts the provider as it does for users. For others it
+    /// is served once, which takes a fraction of the time.
     pub(super) async fn begin(core: &Core, step: ConformanceStep) -> Result<Self, Failed> {
-        let served = if step.needs_a_process() { None } else { S::in_process() };
-        let mut harness = match served {
+        let (source, program) = (S::World::SOURCE, S::World::program());
+        let by_the_core = step.needs_a_process();
+        let in_process = if by_the_core { None } else { S::World::in_process() };
+        let is_served = in_process.is_some();
+        let mut harness = match in_process {
             Some(served) => {
                 let served = served.map_err(|error| Failed::new(format!("serving the provider: {error}")))?;
-                Harness::attached(core, S::SOURCE, served)?
+                Harness::attached(core, source, served)?
             }
-            None => Harness::program(core, S::SOURCE, &S::program())?,
+            None if by_the_core => Harness::program(core, source, &program)?,
+            None => Harness::bare(core, source)?,
         };
-        let subject = S::begin(&mut harness).await?;
-        Ok(Self { subject, harness, notes: Vec::new() })
+        let mut world = S::World::begin(&mut harness).await?;
+        let subject = S::begin(&mut world, &mut harness).await?;
+        if !by_the_core && !is_served {
+            harness.serve(&program).await?;
+        }
+        Ok(Self { subject, world, harness, notes: Vec::new() })
     }
 
     /// Address of the resource.
@@ -42,7 +52,7 @@ impl<S: Subject> Stage<S> {
     }
 
     pub(super) fn with_block(&self, block: &str) -> String {
-        format!("{}\n{block}", self.subject.beside())
+        format!("{}\n{block}", self.subject.beside(&self.world))
     }
 
     /// Plans, asserts the actions, applies, asserts that nothing is left to do.
@@ -57,6 +67,24 @@ impl<S: Subject> Stage<S> {
         self.make("create", &self.subject.full(), "create").await
     }
 
+    /// The next apply ends well with these actions, and leaves nothing to do.
+    pub(super) async fn heals(&mut self, body: &Body, actions: &str) -> Result<(), Failed> {
+        self.heal().await;
+        self.make("next apply", body, actions).await.map(drop)
+    }
+
+    /// Everything works again.
+    pub(super) async fn heal(&mut self) {
+        self.subject.heal().await;
+        self.world.heal().await;
+    }
+
+    /// Applies that resource, which must fail and say so.
+    pub(super) async fn fails(&self, body: &Body, words: Words) -> Result<Finished, Failed> {
+        self.harness.configure(&self.configuration(body))?;
+        said(self.harness.work().try_apply().await?.refused()?, words)
+    }
+
     pub(super) fn state(&self) -> Result<State, Failed> {
         self.harness.work().stored()
     }
@@ -68,7 +96,7 @@ impl<S: Subject> Stage<S> {
     /// What exists is what the state says: nothing for nothing, something for something.
     pub(super) async fn is_truthful(&mut self) -> Result<(), Failed> {
         let Some(stored) = self.stored()? else { return self.is_gone().await };
-        let existing = self.subject.existing().await;
+        let existing = self.world.existing().await;
         if existing.is_empty() {
             return Err(Failed::new(format!("the state has {}, but nothing exists", stored.address)));
         }
@@ -77,14 +105,19 @@ impl<S: Subject> Stage<S> {
 
     /// Nothing exists, sooner or later.
     pub(super) async fn is_gone(&mut self) -> Result<(), Failed> {
+        self.exist(0, "left behind, and not in the state").await
+    }
+
+    /// So many things exist, sooner or later.
+    pub(super) async fn exist(&mut self, count: usize, problem: &str) -> Result<(), Failed> {
         let begun = Instant::now();
         loop {
-            let existing = self.subject.existing().await;
-            if existing.is_empty() {
+            let existing = self.world.existing().await;
+            if existing.len() == count {
                 return Ok(());
             }
             if begun.elapsed() > PATIENCE {
-                return Err(Failed::new(format!("left behind, and not in the state: {existing:?}")));
+                return Err(Failed::new(format!("{problem}: {existing:?}")));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -98,7 +131,7 @@ impl<S: Subject> Stage<S> {
 
     /// The type's schema, as the core shows it.
     pub(super) async fn schema(&self) -> Result<Value, Failed> {
-        self.harness.configure(&self.subject.beside())?;
+        self.harness.configure(&self.subject.beside(&self.world))?;
         let schemas = self.harness.work().schemas().await?;
         let providers = schemas["provider_schemas"].as_object().cloned().unwrap_or_default();
         let found = providers.values().find_map(|provider| provider["resource_schemas"].get(S::TYPE)).cloned();
@@ -107,5 +140,14 @@ impl<S: Subject> Stage<S> {
 
     pub(super) fn note(&mut self, reason: impl Into<String>) {
         self.notes.push(reason.into());
+    }
+}
+
+/// A run that says all the words.
+pub(super) fn said(finished: Finished, words: Words) -> Result<Finished, Failed> {
+    let text = finished.flat();
+    match words.iter().find(|word| !text.contains(**word)) {
+        None => Ok(finished),
+        Some(word) => Err(Failed::new(format!("it does not say \"{word}\"")).with_output(finished.text())),
     }
 }

@@ -1,21 +1,18 @@
 //! What the suite must be told of a resource type.
 
-use std::path::PathBuf;
-
 use serde_json::Value;
 
-use super::{Body, ConformanceStep};
-use crate::serve::{Reattach, ServeError};
+use super::{Body, ConformanceStep, World};
 use crate::testing::{Attributes, Failed, Harness};
 
-/// When the provider's API fails a creation.
+/// How the provider's API fails a creation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
-    /// Before anything exists.
-    Before,
-    /// When something exists, but not all of it.
+    /// Nothing is left of what was begun. There may be several such points: each has its number, from 0.
+    Undone(usize),
+    /// Something exists, but not all of it, and it cannot be cleared away.
     Middle,
-    /// When all is done, but the answer gets lost.
+    /// All is done, but the answer gets lost.
     After,
 }
 
@@ -29,6 +26,9 @@ pub enum Operation {
     /// The destruction.
     Delete,
 }
+
+/// Words that must stand in what a failing operation says.
+pub type Words = &'static [&'static str];
 
 /// How a resource is imported.
 #[derive(Debug, Clone)]
@@ -65,45 +65,56 @@ pub struct RoundTrip {
     pub stored: String,
 }
 
+impl RoundTrip {
+    /// An expression whose value is the same text in JSON.
+    #[must_use]
+    pub fn alike(attribute: &'static str, text: &str) -> Self {
+        Self::new(attribute, text, text)
+    }
+
+    /// An expression, and its value in JSON.
+    #[must_use]
+    pub fn new(attribute: &'static str, expression: &str, stored: &str) -> Self {
+        Self { attribute, expression: expression.to_owned(), stored: stored.to_owned() }
+    }
+}
+
 /// Turns a resource's attributes of today, as a state file has them, into those of an older schema version.
 pub type Downgrade = fn(&mut Attributes);
 
-/// One resource type, and a fresh world for one step: what its provider talks to.
+/// One resource type.
 ///
 /// All configurations are bodies of a block whose name is the suite's. Steps that a type cannot take, it names with the
 /// reason in [`Self::not_applicable`].
 #[allow(async_fn_in_trait, reason = "test code that is awaited where it is called")]
 pub trait Subject: Sized {
+    /// What its provider talks to.
+    type World: World;
     /// The type's name, as in `paper_note`.
     const TYPE: &'static str;
-    /// The provider's source address, as in `example.com/me/paper`.
-    const SOURCE: &'static str;
     /// How many instances are made at the same time.
     const INSTANCES: usize = 50;
+    /// Computed attributes that no change in place touches, such as a number by which others know it.
+    const KEPT: &'static [&'static str] = &[];
 
-    /// The provider's program.
-    fn program() -> PathBuf;
-
-    /// The provider, served in this process for the steps that need no program; `None` where it only comes as one.
-    fn in_process() -> Option<Result<Reattach, ServeError>> {
-        None
-    }
-
-    /// The committed file with what `providers schema -json` says.
-    fn snapshot() -> PathBuf;
-
-    /// Begins a world in which nothing exists, and lets the provider know of it: by the environment of
-    /// [`Harness::work_mut`], by files beside it.
-    async fn begin(harness: &mut Harness) -> Result<Self, Failed>;
+    /// Prepares a fresh world for the type.
+    async fn begin(world: &mut Self::World, harness: &mut Harness) -> Result<Self, Failed>;
 
     /// The provider block, and whatever else must stand beside the resource.
-    fn beside(&self) -> String;
+    fn beside(&self, world: &Self::World) -> String {
+        world.provider_block()
+    }
 
     /// The resource with every optional argument set.
     fn full(&self) -> Body;
 
     /// The resource with nothing that is optional.
     fn required(&self) -> Body;
+
+    /// The resource that is imported: the full one, but for arguments that would only hide what an import finds.
+    fn imported(&self) -> Body {
+        self.full()
+    }
 
     /// New values by argument that change the full resource in place, tried one after the other. Every argument must be here,
     /// or in [`Self::replacements`], or in [`Self::exempt`].
@@ -124,33 +135,35 @@ pub trait Subject: Sized {
     fn import(&self, attributes: &Value) -> Import;
 
     /// Removes it behind the provider's back.
-    async fn remove(&mut self, attributes: &Value);
+    async fn remove(&mut self, world: &mut Self::World, attributes: &Value);
 
     /// Changes it behind the provider's back, and names the attribute that shows it; `None` where nothing of it can be
     /// changed and seen.
-    async fn change(&mut self, attributes: &Value) -> Option<&'static str>;
+    async fn change(&mut self, world: &mut Self::World, attributes: &Value) -> Option<&'static str>;
 
-    /// Lets the next creation fail then; `false` where that cannot happen.
-    async fn break_create(&mut self, moment: Moment) -> bool;
+    /// Lets the next creation of the full resource fail so, and gives what must be said of it; `None` where that cannot
+    /// happen.
+    async fn break_create(&mut self, world: &mut Self::World, moment: Moment) -> Option<Words>;
 
-    /// Lets the next destruction fail.
-    async fn break_delete(&mut self);
+    /// Lets the next change fail, and gives the resource to try it with, and what must be said; `None` where a change
+    /// makes no call that could fail.
+    async fn break_update(&mut self, world: &mut Self::World) -> Option<(Body, Words)>;
 
-    /// Makes that operation stand still in its middle, and gives the resource to try it with; `None` where it is done at
-    /// once.
-    async fn hold(&mut self, operation: Operation) -> Option<Body>;
+    /// Lets the next destruction fail, and gives what must be said of it.
+    async fn break_delete(&mut self, world: &mut Self::World) -> Words;
+
+    /// Makes that operation stand still in its middle, and gives the resource to try it with, and what must be said when it
+    /// is interrupted; `None` where it is done at once.
+    async fn hold(&mut self, world: &mut Self::World, operation: Operation) -> Option<(Body, Words)>;
 
     /// Whether the operation stands still now.
-    async fn is_held(&mut self, operation: Operation) -> bool;
+    async fn is_held(&mut self, world: &mut Self::World, operation: Operation) -> bool;
 
-    /// Lets everything work again.
-    async fn heal(&mut self);
-
-    /// What exists that the provider has made.
-    async fn existing(&mut self) -> Vec<String>;
+    /// Lets everything of its own work again; [`World::heal`] is called, too.
+    async fn heal(&mut self) {}
 
     /// Its secrets; `None` where neither it nor its provider has any.
-    fn secrets(&self) -> Option<Secrets>;
+    fn secrets(&self, world: &Self::World) -> Option<Secrets>;
 
     /// States of older schema versions: each version, and what turns the attributes of today into its own.
     fn older_states(&self) -> Vec<(i64, Downgrade)> {
