@@ -99,6 +99,27 @@ async fn a_farm_that_asks_as_an_app_needs_no_token() {
     assert!(daemon.terminate(LIMIT).await, "{}", home.said());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_template_of_another_family_is_not_cloned() {
+    let site = Site::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let home = Home::new(directory.path());
+    let config = site.write_configuration(directory.path(), 2);
+    let right = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, right.replace("ubuntu-2204", "debian-12")).unwrap();
+    let jobs = site.queue(1);
+    let daemon = home.start(&["--config", &config], &[]);
+    let told = "it is of the template family \"ubuntu-2204\", not of \"debian-12\"";
+    until("it says why", &site, &home, 0, || home.said().contains(told)).await;
+    let cloned = site.pve.requests().entries().into_iter().any(|entry| entry.path.ends_with("/clone"));
+    assert!(!cloned && daemon.terminate(LIMIT).await, "{}", home.said());
+
+    std::fs::write(&config, right).unwrap();
+    let daemon = home.start(&["--config", &config], &[]);
+    done(&site, &home, &jobs, 2).await;
+    assert!(daemon.terminate(LIMIT).await, "{}", home.said());
+}
+
 /// Kills the dispatcher again and again while five jobs are served, then lets it finish.
 async fn killed(lose_ledger: bool) {
     let site = Site::start().await;

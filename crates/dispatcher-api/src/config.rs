@@ -130,6 +130,9 @@ pub struct TemplateSource {
     pub vmid: u32,
     /// Node that has it; clones are made there.
     pub node: String,
+    /// `family` is the template's name at Proxmox VE, and it needs no marker: for one that was made by hand.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_name: bool,
 }
 
 fn default_poll_interval() -> u32 {

@@ -174,6 +174,7 @@ fn pool(variables: &Variables, repository: String) -> Result<RunnerPool, Environ
             family: text("TEMPLATE_NAME", "ubuntu-2204-runner-template"),
             vmid: 0,
             node: text("PROXMOX_NODE", ""),
+            by_name: true,
         },
         seed_iso: variables.text("RUNNER_SEED_ISO"),
         cores: variables.optional_number("RUNNER_CORES")?,

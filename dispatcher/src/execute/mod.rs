@@ -6,6 +6,7 @@
 mod gates;
 mod registrations;
 mod steps;
+mod template;
 
 use std::sync::Arc;
 

@@ -35,6 +35,13 @@ impl Executor {
     async fn clone_vm(&self, vm: &RunnerVm, intent: &Intent) {
         let Some(_slot) = self.gates.clone_slot().await else { return };
         let first = intent.life.state == State::Reserved;
+        if first
+            && let Some(pool) = self.pool(&intent.pool)
+            && let Err(error) = self.check_template(pool, intent.template).await
+        {
+            self.postpone(&intent.name, &error, None);
+            return;
+        }
         if self.note(&intent.name, Event::CloneBegun).await.is_none() {
             return;
         }

@@ -213,6 +213,7 @@ fn world(lent: &[u32]) -> World {
         "SDN.Use",
     ];
     let marker = r#"pxci:v1 {"installation":"lab","owner":"dispatcher","kind":"runner","vmid":9100,"nonce":"aaaaaa","pool":"ubuntu"}"#;
+    let template = r#"pxci:v1 {"installation":"lab","owner":"provider","kind":"template","vmid":9000,"nonce":"cccccc","family":"ubuntu-2204","build":"ready"}"#;
     let disk = |vmid: u32, name: &str| json!({ "volid": format!("vmdir:{vmid}/{name}"), "content": "images", "format": "qcow2", "size": 1 << 30, "vmid": vmid });
     let guest = |vmid: u32, config: serde_json::Value| json!({ "vmid": vmid, "type": "qemu", "config": config });
     let grant = |path: &str, kind: &str, who: &str| json!({ "path": path, "propagate": 1, "roleid": "PxciDispatcher", "type": kind, "ugid": who });
@@ -231,7 +232,7 @@ fn world(lent: &[u32]) -> World {
     let mut guests: Vec<_> = lent.iter().map(lent_guest).collect();
     let members: Vec<_> = lent.iter().chain(&[9000, COPY]).map(|vmid| format!("qemu/{vmid}")).collect();
     guests.extend([
-        guest(9000, json!({ "name": "ubuntu-2204-runner-template", "template": 1, "agent": "1", "cores": 1, "memory": "512",
+        guest(9000, json!({ "name": "ubuntu-2204-runner-template", "description": template, "template": 1, "agent": "1", "cores": 1, "memory": "512",
             "net0": "virtio=${mac1},bridge=vmbr0", "scsi0": "vmdir:9000/base-9000-disk-0.qcow2,size=1G", "scsihw": "virtio-scsi-pci", "boot": "order=scsi0" })),
         guest(STRANGER, json!({ "name": "precious", "memory": "512", "scsi0": format!("vmdir:{STRANGER}/vm-{STRANGER}-disk-0.qcow2,size=1G") })),
         guest(COPY, json!({ "name": "lab-ubuntu-9100-aaaaaa", "memory": "512", "description": marker, "scsi0": format!("vmdir:{COPY}/vm-{COPY}-disk-0.qcow2,size=1G") })),

@@ -9,7 +9,7 @@ pub(crate) fn pool(name: &str, range: &str) -> RunnerPool {
         max: 2,
         vmid_range: range.parse().unwrap(),
         resource_pool: "ci".into(),
-        template: TemplateSource { family: "ubuntu-2204".into(), vmid: 9000, node: "pve1".into() },
+        template: TemplateSource { family: "ubuntu-2204".into(), vmid: 9000, node: "pve1".into(), by_name: false },
         seed_iso: Some("local:iso/pxci-x-0123456789abcdef.iso".into()),
         cores: Some(2),
         memory_mib: Some(2048),

@@ -321,7 +321,7 @@ impl Backend for Scripted {
 
     fn container_stop(&self, vmid: u32) -> BoxFuture<'_, ()> {
         let mut stage = self.stage();
-        if stage.containers.remove(&vmid) {
+        if stage.containers.remove(&vmid).is_some() {
             stage.print(vmid, "stopped");
         }
         drop(stage);

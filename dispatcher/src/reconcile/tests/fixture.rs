@@ -20,7 +20,7 @@ pub(super) fn pool(max: u32) -> RunnerPool {
         max,
         vmid_range: "9100-9103".parse().unwrap(),
         resource_pool: "ci".into(),
-        template: TemplateSource { family: "ubuntu-2204".into(), vmid: TEMPLATE, node: "pve1".into() },
+        template: TemplateSource { family: "ubuntu-2204".into(), vmid: TEMPLATE, node: "pve1".into(), by_name: false },
         seed_iso: None,
         cores: None,
         memory_mib: None,

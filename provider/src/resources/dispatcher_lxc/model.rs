@@ -322,6 +322,7 @@ impl Pool {
             family: self.family.need("family")?.clone(),
             vmid: number(&self.template_vmid).ok_or_else(|| wrong("template_vmid", "It is no VMID.".to_owned()))?,
             node: self.template_node.text().unwrap_or(defaults.node).to_owned(),
+            by_name: false,
         };
         let required = |value: &Attr<i64>, field: &str| {
             number(value).ok_or_else(|| wrong(field, "It is out of range.".to_owned()))

@@ -1,0 +1,125 @@
+//! Whether what a pool is made from is the template that it is to be made from.
+//!
+//! A VMID can be taken by something else: what would be cloned is looked at before each clone, and never cloned when it is
+//! not what the configuration says.
+
+use dispatcher_api::{RunnerPool, TemplateSource};
+use ownership::{Build, Installation, Kind, Marker};
+use pve::Config;
+
+use super::Executor;
+
+/// Why a template is not cloned.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WrongTemplate {
+    /// It cannot be looked at.
+    #[error("template {vmid} on node \"{node}\" cannot be read")]
+    Unreadable {
+        /// Its VMID.
+        vmid: u32,
+        /// Where it should be.
+        node: String,
+        /// Why not.
+        #[source]
+        source: pve::Error,
+    },
+    /// It is something else.
+    #[error("guest {vmid} is not cloned for pool \"{pool}\": {reason}")]
+    Other {
+        /// Its VMID.
+        vmid: u32,
+        /// The pool that would be served.
+        pool: String,
+        /// What it is, and what it should be.
+        reason: String,
+    },
+}
+
+impl Executor {
+    /// The guest that is to be cloned for a pool must be, as it is now, a finished version of the pool's family.
+    pub(super) async fn check_template(&self, pool: &RunnerPool, vmid: u32) -> Result<(), WrongTemplate> {
+        let wanted = TemplateSource { vmid, ..pool.template.clone() };
+        let config = self.pve.qemu(&wanted.node, vmid).config().await;
+        let config = config.map_err(|source| WrongTemplate::Unreadable { vmid, node: wanted.node.clone(), source })?;
+        let fits = fits(&wanted, &self.config.installation, &config);
+        fits.map_err(|reason| WrongTemplate::Other { vmid, pool: pool.name.to_string(), reason })
+    }
+}
+
+/// The error says what it is instead.
+fn fits(wanted: &TemplateSource, installation: &Installation, config: &Config) -> Result<(), String> {
+    let family = &wanted.family;
+    if !config.is_template() {
+        return Err("it is no template".to_owned());
+    }
+    if wanted.by_name {
+        let name = config.get("name").unwrap_or_default();
+        return if name == family { Ok(()) } else { Err(format!("its name is \"{name}\", not \"{family}\"")) };
+    }
+    let marker = Marker::find(config.description()).map_err(|error| format!("its marker cannot be read ({error})"))?;
+    let Some(marker) = marker else {
+        return Err(format!("it carries no marker of the template family \"{family}\""));
+    };
+    let theirs = marker.family.as_deref().unwrap_or_default();
+    match marker {
+        Marker { kind, .. } if kind != Kind::Template => Err(format!("its marker says that it is a {kind}")),
+        Marker { vmid, .. } if vmid != wanted.vmid => Err(format!("it is a copy of template {vmid}")),
+        Marker { installation: other, .. } if other != *installation => {
+            Err(format!("it belongs to the installation \"{other}\", not to \"{installation}\""))
+        }
+        _ if theirs != family => Err(format!("it is of the template family \"{theirs}\", not of \"{family}\"")),
+        Marker { build: Some(Build::Ready | Build::Retired), .. } => Ok(()),
+        _ => Err(format!("this version of \"{family}\" is not finished")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn wanted(by_name: bool) -> TemplateSource {
+        TemplateSource { family: "ubuntu-2204".into(), vmid: 9000, node: "pve1".into(), by_name }
+    }
+
+    fn refusal(wanted: &TemplateSource, options: &[(&str, &str)]) -> Option<String> {
+        let options: BTreeMap<String, String> =
+            options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let config: Config = serde_json::from_value(serde_json::json!(options)).unwrap();
+        fits(wanted, &"lab".parse().unwrap(), &config).err()
+    }
+
+    fn marked(changed: &str, by: &str) -> Option<String> {
+        let marker = r#"pxci:v1 {"installation":"lab","owner":"provider","kind":"template","vmid":9000,"nonce":"aaaaaa","family":"ubuntu-2204","build":"ready"}"#;
+        let marker = marker.replace(changed, by);
+        refusal(&wanted(false), &[("template", "1"), ("description", &marker)])
+    }
+
+    #[test]
+    fn only_a_finished_version_of_the_family_is_cloned() {
+        assert_eq!(marked("", ""), None);
+        assert_eq!(marked("ready", "retired"), None);
+        let told = |changed: &str, by: &str| marked(changed, by).unwrap_or_default();
+        assert_eq!(told("ready", "building"), "this version of \"ubuntu-2204\" is not finished");
+        assert_eq!(told("\"template\"", "\"runner\""), "its marker says that it is a runner");
+        assert_eq!(told("9000", "9001"), "it is a copy of template 9001");
+        assert_eq!(told("lab", "home"), "it belongs to the installation \"home\", not to \"lab\"");
+        assert_eq!(told("ubuntu", "debian"), "it is of the template family \"debian-2204\", not of \"ubuntu-2204\"");
+        assert!(told("\"nonce\":\"aaaaaa\",", "").starts_with("its marker cannot be read"));
+    }
+
+    #[test]
+    fn what_is_no_template_or_not_marked_is_refused() {
+        let plain = refusal(&wanted(false), &[("template", "1"), ("name", "ubuntu-2204")]);
+        assert_eq!(plain.as_deref(), Some("it carries no marker of the template family \"ubuntu-2204\""));
+        assert_eq!(refusal(&wanted(true), &[("name", "ubuntu-2204")]).as_deref(), Some("it is no template"));
+    }
+
+    #[test]
+    fn one_that_was_chosen_by_its_name_needs_no_marker() {
+        assert_eq!(refusal(&wanted(true), &[("template", "1"), ("name", "ubuntu-2204")]), None);
+        let other = refusal(&wanted(true), &[("template", "1"), ("name", "other")]);
+        assert_eq!(other.as_deref(), Some("its name is \"other\", not \"ubuntu-2204\""));
+    }
+}
