@@ -44,7 +44,7 @@ impl Guests {
     /// The guest powers itself off.
     pub(crate) fn power_off(&self, vmid: u32) {
         if let Some(events) = self.end(vmid).and_then(|guest| guest.events) {
-            let _ = events.send(GuestEvent { vmid, kind: GuestEventKind::PoweredOff });
+            events.send(GuestEvent { vmid, kind: GuestEventKind::PoweredOff });
         }
     }
 
@@ -73,7 +73,7 @@ impl Guests {
     async fn boot(self, vmid: u32, events: Events) {
         tokio::time::sleep(Duration::from_millis(200)).await;
         self.with(|guests| guests.get_mut(&vmid).map(|guest| guest.up = true));
-        let _ = events.send(GuestEvent { vmid, kind: GuestEventKind::AgentUp });
+        events.send(GuestEvent { vmid, kind: GuestEventKind::AgentUp });
     }
 
     /// What the image's run-once unit does: one job, then power off, whatever happens.
@@ -85,7 +85,7 @@ impl Guests {
         let events = self.with(|guests| guests.get(&vmid).and_then(|guest| guest.events.clone()));
         self.with(|guests| guests.remove(&vmid));
         if let Some(events) = events {
-            let _ = events.send(GuestEvent { vmid, kind: GuestEventKind::PoweredOff });
+            events.send(GuestEvent { vmid, kind: GuestEventKind::PoweredOff });
         }
     }
 
