@@ -157,7 +157,8 @@ pub(crate) async fn link(
     let made = linked(engine, node, base, vmid, snapshot, &mut said);
     said.into_iter().for_each(print);
     let volid = made?;
-    engine.backend.disk_clone(base, &volid, true).await.map_err(|error| error.to_string())?;
+    let held = snapshot.map_or_else(|| base.to_owned(), |snapshot| super::snapshots::kept(base, snapshot));
+    engine.backend.disk_clone(&held, &volid, true).await.map_err(|error| error.to_string())?;
     Ok(volid)
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct Plan {
     pub(crate) target: u32,
     /// Where the source is.
     pub(crate) node: String,
+    /// The snapshot of the source that is cloned.
+    pub(crate) snapshot: Option<String>,
     target_node: String,
     name: Option<String>,
     description: Option<String>,
@@ -55,10 +57,13 @@ pub(crate) fn clone(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     if let Some(lock) = guest.get("lock") {
         return Err(Refusal::fault(format!("VM is locked ({lock})")));
     }
-    if let Some(name) = call.text("snapname") {
-        return Err(Refusal::fault(format!("snapshot '{name}' does not exist")));
+    let snapshot = call.text("snapname").map(str::to_owned);
+    let mut guest = guest;
+    let is_template = guest.is_template();
+    if let Some(name) = &snapshot {
+        guest.config = guest.snapshot(name)?.config.clone();
     }
-    let full = call.text("full").map_or(!guest.is_template(), |full| full == "1");
+    let full = call.text("full").map_or(!is_template, |full| full == "1");
     for name in ["storage", "format"] {
         if call.params.has(name) && !full {
             return Err(Refusal::fault(format!("parameter '{name}' not allowed for linked clones")));
@@ -71,11 +76,12 @@ pub(crate) fn clone(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
         return Err(Refusal::fault(format!("can't clone VM to node '{node}' (VM uses local storage)")));
     }
     exists_already(engine, &call.node, target)?;
-    copyable(engine, &guest, full)?;
+    copyable(engine, &guest, full, snapshot.is_some())?;
     let plan = Plan {
         source,
         target,
         node: call.node.clone(),
+        snapshot,
         target_node: elsewhere.unwrap_or_else(|| call.node.clone()),
         name: call.text("name").map(str::to_owned),
         description: call.text("description").map(str::to_owned),
@@ -142,7 +148,7 @@ fn exists_already(engine: &Engine, node: &str, target: u32) -> Outcome<()> {
 }
 
 /// Every disk can be cloned in the way that is wanted.
-fn copyable(engine: &Engine, guest: &Guest, full: bool) -> Outcome<()> {
+fn copyable(engine: &Engine, guest: &Guest, full: bool, snapshot: bool) -> Outcome<()> {
     let state = engine.state();
     let disk = |value: &str| drives::is_cloudinit(value) || !drives::is_cdrom(value);
     for (key, value) in guest.config.iter().filter(|(key, value)| drives::is_drive(key) && disk(value)) {
@@ -152,8 +158,9 @@ fn copyable(engine: &Engine, guest: &Guest, full: bool) -> Outcome<()> {
         } else {
             (Feature::Clone, "Linked")
         };
-        if !state.can(feature, &volid, false) {
-            return Err(Refusal::fault(format!("{word} clone feature is not supported for '{volid}' ({key})")));
+        if !state.can(feature, &volid, snapshot) {
+            let of = if snapshot { " a snapshot of" } else { "" };
+            return Err(Refusal::fault(format!("{word} clone feature is not supported for{of} '{volid}' ({key})")));
         }
     }
     Ok(())
@@ -168,7 +175,10 @@ async fn work(worker: &Worker, plan: &Plan) -> Result<(), String> {
     let _target_lock = worker.lock(Kind::Qemu, target, Mode::Exclusive, 1).await?;
     exists_already(engine, &plan.node, target).map_err(Refusal::into_text)?;
     worker.log(format!("creating a clone of VM {} with ID {target}", plan.source));
-    let source = engine.guest(Kind::Qemu, plan.source, &plan.node).map_err(Refusal::into_text)?;
+    let mut source = engine.guest(Kind::Qemu, plan.source, &plan.node).map_err(Refusal::into_text)?;
+    if let Some(name) = &plan.snapshot {
+        source.config = source.snapshot(name).map_err(Refusal::into_text)?.config.clone();
+    }
     if !occupy(engine, plan) {
         return Err(format!(
             "close (rename) atomic file '/etc/pve/nodes/{}/qemu-server/{target}.conf' failed: File exists",

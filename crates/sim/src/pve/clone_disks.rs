@@ -8,6 +8,7 @@ use super::clone::Plan;
 use super::disks;
 use super::drives;
 use super::engine::Worker;
+use super::snapshots;
 use super::state::Guest;
 use super::volumes::{Volume, storage_of};
 
@@ -92,7 +93,8 @@ async fn full(worker: &Worker, plan: &Plan, key: &str, value: &str) -> Result<St
     let volid = allocation::allocate(engine, wanted, &print)?;
     worker.log(format!("allocated target volume '{volid}'"));
     allocation::copied(engine, &plan.node, &from, &volid, &print)?;
-    engine.backend.disk_clone(&from, &volid, false).await.map_err(|error| error.to_string())?;
+    let held = plan.snapshot.as_ref().map_or_else(|| from.clone(), |snapshot| snapshots::kept(&from, snapshot));
+    engine.backend.disk_clone(&held, &volid, false).await.map_err(|error| error.to_string())?;
     copy_slowly(worker, plan, &from, &volid, &volume, &format).await;
     let size = engine.state().volume(&plan.node, &volid).map_or(volume.size, |made| made.size);
     let mut drive = drives::parse(value);
@@ -140,7 +142,9 @@ async fn linked(worker: &Worker, plan: &Plan, key: &str, value: &str) -> Result<
     let engine = &worker.engine;
     let base = drives::file(value);
     worker.log(format!("create linked clone of drive {key} ({base})"));
-    let volid = allocation::link(engine, &plan.node, &base, plan.target, None, &|line| worker.log(line)).await?;
+    let volid =
+        allocation::link(engine, &plan.node, &base, plan.target, plan.snapshot.as_deref(), &|line| worker.log(line))
+            .await?;
     let size = engine.state().volume(&plan.node, &volid).map_or(0, |made| made.size);
     let mut drive = drives::parse(value);
     drive.insert("file".into(), volid);

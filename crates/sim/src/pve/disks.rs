@@ -229,6 +229,9 @@ pub(crate) async fn forget_guest(engine: &Arc<Engine>, vmid: u32, reach: Reach, 
             print(format!("WARN: Could not remove disk '{volid}', check manually: {text}"));
         }
     }
+    for kept in guest.snapshot_volumes() {
+        let _ = engine.backend.disk_delete(&kept).await;
+    }
     let mut state = engine.state();
     state.guests.remove(&vmid);
     for pool in state.pools.values_mut() {

@@ -15,7 +15,8 @@ use super::state::Kind;
 use super::storage_files::{self, Upload};
 use super::{
     access_api, agent, clone, cloudinit, cluster_api, datacenter, lxc, lxc_life, membership, nodes_api, pools, power,
-    qemu_config, qemu_create, qemu_life, resources, storage_api, storage_content, tasks_api, validate,
+    qemu_config, qemu_create, qemu_life, resources, snapshots, storage_api, storage_config, storage_content, tasks_api,
+    validate,
 };
 
 /// A request whose caller is known.
@@ -186,6 +187,9 @@ fn not_simulated(method: &str, path: &str) -> Refusal {
 
 async fn qemu(engine: &Arc<Engine>, method: &str, rest: &str, call: Call) -> Outcome<Reply> {
     let of = Of::Guest(Kind::Qemu);
+    if let Some(outcome) = snapshot(engine, Kind::Qemu, method, rest, &call).await {
+        return Ok(outcome?.into());
+    }
     if let Some(command) = rest.strip_prefix("/{vmid}/agent/") {
         return Ok(agent::call(engine, &call, command).await?.into());
     }
@@ -252,8 +256,7 @@ async fn qemu(engine: &Arc<Engine>, method: &str, rest: &str, call: Call) -> Out
         ("GET", "/{vmid}/migrate") => qemu_life::migration(engine, &call)?,
         ("GET", "/{vmid}/rrddata") => json!([]),
         ("GET", "/{vmid}/vncwebsocket") => json!({ "port": console::check_ticket(engine, &call, of)?.to_string() }),
-        ("GET", "/{vmid}/snapshot") => snapshots(engine, Kind::Qemu, &call)?,
-        ("GET", "/{vmid}/feature") => json!({ "hasFeature": 1, "nodes": [call.node] }),
+        ("GET", "/{vmid}/feature") => snapshots::feature(engine, Kind::Qemu, &call)?,
         ("GET", "/{vmid}/firewall/options") => json!({ "digest": "da39a3ee5e6b4b0d3255bfef95601890afd80709" }),
         _ => return Err(not_simulated(method, rest)),
     };
@@ -274,15 +277,25 @@ fn current(engine: &Engine, kind: Kind, call: &Call) -> Outcome<Value> {
     Ok(super::status::current(&engine.state(), call.vmid(), now))
 }
 
-fn snapshots(engine: &Engine, kind: Kind, call: &Call) -> Outcome<Value> {
-    let guest = engine.guest(kind, call.vmid(), &call.node)?;
-    Ok(
-        json!([{ "name": "current", "description": "You are here!", "digest": guest.digest(), "running": u8::from(guest.run.is_some()) }]),
-    )
+/// Calls about a guest's snapshots; `None` for other calls.
+async fn snapshot(engine: &Arc<Engine>, kind: Kind, method: &str, rest: &str, call: &Call) -> Option<Outcome<Value>> {
+    Some(match (method, rest.strip_prefix("/{vmid}/snapshot")?) {
+        ("GET", "") => snapshots::list(engine, kind, call),
+        ("POST", "") => snapshots::take(engine, kind, call),
+        ("GET", "/{snapname}") => Ok(json!([{ "cmd": "rollback" }, { "cmd": "config" }])),
+        ("DELETE", "/{snapname}") => snapshots::delete(engine, kind, call),
+        ("GET", "/{snapname}/config") => snapshots::read(engine, kind, call),
+        ("PUT", "/{snapname}/config") => snapshots::describe(engine, kind, call).await,
+        ("POST", "/{snapname}/rollback") => snapshots::roll_back(engine, kind, call),
+        _ => return None,
+    })
 }
 
 async fn containers(engine: &Arc<Engine>, method: &str, rest: &str, call: Call) -> Outcome<Reply> {
     let of = Of::Guest(Kind::Lxc);
+    if let Some(outcome) = snapshot(engine, Kind::Lxc, method, rest, &call).await {
+        return Ok(outcome?.into());
+    }
     if method == "POST"
         && let Some(verb) = rest.strip_prefix("/{vmid}/status/")
     {
@@ -323,8 +336,7 @@ async fn containers(engine: &Arc<Engine>, method: &str, rest: &str, call: Call) 
         ("POST", "/{vmid}/clone") => lxc_life::clone(engine, &call).await?,
         ("POST", "/{vmid}/termproxy") => console::open(engine, &call, of)?,
         ("GET", "/{vmid}/vncwebsocket") => json!({ "port": console::check_ticket(engine, &call, of)?.to_string() }),
-        ("GET", "/{vmid}/snapshot") => snapshots(engine, Kind::Lxc, &call)?,
-        ("GET", "/{vmid}/feature") => json!({ "hasFeature": 1, "nodes": [call.node] }),
+        ("GET", "/{vmid}/feature") => snapshots::feature(engine, Kind::Lxc, &call)?,
         ("GET", "/{vmid}/firewall/options") => json!({ "digest": "da39a3ee5e6b4b0d3255bfef95601890afd80709" }),
         _ => return Err(not_simulated(method, rest)),
     };
@@ -378,6 +390,9 @@ async fn storage(
 ) -> Outcome<Reply> {
     let value = match (method, path) {
         ("GET", "/storage") => storage_api::definitions(engine, call),
+        ("POST", "/storage") => storage_config::create(engine, call)?,
+        ("PUT", "/storage/{storage}") => storage_config::update(engine, call)?,
+        ("DELETE", "/storage/{storage}") => storage_config::delete(engine, call)?,
         ("GET", "/storage/{storage}") => storage_api::one_definition(engine, call)?,
         ("GET", "/nodes/{node}/storage") => storage_api::on_node(engine, call)?,
         ("GET", "/nodes/{node}/storage/{storage}/status") => storage_api::status(engine, call)?,

@@ -612,7 +612,8 @@ async fn shutdown(engine: &Arc<Engine>, vmid: u32, _timeout: u64, _force: bool) 
     Ok(())
 }
 
-async fn cut(engine: &Arc<Engine>, vmid: u32) {
+/// Ends a container at once and applies what was pending.
+pub(crate) async fn cut(engine: &Arc<Engine>, vmid: u32) {
     engine.consoles.drop_shell(vmid);
     engine.backend.container_stop(vmid).await;
     engine.with_guest(vmid, |guest| guest.run = None);

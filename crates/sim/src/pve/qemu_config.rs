@@ -38,10 +38,14 @@ pub(crate) fn typed(engine: &Engine, kind: Kind, key: &str, value: &str) -> Valu
 
 pub(crate) fn read(engine: &Engine, kind: Kind, call: &Call) -> Outcome<Value> {
     let guest = engine.guest(kind, call.vmid(), &call.node)?;
-    if let Some(name) = call.text("snapshot") {
-        return Err(Refusal::fault(format!("snapshot '{name}' does not exist")));
-    }
-    let config = if call.params.flag("current") { guest.config.clone() } else { guest.with_pending() };
+    let snapshot = call.text("snapshot").map(|name| guest.snapshot(name)).transpose()?;
+    let config = if let Some(snapshot) = snapshot {
+        snapshot.config.clone()
+    } else if call.params.flag("current") {
+        guest.config.clone()
+    } else {
+        guest.with_pending()
+    };
     let mut out = Map::new();
     for (key, value) in &config {
         out.insert(key.clone(), typed(engine, kind, key, value));

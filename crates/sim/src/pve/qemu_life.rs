@@ -19,6 +19,9 @@ pub(crate) async fn template(engine: &Arc<Engine>, call: &Call) -> Outcome<Value
     let guard = engine.lock_now(Kind::Qemu, vmid).await?;
     let guest = engine.guest(Kind::Qemu, vmid, &call.node)?;
     guest.unlocked()?;
+    if !guest.snapshots.is_empty() {
+        return Err(Refusal::fault("unable to create template, because VM contains snapshots"));
+    }
     if guest.is_template() && disk.is_none() {
         return Err(Refusal::fault("you can't convert a template to a template"));
     }

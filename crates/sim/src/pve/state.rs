@@ -12,6 +12,7 @@ use super::drives;
 use super::line::Line;
 use super::nodes::Node;
 use super::refusal::{Outcome, Refusal};
+use super::snapshots::Snapshot;
 use super::storages::Storage;
 use super::volumes::Volumes;
 
@@ -88,6 +89,7 @@ pub(crate) struct Guest {
     /// What the statistics round last saw; lists are built from it.
     pub(crate) seen: Option<Map<String, Value>>,
     pub(crate) managed_by_ha: bool,
+    pub(crate) snapshots: BTreeMap<String, Snapshot>,
 }
 
 impl Guest {
@@ -100,6 +102,7 @@ impl Guest {
             run: None,
             seen: None,
             managed_by_ha: false,
+            snapshots: BTreeMap::new(),
         }
     }
 
@@ -143,6 +146,9 @@ impl Guest {
         }
         for (key, change) in &self.pending {
             text.push_str(&format!("[PENDING] {key}: {change:?}\n"));
+        }
+        for (name, snapshot) in &self.snapshots {
+            text.push_str(&format!("[{name}] {snapshot:?}\n"));
         }
         hex::encode(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()))
     }

@@ -12,7 +12,7 @@ const EITHER: [&str; 2] = ["Datastore.Audit", "Datastore.AllocateSpace"];
 
 fn definition(state: &State, name: &str) -> Option<Map<String, Value>> {
     let mut row = state.storages.get(name)?.shown(name);
-    row.insert("digest".into(), json!("5ba93c9db0cff93f52b521d7420e43f6eda2784f"));
+    row.insert("digest".into(), json!(state.storages_digest()));
     Some(row)
 }
 

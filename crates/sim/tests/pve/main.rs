@@ -5,4 +5,5 @@ mod cluster;
 mod full;
 mod scale;
 mod site;
+mod snapshots;
 mod storages;

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::Value;
 use sim::pve::scripted::{Boot, Scripted};
 use sim::pve::{Handle, Latency, Line, Options, Server, Store, World};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _};
 
 pub(crate) const ADMIN: &str = "root@pam!admin";
 
@@ -100,6 +103,30 @@ impl Client<'_> {
         self.call("GET", path, &[]).await
     }
 
+    async fn connect(&self) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
+        let address = self.url.trim_start_matches("https://").split('/').next().unwrap_or_default();
+        let stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
+        let mut roots = rustls::RootCertStore::empty();
+        let ca = CertificateDer::from_pem_slice(self.site.handle.ca_pem().as_bytes()).expect("a certificate");
+        roots.add(ca).expect("a root");
+        let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let name = ServerName::try_from("localhost").expect("a name");
+        tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("TLS")
+    }
+
+    /// Sends the head of a request with this header and no body; the answer's first line.
+    pub(crate) async fn head_only(&self, method: &str, path: &str, header: &str) -> String {
+        let mut stream = self.connect().await;
+        let authorization = &self.authorization;
+        let head = format!(
+            "{method} /api2/json{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {authorization}\r\n{header}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.expect("a request");
+        let mut line = String::new();
+        tokio::io::BufReader::new(stream).read_line(&mut line).await.expect("an answer");
+        line.trim_end().to_owned()
+    }
+
     /// A call that may get no answer at all.
     pub(crate) async fn try_get(&self, path: &str) -> Result<u16, reqwest::Error> {
         let request = self.http.get(format!("{}{path}", self.url)).header("Authorization", &self.authorization);
@@ -122,9 +149,60 @@ impl Client<'_> {
 
     pub(crate) async fn upload(&self, path: &str, name: &str, bytes: usize) -> Answer {
         let part = reqwest::multipart::Part::bytes(vec![7; bytes]).file_name(name.to_owned());
-        let form = reqwest::multipart::Form::new().text("content", "iso").part("filename", part);
+        self.multipart(path, reqwest::multipart::Form::new().text("content", "iso").part("filename", part)).await
+    }
+
+    pub(crate) async fn multipart(&self, path: &str, form: reqwest::multipart::Form) -> Answer {
         let request = self.http.post(format!("{}{path}", self.url)).header("Authorization", &self.authorization);
         answer(request.multipart(form)).await
+    }
+
+    /// A form as it is given.
+    pub(crate) async fn send(&self, method: &str, path: &str, body: reqwest::Body) -> Answer {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
+        let request =
+            self.http.request(method, format!("{}{path}", self.url)).header("Authorization", &self.authorization);
+        answer(request.header("Content-Type", "application/x-www-form-urlencoded").body(body)).await
+    }
+
+    /// From now on calls bring this to say who calls.
+    pub(crate) fn authorize(&mut self, authorization: &str) {
+        authorization.clone_into(&mut self.authorization);
+    }
+
+    pub(crate) async fn login(&self, user: &str, password: &str) -> Answer {
+        let form = [("username", user), ("password", password)];
+        answer(self.http.post(format!("{}/access/ticket", self.url)).form(&form)).await
+    }
+
+    pub(crate) async fn with_ticket(&self, method: &str, path: &str, ticket: &str, csrf: Option<&str>) -> Answer {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
+        let cookie = format!("PVEAuthCookie={ticket}");
+        let request = self.http.request(method, format!("{}{path}", self.url)).header("Cookie", cookie);
+        let request = csrf.into_iter().fold(request, |request, csrf| request.header("CSRFPreventionToken", csrf));
+        answer(request).await
+    }
+
+    /// What the answers to that many calls, one after the other on one connection, say of the connection; and whether the
+    /// server closes it then.
+    pub(crate) async fn on_one_connection(&self, path: &str, calls: usize) -> (Vec<String>, bool) {
+        let io = hyper_util::rt::TokioIo::new(self.connect().await);
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.expect("HTTP");
+        tokio::spawn(connection);
+        let mut said = Vec::new();
+        for _ in 0..calls {
+            sender.ready().await.expect("an open connection");
+            let request = hyper::Request::get(format!("/api2/json{path}"))
+                .header("Host", "localhost")
+                .header("Authorization", &self.authorization)
+                .body(http_body_util::Empty::<bytes::Bytes>::new())
+                .expect("a request");
+            let response = sender.send_request(request).await.expect("an answer");
+            let header = response.headers().get("connection").expect("a header").to_str().expect("text").to_owned();
+            http_body_util::BodyExt::collect(response.into_body()).await.expect("a body");
+            said.push(header);
+        }
+        (said, sender.ready().await.is_err())
     }
 
     /// A stopped VM with one disk of 1 GiB on a storage.
@@ -149,8 +227,11 @@ impl Client<'_> {
 async fn answer(request: reqwest::RequestBuilder) -> Answer {
     let response = request.send().await.expect("an answer");
     let status = response.status().as_u16();
-    let reason = response.extensions().get::<hyper::ext::ReasonPhrase>();
-    let reason = reason.map(|reason| String::from_utf8_lossy(reason.as_bytes()).into_owned()).unwrap_or_default();
+    // The library names a reason only where it is not the usual one.
+    let reason = match response.extensions().get::<hyper::ext::ReasonPhrase>() {
+        Some(reason) => String::from_utf8_lossy(reason.as_bytes()).into_owned(),
+        None => response.status().canonical_reason().unwrap_or_default().to_owned(),
+    };
     let text = response.text().await.expect("a body");
     Answer { status, reason, body: serde_json::from_str(&text).unwrap_or(Value::Null) }
 }

@@ -190,3 +190,76 @@ async fn destroying_takes_what_the_configuration_names_and_on_request_the_rest()
         assert_eq!(content.data().as_array().map(Vec::len), Some(left));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn definitions_come_change_and_go() {
+    let site = Site::start(&world().user("ci@pve", "secret-1").token("ci@pve", "t", false)).await;
+    let client = site.client(ADMIN);
+    let thin =
+        [("storage", "fast"), ("type", "lvmthin"), ("vgname", "nvme"), ("thinpool", "data"), ("nodes", "pve1,pve2")];
+    let stranger = site.client("ci@pve!t").call("POST", "/storage", &thin).await;
+    assert_eq!(stranger.refusal(), (403, "Permission check failed (/storage, Datastore.Allocate)"));
+    let made = client.call("POST", "/storage", &thin).await;
+    assert_eq!(made.data(), &json!({ "storage": "fast", "type": "lvmthin" }));
+    client.vm("pve2", "100", "fast").await;
+    let again = client.call("POST", "/storage", &thin).await;
+    assert_eq!(again.refusal(), (500, "create storage failed: storage ID 'fast' already defined"));
+    let refused = |params: Vec<(&'static str, &'static str)>| {
+        let client = &client;
+        async move { client.call("POST", "/storage", &params).await.refusal().1.to_owned() }
+    };
+    assert_eq!(refused(vec![("storage", "x1"), ("type", "dir")]).await, "missing value for required option 'path'");
+    let foreign = refused(vec![("storage", "x1"), ("type", "zfspool"), ("pool", "tank"), ("vgname", "x")]).await;
+    assert_eq!(foreign, "unexpected property 'vgname'");
+    let path = refused(vec![("storage", "x1"), ("type", "dir"), ("path", "relative")]).await;
+    assert_eq!(path, "illegal path for directory storage: relative");
+    // A change with a digest, once; what is fixed stays.
+    let digest = client.get("/storage/fast").await.data()["digest"].as_str().expect("a digest").to_owned();
+    let change = [("nodes", "pve1"), ("digest", digest.as_str())];
+    assert_eq!(client.call("PUT", "/storage/fast", &change).await.status, 200);
+    let stale = client.call("PUT", "/storage/fast", &change).await;
+    let text = "update storage failed: detected modified configuration - file changed by other user? Try again.";
+    assert_eq!(stale.refusal(), (500, text));
+    let start = client.task("POST", "/nodes/pve2/qemu/100/status/start", &[]).await;
+    assert_eq!(start.0, "storage 'fast' is not available on node 'pve2'");
+    let fixed = client.call("PUT", "/storage/fast", &[("delete", "vgname")]).await;
+    assert_eq!(fixed.refusal(), (500, "update storage failed: unable to delete required option 'vgname'"));
+    assert_eq!(client.call("PUT", "/storage/fast", &[("delete", "nodes")]).await.status, 200);
+    client.done("POST", "/nodes/pve2/qemu/100/status/start", &[]).await;
+    assert_eq!(client.call("PUT", "/storage/fast", &[("disable", "1")]).await.status, 200);
+    assert_eq!(client.get("/storage/fast").await.data()["disable"], 1);
+    assert_eq!(client.call("DELETE", "/storage/fast", &[]).await.status, 200);
+    let gone = client.call("DELETE", "/storage/fast", &[]).await;
+    assert_eq!(gone.refusal(), (500, "delete storage failed: storage 'fast' does not exist"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_s_volume_grows_after_everything_was_looked_at() {
+    let site = Site::start(&world()).await;
+    let client = site.client(ADMIN);
+    let template = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(template.path(), [0x28, 0xb5, 0x2f, 0xfd]).expect("an archive");
+    site.handle.put_file("local:vztmpl/tiny.tar.zst", template.path()).expect("a template");
+    let ct =
+        [("vmid", "200"), ("ostemplate", "local:vztmpl/tiny.tar.zst"), ("rootfs", "zfs:1"), ("mp0", "thin:1,mp=/data")];
+    client.done("POST", "/nodes/pve1/lxc", &ct).await;
+    let resize = "/nodes/pve1/lxc/200/resize";
+    let config = || async { client.get("/nodes/pve1/lxc/200/config").await.data().clone() };
+    assert_eq!(config().await["rootfs"], "zfs:subvol-200-disk-0,size=1G");
+    let grow = |disk: &'static str, size: &'static str| {
+        let client = &client;
+        async move { client.call("PUT", resize, &[("disk", disk), ("size", size)]).await }
+    };
+    assert_eq!(grow("rootfs", "512M").await.refusal(), (500, "unable to shrink disk size"));
+    assert_eq!(grow("rootfs", "1G").await.refusal(), (500, "disk is already at specified size"));
+    site.handle.set_lock(200, Some("backup"));
+    assert_eq!(grow("rootfs", "2G").await.refusal(), (500, "CT is locked (backup)"));
+    site.handle.set_lock(200, None);
+    // A data set has a quota, no file system to be enlarged.
+    let log = client.done("PUT", resize, &[("disk", "rootfs"), ("size", "2G")]).await;
+    assert_eq!(log, ["TASK OK"]);
+    let log = client.done("PUT", resize, &[("disk", "mp0"), ("size", "+1G")]).await;
+    assert_eq!(log.first().map(String::as_str), Some("e2fsck 1.47.2 (1-Jan-2025)"));
+    assert_eq!(config().await["rootfs"], "zfs:subvol-200-disk-0,size=2G");
+    assert_eq!(config().await["mp0"], "thin:vm-200-disk-0,mp=/data,size=2G");
+}
