@@ -3,6 +3,7 @@
 mod away;
 mod cluster;
 mod full;
+mod habits;
 mod scale;
 mod site;
 mod snapshots;
