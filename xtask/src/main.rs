@@ -13,8 +13,9 @@ mod test;
 
 use std::path::PathBuf;
 
+use ::sim::pve::Line;
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 use crate::narrate::Narrator;
 use crate::setup::Purpose;
@@ -30,11 +31,11 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// The whole way, from `apply` to a reaped VM, on the simulators.
-    Demo,
+    Demo(Simulated),
     /// Starts both simulators for a person to play with, and a page that shows what is in them.
     Sim(sim::Options),
     /// Everything that is tested, the demo included.
-    Test,
+    Test(Simulated),
     /// Installs and builds what the demo and the tests need.
     Setup,
     /// Builds the dispatcher's appliance and prints its path.
@@ -63,18 +64,26 @@ enum Command {
     Lint,
 }
 
+/// Which Proxmox VE is simulated.
+#[derive(Debug, Args)]
+struct Simulated {
+    /// Line of Proxmox VE: 8 or 9; default: what `PXCI_ACC_PVE_LINE` says, else 9.
+    #[arg(long)]
+    pve: Option<Line>,
+}
+
 #[tokio::main]
 async fn main() -> Result<()> {
     let narrator = Narrator::start();
     match Arguments::parse().command {
-        Command::Demo => {
+        Command::Demo(Simulated { pve }) => {
             let ready = setup::run(&narrator, Purpose::Demo)?;
-            demo::run(&narrator, &ready).await
+            demo::run(&narrator, &ready, pve).await
         }
         Command::Sim(options) => sim::run(narrator, &options).await,
-        Command::Test => {
+        Command::Test(Simulated { pve }) => {
             let ready = setup::run(&narrator, Purpose::Tests)?;
-            test::run(&narrator, &ready)
+            test::run(&narrator, &ready, pve)
         }
         Command::Setup => setup::run(&narrator, Purpose::Tests).map(drop),
         Command::Appliance => {

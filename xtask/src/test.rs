@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
+use sim::pve::Line;
 
 use crate::artifacts;
 use crate::narrate::Narrator;
@@ -47,7 +48,7 @@ fn count(counts: &str, word: &str) -> u64 {
 }
 
 /// Runs formatting check, all test programs, recorded conformance and the demo.
-pub(crate) fn run(narrator: &Narrator, ready: &Ready) -> Result<()> {
+pub(crate) fn run(narrator: &Narrator, ready: &Ready, line: Option<Line>) -> Result<()> {
     let mut tally = Tally::default();
     step(&mut tally, "formatting", formatting());
 
@@ -56,6 +57,7 @@ pub(crate) fn run(narrator: &Narrator, ready: &Ready) -> Result<()> {
     let appliance = artifacts::appliance()?;
     let mut environment = ready.environment();
     environment.extend([("PXCI_PROVIDER", provider), ("PXCI_APPLIANCE", appliance)]);
+    environment.extend(line.map(|line| ("PXCI_ACC_PVE_LINE", PathBuf::from(line.to_string()))));
 
     step(&mut tally, "the reference pages", itself(&["docs", "--check"], &environment));
 

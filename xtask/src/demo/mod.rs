@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use acceptance::harness::{Plan, WorkingDirectory};
 use anyhow::{Context as _, Result, bail, ensure};
+use sim::pve::Line;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::jobs::{Jobs, LIMIT};
@@ -22,18 +23,18 @@ const ADDITION: &str = "echo 'second version of the image' >/etc/pxci-demo";
 const JOBS: usize = 5;
 
 /// Runs the demo; whatever ends it, nothing stays running.
-pub(crate) async fn run(narrator: &Narrator, ready: &Ready) -> Result<()> {
+pub(crate) async fn run(narrator: &Narrator, ready: &Ready, line: Option<Line>) -> Result<()> {
     let mut terminated = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     tokio::select! {
-        result = tell(narrator, ready) => result,
+        result = tell(narrator, ready, line) => result,
         _ = tokio::signal::ctrl_c() => bail!("interrupted: everything that was started is being ended"),
         _ = terminated.recv() => bail!("terminated: everything that was started is being ended"),
     }
 }
 
-async fn tell(narrator: &Narrator, ready: &Ready) -> Result<()> {
+async fn tell(narrator: &Narrator, ready: &Ready, line: Option<Line>) -> Result<()> {
     narrator.say("1. starting the simulators of Proxmox VE and GitHub");
-    let stage = Stage::set(narrator, ready).await?;
+    let stage = Stage::set(narrator, ready, line).await?;
 
     narrator.say("2. rolling out examples/complete");
     let farm = &stage.working_directory;

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use acceptance::build::Build;
 use acceptance::engines::preferred_core;
-use acceptance::farm::{self, Farm, Guests, SimulatedPve};
+use acceptance::farm::{self, Farm, Guests, SimulatedPve, Simulation};
 use acceptance::harness::WorkingDirectory;
 use acceptance::image::Image;
 use acceptance::mirror::Mirror;
 use anyhow::{Context as _, Result, bail};
 use jiff::{SignedDuration, Timestamp};
 use sim::guest::Namespaces;
+use sim::pve::Line;
 use sim::request_log::RequestLog;
 use tempfile::TempDir;
 
@@ -41,11 +42,12 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// Starts the simulators and lays everything out.
-    pub(crate) async fn set(narrator: &Narrator, ready: &Ready) -> Result<Self> {
+    pub(crate) async fn set(narrator: &Narrator, ready: &Ready, line: Option<Line>) -> Result<Self> {
         let core = preferred_core()?;
         let guests = Namespaces::start(&ready.guest_base).await.context("starting guests")?;
         let opened_at = Timestamp::now();
-        let started = Farm::simulated(Guests::Running(Arc::clone(&guests))).await?;
+        let simulation = Simulation { line, ..Simulation::of(Guests::Running(Arc::clone(&guests))) };
+        let started = Farm::simulated_as(simulation).await?;
         let directory = tempfile::Builder::new().prefix("pxci-demo-").tempdir().context("creating a directory")?;
         let provider_environment = started.provider_environment(directory.path())?;
         let repository = artifacts::repository()?;

@@ -29,6 +29,15 @@ impl std::str::FromStr for Line {
     }
 }
 
+impl std::fmt::Display for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Eight => "8",
+            Self::Nine => "9",
+        })
+    }
+}
+
 /// What an administrator may, by area, as PVE's access control groups it.
 struct Area {
     name: &'static str,
