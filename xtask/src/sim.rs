@@ -41,8 +41,11 @@ pub(crate) struct Options {
     /// Number of nodes.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_NODES)))]
     nodes: u32,
+    /// A large cluster in place of the usual one: so many VMs, on nodes pve001, pve002, … and storages of two kinds.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=50_000))]
+    vms: u32,
     /// The cluster as a file describes it, JSON in the form of the recordings' `world.json`.
-    #[arg(long, value_name = "FILE", conflicts_with = "nodes")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["nodes", "vms"])]
     world: Option<PathBuf>,
     /// What stands behind guests.
     #[arg(long, value_enum, default_value_t = GuestKind::None)]
@@ -115,7 +118,7 @@ impl Playground {
             line: Some(options.pve),
             seed: Some(options.seed),
             latency: Some(if options.virtual_time { Latency::Stepped } else { Latency::Real }),
-            installer: runs && options.world.is_none(),
+            installer: runs && options.world.is_none() && options.vms == 0,
             world,
         })
         .await?;
@@ -169,6 +172,9 @@ fn world(options: &Options) -> Result<Option<World>> {
     if let Some(file) = &options.world {
         let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
         return World::from_json(&text).with_context(|| format!("in {}", file.display())).map(Some);
+    }
+    if options.vms > 0 {
+        return Ok(Some(World::scale(options.nodes, options.vms)));
     }
     let played = options.guests == GuestKind::None;
     if options.nodes == 1 && !played {

@@ -89,6 +89,20 @@ fn refused(words: &[&str], scratch: &Path) -> String {
 }
 
 #[test]
+fn a_large_cluster_is_there_at_once() {
+    let scratch = tempfile::tempdir().unwrap();
+    let words = ["--json", "--nodes", "20", "--vms", "2000"];
+    let mut running = Running(xtask(&words, scratch.path()).spawn().unwrap());
+    let (told, _rest) = ready(&mut running.0);
+    let text = |pointer: &str| told.pointer(pointer).and_then(Value::as_str).unwrap();
+    let state = get(&format!("{}/v1/state?limit=5", text("/control/url")), text("/control/token"));
+    let state: Value = serde_json::from_str(state.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    let guests = &state["pve"]["guests"];
+    assert_eq!((&guests["total"], guests["items"].as_array().unwrap().len()), (&2000.into(), 5));
+    assert_eq!((&state["pve"]["nodes"][19]["node"], text("/pve/node")), (&"pve020".into(), "pve001"));
+}
+
+#[test]
 fn what_cannot_be_is_told_with_its_place() {
     let scratch = tempfile::tempdir().unwrap();
     let file = scratch.path().join("world.json");

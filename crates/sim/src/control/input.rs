@@ -52,6 +52,16 @@ fn event() -> String {
     "push".to_owned()
 }
 
+/// How full a storage is to be.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Fill {
+    /// As this node sees it.
+    pub(super) node: String,
+    /// Bytes that stay free.
+    pub(super) free: u64,
+}
+
 /// How time is to go on.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]

@@ -113,6 +113,60 @@ impl Control {
         self.redacted(self.github.look(|world, _| crate::github::overview::job(world, id)))
     }
 
+    /// The nodes and storages alone.
+    #[must_use]
+    pub fn nodes(&self) -> Value {
+        overview::nodes_and_storages(self.pve.engine())
+    }
+
+    /// Cuts a node's power.
+    ///
+    /// # Errors
+    /// When there is no such node, or it is away already.
+    pub async fn node_away(&self, node: &str) -> Result<(), Problem> {
+        self.known_node(node)?;
+        match self.pve.node_away(node).await {
+            true => Ok(()),
+            false => Err(Problem::new(409, format!("{node} is away already"))),
+        }
+    }
+
+    /// Boots a node that was away.
+    ///
+    /// # Errors
+    /// When there is no such node, or it is not away.
+    pub fn node_back(&self, node: &str) -> Result<(), Problem> {
+        self.known_node(node)?;
+        match self.pve.node_back(node) {
+            true => Ok(()),
+            false => Err(Problem::new(409, format!("{node} is not away"))),
+        }
+    }
+
+    /// Fills a storage, as `node` sees it, until only so many bytes are free.
+    ///
+    /// # Errors
+    /// When there is no such storage, or not on this node.
+    pub fn leave_free(&self, storage: &str, node: &str, bytes: u64) -> Result<(), Problem> {
+        self.known_node(node)?;
+        let nodes = overview::nodes_of(self.pve.engine(), storage);
+        let nodes = nodes.ok_or_else(|| Problem::new(404, format!("there is no storage {storage:?}")))?;
+        if !nodes.iter().any(|known| known == node) {
+            let what = format!("{storage} is not on {node}");
+            return Err(Problem::value("node", what, nodes.join(", ")));
+        }
+        self.pve.leave_free(node, storage, bytes);
+        Ok(())
+    }
+
+    fn known_node(&self, node: &str) -> Result<(), Problem> {
+        let nodes = overview::node_names(self.pve.engine());
+        if nodes.iter().any(|known| known == node) {
+            return Ok(());
+        }
+        Err(Problem::new(404, format!("there is no node {node:?}")).allowing(nodes.join(", ")))
+    }
+
     /// Queues a run with these jobs; answers with their numbers.
     #[must_use]
     pub fn queue(&self, new: &NewJobs) -> Vec<u64> {

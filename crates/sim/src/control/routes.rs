@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::input::{self, NewJobs, PaceInput, Rules};
+use super::input::{self, Fill, NewJobs, PaceInput, Rules};
 use super::problem::Problem;
 use super::{Control, NewRule, Service};
 
@@ -20,6 +20,9 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("POST", "/v1/jobs", "queues jobs: repository, labels; name, count, steps, event, fork"),
     ("POST", "/v1/jobs/{id}/cancel", "cancels a job"),
     ("POST", "/v1/jobs/{id}/rerun", "runs an ended job again"),
+    ("POST", "/v1/nodes/{node}/away", "cuts a node's power"),
+    ("POST", "/v1/nodes/{node}/back", "boots a node that was away"),
+    ("POST", "/v1/storages/{storage}/fill", "fills a storage: node, free (bytes that stay free there)"),
     ("GET", "/v1/requests/{service}", "the request log of pve or github; ?first= (0) number, ?limit=1..10000 (200)"),
     ("GET", "/v1/faults", "rules, and the faults that fired"),
     ("POST", "/v1/faults", "adds a rule (service, path, fault; method, when), or several: {\"rules\": […]}"),
@@ -62,6 +65,19 @@ pub(super) async fn answer(control: &Control, call: &Call<'_>) -> Answer {
         ("POST", ["jobs"]) => queue(control, call),
         ("POST", ["jobs", id, "cancel"]) => cancel(control, number("id", id)?),
         ("POST", ["jobs", id, "rerun"]) => rerun(control, number("id", id)?),
+        ("POST", ["nodes", node, "away"]) => {
+            control.node_away(node).await?;
+            Ok((200, control.nodes()))
+        }
+        ("POST", ["nodes", node, "back"]) => {
+            control.node_back(node)?;
+            Ok((200, control.nodes()))
+        }
+        ("POST", ["storages", storage, "fill"]) => {
+            let wanted: Fill = input::read(call.body)?;
+            control.leave_free(storage, &wanted.node, wanted.free)?;
+            Ok((200, control.nodes()))
+        }
         ("GET", ["requests", service]) => requests(control, call, service),
         ("GET", ["faults"]) => Ok((200, control.fault_list())),
         ("POST", ["faults"]) => add_faults(control, call),

@@ -63,6 +63,24 @@ pub(crate) fn task(engine: &Engine, upid: &str) -> Option<Value> {
     Some(row)
 }
 
+/// The nodes, and the storages with how full they are.
+pub(crate) fn nodes_and_storages(engine: &Engine) -> Value {
+    let state = engine.state();
+    json!({ "nodes": nodes(&state), "storages": storages(&state) })
+}
+
+/// Names of all nodes.
+pub(crate) fn node_names(engine: &Engine) -> Vec<String> {
+    engine.state().nodes.keys().cloned().collect()
+}
+
+/// The nodes that a storage is on; `None` where there is no such storage.
+pub(crate) fn nodes_of(engine: &Engine, storage: &str) -> Option<Vec<String>> {
+    let state = engine.state();
+    let found = state.storages.get(storage)?;
+    Some(state.nodes.keys().filter(|node| found.is_on(node)).cloned().collect())
+}
+
 fn shown(key: &str, value: &str) -> Value {
     if SECRET_OPTIONS.contains(&key) { json!("**********") } else { json!(value) }
 }
@@ -95,6 +113,13 @@ fn nodes(state: &State) -> Value {
 fn storages(state: &State) -> Value {
     let row = |(name, storage): (&String, &super::storages::Storage)| {
         let volumes = || state.volumes_anywhere(name);
+        let on = state.nodes.keys().filter(|node| storage.is_on(node));
+        // All nodes see the same of a shared one.
+        let on = on.take(if storage.shared { 1 } else { usize::MAX });
+        let place = |node: &String| {
+            let usage = state.usage(node, name);
+            json!({ "node": node, "total": usage.total, "free": usage.free() })
+        };
         json!({
             "storage": name,
             "type": storage.kind,
@@ -102,7 +127,7 @@ fn storages(state: &State) -> Value {
             "shared": storage.shared,
             "enabled": !storage.disabled,
             "volumes": volumes().count(),
-            "bytes": volumes().map(|volume| volume.size).sum::<u64>(),
+            "places": on.map(place).collect::<Vec<Value>>(),
         })
     };
     state.storages.iter().map(row).collect()

@@ -302,6 +302,7 @@ impl Handle {
     /// `595 No route to host`, and where no majority is left nothing can be begun any more. False where there is no such
     /// node, or it is away already.
     pub async fn node_away(&self, name: &str) -> bool {
+        let _at_work = self.engine.clock.request();
         self.engine.node_away(name).await
     }
 

@@ -127,14 +127,18 @@ impl Page {
         self.until(&format!("document.querySelector({selector})?.textContent.includes({text}) ?? false")).await;
     }
 
-    /// Clicks with the mouse, in the middle of what is there.
+    /// Clicks what is there, which nothing else may cover.
     pub(crate) async fn click(&mut self, selector: &str) {
-        let place = "(e => { e.scrollIntoView({ block: 'center' }); const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })";
-        let at = self.value(&format!("{place}(document.querySelector({}))", json!(selector))).await;
-        for kind in ["mousePressed", "mouseReleased"] {
-            let event = json!({ "type": kind, "x": at[0], "y": at[1], "button": "left", "clickCount": 1 });
-            self.call("Input.dispatchMouseEvent", event).await;
-        }
+        // In one go: the page may change its layout at any time.
+        let click = "(e => {
+            e.scrollIntoView({ block: 'center' });
+            const place = e.getBoundingClientRect();
+            const top = document.elementFromPoint(place.x + place.width / 2, place.y + place.height / 2);
+            if (e.contains(top)) e.click();
+            return e.contains(top) ? null : `${top?.outerHTML.slice(0, 200)}`;
+        })";
+        let covered = self.value(&format!("{click}(document.querySelector({}))", json!(selector))).await;
+        assert_eq!(covered, Value::Null, "{selector} is covered");
     }
 
     /// Types into a field in place of what is there.

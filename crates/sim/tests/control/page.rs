@@ -74,10 +74,16 @@ async fn a_person_queues_jobs_injects_faults_and_steps_time() {
     page.click("#time [name=hold]").await;
     page.until_shown("#mode", "held").await;
 
+    page.click("#nodes button").await;
+    page.until_shown("#nodes .state", "away").await;
+    page.click("#nodes button").await;
+    page.until("document.querySelector('#nodes .state') === null").await;
+
     let clone = [("newid", "9100"), ("name", "runner-1")];
     site.control.run(1000.0);
     assert_eq!(site.pve("POST", "/nodes/pve1/qemu/8000/clone", &clone).await.unwrap().0, 200);
-    page.until_shown("#tasks tbody .state.good", "OK").await;
+    let cloned = "[...document.querySelectorAll('#tasks tbody tr')].some(row => /qmclone.*OK/.test(row.textContent))";
+    page.until(cloned).await;
     page.until_shown("#guests tbody", "runner-1").await;
     page.enter("#guests-search", "golden").await;
     page.until("document.querySelector('#guests').tBodies[0].rows.length === 1").await;
@@ -87,6 +93,9 @@ async fn a_person_queues_jobs_injects_faults_and_steps_time() {
     page.click("#tasks tbody button").await;
     page.until_shown("#detail-body", "TASK OK").await;
     page.click("#detail .cancel").await;
+
+    page.click("#storages button").await;
+    page.until_shown("#storages .state", "full").await;
 
     page.picture("light").await;
     assert_eq!(page.value("window.injected ?? null").await, Value::Null);

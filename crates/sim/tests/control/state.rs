@@ -56,3 +56,28 @@ async fn no_secret_is_shown_even_where_a_guest_prints_one() {
         assert!(shown.is_empty() && !text.contains("hidden-in-config"), "{path} shows {shown:?}");
     }
 }
+
+#[tokio::test]
+async fn nodes_go_away_and_come_back_and_storages_fill_up() {
+    let site = Site::start(Latency::Stepped).await;
+    let all = site.post("/v1/nodes/pve1/away", json!({})).await;
+    assert_eq!((&all["nodes"][0]["node"], &all["nodes"][0]["online"]), (&json!("pve1"), &json!(false)));
+    assert_eq!(site.control.pve().now().as_secs(), 0, "no time passes by that");
+    let (status, again) = site.call("POST", "/v1/nodes/pve1/away", "").await;
+    assert_eq!((status, &again["error"]["what"]), (409, &json!("pve1 is away already")));
+    assert!(site.pve("GET", "/version", &[]).await.is_none(), "a node that is away answers nobody");
+    let all = site.post("/v1/nodes/pve1/back", json!({})).await;
+    assert_eq!(all["nodes"][0]["online"], true);
+    let (status, _) = site.pve("GET", "/version", &[]).await.unwrap();
+    assert_eq!(status, 200);
+
+    let all = site.post("/v1/storages/local-lvm/fill", json!({ "node": "pve1", "free": 1_000_000 })).await;
+    assert_eq!(all["storages"][0]["places"][0]["free"], 1_000_000);
+    site.control.pve().fill_volume("local-lvm:8000/base-8000-disk-0.raw", 1 << 29);
+    site.control.run(1000.0);
+    let form = [("newid", "9100"), ("full", "1")];
+    let (_, cloned) = site.pve("POST", "/nodes/pve1/qemu/8000/clone", &form).await.unwrap();
+    let upid = cloned["data"].as_str().unwrap().to_owned();
+    until("the clone fails", || site.control.task(&upid).is_some_and(|task| !task["end"].is_null())).await;
+    assert_ne!(site.control.task(&upid).unwrap()["status"], "OK");
+}

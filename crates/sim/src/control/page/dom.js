@@ -68,9 +68,16 @@ export function cards(target, items) {
   const signature = JSON.stringify(items);
   if (target.dataset.signature === signature) return;
   target.dataset.signature = signature;
-  target.replaceChildren(...items.map(({ name, text, word }) => {
+  target.replaceChildren(...items.map(({ name, text, word, action }) => {
     const card = element("li", "", element("strong", "", name), element("span", "quiet", text));
     if (word) card.append(element("span", `state ${word.kind}`, word.text));
+    if (action) {
+      const button = element("button", "small", action.text);
+      button.type = "button";
+      button.title = action.title;
+      button.onclick = action.act;
+      card.append(button);
+    }
     return card;
   }));
 }

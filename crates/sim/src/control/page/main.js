@@ -32,7 +32,7 @@ async function newRequests(totals) {
 
 function show(current) {
   views.header(current);
-  views.nodes(current);
+  views.nodes(current, change);
   views.guests(current, open);
   views.tasks(current, open);
   views.jobs(current, open);
@@ -87,6 +87,8 @@ async function act(work, done = "") {
 }
 
 const open = (kind, id) => detail.open(kind, id, act).catch((error) => tell(error.message, true));
+
+const change = (path, body, done) => act(() => call("POST", path, body), done);
 
 /** A dialog whose form sends what `read` makes of it; it stays open with what was wrong. */
 function sends(dialog, path, read, done) {

@@ -20,16 +20,26 @@ export function header(current) {
   $("#time").hold.disabled = time.mode !== "running";
 }
 
-export function nodes({ pve }) {
+export function nodes({ pve }, change) {
   cards($("#nodes"), pve.nodes.map((node) => ({
     name: node.node,
     text: `${count(node.cores, "core")}, ${bytes(node.memory)}; ${count(node.guests, "guest")}, ${node.running} running`,
+    word: node.online ? undefined : state("away", "bad"),
+    action: node.online
+      ? { text: "Away", title: `Cut the power of ${node.node}`, act: () => change(`/nodes/${encodeURIComponent(node.node)}/away`, undefined, `${node.node} is away.`) }
+      : { text: "Back", title: `Boot ${node.node}`, act: () => change(`/nodes/${encodeURIComponent(node.node)}/back`, undefined, `${node.node} is back.`) },
   })));
-  cards($("#storages"), pve.storages.map((storage) => ({
-    name: storage.storage,
-    text: `${storage.type}${storage.shared ? ", shared" : ""}; ${count(storage.volumes, "volume")}, ${bytes(storage.bytes)}`,
-    word: storage.enabled ? undefined : state("disabled", "wait"),
-  })));
+  cards($("#storages"), pve.storages.map((storage) => {
+    const free = storage.places.reduce((sum, place) => sum + place.free, 0);
+    const path = `/storages/${encodeURIComponent(storage.storage)}/fill`;
+    const fill = () => storage.places.forEach(({ node }) => change(path, { node, free: 0 }, `${storage.storage} is full.`));
+    return {
+      name: storage.storage,
+      text: `${storage.type}${storage.shared ? ", shared" : ""}; ${count(storage.volumes, "volume")}, ${bytes(free)} free`,
+      word: storage.enabled ? (free === 0 ? state("full", "bad") : undefined) : state("disabled", "wait"),
+      action: free === 0 ? undefined : { text: "Fill", title: `Leave no room on ${storage.storage}`, act: fill },
+    };
+  }));
 }
 
 export function guests({ pve }, open) {
