@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use sim::github::contract::{self, Exchange};
 
 /// The calls that the simulator answers.
-const USED: [(&str, &str); 57] = [
+const USED: [(&str, &str); 61] = [
     ("get", "/app"),
     ("get", "/app/hook/deliveries"),
     ("post", "/app/hook/deliveries/{delivery_id}/attempts"),
@@ -46,8 +46,11 @@ const USED: [(&str, &str); 57] = [
     ("delete", "/orgs/{org}/actions/runners/{runner_id}/labels/{name}"),
     ("get", "/orgs/{org}/installation"),
     ("get", "/orgs/{org}/repos"),
+    ("post", "/orgs/{org}/repos"),
+    ("get", "/meta"),
     ("get", "/rate_limit"),
     ("get", "/repos/{owner}/{repo}"),
+    ("delete", "/repos/{owner}/{repo}"),
     ("get", "/repos/{owner}/{repo}/actions/jobs/{job_id}"),
     ("post", "/repos/{owner}/{repo}/actions/jobs/{job_id}/rerun"),
     ("get", "/repos/{owner}/{repo}/actions/runners"),
@@ -64,6 +67,7 @@ const USED: [(&str, &str); 57] = [
     ("delete", "/repos/{owner}/{repo}/actions/runners/{runner_id}/labels/{name}"),
     ("get", "/repos/{owner}/{repo}/actions/runs"),
     ("get", "/repos/{owner}/{repo}/actions/runs/{run_id}"),
+    ("delete", "/repos/{owner}/{repo}/actions/runs/{run_id}"),
     ("post", "/repos/{owner}/{repo}/actions/runs/{run_id}/cancel"),
     ("get", "/repos/{owner}/{repo}/actions/runs/{run_id}/jobs"),
     ("post", "/repos/{owner}/{repo}/actions/runs/{run_id}/rerun-failed-jobs"),

@@ -224,10 +224,11 @@ impl World {
                     return Err(Refusal::NotFound);
                 }
             }
+            Scope::Enterprise(slug) => return self.permit_enterprise(account, slug),
         }
         let token = &account.token;
         let (have, wanted, permission) = match (scope, need) {
-            (_, Need::Metadata) => return Ok(()),
+            (Scope::Enterprise(_), _) | (_, Need::Metadata) => return Ok(()),
             (_, Need::Actions(level)) => (token.actions, level, "actions"),
             (Scope::Repository(_), Need::Runners(level)) => (token.administration, level, "administration"),
             (Scope::Organization(_), Need::Runners(level)) => {

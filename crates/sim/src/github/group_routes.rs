@@ -12,38 +12,32 @@ use super::refusal::Refusal;
 use super::rest::{Answer, Call};
 use super::world::World;
 
-/// `/orgs/{org}/actions/runner-groups…`
-pub(super) fn answer(world: &mut World, call: &Call<'_>, organization: &str, rest: &[&str]) -> Result<Answer, Refusal> {
-    let scope = Scope::Organization(organization.to_owned());
+/// `/orgs/{org}/actions/runner-groups…`, and the same of enterprises
+pub(super) fn answer(world: &mut World, call: &Call<'_>, scope: &Scope, rest: &[&str]) -> Result<Answer, Refusal> {
     let level = if call.method == "GET" { Level::Read } else { Level::Write };
-    world.permit(call.caller, &scope, Need::Runners(level))?;
+    world.permit(call.caller, scope, Need::Runners(level))?;
     match (call.method, rest) {
         ("GET", []) => {
-            let list = world.groups_of(organization).iter().map(|group| describe(group, call.api)).collect();
+            let list = world.groups_of(&scope.path()).iter().map(|group| describe(scope, group, call.api)).collect();
             Ok(call.page("runner_groups", list))
         }
-        ("POST", []) => create(world, call, organization),
+        ("POST", []) => create(world, call, scope),
         (_, [id, rest @ ..]) => {
             let id = id.parse().map_err(|_| Refusal::NotFound)?;
-            one(world, call, &scope, organization, id, rest)
+            one(world, call, scope, id, rest)
         }
         _ => Err(Refusal::NotFound),
     }
 }
 
-fn one(
-    world: &mut World,
-    call: &Call<'_>,
-    scope: &Scope,
-    organization: &str,
-    id: u64,
-    rest: &[&str],
-) -> Result<Answer, Refusal> {
+fn one(world: &mut World, call: &Call<'_>, scope: &Scope, id: u64, rest: &[&str]) -> Result<Answer, Refusal> {
     let group = world.group(scope, id)?;
+    let owner = scope.path();
+    let of_enterprise = matches!(scope, Scope::Enterprise(_));
     match (call.method, rest) {
-        ("GET", []) => Ok(Answer::ok(describe(&group, call.api))),
-        ("PATCH", []) => change(world, call, organization, id),
-        ("DELETE", []) => world.remove_group(organization, id).map(|()| Answer::empty(204)),
+        ("GET", []) => Ok(Answer::ok(describe(scope, &group, call.api))),
+        ("PATCH", []) => change(world, call, scope, id),
+        ("DELETE", []) => world.remove_group(scope, id).map(|()| Answer::empty(204)),
         ("GET", ["runners"]) => {
             let runners = world.runners_of_group(scope, id);
             let list = runners.map(|runner| json::runner(world, runner, call.now)).collect();
@@ -51,7 +45,7 @@ fn one(
         }
         ("PUT", ["runners"]) => {
             let wanted = numbers(&call.json()?["runners"], "runners")?;
-            for runner in world.runners.values_mut().filter(|runner| runner.scope == *scope) {
+            for runner in world.runners.values_mut().filter(|runner| runner.scope.is(scope)) {
                 if wanted.contains(&runner.id) {
                     runner.group = id;
                 } else if runner.group == id {
@@ -69,19 +63,21 @@ fn one(
             }
             Ok(Answer::empty(204))
         }
+        (_, ["organizations", rest @ ..]) if of_enterprise => organizations(world, call, scope, id, rest),
+        (_, ["repositories", ..]) if of_enterprise => Err(Refusal::NotFound),
         ("GET", ["repositories"]) => {
             let list = group.repositories.iter().map(|name| json::minimal_repository(name, call.api)).collect();
             Ok(call.page("repositories", list))
         }
         ("PUT", ["repositories"]) => {
             let wanted = numbers(&call.json()?["selected_repository_ids"], "selected_repository_ids")?;
-            world.group_mut(organization, id)?.repositories = named(world, &wanted)?;
+            world.group_mut(&owner, id)?.repositories = named(world, &wanted)?;
             Ok(Answer::empty(204))
         }
         ("PUT" | "DELETE", ["repositories", number]) => {
             let number = number.parse().map_err(|_| Refusal::NotFound)?;
             let names = named(world, &[number])?;
-            let chosen = &mut world.group_mut(organization, id)?.repositories;
+            let chosen = &mut world.group_mut(&owner, id)?.repositories;
             match call.method {
                 "PUT" => chosen.extend(names),
                 _ => chosen.retain(|name| !names.contains(name)),
@@ -92,34 +88,70 @@ fn one(
     }
 }
 
-fn create(world: &mut World, call: &Call<'_>, organization: &str) -> Result<Answer, Refusal> {
+/// The organizations that may use a group of an enterprise.
+fn organizations(world: &mut World, call: &Call<'_>, scope: &Scope, id: u64, rest: &[&str]) -> Result<Answer, Refusal> {
+    match (call.method, rest) {
+        ("GET", []) => {
+            let chosen = world.group(scope, id)?.organizations;
+            Ok(call.page("organizations", chosen.iter().map(|login| json::organization(login, call.api)).collect()))
+        }
+        ("PUT", []) => {
+            let wanted = numbers(&call.json()?["selected_organization_ids"], "selected_organization_ids")?;
+            let logins = logins(world, scope, &wanted)?;
+            world.group_mut(&scope.path(), id)?.organizations = logins;
+            Ok(Answer::empty(204))
+        }
+        ("PUT" | "DELETE", [number]) => {
+            let number = number.parse().map_err(|_| Refusal::NotFound)?;
+            let logins = logins(world, scope, &[number])?;
+            let chosen = &mut world.group_mut(&scope.path(), id)?.organizations;
+            match call.method {
+                "PUT" => chosen.extend(logins),
+                _ => chosen.retain(|login| !logins.contains(login)),
+            }
+            Ok(Answer::empty(204))
+        }
+        _ => Err(Refusal::NotFound),
+    }
+}
+
+fn create(world: &mut World, call: &Call<'_>, scope: &Scope) -> Result<Answer, Refusal> {
     let body = call.json()?;
     if body["name"].is_null() {
         return Err(Refusal::Unsupplied(vec!["name"]));
     }
-    unique(world, organization, &body["name"], 0)?;
-    let id = world.add_runner_group(organization, "", &[]);
-    fill(world.group_mut(organization, id)?, &body)?;
-    if !body["selected_repository_ids"].is_null() {
-        let wanted = numbers(&body["selected_repository_ids"], "selected_repository_ids")?;
-        world.group_mut(organization, id)?.repositories = named(world, &wanted)?;
-    }
-    let group = world.group(&Scope::Organization(organization.to_owned()), id)?;
-    Ok(Answer::created(describe(&group, call.api)))
+    unique(world, scope, &body["name"], 0)?;
+    let chosen = |field: &'static str| match &body[field] {
+        Value::Null => Ok(None),
+        list => numbers(list, field).map(Some),
+    };
+    // All is looked at before anything is made.
+    let repositories = match (chosen("selected_repository_ids")?, scope) {
+        (Some(wanted), Scope::Organization(_)) => named(world, &wanted)?,
+        _ => BTreeSet::new(),
+    };
+    let organizations = match (chosen("selected_organization_ids")?, scope) {
+        (Some(wanted), Scope::Enterprise(_)) => logins(world, scope, &wanted)?,
+        _ => BTreeSet::new(),
+    };
+    let mut group = Group { repositories, organizations, ..Group::default_of(&scope.path()) };
+    fill(&mut group, &body)?;
+    let id = world.insert_group(group);
+    Ok(Answer::created(describe(scope, &world.group(scope, id)?, call.api)))
 }
 
-fn change(world: &mut World, call: &Call<'_>, organization: &str, id: u64) -> Result<Answer, Refusal> {
+fn change(world: &mut World, call: &Call<'_>, scope: &Scope, id: u64) -> Result<Answer, Refusal> {
     let body = call.json()?;
-    unique(world, organization, &body["name"], id)?;
-    let group = world.group_mut(organization, id)?;
+    unique(world, scope, &body["name"], id)?;
+    let group = world.group_mut(&scope.path(), id)?;
     fill(group, &body)?;
-    Ok(Answer::ok(describe(group, call.api)))
+    Ok(Answer::ok(describe(scope, group, call.api)))
 }
 
-fn unique(world: &World, organization: &str, name: &Value, own: u64) -> Result<(), Refusal> {
+fn unique(world: &World, scope: &Scope, name: &Value, own: u64) -> Result<(), Refusal> {
     let taken =
         |group: &Group| group.id != own && name.as_str().is_some_and(|name| group.name.eq_ignore_ascii_case(name));
-    match world.groups_of(organization).iter().any(taken) {
+    match world.groups_of(&scope.path()).iter().any(taken) {
         true => Err(Refusal::Conflict("Name already exists on this organization".into())),
         false => Ok(()),
     }
@@ -158,8 +190,20 @@ fn named(world: &World, ids: &[u64]) -> Result<BTreeSet<String>, Refusal> {
     ids.iter().map(find).collect::<Option<_>>().ok_or(Refusal::NotFound)
 }
 
-fn describe(group: &Group, api: &str) -> Value {
-    let url = format!("{api}/orgs/{}/actions/runner-groups/{}", group.organization, group.id);
+/// Organizations of an enterprise by their numbers.
+fn logins(world: &World, scope: &Scope, ids: &[u64]) -> Result<BTreeSet<String>, Refusal> {
+    let Scope::Enterprise(slug) = scope else { return Err(Refusal::NotFound) };
+    let all = world.organizations_of(slug).ok_or(Refusal::NotFound)?;
+    let find = |id: &u64| all.iter().find(|login| u64::from(json::number_of(login)) == *id).cloned();
+    ids.iter().map(find).collect::<Option<_>>().ok_or(Refusal::NotFound)
+}
+
+fn describe(scope: &Scope, group: &Group, api: &str) -> Value {
+    let (owner, chosen) = match scope {
+        Scope::Enterprise(_) => (group.owner.clone(), "organizations"),
+        _ => (format!("orgs/{}", group.owner), "repositories"),
+    };
+    let url = format!("{api}/{owner}/actions/runner-groups/{}", group.id);
     let mut group_json = json!({
         "id": group.id,
         "name": group.name,
@@ -167,14 +211,17 @@ fn describe(group: &Group, api: &str) -> Value {
         "default": group.id == DEFAULT,
         "runners_url": format!("{url}/runners"),
         "hosted_runners_url": format!("{url}/hosted-runners"),
-        "inherited": false,
         "allows_public_repositories": group.allows_public_repositories,
         "restricted_to_workflows": group.restricted_to_workflows,
         "selected_workflows": group.selected_workflows,
         "workflow_restrictions_read_only": false,
     });
+    if !matches!(scope, Scope::Enterprise(_)) {
+        // Groups of an enterprise are nobody's heirs.
+        group_json["inherited"] = false.into();
+    }
     if group.visibility == "selected" {
-        group_json["selected_repositories_url"] = format!("{url}/repositories").into();
+        group_json[format!("selected_{chosen}_url")] = format!("{url}/{chosen}").into();
     }
     group_json
 }

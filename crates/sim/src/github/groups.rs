@@ -1,4 +1,4 @@
-//! Runner groups of organizations: which repositories may use which runners.
+//! Runner groups of organizations and enterprises: which repositories may use which runners.
 
 use std::collections::BTreeSet;
 
@@ -13,26 +13,29 @@ pub(super) const DEFAULT: u64 = 1;
 #[derive(Debug, Clone)]
 pub(super) struct Group {
     pub(super) id: u64,
-    /// Login, lower case.
-    pub(super) organization: String,
+    /// Login, or an enterprise's path, lower case.
+    pub(super) owner: String,
     pub(super) name: String,
     /// `all`, `private` or `selected`.
     pub(super) visibility: String,
-    /// Repositories of a `selected` group.
+    /// Repositories of a `selected` group of an organization.
     pub(super) repositories: BTreeSet<String>,
+    /// Organizations of a `selected` group of an enterprise.
+    pub(super) organizations: BTreeSet<String>,
     pub(super) allows_public_repositories: bool,
     pub(super) restricted_to_workflows: bool,
     pub(super) selected_workflows: Vec<String>,
 }
 
 impl Group {
-    fn default_of(organization: &str) -> Self {
+    pub(super) fn default_of(owner: &str) -> Self {
         Self {
             id: DEFAULT,
-            organization: organization.to_lowercase(),
+            owner: owner.to_lowercase(),
             name: "Default".into(),
             visibility: "all".into(),
             repositories: BTreeSet::new(),
+            organizations: BTreeSet::new(),
             allows_public_repositories: false,
             restricted_to_workflows: false,
             selected_workflows: Vec::new(),
@@ -41,7 +44,9 @@ impl Group {
 
     /// Whether jobs of a repository may use its runners.
     fn serves(&self, repository: &str) -> bool {
-        self.visibility != "selected" || self.repositories.iter().any(|known| known.eq_ignore_ascii_case(repository))
+        let owner = repository.split('/').next().unwrap_or_default();
+        let chosen = |all: &BTreeSet<String>, name: &str| all.iter().any(|known| known.eq_ignore_ascii_case(name));
+        self.visibility != "selected" || chosen(&self.repositories, repository) || chosen(&self.organizations, owner)
     }
 }
 
@@ -65,12 +70,12 @@ impl World {
         id
     }
 
-    /// The groups of an organization, the default one first.
-    pub(super) fn groups_of(&self, organization: &str) -> Vec<Group> {
-        let own = |group: &&Group| group.organization.eq_ignore_ascii_case(organization);
+    /// The groups of an organization or an enterprise, given by its path; the default one first.
+    pub(super) fn groups_of(&self, owner: &str) -> Vec<Group> {
+        let own = |group: &&Group| group.owner.eq_ignore_ascii_case(owner);
         let mut groups: Vec<Group> = self.groups.iter().filter(own).cloned().collect();
         if !groups.iter().any(|group| group.id == DEFAULT) {
-            groups.insert(0, Group::default_of(organization));
+            groups.insert(0, Group::default_of(owner));
         }
         groups
     }
@@ -80,24 +85,24 @@ impl World {
         match scope {
             Scope::Repository(name) if id == DEFAULT => Ok(Group::default_of(name)),
             Scope::Repository(_) => Err(Refusal::NotFound),
-            Scope::Organization(login) => {
-                self.groups_of(login).into_iter().find(|group| group.id == id).ok_or(Refusal::NotFound)
+            Scope::Organization(_) | Scope::Enterprise(_) => {
+                self.groups_of(&scope.path()).into_iter().find(|group| group.id == id).ok_or(Refusal::NotFound)
             }
         }
     }
 
     /// A group to be changed. The default one comes into being when it is.
-    pub(super) fn group_mut(&mut self, organization: &str, id: u64) -> Result<&mut Group, Refusal> {
-        let own = |group: &Group| group.organization.eq_ignore_ascii_case(organization) && group.id == id;
+    pub(super) fn group_mut(&mut self, owner: &str, id: u64) -> Result<&mut Group, Refusal> {
+        let own = |group: &Group| group.owner.eq_ignore_ascii_case(owner) && group.id == id;
         if id == DEFAULT && !self.groups.iter().any(own) {
-            self.groups.push(Group::default_of(organization));
+            self.groups.push(Group::default_of(owner));
         }
         self.groups.iter_mut().find(|group| own(group)).ok_or(Refusal::NotFound)
     }
 
     /// Removes a group; its runners go to the default one.
-    pub(super) fn remove_group(&mut self, organization: &str, id: u64) -> Result<(), Refusal> {
-        self.group(&Scope::Organization(organization.to_owned()), id)?;
+    pub(super) fn remove_group(&mut self, scope: &Scope, id: u64) -> Result<(), Refusal> {
+        self.group(scope, id)?;
         if id == DEFAULT {
             return Err(Refusal::Invalid("The default runner group cannot be deleted.".into()));
         }
@@ -110,7 +115,7 @@ impl World {
 
     /// Whether a scope's group lets a repository's jobs in.
     pub(super) fn group_serves(&self, scope: &Scope, group: u64, repository: &str) -> bool {
-        scope.covers(repository) && self.group(scope, group).is_ok_and(|group| group.serves(repository))
+        self.covers(scope, repository) && self.group(scope, group).is_ok_and(|group| group.serves(repository))
     }
 
     pub(super) fn runners_of_group<'a>(&'a self, scope: &'a Scope, group: u64) -> impl Iterator<Item = &'a Runner> {

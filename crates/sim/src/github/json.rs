@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 pub(super) use super::json_repository::{
-    full_repository, minimal_repository, number_of, one_repository, repository_of, user, webhook_repository,
+    full_repository, minimal_repository, number_of, one_repository, organization, repository_of, user,
+    webhook_repository,
 };
 use super::model::{Event, Job, JobState, Run, Runner};
 use super::webhooks::Delivery;

@@ -139,6 +139,27 @@ pub(super) fn user(login: &str, api: &str) -> Value {
     Value::Object(fields)
 }
 
+/// An organization, as lists show it.
+pub(super) fn organization(login: &str, api: &str) -> Value {
+    let url = format!("{api}/orgs/{login}");
+    let ends = [
+        ("url", ""),
+        ("repos_url", "/repos"),
+        ("events_url", "/events"),
+        ("hooks_url", "/hooks"),
+        ("issues_url", "/issues"),
+        ("members_url", "/members{/member}"),
+        ("public_members_url", "/public_members{/member}"),
+        ("avatar_url", "/avatar"),
+    ];
+    let mut fields = urls(&ends, &url);
+    fields.insert("id".into(), number_of(login).into());
+    fields.insert("node_id".into(), format!("O_{}", number_of(login)).into());
+    fields.insert("login".into(), login.into());
+    fields.insert("description".into(), Value::Null);
+    Value::Object(fields)
+}
+
 fn urls(list: &[(&str, &str)], base: &str) -> Map<String, Value> {
     list.iter().map(|(field, rest)| ((*field).to_owned(), format!("{base}{rest}").into())).collect()
 }

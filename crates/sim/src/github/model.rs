@@ -11,33 +11,26 @@ pub enum Scope {
     Repository(String),
     /// An organization, by login.
     Organization(String),
+    /// An enterprise, by slug.
+    Enterprise(String),
 }
 
 impl Scope {
     /// What names it in URLs.
-    pub(super) fn path(&self) -> &str {
+    pub(super) fn path(&self) -> String {
         match self {
-            Self::Repository(name) | Self::Organization(name) => name,
+            Self::Repository(name) | Self::Organization(name) => name.clone(),
+            Self::Enterprise(slug) => format!("enterprises/{slug}"),
         }
     }
 
     /// Whether it is the same; GitHub ignores case in names.
     pub(super) fn is(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Repository(a), Self::Repository(b)) | (Self::Organization(a), Self::Organization(b)) => {
-                a.eq_ignore_ascii_case(b)
-            }
+            (Self::Repository(a), Self::Repository(b))
+            | (Self::Organization(a), Self::Organization(b))
+            | (Self::Enterprise(a), Self::Enterprise(b)) => a.eq_ignore_ascii_case(b),
             _ => false,
-        }
-    }
-
-    /// Whether a job of `repository` may run on a runner of this scope.
-    pub(super) fn covers(&self, repository: &str) -> bool {
-        match self {
-            Self::Repository(own) => own.eq_ignore_ascii_case(repository),
-            Self::Organization(login) => {
-                repository.split_once('/').is_some_and(|(owner, _)| owner.eq_ignore_ascii_case(login))
-            }
         }
     }
 }

@@ -76,6 +76,7 @@ fn runner_row(runner: &Runner) -> Value {
     let (kind, name) = match &runner.scope {
         Scope::Repository(name) => ("repository", name),
         Scope::Organization(name) => ("organization", name),
+        Scope::Enterprise(name) => ("enterprise", name),
     };
     json!({
         "id": runner.id,

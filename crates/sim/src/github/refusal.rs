@@ -33,6 +33,12 @@ pub(super) enum Refusal {
     BadJson,
     Unsupplied(Vec<&'static str>),
     Invalid(String),
+    /// One field of a repository cannot be as it was asked for.
+    Field {
+        message: &'static str,
+        field: &'static str,
+        what: &'static str,
+    },
     Conflict(String),
     PrimaryLimit(Counted),
     SecondaryLimit {
@@ -57,7 +63,7 @@ impl Refusal {
             Self::NotFound | Self::UnknownApp => 404,
             Self::Forbidden { .. } | Self::NoUserAgent | Self::PrimaryLimit(_) | Self::Suspended => 403,
             Self::BadJson => 400,
-            Self::Unsupplied(_) | Self::Invalid(_) => 422,
+            Self::Unsupplied(_) | Self::Invalid(_) | Self::Field { .. } => 422,
             Self::Conflict(_) => 409,
             Self::SecondaryLimit { status, .. } | Self::Injected { status, .. } => *status,
         }
@@ -65,7 +71,12 @@ impl Refusal {
 
     pub(super) fn body(&self) -> Value {
         let message = self.message();
-        json!({ "message": message, "documentation_url": DOCUMENTATION, "status": self.status().to_string() })
+        let mut body =
+            json!({ "message": message, "documentation_url": DOCUMENTATION, "status": self.status().to_string() });
+        if let Self::Field { field, what, .. } = self {
+            body["errors"] = json!([{ "resource": "Repository", "code": "custom", "field": field, "message": what }]);
+        }
+        body
     }
 
     fn message(&self) -> String {
@@ -85,6 +96,7 @@ impl Refusal {
             Self::NoUserAgent => "Request forbidden by administrative rules. Please make sure your request has a User-Agent header (https://docs.github.com/en/rest/overview/resources-in-the-rest-api#user-agent-required). Check https://developer.github.com for other possible causes.".into(),
             Self::BadJson => "Problems parsing JSON".into(),
             Self::Unsupplied(fields) => unsupplied(fields),
+            Self::Field { message, .. } => (*message).into(),
             Self::Invalid(message) | Self::Conflict(message) => message.clone(),
             Self::PrimaryLimit(Counted::Installation(id)) => format!("API rate limit exceeded for installation ID {id}."),
             Self::PrimaryLimit(Counted::Person(id)) => format!("API rate limit exceeded for user ID {id}."),

@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::access::{Caller, Need};
+use super::access::Caller;
 use super::limits::RateState;
 use super::model::Scope;
 use super::refusal::Refusal;
 use super::world::World;
-use super::{app_routes, group_routes, json, rest_runners, rest_runs};
+use super::{app_routes, group_routes, meta, rest_repositories, rest_runners, rest_runs};
 
 /// A REST call, taken apart.
 pub(super) struct Call<'a> {
@@ -107,7 +107,7 @@ impl Call<'_> {
 
 /// Whether anybody may ask for it.
 pub(super) fn is_public(path: &str) -> bool {
-    matches!(path, "/repos/actions/runner/releases/latest" | "/rate_limit")
+    matches!(path, "/repos/actions/runner/releases/latest" | "/rate_limit" | "/meta")
 }
 
 /// Whether asking is not counted.
@@ -128,8 +128,9 @@ pub(super) fn answer(world: &mut World, call: &Call<'_>) -> Result<Answer, Refus
             app_routes::installation_for(world, call, owner)
         }
         ["rate_limit"] if call.method == "GET" => Ok(rate_limit(world, call)),
-        ["repos", owner, repo] if call.method == "GET" => one_repository(world, call, &format!("{owner}/{repo}")),
-        ["orgs", login, "repos"] if call.method == "GET" => repositories(world, call, login),
+        ["meta"] if call.method == "GET" => Ok(meta::answer()),
+        ["repos", owner, repo] => rest_repositories::one(world, call, &format!("{owner}/{repo}")),
+        ["orgs", login, "repos"] => rest_repositories::of_organization(world, call, login),
         ["repos", owner, repo, "actions", rest @ ..] => {
             let scope = Scope::Repository(format!("{owner}/{repo}"));
             match rest {
@@ -137,26 +138,20 @@ pub(super) fn answer(world: &mut World, call: &Call<'_>) -> Result<Answer, Refus
                 _ => rest_runs::answer(world, call, &scope, rest),
             }
         }
-        ["orgs", login, "actions", "runner-groups", rest @ ..] => group_routes::answer(world, call, login, rest),
+        ["orgs", login, "actions", "runner-groups", rest @ ..] => {
+            group_routes::answer(world, call, &Scope::Organization((*login).to_owned()), rest)
+        }
+        ["enterprises", slug, "actions", "runner-groups", rest @ ..] => {
+            group_routes::answer(world, call, &Scope::Enterprise((*slug).to_owned()), rest)
+        }
+        ["enterprises", slug, "actions", "runners", rest @ ..] => {
+            rest_runners::answer(world, call, &Scope::Enterprise((*slug).to_owned()), rest)
+        }
         ["orgs", login, "actions", "runners", rest @ ..] => {
             rest_runners::answer(world, call, &Scope::Organization((*login).to_owned()), rest)
         }
         _ => Err(Refusal::NotFound),
     }
-}
-
-fn one_repository(world: &World, call: &Call<'_>, name: &str) -> Result<Answer, Refusal> {
-    world.permit(call.caller, &Scope::Repository(name.to_owned()), Need::Metadata)?;
-    let known = world.repository(name).ok_or(Refusal::NotFound)?;
-    Ok(Answer::ok(json::one_repository(known, call.api)))
-}
-
-fn repositories(world: &World, call: &Call<'_>, login: &str) -> Result<Answer, Refusal> {
-    world.permit(call.caller, &Scope::Organization(login.to_owned()), Need::Metadata)?;
-    let account = world.account(call.caller)?;
-    let own = |name: &&String| name.split('/').next().is_some_and(|owner| owner.eq_ignore_ascii_case(login));
-    let seen = world.repositories.iter().filter(own).filter(|name| world.sees(account, name));
-    Ok(call.bare_page(seen.map(|name| json::minimal_repository(name, call.api)).collect()))
 }
 
 fn rate_limit(world: &mut World, call: &Call<'_>) -> Answer {

@@ -19,6 +19,11 @@ pub(super) fn answer(world: &mut World, call: &Call<'_>, scope: &Scope, rest: &[
             let run = run_in(world, scope, id)?;
             Ok(Answer::ok(json::run(world, run, call.api, call.now)))
         }
+        ("DELETE", ["runs", id]) => {
+            let run = run_in(world, scope, id)?;
+            let number = run.id;
+            world.delete_run(number).map(|()| Answer::empty(204))
+        }
         ("GET", ["runs", id, "jobs"]) => list_jobs(world, call, scope, id),
         ("POST", ["runs", id, "cancel"]) => {
             let jobs = run_in(world, scope, id)?.jobs.clone();
@@ -36,7 +41,7 @@ pub(super) fn answer(world: &mut World, call: &Call<'_>, scope: &Scope, rest: &[
             run_again(world, call, status == "completed", &failed)
         }
         ("POST", ["jobs", id, "rerun"]) => {
-            let job = id.parse().ok().and_then(|id| world.job(id)).filter(|job| scope.covers(&job.repository));
+            let job = id.parse().ok().and_then(|id| world.job(id)).filter(|job| world.covers(scope, &job.repository));
             let job = job.ok_or(Refusal::NotFound)?;
             let (id, completed) = (job.id, job.completed());
             run_again(world, call, completed, &[id])
@@ -56,7 +61,8 @@ fn run_again(world: &mut World, call: &Call<'_>, completed: bool, jobs: &[u64]) 
 }
 
 fn run_in<'a>(world: &'a World, scope: &Scope, id: &str) -> Result<&'a Run, Refusal> {
-    let run = id.parse().ok().and_then(|id: u64| world.runs.get(&id)).filter(|run| scope.covers(&run.repository));
+    let run =
+        id.parse().ok().and_then(|id: u64| world.runs.get(&id)).filter(|run| world.covers(scope, &run.repository));
     run.ok_or(Refusal::NotFound)
 }
 
@@ -66,7 +72,7 @@ fn list_runs(world: &World, call: &Call<'_>, scope: &Scope) -> Answer {
         let (status, conclusion) = json::status_of_all(&json::jobs_of(world, run, false, shown));
         let status_fits = call.query("status").is_none_or(|word| word == status || Some(word) == conclusion.as_deref());
         let event_fits = call.query("event").is_none_or(|event| event == run.event);
-        scope.covers(&run.repository) && run.created_at <= shown && status_fits && event_fits
+        world.covers(scope, &run.repository) && run.created_at <= shown && status_fits && event_fits
     };
     // Newest first, as GitHub lists them.
     let runs = world.runs.values().rev().filter(wanted).map(|run| json::run(world, run, call.api, shown)).collect();
@@ -82,7 +88,7 @@ fn list_jobs(world: &World, call: &Call<'_>, scope: &Scope, id: &str) -> Result<
 }
 
 fn one_job(world: &World, call: &Call<'_>, scope: &Scope, id: &str) -> Result<Answer, Refusal> {
-    let job = id.parse().ok().and_then(|id| world.job(id)).filter(|job| scope.covers(&job.repository));
+    let job = id.parse().ok().and_then(|id| world.job(id)).filter(|job| world.covers(scope, &job.repository));
     let job = job.ok_or(Refusal::NotFound)?;
     let event = world.runs.get(&job.run_id).map_or("", |run| run.event.as_str());
     Ok(Answer::ok(json::job(job, event, call.api)))

@@ -76,7 +76,7 @@ pub(super) fn register(world: &mut World, call: &Call<'_>, now: Timestamp) -> Re
     let Some((scope, expires_at)) = world.registration_tokens.get(call.secret).cloned() else { return not_found() };
     let path = body["url"].as_str().and_then(|url| url::Url::parse(url).ok()).map(|url| url.path().to_owned());
     let asked = path.unwrap_or_default();
-    if now >= expires_at || !asked.trim_matches('/').eq_ignore_ascii_case(scope.path()) {
+    if now >= expires_at || !asked.trim_matches('/').eq_ignore_ascii_case(&scope.path()) {
         return not_found();
     }
     let age = now.duration_since(expires_at) + super::registration::TOKEN_LIFE;
@@ -296,7 +296,7 @@ fn agents(world: &mut World, call: &Call<'_>, scope: &Scope, rest: &[&str], now:
 
 fn groups(world: &World, call: &Call<'_>, scope: &Scope) -> Reply {
     let all = match scope {
-        Scope::Organization(login) => world.groups_of(login),
+        Scope::Organization(_) | Scope::Enterprise(_) => world.groups_of(&scope.path()),
         Scope::Repository(_) => world.group(scope, super::groups::DEFAULT).into_iter().collect(),
     };
     let named = all.iter().filter(|group| call.query("groupName").is_none_or(|n| n.eq_ignore_ascii_case(&group.name)));

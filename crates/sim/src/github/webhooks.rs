@@ -166,7 +166,7 @@ impl World {
     /// For a webhook that a repository concerns: the installation it is for, if any.
     fn concerns(&self, hook: &Webhook, repository: &str) -> Option<Option<u64>> {
         match &hook.spec.owner {
-            HookOwner::Scope(scope) => scope.covers(repository).then_some(None),
+            HookOwner::Scope(scope) => self.covers(scope, repository).then_some(None),
             HookOwner::App(app) => {
                 let own = self.installations.values().filter(|installation| installation.app == *app);
                 let mut seeing = own.filter(|installation| {
@@ -185,6 +185,7 @@ impl World {
         if let Some(hook) = self.webhook(delivery.hook) {
             let (target, target_id) = match &hook.spec.owner {
                 HookOwner::App(app) => ("integration", *app),
+                HookOwner::Scope(Scope::Enterprise(slug)) => ("business", json::number_of(slug).into()),
                 HookOwner::Scope(Scope::Organization(login)) => ("organization", json::number_of(login).into()),
                 HookOwner::Scope(Scope::Repository(name)) => ("repository", json::number_of(name).into()),
             };

@@ -25,6 +25,8 @@ pub struct World {
     pub behaviour: Behaviour,
     pub(super) repositories: BTreeSet<String>,
     pub(super) organizations: BTreeSet<String>,
+    /// Organizations by slug of the enterprise that they belong to.
+    pub(super) enterprises: BTreeMap<String, BTreeSet<String>>,
     pub(super) accounts: HashMap<String, Account>,
     /// How many personal access tokens there were.
     pub(super) persons: u64,
@@ -64,6 +66,7 @@ impl World {
             behaviour,
             repositories: BTreeSet::new(),
             organizations: BTreeSet::new(),
+            enterprises: BTreeMap::new(),
             accounts: HashMap::new(),
             persons: 0,
             usages: Usages::new(),

@@ -3,10 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod apps;
+mod enterprises;
 mod faults;
 mod groups;
 mod lies;
 mod limits;
+mod malformed;
+mod repositories;
 mod scale_sets;
 mod site;
 mod webhooks;
