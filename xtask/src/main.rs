@@ -2,6 +2,7 @@
 
 mod appliance;
 mod artifacts;
+mod bench;
 mod codegen;
 mod demo;
 mod docs;
@@ -60,6 +61,8 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// What providers and simulators cost, beside the targets, and beside the same provider in Go.
+    Bench(bench::Options),
     /// Formatting and lints.
     Lint,
 }
@@ -93,6 +96,10 @@ async fn main() -> Result<()> {
         Command::Conformance { directory, against } => test::conformance(&directory, against.as_deref()).await,
         Command::Codegen { check } => codegen::run(check),
         Command::Docs { check } => docs::run(check),
+        Command::Bench(options) => {
+            let ready = setup::run(&narrator, Purpose::Demo)?;
+            bench::run(&narrator, &ready, &options).await
+        }
         Command::Lint => lint::run(),
     }
 }

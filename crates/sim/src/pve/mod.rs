@@ -25,6 +25,7 @@ mod drives;
 mod engine;
 mod formats;
 mod http;
+mod in_process;
 mod layout;
 mod line;
 mod locks;
@@ -73,6 +74,7 @@ mod world;
 
 pub use crate::faults::Fault;
 pub use clock::Latency;
+pub use in_process::Refused;
 pub use line::{Line, UnknownLine};
 pub use scale::POOLS;
 pub use server::{Handle, Options, Server, StartError};

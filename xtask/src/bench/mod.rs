@@ -1,0 +1,121 @@
+//! What providers and simulators cost, measured, with the target beside each number that has one.
+//!
+//! Programs are built as they would be released. What is compared is measured in turns in the same run, so that a busy
+//! machine hits all of it alike: absolute numbers of a shared machine are noisy, their ratios much less so.
+
+mod lines;
+mod memory;
+mod plans;
+mod programs;
+mod report;
+mod simulators;
+mod sites;
+mod spread;
+mod start;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use acceptance::harness::Core;
+use anyhow::{Context as _, Result, bail};
+
+use crate::narrate::Narrator;
+use crate::setup::Ready;
+use programs::Programs;
+use report::Report;
+
+/// How much is measured.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Options {
+    /// What to measure; by default everything.
+    #[arg(value_enum)]
+    parts: Vec<Part>,
+    /// Times that each program is started.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    starts: u32,
+    /// Times that each plan is made.
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Resources in a plan, and in a provider whose memory is measured.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
+    resources: u32,
+    /// Lives of a VM in the simulator.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    lives: u32,
+    /// Writes all numbers to this file as well.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Fails when a target is missed.
+    #[arg(long)]
+    strict: bool,
+}
+
+/// A part of what is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Code lines of a minimal resource.
+    Lines,
+    /// From a provider's start to its handshake.
+    Start,
+    /// How long a plan takes.
+    Plans,
+    /// Peak memory of providers.
+    Memory,
+    /// Start, requests and lives of the simulators.
+    Simulators,
+}
+
+/// Builds, measures, prints.
+pub(crate) async fn run(narrator: &Narrator, ready: &Ready, options: &Options) -> Result<()> {
+    let wanted = |part| options.parts.is_empty() || options.parts.contains(&part);
+    let opentofu = Core::probe(&ready.opentofu)?;
+    let terraform = Core::probe(Path::new("terraform")).ok();
+    let cores: Vec<Core> = std::iter::once(opentofu.clone()).chain(terraform).collect();
+    let mut rows = Vec::new();
+    if wanted(Part::Lines) {
+        rows.extend(lines::measure()?);
+    }
+    if [Part::Start, Part::Plans, Part::Memory].into_iter().any(wanted) {
+        narrator.say("building the providers as they are released, in Rust and in Go");
+        let programs = Programs::build(&ready.go)?;
+        if wanted(Part::Start) {
+            narrator.say(&format!("starting each provider {} times", options.starts));
+            rows.extend(start::measure(&programs, options.starts)?);
+        }
+        for core in cores.iter().filter(|_| wanted(Part::Plans)) {
+            narrator.say(&format!("planning {} resources {} times with {core}", options.resources, options.rounds));
+            rows.extend(plans::measure(core, &programs, options.resources, options.rounds).await?);
+        }
+        if wanted(Part::Memory) {
+            narrator.say(&format!("reading the memory of each provider with {} resources", options.resources));
+            rows.extend(memory::measure(&opentofu, &programs, options.resources).await?);
+        }
+    }
+    if wanted(Part::Simulators) {
+        narrator.say("building and measuring the simulators");
+        rows.extend(simulators::measure(&programs::simulators()?, options.lives)?);
+    }
+    tell(&Report::new(&cores, rows), options)
+}
+
+fn tell(report: &Report, options: &Options) -> Result<()> {
+    println!("\n{report}");
+    if let Some(path) = &options.json {
+        let text = serde_json::to_string_pretty(&report.json()).context("writing the numbers as JSON")?;
+        fs::write(path, text + "\n").with_context(|| format!("writing {}", path.display()))?;
+    }
+    match report.missed() {
+        0 => Ok(()),
+        missed if options.strict => bail!("{missed} targets are missed"),
+        _ => Ok(()),
+    }
+}
+
+/// Names of what is measured, the same in every table.
+mod subject {
+    pub(super) const SHELF: &str = "reference provider (examples/shelf)";
+    pub(super) const PAPER: &str = "minimal provider (examples/paper)";
+    pub(super) const GO: &str = "the same in Go (comparison/go)";
+    pub(super) const PXCI: &str = "terraform-provider-pxci";
+    pub(super) const BUILT_IN: &str = "terraform_data, built into the core";
+}

@@ -1,0 +1,62 @@
+//! What is measured, built as it would be released.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::artifacts;
+
+/// Where each provider's program is.
+pub(super) struct Programs {
+    pub(super) shelf: PathBuf,
+    pub(super) paper: PathBuf,
+    pub(super) go: PathBuf,
+    pub(super) pxci: PathBuf,
+}
+
+impl Programs {
+    /// Builds what is not built yet.
+    pub(super) fn build(go: &Path) -> Result<Self> {
+        let release = artifacts::target_directory()?.join("release");
+        cargo(&["--package", "pxci-tf-provider", "--examples"])?;
+        cargo(&["--package", "terraform-provider-pxci"])?;
+        let program = release.join("comparison/terraform-provider-paper");
+        build_go(go, &artifacts::repository()?.join("crates/tf-provider/comparison/go"), &program)?;
+        Ok(Self {
+            shelf: release.join("examples/shelf"),
+            paper: release.join("examples/paper"),
+            go: program,
+            pxci: release.join("terraform-provider-pxci"),
+        })
+    }
+}
+
+/// The program that measures the simulators.
+pub(super) fn simulators() -> Result<PathBuf> {
+    cargo(&["--package", "pxci-sim", "--example", "measure"])?;
+    Ok(artifacts::target_directory()?.join("release/examples/measure"))
+}
+
+fn cargo(words: &[&str]) -> Result<()> {
+    let status = Command::new("cargo").args(["build", "--quiet", "--locked", "--release"]).args(words).status();
+    if status.context("starting cargo")?.success() {
+        return Ok(());
+    }
+    bail!("`cargo build --release {}` failed", words.join(" "))
+}
+
+/// Stripped, as Go providers are published.
+fn build_go(go: &Path, sources: &Path, program: &Path) -> Result<()> {
+    let output = Command::new(go)
+        .current_dir(sources)
+        .envs([("GOFLAGS", "-mod=readonly"), ("GOTOOLCHAIN", "local"), ("GOWORK", "off"), ("CGO_ENABLED", "0")])
+        .args(["build", "-ldflags", "-s -w", "-o"])
+        .arg(program)
+        .output()
+        .with_context(|| format!("starting {}", go.display()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    bail!("go build failed:\n{}", String::from_utf8_lossy(&output.stderr).trim())
+}

@@ -1,0 +1,65 @@
+//! What the simulators cost, as `crates/sim/examples/measure.rs` finds it.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value as Json;
+
+use super::report::{Limit, Row};
+use super::spread::Spread;
+
+/// Times that both are started.
+const STARTS: usize = 20;
+/// Requests to each path of the front, three times.
+const REQUESTS: &str = "5000";
+const TIMES: usize = 3;
+
+/// `lives`: VM lives on virtual time.
+pub(super) fn measure(program: &Path, lives: u32) -> Result<Vec<Row>> {
+    let mut starts = Vec::new();
+    for _ in 0..STARTS {
+        let began = Instant::now();
+        ask(program, &["start"])?;
+        starts.push(began.elapsed().as_secs_f64() * 1000.0);
+    }
+    let start = row("start from cold, and end", "both simulators", "ms", &starts)?;
+    let mut rows = vec![Row { limit: Some(Limit::AtMost(300.0)), ..start }];
+
+    let answers = (0..TIMES).map(|_| ask(program, &["front", REQUESTS])).collect::<Result<Vec<_>>>()?;
+    for (subject, key) in [("GET /version", "version"), ("GET …/qemu/{vmid}/status/current", "status")] {
+        rows.push(row(
+            "front of the PVE simulator, 8 clients, HTTPS",
+            subject,
+            "requests/s",
+            &numbers(&answers, key)?,
+        )?);
+    }
+    let lived = [ask(program, &["lives", &lives.to_string()])?];
+    let what = format!("{lives} VM lives on virtual time, one thread");
+    rows.push(row(
+        &what,
+        "clone, configure, run, remove",
+        "lives/s of a core",
+        &numbers(&lived, "per_processor_second")?,
+    )?);
+    Ok(rows)
+}
+
+fn numbers(answers: &[Json], key: &str) -> Result<Vec<f64>> {
+    answers.iter().map(|answer| answer[key].as_f64().with_context(|| format!("no number {key}"))).collect()
+}
+
+fn row(what: &str, subject: &'static str, unit: &'static str, measured: &[f64]) -> Result<Row> {
+    let spread = Spread::of(measured).context("nothing was measured")?;
+    Ok(Row { what: what.to_owned(), subject, unit, spread, to_go: None, to_built_in: None, limit: None })
+}
+
+fn ask(program: &Path, words: &[&str]) -> Result<Json> {
+    let output =
+        Command::new(program).args(words).output().with_context(|| format!("starting {}", program.display()))?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "measure {}: {}", words.join(" "), told.trim());
+    serde_json::from_slice(&output.stdout).with_context(|| format!("reading what measure {} says", words.join(" ")))
+}
