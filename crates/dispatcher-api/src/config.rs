@@ -124,13 +124,13 @@ pub struct RunnerPool {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TemplateSource {
-    /// The family it is a version of; the template's marker must say the same.
+    /// The family it is a version of: the template's marker must say the same, or, where it has none, its name.
     pub family: String,
     /// VMID of the version to clone.
     pub vmid: u32,
     /// Node that has it; clones are made there.
     pub node: String,
-    /// `family` is the template's name at Proxmox VE, and it needs no marker: for one that was made by hand.
+    /// `family` is the template's name at Proxmox VE, whatever its marker says.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_name: bool,
 }

@@ -52,13 +52,16 @@ fn fits(wanted: &TemplateSource, installation: &Installation, config: &Config) -
     if !config.is_template() {
         return Err("it is no template".to_owned());
     }
+    let name = config.get("name").unwrap_or_default();
     if wanted.by_name {
-        let name = config.get("name").unwrap_or_default();
         return if name == family { Ok(()) } else { Err(format!("its name is \"{name}\", not \"{family}\"")) };
     }
     let marker = Marker::find(config.description()).map_err(|error| format!("its marker cannot be read ({error})"))?;
     let Some(marker) = marker else {
-        return Err(format!("it carries no marker of the template family \"{family}\""));
+        // Made by hand: then its name has to say what it is.
+        let unknown =
+            || format!("it carries no marker of the template family \"{family}\", and its name is \"{name}\"");
+        return if name == family { Ok(()) } else { Err(unknown()) };
     };
     let theirs = marker.family.as_deref().unwrap_or_default();
     match marker {
@@ -110,14 +113,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_template_or_not_marked_is_refused() {
-        let plain = refusal(&wanted(false), &[("template", "1"), ("name", "ubuntu-2204")]);
-        assert_eq!(plain.as_deref(), Some("it carries no marker of the template family \"ubuntu-2204\""));
+    fn what_is_no_template_is_refused_and_one_without_a_marker_is_known_by_its_name() {
+        assert_eq!(refusal(&wanted(false), &[("template", "1"), ("name", "ubuntu-2204")]), None);
+        let plain = refusal(&wanted(false), &[("template", "1"), ("name", "debian")]).unwrap();
+        assert_eq!(plain, "it carries no marker of the template family \"ubuntu-2204\", and its name is \"debian\"");
+        assert_eq!(refusal(&wanted(false), &[("name", "ubuntu-2204")]).as_deref(), Some("it is no template"));
         assert_eq!(refusal(&wanted(true), &[("name", "ubuntu-2204")]).as_deref(), Some("it is no template"));
     }
 
     #[test]
-    fn one_that_was_chosen_by_its_name_needs_no_marker() {
+    fn one_that_was_chosen_by_its_name_is_known_by_nothing_else() {
         assert_eq!(refusal(&wanted(true), &[("template", "1"), ("name", "ubuntu-2204")]), None);
         let other = refusal(&wanted(true), &[("template", "1"), ("name", "other")]);
         assert_eq!(other.as_deref(), Some("its name is \"other\", not \"ubuntu-2204\""));

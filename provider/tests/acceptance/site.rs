@@ -51,7 +51,10 @@ async fn a_farm_is_built_runs_a_job_and_goes_on_the_site_that_the_environment_na
     let appliance = made("PXCI_APPLIANCE");
     let mut work = working_directory(&farm, preferred_core().expect("a core"), directory.path(), Some(&appliance));
     match farm.pve.template_vmid {
-        Some(template) => work.set("TF_VAR_template_vmid", &template.to_string()),
+        Some(template) => {
+            work.set("TF_VAR_template_vmid", &template.to_string());
+            work.set("TF_VAR_template_family", &family_of(&farm, template).await);
+        }
         None => build(&farm, &mut work, directory.path(), &guests),
     }
     comes_and_goes(&work, async || runs_a_job(&farm).await).await;
@@ -91,6 +94,20 @@ async fn runs_a_job(farm: &Farm) {
 
 /// What stands in the run's VMIDs, as `9020 name`.
 async fn guests_of(farm: &Farm) -> Vec<String> {
+    let guests = client(farm).guests().await.expect("guests");
+    let first = farm.pve.first_vmid;
+    let ours = guests.into_iter().filter(|guest| (first..first + VMIDS).contains(&guest.vmid));
+    ours.map(|guest| format!("{} {}", guest.vmid, guest.name.unwrap_or_default())).collect()
+}
+
+/// Family of an existing template: what its marker says, else its name.
+async fn family_of(farm: &Farm, template: u32) -> String {
+    let config = client(farm).qemu(&farm.pve.node, template).config().await.expect("the template");
+    let marked = ownership::Marker::find(config.description()).expect("its marker").and_then(|marker| marker.family);
+    marked.unwrap_or_else(|| config.get("name").unwrap_or_default().to_owned())
+}
+
+fn client(farm: &Farm) -> pve::Client {
     let pve = &farm.pve;
     let trust = match (&pve.ca_pem, &pve.fingerprint) {
         (Some(pem), _) => pve::Trust::CaPem(pem.clone()),
@@ -103,9 +120,7 @@ async fn guests_of(farm: &Farm) -> Vec<String> {
         trust,
         user_agent: "pxci-acceptance".to_owned(),
     });
-    let guests = client.expect("a client").guests().await.expect("guests");
-    let ours = guests.into_iter().filter(|guest| (pve.first_vmid..pve.first_vmid + VMIDS).contains(&guest.vmid));
-    ours.map(|guest| format!("{} {}", guest.vmid, guest.name.unwrap_or_default())).collect()
+    client.expect("a client")
 }
 
 /// What set-up made.
