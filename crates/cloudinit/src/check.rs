@@ -1,63 +1,10 @@
 //! Finds mistakes in cloud-init data while a person is still looking at the plan.
 
-use std::collections::BTreeSet;
-use std::sync::LazyLock;
-
 use jsonschema::error::ValidationErrorKind;
 use serde_json::Value;
 
+use crate::schema;
 use crate::yaml::Document;
-
-/// cloud-init's own schema, vendored; `schema/README.md` says whence and under which licence.
-const SCHEMA: &str = include_str!("../schema/schema-cloud-config-v1.json");
-
-/// Top-level keys that the vendored schema does not describe: older ones that cloud-init still reads, those of its own configuration, and
-/// those of releases after the schema (its documentation, 23.1 to 25.1).
-const FURTHER_KEYS: &[&str] = &[
-    "apt_mirror",
-    "apt_preserve_sources_list",
-    "apt_proxy",
-    "apt_sources",
-    "create_hostname_file",
-    "datasource",
-    "datasource_list",
-    "debug",
-    "def_log_file",
-    "disable_ec2_instance_metadata",
-    "instance-id",
-    "launch-index",
-    "log_cfgs",
-    "manual_cache_clean",
-    "merge_how",
-    "merge_type",
-    "network",
-    "output",
-    "raspberry_pi",
-    "reporting",
-    "rpi",
-    "stages",
-    "syslog_fix_perms",
-    "system_info",
-    "ubuntu_pro",
-    "users_groups",
-    "vendor_data2",
-    "warnings",
-];
-
-static VALIDATOR: LazyLock<Option<jsonschema::Validator>> = LazyLock::new(|| {
-    let schema: Value = serde_json::from_str(SCHEMA).ok()?;
-    jsonschema::draft4::options().build(&schema).ok()
-});
-
-static TOP_LEVEL_KEYS: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
-    let schema: Value = serde_json::from_str(SCHEMA).unwrap_or_default();
-    let modules = schema.get("$defs").and_then(Value::as_object).into_iter().flatten();
-    let described = modules
-        .filter(|(name, _)| name.starts_with("cc_") || *name == "base_config" || *name == "reporting_config")
-        .filter_map(|(_, module)| module.get("properties").and_then(Value::as_object))
-        .flat_map(|properties| properties.keys().cloned());
-    described.chain(FURTHER_KEYS.iter().map(|key| (*key).to_owned())).collect()
-});
 
 /// One thing that cloud-init would not accept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -237,7 +184,7 @@ fn check_cloud_config(text: &str) -> Vec<Problem> {
             message: "cloud-config must be a mapping of keys".to_owned(),
         }];
     }
-    let Some(validator) = VALIDATOR.as_ref() else { return Vec::new() };
+    let Some(validator) = schema::validator(&document.value) else { return Vec::new() };
     let mut problems = unknown_keys(&document);
     for error in validator.iter_errors(&document.value) {
         collect(&error, &document, &mut problems);
@@ -272,7 +219,7 @@ fn collect(error: &jsonschema::ValidationError<'_>, document: &Document, problem
 /// The schema lets unknown top-level keys pass, and cloud-init ignores them: a misspelt `runcmd` is a guest that does nothing.
 fn unknown_keys(document: &Document) -> Vec<Problem> {
     let Some(keys) = document.value.as_object() else { return Vec::new() };
-    let known = &*TOP_LEVEL_KEYS;
+    let known = schema::known_keys();
     keys.keys()
         .filter(|key| !known.contains(*key))
         .map(|key| {

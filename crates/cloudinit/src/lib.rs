@@ -9,6 +9,7 @@
 mod check;
 mod iso;
 mod render;
+mod schema;
 mod seed;
 mod yaml;
 
