@@ -36,7 +36,13 @@ enum Command {
     /// Starts both simulators for a person to play with, and a page that shows what is in them.
     Sim(sim::Options),
     /// Everything that is tested, the demo included.
-    Test(Simulated),
+    Test {
+        #[command(flatten)]
+        simulated: Simulated,
+        /// Only what is tested with such guests, which takes long.
+        #[arg(long, value_enum)]
+        guests: Option<test::Guests>,
+    },
     /// Installs and builds what the demo and the tests need.
     Setup,
     /// Builds the dispatcher's appliance and prints its path.
@@ -84,9 +90,13 @@ async fn main() -> Result<()> {
             demo::run(&narrator, &ready, pve).await
         }
         Command::Sim(options) => sim::run(narrator, &options).await,
-        Command::Test(Simulated { pve }) => {
+        Command::Test { simulated: Simulated { pve }, guests: None } => {
             let ready = setup::run(&narrator, Purpose::Tests)?;
             test::run(&narrator, &ready, pve)
+        }
+        Command::Test { simulated: Simulated { pve }, guests: Some(test::Guests::Qemu) } => {
+            let ready = setup::run(&narrator, Purpose::Machines)?;
+            test::run_with_machines(&narrator, &ready, pve)
         }
         Command::Setup => setup::run(&narrator, Purpose::Tests).map(drop),
         Command::Appliance => {

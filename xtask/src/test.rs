@@ -47,6 +47,29 @@ fn count(counts: &str, word: &str) -> u64 {
     parts.filter_map(|part| part.strip_suffix(word)).find_map(|number| number.trim().parse().ok()).unwrap_or(0)
 }
 
+/// Guests that an ordinary run does without.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Guests {
+    /// Whole machines, which QEMU runs.
+    Qemu,
+}
+
+/// Runs what is tested with whole machines.
+pub(crate) fn run_with_machines(narrator: &Narrator, ready: &Ready, line: Option<Line>) -> Result<()> {
+    let mut tally = Tally::default();
+    narrator.say("building the provider and the dispatcher's appliance");
+    let mut environment = ready.environment();
+    environment.extend([("PXCI_PROVIDER", artifacts::provider()?), ("PXCI_APPLIANCE", artifacts::appliance()?)]);
+    environment.extend(line.map(|line| ("PXCI_ACC_PVE_LINE", PathBuf::from(line.to_string()))));
+    environment.push(("PXCI_GUESTS", "qemu".into()));
+    narrator.say("running machines without a system");
+    test_programs(&["--package", "pxci-sim", "--test", "guest_qemu"], &[], &environment, &mut tally)?;
+    narrator.say("running a machine's whole life, from clone to reap");
+    let acceptance = ["--package", "terraform-provider-pxci", "--test", "acceptance"];
+    test_programs(&acceptance, &["machines::"], &environment, &mut tally)?;
+    summary(narrator, &tally)
+}
+
 /// Runs formatting check, all test programs, recorded conformance and the demo.
 pub(crate) fn run(narrator: &Narrator, ready: &Ready, line: Option<Line>) -> Result<()> {
     let mut tally = Tally::default();
@@ -62,11 +85,7 @@ pub(crate) fn run(narrator: &Narrator, ready: &Ready, line: Option<Line>) -> Res
     step(&mut tally, "the reference pages", itself(&["docs", "--check"], &environment));
 
     narrator.say("running the tests of all crates");
-    let tests_passed = cargo_test(&environment, &mut tally)?;
-    if !tests_passed && tally.failed == 0 {
-        tally.failed += 1;
-        println!("a test program did not build or ended before its result");
-    }
+    test_programs(&["--workspace"], &[], &environment, &mut tally)?;
     narrator.say("running the demo");
     step(&mut tally, "the demo", itself(&["demo"], &environment));
 
@@ -112,18 +131,34 @@ fn formatting() -> Result<()> {
     bail!("`cargo fmt --all` would change files")
 }
 
-fn cargo_test(environment: &[(&'static str, PathBuf)], tally: &mut Tally) -> Result<bool> {
+/// Runs the test programs that `which` chooses, and in them the tests that `names` does. One that does not get to its
+/// result counts as failed.
+fn test_programs(
+    which: &[&str],
+    names: &[&str],
+    environment: &[(&'static str, PathBuf)],
+    tally: &mut Tally,
+) -> Result<()> {
+    let failed_before = tally.failed;
+    let passed = cargo_test(which, names, environment, tally)?;
+    if !passed && tally.failed == failed_before {
+        tally.failed += 1;
+        println!("a test program did not build or ended before its result");
+    }
+    Ok(())
+}
+
+fn cargo_test(
+    which: &[&str],
+    names: &[&str],
+    environment: &[(&'static str, PathBuf)],
+    tally: &mut Tally,
+) -> Result<bool> {
     let mut child = Command::new("cargo")
-        .args([
-            "test",
-            "--workspace",
-            "--locked",
-            "--no-fail-fast",
-            "--quiet",
-            "--",
-            "--show-output",
-            "--format=pretty",
-        ])
+        .arg("test")
+        .args(which)
+        .args(["--locked", "--no-fail-fast", "--quiet", "--", "--show-output", "--format=pretty"])
+        .args(names)
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdout(Stdio::piped())
         .spawn()

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use sim::backend::Backend;
 use sim::github::Token as GitHubToken;
 use sim::guest::Namespaces;
+use sim::guest::qemu::{self, Qemu};
 use sim::pve::scripted::{Boot, Scripted};
 use sim::pve::{Handle, Latency, Line, Options, Server, World};
 
@@ -36,6 +37,15 @@ pub enum Guests {
     Played(Scripted),
     /// Guests that really run.
     Running(Arc<Namespaces>),
+    /// Whole machines.
+    Machines(Arc<Qemu>),
+}
+
+impl Guests {
+    /// The root URL by which they reach a simulated GitHub, if that is not the one that everybody else uses.
+    fn github_url(&self) -> Option<String> {
+        matches!(self, Self::Machines(_)).then(|| format!("http://{}:0", qemu::HOST))
+    }
 }
 
 /// How the simulators are set up.
@@ -65,7 +75,7 @@ impl Simulation {
     fn latency(&self) -> Latency {
         self.latency.unwrap_or(match &self.guests {
             Guests::Scripted | Guests::Played(_) => Latency::Instant,
-            Guests::Running(_) => Latency::Real,
+            Guests::Running(_) | Guests::Machines(_) => Latency::Real,
         })
     }
 }
@@ -114,10 +124,10 @@ impl Farm {
     /// # Errors
     /// When a simulator does not start.
     pub async fn simulated_as(simulation: Simulation) -> Result<Self> {
-        let seed = simulation.seed;
+        let (seed, url) = (simulation.seed, simulation.guests.github_url());
         let (pve, simulated_pve) = simulated_pve(simulation).await?;
         let clock = simulated_pve.handle.is_stepped().then(|| simulated_pve.handle.instants());
-        let (github, simulated_github) = simulated_github(seed, clock).await?;
+        let (github, simulated_github) = simulated_github(url, seed, clock).await?;
         Ok(Self { pve, github, simulated_pve: Some(simulated_pve), simulated_github: Some(simulated_github) })
     }
 
@@ -128,13 +138,14 @@ impl Farm {
     pub async fn start(guests: Guests) -> Result<Self> {
         let real_pve = PveSite::from_environment()?;
         let real_github = GitHubSite::from_environment()?;
+        let url = guests.github_url();
         let (pve, simulated_pve) = match real_pve {
             Some(site) => (site, None),
             None => simulated_pve(Simulation::of(guests)).await.map(|(site, simulated)| (site, Some(simulated)))?,
         };
         let (github, simulated_github) = match real_github {
             Some(site) => (site, None),
-            None => simulated_github(None, None).await.map(|(site, handle)| (site, Some(handle)))?,
+            None => simulated_github(url, None, None).await.map(|(site, handle)| (site, Some(handle)))?,
         };
         Ok(Self { pve, github, simulated_pve, simulated_github })
     }
@@ -182,6 +193,7 @@ async fn simulated_pve(simulation: Simulation) -> Result<(PveSite, SimulatedPve)
         Guests::Scripted => Arc::new(Scripted::new(Boot::AtOnce)),
         Guests::Played(guests) => Arc::new(guests),
         Guests::Running(namespaces) => namespaces,
+        Guests::Machines(qemu) => qemu,
     };
     let line = match (simulation.line, std::env::var("PXCI_ACC_PVE_LINE")) {
         (Some(line), _) => line,
@@ -224,10 +236,12 @@ async fn simulated_pve(simulation: Simulation) -> Result<(PveSite, SimulatedPve)
 }
 
 async fn simulated_github(
+    external_url: Option<String>,
     seed: Option<u64>,
     clock: Option<Arc<dyn Fn() -> Timestamp + Send + Sync>>,
 ) -> Result<(GitHubSite, sim::github::ServerHandle)> {
-    let mut options = sim::github::ServerOptions { listen: listen()?, ..sim::github::ServerOptions::default() };
+    let mut options =
+        sim::github::ServerOptions { listen: listen()?, external_url, ..sim::github::ServerOptions::default() };
     options.seed = seed.unwrap_or(options.seed);
     options.clock = clock.unwrap_or(options.clock);
     let handle = sim::github::Server::start(options).await.context("starting the simulator of GitHub")?;

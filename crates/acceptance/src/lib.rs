@@ -7,6 +7,7 @@ pub mod build;
 pub mod engines;
 pub mod farm;
 pub mod image;
+pub mod machine_image;
 pub mod mirror;
 pub mod site;
 

@@ -2,7 +2,7 @@
 //! against simulators of Proxmox VE and GitHub with the privileges that docs/privileges.md asks for, and no more.
 //!
 //! Every test has simulators, a mirror and a working directory of its own. Guests are scripted: they answer at once; only
-//! `site` has guests that run, or real ones.
+//! `site` has guests that run, or real ones, and `machines` whole machines.
 
 mod administrator;
 mod bad_input;
@@ -10,6 +10,7 @@ mod conformance;
 mod diagnostic;
 mod dispatcher;
 mod lab;
+mod machines;
 mod modules;
 mod site;
 mod template;

@@ -124,7 +124,7 @@ fn client(farm: &Farm) -> pve::Client {
 }
 
 /// What set-up made.
-fn made(name: &str) -> PathBuf {
+pub(crate) fn made(name: &str) -> PathBuf {
     std::env::var_os(name).unwrap_or_else(|| panic!("{name} is not set: run `cargo xtask test`")).into()
 }
 
@@ -140,7 +140,12 @@ fn build(farm: &Farm, work: &mut WorkingDirectory, directory: &Path, guests: &Na
     }
 }
 
-fn working_directory(farm: &Farm, core: Core, directory: &Path, appliance: Option<&Path>) -> WorkingDirectory {
+pub(crate) fn working_directory(
+    farm: &Farm,
+    core: Core,
+    directory: &Path,
+    appliance: Option<&Path>,
+) -> WorkingDirectory {
     let path = directory.join("work");
     std::fs::create_dir(&path).expect("directory");
     let mirror = Mirror::lay_out(directory, &lab::provider(), appliance).expect("mirror");

@@ -6,6 +6,7 @@
 mod clients;
 mod debian;
 mod go;
+mod machines;
 mod namespaces;
 mod opentofu;
 mod packer;
@@ -36,6 +37,8 @@ pub(crate) struct Ready {
     pub(crate) guest_base: PathBuf,
     /// Clients of others, for the tests of the simulators.
     clients: Option<Clients>,
+    /// Disk image of guests that are whole machines.
+    guest_image: Option<PathBuf>,
 }
 
 /// What the machine is made ready for.
@@ -45,6 +48,8 @@ pub(crate) enum Purpose {
     Demo,
     /// All tests, the demo among them.
     Tests,
+    /// The tests with guests that are whole machines.
+    Machines,
 }
 
 impl Ready {
@@ -61,6 +66,7 @@ impl Ready {
             variables.push(("PXCI_JS_CLIENTS", clients.javascript.clone()));
             variables.push(("PXCI_PYTHON_CLIENTS", clients.python.clone()));
         }
+        variables.extend(self.guest_image.clone().map(|image| ("PXCI_GUEST_IMAGE", image)));
         variables
     }
 
@@ -106,9 +112,13 @@ pub(crate) fn run(narrator: &Narrator, purpose: Purpose) -> Result<Ready> {
 
     let mut extra = packer::packages_needed().to_vec();
     extra.extend(go::packages_needed(&cache));
-    if purpose == Purpose::Tests {
-        extra.extend(clients::packages_needed(&cache));
-        extra.extend(browser_needed());
+    match purpose {
+        Purpose::Demo => {}
+        Purpose::Tests => {
+            extra.extend(clients::packages_needed(&cache));
+            extra.extend(browser_needed());
+        }
+        Purpose::Machines => extra.extend(machines::PACKAGES),
     }
     debian::install(&extra, narrator)?;
     namespaces::check()?;
@@ -117,12 +127,16 @@ pub(crate) fn run(narrator: &Narrator, purpose: Purpose) -> Result<Ready> {
     let go = go::ensure(&cache, narrator)?;
     let opentofu = opentofu::ensure(&cache, &go, narrator)?;
     let clients = match purpose {
-        Purpose::Demo => None,
         Purpose::Tests => Some(clients::ensure(&cache, narrator)?),
+        Purpose::Demo | Purpose::Machines => None,
     };
     let guest_base = guest_base(&cache, narrator)?;
+    let guest_image = match purpose {
+        Purpose::Machines => Some(machines::image(&cache, narrator)?),
+        Purpose::Demo | Purpose::Tests => None,
+    };
     narrator.say(&format!("set-up is complete ({:.1} s)", began.elapsed().as_secs_f32()));
-    Ok(Ready { opentofu, go, packer, guest_base, clients })
+    Ok(Ready { opentofu, go, packer, guest_base, clients, guest_image })
 }
 
 /// The page of `cargo xtask sim` is tested in a real browser.

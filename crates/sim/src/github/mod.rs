@@ -48,6 +48,7 @@ pub use access::{Level, Token};
 pub use apps::{AppKeyError, SAMPLE_APP_KEY};
 pub use behaviour::{Behaviour, Gap, SecondaryLimits};
 pub use model::{Event, EventKind, Job, JobSpec, JobState, RunSpec, Scope};
+pub use program::{Archive as RunnerArchive, pack as pack_runner};
 pub use server::{Server, ServerHandle, ServerOptions};
 pub use webhooks::{Delivery, HookOwner, WebhookSpec};
 pub use world::World;

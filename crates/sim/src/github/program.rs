@@ -19,9 +19,12 @@ const FILES: [(&str, &str); 6] = [
 ];
 
 /// An archive as `GET …/actions/runners/downloads` offers it.
-pub(super) struct Archive {
-    pub(super) content: Vec<u8>,
-    pub(super) sha256: String,
+#[derive(Debug)]
+pub struct Archive {
+    /// The `.tar.gz`.
+    pub content: Vec<u8>,
+    /// Its digest, in hexadecimal digits.
+    pub sha256: String,
 }
 
 /// Name of the archive for Linux on `architecture`.
@@ -35,7 +38,10 @@ pub(super) fn url(guests: &str, architecture: &str, version: &str) -> String {
 }
 
 /// Packs the program as `version`. The same version gives the same bytes.
-pub(super) fn pack(version: &str) -> io::Result<Archive> {
+///
+/// # Errors
+/// What the system says.
+pub fn pack(version: &str) -> io::Result<Archive> {
     let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
     for (path, text) in FILES {
         let content = text.replace("@VERSION@", version);

@@ -36,7 +36,7 @@ const IDLE_TICK: Duration = Duration::from_secs(600);
 pub struct ServerOptions {
     /// Where it listens; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Root URL by which guests reach it, if that is not the address it listens on.
+    /// Root URL by which guests reach it, if that is not the address it listens on. Port 0 stands for the port that it got.
     pub external_url: Option<String>,
     /// How its world behaves.
     pub behaviour: Behaviour,
@@ -167,12 +167,16 @@ impl Server {
             address.set_ip(Ipv4Addr::LOCALHOST.into());
         }
         let url = format!("http://{address}");
+        let external_url = options.external_url.map(|url| match url.trim_end_matches('/').strip_suffix(":0") {
+            Some(host) => format!("{host}:{}", address.port()),
+            None => url.trim_end_matches('/').to_owned(),
+        });
         let (webhooks, outgoing) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             world: Mutex::new(World::new(options.behaviour, options.seed)),
             changes: watch::Sender::new(0),
             clock: options.clock,
-            guests: options.external_url.unwrap_or_else(|| url.clone()).trim_end_matches('/').to_owned(),
+            guests: external_url.unwrap_or_else(|| url.clone()),
             log: RequestLog::default(),
             faults: Faults::new(options.seed),
             violations: Mutex::default(),

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
+use tokio::task::JoinHandle;
 
 /// The log of one guest; clones share it.
 #[derive(Debug, Clone, Default)]
@@ -21,15 +22,16 @@ impl Log {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes up what is written to `stream`, until it ends.
-    pub(super) fn follow(&self, stream: impl AsyncRead + Send + Unpin + 'static) {
+    /// Takes up what is written to `stream`, until it ends, with the task that is returned.
+    pub(super) fn follow(&self, stream: impl AsyncRead + Send + Unpin + 'static) -> JoinHandle<()> {
         let log = self.clone();
         tokio::spawn(async move {
-            let mut lines = BufReader::new(stream).lines();
-            while let Ok(Some(line)) = lines.next_line().await {
-                log.say(&line);
+            let mut lines = BufReader::new(stream).split(b'\n');
+            // Consoles also carry bytes that are no text.
+            while let Ok(Some(line)) = lines.next_segment().await {
+                log.say(String::from_utf8_lossy(&line).trim_end_matches('\r'));
             }
-        });
+        })
     }
 
     /// The error with the last thing that was said, which is usually its cause.

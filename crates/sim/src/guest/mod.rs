@@ -9,6 +9,7 @@
 mod agent;
 mod autoinstall;
 pub mod base;
+mod bootstrap;
 mod cloud_config;
 mod container;
 mod disks;
@@ -18,6 +19,7 @@ mod lifeline;
 mod log;
 mod machine;
 mod namespaces;
+pub mod qemu;
 mod sandbox;
 mod seed;
 mod ssh;

@@ -110,6 +110,11 @@ impl Namespaces {
         self.state.path()
     }
 
+    /// The same, for other kinds of guests that keep theirs there.
+    pub(super) fn state(&self) -> Arc<State> {
+        self.state.clone()
+    }
+
     /// Ends all guests and removes their disks; returns when nothing is left.
     pub async fn end(&self) {
         let Guests { machines, containers } = std::mem::take(&mut *lock(&self.guests));

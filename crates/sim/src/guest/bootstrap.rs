@@ -1,0 +1,186 @@
+//! Making a Debian system from packages with `mmdebstrap`: from the archives that this machine's own apt uses, without root.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::base::BaseError;
+use super::host;
+use super::lifeline::Bound;
+
+/// What a guest never reads.
+pub(super) const LEFT_OUT: &[&str] =
+    &["/usr/share/doc/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/man/*"];
+
+/// What a system is made of.
+#[derive(Debug)]
+pub(super) struct Bootstrap<'a> {
+    /// Installed packages beyond those that apt itself needs.
+    pub(super) packages: &'a [&'a str],
+    /// What runs at its end, as `mmdebstrap` takes it: a line of shell with the root as `$1`, or `copy-in FILE... DIRECTORY`.
+    pub(super) hooks: &'a [OsString],
+}
+
+impl Bootstrap<'_> {
+    /// Makes the system of the release `codename` in `target`, which is empty. `scratch` takes what is needed meanwhile.
+    ///
+    /// # Errors
+    /// See [`BaseError`].
+    pub(super) fn unpack(&self, scratch: &Path, codename: &str, target: &Path) -> Result<(), BaseError> {
+        let sources = write_sources(scratch, codename)?;
+        let settings = write_apt_settings(scratch)?;
+        let log = scratch.join("mmdebstrap.log");
+        let mut maker = Command::new("mmdebstrap");
+        maker.args(["--quiet", "--variant=apt", "--format=tar", "--skip=cleanup/apt/lists,cleanup/apt/cache"]);
+        maker.arg(prefixed("--aptopt=", settings.as_os_str())).arg(format!("--include={}", self.packages.join(",")));
+        maker.args(LEFT_OUT.iter().map(|pattern| format!("--dpkgopt=path-exclude={pattern}")));
+        maker.args(self.hooks.iter().map(|hook| prefixed("--customize-hook=", hook)));
+        maker.arg(codename).arg("-").args(sources);
+        maker.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log).map_err(in_directory(&log))?);
+        let not_started = |source| BaseError::Program { program: "mmdebstrap", package: "mmdebstrap", source };
+        let mut maker = Bound::start(&mut maker).map_err(not_started)?;
+        let archive = maker.output();
+
+        // Device files cannot be made in a user namespace, and every guest gets a /dev of its own anyway.
+        let mut unpacker = host::as_root([
+            "tar",
+            "--extract",
+            "--numeric-owner",
+            "--preserve-permissions",
+            "--exclude=./dev/*",
+            "--directory",
+        ]);
+        let unpacked = output("unshare", "util-linux", unpacker.arg(target).stdin(archive));
+        let made = maker.wait().map_err(not_started)?;
+        if !made.success() {
+            return Err(BaseError::Failed {
+                step: "mmdebstrap",
+                detail: last_lines(&fs::read_to_string(&log).unwrap_or_default()),
+            });
+        }
+        unpacked.map(drop)
+    }
+}
+
+/// The release of this machine, `stable` where it does not say.
+pub(super) fn codename() -> String {
+    let text = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    text.lines()
+        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
+        .map_or_else(|| "stable".to_owned(), |name| name.trim_matches('"').to_owned())
+}
+
+/// What this machine's apt was told about fetching (proxies, date checks) holds for guests as well.
+fn write_apt_settings(scratch: &Path) -> Result<PathBuf, BaseError> {
+    let mut text =
+        output("apt-config", "apt", Command::new("apt-config").args(["dump", "--format", "%F \"%v\";%n", "Acquire"]))?
+            .stdout;
+    text.extend_from_slice(
+        b"Acquire::GzipIndexes \"true\";\nAcquire::Languages \"none\";\nAPT::Install-Recommends \"false\";\n",
+    );
+    let path = scratch.join("apt.conf");
+    fs::write(&path, text).map_err(in_directory(&path))?;
+    Ok(path)
+}
+
+/// Copies the entries for this machine's own release out of its apt sources; other vendors' archives stay out.
+fn write_sources(scratch: &Path, codename: &str) -> Result<Vec<PathBuf>, BaseError> {
+    let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
+    if let Ok(entries) = fs::read_dir("/etc/apt/sources.list.d") {
+        files.extend(entries.flatten().map(|entry| entry.path()));
+    }
+    files.sort();
+    let mut written = Vec::new();
+    for file in files {
+        let Ok(text) = fs::read_to_string(&file) else { continue };
+        let is_deb822 = file.extension().is_some_and(|extension| extension == "sources");
+        let kept = if is_deb822 { stanzas_of(&text, codename) } else { lines_of(&text, codename) };
+        if kept.is_empty() {
+            continue;
+        }
+        let path = scratch.join(format!("{}.{}", written.len(), if is_deb822 { "sources" } else { "list" }));
+        fs::write(&path, kept).map_err(in_directory(&path))?;
+        written.push(path);
+    }
+    if written.is_empty() {
+        return Err(BaseError::NoSources { codename: codename.to_owned() });
+    }
+    Ok(written)
+}
+
+/// Whether `suite` belongs to the release: itself, or `-updates`, `-security`, `/updates`.
+fn is_of_release(suite: &str, codename: &str) -> bool {
+    suite
+        .strip_prefix(codename)
+        .is_some_and(|rest| ["", "-updates", "-security", "/updates"].contains(&rest.trim_end_matches('/')))
+}
+
+fn stanzas_of(text: &str, codename: &str) -> String {
+    let plain: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    let is_kept = |stanza: &&str| {
+        let field = |name: &str| stanza.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned();
+        field("Types:").split_whitespace().any(|kind| kind == "deb")
+            && field("Suites:").split_whitespace().any(|suite| is_of_release(suite, codename))
+            && field("Enabled:").trim() != "no"
+    };
+    plain.join("\n").split("\n\n").map(str::trim).filter(is_kept).map(|stanza| format!("{stanza}\n\n")).collect()
+}
+
+fn lines_of(text: &str, codename: &str) -> String {
+    let is_kept =
+        |line: &&str| line.starts_with("deb ") && line.split_whitespace().any(|word| is_of_release(word, codename));
+    text.lines().filter(is_kept).map(|line| format!("{line}\n")).collect()
+}
+
+/// Waits until nobody else holds the lock at `path`; it is held until the file is dropped.
+pub(super) fn lock(path: &Path) -> Result<File, BaseError> {
+    let file = File::create(path).map_err(in_directory(path))?;
+    flock(file.as_fd(), FlockOperation::LockExclusive).map_err(|error| in_directory(path)(error.into()))?;
+    Ok(file)
+}
+
+/// Removes a directory with files of mapped users; one that is missing is gone already.
+pub(super) fn remove(path: &Path) -> Result<(), BaseError> {
+    output("unshare", "util-linux", host::as_root(["rm", "-rf"]).arg(path)).map(drop)
+}
+
+pub(super) fn output(program: &'static str, package: &'static str, command: &mut Command) -> Result<Output, BaseError> {
+    let output = command.output().map_err(|source| BaseError::Program { program, package, source })?;
+    if output.status.success() {
+        return Ok(output);
+    }
+    Err(BaseError::Failed { step: program, detail: last_lines(&String::from_utf8_lossy(&output.stderr)) })
+}
+
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.trim().lines().collect();
+    lines[lines.len().saturating_sub(10)..].join("\n")
+}
+
+pub(super) fn in_directory(path: &Path) -> impl FnOnce(io::Error) -> BaseError + '_ {
+    move |source| BaseError::Directory { path: path.to_owned(), source }
+}
+
+fn prefixed(prefix: &str, value: &OsStr) -> OsString {
+    let mut argument = OsString::from(prefix);
+    argument.push(value);
+    argument
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{lines_of, stanzas_of};
+
+    #[test]
+    fn only_the_own_release_is_taken_from_the_sources() {
+        let text = "Types: deb\n# dated\nURIs: mirror:/a\nSuites: bookworm bookworm-updates\n\nTypes: deb\nURIs: mirror:/b\nSuites: nodistro\n";
+        assert_eq!(stanzas_of(text, "bookworm"), "Types: deb\nURIs: mirror:/a\nSuites: bookworm bookworm-updates\n\n");
+        let lines = "deb mirror:/a bookworm-security main\ndeb-src mirror:/a bookworm main\ndeb mirror:/c cloud-sdk-bookworm main\n";
+        assert_eq!(lines_of(lines, "bookworm"), "deb mirror:/a bookworm-security main\n");
+    }
+}

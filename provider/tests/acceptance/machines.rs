@@ -1,0 +1,131 @@
+//! One VM's whole life as a machine that QEMU runs: its firmware, boot loader, kernel, systemd, cloud-init and guest agent
+//! are the real ones, and so are the overlay that is its disk, the CD and the agent's port. The provider uploads the cloud-init
+//! data and makes the dispatcher's container; the dispatcher does the rest.
+
+use std::time::Duration;
+
+use acceptance::engines::preferred_core;
+use acceptance::farm::{Farm, Guests, REPOSITORY};
+use sim::github::{JobSpec, JobState, RunSpec};
+use sim::guest::Namespaces;
+use sim::guest::qemu::Qemu;
+
+use crate::administrator::Administrator;
+use crate::site::{made, working_directory};
+
+/// An emulated processor takes minutes for what a real one does in seconds.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
+
+/// The template's name; without a marker, it is its family's, too.
+const TEMPLATE: &str = "machine";
+
+/// What the job finds on its machine; the first thing that is not so fails it.
+const STEPS: [&str; 5] = [
+    // Nothing of this machine's: firmware, kernel and first process are its own.
+    r#"grep -x SeaBIOS /sys/class/dmi/id/bios_vendor; uname -r | grep cloud-amd64; grep -x systemd /proc/1/comm"#,
+    // cloud-init itself read the CD that the provider uploaded.
+    r#"grep -x acceptance /etc/pxci/pool; cloud-init status --wait --long >status || true; cat status; grep -x 'status: done' status; grep 'seed=/dev/sr0' status"#,
+    // The host name came over the guest agent.
+    r#"systemctl is-active qemu-guest-agent.service pxci-runner.service; hostname | grep -x "$RUNNER_NAME""#,
+    // The registration is gone, and what the runner made of it is in memory only.
+    r#"sudo test ! -e /run/pxci/jitconfig; sudo test -s /opt/actions-runner/.credentials
+sudo findmnt --noheadings --output FSTYPE --mountpoint /run/pxci/memory | grep -x tmpfs
+sudo test -s /run/pxci/memory/upper/.credentials
+sudo mkdir /mnt/disk; sudo mount --bind / /mnt/disk; sudo test -d /mnt/disk/opt/actions-runner/bin
+sudo test ! -e /mnt/disk/opt/actions-runner/.credentials"#,
+    r#"echo "said by the job" | sudo tee /dev/ttyS0"#,
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_boots_takes_one_job_and_powers_itself_off() {
+    if std::env::var_os("PXCI_GUESTS").is_none_or(|guests| guests != "qemu") {
+        println!("not run: guests backed by QEMU (cargo xtask test --guests qemu)");
+        return;
+    }
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let containers = Namespaces::start(&made("PXCI_GUEST_BASE")).await.expect("containers");
+    let qemu = Qemu::start(containers).await.expect("machines");
+    let farm = Farm::simulated(Guests::Machines(qemu.clone())).await.expect("a farm");
+    let template = make_template(&farm, &qemu).await;
+    let before = farm.leftovers();
+
+    let directory = tempfile::tempdir().expect("directory");
+    let core = preferred_core().expect("a core");
+    let mut work = working_directory(&farm, core, directory.path(), Some(&made("PXCI_APPLIANCE")));
+    work.set("TF_VAR_template_vmid", &template.to_string());
+    work.set("TF_VAR_template_family", TEMPLATE);
+    work.set("TF_VAR_runner_vm", "false");
+    work.set("TF_VAR_boot_limit", &PATIENCE.as_secs().to_string());
+    work.init().await.expect("init");
+    work.apply().await.expect("apply");
+
+    let runner = runs_a_job(&farm, &qemu).await;
+    reaped(&farm, &runner).await;
+    let console = console(&qemu, &runner);
+    for words in ["said by the job", "reboot: Power down"] {
+        assert!(console.contains(words), "{words:?} is not on the console:\n{console}");
+    }
+
+    work.destroy().await.expect("destroy");
+    assert_eq!(farm.leftovers(), before, "nothing is left");
+    qemu.end().await;
+}
+
+/// A template with the image on its disk, as an installation would have left it.
+async fn make_template(farm: &Farm, qemu: &Qemu) -> u32 {
+    let template = farm.pve.first_vmid;
+    let administrator = Administrator::new(farm.simulated_pve.as_ref().expect("a simulated Proxmox VE"));
+    administrator.make_template(template, TEMPLATE, "an image of this test's own", "").await;
+    let config = administrator.call("GET", &format!("/nodes/pve1/qemu/{template}/config"), &[]).await;
+    let disk = config["scsi0"].as_str().expect("a disk");
+    let volume = disk.split(',').next().unwrap_or_default();
+    qemu.install(volume, &made("PXCI_GUEST_IMAGE")).await.expect("a disk image");
+    template
+}
+
+/// A job succeeds; the name of the runner that it ran on.
+async fn runs_a_job(farm: &Farm, qemu: &Qemu) -> String {
+    let github = farm.simulated_github.as_ref().expect("a simulated GitHub");
+    let job = JobSpec {
+        name: "looks around".to_owned(),
+        labels: ["self-hosted", "pxci-acceptance"].map(str::to_owned).to_vec(),
+        steps: STEPS.map(str::to_owned).to_vec(),
+    };
+    let run = RunSpec { repository: REPOSITORY.to_owned(), event: "push".to_owned(), fork: None, jobs: vec![job] };
+    let id = github.queue_run(run)[0];
+    let ended = github.wait_for(PATIENCE, |world| {
+        let job = world.job(id)?;
+        let JobState::Completed { conclusion } = &job.state else { return None };
+        Some((conclusion.clone(), job.runner_name.clone().unwrap_or_default(), job.log.clone()))
+    });
+    let said =
+        || farm.simulated_pve.iter().flat_map(|pve| pve.handle.guests()).map(|vmid| qemu.guest_log(vmid).join("\n"));
+    let Some((conclusion, runner, log)) = ended.await else {
+        panic!("the job does not end:\n{}", said().collect::<String>());
+    };
+    assert_eq!(conclusion, "success", "{log}\n{}", console(qemu, &runner));
+    runner
+}
+
+/// Waits until neither the VM nor its registration is there.
+async fn reaped(farm: &Farm, runner: &str) {
+    let (pve, github) =
+        (farm.simulated_pve.as_ref().expect("simulated"), farm.simulated_github.as_ref().expect("simulated"));
+    let gone = github.wait_for(PATIENCE, |world| world.runner_names().is_empty().then_some(()));
+    assert!(gone.await.is_some(), "{runner} stays registered");
+    let watching = async {
+        while pve.handle.guests().contains(&vmid(runner)) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, watching).await.is_ok(), "{runner} is not reaped");
+}
+
+fn console(qemu: &Qemu, runner: &str) -> String {
+    qemu.guest_log(vmid(runner)).join("\n")
+}
+
+/// The number in a runner's name.
+fn vmid(runner: &str) -> u32 {
+    runner.rsplit('-').nth(1).and_then(|part| part.parse().ok()).unwrap_or_else(|| panic!("{runner:?} has no VMID"))
+}

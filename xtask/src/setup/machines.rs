@@ -1,0 +1,20 @@
+//! What guests need that are whole machines: QEMU, and a disk image that it boots.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::narrate::Narrator;
+
+/// Debian packages that make images and run them.
+pub(super) const PACKAGES: [&str; 3] = ["e2fsprogs", "qemu-system-x86", "qemu-utils"];
+
+/// The disk image, made where it is missing.
+pub(super) fn image(cache: &Path, narrator: &Narrator) -> Result<PathBuf> {
+    narrator.say("looking for the machines' disk image (some minutes where it has to be made from Debian's packages)");
+    let before = Instant::now();
+    let image = acceptance::machine_image::build(cache)?;
+    narrator.say(&format!("the machines' disk image is ready ({:.0} s)", before.elapsed().as_secs_f32()));
+    Ok(image)
+}
