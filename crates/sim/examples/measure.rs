@@ -4,6 +4,7 @@
 //! measure start             starts both simulators, says so, and ends
 //! measure front REQUESTS    requests per second over HTTPS, eight clients at a time
 //! measure lives COUNT       lives of a VM on virtual time, one after the other, on one thread
+//! measure lists NODES VMS   milliseconds that each list of a large cluster takes over HTTPS
 //! ```
 
 use std::error::Error;
@@ -20,6 +21,15 @@ type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Requests that are under way at the same time.
 const CLIENTS: usize = 8;
+/// Times that each list is asked for.
+const LISTINGS: usize = 20;
+const LISTS: [(&str, &str); 5] = [
+    ("resources", "/cluster/resources"),
+    ("vms", "/cluster/resources?type=vm"),
+    ("node_vms", "/nodes/pve001/qemu"),
+    ("nodes", "/nodes"),
+    ("tasks", "/cluster/tasks"),
+];
 const TEMPLATE: &str = "/nodes/pve1/qemu/9000";
 const ROOT: &str = "root@pam";
 
@@ -30,7 +40,8 @@ fn main() -> Outcome<()> {
         ["start"] => several_threads()?.block_on(start()),
         ["front", requests] => several_threads()?.block_on(front(requests.parse()?)),
         ["lives", count] => one_thread()?.block_on(lives(count.parse()?)),
-        _ => Err("usage: measure start | front REQUESTS | lives COUNT".into()),
+        ["lists", nodes, vms] => several_threads()?.block_on(lists(nodes.parse()?, vms.parse()?)),
+        _ => Err("usage: measure start | front REQUESTS | lives COUNT | lists NODES VMS".into()),
     };
     println!("{}", told?);
     Ok(())
@@ -97,6 +108,25 @@ async fn front(requests: u32) -> Outcome<Value> {
             answer?;
         }
         told.insert(name.to_owned(), json!(f64::from(requests) / began.elapsed().as_secs_f64()));
+    }
+    Ok(told.into())
+}
+
+async fn lists(nodes: u32, vms: u32) -> Outcome<Value> {
+    // Its rounds would follow one another without a pause on a clock that does not wait.
+    let options = Options { latency: Latency::Instant, statistics: false, ..Options::default() };
+    let pve = Server::start(&World::scale(nodes, vms), Arc::new(Scripted::new(Boot::AtOnce)), options).await?;
+    let client = Client::of(&pve)?;
+    let mut told = serde_json::Map::new();
+    for (name, path) in LISTS {
+        client.get(path).await?;
+        let mut took = Vec::new();
+        for _ in 0..LISTINGS {
+            let began = Instant::now();
+            client.get(path).await?;
+            took.push(began.elapsed().as_secs_f64() * 1000.0);
+        }
+        told.insert(name.to_owned(), json!(took));
     }
     Ok(told.into())
 }

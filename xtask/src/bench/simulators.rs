@@ -15,6 +15,17 @@ const STARTS: usize = 20;
 /// Requests to each path of the front, three times.
 const REQUESTS: &str = "5000";
 const TIMES: usize = 3;
+/// Nodes and VMs of the cluster whose lists are asked for.
+const NODES: &str = "100";
+const VMS: &str = "10000";
+/// Each list's path, and its name in the measuring program.
+const LISTS: [(&str, &str); 5] = [
+    ("GET /cluster/resources", "resources"),
+    ("GET /cluster/resources?type=vm", "vms"),
+    ("GET /nodes/{node}/qemu", "node_vms"),
+    ("GET /nodes", "nodes"),
+    ("GET /cluster/tasks", "tasks"),
+];
 
 /// `lives`: VM lives on virtual time.
 pub(super) fn measure(program: &Path, lives: u32) -> Result<Vec<Row>> {
@@ -44,7 +55,20 @@ pub(super) fn measure(program: &Path, lives: u32) -> Result<Vec<Row>> {
         "lives/s of a core",
         &numbers(&lived, "per_processor_second")?,
     )?);
+    rows.extend(lists(program)?);
     Ok(rows)
+}
+
+/// How long the lists of a large cluster take.
+fn lists(program: &Path) -> Result<Vec<Row>> {
+    let took = ask(program, &["lists", NODES, VMS])?;
+    let what = format!("list of a cluster of {NODES} nodes and {VMS} VMs, HTTPS");
+    let of = |(subject, key)| {
+        let times: Vec<f64> =
+            serde_json::from_value(took[key].clone()).with_context(|| format!("no times of {key}"))?;
+        Ok(Row { limit: Some(Limit::AtMost(50.0)), ..row(&what, subject, "ms", &times)? })
+    };
+    LISTS.into_iter().map(of).collect()
 }
 
 fn numbers(answers: &[Json], key: &str) -> Result<Vec<f64>> {
