@@ -1,5 +1,6 @@
 //! Which nodes there are, which of them can be reached, and whether a majority is left.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -35,10 +36,15 @@ impl State {
         self.nodes.get(node).is_some_and(|node| node.away.is_none())
     }
 
-    /// Bytes of memory of the guests that run on a node.
-    pub(crate) fn memory_in_use(&self, node: &str) -> u64 {
-        let runs = self.guests.values().filter(|guest| guest.node == node).filter_map(|guest| guest.run.as_ref());
-        runs.map(|run| run.memory).sum()
+    /// Bytes of memory of the guests that run, by node; a node without any is not in it.
+    pub(crate) fn memory_in_use(&self) -> BTreeMap<&str, u64> {
+        let mut in_use = BTreeMap::new();
+        for guest in self.guests.values() {
+            if let Some(run) = &guest.run {
+                *in_use.entry(guest.node.as_str()).or_default() += run.memory;
+            }
+        }
+        in_use
     }
 
     pub(crate) fn node_exists(&self, node: &str) -> Outcome<()> {

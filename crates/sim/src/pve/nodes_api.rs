@@ -7,9 +7,16 @@ use super::nodes::FORGOTTEN;
 use super::refusal::{Outcome, Refusal};
 use super::state::{Kind, State};
 
-/// What the lists show of a node; its figures only to those who may audit it. One that is away keeps the figures that do
-/// not change.
-pub(crate) fn row(engine: &Engine, state: &State, caller: &str, name: &str) -> Map<String, Value> {
+/// What the lists show of each node; its figures only to those who may audit it. One that is away keeps the figures that
+/// do not change.
+pub(crate) fn rows(engine: &Engine, state: &State, caller: &str) -> Vec<Map<String, Value>> {
+    let memory = state.memory_in_use();
+    let in_use = |name: &str| memory.get(name).copied().unwrap_or_default();
+    state.nodes.keys().map(|name| row(engine, state, caller, name, in_use(name))).collect()
+}
+
+/// `memory`: bytes that the node's guests use.
+fn row(engine: &Engine, state: &State, caller: &str, name: &str, memory: u64) -> Map<String, Value> {
     let online = state.is_online(name);
     let mut row = Map::new();
     row.insert("id".into(), json!(format!("node/{name}")));
@@ -31,7 +38,7 @@ pub(crate) fn row(engine: &Engine, state: &State, caller: &str, name: &str) -> M
     row.insert("maxdisk".into(), json!(100_u64 << 30));
     if online {
         row.insert("cpu".into(), json!(0));
-        row.insert("mem".into(), json!(state.memory_in_use(name) + (1 << 30)));
+        row.insert("mem".into(), json!(memory + (1 << 30)));
         row.insert("disk".into(), json!(8_u64 << 30));
         row.insert("uptime".into(), json!(1000 + now.as_secs()));
     }
@@ -40,8 +47,7 @@ pub(crate) fn row(engine: &Engine, state: &State, caller: &str, name: &str) -> M
 
 pub(crate) fn list(engine: &Engine, call: &Call) -> Value {
     let state = engine.state();
-    let rows = state.nodes.keys().map(|name| {
-        let mut row = row(engine, &state, &call.caller, name);
+    let rows = rows(engine, &state, &call.caller).into_iter().map(|mut row| {
         row.insert("ssl_fingerprint".into(), json!(engine.fingerprint));
         Value::Object(row)
     });

@@ -23,8 +23,7 @@ pub(crate) fn resources(engine: &Engine, call: &Call) -> Value {
         guests(engine, &state, caller, &mut rows);
     }
     if wanted("node") {
-        rows.extend(state.nodes.keys().map(|name| {
-            let mut row = nodes_api::row(engine, &state, caller, name);
+        rows.extend(nodes_api::rows(engine, &state, caller).into_iter().map(|mut row| {
             row.insert("cgroup-mode".into(), json!(2));
             Value::Object(row)
         }));
