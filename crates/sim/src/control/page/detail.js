@@ -11,9 +11,16 @@ const PATHS = { guest: "/guests/", task: "/tasks/", job: "/jobs/" };
 /** Opens it; `act` carries out what its buttons ask for. */
 export async function open(kind, id, act) {
   shown = { kind, id, signature: "", act };
+  say($("#t-detail"), `${id}`);
+  $("#detail-actions").replaceChildren();
   $("#detail-body").replaceChildren();
-  await refresh();
   if (!dialog.open) dialog.showModal();
+  try {
+    await refresh();
+  } catch (error) {
+    dialog.close();
+    throw error;
+  }
 }
 
 /** Shows text that belongs to nothing else. */
@@ -25,7 +32,8 @@ export function openText(title, text) {
   dialog.showModal();
 }
 
-dialog.addEventListener("close", () => { shown = null; });
+// The event comes later than the closing: by then it may show something else.
+dialog.addEventListener("close", () => { if (!dialog.open) shown = null; });
 
 export async function refresh() {
   const wanted = shown;
