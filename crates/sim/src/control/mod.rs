@@ -26,7 +26,7 @@ pub use server::Server;
 use crate::faults::Faults;
 use crate::github::{JobSpec, RunSpec, ServerHandle};
 use crate::pve::Handle;
-use crate::pve::overview::{self, Wanted};
+use crate::pve::cluster::overview::{self, Wanted};
 use crate::request_log::RequestLog;
 use pace::Pace;
 

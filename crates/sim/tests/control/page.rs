@@ -90,8 +90,10 @@ async fn a_person_queues_jobs_injects_faults_and_steps_time() {
     page.click("#guests tbody button").await;
     page.until_shown("#detail-body", HOSTILE).await;
     // As fast as a click can follow another one, before the browser tells of the closing.
-    page.value("document.querySelector('#detail .cancel').click(), document.querySelector('#tasks tbody button').click()")
-        .await;
+    page.value(
+        "document.querySelector('#detail .cancel').click(), document.querySelector('#tasks tbody button').click()",
+    )
+    .await;
     page.until_shown("#detail-body", "TASK OK").await;
     page.click("#detail .cancel").await;
 

@@ -16,13 +16,13 @@ use super::compare::{Bindings, is_progress};
 use super::request::{self, Source};
 use super::step::{Frame, Step, Task};
 use super::{Deviation, ReplayError, Scenario};
+use crate::pve::access::tickets;
 use crate::pve::clock::Latency;
 use crate::pve::engine::Engine;
 use crate::pve::scripted::{Boot, Scripted};
 use crate::pve::server::{Handle, Options, Server};
-use crate::pve::state::Subject;
-use crate::pve::tickets;
 use crate::pve::world::World;
+use crate::pve::world::state::Subject;
 
 /// Simulated time between two requests of the recorder; what was begun before has come to a wait by then.
 const PAUSE: Duration = Duration::from_millis(60);

@@ -4,18 +4,19 @@
 //! <out>`: only what decides whether a request is accepted and what shape its answer has, with equal parts kept once.
 
 mod compact;
+pub(crate) mod formats;
+pub(crate) mod propstring;
 mod returns;
+pub(crate) mod validate;
 
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::pve::line::Line;
 pub use compact::compact;
 pub(crate) use returns::{Shape, violations};
-
-use super::formats;
-use super::line::Line;
 
 /// One property of a request or of a property string.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]

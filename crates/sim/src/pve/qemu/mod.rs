@@ -1,0 +1,11 @@
+//! VMs: from creation and clones through configuration and power to the end.
+
+pub(crate) mod agent;
+pub(crate) mod checks;
+pub(crate) mod clone;
+pub(crate) mod clone_disks;
+pub(crate) mod cloudinit;
+pub(crate) mod config;
+pub(crate) mod create;
+pub(crate) mod life;
+pub(crate) mod power;
