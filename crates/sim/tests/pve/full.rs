@@ -116,6 +116,10 @@ async fn what_reserves_its_size_needs_it_at_once() {
         create("102", "lvm:2").await,
         "unable to create VM 102 - lvcreate 'vg/vm-102-disk-0' error:   Volume group \"vg\" has insufficient free space (256 extents): 512 required."
     );
+    assert_eq!(
+        create("102", "lvm:2048").await,
+        format!("unable to create VM 102 - not enough free space ({GIB} < {})", 2_u64 << 30)
+    );
     // A thin pool promises more than it has.
     assert_eq!(create("102", "thin:50").await, "OK");
     assert_eq!(client.get("/nodes/pve1/storage/thin/status").await.data()["used"], json!(8 * GIB));

@@ -36,7 +36,7 @@ pub(crate) fn one(engine: &Engine, call: &Call) -> Outcome<Value> {
         .guests
         .iter()
         .filter(|vmid| kind_of(vmid).is_some_and(|kind| wanted(kind.word())))
-        .filter_map(|vmid| Some(Value::Object(guest_row(engine, &state, *vmid, state.guests.get(vmid)?, false))))
+        .filter_map(|vmid| Some(json!(guest_row(engine, &state, *vmid, state.guests.get(vmid)?, false))))
         .collect();
     if wanted("storage") {
         members.extend(pool.storages.iter().filter_map(|name| {

@@ -2,22 +2,37 @@
 
 use std::collections::BTreeMap;
 
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
+use serde_json::value::to_raw_value;
 use serde_json::{Map, Value, json};
 
 use super::nodes::FORGOTTEN;
 use super::nodes_api;
 use crate::pve::engine::{Call, Engine};
+use crate::pve::refusal::{Outcome, Refusal};
+use crate::pve::reply::Reply;
 use crate::pve::world::state::{Guest, State};
 
+/// One row of the list.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Row<'a> {
+    Guest(GuestRow<'a>),
+    Other(Value),
+}
+
 /// `GET /cluster/resources`
-pub(crate) fn resources(engine: &Engine, call: &Call) -> Value {
+pub(crate) fn resources(engine: &Engine, call: &Call) -> Outcome<Reply> {
     let wanted = |kind: &str| call.text("type").is_none_or(|wanted| wanted == kind);
     let state = engine.state();
     let caller = &call.caller;
     let mut rows = Vec::new();
     if wanted("pool") {
         let shown = state.pools.keys().filter(|name| state.may(caller, &format!("/pool/{name}"), "Pool.Audit"));
-        rows.extend(shown.map(|name| json!({ "id": format!("/pool/{name}"), "pool": name, "type": "pool" })));
+        rows.extend(
+            shown.map(|name| Row::Other(json!({ "id": format!("/pool/{name}"), "pool": name, "type": "pool" }))),
+        );
     }
     if wanted("vm") {
         guests(engine, &state, caller, &mut rows);
@@ -25,7 +40,7 @@ pub(crate) fn resources(engine: &Engine, call: &Call) -> Value {
     if wanted("node") {
         rows.extend(nodes_api::rows(engine, &state, caller).into_iter().map(|mut row| {
             row.insert("cgroup-mode".into(), json!(2));
-            Value::Object(row)
+            Row::Other(Value::Object(row))
         }));
     }
     if wanted("storage") {
@@ -33,56 +48,89 @@ pub(crate) fn resources(engine: &Engine, call: &Call) -> Value {
     }
     if wanted("network") && state.may(caller, "/sdn/zones/localnetwork", "SDN.Audit") {
         rows.extend(state.nodes.keys().map(|node| {
-            json!({ "id": format!("network/{node}/zone/localnetwork"), "network": "localnetwork", "network-type": "zone", "node": node,
-                    "status": "ok", "type": "network" })
+            Row::Other(json!({ "id": format!("network/{node}/zone/localnetwork"), "network": "localnetwork",
+                    "network-type": "zone", "node": node, "status": "ok", "type": "network" }))
         }));
     }
-    Value::Array(rows)
+    let written = to_raw_value(&rows).map_err(|error| Refusal::fault(error.to_string()))?;
+    Ok(Reply::Written(written))
 }
 
-fn guests(engine: &Engine, state: &State, caller: &str, rows: &mut Vec<Value>) {
+fn guests<'a>(engine: &Engine, state: &'a State, caller: &str, rows: &mut Vec<Row<'a>>) {
     let mut audits: BTreeMap<&str, bool> = BTreeMap::new();
     for (vmid, guest) in &state.guests {
         if !state.may(caller, &format!("/vms/{vmid}"), "VM.Audit") {
             continue;
         }
         let mut row = guest_row(engine, state, *vmid, guest, true);
-        if let Some(pool) = state.pool_of(*vmid) {
+        row.pool = state.pool_of(*vmid).filter(|pool| {
             let audit = || state.may(caller, &format!("/pool/{pool}"), "Pool.Audit");
-            if *audits.entry(pool).or_insert_with(audit) {
-                row.insert("pool".into(), json!(pool));
-            }
-        }
-        rows.push(Value::Object(row));
+            *audits.entry(pool).or_insert_with(audit)
+        });
+        rows.push(Row::Guest(row));
     }
 }
 
-/// A guest as the lists know it: what the last statistics round saw, with lock and tags of now where `fresh`.
-pub(crate) fn guest_row(engine: &Engine, state: &State, vmid: u32, guest: &Guest, fresh: bool) -> Map<String, Value> {
-    let kind = guest.kind.word();
+/// A guest as the lists know it.
+#[derive(Debug)]
+pub(crate) struct GuestRow<'a> {
+    vmid: u32,
+    kind: &'static str,
+    node: &'a str,
+    /// What the last statistics round saw, if there was one that knew it.
+    seen: Option<&'a Map<String, Value>>,
+    lock: Option<&'a str>,
+    tags: Option<&'a str>,
+    pool: Option<&'a str>,
+}
+
+/// What the last statistics round saw of a guest, with lock and tags of now where `fresh`.
+pub(crate) fn guest_row<'a>(engine: &Engine, state: &State, vmid: u32, guest: &'a Guest, fresh: bool) -> GuestRow<'a> {
     let away = state.nodes.get(&guest.node).and_then(|node| node.away);
     let known = away.is_none_or(|since| engine.clock.now().saturating_sub(since) <= FORGOTTEN);
-    let mut row = guest.seen.clone().filter(|_| known).unwrap_or_else(|| {
-        let unknown = json!({ "id": format!("{kind}/{vmid}"), "status": "unknown", "type": kind, "vmid": vmid });
-        unknown.as_object().cloned().unwrap_or_default()
-    });
-    row.insert("node".into(), json!(guest.node));
-    for key in ["lock", "tags"] {
-        row.remove(key);
-        if let Some(value) = guest.get(key).filter(|_| fresh) {
-            row.insert(key.to_owned(), json!(value));
-        }
+    let now = |key: &str| guest.get(key).filter(|_| fresh);
+    GuestRow {
+        vmid,
+        kind: guest.kind.word(),
+        node: &guest.node,
+        seen: guest.seen.as_ref().filter(|_| known),
+        lock: now("lock"),
+        tags: now("tags"),
+        pool: None,
     }
-    row
 }
 
-fn storages(engine: &Engine, state: &State, caller: &str, rows: &mut Vec<Value>) {
+impl Serialize for GuestRow<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut row = serializer.serialize_map(None)?;
+        if let Some(seen) = self.seen {
+            for (key, value) in seen.iter().filter(|(key, _)| !["node", "lock", "tags", "pool"].contains(&key.as_str()))
+            {
+                row.serialize_entry(key, value)?;
+            }
+        } else {
+            row.serialize_entry("id", &format_args!("{}/{}", self.kind, self.vmid))?;
+            row.serialize_entry("status", "unknown")?;
+            row.serialize_entry("type", self.kind)?;
+            row.serialize_entry("vmid", &self.vmid)?;
+        }
+        row.serialize_entry("node", self.node)?;
+        for (key, value) in [("lock", self.lock), ("tags", self.tags), ("pool", self.pool)] {
+            if let Some(value) = value {
+                row.serialize_entry(key, value)?;
+            }
+        }
+        row.end()
+    }
+}
+
+fn storages(engine: &Engine, state: &State, caller: &str, rows: &mut Vec<Row<'_>>) {
     for (name, storage) in &state.storages {
         if storage.disabled || !state.may(caller, &format!("/storage/{name}"), "Datastore.Audit") {
             continue;
         }
         for node in state.nodes.keys().filter(|node| storage.is_on(node)) {
-            rows.push(storage_row(engine, state, node, name));
+            rows.push(Row::Other(storage_row(engine, state, node, name)));
         }
     }
 }

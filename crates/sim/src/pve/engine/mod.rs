@@ -2,6 +2,7 @@
 
 pub(crate) mod locks;
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::path::PathBuf;
@@ -151,10 +152,13 @@ impl Engine {
 
     /// Notes where an answer is not what its call declares.
     pub(crate) fn check_answer(&self, method: &str, route: &Route, answer: &Reply) {
-        let (Some(undeclared), Some(shape), Reply::Data(data, _)) = (&self.undeclared, &route.returns, answer) else {
-            return;
+        let (Some(undeclared), Some(shape)) = (&self.undeclared, &route.returns) else { return };
+        let data = match answer {
+            Reply::Data(data, _) => Cow::Borrowed(data),
+            Reply::Written(data) => Cow::Owned(serde_json::from_str(data.get()).unwrap_or_default()),
+            Reply::Text(_) => return,
         };
-        let found = violations(shape, data).into_iter().map(|what| format!("{method} {} {what}", route.path));
+        let found = violations(shape, &data).into_iter().map(|what| format!("{method} {} {what}", route.path));
         undeclared.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
     }
 

@@ -118,7 +118,7 @@ async fn handle(engine: &Arc<Engine>, method: &str, path: &str, call: Call, uplo
     }
     let value = match (method, path) {
         ("GET", "/version" | "/nodes/{node}/version") => engine.state().version.clone(),
-        ("GET", "/cluster/resources") => cluster::resources::resources(engine, &call),
+        ("GET", "/cluster/resources") => return cluster::resources::resources(engine, &call),
         ("GET", "/cluster/nextid") => cluster::api::next_id(engine, &call)?,
         ("GET", "/cluster/status") => cluster::nodes_api::cluster_status(engine, &call),
         ("GET", "/cluster/tasks") => cluster::tasks::cluster(engine, &call),

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::dispatch;
@@ -101,7 +102,8 @@ impl Front {
                 upgrade: None,
                 cut,
             }),
-            Ok(Done::Reply(Reply::Data(data, extras), cut)) => Ok(Answer { cut, ..success(data, extras, format) }),
+            Ok(Done::Reply(Reply::Data(data, extras), cut)) => Ok(Answer { cut, ..success(&data, extras, format) }),
+            Ok(Done::Reply(Reply::Written(data), cut)) => Ok(Answer { cut, ..success(&data, Map::new(), format) }),
             Ok(Done::Upgrade(accept, protocol)) => Ok(Answer {
                 status: 101,
                 reason: "Switching Protocols".into(),
@@ -374,17 +376,21 @@ fn malformed(body: &[u8], error: &serde_json::Error) -> Refusal {
     Refusal::new(500, text, Body::Text)
 }
 
-fn success(data: Value, extras: Map<String, Value>, format: &str) -> Answer {
-    let mut out = extras;
-    out.insert("data".into(), data);
+fn success<T: Serialize>(data: &T, mut extras: Map<String, Value>, format: &str) -> Answer {
+    #[derive(Serialize)]
+    struct Success<'a, T> {
+        data: &'a T,
+        #[serde(flatten)]
+        extras: Map<String, Value>,
+    }
     if format == "extjs" {
-        out.insert("success".into(), json!(1));
+        extras.insert("success".into(), json!(1));
     }
     Answer {
         status: 200,
         reason: "OK".into(),
         kind: "application/json;charset=UTF-8",
-        body: Value::Object(out).to_string().into_bytes(),
+        body: serde_json::to_vec(&Success { data, extras }).unwrap_or_default(),
         upgrade: None,
         cut: None,
     }

@@ -4,7 +4,6 @@ use serde_json::Value;
 
 use super::dispatch::{self, Request};
 use crate::pve::params::{Param, Params};
-use crate::pve::reply::Reply;
 use crate::pve::server::Handle;
 
 /// A call that was refused.
@@ -35,8 +34,7 @@ impl Handle {
         let asked = self.engine().state().first_node.clone();
         let request = Request { asked: &asked, method, path, caller: Some(caller.to_owned()), params, upload: None };
         match dispatch::run(self.engine(), request).await {
-            Ok(Reply::Data(data, _)) => Ok(data),
-            Ok(Reply::Text(text)) => Ok(Value::String(text)),
+            Ok(reply) => Ok(reply.into_data()),
             Err(refusal) => Err(Refused { status: refusal.status, reason: refusal.into_text() }),
         }
     }

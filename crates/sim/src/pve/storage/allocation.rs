@@ -67,6 +67,8 @@ fn entered(engine: &Engine, wanted: Wanted<'_>, said: &mut Vec<String>) -> Resul
             said.push(formatting(&path, format, size));
             no_header(&path, volume.data, free)?;
         }
+        // PVE's own look at it compares bytes that are free with KiB that are wanted; the rest is for lvcreate to say.
+        Layout::Lvm if free < size >> 10 => return Err(format!("not enough free space ({free} < {})", size >> 10)),
         Layout::Lvm if free < size => {
             let (has, needs) = (free >> 22, size >> 22);
             return Err(format!(
