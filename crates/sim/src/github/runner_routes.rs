@@ -18,7 +18,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::time::{Instant, timeout_at};
 
 use super::json;
 use super::listener::{Control, Message, Session};
@@ -144,9 +143,8 @@ impl Drop for Listening {
 }
 
 async fn wait_for_message(shared: &Arc<Shared>, runner: u64, session: &str) -> Reply {
-    let until = Instant::now() + MESSAGE_WAIT;
+    let mut patience = shared.patience(MESSAGE_WAIT);
     let _listening = Listening { shared: Arc::clone(shared), runner };
-    let mut changes = shared.changes();
     loop {
         let (message, assigned) = shared.read_mut(|world, now| {
             let message = world.listen(runner, session, now);
@@ -161,25 +159,22 @@ async fn wait_for_message(shared: &Arc<Shared>, runner: u64, session: &str) -> R
             (Message::Job(_), Some((id, steps))) => return text(200, &format!("job={id}\nsteps={steps}\n")),
             _ => {}
         }
-        match timeout_at(until, changes.changed()).await {
-            Ok(Ok(())) => {}
-            _ => return text(202, ""),
+        if !shared.changed(&mut patience).await {
+            return text(202, "");
         }
     }
 }
 
 async fn wait_for_control(shared: &Arc<Shared>, runner: u64, job: u64) -> Reply {
-    let until = Instant::now() + CONTROL_WAIT;
-    let mut changes = shared.changes();
+    let mut patience = shared.patience(CONTROL_WAIT);
     loop {
         match shared.read_mut(|world, now| world.renew(runner, job, now)) {
             Control::Cancel => return text(200, "cancel"),
             Control::NotYours => return text(410, "not your job"),
             Control::GoOn => {}
         }
-        match timeout_at(until, changes.changed()).await {
-            Ok(Ok(())) => {}
-            _ => return text(200, "go-on"),
+        if !shared.changed(&mut patience).await {
+            return text(200, "go-on");
         }
     }
 }

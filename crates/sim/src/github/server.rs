@@ -84,6 +84,13 @@ pub(super) struct Shared {
     webhooks: UnboundedSender<Outgoing>,
 }
 
+/// How long somebody is kept waiting: by the world's clock, and by this machine's, as whoever waits may have no other.
+pub(super) struct Patience {
+    changes: watch::Receiver<u64>,
+    world: Timestamp,
+    real: tokio::time::Instant,
+}
+
 impl Shared {
     /// Changes the world, lets time act on it, and wakes whoever waits for a change.
     pub(super) fn change<R>(&self, act: impl FnOnce(&mut World, Timestamp) -> R) -> R {
@@ -141,6 +148,24 @@ impl Shared {
                 () = tokio::time::sleep(left) => {}
             }
         }
+    }
+
+    /// A wait that begins now and takes this long at most.
+    pub(super) fn patience(&self, limit: Duration) -> Patience {
+        Patience {
+            changes: self.changes(),
+            world: (self.clock)().saturating_add(limit).unwrap_or(Timestamp::MAX),
+            real: tokio::time::Instant::now() + limit,
+        }
+    }
+
+    /// Waits for a change of the world; false when the patience ended first.
+    pub(super) async fn changed(&self, patience: &mut Patience) -> bool {
+        // Time that was told to go on has changed the world, too.
+        if (self.clock)() >= patience.world {
+            return false;
+        }
+        matches!(tokio::time::timeout_at(patience.real, patience.changes.changed()).await, Ok(Ok(())))
     }
 
     pub(super) fn note_violations(&self, found: Vec<String>) {

@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout_at};
 
 use super::json;
 use super::message_queue::{MessageSession, Poll};
@@ -324,8 +323,7 @@ async fn wait_for_message(shared: &Arc<Shared>, call: &Call<'_>, set: &str) -> R
     let Ok(set) = set.parse() else { return no_set(set) };
     let session = call.query("sessionId").unwrap_or_default().to_owned();
     let last = call.query("lastMessageId").and_then(|number| number.parse().ok()).unwrap_or(0);
-    let until = Instant::now() + MESSAGE_WAIT;
-    let mut changes = shared.changes();
+    let mut patience = shared.patience(MESSAGE_WAIT);
     shared.change(|world, now| {
         world.polling(set, &session, true, now);
         if let Some(set) = world.service.sets.get_mut(&set) {
@@ -350,9 +348,8 @@ async fn wait_for_message(shared: &Arc<Shared>, call: &Call<'_>, set: &str) -> R
             Poll::Gone => return no_session(&session),
             Poll::Nothing => {}
         }
-        match timeout_at(until, changes.changed()).await {
-            Ok(Ok(())) => {}
-            _ => return (202, None),
+        if !shared.changed(&mut patience).await {
+            return (202, None);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The scale-set protocol, step by step, as `actions/scaleset` speaks it.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 use sim::github::{Behaviour, JobState};
@@ -228,6 +230,29 @@ async fn a_second_session_is_a_conflict_until_the_first_ends() {
     site.pass(1);
     admin.listen(set).await;
     assert_eq!(admin.poll(&other, 0, 1).await.status, 404, "a crashed listener's session is over after a minute");
+}
+
+#[tokio::test]
+async fn a_poll_ends_by_the_worlds_clock() {
+    let site = Site::start().await;
+    let admin = Admin::connect(&site).await;
+    let session = admin.listen(admin.linux().await).await;
+    let passing = async {
+        loop {
+            site.pass(25);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let answer = async {
+        tokio::select! {
+            answer = admin.poll(&session, 0, 1) => answer,
+            () = passing => unreachable!("time passes for ever"),
+        }
+    };
+    let answer =
+        tokio::time::timeout(Duration::from_secs(40), answer).await.expect("not only after 50 s of this machine");
+    assert_eq!((answer.status, answer.body), (202, Value::Null));
+    site.assert_clean();
 }
 
 #[tokio::test]
