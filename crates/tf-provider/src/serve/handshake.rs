@@ -25,6 +25,7 @@ pub(crate) struct Handshake {
     /// PEM; none where the core switched TLS off.
     pub(crate) client_certificate: Option<String>,
     /// For the unix socket.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "there are none"))]
     pub(crate) socket_directory: Option<PathBuf>,
     /// For systems without unix sockets.
     #[cfg_attr(unix, expect(dead_code, reason = "unix sockets are better where they are"))]
