@@ -1,7 +1,7 @@
 //! Writes the implementations.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{quote, quote_spanned};
+use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Expr, ExprLit, Ident, Lit};
 
@@ -261,10 +261,17 @@ fn write(field: &Field) -> TokenStream {
 
 fn timeout_defaults(field: &Field) -> Option<TokenStream> {
     let Shape::Timeouts(durations) = &field.shape else { return None };
-    let durations = durations.iter().map(|(operation, text)| quote!(#operation: ::core::option::Option::Some(#text)));
+    // Every field is written out: an update syntax that has nothing left to update is a lint in the user's crate.
+    let fields = ["create", "read", "update", "delete"].map(|operation| {
+        let ident = format_ident!("{operation}");
+        match durations.iter().find(|(named, _)| named == operation) {
+            Some((_, text)) => quote!(#ident: ::core::option::Option::Some(#text)),
+            None => quote!(#ident: ::core::option::Option::None),
+        }
+    });
     Some(quote! {
         fn timeout_defaults() -> ::tf_provider::timeouts::Defaults {
-            ::tf_provider::timeouts::Defaults { #(#durations,)* ..::core::default::Default::default() }
+            ::tf_provider::timeouts::Defaults { #(#fields,)* }
         }
     })
 }
