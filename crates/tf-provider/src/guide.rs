@@ -201,12 +201,12 @@
 //! | the resource (`note.rs`, `note.go`) | 55 | 154 |
 //! | the whole provider | 86 | 218 |
 //!
-//! `cargo xtask bench` measures the rest. On a virtual machine with two cores that others kept busy, so that the ratios
-//! say more than the times (least time of ten starts; median of three plans with OpenTofu 1.12.6):
+//! `cargo xtask bench` measures the rest. On a virtual machine with two cores (median of fifty starts, of seven plans
+//! with OpenTofu 1.12.6):
 //!
 //! | | Rust | Go | ratio |
 //! | --- | --- | --- | --- |
-//! | from the start to the handshake, with a client certificate | 2.7 ms | 24.7 ms | 0.11 |
-//! | plan of 500 notes to create | 2.7 s | 3.5 s | 0.64 |
-//! | plan of 500 unchanged notes | 3.7 s | 7.0 s | 0.53 |
-//! | peak memory of the provider with 500 notes | 8.0 MiB | 75.4 MiB | 0.11 |
+//! | from the start to the handshake, with a client certificate | 3.0 ms | 27.5 ms | 0.11 |
+//! | plan of 500 notes to create | 0.52 s | 1.51 s | 0.37 |
+//! | plan of 500 unchanged notes | 0.78 s | 2.01 s | 0.43 |
+//! | peak memory of the provider with 500 notes | 7.4 MiB | 78.2 MiB | 0.10 |
