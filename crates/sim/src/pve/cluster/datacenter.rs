@@ -3,9 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use crate::pve::engine::{Call, Engine};
-use crate::pve::guests::drives;
 use crate::pve::params::split_list;
 use crate::pve::refusal::{Outcome, Refusal};
+use crate::pve::world::drives;
 use crate::pve::world::state::State;
 
 /// Options whose value is shown taken apart.

@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::pve::engine::{Call, Engine, Worker};
-use crate::pve::guests::drives;
 use crate::pve::lxc;
 use crate::pve::params::Params;
 use crate::pve::qemu;
+use crate::pve::world::drives;
 use crate::pve::world::state::{Guest, Kind};
 
 impl Engine {

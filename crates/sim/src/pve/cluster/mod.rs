@@ -3,7 +3,6 @@
 pub(crate) mod api;
 pub(crate) mod datacenter;
 pub(crate) mod membership;
-pub(crate) mod nodes;
 pub(crate) mod nodes_api;
 pub(crate) mod overview;
 pub(crate) mod quorum;

@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::nodes::FORGOTTEN;
 use crate::pve::engine::{Call, Engine};
 use crate::pve::guests;
 use crate::pve::refusal::{Outcome, Refusal};
+use crate::pve::world::nodes::FORGOTTEN;
 use crate::pve::world::state::{Kind, State};
 
 /// What the lists show of each node; its figures only to those who may audit it. One that is away keeps the figures that

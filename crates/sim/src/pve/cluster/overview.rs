@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 use crate::pve::engine::Engine;
 use crate::pve::guests::status;
-use crate::pve::storage::storages::Storage;
 use crate::pve::world::state::{Guest, Kind, Pending, State, Task};
+use crate::pve::world::storages::Storage;
 
 /// Options of guests whose values are nobody's business.
 const SECRET_OPTIONS: [&str; 2] = ["cipassword", "password"];
@@ -97,7 +97,7 @@ fn fits(state: &State, vmid: u32, needle: &str) -> bool {
 }
 
 fn nodes(state: &State) -> Value {
-    let row = |(name, node): (&String, &super::nodes::Node)| {
+    let row = |(name, node): (&String, &crate::pve::world::nodes::Node)| {
         let here = || state.guests.values().filter(|guest| guest.node == *name);
         json!({
             "node": name,

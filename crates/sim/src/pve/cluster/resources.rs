@@ -7,11 +7,11 @@ use serde::{Serialize, Serializer};
 use serde_json::value::to_raw_value;
 use serde_json::{Map, Value, json};
 
-use super::nodes::FORGOTTEN;
 use super::nodes_api;
 use crate::pve::engine::{Call, Engine};
 use crate::pve::refusal::{Outcome, Refusal};
 use crate::pve::reply::Reply;
+use crate::pve::world::nodes::FORGOTTEN;
 use crate::pve::world::state::{Guest, State};
 
 /// One row of the list.

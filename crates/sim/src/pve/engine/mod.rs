@@ -13,10 +13,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::backend::{Backend, Events, GuestEvent, GuestEventKind};
+use crate::backend::{Backend, Events};
 use crate::faults::Faults;
 use crate::pve::clock::Clock;
-use crate::pve::guests;
 use crate::pve::guests::console::Consoles;
 use crate::pve::params::Params;
 use crate::pve::refusal::{Outcome, Refusal};
@@ -277,37 +276,6 @@ impl Engine {
         });
     }
 
-    /// Copies what the lists show from what is: PVE's daemon does so every ten seconds.
-    pub(crate) fn statistics_round(&self) {
-        let now = self.clock.now();
-        let mut state = self.state();
-        let told = |guest: &Guest| state.is_online(&guest.node);
-        let ids: Vec<u32> = state.guests.iter().filter(|(_, guest)| told(guest)).map(|(vmid, _)| *vmid).collect();
-        for vmid in ids {
-            let row = guests::status::list_row(&state, vmid, now);
-            if let Some(guest) = state.guests.get_mut(&vmid) {
-                guest.seen = row;
-            }
-        }
-    }
-
-    /// Takes in what a guest did by itself.
-    pub(crate) fn guest_event(self: &Arc<Self>, event: &GuestEvent) {
-        self.timeline.note(self.clock.now(), guest_word(&event.kind), &event.vmid.to_string());
-        let mut state = self.state();
-        let Some(guest) = state.guests.get_mut(&event.vmid) else { return };
-        match event.kind {
-            GuestEventKind::AgentUp => set_agent(guest, true),
-            GuestEventKind::AgentDown => set_agent(guest, false),
-            GuestEventKind::PoweredOff => {
-                guest.run = None;
-                drop(state);
-                let (engine, vmid) = (self.clone(), event.vmid);
-                self.aside(async move { guests::pending::settle(&engine, vmid).await });
-            }
-        }
-    }
-
     /// The guest's configuration, or PVE's text for a missing one.
     pub(crate) fn guest(&self, kind: Kind, vmid: u32, node: &str) -> Outcome<Guest> {
         let state = self.state();
@@ -325,20 +293,6 @@ impl Engine {
 
 pub(crate) fn missing(kind: Kind, vmid: u32, node: &str) -> String {
     format!("Configuration file 'nodes/{node}/{}/{vmid}.conf' does not exist", kind.directory())
-}
-
-fn set_agent(guest: &mut Guest, up: bool) {
-    if let Some(run) = &mut guest.run {
-        run.agent = up;
-    }
-}
-
-fn guest_word(kind: &GuestEventKind) -> &'static str {
-    match kind {
-        GuestEventKind::AgentUp => "agent_up",
-        GuestEventKind::AgentDown => "agent_down",
-        GuestEventKind::PoweredOff => "powered_off",
-    }
 }
 
 fn book(simulated: Duration) {

@@ -1,8 +1,8 @@
-//! What VMs and containers have in common: drives, pending changes, states, snapshots, consoles.
+//! What VMs and containers have in common: configuration, pending changes, states, snapshots, consoles.
 
 pub(crate) mod config;
 pub(crate) mod console;
-pub(crate) mod drives;
+pub(crate) mod observed;
 pub(crate) mod pending;
 pub(crate) mod snapshots;
 pub(crate) mod status;

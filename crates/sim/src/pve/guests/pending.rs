@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::drives;
 use crate::pve::engine::Engine;
 use crate::pve::storage::disks;
+use crate::pve::world::drives;
 use crate::pve::world::state::{Guest, Kind, Pending};
 
 /// Options that a running VM takes at once.

@@ -9,55 +9,17 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::config;
-use super::drives;
 use crate::pve::engine::locks::Mode;
 use crate::pve::engine::{Call, Engine, Worker};
 use crate::pve::lxc;
 use crate::pve::qemu;
 use crate::pve::refusal::{Outcome, Refusal};
 use crate::pve::storage::disks;
-use crate::pve::storage::layout::{Feature, Layout};
-use crate::pve::storage::volumes::storage_of;
+use crate::pve::world::drives;
+use crate::pve::world::layout::{Feature, Layout};
+use crate::pve::world::snapshot::{Snapshot, kept};
 use crate::pve::world::state::{Guest, Kind};
-
-/// A guest as it was.
-#[derive(Debug, Clone)]
-pub(crate) struct Snapshot {
-    pub(crate) config: BTreeMap<String, String>,
-    parent: Option<String>,
-    /// Seconds since the epoch.
-    time: u64,
-    description: Option<String>,
-}
-
-impl Guest {
-    /// Volume ids of the disks of a configuration that snapshots are about: no CD-ROM images, nor cloud-init drives, which
-    /// are made anew at each start.
-    fn disks(config: &BTreeMap<String, String>) -> Vec<String> {
-        let is_disk =
-            |key: &str, value: &str| drives::is_mount(key) || (drives::is_drive(key) && !drives::is_cdrom(value));
-        let disks = config.iter().filter(|(key, value)| is_disk(key, value));
-        disks.map(|(_, value)| drives::file(value)).filter(|file| file.contains(':')).collect()
-    }
-
-    /// One of its snapshots, or PVE's text.
-    pub(crate) fn snapshot(&self, name: &str) -> Outcome<&Snapshot> {
-        self.snapshots.get(name).ok_or_else(|| Refusal::fault(format!("snapshot '{name}' does not exist")))
-    }
-
-    /// What the backend keeps for its snapshots.
-    pub(crate) fn snapshot_volumes(&self) -> Vec<String> {
-        let of = |(name, snapshot): (&String, &Snapshot)| -> Vec<String> {
-            Self::disks(&snapshot.config).iter().map(|volid| kept(volid, name)).collect()
-        };
-        self.snapshots.iter().flat_map(of).collect()
-    }
-}
-
-/// The name under which the backend keeps a volume's snapshot.
-pub(crate) fn kept(volid: &str, snapshot: &str) -> String {
-    format!("{volid}@{snapshot}")
-}
+use crate::pve::world::volumes::storage_of;
 
 pub(crate) fn list(engine: &Engine, kind: Kind, call: &Call) -> Outcome<Value> {
     let guest = engine.guest(kind, call.vmid(), &call.node)?;

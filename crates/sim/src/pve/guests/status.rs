@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::drives;
+use crate::pve::world::drives;
 use crate::pve::world::state::{Guest, Kind, State};
 
 /// Bytes of memory by configuration.

@@ -1,9 +1,9 @@
 //! What a caller must be allowed to, to set or delete options of a container.
 
 use crate::pve::engine::Engine;
-use crate::pve::guests::drives;
 use crate::pve::qemu;
 use crate::pve::refusal::{Outcome, Refusal};
+use crate::pve::world::drives;
 use crate::pve::world::state::Guest;
 
 /// Somebody who wants a container's options changed, or a container made with them.

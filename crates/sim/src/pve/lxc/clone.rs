@@ -8,15 +8,15 @@ use super::create::unused;
 use super::volumes::root_volume;
 use crate::pve::engine::Worker;
 use crate::pve::engine::{Call, Engine};
-use crate::pve::guests::drives;
 use crate::pve::qemu;
 use crate::pve::qemu::checks::Applicant;
 use crate::pve::refusal::{Outcome, Refusal};
 use crate::pve::storage::allocation;
 use crate::pve::storage::disks;
-use crate::pve::storage::layout::{Feature, Layout};
-use crate::pve::storage::volumes::storage_of;
+use crate::pve::world::drives;
+use crate::pve::world::layout::{Feature, Layout};
 use crate::pve::world::state::{Guest, Kind};
+use crate::pve::world::volumes::storage_of;
 
 pub(crate) async fn clone(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     let vmid = call.vmid();

@@ -8,11 +8,11 @@ use super::checks::{Asked, mount_access};
 use super::volumes::{new_volume, print_mount, stored};
 use crate::pve::engine::{Call, Engine};
 use crate::pve::guests::config::{Change, change_of, contradictions};
-use crate::pve::guests::drives;
 use crate::pve::guests::pending;
 use crate::pve::qemu::create::refuse_undefined;
 use crate::pve::refusal::{Outcome, Refusal};
 use crate::pve::storage::disks;
+use crate::pve::world::drives;
 use crate::pve::world::state::{Guest, Kind, Pending};
 
 pub(crate) async fn write(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {

@@ -10,13 +10,13 @@ use super::power;
 use super::volumes::{new_volume, stored};
 use crate::pve::engine::locks::Mode;
 use crate::pve::engine::{Call, Engine, Worker};
-use crate::pve::guests::drives;
 use crate::pve::line::Line;
 use crate::pve::params::Params;
 use crate::pve::qemu;
 use crate::pve::qemu::create::{allocation, refuse_undefined, reserve};
 use crate::pve::refusal::{Outcome, Refusal};
 use crate::pve::storage::disks;
+use crate::pve::world::drives;
 use crate::pve::world::state::Kind;
 
 const NOT_STORED: [&str; 15] = [

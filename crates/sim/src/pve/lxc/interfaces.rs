@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::pve::engine::{Call, Engine};
-use crate::pve::guests::drives;
+use crate::pve::world::drives;
 use crate::pve::world::state::Kind;
 
 pub(crate) fn interfaces(engine: &Engine, call: &Call) -> Value {

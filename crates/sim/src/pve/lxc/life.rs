@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 
 use crate::pve::engine::locks::Mode;
 use crate::pve::engine::{Call, Engine};
-use crate::pve::guests::drives;
 use crate::pve::qemu;
 use crate::pve::refusal::{Outcome, Refusal};
 use crate::pve::storage::disks;
-use crate::pve::storage::layout::Feature;
+use crate::pve::world::drives;
+use crate::pve::world::layout::Feature;
 use crate::pve::world::state::Kind;
 
 pub(crate) fn template(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {

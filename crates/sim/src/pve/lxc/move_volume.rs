@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use crate::pve::engine;
 use crate::pve::engine::locks::Mode;
 use crate::pve::engine::{Call, Engine};
-use crate::pve::guests::drives;
 use crate::pve::refusal::{Outcome, Refusal};
+use crate::pve::world::drives;
 use crate::pve::world::state::Kind;
 
 /// Re-assigns a mount point's volume to another container.

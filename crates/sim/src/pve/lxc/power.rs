@@ -9,10 +9,10 @@ use crate::backend::ContainerStart;
 use crate::pve::engine::locks::{Guard, Mode};
 use crate::pve::engine::{Call, Engine, Worker};
 use crate::pve::guests;
-use crate::pve::guests::drives;
 use crate::pve::guests::pending;
 use crate::pve::qemu;
 use crate::pve::refusal::{Outcome, Refusal};
+use crate::pve::world::drives;
 use crate::pve::world::state::Kind;
 
 pub(crate) fn power(engine: &Arc<Engine>, call: &Call, verb: &str) -> Outcome<Value> {

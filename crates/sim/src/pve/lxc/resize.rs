@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 
 use crate::pve::engine::locks::Mode;
 use crate::pve::engine::{Call, Engine};
-use crate::pve::guests::drives;
 use crate::pve::refusal::{Outcome, Refusal};
-use crate::pve::storage::layout::Layout;
-use crate::pve::storage::volumes::storage_of;
+use crate::pve::world::drives;
+use crate::pve::world::layout::Layout;
 use crate::pve::world::state::Kind;
+use crate::pve::world::volumes::storage_of;
 
 /// A volume that is to grow, as it was found.
 struct Growth {

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::pve::engine::Engine;
-use crate::pve::guests::drives;
 use crate::pve::qemu;
 use crate::pve::storage::allocation::{self, Wanted};
 use crate::pve::storage::disks;
-use crate::pve::storage::layout::Layout;
+use crate::pve::world::drives;
+use crate::pve::world::layout::Layout;
 
 /// Values in the form in which they are stored.
 pub(crate) fn stored(engine: &Engine, key: &str, value: &str) -> String {

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use crate::backend::{AgentCall, AgentError, AgentReply};
 use crate::pve::engine::{Call, Engine};
-use crate::pve::guests::drives;
 use crate::pve::params::Param;
 use crate::pve::refusal::{Body, Outcome, Refusal};
+use crate::pve::world::drives;
 use crate::pve::world::state::Guest;
 use crate::pve::world::state::Kind;
 

@@ -3,13 +3,13 @@
 use crate::pve::engine::Engine;
 use crate::pve::guests;
 use crate::pve::guests::config::Change;
-use crate::pve::guests::drives;
 use crate::pve::params;
 use crate::pve::params::Params;
 use crate::pve::refusal::{Outcome, Refusal};
 use crate::pve::schema;
-use crate::pve::storage::volumes::storage_of;
+use crate::pve::world::drives;
 use crate::pve::world::state::Guest;
+use crate::pve::world::volumes::storage_of;
 
 const CPU: [&str; 9] = ["cores", "cpu", "cpulimit", "cpuunits", "numa", "smp", "sockets", "vcpus", "affinity"];
 const MEMORY: [&str; 4] = ["memory", "balloon", "shares", "allow-ksm"];

@@ -9,10 +9,10 @@ use super::checks::Applicant;
 use super::clone_disks;
 use crate::pve::engine::locks::Mode;
 use crate::pve::engine::{Call, Engine, Worker};
-use crate::pve::guests::drives;
 use crate::pve::refusal::{Outcome, Refusal};
 use crate::pve::storage::disks;
-use crate::pve::storage::layout::Feature;
+use crate::pve::world::drives;
+use crate::pve::world::layout::Feature;
 use crate::pve::world::state::{Guest, Kind};
 
 /// A clone that has been found possible.

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use super::clone::Plan;
 use crate::pve::engine::Worker;
-use crate::pve::guests::drives;
-use crate::pve::guests::snapshots;
 use crate::pve::schema;
 use crate::pve::storage::allocation::{self, Wanted};
 use crate::pve::storage::disks;
-use crate::pve::storage::volumes::{Volume, storage_of};
+use crate::pve::world::drives;
+use crate::pve::world::snapshot::kept;
 use crate::pve::world::state::Guest;
+use crate::pve::world::volumes::{Volume, storage_of};
 
 /// The drives of the clone, by name.
 pub(crate) async fn copy_drives(
@@ -94,7 +94,7 @@ async fn full(worker: &Worker, plan: &Plan, key: &str, value: &str) -> Result<St
     let volid = allocation::allocate(engine, wanted, &print)?;
     worker.log(format!("allocated target volume '{volid}'"));
     allocation::copied(engine, &plan.node, &from, &volid, &print)?;
-    let held = plan.snapshot.as_ref().map_or_else(|| from.clone(), |snapshot| snapshots::kept(&from, snapshot));
+    let held = plan.snapshot.as_ref().map_or_else(|| from.clone(), |snapshot| kept(&from, snapshot));
     engine.backend.disk_clone(&held, &volid, false).await.map_err(|error| error.to_string())?;
     copy_slowly(worker, plan, &from, &volid, &volume, &format).await;
     let size = engine.state().volume(&plan.node, &volid).map_or(volume.size, |made| made.size);

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::checks;
 use crate::pve::engine::{Call, Engine};
 use crate::pve::guests;
-use crate::pve::guests::drives;
 use crate::pve::refusal::{Outcome, Refusal};
+use crate::pve::world::drives;
 use crate::pve::world::state::{Guest, Kind};
 
 pub(crate) fn pending(engine: &Engine, call: &Call) -> Outcome<Value> {

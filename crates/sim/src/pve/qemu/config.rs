@@ -10,12 +10,12 @@ use super::create::refuse_undefined;
 use crate::pve::engine::locks::Mode;
 use crate::pve::engine::{Call, Engine};
 use crate::pve::guests::config::{Change, change_of};
-use crate::pve::guests::drives;
 use crate::pve::guests::pending;
 use crate::pve::params::Params;
 use crate::pve::refusal::{Outcome, Refusal};
 use crate::pve::storage::disks;
 use crate::pve::world;
+use crate::pve::world::drives;
 use crate::pve::world::state::{Guest, Kind, Pending};
 
 /// `PUT` answers when done, `POST` with a task that takes the lock itself.

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use super::checks::{self, Applicant};
 use crate::pve::engine::locks::Mode;
 use crate::pve::engine::{Call, Engine, Worker};
-use crate::pve::guests::drives;
 use crate::pve::params::Param;
 use crate::pve::params::Params;
 use crate::pve::refusal::{Outcome, Refusal};
 use crate::pve::storage::disks;
+use crate::pve::world::drives;
 use crate::pve::world::state::{Guest, Kind, State};
 
 /// Parameters that are no options.

@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 
 use crate::pve::engine::locks::Mode;
 use crate::pve::engine::{Call, Engine, Worker};
-use crate::pve::guests::drives;
 use crate::pve::refusal::{Outcome, Refusal};
 use crate::pve::schema;
 use crate::pve::storage::disks;
-use crate::pve::storage::layout::{Feature, Layout};
+use crate::pve::world::drives;
+use crate::pve::world::layout::{Feature, Layout};
 use crate::pve::world::state::{Guest, Kind};
 
 pub(crate) async fn template(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {

@@ -10,13 +10,13 @@ use super::checks;
 use crate::backend::VmStart;
 use crate::pve::engine::locks::Mode;
 use crate::pve::engine::{Call, Engine, Worker};
-use crate::pve::guests::drives;
 use crate::pve::guests::pending;
 use crate::pve::guests::status;
 use crate::pve::params;
 use crate::pve::refusal::{Outcome, Refusal};
-use crate::pve::storage::volumes::storage_of;
+use crate::pve::world::drives;
 use crate::pve::world::state::{Guest, Kind, Run};
+use crate::pve::world::volumes::storage_of;
 
 /// Options that only `root@pam` itself may use.
 pub(crate) fn root_only(call: &Call, names: &[&str]) -> Outcome<()> {

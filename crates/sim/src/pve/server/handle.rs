@@ -17,9 +17,9 @@ use crate::faults::{Fault, Faults, Fired, Rule, When};
 use crate::pve::clock::EPOCH;
 use crate::pve::engine::Engine;
 use crate::pve::engine::locks::Mode;
-use crate::pve::storage::volumes::Volume;
 use crate::pve::timeline::Happening;
 use crate::pve::world::state::Kind;
+use crate::pve::world::volumes::Volume;
 use crate::request_log::RequestLog;
 
 /// A running simulator; it ends when this is dropped.

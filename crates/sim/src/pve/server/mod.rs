@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use handle::snapshot;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -22,9 +23,6 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-pub use handle::Handle;
-use handle::snapshot;
-
 use crate::backend::{Backend, Events};
 use crate::faults::Faults;
 use crate::pve::clock::{Clock, Latency};
@@ -34,6 +32,7 @@ use crate::pve::line::Line;
 use crate::pve::schema::Schema;
 use crate::pve::world::World;
 use crate::request_log::RequestLog;
+pub use handle::Handle;
 
 /// How a simulator is started.
 #[derive(Debug, Clone)]

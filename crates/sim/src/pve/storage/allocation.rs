@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use super::disks::Print;
-use super::layout::Layout;
-use super::volumes::{Volume, storage_of};
 use crate::pve::engine::Engine;
-use crate::pve::guests;
+use crate::pve::world::layout::Layout;
+use crate::pve::world::snapshot::kept;
+use crate::pve::world::volumes::{Volume, storage_of};
 
 /// A volume to be made.
 #[derive(Debug, Clone, Copy)]
@@ -160,7 +160,7 @@ pub(crate) async fn link(
     let made = linked(engine, node, base, vmid, snapshot, &mut said);
     said.into_iter().for_each(print);
     let volid = made?;
-    let held = snapshot.map_or_else(|| base.to_owned(), |snapshot| guests::snapshots::kept(base, snapshot));
+    let held = snapshot.map_or_else(|| base.to_owned(), |snapshot| kept(base, snapshot));
     engine.backend.disk_clone(&held, &volid, true).await.map_err(|error| error.to_string())?;
     Ok(volid)
 }

@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::storages::Storage;
 use crate::pve::engine::{Call, Engine};
 use crate::pve::params::split_list;
 use crate::pve::refusal::{Outcome, Refusal};
 use crate::pve::world::state::State;
+use crate::pve::world::storages::Storage;
 
 const EITHER: [&str; 2] = ["Datastore.Audit", "Datastore.AllocateSpace"];
 
@@ -81,7 +81,7 @@ pub(crate) fn on_node(engine: &Engine, call: &Call) -> Outcome<Value> {
 }
 
 #[allow(clippy::cast_precision_loss)]
-fn share(usage: super::storages::Usage) -> f64 {
+fn share(usage: crate::pve::world::storages::Usage) -> f64 {
     usage.used as f64 / usage.total.max(1) as f64
 }
 

@@ -4,11 +4,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::storages::Storage;
 use crate::pve::engine::{Call, Engine};
 use crate::pve::params::split_list;
 use crate::pve::refusal::{Outcome, Refusal};
 use crate::pve::world::state::State;
+use crate::pve::world::storages::Storage;
 
 /// Which options a type takes.
 struct Options {

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use super::allocation::{self, Wanted};
 use super::disks;
-use super::layout::Layout;
-use super::volumes::{Volume, storage_of};
 use crate::pve::engine::{Call, Engine};
 use crate::pve::refusal::{Outcome, Refusal};
+use crate::pve::world::layout::Layout;
+use crate::pve::world::volumes::{Volume, storage_of};
 
 fn volume_row(layout: Layout, volid: &str, volume: &Volume) -> Value {
     let mut row = json!({ "volid": volid, "content": volume.content, "format": volume.format, "size": volume.size, "ctime": volume.ctime });

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::allocation::{self, Wanted};
-use super::layout::Layout;
-use super::volumes::{Volume, storage_of};
 use crate::pve::engine::{Call, Engine};
-use crate::pve::guests::drives;
 use crate::pve::schema::propstring::{self, Parsed};
+use crate::pve::world::drives;
+use crate::pve::world::layout::Layout;
 use crate::pve::world::state::Guest;
 use crate::pve::world::state::State;
+use crate::pve::world::volumes::{Volume, storage_of};
 
 /// Where lines go that PVE prints while it works.
 pub(crate) type Print<'a> = &'a (dyn Fn(String) + Sync);

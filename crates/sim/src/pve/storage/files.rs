@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::volumes::Volume;
 use crate::pve::engine::Worker;
 use crate::pve::engine::{Call, Engine};
 use crate::pve::refusal::{Body, Outcome, Refusal};
+use crate::pve::world::volumes::Volume;
 
 /// A file that came with an upload.
 pub(crate) struct Upload {

@@ -1,4 +1,4 @@
-//! Storages: what is defined, what lies on them, how they name it and what each type can do with it.
+//! Calls about storages and what lies on them, and the making and freeing of volumes.
 
 pub(crate) mod access;
 pub(crate) mod allocation;
@@ -7,8 +7,5 @@ pub(crate) mod config;
 pub(crate) mod content;
 pub(crate) mod disks;
 pub(crate) mod files;
-pub(crate) mod layout;
 pub(crate) mod md5;
-pub(crate) mod storages;
 pub(crate) mod upload;
-pub(crate) mod volumes;

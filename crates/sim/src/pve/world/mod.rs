@@ -1,8 +1,15 @@
-//! How a simulated cluster looks before anybody calls it: read from JSON or put together in code.
+//! What there is in a simulated cluster; this file: how one looks before anybody calls it, read from JSON or put together
+//! in code.
 
+pub(crate) mod drives;
+pub(crate) mod layout;
+pub(crate) mod nodes;
 pub(crate) mod scale;
+pub(crate) mod snapshot;
 pub(crate) mod state;
+pub(crate) mod storages;
 pub(crate) mod store;
+pub(crate) mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,13 +17,13 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::pve::clock::EPOCH;
-use crate::pve::cluster::nodes::Node;
 use crate::pve::line::Line;
 use crate::pve::params;
-use crate::pve::storage::storages::Storage;
-use crate::pve::storage::volumes::Volume;
+use nodes::Node;
 use state::{Guest, Kind, Pool, State, Subject, Token, User};
+use storages::Storage;
 use store::Store;
+use volumes::Volume;
 
 /// A description of a cluster. The JSON form is that of the recordings' `world.json`.
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::World;
 use super::store::Store;
-use crate::pve::World;
 
 /// Pools of a large cluster, `pool-0` to `pool-9`.
 pub const POOLS: u32 = 10;

@@ -8,13 +8,13 @@ use rand::{Rng, SeedableRng};
 use ring::digest;
 use serde_json::{Map, Value};
 
-use crate::pve::cluster::nodes::Node;
-use crate::pve::guests::drives;
-use crate::pve::guests::snapshots::Snapshot;
+use super::drives;
+use super::nodes::Node;
+use super::snapshot::Snapshot;
+use super::storages::Storage;
+use super::volumes::Volumes;
 use crate::pve::line::Line;
 use crate::pve::refusal::{Outcome, Refusal};
-use crate::pve::storage::storages::Storage;
-use crate::pve::storage::volumes::Volumes;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {

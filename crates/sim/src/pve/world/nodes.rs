@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::state::State;
 use crate::pve::refusal::{Outcome, Refusal};
-use crate::pve::world::state::State;
 
 /// How long after the last word of a node the others remember what it said of itself and its guests.
 pub(crate) const FORGOTTEN: Duration = Duration::from_secs(300);

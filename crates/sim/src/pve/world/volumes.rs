@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use crate::pve::world::state::State;
+use super::state::State;
 
 /// Where a volume is. The same name on another node's local storage is another volume.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

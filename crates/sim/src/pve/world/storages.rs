@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::layout::{self, Feature, Layout, Named};
+use super::state::State;
 use super::volumes::storage_of;
 use crate::pve::params;
 use crate::pve::refusal::{Outcome, Refusal};
-use crate::pve::world::state::State;
 
 /// Bytes of a storage that was not told its size.
 pub(crate) const USUAL_SIZE: u64 = 100 << 30;
