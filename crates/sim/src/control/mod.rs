@@ -87,7 +87,7 @@ impl Control {
         let mut state = json!({
             "clock": self.clock(),
             "pve": overview::overview(self.pve.engine(), &wanted),
-            "github": self.github.look(|world, now| crate::github::overview::overview(world, now, limit)),
+            "github": self.github.look(|world, now| crate::github::world::overview::overview(world, now, limit)),
             "requests": { "pve": self.log(Service::Pve).count(), "github": self.log(Service::Github).count() },
             "faults": self.fault_list(),
         });
@@ -110,7 +110,7 @@ impl Control {
     /// A job with its steps, what happened to it, and its log; `None` where there is none of this number.
     #[must_use]
     pub fn job(&self, id: u64) -> Option<Value> {
-        self.redacted(self.github.look(|world, _| crate::github::overview::job(world, id)))
+        self.redacted(self.github.look(|world, _| crate::github::world::overview::job(world, id)))
     }
 
     /// The nodes and storages alone.

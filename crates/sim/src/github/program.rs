@@ -28,12 +28,12 @@ pub struct Archive {
 }
 
 /// Name of the archive for Linux on `architecture`.
-pub(super) fn filename(architecture: &str, version: &str) -> String {
+pub(crate) fn filename(architecture: &str, version: &str) -> String {
     format!("actions-runner-linux-{architecture}-{version}.tar.gz")
 }
 
 /// Where guests fetch it.
-pub(super) fn url(guests: &str, architecture: &str, version: &str) -> String {
+pub(crate) fn url(guests: &str, architecture: &str, version: &str) -> String {
     format!("{guests}/_sim/runner/downloads/v{version}/{}", filename(architecture, version))
 }
 

@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::access::Kind;
-use super::limits::Counted;
+use super::world::access::Kind;
+use super::world::limits::Counted;
 
 const DOCUMENTATION: &str = "https://docs.github.com/rest";
 
 /// A refusal of a REST call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     BadCredentials,
     RequiresAuthentication,
     /// An App's signed claim is no good, in GitHub's words.
@@ -53,7 +53,7 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    pub(super) fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         match self {
             Self::BadCredentials
             | Self::RequiresAuthentication
@@ -69,7 +69,7 @@ impl Refusal {
         }
     }
 
-    pub(super) fn body(&self) -> Value {
+    pub(crate) fn body(&self) -> Value {
         let message = self.message();
         let mut body =
             json!({ "message": message, "documentation_url": DOCUMENTATION, "status": self.status().to_string() });
