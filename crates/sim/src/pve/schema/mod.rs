@@ -11,6 +11,8 @@ pub(crate) mod validate;
 
 use std::collections::{BTreeMap, HashMap};
 
+use matchit::Router;
+use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -111,8 +113,9 @@ pub(crate) struct Route {
 #[derive(Debug)]
 pub(crate) struct Schema {
     pub(crate) line: Line,
-    routes: Vec<(String, Route)>,
-    by_shape: HashMap<(String, usize), Vec<usize>>,
+    routes: Vec<Route>,
+    /// By method; what is found is a place in `routes`.
+    paths: HashMap<String, Router<usize>>,
     pub(crate) formats: Vec<Format>,
 }
 
@@ -133,10 +136,11 @@ impl Schema {
         let compact: Compact = serde_json::from_str(text)?;
         let properties = compact.properties;
         let mut routes = Vec::new();
-        let mut by_shape: HashMap<(String, usize), Vec<usize>> = HashMap::new();
+        let mut paths: HashMap<String, Router<usize>> = HashMap::new();
         for route in compact.routes {
-            let segments = route.path.split('/').filter(|s| !s.is_empty()).count();
-            by_shape.entry((route.method.clone(), segments)).or_default().push(routes.len());
+            // A volume id holds slashes of its own.
+            let path = route.path.replace("/content/{volume}", "/content/{*volume}");
+            paths.entry(route.method).or_default().insert(path, routes.len()).map_err(serde_json::Error::custom)?;
             let named = route
                 .properties
                 .iter()
@@ -151,61 +155,25 @@ impl Schema {
                 properties: named,
                 returns: route.returns.and_then(|at| compact.returns.get(at).cloned()),
             };
-            routes.push((route.method, made));
+            routes.push(made);
         }
-        Ok(Self { line, routes, by_shape, formats: compact.formats })
+        Ok(Self { line, routes, paths, formats: compact.formats })
     }
 
     /// The call for a method and a path below `/api2/<format>`, with the values of the path's variables.
     pub(crate) fn find(&self, method: &str, path: &str) -> Result<(&Route, BTreeMap<String, String>), NotImplemented> {
-        let parts: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
-        // A volume id holds slashes of its own.
-        if let ["nodes", _, "storage", _, "content", _, ..] = parts.as_slice()
-            && parts.len() > 6
-        {
-            let mut cut: Vec<String> = parts[..5].iter().map(|s| (*s).to_owned()).collect();
-            cut.push(parts[5..].join("/"));
-            return self.find_parts(method, &cut);
-        }
-        let owned: Vec<String> = parts.iter().map(|s| (*s).to_owned()).collect();
-        self.find_parts(method, &owned)
-    }
-
-    fn find_parts(&self, method: &str, parts: &[String]) -> Result<(&Route, BTreeMap<String, String>), NotImplemented> {
-        let candidates = self.by_shape.get(&(method.to_owned(), parts.len())).ok_or(NotImplemented)?;
-        let mut best: Option<(usize, usize, BTreeMap<String, String>)> = None;
-        for at in candidates {
-            let (_, route) = &self.routes[*at];
-            let Some((literal, values)) = matches(&route.path, parts) else { continue };
-            if best.as_ref().is_none_or(|(score, ..)| literal > *score) {
-                best = Some((literal, *at, values));
-            }
-        }
-        let (_, at, values) = best.ok_or(NotImplemented)?;
-        Ok((&self.routes[at].1, values))
+        let path = path.split('/').filter(|part| !part.is_empty()).fold(String::new(), |path, part| path + "/" + part);
+        let found = self.paths.get(method).and_then(|paths| paths.at(&path).ok()).ok_or(NotImplemented)?;
+        let values = found.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Ok((self.routes.get(*found.value).ok_or(NotImplemented)?, values.collect()))
     }
 
     /// The property of the configuration option `name` (`net3` → that of `net[n]`) of a call.
     pub(crate) fn option<'a>(&'a self, guest: &str, name: &str) -> Option<&'a Property> {
-        let path = format!("/nodes/{{node}}/{guest}/{{vmid}}/config");
-        let (_, route) = self.routes.iter().find(|(method, route)| method == "PUT" && route.path == path)?;
-        lookup(&route.properties, guest, name)
+        let path = format!("/nodes/-/{guest}/-/config");
+        let found = self.paths.get("PUT")?.at(&path).ok()?;
+        lookup(&self.routes.get(*found.value)?.properties, guest, name)
     }
-}
-
-fn matches(template: &str, parts: &[String]) -> Option<(usize, BTreeMap<String, String>)> {
-    let mut literal = 0;
-    let mut values = BTreeMap::new();
-    for (want, have) in template.split('/').filter(|s| !s.is_empty()).zip(parts) {
-        if let Some(name) = want.strip_prefix('{').and_then(|w| w.strip_suffix('}')) {
-            values.insert(name.to_owned(), have.clone());
-        } else if want == have {
-            literal += 1;
-        } else {
-            return None;
-        }
-    }
-    Some((literal, values))
 }
 
 /// How many of each numbered option there are (the schema does not say).
