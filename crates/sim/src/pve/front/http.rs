@@ -88,6 +88,10 @@ impl Front {
 
     async fn answer(&self, request: Request<Incoming>, caller: &std::sync::Mutex<String>) -> Result<Answer, Closed> {
         let engine = &self.engine;
+        // The connection ends with the node, but what has just come in may be looked at first.
+        if !engine.state().is_online(&self.node) {
+            return Err(Closed);
+        }
         if too_many_headers(request.headers(), request.uri().to_string().len()) {
             engine.wait(Duration::from_secs(5)).await;
             return Err(Closed);

@@ -202,11 +202,13 @@ async fn accept(engine: Arc<Engine>, node: String, listener: TcpListener, tls: T
                 .max_headers(512)
                 .max_buf_size(64 << 10);
             let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
+            // In this order: what comes in after the end is not looked at any more.
             tokio::select! {
-                _ = connection => {}
-                _ = restarts.changed() => {}
+                biased;
                 () = away => {}
+                _ = restarts.changed() => {}
                 () = stop.cancelled() => {}
+                _ = connection => {}
             }
         });
     }
