@@ -1,5 +1,5 @@
 //! `cargo xtask sim`, as a program of somebody else would use it.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![cfg(test)]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;

@@ -1,5 +1,5 @@
 //! Asking as a GitHub App, against the simulator.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![cfg(test)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

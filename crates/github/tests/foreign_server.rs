@@ -1,5 +1,5 @@
 //! The token goes with every request, so it must not follow a server's word to another one.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![cfg(test)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,7 +1,7 @@
 //! The description that the simulator checks itself against is GitHub's own, only shorter.
 //!
 //! `PXCI_BLESS=1` writes it anew from the published one.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![cfg(test)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
 //! The front's REST side, asked by a plain HTTP client.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![cfg(test)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -1,5 +1,5 @@
 //! The stand-in for GitHub's runner program, really run: fetched from the simulator, unpacked, started.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![cfg(test)]
 
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;

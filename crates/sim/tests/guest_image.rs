@@ -1,5 +1,5 @@
 //! The Ubuntu 22.04 flavour's own image, in guests that run: its installation, its provisioners as Packer runs them, its clones' jobs.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![cfg(test)]
 
 mod guest_lab;
 

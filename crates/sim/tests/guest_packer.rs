@@ -1,5 +1,5 @@
 //! A genuine Packer builds the flavour's template against the simulated Proxmox VE: Debian's, with the source block of its dialect.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![cfg(test)]
 
 mod guest_lab;
 

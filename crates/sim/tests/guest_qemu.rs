@@ -2,7 +2,7 @@
 //!
 //! Only in `cargo xtask test --guests qemu`, which installs QEMU and sets `PXCI_GUESTS`. What runs in a machine is proven by
 //! the acceptance test of that name.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+#![cfg(test)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -1,5 +1,5 @@
 //! Virtual machines that really run: installation, clones, seed data, agent, power.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![cfg(test)]
 
 mod guest_lab;
 

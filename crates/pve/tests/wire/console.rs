@@ -1,5 +1,4 @@
 //! The console's protocol, against a server that plays PVE's two proxies.
-#![allow(clippy::result_large_err, reason = "the websocket library's own error type")]
 
 use crate::server::{Listener, client, read};
 use futures::{SinkExt, StreamExt};
@@ -28,14 +27,15 @@ async fn accept(listener: &Listener) -> (String, Socket) {
     stream.write_all(answer.as_bytes()).await.unwrap();
 
     let mut asked = String::new();
-    let upgraded = accept_hdr_async(listener.accept().await, |request: &Request, mut response: Response| {
+    #[expect(clippy::result_large_err, reason = "the websocket library's own error type")]
+    let check = |request: &Request, mut response: Response| {
         asked = request.uri().to_string();
         assert!(request.headers()["authorization"].to_str().unwrap().starts_with("PVEAPIToken=ci@pve!t1="));
         assert_eq!(request.headers()["sec-websocket-protocol"], "binary");
         response.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("binary"));
         Ok(response)
-    });
-    let mut socket = upgraded.await.unwrap();
+    };
+    let mut socket = accept_hdr_async(listener.accept().await, check).await.unwrap();
     let greeting = socket.next().await.unwrap().unwrap();
     assert_eq!(greeting, Message::binary(format!("ci@pve!t1:{TICKET}\n").into_bytes()));
     (asked, socket)

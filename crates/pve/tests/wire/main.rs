@@ -1,5 +1,5 @@
 //! The client against servers that show every byte: transport habits, trust, tasks, console.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![cfg(test)]
 
 mod console;
 mod server;

@@ -1,5 +1,5 @@
 //! The control API over both simulators, by HTTP.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![cfg(test)]
 
 mod bad_input;
 mod chromium;

@@ -1,6 +1,6 @@
 //! The GitHub simulator beyond polling with a token: Apps, scale sets, webhooks, limits, lies and faults, asked by a
 //! plain HTTP client.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![cfg(test)]
 
 mod apps;
 mod enterprises;

@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, dead_code, reason = "helpers of tests, of which each takes what it needs")]
+#![allow(dead_code, reason = "each test program takes what it needs")]
 //! What the tests of guests share: the base system, seed images, typing at a boot loader, waiting for events.
 
 use std::path::{Path, PathBuf};
