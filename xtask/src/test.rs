@@ -63,7 +63,9 @@ pub(crate) fn run_with_machines(narrator: &Narrator, ready: &Ready, line: Option
     environment.extend(line.map(|line| ("PXCI_ACC_PVE_LINE", PathBuf::from(line.to_string()))));
     environment.push(("PXCI_GUESTS", "qemu".into()));
     narrator.say("running machines without a system");
-    test_programs(&["--package", "pxci-sim", "--test", "guest_qemu"], &[], &environment, &mut tally)?;
+    // A test starts the example, and kills it.
+    let machines = ["--package", "pxci-sim", "--test", "guest_qemu", "--example", "machine"];
+    test_programs(&machines, &[], &environment, &mut tally)?;
     narrator.say("running a machine's whole life, from clone to reap");
     let acceptance = ["--package", "terraform-provider-pxci", "--test", "acceptance"];
     test_programs(&acceptance, &["machines::"], &environment, &mut tally)?;

@@ -153,20 +153,12 @@ async fn a_container_that_powers_itself_off_is_reported() {
     lab.guests.end().await;
 }
 
-/// Cargo builds examples with the tests, beside the directory of the test programs.
-fn example(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("own path");
-    let example = test.ancestors().nth(2).expect("target directory").join("examples").join(name);
-    assert!(example.is_file(), "the example is not built: `cargo build -p pxci-sim --example {name}`");
-    example
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_simulator_leaves_nothing() {
     let lab = Lab::start().await;
     let words = format!("sleep 98765{}", std::process::id());
     let template = template_with(&lab, &format!("exec {words}"));
-    let mut child = tokio::process::Command::new(example("container"));
+    let mut child = tokio::process::Command::new(guest_lab::example("container"));
     child.args([&guest_lab::base(), &template]).arg("/state");
     let mut child = child.stdout(std::process::Stdio::piped()).kill_on_drop(true).spawn().unwrap();
     let mut lines = tokio::io::BufReader::new(child.stdout.take().unwrap()).lines();

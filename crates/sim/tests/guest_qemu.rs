@@ -54,7 +54,7 @@ impl Lab {
     }
 
     /// A disk that says something on the console, and goes to sleep.
-    async fn install(&self, volume: &str) {
+    fn image(&self) -> PathBuf {
         let (raw, image) = (self.directory.path().join("raw"), self.directory.path().join("image.qcow2"));
         let mut disk = vec![0; 1 << 20];
         disk[..SAYS_HELLO.len()].copy_from_slice(SAYS_HELLO);
@@ -62,7 +62,11 @@ impl Lab {
         std::fs::write(&raw, disk).unwrap();
         let made = Command::new("qemu-img").args(["convert", "-O", "qcow2"]).arg(&raw).arg(&image).status().unwrap();
         assert!(made.success());
-        self.qemu.install(volume, &image).await.unwrap();
+        image
+    }
+
+    async fn install(&self, volume: &str) {
+        self.qemu.install(volume, &self.image()).await.unwrap();
     }
 
     async fn says_hello(&self, vmid: u32) {
@@ -138,25 +142,12 @@ async fn a_machine_that_cannot_start_says_why() {
     lab.qemu.end().await;
 }
 
-/// Not a test of its own: what [`a_killed_simulator_takes_its_machines_along`] kills.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "started by another test"]
-async fn a_simulator_with_a_machine_that_will_be_killed() {
-    let lab = Lab::start().await.unwrap();
-    lab.install(DISK).await;
-    lab.power_on(105, DISK).await;
-    println!("state: {}", lab.state.display());
-    std::future::pending().await
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_simulator_takes_its_machines_along() {
-    // Once here, so that the child need not make the base.
-    if Lab::start().await.is_none() {
-        return;
-    }
-    let mut child = tokio::process::Command::new(std::env::current_exe().unwrap());
-    child.args(["--ignored", "--exact", "a_simulator_with_a_machine_that_will_be_killed", "--nocapture"]);
+    let Some(lab) = Lab::start().await else { return };
+    let base = tokio::task::spawn_blocking(guest_lab::base).await.unwrap();
+    let mut child = tokio::process::Command::new(guest_lab::example("machine"));
+    child.args([base, lab.image()]);
     let mut child = child.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
     let mut lines = tokio::io::BufReader::new(child.stdout.take().unwrap()).lines();
     let state = loop {

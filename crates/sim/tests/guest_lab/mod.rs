@@ -175,3 +175,11 @@ fn key(character: char) -> String {
         other => other.to_string(),
     }
 }
+
+/// Cargo builds examples with the tests, beside the directory of the test programs.
+pub(crate) fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("own path");
+    let example = test.ancestors().nth(2).expect("target directory").join("examples").join(name);
+    assert!(example.is_file(), "the example is not built: `cargo build -p pxci-sim --example {name}`");
+    example
+}
