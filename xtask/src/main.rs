@@ -12,6 +12,7 @@ mod setup;
 mod sim;
 mod test;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use ::sim::pve::Line;
@@ -42,6 +43,13 @@ enum Command {
         /// Only what is tested with such guests, which takes long.
         #[arg(long, value_enum)]
         guests: Option<test::Guests>,
+    },
+    /// Starts a test program for `cargo xtask test`.
+    #[command(name = test::RUN_COMMAND, hide = true)]
+    RunTestProgram {
+        /// The program and its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<OsString>,
     },
     /// Installs and builds what the demo and the tests need.
     Setup,
@@ -98,6 +106,7 @@ async fn main() -> Result<()> {
             let ready = setup::run(&narrator, Purpose::Machines)?;
             test::run_with_machines(&narrator, &ready, pve)
         }
+        Command::RunTestProgram { words } => test::become_program(&words),
         Command::Setup => setup::run(&narrator, Purpose::Tests).map(drop),
         Command::Appliance => {
             println!("{}", artifacts::appliance()?.display());
