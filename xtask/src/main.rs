@@ -77,7 +77,7 @@ enum Command {
     },
     /// What providers and simulators cost, beside the targets, and beside the same provider in Go.
     Bench(bench::Options),
-    /// Formatting and lints.
+    /// Runs the linters: formatting, links, shell scripts, licences, clippy.
     Lint,
 }
 
@@ -119,6 +119,9 @@ async fn main() -> Result<()> {
             let ready = setup::run(&narrator, Purpose::Demo)?;
             bench::run(&narrator, &ready, &options).await
         }
-        Command::Lint => lint::run(),
+        Command::Lint => {
+            let ready = setup::run(&narrator, Purpose::Tests)?;
+            test::lint(&narrator, &ready)
+        }
     }
 }

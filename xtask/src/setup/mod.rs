@@ -117,6 +117,7 @@ pub(crate) fn run(narrator: &Narrator, purpose: Purpose) -> Result<Ready> {
         Purpose::Tests => {
             extra.extend(clients::packages_needed(&cache));
             extra.extend(browser_needed());
+            extra.push("shellcheck");
         }
         Purpose::Machines => extra.extend(machines::PACKAGES),
     }

@@ -5,7 +5,7 @@ mod programs;
 mod report;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use sim::pve::Line;
@@ -14,6 +14,7 @@ use self::programs::Programs;
 pub(crate) use self::programs::{RUN_COMMAND, become_program};
 use self::report::Report;
 use crate::artifacts;
+use crate::lint;
 use crate::narrate::Narrator;
 use crate::setup::Ready;
 
@@ -48,10 +49,26 @@ pub(crate) fn run_with_machines(narrator: &Narrator, ready: &Ready, line: Option
     finish(narrator, &report)
 }
 
-/// Runs formatting check, all test programs, recorded conformance and the demo.
+/// Runs the linters alone.
+pub(crate) fn lint(narrator: &Narrator, ready: &Ready) -> Result<()> {
+    let mut report = Report::default();
+    linters(&mut report, ready, narrator)?;
+    finish(narrator, &report)
+}
+
+fn linters(report: &mut Report, ready: &Ready, narrator: &Narrator) -> Result<()> {
+    lint::run(ready, |name, result| {
+        narrator.say(&format!("linted: {name}"));
+        report.step(name, result, narrator);
+    })?;
+    report.skip("security advisories of dependencies (no registry offers their database)");
+    Ok(())
+}
+
+/// Runs the linters, all test programs, recorded conformance and the demo.
 pub(crate) fn run(narrator: &Narrator, ready: &Ready, line: Option<Line>) -> Result<()> {
     let mut report = Report::default();
-    report.step("formatting", formatting(), narrator);
+    linters(&mut report, ready, narrator)?;
     let environment = environment(narrator, ready, line)?;
     report.step("the reference pages", itself(&["docs", "--check"], &environment), narrator);
     let programs = Programs {
@@ -109,18 +126,6 @@ fn documentation() -> Result<()> {
         return Ok(());
     }
     bail!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-fn formatting() -> Result<()> {
-    let status = Command::new("cargo")
-        .args(["fmt", "--all", "--check"])
-        .stdout(Stdio::null())
-        .status()
-        .context("starting cargo fmt")?;
-    if status.success() {
-        return Ok(());
-    }
-    bail!("`cargo fmt --all` would change files")
 }
 
 /// Another command of this program, in a process of its own: the tests may have built the program anew.

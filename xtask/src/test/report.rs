@@ -132,12 +132,8 @@ impl Report {
         let not_run = self.not_run.iter().map(|reason| format!("not run: {reason}\n"));
         let failures = self.failures.iter().map(|name| format!("FAILED {name}\n"));
         let counts = format!("{} passed, {} failed\n", self.passed, self.failures.len());
-        std::iter::once("the slowest tests:\n".to_owned())
-            .chain(slowest)
-            .chain(not_run)
-            .chain(failures)
-            .chain(std::iter::once(counts))
-            .collect()
+        let title = (!durations.is_empty()).then(|| "the slowest tests:\n".to_owned());
+        title.into_iter().chain(slowest).chain(not_run).chain(failures).chain(std::iter::once(counts)).collect()
     }
 }
 
