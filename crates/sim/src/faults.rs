@@ -14,6 +14,9 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::watch;
 
+/// Start of the paths that only the stand-in for GitHub's runner program calls.
+const STAND_IN: &str = "/_sim/";
+
 /// What happens to a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
@@ -55,7 +58,7 @@ pub enum When {
 pub struct Rule {
     /// HTTP method, or `*`.
     pub method: String,
-    /// Path without query; `*` stands for any text.
+    /// Path without query; `*` stands for any text. Only a path that starts with `/_sim/` concerns the calls below it.
     pub path: String,
     /// What happens.
     pub fault: Fault,
@@ -160,7 +163,7 @@ impl Faults {
         let seed = state.seed;
         let mut found = None;
         for (index, (rule, calls)) in state.rules.iter_mut().enumerate() {
-            if !(rule.method == "*" || rule.method == method) || !fits(&rule.path, path) {
+            if !rule.concerns(method, path) {
                 continue;
             }
             *calls += 1;
@@ -186,6 +189,14 @@ impl Faults {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Rule {
+    /// The stand-in for a runner program has no counterpart in what clients call, so a rule for any path spares it.
+    fn concerns(&self, method: &str, path: &str) -> bool {
+        let spared = path.starts_with(STAND_IN) && !self.path.starts_with(STAND_IN);
+        (self.method == "*" || self.method == method) && !spared && fits(&self.path, path)
     }
 }
 
@@ -263,6 +274,16 @@ mod tests {
         faults.add(rule("GET", "/a", Fault::DropReply, When::Calls([2].into())));
         let taken = [faults.take("GET", "/a"), faults.take("GET", "/a"), faults.take("GET", "/a")];
         assert_eq!(taken, [Some(Fault::DropRequest), Some(Fault::DropReply), None]);
+    }
+
+    #[test]
+    fn a_rule_for_any_path_spares_the_stand_in_for_the_runner_program() {
+        let faults = Faults::default();
+        faults.add(rule("*", "*", Fault::DropRequest, When::Chance(1.0)));
+        assert_eq!(faults.take("POST", "/_sim/runner/jobs/1/renew"), None);
+        assert_eq!(faults.take("GET", "/repos/acme/tools"), Some(Fault::DropRequest));
+        faults.add(rule("*", "/_sim/runner/*", Fault::DropReply, When::Next(1)));
+        assert_eq!(faults.take("POST", "/_sim/runner/jobs/1/renew"), Some(Fault::DropReply));
     }
 
     #[test]

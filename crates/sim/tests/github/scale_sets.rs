@@ -208,6 +208,19 @@ async fn sets_are_made_found_changed_and_removed() {
 }
 
 #[tokio::test]
+async fn a_set_cannot_take_the_name_of_another_set_in_its_group() {
+    let site = Site::start().await;
+    let admin = Admin::connect(&site).await;
+    let one = admin.create("one", &["linux"]).await;
+    admin.create("two", &["linux"]).await;
+    let path = format!("{SETS}/{}", one.body["id"]);
+    let taken = admin.call(Method::PATCH, &path, &json!({ "name": "TWO" })).await;
+    assert_eq!((taken.status, taken.body["typeKey"].as_str()), (409, Some("RunnerScaleSetExistsException")));
+    let kept = admin.call(Method::PATCH, &path, &json!({ "name": "One" })).await;
+    assert_eq!((kept.status, &kept.body["name"]), (200, &json!("One")), "a set may change the case of its own name");
+}
+
+#[tokio::test]
 async fn a_second_session_is_a_conflict_until_the_first_ends() {
     let site = Site::start().await;
     let admin = Admin::connect(&site).await;

@@ -151,11 +151,7 @@ fn create(world: &mut World, call: &Call<'_>, scope: &Scope, now: Timestamp) -> 
         name.ok_or_else(|| error(400, "System.ArgumentException", "A runner scale set needs a name."))?.to_owned();
     let group = body["runnerGroupId"].as_u64().unwrap_or(crate::github::world::groups::DEFAULT);
     world.group(scope, group).map_err(|_| no_group(group))?;
-    let taken = |set: &ScaleSet| set.scope.is(scope) && set.group == group && set.name.eq_ignore_ascii_case(&name);
-    if world.service.sets.values().any(taken) {
-        let text = format!("Runner scale set {name} already exists.");
-        return Err(error(409, "GitHub.Actions.Runtime.WebApi.RunnerScaleSetExistsException", &text));
-    }
+    is_free(world, scope, group, &name, None)?;
     let labels = body["labels"].as_array().into_iter().flatten().filter_map(|label| {
         Some((label["type"].as_str().unwrap_or("System").to_owned(), label["name"].as_str()?.to_owned()))
     });
@@ -174,6 +170,18 @@ fn create(world: &mut World, call: &Call<'_>, scope: &Scope, now: Timestamp) -> 
     };
     world.service.sets.insert(id, set.clone());
     Ok((200, Some(describe(world, &set, call.root))))
+}
+
+/// Refuses a name that another set of the same group has; `own` is the set that is renamed.
+fn is_free(world: &World, scope: &Scope, group: u64, name: &str, own: Option<u64>) -> Result<(), Reply> {
+    let taken = |set: &ScaleSet| {
+        Some(set.id) != own && set.scope.is(scope) && set.group == group && set.name.eq_ignore_ascii_case(name)
+    };
+    if !world.service.sets.values().any(taken) {
+        return Ok(());
+    }
+    let text = format!("Runner scale set {name} already exists.");
+    Err(error(409, "GitHub.Actions.Runtime.WebApi.RunnerScaleSetExistsException", &text))
 }
 
 fn one_set(world: &mut World, call: &Call<'_>, set: &ScaleSet, rest: &[&str], now: Timestamp) -> Outcome {
@@ -215,10 +223,10 @@ fn update(world: &mut World, call: &Call<'_>, set: &ScaleSet) -> Outcome {
     let body = call.json()?;
     let group = body["runnerGroupId"].as_u64().filter(|group| *group != 0).unwrap_or(set.group);
     world.group(&set.scope, group).map_err(|_| no_group(group))?;
+    let name = body["name"].as_str().filter(|name| !name.is_empty()).unwrap_or(&set.name).to_owned();
+    is_free(world, &set.scope, group, &name, Some(set.id))?;
     let Some(known) = world.service.sets.get_mut(&set.id) else { return Err(no_set(&set.id.to_string())) };
-    if let Some(name) = body["name"].as_str().filter(|name| !name.is_empty()) {
-        known.name = name.to_owned();
-    }
+    known.name = name;
     known.group = group;
     if let Some(disable) = body["RunnerSetting"]["disableUpdate"].as_bool() {
         known.disable_update = disable;

@@ -7,5 +7,4 @@ pub(crate) mod config;
 pub(crate) mod content;
 pub(crate) mod disks;
 pub(crate) mod files;
-pub(crate) mod md5;
 pub(crate) mod upload;

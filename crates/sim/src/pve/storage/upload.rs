@@ -97,7 +97,7 @@ fn attribute(line: &str, name: &str) -> Option<String> {
 /// Hexadecimal, by PVE's name for the algorithm.
 pub(crate) fn checksum(algorithm: &str, bytes: &[u8]) -> String {
     match algorithm {
-        "md5" => super::md5::hex(bytes),
+        "md5" => hex::encode(md5::Md5::digest(bytes)),
         "sha1" => hex::encode(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, bytes)),
         "sha224" => hex::encode(sha2::Sha224::digest(bytes)),
         "sha384" => hex::encode(sha2::Sha384::digest(bytes)),
@@ -118,6 +118,17 @@ mod tests {
         assert_eq!(params.text("content"), Some("iso"));
         assert_eq!(params.text("filename"), Some("a.iso"));
         assert_eq!(std::fs::read(upload.file).expect("the file"), b"DATA");
+    }
+
+    #[test]
+    fn checksums_are_the_published_ones_of_an_empty_file() {
+        for (algorithm, digest) in [
+            ("md5", "d41d8cd98f00b204e9800998ecf8427e"),
+            ("sha1", "da39a3ee5e6b4b0d3255bfef95601890afd80709"),
+            ("sha256", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+        ] {
+            assert_eq!(checksum(algorithm, b""), digest, "{algorithm}");
+        }
     }
 
     #[test]
