@@ -145,14 +145,12 @@
 extern crate self as tf_provider;
 
 mod attr;
-#[doc(hidden)]
-pub mod block;
-#[doc(hidden)]
-pub mod check;
-#[doc(hidden)]
-pub mod contents;
+mod block;
+mod check;
+mod contents;
 mod cx;
 mod data_source;
+pub mod derived;
 mod diagnostic;
 pub mod docs;
 mod element;
@@ -162,7 +160,6 @@ mod erased;
 pub mod exposed;
 pub mod function;
 #[cfg(any(test, feature = "fuzzing"))]
-#[doc(hidden)]
 pub mod fuzzing;
 pub mod guide;
 mod moving;
@@ -191,7 +188,7 @@ pub use contents::Contents;
 pub use cx::{Capabilities, Cx};
 pub use data_source::DataSource;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
-pub use element::{Choice, Element, Measured, Model, Ranged, ValueError, decode_attr, encode_attr};
+pub use element::{Choice, Element, Measured, Model, Ranged, ValueError};
 pub use ephemeral::{EphemeralResource, Opened, Renewed};
 pub use function::{Function, FunctionError, Parameters};
 pub use moving::{Moves, Origin, Taken};
