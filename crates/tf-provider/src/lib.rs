@@ -111,7 +111,7 @@
 //! A resource may take over objects of other types ([`Resource::moves`]), upgrade its older state and identity, and keep
 //! private state beside the state ([`Cx::set_private`]).
 //!
-//! `testing` (a cargo feature) has a harness that drives real cores through such a provider, step by step.
+//! The crate `pxci-tf-provider-testing` has a harness that drives real cores through such a provider, step by step.
 //!
 //! # What the framework holds
 //!
@@ -170,12 +170,13 @@ mod resource;
 pub mod schema;
 mod serve;
 mod service;
-#[cfg(all(feature = "testing", unix))]
-pub mod testing;
 pub mod timeouts;
 mod validate;
 mod value;
 mod wire;
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
 #[cfg(doctest)]
 mod wrong_declarations;
 
