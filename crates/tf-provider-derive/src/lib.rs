@@ -7,6 +7,9 @@ mod field;
 mod framework;
 mod generate;
 mod parameters;
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
 #[cfg(test)]
 mod tests;
 
