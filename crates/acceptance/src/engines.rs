@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
-use tf_provider::testing::{Core, CoreKind};
+use tf_provider_testing::{Core, CoreKind};
 
 /// The core that the demo uses: `PXCI_TOFU`, else `tofu` or `terraform` on `PATH`, else the one that set-up built.
 ///

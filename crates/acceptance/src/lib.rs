@@ -11,4 +11,4 @@ pub mod machine_image;
 pub mod mirror;
 pub mod site;
 
-pub use tf_provider::testing as harness;
+pub use tf_provider_testing as harness;

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use tf_provider::testing::{Core, WorkingDirectory};
+use tf_provider_testing::{Core, WorkingDirectory};
 
 /// The provider's address without its host: each core fills in its own public registry.
 pub const SOURCE: &str = "pxci/pxci";

@@ -1,15 +1,18 @@
 //! Reads the struct.
 
+use proc_macro2::TokenStream;
+use quote::quote;
 use syn::{Attribute, Data, DeriveInput, Error, Expr, ExprLit, Fields, Generics, Ident, Lit, LitStr, Meta, Result};
 
 use crate::field::Field;
+use crate::framework::Framework;
 
 /// A struct that is a model.
 pub(crate) struct Declaration {
     pub(crate) ident: Ident,
     pub(crate) generics: Generics,
     pub(crate) description: String,
-    pub(crate) deprecated: Option<LitStr>,
+    pub(crate) words: TypeWords,
     pub(crate) fields: Vec<Field>,
 }
 
@@ -39,25 +42,43 @@ impl Declaration {
             ident: input.ident.clone(),
             generics: input.generics.clone(),
             description: doc_text(&input.attrs),
-            deprecated: deprecation(&input.attrs)?,
+            words: TypeWords::parse(&input.attrs)?,
             fields,
         })
     }
 }
 
-/// `#[tf(deprecated = "…")]` on the type.
-pub(crate) fn deprecation(attributes: &[Attribute]) -> Result<Option<LitStr>> {
-    let mut message = None;
-    for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("tf")) {
-        attribute.parse_nested_meta(|meta| {
-            if !meta.path.is_ident("deprecated") {
-                return Err(meta.error("on the type, only `deprecated = \"…\"` is known"));
-            }
-            message = Some(meta.value()?.parse::<LitStr>()?);
-            Ok(())
-        })?;
+/// The words of `#[tf(…)]` on the type.
+#[derive(Default)]
+pub(crate) struct TypeWords {
+    pub(crate) deprecated: Option<LitStr>,
+    pub(crate) framework: Framework,
+}
+
+impl TypeWords {
+    pub(crate) fn parse(attributes: &[Attribute]) -> Result<Self> {
+        let mut words = Self::default();
+        for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("tf")) {
+            attribute.parse_nested_meta(|meta| {
+                if meta.path.is_ident("deprecated") {
+                    words.deprecated = Some(meta.value()?.parse()?);
+                } else if meta.path.is_ident("crate") {
+                    words.framework = Framework::parse(&meta.value()?.parse()?)?;
+                } else {
+                    return Err(meta.error("unknown word; a type knows `deprecated = \"…\"` and `crate = \"…\"`"));
+                }
+                Ok(())
+            })?;
+        }
+        Ok(words)
     }
-    Ok(message)
+
+    /// Returns the constant of a model or of parameters.
+    pub(crate) fn deprecation(&self) -> Option<TokenStream> {
+        self.deprecated.as_ref().map(|message| {
+            quote!(const DEPRECATED: ::core::option::Option<&'static str> = ::core::option::Option::Some(#message);)
+        })
+    }
 }
 
 /// The doc comment as Markdown: the one leading space of each line taken off.

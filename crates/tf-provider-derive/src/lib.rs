@@ -4,8 +4,12 @@
 mod block;
 mod declare;
 mod field;
+mod framework;
 mod generate;
 mod parameters;
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +35,9 @@ use syn::{DeriveInput, parse_macro_input};
 /// | `block(group)` | one block that is always there |
 /// | `timeouts(create = "30m", …)` | on the field `timeouts` |
 ///
+/// Two words are for the struct: `deprecated = "…"` is a message, and `crate = "…"` is the path of the framework, for a
+/// crate that has it under another name than `tf_provider`: `#[tf(crate = "crate::framework")]`.
+///
 /// Functions take `&str` for an `Attr<String>` and a slice for an `Attr<Vec<_>>`; for all others `&T` is the attribute's
 /// own type.
 #[proc_macro_derive(Model, attributes(tf))]
@@ -54,6 +61,7 @@ pub fn derive_model(input: TokenStream) -> TokenStream {
 /// | `range(1..=9)`, `length(1..=9)`, `one_of("a", "b")`, `validate = path` | checks; `fn(&T) -> Result<(), String>` |
 /// | `name = "…"` | where the field's name is not the parameter's |
 /// | `deprecated = "…"` | on the struct: message |
+/// | `crate = "…"` | on the struct: path of the framework, where that is not `::tf_provider` |
 #[proc_macro_derive(Parameters, attributes(tf))]
 pub fn derive_parameters(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);

@@ -5,8 +5,9 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Data, DeriveInput, Error, Fields, Ident, LitStr, Result, Type};
 
-use crate::declare::{deprecation, doc_text};
+use crate::declare::{TypeWords, doc_text};
 use crate::field::{CheckWord, argument_of, choices, inside};
+use crate::framework::Framework;
 use crate::generate::check;
 
 const WORDS: &str = "variadic, name, range, length, one_of, validate";
@@ -15,7 +16,7 @@ const WORDS: &str = "variadic, name, range, length, one_of, validate";
 pub(crate) struct Declaration {
     ident: Ident,
     description: String,
-    deprecated: Option<LitStr>,
+    words: TypeWords,
     parameters: Vec<Parameter>,
 }
 
@@ -55,30 +56,29 @@ impl Declaration {
             }
             parameters.push(parameter);
         }
-        let deprecated = deprecation(&input.attrs)?;
-        Ok(Self { ident: input.ident.clone(), description, deprecated, parameters })
+        let words = TypeWords::parse(&input.attrs)?;
+        Ok(Self { ident: input.ident.clone(), description, words, parameters })
     }
 
     pub(crate) fn generate(&self) -> TokenStream {
-        let Self { ident, description, deprecated, parameters } = self;
-        let deprecated = deprecated.as_ref().map(|message| {
-            quote!(const DEPRECATED: ::core::option::Option<&'static str> = ::core::option::Option::Some(#message);)
-        });
-        let declared = parameters.iter().map(Parameter::declaration);
+        let Self { ident, description, words, parameters } = self;
+        let framework = &words.framework;
+        let deprecated = words.deprecation();
+        let declared = parameters.iter().map(|parameter| parameter.declaration(framework));
         let taken = parameters.iter().map(Parameter::take);
         quote! {
             #[automatically_derived]
-            impl ::tf_provider::Parameters for #ident {
+            impl #framework::Parameters for #ident {
                 const DESCRIPTION: &'static str = #description;
                 #deprecated
 
-                fn parameters() -> ::std::vec::Vec<::tf_provider::function::Parameter> {
+                fn parameters() -> ::std::vec::Vec<#framework::function::Parameter> {
                     ::std::vec![#(#declared),*]
                 }
 
                 fn take(
-                    arguments: &mut ::tf_provider::function::Arguments,
-                ) -> ::core::result::Result<Self, ::tf_provider::FunctionError> {
+                    arguments: &mut #framework::function::Arguments,
+                ) -> ::core::result::Result<Self, #framework::FunctionError> {
                     ::core::result::Result::Ok(Self { #(#taken),* })
                 }
             }
@@ -118,11 +118,12 @@ impl Parameter {
         Ok(Self { ident, name, description, argument, variadic: variadic.is_some(), checks })
     }
 
-    fn declaration(&self) -> TokenStream {
+    fn declaration(&self, framework: &Framework) -> TokenStream {
         let Self { name, description, argument, variadic, checks, .. } = self;
-        let of = quote_spanned!(argument.span()=> ::tf_provider::function::Parameter::of::<#argument>);
-        let element = quote!(<#argument as ::tf_provider::function::Argument>::Element);
-        let checks = checks.iter().map(|word| check(&element, argument.span(), word));
+        let here = framework.at(argument.span());
+        let of = quote_spanned!(argument.span()=> #here::function::Parameter::of::<#argument>);
+        let element = quote!(<#argument as #framework::function::Argument>::Element);
+        let checks = checks.iter().map(|word| check(framework, &element, argument.span(), word));
         quote!({
             #[allow(unused_mut)]
             let mut parameter = #of(#name, #description);

@@ -220,3 +220,34 @@ fn wrong_parameters_are_named() {
     });
     assert!(first.contains("only the last parameter"));
 }
+
+/// The error of a type with these words on it.
+fn type_error(input: &DeriveInput) -> String {
+    errors(input).join("\n")
+}
+
+#[test]
+fn the_path_of_the_framework_is_text_with_a_path() {
+    let good = type_error(&parse_quote! {
+        #[tf(crate = "::vendor::framework", deprecated = "Use N.")]
+        struct M {}
+    });
+    assert_eq!(good, "");
+    for wrong in ["", "a framework", "Vec<u8>", "1"] {
+        let told = type_error(&parse_quote! {
+            #[tf(crate = #wrong)]
+            struct M {}
+        });
+        assert_eq!(told, "the path of the framework is needed, such as `crate = \"crate::framework\"`", "{wrong}");
+    }
+    let bare = type_error(&parse_quote! {
+        #[tf(crate = vendor::framework)]
+        struct M {}
+    });
+    assert_eq!(bare, "expected string literal");
+    let unknown = type_error(&parse_quote! {
+        #[tf(framework = "vendor")]
+        struct M {}
+    });
+    assert_eq!(unknown, "unknown word; a type knows `deprecated = \"…\"` and `crate = \"…\"`");
+}

@@ -49,9 +49,9 @@ impl<T: Model + Element> Blocks for BTreeMap<String, T> {
     }
 }
 
-/// What stands in the parentheses of `block(…)`, and beside it.
+/// The words of a field's `#[tf(block(…))]`, as derived code passes them on.
 #[derive(Clone, Copy, Default)]
-pub struct Declared {
+pub struct BlockWords {
     /// `group`: always there, whether the configuration has it or not.
     pub group: bool,
     /// `required`.
@@ -62,9 +62,9 @@ pub struct Declared {
     pub max: u32,
 }
 
-/// Fails to compile where cores would refuse the whole provider for this declaration.
+/// Fails to compile where cores would refuse the whole provider for this block.
 #[track_caller]
-pub const fn check<T: Blocks>(declared: Declared) {
+pub const fn check_block<T: Blocks>(declared: BlockWords) {
     let single = matches!(T::NESTING, Nesting::Single);
     let counted = matches!(T::NESTING, Nesting::List | Nesting::Set);
     assert!(single || !declared.group, "`group` is for a single block");
@@ -75,9 +75,9 @@ pub const fn check<T: Blocks>(declared: Declared) {
     T::CONTENTS.check_sets();
 }
 
-/// The declaration of a block; used by derived code.
+/// Returns the declaration of a block.
 #[must_use]
-pub fn attribute<T: Blocks>(name: &str, declared: Declared, description: &str) -> Attribute {
+pub fn declare_block<T: Blocks>(name: &str, declared: BlockWords, description: &str) -> Attribute {
     let kind = match T::kind() {
         Kind::Nested(Nesting::Single, attributes) if declared.group => Kind::Nested(Nesting::Group, attributes),
         kind => kind,
@@ -89,7 +89,7 @@ pub fn attribute<T: Blocks>(name: &str, declared: Declared, description: &str) -
     attribute
 }
 
-/// Reads a block; used by derived code.
+/// Reads a block.
 ///
 /// # Errors
 /// When the value has another type.
@@ -100,7 +100,7 @@ pub fn decode_block<T: Blocks>(value: &Value, path: &Path) -> Result<Attr<T>, Va
     }
 }
 
-/// Writes a block; used by derived code. Null means that there is none.
+/// Writes a block. Null means that there is none.
 pub fn encode_block<T: Blocks>(attr: &Attr<T>) -> Value {
     match (attr, T::absent()) {
         (Attr::Null, Some(absent)) => absent.encode(),
@@ -108,7 +108,7 @@ pub fn encode_block<T: Blocks>(attr: &Attr<T>) -> Value {
     }
 }
 
-/// Reads a group; used by derived code.
+/// Reads a group.
 ///
 /// # Errors
 /// When the value has another type.
@@ -119,7 +119,7 @@ pub fn decode_group<T: Blocks + Default>(value: &Value, path: &Path) -> Result<A
     }
 }
 
-/// Writes a group; used by derived code.
+/// Writes a group.
 pub fn encode_group<T: Blocks + Default>(attr: &Attr<T>) -> Value {
     match attr {
         Attr::Null => T::default().encode(),

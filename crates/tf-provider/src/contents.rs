@@ -56,7 +56,7 @@ impl Contents {
 
 /// Fails to compile where cores would refuse the whole provider for an attribute of this type.
 #[track_caller]
-pub const fn check<T: Element>() {
+pub const fn check_attribute<T: Element>() {
     assert!(!T::CONTENTS.blocks, "a nested attribute cannot hold blocks: declare this field a `block` too");
     T::CONTENTS.check_sets();
 }

@@ -81,7 +81,7 @@ pub trait Element: Borrow<Self::Borrowed> + Sized + Clone + Send + Sync + 'stati
     fn encode(&self) -> Value;
 }
 
-/// Reads an attribute; used by derived code.
+/// Reads an attribute.
 ///
 /// # Errors
 /// When the value has another type.
@@ -93,7 +93,7 @@ pub fn decode_attr<T: Element>(value: &Value, path: &Path) -> Result<Attr<T>, Va
     }
 }
 
-/// Writes an attribute; used by derived code.
+/// Writes an attribute.
 pub fn encode_attr<T: Element>(attr: &Attr<T>) -> Value {
     match attr {
         Attr::Null => Value::Null,

@@ -111,7 +111,7 @@
 //! A resource may take over objects of other types ([`Resource::moves`]), upgrade its older state and identity, and keep
 //! private state beside the state ([`Cx::set_private`]).
 //!
-//! `testing` (a cargo feature) has a harness that drives real cores through such a provider, step by step.
+//! The crate `pxci-tf-provider-testing` has a harness that drives real cores through such a provider, step by step.
 //!
 //! # What the framework holds
 //!
@@ -145,14 +145,12 @@
 extern crate self as tf_provider;
 
 mod attr;
-#[doc(hidden)]
-pub mod block;
-#[doc(hidden)]
-pub mod check;
-#[doc(hidden)]
-pub mod contents;
+mod block;
+mod check;
+mod contents;
 mod cx;
 mod data_source;
+pub mod derived;
 mod diagnostic;
 pub mod docs;
 mod element;
@@ -162,7 +160,6 @@ mod erased;
 pub mod exposed;
 pub mod function;
 #[cfg(any(test, feature = "fuzzing"))]
-#[doc(hidden)]
 pub mod fuzzing;
 pub mod guide;
 mod moving;
@@ -173,12 +170,13 @@ mod resource;
 pub mod schema;
 mod serve;
 mod service;
-#[cfg(all(feature = "testing", unix))]
-pub mod testing;
 pub mod timeouts;
 mod validate;
 mod value;
 mod wire;
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
 #[cfg(doctest)]
 mod wrong_declarations;
 
@@ -191,7 +189,7 @@ pub use contents::Contents;
 pub use cx::{Capabilities, Cx};
 pub use data_source::DataSource;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
-pub use element::{Choice, Element, Measured, Model, Ranged, ValueError, decode_attr, encode_attr};
+pub use element::{Choice, Element, Measured, Model, Ranged, ValueError};
 pub use ephemeral::{EphemeralResource, Opened, Renewed};
 pub use function::{Function, FunctionError, Parameters};
 pub use moving::{Moves, Origin, Taken};

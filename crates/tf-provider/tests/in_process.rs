@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use tf_provider::testing::{Core, Failed, Harness};
+use tf_provider_testing::{Core, Failed, Harness};
 
 #[path = "../examples/shelf/main.rs"]
 #[expect(dead_code, reason = "a program, of which the provider alone is wanted")]

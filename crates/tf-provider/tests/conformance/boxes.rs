@@ -1,10 +1,10 @@
 //! `shelf_box`: every kind of attribute.
 
 use serde_json::{Value, json};
-use tf_provider::testing::conformance::{
+use tf_provider_testing::conformance::{
     Body, Downgrade, Import, Moment, Operation, RoundTrip, Secrets, Subject, Words,
 };
-use tf_provider::testing::{Failed, Harness};
+use tf_provider_testing::{Failed, Harness};
 
 use crate::world::Shelf;
 

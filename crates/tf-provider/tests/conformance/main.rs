@@ -11,8 +11,8 @@ mod world;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use tf_provider::testing::conformance::{self, Subject, World};
-use tf_provider::testing::{Core, Failed, Harness};
+use tf_provider_testing::conformance::{self, Subject, World};
+use tf_provider_testing::{Core, Failed, Harness};
 
 use boxes::ABox;
 use racks::ARack;

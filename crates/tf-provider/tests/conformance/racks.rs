@@ -1,8 +1,8 @@
 //! `shelf_rack`: blocks in every nesting mode.
 
 use serde_json::{Value, json};
-use tf_provider::testing::conformance::{Body, Import, Moment, Operation, RoundTrip, Secrets, Subject, Words};
-use tf_provider::testing::{Failed, Harness};
+use tf_provider_testing::conformance::{Body, Import, Moment, Operation, RoundTrip, Secrets, Subject, Words};
+use tf_provider_testing::{Failed, Harness};
 
 use crate::world::Shelf;
 

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use tf_provider::testing::conformance::{Moment, Operation, Words, World};
-use tf_provider::testing::{Failed, Harness};
 use tf_provider::{Reattach, ServeError};
+use tf_provider_testing::conformance::{Moment, Operation, Words, World};
+use tf_provider_testing::{Failed, Harness};
 
 use crate::{example, shelf};
 

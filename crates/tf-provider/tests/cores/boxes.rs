@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value as Json;
 
-use tf_provider::testing::Feature;
+use tf_provider_testing::Feature;
 
 use crate::site::{Site, cores, leaves_nothing};
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use tf_provider::testing::Feature;
+use tf_provider_testing::Feature;
 
 use crate::site::{Site, cores};
 

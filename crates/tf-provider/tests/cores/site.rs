@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
-use tf_provider::testing::{Core, Failed, Finished, Harness, Running};
+use tf_provider_testing::{Core, Failed, Finished, Harness, Running};
 use tokio::runtime::Runtime;
 
 pub(crate) const SOURCE: &str = "example.com/example/shelf";

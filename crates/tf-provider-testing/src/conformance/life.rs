@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::stage::Stage;
 use super::{Body, Subject, World};
-use crate::testing::harness::same_attributes;
-use crate::testing::{Failed, Feature};
+use crate::harness::same_attributes;
+use crate::{Failed, Feature};
 
 /// 1: everything is known only at apply.
 pub(super) async fn unknown_inputs<S: Subject>(stage: &mut Stage<S>) -> Result<(), Failed> {

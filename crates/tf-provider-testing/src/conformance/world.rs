@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::serve::{Reattach, ServeError};
-use crate::testing::{Failed, Harness};
+use tf_provider::{Reattach, ServeError};
+
+use crate::{Failed, Harness};
 
 /// What a provider talks to, made anew for each step: the same for all its resource types.
 #[allow(async_fn_in_trait, reason = "test code that is awaited where it is called")]

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::stage::Stage;
 use super::{Moment, Subject, World};
-use crate::testing::{Failed, Feature, schema, search};
+use crate::{Failed, Feature, schema, search};
 
 /// 12: no secret in state, plan, log or output, nor anywhere else that others can read.
 pub(super) async fn secrets<S: Subject>(stage: &mut Stage<S>) -> Result<(), Failed> {

@@ -6,10 +6,10 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use tf_provider::Reattach;
 
 use super::served::Served;
 use super::{Attributes, Core, Failed, Finished, Plan, Running, State, state};
-use crate::serve::Reattach;
 
 const PLAN: &str = "plan.bin";
 const STATE: &str = "terraform.tfstate";

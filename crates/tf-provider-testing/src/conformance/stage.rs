@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::{Body, ConformanceStep, Subject, Words, World};
-use crate::testing::{Core, Failed, Finished, Harness, State, Stored};
+use crate::{Core, Failed, Finished, Harness, State, Stored};
 
 /// What a world may need to clear away after the provider has answered.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::stage::{Stage, said};
 use super::{Moment, Operation, Subject, Words, World};
-use crate::testing::{Failed, Running};
+use crate::{Failed, Running};
 
 /// How long an operation may take until it stands still.
 const PATIENCE: Duration = Duration::from_secs(120);

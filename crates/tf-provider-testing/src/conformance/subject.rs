@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Body, ConformanceStep, World};
-use crate::testing::{Attributes, Failed, Harness};
+use crate::{Attributes, Failed, Harness};
 
 /// How the provider's API fails a creation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,12 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use tempfile::TempDir;
+use tf_provider::{Provider, Reattach};
 
 use super::plan::broken_promises;
 use super::served::Served;
 use super::{Core, Failed, Finished, Plan, State, Stored, WorkingDirectory};
-use crate::provider::Provider;
-use crate::serve::Reattach;
 
 /// A working directory of its own for one provider and one core; gone when dropped.
 pub struct Harness {
