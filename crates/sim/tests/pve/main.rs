@@ -4,6 +4,7 @@ mod away;
 mod cluster;
 mod full;
 mod habits;
+mod half_made;
 mod scale;
 mod site;
 mod snapshots;

@@ -148,6 +148,7 @@ async fn build(worker: Worker, plan: Creation) -> Result<(), String> {
             return Err(format!("unable to create VM {vmid} - {text}"));
         }
     };
+    worker.middle().await;
     worker.half_made(None);
     finish(&engine, vmid, config, plan.pool.as_deref());
     if plan.start {
