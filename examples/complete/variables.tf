@@ -32,6 +32,12 @@ variable "github_api_url" {
   default     = "https://api.github.com"
 }
 
+variable "github_ca_certificate" {
+  description = "PEM certificate of the CA of GitHub's REST API, where it is not a public one."
+  type        = string
+  default     = null
+}
+
 variable "poll_interval" {
   description = "Seconds between two looks for queued jobs."
   type        = number

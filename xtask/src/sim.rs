@@ -128,6 +128,11 @@ impl Playground {
         if let Some(ready) = &ready {
             environment.extend(installation(narrator, &farm, ready, directory.path(), guests.as_deref())?);
         }
+        let github_ca = farm.github.ca_pem.as_ref().map(|pem| {
+            let file = directory.path().join("github-root-ca.pem");
+            fs::write(&file, pem).with_context(|| format!("writing {}", file.display())).map(|()| file)
+        });
+        let github_ca = github_ca.transpose()?;
         let file = directory.path().join("environment");
         write_private(&file, &exports(&environment))?;
         let Farm { pve: site, github: github_site, simulated_pve, simulated_github } = farm;
@@ -150,6 +155,7 @@ impl Playground {
             },
             "github": {
                 "api_url": github_site.api_url,
+                "ca_file": github_ca,
                 "token": github_site.token,
                 "repository": github_site.repository,
             },
@@ -208,6 +214,7 @@ fn installation(
         ("dispatcher_token_secret", farm.pve.dispatcher.secret.clone()),
         ("poll_interval", "1".to_owned()),
     ];
+    inputs.extend(farm.github.ca_pem.clone().map(|pem| ("github_ca_certificate", pem)));
     if let Some(guests) = guests.filter(|_| farm.pve.installer.is_some()) {
         let flavour = artifacts::repository()?.join("runners/ubuntu-2204");
         let Build { image, variables: values, secrets, plugin_path } =
@@ -238,6 +245,10 @@ fn write_private(file: &Path, text: &str) -> Result<()> {
 
 fn told(description: &Value) -> String {
     let text = |pointer: &str| description.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let github_ca = match text("/github/ca_file") {
+        "" => String::new(),
+        file => format!("\n  CA          {file}"),
+    };
     format!(
         "
 Page        {page}
@@ -249,7 +260,7 @@ Proxmox VE  {endpoint}   node {node}
   provider    {provider}={provider_secret}
   dispatcher  {dispatcher}={dispatcher_secret}
   root@pam    {root}
-GitHub      {github}   repository {repository}
+GitHub      {github}   repository {repository}{github_ca}
   token       {github_token}
 
 In another shell:  . {environment}
@@ -276,7 +287,19 @@ Ctrl-C ends everything.
 
 #[cfg(test)]
 mod tests {
-    use super::exports;
+    use serde_json::json;
+
+    use super::{exports, told};
+
+    #[test]
+    fn the_authority_of_a_github_behind_https_is_printed() {
+        let github = |ca_file| json!({ "github": { "api_url": "https://192.0.2.1:5", "ca_file": ca_file } });
+        let text = told(&github(Some("/tmp/x/github-root-ca.pem")));
+        assert!(
+            text.contains("GitHub      https://192.0.2.1:5   repository \n  CA          /tmp/x/github-root-ca.pem\n")
+        );
+        assert_eq!(told(&github(None)).matches("CA ").count(), 1, "only Proxmox VE's");
+    }
 
     #[test]
     fn values_are_quoted_for_a_shell() {

@@ -64,6 +64,7 @@ fn it_says_in_one_line_how_all_is_reached_and_leaves_nothing() {
     assert_eq!(state["clock"]["mode"], "held");
     let runners = format!("{}/repos/{}/actions/runners", text("/github/api_url"), text("/github/repository"));
     assert!(get(&runners, &text("/github/token")).starts_with("HTTP/1.1 200"));
+    assert_eq!(told["github"]["ca_file"], Value::Null, "nothing that plain HTTP would need");
     let page = get(text("/control/page").split_once("#").unwrap().0, "");
     assert!(page.starts_with("HTTP/1.1 200") && page.contains("content-security-policy: default-src 'none'"), "{page}");
     let environment = std::fs::read_to_string(text("/environment")).unwrap();
@@ -80,6 +81,18 @@ fn it_says_in_one_line_how_all_is_reached_and_leaves_nothing() {
     assert_eq!(more, "", "one line and no more");
     let left: Vec<_> = std::fs::read_dir(scratch.path()).unwrap().flatten().map(|entry| entry.path()).collect();
     assert!(left.is_empty(), "left behind: {left:?}");
+}
+
+#[test]
+fn a_github_that_other_machines_reach_comes_with_its_authority() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut command = xtask(&["--json", "--virtual-time"], scratch.path());
+    let mut running = Running(command.env("PXCI_ACC_LISTEN", "0.0.0.0").spawn().unwrap());
+    let (told, _rest) = ready(&mut running.0);
+    let text = |pointer: &str| told.pointer(pointer).and_then(Value::as_str).unwrap();
+    assert!(text("/github/api_url").starts_with("https://"), "{told}");
+    let authority = std::fs::read_to_string(text("/github/ca_file")).unwrap();
+    assert!(authority.starts_with("-----BEGIN CERTIFICATE-----"), "{authority}");
 }
 
 fn refused(words: &[&str], scratch: &Path) -> String {

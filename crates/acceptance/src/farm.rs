@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
 use sim::backend::Backend;
 use sim::github::Token as GitHubToken;
@@ -17,9 +17,9 @@ use sim::guest::qemu::{self, Qemu};
 use sim::pve::scripted::{Boot, Scripted};
 use sim::pve::{Handle, Latency, Line, Options, Server, World};
 
+use crate::privileges::Documented;
 use crate::site::{GitHubSite, PveSite, Token, listen_address};
 
-const PRIVILEGES: &str = include_str!("../../../docs/privileges.md");
 /// The user that Packer 1.6 logs in as with a password: the owner of the provider's token.
 const PACKER_USER: &str = "pxci@pve";
 /// File name of the simulated installation medium.
@@ -275,57 +275,13 @@ fn installation_medium() -> Result<tempfile::TempDir> {
     Ok(directory)
 }
 
-/// What the page on privileges says about PVE 8.
-fn on_line(privilege: &str, of: Line) -> &str {
-    if of == Line::Eight && privilege.starts_with("VM.GuestAgent.") { "VM.Monitor" } else { privilege }
-}
-
 /// A cluster with what the page on privileges sets up.
-fn documented(world: World, packer_password: &str, of: Line) -> Result<World> {
-    let mut world = world.user(PACKER_USER, packer_password);
-    let script = PRIVILEGES.split("```").nth(1).context("docs/privileges.md has no commands")?;
-    let mut paths = Vec::new();
-    for line in script.lines() {
-        let words = words(line);
-        let texts: Vec<&str> = words.iter().map(String::as_str).collect();
-        world = match texts.as_slice() {
-            ["pveum", "pool", "add", name] => world.pool(name),
-            ["pveum", "role", "add", name, "--privs", list] => {
-                world.role(name, &list.split(' ').map(|privilege| on_line(privilege, of)).collect::<Vec<_>>())
-            }
-            ["pveum", "user", "add", name] if *name == PACKER_USER => world,
-            ["pveum", "user", "add", name] => world.user(name, &format!("{:032x}", rand::random::<u128>())),
-            ["pveum", "user", "token", "add", user, name, "--privsep", "1"] => world.token(user, name, true),
-            ["for", "path", "in", list @ .., "do"] => {
-                paths = list.iter().map(|path| path.trim_end_matches(';').to_owned()).collect();
-                world
-            }
-            ["pveum", "acl", "modify", "$path", "--roles", role, "--users" | "--tokens", who] => {
-                paths.iter().fold(world, |world, path| world.grant(path, who, role))
-            }
-            ["done"] | [] | ["sh"] => world,
-            _ => bail!("docs/privileges.md has a command that is not understood: {line}"),
-        };
-    }
-    Ok(world)
-}
-
-/// A shell line's words; quotes keep blanks.
-fn words(line: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word = String::new();
-    let mut quote = None;
-    for character in line.trim().chars() {
-        match (quote, character) {
-            (Some(open), close) if open == close => quote = None,
-            (None, '"' | '\'') => quote = Some(character),
-            (None, ' ') => words.push(std::mem::take(&mut word)),
-            _ => word.push(character),
-        }
-    }
-    words.push(word);
-    words.retain(|word| !word.is_empty());
-    words
+fn documented(world: World, packer_password: &str, line: Line) -> Result<World> {
+    let password = |user: &str| match user {
+        PACKER_USER => packer_password.to_owned(),
+        _ => format!("{:032x}", rand::random::<u128>()),
+    };
+    Ok(Documented::on(line)?.set_up(world, password))
 }
 
 /// Root of this repository.
@@ -333,33 +289,4 @@ fn words(line: &str) -> Vec<String> {
 pub fn repository() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.ancestors().nth(2).unwrap_or(here).to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{documented, usual_world, words};
-
-    #[test]
-    fn the_page_on_privileges_is_understood_to_its_last_command() {
-        let world = format!("{:?}", documented(usual_world(), "secret", sim::pve::Line::default()).unwrap());
-        for name in [
-            "PxciProvider",
-            "PxciDispatcher",
-            "pxci-runners",
-            "pxci-control",
-            "pxci@pve!provider",
-            "pxci-dispatcher@pve!farm",
-        ] {
-            assert!(world.contains(name), "{name}");
-        }
-        assert!(world.contains("/sdn/zones/localnetwork/vmbr0"));
-    }
-
-    #[test]
-    fn quoted_words_stay_whole() {
-        assert_eq!(
-            words("pveum acl modify \"$path\" --tokens 'a@pve!b'"),
-            ["pveum", "acl", "modify", "$path", "--tokens", "a@pve!b"]
-        );
-    }
 }

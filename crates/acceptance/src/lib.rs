@@ -9,6 +9,7 @@ pub mod farm;
 pub mod image;
 pub mod machine_image;
 pub mod mirror;
+pub mod privileges;
 pub mod site;
 
 pub use tf_provider_testing as harness;

@@ -40,6 +40,29 @@ pub enum Fault {
     },
     /// Not carried out; the server closes all its connections, as one that is restarted does.
     Restart,
+    /// Not carried out: the node's pvedaemon is stopped, so that Proxmox VE answers `595 Connection refused`. Calls that
+    /// need no pvedaemon are not concerned.
+    DaemonStopped,
+    /// Carried out; pvedaemon dies before it answers, so that Proxmox VE answers `596 Connection reset by peer`. Calls
+    /// that need no pvedaemon are not concerned.
+    DaemonDies,
+    /// Carried out; the worker process of the call's task is killed without a chance to clean up. Creation and cloning of
+    /// a guest end once the disks exist, every other task before it does anything.
+    KillTask,
+    /// The same, because the power of the task's node is cut.
+    CutPower,
+}
+
+impl Fault {
+    /// Returns true for faults that only Proxmox VE can have.
+    pub(crate) fn needs_proxmox_ve(&self) -> bool {
+        self.needs_daemon() || matches!(self, Self::KillTask | Self::CutPower)
+    }
+
+    /// Returns true for faults of pvedaemon.
+    pub(crate) fn needs_daemon(&self) -> bool {
+        matches!(self, Self::DaemonStopped | Self::DaemonDies)
+    }
 }
 
 /// Which of the calls that a rule concerns are hit.
@@ -157,13 +180,13 @@ impl Faults {
         rules.map(|(index, (rule, _))| Rule { when: When::Calls(hit(index)), ..rule.clone() }).collect()
     }
 
-    /// Counts a call, and says what happens to it.
-    pub(crate) fn take(&self, method: &str, path: &str) -> Option<Fault> {
+    /// Counts a call, and returns its fault. Rules whose fault the call cannot have do not concern it.
+    pub(crate) fn take(&self, method: &str, path: &str, can_have: impl Fn(&Fault) -> bool) -> Option<Fault> {
         let mut state = self.state();
         let seed = state.seed;
         let mut found = None;
         for (index, (rule, calls)) in state.rules.iter_mut().enumerate() {
-            if !rule.concerns(method, path) {
+            if !rule.concerns(method, path) || !can_have(&rule.fault) {
                 continue;
             }
             *calls += 1;
@@ -230,6 +253,10 @@ fn fits(pattern: &str, path: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn taken(faults: &Faults, method: &str, path: &str) -> Option<Fault> {
+        faults.take(method, path, |_| true)
+    }
+
     fn rule(method: &str, path: &str, fault: Fault, when: When) -> Rule {
         Rule { method: method.into(), path: path.into(), fault, when }
     }
@@ -238,15 +265,15 @@ mod tests {
     fn a_rule_fires_as_often_as_asked_and_is_listed() {
         let faults = Faults::default();
         faults.add(rule("POST", "/nodes/*/qemu/*/clone", Fault::DropReply, When::Next(1)));
-        assert_eq!(faults.take("GET", "/nodes/pve1/qemu/9/clone"), None);
-        assert_eq!(faults.take("POST", "/nodes/pve1/qemu/9/clone"), Some(Fault::DropReply));
-        assert_eq!(faults.take("POST", "/nodes/pve1/qemu/9/clone"), None);
+        assert_eq!(taken(&faults, "GET", "/nodes/pve1/qemu/9/clone"), None);
+        assert_eq!(taken(&faults, "POST", "/nodes/pve1/qemu/9/clone"), Some(Fault::DropReply));
+        assert_eq!(taken(&faults, "POST", "/nodes/pve1/qemu/9/clone"), None);
         let fired: Vec<String> = faults.fired().iter().map(ToString::to_string).collect();
         assert_eq!(fired, ["POST /nodes/pve1/qemu/9/clone: DropReply (seed 0, rule 0, call 1)"]);
     }
 
     fn chances(faults: &Faults) -> Vec<Option<Fault>> {
-        (0..200).map(|n| faults.take("GET", if n % 3 == 0 { "/a" } else { "/b" })).collect()
+        (0..200).map(|n| taken(faults, "GET", if n % 3 == 0 { "/a" } else { "/b" })).collect()
     }
 
     #[test]
@@ -272,26 +299,35 @@ mod tests {
         let faults = Faults::default();
         faults.add(rule("GET", "/a", Fault::DropRequest, When::Next(1)));
         faults.add(rule("GET", "/a", Fault::DropReply, When::Calls([2].into())));
-        let taken = [faults.take("GET", "/a"), faults.take("GET", "/a"), faults.take("GET", "/a")];
-        assert_eq!(taken, [Some(Fault::DropRequest), Some(Fault::DropReply), None]);
+        let hits = [taken(&faults, "GET", "/a"), taken(&faults, "GET", "/a"), taken(&faults, "GET", "/a")];
+        assert_eq!(hits, [Some(Fault::DropRequest), Some(Fault::DropReply), None]);
     }
 
     #[test]
     fn a_rule_for_any_path_spares_the_stand_in_for_the_runner_program() {
         let faults = Faults::default();
         faults.add(rule("*", "*", Fault::DropRequest, When::Chance(1.0)));
-        assert_eq!(faults.take("POST", "/_sim/runner/jobs/1/renew"), None);
-        assert_eq!(faults.take("GET", "/repos/acme/tools"), Some(Fault::DropRequest));
+        assert_eq!(taken(&faults, "POST", "/_sim/runner/jobs/1/renew"), None);
+        assert_eq!(taken(&faults, "GET", "/repos/acme/tools"), Some(Fault::DropRequest));
         faults.add(rule("*", "/_sim/runner/*", Fault::DropReply, When::Next(1)));
-        assert_eq!(faults.take("POST", "/_sim/runner/jobs/1/renew"), Some(Fault::DropReply));
+        assert_eq!(taken(&faults, "POST", "/_sim/runner/jobs/1/renew"), Some(Fault::DropReply));
     }
 
     #[test]
     fn what_is_cleared_hits_no_more() {
         let faults = Faults::default();
         faults.add(rule("*", "*", Fault::DropReply, When::Chance(1.0)));
-        assert!(faults.take("GET", "/").is_some());
+        assert!(taken(&faults, "GET", "/").is_some());
         faults.clear();
-        assert_eq!((faults.take("GET", "/"), faults.fired().len()), (None, 1));
+        assert_eq!((taken(&faults, "GET", "/"), faults.fired().len()), (None, 1));
+    }
+
+    #[test]
+    fn a_rule_does_not_concern_calls_that_cannot_have_its_fault() {
+        let faults = Faults::default();
+        faults.add(rule("*", "*", Fault::DaemonStopped, When::Next(1)));
+        assert_eq!(faults.take("GET", "/a", |fault| !fault.needs_daemon()), None);
+        assert_eq!(faults.rules()[0].1, 0);
+        assert_eq!(taken(&faults, "GET", "/b"), Some(Fault::DaemonStopped));
     }
 }

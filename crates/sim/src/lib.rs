@@ -4,6 +4,7 @@
 //! guest is a [`backend::Backend`]: scripted ones that answer at once, or throw-away root directories in namespaces.
 //! Nothing in this crate uses a type of the clients that it tests.
 
+mod authority;
 pub mod backend;
 pub mod control;
 pub mod faults;

@@ -149,16 +149,16 @@ async fn an_unknown_node() {
 async fn a_missing_privilege() {
     // What each type needs; without it, and named with its path.
     let cases = [
-        ("snippet.tf", "/storage/local", "Datastore.AllocateTemplate"),
-        ("runner_vm.tf", "/vms/9000", "VM.Clone"),
-        ("runner_vm.tf", "/vms/9090", "VM.Config.Options"),
-        ("dispatcher.tf", "/storage/local", "Datastore.AllocateTemplate"),
+        ("snippet.tf", "/storage/local", "PxciImages", "Datastore.AllocateTemplate"),
+        ("runner_vm.tf", "/vms/9000", "PxciProvider", "VM.Clone"),
+        ("runner_vm.tf", "/vms/9090", "PxciProvider", "VM.Config.Options"),
+        ("dispatcher.tf", "/storage/local", "PxciImages", "Datastore.AllocateTemplate"),
     ];
-    for (fixture, path, privilege) in cases {
+    for (fixture, path, role, privilege) in cases {
         with_each_core(fixture, async |lab| {
             lab.stub_appliance();
             lab.template(9000).await;
-            lab.administrator.revoke("PxciProvider", privilege).await;
+            lab.administrator.revoke(role, privilege).await;
             let problem = lab.refused("apply").await;
             problem.says(&[path, privilege, "pveum acl modify", "docs/privileges.md", &lab.farm.pve.provider.id]);
             lab.is_as_before().await;

@@ -64,6 +64,14 @@ pub enum FaultInput {
     },
     /// The server closes all its connections.
     Restart,
+    /// Proxmox VE only: not carried out, `595 Connection refused`.
+    DaemonStopped,
+    /// Proxmox VE only: carried out, `596 Connection reset by peer`.
+    DaemonDies,
+    /// Proxmox VE only: the call's task is killed in the middle, without clean-up.
+    KillTask,
+    /// Proxmox VE only: the node's power is cut in the middle of the call's task.
+    CutPower,
 }
 
 fn refusal() -> String {
@@ -101,6 +109,10 @@ impl NewRule {
             return Err(Problem::value(at("path"), what, "text that begins with / or *; * stands for any text"));
         }
         let fault = self.fault.checked(&at("fault"))?;
+        if self.service == Service::Github && fault.needs_proxmox_ve() {
+            let what = "GitHub cannot have this fault";
+            return Err(Problem::value(at("service"), what, "pve"));
+        }
         let when = self.when.checked(&at("when"))?;
         Ok(Rule { method: self.method.clone(), path: self.path.clone(), fault, when })
     }
@@ -113,6 +125,10 @@ impl NewRule {
             Fault::DropReply => FaultInput::DropReply,
             Fault::Cut { after } => FaultInput::Cut { after: *after },
             Fault::Restart => FaultInput::Restart,
+            Fault::DaemonStopped => FaultInput::DaemonStopped,
+            Fault::DaemonDies => FaultInput::DaemonDies,
+            Fault::KillTask => FaultInput::KillTask,
+            Fault::CutPower => FaultInput::CutPower,
         };
         let when = match &rule.when {
             When::Next(count) => WhenInput::Next(*count),
@@ -140,6 +156,10 @@ impl FaultInput {
             Self::DropReply => Fault::DropReply,
             Self::Cut { after } => Fault::Cut { after: *after },
             Self::Restart => Fault::Restart,
+            Self::DaemonStopped => Fault::DaemonStopped,
+            Self::DaemonDies => Fault::DaemonDies,
+            Self::KillTask => Fault::KillTask,
+            Self::CutPower => Fault::CutPower,
         })
     }
 }

@@ -143,6 +143,21 @@ impl Control {
         }
     }
 
+    /// Removes the `lock:` line of a guest, as `qm unlock` and `pct unlock` do on its node.
+    ///
+    /// # Errors
+    /// When there is no such guest, or it is not locked.
+    pub fn unlock(&self, vmid: u32) -> Result<(), Problem> {
+        match self.pve.lock_of(vmid) {
+            None => Err(Problem::new(404, "no guest has this number")),
+            Some(None) => Err(Problem::new(409, format!("{vmid} is not locked"))),
+            Some(Some(_)) => {
+                self.pve.set_lock(vmid, None);
+                Ok(())
+            }
+        }
+    }
+
     /// Fills a storage, as `node` sees it, until only so many bytes are free.
     ///
     /// # Errors

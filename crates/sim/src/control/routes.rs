@@ -15,6 +15,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/v1", "this list"),
     ("GET", "/v1/state", "everything; ?limit=1..10000 (200) entries of each list, ?search= in guests"),
     ("GET", "/v1/guests/{vmid}", "a guest, its configuration and console"),
+    ("POST", "/v1/guests/{vmid}/unlock", "removes a guest's lock, as qm unlock does on the node"),
     ("GET", "/v1/tasks/{upid}", "a task and its log"),
     ("GET", "/v1/jobs/{id}", "a job, its events and log"),
     ("POST", "/v1/jobs", "queues jobs: repository, labels; name, count, steps, event, fork"),
@@ -60,6 +61,11 @@ pub(super) async fn answer(control: &Control, call: &Call<'_>) -> Answer {
             Ok((200, control.state(query.limit()?, query.text("search"))))
         }
         ("GET", ["guests", vmid]) => found(control.guest(number("vmid", vmid)?), "no guest has this number"),
+        ("POST", ["guests", vmid, "unlock"]) => {
+            let vmid = number("vmid", vmid)?;
+            control.unlock(vmid)?;
+            found(control.guest(vmid), "no guest has this number")
+        }
         ("GET", ["tasks", upid]) => found(control.task(upid), "no task has this UPID"),
         ("GET", ["jobs", id]) => found(control.job(number("id", id)?), "no job has this number"),
         ("POST", ["jobs"]) => queue(control, call),

@@ -4,6 +4,7 @@
 
 mod octokit;
 mod proxmoxer;
+mod strict_tls;
 
 use std::path::PathBuf;
 

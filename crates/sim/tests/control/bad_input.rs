@@ -22,6 +22,8 @@ const CALLS: &[(&str, &str, &str, u16, &str, &str)] = &[
     ("GET", "/v1/requests/pve?first=-1", "", 422, "query.first", "\"-1\" is no such number"),
     ("GET", "/v1/guests/9999999999", "", 422, "vmid", "\"9999999999\" is no such number"),
     ("GET", "/v1/guests/1", "", 404, "", "no guest has this number"),
+    ("POST", "/v1/guests/1/unlock", "", 404, "", "no guest has this number"),
+    ("POST", "/v1/guests/8000/unlock", "", 409, "", "8000 is not locked"),
     ("GET", "/v1/tasks/UPID:x", "", 404, "", "no task has this UPID"),
     ("GET", "/v1/jobs/1", "", 404, "", "no job has this number"),
     ("POST", "/v1/jobs/1/cancel", "", 404, "", "no job has this number"),
@@ -118,6 +120,14 @@ const CALLS: &[(&str, &str, &str, u16, &str, &str)] = &[
         422,
         "when.chance",
         "1.5 is no probability",
+    ),
+    (
+        "POST",
+        "/v1/faults",
+        r#"{"service": "github", "path": "/", "fault": "kill_task"}"#,
+        422,
+        "service",
+        "GitHub cannot have this fault",
     ),
     (
         "POST",

@@ -52,3 +52,22 @@ async fn of_several_rules_all_are_added_or_none() {
     assert_eq!((status, &answer["error"]), (422, &problem));
     assert_eq!(site.get("/v1/faults").await["rules"], Value::Array(Vec::new()));
 }
+
+#[tokio::test]
+async fn the_lock_of_a_half_made_clone_is_removed_by_hand() {
+    let site = Site::start(Latency::Instant).await;
+    let half = json!({ "service": "pve", "method": "POST", "path": "/nodes/*/qemu/*/clone", "fault": "kill_task" });
+    site.post("/v1/faults", half).await;
+    let (status, started) = site.pve("POST", "/nodes/pve1/qemu/8000/clone", &[("newid", "9100")]).await.unwrap();
+    assert_eq!(status, 200, "{started}");
+    site.control.pve().task_end(started["data"].as_str().unwrap()).await.unwrap();
+    assert_eq!(site.get("/v1/guests/9100").await["config"]["lock"], "clone");
+    let (status, guest) = site.call("POST", "/v1/guests/9100/unlock", "").await;
+    assert_eq!((status, &guest["config"]["lock"]), (200, &Value::Null));
+    let rules = [("daemon_stopped", 595), ("daemon_dies", 596)];
+    for (fault, status) in rules {
+        site.post("/v1/faults", json!({ "service": "pve", "path": "/nodes/pve1/qemu", "fault": fault })).await;
+        assert_eq!(site.pve("GET", "/nodes/pve1/qemu", &[]).await.map(|(status, _)| status), Some(status));
+    }
+    assert_eq!(site.pve("GET", "/nodes/pve1/qemu", &[]).await.map(|(status, _)| status), Some(200));
+}

@@ -116,8 +116,18 @@ export function runners({ github }) {
   })));
 }
 
+const WORDS = {
+  drop_request: "request lost",
+  drop_reply: "answer lost",
+  restart: "restart",
+  daemon_stopped: "pvedaemon stopped",
+  daemon_dies: "pvedaemon dies",
+  kill_task: "task killed",
+  cut_power: "power cut",
+};
+
 export function faultText(fault) {
-  if (typeof fault === "string") return { drop_request: "request lost", drop_reply: "answer lost", restart: "restart" }[fault];
+  if (typeof fault === "string") return WORDS[fault];
   if (fault.refuse) return `refused: ${fault.refuse.status} ${fault.refuse.text}`;
   if (fault.delay) return `later by ${duration(fault.delay.seconds)}`;
   return `cut after ${fault.cut.after} bytes`;

@@ -97,7 +97,7 @@ pub(crate) async fn answer(
 }
 
 async fn with_faults(shared: &Arc<Shared>, request: &Received<'_>) -> (String, Result<Response<Payload>, Closed>) {
-    let fault = shared.faults.take(request.method, request.rest_path());
+    let fault = shared.faults.take(request.method, request.rest_path(), |fault| !fault.needs_proxmox_ve());
     match fault {
         Some(Fault::Refuse { status, text }) => {
             let refusal = Refusal::Injected { status, text };

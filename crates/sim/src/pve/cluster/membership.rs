@@ -63,7 +63,7 @@ impl Engine {
         self.timeline.note(self.clock.now(), "node_back", name);
         self.statistics_round();
         let node = name.to_owned();
-        let call = Call { caller: "root@pam".to_owned(), node: node.clone(), params: Params::default() };
+        let call = Call { caller: "root@pam".to_owned(), node: node.clone(), params: Params::default(), halfway: None };
         self.spawn(&call, "startall", "", move |worker| async move { start_all(&worker, &node).await });
         true
     }
@@ -100,7 +100,7 @@ async fn start_all(worker: &Worker, node: &str) -> Result<(), String> {
         worker.log(format!("Starting {} {vmid}", kind.name()));
         let mut params = Params::default();
         params.insert_text("vmid", vmid.to_string());
-        let call = Call { caller: "root@pam".to_owned(), node: node.to_owned(), params };
+        let call = Call { caller: "root@pam".to_owned(), node: node.to_owned(), params, halfway: None };
         let started = match kind {
             Kind::Qemu => qemu::power::start(engine, &call),
             Kind::Lxc => lxc::power::power(engine, &call, "start"),

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::{Backend, Events};
-use crate::faults::Faults;
+use crate::faults::{Fault, Faults};
 use crate::pve::clock::Clock;
 use crate::pve::guests::console::Consoles;
 use crate::pve::params::Params;
@@ -80,6 +80,9 @@ pub(crate) struct Parts {
 /// A wait without a limit of its own.
 const FOREVER: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// Tasks that call [`Worker::middle`]; a fault in the middle of another one ends it before it begins.
+const HAVE_A_MIDDLE: [&str; 4] = ["qmclone", "qmcreate", "vzclone", "vzcreate"];
+
 /// One of a node's three daemon workers, held until dropped.
 pub(crate) struct Daemon {
     permit: Option<OwnedSemaphorePermit>,
@@ -100,6 +103,26 @@ pub(crate) struct Call {
     pub(crate) caller: String,
     pub(crate) node: String,
     pub(crate) params: Params,
+    pub(crate) halfway: Option<Halfway>,
+}
+
+/// A fault in the middle of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Halfway {
+    /// The worker process is killed without a chance to clean up.
+    Killed,
+    /// The power of its node is cut.
+    PowerCut,
+}
+
+impl Halfway {
+    pub(crate) fn of(fault: &Fault) -> Option<Self> {
+        match fault {
+            Fault::KillTask => Some(Self::Killed),
+            Fault::CutPower => Some(Self::PowerCut),
+            _ => None,
+        }
+    }
 }
 
 /// A task at work.
@@ -109,6 +132,8 @@ pub(crate) struct Worker {
     pub(crate) upid: String,
     /// A half-made guest that goes when the task is stopped.
     half_made: Arc<Mutex<Option<u32>>>,
+    node: String,
+    halfway: Option<Halfway>,
 }
 
 impl Engine {
@@ -194,14 +219,22 @@ impl Engine {
         let cancel = CancellationToken::new();
         let half_made = Arc::new(Mutex::new(None));
         self.tasks().insert(upid.clone(), cancel.clone());
-        let worker = Worker { engine: self.clone(), upid: upid.clone(), half_made };
+        let (node, halfway) = (call.node.clone(), call.halfway);
+        let worker = Worker { engine: self.clone(), upid: upid.clone(), half_made, node, halfway };
         let future = work(worker.clone());
+        let starts = worker.clone();
+        let at_once = halfway.is_some() && !HAVE_A_MIDDLE.contains(&kind);
         let waited = Arc::new(AtomicU64::new(0));
         let at_work = self.clock.at_work();
         tokio::spawn(WAITED.scope(waited.clone(), async move {
             let _at_work = at_work;
             let result = tokio::select! {
-                result = future => result,
+                result = async {
+                    if at_once {
+                        starts.middle().await;
+                    }
+                    future.await
+                } => result,
                 () = cancel.cancelled() => {
                     if !worker.is_lost() {
                         worker.undo().await;
@@ -255,6 +288,15 @@ impl Engine {
         self.clock.begin();
         running.cancel();
         true
+    }
+
+    /// Kills a task's worker process, which has no chance to clean up; a finished task stays as it is.
+    pub(crate) fn kill(&self, upid: &str) -> bool {
+        let running = |task: &&mut Task| task.upid == upid && task.end.is_none();
+        if let Some(task) = self.state().tasks.iter_mut().rev().find(running) {
+            task.lost = true;
+        }
+        self.interrupt(upid)
     }
 
     /// Waits for the end of a task, at most for `limit`; false when it is still at work then.
@@ -332,6 +374,25 @@ impl Worker {
     /// This guest goes when the task is stopped by a user.
     pub(crate) fn half_made(&self, vmid: Option<u32>) {
         *self.half_made.lock().unwrap_or_else(PoisonError::into_inner) = vmid;
+    }
+
+    /// Marks the middle of a task, where an injected fault ends it.
+    pub(crate) async fn middle(&self) {
+        let engine = self.engine.clone();
+        match self.halfway {
+            None => return,
+            Some(Halfway::Killed) => {
+                engine.kill(&self.upid);
+            }
+            Some(Halfway::PowerCut) => {
+                let node = self.node.clone();
+                self.engine.aside(async move {
+                    engine.node_away(&node).await;
+                });
+            }
+        }
+        // The task ends here: see `Engine::spawn`.
+        std::future::pending::<()>().await;
     }
 
     pub(crate) fn set_interrupt_text(&self, text: String) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::pve::engine::{Call, Engine};
+use crate::pve::engine::{Call, Engine, Halfway};
 use crate::pve::guests::console::Of;
 use crate::pve::line::Line;
 use crate::pve::params::Params;
@@ -25,6 +25,8 @@ pub(crate) struct Request<'a> {
     pub(crate) caller: Option<String>,
     pub(crate) params: Params,
     pub(crate) upload: Option<Upload>,
+    /// A fault in the middle of the task that the call starts.
+    pub(crate) halfway: Option<Halfway>,
 }
 
 /// Checks permission, node and parameters, in PVE's order, then carries the call out.
@@ -50,7 +52,7 @@ pub(crate) async fn run(engine: &Arc<Engine>, request: Request<'_>) -> Outcome<R
     let _daemon = if route.protected { engine.daemon(&node).await } else { None };
     validate::check(&engine.schema, route, &mut params)?;
     engine.lock_cluster_file(request.method, &route.path).await?;
-    let call = Call { caller, node, params };
+    let call = Call { caller, node, params, halfway: request.halfway };
     let reply = handle(engine, request.method, &route.path, call, request.upload).await?;
     engine.check_answer(request.method, route, &reply);
     Ok(reply)

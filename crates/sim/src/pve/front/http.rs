@@ -20,7 +20,7 @@ use crate::faults::Fault;
 use crate::payload::Payload;
 use crate::pve::access::tickets::{self, Credentials};
 use crate::pve::cluster;
-use crate::pve::engine::{Call, Engine, WAITED};
+use crate::pve::engine::{Call, Engine, Halfway, WAITED};
 use crate::pve::guests::console::{self, Handshake, Of};
 use crate::pve::params::{Param, Params, from_json};
 use crate::pve::refusal::{Body, Outcome, Refusal};
@@ -176,10 +176,19 @@ impl Front {
             let body = collect(request).await?;
             self.body(method.as_str(), &path, &headers, &body, &mut params)?;
         }
-        let checked =
-            dispatch::Request { asked: &self.node, method: method.as_str(), path: &path, caller: who, params, upload };
+        let halfway = after.as_ref().and_then(Halfway::of);
+        let checked = dispatch::Request {
+            asked: &self.node,
+            method: method.as_str(),
+            path: &path,
+            caller: who,
+            params,
+            upload,
+            halfway,
+        };
         let reply = dispatch::run(engine, checked).await;
         match after {
+            Some(Fault::DaemonDies) => Err(Refusal::new(596, "Connection reset by peer", Body::Empty)),
             Some(Fault::DropReply) => Err(Refusal::new(0, "", Body::Closed)),
             Some(Fault::Cut { after }) => reply.map(|reply| Done::Reply(reply, Some(after))),
             _ => reply.map(|reply| Done::Reply(reply, None)),
@@ -188,7 +197,9 @@ impl Front {
 
     /// What a fault does before the call is carried out; answers with one that comes afterwards.
     async fn fault(&self, method: &str, path: &str) -> Outcome<Option<Fault>> {
-        match self.engine.faults.take(method, path) {
+        let by_daemon = self.engine.schema.find(method, path).is_ok_and(|(route, _)| route.protected);
+        match self.engine.faults.take(method, path, |fault| by_daemon || !fault.needs_daemon()) {
+            Some(Fault::DaemonStopped) => Err(Refusal::new(595, "Connection refused", Body::Empty)),
             Some(Fault::Refuse { status, text }) => Err(Refusal::new(status, text, Body::Message)),
             Some(Fault::DropRequest | Fault::Restart) => Err(Refusal::new(0, "", Body::Closed)),
             Some(Fault::Delay(time)) => {
@@ -223,7 +234,7 @@ impl Front {
             Of::Node
         };
         let node = params.text("node").unwrap_or_default().to_owned();
-        let call = Call { caller, node, params };
+        let call = Call { caller, node, params, halfway: None };
         let port = console::check_ticket(engine, &call, of)?;
         let handshake = Handshake {
             upgrade,

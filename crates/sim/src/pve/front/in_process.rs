@@ -32,10 +32,18 @@ impl Handle {
         let mut params = Params::default();
         parameters.iter().for_each(|(name, value)| params.push_form(name, Param::Text((*value).to_owned())));
         let asked = self.engine().state().first_node.clone();
-        let request = Request { asked: &asked, method, path, caller: Some(caller.to_owned()), params, upload: None };
+        let request = Request {
+            asked: &asked,
+            method,
+            path,
+            caller: Some(caller.to_owned()),
+            params,
+            upload: None,
+            halfway: None,
+        };
         match dispatch::run(self.engine(), request).await {
             Ok(reply) => Ok(reply.into_data()),
-            Err(refusal) => Err(Refused { status: refusal.status, reason: refusal.into_text() }),
+            Err(refusal) => Err(Refused { status: refusal.status, reason: refusal.explained() }),
         }
     }
 }

@@ -71,6 +71,7 @@ pub(crate) async fn clone(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
                 }
             }
         }
+        worker.middle().await;
         worker.half_made(None);
         copy.node = elsewhere.unwrap_or(copy.node);
         finish(&engine, target, copy, hostname, description, pool);

@@ -132,6 +132,7 @@ async fn build(worker: &Worker, plan: Creation) -> Result<(), String> {
     worker.half_made(Some(vmid));
     match fill(worker, &plan).await {
         Ok(config) => {
+            worker.middle().await;
             worker.half_made(None);
             let mut state = engine.state();
             if let Some(pool) = plan.pool.as_ref().and_then(|pool| state.pools.get_mut(pool)) {

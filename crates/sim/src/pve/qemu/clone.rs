@@ -193,6 +193,7 @@ async fn work(worker: &Worker, plan: &Plan) -> Result<(), String> {
             return Err(format!("clone failed: {text}"));
         }
     };
+    worker.middle().await;
     worker.half_made(None);
     finish(engine, plan, &source, drives);
     Ok(())
@@ -208,9 +209,6 @@ fn occupy(engine: &Engine, plan: &Plan) -> bool {
     guest.config.insert("description".into(), " qmclone temporary file".into());
     guest.set("lock", "clone");
     state.guests.insert(plan.target, guest);
-    if let Some(pool) = plan.pool.as_ref().and_then(|pool| state.pools.get_mut(pool)) {
-        pool.guests.insert(plan.target);
-    }
     drop(state);
     let name = plan.name.as_deref().unwrap_or("-");
     engine.timeline.note(engine.clock.now(), "cloned", &format!("{} {} {name}", plan.target, plan.source));
@@ -222,6 +220,9 @@ fn finish(engine: &Engine, plan: &Plan, source: &Guest, drives: BTreeMap<String,
     let (smbios, generation) = (state.uuid(), state.uuid());
     let macs: BTreeMap<String, String> =
         source.config.keys().filter(|key| drives::is_net(key)).map(|key| (key.clone(), state.mac())).collect();
+    if let Some(pool) = plan.pool.as_ref().and_then(|pool| state.pools.get_mut(pool)) {
+        pool.guests.insert(plan.target);
+    }
     let Some(guest) = state.guests.get_mut(&plan.target) else { return };
     guest.config.clear();
     guest.node.clone_from(&plan.target_node);

@@ -222,6 +222,11 @@ impl Handle {
         }
     }
 
+    /// Kills a running task's worker process, which has no chance to clean up. Returns false for a task that has ended.
+    pub fn kill_task(&self, upid: &str) -> bool {
+        self.engine.kill(upid)
+    }
+
     /// Waits for a task's end: what it ended with (`OK`, `WARNINGS: 1`, an error's text), and its log.
     pub async fn task_end(&self, upid: &str) -> Option<(String, Vec<String>)> {
         self.engine.ended(upid).await;
@@ -302,6 +307,12 @@ impl Handle {
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.engine.faults
+    }
+
+    /// Returns the `lock:` line of a guest; nothing where there is no such guest.
+    #[must_use]
+    pub fn lock_of(&self, vmid: u32) -> Option<Option<String>> {
+        self.engine.with_guest(vmid, |guest| guest.get("lock").map(str::to_owned))
     }
 
     /// Sets or removes the `lock:` line of a guest, as an operation outside the API would.

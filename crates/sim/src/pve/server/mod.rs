@@ -11,18 +11,13 @@ use handle::snapshot;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose,
-};
-use rustls::ServerConfig;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use crate::authority::Identity;
 use crate::backend::{Backend, Events};
 use crate::faults::Faults;
 use crate::pve::clock::{Clock, Latency};
@@ -93,12 +88,6 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Server;
 
-struct Certificate {
-    config: ServerConfig,
-    ca_pem: String,
-    fingerprint: [u8; 32],
-}
-
 impl Server {
     /// Starts a simulator of `world` whose guests are run by `backend`.
     ///
@@ -109,9 +98,10 @@ impl Server {
         let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let files = tempfile::Builder::new().prefix("pxci-sim-").tempdir().map_err(failed)?;
-        let certificate = certificate(&options, address)?;
+        let identity = identity(&options, address)?;
+        let fingerprint: [u8; 32] = Sha256::digest(&identity.certificate).into();
         let (events, mut happened) = mpsc::unbounded_channel();
-        let shown: Vec<String> = certificate.fingerprint.iter().map(|byte| format!("{byte:02X}")).collect();
+        let shown: Vec<String> = fingerprint.iter().map(|byte| format!("{byte:02X}")).collect();
         let clock = Clock::new(options.latency);
         let line = options.line.or_else(|| world.line()).unwrap_or_default();
         let engine = Arc::new(Engine::new(Parts {
@@ -129,7 +119,7 @@ impl Server {
         }));
         engine.statistics_round();
         let stop = CancellationToken::new();
-        let tls = TlsAcceptor::from(Arc::new(certificate.config));
+        let tls = TlsAcceptor::from(Arc::new(identity.server_config().map_err(StartError::Tls)?));
         let first = engine.state().first_node.clone();
         tokio::spawn(accept(engine.clone(), first, listener, tls.clone(), stop.clone()));
         let (watcher, ended) = (engine.clone(), stop.clone());
@@ -151,16 +141,7 @@ impl Server {
             tokio::spawn(rounds(engine.clone(), stop.clone()));
         }
         let baseline = snapshot(&engine);
-        Ok(Handle {
-            engine,
-            address,
-            ca_pem: certificate.ca_pem,
-            fingerprint: certificate.fingerprint,
-            stop,
-            tls,
-            baseline,
-            _files: files,
-        })
+        Ok(Handle { engine, address, ca_pem: identity.authority, fingerprint, stop, tls, baseline, _files: files })
     }
 }
 
@@ -214,27 +195,10 @@ async fn accept(engine: Arc<Engine>, node: String, listener: TcpListener, tls: T
     }
 }
 
-fn certificate(options: &Options, address: SocketAddr) -> Result<Certificate, StartError> {
-    let mut ca = CertificateParams::default();
-    ca.distinguished_name.push(DnType::CommonName, "PVE simulator CA");
-    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let ca_key = KeyPair::generate().map_err(StartError::Certificate)?;
-    let issuer = CertifiedIssuer::self_signed(ca, ca_key).map_err(StartError::Certificate)?;
+/// Creates the server's identity for this machine's names and the ones that the options add.
+fn identity(options: &Options, address: SocketAddr) -> Result<Identity, StartError> {
     let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), address.ip().to_string()];
     names.extend(options.names.iter().cloned());
     names.dedup();
-    let mut params = CertificateParams::new(names).map_err(StartError::Certificate)?;
-    params.distinguished_name.push(DnType::CommonName, "pve1");
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let key = KeyPair::generate().map_err(StartError::Certificate)?;
-    let leaf = params.signed_by(&key, &issuer).map_err(StartError::Certificate)?;
-    let fingerprint: [u8; 32] = Sha256::digest(leaf.der()).into();
-    let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(vec![leaf.der().clone()], private))
-        .map_err(StartError::Tls)?;
-    Ok(Certificate { config, ca_pem: issuer.pem(), fingerprint })
+    Identity::create("PVE simulator CA", "pve1", names).map_err(StartError::Certificate)
 }
