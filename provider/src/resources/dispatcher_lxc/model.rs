@@ -1,6 +1,6 @@
 //! The typed state of `pxci_dispatcher_lxc`, and the dispatcher's configuration that follows from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dispatcher_api::{Config, GithubConfig, PveConfig, RunnerPool, TemplateSource};
 use ownership::{Installation, VmidRange};
@@ -215,6 +215,12 @@ impl Dispatcher {
         range.ok_or_else(|| {
             Diagnostic::error("No VMID is given", "Set `vmid_range`, as in \"8100-8109\", or `vmid`.").at("vmid_range")
         })
+    }
+
+    /// Volume ids of the images that its pools give to their VMs.
+    pub(crate) fn seed_isos(&self) -> BTreeSet<String> {
+        let pools = self.pools.known().into_iter().flatten();
+        pools.filter_map(|(_, pool)| pool.seed_iso.text().map(str::to_owned)).collect()
     }
 
     /// VMID of the container that exists.
