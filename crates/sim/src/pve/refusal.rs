@@ -78,8 +78,16 @@ impl Refusal {
         self
     }
 
-    /// The text as a task would end with it.
+    /// Returns the text that a task ends with: PVE puts the status in front of all but plain errors.
     pub(crate) fn into_text(self) -> String {
+        match self.status {
+            500 => self.explained(),
+            status => format!("{status} {}", self.explained()),
+        }
+    }
+
+    /// Returns the reason, and what is wrong about each parameter.
+    pub(crate) fn explained(self) -> String {
         if self.errors.is_empty() {
             return self.reason;
         }

@@ -8,3 +8,4 @@ mod scale;
 mod site;
 mod snapshots;
 mod storages;
+mod tags;

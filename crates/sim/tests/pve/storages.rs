@@ -237,11 +237,7 @@ async fn definitions_come_change_and_go() {
 async fn a_container_s_volume_grows_after_everything_was_looked_at() {
     let site = Site::start(&world()).await;
     let client = site.client(ADMIN);
-    let template = tempfile::NamedTempFile::new().expect("a file");
-    std::fs::write(template.path(), [0x28, 0xb5, 0x2f, 0xfd]).expect("an archive");
-    site.handle.put_file("local:vztmpl/tiny.tar.zst", template.path()).expect("a template");
-    let ct =
-        [("vmid", "200"), ("ostemplate", "local:vztmpl/tiny.tar.zst"), ("rootfs", "zfs:1"), ("mp0", "thin:1,mp=/data")];
+    let ct = [("vmid", "200"), ("ostemplate", site.archive()), ("rootfs", "zfs:1"), ("mp0", "thin:1,mp=/data")];
     client.done("POST", "/nodes/pve1/lxc", &ct).await;
     let resize = "/nodes/pve1/lxc/200/resize";
     let config = || async { client.get("/nodes/pve1/lxc/200/config").await.data().clone() };

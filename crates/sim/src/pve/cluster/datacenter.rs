@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::pve::engine::{Call, Engine};
+use crate::pve::guests::tags;
 use crate::pve::params::split_list;
 use crate::pve::refusal::{Outcome, Refusal};
 use crate::pve::world::drives;
@@ -42,7 +43,7 @@ pub(crate) fn read(engine: &Engine, call: &Call) -> Value {
         };
         out.insert(key.clone(), shown);
     }
-    out.insert("allowed-tags".to_owned(), json!(tags(&state)));
+    out.insert("allowed-tags".to_owned(), json!(tags::allowed(&state, &call.caller)));
     if all {
         out.entry("description").or_insert_with(|| json!(""));
     }
@@ -51,15 +52,6 @@ pub(crate) fn read(engine: &Engine, call: &Call) -> Value {
 
 fn number(text: &str) -> Value {
     text.parse::<i64>().map_or_else(|_| json!(text), Value::from)
-}
-
-/// Tags in use, which is what everybody may set.
-fn tags(state: &State) -> Vec<String> {
-    let mut all: Vec<String> =
-        state.guests.values().filter_map(|guest| guest.get("tags")).flat_map(split_list).collect();
-    all.sort();
-    all.dedup();
-    all
 }
 
 pub(crate) fn write(engine: &Engine, call: &Call) -> Outcome<Value> {

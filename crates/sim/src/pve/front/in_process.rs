@@ -35,7 +35,7 @@ impl Handle {
         let request = Request { asked: &asked, method, path, caller: Some(caller.to_owned()), params, upload: None };
         match dispatch::run(self.engine(), request).await {
             Ok(reply) => Ok(reply.into_data()),
-            Err(refusal) => Err(Refused { status: refusal.status, reason: refusal.into_text() }),
+            Err(refusal) => Err(Refused { status: refusal.status, reason: refusal.explained() }),
         }
     }
 }

@@ -6,3 +6,4 @@ pub(crate) mod observed;
 pub(crate) mod pending;
 pub(crate) mod snapshots;
 pub(crate) mod status;
+pub(crate) mod tags;

@@ -1,6 +1,7 @@
 //! What a caller must be allowed to, to set or delete options of a container.
 
 use crate::pve::engine::Engine;
+use crate::pve::guests::tags;
 use crate::pve::qemu;
 use crate::pve::refusal::{Outcome, Refusal};
 use crate::pve::world::drives;
@@ -30,6 +31,10 @@ impl Asked<'_> {
             "memory" | "swap" => need("VM.Config.Memory"),
             "nameserver" | "searchdomain" | "hostname" => need("VM.Config.Network"),
             "features" => self.features(value, need),
+            "tags" => {
+                let old = self.before.and_then(|guest| guest.get("tags"));
+                tags::require(&self.engine.state(), self.caller, self.vmid, old, value)
+            }
             "hookscript" => Err(Refusal::permission("changing the hookscript is only allowed for root@pam")),
             key if key.strip_prefix("dev").is_some_and(|n| n.parse::<u32>().is_ok()) => {
                 Err(Refusal::permission("configuring device passthrough is only allowed for root@pam"))

@@ -13,7 +13,7 @@ use crate::pve::world::layout::Layout;
 /// Values in the form in which they are stored.
 pub(crate) fn stored(engine: &Engine, key: &str, value: &str) -> String {
     if key == "tags" {
-        return qemu::checks::tags(value);
+        return qemu::checks::unique_tags(value);
     }
     if !drives::is_net(key) {
         return value.to_owned();

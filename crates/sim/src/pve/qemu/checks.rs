@@ -3,6 +3,7 @@
 use crate::pve::engine::Engine;
 use crate::pve::guests;
 use crate::pve::guests::config::Change;
+use crate::pve::guests::tags;
 use crate::pve::params;
 use crate::pve::params::Params;
 use crate::pve::refusal::{Outcome, Refusal};
@@ -177,7 +178,7 @@ impl Applicant<'_> {
             }
             self.device(key, value, "modify")?;
             if key == "tags" {
-                self.require(&["VM.Config.Options"])?;
+                tags::require(&self.engine.state(), self.caller, self.vmid, guest.get("tags"), Some(value))?;
             }
         }
         Ok(())
@@ -328,7 +329,7 @@ pub(crate) fn normalise(engine: &Engine, params: &mut Params) {
             let printed = network(engine, &value);
             params.insert_text(&key, printed);
         } else if key == "tags" {
-            params.insert_text(&key, tags(&value));
+            params.insert_text(&key, unique_tags(&value));
         } else if drives::is_drive(&key) {
             let mut drive = drives::parse(&value);
             for flag in ["iothread", "ssd", "replicate", "backup", "ro", "detect_zeroes"] {
@@ -380,7 +381,7 @@ pub(crate) fn network(engine: &Engine, value: &str) -> String {
 }
 
 /// Lower case, sorted, each once.
-pub(crate) fn tags(value: &str) -> String {
+pub(crate) fn unique_tags(value: &str) -> String {
     let mut all: Vec<String> = params::split_list(value).iter().map(|tag| tag.to_lowercase()).collect();
     all.sort();
     all.dedup();

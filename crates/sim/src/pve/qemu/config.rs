@@ -10,7 +10,7 @@ use super::create::refuse_undefined;
 use crate::pve::engine::locks::Mode;
 use crate::pve::engine::{Call, Engine};
 use crate::pve::guests::config::{Change, change_of};
-use crate::pve::guests::pending;
+use crate::pve::guests::{pending, tags};
 use crate::pve::params::Params;
 use crate::pve::refusal::{Outcome, Refusal};
 use crate::pve::storage::disks;
@@ -174,7 +174,7 @@ fn drive_privileges(applicant: &Applicant<'_>, guest: &Guest, change: &Change) -
         } else if drives::is_net(key) {
             applicant.bridges(guest.get(key).into_iter())?;
         } else if key == "tags" {
-            applicant.require(&["VM.Config.Options"])?;
+            tags::require(&applicant.engine.state(), applicant.caller, applicant.vmid, Some(value), None)?;
         } else {
             applicant.device(key, value, "delete")?;
         }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::checks::{self, Applicant};
 use crate::pve::engine::locks::Mode;
 use crate::pve::engine::{Call, Engine, Worker};
+use crate::pve::guests::tags;
 use crate::pve::params::Param;
 use crate::pve::params::Params;
 use crate::pve::refusal::{Outcome, Refusal};
@@ -59,10 +60,19 @@ pub(crate) fn create(engine: &Arc<Engine>, mut call: Call) -> Outcome<Value> {
     checks::normalise(engine, &mut options);
     reserve(engine, Kind::Qemu, vmid, &call.node)
         .map_err(|text| Refusal::fault(format!("unable to create VM {vmid} - {text}")))?;
-    let node = call.node.clone();
-    let upid = engine
-        .spawn(&call, "qmcreate", &vmid.to_string(), move |worker| build(worker, vmid, node, options, pool, start));
+    let plan = Creation { caller: call.caller.clone(), vmid, node: call.node.clone(), options, pool, start };
+    let upid = engine.spawn(&call, "qmcreate", &vmid.to_string(), move |worker| build(worker, plan));
     Ok(json!(upid))
+}
+
+/// A VM that may be created.
+struct Creation {
+    caller: String,
+    vmid: u32,
+    node: String,
+    options: Params,
+    pool: Option<String>,
+    start: bool,
 }
 
 /// Everything about the caller that does not depend on the options.
@@ -125,18 +135,12 @@ pub(crate) fn reserve(engine: &Engine, kind: Kind, vmid: u32, node: &str) -> Res
     Ok(())
 }
 
-async fn build(
-    worker: Worker,
-    vmid: u32,
-    node: String,
-    options: Params,
-    pool: Option<String>,
-    start: bool,
-) -> Result<(), String> {
+async fn build(worker: Worker, plan: Creation) -> Result<(), String> {
     let engine = worker.engine.clone();
+    let vmid = plan.vmid;
     let _lock = worker.lock(Kind::Qemu, vmid, Mode::Exclusive, 10).await?;
     worker.half_made(Some(vmid));
-    let made = fill(&worker, vmid, &node, &options).await;
+    let made = fill(&worker, &plan).await;
     let config = match made {
         Ok(config) => config,
         Err(text) => {
@@ -145,18 +149,19 @@ async fn build(
         }
     };
     worker.half_made(None);
-    finish(&engine, vmid, config, pool.as_deref());
-    if start {
+    finish(&engine, vmid, config, plan.pool.as_deref());
+    if plan.start {
         worker.log("Execute autostart");
         drop(_lock);
-        return super::power::start_vm(&worker, vmid, &node).await;
+        return super::power::start_vm(&worker, vmid, &plan.node).await;
     }
     Ok(())
 }
 
-async fn fill(worker: &Worker, vmid: u32, node: &str, options: &Params) -> Result<BTreeMap<String, String>, String> {
+async fn fill(worker: &Worker, plan: &Creation) -> Result<BTreeMap<String, String>, String> {
     let engine = &worker.engine;
-    let blank = Guest::new(Kind::Qemu, node);
+    let (vmid, options) = (plan.vmid, &plan.options);
+    let blank = Guest::new(Kind::Qemu, &plan.node);
     let print = |line: String| worker.log(line);
     let mut config = BTreeMap::new();
     for key in options.0.keys() {
@@ -167,6 +172,9 @@ async fn fill(worker: &Worker, vmid: u32, node: &str, options: &Params) -> Resul
             value.to_owned()
         };
         config.insert(key.clone(), stored);
+    }
+    if let Some(new) = options.text("tags") {
+        tags::require(&engine.state(), &plan.caller, vmid, None, Some(new)).map_err(Refusal::into_text)?;
     }
     Ok(config)
 }
