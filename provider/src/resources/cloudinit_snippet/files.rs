@@ -48,20 +48,23 @@ pub(super) async fn delete_superseded(cx: &Cx<Clients>, prior: &Snippet, plan: &
     let kept = [prior.volid.text(), plan.volid.text()];
     let mut files = own(cx, prior).await?;
     files.retain(|volid| !kept.contains(&Some(volid)));
-    let held = delete_unused(cx, prior, files).await?;
-    for (volid, holders) in held {
-        tracing::info!(volid, holders = told(&holders), "superseded cloud-init data is still used, so it stays");
+    let held = users(cx, prior, &files).await?;
+    for (volid, holders) in &held {
+        tracing::info!(volid, holders = told(holders), "superseded cloud-init data is still used, so it stays");
     }
-    Ok(())
+    files.retain(|volid| !held.contains_key(volid));
+    delete(cx, prior, &files).await
 }
 
-/// Deletes every file of the resource.
+/// Deletes every file of the resource, the present one last: as long as it is there, the resource is.
 ///
-/// An error while one of them is used: who destroys the last guest has no state of the file, so nobody would delete it later.
+/// An error while one of them is used, and then none is deleted. Who destroys the last guest has no state of the file, so nobody
+/// would delete it later.
 pub(super) async fn delete_all(cx: &Cx<Clients>, state: &Snippet) -> Result<(), Diagnostic> {
-    let files = own(cx, state).await?;
-    let held = delete_unused(cx, state, files).await?;
-    let Some((volid, holders)) = held.first_key_value() else { return Ok(()) };
+    let mut files = own(cx, state).await?;
+    files.sort_by_key(|volid| state.volid.known() == Some(volid));
+    let held = users(cx, state, &files).await?;
+    let Some((volid, holders)) = held.first_key_value() else { return delete(cx, state, &files).await };
     let detail = format!(
         "It is still used: {}.\n\nProxmox VE would delete the file all the same; those VMs could not start any more, and no new \
          VM of such a pool could be made. Destroy the VMs, or give VMs and pools other data, and run destroy again. Where a \
@@ -114,17 +117,20 @@ pub(super) async fn warn_of_twins(cx: &Cx<Clients>, plan: &Snippet) {
     cx.warn(format!("{} is not the only file with this data", plan.volid.text().unwrap_or_default()), detail);
 }
 
-/// Deletes those of the files that nobody uses; returns the others with their users.
-async fn delete_unused(
+/// Users of the files that are used.
+async fn users(
     cx: &Cx<Clients>,
     snippet: &Snippet,
-    files: Vec<String>,
+    files: &[String],
 ) -> Result<BTreeMap<String, Vec<Holder>>, Diagnostic> {
-    let clients = cx.data()?;
     let id = snippet.volid.text().unwrap_or_default();
-    let held = cx.guard(holders::of(&clients.pve, &files)).await?;
-    let held = held.map_err(|error| diagnostics::pve("look for the users of", THING, id, &error))?;
-    for volid in files.iter().filter(|volid| !held.contains_key(*volid)) {
+    let held = cx.guard(holders::of(&cx.data()?.pve, files)).await?;
+    held.map_err(|error| diagnostics::pve("look for the users of", THING, id, &error))
+}
+
+async fn delete(cx: &Cx<Clients>, snippet: &Snippet, files: &[String]) -> Result<(), Diagnostic> {
+    let clients = cx.data()?;
+    for volid in files {
         let unable = |error: &Error| diagnostics::pve("delete", THING, volid, error);
         tracing::info!(volid, "deleting cloud-init data");
         let task = storage(clients, snippet)?.delete(volid).await.map_err(|error| unable(&error))?;
@@ -132,7 +138,7 @@ async fn delete_unused(
             clients.pve.wait(&task, &waiting::until_deadline(cx)).await.map_err(|error| unable(&error))?;
         }
     }
-    Ok(held)
+    Ok(())
 }
 
 /// Volume ids of all files that carry the resource's id, found on the storage.
