@@ -146,7 +146,7 @@ async fn a_file_of_a_creation_that_was_killed_is_named_and_can_be_imported() {
         let told = lab.work.apply().await.expect("apply again").flat();
         assert!(told.contains(&lost) && told.contains("an apply that was killed"), "{told}");
         lab.work.destroy().await.expect("destroy");
-        assert_eq!(lab.volumes(), [lost.clone()]);
+        assert_eq!(lab.volumes(), std::slice::from_ref(&lost));
         lab.succeed(&["import", "-no-color", SNIPPET, &format!("pve1/{lost}")]).await;
         lab.work.apply().await.expect("the data stays as it is");
         assert_eq!(lab.volumes(), [lost]);

@@ -157,3 +157,20 @@ async fn cds_of_a_packer_that_was_killed_go_even_if_it_made_no_vm() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_packer_template_with_tags_gets_none_and_is_told_why_they_are_refused() {
+    with_each_core("template.tf", async |lab| {
+        let file = lab.work.path().join("image/plain.pkr.hcl");
+        let declared = fs::read_to_string(&file).expect("a Packer template");
+        fs::write(&file, format!("{declared}\nvariable \"tags\" {{\n  type = string\n}}\n")).expect("written");
+        // Packer repeats the words of Proxmox VE, with its own sign for a comma.
+        let refusal = "403 Permission check failed (/vms/9000%!(PACKER_COMMA) VM.Config.Options)";
+        lab.stub_packer(&format!(
+            "{BEGIN}; grep -q '\"tags\":\"\"' \"$variables\" && echo '0,,ui,error,{refusal}'; exit 1"
+        ));
+        lab.refused("apply").await.says(&["VM.Config.Options", "must not set `tags`"]);
+        lab.is_as_before().await;
+    })
+    .await;
+}
