@@ -77,8 +77,8 @@ async fn a_container_that_a_killed_apply_left_is_finished_by_the_next() {
         // One that differs is left alone.
         is_left_by_a_killed_apply(lab).await;
         lab.administrator.call("PUT", "/nodes/pve1/lxc/8100/config", &[("hostname", "other")]).await;
-        let told = lab.work.apply().await.expect("a container of its own").flat();
-        assert!(told.contains("\"8100\" is unfinished"), "{told}");
+        let text = lab.work.apply().await.expect("a container of its own").flat();
+        assert!(text.contains("\"8100\" is unfinished"), "{text}");
         assert_eq!(lab.guests(), [8100, 8101]);
         lab.work.destroy().await.expect("destroy");
         assert_eq!(lab.guests(), [8100]);

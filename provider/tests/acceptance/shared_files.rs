@@ -143,8 +143,8 @@ async fn a_file_of_a_creation_that_was_killed_is_named_and_can_be_imported() {
         lab.work.apply().await.expect("apply");
         let lost = volid(&lab.work).await;
         lab.forget_state();
-        let told = lab.work.apply().await.expect("apply again").flat();
-        assert!(told.contains(&lost) && told.contains("an apply that was killed"), "{told}");
+        let text = lab.work.apply().await.expect("apply again").flat();
+        assert!(text.contains(&lost) && text.contains("an apply that was killed"), "{text}");
         lab.work.destroy().await.expect("destroy");
         assert_eq!(lab.volumes(), std::slice::from_ref(&lost));
         lab.succeed(&["import", "-no-color", SNIPPET, &format!("pve1/{lost}")]).await;
@@ -196,8 +196,8 @@ async fn a_file_of_release_0_1_stays_until_the_data_changes_and_is_never_deleted
         assert_eq!(lab.changes(&[]).await, [""; 0], "an upgrade changes nothing by itself");
         vm_with(lab, 700, &old).await;
         lab.set("user_data", OTHER_DATA);
-        let told = lab.work.apply().await.expect("other data").flat();
-        assert!(told.contains(&old) && told.contains("Another farm may use the same file"), "{told}");
+        let text = lab.work.apply().await.expect("other data").flat();
+        assert!(text.contains(&old) && text.contains("Another farm may use the same file"), "{text}");
         assert!(volid(&lab.work).await.starts_with("local:iso/pxci-pxci_runner_"));
         assert!(lab.volumes().contains(&old));
         lab.set("user_data", THIRD_DATA);

@@ -50,7 +50,7 @@ pub(super) async fn delete_superseded(cx: &Cx<Clients>, prior: &Snippet, plan: &
     files.retain(|volid| !kept.contains(&Some(volid)));
     let held = users(cx, prior, &files).await?;
     for (volid, holders) in &held {
-        tracing::info!(volid, holders = told(holders), "superseded cloud-init data is still used, so it stays");
+        tracing::info!(volid, holders = joined(holders), "superseded cloud-init data is still used, so it stays");
     }
     files.retain(|volid| !held.contains_key(volid));
     delete(cx, prior, &files).await
@@ -70,12 +70,12 @@ pub(super) async fn delete_all(cx: &Cx<Clients>, state: &Snippet) -> Result<(), 
          VM of such a pool could be made. Destroy the VMs, or give VMs and pools other data, and run destroy again. Where a \
          change replaces this resource, set `lifecycle {{ create_before_destroy = true }}` in it: then the pools get the new \
          file before the old one goes. To keep the file without this resource, use `tofu state rm`.",
-        told(holders)
+        joined(holders)
     );
     Err(Diagnostic::error(format!("Unable to delete {THING} \"{volid}\""), detail))
 }
 
-fn told(holders: &[Holder]) -> String {
+fn joined(holders: &[Holder]) -> String {
     holders.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 

@@ -1,6 +1,6 @@
-//! The end of a dispatcher: it takes no more jobs, and its container goes when the machines that it made are gone.
+//! The end of a dispatcher: it takes no more jobs, and its container goes when its runner VMs are gone.
 //!
-//! That can take as long as the longest job. So the log says every ten seconds which machines are waited for, what hinders the
+//! That can take as long as the longest job. So the log says every ten seconds which runner VMs are waited for, what hinders the
 //! dispatcher, and how to go on.
 
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::control::{listed, says};
 /// A container needs seconds to start.
 const OPENING: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(500);
-/// Time between two lines of the log, and between two looks for machines that are left.
+/// Time between two lines of the log, and between two checks for runner VMs that are left.
 const REPORT: Duration = Duration::from_secs(10);
 
 /// A dispatcher that can be asked to end.
@@ -34,10 +34,10 @@ impl<W: Wire> Ending for Session<W> {
     }
 }
 
-/// Makes the dispatcher take no more jobs and waits until the machines that it made are gone. `last` takes its last status.
+/// Makes the dispatcher take no more jobs and waits until its runner VMs are gone. `last` takes its last status.
 ///
 /// A dispatcher that is hindered for longer than `patience` cannot say that nothing is left, for example because it is cut off
-/// from Proxmox VE. If no machine is left by its own count or by `nothing_left`, the problems that hinder it are returned.
+/// from Proxmox VE. If no runner VM is left by its own count or by `nothing_left`, the problems that hinder it are returned.
 pub(super) async fn drain<Look: Future<Output = bool>>(
     container: &Lxc,
     patience: Duration,
@@ -99,23 +99,21 @@ fn waited_for(status: &Status, waited: Duration) -> String {
     let way_on = if status.problems.is_empty() {
         "it goes on by itself when the jobs have ended; an interrupt (Ctrl-C) ends the wait and destroys nothing"
     } else {
-        "it goes on when the hindrance is removed, or when you have destroyed these machines by hand; an interrupt (Ctrl-C) ends \
+        "it goes on when the hindrance is removed, or when you have destroyed these VMs by hand; an interrupt (Ctrl-C) ends \
          the wait and destroys nothing"
     };
     parts.push(way_on.to_owned());
     parts.join("; ")
 }
 
-/// The machines that are left, pool by pool.
+/// The runner VMs that are left, pool by pool.
 fn remaining(status: &Status) -> Vec<String> {
     let pools = status.pools.iter().filter(|pool| pool.live() > 0);
     let left: Vec<String> = pools
-        .map(|pool| {
-            format!("pool \"{}\" has {} machines, {} of them with a running job", pool.name, pool.live(), pool.busy)
-        })
+        .map(|pool| format!("pool \"{}\" has {} VMs, {} of them with a running job", pool.name, pool.live(), pool.busy))
         .collect();
     if left.is_empty() {
-        vec!["no machine is left, but the dispatcher has not made sure of it".to_owned()]
+        vec!["no runner VM is left, but the dispatcher has not made sure of it".to_owned()]
     } else {
         left
     }
@@ -126,7 +124,7 @@ pub(super) fn what_is_left(status: &Status) -> String {
     let mut text = format!("It was waited for: {}.", remaining(status).join(", "));
     if !status.problems.is_empty() {
         text.push_str(&format!("\n{}", listed(&status.problems)));
-        text.push_str("\nRemove the hindrance, or destroy these machines by hand; then destroy the dispatcher again.");
+        text.push_str("\nRemove the hindrance, or destroy these VMs by hand; then destroy the dispatcher again.");
     }
     text.push_str("\nThe dispatcher takes no more jobs. Destroy it again when they have ended, or allow more time in `timeouts.delete`; applying its configuration makes it work again.");
     text
@@ -142,7 +140,7 @@ mod tests {
 
     use super::*;
 
-    /// A dispatcher with one machine; cut off, it never gets rid of it. Otherwise the job takes a minute.
+    /// A dispatcher with two runner VMs; cut off, it never gets rid of it. Otherwise the job takes a minute.
     struct Played {
         begin: Instant,
         cut_off: bool,
@@ -182,7 +180,7 @@ mod tests {
         assert_eq!(end, Vec::new());
         let lines = lines.into_inner();
         assert_eq!(lines.len(), 7, "{lines:#?}");
-        for words in ["waiting for 10 s", "pool \"plain\" has 2 machines, 1 of them with a running job", "Ctrl-C"] {
+        for words in ["waiting for 10 s", "pool \"plain\" has 2 VMs, 1 of them with a running job", "Ctrl-C"] {
             assert!(lines[1].contains(words), "{words}: {}", lines[1]);
         }
     }
@@ -197,7 +195,7 @@ mod tests {
         assert_eq!(problems.len(), 1);
         assert!(begin.elapsed() > Duration::from_secs(100) && begin.elapsed() < Duration::from_secs(115));
         let line = &lines.into_inner()[1];
-        for words in ["It cannot use Proxmox VE: cannot be reached", "destroyed these machines by hand"] {
+        for words in ["It cannot use Proxmox VE: cannot be reached", "destroyed these VMs by hand"] {
             assert!(line.contains(words), "{words}: {line}");
         }
     }
@@ -207,7 +205,7 @@ mod tests {
         let problem =
             Problem { subject: Subject::Pve, message: "cannot be reached".into(), since: Timestamp::UNIX_EPOCH };
         let text = what_is_left(&Status { problems: vec![problem], ..Status::default() });
-        for words in ["no machine is left", "cannot be reached", "Remove the hindrance", "timeouts.delete"] {
+        for words in ["no runner VM is left", "cannot be reached", "Remove the hindrance", "timeouts.delete"] {
             assert!(text.contains(words), "{words}: {text}");
         }
     }

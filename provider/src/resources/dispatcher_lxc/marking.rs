@@ -4,8 +4,8 @@
 //! created "building" ── tags, images of old and new pools ── (start, configure) ── images of the new pools, no longer "building"
 //! ```
 //!
-//! The images stand there before the dispatcher may use them, and until it does not any more: whoever deletes an image looks
-//! there first.
+//! The marker names an image before the dispatcher may use it, and until the dispatcher has stopped using it. The provider reads
+//! it before it deletes an image.
 
 use std::time::Duration;
 

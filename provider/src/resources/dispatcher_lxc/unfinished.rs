@@ -88,8 +88,8 @@ fn fits(found: &Found, model: &Dispatcher, with_state: bool) -> bool {
 
 fn left_alone(cx: &Cx<Clients>, vmid: u32) {
     let detail = format!(
-        "An apply that was killed left container {vmid}. It differs from the planned one in its host name, its appliance or \
-         its storage, so it was left alone. Import it and destroy it if nobody needs it (`node/{vmid}`)."
+        "An apply that was killed left container {vmid}, or another apply is making it. It differs from the planned one in its host name, its appliance or \
+         its storage, so it was left alone. If nobody needs it, import it and destroy it (`node/{vmid}`)."
     );
     cx.warn(format!("Dispatcher container \"{vmid}\" is unfinished"), detail);
 }

@@ -16,7 +16,7 @@ pub(crate) const REPLACE: &str = "replace";
 ///
 /// It waits unregistered until it is given the just-in-time configuration of a runner, takes exactly one job with it, and
 /// powers itself off. A VM that was started and is off has finished, whoever switched it off: it never runs a second time,
-/// and no update starts it. Whatever makes it another machine replaces it. It is destroyed only when it provably is the VM that
+/// and no update starts it. A change of its hardware, its data or its template replaces it. It is destroyed only when it provably is the VM that
 /// was made here: by its VMID, its resource pool, and the marker in its description.
 #[derive(Clone, Default, Model)]
 pub(crate) struct RunnerVm {

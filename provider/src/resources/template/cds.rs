@@ -1,6 +1,6 @@
 //! CDs with seed data that Packer makes for a build, uploads, and leaves on the storage when it is killed.
 //!
-//! Packer names them `packer` and some digits, whoever runs it. So a CD counts as ours only if it is in a drive of a build VM with
+//! Every Packer names them `packer` and some digits. So a CD counts as ours only if it is in a drive of a build VM with
 //! our marker, or was in the directory for temporary files that only our Packer had. Other files are never deleted.
 
 use pve::{Config, Error, WaitOptions};
