@@ -27,4 +27,9 @@ resource "pxci_cloudinit_snippet" "this" {
   user_data = templatefile("${path.module}/../../runners/ubuntu-2204/cloud-init/runner-user-data.pkrtpl", {
     pool = var.name
   })
+
+  # Pools use the file until the dispatcher has the new one.
+  lifecycle {
+    create_before_destroy = true
+  }
 }

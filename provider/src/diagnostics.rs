@@ -97,6 +97,11 @@ fn missing_privilege_hint(missing: &pve::MissingPrivilege) -> String {
     let token = missing.token_id.as_deref().unwrap_or("USER@REALM!NAME");
     let user = token.split('!').next().unwrap_or(token);
     let privileges = missing.privileges.join(" or ");
+    if let Some(vmid) = path.strip_prefix("/vms/") {
+        return format!(
+            "The token lacks {privileges} on guest {vmid}. Grant it on the resource pool that the guest belongs to, not on the one VMID: the next guest has another. With privilege separation both the user and the token need it: `pveum role add PxciExtra --privs {privilege}`, then `pveum acl modify /pool/NAME --roles PxciExtra --users '{user}' --tokens '{token}'`. A guest outside the pool is refused in the same way. docs/privileges.md lists what a farm needs."
+        );
+    }
     let absent = if path.starts_with("/storage/") { " (or there is no such storage: check its name)" } else { "" };
     format!(
         "The token lacks {privileges} on {path}{absent}. With privilege separation both the user and the token need it: `pveum role add PxciExtra --privs {privilege}`, then `pveum acl modify {path} --roles PxciExtra --users '{user}' --tokens '{token}'`. docs/privileges.md lists what a farm needs."

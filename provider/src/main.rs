@@ -3,6 +3,7 @@
 mod connection;
 mod diagnostics;
 mod guests;
+mod holders;
 mod provider;
 mod resources;
 mod vmids;

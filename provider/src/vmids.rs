@@ -29,7 +29,8 @@ impl Drop for Proposal {
 }
 
 impl Vmids {
-    fn claim(&self, vmid: u32) -> Option<Proposal> {
+    /// The VMID, unless another resource of this process has it.
+    pub(crate) fn claim(&self, vmid: u32) -> Option<Proposal> {
         let claimed = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(vmid);
         claimed.then(|| Proposal { vmids: self.clone(), vmid })
     }

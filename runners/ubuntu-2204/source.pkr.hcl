@@ -12,7 +12,6 @@ source "proxmox-iso" "ubuntu-2204" {
   vm_name              = var.template_name
   template_name        = var.template_name
   template_description = var.template_description
-  tags                 = var.tags
 
   os              = "l26"
   machine         = "q35"

@@ -42,12 +42,6 @@ variable "template_description" {
   default     = "Ubuntu 22.04 for GitHub Actions runners."
 }
 
-variable "tags" {
-  type        = string
-  description = "Tags of the template, separated by semicolons; letters, digits, `_` and `-` only."
-  default     = "pxci"
-}
-
 variable "storage_pool" {
   type        = string
   description = "Storage for the disk; it must be able to make linked clones."
@@ -104,7 +98,7 @@ variable "disk_size" {
 
 variable "disk_format" {
   type        = string
-  description = "Format of the disk: raw on block storages (LVM-thin, ZFS, Ceph), qcow2 on directories, which make linked clones of nothing else."
+  description = "Format of the disk: raw on block storages (LVM-thin, ZFS, Ceph); on directories raw or qcow2. Proxmox VE makes linked clones of both: those of a raw image on a directory are qcow2 files on top of it."
   default     = "raw"
 }
 

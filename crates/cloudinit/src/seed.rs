@@ -56,11 +56,3 @@ impl SeedIso {
         format!("instance-id: pxci-{}\n", &hex::encode(digest.finalize())[..16])
     }
 }
-
-impl SeedImage {
-    /// The name on PVE storage, `pxci-<name>-<16 digits of the digest>.iso`: other content is another file, so a file in use is never overwritten.
-    #[must_use]
-    pub fn file_name(&self, name: &str) -> String {
-        format!("pxci-{name}-{}.iso", self.sha256.get(..16).unwrap_or(&self.sha256))
-    }
-}

@@ -97,7 +97,7 @@ pub struct RunnerPool {
     pub resource_pool: String,
     /// The template that virtual machines are cloned from.
     pub template: TemplateSource,
-    /// Volume id of the NoCloud ISO that each clone gets, such as `local:iso/pxci-x-0123456789abcdef.iso`.
+    /// Volume id of the NoCloud ISO that each clone gets, such as `local:iso/pxci-lab_x_k3x9ab_0123456789abcdef.iso`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed_iso: Option<String>,
     /// Virtual CPU cores of a clone; the template's when absent.

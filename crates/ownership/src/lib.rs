@@ -3,11 +3,13 @@
 //! No I/O and no clock. Both binaries use the same grammar, so that what one creates the other can recognise.
 //! It must never accept something as ours for its name or its tags: those are for people, and a hand-made clone inherits both.
 
+mod files;
 mod marker;
 mod names;
 mod proof;
 mod range;
 
+pub use files::SeedFile;
 pub use marker::{Build, Kind, Marker, MarkerError, Owner, Reap};
 pub use names::{Installation, NameError, Nonce, PoolName, RunnerName, fingerprint_tag, tags};
 pub use proof::{Claim, Guest, NotOurs, prove};

@@ -4,6 +4,7 @@
 //! pxci:v1 {"installation":"lab","owner":"dispatcher","kind":"runner","vmid":9101,"nonce":"k3x9ab","template":9000,"pool":"ubuntu-2204"}
 //! ```
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -64,11 +65,11 @@ pub enum Reap {
     Finished,
 }
 
-/// How far a template version is.
+/// How far a template version, or the container of a dispatcher, is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Build {
-    /// Being made; never to be cloned.
+    /// Being made; a template is never cloned in this state.
     Building,
     /// Verified.
     Ready,
@@ -113,9 +114,12 @@ pub struct Marker {
     /// When the template version was built, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub built_at: Option<String>,
-    /// How far the template version is.
+    /// How far the guest is: a template version, or a dispatcher's container that is still being set up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<Build>,
+    /// Volume ids of the cloud-init images that a dispatcher's pools use. Absent in markers of release 0.1.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub seed_isos: BTreeSet<String>,
 }
 
 /// Why a description's marker cannot be used.
@@ -148,6 +152,7 @@ impl Marker {
             runner_version: None,
             built_at: None,
             build: None,
+            seed_isos: BTreeSet::new(),
         }
     }
 
@@ -216,6 +221,19 @@ mod tests {
         assert_eq!(Marker::find("about pxci:v1 markers").unwrap(), None);
         assert_eq!(Marker::find("").unwrap(), None);
         assert_eq!(Marker::find(" qmclone temporary file").unwrap(), None);
+    }
+
+    #[test]
+    fn the_seeds_of_a_dispatchers_pools_are_written_and_an_older_marker_has_none() {
+        let mut marker =
+            Marker::new("lab".parse().unwrap(), Owner::Provider, Kind::Dispatcher, 8100, "k3x9ab".parse().unwrap());
+        let older = marker.to_string();
+        assert!(!older.contains("seed_isos"), "{older}");
+        assert_eq!(Marker::find(&older).unwrap().unwrap().seed_isos, BTreeSet::new());
+        marker.seed_isos = ["local:iso/b.iso", "local:iso/a.iso"].map(str::to_owned).into();
+        let line = marker.to_string();
+        assert!(line.ends_with(r#","seed_isos":["local:iso/a.iso","local:iso/b.iso"]}"#), "{line}");
+        assert_eq!(Marker::find(&line).unwrap(), Some(marker));
     }
 
     #[test]

@@ -60,7 +60,7 @@ impl Packer {
                 .into();
         let heard = self.run(build, &scratch, arguments, &mut on_event).await?;
         match heard.failure(None) {
-            Some(failure) => Err(Error::Failed(failure)),
+            Some(failure) => Err(Error::Failed(Failure { cds: scratch.cds(), ..failure })),
             None => Ok(Outcome { artifacts: heard.artifacts }),
         }
     }
@@ -182,7 +182,7 @@ impl Heard {
             None if end.status.code().is_none() => Class::Crashed,
             None => usual.unwrap_or_else(|| classify(self.started, &self.finals, &self.lines)),
         };
-        Some(Failure { class, lines: self.tail() })
+        Some(Failure { class, lines: self.tail(), cds: Vec::new() })
     }
 
     fn tail(&self) -> Vec<String> {
@@ -244,6 +244,13 @@ impl Scratch {
         }
         let certificates = build.certificates.is_some().then_some(certificates);
         Ok(Self { directory, variables, certificates })
+    }
+
+    /// CD images that are left in Packer's directory for temporary files. It removes them when it comes to an ordinary end.
+    fn cds(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.directory.path().join("tmp")).into_iter().flatten().filter_map(Result::ok);
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.starts_with("packer") && name.ends_with(".iso")).collect()
     }
 
     /// The caller's environment without what would change the build behind its back, and without our own credentials.

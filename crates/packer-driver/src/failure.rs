@@ -64,6 +64,9 @@ pub struct Failure {
     pub class: Class,
     /// The last lines that say something, oldest first, without secrets.
     pub lines: Vec<String>,
+    /// File names of the CD images that Packer made for this build and did not remove, as `packer123.iso`. It uploads each to
+    /// Proxmox VE under the same name.
+    pub cds: Vec<String>,
 }
 
 fn detail(lines: &[String]) -> String {

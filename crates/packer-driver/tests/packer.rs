@@ -107,6 +107,15 @@ async fn a_failing_provisioner_is_its_own_class_and_brings_the_lines_that_tell_w
 }
 
 #[tokio::test]
+async fn a_failure_names_the_cds_that_are_left_among_the_temporary_files() {
+    let directory = template(
+        "  provisioner \"shell-local\" {\n    inline = [\"touch $TMPDIR/packer4711.iso $TMPDIR/other.iso; exit 7\"]\n  }",
+    );
+    let failure = failure(directory.path(), build(directory.path())).await;
+    assert_eq!(failure.cds, ["packer4711.iso"]);
+}
+
+#[tokio::test]
 async fn a_mistake_in_the_template_is_found_before_anything_is_built() {
     let directory = template("  provisioner \"no-such-provisioner\" {}");
     let failure = failure(directory.path(), build(directory.path())).await;

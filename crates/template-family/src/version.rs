@@ -91,13 +91,10 @@ impl Family {
     /// # Errors
     /// What the lists or reading a guest may end in.
     pub async fn find(client: &Client, installation: &Installation, name: &FamilyName) -> Result<Option<Self>, Error> {
-        let tag = name.tag();
         let mut found: BTreeMap<u32, Self> = BTreeMap::new();
         for guest in client.guests().await? {
-            // Tags only narrow the search; the marker decides.
-            let candidate = guest.kind == GuestKind::Qemu
-                && guest.template
-                && guest.tags.split([';', ',', ' ']).any(|own| own == tag);
+            // Its tags may be missing: only the marker says what a guest is.
+            let candidate = guest.kind == GuestKind::Qemu && guest.template;
             let (true, Some(resource_pool)) = (candidate, guest.pool) else { continue };
             let Ok(range) = VmidRange::new(guest.vmid, guest.vmid) else { continue };
             let family =

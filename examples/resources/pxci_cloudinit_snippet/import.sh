@@ -1,1 +1,1 @@
-tofu import pxci_cloudinit_snippet.runner pve1/local:iso/pxci-runner-0123456789abcdef.iso
+tofu import pxci_cloudinit_snippet.runner pve1/local:iso/pxci-pxci_runner_k3x9ab_0123456789abcdef.iso

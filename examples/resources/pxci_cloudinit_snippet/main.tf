@@ -9,4 +9,8 @@ resource "pxci_cloudinit_snippet" "runner" {
       - path: /etc/motd
         content: "One job, then gone.\n"
   EOT
+
+  lifecycle {
+    create_before_destroy = true
+  }
 }

@@ -11,7 +11,7 @@ mock_provider "pxci" {
 
   mock_resource "pxci_cloudinit_snippet" {
     defaults = {
-      volid = "local:iso/pxci-ubuntu-2204-0123456789abcdef.iso"
+      volid = "local:iso/pxci-pxci_ubuntu-2204_k3x9ab_0123456789abcdef.iso"
     }
   }
 }

@@ -161,6 +161,9 @@ async fn a_missing_privilege() {
             lab.administrator.revoke(role, privilege).await;
             let problem = lab.refused("apply").await;
             problem.says(&[path, privilege, "pveum acl modify", "docs/privileges.md", &lab.farm.pve.provider.id]);
+            if path.starts_with("/vms/") {
+                problem.says(&["pveum acl modify /pool/NAME", "not on the one VMID"]);
+            }
             lab.is_as_before().await;
         })
         .await;

@@ -1,6 +1,9 @@
-//! What the plan of `pxci_dispatcher_lxc` refuses.
+//! `pxci_dispatcher_lxc`: what its plan refuses, its tags, and what a killed apply leaves of it. The dispatcher is played.
 
-use crate::lab::with_each_core;
+use serde_json::Value;
+use sim::pve::Fault;
+
+use crate::lab::{Lab, with_each_core};
 
 const DISPATCHER: &str = "pxci_dispatcher_lxc.it";
 
@@ -22,6 +25,84 @@ async fn its_plan_refuses_what_could_not_work() {
             lab.unset(variable);
         }
         assert_eq!(lab.changes(&[]).await, [format!("{DISPATCHER}: create")]);
+        lab.is_as_before().await;
+    })
+    .await;
+}
+
+/// The container's configuration.
+async fn config(lab: &Lab, vmid: u32) -> Value {
+    lab.administrator.call("GET", &format!("/nodes/pve1/lxc/{vmid}/config"), &[]).await
+}
+
+#[tokio::test]
+async fn its_container_gets_tags_after_its_creation_and_keeps_those_of_people() {
+    with_each_core("dispatcher.tf", async |lab| {
+        lab.stub_appliance();
+        lab.work.apply().await.expect("a dispatcher");
+        assert_eq!(config(lab, 8100).await["tags"], "pxci;pxci-pxci");
+        lab.administrator.call("PUT", "/nodes/pve1/lxc/8100/config", &[("tags", "zoo")]).await;
+        lab.set("labels", "[\"self-hosted\"]");
+        lab.work.apply().await.expect("a change");
+        assert_eq!(config(lab, 8100).await["tags"], "pxci;pxci-pxci;zoo");
+        lab.work.destroy().await.expect("destroy");
+        lab.is_as_before().await;
+    })
+    .await;
+}
+
+/// As if the apply had been killed before the dispatcher worked: nothing in the state, the container marked as being set up.
+async fn is_left_by_a_killed_apply(lab: &Lab) {
+    lab.forget_state();
+    let description = config(lab, 8100).await["description"].as_str().expect("a description").to_owned();
+    assert!(!description.contains("building"), "{description}");
+    let unfinished = description.replacen('{', "{\"build\":\"building\",", 1);
+    let options = [("description", unfinished.as_str()), ("tags", "")];
+    lab.administrator.call("PUT", "/nodes/pve1/lxc/8100/config", &options).await;
+}
+
+#[tokio::test]
+async fn a_container_that_a_killed_apply_left_is_finished_by_the_next() {
+    with_each_core("dispatcher.tf", async |lab| {
+        lab.stub_appliance();
+        lab.work.apply().await.expect("a dispatcher");
+        is_left_by_a_killed_apply(lab).await;
+        lab.work.apply().await.expect("the next apply");
+        assert_eq!(lab.guests(), [8100], "it goes on with the container that is there");
+        let finished = config(lab, 8100).await;
+        assert_eq!(finished["tags"], "pxci;pxci-pxci");
+        assert!(!finished["description"].as_str().expect("a description").contains("building"));
+        assert_eq!(lab.changes(&[]).await, [""; 0]);
+
+        // One that differs is left alone.
+        is_left_by_a_killed_apply(lab).await;
+        lab.administrator.call("PUT", "/nodes/pve1/lxc/8100/config", &[("hostname", "other")]).await;
+        let text = lab.work.apply().await.expect("a container of its own").flat();
+        assert!(text.contains("\"8100\" is unfinished"), "{text}");
+        assert_eq!(lab.guests(), [8100, 8101]);
+        lab.work.destroy().await.expect("destroy");
+        assert_eq!(lab.guests(), [8100]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_container_of_which_nothing_but_the_marker_was_set_is_finished_by_the_next_apply() {
+    with_each_core("dispatcher.tf", async |lab| {
+        lab.stub_appliance();
+        // The creation is done, and its connection is lost: so are those that would clear away.
+        let handle = &lab.pve().handle;
+        handle.inject("PUT", "/nodes/pve1/lxc/*/config", Fault::Refuse { status: 500, text: "away".to_owned() }, 1);
+        handle.inject("DELETE", "/nodes/pve1/lxc/*", Fault::Refuse { status: 500, text: "away".to_owned() }, 1);
+        lab.refused("apply").await.says(&["Unable to mark", "away", "Cleaning up failed too"]);
+        let left = config(lab, 8100).await;
+        assert!(left["tags"].is_null(), "{left}");
+        assert!(left["description"].as_str().expect("a description").contains("\"build\":\"building\""), "{left}");
+        lab.forget_state();
+        lab.work.apply().await.expect("the next apply");
+        assert_eq!(lab.guests(), [8100]);
+        assert_eq!(config(lab, 8100).await["tags"], "pxci;pxci-pxci");
+        lab.work.destroy().await.expect("destroy");
         lab.is_as_before().await;
     })
     .await;

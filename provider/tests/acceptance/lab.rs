@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use crate::administrator::Administrator;
 use crate::diagnostic::Problem;
+use crate::played_dispatcher::Dispatchers;
 
 pub(crate) const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/acceptance/fixtures");
 /// What a server has still to clear away when it has answered.
@@ -27,7 +28,8 @@ pub(crate) struct Lab {
     pub(crate) administrator: Administrator,
     /// What stands in the farm that the test itself put there.
     before: BTreeSet<String>,
-    _directory: TempDir,
+    core: Core,
+    directories: Vec<TempDir>,
 }
 
 /// Runs a test with each core, one after the other, in a lab of its own each.
@@ -48,23 +50,34 @@ pub(crate) fn provider() -> PathBuf {
 
 impl Lab {
     async fn start(core: Core, fixture: &str) -> Self {
-        let directory = tempfile::tempdir().expect("directory");
-        let path = directory.path().join("work");
-        fs::create_dir(&path).expect("directory");
-        let mirror = Mirror::lay_out(directory.path(), &provider(), None).expect("mirror");
-        let mut work = mirror.working_directory(core, path);
-        for name in ["provider.tf", fixture] {
-            let text = fs::read_to_string(Path::new(FIXTURES).join(name)).expect("fixture");
-            work.write(name, &text).expect("fixture");
-        }
-        acceptance::image::copy(&Path::new(FIXTURES).join("image"), &work.path().join("image")).expect("image");
-        let farm = Farm::simulated(Guests::Scripted).await.expect("farm");
-        for (name, value) in farm.provider_environment(directory.path()).expect("environment") {
-            work.set(&name, &value);
-        }
-        work.init().await.expect("init");
+        let guests = Guests::Played(Dispatchers::default().containers());
+        let farm = Farm::simulated(guests).await.expect("farm");
+        let (work, directory) = working_directory(&farm, core.clone(), fixture).await;
         let administrator = Administrator::new(simulated(&farm));
-        Self { farm, work, administrator, before: BTreeSet::new(), _directory: directory }
+        Self { farm, work, administrator, before: BTreeSet::new(), core, directories: vec![directory] }
+    }
+
+    /// Another working directory with a state of its own, for the same farm.
+    pub(crate) async fn other_state(&mut self, fixture: &str) -> WorkingDirectory {
+        let (work, directory) = working_directory(&self.farm, self.core.clone(), fixture).await;
+        self.directories.push(directory);
+        work
+    }
+
+    /// Volumes on the farm's storages that the test did not put there.
+    pub(crate) fn volumes(&self) -> Vec<String> {
+        let now = self.farm.leftovers().into_iter().filter(|thing| !self.before.contains(thing));
+        let mut volumes: Vec<String> =
+            now.filter_map(|thing| thing.strip_prefix("volume ").map(str::to_owned)).collect();
+        volumes.sort();
+        volumes
+    }
+
+    /// Puts a file onto a storage, as somebody else would.
+    pub(crate) fn put_file(&self, volid: &str) {
+        let path = self.directories[0].path().join("file");
+        fs::write(&path, "somebody's").expect("written");
+        self.pve().handle.put_file(volid, &path).expect("placed");
     }
 
     /// The simulator's handle.
@@ -108,7 +121,12 @@ impl Lab {
 
     /// A file that is an appliance by its name and its first bytes.
     pub(crate) fn stub_appliance(&self) {
-        let path = self.work.path().join("pxci-dispatcher-appliance_0.0.1_amd64.tar.zst");
+        Self::stub_appliance_in(&self.work);
+    }
+
+    /// The same in another working directory.
+    pub(crate) fn stub_appliance_in(work: &WorkingDirectory) {
+        let path = work.path().join("pxci-dispatcher-appliance_0.0.1_amd64.tar.zst");
         fs::write(path, [0x28, 0xb5, 0x2f, 0xfd, 0, 0, 1, 0, 0]).expect("written");
     }
 
@@ -204,6 +222,24 @@ impl Lab {
     pub(crate) fn forget_state(&self) {
         self.work.forget_state().expect("removed");
     }
+}
+
+async fn working_directory(farm: &Farm, core: Core, fixture: &str) -> (WorkingDirectory, TempDir) {
+    let directory = tempfile::tempdir().expect("directory");
+    let path = directory.path().join("work");
+    fs::create_dir(&path).expect("directory");
+    let mirror = Mirror::lay_out(directory.path(), &provider(), None).expect("mirror");
+    let mut work = mirror.working_directory(core, path);
+    for name in ["provider.tf", fixture] {
+        let text = fs::read_to_string(Path::new(FIXTURES).join(name)).expect("fixture");
+        work.write(name, &text).expect("fixture");
+    }
+    acceptance::image::copy(&Path::new(FIXTURES).join("image"), &work.path().join("image")).expect("image");
+    for (name, value) in farm.provider_environment(directory.path()).expect("environment") {
+        work.set(&name, &value);
+    }
+    work.init().await.expect("init");
+    (work, directory)
 }
 
 fn simulated(farm: &Farm) -> &SimulatedPve {

@@ -6,12 +6,16 @@
 
 mod administrator;
 mod bad_input;
+mod cleaning;
 mod conformance;
 mod diagnostic;
 mod dispatcher;
 mod lab;
 mod machines;
 mod modules;
+mod played_dispatcher;
+mod runner_vm;
+mod shared_files;
 mod site;
 mod template;
 mod workflow_job;

@@ -14,6 +14,7 @@ use serde_json::json;
 use sim::guest::Namespaces;
 
 use crate::administrator::Administrator;
+use crate::cleaning::cleaned_up;
 use crate::lab;
 use crate::workflow_job::Queued;
 
@@ -57,9 +58,10 @@ async fn a_farm_is_built_runs_a_job_and_goes_on_the_site_that_the_environment_na
         }
         None => build(&farm, &mut work, directory.path(), &guests),
     }
-    comes_and_goes(&work, async || runs_a_job(&farm).await).await;
+    let run = comes_and_goes(&work, async || runs_a_job(&farm).await);
+    cleaned_up(&work, async || left_of(&farm).await, run).await;
 
-    assert_eq!(guests_of(&farm).await, [""; 0], "nothing is left");
+    assert_eq!(left_of(&farm).await, [""; 0], "nothing is left");
     assert_eq!(farm.leftovers(), [""; 0], "nothing is left");
     guests.end().await;
 }
@@ -98,6 +100,13 @@ async fn guests_of(farm: &Farm) -> Vec<String> {
     let first = farm.pve.first_vmid;
     let ours = guests.into_iter().filter(|guest| (first..first + VMIDS).contains(&guest.vmid));
     ours.map(|guest| format!("{} {}", guest.vmid, guest.name.unwrap_or_default())).collect()
+}
+
+/// What the run made and is still there: guests in its VMIDs, and its files on the storage for images.
+async fn left_of(farm: &Farm) -> Vec<String> {
+    let images = client(farm).storage(&farm.pve.node, &farm.pve.iso_storage).volumes("iso").await.expect("images");
+    let ours = images.into_iter().map(|volume| volume.volid).filter(|volid| volid.contains("acceptance"));
+    guests_of(farm).await.into_iter().chain(ours).collect()
 }
 
 /// Family of an existing template: what its marker says, else its name.

@@ -105,3 +105,72 @@ async fn a_clone_keeps_its_version(lab: &Lab) {
     lab.administrator.destroy_vm(700).await;
     lab.work.destroy().await.expect("destroy");
 }
+
+/// A build VM of version 1 as a killed apply leaves it, with CDs in its drives.
+async fn make_half_built_version(lab: &Lab, vmid: u32, cds: &[(&str, &str)]) {
+    let marker = format!(
+        r#"pxci:v1 {{"installation":"pxci","owner":"provider","kind":"template","vmid":{vmid},"nonce":"aaaaaa","family":"plain","version":1,"build":"building"}}"#
+    );
+    let (number, description) = (vmid.to_string(), format!("Packer ephemeral build VM\n{marker}"));
+    let mut parameters = vec![
+        ("vmid", number.as_str()),
+        ("name", "plain-20261101-ffffffff"),
+        ("description", &description),
+        ("pool", "pxci-runners"),
+        ("scsi0", "local-lvm:1"),
+    ];
+    parameters.extend(cds);
+    lab.administrator.task("POST", "/nodes/pve1/qemu", &parameters).await;
+}
+
+#[tokio::test]
+async fn cds_of_a_build_that_was_killed_with_its_apply_go_with_its_vm() {
+    with_each_core("template.tf", async |lab| {
+        lab.stub_packer(&format!("{BEGIN}; exit 1"));
+        // One of somebody else's build, and one that somebody took over.
+        for volid in ["local:iso/packer12.iso", "local:iso/packer13.iso"] {
+            lab.put_file(volid);
+        }
+        let theirs = [("vmid", "700"), ("name", "theirs"), ("ide2", "local:iso/packer13.iso,media=cdrom")];
+        lab.administrator.task("POST", "/nodes/pve1/qemu", &[&theirs[..], &[("pool", "pxci-runners")]].concat()).await;
+        lab.counts_as_before();
+
+        lab.put_file("local:iso/packer11.iso");
+        let cds = [("sata1", "local:iso/packer11.iso,media=cdrom"), ("sata2", "local:iso/packer13.iso,media=cdrom")];
+        make_half_built_version(lab, 9000, &cds).await;
+        lab.refused("apply").await.says(&["Unable to build template"]);
+        lab.is_as_before().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn cds_of_a_packer_that_was_killed_go_even_if_it_made_no_vm() {
+    with_each_core("template.tf", async |lab| {
+        lab.put_file("local:iso/packer22.iso");
+        lab.counts_as_before();
+        lab.put_file("local:iso/packer21.iso");
+        // Packer uploads the CD under the name that it has among its temporary files.
+        lab.stub_packer(&format!("{BEGIN}; touch \"$TMPDIR/packer21.iso\"; kill -9 $$"));
+        lab.refused("apply").await.says(&["Unable to build template"]);
+        lab.is_as_before().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_packer_template_with_tags_gets_none_and_is_told_why_they_are_refused() {
+    with_each_core("template.tf", async |lab| {
+        let file = lab.work.path().join("image/plain.pkr.hcl");
+        let declared = fs::read_to_string(&file).expect("a Packer template");
+        fs::write(&file, format!("{declared}\nvariable \"tags\" {{\n  type = string\n}}\n")).expect("written");
+        // Packer repeats the words of Proxmox VE, with its own sign for a comma.
+        let refusal = "403 Permission check failed (/vms/9000%!(PACKER_COMMA) VM.Config.Options)";
+        lab.stub_packer(&format!(
+            "{BEGIN}; grep -q '\"tags\":\"\"' \"$variables\" && echo '0,,ui,error,{refusal}'; exit 1"
+        ));
+        lab.refused("apply").await.says(&["VM.Config.Options", "must not set `tags`"]);
+        lab.is_as_before().await;
+    })
+    .await;
+}

@@ -10,7 +10,7 @@ pub(crate) fn pool(name: &str, range: &str) -> RunnerPool {
         vmid_range: range.parse().unwrap(),
         resource_pool: "ci".into(),
         template: TemplateSource { family: "ubuntu-2204".into(), vmid: 9000, node: "pve1".into(), by_name: false },
-        seed_iso: Some("local:iso/pxci-x-0123456789abcdef.iso".into()),
+        seed_iso: Some("local:iso/pxci-lab_x_k3x9ab_0123456789abcdef.iso".into()),
         cores: Some(2),
         memory_mib: Some(2048),
         bridge: None,

@@ -1,20 +1,22 @@
 //! `pxci_cloudinit_snippet`: cloud-init data, checked when planned, delivered as a NoCloud image.
 //!
-//! The file is content-addressed and never overwritten. What an update replaces stays until the next change: guests are
-//! still made with it until whoever makes them has been told, which happens later in the same apply.
+//! The file is content-addressed and never overwritten. Its name carries an id of this resource (docs/adr/0020), so every file
+//! with that id is this resource's and nobody else's. What an update replaces stays until the next change: the dispatcher
+//! still makes guests with it until it gets its new configuration, which happens later in the same apply. A file that a guest
+//! or a dispatcher's pool uses is never deleted.
 
+mod files;
 mod model;
 #[cfg(test)]
 mod tests;
 
-use cloudinit::{Problem, SeedImage, check_network_config, check_user_data};
+use cloudinit::{Problem, check_network_config, check_user_data};
 use pve::{Content, Storage};
 use tf_provider::{Attr, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Outcome, Plan, Resource};
 
-use self::model::{ImportId, Snippet, Superseded};
+use self::model::{ImportId, Snippet};
 use crate::diagnostics;
 use crate::provider::Clients;
-use crate::waiting;
 
 const THING: &str = "cloud-init data";
 
@@ -42,7 +44,9 @@ impl Resource for Snippets {
             plan.planned.node = clients.node(&plan.config.node)?.into();
         }
         if let Some(image) = plan.planned.image() {
-            plan.planned.describe(&image);
+            // A new resource draws its id when it is created: an id that is drawn here would differ from plan to plan.
+            let volid = plan.prior.as_ref().and_then(|prior| prior.volid_with(&image, &clients.installation));
+            plan.planned.describe(&image, volid);
         }
         if plan.prior.is_none() {
             takes_images(clients, &plan.planned).await?;
@@ -51,9 +55,13 @@ impl Resource for Snippets {
     }
 
     async fn create(&self, cx: &Cx<Clients>, mut plan: Snippet) -> Outcome<Snippet> {
-        let node = cx.data()?.node(&plan.node)?;
-        plan.node = node.into();
-        upload(cx, &mut plan).await?;
+        let clients = cx.data()?;
+        plan.node = clients.node(&plan.node)?.into();
+        let image = plan.image().ok_or_else(incomplete)?;
+        let volid = plan.new_volid(&image, &clients.installation);
+        plan.describe(&image, volid);
+        files::upload(cx, &plan, image).await?;
+        files::warn_of_twins(cx, &plan).await;
         Ok(plan)
     }
 
@@ -66,23 +74,23 @@ impl Resource for Snippets {
     }
 
     async fn update(&self, cx: &Cx<Clients>, prior: Snippet, mut plan: Snippet) -> Outcome<Snippet> {
-        remove_superseded(cx, &prior).await?;
-        if let Some(image) = plan.image() {
-            plan.describe(&image);
-        }
+        let installation = &cx.data()?.installation;
+        let image = plan.image().ok_or_else(incomplete)?;
+        let volid = prior.volid_with(&image, installation).or_else(|| plan.new_volid(&image, installation));
+        plan.describe(&image, volid);
+        files::delete_superseded(cx, &prior, &plan).await?;
         // When it fails, the current file stays in the state: it is still there. What arrived of the new one is found by the
-        // next try, or goes with the next change.
-        cx.set_private(&Superseded::by(&prior, &plan))?;
-        upload(cx, &mut plan).await.map_err(|failure| Failure::from(failure.diagnostics))?;
-        cx.set_private(&Superseded::by(&plan, &prior))
-            .map_err(|diagnostic| Failure::partial(plan.clone(), diagnostic))?;
+        // next try by its name, or goes with the next change by its id.
+        files::upload(cx, &plan, image).await.map_err(|failure| Failure::from(failure.diagnostics))?;
+        if plan.volid != prior.volid {
+            files::warn_of_unowned(cx, &prior);
+        }
         Ok(plan)
     }
 
     async fn delete(&self, cx: &Cx<Clients>, state: Snippet) -> Result<(), Failure<Snippet>> {
-        remove_superseded(cx, &state).await?;
-        let volid = state.volid.need("volid")?;
-        remove(cx, &state, volid).await?;
+        files::delete_all(cx, &state).await?;
+        files::warn_of_unowned(cx, &state);
         Ok(())
     }
 
@@ -95,9 +103,17 @@ impl Resource for Snippets {
             .into());
         };
         let Some(id) = ImportId::parse(&text) else {
-            let detail = format!("\"{text}\" is not of the form `node/storage:iso/pxci-NAME-DIGEST.iso`.");
+            let detail =
+                format!("\"{text}\" is not of the form `node/storage:iso/pxci-INSTALLATION_NAME_ID_DIGEST.iso`.");
             return Err(Diagnostic::error("Unable to import cloud-init data", detail).into());
         };
+        let own = &cx.data()?.installation;
+        if let Some(other) = id.installation.filter(|installation| installation != own) {
+            let detail = format!(
+                "The file belongs to the installation \"{other}\", but the provider works for \"{own}\". Use a provider whose `installation` is \"{other}\"."
+            );
+            return Err(Diagnostic::error("Unable to import cloud-init data", detail).into());
+        }
         cx.warn(
             "The data itself cannot be read back",
             "Proxmox VE does not give out the content of images. The first plan shows the data as an update; when it is the same, the file stays as it is.",
@@ -114,6 +130,10 @@ impl Resource for Snippets {
 
 fn invalid(problem: &Problem) -> Diagnostic {
     Diagnostic::error("Invalid cloud-init data", format!("{problem}\ncloud-init would reject or ignore it."))
+}
+
+fn incomplete() -> Diagnostic {
+    Diagnostic::error("Unable to deliver cloud-init data", "A part of it is not known.")
 }
 
 fn storage(clients: &Clients, snippet: &Snippet) -> Result<Storage, Diagnostic> {
@@ -134,59 +154,4 @@ async fn takes_images(clients: &Clients, planned: &Snippet) -> Result<(), Diagno
         status.content.join(", ")
     );
     Err(Diagnostic::error(format!("Unable to use storage \"{name}\" for cloud-init data"), detail).at("storage").into())
-}
-
-/// Makes sure that the image is there. A file of that name has that content: then nothing is sent.
-async fn upload(cx: &Cx<Clients>, plan: &mut Snippet) -> Result<(), Failure<Snippet>> {
-    let storage = storage(cx.data()?, plan)?;
-    let image = plan
-        .image()
-        .ok_or_else(|| Diagnostic::error("Unable to deliver cloud-init data", "A part of it is not known."))?;
-    plan.describe(&image);
-    let volid = plan.volid.need("volid")?.clone();
-    let unable = |error: &pve::Error| diagnostics::pve("upload", THING, &volid, error);
-
-    let present = cx.guard(storage.volumes(Content::Iso.as_str())).await?.map_err(|error| unable(&error))?;
-    if present.iter().any(|volume| volume.volid == volid) {
-        return Ok(());
-    }
-    let Some(name) = plan.file_name(&image) else { return Ok(()) };
-    let Err(error) = send(cx, &storage, &name, image, &volid).await else { return Ok(()) };
-    let diagnostic = unable(&error);
-    // What Proxmox VE said no to is not there.
-    let is_open = error.is_transient() || matches!(error, pve::Error::Deadline { .. } | pve::Error::Cancelled { .. });
-    Err(if is_open { Failure::partial(plan.clone(), diagnostic) } else { diagnostic.into() })
-}
-
-async fn send(
-    cx: &Cx<Clients>,
-    storage: &Storage,
-    name: &str,
-    image: SeedImage,
-    volid: &str,
-) -> Result<(), pve::Error> {
-    let Ok(clients) = cx.data() else { return Ok(()) };
-    tracing::info!(volid, bytes = image.bytes.len(), "uploading cloud-init data");
-    let task = storage.upload(Content::Iso, name, image.bytes.into()).await?;
-    clients.pve.wait(&task, &waiting::until_deadline(cx)).await.map(drop)
-}
-
-/// Removes files beside the current one. One that stays behind is tried again next time.
-async fn remove_superseded(cx: &Cx<Clients>, snippet: &Snippet) -> Result<(), Diagnostic> {
-    let Some(superseded) = cx.private::<Superseded>() else { return Ok(()) };
-    for volid in superseded.volids.iter().filter(|volid| snippet.volid.known() != Some(volid)) {
-        remove(cx, snippet, volid).await?;
-    }
-    cx.set_private(&Superseded::default())
-}
-
-async fn remove(cx: &Cx<Clients>, snippet: &Snippet, volid: &str) -> Result<(), Diagnostic> {
-    let clients = cx.data()?;
-    let unable = |error: &pve::Error| diagnostics::pve("delete", THING, volid, error);
-    tracing::info!(volid, "deleting cloud-init data");
-    let task = storage(clients, snippet)?.delete(volid).await.map_err(|error| unable(&error))?;
-    if let Some(task) = task {
-        clients.pve.wait(&task, &waiting::until_deadline(cx)).await.map_err(|error| unable(&error))?;
-    }
-    Ok(())
 }

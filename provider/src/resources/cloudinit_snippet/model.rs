@@ -1,13 +1,16 @@
 //! The typed state of `pxci_cloudinit_snippet`, and what it says about the file on the storage.
 
 use cloudinit::{SeedImage, SeedIso};
-use serde::{Deserialize, Serialize};
+use ownership::{Installation, Nonce, SeedFile};
 use tf_provider::{Attr, Model, Timeouts};
 
 /// Cloud-init data as a NoCloud image on a storage, for any number of guests.
 ///
-/// The data is checked when planned. The image's name carries a digest of its content, so a change is a new file: guests
-/// that still use the old one are not disturbed, and the old one is removed with the next change or with the resource.
+/// The data is checked when planned. Each resource has files of its own, whatever other installations and states deliver:
+/// the file's name carries the installation, an id of the resource and a digest of the content. A change is a new file, so
+/// that guests which still use the old one are not disturbed. The old file is deleted with the next change or with the
+/// resource, once no guest and no dispatcher's pool uses it. The resource cannot be destroyed before that; when a change
+/// replaces it, `create_before_destroy` lets the new file come first.
 /// The API of Proxmox VE takes no snippet files on any release; an image needs nothing but an API token.
 #[derive(Clone, Default, Model)]
 pub(crate) struct Snippet {
@@ -46,20 +49,6 @@ pub(crate) struct Snippet {
     pub(crate) timeouts: Timeouts,
 }
 
-/// What is kept beside the state: files of other content that are, or may be, there, and that the next change removes.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct Superseded {
-    pub(crate) volids: Vec<String>,
-}
-
-impl Superseded {
-    /// The file of `other`, where `current` has another one.
-    pub(crate) fn by(current: &Snippet, other: &Snippet) -> Self {
-        let volid = other.volid.known().filter(|volid| current.volid.known() != Some(volid));
-        Self { volids: volid.cloned().into_iter().collect() }
-    }
-}
-
 impl Snippet {
     /// The image that the data makes; `None` while a part of it is not known.
     pub(crate) fn image(&self) -> Option<SeedImage> {
@@ -77,42 +66,89 @@ impl Snippet {
         Some(seed.build())
     }
 
-    /// Name of the image's file; `None` while the name is not known.
-    pub(crate) fn file_name(&self, image: &SeedImage) -> Option<String> {
-        self.name.text().map(|name| image.file_name(name))
+    /// File name of the volume.
+    pub(crate) fn file(&self) -> Option<&str> {
+        self.volid.text().and_then(file_of)
+    }
+
+    /// The parts of the file's name, if the file says that it belongs to this installation.
+    pub(crate) fn owned_file(&self, installation: &Installation) -> Option<SeedFile> {
+        self.file().and_then(SeedFile::parse).filter(|file| file.installation == *installation)
+    }
+
+    /// Volume id that this resource has once its data makes `image`: the present one while the data stays the same. `None`
+    /// where the resource has no id yet, because nothing exists or because release 0.1 made the file.
+    pub(crate) fn volid_with(&self, image: &SeedImage, installation: &Installation) -> Option<String> {
+        let digest = SeedFile::digest_of(&image.sha256);
+        if self.file().and_then(digest_in) == Some(digest.to_owned()) {
+            return self.volid.text().map(str::to_owned);
+        }
+        let file = SeedFile { digest: digest.to_owned(), ..self.owned_file(installation)? };
+        Some(volid(self.storage.text()?, &file))
+    }
+
+    /// Volume id of a resource that gets its id now. `None` while name or storage are not known.
+    pub(crate) fn new_volid(&self, image: &SeedImage, installation: &Installation) -> Option<String> {
+        let file = SeedFile {
+            installation: installation.clone(),
+            name: self.name.text()?.to_owned(),
+            owner: Nonce::random(),
+            digest: SeedFile::digest_of(&image.sha256).to_owned(),
+        };
+        Some(volid(self.storage.text()?, &file))
     }
 
     /// Fills in what follows from the image.
-    pub(crate) fn describe(&mut self, image: &SeedImage) {
-        let volid =
-            self.storage.text().zip(self.file_name(image)).map(|(storage, file)| format!("{storage}:iso/{file}"));
+    pub(crate) fn describe(&mut self, image: &SeedImage, volid: Option<String>) {
         self.volid = volid.map_or(Attr::Unknown, Attr::Known);
         self.sha256 = image.sha256.clone().into();
         self.size = i64::try_from(image.bytes.len()).map_or(Attr::Unknown, Attr::Known);
     }
 }
 
+fn volid(storage: &str, file: &SeedFile) -> String {
+    format!("{storage}:iso/{file}")
+}
+
+/// File name of an ISO volume.
+pub(crate) fn file_of(volid: &str) -> Option<&str> {
+    volid.split_once(":iso/").map(|(_, file)| file)
+}
+
+fn digest_in(file: &str) -> Option<String> {
+    let owned = SeedFile::parse(file).map(|file| file.digest);
+    owned.or_else(|| SeedFile::parse_unowned(file).map(|(_, digest)| digest.to_owned()))
+}
+
 /// The parts of an import id, `node/storage:iso/file`.
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ImportId {
     pub(crate) node: String,
     pub(crate) storage: String,
     pub(crate) name: String,
     pub(crate) volid: String,
+    /// Installation in the file's name; release 0.1 wrote none.
+    pub(crate) installation: Option<Installation>,
 }
 
 impl ImportId {
-    /// `None` when the text has another form, or the file is none of ours.
+    /// `None` when the text has another form, or pxci did not name the file.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (node, volid) = text.split_once('/')?;
-        let (storage, path) = volid.split_once(':')?;
-        let (name, digest) = path.strip_prefix("iso/pxci-")?.strip_suffix(".iso")?.rsplit_once('-')?;
-        let is_digest = digest.len() == 16 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let complete = is_digest && !node.is_empty() && !storage.is_empty() && !name.is_empty();
+        let (storage, _) = volid.split_once(':')?;
+        let file = file_of(volid)?;
+        let (name, installation) = match (SeedFile::parse(file), SeedFile::parse_unowned(file)) {
+            (Some(file), _) => (file.name, Some(file.installation)),
+            (None, Some((name, _))) => (name.to_owned(), None),
+            (None, None) => return None,
+        };
+        let complete = !node.is_empty() && !storage.is_empty();
         complete.then(|| Self {
             node: node.to_owned(),
             storage: storage.to_owned(),
-            name: name.to_owned(),
+            name,
             volid: volid.to_owned(),
+            installation,
         })
     }
 }

@@ -1,3 +1,4 @@
+use ownership::Installation;
 use tf_provider::{Attr, Diagnostics, Resource as _};
 
 use super::Snippets;
@@ -26,18 +27,42 @@ fn good_data_and_unknown_data_pass() {
     assert_eq!(problems(&Snippet { user_data: Attr::Unknown, ..snippet("") }), Vec::<String>::new());
 }
 
+fn lab() -> Installation {
+    "lab".parse().unwrap()
+}
+
+/// A resource that exists, with a file that is named in this way.
+fn existing(user_data: &str, file: &str) -> Snippet {
+    Snippet { volid: format!("local:iso/{file}").into(), ..snippet(user_data) }
+}
+
 #[test]
-fn other_content_is_another_file() {
-    let described = |data: &str| {
-        let mut snippet = snippet(data);
-        let image = snippet.image().unwrap();
-        snippet.describe(&image);
-        snippet.volid.into_known().unwrap()
-    };
-    let (one, other) = (described("#cloud-config\n{}\n"), described("#cloud-config\nhostname: a\n"));
-    assert!(one.starts_with("local:iso/pxci-runner-") && one.ends_with(".iso"), "{one}");
-    assert_ne!(one, other);
-    assert_eq!(one, described("#cloud-config\n{}\n"));
+fn each_resource_has_a_file_of_its_own() {
+    let one = snippet("#cloud-config\n{}\n");
+    let image = one.image().unwrap();
+    let volid = || one.new_volid(&image, &lab()).unwrap();
+    assert!(volid().starts_with("local:iso/pxci-lab_runner_"), "{}", volid());
+    assert_ne!(volid(), volid());
+}
+
+#[test]
+fn other_content_is_another_file_of_the_same_owner() {
+    let before = existing("#cloud-config\n{}\n", "pxci-lab_runner_k3x9ab_0123456789abcdef.iso");
+    let image = snippet("#cloud-config\nhostname: a\n").image().unwrap();
+    let after = before.volid_with(&image, &lab()).unwrap();
+    assert_eq!(after, format!("local:iso/pxci-lab_runner_k3x9ab_{}.iso", &image.sha256[..16]));
+    assert_eq!(before.volid_with(&image, &"prod".parse().unwrap()), None, "another installation gets another id");
+}
+
+#[test]
+fn a_file_of_an_earlier_release_stays_until_the_data_changes() {
+    let data = "#cloud-config\n{}\n";
+    let image = snippet(data).image().unwrap();
+    let before = existing(data, &format!("pxci-runner-{}.iso", &image.sha256[..16]));
+    assert_eq!(before.volid_with(&image, &lab()).as_ref(), before.volid.known());
+    let other = snippet("#cloud-config\nhostname: a\n").image().unwrap();
+    assert_eq!(before.volid_with(&other, &lab()), None);
+    assert_eq!(before.owned_file(&lab()), None, "nobody knows whose it is");
 }
 
 #[test]
@@ -46,16 +71,20 @@ fn nothing_is_described_while_a_part_is_unknown() {
 }
 
 #[test]
-fn import_ids_name_a_file_of_ours() {
-    let id = ImportId::parse("pve1/local:iso/pxci-ubuntu-2204-0123456789abcdef.iso").unwrap();
+fn import_ids_name_a_file_that_pxci_made() {
+    let id = ImportId::parse("pve1/local:iso/pxci-lab_ubuntu-2204_k3x9ab_0123456789abcdef.iso").unwrap();
     assert_eq!((id.node.as_str(), id.storage.as_str(), id.name.as_str()), ("pve1", "local", "ubuntu-2204"));
+    assert_eq!(id.installation, Some(lab()));
+    let old = ImportId::parse("pve1/local:iso/pxci-ubuntu-2204-0123456789abcdef.iso").unwrap();
+    assert_eq!((old.name.as_str(), old.installation), ("ubuntu-2204", None));
     for wrong in [
         "",
         "pve1",
-        "local:iso/pxci-a-0123456789abcdef.iso",
+        "local:iso/pxci-lab_a_k3x9ab_0123456789abcdef.iso",
+        "pve1/local:vztmpl/pxci-lab_a_k3x9ab_0123456789abcdef.iso",
         "pve1/local:iso/ubuntu.iso",
         "pve1/local:iso/pxci-a-xyz.iso",
     ] {
-        assert!(ImportId::parse(wrong).is_none(), "{wrong}");
+        assert_eq!(ImportId::parse(wrong), None, "{wrong}");
     }
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use ownership::Installation;
 use sha2::{Digest, Sha256};
 use tf_provider::{Attr, Diagnostic};
 
@@ -38,22 +39,24 @@ impl Appliance {
         Ok(Self { version, sha256: hex::encode(Sha256::digest(&content)), content: content.into() })
     }
 
-    /// Name of its copy: other content has another name, so a copy is never overwritten.
-    pub(crate) fn file_name(&self) -> String {
-        format!("{PREFIX}{}-{}{SUFFIX}", self.version, &self.sha256[..16])
+    /// Volume id of an installation's copy on a storage: other content has another name, so a copy is never overwritten.
+    pub(crate) fn volid(&self, storage: &str, installation: &Installation) -> String {
+        format!("{storage}:vztmpl/{PREFIX}{installation}_{}{SUFFIX}", self.version_and_digest())
     }
 
-    /// Volume id of its copy on a storage.
-    pub(crate) fn volid(&self, storage: &str) -> String {
-        format!("{storage}:vztmpl/{}", self.file_name())
+    /// Whether the volume holds this appliance. Release 0.1 named it without an installation.
+    pub(crate) fn is_at(&self, volid: &str) -> bool {
+        volid.ends_with(&format!("_{}{SUFFIX}", self.version_and_digest()))
     }
 
-    /// Fills in what follows from it.
+    fn version_and_digest(&self) -> String {
+        format!("{}-{}", self.version, &self.sha256[..16])
+    }
+
+    /// Fills in version and digest.
     pub(crate) fn describe(&self, model: &mut Dispatcher) {
         model.appliance_version = self.version.clone().into();
         model.appliance_sha256 = self.sha256.clone().into();
-        model.appliance_volid =
-            model.template_storage.text().map_or(Attr::Unknown, |storage| self.volid(storage).into());
     }
 }
 
@@ -94,12 +97,13 @@ mod tests {
         std::fs::write(&path, "other").unwrap();
         let other = Appliance::load(&named).unwrap();
         assert_eq!(one.version, "1.2.3");
-        assert_ne!(one.file_name(), other.file_name());
-        assert!(
-            one.volid("local").starts_with("local:vztmpl/pxci-dispatcher-appliance_1.2.3-"),
-            "{}",
-            one.volid("local")
-        );
+        let volid =
+            |appliance: &Appliance, installation: &str| appliance.volid("local", &installation.parse().unwrap());
+        assert_ne!(volid(&one, "lab"), volid(&other, "lab"));
+        assert!(volid(&one, "lab").starts_with("local:vztmpl/pxci-dispatcher-appliance_lab_1.2.3-"));
+        assert_ne!(volid(&one, "lab"), volid(&one, "prod"), "installations share no file");
+        assert!(one.is_at(&volid(&one, "lab")) && !other.is_at(&volid(&one, "lab")));
+        assert!(one.is_at(&volid(&one, "lab").replace("_lab_", "_")), "as release 0.1 named it");
     }
 
     #[test]

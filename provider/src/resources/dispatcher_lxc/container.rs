@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ownership::{Claim, Guest, Kind, Marker, Nonce, Owner, prove};
+use ownership::{Build, Claim, Guest, Kind, Marker, Nonce, Owner, prove};
 use pve::{Config, Error, GuestKind, Lxc, Properties, Upid, WaitOptions};
 use tf_provider::{CancellationToken, Cx, Diagnostic};
 
-use super::appliance::Appliance;
 use super::model::{Dispatcher, Network};
 use super::options::{NETWORK_CARD, STATE_VOLUME, changeable, options};
 use crate::diagnostics;
 use crate::provider::Clients;
+use crate::vmids::Proposal;
 use crate::waiting;
 
 pub(crate) const THING: &str = "dispatcher container";
@@ -32,15 +32,31 @@ pub(crate) fn clean_up_time() -> WaitOptions {
     WaitOptions { deadline: CLEAN_UP, cancel: CancellationToken::new() }
 }
 
-/// Makes a container on the first free VMID of the range; returns its VMID. Not started.
+/// A container that is being set up. While this exists, no other resource of this process touches its VMID.
+pub(crate) struct Made {
+    pub(super) proposal: Proposal,
+    /// Nonce in its marker: as long as it stands there, nobody else has taken the container over.
+    pub(super) nonce: Nonce,
+    /// Whether this apply created it. Otherwise an earlier one did, and was killed.
+    pub(super) is_fresh: bool,
+}
+
+impl Made {
+    pub(crate) fn vmid(&self) -> u32 {
+        self.proposal.vmid()
+    }
+
+    /// Whether this is the configuration of that very container. One without a marker may be.
+    pub(super) fn is_still(&self, config: &Config) -> bool {
+        let marker = Marker::find(config.description()).ok().flatten();
+        marker.is_none_or(|marker| marker.nonce == self.nonce)
+    }
+}
+
+/// Makes a container on the first free VMID of the range. Not started, and marked as being set up.
 ///
 /// Without `with_state` it gets no state volume: it will take over that of another.
-pub(crate) async fn create(
-    cx: &Cx<Clients>,
-    model: &Dispatcher,
-    appliance: &Appliance,
-    with_state: bool,
-) -> Result<u32, Diagnostic> {
+pub(crate) async fn create(cx: &Cx<Clients>, model: &Dispatcher, with_state: bool) -> Result<Made, Diagnostic> {
     let clients = cx.data()?;
     let range = model.range()?;
     let unable = |error: &Error| diagnostics::pve("create", THING, &range.to_string(), error);
@@ -49,8 +65,9 @@ pub(crate) async fn create(
         cx.guard(clients.vmids.propose(&clients.pve, range, &refused)).await?.map_err(|error| unable(&error))?
     {
         let vmid = proposal.vmid();
-        match create_as(cx, model, appliance, vmid, with_state).await {
-            Ok(()) => return Ok(vmid),
+        let nonce = Nonce::random();
+        match create_as(cx, model, (vmid, &nonce), with_state).await {
+            Ok(()) => return Ok(Made { proposal, nonce, is_fresh: true }),
             Err(error) if error.is_already_exists() => {
                 tracing::info!(vmid, "somebody else took this VMID");
                 refused.insert(vmid);
@@ -70,13 +87,14 @@ pub(crate) async fn create(
 async fn create_as(
     cx: &Cx<Clients>,
     model: &Dispatcher,
-    appliance: &Appliance,
-    vmid: u32,
+    (vmid, nonce): (u32, &Nonce),
     with_state: bool,
 ) -> Result<(), Error> {
     let Ok(clients) = cx.data() else { return Ok(()) };
-    let marker = Marker::new(clients.installation.clone(), Owner::Provider, Kind::Dispatcher, vmid, Nonce::random());
-    let options = options(model, &marker, appliance, with_state);
+    let mut marker = Marker::new(clients.installation.clone(), Owner::Provider, Kind::Dispatcher, vmid, nonce.clone());
+    marker.build = Some(Build::Building);
+    marker.seed_isos = model.seed_isos();
+    let options = options(model, &marker, with_state);
     let options: Vec<(&str, &str)> = options.iter().map(|(name, value)| (*name, value.as_str())).collect();
     tracing::info!(vmid, "creating the dispatcher's container");
     let task = clients.pve.lxc(model.node.text().unwrap_or_default(), vmid).create(&options).await?;

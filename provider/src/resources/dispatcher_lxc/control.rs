@@ -1,4 +1,4 @@
-//! What the provider asks of a running dispatcher: to work with a configuration, and to leave nothing behind.
+//! What the provider asks of a running dispatcher: how it is, and to work with a configuration.
 
 use std::time::Duration;
 
@@ -115,6 +115,11 @@ fn subject(subject: Subject) -> &'static str {
     }
 }
 
+/// A problem in one line.
+pub(super) fn says(problem: &Problem) -> String {
+    format!("{}: {}", subject(problem.subject), problem.message)
+}
+
 fn hint(subject: Subject) -> &'static str {
     match subject {
         Subject::Pve => "Check `pve` and `pve_token_secret_wo`, and that the container's `network` leads to the API.",
@@ -124,58 +129,10 @@ fn hint(subject: Subject) -> &'static str {
     }
 }
 
-/// Makes the dispatcher take no more jobs and waits until the machines that it made are gone. `last` is what it said last.
-///
-/// Where no machine is left, but something hinders it for longer than `patience` from making sure that nothing else is
-/// (GitHub does not take its token any more), it returns what that is.
-pub(crate) async fn drain(
-    container: &Lxc,
-    patience: Duration,
-    last: &mut Option<Status>,
-) -> Result<Vec<Problem>, ConsoleError> {
-    let mut session = console::open(container, Instant::now() + OPENING).await?;
-    let mut hindered_since: Option<Instant> = None;
-    let mut status = session.drain().await?;
-    while !matches!(status.phase, Phase::Drained | Phase::Unconfigured) {
-        let hindered = status.phase == Phase::Draining && status.live() == 0 && !status.problems.is_empty();
-        hindered_since = if hindered { hindered_since.or(Some(Instant::now())) } else { None };
-        if hindered_since.is_some_and(|since| since.elapsed() >= patience) {
-            session.close().await;
-            return Ok(status.problems);
-        }
-        tracing::info!(machines = status.live(), "waiting for the dispatcher's runners to end");
-        *last = Some(status);
-        sleep(LOOK_AGAIN).await;
-        status = drain_further(&mut session).await?;
-    }
-    session.close().await;
-    Ok(Vec::new())
-}
-
-/// A dispatcher that was restarted meanwhile has forgotten that it was to drain.
-async fn drain_further(session: &mut Session<Console>) -> Result<Status, ConsoleError> {
-    let status = session.status().await?;
-    match status.phase {
-        Phase::Starting | Phase::Running => session.drain().await,
-        _ => Ok(status),
-    }
-}
-
 /// Problems as lines of a message.
 pub(crate) fn listed(problems: &[Problem]) -> String {
-    let line =
-        |problem: &Problem| format!("{}: {}\n  {}", subject(problem.subject), problem.message, hint(problem.subject));
+    let line = |problem: &Problem| format!("{}\n  {}", says(problem), hint(problem.subject));
     problems.iter().map(line).collect::<Vec<_>>().join("\n")
-}
-
-/// What a drain that was not done in time leaves, and what to do.
-pub(crate) fn what_is_left(status: &Status) -> String {
-    let line = |pool: &dispatcher_api::PoolStatus| {
-        format!("Pool \"{}\" still has {} machines, {} of them with a running job.", pool.name, pool.live(), pool.busy)
-    };
-    let mut lines: Vec<String> = status.pools.iter().filter(|pool| pool.live() > 0).map(line).collect();
-    lines.push("The dispatcher takes no more jobs. Destroy it again when they have ended, or allow more time in `timeouts.delete`; applying its configuration makes it work again.".to_owned());
-    lines.join("\n")
 }
 
 #[cfg(test)]

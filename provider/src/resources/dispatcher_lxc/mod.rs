@@ -7,6 +7,8 @@ mod appliance;
 mod console;
 mod container;
 mod control;
+mod draining;
+mod marking;
 mod model;
 mod options;
 mod runners;
@@ -14,13 +16,17 @@ mod stored_appliance;
 mod takeover;
 #[cfg(test)]
 mod tests;
+mod unfinished;
 
+use std::future::ready;
 use std::time::Duration;
 
 use dispatcher_api::{Config, ConfigError, ConfigProblem, Phase, Secrets, Status};
+use ownership::Installation;
 use tf_provider::{Attr, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Outcome, Path, Plan, Resource, Secret};
 
 use self::appliance::Appliance;
+use self::container::Made;
 use self::model::Dispatcher;
 use self::takeover::Succession;
 use crate::diagnostics;
@@ -48,7 +54,8 @@ impl Resource for Dispatchers {
             plan.planned.node = clients.node(&plan.config.node)?.into();
         }
         if !plan.config.appliance_file.is_unknown() {
-            Appliance::load(&plan.config.appliance_file)?.describe(&mut plan.planned);
+            let appliance = Appliance::load(&plan.config.appliance_file)?;
+            plan_appliance(plan, &appliance, &clients.installation);
         }
         plan_identity(plan);
         plan.planned.config_hash = match plan.planned.config(&clients.installation, &clients.connection)? {
@@ -66,15 +73,12 @@ impl Resource for Dispatchers {
         let clients = cx.data()?;
         plan.node = clients.node(&plan.node)?.into();
         let (config, secrets) = desired(cx, &plan)?;
-        let appliance = planned_appliance(&mut plan)?;
-        stored_appliance::upload(cx, &plan, &appliance).await?;
-        plan.vmid = match container::create(cx, &plan, &appliance, true).await {
-            Ok(vmid) => i64::from(vmid).into(),
-            Err(diagnostic) => return Err(without_appliance(cx, &plan, diagnostic).await.into()),
-        };
-        match start_and_configure(cx, &plan, &config, &secrets).await {
+        let appliance = planned_appliance(&mut plan, &clients.installation)?;
+        let made = make(cx, &plan, &appliance).await?;
+        plan.vmid = i64::from(made.vmid()).into();
+        match set_up(cx, &plan, &made, &config, &secrets).await {
             Ok(()) => Ok(Dispatcher { config_hash: config.hash().into(), ..plan }),
-            Err(diagnostic) => Err(undo(cx, plan, diagnostic).await),
+            Err(diagnostic) => Err(undo(cx, plan, &made, diagnostic).await),
         }
     }
 
@@ -110,13 +114,18 @@ impl Resource for Dispatchers {
 
     async fn update(&self, cx: &Cx<Clients>, prior: Dispatcher, mut plan: Dispatcher) -> Outcome<Dispatcher> {
         let (config, secrets) = desired(cx, &plan)?;
-        let appliance = planned_appliance(&mut plan)?;
+        let appliance = planned_appliance(&mut plan, &cx.data()?.installation)?;
         if prior.appliance_sha256 != plan.appliance_sha256 {
             return replace_appliance(cx, &prior, plan, &appliance, (&config, &secrets)).await;
         }
         plan.vmid = prior.vmid.clone();
         change_in_place(cx, &plan).await?;
-        match start_and_configure(cx, &plan, &config, &secrets).await {
+        let configured = async {
+            marking::announce(cx, &plan, None).await?;
+            start_and_configure(cx, &plan, &config, &secrets).await?;
+            marking::settle(cx, &plan, None).await
+        };
+        match configured.await {
             Ok(()) => Ok(Dispatcher { config_hash: config.hash().into(), ..plan }),
             Err(diagnostic) => Err(Failure::partial(unsettled(plan, prior), diagnostic)),
         }
@@ -192,6 +201,15 @@ fn contradictions(config: &Dispatcher) -> Vec<Diagnostic> {
         add("network", "A gateway is for a fixed address; with DHCP it comes from the server.".to_owned());
     }
     found
+}
+
+/// Says which appliance the container is made from, and where its copy is. The copy of the present container keeps its name.
+fn plan_appliance(plan: &mut Plan<Dispatcher>, appliance: &Appliance, installation: &Installation) {
+    appliance.describe(&mut plan.planned);
+    let present = plan.prior.as_ref().filter(|prior| prior.appliance_sha256 == plan.planned.appliance_sha256);
+    let present = present.and_then(|prior| prior.appliance_volid.known().cloned());
+    let new = || plan.planned.template_storage.text().map(|storage| appliance.volid(storage, installation));
+    plan.planned.appliance_volid = present.or_else(new).map_or(Attr::Unknown, Attr::Known);
 }
 
 /// Says which container the plan ends with: the one that is there, a successor, or a new one.
@@ -296,14 +314,45 @@ fn desired(cx: &Cx<Clients>, plan: &Dispatcher) -> Result<(Config, Secrets), Dia
 }
 
 /// The appliance, which must still be the one that the plan showed.
-fn planned_appliance(plan: &mut Dispatcher) -> Result<Appliance, Diagnostic> {
+fn planned_appliance(plan: &mut Dispatcher, installation: &Installation) -> Result<Appliance, Diagnostic> {
     let appliance = Appliance::load(&plan.appliance_file)?;
     if plan.appliance_sha256.text().is_some_and(|planned| planned != appliance.sha256) {
         let detail = "Its file is not the one that was planned with. Plan again.";
         return Err(Diagnostic::error("The dispatcher's appliance has changed", detail).at("appliance_file"));
     }
     appliance.describe(plan);
+    if plan.appliance_volid.known().is_none() {
+        plan.appliance_volid = appliance.volid(plan.template_storage.need("template_storage")?, installation).into();
+    }
     Ok(appliance)
+}
+
+/// The container that the plan is about: one that a killed apply left unfinished, or a new one.
+async fn make(cx: &Cx<Clients>, plan: &Dispatcher, appliance: &Appliance) -> Result<Made, Diagnostic> {
+    if let Some(made) = unfinished::adopt(cx, plan, true).await? {
+        return Ok(made);
+    }
+    stored_appliance::upload(cx, plan, appliance).await?;
+    match container::create(cx, plan, true).await {
+        Ok(made) => Ok(made),
+        Err(diagnostic) => Err(without_appliance(cx, plan, diagnostic).await),
+    }
+}
+
+/// From a container that was just made to a dispatcher that works.
+async fn set_up(
+    cx: &Cx<Clients>,
+    plan: &Dispatcher,
+    made: &Made,
+    config: &Config,
+    secrets: &Secrets,
+) -> Result<(), Diagnostic> {
+    marking::announce(cx, plan, Some(&made.nonce)).await?;
+    if !made.is_fresh {
+        change_in_place(cx, plan).await?;
+    }
+    start_and_configure(cx, plan, config, secrets).await?;
+    marking::settle(cx, plan, Some(&made.nonce)).await
 }
 
 async fn start_and_configure(
@@ -352,13 +401,18 @@ async fn without_appliance(cx: &Cx<Clients>, plan: &Dispatcher, mut diagnostic: 
 }
 
 /// What a failed creation made goes again. A container whose dispatcher has machines left stays: only it can clear them.
-async fn undo(cx: &Cx<Clients>, plan: Dispatcher, mut diagnostic: Diagnostic) -> Failure<Dispatcher> {
+async fn undo(cx: &Cx<Clients>, plan: Dispatcher, made: &Made, mut diagnostic: Diagnostic) -> Failure<Dispatcher> {
     let cleaned = async {
         let clients = cx.data()?;
         if let Some(found) = container::find(clients, &plan).await? {
+            if !made.is_still(&found.config) {
+                return Ok(());
+            }
             if found.container.status().await.is_ok_and(|status| status.is_running()) {
                 // Without an answer it has made nothing, as a rule; what counts is whether something is there.
-                let _ = tokio::time::timeout(UNDO, control::drain(&found.container, Duration::ZERO, &mut None)).await;
+                let mut last = None;
+                let drained = draining::drain(&found.container, Duration::ZERO, &mut last, || ready(false));
+                let _ = tokio::time::timeout(UNDO, drained).await;
             }
             none_left(clients, &plan).await?;
         }
@@ -417,7 +471,10 @@ async fn release_runners(cx: &Cx<Clients>, state: &Dispatcher, found: &container
     let vmid = found.container.vmid();
     container::start(cx, &found.container).await?;
     let mut last = None;
-    let error = match cx.guard(control::drain(&found.container, control::HINDRANCE, &mut last)).await {
+    let clients = cx.data()?;
+    let nothing_left = || async { none_left(clients, state).await.is_ok() };
+    let drained = draining::drain(&found.container, control::HINDRANCE, &mut last, nothing_left);
+    let error = match cx.guard(drained).await {
         Ok(Ok(problems)) => {
             if !problems.is_empty() {
                 let detail = format!(
@@ -431,12 +488,12 @@ async fn release_runners(cx: &Cx<Clients>, state: &Dispatcher, found: &container
         Ok(Err(error)) => error,
         Err(mut diagnostic) => {
             if let Some(status) = last {
-                diagnostic.detail.push_str(&format!("\n\n{}", control::what_is_left(&status)));
+                diagnostic.detail.push_str(&format!("\n\n{}", draining::what_is_left(&status)));
             }
             return Err(diagnostic);
         }
     };
-    none_left(cx.data()?, state).await.map_err(|left| {
+    none_left(clients, state).await.map_err(|left| {
         let mut diagnostic = diagnostics::failed("drain", "the dispatcher in container", &vmid.to_string(), &error);
         diagnostic.detail.push_str(&format!("\n\n{}", left.detail));
         diagnostic

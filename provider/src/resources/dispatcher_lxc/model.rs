@@ -1,6 +1,6 @@
 //! The typed state of `pxci_dispatcher_lxc`, and the dispatcher's configuration that follows from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dispatcher_api::{Config, GithubConfig, PveConfig, RunnerPool, TemplateSource};
 use ownership::{Installation, VmidRange};
@@ -14,7 +14,8 @@ use crate::connection::Connection;
 /// The container is made from an appliance that comes with the provider, and is configured over its console, so that an
 /// API token is all that is needed. Pools and secrets change without a restart. A new appliance is a new container
 /// beside the old one, which takes over its state volume. Destroying it first waits until the runners that it made are
-/// gone.
+/// gone; with `TF_LOG=INFO` the log says every ten seconds which are left, what hinders it, and how to go on. An apply that was
+/// killed while it made the container is finished by the next one.
 #[derive(Clone, Default, Model)]
 pub(crate) struct Dispatcher {
     /// Node of the container. Default: the provider's.
@@ -215,6 +216,12 @@ impl Dispatcher {
         range.ok_or_else(|| {
             Diagnostic::error("No VMID is given", "Set `vmid_range`, as in \"8100-8109\", or `vmid`.").at("vmid_range")
         })
+    }
+
+    /// Volume ids of the images that its pools give to their VMs.
+    pub(crate) fn seed_isos(&self) -> BTreeSet<String> {
+        let pools = self.pools.known().into_iter().flatten();
+        pools.filter_map(|(_, pool)| pool.seed_iso.text().map(str::to_owned)).collect()
     }
 
     /// VMID of the container that exists.

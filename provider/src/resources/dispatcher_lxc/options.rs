@@ -1,6 +1,6 @@
 //! A container's options as Proxmox VE writes them, made from the model and read back into it.
 
-use ownership::{Marker, tags};
+use ownership::{Installation, Marker, tags};
 use pve::{Config, Properties};
 use tf_provider::Attr;
 
@@ -16,24 +16,20 @@ pub(super) const NETWORK_CARD: &str = "net0";
 /// Begins the line of the description that says what the container was made from.
 const APPLIANCE_LINE: &str = "Appliance: ";
 
-pub(super) fn options(
-    model: &Dispatcher,
-    marker: &Marker,
-    appliance: &Appliance,
-    with_state: bool,
-) -> Vec<(&'static str, String)> {
+/// Options of a new container. Tags are not among them: at creation Proxmox VE judges them by the rights on the VMID alone,
+/// whatever the token may do in the resource pool. [`missing_tags`] come afterwards.
+pub(super) fn options(model: &Dispatcher, marker: &Marker, with_state: bool) -> Vec<(&'static str, String)> {
     let text = |attribute: &Attr<String>| attribute.text().unwrap_or_default().to_owned();
     let storage = text(&model.storage);
     let mut options = vec![
-        ("ostemplate", appliance.volid(model.template_storage.text().unwrap_or_default())),
+        ("ostemplate", text(&model.appliance_volid)),
         ("rootfs", format!("{storage}:{ROOT_SIZE}")),
         ("pool", text(&model.resource_pool)),
         ("unprivileged", "1".to_owned()),
         // The console then runs root's login shell, which is the dispatcher's console program.
         ("cmode", "shell".to_owned()),
         ("onboot", "1".to_owned()),
-        ("description", description(marker, appliance, &text(&model.template_storage))),
-        ("tags", tags(&marker.installation, &[])),
+        ("description", description(marker, &text(&model.appliance_volid))),
     ];
     if with_state {
         options.push((STATE_VOLUME, format!("{storage}:{},mp={STATE}", model.state_volume_size.known_or(1))));
@@ -60,9 +56,21 @@ pub(super) fn changeable(model: &Dispatcher, hardware_address: Option<&str>) -> 
     options
 }
 
-fn description(marker: &Marker, appliance: &Appliance, template_storage: &str) -> String {
-    let volid = appliance.volid(template_storage);
-    format!("Dispatcher of GitHub Actions runners, managed by pxci.\n\n{APPLIANCE_LINE}{volid}\n\n{marker}")
+fn description(marker: &Marker, appliance: &str) -> String {
+    format!("Dispatcher of GitHub Actions runners, managed by pxci.\n\n{APPLIANCE_LINE}{appliance}\n\n{marker}")
+}
+
+/// Tags of the container with ours among them; `None` if it has ours already. Those that people added stay.
+pub(super) fn missing_tags(config: &Config, installation: &Installation) -> Option<String> {
+    let present: Vec<String> = config
+        .get("tags")
+        .unwrap_or_default()
+        .split([';', ',', ' '])
+        .map(str::to_owned)
+        .filter(|tag| !tag.is_empty())
+        .collect();
+    let missing = tags(installation, &[]).split(';').any(|tag| !present.iter().any(|own| own == tag));
+    missing.then(|| tags(installation, &present))
 }
 
 /// Volume id of the appliance that a container was made from.
@@ -121,6 +129,20 @@ pub(crate) fn take_over(config: &Config, model: &mut Dispatcher) {
 
 /// What an import can learn from the container alone.
 pub(crate) fn adopt(config: &Config, model: &mut Dispatcher) {
+    adopt_storage(config, model);
+    let Some(volid) = appliance_of(config) else { return };
+    model.template_storage = volid.split_once(':').map(|(storage, _)| storage.to_owned()).into();
+    model.appliance_volid = volid.into();
+    // Of another appliance only the place is known: the next plan shows that a new one takes over.
+    if let Ok(appliance) = Appliance::load(&Attr::Null)
+        && appliance.is_at(volid)
+    {
+        appliance.describe(model);
+    }
+}
+
+/// Storage of the root file system, and size of the state volume.
+pub(super) fn adopt_storage(config: &Config, model: &mut Dispatcher) {
     let storage = |option: &str| {
         config.get(option).and_then(|value| value.split_once(':')).map(|(storage, _)| storage.to_owned())
     };
@@ -130,13 +152,6 @@ pub(crate) fn adopt(config: &Config, model: &mut Dispatcher) {
         .and_then(|option| Properties::parse(option).get("size"))
         .and_then(|size| size.strip_suffix('G'));
     model.state_volume_size = size.and_then(|size| size.parse::<i64>().ok()).into();
-    let Some(volid) = appliance_of(config) else { return };
-    model.template_storage = volid.split_once(':').map(|(storage, _)| storage.to_owned()).into();
-    // Of another appliance only the place is known: the next plan shows that a new one takes over.
-    match Appliance::load(&Attr::Null) {
-        Ok(appliance) if volid.ends_with(&appliance.file_name()) => appliance.describe(model),
-        _ => model.appliance_volid = volid.into(),
-    }
 }
 
 #[cfg(test)]
@@ -145,9 +160,7 @@ mod tests {
 
     use super::*;
 
-    fn appliance() -> Appliance {
-        Appliance { version: "0.1.0".into(), sha256: "ab".repeat(32), content: bytes::Bytes::new() }
-    }
+    const APPLIANCE: &str = "local:vztmpl/pxci-dispatcher-appliance_lab_0.1.0-abababababababab_amd64.tar.zst";
 
     fn model() -> Dispatcher {
         Dispatcher {
@@ -155,6 +168,7 @@ mod tests {
             resource_pool: "ci".into(),
             storage: "store".into(),
             template_storage: "local".into(),
+            appliance_volid: APPLIANCE.into(),
             state_volume_size: 2.into(),
             cores: 1.into(),
             memory: 256.into(),
@@ -173,16 +187,28 @@ mod tests {
     #[test]
     fn the_container_is_unprivileged_marked_and_has_a_state_volume_of_its_own() {
         let marker = Marker::new("lab".parse().unwrap(), Owner::Provider, Kind::Dispatcher, 8100, Nonce::random());
-        let all = options(&model(), &marker, &appliance(), true);
+        let all = options(&model(), &marker, true);
         let get = |name: &str| all.iter().find(|(option, _)| *option == name).map(|(_, value)| value.as_str());
         assert_eq!(get("unprivileged"), Some("1"));
         assert_eq!(get("cmode"), Some("shell"));
         assert_eq!(get("mp0"), Some("store:2,mp=/var/lib/pxci"));
         assert_eq!(get("net0"), Some("name=eth0,bridge=vmbr0,ip=dhcp"));
-        assert_eq!(get("tags"), Some("pxci;pxci-lab"));
-        assert!(get("description").unwrap().contains(&format!("\nAppliance: {}\n", appliance().volid("local"))));
+        assert_eq!(get("ostemplate"), Some(APPLIANCE));
+        assert_eq!(get("tags"), None, "Proxmox VE refuses tags at creation to a token with rights on the pool alone");
+        assert!(get("description").unwrap().contains(&format!("\nAppliance: {APPLIANCE}\n")));
         assert_eq!(Marker::find(get("description").unwrap()).unwrap(), Some(marker.clone()));
-        assert!(options(&model(), &marker, &appliance(), false).iter().all(|(name, _)| *name != "mp0"));
+        assert!(options(&model(), &marker, false).iter().all(|(name, _)| *name != "mp0"));
+    }
+
+    #[test]
+    fn tags_are_added_to_those_that_people_set() {
+        let missing = |tags: &str| {
+            let config = serde_json::from_value(serde_json::json!({ "tags": tags })).unwrap();
+            missing_tags(&config, &"lab".parse().unwrap())
+        };
+        assert_eq!(missing(" ").as_deref(), Some("pxci;pxci-lab"));
+        assert_eq!(missing("pxci;zoo").as_deref(), Some("pxci;pxci-lab;zoo"));
+        assert_eq!(missing("pxci;pxci-lab;zoo"), None);
     }
 
     #[test]

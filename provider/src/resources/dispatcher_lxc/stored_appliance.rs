@@ -1,6 +1,7 @@
-//! The appliance on a storage of Proxmox VE: one copy, from which every container of that version is made.
+//! The appliance on a storage of Proxmox VE: one copy per installation, from which every container of that version is made.
 
-use pve::{Content, Error, GuestKind, WaitOptions};
+use ownership::{Kind, Marker};
+use pve::{Config, Content, Error, GuestKind, WaitOptions};
 use tf_provider::{Cx, Diagnostic};
 
 use super::appliance::Appliance;
@@ -8,24 +9,25 @@ use super::container::finish;
 use super::model::Dispatcher;
 use super::options::appliance_of;
 use crate::diagnostics;
+use crate::holders;
 use crate::provider::Clients;
 
 /// Uploads the appliance; a file of that name has that content, then nothing is sent.
 pub(crate) async fn upload(cx: &Cx<Clients>, model: &Dispatcher, appliance: &Appliance) -> Result<(), Diagnostic> {
     let storage_name = model.template_storage.need("template_storage")?;
     let storage = cx.data()?.pve.storage(model.node.need("node")?, storage_name);
-    let volid = appliance.volid(storage_name);
+    let volid = model.appliance_volid.need("appliance_volid")?;
     let unable =
-        |error: &Error| diagnostics::pve("upload", "the dispatcher's appliance", &volid, error).at("template_storage");
+        |error: &Error| diagnostics::pve("upload", "the dispatcher's appliance", volid, error).at("template_storage");
     let present =
         cx.guard(storage.volumes(Content::ContainerTemplate.as_str())).await?.map_err(|error| unable(&error))?;
-    if present.iter().any(|volume| volume.volid == volid) {
+    if present.iter().any(|volume| volume.volid == *volid) {
         return Ok(());
     }
     tracing::info!(volid, bytes = appliance.content.len(), "uploading the appliance");
-    let name = appliance.file_name();
+    let name = volid.rsplit('/').next().unwrap_or_default();
     let task = cx
-        .guard(storage.upload(Content::ContainerTemplate, &name, appliance.content.clone()))
+        .guard(storage.upload(Content::ContainerTemplate, name, appliance.content.clone()))
         .await?
         .map_err(|error| unable(&error))?;
     finish(cx, &task).await.map_err(|error| unable(&error))
@@ -48,16 +50,11 @@ pub(crate) async fn remove(clients: &Clients, model: &Dispatcher, wait: &WaitOpt
 }
 
 async fn used_elsewhere(clients: &Clients, volid: &str) -> Result<bool, Error> {
-    for guest in clients.pve.guests().await? {
-        if guest.kind != GuestKind::Lxc || !guest.tags.split(';').any(|tag| tag == "pxci") {
-            continue;
-        }
-        match clients.pve.lxc(&guest.node, guest.vmid).config().await {
-            Ok(config) if appliance_of(&config) == Some(volid) => return Ok(true),
-            Ok(_) => {}
-            Err(error) if error.is_guest_missing() => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(false)
+    let containers = holders::configurations(&clients.pve, |guest| guest.kind == GuestKind::Lxc).await?;
+    Ok(containers.iter().any(|(_, config)| is_dispatcher(config) && appliance_of(config) == Some(volid)))
+}
+
+fn is_dispatcher(config: &Config) -> bool {
+    let marker = Marker::find(config.description()).ok().flatten();
+    marker.is_some_and(|marker| marker.kind == Kind::Dispatcher)
 }

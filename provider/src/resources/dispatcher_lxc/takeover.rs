@@ -13,8 +13,10 @@ use pve::{Error, Lxc};
 use tf_provider::{Cx, Diagnostic};
 
 use super::appliance::Appliance;
+use super::container::Made;
 use super::model::Dispatcher;
-use super::{container, control, stored_appliance};
+use super::options::STATE_VOLUME;
+use super::{container, control, marking, stored_appliance, unfinished};
 use crate::diagnostics;
 use crate::provider::Clients;
 use crate::waiting;
@@ -37,12 +39,11 @@ pub(crate) async fn take_over(cx: &Cx<Clients>, succession: &Succession<'_>) -> 
             "The old container is gone. Plan again.",
         ));
     };
-    stored_appliance::upload(cx, succession.plan, succession.appliance).await?;
-    let vmid = container::create(cx, succession.plan, succession.appliance, false).await?;
-    let new = clients.pve.lxc(succession.plan.node.need("node")?, vmid);
+    let made = make(cx, succession).await?;
+    let new = clients.pve.lxc(succession.plan.node.need("node")?, made.vmid());
     let mut moved = false;
-    match switch(cx, succession, &old.container, &new, &mut moved).await {
-        Ok(()) => Ok(vmid),
+    match switch(cx, succession, &old.container, (&new, &made), &mut moved).await {
+        Ok(()) => Ok(made.vmid()),
         Err(mut diagnostic) => {
             if let Err(error) = go_back(clients, succession, &old.container, &new, moved).await {
                 diagnostic.detail.push_str(&format!(
@@ -56,22 +57,38 @@ pub(crate) async fn take_over(cx: &Cx<Clients>, succession: &Succession<'_>) -> 
     }
 }
 
+/// The successor: one that a killed apply left in the middle, or a new one.
+async fn make(cx: &Cx<Clients>, succession: &Succession<'_>) -> Result<Made, Diagnostic> {
+    if let Some(made) = unfinished::adopt(cx, succession.plan, false).await? {
+        return Ok(made);
+    }
+    stored_appliance::upload(cx, succession.plan, succession.appliance).await?;
+    container::create(cx, succession.plan, false).await
+}
+
 async fn switch(
     cx: &Cx<Clients>,
     succession: &Succession<'_>,
     old: &Lxc,
-    new: &Lxc,
+    (new, made): (&Lxc, &Made),
     moved: &mut bool,
 ) -> Result<(), Diagnostic> {
     let clients = cx.data()?;
+    let successor = Dispatcher { vmid: i64::from(made.vmid()).into(), ..succession.plan.clone() };
+    marking::announce(cx, &successor, Some(&made.nonce)).await?;
     let unable = |error: &Error| diagnostics::pve("replace", container::THING, &old.vmid().to_string(), error);
     let wait = waiting::until_deadline(cx);
     tracing::info!(old = old.vmid(), new = new.vmid(), "the new container takes over");
     container::stop(clients, old, &wait).await.map_err(|error| unable(&error))?;
-    container::move_state(clients, old, new.vmid(), &wait).await.map_err(|error| unable(&error))?;
+    // A killed apply may have come this far.
+    let has_state = new.config().await.map_err(|error| unable(&error))?.get(STATE_VOLUME).is_some();
+    if !has_state {
+        container::move_state(clients, old, new.vmid(), &wait).await.map_err(|error| unable(&error))?;
+    }
     *moved = true;
     container::start(cx, new).await?;
-    control::configure(cx, new, succession.config, succession.secrets).await
+    control::configure(cx, new, succession.config, succession.secrets).await?;
+    marking::settle(cx, &successor, Some(&made.nonce)).await
 }
 
 async fn go_back(

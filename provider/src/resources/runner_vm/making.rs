@@ -7,7 +7,7 @@ use ownership::{Nonce, VmidRange};
 use runner_vm::Problem;
 use tf_provider::{CancellationToken, Cx, Diagnostic, Failure};
 
-use super::model::{RunnerVm, runner_name};
+use super::model::{Job, RunnerVm, runner_name};
 use super::{THING, handle};
 use crate::diagnostics;
 use crate::provider::Clients;
@@ -24,6 +24,7 @@ const ADDRESS_PAUSE: Duration = Duration::from_secs(1);
 pub(super) async fn make(cx: &Cx<Clients>, mut plan: RunnerVm) -> Result<RunnerVm, Failure<RunnerVm>> {
     let clients = cx.data()?;
     plan.node = clients.node(&plan.node)?.into();
+    plan.finished = false.into();
     let proposal = clone(cx, clients, &mut plan).await?;
     match finish(cx, clients, &mut plan).await {
         Ok(()) => Ok(plan),
@@ -84,6 +85,7 @@ async fn finish(cx: &Cx<Clients>, clients: &Clients, plan: &mut RunnerVm) -> Res
     plan.observe_shape(&config.map_err(|error| diagnostics::pve("read", THING, vm.name(), &error))?);
     start(cx, clients, plan, &vm).await?;
     if let Some(jit_config) = plan.jit_config_wo.known() {
+        cx.set_private(&Job { given: true })?;
         vm.arm(&jit_config.clone().into_inner()).await.map_err(|error| unable("hand its job to", &error))?;
     }
     Ok(())

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! It must never destroy, stop or change a guest without the proof, and never give a JIT configuration to PVE's configuration, to a
-//! log, or to the state.
+//! log, or to the state. It must never start a VM that has finished.
 
 mod making;
 mod model;
@@ -19,7 +19,7 @@ use pve::Qemu;
 use runner_vm::Place;
 use tf_provider::{Attr, CancellationToken, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Outcome, Plan, Resource};
 
-use self::model::{ImportId, RunnerVm};
+use self::model::{ImportId, Job, KEEP, REPLACE, RunnerVm};
 use crate::diagnostics;
 use crate::provider::Clients;
 
@@ -66,6 +66,8 @@ impl Resource for RunnerVms {
         if prior.started.known() != plan.planned.started.known() {
             plan.planned.ip_address = Attr::Unknown;
         }
+        let had_job = cx.private::<Job>().is_some_and(|job| job.given) || !prior.jit_config_wo_version.is_null();
+        plan_power(&prior, plan, had_job);
         let is_outside = |vmid: &u32| plan.planned.range().is_some_and(|range| !range.contains(*vmid));
         if plan.config.vmid.is_null() && prior.vmid.known().is_some_and(is_outside) {
             plan.require_replace("vmid_range");
@@ -93,12 +95,20 @@ impl Resource for RunnerVms {
             let stopped = vm.stop().await.map_err(|error| diagnostics::step("stop", THING, vm.name(), &error));
             stopped.map_err(|diagnostic| Failure::partial(so_far.clone(), diagnostic))?;
         }
-        if plan.started.known() == prior.started.known() {
+        if plan.finished.is_unknown() {
+            plan.finished = prior.has_finished().into();
+        }
+        if plan.started.known() == prior.started.known() || prior.has_finished() {
+            if plan.ip_address.is_unknown() {
+                plan.ip_address = Attr::Null;
+            }
             return Ok(plan);
         }
-        let started = making::start(cx, clients, &mut plan, &vm).await;
-        started.map_err(|diagnostic| Failure::partial(so_far, diagnostic))?;
-        Ok(plan)
+        let Err(diagnostic) = making::start(cx, clients, &mut plan, &vm).await else { return Ok(plan) };
+        // Once it runs it was started, whatever is missing: when it is off, it has finished.
+        let runs = qemu(clients, &plan)?.status().await.is_ok_and(|status| status.is_running());
+        let so_far = if runs { RunnerVm { started: true.into(), ..so_far } } else { so_far };
+        Err(Failure::partial(so_far, diagnostic))
     }
 
     async fn delete(&self, cx: &Cx<Clients>, state: RunnerVm) -> Result<(), Failure<RunnerVm>> {
@@ -127,12 +137,27 @@ impl Resource for RunnerVms {
             vmid_range: id.range.into(),
             runner_name: model::runner_name(&marker).into(),
             ready_when: "agent".into(),
+            when_finished: KEEP.into(),
             ..RunnerVm::default()
         };
         let listed = clients.guests.find(&clients.pve, id.vmid).await;
         let listed = listed.map_err(|error| diagnostics::pve("import", THING, &id.vmid.to_string(), &error))?;
         model.resource_pool = listed.and_then(|guest| guest.pool).into();
         Ok(model)
+    }
+}
+
+/// A VM that has finished is never started again; with `when_finished = "replace"` another one takes its place.
+fn plan_power(prior: &RunnerVm, plan: &mut Plan<RunnerVm>, had_job: bool) {
+    let wanted = plan.planned.started.known_or(true);
+    if prior.has_finished() && wanted && plan.planned.when_finished.text() == Some(REPLACE) {
+        plan.planned.finished = Attr::Unknown;
+        plan.require_replace("finished");
+        return;
+    }
+    // A job that is switched off is over.
+    if had_job && prior.started.known() == Some(&true) && !wanted {
+        plan.planned.finished = true.into();
     }
 }
 
@@ -207,13 +232,17 @@ async fn look(clients: &Clients, mut state: RunnerVm, vmid: u32) -> Result<Optio
     }
     state.observe(&marker, &config);
     let listed = clients.guests.find(&clients.pve, vmid).await.map_err(|error| unable(&error))?;
-    let planned = state.started.known().copied();
+    let expected = state.started.known() == Some(&true) && !state.has_finished();
     let running = match listed.as_ref().map(|guest| guest.status.as_str()) {
-        Some("running") if planned == Some(true) => true,
+        Some("running") if expected => true,
         // The list lags behind: what looks like a change is confirmed.
         _ => vm.status().await.map_err(|error| unable(&error))?.is_running(),
     };
-    state.started = running.into();
+    state.observe_power(running);
+    if state.when_finished.is_null() {
+        // Release 0.1 did not have the argument: its default is no change.
+        state.when_finished = KEEP.into();
+    }
     if let Some(pool) = listed.and_then(|guest| guest.pool) {
         state.resource_pool = pool.into();
     }

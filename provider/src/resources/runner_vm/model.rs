@@ -3,16 +3,20 @@
 use ownership::{Kind, Marker, Nonce, Owner, PoolName, Reap, RunnerName, VmidRange};
 use pve::Properties;
 use runner_vm::Shape;
+use serde::{Deserialize, Serialize};
 use tf_provider::{Attr, Diagnostic, Model, Secret, Timeouts};
 
 const AGENT: &str = "agent";
 const FINISHED: &str = "finished";
 const NEVER: &str = "never";
+pub(crate) const KEEP: &str = "keep";
+pub(crate) const REPLACE: &str = "replace";
 
 /// One runner VM: a linked clone of a template, started and waited for, for one job at most.
 ///
 /// It waits unregistered until it is given the just-in-time configuration of a runner, takes exactly one job with it, and
-/// powers itself off. Whatever makes it another machine replaces it. It is destroyed only when it provably is the VM that
+/// powers itself off. A VM that was started and is off has finished, whoever switched it off: it never runs a second time,
+/// and no update starts it. A change of its hardware, its data or its template replaces it. It is destroyed only when it provably is the VM that
 /// was made here: by its VMID, its resource pool, and the marker in its description.
 #[derive(Clone, Default, Model)]
 pub(crate) struct RunnerVm {
@@ -46,9 +50,14 @@ pub(crate) struct RunnerVm {
     /// Bridge of its network card. Default: as the template.
     #[tf(optional, computed, keep, replace)]
     pub(crate) bridge: Attr<String>,
-    /// Whether the VM is to run. It powers itself off after its job.
+    /// Whether the VM is to be started. It powers itself off after its job; see `when_finished`. A VM that `started = false`
+    /// switched off can be started again, unless it had a job.
     #[tf(default = true)]
     pub(crate) started: Attr<bool>,
+    /// What a plan does with a VM that has finished: `keep`, nothing, so the VM stays until the resource is destroyed;
+    /// `replace`, a new VM takes its place.
+    #[tf(default = "keep", one_of("keep", "replace"))]
+    pub(crate) when_finished: Attr<String>,
     /// When a start is done: `agent`, when the guest agent answers; `none`, at once.
     #[tf(default = "agent", one_of("agent", "none"))]
     pub(crate) ready_when: Attr<String>,
@@ -65,12 +74,22 @@ pub(crate) struct RunnerVm {
     /// Name of the VM, of its host and of its runner.
     #[tf(computed, keep)]
     pub(crate) runner_name: Attr<String>,
+    /// Whether the VM was started and is off now. An imported VM that is off counts as finished, because nobody knows
+    /// whether it ever ran.
+    #[tf(computed, keep)]
+    pub(crate) finished: Attr<bool>,
     /// IPv4 address that the guest had when it became ready.
     #[tf(computed, keep)]
     pub(crate) ip_address: Attr<String>,
     /// How long operations may take.
     #[tf(timeouts(create = "10m", update = "10m", delete = "5m"))]
     pub(crate) timeouts: Timeouts,
+}
+
+/// What is kept beside the state: whether the VM was given a job. The job itself is stored nowhere.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Job {
+    pub(crate) given: bool,
 }
 
 impl RunnerVm {
@@ -105,6 +124,26 @@ impl RunnerVm {
     /// Permission for the dispatcher, as it stands in the marker.
     pub(crate) fn reap(&self) -> Option<Reap> {
         (self.reap.text() == Some(FINISHED)).then_some(Reap::Finished)
+    }
+
+    /// Whether it was started once and is off.
+    pub(crate) fn has_finished(&self) -> bool {
+        self.finished.known() == Some(&true)
+    }
+
+    /// Takes over whether the VM runs. `started` is what was asked for, so a VM that finished keeps it.
+    pub(crate) fn observe_power(&mut self, is_running: bool) {
+        if is_running {
+            self.started = true.into();
+            self.finished = false.into();
+            return;
+        }
+        // Release 0.1 took `started = false` from a VM that had finished. An address says that it ran.
+        let was_started =
+            self.started.known() == Some(&true) || self.has_finished() || self.ip_address.known().is_some();
+        let is_imported = self.started.is_null();
+        self.started = (self.started.known_or(true)).into();
+        self.finished = (was_started || is_imported).into();
     }
 
     /// Whether a start is waited for.

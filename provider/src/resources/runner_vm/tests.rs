@@ -58,7 +58,7 @@ fn what_pve_says_becomes_the_state() {
         &marker,
         &config(serde_json::json!({
             "cores": 2, "memory": "2048", "net0": "virtio=BC:24:11:00:00:01,bridge=vmbr0,firewall=1",
-            "ide2": "local:iso/pxci-a-0123456789abcdef.iso,media=cdrom,size=376K",
+            "ide2": "local:iso/pxci-lab_a_k3x9ab_0123456789abcdef.iso,media=cdrom,size=376K",
         })),
     );
     assert_eq!(state.runner_name.text(), Some("lab-by-hand-9091-k3x9ab"));
@@ -66,7 +66,7 @@ fn what_pve_says_becomes_the_state() {
     assert_eq!((state.template_vmid.known(), state.vmid.known()), (Some(&9000), Some(&9091)));
     assert_eq!((state.cores.known(), state.memory.known()), (Some(&2), Some(&2048)));
     assert_eq!(state.bridge.text(), Some("vmbr0"));
-    assert_eq!(state.seed_iso.text(), Some("local:iso/pxci-a-0123456789abcdef.iso"));
+    assert_eq!(state.seed_iso.text(), Some("local:iso/pxci-lab_a_k3x9ab_0123456789abcdef.iso"));
 }
 
 #[test]
@@ -75,6 +75,42 @@ fn what_pve_leaves_out_is_null_or_its_default() {
     state.observe_shape(&config(serde_json::json!({ "memory": "current=512", "ide2": "none,media=cdrom" })));
     assert_eq!((state.cores.known(), state.memory.known()), (Some(&1), Some(&512)));
     assert!(state.bridge.is_null() && state.seed_iso.is_null());
+}
+
+/// `started` and `finished` after a look at a VM that runs, or does not.
+fn power(before: &RunnerVm, is_running: bool) -> (Option<bool>, Option<bool>) {
+    let mut state = before.clone();
+    state.observe_power(is_running);
+    (state.started.into_known(), state.finished.into_known())
+}
+
+#[test]
+fn a_vm_that_was_started_and_is_off_has_finished() {
+    let started = RunnerVm { started: true.into(), finished: false.into(), ..machine() };
+    assert_eq!(power(&started, true), (Some(true), Some(false)));
+    assert_eq!(power(&started, false), (Some(true), Some(true)));
+    let finished = RunnerVm { finished: true.into(), started: false.into(), ..machine() };
+    assert_eq!(power(&finished, false), (Some(false), Some(true)), "it stays finished whatever is asked for");
+}
+
+#[test]
+fn a_vm_that_was_never_started_has_not_finished() {
+    let waiting = RunnerVm { started: false.into(), finished: false.into(), ..machine() };
+    assert_eq!(power(&waiting, false), (Some(false), Some(false)));
+    assert_eq!(power(&waiting, true), (Some(true), Some(false)), "somebody started it");
+}
+
+#[test]
+fn a_state_of_release_0_1_shows_by_its_address_that_the_vm_ran() {
+    let stopped = RunnerVm { started: false.into(), ip_address: "10.0.0.7".into(), ..machine() };
+    assert_eq!(power(&stopped, false), (Some(false), Some(true)));
+    assert_eq!(power(&RunnerVm { started: false.into(), ..machine() }, false), (Some(false), Some(false)));
+}
+
+#[test]
+fn an_imported_vm_that_is_off_is_not_to_be_started() {
+    assert_eq!(power(&machine(), false), (Some(true), Some(true)));
+    assert_eq!(power(&machine(), true), (Some(true), Some(false)));
 }
 
 #[test]

@@ -19,7 +19,7 @@ use super::model::Template;
 use super::runner_program::{self, RunnerProgram};
 use super::source::Source;
 use super::variables::{self, Account, Making, Variables};
-use super::{THING, finishing, verifying};
+use super::{THING, cds, finishing, verifying};
 use crate::diagnostics;
 use crate::provider::Clients;
 
@@ -30,7 +30,7 @@ const GRACE: Duration = Duration::from_secs(300);
 /// How often another VMID is tried when somebody else was faster.
 const ATTEMPTS: usize = 4;
 const MARKING_PAUSE: Duration = Duration::from_secs(1);
-const CLEANING: Duration = Duration::from_secs(300);
+pub(super) const CLEANING: Duration = Duration::from_secs(300);
 
 /// The Packer program that an apply would use.
 pub(super) async fn packer(plan: &Template) -> Result<Packer, Diagnostic> {
@@ -71,7 +71,7 @@ pub(super) async fn build(
         match attempt.run(cx, plan, &packer, certificates.as_deref()).await {
             Ok(version) => return Ok(version),
             Err(Unbuilt::VmidLost(_)) if refused.len() + 1 < ATTEMPTS => refused.insert(proposal.vmid()),
-            Err(Unbuilt::VmidLost(diagnostic) | Unbuilt::Failed(diagnostic)) => return Err(diagnostic),
+            Err(Unbuilt::VmidLost(diagnostic) | Unbuilt::Failed { diagnostic, .. }) => return Err(diagnostic),
         };
     }
 }
@@ -105,7 +105,17 @@ struct Attempt<'a> {
 enum Unbuilt {
     /// Somebody else's guest has the VMID: nothing of ours is there.
     VmidLost(Diagnostic),
-    Failed(Diagnostic),
+    Failed {
+        diagnostic: Diagnostic,
+        /// File names of the CDs that Packer left.
+        cds: Vec<String>,
+    },
+}
+
+impl From<Diagnostic> for Unbuilt {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self::Failed { diagnostic, cds: Vec::new() }
+    }
 }
 
 impl<'a> Attempt<'a> {
@@ -137,24 +147,22 @@ impl<'a> Attempt<'a> {
         packer: &Packer,
         certificates: Option<&str>,
     ) -> Result<Version, Unbuilt> {
-        let built = self.pack(cx, plan, packer, certificates).await;
-        if let Err(Unbuilt::VmidLost(diagnostic)) = built {
-            return Err(Unbuilt::VmidLost(diagnostic));
-        }
-        let finished = match built {
-            Ok(()) => self.complete(cx, plan).await,
-            Err(Unbuilt::Failed(diagnostic) | Unbuilt::VmidLost(diagnostic)) => Err(diagnostic),
+        let finished = match self.pack(cx, plan, packer, certificates).await {
+            Ok(()) => self.complete(cx, plan).await.map_err(Unbuilt::from),
+            Err(unbuilt) => Err(unbuilt),
         };
-        match finished {
-            Ok(version) => Ok(version),
-            Err(mut diagnostic) => {
-                if let Err(left) = self.clean_up().await {
-                    diagnostic.detail.push_str("\n\n");
-                    diagnostic.detail.push_str(&left);
-                }
-                Err(Unbuilt::Failed(diagnostic))
-            }
+        let (mut diagnostic, cds) = match finished {
+            Ok(version) => return Ok(version),
+            Err(Unbuilt::Failed { diagnostic, cds }) => (diagnostic, cds),
+            Err(lost @ Unbuilt::VmidLost(_)) => return Err(lost),
+        };
+        let iso_storage = plan.iso_storage.text().unwrap_or_default();
+        let cds = cds.into_iter().map(|name| format!("{iso_storage}:iso/{name}")).collect();
+        if let Err(left) = self.clean_up(cds).await {
+            diagnostic.detail.push_str("\n\n");
+            diagnostic.detail.push_str(&left);
         }
+        Err(diagnostic.into())
     }
 
     async fn pack(
@@ -164,16 +172,10 @@ impl<'a> Attempt<'a> {
         packer: &Packer,
         certificates: Option<&str>,
     ) -> Result<(), Unbuilt> {
-        let account = Account::new(plan).map_err(Unbuilt::Failed)?;
+        let account = Account::new(plan)?;
         let description = finishing::description(&self.marker);
-        let tags = self.tags();
-        let making = Making {
-            vmid: self.marker.vmid,
-            name: &self.name,
-            description: &description,
-            tags: &tags,
-            runner: self.runner,
-        };
+        let making =
+            Making { vmid: self.marker.vmid, name: &self.name, description: &description, runner: self.runner };
         let variables = Variables::new(&self.clients.connection, &self.family.node, plan, &making, &account);
         let build = packer_driver::Build {
             directory: &self.source.directory,
@@ -256,8 +258,17 @@ impl<'a> Attempt<'a> {
         })
     }
 
-    /// Destroys what is there of this attempt. The error says what is left, in words.
-    async fn clean_up(&self) -> Result<(), String> {
+    /// Destroys what is there of this attempt, and the CDs that Packer left. The error says what is left, in words.
+    async fn clean_up(&self, mut cds: Vec<String>) -> Result<(), String> {
+        let removed = self.remove_vm(&mut cds).await;
+        if let Err(diagnostic) = cds::delete(self.clients, &self.family.node, &cds).await {
+            return Err(format!("{}{}", removed.err().map(|left| left + "\n").unwrap_or_default(), diagnostic.detail));
+        }
+        removed
+    }
+
+    /// Destroys the VM of this attempt. `cds` takes the CDs in its drives.
+    async fn remove_vm(&self, cds: &mut Vec<String>) -> Result<(), String> {
         let vmid = self.marker.vmid;
         let left = |reason: &str| {
             format!(
@@ -278,6 +289,7 @@ impl<'a> Attempt<'a> {
             // Somebody else's guest got the VMID.
             return Ok(());
         }
+        cds.extend(cds::of(&config));
         let wait = WaitOptions { deadline: CLEANING, cancel: CancellationToken::new() };
         template_family::remove(&self.clients.pve, self.family, vmid, &wait)
             .await
@@ -287,16 +299,27 @@ impl<'a> Attempt<'a> {
 
     fn unbuilt(&self, error: &packer_driver::Error) -> Unbuilt {
         let mut diagnostic = diagnostics::failed("build", THING, &self.name, error);
-        let packer_driver::Error::Failed(failure) = error else { return Unbuilt::Failed(diagnostic) };
+        let packer_driver::Error::Failed(failure) = error else { return diagnostic.into() };
         diagnostic.detail.push_str("\n\n");
         diagnostic.detail.push_str(hint(failure.class));
+        if failure.lines.iter().any(|line| is_about_tags(line)) {
+            diagnostic.detail.push_str(
+                " The Packer template must not set `tags`: Proxmox VE judges those by the rights on the VMID alone, whatever the \
+                 token may do in the resource pool. They are set when the build is done.",
+            );
+        }
         let lost = failure.class == Class::Api
             && failure.lines.iter().any(|line| {
                 line.contains(&format!("VM {} already exists", self.marker.vmid))
                     || line.contains("config file already exists")
             });
-        if lost { Unbuilt::VmidLost(diagnostic) } else { Unbuilt::Failed(diagnostic) }
+        if lost { Unbuilt::VmidLost(diagnostic) } else { Unbuilt::Failed { diagnostic, cds: failure.cds.clone() } }
     }
+}
+
+/// Whether Packer repeats the refusal that a creation with tags meets.
+fn is_about_tags(line: &str) -> bool {
+    line.contains("Permission check failed (/vms/") && line.contains("VM.Config.Options")
 }
 
 fn tell(event: &Event) {

@@ -7,6 +7,7 @@ use tf_provider::Diagnostic;
 
 use super::THING;
 use crate::diagnostics;
+use crate::holders::is_drive;
 use crate::provider::Clients;
 
 /// Description of a version: a line for people, and the marker.
@@ -78,11 +79,6 @@ fn problem(config: &pve::Config) -> Option<String> {
 /// Drives with an image, an empty one, or PVE's own cloud-init data: clones bring their own.
 fn drives(config: &pve::Config) -> Vec<&str> {
     config.iter().filter(|(option, value)| is_drive(option) && is_removable(value)).map(|(option, _)| option).collect()
-}
-
-fn is_drive(option: &str) -> bool {
-    let name = option.trim_end_matches(|character: char| character.is_ascii_digit());
-    name.len() < option.len() && matches!(name, "ide" | "sata" | "scsi" | "virtio")
 }
 
 fn is_removable(value: &str) -> bool {

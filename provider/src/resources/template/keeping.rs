@@ -6,7 +6,7 @@ use template_family::{Family, Removal, Version, remove, to_remove};
 use tf_provider::{CancellationToken, Cx, Diagnostic, Diagnostics};
 
 use super::model::Template;
-use super::{THING, verifying};
+use super::{THING, cds, verifying};
 use crate::diagnostics;
 use crate::provider::Clients;
 use crate::waiting;
@@ -18,9 +18,20 @@ pub(super) async fn reap(cx: &Cx<Clients>, family: &Family, versions: &[Version]
     reap_clones(cx, family).await?;
     for version in versions.iter().filter(|version| version.build == Build::Building) {
         tracing::info!(vmid = version.vmid, "removing a version that an earlier run did not finish");
+        let cds = cds_in(cx, family, version.vmid).await?;
         remove_one(cx, family, version.vmid, &waiting::until_deadline(cx)).await?;
+        cds::delete(cx.data()?, &family.node, &cds).await?;
     }
     Ok(())
+}
+
+/// CDs of Packer in the drives of a half-built version, which by its marker is ours.
+async fn cds_in(cx: &Cx<Clients>, family: &Family, vmid: u32) -> Result<Vec<String>, Diagnostic> {
+    match cx.data()?.pve.qemu(&family.node, vmid).config().await {
+        Ok(config) => Ok(cds::of(&config)),
+        Err(error) if error.is_guest_missing() => Ok(Vec::new()),
+        Err(error) => Err(diagnostics::pve("read", THING, &vmid.to_string(), &error)),
+    }
 }
 
 async fn reap_clones(cx: &Cx<Clients>, family: &Family) -> Result<(), Diagnostic> {

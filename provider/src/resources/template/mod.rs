@@ -10,6 +10,7 @@
 //! other than those of the plan, and never remove the version that was current before the apply.
 
 mod building;
+mod cds;
 mod finishing;
 mod keeping;
 mod model;

@@ -63,7 +63,6 @@ pub(super) struct Making<'a> {
     pub(super) vmid: u32,
     pub(super) name: &'a str,
     pub(super) description: &'a str,
-    pub(super) tags: &'a str,
     pub(super) runner: Option<&'a RunnerProgram>,
 }
 
@@ -93,7 +92,8 @@ impl Variables {
         set("proxmox_node", node);
         set("template_name", making.name);
         set("template_description", making.description);
-        set("tags", making.tags);
+        // Proxmox VE judges tags at creation without regard to the resource pool. They are set when the build is done.
+        set("tags", "");
         let attributes = [
             ("resource_pool", &plan.resource_pool),
             ("storage_pool", &plan.vm_storage),

@@ -7,8 +7,8 @@ use acceptance::harness::conformance::{Body, Import, Moment, Operation, RoundTri
 use acceptance::harness::{Failed, Harness};
 use serde_json::{Value, json};
 
-use super::played_dispatcher::Held;
 use super::world::{FAULT, Simulators};
+use crate::played_dispatcher::Held;
 
 const GITHUB: &str = "ghp_Zx81kQm2Vn73bTc90sLpWq45RtYu67IoPaSd";
 const UPLOAD: &str = "/nodes/pve1/storage/local/upload";

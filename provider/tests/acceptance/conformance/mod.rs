@@ -2,7 +2,6 @@
 //! way from the first plan to the last destruction on the older line of Proxmox VE, too.
 
 mod dispatcher;
-mod played_dispatcher;
 mod runner_vm;
 mod snippet;
 mod template;

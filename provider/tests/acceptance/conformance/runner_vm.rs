@@ -49,14 +49,16 @@ impl Subject for RunnerVm {
             ("bridge", "\"vmbr0\""),
             ("started", "true"),
             ("ready_when", "\"agent\""),
+            ("when_finished", "\"keep\""),
             ("reap", "\"never\""),
             ("timeouts", "{ create = \"9m\" }"),
         ])
     }
 
     fn required(&self) -> Body {
-        let optional = ["node", "seed_iso", "cores", "memory", "bridge", "started", "ready_when", "reap", "timeouts"];
-        optional.into_iter().fold(self.full(), Body::without)
+        let optional = ["node", "seed_iso", "cores", "memory", "bridge", "started", "ready_when"];
+        let optional = optional.into_iter().chain(["when_finished", "reap", "timeouts"]);
+        optional.fold(self.full(), Body::without)
     }
 
     fn imported(&self) -> Body {
@@ -66,6 +68,7 @@ impl Subject for RunnerVm {
     fn updates(&self) -> Vec<(&'static str, String)> {
         [
             ("reap", "\"finished\""),
+            ("when_finished", "\"replace\""),
             ("started", "false"),
             ("ready_when", "\"none\""),
             ("started", "true"),
@@ -100,7 +103,12 @@ impl Subject for RunnerVm {
     }
 
     fn defaults(&self) -> Vec<(&'static str, Value)> {
-        vec![("started", json!(true)), ("ready_when", json!("agent")), ("reap", json!("never"))]
+        vec![
+            ("started", json!(true)),
+            ("ready_when", json!("agent")),
+            ("when_finished", json!("keep")),
+            ("reap", json!("never")),
+        ]
     }
 
     fn import(&self, attributes: &Value) -> Import {
@@ -117,9 +125,11 @@ impl Subject for RunnerVm {
     }
 
     async fn change(&mut self, world: &mut Simulators, attributes: &Value) -> Option<&'static str> {
-        let path = format!("/nodes/pve1/qemu/{}/status/stop", vmid(attributes));
-        world.administrator.task("POST", &path, &[]).await;
-        Some("started")
+        let path = format!("/nodes/pve1/qemu/{}/config", vmid(attributes));
+        let description = world.pve().handle.description(u32::try_from(vmid(attributes)).expect("a VMID"));
+        let lent = description.expect("a description").replacen('{', "{\"reap\":\"finished\",", 1);
+        world.administrator.call("PUT", &path, &[("description", &lent)]).await;
+        Some("reap")
     }
 
     async fn break_create(&mut self, world: &mut Simulators, moment: Moment) -> Option<Words> {
@@ -142,12 +152,9 @@ impl Subject for RunnerVm {
         }
     }
 
-    /// Somebody stops it; it cannot be started again.
     async fn break_update(&mut self, world: &mut Simulators) -> Option<(Body, Words)> {
-        for vmid in world.guests() {
-            world.administrator.task("POST", &format!("/nodes/pve1/qemu/{vmid}/status/stop"), &[]).await;
-        }
-        Some((self.full(), world.refuse("POST", START, &["Unable to start", FAULT])))
+        let words = world.refuse("PUT", "/nodes/pve1/qemu/*/config", &["Unable to update", FAULT]);
+        Some((self.full().set("reap", "\"finished\""), words))
     }
 
     async fn break_delete(&mut self, world: &mut Simulators) -> Words {

@@ -11,9 +11,9 @@ use acceptance::harness::{Failed, Harness};
 use serde_json::Value;
 use sim::pve::{Fault, Line};
 
-use super::played_dispatcher::Dispatchers;
 use crate::administrator::Administrator;
 use crate::lab::provider;
+use crate::played_dispatcher::Dispatchers;
 
 /// More often than any step can call.
 const ALWAYS: u32 = 1_000_000;
@@ -110,12 +110,6 @@ impl Simulators {
 
     pub(super) fn pve(&self) -> &SimulatedPve {
         simulated(&self.farm)
-    }
-
-    /// Numbers of the guests that the step did not put there itself.
-    pub(super) fn guests(&self) -> Vec<u32> {
-        let ours = |vmid: &u32| !["qemu", "lxc"].iter().any(|kind| self.before.contains(&format!("{kind} {vmid}")));
-        self.pve().handle.guests().into_iter().filter(ours).collect()
     }
 
     async fn list(&self, path: &str) -> Vec<Value> {

@@ -18,7 +18,7 @@ const VERSION: &str = "0.0.0-played";
 
 /// What the played dispatchers of one farm share.
 #[derive(Clone, Default)]
-pub(super) struct Dispatchers(Arc<Mutex<Shared>>);
+pub(crate) struct Dispatchers(Arc<Mutex<Shared>>);
 
 #[derive(Default)]
 struct Shared {
@@ -34,7 +34,7 @@ struct Shared {
 
 /// What can be made to stand still.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Held {
+pub(crate) enum Held {
     /// The first pass with a new configuration.
     Configuring,
     /// A drain: a job runs.
@@ -43,7 +43,7 @@ pub(super) enum Held {
 
 impl Dispatchers {
     /// Guests whose containers have a dispatcher behind their console.
-    pub(super) fn containers(&self) -> Scripted {
+    pub(crate) fn containers(&self) -> Scripted {
         let all = self.clone();
         Scripted::new(Boot::AtOnce).with_consoles(move |start, terminal| {
             let all = all.clone();
@@ -55,23 +55,23 @@ impl Dispatchers {
     }
 
     /// From here on, this is begun but does not come to its end.
-    pub(super) fn hold(&self, held: Held) {
+    pub(crate) fn hold(&self, held: Held) {
         self.shared().held = Some(held);
     }
 
     /// Whether something stands still now.
-    pub(super) fn stand_still(&self) -> bool {
+    pub(crate) fn stand_still(&self) -> bool {
         self.shared().is_begun
     }
 
     /// What stands still comes to its end.
-    pub(super) fn heal(&self) {
+    pub(crate) fn heal(&self) {
         let mut shared = self.shared();
         (shared.held, shared.is_begun) = (None, false);
     }
 
     /// Everything that stood on a console.
-    pub(super) fn shown(&self) -> Vec<u8> {
+    pub(crate) fn shown(&self) -> Vec<u8> {
         self.shared().shown.clone()
     }
 

@@ -1,0 +1,161 @@
+//! The files of one resource on its storage: uploaded, found by the resource's id, deleted once nobody uses them.
+
+use std::collections::BTreeMap;
+
+use cloudinit::SeedImage;
+use ownership::SeedFile;
+use pve::{Content, Error};
+use serde::{Deserialize, Serialize};
+use tf_provider::{Cx, Diagnostic, Failure};
+
+use super::model::{Snippet, file_of};
+use super::{THING, storage};
+use crate::diagnostics;
+use crate::holders::{self, Holder};
+use crate::provider::Clients;
+use crate::waiting;
+
+/// What release 0.1 kept beside the state: further files that it had made.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Superseded {
+    volids: Vec<String>,
+}
+
+/// Makes sure that the planned file is there. A file of that name has that content: then nothing is sent.
+pub(super) async fn upload(cx: &Cx<Clients>, plan: &Snippet, image: SeedImage) -> Result<(), Failure<Snippet>> {
+    let clients = cx.data()?;
+    let volid = plan.volid.need("volid")?;
+    let unable = |error: &Error| diagnostics::pve("upload", THING, volid, error);
+    if listed(cx, plan, "upload").await?.contains(volid) {
+        return Ok(());
+    }
+    let name = file_of(volid).unwrap_or_default();
+    tracing::info!(volid, bytes = image.bytes.len(), "uploading cloud-init data");
+    let storage = storage(clients, plan)?;
+    let sent = async {
+        let task = storage.upload(Content::Iso, name, image.bytes.into()).await?;
+        clients.pve.wait(&task, &waiting::until_deadline(cx)).await
+    };
+    let Err(error) = sent.await else { return Ok(()) };
+    // The file is not there if Proxmox VE refused it.
+    let is_open = error.is_transient() || matches!(error, Error::Deadline { .. } | Error::Cancelled { .. });
+    Err(if is_open { Failure::partial(plan.clone(), unable(&error)) } else { unable(&error).into() })
+}
+
+/// Deletes the files that the resource had before its present one, but for those that are still used: the next change tries
+/// again.
+pub(super) async fn delete_superseded(cx: &Cx<Clients>, prior: &Snippet, plan: &Snippet) -> Result<(), Diagnostic> {
+    let kept = [prior.volid.text(), plan.volid.text()];
+    let mut files = own(cx, prior).await?;
+    files.retain(|volid| !kept.contains(&Some(volid)));
+    let held = users(cx, prior, &files).await?;
+    for (volid, holders) in &held {
+        tracing::info!(volid, holders = joined(holders), "superseded cloud-init data is still used, so it stays");
+    }
+    files.retain(|volid| !held.contains_key(volid));
+    delete(cx, prior, &files).await
+}
+
+/// Deletes every file of the resource, the present one last: as long as it is there, the resource is.
+///
+/// An error while one of them is used, and then none is deleted. Who destroys the last guest has no state of the file, so nobody
+/// would delete it later.
+pub(super) async fn delete_all(cx: &Cx<Clients>, state: &Snippet) -> Result<(), Diagnostic> {
+    let mut files = own(cx, state).await?;
+    files.sort_by_key(|volid| state.volid.known() == Some(volid));
+    let held = users(cx, state, &files).await?;
+    let Some((volid, holders)) = held.first_key_value() else { return delete(cx, state, &files).await };
+    let detail = format!(
+        "It is still used: {}.\n\nProxmox VE would delete the file all the same; those VMs could not start any more, and no new \
+         VM of such a pool could be made. Destroy the VMs, or give VMs and pools other data, and run destroy again. Where a \
+         change replaces this resource, set `lifecycle {{ create_before_destroy = true }}` in it: then the pools get the new \
+         file before the old one goes. To keep the file without this resource, use `tofu state rm`.",
+        joined(holders)
+    );
+    Err(Diagnostic::error(format!("Unable to delete {THING} \"{volid}\""), detail))
+}
+
+fn joined(holders: &[Holder]) -> String {
+    holders.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Says which files of the state stay, because nobody can tell who else uses them.
+pub(super) fn warn_of_unowned(cx: &Cx<Clients>, state: &Snippet) {
+    let mut left = cx.private::<Superseded>().unwrap_or_default().volids;
+    left.extend(state.volid.text().map(str::to_owned));
+    left.retain(|volid| file_of(volid).and_then(SeedFile::parse_unowned).is_some());
+    if left.is_empty() {
+        return;
+    }
+    let detail = format!(
+        "An earlier release made {}, without the name of an installation. Another farm may use the same file, and it may not be \
+         visible from here; so it was not deleted. Delete it by hand when no farm uses it (Storage, ISO Images, Remove).",
+        left.join(", ")
+    );
+    cx.warn("A file of an earlier release stays on the storage", detail);
+}
+
+/// Says which other files hold the same data under the same name. Other states have such files, but so has an apply that was
+/// killed between its upload and its state.
+pub(super) async fn warn_of_twins(cx: &Cx<Clients>, plan: &Snippet) {
+    let Some(own) = plan.file().and_then(SeedFile::parse) else { return };
+    let is_twin = |volid: &&String| {
+        let file = file_of(volid).and_then(SeedFile::parse);
+        file.is_some_and(|file| file.owner != own.owner && SeedFile { owner: own.owner.clone(), ..file } == own)
+    };
+    // The file is there and in the state: not worth failing for.
+    let Ok(volids) = listed(cx, plan, "read").await else { return };
+    let twins: Vec<&str> = volids.iter().filter(is_twin).map(String::as_str).collect();
+    if twins.is_empty() {
+        return;
+    }
+    let detail = format!(
+        "Another state of this installation has, or an apply that was killed has left: {}. Import a file that no state has, and \
+         destroy it; nothing else deletes it.",
+        twins.join(", ")
+    );
+    cx.warn(format!("{} is not the only file with this data", plan.volid.text().unwrap_or_default()), detail);
+}
+
+/// Users of the files that are used.
+async fn users(
+    cx: &Cx<Clients>,
+    snippet: &Snippet,
+    files: &[String],
+) -> Result<BTreeMap<String, Vec<Holder>>, Diagnostic> {
+    let id = snippet.volid.text().unwrap_or_default();
+    let held = cx.guard(holders::of(&cx.data()?.pve, files)).await?;
+    held.map_err(|error| diagnostics::pve("look for the users of", THING, id, &error))
+}
+
+async fn delete(cx: &Cx<Clients>, snippet: &Snippet, files: &[String]) -> Result<(), Diagnostic> {
+    let clients = cx.data()?;
+    for volid in files {
+        let unable = |error: &Error| diagnostics::pve("delete", THING, volid, error);
+        tracing::info!(volid, "deleting cloud-init data");
+        let task = storage(clients, snippet)?.delete(volid).await.map_err(|error| unable(&error))?;
+        if let Some(task) = task {
+            clients.pve.wait(&task, &waiting::until_deadline(cx)).await.map_err(|error| unable(&error))?;
+        }
+    }
+    Ok(())
+}
+
+/// Volume ids of all files that carry the resource's id, found on the storage.
+async fn own(cx: &Cx<Clients>, snippet: &Snippet) -> Result<Vec<String>, Diagnostic> {
+    let installation = &cx.data()?.installation;
+    let Some(current) = snippet.owned_file(installation) else { return Ok(Vec::new()) };
+    let is_own = |volid: &String| {
+        let file = file_of(volid).and_then(SeedFile::parse);
+        file.is_some_and(|file| SeedFile { digest: current.digest.clone(), ..file } == current)
+    };
+    Ok(listed(cx, snippet, "read").await?.into_iter().filter(is_own).collect())
+}
+
+async fn listed(cx: &Cx<Clients>, snippet: &Snippet, verb: &str) -> Result<Vec<String>, Diagnostic> {
+    let storage = storage(cx.data()?, snippet)?;
+    let volumes = cx.guard(storage.volumes(Content::Iso.as_str())).await?;
+    let volid = snippet.volid.text().unwrap_or_default();
+    let volumes = volumes.map_err(|error| diagnostics::pve(verb, THING, volid, &error))?;
+    Ok(volumes.into_iter().map(|volume| volume.volid).collect())
+}

@@ -1,0 +1,95 @@
+//! Containers that a killed apply left in the middle of their creation.
+//!
+//! A container's marker says `"build":"building"` from its creation until its dispatcher works. A container that still says so
+//! and that nobody in this process is making was left behind: the next creation of the same container goes on with it. The
+//! marker is changed under the configuration's digest, so two applies never go on with the same one.
+
+use std::time::Duration;
+
+use ownership::{Build, Marker, Nonce, VmidRange};
+use pve::{Error, GuestKind};
+use tf_provider::{Cx, Diagnostic};
+
+use super::container::{self, Found, Made, THING};
+use super::model::Dispatcher;
+use super::options::{self, STATE_VOLUME, appliance_of};
+use crate::diagnostics;
+use crate::provider::Clients;
+
+/// Proxmox VE goes on with a creation after its client is gone; it takes seconds.
+const CREATION: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_secs(1);
+
+/// Takes over an unfinished container that fits the plan; `None` if there is none. With `with_state` it must have a state volume.
+pub(super) async fn adopt(cx: &Cx<Clients>, model: &Dispatcher, with_state: bool) -> Result<Option<Made>, Diagnostic> {
+    let clients = cx.data()?;
+    let range = model.range()?;
+    let unable = |error: &Error| diagnostics::pve("look for unfinished ones of", THING, &range.to_string(), error);
+    for vmid in candidates(clients, model, range).await.map_err(|error| unable(&error))? {
+        let Some(proposal) = clients.vmids.claim(vmid) else { continue };
+        let place = Dispatcher { vmid: i64::from(vmid).into(), ..model.clone() };
+        let Some((found, marker)) = cx.guard(unlocked(clients, &place)).await?? else { continue };
+        if !fits(&found, model, with_state) {
+            left_alone(cx, vmid);
+            continue;
+        }
+        container::prove_ours(clients, model, &found).await?;
+        let marker = Marker { nonce: Nonce::random(), ..marker };
+        let description = marker.replace_in(found.config.description());
+        let changed = found.container.set_config(&[("description", &description)], found.config.digest()).await;
+        match changed {
+            Err(error) if error.is_digest_conflict() => continue,
+            outcome => outcome.map_err(|error| unable(&error))?,
+        }
+        tracing::info!(vmid, "going on with a container that an earlier apply left unfinished");
+        return Ok(Some(Made { proposal, nonce: marker.nonce, is_fresh: false }));
+    }
+    Ok(None)
+}
+
+async fn candidates(clients: &Clients, model: &Dispatcher, range: VmidRange) -> Result<Vec<u32>, Error> {
+    let guests = clients.pve.guests().await?.into_iter();
+    let ours = guests.filter(|guest| {
+        guest.kind == GuestKind::Lxc
+            && range.contains(guest.vmid)
+            && Some(guest.node.as_str()) == model.node.text()
+            && guest.pool.as_deref() == model.resource_pool.text()
+    });
+    Ok(ours.map(|guest| guest.vmid).collect())
+}
+
+/// The unfinished container, once Proxmox VE has let go of it; `None` if the guest is something else.
+async fn unlocked(clients: &Clients, place: &Dispatcher) -> Result<Option<(Found, Marker)>, Diagnostic> {
+    let end = tokio::time::Instant::now() + CREATION;
+    loop {
+        let Some(found) = container::find(clients, place).await? else { return Ok(None) };
+        let marker = Marker::find(found.config.description()).ok().flatten();
+        let Some(marker) = marker.filter(|marker| marker.build == Some(Build::Building)) else { return Ok(None) };
+        if found.config.lock().is_none() {
+            return Ok(Some((found, marker)));
+        }
+        if tokio::time::Instant::now() >= end {
+            return Ok(None);
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Whether the container is one that this plan would make, but for options that can still be changed.
+fn fits(found: &Found, model: &Dispatcher, with_state: bool) -> bool {
+    let mut made = Dispatcher::default();
+    options::adopt_storage(&found.config, &mut made);
+    let has_state = found.config.get(STATE_VOLUME).is_some();
+    made.storage == model.storage
+        && found.config.get("hostname") == model.hostname.text()
+        && appliance_of(&found.config) == model.appliance_volid.text()
+        && if with_state { has_state && made.state_volume_size == model.state_volume_size } else { true }
+}
+
+fn left_alone(cx: &Cx<Clients>, vmid: u32) {
+    let detail = format!(
+        "An apply that was killed left container {vmid}, or another apply is making it. It differs from the planned one in its host name, its appliance or \
+         its storage, so it was left alone. If nobody needs it, import it and destroy it (`node/{vmid}`)."
+    );
+    cx.warn(format!("Dispatcher container \"{vmid}\" is unfinished"), detail);
+}
