@@ -51,14 +51,19 @@ async fn its_container_gets_tags_after_its_creation_and_keeps_those_of_people() 
     .await;
 }
 
-/// As if the apply had been killed before the dispatcher worked: nothing in the state, the container marked as being set up.
-async fn is_left_by_a_killed_apply(lab: &Lab) {
-    lab.forget_state();
-    let description = config(lab, 8100).await["description"].as_str().expect("a description").to_owned();
+/// Marks a container as being set up, as it is until its dispatcher works.
+async fn is_left_unfinished(lab: &Lab, vmid: u32) {
+    let description = config(lab, vmid).await["description"].as_str().expect("a description").to_owned();
     assert!(!description.contains("building"), "{description}");
     let unfinished = description.replacen('{', "{\"build\":\"building\",", 1);
     let options = [("description", unfinished.as_str()), ("tags", "")];
-    lab.administrator.call("PUT", "/nodes/pve1/lxc/8100/config", &options).await;
+    lab.administrator.call("PUT", &format!("/nodes/pve1/lxc/{vmid}/config"), &options).await;
+}
+
+/// As if the apply had been killed before the dispatcher worked: nothing is in the state.
+async fn is_left_by_a_killed_apply(lab: &Lab) {
+    lab.forget_state();
+    is_left_unfinished(lab, 8100).await;
 }
 
 #[tokio::test]
@@ -102,6 +107,34 @@ async fn a_container_of_which_nothing_but_the_marker_was_set_is_finished_by_the_
         lab.work.apply().await.expect("the next apply");
         assert_eq!(lab.guests(), [8100]);
         assert_eq!(config(lab, 8100).await["tags"], "pxci;pxci-pxci");
+        lab.work.destroy().await.expect("destroy");
+        lab.is_as_before().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_successor_that_a_killed_apply_left_goes_on_with_the_state_that_it_has() {
+    with_each_core("dispatcher.tf", async |lab| {
+        lab.stub_appliance();
+        lab.work.apply().await.expect("a dispatcher");
+        let newer = lab.newer_appliance();
+        let state = lab.work.path().join("terraform.tfstate");
+        let before = std::fs::read(&state).expect("a state");
+        lab.set("appliance_file", &newer);
+        // The new container has taken over; the old one is still there when the apply is killed.
+        let away = Fault::Refuse { status: 500, text: "away".to_owned() };
+        lab.pve().handle.inject("DELETE", "/nodes/pve1/lxc/8100", away, 1);
+        lab.refused("apply").await.says(&["away", "The new container works"]);
+        is_left_unfinished(lab, 8101).await;
+        std::fs::write(&state, before).expect("the state before");
+
+        lab.work.apply().await.expect("the next apply");
+        assert_eq!(lab.guests(), [8101], "it goes on with the successor");
+        let finished = config(lab, 8101).await;
+        assert!(finished["mp0"].is_string() && finished["tags"] == "pxci;pxci-pxci", "{finished}");
+        assert!(!finished["description"].as_str().expect("a description").contains("building"));
+        assert_eq!(lab.changes(&[]).await, [""; 0]);
         lab.work.destroy().await.expect("destroy");
         lab.is_as_before().await;
     })

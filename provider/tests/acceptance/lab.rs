@@ -124,6 +124,13 @@ impl Lab {
         Self::stub_appliance_in(&self.work);
     }
 
+    /// Another one, and its file name.
+    pub(crate) fn newer_appliance(&self) -> String {
+        let name = "pxci-dispatcher-appliance_0.0.2_amd64.tar.zst";
+        fs::write(self.work.path().join(name), [0x28, 0xb5, 0x2f, 0xfd, 0, 0, 1, 0, 0, 2]).expect("written");
+        name.to_owned()
+    }
+
     /// The same in another working directory.
     pub(crate) fn stub_appliance_in(work: &WorkingDirectory) {
         let path = work.path().join("pxci-dispatcher-appliance_0.0.1_amd64.tar.zst");

@@ -80,12 +80,12 @@ fn joined(holders: &[Holder]) -> String {
 }
 
 /// Says which files of the state stay, because nobody can tell who else uses them.
-pub(super) fn warn_of_unowned(cx: &Cx<Clients>, state: &Snippet) {
+pub(super) fn warn_of_unowned(cx: &Cx<Clients>, state: &Snippet) -> Result<(), Diagnostic> {
     let mut left = cx.private::<Superseded>().unwrap_or_default().volids;
     left.extend(state.volid.text().map(str::to_owned));
     left.retain(|volid| file_of(volid).and_then(SeedFile::parse_unowned).is_some());
     if left.is_empty() {
-        return;
+        return Ok(());
     }
     let detail = format!(
         "An earlier release made {}, without the name of an installation. Another farm may use the same file, and it may not be \
@@ -93,6 +93,7 @@ pub(super) fn warn_of_unowned(cx: &Cx<Clients>, state: &Snippet) {
         left.join(", ")
     );
     cx.warn("A file of an earlier release stays on the storage", detail);
+    cx.set_private(&Superseded::default())
 }
 
 /// Says which other files hold the same data under the same name. Other states have such files, but so has an apply that was

@@ -83,15 +83,14 @@ impl Resource for Snippets {
         // next try by its name, or goes with the next change by its id.
         files::upload(cx, &plan, image).await.map_err(|failure| Failure::from(failure.diagnostics))?;
         if plan.volid != prior.volid {
-            files::warn_of_unowned(cx, &prior);
+            files::warn_of_unowned(cx, &prior).map_err(|diagnostic| Failure::partial(plan.clone(), diagnostic))?;
         }
         Ok(plan)
     }
 
     async fn delete(&self, cx: &Cx<Clients>, state: Snippet) -> Result<(), Failure<Snippet>> {
         files::delete_all(cx, &state).await?;
-        files::warn_of_unowned(cx, &state);
-        Ok(())
+        Ok(files::warn_of_unowned(cx, &state)?)
     }
 
     async fn import(&self, cx: &Cx<Clients>, key: ImportKey<Snippet>) -> Result<Snippet, Diagnostics> {

@@ -449,18 +449,23 @@ async fn replace_appliance(
     appliance: &Appliance,
     (config, secrets): (&Config, &Secrets),
 ) -> Outcome<Dispatcher> {
-    let vmid = takeover::take_over(cx, &Succession { prior, plan: &plan, appliance, config, secrets }).await?;
-    plan.vmid = i64::from(vmid).into();
+    let made = takeover::take_over(cx, &Succession { prior, plan: &plan, appliance, config, secrets }).await?;
+    plan.vmid = i64::from(made.vmid()).into();
     plan.config_hash = config.hash().into();
     let rest = async {
         let clients = cx.data()?;
-        container::destroy(clients, prior, prior.container()?, &waiting::until_deadline(cx)).await?;
+        let destroyed = container::destroy(clients, prior, prior.container()?, &waiting::until_deadline(cx)).await;
+        // Only now: if this apply is killed before, the next one goes on with the new container.
+        marking::settle(cx, &plan, Some(&made.nonce)).await?;
+        destroyed?;
         stored_appliance::remove(clients, prior, &waiting::until_deadline(cx)).await
     };
     match rest.await {
         Ok(()) => Ok(plan),
         Err(mut diagnostic) => {
-            diagnostic.detail.push_str("\n\nThe new container works. Destroy the old one by hand.");
+            diagnostic
+                .detail
+                .push_str("\n\nThe new container works. If the old one is still there, destroy it by hand.");
             Err(Failure::partial(plan, diagnostic))
         }
     }

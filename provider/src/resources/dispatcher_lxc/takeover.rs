@@ -6,6 +6,7 @@
 //!     └── failure: nothing has changed
 //! ```
 //!
+//! The new container is marked as being set up until the old one is gone, so the next apply goes on where a killed one ended.
 //! Runners at work do not notice: the dispatcher is made to be stopped anywhere. The two never run at the same time.
 
 use dispatcher_api::{Config, Secrets};
@@ -30,8 +31,9 @@ pub(crate) struct Succession<'a> {
     pub(crate) secrets: &'a Secrets,
 }
 
-/// Makes the new container take over; returns its VMID. After an error the old one is in charge, as before.
-pub(crate) async fn take_over(cx: &Cx<Clients>, succession: &Succession<'_>) -> Result<u32, Diagnostic> {
+/// Makes the new container take over and returns it, still marked as being set up. After an error the old one is in charge, as
+/// before.
+pub(crate) async fn take_over(cx: &Cx<Clients>, succession: &Succession<'_>) -> Result<Made, Diagnostic> {
     let clients = cx.data()?;
     let Some(old) = container::find(clients, succession.prior).await? else {
         return Err(Diagnostic::error(
@@ -43,7 +45,7 @@ pub(crate) async fn take_over(cx: &Cx<Clients>, succession: &Succession<'_>) -> 
     let new = clients.pve.lxc(succession.plan.node.need("node")?, made.vmid());
     let mut moved = false;
     match switch(cx, succession, &old.container, (&new, &made), &mut moved).await {
-        Ok(()) => Ok(made.vmid()),
+        Ok(()) => Ok(made),
         Err(mut diagnostic) => {
             if let Err(error) = go_back(clients, succession, &old.container, &new, moved).await {
                 diagnostic.detail.push_str(&format!(
@@ -87,8 +89,7 @@ async fn switch(
     }
     *moved = true;
     container::start(cx, new).await?;
-    control::configure(cx, new, succession.config, succession.secrets).await?;
-    marking::settle(cx, &successor, Some(&made.nonce)).await
+    control::configure(cx, new, succession.config, succession.secrets).await
 }
 
 async fn go_back(
