@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::pve::engine::{Call, Engine};
 use crate::pve::refusal::{Body, Outcome, Refusal};
+use crate::pve::world::state::Guest;
 
 pub(crate) fn subdirs(names: &[&str]) -> Value {
     json!(names.iter().map(|name| json!({ "subdir": name })).collect::<Vec<_>>())
@@ -53,17 +54,13 @@ pub(crate) fn next_id(engine: &Engine, call: &Call) -> Outcome<Value> {
 /// High availability: which guests are managed.
 pub(crate) fn ha_resources(engine: &Engine, call: &Call, verb: &str) -> Outcome<Value> {
     let mut state = engine.state();
+    let row = |vmid: u32, guest: &Guest| {
+        let kind = guest.kind.name().to_lowercase();
+        json!({ "digest": "0".repeat(40), "sid": format!("{kind}:{vmid}"), "type": kind })
+    };
     if verb == "list" {
-        let rows: Vec<Value> = state
-            .guests
-            .iter()
-            .filter(|(_, guest)| guest.managed_by_ha)
-            .map(|(vmid, guest)| {
-                let kind = guest.kind.name().to_lowercase();
-                json!({ "digest": "0".repeat(40), "sid": format!("{kind}:{vmid}"), "type": kind })
-            })
-            .collect();
-        return Ok(json!(rows));
+        let managed = state.guests.iter().filter(|(_, guest)| guest.managed_by_ha);
+        return Ok(json!(managed.map(|(vmid, guest)| row(*vmid, guest)).collect::<Vec<_>>()));
     }
     let sid = call.text("sid").unwrap_or_default().to_owned();
     let vmid: u32 = sid.rsplit(':').next().and_then(|n| n.parse().ok()).unwrap_or(0);
@@ -78,7 +75,10 @@ pub(crate) fn ha_resources(engine: &Engine, call: &Call, verb: &str) -> Outcome<
     if verb != "add" && !guest.managed_by_ha {
         return Err(Refusal::fault(format!("no such resource '{sid}'")));
     }
-    guest.managed_by_ha = verb == "add" || verb == "get";
+    if verb == "get" {
+        return Ok(row(vmid, guest));
+    }
+    guest.managed_by_ha = verb == "add";
     Ok(Value::Null)
 }
 

@@ -61,6 +61,8 @@ pub struct Report {
     undeclared: BTreeSet<String>,
     /// The same of the recorded answers.
     recorded: BTreeSet<String>,
+    /// Recordings of the directory that were not replayed.
+    not_replayed: Vec<NotReplayed>,
 }
 
 /// Why recordings could not be replayed.
@@ -104,6 +106,14 @@ pub enum ReplayError {
 #[derive(Debug, Deserialize)]
 struct Deviations {
     accepted: Vec<Deviation>,
+    not_replayed: Vec<NotReplayed>,
+}
+
+/// A recording about something that is not simulated.
+#[derive(Debug, Deserialize)]
+struct NotReplayed {
+    file: String,
+    reason: String,
 }
 
 /// A difference that is known and has a reason.
@@ -116,6 +126,11 @@ struct Deviation {
 }
 
 impl Report {
+    /// Returns the names of recordings that were not replayed, with the reason.
+    pub fn not_replayed(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.not_replayed.iter().map(|skipped| (skipped.file.as_str(), skipped.reason.as_str()))
+    }
+
     /// No difference but accepted ones.
     #[must_use]
     pub fn is_conformant(&self) -> bool {
@@ -168,6 +183,9 @@ impl fmt::Display for Report {
             let all: Vec<&Scenario> = self.scenarios.iter().filter(|scenario| scenario.file == file).collect();
             Self::line(f, &format!("= {file}"), &all)?;
         }
+        for (file, reason) in self.not_replayed() {
+            writeln!(f, "= {file}: not replayed: {reason}")?;
+        }
         for what in self.undeclared() {
             writeln!(f, "not as PVE's schema declares it: {what}")?;
         }
@@ -209,11 +227,15 @@ fn recordings(directory: &Path) -> Result<Vec<(String, Vec<Step>)>, ReplayError>
 pub async fn run(directory: &Path) -> Result<Report, ReplayError> {
     let read = |path: PathBuf| std::fs::read_to_string(&path).map_err(|source| ReplayError::Read { path, source });
     let world = super::world::World::from_json(&read(directory.join("world.json"))?).map_err(ReplayError::World)?;
-    let deviations: Deviations =
+    let mut deviations: Deviations =
         toml::from_str(include_str!("../../../data/deviations.toml")).map_err(ReplayError::Deviations)?;
     let schema = Schema::of(world.line().unwrap_or_default()).map_err(ReplayError::Schema)?;
     let mut report = Report::default();
     for (name, steps) in recordings(directory)? {
+        if let Some(at) = deviations.not_replayed.iter().position(|skipped| skipped.file == name) {
+            report.not_replayed.push(deviations.not_replayed.swap_remove(at));
+            continue;
+        }
         // What is measured on the wire itself has a form of its own.
         if steps.iter().all(|step| step.is_measurement() || step.method.is_none()) {
             report.scenarios.extend(transport::file(&world, &name, &steps).await?);

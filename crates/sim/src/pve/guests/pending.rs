@@ -76,6 +76,10 @@ pub(crate) async fn apply(engine: &Arc<Engine>, vmid: u32, key: &str, change: &P
                     guest.config.retain(|name, held| !(drives::is_unused(name) && drives::file(held) == volid));
                 }
                 guest.set(key, value);
+                // A running VM's processors are plugged by other means.
+                if let (Some(run), "cores", Kind::Lxc, Ok(cores)) = (&mut guest.run, key, guest.kind, value.parse()) {
+                    run.cores = cores;
+                }
             }
             Pending::Delete(_) => {
                 guest.config.remove(key);
@@ -167,8 +171,8 @@ fn card(value: &str) -> Option<String> {
 
 fn lxc_fate(guest: &Guest, key: &str, change: &Pending) -> Fate {
     match key {
-        "cmode" | "features" | "hostname" | "arch" | "console" | "tty" | "unprivileged" | "ostype" | "env"
-        | "entrypoint" => Fate::Later,
+        "cmode" | "features" | "arch" | "console" | "tty" | "unprivileged" | "ostype" | "env" | "entrypoint"
+        | "nameserver" | "searchdomain" | "timezone" => Fate::Later,
         key if drives::is_mount(key) && matches!(change, Pending::Delete(_)) => Fate::Later,
         key if drives::is_mount(key) && guest.get(key).is_none() => {
             Fate::Fails(format!("unable to hotplug {key}: failed to change apparmor profile: Invalid argument\n"), 0)

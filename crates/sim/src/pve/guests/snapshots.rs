@@ -280,6 +280,9 @@ pub(crate) fn feature(engine: &Engine, kind: Kind, call: &Call) -> Outcome<Value
             volumes.iter().all(|volid| engine.state().can(feature, volid, name.is_some()))
         }
     };
+    if kind == Kind::Lxc {
+        return Ok(json!({ "hasFeature": u8::from(has) }));
+    }
     let state = engine.state();
     let reaches = |node: &str| {
         volumes.iter().all(|volid| {

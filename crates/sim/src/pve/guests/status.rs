@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::pve::world::drives;
+use crate::pve::world::layout::Layout;
 use crate::pve::world::state::{Guest, Kind, State};
+use crate::pve::world::volumes::storage_of;
+use crate::pve::world::{drives, ext4};
 
 /// Bytes of memory by configuration.
 pub(crate) fn memory(guest: &Guest) -> u64 {
@@ -22,10 +24,15 @@ pub(crate) fn cores(guest: &Guest, node_cores: u32) -> u64 {
     }
 }
 
-/// Size of the disk that it boots from.
-fn boot_disk_size(guest: &Guest) -> u64 {
+/// Size of the disk that it boots from; of a running container the size of the file system on it.
+fn boot_disk_size(state: &State, guest: &Guest) -> u64 {
     if guest.kind == Kind::Lxc {
-        return guest.get("rootfs").and_then(drives::size_of).unwrap_or(0);
+        let rootfs = guest.get("rootfs").unwrap_or_default();
+        let size = drives::size_of(rootfs).unwrap_or(0);
+        let volid = drives::file(rootfs);
+        // Elsewhere a container has a device with a file system, on ZFS a data set of its own.
+        let is_mounted = guest.run.is_some() && state.layout(storage_of(&volid)) != Layout::Zfs;
+        return if is_mounted { ext4::capacity(size) } else { size };
     }
     let order = drives::boot_order(guest.get("boot"));
     let disk = order
@@ -45,7 +52,7 @@ pub(crate) fn name(guest: &Guest, vmid: u32) -> String {
 pub(crate) fn list_row(state: &State, vmid: u32, now: Duration) -> Option<Map<String, Value>> {
     let guest = state.guests.get(&vmid)?;
     let node_cores = state.nodes.get(&guest.node).map_or(1, |n| n.cores);
-    let mut row = numbers(guest, vmid, node_cores, now);
+    let mut row = numbers(state, guest, vmid, node_cores, now);
     let max = row.remove("cpus").unwrap_or(json!(1));
     row.insert("maxcpu".into(), max);
     row.insert("diskread".into(), json!(0));
@@ -57,7 +64,7 @@ pub(crate) fn list_row(state: &State, vmid: u32, now: Duration) -> Option<Map<St
     Some(row)
 }
 
-fn numbers(guest: &Guest, vmid: u32, node_cores: u32, now: Duration) -> Map<String, Value> {
+fn numbers(state: &State, guest: &Guest, vmid: u32, node_cores: u32, now: Duration) -> Map<String, Value> {
     let mut row = Map::new();
     let running = guest.run.as_ref();
     for key in ["cpu", "disk", "mem", "memhost", "netin", "netout"] {
@@ -67,7 +74,7 @@ fn numbers(guest: &Guest, vmid: u32, node_cores: u32, now: Duration) -> Map<Stri
     row.insert("uptime".into(), json!(uptime));
     row.insert("cpus".into(), json!(running.map_or_else(|| cores(guest, node_cores), |run| run.cores)));
     row.insert("maxmem".into(), json!(running.map_or_else(|| memory(guest), |run| run.memory)));
-    row.insert("maxdisk".into(), json!(boot_disk_size(guest)));
+    row.insert("maxdisk".into(), json!(boot_disk_size(state, guest)));
     row.insert("name".into(), json!(name(guest, vmid)));
     row.insert("vmid".into(), json!(vmid));
     row.insert("status".into(), json!(if running.is_some() { "running" } else { "stopped" }));
@@ -83,7 +90,7 @@ fn numbers(guest: &Guest, vmid: u32, node_cores: u32, now: Duration) -> Map<Stri
 pub(crate) fn node_row(state: &State, vmid: u32, now: Duration, full: bool) -> Map<String, Value> {
     let Some(guest) = state.guests.get(&vmid) else { return Map::new() };
     let node_cores = state.nodes.get(&guest.node).map_or(1, |n| n.cores);
-    let mut row = numbers(guest, vmid, node_cores, now);
+    let mut row = numbers(state, guest, vmid, node_cores, now);
     match guest.kind {
         Kind::Qemu => qemu_extras(guest, full, &mut row),
         Kind::Lxc => lxc_extras(guest, vmid, &mut row),

@@ -46,14 +46,30 @@ pub(crate) async fn write(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     if let Some(key) = ["unprivileged"].iter().find(|key| change.options.has(key)) {
         return Err(Refusal::fault(format!("unable to modify read-only option: '{key}'")));
     }
-    if guest.get("protection") == Some("1")
-        && let Some(key) = change.delete.iter().find(|key| drives::is_mount(key))
-    {
-        return Err(Refusal::fault(format!("can't remove CT {vmid} drive '{key}' - protection mode enabled")));
+    if let Some(key) = change.delete.iter().find(|key| matches!(key.as_str(), "memory" | "rootfs" | "ostype")) {
+        return Err(Refusal::fault(format!("unable to delete required option '{key}'")));
     }
+    protected(vmid, &guest, &change)?;
     engine.config_is_writable(Kind::Lxc, vmid, &call.node).map_err(Refusal::fault)?;
     carry_out(engine, vmid, &guest, &change).await?;
     Ok(Value::Null)
+}
+
+/// The volumes of a protected container stay as they are.
+fn protected(vmid: u32, guest: &Guest, change: &Change) -> Outcome<()> {
+    if guest.get("protection") != Some("1") {
+        return Ok(());
+    }
+    let refused = |verb: &str, key: &str| {
+        Err(Refusal::fault(format!("can't {verb} CT {vmid} drive '{key}' - protection mode enabled")))
+    };
+    if let Some(key) = change.delete.iter().find(|key| drives::is_mount(key)) {
+        return refused("remove", key);
+    }
+    match change.options.0.keys().find(|key| drives::is_mount(key)) {
+        Some(key) => refused("update", key),
+        None => Ok(()),
+    }
 }
 
 async fn carry_out(engine: &Arc<Engine>, vmid: u32, before: &Guest, change: &Change) -> Outcome<()> {
@@ -62,8 +78,8 @@ async fn carry_out(engine: &Arc<Engine>, vmid: u32, before: &Guest, change: &Cha
     }
     let mut changed = Vec::new();
     for key in &change.delete {
+        // An option that is only pending stays so.
         engine.with_guest(vmid, |guest| {
-            guest.pending.remove(key);
             if guest.config.contains_key(key) {
                 guest.pending.insert(key.clone(), Pending::Delete(change.force));
             }

@@ -39,7 +39,12 @@ pub(crate) fn pattern_matches(pattern: &str, text: &str) -> bool {
     static COMPILED: OnceLock<Mutex<HashMap<String, Option<Regex>>>> = OnceLock::new();
     let mut compiled = COMPILED.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
     let regex = compiled.entry(pattern.to_owned()).or_insert_with(|| {
-        let ours = pattern.replace("(?^:", "(?:").replace("{,", "{0,").replace("\\0", "\\x00").replace("\\@", "@");
+        let ours = pattern
+            .replace("(?^:", "(?:")
+            .replace("(?^i:", "(?i:")
+            .replace("{,", "{0,")
+            .replace("\\0", "\\x00")
+            .replace("\\@", "@");
         Regex::new(&format!("^(?:{ours})$")).ok()
     });
     regex.as_ref().is_none_or(|regex| regex.is_match(text))

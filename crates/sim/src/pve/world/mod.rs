@@ -2,6 +2,7 @@
 //! in code.
 
 pub(crate) mod drives;
+pub(crate) mod ext4;
 pub(crate) mod layout;
 pub(crate) mod nodes;
 pub(crate) mod scale;
