@@ -99,10 +99,17 @@ async fn is_settled_after_apply(lab: &Lab) {
 }
 
 async fn a_clone_keeps_its_version(lab: &Lab) {
-    lab.administrator.task("POST", "/nodes/pve1/qemu/9001/clone", &[("newid", "700")]).await;
-    lab.refused("destroy").await.says(&["Unable to destroy template \"plain\"", "Linked clones still need", "700"]);
-    assert_eq!(current(lab).await, (9001.into(), 2.into()), "what was not destroyed stays in the state");
+    let clone = async |parameters: &[(&str, &str)]| {
+        lab.administrator.task("POST", "/nodes/pve1/qemu/9001/clone", parameters).await;
+    };
+    let refusal = ["Unable to destroy template \"plain\"", "Linked clones still need"];
+    clone(&[("newid", "700")]).await;
+    lab.refused("destroy").await.says(&refusal).says(&["this token may not see"]);
+    clone(&[("newid", "701"), ("pool", "pxci-runners")]).await;
+    lab.refused("destroy").await.says(&refusal).says(&["701"]);
+    assert_eq!(current(lab).await, (9001.into(), 2.into()), "a version that was not destroyed stays in the state");
     lab.administrator.destroy_vm(700).await;
+    lab.administrator.destroy_vm(701).await;
     lab.work.destroy().await.expect("destroy");
 }
 

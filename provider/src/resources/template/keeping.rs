@@ -100,7 +100,7 @@ pub(super) async fn remove_all(cx: &Cx<Clients>, family: &Family) -> Result<(), 
 
 fn in_use(family: &Family, version: &Version, dependents: &[u32]) -> Diagnostic {
     let clones = if dependents.is_empty() {
-        "guests that the storage does not name".to_owned()
+        "guests that this token may not see, because they are outside of its resource pools".to_owned()
     } else {
         dependents.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     };
