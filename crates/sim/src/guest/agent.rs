@@ -107,7 +107,7 @@ impl Agent {
         if output.status.success() {
             return Ok(AgentReply::Done);
         }
-        Err(AgentError::Refused(format!("failed to open file '{path}' (mode: 'w'): {}", reason(&output.stderr))))
+        Err(AgentError::Refused(format!("failed to open file '{path}' (mode: 'wb'): {}", reason(&output.stderr))))
     }
 
     async fn json(&self, script: &str, shape: impl Fn(Value) -> Option<Value>) -> Result<AgentReply, AgentError> {

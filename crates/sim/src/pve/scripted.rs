@@ -374,6 +374,9 @@ impl Scripted {
                 machine.files.get(&path).cloned().map(AgentReply::Content).ok_or_else(missing)
             }
             AgentCall::FileWrite { path, content } => {
+                if let Some(reason) = unwritable(&path) {
+                    return Err(AgentError::Refused(format!("failed to open file '{path}' (mode: 'wb'): {reason}")));
+                }
                 let line = format!("agent: wrote {path} ({} bytes)", content.len());
                 machine.files.insert(path, content);
                 stage.print(vmid, &line);
@@ -454,4 +457,17 @@ fn interfaces(vmid: u32) -> serde_json::Value {
             { "ip-address": format!("10.78.0.{}", 100 + vmid % 150), "ip-address-type": "ipv4", "prefix": 24 },
             { "ip-address": "fe80::be24:11ff:fe00:1", "ip-address-type": "ipv6", "prefix": 64 } ] },
     ])
+}
+
+/// Returns why a file cannot be written: a played guest has the directories of every system, and all that is asked for
+/// below them.
+fn unwritable(path: &str) -> Option<&'static str> {
+    const TOP: [&str; 13] =
+        ["boot", "dev", "etc", "home", "media", "mnt", "opt", "root", "run", "srv", "tmp", "usr", "var"];
+    let mut parts = path.split('/').filter(|part| !part.is_empty());
+    match (parts.next(), parts.next()) {
+        (None, _) => Some("Is a directory"),
+        (Some(name), None) => TOP.contains(&name).then_some("Is a directory"),
+        (Some(name), Some(_)) => (!TOP.contains(&name)).then_some("No such file or directory"),
+    }
 }

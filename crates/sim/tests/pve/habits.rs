@@ -239,3 +239,27 @@ async fn a_program_that_is_missing_breaks_the_pipe_after_five_seconds() {
     assert_eq!((answer.status, answer.reason.as_str(), &answer.body), (596, "Broken pipe", &Value::Null));
     assert_eq!(waited(&site), Duration::from_secs(5));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_agent_writes_no_file_to_a_missing_directory_or_onto_one() {
+    let site = Site::start(&world()).await;
+    let client = site.client(ADMIN);
+    client.done("POST", "/nodes/pve1/qemu", &[("vmid", "100"), ("agent", "1"), ("scsi0", "thin:1")]).await;
+    client.done("POST", "/nodes/pve1/qemu/100/status/start", &[]).await;
+    let write = async |file: &str| {
+        let path = "/nodes/pve1/qemu/100/agent/file-write";
+        loop {
+            let answer = client.call("POST", path, &[("file", file), ("content", "x")]).await;
+            // Each try takes some seconds of simulated time.
+            if answer.refusal().1 != "QEMU guest agent is not running" {
+                return answer;
+            }
+        }
+    };
+    assert_eq!(write("/run/x").await.status, 200);
+    let missing = write("/nowhere/x").await;
+    let text = "Agent error: failed to open file '/nowhere/x' (mode: 'wb'): No such file or directory";
+    assert_eq!(missing.refusal(), (500, text));
+    let directory = write("/run").await;
+    assert_eq!(directory.refusal(), (500, "Agent error: failed to open file '/run' (mode: 'wb'): Is a directory"));
+}
