@@ -32,6 +32,24 @@ variable "github_api_url" {
   default     = "https://api.github.com"
 }
 
+variable "dispatcher_github_api_url" {
+  description = "Base URL of GitHub's REST API as seen from the dispatcher's container, if it is another one there."
+  type        = string
+  default     = null
+}
+
+variable "github_ca_certificate" {
+  description = "Certificates in PEM form that GitHub's certificate must be signed by, where its authority is a private one."
+  type        = string
+  default     = null
+}
+
+variable "dispatcher_pve_endpoints" {
+  description = "Addresses of PVE's API as seen from the dispatcher's container. Default: those of the provider."
+  type        = list(string)
+  default     = null
+}
+
 variable "poll_interval" {
   description = "Seconds between two looks for queued jobs."
   type        = number
