@@ -239,6 +239,12 @@ async fn reboots_by_itself(life: &Life, guests: &Namespaces) {
     let vmid = life.vmid().await.try_into().expect("a VMID");
     let output = guests.container_attach(vmid, &["/sbin/reboot"]).await.expect("a running container");
     assert!(output.status.success(), "{output:?}");
+    let pve = &life.farm.simulated_pve.as_ref().expect("a simulator").handle;
+    let begun = Instant::now();
+    while !pve.timeline().iter().any(|happening| happening.kind == "rebooted") {
+        assert!(begun.elapsed() < DEADLINE, "it does not reboot");
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
     reaches_both_again(life).await;
     life.plans(&[]).await;
 }

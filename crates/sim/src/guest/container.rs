@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags, open};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal};
 use rustix::pty::unlockpt;
 
 use super::disks::Disks;
@@ -77,13 +77,16 @@ impl Container {
     /// Asks init to halt, as LXC does; false if the container still runs after `patience`.
     pub(super) async fn shut_down(&self, patience: Duration) -> bool {
         self.asked.store(true, Ordering::SeqCst);
-        // An init that has just ended needs no signal.
-        let _ = kill_process(self.sandbox.first_process(), Signal::POWER);
+        self.sandbox.signal(Signal::POWER);
         let ended = tokio::time::timeout(patience, self.sandbox.ended()).await.is_ok();
         if !ended {
             self.asked.store(false, Ordering::SeqCst);
         }
         ended
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.sandbox.has_ended()
     }
 
     pub(super) fn log(&self) -> Vec<String> {

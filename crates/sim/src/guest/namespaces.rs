@@ -140,9 +140,11 @@ impl Namespaces {
         self.network.get_or_try_init(|| Network::start(self.state.clone())).await
     }
 
+    /// The running container.
     fn container(&self, vmid: u32) -> io::Result<Container> {
         lock(&self.guests)
             .container(vmid)
+            .filter(|container| !container.has_ended())
             .ok_or_else(|| io::Error::new(io::ErrorKind::ConnectionRefused, "Connection refused"))
     }
 

@@ -137,9 +137,17 @@ impl Sandbox {
         format!("/proc/{}/root{path}", self.first_process.as_raw_nonzero()).into()
     }
 
-    /// The guest's first process, as this machine numbers it.
-    pub(super) fn first_process(&self) -> Pid {
-        self.first_process
+    /// Sends a signal to the guest's first process, unless that has ended: its number may be another process's by now.
+    pub(super) fn signal(&self, signal: Signal) {
+        if !self.has_ended() {
+            // It may have ended in between.
+            let _ = kill_process(self.first_process, signal);
+        }
+    }
+
+    /// Whether nothing of the guest runs any more.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.borrow().is_some()
     }
 
     /// Ends the guest at once; returns when nothing of it runs.
@@ -149,10 +157,9 @@ impl Sandbox {
     }
 
     fn cut(&self) {
-        if self.ended.borrow().is_none() {
+        if !self.has_ended() {
             self.killed.store(true, Ordering::SeqCst);
-            // It may have ended in between.
-            let _ = kill_process(self.first_process, Signal::KILL);
+            self.signal(Signal::KILL);
         }
     }
 

@@ -153,7 +153,7 @@ impl Network {
         let program = self.server("socat", "socat");
         let socket = self.state.path().join(format!("relay-{}", self.state.number()));
         relays.push(Relay::start(program, inside, &socket, service).await?);
-        if host.parse::<IpAddr>().is_err() {
+        if host.trim_matches(['[', ']']).parse::<IpAddr>().is_err() {
             std::fs::write(self.state.path().join(NAMES).join(host), format!("{ADDRESS} {host}\n"))?;
         }
         Ok(inside)
