@@ -40,11 +40,15 @@ fn template_with(lab: &Lab, daemon: &str) -> PathBuf {
     file("etc/passwd", "root:x:0:0:root:/:/bin/console\n");
     file("etc/group", "root:x:0:\n");
     let archive = lab.directory.path().join("appliance.tar.zst");
-    let mut tar = tar::Builder::new(zstd::Encoder::new(std::fs::File::create(&archive).unwrap(), 1).unwrap());
-    tar.follow_symlinks(false);
-    tar.append_dir_all(".", &root).unwrap();
-    tar.into_inner().unwrap().finish().unwrap();
+    pack(&root, &archive);
     archive
+}
+
+fn pack(root: &Path, archive: &Path) {
+    let mut tar = tar::Builder::new(zstd::Encoder::new(std::fs::File::create(archive).unwrap(), 1).unwrap());
+    tar.follow_symlinks(false);
+    tar.append_dir_all(".", root).unwrap();
+    tar.into_inner().unwrap().finish().unwrap();
 }
 
 fn program(root: &Path, path: &str, text: &str) {
@@ -152,6 +156,24 @@ async fn a_container_that_powers_itself_off_is_reported() {
     hear(&mut console, "ready").await;
     console.write_all(b"off\n").await.unwrap();
     lab.wait_for(200, GuestEventKind::PoweredOff).await;
+    lab.guests.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_init_that_does_not_answer_a_shutdown_runs_on() {
+    let lab = Lab::start().await;
+    template(&lab);
+    let inert = lab.directory.path().join("inert.tar.zst");
+    let root = lab.directory.path().join("rootfs");
+    std::fs::remove_file(root.join("sbin/init")).unwrap();
+    program(&root, "sbin/init", "#!/bin/sh\nexec sleep 98765\n");
+    pack(&root, &inert);
+    lab.guests.container_create(ROOT, inert, named("x")).await.unwrap();
+    lab.guests.disk_create(STATE).await.unwrap();
+    start(&lab, 200, "x", ROOT, STATE).await;
+    assert!(!lab.guests.container_shutdown(200, std::time::Duration::from_millis(200)).await);
+    let alive = lab.guests.container_attach(200, &["/bin/hostname"]).await.unwrap();
+    assert_eq!(alive.stdout, b"x\n");
     lab.guests.end().await;
 }
 
