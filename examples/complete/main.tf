@@ -55,10 +55,11 @@ module "dispatcher" {
   template_storage = var.iso_storage
   bridge           = var.bridge
 
+  pve_endpoints         = var.dispatcher_pve_endpoints
   pve_token_id          = var.dispatcher_token_id
   pve_token_secret      = var.dispatcher_token_secret
   github_token          = var.github_token
-  github_api_url        = var.github_api_url
+  github_api_url        = coalesce(var.dispatcher_github_api_url, var.github_api_url)
   github_ca_certificate = var.github_ca_certificate
   poll_interval         = var.poll_interval
 

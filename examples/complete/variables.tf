@@ -32,9 +32,21 @@ variable "github_api_url" {
   default     = "https://api.github.com"
 }
 
-variable "github_ca_certificate" {
-  description = "PEM certificate of the CA of GitHub's REST API, where it is not a public one."
+variable "dispatcher_github_api_url" {
+  description = "Base URL of GitHub's REST API as seen from the dispatcher's container, if it is another one there."
   type        = string
+  default     = null
+}
+
+variable "github_ca_certificate" {
+  description = "Certificates of the CA of GitHub's REST API in PEM form, if it is not a public one."
+  type        = string
+  default     = null
+}
+
+variable "dispatcher_pve_endpoints" {
+  description = "Addresses of PVE's API as seen from the dispatcher's container. Default: those of the provider."
+  type        = list(string)
   default     = null
 }
 

@@ -7,7 +7,7 @@ resource "pxci_dispatcher_lxc" "this" {
   template_storage = var.template_storage
   network          = { bridge = var.bridge }
 
-  pve                         = { token_id = var.pve_token_id }
+  pve                         = { endpoints = var.pve_endpoints, token_id = var.pve_token_id }
   pve_token_secret_wo         = var.pve_token_secret
   pve_token_secret_wo_version = var.secrets_version
 

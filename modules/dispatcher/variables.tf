@@ -38,6 +38,12 @@ variable "bridge" {
   default     = "vmbr0"
 }
 
+variable "pve_endpoints" {
+  description = "Addresses of PVE's API as seen from the container. Default: those of the provider."
+  type        = list(string)
+  default     = null
+}
+
 variable "pve_token_id" {
   description = "API token that the dispatcher uses, as `user@realm!name`."
   type        = string

@@ -5,6 +5,7 @@
 //! Needs the appliance (`PXCI_APPLIANCE`) and the guests' base system (`PXCI_GUEST_BASE`), which `cargo xtask test` makes.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use acceptance::engines::preferred_core;
 use acceptance::farm::{Farm, Guests, REPOSITORY};
@@ -17,7 +18,8 @@ const NAME: &str = "pxci_dispatcher_lxc.it";
 const APPLIANCE: &str = "pxci-dispatcher-appliance_0.1.0_amd64.tar.zst";
 
 fn configuration(farm: &Farm) -> String {
-    let (pve, github) = (&farm.pve, &farm.github);
+    let (pve, reached) = (&farm.pve, &farm.dispatcher);
+    let ca = reached.github_ca_pem.as_ref().expect("the simulated GitHub has a CA of its own");
     format!(
         r#"
 terraform {{
@@ -46,6 +48,16 @@ variable "max" {{
   default = 2
 }}
 
+variable "hostname" {{
+  type    = string
+  default = "pxci-dispatcher"
+}}
+
+variable "network" {{
+  type    = object({{ ip = string, gateway = optional(string) }})
+  default = {{ ip = "dhcp" }}
+}}
+
 variable "appliance" {{
   type    = string
   default = null
@@ -56,14 +68,15 @@ resource "pxci_dispatcher_lxc" "it" {{
   resource_pool    = "{}"
   storage          = "{}"
   template_storage = "{}"
-  network          = {{ bridge = "{}" }}
+  hostname         = var.hostname
+  network          = {{ bridge = "{}", ip = var.network.ip, gateway = var.network.gateway }}
   appliance_file   = var.appliance
   poll_interval    = 1
 
-  pve                 = {{ token_id = "{}" }}
+  pve                 = {{ endpoints = ["{}"], token_id = "{}" }}
   pve_token_secret_wo = var.pve_token_secret
 
-  github                  = {{ api_url = "{}" }}
+  github                  = {{ api_url = "{}", ca_certificate = {ca:?} }}
   github_token_wo         = var.github_token
   github_token_wo_version = var.github_token_version
 
@@ -84,11 +97,16 @@ resource "pxci_dispatcher_lxc" "it" {{
         pve.vm_storage,
         pve.iso_storage,
         pve.bridge,
+        reached.pve_endpoint,
         pve.dispatcher.id,
-        github.api_url,
+        reached.github_api_url,
         pve.runners_pool
     )
 }
+
+/// Longer than a start of the container takes on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(120);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 struct Life {
     farm: Farm,
@@ -163,12 +181,72 @@ async fn a_dispatcher_lives_and_leaves_nothing() {
     life.plans(&[]).await;
     assert_eq!(life.vmid().await, first, "pools change without a new container");
 
+    change_restarts(&mut life, "TF_VAR_hostname", "renamed").await;
+    change_restarts(&mut life, "TF_VAR_network", r#"{"ip":"10.78.0.20/24","gateway":"10.78.0.1"}"#).await;
+    power_cut(&life).await;
+    reboots_by_itself(&life, &namespaces).await;
+
     refused_token_is_told(&mut life).await;
     successor_takes_over(&mut life, &appliance, first).await;
 
     life.work.destroy().await.expect("destroy");
     assert_eq!(life.farm.leftovers(), Vec::<String>::new());
     namespaces.end().await;
+}
+
+/// Waits until the dispatcher has called both sides once more.
+async fn reaches_both_again(life: &Life) {
+    let pve = &life.farm.simulated_pve.as_ref().expect("a simulator").handle;
+    let github = life.farm.simulated_github.as_ref().expect("a simulator");
+    let calls = || {
+        let dispatcher = &life.farm.pve.dispatcher.id;
+        let pve = pve.requests().entries().iter().filter(|entry| entry.caller == *dispatcher).count();
+        (pve, github.requests().entries().len())
+    };
+    let before = calls();
+    let begun = Instant::now();
+    loop {
+        let now = calls();
+        if now.0 > before.0 && now.1 > before.1 {
+            return;
+        }
+        assert!(begun.elapsed() < DEADLINE, "no call to both: {before:?}, {now:?}");
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// A change of what only a start applies: the same container works on.
+async fn change_restarts(life: &mut Life, variable: &str, value: &str) {
+    let vmid = life.vmid().await;
+    life.work.set(variable, value);
+    life.plans(&["pxci_dispatcher_lxc.it: update"]).await;
+    life.work.apply().await.expect(variable);
+    life.plans(&[]).await;
+    assert_eq!(life.vmid().await, vmid, "the same container");
+    reaches_both_again(life).await;
+}
+
+async fn power_cut(life: &Life) {
+    let pve = &life.farm.simulated_pve.as_ref().expect("a simulator").handle;
+    assert!(pve.node_away(&life.farm.pve.node).await);
+    assert!(pve.node_back(&life.farm.pve.node));
+    reaches_both_again(life).await;
+    life.plans(&[]).await;
+}
+
+/// A reboot from inside: Proxmox VE starts the container again, as often as it wants.
+async fn reboots_by_itself(life: &Life, guests: &Namespaces) {
+    let vmid = life.vmid().await.try_into().expect("a VMID");
+    let output = guests.container_attach(vmid, &["/sbin/reboot"]).await.expect("a running container");
+    assert!(output.status.success(), "{output:?}");
+    let pve = &life.farm.simulated_pve.as_ref().expect("a simulator").handle;
+    let begun = Instant::now();
+    while !pve.timeline().iter().any(|happening| happening.kind == "rebooted") {
+        assert!(begun.elapsed() < DEADLINE, "it does not reboot");
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    reaches_both_again(life).await;
+    life.plans(&[]).await;
 }
 
 async fn refused_token_is_told(life: &mut Life) {

@@ -42,6 +42,7 @@ const BUSYBOX_NAMES: &[&str] = &[
     "bin/hostname",
     "bin/ip",
     "bin/login",
+    "bin/mount",
     "bin/run-parts",
     "bin/sh",
     "bin/sleep",
@@ -264,7 +265,8 @@ mod tests {
             "etc/inittab",
             "sbin/init",
             "sbin/getty",
-            "etc/network/if-up.d",
+            "etc/network/if-up.d/link",
+            "etc/network/interfaces",
             "var/run",
         ] {
             assert!(tree.contains_key(path), "{path}");

@@ -135,7 +135,7 @@ impl Playground {
         let github_ca = github_ca.transpose()?;
         let file = directory.path().join("environment");
         write_private(&file, &exports(&environment))?;
-        let Farm { pve: site, github: github_site, simulated_pve, simulated_github } = farm;
+        let Farm { pve: site, github: github_site, simulated_pve, simulated_github, .. } = farm;
         let (Some(pve), Some(github)) = (simulated_pve, simulated_github) else {
             bail!("a simulated farm has both simulators");
         };
@@ -209,12 +209,14 @@ fn installation(
         ("node", farm.pve.node.clone()),
         ("repository", farm.github.repository.clone()),
         ("github_api_url", farm.github.api_url.clone()),
+        ("dispatcher_pve_endpoints", serde_json::json!([farm.dispatcher.pve_endpoint]).to_string()),
+        ("dispatcher_github_api_url", farm.dispatcher.github_api_url.clone()),
         ("github_token", farm.github.token.clone()),
         ("dispatcher_token_id", farm.pve.dispatcher.id.clone()),
         ("dispatcher_token_secret", farm.pve.dispatcher.secret.clone()),
         ("poll_interval", "1".to_owned()),
     ];
-    inputs.extend(farm.github.ca_pem.clone().map(|pem| ("github_ca_certificate", pem)));
+    inputs.extend(farm.dispatcher.github_ca_pem.clone().map(|pem| ("github_ca_certificate", pem)));
     if let Some(guests) = guests.filter(|_| farm.pve.installer.is_some()) {
         let flavour = artifacts::repository()?.join("runners/ubuntu-2204");
         let Build { image, variables: values, secrets, plugin_path } =

@@ -12,13 +12,13 @@ use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
 use sim::backend::Backend;
 use sim::github::Token as GitHubToken;
-use sim::guest::Namespaces;
 use sim::guest::qemu::{self, Qemu};
+use sim::guest::{Namespaces, network};
 use sim::pve::scripted::{Boot, Scripted};
 use sim::pve::{Handle, Latency, Line, Options, Server, World};
 
 use crate::privileges::Documented;
-use crate::site::{GitHubSite, PveSite, Token, listen_address};
+use crate::site::{DispatcherSite, GitHubSite, PveSite, Token, listen_address};
 
 /// The user that Packer 1.6 logs in as with a password: the owner of the provider's token.
 const PACKER_USER: &str = "pxci@pve";
@@ -42,6 +42,20 @@ pub enum Guests {
 }
 
 impl Guests {
+    /// The containers that have a network of their own.
+    fn containers(&self) -> Option<&Arc<Namespaces>> {
+        match self {
+            Self::Scripted | Self::Played(_) => None,
+            Self::Running(namespaces) => Some(namespaces),
+            Self::Machines(qemu) => Some(qemu.containers()),
+        }
+    }
+
+    /// Further addresses at which the simulators are reached: that of the containers' network.
+    fn further_names(&self) -> Vec<String> {
+        self.containers().map(|_| network::ADDRESS.to_string()).into_iter().collect()
+    }
+
     /// The root URL by which they reach a simulated GitHub, if that is not the one that everybody else uses.
     fn github_url(&self) -> Option<String> {
         matches!(self, Self::Machines(_)).then(|| format!("http://{}:0", qemu::HOST))
@@ -92,6 +106,8 @@ pub struct Farm {
     pub pve: PveSite,
     /// How GitHub is reached.
     pub github: GitHubSite,
+    /// How the dispatcher's container reaches both.
+    pub dispatcher: DispatcherSite,
     /// The simulated Proxmox VE, where none is real.
     pub simulated_pve: Option<SimulatedPve>,
     /// The simulated GitHub, where none is real.
@@ -124,11 +140,13 @@ impl Farm {
     /// # Errors
     /// When a simulator does not start.
     pub async fn simulated_as(simulation: Simulation) -> Result<Self> {
-        let (seed, url) = (simulation.seed, simulation.guests.github_url());
+        let (seed, guests) = (simulation.seed, simulation.guests.clone());
         let (pve, simulated_pve) = simulated_pve(simulation).await?;
         let clock = simulated_pve.handle.is_stepped().then(|| simulated_pve.handle.instants());
-        let (github, simulated_github) = simulated_github(url, seed, clock).await?;
-        Ok(Self { pve, github, simulated_pve: Some(simulated_pve), simulated_github: Some(simulated_github) })
+        let (github, simulated_github) = simulated_github(&guests, seed, clock).await?;
+        let dispatcher = DispatcherSite::of(guests.containers(), &pve, &github, Some(&simulated_github)).await?;
+        let (simulated_pve, simulated_github) = (Some(simulated_pve), Some(simulated_github));
+        Ok(Self { pve, github, dispatcher, simulated_pve, simulated_github })
     }
 
     /// Starts what is not real.
@@ -138,16 +156,20 @@ impl Farm {
     pub async fn start(guests: Guests) -> Result<Self> {
         let real_pve = PveSite::from_environment()?;
         let real_github = GitHubSite::from_environment()?;
-        let url = guests.github_url();
         let (pve, simulated_pve) = match real_pve {
             Some(site) => (site, None),
-            None => simulated_pve(Simulation::of(guests)).await.map(|(site, simulated)| (site, Some(simulated)))?,
+            None => {
+                simulated_pve(Simulation::of(guests.clone())).await.map(|(site, simulated)| (site, Some(simulated)))?
+            }
         };
         let (github, simulated_github) = match real_github {
             Some(site) => (site, None),
-            None => simulated_github(url, None, None).await.map(|(site, handle)| (site, Some(handle)))?,
+            None => simulated_github(&guests, None, None).await.map(|(site, handle)| (site, Some(handle)))?,
         };
-        Ok(Self { pve, github, simulated_pve, simulated_github })
+        // The container is a simulated one where Proxmox VE is.
+        let containers = guests.containers().filter(|_| simulated_pve.is_some());
+        let dispatcher = DispatcherSite::of(containers, &pve, &github, simulated_github.as_ref()).await?;
+        Ok(Self { pve, github, dispatcher, simulated_pve, simulated_github })
     }
 
     /// The environment that configures the provider for this farm. `directory` takes the CA certificate.
@@ -188,7 +210,7 @@ fn listen() -> Result<SocketAddr> {
 
 async fn simulated_pve(simulation: Simulation) -> Result<(PveSite, SimulatedPve)> {
     let packer_password = format!("{:032x}", rand::random::<u128>());
-    let latency = simulation.latency();
+    let (latency, names) = (simulation.latency(), simulation.guests.further_names());
     let backend: Arc<dyn Backend> = match simulation.guests {
         Guests::Scripted => Arc::new(Scripted::new(Boot::AtOnce)),
         Guests::Played(guests) => Arc::new(guests),
@@ -201,7 +223,7 @@ async fn simulated_pve(simulation: Simulation) -> Result<(PveSite, SimulatedPve)
         (None, Err(_)) => Line::default(),
     };
     let seed = simulation.seed.unwrap_or(Options::default().seed);
-    let options = Options { listen: listen()?, latency, line: Some(line), seed, ..Options::default() };
+    let options = Options { listen: listen()?, names, latency, line: Some(line), seed, ..Options::default() };
     let root_password = format!("{:032x}", rand::random::<u128>());
     let world = simulation.world.unwrap_or_else(usual_world);
     let world = documented(world, &packer_password, line)?.user("root@pam", &root_password);
@@ -236,12 +258,16 @@ async fn simulated_pve(simulation: Simulation) -> Result<(PveSite, SimulatedPve)
 }
 
 async fn simulated_github(
-    external_url: Option<String>,
+    guests: &Guests,
     seed: Option<u64>,
     clock: Option<Arc<dyn Fn() -> Timestamp + Send + Sync>>,
 ) -> Result<(GitHubSite, sim::github::ServerHandle)> {
-    let mut options =
-        sim::github::ServerOptions { listen: listen()?, external_url, ..sim::github::ServerOptions::default() };
+    let mut options = sim::github::ServerOptions {
+        listen: listen()?,
+        external_url: guests.github_url(),
+        names: guests.further_names(),
+        ..sim::github::ServerOptions::default()
+    };
     options.seed = seed.unwrap_or(options.seed);
     options.clock = clock.unwrap_or(options.clock);
     let handle = sim::github::Server::start(options).await.context("starting the simulator of GitHub")?;

@@ -1,8 +1,11 @@
 //! Where a run takes place: a real Proxmox VE and a real GitHub where the environment names them.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
+use sim::guest::Namespaces;
+use url::Url;
 
 /// What a run knows about a Proxmox VE, real or simulated.
 #[derive(Debug, Clone)]
@@ -65,6 +68,61 @@ pub struct GitHubSite {
     pub repository: String,
     /// A finished job of that repository that may be run again, of a workflow with `runs-on: [self-hosted, pxci-acceptance]`.
     pub job: Option<u64>,
+}
+
+/// How the dispatcher's container reaches Proxmox VE and GitHub.
+#[derive(Debug, Clone)]
+pub struct DispatcherSite {
+    /// Address of Proxmox VE's API.
+    pub pve_endpoint: String,
+    /// Base URL of GitHub's REST API.
+    pub github_api_url: String,
+    /// Certificates that GitHub's certificate is judged by, in PEM form; public ones where there are none.
+    pub github_ca_pem: Option<String>,
+}
+
+impl DispatcherSite {
+    /// As everybody else, or through the network that simulated containers have.
+    ///
+    /// # Errors
+    /// When that network, or a way out of it, cannot be made.
+    pub(crate) async fn of(
+        containers: Option<&Arc<Namespaces>>,
+        pve: &PveSite,
+        github: &GitHubSite,
+        simulated_github: Option<&sim::github::ServerHandle>,
+    ) -> Result<Self> {
+        let Some(containers) = containers else {
+            return Ok(Self {
+                pve_endpoint: pve.endpoint.clone(),
+                github_api_url: github.api_url.clone(),
+                github_ca_pem: github.ca_pem.clone(),
+            });
+        };
+        let github_ca_pem = simulated_github.map(|github| github.ca_pem().to_owned()).or_else(|| github.ca_pem.clone());
+        Ok(Self {
+            pve_endpoint: published(containers, &pve.endpoint).await?,
+            github_api_url: published(containers, &github.api_url).await?,
+            github_ca_pem,
+        })
+    }
+}
+
+/// The URL by which containers reach what others reach by `url`: always TLS, which both simulators speak.
+async fn published(containers: &Namespaces, url: &str) -> Result<String> {
+    let mut url = Url::parse(url).with_context(|| format!("{url} is not a URL"))?;
+    let host = url.host_str().context("the URL has no host")?.to_owned();
+    let port = url.port_or_known_default().context("the URL has no port")?;
+    let inside = containers.publish(&host, port).await.with_context(|| format!("leading containers to {url}"))?;
+    if url.scheme() == "http" {
+        let secure = url.as_str().replacen("http:", "https:", 1);
+        url = Url::parse(&secure).with_context(|| format!("{secure} is not a URL"))?;
+    }
+    if matches!(url.host(), Some(url::Host::Ipv4(_) | url::Host::Ipv6(_))) {
+        url.set_ip_host(inside.ip()).map_err(|()| anyhow!("{url} cannot have an address"))?;
+        url.set_port(Some(inside.port())).map_err(|()| anyhow!("{url} cannot have a port"))?;
+    }
+    Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
 fn variable(name: &str) -> Option<String> {

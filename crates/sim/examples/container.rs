@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use sim::backend::{Backend as _, ContainerStart};
+use sim::backend::{Backend as _, ContainerNetwork, ContainerSetup, ContainerStart};
 use sim::guest::Namespaces;
 
 const ROOT: &str = "store:subvol-200-disk-0";
@@ -19,16 +19,20 @@ async fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: container BASE TEMPLATE MOUNT".into());
     };
     let guests = Namespaces::start(&PathBuf::from(base)).await?;
-    guests.container_create(ROOT, template.into(), "container").await?;
-    guests.disk_create(VOLUME).await?;
-    let start = ContainerStart {
-        vmid: 200,
-        hostname: "container".to_owned(),
-        rootfs: ROOT.to_owned(),
-        mounts: vec![(VOLUME.to_owned(), mount)],
+    let card = ContainerNetwork {
+        name: "eth0".to_owned(),
+        bridge: "vmbr0".to_owned(),
+        ip: Some("dhcp".to_owned()),
+        ..ContainerNetwork::default()
     };
+    let setup = ContainerSetup { hostname: "container".to_owned(), networks: vec![card], ..ContainerSetup::default() };
+    guests.container_create(ROOT, template.into(), setup.clone()).await?;
+    guests.disk_create(VOLUME).await?;
+    let start = ContainerStart { vmid: 200, rootfs: ROOT.to_owned(), mounts: vec![(VOLUME.to_owned(), mount)], setup };
     let (events, mut happened) = tokio::sync::mpsc::unbounded_channel();
     guests.container_start(start, events.into()).await?;
+    // Nothing listens there: what it takes to lead there is what has to go.
+    guests.publish("127.0.0.1", 9).await?;
     println!("state: {}", guests.state_directory().display());
     // It may end by itself.
     happened.recv().await;

@@ -7,6 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc::UnboundedSender;
@@ -33,12 +34,54 @@ pub struct VmStart {
 pub struct ContainerStart {
     /// Number of the container.
     pub vmid: u32,
-    /// Host name as configured.
-    pub hostname: String,
     /// Volume id of its root file system.
     pub rootfs: String,
     /// Mount points: volume id and path inside.
     pub mounts: Vec<(String, String)>,
+    /// Settings that its files are written from.
+    pub setup: ContainerSetup,
+}
+
+/// Settings of a container that end up in its files, and its network cards.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ContainerSetup {
+    /// Host name as configured.
+    pub hostname: String,
+    /// Network cards.
+    pub networks: Vec<ContainerNetwork>,
+    /// Name servers of its own, as configured.
+    pub nameserver: Option<String>,
+    /// Search domains of its own, as configured.
+    pub searchdomain: Option<String>,
+    /// Search domains of its node.
+    pub node_search: String,
+    /// Name servers of its node.
+    pub node_name_servers: Vec<String>,
+    /// Number of its terminals.
+    pub terminals: u32,
+}
+
+/// A network card of a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ContainerNetwork {
+    /// Number of the card: 0 for `net0`.
+    pub index: u32,
+    /// Name inside, as in `eth0`.
+    pub name: String,
+    /// Bridge that it is plugged into.
+    pub bridge: String,
+    /// Hardware address.
+    pub mac: String,
+    /// Whether its cable is pulled.
+    pub link_down: bool,
+    /// IPv4 address with prefix length, or `dhcp` or `manual`.
+    pub ip: Option<String>,
+    /// IPv4 gateway.
+    pub gateway: Option<String>,
+    /// IPv6 address with prefix length, or `auto`, `dhcp` or `manual`.
+    pub ip6: Option<String>,
+    /// IPv6 gateway.
+    pub gateway6: Option<String>,
 }
 
 /// Something that a guest did by itself.
@@ -59,6 +102,8 @@ pub enum GuestEventKind {
     AgentDown,
     /// The guest's processes are gone.
     PoweredOff,
+    /// A container's processes are gone, and it wants to be started again.
+    Rebooted,
 }
 
 /// Where a backend reports [`GuestEvent`]s.
@@ -202,12 +247,28 @@ pub trait Backend: Send + Sync + 'static {
         &'a self,
         rootfs: &'a str,
         template: PathBuf,
-        hostname: &'a str,
+        setup: ContainerSetup,
     ) -> BoxFuture<'a, Result<(), String>>;
     /// Starts a container; returns when its first process runs.
     fn container_start<'a>(&'a self, start: ContainerStart, events: Events) -> BoxFuture<'a, Result<(), String>>;
+    /// Name servers of the node, which containers without any of their own get. That of the recorded node by default.
+    fn node_name_servers(&self) -> Vec<String> {
+        vec!["127.0.0.1".to_owned()]
+    }
     /// Ends a container at once; returns when nothing of it runs.
     fn container_stop(&self, vmid: u32) -> BoxFuture<'_, ()>;
+    /// Asks a container's init to halt; false if something of it still runs after `patience`.
+    fn container_shutdown(&self, vmid: u32, _patience: Duration) -> BoxFuture<'_, bool> {
+        async move {
+            self.container_stop(vmid).await;
+            true
+        }
+        .boxed()
+    }
+    /// Network interfaces of a running container as `ip -json address` lists them; `None` where nothing runs.
+    fn container_interfaces(&self, _vmid: u32) -> BoxFuture<'_, Option<serde_json::Value>> {
+        async { None }.boxed()
+    }
     /// Root's login shell of a running container behind a terminal, as `cmode=shell` gives it.
     fn container_console(&self, vmid: u32) -> BoxFuture<'_, io::Result<Box<dyn Stream>>>;
 }

@@ -13,7 +13,8 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::Value;
 use sim::backend::{
-    AgentCall, AgentError, AgentReply, Backend, ContainerStart, Events, GuestEvent, GuestEventKind, Stream, VmStart,
+    AgentCall, AgentError, AgentReply, Backend, ContainerSetup, ContainerStart, Events, GuestEvent, GuestEventKind,
+    Stream, VmStart,
 };
 use tokio::task::JoinHandle;
 
@@ -188,7 +189,7 @@ impl Backend for Guests {
         std::future::ready(self.answer(vmid, call)).boxed()
     }
 
-    fn container_create<'a>(&'a self, _: &'a str, _: PathBuf, _: &'a str) -> BoxFuture<'a, Result<(), String>> {
+    fn container_create<'a>(&'a self, _: &'a str, _: PathBuf, _: ContainerSetup) -> BoxFuture<'a, Result<(), String>> {
         std::future::ready(Err("no containers here".into())).boxed()
     }
 

@@ -46,6 +46,11 @@ run "defaults" {
     condition     = pxci_dispatcher_lxc.this.github.api_url == "https://api.github.com"
     error_message = "GitHub is github.com unless another is named."
   }
+
+  assert {
+    condition     = pxci_dispatcher_lxc.this.pve.endpoints == null
+    error_message = "PVE is reached as the provider reaches it unless other addresses are named."
+  }
 }
 
 run "outputs" {

@@ -176,7 +176,7 @@ pub(crate) fn working_directory(
 }
 
 fn variables(farm: &Farm, appliance: Option<&Path>) -> Vec<(&'static str, String)> {
-    let (pve, github) = (&farm.pve, &farm.github);
+    let (pve, github, dispatcher) = (&farm.pve, &farm.github, &farm.dispatcher);
     let range = |from: u32, to: u32| format!("{}-{}", pve.first_vmid + from, pve.first_vmid + to);
     let vmids = json!({
         "by_hand": range(1, 9), "dispatcher": range(10, 19), "runners": range(20, 39), "templates": range(40, VMIDS - 1),
@@ -191,12 +191,14 @@ fn variables(farm: &Farm, appliance: Option<&Path>) -> Vec<(&'static str, String
         ("vmids", vmids.to_string()),
         ("repository", github.repository.clone()),
         ("github_api_url", github.api_url.clone()),
+        ("dispatcher_pve_endpoint", dispatcher.pve_endpoint.clone()),
+        ("dispatcher_github_api_url", dispatcher.github_api_url.clone()),
         ("github_token", github.token.clone()),
         ("poll_interval", if farm.simulated_github.is_some() { "1" } else { "15" }.to_owned()),
         ("dispatcher", appliance.is_some().to_string()),
         ("dispatcher_token_id", pve.dispatcher.id.clone()),
         ("dispatcher_token_secret", pve.dispatcher.secret.clone()),
     ];
-    variables.extend(github.ca_pem.clone().map(|pem| ("github_ca_certificate", pem)));
+    variables.extend(dispatcher.github_ca_pem.clone().map(|pem| ("github_ca_certificate", pem)));
     variables
 }

@@ -54,11 +54,13 @@ impl Stage {
         let flavour = repository.join("runners/ubuntu-2204");
         let Build { image, variables, secrets, plugin_path } =
             Build::prepare(&started, &flavour, directory.path(), Some(guests.ssh_address()))?;
-        let Farm { pve: site, github: github_site, simulated_pve, simulated_github } = started;
+        let Farm { pve: site, github: github_site, dispatcher, simulated_pve, simulated_github } = started;
         let (Some(pve), Some(github)) = (simulated_pve, simulated_github) else {
             bail!("a simulated farm has both simulators");
         };
         narrator.detail(&format!("Proxmox VE: {}   GitHub: {}", site.endpoint, github_site.api_url));
+        let (pve_inside, github_inside) = (&dispatcher.pve_endpoint, &dispatcher.github_api_url);
+        narrator.detail(&format!("as the dispatcher's container reaches them: {pve_inside}   {github_inside}"));
         narrator.detail(&format!("core: {core}"));
 
         for part in ["modules", "runners", "examples"] {
@@ -80,6 +82,8 @@ impl Stage {
             ("bridge", site.bridge.clone()),
             ("repository", github_site.repository.clone()),
             ("github_api_url", github_site.api_url.clone()),
+            ("dispatcher_pve_endpoints", serde_json::json!([pve_inside]).to_string()),
+            ("dispatcher_github_api_url", github_inside.clone()),
             ("github_token", github_site.token.clone()),
             ("dispatcher_token_id", site.dispatcher.id.clone()),
             ("dispatcher_token_secret", site.dispatcher.secret.clone()),
@@ -88,6 +92,9 @@ impl Stage {
             ("image_variables", variables.to_string()),
             ("image_secrets", secrets.to_string()),
         ];
+        if let Some(pem) = &dispatcher.github_ca_pem {
+            farm.set("TF_VAR_github_ca_certificate", pem);
+        }
         inputs.iter().for_each(|(name, value)| farm.set(&format!("TF_VAR_{name}"), value));
         Ok(Self { working_directory: farm, image, github, pve, opened_at, _guests: guests, _directory: directory })
     }

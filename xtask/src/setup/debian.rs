@@ -13,13 +13,16 @@ const PACKAGES: &[&str] = &[
     "busybox-static",  // the appliance's init and network set-up
     "ca-certificates", // the registries' own TLS
     "curl",            // the stand-in for GitHub's runner program
+    "dnsmasq-base",    // DHCP for simulated containers
     "gcc",             // C parts of two crates
+    "iproute2",        // network cards of simulated containers
     "jq",
     "libc6-dev",
     "mmdebstrap", // the guests' base system
     "mount",      // the guests' file systems
     "musl-tools", // C parts of the static dispatcher
     "openssh-client",
+    "socat",   // the way from simulated containers to the simulators
     "uidmap",  // namespaces for users other than root
     "xorriso", // Packer's seed images, and the independent reader of ours
 ];

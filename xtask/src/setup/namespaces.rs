@@ -11,7 +11,7 @@ pub(super) fn check() -> Result<()> {
     if !is_root {
         command.args(["--map-root-user", "--map-auto"]);
     }
-    command.args(["--user", "--mount", "--pid", "--uts", "--ipc", "--fork", "--", "true"]);
+    command.args(["--user", "--mount", "--pid", "--net", "--uts", "--ipc", "--fork", "--", "true"]);
     let output = command.stdin(Stdio::null()).output().context("starting unshare (Debian package util-linux)")?;
     if output.status.success() {
         return Ok(());
@@ -19,7 +19,7 @@ pub(super) fn check() -> Result<()> {
     let said = String::from_utf8_lossy(&output.stderr);
     if is_root {
         bail!(
-            "simulated guests need user, mount and process namespaces, which this system refuses even to root (a container may have to be a privileged one): {}",
+            "simulated guests need user, mount, process and network namespaces, which this system refuses even to root (a container may have to be a privileged one): {}",
             said.trim()
         );
     }

@@ -1,68 +1,92 @@
-//! Containers: a root directory that was unpacked from a template, started in namespaces.
+//! Containers: a root directory that was unpacked from a template, booted by its own init.
 //!
-//! The container's own init does not run: its `inittab` is read here, `sysinit` lines run but for those that set up a
-//! network card, `respawn` lines run but for `getty`. So a container's init and its DHCP are not proven by a run here.
+//! The init is process 1 of its own process, mount, host name, IPC and network namespaces, and reads its `inittab` as it
+//! stands. What LXC does before is done here: `/proc` and a private `/dev` are mounted, network cards are plugged in and
+//! down, and Proxmox VE's edits of the files are made. The root directory survives a stop; namespaces and whatever the
+//! container mounted itself do not.
 
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags, open};
+use rustix::process::{Pid, Signal};
+use rustix::pty::unlockpt;
 
 use super::disks::Disks;
 use super::host;
 use super::log::Log;
-use super::sandbox::{Kind, Sandbox};
+use super::network::Network;
+use super::sandbox::{End, Kind, Prepared, Sandbox, run};
+use super::setup;
 use super::state::State;
 use super::terminal::Terminal;
-use crate::backend::{ContainerStart, Events, GuestEvent, GuestEventKind};
+use crate::backend::{ContainerSetup, ContainerStart, Events, GuestEvent, GuestEventKind};
 
 /// A started container.
 #[derive(Debug, Clone)]
 pub(super) struct Container {
     sandbox: Arc<Sandbox>,
     log: Log,
+    /// Whether the simulator has asked it to halt, which makes its end no event.
+    asked: Arc<AtomicBool>,
+    _terminals: Arc<Vec<OwnedFd>>,
 }
 
 impl Container {
-    /// Starts a container; returns when its first process runs.
+    /// Starts a container; returns when its init runs.
     pub(super) async fn start(
         start: &ContainerStart,
         state: &State,
         disks: &Disks,
+        network: &Network,
         events: Events,
     ) -> io::Result<Self> {
         let root = disks.existing(&start.rootfs)?.directory();
+        setup::before_start(&state.path().join(&root), &start.setup)?;
         let mounts = start
             .mounts
             .iter()
             .map(|(volume, path)| disks.existing(volume).map(|disk| (disk.directory(), path.clone())));
         let kind = Kind::Container {
-            inittab: inittab(
-                &std::fs::read_to_string(state.path().join(&root).join("etc/inittab")).unwrap_or_default(),
-            ),
+            node: network.holder(),
             mounts: mounts.collect::<io::Result<_>>()?,
             root,
-            name: start.hostname.clone(),
-            resolver: std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),
+            name: start.setup.hostname.clone(),
+            terminals: start.setup.terminals,
         };
         let log = Log::default();
-        let sandbox = Arc::new(Sandbox::start(state, &kind, &log).await?);
-        let (watched, vmid) = (Arc::downgrade(&sandbox), start.vmid);
-        let ended = sandbox.end_watch();
-        tokio::spawn(async move {
-            ended.await;
-            let stopped_by_host = watched.upgrade().is_none_or(|sandbox| sandbox.was_killed());
-            if !stopped_by_host {
-                // A world that is gone needs no events.
-                events.send(GuestEvent { vmid, kind: GuestEventKind::PoweredOff });
-            }
-        });
-        Ok(Self { sandbox, log })
+        let prepared = Prepared::make(state, &kind, &log).await?;
+        network.plug(&start.setup.networks, prepared.first_process()).await?;
+        let terminals = open_terminals(prepared.first_process(), start.setup.terminals)?;
+        let sandbox = Arc::new(prepared.run(&log).await?);
+        let asked = Arc::new(AtomicBool::new(false));
+        report_end(&sandbox, &asked, start.vmid, events);
+        Ok(Self { sandbox, log, asked, _terminals: Arc::new(terminals) })
     }
 
     pub(super) async fn stop(&self) {
         self.sandbox.kill().await;
+    }
+
+    /// Asks init to halt, as LXC does; false if the container still runs after `patience`.
+    pub(super) async fn shut_down(&self, patience: Duration) -> bool {
+        self.asked.store(true, Ordering::SeqCst);
+        self.sandbox.signal(Signal::POWER);
+        let ended = tokio::time::timeout(patience, self.sandbox.ended()).await.is_ok();
+        if !ended {
+            self.asked.store(false, Ordering::SeqCst);
+        }
+        ended
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.sandbox.has_ended()
     }
 
     pub(super) fn log(&self) -> Vec<String> {
@@ -77,10 +101,57 @@ impl Container {
         command.env("TERM", "linux").env("container", "lxc");
         Terminal::start(command)
     }
+
+    /// Runs a program inside to its end.
+    pub(super) async fn attach(&self, words: &[&str]) -> io::Result<Output> {
+        let (program, arguments) = words.split_first().ok_or_else(|| io::Error::other("no program is named"))?;
+        let mut command = self.sandbox.command(program);
+        command.args(arguments);
+        run(command, b"").await
+    }
+
+    /// Its network interfaces, as `ip` lists them.
+    pub(super) async fn interfaces(&self) -> io::Result<serde_json::Value> {
+        let output = run(self.sandbox.network_command(&["ip", "-json", "address"]), b"").await?;
+        serde_json::from_slice(&output.stdout).map_err(io::Error::other)
+    }
+}
+
+/// Opens the pseudo-terminals behind `/dev/tty1` and so on, so that a getty can wait there.
+fn open_terminals(first_process: Pid, count: u32) -> io::Result<Vec<OwnedFd>> {
+    let multiplexer = format!("/proc/{}/root/dev/pts/ptmx", first_process.as_raw_nonzero());
+    let terminal = |_| {
+        let terminal = open(&multiplexer, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
+        unlockpt(&terminal)?;
+        Ok(terminal)
+    };
+    (0..count).map(terminal).collect()
+}
+
+/// Reports the container's end, unless the simulator has caused it.
+fn report_end(sandbox: &Arc<Sandbox>, asked: &Arc<AtomicBool>, vmid: u32, events: Events) {
+    let (watched, asked, ended) = (Arc::downgrade(sandbox), Arc::clone(asked), sandbox.end_watch());
+    tokio::spawn(async move {
+        let kind = match ended.await {
+            End::PoweredOff => GuestEventKind::PoweredOff,
+            End::Rebooted => GuestEventKind::Rebooted,
+        };
+        let stopped_by_host = watched.upgrade().is_none_or(|sandbox| sandbox.was_killed());
+        if !stopped_by_host && !asked.load(Ordering::SeqCst) {
+            // A world that is gone needs no events.
+            events.send(GuestEvent { vmid, kind });
+        }
+    });
+}
+
+/// Unpacks a template into an empty directory and writes the container's files.
+pub(super) fn create(template: &Path, directory: &Path, setup: &ContainerSetup) -> io::Result<()> {
+    unpack(template, directory)?;
+    setup::after_create(directory, setup)
 }
 
 /// Unpacks a template into an empty directory.
-pub(super) fn unpack(template: &Path, directory: &Path) -> io::Result<()> {
+fn unpack(template: &Path, directory: &Path) -> io::Result<()> {
     let mut tar = host::as_root([
         "tar",
         "--extract",
@@ -102,31 +173,13 @@ pub(super) fn unpack(template: &Path, directory: &Path) -> io::Result<()> {
     fed
 }
 
-/// The lines that run here, as `action command`.
-fn inittab(text: &str) -> Vec<String> {
-    let runs = |line: &str| {
-        let mut fields = line.splitn(4, ':');
-        let (_, _, action, command) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?.trim());
-        let left_out =
-            command.contains("getty") || command.contains("ifup") || command.is_empty() || line.starts_with('#');
-        (["sysinit", "respawn"].contains(&action) && !left_out).then(|| format!("{action} {command}"))
-    };
-    text.lines().filter_map(runs).collect()
-}
-
 fn login_shell(users: &str) -> Option<&str> {
     users.lines().find(|line| line.starts_with("root:"))?.rsplit(':').next().filter(|shell| !shell.is_empty())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{inittab, login_shell};
-
-    #[test]
-    fn programs_run_but_terminals_and_network_cards_do_not() {
-        let text = "# ::respawn:/bin/no\n::sysinit:/bin/mkdir -p /run/x\n::sysinit:/sbin/ifup -a\n::respawn:/usr/bin/dispatcher run\ntty1::respawn:/sbin/getty 38400 tty1\n::ctrlaltdel:/sbin/reboot\n";
-        assert_eq!(inittab(text), ["sysinit /bin/mkdir -p /run/x", "respawn /usr/bin/dispatcher run"]);
-    }
+    use super::login_shell;
 
     #[test]
     fn the_login_shell_is_the_last_field() {

@@ -1,8 +1,10 @@
-//! A group of processes that does not outlive this one, whatever ends it.
+//! Processes that do not outlive this one, whatever ends it.
 
 use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
+
+use tokio::io::AsyncWriteExt as _;
 
 /// Waits for a word on its standard input; where that ends without one, whoever held the other end is gone.
 const WATCH: &str = r#"read -r word || kill -s TERM -- "-$1""#;
@@ -56,6 +58,38 @@ impl Bound {
         }
         self.watcher.wait()?;
         Ok(status)
+    }
+}
+
+/// Kills a single process when its own standard input ends without a word.
+const KILL: &str = r#"read -r word || kill -s KILL "$1""#;
+
+/// A process that kills another one when this program dies or drops this value.
+#[derive(Debug)]
+pub(super) struct Watcher(tokio::process::Child);
+
+impl Watcher {
+    /// Watches over the process `number`.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub(super) fn over(number: u32) -> io::Result<Self> {
+        let mut command = tokio::process::Command::new("sh");
+        command.args(["-c", KILL, "sh", &number.to_string()]).process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        Ok(Self(command.spawn()?))
+    }
+
+    /// Ends the watch over a process that has ended, whose number may belong to another one soon.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub(super) async fn release(mut self) -> io::Result<()> {
+        if let Some(mut word) = self.0.stdin.take() {
+            word.write_all(b"ended\n").await?;
+        }
+        self.0.wait().await?;
+        Ok(())
     }
 }
 

@@ -3,18 +3,24 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Output;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use tokio::sync::OnceCell;
 
 use super::container::{self, Container};
 use super::disks::Disks;
 use super::machine::Machine;
+use super::network::{self, Network};
 use super::sandbox::Sandbox;
 use super::ssh::SshServer;
 use super::state::{Disk, State, StateError};
-use crate::backend::{AgentCall, AgentError, AgentReply, Backend, ContainerStart, Events, Stream, VmStart};
+use crate::backend::{
+    AgentCall, AgentError, AgentReply, Backend, ContainerSetup, ContainerStart, Events, Stream, VmStart,
+};
 
 /// Why guests cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +48,7 @@ pub struct Namespaces {
     disks: Arc<Disks>,
     guests: Arc<Mutex<Guests>>,
     ssh: SshServer,
+    network: OnceCell<Network>,
 }
 
 /// In the order of their start.
@@ -84,13 +91,61 @@ impl Namespaces {
         let running =
             Arc::new(move || known.upgrade().map(|guests| lock(&guests).running_systems()).unwrap_or_default());
         let ssh = SshServer::start(running).await.map_err(StartError::Ssh)?;
-        Ok(Arc::new(Self { disks: Arc::new(Disks::new(state.clone())), state, guests, ssh }))
+        let disks = Arc::new(Disks::new(state.clone()));
+        Ok(Arc::new(Self { disks, state, guests, ssh, network: OnceCell::new() }))
     }
 
     /// Where all guests' SSH answers.
     #[must_use]
     pub fn ssh_address(&self) -> SocketAddr {
         self.ssh.address()
+    }
+
+    /// Lets containers reach a port of `host`, an address or a name of this machine's view: at the address that is returned.
+    /// Names lead there inside, for containers with the name server of their node.
+    ///
+    /// # Errors
+    /// The host's reason why the containers' network or the way out of it cannot be made.
+    pub async fn publish(&self, host: &str, port: u16) -> io::Result<SocketAddr> {
+        self.network().await?.publish(host, port).await
+    }
+
+    /// Stops the DHCP server of the containers' network.
+    ///
+    /// # Errors
+    /// The host's reason why there is no such network.
+    pub async fn stop_dhcp(&self) -> io::Result<()> {
+        self.network().await?.stop_dhcp().await;
+        Ok(())
+    }
+
+    /// Starts the DHCP server of the containers' network again.
+    ///
+    /// # Errors
+    /// The host's reason.
+    pub async fn start_dhcp(&self) -> io::Result<()> {
+        self.network().await?.start_dhcp().await
+    }
+
+    /// Runs a program inside a running container to its end, as root of a node does with `pct exec`.
+    ///
+    /// # Errors
+    /// The host's reason, or that the container does not run.
+    pub async fn container_attach(&self, vmid: u32, words: &[&str]) -> io::Result<Output> {
+        self.container(vmid)?.attach(words).await
+    }
+
+    /// The containers' network, made for the first one that needs it.
+    async fn network(&self) -> io::Result<&Network> {
+        self.network.get_or_try_init(|| Network::start(self.state.clone())).await
+    }
+
+    /// The running container.
+    fn container(&self, vmid: u32) -> io::Result<Container> {
+        lock(&self.guests)
+            .container(vmid)
+            .filter(|container| !container.has_ended())
+            .ok_or_else(|| io::Error::new(io::ErrorKind::ConnectionRefused, "Connection refused"))
     }
 
     /// What a guest's boot did, line by line, since its last start.
@@ -124,6 +179,9 @@ impl Namespaces {
         for (_, container) in containers {
             container.stop().await;
         }
+        if let Some(network) = self.network.get() {
+            network.end().await;
+        }
         let state = self.state.clone();
         // A panic in there would have left the directory, which the next line cannot mend.
         let _ = tokio::task::spawn_blocking(move || state.remove()).await;
@@ -141,13 +199,22 @@ impl Namespaces {
         Ok(())
     }
 
-    async fn make_container(&self, rootfs: &str, template: PathBuf) -> io::Result<()> {
+    async fn make_container(&self, rootfs: &str, template: PathBuf, setup: ContainerSetup) -> io::Result<()> {
         let disk = Disk::empty(&self.state)?;
         let directory = self.state.path().join(disk.directory());
-        tokio::task::spawn_blocking(move || container::unpack(&template, &directory))
+        tokio::task::spawn_blocking(move || container::create(&template, &directory, &setup))
             .await
             .map_err(io::Error::other)??;
         self.disks.put(rootfs, disk);
+        Ok(())
+    }
+
+    async fn start_container(&self, start: &ContainerStart, events: Events) -> io::Result<()> {
+        let network = self.network().await?;
+        let container = Container::start(start, &self.state, &self.disks, network, events).await?;
+        let mut guests = lock(&self.guests);
+        guests.containers.retain(|(number, _)| *number != start.vmid);
+        guests.containers.push((start.vmid, container));
         Ok(())
     }
 
@@ -227,40 +294,43 @@ impl Backend for Namespaces {
         &'a self,
         rootfs: &'a str,
         template: PathBuf,
-        _hostname: &'a str,
+        setup: ContainerSetup,
     ) -> BoxFuture<'a, Result<(), String>> {
-        self.make_container(rootfs, template).map(|made| made.map_err(|error| error.to_string())).boxed()
+        self.make_container(rootfs, template, setup).map(|made| made.map_err(|error| error.to_string())).boxed()
     }
 
     fn container_start<'a>(&'a self, start: ContainerStart, events: Events) -> BoxFuture<'a, Result<(), String>> {
-        async move {
-            let container =
-                Container::start(&start, &self.state, &self.disks, events).await.map_err(|error| error.to_string())?;
-            let mut guests = lock(&self.guests);
-            guests.containers.retain(|(number, _)| *number != start.vmid);
-            guests.containers.push((start.vmid, container));
-            Ok(())
-        }
-        .boxed()
+        async move { self.start_container(&start, events).await.map_err(|error| error.to_string()) }.boxed()
+    }
+
+    fn node_name_servers(&self) -> Vec<String> {
+        vec![network::ADDRESS.to_string()]
     }
 
     fn container_stop(&self, vmid: u32) -> BoxFuture<'_, ()> {
         async move {
-            let container = lock(&self.guests).container(vmid);
-            if let Some(container) = container {
+            if let Ok(container) = self.container(vmid) {
                 container.stop().await;
             }
         }
         .boxed()
     }
 
-    fn container_console(&self, vmid: u32) -> BoxFuture<'_, io::Result<Box<dyn Stream>>> {
+    fn container_shutdown(&self, vmid: u32, patience: Duration) -> BoxFuture<'_, bool> {
         async move {
-            let container = lock(&self.guests)
-                .container(vmid)
-                .ok_or_else(|| io::Error::new(io::ErrorKind::ConnectionRefused, "Connection refused"))?;
-            Ok(Box::new(container.console()?) as Box<dyn Stream>)
+            match self.container(vmid) {
+                Ok(container) => container.shut_down(patience).await,
+                Err(_) => true,
+            }
         }
         .boxed()
+    }
+
+    fn container_interfaces(&self, vmid: u32) -> BoxFuture<'_, Option<serde_json::Value>> {
+        async move { self.container(vmid).ok()?.interfaces().await.ok() }.boxed()
+    }
+
+    fn container_console(&self, vmid: u32) -> BoxFuture<'_, io::Result<Box<dyn Stream>>> {
+        async move { Ok(Box::new(self.container(vmid)?.console()?) as Box<dyn Stream>) }.boxed()
     }
 }

@@ -6,11 +6,12 @@ use std::process::{ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::watch;
 
 use super::host;
+use super::lifeline::Watcher;
 use super::log::Log;
 use super::state::State;
 
@@ -31,16 +32,16 @@ pub(super) enum Kind {
     },
     /// A container.
     Container {
+        /// Process that holds the user namespace of its node.
+        node: Pid,
         /// Its root directory.
         root: String,
         /// Directories mounted inside: directory and path.
         mounts: Vec<(String, String)>,
         /// Host name.
         name: String,
-        /// Content of its resolver configuration.
-        resolver: String,
-        /// Lines of its inittab: `sysinit` or `respawn`, a blank, a command line.
-        inittab: Vec<String>,
+        /// Number of its terminals.
+        terminals: u32,
     },
 }
 
@@ -57,43 +58,28 @@ pub(super) enum End {
 #[derive(Debug)]
 pub(super) struct Sandbox {
     first_process: Pid,
+    has_network: bool,
     killed: AtomicBool,
     ended: watch::Receiver<Option<End>>,
 }
 
+/// A guest whose file system is in place, and in which nothing of its own runs yet.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    child: Child,
+    input: ChildStdin,
+    lines: Lines<BufReader<ChildStdout>>,
+    first_process: Pid,
+    has_network: bool,
+}
+
 impl Sandbox {
-    /// Starts the namespaces; returns when the guest's own file system is in place.
+    /// Starts the namespaces of a VM; returns when the guest's own file system is in place.
     ///
     /// # Errors
     /// The host's reason, with what the first process wrote about it.
     pub(super) async fn start(state: &State, kind: &Kind, log: &Log) -> io::Result<Self> {
-        let mut child = spawn(state, kind)?;
-        let (Some(input), Some(output), Some(errors)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
-        else {
-            return Err(io::Error::other("no pipes to the guest's first process"));
-        };
-        log.follow(errors);
-        let mut lines = BufReader::new(output).lines();
-        let (input, first_process) = match hand_over(&mut child, input, &mut lines).await {
-            Ok(handed) => handed,
-            Err(error) => {
-                // Killing what has ended already is no failure.
-                let _ = child.kill().await;
-                return Err(log.explain(error));
-            }
-        };
-        let (tell, ended) = watch::channel(None);
-        let log = log.clone();
-        tokio::spawn(async move {
-            let _lifeline = input;
-            while let Ok(Some(line)) = lines.next_line().await {
-                log.say(&line);
-            }
-            let end = child.wait().await.map_or(End::PoweredOff, |status| end_of(&status));
-            // Nobody listens any more once the machine is forgotten.
-            let _ = tell.send(Some(end));
-        });
-        Ok(Self { first_process, killed: AtomicBool::new(false), ended })
+        Prepared::make(state, kind, log).await?.run(log).await
     }
 
     /// A command inside the guest, as root, in `/`, with systemd's search path and nothing else in its environment.
@@ -115,8 +101,19 @@ impl Sandbox {
         command
             .args(["--user", "--mount", "--pid", "--uts", "--ipc", "--target"])
             .arg(self.first_process.as_raw_nonzero().to_string());
+        if self.has_network {
+            command.arg("--net");
+        }
         command.arg("--").arg(program).env_clear().env("PATH", PATH);
         command.stdin(Stdio::null()).kill_on_drop(true);
+    }
+
+    /// A program of this machine's in the guest's network.
+    pub(super) fn network_command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--user", "--net", "--target"]).arg(self.first_process.as_raw_nonzero().to_string());
+        command.arg("--").args(words).env_clear().env("PATH", PATH).kill_on_drop(true);
+        command
     }
 
     /// Runs a shell script inside the guest with arguments, feeding `input`; the caller judges its exit status.
@@ -140,6 +137,19 @@ impl Sandbox {
         format!("/proc/{}/root{path}", self.first_process.as_raw_nonzero()).into()
     }
 
+    /// Sends a signal to the guest's first process, unless that has ended: its number may be another process's by now.
+    pub(super) fn signal(&self, signal: Signal) {
+        if !self.has_ended() {
+            // It may have ended in between.
+            let _ = kill_process(self.first_process, signal);
+        }
+    }
+
+    /// Whether nothing of the guest runs any more.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.borrow().is_some()
+    }
+
     /// Ends the guest at once; returns when nothing of it runs.
     pub(super) async fn kill(&self) {
         self.cut();
@@ -147,10 +157,9 @@ impl Sandbox {
     }
 
     fn cut(&self) {
-        if self.ended.borrow().is_none() {
+        if !self.has_ended() {
             self.killed.store(true, Ordering::SeqCst);
-            // It may have ended in between.
-            let _ = kill_process(self.first_process, Signal::KILL);
+            self.signal(Signal::KILL);
         }
     }
 
@@ -195,13 +204,88 @@ pub(super) async fn run(mut command: Command, input: &[u8]) -> io::Result<Output
     output
 }
 
-fn spawn(state: &State, kind: &Kind) -> io::Result<Child> {
-    let mut command = Command::new("unshare");
-    if host::is_root() {
-        command.arg("--user");
-    } else {
-        command.args(host::MAPPED);
+impl Prepared {
+    /// Makes the namespaces and the file system.
+    ///
+    /// # Errors
+    /// The host's reason, with what the first process wrote about it.
+    pub(super) async fn make(state: &State, kind: &Kind, log: &Log) -> io::Result<Self> {
+        let mut child = spawn(state, kind)?;
+        let (Some(input), Some(output), Some(errors)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            return Err(io::Error::other("no pipes to the guest's first process"));
+        };
+        log.follow(errors);
+        let mut lines = BufReader::new(output).lines();
+        match pivot(&mut child, input, &mut lines, matches!(kind, Kind::Vm { .. })).await {
+            Ok((input, first_process)) => {
+                Ok(Self { child, input, lines, first_process, has_network: matches!(kind, Kind::Container { .. }) })
+            }
+            Err(error) => {
+                // Killing a process that has ended already is not a failure.
+                let _ = child.kill().await;
+                Err(log.explain(error))
+            }
+        }
     }
+
+    /// The guest's first process, as this machine numbers it.
+    pub(super) fn first_process(&self) -> Pid {
+        self.first_process
+    }
+
+    /// Lets the guest run.
+    ///
+    /// # Errors
+    /// The host's reason, with what the first process wrote about it.
+    pub(super) async fn run(mut self, log: &Log) -> io::Result<Sandbox> {
+        // A container's first process becomes its init, which watches no pipe. Until it does, the pipe is its lifeline.
+        let watcher = match (self.has_network, self.child.id()) {
+            (true, Some(number)) => Some(Watcher::over(number)?),
+            _ => None,
+        };
+        self.input.write_all(b"go\n").await?;
+        let line = self.lines.next_line().await?;
+        line.filter(|line| line == "running").ok_or_else(|| log.explain(gone()))?;
+        let Self { mut child, input, mut lines, first_process, has_network } = self;
+        let (tell, ended) = watch::channel(None);
+        let log = log.clone();
+        tokio::spawn(async move {
+            let _lifeline = input;
+            while let Ok(Some(line)) = lines.next_line().await {
+                log.say(&line);
+            }
+            let end = child.wait().await.map_or(End::PoweredOff, |status| end_of(&status));
+            if let Some(watcher) = watcher
+                && let Err(error) = watcher.release().await
+            {
+                log.say(&format!("watcher: {error}"));
+            }
+            // Nobody listens any more once the machine is forgotten.
+            let _ = tell.send(Some(end));
+        });
+        Ok(Sandbox { first_process, has_network, killed: AtomicBool::new(false), ended })
+    }
+}
+
+fn spawn(state: &State, kind: &Kind) -> io::Result<Child> {
+    let mut command = match kind {
+        Kind::Vm { .. } => {
+            let mut command = Command::new("unshare");
+            if host::is_root() {
+                command.arg("--user");
+            } else {
+                command.args(host::MAPPED);
+            }
+            command
+        }
+        Kind::Container { node, .. } => {
+            let mut command = Command::new("nsenter");
+            command.args(["--user", "--target"]).arg(node.as_raw_nonzero().to_string());
+            command.args(["--", "unshare", "--net"]);
+            command
+        }
+    };
     command.args(["--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--"]);
     // Becoming root takes effect with the next program, and only once users are mapped.
     command.args(["sh", "-c", "echo unshared; read -r _; exec sh -c \"$@\"", "sh", SCRIPT, "pxci-guest"]);
@@ -210,17 +294,10 @@ fn spawn(state: &State, kind: &Kind) -> io::Result<Child> {
         Kind::Vm { overlay } => {
             command.arg("vm").arg(state.path()).arg(place).arg(overlay);
         }
-        Kind::Container { root, mounts, name, resolver, inittab } => {
+        Kind::Container { root, mounts, name, terminals, .. } => {
             let mounts: Vec<String> = mounts.iter().map(|(directory, path)| format!("{directory} {path}")).collect();
-            command
-                .arg("container")
-                .arg(state.path())
-                .arg(place)
-                .arg(root)
-                .arg(mounts.join("\n"))
-                .arg(name)
-                .arg(resolver)
-                .args(inittab);
+            command.arg("container").arg(state.path()).arg(place).arg(root);
+            command.arg(mounts.join("\n")).arg(name).arg(terminals.to_string());
         }
     }
     command
@@ -235,27 +312,37 @@ fn spawn(state: &State, kind: &Kind) -> io::Result<Child> {
     command.spawn()
 }
 
-/// Maps users, lets the first process go on, and learns its number.
-async fn hand_over(
-    child: &mut Child,
-    mut input: ChildStdin,
-    lines: &mut tokio::io::Lines<BufReader<ChildStdout>>,
-) -> io::Result<(ChildStdin, Pid)> {
-    let gone = || io::Error::other("the guest's first process ended");
-    lines.next_line().await?.filter(|line| line == "unshared").ok_or_else(gone)?;
+/// Maps the users of a user namespace that root has made; all others have done so themselves.
+pub(super) fn map_users(child: &Child) -> io::Result<()> {
     if host::is_root() {
         let number = child.id().ok_or_else(gone)?;
         for map in ["gid_map", "uid_map"] {
             std::fs::write(format!("/proc/{number}/{map}"), format!("0 0 {USERS}\n"))?;
         }
     }
+    Ok(())
+}
+
+fn gone() -> io::Error {
+    io::Error::other("the guest's first process ended")
+}
+
+/// Lets the first process go on until the guest's file system is its root, and learns its number.
+async fn pivot(
+    child: &mut Child,
+    mut input: ChildStdin,
+    lines: &mut Lines<BufReader<ChildStdout>>,
+    has_own_users: bool,
+) -> io::Result<(ChildStdin, Pid)> {
+    lines.next_line().await?.filter(|line| line == "unshared").ok_or_else(gone)?;
+    if has_own_users {
+        map_users(child)?;
+    }
     input.write_all(b"go\n").await?;
     let line = lines.next_line().await?.ok_or_else(gone)?;
     let number = line.strip_prefix("pivoted ").and_then(|number| number.parse().ok()).and_then(Pid::from_raw);
     let first_process = number.ok_or_else(gone)?;
     remove_old_root(first_process).await?;
-    input.write_all(b"go\n").await?;
-    lines.next_line().await?.filter(|line| line == "running").ok_or_else(gone)?;
     Ok((input, first_process))
 }
 

@@ -3,10 +3,10 @@
 #
 #   $1 kind of guest (vm, container)   $2 state directory   $3 mount point, relative to it
 #   vm:        $4 options of its overlay
-#   container: $4 root directory       $5 mounts, "directory path" a line   $6 host name   $7 resolver configuration
-#              then lines of its inittab, as "action command"
+#   container: $4 root directory       $5 mounts, "directory path" a line   $6 host name   $7 number of terminals
 #
-# Standard input is the lifeline: when the simulator closes it, or dies, this process ends and the kernel ends the rest.
+# Standard input is the lifeline: when the simulator closes it, or dies, this process ends and the kernel ends the rest. A
+# container's init, which takes this process's place, does not look at it: the simulator has a watcher for that.
 set -eu
 exec 3<&0 </dev/null
 kind=$1 state=$2 root=$3 source=$4
@@ -19,7 +19,7 @@ case $kind in
 vm) mount -t overlay guest -o "$source" "$root" ;;
 container)
     mount --bind "$source" "$root"
-    mounts=$1 name=$2 resolver=$3
+    mounts=$1 name=$2 terminals=$3
     shift 3
     hostname "$name"
     echo "$mounts" | while read -r directory path; do
@@ -34,8 +34,11 @@ cd "$root"
 read -r number _ </proc/self/stat
 mkdir -p proc dev run tmp
 mount -t proc -o nosuid,nodev,noexec proc proc
+# A container may set what belongs to its own network. As LXC does, proc/tty keeps that while the rest becomes read-only.
+[ "$kind" = vm ] || mount --bind proc/sys/net proc/tty
 mount --bind proc/sys proc/sys
 mount -o remount,bind,ro proc/sys
+[ "$kind" = vm ] || mount --no-mtab --move proc/tty proc/sys/net
 mount -t tmpfs -o mode=755,nosuid,size=64k dev dev
 for device in null zero full random urandom tty; do
     : >dev/$device
@@ -49,6 +52,13 @@ ln -s fd/0 dev/stdin
 ln -s fd/1 dev/stdout
 ln -s fd/2 dev/stderr
 mount -t tmpfs -o mode=1777,nosuid,nodev shm dev/shm
+if [ "$kind" = container ]; then
+    # The simulator opens these pseudo-terminals before init runs; the kernel numbers them from 0.
+    while [ "$terminals" -gt 0 ]; do
+        ln -s "pts/$((terminals - 1))" "dev/tty$terminals"
+        terminals=$((terminals - 1))
+    done
+fi
 if [ "$kind" = vm ]; then
     mount -t tmpfs -o mode=755,nosuid,nodev run run
     mount -t tmpfs -o mode=1777,nosuid,nodev tmp tmp
@@ -60,23 +70,16 @@ echo "pivoted $number"
 read -r _ <&3
 cd /
 unset LIBMOUNT_FORCE_MOUNT2
-if [ "$kind" = container ]; then
-    # What PVE writes into a container that it takes for Alpine's. From in here no link of its leads to the host.
-    [ -d etc/network ] || mkdir -p etc/network
-    echo "$name" >etc/hostname
-    printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$name" >etc/hosts
-    echo "$resolver" >etc/resolv.conf
-    printf 'auto lo\niface lo inet loopback\n\nauto eth0\niface eth0 inet dhcp\n\thostname $(hostname)\n' >etc/network/interfaces
+if [ "$kind" = container ] && [ ! -x /sbin/init ]; then
+    echo "the container has no /sbin/init" >&2
+    exit 1
 fi
 echo running
-for line; do
-    command=${line#* }
-    # Unquoted on purpose: a line of an inittab is words.
-    case $line in
-    sysinit\ *) (exec 3<&-; $command) || echo "$command: failed" ;;
-    respawn\ *) (exec 3<&-; while :; do $command || :; sleep 1 || exit; done) & ;;
-    esac
-done
+if [ "$kind" = container ]; then
+    unset HOME SHELL USER
+    export container=lxc
+    exec /sbin/init 3<&-
+fi
 (while read -r _; do :; done) <&3 &
 exec 3<&-
 wait $! || :

@@ -12,7 +12,8 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use crate::backend::{
-    AgentCall, AgentError, AgentReply, Backend, ContainerStart, Events, GuestEvent, GuestEventKind, Stream, VmStart,
+    AgentCall, AgentError, AgentReply, Backend, ContainerSetup, ContainerStart, Events, GuestEvent, GuestEventKind,
+    Stream, VmStart,
 };
 
 /// When a played VM's agent answers.
@@ -297,7 +298,7 @@ impl Backend for Scripted {
         &'a self,
         rootfs: &'a str,
         template: PathBuf,
-        _hostname: &'a str,
+        _setup: ContainerSetup,
     ) -> BoxFuture<'a, Result<(), String>> {
         self.stage().disks.insert(rootfs.to_owned());
         async move {
@@ -313,7 +314,7 @@ impl Backend for Scripted {
 
     fn container_start<'a>(&'a self, start: ContainerStart, _events: Events) -> BoxFuture<'a, Result<(), String>> {
         let mut stage = self.stage();
-        stage.consoles.insert(start.vmid, vec![format!("{}: started", start.hostname)]);
+        stage.consoles.insert(start.vmid, vec![format!("{}: started", start.setup.hostname)]);
         stage.containers.insert(start.vmid, start);
         drop(stage);
         async { Ok(()) }.boxed()

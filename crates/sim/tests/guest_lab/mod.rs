@@ -146,6 +146,56 @@ pub(crate) fn is_running(words: &str) -> bool {
         .any(|line| line == wanted.as_bytes())
 }
 
+/// A process of this machine's, told apart from a later one with the same number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Process {
+    pub(crate) name: String,
+    number: u32,
+    parent: u32,
+    is_zombie: bool,
+    start: u64,
+}
+
+impl Process {
+    fn read(number: u32) -> Option<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{number}/stat")).ok()?;
+        let (head, tail) = stat.rsplit_once(") ")?;
+        let fields: Vec<&str> = tail.split(' ').collect();
+        Some(Self {
+            name: head.split_once('(')?.1.to_owned(),
+            number,
+            parent: fields.get(1)?.parse().ok()?,
+            is_zombie: fields.first() == Some(&"Z"),
+            start: fields.get(19)?.parse().ok()?,
+        })
+    }
+
+    /// Whether it still runs. One that nobody has waited for does not.
+    pub(crate) fn is_alive(&self) -> bool {
+        Self::read(self.number).is_some_and(|now| now.start == self.start && !now.is_zombie)
+    }
+}
+
+/// All processes that come from this one.
+pub(crate) fn descendants(number: u32) -> Vec<Process> {
+    let numbers = std::fs::read_dir("/proc").unwrap().flatten();
+    let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let all: Vec<Process> = numbers.filter_map(Process::read).collect();
+    let mut found: Vec<Process> = Vec::new();
+    let mut parents = vec![number];
+    while let Some(parent) = parents.pop() {
+        let children = all.iter().filter(|process| process.parent == parent);
+        parents.extend(children.clone().map(|child| child.number));
+        found.extend(children.cloned());
+    }
+    found
+}
+
+/// The dispatcher's appliance, which `cargo xtask test` builds.
+pub(crate) fn appliance() -> PathBuf {
+    std::env::var_os("PXCI_APPLIANCE").expect("PXCI_APPLIANCE is not set: run `cargo xtask test`").into()
+}
+
 /// The base system that set-up made, made here where set-up did not run.
 pub(crate) fn base() -> PathBuf {
     if let Some(base) = std::env::var_os("PXCI_GUEST_BASE") {

@@ -43,6 +43,8 @@ pub struct ServerOptions {
     pub listen: SocketAddr,
     /// Root URL by which guests reach it, if that is not the address it listens on. Port 0 stands for the port that it got.
     pub external_url: Option<String>,
+    /// Further names and addresses in its certificate.
+    pub names: Vec<String>,
     /// How its world behaves.
     pub behaviour: Behaviour,
     /// Seed of the world's names and secrets.
@@ -56,6 +58,7 @@ impl Default for ServerOptions {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             external_url: None,
+            names: Vec::new(),
             behaviour: Behaviour::default(),
             seed: rand::random(),
             clock: Arc::new(Timestamp::now),
@@ -191,7 +194,7 @@ impl Server {
         let listener = TcpListener::bind(options.listen).await?;
         let external_host = options.external_url.as_deref().and_then(host_of);
         let own_host = (!options.listen.ip().is_unspecified()).then(|| options.listen.ip().to_string());
-        let Tls { acceptor, authority } = Tls::make(external_host.into_iter().chain(own_host))?;
+        let Tls { acceptor, authority } = Tls::make(external_host.into_iter().chain(own_host).chain(options.names))?;
         let mut address = listener.local_addr()?;
         if address.ip().is_unspecified() {
             address.set_ip(Ipv4Addr::LOCALHOST.into());

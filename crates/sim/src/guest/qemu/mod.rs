@@ -17,6 +17,7 @@ mod qmp;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -25,7 +26,9 @@ pub use self::accelerator::Accelerator;
 use self::disks::Disks;
 use self::machine::{Machine, Parts};
 use super::Namespaces;
-use crate::backend::{AgentCall, AgentError, AgentReply, Backend, ContainerStart, Events, Stream, VmStart};
+use crate::backend::{
+    AgentCall, AgentError, AgentReply, Backend, ContainerSetup, ContainerStart, Events, Stream, VmStart,
+};
 
 /// QEMU for the machines that images are made for.
 const PROGRAM: &str = "qemu-system-x86_64";
@@ -64,6 +67,12 @@ impl Qemu {
     #[must_use]
     pub fn accelerator(&self) -> Accelerator {
         self.accelerator
+    }
+
+    /// The containers beside the machines.
+    #[must_use]
+    pub fn containers(&self) -> &Arc<Namespaces> {
+        &self.containers
     }
 
     /// Writes the image at `path` (qcow2, [`image::build`]) to a volume, as an installation would have. The file must stay.
@@ -199,17 +208,29 @@ impl Backend for Qemu {
         &'a self,
         rootfs: &'a str,
         template: PathBuf,
-        hostname: &'a str,
+        setup: ContainerSetup,
     ) -> BoxFuture<'a, Result<(), String>> {
-        self.containers.container_create(rootfs, template, hostname)
+        self.containers.container_create(rootfs, template, setup)
     }
 
     fn container_start<'a>(&'a self, start: ContainerStart, events: Events) -> BoxFuture<'a, Result<(), String>> {
         self.containers.container_start(start, events)
     }
 
+    fn node_name_servers(&self) -> Vec<String> {
+        self.containers.node_name_servers()
+    }
+
     fn container_stop(&self, vmid: u32) -> BoxFuture<'_, ()> {
         self.containers.container_stop(vmid)
+    }
+
+    fn container_shutdown(&self, vmid: u32, patience: Duration) -> BoxFuture<'_, bool> {
+        self.containers.container_shutdown(vmid, patience)
+    }
+
+    fn container_interfaces(&self, vmid: u32) -> BoxFuture<'_, Option<serde_json::Value>> {
+        self.containers.container_interfaces(vmid)
     }
 
     fn container_console(&self, vmid: u32) -> BoxFuture<'_, io::Result<Box<dyn Stream>>> {

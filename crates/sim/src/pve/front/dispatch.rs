@@ -328,7 +328,7 @@ async fn containers(engine: &Arc<Engine>, method: &str, rest: &str, call: Call) 
             cluster::api::subdirs(&["current", "start", "stop", "shutdown", "reboot", "migrate"])
         }
         ("GET", "/{vmid}/status/current") => current(engine, Kind::Lxc, &call)?,
-        ("GET", "/{vmid}/interfaces") => lxc::interfaces::interfaces(engine, &call),
+        ("GET", "/{vmid}/interfaces") => lxc::addresses::interfaces(engine, &call).await,
         ("PUT", "/{vmid}/resize") => lxc::resize::resize(engine, &call)?,
         ("POST", "/{vmid}/move_volume") => lxc::move_volume::move_volume(engine, &call)?,
         ("POST", "/{vmid}/template") => lxc::life::template(engine, &call)?,

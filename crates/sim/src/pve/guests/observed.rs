@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{pending, status};
 use crate::backend::{GuestEvent, GuestEventKind};
 use crate::pve::engine::Engine;
+use crate::pve::lxc;
 use crate::pve::world::state::Guest;
 
 impl Engine {
@@ -36,6 +37,12 @@ impl Engine {
                 let (engine, vmid) = (self.clone(), event.vmid);
                 self.aside(async move { pending::settle(&engine, vmid).await });
             }
+            GuestEventKind::Rebooted => {
+                guest.run = None;
+                drop(state);
+                let (engine, vmid) = (self.clone(), event.vmid);
+                self.aside(async move { lxc::power::start_again(&engine, vmid).await });
+            }
         }
     }
 }
@@ -51,5 +58,6 @@ fn guest_word(kind: &GuestEventKind) -> &'static str {
         GuestEventKind::AgentUp => "agent_up",
         GuestEventKind::AgentDown => "agent_down",
         GuestEventKind::PoweredOff => "powered_off",
+        GuestEventKind::Rebooted => "rebooted",
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::checks::{Asked, mount_access};
-use super::power;
 use super::volumes::{new_volume, stored};
+use super::{power, setup};
 use crate::pve::engine::locks::Mode;
 use crate::pve::engine::{Call, Engine, Worker};
 use crate::pve::line::Line;
@@ -171,7 +171,10 @@ async fn fill(worker: &Worker, plan: &Creation) -> Result<BTreeMap<String, Strin
     let rootfs = drives::file(config.get("rootfs").map_or("", String::as_str));
     if let Some(file) = file {
         unpackable(worker, vmid, &plan.template, &file)?;
-        engine.backend.container_create(&rootfs, file, &hostname).await?;
+        let keys = plan.options.0.keys();
+        let asked = keys.filter_map(|key| Some((key.clone(), plan.options.text(key)?.to_owned()))).collect();
+        let setup = setup::of(&asked, &hostname, engine.backend.node_name_servers());
+        engine.backend.container_create(&rootfs, file, setup).await?;
     }
     worker.log("Total bytes read: 2191360 (2.1MiB, 200MiB/s)");
     if let Some(wanted) = plan.wanted.as_ref().filter(|wanted| *wanted != "alpine") {

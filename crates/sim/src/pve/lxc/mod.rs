@@ -1,5 +1,6 @@
 //! Containers: creating, configuring, powering, moving volumes, destroying.
 
+pub(crate) mod addresses;
 pub(crate) mod checks;
 pub(crate) mod clone;
 pub(crate) mod config;
@@ -9,4 +10,5 @@ pub(crate) mod life;
 pub(crate) mod move_volume;
 pub(crate) mod power;
 pub(crate) mod resize;
+pub(crate) mod setup;
 pub(crate) mod volumes;

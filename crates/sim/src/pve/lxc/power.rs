@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::setup;
 use crate::backend::ContainerStart;
 use crate::pve::engine::locks::{Guard, Mode};
-use crate::pve::engine::{Call, Engine, Worker};
+use crate::pve::engine::{Call, Engine};
 use crate::pve::guests;
 use crate::pve::guests::pending;
 use crate::pve::qemu;
@@ -44,11 +45,11 @@ pub(crate) fn power(engine: &Arc<Engine>, call: &Call, verb: &str) -> Outcome<Va
             return Err(format!("CT is locked ({lock})"));
         }
         match verb_owned.as_str() {
-            "start" => start(&worker, vmid, &node, guard).await,
+            "start" => start(&engine, vmid, &node, guard).await,
             "shutdown" => shutdown(&engine, vmid, timeout, force).await,
             "reboot" => {
-                cut(&engine, vmid).await;
-                start(&worker, vmid, &node, guard).await
+                shutdown(&engine, vmid, timeout, true).await?;
+                start(&engine, vmid, &node, guard).await
             }
             _ => {
                 cut(&engine, vmid).await;
@@ -59,8 +60,7 @@ pub(crate) fn power(engine: &Arc<Engine>, call: &Call, verb: &str) -> Outcome<Va
     Ok(json!(upid))
 }
 
-async fn start(worker: &Worker, vmid: u32, node: &str, _guard: Guard) -> Result<(), String> {
-    let engine = &worker.engine;
+async fn start(engine: &Arc<Engine>, vmid: u32, node: &str, _guard: Guard) -> Result<(), String> {
     let guest = engine.guest(Kind::Lxc, vmid, node).map_err(Refusal::into_text)?;
     if guest.is_template() {
         return Err("you can't start a CT if it's a template".to_owned());
@@ -85,9 +85,9 @@ async fn start(worker: &Worker, vmid: u32, node: &str, _guard: Guard) -> Result<
         .collect();
     let start = ContainerStart {
         vmid,
-        hostname: guests::status::name(&guest, vmid),
         rootfs: drives::file(guest.get("rootfs").unwrap_or_default()),
         mounts,
+        setup: setup::of(&guest.config, &guests::status::name(&guest, vmid), engine.backend.node_name_servers()),
     };
     qemu::power::set_running(engine, vmid);
     let started = engine.backend.container_start(start, engine.events.clone()).await;
@@ -97,10 +97,25 @@ async fn start(worker: &Worker, vmid: u32, node: &str, _guard: Guard) -> Result<
     started
 }
 
-async fn shutdown(engine: &Arc<Engine>, vmid: u32, _timeout: u64, _force: bool) -> Result<(), String> {
+/// Asks a container's init to halt, and ends the container where `force` says so and it does not in time.
+async fn shutdown(engine: &Arc<Engine>, vmid: u32, timeout: u64, force: bool) -> Result<(), String> {
     engine.wait(Duration::from_millis(500)).await;
+    if !engine.backend.container_shutdown(vmid, Duration::from_secs(timeout)).await && !force {
+        return Err("container did not stop".to_owned());
+    }
     cut(engine, vmid).await;
     Ok(())
+}
+
+/// Starts a container that has rebooted by itself, with the configuration of now, as systemd does on the real server.
+pub(crate) async fn start_again(engine: &Arc<Engine>, vmid: u32) {
+    engine.consoles.drop_shell(vmid);
+    pending::settle(engine, vmid).await;
+    let Some(node) = engine.with_guest(vmid, |guest| guest.node.clone()) else { return };
+    let Ok(guard) = engine.lock_now(Kind::Lxc, vmid).await else { return };
+    if let Err(error) = start(engine, vmid, &node, guard).await {
+        tracing::debug!(vmid, error, "a container that rebooted does not start");
+    }
 }
 
 /// Ends a container at once and applies what was pending.
