@@ -1,6 +1,16 @@
 //! The clients of PVE and GitHub that a configuration asks for.
 
+use std::time::Duration;
+
 use dispatcher_api::{Config, Secrets};
+
+/// What linked clones and their starts, stops and destructions take on a server of modest size.
+const TASKS: [(&str, Duration); 4] = [
+    ("qmclone", Duration::from_millis(1500)),
+    ("qmstart", Duration::from_millis(1500)),
+    ("qmstop", Duration::from_secs(1)),
+    ("qmdestroy", Duration::from_millis(1500)),
+];
 
 const USER_AGENT: &str = concat!("pxci-dispatcher/", env!("CARGO_PKG_VERSION"));
 
@@ -36,7 +46,8 @@ pub(crate) fn pve(config: &Config, secrets: &Secrets) -> Result<pve::Client, Cli
         (None, None) => pve::Trust::System,
     };
     let token = pve::ApiToken::new(&config.pve.token_id, &secrets.pve_token_secret)?;
-    Ok(pve::Client::new(pve::ClientConfig { endpoints, token, trust, user_agent: USER_AGENT.to_owned() })?)
+    let config = pve::ClientConfig { endpoints, token, trust, user_agent: USER_AGENT.to_owned() };
+    Ok(pve::Client::expecting(config, &TASKS)?)
 }
 
 /// A client of GitHub.

@@ -44,6 +44,7 @@ struct Shared {
     applying: Mutex<()>,
     settings: watch::Sender<Option<Arc<Settings>>>,
     draining: watch::Sender<bool>,
+    retries: watch::Sender<()>,
     status: watch::Sender<Status>,
     logs: LogRing,
 }
@@ -57,6 +58,7 @@ impl Control {
             applying: Mutex::new(()),
             settings: watch::Sender::new(initial.map(Arc::new)),
             draining: watch::Sender::new(false),
+            retries: watch::Sender::new(()),
             status: watch::Sender::new(Status::default()),
             logs,
         };
@@ -89,6 +91,11 @@ impl Control {
         self.shared.draining.send_replace(on);
     }
 
+    /// Tries again at once what waits because it failed.
+    pub fn retry(&self) {
+        self.shared.retries.send_replace(());
+    }
+
     /// Log lines with a sequence number greater than `since`, oldest first; 0 asks for all that are kept.
     #[must_use]
     pub fn logs(&self, since: u64) -> Vec<LogLine> {
@@ -103,6 +110,11 @@ impl Control {
     /// Whether a drain was asked for, to wait for changes of it.
     pub(crate) fn draining(&self) -> watch::Receiver<bool> {
         self.shared.draining.subscribe()
+    }
+
+    /// Requests to try again, to wait for.
+    pub(crate) fn retries(&self) -> watch::Receiver<()> {
+        self.shared.retries.subscribe()
     }
 
     /// Publishes a new status.

@@ -8,9 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dispatcher_api::{Config, Subject};
+use dispatcher_api::{Config, Problem, Subject};
 use jiff::{SignedDuration, Timestamp};
-use runner_vm::State;
+use ownership::PoolName;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clients;
 use crate::clock;
 use crate::control::{Control, Settings};
-use crate::execute::{Executor, Gates};
+use crate::execute::{Executor, Gates, TemplateChecks};
 use crate::intents::{Ledger, LedgerError};
 use crate::looks::{Look, Looks};
 use crate::problems::{Problems, chain};
@@ -57,13 +57,18 @@ pub async fn run(control: Control, ledger: &Path, stop: CancellationToken) -> Re
     let mut engine = Engine::new(control, ledger);
     let mut settings = engine.control.settings();
     let mut draining = engine.control.draining();
+    let mut retries = engine.control.retries();
     engine.configure(settings.borrow_and_update().clone());
     loop {
         engine.pass().await;
         let wait = engine.wait();
         tokio::select! {
             () = stop.cancelled() => break,
-            Ok(()) = settings.changed() => engine.configure(settings.borrow_and_update().clone()),
+            Ok(()) = settings.changed() => {
+                engine.configure(settings.borrow_and_update().clone());
+                engine.forgive_all("another configuration");
+            }
+            Ok(()) = retries.changed() => engine.forgive_all("asked to retry"),
             Ok(()) = draining.changed() => engine.set_draining(&draining),
             Some(done) = engine.steps.join_next() => engine.step_ended(done.ok()),
             Some(look) = engine.looks.join_next() => engine.integrate(look),
@@ -139,7 +144,8 @@ impl Engine {
         };
         self.problems.clear("configuration");
         self.config_hash = settings.config.hash();
-        self.observed = Observed { draining: self.observed.draining, ..Observed::default() };
+        let forgiven = std::mem::take(&mut self.observed.forgiven);
+        self.observed = Observed { draining: self.observed.draining, forgiven, ..Observed::default() };
         self.looks.begin_anew();
         self.executor = Some(Executor {
             config: Arc::new(settings.config.clone()),
@@ -148,6 +154,7 @@ impl Engine {
             ledger: Arc::clone(&self.ledger),
             problems: Arc::clone(&self.problems),
             gates: self.gates.clone(),
+            templates: Arc::new(TemplateChecks::default()),
             cancel: self.cancel.clone(),
         });
         tracing::info!(
@@ -160,7 +167,26 @@ impl Engine {
     fn set_draining(&mut self, draining: &watch::Receiver<bool>) {
         self.observed.draining = *draining.borrow();
         self.draining_since = clock::now();
+        self.looks.hurry();
         tracing::info!(draining = self.observed.draining, "drain mode");
+    }
+
+    /// Ends every wait that follows from a failure: what caused it may have been mended.
+    fn forgive_all(&mut self, why: &str) {
+        let pools = self.executor.iter().flat_map(|executor| &executor.config.pools);
+        let pools: Vec<_> = pools.map(|pool| pool.name.clone()).collect();
+        self.ledger.hurry();
+        self.resting.clear();
+        self.looks.hurry();
+        self.forgive(&pools, why);
+    }
+
+    fn forgive(&mut self, pools: &[PoolName], why: &str) {
+        let now = clock::now();
+        for pool in pools {
+            tracing::info!(%pool, why, "its failures no longer make it wait");
+            self.observed.forgiven.insert(pool.clone(), now);
+        }
     }
 
     fn step_ended(&mut self, done: Option<Done>) {
@@ -187,6 +213,7 @@ impl Engine {
                 }
                 self.observed.repositories.insert(name, seen);
             }
+            Look::Changed(pools) => self.forgive(&pools, "its template or storage changed"),
             Look::Outdated => {}
         }
     }
@@ -206,7 +233,7 @@ impl Engine {
             }
         }
         let intents = self.ledger.intents();
-        self.looks.start_due(&executor, &intents, clock::now());
+        self.looks.start_due(&executor, &self.observed, &intents, clock::now());
         self.publish(&intents);
     }
 
@@ -268,12 +295,24 @@ impl Engine {
             config_hash: config.is_some().then_some(self.config_hash.as_str()),
             intents,
             waiting: &waiting,
-            problems: self.problems.all(),
+            problems: self.all_problems(intents, config),
             draining: self.observed.draining,
             settled,
             started_at: self.started_at,
             last_good_pass_at,
         }));
+    }
+
+    /// What hinders the dispatcher now, and why pools' last VMs failed.
+    fn all_problems(&self, intents: &[Intent], config: Option<&Config>) -> Vec<Problem> {
+        let mut problems = self.problems.all();
+        let troubles = config.map(|config| reconcile::troubles(&self.observed, intents, config)).unwrap_or_default();
+        problems.extend(troubles.into_iter().map(|trouble| Problem {
+            subject: Subject::Pool,
+            message: trouble.message,
+            since: trouble.since,
+        }));
+        problems
     }
 
     fn wait(&self) -> Duration {
@@ -299,9 +338,4 @@ fn last_good_pass(observed: &Observed, config: &Config) -> Option<Timestamp> {
         oldest = oldest.min(seen.jobs.as_ref()?.taken_at);
     }
     Some(oldest)
-}
-
-/// Whether a VM's end is to be watched for.
-pub(crate) fn is_watched(intent: &Intent) -> bool {
-    intent.is_live() && intent.life.state >= State::Configuring
 }

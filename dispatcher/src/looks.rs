@@ -1,20 +1,27 @@
-//! When to look at what: PVE often while there are VMs, each repository once in a poll interval, GitHub less when its limit runs low.
+//! When to look at what: PVE as often as something is under way that only its list can show, each repository once in a poll interval,
+//! GitHub less when its limit runs low.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use dispatcher_api::Config;
+use dispatcher_api::{Config, RunnerPool};
 use jiff::{SignedDuration, Timestamp};
+use ownership::PoolName;
 use runner_vm::State;
 use tokio::task::JoinSet;
 
-use crate::engine::is_watched;
 use crate::execute::Executor;
-use crate::observe::{GuestObserver, GuestQuestion, ObserveError, RepositoryObserver, RepositoryQuestion};
-use crate::reconcile::{Guests, Intent, RepositorySeen};
+use crate::observe::{
+    CircumstanceObserver, GuestObserver, GuestQuestion, ObserveError, RepositoryObserver, RepositoryQuestion,
+};
+use crate::reconcile::{self, Claim, Guests, Intent, Observed, RepositorySeen};
 
-/// How often PVE's cheap list is asked for while VMs of ours exist.
-const WATCHED: SignedDuration = SignedDuration::from_secs(2);
+/// How often PVE's cheap list is asked for. PVE itself refreshes power states in it every ten seconds only.
+const LISTED: SignedDuration = SignedDuration::from_secs(15);
+/// The same while something is under way of which nothing else tells.
+const LISTED_OFTEN: SignedDuration = SignedDuration::from_secs(3);
+/// How often the templates and storages of pools are looked at that wait because their last VMs failed.
+const CIRCUMSTANCES: SignedDuration = SignedDuration::from_secs(10);
 /// Below this share of GitHub's hourly limit, looks become this much rarer.
 const LOW_BUDGET_SHARE: u64 = 10;
 const LOW_BUDGET_FACTOR: i32 = 4;
@@ -33,6 +40,8 @@ pub(crate) enum Look {
         /// What was not seen now, and why.
         problem: Option<github::Error>,
     },
+    /// Pools whose template or storage changed while they waited because of failures.
+    Changed(Vec<PoolName>),
     /// It was begun under an earlier configuration.
     Outdated,
 }
@@ -41,6 +50,7 @@ pub(crate) enum Look {
 enum Ended {
     Guests(GuestObserver, Result<Guests, ObserveError>),
     Repository(String, RepositoryObserver, RepositorySeen, Option<github::Error>),
+    Circumstances(CircumstanceObserver, Vec<PoolName>),
 }
 
 /// The looks of one dispatcher.
@@ -52,6 +62,8 @@ pub(crate) struct Looks {
     guests: Option<GuestObserver>,
     guests_due: Timestamp,
     repositories: BTreeMap<String, (Option<RepositoryObserver>, Timestamp)>,
+    circumstances: Option<CircumstanceObserver>,
+    circumstances_due: Timestamp,
 }
 
 impl Looks {
@@ -64,7 +76,15 @@ impl Looks {
             guests: Some(GuestObserver::default()),
             guests_due: Timestamp::MIN,
             repositories: BTreeMap::new(),
+            circumstances: Some(CircumstanceObserver::default()),
+            circumstances_due: Timestamp::MIN,
         }
+    }
+
+    /// Makes all looks due now.
+    pub(crate) fn hurry(&mut self) {
+        self.guests_due = Timestamp::MIN;
+        self.repositories.values_mut().for_each(|(_, due)| *due = Timestamp::MIN);
     }
 
     /// Forgets everything, because the configuration is another one. What is under way does not count any more.
@@ -73,6 +93,8 @@ impl Looks {
         self.guests = Some(GuestObserver::default());
         self.guests_due = Timestamp::MIN;
         self.repositories.clear();
+        self.circumstances = Some(CircumstanceObserver::default());
+        self.circumstances_due = Timestamp::MIN;
     }
 
     /// The end of the next look.
@@ -101,12 +123,17 @@ impl Looks {
                 }
                 Look::Repository { name, seen, problem }
             }
+            Ended::Circumstances(observer, changed) => {
+                self.circumstances = Some(observer);
+                Look::Changed(changed)
+            }
         }
     }
 
     /// Starts every look that is due and not under way.
-    pub(crate) fn start_due(&mut self, executor: &Executor, intents: &[Intent], now: Timestamp) {
-        self.start_guests(executor, intents, now);
+    pub(crate) fn start_due(&mut self, executor: &Executor, observed: &Observed, intents: &[Intent], now: Timestamp) {
+        self.start_guests(executor, observed, intents, now);
+        self.start_circumstances(executor, observed, intents, now);
         let names: BTreeSet<&String> = executor.config.pools.iter().flat_map(|pool| &pool.repositories).collect();
         for name in names {
             self.start_repository(name, executor, intents, now);
@@ -121,19 +148,36 @@ impl Looks {
         Duration::try_from(next.duration_since(now)).unwrap_or_default()
     }
 
-    fn start_guests(&mut self, executor: &Executor, intents: &[Intent], now: Timestamp) {
+    fn start_guests(&mut self, executor: &Executor, observed: &Observed, intents: &[Intent], now: Timestamp) {
         if self.guests_due > now {
             return;
         }
         let Some(mut observer) = self.guests.take() else { return };
-        let poll = poll_interval(&executor.config);
-        self.guests_due = now + if intents.iter().any(is_watched) { poll.min(WATCHED) } else { poll };
+        self.guests_due = now + list_interval(&executor.config, observed, intents);
         let (config, pve, intents) = (executor.config.clone(), executor.pve.clone(), intents.to_vec());
         let (generation, census) = (self.generation, self.census);
         self.running.spawn(async move {
             let question = GuestQuestion { config: &config, intents: &intents, census };
             let result = observer.look(&pve, &question).await;
             (generation, Ended::Guests(observer, result))
+        });
+    }
+
+    fn start_circumstances(&mut self, executor: &Executor, observed: &Observed, intents: &[Intent], now: Timestamp) {
+        if self.circumstances_due > now {
+            return;
+        }
+        let waiting = reconcile::backing_off(observed, intents, &executor.config, now);
+        let waiting: Vec<RunnerPool> = waiting.into_iter().cloned().collect();
+        if waiting.is_empty() {
+            return;
+        }
+        let Some(mut observer) = self.circumstances.take() else { return };
+        self.circumstances_due = now + CIRCUMSTANCES;
+        let (pve, generation) = (executor.pve.clone(), self.generation);
+        self.running.spawn(async move {
+            let changed = observer.look(&pve, &waiting).await;
+            (generation, Ended::Circumstances(observer, changed))
         });
     }
 
@@ -163,6 +207,20 @@ impl Looks {
     }
 }
 
+/// How long until PVE's list is asked for again.
+fn list_interval(config: &Config, observed: &Observed, intents: &[Intent]) -> SignedDuration {
+    let is_ending = |intent: &Intent| matches!(intent.life.state, State::Retiring | State::Fenced);
+    let guests = observed.guests.as_ref();
+    let is_unclear = guests.is_none_or(|guests| {
+        !guests.hidden.is_empty() || guests.seen.values().any(|guest| guest.claim == Claim::Unknown)
+    });
+    if is_unclear || intents.iter().any(is_ending) {
+        return LISTED_OFTEN;
+    }
+    let is_watched = intents.iter().any(|intent| intent.is_live() && intent.life.state >= State::Configuring);
+    if is_watched { LISTED } else { poll_interval(config).max(LISTED) }
+}
+
 fn poll_interval(config: &Config) -> SignedDuration {
     SignedDuration::from_secs(i64::from(config.poll_interval_seconds))
 }
@@ -184,4 +242,66 @@ fn expectations(repository: &str, intents: &[Intent]) -> (BTreeSet<u64>, bool) {
     let jobs =
         mine.iter().filter(|intent| intent.life.state == State::Busy).filter_map(|intent| intent.life.job).collect();
     (jobs, mine.iter().any(|intent| intent.life.state >= State::Minting))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use runner_vm::{Event, Life, Reason};
+
+    use super::*;
+    use crate::reconcile::{GuestSeen, Power};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    fn interval(events: &[Event], claim: Option<Claim>) -> i64 {
+        let config = r#"{"installation":"lab","pve":{"endpoints":["https://h:8006"],"token_id":"a@pam!b"},"poll_interval_seconds":60}"#;
+        let mut life = Life::reserved(at(0));
+        for event in events {
+            life = life.after(event, at(1)).unwrap();
+        }
+        let intent = Intent {
+            name: "lab-ubuntu-9100-aaaaaa".into(),
+            pool: "ubuntu".parse().unwrap(),
+            vmid: 9100,
+            node: "pve1".into(),
+            template: 9000,
+            resource_pool: "ci".into(),
+            created_at: at(0),
+            life,
+            retry_at: None,
+            failure: None,
+        };
+        let seen = claim.map(|claim| (9100, GuestSeen { power: Power::Running, locked: false, claim }));
+        let guests = Guests {
+            taken_at: at(0),
+            seen: seen.into_iter().collect(),
+            absent: BTreeSet::new(),
+            hidden: BTreeSet::new(),
+            taken: BTreeSet::new(),
+        };
+        let observed = Observed { guests: Some(guests), repositories: BTreeMap::new(), ..Observed::default() };
+        list_interval(&Config::from_json(config).unwrap(), &observed, &[intent]).as_secs()
+    }
+
+    #[test]
+    fn the_list_is_asked_for_as_often_as_only_it_can_show_what_happens() {
+        let idle = [
+            Event::CloneBegun,
+            Event::Cloned,
+            Event::Configured,
+            Event::Ready,
+            Event::MintBegun { repository: "acme/tools".into() },
+            Event::Minted { runner_id: 7 },
+            Event::Armed,
+        ];
+        assert_eq!(interval(&[Event::Failed(Reason::Surplus)], None), 60, "nothing exists");
+        assert_eq!(interval(&idle, None), 15, "GitHub tells of its end");
+        let retiring = [&idle[..], &[Event::Retire(Reason::Surplus)]].concat();
+        assert_eq!(interval(&retiring, None), 3, "only the list shows that it went off");
+        assert_eq!(interval(&idle, Some(Claim::Unknown)), 3, "a clone in the making");
+    }
 }

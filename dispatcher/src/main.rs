@@ -1,7 +1,7 @@
 //! `pxci-dispatcher`: the daemon, and under the name `pxci-console` the console program.
 
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -27,6 +27,12 @@ struct Arguments {
 enum Command {
     /// Runs the dispatcher. Configured by a file, else by environment variables (PROXMOX_URL, …), else over its console.
     Serve(Serve),
+    /// Makes a running dispatcher try again at once what waits because it failed.
+    Retry {
+        /// Its control socket.
+        #[arg(long, default_value = console::SOCKET)]
+        socket: PathBuf,
+    },
     /// Shows what a running dispatcher does.
     Console {
         /// Its control socket.
@@ -55,6 +61,7 @@ fn main() -> ExitCode {
     } else {
         match Arguments::parse().command {
             Command::Serve(serve) => begin(&serve),
+            Command::Retry { socket } => retry(&socket),
             Command::Console { socket } => look(socket),
         }
     };
@@ -73,6 +80,14 @@ fn look(socket: PathBuf) -> anyhow::Result<()> {
     runtime.block_on(console::run(&socket))?;
     // A blocked read of the terminal must not keep the program.
     runtime.shutdown_background();
+    Ok(())
+}
+
+fn retry(socket: &Path) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let asked = runtime.block_on(console::retry(socket));
+    asked.with_context(|| format!("asking the dispatcher at {}", socket.display()))?;
+    println!("The dispatcher tries again.");
     Ok(())
 }
 

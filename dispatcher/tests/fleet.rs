@@ -4,12 +4,14 @@
 
 #[path = "fleet/daemon.rs"]
 mod daemon;
+#[path = "fleet/failures.rs"]
+mod failures;
 #[path = "fleet/guests.rs"]
 mod guests;
 #[path = "fleet/site.rs"]
 mod site;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use daemon::Home;
@@ -184,8 +186,10 @@ async fn a_finished_vm_of_the_provider_is_cleared_away_and_one_that_never_ran_is
     let config = site.write_configuration(directory.path(), 2);
     let daemon = home.start(&["--config", &config], &[]);
     site.start_vm(LENT).await;
-    let seen_running = Instant::now() + Duration::from_secs(8);
-    until("time to be seen running", &site, &home, 2, || Instant::now() >= seen_running).await;
+    site.pve.statistics_round();
+    let lists = || site.requests_since(0).iter().filter(|request| *request == "GET /cluster/resources").count();
+    let seen_so_far = lists();
+    until("it is seen running", &site, &home, 2, || lists() > seen_so_far + 1).await;
     assert!(site.vms().contains(&LENT), "{}", home.said());
     site.guests.power_off(LENT);
     until("it is cleared away", &site, &home, 2, || !site.vms().contains(&LENT)).await;
@@ -203,4 +207,78 @@ async fn the_variables_of_the_original_notes_are_a_configuration() {
     let runners = done(&site, &home, &jobs, 1).await;
     assert!(runners.iter().all(|name| name.starts_with("pxci-acme-91")), "{runners:?}");
     assert!(daemon.terminate(LIMIT).await);
+}
+
+/// What a number of jobs that are queued together cost in requests to Proxmox VE, each kind with its number.
+async fn cost(site: &Site, home: &Home, jobs: usize, max: usize) -> (usize, BTreeMap<String, usize>) {
+    let before = site.pve.requests().count();
+    let queued = site.queue(jobs);
+    done(site, home, &queued, max).await;
+    let mut kinds = BTreeMap::new();
+    let requests = site.requests_since(before);
+    requests.iter().for_each(|request| *kinds.entry(request.clone()).or_default() += 1);
+    (requests.len(), kinds)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_single_job_takes_25_requests_and_each_of_ten_together_about_16_at_the_pace_of_a_real_server() {
+    let site = Site::start_at_real_pace().await;
+    let directory = tempfile::tempdir().unwrap();
+    let home = Home::new(directory.path());
+    let config = site.write_configuration(directory.path(), 5);
+    // Without the VMIDs of somebody else's guests, about which the dispatcher would ask as well.
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("9100-9107", "9100-9105")).unwrap();
+    let daemon = home.start(&["--config", &config], &[]);
+    // A dispatcher without a history asks about each VMID once, and who is there.
+    let calm = || site.requests_since(0).iter().filter(|request| *request == "GET /cluster/resources").count() >= 2;
+    until("it knows what exists", &site, &home, 0, calm).await;
+    assert!(daemon.terminate(LIMIT).await, "{}", home.said());
+    let daemon = home.start(&["--config", &config], &[]);
+    let (single, kinds) = cost(&site, &home, 1, 5).await;
+    println!("a single job: {single} requests: {kinds:#?}");
+    assert!(single <= 25, "{single} requests for one job: {kinds:#?}\n{}", home.said());
+    // How long the server takes when several VMs are made at a time is learnt from these.
+    cost(&site, &home, 5, 5).await;
+    let (ten, kinds) = cost(&site, &home, 10, 5).await;
+    println!("ten jobs together: {ten} requests: {kinds:#?}");
+    // Rounded, 16 each.
+    assert!(ten < 165, "{ten} requests for ten jobs: {kinds:#?}\n{}", home.said());
+    assert!(daemon.terminate(LIMIT).await, "{}", home.said());
+}
+
+/// The last line of the log that tells a VM's life.
+fn last_life(home: &Home) -> String {
+    let said = home.said();
+    said.lines().rfind(|line| line.contains("gone: ")).unwrap_or_default().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_over_before_github_shows_it_is_named_in_the_audit() {
+    let site = Site::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let home = Home::new(directory.path());
+    let config = site.write_configuration(directory.path(), 1);
+    let daemon = home.start(&["--config", &config], &[]);
+    let jobs = site.queue(1);
+    done(&site, &home, &jobs, 1).await;
+    let named = format!("reason=Some(Finished) job=Some({})", jobs[0]);
+    until("the job is named", &site, &home, 1, || last_life(&home).contains(&named)).await;
+    assert!(daemon.terminate(LIMIT).await, "{}", home.said());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vm_that_a_power_cut_of_its_node_ends_is_not_audited_as_finished() {
+    let site = Site::start_with_long_jobs().await;
+    let directory = tempfile::tempdir().unwrap();
+    let home = Home::new(directory.path());
+    let config = site.write_configuration(directory.path(), 1);
+    let daemon = home.start(&["--config", &config], &[]);
+    site.queue(1);
+    until("the job runs", &site, &home, 1, || home.said().contains("state=\"busy\"")).await;
+    assert!(site.pve.node_away("pve1").await);
+    assert!(site.pve.node_back("pve1"));
+    until("it is cleared away", &site, &home, 1, || last_life(&home).contains("reason=Some(CutOff)")).await;
+    assert!(site.vms().is_empty(), "{:?}", site.vms());
+    assert!(daemon.terminate(LIMIT).await, "{}", home.said());
 }

@@ -1,5 +1,6 @@
 //! `terraform-provider-pxci`: handshake and serve, nothing else on its command line.
 
+mod boots;
 mod connection;
 mod diagnostics;
 mod guests;

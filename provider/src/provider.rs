@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ownership::Installation;
 use tf_provider::{Attr, CancellationToken, Diagnostic, Diagnostics, Model, Provider, Registry, Secret};
 
+use crate::boots::Boots;
 use crate::connection::{self, Connection};
 use crate::diagnostics;
 use crate::guests::Guests;
@@ -63,6 +64,8 @@ pub(crate) struct Clients {
     pub(crate) vmids: Vmids,
     /// The cluster's list of guests.
     pub(crate) guests: Guests,
+    /// How long guests of each template take to boot.
+    pub(crate) boots: Boots,
     /// Node for resources that name none.
     node: Option<String>,
 }
@@ -114,6 +117,7 @@ impl Provider for Pxci {
             installation,
             vmids: Vmids::default(),
             guests: Guests::default(),
+            boots: Boots::default(),
             node: settings.node,
         }))
     }

@@ -36,6 +36,8 @@ pub enum Request {
     /// Take no more jobs, destroy virtual machines that have none, let running jobs end; until the next
     /// [`Request::Configure`]. Answered by [`Answer::Status`].
     Drain {},
+    /// Try again at once what waits because it failed. Answered by [`Answer::Status`].
+    Retry {},
     /// Asks for log lines. Answered by [`Answer::Logs`].
     Logs {
         /// Only lines with a greater sequence number.
@@ -126,6 +128,7 @@ mod tests {
         let hello = Request::Hello { protocol: 1, version: "0.1.0".into() };
         assert_eq!(serde_json::to_string(&hello).unwrap(), r#"{"request":"hello","protocol":1,"version":"0.1.0"}"#);
         assert_eq!(serde_json::from_str::<Request>(r#"{"request":"drain"}"#).unwrap(), Request::Drain {});
+        assert_eq!(serde_json::from_str::<Request>(r#"{"request":"retry"}"#).unwrap(), Request::Retry {});
     }
 
     #[test]

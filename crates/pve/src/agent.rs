@@ -1,4 +1,4 @@
-//! The QEMU guest agent of a VM. At most two calls are in flight per node, over all VMs.
+//! The QEMU guest agent of a VM. At most two calls are in flight per node, over all VMs, and at most one of them is a ping.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, de::IgnoredAny};
@@ -94,6 +94,7 @@ impl Agent {
     /// # Errors
     /// [`Error::is_agent_unavailable`], [`Error::is_not_running`], [`Error::is_agent_not_configured`].
     pub async fn ping(&self) -> Result<(), Error> {
+        let _permit = self.client.ping_permit(&self.node).await?;
         let IgnoredAny = self.call(Call::post(format!("{}/ping", self.path), &Parameters::default())).await?;
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use serde::de::DeserializeOwned;
@@ -14,12 +15,15 @@ use crate::{
     lxc::Lxc,
     qemu::Qemu,
     storage::Storage,
+    tasks::TaskTimes,
     transport::{Call, Transport},
     trust::{Trust, tls_config},
 };
 
 /// Each agent call holds one of the node's three API workers while it waits for the guest.
 const AGENT_CALLS_PER_NODE: usize = 2;
+/// Of those, pings: a guest that is still booting holds its worker for three to five seconds.
+const PINGS_PER_NODE: usize = 1;
 
 /// What a client needs to know.
 #[derive(Debug, Clone)]
@@ -44,7 +48,21 @@ struct Inner {
     transport: Transport,
     tls: Arc<rustls::ClientConfig>,
     token: ApiToken,
-    agent_gates: Mutex<HashMap<String, Arc<Semaphore>>>,
+    agent_gates: Mutex<HashMap<String, AgentGate>>,
+    task_times: TaskTimes,
+}
+
+/// The agent calls that may be under way on one node.
+#[derive(Clone)]
+struct AgentGate {
+    calls: Arc<Semaphore>,
+    pings: Arc<Semaphore>,
+}
+
+impl Default for AgentGate {
+    fn default() -> Self {
+        Self { calls: Arc::new(Semaphore::new(AGENT_CALLS_PER_NODE)), pings: Arc::new(Semaphore::new(PINGS_PER_NODE)) }
+    }
 }
 
 impl std::fmt::Debug for Client {
@@ -59,9 +77,23 @@ impl Client {
     /// # Errors
     /// [`Error::Setup`] when the certificates or the configuration cannot be used.
     pub fn new(config: ClientConfig) -> Result<Self, Error> {
+        Self::expecting(config, &[])
+    }
+
+    /// Makes a client that expects kinds of tasks (`qmclone`, …) to take about so long, until it has seen some. Connects to nothing yet.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when the certificates or the configuration cannot be used.
+    pub fn expecting(config: ClientConfig, task_times: &[(&'static str, Duration)]) -> Result<Self, Error> {
         let tls = tls_config(&config.trust).map_err(|error| Error::Setup(error.into()))?;
         let transport = Transport::new(&config, tls.clone()).map_err(Error::Setup)?;
-        let inner = Inner { transport, tls: Arc::new(tls), token: config.token, agent_gates: Mutex::default() };
+        let inner = Inner {
+            transport,
+            tls: Arc::new(tls),
+            token: config.token,
+            agent_gates: Mutex::default(),
+            task_times: TaskTimes::expecting(task_times),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -111,13 +143,27 @@ impl Client {
         &self.inner.token
     }
 
+    pub(crate) fn task_times(&self) -> &TaskTimes {
+        &self.inner.task_times
+    }
+
     /// Waits for leave to call a guest agent on the node.
     pub(crate) async fn agent_permit(&self, node: &str) -> Result<OwnedSemaphorePermit, Error> {
-        let gate = {
-            let mut gates = self.inner.agent_gates.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(gates.entry(node.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(AGENT_CALLS_PER_NODE))))
-        };
-        // The semaphore is never closed.
-        gate.acquire_owned().await.map_err(|error| Error::Setup(SetupError::Http(error.into())))
+        acquire(self.agent_gate(node).calls).await
     }
+
+    /// Waits for leave to ping a guest agent on the node. A ping needs a permit for a call as well.
+    pub(crate) async fn ping_permit(&self, node: &str) -> Result<OwnedSemaphorePermit, Error> {
+        acquire(self.agent_gate(node).pings).await
+    }
+
+    fn agent_gate(&self, node: &str) -> AgentGate {
+        let mut gates = self.inner.agent_gates.lock().unwrap_or_else(PoisonError::into_inner);
+        gates.entry(node.to_owned()).or_default().clone()
+    }
+}
+
+async fn acquire(gate: Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Error> {
+    // The semaphore is never closed.
+    gate.acquire_owned().await.map_err(|error| Error::Setup(SetupError::Http(error.into())))
 }

@@ -63,6 +63,14 @@ impl Qemu {
         self.client.call_guest(self.vmid, Call::get(self.path("/config"), &Parameters::default())).await
     }
 
+    /// Its configuration, in one request: unlike [`Qemu::config`] it does not ask whether there is such a VM when it is refused.
+    ///
+    /// # Errors
+    /// [`Error::is_permission_denied`] also where the VM is missing, and while it is being made.
+    pub async fn config_if_visible(&self) -> Result<Config, Error> {
+        self.client.call(Call::get(self.path("/config"), &Parameters::default())).await
+    }
+
     /// Its status right now.
     ///
     /// # Errors

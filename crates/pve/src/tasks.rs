@@ -1,5 +1,7 @@
 //! Waiting for tasks. A call that answers with a UPID has only begun; most refusals come at the end of the task.
 
+mod pacing;
+
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -14,11 +16,12 @@ use crate::{
     upid::Upid,
 };
 
-const FIRST_POLL: Duration = Duration::from_millis(100);
-const SLOWEST_POLL: Duration = Duration::from_secs(2);
 /// Lines of a log that are worth showing.
 const LOG_TAIL: usize = 8;
 const LOG_LIMIT: u32 = 500;
+
+use pacing::Polls;
+pub(crate) use pacing::TaskTimes;
 
 /// How long to wait for a task.
 #[derive(Debug, Clone)]
@@ -60,30 +63,49 @@ struct LogLine {
 impl Client {
     /// Waits for the end of a task. Trouble on the way to the server is waited out until the deadline.
     ///
+    /// Asks for the first time when tasks of this kind have usually ended on that node, then at growing intervals.
+    ///
     /// # Errors
     /// [`Error::Task`] with the end of the log when it failed; [`Error::Deadline`] and [`Error::Cancelled`] when it still runs.
     pub async fn wait(&self, upid: &Upid, options: &WaitOptions) -> Result<TaskEnd, Error> {
-        let end = Instant::now() + options.deadline;
-        let mut pause = FIRST_POLL;
+        let mut waiting = Waiting::begin(self, upid, options);
         loop {
-            match self.exit_status(upid).await {
-                Ok(Some(exit_status)) => return self.judge(upid, exit_status).await,
-                Ok(None) => {}
-                Err(error) if error.is_transient() && Instant::now() < end => {
-                    tracing::debug!(%upid, %error, "task status not read")
-                }
-                Err(error) => return Err(error),
+            waiting.pause().await?;
+            if let Some(end) = waiting.end().await? {
+                return Ok(end);
             }
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(Error::Deadline { upid: upid.clone() });
-            }
-            tokio::select! {
-                () = options.cancel.cancelled() => return Err(Error::Cancelled { upid: upid.clone() }),
-                () = sleep(pause.min(left)) => {}
-            }
-            pause = (pause * 3 / 2).min(SLOWEST_POLL);
         }
+    }
+
+    /// Waits like [`Client::wait`], but in turn with the task asks for its effect: that tells of the end as well, and may be needed
+    /// anyway. Returns what `effect` found; `None` when the task was found ended first.
+    ///
+    /// # Errors
+    /// Those of [`Client::wait`].
+    pub async fn wait_for_effect<T, F: Future<Output = Option<T>>>(
+        &self,
+        upid: &Upid,
+        options: &WaitOptions,
+        effect: impl Fn() -> F,
+    ) -> Result<Option<T>, Error> {
+        let mut waiting = Waiting::begin(self, upid, options);
+        loop {
+            waiting.pause().await?;
+            if let Some(found) = effect().await {
+                waiting.remember();
+                return Ok(Some(found));
+            }
+            waiting.pause().await?;
+            if waiting.end().await?.is_some() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Returns how long tasks of this kind took lately on that node; `None` while none was waited for.
+    #[must_use]
+    pub fn usual_time(&self, upid: &Upid) -> Option<Duration> {
+        self.task_times().usual(upid)
     }
 
     /// Whether a task of this kind (`qmclone`, …) that the token began, or may see, is running on the node.
@@ -126,6 +148,56 @@ impl Client {
             .map(|line| line.t)
             .filter(|line| !line.is_empty() && line != "no content")
             .collect()
+    }
+}
+
+/// One wait for the end of a task.
+struct Waiting<'a> {
+    client: &'a Client,
+    upid: &'a Upid,
+    options: &'a WaitOptions,
+    begin: Instant,
+    polls: Polls,
+}
+
+impl<'a> Waiting<'a> {
+    fn begin(client: &'a Client, upid: &'a Upid, options: &'a WaitOptions) -> Self {
+        Self { client, upid, options, begin: Instant::now(), polls: client.task_times().polls(upid) }
+    }
+
+    fn left(&self) -> Duration {
+        self.options.deadline.saturating_sub(self.begin.elapsed())
+    }
+
+    /// Waits until the next poll, or for the deadline.
+    async fn pause(&mut self) -> Result<(), Error> {
+        let pause = self.polls.next_pause().min(self.left());
+        tokio::select! {
+            () = self.options.cancel.cancelled() => Err(Error::Cancelled { upid: self.upid.clone() }),
+            () = sleep(pause) => Ok(()),
+        }
+    }
+
+    /// How the task ended well; `None`: it runs, or that was not read, and there is time for another try.
+    async fn end(&self) -> Result<Option<TaskEnd>, Error> {
+        match self.client.exit_status(self.upid).await {
+            Ok(Some(exit_status)) => {
+                let end = self.client.judge(self.upid, exit_status).await?;
+                self.remember();
+                Ok(Some(end))
+            }
+            Ok(None) if self.left().is_zero() => Err(Error::Deadline { upid: self.upid.clone() }),
+            Ok(None) => Ok(None),
+            Err(error) if error.is_transient() && !self.left().is_zero() => {
+                tracing::debug!(upid = %self.upid, %error, "task status not read");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn remember(&self) {
+        self.client.task_times().record(self.upid, self.begin.elapsed(), &self.polls);
     }
 }
 

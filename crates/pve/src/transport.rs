@@ -38,6 +38,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(60);
 const UPLOAD: Duration = Duration::from_secs(1800);
 const ATTEMPTS: usize = 3;
+/// Tries of a request while nothing takes it.
+const DELIVERIES: usize = 5;
 
 const PLAIN: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 const SEGMENT: AsciiSet = PLAIN.remove(b':').remove(b'@').remove(b'!').remove(b'=').remove(b',');
@@ -169,15 +171,29 @@ impl Transport {
         &self.endpoints[self.preferred.load(Ordering::Relaxed) % self.endpoints.len()]
     }
 
-    /// Sends a request and reads the `data` of its answer. Only reads are repeated when the connection breaks under way.
+    /// Sends a request and reads the `data` of its answer.
+    ///
+    /// Every request is repeated while the node's API daemon takes none; only reads are when the connection breaks under way.
     pub(crate) async fn call<T: DeserializeOwned>(&self, call: Call) -> Result<T, Error> {
-        let body = if call.method == Method::GET { self.read(&call).await? } else { self.attempt(&call).await? };
+        let body = self.deliver(&call).await?;
         let envelope: Envelope<T> = serde_json::from_slice(&body).map_err(|source| Error::Shape {
             method: call.name,
             path: call.path,
             source,
         })?;
         Ok(envelope.data)
+    }
+
+    /// Outlasts a restart of the node's API daemon, which takes a few seconds.
+    async fn deliver(&self, call: &Call) -> Result<Bytes, Error> {
+        let delays = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(250))
+            .with_factor(2.0)
+            .with_max_times(DELIVERIES - 1)
+            .with_jitter();
+        let deliver =
+            || async { if call.method == Method::GET { self.read(call).await } else { self.attempt(call).await } };
+        deliver.retry(delays).when(Error::is_daemon_down).await
     }
 
     async fn read(&self, call: &Call) -> Result<Bytes, Error> {
@@ -187,7 +203,8 @@ impl Transport {
             .with_max_times(ATTEMPTS - 1)
             .with_jitter();
         let attempt = || self.attempt(call);
-        attempt.retry(delays).when(|error| matches!(error, Error::Interrupted { .. })).await
+        let is_lost = |error: &Error| matches!(error, Error::Interrupted { .. }) || error.is_daemon_lost();
+        attempt.retry(delays).when(is_lost).await
     }
 
     /// Tries one endpoint after the other until one takes the request, beginning with the one that answered last.

@@ -1,6 +1,7 @@
 //! Size, network, seed and protection of a fresh clone.
 
 use ownership::tags;
+use pve::Config;
 
 use crate::retry::{LOCK_PATIENCE, LOCK_PAUSE, Patience};
 use crate::{Error, Problem, RunnerVm};
@@ -19,18 +20,22 @@ pub struct Shape {
 }
 
 impl RunnerVm {
-    /// Gives the clone its shape, switches the firewall of its network card and its protection on.
+    /// Gives the clone its shape, switches the firewall of its network card and its protection on. `known`: its configuration, if it
+    /// was just read.
     ///
     /// # Errors
     /// [`Problem::OtherIncarnation`] when the VMID is not ours (any more).
-    pub async fn configure(&self, shape: &Shape) -> Result<(), Error> {
-        self.bring_to_shape(shape).await.map_err(|problem| self.error("configure", problem))
+    pub async fn configure(&self, shape: &Shape, known: Option<Config>) -> Result<(), Error> {
+        self.bring_to_shape(shape, known).await.map_err(|problem| self.error("configure", problem))
     }
 
-    async fn bring_to_shape(&self, shape: &Shape) -> Result<(), Problem> {
+    async fn bring_to_shape(&self, shape: &Shape, mut known: Option<Config>) -> Result<(), Problem> {
         let patience = Patience::of(LOCK_PATIENCE);
         loop {
-            let config = self.qemu().config().await?;
+            let config = match known.take() {
+                Some(config) => config,
+                None => self.qemu().config().await?,
+            };
             if !self.is_incarnation(&config) {
                 return Err(Problem::OtherIncarnation);
             }
@@ -50,7 +55,7 @@ impl RunnerVm {
 }
 
 /// The options that do not have their wanted value yet.
-fn differences(config: &pve::Config, shape: &Shape, tags: &str) -> Vec<(&'static str, String)> {
+fn differences(config: &Config, shape: &Shape, tags: &str) -> Vec<(&'static str, String)> {
     let mut wanted = vec![("tags", tags.to_owned()), ("protection", "1".to_owned())];
     wanted.extend(shape.cores.map(|cores| ("cores", cores.to_string())));
     wanted.extend(shape.memory_mib.map(|memory| ("memory", memory.to_string())));

@@ -13,6 +13,10 @@ impl RunnerVm {
         loop {
             match self.destroy_once().await {
                 Err(Problem::Pve(error)) if error.is_guest_missing() => return Ok(()),
+                // Proxmox VE looks at the power by itself, before it touches anything.
+                Err(Problem::Pve(error)) if error.is_running() => {
+                    return Err(self.error("destroy", Problem::StillRunning));
+                }
                 Err(Problem::Pve(error)) if is_passing(&error) && !patience.is_over() => {}
                 other => return other.map_err(|problem| self.error("destroy", problem)),
             }
@@ -20,13 +24,10 @@ impl RunnerVm {
         }
     }
 
-    /// Everything is read anew in each try: between two of them the VMID may have changed hands.
+    /// Reads the whole proof in each try: between two of them the VMID may have changed hands.
     async fn destroy_once(&self) -> Result<(), Problem> {
         let config = self.qemu().config().await?;
         self.prove(&config).await?;
-        if self.qemu().status().await?.is_running() {
-            return Err(Problem::StillRunning);
-        }
         if config.flag("protection") {
             // The digest makes this the moment of truth: it fails if anything changed since the proof.
             self.qemu().set_config(&[("protection", "0")], config.digest()).await?;

@@ -40,6 +40,19 @@ pub enum Problem {
         /// How long it was waited for.
         seconds: u64,
     },
+    /// A clone to the VMID was cut off in the middle. Only root on the node can remove what is left of it.
+    #[error(
+        "a clone to VMID {vmid} was cut off in the middle, and its rest is locked and in no resource pool: this token can neither \
+         see nor remove it. As root on node \"{node}\", check that `qm config {vmid}` shows `lock: clone` and \
+         \"qmclone temporary file\", then run `qm unlock {vmid}` and `qm destroy {vmid} --destroy-unreferenced-disks 1`; without \
+         that option a disk stays behind which keeps the template from ever being removed"
+    )]
+    HalfMade {
+        /// The VMID.
+        vmid: u32,
+        /// Node that the clone was made on.
+        node: String,
+    },
     /// The caller asked to stop.
     #[error("it was interrupted")]
     Cancelled,

@@ -5,6 +5,7 @@
 //! destroyed without the whole proof of ownership.
 
 mod arm;
+mod boot_times;
 mod clone;
 mod configure;
 mod destroy;
@@ -16,9 +17,10 @@ mod retry;
 mod vm;
 
 pub use arm::GuestState;
+pub use boot_times::{BootTimes, Booted};
 pub use configure::Shape;
 pub use error::{Error, Problem};
 pub use life::{Event, Life, NEGATIVES_APART, Reason, Refused, State};
-pub use power::Booted;
+pub use power::Starting;
 pub use registration::{Removal, deregister, mint};
 pub use vm::{Place, RunnerVm};

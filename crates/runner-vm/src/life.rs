@@ -94,6 +94,8 @@ pub enum Reason {
     Finished,
     /// It powered itself off without a job.
     ExitedIdle,
+    /// It went off while its job ran: its node lost power, or something else ended it.
+    CutOff,
     /// More runners than jobs, for longer than the pool allows.
     Surplus,
     /// It was cloned from a template version that is no longer current, and had no job yet.
@@ -132,6 +134,30 @@ impl Reason {
             self,
             Self::CloneFailed | Self::ConfigureFailed | Self::BootDeadline | Self::MintFailed | Self::ArmFailed
         )
+    }
+
+    /// Returns what went wrong in words, for a failure whose own text is not known.
+    #[must_use]
+    pub fn explanation(self) -> &'static str {
+        match self {
+            Self::CloneFailed => "its clone was not complete within the pool's boot limit",
+            Self::ConfigureFailed => "it was not configured within the pool's boot limit",
+            Self::BootDeadline => "its guest agent did not answer within the pool's boot limit",
+            Self::MintFailed => "GitHub did not register it",
+            Self::ArmFailed => "it did not take its registration",
+            Self::Finished => "it finished its job",
+            Self::ExitedIdle => "it powered itself off without a job",
+            Self::CutOff => "it went off while its job ran",
+            Self::Surplus => "no job needed it",
+            Self::Superseded => "its template version is no longer current",
+            Self::VmidTaken => "another guest took its VMID first",
+            Self::Interrupted => "the dispatcher was restarted while it was being registered",
+            Self::Lingering => "it did not power itself off after its job",
+            Self::Ghost => "it was deregistered and had no job",
+            Self::JobLimit => "its job exceeded the pool's limit",
+            Self::Orphan => "it was found without a record",
+            Self::Vanished => "it was removed by something else",
+        }
     }
 }
 
@@ -175,6 +201,13 @@ pub enum Event {
     },
     /// GitHub says that the job of this runner is over.
     JobOver,
+    /// The VM has ended, and GitHub names a job that ran on it. Its reason was [`Reason::ExitedIdle`] until then.
+    JobFound {
+        /// GitHub's number of the job.
+        job: u64,
+    },
+    /// The VM has ended, and GitHub says later that its job still runs: it did not end by itself.
+    JobCut,
     /// The guest is powered off.
     PoweredOff,
     /// Decision to remove the registration.
@@ -327,6 +360,9 @@ impl Life {
             (S::Stopping, Event::Stopped) => S::Destroying,
             (state, Event::Vanished) if (S::Configuring..S::Destroying).contains(&state) => S::Destroying,
             (S::Destroying, Event::Destroyed) => S::Gone,
+            // What GitHub says later corrects the reason, and nothing else.
+            (S::Destroying | S::Gone, Event::JobFound { .. }) if self.reason == Some(Reason::ExitedIdle) => self.state,
+            (S::Destroying | S::Gone, Event::JobCut) if self.reason == Some(Reason::Finished) => self.state,
             _ => return None,
         })
     }
@@ -365,6 +401,11 @@ impl Life {
                 self.ended_at = Some(now);
                 self.reason.get_or_insert(if self.busy_at.is_some() { Reason::Finished } else { Reason::ExitedIdle });
             }
+            Event::JobFound { job } => {
+                self.job = Some(*job);
+                self.reason = Some(Reason::Finished);
+            }
+            Event::JobCut => self.reason = Some(Reason::CutOff),
             Event::Stopped => self.ended_at = Some(now),
             Event::Vanished => {
                 self.ended_at = Some(now);
@@ -419,6 +460,8 @@ mod tests {
             Event::FoundRegistered { repository: "acme/tools".to_owned(), runner_id: 8 },
             Event::JobSeen { job: Some(1) },
             Event::JobOver,
+            Event::JobFound { job: 2 },
+            Event::JobCut,
             Event::PoweredOff,
             Event::Retire(Reason::Surplus),
             Event::Deregistered,
@@ -487,6 +530,28 @@ mod tests {
     }
 
     #[test]
+    fn a_job_that_github_names_after_the_end_corrects_the_reason_once() {
+        let mut events = to_idle();
+        events.extend([Event::PoweredOff, Event::Destroyed]);
+        let gone = live(&events);
+        assert_eq!((gone.reason, gone.job), (Some(Reason::ExitedIdle), None));
+        let found = gone.after(&Event::JobFound { job: 9 }, at(60)).unwrap();
+        assert_eq!((found.state, found.since), (State::Gone, gone.since));
+        assert_eq!((found.reason, found.job), (Some(Reason::Finished), Some(9)));
+        assert!(found.after(&Event::JobFound { job: 10 }, at(61)).is_err());
+    }
+
+    #[test]
+    fn a_vm_whose_job_still_runs_after_its_end_was_cut_off() {
+        let mut events = to_idle();
+        events.extend([Event::JobSeen { job: Some(3) }, Event::PoweredOff]);
+        let ended = live(&events);
+        assert_eq!(ended.after(&Event::JobCut, at(90)).unwrap().reason, Some(Reason::CutOff));
+        let idle_exit = live(&[to_idle(), vec![Event::PoweredOff]].concat());
+        assert!(idle_exit.after(&Event::JobCut, at(90)).is_err());
+    }
+
+    #[test]
     fn an_interrupted_registration_is_given_up() {
         let minting = live(&to_idle()[..5]).after(&Event::Interrupted, at(9)).unwrap();
         assert_eq!(minting.after(&Event::Deregistered, at(10)).unwrap().state, State::Stopping);
@@ -502,9 +567,13 @@ mod tests {
 
     #[test]
     fn the_end_is_the_end() {
-        let gone = Life { state: State::Gone, ..live(&to_idle()) };
-        for event in every_event() {
-            assert!(gone.after(&event, at(100)).is_err(), "{event:?}");
+        for reason in [None, Some(Reason::Finished), Some(Reason::ExitedIdle), Some(Reason::Ghost)] {
+            let gone = Life { state: State::Gone, reason, ..live(&to_idle()) };
+            for event in every_event() {
+                let corrects = matches!(event, Event::JobFound { .. } | Event::JobCut);
+                let after = gone.after(&event, at(100));
+                assert!(after.is_err() || corrects && after.is_ok_and(|life| life.state == State::Gone), "{event:?}");
+            }
         }
     }
 }

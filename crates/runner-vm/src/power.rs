@@ -1,71 +1,137 @@
 //! Start, the wait for the guest agent, and the power-off.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use pve::Upid;
+use tokio::time::Instant;
 
 use crate::retry::{LOCK_PATIENCE, LOCK_PAUSE, Patience};
-use crate::{Error, Problem, RunnerVm};
+use crate::{Booted, Error, Problem, RunnerVm};
 
-/// Pause between two questions to an agent that does not answer. Each holds one of the node's three workers for seconds.
-const AGENT_PAUSE: Duration = Duration::from_secs(2);
+/// Pauses between two questions to an agent that does not answer. Each question holds one of the node's three workers for seconds.
+const FIRST_AGENT_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_AGENT_PAUSE: Duration = Duration::from_secs(5);
+/// Longest time after which a start task is assumed to have ended.
+const LONGEST_ASSUMED: Duration = Duration::from_secs(5);
 
-/// How a boot went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Booted {
-    /// From the start to the agent's answer.
-    pub took: Duration,
-    /// The agent answered when it was asked first: it may have been ready before.
-    pub at_first_try: bool,
+/// A VM that was started and whose agent was not asked yet.
+#[derive(Debug)]
+pub struct Starting {
+    begin: Instant,
+    /// The start task, while its end is only assumed because tasks of its kind have usually ended by now.
+    unconfirmed: Option<Upid>,
+    /// The VM ran already: its boot began at an unknown time.
+    ran_before: bool,
 }
 
 impl RunnerVm {
-    /// Starts the VM and waits until its guest agent answers; A VM that runs already is only waited for.
-    ///
-    /// The agent is not asked before `expected`, the time that this template usually takes.
+    /// Starts the VM and waits until its guest agent answers, which is first asked `first_question` after the end of the start
+    /// task ([`crate::BootTimes::first_question`]). A VM that runs already is asked at once, and nothing can be learnt from it.
     ///
     /// # Errors
     /// [`Problem::NotReady`] after `limit`, [`Problem::PoweredOff`] when the guest went off again.
-    pub async fn boot(&self, expected: Duration, limit: Duration) -> Result<Booted, Error> {
-        let begun = Instant::now();
-        self.start().await.map_err(|problem| self.error("start", problem))?;
-        let waited = self.wait_for_agent(expected.min(limit), limit).await;
-        let at_first_try = waited.map_err(|problem| self.error("boot", problem))?;
-        Ok(Booted { took: begun.elapsed(), at_first_try })
+    pub async fn boot(&self, first_question: Duration, limit: Duration) -> Result<Option<Booted>, Error> {
+        let starting = self.start().await?;
+        self.wait_for_agent(starting, first_question, limit).await
     }
 
-    async fn start(&self) -> Result<(), Problem> {
+    /// Starts the VM. Returns when the start task has ended; after some starts, when such a task has usually ended: then the agent
+    /// tells whether it has.
+    ///
+    /// # Errors
+    /// When Proxmox VE does not start it.
+    pub async fn start(&self) -> Result<Starting, Error> {
+        self.power_on().await.map_err(|problem| self.error("start", problem))
+    }
+
+    async fn power_on(&self) -> Result<Starting, Problem> {
         let patience = Patience::of(LOCK_PATIENCE);
         loop {
-            match self.start_once().await {
-                Ok(()) => return Ok(()),
-                Err(error) if error.is_running() => return Ok(()),
-                Err(error) if error.is_locked() && !patience.is_over() => self.pause(LOCK_PAUSE).await?,
-                Err(error) => return Err(error.into()),
+            match self.power_on_once().await {
+                Ok(unconfirmed) => return Ok(Starting { begin: Instant::now(), unconfirmed, ran_before: false }),
+                Err(Problem::Pve(error)) if error.is_running() => {
+                    return Ok(Starting { begin: Instant::now(), unconfirmed: None, ran_before: true });
+                }
+                Err(Problem::Pve(error)) if error.is_locked() && !patience.is_over() => self.pause(LOCK_PAUSE).await?,
+                Err(problem) => return Err(problem),
             }
         }
     }
 
-    async fn start_once(&self) -> Result<(), pve::Error> {
+    async fn power_on_once(&self) -> Result<Option<Upid>, Problem> {
         let upid = self.qemu().start().await?;
-        self.wait(&upid).await
+        if let Some(usual) = self.pve.usual_time(&upid) {
+            self.pause(usual.min(LONGEST_ASSUMED)).await?;
+            return Ok(Some(upid));
+        }
+        self.wait(&upid).await?;
+        Ok(None)
     }
 
-    async fn wait_for_agent(&self, expected: Duration, limit: Duration) -> Result<bool, Problem> {
+    /// Waits until the guest agent of a started VM answers. Asks for the first time after `first_question`, then at growing
+    /// intervals. Returns how the boot went, where its begin is known.
+    ///
+    /// # Errors
+    /// [`Problem::NotReady`] after `limit`, [`Problem::PoweredOff`] when the guest went off again.
+    pub async fn wait_for_agent(
+        &self,
+        starting: Starting,
+        first_question: Duration,
+        limit: Duration,
+    ) -> Result<Option<Booted>, Error> {
+        let first_question = if starting.ran_before { Duration::ZERO } else { first_question.min(limit) };
+        self.ask_agent(starting, first_question, limit).await.map_err(|problem| self.error("boot", problem))
+    }
+
+    async fn ask_agent(
+        &self,
+        mut starting: Starting,
+        first_question: Duration,
+        limit: Duration,
+    ) -> Result<Option<Booted>, Problem> {
         let patience = Patience::of(limit);
-        self.pause(expected).await?;
-        let mut first = true;
+        let mut pause = FIRST_AGENT_PAUSE;
+        let mut asked_in_vain = 0;
+        self.pause(first_question).await?;
         loop {
             match self.qemu().agent().ping().await {
-                Ok(()) => return Ok(first),
-                Err(error) if error.is_not_running() || error.is_guest_missing() => return Err(Problem::PoweredOff),
+                Ok(()) => {
+                    let booted = Booted { took: starting.begin.elapsed(), asked_in_vain };
+                    return Ok((!starting.ran_before).then_some(booted));
+                }
+                Err(error) if error.is_not_running() || error.is_guest_missing() => {
+                    starting = self.confirm_start(starting).await?;
+                    self.pause(first_question).await?;
+                    continue;
+                }
                 Err(error) if error.is_agent_unavailable() || error.is_transient() => {}
                 Err(error) => return Err(error.into()),
             }
             if patience.is_over() {
                 return Err(Problem::NotReady { seconds: limit.as_secs() });
             }
-            first = false;
-            self.pause(AGENT_PAUSE).await?;
+            asked_in_vain += 1;
+            self.pause(pause).await?;
+            pause = pause.mul_f64(1.5).min(LONGEST_AGENT_PAUSE);
         }
+    }
+
+    /// The VM does not run: its start takes longer than usual, or failed, or it went off again.
+    async fn confirm_start(&self, starting: Starting) -> Result<Starting, Problem> {
+        let upid = starting.unconfirmed.ok_or(Problem::PoweredOff)?;
+        match self.wait(&upid).await {
+            Err(error) if !error.is_running() => Err(error.into()),
+            outcome => Ok(Starting { begin: Instant::now(), unconfirmed: None, ran_before: outcome.is_err() }),
+        }
+    }
+
+    /// Returns whether the VM is powered off and nothing has it locked.
+    ///
+    /// # Errors
+    /// When Proxmox VE does not say.
+    pub async fn is_off(&self) -> Result<bool, Error> {
+        let status = self.qemu().status().await.map_err(|error| self.error("examine", error))?;
+        Ok(!status.is_running() && status.lock.is_none())
     }
 
     /// Powers the VM off, after the proof that it is ours. One that is off, or gone, is no error.

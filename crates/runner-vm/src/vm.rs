@@ -42,6 +42,12 @@ impl RunnerVm {
         &self.name
     }
 
+    /// VMID of the template that it is cloned from, if its marker names one.
+    #[must_use]
+    pub fn template(&self) -> Option<u32> {
+        self.marker.template
+    }
+
     pub(crate) fn qemu(&self) -> Qemu {
         self.pve.qemu(&self.place.node, self.marker.vmid)
     }
@@ -54,6 +60,16 @@ impl RunnerVm {
     pub(crate) async fn wait(&self, upid: &pve::Upid) -> Result<(), pve::Error> {
         let options = WaitOptions { deadline: retry::TASK_DEADLINE, cancel: self.cancel.clone() };
         self.pve.wait(upid, &options).await.map(drop)
+    }
+
+    /// Waits for a task of this VM, or for its effect.
+    pub(crate) async fn wait_for_effect<T, F: Future<Output = Option<T>>>(
+        &self,
+        upid: &pve::Upid,
+        effect: impl Fn() -> F,
+    ) -> Result<Option<T>, pve::Error> {
+        let options = WaitOptions { deadline: retry::TASK_DEADLINE, cancel: self.cancel.clone() };
+        self.pve.wait_for_effect(upid, &options, effect).await
     }
 
     /// Waits before another try; an error when the caller asked to stop meanwhile.

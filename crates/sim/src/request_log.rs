@@ -1,9 +1,10 @@
 //! What a simulator was asked, in order, with times: the demo's request counts and the tests' "was never called" read it.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
+use tokio::time::Instant;
 
 /// One answered request.
 #[derive(Debug, Clone)]

@@ -142,7 +142,11 @@ fn without_template(variables: &Variables) -> Result<Settings, EnvironmentError>
             fingerprint: variables.text("PROXMOX_FINGERPRINT"),
             token_id: text("PROXMOX_TOKEN_ID"),
         },
-        github: GithubConfig { api_url: variables.text("GITHUB_API_URL").unwrap_or(api_url), ca_pem: None, app: None },
+        github: GithubConfig {
+            api_url: variables.text("GITHUB_API_URL").unwrap_or(api_url),
+            ca_pem: variables.text("GITHUB_CA_PEM"),
+            app: None,
+        },
         poll_interval_seconds: variables.number("POLL_INTERVAL", 15)?,
         pools: vec![pool(variables, repository)?],
     };
@@ -292,6 +296,14 @@ mod tests {
             ("ubuntu-2204-runner-template", "proxmox")
         );
         assert_eq!(pool.labels, ["energyplus", "linux", "x64", "ubuntu-22.04"]);
+    }
+
+    #[test]
+    fn a_github_with_a_private_certificate_authority_is_named() {
+        let authority = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----";
+        let config = without_template(&variables(&[("GITHUB_CA_PEM", authority)])).unwrap().config;
+        assert_eq!(config.github.ca_pem.as_deref(), Some(authority));
+        assert_eq!(without_template(&variables(&[])).unwrap().config.github.ca_pem, None);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use dispatcher_api::protocol::{Answer, Request};
+use dispatcher_api::protocol::{Answer, PROTOCOL, Request};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
@@ -21,6 +21,17 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) async fn open(path: &Path) -> io::Result<Self> {
         Ok(Self { stream: BufReader::new(UnixStream::connect(path).await?) })
+    }
+
+    /// Opens a connection with its session.
+    pub(super) async fn open_session(path: &Path) -> io::Result<Self> {
+        let mut connection = Self::open(path).await?;
+        let hello = Request::Hello { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned() };
+        match connection.ask(&hello).await? {
+            Answer::Hello { .. } => Ok(connection),
+            Answer::Refused { message, .. } => Err(io::Error::other(message)),
+            _ => Err(io::Error::other("unexpected answer")),
+        }
     }
 
     /// Asks, and waits for the answer.

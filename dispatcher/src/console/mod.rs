@@ -15,10 +15,14 @@ mod program;
 mod server;
 mod session;
 mod terminal;
+mod typed;
 mod view;
 
 use std::ffi::OsStr;
+use std::io;
 use std::path::Path;
+
+use dispatcher_api::protocol::{Answer, Request};
 
 pub use program::{ConsoleError, run};
 pub use server::{Server, ServerError};
@@ -28,6 +32,18 @@ pub const SOCKET: &str = "/run/pxci/dispatcher.sock";
 
 /// Name of the link through which the executable is the console program.
 const PROGRAM: &str = "pxci-console";
+
+/// Asks the dispatcher behind the socket to try again at once what waits because it failed.
+///
+/// # Errors
+/// When it does not answer, or refuses.
+pub async fn retry(socket: &Path) -> io::Result<()> {
+    match connection::Connection::open_session(socket).await?.ask(&Request::Retry {}).await? {
+        Answer::Status(_) => Ok(()),
+        Answer::Refused { message, .. } => Err(io::Error::other(message)),
+        _ => Err(io::Error::other("unexpected answer")),
+    }
+}
 
 /// Whether the executable was started as the console program: by that name, or as a login shell of that name.
 #[must_use]

@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use dispatcher_api::Status;
 use dispatcher_api::frames::{Decoder, Direction, Message, SessionId, encode};
-use dispatcher_api::protocol::{Answer, LogLine, PROTOCOL, Refusal, Request};
+use dispatcher_api::protocol::{Answer, LogLine, Refusal, Request};
 use jiff::Timestamp;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::connection::Connection;
 use super::terminal::Terminal;
+use super::typed::{Command, Typed};
 use super::view::{Scene, render};
 
 const REDRAW: Duration = Duration::from_secs(2);
@@ -75,6 +76,7 @@ struct Program {
     decoder: Decoder,
     sessions: Vec<(SessionId, Connection)>,
     viewer: Option<Connection>,
+    typed: Typed,
     mode: Mode,
 }
 
@@ -86,6 +88,7 @@ impl Program {
             decoder: Decoder::new(Direction::Request),
             sessions: Vec::new(),
             viewer: None,
+            typed: Typed::default(),
             mode: Mode::View,
         }
     }
@@ -94,6 +97,9 @@ impl Program {
     async fn take(&mut self, bytes: &[u8]) -> io::Result<bool> {
         for message in self.decoder.push(bytes) {
             self.serve(message).await?;
+        }
+        if self.typed.push(bytes) == Some(Command::Retry) && matches!(self.mode, Mode::View) {
+            self.retry().await?;
         }
         // Neither byte occurs in a frame.
         if !bytes.iter().any(|byte| [CTRL_C, CTRL_D].contains(byte)) {
@@ -203,6 +209,15 @@ impl Program {
         self.terminal.write(&render(&scene))
     }
 
+    /// Passes a person's wish on. The log that the view shows tells that it arrived.
+    async fn retry(&mut self) -> io::Result<()> {
+        let asked = async { self.viewer().await?.ask(&Request::Retry {}).await };
+        if asked.await.is_err() {
+            self.viewer = None;
+        }
+        self.draw().await
+    }
+
     async fn look(&mut self) -> Result<(Status, Vec<LogLine>), String> {
         let seen = self.look_once().await;
         if seen.is_err() {
@@ -212,14 +227,7 @@ impl Program {
     }
 
     async fn look_once(&mut self) -> io::Result<(Status, Vec<LogLine>)> {
-        if self.viewer.is_none() {
-            let mut connection = Connection::open(&self.socket).await?;
-            connection
-                .ask(&Request::Hello { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned() })
-                .await?;
-            self.viewer = Some(connection);
-        }
-        let Some(viewer) = self.viewer.as_mut() else { return Err(io::ErrorKind::NotConnected.into()) };
+        let viewer = self.viewer().await?;
         let status = match viewer.ask(&Request::Status {}).await? {
             Answer::Status(status) => *status,
             _ => return Err(io::Error::other("unexpected answer")),
@@ -228,6 +236,13 @@ impl Program {
             Answer::Logs { lines } => Ok((status, lines)),
             _ => Err(io::Error::other("unexpected answer")),
         }
+    }
+
+    async fn viewer(&mut self) -> io::Result<&mut Connection> {
+        if self.viewer.is_none() {
+            self.viewer = Some(Connection::open_session(&self.socket).await?);
+        }
+        self.viewer.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 }
 

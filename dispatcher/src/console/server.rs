@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use dispatcher_api::frames::LARGEST_MESSAGE;
 use dispatcher_api::protocol::{Answer, Refusal, Request};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::unix::UCred;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -98,14 +99,52 @@ fn bind_private(path: &Path) -> io::Result<UnixListener> {
 }
 
 async fn converse(stream: UnixStream, session: Session) {
-    let same_user = stream.peer_cred().is_ok_and(|peer| peer.uid() == rustix::process::geteuid().as_raw());
-    if !same_user {
-        tracing::warn!("a console of another user was refused");
-        return;
+    let admitted = stream.peer_cred().map(|peer| admit(&Peer::of(&peer), rustix::process::geteuid().as_raw()));
+    match admitted {
+        Ok(Ok(())) => {}
+        Ok(Err(refusal)) => return tracing::warn!("{refusal}"),
+        Err(error) => return tracing::warn!(%error, "a console was refused: its user cannot be found out"),
     }
     if let Err(error) = answer_all(stream, session).await {
         tracing::debug!(%error, "a console went away");
     }
+}
+
+/// Who opened a connection.
+#[derive(Debug)]
+struct Peer {
+    user: u32,
+    process: Option<i32>,
+    program: Option<String>,
+}
+
+impl Peer {
+    fn of(credentials: &UCred) -> Self {
+        let process = credentials.pid().filter(|process| *process > 0);
+        let program = process.and_then(|process| std::fs::read_to_string(format!("/proc/{process}/comm")).ok());
+        let printable = |name: String| name.trim().chars().filter(|character| !character.is_control()).collect();
+        Self { user: credentials.uid(), process, program: program.map(printable) }
+    }
+}
+
+/// The user number that the kernel shows in place of one that this user namespace does not have.
+const UNMAPPED: u32 = 65_534;
+
+/// The dispatcher's own user may use its console, and root may: it could do so anyway.
+fn admit(peer: &Peer, own: u32) -> Result<(), String> {
+    if peer.user == own || peer.user == 0 {
+        return Ok(());
+    }
+    let program = peer.program.as_deref().unwrap_or("which has ended");
+    let process = peer.process.map_or_else(|| "a process".to_owned(), |process| format!("process {process}"));
+    let hint = match peer.user {
+        UNMAPPED => {
+            ", or one that this container does not have, such as the host's root: enter the container together with its user \
+             namespace, as `pct enter` does"
+        }
+        _ => "",
+    };
+    Err(format!("a console was refused: {process} ({program}) belongs to user {}{hint}", peer.user))
 }
 
 async fn answer_all(stream: UnixStream, mut session: Session) -> io::Result<()> {
@@ -188,6 +227,28 @@ mod tests {
         assert_ne!(one, two);
         stop.cancel();
         serving.await.unwrap();
+    }
+
+    #[test]
+    fn a_refused_peer_is_named_with_its_user_and_program() {
+        let peer = |user| Peer { user, process: Some(7), program: Some("pxci-dispatcher".into()) };
+        assert!(admit(&peer(1000), 1000).is_ok());
+        assert!(admit(&peer(0), 1000).is_ok());
+        let refusal = admit(&peer(1001), 1000).unwrap_err();
+        assert_eq!(refusal, "a console was refused: process 7 (pxci-dispatcher) belongs to user 1001");
+        assert!(admit(&peer(UNMAPPED), 0).unwrap_err().contains("the host's root"));
+        let gone = Peer { user: 1001, process: None, program: None };
+        assert!(admit(&gone, 1000).unwrap_err().contains("a process (which has ended)"));
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_has_ended_is_still_known_by_its_user() {
+        let directory = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(directory.path().join("socket")).unwrap();
+        drop(UnixStream::connect(directory.path().join("socket")).await.unwrap());
+        let (stream, _) = listener.accept().await.unwrap();
+        let peer = Peer::of(&stream.peer_cred().unwrap());
+        assert_eq!(peer.user, rustix::process::geteuid().as_raw());
     }
 
     #[test]

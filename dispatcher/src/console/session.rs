@@ -32,6 +32,7 @@ impl Session {
             Request::Configure { config, secrets } => self.configure(*config, &secrets),
             Request::Status {} => self.status(),
             Request::Drain {} => self.drain(),
+            Request::Retry {} => self.retry(),
             Request::Logs { since } => self.logs(since),
         }
     }
@@ -76,6 +77,12 @@ impl Session {
     fn drain(&self) -> Answer {
         tracing::info!("asked to drain over the console");
         self.control.drain(true);
+        self.status()
+    }
+
+    fn retry(&self) -> Answer {
+        tracing::info!("asked to retry over the console");
+        self.control.retry();
         self.status()
     }
 
@@ -204,6 +211,16 @@ mod tests {
             session.answer(Request::Configure { config: Box::new(bad), secrets: secrets().seal(&key).unwrap() });
         let Answer::Refused { reason: Refusal::InvalidConfig, problems, .. } = answer else { panic!("{answer:?}") };
         assert_eq!(problems[0].path, "pve.token_id");
+    }
+
+    #[test]
+    fn a_request_to_retry_wakes_the_dispatcher() {
+        let mut session = session();
+        open(&mut session);
+        let retries = session.control.retries();
+        assert!(!retries.has_changed().unwrap());
+        assert!(matches!(session.answer(Request::Retry {}), Answer::Status(_)));
+        assert!(retries.has_changed().unwrap());
     }
 
     #[test]

@@ -12,7 +12,7 @@ const CLEAR_REST_OF_LINE: &str = "\x1b[K";
 /// Waiting jobs shown; the counts say how many there are.
 const MOST_WAITING: usize = 6;
 const CLEAR_BELOW: &str = "\x1b[J";
-const HINT: &str = "Updated every two seconds. Ctrl-C leaves this view; nothing can be changed here.";
+const HINT: &str = "Every 2 s. Type retry and Enter to try again at once; Ctrl-C leaves this view.";
 
 /// What the view shows.
 #[derive(Debug, Clone, Copy)]

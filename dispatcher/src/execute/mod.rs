@@ -17,6 +17,7 @@ use runner_vm::{Event, Life, Place, RunnerVm};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use gates::Gates;
+pub(crate) use template::TemplateChecks;
 
 use crate::clock;
 use crate::intents::{AuditRow, Ledger, LedgerError};
@@ -35,6 +36,7 @@ pub(crate) struct Executor {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) problems: Arc<Problems>,
     pub(crate) gates: Gates,
+    pub(crate) templates: Arc<TemplateChecks>,
     pub(crate) cancel: CancellationToken,
 }
 
@@ -88,6 +90,7 @@ impl Executor {
             created_at: now,
             life: Life::reserved(now),
             retry_at: None,
+            failure: None,
         };
         self.add(intent, "reserved").await;
     }
@@ -107,6 +110,7 @@ impl Executor {
             created_at: now,
             life: Life::adopted(guest.power == crate::reconcile::Power::Running, now),
             retry_at: None,
+            failure: None,
         };
         tracing::info!(vm = %intent.name, "taking over a VM of ours that nobody wrote down");
         self.add(intent, "adopted").await;
@@ -131,6 +135,8 @@ impl Executor {
                 self.problems.clear("ledger");
                 if !life.state.holds_slot() {
                     self.tell_life(name, &life);
+                    // Nobody clears it any more.
+                    self.problems.clear(&format!("vm:{name}"));
                 }
                 Some(life)
             }
@@ -159,8 +165,15 @@ impl Executor {
 
     /// Says what went wrong with a VM, and lets it rest.
     fn postpone(&self, name: &str, error: &(dyn std::error::Error + Sync), until: Option<Timestamp>) {
-        self.problems.raise(&format!("vm:{name}"), Subject::Pool, chain(error), clock::now());
+        self.failed(name, error);
         self.ledger.postpone(name, until.unwrap_or(clock::now() + REST));
+    }
+
+    /// Says what went wrong with a VM.
+    fn failed(&self, name: &str, error: &(dyn std::error::Error + Sync)) {
+        let text = chain(error);
+        self.ledger.keep_failure(name, text.clone());
+        self.problems.raise(&format!("vm:{name}"), Subject::Pool, text, clock::now());
     }
 
     /// The VM of a record. What it may destroy is what the record says, and nothing beside it.

@@ -33,7 +33,7 @@ impl Executor {
     }
 
     async fn registration_failed(&self, intent: &Intent, error: &(dyn std::error::Error + Sync), reason: Reason) {
-        self.problems.raise(&format!("vm:{}", intent.name), Subject::Pool, chain(error), clock::now());
+        self.failed(&intent.name, error);
         self.note(&intent.name, Event::Failed(reason)).await;
     }
 

@@ -3,14 +3,19 @@
 use std::time::Duration;
 
 use dispatcher_api::RunnerPool;
+use jiff::{SignedDuration, Timestamp};
+use pve::Config;
 use runner_vm::{Booted, Error, Event, GuestState, Problem, Reason, RunnerVm, Shape, State};
 
 use super::Executor;
 use crate::clock;
 use crate::reconcile::{Intent, Step};
 
-/// Before the first boot of a template was seen, its agent is not asked sooner than this.
-const FIRST_BOOT: Duration = Duration::from_secs(3);
+/// Shortest and longest pause between two questions whether a VM has powered itself off.
+const WATCH_PAUSES: (SignedDuration, SignedDuration) = (SignedDuration::from_secs(2), SignedDuration::from_secs(60));
+/// The same for the rest of a clone that only a person can remove.
+const HALF_MADE_PAUSES: (SignedDuration, SignedDuration) =
+    (SignedDuration::from_secs(10), SignedDuration::from_mins(5));
 
 impl Executor {
     pub(super) async fn step(&self, intent: Intent, step: Step) {
@@ -21,11 +26,12 @@ impl Executor {
         let Some(vm) = self.vm(&intent) else { return };
         match step {
             Step::Clone => self.clone_vm(&vm, &intent).await,
-            Step::Configure => self.configure(&vm, &intent).await,
+            Step::Configure => self.configure(&vm, &intent, None).await,
             Step::Boot => self.boot(&vm, &intent).await,
             Step::Register { repository } => self.register(&vm, &intent, repository).await,
             Step::Examine => self.examine(&vm, &intent).await,
             Step::Deregister => self.deregister(&intent).await,
+            Step::Watch => self.watch(&vm, &intent).await,
             Step::Probe => self.probe(&vm, &intent).await,
             Step::Stop => self.stop(&vm, &intent).await,
             Step::Destroy => self.destroy(&vm, &intent).await,
@@ -33,7 +39,7 @@ impl Executor {
     }
 
     async fn clone_vm(&self, vm: &RunnerVm, intent: &Intent) {
-        let Some(_slot) = self.gates.clone_slot().await else { return };
+        let Some(slot) = self.gates.clone_slot().await else { return };
         let first = intent.life.state == State::Reserved;
         if first
             && let Some(pool) = self.pool(&intent.pool)
@@ -46,7 +52,14 @@ impl Executor {
             return;
         }
         match vm.clone_from_template(first).await {
-            Ok(()) => self.went_well(intent, Event::Cloned).await,
+            Ok(config) => {
+                drop(slot);
+                self.problems.clear(&format!("vm:{}", intent.name));
+                // What was just read saves reading it again.
+                if self.note(&intent.name, Event::Cloned).await.is_some() && config.is_some() {
+                    self.configure(vm, intent, config).await;
+                }
+            }
             Err(Error { problem: Problem::VmidTaken, .. }) => {
                 self.went_well(intent, Event::Failed(Reason::VmidTaken)).await
             }
@@ -54,9 +67,9 @@ impl Executor {
         }
     }
 
-    async fn configure(&self, vm: &RunnerVm, intent: &Intent) {
+    async fn configure(&self, vm: &RunnerVm, intent: &Intent, known: Option<Config>) {
         let shape = self.pool(&intent.pool).map(shape_of).unwrap_or_default();
-        match vm.configure(&shape).await {
+        match vm.configure(&shape, known).await {
             Ok(()) => self.went_well(intent, Event::Configured).await,
             Err(error) if is_gone(&error) => self.went_well(intent, Event::Vanished).await,
             Err(error) => self.went_wrong(intent, &error, Reason::ConfigureFailed).await,
@@ -64,12 +77,9 @@ impl Executor {
     }
 
     async fn boot(&self, vm: &RunnerVm, intent: &Intent) {
-        let Some(slot) = self.gates.power_slot().await else { return };
-        let expected = self.ledger.boot_time(intent.template).unwrap_or(FIRST_BOOT);
-        match vm.boot(expected, self.boot_time_left(intent)).await {
+        match self.start_and_wait(vm, intent).await {
             Ok(booted) => {
-                drop(slot);
-                if let Err(error) = self.ledger.learn_boot_time(intent.template, next_expectation(expected, booted)) {
+                if let Some(Err(error)) = booted.map(|booted| self.ledger.learn_boot(intent.template, booted)) {
                     self.ledger_failed(&intent.name, &error);
                 }
                 self.went_well(intent, Event::Ready).await;
@@ -77,6 +87,16 @@ impl Executor {
             Err(error) if is_gone(&error) => self.went_well(intent, Event::Vanished).await,
             Err(error) => self.went_wrong(intent, &error, Reason::BootDeadline).await,
         }
+    }
+
+    /// The slot is given back before the wait for the agent: a guest that boots by itself needs nothing of PVE.
+    async fn start_and_wait(&self, vm: &RunnerVm, intent: &Intent) -> Result<Option<Booted>, Error> {
+        let starting = {
+            let _slot = self.gates.power_slot().await;
+            vm.start().await?
+        };
+        let first_question = self.ledger.boot_times(intent.template).first_question();
+        vm.wait_for_agent(starting, first_question, self.boot_time_left(intent)).await
     }
 
     fn boot_time_left(&self, intent: &Intent) -> Duration {
@@ -99,8 +119,28 @@ impl Executor {
         match vm.stop().await {
             Ok(()) => self.went_well(intent, Event::Stopped).await,
             Err(error) if is_gone(&error) => self.went_well(intent, Event::Vanished).await,
+            Err(error) => self.not_removed(vm, intent, error).await,
+        }
+    }
+
+    /// Asks whether a VM whose job is over has powered itself off, ever more rarely while it has not.
+    async fn watch(&self, vm: &RunnerVm, intent: &Intent) {
+        let expected_since = intent.life.job_over_at.unwrap_or(intent.life.since);
+        match vm.is_off().await {
+            Ok(true) => self.went_well(intent, Event::PoweredOff).await,
+            Ok(false) => self.ledger.postpone(&intent.name, later(expected_since, WATCH_PAUSES)),
+            Err(error) if is_gone(&error) => self.went_well(intent, Event::Vanished).await,
             Err(error) => self.postpone(&intent.name, &error, None),
         }
+    }
+
+    /// Says what keeps a VM from being removed. What is left of a clone that was cut off only a person can remove.
+    async fn not_removed(&self, vm: &RunnerVm, intent: &Intent, error: Error) {
+        let never_complete = intent.life.reason == Some(Reason::CloneFailed);
+        let error = if never_complete { vm.explain_unmade(error).await } else { error };
+        let half_made = matches!(error.problem, Problem::HalfMade { .. });
+        let until = half_made.then(|| later(intent.life.since, HALF_MADE_PAUSES));
+        self.postpone(&intent.name, &error, until);
     }
 
     async fn destroy(&self, vm: &RunnerVm, intent: &Intent) {
@@ -115,7 +155,7 @@ impl Executor {
                     self.postpone(&intent.name, &error, None);
                 }
             }
-            Err(error) => self.postpone(&intent.name, &error, None),
+            Err(error) => self.not_removed(vm, intent, error).await,
         }
     }
 
@@ -133,10 +173,10 @@ impl Executor {
     }
 }
 
-/// Asked too early, the agent costs one of the node's workers; asked too late, it costs time. So the wait shrinks while the agent
-/// answers at once, and becomes what the boot took when it did not.
-fn next_expectation(expected: Duration, booted: Booted) -> Duration {
-    if booted.at_first_try { expected.mul_f64(0.8) } else { booted.took.mul_f64(0.9) }
+/// When to ask again for something that has been waited for since then: the longer it takes, the later.
+fn later(since: Timestamp, (shortest, longest): (SignedDuration, SignedDuration)) -> Timestamp {
+    let now = clock::now();
+    now + (now.duration_since(since) / 2).clamp(shortest, longest)
 }
 
 fn shape_of(pool: &RunnerPool) -> Shape {

@@ -1,13 +1,18 @@
 //! Whether what a pool is made from is the template that it is to be made from.
 //!
-//! A VMID can be taken by something else: what would be cloned is looked at before each clone, and never cloned when it is
+//! A VMID can be taken by something else: what would be cloned is looked at before clones are made, and never cloned when it is
 //! not what the configuration says.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
 use dispatcher_api::{RunnerPool, TemplateSource};
-use ownership::{Build, Installation, Kind, Marker};
+use jiff::{SignedDuration, Timestamp};
+use ownership::{Build, Installation, Kind, Marker, PoolName};
 use pve::Config;
 
 use super::Executor;
+use crate::clock;
 
 /// Why a template is not cloned.
 #[derive(Debug, thiserror::Error)]
@@ -35,9 +40,37 @@ pub(super) enum WrongTemplate {
     },
 }
 
+/// A template that was found right is not looked at again for this long.
+const BELIEVED: SignedDuration = SignedDuration::from_secs(20);
+
+/// When each template was last found to be what its pool is made from. Belongs to one configuration.
+#[derive(Debug, Default)]
+pub(crate) struct TemplateChecks(Mutex<BTreeMap<(PoolName, u32), Timestamp>>);
+
+impl TemplateChecks {
+    fn is_believed(&self, pool: &PoolName, vmid: u32, now: Timestamp) -> bool {
+        let found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        found.get(&(pool.clone(), vmid)).is_some_and(|found| now.duration_since(*found) < BELIEVED)
+    }
+
+    fn remember(&self, pool: &PoolName, vmid: u32, asked_at: Timestamp) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert((pool.clone(), vmid), asked_at);
+    }
+}
+
 impl Executor {
-    /// The guest that is to be cloned for a pool must be, as it is now, a finished version of the pool's family.
+    /// Checks that the guest to be cloned for a pool is, as of the last seconds, a finished version of the pool's family.
     pub(super) async fn check_template(&self, pool: &RunnerPool, vmid: u32) -> Result<(), WrongTemplate> {
+        let asked_at = clock::now();
+        if self.templates.is_believed(&pool.name, vmid, asked_at) {
+            return Ok(());
+        }
+        self.look_at_template(pool, vmid).await?;
+        self.templates.remember(&pool.name, vmid, asked_at);
+        Ok(())
+    }
+
+    async fn look_at_template(&self, pool: &RunnerPool, vmid: u32) -> Result<(), WrongTemplate> {
         let wanted = TemplateSource { vmid, ..pool.template.clone() };
         let config = self.pve.qemu(&wanted.node, vmid).config().await;
         let config = config.map_err(|source| WrongTemplate::Unreadable { vmid, node: wanted.node.clone(), source })?;

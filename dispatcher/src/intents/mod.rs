@@ -13,8 +13,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use runner_vm::{Event, Life, Refused};
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use runner_vm::{BootTimes, Booted, Event, Life, Refused};
+use rusqlite::{Connection, Transaction, params};
 
 use crate::reconcile::Intent;
 
@@ -137,6 +137,9 @@ impl Ledger {
         let mut intent = known.clone();
         intent.life = known.life.after(event, now)?;
         intent.retry_at = None;
+        if intent.life.reason.is_none() {
+            intent.failure = None;
+        }
         let event = serde_json::to_string(event).map_err(LedgerError::Encode)?;
         self.write(&mut inner.connection, |transaction| {
             put(transaction, &intent)?;
@@ -151,6 +154,18 @@ impl Ledger {
     pub(crate) fn postpone(&self, name: &str, until: Timestamp) {
         if let Some(intent) = self.lock().records.get_mut(name) {
             intent.retry_at = Some(until);
+        }
+    }
+
+    /// Ends the rest of all VMs.
+    pub(crate) fn hurry(&self) {
+        self.lock().records.values_mut().for_each(|intent| intent.retry_at = None);
+    }
+
+    /// Keeps what went wrong in a VM's last step. Written to disk with the next event.
+    pub(crate) fn keep_failure(&self, name: &str, failure: String) {
+        if let Some(intent) = self.lock().records.get_mut(name) {
+            intent.failure = Some(failure);
         }
     }
 
@@ -187,22 +202,24 @@ impl Ledger {
         Ok(rows.collect())
     }
 
-    /// How long to wait before the agent of a VM of this template is asked; `None`: none was seen to boot.
-    pub(crate) fn boot_time(&self, template: u32) -> Option<Duration> {
-        let inner = self.lock();
-        let query = "SELECT milliseconds FROM boot_time WHERE template = ?1";
-        let found = inner.connection.query_row(query, [template], |row| row.get::<_, i64>(0)).optional();
-        found.ok().flatten().and_then(|milliseconds| u64::try_from(milliseconds).ok()).map(Duration::from_millis)
+    /// How long the last boots of this template took.
+    pub(crate) fn boot_times(&self, template: u32) -> BootTimes {
+        boot_times(&self.lock().connection, template)
     }
 
-    /// Remembers how long to wait.
-    pub(crate) fn learn_boot_time(&self, template: u32, took: Duration) -> Result<(), LedgerError> {
-        let milliseconds = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
-        let query = "INSERT INTO boot_time (template, milliseconds) VALUES (?1, ?2)
-                     ON CONFLICT (template) DO UPDATE SET milliseconds = excluded.milliseconds";
+    /// Remembers how a boot of this template went.
+    pub(crate) fn learn_boot(&self, template: u32, booted: Booted) -> Result<(), LedgerError> {
         let mut inner = self.lock();
+        let mut times = boot_times(&inner.connection, template);
+        times.learn(booted);
         self.write(&mut inner.connection, |transaction| {
-            transaction.execute(query, params![template, milliseconds]).map(drop)
+            transaction.execute("DELETE FROM boot WHERE template = ?1", [template])?;
+            for took in times.recent() {
+                let milliseconds = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
+                let query = "INSERT INTO boot (template, milliseconds) VALUES (?1, ?2)";
+                transaction.execute(query, params![template, milliseconds])?;
+            }
+            Ok(())
         })
     }
 
@@ -245,6 +262,18 @@ fn load(connection: &Connection) -> rusqlite::Result<BTreeMap<String, Intent>> {
         records.insert(name, record);
     }
     Ok(records)
+}
+
+fn boot_times(connection: &Connection, template: u32) -> BootTimes {
+    let read = || {
+        let mut statement =
+            connection.prepare_cached("SELECT milliseconds FROM boot WHERE template = ?1 ORDER BY number")?;
+        let rows = statement.query_map([template], |row| row.get::<_, i64>(0))?;
+        rows.collect::<rusqlite::Result<Vec<i64>>>()
+    };
+    // Without them the agent is asked too early, which costs little.
+    let recent = read().unwrap_or_default().into_iter().filter_map(|milliseconds| u64::try_from(milliseconds).ok());
+    BootTimes::from_recent(recent.map(Duration::from_millis).collect())
 }
 
 fn put(transaction: &Transaction<'_>, intent: &Intent) -> rusqlite::Result<()> {

@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-const MIGRATIONS: [&str; 1] = [
+const MIGRATIONS: [&str; 2] = [
     // One live record at most for each VMID; ended ones are kept for a while, so that VMIDs rest.
     "CREATE TABLE vm (
         name TEXT PRIMARY KEY,
@@ -23,6 +23,14 @@ const MIGRATIONS: [&str; 1] = [
         template INTEGER PRIMARY KEY,
         milliseconds INTEGER NOT NULL
      ) STRICT;",
+    // The old table held one number for each template, which counted the start.
+    "DROP TABLE boot_time;
+     CREATE TABLE boot (
+        number INTEGER PRIMARY KEY,
+        template INTEGER NOT NULL,
+        milliseconds INTEGER NOT NULL
+     ) STRICT;
+     CREATE INDEX boot_of_template ON boot (template, number);",
 ];
 
 /// Brings the database to the newest version; returns whether it was empty before.

@@ -17,6 +17,7 @@ fn intent(vmid: u32, nonce: &str) -> Intent {
         created_at: at(0),
         life: Life::reserved(at(0)),
         retry_at: None,
+        failure: None,
     }
 }
 
@@ -74,15 +75,40 @@ fn a_damaged_ledger_is_put_aside() {
 }
 
 #[test]
-fn the_boot_time_is_remembered_and_ended_vms_are_forgotten_in_time() {
+fn the_last_boots_of_each_template_are_remembered_across_a_restart() {
+    let (directory, ledger) = ledger();
+    for second in 1..=7 {
+        ledger.learn_boot(9000, Booted { took: Duration::from_secs(second), asked_in_vain: 1 }).unwrap();
+    }
+    ledger.learn_boot(9001, Booted { took: Duration::from_secs(30), asked_in_vain: 1 }).unwrap();
+    drop(ledger);
+    let again = Ledger::open(&directory.path().join("ledger.sqlite")).unwrap();
+    assert_eq!(again.boot_times(9000).recent(), [3, 4, 5, 6, 7].map(Duration::from_secs));
+    assert_eq!(again.boot_times(9001).recent(), [Duration::from_secs(30)]);
+}
+
+#[test]
+fn ended_vms_are_forgotten_in_time() {
     let (_directory, ledger) = ledger();
-    ledger.learn_boot_time(9000, Duration::from_secs(9)).unwrap();
-    ledger.learn_boot_time(9000, Duration::from_secs(12)).unwrap();
-    assert_eq!(ledger.boot_time(9000), Some(Duration::from_secs(12)));
     ledger.add(intent(9101, "aaaaaa"), "reserved").unwrap();
     ledger.note("lab-ubuntu-9101-aaaaaa", &Event::Failed(Reason::Surplus), at(1)).unwrap();
     ledger.forget(at(60)).unwrap();
     assert_eq!(ledger.intents().len(), 1);
     ledger.forget(at(3600)).unwrap();
     assert!(ledger.intents().is_empty());
+}
+
+#[test]
+fn the_text_of_a_failure_outlives_a_restart_and_goes_with_the_next_success() {
+    let (directory, ledger) = ledger();
+    let name = "lab-ubuntu-9101-aaaaaa";
+    ledger.add(intent(9101, "aaaaaa"), "reserved").unwrap();
+    ledger.keep_failure(name, "unable to clone: no space".into());
+    ledger.note(name, &Event::CloneBegun, at(1)).unwrap();
+    assert_eq!(ledger.intent(name).unwrap().failure, None);
+    ledger.keep_failure(name, "unable to clone: no space".into());
+    ledger.note(name, &Event::Failed(Reason::CloneFailed), at(2)).unwrap();
+    drop(ledger);
+    let again = Ledger::open(&directory.path().join("ledger.sqlite")).unwrap();
+    assert_eq!(again.intent(name).unwrap().failure.as_deref(), Some("unable to clone: no space"));
 }

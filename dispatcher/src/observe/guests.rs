@@ -13,9 +13,11 @@ use crate::clock;
 use crate::reconcile::{Claim, GuestSeen, Guests, Intent, Power};
 
 /// How long it is believed that a guest is not ours.
-const FOREIGN_BELIEVED: SignedDuration = SignedDuration::from_secs(30);
+const FOREIGN_BELIEVED: SignedDuration = SignedDuration::from_mins(5);
 /// A linked clone takes seconds, and waits for locks no longer than this.
 const LONGEST_CLONE: SignedDuration = SignedDuration::from_secs(120);
+/// Longest time between two questions about a VMID that is taken without being shown.
+const HIDDEN_AT_MOST: SignedDuration = SignedDuration::from_mins(5);
 /// Single guests asked about at a time.
 const AT_ONCE: usize = 4;
 
@@ -43,10 +45,29 @@ pub(crate) struct GuestQuestion<'a> {
 pub(crate) struct GuestObserver {
     foreign: HashMap<u32, (Option<String>, Timestamp)>,
     running: HashSet<(u32, String)>,
-    /// Since when each was found taken.
-    hidden: BTreeMap<u32, Timestamp>,
+    /// VMIDs that are taken without being shown.
+    hidden: BTreeMap<u32, Hidden>,
     censused: bool,
     clones_run: bool,
+}
+
+/// When a VMID was found taken without being shown, first and last.
+#[derive(Debug, Clone, Copy)]
+struct Hidden {
+    since: Timestamp,
+    asked_at: Timestamp,
+}
+
+impl Hidden {
+    /// Whether it may be a clone of ours that is still being made.
+    fn may_be_clone(self, now: Timestamp) -> bool {
+        now.duration_since(self.since) < LONGEST_CLONE
+    }
+
+    /// The longer it is known, the more rarely it is asked about.
+    fn is_due(self, now: Timestamp) -> bool {
+        now.duration_since(self.asked_at) >= (self.asked_at.duration_since(self.since) / 2).min(HIDDEN_AT_MOST)
+    }
 }
 
 impl GuestObserver {
@@ -122,27 +143,35 @@ impl GuestObserver {
             list.iter().any(|guest| guest.vmid == vmid)
                 || question.intents.iter().any(|intent| intent.vmid == vmid && intent.is_live())
         };
-        let candidates: Vec<u32> = if question.census && !self.censused {
+        let now = clock::now();
+        let counts = question.census && !self.censused;
+        self.hidden.retain(|vmid, _| !shown(*vmid));
+        let candidates: Vec<u32> = if counts {
             question.config.pools.iter().flat_map(|pool| pool.vmid_range.iter()).filter(|vmid| !shown(*vmid)).collect()
         } else {
-            self.hidden.keys().copied().filter(|vmid| !shown(*vmid)).collect()
+            self.hidden.iter().filter(|(_, hidden)| hidden.is_due(now)).map(|(vmid, _)| *vmid).collect()
         };
         let answers = stream::iter(candidates)
             .map(|vmid| async move { (vmid, pve.is_free(vmid).await) })
             .buffer_unordered(AT_ONCE);
         let answers: Vec<_> = answers.collect().await;
-        self.censused |= question.census && answers.iter().all(|(_, answer)| answer.is_ok());
-        let now = clock::now();
-        // A VMID that could not be asked about counts as taken.
-        let taken = answers.into_iter().filter(|(_, answer)| !matches!(answer, Ok(true)));
-        self.hidden = taken.map(|(vmid, _)| (vmid, self.hidden.get(&vmid).copied().unwrap_or(now))).collect();
-        self.clones_run = !self.hidden.is_empty() && clones_run(pve, question.config).await;
+        self.censused |= counts && answers.iter().all(|(_, answer)| answer.is_ok());
+        for (vmid, answer) in answers {
+            // A VMID that could not be asked about counts as taken.
+            if matches!(answer, Ok(true)) {
+                self.hidden.remove(&vmid);
+            } else {
+                self.hidden.entry(vmid).or_insert(Hidden { since: now, asked_at: now }).asked_at = now;
+            }
+        }
+        let may_be_clones = self.hidden.values().any(|hidden| hidden.may_be_clone(now));
+        self.clones_run = may_be_clones && clones_run(pve, question.config).await;
     }
 
     /// Hidden VMIDs that may be clones of ours in the making, or the others.
     fn hidden(&self, may_be_ours: bool, now: Timestamp) -> BTreeSet<u32> {
-        let is_young = |since: Timestamp| self.clones_run && now.duration_since(since) < LONGEST_CLONE;
-        self.hidden.iter().filter(|(_, since)| is_young(**since) == may_be_ours).map(|(vmid, _)| *vmid).collect()
+        let is_ours = |hidden: &Hidden| self.clones_run && hidden.may_be_clone(now);
+        self.hidden.iter().filter(|(_, hidden)| is_ours(hidden) == may_be_ours).map(|(vmid, _)| *vmid).collect()
     }
 }
 

@@ -14,6 +14,8 @@ use crate::reconcile::{JobPhase, JobSeen, Jobs, RepositorySeen, RunnerSeen, Runn
 const OLDEST_RUN: SignedDuration = SignedDuration::from_hours(36);
 /// How often to look for registrations of ours when none is expected.
 const SWEEP: SignedDuration = SignedDuration::from_mins(5);
+/// How long jobs of completed runs are remembered: until the audit of their VMs is settled.
+const ENDED_REMEMBERED: SignedDuration = SignedDuration::from_mins(10);
 /// Runs whose jobs are asked for at a time.
 const AT_ONCE: usize = 4;
 
@@ -34,6 +36,10 @@ pub(crate) struct RepositoryQuestion<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct RepositoryObserver {
     seen: RepositorySeen,
+    /// Runs that were not completed at the last look.
+    open_runs: BTreeSet<u64>,
+    /// Jobs of completed runs that ran on runners of ours, and when each was found. GitHub's list of runs no longer leads to them.
+    ended: Vec<(JobSeen, Timestamp)>,
 }
 
 impl RepositoryObserver {
@@ -45,7 +51,7 @@ impl RepositoryObserver {
     ) -> (RepositorySeen, Option<github::Error>) {
         let Ok(repository) = question.repository.parse::<Repository>() else { return (self.seen.clone(), None) };
         let mut problem = None;
-        match jobs(github, &repository, &question.jobs_of_ours).await {
+        match self.jobs(github, &repository, question).await {
             Ok(jobs) => self.seen.jobs = Some(jobs),
             Err(error) => problem = Some(error),
         }
@@ -58,29 +64,67 @@ impl RepositoryObserver {
         (self.seen.clone(), problem)
     }
 
+    async fn jobs(
+        &mut self,
+        github: &Client,
+        repository: &Repository,
+        question: &RepositoryQuestion<'_>,
+    ) -> Result<Jobs, github::Error> {
+        let taken_at = clock::now();
+        let runs = github.runs_not_completed(repository).await?;
+        let is_young = |run: &&WorkflowRun| taken_at.duration_since(run.created_at) < OLDEST_RUN;
+        let open: BTreeSet<u64> = runs.iter().filter(is_young).map(|run| run.id).collect();
+        let mut list = jobs_of(github, repository, &open).await?;
+        let completed: BTreeSet<u64> = self.open_runs.difference(&open).copied().collect();
+        let ended = jobs_of(github, repository, &completed).await?;
+        self.open_runs = open;
+        self.remember(ended, question.installation, taken_at);
+        let is_new = |job: &JobSeen| !list.iter().any(|listed| listed.id == job.id);
+        let ended: Vec<JobSeen> = self.ended.iter().map(|(job, _)| job).filter(|job| is_new(job)).cloned().collect();
+        list.extend(ended);
+        for id in &question.jobs_of_ours {
+            if list.iter().any(|job| job.id == *id) {
+                continue;
+            }
+            match github.job(repository, *id).await {
+                Ok(job) => list.push(job_seen(job)),
+                // A deleted run takes its jobs along; that says nothing about the runner.
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Jobs { taken_at, list })
+    }
+
+    fn remember(&mut self, ended: Vec<JobSeen>, installation: &Installation, now: Timestamp) {
+        self.ended.retain(|(_, since)| now.duration_since(*since) < ENDED_REMEMBERED);
+        let is_ours = |job: &JobSeen| {
+            let runner = job.runner_name.as_deref();
+            job.phase == JobPhase::Completed && runner.is_some_and(|name| RunnerName::parse(installation, name).is_ok())
+        };
+        self.ended.extend(ended.into_iter().filter(is_ours).map(|job| (job, now)));
+    }
+
     fn are_runners_due(&self, question: &RepositoryQuestion<'_>, now: Timestamp) -> bool {
         let Some(runners) = &self.seen.runners else { return true };
         question.registrations_expected || !runners.list.is_empty() || now.duration_since(runners.taken_at) >= SWEEP
     }
 }
 
-async fn jobs(github: &Client, repository: &Repository, of_ours: &BTreeSet<u64>) -> Result<Jobs, github::Error> {
-    let taken_at = clock::now();
-    let runs = github.runs_not_completed(repository).await?;
-    let is_young = |run: &WorkflowRun| taken_at.duration_since(run.created_at) < OLDEST_RUN;
-    let runs = runs.into_iter().filter(is_young);
-    let lists =
-        stream::iter(runs).map(|run| async move { github.jobs_of_run(repository, run.id).await }).buffered(AT_ONCE);
-    let mut list: Vec<JobSeen> = lists.try_collect::<Vec<_>>().await?.into_iter().flatten().map(job_seen).collect();
-    for id in of_ours.iter().filter(|id| !list.iter().any(|job| job.id == **id)).copied().collect::<Vec<_>>() {
-        match github.job(repository, id).await {
-            Ok(job) => list.push(job_seen(job)),
-            // A deleted run takes its jobs along; that says nothing about the runner.
-            Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(error),
+/// The jobs of these runs. A run that was deleted has none.
+async fn jobs_of(
+    github: &Client,
+    repository: &Repository,
+    runs: &BTreeSet<u64>,
+) -> Result<Vec<JobSeen>, github::Error> {
+    let jobs = |run: u64| async move {
+        match github.jobs_of_run(repository, run).await {
+            Err(error) if error.is_not_found() => Ok(Vec::new()),
+            outcome => outcome,
         }
-    }
-    Ok(Jobs { taken_at, list })
+    };
+    let lists = stream::iter(runs.iter().copied()).map(jobs).buffered(AT_ONCE);
+    Ok(lists.try_collect::<Vec<_>>().await?.into_iter().flatten().map(job_seen).collect())
 }
 
 fn job_seen(job: Job) -> JobSeen {

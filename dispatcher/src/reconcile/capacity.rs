@@ -59,7 +59,7 @@ pub(super) fn free(pool: &RunnerPool, observed: &Observed, intents: &[Intent], n
         .as_ref()
         .filter(|guests| now.duration_since(guests.taken_at) <= OLDEST_LIST)
         .ok_or(Hold::Unseen)?;
-    if let Some(until) = back_off(pool, intents).filter(|until| *until > now) {
+    if let Some(until) = back_off(pool, observed, intents).filter(|until| *until > now) {
         return Err(Hold::BackOff { until });
     }
     let live = live(pool, guests, intents).len();
@@ -88,14 +88,27 @@ pub(super) fn is_stale(vmid: u32, guests: &Guests, intents: &[Intent]) -> bool {
 }
 
 /// Until when the pool waits because its last VMs failed.
-fn back_off(pool: &RunnerPool, intents: &[Intent]) -> Option<Timestamp> {
-    let mut ended: Vec<_> =
-        intents.iter().filter(|intent| intent.pool == pool.name && intent.life.reason.is_some()).collect();
-    ended.sort_by_key(|intent| std::cmp::Reverse((intent.created_at, intent.vmid)));
-    let is_failure = |intent: &&&Intent| intent.life.reason.is_some_and(runner_vm::Reason::is_failure);
-    let failures: Vec<_> = ended.iter().take_while(is_failure).collect();
-    let last = failures.iter().map(|intent| intent.life.ended_at.unwrap_or(intent.life.since)).max()?;
+pub(super) fn back_off(pool: &RunnerPool, observed: &Observed, intents: &[Intent]) -> Option<Timestamp> {
+    let failures = failures(pool, observed, intents);
+    let last = failures.iter().map(|intent| ended_at(intent)).max()?;
     let doublings = u32::try_from(failures.len() - 1).unwrap_or(u32::MAX).min(10);
     let wait = FIRST_BACK_OFF.saturating_mul(2_i32.saturating_pow(doublings)).min(LONGEST_BACK_OFF);
     last.checked_add(wait).ok()
+}
+
+/// The pool's last VMs, newest first, as far as each of them failed.
+pub(super) fn failures<'a>(pool: &RunnerPool, observed: &Observed, intents: &'a [Intent]) -> Vec<&'a Intent> {
+    let forgiven = observed.forgiven.get(&pool.name);
+    let mut ended: Vec<_> =
+        intents.iter().filter(|intent| intent.pool == pool.name && intent.life.reason.is_some()).collect();
+    ended.sort_by_key(|intent| std::cmp::Reverse((intent.created_at, intent.vmid)));
+    let counts = |intent: &&Intent| {
+        let failed = intent.life.reason.is_some_and(runner_vm::Reason::is_failure);
+        failed && forgiven.is_none_or(|forgiven| intent.created_at > *forgiven)
+    };
+    ended.into_iter().take_while(counts).collect()
+}
+
+fn ended_at(intent: &Intent) -> Timestamp {
+    intent.life.ended_at.unwrap_or(intent.life.since)
 }

@@ -4,6 +4,8 @@ use dispatcher_api::Config;
 use jiff::Timestamp;
 use ownership::PoolName;
 
+use runner_vm::Reason;
+
 use super::capacity::{self, Hold};
 use super::demand::{self, Server};
 use super::{Intent, Observed, pool_named};
@@ -23,6 +25,38 @@ pub(crate) struct Waiting {
     pub(crate) since: Option<Timestamp>,
     /// What it waits for.
     pub(crate) reason: String,
+}
+
+/// A pool whose last VMs all failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trouble {
+    /// The pool.
+    pub(crate) pool: PoolName,
+    /// How many failed, and why the last of them did.
+    pub(crate) message: String,
+    /// When the first of them was begun.
+    pub(crate) since: Timestamp,
+}
+
+/// The pools whose last VMs all failed, in the order of the configuration.
+pub(crate) fn troubles(observed: &Observed, intents: &[Intent], config: &Config) -> Vec<Trouble> {
+    let trouble = |pool: &dispatcher_api::RunnerPool| {
+        let failures = capacity::failures(pool, observed, intents);
+        let since = failures.last()?.created_at;
+        Some(Trouble { pool: pool.name.clone(), message: failed(pool, &failures)?, since })
+    };
+    config.pools.iter().filter_map(trouble).collect()
+}
+
+/// How many VMs failed, newest first, and why the newest did.
+fn failed(pool: &dispatcher_api::RunnerPool, failures: &[&Intent]) -> Option<String> {
+    let newest = failures.first()?;
+    let count = match failures.len() {
+        1 => format!("the last VM of pool {} failed", pool.name),
+        count => format!("the last {count} VMs of pool {} failed", pool.name),
+    };
+    let why = newest.failure.as_deref().or_else(|| newest.life.reason.map(Reason::explanation))?;
+    Some(format!("{count}: {why}"))
 }
 
 /// One line for each queued job that a pool serves, oldest first.
@@ -55,14 +89,20 @@ fn reason(
             format!("runner {name} may have taken it; GitHub's list of jobs is older than that")
         }
         Server::Warm(name) => format!("VM {name} has booted and is being registered"),
-        Server::Preparing(name) => format!("VM {name} is {}", state(name)),
+        Server::Preparing(name) => {
+            let failure =
+                intents.iter().find(|intent| intent.name == name).and_then(|intent| intent.failure.as_deref());
+            let failure = failure.map(|failure| format!("; its last step failed: {failure}")).unwrap_or_default();
+            format!("VM {name} is {}{failure}", state(name))
+        }
         Server::Missing => {
             match pool_named(config, queued.pool).map(|pool| (pool, capacity::free(pool, observed, intents, now))) {
                 None => format!("pool {} is no longer configured", queued.pool),
                 Some((_, Err(Hold::Draining))) => "the dispatcher is being drained".to_owned(),
                 Some((_, Err(Hold::Unseen))) => "Proxmox VE has not answered lately".to_owned(),
                 Some((pool, Err(Hold::BackOff { until }))) => {
-                    format!("the last VMs of pool {} failed; the next is made at {until:.0}", pool.name)
+                    let why = failed(pool, &capacity::failures(pool, observed, intents)).unwrap_or_default();
+                    format!("the next VM is made at {until:.0}, because {why}")
                 }
                 Some((pool, Err(Hold::Full { live }))) => {
                     format!("pool {} is at its limit: {live} of {} VMs exist", pool.name, pool.max)

@@ -22,7 +22,7 @@ use ownership::PoolName;
 use runner_vm::{Event, Life, State};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use explain::{Waiting, explain};
+pub(crate) use explain::{Waiting, explain, troubles};
 pub(crate) use observed::{
     Claim, GuestSeen, Guests, JobPhase, JobSeen, Jobs, Observed, Power, RepositorySeen, RunnerSeen, Runners,
 };
@@ -49,6 +49,9 @@ pub(crate) struct Intent {
     /// Not to be acted on before this time: the last step did not succeed.
     #[serde(skip)]
     pub(crate) retry_at: Option<Timestamp>,
+    /// What went wrong in the last step that did not succeed, with its cause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) failure: Option<String>,
 }
 
 /// One thing to do. Each is safe to repeat.
@@ -83,6 +86,8 @@ pub(crate) enum Step {
     Examine,
     /// Remove its registration.
     Deregister,
+    /// Ask whether the VM, whose job is over, has powered itself off.
+    Watch,
     /// Look for signs of a job, at GitHub and in the guest.
     Probe,
     /// Power it off.
@@ -100,6 +105,7 @@ impl Step {
             Self::Boot => state == State::Booting,
             Self::Register { .. } => state == State::Warm,
             Self::Examine => state == State::Idle,
+            Self::Watch => matches!(state, State::Idle | State::Busy),
             Self::Deregister => state == State::Retiring,
             Self::Probe => state == State::Fenced,
             Self::Stop => state == State::Stopping,
@@ -118,6 +124,17 @@ impl Intent {
     fn is_actionable(&self, observed: &Observed, now: Timestamp) -> bool {
         !observed.in_flight.contains(&self.name) && self.retry_at.is_none_or(|at| at <= now)
     }
+}
+
+/// Pools that make no VM for now because their last ones failed.
+pub(crate) fn backing_off<'a>(
+    observed: &Observed,
+    intents: &[Intent],
+    config: &'a Config,
+    now: Timestamp,
+) -> Vec<&'a RunnerPool> {
+    let waits = |pool: &&RunnerPool| capacity::back_off(pool, observed, intents).is_some_and(|until| until > now);
+    config.pools.iter().filter(waits).collect()
 }
 
 /// The pool of that name, unless it was taken out of the configuration.
@@ -149,6 +166,7 @@ fn step_of(intent: &Intent, observed: &Observed, plan: &demand::Plan<'_>, now: T
         State::Booting => Step::Boot,
         State::Warm => Step::Register { repository: plan.repository_for(&intent.name)?.to_owned() },
         State::Idle if is_unexamined(&intent.life) => Step::Examine,
+        State::Idle | State::Busy if reap::is_end_expected(&intent.life, &intent.name, observed) => Step::Watch,
         State::Retiring => Step::Deregister,
         State::Fenced if reap::is_probe_due(&intent.life, now) => Step::Probe,
         State::Stopping => Step::Stop,

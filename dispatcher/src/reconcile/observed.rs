@@ -16,6 +16,8 @@ pub(crate) struct Observed {
     pub(crate) in_flight: BTreeSet<String>,
     /// No new VMs; idle ones are to be released.
     pub(crate) draining: bool,
+    /// By pool: failures up to this time no longer make the pool wait, because what may have caused them was changed.
+    pub(crate) forgiven: BTreeMap<PoolName, Timestamp>,
 }
 
 /// PVE's guests in the VMID ranges of the pools.

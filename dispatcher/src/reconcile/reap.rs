@@ -17,6 +17,10 @@ const LINGER: SignedDuration = SignedDuration::from_secs(120);
 const PRESSED_IDLE: SignedDuration = SignedDuration::from_secs(30);
 /// How long a booted VM without a registration is kept when nothing waits.
 const WARM_KEPT: SignedDuration = SignedDuration::from_secs(60);
+/// A job that GitHub still calls running so long after its VM's end was cut off.
+const SETTLED: SignedDuration = SignedDuration::from_secs(30);
+/// GitHub's list of runners shows a registration, and a job's begin, within this time.
+const REGISTERED: SignedDuration = SignedDuration::from_secs(5);
 /// Notes that one VM can get in one pass: a bound, so that a mistake here cannot spin.
 const MOST_NOTES: usize = 4;
 
@@ -77,6 +81,9 @@ fn note(intent: &mut Intent, event: Event, now: Timestamp) -> Option<Action> {
 
 fn observation(observed: &Observed, intent: &Intent, limits: &Limits, now: Timestamp) -> Option<Event> {
     let life = &intent.life;
+    if matches!(life.state, State::Destroying | State::Gone) {
+        return afterwards(observed, intent);
+    }
     if matches!(life.state, State::Minting | State::Arming) {
         // Not under way in this process: the registration's secret went with the process that made it.
         return Some(Event::Interrupted);
@@ -108,6 +115,35 @@ fn job_sign(observed: &Observed, intent: &Intent) -> Option<Event> {
     }
     let says_busy = observed.runner(repository, &intent.name).is_some_and(|runner| runner.busy);
     (says_busy && life.state != State::Busy && life.job_over_at.is_none()).then_some(Event::JobSeen { job: None })
+}
+
+/// What GitHub says about the job of a VM that has ended: it corrects the reason.
+fn afterwards(observed: &Observed, intent: &Intent) -> Option<Event> {
+    let life = &intent.life;
+    let repository = life.repository.as_deref()?;
+    let job = observed.job_of(Some(repository), &intent.name)?;
+    match (life.reason, job.phase) {
+        (Some(Reason::ExitedIdle), JobPhase::Running | JobPhase::Completed) => Some(Event::JobFound { job: job.id }),
+        // A runner reports the end of its job before its VM powers itself off.
+        (Some(Reason::Finished), JobPhase::Running) if life.job_over_at.is_none() => {
+            let jobs = observed.repositories.get(repository)?.jobs.as_ref()?;
+            is_past(life.ended_at?, SETTLED, jobs.taken_at).then_some(Event::JobCut)
+        }
+        _ => None,
+    }
+}
+
+/// Whether the VM is about to power itself off, so that it is worth asking for: GitHub says that its job is over, or no longer has
+/// its registration, which goes with the job. Nothing follows from that but the question.
+pub(super) fn is_end_expected(life: &Life, name: &str, observed: &Observed) -> bool {
+    if life.job_over_at.is_some() {
+        return true;
+    }
+    let Some(repository) = life.repository.as_deref() else { return false };
+    let runners = observed.repositories.get(repository).and_then(|seen| seen.runners.as_ref());
+    runners.is_some_and(|runners| {
+        is_past(life.since, REGISTERED, runners.taken_at) && !runners.list.iter().any(|runner| runner.name == name)
+    })
 }
 
 /// PVE's confirmed word that the guest is off or gone, if it is newer than what is written down.

@@ -5,7 +5,11 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use dispatcher_api::protocol::{Answer, PROTOCOL, Request};
+use dispatcher_api::{PublicKey, Status};
+use pxci_dispatcher::control::Settings;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
 /// A running dispatcher. Killed when dropped.
@@ -47,6 +51,38 @@ impl Home {
         Daemon { child }
     }
 
+    /// Returns the status of the running dispatcher.
+    pub(crate) async fn status(&self) -> Status {
+        match self.session(|_| Request::Status {}).await {
+            Answer::Status(status) => *status,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Hands the running dispatcher a configuration, as the provider does.
+    pub(crate) async fn configure(&self, settings: &Settings) {
+        let request = |key: &PublicKey| Request::Configure {
+            config: Box::new(settings.config.clone()),
+            secrets: settings.secrets.seal(key).unwrap(),
+        };
+        assert!(matches!(self.session(request).await, Answer::Configured { .. }));
+    }
+
+    /// The answer to one request over the control socket.
+    async fn session(&self, request: impl FnOnce(&PublicKey) -> Request) -> Answer {
+        let mut stream = BufReader::new(UnixStream::connect(self.path.join("socket")).await.unwrap());
+        let hello = Request::Hello { protocol: PROTOCOL, version: "test".into() };
+        let Answer::Hello { public_key, .. } = ask(&mut stream, &hello).await else { panic!("no session") };
+        ask(&mut stream, &request(&public_key)).await
+    }
+
+    /// Asks the running dispatcher to try again, as a person does on its command line.
+    pub(crate) async fn retry(&self) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pxci-dispatcher"));
+        let ended = command.arg("retry").arg("--socket").arg(self.path.join("socket")).status().await.unwrap();
+        assert!(ended.success());
+    }
+
     /// Every byte in its files.
     pub(crate) fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let entries = std::fs::read_dir(self.path.join("state")).unwrap();
@@ -61,6 +97,14 @@ impl Home {
             }
         }
     }
+}
+
+async fn ask(stream: &mut BufReader<UnixStream>, request: &Request) -> Answer {
+    let line = format!("{}\n", serde_json::to_string(request).unwrap());
+    stream.get_mut().write_all(line.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_line(&mut answer).await.unwrap();
+    serde_json::from_str(&answer).unwrap()
 }
 
 impl Daemon {

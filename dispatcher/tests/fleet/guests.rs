@@ -20,9 +20,27 @@ use tokio::task::JoinHandle;
 
 const RUNNER_VERSION: &str = "2.336.0";
 
+/// How long things take.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    clone: Duration,
+    start: Duration,
+    boot: Duration,
+    job: Duration,
+    deletion: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        let (none, boot, job) = (Duration::ZERO, Duration::from_millis(200), Duration::from_millis(300));
+        Self { clone: none, start: none, boot, job, deletion: none }
+    }
+}
+
 /// All guests of one simulated PVE.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Guests {
+    pace: Pace,
     shared: Arc<Mutex<HashMap<u32, Guest>>>,
     /// Every JIT configuration that any guest was handed, to look for where it must not be.
     pub(crate) secrets: Arc<Mutex<Vec<String>>>,
@@ -38,6 +56,23 @@ struct Guest {
 }
 
 impl Guests {
+    /// Guests on a server that takes its usual time: a small one with a fast disk.
+    pub(crate) fn of_a_real_server() -> Self {
+        let pace = Pace {
+            clone: Duration::from_millis(1500),
+            start: Duration::from_millis(1800),
+            boot: Duration::from_secs(6),
+            job: Duration::from_secs(5),
+            deletion: Duration::from_millis(1200),
+        };
+        Self { pace, ..Self::default() }
+    }
+
+    /// Guests whose jobs do not end by themselves within a test.
+    pub(crate) fn with_long_jobs() -> Self {
+        Self { pace: Pace { job: Duration::from_secs(3600), ..Pace::default() }, ..Self::default() }
+    }
+
     fn with<R>(&self, act: impl FnOnce(&mut HashMap<u32, Guest>) -> R) -> R {
         act(&mut self.shared.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -72,7 +107,7 @@ impl Guests {
     }
 
     async fn boot(self, vmid: u32, events: Events) {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(self.pace.boot).await;
         self.with(|guests| guests.get_mut(&vmid).map(|guest| guest.up = true));
         events.send(GuestEvent { vmid, kind: GuestEventKind::AgentUp });
     }
@@ -117,7 +152,7 @@ impl Guests {
         let job = message.lines().find_map(|line| line.strip_prefix("job="))?.to_owned();
         call(reqwest::Method::POST, format!("jobs/{job}/acquire")).send().await.ok()?.error_for_status().ok()?;
         self.note(vmid, "job");
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        tokio::time::sleep(self.pace.job).await;
         call(reqwest::Method::POST, format!("jobs/{job}/finish")).body("success").send().await.ok()?;
         Some(())
     }
@@ -154,7 +189,7 @@ impl Backend for Guests {
     }
 
     fn disk_clone<'a>(&'a self, _: &'a str, _: &'a str, _: bool) -> BoxFuture<'a, io::Result<()>> {
-        std::future::ready(Ok(())).boxed()
+        tokio::time::sleep(self.pace.clone).map(Ok).boxed()
     }
 
     fn disk_rename<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, io::Result<()>> {
@@ -162,14 +197,18 @@ impl Backend for Guests {
     }
 
     fn disk_delete<'a>(&'a self, _: &'a str) -> BoxFuture<'a, io::Result<()>> {
-        std::future::ready(Ok(())).boxed()
+        tokio::time::sleep(self.pace.deletion).map(Ok).boxed()
     }
 
     fn vm_start<'a>(&'a self, start: VmStart, events: Events) -> BoxFuture<'a, Result<(), String>> {
-        let booting = tokio::spawn(self.clone().boot(start.vmid, events.clone()));
-        let guest = Guest { name: start.name, events: Some(events), tasks: vec![booting], ..Guest::default() };
-        self.with(|guests| guests.insert(start.vmid, guest));
-        std::future::ready(Ok(())).boxed()
+        let started = async move {
+            tokio::time::sleep(self.pace.start).await;
+            let booting = tokio::spawn(self.clone().boot(start.vmid, events.clone()));
+            let guest = Guest { name: start.name, events: Some(events), tasks: vec![booting], ..Guest::default() };
+            self.with(|guests| guests.insert(start.vmid, guest));
+            Ok(())
+        };
+        started.boxed()
     }
 
     fn vm_shutdown(&self, _: u32) -> BoxFuture<'_, ()> {

@@ -30,19 +30,28 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) async fn start() -> Self {
-        Self::start_with(&[]).await
+        Self::start_with(&[], Guests::default(), Latency::Faster(5.0)).await
+    }
+
+    /// A server that takes its usual time for everything.
+    pub(crate) async fn start_at_real_pace() -> Self {
+        Self::start_with(&[], Guests::of_a_real_server(), Latency::Real).await
+    }
+
+    /// Jobs do not end by themselves.
+    pub(crate) async fn start_with_long_jobs() -> Self {
+        Self::start_with(&[], Guests::with_long_jobs(), Latency::Faster(5.0)).await
     }
 
     /// The provider lends two VMs.
     pub(crate) async fn start_with_lent_vms() -> Self {
-        Self::start_with(&[LENT, LENT_AND_NEVER_STARTED]).await
+        Self::start_with(&[LENT, LENT_AND_NEVER_STARTED], Guests::default(), Latency::Faster(5.0)).await
     }
 
-    async fn start_with(lent: &[u32]) -> Self {
+    async fn start_with(lent: &[u32], guests: Guests, latency: Latency) -> Self {
         // Another test of this process may have been first.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let guests = Guests::default();
-        let options = Options { latency: Latency::Faster(5.0), ..Options::default() };
+        let options = Options { latency, ..Options::default() };
         let pve = sim::pve::Server::start(&world(lent), Arc::new(guests.clone()), options).await.unwrap();
         let behaviour = Behaviour { deletes_busy: true, ..Behaviour::default() };
         let github = sim::github::Server::start(ServerOptions { behaviour, ..ServerOptions::default() }).await.unwrap();
@@ -107,6 +116,13 @@ impl Site {
             .filter(|entry| entry.method != "GET" && changed(&entry.path))
             .collect();
         assert!(touched.is_empty(), "{touched:?}");
+    }
+
+    /// The dispatcher's requests to Proxmox VE from this number on, as `METHOD /path` with VMIDs and tasks left out.
+    pub(crate) fn requests_since(&self, first: usize) -> Vec<String> {
+        let entries = self.pve.requests().from(first, usize::MAX);
+        let mine = entries.into_iter().filter(|entry| entry.caller == DISPATCHER);
+        mine.map(|entry| format!("{} {}", entry.method, kind_of(&entry.path))).collect()
     }
 
     /// The configuration file of a dispatcher for this site.
@@ -186,6 +202,13 @@ memory_mib = 1024
     }
 }
 
+/// The path of a call without what differs from one VM to the next.
+fn kind_of(path: &str) -> String {
+    let path = path.split('?').next().unwrap_or(path).trim_start_matches("/api2/json");
+    let varies = |part: &str| part.starts_with("UPID") || !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
+    path.split('/').map(|part| if varies(part) { "*" } else { part }).collect::<Vec<_>>().join("/")
+}
+
 fn write_private(path: &std::path::Path, text: &str) {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::write(path, text).unwrap();
@@ -245,9 +268,12 @@ fn world(lent: &[u32]) -> World {
         "guests": guests,
         "networks": [{ "active": 1, "autostart": 1, "iface": "vmbr0", "type": "bridge", "method": "manual", "families": ["inet"] }],
         "pools": [{ "poolid": "ci", "members": members }],
-        "roles": { "PxciDispatcher": { "privs": privileges, "special": 0 } },
+        "roles": {
+            "Administrator": { "privs": ["VM.Allocate", "VM.Audit"], "special": 1 },
+            "PxciDispatcher": { "privs": privileges, "special": 0 },
+        },
         "storages": [{ "storage": "vmdir", "type": "dir", "path": "/var/lib/vmdir", "content": "images" }],
-        "users": [{ "userid": "farm@pve", "tokens": [{ "tokenid": DISPATCHER, "privsep": 1 }] }],
+        "users": [{ "userid": "root@pam", "tokens": [] }, { "userid": "farm@pve", "tokens": [{ "tokenid": DISPATCHER, "privsep": 1 }] }],
         "volumes": [disk(9000, "base-9000-disk-0.qcow2"), disk(STRANGER, &format!("vm-{STRANGER}-disk-0.qcow2")), disk(COPY, &format!("vm-{COPY}-disk-0.qcow2"))],
     });
     World::from_json(&description.to_string()).unwrap()

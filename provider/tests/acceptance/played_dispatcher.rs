@@ -132,7 +132,7 @@ impl Dispatchers {
                 *is_begun |= *held == Some(Held::Draining);
                 told(status, *held)
             }
-            Request::Status {} => told(status, *held),
+            Request::Status {} | Request::Retry {} => told(status, *held),
             Request::Logs { .. } => Answer::Logs { lines: Vec::new() },
             Request::Bye {} => Answer::Bye {},
         }

@@ -16,6 +16,15 @@ pub(crate) const LIMIT: usize = 2;
 const LABELS: [&str; 4] = ["self-hosted", "linux", "x64", "ubuntu-22.04"];
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// Requests that a job caused, rounded up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Requests {
+    /// To Proxmox VE.
+    pub(crate) pve: usize,
+    /// To GitHub.
+    pub(crate) github: usize,
+}
+
 /// Jobs that were queued together.
 #[derive(Debug)]
 pub(crate) struct Jobs {
@@ -41,8 +50,8 @@ impl Jobs {
         Self { ids, queued_at: Timestamp::now(), requests_before }
     }
 
-    /// Waits until every job is done and its VM and registration are gone; then tells how it went.
-    pub(crate) async fn finish(&self, stage: &Stage, narrator: &Narrator) -> Result<()> {
+    /// Waits until every job is done and its VM and registration are gone; then prints the times. Returns the requests per job.
+    pub(crate) async fn finish(&self, stage: &Stage, narrator: &Narrator) -> Result<Requests> {
         let done = stage.github.wait_for(PATIENCE, |world| {
             let completed =
                 |id: &u64| world.job(*id).is_some_and(|job| matches!(job.state, JobState::Completed { .. }));
@@ -89,7 +98,7 @@ impl Jobs {
         Ok(())
     }
 
-    fn tell(&self, stage: &Stage, narrator: &Narrator) -> Result<()> {
+    fn tell(&self, stage: &Stage, narrator: &Narrator) -> Result<Requests> {
         narrator.detail("seconds after queueing:  cloned  booted  assigned  started   done   reaped   runner");
         for job in self.jobs(stage) {
             let runner = job.runner_name.clone().context("a job has no runner")?;
@@ -110,13 +119,16 @@ impl Jobs {
         let (pve, github) = stage.requests();
         let jobs = self.ids.len();
         let per_job = |now: usize, before: usize| (now - before).div_ceil(jobs);
+        let requests =
+            Requests { pve: per_job(pve, self.requests_before.0), github: per_job(github, self.requests_before.1) };
+        let noun = if jobs == 1 { "job" } else { "jobs" };
         narrator.detail(&format!(
-            "{jobs} jobs, at most {} VMs at once; requests per job: {} to Proxmox VE, {} to GitHub",
+            "{jobs} {noun}, at most {} VMs at once; requests per job: {} to Proxmox VE, {} to GitHub",
             stage.most_runner_vms(),
-            per_job(pve, self.requests_before.0),
-            per_job(github, self.requests_before.1)
+            requests.pve,
+            requests.github
         ));
-        Ok(())
+        Ok(requests)
     }
 
     fn seconds(&self, at: Option<Timestamp>) -> String {

@@ -20,7 +20,7 @@ const FILE_TO_EDIT: &str = "scripts/packages.sh";
 const ADDITION: &str = "echo 'second version of the image' >/etc/pxci-demo";
 
 /// More than the pool's limit, so that some have to wait.
-const JOBS: usize = 5;
+const JOBS: usize = 10;
 
 /// Runs the demo; whatever ends it, nothing stays running.
 pub(crate) async fn run(narrator: &Narrator, ready: &Ready, line: Option<Line>) -> Result<()> {
@@ -46,7 +46,7 @@ async fn tell(narrator: &Narrator, ready: &Ready, line: Option<Line>) -> Result<
 
     narrator.say(&format!("3. queueing {JOBS} jobs; the pool's limit is {LIMIT} VMs"));
     let jobs = Jobs::queue(&stage, JOBS);
-    jobs.finish(&stage, narrator).await?;
+    let together = jobs.finish(&stage, narrator).await?;
 
     narrator.say(&format!("4. editing {FILE_TO_EDIT} of the image"));
     stage.image.edit(FILE_TO_EDIT, ADDITION)?;
@@ -57,7 +57,11 @@ async fn tell(narrator: &Narrator, ready: &Ready, line: Option<Line>) -> Result<
     ensure!(version(farm).await? == 2, "the edited image must become version 2");
     narrator.say("version 2 was built beside version 1; the next job must run on it");
     let jobs = Jobs::queue(&stage, 1);
-    jobs.finish(&stage, narrator).await?;
+    let alone = jobs.finish(&stage, narrator).await?;
+    narrator.say(&format!(
+        "requests per job to Proxmox VE: {} for a job alone, {} for each of {JOBS} together; to GitHub: {} and {}",
+        alone.pve, together.pve, alone.github, together.github
+    ));
     jobs.ran_on(&stage, current_template(farm).await?)?;
 
     narrator.say("5. a second plan, then `destroy`");

@@ -201,7 +201,26 @@ impl Error {
         Some(MissingPrivilege { path: Some(path.to_owned()), privileges, token_id })
     }
 
-    /// Trouble on the way that another try may not meet. Whether the request took effect is open.
+    /// The request was certainly not carried out, whatever its method: nobody took it.
+    ///
+    /// `595` is the API proxy's word for a daemon or a node that takes no connection. `596` comes after the request was passed on.
+    #[must_use]
+    pub fn is_not_carried_out(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Untrusted { .. }) || self.status() == Some(595)
+    }
+
+    /// The node's API daemon is down for a moment, as while it is restarted.
+    pub(crate) fn is_daemon_down(&self) -> bool {
+        self.status() == Some(595) && self.says(|words| words.contains("Connection refused"))
+    }
+
+    /// The node's API daemon died in the middle of the call: the request may have been carried out.
+    pub(crate) fn is_daemon_lost(&self) -> bool {
+        self.status() == Some(596) && self.says(|words| words.contains("Connection reset by peer"))
+    }
+
+    /// Trouble on the way that another try may not meet. Whether the request took effect is open, unless
+    /// [`Error::is_not_carried_out`].
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Interrupted { .. }) || matches!(self.status(), Some(595..=599))
@@ -334,6 +353,19 @@ mod tests {
         assert!(refused(500, "unable to get any free VMID in range [100, 101]").is_range_full());
         assert!(refused(401, "Authentication failed!").is_unauthenticated());
         assert!(refused(596, "Broken pipe").is_transient());
+    }
+
+    #[test]
+    fn a_daemon_that_is_down_took_nothing_and_one_that_dies_may_have() {
+        let down = refused(595, "Connection refused");
+        assert!(down.is_transient() && down.is_not_carried_out() && down.is_daemon_down() && !down.is_daemon_lost());
+        let dying = refused(596, "Connection reset by peer");
+        assert!(
+            dying.is_transient() && !dying.is_not_carried_out() && dying.is_daemon_lost() && !dying.is_daemon_down()
+        );
+        let away = refused(595, "No route to host");
+        assert!(away.is_transient() && away.is_not_carried_out() && !away.is_daemon_down());
+        assert!(!refused(500, "VM is locked (clone)").is_not_carried_out());
     }
 
     #[test]

@@ -48,6 +48,42 @@ async fn a_write_that_may_have_arrived_is_never_repeated() {
     assert_eq!(server.requests().len(), 2);
 }
 
+/// Answers with this status line so often, then carries out what it is asked.
+async fn answers_first(line: &'static str, times: usize) -> Server {
+    let seen = Arc::new(AtomicUsize::new(0));
+    Server::start(move |_| {
+        let nth = seen.fetch_add(1, Ordering::SeqCst);
+        async move { if nth < times { status(line, "") } else { ok(UPID) } }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_write_is_repeated_while_the_daemon_takes_no_connection() {
+    let server = answers_first("595 Connection refused", 2).await;
+    server.client().qemu("pve1", 9101).start().await.unwrap();
+    assert_eq!(server.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn a_write_is_not_repeated_when_the_daemon_dies_under_it() {
+    let server = answers_first("596 Connection reset by peer", 1).await;
+    let error = server.client().qemu("pve1", 9101).start().await.unwrap_err();
+    assert!(error.is_transient() && !error.is_not_carried_out(), "{error}");
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_read_is_repeated_when_the_daemon_dies_under_it() {
+    let seen = Arc::new(AtomicUsize::new(0));
+    let server = Server::start(move |_| {
+        let nth = seen.fetch_add(1, Ordering::SeqCst);
+        async move { if nth == 0 { status("596 Connection reset by peer", "") } else { ok(NODES) } }
+    })
+    .await;
+    assert_eq!(server.client().nodes().await.unwrap()[0].node, "pve1");
+}
+
 #[tokio::test]
 async fn a_refused_token_is_known_by_the_reason_phrase_and_its_secret_is_not_shown() {
     let server = Server::start(|_| async { status("401 Authentication failed!", "") }).await;
@@ -177,16 +213,16 @@ async fn at_most_two_agent_calls_are_in_flight_per_node() {
             peak.fetch_max(current.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             pair.wait().await;
             current.fetch_sub(1, Ordering::SeqCst);
-            ok(r#"{"result":{}}"#)
+            ok(r#"{"result":[]}"#)
         }
     })
     .await;
     let client = server.client();
-    let pings = (9100..9110).map(|vmid| {
+    let calls = (9100..9110).map(|vmid| {
         let agent = client.qemu("pve1", vmid).agent();
-        async move { agent.ping().await }
+        async move { agent.interfaces().await }
     });
-    for outcome in futures::future::join_all(pings).await {
+    for outcome in futures::future::join_all(calls).await {
         outcome.unwrap();
     }
     assert_eq!(most.load(Ordering::SeqCst), 2);

@@ -47,7 +47,50 @@ fn i4_a_guest_of_somebody_else_is_neither_touched_nor_overwritten_nor_counted() 
 fn i5_not_being_listed_by_github_kills_nothing() {
     let idle = intent(9100, life(&idle()));
     let seen = observed(50, &[guest(9100, Power::Running)], vec![], vec![]);
-    assert!(decide(&seen, &[idle], 1, 51).is_empty());
+    let actions = decide(&seen, &[idle], 1, 51);
+    assert_eq!(actions, [Action::Step { name: name(9100), step: Step::Watch }], "PVE is asked, and nothing else");
+}
+
+#[test]
+fn a_vm_whose_job_is_over_or_whose_registration_is_gone_is_asked_for_and_no_other() {
+    let listed = |second| {
+        let runner = RunnerSeen { id: 7, name: name(9100), online: true, busy: true };
+        observed(second, &[guest(9100, Power::Running)], vec![], vec![runner])
+    };
+    let unlisted = |second| observed(second, &[guest(9100, Power::Running)], vec![], vec![]);
+    let busy = intent(9100, life(&busy()));
+    assert!(steps(&decide(&listed(50), std::slice::from_ref(&busy), 1, 51)).is_empty());
+    assert_eq!(steps(&decide(&unlisted(50), std::slice::from_ref(&busy), 1, 51)), [&Step::Watch]);
+    assert!(steps(&decide(&unlisted(12), std::slice::from_ref(&busy), 1, 51)).is_empty(), "the list may be too old");
+    let over = intent(9100, busy.life.after(&Event::JobOver, at(40)).unwrap());
+    assert_eq!(steps(&decide(&listed(50), std::slice::from_ref(&over), 1, 51)), [&Step::Watch]);
+    let resting = Intent { retry_at: Some(at(60)), ..over };
+    assert!(steps(&decide(&listed(50), &[resting], 1, 51)).is_empty());
+}
+
+#[test]
+fn github_says_after_the_end_of_a_vm_which_job_ran_on_it() {
+    let ended = idle().into_iter().chain([Event::PoweredOff, Event::Destroyed]).collect::<Vec<_>>();
+    let vm = intent(9100, life(&ended));
+    assert_eq!(vm.life.reason, Some(Reason::ExitedIdle));
+    let seen = observed(50, &[], vec![job(4, JobPhase::Completed, Some(&name(9100)))], vec![]);
+    let actions = decide(&seen, std::slice::from_ref(&vm), 1, 51);
+    assert_eq!(actions, [Action::Note { name: name(9100), event: Event::JobFound { job: 4 } }]);
+    let settled = intent(9100, vm.life.after(&Event::JobFound { job: 4 }, at(51)).unwrap());
+    assert!(decide(&seen, &[settled], 1, 52).is_empty());
+}
+
+#[test]
+fn a_vm_that_is_off_while_its_job_goes_on_at_github_was_cut_off() {
+    let ended = busy().into_iter().chain([Event::PoweredOff, Event::Destroyed]).collect::<Vec<_>>();
+    let vm = intent(9100, life(&ended));
+    let running = |second| observed(second, &[], vec![job(1, JobPhase::Running, Some(&name(9100)))], vec![]);
+    assert!(decide(&running(35), std::slice::from_ref(&vm), 1, 36).is_empty(), "the list may not show the end yet");
+    let actions = decide(&running(60), std::slice::from_ref(&vm), 1, 61);
+    assert_eq!(actions, [Action::Note { name: name(9100), event: Event::JobCut }]);
+    assert_eq!(vm.life.after(&Event::JobCut, at(61)).unwrap().reason, Some(Reason::CutOff));
+    let over = observed(60, &[], vec![job(1, JobPhase::Completed, Some(&name(9100)))], vec![]);
+    assert!(decide(&over, &[vm], 1, 61).is_empty());
 }
 
 #[test]
@@ -75,7 +118,8 @@ fn i5_a_job_that_github_names_makes_a_fenced_vm_busy_again() {
 #[test]
 fn i5_a_job_is_ended_only_at_its_declared_limit_with_a_reason() {
     let vm = intent(9100, life(&busy()));
-    let seen = observed(50, &[guest(9100, Power::Running)], vec![], vec![]);
+    let listed = RunnerSeen { id: 7, name: name(9100), online: true, busy: true };
+    let seen = observed(50, &[guest(9100, Power::Running)], vec![], vec![listed]);
     assert!(decide(&seen, std::slice::from_ref(&vm), 1, 3607).is_empty());
     let actions = decide(&seen, &[vm], 1, 3608);
     assert_eq!(actions[0], Action::Note { name: name(9100), event: Event::Condemn(Reason::JobLimit) });
@@ -197,6 +241,52 @@ fn a_pool_whose_vms_fail_waits_longer_each_time() {
     assert_eq!((made(&once, 114), made(&once, 115)), (0, 1));
     let twice = [failed(9100, 100), failed(9101, 200)];
     assert_eq!((made(&twice, 219), made(&twice, 220)), (0, 1));
+}
+
+#[test]
+fn a_failure_is_told_with_its_cause_until_a_vm_succeeds_or_the_failures_are_forgiven() {
+    let failed = |vmid, created: i64, failure: Option<&str>| {
+        let (since, reason) = (at(created + 10), Some(Reason::BootDeadline));
+        let life = Life { ended_at: Some(since), since, state: State::Gone, reason, ..life(&[]) };
+        let failure = failure.map(str::to_owned);
+        Intent {
+            created_at: at(created),
+            name: format!("lab-ubuntu-{vmid}-{created:06}"),
+            failure,
+            ..intent(vmid, life)
+        }
+    };
+    let seen = observed(211, &[], queued(1), vec![]);
+    let told = |observed: &Observed, intents: &[Intent]| troubles(observed, intents, &config(1));
+    let twice = [failed(9100, 100, None), failed(9101, 200, Some("unable to clone: no space left"))];
+    let trouble = told(&seen, &twice).remove(0);
+    assert_eq!(trouble.message, "the last 2 VMs of pool ubuntu failed: unable to clone: no space left");
+    assert_eq!(trouble.since, at(100));
+    let reason = explain(&seen, &twice, &config(1), at(212)).remove(0).reason;
+    assert!(
+        reason.ends_with("because the last 2 VMs of pool ubuntu failed: unable to clone: no space left"),
+        "{reason}"
+    );
+    let once = told(&seen, &twice[..1]).remove(0).message;
+    assert_eq!(once, "the last VM of pool ubuntu failed: its guest agent did not answer within the pool's boot limit");
+
+    let success = Life { state: State::Gone, reason: Some(Reason::Finished), ..life(&[]) };
+    let recovered = [twice[0].clone(), Intent { created_at: at(300), ..intent(9102, success) }];
+    assert!(told(&seen, &recovered).is_empty());
+
+    assert!(reserved_vmids(&decide(&seen, &twice, 1, 212)).is_empty());
+    let forgiven = [("ubuntu".parse().unwrap(), at(211))].into();
+    let mended = Observed { forgiven, ..seen };
+    assert!(told(&mended, &twice).is_empty());
+    assert_eq!(reserved_vmids(&decide(&mended, &twice, 1, 212)).len(), 1);
+}
+
+#[test]
+fn a_vm_that_is_being_made_says_why_it_does_not_get_on() {
+    let failure = Some("guest 9000 is not cloned for pool \"ubuntu\": it is no template".to_owned());
+    let reserved = Intent { failure, ..intent(9100, life(&[])) };
+    let reason = explain(&observed(50, &[], queued(1), vec![]), &[reserved], &config(1), at(51)).remove(0).reason;
+    assert!(reason.contains("is reserved; its last step failed: guest 9000 is not cloned"), "{reason}");
 }
 
 #[test]

@@ -61,6 +61,7 @@ pub(super) fn intent(vmid: u32, life: Life) -> Intent {
         created_at: at(0),
         life,
         retry_at: None,
+        failure: None,
     }
 }
 

@@ -438,6 +438,7 @@ impl World {
             created_at: self.time(),
             life,
             retry_at: None,
+            failure: None,
         };
         self.ledger.insert(name, intent);
     }

@@ -14,8 +14,6 @@ use crate::provider::Clients;
 use crate::vmids::Proposal;
 use crate::waiting;
 
-/// No guest has an agent up before; each question holds one of the node's API workers for seconds.
-const EARLIEST_AGENT: Duration = Duration::from_secs(2);
 /// A guest may get its address a little after its agent is up.
 const ADDRESS_ATTEMPTS: u32 = 5;
 const ADDRESS_PAUSE: Duration = Duration::from_secs(1);
@@ -58,10 +56,11 @@ async fn clone(cx: &Cx<Clients>, clients: &Clients, plan: &mut RunnerVm) -> Resu
 
 /// A lost reply leaves open whether the clone was made: the second try finds out.
 async fn clone_once(vm: &runner_vm::RunnerVm) -> Result<(), runner_vm::Error> {
-    match vm.clone_from_template(true).await {
+    let cloned = match vm.clone_from_template(true).await {
         Err(error) if error.is_transient() => vm.clone_from_template(false).await,
         outcome => outcome,
-    }
+    };
+    cloned.map(drop)
 }
 
 async fn propose(
@@ -80,7 +79,7 @@ async fn propose(
 async fn finish(cx: &Cx<Clients>, clients: &Clients, plan: &mut RunnerVm) -> Result<(), Diagnostic> {
     let vm = super::existing(clients, plan, cx.stop().clone())?;
     let unable = |verb: &str, error: &runner_vm::Error| diagnostics::step(verb, THING, vm.name(), error);
-    vm.configure(&plan.shape()).await.map_err(|error| unable("configure", &error))?;
+    vm.configure(&plan.shape(), None).await.map_err(|error| unable("configure", &error))?;
     let config = super::qemu(clients, plan)?.config().await;
     plan.observe_shape(&config.map_err(|error| diagnostics::pve("read", THING, vm.name(), &error))?);
     start(cx, clients, plan, &vm).await?;
@@ -106,7 +105,7 @@ pub(super) async fn start(
         return power_on(cx, clients, plan).await;
     }
     let limit = waiting::until_deadline(cx).deadline;
-    let booted = vm.boot(EARLIEST_AGENT, limit).await;
+    let booted = clients.boots.boot(vm, limit).await;
     booted.map_err(|error| diagnostics::step("start", THING, vm.name(), &error))?;
     plan.ip_address = address(cx, clients, plan).await?.into();
     Ok(())

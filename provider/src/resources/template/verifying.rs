@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ownership::{Kind, Marker, Nonce, Owner};
 use pve::Exit;
-use runner_vm::{Place, Problem, RunnerVm};
+use runner_vm::{BootTimes, Place, Problem, RunnerVm};
 use template_family::Family;
 use tf_provider::{CancellationToken, Cx, Diagnostic};
 
@@ -16,7 +16,6 @@ use crate::provider::Clients;
 const CLONE: &str = "verification clone";
 /// Longest boot of an image that can be called fit for runners.
 const BOOT_LIMIT: Duration = Duration::from_secs(600);
-const EARLIEST_AGENT: Duration = Duration::from_secs(2);
 const CHECK_LIMIT: Duration = Duration::from_secs(600);
 const CHECK_PAUSE: Duration = Duration::from_secs(1);
 /// The image's own check, if it brings one.
@@ -44,7 +43,7 @@ pub(super) async fn verify(cx: &Cx<Clients>, family: &Family, version: &Marker) 
                 let diagnostic = diagnostics::step("create", CLONE, clone.name(), &error);
                 return Err(destroyed(&clone, diagnostic).await);
             }
-            Ok(()) => {}
+            Ok(_) => {}
         }
         let checked = check(cx, family, proposal.vmid(), &clone).await;
         return match checked {
@@ -74,9 +73,10 @@ pub(super) fn clone_of(clients: &Clients, family: &Family, marker: Marker, cance
 }
 
 async fn check(cx: &Cx<Clients>, family: &Family, vmid: u32, clone: &RunnerVm) -> Result<(), Diagnostic> {
-    let booted = cx.guard(clone.boot(EARLIEST_AGENT, BOOT_LIMIT)).await?;
-    let took = booted.map_err(|error| diagnostics::step("boot", CLONE, clone.name(), &error))?.took;
-    tracing::info!(vmid, seconds = took.as_secs(), "the verification clone is up");
+    let begin = Instant::now();
+    let booted = cx.guard(clone.boot(BootTimes::default().first_question(), BOOT_LIMIT)).await?;
+    booted.map_err(|error| diagnostics::step("boot", CLONE, clone.name(), &error))?;
+    tracing::info!(vmid, seconds = begin.elapsed().as_secs(), "the verification clone is up");
     let exit = cx.guard(run_check(cx, family, vmid)).await??;
     if exit.exitcode == Some(0) {
         return Ok(());

@@ -1,7 +1,6 @@
 //! From HTTP to the world and back: who answers which path, faults, the log.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
@@ -10,6 +9,7 @@ use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName};
 use hyper::{Request, Response};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
+use tokio::time::Instant;
 use url::form_urlencoded;
 
 use super::Shared;

@@ -12,7 +12,7 @@ use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -22,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -96,7 +97,7 @@ pub(crate) struct Shared {
 pub(crate) struct Patience {
     changes: watch::Receiver<u64>,
     world: Timestamp,
-    real: tokio::time::Instant,
+    real: Instant,
 }
 
 impl Shared {
@@ -163,7 +164,7 @@ impl Shared {
         Patience {
             changes: self.changes(),
             world: (self.clock)().saturating_add(limit).unwrap_or(Timestamp::MAX),
-            real: tokio::time::Instant::now() + limit,
+            real: Instant::now() + limit,
         }
     }
 

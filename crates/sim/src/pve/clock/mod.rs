@@ -3,9 +3,10 @@
 pub(crate) mod virtual_time;
 
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use virtual_time::VirtualTime;
 

@@ -42,6 +42,7 @@ impl World {
             Step::Boot => self.boot_step(&mut task, &intent, lost),
             Step::Register { repository } => self.register_step(&mut task, &intent, lost, repository),
             Step::Examine | Step::Probe => self.ask_step(&mut task, &intent, lost),
+            Step::Watch => self.watch_step(&mut task, &intent, lost),
             Step::Deregister => self.deregister_step(&mut task, &intent, lost),
             Step::Stop => self.stop_step(&mut task, &intent, lost),
             Step::Destroy => self.destroy_step(&mut task, &intent, lost),
@@ -165,6 +166,22 @@ impl World {
             (_, true, _, Some(runner_id)) => Event::FoundRegistered { repository: REPOSITORY.into(), runner_id },
             _ => Event::Retire(Reason::Orphan),
         });
+        true
+    }
+
+    fn watch_step(&mut self, task: &mut Task, intent: &Intent, lost: bool) -> bool {
+        if task.counter > 0 {
+            return match task.outcome.take() {
+                Some(event) => self.finish(intent, event),
+                None => self.give_up(intent),
+            };
+        }
+        let vm = self.vms.get(&intent.vmid).filter(|vm| vm.name == intent.name);
+        task.outcome = match vm {
+            _ if lost => None,
+            Some(vm) => (!vm.running).then_some(Event::PoweredOff),
+            None => Some(Event::Vanished),
+        };
         true
     }
 

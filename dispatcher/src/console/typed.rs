@@ -1,0 +1,57 @@
+//! Commands that a person types into the status view, each a word and Enter. Requests of the provider arrive by the same way.
+
+/// Longer lines are frames, or nothing that is known here.
+const LONGEST: usize = 16;
+
+/// What a person wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Command {
+    /// Try again at once what waits because it failed.
+    Retry,
+}
+
+/// The line that is being typed.
+#[derive(Debug, Default)]
+pub(super) struct Typed {
+    line: Vec<u8>,
+}
+
+impl Typed {
+    /// Takes what was typed; returns the last command that it completes.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Option<Command> {
+        let mut command = None;
+        for byte in bytes {
+            if matches!(byte, b'\r' | b'\n') {
+                command = self.command().or(command);
+                self.line.clear();
+            } else if self.line.len() < LONGEST {
+                self.line.push(*byte);
+            }
+        }
+        command
+    }
+
+    fn command(&self) -> Option<Command> {
+        (self.line.trim_ascii() == b"retry").then_some(Command::Retry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_and_enter_is_a_command() {
+        let mut typed = Typed::default();
+        assert_eq!(typed.push(b"ret"), None);
+        assert_eq!(typed.push(b"ry\r"), Some(Command::Retry));
+        assert_eq!(typed.push(b"\n"), None);
+        assert_eq!(typed.push(b"retry"), None);
+    }
+
+    #[test]
+    fn a_frame_is_not_a_command() {
+        let mut typed = Typed::default();
+        assert_eq!(typed.push(b"~pxci1>0a1b2c3d.7.0/2:cmV0cnk=:retry\nretry, please\n"), None);
+    }
+}

@@ -1,0 +1,35 @@
+//! How long guests of each template take to boot, learnt from one to the next within an apply.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use runner_vm::{BootTimes, Booted, RunnerVm};
+
+/// Boot times by template.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Boots(Arc<Mutex<HashMap<Option<u32>, BootTimes>>>);
+
+impl Boots {
+    /// Boots a VM and learns from it.
+    ///
+    /// # Errors
+    /// Those of [`RunnerVm::boot`].
+    pub(crate) async fn boot(&self, vm: &RunnerVm, limit: Duration) -> Result<(), runner_vm::Error> {
+        let booted = vm.boot(self.first_question(vm), limit).await?;
+        if let Some(booted) = booted {
+            self.learn(vm, booted);
+        }
+        Ok(())
+    }
+
+    fn first_question(&self, vm: &RunnerVm) -> Duration {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&vm.template()).cloned().unwrap_or_default().first_question()
+    }
+
+    fn learn(&self, vm: &RunnerVm, booted: Booted) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.entry(vm.template()).or_default().learn(booted);
+    }
+}
