@@ -25,6 +25,10 @@ use crate::setup::{self, Purpose, Ready};
 /// A template that played guests can be cloned from.
 const TEMPLATE: u32 = 8000;
 const MOST_NODES: u32 = 100;
+/// Owner of the farm's repository.
+const ORGANIZATION: &str = "acme";
+/// Enterprise of that organization.
+const ENTERPRISE: &str = "acme-enterprise";
 
 /// How they are started.
 #[derive(Debug, Args)]
@@ -94,6 +98,26 @@ pub(crate) async fn run(narrator: Narrator, options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// Tokens for the scopes beyond one repository. The farm's own token cannot reach them.
+struct WiderScopes {
+    organization_token: String,
+    enterprise_token: String,
+}
+
+impl WiderScopes {
+    /// Makes the organization of the farm's repository, and an enterprise of which it is a member.
+    fn of(github: &sim::github::ServerHandle) -> Self {
+        github.world(|world, _| {
+            world.add_organization(ORGANIZATION);
+            world.add_enterprise(ENTERPRISE, &[ORGANIZATION]);
+            Self {
+                organization_token: world.add_token(sim::github::Token::for_organization_runners()),
+                enterprise_token: world.add_classic_token(&["manage_runners:enterprise"]),
+            }
+        })
+    }
+}
+
 struct Playground {
     description: Value,
     control: Arc<Control>,
@@ -139,6 +163,7 @@ impl Playground {
         let (Some(pve), Some(github)) = (simulated_pve, simulated_github) else {
             bail!("a simulated farm has both simulators");
         };
+        let wider = WiderScopes::of(&github);
         let fingerprint: Vec<String> = pve.handle.fingerprint().iter().map(|byte| format!("{byte:02X}")).collect();
         let control = Control::new(Arc::new(pve.handle), Arc::new(github));
         let server = Server::start(Arc::clone(&control), options.control_port);
@@ -158,6 +183,8 @@ impl Playground {
                 "ca_file": github_ca,
                 "token": github_site.token,
                 "repository": github_site.repository,
+                "organization": { "login": ORGANIZATION, "token": wider.organization_token },
+                "enterprise": { "slug": ENTERPRISE, "token": wider.enterprise_token },
             },
             "control": { "url": server.url(), "token": server.token(), "page": server.page_url() },
             "environment": file,
@@ -264,6 +291,8 @@ Proxmox VE  {endpoint}   node {node}
   root@pam    {root}
 GitHub      {github}   repository {repository}{github_ca}
   token       {github_token}
+  organization {organization}   token {organization_token}
+  enterprise  {enterprise}   token {enterprise_token}
 
 In another shell:  . {environment}
 Ctrl-C ends everything.
@@ -283,6 +312,10 @@ Ctrl-C ends everything.
         github = text("/github/api_url"),
         repository = text("/github/repository"),
         github_token = text("/github/token"),
+        organization = text("/github/organization/login"),
+        organization_token = text("/github/organization/token"),
+        enterprise = text("/github/enterprise/slug"),
+        enterprise_token = text("/github/enterprise/token"),
         environment = text("/environment"),
     )
 }

@@ -64,6 +64,11 @@ fn it_says_in_one_line_how_all_is_reached_and_leaves_nothing() {
     assert_eq!(state["clock"]["mode"], "held");
     let runners = format!("{}/repos/{}/actions/runners", text("/github/api_url"), text("/github/repository"));
     assert!(get(&runners, &text("/github/token")).starts_with("HTTP/1.1 200"));
+    for (scope, name) in [("organization", "orgs/acme"), ("enterprise", "enterprises/acme-enterprise")] {
+        let url = format!("{}/{name}/actions/runners", text("/github/api_url"));
+        let answer = get(&url, &text(&format!("/github/{scope}/token")));
+        assert!(answer.starts_with("HTTP/1.1 200"), "{scope}: {answer}");
+    }
     assert_eq!(told["github"]["ca_file"], Value::Null, "nothing that plain HTTP would need");
     let page = get(text("/control/page").split_once("#").unwrap().0, "");
     assert!(page.starts_with("HTTP/1.1 200") && page.contains("content-security-policy: default-src 'none'"), "{page}");
