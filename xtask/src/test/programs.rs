@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::event;
 use super::report::Report;
+use crate::artifacts;
 use crate::narrate::Narrator;
 
 /// Longest time without a line on the screen.
@@ -39,8 +40,8 @@ impl Programs<'_> {
     /// When a program does not build.
     pub(super) fn count(&self) -> Result<usize> {
         self.build_examples()?;
-        let output =
-            self.cargo(&["--list", "--format=terse"])?.stdout(Stdio::piped()).output().context("starting cargo")?;
+        let mut command = self.cargo(&["--list", "--format=terse"])?;
+        let output = command.stderr(Stdio::inherit()).output().context("starting cargo")?;
         if !output.status.success() {
             bail!("a test program does not build");
         }
@@ -86,7 +87,8 @@ impl Programs<'_> {
     }
 
     fn cargo(&self, harness: &[&str]) -> Result<Command> {
-        let program = std::env::current_exe().context("finding this program")?;
+        // Cargo may have replaced the file of this process, so the process does not know its own path.
+        let program = artifacts::target_directory()?.join("debug/xtask");
         let runner = serde_json::json!([program, RUN_COMMAND]);
         let mut command = Command::new("cargo");
         command
