@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dispatcher_api::{Config, Secrets};
 
-/// What linked clones and their starts, stops and destructions take on a server of modest size.
+/// Durations of linked clones and of their starts, stops and destructions on a server of modest size.
 const TASKS: [(&str, Duration); 4] = [
     ("qmclone", Duration::from_millis(1500)),
     ("qmstart", Duration::from_millis(1500)),

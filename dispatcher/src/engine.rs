@@ -171,7 +171,7 @@ impl Engine {
         tracing::info!(draining = self.observed.draining, "drain mode");
     }
 
-    /// Ends every wait that follows from a failure: what caused it may have been mended.
+    /// Ends every wait that follows from a failure, because the cause may have been removed.
     fn forgive_all(&mut self, why: &str) {
         let pools = self.executor.iter().flat_map(|executor| &executor.config.pools);
         let pools: Vec<_> = pools.map(|pool| pool.name.clone()).collect();
@@ -303,7 +303,7 @@ impl Engine {
         }));
     }
 
-    /// What hinders the dispatcher now, and why pools' last VMs failed.
+    /// Returns the problems that hinder the dispatcher now, and the reasons why pools' last VMs failed.
     fn all_problems(&self, intents: &[Intent], config: Option<&Config>) -> Vec<Problem> {
         let mut problems = self.problems.all();
         let troubles = config.map(|config| reconcile::troubles(&self.observed, intents, config)).unwrap_or_default();

@@ -1,5 +1,6 @@
-//! When to look at what: PVE as often as something is under way that only its list can show, each repository once in a poll interval,
-//! GitHub less when its limit runs low.
+//! Times at which PVE and GitHub are polled. PVE is polled more often while something is under way that only its list
+//! can show. Each
+//! repository is polled once in a poll interval, and less often when GitHub's limit runs low.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,11 +17,11 @@ use crate::observe::{
 };
 use crate::reconcile::{self, Claim, Guests, Intent, Observed, RepositorySeen};
 
-/// How often PVE's cheap list is asked for. PVE itself refreshes power states in it every ten seconds only.
+/// Interval between two reads of PVE's cheap list. PVE itself refreshes power states in it only every ten seconds.
 const LISTED: SignedDuration = SignedDuration::from_secs(15);
-/// The same while something is under way of which nothing else tells.
+/// The same while something is under way that only the list shows.
 const LISTED_OFTEN: SignedDuration = SignedDuration::from_secs(3);
-/// How often the templates and storages of pools are looked at that wait because their last VMs failed.
+/// Interval between two polls of the templates and storages of pools that wait because their last VMs failed.
 const CIRCUMSTANCES: SignedDuration = SignedDuration::from_secs(10);
 /// Below this share of GitHub's hourly limit, looks become this much rarer.
 const LOW_BUDGET_SHARE: u64 = 10;
@@ -81,7 +82,7 @@ impl Looks {
         }
     }
 
-    /// Makes all looks due now.
+    /// Makes the polls of PVE's list and of all repositories due now.
     pub(crate) fn hurry(&mut self) {
         self.guests_due = Timestamp::MIN;
         self.repositories.values_mut().for_each(|(_, due)| *due = Timestamp::MIN);
@@ -207,7 +208,7 @@ impl Looks {
     }
 }
 
-/// How long until PVE's list is asked for again.
+/// Returns the time until PVE's list is read again.
 fn list_interval(config: &Config, observed: &Observed, intents: &[Intent]) -> SignedDuration {
     let is_ending = |intent: &Intent| matches!(intent.life.state, State::Retiring | State::Fenced);
     let guests = observed.guests.as_ref();
@@ -299,9 +300,9 @@ mod tests {
             Event::Armed,
         ];
         assert_eq!(interval(&[Event::Failed(Reason::Surplus)], None), 60, "nothing exists");
-        assert_eq!(interval(&idle, None), 15, "GitHub tells of its end");
+        assert_eq!(interval(&idle, None), 15, "GitHub shows its end");
         let retiring = [&idle[..], &[Event::Retire(Reason::Surplus)]].concat();
-        assert_eq!(interval(&retiring, None), 3, "only the list shows that it went off");
+        assert_eq!(interval(&retiring, None), 3, "only the list shows that it stopped");
         assert_eq!(interval(&idle, Some(Claim::Unknown)), 3, "a clone in the making");
     }
 }

@@ -209,7 +209,8 @@ async fn the_variables_of_the_original_notes_are_a_configuration() {
     assert!(daemon.terminate(LIMIT).await);
 }
 
-/// What a number of jobs that are queued together cost in requests to Proxmox VE, each kind with its number.
+/// Runs jobs that are queued together. Returns the number of requests to Proxmox VE that they cost, in total and by
+/// kind.
 async fn cost(site: &Site, home: &Home, jobs: usize, max: usize) -> (usize, BTreeMap<String, usize>) {
     let before = site.pve.requests().count();
     let queued = site.queue(jobs);
@@ -226,11 +227,11 @@ async fn a_single_job_takes_25_requests_and_each_of_ten_together_about_16_at_the
     let directory = tempfile::tempdir().unwrap();
     let home = Home::new(directory.path());
     let config = site.write_configuration(directory.path(), 5);
-    // Without the VMIDs of somebody else's guests, about which the dispatcher would ask as well.
+    // The range leaves out the VMIDs of foreign guests, about which the dispatcher would ask too.
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, text.replace("9100-9107", "9100-9105")).unwrap();
     let daemon = home.start(&["--config", &config], &[]);
-    // A dispatcher without a history asks about each VMID once, and who is there.
+    // A dispatcher without a history asks once about each VMID and about the guests that exist.
     let calm = || site.requests_since(0).iter().filter(|request| *request == "GET /cluster/resources").count() >= 2;
     until("it knows what exists", &site, &home, 0, calm).await;
     assert!(daemon.terminate(LIMIT).await, "{}", home.said());
@@ -238,16 +239,16 @@ async fn a_single_job_takes_25_requests_and_each_of_ten_together_about_16_at_the
     let (single, kinds) = cost(&site, &home, 1, 5).await;
     println!("a single job: {single} requests: {kinds:#?}");
     assert!(single <= 25, "{single} requests for one job: {kinds:#?}\n{}", home.said());
-    // How long the server takes when several VMs are made at a time is learnt from these.
+    // From these jobs the dispatcher learns the times of a server that makes several VMs at once.
     cost(&site, &home, 5, 5).await;
     let (ten, kinds) = cost(&site, &home, 10, 5).await;
     println!("ten jobs together: {ten} requests: {kinds:#?}");
-    // Rounded, 16 each.
+    // This is 16 for each job, rounded.
     assert!(ten < 165, "{ten} requests for ten jobs: {kinds:#?}\n{}", home.said());
     assert!(daemon.terminate(LIMIT).await, "{}", home.said());
 }
 
-/// The last line of the log that tells a VM's life.
+/// Returns the last line of the log that sums up a VM's life.
 fn last_life(home: &Home) -> String {
     let said = home.said();
     said.lines().rfind(|line| line.contains("gone: ")).unwrap_or_default().to_owned()

@@ -1,4 +1,4 @@
-//! How long guests of each template take to boot, learnt from one to the next within an apply.
+//! Boot times of the guests of each template, learnt from one guest to the next within an apply.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

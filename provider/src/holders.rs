@@ -1,7 +1,7 @@
 //! The guests that use a file of a storage.
 //!
-//! Proxmox VE deletes a file whether a guest uses it or not, and the guest cannot start afterwards. So the provider looks at
-//! every guest before it deletes a file. It finds only guests that its token may see.
+//! Proxmox VE deletes a file even if a guest uses it, and the guest cannot start afterwards. The provider therefore
+//! checks every guest that its token may see before it deletes a file.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use ownership::{Kind, Marker};
 use pve::{Client, Config, Error, GuestKind, GuestSummary, Properties};
 use tokio::task::JoinSet;
 
-/// Configurations that are read at the same time: Proxmox VE has three workers per node.
+/// Number of configurations that are read at the same time, because Proxmox VE has three workers per node.
 const AT_ONCE: usize = 3;
 
 /// A guest that uses a file.
@@ -49,7 +49,7 @@ pub(crate) async fn of(pve: &Client, volids: &[String]) -> Result<BTreeMap<Strin
     Ok(found)
 }
 
-/// Returns the guests that a predicate chooses, each with its configuration. A guest that is gone meanwhile is left out.
+/// Returns the guests that a predicate chooses, each with its configuration. A guest that no longer exists is left out.
 pub(crate) async fn configurations(
     pve: &Client,
     wanted: impl Fn(&GuestSummary) -> bool,
@@ -103,7 +103,7 @@ pub(crate) fn images(config: &Config) -> impl Iterator<Item = String> {
     volumes.filter(|volume| volume.contains(":iso/"))
 }
 
-/// Whether a configuration option is a drive of a VM, as `ide2` is.
+/// Returns true if a configuration option is a drive of a VM, such as `ide2`.
 pub(crate) fn is_drive(option: &str) -> bool {
     let bus = option.trim_end_matches(|character: char| character.is_ascii_digit());
     bus.len() < option.len() && matches!(bus, "ide" | "sata" | "scsi" | "virtio")

@@ -64,7 +64,7 @@ pub(crate) struct Clients {
     pub(crate) vmids: Vmids,
     /// The cluster's list of guests.
     pub(crate) guests: Guests,
-    /// How long guests of each template take to boot.
+    /// Boot times of the guests of each template.
     pub(crate) boots: Boots,
     /// Node for resources that name none.
     node: Option<String>,

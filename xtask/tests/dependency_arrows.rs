@@ -44,7 +44,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 /// What tests may use beside that: simulators, never the other way round.
 const FOR_TESTS: &[&str] = &["pxci-acceptance", "pxci-sim"];
 
-/// What the tests of one package use in addition: the package, and its dependency.
+/// Further dependencies of the tests of one package, as package and dependency.
 const FOR_TESTS_OF: &[(&str, &str)] =
     &[("pxci-tf-provider", "pxci-tf-provider-testing"), ("pxci-tf-provider-derive", "pxci-tf-provider")];
 

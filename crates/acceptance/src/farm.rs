@@ -42,7 +42,7 @@ pub enum Guests {
 }
 
 impl Guests {
-    /// The containers that have a network of their own.
+    /// Returns the containers that have a network of their own.
     fn containers(&self) -> Option<&Arc<Namespaces>> {
         match self {
             Self::Scripted | Self::Played(_) => None,
@@ -51,7 +51,7 @@ impl Guests {
         }
     }
 
-    /// Further addresses at which the simulators are reached: that of the containers' network.
+    /// Returns the simulators' further addresses: their address in the containers' network, if there is one.
     fn further_names(&self) -> Vec<String> {
         self.containers().map(|_| network::ADDRESS.to_string()).into_iter().collect()
     }
@@ -106,7 +106,7 @@ pub struct Farm {
     pub pve: PveSite,
     /// How GitHub is reached.
     pub github: GitHubSite,
-    /// How the dispatcher's container reaches both.
+    /// Addresses and certificates with which the dispatcher's container reaches both.
     pub dispatcher: DispatcherSite,
     /// The simulated Proxmox VE, where none is real.
     pub simulated_pve: Option<SimulatedPve>,
@@ -166,7 +166,7 @@ impl Farm {
             Some(site) => (site, None),
             None => simulated_github(&guests, None, None).await.map(|(site, handle)| (site, Some(handle)))?,
         };
-        // The container is a simulated one where Proxmox VE is.
+        // The dispatcher's container is simulated exactly when Proxmox VE is.
         let containers = guests.containers().filter(|_| simulated_pve.is_some());
         let dispatcher = DispatcherSite::of(containers, &pve, &github, simulated_github.as_ref()).await?;
         Ok(Self { pve, github, dispatcher, simulated_pve, simulated_github })

@@ -7,7 +7,7 @@ use sim::pve::{Line, World};
 
 const PAGE: &str = include_str!("../../../docs/privileges.md");
 
-/// What the page sets up on one line of Proxmox VE.
+/// The setup that the page describes for one line of Proxmox VE.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Documented {
     /// Resource pools.
@@ -64,7 +64,7 @@ impl Documented {
         Ok(())
     }
 
-    /// Returns the same without one privilege of one role.
+    /// Returns a copy without one privilege of one role.
     #[must_use]
     pub fn without(&self, role: &str, privilege: &str) -> Self {
         let mut fewer = self.clone();
@@ -74,7 +74,7 @@ impl Documented {
         fewer
     }
 
-    /// Adds everything to a cluster. `passwords` gives each user one.
+    /// Adds the setup to a cluster. `passwords` returns the password of a user.
     #[must_use]
     pub fn set_up(&self, mut world: World, passwords: impl Fn(&str) -> String) -> World {
         for pool in &self.pools {
@@ -93,7 +93,7 @@ impl Documented {
     }
 }
 
-/// A shell line's words; quotes keep blanks.
+/// Returns the words of a shell line. Blanks inside quotes do not separate words.
 fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();

@@ -70,19 +70,19 @@ pub struct GitHubSite {
     pub job: Option<u64>,
 }
 
-/// How the dispatcher's container reaches Proxmox VE and GitHub.
+/// Addresses and certificates with which the dispatcher's container reaches Proxmox VE and GitHub.
 #[derive(Debug, Clone)]
 pub struct DispatcherSite {
     /// Address of Proxmox VE's API.
     pub pve_endpoint: String,
     /// Base URL of GitHub's REST API.
     pub github_api_url: String,
-    /// Certificates that GitHub's certificate is judged by, in PEM form; public ones where there are none.
+    /// Certificates that verify GitHub's certificate, in PEM form. `None` means the public ones.
     pub github_ca_pem: Option<String>,
 }
 
 impl DispatcherSite {
-    /// As everybody else, or through the network that simulated containers have.
+    /// Returns the addresses that all others use, or addresses in the network of simulated containers.
     ///
     /// # Errors
     /// When that network, or a way out of it, cannot be made.
@@ -108,7 +108,8 @@ impl DispatcherSite {
     }
 }
 
-/// The URL by which containers reach what others reach by `url`: always TLS, which both simulators speak.
+/// Makes the service at `url` reachable for containers and returns their URL of it. The scheme is always `https`, which
+/// both simulators serve.
 async fn published(containers: &Namespaces, url: &str) -> Result<String> {
     let mut url = Url::parse(url).with_context(|| format!("{url} is not a URL"))?;
     let host = url.host_str().context("the URL has no host")?.to_owned();

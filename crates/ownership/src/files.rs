@@ -1,7 +1,7 @@
 //! Names of the files that an installation puts on a storage.
 //!
-//! A storage keeps nothing beside a file but its name, so the name says who owns the file. Fields are separated by `_`,
-//! which occurs in none of them: no name can be read in two ways.
+//! A storage keeps no metadata of a file except its name, so the name says who owns the file. Fields are separated by
+//! `_`, which no field contains, so a name can be read in one way only.
 
 use std::fmt;
 
@@ -18,14 +18,14 @@ pub struct SeedFile {
     pub installation: Installation,
     /// Name of the data.
     pub name: String,
-    /// The one resource that owns the file. No two resources have the same.
+    /// Id of the resource that owns the file. No two resources have the same id.
     pub owner: Nonce,
     /// First 16 hexadecimal digits of the content's SHA-256.
     pub digest: String,
 }
 
 impl SeedFile {
-    /// Reads a file name; `None` if the file was not named by this grammar.
+    /// Parses a file name. Returns `None` if the name does not have this form.
     #[must_use]
     pub fn parse(file: &str) -> Option<Self> {
         let mut fields = file.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.split('_');
@@ -42,14 +42,14 @@ impl SeedFile {
         })
     }
 
-    /// The digest that stands in the name of a file with this SHA-256.
+    /// Returns the digest for the name of a file with this SHA-256.
     #[must_use]
     pub fn digest_of(sha256: &str) -> &str {
         sha256.get(..DIGEST_LENGTH).unwrap_or(sha256)
     }
 
-    /// Reads the name of a file as release 0.1 named it, `pxci-{name}-{digest}.iso`: name and digest. Such a file does not
-    /// say whose it is.
+    /// Parses a file name of release 0.1, `pxci-{name}-{digest}.iso`, and returns name and digest. Such a name does not
+    /// contain the owner.
     #[must_use]
     pub fn parse_unowned(file: &str) -> Option<(&str, &str)> {
         let (name, digest) = file.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.rsplit_once('-')?;

@@ -65,11 +65,11 @@ pub enum Reap {
     Finished,
 }
 
-/// How far a template version, or the container of a dispatcher, is.
+/// Build state of a template version or of a dispatcher's container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Build {
-    /// Being made; a template is never cloned in this state.
+    /// Being made. A template is never cloned in this state.
     Building,
     /// Verified.
     Ready,
@@ -114,7 +114,7 @@ pub struct Marker {
     /// When the template version was built, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub built_at: Option<String>,
-    /// How far the guest is: a template version, or a dispatcher's container that is still being set up.
+    /// Build state of a template version, or of a dispatcher's container that is still being set up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<Build>,
     /// Volume ids of the cloud-init images that a dispatcher's pools use. Absent in markers of release 0.1.

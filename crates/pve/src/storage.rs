@@ -51,10 +51,10 @@ pub struct StorageStatus {
     /// Kinds of content that it takes, for example `iso`.
     #[serde(default, deserialize_with = "lenient::list")]
     pub content: Vec<String>,
-    /// Whether it is enabled and reachable.
+    /// True if the storage is enabled and reachable.
     #[serde(default, deserialize_with = "lenient::flag")]
     pub active: bool,
-    /// Free bytes.
+    /// Free space in bytes.
     #[serde(default, deserialize_with = "lenient::number")]
     pub avail: u64,
     /// Size in bytes.

@@ -63,7 +63,8 @@ struct LogLine {
 impl Client {
     /// Waits for the end of a task. Trouble on the way to the server is waited out until the deadline.
     ///
-    /// Asks for the first time when tasks of this kind have usually ended on that node, then at growing intervals.
+    /// The first poll is at the time by which tasks of this kind have usually ended on that node. Further polls follow
+    /// at growing intervals.
     ///
     /// # Errors
     /// [`Error::Task`] with the end of the log when it failed; [`Error::Deadline`] and [`Error::Cancelled`] when it still runs.
@@ -77,8 +78,9 @@ impl Client {
         }
     }
 
-    /// Waits like [`Client::wait`], but in turn with the task asks for its effect: that tells of the end as well, and may be needed
-    /// anyway. Returns what `effect` found; `None` when the task was found ended first.
+    /// Waits like [`Client::wait`], but polls the task and its effect in turn. The effect also shows the end of the
+    /// task, and the caller may need it anyway. Returns the result of `effect`, or `None` if the end of the task was
+    /// found first.
     ///
     /// # Errors
     /// Those of [`Client::wait`].
@@ -102,7 +104,7 @@ impl Client {
         }
     }
 
-    /// Returns how long tasks of this kind took lately on that node; `None` while none was waited for.
+    /// Returns the usual duration of recent tasks of this kind on that node, or `None` if none has been waited for.
     #[must_use]
     pub fn usual_time(&self, upid: &Upid) -> Option<Duration> {
         self.task_times().usual(upid)
@@ -178,7 +180,8 @@ impl<'a> Waiting<'a> {
         }
     }
 
-    /// How the task ended well; `None`: it runs, or that was not read, and there is time for another try.
+    /// Returns the end of a task that succeeded. Returns `None` if there is time for another poll and the task still
+    /// runs or its status could not be read.
     async fn end(&self) -> Result<Option<TaskEnd>, Error> {
         match self.client.exit_status(self.upid).await {
             Ok(Some(exit_status)) => {

@@ -1,17 +1,19 @@
-//! When to ask the agent of a booting guest for the first time: early, but not so early that the question holds a worker of the node.
+//! Time of the first question to the agent of a booting guest. A late question delays the VM, and one that is too
+//! early occupies a worker of the node.
 
 use std::time::Duration;
 
-/// First question to a guest of whose template no boot was seen.
+/// Time of the first question if no boot of the guest's template has been seen.
 const UNKNOWN: Duration = Duration::from_millis(500);
 /// Number of boots that are remembered.
 const REMEMBERED: usize = 5;
-/// Fewer boots than this say little: any of them may have been an unusually slow one.
+/// Number of boots that an estimate needs. With fewer, any of them may have been unusually slow.
 const FEW: usize = 3;
-/// A guest that answered the first question may have been ready before: the next one is asked sooner by this factor.
+/// Factor by which the next guest is asked sooner than a guest that answered the first question, because that guest may
+/// have been ready earlier.
 const PULL: f64 = 0.92;
 
-/// How one boot went.
+/// Measurements of one boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Booted {
     /// Time from the end of the start task to the agent's answer.
@@ -20,7 +22,7 @@ pub struct Booted {
     pub asked_in_vain: u32,
 }
 
-/// How long guests of one template took lately, from the end of their start task, oldest first.
+/// Times that recent guests of one template took to boot, from the end of their start task, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BootTimes(Vec<Duration>);
 
@@ -39,10 +41,10 @@ impl BootTimes {
         &self.0
     }
 
-    /// Returns how long after the end of the start task the agent is worth a question.
+    /// Returns the time from the end of the start task to the first question.
     ///
-    /// The second shortest of the last boots, so that neither a slow one nor a lucky one decides; half of the shortest while few
-    /// were seen.
+    /// This is the second shortest time of the recent boots, so that a single slow or fast boot does not decide. With
+    /// few boots, it is half of the shortest time.
     #[must_use]
     pub fn first_question(&self) -> Duration {
         let mut sorted = self.0.clone();
@@ -69,7 +71,8 @@ mod tests {
     const HOLD: Duration = Duration::from_secs(3);
     const PAUSE: Duration = Duration::from_secs(1);
 
-    /// Boots a guest that is ready after `ready`; returns when its agent was asked first, and how late it was found ready.
+    /// Boots a guest that is ready after `ready`. Returns the time of the first question, and the delay with which the
+    /// guest was found ready.
     fn boot(times: &mut BootTimes, ready: Duration) -> (Duration, Duration) {
         let first = times.first_question();
         let (mut now, mut asked_in_vain) = (first, 0);

@@ -19,8 +19,8 @@ enum Occupant {
 const STUB: &str = "qmclone temporary file";
 
 impl RunnerVm {
-    /// Makes the VM as a linked clone of the template in its marker, or finds that an earlier try made it. Returns the configuration
-    /// where it was read on the way, for [`RunnerVm::configure`].
+    /// Makes the VM as a linked clone of the template in its marker, or finds that an earlier try made it. Returns the
+    /// configuration, if it was read in the process, for [`RunnerVm::configure`].
     ///
     /// `first`: no earlier try can have reached PVE. A VMID that is taken is then certainly somebody else's.
     ///
@@ -48,7 +48,8 @@ impl RunnerVm {
                     Err(error) => return Err(error.into()),
                 },
             }
-            // A try that failed on a lock, or that nobody took, made nothing: the next one is as good as the first.
+            // A request that failed on a lock, or that was not carried out, made nothing. The next one is as good as
+            // the first.
             if patience.is_over() {
                 return Err(Problem::NotReady { seconds: LOCK_PATIENCE.as_secs() });
             }
@@ -70,18 +71,18 @@ impl RunnerVm {
         self.wait_for_effect(&upid, || self.complete_clone()).await
     }
 
-    /// The configuration of the complete clone. Until it is complete, a narrow token may not read it.
+    /// Returns the configuration if the clone is complete. Until then, a narrow token may not read it.
     async fn complete_clone(&self) -> Option<Config> {
         let config = self.qemu().config_if_visible().await.ok()?;
         (config.lock().is_none() && self.is_incarnation(&config)).then_some(config)
     }
 
-    /// Whether the clone at the VMID is neither complete nor being made any more.
+    /// Returns true if the clone at the VMID is not complete and is no longer being made.
     async fn was_cut_off(&self) -> Result<bool, Problem> {
         if self.pve.is_task_running(&self.place.node, "qmclone").await? {
             return Ok(false);
         }
-        // It may have been completed between the two questions.
+        // The clone may have been completed between the two requests.
         Ok(matches!(self.occupant().await?, Occupant::InTheMaking))
     }
 
@@ -89,8 +90,9 @@ impl RunnerVm {
         Problem::HalfMade { vmid: self.marker.vmid, node: self.place.node.clone() }
     }
 
-    /// Turns an error of [`RunnerVm::stop`] or [`RunnerVm::destroy`] into [`Problem::HalfMade`] where the VM is a clone that was cut
-    /// off in the middle. Only for a VM whose clone never completed: a missing privilege looks the same.
+    /// Turns an error of [`RunnerVm::stop`] or [`RunnerVm::destroy`] into [`Problem::HalfMade`] if the VM is an
+    /// interrupted clone. Call it only for a VM whose clone never completed, because a missing privilege causes the
+    /// same error.
     pub async fn explain_unmade(&self, error: Error) -> Error {
         if !self.is_about_stub(&error.problem).await {
             return error;

@@ -94,7 +94,7 @@ pub enum Reason {
     Finished,
     /// It powered itself off without a job.
     ExitedIdle,
-    /// It went off while its job ran: its node lost power, or something else ended it.
+    /// The VM stopped while its job ran, because its node lost power or something else ended it.
     CutOff,
     /// More runners than jobs, for longer than the pool allows.
     Surplus,
@@ -136,7 +136,7 @@ impl Reason {
         )
     }
 
-    /// Returns what went wrong in words, for a failure whose own text is not known.
+    /// Returns the reason in words, for a failure whose own text is not known.
     #[must_use]
     pub fn explanation(self) -> &'static str {
         match self {
@@ -147,7 +147,7 @@ impl Reason {
             Self::ArmFailed => "it did not take its registration",
             Self::Finished => "it finished its job",
             Self::ExitedIdle => "it powered itself off without a job",
-            Self::CutOff => "it went off while its job ran",
+            Self::CutOff => "it stopped while its job ran",
             Self::Surplus => "no job needed it",
             Self::Superseded => "its template version is no longer current",
             Self::VmidTaken => "another guest took its VMID first",
@@ -201,12 +201,12 @@ pub enum Event {
     },
     /// GitHub says that the job of this runner is over.
     JobOver,
-    /// The VM has ended, and GitHub names a job that ran on it. Its reason was [`Reason::ExitedIdle`] until then.
+    /// The VM has ended, and GitHub names a job that ran on it. The reason was [`Reason::ExitedIdle`] until then.
     JobFound {
         /// GitHub's number of the job.
         job: u64,
     },
-    /// The VM has ended, and GitHub says later that its job still runs: it did not end by itself.
+    /// The VM has ended, and GitHub says later that its job still runs, so the VM did not end by itself.
     JobCut,
     /// The guest is powered off.
     PoweredOff,
@@ -360,7 +360,7 @@ impl Life {
             (S::Stopping, Event::Stopped) => S::Destroying,
             (state, Event::Vanished) if (S::Configuring..S::Destroying).contains(&state) => S::Destroying,
             (S::Destroying, Event::Destroyed) => S::Gone,
-            // What GitHub says later corrects the reason, and nothing else.
+            // Later answers of GitHub correct the reason and nothing else.
             (S::Destroying | S::Gone, Event::JobFound { .. }) if self.reason == Some(Reason::ExitedIdle) => self.state,
             (S::Destroying | S::Gone, Event::JobCut) if self.reason == Some(Reason::Finished) => self.state,
             _ => return None,

@@ -1,7 +1,7 @@
 //! Runs a machine with QEMU as the simulator does, until it is killed: `machine BASE IMAGE`.
 //!
-//! BASE is the guests' base system, IMAGE a qcow2 that the machine starts from. Says where the state is that goes with it.
-//! `crates/sim/tests` kills it to see that nothing stays.
+//! BASE is the guests' base system, IMAGE a qcow2 that the machine starts from. The program prints the directory of its
+//! state. `crates/sim/tests` kills the program to see that nothing is left.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (events, mut happened) = tokio::sync::mpsc::unbounded_channel();
     machines.vm_start(start, events.into()).await?;
     println!("state: {}", state.display());
-    // It may end by itself.
+    // The machine may end by itself.
     happened.recv().await;
     machines.end().await;
     Ok(())

@@ -38,11 +38,11 @@ pub struct ContainerStart {
     pub rootfs: String,
     /// Mount points: volume id and path inside.
     pub mounts: Vec<(String, String)>,
-    /// Settings that its files are written from.
+    /// Settings from which the container's files are written.
     pub setup: ContainerSetup,
 }
 
-/// Settings of a container that end up in its files, and its network cards.
+/// Settings that are written to a container's files, and its network cards.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ContainerSetup {
     /// Host name as configured.
@@ -72,7 +72,7 @@ pub struct ContainerNetwork {
     pub bridge: String,
     /// Hardware address.
     pub mac: String,
-    /// Whether its cable is pulled.
+    /// True if the cable is unplugged.
     pub link_down: bool,
     /// IPv4 address with prefix length, or `dhcp` or `manual`.
     pub ip: Option<String>,
@@ -102,7 +102,7 @@ pub enum GuestEventKind {
     AgentDown,
     /// The guest's processes are gone.
     PoweredOff,
-    /// A container's processes are gone, and it wants to be started again.
+    /// A container's processes have ended, and it asks to be started again.
     Rebooted,
 }
 
@@ -251,13 +251,14 @@ pub trait Backend: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<(), String>>;
     /// Starts a container; returns when its first process runs.
     fn container_start<'a>(&'a self, start: ContainerStart, events: Events) -> BoxFuture<'a, Result<(), String>>;
-    /// Name servers of the node, which containers without any of their own get. That of the recorded node by default.
+    /// Returns the node's name servers, which containers without their own get. The default is that of the recorded
+    /// node.
     fn node_name_servers(&self) -> Vec<String> {
         vec!["127.0.0.1".to_owned()]
     }
     /// Ends a container at once; returns when nothing of it runs.
     fn container_stop(&self, vmid: u32) -> BoxFuture<'_, ()>;
-    /// Asks a container's init to halt; false if something of it still runs after `patience`.
+    /// Asks a container's init to halt. Returns false if the container still runs after `patience`.
     fn container_shutdown(&self, vmid: u32, _patience: Duration) -> BoxFuture<'_, bool> {
         async move {
             self.container_stop(vmid).await;
@@ -265,7 +266,8 @@ pub trait Backend: Send + Sync + 'static {
         }
         .boxed()
     }
-    /// Network interfaces of a running container as `ip -json address` lists them; `None` where nothing runs.
+    /// Returns the network interfaces of a running container as `ip -json address` lists them, or `None` if it does not
+    /// run.
     fn container_interfaces(&self, _vmid: u32) -> BoxFuture<'_, Option<serde_json::Value>> {
         async { None }.boxed()
     }

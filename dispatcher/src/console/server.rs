@@ -103,14 +103,14 @@ async fn converse(stream: UnixStream, session: Session) {
     match admitted {
         Ok(Ok(())) => {}
         Ok(Err(refusal)) => return tracing::warn!("{refusal}"),
-        Err(error) => return tracing::warn!(%error, "a console was refused: its user cannot be found out"),
+        Err(error) => return tracing::warn!(%error, "a console was refused: its user cannot be determined"),
     }
     if let Err(error) = answer_all(stream, session).await {
         tracing::debug!(%error, "a console went away");
     }
 }
 
-/// Who opened a connection.
+/// The user and the process that opened a connection.
 #[derive(Debug)]
 struct Peer {
     user: u32,
@@ -127,10 +127,11 @@ impl Peer {
     }
 }
 
-/// The user number that the kernel shows in place of one that this user namespace does not have.
+/// The user number that the kernel shows for a user that this user namespace does not have.
 const UNMAPPED: u32 = 65_534;
 
-/// The dispatcher's own user may use its console, and root may: it could do so anyway.
+/// Admits the dispatcher's own user, and root, which could use the console anyway. Returns a text for the log if
+/// another user is refused.
 fn admit(peer: &Peer, own: u32) -> Result<(), String> {
     if peer.user == own || peer.user == 0 {
         return Ok(());

@@ -1,12 +1,13 @@
-//! Commands that a person types into the status view, each a word and Enter. Requests of the provider arrive by the same way.
+//! Commands that a person types into the status view, each a word and Enter. Requests of the provider arrive in the
+//! same stream.
 
-/// Longer lines are frames, or nothing that is known here.
+/// Longest line in bytes that can be a command. Longer lines are frames, or unknown.
 const LONGEST: usize = 16;
 
-/// What a person wants.
+/// A command that a person can type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Command {
-    /// Try again at once what waits because it failed.
+    /// Retry at once everything that waits because it failed.
     Retry,
 }
 
@@ -17,7 +18,7 @@ pub(super) struct Typed {
 }
 
 impl Typed {
-    /// Takes what was typed; returns the last command that it completes.
+    /// Takes typed bytes and returns the last command that they complete.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Option<Command> {
         let mut command = None;
         for byte in bytes {

@@ -11,9 +11,9 @@ use super::Executor;
 use crate::clock;
 use crate::reconcile::{Intent, Step};
 
-/// Shortest and longest pause between two questions whether a VM has powered itself off.
+/// Shortest and longest pause between two checks whether a VM has powered itself off.
 const WATCH_PAUSES: (SignedDuration, SignedDuration) = (SignedDuration::from_secs(2), SignedDuration::from_secs(60));
-/// The same for the rest of a clone that only a person can remove.
+/// The same for the rest of an interrupted clone, which only a person can remove.
 const HALF_MADE_PAUSES: (SignedDuration, SignedDuration) =
     (SignedDuration::from_secs(10), SignedDuration::from_mins(5));
 
@@ -55,7 +55,7 @@ impl Executor {
             Ok(config) => {
                 drop(slot);
                 self.problems.clear(&format!("vm:{}", intent.name));
-                // What was just read saves reading it again.
+                // The configuration was just read, so it need not be read again.
                 if self.note(&intent.name, Event::Cloned).await.is_some() && config.is_some() {
                     self.configure(vm, intent, config).await;
                 }
@@ -89,7 +89,8 @@ impl Executor {
         }
     }
 
-    /// The slot is given back before the wait for the agent: a guest that boots by itself needs nothing of PVE.
+    /// Starts the VM and waits for its agent. The slot is given back before the wait, because a booting guest needs
+    /// nothing of PVE.
     async fn start_and_wait(&self, vm: &RunnerVm, intent: &Intent) -> Result<Option<Booted>, Error> {
         let starting = {
             let _slot = self.gates.power_slot().await;
@@ -123,7 +124,7 @@ impl Executor {
         }
     }
 
-    /// Asks whether a VM whose job is over has powered itself off, ever more rarely while it has not.
+    /// Asks whether a VM whose job is over has powered itself off. The pauses between the questions grow.
     async fn watch(&self, vm: &RunnerVm, intent: &Intent) {
         let expected_since = intent.life.job_over_at.unwrap_or(intent.life.since);
         match vm.is_off().await {
@@ -134,7 +135,8 @@ impl Executor {
         }
     }
 
-    /// Says what keeps a VM from being removed. What is left of a clone that was cut off only a person can remove.
+    /// Reports the problem that keeps a VM from being removed. Only a person can remove the rest of an interrupted
+    /// clone.
     async fn not_removed(&self, vm: &RunnerVm, intent: &Intent, error: Error) {
         let never_complete = intent.life.reason == Some(Reason::CloneFailed);
         let error = if never_complete { vm.explain_unmade(error).await } else { error };
@@ -173,7 +175,8 @@ impl Executor {
     }
 }
 
-/// When to ask again for something that has been waited for since then: the longer it takes, the later.
+/// Returns the time of the next question about something that has been awaited since `since`. The pause grows with the
+/// time waited.
 fn later(since: Timestamp, (shortest, longest): (SignedDuration, SignedDuration)) -> Timestamp {
     let now = clock::now();
     now + (now.duration_since(since) / 2).clamp(shortest, longest)

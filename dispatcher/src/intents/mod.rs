@@ -157,12 +157,12 @@ impl Ledger {
         }
     }
 
-    /// Ends the rest of all VMs.
+    /// Ends the pauses of all VMs.
     pub(crate) fn hurry(&self) {
         self.lock().records.values_mut().for_each(|intent| intent.retry_at = None);
     }
 
-    /// Keeps what went wrong in a VM's last step. Written to disk with the next event.
+    /// Keeps the failure of a VM's last step. The next event writes it to disk.
     pub(crate) fn keep_failure(&self, name: &str, failure: String) {
         if let Some(intent) = self.lock().records.get_mut(name) {
             intent.failure = Some(failure);
@@ -202,12 +202,12 @@ impl Ledger {
         Ok(rows.collect())
     }
 
-    /// How long the last boots of this template took.
+    /// Returns the times of the last boots of this template.
     pub(crate) fn boot_times(&self, template: u32) -> BootTimes {
         boot_times(&self.lock().connection, template)
     }
 
-    /// Remembers how a boot of this template went.
+    /// Remembers a boot of this template.
     pub(crate) fn learn_boot(&self, template: u32, booted: Booted) -> Result<(), LedgerError> {
         let mut inner = self.lock();
         let mut times = boot_times(&inner.connection, template);
@@ -271,7 +271,7 @@ fn boot_times(connection: &Connection, template: u32) -> BootTimes {
         let rows = statement.query_map([template], |row| row.get::<_, i64>(0))?;
         rows.collect::<rusqlite::Result<Vec<i64>>>()
     };
-    // Without them the agent is asked too early, which costs little.
+    // Without these times the agent is asked too early, which costs little.
     let recent = read().unwrap_or_default().into_iter().filter_map(|milliseconds| u64::try_from(milliseconds).ok());
     BootTimes::from_recent(recent.map(Duration::from_millis).collect())
 }

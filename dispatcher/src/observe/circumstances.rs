@@ -1,4 +1,4 @@
-//! What a pool's VMs are made from and on, while the pool waits because its last VMs failed: its template and the storages.
+//! The template and storages of a pool's VMs, observed while the pool waits because its last VMs failed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,17 +6,17 @@ use dispatcher_api::RunnerPool;
 use ownership::PoolName;
 use pve::Config;
 
-/// Free space that has grown by more than one part in this many of the storage's size may be room for a VM.
+/// Divisor of a storage's size. Free space that has grown by more than that part may be room for a VM.
 const GROWTH: u64 = 20;
 
-/// What was seen of a pool's template and storages. `None`: it could not be read.
+/// Observed state of a pool's template and storages. `None` marks a part that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Circumstances {
     template: Option<String>,
     storages: BTreeMap<String, Option<StorageSeen>>,
 }
 
-/// What was seen of one storage.
+/// Observed state of one storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct StorageSeen {
     active: bool,
@@ -25,7 +25,7 @@ struct StorageSeen {
 }
 
 impl Circumstances {
-    /// Looks at a pool's template and at the storages that its VMs use.
+    /// Reads a pool's template and the storages that its VMs use.
     pub(crate) async fn look(pve: &pve::Client, pool: &RunnerPool) -> Self {
         let node = &pool.template.node;
         let template = pve.qemu(node, pool.template.vmid).config().await.ok();
@@ -39,7 +39,7 @@ impl Circumstances {
         Self { template: template.and_then(|config| config.digest().map(str::to_owned)), storages }
     }
 
-    /// Whether something changed since an earlier look so that a VM may succeed now that failed then.
+    /// Returns true if a VM that failed at the earlier observation may succeed now because of a change.
     fn may_be_better_than(&self, earlier: &Self) -> bool {
         let storage_may = |(name, now): (&String, &Option<StorageSeen>)| match (earlier.storages.get(name), now) {
             (Some(Some(then)), Some(now)) => {
@@ -52,7 +52,7 @@ impl Circumstances {
     }
 }
 
-/// Storages of a template's disks, and of the pool's seed.
+/// Returns the storages of a template's disks and of the pool's seed ISO.
 fn storages_of(template: Option<&Config>, seed_iso: Option<&str>) -> BTreeSet<String> {
     let is_drive = |option: &str| {
         ["scsi", "virtio", "sata", "ide"].iter().any(|bus| {
@@ -66,12 +66,12 @@ fn storages_of(template: Option<&Config>, seed_iso: Option<&str>) -> BTreeSet<St
     drives.map(|(_, volume)| volume).chain(seed_iso).filter_map(storage).collect()
 }
 
-/// Pools that wait, each with the first look since it does.
+/// Pools that wait, each with the first observation of its wait.
 #[derive(Debug, Default)]
 pub(crate) struct CircumstanceObserver(BTreeMap<PoolName, Circumstances>);
 
 impl CircumstanceObserver {
-    /// One look at each of the waiting pools. Returns those whose circumstances changed so that another try is worth it.
+    /// Observes each of the waiting pools. Returns the pools for which a change makes another try worthwhile.
     pub(crate) async fn look(&mut self, pve: &pve::Client, waiting: &[RunnerPool]) -> Vec<PoolName> {
         self.0.retain(|name, _| waiting.iter().any(|pool| pool.name == *name));
         let mut better = Vec::new();
@@ -84,7 +84,7 @@ impl CircumstanceObserver {
         better
     }
 
-    /// Remembers a look; returns whether it shows a change for the better since the first one.
+    /// Remembers the first observation. Returns true if a later one shows a change for the better since then.
     fn note(&mut self, pool: &PoolName, now: Circumstances) -> bool {
         match self.0.get(pool) {
             Some(first) if now.may_be_better_than(first) => {

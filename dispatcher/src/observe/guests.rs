@@ -16,7 +16,7 @@ use crate::reconcile::{Claim, GuestSeen, Guests, Intent, Power};
 const FOREIGN_BELIEVED: SignedDuration = SignedDuration::from_mins(5);
 /// A linked clone takes seconds, and waits for locks no longer than this.
 const LONGEST_CLONE: SignedDuration = SignedDuration::from_secs(120);
-/// Longest time between two questions about a VMID that is taken without being shown.
+/// Longest time between two questions about a hidden VMID, which is taken although PVE does not show its guest.
 const HIDDEN_AT_MOST: SignedDuration = SignedDuration::from_mins(5);
 /// Single guests asked about at a time.
 const AT_ONCE: usize = 4;
@@ -45,13 +45,13 @@ pub(crate) struct GuestQuestion<'a> {
 pub(crate) struct GuestObserver {
     foreign: HashMap<u32, (Option<String>, Timestamp)>,
     running: HashSet<(u32, String)>,
-    /// VMIDs that are taken without being shown.
+    /// VMIDs that are taken although PVE does not show their guests.
     hidden: BTreeMap<u32, Hidden>,
     censused: bool,
     clones_run: bool,
 }
 
-/// When a VMID was found taken without being shown, first and last.
+/// Times at which a VMID was found taken although PVE did not show its guest, first and last.
 #[derive(Debug, Clone, Copy)]
 struct Hidden {
     since: Timestamp,
@@ -59,12 +59,12 @@ struct Hidden {
 }
 
 impl Hidden {
-    /// Whether it may be a clone of ours that is still being made.
+    /// Returns true if the VMID may belong to a clone of ours that is still being made.
     fn may_be_clone(self, now: Timestamp) -> bool {
         now.duration_since(self.since) < LONGEST_CLONE
     }
 
-    /// The longer it is known, the more rarely it is asked about.
+    /// Returns true if it is time to ask about the VMID. The interval grows with the time since the VMID was found.
     fn is_due(self, now: Timestamp) -> bool {
         now.duration_since(self.asked_at) >= (self.asked_at.duration_since(self.since) / 2).min(HIDDEN_AT_MOST)
     }
@@ -157,7 +157,7 @@ impl GuestObserver {
         let answers: Vec<_> = answers.collect().await;
         self.censused |= counts && answers.iter().all(|(_, answer)| answer.is_ok());
         for (vmid, answer) in answers {
-            // A VMID that could not be asked about counts as taken.
+            // A VMID counts as taken if the question about it failed.
             if matches!(answer, Ok(true)) {
                 self.hidden.remove(&vmid);
             } else {

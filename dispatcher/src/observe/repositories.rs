@@ -14,7 +14,7 @@ use crate::reconcile::{JobPhase, JobSeen, Jobs, RepositorySeen, RunnerSeen, Runn
 const OLDEST_RUN: SignedDuration = SignedDuration::from_hours(36);
 /// How often to look for registrations of ours when none is expected.
 const SWEEP: SignedDuration = SignedDuration::from_mins(5);
-/// How long jobs of completed runs are remembered: until the audit of their VMs is settled.
+/// Time for which jobs of completed runs are remembered. The audit of their VMs is settled by then.
 const ENDED_REMEMBERED: SignedDuration = SignedDuration::from_mins(10);
 /// Runs whose jobs are asked for at a time.
 const AT_ONCE: usize = 4;
@@ -36,9 +36,10 @@ pub(crate) struct RepositoryQuestion<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct RepositoryObserver {
     seen: RepositorySeen,
-    /// Runs that were not completed at the last look.
+    /// Runs that were not completed at the last poll.
     open_runs: BTreeSet<u64>,
-    /// Jobs of completed runs that ran on runners of ours, and when each was found. GitHub's list of runs no longer leads to them.
+    /// Jobs of completed runs that ran on runners of ours, each with the time at which it was found. GitHub's list of
+    /// runs no longer leads to them.
     ended: Vec<(JobSeen, Timestamp)>,
 }
 
@@ -88,7 +89,7 @@ impl RepositoryObserver {
             }
             match github.job(repository, *id).await {
                 Ok(job) => list.push(job_seen(job)),
-                // A deleted run takes its jobs along; that says nothing about the runner.
+                // A deleted run takes its jobs along, which says nothing about the runner.
                 Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error),
             }
@@ -111,7 +112,7 @@ impl RepositoryObserver {
     }
 }
 
-/// The jobs of these runs. A run that was deleted has none.
+/// Returns the jobs of these runs. A deleted run has none.
 async fn jobs_of(
     github: &Client,
     repository: &Repository,

@@ -30,15 +30,15 @@ pub(crate) struct Waiting {
 /// A pool whose last VMs all failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Trouble {
-    /// The pool.
+    /// Name of the pool.
     pub(crate) pool: PoolName,
-    /// How many failed, and why the last of them did.
+    /// Number of the VMs that failed, and the cause of the last failure.
     pub(crate) message: String,
-    /// When the first of them was begun.
+    /// Time at which the first of them was reserved.
     pub(crate) since: Timestamp,
 }
 
-/// The pools whose last VMs all failed, in the order of the configuration.
+/// Returns the pools whose last VMs all failed, in the order of the configuration.
 pub(crate) fn troubles(observed: &Observed, intents: &[Intent], config: &Config) -> Vec<Trouble> {
     let trouble = |pool: &dispatcher_api::RunnerPool| {
         let failures = capacity::failures(pool, observed, intents);
@@ -48,7 +48,7 @@ pub(crate) fn troubles(observed: &Observed, intents: &[Intent], config: &Config)
     config.pools.iter().filter_map(trouble).collect()
 }
 
-/// How many VMs failed, newest first, and why the newest did.
+/// Returns a message with the number of failures, which are sorted from the newest, and the cause of the newest.
 fn failed(pool: &dispatcher_api::RunnerPool, failures: &[&Intent]) -> Option<String> {
     let newest = failures.first()?;
     let count = match failures.len() {

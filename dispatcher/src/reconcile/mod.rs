@@ -49,7 +49,7 @@ pub(crate) struct Intent {
     /// Not to be acted on before this time: the last step did not succeed.
     #[serde(skip)]
     pub(crate) retry_at: Option<Timestamp>,
-    /// What went wrong in the last step that did not succeed, with its cause.
+    /// Failure of the last step that did not succeed, with its cause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) failure: Option<String>,
 }
@@ -126,7 +126,7 @@ impl Intent {
     }
 }
 
-/// Pools that make no VM for now because their last ones failed.
+/// Returns the pools that make no VM for now because their last ones failed.
 pub(crate) fn backing_off<'a>(
     observed: &Observed,
     intents: &[Intent],

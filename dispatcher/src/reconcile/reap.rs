@@ -17,9 +17,9 @@ const LINGER: SignedDuration = SignedDuration::from_secs(120);
 const PRESSED_IDLE: SignedDuration = SignedDuration::from_secs(30);
 /// How long a booted VM without a registration is kept when nothing waits.
 const WARM_KEPT: SignedDuration = SignedDuration::from_secs(60);
-/// A job that GitHub still calls running so long after its VM's end was cut off.
+/// Time after a VM's end. A job that GitHub still shows as running at that time was cut off.
 const SETTLED: SignedDuration = SignedDuration::from_secs(30);
-/// GitHub's list of runners shows a registration, and a job's begin, within this time.
+/// Time within which GitHub's list of runners shows a registration and the start of a job.
 const REGISTERED: SignedDuration = SignedDuration::from_secs(5);
 /// Notes that one VM can get in one pass: a bound, so that a mistake here cannot spin.
 const MOST_NOTES: usize = 4;
@@ -117,7 +117,7 @@ fn job_sign(observed: &Observed, intent: &Intent) -> Option<Event> {
     (says_busy && life.state != State::Busy && life.job_over_at.is_none()).then_some(Event::JobSeen { job: None })
 }
 
-/// What GitHub says about the job of a VM that has ended: it corrects the reason.
+/// Returns the event that corrects the reason of a VM that has ended, from GitHub's information about its job.
 fn afterwards(observed: &Observed, intent: &Intent) -> Option<Event> {
     let life = &intent.life;
     let repository = life.repository.as_deref()?;
@@ -133,8 +133,8 @@ fn afterwards(observed: &Observed, intent: &Intent) -> Option<Event> {
     }
 }
 
-/// Whether the VM is about to power itself off, so that it is worth asking for: GitHub says that its job is over, or no longer has
-/// its registration, which goes with the job. Nothing follows from that but the question.
+/// Returns true if the VM is about to power itself off, so that PVE is asked about it. GitHub then says that the job is
+/// over, or no longer has the registration, which ends with the job. The question is the only consequence.
 pub(super) fn is_end_expected(life: &Life, name: &str, observed: &Observed) -> bool {
     if life.job_over_at.is_some() {
         return true;

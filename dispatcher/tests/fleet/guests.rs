@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 
 const RUNNER_VERSION: &str = "2.336.0";
 
-/// How long things take.
+/// Durations of the steps of a guest's life.
 #[derive(Debug, Clone, Copy)]
 struct Pace {
     clone: Duration,
@@ -56,7 +56,7 @@ struct Guest {
 }
 
 impl Guests {
-    /// Guests on a server that takes its usual time: a small one with a fast disk.
+    /// Returns guests at the pace of a real server, a small one with a fast disk.
     pub(crate) fn of_a_real_server() -> Self {
         let pace = Pace {
             clone: Duration::from_millis(1500),
@@ -68,7 +68,7 @@ impl Guests {
         Self { pace, ..Self::default() }
     }
 
-    /// Guests whose jobs do not end by themselves within a test.
+    /// Returns guests whose jobs do not end by themselves within a test.
     pub(crate) fn with_long_jobs() -> Self {
         Self { pace: Pace { job: Duration::from_secs(3600), ..Pace::default() }, ..Self::default() }
     }

@@ -1,4 +1,5 @@
-//! `pxci_dispatcher_lxc`: what its plan refuses, its tags, and what a killed apply leaves of it. The dispatcher is played.
+//! `pxci_dispatcher_lxc`: refusals of its plan, its tags, and containers that a killed apply leaves. The dispatcher is
+//! fake.
 
 use serde_json::Value;
 use sim::pve::Fault;
@@ -30,7 +31,7 @@ async fn its_plan_refuses_what_could_not_work() {
     .await;
 }
 
-/// The container's configuration.
+/// Returns the container's configuration.
 async fn config(lab: &Lab, vmid: u32) -> Value {
     lab.administrator.call("GET", &format!("/nodes/pve1/lxc/{vmid}/config"), &[]).await
 }
@@ -60,7 +61,7 @@ async fn is_left_unfinished(lab: &Lab, vmid: u32) {
     lab.administrator.call("PUT", &format!("/nodes/pve1/lxc/{vmid}/config"), &options).await;
 }
 
-/// As if the apply had been killed before the dispatcher worked: nothing is in the state.
+/// Makes the container look as if the apply had been killed before the dispatcher worked, and empties the state.
 async fn is_left_by_a_killed_apply(lab: &Lab) {
     lab.forget_state();
     is_left_unfinished(lab, 8100).await;
@@ -79,7 +80,7 @@ async fn a_container_that_a_killed_apply_left_is_finished_by_the_next() {
         assert!(!finished["description"].as_str().expect("a description").contains("building"));
         assert_eq!(lab.changes(&[]).await, [""; 0]);
 
-        // One that differs is left alone.
+        // A container that differs is left alone.
         is_left_by_a_killed_apply(lab).await;
         lab.administrator.call("PUT", "/nodes/pve1/lxc/8100/config", &[("hostname", "other")]).await;
         let text = lab.work.apply().await.expect("a container of its own").flat();
@@ -95,7 +96,7 @@ async fn a_container_that_a_killed_apply_left_is_finished_by_the_next() {
 async fn a_container_of_which_nothing_but_the_marker_was_set_is_finished_by_the_next_apply() {
     with_each_core("dispatcher.tf", async |lab| {
         lab.stub_appliance();
-        // The creation is done, and its connection is lost: so are those that would clear away.
+        // The container is created, but the requests after its creation fail, the clean-up included.
         let handle = &lab.pve().handle;
         handle.inject("PUT", "/nodes/pve1/lxc/*/config", Fault::Refuse { status: 500, text: "away".to_owned() }, 1);
         handle.inject("DELETE", "/nodes/pve1/lxc/*", Fault::Refuse { status: 500, text: "away".to_owned() }, 1);

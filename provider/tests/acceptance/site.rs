@@ -102,7 +102,7 @@ async fn guests_of(farm: &Farm) -> Vec<String> {
     ours.map(|guest| format!("{} {}", guest.vmid, guest.name.unwrap_or_default())).collect()
 }
 
-/// What the run made and is still there: guests in its VMIDs, and its files on the storage for images.
+/// Returns everything of the run that still exists: guests in its VMIDs, and its files on the storage for images.
 async fn left_of(farm: &Farm) -> Vec<String> {
     let images = client(farm).storage(&farm.pve.node, &farm.pve.iso_storage).volumes("iso").await.expect("images");
     let ours = images.into_iter().map(|volume| volume.volid).filter(|volid| volid.contains("acceptance"));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-/// What a line says.
+/// Content of a line.
 #[derive(Debug, PartialEq)]
 pub(super) enum Event {
     /// A test program starts.
@@ -13,7 +13,7 @@ pub(super) enum Event {
     Started(String),
     /// A test ended.
     Ended(Ended),
-    /// The current program came to its result.
+    /// The current program reported its result.
     Result,
     /// Text from outside the test harness.
     Text(String),
@@ -26,7 +26,7 @@ pub(super) enum Event {
 pub(super) struct Ended {
     /// The test's path within its program.
     pub(super) name: String,
-    /// False when it failed.
+    /// True if the test passed.
     pub(super) passed: bool,
     /// Run time, zero when the harness did not report it.
     pub(super) took: Duration,

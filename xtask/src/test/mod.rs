@@ -18,14 +18,14 @@ use crate::lint;
 use crate::narrate::Narrator;
 use crate::setup::Ready;
 
-/// Guests that an ordinary run does without.
+/// Guests that an ordinary run does not use.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 pub(crate) enum Guests {
     /// Whole machines, which QEMU runs.
     Qemu,
 }
 
-/// Runs what is tested with whole machines.
+/// Runs the tests that need whole machines.
 pub(crate) fn run_with_machines(narrator: &Narrator, ready: &Ready, line: Option<Line>) -> Result<()> {
     let mut report = Report::default();
     let mut environment = environment(narrator, ready, line)?;
@@ -128,7 +128,7 @@ fn documentation() -> Result<()> {
     bail!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// Another command of this program, in a process of its own: the tests may have built the program anew.
+/// Runs another command of this program in a process of its own, because the tests may have rebuilt the program.
 fn itself(words: &[&str], environment: &[(&'static str, PathBuf)]) -> Result<()> {
     let command = Command::new("cargo")
         .args(["run", "--quiet", "--locked", "--package", "xtask", "--"])

@@ -1,4 +1,4 @@
-//! Counts over all test programs, told while they run and summed up at the end.
+//! Counts over all test programs, shown while they run and summed up at the end.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::narrate::Narrator;
 /// Tests that the summary names as the slowest.
 const SLOWEST: usize = 10;
 
-/// What ran so far.
+/// Results so far.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     /// Tests that the programs listed, zero before they were asked.
@@ -20,7 +20,7 @@ pub(super) struct Report {
     not_run: Vec<String>,
     program: String,
     passed_before_program: usize,
-    /// Tests of the current program without an end.
+    /// Tests of the current program that have not ended.
     running: BTreeSet<String>,
     has_result: bool,
     /// Text of the current program from outside the harness, shown when the program fails.
@@ -28,7 +28,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// Takes in a line of the programs' output and tells what a person should see of it.
+    /// Reads a line of the programs' output and shows the parts that a person should see.
     pub(super) fn read(&mut self, line: &str, narrator: &Narrator) {
         match Event::read(line) {
             Event::Program(name) => {
@@ -85,7 +85,7 @@ impl Report {
         self.program.clear();
     }
 
-    /// Says where the run is, for times in which no program ends.
+    /// Shows the progress of the run, for times in which no program ends.
     pub(super) fn heartbeat(&self, narrator: &Narrator) {
         let running = self.running.iter().next().map(|test| format!(", running {test}")).unwrap_or_default();
         narrator.say(&format!("{}: {}{running}", self.progress(), self.program));

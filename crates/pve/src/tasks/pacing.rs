@@ -1,4 +1,5 @@
-//! When to ask whether a task has ended. Each question is a request, and a late one delays whoever waits.
+//! Times at which to ask whether a task has ended. Each poll is a request, and a late poll delays the caller that
+//! waits.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -6,19 +7,20 @@ use std::time::Duration;
 
 use crate::upid::Upid;
 
-/// Pause before the first poll of a kind of task that never ended so far, and shortest pause between two polls.
+/// Shortest pause between two polls, and pause before the first poll if no task of the kind has ended yet.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// Latest first poll: uploads and full clones take a minute now and a second then.
+/// Latest time of the first poll. Uploads and full clones take between a second and a minute.
 const LATEST_FIRST_POLL: Duration = Duration::from_secs(3);
 /// Number of tasks of a kind that are remembered.
 const REMEMBERED: usize = 8;
-/// A task that had ended at the first poll may have ended earlier: the next one is polled sooner by this factor.
+/// Factor by which the next task is polled sooner than a task that had ended at its first poll, because that task may
+/// have ended earlier.
 const PULL: f64 = 0.97;
-/// The same while no poll of the remembered tasks came too early, so that the usual time may be far shorter.
+/// The same factor if no poll of the remembered tasks came too early. The usual duration may then be far shorter.
 const STRONG_PULL: f64 = 0.8;
 
-/// How long tasks took lately, by node and kind.
+/// Durations of recent tasks, by node and kind.
 #[derive(Debug, Default)]
 pub(crate) struct TaskTimes {
     recent: Mutex<HashMap<(String, String), VecDeque<Took>>>,
@@ -33,7 +35,8 @@ struct Took {
 }
 
 impl TaskTimes {
-    /// `expected`: how long kinds of tasks usually take, until some were seen.
+    /// Starts with the usual durations of kinds of tasks in `expected`, which apply until a task of the kind has been
+    /// seen.
     pub(crate) fn expecting(expected: &[(&'static str, Duration)]) -> Self {
         Self { recent: Mutex::default(), expected: expected.iter().copied().collect() }
     }
@@ -43,7 +46,7 @@ impl TaskTimes {
         Polls::after(self.usual(upid).or_else(|| self.expected.get(upid.kind()).copied()))
     }
 
-    /// Returns how long tasks of this kind usually take; `None` while none was seen.
+    /// Returns the usual duration of tasks of this kind, or `None` if none has been seen.
     pub(crate) fn usual(&self, upid: &Upid) -> Option<Duration> {
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.get(&key(upid)).and_then(usual)
@@ -79,7 +82,7 @@ impl Polls {
         let pause = self.pause;
         self.made += 1;
         self.pause = match (self.is_known, self.made) {
-            // The first pause was the whole usual time: a quarter of that is a fair second try.
+            // The first pause was the whole usual duration, so a quarter of it is a fair second pause.
             (true, 1) => pause / 4,
             (true, _) => pause.mul_f64(1.5),
             (false, _) => pause * 2,
@@ -93,8 +96,8 @@ fn key(upid: &Upid) -> (String, String) {
     (upid.node().to_owned(), upid.kind().to_owned())
 }
 
-/// When the next task is worth a poll: three quarters of the last ones had ended by then. While no poll came too early, sooner than any
-/// of them.
+/// Returns the time of the next task's first poll, by which three quarters of the recent tasks had ended. If no poll
+/// came too early, the time is shorter than that of any of them.
 fn usual(recent: &VecDeque<Took>) -> Option<Duration> {
     if recent.iter().all(|took| !took.polled_too_early) {
         return recent.iter().map(|took| took.time.mul_f64(STRONG_PULL)).min();
@@ -113,7 +116,8 @@ mod tests {
         Upid::parse("UPID:pve1:000002E8:0002A2C8:6B02BFC8:qmclone:9000:ci@pve!t1:").unwrap()
     }
 
-    /// Waits for a task that takes this long, as [`crate::Client::wait`] does; returns its polls and how late the last one was.
+    /// Waits for a task of this duration, as [`crate::Client::wait`] does. Returns the number of polls and the delay of
+    /// the last one.
     fn wait(times: &TaskTimes, takes: Duration) -> (u32, Duration) {
         let upid = clone_task();
         let mut polls = times.polls(&upid);

@@ -146,7 +146,7 @@ impl Control {
     /// Removes the `lock:` line of a guest, as `qm unlock` and `pct unlock` do on its node.
     ///
     /// # Errors
-    /// When there is no such guest, or it is not locked.
+    /// When no guest has this VMID, or the guest is not locked.
     pub fn unlock(&self, vmid: u32) -> Result<(), Problem> {
         match self.pve.lock_of(vmid) {
             None => Err(Problem::new(404, "no guest has this number")),

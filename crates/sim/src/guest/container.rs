@@ -1,9 +1,9 @@
 //! Containers: a root directory that was unpacked from a template, booted by its own init.
 //!
-//! The init is process 1 of its own process, mount, host name, IPC and network namespaces, and reads its `inittab` as it
-//! stands. What LXC does before is done here: `/proc` and a private `/dev` are mounted, network cards are plugged in and
-//! down, and Proxmox VE's edits of the files are made. The root directory survives a stop; namespaces and whatever the
-//! container mounted itself do not.
+//! The init is process 1 of its own process, mount, host name, IPC and network namespaces, and reads its `inittab`
+//! unchanged. Before it starts, this module does the work of LXC: it mounts `/proc` and a private `/dev`, plugs in the
+//! network cards, which are down, and makes Proxmox VE's edits of the files. The root directory survives a stop.
+//! Namespaces and the container's own mounts do not.
 
 use std::fs::File;
 use std::io;
@@ -33,7 +33,7 @@ use crate::backend::{ContainerSetup, ContainerStart, Events, GuestEvent, GuestEv
 pub(super) struct Container {
     sandbox: Arc<Sandbox>,
     log: Log,
-    /// Whether the simulator has asked it to halt, which makes its end no event.
+    /// True if the simulator has asked the container to halt. Its end is then not reported as an event.
     asked: Arc<AtomicBool>,
     _terminals: Arc<Vec<OwnedFd>>,
 }
@@ -74,7 +74,7 @@ impl Container {
         self.sandbox.kill().await;
     }
 
-    /// Asks init to halt, as LXC does; false if the container still runs after `patience`.
+    /// Asks init to halt, as LXC does. Returns false if the container still runs after `patience`.
     pub(super) async fn shut_down(&self, patience: Duration) -> bool {
         self.asked.store(true, Ordering::SeqCst);
         self.sandbox.signal(Signal::POWER);
@@ -102,7 +102,7 @@ impl Container {
         Terminal::start(command)
     }
 
-    /// Runs a program inside to its end.
+    /// Runs a program inside the container to its end.
     pub(super) async fn attach(&self, words: &[&str]) -> io::Result<Output> {
         let (program, arguments) = words.split_first().ok_or_else(|| io::Error::other("no program is named"))?;
         let mut command = self.sandbox.command(program);
@@ -110,7 +110,7 @@ impl Container {
         run(command, b"").await
     }
 
-    /// Its network interfaces, as `ip` lists them.
+    /// Returns the network interfaces, as `ip` lists them.
     pub(super) async fn interfaces(&self) -> io::Result<serde_json::Value> {
         let output = run(self.sandbox.network_command(&["ip", "-json", "address"]), b"").await?;
         serde_json::from_slice(&output.stdout).map_err(io::Error::other)
@@ -138,7 +138,7 @@ fn report_end(sandbox: &Arc<Sandbox>, asked: &Arc<AtomicBool>, vmid: u32, events
         };
         let stopped_by_host = watched.upgrade().is_none_or(|sandbox| sandbox.was_killed());
         if !stopped_by_host && !asked.load(Ordering::SeqCst) {
-            // A world that is gone needs no events.
+            // A world that no longer exists needs no events.
             events.send(GuestEvent { vmid, kind });
         }
     });

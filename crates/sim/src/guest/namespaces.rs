@@ -101,8 +101,8 @@ impl Namespaces {
         self.ssh.address()
     }
 
-    /// Lets containers reach a port of `host`, an address or a name of this machine's view: at the address that is returned.
-    /// Names lead there inside, for containers with the name server of their node.
+    /// Lets containers reach a port of `host`, which is an address or a name as this machine sees it. Returns the
+    /// address for containers. In containers with the name server of their node, a name resolves to that address.
     ///
     /// # Errors
     /// The host's reason why the containers' network or the way out of it cannot be made.
@@ -113,7 +113,7 @@ impl Namespaces {
     /// Stops the DHCP server of the containers' network.
     ///
     /// # Errors
-    /// The host's reason why there is no such network.
+    /// The host's reason, if the network cannot be made.
     pub async fn stop_dhcp(&self) -> io::Result<()> {
         self.network().await?.stop_dhcp().await;
         Ok(())
@@ -135,12 +135,12 @@ impl Namespaces {
         self.container(vmid)?.attach(words).await
     }
 
-    /// The containers' network, made for the first one that needs it.
+    /// Returns the containers' network, which is made for the first container that needs it.
     async fn network(&self) -> io::Result<&Network> {
         self.network.get_or_try_init(|| Network::start(self.state.clone())).await
     }
 
-    /// The running container.
+    /// Returns the container, if it runs.
     fn container(&self, vmid: u32) -> io::Result<Container> {
         lock(&self.guests)
             .container(vmid)

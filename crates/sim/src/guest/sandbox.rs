@@ -63,7 +63,7 @@ pub(super) struct Sandbox {
     ended: watch::Receiver<Option<End>>,
 }
 
-/// A guest whose file system is in place, and in which nothing of its own runs yet.
+/// A guest whose file system is in place and whose own programs do not run yet.
 #[derive(Debug)]
 pub(super) struct Prepared {
     child: Child,
@@ -108,7 +108,7 @@ impl Sandbox {
         command.stdin(Stdio::null()).kill_on_drop(true);
     }
 
-    /// A program of this machine's in the guest's network.
+    /// Returns a command for a program of this machine in the guest's network.
     pub(super) fn network_command(&self, words: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--user", "--net", "--target"]).arg(self.first_process.as_raw_nonzero().to_string());
@@ -137,15 +137,16 @@ impl Sandbox {
         format!("/proc/{}/root{path}", self.first_process.as_raw_nonzero()).into()
     }
 
-    /// Sends a signal to the guest's first process, unless that has ended: its number may be another process's by now.
+    /// Sends a signal to the guest's first process, unless it has ended, because its number may then belong to another
+    /// process.
     pub(super) fn signal(&self, signal: Signal) {
         if !self.has_ended() {
-            // It may have ended in between.
+            // The process may have ended in between.
             let _ = kill_process(self.first_process, signal);
         }
     }
 
-    /// Whether nothing of the guest runs any more.
+    /// Returns true if no process of the guest runs any more.
     pub(super) fn has_ended(&self) -> bool {
         self.ended.borrow().is_some()
     }
@@ -229,7 +230,7 @@ impl Prepared {
         }
     }
 
-    /// The guest's first process, as this machine numbers it.
+    /// Returns the guest's first process, as this machine numbers it.
     pub(super) fn first_process(&self) -> Pid {
         self.first_process
     }
@@ -261,7 +262,7 @@ impl Prepared {
             {
                 log.say(&format!("watcher: {error}"));
             }
-            // Nobody listens any more once the machine is forgotten.
+            // The receiver no longer exists once the machine is forgotten.
             let _ = tell.send(Some(end));
         });
         Ok(Sandbox { first_process, has_network, killed: AtomicBool::new(false), ended })
@@ -312,7 +313,7 @@ fn spawn(state: &State, kind: &Kind) -> io::Result<Child> {
     command.spawn()
 }
 
-/// Maps the users of a user namespace that root has made; all others have done so themselves.
+/// Maps the users of a user namespace that root has made. In all others, users are mapped already.
 pub(super) fn map_users(child: &Child) -> io::Result<()> {
     if host::is_root() {
         let number = child.id().ok_or_else(gone)?;
@@ -327,7 +328,7 @@ fn gone() -> io::Error {
     io::Error::other("the guest's first process ended")
 }
 
-/// Lets the first process go on until the guest's file system is its root, and learns its number.
+/// Lets the first process continue until the guest's file system is its root. Returns its input and its number.
 async fn pivot(
     child: &mut Child,
     mut input: ChildStdin,

@@ -146,7 +146,7 @@ pub(crate) fn is_running(words: &str) -> bool {
         .any(|line| line == wanted.as_bytes())
 }
 
-/// A process of this machine's, told apart from a later one with the same number.
+/// A process of this machine. Its start time distinguishes it from a later one with the same number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Process {
     pub(crate) name: String,
@@ -170,13 +170,13 @@ impl Process {
         })
     }
 
-    /// Whether it still runs. One that nobody has waited for does not.
+    /// Returns true if the process still runs. A zombie does not.
     pub(crate) fn is_alive(&self) -> bool {
         Self::read(self.number).is_some_and(|now| now.start == self.start && !now.is_zombie)
     }
 }
 
-/// All processes that come from this one.
+/// Returns all descendants of a process.
 pub(crate) fn descendants(number: u32) -> Vec<Process> {
     let numbers = std::fs::read_dir("/proc").unwrap().flatten();
     let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -191,7 +191,7 @@ pub(crate) fn descendants(number: u32) -> Vec<Process> {
     found
 }
 
-/// The dispatcher's appliance, which `cargo xtask test` builds.
+/// Returns the path of the dispatcher's appliance, which `cargo xtask test` builds.
 pub(crate) fn appliance() -> PathBuf {
     std::env::var_os("PXCI_APPLIANCE").expect("PXCI_APPLIANCE is not set: run `cargo xtask test`").into()
 }
@@ -226,7 +226,7 @@ fn key(character: char) -> String {
     }
 }
 
-/// Cargo builds examples with the tests, beside the directory of the test programs.
+/// Returns the path of an example. Cargo builds examples with the tests, next to the directory of the test programs.
 pub(crate) fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("own path");
     let example = test.ancestors().nth(2).expect("target directory").join("examples").join(name);

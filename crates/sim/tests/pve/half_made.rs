@@ -9,7 +9,7 @@ use super::site::{ADMIN, Client, Site, world};
 const TOKEN: &str = "ci@pve!farm";
 const BASE: &str = "base volume 'dir:9000/base-9000-disk-0.raw' is still in use by linked cloned";
 
-/// Every right on guests, through the pool only.
+/// Returns a world whose token has all privileges on guests, through the pool only.
 fn farm() -> World {
     world()
         .pool("ci")
@@ -21,7 +21,7 @@ fn farm() -> World {
         .grant("/storage/dir", "ci@pve", "Space")
 }
 
-/// A template in the pool.
+/// Makes a template in the pool.
 async fn template(client: &Client<'_>) {
     client.template("pve1", "9000", "dir").await;
     assert_eq!(client.call("PUT", "/pools/ci", &[("vms", "9000")]).await.status, 200);
@@ -35,7 +35,7 @@ async fn volumes(client: &Client<'_>) -> Vec<String> {
     all
 }
 
-/// What a clone leaves behind whose task nobody could end in good order.
+/// Asserts that the clone was left as by a task that could not end properly.
 async fn assert_half_made(site: &Site) {
     let (admin, token) = (site.client(ADMIN), site.client(TOKEN));
     let config = admin.get("/nodes/pve1/qemu/9100/config").await;
@@ -84,7 +84,7 @@ async fn a_power_cut_in_the_middle_of_a_clone_leaves_the_same() {
     let site = Site::start(&farm()).await;
     let admin = site.client(ADMIN);
     template(&admin).await;
-    // The other node passes the call on, and outlives the power cut.
+    // The other node forwards the call and survives the power cut.
     let url = site.handle.serve_node("pve2").await.expect("a server");
     let other = site.client_at(&url, TOKEN);
     site.handle.inject("POST", "/nodes/*/qemu/*/clone", Fault::CutPower, 1);

@@ -283,7 +283,8 @@ fn a_failure_is_told_with_its_cause_until_a_vm_succeeds_or_the_failures_are_forg
 
 #[test]
 fn a_vm_that_is_being_made_says_why_it_does_not_get_on() {
-    let failure = Some("guest 9000 is not cloned for pool \"ubuntu\": it is no template".to_owned());
+    let failure =
+        Some("guest 9000 is not cloned for pool \"ubuntu\": its name is \"debian\", not \"ubuntu\"".to_owned());
     let reserved = Intent { failure, ..intent(9100, life(&[])) };
     let reason = explain(&observed(50, &[], queued(1), vec![]), &[reserved], &config(1), at(51)).remove(0).reason;
     assert!(reason.contains("is reserved; its last step failed: guest 9000 is not cloned"), "{reason}");

@@ -1,4 +1,4 @@
-//! The files of one resource on its storage: uploaded, found by the resource's id, deleted once nobody uses them.
+//! The files of one resource on its storage. They are found by the resource's id and deleted once nobody uses them.
 
 use std::collections::BTreeMap;
 
@@ -15,13 +15,14 @@ use crate::holders::{self, Holder};
 use crate::provider::Clients;
 use crate::waiting;
 
-/// What release 0.1 kept beside the state: further files that it had made.
+/// Private state of release 0.1, which lists further files that it had made.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Superseded {
     volids: Vec<String>,
 }
 
-/// Makes sure that the planned file is there. A file of that name has that content: then nothing is sent.
+/// Makes sure that the planned file exists. An existing file of that name has the same content, so it is not sent
+/// again.
 pub(super) async fn upload(cx: &Cx<Clients>, plan: &Snippet, image: SeedImage) -> Result<(), Failure<Snippet>> {
     let clients = cx.data()?;
     let volid = plan.volid.need("volid")?;
@@ -42,8 +43,8 @@ pub(super) async fn upload(cx: &Cx<Clients>, plan: &Snippet, image: SeedImage) -
     Err(if is_open { Failure::partial(plan.clone(), unable(&error)) } else { unable(&error).into() })
 }
 
-/// Deletes the files that the resource had before its present one, but for those that are still used: the next change tries
-/// again.
+/// Deletes the files that the resource had before its present one, except those that are still used. The next change
+/// tries to delete those again.
 pub(super) async fn delete_superseded(cx: &Cx<Clients>, prior: &Snippet, plan: &Snippet) -> Result<(), Diagnostic> {
     let kept = [prior.volid.text(), plan.volid.text()];
     let mut files = own(cx, prior).await?;
@@ -56,10 +57,10 @@ pub(super) async fn delete_superseded(cx: &Cx<Clients>, prior: &Snippet, plan: &
     delete(cx, prior, &files).await
 }
 
-/// Deletes every file of the resource, the present one last: as long as it is there, the resource is.
+/// Deletes every file of the resource. The present file is the last, because the resource exists as long as that file.
 ///
-/// An error while one of them is used, and then none is deleted. Who destroys the last guest has no state of the file, so nobody
-/// would delete it later.
+/// Deletes nothing and returns an error while one of the files is used. A file that was left would never be deleted,
+/// because the state of the last guest does not contain it.
 pub(super) async fn delete_all(cx: &Cx<Clients>, state: &Snippet) -> Result<(), Diagnostic> {
     let mut files = own(cx, state).await?;
     files.sort_by_key(|volid| state.volid.known() == Some(volid));
@@ -79,7 +80,7 @@ fn joined(holders: &[Holder]) -> String {
     holders.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// Says which files of the state stay, because nobody can tell who else uses them.
+/// Warns about the files of the state that stay because their other users are not known.
 pub(super) fn warn_of_unowned(cx: &Cx<Clients>, state: &Snippet) -> Result<(), Diagnostic> {
     let mut left = cx.private::<Superseded>().unwrap_or_default().volids;
     left.extend(state.volid.text().map(str::to_owned));
@@ -96,7 +97,7 @@ pub(super) fn warn_of_unowned(cx: &Cx<Clients>, state: &Snippet) -> Result<(), D
     cx.set_private(&Superseded::default())
 }
 
-/// Says which other files hold the same data under the same name. Other states have such files, but so has an apply that was
+/// Warns about other files with the same data and the same name. They belong to other states, or to an apply that was
 /// killed between its upload and its state.
 pub(super) async fn warn_of_twins(cx: &Cx<Clients>, plan: &Snippet) {
     let Some(own) = plan.file().and_then(SeedFile::parse) else { return };
@@ -104,7 +105,7 @@ pub(super) async fn warn_of_twins(cx: &Cx<Clients>, plan: &Snippet) {
         let file = file_of(volid).and_then(SeedFile::parse);
         file.is_some_and(|file| file.owner != own.owner && SeedFile { owner: own.owner.clone(), ..file } == own)
     };
-    // The file is there and in the state: not worth failing for.
+    // The file exists and is in the state, so a failure here is not an error.
     let Ok(volids) = listed(cx, plan, "read").await else { return };
     let twins: Vec<&str> = volids.iter().filter(is_twin).map(String::as_str).collect();
     if twins.is_empty() {
@@ -118,7 +119,7 @@ pub(super) async fn warn_of_twins(cx: &Cx<Clients>, plan: &Snippet) {
     cx.warn(format!("{} is not the only file with this data", plan.volid.text().unwrap_or_default()), detail);
 }
 
-/// Users of the files that are used.
+/// Returns the users of the files that are used.
 async fn users(
     cx: &Cx<Clients>,
     snippet: &Snippet,
@@ -142,7 +143,7 @@ async fn delete(cx: &Cx<Clients>, snippet: &Snippet, files: &[String]) -> Result
     Ok(())
 }
 
-/// Volume ids of all files that carry the resource's id, found on the storage.
+/// Returns the volume ids of all files on the storage that carry the resource's id.
 async fn own(cx: &Cx<Clients>, snippet: &Snippet) -> Result<Vec<String>, Diagnostic> {
     let installation = &cx.data()?.installation;
     let Some(current) = snippet.owned_file(installation) else { return Ok(Vec::new()) };

@@ -39,12 +39,13 @@ impl Appliance {
         Ok(Self { version, sha256: hex::encode(Sha256::digest(&content)), content: content.into() })
     }
 
-    /// Volume id of an installation's copy on a storage: other content has another name, so a copy is never overwritten.
+    /// Returns the volume id of an installation's copy on a storage. Other content has another name, so a copy is never
+    /// overwritten.
     pub(crate) fn volid(&self, storage: &str, installation: &Installation) -> String {
         format!("{storage}:vztmpl/{PREFIX}{installation}_{}{SUFFIX}", self.version_and_digest())
     }
 
-    /// Whether the volume holds this appliance. Release 0.1 named it without an installation.
+    /// Returns true if the volume holds this appliance. Names of release 0.1 do not contain an installation.
     pub(crate) fn is_at(&self, volid: &str) -> bool {
         volid.ends_with(&format!("_{}{SUFFIX}", self.version_and_digest()))
     }

@@ -35,9 +35,9 @@ pub(crate) fn clean_up_time() -> WaitOptions {
 /// A container that is being set up. While this exists, no other resource of this process touches its VMID.
 pub(crate) struct Made {
     pub(super) proposal: Proposal,
-    /// Nonce in its marker: as long as it stands there, nobody else has taken the container over.
+    /// Nonce in the container's marker. While the marker has this nonce, no other apply has taken the container over.
     pub(super) nonce: Nonce,
-    /// Whether this apply created it. Otherwise an earlier one did, and was killed.
+    /// True if this apply created the container. Otherwise an earlier apply created it and was killed.
     pub(super) is_fresh: bool,
 }
 
@@ -46,14 +46,14 @@ impl Made {
         self.proposal.vmid()
     }
 
-    /// Whether this is the configuration of that very container. One without a marker may be.
+    /// Returns true if this can be the configuration of the same container. A configuration without a marker can be.
     pub(super) fn is_still(&self, config: &Config) -> bool {
         let marker = Marker::find(config.description()).ok().flatten();
         marker.is_none_or(|marker| marker.nonce == self.nonce)
     }
 }
 
-/// Makes a container on the first free VMID of the range. Not started, and marked as being set up.
+/// Makes a container on the first free VMID of the range. The container is not started, and is marked as being set up.
 ///
 /// Without `with_state` it gets no state volume: it will take over that of another.
 pub(crate) async fn create(cx: &Cx<Clients>, model: &Dispatcher, with_state: bool) -> Result<Made, Diagnostic> {

@@ -1,4 +1,4 @@
-//! What the provider asks of a running dispatcher: how it is, and to work with a configuration.
+//! The provider's requests to a running dispatcher, to report its status or to work with a configuration.
 
 use std::time::Duration;
 
@@ -115,7 +115,7 @@ fn subject(subject: Subject) -> &'static str {
     }
 }
 
-/// A problem in one line.
+/// Returns a problem in one line.
 pub(super) fn says(problem: &Problem) -> String {
     format!("{}: {}", subject(problem.subject), problem.message)
 }

@@ -1,7 +1,8 @@
-//! The end of a dispatcher: it takes no more jobs, and its container goes when its runner VMs are gone.
+//! The end of a dispatcher. A draining dispatcher takes no more jobs, and its container is destroyed after its runner
+//! VMs.
 //!
-//! That can take as long as the longest job. So the log says every ten seconds which runner VMs are waited for, what hinders the
-//! dispatcher, and how to go on.
+//! The wait can take as long as the longest job. The log therefore says every ten seconds which runner VMs are waited
+//! for, what hinders the dispatcher, and how to go on.
 
 use std::time::Duration;
 
@@ -83,7 +84,7 @@ async fn wait<Look: Future<Output = bool>>(
     Ok(Vec::new())
 }
 
-/// A dispatcher that was restarted meanwhile has forgotten that it was to drain.
+/// Returns the status. A dispatcher that was restarted has forgotten the request to drain and is asked again.
 async fn drain_further(dispatcher: &mut impl Ending) -> Result<Status, ConsoleError> {
     let status = dispatcher.status().await?;
     match status.phase {
@@ -92,7 +93,7 @@ async fn drain_further(dispatcher: &mut impl Ending) -> Result<Status, ConsoleEr
     }
 }
 
-/// One line about what the destruction of the container waits for.
+/// Returns one line about the reason why the destruction of the container waits.
 fn waited_for(status: &Status, waited: Duration) -> String {
     let mut parts = vec![format!("waiting for {} s: {}", waited.as_secs(), remaining(status).join(", "))];
     parts.extend(status.problems.iter().map(says));
@@ -106,7 +107,7 @@ fn waited_for(status: &Status, waited: Duration) -> String {
     parts.join("; ")
 }
 
-/// The runner VMs that are left, pool by pool.
+/// Returns the numbers of runner VMs that are left, pool by pool.
 fn remaining(status: &Status) -> Vec<String> {
     let pools = status.pools.iter().filter(|pool| pool.live() > 0);
     let left: Vec<String> = pools
@@ -119,7 +120,7 @@ fn remaining(status: &Status) -> Vec<String> {
     }
 }
 
-/// What a drain that was not done in time leaves, and what to do.
+/// Describes a drain that was not done in time: the runner VMs that are left, the problems, and what to do.
 pub(super) fn what_is_left(status: &Status) -> String {
     let mut text = format!("It was waited for: {}.", remaining(status).join(", "));
     if !status.problems.is_empty() {
@@ -140,7 +141,7 @@ mod tests {
 
     use super::*;
 
-    /// A dispatcher with two runner VMs; cut off, it never gets rid of it. Otherwise the job takes a minute.
+    /// A dispatcher with two runner VMs whose jobs take a minute. A dispatcher that is cut off never removes the VMs.
     struct Played {
         begin: Instant,
         cut_off: bool,

@@ -1,11 +1,11 @@
-//! What the container says of itself at Proxmox VE: its marker and its tags, kept up to date.
+//! The container's marker and tags at Proxmox VE, which are kept up to date.
 //!
 //! ```text
 //! created "building" ── tags, images of old and new pools ── (start, configure) ── images of the new pools, no longer "building"
 //! ```
 //!
-//! The marker names an image before the dispatcher may use it, and until the dispatcher has stopped using it. The provider reads
-//! it before it deletes an image.
+//! The marker names an image before the dispatcher may use it, and until the dispatcher has stopped using it. The
+//! provider reads the marker before it deletes an image.
 
 use std::time::Duration;
 
@@ -22,12 +22,14 @@ use crate::provider::Clients;
 const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Before the dispatcher gets its configuration: tags, and the images of its new pools beside those of its present ones.
+/// Sets the tags, and adds the images of the new pools to those of the present ones. Runs before the dispatcher gets
+/// its configuration.
 pub(super) async fn announce(cx: &Cx<Clients>, model: &Dispatcher, nonce: Option<&Nonce>) -> Result<(), Diagnostic> {
     mark(cx, model, nonce, |marker| marker.seed_isos.extend(model.seed_isos())).await
 }
 
-/// Once the dispatcher works with its configuration: the images of its pools and no others. The container is complete.
+/// Leaves only the images of the dispatcher's pools in the marker, and marks the container as complete. Runs once the
+/// dispatcher works with its configuration.
 pub(super) async fn settle(cx: &Cx<Clients>, model: &Dispatcher, nonce: Option<&Nonce>) -> Result<(), Diagnostic> {
     let complete = |marker: &mut Marker| {
         marker.seed_isos = model.seed_isos();
@@ -36,7 +38,7 @@ pub(super) async fn settle(cx: &Cx<Clients>, model: &Dispatcher, nonce: Option<&
     mark(cx, model, nonce, complete).await
 }
 
-/// Changes marker and tags, if they differ. With a `nonce` the marker must still have it.
+/// Changes marker and tags, if they differ. If `nonce` is given, the marker must still have it.
 async fn mark(
     cx: &Cx<Clients>,
     model: &Dispatcher,
@@ -86,7 +88,8 @@ fn taken(vmid: &str) -> Diagnostic {
     Diagnostic::error(format!("Unable to finish {THING} \"{vmid}\""), detail)
 }
 
-/// Somebody edited the marker away. Only images need it now; the proof before a destruction says what to do.
+/// Returns an error for a container whose marker was edited away, if pools use images, because only images need the
+/// marker now. The proof before a destruction says what to do.
 fn unmarked(model: &Dispatcher, vmid: &str) -> Result<(), Diagnostic> {
     if model.seed_isos().is_empty() {
         return Ok(());

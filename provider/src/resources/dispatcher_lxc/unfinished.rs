@@ -1,8 +1,9 @@
 //! Containers that a killed apply left in the middle of their creation.
 //!
-//! A container's marker says `"build":"building"` from its creation until its dispatcher works. A container that still says so
-//! and that nobody in this process is making was left behind: the next creation of the same container goes on with it. The
-//! marker is changed under the configuration's digest, so two applies never go on with the same one.
+//! A container's marker says `"build":"building"` from its creation until its dispatcher works. A container whose
+//! marker still says so, and that this process is not making, was left behind. The next creation of the same container
+//! goes on with it. The marker is changed under the configuration's digest, so two applies never go on with the same
+//! container.
 
 use std::time::Duration;
 
@@ -16,11 +17,12 @@ use super::options::{self, STATE_VOLUME, appliance_of};
 use crate::diagnostics;
 use crate::provider::Clients;
 
-/// Proxmox VE goes on with a creation after its client is gone; it takes seconds.
+/// Longest wait for a creation, which takes seconds. Proxmox VE goes on with a creation after its client has ended.
 const CREATION: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_secs(1);
 
-/// Takes over an unfinished container that fits the plan; `None` if there is none. With `with_state` it must have a state volume.
+/// Takes over an unfinished container that fits the plan. Returns `None` if there is none. With `with_state` the
+/// container must have a state volume.
 pub(super) async fn adopt(cx: &Cx<Clients>, model: &Dispatcher, with_state: bool) -> Result<Option<Made>, Diagnostic> {
     let clients = cx.data()?;
     let range = model.range()?;
@@ -58,7 +60,8 @@ async fn candidates(clients: &Clients, model: &Dispatcher, range: VmidRange) -> 
     Ok(ours.map(|guest| guest.vmid).collect())
 }
 
-/// The unfinished container, once Proxmox VE has let go of it; `None` if the guest is something else.
+/// Waits until Proxmox VE has unlocked the unfinished container and returns it. Returns `None` if the guest is
+/// something else.
 async fn unlocked(clients: &Clients, place: &Dispatcher) -> Result<Option<(Found, Marker)>, Diagnostic> {
     let end = tokio::time::Instant::now() + CREATION;
     loop {
@@ -75,7 +78,7 @@ async fn unlocked(clients: &Clients, place: &Dispatcher) -> Result<Option<(Found
     }
 }
 
-/// Whether the container is one that this plan would make, but for options that can still be changed.
+/// Returns true if this plan would make such a container, apart from options that can still be changed.
 fn fits(found: &Found, model: &Dispatcher, with_state: bool) -> bool {
     let mut made = Dispatcher::default();
     options::adopt_storage(&found.config, &mut made);

@@ -105,7 +105,7 @@ impl Resource for RunnerVms {
             return Ok(plan);
         }
         let Err(diagnostic) = making::start(cx, clients, &mut plan, &vm).await else { return Ok(plan) };
-        // Once it runs it was started, whatever is missing: when it is off, it has finished.
+        // A VM that runs was started, even if its start failed later. When it is off, it has finished.
         let runs = qemu(clients, &plan)?.status().await.is_ok_and(|status| status.is_running());
         let so_far = if runs { RunnerVm { started: true.into(), ..so_far } } else { so_far };
         Err(Failure::partial(so_far, diagnostic))
@@ -147,7 +147,8 @@ impl Resource for RunnerVms {
     }
 }
 
-/// A VM that has finished is never started again; with `when_finished = "replace"` another one takes its place.
+/// Plans the VM's power. A VM that has finished is never started again. With `when_finished = "replace"` another one
+/// takes its place.
 fn plan_power(prior: &RunnerVm, plan: &mut Plan<RunnerVm>, had_job: bool) {
     let wanted = plan.planned.started.known_or(true);
     if prior.has_finished() && wanted && plan.planned.when_finished.text() == Some(REPLACE) {
@@ -240,7 +241,7 @@ async fn look(clients: &Clients, mut state: RunnerVm, vmid: u32) -> Result<Optio
     };
     state.observe_power(running);
     if state.when_finished.is_null() {
-        // Release 0.1 did not have the argument: its default is no change.
+        // Release 0.1 did not have the argument, so its default is not a change.
         state.when_finished = KEEP.into();
     }
     if let Some(pool) = listed.and_then(|guest| guest.pool) {

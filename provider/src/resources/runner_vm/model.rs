@@ -15,9 +15,10 @@ pub(crate) const REPLACE: &str = "replace";
 /// One runner VM: a linked clone of a template, started and waited for, for one job at most.
 ///
 /// It waits unregistered until it is given the just-in-time configuration of a runner, takes exactly one job with it, and
-/// powers itself off. A VM that was started and is off has finished, whoever switched it off: it never runs a second time,
-/// and no update starts it. A change of its hardware, its data or its template replaces it. It is destroyed only when it provably is the VM that
-/// was made here: by its VMID, its resource pool, and the marker in its description.
+/// powers itself off. A VM that was started and is off has finished, no matter who switched it off. A finished VM never
+/// runs a second time, and no update starts it. A change of its hardware, its data or its template replaces it. It is
+/// destroyed only when it provably is the VM that was made here: by its VMID, its resource pool, and the marker in its
+/// description.
 #[derive(Clone, Default, Model)]
 pub(crate) struct RunnerVm {
     /// Middle part of the VM's name `INSTALLATION-NAME-VMID-NONCE`: lower-case letters, digits and hyphens.
@@ -50,12 +51,12 @@ pub(crate) struct RunnerVm {
     /// Bridge of its network card. Default: as the template.
     #[tf(optional, computed, keep, replace)]
     pub(crate) bridge: Attr<String>,
-    /// Whether the VM is to be started. It powers itself off after its job; see `when_finished`. A VM that `started = false`
-    /// switched off can be started again, unless it had a job.
+    /// True if the VM is to be started. The VM powers itself off after its job; see `when_finished`. A VM that
+    /// `started = false` switched off can be started again, unless it had a job.
     #[tf(default = true)]
     pub(crate) started: Attr<bool>,
-    /// What a plan does with a VM that has finished: `keep`, nothing, so the VM stays until the resource is destroyed;
-    /// `replace`, a new VM takes its place.
+    /// Action of a plan for a VM that has finished. With `keep` there is none, so the VM stays until the resource is
+    /// destroyed. With `replace` a new VM takes its place.
     #[tf(default = "keep", one_of("keep", "replace"))]
     pub(crate) when_finished: Attr<String>,
     /// When a start is done: `agent`, when the guest agent answers; `none`, at once.
@@ -74,7 +75,7 @@ pub(crate) struct RunnerVm {
     /// Name of the VM, of its host and of its runner.
     #[tf(computed, keep)]
     pub(crate) runner_name: Attr<String>,
-    /// Whether the VM was started and is off now. An imported VM that is off counts as finished, because nobody knows
+    /// True if the VM was started and is off now. An imported VM that is off counts as finished, because nobody knows
     /// whether it ever ran.
     #[tf(computed, keep)]
     pub(crate) finished: Attr<bool>,
@@ -86,7 +87,7 @@ pub(crate) struct RunnerVm {
     pub(crate) timeouts: Timeouts,
 }
 
-/// What is kept beside the state: whether the VM was given a job. The job itself is stored nowhere.
+/// Private state of the resource, which records that the VM was given a job. The job itself is stored nowhere.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Job {
     pub(crate) given: bool,
@@ -126,19 +127,19 @@ impl RunnerVm {
         (self.reap.text() == Some(FINISHED)).then_some(Reap::Finished)
     }
 
-    /// Whether it was started once and is off.
+    /// Returns true if the VM was started once and is off.
     pub(crate) fn has_finished(&self) -> bool {
         self.finished.known() == Some(&true)
     }
 
-    /// Takes over whether the VM runs. `started` is what was asked for, so a VM that finished keeps it.
+    /// Updates the state with the VM's power. `started` keeps the requested value for a VM that has finished.
     pub(crate) fn observe_power(&mut self, is_running: bool) {
         if is_running {
             self.started = true.into();
             self.finished = false.into();
             return;
         }
-        // Release 0.1 took `started = false` from a VM that had finished. An address says that it ran.
+        // Release 0.1 recorded `started = false` for a VM that had finished. An address shows that it ran.
         let was_started =
             self.started.known() == Some(&true) || self.has_finished() || self.ip_address.known().is_some();
         let is_imported = self.started.is_null();

@@ -258,7 +258,7 @@ impl<'a> Attempt<'a> {
         })
     }
 
-    /// Destroys what is there of this attempt, and the CDs that Packer left. The error says what is left, in words.
+    /// Destroys the VM of this attempt and the CDs that Packer left. The error text says what is left.
     async fn clean_up(&self, mut cds: Vec<String>) -> Result<(), String> {
         let removed = self.remove_vm(&mut cds).await;
         if let Err(diagnostic) = cds::delete(self.clients, &self.family.node, &cds).await {
@@ -267,7 +267,7 @@ impl<'a> Attempt<'a> {
         removed
     }
 
-    /// Destroys the VM of this attempt. `cds` takes the CDs in its drives.
+    /// Destroys the VM of this attempt. The CDs in its drives are added to `cds`.
     async fn remove_vm(&self, cds: &mut Vec<String>) -> Result<(), String> {
         let vmid = self.marker.vmid;
         let left = |reason: &str| {
@@ -317,7 +317,7 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// Whether Packer repeats the refusal that a creation with tags meets.
+/// Returns true if the line is Packer's report of the refusal that a creation with tags meets.
 fn is_about_tags(line: &str) -> bool {
     line.contains("Permission check failed (/vms/") && line.contains("VM.Config.Options")
 }

@@ -7,7 +7,7 @@ use tokio::process::Child;
 
 use super::{ADDRESS6, BRIDGE, Server};
 
-/// Addresses that are leased; those below are for fixed ones.
+/// Addresses that are leased. Lower ones are for containers with fixed addresses.
 const RANGE: &str = "10.78.0.100,10.78.0.199,255.255.255.0,1h";
 
 /// A running server.
@@ -15,7 +15,8 @@ const RANGE: &str = "10.78.0.100,10.78.0.199,255.255.255.0,1h";
 pub(super) struct Dhcp(Child);
 
 impl Dhcp {
-    /// Starts it; returns when it serves. Files in `names` are hosts files of the DNS server; new ones are noticed.
+    /// Starts the server and waits until it serves. Files in `names` are hosts files of its DNS server, which notices
+    /// new ones.
     pub(super) async fn start(mut program: Server, names: &Path) -> io::Result<Self> {
         for argument in [
             "--keep-in-foreground",
@@ -41,9 +42,9 @@ impl Dhcp {
         Ok(Self(program.ready("DHCP, IP range").await?))
     }
 
-    /// Ends it; returns when it has ended.
+    /// Stops the server and waits for its end.
     pub(super) async fn stop(mut self) {
-        // One that has ended already needs no killing.
+        // A server that has ended already need not be killed.
         let _ = self.0.kill().await;
     }
 }

@@ -9,8 +9,8 @@
 //! One process holds the node's user, network and process namespaces. Containers are made inside of that user namespace, so
 //! an ordinary user can plug their cards. The only ways out are [`Network::publish`]ed ports.
 //!
-//! Must never change the host's network, and never leave anything running: all its processes are in the process namespace of
-//! the holder, which ends when the simulator does.
+//! This module must never change the host's network, and never leave anything running. All its processes are in the
+//! process namespace of the holder, which ends when the simulator does.
 
 mod dhcp;
 mod relay;
@@ -34,7 +34,7 @@ use crate::backend::ContainerNetwork;
 
 /// Bridge with the DHCP server.
 pub(super) const BRIDGE: &str = "vmbr0";
-/// Address of the node on that bridge: where containers reach what is published.
+/// Address of the node on that bridge, at which containers reach published ports.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 1);
 /// IPv6 address of the node on that bridge.
 pub const ADDRESS6: Ipv6Addr = Ipv6Addr::new(0xfd78, 0, 0, 0, 0, 0, 0, 1);
@@ -46,7 +46,7 @@ const NAMES: &str = "names";
 const HOLDER: &str = r#"
 echo unshared; read -r _; exec sh -c "$@"
 "#;
-/// Runs with the capabilities that come with the mapped users.
+/// Script that runs with the capabilities of the mapped users.
 const SETUP: &str = r#"
 set -eu
 read -r number _ </proc/self/stat
@@ -58,7 +58,7 @@ ip address add "$2/24" dev "$1"
 echo "ready $number"
 while read -r _; do :; done
 "#;
-/// Plugs a container's card into a bridge, which is made if need be.
+/// Script that plugs a container's card into a bridge, which is made if necessary.
 const PLUG: &str = r#"
 bridge=$1 cable=$2 container=$3 name=$4 mac=$5 up=$6
 ip link show dev "$bridge" >/dev/null 2>&1 || {
@@ -113,7 +113,7 @@ impl Network {
         Ok(network)
     }
 
-    /// Process whose user namespace containers belong to.
+    /// Returns the process whose user namespace containers belong to.
     pub(super) fn holder(&self) -> Pid {
         self.holder
     }
@@ -138,8 +138,8 @@ impl Network {
         }
     }
 
-    /// Lets containers reach a port of `host`, as seen from this machine: at the address that is returned. If the host has a
-    /// name, it leads there inside.
+    /// Lets containers reach a port of `host`, as seen from this machine. Returns the address for containers. If `host`
+    /// is a name, it resolves to that address inside.
     ///
     /// # Errors
     /// The host's reason.
@@ -159,11 +159,11 @@ impl Network {
         Ok(inside)
     }
 
-    /// Ends everything; returns when nothing of it runs.
+    /// Stops all processes of the network and waits for their end.
     pub(super) async fn end(&self) {
         if let Some((mut process, lifeline)) = self.process.lock().await.take() {
             drop(lifeline);
-            // Its end is all that matters.
+            // The exit status does not matter.
             let _ = process.wait().await;
         }
         self.stop_dhcp().await;
@@ -173,7 +173,7 @@ impl Network {
     /// Gives a container its network cards.
     ///
     /// # Errors
-    /// What `ip` says.
+    /// The error message of `ip`.
     pub(super) async fn plug(&self, cards: &[ContainerNetwork], container: Pid) -> io::Result<()> {
         for card in cards {
             let cable = format!("veth{}", self.state.number());
@@ -190,7 +190,7 @@ impl Network {
         Ok(())
     }
 
-    /// `nsenter` into the node's user and network namespace.
+    /// Returns an `nsenter` command for the node's user and network namespace.
     fn enter(&self) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--user", "--net", "--target"]).arg(self.holder.as_raw_nonzero().to_string());
@@ -198,7 +198,8 @@ impl Network {
         command
     }
 
-    /// A program of Debian package `package` that serves in the node's namespaces, and ends with the value that holds it.
+    /// Prepares a program of the Debian package `package` as a server in the node's namespaces. The process ends with
+    /// the value that holds it.
     fn server(&self, program: &'static str, package: &'static str) -> Server {
         let mut command = self.enter();
         command.args(["--pid", "--", "setpriv", "--pdeathsig", "KILL", "--", program]);
@@ -220,7 +221,7 @@ impl Server {
         self
     }
 
-    /// Starts it; returns when its log has a line with these words.
+    /// Starts the server and waits until its log has a line with these words.
     async fn ready(mut self, words: &str) -> io::Result<Child> {
         self.command.stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
         let mut process = self.command.spawn()?;

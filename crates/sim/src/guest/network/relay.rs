@@ -1,7 +1,7 @@
-//! A way from the containers' network to one port of the host's.
+//! A relay from the containers' network to one port of the host.
 //!
-//! socat listens inside and passes each connection to a socket in the state directory, because a socket with a path can be
-//! reached from any network namespace; from there it goes on to the host's port.
+//! socat listens inside and passes each connection to a socket in the state directory, because a socket with a path can
+//! be reached from any network namespace. The simulator connects that socket to the host's port.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Server;
 
-/// A running relay; it ends when this is dropped.
+/// A running relay, which ends when this value is dropped.
 #[derive(Debug)]
 pub(super) struct Relay {
     service: String,
@@ -22,7 +22,7 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    /// Starts it; returns when `inside` takes connections.
+    /// Starts a relay and waits until `inside` accepts connections.
     pub(super) async fn start(
         mut program: Server,
         inside: SocketAddr,
@@ -38,7 +38,7 @@ impl Relay {
         Ok(Self { service, _inside: program.ready("listening on").await?, _outside: stop.drop_guard() })
     }
 
-    /// Host and port that it leads to.
+    /// Returns the host and port that the relay leads to.
     pub(super) fn service(&self) -> &str {
         &self.service
     }
@@ -50,7 +50,7 @@ async fn accept(listener: UnixListener, service: String, stop: CancellationToken
     }
 }
 
-/// Passes bytes both ways. A connection that breaks is seen by whoever speaks through it.
+/// Passes bytes both ways. The two ends of a connection notice by themselves if it breaks.
 async fn pass(mut inside: UnixStream, service: String) {
     if let Ok(mut outside) = TcpStream::connect(service).await
         && let Err(error) = tokio::io::copy_bidirectional(&mut inside, &mut outside).await

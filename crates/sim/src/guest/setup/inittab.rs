@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-/// Reserved for a graphical screen.
+/// Terminal that is reserved for a graphical screen.
 const RESERVED: u32 = 7;
 
-/// The inittab with a getty line for each terminal, and none of before.
+/// Returns the inittab with a getty line for each terminal in place of its old getty lines.
 pub(super) fn with_terminals(inittab: &str, terminals: u32) -> String {
     let kept: Vec<&str> = inittab.trim_end_matches('\n').split('\n').filter(|line| !is_getty(line)).collect();
     let mut text = kept.join("\n") + "\n";
@@ -16,7 +16,7 @@ pub(super) fn with_terminals(inittab: &str, terminals: u32) -> String {
     text
 }
 
-/// Whether the line is `ttyN:LEVEL:ACTION:...getty`.
+/// Returns true if the line has the form `ttyN:LEVEL:ACTION:...getty`.
 fn is_getty(line: &str) -> bool {
     let mut fields = line.trim_start().splitn(4, ':');
     let (Some(terminal), Some(level), Some(_action), Some(command)) =

@@ -1,7 +1,7 @@
-//! `/etc/network/interfaces`, as `PVE::LXC::Setup::Debian` edits it, whose code Alpine shares.
+//! `/etc/network/interfaces`, as `PVE::LXC::Setup::Debian` edits it. Alpine uses the same code.
 //!
-//! Lines of interfaces that Proxmox VE does not know stay; a stanza of one that it knows is written again in its place, with
-//! the options that are not about its address.
+//! Lines of interfaces that Proxmox VE does not know stay. The stanza of a known interface is rewritten in its place
+//! and keeps the options that are not about its address.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -9,12 +9,12 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use super::section;
 use crate::backend::ContainerNetwork;
 
-/// How a fixed address is written.
+/// Notation of a fixed address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Notation {
     /// `address 10.0.0.5/24`.
     Prefix,
-    /// `address 10.0.0.5` and `netmask 255.255.255.0`, of IPv6 `netmask 64`.
+    /// `address 10.0.0.5` and `netmask 255.255.255.0`, or `netmask 64` for IPv6.
     Netmask,
 }
 
@@ -32,7 +32,7 @@ impl Family {
         }
     }
 
-    /// Words that stand for a method in place of an address.
+    /// Returns the words that name a method in place of an address.
     fn methods(self) -> &'static [&'static str] {
         match self {
             Self::Four => &["dhcp", "manual"],
@@ -64,7 +64,7 @@ struct Writer<'a> {
     written: BTreeSet<(Family, String)>,
 }
 
-/// The file for these networks; `None` if it stays as it is.
+/// Returns the file for these networks, or `None` if it stays unchanged.
 pub(super) fn edit(old: Option<&str>, networks: &[ContainerNetwork], notation: Notation) -> Option<String> {
     let says_something = |network: &&ContainerNetwork| {
         [&network.ip, &network.gateway, &network.ip6, &network.gateway6].into_iter().any(Option::is_some)
@@ -192,7 +192,7 @@ impl Writer<'_> {
     }
 }
 
-/// Interface and family of an `iface` line.
+/// Returns the interface and family of an `iface` line.
 fn stanza_head(line: &str) -> Option<(&str, Family)> {
     let mut words = line.split_whitespace();
     let (keyword, interface, family, _method) = (words.next()?, words.next()?, words.next()?, words.next()?);
@@ -214,7 +214,7 @@ fn is_about_the_address(line: &str) -> bool {
     matches!(line.split_whitespace().next(), Some("address" | "netmask" | "gateway" | "broadcast"))
 }
 
-/// Options without what an earlier start wrote for a gateway outside of the subnet.
+/// Returns the options without those that an earlier start wrote for a gateway outside of the subnet.
 fn without_routes<'a>(options: &[&'a str]) -> Vec<&'a str> {
     let mut ours = false;
     let mut kept = Vec::new();
@@ -230,14 +230,14 @@ fn without_routes<'a>(options: &[&'a str]) -> Vec<&'a str> {
     kept
 }
 
-/// Commands for a gateway outside of the subnet.
+/// Returns the commands for a gateway outside of the subnet.
 fn routes(interface: &str, gateway: &str) -> String {
     section::marked(&format!(
         "\tpost-up ip route add {gateway} dev {interface}\n\tpost-up ip route add default via {gateway} dev {interface}\n\tpre-down ip route del default via {gateway} dev {interface}\n\tpre-down ip route del {gateway} dev {interface}\n"
     ))
 }
 
-/// Whether the gateway is in the address's subnet, or on the link as an IPv6 link-local address is.
+/// Returns true if the gateway is in the address's subnet, or is an IPv6 link-local address and so on the link.
 fn is_reachable(gateway: &str, address: &str) -> bool {
     let Some((host, prefix)) = address.split_once('/') else { return false };
     let Ok(prefix) = prefix.parse::<u32>() else { return false };

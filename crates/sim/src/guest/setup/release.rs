@@ -9,12 +9,12 @@ use crate::backend::ContainerNetwork;
 /// A release of Alpine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Release {
-    /// Major and minor number; `None` where the file says nothing that can be read.
+    /// Major and minor number, or `None` if the file does not contain a readable version.
     version: Option<(u32, u32)>,
 }
 
 impl Release {
-    /// The release of Alpine in `root`; `None` for any other system.
+    /// Returns the release of Alpine in `root`, or `None` for any other system.
     ///
     /// # Errors
     /// The system's reason.
@@ -31,13 +31,13 @@ impl Release {
         Ok(Some(Self { version: version(release.as_deref().unwrap_or_default()) }))
     }
 
-    /// How addresses are written for it: from 3.13 on for `ifupdown-ng`, before for busybox's `ifup`.
+    /// Returns the notation of addresses. Releases from 3.13 on use `ifupdown-ng`, and older ones busybox's `ifup`.
     pub(super) fn notation(self) -> Notation {
         if self.version.is_some_and(|version| version >= (3, 13)) { Notation::Prefix } else { Notation::Netmask }
     }
 }
 
-/// A network card as Alpine can set it up: it has neither DHCP nor SLAAC for IPv6.
+/// Returns the network card as Alpine can set it up. Alpine has neither DHCP nor SLAAC for IPv6.
 pub(super) fn as_alpine_can(network: &ContainerNetwork) -> ContainerNetwork {
     let mut network = network.clone();
     if matches!(network.ip6.as_deref(), Some("dhcp" | "auto")) {
@@ -51,7 +51,7 @@ fn id(os_release: &str) -> Option<String> {
     Some(value.trim_matches(['"', '\'']).to_owned())
 }
 
-/// Major and minor number of the first line; a missing minor counts as 0.
+/// Returns the major and minor number of the first line. A missing minor number counts as 0.
 fn version(text: &str) -> Option<(u32, u32)> {
     let mut numbers = text.lines().next()?.split(|character: char| !character.is_ascii_digit());
     let major = numbers.next()?.parse().ok()?;

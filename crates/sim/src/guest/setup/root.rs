@@ -1,4 +1,4 @@
-//! The root directory of a container, in which links lead nowhere else.
+//! The root directory of a container. Symbolic links in it do not lead outside.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -20,7 +20,7 @@ impl Root {
         Ok(Self(open(directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?))
     }
 
-    /// Reads a regular file; `None` if there is none.
+    /// Reads a regular file. Returns `None` if the path is not a regular file.
     ///
     /// # Errors
     /// The system's reason, with the file.
@@ -37,7 +37,7 @@ impl Root {
         Ok(Some(text))
     }
 
-    /// Writes a file, unless the container says with a file `.pve-ignore.NAME` that it is left alone.
+    /// Writes a file, unless the container has a file `.pve-ignore.NAME` next to it.
     ///
     /// # Errors
     /// The system's reason, with the file.
@@ -50,7 +50,7 @@ impl Root {
         File::from(file).write_all(text.as_bytes()).map_err(|error| named(path, error))
     }
 
-    /// Creates a directory and those above it.
+    /// Creates a directory and its parent directories.
     ///
     /// # Errors
     /// The system's reason, with the directory.

@@ -3,16 +3,16 @@
 const BEGIN: &str = "# --- BEGIN PVE ---";
 const END: &str = "# --- END PVE ---";
 
-/// Where new text goes in a file that has no marked part yet.
+/// Place of new text in a file that does not have a marked part yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Missing {
-    /// Behind what is there.
+    /// After the existing text.
     Append,
-    /// In place of what is there.
+    /// In place of the existing text.
     Replace,
 }
 
-/// Puts `text` into the marked part of `old`; `None` if the file stays as it is.
+/// Puts `text` into the marked part of `old`. Returns `None` if the file stays unchanged.
 pub(super) fn put(old: Option<&str>, text: &str, missing: Missing) -> Option<String> {
     let marked = format!("{BEGIN}\n{text}{END}\n");
     let Some(old) = old else { return (!text.is_empty()).then_some(marked) };
@@ -30,13 +30,13 @@ pub(super) fn put(old: Option<&str>, text: &str, missing: Missing) -> Option<Str
         return None;
     }
     let mut kept: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
-    // Without text the real server leaves the line end of its mark in, and so an empty line.
+    // Without text, the real server keeps the line end of its mark, which leaves an empty line.
     let part = if text.is_empty() { marked } else { marked.trim_end_matches('\n').to_owned() };
     kept.splice(begin..=end, [part]);
     Some(kept.join("\n") + "\n")
 }
 
-/// The text without marked parts.
+/// Returns the text without marked parts.
 pub(super) fn without(text: &str) -> String {
     let mut kept = Vec::new();
     let mut inside = false;
@@ -54,22 +54,22 @@ pub(super) fn without(text: &str) -> String {
     kept.join("\n")
 }
 
-/// Whether the line is a mark in a file of network interfaces.
+/// Returns true if the line is a mark in a file of network interfaces.
 pub(super) fn is_any_mark(line: &str) -> bool {
     line.starts_with(BEGIN) || line.starts_with(END)
 }
 
-/// Whether the line opens a marked part exactly.
+/// Returns true if the line is exactly the mark that opens a part.
 pub(super) fn opens(line: &str) -> bool {
     line == BEGIN
 }
 
-/// Whether the line closes a marked part exactly.
+/// Returns true if the line is exactly the mark that closes a part.
 pub(super) fn closes(line: &str) -> bool {
     line == END
 }
 
-/// A marked part with these lines.
+/// Returns a marked part with these lines.
 pub(super) fn marked(lines: &str) -> String {
     format!("{BEGIN}\n{lines}{END}\n")
 }

@@ -1,4 +1,4 @@
-//! Who may set and remove which tags of a guest: `PVE::GuestHelpers::assert_tag_permissions`.
+//! Permission to set and remove tags of a guest, as checked by `PVE::GuestHelpers::assert_tag_permissions`.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::pve::world::state::State;
 /// Requires `VM.Config.Options` on the guest itself, and `Sys.Modify` on `/` for each tag that the caller may not
 /// change otherwise.
 ///
-/// The resource pool of a guest that is being created does not count. A token with its rights through the pool can
+/// The resource pool of a guest that is being created does not count. A token with its privileges through the pool can
 /// therefore tag a guest only once it exists.
 pub(crate) fn require(state: &State, caller: &str, vmid: u32, old: Option<&str>, new: Option<&str>) -> Outcome<()> {
     state.require(caller, &format!("/vms/{vmid}"), &["VM.Config.Options"])?;
@@ -58,7 +58,7 @@ fn free(state: &State) -> bool {
     policy(state) == "free"
 }
 
-/// `user-allow` of the datacentre: `free` unless set.
+/// Returns `user-allow` of the datacenter, which is `free` unless set.
 fn policy(state: &State) -> String {
     access(state).remove("user-allow").unwrap_or_else(|| "free".to_owned())
 }

@@ -309,7 +309,7 @@ impl Handle {
         &self.engine.faults
     }
 
-    /// Returns the `lock:` line of a guest; nothing where there is no such guest.
+    /// Returns the `lock:` line of a guest, or `None` if no guest has this VMID.
     #[must_use]
     pub fn lock_of(&self, vmid: u32) -> Option<Option<String>> {
         self.engine.with_guest(vmid, |guest| guest.get("lock").map(str::to_owned))

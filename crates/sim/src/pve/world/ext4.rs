@@ -1,11 +1,11 @@
-//! How much of a volume an ext4 file system offers to its files, as `mkfs.ext4` lays it out by default: what a running
-//! container's `maxdisk` shows.
+//! Space that an ext4 file system on a volume has for files, with the default layout of `mkfs.ext4`. A running
+//! container's `maxdisk` shows this space.
 
 /// Bytes of an inode.
 const INODE: u64 = 256;
 /// Bytes of a group descriptor.
 const DESCRIPTOR: u64 = 64;
-/// Growth that descriptors are reserved for.
+/// Factor of growth for which group descriptors are reserved.
 const GROWTH: u64 = 1024;
 
 /// Returns the bytes that a file system on `size` bytes has for files.
@@ -25,13 +25,13 @@ pub(crate) fn capacity(size: u64) -> u64 {
     blocks.saturating_sub(overhead) * block
 }
 
-/// Superblocks are copied to groups 0 and 1, and to powers of 3, 5 and 7.
+/// Returns true if the group has a copy of the superblock. Groups 0 and 1 have one, and powers of 3, 5 and 7.
 fn has_superblock(group: u64) -> bool {
     let power = |base: u64| std::iter::successors(Some(base), move |n| n.checked_mul(base)).take_while(|n| *n <= group);
     group <= 1 || [3, 5, 7].into_iter().any(|base| power(base).any(|n| n == group))
 }
 
-/// Blocks of the journal.
+/// Returns the number of blocks of the journal.
 fn journal(blocks: u64) -> u64 {
     match blocks >> 10 {
         0..2 => 0,
@@ -50,7 +50,8 @@ fn journal(blocks: u64) -> u64 {
 mod tests {
     use super::capacity;
 
-    /// Size in MiB, bytes of a block, blocks, and overhead in blocks: what `mke2fs` 1.47 makes, by `dumpe2fs -h`.
+    /// Size in MiB, bytes of a block, blocks, and overhead in blocks. `dumpe2fs -h` showed them for file systems of
+    /// `mke2fs` 1.47.
     const MEASURED: [(u64, u64, u64, u64); 8] = [
         (32, 1024, 32_768, 6924),
         (64, 1024, 65_536, 9499),
