@@ -237,8 +237,8 @@ async fn power_cut(life: &Life) {
 /// A reboot from inside: Proxmox VE starts the container again, as often as it wants.
 async fn reboots_by_itself(life: &Life, guests: &Namespaces) {
     let vmid = life.vmid().await.try_into().expect("a VMID");
-    let output = guests.container_attach(vmid, &["/sbin/reboot"]).await.expect("a running container");
-    assert!(output.status.success(), "{output:?}");
+    // Init may end this command together with everything else, so its status says nothing.
+    guests.container_attach(vmid, &["/sbin/reboot"]).await.expect("a running container");
     let pve = &life.farm.simulated_pve.as_ref().expect("a simulator").handle;
     let begun = Instant::now();
     while !pve.timeline().iter().any(|happening| happening.kind == "rebooted") {

@@ -163,11 +163,12 @@ async fn the_network_comes_up_again_after_a_shutdown_and_with_another_name_and_a
 async fn it_says_whether_it_powered_off_or_rebooted() {
     let mut appliance = Appliance::boot(four("dhcp")).await;
     appliance.network_is_up("10.78.0.1").await;
-    assert!(appliance.run("busybox reboot").await.0);
+    // The status of these commands says nothing: init may end them together with everything else.
+    appliance.run("busybox reboot").await;
     appliance.lab.wait_for(VMID, GuestEventKind::Rebooted).await;
     appliance.start().await;
     appliance.network_is_up("10.78.0.1").await;
-    assert!(appliance.run("busybox poweroff").await.0);
+    appliance.run("busybox poweroff").await;
     appliance.lab.wait_for(VMID, GuestEventKind::PoweredOff).await;
     appliance.lab.guests.end().await;
 }
