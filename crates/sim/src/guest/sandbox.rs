@@ -86,6 +86,9 @@ impl Sandbox {
     pub(super) fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         self.enter(&mut command, program);
+        // A process group of its own: the kernel hangs up a whole orphaned group when one process of it ends and another is
+        // stopped, and a guest's processes must not take the simulator along.
+        command.process_group(0);
         command
     }
 
@@ -112,7 +115,7 @@ impl Sandbox {
     pub(super) fn network_command(&self, words: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--user", "--net", "--target"]).arg(self.first_process.as_raw_nonzero().to_string());
-        command.arg("--").args(words).env_clear().env("PATH", PATH).kill_on_drop(true);
+        command.arg("--").args(words).env_clear().env("PATH", PATH).process_group(0).kill_on_drop(true);
         command
     }
 
