@@ -39,12 +39,43 @@ async fn an_installed_machine_answers_its_agent_and_powers_itself_off() {
     let gone = lab.guests.agent(100, AgentCall::ExecStatus { pid: 4711 }).await;
     assert_eq!(gone, Err(AgentError::Refused("PID ld does not exist".to_owned())));
 
+    let words = ["/bin/sleep".to_owned(), format!("98764{}", std::process::id())];
+    let sleep = AgentCall::Exec { command: words.to_vec(), input: Vec::new() };
+    lab.guests.agent(100, sleep).await.unwrap();
+    let group = process_group_of(&words).await;
+    assert_ne!(group, process_group("self"), "the end of a guest's process cannot hang up the simulator's group");
+
     let command = ["/usr/sbin/poweroff", "-f"].map(str::to_owned).to_vec();
     lab.guests.agent(100, AgentCall::Exec { command, input: Vec::new() }).await.unwrap();
     lab.wait_for(100, GuestEventKind::PoweredOff).await;
     let after = lab.guests.agent(100, AgentCall::OsInfo).await;
     assert_eq!(after, Err(AgentError::NotRunning));
     lab.guests.end().await;
+}
+
+/// Returns the process group of the process with this command line, once there is one.
+async fn process_group_of(words: &[String]) -> i32 {
+    let line = format!("{}\0", words.join("\0"));
+    let found = async {
+        loop {
+            let processes = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.file_name());
+            let mut numbers = processes.filter_map(|name| name.into_string().ok());
+            let runs = |number: &String| {
+                std::fs::read_to_string(format!("/proc/{number}/cmdline")).is_ok_and(|text| text == line)
+            };
+            if let Some(number) = numbers.find(runs) {
+                return process_group(&number);
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), found).await.expect("the process runs")
+}
+
+/// Returns the fifth field of a process's `stat`.
+fn process_group(process: &str) -> i32 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    stat.rsplit(')').next().unwrap().split_whitespace().nth(2).unwrap().parse().unwrap()
 }
 
 /// Installs a system on `disk`, which is then a base for clones.
