@@ -99,6 +99,9 @@ struct Compact {
 /// One call of the API.
 #[derive(Debug)]
 pub(crate) struct Route {
+    /// Number in [`Schema::routes`].
+    pub(crate) place: usize,
+    pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) check: Value,
     pub(crate) user: Option<String>,
@@ -140,13 +143,16 @@ impl Schema {
         for route in compact.routes {
             // A volume id holds slashes of its own.
             let path = route.path.replace("/content/{volume}", "/content/{*volume}");
-            paths.entry(route.method).or_default().insert(path, routes.len()).map_err(serde_json::Error::custom)?;
+            let place = routes.len();
+            paths.entry(route.method.clone()).or_default().insert(path, place).map_err(serde_json::Error::custom)?;
             let named = route
                 .properties
                 .iter()
                 .filter_map(|(name, at)| Some((name.clone(), properties.get(*at)?.clone())))
                 .collect();
             let made = Route {
+                place,
+                method: route.method,
                 path: route.path,
                 check: route.check,
                 user: route.user,
@@ -158,6 +164,11 @@ impl Schema {
             routes.push(made);
         }
         Ok(Self { line, routes, paths, formats: compact.formats })
+    }
+
+    /// Returns all calls; the place of each is its number here.
+    pub(crate) fn routes(&self) -> &[Route] {
+        &self.routes
     }
 
     /// Returns the fields of a call's answer that the schema does not declare, each as `METHOD /path $.field: reason`. An
