@@ -5,9 +5,15 @@
 
 mod compact;
 pub(crate) mod formats;
+mod pattern;
 pub(crate) mod propstring;
 mod returns;
+pub(crate) mod roles;
+pub(crate) mod storage_types;
+#[cfg(test)]
+mod tests;
 pub(crate) mod validate;
+mod values;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -19,6 +25,9 @@ use serde_json::Value;
 use crate::line::Line;
 pub use compact::compact;
 pub(crate) use returns::{Shape, violations};
+use roles::BuiltInRoles;
+use storage_types::StorageTypes;
+use values::ValueFormats;
 
 /// One property of a request or of a property string.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
@@ -120,6 +129,9 @@ pub struct Schema {
     /// By method; what is found is a place in `routes`.
     paths: HashMap<String, Router<usize>>,
     pub(crate) formats: Vec<Format>,
+    pub(crate) values: ValueFormats,
+    pub(crate) roles: BuiltInRoles,
+    pub(crate) storage_types: StorageTypes,
 }
 
 /// Why no call was found.
@@ -163,7 +175,15 @@ impl Schema {
             };
             routes.push(made);
         }
-        Ok(Self { line, routes, paths, formats: compact.formats })
+        Ok(Self {
+            line,
+            routes,
+            paths,
+            formats: compact.formats,
+            values: values::load()?,
+            roles: BuiltInRoles::of(line)?,
+            storage_types: StorageTypes::load()?,
+        })
     }
 
     /// Returns all calls; the place of each is its number here.
