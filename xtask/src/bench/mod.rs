@@ -3,13 +3,13 @@
 //! Programs are built as they would be released. What is compared is measured in turns in the same run, so that a busy
 //! machine hits all of it alike: absolute numbers of a shared machine are noisy, their ratios much less so.
 
+mod configurations;
 mod lines;
 mod memory;
 mod plans;
 mod programs;
 mod report;
 mod simulators;
-mod sites;
 mod spread;
 mod start;
 
