@@ -15,6 +15,7 @@ const CALLS: &[(&str, &str, &str, u16, &str, &str)] = &[
     ("GET", "/v1/%ff%fe", "", 404, "", "there is no"),
     ("DELETE", "/v1/state", "", 405, "", "DELETE is not for /v1/state"),
     ("BREW", "/v1/jobs", "", 405, "", "BREW is not for /v1/jobs"),
+    ("POST", "/style.css", "", 405, "", "POST is not for /style.css"),
     ("GET", "/v1/state?limit=0", "", 422, "query.limit", "\"0\" is no limit"),
     ("GET", "/v1/state?limit=99999999999999999999", "", 422, "query.limit", "is no limit"),
     ("GET", "/v1/state?serach=x", "", 422, "query.serach", "there is no such parameter"),
