@@ -193,12 +193,18 @@ fn contradictions(config: &Dispatcher) -> Vec<Diagnostic> {
             ),
         );
     }
-    if config
-        .network
-        .known()
-        .is_some_and(|network| network.gateway.known().is_some() && network.ip.text() == Some("dhcp"))
-    {
-        add("network", "A gateway is for a fixed address; with DHCP it comes from the server.".to_owned());
+    if let Some(network) = config.network.known() {
+        if network.gateway.known().is_some() && network.ip.text() == Some("dhcp") {
+            add("network", "A gateway is for a fixed address; with DHCP it comes from the server.".to_owned());
+        }
+        let needs_no_gateway = network.ip6.is_null() || network.ip6.text() == Some("auto");
+        if network.gateway6.known().is_some() && needs_no_gateway {
+            add(
+                "network",
+                "`gateway6` is for a fixed IPv6 address in `ip6`; with \"auto\" the gateway comes from router advertisements."
+                    .to_owned(),
+            );
+        }
     }
     found
 }
