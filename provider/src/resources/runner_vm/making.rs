@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use guest::Problem;
 use ownership::{Nonce, VmidRange};
-use runner_vm::Problem;
 use tf_provider::{CancellationToken, Cx, Diagnostic, Failure};
 
 use super::model::{Job, RunnerVm, runner_name};
@@ -55,7 +55,7 @@ async fn clone(cx: &Cx<Clients>, clients: &Clients, plan: &mut RunnerVm) -> Resu
 }
 
 /// A lost reply leaves open whether the clone was made: the second try finds out.
-async fn clone_once(vm: &runner_vm::RunnerVm) -> Result<(), runner_vm::Error> {
+async fn clone_once(vm: &guest::RunnerVm) -> Result<(), guest::Error> {
     let cloned = match vm.clone_from_template(true).await {
         Err(error) if error.is_transient() => vm.clone_from_template(false).await,
         outcome => outcome,
@@ -78,7 +78,7 @@ async fn propose(
 /// Everything after the clone.
 async fn finish(cx: &Cx<Clients>, clients: &Clients, plan: &mut RunnerVm) -> Result<(), Diagnostic> {
     let vm = super::existing(clients, plan, cx.stop().clone())?;
-    let unable = |verb: &str, error: &runner_vm::Error| diagnostics::step(verb, THING, vm.name(), error);
+    let unable = |verb: &str, error: &guest::Error| diagnostics::step(verb, THING, vm.name(), error);
     vm.configure(&plan.shape(), None).await.map_err(|error| unable("configure", &error))?;
     let config = super::qemu(clients, plan)?.config().await;
     plan.observe_shape(&config.map_err(|error| diagnostics::pve("read", THING, vm.name(), &error))?);
@@ -95,7 +95,7 @@ pub(super) async fn start(
     cx: &Cx<Clients>,
     clients: &Clients,
     plan: &mut RunnerVm,
-    vm: &runner_vm::RunnerVm,
+    vm: &guest::RunnerVm,
 ) -> Result<(), Diagnostic> {
     plan.ip_address = None::<String>.into();
     if !plan.started.known_or(true) {
