@@ -525,8 +525,9 @@ async fn none_left(clients: &Clients, model: &Dispatcher) -> Result<(), Diagnost
     }
     let names: Vec<String> = left.iter().map(|(vmid, name)| format!("{vmid} ({name})")).collect();
     let detail = format!(
-        "Machines that it made are left: {}. Make it work again, or destroy them by hand; then destroy it again.",
-        names.join(", ")
+        "Machines that it made are left: {}. Make it work again, or destroy them by hand ({}); then destroy it again.",
+        names.join(", "),
+        draining::BY_HAND
     );
     Err(Diagnostic::error("The dispatcher's machines are not gone", detail))
 }
