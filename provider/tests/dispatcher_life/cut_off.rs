@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use acceptance::farm::{Guests, REPOSITORY};
-use acceptance::harness::Finished;
+use farm::harness::Finished;
+use farm::simulation::{Guests, REPOSITORY};
 use pve::{ApiToken, Client, ClientConfig, Trust, Upid, WaitOptions};
 use reqwest::Method;
 use serde_json::Value;
-use sim::github::{JobSpec, RunSpec};
-use sim::guest::Namespaces;
+use sim_github::{JobSpec, RunSpec};
+use sim_guest::Namespaces;
 use tokio_util::sync::CancellationToken;
 
 use super::{DEADLINE, LOOK_AGAIN, Life, running_guests};
@@ -20,6 +20,7 @@ use super::{DEADLINE, LOOK_AGAIN, Life, running_guests};
 const RUNNER: u32 = 9100;
 const TEMPLATE: u32 = 9000;
 const LOG_FILE: &str = "provider.log";
+const DESTROY: [&str; 3] = ["destroy", "-no-color", "-auto-approve"];
 /// The log's words about a runner VM that a dispatcher without its network cannot remove.
 const WAITS: [&str; 4] = [
     "pool \"plain\" has 1 VMs, 0 of them with a running job",
@@ -79,7 +80,7 @@ impl Farm {
         let words = ["/bin/busybox", "ip", "link", "set", "dev", "eth0", "down"];
         let output = self.guests.container_attach(vmid, &words).await.expect("a running container");
         assert!(output.status.success(), "{output:?}");
-        let knows = || self.guests.guest_log(vmid).iter().any(|line| line.contains("Proxmox VE"));
+        let knows = || self.guests.guest_log(vmid).iter().any(|line| line.contains("Proxmox VE cannot be reached"));
         self.until("the dispatcher notices it", knows).await;
     }
 
@@ -144,7 +145,8 @@ impl Farm {
     }
 
     async fn end(self) {
-        self.life.work.destroy().await.expect("a destroy");
+        let destroy = self.life.work.start(&DESTROY).expect("it starts");
+        destroy.finish_within(DEADLINE).await.expect("an end").succeeded().expect("a destroy");
         self.ends(self.user().qemu("pve1", TEMPLATE).delete().await.expect("a task")).await;
         assert_eq!(self.life.farm.leftovers(), Vec::<String>::new());
         self.guests.end().await;
@@ -164,7 +166,7 @@ async fn a_destroy_says_what_it_waits_for_can_be_interrupted_and_goes_on_when_th
     farm.gets_a_runner_vm().await;
     farm.cuts_the_dispatcher_off().await;
 
-    let destroy = farm.life.work.start(&["destroy", "-no-color", "-auto-approve"]).expect("it starts");
+    let destroy = farm.life.work.start(&DESTROY).expect("it starts");
     farm.until("two lines about the wait", || farm.lines_about_the_wait() >= 2).await;
     destroy.interrupt().expect("it runs");
     let interrupted = destroy.finish_within(DEADLINE).await.expect("an end").refused().expect("a failure");
@@ -172,7 +174,7 @@ async fn a_destroy_says_what_it_waits_for_can_be_interrupted_and_goes_on_when_th
     assert!(farm.is_untouched().await, "an interrupt destroys nothing");
 
     std::fs::remove_file(farm.log_file()).expect("a log");
-    let destroy = farm.life.work.start(&["destroy", "-no-color", "-auto-approve"]).expect("it starts");
+    let destroy = farm.life.work.start(&DESTROY).expect("it starts");
     farm.until("a line about the wait", || farm.lines_about_the_wait() >= 1).await;
     let vm = farm.user().qemu("pve1", RUNNER);
     farm.ends(vm.stop().await.expect("a task")).await;
@@ -196,16 +198,10 @@ async fn a_destroy_whose_time_is_over_keeps_everything_and_the_next_one_succeeds
     says(&late, &["pool \"plain\" has 1 VMs", "It cannot use Proxmox VE", ways[0], ways[1]]);
     assert!(farm.is_untouched().await, "nothing is destroyed");
 
-    // The user gives it more time, and stops the container, which has its network again at the next start.
-    farm.life.work.unset("TF_VAR_delete_timeout");
+    // The container has its network again at its next start.
     let vmid = farm.life.vmid().await.try_into().expect("a VMID");
     farm.ends(farm.user().lxc("pve1", vmid).stop().await.expect("a task")).await;
-    farm.life
-        .work
-        .run(&["apply", "-no-color", "-auto-approve"])
-        .await
-        .expect("the core runs")
-        .succeeded()
-        .expect("more time");
+    farm.life.work.unset("TF_VAR_delete_timeout");
+    farm.life.work.apply().await.expect("more time");
     farm.end().await;
 }

@@ -1,10 +1,10 @@
-//! `pxci_dispatcher_lxc`, with dispatchers that are played. One that really runs has `tests/dispatcher_life.rs`.
+//! `pxci_dispatcher_lxc`, with dispatchers that are played. One that really runs has `tests/dispatcher_life`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use acceptance::harness::conformance::{Body, Import, Moment, Operation, RoundTrip, Secrets, Subject, Words};
-use acceptance::harness::{Failed, Harness};
+use farm::harness::conformance::{Body, Import, Moment, Operation, RoundTrip, Secrets, Subject, Words};
+use farm::harness::{Failed, Harness};
 use serde_json::{Value, json};
 
 use super::world::{FAULT, Simulators};
