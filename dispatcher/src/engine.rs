@@ -156,6 +156,7 @@ impl Engine {
             gates: self.gates.clone(),
             templates: Arc::new(TemplateChecks::default()),
             cancel: self.cancel.clone(),
+            draining: self.control.draining(),
         });
         tracing::info!(
             hash = &self.config_hash[..12],

@@ -15,6 +15,7 @@ use fleet::{Event, Life};
 use guest::{Place, RunnerVm};
 use jiff::{SignedDuration, Timestamp};
 use ownership::{Kind, Marker, Nonce, Owner, PoolName, RunnerName, VmidRange};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use gates::Gates;
@@ -39,6 +40,8 @@ pub(crate) struct Executor {
     pub(crate) gates: Gates,
     pub(crate) templates: Arc<TemplateChecks>,
     pub(crate) cancel: CancellationToken,
+    /// True while the dispatcher is being drained.
+    pub(crate) draining: watch::Receiver<bool>,
 }
 
 impl Executor {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dispatcher_api::RunnerPool;
 use fleet::{Event, Reason, State};
-use guest::{Booted, Error, GuestState, Problem, RunnerVm, Shape};
+use guest::{Booted, Error, GuestState, Problem, RunnerVm, Shape, Starting};
 use jiff::{SignedDuration, Timestamp};
 use pve::Config;
 
@@ -77,8 +77,19 @@ impl Executor {
         }
     }
 
+    /// Starts the VM and waits for its agent. A drain ends the wait without an outcome: the VM cannot have a job yet.
     async fn boot(&self, vm: &RunnerVm, intent: &Intent) {
-        match self.start_and_wait(vm, intent).await {
+        let outcome = match self.start(vm).await {
+            Ok(starting) => {
+                let mut draining = self.draining.clone();
+                tokio::select! {
+                    Ok(_) = draining.wait_for(|is_draining| *is_draining) => return,
+                    outcome = self.agent_answers(vm, intent, starting) => outcome,
+                }
+            }
+            Err(error) => Err(error),
+        };
+        match outcome {
             Ok(booted) => {
                 if let Some(Err(error)) = booted.map(|booted| self.ledger.learn_boot(intent.template, booted)) {
                     self.ledger_failed(&intent.name, &error);
@@ -90,13 +101,13 @@ impl Executor {
         }
     }
 
-    /// Starts the VM and waits for its agent. The slot is given back before the wait, because a booting guest needs
-    /// nothing of PVE.
-    async fn start_and_wait(&self, vm: &RunnerVm, intent: &Intent) -> Result<Option<Booted>, Error> {
-        let starting = {
-            let _slot = self.gates.power_slot().await;
-            vm.start().await?
-        };
+    /// Starts the VM. The slot is given back before the wait for its agent, because a booting guest needs nothing of PVE.
+    async fn start(&self, vm: &RunnerVm) -> Result<Starting, Error> {
+        let _slot = self.gates.power_slot().await;
+        vm.start().await
+    }
+
+    async fn agent_answers(&self, vm: &RunnerVm, intent: &Intent, starting: Starting) -> Result<Option<Booted>, Error> {
         let first_question = self.ledger.boot_times(intent.template).first_question();
         vm.wait_for_agent(starting, first_question, self.boot_time_left(intent)).await
     }

@@ -10,12 +10,19 @@ const DISPATCHER: &str = "pxci_dispatcher_lxc.it";
 
 #[tokio::test]
 async fn its_plan_refuses_what_could_not_work() {
-    let cases: [(&str, &str, &[&str]); 5] = [
+    let cases: [(&str, &str, &[&str]); 8] = [
         ("runner_vmids", "8105-8110", &["overlap", "plain"]),
         ("vmid_range", "8109-8100", &["8109-8100"]),
         ("repositories", "[\"octo\"]", &["octo"]),
         ("labels", "[]", &["label"]),
         ("appliance_file", "nothing.tar.zst", &["cargo xtask appliance", "`appliance_file`"]),
+        ("network", r#"{ bridge = "vmbr0", ip6 = "dhcp" }"#, &["ip6", "DHCPv6 client", "auto", "2001:db8::5/64"]),
+        ("network", r#"{ bridge = "vmbr0", ip6 = "2001:db8::5" }"#, &["ip6", "prefix length"]),
+        (
+            "network",
+            r#"{ bridge = "vmbr0", ip6 = "auto", gateway6 = "fe80::1" }"#,
+            &["gateway6", "router advertisements"],
+        ),
     ];
     with_each_core("dispatcher.tf", async |lab| {
         lab.stub_appliance();

@@ -193,12 +193,18 @@ fn contradictions(config: &Dispatcher) -> Vec<Diagnostic> {
             ),
         );
     }
-    if config
-        .network
-        .known()
-        .is_some_and(|network| network.gateway.known().is_some() && network.ip.text() == Some("dhcp"))
-    {
-        add("network", "A gateway is for a fixed address; with DHCP it comes from the server.".to_owned());
+    if let Some(network) = config.network.known() {
+        if network.gateway.known().is_some() && network.ip.text() == Some("dhcp") {
+            add("network", "A gateway is for a fixed address; with DHCP it comes from the server.".to_owned());
+        }
+        let needs_no_gateway = network.ip6.is_null() || network.ip6.text() == Some("auto");
+        if network.gateway6.known().is_some() && needs_no_gateway {
+            add(
+                "network",
+                "`gateway6` is for a fixed IPv6 address in `ip6`; with \"auto\" the gateway comes from router advertisements."
+                    .to_owned(),
+            );
+        }
     }
     found
 }
@@ -519,8 +525,9 @@ async fn none_left(clients: &Clients, model: &Dispatcher) -> Result<(), Diagnost
     }
     let names: Vec<String> = left.iter().map(|(vmid, name)| format!("{vmid} ({name})")).collect();
     let detail = format!(
-        "Machines that it made are left: {}. Make it work again, or destroy them by hand; then destroy it again.",
-        names.join(", ")
+        "Machines that it made are left: {}. Make it work again, or destroy them by hand ({}); then destroy it again.",
+        names.join(", "),
+        draining::BY_HAND
     );
     Err(Diagnostic::error("The dispatcher's machines are not gone", detail))
 }

@@ -1,6 +1,8 @@
 //! The typed state of `pxci_dispatcher_lxc`, and the dispatcher's configuration that follows from it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 
 use dispatcher_api::{Config, GithubConfig, PveConfig, RunnerPool, TemplateSource};
 use ownership::{Installation, VmidRange};
@@ -116,6 +118,13 @@ pub(crate) struct Network {
     /// Default gateway, with a fixed address.
     #[tf(optional)]
     pub(crate) gateway: Attr<String>,
+    /// IPv6 address with prefix length, as in `2001:db8::5/64`, or `auto` for an address from router advertisements. The
+    /// appliance does not use DHCPv6.
+    #[tf(optional, validate = good_ipv6_address)]
+    pub(crate) ip6: Attr<String>,
+    /// Default IPv6 gateway, with a fixed IPv6 address.
+    #[tf(optional)]
+    pub(crate) gateway6: Attr<String>,
     /// VLAN tag.
     #[tf(optional, range(1..=4094))]
     pub(crate) vlan: Attr<i64>,
@@ -392,14 +401,32 @@ fn good_hostname(text: &str) -> Result<(), String> {
     Err("must be a host name: letters, digits and hyphens, with no hyphen at either end".to_owned())
 }
 
+/// Returns true if the text is an address of the given family with a prefix length of at most `longest` bits.
+fn is_fixed_address<A: FromStr>(text: &str, longest: u8) -> bool {
+    text.split_once('/').is_some_and(|(address, prefix)| {
+        address.parse::<A>().is_ok() && prefix.parse::<u8>().is_ok_and(|prefix| prefix <= longest)
+    })
+}
+
 fn good_address(text: &str) -> Result<(), String> {
-    let fixed = |text: &str| {
-        let (address, prefix) = text.split_once('/')?;
-        let prefix: u8 = prefix.parse().ok()?;
-        (address.parse::<std::net::Ipv4Addr>().is_ok() && prefix <= 32).then_some(())
-    };
-    if text == "dhcp" || fixed(text).is_some() {
+    if text == "dhcp" || is_fixed_address::<Ipv4Addr>(text, 32) {
         return Ok(());
     }
     Err("must be \"dhcp\", or an IPv4 address with its prefix length, as in \"10.0.0.5/24\"".to_owned())
+}
+
+/// Refuses DHCPv6: Proxmox VE writes `manual` in its place for the release of Alpine that the appliance claims
+/// (`PVE::LXC::Setup::Alpine`), and the appliance's busybox does not have a DHCPv6 client. The container would be without
+/// the address that was asked for.
+fn good_ipv6_address(text: &str) -> Result<(), String> {
+    if text == "auto" || is_fixed_address::<Ipv6Addr>(text, 128) {
+        return Ok(());
+    }
+    let allowed = "\"auto\" for an address from router advertisements (SLAAC), or an IPv6 address with its prefix length, as in \"2001:db8::5/64\"";
+    match text {
+        "dhcp" => Err(format!(
+            "cannot be \"dhcp\", because the dispatcher's appliance does not have a DHCPv6 client: use {allowed}"
+        )),
+        _ => Err(format!("must be {allowed}")),
+    }
 }

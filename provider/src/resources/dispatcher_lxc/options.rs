@@ -92,6 +92,8 @@ impl Network {
             }
         };
         add("gw", self.gateway.text().map(str::to_owned));
+        add("ip6", self.ip6.text().map(str::to_owned));
+        add("gw6", self.gateway6.text().map(str::to_owned));
         add("tag", self.vlan.known().map(ToString::to_string));
         add("firewall", (self.firewall.known() == Some(&true)).then(|| "1".to_owned()));
         add("hwaddr", hardware_address.map(str::to_owned));
@@ -106,6 +108,8 @@ impl Network {
             bridge: value("bridge").into(),
             ip: value("ip").into(),
             gateway: value("gw").into(),
+            ip6: value("ip6").into(),
+            gateway6: value("gw6").into(),
             vlan: value("tag").and_then(|tag| tag.parse().ok()).into(),
             firewall: (value("firewall").as_deref() == Some("1")).into(),
         }
@@ -217,6 +221,8 @@ mod tests {
             bridge: "vmbr1".into(),
             ip: "10.0.0.5/24".into(),
             gateway: "10.0.0.1".into(),
+            ip6: "2001:db8::5/64".into(),
+            gateway6: "fe80::1".into(),
             vlan: 7.into(),
             firewall: true.into(),
         };

@@ -112,6 +112,18 @@ fn contradictions_are_told_at_their_attribute() {
 }
 
 #[test]
+fn an_ipv6_gateway_goes_with_a_fixed_ipv6_address_alone() {
+    let with = |ip6: Attr<String>| {
+        let network = Network { bridge: "vmbr0".into(), ip6, gateway6: "fe80::1".into(), ..Network::default() };
+        complaints(&Dispatcher { network: network.into(), ..dispatcher() })
+    };
+    assert_eq!(with("2001:db8::5/64".into()), Vec::<String>::new());
+    assert_eq!(with(Attr::Unknown), Vec::<String>::new());
+    assert_eq!(with("auto".into()), ["network"]);
+    assert_eq!(with(Attr::Null), ["network"]);
+}
+
+#[test]
 fn problems_of_the_configuration_lead_to_the_users_lines() {
     let config = config(&dispatcher()).unwrap();
     let path =
