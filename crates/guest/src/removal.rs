@@ -18,7 +18,10 @@ impl<G: Kind> Candidate<G> {
     /// [`Problem::NotOurs`] and [`Problem::OtherIncarnation`]: it is left alone.
     pub async fn stop(&self) -> Result<(), Error> {
         let stopped = self.attempt("stop", is_passing, |guest| async move { guest.stop_now().await }).await;
-        gone_is_fine(stopped)
+        match stopped {
+            Err(error) if error.is_gone() => Ok(()),
+            outcome => outcome,
+        }
     }
 
     /// Destroys the stopped guest with its disks. Succeeds if it no longer exists.
@@ -35,7 +38,10 @@ impl<G: Kind> Candidate<G> {
                 outcome => outcome,
             }
         });
-        gone_is_fine(destroyed.await)
+        match destroyed.await {
+            Err(error) if error.is_gone() => Ok(()),
+            outcome => outcome,
+        }
     }
 
     /// Stops the guest and destroys it. Succeeds if it no longer exists.
@@ -94,13 +100,6 @@ impl<G: Kind> Candidate<G> {
             vec![("description", marker.replace_in(guest.config().description()))]
         })
         .await
-    }
-}
-
-fn gone_is_fine(outcome: Result<(), Error>) -> Result<(), Error> {
-    match outcome {
-        Err(error) if error.is_gone() => Ok(()),
-        outcome => outcome,
     }
 }
 
