@@ -69,9 +69,12 @@ impl Lab {
     }
 
     pub(crate) async fn of(world: &World) -> Self {
+        Self::with_guests(world, Scripted::new(Boot::AtOnce)).await
+    }
+
+    pub(crate) async fn with_guests(world: &World, guests: Scripted) -> Self {
         // Another test of this process may have been first.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let guests = Scripted::new(Boot::AtOnce);
         let options = Options { latency: Latency::Real, statistics: false, ..Options::default() };
         let pve = Server::start(world, Arc::new(guests.clone()), options).await.unwrap();
         Self { pve: Arc::new(pve), guests }

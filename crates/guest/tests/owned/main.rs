@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod attempts;
+mod containers;
 mod lab;
 mod moved;
 mod refusals;
