@@ -7,12 +7,12 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use acceptance::engines::preferred_core;
-use acceptance::farm::{Farm, Guests, REPOSITORY};
-use acceptance::harness::WorkingDirectory;
-use acceptance::mirror::Mirror;
+use farm::engines::preferred_core;
+use farm::harness::WorkingDirectory;
+use farm::mirror::Mirror;
+use farm::simulation::{Farm, Guests, REPOSITORY};
 use serde_json::Value;
-use sim::guest::Namespaces;
+use sim_guest::Namespaces;
 
 const NAME: &str = "pxci_dispatcher_lxc.it";
 const APPLIANCE: &str = "pxci-dispatcher-appliance_0.1.0_amd64.tar.zst";

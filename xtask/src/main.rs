@@ -15,7 +15,7 @@ mod test;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use ::sim::pve::Line;
+use ::sim_pve::Line;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 

@@ -6,15 +6,15 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use acceptance::build::Build;
-use acceptance::farm::{Farm, Guests, Simulation, usual_world};
-use acceptance::mirror::Mirror;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, ValueEnum};
+use farm::build::Build;
+use farm::mirror::Mirror;
+use farm::simulation::{Farm, Guests, Simulation, usual_world};
 use serde_json::{Value, json};
-use sim::control::{Control, Server};
-use sim::guest::Namespaces;
-use sim::pve::{Latency, Line, World};
+use sim::{Control, Server};
+use sim_guest::Namespaces;
+use sim_pve::{Latency, Line, World};
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -106,12 +106,12 @@ struct WiderScopes {
 
 impl WiderScopes {
     /// Makes the organization of the farm's repository, and an enterprise of which it is a member.
-    fn of(github: &sim::github::ServerHandle) -> Self {
+    fn of(github: &sim_github::ServerHandle) -> Self {
         github.world(|world, _| {
             world.add_organization(ORGANIZATION);
             world.add_enterprise(ENTERPRISE, &[ORGANIZATION]);
             Self {
-                organization_token: world.add_token(sim::github::Token::for_organization_runners()),
+                organization_token: world.add_token(sim_github::Token::for_organization_runners()),
                 enterprise_token: world.add_classic_token(&["manage_runners:enterprise"]),
             }
         })
