@@ -5,7 +5,7 @@ use std::sync::Arc;
 use guest::{Problem, RunnerVm};
 use ownership::NotOurs;
 use serde_json::json;
-use sim::pve::Fault;
+use sim_pve::Fault;
 
 use crate::lab::{CASES, CONTAINER, Case, Differences, Lab, VM, volume, world_of};
 

@@ -1,7 +1,7 @@
 //! What only containers have: a console, and volumes that move to another container.
 
 use serde_json::json;
-use sim::pve::scripted::{Boot, Scripted};
+use sim_pve::scripted::{Boot, Scripted};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::lab::{CASES, CONTAINER, Case, Lab, volume, world_of};

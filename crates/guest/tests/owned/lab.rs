@@ -7,8 +7,8 @@ use guest::{Candidate, Kind as GuestType};
 use ownership::{Evidence, Installation, Kind, Marker, Owner, Proof};
 use pve::WaitOptions;
 use serde_json::{Value, json};
-use sim::pve::scripted::{Boot, Scripted};
-use sim::pve::{Handle, Latency, Options, Server, World};
+use sim_pve::scripted::{Boot, Scripted};
+use sim_pve::{Handle, Latency, Options, Server, World};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const TOKEN: &str = "ci@pve!t1";
