@@ -56,6 +56,10 @@ pub(crate) fn problem(verb: &str, thing: &str, id: &str, problem: &guest::Proble
             let hint = "Somebody else's guest has the VMID; it was left alone. Choose another one.";
             Diagnostic::error(summary(verb, thing, id), format!("{}\n\n{hint}", chain(problem)))
         }
+        guest::Problem::NotOurs(ownership::NotOurs::NoMarker(_)) => {
+            let hint = "The guest was left alone. If somebody edited its description (\"Notes\" in the web interface), put the line that begins with `pxci:v1` back. If the guest is not the one that was made here, remove the resource from the state (`tofu state rm`).";
+            Diagnostic::error(summary(verb, thing, id), format!("{}\n\n{hint}", chain(problem)))
+        }
         guest::Problem::NotOurs(_) | guest::Problem::OtherIncarnation => {
             let hint = "The guest was left alone. If it is no longer the one that was made here, remove the resource from the state (`tofu state rm`).";
             Diagnostic::error(summary(verb, thing, id), format!("{}\n\n{hint}", chain(problem)))

@@ -8,7 +8,7 @@
 //! provider reads the marker before it deletes an image.
 
 use guest::Problem;
-use ownership::{Marker, Nonce, NotOurs};
+use ownership::{Marker, Nonce};
 use tf_provider::{Cx, Diagnostic};
 
 use super::container::{self, THING};
@@ -58,7 +58,6 @@ async fn mark(
     changed.await.map_err(|error| match &error.problem {
         _ if error.is_gone() => gone(&vmid),
         Problem::OtherIncarnation => taken(&vmid),
-        Problem::NotOurs(NotOurs::NoMarker(_)) => unmarked(&vmid, &error),
         _ => diagnostics::step("mark", THING, &vmid, &error),
     })
 }
@@ -71,13 +70,4 @@ fn taken(vmid: &str) -> Diagnostic {
     let detail = "Another apply went on with it, as if this one had been killed. Two resources of this installation have the \
                   same host name and VMIDs: give each its own.";
     Diagnostic::error(format!("Unable to finish {THING} \"{vmid}\""), detail)
-}
-
-/// The marker was edited away, so nothing shows that the container is ours.
-fn unmarked(vmid: &str, error: &guest::Error) -> Diagnostic {
-    let mut diagnostic = diagnostics::step("mark", THING, vmid, error);
-    diagnostic
-        .detail
-        .push_str("\n\nPut the marker line back into its description, which Proxmox VE shows as \"Notes\".");
-    diagnostic
 }
