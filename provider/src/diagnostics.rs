@@ -43,21 +43,30 @@ pub(crate) fn pve(verb: &str, thing: &str, id: &str, error: &pve::Error) -> Diag
     Diagnostic::error(summary(verb, thing, id), detail)
 }
 
-/// A step in the life of a runner VM that failed.
+/// A step in the life of a guest that failed.
 pub(crate) fn step(verb: &str, thing: &str, id: &str, error: &guest::Error) -> Diagnostic {
-    match &error.problem {
+    problem(verb, thing, id, &error.problem)
+}
+
+/// A guest that could not be read, proved to be ours, or acted on.
+pub(crate) fn problem(verb: &str, thing: &str, id: &str, problem: &guest::Problem) -> Diagnostic {
+    match problem {
         guest::Problem::Pve(error) => pve(verb, thing, id, error),
         guest::Problem::VmidTaken => {
             let hint = "Somebody else's guest has the VMID; it was left alone. Choose another one.";
-            Diagnostic::error(summary(verb, thing, id), format!("{}\n\n{hint}", chain(&error.problem)))
+            Diagnostic::error(summary(verb, thing, id), format!("{}\n\n{hint}", chain(problem)))
+        }
+        guest::Problem::NotOurs(ownership::NotOurs::NoMarker(_)) => {
+            let hint = "The guest was left alone. If somebody edited its description (\"Notes\" in the web interface), put the line that begins with `pxci:v1` back. If the guest is not the one that was made here, remove the resource from the state (`tofu state rm`).";
+            Diagnostic::error(summary(verb, thing, id), format!("{}\n\n{hint}", chain(problem)))
         }
         guest::Problem::NotOurs(_) | guest::Problem::OtherIncarnation => {
             let hint = "The guest was left alone. If it is no longer the one that was made here, remove the resource from the state (`tofu state rm`).";
-            Diagnostic::error(summary(verb, thing, id), format!("{}\n\n{hint}", chain(&error.problem)))
+            Diagnostic::error(summary(verb, thing, id), format!("{}\n\n{hint}", chain(problem)))
         }
         guest::Problem::NotReady { .. } => {
             let hint = "Look at its console in the web interface. The image must start qemu-guest-agent; a slow machine needs a longer limit in `timeouts`.";
-            Diagnostic::error(summary(verb, thing, id), format!("{}\n\n{hint}", chain(&error.problem)))
+            Diagnostic::error(summary(verb, thing, id), format!("{}\n\n{hint}", chain(problem)))
         }
         problem => failed(verb, thing, id, problem),
     }

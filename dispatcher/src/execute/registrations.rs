@@ -4,7 +4,7 @@ use dispatcher_api::Subject;
 use fleet::{Event, Reason};
 use github::{Repository, Scope};
 use guest::{GuestState, Place, Removal, RunnerVm, deregister, mint};
-use ownership::{Marker, Owner, PoolName};
+use ownership::{Kind, Marker, Owner, PoolName, RunnerName};
 
 use super::Executor;
 use crate::clock;
@@ -117,16 +117,11 @@ impl Executor {
                 tracing::info!(vm = %name, error = chain(&error), "its registration stays for now");
             }
         }
-        let node = &pool.template.node;
-        let marker = match self.pve.qemu(node, vmid).config().await {
-            Ok(config) => Marker::find(config.description()).ok().flatten(),
-            Err(error) if error.is_guest_missing() => return self.problems.clear(&key),
-            Err(error) => return self.problems.raise(&key, Subject::Pool, chain(&error), clock::now()),
-        };
-        let Some(marker) = marker else { return };
+        let Ok(parsed) = RunnerName::parse(&self.config.installation, name) else { return };
+        let marker = Marker::new(parsed.installation, Owner::Provider, Kind::Runner, vmid, parsed.nonce);
         let place = Place {
             claimant: Owner::Dispatcher,
-            node: node.clone(),
+            node: pool.template.node.clone(),
             range: pool.vmid_range,
             resource_pool: pool.resource_pool.clone(),
         };

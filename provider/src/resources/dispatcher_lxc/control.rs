@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use dispatcher_api::{Config, Phase, Problem, Secrets, Status, Subject};
+use guest::OwnedContainer;
 use jiff::Timestamp;
-use pve::Lxc;
 use pve::console::Console;
 use tf_provider::{Cx, Diagnostic};
 use tokio::time::{Instant, sleep};
@@ -27,7 +27,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const LOG_LINES: usize = 6;
 
 /// Asks a running dispatcher how it is. Ends soon, whatever happens.
-pub(crate) async fn look(container: &Lxc) -> Result<Status, ConsoleError> {
+pub(crate) async fn look(container: &OwnedContainer) -> Result<Status, ConsoleError> {
     let asked = async {
         let mut session = console::open(container, Instant::now() + LOOKING / 2).await?;
         let status = session.status().await;
@@ -40,7 +40,7 @@ pub(crate) async fn look(container: &Lxc) -> Result<Status, ConsoleError> {
 /// Puts a configuration in force and waits for the first pass with it that reaches Proxmox VE and GitHub.
 pub(crate) async fn configure(
     cx: &Cx<Clients>,
-    container: &Lxc,
+    container: &OwnedContainer,
     config: &Config,
     secrets: &Secrets,
 ) -> Result<(), Diagnostic> {

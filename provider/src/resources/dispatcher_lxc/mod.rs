@@ -22,7 +22,9 @@ use std::future::ready;
 use std::time::Duration;
 
 use dispatcher_api::{Config, ConfigError, ConfigProblem, Phase, Secrets, Status};
+use guest::{Candidate, OwnedContainer, Problem};
 use ownership::Installation;
+use pve::Lxc;
 use tf_provider::{Attr, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Outcome, Path, Plan, Resource, Secret};
 
 use self::appliance::Appliance;
@@ -33,6 +35,8 @@ use crate::diagnostics;
 use crate::provider::Clients;
 use crate::waiting;
 
+/// Addition to a warning about a dispatcher that cannot be asked.
+const FROM_STATE: &str = "What it works with is taken from the state.";
 /// A dispatcher that did not come to work has few machines, if any.
 const UNDO: Duration = Duration::from_secs(60);
 
@@ -93,7 +97,15 @@ impl Resource for Dispatchers {
             state.config_hash = Attr::Null;
             return Ok(Some(state));
         }
-        match control::look(&found.container).await {
+        let asked = match container::owned(clients, &state, "ask", waiting::until_deadline(cx)).await {
+            Ok(Some(owned)) => control::look(&owned).await,
+            Ok(None) => return Ok(None),
+            Err(unproved) => {
+                cx.warn(unproved.summary, format!("{}\n\n{FROM_STATE}", unproved.detail));
+                return Ok(Some(state));
+            }
+        };
+        match asked {
             Ok(status) => {
                 if status.phase == Phase::Starting && !status.problems.is_empty() {
                     cx.warn(
@@ -106,7 +118,7 @@ impl Resource for Dispatchers {
             }
             Err(error) => {
                 let warning = diagnostics::failed("ask", "the dispatcher in container", &vmid.to_string(), &error);
-                cx.warn(warning.summary, format!("{}\n\nWhat it works with is taken from the state.", warning.detail));
+                cx.warn(warning.summary, format!("{}\n\n{FROM_STATE}", warning.detail));
             }
         }
         Ok(Some(state))
@@ -133,10 +145,10 @@ impl Resource for Dispatchers {
 
     async fn delete(&self, cx: &Cx<Clients>, state: Dispatcher) -> Result<(), Failure<Dispatcher>> {
         let clients = cx.data()?;
-        if let Some(found) = container::find(clients, &state).await? {
-            container::prove_ours(clients, &state, &found).await?;
-            release_runners(cx, &state, &found).await?;
-            container::destroy(clients, &state, found.container.vmid(), &waiting::until_deadline(cx)).await?;
+        let wait = waiting::until_deadline(cx);
+        if let Some(owned) = container::owned(clients, &state, "destroy", wait.clone()).await? {
+            release_runners(cx, &state, &owned).await?;
+            container::remove(clients, &state, wait).await?;
         }
         stored_appliance::remove(clients, &state, &waiting::until_deadline(cx)).await?;
         Ok(())
@@ -368,11 +380,11 @@ async fn start_and_configure(
     secrets: &Secrets,
 ) -> Result<(), Diagnostic> {
     let clients = cx.data()?;
-    let Some(found) = container::find(clients, plan).await? else {
+    let Some(owned) = container::owned(clients, plan, "start", waiting::until_deadline(cx)).await? else {
         return Err(Diagnostic::error("Unable to start the dispatcher container", "It is gone. Plan again."));
     };
-    container::start(cx, &found.container).await?;
-    control::configure(cx, &found.container, config, secrets).await
+    container::start(cx, &owned).await?;
+    control::configure(cx, &owned, config, secrets).await
 }
 
 /// One that drains goes on only when it gets its configuration again; one that never worked with it may need other secrets.
@@ -410,19 +422,24 @@ async fn without_appliance(cx: &Cx<Clients>, plan: &Dispatcher, mut diagnostic: 
 async fn undo(cx: &Cx<Clients>, plan: Dispatcher, made: &Made, mut diagnostic: Diagnostic) -> Failure<Dispatcher> {
     let cleaned = async {
         let clients = cx.data()?;
-        if let Some(found) = container::find(clients, &plan).await? {
-            if !made.is_still(&found.config) {
-                return Ok(());
+        let wait = container::clean_up_time();
+        let candidate = container::candidate(clients, &plan, Some(&made.nonce), wait.clone())?;
+        match candidate.prove().await {
+            Ok(owned) => {
+                if owned.is_running().await.is_ok_and(|is_running| is_running) {
+                    // Without an answer it has made nothing, as a rule; what counts is whether something is there.
+                    let mut last = None;
+                    let drained = draining::drain(&owned, Duration::ZERO, &mut last, || ready(false));
+                    let _ = tokio::time::timeout(UNDO, drained).await;
+                }
+                none_left(clients, &plan).await?;
             }
-            if found.container.status().await.is_ok_and(|status| status.is_running()) {
-                // Without an answer it has made nothing, as a rule; what counts is whether something is there.
-                let mut last = None;
-                let drained = draining::drain(&found.container, Duration::ZERO, &mut last, || ready(false));
-                let _ = tokio::time::timeout(UNDO, drained).await;
-            }
-            none_left(clients, &plan).await?;
+            // Another apply went on with it.
+            Err(error) if matches!(error.problem, Problem::OtherIncarnation) => return Ok(()),
+            Err(error) if error.is_gone() => {}
+            Err(error) => return Err(not_destroyed(&candidate, &error)),
         }
-        container::destroy(clients, &plan, plan.container()?, &container::clean_up_time()).await?;
+        candidate.remove().await.map_err(|error| not_destroyed(&candidate, &error))?;
         stored_appliance::remove(clients, &plan, &container::clean_up_time()).await
     };
     match cleaned.await {
@@ -436,14 +453,16 @@ async fn undo(cx: &Cx<Clients>, plan: Dispatcher, made: &Made, mut diagnostic: D
     }
 }
 
+fn not_destroyed(candidate: &Candidate<Lxc>, error: &guest::Error) -> Diagnostic {
+    diagnostics::step("destroy", container::THING, &candidate.vmid().to_string(), error)
+}
+
 async fn change_in_place(cx: &Cx<Clients>, plan: &Dispatcher) -> Result<(), Diagnostic> {
     let clients = cx.data()?;
-    let Some(found) = container::find(clients, plan).await? else { return Ok(()) };
-    if container::change(cx, &found, plan).await? {
-        let stopped = container::stop(clients, &found.container, &waiting::until_deadline(cx)).await;
-        stopped.map_err(|error| {
-            diagnostics::pve("restart", container::THING, &found.container.vmid().to_string(), &error)
-        })?;
+    let wait = waiting::until_deadline(cx);
+    let Some(owned) = container::owned(clients, plan, "change", wait).await? else { return Ok(()) };
+    if container::change(cx, &owned, plan).await? {
+        container::stop(&owned, "restart").await?;
     }
     Ok(())
 }
@@ -460,7 +479,7 @@ async fn replace_appliance(
     plan.config_hash = config.hash().into();
     let rest = async {
         let clients = cx.data()?;
-        let destroyed = container::destroy(clients, prior, prior.container()?, &waiting::until_deadline(cx)).await;
+        let destroyed = container::remove(clients, prior, waiting::until_deadline(cx)).await;
         // Only now: if this apply is killed before, the next one goes on with the new container.
         marking::settle(cx, &plan, Some(&made.nonce)).await?;
         destroyed?;
@@ -478,13 +497,13 @@ async fn replace_appliance(
 }
 
 /// Has the dispatcher destroy the machines that it made. If it cannot be asked, none may be left.
-async fn release_runners(cx: &Cx<Clients>, state: &Dispatcher, found: &container::Found) -> Result<(), Diagnostic> {
-    let vmid = found.container.vmid();
-    container::start(cx, &found.container).await?;
+async fn release_runners(cx: &Cx<Clients>, state: &Dispatcher, owned: &OwnedContainer) -> Result<(), Diagnostic> {
+    let vmid = owned.vmid();
+    container::start(cx, owned).await?;
     let mut last = None;
     let clients = cx.data()?;
     let nothing_left = || async { none_left(clients, state).await.is_ok() };
-    let drained = draining::drain(&found.container, control::HINDRANCE, &mut last, nothing_left);
+    let drained = draining::drain(owned, control::HINDRANCE, &mut last, nothing_left);
     let error = match cx.guard(drained).await {
         Ok(Ok(problems)) => {
             if !problems.is_empty() {

@@ -10,7 +10,8 @@
 //! Runners at work do not notice: the dispatcher is made to be stopped anywhere. The two never run at the same time.
 
 use dispatcher_api::{Config, Secrets};
-use pve::{Error, Lxc};
+use guest::OwnedContainer;
+use pve::WaitOptions;
 use tf_provider::{Cx, Diagnostic};
 
 use super::appliance::Appliance;
@@ -21,6 +22,9 @@ use super::{container, control, marking, stored_appliance, unfinished};
 use crate::diagnostics;
 use crate::provider::Clients;
 use crate::waiting;
+
+const REPLACE: &str = "replace";
+const RESTORE: &str = "restore";
 
 /// What the new container works with.
 pub(crate) struct Succession<'a> {
@@ -35,22 +39,22 @@ pub(crate) struct Succession<'a> {
 /// before.
 pub(crate) async fn take_over(cx: &Cx<Clients>, succession: &Succession<'_>) -> Result<Made, Diagnostic> {
     let clients = cx.data()?;
-    let Some(old) = container::find(clients, succession.prior).await? else {
+    let wait = waiting::until_deadline(cx);
+    let Some(old) = container::owned(clients, succession.prior, "replace", wait).await? else {
         return Err(Diagnostic::error(
             "Unable to replace the dispatcher container",
             "The old container is gone. Plan again.",
         ));
     };
     let made = make(cx, succession).await?;
-    let new = clients.pve.lxc(succession.plan.node.need("node")?, made.vmid());
     let mut moved = false;
-    match switch(cx, succession, &old.container, (&new, &made), &mut moved).await {
+    match switch(cx, succession, &old, &made, &mut moved).await {
         Ok(()) => Ok(made),
         Err(mut diagnostic) => {
-            if let Err(error) = go_back(clients, succession, &old.container, &new, moved).await {
+            if let Err(error) = go_back(clients, succession, &made, moved).await {
                 diagnostic.detail.push_str(&format!(
                     "\n\nGoing back to container {} failed too: {}",
-                    old.container.vmid(),
+                    old.vmid(),
                     error.detail
                 ));
             }
@@ -68,51 +72,65 @@ async fn make(cx: &Cx<Clients>, succession: &Succession<'_>) -> Result<Made, Dia
     container::create(cx, succession.plan, false).await
 }
 
+/// The model of the new container.
+fn successor(succession: &Succession<'_>, made: &Made) -> Dispatcher {
+    Dispatcher { vmid: i64::from(made.vmid()).into(), ..succession.plan.clone() }
+}
+
 async fn switch(
     cx: &Cx<Clients>,
     succession: &Succession<'_>,
-    old: &Lxc,
-    (new, made): (&Lxc, &Made),
+    old: &OwnedContainer,
+    made: &Made,
     moved: &mut bool,
 ) -> Result<(), Diagnostic> {
     let clients = cx.data()?;
-    let successor = Dispatcher { vmid: i64::from(made.vmid()).into(), ..succession.plan.clone() };
+    let successor = successor(succession, made);
     marking::announce(cx, &successor, Some(&made.nonce)).await?;
-    let unable = |error: &Error| diagnostics::pve("replace", container::THING, &old.vmid().to_string(), error);
     let wait = waiting::until_deadline(cx);
-    tracing::info!(old = old.vmid(), new = new.vmid(), "the new container takes over");
-    container::stop(clients, old, &wait).await.map_err(|error| unable(&error))?;
+    tracing::info!(old = old.vmid(), new = made.vmid(), "the new container takes over");
+    container::stop(old, REPLACE).await?;
+    let new = proved(clients, &successor, made, wait, REPLACE).await?;
     // A killed apply may have come this far.
-    let has_state = new.config().await.map_err(|error| unable(&error))?.get(STATE_VOLUME).is_some();
-    if !has_state {
-        container::move_state(clients, old, new.vmid(), &wait).await.map_err(|error| unable(&error))?;
+    if new.config().get(STATE_VOLUME).is_none() {
+        let stopped = old.candidate().prove().await.map_err(|error| unable(REPLACE, old.vmid(), &error))?;
+        container::move_state(&stopped, &new, REPLACE).await?;
     }
     *moved = true;
-    container::start(cx, new).await?;
-    control::configure(cx, new, succession.config, succession.secrets).await
+    container::start(cx, &new).await?;
+    control::configure(cx, &new, succession.config, succession.secrets).await
 }
 
-async fn go_back(
-    clients: &Clients,
-    succession: &Succession<'_>,
-    old: &Lxc,
-    new: &Lxc,
-    moved: bool,
-) -> Result<(), Diagnostic> {
-    let unable = |error: &Error| diagnostics::pve("restore", container::THING, &old.vmid().to_string(), error);
+async fn go_back(clients: &Clients, succession: &Succession<'_>, made: &Made, moved: bool) -> Result<(), Diagnostic> {
     let wait = container::clean_up_time();
+    let successor = successor(succession, made);
+    let old = container::candidate(clients, succession.prior, None, wait.clone())?;
+    let failed = |error: guest::Error| unable(RESTORE, old.vmid(), &error);
     if moved {
-        container::stop(clients, new, &wait).await.map_err(|error| unable(&error))?;
-        container::move_state(clients, new, old.vmid(), &wait).await.map_err(|error| unable(&error))?;
+        let new = proved(clients, &successor, made, wait.clone(), RESTORE).await?;
+        container::stop(&new, RESTORE).await?;
+        container::move_state(&new, &old.prove().await.map_err(failed)?, RESTORE).await?;
     }
-    restart(clients, old).await.map_err(|error| unable(&error))?;
-    container::destroy(clients, succession.plan, new.vmid(), &wait).await
+    let old = old.prove().await.map_err(failed)?;
+    if !old.is_running().await.map_err(failed)? {
+        old.start().await.map_err(failed)?;
+    }
+    let new = container::candidate(clients, &successor, Some(&made.nonce), wait)?;
+    new.remove().await.map_err(|error| unable(RESTORE, new.vmid(), &error))
 }
 
-async fn restart(clients: &Clients, container: &Lxc) -> Result<(), Error> {
-    if container.status().await?.is_running() {
-        return Ok(());
-    }
-    let task = container.start().await?;
-    clients.pve.wait(&task, &container::clean_up_time()).await.map(drop)
+/// Returns the new container after the proof that this apply made it, or took it over.
+async fn proved(
+    clients: &Clients,
+    successor: &Dispatcher,
+    made: &Made,
+    wait: WaitOptions,
+    verb: &str,
+) -> Result<OwnedContainer, Diagnostic> {
+    let candidate = container::candidate(clients, successor, Some(&made.nonce), wait)?;
+    candidate.prove().await.map_err(|error| unable(verb, made.vmid(), &error))
+}
+
+fn unable(verb: &str, vmid: u32, error: &guest::Error) -> Diagnostic {
+    diagnostics::step(verb, container::THING, &vmid.to_string(), error)
 }

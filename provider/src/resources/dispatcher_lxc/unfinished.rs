@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use guest::Problem;
 use ownership::{Build, Marker, Nonce, VmidRange};
 use pve::{Error, GuestKind};
 use tf_provider::{Cx, Diagnostic};
@@ -16,6 +17,7 @@ use super::model::Dispatcher;
 use super::options::{self, STATE_VOLUME, appliance_of};
 use crate::diagnostics;
 use crate::provider::Clients;
+use crate::waiting;
 
 /// Longest wait for a creation, which takes seconds. Proxmox VE goes on with a creation after its client has ended.
 const CREATION: Duration = Duration::from_secs(60);
@@ -35,16 +37,15 @@ pub(super) async fn adopt(cx: &Cx<Clients>, model: &Dispatcher, with_state: bool
             left_alone(cx, vmid);
             continue;
         }
-        container::prove_ours(clients, model, &found).await?;
-        let marker = Marker { nonce: Nonce::random(), ..marker };
-        let description = marker.replace_in(found.config.description());
-        let changed = found.container.set_config(&[("description", &description)], found.config.digest()).await;
-        match changed {
-            Err(error) if error.is_digest_conflict() => continue,
-            outcome => outcome.map_err(|error| unable(&error))?,
+        let unfinished = container::candidate(clients, &place, Some(&marker.nonce), waiting::until_deadline(cx))?;
+        let nonce = Nonce::random();
+        match unfinished.mark(|marker| marker.nonce = nonce.clone()).await {
+            // Another apply was faster.
+            Err(error) if matches!(error.problem, Problem::OtherIncarnation) => continue,
+            outcome => outcome.map_err(|error| diagnostics::step("go on with", THING, &vmid.to_string(), &error))?,
         }
         tracing::info!(vmid, "going on with a container that an earlier apply left unfinished");
-        return Ok(Some(Made { proposal, nonce: marker.nonce, is_fresh: false }));
+        return Ok(Some(Made { proposal, nonce, is_fresh: false }));
     }
     Ok(None)
 }

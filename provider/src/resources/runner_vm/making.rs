@@ -101,39 +101,25 @@ pub(super) async fn start(
     if !plan.started.known_or(true) {
         return Ok(());
     }
+    let unable = |error: &guest::Error| diagnostics::step("start", THING, vm.name(), error);
     if !plan.waits_for_agent() {
-        return power_on(cx, clients, plan).await;
+        return cx.guard(vm.power_on()).await?.map_err(|error| unable(&error));
     }
     let limit = waiting::until_deadline(cx).deadline;
-    let booted = clients.boots.boot(vm, limit).await;
-    booted.map_err(|error| diagnostics::step("start", THING, vm.name(), &error))?;
-    plan.ip_address = address(cx, clients, plan).await?.into();
+    clients.boots.boot(vm, limit).await.map_err(|error| unable(&error))?;
+    plan.ip_address = address(cx, vm).await?.into();
     Ok(())
 }
 
-async fn power_on(cx: &Cx<Clients>, clients: &Clients, plan: &RunnerVm) -> Result<(), Diagnostic> {
-    let started = async {
-        let task = super::qemu(clients, plan)?.start().await.map_err(|error| not_started(plan, &error))?;
-        match clients.pve.wait(&task, &waiting::until_deadline(cx)).await {
-            Err(error) if !error.is_running() => Err(not_started(plan, &error)),
-            _ => Ok(()),
-        }
-    };
-    started.await
-}
-
-fn not_started(plan: &RunnerVm, error: &pve::Error) -> Diagnostic {
-    diagnostics::pve("start", THING, name(plan), error)
-}
-
 /// The guest's first IPv4 address. A guest without one is no error.
-async fn address(cx: &Cx<Clients>, clients: &Clients, plan: &RunnerVm) -> Result<Option<String>, Diagnostic> {
-    let agent = super::qemu(clients, plan)?.agent();
+async fn address(cx: &Cx<Clients>, vm: &guest::RunnerVm) -> Result<Option<String>, Diagnostic> {
+    // Not worth failing for: the VM runs.
+    let Ok(vm) = cx.guard(vm.prove()).await? else { return Ok(None) };
+    let agent = vm.agent();
     for attempt in 0..ADDRESS_ATTEMPTS {
         if attempt > 0 {
             cx.guard(tokio::time::sleep(ADDRESS_PAUSE)).await?;
         }
-        // Not worth failing for: the VM runs.
         let interfaces = cx.guard(agent.interfaces()).await?.unwrap_or_default();
         let addresses =
             interfaces.iter().filter(|interface| interface.name != "lo").flat_map(pve::Interface::addresses);

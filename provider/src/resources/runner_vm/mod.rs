@@ -24,8 +24,6 @@ use crate::diagnostics;
 use crate::provider::Clients;
 
 const THING: &str = "runner VM";
-/// Tries to change a description that others change, too.
-const ATTEMPTS: usize = 5;
 
 /// The resource type.
 pub(crate) struct RunnerVms;
@@ -88,7 +86,8 @@ impl Resource for RunnerVms {
         let clients = cx.data()?;
         let vm = existing(clients, &prior, cx.stop().clone())?;
         if plan.reap() != prior.reap() {
-            set_reap(clients, &plan).await?;
+            let marked = vm.mark(|marker| marker.reap = plan.reap()).await;
+            marked.map_err(|error| diagnostics::step("update", THING, vm.name(), &error))?;
         }
         let so_far = RunnerVm { reap: plan.reap.clone(), ..prior.clone() };
         if !plan.started.known_or(true) {
@@ -290,21 +289,4 @@ async fn marker_of(clients: &Clients, id: &ImportId) -> Result<Marker, Diagnosti
     let config = clients.pve.qemu(&id.node, id.vmid).config().await;
     let config = config.map_err(|error| diagnostics::pve("import", THING, &id.vmid.to_string(), &error))?;
     our_marker(clients, id.vmid, &config)
-}
-
-/// Rewrites the marker, leaving the rest of the description as it is.
-async fn set_reap(clients: &Clients, plan: &RunnerVm) -> Result<(), Diagnostic> {
-    let vm = qemu(clients, plan)?;
-    let unable = |error: &pve::Error| diagnostics::pve("update", THING, &vm.vmid().to_string(), error);
-    for attempt in 1.. {
-        let config = vm.config().await.map_err(|error| unable(&error))?;
-        let mut marker = our_marker(clients, vm.vmid(), &config)?;
-        marker.reap = plan.reap();
-        let description = marker.replace_in(config.description());
-        match vm.set_config(&[("description", &description)], config.digest()).await {
-            Err(error) if (error.is_digest_conflict() || error.is_locked()) && attempt < ATTEMPTS => {}
-            outcome => return outcome.map_err(|error| unable(&error)),
-        }
-    }
-    Ok(())
 }

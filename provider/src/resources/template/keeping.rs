@@ -1,12 +1,13 @@
 //! Which versions stay: retention after an apply, what earlier runs left behind, and the end of the family.
 
+use guest::Problem;
 use ownership::{Build, Kind, Marker, Owner};
 use pve::WaitOptions;
-use template_family::{Family, Removal, Version, remove, to_remove};
+use template_family::{Family, Version, to_remove};
 use tf_provider::{CancellationToken, Cx, Diagnostic, Diagnostics};
 
 use super::model::Template;
-use super::{THING, cds, verifying};
+use super::{THING, cds, proofs, verifying};
 use crate::diagnostics;
 use crate::provider::Clients;
 use crate::waiting;
@@ -117,7 +118,28 @@ pub(super) async fn versions(cx: &Cx<Clients>, family: &Family) -> Result<Vec<Ve
     versions.map_err(|error| diagnostics::pve("read", THING, family.name.as_str(), &error))
 }
 
+/// End of an attempt to remove a version.
+enum Removal {
+    Removed,
+    /// Clones still need its disk. It is retired, and goes another time.
+    Deferred {
+        /// VMIDs of the clones, as far as the storage shows them.
+        dependents: Vec<u32>,
+    },
+}
+
+/// Removes a version, finished or half-built. A build VM that runs is stopped.
 async fn remove_one(cx: &Cx<Clients>, family: &Family, vmid: u32, wait: &WaitOptions) -> Result<Removal, Diagnostic> {
-    let removed = remove(&cx.data()?.pve, family, vmid, wait).await;
-    removed.map_err(|error| diagnostics::failed("remove", THING, &format!("{} ({vmid})", family.name), &error))
+    let clients = cx.data()?;
+    let id = format!("{} ({vmid})", family.name);
+    let error = match proofs::version(clients, family, vmid, None, wait.clone()).remove().await {
+        Ok(()) => return Ok(Removal::Removed),
+        Err(error) => error,
+    };
+    if !matches!(error.problem, Problem::BaseInUse) {
+        return Err(diagnostics::step("remove", THING, &id, &error));
+    }
+    let dependents = family.dependents(&clients.pve, vmid).await;
+    let dependents = dependents.map_err(|error| diagnostics::pve("remove", THING, &id, &error))?;
+    Ok(Removal::Deferred { dependents })
 }

@@ -14,6 +14,7 @@ mod cds;
 mod finishing;
 mod keeping;
 mod model;
+mod proofs;
 mod runner_program;
 mod source;
 #[cfg(test)]
@@ -23,7 +24,7 @@ mod verifying;
 
 use std::collections::BTreeSet;
 
-use ownership::{Build, Kind, Marker};
+use ownership::Build;
 use pve::Content;
 use template_family::{Family, FamilyName, Version, adoptable};
 use tf_provider::{Attr, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Outcome, Plan, Resource};
@@ -32,6 +33,7 @@ use self::model::Template;
 use self::source::Source;
 use crate::diagnostics;
 use crate::provider::Clients;
+use crate::waiting;
 
 const THING: &str = "template";
 
@@ -213,7 +215,7 @@ async fn apply(cx: &Cx<Clients>, mut plan: Template, before: Option<u32>) -> Out
     let versions = keeping::versions(cx, &family).await?;
     keeping::reap(cx, &family, &versions).await?;
     let version = match adoptable(&versions, &source.fingerprint) {
-        Some(version) => revived(clients, &family, version).await?,
+        Some(version) => revived(cx, &family, version).await?,
         None => building::build(cx, &plan, &family, &source, next_number(&versions)).await?,
     };
     plan.show(&version);
@@ -245,26 +247,15 @@ fn next_number(versions: &[Version]) -> u32 {
 }
 
 /// A retired version that is wanted again is ready again.
-async fn revived(clients: &Clients, family: &Family, version: &Version) -> Result<Version, Diagnostic> {
+async fn revived(cx: &Cx<Clients>, family: &Family, version: &Version) -> Result<Version, Diagnostic> {
+    let clients = cx.data()?;
     let mut version = version.clone();
     if version.build == Build::Ready {
         return Ok(version);
     }
-    let id = version.vmid.to_string();
-    let config = clients
-        .pve
-        .qemu(&family.node, version.vmid)
-        .config()
-        .await
-        .map_err(|error| diagnostics::pve("read", THING, &id, &error))?;
-    let marker = Marker::find(config.description())
-        .ok()
-        .flatten()
-        .filter(|marker| marker.kind == Kind::Template && marker.vmid == version.vmid);
-    if let Some(mut marker) = marker {
-        marker.build = Some(Build::Ready);
-        finishing::mark(clients, family, &marker).await?;
-    }
+    let again = proofs::version(clients, family, version.vmid, None, waiting::until_deadline(cx));
+    let marked = again.mark(|marker| marker.build = Some(Build::Ready)).await;
+    marked.map_err(|error| diagnostics::step("mark", THING, &version.vmid.to_string(), &error))?;
     version.build = Build::Ready;
     Ok(version)
 }

@@ -77,7 +77,7 @@ async fn check(cx: &Cx<Clients>, family: &Family, vmid: u32, clone: &RunnerVm) -
     let booted = cx.guard(clone.boot(BootTimes::default().first_question(), BOOT_LIMIT)).await?;
     booted.map_err(|error| diagnostics::step("boot", CLONE, clone.name(), &error))?;
     tracing::info!(vmid, seconds = begin.elapsed().as_secs(), "the verification clone is up");
-    let exit = cx.guard(run_check(cx, family, vmid)).await??;
+    let exit = cx.guard(run_check(family, clone)).await??;
     if exit.exitcode == Some(0) {
         return Ok(());
     }
@@ -91,8 +91,9 @@ async fn check(cx: &Cx<Clients>, family: &Family, vmid: u32, clone: &RunnerVm) -
     Err(Diagnostic::error("The new template version failed its verification", detail))
 }
 
-async fn run_check(cx: &Cx<Clients>, family: &Family, vmid: u32) -> Result<Exit, Diagnostic> {
-    let agent = cx.data()?.pve.qemu(&family.node, vmid).agent();
+async fn run_check(family: &Family, clone: &RunnerVm) -> Result<Exit, Diagnostic> {
+    let vm = clone.prove().await.map_err(|error| diagnostics::step("verify", CLONE, clone.name(), &error))?;
+    let agent = vm.agent();
     let unable = |error: &pve::Error| diagnostics::pve("verify", THING, family.name.as_str(), error);
     let process = agent.exec(&["/bin/sh", "-c", CHECK]).await.map_err(|error| unable(&error))?;
     let end = Instant::now() + CHECK_LIMIT;
