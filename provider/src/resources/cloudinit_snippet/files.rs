@@ -8,7 +8,7 @@ use pve::{Content, Error};
 use serde::{Deserialize, Serialize};
 use tf_provider::{Cx, Diagnostic, Failure};
 
-use super::model::{Snippet, file_of};
+use super::model::{KnownSnippet, file_of};
 use super::{THING, storage};
 use crate::diagnostics;
 use crate::holders::{self, Holder};
@@ -23,8 +23,12 @@ struct Superseded {
 
 /// Makes sure that the planned file exists. An existing file of that name has the same content, so it is not sent
 /// again.
-pub(super) async fn upload(cx: &Cx<Clients>, plan: &Snippet, image: SeedImage) -> Result<(), Failure<Snippet>> {
-    let clients = cx.data()?;
+pub(super) async fn upload(
+    cx: &Cx<Clients>,
+    plan: &KnownSnippet,
+    image: SeedImage,
+) -> Result<(), Failure<KnownSnippet>> {
+    let clients = cx.data();
     let volid = plan.volid.need("volid")?;
     let unable = |error: &Error| diagnostics::pve("upload", THING, volid, error);
     if listed(cx, plan, "upload").await?.contains(volid) {
@@ -32,7 +36,7 @@ pub(super) async fn upload(cx: &Cx<Clients>, plan: &Snippet, image: SeedImage) -
     }
     let name = file_of(volid).unwrap_or_default();
     tracing::info!(volid, bytes = image.bytes.len(), "uploading cloud-init data");
-    let storage = storage(clients, plan)?;
+    let storage = storage(clients, &plan.node, &plan.storage)?;
     let sent = async {
         let task = storage.upload(Content::Iso, name, image.bytes.into()).await?;
         clients.pve.wait(&task, &waiting::until_deadline(cx)).await
@@ -45,7 +49,11 @@ pub(super) async fn upload(cx: &Cx<Clients>, plan: &Snippet, image: SeedImage) -
 
 /// Deletes the files that the resource had before its present one, except those that are still used. The next change
 /// tries to delete those again.
-pub(super) async fn delete_superseded(cx: &Cx<Clients>, prior: &Snippet, plan: &Snippet) -> Result<(), Diagnostic> {
+pub(super) async fn delete_superseded(
+    cx: &Cx<Clients>,
+    prior: &KnownSnippet,
+    plan: &KnownSnippet,
+) -> Result<(), Diagnostic> {
     let kept = [prior.volid.text(), plan.volid.text()];
     let mut files = own(cx, prior).await?;
     files.retain(|volid| !kept.contains(&Some(volid)));
@@ -61,7 +69,7 @@ pub(super) async fn delete_superseded(cx: &Cx<Clients>, prior: &Snippet, plan: &
 ///
 /// Deletes nothing and returns an error while one of the files is used. A file that was left would never be deleted,
 /// because the state of the last guest does not contain it.
-pub(super) async fn delete_all(cx: &Cx<Clients>, state: &Snippet) -> Result<(), Diagnostic> {
+pub(super) async fn delete_all(cx: &Cx<Clients>, state: &KnownSnippet) -> Result<(), Diagnostic> {
     let mut files = own(cx, state).await?;
     files.sort_by_key(|volid| state.volid.known() == Some(volid));
     let held = users(cx, state, &files).await?;
@@ -81,7 +89,7 @@ fn joined(holders: &[Holder]) -> String {
 }
 
 /// Warns about the files of the state that stay because their other users are not known.
-pub(super) fn warn_of_unowned(cx: &Cx<Clients>, state: &Snippet) -> Result<(), Diagnostic> {
+pub(super) fn warn_of_unowned(cx: &Cx<Clients>, state: &KnownSnippet) -> Result<(), Diagnostic> {
     let mut left = cx.private::<Superseded>().unwrap_or_default().volids;
     left.extend(state.volid.text().map(str::to_owned));
     left.retain(|volid| file_of(volid).and_then(SeedFile::parse_unowned).is_some());
@@ -99,7 +107,7 @@ pub(super) fn warn_of_unowned(cx: &Cx<Clients>, state: &Snippet) -> Result<(), D
 
 /// Warns about other files with the same data and the same name. They belong to other states, or to an apply that was
 /// killed between its upload and its state.
-pub(super) async fn warn_of_twins(cx: &Cx<Clients>, plan: &Snippet) {
+pub(super) async fn warn_of_twins(cx: &Cx<Clients>, plan: &KnownSnippet) {
     let Some(own) = plan.file().and_then(SeedFile::parse) else { return };
     let is_twin = |volid: &&String| {
         let file = file_of(volid).and_then(SeedFile::parse);
@@ -122,20 +130,21 @@ pub(super) async fn warn_of_twins(cx: &Cx<Clients>, plan: &Snippet) {
 /// Returns the users of the files that are used.
 async fn users(
     cx: &Cx<Clients>,
-    snippet: &Snippet,
+    snippet: &KnownSnippet,
     files: &[String],
 ) -> Result<BTreeMap<String, Vec<Holder>>, Diagnostic> {
     let id = snippet.volid.text().unwrap_or_default();
-    let held = cx.guard(holders::of(&cx.data()?.pve, files)).await?;
+    let held = cx.guard(holders::of(&cx.data().pve, files)).await?;
     held.map_err(|error| diagnostics::pve("look for the users of", THING, id, &error))
 }
 
-async fn delete(cx: &Cx<Clients>, snippet: &Snippet, files: &[String]) -> Result<(), Diagnostic> {
-    let clients = cx.data()?;
+async fn delete(cx: &Cx<Clients>, snippet: &KnownSnippet, files: &[String]) -> Result<(), Diagnostic> {
+    let clients = cx.data();
     for volid in files {
         let unable = |error: &Error| diagnostics::pve("delete", THING, volid, error);
         tracing::info!(volid, "deleting cloud-init data");
-        let task = storage(clients, snippet)?.delete(volid).await.map_err(|error| unable(&error))?;
+        let task =
+            storage(clients, &snippet.node, &snippet.storage)?.delete(volid).await.map_err(|error| unable(&error))?;
         if let Some(task) = task {
             clients.pve.wait(&task, &waiting::until_deadline(cx)).await.map_err(|error| unable(&error))?;
         }
@@ -144,8 +153,8 @@ async fn delete(cx: &Cx<Clients>, snippet: &Snippet, files: &[String]) -> Result
 }
 
 /// Returns the volume ids of all files on the storage that carry the resource's id.
-async fn own(cx: &Cx<Clients>, snippet: &Snippet) -> Result<Vec<String>, Diagnostic> {
-    let installation = &cx.data()?.installation;
+async fn own(cx: &Cx<Clients>, snippet: &KnownSnippet) -> Result<Vec<String>, Diagnostic> {
+    let installation = &cx.data().installation;
     let Some(current) = snippet.owned_file(installation) else { return Ok(Vec::new()) };
     let is_own = |volid: &String| {
         let file = file_of(volid).and_then(SeedFile::parse);
@@ -154,8 +163,8 @@ async fn own(cx: &Cx<Clients>, snippet: &Snippet) -> Result<Vec<String>, Diagnos
     Ok(listed(cx, snippet, "read").await?.into_iter().filter(is_own).collect())
 }
 
-async fn listed(cx: &Cx<Clients>, snippet: &Snippet, verb: &str) -> Result<Vec<String>, Diagnostic> {
-    let storage = storage(cx.data()?, snippet)?;
+async fn listed(cx: &Cx<Clients>, snippet: &KnownSnippet, verb: &str) -> Result<Vec<String>, Diagnostic> {
+    let storage = storage(cx.data(), &snippet.node, &snippet.storage)?;
     let volumes = cx.guard(storage.volumes(Content::Iso.as_str())).await?;
     let volid = snippet.volid.text().unwrap_or_default();
     let volumes = volumes.map_err(|error| diagnostics::pve(verb, THING, volid, &error))?;

@@ -7,7 +7,7 @@ use ownership::{Build, Claim, Guest, Kind, Marker, Nonce, Owner, prove};
 use pve::{Config, Error, GuestKind, Lxc, Properties, Upid, WaitOptions};
 use tf_provider::{CancellationToken, Cx, Diagnostic};
 
-use super::model::{Dispatcher, Network};
+use super::model::{KnownDispatcher, Network};
 use super::options::{NETWORK_CARD, STATE_VOLUME, changeable, options};
 use crate::diagnostics;
 use crate::provider::Clients;
@@ -23,8 +23,7 @@ const LOCK_PAUSE: Duration = Duration::from_secs(5);
 
 /// Waits as long as the operation may take.
 pub(crate) async fn finish(cx: &Cx<Clients>, task: &Upid) -> Result<(), Error> {
-    let Ok(clients) = cx.data() else { return Ok(()) };
-    clients.pve.wait(task, &waiting::until_deadline(cx)).await.map(drop)
+    cx.data().pve.wait(task, &waiting::until_deadline(cx)).await.map(drop)
 }
 
 /// Waits for clean-up.
@@ -56,8 +55,8 @@ impl Made {
 /// Makes a container on the first free VMID of the range. The container is not started, and is marked as being set up.
 ///
 /// Without `with_state` it gets no state volume: it will take over that of another.
-pub(crate) async fn create(cx: &Cx<Clients>, model: &Dispatcher, with_state: bool) -> Result<Made, Diagnostic> {
-    let clients = cx.data()?;
+pub(crate) async fn create(cx: &Cx<Clients>, model: &KnownDispatcher, with_state: bool) -> Result<Made, Diagnostic> {
+    let clients = cx.data();
     let range = model.range()?;
     let unable = |error: &Error| diagnostics::pve("create", THING, &range.to_string(), error);
     let mut refused = BTreeSet::new();
@@ -81,16 +80,16 @@ pub(crate) async fn create(cx: &Cx<Clients>, model: &Dispatcher, with_state: boo
     }
     let detail = "Every VMID of the range is taken: widen the range, or destroy guests that are no longer needed.";
     Err(Diagnostic::error(format!("Unable to find a free VMID in \"{range}\""), detail)
-        .at(if model.vmid_range.is_null() { "vmid" } else { "vmid_range" }))
+        .at(if model.vmid_range.is_none() { "vmid" } else { "vmid_range" }))
 }
 
 async fn create_as(
     cx: &Cx<Clients>,
-    model: &Dispatcher,
+    model: &KnownDispatcher,
     (vmid, nonce): (u32, &Nonce),
     with_state: bool,
 ) -> Result<(), Error> {
-    let Ok(clients) = cx.data() else { return Ok(()) };
+    let clients = cx.data();
     let mut marker = Marker::new(clients.installation.clone(), Owner::Provider, Kind::Dispatcher, vmid, nonce.clone());
     marker.build = Some(Build::Building);
     marker.seed_isos = model.seed_isos();
@@ -102,7 +101,7 @@ async fn create_as(
 }
 
 /// Its creation goes on at the server; when it has ended, the container goes again.
-async fn abandon(clients: &Clients, model: &Dispatcher, vmid: u32) {
+async fn abandon(clients: &Clients, model: &KnownDispatcher, vmid: u32) {
     if let Err(diagnostic) = destroy(clients, model, vmid, &clean_up_time()).await {
         tracing::warn!(vmid, reason = diagnostic.detail, "a container that was being created may be left");
     }
@@ -118,10 +117,9 @@ pub(crate) struct Found {
 
 /// Finds the container, also when it was moved to another node; `None` when there is none, or when what has its VMID now
 /// is marked as somebody else's.
-pub(crate) async fn find(clients: &Clients, model: &Dispatcher) -> Result<Option<Found>, Diagnostic> {
-    let vmid = model.container()?;
+pub(crate) async fn find(clients: &Clients, (node, vmid): (&str, u32)) -> Result<Option<Found>, Diagnostic> {
     let unable = |error: &Error| diagnostics::pve("read", THING, &vmid.to_string(), error);
-    let Some(found) = locate(clients, model.node.need("node")?, vmid).await.map_err(|error| unable(&error))? else {
+    let Some(found) = locate(clients, node, vmid).await.map_err(|error| unable(&error))? else {
         return Ok(None);
     };
     let foreign = |marker: &Marker| {
@@ -152,11 +150,11 @@ async fn locate(clients: &Clients, node: &str, vmid: u32) -> Result<Option<Found
 
 /// Changes what differs. A new name or network reaches the inside by a restart, and not every host changes the limits of
 /// what runs: `true` when it must be started anew.
-pub(crate) async fn change(cx: &Cx<Clients>, found: &Found, plan: &Dispatcher) -> Result<bool, Diagnostic> {
+pub(crate) async fn change(cx: &Cx<Clients>, found: &Found, plan: &KnownDispatcher) -> Result<bool, Diagnostic> {
     let unable = |error: &Error| diagnostics::pve("change", THING, &found.container.vmid().to_string(), error);
     let card = found.config.get(NETWORK_CARD).unwrap_or_default();
     let wanted = changeable(plan, Properties::parse(card).get("hwaddr"));
-    let same_card = plan.network.known().is_some_and(|network| *network == Network::from_option(card));
+    let same_card = Network::from(plan.network.clone()) == Network::from_option(card);
     let same = |(name, value): &&(&str, String)| match *name {
         NETWORK_CARD => same_card,
         name => found.config.get(name) == Some(value),
@@ -181,8 +179,7 @@ pub(crate) async fn change(cx: &Cx<Clients>, found: &Found, plan: &Dispatcher) -
 }
 
 async fn change_stopped(cx: &Cx<Clients>, container: &Lxc, changes: &[(&str, &str)]) -> Result<(), Error> {
-    let Ok(clients) = cx.data() else { return Ok(()) };
-    stop(clients, container, &waiting::until_deadline(cx)).await?;
+    stop(cx.data(), container, &waiting::until_deadline(cx)).await?;
     let config = container.config().await?;
     container.set_config(changes, config.digest()).await
 }
@@ -218,7 +215,7 @@ pub(crate) async fn move_state(clients: &Clients, from: &Lxc, to: u32, wait: &Wa
 /// Destroys the container after proving that it is ours. One that is gone already is no error.
 pub(crate) async fn destroy(
     clients: &Clients,
-    model: &Dispatcher,
+    model: &KnownDispatcher,
     vmid: u32,
     wait: &WaitOptions,
 ) -> Result<(), Diagnostic> {
@@ -251,9 +248,9 @@ async fn destroy_once(clients: &Clients, container: &Lxc, wait: &WaitOptions) ->
 }
 
 /// Range, resource pool and marker: without all of them nothing is destroyed.
-pub(crate) async fn prove_ours(clients: &Clients, model: &Dispatcher, found: &Found) -> Result<(), Diagnostic> {
+pub(crate) async fn prove_ours(clients: &Clients, model: &KnownDispatcher, found: &Found) -> Result<(), Diagnostic> {
     let vmid = found.container.vmid();
-    let resource_pool = model.resource_pool.need("resource_pool")?;
+    let resource_pool = &model.resource_pool;
     let members = clients.pve.pool_members(resource_pool).await;
     let members = members.map_err(|error| diagnostics::pve("read", "resource pool", resource_pool, &error))?;
     let member = members.iter().any(|member| member.vmid == Some(vmid));

@@ -14,7 +14,7 @@ use pve::Error;
 use tf_provider::{Cx, Diagnostic};
 
 use super::container::{self, THING};
-use super::model::Dispatcher;
+use super::model::KnownDispatcher;
 use super::options::missing_tags;
 use crate::diagnostics;
 use crate::provider::Clients;
@@ -24,13 +24,17 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Sets the tags, and adds the images of the new pools to those of the present ones. Runs before the dispatcher gets
 /// its configuration.
-pub(super) async fn announce(cx: &Cx<Clients>, model: &Dispatcher, nonce: Option<&Nonce>) -> Result<(), Diagnostic> {
+pub(super) async fn announce(
+    cx: &Cx<Clients>,
+    model: &KnownDispatcher,
+    nonce: Option<&Nonce>,
+) -> Result<(), Diagnostic> {
     mark(cx, model, nonce, |marker| marker.seed_isos.extend(model.seed_isos())).await
 }
 
 /// Leaves only the images of the dispatcher's pools in the marker, and marks the container as complete. Runs once the
 /// dispatcher works with its configuration.
-pub(super) async fn settle(cx: &Cx<Clients>, model: &Dispatcher, nonce: Option<&Nonce>) -> Result<(), Diagnostic> {
+pub(super) async fn settle(cx: &Cx<Clients>, model: &KnownDispatcher, nonce: Option<&Nonce>) -> Result<(), Diagnostic> {
     let complete = |marker: &mut Marker| {
         marker.seed_isos = model.seed_isos();
         marker.build = None;
@@ -41,14 +45,15 @@ pub(super) async fn settle(cx: &Cx<Clients>, model: &Dispatcher, nonce: Option<&
 /// Changes marker and tags, if they differ. If `nonce` is given, the marker must still have it.
 async fn mark(
     cx: &Cx<Clients>,
-    model: &Dispatcher,
+    model: &KnownDispatcher,
     nonce: Option<&Nonce>,
     edit: impl Fn(&mut Marker),
 ) -> Result<(), Diagnostic> {
-    let clients = cx.data()?;
-    let vmid = model.container()?.to_string();
+    let clients = cx.data();
+    let place = model.place()?;
+    let vmid = place.1.to_string();
     for attempt in 1.. {
-        let Some(found) = container::find(clients, model).await? else { return Err(gone(&vmid)) };
+        let Some(found) = container::find(clients, place).await? else { return Err(gone(&vmid)) };
         let Some(mut marker) = Marker::find(found.config.description()).ok().flatten() else {
             return unmarked(model, &vmid);
         };
@@ -90,7 +95,7 @@ fn taken(vmid: &str) -> Diagnostic {
 
 /// Returns an error for a container whose marker was edited away, if pools use images, because only images need the
 /// marker now. The proof before a destruction says what to do.
-fn unmarked(model: &Dispatcher, vmid: &str) -> Result<(), Diagnostic> {
+fn unmarked(model: &KnownDispatcher, vmid: &str) -> Result<(), Diagnostic> {
     if model.seed_isos().is_empty() {
         return Ok(());
     }

@@ -23,11 +23,13 @@ use std::time::Duration;
 
 use dispatcher_api::{Config, ConfigError, ConfigProblem, Phase, Secrets, Status};
 use ownership::Installation;
-use tf_provider::{Attr, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Outcome, Path, Plan, Resource, Secret};
+use tf_provider::{
+    Attr, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Model as _, Outcome, Path, Plan, PlanCx, Resource, Secret,
+};
 
 use self::appliance::Appliance;
 use self::container::Made;
-use self::model::Dispatcher;
+use self::model::{Dispatcher, KnownDispatcher, container as container_of};
 use self::takeover::Succession;
 use crate::diagnostics;
 use crate::provider::Clients;
@@ -48,19 +50,21 @@ impl Resource for Dispatchers {
         diagnostics.extend(contradictions(config));
     }
 
-    async fn plan(&self, cx: &Cx<Clients>, plan: &mut Plan<Dispatcher>) -> Result<(), Diagnostics> {
-        let Some(clients) = cx.configured() else { return Ok(()) };
+    async fn plan(&self, cx: &PlanCx<Clients>, plan: &mut Plan<Dispatcher>) -> Result<(), Diagnostics> {
+        let Some(clients) = cx.data() else { return Ok(()) };
         if plan.planned.node.is_unknown() && plan.config.node.is_null() {
             plan.planned.node = clients.node(&plan.config.node)?.into();
         }
         if !plan.config.appliance_file.is_unknown() {
-            let appliance = Appliance::load(&plan.config.appliance_file)?;
+            let appliance = Appliance::load(plan.config.appliance_file.text())?;
             plan_appliance(plan, &appliance, &clients.installation);
         }
         plan_identity(plan);
-        plan.planned.config_hash = match plan.planned.config(&clients.installation, &clients.connection)? {
-            Some(config) => valid(config)?.hash().into(),
-            None => Attr::Unknown,
+        plan.planned.config_hash = match (plan.planned.known(), plan.planned.node.text()) {
+            (Some(known), Some(node)) => {
+                valid(known.config(node, &clients.installation, &clients.connection)?)?.hash().into()
+            }
+            _ => Attr::Unknown,
         };
         if plan.prior.is_none() {
             takes(clients, &plan.planned, "template_storage", "vztmpl", "container templates").await?;
@@ -69,22 +73,22 @@ impl Resource for Dispatchers {
         Ok(())
     }
 
-    async fn create(&self, cx: &Cx<Clients>, mut plan: Dispatcher) -> Outcome<Dispatcher> {
-        let clients = cx.data()?;
+    async fn create(&self, cx: &Cx<Clients>, mut plan: KnownDispatcher) -> Outcome<KnownDispatcher> {
+        let clients = cx.data();
         plan.node = clients.node(&plan.node)?.into();
         let (config, secrets) = desired(cx, &plan)?;
         let appliance = planned_appliance(&mut plan, &clients.installation)?;
         let made = make(cx, &plan, &appliance).await?;
         plan.vmid = i64::from(made.vmid()).into();
         match set_up(cx, &plan, &made, &config, &secrets).await {
-            Ok(()) => Ok(Dispatcher { config_hash: config.hash().into(), ..plan }),
+            Ok(()) => Ok(KnownDispatcher { config_hash: config.hash().into(), ..plan }),
             Err(diagnostic) => Err(undo(cx, plan, &made, diagnostic).await),
         }
     }
 
     async fn read(&self, cx: &Cx<Clients>, mut state: Dispatcher) -> Result<Option<Dispatcher>, Diagnostics> {
-        let clients = cx.data()?;
-        let Some(found) = container::find(clients, &state).await? else { return Ok(None) };
+        let clients = cx.data();
+        let Some(found) = container::find(clients, state.place()?).await? else { return Ok(None) };
         options::take_over(&found.config, &mut state);
         let vmid = found.container.vmid();
         let status = found.container.status().await;
@@ -112,9 +116,14 @@ impl Resource for Dispatchers {
         Ok(Some(state))
     }
 
-    async fn update(&self, cx: &Cx<Clients>, prior: Dispatcher, mut plan: Dispatcher) -> Outcome<Dispatcher> {
+    async fn update(
+        &self,
+        cx: &Cx<Clients>,
+        prior: KnownDispatcher,
+        mut plan: KnownDispatcher,
+    ) -> Outcome<KnownDispatcher> {
         let (config, secrets) = desired(cx, &plan)?;
-        let appliance = planned_appliance(&mut plan, &cx.data()?.installation)?;
+        let appliance = planned_appliance(&mut plan, &cx.data().installation)?;
         if prior.appliance_sha256 != plan.appliance_sha256 {
             return replace_appliance(cx, &prior, plan, &appliance, (&config, &secrets)).await;
         }
@@ -126,14 +135,14 @@ impl Resource for Dispatchers {
             marking::settle(cx, &plan, None).await
         };
         match configured.await {
-            Ok(()) => Ok(Dispatcher { config_hash: config.hash().into(), ..plan }),
+            Ok(()) => Ok(KnownDispatcher { config_hash: config.hash().into(), ..plan }),
             Err(diagnostic) => Err(Failure::partial(unsettled(plan, prior), diagnostic)),
         }
     }
 
-    async fn delete(&self, cx: &Cx<Clients>, state: Dispatcher) -> Result<(), Failure<Dispatcher>> {
-        let clients = cx.data()?;
-        if let Some(found) = container::find(clients, &state).await? {
+    async fn delete(&self, cx: &Cx<Clients>, state: KnownDispatcher) -> Result<(), Failure<KnownDispatcher>> {
+        let clients = cx.data();
+        if let Some(found) = container::find(clients, state.place()?).await? {
             container::prove_ours(clients, &state, &found).await?;
             release_runners(cx, &state, &found).await?;
             container::destroy(clients, &state, found.container.vmid(), &waiting::until_deadline(cx)).await?;
@@ -143,7 +152,7 @@ impl Resource for Dispatchers {
     }
 
     async fn import(&self, cx: &Cx<Clients>, key: ImportKey<Dispatcher>) -> Result<Dispatcher, Diagnostics> {
-        let clients = cx.data()?;
+        let clients = cx.data();
         let ImportKey::Id(text) = key else {
             return Err(unable_to_import("Import it by id: `node/vmid`.").into());
         };
@@ -152,7 +161,7 @@ impl Resource for Dispatchers {
             return Err(unable_to_import(&format!("\"{text}\" is not of the form `node/vmid`.")).into());
         };
         let mut state = Dispatcher { node: node.into(), vmid: i64::from(vmid).into(), ..Dispatcher::default() };
-        let Some(found) = container::find(clients, &state).await? else {
+        let Some(found) = container::find(clients, (node, vmid)).await? else {
             return Err(unable_to_import(&format!(
                 "Container {vmid} does not exist on node \"{node}\", or belongs to another installation."
             ))
@@ -205,7 +214,8 @@ fn contradictions(config: &Dispatcher) -> Vec<Diagnostic> {
 
 /// Says which appliance the container is made from, and where its copy is. The copy of the present container keeps its name.
 fn plan_appliance(plan: &mut Plan<Dispatcher>, appliance: &Appliance, installation: &Installation) {
-    appliance.describe(&mut plan.planned);
+    plan.planned.appliance_version = appliance.version.clone().into();
+    plan.planned.appliance_sha256 = appliance.sha256.clone().into();
     let present = plan.prior.as_ref().filter(|prior| prior.appliance_sha256 == plan.planned.appliance_sha256);
     let present = present.and_then(|prior| prior.appliance_volid.known().cloned());
     let new = || plan.planned.template_storage.text().map(|storage| appliance.volid(storage, installation));
@@ -220,7 +230,7 @@ fn plan_identity(plan: &mut Plan<Dispatcher>) {
         return;
     }
     let range = plan.planned.range().ok();
-    let outside = range.zip(prior.container().ok()).is_some_and(|(range, vmid)| !range.contains(vmid));
+    let outside = range.zip(container_of(&prior.vmid).ok()).is_some_and(|(range, vmid)| !range.contains(vmid));
     if outside {
         plan.planned.vmid = Attr::Unknown;
         plan.require_replace("vmid_range");
@@ -301,34 +311,33 @@ async fn takes(
 }
 
 /// What the dispatcher is to work with.
-fn desired(cx: &Cx<Clients>, plan: &Dispatcher) -> Result<(Config, Secrets), Diagnostics> {
-    let clients = cx.data()?;
-    let incomplete =
-        || Diagnostic::error("Unable to configure the dispatcher", "A part of its configuration is not known.");
-    let config = valid(plan.config(&clients.installation, &clients.connection)?.ok_or_else(incomplete)?)?;
-    let own = plan.pve_token_secret_wo.known().cloned().map(Secret::into_inner);
-    let github_token = plan.github_token_wo.need("github_token_wo")?.clone().into_inner();
+fn desired(cx: &Cx<Clients>, plan: &KnownDispatcher) -> Result<(Config, Secrets), Diagnostics> {
+    let clients = cx.data();
+    let config = valid(plan.config(plan.node.need("node")?, &clients.installation, &clients.connection)?)?;
+    let own = plan.pve_token_secret_wo.clone().map(Secret::into_inner);
+    let github_token = plan.github_token_wo.clone().into_inner();
     let secrets =
         Secrets { pve_token_secret: own.unwrap_or_else(|| clients.connection.token.secret().clone()), github_token };
     Ok((config, secrets))
 }
 
 /// The appliance, which must still be the one that the plan showed.
-fn planned_appliance(plan: &mut Dispatcher, installation: &Installation) -> Result<Appliance, Diagnostic> {
-    let appliance = Appliance::load(&plan.appliance_file)?;
+fn planned_appliance(plan: &mut KnownDispatcher, installation: &Installation) -> Result<Appliance, Diagnostic> {
+    let appliance = Appliance::load(plan.appliance_file.as_deref())?;
     if plan.appliance_sha256.text().is_some_and(|planned| planned != appliance.sha256) {
         let detail = "Its file is not the one that was planned with. Plan again.";
         return Err(Diagnostic::error("The dispatcher's appliance has changed", detail).at("appliance_file"));
     }
-    appliance.describe(plan);
+    plan.appliance_version = appliance.version.clone().into();
+    plan.appliance_sha256 = appliance.sha256.clone().into();
     if plan.appliance_volid.known().is_none() {
-        plan.appliance_volid = appliance.volid(plan.template_storage.need("template_storage")?, installation).into();
+        plan.appliance_volid = appliance.volid(&plan.template_storage, installation).into();
     }
     Ok(appliance)
 }
 
 /// The container that the plan is about: one that a killed apply left unfinished, or a new one.
-async fn make(cx: &Cx<Clients>, plan: &Dispatcher, appliance: &Appliance) -> Result<Made, Diagnostic> {
+async fn make(cx: &Cx<Clients>, plan: &KnownDispatcher, appliance: &Appliance) -> Result<Made, Diagnostic> {
     if let Some(made) = unfinished::adopt(cx, plan, true).await? {
         return Ok(made);
     }
@@ -342,7 +351,7 @@ async fn make(cx: &Cx<Clients>, plan: &Dispatcher, appliance: &Appliance) -> Res
 /// From a container that was just made to a dispatcher that works.
 async fn set_up(
     cx: &Cx<Clients>,
-    plan: &Dispatcher,
+    plan: &KnownDispatcher,
     made: &Made,
     config: &Config,
     secrets: &Secrets,
@@ -357,12 +366,12 @@ async fn set_up(
 
 async fn start_and_configure(
     cx: &Cx<Clients>,
-    plan: &Dispatcher,
+    plan: &KnownDispatcher,
     config: &Config,
     secrets: &Secrets,
 ) -> Result<(), Diagnostic> {
-    let clients = cx.data()?;
-    let Some(found) = container::find(clients, plan).await? else {
+    let clients = cx.data();
+    let Some(found) = container::find(clients, plan.place()?).await? else {
         return Err(Diagnostic::error("Unable to start the dispatcher container", "It is gone. Plan again."));
     };
     container::start(cx, &found.container).await?;
@@ -379,8 +388,8 @@ fn needs_its_configuration(status: &Status) -> bool {
 }
 
 /// State after a change that failed: which configuration and secrets are in force is open, so the next plan sends both.
-fn unsettled(plan: Dispatcher, prior: Dispatcher) -> Dispatcher {
-    Dispatcher {
+fn unsettled(plan: KnownDispatcher, prior: KnownDispatcher) -> KnownDispatcher {
+    KnownDispatcher {
         config_hash: Attr::Null,
         github_token_wo_version: prior.github_token_wo_version,
         pve_token_secret_wo_version: prior.pve_token_secret_wo_version,
@@ -389,11 +398,8 @@ fn unsettled(plan: Dispatcher, prior: Dispatcher) -> Dispatcher {
 }
 
 /// Removes the appliance that no container was made from.
-async fn without_appliance(cx: &Cx<Clients>, plan: &Dispatcher, mut diagnostic: Diagnostic) -> Diagnostic {
-    let removed = match cx.data() {
-        Ok(clients) => stored_appliance::remove(clients, plan, &container::clean_up_time()).await,
-        Err(error) => Err(error),
-    };
+async fn without_appliance(cx: &Cx<Clients>, plan: &KnownDispatcher, mut diagnostic: Diagnostic) -> Diagnostic {
+    let removed = stored_appliance::remove(cx.data(), plan, &container::clean_up_time()).await;
     if let Err(error) = removed {
         diagnostic.detail.push_str(&format!("\n\nIts appliance stays on the storage: {}", error.detail));
     }
@@ -401,10 +407,15 @@ async fn without_appliance(cx: &Cx<Clients>, plan: &Dispatcher, mut diagnostic: 
 }
 
 /// What a failed creation made goes again. A container whose dispatcher has machines left stays: only it can clear them.
-async fn undo(cx: &Cx<Clients>, plan: Dispatcher, made: &Made, mut diagnostic: Diagnostic) -> Failure<Dispatcher> {
+async fn undo(
+    cx: &Cx<Clients>,
+    plan: KnownDispatcher,
+    made: &Made,
+    mut diagnostic: Diagnostic,
+) -> Failure<KnownDispatcher> {
     let cleaned = async {
-        let clients = cx.data()?;
-        if let Some(found) = container::find(clients, &plan).await? {
+        let clients = cx.data();
+        if let Some(found) = container::find(clients, plan.place()?).await? {
             if !made.is_still(&found.config) {
                 return Ok(());
             }
@@ -416,7 +427,7 @@ async fn undo(cx: &Cx<Clients>, plan: Dispatcher, made: &Made, mut diagnostic: D
             }
             none_left(clients, &plan).await?;
         }
-        container::destroy(clients, &plan, plan.container()?, &container::clean_up_time()).await?;
+        container::destroy(clients, &plan, container_of(&plan.vmid)?, &container::clean_up_time()).await?;
         stored_appliance::remove(clients, &plan, &container::clean_up_time()).await
     };
     match cleaned.await {
@@ -425,14 +436,14 @@ async fn undo(cx: &Cx<Clients>, plan: Dispatcher, made: &Made, mut diagnostic: D
             diagnostic
                 .detail
                 .push_str(&format!("\n\nCleaning up failed too, so the container stays: {}", error.detail));
-            Failure::partial(Dispatcher { config_hash: Attr::Null, ..plan }, diagnostic)
+            Failure::partial(KnownDispatcher { config_hash: Attr::Null, ..plan }, diagnostic)
         }
     }
 }
 
-async fn change_in_place(cx: &Cx<Clients>, plan: &Dispatcher) -> Result<(), Diagnostic> {
-    let clients = cx.data()?;
-    let Some(found) = container::find(clients, plan).await? else { return Ok(()) };
+async fn change_in_place(cx: &Cx<Clients>, plan: &KnownDispatcher) -> Result<(), Diagnostic> {
+    let clients = cx.data();
+    let Some(found) = container::find(clients, plan.place()?).await? else { return Ok(()) };
     if container::change(cx, &found, plan).await? {
         let stopped = container::stop(clients, &found.container, &waiting::until_deadline(cx)).await;
         stopped.map_err(|error| {
@@ -444,17 +455,18 @@ async fn change_in_place(cx: &Cx<Clients>, plan: &Dispatcher) -> Result<(), Diag
 
 async fn replace_appliance(
     cx: &Cx<Clients>,
-    prior: &Dispatcher,
-    mut plan: Dispatcher,
+    prior: &KnownDispatcher,
+    mut plan: KnownDispatcher,
     appliance: &Appliance,
     (config, secrets): (&Config, &Secrets),
-) -> Outcome<Dispatcher> {
+) -> Outcome<KnownDispatcher> {
     let made = takeover::take_over(cx, &Succession { prior, plan: &plan, appliance, config, secrets }).await?;
     plan.vmid = i64::from(made.vmid()).into();
     plan.config_hash = config.hash().into();
     let rest = async {
-        let clients = cx.data()?;
-        let destroyed = container::destroy(clients, prior, prior.container()?, &waiting::until_deadline(cx)).await;
+        let clients = cx.data();
+        let destroyed =
+            container::destroy(clients, prior, container_of(&prior.vmid)?, &waiting::until_deadline(cx)).await;
         // Only now: if this apply is killed before, the next one goes on with the new container.
         marking::settle(cx, &plan, Some(&made.nonce)).await?;
         destroyed?;
@@ -472,11 +484,15 @@ async fn replace_appliance(
 }
 
 /// Has the dispatcher destroy the machines that it made. If it cannot be asked, none may be left.
-async fn release_runners(cx: &Cx<Clients>, state: &Dispatcher, found: &container::Found) -> Result<(), Diagnostic> {
+async fn release_runners(
+    cx: &Cx<Clients>,
+    state: &KnownDispatcher,
+    found: &container::Found,
+) -> Result<(), Diagnostic> {
     let vmid = found.container.vmid();
     container::start(cx, &found.container).await?;
     let mut last = None;
-    let clients = cx.data()?;
+    let clients = cx.data();
     let nothing_left = || async { none_left(clients, state).await.is_ok() };
     let drained = draining::drain(&found.container, control::HINDRANCE, &mut last, nothing_left);
     let error = match cx.guard(drained).await {
@@ -511,7 +527,7 @@ async fn release_runners(cx: &Cx<Clients>, state: &Dispatcher, found: &container
 }
 
 /// An error while machines that the dispatcher made are there.
-async fn none_left(clients: &Clients, model: &Dispatcher) -> Result<(), Diagnostic> {
+async fn none_left(clients: &Clients, model: &KnownDispatcher) -> Result<(), Diagnostic> {
     let left = runners::left(clients, model).await;
     let left = left.map_err(|error| diagnostics::pve("look for", "the dispatcher's machines", "", &error))?;
     if left.is_empty() {

@@ -15,7 +15,7 @@ use tf_provider::{Cx, Diagnostic};
 
 use super::appliance::Appliance;
 use super::container::Made;
-use super::model::Dispatcher;
+use super::model::KnownDispatcher;
 use super::options::STATE_VOLUME;
 use super::{container, control, marking, stored_appliance, unfinished};
 use crate::diagnostics;
@@ -24,8 +24,8 @@ use crate::waiting;
 
 /// What the new container works with.
 pub(crate) struct Succession<'a> {
-    pub(crate) prior: &'a Dispatcher,
-    pub(crate) plan: &'a Dispatcher,
+    pub(crate) prior: &'a KnownDispatcher,
+    pub(crate) plan: &'a KnownDispatcher,
     pub(crate) appliance: &'a Appliance,
     pub(crate) config: &'a Config,
     pub(crate) secrets: &'a Secrets,
@@ -34,8 +34,8 @@ pub(crate) struct Succession<'a> {
 /// Makes the new container take over and returns it, still marked as being set up. After an error the old one is in charge, as
 /// before.
 pub(crate) async fn take_over(cx: &Cx<Clients>, succession: &Succession<'_>) -> Result<Made, Diagnostic> {
-    let clients = cx.data()?;
-    let Some(old) = container::find(clients, succession.prior).await? else {
+    let clients = cx.data();
+    let Some(old) = container::find(clients, succession.prior.place()?).await? else {
         return Err(Diagnostic::error(
             "Unable to replace the dispatcher container",
             "The old container is gone. Plan again.",
@@ -75,8 +75,8 @@ async fn switch(
     (new, made): (&Lxc, &Made),
     moved: &mut bool,
 ) -> Result<(), Diagnostic> {
-    let clients = cx.data()?;
-    let successor = Dispatcher { vmid: i64::from(made.vmid()).into(), ..succession.plan.clone() };
+    let clients = cx.data();
+    let successor = KnownDispatcher { vmid: i64::from(made.vmid()).into(), ..succession.plan.clone() };
     marking::announce(cx, &successor, Some(&made.nonce)).await?;
     let unable = |error: &Error| diagnostics::pve("replace", container::THING, &old.vmid().to_string(), error);
     let wait = waiting::until_deadline(cx);

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use ownership::{Nonce, VmidRange};
 use runner_vm::Problem;
-use tf_provider::{CancellationToken, Cx, Diagnostic, Failure};
+use tf_provider::{CancellationToken, Cx, Diagnostic, Failure, Outcome};
 
-use super::model::{Job, RunnerVm, runner_name};
+use super::model::{Job, KnownRunnerVm, runner_name};
 use super::{THING, handle};
 use crate::diagnostics;
 use crate::provider::Clients;
@@ -19,8 +19,8 @@ const ADDRESS_ATTEMPTS: u32 = 5;
 const ADDRESS_PAUSE: Duration = Duration::from_secs(1);
 
 /// Makes the VM of the plan and fills in what was unknown.
-pub(super) async fn make(cx: &Cx<Clients>, mut plan: RunnerVm) -> Result<RunnerVm, Failure<RunnerVm>> {
-    let clients = cx.data()?;
+pub(super) async fn make(cx: &Cx<Clients>, mut plan: KnownRunnerVm) -> Outcome<KnownRunnerVm> {
+    let clients = cx.data();
     plan.node = clients.node(&plan.node)?.into();
     plan.finished = false.into();
     let proposal = clone(cx, clients, &mut plan).await?;
@@ -31,7 +31,11 @@ pub(super) async fn make(cx: &Cx<Clients>, mut plan: RunnerVm) -> Result<RunnerV
 }
 
 /// Clones the template to a VMID of the range, to another one when somebody else was faster.
-async fn clone(cx: &Cx<Clients>, clients: &Clients, plan: &mut RunnerVm) -> Result<Proposal, Failure<RunnerVm>> {
+async fn clone(
+    cx: &Cx<Clients>,
+    clients: &Clients,
+    plan: &mut KnownRunnerVm,
+) -> Result<Proposal, Failure<KnownRunnerVm>> {
     let range = plan.range().ok_or_else(|| Diagnostic::error("No VMID is given", "Set `vmid_range` or `vmid`."))?;
     let candidates = plan.vmid.known().map_or(range, |vmid| VmidRange::new(*vmid, *vmid).unwrap_or(range));
     let mut refused = BTreeSet::new();
@@ -66,7 +70,7 @@ async fn clone_once(vm: &runner_vm::RunnerVm) -> Result<(), runner_vm::Error> {
 async fn propose(
     cx: &Cx<Clients>,
     clients: &Clients,
-    plan: &RunnerVm,
+    plan: &KnownRunnerVm,
     range: VmidRange,
     refused: &BTreeSet<u32>,
 ) -> Result<Proposal, Diagnostic> {
@@ -76,14 +80,14 @@ async fn propose(
 }
 
 /// Everything after the clone.
-async fn finish(cx: &Cx<Clients>, clients: &Clients, plan: &mut RunnerVm) -> Result<(), Diagnostic> {
+async fn finish(cx: &Cx<Clients>, clients: &Clients, plan: &mut KnownRunnerVm) -> Result<(), Diagnostic> {
     let vm = super::existing(clients, plan, cx.stop().clone())?;
     let unable = |verb: &str, error: &runner_vm::Error| diagnostics::step(verb, THING, vm.name(), error);
     vm.configure(&plan.shape(), None).await.map_err(|error| unable("configure", &error))?;
-    let config = super::qemu(clients, plan)?.config().await;
+    let config = super::qemu(clients, &plan.node, &plan.vmid)?.config().await;
     plan.observe_shape(&config.map_err(|error| diagnostics::pve("read", THING, vm.name(), &error))?);
     start(cx, clients, plan, &vm).await?;
-    if let Some(jit_config) = plan.jit_config_wo.known() {
+    if let Some(jit_config) = &plan.jit_config_wo {
         cx.set_private(&Job { given: true })?;
         vm.arm(&jit_config.clone().into_inner()).await.map_err(|error| unable("hand its job to", &error))?;
     }
@@ -94,11 +98,11 @@ async fn finish(cx: &Cx<Clients>, clients: &Clients, plan: &mut RunnerVm) -> Res
 pub(super) async fn start(
     cx: &Cx<Clients>,
     clients: &Clients,
-    plan: &mut RunnerVm,
+    plan: &mut KnownRunnerVm,
     vm: &runner_vm::RunnerVm,
 ) -> Result<(), Diagnostic> {
     plan.ip_address = None::<String>.into();
-    if !plan.started.known_or(true) {
+    if !plan.started {
         return Ok(());
     }
     if !plan.waits_for_agent() {
@@ -111,9 +115,10 @@ pub(super) async fn start(
     Ok(())
 }
 
-async fn power_on(cx: &Cx<Clients>, clients: &Clients, plan: &RunnerVm) -> Result<(), Diagnostic> {
+async fn power_on(cx: &Cx<Clients>, clients: &Clients, plan: &KnownRunnerVm) -> Result<(), Diagnostic> {
     let started = async {
-        let task = super::qemu(clients, plan)?.start().await.map_err(|error| not_started(plan, &error))?;
+        let task =
+            super::qemu(clients, &plan.node, &plan.vmid)?.start().await.map_err(|error| not_started(plan, &error))?;
         match clients.pve.wait(&task, &waiting::until_deadline(cx)).await {
             Err(error) if !error.is_running() => Err(not_started(plan, &error)),
             _ => Ok(()),
@@ -122,13 +127,13 @@ async fn power_on(cx: &Cx<Clients>, clients: &Clients, plan: &RunnerVm) -> Resul
     started.await
 }
 
-fn not_started(plan: &RunnerVm, error: &pve::Error) -> Diagnostic {
+fn not_started(plan: &KnownRunnerVm, error: &pve::Error) -> Diagnostic {
     diagnostics::pve("start", THING, name(plan), error)
 }
 
 /// The guest's first IPv4 address. A guest without one is no error.
-async fn address(cx: &Cx<Clients>, clients: &Clients, plan: &RunnerVm) -> Result<Option<String>, Diagnostic> {
-    let agent = super::qemu(clients, plan)?.agent();
+async fn address(cx: &Cx<Clients>, clients: &Clients, plan: &KnownRunnerVm) -> Result<Option<String>, Diagnostic> {
+    let agent = super::qemu(clients, &plan.node, &plan.vmid)?.agent();
     for attempt in 0..ADDRESS_ATTEMPTS {
         if attempt > 0 {
             cx.guard(tokio::time::sleep(ADDRESS_PAUSE)).await?;
@@ -149,7 +154,12 @@ fn is_routable(address: &str) -> bool {
 }
 
 /// Destroys what a failed creation leaves. What cannot be destroyed stays in the state.
-async fn undo(clients: &Clients, plan: RunnerVm, proposal: &Proposal, diagnostic: Diagnostic) -> Failure<RunnerVm> {
+async fn undo(
+    clients: &Clients,
+    plan: KnownRunnerVm,
+    proposal: &Proposal,
+    diagnostic: Diagnostic,
+) -> Failure<KnownRunnerVm> {
     let begun = Instant::now();
     match super::destroy(clients, &plan).await {
         Ok(()) => {
@@ -165,6 +175,6 @@ async fn undo(clients: &Clients, plan: RunnerVm, proposal: &Proposal, diagnostic
     }
 }
 
-fn name(plan: &RunnerVm) -> &str {
-    plan.name.text().unwrap_or_default()
+fn name(plan: &KnownRunnerVm) -> &str {
+    &plan.name
 }

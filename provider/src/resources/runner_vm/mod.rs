@@ -17,9 +17,11 @@ mod tests;
 use ownership::{Kind, Marker, Owner, RunnerName};
 use pve::Qemu;
 use runner_vm::Place;
-use tf_provider::{Attr, CancellationToken, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Outcome, Plan, Resource};
+use tf_provider::{
+    Attr, CancellationToken, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Outcome, Plan, PlanCx, Resource,
+};
 
-use self::model::{ImportId, Job, KEEP, REPLACE, RunnerVm};
+use self::model::{ImportId, Job, KEEP, KnownRunnerVm, REPLACE, RunnerVm};
 use crate::diagnostics;
 use crate::provider::Clients;
 
@@ -53,8 +55,8 @@ impl Resource for RunnerVms {
         }
     }
 
-    async fn plan(&self, cx: &Cx<Clients>, plan: &mut Plan<RunnerVm>) -> Result<(), Diagnostics> {
-        if let Some(clients) = cx.configured()
+    async fn plan(&self, cx: &PlanCx<Clients>, plan: &mut Plan<RunnerVm>) -> Result<(), Diagnostics> {
+        if let Some(clients) = cx.data()
             && plan.prior.is_none()
         {
             if plan.planned.node.is_unknown() && plan.config.node.is_null() {
@@ -75,30 +77,30 @@ impl Resource for RunnerVms {
         Ok(())
     }
 
-    async fn create(&self, cx: &Cx<Clients>, plan: RunnerVm) -> Outcome<RunnerVm> {
+    async fn create(&self, cx: &Cx<Clients>, plan: KnownRunnerVm) -> Outcome<KnownRunnerVm> {
         making::make(cx, plan).await
     }
 
     async fn read(&self, cx: &Cx<Clients>, state: RunnerVm) -> Result<Option<RunnerVm>, Diagnostics> {
         let Some(&vmid) = state.vmid.known() else { return Ok(None) };
-        look(cx.data()?, state, vmid).await.map_err(Into::into)
+        look(cx.data(), state, vmid).await.map_err(Into::into)
     }
 
-    async fn update(&self, cx: &Cx<Clients>, prior: RunnerVm, mut plan: RunnerVm) -> Outcome<RunnerVm> {
-        let clients = cx.data()?;
+    async fn update(&self, cx: &Cx<Clients>, prior: KnownRunnerVm, mut plan: KnownRunnerVm) -> Outcome<KnownRunnerVm> {
+        let clients = cx.data();
         let vm = existing(clients, &prior, cx.stop().clone())?;
         if plan.reap() != prior.reap() {
             set_reap(clients, &plan).await?;
         }
-        let so_far = RunnerVm { reap: plan.reap.clone(), ..prior.clone() };
-        if !plan.started.known_or(true) {
+        let so_far = KnownRunnerVm { reap: plan.reap.clone(), ..prior.clone() };
+        if !plan.started {
             let stopped = vm.stop().await.map_err(|error| diagnostics::step("stop", THING, vm.name(), &error));
             stopped.map_err(|diagnostic| Failure::partial(so_far.clone(), diagnostic))?;
         }
         if plan.finished.is_unknown() {
             plan.finished = prior.has_finished().into();
         }
-        if plan.started.known() == prior.started.known() || prior.has_finished() {
+        if plan.started == prior.started || prior.has_finished() {
             if plan.ip_address.is_unknown() {
                 plan.ip_address = Attr::Null;
             }
@@ -106,16 +108,16 @@ impl Resource for RunnerVms {
         }
         let Err(diagnostic) = making::start(cx, clients, &mut plan, &vm).await else { return Ok(plan) };
         // A VM that runs was started, even if its start failed later. When it is off, it has finished.
-        let runs = qemu(clients, &plan)?.status().await.is_ok_and(|status| status.is_running());
-        let so_far = if runs { RunnerVm { started: true.into(), ..so_far } } else { so_far };
+        let runs = qemu(clients, &plan.node, &plan.vmid)?.status().await.is_ok_and(|status| status.is_running());
+        let so_far = if runs { KnownRunnerVm { started: true, ..so_far } } else { so_far };
         Err(Failure::partial(so_far, diagnostic))
     }
 
-    async fn delete(&self, cx: &Cx<Clients>, state: RunnerVm) -> Result<(), Failure<RunnerVm>> {
+    async fn delete(&self, cx: &Cx<Clients>, state: KnownRunnerVm) -> Result<(), Failure<KnownRunnerVm>> {
         if state.vmid.known().is_none() {
             return Ok(());
         }
-        destroy(cx.data()?, &state).await?;
+        destroy(cx.data(), &state).await?;
         Ok(())
     }
 
@@ -129,7 +131,7 @@ impl Resource for RunnerVms {
                 format!("\"{text}\" is not of the form `node/vmid`, or `node/vmid/first-last` with the `vmid_range`.");
             Diagnostic::error("Unable to import runner VM", detail)
         })?;
-        let clients = cx.data()?;
+        let clients = cx.data();
         let marker = marker_of(clients, &id).await?;
         let mut model = RunnerVm {
             node: id.node.into(),
@@ -162,8 +164,8 @@ fn plan_power(prior: &RunnerVm, plan: &mut Plan<RunnerVm>, had_job: bool) {
     }
 }
 
-fn qemu(clients: &Clients, model: &RunnerVm) -> Result<Qemu, Diagnostic> {
-    Ok(clients.pve.qemu(model.node.need("node")?, *model.vmid.need("vmid")?))
+fn qemu(clients: &Clients, node: &Attr<String>, vmid: &Attr<u32>) -> Result<Qemu, Diagnostic> {
+    Ok(clients.pve.qemu(node.need("node")?, *vmid.need("vmid")?))
 }
 
 /// Finds out while planning what would only fail later. A template that does not exist yet may be made in the same run.
@@ -184,7 +186,7 @@ async fn can_be_cloned(clients: &Clients, planned: &RunnerVm) -> Result<(), Diag
 /// The VM that a marker describes, for the steps.
 fn handle(
     clients: &Clients,
-    model: &RunnerVm,
+    model: &KnownRunnerVm,
     marker: Marker,
     cancel: CancellationToken,
 ) -> Result<runner_vm::RunnerVm, Diagnostic> {
@@ -193,14 +195,18 @@ fn handle(
         node: model.node.need("node")?.clone(),
         range,
         claimant: Owner::Provider,
-        resource_pool: model.resource_pool.need("resource_pool")?.clone(),
+        resource_pool: model.resource_pool.clone(),
     };
     let name = model.runner_name.need("runner_name")?.clone();
     Ok(runner_vm::RunnerVm::new(clients.pve.clone(), name, marker, place, cancel))
 }
 
 /// The incarnation in the state.
-fn existing(clients: &Clients, model: &RunnerVm, cancel: CancellationToken) -> Result<runner_vm::RunnerVm, Diagnostic> {
+fn existing(
+    clients: &Clients,
+    model: &KnownRunnerVm,
+    cancel: CancellationToken,
+) -> Result<runner_vm::RunnerVm, Diagnostic> {
     let name = model.runner_name.need("runner_name")?;
     let parsed = RunnerName::parse(&clients.installation, name)
         .map_err(|error| diagnostics::failed("recognise", THING, name, &error))?;
@@ -209,7 +215,7 @@ fn existing(clients: &Clients, model: &RunnerVm, cancel: CancellationToken) -> R
 }
 
 /// Stops and destroys the VM after the proof. Not to be interrupted: it takes seconds, and half of it helps nobody.
-async fn destroy(clients: &Clients, model: &RunnerVm) -> Result<(), Diagnostic> {
+async fn destroy(clients: &Clients, model: &KnownRunnerVm) -> Result<(), Diagnostic> {
     let vm = existing(clients, model, CancellationToken::new())?;
     let unable = |error: &runner_vm::Error| diagnostics::step("destroy", THING, vm.name(), error);
     vm.stop().await.map_err(|error| unable(&error))?;
@@ -220,7 +226,7 @@ async fn destroy(clients: &Clients, model: &RunnerVm) -> Result<(), Diagnostic> 
 async fn look(clients: &Clients, mut state: RunnerVm, vmid: u32) -> Result<Option<RunnerVm>, Diagnostic> {
     let id = state.runner_name.text().map_or_else(|| vmid.to_string(), str::to_owned);
     let unable = |error: &pve::Error| diagnostics::pve("read", THING, &id, error);
-    let vm = qemu(clients, &state)?;
+    let vm = qemu(clients, &state.node, &state.vmid)?;
     let config = match vm.config().await {
         Ok(config) => config,
         Err(error) if error.is_guest_missing() => return gone(clients, vm.node(), vmid).await,
@@ -293,8 +299,8 @@ async fn marker_of(clients: &Clients, id: &ImportId) -> Result<Marker, Diagnosti
 }
 
 /// Rewrites the marker, leaving the rest of the description as it is.
-async fn set_reap(clients: &Clients, plan: &RunnerVm) -> Result<(), Diagnostic> {
-    let vm = qemu(clients, plan)?;
+async fn set_reap(clients: &Clients, plan: &KnownRunnerVm) -> Result<(), Diagnostic> {
+    let vm = qemu(clients, &plan.node, &plan.vmid)?;
     let unable = |error: &pve::Error| diagnostics::pve("update", THING, &vm.vmid().to_string(), error);
     for attempt in 1.. {
         let config = vm.config().await.map_err(|error| unable(&error))?;

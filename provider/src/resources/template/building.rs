@@ -15,7 +15,7 @@ use pve::WaitOptions;
 use template_family::{Family, Version};
 use tf_provider::{CancellationToken, Cx, Diagnostic};
 
-use super::model::Template;
+use super::model::KnownTemplate;
 use super::runner_program::{self, RunnerProgram};
 use super::source::Source;
 use super::variables::{self, Account, Making, Variables};
@@ -33,9 +33,9 @@ const MARKING_PAUSE: Duration = Duration::from_secs(1);
 pub(super) const CLEANING: Duration = Duration::from_secs(300);
 
 /// The Packer program that an apply would use.
-pub(super) async fn packer(plan: &Template) -> Result<Packer, Diagnostic> {
+pub(super) async fn packer(plan: &KnownTemplate) -> Result<Packer, Diagnostic> {
     let named =
-        plan.packer_path.text().map(PathBuf::from).or_else(|| std::env::var_os("PXCI_PACKER").map(PathBuf::from));
+        plan.packer_path.as_deref().map(PathBuf::from).or_else(|| std::env::var_os("PXCI_PACKER").map(PathBuf::from));
     let search = std::env::var_os("PATH").unwrap_or_default();
     Packer::locate(named.as_deref(), &search)
         .await
@@ -45,12 +45,12 @@ pub(super) async fn packer(plan: &Template) -> Result<Packer, Diagnostic> {
 /// Builds, verifies and returns a version that is ready.
 pub(super) async fn build(
     cx: &Cx<Clients>,
-    plan: &Template,
+    plan: &KnownTemplate,
     family: &Family,
     source: &Source,
     number: u32,
 ) -> Result<Version, Diagnostic> {
-    let clients = cx.data()?;
+    let clients = cx.data();
     let packer = packer(plan).await?;
     let certificates = cx.guard(variables::certificates(clients)).await??;
     let runner = if source.template.variables.contains("runner_url") {
@@ -64,7 +64,7 @@ pub(super) async fn build(
         let proposed = cx.guard(clients.vmids.propose(&clients.pve, family.range, &refused)).await?;
         let proposed = proposed.map_err(|error| diagnostics::pve("create", THING, name, &error))?;
         let proposal = proposed.ok_or_else(|| diagnostics::range_full(THING, name, family.range))?;
-        if plan.verify.known_or(true) {
+        if plan.verify {
             has_room_for_a_clone(cx, clients, family, &refused).await?;
         }
         let attempt = Attempt::new(clients, family, source, number, proposal.vmid(), runner.as_ref());
@@ -143,7 +143,7 @@ impl<'a> Attempt<'a> {
     async fn run(
         &self,
         cx: &Cx<Clients>,
-        plan: &Template,
+        plan: &KnownTemplate,
         packer: &Packer,
         certificates: Option<&str>,
     ) -> Result<Version, Unbuilt> {
@@ -156,7 +156,7 @@ impl<'a> Attempt<'a> {
             Err(Unbuilt::Failed { diagnostic, cds }) => (diagnostic, cds),
             Err(lost @ Unbuilt::VmidLost(_)) => return Err(lost),
         };
-        let iso_storage = plan.iso_storage.text().unwrap_or_default();
+        let iso_storage = &plan.iso_storage;
         let cds = cds.into_iter().map(|name| format!("{iso_storage}:iso/{name}")).collect();
         if let Err(left) = self.clean_up(cds).await {
             diagnostic.detail.push_str("\n\n");
@@ -168,7 +168,7 @@ impl<'a> Attempt<'a> {
     async fn pack(
         &self,
         cx: &Cx<Clients>,
-        plan: &Template,
+        plan: &KnownTemplate,
         packer: &Packer,
         certificates: Option<&str>,
     ) -> Result<(), Unbuilt> {
@@ -238,9 +238,9 @@ impl<'a> Attempt<'a> {
         config.description().trim() == PACKERS_DESCRIPTION && config.get("name") == Some(self.name.as_str())
     }
 
-    async fn complete(&self, cx: &Cx<Clients>, plan: &Template) -> Result<Version, Diagnostic> {
+    async fn complete(&self, cx: &Cx<Clients>, plan: &KnownTemplate) -> Result<Version, Diagnostic> {
         finishing::finish(self.clients, self.family, &self.marker, &self.name, &self.tags()).await?;
-        if plan.verify.known_or(true) {
+        if plan.verify {
             verifying::verify(cx, self.family, &self.marker).await?;
         }
         let mut marker = self.marker.clone();

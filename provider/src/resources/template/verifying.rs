@@ -25,7 +25,7 @@ const LINES: usize = 20;
 
 /// Boots a linked clone of the version and runs the image's check in it. The clone goes in any case.
 pub(super) async fn verify(cx: &Cx<Clients>, family: &Family, version: &Marker) -> Result<(), Diagnostic> {
-    let clients = cx.data()?;
+    let clients = cx.data();
     let mut refused = BTreeSet::new();
     loop {
         let proposed = cx.guard(clients.vmids.propose(&clients.pve, family.range, &refused)).await?;
@@ -92,7 +92,7 @@ async fn check(cx: &Cx<Clients>, family: &Family, vmid: u32, clone: &RunnerVm) -
 }
 
 async fn run_check(cx: &Cx<Clients>, family: &Family, vmid: u32) -> Result<Exit, Diagnostic> {
-    let agent = cx.data()?.pve.qemu(&family.node, vmid).agent();
+    let agent = cx.data().pve.qemu(&family.node, vmid).agent();
     let unable = |error: &pve::Error| diagnostics::pve("verify", THING, family.name.as_str(), error);
     let process = agent.exec(&["/bin/sh", "-c", CHECK]).await.map_err(|error| unable(&error))?;
     let end = Instant::now() + CHECK_LIMIT;
