@@ -22,8 +22,8 @@ use crate::execute::{Executor, Gates, TemplateChecks};
 use crate::intents::{Ledger, LedgerError};
 use crate::looks::{Look, Looks};
 use crate::problems::{Problems, chain};
-use crate::reconcile::{self, Action, Claim, Intent, Observed};
 use crate::status::{self, Scene};
+use fleet::{Action, Claim, Intent, Observed};
 
 /// Longest wait between two decisions: deadlines are noticed this late at most.
 const TICK: Duration = Duration::from_secs(1);
@@ -227,7 +227,7 @@ impl Engine {
             self.resting.retain(|_, until| *until > now);
             self.observed.in_flight = self.under_way.iter().chain(self.resting.keys()).cloned().collect();
             let intents = self.ledger.intents();
-            let actions = reconcile::reconcile(&self.observed, &intents, &executor.config, now);
+            let actions = fleet::reconcile(&self.observed, &intents, &executor.config, now);
             if !self.act(&executor, actions).await {
                 break;
             }
@@ -287,7 +287,7 @@ impl Engine {
     fn publish(&self, intents: &[Intent]) {
         let config: Option<&Config> = self.executor.as_ref().map(|executor| &*executor.config);
         let now = clock::now();
-        let waiting = config.map(|config| reconcile::explain(&self.observed, intents, config, now)).unwrap_or_default();
+        let waiting = config.map(|config| fleet::explain(&self.observed, intents, config, now)).unwrap_or_default();
         let last_good_pass_at = config.and_then(|config| last_good_pass(&self.observed, config));
         let settled = self.under_way.is_empty() && last_good_pass_at.is_some_and(|at| at > self.draining_since);
         self.control.publish(status::status(Scene {
@@ -306,7 +306,7 @@ impl Engine {
     /// Returns the problems that hinder the dispatcher now, and the reasons why pools' last VMs failed.
     fn all_problems(&self, intents: &[Intent], config: Option<&Config>) -> Vec<Problem> {
         let mut problems = self.problems.all();
-        let troubles = config.map(|config| reconcile::troubles(&self.observed, intents, config)).unwrap_or_default();
+        let troubles = config.map(|config| fleet::troubles(&self.observed, intents, config)).unwrap_or_default();
         problems.extend(troubles.into_iter().map(|trouble| Problem {
             subject: Subject::Pool,
             message: trouble.message,

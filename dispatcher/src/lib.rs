@@ -1,6 +1,6 @@
 //! The dispatcher: sees queued jobs, makes a runner VM for each, hands it one registration, and clears away what has ended.
 //!
-//! The fleet's decisions are one pure function, [`reconcile`]; around it stand what observes, what executes, and the ledger in which
+//! The fleet's decisions are one pure function, [`fleet::reconcile`]; around it stand what observes, what executes, and the ledger in which
 //! everything is written down before it is done. It must never hold a lock or a decision across an outside call.
 
 mod clients;
@@ -16,7 +16,6 @@ pub mod logs;
 mod looks;
 mod observe;
 mod problems;
-mod reconcile;
 pub mod state_directory;
 mod status;
 

@@ -6,16 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use dispatcher_api::{Config, RunnerPool};
+use fleet::State;
 use jiff::{SignedDuration, Timestamp};
 use ownership::PoolName;
-use runner_vm::State;
 use tokio::task::JoinSet;
 
 use crate::execute::Executor;
 use crate::observe::{
     CircumstanceObserver, GuestObserver, GuestQuestion, ObserveError, RepositoryObserver, RepositoryQuestion,
 };
-use crate::reconcile::{self, Claim, Guests, Intent, Observed, RepositorySeen};
+use fleet::{Claim, Guests, Intent, Observed, RepositorySeen};
 
 /// Interval between two reads of PVE's cheap list. PVE itself refreshes power states in it only every ten seconds.
 const LISTED: SignedDuration = SignedDuration::from_secs(15);
@@ -168,7 +168,7 @@ impl Looks {
         if self.circumstances_due > now {
             return;
         }
-        let waiting = reconcile::backing_off(observed, intents, &executor.config, now);
+        let waiting = fleet::backing_off(observed, intents, &executor.config, now);
         let waiting: Vec<RunnerPool> = waiting.into_iter().cloned().collect();
         if waiting.is_empty() {
             return;
@@ -249,10 +249,10 @@ fn expectations(repository: &str, intents: &[Intent]) -> (BTreeSet<u64>, bool) {
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
-    use runner_vm::{Event, Life, Reason};
+    use fleet::{Event, Life, Reason};
 
     use super::*;
-    use crate::reconcile::{GuestSeen, Power};
+    use fleet::{GuestSeen, Power};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + second).unwrap()

@@ -1,10 +1,10 @@
 //! What the dispatcher says about itself. Pure: from what is written down and observed.
 
 use dispatcher_api::{Config, MOST_LISTED, Machine, Phase, PoolStatus, Problem, RunnerPool, Status, WaitingJob};
+use fleet::State;
 use jiff::Timestamp;
-use runner_vm::State;
 
-use crate::reconcile::{Intent, Waiting};
+use fleet::{Intent, Waiting};
 
 /// What a status is made from.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use runner_vm::{BootTimes, Booted, RunnerVm};
+use guest::{BootTimes, Booted, RunnerVm};
 
 /// Boot times by template.
 #[derive(Debug, Clone, Default)]
@@ -15,7 +15,7 @@ impl Boots {
     ///
     /// # Errors
     /// Those of [`RunnerVm::boot`].
-    pub(crate) async fn boot(&self, vm: &RunnerVm, limit: Duration) -> Result<(), runner_vm::Error> {
+    pub(crate) async fn boot(&self, vm: &RunnerVm, limit: Duration) -> Result<(), guest::Error> {
         let booted = vm.boot(self.first_question(vm), limit).await?;
         if let Some(booted) = booted {
             self.learn(vm, booted);

@@ -44,18 +44,18 @@ pub(crate) fn pve(verb: &str, thing: &str, id: &str, error: &pve::Error) -> Diag
 }
 
 /// A step in the life of a runner VM that failed.
-pub(crate) fn step(verb: &str, thing: &str, id: &str, error: &runner_vm::Error) -> Diagnostic {
+pub(crate) fn step(verb: &str, thing: &str, id: &str, error: &guest::Error) -> Diagnostic {
     match &error.problem {
-        runner_vm::Problem::Pve(error) => pve(verb, thing, id, error),
-        runner_vm::Problem::VmidTaken => {
+        guest::Problem::Pve(error) => pve(verb, thing, id, error),
+        guest::Problem::VmidTaken => {
             let hint = "Somebody else's guest has the VMID; it was left alone. Choose another one.";
             Diagnostic::error(summary(verb, thing, id), format!("{}\n\n{hint}", chain(&error.problem)))
         }
-        runner_vm::Problem::NotOurs(_) | runner_vm::Problem::OtherIncarnation => {
+        guest::Problem::NotOurs(_) | guest::Problem::OtherIncarnation => {
             let hint = "The guest was left alone. If it is no longer the one that was made here, remove the resource from the state (`tofu state rm`).";
             Diagnostic::error(summary(verb, thing, id), format!("{}\n\n{hint}", chain(&error.problem)))
         }
-        runner_vm::Problem::NotReady { .. } => {
+        guest::Problem::NotReady { .. } => {
             let hint = "Look at its console in the web interface. The image must start qemu-guest-agent; a slow machine needs a longer limit in `timeouts`.";
             Diagnostic::error(summary(verb, thing, id), format!("{}\n\n{hint}", chain(&error.problem)))
         }

@@ -11,9 +11,10 @@ mod template;
 use std::sync::Arc;
 
 use dispatcher_api::{Config, RunnerPool, Subject};
+use fleet::{Event, Life};
+use guest::{Place, RunnerVm};
 use jiff::{SignedDuration, Timestamp};
 use ownership::{Kind, Marker, Nonce, Owner, PoolName, RunnerName, VmidRange};
-use runner_vm::{Event, Life, Place, RunnerVm};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use gates::Gates;
@@ -22,7 +23,7 @@ pub(crate) use template::TemplateChecks;
 use crate::clock;
 use crate::intents::{AuditRow, Ledger, LedgerError};
 use crate::problems::{Problems, chain};
-use crate::reconcile::{Action, Claim, Guests, Intent};
+use fleet::{Action, Claim, Guests, Intent};
 
 /// Rest after a step that PVE or GitHub did not carry out, before it is tried again.
 const REST: SignedDuration = SignedDuration::from_secs(5);
@@ -108,7 +109,7 @@ impl Executor {
             template: pool.template.vmid,
             resource_pool: pool.resource_pool.clone(),
             created_at: now,
-            life: Life::adopted(guest.power == crate::reconcile::Power::Running, now),
+            life: Life::adopted(guest.power == fleet::Power::Running, now),
             retry_at: None,
             failure: None,
         };

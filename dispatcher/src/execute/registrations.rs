@@ -1,14 +1,15 @@
 //! The steps of a VM's life at GitHub, and the clearing away of what others left there.
 
 use dispatcher_api::Subject;
+use fleet::{Event, Reason};
 use github::{Repository, Scope};
+use guest::{GuestState, Place, Removal, RunnerVm, deregister, mint};
 use ownership::{Marker, Owner, PoolName};
-use runner_vm::{Event, GuestState, Place, Reason, Removal, RunnerVm, deregister, mint};
 
 use super::Executor;
 use crate::clock;
 use crate::problems::chain;
-use crate::reconcile::{Claim, Guests, Intent};
+use fleet::{Claim, Guests, Intent};
 
 impl Executor {
     /// Registers the VM for one job and hands it the registration, which stands in no place but this function's memory.

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use dispatcher_api::RunnerPool;
+use fleet::{Event, Reason, State};
+use guest::{Booted, Error, GuestState, Problem, RunnerVm, Shape};
 use jiff::{SignedDuration, Timestamp};
 use pve::Config;
-use runner_vm::{Booted, Error, Event, GuestState, Problem, Reason, RunnerVm, Shape, State};
 
 use super::Executor;
 use crate::clock;
-use crate::reconcile::{Intent, Step};
+use fleet::{Intent, Step};
 
 /// Shortest and longest pause between two checks whether a VM has powered itself off.
 const WATCH_PAUSES: (SignedDuration, SignedDuration) = (SignedDuration::from_secs(2), SignedDuration::from_secs(60));

@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use fleet::{Event, Life, Refused};
+use guest::{BootTimes, Booted};
 use jiff::{SignedDuration, Timestamp};
-use runner_vm::{BootTimes, Booted, Event, Life, Refused};
 use rusqlite::{Connection, Transaction, params};
 
-use crate::reconcile::Intent;
+use fleet::Intent;
 
 /// How long ended VMs are remembered, so that their VMIDs rest and their failures count.
 const REMEMBERED: SignedDuration = SignedDuration::from_mins(30);

@@ -1,4 +1,4 @@
-use runner_vm::{Reason, State};
+use fleet::{Reason, State};
 
 use super::*;
 

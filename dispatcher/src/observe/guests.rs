@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use dispatcher_api::{Config, RunnerPool};
+use fleet::State;
 use futures::{StreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 use ownership::{Claim as Entitlement, Guest, Kind, Marker, NotOurs, Owner, PoolName, RunnerName, prove};
 use pve::{GuestKind, GuestSummary};
-use runner_vm::State;
 
 use crate::clock;
-use crate::reconcile::{Claim, GuestSeen, Guests, Intent, Power};
+use fleet::{Claim, GuestSeen, Guests, Intent, Power};
 
 /// How long it is believed that a guest is not ours.
 const FOREIGN_BELIEVED: SignedDuration = SignedDuration::from_mins(5);

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use ownership::{Installation, RunnerName};
 
 use crate::clock;
-use crate::reconcile::{JobPhase, JobSeen, Jobs, RepositorySeen, RunnerSeen, Runners};
+use fleet::{JobPhase, JobSeen, Jobs, RepositorySeen, RunnerSeen, Runners};
 
 /// GitHub gives a queued job up after a day; older runs without an end are ghosts.
 const OLDEST_RUN: SignedDuration = SignedDuration::from_hours(36);

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use guest::Problem;
 use ownership::{Nonce, VmidRange};
-use runner_vm::Problem;
 use tf_provider::{CancellationToken, Cx, Diagnostic, Failure, Outcome};
 
 use super::model::{Job, KnownRunnerVm, runner_name};
@@ -59,7 +59,7 @@ async fn clone(
 }
 
 /// A lost reply leaves open whether the clone was made: the second try finds out.
-async fn clone_once(vm: &runner_vm::RunnerVm) -> Result<(), runner_vm::Error> {
+async fn clone_once(vm: &guest::RunnerVm) -> Result<(), guest::Error> {
     let cloned = match vm.clone_from_template(true).await {
         Err(error) if error.is_transient() => vm.clone_from_template(false).await,
         outcome => outcome,
@@ -82,7 +82,7 @@ async fn propose(
 /// Everything after the clone.
 async fn finish(cx: &Cx<Clients>, clients: &Clients, plan: &mut KnownRunnerVm) -> Result<(), Diagnostic> {
     let vm = super::existing(clients, plan, cx.stop().clone())?;
-    let unable = |verb: &str, error: &runner_vm::Error| diagnostics::step(verb, THING, vm.name(), error);
+    let unable = |verb: &str, error: &guest::Error| diagnostics::step(verb, THING, vm.name(), error);
     vm.configure(&plan.shape(), None).await.map_err(|error| unable("configure", &error))?;
     let config = super::qemu(clients, &plan.node, &plan.vmid)?.config().await;
     plan.observe_shape(&config.map_err(|error| diagnostics::pve("read", THING, vm.name(), &error))?);
@@ -99,7 +99,7 @@ pub(super) async fn start(
     cx: &Cx<Clients>,
     clients: &Clients,
     plan: &mut KnownRunnerVm,
-    vm: &runner_vm::RunnerVm,
+    vm: &guest::RunnerVm,
 ) -> Result<(), Diagnostic> {
     plan.ip_address = None::<String>.into();
     if !plan.started {

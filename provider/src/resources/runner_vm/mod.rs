@@ -14,9 +14,9 @@ mod model;
 #[cfg(test)]
 mod tests;
 
+use guest::Place;
 use ownership::{Kind, Marker, Owner, RunnerName};
 use pve::Qemu;
-use runner_vm::Place;
 use tf_provider::{
     Attr, CancellationToken, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Outcome, Plan, PlanCx, Resource,
 };
@@ -189,7 +189,7 @@ fn handle(
     model: &KnownRunnerVm,
     marker: Marker,
     cancel: CancellationToken,
-) -> Result<runner_vm::RunnerVm, Diagnostic> {
+) -> Result<guest::RunnerVm, Diagnostic> {
     let range = model.range().ok_or_else(|| Diagnostic::error("No VMID is given", "Set `vmid_range` or `vmid`."))?;
     let place = Place {
         node: model.node.need("node")?.clone(),
@@ -198,7 +198,7 @@ fn handle(
         resource_pool: model.resource_pool.clone(),
     };
     let name = model.runner_name.need("runner_name")?.clone();
-    Ok(runner_vm::RunnerVm::new(clients.pve.clone(), name, marker, place, cancel))
+    Ok(guest::RunnerVm::new(clients.pve.clone(), name, marker, place, cancel))
 }
 
 /// The incarnation in the state.
@@ -206,7 +206,7 @@ fn existing(
     clients: &Clients,
     model: &KnownRunnerVm,
     cancel: CancellationToken,
-) -> Result<runner_vm::RunnerVm, Diagnostic> {
+) -> Result<guest::RunnerVm, Diagnostic> {
     let name = model.runner_name.need("runner_name")?;
     let parsed = RunnerName::parse(&clients.installation, name)
         .map_err(|error| diagnostics::failed("recognise", THING, name, &error))?;
@@ -217,7 +217,7 @@ fn existing(
 /// Stops and destroys the VM after the proof. Not to be interrupted: it takes seconds, and half of it helps nobody.
 async fn destroy(clients: &Clients, model: &KnownRunnerVm) -> Result<(), Diagnostic> {
     let vm = existing(clients, model, CancellationToken::new())?;
-    let unable = |error: &runner_vm::Error| diagnostics::step("destroy", THING, vm.name(), error);
+    let unable = |error: &guest::Error| diagnostics::step("destroy", THING, vm.name(), error);
     vm.stop().await.map_err(|error| unable(&error))?;
     vm.destroy().await.map_err(|error| unable(&error))
 }

@@ -1,8 +1,8 @@
 //! The typed state of `pxci_runner_vm`, and its conversions from and to what PVE knows.
 
+use guest::Shape;
 use ownership::{Kind, Marker, Nonce, Owner, PoolName, Reap, RunnerName, VmidRange};
 use pve::Properties;
-use runner_vm::Shape;
 use serde::{Deserialize, Serialize};
 use tf_provider::{Attr, Diagnostic, Model, Secret, Timeouts};
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use guest::{BootTimes, Place, Problem, RunnerVm};
 use ownership::{Kind, Marker, Nonce, Owner};
 use pve::Exit;
-use runner_vm::{BootTimes, Place, Problem, RunnerVm};
 use template_family::Family;
 use tf_provider::{CancellationToken, Cx, Diagnostic};
 
@@ -118,7 +118,7 @@ async fn run_check(cx: &Cx<Clients>, family: &Family, vmid: u32) -> Result<Exit,
 
 /// Stops and destroys the clone; one that was never made is no error.
 pub(super) async fn destroy(clone: &RunnerVm) -> Result<(), Diagnostic> {
-    let unable = |error: &runner_vm::Error| diagnostics::step("destroy", CLONE, clone.name(), error);
+    let unable = |error: &guest::Error| diagnostics::step("destroy", CLONE, clone.name(), error);
     clone.stop().await.map_err(|error| unable(&error))?;
     clone.destroy().await.map_err(|error| unable(&error))
 }

@@ -3,11 +3,11 @@
 //! VMIDs are taken in turn and rest after use, never lowest-first: whatever still speaks of the last incarnation (a list that lags,
 //! a late reply) must not meet the next one.
 
+use crate::Reason;
 use dispatcher_api::RunnerPool;
 use jiff::{SignedDuration, Timestamp};
-use runner_vm::Reason;
 
-use super::{Guests, Intent, Observed, capacity};
+use crate::{Guests, Intent, Observed, capacity};
 
 /// How long a VMID rests, unless there is no other.
 const REST: SignedDuration = SignedDuration::from_secs(60);

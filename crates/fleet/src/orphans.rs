@@ -4,7 +4,7 @@ use dispatcher_api::Config;
 use jiff::{SignedDuration, Timestamp};
 use ownership::RunnerName;
 
-use super::{Action, Claim, Guests, Intent, Observed, Power, RunnerSeen, capacity, pool_named};
+use crate::{Action, Claim, Guests, Intent, Observed, Power, RunnerSeen, capacity};
 
 /// A registration without a VM is left alone for this long after its incarnation ended: GitHub removes used ones by itself.
 const GRACE: SignedDuration = SignedDuration::from_secs(30);
@@ -67,7 +67,7 @@ fn is_orphan(
     now: Timestamp,
 ) -> bool {
     let Ok(name) = RunnerName::parse(&config.installation, &runner.name) else { return false };
-    let Some(pool) = pool_named(config, &name.pool) else { return false };
+    let Some(pool) = crate::reconcile::pool_named(config, &name.pool) else { return false };
     let recorded = intents.iter().any(|intent| {
         let settled = !intent.is_live() && now.duration_since(intent.life.since) >= GRACE;
         intent.name == runner.name && !settled

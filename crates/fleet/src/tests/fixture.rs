@@ -2,7 +2,9 @@
 
 use dispatcher_api::{GithubConfig, PveConfig, TemplateSource};
 
-use super::super::*;
+use crate::*;
+use dispatcher_api::{Config, RunnerPool};
+use jiff::Timestamp;
 
 pub(super) const REPOSITORY: &str = "acme/tools";
 pub(super) const TEMPLATE: u32 = 9000;
@@ -88,7 +90,7 @@ pub(super) fn busy() -> Vec<Event> {
 }
 
 pub(super) fn fenced() -> Vec<Event> {
-    idle().into_iter().chain([Event::Retire(runner_vm::Reason::Surplus), Event::Deregistered]).collect()
+    idle().into_iter().chain([Event::Retire(crate::Reason::Surplus), Event::Deregistered]).collect()
 }
 
 pub(super) fn job(id: u64, phase: JobPhase, runner: Option<&str>) -> JobSeen {

@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::State;
 use dispatcher_api::{Config, RunnerPool};
 use jiff::{SignedDuration, Timestamp};
 use ownership::PoolName;
-use runner_vm::State;
 
-use super::{Intent, JobPhase, JobSeen, Jobs, Observed};
+use crate::{Intent, JobPhase, JobSeen, Jobs, Observed};
 
 /// GitHub gives a queued job up after 24 h; runs that show queued jobs for longer are ghosts.
 const OLDEST_QUEUED_JOB: SignedDuration = SignedDuration::from_hours(24);

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::super::*;
 use super::super::fixture::{self, REPOSITORY, at};
 use super::{FOREIGN, Runner, World, WorldJob};
+use crate::*;
 
 impl World {
     /// What a look at PVE would show, without its time.

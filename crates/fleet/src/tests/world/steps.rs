@@ -1,10 +1,8 @@
 //! The executor's steps over the toy world, one micro-step at a time.
 
-use runner_vm::Reason;
-
-use super::super::super::*;
 use super::super::fixture::REPOSITORY;
 use super::{Runner, Vm, World, power_off};
+use crate::*;
 
 /// A step under way: what it does next, and what it has learned.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -7,48 +7,48 @@ use ownership::PoolName;
 
 /// Everything that was seen, as of its parts' own times.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Observed {
+pub struct Observed {
     /// The last complete list of PVE's guests; `None` until there was one.
-    pub(crate) guests: Option<Guests>,
+    pub guests: Option<Guests>,
     /// By repository, `owner/name`.
-    pub(crate) repositories: BTreeMap<String, RepositorySeen>,
+    pub repositories: BTreeMap<String, RepositorySeen>,
     /// VMs and registrations, by name, on which this process has a step under way.
-    pub(crate) in_flight: BTreeSet<String>,
+    pub in_flight: BTreeSet<String>,
     /// No new VMs; idle ones are to be released.
-    pub(crate) draining: bool,
+    pub draining: bool,
     /// By pool: failures up to this time no longer make the pool wait, because what may have caused them was changed.
-    pub(crate) forgiven: BTreeMap<PoolName, Timestamp>,
+    pub forgiven: BTreeMap<PoolName, Timestamp>,
 }
 
 /// PVE's guests in the VMID ranges of the pools.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Guests {
+pub struct Guests {
     /// When the list was asked for.
-    pub(crate) taken_at: Timestamp,
+    pub taken_at: Timestamp,
     /// By VMID.
-    pub(crate) seen: BTreeMap<u32, GuestSeen>,
+    pub seen: BTreeMap<u32, GuestSeen>,
     /// VMIDs of written-down VMs of which PVE confirmed one by one that there is no such guest.
-    pub(crate) absent: BTreeSet<u32>,
+    pub absent: BTreeSet<u32>,
     /// VMIDs that PVE calls taken without showing us the guest, and that may be half-made clones of ours: they keep their slots.
-    pub(crate) hidden: BTreeSet<u32>,
+    pub hidden: BTreeSet<u32>,
     /// The same for so long that they are somebody else's: only not to be used.
-    pub(crate) taken: BTreeSet<u32>,
+    pub taken: BTreeSet<u32>,
 }
 
 /// One guest.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct GuestSeen {
+pub struct GuestSeen {
     /// Confirmed one by one where the list's word would lead to a decision: the list lags by up to 10 s.
-    pub(crate) power: Power,
+    pub power: Power,
     /// Something (a clone, a backup) has it locked.
-    pub(crate) locked: bool,
+    pub locked: bool,
     /// Whose it is.
-    pub(crate) claim: Claim,
+    pub claim: Claim,
 }
 
 /// Whether a guest runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Power {
+pub enum Power {
     /// Runs, or PVE does not say otherwise.
     Running,
     /// Confirmed powered off.
@@ -57,7 +57,7 @@ pub(crate) enum Power {
 
 /// Whose a guest is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Claim {
+pub enum Claim {
     /// Carries our marker under this name, and passes the proof for this pool.
     Ours {
         /// Name made from its marker.
@@ -82,42 +82,42 @@ pub(crate) enum Claim {
 
 /// What GitHub said about one repository.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub(crate) struct RepositorySeen {
+pub struct RepositorySeen {
     /// Jobs of all runs that are not completed, and single jobs that were looked up.
-    pub(crate) jobs: Option<Jobs>,
+    pub jobs: Option<Jobs>,
     /// Registered runners.
-    pub(crate) runners: Option<Runners>,
+    pub runners: Option<Runners>,
 }
 
 /// Jobs as of one time.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Jobs {
+pub struct Jobs {
     /// When the list was asked for.
-    pub(crate) taken_at: Timestamp,
+    pub taken_at: Timestamp,
     /// The jobs.
-    pub(crate) list: Vec<JobSeen>,
+    pub list: Vec<JobSeen>,
 }
 
 /// One job.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct JobSeen {
+pub struct JobSeen {
     /// GitHub's number.
-    pub(crate) id: u64,
+    pub id: u64,
     /// Name for people.
-    pub(crate) name: String,
+    pub name: String,
     /// Labels that it asks for.
-    pub(crate) labels: Vec<String>,
+    pub labels: Vec<String>,
     /// How far it is.
-    pub(crate) phase: JobPhase,
+    pub phase: JobPhase,
     /// Name of the runner that took it.
-    pub(crate) runner_name: Option<String>,
+    pub runner_name: Option<String>,
     /// When it was created.
-    pub(crate) created_at: Option<Timestamp>,
+    pub created_at: Option<Timestamp>,
 }
 
 /// How far a job is, as far as runners are concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum JobPhase {
+pub enum JobPhase {
     /// Waits for a runner.
     Queued,
     /// Runs on a runner.
@@ -130,35 +130,35 @@ pub(crate) enum JobPhase {
 
 /// Registered runners as of one time.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Runners {
+pub struct Runners {
     /// When the list was asked for.
-    pub(crate) taken_at: Timestamp,
+    pub taken_at: Timestamp,
     /// The runners whose names are of our installation.
-    pub(crate) list: Vec<RunnerSeen>,
+    pub list: Vec<RunnerSeen>,
 }
 
 /// One registered runner.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct RunnerSeen {
+pub struct RunnerSeen {
     /// GitHub's number.
-    pub(crate) id: u64,
+    pub id: u64,
     /// Its name.
-    pub(crate) name: String,
+    pub name: String,
     /// Whether it is connected.
-    pub(crate) online: bool,
+    pub online: bool,
     /// Whether GitHub says that it has a job. Only a yes means anything.
-    pub(crate) busy: bool,
+    pub busy: bool,
 }
 
 impl Observed {
     /// The job that this runner has or had, where GitHub's list names it.
-    pub(crate) fn job_of(&self, repository: Option<&str>, runner_name: &str) -> Option<&JobSeen> {
+    pub fn job_of(&self, repository: Option<&str>, runner_name: &str) -> Option<&JobSeen> {
         let wanted = |job: &&JobSeen| job.runner_name.as_deref() == Some(runner_name);
         self.seen_in(repository).filter_map(|seen| seen.jobs.as_ref()).find_map(|jobs| jobs.list.iter().find(wanted))
     }
 
     /// The registration of this name.
-    pub(crate) fn runner(&self, repository: Option<&str>, name: &str) -> Option<&RunnerSeen> {
+    pub fn runner(&self, repository: Option<&str>, name: &str) -> Option<&RunnerSeen> {
         let wanted = |runner: &&RunnerSeen| runner.name == name;
         self.seen_in(repository)
             .filter_map(|seen| seen.runners.as_ref())
@@ -174,7 +174,7 @@ impl Observed {
     }
 
     /// The guest at this VMID, in the last list.
-    pub(crate) fn guest(&self, vmid: u32) -> Option<&GuestSeen> {
+    pub fn guest(&self, vmid: u32) -> Option<&GuestSeen> {
         self.guests.as_ref()?.seen.get(&vmid)
     }
 }

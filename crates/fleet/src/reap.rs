@@ -3,11 +3,11 @@
 //! It must never end a VM that may run a job on anything but: PVE's confirmation that it is off, GitHub's word that its job is over,
 //! or a declared limit.
 
+use crate::{Event, Life, NEGATIVES_APART, Reason, State};
 use dispatcher_api::Config;
 use jiff::{SignedDuration, Timestamp};
-use runner_vm::{Event, Life, NEGATIVES_APART, Reason, State};
 
-use super::{Action, Intent, JobPhase, Observed, Power, capacity, demand, pool_named};
+use crate::{Action, Intent, JobPhase, Observed, Power, capacity, demand};
 
 /// An idle listener notices within a minute that its registration is gone, and exits.
 const DRAIN: SignedDuration = SignedDuration::from_secs(60);
@@ -36,7 +36,7 @@ struct Limits {
 impl Limits {
     fn of(intent: &Intent, config: &Config) -> Self {
         let seconds = |seconds: u32| SignedDuration::from_secs(i64::from(seconds));
-        match pool_named(config, &intent.pool) {
+        match crate::reconcile::pool_named(config, &intent.pool) {
             Some(pool) => Self {
                 boot: seconds(pool.boot_limit_seconds),
                 idle: seconds(pool.idle_limit_seconds),

@@ -9,9 +9,12 @@ mod steps;
 
 use std::collections::BTreeMap;
 
-use super::super::*;
 use super::fixture::{REPOSITORY, at};
+use crate::*;
+use dispatcher_api::Config;
+use jiff::Timestamp;
 use looks::never;
+use ownership::PoolName;
 pub(super) use steps::Task;
 use steps::is_call;
 

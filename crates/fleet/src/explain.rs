@@ -4,42 +4,42 @@ use dispatcher_api::Config;
 use jiff::Timestamp;
 use ownership::PoolName;
 
-use runner_vm::Reason;
+use crate::Reason;
 
-use super::capacity::{self, Hold};
-use super::demand::{self, Server};
-use super::{Intent, Observed, pool_named};
+use crate::capacity::{self, Hold};
+use crate::demand::{self, Server};
+use crate::{Intent, Observed};
 
 /// A queued job and what it waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Waiting {
+pub struct Waiting {
     /// `owner/name`.
-    pub(crate) repository: String,
+    pub repository: String,
     /// GitHub's number of the job.
-    pub(crate) job: u64,
+    pub job: u64,
     /// Name for people.
-    pub(crate) job_name: String,
+    pub job_name: String,
     /// Pool that serves it.
-    pub(crate) pool: PoolName,
+    pub pool: PoolName,
     /// When it was queued.
-    pub(crate) since: Option<Timestamp>,
+    pub since: Option<Timestamp>,
     /// What it waits for.
-    pub(crate) reason: String,
+    pub reason: String,
 }
 
 /// A pool whose last VMs all failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Trouble {
+pub struct Trouble {
     /// Name of the pool.
-    pub(crate) pool: PoolName,
+    pub pool: PoolName,
     /// Number of the VMs that failed, and the cause of the last failure.
-    pub(crate) message: String,
+    pub message: String,
     /// Time at which the first of them was reserved.
-    pub(crate) since: Timestamp,
+    pub since: Timestamp,
 }
 
 /// Returns the pools whose last VMs all failed, in the order of the configuration.
-pub(crate) fn troubles(observed: &Observed, intents: &[Intent], config: &Config) -> Vec<Trouble> {
+pub fn troubles(observed: &Observed, intents: &[Intent], config: &Config) -> Vec<Trouble> {
     let trouble = |pool: &dispatcher_api::RunnerPool| {
         let failures = capacity::failures(pool, observed, intents);
         let since = failures.last()?.created_at;
@@ -60,7 +60,7 @@ fn failed(pool: &dispatcher_api::RunnerPool, failures: &[&Intent]) -> Option<Str
 }
 
 /// One line for each queued job that a pool serves, oldest first.
-pub(crate) fn explain(observed: &Observed, intents: &[Intent], config: &Config, now: Timestamp) -> Vec<Waiting> {
+pub fn explain(observed: &Observed, intents: &[Intent], config: &Config, now: Timestamp) -> Vec<Waiting> {
     let plan = demand::plan(observed, intents, config, now);
     let explained = plan.queued.iter().map(|queued| Waiting {
         repository: queued.repository.to_owned(),
@@ -96,7 +96,9 @@ fn reason(
             format!("VM {name} is {}{failure}", state(name))
         }
         Server::Missing => {
-            match pool_named(config, queued.pool).map(|pool| (pool, capacity::free(pool, observed, intents, now))) {
+            match crate::reconcile::pool_named(config, queued.pool)
+                .map(|pool| (pool, capacity::free(pool, observed, intents, now)))
+            {
                 None => format!("pool {} is no longer configured", queued.pool),
                 Some((_, Err(Hold::Draining))) => "the dispatcher is being drained".to_owned(),
                 Some((_, Err(Hold::Unseen))) => "Proxmox VE has not answered lately".to_owned(),

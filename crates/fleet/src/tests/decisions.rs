@@ -1,9 +1,7 @@
 //! Single decisions, by the invariant or the incident that they stand for.
 
-use runner_vm::{NEGATIVES_APART, Reason};
-
-use super::super::*;
 use super::fixture::*;
+use crate::*;
 
 fn decide(observed: &Observed, intents: &[Intent], max: u32, second: i64) -> Vec<Action> {
     reconcile(observed, intents, &config(max), at(second))

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use dispatcher_api::RunnerPool;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Claim, Guests, Intent, Observed};
+use crate::{Claim, Guests, Intent, Observed};
 
 /// A list older than this says too little about what exists.
 const OLDEST_LIST: SignedDuration = SignedDuration::from_secs(120);
@@ -103,7 +103,7 @@ pub(super) fn failures<'a>(pool: &RunnerPool, observed: &Observed, intents: &'a 
         intents.iter().filter(|intent| intent.pool == pool.name && intent.life.reason.is_some()).collect();
     ended.sort_by_key(|intent| std::cmp::Reverse((intent.created_at, intent.vmid)));
     let counts = |intent: &&Intent| {
-        let failed = intent.life.reason.is_some_and(runner_vm::Reason::is_failure);
+        let failed = intent.life.reason.is_some_and(crate::Reason::is_failure);
         failed && forgiven.is_none_or(|forgiven| intent.created_at > *forgiven)
     };
     ended.into_iter().take_while(counts).collect()

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use guest::{BootTimes, Place, RunnerVm};
 use ownership::{Kind, Marker, Owner, VmidRange};
-use runner_vm::{BootTimes, Place, RunnerVm};
 use serde_json::json;
 use sim::pve::scripted::{Boot, Scripted};
 use sim::pve::{Handle, Latency, Options, World};
