@@ -10,9 +10,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pxci-cloudinit", &[]),
     (
         "pxci-dispatcher",
-        &["pxci-dispatcher-api", "pxci-fleet", "pxci-github", "pxci-guest", "pxci-ownership", "pxci-pve"],
+        &[
+            "pxci-dispatcher-api",
+            "pxci-error-chain",
+            "pxci-fleet",
+            "pxci-github",
+            "pxci-guest",
+            "pxci-ownership",
+            "pxci-pve",
+        ],
     ),
     ("pxci-dispatcher-api", &["pxci-ownership"]),
+    ("pxci-error-chain", &[]),
     ("pxci-fleet", &["pxci-dispatcher-api", "pxci-ownership"]),
     ("pxci-fuzz-targets", &["pxci-cloudinit", "pxci-dispatcher-api", "pxci-ownership", "pxci-pve", "pxci-tf-provider"]),
     ("pxci-github", &[]),
@@ -22,7 +31,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pxci-pve", &[]),
     ("pxci-sim", &[]),
     ("pxci-template-family", &["pxci-ownership", "pxci-pve"]),
-    ("pxci-tf-provider", &["pxci-tf-provider-derive"]),
+    ("pxci-tf-provider", &["pxci-error-chain", "pxci-tf-provider-derive"]),
     ("pxci-tf-provider-derive", &[]),
     ("pxci-tf-provider-testing", &["pxci-tf-provider"]),
     (
@@ -30,6 +39,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "pxci-cloudinit",
             "pxci-dispatcher-api",
+            "pxci-error-chain",
             "pxci-github",
             "pxci-guest",
             "pxci-ownership",

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
-use crate::cx::{Call, Cx};
+use crate::cx::Call;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::erased::{DynDataSource, DynEphemeral, DynResource, panicked, schema_of};
 use crate::provider::{Provider, Registry};
@@ -131,15 +131,12 @@ impl<P: Provider> Service<P> {
         self.data.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Returns the context of a call that needs a configured provider.
+    /// Returns what the provider's configuration gave, for a call that needs it.
     ///
     /// # Errors
-    /// The call, with a diagnostic, if the core did not configure the provider, or did so with values that are not known.
-    fn cx(&self, call: Call) -> Result<Cx<P::Data>, (Call, Diagnostics)> {
-        match self.data() {
-            Some(data) => Ok(Cx::new(call, data)),
-            None => Err((call, unconfigured().into())),
-        }
+    /// When the core did not configure the provider, or did so with values that are not known.
+    fn configured(&self) -> Result<Arc<P::Data>, Diagnostics> {
+        self.data().ok_or_else(|| unconfigured().into())
     }
 }
 

@@ -6,6 +6,7 @@ use tracing::Instrument;
 
 use super::values::{capabilities, span, told, value};
 use super::{Answer, Service, find};
+use crate::cx::Cx;
 use crate::diagnostic::Diagnostics;
 use crate::provider::Provider;
 use crate::timeouts::Operation;
@@ -40,9 +41,10 @@ impl<P: Provider> Service<P> {
         let call =
             self.call(&request.type_name).with_meta(meta).with_capabilities(capabilities).with_deadline(deadline);
         let span = span("read", &request.type_name);
-        let (call, read) = match self.cx(call) {
-            Err((call, diagnostics)) => (call, Err(diagnostics)),
-            Ok(cx) => {
+        let (call, read) = match self.configured() {
+            Err(diagnostics) => (call, Err(diagnostics)),
+            Ok(data) => {
+                let cx = Cx::new(call, data);
                 let (used, stop) = (Arc::clone(&known), cx.stop().clone());
                 let work = async move {
                     let read = engine::look_up(used.author.as_ref(), &used.schema, &cx, &config).await;

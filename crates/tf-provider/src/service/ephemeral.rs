@@ -7,6 +7,7 @@ use tracing::Instrument;
 
 use super::values::{capabilities, span, told, value};
 use super::{Answer, Service, find};
+use crate::cx::Cx;
 use crate::diagnostic::Diagnostics;
 use crate::erased::Boxed;
 use crate::provider::Provider;
@@ -40,10 +41,10 @@ impl<P: Provider> Service<P> {
         let deadline = engine::deadline(&known.author.timeout_defaults(), &config, Operation::Read);
         let call = self.call(&request.type_name).with_capabilities(capabilities).with_deadline(deadline);
         let span = span("open", &request.type_name);
-        let cx = match self.cx(call) {
-            Ok(cx) => cx,
-            Err((call, found)) => {
-                let diagnostics = told(&call, found);
+        let cx = match self.configured() {
+            Ok(data) => Cx::new(call, data),
+            Err(found) => {
+                let diagnostics = messages::diagnostics(found);
                 return Ok(proto::open_ephemeral_resource::Response { diagnostics, ..Default::default() });
             }
         };
@@ -80,10 +81,10 @@ impl<P: Provider> Service<P> {
         request: proto::renew_ephemeral_resource::Request,
     ) -> Answer<proto::renew_ephemeral_resource::Response> {
         let known = find(&self.ephemeral_resources, KIND, &request.type_name)?;
-        let cx = match self.cx(self.call(&request.type_name)) {
-            Ok(cx) => cx,
-            Err((call, found)) => {
-                let diagnostics = told(&call, found);
+        let cx = match self.configured() {
+            Ok(data) => Cx::new(self.call(&request.type_name), data),
+            Err(found) => {
+                let diagnostics = messages::diagnostics(found);
                 return Ok(proto::renew_ephemeral_resource::Response { diagnostics, ..Default::default() });
             }
         };
@@ -117,10 +118,10 @@ impl<P: Provider> Service<P> {
     ) -> Answer<proto::close_ephemeral_resource::Response> {
         let known = find(&self.ephemeral_resources, KIND, &request.type_name)?;
         let stop = CancellationToken::new();
-        let cx = match self.cx(self.call(&request.type_name).with_stop(stop.clone())) {
-            Ok(cx) => cx,
-            Err((call, found)) => {
-                let diagnostics = told(&call, found);
+        let cx = match self.configured() {
+            Ok(data) => Cx::new(self.call(&request.type_name).with_stop(stop.clone()), data),
+            Err(found) => {
+                let diagnostics = messages::diagnostics(found);
                 return Ok(proto::close_ephemeral_resource::Response { diagnostics });
             }
         };

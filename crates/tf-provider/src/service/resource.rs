@@ -6,7 +6,7 @@ use tracing::Instrument;
 
 use super::values::{capabilities, span, told, value};
 use super::{Answer, Service};
-use crate::cx::PlanCx;
+use crate::cx::{Cx, PlanCx};
 use crate::diagnostic::Diagnostics;
 use crate::provider::Provider;
 use crate::resource::ImportKey;
@@ -45,10 +45,11 @@ impl<P: Provider> Service<P> {
             .with_private(request.private)
             .with_deadline(deadline);
         let span = span("read", &request.type_name);
-        let (call, read) = match self.cx(call) {
+        let (call, read) = match self.data() {
             // The provider's configuration is not known yet: what is known of the object stays.
-            Err((call, _)) => (call, Ok(state)),
-            Ok(cx) => {
+            None => (call, Ok(state)),
+            Some(data) => {
+                let cx = Cx::new(call, data);
                 let (used, stop) = (Arc::clone(&known), cx.stop().clone());
                 let work = async move {
                     let read = engine::read(used.author.as_ref(), &used.schema, &cx, &state, &identity).await;
@@ -133,9 +134,10 @@ impl<P: Provider> Service<P> {
             .with_private(request.planned_private)
             .with_deadline(deadline);
         let span = span(name, &request.type_name);
-        let (call, applied) = match self.cx(call) {
-            Err((call, diagnostics)) => (call, engine::Applied { state: prior, diagnostics }),
-            Ok(cx) => {
+        let (call, applied) = match self.configured() {
+            Err(diagnostics) => (call, engine::Applied { state: prior, diagnostics }),
+            Ok(data) => {
+                let cx = Cx::new(call, data);
                 let (used, stop) = (Arc::clone(&known), cx.stop().clone());
                 let work = async move {
                     let author = used.author.as_ref();
@@ -168,9 +170,10 @@ impl<P: Provider> Service<P> {
             None => ImportKey::Id(request.id),
         };
         let span = span("import", &request.type_name);
-        let (call, imported) = match self.cx(call) {
-            Err((call, diagnostics)) => (call, Err(diagnostics)),
-            Ok(cx) => {
+        let (call, imported) = match self.configured() {
+            Err(diagnostics) => (call, Err(diagnostics)),
+            Ok(data) => {
+                let cx = Cx::new(call, data);
                 let (used, stop) = (Arc::clone(&known), cx.stop().clone());
                 let work = async move {
                     let imported = used.author.import(&cx, key).await;

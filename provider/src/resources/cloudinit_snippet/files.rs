@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use cloudinit::SeedImage;
 use ownership::SeedFile;
-use pve::{Content, Error};
+use pve::Content;
 use serde::{Deserialize, Serialize};
 use tf_provider::{Cx, Diagnostic, Failure};
 
 use super::model::{KnownSnippet, file_of};
 use super::{THING, storage};
-use crate::diagnostics;
+use crate::diagnostics::{self, Unable as _};
 use crate::holders::{self, Holder};
 use crate::provider::Clients;
 use crate::waiting;
@@ -30,7 +30,6 @@ pub(super) async fn upload(
 ) -> Result<(), Failure<KnownSnippet>> {
     let clients = cx.data();
     let volid = plan.volid.need("volid")?;
-    let unable = |error: &Error| diagnostics::pve("upload", THING, volid, error);
     if listed(cx, plan, "upload").await?.contains(volid) {
         return Ok(());
     }
@@ -43,8 +42,11 @@ pub(super) async fn upload(
     };
     let Err(error) = sent.await else { return Ok(()) };
     // The file is not there if Proxmox VE refused it.
-    let is_open = error.is_transient() || matches!(error, Error::Deadline { .. } | Error::Cancelled { .. });
-    Err(if is_open { Failure::partial(plan.clone(), unable(&error)) } else { unable(&error).into() })
+    Err(if error.is_outcome_unknown() {
+        Failure::partial(plan.clone(), diagnostics::unable("upload", THING, volid, &error))
+    } else {
+        diagnostics::unable("upload", THING, volid, &error).into()
+    })
 }
 
 /// Deletes the files that the resource had before its present one, except those that are still used. The next change
@@ -81,7 +83,7 @@ pub(super) async fn delete_all(cx: &Cx<Clients>, state: &KnownSnippet) -> Result
          file before the old one goes. To keep the file without this resource, use `tofu state rm`.",
         joined(holders)
     );
-    Err(Diagnostic::error(format!("Unable to delete {THING} \"{volid}\""), detail))
+    Err(diagnostics::impossible("delete", THING, volid, detail))
 }
 
 fn joined(holders: &[Holder]) -> String {
@@ -135,18 +137,17 @@ async fn users(
 ) -> Result<BTreeMap<String, Vec<Holder>>, Diagnostic> {
     let id = snippet.volid.text().unwrap_or_default();
     let held = cx.guard(holders::of(&cx.data().pve, files)).await?;
-    held.map_err(|error| diagnostics::pve("look for the users of", THING, id, &error))
+    held.unable("look for the users of", THING, id)
 }
 
 async fn delete(cx: &Cx<Clients>, snippet: &KnownSnippet, files: &[String]) -> Result<(), Diagnostic> {
     let clients = cx.data();
     for volid in files {
-        let unable = |error: &Error| diagnostics::pve("delete", THING, volid, error);
         tracing::info!(volid, "deleting cloud-init data");
         let task =
-            storage(clients, &snippet.node, &snippet.storage)?.delete(volid).await.map_err(|error| unable(&error))?;
+            storage(clients, &snippet.node, &snippet.storage)?.delete(volid).await.unable("delete", THING, volid)?;
         if let Some(task) = task {
-            clients.pve.wait(&task, &waiting::until_deadline(cx)).await.map_err(|error| unable(&error))?;
+            clients.pve.wait(&task, &waiting::until_deadline(cx)).await.unable("delete", THING, volid)?;
         }
     }
     Ok(())
@@ -167,6 +168,6 @@ async fn listed(cx: &Cx<Clients>, snippet: &KnownSnippet, verb: &str) -> Result<
     let storage = storage(cx.data(), &snippet.node, &snippet.storage)?;
     let volumes = cx.guard(storage.volumes(Content::Iso.as_str())).await?;
     let volid = snippet.volid.text().unwrap_or_default();
-    let volumes = volumes.map_err(|error| diagnostics::pve(verb, THING, volid, &error))?;
+    let volumes = volumes.unable(verb, THING, volid)?;
     Ok(volumes.into_iter().map(|volume| volume.volid).collect())
 }

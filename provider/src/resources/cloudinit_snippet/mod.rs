@@ -15,7 +15,7 @@ use pve::{Content, Storage};
 use tf_provider::{Attr, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Model as _, Outcome, Plan, PlanCx, Resource};
 
 use self::model::{ImportId, KnownSnippet, Snippet, volid_with};
-use crate::diagnostics;
+use crate::diagnostics::{self, Detailed as _, Unable as _};
 use crate::provider::Clients;
 
 const THING: &str = "cloud-init data";
@@ -71,7 +71,7 @@ impl Resource for Snippets {
         let storage = storage(cx.data(), &state.node, state.storage.need("storage")?)?;
         let volid = state.volid.need("volid")?;
         let volumes = storage.volumes(Content::Iso.as_str()).await;
-        let volumes = volumes.map_err(|error| diagnostics::pve("read", THING, volid, &error))?;
+        let volumes = volumes.unable("read", THING, volid)?;
         Ok(volumes.iter().any(|volume| volume.volid == *volid).then_some(state))
     }
 
@@ -98,8 +98,10 @@ impl Resource for Snippets {
 
     async fn import(&self, cx: &Cx<Clients>, key: ImportKey<Snippet>) -> Result<Snippet, Diagnostics> {
         let ImportKey::Id(text) = key else {
-            return Err(Diagnostic::error(
-                "Unable to import cloud-init data",
+            return Err(diagnostics::impossible(
+                "import",
+                "cloud-init data",
+                "",
                 "Import it by id: `node/storage:iso/file`.",
             )
             .into());
@@ -107,14 +109,14 @@ impl Resource for Snippets {
         let Some(id) = ImportId::parse(&text) else {
             let detail =
                 format!("\"{text}\" is not of the form `node/storage:iso/pxci-INSTALLATION_NAME_ID_DIGEST.iso`.");
-            return Err(Diagnostic::error("Unable to import cloud-init data", detail).into());
+            return Err(diagnostics::impossible("import", "cloud-init data", "", detail).into());
         };
         let own = &cx.data().installation;
         if let Some(other) = id.installation.filter(|installation| installation != own) {
             let detail = format!(
                 "The file belongs to the installation \"{other}\", but the provider works for \"{own}\". Use a provider whose `installation` is \"{other}\"."
             );
-            return Err(Diagnostic::error("Unable to import cloud-init data", detail).into());
+            return Err(diagnostics::impossible("import", "cloud-init data", "", detail).into());
         }
         cx.warn(
             "The data itself cannot be read back",
@@ -131,7 +133,7 @@ impl Resource for Snippets {
 }
 
 fn invalid(problem: &Problem) -> Diagnostic {
-    Diagnostic::error("Invalid cloud-init data", format!("{problem}\ncloud-init would reject or ignore it."))
+    diagnostics::found("Invalid cloud-init data", format!("{problem}\ncloud-init would reject or ignore it."))
 }
 
 fn storage(clients: &Clients, node: &Attr<String>, name: &str) -> Result<Storage, Diagnostic> {
@@ -142,8 +144,7 @@ fn storage(clients: &Clients, node: &Attr<String>, name: &str) -> Result<Storage
 async fn takes_images(clients: &Clients, planned: &Snippet) -> Result<(), Diagnostics> {
     let Some(name) = planned.storage.text() else { return Ok(()) };
     let Ok(storage) = storage(clients, &planned.node, name) else { return Ok(()) };
-    let status =
-        storage.status().await.map_err(|error| diagnostics::pve("use", "storage", name, &error).at("storage"))?;
+    let status = storage.status().await.unable("use", "storage", name).about("storage")?;
     if status.content.iter().any(|kind| kind == Content::Iso.as_str()) {
         return Ok(());
     }
@@ -151,5 +152,5 @@ async fn takes_images(clients: &Clients, planned: &Snippet) -> Result<(), Diagno
         "It takes {}, but no ISO images. Enable content type \"ISO image\" for it (Datacenter, Storage, Edit, Content), or name another storage.",
         status.content.join(", ")
     );
-    Err(Diagnostic::error(format!("Unable to use storage \"{name}\" for cloud-init data"), detail).at("storage").into())
+    Err(diagnostics::invalid("storage", format!("Unable to use storage \"{name}\" for cloud-init data"), detail).into())
 }

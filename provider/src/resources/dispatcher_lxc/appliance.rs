@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::diagnostics;
 use bytes::Bytes;
 use ownership::Installation;
 use sha2::{Digest, Sha256};
@@ -73,7 +74,7 @@ fn not_found(what: &str) -> Diagnostic {
     let detail = format!(
         "{what}.\n\nThe appliance lies beside the provider's program in a release; `cargo xtask appliance` builds it. Name it in `appliance_file`, or in {VARIABLE}."
     );
-    Diagnostic::error("Unable to read the dispatcher's appliance", detail).at("appliance_file")
+    diagnostics::impossible("read", "the dispatcher's appliance", "", detail).at("appliance_file")
 }
 
 #[cfg(test)]

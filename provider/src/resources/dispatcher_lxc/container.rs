@@ -9,7 +9,7 @@ use tf_provider::{CancellationToken, Cx, Diagnostic};
 
 use super::model::{KnownDispatcher, Network};
 use super::options::{NETWORK_CARD, STATE_VOLUME, changeable, options};
-use crate::diagnostics;
+use crate::diagnostics::{self, Detailed as _, Unable as _};
 use crate::provider::Clients;
 use crate::vmids::Proposal;
 use crate::waiting;
@@ -58,10 +58,9 @@ impl Made {
 pub(crate) async fn create(cx: &Cx<Clients>, model: &KnownDispatcher, with_state: bool) -> Result<Made, Diagnostic> {
     let clients = cx.data();
     let range = model.range()?;
-    let unable = |error: &Error| diagnostics::pve("create", THING, &range.to_string(), error);
     let mut refused = BTreeSet::new();
     while let Some(proposal) =
-        cx.guard(clients.vmids.propose(&clients.pve, range, &refused)).await?.map_err(|error| unable(&error))?
+        cx.guard(clients.vmids.propose(&clients.pve, range, &refused)).await?.unable("create", THING, range)?
     {
         let vmid = proposal.vmid();
         let nonce = Nonce::random();
@@ -71,16 +70,19 @@ pub(crate) async fn create(cx: &Cx<Clients>, model: &KnownDispatcher, with_state
                 tracing::info!(vmid, "somebody else took this VMID");
                 refused.insert(vmid);
             }
-            Err(error) if error.is_transient() || matches!(error, Error::Cancelled { .. } | Error::Deadline { .. }) => {
+            Err(error) if error.is_outcome_unknown() => {
                 abandon(clients, model, vmid).await;
-                return Err(unable(&error));
+                return Err(diagnostics::unable("create", THING, range, &error));
             }
-            Err(error) => return Err(unable(&error)),
+            Err(error) => return Err(diagnostics::unable("create", THING, range, &error)),
         }
     }
     let detail = "Every VMID of the range is taken: widen the range, or destroy guests that are no longer needed.";
-    Err(Diagnostic::error(format!("Unable to find a free VMID in \"{range}\""), detail)
-        .at(if model.vmid_range.is_none() { "vmid" } else { "vmid_range" }))
+    Err(diagnostics::impossible("find", "a free VMID in", range, detail).at(if model.vmid_range.is_none() {
+        "vmid"
+    } else {
+        "vmid_range"
+    }))
 }
 
 async fn create_as(
@@ -118,8 +120,7 @@ pub(crate) struct Found {
 /// Finds the container, also when it was moved to another node; `None` when there is none, or when what has its VMID now
 /// is marked as somebody else's.
 pub(crate) async fn find(clients: &Clients, (node, vmid): (&str, u32)) -> Result<Option<Found>, Diagnostic> {
-    let unable = |error: &Error| diagnostics::pve("read", THING, &vmid.to_string(), error);
-    let Some(found) = locate(clients, node, vmid).await.map_err(|error| unable(&error))? else {
+    let Some(found) = locate(clients, node, vmid).await.unable("read", THING, vmid)? else {
         return Ok(None);
     };
     let foreign = |marker: &Marker| {
@@ -151,7 +152,6 @@ async fn locate(clients: &Clients, node: &str, vmid: u32) -> Result<Option<Found
 /// Changes what differs. A new name or network reaches the inside by a restart, and not every host changes the limits of
 /// what runs: `true` when it must be started anew.
 pub(crate) async fn change(cx: &Cx<Clients>, found: &Found, plan: &KnownDispatcher) -> Result<bool, Diagnostic> {
-    let unable = |error: &Error| diagnostics::pve("change", THING, &found.container.vmid().to_string(), error);
     let card = found.config.get(NETWORK_CARD).unwrap_or_default();
     let wanted = changeable(plan, Properties::parse(card).get("hwaddr"));
     let same_card = Network::from(plan.network.clone()) == Network::from_option(card);
@@ -171,9 +171,9 @@ pub(crate) async fn change(cx: &Cx<Clients>, found: &Found, plan: &KnownDispatch
         Err(error) if error.is_hotplug_refused() => {
             tracing::info!(vmid = found.container.vmid(), %error, "stopping the container to change it");
             let changed = change_stopped(cx, &found.container, &changes).await;
-            return changed.map(|()| true).map_err(|error| unable(&error));
+            return changed.map(|()| true).unable("change", THING, found.container.vmid());
         }
-        outcome => outcome.map_err(|error| unable(&error))?,
+        outcome => outcome.unable("change", THING, found.container.vmid())?,
     }
     Ok(changes.iter().any(|(name, _)| !["cores", "memory", "swap"].contains(name)))
 }
@@ -186,12 +186,11 @@ async fn change_stopped(cx: &Cx<Clients>, container: &Lxc, changes: &[(&str, &st
 
 /// Starts the container if it does not run.
 pub(crate) async fn start(cx: &Cx<Clients>, container: &Lxc) -> Result<(), Diagnostic> {
-    let unable = |error: &Error| diagnostics::pve("start", THING, &container.vmid().to_string(), error);
-    if cx.guard(container.status()).await?.map_err(|error| unable(&error))?.is_running() {
+    if cx.guard(container.status()).await?.unable("start", THING, container.vmid())?.is_running() {
         return Ok(());
     }
-    let task = cx.guard(container.start()).await?.map_err(|error| unable(&error))?;
-    finish(cx, &task).await.map_err(|error| unable(&error))
+    let task = cx.guard(container.start()).await?.unable("start", THING, container.vmid())?;
+    finish(cx, &task).await.unable("start", THING, container.vmid())
 }
 
 /// Stops the container if it runs. At once: the dispatcher is made to be stopped anywhere.
@@ -219,8 +218,7 @@ pub(crate) async fn destroy(
     vmid: u32,
     wait: &WaitOptions,
 ) -> Result<(), Diagnostic> {
-    let unable = |error: &Error| diagnostics::pve("destroy", THING, &vmid.to_string(), error);
-    let Some(found) = locate(clients, model.node.need("node")?, vmid).await.map_err(|error| unable(&error))? else {
+    let Some(found) = locate(clients, model.node.need("node")?, vmid).await.unable("destroy", THING, vmid)? else {
         return Ok(());
     };
     prove_ours(clients, model, &found).await?;
@@ -230,12 +228,12 @@ pub(crate) async fn destroy(
             Err(error) if error.is_locked() && tries < LOCK_TRIES => {
                 tries += 1;
                 tokio::select! {
-                    () = wait.cancel.cancelled() => return Err(unable(&error)),
+                    () = wait.cancel.cancelled() => return Err(diagnostics::unable("destroy", THING, vmid, &error)),
                     () = tokio::time::sleep(LOCK_PAUSE) => {}
                 }
             }
             Err(error) if error.is_guest_missing() => return Ok(()),
-            other => return other.map_err(|error| unable(&error)),
+            other => return other.unable("destroy", THING, vmid),
         }
     }
 }
@@ -252,7 +250,7 @@ pub(crate) async fn prove_ours(clients: &Clients, model: &KnownDispatcher, found
     let vmid = found.container.vmid();
     let resource_pool = &model.resource_pool;
     let members = clients.pve.pool_members(resource_pool).await;
-    let members = members.map_err(|error| diagnostics::pve("read", "resource pool", resource_pool, &error))?;
+    let members = members.unable("read", "resource pool", resource_pool)?;
     let member = members.iter().any(|member| member.vmid == Some(vmid));
     let claim = Claim {
         installation: &clients.installation,
@@ -267,9 +265,6 @@ pub(crate) async fn prove_ours(clients: &Clients, model: &KnownDispatcher, found
         description: found.config.description(),
         template: found.config.is_template(),
     };
-    prove(&claim, &guest).map(drop).map_err(|error| {
-        let mut diagnostic = diagnostics::failed("destroy", THING, &vmid.to_string(), &error);
-        diagnostic.detail.push_str("\n\nNothing was destroyed. If the container is yours, destroy it by hand and remove it from the state (`state rm`).");
-        diagnostic
-    })
+    let proven = prove(&claim, &guest).map(drop).unable("destroy", THING, vmid);
+    proven.also("Nothing was destroyed. If the container is yours, destroy it by hand and remove it from the state (`state rm`).")
 }

@@ -16,7 +16,7 @@ use tf_provider::{Cx, Diagnostic};
 use super::container::{self, THING};
 use super::model::KnownDispatcher;
 use super::options::missing_tags;
-use crate::diagnostics;
+use crate::diagnostics::{self, Unable as _};
 use crate::provider::Clients;
 
 const ATTEMPTS: u32 = 5;
@@ -73,7 +73,7 @@ async fn mark(
         }
         match cx.guard(found.container.set_config(&changes, found.config.digest())).await? {
             Err(error) if attempt < ATTEMPTS && is_passing(&error) => cx.guard(tokio::time::sleep(PAUSE)).await?,
-            outcome => return outcome.map_err(|error| diagnostics::pve("mark", THING, &vmid, &error)),
+            outcome => return outcome.unable("mark", THING, &vmid),
         }
     }
     Ok(())
@@ -84,13 +84,13 @@ fn is_passing(error: &Error) -> bool {
 }
 
 fn gone(vmid: &str) -> Diagnostic {
-    Diagnostic::error(format!("Unable to mark {THING} \"{vmid}\""), "It is gone. Plan again.")
+    diagnostics::impossible("mark", THING, vmid, "It is gone. Plan again.")
 }
 
 fn taken(vmid: &str) -> Diagnostic {
     let detail = "Another apply went on with it, as if this one had been killed. Two resources of this installation have the \
                   same host name and VMIDs: give each its own.";
-    Diagnostic::error(format!("Unable to finish {THING} \"{vmid}\""), detail)
+    diagnostics::impossible("finish", THING, vmid, detail)
 }
 
 /// Returns an error for a container whose marker was edited away, if pools use images, because only images need the
@@ -101,5 +101,5 @@ fn unmarked(model: &KnownDispatcher, vmid: &str) -> Result<(), Diagnostic> {
     }
     let detail = "Its description does not carry its pxci marker any more, so it cannot say which cloud-init images its pools \
                   use. Put the marker line back, or replace the container (`-replace`).";
-    Err(Diagnostic::error(format!("Unable to mark {THING} \"{vmid}\""), detail))
+    Err(diagnostics::impossible("mark", THING, vmid, detail))
 }

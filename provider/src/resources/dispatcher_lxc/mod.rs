@@ -31,7 +31,7 @@ use self::appliance::Appliance;
 use self::container::Made;
 use self::model::{Dispatcher, KnownDispatcher, container as container_of};
 use self::takeover::Succession;
-use crate::diagnostics;
+use crate::diagnostics::{self, Detailed as _, Unable as _};
 use crate::provider::Clients;
 use crate::waiting;
 
@@ -92,7 +92,7 @@ impl Resource for Dispatchers {
         options::take_over(&found.config, &mut state);
         let vmid = found.container.vmid();
         let status = found.container.status().await;
-        let status = status.map_err(|error| diagnostics::pve("read", container::THING, &vmid.to_string(), &error))?;
+        let status = status.unable("read", container::THING, vmid)?;
         if !status.is_running() {
             state.config_hash = Attr::Null;
             return Ok(Some(state));
@@ -109,7 +109,7 @@ impl Resource for Dispatchers {
                     if needs_its_configuration(&status) { Attr::Null } else { status.config_hash.into() };
             }
             Err(error) => {
-                let warning = diagnostics::failed("ask", "the dispatcher in container", &vmid.to_string(), &error);
+                let warning = diagnostics::unable("ask", "the dispatcher in container", vmid, &error);
                 cx.warn(warning.summary, format!("{}\n\nWhat it works with is taken from the state.", warning.detail));
             }
         }
@@ -181,7 +181,7 @@ impl Resource for Dispatchers {
 /// What no single attribute can say.
 fn contradictions(config: &Dispatcher) -> Vec<Diagnostic> {
     let mut found = Vec::new();
-    let mut add = |at: &str, detail: String| found.push(Diagnostic::error("Invalid dispatcher", detail).at(at));
+    let mut add = |at: &str, detail: String| found.push(diagnostics::invalid(at, "Invalid dispatcher", detail));
     match (config.vmid.is_null(), config.vmid_range.is_null()) {
         (true, true) => add("vmid_range", "Set `vmid_range`, as in \"8100-8109\", or `vmid`.".to_owned()),
         (false, false) => add("vmid_range", "Set either `vmid_range` or `vmid`.".to_owned()),
@@ -252,12 +252,12 @@ fn plan_identity(plan: &mut Plan<Dispatcher>) {
 fn valid(config: Config) -> Result<Config, Diagnostics> {
     let Err(error) = config.validate() else { return Ok(config) };
     let ConfigError::Invalid(problems) = error else {
-        return Err(diagnostics::failed("use", "the dispatcher's configuration", "", &error).into());
+        return Err(diagnostics::unable("use", "the dispatcher's configuration", "", &error).into());
     };
     let mut found = Diagnostics::new();
     for problem in problems {
         let path = attribute_of(&config, &problem);
-        found.push(Diagnostic::error("Invalid dispatcher", format!("{}.", problem.message)).at(path));
+        found.push(diagnostics::invalid(path, "Invalid dispatcher", format!("{}.", problem.message)));
     }
     Err(found)
 }
@@ -299,7 +299,7 @@ async fn takes(
     let value = if attribute == "storage" { &planned.storage } else { &planned.template_storage };
     let (Some(name), Some(node)) = (value.text(), planned.node.text()) else { return Ok(()) };
     let status = clients.pve.storage(node, name).status().await;
-    let status = status.map_err(|error| diagnostics::pve("use", "storage", name, &error).at(attribute))?;
+    let status = status.unable("use", "storage", name).about(attribute)?;
     if status.content.iter().any(|content| content == kind) {
         return Ok(());
     }
@@ -307,7 +307,7 @@ async fn takes(
         "It takes {}, but no {things}. Enable content type `{kind}` for it (Datacenter, Storage, Edit, Content), or name another storage.",
         status.content.join(", ")
     );
-    Err(Diagnostic::error(format!("Unable to use storage \"{name}\" for {things}"), detail).at(attribute).into())
+    Err(diagnostics::invalid(attribute, format!("Unable to use storage \"{name}\" for {things}"), detail).into())
 }
 
 /// What the dispatcher is to work with.
@@ -326,7 +326,7 @@ fn planned_appliance(plan: &mut KnownDispatcher, installation: &Installation) ->
     let appliance = Appliance::load(plan.appliance_file.as_deref())?;
     if plan.appliance_sha256.text().is_some_and(|planned| planned != appliance.sha256) {
         let detail = "Its file is not the one that was planned with. Plan again.";
-        return Err(Diagnostic::error("The dispatcher's appliance has changed", detail).at("appliance_file"));
+        return Err(diagnostics::invalid("appliance_file", "The dispatcher's appliance has changed", detail));
     }
     plan.appliance_version = appliance.version.clone().into();
     plan.appliance_sha256 = appliance.sha256.clone().into();
@@ -372,7 +372,7 @@ async fn start_and_configure(
 ) -> Result<(), Diagnostic> {
     let clients = cx.data();
     let Some(found) = container::find(clients, plan.place()?).await? else {
-        return Err(Diagnostic::error("Unable to start the dispatcher container", "It is gone. Plan again."));
+        return Err(diagnostics::impossible("start", "the dispatcher container", "", "It is gone. Plan again."));
     };
     container::start(cx, &found.container).await?;
     control::configure(cx, &found.container, config, secrets).await
@@ -398,12 +398,12 @@ fn unsettled(plan: KnownDispatcher, prior: KnownDispatcher) -> KnownDispatcher {
 }
 
 /// Removes the appliance that no container was made from.
-async fn without_appliance(cx: &Cx<Clients>, plan: &KnownDispatcher, mut diagnostic: Diagnostic) -> Diagnostic {
+async fn without_appliance(cx: &Cx<Clients>, plan: &KnownDispatcher, diagnostic: Diagnostic) -> Diagnostic {
     let removed = stored_appliance::remove(cx.data(), plan, &container::clean_up_time()).await;
-    if let Err(error) = removed {
-        diagnostic.detail.push_str(&format!("\n\nIts appliance stays on the storage: {}", error.detail));
+    match removed {
+        Ok(()) => diagnostic,
+        Err(error) => diagnostic.also(format!("Its appliance stays on the storage: {}", error.detail)),
     }
-    diagnostic
 }
 
 /// What a failed creation made goes again. A container whose dispatcher has machines left stays: only it can clear them.
@@ -411,7 +411,7 @@ async fn undo(
     cx: &Cx<Clients>,
     plan: KnownDispatcher,
     made: &Made,
-    mut diagnostic: Diagnostic,
+    diagnostic: Diagnostic,
 ) -> Failure<KnownDispatcher> {
     let cleaned = async {
         let clients = cx.data();
@@ -433,9 +433,8 @@ async fn undo(
     match cleaned.await {
         Ok(()) => diagnostic.into(),
         Err(error) => {
-            diagnostic
-                .detail
-                .push_str(&format!("\n\nCleaning up failed too, so the container stays: {}", error.detail));
+            let diagnostic =
+                diagnostic.also(format!("Cleaning up failed too, so the container stays: {}", error.detail));
             Failure::partial(KnownDispatcher { config_hash: Attr::Null, ..plan }, diagnostic)
         }
     }
@@ -446,9 +445,7 @@ async fn change_in_place(cx: &Cx<Clients>, plan: &KnownDispatcher) -> Result<(),
     let Some(found) = container::find(clients, plan.place()?).await? else { return Ok(()) };
     if container::change(cx, &found, plan).await? {
         let stopped = container::stop(clients, &found.container, &waiting::until_deadline(cx)).await;
-        stopped.map_err(|error| {
-            diagnostics::pve("restart", container::THING, &found.container.vmid().to_string(), &error)
-        })?;
+        stopped.unable("restart", container::THING, found.container.vmid())?;
     }
     Ok(())
 }
@@ -474,10 +471,9 @@ async fn replace_appliance(
     };
     match rest.await {
         Ok(()) => Ok(plan),
-        Err(mut diagnostic) => {
-            diagnostic
-                .detail
-                .push_str("\n\nThe new container works. If the old one is still there, destroy it by hand.");
+        Err(diagnostic) => {
+            let diagnostic =
+                diagnostic.also("The new container works. If the old one is still there, destroy it by hand.");
             Err(Failure::partial(plan, diagnostic))
         }
     }
@@ -507,18 +503,16 @@ async fn release_runners(
             return Ok(());
         }
         Ok(Err(error)) => error,
-        Err(mut diagnostic) => {
-            if let Some(status) = last {
-                diagnostic.detail.push_str(&format!("\n\n{}", draining::what_is_left(&status)));
-            }
-            return Err(diagnostic);
+        Err(diagnostic) => {
+            return Err(match last {
+                Some(status) => diagnostic.also(draining::what_is_left(&status)),
+                None => diagnostic,
+            });
         }
     };
-    none_left(clients, state).await.map_err(|left| {
-        let mut diagnostic = diagnostics::failed("drain", "the dispatcher in container", &vmid.to_string(), &error);
-        diagnostic.detail.push_str(&format!("\n\n{}", left.detail));
-        diagnostic
-    })?;
+    none_left(clients, state)
+        .await
+        .map_err(|left| diagnostics::unable("drain", "the dispatcher in container", vmid, &error).also(left.detail))?;
     cx.warn(
         format!("The dispatcher in container \"{vmid}\" could not be asked"),
         "None of its machines is left, so the container is destroyed.",
@@ -529,7 +523,7 @@ async fn release_runners(
 /// An error while machines that the dispatcher made are there.
 async fn none_left(clients: &Clients, model: &KnownDispatcher) -> Result<(), Diagnostic> {
     let left = runners::left(clients, model).await;
-    let left = left.map_err(|error| diagnostics::pve("look for", "the dispatcher's machines", "", &error))?;
+    let left = left.unable("look for", "the dispatcher's machines", "")?;
     if left.is_empty() {
         return Ok(());
     }
@@ -538,18 +532,14 @@ async fn none_left(clients: &Clients, model: &KnownDispatcher) -> Result<(), Dia
         "Machines that it made are left: {}. Make it work again, or destroy them by hand; then destroy it again.",
         names.join(", ")
     );
-    Err(Diagnostic::error("The dispatcher's machines are not gone", detail))
+    Err(diagnostics::found("The dispatcher's machines are not gone", detail))
 }
 
 async fn resource_pool(clients: &Clients, vmid: u32) -> Result<Option<String>, Diagnostic> {
-    let guests = clients
-        .pve
-        .guests()
-        .await
-        .map_err(|error| diagnostics::pve("read", container::THING, &vmid.to_string(), &error))?;
+    let guests = clients.pve.guests().await.unable("read", container::THING, vmid)?;
     Ok(guests.into_iter().find(|guest| guest.vmid == vmid).and_then(|guest| guest.pool))
 }
 
 fn unable_to_import(detail: &str) -> Diagnostic {
-    Diagnostic::error("Unable to import the dispatcher container", detail)
+    diagnostics::impossible("import", "the dispatcher container", "", detail)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::diagnostics;
 use dispatcher_api::{Config, GithubConfig, PveConfig, RunnerPool, TemplateSource};
 use ownership::{Installation, VmidRange};
 use tf_provider::{Attr, Diagnostic, Model, Path, Secret, Timeouts};
@@ -224,14 +225,14 @@ fn range(range: Option<&str>, vmid: &Attr<i64>) -> Result<VmidRange, Diagnostic>
         None => fixed(),
     };
     range.ok_or_else(|| {
-        Diagnostic::error("No VMID is given", "Set `vmid_range`, as in \"8100-8109\", or `vmid`.").at("vmid_range")
+        diagnostics::invalid("vmid_range", "No VMID is given", "Set `vmid_range`, as in \"8100-8109\", or `vmid`.")
     })
 }
 
 /// Returns the VMID of the container that exists.
 pub(crate) fn container(vmid: &Attr<i64>) -> Result<u32, Diagnostic> {
     let vmid = *vmid.need("vmid")?;
-    u32::try_from(vmid).map_err(|_| Diagnostic::error("No container is known", "The state holds no VMID.").at("vmid"))
+    u32::try_from(vmid).map_err(|_| diagnostics::invalid("vmid", "No container is known", "The state holds no VMID."))
 }
 
 impl KnownDispatcher {
@@ -260,7 +261,7 @@ impl KnownDispatcher {
         let defaults = PoolDefaults { node, resource_pool: &self.resource_pool };
         let pools = self.pools.iter().map(|(name, pool)| pool.to_config(name, &defaults)).collect::<Result<_, _>>()?;
         let poll_interval_seconds = unsigned(self.poll_interval)
-            .ok_or_else(|| Diagnostic::error("Invalid dispatcher", "It is out of range.").at("poll_interval"))?;
+            .ok_or_else(|| diagnostics::invalid("poll_interval", "Invalid dispatcher", "It is out of range."))?;
         let pve = self.pve_config(provider)?;
         let github = self.github_config();
         Ok(Config { installation: installation.clone(), pve, github, poll_interval_seconds, pools })
@@ -294,11 +295,11 @@ impl KnownPveAccess {
             pve::Trust::System => Ok((None, None)),
             pve::Trust::CaPem(pem) => Ok((Some(pem.clone()), None)),
             pve::Trust::Fingerprint(fingerprint) => Ok((None, Some(fingerprint.to_string()))),
-            pve::Trust::Insecure => Err(Diagnostic::error(
+            pve::Trust::Insecure => Err(diagnostics::invalid(
+                "pve",
                 "The dispatcher must be able to check Proxmox VE's certificate",
                 "The provider is told not to check it (PROXMOX_VERIFY_SSL); the dispatcher always does. Set `fingerprint` or `ca_certificate`, here in `pve` or in the provider block.",
-            )
-            .at("pve")),
+            )),
         }
     }
 }
@@ -312,7 +313,7 @@ impl KnownPool {
     fn to_config(&self, name: &str, defaults: &PoolDefaults<'_>) -> Result<RunnerPool, Diagnostic> {
         let at = |field: &str| Path::attribute("pools").key(name).then(field);
         let wrong =
-            |field: &str, text: String| Diagnostic::error(format!("Invalid pool \"{name}\""), text).at(at(field));
+            |field: &str, text: String| diagnostics::invalid(at(field), format!("Invalid pool \"{name}\""), text);
         let parsed = name.parse().map_err(|error: ownership::NameError| wrong("labels", error.to_string()))?;
         let template = TemplateSource {
             family: self.family.clone(),

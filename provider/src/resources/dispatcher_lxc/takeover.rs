@@ -18,7 +18,7 @@ use super::container::Made;
 use super::model::KnownDispatcher;
 use super::options::STATE_VOLUME;
 use super::{container, control, marking, stored_appliance, unfinished};
-use crate::diagnostics;
+use crate::diagnostics::{self, Detailed as _, Unable as _};
 use crate::provider::Clients;
 use crate::waiting;
 
@@ -36,8 +36,10 @@ pub(crate) struct Succession<'a> {
 pub(crate) async fn take_over(cx: &Cx<Clients>, succession: &Succession<'_>) -> Result<Made, Diagnostic> {
     let clients = cx.data();
     let Some(old) = container::find(clients, succession.prior.place()?).await? else {
-        return Err(Diagnostic::error(
-            "Unable to replace the dispatcher container",
+        return Err(diagnostics::impossible(
+            "replace",
+            "the dispatcher container",
+            "",
             "The old container is gone. Plan again.",
         ));
     };
@@ -46,13 +48,10 @@ pub(crate) async fn take_over(cx: &Cx<Clients>, succession: &Succession<'_>) -> 
     let mut moved = false;
     match switch(cx, succession, &old.container, (&new, &made), &mut moved).await {
         Ok(()) => Ok(made),
-        Err(mut diagnostic) => {
+        Err(diagnostic) => {
             if let Err(error) = go_back(clients, succession, &old.container, &new, moved).await {
-                diagnostic.detail.push_str(&format!(
-                    "\n\nGoing back to container {} failed too: {}",
-                    old.container.vmid(),
-                    error.detail
-                ));
+                let vmid = old.container.vmid();
+                return Err(diagnostic.also(format!("Going back to container {vmid} failed too: {}", error.detail)));
             }
             Err(diagnostic)
         }
@@ -78,14 +77,13 @@ async fn switch(
     let clients = cx.data();
     let successor = KnownDispatcher { vmid: i64::from(made.vmid()).into(), ..succession.plan.clone() };
     marking::announce(cx, &successor, Some(&made.nonce)).await?;
-    let unable = |error: &Error| diagnostics::pve("replace", container::THING, &old.vmid().to_string(), error);
     let wait = waiting::until_deadline(cx);
     tracing::info!(old = old.vmid(), new = new.vmid(), "the new container takes over");
-    container::stop(clients, old, &wait).await.map_err(|error| unable(&error))?;
+    container::stop(clients, old, &wait).await.unable("replace", container::THING, old.vmid())?;
     // A killed apply may have come this far.
-    let has_state = new.config().await.map_err(|error| unable(&error))?.get(STATE_VOLUME).is_some();
+    let has_state = new.config().await.unable("replace", container::THING, old.vmid())?.get(STATE_VOLUME).is_some();
     if !has_state {
-        container::move_state(clients, old, new.vmid(), &wait).await.map_err(|error| unable(&error))?;
+        container::move_state(clients, old, new.vmid(), &wait).await.unable("replace", container::THING, old.vmid())?;
     }
     *moved = true;
     container::start(cx, new).await?;
@@ -99,13 +97,12 @@ async fn go_back(
     new: &Lxc,
     moved: bool,
 ) -> Result<(), Diagnostic> {
-    let unable = |error: &Error| diagnostics::pve("restore", container::THING, &old.vmid().to_string(), error);
     let wait = container::clean_up_time();
     if moved {
-        container::stop(clients, new, &wait).await.map_err(|error| unable(&error))?;
-        container::move_state(clients, new, old.vmid(), &wait).await.map_err(|error| unable(&error))?;
+        container::stop(clients, new, &wait).await.unable("restore", container::THING, old.vmid())?;
+        container::move_state(clients, new, old.vmid(), &wait).await.unable("restore", container::THING, old.vmid())?;
     }
-    restart(clients, old).await.map_err(|error| unable(&error))?;
+    restart(clients, old).await.unable("restore", container::THING, old.vmid())?;
     container::destroy(clients, succession.plan, new.vmid(), &wait).await
 }
 

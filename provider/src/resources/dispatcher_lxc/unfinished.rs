@@ -14,7 +14,7 @@ use tf_provider::{Cx, Diagnostic};
 use super::container::{self, Found, Made, THING};
 use super::model::{Dispatcher, KnownDispatcher};
 use super::options::{self, STATE_VOLUME, appliance_of};
-use crate::diagnostics;
+use crate::diagnostics::Unable as _;
 use crate::provider::Clients;
 
 /// Longest wait for a creation, which takes seconds. Proxmox VE goes on with a creation after its client has ended.
@@ -30,8 +30,7 @@ pub(super) async fn adopt(
 ) -> Result<Option<Made>, Diagnostic> {
     let clients = cx.data();
     let range = model.range()?;
-    let unable = |error: &Error| diagnostics::pve("look for unfinished ones of", THING, &range.to_string(), error);
-    for vmid in candidates(clients, model, range).await.map_err(|error| unable(&error))? {
+    for vmid in candidates(clients, model, range).await.unable("look for unfinished ones of", THING, range)? {
         let Some(proposal) = clients.vmids.claim(vmid) else { continue };
         let place = (model.node.need("node")?.as_str(), vmid);
         let Some((found, marker)) = cx.guard(unlocked(clients, place)).await?? else { continue };
@@ -45,7 +44,7 @@ pub(super) async fn adopt(
         let changed = found.container.set_config(&[("description", &description)], found.config.digest()).await;
         match changed {
             Err(error) if error.is_digest_conflict() => continue,
-            outcome => outcome.map_err(|error| unable(&error))?,
+            outcome => outcome.unable("look for unfinished ones of", THING, range)?,
         }
         tracing::info!(vmid, "going on with a container that an earlier apply left unfinished");
         return Ok(Some(Made { proposal, nonce: marker.nonce, is_fresh: false }));

@@ -9,7 +9,7 @@ use tf_provider::{CancellationToken, Cx, Diagnostic, Failure, Outcome};
 
 use super::model::{Job, KnownRunnerVm, runner_name};
 use super::{THING, handle};
-use crate::diagnostics;
+use crate::diagnostics::{self, Unable as _};
 use crate::provider::Clients;
 use crate::vmids::Proposal;
 use crate::waiting;
@@ -36,7 +36,7 @@ async fn clone(
     clients: &Clients,
     plan: &mut KnownRunnerVm,
 ) -> Result<Proposal, Failure<KnownRunnerVm>> {
-    let range = plan.range().ok_or_else(|| Diagnostic::error("No VMID is given", "Set `vmid_range` or `vmid`."))?;
+    let range = plan.range().ok_or_else(|| diagnostics::found("No VMID is given", "Set `vmid_range` or `vmid`."))?;
     let candidates = plan.vmid.known().map_or(range, |vmid| VmidRange::new(*vmid, *vmid).unwrap_or(range));
     let mut refused = BTreeSet::new();
     loop {
@@ -50,10 +50,10 @@ async fn clone(
             Ok(()) => return Ok(proposal),
             Err(error) if matches!(error.problem, Problem::VmidTaken) => refused.insert(proposal.vmid()),
             Err(error) if error.is_transient() => {
-                let diagnostic = diagnostics::step("create", THING, name(plan), &error);
+                let diagnostic = diagnostics::unable("create", THING, name(plan), &error);
                 return Err(undo(clients, plan.clone(), &proposal, diagnostic).await);
             }
-            Err(error) => return Err(diagnostics::step("create", THING, name(plan), &error).into()),
+            Err(error) => return Err(diagnostics::unable("create", THING, name(plan), &error).into()),
         };
     }
 }
@@ -75,21 +75,20 @@ async fn propose(
     refused: &BTreeSet<u32>,
 ) -> Result<Proposal, Diagnostic> {
     let proposed = cx.guard(clients.vmids.propose(&clients.pve, range, refused)).await?;
-    let proposed = proposed.map_err(|error| diagnostics::pve("create", THING, name(plan), &error))?;
+    let proposed = proposed.unable("create", THING, name(plan))?;
     proposed.ok_or_else(|| diagnostics::range_full(THING, name(plan), range))
 }
 
 /// Everything after the clone.
 async fn finish(cx: &Cx<Clients>, clients: &Clients, plan: &mut KnownRunnerVm) -> Result<(), Diagnostic> {
     let vm = super::existing(clients, plan, cx.stop().clone())?;
-    let unable = |verb: &str, error: &guest::Error| diagnostics::step(verb, THING, vm.name(), error);
-    vm.configure(&plan.shape(), None).await.map_err(|error| unable("configure", &error))?;
+    vm.configure(&plan.shape(), None).await.unable("configure", THING, vm.name())?;
     let config = super::qemu(clients, &plan.node, &plan.vmid)?.config().await;
-    plan.observe_shape(&config.map_err(|error| diagnostics::pve("read", THING, vm.name(), &error))?);
+    plan.observe_shape(&config.unable("read", THING, vm.name())?);
     start(cx, clients, plan, &vm).await?;
     if let Some(jit_config) = &plan.jit_config_wo {
         cx.set_private(&Job { given: true })?;
-        vm.arm(&jit_config.clone().into_inner()).await.map_err(|error| unable("hand its job to", &error))?;
+        vm.arm(&jit_config.clone().into_inner()).await.unable("hand its job to", THING, vm.name())?;
     }
     Ok(())
 }
@@ -110,7 +109,7 @@ pub(super) async fn start(
     }
     let limit = waiting::until_deadline(cx).deadline;
     let booted = clients.boots.boot(vm, limit).await;
-    booted.map_err(|error| diagnostics::step("start", THING, vm.name(), &error))?;
+    booted.unable("start", THING, vm.name())?;
     plan.ip_address = address(cx, clients, plan).await?.into();
     Ok(())
 }
@@ -128,7 +127,7 @@ async fn power_on(cx: &Cx<Clients>, clients: &Clients, plan: &KnownRunnerVm) -> 
 }
 
 fn not_started(plan: &KnownRunnerVm, error: &pve::Error) -> Diagnostic {
-    diagnostics::pve("start", THING, name(plan), error)
+    diagnostics::unable("start", THING, name(plan), error)
 }
 
 /// The guest's first IPv4 address. A guest without one is no error.

@@ -22,7 +22,7 @@ use tf_provider::{
 };
 
 use self::model::{ImportId, Job, KEEP, KnownRunnerVm, REPLACE, RunnerVm};
-use crate::diagnostics;
+use crate::diagnostics::{self, Unable as _};
 use crate::provider::Clients;
 
 const THING: &str = "runner VM";
@@ -40,18 +40,18 @@ impl Resource for RunnerVms {
     fn validate(&self, config: &RunnerVm, diagnostics: &mut Diagnostics) {
         if config.vmid.is_null() && config.vmid_range.is_null() {
             let detail = "Set `vmid_range`, as in \"9090-9099\", or `vmid`.";
-            diagnostics.push(Diagnostic::error("No VMID is given", detail).at("vmid_range"));
+            diagnostics.push(diagnostics::invalid("vmid_range", "No VMID is given", detail));
         }
         if let (Some(vmid), Some(range)) = (config.vmid.known(), config.range())
             && !range.contains(*vmid)
         {
             let detail = format!("{vmid} is not in {range}.");
-            diagnostics.push(Diagnostic::error("The VMID is outside its range", detail).at("vmid"));
+            diagnostics.push(diagnostics::invalid("vmid", "The VMID is outside its range", detail));
         }
         let idle = config.started.known() == Some(&false) || config.ready_when.text() == Some("none");
         if idle && !config.jit_config_wo.is_null() {
             let detail = "A job can be handed over only to a VM that is started and whose agent is waited for: leave out `started` and `ready_when`.";
-            diagnostics.push(Diagnostic::error("The VM would never get its job", detail).at("jit_config_wo"));
+            diagnostics.push(diagnostics::invalid("jit_config_wo", "The VM would never get its job", detail));
         }
     }
 
@@ -94,7 +94,7 @@ impl Resource for RunnerVms {
         }
         let so_far = KnownRunnerVm { reap: plan.reap.clone(), ..prior.clone() };
         if !plan.started {
-            let stopped = vm.stop().await.map_err(|error| diagnostics::step("stop", THING, vm.name(), &error));
+            let stopped = vm.stop().await.unable("stop", THING, vm.name());
             stopped.map_err(|diagnostic| Failure::partial(so_far.clone(), diagnostic))?;
         }
         if plan.finished.is_unknown() {
@@ -129,7 +129,7 @@ impl Resource for RunnerVms {
         let id = id.map_err(|text| {
             let detail =
                 format!("\"{text}\" is not of the form `node/vmid`, or `node/vmid/first-last` with the `vmid_range`.");
-            Diagnostic::error("Unable to import runner VM", detail)
+            diagnostics::impossible("import", "runner VM", "", detail)
         })?;
         let clients = cx.data();
         let marker = marker_of(clients, &id).await?;
@@ -143,7 +143,7 @@ impl Resource for RunnerVms {
             ..RunnerVm::default()
         };
         let listed = clients.guests.find(&clients.pve, id.vmid).await;
-        let listed = listed.map_err(|error| diagnostics::pve("import", THING, &id.vmid.to_string(), &error))?;
+        let listed = listed.unable("import", THING, id.vmid)?;
         model.resource_pool = listed.and_then(|guest| guest.pool).into();
         Ok(model)
     }
@@ -175,11 +175,11 @@ async fn can_be_cloned(clients: &Clients, planned: &RunnerVm) -> Result<(), Diag
         Ok(config) if config.is_template() => Ok(()),
         Ok(_) => {
             let detail = "It is a VM, but no template. Runner VMs are linked clones, which only a template can have.";
-            Err(Diagnostic::error(format!("Unable to use template \"{template}\""), detail).at("template_vmid"))
+            Err(diagnostics::impossible("use", "template", template, detail).at("template_vmid"))
         }
         // Cloning needs no right to look at the template.
         Err(error) if error.is_guest_missing() || error.is_permission_denied() => Ok(()),
-        Err(error) => Err(diagnostics::pve("use", "template", &template.to_string(), &error)),
+        Err(error) => Err(diagnostics::unable("use", "template", template, &error)),
     }
 }
 
@@ -190,7 +190,7 @@ fn handle(
     marker: Marker,
     cancel: CancellationToken,
 ) -> Result<guest::RunnerVm, Diagnostic> {
-    let range = model.range().ok_or_else(|| Diagnostic::error("No VMID is given", "Set `vmid_range` or `vmid`."))?;
+    let range = model.range().ok_or_else(|| diagnostics::found("No VMID is given", "Set `vmid_range` or `vmid`."))?;
     let place = Place {
         node: model.node.need("node")?.clone(),
         range,
@@ -208,8 +208,7 @@ fn existing(
     cancel: CancellationToken,
 ) -> Result<guest::RunnerVm, Diagnostic> {
     let name = model.runner_name.need("runner_name")?;
-    let parsed = RunnerName::parse(&clients.installation, name)
-        .map_err(|error| diagnostics::failed("recognise", THING, name, &error))?;
+    let parsed = RunnerName::parse(&clients.installation, name).unable("recognise", THING, name)?;
     let marker = model.marker(&clients.installation, parsed.vmid, parsed.nonce)?;
     handle(clients, model, marker, cancel)
 }
@@ -217,20 +216,18 @@ fn existing(
 /// Stops and destroys the VM after the proof. Not to be interrupted: it takes seconds, and half of it helps nobody.
 async fn destroy(clients: &Clients, model: &KnownRunnerVm) -> Result<(), Diagnostic> {
     let vm = existing(clients, model, CancellationToken::new())?;
-    let unable = |error: &guest::Error| diagnostics::step("destroy", THING, vm.name(), error);
-    vm.stop().await.map_err(|error| unable(&error))?;
-    vm.destroy().await.map_err(|error| unable(&error))
+    vm.stop().await.unable("destroy", THING, vm.name())?;
+    vm.destroy().await.unable("destroy", THING, vm.name())
 }
 
 /// What has become of the VM: `None` when it is gone.
 async fn look(clients: &Clients, mut state: RunnerVm, vmid: u32) -> Result<Option<RunnerVm>, Diagnostic> {
     let id = state.runner_name.text().map_or_else(|| vmid.to_string(), str::to_owned);
-    let unable = |error: &pve::Error| diagnostics::pve("read", THING, &id, error);
     let vm = qemu(clients, &state.node, &state.vmid)?;
     let config = match vm.config().await {
         Ok(config) => config,
         Err(error) if error.is_guest_missing() => return gone(clients, vm.node(), vmid).await,
-        Err(error) => return Err(unable(&error)),
+        Err(error) => return Err(diagnostics::unable("read", THING, &id, &error)),
     };
     let marker = our_marker(clients, vmid, &config)?;
     if state.runner_name.text().is_some_and(|name| model::runner_name(&marker).as_deref() != Some(name)) {
@@ -238,12 +235,12 @@ async fn look(clients: &Clients, mut state: RunnerVm, vmid: u32) -> Result<Optio
         return Ok(None);
     }
     state.observe(&marker, &config);
-    let listed = clients.guests.find(&clients.pve, vmid).await.map_err(|error| unable(&error))?;
+    let listed = clients.guests.find(&clients.pve, vmid).await.unable("read", THING, &id)?;
     let expected = state.started.known() == Some(&true) && !state.has_finished();
     let running = match listed.as_ref().map(|guest| guest.status.as_str()) {
         Some("running") if expected => true,
         // The list lags behind: what looks like a change is confirmed.
-        _ => vm.status().await.map_err(|error| unable(&error))?.is_running(),
+        _ => vm.status().await.unable("read", THING, &id)?.is_running(),
     };
     state.observe_power(running);
     if state.when_finished.is_null() {
@@ -259,7 +256,7 @@ async fn look(clients: &Clients, mut state: RunnerVm, vmid: u32) -> Result<Optio
 /// A VM that is missing on its node is gone, unless somebody moved it.
 async fn gone(clients: &Clients, node: &str, vmid: u32) -> Result<Option<RunnerVm>, Diagnostic> {
     let listed = clients.guests.find(&clients.pve, vmid).await;
-    let listed = listed.map_err(|error| diagnostics::pve("read", THING, &vmid.to_string(), &error))?;
+    let listed = listed.unable("read", THING, vmid)?;
     match listed.filter(|guest| guest.kind == pve::GuestKind::Qemu && guest.node != node) {
         None => Ok(None),
         Some(guest) => {
@@ -267,7 +264,7 @@ async fn gone(clients: &Clients, node: &str, vmid: u32) -> Result<Option<RunnerV
                 "A VM {vmid} is on node \"{}\" now. If it was migrated, move it back; if it is another VM, remove this one from the state.",
                 guest.node
             );
-            Err(Diagnostic::error(format!("Unable to find runner VM \"{vmid}\" on node \"{node}\""), detail))
+            Err(diagnostics::found(format!("Unable to find runner VM \"{vmid}\" on node \"{node}\""), detail))
         }
     }
 }
@@ -278,7 +275,7 @@ fn our_marker(clients: &Clients, vmid: u32, config: &pve::Config) -> Result<Mark
         let detail = format!(
             "VM {vmid} {reason}. It is left alone. If the VM that was made here is gone, remove it from the state (`tofu state rm`)."
         );
-        Diagnostic::error(format!("Unable to recognise runner VM \"{vmid}\""), detail)
+        diagnostics::impossible("recognise", "runner VM", vmid, detail)
     };
     let found = Marker::find(config.description())
         .map_err(|error| not_ours(&format!("carries a marker that cannot be read: {error}")))?;
@@ -294,22 +291,21 @@ fn our_marker(clients: &Clients, vmid: u32, config: &pve::Config) -> Result<Mark
 
 async fn marker_of(clients: &Clients, id: &ImportId) -> Result<Marker, Diagnostic> {
     let config = clients.pve.qemu(&id.node, id.vmid).config().await;
-    let config = config.map_err(|error| diagnostics::pve("import", THING, &id.vmid.to_string(), &error))?;
+    let config = config.unable("import", THING, id.vmid)?;
     our_marker(clients, id.vmid, &config)
 }
 
 /// Rewrites the marker, leaving the rest of the description as it is.
 async fn set_reap(clients: &Clients, plan: &KnownRunnerVm) -> Result<(), Diagnostic> {
     let vm = qemu(clients, &plan.node, &plan.vmid)?;
-    let unable = |error: &pve::Error| diagnostics::pve("update", THING, &vm.vmid().to_string(), error);
     for attempt in 1.. {
-        let config = vm.config().await.map_err(|error| unable(&error))?;
+        let config = vm.config().await.unable("update", THING, vm.vmid())?;
         let mut marker = our_marker(clients, vm.vmid(), &config)?;
         marker.reap = plan.reap();
         let description = marker.replace_in(config.description());
         match vm.set_config(&[("description", &description)], config.digest()).await {
             Err(error) if (error.is_digest_conflict() || error.is_locked()) && attempt < ATTEMPTS => {}
-            outcome => return outcome.map_err(|error| unable(&error)),
+            outcome => return outcome.unable("update", THING, vm.vmid()),
         }
     }
     Ok(())

@@ -6,6 +6,8 @@ use pve::Properties;
 use serde::{Deserialize, Serialize};
 use tf_provider::{Attr, Diagnostic, Model, Secret, Timeouts};
 
+use crate::diagnostics;
+
 const AGENT: &str = "agent";
 const FINISHED: &str = "finished";
 const NEVER: &str = "never";
@@ -122,9 +124,7 @@ impl KnownRunnerVm {
     }
 
     fn pool_name(&self) -> Result<PoolName, Diagnostic> {
-        self.name
-            .parse()
-            .map_err(|error: ownership::NameError| crate::diagnostics::refused_argument("name", "name", &error))
+        self.name.parse().map_err(|error: ownership::NameError| diagnostics::refused_argument("name", "name", &error))
     }
 
     /// Permission for the dispatcher, as it stands in the marker.

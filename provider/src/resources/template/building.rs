@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use error_chain::Chain;
 use ownership::{Build, Kind, Marker, Nonce, Owner, fingerprint_tag, tags};
 use packer_driver::{Class, Event, Level, Packer};
 use pve::WaitOptions;
@@ -20,7 +21,7 @@ use super::runner_program::{self, RunnerProgram};
 use super::source::Source;
 use super::variables::{self, Account, Making, Variables};
 use super::{THING, cds, finishing, verifying};
-use crate::diagnostics;
+use crate::diagnostics::{self, Detailed as _, Unable as _};
 use crate::provider::Clients;
 
 /// Description of a VM that Packer's Proxmox builder is building (its source, both in 1.6.6 and in the plugin).
@@ -37,9 +38,7 @@ pub(super) async fn packer(plan: &KnownTemplate) -> Result<Packer, Diagnostic> {
     let named =
         plan.packer_path.as_deref().map(PathBuf::from).or_else(|| std::env::var_os("PXCI_PACKER").map(PathBuf::from));
     let search = std::env::var_os("PATH").unwrap_or_default();
-    Packer::locate(named.as_deref(), &search)
-        .await
-        .map_err(|error| diagnostics::failed("use", "Packer", "", &error).at("packer_path"))
+    Packer::locate(named.as_deref(), &search).await.unable("use", "Packer", "").about("packer_path")
 }
 
 /// Builds, verifies and returns a version that is ready.
@@ -62,7 +61,7 @@ pub(super) async fn build(
     loop {
         let name = family.name.as_str();
         let proposed = cx.guard(clients.vmids.propose(&clients.pve, family.range, &refused)).await?;
-        let proposed = proposed.map_err(|error| diagnostics::pve("create", THING, name, &error))?;
+        let proposed = proposed.unable("create", THING, name)?;
         let proposal = proposed.ok_or_else(|| diagnostics::range_full(THING, name, family.range))?;
         if plan.verify {
             has_room_for_a_clone(cx, clients, family, &refused).await?;
@@ -84,7 +83,7 @@ async fn has_room_for_a_clone(
     refused: &BTreeSet<u32>,
 ) -> Result<(), Diagnostic> {
     let spare = cx.guard(clients.vmids.propose(&clients.pve, family.range, refused)).await?;
-    let spare = spare.map_err(|error| diagnostics::pve("create", THING, family.name.as_str(), &error))?;
+    let spare = spare.unable("create", THING, &family.name)?;
     spare.map(drop).ok_or_else(|| {
         let mut full = diagnostics::range_full(THING, family.name.as_str(), family.range);
         full.detail.push_str(" A new version takes one VMID, and the clone that verifies it another.");
@@ -151,18 +150,17 @@ impl<'a> Attempt<'a> {
             Ok(()) => self.complete(cx, plan).await.map_err(Unbuilt::from),
             Err(unbuilt) => Err(unbuilt),
         };
-        let (mut diagnostic, cds) = match finished {
+        let (diagnostic, cds) = match finished {
             Ok(version) => return Ok(version),
             Err(Unbuilt::Failed { diagnostic, cds }) => (diagnostic, cds),
             Err(lost @ Unbuilt::VmidLost(_)) => return Err(lost),
         };
         let iso_storage = &plan.iso_storage;
         let cds = cds.into_iter().map(|name| format!("{iso_storage}:iso/{name}")).collect();
-        if let Err(left) = self.clean_up(cds).await {
-            diagnostic.detail.push_str("\n\n");
-            diagnostic.detail.push_str(&left);
+        match self.clean_up(cds).await {
+            Ok(()) => Err(diagnostic.into()),
+            Err(left) => Err(diagnostic.also(left).into()),
         }
-        Err(diagnostic.into())
     }
 
     async fn pack(
@@ -294,14 +292,13 @@ impl<'a> Attempt<'a> {
         template_family::remove(&self.clients.pve, self.family, vmid, &wait)
             .await
             .map(drop)
-            .map_err(|error| left(&diagnostics::failed("", "", "", &error).detail))
+            .map_err(|error| left(&format!("{:#}", Chain(&error))))
     }
 
     fn unbuilt(&self, error: &packer_driver::Error) -> Unbuilt {
-        let mut diagnostic = diagnostics::failed("build", THING, &self.name, error);
+        let diagnostic = diagnostics::unable("build", THING, &self.name, error);
         let packer_driver::Error::Failed(failure) = error else { return diagnostic.into() };
-        diagnostic.detail.push_str("\n\n");
-        diagnostic.detail.push_str(hint(failure.class));
+        let mut diagnostic = diagnostic.also(hint(failure.class));
         if failure.lines.iter().any(|line| is_about_tags(line)) {
             diagnostic.detail.push_str(
                 " The Packer template must not set `tags`: Proxmox VE judges those by the rights on the VMID alone, whatever the \

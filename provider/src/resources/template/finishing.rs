@@ -6,7 +6,7 @@ use template_family::Family;
 use tf_provider::Diagnostic;
 
 use super::THING;
-use crate::diagnostics;
+use crate::diagnostics::{self, Unable as _};
 use crate::holders::is_drive;
 use crate::provider::Clients;
 
@@ -26,10 +26,9 @@ pub(super) async fn finish(
     tags: &str,
 ) -> Result<(), Diagnostic> {
     let qemu = clients.pve.qemu(&family.node, marker.vmid);
-    let unable = |error: &pve::Error| diagnostics::pve("finish", THING, name, error);
-    let config = qemu.config().await.map_err(|error| unable(&error))?;
+    let config = qemu.config().await.unable("finish", THING, name)?;
     if let Some(problem) = problem(&config) {
-        return Err(Diagnostic::error(format!("Unable to use what Packer built as template \"{name}\""), problem));
+        return Err(diagnostics::impossible("use", "what Packer built as template", name, problem));
     }
     let drives = drives(&config).join(",");
     let description = description(marker);
@@ -37,9 +36,9 @@ pub(super) async fn finish(
     if !drives.is_empty() {
         options.push(("delete", &drives));
     }
-    qemu.set_config(&options, None).await.map_err(|error| unable(&error))?;
+    qemu.set_config(&options, None).await.unable("finish", THING, name)?;
 
-    let config = qemu.config().await.map_err(|error| unable(&error))?;
+    let config = qemu.config().await.unable("finish", THING, name)?;
     let left = self::drives(&config);
     if left.is_empty() {
         return Ok(());
@@ -48,17 +47,16 @@ pub(super) async fn finish(
         "{} still hold an image. Clones would boot from it, or could not be made on another node.",
         left.join(", ")
     );
-    Err(Diagnostic::error(format!("Unable to finish template \"{name}\""), detail))
+    Err(diagnostics::impossible("finish", "template", name, detail))
 }
 
 /// Writes the marker.
 pub(super) async fn mark(clients: &Clients, family: &Family, marker: &Marker) -> Result<(), Diagnostic> {
     let qemu = clients.pve.qemu(&family.node, marker.vmid);
     let id = marker.vmid.to_string();
-    let unable = |error: &pve::Error| diagnostics::pve("mark", THING, &id, error);
-    let config = qemu.config().await.map_err(|error| unable(&error))?;
+    let config = qemu.config().await.unable("mark", THING, &id)?;
     let description = marker.replace_in(config.description());
-    qemu.set_config(&[("description", &description)], config.digest()).await.map_err(|error| unable(&error))
+    qemu.set_config(&[("description", &description)], config.digest()).await.unable("mark", THING, &id)
 }
 
 /// Why a guest cannot serve as a template, if it cannot.

@@ -7,7 +7,7 @@ use tf_provider::{Call, CancellationToken, Cx, Diagnostic, Diagnostics};
 
 use super::model::KnownTemplate;
 use super::{THING, cds, verifying};
-use crate::diagnostics;
+use crate::diagnostics::{self, Unable as _};
 use crate::provider::Clients;
 use crate::waiting;
 
@@ -30,19 +30,18 @@ async fn cds_in(cx: &Cx<Clients>, family: &Family, vmid: u32) -> Result<Vec<Stri
     match cx.data().pve.qemu(&family.node, vmid).config().await {
         Ok(config) => Ok(cds::of(&config)),
         Err(error) if error.is_guest_missing() => Ok(Vec::new()),
-        Err(error) => Err(diagnostics::pve("read", THING, &vmid.to_string(), &error)),
+        Err(error) => Err(diagnostics::unable("read", THING, vmid, &error)),
     }
 }
 
 async fn reap_clones(cx: &Cx<Clients>, family: &Family) -> Result<(), Diagnostic> {
     let clients = cx.data();
-    let unable = |error: &pve::Error| diagnostics::pve("read", THING, family.name.as_str(), error);
-    let members = clients.pve.pool_members(&family.resource_pool).await.map_err(|error| unable(&error))?;
+    let members = clients.pve.pool_members(&family.resource_pool).await.unable("read", THING, &family.name)?;
     for vmid in members.iter().filter_map(|member| member.vmid).filter(|vmid| family.range.contains(*vmid)) {
         let config = match clients.pve.qemu(&family.node, vmid).config().await {
             Ok(config) => config,
             Err(error) if error.is_guest_missing() => continue,
-            Err(error) => return Err(unable(&error)),
+            Err(error) => return Err(diagnostics::unable("read", THING, &family.name, &error)),
         };
         let Some(marker) = Marker::find(config.description()).ok().flatten() else { continue };
         if is_our_clone(&marker, family) {
@@ -108,16 +107,16 @@ fn in_use(family: &Family, version: &Version, dependents: &[u32]) -> Diagnostic 
         "Linked clones still need the disk of version {} (VMID {}): {clones}. It is retired, so no new ones are made. Destroy them, or wait until their jobs have ended, and run destroy again.",
         version.number, version.vmid
     );
-    Diagnostic::error(format!("Unable to destroy template \"{}\"", family.name), detail)
+    diagnostics::impossible("destroy", "template", &family.name, detail)
 }
 
 /// The family's versions, by number.
 pub(super) async fn versions(call: &Call, clients: &Clients, family: &Family) -> Result<Vec<Version>, Diagnostic> {
     let versions = call.guard(family.versions(&clients.pve)).await?;
-    versions.map_err(|error| diagnostics::pve("read", THING, family.name.as_str(), &error))
+    versions.unable("read", THING, &family.name)
 }
 
 async fn remove_one(cx: &Cx<Clients>, family: &Family, vmid: u32, wait: &WaitOptions) -> Result<Removal, Diagnostic> {
     let removed = remove(&cx.data().pve, family, vmid, wait).await;
-    removed.map_err(|error| diagnostics::failed("remove", THING, &format!("{} ({vmid})", family.name), &error))
+    removed.unable("remove", THING, format!("{} ({vmid})", family.name))
 }

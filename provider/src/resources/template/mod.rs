@@ -32,7 +32,7 @@ use tf_provider::{
 
 use self::model::{KnownTemplate, Template, is_of};
 use self::source::Source;
-use crate::diagnostics;
+use crate::diagnostics::{self, Detailed as _, Unable as _};
 use crate::provider::Clients;
 
 const THING: &str = "template";
@@ -56,10 +56,11 @@ impl Resource for Templates {
         }
         if !config.secret_variables_wo.is_null() && config.secret_variables_wo_version.is_null() {
             let detail = "Without `secret_variables_wo_version` a change of the secrets builds no new version: cores do not store them, and cannot see a difference.";
-            diagnostics.push(
-                Diagnostic::warning("Changes of the secret variables will not be noticed", detail)
-                    .at("secret_variables_wo_version"),
-            );
+            diagnostics.push(diagnostics::doubtful(
+                "secret_variables_wo_version",
+                "Changes of the secret variables will not be noticed",
+                detail,
+            ));
         }
     }
 
@@ -140,15 +141,15 @@ impl Resource for Templates {
         };
         let text = wanted.family.need("family")?.clone();
         is_of(&text, &wanted.installation, &clients.installation)?;
-        let name: FamilyName = text.parse().map_err(|error| diagnostics::failed("import", THING, &text, &error))?;
+        let name: FamilyName = text.parse().unable("import", THING, &text)?;
         let found = cx.guard(Family::find(&clients.pve, &clients.installation, &name)).await?;
-        let found = found.map_err(|error| diagnostics::pve("import", THING, &text, &error))?;
+        let found = found.unable("import", THING, &text)?;
         let Some(family) = found else {
             let detail = format!(
                 "No template of the installation \"{}\" carries the marker of this family. Only what this provider built can be imported, under the name of its family.",
                 clients.installation
             );
-            return Err(Diagnostic::error(format!("Unable to import template \"{text}\""), detail).into());
+            return Err(diagnostics::impossible("import", "template", text, detail).into());
         };
         Ok(Template {
             family: text.into(),
@@ -190,13 +191,13 @@ async fn can_be_built(clients: &Clients, planned: &KnownTemplate, family: &Famil
         [("vm_storage", &planned.vm_storage, "images"), ("iso_storage", &planned.iso_storage, Content::Iso.as_str())];
     for (attribute, storage, content) in storages {
         let status = clients.pve.storage(&family.node, storage).status().await;
-        let status = status.map_err(|error| diagnostics::pve("use", "storage", storage, &error).at(attribute))?;
+        let status = status.unable("use", "storage", storage).about(attribute)?;
         if !status.content.iter().any(|kind| kind == content) {
             let detail = format!(
                 "It takes {}, but not `{content}`. Enable that content type for it (Datacenter, Storage, Edit, Content), or name another storage.",
                 status.content.join(", ")
             );
-            return Err(Diagnostic::error(format!("Unable to use storage \"{storage}\""), detail).at(attribute).into());
+            return Err(diagnostics::impossible("use", "storage", storage, detail).at(attribute).into());
         }
     }
     Ok(())
@@ -240,7 +241,7 @@ fn refuse_changes(plan: &KnownTemplate, source: &Source) -> Result<(), Diagnosti
         "Since the plan was made, {what} changed in \"{}\". Nothing was built. Make a new plan.",
         source.directory.display()
     );
-    Err(Diagnostic::error("The image's files are not those of the plan", detail).at("directory"))
+    Err(diagnostics::invalid("directory", "The image's files are not those of the plan", detail))
 }
 
 fn next_number(versions: &[Version]) -> u32 {
@@ -254,12 +255,7 @@ async fn revived(clients: &Clients, family: &Family, version: &Version) -> Resul
         return Ok(version);
     }
     let id = version.vmid.to_string();
-    let config = clients
-        .pve
-        .qemu(&family.node, version.vmid)
-        .config()
-        .await
-        .map_err(|error| diagnostics::pve("read", THING, &id, &error))?;
+    let config = clients.pve.qemu(&family.node, version.vmid).config().await.unable("read", THING, &id)?;
     let marker = Marker::find(config.description())
         .ok()
         .flatten()

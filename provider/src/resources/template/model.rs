@@ -160,7 +160,7 @@ pub(crate) fn is_of(family: &str, own: &Attr<String>, installation: &Installatio
     let detail = format!(
         "It belongs to the installation \"{own}\", but the provider works for \"{installation}\". Use a provider whose `installation` is \"{own}\", or remove the template from the state (`tofu state rm`)."
     );
-    Err(Diagnostic::error(format!("Unable to use template \"{family}\""), detail))
+    Err(diagnostics::impossible("use", "template", family, detail))
 }
 
 /// VMIDs to choose from. After an import there is no range yet: then the current version stands for it.
@@ -169,7 +169,7 @@ fn range(range: Option<&str>, vmid: &Attr<u32>) -> Result<VmidRange, Diagnostic>
         (Some(range), _) => range.to_owned(),
         (None, Some(vmid)) => vmid.to_string(),
         (None, None) => {
-            return Err(Diagnostic::error("No VMID range is given", "Set `vmid_range`.").at("vmid_range"));
+            return Err(diagnostics::invalid("vmid_range", "No VMID range is given", "Set `vmid_range`."));
         }
     };
     text.parse()

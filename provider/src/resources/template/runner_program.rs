@@ -4,7 +4,7 @@ use github::{BaseUrl, Client, ClientConfig, Credential, RunnerDownload};
 use tf_provider::Diagnostic;
 
 use super::model::KnownTemplate;
-use crate::diagnostics;
+use crate::diagnostics::{self, Unable as _};
 
 pub(super) const LATEST: &str = "latest";
 const THING: &str = "GitHub's runner program";
@@ -27,11 +27,11 @@ pub(super) fn declared(
         (None, _) => Ok(None),
         (Some(_), _) if version == LATEST => {
             let detail = "Where the archive comes from is declared, but not its version. Set `runner_version`.";
-            Err(Diagnostic::error("The runner program's version is not known", detail).at("runner_version"))
+            Err(diagnostics::invalid("runner_version", "The runner program's version is not known", detail))
         }
         (Some(_), None) => {
             let detail = "An archive is used only if its SHA-256 is known. Set `runner_sha256`.";
-            Err(Diagnostic::error("The runner program's digest is not known", detail).at("runner_sha256"))
+            Err(diagnostics::invalid("runner_sha256", "The runner program's digest is not known", detail))
         }
         (Some(url), Some(sha256)) => {
             Ok(Some(RunnerProgram { version: version.to_owned(), url: url.to_owned(), sha256: sha256.to_owned() }))
@@ -47,21 +47,20 @@ pub(super) async fn resolve(plan: &KnownTemplate) -> Result<RunnerProgram, Diagn
     }
     let base_url = BaseUrl::parse(&plan.github_api_url)
         .map_err(|error| diagnostics::refused_argument("github_api_url", "GitHub's API", &error))?;
-    let unable = |error: &github::Error| diagnostics::failed("look up", THING, wanted, error);
     let config = ClientConfig {
         base_url,
         credential: Credential::Anonymous,
         user_agent: concat!("terraform-provider-pxci/", env!("CARGO_PKG_VERSION")).to_owned(),
     };
-    let client = Client::new(config).map_err(|error| unable(&error))?;
-    let released = client.latest_runner_release().await.map_err(|error| unable(&error))?;
+    let client = Client::new(config).unable("look up", THING, wanted)?;
+    let released = client.latest_runner_release().await.unable("look up", THING, wanted)?;
     pick(released, wanted, plan.runner_sha256.as_deref())
 }
 
 fn pick(released: Vec<RunnerDownload>, wanted: &str, digest: Option<&str>) -> Result<RunnerProgram, Diagnostic> {
     let linux = released.into_iter().find(|download| download.os == "linux" && download.architecture == "x64");
     let linux = linux.ok_or_else(|| {
-        Diagnostic::error("Unable to find GitHub's runner program", "The newest release has no archive for Linux on x64. Set `runner_version`, `runner_url` and `runner_sha256`.")
+        diagnostics::impossible("find", "GitHub's runner program", "", "The newest release has no archive for Linux on x64. Set `runner_version`, `runner_url` and `runner_sha256`.")
     })?;
     let newest = linux.version().unwrap_or_default().to_owned();
     if wanted != LATEST && wanted != newest {
@@ -69,17 +68,17 @@ fn pick(released: Vec<RunnerDownload>, wanted: &str, digest: Option<&str>) -> Re
             let detail = format!(
                 "GitHub's API tells the SHA-256 of the newest release, {newest}, only. Set `runner_sha256` for {wanted}, or `runner_version = \"latest\"`."
             );
-            return Err(Diagnostic::error("The runner program's digest is not known", detail).at("runner_sha256"));
+            return Err(diagnostics::invalid("runner_sha256", "The runner program's digest is not known", detail));
         };
         let url = linux.download_url.replace(&newest, wanted);
         return Ok(RunnerProgram { version: wanted.to_owned(), url, sha256: digest.to_owned() });
     }
     let sha256 = digest.map(str::to_owned).or(linux.sha256_checksum).ok_or_else(|| {
-        Diagnostic::error(
+        diagnostics::invalid(
+            "runner_sha256",
             "The runner program's digest is not known",
             format!("GitHub states none for {newest}. Set `runner_sha256`."),
         )
-        .at("runner_sha256")
     })?;
     Ok(RunnerProgram { version: newest, url: linux.download_url, sha256 })
 }

@@ -7,7 +7,7 @@ use template_family::{Fingerprint, Inputs};
 use tf_provider::{Diagnostic, Diagnostics};
 
 use super::model::KnownTemplate;
-use crate::diagnostics;
+use crate::diagnostics::{self, Detailed as _, Unable as _};
 
 /// Variables that the provider gives to every Packer template that declares them.
 pub(super) const OURS: &[&str] = &[
@@ -45,11 +45,11 @@ impl Source {
         let text = &plan.directory;
         let directory = PathBuf::from(text);
         let ignore = plan.ignore.clone().unwrap_or_default();
-        let inputs = Inputs::scan(&directory, &ignore)
-            .map_err(|error| diagnostics::failed("read", "the image's directory", text, &error).at("directory"))?;
-        let template = packer_driver::Template::read(&directory).map_err(|error| {
-            diagnostics::failed("read", "the image's Packer template", text, &error).at("directory")
-        })?;
+        let inputs =
+            Inputs::scan(&directory, &ignore).unable("read", "the image's directory", text).about("directory")?;
+        let template = packer_driver::Template::read(&directory)
+            .unable("read", "the image's Packer template", text)
+            .about("directory")?;
         let variables = plan.variables.clone().unwrap_or_default();
         let settings = settings(plan);
         let fingerprint = Fingerprint { inputs: &inputs, variables: &variables, settings: &settings }.digest();
@@ -69,9 +69,7 @@ impl Source {
         for (attribute, names) in given {
             for name in names.into_iter().flatten() {
                 if let Some(problem) = self.problem_of(name) {
-                    problems.push(
-                        Diagnostic::error(format!("Unable to use the variable \"{name}\""), problem).at(attribute),
-                    );
+                    problems.push(diagnostics::impossible("use", "the variable", name, problem).at(attribute));
                 }
             }
         }
@@ -90,8 +88,11 @@ impl Source {
                     "The Packer template declares them without a default: {}. Set them in `variables` or `secret_variables_wo`.",
                     missing.join(", ")
                 );
-                problems
-                    .push(Diagnostic::error("Variables of the Packer template have no value", detail).at("variables"));
+                problems.push(diagnostics::invalid(
+                    "variables",
+                    "Variables of the Packer template have no value",
+                    detail,
+                ));
             }
         }
         if problems.iter().next().is_some() { Err(problems) } else { Ok(()) }

@@ -9,7 +9,7 @@ use tf_provider::Diagnostic;
 use super::model::KnownTemplate;
 use super::runner_program::RunnerProgram;
 use crate::connection::Connection;
-use crate::diagnostics;
+use crate::diagnostics::{self, Unable as _};
 use crate::provider::Clients;
 
 const USER: &str = "packer";
@@ -48,7 +48,7 @@ fn sha512_crypt(password: &str) -> Result<String, Diagnostic> {
     let hash = sha_crypt::Sha512Params::new(sha_crypt::ROUNDS_DEFAULT)
         .and_then(|parameters| sha_crypt::sha512_crypt_b64(password.as_bytes(), salt.as_bytes(), &parameters));
     let hash =
-        hash.map_err(|error| Diagnostic::error("Unable to make a password for the build", format!("{error:?}")))?;
+        hash.map_err(|error| diagnostics::impossible("make", "a password for the build", "", format!("{error:?}")))?;
     Ok(format!("$6${salt}${hash}"))
 }
 
@@ -139,7 +139,7 @@ pub(super) async fn certificates(clients: &Clients) -> Result<Option<String>, Di
         // What passed the pin, or the wish to trust anything, is what Packer trusts. It does check the name.
         Trust::Fingerprint(_) | Trust::Insecure => {
             let shown = clients.pve.server_certificate().await;
-            shown.map(Some).map_err(|error| diagnostics::pve("read", "the certificate of Proxmox VE", "", &error))
+            shown.map(Some).unable("read", "the certificate of Proxmox VE", "")
         }
     }
 }
