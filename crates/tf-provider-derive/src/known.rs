@@ -195,6 +195,7 @@ fn absent(framework: &Framework, rules: &Rules) -> TokenStream {
             quote!(#word::Empty)
         }
         None if rules.unread.is_some() => quote!(#word::Unread),
+        None if rules.identity.is_some() => quote!(#word::Never),
         None => quote!(#word::Missing),
     }
 }

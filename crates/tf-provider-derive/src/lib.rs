@@ -23,7 +23,7 @@ use syn::{DeriveInput, parse_macro_input};
 /// | Word | Meaning |
 /// | --- | --- |
 /// | `required`, `optional`, `computed`, `optional, computed` | who sets it |
-/// | `unread` | required: an import and a read cannot find it out; in a state that lacks it, the known value is empty |
+/// | `unread` | required: neither import nor read can find it out; delete gets an empty value if the state lacks it |
 /// | `default = expr` | planned where nothing is set; implies optional and computed |
 /// | `keep` | computed: the prior value stays across updates |
 /// | `replace`, `replace_if = path` | a change needs a new object; `fn(Option<&T>, Option<&T>) -> bool`, prior and planned |

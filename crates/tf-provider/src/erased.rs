@@ -74,7 +74,7 @@ fn unfit(ValueError { path, problem }: ValueError) -> Diagnostic {
 fn lacking(basis: Basis) -> &'static str {
     match basis {
         Basis::Plan => "Missing value",
-        Basis::State => "Incomplete state",
+        Basis::Prior | Basis::Last => "Incomplete state",
     }
 }
 

@@ -127,7 +127,8 @@
 //! * A create that fails half-way returns [`Failure::partial`](crate::Failure::partial) with what exists, so that the
 //!   core knows of it and removes it.
 //! * A required attribute that `read` cannot find out is declared `unread`: an imported object lacks it until the next
-//!   apply, and delete gets an empty value for it. Without the word, the framework refuses to delete such an object.
+//!   apply, and delete gets an empty value for it. Without the word, the framework refuses to delete such an object
+//!   before the next apply.
 //! * What takes long runs inside [`Call::guard`](crate::Call::guard): it ends on an interrupt and at the deadline.
 //!
 //! # 4. The provider

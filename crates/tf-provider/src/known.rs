@@ -23,15 +23,20 @@ pub type Known<M> = <M as Model>::Known;
 pub enum Basis {
     /// A plan or a configuration, in which the core guarantees all required attributes.
     Plan,
-    /// A state. It can lack required attributes, for example after an import.
-    State,
+    /// The state before an update. The plan has the attributes that it lacks.
+    Prior,
+    /// The state of an object that is to be destroyed.
+    Last,
 }
 
 /// The value of an attribute that is null.
 pub enum Absent<T> {
-    /// There is none: `required`.
+    /// There is none: `required, identity`.
+    Never,
+    /// An empty one before an update: `required`. A state lacks it after an import, or if an older version of the provider
+    /// wrote it.
     Missing,
-    /// In a state there is an empty one: `required, unread`.
+    /// An empty one before an update and a destroy: `required, unread`.
     Unread,
     /// An empty one: write-only values, which no state has, and blocks.
     Empty,
@@ -53,11 +58,15 @@ pub fn present<T: Element>(
         (Attr::Known(value), _) => value.into_known(basis, path),
         (Attr::Null, Absent::Default(default)) => default().into_known(basis, path),
         (Attr::Null, Absent::Empty) => Ok(T::Known::default()),
-        (Attr::Null, Absent::Unread) if basis == Basis::State => Ok(T::Known::default()),
-        (Attr::Null, _) if basis == Basis::State => Err(ValueError::new(
+        (Attr::Null, Absent::Missing | Absent::Unread) if basis == Basis::Prior => Ok(T::Known::default()),
+        (Attr::Null, Absent::Unread) if basis == Basis::Last => Ok(T::Known::default()),
+        (Attr::Null, Absent::Missing) if basis == Basis::Last => Err(ValueError::new(
             path,
-            "the state lacks this attribute. An apply with a configuration that sets it adds it. \
-             A provider declares `unread` what an imported object does not have",
+            "the state lacks this attribute. An apply of the configuration adds it; then the object can be destroyed",
+        )),
+        (Attr::Null, _) if basis != Basis::Plan => Err(ValueError::new(
+            path,
+            "the state lacks this attribute, which identifies the object. Import the object again",
         )),
         (Attr::Null, _) => Err(ValueError::new(path, "a value is needed, got null")),
         (Attr::Unknown, _) => Err(ValueError::new(path, "the value is not known yet")),

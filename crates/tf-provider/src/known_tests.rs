@@ -14,6 +14,9 @@ struct Kite {
     /// Colour.
     #[tf(optional, computed)]
     colour: Attr<String>,
+    /// Number of the maker.
+    #[tf(required, replace, identity)]
+    maker: Attr<u32>,
     /// Name.
     #[tf(required)]
     name: Attr<String>,
@@ -72,6 +75,7 @@ fn tail(length: u32) -> Tail {
 fn kite() -> Kite {
     Kite {
         number: Attr::Unknown,
+        maker: 7.into(),
         name: "one".into(),
         owner: "ann".into(),
         key: Secret::new("sesame").into(),
@@ -123,10 +127,26 @@ fn a_plan_that_lacks_a_value_is_refused_at_the_attribute() {
 #[test]
 fn a_state_may_lack_what_no_read_can_find_out() {
     let state = Kite { owner: Attr::Null, key: Attr::Null, line: Attr::Null, knots: Attr::Null, ..kite() };
-    let state = known(state, Basis::State).expect("an imported object");
-    assert_eq!((state.owner.as_str(), state.key.expose(), state.line, state.knots.len()), ("", "", 30, 0));
-    let lost = known(Kite { name: Attr::Null, ..kite() }, Basis::State).err().expect("refused");
-    assert!(lost.starts_with("name: the state lacks this attribute"), "{lost}");
+    for basis in [Basis::Prior, Basis::Last] {
+        let state = known(state.clone(), basis).expect("an imported object");
+        assert_eq!((state.owner.as_str(), state.key.expose(), state.line, state.knots.len()), ("", "", 30, 0));
+    }
+}
+
+#[test]
+fn an_update_adds_what_the_state_lacks_and_a_destroy_needs_it() {
+    let older = Kite { name: Attr::Null, ..kite() };
+    assert_eq!(known(older.clone(), Basis::Prior).expect("a plan has the name").name, "");
+    let refused = known(older, Basis::Last).err().expect("refused");
+    assert!(refused.starts_with("name: the state lacks this attribute. An apply"), "{refused}");
+}
+
+#[test]
+fn no_state_may_lack_what_identifies_the_object() {
+    for basis in [Basis::Prior, Basis::Last] {
+        let refused = known(Kite { maker: Attr::Null, ..kite() }, basis).err().expect("refused");
+        assert!(refused.contains("which identifies the object"), "{refused}");
+    }
 }
 
 #[test]

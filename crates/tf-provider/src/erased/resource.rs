@@ -103,14 +103,14 @@ impl<R: Resource> DynResource<R::Data> for Erased<R> {
         plan: &'a Value,
     ) -> Boxed<'a, Result<Value, Failure<Value>>> {
         caught(async move {
-            let (prior, plan) = (known::<R::Model>(prior, Basis::State)?, known::<R::Model>(plan, Basis::Plan)?);
+            let (prior, plan) = (known::<R::Model>(prior, Basis::Prior)?, known::<R::Model>(plan, Basis::Plan)?);
             self.0.update(cx, prior, plan).await.map(known_to_value::<R::Model>).map_err(partial_value::<R::Model>)
         })
     }
 
     fn delete<'a>(&'a self, cx: &'a Cx<R::Data>, state: &'a Value) -> Boxed<'a, Result<(), Failure<Value>>> {
         caught(async move {
-            self.0.delete(cx, known::<R::Model>(state, Basis::State)?).await.map_err(partial_value::<R::Model>)
+            self.0.delete(cx, known::<R::Model>(state, Basis::Last)?).await.map_err(partial_value::<R::Model>)
         })
     }
 

@@ -262,7 +262,7 @@ async fn an_imported_object_can_be_destroyed_before_it_is_complete() {
 }
 
 #[tokio::test]
-async fn an_object_whose_state_lacks_what_identifies_it_is_left_alone() {
+async fn an_object_whose_state_lacks_what_a_destroy_needs_is_left_alone() {
     let lost = Boat { name: Attr::Null, ..boat("a", 1) };
     let answer = configured().await.apply_resource_change(apply(Some(&lost), None, vec![])).await.expect("answered");
     let told = told(&answer.diagnostics);
