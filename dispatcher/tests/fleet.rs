@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use daemon::Home;
-use sim::pve::Fault;
+use sim_pve::Fault;
 use site::{LENT, LENT_AND_NEVER_STARTED, Site};
 use tokio::time::{Instant, sleep};
 
@@ -38,9 +38,8 @@ async fn until(what: &str, site: &Site, home: &Home, max: usize, condition: impl
 async fn done(site: &Site, home: &Home, jobs: &[u64], max: usize) -> Vec<String> {
     let watched = until("nothing is left in the end", site, home, max, || {
         let over = site.github.world(|world, _| {
-            jobs.iter().all(|id| {
-                world.job(*id).is_some_and(|job| matches!(job.state, sim::github::JobState::Completed { .. }))
-            })
+            jobs.iter()
+                .all(|id| world.job(*id).is_some_and(|job| matches!(job.state, sim_github::JobState::Completed { .. })))
         });
         over && site.is_clean()
     });

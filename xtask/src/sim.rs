@@ -6,15 +6,15 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use acceptance::build::Build;
-use acceptance::farm::{Farm, Guests, Simulation, usual_world};
-use acceptance::mirror::Mirror;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, ValueEnum};
+use farm::build::Build;
+use farm::mirror::Mirror;
+use farm::simulation::{Farm, Guests, Simulation, usual_world};
 use serde_json::{Value, json};
-use sim::control::{Control, Server};
-use sim::guest::Namespaces;
-use sim::pve::{Latency, Line, World};
+use sim::{Control, Server};
+use sim_guest::Namespaces;
+use sim_pve::{Latency, Line, World};
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -106,16 +106,38 @@ struct WiderScopes {
 
 impl WiderScopes {
     /// Makes the organization of the farm's repository, and an enterprise of which it is a member.
-    fn of(github: &sim::github::ServerHandle) -> Self {
+    fn of(github: &sim_github::ServerHandle) -> Self {
         github.world(|world, _| {
             world.add_organization(ORGANIZATION);
             world.add_enterprise(ENTERPRISE, &[ORGANIZATION]);
             Self {
-                organization_token: world.add_token(sim::github::Token::for_organization_runners()),
+                organization_token: world.add_token(sim_github::Token::for_organization_runners()),
                 enterprise_token: world.add_classic_token(&["manage_runners:enterprise"]),
             }
         })
     }
+}
+
+/// Starts both simulators as the options want them.
+async fn farm(options: &Options, guests: Option<Arc<Namespaces>>, world: Option<World>) -> Result<Farm> {
+    let runs = guests.is_some();
+    Farm::simulated_as(Simulation {
+        guests: guests.map_or(Guests::Scripted, Guests::Running),
+        line: Some(options.pve),
+        seed: Some(options.seed),
+        latency: Some(if options.virtual_time { Latency::Stepped } else { Latency::Real }),
+        installer: runs && options.world.is_none() && options.vms == 0,
+        world,
+    })
+    .await
+}
+
+/// Writes the certificate of the simulated GitHub's CA into `directory` and returns the file, if it has a CA of its own.
+fn write_github_ca(farm: &Farm, directory: &Path) -> Result<Option<PathBuf>> {
+    let Some(pem) = &farm.github.ca_pem else { return Ok(None) };
+    let file = directory.join("github-root-ca.pem");
+    fs::write(&file, pem).with_context(|| format!("writing {}", file.display()))?;
+    Ok(Some(file))
 }
 
 struct Playground {
@@ -137,26 +159,14 @@ impl Playground {
             (Some(ready), true) => Some(Namespaces::start(&ready.guest_base).await.context("starting guests")?),
             _ => None,
         };
-        let farm = Farm::simulated_as(Simulation {
-            guests: guests.clone().map_or(Guests::Scripted, Guests::Running),
-            line: Some(options.pve),
-            seed: Some(options.seed),
-            latency: Some(if options.virtual_time { Latency::Stepped } else { Latency::Real }),
-            installer: runs && options.world.is_none() && options.vms == 0,
-            world,
-        })
-        .await?;
+        let farm = farm(options, guests.clone(), world).await?;
         let directory = tempfile::Builder::new().prefix("pxci-sim-").tempdir().context("creating a directory")?;
         let mut environment = farm.provider_environment(directory.path())?;
         let ready = ready.filter(|_| options.provider);
         if let Some(ready) = &ready {
             environment.extend(installation(narrator, &farm, ready, directory.path(), guests.as_deref())?);
         }
-        let github_ca = farm.github.ca_pem.as_ref().map(|pem| {
-            let file = directory.path().join("github-root-ca.pem");
-            fs::write(&file, pem).with_context(|| format!("writing {}", file.display())).map(|()| file)
-        });
-        let github_ca = github_ca.transpose()?;
+        let github_ca = write_github_ca(&farm, directory.path())?;
         let file = directory.path().join("environment");
         write_private(&file, &exports(&environment))?;
         let Farm { pve: site, github: github_site, simulated_pve, simulated_github, .. } = farm;

@@ -6,7 +6,6 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Dependencies that each package has outside its tests. An arrow that no package uses fails the test.
 const ALLOWED: &[(&str, &[&str])] = &[
-    ("pxci-acceptance", &["pxci-sim", "pxci-tf-provider-testing"]),
     ("pxci-cloudinit", &[]),
     (
         "pxci-dispatcher",
@@ -22,6 +21,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("pxci-dispatcher-api", &["pxci-ownership"]),
     ("pxci-error-chain", &[]),
+    (
+        "pxci-farm",
+        &["pxci-sim-backend", "pxci-sim-github", "pxci-sim-guest", "pxci-sim-pve", "pxci-tf-provider-testing"],
+    ),
     ("pxci-fleet", &["pxci-dispatcher-api", "pxci-ownership"]),
     ("pxci-fuzz-targets", &["pxci-cloudinit", "pxci-dispatcher-api", "pxci-ownership", "pxci-pve", "pxci-tf-provider"]),
     ("pxci-github", &[]),
@@ -29,7 +32,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pxci-ownership", &[]),
     ("pxci-packer-driver", &[]),
     ("pxci-pve", &[]),
-    ("pxci-sim", &[]),
+    ("pxci-sim", &["pxci-sim-github", "pxci-sim-http", "pxci-sim-pve"]),
+    ("pxci-sim-backend", &[]),
+    ("pxci-sim-github", &["pxci-sim-http"]),
+    ("pxci-sim-guest", &["pxci-sim-backend"]),
+    ("pxci-sim-http", &[]),
+    ("pxci-sim-pve", &["pxci-sim-backend", "pxci-sim-http"]),
+    ("pxci-sim-replay", &["pxci-sim-pve"]),
     ("pxci-template-family", &["pxci-ownership", "pxci-pve"]),
     ("pxci-tf-provider", &["pxci-error-chain", "pxci-tf-provider-derive"]),
     ("pxci-tf-provider-derive", &[]),
@@ -49,11 +58,30 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "pxci-tf-provider",
         ],
     ),
-    ("xtask", &["pxci-acceptance", "pxci-sim"]),
+    (
+        "xtask",
+        &[
+            "pxci-farm",
+            "pxci-sim",
+            "pxci-sim-github",
+            "pxci-sim-guest",
+            "pxci-sim-http",
+            "pxci-sim-pve",
+            "pxci-sim-replay",
+        ],
+    ),
 ];
 
 /// Packages that any test may use: the simulators, which use nothing of ours.
-const FOR_TESTS: &[&str] = &["pxci-acceptance", "pxci-sim"];
+const FOR_TESTS: &[&str] = &[
+    "pxci-farm",
+    "pxci-sim",
+    "pxci-sim-backend",
+    "pxci-sim-github",
+    "pxci-sim-guest",
+    "pxci-sim-http",
+    "pxci-sim-pve",
+];
 
 /// Further dependencies of the tests of one package, as package and dependency.
 const FOR_TESTS_OF: &[(&str, &str)] =

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use github::{AppCredential, BaseUrl, Client, ClientConfig, Credential, Error, JitRequest, Repository};
 use jiff::{SignedDuration, Timestamp};
-use sim::github::{SAMPLE_APP_KEY, Server, ServerHandle, ServerOptions, Token};
+use sim_github::{SAMPLE_APP_KEY, Server, ServerHandle, ServerOptions, Token};
 
 struct Site {
     github: ServerHandle,

@@ -10,7 +10,7 @@ use github::{
     Scope,
 };
 use secrecy::{ExposeSecret, SecretString};
-use sim::github::{JobSpec, Level, RunSpec, Server, ServerHandle, ServerOptions, Token};
+use sim_github::{JobSpec, Level, RunSpec, Server, ServerHandle, ServerOptions, Token};
 
 struct Site {
     github: ServerHandle,

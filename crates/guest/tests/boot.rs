@@ -7,9 +7,9 @@ use std::time::Duration;
 use guest::{BootTimes, Place, RunnerVm};
 use ownership::{Kind, Marker, Owner, VmidRange};
 use serde_json::json;
-use sim::pve::scripted::{Boot, Scripted};
-use sim::pve::{Handle, Latency, Options, World};
-use sim::request_log::Entry;
+use sim_http::request_log::Entry;
+use sim_pve::scripted::{Boot, Scripted};
+use sim_pve::{Handle, Latency, Options, World};
 use tokio_util::sync::CancellationToken;
 
 const TOKEN: &str = "ci@pve!t1";
@@ -26,7 +26,7 @@ impl Lab {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let guests = Scripted::new(Boot::WhenTold);
         let options = Options { latency: Latency::Real, statistics: false, ..Options::default() };
-        let pve = sim::pve::Server::start(&world(), Arc::new(guests.clone()), options).await.unwrap();
+        let pve = sim_pve::Server::start(&world(), Arc::new(guests.clone()), options).await.unwrap();
         Self { pve: Arc::new(pve), guests }
     }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pve::{ApiToken, Client, ClientConfig, CloneRequest, Content, TaskEnd, Trust, Upid, WaitOptions};
-use sim::pve::scripted::{Boot, Scripted};
-use sim::pve::{Handle, Latency, Line, Options, Server, World};
+use sim_pve::scripted::{Boot, Scripted};
+use sim_pve::{Handle, Latency, Line, Options, Server, World};
 use tokio_util::sync::CancellationToken;
 
 const TOKEN: &str = "ci@pve!t1";
@@ -127,7 +127,7 @@ async fn calls(line: Line) {
     if let Some(upid) = storage.delete("local:iso/seed.iso").await.expect("a removal") {
         done(&client, &upid).await;
     }
-    let listed = include_str!("../../sim/data/answer-deviations.txt");
+    let listed = include_str!("../../../sim/replay/data/answer-deviations.txt");
     let wrong: Vec<String> = handle.undeclared().into_iter().filter(|what| !listed.contains(what.as_str())).collect();
     assert!(wrong.is_empty(), "not as the schema declares it: {wrong:?}");
 }

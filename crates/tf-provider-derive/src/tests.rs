@@ -185,6 +185,10 @@ fn wrong_parameters_are_named() {
         ))
         .contains("no generics")
     );
+}
+
+#[test]
+fn wrong_fields_of_parameters_are_named() {
     assert!(
         refusal(&parse_quote!(
             #[doc = "P."]

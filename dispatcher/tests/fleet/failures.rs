@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use pxci_dispatcher::configuration::from_file;
-use sim::pve::Fault;
+use sim_pve::Fault;
 use tokio::time::{Instant, sleep};
 
 use crate::daemon::{Daemon, Home};

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::Value;
-use sim::backend::{
+use sim_backend::{
     AgentCall, AgentError, AgentReply, Backend, ContainerSetup, ContainerStart, Events, GuestEvent, GuestEventKind,
     Stream, VmStart,
 };

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use sim::github::{Behaviour, JobSpec, JobState, RunSpec, SAMPLE_APP_KEY, ServerHandle, ServerOptions, Token};
-use sim::pve::{Handle, Latency, Options, World};
+use sim_github::{Behaviour, JobSpec, JobState, RunSpec, SAMPLE_APP_KEY, ServerHandle, ServerOptions, Token};
+use sim_pve::{Handle, Latency, Options, World};
 
 use crate::guests::Guests;
 
@@ -52,9 +52,9 @@ impl Site {
         // Another test of this process may have been first.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let options = Options { latency, ..Options::default() };
-        let pve = sim::pve::Server::start(&world(lent), Arc::new(guests.clone()), options).await.unwrap();
+        let pve = sim_pve::Server::start(&world(lent), Arc::new(guests.clone()), options).await.unwrap();
         let behaviour = Behaviour { deletes_busy: true, ..Behaviour::default() };
-        let github = sim::github::Server::start(ServerOptions { behaviour, ..ServerOptions::default() }).await.unwrap();
+        let github = sim_github::Server::start(ServerOptions { behaviour, ..ServerOptions::default() }).await.unwrap();
         let github_token = github.world(|world, _| {
             world.add_repository(REPOSITORY);
             world.add_token(Token::for_repository_runners())

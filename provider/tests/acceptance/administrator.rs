@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use acceptance::farm::SimulatedPve;
+use farm::simulation::SimulatedPve;
 use reqwest::Method;
 use serde_json::Value;
 

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::task::Poll;
 
-use acceptance::harness::WorkingDirectory;
+use farm::harness::WorkingDirectory;
 
 /// Waits for `test`. If it panics, destroys what its state holds, says what is `left` nevertheless, and panics on.
 pub(crate) async fn cleaned_up<T>(

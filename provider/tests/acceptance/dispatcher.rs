@@ -2,7 +2,7 @@
 //! fake.
 
 use serde_json::Value;
-use sim::pve::Fault;
+use sim_pve::Fault;
 
 use crate::lab::{Lab, with_each_core};
 

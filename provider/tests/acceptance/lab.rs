@@ -6,10 +6,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use acceptance::engines::cores;
-use acceptance::farm::{Farm, Guests, SimulatedPve};
-use acceptance::harness::{Core, WorkingDirectory};
-use acceptance::mirror::Mirror;
+use farm::engines::cores;
+use farm::harness::{Core, WorkingDirectory};
+use farm::mirror::Mirror;
+use farm::simulation::{Farm, Guests, SimulatedPve};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -241,7 +241,7 @@ async fn working_directory(farm: &Farm, core: Core, fixture: &str) -> (WorkingDi
         let text = fs::read_to_string(Path::new(FIXTURES).join(name)).expect("fixture");
         work.write(name, &text).expect("fixture");
     }
-    acceptance::image::copy(&Path::new(FIXTURES).join("image"), &work.path().join("image")).expect("image");
+    farm::image::copy(&Path::new(FIXTURES).join("image"), &work.path().join("image")).expect("image");
     for (name, value) in farm.provider_environment(directory.path()).expect("environment") {
         work.set(&name, &value);
     }

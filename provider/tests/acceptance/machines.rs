@@ -4,11 +4,11 @@
 
 use std::time::Duration;
 
-use acceptance::engines::preferred_core;
-use acceptance::farm::{Farm, Guests, REPOSITORY};
-use sim::github::{JobSpec, JobState, RunSpec};
-use sim::guest::Namespaces;
-use sim::guest::qemu::Qemu;
+use farm::engines::preferred_core;
+use farm::simulation::{Farm, Guests, REPOSITORY};
+use sim_github::{JobSpec, JobState, RunSpec};
+use sim_guest::Namespaces;
+use sim_guest::qemu::Qemu;
 
 use crate::administrator::Administrator;
 use crate::site::{made, working_directory};

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use acceptance::engines::cores;
-use acceptance::farm::repository;
-use acceptance::harness::Feature;
-use acceptance::image::copy;
-use acceptance::mirror::Mirror;
+use farm::engines::cores;
+use farm::harness::Feature;
+use farm::image::copy;
+use farm::mirror::Mirror;
+use farm::simulation::repository;
 
 use crate::lab::provider;
 

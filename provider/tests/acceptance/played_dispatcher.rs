@@ -9,8 +9,8 @@ use dispatcher_api::frames::{Decoder, Direction, Message, encode};
 use dispatcher_api::protocol::{Answer, PROTOCOL, Refusal, Request};
 use dispatcher_api::{Phase, PoolStatus, SessionKey, Status};
 use jiff::Timestamp;
-use sim::backend::ContainerStart;
-use sim::pve::scripted::{Boot, Scripted};
+use sim_backend::ContainerStart;
+use sim_pve::scripted::{Boot, Scripted};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
 /// Version that a played dispatcher says it has.

@@ -1,7 +1,7 @@
 //! Files on a storage that more than one guest, state or installation could use: none takes another's, and the last one takes
 //! the file with it.
 
-use acceptance::harness::WorkingDirectory;
+use farm::harness::WorkingDirectory;
 use serde_json::value::to_raw_value;
 
 use crate::lab::{Lab, with_each_core};

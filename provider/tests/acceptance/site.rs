@@ -5,13 +5,13 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use acceptance::build::Build;
-use acceptance::engines::{cores, preferred_core};
-use acceptance::farm::{Farm, Guests, repository};
-use acceptance::harness::{Core, WorkingDirectory};
-use acceptance::mirror::Mirror;
+use farm::build::Build;
+use farm::engines::{cores, preferred_core};
+use farm::harness::{Core, WorkingDirectory};
+use farm::mirror::Mirror;
+use farm::simulation::{Farm, Guests, repository};
 use serde_json::json;
-use sim::guest::Namespaces;
+use sim_guest::Namespaces;
 
 use crate::administrator::Administrator;
 use crate::cleaning::cleaned_up;
@@ -164,7 +164,7 @@ pub(crate) fn working_directory(
         work.write(name, &text).expect("fixture");
     }
     for part in ["modules", "runners"] {
-        acceptance::image::copy(&repository().join(part), &work.path().join(part)).expect("modules");
+        farm::image::copy(&repository().join(part), &work.path().join(part)).expect("modules");
     }
     for (name, value) in farm.provider_environment(directory).expect("environment") {
         work.set(&name, &value);

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use acceptance::farm::Farm;
-use acceptance::site::GitHubSite;
+use farm::simulation::Farm;
+use farm::site::GitHubSite;
 use github::{BaseUrl, Client, ClientConfig, Conclusion, Credential, Job, JobStatus, Repository};
-use sim::github::{JobSpec, RunSpec};
+use sim_github::{JobSpec, RunSpec};
 
 /// A first job may wait for a VM's first boot, on real hardware.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use acceptance::farm::{Farm, Guests};
-use acceptance::harness::Core;
-use acceptance::mirror::SOURCE;
 use anyhow::{Context as _, Result, anyhow, ensure};
+use farm::harness::Core;
+use farm::mirror::SOURCE;
+use farm::simulation::{Farm, Guests};
 use tempfile::TempDir;
 
 use super::plans;

@@ -16,8 +16,8 @@ mod start;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use acceptance::harness::Core;
 use anyhow::{Context as _, Result, bail};
+use farm::harness::Core;
 
 use crate::narrate::Narrator;
 use crate::setup::Ready;

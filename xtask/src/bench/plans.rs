@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use acceptance::harness::{Core, WorkingDirectory};
 use anyhow::{Result, ensure};
+use farm::harness::{Core, WorkingDirectory};
 
 use super::programs::Programs;
 use super::report::{Limit, Row};

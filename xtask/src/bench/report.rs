@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 
-use acceptance::harness::Core;
+use farm::harness::Core;
 use serde_json::{Value as Json, json};
 
 use super::spread::Spread;

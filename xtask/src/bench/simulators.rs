@@ -1,4 +1,4 @@
-//! What the simulators cost, as `crates/sim/examples/measure.rs` finds it.
+//! What the simulators cost, as `sim/control/examples/measure.rs` finds it.
 
 use std::path::Path;
 use std::process::Command;

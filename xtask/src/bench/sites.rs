@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use acceptance::harness::{Core, WorkingDirectory};
 use anyhow::{Context as _, Result};
+use farm::harness::{Core, WorkingDirectory};
 use tempfile::TempDir;
 
 /// A provider and a resource of it.

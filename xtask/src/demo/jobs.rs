@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use jiff::Timestamp;
-use sim::github::{EventKind, Job, JobSpec, JobState, RunSpec};
+use sim_github::{EventKind, Job, JobSpec, JobState, RunSpec};
 
 use super::stage::{REPOSITORY, Stage};
 use crate::narrate::Narrator;

@@ -5,9 +5,9 @@ mod stage;
 
 use std::time::Duration;
 
-use acceptance::harness::{Plan, WorkingDirectory};
 use anyhow::{Context as _, Result, bail, ensure};
-use sim::pve::Line;
+use farm::harness::{Plan, WorkingDirectory};
+use sim_pve::Line;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::jobs::{Jobs, LIMIT};

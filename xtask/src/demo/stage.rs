@@ -4,17 +4,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use acceptance::build::Build;
-use acceptance::engines::preferred_core;
-use acceptance::farm::{self, Farm, Guests, SimulatedPve, Simulation};
-use acceptance::harness::WorkingDirectory;
-use acceptance::image::Image;
-use acceptance::mirror::Mirror;
 use anyhow::{Context as _, Result, bail};
+use farm::build::Build;
+use farm::engines::preferred_core;
+use farm::harness::WorkingDirectory;
+use farm::image::Image;
+use farm::mirror::Mirror;
+use farm::simulation::{Farm, Guests, SimulatedPve, Simulation};
 use jiff::{SignedDuration, Timestamp};
-use sim::guest::Namespaces;
-use sim::pve::Line;
-use sim::request_log::RequestLog;
+use sim_guest::Namespaces;
+use sim_http::request_log::RequestLog;
+use sim_pve::Line;
 use tempfile::TempDir;
 
 use super::jobs::{Life, Lives};
@@ -33,7 +33,7 @@ pub(crate) struct Stage {
     /// The image that its template is built from.
     pub(crate) image: Image,
     /// The simulated GitHub.
-    pub(crate) github: sim::github::ServerHandle,
+    pub(crate) github: sim_github::ServerHandle,
     pve: SimulatedPve,
     opened_at: Timestamp,
     _guests: Arc<Namespaces>,
@@ -64,7 +64,7 @@ impl Stage {
         narrator.detail(&format!("core: {core}"));
 
         for part in ["modules", "runners", "examples"] {
-            acceptance::image::copy(&repository.join(part), &directory.path().join(part))?;
+            farm::image::copy(&repository.join(part), &directory.path().join(part))?;
         }
         let mirror = lay_out(directory.path(), narrator)?;
         let mut farm = mirror.working_directory(core, directory.path().join("examples/complete"));
@@ -216,4 +216,4 @@ fn show(line: &str) {
 }
 
 /// The repository that the simulated GitHub has.
-pub(crate) use farm::REPOSITORY;
+pub(crate) use farm::simulation::REPOSITORY;

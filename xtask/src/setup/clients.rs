@@ -1,5 +1,5 @@
 //! Published clients of both services, which the simulators are tested with: `@octokit/rest` from npm, `proxmoxer` from
-//! PyPI. What is installed is pinned by the files in `crates/sim/clients`; each version of them has a directory of its
+//! PyPI. What is installed is pinned by the files in `sim/control/clients`; each version of them has a directory of its
 //! own in the cache.
 
 use std::fs;
@@ -11,10 +11,10 @@ use sha2::{Digest as _, Sha256};
 use super::{bound, debian};
 use crate::narrate::Narrator;
 
-const MANIFEST: &str = include_str!("../../../crates/sim/clients/package.json");
-const LOCK: &str = include_str!("../../../crates/sim/clients/package-lock.json");
-const NPMRC: &str = include_str!("../../../crates/sim/clients/npmrc");
-const REQUIREMENTS: &str = include_str!("../../../crates/sim/clients/requirements.txt");
+const MANIFEST: &str = include_str!("../../../sim/control/clients/package.json");
+const LOCK: &str = include_str!("../../../sim/control/clients/package-lock.json");
+const NPMRC: &str = include_str!("../../../sim/control/clients/npmrc");
+const REQUIREMENTS: &str = include_str!("../../../sim/control/clients/requirements.txt");
 
 /// The last thing that is made in a directory: without it the rest is not to be trusted.
 const COMPLETE: &str = ".complete";

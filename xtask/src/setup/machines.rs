@@ -14,7 +14,7 @@ pub(super) const PACKAGES: [&str; 3] = ["e2fsprogs", "qemu-system-x86", "qemu-ut
 pub(super) fn image(cache: &Path, narrator: &Narrator) -> Result<PathBuf> {
     narrator.say("looking for the machines' disk image (some minutes where it has to be made from Debian's packages)");
     let before = Instant::now();
-    let image = acceptance::machine_image::build(cache)?;
+    let image = farm::machine_image::build(cache)?;
     narrator.say(&format!("the machines' disk image is ready ({:.0} s)", before.elapsed().as_secs_f32()));
     Ok(image)
 }

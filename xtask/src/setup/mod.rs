@@ -158,7 +158,7 @@ fn guest_base(cache: &Path, narrator: &Narrator) -> Result<PathBuf> {
         narrator.say("making the base system of simulated guests from Debian's packages (some minutes, once)");
     }
     let before = Instant::now();
-    let base = sim::guest::base::build(cache).context("building the base system of simulated guests")?;
+    let base = sim_guest::base::build(cache).context("building the base system of simulated guests")?;
     if before.elapsed().as_secs() > 1 {
         narrator.say(&format!("the guests' base system is ready ({:.0} s)", before.elapsed().as_secs_f32()));
     }

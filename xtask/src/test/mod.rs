@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
-use sim::pve::Line;
+use sim_pve::Line;
 
 use self::programs::Programs;
 pub(crate) use self::programs::{RUN_COMMAND, become_program};
@@ -32,8 +32,8 @@ pub(crate) fn run_with_machines(narrator: &Narrator, ready: &Ready, line: Option
     environment.push(("PXCI_GUESTS", "qemu".into()));
     narrator.say("running machines without a system");
     let machines = Programs {
-        examples: &["--package", "pxci-sim"],
-        which: &["--package", "pxci-sim", "--test", "guest_qemu"],
+        examples: &["--package", "pxci-sim-guest"],
+        which: &["--package", "pxci-sim-guest", "--test", "guest_qemu"],
         names: &[],
         environment: &environment,
     };
@@ -145,10 +145,9 @@ fn itself(words: &[&str], environment: &[(&'static str, PathBuf)]) -> Result<()>
 /// Replays the recordings in `directory` against the simulator, or the server that the environment names, and prints how
 /// they compare.
 pub(crate) async fn conformance(directory: &Path, against: Option<&str>) -> Result<()> {
-    use sim::pve::conformance;
     let report = match against {
-        Some(prefix) => conformance::against(directory, &conformance::Site::from_environment(prefix)?).await?,
-        None => conformance::run(directory).await?,
+        Some(prefix) => sim_replay::against(directory, &sim_replay::Site::from_environment(prefix)?).await?,
+        None => sim_replay::run(directory).await?,
     };
     println!("{report}");
     if report.is_conformant() {

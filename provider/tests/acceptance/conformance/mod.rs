@@ -9,10 +9,10 @@ mod world;
 
 use std::collections::BTreeSet;
 
-use acceptance::engines::cores;
-use acceptance::harness::conformance::{self, ConformanceStep, Subject, World as _};
-use acceptance::harness::{Failed, Harness};
-use sim::pve::Line;
+use farm::engines::cores;
+use farm::harness::conformance::{self, ConformanceStep, Subject, World as _};
+use farm::harness::{Failed, Harness};
+use sim_pve::Line;
 
 use crate::lab::provider;
 use dispatcher::Dispatcher;

@@ -1,7 +1,7 @@
 //! `pxci_cloudinit_snippet`.
 
-use acceptance::harness::conformance::{Body, Import, Moment, Operation, RoundTrip, Secrets, Subject, Words};
-use acceptance::harness::{Failed, Harness};
+use farm::harness::conformance::{Body, Import, Moment, Operation, RoundTrip, Secrets, Subject, Words};
+use farm::harness::{Failed, Harness};
 use serde_json::{Value, json};
 
 use super::world::{FAULT, Simulators};

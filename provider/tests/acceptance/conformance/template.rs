@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use acceptance::harness::conformance::{Body, Import, Moment, Operation, RoundTrip, Secrets, Subject, Words};
-use acceptance::harness::{Failed, Harness};
+use farm::harness::conformance::{Body, Import, Moment, Operation, RoundTrip, Secrets, Subject, Words};
+use farm::harness::{Failed, Harness};
 use serde_json::{Value, json};
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -121,7 +121,7 @@ impl Subject for Template {
     async fn begin(world: &mut Simulators, harness: &mut Harness) -> Result<Self, Failed> {
         let directory = harness.directory().to_owned();
         for name in ["image", "changed"] {
-            acceptance::image::copy(&Path::new(FIXTURES).join("image"), &directory.join(name)).expect("image");
+            farm::image::copy(&Path::new(FIXTURES).join("image"), &directory.join(name)).expect("image");
         }
         fs::write(directory.join("changed/install.sh"), "#!/bin/sh\ntrue\n").expect("written");
         fs::create_dir(directory.join("asked")).expect("directory");

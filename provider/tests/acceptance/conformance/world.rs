@@ -5,11 +5,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use acceptance::farm::{Farm, Guests, SimulatedPve, Simulation};
-use acceptance::harness::conformance::{Words, World};
-use acceptance::harness::{Failed, Harness};
+use farm::harness::conformance::{Words, World};
+use farm::harness::{Failed, Harness};
+use farm::simulation::{Farm, Guests, SimulatedPve, Simulation};
 use serde_json::Value;
-use sim::pve::{Fault, Line};
+use sim_pve::{Fault, Line};
 
 use crate::administrator::Administrator;
 use crate::lab::provider;

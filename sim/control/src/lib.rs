@@ -1,0 +1,230 @@
+//! Control over both simulators: what is in them, and what a person or a test does to them beside their own APIs.
+//!
+//! [`Control`] is that in-process; [`Server`] is the same over HTTP with JSON, on a port of its own, behind a token, with
+//! a page for people. `docs/simulators.md` lists the calls.
+
+mod fault_rules;
+mod input;
+mod pace;
+mod page;
+mod problem;
+mod redaction;
+mod routes;
+mod server;
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+pub use fault_rules::{FaultInput, NewRule, WhenInput};
+pub use input::{NewJobs, PaceInput};
+pub use pace::Busy;
+pub use problem::Problem;
+pub use server::Server;
+
+use pace::Pace;
+use sim_github::{JobSpec, RunSpec, ServerHandle};
+use sim_http::faults::Faults;
+use sim_http::request_log::RequestLog;
+use sim_pve::{Handle, Wanted};
+
+/// One of the two simulators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Service {
+    /// Proxmox VE.
+    Pve,
+    /// GitHub.
+    Github,
+}
+
+impl Service {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Pve, Self::Github];
+}
+
+/// Both simulators, held in one hand.
+pub struct Control {
+    pve: Arc<Handle>,
+    github: Arc<ServerHandle>,
+    pace: Pace,
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control").field("pve", &self.pve).field("github", &self.github).finish_non_exhaustive()
+    }
+}
+
+impl Control {
+    /// Takes both in hand. Where Proxmox VE is on [`sim_pve::Latency::Stepped`], time stands still at first; GitHub is
+    /// expected to read [`Handle::instants`] then.
+    #[must_use]
+    pub fn new(pve: Arc<Handle>, github: Arc<ServerHandle>) -> Arc<Self> {
+        let pace = Pace::new(Arc::clone(&pve), Arc::clone(&github));
+        Arc::new(Self { pve, github, pace })
+    }
+
+    /// The simulated Proxmox VE.
+    #[must_use]
+    pub fn pve(&self) -> &Handle {
+        &self.pve
+    }
+
+    /// The simulated GitHub.
+    #[must_use]
+    pub fn github(&self) -> &ServerHandle {
+        &self.github
+    }
+
+    /// Everything that both hold, without secrets; lists have at most `limit` entries and say how many there are. Of guests
+    /// those whose number, name, node or pool has `search` in it.
+    #[must_use]
+    pub fn state(&self, limit: usize, search: &str) -> Value {
+        let wanted = Wanted { limit, search: search.to_owned() };
+        let mut state = json!({
+            "clock": self.clock(),
+            "pve": self.pve.overview(&wanted),
+            "github": self.github.look(|world, now| world.overview(now, limit)),
+            "requests": { "pve": self.log(Service::Pve).count(), "github": self.log(Service::Github).count() },
+            "faults": self.fault_list(),
+        });
+        self.redact(&mut state);
+        state
+    }
+
+    /// A guest with its configuration and what its console says; `None` where there is none of this number.
+    #[must_use]
+    pub fn guest(&self, vmid: u32) -> Option<Value> {
+        self.redacted(self.pve.guest(vmid))
+    }
+
+    /// A task with its log; `None` where there is none of this UPID.
+    #[must_use]
+    pub fn task(&self, upid: &str) -> Option<Value> {
+        self.redacted(self.pve.task(upid))
+    }
+
+    /// A job with its steps, what happened to it, and its log; `None` where there is none of this number.
+    #[must_use]
+    pub fn job(&self, id: u64) -> Option<Value> {
+        self.redacted(self.github.look(|world, _| world.job_details(id)))
+    }
+
+    /// The nodes and storages alone.
+    #[must_use]
+    pub fn nodes(&self) -> Value {
+        self.pve.nodes_and_storages()
+    }
+
+    /// Cuts a node's power.
+    ///
+    /// # Errors
+    /// When there is no such node, or it is away already.
+    pub async fn node_away(&self, node: &str) -> Result<(), Problem> {
+        self.known_node(node)?;
+        match self.pve.node_away(node).await {
+            true => Ok(()),
+            false => Err(Problem::new(409, format!("{node} is away already"))),
+        }
+    }
+
+    /// Boots a node that was away.
+    ///
+    /// # Errors
+    /// When there is no such node, or it is not away.
+    pub fn node_back(&self, node: &str) -> Result<(), Problem> {
+        self.known_node(node)?;
+        match self.pve.node_back(node) {
+            true => Ok(()),
+            false => Err(Problem::new(409, format!("{node} is not away"))),
+        }
+    }
+
+    /// Removes the `lock:` line of a guest, as `qm unlock` and `pct unlock` do on its node.
+    ///
+    /// # Errors
+    /// When no guest has this VMID, or the guest is not locked.
+    pub fn unlock(&self, vmid: u32) -> Result<(), Problem> {
+        match self.pve.lock_of(vmid) {
+            None => Err(Problem::new(404, "no guest has this number")),
+            Some(None) => Err(Problem::new(409, format!("{vmid} is not locked"))),
+            Some(Some(_)) => {
+                self.pve.set_lock(vmid, None);
+                Ok(())
+            }
+        }
+    }
+
+    /// Fills a storage, as `node` sees it, until only so many bytes are free.
+    ///
+    /// # Errors
+    /// When there is no such storage, or not on this node.
+    pub fn leave_free(&self, storage: &str, node: &str, bytes: u64) -> Result<(), Problem> {
+        self.known_node(node)?;
+        let nodes = self.pve.nodes_of(storage);
+        let nodes = nodes.ok_or_else(|| Problem::new(404, format!("there is no storage {storage:?}")))?;
+        if !nodes.iter().any(|known| known == node) {
+            let what = format!("{storage} is not on {node}");
+            return Err(Problem::value("node", what, nodes.join(", ")));
+        }
+        self.pve.leave_free(node, storage, bytes);
+        Ok(())
+    }
+
+    fn known_node(&self, node: &str) -> Result<(), Problem> {
+        let nodes = self.pve.node_names();
+        if nodes.iter().any(|known| known == node) {
+            return Ok(());
+        }
+        Err(Problem::new(404, format!("there is no node {node:?}")).allowing(nodes.join(", ")))
+    }
+
+    /// Queues a run with these jobs; answers with their numbers.
+    #[must_use]
+    pub fn queue(&self, new: &NewJobs) -> Vec<u64> {
+        let name = |number: u32| match new.count {
+            1 => new.name.clone(),
+            _ => format!("{}-{number}", new.name),
+        };
+        let job = |number| JobSpec { name: name(number), labels: new.labels.clone(), steps: new.steps.clone() };
+        self.github.queue_run(RunSpec {
+            repository: new.repository.clone(),
+            event: new.event.clone(),
+            fork: new.fork.clone(),
+            jobs: (1..=new.count).map(job).collect(),
+        })
+    }
+
+    /// The rules for faults of one of them.
+    #[must_use]
+    pub fn faults(&self, of: Service) -> &Faults {
+        match of {
+            Service::Pve => self.pve.faults(),
+            Service::Github => self.github.faults(),
+        }
+    }
+
+    /// What one of them was asked.
+    #[must_use]
+    pub fn log(&self, of: Service) -> RequestLog {
+        match of {
+            Service::Pve => self.pve.requests(),
+            Service::Github => self.github.requests(),
+        }
+    }
+
+    fn redacted(&self, found: Option<Value>) -> Option<Value> {
+        let mut found = found?;
+        self.redact(&mut found);
+        Some(found)
+    }
+
+    /// Leaves out what a guest or a job may have printed by mistake.
+    fn redact(&self, value: &mut Value) {
+        let mut secrets = self.pve.secrets();
+        secrets.extend(self.github.look(|world, _| world.secrets()));
+        redaction::redact(value, &secrets);
+    }
+}

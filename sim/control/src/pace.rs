@@ -1,0 +1,128 @@
+//! How time goes, where it is told to: it stands still, is stepped, or runs at a chosen speed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::{Control, Problem};
+use sim_github::ServerHandle;
+use sim_pve::Handle;
+
+/// How often running time is moved on.
+const BEAT: Duration = Duration::from_millis(20);
+
+/// A step that is not over after this found something at work that does not end.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The longest step: a week.
+pub(super) const LONGEST_STEP: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Time could not pass: something was at work all the while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("time cannot pass: a request, a task or a guest is at work and does not end")]
+pub struct Busy;
+
+/// Both simulators' time.
+pub(super) struct Pace {
+    stepper: Arc<Stepper>,
+    /// Seconds of theirs in one of ours; 0 is a standstill.
+    speed: watch::Sender<f64>,
+    runner: Option<JoinHandle<()>>,
+}
+
+struct Stepper {
+    pve: Arc<Handle>,
+    github: Arc<ServerHandle>,
+    /// One step at a time.
+    turn: Mutex<()>,
+}
+
+impl Pace {
+    pub(super) fn new(pve: Arc<Handle>, github: Arc<ServerHandle>) -> Self {
+        let stepped = pve.is_stepped();
+        let stepper = Arc::new(Stepper { pve, github, turn: Mutex::default() });
+        let speed = watch::Sender::new(0.0);
+        let runner = stepped.then(|| tokio::spawn(run(Arc::clone(&stepper), speed.subscribe())));
+        Self { stepper, speed, runner }
+    }
+}
+
+impl Drop for Pace {
+    fn drop(&mut self) {
+        if let Some(runner) = &self.runner {
+            runner.abort();
+        }
+    }
+}
+
+async fn run(stepper: Arc<Stepper>, mut speed: watch::Receiver<f64>) {
+    loop {
+        let Ok(factor) = speed.wait_for(|speed| *speed > 0.0).await.map(|speed| *speed) else { return };
+        let began = Instant::now();
+        tokio::select! {
+            changed = speed.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(BEAT) => {}
+        }
+        // Not for long enough to be noticed: whoever is at work gets its turn before the next beat.
+        stepper.pass(began.elapsed().mul_f64(factor)).await;
+    }
+}
+
+impl Stepper {
+    /// Lets time pass for both, so that each sees the other's events at their times.
+    async fn pass(&self, time: Duration) {
+        let _turn = self.turn.lock().await;
+        let end = self.pve.now().saturating_add(time);
+        while self.pve.now() < end {
+            let left = end.saturating_sub(self.pve.now());
+            let until_github =
+                self.github.look(|world, now| world.next_deadline()?.duration_since(now).try_into().ok());
+            let slice = until_github.filter(|until: &Duration| !until.is_zero()).map_or(left, |until| until.min(left));
+            self.pve.pass(slice).await;
+            self.github.world(|_, _| ());
+        }
+    }
+}
+
+impl Control {
+    /// Lets time pass, and returns when everything that was due has happened.
+    ///
+    /// # Errors
+    /// When something is at work that does not end within half a minute.
+    pub async fn step(&self, time: Duration) -> Result<(), Busy> {
+        tokio::time::timeout(PATIENCE, self.pace.stepper.pass(time)).await.map_err(|_| Busy)
+    }
+
+    /// Time stands still until it is stepped or runs again.
+    pub fn hold(&self) {
+        self.pace.speed.send_replace(0.0);
+    }
+
+    /// Time runs, so many seconds in one of ours.
+    pub fn run(&self, speed: f64) {
+        self.pace.speed.send_replace(speed.max(0.0));
+    }
+
+    /// What kind of time it is, how late, and how fast it runs.
+    #[must_use]
+    pub fn clock(&self) -> Value {
+        let elapsed = self.pve().now().as_secs_f64();
+        if !self.pve().is_stepped() {
+            return json!({ "mode": "real", "elapsed": elapsed, "speed": 1.0 });
+        }
+        let speed = *self.pace.speed.borrow();
+        json!({ "mode": if speed > 0.0 { "running" } else { "held" }, "elapsed": elapsed, "speed": speed })
+    }
+
+    pub(super) fn needs_stepped_time(&self) -> Result<(), Problem> {
+        if self.pve().is_stepped() {
+            return Ok(());
+        }
+        let what = "this simulator runs on real time, which cannot be held, stepped or run at another speed";
+        Err(Problem::new(409, what).allowing("a simulator on virtual time: `cargo xtask sim --virtual-time`"))
+    }
+}

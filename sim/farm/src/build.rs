@@ -1,0 +1,58 @@
+//! What a farm builds a flavour's template from: its image directory, and what its variables are at this site.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
+
+use crate::engines::packer_plugins;
+use crate::image::{BuildAccount, Image};
+use crate::simulation::Farm;
+
+/// A flavour's image, made ready for the Packer at hand and for one farm.
+#[derive(Debug)]
+pub struct Build {
+    /// The image directory.
+    pub image: Image,
+    /// Variables of its Packer template, text by name.
+    pub variables: Value,
+    /// Those that are secret.
+    pub secrets: Value,
+    /// Where a current Packer finds its plugins; `None` with the older one, which has them compiled in.
+    pub plugin_path: Option<PathBuf>,
+}
+
+impl Build {
+    /// Copies `flavour` below `directory`. `ssh` is where Packer reaches a guest that has no address of its own.
+    ///
+    /// # Errors
+    /// Where the flavour cannot be copied, the site names no installation medium, or a real Proxmox VE would meet the
+    /// older Packer, whose source block is a fixture for the simulator.
+    pub fn prepare(farm: &Farm, flavour: &Path, directory: &Path, ssh: Option<SocketAddr>) -> Result<Self> {
+        let account = BuildAccount::draw("packer")?;
+        let plugin_path = packer_plugins(directory)?;
+        let image_directory = directory.join("image");
+        let mut secrets = json!({ "ssh_password": account.password, "ssh_password_hash": account.hash });
+        let image = match (&plugin_path, &farm.simulated_pve) {
+            (Some(_), _) => Image::as_shipped(flavour, &image_directory)?,
+            (None, Some(simulated)) => {
+                secrets["proxmox_password"] = simulated.packer_password.clone().into();
+                Image::for_packer_1_6(flavour, &image_directory, &account)?
+            }
+            (None, None) => bail!(
+                "a template for a real Proxmox VE is built by a current Packer: set PXCI_PACKER and PXCI_PACKER_PLUGIN, or \
+                 PXCI_ACC_PVE_TEMPLATE_VMID to an existing template"
+            ),
+        };
+        let installer = farm.pve.installer.as_deref().context(
+            "PXCI_ACC_PVE_INSTALLER must name the installation medium, as in local:iso/ubuntu-22.04.5-live-server-amd64.iso",
+        )?;
+        let mut variables = json!({ "iso_file": installer });
+        if let Some(ssh) = ssh.filter(|_| farm.simulated_pve.is_some()) {
+            variables["ssh_host"] = ssh.ip().to_string().into();
+            variables["ssh_port"] = ssh.port().to_string().into();
+        }
+        Ok(Self { image, variables, secrets, plugin_path })
+    }
+}

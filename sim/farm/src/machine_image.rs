@@ -1,0 +1,46 @@
+//! The disk image of guests that are whole machines: Debian, and what the flavour's own scripts make of it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use sim_github::{Behaviour, pack_runner};
+use sim_guest::qemu::image::{self, Recipe};
+
+use crate::image::copy;
+use crate::simulation::repository;
+
+/// What `packages.sh` installs, and what Ubuntu's server has from the start. That script itself would upgrade what was
+/// fetched a moment ago, and wait for a first boot that has not been.
+const PACKAGES: [&str; 9] =
+    ["ca-certificates", "cloud-init", "curl", "git", "iproute2", "jq", "openssh-server", "qemu-guest-agent", "sudo"];
+
+/// The flavour's scripts that make the image, in its own order; `seal.sh` would close an account that was never there.
+const SCRIPTS: [&str; 4] = ["scripts/runner.sh", "scripts/services.sh", "scripts/clean.sh", "scripts/verify.sh"];
+
+/// The image of the Ubuntu flavour's scripts on Debian, below `cache`, made there when missing (some minutes). The
+/// runner program is the simulated GitHub's.
+///
+/// # Errors
+/// When a part of it is missing, or a script fails.
+pub fn build(cache: &Path) -> Result<PathBuf> {
+    let flavour = repository().join("runners/ubuntu-2204");
+    let scratch = tempfile::tempdir().context("making a directory")?;
+    for part in ["files", "scripts"] {
+        copy(&flavour.join(part), &scratch.path().join(part))?;
+    }
+    let version = Behaviour::default().runner_version;
+    let runner = pack_runner(&version).context("packing the runner program")?;
+    fs::write(scratch.path().join("runner.tar.gz"), &runner.content).context("writing the runner program")?;
+    let recipe = Recipe {
+        packages: PACKAGES.map(str::to_owned).to_vec(),
+        directory: scratch.path().to_owned(),
+        scripts: SCRIPTS.map(str::to_owned).to_vec(),
+        environment: vec![
+            ("RUNNER_VERSION".to_owned(), version),
+            ("RUNNER_URL".to_owned(), "file:///tmp/pxci-image/runner.tar.gz".to_owned()),
+            ("RUNNER_SHA256".to_owned(), runner.sha256),
+        ],
+    };
+    image::build(cache, &recipe).context("building the disk image of guests")
+}

@@ -1,0 +1,318 @@
+//! A Proxmox VE and a GitHub to run against: each real where the environment names one, else simulated.
+//!
+//! The simulated Proxmox VE has the users, tokens, roles and grants that `docs/privileges.md` tells users to make, read
+//! from that page: a privilege that it forgets fails here.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, ensure};
+use jiff::Timestamp;
+use sim_backend::Backend;
+use sim_github::Token as GitHubToken;
+use sim_guest::qemu::{self, Qemu};
+use sim_guest::{Namespaces, network};
+use sim_pve::scripted::{Boot, Scripted};
+use sim_pve::{Handle, Latency, Line, Options, Server, World};
+
+use crate::privileges::Documented;
+use crate::site::{DispatcherSite, GitHubSite, PveSite, Token, listen_address};
+
+/// The user that Packer 1.6 logs in as with a password: the owner of the provider's token.
+const PACKER_USER: &str = "pxci@pve";
+/// File name of the simulated installation medium.
+const INSTALLER: &str = "ubuntu-22.04-live-server-amd64.iso";
+
+/// The repository whose jobs a simulated GitHub has.
+pub const REPOSITORY: &str = "acme/widgets";
+
+/// What stands behind simulated guests.
+#[derive(Clone)]
+pub enum Guests {
+    /// Guests that answer at once and run nothing.
+    Scripted,
+    /// The same, with something particular behind their consoles.
+    Played(Scripted),
+    /// Guests that really run.
+    Running(Arc<Namespaces>),
+    /// Whole machines.
+    Machines(Arc<Qemu>),
+}
+
+impl Guests {
+    /// Returns the containers that have a network of their own.
+    fn containers(&self) -> Option<&Arc<Namespaces>> {
+        match self {
+            Self::Scripted | Self::Played(_) => None,
+            Self::Running(namespaces) => Some(namespaces),
+            Self::Machines(qemu) => Some(qemu.containers()),
+        }
+    }
+
+    /// Returns the simulators' further addresses: their address in the containers' network, if there is one.
+    fn further_names(&self) -> Vec<String> {
+        self.containers().map(|_| network::ADDRESS.to_string()).into_iter().collect()
+    }
+
+    /// The root URL by which they reach a simulated GitHub, if that is not the one that everybody else uses.
+    fn github_url(&self) -> Option<String> {
+        matches!(self, Self::Machines(_)).then(|| format!("http://{}:0", qemu::HOST))
+    }
+}
+
+/// How the simulators are set up.
+pub struct Simulation {
+    /// What stands behind guests.
+    pub guests: Guests,
+    /// The line of Proxmox VE; default: what `PXCI_ACC_PVE_LINE` says, else the newest.
+    pub line: Option<Line>,
+    /// Where chance comes from, for both; default: another one each time for GitHub, always the same for Proxmox VE.
+    pub seed: Option<u64>,
+    /// How time passes; default: real for guests that run, else so fast that no wait is felt.
+    pub latency: Option<Latency>,
+    /// Whether there is an installation medium, which takes a storage `local`.
+    pub installer: bool,
+    /// The cluster in place of one node, `pve1`, with the storages `local` and `local-lvm`. What the page on privileges sets
+    /// up comes to it.
+    pub world: Option<World>,
+}
+
+impl Simulation {
+    /// The usual one.
+    #[must_use]
+    pub fn of(guests: Guests) -> Self {
+        Self { guests, line: None, seed: None, latency: None, installer: true, world: None }
+    }
+
+    fn latency(&self) -> Latency {
+        self.latency.unwrap_or(match &self.guests {
+            Guests::Scripted | Guests::Played(_) => Latency::Instant,
+            Guests::Running(_) | Guests::Machines(_) => Latency::Real,
+        })
+    }
+}
+
+/// The cluster that simulations have unless another one is given.
+#[must_use]
+pub fn usual_world() -> World {
+    World::new("pve1").storage("local", &["iso", "vztmpl", "backup"]).storage("local-lvm", &["images", "rootdir"])
+}
+
+/// Everything that a run talks to.
+pub struct Farm {
+    /// How Proxmox VE is reached.
+    pub pve: PveSite,
+    /// How GitHub is reached.
+    pub github: GitHubSite,
+    /// Addresses and certificates with which the dispatcher's container reaches both.
+    pub dispatcher: DispatcherSite,
+    /// The simulated Proxmox VE, where none is real.
+    pub simulated_pve: Option<SimulatedPve>,
+    /// The simulated GitHub, where none is real.
+    pub simulated_github: Option<sim_github::ServerHandle>,
+}
+
+/// A running simulator of Proxmox VE.
+pub struct SimulatedPve {
+    /// Its control handle.
+    pub handle: Handle,
+    /// Password of the provider's user, for tools that know no tokens.
+    pub packer_password: String,
+    /// User of that password.
+    pub packer_user: &'static str,
+    /// Password of `root@pam`, for tests that act as somebody beside us.
+    pub root_password: String,
+}
+
+impl Farm {
+    /// Simulators of both, whatever the environment says: for tests that look into them.
+    ///
+    /// # Errors
+    /// When a simulator does not start.
+    pub async fn simulated(guests: Guests) -> Result<Self> {
+        Self::simulated_as(Simulation::of(guests)).await
+    }
+
+    /// The same, set up as wished.
+    ///
+    /// # Errors
+    /// When a simulator does not start.
+    pub async fn simulated_as(simulation: Simulation) -> Result<Self> {
+        let (seed, guests) = (simulation.seed, simulation.guests.clone());
+        let (pve, simulated_pve) = simulated_pve(simulation).await?;
+        let clock = simulated_pve.handle.is_stepped().then(|| simulated_pve.handle.instants());
+        let (github, simulated_github) = simulated_github(&guests, seed, clock).await?;
+        let dispatcher = DispatcherSite::of(guests.containers(), &pve, &github, Some(&simulated_github)).await?;
+        let (simulated_pve, simulated_github) = (Some(simulated_pve), Some(simulated_github));
+        Ok(Self { pve, github, dispatcher, simulated_pve, simulated_github })
+    }
+
+    /// Starts what is not real.
+    ///
+    /// # Errors
+    /// When the environment is incomplete, or a simulator does not start.
+    pub async fn start(guests: Guests) -> Result<Self> {
+        let real_pve = PveSite::from_environment()?;
+        let real_github = GitHubSite::from_environment()?;
+        let (pve, simulated_pve) = match real_pve {
+            Some(site) => (site, None),
+            None => {
+                simulated_pve(Simulation::of(guests.clone())).await.map(|(site, simulated)| (site, Some(simulated)))?
+            }
+        };
+        let (github, simulated_github) = match real_github {
+            Some(site) => (site, None),
+            None => simulated_github(&guests, None, None).await.map(|(site, handle)| (site, Some(handle)))?,
+        };
+        // The dispatcher's container is simulated exactly when Proxmox VE is.
+        let containers = guests.containers().filter(|_| simulated_pve.is_some());
+        let dispatcher = DispatcherSite::of(containers, &pve, &github, simulated_github.as_ref()).await?;
+        Ok(Self { pve, github, dispatcher, simulated_pve, simulated_github })
+    }
+
+    /// The environment that configures the provider for this farm. `directory` takes the CA certificate.
+    ///
+    /// # Errors
+    /// When the certificate cannot be written.
+    pub fn provider_environment(&self, directory: &Path) -> Result<Vec<(String, String)>> {
+        let pve = &self.pve;
+        let mut variables = vec![
+            ("PXCI_ENDPOINT", pve.endpoint.clone()),
+            ("PXCI_TOKEN_ID", pve.provider.id.clone()),
+            ("PXCI_TOKEN_SECRET", pve.provider.secret.clone()),
+            ("PXCI_NODE", pve.node.clone()),
+        ];
+        if let Some(pem) = &pve.ca_pem {
+            let file = directory.join("pve-root-ca.pem");
+            std::fs::write(&file, pem).with_context(|| format!("writing {}", file.display()))?;
+            variables.push(("PXCI_CA_FILE", file.display().to_string()));
+        }
+        if let Some(fingerprint) = &pve.fingerprint {
+            variables.push(("PXCI_FINGERPRINT", fingerprint.clone()));
+        }
+        Ok(variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+
+    /// What a farm that was torn down must not leave. Empty for what is real: nobody there keeps count.
+    #[must_use]
+    pub fn leftovers(&self) -> Vec<String> {
+        let pve = self.simulated_pve.as_ref().map(|pve| pve.handle.leftovers()).unwrap_or_default();
+        let github = self.simulated_github.as_ref().map(|github| github.world(|world, _| world.leftovers()));
+        pve.into_iter().chain(github.unwrap_or_default()).collect()
+    }
+}
+
+fn listen() -> Result<SocketAddr> {
+    format!("{}:0", listen_address()).parse().context("PXCI_ACC_LISTEN must be an IP address")
+}
+
+async fn simulated_pve(simulation: Simulation) -> Result<(PveSite, SimulatedPve)> {
+    let packer_password = format!("{:032x}", rand::random::<u128>());
+    let (latency, names) = (simulation.latency(), simulation.guests.further_names());
+    let backend: Arc<dyn Backend> = match simulation.guests {
+        Guests::Scripted => Arc::new(Scripted::new(Boot::AtOnce)),
+        Guests::Played(guests) => Arc::new(guests),
+        Guests::Running(namespaces) => namespaces,
+        Guests::Machines(qemu) => qemu,
+    };
+    let line = match (simulation.line, std::env::var("PXCI_ACC_PVE_LINE")) {
+        (Some(line), _) => line,
+        (None, Ok(line)) => line.parse::<Line>().context("PXCI_ACC_PVE_LINE")?,
+        (None, Err(_)) => Line::default(),
+    };
+    let seed = simulation.seed.unwrap_or(Options::default().seed);
+    let options = Options { listen: listen()?, names, latency, line: Some(line), seed, ..Options::default() };
+    let root_password = format!("{:032x}", rand::random::<u128>());
+    let world = simulation.world.unwrap_or_else(usual_world);
+    let world = documented(world, &packer_password, line)?.user("root@pam", &root_password);
+    let mut handle = Server::start(&world, backend, options).await.context("starting the simulator of Proxmox VE")?;
+    let installer = simulation.installer.then(|| format!("local:iso/{INSTALLER}"));
+    if let Some(installer) = &installer {
+        let medium = installation_medium()?;
+        handle.put_file(installer, &medium.path().join("medium.iso")).context("placing the installation medium")?;
+    }
+    handle.set_baseline();
+    let token = |id: &str| -> Result<Token> {
+        let secret = handle.token_secret(id).with_context(|| format!("docs/privileges.md makes no token {id}"))?;
+        Ok(Token { id: id.to_owned(), secret })
+    };
+    let site = PveSite {
+        endpoint: handle.url(),
+        ca_pem: Some(handle.ca_pem().to_owned()),
+        fingerprint: None,
+        provider: token("pxci@pve!provider")?,
+        dispatcher: token("pxci-dispatcher@pve!farm")?,
+        node: world.first_node().to_owned(),
+        vm_storage: "local-lvm".to_owned(),
+        iso_storage: "local".to_owned(),
+        bridge: "vmbr0".to_owned(),
+        runners_pool: "pxci-runners".to_owned(),
+        control_pool: "pxci-control".to_owned(),
+        first_vmid: 9000,
+        template_vmid: None,
+        installer,
+    };
+    Ok((site, SimulatedPve { handle, packer_password, packer_user: PACKER_USER, root_password }))
+}
+
+async fn simulated_github(
+    guests: &Guests,
+    seed: Option<u64>,
+    clock: Option<Arc<dyn Fn() -> Timestamp + Send + Sync>>,
+) -> Result<(GitHubSite, sim_github::ServerHandle)> {
+    let mut options = sim_github::ServerOptions {
+        listen: listen()?,
+        external_url: guests.github_url(),
+        names: guests.further_names(),
+        ..sim_github::ServerOptions::default()
+    };
+    options.seed = seed.unwrap_or(options.seed);
+    options.clock = clock.unwrap_or(options.clock);
+    let handle = sim_github::Server::start(options).await.context("starting the simulator of GitHub")?;
+    let token = handle.world(|world, _| {
+        world.add_repository(REPOSITORY);
+        world.add_token(GitHubToken::for_repository_runners())
+    });
+    // Tokens go unencrypted to nowhere but this machine.
+    let (api_url, ca_pem) = match handle.url().strip_prefix("http://") {
+        Some(address) if !listen()?.ip().is_loopback() => {
+            (format!("https://{address}"), Some(handle.ca_pem().to_owned()))
+        }
+        _ => (handle.url().to_owned(), None),
+    };
+    let site = GitHubSite { api_url, ca_pem, token, repository: REPOSITORY.to_owned(), job: None };
+    Ok((site, handle))
+}
+
+/// Something that is no seed: what stands for an installer's CD.
+fn installation_medium() -> Result<tempfile::TempDir> {
+    let directory = tempfile::tempdir().context("creating a directory for the installation medium")?;
+    let content = directory.path().join("content");
+    std::fs::create_dir_all(content.join("casper"))?;
+    let output = Command::new("xorriso")
+        .args(["-as", "mkisofs", "-quiet", "-V", "Ubuntu-Server 22.04", "-o"])
+        .arg(directory.path().join("medium.iso"))
+        .arg(&content)
+        .output()
+        .context("starting xorriso: install it with `cargo xtask setup`")?;
+    ensure!(output.status.success(), "xorriso failed: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(directory)
+}
+
+/// A cluster with what the page on privileges sets up.
+fn documented(world: World, packer_password: &str, line: Line) -> Result<World> {
+    let password = |user: &str| match user {
+        PACKER_USER => packer_password.to_owned(),
+        _ => format!("{:032x}", rand::random::<u128>()),
+    };
+    Ok(Documented::on(line)?.set_up(world, password))
+}
+
+/// Root of this repository.
+#[must_use]
+pub fn repository() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(here).to_owned()
+}

@@ -1,0 +1,201 @@
+//! From HTTP to the world and back: who answers which path, faults, the log.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName};
+use hyper::{Request, Response};
+use percent_encoding::percent_decode_str;
+use serde_json::Value;
+use tokio::time::Instant;
+use url::form_urlencoded;
+
+use super::Shared;
+use super::actions_service;
+use super::rest;
+use super::runner_program;
+use crate::refusal::Refusal;
+use crate::world::access::Caller;
+use sim_http::faults::Fault;
+use sim_http::payload::Payload;
+
+/// Largest body that is taken: a job's log.
+const BODY_LIMIT: usize = 16 << 20;
+
+/// Where GitHub Enterprise Server has its API; taken beside the root.
+const ENTERPRISE_PREFIX: &str = "/api/v3";
+
+/// The connection is closed without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("closed without an answer")]
+pub(crate) struct Closed;
+
+/// A request, with its body.
+pub(crate) struct Received<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) uri: &'a hyper::Uri,
+    scheme: &'a str,
+    headers: &'a HeaderMap,
+    pub(crate) body: &'a [u8],
+}
+
+impl Received<'_> {
+    pub(crate) fn header(&self, name: impl hyper::header::AsHeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// What the caller shows for who it is; an empty one for a scheme that nobody here knows.
+    pub(crate) fn secret(&self) -> Option<&str> {
+        let (scheme, secret) = self.header(AUTHORIZATION)?.split_once(' ')?;
+        matches!(scheme.to_ascii_lowercase().as_str(), "bearer" | "token" | "remoteauth").then_some(secret)
+    }
+
+    /// Root of this server as this caller spells it.
+    fn root(&self) -> String {
+        format!("{}://{}", self.scheme, self.header(HOST).unwrap_or("localhost"))
+    }
+
+    /// Root of the API as this caller spells it.
+    pub(crate) fn api(&self) -> String {
+        let prefix = if self.uri.path().starts_with(ENTERPRISE_PREFIX) { ENTERPRISE_PREFIX } else { "" };
+        format!("{}{prefix}", self.root())
+    }
+
+    /// The path below the API's root.
+    pub(crate) fn rest_path(&self) -> &str {
+        let path = self.uri.path();
+        path.strip_prefix(ENTERPRISE_PREFIX).unwrap_or(path)
+    }
+
+    pub(crate) fn query(&self) -> Vec<(String, String)> {
+        let text = self.uri.query().unwrap_or_default();
+        form_urlencoded::parse(text.as_bytes()).into_owned().collect()
+    }
+}
+
+/// Answers a request, or closes the connection where a fault wants that.
+pub(crate) async fn answer(
+    shared: &Arc<Shared>,
+    request: Request<Incoming>,
+    scheme: &str,
+    began: Instant,
+) -> Result<Response<Payload>, Closed> {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = Limited::new(body, BODY_LIMIT).collect().await else {
+        return Ok(reply(413, Vec::new(), &[]));
+    };
+    let body = body.to_bytes();
+    let request =
+        Received { method: parts.method.as_str(), uri: &parts.uri, scheme, headers: &parts.headers, body: &body };
+    let (caller, response) = with_faults(shared, &request).await;
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let status = response.as_ref().map_or(0, |response| response.status().as_u16());
+    shared.log.record(began, request.method, path, &caller, status);
+    response
+}
+
+async fn with_faults(shared: &Arc<Shared>, request: &Received<'_>) -> (String, Result<Response<Payload>, Closed>) {
+    let fault = shared.faults.take(request.method, request.rest_path(), |fault| !fault.needs_proxmox_ve());
+    match fault {
+        Some(Fault::Refuse { status, text }) => {
+            let refusal = Refusal::Injected { status, text };
+            return (caller_of(shared, request), Ok(rest::refuse(shared, &refusal, None)));
+        }
+        Some(Fault::DropRequest | Fault::Restart) => return (caller_of(shared, request), Err(Closed)),
+        _ => {}
+    }
+    let delay = match &fault {
+        Some(Fault::Delay(time)) => *time,
+        _ => std::time::Duration::ZERO,
+    };
+    let (caller, response) = dispatch(shared, request, delay).await;
+    match fault {
+        Some(Fault::DropReply) => (caller, Err(Closed)),
+        Some(Fault::Cut { after }) => (caller, Ok(response.map(|body| body.cut(after)))),
+        _ => (caller, Ok(response)),
+    }
+}
+
+fn caller_of(shared: &Shared, request: &Received<'_>) -> String {
+    shared.read(|world, now| {
+        let caller = world.recognize(request.secret(), now).unwrap_or(Caller::Nobody);
+        world.name_of(&caller)
+    })
+}
+
+async fn dispatch(
+    shared: &Arc<Shared>,
+    request: &Received<'_>,
+    delay: std::time::Duration,
+) -> (String, Response<Payload>) {
+    let path = segments(request.rest_path().trim_start_matches('/'));
+    let path: Vec<&str> = path.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
+    match path.as_slice() {
+        ["_sim", "runner", path @ ..] => {
+            shared.wait(delay).await;
+            ("runner".to_owned(), runner_call(shared, request, path).await)
+        }
+        [actions_service::TENANTS, path @ ..] => {
+            shared.wait(delay).await;
+            ("scale set".to_owned(), service_call(shared, request, path).await)
+        }
+        ["actions", "runner-registration"] if request.method == "POST" => {
+            shared.wait(delay).await;
+            ("scale set".to_owned(), service_call(shared, request, &[]).await)
+        }
+        _ => rest::answer(shared, request, delay).await,
+    }
+}
+
+async fn runner_call(shared: &Arc<Shared>, request: &Received<'_>, path: &[&str]) -> Response<Payload> {
+    let call = runner_program::Call {
+        method: request.method,
+        path,
+        body: request.body,
+        secret: request.secret(),
+        version: request.header("x-runner-version").unwrap_or_default(),
+    };
+    let (status, body) = runner_program::answer(shared, &call).await;
+    reply(status, body, &[("content-type", "application/octet-stream".into())])
+}
+
+/// A call of the Actions service; with no path, the registration that leads there.
+async fn service_call(shared: &Arc<Shared>, request: &Received<'_>, path: &[&str]) -> Response<Payload> {
+    let call = actions_service::Call {
+        method: request.method,
+        path,
+        query: &request.query(),
+        body: request.body,
+        secret: request.secret().unwrap_or_default(),
+        accept: request.header("accept").unwrap_or_default(),
+        capacity: request.header("x-scalesetmaxcapacity").and_then(|number| number.parse().ok()),
+        root: &request.root(),
+        guests: &shared.guests,
+    };
+    let (status, body) = match path {
+        [] => shared.change(|world, now| actions_service::register(world, &call, now)),
+        _ => actions_service::answer(shared, &call).await,
+    };
+    let body = body.as_ref().map(|body: &Value| body.to_string().into_bytes()).unwrap_or_default();
+    let activity = shared.read_mut(|world, _| world.uuid());
+    reply(status, body, &[("content-type", "application/json; charset=utf-8".into()), ("activityid", activity)])
+}
+
+/// Decoded parts of a path.
+pub(crate) fn segments(path: &str) -> Vec<String> {
+    path.split('/').map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned()).collect()
+}
+
+/// A response with these headers.
+pub(crate) fn reply(status: u16, body: Vec<u8>, headers: &[(&'static str, String)]) -> Response<Payload> {
+    let mut response = Response::new(Payload::whole(Bytes::from(body)));
+    *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or_default();
+    for (name, value) in headers {
+        if let Ok(value) = value.parse() {
+            response.headers_mut().append(HeaderName::from_static(name), value);
+        }
+    }
+    response
+}

@@ -1,0 +1,383 @@
+//! The front: one listener, a task per connection, and the handle by which tests and the demo act on the world.
+
+pub(crate) mod actions_service;
+pub(crate) mod http;
+pub(crate) mod rest;
+pub(crate) mod runner_program;
+pub(crate) mod tls;
+pub(crate) mod webhook_sender;
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use jiff::Timestamp;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use crate::behaviour::Behaviour;
+use crate::world::World;
+use crate::world::model::RunSpec;
+use crate::world::webhooks::Outgoing;
+use sim_http::faults::Faults;
+use sim_http::request_log::RequestLog;
+use tls::Tls;
+
+/// The longest that the clock is left alone when nothing is due.
+const IDLE_TICK: Duration = Duration::from_secs(600);
+
+/// How a front is started.
+#[derive(Clone)]
+pub struct ServerOptions {
+    /// Where it listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Root URL by which guests reach it, if that is not the address it listens on. Port 0 stands for the port that it got.
+    pub external_url: Option<String>,
+    /// Further names and addresses in its certificate.
+    pub names: Vec<String>,
+    /// How its world behaves.
+    pub behaviour: Behaviour,
+    /// Seed of the world's names and secrets.
+    pub seed: u64,
+    /// What tells the time.
+    pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            external_url: None,
+            names: Vec::new(),
+            behaviour: Behaviour::default(),
+            seed: rand::random(),
+            clock: Arc::new(Timestamp::now),
+        }
+    }
+}
+
+impl fmt::Debug for ServerOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerOptions")
+            .field("listen", &self.listen)
+            .field("external_url", &self.external_url)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The GitHub simulator.
+#[derive(Debug)]
+pub struct Server;
+
+/// What connections, the clock and the handle share.
+pub(crate) struct Shared {
+    world: Mutex<World>,
+    changes: watch::Sender<u64>,
+    clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// Root URL as guests reach it.
+    pub(crate) guests: String,
+    pub(crate) log: RequestLog,
+    pub(crate) faults: Faults,
+    violations: Mutex<Vec<String>>,
+    webhooks: UnboundedSender<Outgoing>,
+}
+
+/// How long somebody is kept waiting: by the world's clock, and by this machine's, as whoever waits may have no other.
+pub(crate) struct Patience {
+    changes: watch::Receiver<u64>,
+    world: Timestamp,
+    real: Instant,
+}
+
+impl Shared {
+    /// Changes the world, lets time act on it, and wakes whoever waits for a change.
+    pub(crate) fn change<R>(&self, act: impl FnOnce(&mut World, Timestamp) -> R) -> R {
+        let result = self.read_mut(act);
+        self.changes.send_modify(|version| *version += 1);
+        result
+    }
+
+    /// Like [`Shared::change`] for what concerns nobody who waits.
+    pub(crate) fn read_mut<R>(&self, act: impl FnOnce(&mut World, Timestamp) -> R) -> R {
+        let now = (self.clock)();
+        let mut world = self.lock();
+        let before = world.next_deadline();
+        let result = act(&mut world, now);
+        world.step(now);
+        let after = world.next_deadline();
+        let (outgoing, complaints) = (world.take_outgoing(), std::mem::take(&mut world.payload_complaints));
+        drop(world);
+        self.note_violations(complaints);
+        for next in outgoing {
+            // Without a receiver the server is ending, and nobody is told anything any more.
+            let _unsent = self.webhooks.send(next);
+        }
+        // The clock's task must not oversleep what this call made due earlier.
+        if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
+            self.changes.send_modify(|version| *version += 1);
+        }
+        result
+    }
+
+    pub(crate) fn read<R>(&self, look: impl FnOnce(&World, Timestamp) -> R) -> R {
+        let now = (self.clock)();
+        look(&self.lock(), now)
+    }
+
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Waits until so much of the world's time has passed.
+    pub(crate) async fn wait(&self, time: Duration) {
+        if time.is_zero() {
+            return;
+        }
+        let mut changes = self.changes();
+        let until = (self.clock)().saturating_add(time).unwrap_or(Timestamp::MAX);
+        loop {
+            let left = until.duration_since((self.clock)());
+            let Ok(left) = Duration::try_from(left) else { return };
+            if left.is_zero() {
+                return;
+            }
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(left) => {}
+            }
+        }
+    }
+
+    /// A wait that begins now and takes this long at most.
+    pub(crate) fn patience(&self, limit: Duration) -> Patience {
+        Patience {
+            changes: self.changes(),
+            world: (self.clock)().saturating_add(limit).unwrap_or(Timestamp::MAX),
+            real: Instant::now() + limit,
+        }
+    }
+
+    /// Waits for a change of the world; false when the patience ended first.
+    pub(crate) async fn changed(&self, patience: &mut Patience) -> bool {
+        // Time that was told to go on has changed the world, too.
+        if (self.clock)() >= patience.world {
+            return false;
+        }
+        matches!(tokio::time::timeout_at(patience.real, patience.changes.changed()).await, Ok(Ok(())))
+    }
+
+    pub(crate) fn note_violations(&self, found: Vec<String>) {
+        self.violations.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Server {
+    /// Starts a front over an empty world.
+    ///
+    /// # Errors
+    /// Where the address cannot be listened on.
+    pub async fn start(options: ServerOptions) -> io::Result<ServerHandle> {
+        let listener = TcpListener::bind(options.listen).await?;
+        let external_host = options.external_url.as_deref().and_then(host_of);
+        let own_host = (!options.listen.ip().is_unspecified()).then(|| options.listen.ip().to_string());
+        let Tls { acceptor, authority } = Tls::make(external_host.into_iter().chain(own_host).chain(options.names))?;
+        let mut address = listener.local_addr()?;
+        if address.ip().is_unspecified() {
+            address.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
+        let url = format!("http://{address}");
+        let external_url = options.external_url.map(|url| match url.trim_end_matches('/').strip_suffix(":0") {
+            Some(host) => format!("{host}:{}", address.port()),
+            None => url.trim_end_matches('/').to_owned(),
+        });
+        let (webhooks, outgoing) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared {
+            world: Mutex::new(World::new(options.behaviour, options.seed)),
+            changes: watch::Sender::new(0),
+            clock: options.clock,
+            guests: external_url.unwrap_or_else(|| url.clone()),
+            log: RequestLog::default(),
+            faults: Faults::new(options.seed),
+            violations: Mutex::default(),
+            webhooks,
+        });
+        let stop = CancellationToken::new();
+        let tasks = vec![
+            tokio::spawn(stop.clone().run_until_cancelled_owned(accept(listener, acceptor, Arc::clone(&shared)))),
+            tokio::spawn(stop.clone().run_until_cancelled_owned(tick(Arc::clone(&shared)))),
+            tokio::spawn(stop.clone().run_until_cancelled_owned(webhook_sender::run(Arc::clone(&shared), outgoing))),
+        ];
+        Ok(ServerHandle { url, authority, shared, stop, tasks })
+    }
+}
+
+/// A running simulator; it stops when this is dropped.
+pub struct ServerHandle {
+    url: String,
+    authority: String,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+    tasks: Vec<JoinHandle<Option<()>>>,
+}
+
+impl ServerHandle {
+    /// Root of the REST API as this machine reaches it, without a trailing slash.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The authority, PEM, that vouches for the same port under `https`.
+    #[must_use]
+    pub fn ca_pem(&self) -> &str {
+        &self.authority
+    }
+
+    /// Reads or changes the world; time acts on it and waiting runners are woken afterwards.
+    pub fn world<R>(&self, act: impl FnOnce(&mut World, Timestamp) -> R) -> R {
+        self.shared.change(act)
+    }
+
+    /// Looks at the world as it is; nobody is woken.
+    pub fn look<R>(&self, look: impl FnOnce(&World, Timestamp) -> R) -> R {
+        self.shared.read(look)
+    }
+
+    /// Queues a run; answers with the numbers of its jobs.
+    pub fn queue_run(&self, spec: RunSpec) -> Vec<u64> {
+        self.world(|world, now| world.queue_run(spec, now))
+    }
+
+    /// Waits until `look` finds something in the world; nothing if that has not happened within `limit`.
+    pub async fn wait_for<R>(&self, limit: Duration, mut look: impl FnMut(&World) -> Option<R>) -> Option<R> {
+        let mut changes = self.shared.changes();
+        let search = async {
+            loop {
+                if let Some(found) = self.shared.read(|world, _| look(world)) {
+                    return Some(found);
+                }
+                changes.changed().await.ok()?;
+            }
+        };
+        tokio::time::timeout(limit, search).await.ok().flatten()
+    }
+
+    /// What it was asked, the stand-in runner's own calls (`/_sim/…`) included.
+    #[must_use]
+    pub fn requests(&self) -> RequestLog {
+        self.shared.log.clone()
+    }
+
+    /// Its rules for faults; paths are those below the API's root.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.shared.faults
+    }
+
+    /// Exchanges that GitHub's published description does not allow; there must be none.
+    #[must_use]
+    pub fn violations(&self) -> Vec<String> {
+        self.shared.violations.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Stops listening and cuts all connections.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        for task in self.tasks.drain(..) {
+            // A task that panicked has ended too.
+            let _ended = task.await;
+        }
+    }
+}
+
+impl Drop for ServerHandle {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl fmt::Debug for ServerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerHandle").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+async fn accept(listener: TcpListener, tls: TlsAcceptor, shared: Arc<Shared>) {
+    // Dropping the set with this task cuts the connections.
+    let mut connections = JoinSet::new();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => drop(connections.spawn(serve(stream, tls.clone(), Arc::clone(&shared)))),
+            // Out of file descriptors: others will close theirs.
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn serve(stream: TcpStream, tls: TlsAcceptor, shared: Arc<Shared>) {
+    let mut restarts = shared.faults.restarts();
+    tokio::select! {
+        () = converse(stream, tls, shared) => {}
+        _ = restarts.changed() => {}
+    }
+}
+
+async fn converse(stream: TcpStream, tls: TlsAcceptor, shared: Arc<Shared>) {
+    let served = match tls::is_spoken(&stream).await {
+        Ok(true) => match tls.accept(stream).await {
+            Ok(stream) => talk(TokioIo::new(stream), "https", shared).await,
+            Err(error) => Err(error.into()),
+        },
+        Ok(false) => talk(TokioIo::new(stream), "http", shared).await,
+        Err(error) => Err(error.into()),
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection to the GitHub simulator broke off");
+    }
+}
+
+async fn talk<I>(stream: I, scheme: &'static str, shared: Arc<Shared>) -> Result<(), Box<dyn Error + Send + Sync>>
+where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+{
+    let service = service_fn(move |request| {
+        let shared = Arc::clone(&shared);
+        async move { http::answer(&shared, request, scheme, Instant::now()).await }
+    });
+    Ok(http1::Builder::new().timer(TokioTimer::new()).serve_connection(stream, service).await?)
+}
+
+fn host_of(url: &str) -> Option<String> {
+    url::Url::parse(url).ok()?.host_str().map(|host| host.trim_matches(['[', ']']).to_owned())
+}
+
+/// Lets time act on the world when something is due.
+async fn tick(shared: Arc<Shared>) {
+    let mut changes = shared.changes();
+    loop {
+        let due = shared.read(|world, now| {
+            let left = world.next_deadline()?.duration_since(now);
+            Some(Duration::try_from(left).unwrap_or_default().max(Duration::from_millis(10)))
+        });
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(due.unwrap_or(IDLE_TICK)) => shared.change(|_, _| ()),
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! What is deleted takes with it what belongs to it.
+
+use jiff::Timestamp;
+
+use super::model::{JobState, Scope};
+use crate::World;
+use crate::refusal::Refusal;
+
+impl World {
+    /// Deletes a run with its jobs. That one with a job that has not ended is refused, and with these words, was seen but
+    /// is described nowhere.
+    pub(crate) fn delete_run(&mut self, id: u64) -> Result<(), Refusal> {
+        let run = self.runs.get(&id).ok_or(Refusal::NotFound)?;
+        let open = |job: &u64| self.jobs.get(job).is_some_and(|job| !matches!(job.state, JobState::Completed { .. }));
+        if run.jobs.iter().any(open) {
+            return Err(Refusal::Conflict("Could not delete the workflow run".into()));
+        }
+        for job in run.jobs.clone() {
+            self.jobs.remove(&job);
+        }
+        self.runs.remove(&id);
+        Ok(())
+    }
+
+    /// Deletes a repository, given in its stored spelling, with its runs and runners. Jobs that have not ended are
+    /// cancelled.
+    pub(crate) fn delete_repository(&mut self, name: &str, now: Timestamp) {
+        let runs: Vec<u64> = self.runs.values().filter(|run| run.repository == name).map(|run| run.id).collect();
+        for id in runs {
+            let jobs = self.runs.remove(&id).map(|run| run.jobs).unwrap_or_default();
+            for job in jobs {
+                self.complete_job(job, "cancelled", now);
+                self.jobs.remove(&job);
+            }
+        }
+        let scope = Scope::Repository(name.to_owned());
+        let runners: Vec<u64> = self.runners_in(&scope).map(|runner| runner.id).collect();
+        for id in runners {
+            self.drop_runner(id, now);
+        }
+        self.repositories.remove(name);
+    }
+}

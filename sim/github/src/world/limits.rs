@@ -1,0 +1,168 @@
+//! What a caller may ask how often: the hourly limit, the one for registrations, and the guards against bursts.
+
+use std::collections::{HashMap, VecDeque};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::World;
+use crate::refusal::Refusal;
+
+/// Requests per hour without a token.
+const NOBODYS_LIMIT: u64 = 60;
+
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+const FIVE_MINUTES: SignedDuration = SignedDuration::from_mins(5);
+const MINUTE: SignedDuration = SignedDuration::from_mins(1);
+
+/// Who is counted together: all tokens of an installation, a person's token, everybody without one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Counted {
+    Nobody,
+    Person(u64),
+    Installation(u64),
+    App(u64),
+}
+
+/// What a call is counted as.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cost<'a> {
+    /// The path. Whether GitHub counts all runs' jobs as one endpoint is not said.
+    pub(crate) endpoint: &'a str,
+    pub(crate) changes: bool,
+    pub(crate) registers: bool,
+}
+
+/// What an answer's headers say about a limit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RateState {
+    pub(crate) resource: &'static str,
+    pub(crate) limit: u64,
+    pub(crate) used: u64,
+    pub(crate) reset_at: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    used: u64,
+    reset_at: Timestamp,
+}
+
+impl Window {
+    const NEW: Self = Self { used: 0, reset_at: Timestamp::UNIX_EPOCH };
+
+    fn at(&mut self, now: Timestamp, length: SignedDuration) -> &mut Self {
+        if self.reset_at <= now {
+            *self = Self { used: 0, reset_at: now + length };
+        }
+        self
+    }
+}
+
+/// What one caller has used.
+#[derive(Debug)]
+pub(crate) struct Usage {
+    core: Window,
+    registrations: Window,
+    in_flight: usize,
+    /// Points of the last minute: when, endpoint, how many.
+    points: VecDeque<(Timestamp, String, u64)>,
+    throttled_until: Option<Timestamp>,
+}
+
+impl Default for Usage {
+    fn default() -> Self {
+        Self {
+            core: Window::NEW,
+            registrations: Window::NEW,
+            in_flight: 0,
+            points: VecDeque::new(),
+            throttled_until: None,
+        }
+    }
+}
+
+pub(crate) type Usages = HashMap<Counted, Usage>;
+
+impl World {
+    /// Counts one request. The state of the limit comes with refusals too.
+    pub(crate) fn count(
+        &mut self,
+        who: &Counted,
+        cost: Cost<'_>,
+        now: Timestamp,
+    ) -> Result<RateState, (Refusal, RateState)> {
+        let limit = if *who == Counted::Nobody { NOBODYS_LIMIT } else { self.behaviour.rate_limit };
+        let (secondary, registration_limit) = (self.behaviour.secondary.clone(), self.behaviour.registration_limit);
+        let usage = self.usages.entry(who.clone()).or_default();
+        let core = *usage.core.at(now, HOUR);
+        let core_state = |used| RateState { resource: "core", limit, used, reset_at: core.reset_at };
+        let wait = |length: SignedDuration| u64::try_from(length.as_secs()).unwrap_or_default().max(1);
+        let throttled = |wait_seconds| Refusal::SecondaryLimit { wait_seconds, status: secondary.status };
+        if let Some(until) = usage.throttled_until.filter(|until| now < *until) {
+            return Err((throttled(wait(until.duration_since(now))), core_state(core.used)));
+        }
+        if core.used >= limit {
+            return Err((Refusal::PrimaryLimit(who.clone()), core_state(limit)));
+        }
+        while usage.points.front().is_some_and(|(at, ..)| *at + MINUTE <= now) {
+            usage.points.pop_front();
+        }
+        let spent: u64 =
+            usage.points.iter().filter(|(_, endpoint, _)| endpoint == cost.endpoint).map(|(.., points)| points).sum();
+        let price = if cost.changes { 5 } else { 1 };
+        if usage.in_flight > secondary.concurrent || spent + price > secondary.points_per_minute {
+            usage.throttled_until = Some(now + secondary.wait);
+            return Err((throttled(wait(secondary.wait)), core_state(core.used)));
+        }
+        if cost.registers {
+            let window = usage.registrations.at(now, FIVE_MINUTES);
+            let state = |used| RateState {
+                resource: "actions_runner_registration",
+                limit: registration_limit,
+                used,
+                reset_at: window.reset_at,
+            };
+            if window.used >= registration_limit {
+                return Err((Refusal::PrimaryLimit(who.clone()), state(window.used)));
+            }
+            window.used += 1;
+        }
+        usage.points.push_back((now, cost.endpoint.to_owned(), price));
+        usage.core.used += 1;
+        Ok(core_state(usage.core.used))
+    }
+
+    /// Takes one request back: "not modified" is not counted.
+    pub(crate) fn uncount(&mut self, who: &Counted) -> u64 {
+        let Some(usage) = self.usages.get_mut(who) else { return 0 };
+        usage.core.used = usage.core.used.saturating_sub(1);
+        usage.core.used
+    }
+
+    /// A request of `who` begins or ends.
+    pub(crate) fn in_flight(&mut self, who: &Counted, begins: bool) {
+        let usage = self.usages.entry(who.clone()).or_default();
+        usage.in_flight = if begins { usage.in_flight + 1 } else { usage.in_flight.saturating_sub(1) };
+    }
+
+    pub(crate) fn limit_until(&mut self, who: &Counted, until: Timestamp) {
+        self.usages.entry(who.clone()).or_default().throttled_until = Some(until);
+    }
+
+    /// The states of both limits, uncounted: what `GET /rate_limit` says.
+    pub(crate) fn rate_states(&mut self, who: &Counted, now: Timestamp) -> [RateState; 2] {
+        let (limit, registration_limit) = (self.behaviour.rate_limit, self.behaviour.registration_limit);
+        let usage = self.usages.entry(who.clone()).or_default();
+        let core = *usage.core.at(now, HOUR);
+        let registrations = *usage.registrations.at(now, FIVE_MINUTES);
+        [
+            RateState { resource: "core", limit, used: core.used, reset_at: core.reset_at },
+            RateState {
+                resource: "actions_runner_registration",
+                limit: registration_limit,
+                used: registrations.used,
+                reset_at: registrations.reset_at,
+            },
+        ]
+    }
+}

@@ -1,0 +1,147 @@
+//! What a runner program does with this GitHub: one session, waiting for a job, fetching it, telling how it goes.
+
+use jiff::Timestamp;
+
+use super::model::{EventKind, Job, JobState};
+use crate::World;
+
+/// Answer to a request for a session.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Session {
+    Opened(String),
+    /// The registration does not exist.
+    Gone,
+    /// Another session of the same runner is open.
+    Conflict,
+    /// The program is too old.
+    Deprecated,
+}
+
+/// What a waiting runner is told.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Message {
+    Job(u64),
+    Nothing,
+    /// The registration does not exist any more.
+    Gone,
+}
+
+/// What a runner is told about its job.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Control {
+    GoOn,
+    Cancel,
+    /// The job is not this runner's (any more).
+    NotYours,
+}
+
+impl World {
+    pub(crate) fn runner_of_secret(&self, secret: &str) -> Option<u64> {
+        self.runner_secrets.get(secret).copied()
+    }
+
+    pub(crate) fn open_session(&mut self, runner_id: u64, version: &str, now: Timestamp) -> Session {
+        if older(version, &self.behaviour.minimum_runner_version) {
+            return Session::Deprecated;
+        }
+        let session = self.random(20);
+        let Some(runner) = self.runners.get_mut(&runner_id) else { return Session::Gone };
+        if runner.session.is_some() {
+            return Session::Conflict;
+        }
+        runner.session = Some(session.clone());
+        runner.version = Some(version.to_owned());
+        runner.seen_at = now;
+        Session::Opened(session)
+    }
+
+    pub(crate) fn close_session(&mut self, runner_id: u64, now: Timestamp) {
+        let Some(runner) = self.runners.get_mut(&runner_id) else { return };
+        runner.session = None;
+        runner.seen_at = now;
+        runner.idle_since = None;
+    }
+
+    /// The runner waits for a job from now on.
+    pub(crate) fn listen(&mut self, runner_id: u64, session: &str, now: Timestamp) -> Message {
+        if self.ghosts.contains(&runner_id) {
+            return Message::Nothing;
+        }
+        let Some(runner) = self.runners.get_mut(&runner_id) else { return Message::Gone };
+        if runner.session.as_deref() != Some(session) {
+            return Message::Gone;
+        }
+        runner.listening = true;
+        runner.seen_at = now;
+        if runner.job.is_none() {
+            runner.idle_since.get_or_insert(now);
+        }
+        self.step(now);
+        match self.runners.get(&runner_id) {
+            Some(runner) => runner.job.map_or(Message::Nothing, Message::Job),
+            None => Message::Gone,
+        }
+    }
+
+    /// The runner's wait ended, by an answer or because it went away.
+    pub(crate) fn stop_listening(&mut self, runner_id: u64, now: Timestamp) {
+        if let Some(runner) = self.runners.get_mut(&runner_id) {
+            runner.listening = false;
+            runner.seen_at = now;
+        }
+    }
+
+    /// The runner fetches its job. False where the job was given to another in the meantime.
+    pub(crate) fn acquire(&mut self, runner_id: u64, job_id: u64, now: Timestamp) -> bool {
+        let lease_until = self.lease_from(now);
+        let Some(runner) = self.runners.get(&runner_id).filter(|runner| runner.job == Some(job_id)) else {
+            return false;
+        };
+        let group = self.group(&runner.scope, runner.group).map(|group| (group.id, group.name)).ok();
+        let Some(job) = self.jobs.get_mut(&job_id) else { return false };
+        if !matches!(job.state, JobState::Assigned { .. }) || job.runner_id != Some(runner_id) {
+            return false;
+        }
+        job.state = JobState::InProgress { lease_until };
+        job.started_at = Some(now);
+        job.runner_name = Some(runner.name.clone());
+        job.runner_group = group;
+        job.record(now, EventKind::Started(runner.name.clone()));
+        true
+    }
+
+    /// A sign of life of a running job.
+    pub(crate) fn renew(&mut self, runner_id: u64, job_id: u64, now: Timestamp) -> Control {
+        let until = self.lease_from(now);
+        let Some(job) = self.running_job(runner_id, job_id) else { return Control::NotYours };
+        job.state = JobState::InProgress { lease_until: until };
+        if job.cancel_requested { Control::Cancel } else { Control::GoOn }
+    }
+
+    pub(crate) fn append_log(&mut self, runner_id: u64, job_id: u64, text: &str) -> bool {
+        let Some(job) = self.running_job(runner_id, job_id) else { return false };
+        job.log.push_str(text);
+        true
+    }
+
+    /// The runner is done with its job.
+    pub(crate) fn finish(&mut self, runner_id: u64, job_id: u64, conclusion: &str, now: Timestamp) -> bool {
+        if self.running_job(runner_id, job_id).is_none() {
+            return false;
+        }
+        self.complete_job(job_id, conclusion, now);
+        self.step(now);
+        true
+    }
+
+    fn running_job(&mut self, runner_id: u64, job_id: u64) -> Option<&mut Job> {
+        let job = self.jobs.get_mut(&job_id)?;
+        (job.runner_id == Some(runner_id) && matches!(job.state, JobState::InProgress { .. })).then_some(job)
+    }
+}
+
+/// Whether the dotted version `one` is lower than `other`; what is no number counts as 0.
+fn older(one: &str, other: &str) -> bool {
+    let parts = |text: &str| text.split('.').map(|part| part.parse().unwrap_or(0)).collect::<Vec<u64>>();
+    parts(one) < parts(other)
+}

@@ -1,0 +1,184 @@
+//! The message queue of a scale set: one session at a time, batches that stay until they are deleted.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::scale_sets::ScaleSet;
+use crate::World;
+
+/// Most job messages in one batch.
+const BATCH: usize = 50;
+
+/// What waits for a listener.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct MessageQueue {
+    pub(crate) session: Option<MessageSession>,
+    /// Job messages in no batch yet.
+    pub(crate) unsent: VecDeque<Value>,
+    /// Batches that were not deleted, by number.
+    batches: BTreeMap<u64, Vec<Value>>,
+    last_batch: u64,
+    /// `X-ScaleSetMaxCapacity` of the last poll.
+    pub(crate) capacity: Option<usize>,
+    /// When the last session ended; first, when the set was created.
+    pub(crate) silent_since: Timestamp,
+}
+
+/// Somebody's right to read the queue.
+#[derive(Debug, Clone)]
+pub(crate) struct MessageSession {
+    pub(crate) id: String,
+    pub(crate) owner: String,
+    pub(crate) token: String,
+    pub(crate) token_ends: Timestamp,
+    pub(crate) seen_at: Timestamp,
+    /// Polls that wait right now.
+    pub(crate) waiting: usize,
+}
+
+/// Answer to a poll.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Poll {
+    /// Number of the batch and its job messages.
+    Message(u64, Vec<Value>),
+    Nothing,
+    /// The token is not the session's, or not any more.
+    BadToken,
+    /// There is no such session.
+    Gone,
+}
+
+impl MessageQueue {
+    pub(crate) fn new(now: Timestamp) -> Self {
+        Self { silent_since: now, ..Self::default() }
+    }
+
+    fn next(&mut self, after: u64) -> Option<(u64, Vec<Value>)> {
+        if let Some((number, batch)) = self.batches.range(after + 1..).next() {
+            return Some((*number, batch.clone()));
+        }
+        if self.unsent.is_empty() {
+            return None;
+        }
+        let batch: Vec<Value> = self.unsent.drain(..self.unsent.len().min(BATCH)).collect();
+        self.last_batch = self.last_batch.max(after) + 1;
+        self.batches.insert(self.last_batch, batch.clone());
+        Some((self.last_batch, batch))
+    }
+}
+
+impl World {
+    /// Opens a session. Nothing where another one is open.
+    pub(crate) fn open_message_session(&mut self, set: u64, owner: &str, now: Timestamp) -> Option<MessageSession> {
+        let (id, token) = (self.uuid(), self.queue_token(now));
+        let token_ends = now + self.behaviour.queue_token_life;
+        let queue = &mut self.service.sets.get_mut(&set)?.queue;
+        if queue.session.is_some() {
+            return None;
+        }
+        let session = MessageSession { id, owner: owner.to_owned(), token, token_ends, seen_at: now, waiting: 0 };
+        queue.session = Some(session.clone());
+        Some(session)
+    }
+
+    /// Gives a session a new token.
+    pub(crate) fn refresh_message_session(&mut self, set: u64, id: &str, now: Timestamp) -> Option<MessageSession> {
+        let token = self.queue_token(now);
+        let token_ends = now + self.behaviour.queue_token_life;
+        let session = self.message_session(set, id)?;
+        (session.token, session.token_ends, session.seen_at) = (token, token_ends, now);
+        Some(session.clone())
+    }
+
+    /// Ends a session; batches that were not deleted stay.
+    pub(crate) fn close_message_session(&mut self, set: u64, id: &str, now: Timestamp) -> bool {
+        let known = self.message_session(set, id).is_some();
+        if let Some(set) = self.service.sets.get_mut(&set).filter(|_| known) {
+            set.queue.session = None;
+            set.queue.silent_since = now;
+        }
+        known
+    }
+
+    /// The next batch after `last`.
+    pub(crate) fn poll(&mut self, set: u64, id: &str, token: &str, last: u64, now: Timestamp) -> Poll {
+        self.step(now);
+        let Some(session) = self.message_session(set, id) else { return Poll::Gone };
+        session.seen_at = now;
+        if session.token != token || session.token_ends <= now {
+            return Poll::BadToken;
+        }
+        let next = self.service.sets.get_mut(&set).and_then(|set| set.queue.next(last));
+        next.map_or(Poll::Nothing, |(number, batch)| Poll::Message(number, batch))
+    }
+
+    /// Whether `token` reads the queue of this set now.
+    pub(crate) fn reads_queue(&self, set: u64, token: &str, now: Timestamp) -> bool {
+        let session = self.service.sets.get(&set).and_then(|set| set.queue.session.as_ref());
+        session.is_some_and(|session| session.token == token && now < session.token_ends)
+    }
+
+    /// Deletes a batch: it is not sent again. False where the token is no good.
+    pub(crate) fn delete_batch(&mut self, set: u64, token: &str, number: u64, now: Timestamp) -> bool {
+        let good = self.reads_queue(set, token, now);
+        if let Some(set) = self.service.sets.get_mut(&set).filter(|_| good) {
+            set.queue.batches.remove(&number);
+        }
+        good
+    }
+
+    /// A poll begins or ends; one that waits keeps its session alive.
+    pub(crate) fn polling(&mut self, set: u64, id: &str, begins: bool, now: Timestamp) {
+        let Some(session) = self.message_session(set, id) else { return };
+        session.seen_at = now;
+        session.waiting = if begins { session.waiting + 1 } else { session.waiting.saturating_sub(1) };
+    }
+
+    /// Ends sessions that nobody was heard of in, and deletes sets that nobody has listened to for long.
+    pub(crate) fn end_silent_queues(&mut self, now: Timestamp) {
+        let due: Vec<(u64, Option<String>)> = self
+            .service
+            .sets
+            .values()
+            .filter(|set| self.set_deadline(set).is_some_and(|at| at <= now))
+            .map(|set| (set.id, set.queue.session.as_ref().map(|session| session.id.clone())))
+            .collect();
+        for (id, session) in due {
+            match session {
+                Some(session) => {
+                    self.close_message_session(id, &session, now);
+                }
+                None => self.remove_scale_set(id),
+            }
+        }
+    }
+
+    /// When a set's session ends, or the set itself, if nobody is heard of until then.
+    pub(crate) fn set_deadline(&self, set: &ScaleSet) -> Option<Timestamp> {
+        match &set.queue.session {
+            Some(session) if session.waiting > 0 => None,
+            Some(session) => Some(session.seen_at + self.behaviour.message_session_limit),
+            None => Some(set.queue.silent_since + self.behaviour.dormant_limit),
+        }
+    }
+
+    /// Removes a set; jobs that it had not begun are free again.
+    pub(crate) fn remove_scale_set(&mut self, id: u64) {
+        self.service.sets.remove(&id);
+        for job in self.jobs.values_mut().filter(|job| job.share.as_ref().is_some_and(|share| share.set == id)) {
+            job.share = None;
+        }
+        self.runners.retain(|_, runner| runner.scale_set != Some(id) || runner.job.is_some());
+    }
+
+    fn message_session(&mut self, set: u64, id: &str) -> Option<&mut MessageSession> {
+        self.service.sets.get_mut(&set)?.queue.session.as_mut().filter(|session| session.id == id)
+    }
+
+    fn queue_token(&mut self, now: Timestamp) -> String {
+        let ends = now + self.behaviour.queue_token_life;
+        self.claim(&json!({ "exp": ends.as_second(), "orchestrationId": "" }))
+    }
+}

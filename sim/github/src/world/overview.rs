@@ -1,0 +1,94 @@
+//! What a person sees of this GitHub from above, as JSON: for the control API, beside GitHub's own API and its tokens.
+//!
+//! Nothing secret is in it: no token and no registration's key.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::model::{EventKind, Job, JobState, Runner, Scope};
+use crate::World;
+
+/// Everything: repositories, the newest jobs, runners, scale sets. Lists have at most `limit` entries.
+pub(crate) fn overview(world: &World, now: Timestamp, limit: usize) -> Value {
+    let jobs: Vec<Value> = world.jobs.values().rev().take(limit).map(job_row).collect();
+    let runners: Vec<Value> = world.runners.values().take(limit).map(runner_row).collect();
+    json!({
+        "now": now.as_second(),
+        "repositories": world.repositories,
+        "organizations": world.organizations,
+        "runs": world.runs.len(),
+        "jobs": { "total": world.jobs.len(), "items": jobs },
+        "runners": { "total": world.runners.len(), "items": runners },
+        "minted": world.minted,
+        "webhooks": { "delivered": world.deliveries.len(), "lost": world.lost_webhooks },
+    })
+}
+
+/// One job with its steps, events and log; `None` where there is none of this number.
+pub(crate) fn job(world: &World, id: u64) -> Option<Value> {
+    let job = world.jobs.get(&id)?;
+    let mut row = job_row(job);
+    row["steps"] = json!(job.steps);
+    row["log"] = json!(job.log);
+    row["events"] =
+        job.events.iter().map(|event| json!({ "at": moment(event.at), "what": told(&event.kind) })).collect();
+    Some(row)
+}
+
+fn moment(at: Timestamp) -> f64 {
+    at.as_duration().as_secs_f64()
+}
+
+fn told(kind: &EventKind) -> String {
+    match kind {
+        EventKind::Queued => "queued".to_owned(),
+        EventKind::Assigned(runner) => format!("assigned to {runner}"),
+        EventKind::Requeued(runner) => format!("back in the queue: {runner} did not fetch it"),
+        EventKind::Started(runner) => format!("started on {runner}"),
+        EventKind::Completed(conclusion) => format!("completed: {conclusion}"),
+    }
+}
+
+fn job_row(job: &Job) -> Value {
+    let (state, conclusion) = match &job.state {
+        JobState::Queued => ("queued", None),
+        JobState::Assigned { .. } => ("assigned", None),
+        JobState::InProgress { .. } => ("in_progress", None),
+        JobState::Completed { conclusion } => ("completed", Some(conclusion)),
+    };
+    json!({
+        "id": job.id,
+        "run": job.run_id,
+        "attempt": job.attempt,
+        "repository": job.repository,
+        "name": job.name,
+        "labels": job.labels,
+        "state": state,
+        "conclusion": conclusion,
+        "runner": job.runner_name,
+        "queued": moment(job.created_at),
+        "started": job.started_at.map(moment),
+        "completed": job.completed_at.map(moment),
+    })
+}
+
+fn runner_row(runner: &Runner) -> Value {
+    let (kind, name) = match &runner.scope {
+        Scope::Repository(name) => ("repository", name),
+        Scope::Organization(name) => ("organization", name),
+        Scope::Enterprise(name) => ("enterprise", name),
+    };
+    json!({
+        "id": runner.id,
+        "name": runner.name,
+        "scope": { "type": kind, "name": name },
+        "group": runner.group,
+        "scale_set": runner.scale_set,
+        "labels": runner.labels,
+        "ephemeral": runner.ephemeral,
+        "online": runner.online(),
+        "job": runner.job,
+        "version": runner.version,
+        "registered": moment(runner.registered_at),
+    })
+}

@@ -1,0 +1,224 @@
+//! `workflow_job` webhooks: what is to be sent, what became of it, and sending again.
+
+use jiff::Timestamp;
+use rand::Rng as _;
+use ring::hmac;
+use serde_json::Value;
+
+use super::model::{EventKind, Scope};
+use crate::World;
+use crate::shapes;
+
+/// Whose webhook it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HookOwner {
+    /// An App's: it gets the jobs of all its installations.
+    App(u64),
+    /// A repository's or an organization's.
+    Scope(Scope),
+}
+
+/// A webhook to be set up.
+#[derive(Debug, Clone)]
+pub struct WebhookSpec {
+    /// Whose it is.
+    pub owner: HookOwner,
+    /// Where it goes; `http` only.
+    pub url: String,
+    /// What its bodies are signed with.
+    pub secret: String,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Webhook {
+    pub(crate) id: u64,
+    pub(crate) spec: WebhookSpec,
+}
+
+/// One attempt to send an event.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// Number of the attempt.
+    pub id: u64,
+    /// What `X-GitHub-Delivery` says: the same for all attempts at one event.
+    pub guid: String,
+    /// `queued`, `in_progress`, `completed`.
+    pub action: String,
+    /// Whether somebody asked for it to be sent again.
+    pub redelivery: bool,
+    /// HTTP status of the receiver's answer; 0 while there is none, or where none came in time.
+    pub status_code: u16,
+    /// In seconds, once it has ended.
+    pub duration: Option<f64>,
+    pub(crate) hook: u64,
+    pub(crate) delivered_at: Timestamp,
+    pub(crate) installation: Option<u64>,
+    pub(crate) repository: u32,
+    pub(crate) body: Vec<u8>,
+}
+
+/// What is to be sent now, headers and all.
+#[derive(Debug, Clone)]
+pub(crate) struct Outgoing {
+    pub(crate) delivery: u64,
+    pub(crate) url: String,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl World {
+    /// Sets up a webhook for `workflow_job`; answers with its number.
+    pub fn add_webhook(&mut self, spec: WebhookSpec) -> u64 {
+        let id = 400_000_001 + self.webhooks.len() as u64;
+        self.webhooks.push(Webhook { id, spec });
+        id
+    }
+
+    /// All attempts so far, oldest first. What was lost before it was sent is not among them.
+    #[must_use]
+    pub fn deliveries(&self) -> &[Delivery] {
+        &self.deliveries
+    }
+
+    /// How many events were lost before they were sent.
+    #[must_use]
+    pub fn lost_webhooks(&self) -> u64 {
+        self.lost_webhooks
+    }
+
+    /// Sends an event again, as a person can ask for; nothing where there is no such attempt.
+    pub fn send_again(&mut self, delivery: u64, now: Timestamp) -> Option<u64> {
+        self.redeliver(None, delivery, now)
+    }
+
+    pub(crate) fn redeliver(&mut self, app: Option<u64>, delivery: u64, now: Timestamp) -> Option<u64> {
+        let old = self.deliveries.iter().find(|known| known.id == delivery)?.clone();
+        if app.is_some_and(|app| self.webhook(old.hook).is_none_or(|hook| hook.spec.owner != HookOwner::App(app))) {
+            return None;
+        }
+        Some(self.send(Delivery { redelivery: true, ..old }, now))
+    }
+
+    pub(crate) fn deliveries_of_app(&self, app: u64) -> Vec<&Delivery> {
+        let own = |delivery: &&Delivery| {
+            self.webhook(delivery.hook).is_some_and(|hook| hook.spec.owner == HookOwner::App(app))
+        };
+        self.deliveries.iter().rev().filter(own).collect()
+    }
+
+    /// Notes what the receiver answered; 0 where it did not.
+    pub(crate) fn delivered(&mut self, delivery: u64, status_code: u16, seconds: f64) {
+        if let Some(known) = self.deliveries.iter_mut().find(|known| known.id == delivery) {
+            known.status_code = status_code;
+            known.duration = Some(seconds);
+        }
+    }
+
+    /// What is to be sent since this was last asked.
+    pub(crate) fn take_outgoing(&mut self) -> Vec<Outgoing> {
+        std::mem::take(&mut self.outgoing)
+    }
+
+    /// Announces something that happened to a job to every webhook that it concerns.
+    pub(crate) fn announce(&mut self, job_id: u64, kind: &EventKind, now: Timestamp) {
+        let action = match kind {
+            EventKind::Queued => "queued",
+            EventKind::Started(_) => "in_progress",
+            EventKind::Completed(_) => "completed",
+            EventKind::Assigned(_) | EventKind::Requeued(_) => return,
+        };
+        for hook in self.webhooks.clone() {
+            let Some(job) = self.jobs.get(&job_id) else { return };
+            let Some(run) = self.runs.get(&job.run_id) else { return };
+            let Some(installation) = self.concerns(&hook, &job.repository) else { continue };
+            let organization = job
+                .repository
+                .split('/')
+                .next()
+                .filter(|owner| self.organizations.iter().any(|login| login.eq_ignore_ascii_case(owner)));
+            let payload = shapes::webhook(job, &run.event, action, organization, installation);
+            let repository = shapes::number_of(&job.repository);
+            self.note_payload(action, &payload);
+            if self.random.random_bool(self.behaviour.webhook_loss.clamp(0.0, 1.0)) {
+                self.lost_webhooks += 1;
+                continue;
+            }
+            let delivery = Delivery {
+                id: 0,
+                guid: self.uuid(),
+                action: action.to_owned(),
+                redelivery: false,
+                status_code: 0,
+                duration: None,
+                hook: hook.id,
+                delivered_at: now,
+                installation,
+                repository,
+                body: payload.to_string().into_bytes(),
+            };
+            if self.random.random_bool(self.behaviour.webhook_duplicates.clamp(0.0, 1.0)) {
+                self.send(delivery.clone(), now);
+            }
+            self.send(delivery, now);
+        }
+    }
+
+    /// For a webhook that a repository concerns: the installation it is for, if any.
+    fn concerns(&self, hook: &Webhook, repository: &str) -> Option<Option<u64>> {
+        match &hook.spec.owner {
+            HookOwner::Scope(scope) => self.covers(scope, repository).then_some(None),
+            HookOwner::App(app) => {
+                let own = self.installations.values().filter(|installation| installation.app == *app);
+                let mut seeing = own.filter(|installation| {
+                    self.repositories_of(&installation.account, &installation.grants.repositories)
+                        .iter()
+                        .any(|known| known == repository)
+                });
+                seeing.next().map(|installation| Some(installation.id))
+            }
+        }
+    }
+
+    fn send(&mut self, delivery: Delivery, now: Timestamp) -> u64 {
+        let id = 90_000_000_001 + self.deliveries.len() as u64;
+        let delivery = Delivery { id, delivered_at: now, status_code: 0, duration: None, ..delivery };
+        if let Some(hook) = self.webhook(delivery.hook) {
+            let (target, target_id) = match &hook.spec.owner {
+                HookOwner::App(app) => ("integration", *app),
+                HookOwner::Scope(Scope::Enterprise(slug)) => ("business", shapes::number_of(slug).into()),
+                HookOwner::Scope(Scope::Organization(login)) => ("organization", shapes::number_of(login).into()),
+                HookOwner::Scope(Scope::Repository(name)) => ("repository", shapes::number_of(name).into()),
+            };
+            let headers = vec![
+                ("accept", "*/*".to_owned()),
+                ("content-type", "application/json".to_owned()),
+                ("user-agent", "GitHub-Hookshot/51ab5b7".to_owned()),
+                ("x-github-delivery", delivery.guid.clone()),
+                ("x-github-event", "workflow_job".to_owned()),
+                ("x-github-hook-id", hook.id.to_string()),
+                ("x-github-hook-installation-target-id", target_id.to_string()),
+                ("x-github-hook-installation-target-type", target.to_owned()),
+                ("x-hub-signature-256", signature(&hook.spec.secret, &delivery.body)),
+            ];
+            let url = hook.spec.url.clone();
+            self.outgoing.push(Outgoing { delivery: id, url, headers, body: delivery.body.clone() });
+        }
+        self.deliveries.push(delivery);
+        id
+    }
+
+    fn webhook(&self, id: u64) -> Option<&Webhook> {
+        self.webhooks.iter().find(|hook| hook.id == id)
+    }
+
+    /// Keeps what GitHub's published description has to say against a payload.
+    fn note_payload(&mut self, action: &str, payload: &Value) {
+        self.payload_complaints.extend(crate::contract::check_webhook(action, payload));
+    }
+}
+
+/// What `X-Hub-Signature-256` says of a body.
+fn signature(secret: &str, body: &[u8]) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    format!("sha256={}", hex::encode(hmac::sign(&key, body)))
+}

@@ -1,0 +1,231 @@
+//! What GitHub has been seen to do although nothing says so: each lie by name, and the truth without it.
+
+use jiff::SignedDuration;
+use reqwest::Method;
+use serde_json::{Value, json};
+use sim_github::{Behaviour, Gap, JobState};
+
+use crate::scale_sets::{Admin, kinds, messages, request_of};
+use crate::site::{RUNNERS, Runner, Site};
+
+fn seconds(count: i64) -> SignedDuration {
+    SignedDuration::from_secs(count)
+}
+
+/// A runner with a job that runs; the job, the runner's path.
+async fn working(site: &Site) -> (u64, String, Runner<'_>) {
+    let job = site.queue(1)[0];
+    let minted = site.mint("one").await;
+    let runner = site.connect(minted.body["encoded_jit_config"].as_str().unwrap()).await;
+    assert_eq!(runner.message().await, (200, Some(job)));
+    assert_eq!(runner.tell(job, "acquire", "").await, 200);
+    (job, format!("{RUNNERS}/{}", minted.body["runner"]["id"]), runner)
+}
+
+#[tokio::test]
+async fn stale_busy_and_a_deletion_that_believes_it() {
+    let behaviour = Behaviour { busy_lag: seconds(30), deletion_believes_busy: true, ..Behaviour::default() };
+    let site = Site::behaving(behaviour).await;
+    let (job, path, runner) = working(&site).await;
+    assert_eq!(site.get(&path, &site.token).await.body["busy"], json!(false));
+    assert_eq!(site.delete(&path, &site.token).await.status, 204, "a runner with a job is deregistered");
+    assert_eq!(runner.tell(job, "finish", "success").await, 200, "its job goes on");
+
+    let honest = Site::start().await;
+    let (_, path, _runner) = working(&honest).await;
+    assert_eq!(honest.get(&path, &honest.token).await.body["busy"], json!(true));
+    assert_eq!(honest.delete(&path, &honest.token).await.status, 422);
+}
+
+#[tokio::test]
+async fn busy_flips_to_false_in_the_middle_of_a_job() {
+    let gap = Gap { after: seconds(300), lasts: seconds(60) };
+    let behaviour = Behaviour { busy_gap: Some(gap), deletion_believes_busy: true, ..Behaviour::default() };
+    let site = Site::behaving(behaviour).await;
+    let (_, path, _runner) = working(&site).await;
+    let mut shown = Vec::new();
+    for step in [0, 299, 1, 59, 1] {
+        site.pass(step);
+        shown.push(site.get(&path, &site.token).await.body["busy"].as_bool().unwrap());
+    }
+    assert_eq!(shown, [true, true, false, false, true]);
+    assert_eq!(site.delete(&path, &site.token).await.status, 422);
+}
+
+#[tokio::test]
+async fn a_ghost_listener_listens_for_ever_to_nobody() {
+    for ghosts in [true, false] {
+        let behaviour = Behaviour { ghost_listeners: ghosts, session_limit: seconds(600), ..Behaviour::default() };
+        let site = Site::behaving(behaviour).await;
+        let job = site.queue(1)[0];
+        let minted = site.mint("one").await;
+        let runner = site.connect(minted.body["encoded_jit_config"].as_str().unwrap()).await;
+        assert_eq!(runner.message().await, (200, Some(job)));
+        site.pass(61);
+        assert_eq!(runner.tell(job, "acquire", "").await, 409, "the job was given back");
+        let path = format!("{RUNNERS}/{}", minted.body["runner"]["id"]);
+        let registered = site.get(&path, &site.token).await.status == 200;
+        assert_eq!(registered, !ghosts);
+        if ghosts {
+            let another = site.mint("two").await;
+            let another = site.connect(another.body["encoded_jit_config"].as_str().unwrap()).await;
+            assert_eq!(another.message().await, (200, Some(job)));
+            let waiting = tokio::time::timeout(std::time::Duration::from_millis(200), runner.message());
+            assert!(waiting.await.is_err(), "it hears neither of a job nor of its end");
+        } else {
+            assert_eq!(runner.message().await, (200, Some(job)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_idle_registration_is_evicted_early() {
+    let site = Site::behaving(Behaviour { idle_eviction: Some(seconds(180)), ..Behaviour::default() }).await;
+    let minted = site.mint("one").await;
+    let runner = site.connect(minted.body["encoded_jit_config"].as_str().unwrap()).await;
+    let evicts = async {
+        let waits =
+            |world: &sim_github::World| world.leftovers().iter().any(|line| line.contains("online")).then_some(());
+        site.github.wait_for(std::time::Duration::from_secs(60), waits).await.unwrap();
+        while site.github.world(|world, _| !world.leftovers().is_empty()) {
+            site.pass(180);
+            tokio::task::yield_now().await;
+        }
+    };
+    let ((status, _), ()) = tokio::join!(runner.message(), evicts);
+    assert_eq!(status, 401);
+}
+
+#[tokio::test]
+async fn an_assigned_job_is_queued_again_after_sixty_seconds() {
+    let site = Site::start().await;
+    let job = site.queue(1)[0];
+    let minted = site.mint("one").await;
+    let runner = site.connect(minted.body["encoded_jit_config"].as_str().unwrap()).await;
+    assert_eq!(runner.message().await, (200, Some(job)));
+    let state = || site.github.world(|world, _| world.job(job).unwrap().state.clone());
+    site.pass(59);
+    assert!(matches!(state(), JobState::Assigned { .. }));
+    site.pass(1);
+    assert_eq!(state(), JobState::Queued);
+}
+
+#[tokio::test]
+async fn a_scale_set_gets_a_job_three_times_more_and_then_it_stays_queued() {
+    let site = Site::behaving(Behaviour { assigns_unasked: true, ..Behaviour::default() }).await;
+    let admin = Admin::connect(&site).await;
+    let set = admin.linux().await;
+    let job = site.queue(1)[0];
+    let mut waited = Vec::new();
+    let assigned = || site.github.world(|world, _| world.shared_with(job).is_some());
+    for _ in 0..4 {
+        assert!(assigned());
+        let from = site.now();
+        while assigned() {
+            site.pass(30);
+        }
+        let lay = site.now() - from;
+        let from = site.now();
+        while !assigned() && site.now() - from < 24 * 3600 / 2 {
+            site.pass(30);
+        }
+        waited.push((lay, site.now() - from));
+    }
+    let lay: Vec<i64> = waited.iter().map(|(lay, _)| *lay).collect();
+    assert_eq!(lay, [300, 600, 1200, 2400], "how long it may lie grows");
+    let pauses: Vec<i64> = waited.iter().map(|(_, pause)| *pause).collect();
+    assert_eq!(pauses[..3], [60, 120, 180], "and so does the pause");
+    assert_eq!(pauses[3], 24 * 3600 / 2, "after the third re-assignment there is no other");
+    assert_eq!(site.github.world(|world, _| world.job(job).unwrap().state.clone()), JobState::Queued);
+    assert_eq!(admin_statistics(&site, set).await["totalAssignedJobs"], json!(0));
+}
+
+async fn admin_statistics(site: &Site, set: u64) -> Value {
+    Admin::connect(site).await.statistics(set).await
+}
+
+#[tokio::test]
+async fn labels_that_do_not_register() {
+    let behaviour = Behaviour { lost_labels: ["gpu".to_owned()].into(), ..Behaviour::default() };
+    let site = Site::behaving(behaviour).await;
+    let body = json!({ "name": "one", "runner_group_id": 1, "labels": ["linux", "GPU"] });
+    let minted = site.post(&format!("{RUNNERS}/generate-jitconfig"), &site.token, &body).await;
+    assert_eq!(minted.status, 201);
+    assert_eq!(minted.body["runner"]["labels"].as_array().unwrap().len(), 1, "only reading back tells");
+    let made = Admin::connect(&site).await.create("both", &["linux", "gpu"]).await;
+    assert_eq!(made.body["labels"], json!([{ "type": "System", "name": "linux" }]));
+}
+
+#[tokio::test]
+async fn lists_lag_behind_what_single_reads_show() {
+    let site = Site::behaving(Behaviour { list_lag: seconds(10), ..Behaviour::default() }).await;
+    let job = site.queue(1)[0];
+    let minted = site.mint("one").await;
+    let one = format!("{RUNNERS}/{}", minted.body["runner"]["id"]);
+    let count = async |path: &str| site.get(path, &site.token).await.body["total_count"].as_u64().unwrap();
+    let runs = "/repos/acme/tools/actions/runs";
+    assert_eq!((count(runs).await, count(RUNNERS).await), (0, 0), "too new for lists");
+    assert_eq!(site.get(&one, &site.token).await.status, 200);
+    assert_eq!(site.get(&format!("/repos/acme/tools/actions/jobs/{job}"), &site.token).await.status, 200);
+    site.pass(10);
+    assert_eq!((count(runs).await, count(RUNNERS).await), (1, 1));
+    assert_eq!(site.delete(&one, &site.token).await.status, 204);
+    site.github.world(|world, now| world.cancel_job(job, now));
+    assert_eq!(site.get(&one, &site.token).await.status, 404);
+    let queued = format!("{runs}?status=queued");
+    assert_eq!((count(&queued).await, count(RUNNERS).await), (1, 1), "lists show what is over");
+    site.pass(10);
+    assert_eq!((count(&queued).await, count(RUNNERS).await), (0, 0));
+    site.assert_clean();
+}
+
+#[tokio::test]
+async fn a_job_that_runs_is_told_to_be_completed() {
+    let site = Site::behaving(Behaviour { early_completion: Some(seconds(120)), ..Behaviour::default() }).await;
+    let admin = Admin::connect(&site).await;
+    let set = admin.linux().await;
+    let session = admin.listen(set).await;
+    let job = site.queue(1)[0];
+    let offer = admin.poll(&session, 0, 1).await;
+    admin.acquire(&session, set, &[request_of(&offer)]).await;
+    let minted = admin.mint(set, "vm-1").await;
+    let runner = site.connect(minted.body["encodedJITConfig"].as_str().unwrap()).await;
+    assert_eq!(runner.message().await, (200, Some(job)));
+    runner.tell(job, "acquire", "").await;
+    let before = admin.poll(&session, offer.body["messageId"].as_u64().unwrap(), 1).await;
+    assert_eq!(kinds(&before), ["JobAssigned", "JobStarted"]);
+    // The session must stay alive in between.
+    for _ in 0..3 {
+        site.pass(40);
+        admin
+            .call(Method::PATCH, &format!("_apis/runtime/runnerscalesets/{set}/sessions/{}", session.id), &Value::Null)
+            .await;
+    }
+    assert!(matches!(site.github.world(|world, _| world.job(job).unwrap().state.clone()), JobState::InProgress { .. }));
+    let told = site.github.world(|world, _| world.shared_with(job));
+    assert_eq!(told, Some("linux-set".to_owned()));
+    let session = admin
+        .call(Method::PATCH, &format!("_apis/runtime/runnerscalesets/{set}/sessions/{}", session.id), &Value::Null)
+        .await;
+    let session = crate::scale_sets::Session::of(&session);
+    let lie = admin.poll(&session, before.body["messageId"].as_u64().unwrap(), 1).await;
+    assert_eq!((kinds(&lie), &messages(&lie)[0]["result"]), (vec!["JobCompleted".into()], &json!("succeeded")));
+    assert_eq!(runner.tell(job, "finish", "failure").await, 200);
+}
+
+#[tokio::test]
+async fn what_is_run_again_is_not_announced_to_a_set_without_runners() {
+    for silent in [true, false] {
+        let site = Site::behaving(Behaviour { silent_reruns: silent, ..Behaviour::default() }).await;
+        let admin = Admin::connect(&site).await;
+        let set = admin.linux().await;
+        admin.listen(set).await;
+        let job = site.queue(1)[0];
+        site.github.world(|world, now| world.cancel_job(job, now));
+        let again = site.github.world(|world, now| world.rerun(&[job], now))[0];
+        let announced = || site.github.world(|world, _| world.shared_with(again).is_some());
+        assert_eq!(announced(), !silent);
+        admin.mint(set, "vm-1").await;
+        assert!(announced(), "any later runner brings it in");
+    }
+}

@@ -1,0 +1,264 @@
+//! One powered-on virtual machine: a QEMU process, its control connection, its serial console, its agent's port.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_util::sync::CancellationToken;
+
+use super::super::log::Log;
+use super::accelerator::Accelerator;
+use super::agent::Agent;
+use super::disks::Image;
+use super::qmp::Qmp;
+use super::{PROGRAM, not_started};
+use sim_backend::{Events, GuestEvent, GuestEventKind};
+
+/// Memory of a machine, in MiB, whatever its configuration says: the test machine's is what is short.
+const MEMORY: &str = "1024";
+/// How long QEMU may take until it is connected.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long an agent is given to answer before it is asked again.
+const ASKED_AGAIN: Duration = Duration::from_secs(2);
+
+/// What a machine is made of.
+pub(super) struct Parts {
+    pub(super) vmid: u32,
+    pub(super) accelerator: Accelerator,
+    /// The disk that it boots from.
+    pub(super) disk: Option<Arc<Image>>,
+    /// CD images, in drive order.
+    pub(super) cdroms: Vec<PathBuf>,
+    /// Whether it has the agent's port.
+    pub(super) agent: bool,
+    /// A new directory for its sockets.
+    pub(super) directory: PathBuf,
+}
+
+/// A powered-on machine, as seen from outside.
+#[derive(Debug)]
+pub(super) struct Machine {
+    qmp: Qmp,
+    agent: Option<Arc<Agent<UnixStream>>>,
+    power: CancellationToken,
+    gone: CancellationToken,
+    stopped_by_host: AtomicBool,
+    log: Log,
+}
+
+impl Machine {
+    /// Powers a machine on; returns when its processor runs.
+    ///
+    /// # Errors
+    /// Why QEMU did not start, with what it said.
+    pub(super) async fn power_on(parts: Parts, events: Events) -> io::Result<Arc<Self>> {
+        tokio::fs::create_dir(&parts.directory).await?;
+        let control = UnixListener::bind(parts.directory.join("qmp"))?;
+        let port = UnixListener::bind(parts.directory.join("agent"))?;
+        let log = Log::default();
+        let mut process = spawn(&parts)?;
+        let connected = tokio::time::timeout(PATIENCE, connect(&parts, &control, &port, &mut process, &log)).await;
+        let (qmp, happened, port) =
+            connected.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "QEMU does not connect")))?;
+        let machine = Arc::new(Self {
+            qmp,
+            agent: port.map(|port| Arc::new(Agent::new(port))),
+            power: CancellationToken::new(),
+            gone: CancellationToken::new(),
+            stopped_by_host: AtomicBool::new(false),
+            log,
+        });
+        tokio::spawn(machine.clone().live(parts, process, happened, events));
+        Ok(machine)
+    }
+
+    /// Presses the power button: what runs inside may heed it.
+    pub(super) async fn power_button(&self) {
+        self.tell_qemu("system_powerdown", json!({})).await;
+    }
+
+    /// Presses and releases keys together, by QEMU's names for them, as in `shift-a`.
+    pub(super) async fn press(&self, keys: &str) {
+        let keys: Vec<_> = keys.split('-').map(|key| json!({ "type": "qcode", "data": key })).collect();
+        self.tell_qemu("send-key", json!({ "keys": keys })).await;
+    }
+
+    /// Cuts the power; returns when nothing runs.
+    pub(super) async fn power_off(&self) {
+        self.stopped_by_host.store(true, Ordering::SeqCst);
+        self.power.cancel();
+        self.gone.cancelled().await;
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.gone.is_cancelled()
+    }
+
+    pub(super) fn agent(&self) -> Option<Arc<Agent<UnixStream>>> {
+        self.agent.clone().filter(|_| !self.has_ended())
+    }
+
+    pub(super) fn log(&self) -> Vec<String> {
+        self.log.lines()
+    }
+
+    async fn tell_qemu(&self, command: &str, arguments: serde_json::Value) {
+        // A machine that ends meanwhile needs no telling, and a wrong key is the caller's affair.
+        if let Err(error) = self.qmp.execute(command, arguments).await {
+            self.log.say(&error.to_string());
+        }
+    }
+
+    /// From the first instruction to the end of the process.
+    async fn live(
+        self: Arc<Self>,
+        parts: Parts,
+        mut process: Child,
+        happened: UnboundedReceiver<String>,
+        events: Events,
+    ) {
+        let tell = |kind| events.send(GuestEvent { vmid: parts.vmid, kind });
+        tokio::select! {
+            // Its end says how; the next lines do not ask.
+            _ = process.wait() => {}
+            () = self.power.cancelled() => {}
+            () = self.watch(happened, tell) => {}
+        }
+        // What has ended already cannot be killed.
+        let _ = process.kill().await;
+        self.log.say("powered off");
+        // The state directory goes as a whole in the end.
+        let _ = tokio::fs::remove_dir_all(&parts.directory).await;
+        self.gone.cancel();
+        if !self.stopped_by_host.load(Ordering::SeqCst) {
+            tell(GuestEventKind::PoweredOff);
+        }
+    }
+
+    /// Reports the agent as it comes and, with a reboot, goes. Never ends.
+    async fn watch(&self, mut happened: UnboundedReceiver<String>, tell: impl Fn(GuestEventKind)) {
+        let mut is_up = false;
+        loop {
+            let event = tokio::select! {
+                event = happened.recv() => event,
+                () = self.agent_answers(), if !is_up => {
+                    is_up = true;
+                    self.log.say("the guest agent answers");
+                    tell(GuestEventKind::AgentUp);
+                    continue;
+                }
+            };
+            match event.as_deref() {
+                Some("RESET") if is_up => {
+                    is_up = false;
+                    self.log.say("rebooted");
+                    tell(GuestEventKind::AgentDown);
+                }
+                Some(_) => {}
+                // QEMU ends; whoever waits for the process sees it.
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Returns once the agent answers.
+    async fn agent_answers(&self) {
+        let Some(agent) = &self.agent else { return std::future::pending().await };
+        while !agent.answers(ASKED_AGAIN).await {
+            // A port whose other end is gone fails at once.
+            tokio::time::sleep(ASKED_AGAIN).await;
+        }
+    }
+}
+
+/// Waits until the process has connected to both sockets.
+async fn connect(
+    parts: &Parts,
+    control: &UnixListener,
+    port: &UnixListener,
+    process: &mut Child,
+    log: &Log,
+) -> io::Result<(Qmp, UnboundedReceiver<String>, Option<UnixStream>)> {
+    let said = process.stderr.take().map(|errors| log.follow(errors));
+    if let Some(console) = process.stdout.take() {
+        log.follow(console);
+    }
+    let connected = async {
+        let (control, _) = control.accept().await?;
+        let (qmp, happened) = Qmp::greet(control).await.map_err(io::Error::other)?;
+        let port = if parts.agent { Some(port.accept().await?.0) } else { None };
+        io::Result::Ok((qmp, happened, port))
+    };
+    let error = tokio::select! {
+        connected = connected => match connected {
+            Ok(connected) => return Ok(connected),
+            Err(error) => error,
+        },
+        ended = process.wait() => io::Error::other(format!("QEMU ended with {}", ended?)),
+    };
+    // Its last words tell why.
+    process.kill().await?;
+    if let Some(said) = said {
+        said.await?;
+    }
+    Err(log.explain(error))
+}
+
+fn spawn(parts: &Parts) -> io::Result<Child> {
+    // QEMU must not outlive the simulator, whatever ends that. The signal belongs to the thread that spawns, which is a
+    // worker of the runtime.
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--", PROGRAM]).args(parts.accelerator.options());
+    command.args(["-name", &format!("pxci-{}", parts.vmid), "-machine", "q35", "-smp", "1", "-m", MEMORY]);
+    command.args(["-nodefaults", "-no-user-config", "-display", "none", "-device", "virtio-rng-pci"]);
+    // The console is the first serial port; the protocol must not be mixed into it.
+    command.args(["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]);
+    command.arg("-chardev").arg(socket("control", &parts.directory.join("qmp")));
+    command.args(["-mon", "chardev=control,mode=control"]);
+    if parts.agent {
+        command.arg("-chardev").arg(socket("agent", &parts.directory.join("agent")));
+        command.args(["-device", "virtio-serial-pci", "-device"]);
+        command.arg("virtserialport,chardev=agent,name=org.qemu.guest_agent.0");
+    }
+    // A network of its own behind QEMU's own router: the guest reaches this machine as 10.0.2.2, and nothing reaches the guest.
+    // An expansion ROM would only try to boot from that network.
+    command.args(["-netdev", "user,id=net,ipv6=off", "-device", "virtio-net-pci,netdev=net,romfile="]);
+    command.args(["-device", "virtio-scsi-pci,id=scsi"]);
+    if let Some(disk) = &parts.disk {
+        // What is written need not survive this machine, so nothing is flushed.
+        command.arg("-drive").arg(drive("none,id=disk,format=qcow2,cache=unsafe,discard=unmap", disk.path()));
+        command.args(["-device", "scsi-hd,drive=disk,bus=scsi.0,bootindex=1"]);
+    }
+    for (index, cdrom) in parts.cdroms.iter().enumerate() {
+        command.arg("-drive").arg(drive(&format!("none,id=cd{index},media=cdrom,format=raw,readonly=on"), cdrom));
+        command.args(["-device", &format!("scsi-cd,drive=cd{index},bus=scsi.0,bootindex={}", index + 2)]);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    // A process group of its own, so that Ctrl-C reaches the simulator and not its guests.
+    command.process_group(0).spawn().map_err(not_started)
+}
+
+/// A drive's options; `options` begins with its interface.
+pub(super) fn drive(options: &str, file: &Path) -> OsString {
+    with_path(&format!("if={options},file="), file)
+}
+
+/// QEMU is the one who connects.
+fn socket(id: &str, path: &Path) -> OsString {
+    with_path(&format!("socket,id={id},path="), path)
+}
+
+/// In QEMU's options a comma in a value is written twice.
+fn with_path(options: &str, path: &Path) -> OsString {
+    let mut all = OsString::from(options);
+    all.push(path.to_string_lossy().replace(',', ",,"));
+    all
+}

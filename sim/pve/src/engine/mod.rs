@@ -1,0 +1,459 @@
+//! What handlers share: the world behind a lock, the clock, tasks, guest locks, daemon workers.
+
+pub(crate) mod locks;
+
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::guests::console::Consoles;
+use crate::params::Params;
+use crate::refusal::{Outcome, Refusal};
+use crate::reply::Reply;
+use crate::schema::{Route, Schema, violations};
+use crate::storage;
+use crate::storage::disks::Reach;
+use crate::timeline::Timeline;
+use crate::world::state::{Guest, Kind, State, Task};
+use locks::{Guard, Locks, Mode};
+use sim_backend::{Backend, Events};
+use sim_http::faults::{Fault, Faults};
+use sim_http::request_log::RequestLog;
+
+tokio::task_local! {
+    /// Simulated microseconds that the current request or task has spent waiting.
+    pub(crate) static WAITED: Arc<AtomicU64>;
+}
+
+/// The running simulator.
+pub(crate) struct Engine {
+    state: Mutex<State>,
+    pub(crate) clock: Clock,
+    pub(crate) schema: Schema,
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) locks: Locks,
+    /// Three per node execute everything that the schema marks as protected.
+    workers: HashMap<String, Arc<Semaphore>>,
+    /// A worker is free again.
+    freed: Notify,
+    running: Mutex<HashMap<String, CancellationToken>>,
+    /// A task has ended.
+    finished: Notify,
+    pub(crate) held: Mutex<HashMap<u32, Guard>>,
+    pub(crate) consoles: Consoles,
+    pub(crate) faults: Faults,
+    pub(crate) timeline: Timeline,
+    /// How often a node has gone away.
+    pub(crate) departures: watch::Sender<u64>,
+    pub(crate) log: RequestLog,
+    pub(crate) events: Events,
+    pub(crate) files: PathBuf,
+    pub(crate) ticket_key: [u8; 32],
+    pub(crate) fingerprint: String,
+    /// What answers had that their calls do not declare, where that is looked at.
+    pub(crate) undeclared: Option<Mutex<BTreeSet<String>>>,
+}
+
+/// What is needed to start an [`Engine`].
+pub(crate) struct Parts {
+    pub(crate) state: State,
+    pub(crate) schema: Schema,
+    pub(crate) clock: Clock,
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) events: Events,
+    pub(crate) files: PathBuf,
+    pub(crate) ticket_key: [u8; 32],
+    pub(crate) fingerprint: String,
+    pub(crate) log: RequestLog,
+    pub(crate) faults: Faults,
+    pub(crate) check_answers: bool,
+}
+
+/// A wait without a limit of its own.
+const FOREVER: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Tasks that call [`Worker::middle`]; a fault in the middle of another one ends it before it begins.
+const HAVE_A_MIDDLE: [&str; 4] = ["qmclone", "qmcreate", "vzclone", "vzcreate"];
+
+/// One of a node's three daemon workers, held until dropped.
+pub(crate) struct Daemon {
+    permit: Option<OwnedSemaphorePermit>,
+    engine: Arc<Engine>,
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        drop(self.permit.take());
+        self.engine.clock.tell(&self.engine.freed);
+    }
+}
+
+/// A request, checked and ready to be carried out.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    /// User or token.
+    pub(crate) caller: String,
+    pub(crate) node: String,
+    pub(crate) params: Params,
+    pub(crate) halfway: Option<Halfway>,
+}
+
+/// A fault in the middle of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Halfway {
+    /// The worker process is killed without a chance to clean up.
+    Killed,
+    /// The power of its node is cut.
+    PowerCut,
+}
+
+impl Halfway {
+    pub(crate) fn of(fault: &Fault) -> Option<Self> {
+        match fault {
+            Fault::KillTask => Some(Self::Killed),
+            Fault::CutPower => Some(Self::PowerCut),
+            _ => None,
+        }
+    }
+}
+
+/// A task at work.
+#[derive(Clone)]
+pub(crate) struct Worker {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) upid: String,
+    /// A half-made guest that goes when the task is stopped.
+    half_made: Arc<Mutex<Option<u32>>>,
+    node: String,
+    halfway: Option<Halfway>,
+}
+
+impl Engine {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let workers = parts.state.nodes.keys().map(|node| (node.clone(), Arc::new(Semaphore::new(3)))).collect();
+        Self {
+            workers,
+            state: Mutex::new(parts.state),
+            clock: parts.clock.clone(),
+            schema: parts.schema,
+            backend: parts.backend,
+            locks: Locks::new(parts.clock.clone()),
+            finished: Notify::new(),
+            freed: Notify::new(),
+            running: Mutex::default(),
+            held: Mutex::default(),
+            consoles: Consoles::default(),
+            faults: parts.faults,
+            timeline: Timeline::default(),
+            departures: watch::Sender::default(),
+            log: parts.log,
+            events: parts.events,
+            files: parts.files,
+            ticket_key: parts.ticket_key,
+            fingerprint: parts.fingerprint,
+            undeclared: parts.check_answers.then(Mutex::default),
+        }
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One of the workers of a node, as soon as one is free; none for a node that is not there.
+    pub(crate) async fn daemon(self: &Arc<Self>, node: &str) -> Option<Daemon> {
+        let workers = self.workers.get(node)?;
+        let permit = self.clock.until(&self.freed, FOREVER, || workers.clone().try_acquire_owned().ok()).await?;
+        Some(Daemon { permit: Some(permit), engine: self.clone() })
+    }
+
+    /// Notes where an answer is not what its call declares.
+    pub(crate) fn check_answer(&self, method: &str, route: &Route, answer: &Reply) {
+        let (Some(undeclared), Some(shape)) = (&self.undeclared, &route.returns) else { return };
+        let data = match answer {
+            Reply::Data(data, _) => Cow::Borrowed(data),
+            Reply::Written(data) => Cow::Owned(serde_json::from_str(data.get()).unwrap_or_default()),
+            Reply::Text(_) => return,
+        };
+        let found = violations(shape, &data).into_iter().map(|what| format!("{method} {} {what}", route.path));
+        undeclared.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
+    }
+
+    /// Lets simulated time pass and books it on the current request or task.
+    pub(crate) async fn wait(&self, simulated: Duration) {
+        self.clock.sleep(simulated).await;
+        book(simulated);
+    }
+
+    /// The guest's lock within `limit` simulated seconds, or PVE's text.
+    pub(crate) async fn lock(&self, kind: Kind, vmid: u32, mode: Mode, limit: u64) -> Result<Guard, String> {
+        if let Some(guard) = self.locks.try_acquire(vmid, mode) {
+            return Ok(guard);
+        }
+        let limit = Duration::from_secs(limit);
+        let began = self.clock.now();
+        let got = self.locks.acquire(vmid, mode, limit).await;
+        book(if got.is_some() { self.clock.now().saturating_sub(began).min(limit) } else { limit });
+        got.ok_or_else(|| format!("can't lock file '{}' - got timeout", kind.lock_file(vmid)))
+    }
+
+    /// The same for a call that answers at once.
+    pub(crate) async fn lock_now(&self, kind: Kind, vmid: u32) -> Outcome<Guard> {
+        self.lock(kind, vmid, Mode::Exclusive, 10).await.map_err(Refusal::fault)
+    }
+
+    /// Starts a task; what it returns becomes its end.
+    pub(crate) fn spawn<F, W>(self: &Arc<Self>, call: &Call, kind: &str, id: &str, work: W) -> String
+    where
+        W: FnOnce(Worker) -> F,
+        F: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        let upid = self.open_task(call, kind, id);
+        let cancel = CancellationToken::new();
+        let half_made = Arc::new(Mutex::new(None));
+        self.tasks().insert(upid.clone(), cancel.clone());
+        let (node, halfway) = (call.node.clone(), call.halfway);
+        let worker = Worker { engine: self.clone(), upid: upid.clone(), half_made, node, halfway };
+        let future = work(worker.clone());
+        let starts = worker.clone();
+        let at_once = halfway.is_some() && !HAVE_A_MIDDLE.contains(&kind);
+        let waited = Arc::new(AtomicU64::new(0));
+        let at_work = self.clock.at_work();
+        tokio::spawn(WAITED.scope(waited.clone(), async move {
+            let _at_work = at_work;
+            let result = tokio::select! {
+                result = async {
+                    if at_once {
+                        starts.middle().await;
+                    }
+                    future.await
+                } => result,
+                () = cancel.cancelled() => {
+                    if !worker.is_lost() {
+                        worker.undo().await;
+                    }
+                    Err(worker.interrupt_text())
+                }
+            };
+            worker.close(result, Duration::from_micros(waited.load(Ordering::Relaxed)));
+        }));
+        upid
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, HashMap<String, CancellationToken>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open_task(&self, call: &Call, kind: &str, id: &str) -> String {
+        let start = self.clock.seconds();
+        let pstart = u64::try_from(self.clock.now().as_millis() / 10).unwrap_or(0) + 100_000;
+        let mut state = self.state();
+        let pid = state.pid();
+        let node = &call.node;
+        let upid = format!("UPID:{node}:{pid:08X}:{pstart:08X}:{start:08X}:{kind}:{id}:{}:", call.caller);
+        let task = Task {
+            upid: upid.clone(),
+            node: node.clone(),
+            pid,
+            pstart,
+            start,
+            kind: kind.to_owned(),
+            id: id.to_owned(),
+            user: call.caller.clone(),
+            log: Vec::new(),
+            end: None,
+            warnings: 0,
+            waited: Duration::ZERO,
+            interrupt: "received interrupt".to_owned(),
+            lost: false,
+        };
+        state.tasks.push(task);
+        drop(state);
+        self.timeline.note(self.clock.now(), "task_start", &format!("{kind} {id}"));
+        upid
+    }
+
+    /// Stops a task as a user does; a finished one stays as it is.
+    pub(crate) fn interrupt(&self, upid: &str) -> bool {
+        let mut tasks = self.tasks();
+        let Some(running) = tasks.remove(upid) else { return false };
+        // It has not noticed yet, but it is at work: see `Worker::close`.
+        self.clock.begin();
+        running.cancel();
+        true
+    }
+
+    /// Kills a task's worker process, which has no chance to clean up; a finished task stays as it is.
+    pub(crate) fn kill(&self, upid: &str) -> bool {
+        let running = |task: &&mut Task| task.upid == upid && task.end.is_none();
+        if let Some(task) = self.state().tasks.iter_mut().rev().find(running) {
+            task.lost = true;
+        }
+        self.interrupt(upid)
+    }
+
+    /// Waits for the end of a task, at most for `limit`; false when it is still at work then.
+    pub(crate) async fn ended_within(&self, upid: &str, limit: Duration) -> bool {
+        let done = || self.state().tasks.iter().rev().find(|t| t.upid == upid).is_none_or(|t| t.end.is_some());
+        self.clock.until(&self.finished, limit, || done().then_some(())).await.is_some()
+    }
+
+    pub(crate) async fn ended(&self, upid: &str) {
+        self.ended_within(upid, FOREVER).await;
+    }
+
+    /// Runs something that is no task.
+    pub(crate) fn aside(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
+        let at_work = self.clock.at_work();
+        tokio::spawn(async move {
+            let _at_work = at_work;
+            work.await;
+        });
+    }
+
+    /// The guest's configuration, or PVE's text for a missing one.
+    pub(crate) fn guest(&self, kind: Kind, vmid: u32, node: &str) -> Outcome<Guest> {
+        let state = self.state();
+        match state.guests.get(&vmid) {
+            Some(guest) if guest.kind == kind && guest.node == node => Ok(guest.clone()),
+            _ => Err(Refusal::fault(missing(kind, vmid, node))),
+        }
+    }
+
+    /// Changes a guest, if it is still there.
+    pub(crate) fn with_guest<T>(&self, vmid: u32, change: impl FnOnce(&mut Guest) -> T) -> Option<T> {
+        self.state().guests.get_mut(&vmid).map(change)
+    }
+}
+
+pub(crate) fn missing(kind: Kind, vmid: u32, node: &str) -> String {
+    format!("Configuration file 'nodes/{node}/{}/{vmid}.conf' does not exist", kind.directory())
+}
+
+fn book(simulated: Duration) {
+    let _ = WAITED.try_with(|waited| {
+        waited.fetch_add(u64::try_from(simulated.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    });
+}
+
+impl Worker {
+    pub(crate) fn log(&self, line: impl Into<String>) {
+        let line = line.into();
+        self.with_task(|task| task.log.push(line));
+    }
+
+    pub(crate) fn warn(&self, text: &str) {
+        self.with_task(|task| {
+            task.warnings += 1;
+            task.log.push(format!("WARN: {text}"));
+        });
+    }
+
+    fn with_task<T>(&self, change: impl FnOnce(&mut Task) -> T) -> Option<T> {
+        self.engine.state().tasks.iter_mut().rev().find(|task| task.upid == self.upid).map(change)
+    }
+
+    /// The guest's lock, with the lines that PVE logs when it has to wait.
+    pub(crate) async fn lock(&self, kind: Kind, vmid: u32, mode: Mode, limit: u64) -> Result<Guard, String> {
+        if let Some(guard) = self.engine.locks.try_acquire(vmid, mode) {
+            return Ok(guard);
+        }
+        self.log("trying to acquire lock...");
+        let guard = self.engine.lock(kind, vmid, mode, limit).await?;
+        self.log(" OK");
+        Ok(guard)
+    }
+
+    /// This guest goes when the task is stopped by a user.
+    pub(crate) fn half_made(&self, vmid: Option<u32>) {
+        *self.half_made.lock().unwrap_or_else(PoisonError::into_inner) = vmid;
+    }
+
+    /// Marks the middle of a task, where an injected fault ends it.
+    pub(crate) async fn middle(&self) {
+        let engine = self.engine.clone();
+        match self.halfway {
+            None => return,
+            Some(Halfway::Killed) => {
+                engine.kill(&self.upid);
+            }
+            Some(Halfway::PowerCut) => {
+                let node = self.node.clone();
+                self.engine.aside(async move {
+                    engine.node_away(&node).await;
+                });
+            }
+        }
+        // The task ends here: see `Engine::spawn`.
+        std::future::pending::<()>().await;
+    }
+
+    pub(crate) fn set_interrupt_text(&self, text: String) {
+        self.with_task(|task| task.interrupt = text);
+    }
+
+    fn interrupt_text(&self) -> String {
+        self.with_task(|task| task.interrupt.clone()).unwrap_or_default()
+    }
+
+    fn is_lost(&self) -> bool {
+        self.with_task(|task| task.lost) == Some(true)
+    }
+
+    async fn undo(&self) {
+        let vmid = self.half_made.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(vmid) = vmid {
+            storage::disks::forget_guest(&self.engine, vmid, Reach::Numbered, &storage::disks::quiet).await;
+        }
+    }
+
+    fn close(&self, result: Result<(), String>, waited: Duration) {
+        let interrupted = self.engine.tasks().remove(&self.upid).is_none();
+        let now = self.engine.clock.seconds();
+        let ended = self.with_task(|task| {
+            let status = match result {
+                Ok(()) if task.warnings > 0 => format!("WARNINGS: {}", task.warnings),
+                Ok(()) => "OK".to_owned(),
+                // What is read of a log that stops in the middle.
+                Err(_) if task.lost => "unexpected status".to_owned(),
+                Err(text) => text.trim_end_matches('\n').to_owned(),
+            };
+            if task.lost && status == "unexpected status" {
+                task.end = Some((now, status.clone()));
+                return format!("{} {}: {status}", task.kind, task.id);
+            }
+            task.log.push(match status.as_str() {
+                "OK" => "TASK OK".to_owned(),
+                warnings if warnings.starts_with("WARNINGS: ") => format!("TASK {warnings}"),
+                error => format!("TASK ERROR: {error}"),
+            });
+            task.waited = waited;
+            task.end = Some((now, status.clone()));
+            format!("{} {}: {status}", task.kind, task.id)
+        });
+        if let Some(text) = ended {
+            self.engine.timeline.note(self.engine.clock.now(), "task_end", &text);
+        }
+        self.engine.clock.tell(&self.engine.finished);
+        if interrupted {
+            self.engine.clock.end();
+        }
+    }
+}
+
+impl Call {
+    pub(crate) fn vmid(&self) -> u32 {
+        self.params.vmid()
+    }
+
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.params.text(name)
+    }
+}

@@ -1,0 +1,183 @@
+//! Changes that wait for a guest to be off, and those that a running one takes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::engine::Engine;
+use crate::storage::disks;
+use crate::world::drives;
+use crate::world::state::{Guest, Kind, Pending};
+
+/// Options that a running VM takes at once.
+const FAST: [&str; 15] = [
+    "autostart",
+    "description",
+    "lock",
+    "name",
+    "onboot",
+    "shares",
+    "startup",
+    "tags",
+    "vmstatestorage",
+    "protection",
+    "migrate_downtime",
+    "migrate_speed",
+    "hookscript",
+    "digest",
+    "template",
+];
+
+/// Options of cloud-init, taken at once.
+pub(crate) fn is_cloudinit_option(key: &str) -> bool {
+    matches!(
+        key,
+        "ciuser" | "cipassword" | "citype" | "ciupgrade" | "cicustom" | "sshkeys" | "nameserver" | "searchdomain"
+    ) || key.strip_prefix("ipconfig").is_some_and(|n| n.chars().all(|c| c.is_ascii_digit()))
+}
+
+/// Applies what a guest that is off has waiting.
+pub(crate) async fn settle(engine: &Arc<Engine>, vmid: u32) {
+    let Some(guest) = engine.with_guest(vmid, |guest| guest.clone()) else { return };
+    if guest.run.is_some() || !engine.state().is_online(&guest.node) {
+        return;
+    }
+    for (key, change) in guest.pending {
+        apply(engine, vmid, &key, &change).await;
+    }
+}
+
+/// Makes one change real and forgets that it was pending.
+pub(crate) async fn apply(engine: &Arc<Engine>, vmid: u32, key: &str, change: &Pending) {
+    let old = engine.with_guest(vmid, |guest| guest.config.get(key).cloned()).flatten();
+    let is_volume = drives::is_drive(key) || drives::is_mount(key) || drives::is_unused(key);
+    let mut to_free = None;
+    if let Some(old) = old.filter(|_| is_volume)
+        && disks::owns(engine, vmid, &old)
+    {
+        let volid = drives::file(&old);
+        let replaced = !matches!(change, Pending::Set(new) if drives::file(new) == volid);
+        let forced = matches!(change, Pending::Delete(true)) || drives::is_unused(key);
+        if replaced && (forced || drives::is_cloudinit(&old)) {
+            to_free = Some(volid);
+        } else if replaced {
+            engine.with_guest(vmid, |guest| {
+                guest.config.remove(key);
+                disks::keep_unused(guest, &volid);
+            });
+        }
+    }
+    engine.with_guest(vmid, |guest| {
+        guest.pending.remove(key);
+        match change {
+            Pending::Set(value) => {
+                if is_volume {
+                    let volid = drives::file(value);
+                    guest.config.retain(|name, held| !(drives::is_unused(name) && drives::file(held) == volid));
+                }
+                guest.set(key, value);
+                // A running VM's processors are plugged by other means.
+                if let (Some(run), "cores", Kind::Lxc, Ok(cores)) = (&mut guest.run, key, guest.kind, value.parse()) {
+                    run.cores = cores;
+                }
+            }
+            Pending::Delete(_) => {
+                guest.config.remove(key);
+            }
+        }
+    });
+    if let Some(volid) = to_free {
+        let node = engine.with_guest(vmid, |guest| guest.node.clone()).unwrap_or_default();
+        let _ = disks::free(engine, &node, &volid, &disks::quiet).await;
+    }
+}
+
+/// A running guest takes what it can; the rest stays pending. Returns what went wrong, by option.
+pub(crate) async fn hotplug(engine: &Arc<Engine>, vmid: u32, changed: &[String]) -> BTreeMap<String, String> {
+    let mut errors = BTreeMap::new();
+    let Some(guest) = engine.with_guest(vmid, |guest| guest.clone()) else { return errors };
+    for key in changed {
+        let Some(change) = guest.pending.get(key) else { continue };
+        match fate(&guest, key, change) {
+            Fate::Now => apply(engine, vmid, key, change).await,
+            Fate::Later => {}
+            Fate::Fails(text, seconds) => {
+                engine.wait(Duration::from_secs(seconds)).await;
+                errors.insert(key.clone(), text);
+            }
+        }
+    }
+    errors
+}
+
+enum Fate {
+    Now,
+    Later,
+    Fails(String, u64),
+}
+
+fn fate(guest: &Guest, key: &str, change: &Pending) -> Fate {
+    if guest.kind == Kind::Lxc {
+        return lxc_fate(guest, key, change);
+    }
+    if FAST.contains(&key) || is_cloudinit_option(key) || drives::is_unused(key) {
+        return Fate::Now;
+    }
+    let has_system = guest.run.as_ref().is_some_and(|run| run.agent);
+    if drives::is_net(key) {
+        let same_card = matches!((guest.get(key), change), (Some(old), Pending::Set(new)) if card(old) == card(new));
+        if guest.get(key).is_none() || same_card || has_system {
+            return Fate::Now;
+        }
+        return Fate::Fails(
+            format!("hotplug problem - error on hot-unplugging device '{key}' - still busy in guest?\n"),
+            5,
+        );
+    }
+    if !drives::is_drive(key) {
+        return Fate::Later;
+    }
+    drive_fate(guest, key, change, has_system)
+}
+
+fn drive_fate(guest: &Guest, key: &str, change: &Pending, has_system: bool) -> Fate {
+    let old = guest.get(key);
+    let hot = key.starts_with("scsi") || key.starts_with("virtio");
+    match change {
+        Pending::Set(new) => match old {
+            Some(old) if drives::is_cdrom(old) && drives::is_cdrom(new) => Fate::Now,
+            Some(old) if drives::file(old) == drives::file(new) => Fate::Now,
+            None if hot => Fate::Now,
+            _ => Fate::Later,
+        },
+        Pending::Delete(_) if !hot => Fate::Later,
+        Pending::Delete(_) => {
+            let boot = drives::boot_order(guest.get("boot"));
+            if boot.iter().find(|name| drives::is_drive(name)).is_some_and(|name| name == key) {
+                return Fate::Fails(format!("hotplug problem - can't unplug bootdisk '{key}'\n"), 0);
+            }
+            if has_system {
+                return Fate::Now;
+            }
+            Fate::Fails(format!("hotplug problem - error on hot-unplugging device '{key}' - still busy in guest?\n"), 5)
+        }
+    }
+}
+
+/// What cannot change without unplugging the card.
+fn card(value: &str) -> Option<String> {
+    value.split(',').next().map(str::to_ascii_lowercase)
+}
+
+fn lxc_fate(guest: &Guest, key: &str, change: &Pending) -> Fate {
+    match key {
+        "cmode" | "features" | "arch" | "console" | "tty" | "unprivileged" | "ostype" | "env" | "entrypoint"
+        | "nameserver" | "searchdomain" | "timezone" => Fate::Later,
+        key if drives::is_mount(key) && matches!(change, Pending::Delete(_)) => Fate::Later,
+        key if drives::is_mount(key) && guest.get(key).is_none() => {
+            Fate::Fails(format!("unable to hotplug {key}: failed to change apparmor profile: Invalid argument\n"), 0)
+        }
+        key if drives::is_mount(key) => Fate::Later,
+        _ => Fate::Now,
+    }
+}

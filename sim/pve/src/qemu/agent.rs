@@ -1,0 +1,227 @@
+//! Calls to the guest agent.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+
+use crate::engine::{Call, Engine};
+use crate::params::Param;
+use crate::refusal::{Body, Outcome, Refusal};
+use crate::world::drives;
+use crate::world::state::Guest;
+use crate::world::state::Kind;
+use sim_backend::{AgentCall, AgentError, AgentReply};
+
+/// Commands of the old generic call and of `GET …/agent`.
+pub(crate) const COMMANDS: [&str; 25] = [
+    "exec",
+    "exec-status",
+    "file-read",
+    "file-write",
+    "fsfreeze-freeze",
+    "fsfreeze-status",
+    "fsfreeze-thaw",
+    "fstrim",
+    "get-fsinfo",
+    "get-host-name",
+    "get-memory-block-info",
+    "get-memory-blocks",
+    "get-osinfo",
+    "get-time",
+    "get-timezone",
+    "get-users",
+    "get-vcpus",
+    "info",
+    "network-get-interfaces",
+    "ping",
+    "set-user-password",
+    "shutdown",
+    "suspend-disk",
+    "suspend-hybrid",
+    "suspend-ram",
+];
+
+pub(crate) fn index() -> Value {
+    json!(COMMANDS.iter().map(|name| json!({ "name": name })).collect::<Vec<_>>())
+}
+
+pub(crate) async fn call(engine: &Engine, call: &Call, command: &str) -> Outcome<Value> {
+    let vmid = call.vmid();
+    let guest = engine.guest(Kind::Qemu, vmid, &call.node)?;
+    if command == "exec" && call.params.list("command").is_empty() && !call.params.has("input-data") {
+        return Err(Refusal::fault("command or input-data (or both) required"));
+    }
+    if !drives::agent_enabled(guest.get("agent")) {
+        return Err(Refusal::fault("No QEMU guest agent configured"));
+    }
+    let Some(run) = &guest.run else { return Err(Refusal::fault(format!("VM {vmid} is not running"))) };
+    if command == "shutdown" {
+        engine.backend.vm_shutdown(vmid).await;
+        let gone = super::power::gone_within(engine, vmid, run.number, 10).await;
+        return if gone { Ok(json!({ "result": null })) } else { Err(not_running()) };
+    }
+    let request = request(call, command)?;
+    if !run.agent {
+        engine.wait(Duration::from_secs(3)).await;
+        return Err(not_running());
+    }
+    if run.stuck {
+        engine.with_guest(vmid, |guest| {
+            if let Some(run) = &mut guest.run {
+                run.stuck = false;
+            }
+        });
+        engine.wait(Duration::from_secs(3)).await;
+        return Err(not_running());
+    }
+    if matches!(&request, Some(AgentCall::Exec { command, .. }) if !command.iter().all(|word| word.is_ascii())) {
+        // Such a command line never reaches the agent whole, and spoils the next call too.
+        engine.with_guest(vmid, |guest| {
+            if let Some(run) = &mut guest.run {
+                run.stuck = true;
+            }
+        });
+        engine.wait(Duration::from_secs(5)).await;
+        return Err(Refusal::fault(format!("VM {vmid} qga command 'guest-exec' failed - got timeout")));
+    }
+    let Some(request) = request else { return Ok(json!({ "result": canned(engine, &guest, command) })) };
+    match engine.backend.agent(vmid, request).await {
+        Ok(reply) => Ok(shown(command, reply)),
+        Err(AgentError::NotRunning) => {
+            engine.wait(Duration::from_secs(3)).await;
+            Err(not_running())
+        }
+        Err(AgentError::Refused(text)) => refused(engine, &text).await,
+    }
+}
+
+fn not_running() -> Refusal {
+    Refusal::fault("QEMU guest agent is not running")
+}
+
+/// A text with characters beyond ASCII kills the daemon that should pass it on.
+async fn refused(engine: &Engine, text: &str) -> Outcome<Value> {
+    if text.is_ascii() {
+        return Err(Refusal::fault(format!("Agent error: {text}")));
+    }
+    engine.wait(Duration::from_secs(5)).await;
+    Err(Refusal::new(596, "Broken pipe", Body::Empty))
+}
+
+fn request(call: &Call, command: &str) -> Outcome<Option<AgentCall>> {
+    Ok(Some(match command {
+        "exec" => {
+            let input = call.text("input-data").unwrap_or_default();
+            let command: Vec<String> = match call.params.0.get("command") {
+                Some(Param::List(all)) => all.clone(),
+                _ => Vec::new(),
+            };
+            AgentCall::Exec { command, input: latin(input, 135)? }
+        }
+        "exec-status" => {
+            let pid = call.params.number("pid").and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+            AgentCall::ExecStatus { pid }
+        }
+        "file-read" => AgentCall::FileRead { path: call.text("file").unwrap_or_default().to_owned() },
+        "file-write" => {
+            let content = call.text("content").unwrap_or_default();
+            let bytes = if call.text("encode") == Some("0") {
+                BASE64_STANDARD.decode(content).map_err(|_| Refusal::fault("Agent error: Invalid base64 data"))?
+            } else {
+                latin_file(content)?
+            };
+            AgentCall::FileWrite { path: call.text("file").unwrap_or_default().to_owned(), content: bytes }
+        }
+        "network-get-interfaces" => AgentCall::Interfaces,
+        "get-osinfo" => AgentCall::OsInfo,
+        _ => return Ok(None),
+    }))
+}
+
+/// Perl's base64 takes one byte per character and refuses anything wider.
+fn latin(text: &str, line: u32) -> Outcome<Vec<u8>> {
+    let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
+    bytes.ok_or_else(|| {
+        Refusal::fault(format!(
+            "Wide character in subroutine entry at /usr/share/perl5/PVE/QemuServer/Agent.pm line {line}."
+        ))
+    })
+}
+
+fn latin_file(text: &str) -> Outcome<Vec<u8>> {
+    let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
+    bytes.ok_or_else(|| {
+        Refusal::fault("Wide character in subroutine entry at /usr/share/perl5/PVE/API2/Qemu/Agent.pm line 494.")
+    })
+}
+
+/// One character per byte, as PVE hands data on.
+fn per_byte(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| char::from(*byte)).collect()
+}
+
+fn shown(command: &str, reply: AgentReply) -> Value {
+    match reply {
+        AgentReply::Done if command == "file-write" => Value::Null,
+        AgentReply::Done => json!({ "result": {} }),
+        AgentReply::Pid(pid) => json!({ "pid": pid }),
+        AgentReply::Exited { exited: false, .. } => json!({ "exited": 0 }),
+        AgentReply::Exited { code, signal, out, err, .. } => {
+            let mut value = json!({ "exited": 1 });
+            if let Some(code) = code {
+                value["exitcode"] = json!(code);
+            }
+            if let Some(signal) = signal {
+                value["signal"] = json!(signal);
+            }
+            for (name, bytes) in [("out", out), ("err", err)] {
+                if !bytes.is_empty() {
+                    value[format!("{name}-data")] = json!(per_byte(&bytes));
+                    value[format!("{name}-truncated")] = json!(0);
+                }
+            }
+            value
+        }
+        AgentReply::Content(bytes) => json!({ "content": per_byte(&bytes), "bytes-read": bytes.len() }),
+        AgentReply::Json(value) => json!({ "result": value }),
+    }
+}
+
+/// Answers that need no guest.
+fn canned(engine: &Engine, guest: &Guest, command: &str) -> Value {
+    match command {
+        "get-host-name" => {
+            json!({ "host-name": guest.get("name").filter(|_| guest.get("tags").is_some()).unwrap_or("guest1") })
+        }
+        "fsfreeze-status" => json!("thawed"),
+        "fsfreeze-freeze" | "fsfreeze-thaw" => json!(0),
+        "get-time" => json!(engine.clock.seconds() * 1_000_000_000),
+        "get-timezone" => json!({ "offset": 0, "zone": "UTC" }),
+        "get-users" | "get-fsinfo" => json!([]),
+        "get-vcpus" => json!([{ "can-offline": false, "logical-id": 0, "online": true }]),
+        "fstrim" => json!({ "paths": [] }),
+        "info" => {
+            let names = [
+                "guest-network-get-route",
+                "guest-get-load",
+                "guest-get-cpustats",
+                "guest-get-osinfo",
+                "guest-exec",
+                "guest-exec-status",
+                "guest-network-get-interfaces",
+                "guest-file-open",
+                "guest-file-read",
+                "guest-file-write",
+                "guest-shutdown",
+                "guest-ping",
+            ];
+            let commands: Vec<Value> =
+                names.iter().map(|name| json!({ "enabled": true, "name": name, "success-response": true })).collect();
+            json!({ "version": "10.0.13", "supported_commands": commands })
+        }
+        "get-memory-blocks" => json!([{ "can-offline": true, "online": true, "phys-index": 3 }]),
+        _ => json!({}),
+    }
+}

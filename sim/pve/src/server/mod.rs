@@ -1,0 +1,206 @@
+//! Starting the simulator.
+
+mod drive;
+mod handle;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use handle::snapshot;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use sha2::{Digest, Sha256};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{Clock, Latency};
+use crate::engine::{Engine, Parts};
+use crate::front::http::Front;
+use crate::line::Line;
+use crate::schema::Schema;
+use crate::world::World;
+pub use drive::TaskReport;
+pub use handle::Handle;
+use sim_backend::{Backend, Events};
+use sim_http::authority::Identity;
+use sim_http::faults::Faults;
+use sim_http::request_log::RequestLog;
+
+/// How a simulator is started.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where it listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Further names in its certificate, beside `localhost` and the listen address.
+    pub names: Vec<String>,
+    /// How PVE's waits are lived through.
+    pub latency: Latency,
+    /// The line of PVE; by default that of the world's version, else 9.
+    pub line: Option<Line>,
+    /// Source of MACs, UUIDs and secrets.
+    pub seed: u64,
+    /// Whether the lists' statistics round runs by itself every ten simulated seconds.
+    pub statistics: bool,
+    /// Whether answers are compared with what PVE's schema says that their calls return ([`Handle::undeclared`]).
+    pub check_answers: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            names: Vec::new(),
+            latency: Latency::Real,
+            line: None,
+            seed: 1,
+            statistics: true,
+            check_answers: false,
+        }
+    }
+}
+
+/// Why a simulator did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be listened on, or no scratch directory can be made.
+    #[error("the simulator cannot listen on {address}")]
+    Listen {
+        /// The wanted address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// No certificate could be made.
+    #[error("the simulator's certificate cannot be made")]
+    Certificate(#[source] rcgen::Error),
+    /// The checked-in schema of the line.
+    #[error("the simulator's API schema cannot be read")]
+    Schema(#[source] serde_json::Error),
+    /// The certificate was not accepted by the TLS library.
+    #[error("the simulator's TLS set-up was refused")]
+    Tls(#[source] rustls::Error),
+}
+
+/// A simulator of a Proxmox VE cluster's API servers.
+#[derive(Debug)]
+pub struct Server;
+
+impl Server {
+    /// Starts a simulator of `world` whose guests are run by `backend`.
+    ///
+    /// # Errors
+    /// When it cannot listen or cannot make its certificate.
+    pub async fn start(world: &World, backend: Arc<dyn Backend>, options: Options) -> Result<Handle, StartError> {
+        let failed = |source| StartError::Listen { address: options.listen, source };
+        let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let files = tempfile::Builder::new().prefix("pxci-sim-").tempdir().map_err(failed)?;
+        let identity = identity(&options, address)?;
+        let fingerprint: [u8; 32] = Sha256::digest(&identity.certificate).into();
+        let (events, mut happened) = mpsc::unbounded_channel();
+        let shown: Vec<String> = fingerprint.iter().map(|byte| format!("{byte:02X}")).collect();
+        let clock = Clock::new(options.latency);
+        let line = options.line.or_else(|| world.line()).unwrap_or_default();
+        let engine = Arc::new(Engine::new(Parts {
+            state: world.build(options.seed, line),
+            schema: Schema::of(line).map_err(StartError::Schema)?,
+            clock: clock.clone(),
+            backend,
+            events: Events::on(events, Arc::new(clock)),
+            files: files.path().to_owned(),
+            ticket_key: rand::random(),
+            fingerprint: shown.join(":"),
+            log: RequestLog::default(),
+            faults: Faults::new(options.seed),
+            check_answers: options.check_answers,
+        }));
+        engine.statistics_round();
+        let stop = CancellationToken::new();
+        let tls = TlsAcceptor::from(Arc::new(identity.server_config().map_err(StartError::Tls)?));
+        let first = engine.state().first_node.clone();
+        tokio::spawn(accept(engine.clone(), first, listener, tls.clone(), stop.clone()));
+        let (watcher, ended) = (engine.clone(), stop.clone());
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    () = ended.cancelled() => return,
+                    event = happened.recv() => match event {
+                        Some(event) => {
+                            watcher.guest_event(&event);
+                            watcher.clock.end();
+                        }
+                        None => return,
+                    },
+                }
+            }
+        });
+        if options.statistics {
+            tokio::spawn(rounds(engine.clone(), stop.clone()));
+        }
+        let baseline = snapshot(&engine);
+        Ok(Handle { engine, address, ca_pem: identity.authority, fingerprint, stop, tls, baseline, _files: files })
+    }
+}
+
+async fn rounds(engine: Arc<Engine>, stop: CancellationToken) {
+    engine.clock.begin();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return engine.clock.end(),
+            () = engine.clock.sleep(Duration::from_secs(10)) => engine.statistics_round(),
+        }
+    }
+}
+
+/// The API server of one node; while the node is away it answers nobody.
+async fn accept(engine: Arc<Engine>, node: String, listener: TcpListener, tls: TlsAcceptor, stop: CancellationToken) {
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else { continue };
+        let mut departures = engine.departures.subscribe();
+        if !engine.state().is_online(&node) {
+            continue;
+        }
+        let _ = stream.set_nodelay(true);
+        let (engine, node, tls, stop) = (engine.clone(), node.clone(), tls.clone(), stop.clone());
+        let mut restarts = engine.faults.restarts();
+        tokio::spawn(async move {
+            let Ok(stream) = tls.accept(stream).await else { return };
+            let front = Front::new(engine.clone(), &node);
+            let away = async { while engine.state().is_online(&node) && departures.changed().await.is_ok() {} };
+            let service = service_fn(move |request| front.clone().serve(request));
+            let mut builder = http1::Builder::new();
+            // Header limits are PVE's own; the library's must lie beyond them.
+            builder
+                .timer(TokioTimer::new())
+                .header_read_timeout(Duration::from_secs(5))
+                .max_headers(512)
+                .max_buf_size(64 << 10);
+            let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
+            // In this order: what comes in after the end is not looked at any more.
+            tokio::select! {
+                biased;
+                () = away => {}
+                _ = restarts.changed() => {}
+                () = stop.cancelled() => {}
+                _ = connection => {}
+            }
+        });
+    }
+}
+
+/// Creates the server's identity for this machine's names and the ones that the options add.
+fn identity(options: &Options, address: SocketAddr) -> Result<Identity, StartError> {
+    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), address.ip().to_string()];
+    names.extend(options.names.iter().cloned());
+    names.dedup();
+    Identity::create("PVE simulator CA", "pve1", names).map_err(StartError::Certificate)
+}

@@ -1,0 +1,284 @@
+//! Volumes of guests: allocating, importing, attaching, freeing.
+
+use std::sync::Arc;
+
+use super::allocation::{self, Wanted};
+use crate::engine::{Call, Engine};
+use crate::schema::propstring::{self, Parsed};
+use crate::world::drives;
+use crate::world::layout::Layout;
+use crate::world::state::Guest;
+use crate::world::state::State;
+use crate::world::volumes::{Volume, storage_of};
+
+/// Where lines go that PVE prints while it works.
+pub(crate) type Print<'a> = &'a (dyn Fn(String) + Sync);
+
+pub(crate) fn quiet(_: String) {}
+
+/// Turns a requested drive value into the stored one, creating what it asks for; the error is the task's text.
+pub(crate) async fn attach(
+    engine: &Arc<Engine>,
+    guest: &Guest,
+    vmid: u32,
+    key: &str,
+    value: &str,
+    print: Print<'_>,
+) -> Result<String, String> {
+    let mut drive = drives::parse(value);
+    let file = drive.get("file").cloned().unwrap_or_default();
+    if matches!(file.as_str(), "none" | "cdrom") {
+        drive.insert("media".into(), "cdrom".into());
+        return Ok(printed(&drive));
+    }
+    let (storage, name) = file.split_once(':').unwrap_or(("", ""));
+    let request = Request { engine, node: &guest.node, vmid, key, storage, print };
+    if name == "cloudinit" {
+        return request.cloudinit(drive);
+    }
+    if let Some(source) = drive.remove("import-from") {
+        return request.import(&source, drive).await;
+    }
+    if name.parse::<f64>().is_ok() {
+        return request.empty(name, drive).await;
+    }
+    existing(engine, &guest.node, &file, drive)
+}
+
+fn printed(drive: &Parsed) -> String {
+    propstring::print(drive, "file", &["format", "import-from"])
+}
+
+fn existing(engine: &Engine, node: &str, volid: &str, mut drive: Parsed) -> Result<String, String> {
+    let state = engine.state();
+    state.usable(node, storage_of(volid))?;
+    let Some(volume) = state.volume(node, volid) else { return Err(format!("volume '{volid}' does not exist")) };
+    if !drives::is_cloudinit(volid) {
+        drive.insert("size".into(), drives::print_size(volume.size));
+    }
+    Ok(printed(&drive))
+}
+
+/// A drive that asks for a volume of its own.
+struct Request<'a> {
+    engine: &'a Arc<Engine>,
+    node: &'a str,
+    vmid: u32,
+    key: &'a str,
+    storage: &'a str,
+    print: Print<'a>,
+}
+
+impl Request<'_> {
+    fn allocate(&self, format: Option<&str>, name: Option<&str>, bytes: u64) -> Result<String, String> {
+        let Self { node, storage, vmid, .. } = *self;
+        let wanted = Wanted { node, storage, vmid, content: "images", format, name, bytes };
+        allocation::allocate(self.engine, wanted, self.print)
+    }
+
+    fn done(&self, mut drive: Parsed, volid: String, size: Option<u64>) -> String {
+        drive.insert("file".into(), volid);
+        match size {
+            Some(size) => drive.insert("size".into(), drives::print_size(size)),
+            None => drive.insert("media".into(), "cdrom".into()),
+        };
+        let value = printed(&drive);
+        (self.print)(format!("{}: successfully created disk '{value}'", self.key));
+        value
+    }
+
+    fn cloudinit(&self, drive: Parsed) -> Result<String, String> {
+        let layout = self.engine.state().layout(self.storage);
+        let usual = if layout == Layout::Files { "qcow2" } else { "raw" };
+        let format = drive.get("format").cloned().unwrap_or_else(|| usual.to_owned());
+        let name = layout.cloudinit_name(self.vmid, &format);
+        let volid = self.allocate(Some(&format), Some(&name), CLOUDINIT_SIZE)?;
+        Ok(self.done(drive, volid, None))
+    }
+
+    async fn empty(&self, size: &str, drive: Parsed) -> Result<String, String> {
+        let bytes = match self.key {
+            "efidisk0" => 540_672,
+            "tpmstate0" => 4 << 20,
+            _ => drives::gigabytes(size).unwrap_or(0),
+        };
+        let volid = self.allocate(drive.get("format").map(String::as_str), None, bytes)?;
+        self.engine.backend.disk_create(&volid).await.map_err(|error| error.to_string())?;
+        Ok(self.done(drive, volid, Some(bytes)))
+    }
+
+    async fn import(&self, source: &str, drive: Parsed) -> Result<String, String> {
+        let Self { engine, node, print, .. } = *self;
+        engine.state().usable(node, self.storage)?;
+        let Some(from) = engine.state().volume(node, source).cloned() else {
+            let path = engine.state().path_of(source);
+            return Err(format!("failed to stat '{path}'"));
+        };
+        let what = engine
+            .state()
+            .owner_drive(node, source)
+            .map_or_else(|| format!("drive ({source})"), |name| format!("drive {name} ({source})"));
+        print(format!("create full clone of {what}"));
+        let hint = if from.content == "import" { "qcow2".to_owned() } else { from.format.clone() };
+        let format = engine.state().format_for(self.storage, drive.get("format").map_or(&hint, |format| format));
+        let volid = self.allocate(Some(&format), None, virtual_size(&from))?;
+        print(format!("allocated target volume '{volid}'"));
+        if let Err(text) = allocation::copied(engine, node, source, &volid, print) {
+            let _ = free(engine, node, &volid, &quiet).await;
+            return Err(text);
+        }
+        engine.backend.disk_clone(source, &volid, false).await.map_err(|error| error.to_string())?;
+        let size = engine.state().volume(node, &volid).map_or(0, |volume| volume.size);
+        transferred(size, 100, print);
+        Ok(self.done(drive, volid, Some(size)))
+    }
+}
+
+/// Bytes of a cloud-init drive.
+pub(crate) const CLOUDINIT_SIZE: u64 = 4 << 20;
+
+/// What an image holds when unpacked; an import's own header would say, ours are 32 MiB.
+fn virtual_size(volume: &Volume) -> u64 {
+    if volume.content == "import" && volume.format == "qcow2" { 32 << 20 } else { volume.size }
+}
+
+/// `transferred …` lines from nothing to `percent`.
+pub(crate) fn transferred(size: u64, percent: u64, print: Print<'_>) {
+    let step = if size >= 1 << 30 { 90 } else { 32.min(size >> 20).max(1) };
+    for at in 0..=step {
+        if at * 100 / step <= percent {
+            print(format!("transferred {} of {} ({})", human(size / step * at), human(size), share(at, step)));
+        }
+    }
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn share(at: u64, of: u64) -> String {
+    format!("{:.2}%", at as f64 * 100.0 / of as f64)
+}
+
+#[allow(clippy::cast_precision_loss)]
+pub(crate) fn human(bytes: u64) -> String {
+    let mut number = bytes as f64;
+    let mut unit = "B";
+    for next in ["KiB", "MiB", "GiB", "TiB"] {
+        if number < 1024.0 {
+            break;
+        }
+        number /= 1024.0;
+        unit = next;
+    }
+    format!("{number:.1} {unit}")
+}
+
+/// Frees a volume; whoever backs linked clones stays, with PVE's text.
+pub(crate) async fn free(engine: &Arc<Engine>, node: &str, volid: &str, print: Print<'_>) -> Result<(), String> {
+    let (volume, layout) = {
+        let mut state = engine.state();
+        state.usable(node, storage_of(volid))?;
+        if state.is_in_use(node, volid) {
+            let name = volid.split_once(':').map_or(volid, |(_, name)| name);
+            return Err(format!("base volume '{name}' is still in use by linked clones"));
+        }
+        let Some(volume) = state.take_volume(node, volid) else { return Ok(()) };
+        (volume, state.layout(storage_of(volid)))
+    };
+    let own = volid.rsplit(['/', ':']).next().unwrap_or_default();
+    match layout {
+        Layout::Lvm | Layout::LvmThin => print(format!("  Logical volume \"{own}\" successfully removed.")),
+        Layout::Rbd => print("Removing image: 100% complete...done.".to_owned()),
+        Layout::Files | Layout::Zfs => {}
+    }
+    if let Some(file) = &volume.file {
+        let _ = std::fs::remove_file(file);
+    }
+    if volume.is_image() && !drives::is_cloudinit(volid) {
+        engine.backend.disk_delete(volid).await.map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+/// Which volumes go with a guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// What its configuration names and is its own.
+    Named,
+    /// Whatever has its number, too.
+    Numbered,
+}
+
+impl Reach {
+    /// As a request to destroy a guest wants it.
+    pub(crate) fn of(call: &Call) -> Self {
+        if call.params.flag("destroy-unreferenced-disks") { Self::Numbered } else { Self::Named }
+    }
+}
+
+/// Takes a guest away, its volumes first. One that cannot be freed stays, and is told of.
+pub(crate) async fn forget_guest(engine: &Arc<Engine>, vmid: u32, reach: Reach, print: Print<'_>) {
+    let Some(guest) = engine.with_guest(vmid, |guest| guest.clone()) else { return };
+    let mut volumes = guest.volumes();
+    {
+        let state = engine.state();
+        volumes.retain(|volid| state.volume(&guest.node, volid).is_some_and(|volume| volume.vmid == Some(vmid)));
+        if reach == Reach::Numbered {
+            volumes.extend(state.volumes_of(&guest.node, vmid));
+        }
+    }
+    for volid in volumes {
+        if let Err(text) = free(engine, &guest.node, &volid, print).await {
+            print(format!("WARN: Could not remove disk '{volid}', check manually: {text}"));
+        }
+    }
+    for kept in guest.snapshot_volumes() {
+        let _ = engine.backend.disk_delete(&kept).await;
+    }
+    let mut state = engine.state();
+    state.guests.remove(&vmid);
+    for pool in state.pools.values_mut() {
+        pool.guests.remove(&vmid);
+    }
+    drop(state);
+    engine.timeline.note(engine.clock.now(), "destroyed", &vmid.to_string());
+}
+
+impl State {
+    /// Which drive of which guest a volume is.
+    fn owner_drive(&self, node: &str, volid: &str) -> Option<String> {
+        let vmid = self.volume(node, volid)?.vmid?;
+        let guest = self.guests.get(&vmid)?;
+        guest
+            .config
+            .iter()
+            .find(|(key, value)| drives::is_drive(key) && drives::file(value) == volid)
+            .map(|(key, _)| key.clone())
+    }
+
+    /// The format that a storage gives when asked for this one.
+    pub(crate) fn format_for(&self, storage: &str, hint: &str) -> String {
+        let kind = self.storages.get(storage).map_or("dir", |found| found.kind.as_str());
+        let (formats, usual) = self.layout(storage).formats(kind);
+        if formats.contains(&hint) { hint.to_owned() } else { usual.to_owned() }
+    }
+}
+
+/// Whether a value's volume belongs to this guest.
+pub(crate) fn owns(engine: &Engine, vmid: u32, value: &str) -> bool {
+    let volid = drives::file(value);
+    let state = engine.state();
+    let Some(guest) = state.guests.get(&vmid) else { return false };
+    state.volume(&guest.node, &volid).is_some_and(|volume| volume.vmid == Some(vmid) && volume.is_image())
+}
+
+/// Keeps a volume as `unused<n>`.
+pub(crate) fn keep_unused(guest: &mut Guest, volid: &str) {
+    let known = guest.config.iter().any(|(key, value)| {
+        (drives::is_unused(key) || drives::is_drive(key) || drives::is_mount(key)) && drives::file(value) == volid
+    });
+    if known {
+        return;
+    }
+    if let Some(free) = (0..256).map(|n| format!("unused{n}")).find(|name| !guest.config.contains_key(name)) {
+        guest.config.insert(free, volid.to_owned());
+    }
+}

@@ -1,0 +1,16 @@
+//! Replays a directory of recordings: `conformance <directory> [undeclared]`; with the second word, what the recorded
+//! answers have that PVE's schema does not declare.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let directory = std::env::args().nth(1).ok_or("usage: conformance <directory>")?;
+    let report = sim_replay::run(&PathBuf::from(directory)).await?;
+    match std::env::args().nth(2).as_deref() {
+        Some("undeclared") => report.recorded_undeclared().iter().for_each(|what| println!("{what}")),
+        _ => println!("{report}"),
+    }
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! Where answers are not what PVE's schema declares: the real server's recorded ones, and the simulator's.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::step::Step;
+use sim_pve::schema::Schema;
+
+/// What the real server is known to answer against its own schema, one `METHOD /path $.field: what` a line.
+const KNOWN: &str = include_str!("../data/answer-deviations.txt");
+
+/// The checked-in list.
+pub(super) fn known() -> BTreeSet<String> {
+    KNOWN.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
+}
+
+/// What a recorded answer has that its call does not declare.
+pub(super) fn recorded(schema: &Schema, step: &Step) -> Vec<String> {
+    if step.status != Some(200) || step.lab_artifact.is_some() || is_shortened(&step.body) {
+        return Vec::new();
+    }
+    let (Some(method), Some(path)) = (&step.method, &step.path) else { return Vec::new() };
+    let plain = path.split('?').next().unwrap_or_default().replace("%2F", "/");
+    let Some(data) = step.body.get("data").map(numbers) else { return Vec::new() };
+    schema.undeclared(method, &plain, &data)
+}
+
+/// The recorder left parts out.
+fn is_shortened(body: &Value) -> bool {
+    match body {
+        Value::Object(fields) => fields.contains_key("cut") || fields.values().any(is_shortened),
+        Value::String(text) => text == "(list)" || text.starts_with("${string of"),
+        Value::Array(all) => all.iter().any(is_shortened),
+        _ => false,
+    }
+}
+
+/// Placeholders of numbers are written as text.
+fn numbers(value: &Value) -> Value {
+    match value {
+        Value::String(text) if text.starts_with("${n:") && text.find('}') == Some(text.len() - 1) => json!(1),
+        Value::Array(all) => Value::Array(all.iter().map(numbers).collect()),
+        Value::Object(all) => Value::Object(all.iter().map(|(key, one)| (key.clone(), numbers(one))).collect()),
+        other => other.clone(),
+    }
+}
