@@ -92,9 +92,7 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match &self.problem {
             Problem::Pve(error) => {
-                let unfinished = matches!(error, pve::Error::Deadline { .. } | pve::Error::Cancelled { .. });
-                unfinished
-                    || error.is_transient()
+                error.is_outcome_unknown()
                     || error.is_locked()
                     || error.is_digest_conflict()
                     || error.is_agent_unavailable()

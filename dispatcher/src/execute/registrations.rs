@@ -1,6 +1,7 @@
 //! The steps of a VM's life at GitHub, and the clearing away of what others left there.
 
 use dispatcher_api::Subject;
+use error_chain::Chain;
 use fleet::{Event, Reason};
 use github::{Repository, Scope};
 use guest::{GuestState, Place, Removal, RunnerVm, deregister, mint};
@@ -8,7 +9,6 @@ use ownership::{Kind, Marker, Owner, PoolName, RunnerName};
 
 use super::Executor;
 use crate::clock;
-use crate::problems::chain;
 use fleet::{Claim, Guests, Intent};
 
 impl Executor {
@@ -71,7 +71,7 @@ impl Executor {
             return;
         }
         if let Err(error) = self.deregister_everywhere(intent).await {
-            tracing::info!(vm = %intent.name, error = chain(&error), "its registration stays for now");
+            tracing::info!(vm = %intent.name, error = %Chain(&error), "its registration stays for now");
         }
     }
 
@@ -114,7 +114,7 @@ impl Executor {
         let key = format!("vm:{name}");
         for scope in pool.repositories.iter().filter_map(|repository| scope(repository)) {
             if let Err(error) = deregister(&self.github, &scope, name, None).await {
-                tracing::info!(vm = %name, error = chain(&error), "its registration stays for now");
+                tracing::info!(vm = %name, error = %Chain(&error), "its registration stays for now");
             }
         }
         let Ok(parsed) = RunnerName::parse(&self.config.installation, name) else { return };
@@ -131,7 +131,7 @@ impl Executor {
                 tracing::info!(vm = %name, "destroyed a finished runner VM of the provider");
                 self.problems.clear(&key);
             }
-            Err(error) => self.problems.raise(&key, Subject::Pool, chain(&error), clock::now()),
+            Err(error) => self.problems.raise(&key, Subject::Pool, Chain(&error).to_string(), clock::now()),
         }
     }
 
@@ -143,7 +143,7 @@ impl Executor {
             Err(error) => tracing::info!(
                 runner = name,
                 repository,
-                error = chain(&error),
+                error = %Chain(&error),
                 "a registration without a VM stays for now"
             ),
         }

@@ -13,6 +13,8 @@ use dispatcher_api::{Config, ConfigProblem, PublicKey, SealError, Secrets, Statu
 use guest::OwnedContainer;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::diagnostics::Cause;
+
 /// The first answer can take until the program at the other end has started; a repetition costs nothing.
 const PATIENCE: Duration = Duration::from_secs(3);
 const TRIES: u32 = 4;
@@ -54,6 +56,8 @@ pub(crate) enum ConsoleError {
     #[error("the request cannot be written")]
     Write(#[source] serde_json::Error),
 }
+
+impl Cause for ConsoleError {}
 
 impl ConsoleError {
     /// Whether it can pass by itself while a container starts.

@@ -8,9 +8,9 @@ use ownership::{Build, Evidence, Kind, Marker, Nonce, NotOurs, Owner, Proof};
 use pve::{Config, Error, Lxc, Properties, Upid, WaitOptions};
 use tf_provider::{CancellationToken, Cx, Diagnostic};
 
-use super::model::{Dispatcher, Network};
+use super::model::{KnownDispatcher, Location, Network};
 use super::options::{NETWORK_CARD, STATE_VOLUME, changeable, options};
-use crate::diagnostics;
+use crate::diagnostics::{self, Unable as _};
 use crate::provider::Clients;
 use crate::vmids::Proposal;
 use crate::waiting;
@@ -22,8 +22,7 @@ const CLEAN_UP: Duration = Duration::from_secs(120);
 
 /// Waits as long as the operation may take.
 pub(crate) async fn finish(cx: &Cx<Clients>, task: &Upid) -> Result<(), Error> {
-    let Ok(clients) = cx.data() else { return Ok(()) };
-    clients.pve.wait(task, &waiting::until_deadline(cx)).await.map(drop)
+    cx.data().pve.wait(task, &waiting::until_deadline(cx)).await.map(drop)
 }
 
 /// Waits for clean-up.
@@ -49,13 +48,12 @@ impl Made {
 /// Makes a container on the first free VMID of the range. The container is not started, and is marked as being set up.
 ///
 /// Without `with_state` it gets no state volume: it will take over that of another.
-pub(crate) async fn create(cx: &Cx<Clients>, model: &Dispatcher, with_state: bool) -> Result<Made, Diagnostic> {
-    let clients = cx.data()?;
+pub(crate) async fn create(cx: &Cx<Clients>, model: &KnownDispatcher, with_state: bool) -> Result<Made, Diagnostic> {
+    let clients = cx.data();
     let range = model.range()?;
-    let unable = |error: &Error| diagnostics::pve("create", THING, &range.to_string(), error);
     let mut refused = BTreeSet::new();
     while let Some(proposal) =
-        cx.guard(clients.vmids.propose(&clients.pve, range, &refused)).await?.map_err(|error| unable(&error))?
+        cx.guard(clients.vmids.propose(&clients.pve, range, &refused)).await?.unable("create", THING, range)?
     {
         let vmid = proposal.vmid();
         let nonce = Nonce::random();
@@ -65,25 +63,28 @@ pub(crate) async fn create(cx: &Cx<Clients>, model: &Dispatcher, with_state: boo
                 tracing::info!(vmid, "somebody else took this VMID");
                 refused.insert(vmid);
             }
-            Err(error) if error.is_transient() || matches!(error, Error::Cancelled { .. } | Error::Deadline { .. }) => {
+            Err(error) if error.is_outcome_unknown() => {
                 abandon(clients, model, (vmid, &nonce)).await;
-                return Err(unable(&error));
+                return Err(diagnostics::unable("create", THING, range, &error));
             }
-            Err(error) => return Err(unable(&error)),
+            Err(error) => return Err(diagnostics::unable("create", THING, range, &error)),
         }
     }
     let detail = "Every VMID of the range is taken: widen the range, or destroy guests that are no longer needed.";
-    Err(Diagnostic::error(format!("Unable to find a free VMID in \"{range}\""), detail)
-        .at(if model.vmid_range.is_null() { "vmid" } else { "vmid_range" }))
+    Err(diagnostics::impossible("find", "a free VMID in", range, detail).at(if model.vmid_range.is_none() {
+        "vmid"
+    } else {
+        "vmid_range"
+    }))
 }
 
 async fn create_as(
     cx: &Cx<Clients>,
-    model: &Dispatcher,
+    model: &KnownDispatcher,
     (vmid, nonce): (u32, &Nonce),
     with_state: bool,
 ) -> Result<(), Error> {
-    let Ok(clients) = cx.data() else { return Ok(()) };
+    let clients = cx.data();
     let mut marker = Marker::new(clients.installation.clone(), Owner::Provider, Kind::Dispatcher, vmid, nonce.clone());
     marker.build = Some(Build::Building);
     marker.seed_isos = model.seed_isos();
@@ -95,11 +96,11 @@ async fn create_as(
 }
 
 /// Its creation goes on at the server; when it has ended, the container goes again.
-async fn abandon(clients: &Clients, model: &Dispatcher, (vmid, nonce): (u32, &Nonce)) {
-    let abandoned = Dispatcher { vmid: i64::from(vmid).into(), ..model.clone() };
+async fn abandon(clients: &Clients, model: &KnownDispatcher, (vmid, nonce): (u32, &Nonce)) {
+    let abandoned = KnownDispatcher { vmid: i64::from(vmid).into(), ..model.clone() };
     let removed = async {
-        let candidate = candidate(clients, &abandoned, Some(nonce), clean_up_time())?;
-        candidate.remove().await.map_err(|error| diagnostics::step("destroy", THING, &vmid.to_string(), &error))
+        let candidate = candidate(clients, abandoned.location()?, Some(nonce), clean_up_time());
+        candidate.remove().await.unable("destroy", THING, vmid)
     };
     if let Err(diagnostic) = removed.await {
         tracing::warn!(vmid, reason = diagnostic.detail, "a container that was being created may be left");
@@ -116,10 +117,9 @@ pub(crate) struct Found {
 
 /// Finds the container, also when it was moved to another node. Returns `None` if there is none, or if the guest that has
 /// its VMID now is marked as another one.
-pub(crate) async fn find(clients: &Clients, model: &Dispatcher) -> Result<Option<Found>, Diagnostic> {
-    let vmid = model.container()?;
-    let located = guest::locate(&clients.pve, model.node.need("node")?, vmid).await;
-    let located = located.map_err(|problem| diagnostics::problem("read", THING, &vmid.to_string(), &problem))?;
+pub(crate) async fn find(clients: &Clients, (node, vmid): (&str, u32)) -> Result<Option<Found>, Diagnostic> {
+    let located = guest::locate(&clients.pve, node, vmid).await;
+    let located = located.unable("read", THING, vmid)?;
     let Some((container, config)) = located else { return Ok(None) };
     let foreign = |marker: &Marker| {
         marker.vmid != vmid || marker.kind != Kind::Dispatcher || marker.installation != clients.installation
@@ -129,36 +129,36 @@ pub(crate) async fn find(clients: &Clients, model: &Dispatcher) -> Result<Option
     Ok(if marked.as_ref().is_some_and(foreign) { None } else { Some(Found { container, config }) })
 }
 
-/// Returns the container of this model, to be proved ours. `nonce`: the incarnation that is meant, if it is known.
+/// Returns the container at this location, to be proved ours. `nonce`: the incarnation that is meant, if it is known.
 pub(super) fn candidate(
     clients: &Clients,
-    model: &Dispatcher,
+    location: Location<'_>,
     nonce: Option<&Nonce>,
     wait: WaitOptions,
-) -> Result<Candidate<Lxc>, Diagnostic> {
+) -> Candidate<Lxc> {
     let proof = Proof {
         installation: clients.installation.clone(),
         claimant: Owner::Provider,
-        range: model.range()?,
-        resource_pool: model.resource_pool.need("resource_pool")?.clone(),
+        range: location.range,
+        resource_pool: location.resource_pool.to_owned(),
         evidence: Evidence::Marker { kind: Kind::Dispatcher, nonce: nonce.cloned(), family: None },
     };
-    Ok(Candidate::new(clients.pve.clone(), model.node.need("node")?, model.container()?, proof, wait))
+    Candidate::new(clients.pve.clone(), location.node, location.vmid, proof, wait)
 }
 
 /// Returns the container after the proof that it is ours; `None` if there is none, or if its VMID now belongs to another
 /// guest.
 pub(super) async fn owned(
     clients: &Clients,
-    model: &Dispatcher,
+    location: Location<'_>,
     verb: &str,
     wait: WaitOptions,
 ) -> Result<Option<OwnedContainer>, Diagnostic> {
-    let candidate = candidate(clients, model, None, wait)?;
+    let candidate = candidate(clients, location, None, wait);
     match candidate.prove().await {
         Ok(container) => Ok(Some(container)),
         Err(error) if error.is_gone() || is_foreign(&error.problem) => Ok(None),
-        Err(error) => Err(diagnostics::step(verb, THING, &candidate.vmid().to_string(), &error)),
+        Err(error) => Err(diagnostics::unable(verb, THING, candidate.vmid(), &error)),
     }
 }
 
@@ -172,13 +172,12 @@ fn is_foreign(problem: &Problem) -> bool {
 pub(crate) async fn change(
     cx: &Cx<Clients>,
     container: &OwnedContainer,
-    plan: &Dispatcher,
+    plan: &KnownDispatcher,
 ) -> Result<bool, Diagnostic> {
-    let unable = |error: &Error| diagnostics::pve("change", THING, &container.vmid().to_string(), error);
     let config = container.config();
     let card = config.get(NETWORK_CARD).unwrap_or_default();
     let wanted = changeable(plan, Properties::parse(card).get("hwaddr"));
-    let same_card = plan.network.known().is_some_and(|network| *network == Network::from_option(card));
+    let same_card = Network::from(plan.network.clone()) == Network::from_option(card);
     let same = |(name, value): &&(&str, String)| match *name {
         NETWORK_CARD => same_card,
         name => config.get(name) == Some(value),
@@ -196,42 +195,40 @@ pub(crate) async fn change(
             tracing::info!(vmid = container.vmid(), %error, "stopping the container to change it");
             return change_stopped(container, &changes).await.map(|()| true);
         }
-        outcome => outcome.map_err(|error| unable(&error))?,
+        outcome => outcome.unable("change", THING, container.vmid())?,
     }
     Ok(changes.iter().any(|(name, _)| !["cores", "memory", "swap"].contains(name)))
 }
 
 async fn change_stopped(container: &OwnedContainer, changes: &[(&str, &str)]) -> Result<(), Diagnostic> {
-    let id = container.vmid().to_string();
-    let unable = |error: &guest::Error| diagnostics::step("change", THING, &id, error);
-    let candidate = container.candidate();
-    candidate.stop().await.map_err(|error| unable(&error))?;
-    let stopped = candidate.prove().await.map_err(|error| unable(&error))?;
-    stopped.change(changes).await.map_err(|error| diagnostics::pve("change", THING, &id, &error))
+    let (candidate, vmid) = (container.candidate(), container.vmid());
+    candidate.stop().await.unable("change", THING, vmid)?;
+    let stopped = candidate.prove().await.unable("change", THING, vmid)?;
+    stopped.change(changes).await.unable("change", THING, vmid)
 }
 
 /// Starts the container if it does not run.
 pub(crate) async fn start(cx: &Cx<Clients>, container: &OwnedContainer) -> Result<(), Diagnostic> {
     let started = async { if container.is_running().await? { Ok(()) } else { container.start().await } };
     let started = cx.guard(started).await?;
-    started.map_err(|error| diagnostics::step("start", THING, &container.vmid().to_string(), &error))
+    started.unable("start", THING, container.vmid())
 }
 
 /// Stops the container if it runs. At once: the dispatcher is made to be stopped anywhere.
 pub(crate) async fn stop(container: &OwnedContainer, verb: &str) -> Result<(), Diagnostic> {
     let stopped = container.candidate().stop().await;
-    stopped.map_err(|error| diagnostics::step(verb, THING, &container.vmid().to_string(), &error))
+    stopped.unable(verb, THING, container.vmid())
 }
 
 /// Re-assigns the state volume. Both containers are stopped.
 pub(crate) async fn move_state(from: &OwnedContainer, to: &OwnedContainer, verb: &str) -> Result<(), Diagnostic> {
     let moved = from.move_volume(STATE_VOLUME, to).await;
-    moved.map_err(|error| diagnostics::step(verb, THING, &from.vmid().to_string(), &error))
+    moved.unable(verb, THING, from.vmid())
 }
 
 /// Stops and destroys the container, after the proof that it is ours. Succeeds if it no longer exists.
-pub(crate) async fn remove(clients: &Clients, model: &Dispatcher, wait: WaitOptions) -> Result<(), Diagnostic> {
-    let candidate = candidate(clients, model, None, wait)?;
+pub(crate) async fn remove(clients: &Clients, location: Location<'_>, wait: WaitOptions) -> Result<(), Diagnostic> {
+    let candidate = candidate(clients, location, None, wait);
     let removed = candidate.remove().await;
-    removed.map_err(|error| diagnostics::step("destroy", THING, &candidate.vmid().to_string(), &error))
+    removed.unable("destroy", THING, candidate.vmid())
 }

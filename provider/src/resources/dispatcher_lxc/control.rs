@@ -10,7 +10,7 @@ use tf_provider::{Cx, Diagnostic};
 use tokio::time::{Instant, sleep};
 
 use super::console::{self, ConsoleError, Session};
-use crate::diagnostics;
+use crate::diagnostics::{self, Unable as _};
 use crate::provider::Clients;
 
 const THING: &str = "dispatcher";
@@ -44,11 +44,13 @@ pub(crate) async fn configure(
     config: &Config,
     secrets: &Secrets,
 ) -> Result<(), Diagnostic> {
-    let unable = |error: &ConsoleError| diagnostics::failed("configure", THING, &container.vmid().to_string(), error);
-    let mut session =
-        cx.guard(console::open(container, Instant::now() + OPENING)).await?.map_err(|error| unable(&error))?;
-    let before = cx.guard(session.status()).await?.map_err(|error| unable(&error))?;
-    let hash = cx.guard(session.configure(config, secrets)).await?.map_err(|error| unable(&error))?;
+    let mut session = cx.guard(console::open(container, Instant::now() + OPENING)).await?.unable(
+        "configure",
+        THING,
+        container.vmid(),
+    )?;
+    let before = cx.guard(session.status()).await?.unable("configure", THING, container.vmid())?;
+    let hash = cx.guard(session.configure(config, secrets)).await?.unable("configure", THING, container.vmid())?;
     tracing::info!(vmid = container.vmid(), "configured the dispatcher, waiting for its first pass");
     let outcome = cx.guard(first_pass(&mut session, &hash, before.last_good_pass_at)).await?;
     let lines = if outcome.is_err() { session.last_log_lines(LOG_LINES).await } else { Vec::new() };
@@ -97,13 +99,13 @@ fn not_working(vmid: u32, error: &NotWorking, log: &[String]) -> Diagnostic {
         NotWorking::Slow(phase) => {
             format!("It took its configuration, but did not finish a first pass in time (it is {phase:?}).")
         }
-        NotWorking::Console(error) => diagnostics::failed("watch", THING, "", error).detail,
+        NotWorking::Console(error) => diagnostics::unable("watch", THING, "", error).detail,
     };
     if !log.is_empty() {
         detail.push_str("\n\nThe end of its log:\n  ");
         detail.push_str(&log.join("\n  "));
     }
-    Diagnostic::error(format!("The dispatcher in container \"{vmid}\" does not work"), detail)
+    diagnostics::found(format!("The dispatcher in container \"{vmid}\" does not work"), detail)
 }
 
 fn subject(subject: Subject) -> &'static str {

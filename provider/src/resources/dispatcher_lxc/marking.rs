@@ -12,7 +12,7 @@ use ownership::{Marker, Nonce};
 use tf_provider::{Cx, Diagnostic};
 
 use super::container::{self, THING};
-use super::model::Dispatcher;
+use super::model::KnownDispatcher;
 use super::options::missing_tags;
 use crate::diagnostics;
 use crate::provider::Clients;
@@ -20,13 +20,17 @@ use crate::waiting;
 
 /// Sets the tags, and adds the images of the new pools to those of the present ones. Runs before the dispatcher gets
 /// its configuration.
-pub(super) async fn announce(cx: &Cx<Clients>, model: &Dispatcher, nonce: Option<&Nonce>) -> Result<(), Diagnostic> {
+pub(super) async fn announce(
+    cx: &Cx<Clients>,
+    model: &KnownDispatcher,
+    nonce: Option<&Nonce>,
+) -> Result<(), Diagnostic> {
     mark(cx, model, nonce, |marker| marker.seed_isos.extend(model.seed_isos())).await
 }
 
 /// Leaves only the images of the dispatcher's pools in the marker, and marks the container as complete. Runs once the
 /// dispatcher works with its configuration.
-pub(super) async fn settle(cx: &Cx<Clients>, model: &Dispatcher, nonce: Option<&Nonce>) -> Result<(), Diagnostic> {
+pub(super) async fn settle(cx: &Cx<Clients>, model: &KnownDispatcher, nonce: Option<&Nonce>) -> Result<(), Diagnostic> {
     let complete = |marker: &mut Marker| {
         marker.seed_isos = model.seed_isos();
         marker.build = None;
@@ -37,12 +41,12 @@ pub(super) async fn settle(cx: &Cx<Clients>, model: &Dispatcher, nonce: Option<&
 /// Changes marker and tags, if they differ. If `nonce` is given, the marker must still have it.
 async fn mark(
     cx: &Cx<Clients>,
-    model: &Dispatcher,
+    model: &KnownDispatcher,
     nonce: Option<&Nonce>,
     edit: impl Fn(&mut Marker),
 ) -> Result<(), Diagnostic> {
-    let clients = cx.data()?;
-    let container = container::candidate(clients, model, nonce, waiting::until_deadline(cx))?;
+    let clients = cx.data();
+    let container = container::candidate(clients, model.location()?, nonce, waiting::until_deadline(cx));
     let changed = container.change(|found| {
         let Some(present) = found.marker() else { return Vec::new() };
         let mut marker = present.clone();
@@ -58,16 +62,16 @@ async fn mark(
     changed.await.map_err(|error| match &error.problem {
         _ if error.is_gone() => gone(&vmid),
         Problem::OtherIncarnation => taken(&vmid),
-        _ => diagnostics::step("mark", THING, &vmid, &error),
+        _ => diagnostics::unable("mark", THING, &vmid, &error),
     })
 }
 
 fn gone(vmid: &str) -> Diagnostic {
-    Diagnostic::error(format!("Unable to mark {THING} \"{vmid}\""), "It is gone. Plan again.")
+    diagnostics::impossible("mark", THING, vmid, "It is gone. Plan again.")
 }
 
 fn taken(vmid: &str) -> Diagnostic {
     let detail = "Another apply went on with it, as if this one had been killed. Two resources of this installation have the \
                   same host name and VMIDs: give each its own.";
-    Diagnostic::error(format!("Unable to finish {THING} \"{vmid}\""), detail)
+    diagnostics::impossible("finish", THING, vmid, detail)
 }

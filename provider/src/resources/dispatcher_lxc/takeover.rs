@@ -16,10 +16,10 @@ use tf_provider::{Cx, Diagnostic};
 
 use super::appliance::Appliance;
 use super::container::Made;
-use super::model::Dispatcher;
+use super::model::KnownDispatcher;
 use super::options::STATE_VOLUME;
 use super::{container, control, marking, stored_appliance, unfinished};
-use crate::diagnostics;
+use crate::diagnostics::{self, Detailed as _, Unable as _};
 use crate::provider::Clients;
 use crate::waiting;
 
@@ -28,8 +28,8 @@ const RESTORE: &str = "restore";
 
 /// What the new container works with.
 pub(crate) struct Succession<'a> {
-    pub(crate) prior: &'a Dispatcher,
-    pub(crate) plan: &'a Dispatcher,
+    pub(crate) prior: &'a KnownDispatcher,
+    pub(crate) plan: &'a KnownDispatcher,
     pub(crate) appliance: &'a Appliance,
     pub(crate) config: &'a Config,
     pub(crate) secrets: &'a Secrets,
@@ -38,11 +38,13 @@ pub(crate) struct Succession<'a> {
 /// Makes the new container take over and returns it, still marked as being set up. After an error the old one is in charge, as
 /// before.
 pub(crate) async fn take_over(cx: &Cx<Clients>, succession: &Succession<'_>) -> Result<Made, Diagnostic> {
-    let clients = cx.data()?;
+    let clients = cx.data();
     let wait = waiting::until_deadline(cx);
-    let Some(old) = container::owned(clients, succession.prior, "replace", wait).await? else {
-        return Err(Diagnostic::error(
-            "Unable to replace the dispatcher container",
+    let Some(old) = container::owned(clients, succession.prior.location()?, "replace", wait).await? else {
+        return Err(diagnostics::impossible(
+            "replace",
+            "the dispatcher container",
+            "",
             "The old container is gone. Plan again.",
         ));
     };
@@ -50,15 +52,9 @@ pub(crate) async fn take_over(cx: &Cx<Clients>, succession: &Succession<'_>) -> 
     let mut moved = false;
     match switch(cx, succession, &old, &made, &mut moved).await {
         Ok(()) => Ok(made),
-        Err(mut diagnostic) => {
-            if let Err(error) = go_back(clients, succession, &made, moved).await {
-                diagnostic.detail.push_str(&format!(
-                    "\n\nGoing back to container {} failed too: {}",
-                    old.vmid(),
-                    error.detail
-                ));
-            }
-            Err(diagnostic)
+        Err(diagnostic) => {
+            let Err(error) = go_back(clients, succession, &made, moved).await else { return Err(diagnostic) };
+            Err(diagnostic.also(format!("Going back to container {} failed too: {}", old.vmid(), error.detail)))
         }
     }
 }
@@ -73,8 +69,8 @@ async fn make(cx: &Cx<Clients>, succession: &Succession<'_>) -> Result<Made, Dia
 }
 
 /// The model of the new container.
-fn successor(succession: &Succession<'_>, made: &Made) -> Dispatcher {
-    Dispatcher { vmid: i64::from(made.vmid()).into(), ..succession.plan.clone() }
+fn successor(succession: &Succession<'_>, made: &Made) -> KnownDispatcher {
+    KnownDispatcher { vmid: i64::from(made.vmid()).into(), ..succession.plan.clone() }
 }
 
 async fn switch(
@@ -84,7 +80,7 @@ async fn switch(
     made: &Made,
     moved: &mut bool,
 ) -> Result<(), Diagnostic> {
-    let clients = cx.data()?;
+    let clients = cx.data();
     let successor = successor(succession, made);
     marking::announce(cx, &successor, Some(&made.nonce)).await?;
     let wait = waiting::until_deadline(cx);
@@ -93,7 +89,7 @@ async fn switch(
     let new = proved(clients, &successor, made, wait, REPLACE).await?;
     // A killed apply may have come this far.
     if new.config().get(STATE_VOLUME).is_none() {
-        let stopped = old.candidate().prove().await.map_err(|error| unable(REPLACE, old.vmid(), &error))?;
+        let stopped = old.candidate().prove().await.unable(REPLACE, container::THING, old.vmid())?;
         container::move_state(&stopped, &new, REPLACE).await?;
     }
     *moved = true;
@@ -104,33 +100,29 @@ async fn switch(
 async fn go_back(clients: &Clients, succession: &Succession<'_>, made: &Made, moved: bool) -> Result<(), Diagnostic> {
     let wait = container::clean_up_time();
     let successor = successor(succession, made);
-    let old = container::candidate(clients, succession.prior, None, wait.clone())?;
-    let failed = |error: guest::Error| unable(RESTORE, old.vmid(), &error);
+    let old = container::candidate(clients, succession.prior.location()?, None, wait.clone());
+    let vmid = old.vmid();
     if moved {
         let new = proved(clients, &successor, made, wait.clone(), RESTORE).await?;
         container::stop(&new, RESTORE).await?;
-        container::move_state(&new, &old.prove().await.map_err(failed)?, RESTORE).await?;
+        container::move_state(&new, &old.prove().await.unable(RESTORE, container::THING, vmid)?, RESTORE).await?;
     }
-    let old = old.prove().await.map_err(failed)?;
-    if !old.is_running().await.map_err(failed)? {
-        old.start().await.map_err(failed)?;
+    let old = old.prove().await.unable(RESTORE, container::THING, vmid)?;
+    if !old.is_running().await.unable(RESTORE, container::THING, vmid)? {
+        old.start().await.unable(RESTORE, container::THING, vmid)?;
     }
-    let new = container::candidate(clients, &successor, Some(&made.nonce), wait)?;
-    new.remove().await.map_err(|error| unable(RESTORE, new.vmid(), &error))
+    let new = container::candidate(clients, successor.location()?, Some(&made.nonce), wait);
+    new.remove().await.unable(RESTORE, container::THING, new.vmid())
 }
 
 /// Returns the new container after the proof that this apply made it, or took it over.
 async fn proved(
     clients: &Clients,
-    successor: &Dispatcher,
+    successor: &KnownDispatcher,
     made: &Made,
     wait: WaitOptions,
     verb: &str,
 ) -> Result<OwnedContainer, Diagnostic> {
-    let candidate = container::candidate(clients, successor, Some(&made.nonce), wait)?;
-    candidate.prove().await.map_err(|error| unable(verb, made.vmid(), &error))
-}
-
-fn unable(verb: &str, vmid: u32, error: &guest::Error) -> Diagnostic {
-    diagnostics::step(verb, container::THING, &vmid.to_string(), error)
+    let candidate = container::candidate(clients, successor.location()?, Some(&made.nonce), wait);
+    candidate.prove().await.unable(verb, container::THING, made.vmid())
 }

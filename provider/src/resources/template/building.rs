@@ -16,13 +16,13 @@ use pve::{Qemu, WaitOptions};
 use template_family::{Family, Version};
 use tf_provider::{CancellationToken, Cx, Diagnostic};
 
-use super::model::Template;
+use super::model::KnownTemplate;
 use super::proofs::{self, PACKERS_DESCRIPTION};
 use super::runner_program::{self, RunnerProgram};
 use super::source::Source;
 use super::variables::{self, Account, Making, Variables};
 use super::{THING, cds, finishing, verifying};
-use crate::diagnostics;
+use crate::diagnostics::{self, Detailed as _, Unable as _};
 use crate::provider::Clients;
 use crate::waiting;
 
@@ -34,24 +34,22 @@ const MARKING_PAUSE: Duration = Duration::from_secs(1);
 pub(super) const CLEANING: Duration = Duration::from_secs(300);
 
 /// The Packer program that an apply would use.
-pub(super) async fn packer(plan: &Template) -> Result<Packer, Diagnostic> {
+pub(super) async fn packer(plan: &KnownTemplate) -> Result<Packer, Diagnostic> {
     let named =
-        plan.packer_path.text().map(PathBuf::from).or_else(|| std::env::var_os("PXCI_PACKER").map(PathBuf::from));
+        plan.packer_path.as_deref().map(PathBuf::from).or_else(|| std::env::var_os("PXCI_PACKER").map(PathBuf::from));
     let search = std::env::var_os("PATH").unwrap_or_default();
-    Packer::locate(named.as_deref(), &search)
-        .await
-        .map_err(|error| diagnostics::failed("use", "Packer", "", &error).at("packer_path"))
+    Packer::locate(named.as_deref(), &search).await.unable("use", "Packer", "").about("packer_path")
 }
 
 /// Builds, verifies and returns a version that is ready.
 pub(super) async fn build(
     cx: &Cx<Clients>,
-    plan: &Template,
+    plan: &KnownTemplate,
     family: &Family,
     source: &Source,
     number: u32,
 ) -> Result<Version, Diagnostic> {
-    let clients = cx.data()?;
+    let clients = cx.data();
     let packer = packer(plan).await?;
     let certificates = cx.guard(variables::certificates(clients)).await??;
     let runner = if source.template.variables.contains("runner_url") {
@@ -63,9 +61,9 @@ pub(super) async fn build(
     loop {
         let name = family.name.as_str();
         let proposed = cx.guard(clients.vmids.propose(&clients.pve, family.range, &refused)).await?;
-        let proposed = proposed.map_err(|error| diagnostics::pve("create", THING, name, &error))?;
+        let proposed = proposed.unable("create", THING, name)?;
         let proposal = proposed.ok_or_else(|| diagnostics::range_full(THING, name, family.range))?;
-        if plan.verify.known_or(true) {
+        if plan.verify {
             has_room_for_a_clone(cx, clients, family, &refused).await?;
         }
         let attempt = Attempt::new(clients, family, source, number, proposal.vmid(), runner.as_ref());
@@ -85,7 +83,7 @@ async fn has_room_for_a_clone(
     refused: &BTreeSet<u32>,
 ) -> Result<(), Diagnostic> {
     let spare = cx.guard(clients.vmids.propose(&clients.pve, family.range, refused)).await?;
-    let spare = spare.map_err(|error| diagnostics::pve("create", THING, family.name.as_str(), &error))?;
+    let spare = spare.unable("create", THING, &family.name)?;
     spare.map(drop).ok_or_else(|| {
         let mut full = diagnostics::range_full(THING, family.name.as_str(), family.range);
         full.detail.push_str(" A new version takes one VMID, and the clone that verifies it another.");
@@ -144,7 +142,7 @@ impl<'a> Attempt<'a> {
     async fn run(
         &self,
         cx: &Cx<Clients>,
-        plan: &Template,
+        plan: &KnownTemplate,
         packer: &Packer,
         certificates: Option<&str>,
     ) -> Result<Version, Unbuilt> {
@@ -152,25 +150,24 @@ impl<'a> Attempt<'a> {
             Ok(is_reported) => self.complete(cx, plan, is_reported).await.map_err(Unbuilt::from),
             Err(unbuilt) => Err(unbuilt),
         };
-        let (mut diagnostic, cds) = match finished {
+        let (diagnostic, cds) = match finished {
             Ok(version) => return Ok(version),
             Err(Unbuilt::Failed { diagnostic, cds }) => (diagnostic, cds),
             Err(lost @ Unbuilt::VmidLost(_)) => return Err(lost),
         };
-        let iso_storage = plan.iso_storage.text().unwrap_or_default();
+        let iso_storage = &plan.iso_storage;
         let cds = cds.into_iter().map(|name| format!("{iso_storage}:iso/{name}")).collect();
-        if let Err(left) = self.clean_up(cds).await {
-            diagnostic.detail.push_str("\n\n");
-            diagnostic.detail.push_str(&left);
+        match self.clean_up(cds).await {
+            Ok(()) => Err(diagnostic.into()),
+            Err(left) => Err(diagnostic.also(left).into()),
         }
-        Err(diagnostic.into())
     }
 
     /// Runs Packer. Returns true if it named our VMID as that of what it built.
     async fn pack(
         &self,
         cx: &Cx<Clients>,
-        plan: &Template,
+        plan: &KnownTemplate,
         packer: &Packer,
         certificates: Option<&str>,
     ) -> Result<bool, Unbuilt> {
@@ -233,15 +230,15 @@ impl<'a> Attempt<'a> {
         vm.change(&[("description", &description)]).await
     }
 
-    async fn complete(&self, cx: &Cx<Clients>, plan: &Template, is_reported: bool) -> Result<Version, Diagnostic> {
+    async fn complete(&self, cx: &Cx<Clients>, plan: &KnownTemplate, is_reported: bool) -> Result<Version, Diagnostic> {
         let built = self.vm(is_reported, waiting::until_deadline(cx));
         finishing::finish(&built, &self.marker, &self.name, &self.tags()).await?;
-        if plan.verify.known_or(true) {
+        if plan.verify {
             verifying::verify(cx, self.family, &self.marker).await?;
         }
         let marker = &self.marker;
         let marked = built.mark(|marker| marker.build = Some(Build::Ready)).await;
-        marked.map_err(|error| diagnostics::step("mark", THING, &marker.vmid.to_string(), &error))?;
+        marked.unable("mark", THING, &marker.vmid.to_string())?;
         Ok(Version {
             number: marker.version.unwrap_or_default(),
             vmid: marker.vmid,
@@ -271,7 +268,7 @@ impl<'a> Attempt<'a> {
                 "What was built so far is still there as VM {vmid}: {reason}. The next apply tries again to remove it."
             )
         };
-        let chain = |error: &guest::Error| diagnostics::step("", "", "", error).detail;
+        let chain = |error: &guest::Error| diagnostics::unable("", "", "", error).detail;
         let vm = match self.vm(false, cleaning()).prove().await {
             Ok(vm) => vm,
             Err(error) if error.is_gone() || is_of_others(&error.problem) => return Ok(()),
@@ -286,10 +283,9 @@ impl<'a> Attempt<'a> {
     }
 
     fn unbuilt(&self, error: &packer_driver::Error) -> Unbuilt {
-        let mut diagnostic = diagnostics::failed("build", THING, &self.name, error);
+        let diagnostic = diagnostics::unable("build", THING, &self.name, error);
         let packer_driver::Error::Failed(failure) = error else { return diagnostic.into() };
-        diagnostic.detail.push_str("\n\n");
-        diagnostic.detail.push_str(hint(failure.class));
+        let mut diagnostic = diagnostic.also(hint(failure.class));
         if failure.lines.iter().any(|line| is_about_tags(line)) {
             diagnostic.detail.push_str(
                 " The Packer template must not set `tags`: Proxmox VE judges those by the rights on the VMID alone, whatever the \

@@ -6,7 +6,7 @@ use pve::{Properties, Qemu};
 use tf_provider::Diagnostic;
 
 use super::THING;
-use crate::diagnostics;
+use crate::diagnostics::{self, Unable as _};
 use crate::holders::is_drive;
 
 /// Description of a version: a line for people, and the marker.
@@ -18,10 +18,9 @@ pub(super) fn description(marker: &Marker) -> String {
 
 /// Takes images out of the drives of what Packer built, and sets name, tags and description.
 pub(super) async fn finish(built: &Candidate<Qemu>, marker: &Marker, name: &str, tags: &str) -> Result<(), Diagnostic> {
-    let unable = |error: &guest::Error| diagnostics::step("finish", THING, name, error);
-    let found = built.prove().await.map_err(|error| unable(&error))?;
+    let found = built.prove().await.unable("finish", THING, name)?;
     if let Some(problem) = problem(found.config()) {
-        return Err(Diagnostic::error(format!("Unable to use what Packer built as template \"{name}\""), problem));
+        return Err(diagnostics::impossible("use", "what Packer built as template", name, problem));
     }
     let finished = built.change(|found| {
         let mut options =
@@ -32,9 +31,9 @@ pub(super) async fn finish(built: &Candidate<Qemu>, marker: &Marker, name: &str,
         }
         options
     });
-    finished.await.map_err(|error| unable(&error))?;
+    finished.await.unable("finish", THING, name)?;
 
-    let finished = built.prove().await.map_err(|error| unable(&error))?;
+    let finished = built.prove().await.unable("finish", THING, name)?;
     let left = drives(finished.config());
     if left.is_empty() {
         return Ok(());
@@ -43,7 +42,7 @@ pub(super) async fn finish(built: &Candidate<Qemu>, marker: &Marker, name: &str,
         "{} still hold an image. Clones would boot from it, or could not be made on another node.",
         left.join(", ")
     );
-    Err(Diagnostic::error(format!("Unable to finish template \"{name}\""), detail))
+    Err(diagnostics::impossible("finish", "template", name, detail))
 }
 
 /// Why a guest cannot serve as a template, if it cannot.
