@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use dispatcher_api::RunnerPool;
 use fleet::{Event, Reason, State};
-use guest::{Booted, Error, GuestState, Problem, RunnerVm, Shape, Starting};
+use guest::{Booted, Error, GuestState, OwnedVm, Problem, RunnerVm, Shape, Starting};
 use jiff::{SignedDuration, Timestamp};
-use pve::Config;
 
 use super::Executor;
 use crate::clock;
@@ -53,12 +52,12 @@ impl Executor {
             return;
         }
         match vm.clone_from_template(first).await {
-            Ok(config) => {
+            Ok(known) => {
                 drop(slot);
                 self.problems.clear(&format!("vm:{}", intent.name));
-                // The configuration was just read, so it need not be read again.
-                if self.note(&intent.name, Event::Cloned).await.is_some() && config.is_some() {
-                    self.configure(vm, intent, config).await;
+                // The proof was just read, so it need not be read again.
+                if self.note(&intent.name, Event::Cloned).await.is_some() && known.is_some() {
+                    self.configure(vm, intent, known).await;
                 }
             }
             Err(Error { problem: Problem::VmidTaken, .. }) => {
@@ -68,7 +67,7 @@ impl Executor {
         }
     }
 
-    async fn configure(&self, vm: &RunnerVm, intent: &Intent, known: Option<Config>) {
+    async fn configure(&self, vm: &RunnerVm, intent: &Intent, known: Option<OwnedVm>) {
         let shape = self.pool(&intent.pool).map(shape_of).unwrap_or_default();
         match vm.configure(&shape, known).await {
             Ok(()) => self.went_well(intent, Event::Configured).await,
@@ -203,11 +202,7 @@ fn shape_of(pool: &RunnerPool) -> Shape {
     }
 }
 
-/// The VMID is free, or carries another incarnation: ours is gone.
+/// The VMID is free in the whole cluster, or carries another incarnation: ours is gone.
 fn is_gone(error: &Error) -> bool {
-    match &error.problem {
-        Problem::OtherIncarnation => true,
-        Problem::Pve(error) => error.is_guest_missing(),
-        _ => false,
-    }
+    error.is_gone() || matches!(error.problem, Problem::OtherIncarnation)
 }

@@ -148,3 +148,27 @@ async fn a_successor_that_a_killed_apply_left_goes_on_with_the_state_that_it_has
     })
     .await;
 }
+
+async fn describe(lab: &Lab, text: &str) {
+    lab.administrator.call("PUT", "/nodes/pve1/lxc/8100/config", &[("description", text)]).await;
+}
+
+#[tokio::test]
+async fn a_container_without_its_marker_is_left_alone_until_the_marker_is_back() {
+    with_each_core("dispatcher.tf", async |lab| {
+        lab.stub_appliance();
+        lab.work.apply().await.expect("a dispatcher");
+        let marked = config(lab, 8100).await["description"].as_str().expect("a description").to_owned();
+        describe(lab, "Mine.").await;
+        let before = config(lab, 8100).await;
+        lab.refused("destroy").await.says(&["Unable to destroy", "no pxci marker", "`pxci:v1`"]);
+        lab.set("labels", "[\"self-hosted\"]");
+        lab.refused("apply").await.says(&["Unable to change", "no pxci marker", "`pxci:v1`"]);
+        assert_eq!(config(lab, 8100).await, before);
+        describe(lab, &marked).await;
+        lab.work.apply().await.expect("a change");
+        lab.work.destroy().await.expect("destroy");
+        lab.is_as_before().await;
+    })
+    .await;
+}

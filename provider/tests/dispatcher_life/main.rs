@@ -21,56 +21,61 @@ use sim_pve::Handle;
 const NAME: &str = "pxci_dispatcher_lxc.it";
 const APPLIANCE: &str = "pxci-dispatcher-appliance_0.1.0_amd64.tar.zst";
 
+/// First part of the configuration: the provider, and values that the steps change.
+const VARIABLES: &str = r#"
+terraform {
+  required_providers {
+    pxci = { source = "pxci/pxci" }
+  }
+}
+
+variable "pve_token_secret" {
+  type      = string
+  ephemeral = true
+}
+
+variable "github_token" {
+  type      = string
+  ephemeral = true
+}
+
+variable "github_token_version" {
+  type    = number
+  default = 1
+}
+
+variable "max" {
+  type    = number
+  default = 2
+}
+
+variable "hostname" {
+  type    = string
+  default = "pxci-dispatcher"
+}
+
+variable "network" {
+  type    = object({ ip = string, gateway = optional(string) })
+  default = { ip = "dhcp" }
+}
+
+variable "appliance" {
+  type    = string
+  default = null
+}
+
+variable "delete_timeout" {
+  type    = string
+  default = "30m"
+}
+"#;
+
 fn configuration(farm: &Farm) -> String {
     let (pve, reached) = (&farm.pve, &farm.dispatcher);
     let ca = reached.github_ca_pem.as_ref().expect("the simulated GitHub has a CA of its own");
     format!(
         r#"
-terraform {{
-  required_providers {{
-    pxci = {{ source = "pxci/pxci" }}
-  }}
-}}
-
-variable "pve_token_secret" {{
-  type      = string
-  ephemeral = true
-}}
-
-variable "github_token" {{
-  type      = string
-  ephemeral = true
-}}
-
-variable "github_token_version" {{
-  type    = number
-  default = 1
-}}
-
-variable "max" {{
-  type    = number
-  default = 2
-}}
-
-variable "hostname" {{
-  type    = string
-  default = "pxci-dispatcher"
-}}
-
-variable "network" {{
-  type    = object({{ ip = string, gateway = optional(string) }})
-  default = {{ ip = "dhcp" }}
-}}
-
-variable "appliance" {{
-  type    = string
-  default = null
-}}
-
-variable "delete_timeout" {{
-  type    = string
-  default = "30m"
-}}
+{VARIABLES}
 
 resource "pxci_dispatcher_lxc" "it" {{
   vmid_range       = "8100-8109"

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use dispatcher_api::{Phase, Problem, Status};
-use pve::Lxc;
+use guest::OwnedContainer;
 use tokio::time::{Instant, sleep};
 
 use super::console::{self, ConsoleError, Session, Wire};
@@ -43,7 +43,7 @@ impl<W: Wire> Ending for Session<W> {
 /// A dispatcher that is hindered for longer than `patience` cannot say that nothing is left, for example because it is cut off
 /// from Proxmox VE. If no runner VM is left by its own count or by `nothing_left`, the problems that hinder it are returned.
 pub(super) async fn drain<Look: Future<Output = bool>>(
-    container: &Lxc,
+    container: &OwnedContainer,
     patience: Duration,
     last: &mut Option<Status>,
     nothing_left: impl Fn() -> Look,
