@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dispatcher_api::{Config, Problem, Subject};
+use error_chain::Chain;
 use jiff::{SignedDuration, Timestamp};
 use ownership::PoolName;
 use tokio::sync::watch;
@@ -21,7 +22,7 @@ use crate::control::{Control, Settings};
 use crate::execute::{Executor, Gates, TemplateChecks};
 use crate::intents::{Ledger, LedgerError};
 use crate::looks::{Look, Looks};
-use crate::problems::{Problems, chain};
+use crate::problems::Problems;
 use crate::status::{self, Scene};
 use fleet::{Action, Claim, Intent, Observed};
 
@@ -139,7 +140,12 @@ impl Engine {
         let (pve, github) = match made {
             Ok(pair) => pair,
             Err(error) => {
-                return self.problems.raise("configuration", Subject::Dispatcher, chain(&error), clock::now());
+                return self.problems.raise(
+                    "configuration",
+                    Subject::Dispatcher,
+                    Chain(&error).to_string(),
+                    clock::now(),
+                );
             }
         };
         self.problems.clear("configuration");
@@ -156,6 +162,7 @@ impl Engine {
             gates: self.gates.clone(),
             templates: Arc::new(TemplateChecks::default()),
             cancel: self.cancel.clone(),
+            draining: self.control.draining(),
         });
         tracing::info!(
             hash = &self.config_hash[..12],
@@ -204,12 +211,14 @@ impl Engine {
                 self.problems.clear("pve");
                 self.observed.guests = Some(guests);
             }
-            Look::Guests(Err(error)) => self.problems.raise("pve", Subject::Pve, chain(&error), clock::now()),
+            Look::Guests(Err(error)) => {
+                self.problems.raise("pve", Subject::Pve, Chain(&error).to_string(), clock::now())
+            }
             Look::Repository { name, seen, problem } => {
                 let key = format!("github:{name}");
                 match problem {
                     None => self.problems.clear(&key),
-                    Some(error) => self.problems.raise(&key, Subject::Github, chain(&error), clock::now()),
+                    Some(error) => self.problems.raise(&key, Subject::Github, Chain(&error).to_string(), clock::now()),
                 }
                 self.observed.repositories.insert(name, seen);
             }
@@ -280,7 +289,7 @@ impl Engine {
         }
         self.forgotten_at = now;
         if let Err(error) = self.ledger.forget(now) {
-            self.problems.raise("ledger", Subject::Dispatcher, chain(&error), now);
+            self.problems.raise("ledger", Subject::Dispatcher, Chain(&error).to_string(), now);
         }
     }
 
