@@ -2,13 +2,9 @@
 #![cfg(test)]
 #![allow(clippy::disallowed_methods, reason = "they watch the real program by the clock")]
 
-#[path = "fleet/daemon.rs"]
 mod daemon;
-#[path = "fleet/failures.rs"]
 mod failures;
-#[path = "fleet/guests.rs"]
 mod guests;
-#[path = "fleet/site.rs"]
 mod site;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -16,14 +16,14 @@ pub(super) struct File {
 /// The file at a path.
 pub(super) fn file(path: &str) -> Option<File> {
     let (kind, content) = match path {
-        "/" => ("text/html; charset=utf-8", include_str!("page/index.html")),
-        "/style.css" => ("text/css; charset=utf-8", include_str!("page/style.css")),
-        "/main.js" => (SCRIPT, include_str!("page/main.js")),
-        "/api.js" => (SCRIPT, include_str!("page/api.js")),
-        "/detail.js" => (SCRIPT, include_str!("page/detail.js")),
-        "/dom.js" => (SCRIPT, include_str!("page/dom.js")),
-        "/views.js" => (SCRIPT, include_str!("page/views.js")),
-        "/icon.svg" => ("image/svg+xml", include_str!("page/icon.svg")),
+        "/" => ("text/html; charset=utf-8", include_str!("index.html")),
+        "/style.css" => ("text/css; charset=utf-8", include_str!("style.css")),
+        "/main.js" => (SCRIPT, include_str!("main.js")),
+        "/api.js" => (SCRIPT, include_str!("api.js")),
+        "/detail.js" => (SCRIPT, include_str!("detail.js")),
+        "/dom.js" => (SCRIPT, include_str!("dom.js")),
+        "/views.js" => (SCRIPT, include_str!("views.js")),
+        "/icon.svg" => ("image/svg+xml", include_str!("icon.svg")),
         _ => return None,
     };
     Some(File { kind, content })
