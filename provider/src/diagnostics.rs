@@ -28,7 +28,7 @@ pub(crate) fn refused_argument(argument: &str, thing: &str, error: &(dyn Error +
     Diagnostic::error(summary("use", thing, ""), chain(error)).at(argument)
 }
 
-/// Anything that is no call to Proxmox VE.
+/// Anything that is not a call to Proxmox VE.
 pub(crate) fn failed(verb: &str, thing: &str, id: &str, error: &(dyn Error + 'static)) -> Diagnostic {
     Diagnostic::error(summary(verb, thing, id), chain(error))
 }
@@ -48,7 +48,7 @@ pub(crate) fn step(verb: &str, thing: &str, id: &str, error: &guest::Error) -> D
     match &error.problem {
         guest::Problem::Pve(error) => pve(verb, thing, id, error),
         guest::Problem::VmidTaken => {
-            let hint = "Somebody else's guest has the VMID; it was left alone. Choose another one.";
+            let hint = "A foreign guest has the VMID; it was left alone. Choose another VMID.";
             Diagnostic::error(summary(verb, thing, id), format!("{}\n\n{hint}", chain(&error.problem)))
         }
         guest::Problem::NotOurs(_) | guest::Problem::OtherIncarnation => {

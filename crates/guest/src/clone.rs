@@ -12,7 +12,7 @@ enum Occupant {
     Ours(Config),
     /// A clone in the making, perhaps ours: PVE does not say whose before it is complete.
     InTheMaking,
-    Stranger,
+    Foreign,
 }
 
 /// Description that Proxmox VE gives a clone until it is complete.
@@ -22,7 +22,7 @@ impl RunnerVm {
     /// Makes the VM as a linked clone of the template in its marker, or finds that an earlier try made it. Returns the
     /// configuration, if it was read in the process, for [`RunnerVm::configure`].
     ///
-    /// `first`: no earlier try can have reached PVE. A VMID that is taken is then certainly somebody else's.
+    /// `first`: no earlier try can have reached PVE. A VMID that is taken is then certainly not ours.
     ///
     /// # Errors
     /// [`Problem::VmidTaken`]: choose another VMID, with a new incarnation, and leave this one alone.
@@ -37,12 +37,12 @@ impl RunnerVm {
             let occupant = if certainly_unmade { Occupant::Nobody } else { self.occupant().await? };
             match occupant {
                 Occupant::Ours(config) => return Ok(Some(config)),
-                Occupant::Stranger => return Err(Problem::VmidTaken),
+                Occupant::Foreign => return Err(Problem::VmidTaken),
                 Occupant::InTheMaking if self.was_cut_off().await? => return Err(self.half_made()),
                 Occupant::InTheMaking => self.pause(CLONE_PAUSE).await?,
                 Occupant::Nobody => match self.ask_for_clone().await {
                     Ok(config) => return Ok(config),
-                    // Our one request lost against somebody else's.
+                    // Our one request lost against a foreign one.
                     Err(error) if error.is_already_exists() && certainly_unmade => return Err(Problem::VmidTaken),
                     Err(error) if error.is_already_exists() || error.is_locked() || error.is_not_carried_out() => {}
                     Err(error) => return Err(error.into()),
@@ -122,13 +122,13 @@ impl RunnerVm {
         if config.lock().is_some() {
             return Ok(Occupant::InTheMaking);
         }
-        Ok(if self.is_incarnation(&config) { Occupant::Ours(config) } else { Occupant::Stranger })
+        Ok(if self.is_incarnation(&config) { Occupant::Ours(config) } else { Occupant::Foreign })
     }
 
     /// The VMID may belong to a container, or to a VM on another node.
     async fn unseen_occupant(&self) -> Result<Occupant, Problem> {
         let free = self.pve.is_free(self.marker.vmid).await?;
-        Ok(if free { Occupant::Nobody } else { Occupant::Stranger })
+        Ok(if free { Occupant::Nobody } else { Occupant::Foreign })
     }
 }
 

@@ -4,7 +4,7 @@ use crate::retry::{LOCK_PATIENCE, LOCK_PAUSE, Patience};
 use crate::{Error, Problem, RunnerVm};
 
 impl RunnerVm {
-    /// Destroys the powered-off VM with its disks. One that is gone is no error.
+    /// Destroys the powered-off VM with its disks. One that is gone is not an error.
     ///
     /// # Errors
     /// [`Problem::StillRunning`]; [`Problem::NotOurs`] and [`Problem::OtherIncarnation`]: it is left alone.

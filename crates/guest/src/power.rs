@@ -134,7 +134,7 @@ impl RunnerVm {
         Ok(!status.is_running() && status.lock.is_none())
     }
 
-    /// Powers the VM off, after the proof that it is ours. One that is off, or gone, is no error.
+    /// Powers the VM off, after the proof that it is ours. One that is off, or gone, is not an error.
     ///
     /// # Errors
     /// [`Problem::NotOurs`] and [`Problem::OtherIncarnation`]: it is left alone.

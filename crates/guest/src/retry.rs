@@ -8,7 +8,7 @@ use tokio::time::Instant;
 pub(crate) const TASK_DEADLINE: Duration = Duration::from_secs(180);
 /// PVE holds a guest's configuration lock for up to 30 s after a shutdown; somebody's backup holds it longer.
 pub(crate) const LOCK_PATIENCE: Duration = Duration::from_secs(60);
-/// Pause before another look at a clone that is being made.
+/// Pause before the next check of a clone that is being made.
 pub(crate) const CLONE_PAUSE: Duration = Duration::from_secs(2);
 /// Pause before another try at something locked.
 pub(crate) const LOCK_PAUSE: Duration = Duration::from_millis(700);

@@ -12,7 +12,7 @@ use crate::version::Family;
 const LOCK_PATIENCE: Duration = Duration::from_secs(30);
 const LOCK_PAUSE: Duration = Duration::from_secs(1);
 
-/// What became of a version.
+/// Outcome of the removal of a version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Removal {
     /// It is gone.
@@ -32,7 +32,7 @@ pub enum RemoveError {
     NotOurs {
         /// The guest.
         vmid: u32,
-        /// What does not fit.
+        /// The condition that does not hold.
         #[source]
         source: NotOurs,
     },
@@ -47,7 +47,7 @@ pub enum RemoveError {
     },
 }
 
-/// Removes a version of the family, finished or half-built; a running build VM is stopped. One that is gone already is no error.
+/// Removes a version of the family, finished or half-built; a running build VM is stopped. Succeeds if it is gone already.
 ///
 /// # Errors
 /// See [`RemoveError`].
@@ -85,7 +85,7 @@ impl From<Error> for Attempt {
     }
 }
 
-/// Everything is read anew in each try: between two of them the VMID may have changed hands.
+/// Everything is read again in each try, because the VMID may belong to another guest by then.
 async fn remove_once(client: &Client, family: &Family, vmid: u32, wait: &WaitOptions) -> Result<(), Attempt> {
     let qemu = client.qemu(&family.node, vmid);
     let config = qemu.config().await?;
@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn disks_are_told_from_other_options() {
+    fn disks_are_distinguished_from_other_options() {
         for disk in ["scsi0", "virtio15", "sata1", "ide2", "efidisk0", "tpmstate0"] {
             assert!(is_disk(disk), "{disk}");
         }

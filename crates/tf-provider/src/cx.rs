@@ -147,7 +147,7 @@ impl<D> Cx<D> {
         }
     }
 
-    /// Tells the user something that is no error.
+    /// Tells the user something that is not an error.
     pub fn warn(&self, summary: impl Into<String>, detail: impl Into<String>) {
         self.tell(Diagnostic::warning(summary, detail));
     }

@@ -125,7 +125,7 @@
 //! * What a data source or ephemeral resource returns is compared with its configuration in the same way.
 //! * What is declared `identity` stays as it is while the object lives; every read tells it to the core.
 //! * A [`Failure`] carries what exists; unknowns in it become null.
-//! * [`Cx`] has the stop token of an interrupt and the deadline of the `timeouts` attribute; [`Cx::guard`] heeds both.
+//! * [`Cx`] has the stop token of an interrupt and the deadline of the `timeouts` attribute; [`Cx::guard`] respects both.
 //! * A panic becomes an error of that one call. Its message is shown: never put a secret into one.
 //! * Values have no `Debug` that shows them; [`Secret`] has none at all.
 //!

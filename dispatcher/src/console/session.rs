@@ -86,7 +86,7 @@ impl Session {
         self.status()
     }
 
-    /// The newest lines when more are asked for than fit.
+    /// Returns the newest lines if there are more than fit.
     fn logs(&self, since: u64) -> Answer {
         let lines = self.control.logs(since);
         let newest = &lines[lines.len().saturating_sub(MOST_LOG_LINES)..];
@@ -114,7 +114,7 @@ fn not_applied(error: &ApplyError) -> Answer {
     }
 }
 
-/// The error and its causes; none of them holds a secret.
+/// Returns the error and its causes; none of them holds a secret.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

@@ -107,7 +107,7 @@ fn no_such_path(call: &Call<'_>) -> Problem {
     Problem::new(404, format!("there is no {}", call.path)).allowing("what GET /v1 lists")
 }
 
-/// A path that other methods have is told apart from one that there is not.
+/// A path with other methods is distinguished from an unknown path.
 fn no_such_call(call: &Call<'_>, rest: &[&str]) -> Problem {
     let matches = |template: &str| {
         let wanted: Vec<&str> = template.split('/').skip(2).collect();
@@ -152,7 +152,7 @@ impl Query {
             return Ok(USUAL);
         }
         let limit = text.parse().ok().filter(|limit| (1..=MOST).contains(limit));
-        limit.ok_or_else(|| Problem::value("query.limit", format!("{text:?} is no limit"), "1 to 10000"))
+        limit.ok_or_else(|| Problem::value("query.limit", format!("{text:?} is not a limit"), "1 to 10000"))
     }
 }
 
@@ -182,7 +182,7 @@ fn rerun(control: &Control, id: u64) -> Answer {
 
 fn requests(control: &Control, call: &Call<'_>, service: &str) -> Answer {
     let service: Service = serde_json::from_value(service.into())
-        .map_err(|_| Problem::value("service", format!("{service:?} is no simulator"), "pve, github"))?;
+        .map_err(|_| Problem::value("service", format!("{service:?} is not a simulator"), "pve, github"))?;
     let query = Query::of(call, &["first", "limit"])?;
     let first: usize = match query.text("first") {
         "" => 0,

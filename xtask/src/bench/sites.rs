@@ -36,7 +36,7 @@ pub(super) struct Site {
 }
 
 impl Site {
-    /// With this many resources.
+    /// Writes a configuration with this many resources.
     pub(super) fn lay_out(core: &Core, subject: &Subject, resources: u32) -> Result<Self> {
         let directory = tempfile::tempdir().context("creating a working directory")?;
         let root = directory.path();
@@ -57,7 +57,7 @@ impl Site {
         Ok(Self { name: subject.name, empty, applied, directory })
     }
 
-    /// Where else files may be put.
+    /// Returns the directory, for further files.
     pub(super) fn path(&self) -> &Path {
         self.directory.path()
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tracing::Instrument;
 
-use super::values::{capabilities, span, told, value};
+use super::values::{capabilities, reported, span, value};
 use super::{Answer, Service};
 use crate::diagnostic::Diagnostics;
 use crate::provider::Provider;
@@ -62,7 +62,7 @@ impl<P: Provider> Service<P> {
         let new_identity = new_state.as_ref().and_then(|state| messages::identity(&known.schema, state));
         Ok(proto::read_resource::Response {
             new_state: new_state.map(|state| messages::dynamic(&state, &known.object)),
-            diagnostics: told(&cx, found),
+            diagnostics: reported(&cx, found),
             private: cx.private_bytes(),
             deferred: None,
             new_identity: new_identity.or(request.current_identity),
@@ -104,7 +104,7 @@ impl<P: Provider> Service<P> {
             planned_state: Some(messages::dynamic(&planned.value, &known.object)),
             requires_replace: planned.replace.iter().map(messages::path).collect(),
             planned_private: cx.private_bytes(),
-            diagnostics: told(&cx, planned.diagnostics),
+            diagnostics: reported(&cx, planned.diagnostics),
             planned_identity: identity,
             ..Default::default()
         })
@@ -140,7 +140,7 @@ impl<P: Provider> Service<P> {
         Ok(proto::apply_resource_change::Response {
             new_state: Some(messages::dynamic(&applied.state, &known.object)),
             private: cx.private_bytes(),
-            diagnostics: told(&cx, applied.diagnostics),
+            diagnostics: reported(&cx, applied.diagnostics),
             legacy_type_system: false,
             new_identity: if applied.state.is_null() { None } else { identity },
         })
@@ -178,6 +178,6 @@ impl<P: Provider> Service<P> {
             }
             Err(diagnostics) => (Vec::new(), diagnostics),
         };
-        Ok(Imported { imported_resources, diagnostics: told(&cx, found), deferred: None })
+        Ok(Imported { imported_resources, diagnostics: reported(&cx, found), deferred: None })
     }
 }

@@ -28,7 +28,7 @@ pub(super) fn capabilities(client: Option<&proto::ClientCapabilities>) -> Capabi
 }
 
 /// Warnings of the call and what came of it, as one list.
-pub(super) fn told<D>(cx: &Cx<D>, diagnostics: Diagnostics) -> Vec<proto::Diagnostic> {
+pub(super) fn reported<D>(cx: &Cx<D>, diagnostics: Diagnostics) -> Vec<proto::Diagnostic> {
     let mut all = cx.take_warnings();
     all.extend(diagnostics);
     messages::diagnostics(all)

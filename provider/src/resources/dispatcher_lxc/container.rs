@@ -117,7 +117,7 @@ pub(crate) struct Found {
 }
 
 /// Finds the container, also when it was moved to another node; `None` when there is none, or when what has its VMID now
-/// is marked as somebody else's.
+/// is marked as foreign.
 pub(crate) async fn find(clients: &Clients, model: &Dispatcher) -> Result<Option<Found>, Diagnostic> {
     let vmid = model.container()?;
     let unable = |error: &Error| diagnostics::pve("read", THING, &vmid.to_string(), error);
@@ -127,7 +127,7 @@ pub(crate) async fn find(clients: &Clients, model: &Dispatcher) -> Result<Option
     let foreign = |marker: &Marker| {
         marker.vmid != vmid || marker.kind != Kind::Dispatcher || marker.installation != clients.installation
     };
-    // A description that somebody edited is no reason to forget the container.
+    // A description that somebody edited is not a reason to forget the container.
     let marked = Marker::find(found.config.description()).ok().flatten();
     Ok(if marked.as_ref().is_some_and(foreign) { None } else { Some(found) })
 }
@@ -151,7 +151,7 @@ async fn locate(clients: &Clients, node: &str, vmid: u32) -> Result<Option<Found
 }
 
 /// Changes what differs. A new name or network reaches the inside by a restart, and not every host changes the limits of
-/// what runs: `true` when it must be started anew.
+/// what runs: `true` when it must be restarted.
 pub(crate) async fn change(cx: &Cx<Clients>, found: &Found, plan: &Dispatcher) -> Result<bool, Diagnostic> {
     let unable = |error: &Error| diagnostics::pve("change", THING, &found.container.vmid().to_string(), error);
     let card = found.config.get(NETWORK_CARD).unwrap_or_default();
@@ -215,7 +215,7 @@ pub(crate) async fn move_state(clients: &Clients, from: &Lxc, to: u32, wait: &Wa
     clients.pve.wait(&task, wait).await.map(drop)
 }
 
-/// Destroys the container after proving that it is ours. One that is gone already is no error.
+/// Destroys the container after proving that it is ours. One that is gone already is not an error.
 pub(crate) async fn destroy(
     clients: &Clients,
     model: &Dispatcher,

@@ -58,7 +58,7 @@ pub(crate) struct Dispatcher {
     /// Name servers. Default: those of the node.
     #[tf(optional)]
     pub(crate) nameservers: Attr<Vec<String>>,
-    /// Path of the appliance. Default: the one that lies beside the provider's program. Environment: `PXCI_APPLIANCE`.
+    /// Path of the appliance. Default: the file next to the provider's program. Environment: `PXCI_APPLIANCE`.
     #[tf(optional)]
     pub(crate) appliance_file: Attr<String>,
     /// Version of the appliance.
@@ -90,7 +90,7 @@ pub(crate) struct Dispatcher {
     /// Change it to send a new `github_token_wo`.
     #[tf(optional)]
     pub(crate) github_token_wo_version: Attr<i64>,
-    /// Seconds between two looks for queued jobs.
+    /// Seconds between two polls for queued jobs.
     #[tf(default = 15, range(1..=3600))]
     pub(crate) poll_interval: Attr<i64>,
     /// The pools of runners, by name.
@@ -302,7 +302,7 @@ impl PveAccess {
             pve::Trust::Fingerprint(fingerprint) => Ok((None, Some(fingerprint.to_string()))),
             pve::Trust::Insecure => Err(Diagnostic::error(
                 "The dispatcher must be able to check Proxmox VE's certificate",
-                "The provider is told not to check it (PROXMOX_VERIFY_SSL); the dispatcher always does. Set `fingerprint` or `ca_certificate`, here in `pve` or in the provider block.",
+                "PROXMOX_VERIFY_SSL switches the provider's check off; the dispatcher always checks. Set `fingerprint` or `ca_certificate`, here in `pve` or in the provider block.",
             )
             .at("pve")),
         }
@@ -327,7 +327,7 @@ impl Pool {
         let range = self.vmid_range.need("vmid_range")?;
         let template = TemplateSource {
             family: self.family.need("family")?.clone(),
-            vmid: number(&self.template_vmid).ok_or_else(|| wrong("template_vmid", "It is no VMID.".to_owned()))?,
+            vmid: number(&self.template_vmid).ok_or_else(|| wrong("template_vmid", "It is not a VMID.".to_owned()))?,
             node: self.template_node.text().unwrap_or(defaults.node).to_owned(),
             by_name: false,
         };

@@ -126,7 +126,7 @@ fn not_started(plan: &RunnerVm, error: &pve::Error) -> Diagnostic {
     diagnostics::pve("start", THING, name(plan), error)
 }
 
-/// The guest's first IPv4 address. A guest without one is no error.
+/// The guest's first IPv4 address. A guest without one is not an error.
 async fn address(cx: &Cx<Clients>, clients: &Clients, plan: &RunnerVm) -> Result<Option<String>, Diagnostic> {
     let agent = super::qemu(clients, plan)?.agent();
     for attempt in 0..ADDRESS_ATTEMPTS {
@@ -150,10 +150,14 @@ fn is_routable(address: &str) -> bool {
 
 /// Destroys what a failed creation leaves. What cannot be destroyed stays in the state.
 async fn undo(clients: &Clients, plan: RunnerVm, proposal: &Proposal, diagnostic: Diagnostic) -> Failure<RunnerVm> {
-    let begun = Instant::now();
+    let started = Instant::now();
     match super::destroy(clients, &plan).await {
         Ok(()) => {
-            tracing::info!(vmid = proposal.vmid(), seconds = begun.elapsed().as_secs(), "destroyed the unfinished VM");
+            tracing::info!(
+                vmid = proposal.vmid(),
+                seconds = started.elapsed().as_secs(),
+                "destroyed the unfinished VM"
+            );
             diagnostic.into()
         }
         Err(leftover) => {

@@ -24,7 +24,7 @@ use crate::diagnostics;
 use crate::provider::Clients;
 
 const THING: &str = "runner VM";
-/// Tries to change a description that others change, too.
+/// Tries to change a description that others change too.
 const ATTEMPTS: usize = 5;
 
 /// The resource type.

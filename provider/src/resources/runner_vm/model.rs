@@ -122,7 +122,7 @@ impl RunnerVm {
         name.parse().map_err(|error: ownership::NameError| crate::diagnostics::refused_argument("name", "name", &error))
     }
 
-    /// Permission for the dispatcher, as it stands in the marker.
+    /// Permission for the dispatcher, as in the marker.
     pub(crate) fn reap(&self) -> Option<Reap> {
         (self.reap.text() == Some(FINISHED)).then_some(Reap::Finished)
     }

@@ -103,7 +103,7 @@ struct Attempt<'a> {
 }
 
 enum Unbuilt {
-    /// Somebody else's guest has the VMID: nothing of ours is there.
+    /// A foreign guest has the VMID, and nothing of ours exists.
     VmidLost(Diagnostic),
     Failed {
         diagnostic: Diagnostic,
@@ -286,7 +286,7 @@ impl<'a> Attempt<'a> {
             None => self.mark(&config).await,
         };
         if !ours {
-            // Somebody else's guest got the VMID.
+            // A foreign guest got the VMID.
             return Ok(());
         }
         cds.extend(cds::of(&config));

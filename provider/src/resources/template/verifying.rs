@@ -116,7 +116,7 @@ async fn run_check(cx: &Cx<Clients>, family: &Family, vmid: u32) -> Result<Exit,
     }
 }
 
-/// Stops and destroys the clone; one that was never made is no error.
+/// Stops and destroys the clone; one that was never made is not an error.
 pub(super) async fn destroy(clone: &RunnerVm) -> Result<(), Diagnostic> {
     let unable = |error: &guest::Error| diagnostics::step("destroy", CLONE, clone.name(), error);
     clone.stop().await.map_err(|error| unable(&error))?;

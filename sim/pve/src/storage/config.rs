@@ -18,7 +18,7 @@ struct Options {
     once: &'static [&'static str],
     optional: &'static [&'static str],
     content: &'static [&'static str],
-    /// What it holds where it is not told.
+    /// Content types of a storage whose configuration names none.
     usual: &'static [&'static str],
 }
 
