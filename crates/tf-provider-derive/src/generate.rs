@@ -140,7 +140,7 @@ fn blocks(declaration: &Declaration) -> TokenStream {
     }
 }
 
-/// What a field adds to the contents of the model.
+/// The addition of a field to the contents of the model.
 fn contents(framework: &Framework, field: &Field) -> Option<TokenStream> {
     let Shape::Attribute(rules) = &field.shape else { return None };
     let element = &rules.element;
@@ -278,7 +278,7 @@ fn check_setting(framework: &Framework, rules: &Rules, word: &CheckWord) -> Toke
     quote!(attribute.checks.push(#check);)
 }
 
-/// A check of values of type `element`; mismatches are reported at `place`.
+/// Returns a check of values of type `element`; mismatches are reported at `place`.
 pub(crate) fn check(framework: &Framework, element: &TokenStream, place: Span, word: &CheckWord) -> TokenStream {
     let here = match word {
         CheckWord::Custom(path) => framework.at(path.span()),

@@ -239,7 +239,7 @@ impl Query {
             return Ok(USUAL);
         }
         let limit = text.parse().ok().filter(|limit| (1..=MOST).contains(limit));
-        limit.ok_or_else(|| Problem::value("query.limit", format!("{text:?} is no limit"), "1 to 10000"))
+        limit.ok_or_else(|| Problem::value("query.limit", format!("{text:?} is not a limit"), "1 to 10000"))
     }
 }
 

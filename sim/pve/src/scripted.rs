@@ -103,7 +103,7 @@ impl Scripted {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The guest's system is up: its agent answers and it heeds the power button.
+    /// The guest's system is up: its agent answers and it reacts to the power button.
     pub fn boot(&self, vmid: u32) {
         let mut stage = self.stage();
         if let Some(machine) = stage.machines.get_mut(&vmid) {

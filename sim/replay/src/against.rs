@@ -41,7 +41,7 @@ pub enum ForeignServerError {
     Read {
         /// Which.
         path: String,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
 }
@@ -151,7 +151,7 @@ fn compare(step: &Step, answer: &Answer, body: &Value, bindings: &mut Bindings) 
     if answer.status != status {
         return Err(format!("status {} {} instead of {status}", answer.status, answer.reason));
     }
-    // Binds what later steps name; where the values differ, that is no matter here.
+    // Binds what later steps name; where the values differ, that is not a matter here.
     let mut tried = bindings.clone();
     if tried.matches(&step.body, body, "body").is_ok() {
         *bindings = tried;

@@ -61,7 +61,7 @@ pub(crate) struct Dispatcher {
     /// Name servers. Default: those of the node.
     #[tf(optional)]
     pub(crate) nameservers: Attr<Vec<String>>,
-    /// Path of the appliance. Default: the one that lies beside the provider's program. Environment: `PXCI_APPLIANCE`.
+    /// Path of the appliance. Default: the file next to the provider's program. Environment: `PXCI_APPLIANCE`.
     #[tf(optional)]
     pub(crate) appliance_file: Attr<String>,
     /// Version of the appliance.
@@ -93,7 +93,7 @@ pub(crate) struct Dispatcher {
     /// Change it to send a new `github_token_wo`.
     #[tf(optional)]
     pub(crate) github_token_wo_version: Attr<i64>,
-    /// Seconds between two looks for queued jobs.
+    /// Seconds between two polls for queued jobs.
     #[tf(default = 15, range(1..=3600))]
     pub(crate) poll_interval: Attr<i64>,
     /// The pools of runners, by name.

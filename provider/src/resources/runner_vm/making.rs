@@ -144,10 +144,14 @@ async fn undo(
     proposal: &Proposal,
     diagnostic: Diagnostic,
 ) -> Failure<KnownRunnerVm> {
-    let begun = Instant::now();
+    let started = Instant::now();
     match super::destroy(clients, &plan).await {
         Ok(()) => {
-            tracing::info!(vmid = proposal.vmid(), seconds = begun.elapsed().as_secs(), "destroyed the unfinished VM");
+            tracing::info!(
+                vmid = proposal.vmid(),
+                seconds = started.elapsed().as_secs(),
+                "destroyed the unfinished VM"
+            );
             diagnostic.into()
         }
         Err(leftover) => {

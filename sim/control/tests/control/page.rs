@@ -164,7 +164,7 @@ async fn without_the_token_it_asks_for_it_and_what_is_wrong_is_told_in_the_dialo
     page.click("#open-jobs").await;
     page.enter("#jobs-dialog [name=repository]", "no repository").await;
     page.click("#jobs-dialog button.main").await;
-    page.until_shown("#jobs-dialog .problem", "repository: \"no repository\" is no repository (allowed: owner/name")
+    page.until_shown("#jobs-dialog .problem", "repository: \"no repository\" is not a repository (allowed: owner/name")
         .await;
     assert_eq!(page.value("document.querySelector('#jobs-dialog').open").await, true);
     page.picture("problem").await;

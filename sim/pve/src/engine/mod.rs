@@ -314,7 +314,7 @@ impl Engine {
         self.ended_within(upid, FOREVER).await;
     }
 
-    /// Runs something that is no task.
+    /// Runs something that is not a task.
     pub(crate) fn aside(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
         let at_work = self.clock.at_work();
         tokio::spawn(async move {

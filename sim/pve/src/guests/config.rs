@@ -119,7 +119,7 @@ pub(crate) fn change_of(engine: &Engine, kind: Kind, call: &Call) -> Outcome<Cha
 
 /// Unknown options, and the same option set and deleted or reverted at once, in PVE's order and words.
 pub(crate) fn contradictions(engine: &Engine, kind: Kind, change: &Change) -> Outcome<()> {
-    let exists = |key: &str| engine.schema.option(kind.word(), key).is_some() && !is_no_option(key);
+    let exists = |key: &str| engine.schema.option(kind.word(), key).is_some() && !is_not_an_option(key);
     let qemu = kind == Kind::Qemu;
     let both = |one: &str, other: &str| {
         if qemu && other.starts_with("-revert") || !qemu && !one.starts_with("'-delete") && other.starts_with("-revert")
@@ -158,6 +158,6 @@ pub(crate) fn contradictions(engine: &Engine, kind: Kind, change: &Change) -> Ou
     Ok(())
 }
 
-fn is_no_option(key: &str) -> bool {
+fn is_not_an_option(key: &str) -> bool {
     matches!(key, "node" | "vmid" | "delete" | "revert" | "force" | "digest" | "skiplock" | "background_delay")
 }

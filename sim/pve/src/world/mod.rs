@@ -1,4 +1,4 @@
-//! What there is in a simulated cluster; this file: how one looks before anybody calls it, read from JSON or put together
+//! The contents of a simulated cluster. This file has its state before the first call, read from JSON or put together
 //! in code.
 
 pub(crate) mod drives;
@@ -45,7 +45,7 @@ pub struct World {
     storages: Vec<Map<String, Value>>,
     users: Vec<UserEntry>,
     version: Value,
-    /// Bytes of storages that were told.
+    /// Bytes of storages whose size was given.
     #[serde(skip)]
     sizes: BTreeMap<String, u64>,
     /// PVE's own roles are there too.

@@ -37,7 +37,7 @@ pub(crate) struct Share {
     pub(crate) since: Timestamp,
     pub(crate) acquired_at: Option<Timestamp>,
     /// Whether it was told already that the job is completed.
-    pub(crate) told_completed: bool,
+    pub(crate) reported_completed: bool,
 }
 
 /// The Actions service's own books.
