@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn another_incarnation_is_told_apart_from_what_is_not_ours() {
+    fn another_incarnation_is_distinguished_from_a_foreign_guest() {
         let of = |nonce: &str| {
             let nonce = Some(nonce.parse().unwrap());
             proof(Evidence::Marker { kind: Kind::Runner, nonce, family: None })

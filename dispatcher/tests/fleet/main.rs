@@ -60,7 +60,7 @@ fn assert_no_secret(site: &SimulatedFarm, home: &Home) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn more_jobs_than_the_limit_get_a_vm_each_and_nothing_is_left_and_no_secret_is_told() {
+async fn more_jobs_than_the_limit_get_a_vm_each_and_nothing_is_left_and_no_secret_is_reported() {
     let site = SimulatedFarm::start().await;
     let directory = tempfile::tempdir().unwrap();
     let home = Home::new(directory.path());

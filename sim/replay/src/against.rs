@@ -58,7 +58,7 @@ impl ForeignServer {
     /// From `<prefix>_ENDPOINT`, `_TOKEN_ID`, `_TOKEN_SECRET`, `_CA_FILE` (optional) and `_WRITES` (optional, `1`).
     ///
     /// # Errors
-    /// What is missing or cannot be read.
+    /// A variable is missing, or a file cannot be read.
     pub fn from_environment(prefix: &str) -> Result<Self, ForeignServerError> {
         let optional = |name: &str| std::env::var(format!("{prefix}_{name}")).ok().filter(|value| !value.is_empty());
         let wanted = |name: &str| optional(name).ok_or_else(|| ForeignServerError::Missing(format!("{prefix}_{name}")));

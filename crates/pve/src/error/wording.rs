@@ -226,7 +226,7 @@ impl Error {
         matches!(self, Self::Unreachable { .. } | Self::Interrupted { .. }) || matches!(self.status(), Some(595..=599))
     }
 
-    /// Returns true if the answer to a request was lost, or the wait for its task ended early. What was asked for may have
+    /// Returns true if the answer to a request was lost, or the wait for its task ended early. The request may have
     /// been done, or may still be done.
     #[must_use]
     pub fn is_outcome_unknown(&self) -> bool {

@@ -332,7 +332,7 @@ impl KnownPveAccess {
             pve::Trust::Insecure => Err(diagnostics::invalid(
                 "pve",
                 "The dispatcher must be able to check Proxmox VE's certificate",
-                "The provider is told not to check it (PROXMOX_VERIFY_SSL); the dispatcher always does. Set `fingerprint` or `ca_certificate`, here in `pve` or in the provider block.",
+                "The provider does not check it (PROXMOX_VERIFY_SSL); the dispatcher always does. Set `fingerprint` or `ca_certificate`, here in `pve` or in the provider block.",
             )),
         }
     }
@@ -351,7 +351,7 @@ impl KnownPool {
         let parsed = name.parse().map_err(|error: ownership::NameError| wrong("labels", error.to_string()))?;
         let template = TemplateSource {
             family: self.family.clone(),
-            vmid: unsigned(self.template_vmid).ok_or_else(|| wrong("template_vmid", "It is no VMID.".to_owned()))?,
+            vmid: unsigned(self.template_vmid).ok_or_else(|| wrong("template_vmid", "It is not a VMID.".to_owned()))?,
             node: self.template_node.clone().unwrap_or_else(|| defaults.node.to_owned()),
             by_name: false,
         };

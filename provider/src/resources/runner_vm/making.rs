@@ -114,7 +114,7 @@ pub(super) async fn start(
     Ok(())
 }
 
-/// The guest's first IPv4 address. A guest without one is no error.
+/// Returns the guest's first IPv4 address, or `None` if it has none.
 async fn address(cx: &Cx<Clients>, vm: &guest::RunnerVm) -> Result<Option<String>, Diagnostic> {
     // Not worth failing for: the VM runs.
     let Ok(vm) = cx.guard(vm.prove()).await? else { return Ok(None) };

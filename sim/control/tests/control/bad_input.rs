@@ -16,8 +16,8 @@ const CALLS: &[(&str, &str, &str, u16, &str, &str)] = &[
     ("DELETE", "/v1/state", "", 405, "", "DELETE is not for /v1/state"),
     ("BREW", "/v1/jobs", "", 405, "", "BREW is not for /v1/jobs"),
     ("POST", "/style.css", "", 405, "", "POST is not for /style.css"),
-    ("GET", "/v1/state?limit=0", "", 422, "query.limit", "\"0\" is no limit"),
-    ("GET", "/v1/state?limit=99999999999999999999", "", 422, "query.limit", "is no limit"),
+    ("GET", "/v1/state?limit=0", "", 422, "query.limit", "\"0\" is not a limit"),
+    ("GET", "/v1/state?limit=99999999999999999999", "", 422, "query.limit", "is not a limit"),
     ("GET", "/v1/state?serach=x", "", 422, "query.serach", "there is no such parameter"),
     ("GET", "/v1/requests/gitlab", "", 422, "service", "\"gitlab\" is not a simulator"),
     ("GET", "/v1/requests/pve?first=-1", "", 422, "query.first", "\"-1\" is no such number"),
@@ -152,7 +152,7 @@ const CALLS: &[(&str, &str, &str, u16, &str, &str)] = &[
 ];
 
 #[tokio::test]
-async fn each_malformed_call_is_told_what_is_wrong_and_what_is_allowed() {
+async fn each_malformed_call_gets_what_is_wrong_and_what_is_allowed() {
     let site = Simulators::start(Latency::Stepped).await;
     let mut wrong = Vec::new();
     for (method, path, body, status, at, words) in CALLS {
@@ -210,7 +210,7 @@ const BYTES: &[&[u8]] = &[
 ];
 
 #[tokio::test]
-async fn bytes_that_are_no_request_are_refused_and_the_server_goes_on() {
+async fn bytes_that_are_not_a_request_are_refused_and_the_server_goes_on() {
     let site = Simulators::start(Latency::Instant).await;
     let address = site.server.url().trim_start_matches("http://").to_owned();
     for bytes in BYTES {

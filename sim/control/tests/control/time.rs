@@ -48,7 +48,7 @@ async fn time_runs_at_the_speed_that_is_asked_for_until_it_is_held() {
 }
 
 #[tokio::test]
-async fn real_time_is_not_told_how_to_go() {
+async fn real_time_cannot_be_set() {
     let site = Simulators::start(Latency::Instant).await;
     assert_eq!(site.get("/v1/clock").await["mode"], "real");
     let (status, refused) = site.call("POST", "/v1/clock", "\"hold\"").await;

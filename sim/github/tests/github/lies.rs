@@ -180,7 +180,7 @@ async fn lists_lag_behind_what_single_reads_show() {
 }
 
 #[tokio::test]
-async fn a_job_that_runs_is_told_to_be_completed() {
+async fn a_running_job_is_reported_as_completed() {
     let site = HeldGitHub::behaving(Behaviour { early_completion: Some(seconds(120)), ..Behaviour::default() }).await;
     let admin = Admin::connect(&site).await;
     let set = admin.linux().await;

@@ -405,7 +405,7 @@ async fn a_plain_runner_may_take_what_is_only_offered() {
 }
 
 #[tokio::test]
-async fn a_job_that_is_cancelled_before_it_starts_is_told_as_completed() {
+async fn a_job_that_is_cancelled_before_it_starts_is_reported_as_completed() {
     let site = HeldGitHub::start().await;
     let admin = Admin::connect(&site).await;
     let set = admin.linux().await;

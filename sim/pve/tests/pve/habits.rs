@@ -215,7 +215,7 @@ async fn with_agent(client: &Client<'_>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_end_of_a_program_is_told_once() {
+async fn the_end_of_a_program_is_reported_once() {
     let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     with_agent(&client).await;

@@ -265,12 +265,12 @@ async fn an_imported_object_can_be_destroyed_before_it_is_complete() {
 async fn an_object_whose_state_lacks_what_a_destroy_needs_is_left_alone() {
     let lost = Boat { name: Attr::Null, ..boat("a", 1) };
     let answer = configured().await.apply_resource_change(apply(Some(&lost), None, vec![])).await.expect("answered");
-    let told = reported(&answer.diagnostics);
-    assert!(told.starts_with("name: Incomplete state: \"name\": the state lacks this attribute."), "{told}");
+    let text = reported(&answer.diagnostics);
+    assert!(text.starts_with("name: Incomplete state: \"name\": the state lacks this attribute."), "{text}");
     assert!(undynamic::<Boat>(&answer.new_state.expect("kept")).to_value() == lost.to_value());
 }
 
-/// State that another program wrote is no reason to fail.
+/// State that another program wrote does not fail the call.
 #[tokio::test]
 async fn foreign_private_state_is_none() {
     let found = configured().await.read_resource(read(&boat("a", 1), b"\xff{".to_vec())).await.expect("found");

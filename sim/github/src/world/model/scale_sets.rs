@@ -36,7 +36,7 @@ pub(crate) struct Share {
     pub(crate) request: u64,
     pub(crate) since: Timestamp,
     pub(crate) acquired_at: Option<Timestamp>,
-    /// Whether it was told already that the job is completed.
+    /// True once its messages have said that the job is completed.
     pub(crate) reported_completed: bool,
 }
 
