@@ -1,5 +1,6 @@
 //! The simulated Proxmox VE cluster as a client meets it, on virtual time.
 
+mod access;
 mod away;
 mod cluster;
 mod full;
