@@ -107,7 +107,7 @@ impl Server {
         let clock = Clock::new(options.latency);
         let line = options.line.or_else(|| world.line()).unwrap_or_default();
         let engine = Arc::new(Engine::new(Parts {
-            state: world.build(options.seed, line),
+            state: world.build(options.seed, line, clock.seconds()),
             schema: Schema::of(line).map_err(StartError::Schema)?,
             clock: clock.clone(),
             backend,
