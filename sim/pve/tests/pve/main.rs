@@ -3,6 +3,7 @@
 mod access;
 mod away;
 mod cluster;
+mod download;
 mod full;
 mod habits;
 mod half_made;
