@@ -7,7 +7,6 @@ use std::fmt;
 
 use ownership::{Installation, PoolName, VmidRange};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 mod validate;
 
@@ -206,13 +205,16 @@ impl Config {
 
     /// SHA-256 of the configuration in 64 hexadecimal digits, whatever the order of its pools. Both sides compute it,
     /// so that drift shows without the configuration travelling back.
+    #[cfg(feature = "console")]
     #[must_use]
     pub fn hash(&self) -> String {
+        use sha2::Digest as _;
+
         let mut sorted = self.clone();
         sorted.pools.sort_by(|left, right| left.name.cmp(&right.name));
         // A struct of strings and numbers always serialises.
         let text = serde_json::to_vec(&sorted).unwrap_or_default();
-        hex::encode(Sha256::digest(text))
+        hex::encode(sha2::Sha256::digest(text))
     }
 }
 

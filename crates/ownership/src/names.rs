@@ -2,7 +2,6 @@
 
 use std::{fmt, str::FromStr};
 
-use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 const NONCE_LENGTH: usize = 6;
@@ -116,16 +115,15 @@ impl Default for Installation {
 pub struct Nonce(String);
 
 impl Nonce {
-    /// Draws a new nonce from the given source.
-    fn draw(random: &mut impl Rng) -> Self {
-        let mut character = || char::from(NONCE_ALPHABET[random.random_range(0..NONCE_ALPHABET.len())]);
-        Self((0..NONCE_LENGTH).map(|_| character()).collect())
-    }
-
-    /// Draws a new nonce from the thread's random source, for callers that need no repeatable one.
+    /// Draws a new nonce from the thread's random source.
+    #[cfg(feature = "random")]
     #[must_use]
     pub fn random() -> Self {
-        Self::draw(&mut rand::rng())
+        use rand::Rng as _;
+
+        let mut source = rand::rng();
+        let mut character = || char::from(NONCE_ALPHABET[source.random_range(0..NONCE_ALPHABET.len())]);
+        Self((0..NONCE_LENGTH).map(|_| character()).collect())
     }
 
     /// The text of the nonce.
@@ -285,6 +283,7 @@ mod tests {
             prop_assert_eq!(RunnerName::parse(&name.installation, &text).unwrap(), name);
         }
 
+        #[cfg(feature = "random")]
         #[test]
         fn drawn_nonces_are_valid(_seed in 0u8..20) {
             prop_assert!(Nonce::random().as_str().parse::<Nonce>().is_ok());
