@@ -81,10 +81,10 @@ fn note(intent: &mut Intent, event: Event, now: Timestamp) -> Option<Action> {
 
 fn observation(observed: &Observed, intent: &Intent, limits: &Limits, now: Timestamp) -> Option<Event> {
     let life = &intent.life;
-    if matches!(life.state, State::Destroying | State::Gone) {
+    if life.state.has_ended() {
         return afterwards(observed, intent);
     }
-    if matches!(life.state, State::Minting | State::Arming) {
+    if life.state.is_being_registered() {
         // Not under way in this process: the registration's secret went with the process that made it.
         return Some(Event::Interrupted);
     }
@@ -96,16 +96,14 @@ fn observation(observed: &Observed, intent: &Intent, limits: &Limits, now: Times
 /// Signs of a job's begin or end.
 fn job_sign(observed: &Observed, intent: &Intent) -> Option<Event> {
     let life = &intent.life;
-    if !matches!(life.state, State::Idle | State::Busy | State::Retiring | State::Fenced) {
+    if !life.state.may_run_a_job() {
         return None;
     }
     let repository = life.repository.as_deref();
     let job = observed.job_of(repository, &intent.name);
     match job.map(|job| (job.phase, job.id)) {
         Some((JobPhase::Completed, id)) if life.busy_at.is_none() => return Some(Event::JobSeen { job: Some(id) }),
-        Some((JobPhase::Completed, _))
-            if life.job_over_at.is_none() && matches!(life.state, State::Busy | State::Fenced) =>
-        {
+        Some((JobPhase::Completed, _)) if life.job_over_at.is_none() && life.state.expects_end_of_job() => {
             return Some(Event::JobOver);
         }
         Some((JobPhase::Running, id)) if life.state != State::Busy || life.job.is_none() => {
@@ -149,15 +147,11 @@ pub(super) fn is_end_expected(life: &Life, name: &str, observed: &Observed) -> b
 /// PVE's confirmed word that the guest is off or gone, if it is newer than what is written down.
 fn end_of_guest(observed: &Observed, intent: &Intent) -> Option<Event> {
     let guests = observed.guests.as_ref().filter(|guests| guests.taken_at > intent.life.since)?;
-    if guests.absent.contains(&intent.vmid) && (State::Configuring..State::Destroying).contains(&intent.life.state) {
+    if guests.absent.contains(&intent.vmid) && intent.life.state.has_guest() {
         return Some(Event::Vanished);
     }
     let guest = guests.seen.get(&intent.vmid)?;
-    let can_have_ended = matches!(
-        intent.life.state,
-        State::Warm | State::Idle | State::Busy | State::Retiring | State::Fenced | State::Stopping
-    );
-    (can_have_ended && guest.power == Power::Off && !guest.locked).then_some(Event::PoweredOff)
+    (intent.life.state.may_be_off() && guest.power == Power::Off && !guest.locked).then_some(Event::PoweredOff)
 }
 
 /// Deadlines and declared limits.

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use dispatcher_api::{Config, RunnerPool};
-use fleet::State;
 use futures::{StreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 use ownership::{Claim as Entitlement, Guest, Kind, Marker, NotOurs, Owner, PoolName, RunnerName, prove};
@@ -247,10 +246,7 @@ fn ours(marker: &Marker, pool: &RunnerPool) -> Claim {
 /// Off only after PVE confirmed it for this very guest: the list's word alone may be ten seconds old.
 async fn power(pve: &pve::Client, guest: &GuestSummary, known: Option<&Intent>, claim: &Claim) -> Power {
     let matters = match (known, claim) {
-        (Some(intent), _) => matches!(
-            intent.life.state,
-            State::Warm | State::Idle | State::Busy | State::Retiring | State::Fenced | State::Stopping
-        ),
+        (Some(intent), _) => intent.life.state.may_be_off(),
         (None, Claim::Ours { .. } | Claim::Lent { .. }) => true,
         (None, _) => false,
     };
@@ -267,8 +263,7 @@ async fn power(pve: &pve::Client, guest: &GuestSummary, known: Option<&Intent>, 
 async fn absent(pve: &pve::Client, intents: &[Intent], list: &[GuestSummary]) -> BTreeSet<u32> {
     let mut absent = BTreeSet::new();
     for intent in intents {
-        let expected = (State::Configuring..State::Destroying).contains(&intent.life.state);
-        if !expected || list.iter().any(|guest| guest.vmid == intent.vmid) {
+        if !intent.life.state.has_guest() || list.iter().any(|guest| guest.vmid == intent.vmid) {
             continue;
         }
         let answer = pve.qemu(&intent.node, intent.vmid).config().await;
