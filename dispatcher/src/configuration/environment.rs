@@ -1,6 +1,6 @@
 //! The configuration from environment variables: those of the notes that the project began with, and a few that they could not know.
 //!
-//! One pool, one repository. `TEMPLATE_NAME` is looked up at PVE. `PROXMOX_VERIFY_SSL=false` pins the certificate that is met at the
+//! One pool, one repository. The shipped example has the values of the notes. `TEMPLATE_NAME` is looked up at PVE. `PROXMOX_VERIFY_SSL=false` pins the certificate that is met at the
 //! start, because a connection that anybody may answer would hand the token to anybody.
 
 use std::collections::BTreeMap;
@@ -20,11 +20,25 @@ const WITHOUT_MEANING: [(&str, &str); 2] = [
     ),
 ];
 
+/// The shipped example of the variables, as a path in the repository.
+const EXAMPLE: &str = "dispatcher/systemd/pxci-dispatcher.default";
+
+/// Variables that cannot be done without. The repository is named by others, see `missing_of_repository`.
+const REQUIRED: [&str; 7] = [
+    "PROXMOX_URL",
+    "PROXMOX_NODE",
+    "PROXMOX_TOKEN_ID",
+    "PROXMOX_TOKEN_SECRET",
+    "GITHUB_TOKEN",
+    "RUNNER_NAME_PREFIX",
+    "RUNNER_LABELS",
+];
+
 /// Why the environment is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum EnvironmentError {
     /// Variables that cannot be done without.
-    #[error("these environment variables are missing: {}", .0.join(", "))]
+    #[error("these environment variables are missing: {}; an example with all of them is {EXAMPLE}", .0.join(", "))]
     Missing(Vec<&'static str>),
     /// A variable cannot be understood.
     #[error("{variable}=\"{value}\": {reason}")]
@@ -126,9 +140,8 @@ pub async fn from_environment(variables: &Variables) -> Result<Settings, Environ
 }
 
 fn without_template(variables: &Variables) -> Result<Settings, EnvironmentError> {
-    const REQUIRED: [&str; 5] =
-        ["PROXMOX_URL", "PROXMOX_NODE", "PROXMOX_TOKEN_ID", "PROXMOX_TOKEN_SECRET", "GITHUB_TOKEN"];
-    let missing: Vec<_> = REQUIRED.into_iter().filter(|name| variables.text(name).is_none()).collect();
+    let missing = REQUIRED.into_iter().filter(|name| variables.text(name).is_none());
+    let missing: Vec<_> = missing.chain(missing_of_repository(variables)).collect();
     if !missing.is_empty() {
         return Err(EnvironmentError::Missing(missing));
     }
@@ -167,8 +180,8 @@ fn pool(variables: &Variables, repository: String) -> Result<RunnerPool, Environ
         reason: error.to_string(),
     };
     Ok(RunnerPool {
-        name: parsed(variables, "RUNNER_NAME_PREFIX", "energyplus-runner")?,
-        labels: list(&text("RUNNER_LABELS", "energyplus,linux,x64,ubuntu-22.04")),
+        name: parsed(variables, "RUNNER_NAME_PREFIX", "")?,
+        labels: list(&text("RUNNER_LABELS", "")),
         repositories: vec![repository],
         runner_group_id: 1,
         max: variables.number("RUNNER_MAX", 1)?,
@@ -218,12 +231,20 @@ fn repository(variables: &Variables) -> Result<(String, String), EnvironmentErro
             }),
         };
     }
-    let (owner, name) = (variables.text("REPO_OWNER"), variables.text("REPO_NAME"));
-    match (owner, name) {
+    match (variables.text("REPO_OWNER"), variables.text("REPO_NAME")) {
         (Some(owner), Some(name)) => Ok((format!("{owner}/{name}"), public)),
-        (None, Some(_)) => Err(EnvironmentError::Missing(vec!["REPO_OWNER"])),
-        (Some(_), None) => Err(EnvironmentError::Missing(vec!["REPO_NAME"])),
-        (None, None) => Ok(("NREL/EnergyPlus".to_owned(), public)),
+        _ => Err(EnvironmentError::Missing(missing_of_repository(variables))),
+    }
+}
+
+/// Returns the variables that are still needed to name the repository.
+fn missing_of_repository(variables: &Variables) -> Vec<&'static str> {
+    let has = |name| variables.text(name).is_some();
+    match (has("REPO_URL"), has("REPO_OWNER"), has("REPO_NAME")) {
+        (true, ..) | (_, true, true) => Vec::new(),
+        (_, true, false) => vec!["REPO_NAME"],
+        (_, false, true) => vec!["REPO_OWNER"],
+        (_, false, false) => vec!["REPO_URL (or REPO_OWNER and REPO_NAME)"],
     }
 }
 
@@ -280,22 +301,32 @@ mod tests {
             ("PROXMOX_TOKEN_ID", "root@pam!packer"),
             ("PROXMOX_TOKEN_SECRET", "aaaa-bbbb"),
             ("GITHUB_TOKEN", "ghp_cccc"),
+            ("RUNNER_NAME_PREFIX", "tools"),
+            ("RUNNER_LABELS", "self-hosted, linux"),
         ];
-        base.iter().chain(extra).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        let repository: &[(&str, &str)] = match extra.iter().any(|(name, _)| name.starts_with("REPO_")) {
+            true => &[],
+            false => &[("REPO_URL", "https://github.com/acme/tools")],
+        };
+        base.iter()
+            .chain(repository)
+            .chain(extra)
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
     }
 
     #[test]
-    fn the_five_required_ones_are_enough() {
+    fn the_required_ones_are_enough() {
         let config = without_template(&variables(&[])).unwrap().config;
         let pool = &config.pools[0];
         assert_eq!(config.pve.endpoints, ["https://10.1.1.158:8006"]);
         assert_eq!((pool.max, pool.vmid_range.to_string()), (1, "200-299".to_owned()));
-        assert_eq!((pool.repositories[0].as_str(), config.poll_interval_seconds), ("NREL/EnergyPlus", 15));
+        assert_eq!((pool.repositories[0].as_str(), config.poll_interval_seconds), ("acme/tools", 15));
         assert_eq!(
             (pool.template.family.as_str(), pool.template.node.as_str()),
             ("ubuntu-2204-runner-template", "proxmox")
         );
-        assert_eq!(pool.labels, ["energyplus", "linux", "x64", "ubuntu-22.04"]);
+        assert_eq!((pool.name.as_str(), pool.labels.join(" ")), ("tools", "self-hosted linux".to_owned()));
     }
 
     #[test]
@@ -310,7 +341,34 @@ mod tests {
     fn all_that_are_missing_are_named() {
         let some: Variables = [("PROXMOX_URL".to_owned(), "https://h:8006".to_owned())].into_iter().collect();
         let error = without_template(&some).unwrap_err().to_string();
-        assert!(error.contains("PROXMOX_NODE, PROXMOX_TOKEN_ID, PROXMOX_TOKEN_SECRET, GITHUB_TOKEN"), "{error}");
+        let all = "PROXMOX_NODE, PROXMOX_TOKEN_ID, PROXMOX_TOKEN_SECRET, GITHUB_TOKEN, RUNNER_NAME_PREFIX, RUNNER_LABELS, \
+                   REPO_URL (or REPO_OWNER and REPO_NAME)";
+        assert!(error.contains(all), "{error}");
+        assert!(error.contains("dispatcher/systemd/pxci-dispatcher.default"), "{error}");
+    }
+
+    #[test]
+    fn the_shipped_example_has_the_values_of_the_notes() {
+        let example: Variables = include_str!("../../systemd/pxci-dispatcher.default")
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| line.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let mut config = without_template(&example).unwrap().config;
+        let pool = &mut config.pools[0];
+        assert_eq!(
+            (pool.name.as_str(), pool.repositories.join(" ")),
+            ("energyplus-runner", "NREL/EnergyPlus".to_owned())
+        );
+        assert_eq!(pool.labels, ["energyplus", "linux", "x64", "ubuntu-22.04"]);
+        assert_eq!(
+            (pool.template.family.as_str(), pool.vmid_range.to_string()),
+            ("ubuntu-2204-runner-template", "200-299".to_owned())
+        );
+        pool.template.vmid = 9000;
+        config.validate().unwrap();
+        assert!(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(EXAMPLE).exists());
     }
 
     #[test]
