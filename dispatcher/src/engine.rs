@@ -21,7 +21,7 @@ use crate::control::{Control, Settings};
 use crate::execute::{Executor, Gates, TemplateChecks};
 use crate::intents::{Ledger, LedgerError};
 use crate::looks::{Look, Looks};
-use crate::problems::{Problems, chain};
+use crate::problems::{ProblemKey, Problems, chain};
 use crate::status::{self, Scene};
 use fleet::{Action, Claim, Intent, Observed};
 
@@ -139,10 +139,10 @@ impl Engine {
         let (pve, github) = match made {
             Ok(pair) => pair,
             Err(error) => {
-                return self.problems.raise("configuration", Subject::Dispatcher, chain(&error), clock::now());
+                return self.problems.raise(ProblemKey::Configuration, chain(&error), clock::now());
             }
         };
-        self.problems.clear("configuration");
+        self.problems.clear(&ProblemKey::Configuration);
         self.config_hash = settings.config.hash();
         let forgiven = std::mem::take(&mut self.observed.forgiven);
         self.observed = Observed { draining: self.observed.draining, forgiven, ..Observed::default() };
@@ -201,15 +201,15 @@ impl Engine {
     fn integrate(&mut self, look: Look) {
         match look {
             Look::Guests(Ok(guests)) => {
-                self.problems.clear("pve");
+                self.problems.clear(&ProblemKey::Guests);
                 self.observed.guests = Some(guests);
             }
-            Look::Guests(Err(error)) => self.problems.raise("pve", Subject::Pve, chain(&error), clock::now()),
+            Look::Guests(Err(error)) => self.problems.raise(ProblemKey::Guests, chain(&error), clock::now()),
             Look::Repository { name, seen, problem } => {
-                let key = format!("github:{name}");
+                let key = ProblemKey::Repository(name.clone());
                 match problem {
                     None => self.problems.clear(&key),
-                    Some(error) => self.problems.raise(&key, Subject::Github, chain(&error), clock::now()),
+                    Some(error) => self.problems.raise(key, chain(&error), clock::now()),
                 }
                 self.observed.repositories.insert(name, seen);
             }
@@ -280,7 +280,7 @@ impl Engine {
         }
         self.forgotten_at = now;
         if let Err(error) = self.ledger.forget(now) {
-            self.problems.raise("ledger", Subject::Dispatcher, chain(&error), now);
+            self.problems.raise(ProblemKey::Ledger, chain(&error), now);
         }
     }
 

@@ -10,7 +10,7 @@ mod template;
 
 use std::sync::Arc;
 
-use dispatcher_api::{Config, RunnerPool, Subject};
+use dispatcher_api::{Config, RunnerPool};
 use fleet::{Event, Life};
 use guest::{Place, RunnerVm};
 use jiff::{SignedDuration, Timestamp};
@@ -22,7 +22,7 @@ pub(crate) use template::TemplateChecks;
 
 use crate::clock;
 use crate::intents::{AuditRow, Ledger, LedgerError};
-use crate::problems::{Problems, chain};
+use crate::problems::{ProblemKey, Problems, chain};
 use fleet::{Action, Claim, Guests, Intent};
 
 /// Rest after a step that PVE or GitHub did not carry out, before it is tried again.
@@ -133,11 +133,11 @@ impl Executor {
         match noted {
             Ok((Ok(life), event)) => {
                 tracing::info!(vm = name, state = life.state.as_str(), ?event, "noted");
-                self.problems.clear("ledger");
+                self.problems.clear(&ProblemKey::Ledger);
                 if !life.state.holds_slot() {
                     self.tell_life(name, &life);
                     // Nobody clears it any more.
-                    self.problems.clear(&format!("vm:{name}"));
+                    self.problems.clear(&ProblemKey::Vm(name.to_owned()));
                 }
                 Some(life)
             }
@@ -160,7 +160,7 @@ impl Executor {
     fn ledger_failed(&self, name: &str, error: &LedgerError) {
         match error {
             LedgerError::Refused(refused) => tracing::debug!(vm = name, %refused, "an event came too late"),
-            error => self.problems.raise("ledger", Subject::Dispatcher, chain(error), clock::now()),
+            error => self.problems.raise(ProblemKey::Ledger, chain(error), clock::now()),
         }
     }
 
@@ -174,7 +174,7 @@ impl Executor {
     fn failed(&self, name: &str, error: &(dyn std::error::Error + Sync)) {
         let text = chain(error);
         self.ledger.keep_failure(name, text.clone());
-        self.problems.raise(&format!("vm:{name}"), Subject::Pool, text, clock::now());
+        self.problems.raise(ProblemKey::Vm(name.to_owned()), text, clock::now());
     }
 
     /// The VM of a record. What it may destroy is what the record says, and nothing beside it.

@@ -1,6 +1,5 @@
 //! The steps of a VM's life at GitHub, and the clearing away of what others left there.
 
-use dispatcher_api::Subject;
 use fleet::{Event, Reason};
 use github::{Repository, Scope};
 use guest::{GuestState, Place, Removal, RunnerVm, deregister, mint};
@@ -8,7 +7,7 @@ use ownership::{Marker, Owner, PoolName};
 
 use super::Executor;
 use crate::clock;
-use crate::problems::chain;
+use crate::problems::{ProblemKey, chain};
 use fleet::{Claim, Guests, Intent};
 
 impl Executor {
@@ -111,7 +110,7 @@ impl Executor {
         let (Some(pool), Some(Claim::Lent { name, .. })) = (self.pool(pool), guest.map(|guest| &guest.claim)) else {
             return;
         };
-        let key = format!("vm:{name}");
+        let key = ProblemKey::Vm(name.clone());
         for scope in pool.repositories.iter().filter_map(|repository| scope(repository)) {
             if let Err(error) = deregister(&self.github, &scope, name, None).await {
                 tracing::info!(vm = %name, error = chain(&error), "its registration stays for now");
@@ -121,7 +120,7 @@ impl Executor {
         let marker = match self.pve.qemu(node, vmid).config().await {
             Ok(config) => Marker::find(config.description()).ok().flatten(),
             Err(error) if error.is_guest_missing() => return self.problems.clear(&key),
-            Err(error) => return self.problems.raise(&key, Subject::Pool, chain(&error), clock::now()),
+            Err(error) => return self.problems.raise(key, chain(&error), clock::now()),
         };
         let Some(marker) = marker else { return };
         let place = Place {
@@ -136,7 +135,7 @@ impl Executor {
                 tracing::info!(vm = %name, "destroyed a finished runner VM of the provider");
                 self.problems.clear(&key);
             }
-            Err(error) => self.problems.raise(&key, Subject::Pool, chain(&error), clock::now()),
+            Err(error) => self.problems.raise(key, chain(&error), clock::now()),
         }
     }
 

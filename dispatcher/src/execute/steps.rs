@@ -10,6 +10,7 @@ use pve::Config;
 
 use super::Executor;
 use crate::clock;
+use crate::problems::ProblemKey;
 use fleet::{Intent, Step};
 
 /// Shortest and longest pause between two checks whether a VM has powered itself off.
@@ -55,7 +56,7 @@ impl Executor {
         match vm.clone_from_template(first).await {
             Ok(config) => {
                 drop(slot);
-                self.problems.clear(&format!("vm:{}", intent.name));
+                self.problems.clear(&ProblemKey::Vm(intent.name.clone()));
                 // The configuration was just read, so it need not be read again.
                 if self.note(&intent.name, Event::Cloned).await.is_some() && config.is_some() {
                     self.configure(vm, intent, config).await;
@@ -163,7 +164,7 @@ impl Executor {
     }
 
     pub(super) async fn went_well(&self, intent: &Intent, event: Event) {
-        self.problems.clear(&format!("vm:{}", intent.name));
+        self.problems.clear(&ProblemKey::Vm(intent.name.clone()));
         self.note(&intent.name, event).await;
     }
 
