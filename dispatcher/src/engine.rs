@@ -17,11 +17,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clients;
 use crate::clock;
-use crate::control::{Control, Settings};
+use crate::control::Control;
 use crate::execute::{Executor, Gates, TemplateChecks};
 use crate::intents::{Ledger, LedgerError};
 use crate::looks::{Look, Looks};
 use crate::problems::{ProblemKey, Problems, chain};
+use crate::settings::Settings;
 use crate::status::{self, Scene};
 use fleet::{Action, Claim, Intent, Observed};
 

@@ -191,6 +191,12 @@ impl Config {
         Ok(config)
     }
 
+    /// Returns the pool of this name, unless it was taken out of the configuration.
+    #[must_use]
+    pub fn pool(&self, name: &PoolName) -> Option<&RunnerPool> {
+        self.pools.iter().find(|pool| pool.name == *name)
+    }
+
     /// Checks what types alone cannot say: syntax of names, uniqueness, ranges.
     ///
     /// # Errors

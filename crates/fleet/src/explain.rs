@@ -96,9 +96,7 @@ fn reason(
             format!("VM {name} is {}{failure}", state(name))
         }
         Server::Missing => {
-            match crate::reconcile::pool_named(config, queued.pool)
-                .map(|pool| (pool, capacity::free(pool, observed, intents, now)))
-            {
+            match config.pool(queued.pool).map(|pool| (pool, capacity::free(pool, observed, intents, now))) {
                 None => format!("pool {} is no longer configured", queued.pool),
                 Some((_, Err(Hold::Draining))) => "the dispatcher is being drained".to_owned(),
                 Some((_, Err(Hold::Unseen))) => "Proxmox VE has not answered lately".to_owned(),

@@ -62,7 +62,7 @@ pub enum Reason {
 impl Reason {
     /// Whether the pool should make its next VM less eagerly.
     #[must_use]
-    pub fn is_failure(self) -> bool {
+    pub(crate) fn is_failure(self) -> bool {
         matches!(
             self,
             Self::CloneFailed | Self::ConfigureFailed | Self::BootDeadline | Self::MintFailed | Self::ArmFailed
@@ -232,12 +232,6 @@ impl Life {
             negative_at: None,
             reason: None,
         }
-    }
-
-    /// Whether a job may be running in it now, for all we know.
-    #[must_use]
-    pub fn may_run_a_job(&self) -> bool {
-        self.armed_at.is_some() && self.state < State::Destroying && self.job_over_at.is_none()
     }
 
     /// Whether GitHub may have a registration of it.

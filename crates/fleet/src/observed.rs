@@ -152,7 +152,7 @@ pub struct RunnerSeen {
 
 impl Observed {
     /// The job that this runner has or had, where GitHub's list names it.
-    pub fn job_of(&self, repository: Option<&str>, runner_name: &str) -> Option<&JobSeen> {
+    pub(crate) fn job_of(&self, repository: Option<&str>, runner_name: &str) -> Option<&JobSeen> {
         let wanted = |job: &&JobSeen| job.runner_name.as_deref() == Some(runner_name);
         self.seen_in(repository).filter_map(|seen| seen.jobs.as_ref()).find_map(|jobs| jobs.list.iter().find(wanted))
     }

@@ -67,7 +67,7 @@ fn is_orphan(
     now: Timestamp,
 ) -> bool {
     let Ok(name) = RunnerName::parse(&config.installation, &runner.name) else { return false };
-    let Some(pool) = crate::reconcile::pool_named(config, &name.pool) else { return false };
+    let Some(pool) = config.pool(&name.pool) else { return false };
     let recorded = intents.iter().any(|intent| {
         let settled = !intent.is_live() && now.duration_since(intent.life.since) >= GRACE;
         intent.name == runner.name && !settled

@@ -36,7 +36,7 @@ struct Limits {
 impl Limits {
     fn of(intent: &Intent, config: &Config) -> Self {
         let seconds = |seconds: u32| SignedDuration::from_secs(i64::from(seconds));
-        match crate::reconcile::pool_named(config, &intent.pool) {
+        match config.pool(&intent.pool) {
             Some(pool) => Self {
                 boot: seconds(pool.boot_limit_seconds),
                 idle: seconds(pool.idle_limit_seconds),

@@ -2,7 +2,6 @@
 
 use dispatcher_api::{Config, RunnerPool};
 use jiff::Timestamp;
-use ownership::PoolName;
 
 use crate::{Action, Intent, Life, Observed, State, Step, capacity, demand, orphans, placement, reap};
 
@@ -15,11 +14,6 @@ pub fn backing_off<'a>(
 ) -> Vec<&'a RunnerPool> {
     let waits = |pool: &&RunnerPool| capacity::back_off(pool, observed, intents).is_some_and(|until| until > now);
     config.pools.iter().filter(waits).collect()
-}
-
-/// The pool of that name, unless it was taken out of the configuration.
-pub(crate) fn pool_named<'a>(config: &'a Config, name: &PoolName) -> Option<&'a RunnerPool> {
-    config.pools.iter().find(|pool| pool.name == *name)
 }
 
 /// Decides what is to be done now. Notes come first, and the other actions assume that they were made.

@@ -60,12 +60,6 @@ impl State {
         }
     }
 
-    /// On its way to take a job: made or being made, and not spoken for.
-    #[must_use]
-    pub fn is_supply(self) -> bool {
-        self <= Self::Idle
-    }
-
     /// Holds a slot of its pool.
     #[must_use]
     pub fn holds_slot(self) -> bool {
@@ -86,25 +80,25 @@ impl State {
 
     /// Returns true if the guest has its registration, so that a job may run in it.
     #[must_use]
-    pub fn may_run_a_job(self) -> bool {
+    pub(crate) fn may_run_a_job(self) -> bool {
         matches!(self, Self::Idle | Self::Busy | Self::Retiring | Self::Fenced)
     }
 
     /// Returns true if GitHub may say next that the job of this VM is over.
     #[must_use]
-    pub fn expects_end_of_job(self) -> bool {
+    pub(crate) fn expects_end_of_job(self) -> bool {
         matches!(self, Self::Busy | Self::Fenced)
     }
 
     /// Returns true while the registration is in the memory of one process only.
     #[must_use]
-    pub fn is_being_registered(self) -> bool {
+    pub(crate) fn is_being_registered(self) -> bool {
         matches!(self, Self::Minting | Self::Arming)
     }
 
     /// Returns true once the VM is off for good.
     #[must_use]
-    pub fn has_ended(self) -> bool {
+    pub(crate) fn has_ended(self) -> bool {
         matches!(self, Self::Destroying | Self::Gone)
     }
 }

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::locate::Version;
 use crate::template::TemplateError;
+use crate::version::{LEAST, Version};
 
 /// Why there is no template.
 #[derive(Debug, thiserror::Error)]
@@ -52,9 +52,6 @@ pub enum Error {
     #[error(transparent)]
     Failed(Failure),
 }
-
-/// Oldest version that is tested.
-pub(crate) const LEAST: Version = Version { major: 1, minor: 6, patch: 6 };
 
 /// Packer ran and did not make a template.
 #[derive(Debug, thiserror::Error)]

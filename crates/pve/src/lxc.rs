@@ -29,6 +29,14 @@ pub struct ContainerInterface {
     pub inet: Option<String>,
 }
 
+impl Client {
+    /// A container, or a VMID that one is to get.
+    #[must_use]
+    pub fn lxc(&self, node: &str, vmid: u32) -> Lxc {
+        Lxc::new(self.clone(), node, vmid)
+    }
+}
+
 impl Lxc {
     pub(crate) fn new(client: Client, node: &str, vmid: u32) -> Self {
         Self { client, node: node.to_owned(), vmid }

@@ -34,6 +34,14 @@ pub struct CloneRequest {
     pub full: bool,
 }
 
+impl Client {
+    /// A virtual machine, or a VMID that one is to get.
+    #[must_use]
+    pub fn qemu(&self, node: &str, vmid: u32) -> Qemu {
+        Qemu::new(self.clone(), node, vmid)
+    }
+}
+
 impl Qemu {
     pub(crate) fn new(client: Client, node: &str, vmid: u32) -> Self {
         Self { client, node: node.to_owned(), vmid }

@@ -75,6 +75,14 @@ pub struct Volume {
     pub vmid: Option<u32>,
 }
 
+impl Client {
+    /// A storage as a node sees it.
+    #[must_use]
+    pub fn storage(&self, node: &str, storage: &str) -> Storage {
+        Storage::new(self.clone(), node, storage)
+    }
+}
+
 impl Storage {
     pub(crate) fn new(client: Client, node: &str, storage: &str) -> Self {
         Self { client, node: node.to_owned(), storage: storage.to_owned() }

@@ -9,7 +9,7 @@ use dispatcher_api::{Config, ConfigError, GithubConfig, PveConfig, RunnerPool, S
 use secrecy::SecretString;
 
 use crate::clients::{self, ClientsError};
-use crate::control::Settings;
+use crate::settings::Settings;
 
 /// Variables that had a meaning once and have none here, with the reason.
 const WITHOUT_MEANING: [(&str, &str); 2] = [

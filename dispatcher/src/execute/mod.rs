@@ -72,7 +72,7 @@ impl Executor {
     }
 
     fn pool(&self, name: &PoolName) -> Option<&RunnerPool> {
-        self.config.pools.iter().find(|pool| pool.name == *name)
+        self.config.pool(name)
     }
 
     async fn reserve(&self, pool: &PoolName, vmid: u32) {

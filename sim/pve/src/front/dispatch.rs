@@ -107,7 +107,6 @@ fn no_token(path: &str) -> Refusal {
     refusal
 }
 
-#[allow(clippy::too_many_lines)]
 async fn handle(engine: &Arc<Engine>, method: &str, path: &str, call: Call, upload: Option<Upload>) -> Outcome<Reply> {
     if let Some(rest) = path.strip_prefix("/nodes/{node}/qemu") {
         return qemu(engine, method, rest, call).await;

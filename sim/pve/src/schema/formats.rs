@@ -78,7 +78,6 @@ fn must(condition: bool, error: impl FnOnce() -> String) -> Result<(), String> {
 /// Privileges of PVE 9.
 const CPU_TYPES: &str = "486|athlon|Broadwell.*|Cascadelake.*|Conroe|Cooperlake.*|core2duo|coreduo|EPYC.*|GraniteRapids.*|Haswell.*|host|Icelake.*|IvyBridge.*|KnightsMill|kvm32|kvm64|max|Nehalem.*|Opteron_G.|Penryn|pentium[23]?|phenom|qemu32|qemu64|SandyBridge.*|SapphireRapids.*|SierraForest.*|Skylake.*|Westmere.*|x86-64-v.*|cortex.*|neoverse.*|a64fx";
 
-#[allow(clippy::too_many_lines)]
 fn scalar(schema: &Schema, format: &str, text: &str) -> Result<(), String> {
     match format {
         "pve-vmid" => must(holds("[1-9][0-9]{2,8}", text), || "value does not look like a valid VM ID\n".into()),
