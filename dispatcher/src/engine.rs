@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dispatcher_api::{Config, Problem, Subject};
+use error_chain::Chain;
 use jiff::{SignedDuration, Timestamp};
 use ownership::PoolName;
 use tokio::sync::watch;
@@ -21,7 +22,7 @@ use crate::control::Control;
 use crate::execute::{Executor, Gates, TemplateChecks};
 use crate::intents::{Ledger, LedgerError};
 use crate::looks::{Look, Looks};
-use crate::problems::{ProblemKey, Problems, chain};
+use crate::problems::{ProblemKey, Problems};
 use crate::settings::Settings;
 use crate::status::{self, Scene};
 use fleet::{Action, Claim, Intent, Observed};
@@ -140,7 +141,7 @@ impl Engine {
         let (pve, github) = match made {
             Ok(pair) => pair,
             Err(error) => {
-                return self.problems.raise(ProblemKey::Configuration, chain(&error), clock::now());
+                return self.problems.raise(ProblemKey::Configuration, Chain(&error).to_string(), clock::now());
             }
         };
         self.problems.clear(&ProblemKey::Configuration);
@@ -157,6 +158,7 @@ impl Engine {
             gates: self.gates.clone(),
             templates: Arc::new(TemplateChecks::default()),
             cancel: self.cancel.clone(),
+            draining: self.control.draining(),
         });
         tracing::info!(
             hash = &self.config_hash[..12],
@@ -205,12 +207,14 @@ impl Engine {
                 self.problems.clear(&ProblemKey::Guests);
                 self.observed.guests = Some(guests);
             }
-            Look::Guests(Err(error)) => self.problems.raise(ProblemKey::Guests, chain(&error), clock::now()),
+            Look::Guests(Err(error)) => {
+                self.problems.raise(ProblemKey::Guests, Chain(&error).to_string(), clock::now())
+            }
             Look::Repository { name, seen, problem } => {
                 let key = ProblemKey::Repository(name.clone());
                 match problem {
                     None => self.problems.clear(&key),
-                    Some(error) => self.problems.raise(key, chain(&error), clock::now()),
+                    Some(error) => self.problems.raise(key, Chain(&error).to_string(), clock::now()),
                 }
                 self.observed.repositories.insert(name, seen);
             }
@@ -281,7 +285,7 @@ impl Engine {
         }
         self.forgotten_at = now;
         if let Err(error) = self.ledger.forget(now) {
-            self.problems.raise(ProblemKey::Ledger, chain(&error), now);
+            self.problems.raise(ProblemKey::Ledger, Chain(&error).to_string(), now);
         }
     }
 

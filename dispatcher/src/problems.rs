@@ -1,7 +1,6 @@
 //! What hinders the dispatcher now, each with the time since when. Shown in the status; cleared when it works again.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::sync::{Mutex, PoisonError};
 
 use dispatcher_api::{Problem, Subject};
@@ -65,17 +64,6 @@ impl Problems {
     pub(crate) fn all(&self) -> Vec<Problem> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
-}
-
-/// An error and its causes in one line. None of ours holds a secret.
-pub(crate) fn chain(error: &(dyn Error + '_)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -75,11 +75,11 @@ impl Clients {
     pub(crate) fn node(&self, named: &Attr<String>) -> Result<String, Diagnostic> {
         let named = named.text().map(str::to_owned);
         named.or_else(|| self.node.clone()).ok_or_else(|| {
-            Diagnostic::error(
+            diagnostics::invalid(
+                "node",
                 "No node is named",
                 "Set `node` in the resource or in the provider block, or PXCI_NODE in the environment.",
             )
-            .at("node")
         })
     }
 }
@@ -142,9 +142,12 @@ fn settings(config: ProviderModel) -> Result<Option<Settings>, Diagnostics> {
     let environment = connection::Environment::read()?;
     let endpoints = match (config.endpoint.into_known(), config.endpoints.into_known()) {
         (Some(_), Some(_)) => {
-            return Err(Diagnostic::error("Two ways to name the endpoint", "Set either `endpoint` or `endpoints`.")
-                .at("endpoints")
-                .into());
+            return Err(diagnostics::invalid(
+                "endpoints",
+                "Two ways to name the endpoint",
+                "Set either `endpoint` or `endpoints`.",
+            )
+            .into());
         }
         (Some(endpoint), None) => vec![endpoint],
         (None, Some(endpoints)) => endpoints,

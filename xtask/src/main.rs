@@ -6,6 +6,7 @@ mod bench;
 mod codegen;
 mod demo;
 mod docs;
+mod lines;
 mod lint;
 mod narrate;
 mod setup;
@@ -79,6 +80,8 @@ enum Command {
     Bench(bench::Options),
     /// Runs the linters: formatting, links, shell scripts, licences, clippy.
     Lint,
+    /// Counts the lines of code of the product and of the simulators.
+    Lines,
 }
 
 /// Which Proxmox VE is simulated.
@@ -113,6 +116,7 @@ async fn main() -> Result<()> {
             Ok(())
         }
         Command::Conformance { directory, against } => test::conformance(&directory, against.as_deref()).await,
+        Command::Lines => lines::run(&narrator),
         Command::Codegen { check } => codegen::run(check),
         Command::Docs { check } => docs::run(check),
         Command::Bench(options) => {

@@ -118,6 +118,28 @@ impl WiderScopes {
     }
 }
 
+/// Starts both simulators as the options want them.
+async fn farm(options: &Options, guests: Option<Arc<Namespaces>>, world: Option<World>) -> Result<Farm> {
+    let runs = guests.is_some();
+    Farm::simulated_as(Simulation {
+        guests: guests.map_or(Guests::Scripted, Guests::Running),
+        line: Some(options.pve),
+        seed: Some(options.seed),
+        latency: Some(if options.virtual_time { Latency::Stepped } else { Latency::Real }),
+        installer: runs && options.world.is_none() && options.vms == 0,
+        world,
+    })
+    .await
+}
+
+/// Writes the certificate of the simulated GitHub's CA into `directory` and returns the file, if it has a CA of its own.
+fn write_github_ca(farm: &Farm, directory: &Path) -> Result<Option<PathBuf>> {
+    let Some(pem) = &farm.github.ca_pem else { return Ok(None) };
+    let file = directory.join("github-root-ca.pem");
+    fs::write(&file, pem).with_context(|| format!("writing {}", file.display()))?;
+    Ok(Some(file))
+}
+
 struct Playground {
     description: Value,
     control: Arc<Control>,
@@ -137,26 +159,14 @@ impl Playground {
             (Some(ready), true) => Some(Namespaces::start(&ready.guest_base).await.context("starting guests")?),
             _ => None,
         };
-        let farm = Farm::simulated_as(Simulation {
-            guests: guests.clone().map_or(Guests::Scripted, Guests::Running),
-            line: Some(options.pve),
-            seed: Some(options.seed),
-            latency: Some(if options.virtual_time { Latency::Stepped } else { Latency::Real }),
-            installer: runs && options.world.is_none() && options.vms == 0,
-            world,
-        })
-        .await?;
+        let farm = farm(options, guests.clone(), world).await?;
         let directory = tempfile::Builder::new().prefix("pxci-sim-").tempdir().context("creating a directory")?;
         let mut environment = farm.provider_environment(directory.path())?;
         let ready = ready.filter(|_| options.provider);
         if let Some(ready) = &ready {
             environment.extend(installation(narrator, &farm, ready, directory.path(), guests.as_deref())?);
         }
-        let github_ca = farm.github.ca_pem.as_ref().map(|pem| {
-            let file = directory.path().join("github-root-ca.pem");
-            fs::write(&file, pem).with_context(|| format!("writing {}", file.display())).map(|()| file)
-        });
-        let github_ca = github_ca.transpose()?;
+        let github_ca = write_github_ca(&farm, directory.path())?;
         let file = directory.path().join("environment");
         write_private(&file, &exports(&environment))?;
         let Farm { pve: site, github: github_site, simulated_pve, simulated_github, .. } = farm;

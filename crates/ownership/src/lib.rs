@@ -12,5 +12,5 @@ mod range;
 pub use files::SeedFile;
 pub use marker::{Build, Kind, Marker, MarkerError, Owner, Reap};
 pub use names::{Installation, NameError, Nonce, PoolName, RunnerName, fingerprint_tag, tags};
-pub use proof::{Claim, Guest, NotOurs, prove};
+pub use proof::{Claim, Evidence, Guest, NotOurs, Proof, prove};
 pub use range::{RangeError, VmidRange};

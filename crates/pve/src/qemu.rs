@@ -129,12 +129,13 @@ impl Qemu {
             .await
     }
 
-    /// Destroys the stopped VM with its disks, also those that an interrupted change left beside it, and removes it from jobs and access control.
+    /// Destroys the stopped VM with the disks that its configuration names, and removes it from jobs and access control.
+    /// Never searches other storages for disks with its VMID, because those can belong to another cluster.
     ///
     /// # Errors
     /// [`Error::is_running`], [`Error::is_protected`]; from the task [`Error::is_base_in_use`].
     pub async fn delete(&self) -> Result<Upid, Error> {
-        let parameters = Parameters::default().with_flag("purge", true).with_flag("destroy-unreferenced-disks", true);
+        let parameters = Parameters::default().with_flag("purge", true).with_flag("destroy-unreferenced-disks", false);
         self.client.call(Call::delete(self.path(""), &parameters)).await
     }
 

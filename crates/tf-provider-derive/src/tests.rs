@@ -63,6 +63,8 @@ fn contradictions_are_refused() {
     assert!(error!(#[doc = "A."] #[tf(computed, range(1..2))] a: Attr<i64>,).contains("only computed"));
     assert!(error!(#[doc = "A."] #[tf(required, identity)] a: Attr<i64>,).contains("cannot change in place"));
     assert!(error!(#[doc = "A."] #[tf(computed, identity)] a: Attr<i64>,).contains("cannot change in place"));
+    assert!(error!(#[doc = "A."] #[tf(optional, unread)] a: Attr<i64>,).contains("`unread` is for `required`"));
+    assert!(error!(#[doc = "A."] #[tf(required, unread, write_only)] a: Attr<i64>,).contains("no state has"));
     assert!(
         error!(#[doc = "A."] #[tf(required, replace, replace_if = f)] a: Attr<i64>,).contains("exclude each other")
     );
@@ -183,6 +185,10 @@ fn wrong_parameters_are_named() {
         ))
         .contains("no generics")
     );
+}
+
+#[test]
+fn wrong_fields_of_parameters_are_named() {
     assert!(
         refusal(&parse_quote!(
             #[doc = "P."]

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::attr::Attr;
 use crate::element::{Element, Model, ValueError, decode_attr, encode_attr};
+use crate::known::{Absent, Basis, present};
 use crate::path::Path;
 use crate::schema::{Attribute, Kind, Limits, Mode, Nesting};
 use crate::value::Value;
@@ -21,6 +22,18 @@ pub trait Blocks: Element {
     /// How the block repeats.
     const NESTING: Nesting;
 
+    /// The known blocks: a single one that may be absent is an `Option`.
+    type Present: Clone + Default + Send + Sync + 'static;
+
+    /// Returns the known blocks; used by derived code.
+    ///
+    /// # Errors
+    /// When a part is missing.
+    fn present(attr: Attr<Self>, basis: Basis, path: &Path) -> Result<Self::Present, ValueError>;
+
+    /// The opposite of [`Blocks::present`].
+    fn from_present(present: Self::Present) -> Attr<Self>;
+
     /// What the configuration means without any such block; `None`: there is nothing.
     fn absent() -> Option<Self>;
 }
@@ -28,13 +41,33 @@ pub trait Blocks: Element {
 impl<T: Model + Element> Blocks for Vec<T> {
     const NESTING: Nesting = Nesting::List;
 
+    type Present = <Self as Element>::Known;
+
+    fn present(attr: Attr<Self>, basis: Basis, path: &Path) -> Result<Self::Present, ValueError> {
+        present(attr, basis, path, Absent::Empty)
+    }
+
+    fn from_present(present: Self::Present) -> Attr<Self> {
+        Attr::Known(<Self as Element>::from_known(present))
+    }
+
     fn absent() -> Option<Self> {
         Some(Self::new())
     }
 }
 
-impl<T: Model + Element + Ord> Blocks for BTreeSet<T> {
+impl<T: Model + Element<Known: Ord> + Ord> Blocks for BTreeSet<T> {
     const NESTING: Nesting = Nesting::Set;
+
+    type Present = <Self as Element>::Known;
+
+    fn present(attr: Attr<Self>, basis: Basis, path: &Path) -> Result<Self::Present, ValueError> {
+        present(attr, basis, path, Absent::Empty)
+    }
+
+    fn from_present(present: Self::Present) -> Attr<Self> {
+        Attr::Known(<Self as Element>::from_known(present))
+    }
 
     fn absent() -> Option<Self> {
         Some(Self::new())
@@ -43,6 +76,16 @@ impl<T: Model + Element + Ord> Blocks for BTreeSet<T> {
 
 impl<T: Model + Element> Blocks for BTreeMap<String, T> {
     const NESTING: Nesting = Nesting::Map;
+
+    type Present = <Self as Element>::Known;
+
+    fn present(attr: Attr<Self>, basis: Basis, path: &Path) -> Result<Self::Present, ValueError> {
+        present(attr, basis, path, Absent::Empty)
+    }
+
+    fn from_present(present: Self::Present) -> Attr<Self> {
+        Attr::Known(<Self as Element>::from_known(present))
+    }
 
     fn absent() -> Option<Self> {
         Some(Self::new())

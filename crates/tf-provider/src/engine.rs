@@ -6,13 +6,13 @@ mod lookup;
 
 use std::time::Instant;
 
-use crate::cx::Cx;
+use crate::cx::{Cx, PlanCx};
 use crate::diagnostic::Diagnostics;
 use crate::erased::DynResource;
 use crate::path::Path;
 use crate::plan;
 use crate::resource::Failure;
-use crate::schema::{Attribute, Kind, Nesting, Schema};
+use crate::schema::{Attribute, Kind, Mode, Nesting, Schema};
 use crate::timeouts::{Defaults, Operation, parse};
 use crate::value::Value;
 pub(crate) use call::call;
@@ -35,7 +35,7 @@ pub(crate) struct Applied {
 pub(crate) async fn plan<D>(
     resource: &dyn DynResource<D>,
     schema: &Schema,
-    cx: &Cx<D>,
+    cx: &PlanCx<D>,
     config: &Value,
     prior: &Value,
 ) -> Planned {
@@ -89,8 +89,23 @@ pub(crate) async fn apply<D>(
 async fn delete<D>(resource: &dyn DynResource<D>, schema: &Schema, cx: &Cx<D>, prior: Value) -> Applied {
     match resource.delete(cx, &prior).await {
         Ok(()) => Applied { state: Value::Null, diagnostics: Diagnostics::new() },
-        Err(failure) => failed(&schema.attributes, failure, prior),
+        Err(failure) => {
+            let attributes = &schema.attributes;
+            let partial = failure.partial.map(|left| with_gaps(attributes, left, &prior));
+            failed(attributes, Failure { partial, ..failure }, prior)
+        }
     }
+}
+
+/// Takes out the values that stood for attributes which the state lacks: see `known::Absent`.
+fn with_gaps(attributes: &[Attribute], left: Value, prior: &Value) -> Value {
+    let Value::Map(mut entries) = left else { return left };
+    for attribute in attributes.iter().filter(|attribute| attribute.mode != Mode::Computed) {
+        if prior.get(&attribute.name).is_null() {
+            entries.insert(attribute.name.clone(), Value::Null);
+        }
+    }
+    Value::Map(entries)
 }
 
 fn failed(attributes: &[Attribute], failure: Failure<Value>, prior: Value) -> Applied {

@@ -15,6 +15,7 @@ use futures::FutureExt;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::element::{Model, ValueError};
+use crate::known::{Basis, Known};
 use crate::path::Path;
 use crate::schema::Schema;
 use crate::value::Value;
@@ -58,12 +59,31 @@ pub(crate) fn model<M: Model>(value: &Value) -> Result<M, Diagnostic> {
     M::from_value(value, &Path::root()).map_err(unfit)
 }
 
+/// Returns the known values of an object.
+fn known<M: Model>(value: &Value, basis: Basis) -> Result<Known<M>, Diagnostic> {
+    model::<M>(value)?
+        .into_known(basis, &Path::root())
+        .map_err(|error| Diagnostic { summary: lacking(basis).to_owned(), ..unfit(error) })
+}
+
 fn unfit(ValueError { path, problem }: ValueError) -> Diagnostic {
     Diagnostic::error("Invalid value", format!("\"{path}\": {problem}.")).at(path)
 }
 
+/// Returns the summary for an object that lacks a value.
+fn lacking(basis: Basis) -> &'static str {
+    match basis {
+        Basis::Plan => "Missing value",
+        Basis::Prior | Basis::Last => "Incomplete state",
+    }
+}
+
 fn to_value<M: Model>(model: M) -> Value {
     model.to_value()
+}
+
+fn known_to_value<M: Model>(known: Known<M>) -> Value {
+    M::from_known(known).to_value()
 }
 
 /// Runs the author's code; its panic becomes an error.

@@ -19,6 +19,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use error_chain::Chain;
 use tokio_util::sync::CancellationToken;
 
 use crate::provider::Provider;
@@ -79,15 +80,10 @@ pub fn serve<P: Provider>(provider: P) -> ExitCode {
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "{}", chain(&error));
+            let _ = writeln!(std::io::stderr(), "{}", Chain(&error));
             ExitCode::FAILURE
         }
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 async fn for_core<P: Provider>(provider: P, handshake: Handshake) -> Result<(), ServeError> {

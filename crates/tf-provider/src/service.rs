@@ -22,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
-use crate::cx::Cx;
-use crate::diagnostic::Diagnostics;
+use crate::cx::Call;
+use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::erased::{DynDataSource, DynEphemeral, DynResource, panicked, schema_of};
 use crate::provider::{Provider, Registry};
 use crate::schema::{Schema, Type, object_type};
@@ -122,10 +122,30 @@ impl<P: Provider> Service<P> {
         self.meta.as_ref().map_or(Ok(Value::Null), |(_, object)| values::value(said, object))
     }
 
-    fn cx(&self, type_name: &str) -> Cx<P::Data> {
-        let data = self.data.read().unwrap_or_else(PoisonError::into_inner).clone();
-        Cx::new(type_name, data, self.stop.child_token())
+    fn call(&self, type_name: &str) -> Call {
+        Call::new(type_name, self.stop.child_token())
     }
+
+    /// Returns what the provider's configuration gave; `None` while it is not known.
+    fn data(&self) -> Option<Arc<P::Data>> {
+        self.data.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns what the provider's configuration gave, for a call that needs it.
+    ///
+    /// # Errors
+    /// When the core did not configure the provider, or did so with values that are not known.
+    fn configured(&self) -> Result<Arc<P::Data>, Diagnostics> {
+        self.data().ok_or_else(|| unconfigured().into())
+    }
+}
+
+fn unconfigured() -> Diagnostic {
+    Diagnostic::error(
+        "Provider is not configured yet",
+        "The provider's configuration depends on values that are only known after apply, or was not sent at all. Nothing was \
+         done. Apply what those values come from first, for example with -target.",
+    )
 }
 
 fn types<T: ?Sized>(authors: Vec<Box<T>>, declared: impl Fn(&T) -> (&'static str, Schema)) -> Types<T> {

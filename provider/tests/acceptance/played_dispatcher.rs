@@ -1,5 +1,5 @@
 //! Dispatchers that are only played: they speak the console's protocol and do nothing. A real one runs in
-//! `tests/dispatcher_life.rs`.
+//! `tests/dispatcher_life`.
 
 use std::collections::HashMap;
 use std::io;

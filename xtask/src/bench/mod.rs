@@ -3,6 +3,7 @@
 //! Programs are built as they would be released. What is compared is measured in turns in the same run, so that a busy
 //! machine hits all of it alike: absolute numbers of a shared machine are noisy, their ratios much less so.
 
+mod applies;
 mod lines;
 mod memory;
 mod plans;
@@ -39,6 +40,9 @@ pub(crate) struct Options {
     /// Resources in a plan, and in a provider whose memory is measured.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
     resources: u32,
+    /// VMs that an apply makes.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    vms: u32,
     /// Lives of a VM in the simulator.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     lives: u32,
@@ -59,6 +63,8 @@ enum Part {
     Start,
     /// How long a plan takes.
     Plans,
+    /// How long an apply of started VMs takes.
+    Applies,
     /// Peak memory of providers.
     Memory,
     /// Start, requests and lives of the simulators.
@@ -90,6 +96,10 @@ pub(crate) async fn run(narrator: &Narrator, ready: &Ready, options: &Options) -
             narrator.say(&format!("reading the memory of each provider with {} resources", options.resources));
             rows.extend(memory::measure(&opentofu, &programs, options.resources).await?);
         }
+    }
+    if wanted(Part::Applies) {
+        narrator.say(&format!("making {} VMs at the pace of a real server, several times", options.vms));
+        rows.extend(applies::measure(&opentofu, &programs::pxci()?, options.vms).await?);
     }
     if wanted(Part::Simulators) {
         narrator.say("building and measuring the simulators");

@@ -222,6 +222,17 @@ fn draining_makes_nothing_new_and_releases_what_has_no_job() {
 }
 
 #[test]
+fn draining_ends_a_vm_that_still_boots() {
+    let guests = [guest(9100, Power::Running)];
+    let booting = intent(9100, life(&[Event::CloneBegun, Event::Cloned, Event::Configured]));
+    let calm = observed(5, &guests, queued(1), vec![]);
+    let draining = Observed { draining: true, ..observed(5, &guests, queued(1), vec![]) };
+    let ends = |seen: &Observed| steps(&decide(seen, std::slice::from_ref(&booting), 3, 20)) == [&Step::Stop];
+    assert!(!ends(&calm));
+    assert!(ends(&draining));
+}
+
+#[test]
 fn a_pool_whose_vms_fail_waits_longer_each_time() {
     let failed = |vmid, created: i64| {
         let life = Life {

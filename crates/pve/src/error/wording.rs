@@ -225,6 +225,13 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Interrupted { .. }) || matches!(self.status(), Some(595..=599))
     }
+
+    /// Returns true if the answer to a request was lost, or the wait for its task ended early. What was asked for may have
+    /// been done, or may still be done.
+    #[must_use]
+    pub fn is_outcome_unknown(&self) -> bool {
+        self.is_transient() || matches!(self, Self::Deadline { .. } | Self::Cancelled { .. })
+    }
 }
 
 #[cfg(test)]
@@ -353,6 +360,8 @@ mod tests {
         assert!(refused(500, "unable to get any free VMID in range [100, 101]").is_range_full());
         assert!(refused(401, "Authentication failed!").is_unauthenticated());
         assert!(refused(596, "Broken pipe").is_transient());
+        assert!(refused(596, "Broken pipe").is_outcome_unknown());
+        assert!(!refused(500, "no such storage").is_outcome_unknown());
     }
 
     #[test]

@@ -161,7 +161,7 @@ async fn a_delete_has_its_parameters_in_the_query_and_no_body() {
     let requests = server.requests();
     assert_eq!(
         requests[0].line(),
-        "DELETE /api2/json/nodes/pve1/qemu/9101?purge=1&destroy-unreferenced-disks=1 HTTP/1.1"
+        "DELETE /api2/json/nodes/pve1/qemu/9101?purge=1&destroy-unreferenced-disks=0 HTTP/1.1"
     );
     assert!(requests[0].body.is_empty() && requests[0].header("content-type").is_none());
     assert!(requests[0].header("transfer-encoding").is_none());

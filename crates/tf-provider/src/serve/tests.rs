@@ -72,21 +72,21 @@ impl Resource for Safes {
     type Data = Toy;
     type Model = Safe;
 
-    async fn create(&self, cx: &Cx<Toy>, mut plan: Safe) -> Outcome<Safe> {
-        match plan.name.text() {
-            Some("panics") => panic!("asked to"),
-            Some("waits") => {
-                cx.data()?.started.notify_one();
+    async fn create(&self, cx: &Cx<Toy>, mut plan: KnownSafe) -> Outcome<KnownSafe> {
+        match plan.name.as_str() {
+            "panics" => panic!("asked to"),
+            "waits" => {
+                cx.data().started.notify_one();
                 let stopped = cx.guard(std::future::pending::<()>()).await;
                 // As a resource does that has something to clean up.
                 tokio::task::yield_now().await;
-                cx.data()?.stopped.notify_one();
+                cx.data().stopped.notify_one();
                 stopped?;
             }
-            Some("half") => return Err(Failure::partial(plan, Diagnostic::error("Half", "made"))),
+            "half" => return Err(Failure::partial(plan, Diagnostic::error("Half", "made"))),
             _ => {}
         }
-        let length = plan.combination.known().map(|secret| secret.expose().len() as u64);
+        let length = plan.combination.as_ref().map(|secret| secret.expose().len() as u64);
         plan.length = length.unwrap_or_default().into();
         Ok(plan)
     }
@@ -95,11 +95,11 @@ impl Resource for Safes {
         Ok(Some(state))
     }
 
-    async fn update(&self, _: &Cx<Toy>, _: Safe, plan: Safe) -> Outcome<Safe> {
+    async fn update(&self, _: &Cx<Toy>, _: KnownSafe, plan: KnownSafe) -> Outcome<KnownSafe> {
         Ok(plan)
     }
 
-    async fn delete(&self, _: &Cx<Toy>, _: Safe) -> Result<(), Failure<Safe>> {
+    async fn delete(&self, _: &Cx<Toy>, _: KnownSafe) -> Result<(), Failure<KnownSafe>> {
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ mod deadlines;
 mod ephemeral;
 mod function;
 mod resource;
+mod unconfigured;
 
 use std::sync::{Arc, Mutex};
 
@@ -148,7 +149,7 @@ impl crate::DataSource for Written {
     type Data = Log;
     type Model = resource::Boat;
 
-    async fn read(&self, _: &crate::Cx<Log>, wanted: resource::Boat) -> Result<resource::Boat, Diagnostics> {
+    async fn read(&self, _: &crate::Cx<Log>, wanted: resource::KnownBoat) -> Result<resource::KnownBoat, Diagnostics> {
         Ok(wanted)
     }
 }

@@ -23,7 +23,7 @@ async fn opened(site: &Site) -> Page {
 }
 
 #[tokio::test]
-async fn a_person_queues_jobs_injects_faults_and_steps_time() {
+async fn a_person_queues_jobs_and_injects_faults() {
     let site = Site::start(Latency::Stepped).await;
     site.guests.print(8000, HOSTILE);
     let mut page = opened(&site).await;
@@ -66,6 +66,17 @@ async fn a_person_queues_jobs_injects_faults_and_steps_time() {
     page.until_shown("#rules tbody", "used up").await;
     assert_eq!(site.pve("GET", "/version", &[]).await.unwrap().0, 200);
 
+    let unsafe_parts = "document.querySelectorAll('main img, main script, dialog img, dialog script').length";
+    assert_eq!(page.value("window.injected ?? null").await, Value::Null);
+    assert_eq!(page.value(unsafe_parts).await, 0);
+    assert_eq!(page.complaints, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_person_steps_time_and_looks_at_nodes_guests_and_tasks() {
+    let site = Site::start(Latency::Stepped).await;
+    site.guests.print(8000, HOSTILE);
+    let mut page = opened(&site).await;
     page.enter("#time [name=seconds]", "90").await;
     page.click("#time [name=step]").await;
     page.until_shown("#elapsed", "after 1:30 min").await;

@@ -51,20 +51,19 @@ impl DataSource for Sources {
         }
     }
 
-    async fn read(&self, cx: &Cx<Log>, mut wanted: Source) -> Result<Source, Diagnostics> {
-        cx.data()?;
+    async fn read(&self, cx: &Cx<Log>, mut wanted: KnownSource) -> Result<KnownSource, Diagnostics> {
         assert!(wanted.flow.is_unknown(), "what is to be found is unknown");
-        match wanted.name.text() {
-            Some("dry") => return Err(Diagnostic::error("Dry", "Nothing flows.").at("name").into()),
-            Some("panics") => panic!("asked to"),
-            Some("forgets") => return Ok(wanted),
-            Some("waits") => cx.guard(std::future::pending::<()>()).await?,
-            Some("other") => wanted.depth = 4.into(),
-            Some("leaks") => wanted.key = Secret::new("another-key").into(),
+        match wanted.name.as_str() {
+            "dry" => return Err(Diagnostic::error("Dry", "Nothing flows.").at("name").into()),
+            "panics" => panic!("asked to"),
+            "forgets" => return Ok(wanted),
+            "waits" => cx.guard(std::future::pending::<()>()).await?,
+            "other" => wanted.depth = 4,
+            "leaks" => wanted.key = Secret::new("another-key").into(),
             _ => cx.warn("Cold", "Mind the temperature."),
         }
-        wanted.kind = wanted.kind.text().map(str::to_uppercase).into();
-        Ok(Source { flow: 7.into(), ..wanted })
+        wanted.kind = wanted.kind.as_deref().map(str::to_uppercase);
+        Ok(KnownSource { flow: 7.into(), ..wanted })
     }
 }
 

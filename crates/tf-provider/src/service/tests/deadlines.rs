@@ -24,7 +24,7 @@ impl Resource for Errands {
     type Data = ();
     type Model = Errand;
 
-    async fn create(&self, cx: &Cx<()>, plan: Errand) -> Outcome<Errand> {
+    async fn create(&self, cx: &Cx<()>, plan: KnownErrand) -> Outcome<KnownErrand> {
         cx.guard(std::future::pending::<()>()).await?;
         Ok(plan)
     }
@@ -34,11 +34,11 @@ impl Resource for Errands {
         Ok(Some(state))
     }
 
-    async fn update(&self, cx: &Cx<()>, _: Errand, plan: Errand) -> Outcome<Errand> {
+    async fn update(&self, cx: &Cx<()>, _: KnownErrand, plan: KnownErrand) -> Outcome<KnownErrand> {
         self.create(cx, plan).await
     }
 
-    async fn delete(&self, cx: &Cx<()>, _: Errand) -> Result<(), Failure<Errand>> {
+    async fn delete(&self, cx: &Cx<()>, _: KnownErrand) -> Result<(), Failure<KnownErrand>> {
         Ok(cx.guard(std::future::pending::<()>()).await?)
     }
 }

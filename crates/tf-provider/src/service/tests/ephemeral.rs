@@ -28,7 +28,7 @@ pub(super) struct Stub {
 pub(super) struct Tickets;
 
 fn note(cx: &Cx<Log>, text: String) -> Result<(), Diagnostic> {
-    cx.data()?.lock().expect("no panic").push(text);
+    cx.data().lock().expect("no panic").push(text);
     Ok(())
 }
 
@@ -49,8 +49,8 @@ impl EphemeralResource for Tickets {
         }
     }
 
-    async fn open(&self, cx: &Cx<Log>, wanted: Ticket) -> Result<Opened<Ticket, Stub>, Diagnostics> {
-        let holder = wanted.holder.need("holder")?;
+    async fn open(&self, cx: &Cx<Log>, wanted: KnownTicket) -> Result<Opened<KnownTicket, Stub>, Diagnostics> {
+        let holder = &wanted.holder;
         note(cx, format!("open {holder}"))?;
         let code = match holder.as_str() {
             "panics" => panic!("asked to"),
@@ -58,7 +58,7 @@ impl EphemeralResource for Tickets {
             _ => Secret::new(format!("code-of-{holder}")).into(),
         };
         let stub = Stub { code: Secret::new(format!("code-of-{holder}")), renewals: 0 };
-        Ok(Opened::new(Ticket { code, ..wanted }, stub).renew_at(moment()))
+        Ok(Opened::new(KnownTicket { code, ..wanted }, stub).renew_at(moment()))
     }
 
     async fn renew(&self, cx: &Cx<Log>, private: Stub) -> Result<Renewed<Stub>, Diagnostics> {
@@ -92,22 +92,22 @@ impl EphemeralResource for Stamps {
     type Model = Stamp;
     type Private = ();
 
-    async fn open(&self, _: &Cx<Log>, wanted: Stamp) -> Result<Opened<Stamp>, Diagnostics> {
+    async fn open(&self, _: &Cx<Log>, wanted: KnownStamp) -> Result<Opened<KnownStamp>, Diagnostics> {
         Ok(Opened::new(wanted, ()))
     }
 }
 
-fn open(holder: &str) -> proto::open_ephemeral_resource::Request {
+pub(super) fn open(holder: &str) -> proto::open_ephemeral_resource::Request {
     let config = Ticket { holder: holder.into(), ..Ticket::default() };
     let (type_name, config) = ("toy_ticket".to_owned(), Some(dynamic(&config)));
     proto::open_ephemeral_resource::Request { type_name, config, client_capabilities: None }
 }
 
-fn renew(type_name: &str, private: Option<Vec<u8>>) -> proto::renew_ephemeral_resource::Request {
+pub(super) fn renew(type_name: &str, private: Option<Vec<u8>>) -> proto::renew_ephemeral_resource::Request {
     proto::renew_ephemeral_resource::Request { type_name: type_name.to_owned(), private }
 }
 
-fn close(type_name: &str, private: Option<Vec<u8>>) -> proto::close_ephemeral_resource::Request {
+pub(super) fn close(type_name: &str, private: Option<Vec<u8>>) -> proto::close_ephemeral_resource::Request {
     proto::close_ephemeral_resource::Request { type_name: type_name.to_owned(), private }
 }
 

@@ -7,7 +7,8 @@ use super::{Log, configured, dynamic, object, raw, service, told, undynamic};
 use crate::schema::Type;
 use crate::wire::{messages, tfplugin6 as proto};
 use crate::{
-    Attr, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Model, Moves, Outcome, Plan, Resource, Secret, Taken, Value,
+    Attr, Call, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Model, Moves, Outcome, Plan, PlanCx, Resource, Secret,
+    Taken, Value,
 };
 
 /// A boat.
@@ -19,6 +20,12 @@ pub(super) struct Boat {
     /// What it does in the test.
     #[tf(required)]
     name: Attr<String>,
+    /// Where it belongs; a boat does not tell.
+    #[tf(required, unread)]
+    harbour: Attr<String>,
+    /// How many it takes.
+    #[tf(default = 2)]
+    crew: Attr<i64>,
     /// Never stored.
     #[tf(optional, write_only)]
     cargo: Attr<Secret>,
@@ -49,10 +56,10 @@ struct Logbook {
     entries: Vec<String>,
 }
 
-fn enter(cx: &Cx<Log>, entry: &str) -> Result<(), Diagnostic> {
-    let mut book: Logbook = cx.private().unwrap_or_default();
+fn enter(call: &Call, entry: &str) -> Result<(), Diagnostic> {
+    let mut book: Logbook = call.private().unwrap_or_default();
     book.entries.push(entry.to_owned());
-    cx.set_private(&book)
+    call.set_private(&book)
 }
 
 pub(super) struct Boats;
@@ -63,19 +70,19 @@ impl Resource for Boats {
     type Data = Log;
     type Model = Boat;
 
-    async fn plan(&self, cx: &Cx<Log>, plan: &mut Plan<Boat>) -> Result<(), Diagnostics> {
+    async fn plan(&self, cx: &PlanCx<Log>, plan: &mut Plan<Boat>) -> Result<(), Diagnostics> {
         if plan.config.name.text() == Some("another hull is planned") {
             plan.planned.hull = 99.into();
         }
         Ok(enter(cx, "plan")?)
     }
 
-    async fn create(&self, cx: &Cx<Log>, plan: Boat) -> Outcome<Boat> {
+    async fn create(&self, cx: &Cx<Log>, plan: KnownBoat) -> Outcome<KnownBoat> {
         if let Some(fleet) = cx.meta::<Fleet>()? {
             cx.warn("Owner", fleet.owner.text().unwrap_or_default());
         }
         enter(cx, "create")?;
-        Ok(Boat { hull: 1.into(), ..plan })
+        Ok(KnownBoat { hull: 1.into(), ..plan })
     }
 
     async fn read(&self, cx: &Cx<Log>, state: Boat) -> Result<Option<Boat>, Diagnostics> {
@@ -87,16 +94,20 @@ impl Resource for Boats {
         }
     }
 
-    async fn update(&self, cx: &Cx<Log>, _: Boat, plan: Boat) -> Outcome<Boat> {
+    async fn update(&self, cx: &Cx<Log>, _: KnownBoat, plan: KnownBoat) -> Outcome<KnownBoat> {
         enter(cx, "update")?;
-        if plan.name.text() == Some("another hull") {
-            return Ok(Boat { hull: 2.into(), ..plan });
+        if plan.name == "another hull" {
+            return Ok(KnownBoat { hull: 2.into(), ..plan });
         }
         Ok(plan)
     }
 
-    async fn delete(&self, cx: &Cx<Log>, _: Boat) -> Result<(), Failure<Boat>> {
+    async fn delete(&self, cx: &Cx<Log>, state: KnownBoat) -> Result<(), Failure<KnownBoat>> {
         enter(cx, "delete")?;
+        if state.name == "leaks" {
+            let detail = format!("{} crew, harbour \"{}\"", state.crew, state.harbour);
+            return Err(Failure::partial(state, Diagnostic::error("Half sunk", detail)));
+        }
         let book: Logbook = cx.private().unwrap_or_default();
         Err(Diagnostic::error("Not deleted", book.entries.join(", ")).into())
     }
@@ -153,8 +164,8 @@ impl IntoName for Option<&str> {
     }
 }
 
-fn boat(name: &str, hull: impl Into<Attr<i64>>) -> Boat {
-    Boat { name: name.into(), hull: hull.into(), ..Boat::default() }
+pub(super) fn boat(name: &str, hull: impl Into<Attr<i64>>) -> Boat {
+    Boat { name: name.into(), hull: hull.into(), harbour: "home".into(), crew: 2.into(), ..Boat::default() }
 }
 
 fn nothing() -> Option<proto::DynamicValue> {
@@ -238,6 +249,25 @@ async fn an_import_may_leave_private_state() {
     let [imported] = answer.imported_resources.as_slice() else { panic!("one: {:?}", answer.diagnostics) };
     assert_eq!(imported.private, br#"{"entries":["import"]}"#);
     assert_eq!(imported.identity, identity(1));
+}
+
+#[tokio::test]
+async fn an_imported_object_can_be_destroyed_before_it_is_complete() {
+    let imported = Boat { harbour: Attr::Null, crew: Attr::Null, ..boat("leaks", 1) };
+    let answer = configured().await.apply_resource_change(apply(Some(&imported), None, vec![])).await;
+    let answer = answer.expect("answered");
+    assert_eq!(told(&answer.diagnostics), ": Half sunk: 2 crew, harbour \"\"");
+    let left: Boat = undynamic(&answer.new_state.expect("what is left"));
+    assert!(left.to_value() == imported.to_value(), "the state lacks what it lacked");
+}
+
+#[tokio::test]
+async fn an_object_whose_state_lacks_what_a_destroy_needs_is_left_alone() {
+    let lost = Boat { name: Attr::Null, ..boat("a", 1) };
+    let answer = configured().await.apply_resource_change(apply(Some(&lost), None, vec![])).await.expect("answered");
+    let told = told(&answer.diagnostics);
+    assert!(told.starts_with("name: Incomplete state: \"name\": the state lacks this attribute."), "{told}");
+    assert!(undynamic::<Boat>(&answer.new_state.expect("kept")).to_value() == lost.to_value());
 }
 
 /// State that another program wrote is no reason to fail.

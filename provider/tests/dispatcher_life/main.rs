@@ -4,7 +4,10 @@
 //!
 //! Needs the appliance (`PXCI_APPLIANCE`) and the guests' base system (`PXCI_GUEST_BASE`), which `cargo xtask test` makes.
 
+mod cut_off;
+
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use farm::engines::preferred_core;
@@ -13,55 +16,66 @@ use farm::mirror::Mirror;
 use farm::simulation::{Farm, Guests, REPOSITORY};
 use serde_json::Value;
 use sim_guest::Namespaces;
+use sim_pve::Handle;
 
 const NAME: &str = "pxci_dispatcher_lxc.it";
 const APPLIANCE: &str = "pxci-dispatcher-appliance_0.1.0_amd64.tar.zst";
+
+/// First part of the configuration: the provider, and values that the steps change.
+const VARIABLES: &str = r#"
+terraform {
+  required_providers {
+    pxci = { source = "pxci/pxci" }
+  }
+}
+
+variable "pve_token_secret" {
+  type      = string
+  ephemeral = true
+}
+
+variable "github_token" {
+  type      = string
+  ephemeral = true
+}
+
+variable "github_token_version" {
+  type    = number
+  default = 1
+}
+
+variable "max" {
+  type    = number
+  default = 2
+}
+
+variable "hostname" {
+  type    = string
+  default = "pxci-dispatcher"
+}
+
+variable "network" {
+  type    = object({ ip = string, gateway = optional(string) })
+  default = { ip = "dhcp" }
+}
+
+variable "appliance" {
+  type    = string
+  default = null
+}
+
+variable "delete_timeout" {
+  type    = string
+  default = "30m"
+}
+"#;
 
 fn configuration(farm: &Farm) -> String {
     let (pve, reached) = (&farm.pve, &farm.dispatcher);
     let ca = reached.github_ca_pem.as_ref().expect("the simulated GitHub has a CA of its own");
     format!(
         r#"
-terraform {{
-  required_providers {{
-    pxci = {{ source = "pxci/pxci" }}
-  }}
-}}
-
-variable "pve_token_secret" {{
-  type      = string
-  ephemeral = true
-}}
-
-variable "github_token" {{
-  type      = string
-  ephemeral = true
-}}
-
-variable "github_token_version" {{
-  type    = number
-  default = 1
-}}
-
-variable "max" {{
-  type    = number
-  default = 2
-}}
-
-variable "hostname" {{
-  type    = string
-  default = "pxci-dispatcher"
-}}
-
-variable "network" {{
-  type    = object({{ ip = string, gateway = optional(string) }})
-  default = {{ ip = "dhcp" }}
-}}
-
-variable "appliance" {{
-  type    = string
-  default = null
-}}
+{VARIABLES}
 
 resource "pxci_dispatcher_lxc" "it" {{
   vmid_range       = "8100-8109"
@@ -72,6 +86,7 @@ resource "pxci_dispatcher_lxc" "it" {{
   network          = {{ bridge = "{}", ip = var.network.ip, gateway = var.network.gateway }}
   appliance_file   = var.appliance
   poll_interval    = 1
+  timeouts         = {{ delete = var.delete_timeout }}
 
   pve                 = {{ endpoints = ["{}"], token_id = "{}" }}
   pve_token_secret_wo = var.pve_token_secret
@@ -108,6 +123,17 @@ resource "pxci_dispatcher_lxc" "it" {{
 const DEADLINE: Duration = Duration::from_secs(120);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
+/// Returns the path that the environment names.
+fn made(name: &str) -> PathBuf {
+    PathBuf::from(std::env::var_os(name).unwrap_or_else(|| panic!("{name} is not set: run `cargo xtask test`")))
+}
+
+/// Starts the guests, which really run.
+async fn running_guests() -> Arc<Namespaces> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Namespaces::start(&made("PXCI_GUEST_BASE")).await.expect("guests")
+}
+
 struct Life {
     farm: Farm,
     work: WorkingDirectory,
@@ -115,13 +141,13 @@ struct Life {
 }
 
 impl Life {
-    async fn begin(guests: Guests, appliance: &Path) -> Self {
+    async fn begin(guests: Guests) -> Self {
         let directory = tempfile::tempdir().expect("directory");
         let path = directory.path().join("work");
         std::fs::create_dir(&path).expect("directory");
         let provider = std::env::var_os("PXCI_PROVIDER")
             .map_or_else(|| env!("CARGO_BIN_EXE_terraform-provider-pxci").into(), PathBuf::from);
-        let mirror = Mirror::lay_out(directory.path(), &provider, Some(appliance)).expect("mirror");
+        let mirror = Mirror::lay_out(directory.path(), &provider, Some(&made("PXCI_APPLIANCE"))).expect("mirror");
         let mut work = mirror.working_directory(preferred_core().expect("a core"), path);
         let farm = Farm::simulated(guests).await.expect("farm");
         for (name, value) in farm.provider_environment(directory.path()).expect("environment") {
@@ -132,6 +158,10 @@ impl Life {
         work.write("main.tf", &configuration(&farm)).expect("written");
         work.init().await.expect("init");
         Self { farm, work, directory }
+    }
+
+    fn pve(&self) -> &Handle {
+        &self.farm.simulated_pve.as_ref().expect("a simulator").handle
     }
 
     async fn attributes(&self) -> Value {
@@ -164,13 +194,8 @@ impl Life {
 
 #[tokio::test]
 async fn a_dispatcher_lives_and_leaves_nothing() {
-    let made = |name: &str| {
-        PathBuf::from(std::env::var_os(name).unwrap_or_else(|| panic!("{name} is not set: run `cargo xtask test`")))
-    };
-    let (appliance, base) = (made("PXCI_APPLIANCE"), made("PXCI_GUEST_BASE"));
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let namespaces = Namespaces::start(&base).await.expect("guests");
-    let mut life = Life::begin(Guests::Running(namespaces.clone()), &appliance).await;
+    let namespaces = running_guests().await;
+    let mut life = Life::begin(Guests::Running(namespaces.clone())).await;
 
     life.work.apply().await.expect("create");
     life.plans(&[]).await;
@@ -187,7 +212,7 @@ async fn a_dispatcher_lives_and_leaves_nothing() {
     reboots_by_itself(&life, &namespaces).await;
 
     refused_token_is_told(&mut life).await;
-    successor_takes_over(&mut life, &appliance, first).await;
+    successor_takes_over(&mut life, &made("PXCI_APPLIANCE"), first).await;
 
     life.work.destroy().await.expect("destroy");
     assert_eq!(life.farm.leftovers(), Vec::<String>::new());
@@ -196,7 +221,7 @@ async fn a_dispatcher_lives_and_leaves_nothing() {
 
 /// Waits until the dispatcher has called both sides once more.
 async fn reaches_both_again(life: &Life) {
-    let pve = &life.farm.simulated_pve.as_ref().expect("a simulator").handle;
+    let pve = life.pve();
     let github = life.farm.simulated_github.as_ref().expect("a simulator");
     let calls = || {
         let dispatcher = &life.farm.pve.dispatcher.id;
@@ -227,7 +252,7 @@ async fn change_restarts(life: &mut Life, variable: &str, value: &str) {
 }
 
 async fn power_cut(life: &Life) {
-    let pve = &life.farm.simulated_pve.as_ref().expect("a simulator").handle;
+    let pve = life.pve();
     assert!(pve.node_away(&life.farm.pve.node).await);
     assert!(pve.node_back(&life.farm.pve.node));
     reaches_both_again(life).await;
@@ -239,7 +264,7 @@ async fn reboots_by_itself(life: &Life, guests: &Namespaces) {
     let vmid = life.vmid().await.try_into().expect("a VMID");
     // Init may end this command together with everything else, so its status says nothing.
     guests.container_attach(vmid, &["/sbin/reboot"]).await.expect("a running container");
-    let pve = &life.farm.simulated_pve.as_ref().expect("a simulator").handle;
+    let pve = life.pve();
     let begun = Instant::now();
     while !pve.timeline().iter().any(|happening| happening.kind == "rebooted") {
         assert!(begun.elapsed() < DEADLINE, "it does not reboot");
@@ -271,6 +296,6 @@ async fn successor_takes_over(life: &mut Life, appliance: &Path, first: u64) {
     life.work.apply().await.expect("a new appliance");
     life.plans(&[]).await;
     assert_ne!(life.vmid().await, first, "the successor is another container");
-    let guests = life.farm.simulated_pve.as_ref().map(|pve| pve.handle.guests()).unwrap_or_default();
+    let guests = life.pve().guests();
     assert_eq!(guests.len(), 1, "the old container is left: {guests:?}");
 }
