@@ -11,7 +11,7 @@ use std::time::Duration;
 use dispatcher_api::{Config, Problem, Subject};
 use error_chain::Chain;
 use jiff::{SignedDuration, Timestamp};
-use ownership::PoolName;
+use ownership::{PoolName, RunnerName};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -89,7 +89,7 @@ async fn tick(duration: Duration) {
 /// A step that ended, by the name it is known under, and whether its VM has a record.
 #[derive(Debug)]
 struct Done {
-    name: String,
+    name: RunnerName,
     recorded: bool,
 }
 
@@ -104,8 +104,8 @@ struct Engine {
     observed: Observed,
     looks: Looks,
     steps: JoinSet<Done>,
-    under_way: BTreeSet<String>,
-    resting: BTreeMap<String, Timestamp>,
+    under_way: BTreeSet<RunnerName>,
+    resting: BTreeMap<RunnerName, Timestamp>,
     started_at: Timestamp,
     draining_since: Timestamp,
     forgotten_at: Timestamp,

@@ -5,20 +5,21 @@ use std::sync::{Mutex, PoisonError};
 
 use dispatcher_api::{Problem, Subject};
 use jiff::Timestamp;
+use ownership::{RepositoryName, RunnerName};
 
 /// The thing that a problem is about. Each has at most one open problem. The status lists problems in this order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ProblemKey {
     /// The configuration that was accepted and cannot be used.
     Configuration,
-    /// GitHub's answers about one repository, given as `owner/name`.
-    Repository(String),
+    /// GitHub's answers about one repository.
+    Repository(RepositoryName),
     /// The dispatcher's database.
     Ledger,
     /// Proxmox VE's list of guests.
     Guests,
     /// One VM, by its name.
-    Vm(String),
+    Vm(RunnerName),
 }
 
 impl ProblemKey {
@@ -84,10 +85,10 @@ mod tests {
     #[test]
     fn one_vm_does_not_clear_the_problem_of_another() {
         let problems = Problems::default();
-        let vm = |name: &str| ProblemKey::Vm(name.to_owned());
-        problems.raise(vm("a"), "it does not boot".into(), Timestamp::UNIX_EPOCH);
+        let vm = |name: &str| ProblemKey::Vm(name.parse().unwrap());
+        problems.raise(vm("lab-p-9100-aaaaaa"), "it does not boot".into(), Timestamp::UNIX_EPOCH);
         problems.raise(ProblemKey::Ledger, "the disk is full".into(), Timestamp::UNIX_EPOCH);
-        problems.clear(&vm("b"));
+        problems.clear(&vm("lab-p-9100-bbbbbb"));
         let subjects: Vec<_> = problems.all().iter().map(|problem| problem.subject).collect();
         assert_eq!(subjects, [Subject::Dispatcher, Subject::Pool]);
     }

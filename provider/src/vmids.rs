@@ -43,7 +43,7 @@ impl Vmids {
         refused: &BTreeSet<u32>,
     ) -> Result<Option<Proposal>, pve::Error> {
         let seen: BTreeSet<u32> = pve.guests().await?.iter().map(|guest| guest.vmid).collect();
-        for vmid in range.iter().filter(|vmid| !seen.contains(vmid) && !refused.contains(vmid)) {
+        for vmid in range.iter().map(u32::from).filter(|vmid| !seen.contains(vmid) && !refused.contains(vmid)) {
             let Some(proposal) = self.claim(vmid) else { continue };
             // The list leaves out guests that the token may not see.
             if pve.is_free(vmid).await? {

@@ -28,7 +28,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("pxci-fleet", &["pxci-dispatcher-api", "pxci-ownership"]),
     ("pxci-fuzz-targets", &["pxci-cloudinit", "pxci-dispatcher-api", "pxci-ownership", "pxci-pve", "pxci-tf-provider"]),
-    ("pxci-github", &[]),
+    ("pxci-github", &["pxci-ownership"]),
     ("pxci-guest", &["pxci-github", "pxci-ownership", "pxci-pve"]),
     ("pxci-ownership", &[]),
     ("pxci-packer-driver", &[]),

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use ownership::{Installation, PoolName, VmidRange};
+use ownership::{Installation, NodeName, PoolName, RepositoryName, Vmid, VmidRange};
 use serde::{Deserialize, Serialize};
 
 mod validate;
@@ -83,8 +83,8 @@ pub struct RunnerPool {
     pub name: PoolName,
     /// Labels that a job must ask for a subset of; the runners register with exactly these.
     pub labels: Vec<String>,
-    /// Repositories whose jobs are served, each `owner/name`.
-    pub repositories: Vec<String>,
+    /// Repositories whose jobs are served.
+    pub repositories: Vec<RepositoryName>,
     /// GitHub's id of the runner group that runners join; 1 is the default group.
     #[serde(default = "default_runner_group")]
     pub runner_group_id: u64,
@@ -126,9 +126,9 @@ pub struct TemplateSource {
     /// The family it is a version of: the template's marker must say the same, or, where it has none, its name.
     pub family: String,
     /// VMID of the version to clone.
-    pub vmid: u32,
+    pub vmid: Vmid,
     /// Node that has it; clones are made there.
-    pub node: String,
+    pub node: NodeName,
     /// `family` is the template's name at Proxmox VE, whatever its marker says.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_name: bool,

@@ -12,6 +12,7 @@
 //! It must never lead from a state in which a job may run to `Stopping` on one negative observation, and never back to `Warm`.
 
 use jiff::{SignedDuration, Timestamp};
+use ownership::RepositoryName;
 use serde::{Deserialize, Serialize};
 
 use crate::State;
@@ -108,8 +109,8 @@ pub enum Event {
     Ready,
     /// About to ask for a registration.
     MintBegun {
-        /// Repository that the runner will serve, `owner/name`.
-        repository: String,
+        /// Repository that the runner will serve.
+        repository: RepositoryName,
     },
     /// The registration exists; about to write it into the guest.
     Minted {
@@ -122,8 +123,8 @@ pub enum Event {
     FoundUnarmed,
     /// GitHub was found to have a registration of this name.
     FoundRegistered {
-        /// Repository that it serves, `owner/name`.
-        repository: String,
+        /// Repository that it serves.
+        repository: RepositoryName,
         /// GitHub's number of the runner.
         runner_id: u64,
     },
@@ -183,7 +184,7 @@ pub struct Life {
     /// Since when.
     pub since: Timestamp,
     /// Repository of its registration, from [`State::Minting`] on.
-    pub repository: Option<String>,
+    pub repository: Option<RepositoryName>,
     /// GitHub's number of its registration.
     pub runner_id: Option<u64>,
     /// When the guest may have got its registration: from then on a job may run in it.
@@ -368,7 +369,7 @@ mod tests {
     }
 
     fn to_idle() -> Vec<Event> {
-        let repository = "acme/tools".to_owned();
+        let repository = "acme/tools".parse().unwrap();
         vec![
             Event::CloneBegun,
             Event::Cloned,
@@ -384,7 +385,7 @@ mod tests {
         let mut events = to_idle();
         events.extend([
             Event::FoundUnarmed,
-            Event::FoundRegistered { repository: "acme/tools".to_owned(), runner_id: 8 },
+            Event::FoundRegistered { repository: "acme/tools".parse().unwrap(), runner_id: 8 },
             Event::JobSeen { job: Some(1) },
             Event::JobOver,
             Event::JobFound { job: 2 },

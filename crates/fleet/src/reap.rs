@@ -6,6 +6,7 @@
 use crate::{Event, Life, NEGATIVES_APART, Reason, State};
 use dispatcher_api::Config;
 use jiff::{SignedDuration, Timestamp};
+use ownership::{RunnerName, Vmid};
 
 use crate::{Action, Intent, JobPhase, Observed, Power, capacity, demand};
 
@@ -30,7 +31,7 @@ struct Limits {
     idle: SignedDuration,
     job: SignedDuration,
     /// The template that new VMs are made from; `None`: no more are made.
-    template: Option<u32>,
+    template: Option<Vmid>,
 }
 
 impl Limits {
@@ -99,7 +100,7 @@ fn job_sign(observed: &Observed, intent: &Intent) -> Option<Event> {
     if !life.state.may_run_a_job() {
         return None;
     }
-    let repository = life.repository.as_deref();
+    let repository = life.repository.as_ref();
     let job = observed.job_of(repository, &intent.name);
     match job.map(|job| (job.phase, job.id)) {
         Some((JobPhase::Completed, id)) if life.busy_at.is_none() => return Some(Event::JobSeen { job: Some(id) }),
@@ -118,7 +119,7 @@ fn job_sign(observed: &Observed, intent: &Intent) -> Option<Event> {
 /// Returns the event that corrects the reason of a VM that has ended, from GitHub's information about its job.
 fn afterwards(observed: &Observed, intent: &Intent) -> Option<Event> {
     let life = &intent.life;
-    let repository = life.repository.as_deref()?;
+    let repository = life.repository.as_ref()?;
     let job = observed.job_of(Some(repository), &intent.name)?;
     match (life.reason, job.phase) {
         (Some(Reason::ExitedIdle), JobPhase::Running | JobPhase::Completed) => Some(Event::JobFound { job: job.id }),
@@ -133,14 +134,14 @@ fn afterwards(observed: &Observed, intent: &Intent) -> Option<Event> {
 
 /// Returns true if the VM is about to power itself off, so that PVE is asked about it. GitHub then says that the job is
 /// over, or no longer has the registration, which ends with the job. The question is the only consequence.
-pub(super) fn is_end_expected(life: &Life, name: &str, observed: &Observed) -> bool {
+pub(super) fn is_end_expected(life: &Life, name: &RunnerName, observed: &Observed) -> bool {
     if life.job_over_at.is_some() {
         return true;
     }
-    let Some(repository) = life.repository.as_deref() else { return false };
+    let Some(repository) = &life.repository else { return false };
     let runners = observed.repositories.get(repository).and_then(|seen| seen.runners.as_ref());
     runners.is_some_and(|runners| {
-        is_past(life.since, REGISTERED, runners.taken_at) && !runners.list.iter().any(|runner| runner.name == name)
+        is_past(life.since, REGISTERED, runners.taken_at) && !runners.list.iter().any(|runner| runner.name == *name)
     })
 }
 

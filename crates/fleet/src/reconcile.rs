@@ -38,7 +38,7 @@ fn step_of(intent: &Intent, observed: &Observed, plan: &demand::Plan<'_>, now: T
         State::Reserved | State::Cloning => Step::Clone,
         State::Configuring => Step::Configure,
         State::Booting => Step::Boot,
-        State::Warm => Step::Register { repository: plan.repository_for(&intent.name)?.to_owned() },
+        State::Warm => Step::Register { repository: plan.repository_for(&intent.name)?.clone() },
         State::Idle if is_unexamined(&intent.life) => Step::Examine,
         State::Idle | State::Busy if reap::is_end_expected(&intent.life, &intent.name, observed) => Step::Watch,
         State::Retiring => Step::Deregister,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use github::{BaseUrl, Client, ClientConfig, Credential, Error, Repository, Scope};
+use github::{BaseUrl, Client, ClientConfig, Credential, Error, Scope};
 use secrecy::SecretString;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -38,7 +38,7 @@ async fn list(url: &str) -> Error {
         user_agent: "pxci-test/1".into(),
     })
     .unwrap();
-    client.runners(&Scope::Repository(Repository::new("acme", "tools")), None).await.unwrap_err()
+    client.runners(&Scope::Repository("acme/tools".parse().unwrap()), None).await.unwrap_err()
 }
 
 #[tokio::test]

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use github::{
-    BaseUrl, Client, ClientConfig, Conclusion, Credential, Error, JitRequest, JobStatus, Repository, RunnerStatus,
-    Scope,
+    BaseUrl, Client, ClientConfig, Conclusion, Credential, Error, JitRequest, JobStatus, RunnerStatus, Scope,
 };
+use ownership::RepositoryName;
 use secrecy::{ExposeSecret, SecretString};
 use sim_github::{JobSpec, Level, RunSpec, Server, ServerHandle, ServerOptions, Token};
 
@@ -16,7 +16,7 @@ struct Site {
     github: ServerHandle,
     client: Client,
     token: String,
-    repository: Repository,
+    repository: RepositoryName,
     scope: Scope,
 }
 
@@ -32,7 +32,7 @@ async fn site_with(options: ServerOptions, token: Token, path: &str) -> Site {
         world.add_token(token)
     });
     let client = client(&format!("{}{path}", github.url()), &token);
-    let repository = Repository::new("acme", "tools");
+    let repository: RepositoryName = "acme/tools".parse().unwrap();
     Site { github, client, token, scope: repository.clone().into(), repository }
 }
 
@@ -203,7 +203,7 @@ async fn a_wrong_token_and_a_missing_permission_are_told_apart() {
     let forbidden = site.mint("lab-1").await.unwrap_err();
     assert!(matches!(forbidden, Error::Forbidden { .. }), "{forbidden:?}");
     assert!(forbidden.to_string().contains("Administration: write"), "{forbidden}");
-    let unknown = Repository::new("acme", "secret");
+    let unknown: RepositoryName = "acme/secret".parse().unwrap();
     let hidden = site.client.runs_not_completed(&unknown).await.unwrap_err();
     assert!(hidden.is_not_found() && hidden.to_string().contains("Actions: read"), "{hidden}");
     let stranger = client(site.github.url(), "github_pat_wrong");

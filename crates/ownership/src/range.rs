@@ -4,17 +4,14 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// Smallest VMID that PVE accepts for a guest (API schema, `pve-vmid`).
-const SMALLEST: u32 = 100;
-/// Largest VMID that PVE accepts for a guest (API schema, `pve-vmid`).
-const LARGEST: u32 = 999_999_999;
+use crate::{Vmid, VmidError};
 
 /// An inclusive range of VMIDs, for example `9100-9199`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct VmidRange {
-    first: u32,
-    last: u32,
+    first: Vmid,
+    last: Vmid,
 }
 
 /// Why a text is no VMID range.
@@ -31,9 +28,9 @@ pub enum RangeError {
         /// Upper end as written.
         last: u32,
     },
-    /// PVE does not give out such a VMID.
-    #[error("VMID {0} is outside of what Proxmox VE accepts ({SMALLEST} to {LARGEST})")]
-    OutOfBounds(u32),
+    /// PVE does not accept one of the ends.
+    #[error(transparent)]
+    Vmid(#[from] VmidError),
 }
 
 impl VmidRange {
@@ -45,39 +42,43 @@ impl VmidRange {
         if first > last {
             return Err(RangeError::Empty { first, last });
         }
-        match [first, last].into_iter().find(|vmid| !(SMALLEST..=LARGEST).contains(vmid)) {
-            Some(vmid) => Err(RangeError::OutOfBounds(vmid)),
-            None => Ok(Self { first, last }),
-        }
+        Ok(Self { first: Vmid::new(first)?, last: Vmid::new(last)? })
     }
 
-    /// Lowest VMID of the range.
+    /// Returns the lowest VMID of the range.
     #[must_use]
-    pub fn first(self) -> u32 {
+    pub fn first(self) -> Vmid {
         self.first
     }
 
-    /// Highest VMID of the range.
+    /// Returns the highest VMID of the range.
     #[must_use]
-    pub fn last(self) -> u32 {
+    pub fn last(self) -> Vmid {
         self.last
     }
 
-    /// Whether the VMID belongs to the range.
+    /// Returns the number of VMIDs in the range.
     #[must_use]
-    pub fn contains(self, vmid: u32) -> bool {
-        (self.first..=self.last).contains(&vmid)
+    pub fn size(self) -> u32 {
+        self.last.get() - self.first.get() + 1
     }
 
-    /// Whether a VMID belongs to both.
+    /// Returns true if the VMID belongs to the range. A number that is not a VMID belongs to no range.
+    #[must_use]
+    pub fn contains(self, vmid: impl Into<u32>) -> bool {
+        (self.first.get()..=self.last.get()).contains(&vmid.into())
+    }
+
+    /// Returns true if the two ranges have a VMID in common.
     #[must_use]
     pub fn overlaps(self, other: Self) -> bool {
         self.first <= other.last && other.first <= self.last
     }
 
-    /// All VMIDs, ascending.
-    pub fn iter(self) -> impl Iterator<Item = u32> {
-        self.first..=self.last
+    /// Returns all VMIDs, ascending.
+    pub fn iter(self) -> impl Iterator<Item = Vmid> {
+        // Each number between two VMIDs is a VMID.
+        (self.first.get()..=self.last.get()).filter_map(|number| Vmid::new(number).ok())
     }
 }
 
@@ -120,8 +121,8 @@ mod tests {
     #[test]
     fn both_ends_belong_to_it() {
         let range: VmidRange = "9100-9199".parse().unwrap();
-        assert!(range.contains(9100) && range.contains(9199));
-        assert!(!range.contains(9099) && !range.contains(9200));
+        assert!(range.contains(9100_u32) && range.contains(9199_u32));
+        assert!(!range.contains(9099_u32) && !range.contains(9200_u32));
         assert_eq!(range.iter().count(), 100);
         assert_eq!(range.to_string(), "9100-9199");
     }
@@ -129,7 +130,10 @@ mod tests {
     #[test]
     fn a_single_number_is_a_range_of_one() {
         let range: VmidRange = "9100".parse().unwrap();
-        assert_eq!((range.first(), range.last()), (9100, 9100));
+        assert_eq!(
+            (range.first(), range.last(), range.size()),
+            (Vmid::new(9100).unwrap(), Vmid::new(9100).unwrap(), 1)
+        );
     }
 
     #[test]
@@ -137,8 +141,8 @@ mod tests {
         assert!(matches!("a-b".parse::<VmidRange>(), Err(RangeError::Syntax(_))));
         assert!(matches!("1-2-3".parse::<VmidRange>(), Err(RangeError::Syntax(_))));
         assert_eq!("200-100".parse::<VmidRange>(), Err(RangeError::Empty { first: 200, last: 100 }));
-        assert_eq!("99-200".parse::<VmidRange>(), Err(RangeError::OutOfBounds(99)));
-        assert_eq!("100-1000000000".parse::<VmidRange>(), Err(RangeError::OutOfBounds(1_000_000_000)));
+        assert_eq!("99-200".parse::<VmidRange>(), Err(VmidError::OutOfBounds(99).into()));
+        assert_eq!("100-1000000000".parse::<VmidRange>(), Err(VmidError::OutOfBounds(1_000_000_000).into()));
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use dispatcher_api::{Config, RunnerPool};
 use futures::{StreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
-use ownership::{Claim as Entitlement, Guest, Kind, Marker, NotOurs, Owner, PoolName, RunnerName, prove};
+use ownership::{
+    Claim as Entitlement, Guest, Kind, Marker, NodeName, NotOurs, Owner, PoolName, RunnerName, Vmid, prove,
+};
 use pve::{GuestKind, GuestSummary};
 
 use crate::clock;
@@ -43,9 +45,9 @@ pub(crate) struct GuestQuestion<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct GuestObserver {
     foreign: HashMap<u32, (Option<String>, Timestamp)>,
-    running: HashSet<(u32, String)>,
+    running: HashSet<(u32, RunnerName)>,
     /// VMIDs that are taken although PVE does not show their guests.
-    hidden: BTreeMap<u32, Hidden>,
+    hidden: BTreeMap<Vmid, Hidden>,
     censused: bool,
     clones_run: bool,
 }
@@ -81,10 +83,15 @@ impl GuestObserver {
     ) -> Result<Guests, ObserveError> {
         let taken_at = clock::now();
         let list = pve.guests().await.map_err(ObserveError::List)?;
-        let mine: Vec<(&GuestSummary, &RunnerPool)> =
-            list.iter().filter_map(|guest| Some((guest, pool_of(question.config, guest.vmid)?))).collect();
+        let mine: Vec<(Vmid, &GuestSummary, &RunnerPool)> = list
+            .iter()
+            .filter_map(|guest| {
+                let vmid = Vmid::new(guest.vmid).ok()?;
+                Some((vmid, guest, pool_of(question.config, vmid)?))
+            })
+            .collect();
         let mut seen = BTreeMap::new();
-        for (guest, pool) in &mine {
+        for (vmid, guest, pool) in mine {
             let known = question.intents.iter().find(|intent| intent.is_live() && is_of(guest, intent));
             let claim = match known {
                 Some(intent) => Claim::Ours { name: intent.name.clone(), pool: intent.pool.clone() },
@@ -92,7 +99,7 @@ impl GuestObserver {
             };
             let power = power(pve, guest, known, &claim).await;
             seen.insert(
-                guest.vmid,
+                vmid,
                 GuestSeen { power, locked: guest.lock.is_some(), claim: self.with_history(guest, power, claim) },
             );
         }
@@ -138,20 +145,20 @@ impl GuestObserver {
 
     /// VMIDs that are taken without being shown. Looked for once, when nothing was written down; then each until it is free.
     async fn count_hidden(&mut self, pve: &pve::Client, question: &GuestQuestion<'_>, list: &[GuestSummary]) {
-        let shown = |vmid: u32| {
-            list.iter().any(|guest| guest.vmid == vmid)
+        let shown = |vmid: Vmid| {
+            list.iter().any(|guest| guest.vmid == vmid.get())
                 || question.intents.iter().any(|intent| intent.vmid == vmid && intent.is_live())
         };
         let now = clock::now();
         let counts = question.census && !self.censused;
         self.hidden.retain(|vmid, _| !shown(*vmid));
-        let candidates: Vec<u32> = if counts {
+        let candidates: Vec<Vmid> = if counts {
             question.config.pools.iter().flat_map(|pool| pool.vmid_range.iter()).filter(|vmid| !shown(*vmid)).collect()
         } else {
             self.hidden.iter().filter(|(_, hidden)| hidden.is_due(now)).map(|(vmid, _)| *vmid).collect()
         };
         let answers = stream::iter(candidates)
-            .map(|vmid| async move { (vmid, pve.is_free(vmid).await) })
+            .map(|vmid| async move { (vmid, pve.is_free(vmid.get()).await) })
             .buffer_unordered(AT_ONCE);
         let answers: Vec<_> = answers.collect().await;
         self.censused |= counts && answers.iter().all(|(_, answer)| answer.is_ok());
@@ -168,7 +175,7 @@ impl GuestObserver {
     }
 
     /// Hidden VMIDs that may be clones of ours in the making, or the others.
-    fn hidden(&self, may_be_ours: bool, now: Timestamp) -> BTreeSet<u32> {
+    fn hidden(&self, may_be_ours: bool, now: Timestamp) -> BTreeSet<Vmid> {
         let is_ours = |hidden: &Hidden| self.clones_run && hidden.may_be_clone(now);
         self.hidden.iter().filter(|(_, hidden)| is_ours(hidden) == may_be_ours).map(|(vmid, _)| *vmid).collect()
     }
@@ -176,23 +183,23 @@ impl GuestObserver {
 
 /// Whether a clone may be running. PVE shows a token the tasks that it began.
 async fn clones_run(pve: &pve::Client, config: &Config) -> bool {
-    let nodes: BTreeSet<&str> = config.pools.iter().map(|pool| pool.template.node.as_str()).collect();
+    let nodes: BTreeSet<&NodeName> = config.pools.iter().map(|pool| &pool.template.node).collect();
     for node in nodes {
-        if pve.is_task_running(node, "qmclone").await.unwrap_or(true) {
+        if pve.is_task_running(node.as_str(), "qmclone").await.unwrap_or(true) {
             return true;
         }
     }
     false
 }
 
-fn pool_of(config: &Config, vmid: u32) -> Option<&RunnerPool> {
+fn pool_of(config: &Config, vmid: Vmid) -> Option<&RunnerPool> {
     config.pools.iter().find(|pool| pool.vmid_range.contains(vmid))
 }
 
 /// A guest that was just made has no name in the list yet.
 fn is_of(guest: &GuestSummary, intent: &Intent) -> bool {
-    let named = guest.name.as_ref().is_none_or(|name| *name == intent.name || name.starts_with("VM "));
-    guest.vmid == intent.vmid && guest.kind == GuestKind::Qemu && named
+    let named = guest.name.as_ref().is_none_or(|name| name == intent.name.as_str() || name.starts_with("VM "));
+    guest.vmid == intent.vmid.get() && guest.kind == GuestKind::Qemu && named
 }
 
 async fn read_claim(
@@ -220,7 +227,7 @@ async fn read_claim(
         template: config.is_template(),
     };
     match prove(&entitlement, &candidate) {
-        Ok(marker) => ours(&marker, pool),
+        Ok(marker) => ours(&marker, pool).unwrap_or(Claim::Foreign),
         // The list learns of a new guest's resource pool late.
         Err(NotOurs::ResourcePool { found: None, .. }) if guest.name.is_none() => Claim::Unknown,
         Err(reason) => {
@@ -230,18 +237,15 @@ async fn read_claim(
     }
 }
 
-fn ours(marker: &Marker, pool: &RunnerPool) -> Claim {
+/// Returns the claim of a guest that passed the proof, or `None` if its VMID is not one.
+fn ours(marker: &Marker, pool: &RunnerPool) -> Option<Claim> {
     let pool_name: PoolName = marker.pool.clone().unwrap_or_else(|| pool.name.clone());
-    let name = RunnerName {
-        installation: marker.installation.clone(),
-        pool: pool_name.clone(),
-        vmid: marker.vmid,
-        nonce: marker.nonce.clone(),
-    };
-    match marker.owner {
-        Owner::Dispatcher => Claim::Ours { name: name.to_string(), pool: pool_name },
-        Owner::Provider => Claim::Lent { pool: pool.name.clone(), ran: false, name: name.to_string() },
-    }
+    let vmid = Vmid::new(marker.vmid).ok()?;
+    let name = RunnerName::new(&marker.installation, &pool_name, vmid, marker.nonce.clone());
+    Some(match marker.owner {
+        Owner::Dispatcher => Claim::Ours { name, pool: pool_name },
+        Owner::Provider => Claim::Lent { pool: pool.name.clone(), ran: false, name },
+    })
 }
 
 /// Off only after PVE confirmed it for this very guest: the list's word alone may be ten seconds old.
@@ -261,13 +265,13 @@ async fn power(pve: &pve::Client, guest: &GuestSummary, known: Option<&Intent>, 
 }
 
 /// VMIDs that are written down and missing in the list, each confirmed.
-async fn absent(pve: &pve::Client, intents: &[Intent], list: &[GuestSummary]) -> BTreeSet<u32> {
+async fn absent(pve: &pve::Client, intents: &[Intent], list: &[GuestSummary]) -> BTreeSet<Vmid> {
     let mut absent = BTreeSet::new();
     for intent in intents {
-        if !intent.life.state.has_guest() || list.iter().any(|guest| guest.vmid == intent.vmid) {
+        if !intent.life.state.has_guest() || list.iter().any(|guest| guest.vmid == intent.vmid.get()) {
             continue;
         }
-        let answer = pve.qemu(&intent.node, intent.vmid).config().await;
+        let answer = pve.qemu(intent.node.as_str(), intent.vmid.get()).config().await;
         if answer.is_err_and(|error| error.is_guest_missing()) {
             absent.insert(intent.vmid);
         }

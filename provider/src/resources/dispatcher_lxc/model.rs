@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::diagnostics;
 use dispatcher_api::{Config, GithubConfig, PveConfig, RunnerPool, TemplateSource};
-use ownership::{Installation, VmidRange};
+use ownership::{Installation, NameError, Vmid, VmidRange};
 use tf_provider::{Attr, Diagnostic, Model, Path, Secret, Timeouts};
 
 use crate::connection::Connection;
@@ -348,20 +348,23 @@ impl KnownPool {
         let at = |field: &str| Path::attribute("pools").key(name).then(field);
         let wrong =
             |field: &str, text: String| diagnostics::invalid(at(field), format!("Invalid pool \"{name}\""), text);
-        let parsed = name.parse().map_err(|error: ownership::NameError| wrong("labels", error.to_string()))?;
+        let parsed = name.parse().map_err(|error: NameError| wrong("labels", error.to_string()))?;
+        let vmid = unsigned(self.template_vmid).and_then(|number| Vmid::new(number).ok());
+        let node = self.template_node.as_deref().unwrap_or(defaults.node).parse();
         let template = TemplateSource {
             family: self.family.clone(),
-            vmid: unsigned(self.template_vmid).ok_or_else(|| wrong("template_vmid", "It is no VMID.".to_owned()))?,
-            node: self.template_node.clone().unwrap_or_else(|| defaults.node.to_owned()),
+            vmid: vmid.ok_or_else(|| wrong("template_vmid", "It is not a VMID.".to_owned()))?,
+            node: node.map_err(|error: NameError| wrong("template_node", error.to_string()))?,
             by_name: false,
         };
+        let repositories = self.repositories.iter().map(|text| text.parse()).collect::<Result<_, NameError>>();
         let required =
             |value: i64, field: &str| unsigned(value).ok_or_else(|| wrong(field, "It is out of range.".to_owned()));
         let range = self.vmid_range.parse();
         Ok(RunnerPool {
             name: parsed,
             labels: self.labels.clone(),
-            repositories: self.repositories.clone(),
+            repositories: repositories.map_err(|error| wrong("repositories", error.to_string()))?,
             runner_group_id: u64::try_from(self.runner_group_id).unwrap_or(1),
             max: required(self.max, "max")?,
             vmid_range: range.map_err(|error: ownership::RangeError| wrong("vmid_range", error.to_string()))?,

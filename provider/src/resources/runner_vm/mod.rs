@@ -208,7 +208,7 @@ fn existing(
 ) -> Result<guest::RunnerVm, Diagnostic> {
     let name = model.runner_name.need("runner_name")?;
     let parsed = RunnerName::parse(&clients.installation, name).unable("recognise", THING, name)?;
-    let marker = model.marker(&clients.installation, parsed.vmid, parsed.nonce)?;
+    let marker = model.marker(&clients.installation, parsed.vmid().get(), parsed.nonce().clone())?;
     handle(clients, model, marker, cancel)
 }
 

@@ -1,7 +1,7 @@
 //! The typed state of `pxci_runner_vm`, and its conversions from and to what PVE knows.
 
 use guest::Shape;
-use ownership::{Kind, Marker, Nonce, Owner, PoolName, Reap, RunnerName, VmidRange};
+use ownership::{Kind, Marker, Nonce, Owner, PoolName, Reap, RunnerName, Vmid, VmidRange};
 use pve::Properties;
 use serde::{Deserialize, Serialize};
 use tf_provider::{Attr, Diagnostic, Model, Secret, Timeouts};
@@ -213,13 +213,8 @@ fn shape_of(config: &pve::Config) -> Observed {
 
 /// Name of the incarnation that a marker describes.
 pub(crate) fn runner_name(marker: &Marker) -> Option<String> {
-    let name = RunnerName {
-        installation: marker.installation.clone(),
-        pool: marker.pool.clone()?,
-        vmid: marker.vmid,
-        nonce: marker.nonce.clone(),
-    };
-    Some(name.to_string())
+    let vmid = Vmid::new(marker.vmid).ok()?;
+    Some(RunnerName::new(&marker.installation, marker.pool.as_ref()?, vmid, marker.nonce.clone()).to_string())
 }
 
 /// `2048`, or `current=2048` in newer releases.

@@ -158,7 +158,7 @@ impl Resource for Templates {
             installation: family.installation.to_string().into(),
             node: family.node.into(),
             resource_pool: family.resource_pool.into(),
-            vmid: family.range.first().into(),
+            vmid: u32::from(family.range.first()).into(),
             ..Template::default()
         })
     }
