@@ -250,7 +250,7 @@ mod tests {
     use super::*;
 
     fn refused() -> guest::Error {
-        guest::Error { doing: "clone", vmid: 9100, problem: guest::Problem::VmidTaken }
+        guest::Error { doing: "clone", kind: ownership::Kind::Runner, vmid: 9100, problem: guest::Problem::VmidTaken }
     }
 
     #[test]
@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn each_cause_has_a_line() {
         let problem = guest::Problem::NotOurs(ownership::NotOurs::NoMarker(9100));
-        let error = guest::Error { doing: "destroy", vmid: 9100, problem };
+        let error = guest::Error { doing: "destroy", kind: ownership::Kind::Runner, vmid: 9100, problem };
         let detail = unable("destroy", "runner VM", "x", &error).detail;
         assert!(detail.starts_with("the guest is not provably ours\n  because: "), "{detail}");
     }

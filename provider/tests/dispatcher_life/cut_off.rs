@@ -1,6 +1,8 @@
 //! The end of a dispatcher that cannot reach Proxmox VE while it has a runner VM: `destroy` says in the log what it waits
 //! for, and each way on that it names works.
 
+#![expect(clippy::disallowed_methods, reason = "the test does by hand what the text tells a person to do")]
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;

@@ -238,7 +238,7 @@ impl<'a> Attempt<'a> {
         }
         let marker = &self.marker;
         let marked = built.mark(|marker| marker.build = Some(Build::Ready)).await;
-        marked.unable("mark", THING, &marker.vmid.to_string())?;
+        marked.unable("mark", THING, marker.vmid)?;
         Ok(Version {
             number: marker.version.unwrap_or_default(),
             vmid: marker.vmid,

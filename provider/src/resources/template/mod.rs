@@ -259,7 +259,7 @@ async fn revived(cx: &Cx<Clients>, family: &Family, version: &Version) -> Result
     }
     let again = proofs::version(clients, family, version.vmid, None, waiting::until_deadline(cx));
     let marked = again.mark(|marker| marker.build = Some(Build::Ready)).await;
-    marked.unable("mark", THING, &version.vmid.to_string())?;
+    marked.unable("mark", THING, version.vmid)?;
     version.build = Build::Ready;
     Ok(version)
 }
