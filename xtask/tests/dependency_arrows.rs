@@ -32,7 +32,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pxci-guest", &["pxci-github", "pxci-ownership", "pxci-pve"]),
     ("pxci-ownership", &[]),
     ("pxci-packer-driver", &[]),
-    ("pxci-pve", &[]),
+    ("pxci-pve", &["pxci-ownership"]),
     ("pxci-sim", &["pxci-sim-github", "pxci-sim-http", "pxci-sim-pve"]),
     ("pxci-sim-backend", &[]),
     ("pxci-sim-github", &["pxci-sim-http"]),

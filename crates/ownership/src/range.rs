@@ -45,6 +45,12 @@ impl VmidRange {
         Ok(Self { first: Vmid::new(first)?, last: Vmid::new(last)? })
     }
 
+    /// Returns the range of one VMID.
+    #[must_use]
+    pub fn single(vmid: Vmid) -> Self {
+        Self { first: vmid, last: vmid }
+    }
+
     /// Returns the lowest VMID of the range.
     #[must_use]
     pub fn first(self) -> Vmid {
@@ -63,10 +69,10 @@ impl VmidRange {
         self.last.get() - self.first.get() + 1
     }
 
-    /// Returns true if the VMID belongs to the range. A number that is not a VMID belongs to no range.
+    /// Returns true if the VMID belongs to the range.
     #[must_use]
-    pub fn contains(self, vmid: impl Into<u32>) -> bool {
-        (self.first.get()..=self.last.get()).contains(&vmid.into())
+    pub fn contains(self, vmid: Vmid) -> bool {
+        (self.first..=self.last).contains(&vmid)
     }
 
     /// Returns true if the two ranges have a VMID in common.
@@ -121,8 +127,9 @@ mod tests {
     #[test]
     fn both_ends_belong_to_it() {
         let range: VmidRange = "9100-9199".parse().unwrap();
-        assert!(range.contains(9100_u32) && range.contains(9199_u32));
-        assert!(!range.contains(9099_u32) && !range.contains(9200_u32));
+        let contains = |number| range.contains(Vmid::new(number).unwrap());
+        assert!(contains(9100) && contains(9199));
+        assert!(!contains(9099) && !contains(9200));
         assert_eq!(range.iter().count(), 100);
         assert_eq!(range.to_string(), "9100-9199");
     }

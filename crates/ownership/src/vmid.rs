@@ -10,7 +10,7 @@ const SMALLEST: u32 = 100;
 const LARGEST: u32 = 999_999_999;
 
 /// Number of a guest in a cluster, 100 to 999999999. Written as a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 pub struct Vmid(u32);
 
@@ -38,6 +38,13 @@ impl Vmid {
     #[must_use]
     pub fn get(self) -> u32 {
         self.0
+    }
+}
+
+/// Prints the number alone, as logs show it.
+impl fmt::Debug for Vmid {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use ownership::Vmid;
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -87,7 +88,7 @@ impl Client {
     }
 
     /// A call about one guest. A token with rights in a resource pool is refused where there is no guest, as if it were another's.
-    pub(crate) async fn call_guest<T: DeserializeOwned>(&self, vmid: u32, call: Call) -> Result<T, Error> {
+    pub(crate) async fn call_guest<T: DeserializeOwned>(&self, vmid: Vmid, call: Call) -> Result<T, Error> {
         let error = match self.call(call).await {
             Err(error) if error.is_permission_denied() => error,
             outcome => return outcome,

@@ -186,11 +186,11 @@ impl Executor {
         // A record of another installation is not ours.
         intent.name.pool(installation)?;
         let nonce = intent.name.nonce().clone();
-        let mut marker = Marker::new(installation.clone(), Owner::Dispatcher, Kind::Runner, intent.vmid.get(), nonce);
-        marker.template = Some(intent.template.get());
+        let mut marker = Marker::new(installation.clone(), Owner::Dispatcher, Kind::Runner, intent.vmid, nonce);
+        marker.template = Some(intent.template);
         marker.pool = Some(intent.pool.clone());
         let range = self.pool(&intent.pool).map(|pool| pool.vmid_range).filter(|range| range.contains(intent.vmid));
-        let range = range.or_else(|| VmidRange::new(intent.vmid.get(), intent.vmid.get()).ok())?;
+        let range = range.unwrap_or_else(|| VmidRange::single(intent.vmid));
         let place = Place {
             claimant: Owner::Dispatcher,
             node: intent.node.to_string(),

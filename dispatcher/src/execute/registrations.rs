@@ -119,7 +119,7 @@ impl Executor {
             }
         }
         let installation = self.config.installation.clone();
-        let marker = Marker::new(installation, Owner::Provider, Kind::Runner, vmid.get(), name.nonce().clone());
+        let marker = Marker::new(installation, Owner::Provider, Kind::Runner, vmid, name.nonce().clone());
         let place = Place {
             claimant: Owner::Dispatcher,
             node: pool.template.node.to_string(),

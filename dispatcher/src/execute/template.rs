@@ -72,7 +72,7 @@ impl Executor {
 
     async fn look_at_template(&self, pool: &RunnerPool, vmid: Vmid) -> Result<(), WrongTemplate> {
         let wanted = TemplateSource { vmid, ..pool.template.clone() };
-        let config = self.pve.qemu(wanted.node.as_str(), vmid.get()).config().await;
+        let config = self.pve.qemu(wanted.node.as_str(), vmid).config().await;
         let config = config.map_err(|source| WrongTemplate::Unreadable { vmid, node: wanted.node.clone(), source })?;
         let fits = fits(&wanted, &self.config.installation, &config);
         fits.map_err(|reason| WrongTemplate::Other { vmid, pool: pool.name.to_string(), reason })
@@ -99,7 +99,7 @@ fn fits(wanted: &TemplateSource, installation: &Installation, config: &Config) -
     let theirs = marker.family.as_deref().unwrap_or_default();
     match marker {
         Marker { kind, .. } if kind != Kind::Template => Err(format!("its marker says that it is a {kind}")),
-        Marker { vmid, .. } if vmid != wanted.vmid.get() => Err(format!("it is a copy of template {vmid}")),
+        Marker { vmid, .. } if vmid != wanted.vmid => Err(format!("it is a copy of template {vmid}")),
         Marker { installation: other, .. } if other != *installation => {
             Err(format!("it belongs to the installation \"{other}\", not to \"{installation}\""))
         }

@@ -44,8 +44,8 @@ pub(crate) struct GuestQuestion<'a> {
 /// Looks at PVE again and again, and remembers what need not be asked again.
 #[derive(Debug, Default)]
 pub(crate) struct GuestObserver {
-    foreign: HashMap<u32, (Option<String>, Timestamp)>,
-    running: HashSet<(u32, RunnerName)>,
+    foreign: HashMap<Vmid, (Option<String>, Timestamp)>,
+    running: HashSet<(Vmid, RunnerName)>,
     /// VMIDs that are taken although PVE does not show their guests.
     hidden: BTreeMap<Vmid, Hidden>,
     censused: bool,
@@ -83,15 +83,10 @@ impl GuestObserver {
     ) -> Result<Guests, ObserveError> {
         let taken_at = clock::now();
         let list = pve.guests().await.map_err(ObserveError::List)?;
-        let mine: Vec<(Vmid, &GuestSummary, &RunnerPool)> = list
-            .iter()
-            .filter_map(|guest| {
-                let vmid = Vmid::new(guest.vmid).ok()?;
-                Some((vmid, guest, pool_of(question.config, vmid)?))
-            })
-            .collect();
+        let mine: Vec<(&GuestSummary, &RunnerPool)> =
+            list.iter().filter_map(|guest| Some((guest, pool_of(question.config, guest.vmid)?))).collect();
         let mut seen = BTreeMap::new();
-        for (vmid, guest, pool) in mine {
+        for (guest, pool) in mine {
             let known = question.intents.iter().find(|intent| intent.is_live() && is_of(guest, intent));
             let claim = match known {
                 Some(intent) => Claim::Ours { name: intent.name.clone(), pool: intent.pool.clone() },
@@ -99,7 +94,7 @@ impl GuestObserver {
             };
             let power = power(pve, guest, known, &claim).await;
             seen.insert(
-                vmid,
+                guest.vmid,
                 GuestSeen { power, locked: guest.lock.is_some(), claim: self.with_history(guest, power, claim) },
             );
         }
@@ -146,7 +141,7 @@ impl GuestObserver {
     /// VMIDs that are taken without being shown. Looked for once, when nothing was written down; then each until it is free.
     async fn count_hidden(&mut self, pve: &pve::Client, question: &GuestQuestion<'_>, list: &[GuestSummary]) {
         let shown = |vmid: Vmid| {
-            list.iter().any(|guest| guest.vmid == vmid.get())
+            list.iter().any(|guest| guest.vmid == vmid)
                 || question.intents.iter().any(|intent| intent.vmid == vmid && intent.is_live())
         };
         let now = clock::now();
@@ -158,7 +153,7 @@ impl GuestObserver {
             self.hidden.iter().filter(|(_, hidden)| hidden.is_due(now)).map(|(vmid, _)| *vmid).collect()
         };
         let answers = stream::iter(candidates)
-            .map(|vmid| async move { (vmid, pve.is_free(vmid.get()).await) })
+            .map(|vmid| async move { (vmid, pve.is_free(vmid).await) })
             .buffer_unordered(AT_ONCE);
         let answers: Vec<_> = answers.collect().await;
         self.censused |= counts && answers.iter().all(|(_, answer)| answer.is_ok());
@@ -199,7 +194,7 @@ fn pool_of(config: &Config, vmid: Vmid) -> Option<&RunnerPool> {
 /// A guest that was just made has no name in the list yet.
 fn is_of(guest: &GuestSummary, intent: &Intent) -> bool {
     let named = guest.name.as_ref().is_none_or(|name| name == intent.name.as_str() || name.starts_with("VM "));
-    guest.vmid == intent.vmid.get() && guest.kind == GuestKind::Qemu && named
+    guest.vmid == intent.vmid && guest.kind == GuestKind::Qemu && named
 }
 
 async fn read_claim(
@@ -227,25 +222,23 @@ async fn read_claim(
         template: config.is_template(),
     };
     match prove(&entitlement, &candidate) {
-        Ok(marker) => ours(&marker, pool).unwrap_or(Claim::Foreign),
+        Ok(marker) => ours(&marker, pool),
         // The list learns of a new guest's resource pool late.
         Err(NotOurs::ResourcePool { found: None, .. }) if guest.name.is_none() => Claim::Unknown,
         Err(reason) => {
-            tracing::debug!(vmid = guest.vmid, %reason, "a guest in our range is not ours");
+            tracing::debug!(vmid = %guest.vmid, %reason, "a guest in our range is not ours");
             Claim::Foreign
         }
     }
 }
 
-/// Returns the claim of a guest that passed the proof, or `None` if its VMID is not one.
-fn ours(marker: &Marker, pool: &RunnerPool) -> Option<Claim> {
+fn ours(marker: &Marker, pool: &RunnerPool) -> Claim {
     let pool_name: PoolName = marker.pool.clone().unwrap_or_else(|| pool.name.clone());
-    let vmid = Vmid::new(marker.vmid).ok()?;
-    let name = RunnerName::new(&marker.installation, &pool_name, vmid, marker.nonce.clone());
-    Some(match marker.owner {
+    let name = RunnerName::new(&marker.installation, &pool_name, marker.vmid, marker.nonce.clone());
+    match marker.owner {
         Owner::Dispatcher => Claim::Ours { name, pool: pool_name },
         Owner::Provider => Claim::Lent { pool: pool.name.clone(), ran: false, name },
-    })
+    }
 }
 
 /// Off only after PVE confirmed it for this very guest: the list's word alone may be ten seconds old.
@@ -268,10 +261,10 @@ async fn power(pve: &pve::Client, guest: &GuestSummary, known: Option<&Intent>, 
 async fn absent(pve: &pve::Client, intents: &[Intent], list: &[GuestSummary]) -> BTreeSet<Vmid> {
     let mut absent = BTreeSet::new();
     for intent in intents {
-        if !intent.life.state.has_guest() || list.iter().any(|guest| guest.vmid == intent.vmid.get()) {
+        if !intent.life.state.has_guest() || list.iter().any(|guest| guest.vmid == intent.vmid) {
             continue;
         }
-        let answer = pve.qemu(intent.node.as_str(), intent.vmid.get()).config().await;
+        let answer = pve.qemu(intent.node.as_str(), intent.vmid).config().await;
         if answer.is_err_and(|error| error.is_guest_missing()) {
             absent.insert(intent.vmid);
         }

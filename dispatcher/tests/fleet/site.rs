@@ -70,7 +70,7 @@ impl Site {
             trust: pve::Trust::CaPem(self.pve.ca_pem().to_owned()),
             user_agent: "test".into(),
         };
-        pve::Client::new(config).unwrap().qemu("pve1", vmid).start().await.unwrap();
+        pve::Client::new(config).unwrap().qemu("pve1", ownership::Vmid::new(vmid).unwrap()).start().await.unwrap();
     }
 
     pub(crate) fn queue(&self, jobs: usize) -> Vec<u64> {
