@@ -8,15 +8,15 @@ mod daemon;
 mod failures;
 #[path = "fleet/guests.rs"]
 mod guests;
-#[path = "fleet/site.rs"]
-mod site;
+#[path = "fleet/simulated_farm.rs"]
+mod simulated_farm;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use daemon::Home;
 use sim_pve::Fault;
-use site::{LENT, LENT_AND_NEVER_STARTED, Site};
+use simulated_farm::{LENT, LENT_AND_NEVER_STARTED, SimulatedFarm};
 use tokio::time::{Instant, sleep};
 
 /// Longer than any of it takes on a machine that is busy with other things.
@@ -25,7 +25,7 @@ const LIMIT: Duration = Duration::from_secs(240);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Waits until a condition holds, watching that the limit of VMs does too.
-async fn until(what: &str, site: &Site, home: &Home, max: usize, condition: impl Fn() -> bool) {
+async fn until(what: &str, site: &SimulatedFarm, home: &Home, max: usize, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + LIMIT;
     while !condition() {
         assert!(site.vms().len() <= max, "I2: {:?} exist\n{}", site.vms(), home.said());
@@ -35,7 +35,7 @@ async fn until(what: &str, site: &Site, home: &Home, max: usize, condition: impl
 }
 
 /// Waits for all jobs, then for all traces of them to go.
-async fn done(site: &Site, home: &Home, jobs: &[u64], max: usize) -> Vec<String> {
+async fn done(site: &SimulatedFarm, home: &Home, jobs: &[u64], max: usize) -> Vec<String> {
     let watched = until("nothing is left in the end", site, home, max, || {
         let over = site.github.world(|world, _| {
             jobs.iter()
@@ -47,7 +47,7 @@ async fn done(site: &Site, home: &Home, jobs: &[u64], max: usize) -> Vec<String>
     site.runners_of(jobs, Duration::from_secs(1)).await.unwrap_or_else(|| panic!("a job failed\n{}", home.said()))
 }
 
-fn assert_no_secret(site: &Site, home: &Home) {
+fn assert_no_secret(site: &SimulatedFarm, home: &Home) {
     let secrets = site.guests.secrets.lock().unwrap().clone();
     assert!(!secrets.is_empty());
     let said = home.said();
@@ -65,7 +65,7 @@ fn assert_no_secret(site: &Site, home: &Home) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_jobs_than_the_limit_get_a_vm_each_and_nothing_is_left_and_no_secret_is_told() {
-    let site = Site::start().await;
+    let site = SimulatedFarm::start().await;
     let directory = tempfile::tempdir().unwrap();
     let home = Home::new(directory.path());
     let config = site.write_configuration(directory.path(), 2);
@@ -82,7 +82,7 @@ async fn more_jobs_than_the_limit_get_a_vm_each_and_nothing_is_left_and_no_secre
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_farm_that_asks_as_an_app_needs_no_token() {
-    let site = Site::start().await;
+    let site = SimulatedFarm::start().await;
     let directory = tempfile::tempdir().unwrap();
     let home = Home::new(directory.path());
     let config = site.write_configuration(directory.path(), 2);
@@ -99,7 +99,7 @@ async fn a_farm_that_asks_as_an_app_needs_no_token() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_template_of_another_family_is_not_cloned() {
-    let site = Site::start().await;
+    let site = SimulatedFarm::start().await;
     let directory = tempfile::tempdir().unwrap();
     let home = Home::new(directory.path());
     let config = site.write_configuration(directory.path(), 2);
@@ -120,7 +120,7 @@ async fn a_template_of_another_family_is_not_cloned() {
 
 /// Kills the dispatcher again and again while five jobs are served, then lets it finish.
 async fn killed(lose_ledger: bool) {
-    let site = Site::start().await;
+    let site = SimulatedFarm::start().await;
     let directory = tempfile::tempdir().unwrap();
     let home = Home::new(directory.path());
     let config = site.write_configuration(directory.path(), 2);
@@ -154,7 +154,7 @@ async fn killed_and_started_again_without_its_ledger() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_replies_of_every_kind_leave_nothing_behind() {
-    let site = Site::start().await;
+    let site = SimulatedFarm::start().await;
     let calls = [
         ("POST", "/nodes/pve1/qemu/9000/clone"),
         ("PUT", "/nodes/pve1/qemu/*/config"),
@@ -179,7 +179,7 @@ async fn lost_replies_of_every_kind_leave_nothing_behind() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_finished_vm_of_the_provider_is_cleared_away_and_one_that_never_ran_is_not() {
-    let site = Site::start_with_lent_vms().await;
+    let site = SimulatedFarm::start_with_lent_vms().await;
     let directory = tempfile::tempdir().unwrap();
     let home = Home::new(directory.path());
     let config = site.write_configuration(directory.path(), 2);
@@ -198,7 +198,7 @@ async fn a_finished_vm_of_the_provider_is_cleared_away_and_one_that_never_ran_is
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_variables_of_the_original_notes_are_a_configuration() {
-    let site = Site::start().await;
+    let site = SimulatedFarm::start().await;
     let directory = tempfile::tempdir().unwrap();
     let home = Home::new(directory.path());
     let jobs = site.queue(2);
@@ -210,7 +210,7 @@ async fn the_variables_of_the_original_notes_are_a_configuration() {
 
 /// Runs jobs that are queued together. Returns the number of requests to Proxmox VE that they cost, in total and by
 /// kind.
-async fn cost(site: &Site, home: &Home, jobs: usize, max: usize) -> (usize, BTreeMap<String, usize>) {
+async fn cost(site: &SimulatedFarm, home: &Home, jobs: usize, max: usize) -> (usize, BTreeMap<String, usize>) {
     let before = site.pve.requests().count();
     let queued = site.queue(jobs);
     done(site, home, &queued, max).await;
@@ -222,7 +222,7 @@ async fn cost(site: &Site, home: &Home, jobs: usize, max: usize) -> (usize, BTre
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_single_job_takes_30_requests_and_each_of_ten_together_about_21_at_the_pace_of_a_real_server() {
-    let site = Site::start_at_real_pace().await;
+    let site = SimulatedFarm::start_at_real_pace().await;
     let directory = tempfile::tempdir().unwrap();
     let home = Home::new(directory.path());
     let config = site.write_configuration(directory.path(), 5);
@@ -255,7 +255,7 @@ fn last_life(home: &Home) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_is_over_before_github_shows_it_is_named_in_the_audit() {
-    let site = Site::start().await;
+    let site = SimulatedFarm::start().await;
     let directory = tempfile::tempdir().unwrap();
     let home = Home::new(directory.path());
     let config = site.write_configuration(directory.path(), 1);
@@ -269,7 +269,7 @@ async fn a_job_that_is_over_before_github_shows_it_is_named_in_the_audit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vm_that_a_power_cut_of_its_node_ends_is_not_audited_as_finished() {
-    let site = Site::start_with_long_jobs().await;
+    let site = SimulatedFarm::start_with_long_jobs().await;
     let directory = tempfile::tempdir().unwrap();
     let home = Home::new(directory.path());
     let config = site.write_configuration(directory.path(), 1);

@@ -9,7 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 use ownership::RepositoryName;
 use sim_github::{SAMPLE_APP_KEY, Server, ServerHandle, ServerOptions, Token};
 
-struct Site {
+/// A simulated GitHub where an App is installed.
+struct InstalledApp {
     github: ServerHandle,
     /// How far GitHub's clock is ahead, in seconds.
     ahead: Arc<AtomicI64>,
@@ -17,7 +18,7 @@ struct Site {
     installation: u64,
 }
 
-async fn site() -> Site {
+async fn site() -> InstalledApp {
     let ahead = Arc::new(AtomicI64::new(0));
     let seconds = Arc::clone(&ahead);
     let clock = Arc::new(move || Timestamp::now() + SignedDuration::from_secs(seconds.load(Ordering::SeqCst)));
@@ -28,10 +29,10 @@ async fn site() -> Site {
         let (app, client_id) = world.add_app("Farm", "acme", permissions, SAMPLE_APP_KEY, now).unwrap();
         (client_id, world.install_app(app, "acme", &[], now).unwrap())
     });
-    Site { github, ahead, client_id, installation }
+    InstalledApp { github, ahead, client_id, installation }
 }
 
-impl Site {
+impl InstalledApp {
     fn credential(&self) -> AppCredential {
         AppCredential {
             issuer: self.client_id.clone(),

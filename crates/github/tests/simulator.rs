@@ -12,7 +12,8 @@ use ownership::RepositoryName;
 use secrecy::{ExposeSecret, SecretString};
 use sim_github::{JobSpec, Level, RunSpec, Server, ServerHandle, ServerOptions, Token};
 
-struct Site {
+/// A simulated GitHub, and a client of it.
+struct AskedGitHub {
     github: ServerHandle,
     client: Client,
     token: String,
@@ -20,11 +21,11 @@ struct Site {
     scope: Scope,
 }
 
-async fn site() -> Site {
+async fn site() -> AskedGitHub {
     site_with(ServerOptions::default(), Token::for_repository_runners(), "").await
 }
 
-async fn site_with(options: ServerOptions, token: Token, path: &str) -> Site {
+async fn site_with(options: ServerOptions, token: Token, path: &str) -> AskedGitHub {
     let github = Server::start(options).await.unwrap();
     let token = github.world(|world, _| {
         world.add_repository("acme/tools");
@@ -33,7 +34,7 @@ async fn site_with(options: ServerOptions, token: Token, path: &str) -> Site {
     });
     let client = client(&format!("{}{path}", github.url()), &token);
     let repository: RepositoryName = "acme/tools".parse().unwrap();
-    Site { github, client, token, scope: repository.clone().into(), repository }
+    AskedGitHub { github, client, token, scope: repository.clone().into(), repository }
 }
 
 fn client(url: &str, token: &str) -> Client {
@@ -48,7 +49,7 @@ fn config(url: &str, token: &str) -> ClientConfig {
     }
 }
 
-impl Site {
+impl AskedGitHub {
     fn queue(&self, jobs: usize) -> Vec<u64> {
         let job = |n| JobSpec { name: format!("job {n}"), labels: vec!["Linux".into()], steps: vec!["true".into()] };
         let run = RunSpec {
@@ -256,7 +257,7 @@ async fn no_secret_is_shown() {
 
 #[tokio::test]
 async fn a_server_that_is_gone_is_a_transport_error_and_its_outcome_unknown() {
-    let Site { github, client, scope, .. } = site().await;
+    let AskedGitHub { github, client, scope, .. } = site().await;
     github.stop().await;
     let request = JitRequest { name: "lab-1".into(), labels: vec!["linux".into()], runner_group_id: 1 };
     let minting = client.generate_jitconfig(&scope, &request);

@@ -9,6 +9,7 @@ mod pace;
 mod page;
 mod problem;
 mod redaction;
+mod reply;
 mod routes;
 mod server;
 

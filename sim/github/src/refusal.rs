@@ -1,9 +1,7 @@
 //! What GitHub says when it does not do what it was asked, in the shapes of its published description.
 
+use super::world::model::{Counted, Kind};
 use serde_json::{Value, json};
-
-use super::world::access::Kind;
-use super::world::limits::Counted;
 
 const DOCUMENTATION: &str = "https://docs.github.com/rest";
 

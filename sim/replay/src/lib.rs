@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-pub use against::{Site, SiteError, against};
+pub use against::{ForeignServer, ForeignServerError, against};
 use sim_pve::schema::Schema;
 use step::Step;
 

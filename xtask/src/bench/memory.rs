@@ -15,10 +15,10 @@ use farm::mirror::SOURCE;
 use farm::simulation::{Farm, Guests};
 use tempfile::TempDir;
 
+use super::configurations::{ConfigurationPair, Provider, Subject};
 use super::plans;
 use super::programs::Programs;
 use super::report::{Limit, Row};
-use super::sites::{Provider, Site, Subject};
 use super::spread::Spread;
 use super::subject;
 
@@ -30,7 +30,7 @@ pub(super) async fn measure(core: &Core, programs: &Programs, resources: u32) ->
     let mut peaks = Vec::new();
     for mut subject in plans::subjects(programs) {
         let Some(notes) = Notes::of(&mut subject)? else { continue };
-        peaks.push((subject.name, peak(&Site::lay_out(core, &subject, resources)?, notes).await?));
+        peaks.push((subject.name, peak(&ConfigurationPair::lay_out(core, &subject, resources)?, notes).await?));
     }
     peaks.push((subject::PXCI, peak_of_pxci(core, &programs.pxci, resources).await?));
     let go = peaks.iter().find(|(name, _)| *name == subject::GO).map(|(_, peak)| *peak);
@@ -60,7 +60,7 @@ async fn peak_of_pxci(core: &Core, program: &Path, resources: u32) -> Result<f64
     };
     let notes = Notes::of(&mut subject)?.context("a provider without a program")?;
     let farm = Farm::simulated(Guests::Scripted).await?;
-    let mut site = Site::lay_out(core, &subject, resources)?;
+    let mut site = ConfigurationPair::lay_out(core, &subject, resources)?;
     for (name, value) in farm.provider_environment(site.path())? {
         site.set(&name, &value);
     }
@@ -68,7 +68,7 @@ async fn peak_of_pxci(core: &Core, program: &Path, resources: u32) -> Result<f64
 }
 
 /// Applies and plans; MiB.
-async fn peak(site: &Site, notes: Notes) -> Result<f64> {
+async fn peak(site: &ConfigurationPair, notes: Notes) -> Result<f64> {
     let watch = Watch::start(notes.file());
     let done = async {
         site.applied.apply().await?;

@@ -4,13 +4,13 @@
 //! machine hits all of it alike: absolute numbers of a shared machine are noisy, their ratios much less so.
 
 mod applies;
+mod configurations;
 mod lines;
 mod memory;
 mod plans;
 mod programs;
 mod report;
 mod simulators;
-mod sites;
 mod spread;
 mod start;
 

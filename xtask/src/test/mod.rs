@@ -146,7 +146,7 @@ fn itself(words: &[&str], environment: &[(&'static str, PathBuf)]) -> Result<()>
 /// they compare.
 pub(crate) async fn conformance(directory: &Path, against: Option<&str>) -> Result<()> {
     let report = match against {
-        Some(prefix) => sim_replay::against(directory, &sim_replay::Site::from_environment(prefix)?).await?,
+        Some(prefix) => sim_replay::against(directory, &sim_replay::ForeignServer::from_environment(prefix)?).await?,
         None => sim_replay::run(directory).await?,
     };
     println!("{report}");

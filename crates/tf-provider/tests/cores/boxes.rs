@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use tf_provider_testing::Feature;
 
-use crate::site::{Site, cores, leaves_nothing};
+use crate::shelf::{Shelf, cores, leaves_nothing};
 
 const FULL: &str = r#"
   name = "first"
@@ -26,7 +26,7 @@ const FULL: &str = r#"
 #[test]
 fn a_box_lives_through_everything() {
     for core in cores() {
-        let site = Site::new(&core);
+        let site = Shelf::new(&core);
         site.configure(FULL);
         assert_eq!(site.actions(), serde_json::json!(["create"]));
         site.apply();
@@ -69,7 +69,7 @@ fn a_box_lives_through_everything() {
 #[test]
 fn an_imported_box_needs_no_change() {
     for core in cores() {
-        let site = Site::new(&core);
+        let site = Shelf::new(&core);
         let plain = FULL.replace("combination_wo", "#").replace("timeouts", "#");
         site.configure(&plain);
         site.apply();
@@ -85,7 +85,7 @@ fn an_imported_box_needs_no_change() {
 #[test]
 fn a_box_is_imported_by_identity_where_the_core_can() {
     for core in cores() {
-        let site = Site::new(&core);
+        let site = Shelf::new(&core);
         if !core.can(Feature::Identity) {
             println!("not applicable: {}, {core}", Feature::Identity);
             continue;
@@ -104,7 +104,7 @@ fn a_box_is_imported_by_identity_where_the_core_can() {
 #[test]
 fn mistakes_are_shown_at_their_line() {
     for core in cores() {
-        let site = Site::new(&core);
+        let site = Shelf::new(&core);
         site.configure(
             "name = \"forbidden\"\nweight = 200\ncompartments = [{ width = 0 }]\ntimeouts = { create = \"soon\" }",
         );
@@ -119,7 +119,7 @@ fn mistakes_are_shown_at_their_line() {
 #[test]
 fn what_half_exists_is_kept_and_replaced() {
     for core in cores() {
-        let site = Site::new(&core);
+        let site = Shelf::new(&core);
         for (name, summary) in [
             ("half-done", "Lid does not fit"),
             ("inconsistent", "\"colour\" was planned as \"brown\", but is now \"green\""),
@@ -140,7 +140,7 @@ fn what_half_exists_is_kept_and_replaced() {
 #[test]
 fn older_state_is_upgraded() {
     for core in cores() {
-        let site = Site::new(&core);
+        let site = Shelf::new(&core);
         site.configure("name = \"first\"\ncolour = \"white\"");
         site.apply();
         let mut state: Json = serde_json::from_str(&site.state()).expect("JSON");
@@ -158,7 +158,7 @@ fn older_state_is_upgraded() {
 #[test]
 fn logs_are_the_cores_own_and_show_no_secret() {
     for core in cores() {
-        let mut site = Site::new(&core);
+        let mut site = Shelf::new(&core);
         site.configure(FULL);
         let log = site.path("log");
         site.set("TF_LOG_PROVIDER", "TRACE");

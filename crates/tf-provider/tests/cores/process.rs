@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::site::{SOURCE, Site, cores, example, leaves_nothing};
+use crate::shelf::{SOURCE, Shelf, cores, example, leaves_nothing};
 
 /// Ctrl-C reaches the whole process group: the core stops the provider, which ends early and tells what exists.
 #[test]
 fn an_interrupt_ends_soon_with_a_truthful_state() {
     for core in cores() {
-        let site = Site::new(&core);
+        let site = Shelf::new(&core);
         site.configure("name = \"slow\"");
         let core = site.start(&["apply", "-auto-approve"]);
         let started = Instant::now();
@@ -40,7 +40,7 @@ pub(crate) fn wait_until(what: &str, reached: impl Fn() -> bool) {
 #[test]
 fn a_core_attaches_to_a_running_provider() {
     for core in cores() {
-        let mut site = Site::new(&core);
+        let mut site = Shelf::new(&core);
         site.configure("name = \"first\"");
         let mut provider = Command::new(example());
         provider.env("TF_PROVIDER_REATTACH", SOURCE).env("TMPDIR", site.path(""));

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::site::{Site, cores};
+use crate::shelf::{Shelf, cores};
 
 const FULL: &str = r#"
 resource "shelf_rack" "it" {
@@ -34,14 +34,14 @@ resource "shelf_rack" "it" {
 }
 "#;
 
-fn actions(site: &Site) -> Json {
+fn actions(site: &Shelf) -> Json {
     site.plan()["change"]["actions"].clone()
 }
 
 #[test]
 fn blocks_of_every_kind_live_through_everything() {
     for core in cores() {
-        let site = Site::new(&core);
+        let site = Shelf::new(&core);
         site.write(FULL);
         assert_eq!(actions(&site), json!(["create"]), "{core}");
         site.apply();
@@ -82,7 +82,7 @@ fn blocks_of_every_kind_live_through_everything() {
 #[test]
 fn an_imported_rack_needs_no_change() {
     for core in cores() {
-        let site = Site::new(&core);
+        let site = Shelf::new(&core);
         // Without the user's spelling at hand, the server's stays: in sets of blocks cores allow no other.
         site.write(&FULL.replace("Brass", "BRASS"));
         site.apply();
@@ -95,7 +95,7 @@ fn an_imported_rack_needs_no_change() {
 #[test]
 fn limits_and_mistakes_in_blocks_are_shown() {
     for core in cores() {
-        let site = Site::new(&core);
+        let site = Shelf::new(&core);
         site.write("resource \"shelf_rack\" \"it\" {\n  name = \"tall\"\n}");
         let told = site.fail(&["plan"]);
         assert!(told.contains("At least 1 \"board\" blocks are required"), "{told}");
@@ -115,7 +115,7 @@ fn limits_and_mistakes_in_blocks_are_shown() {
 #[test]
 fn an_unknown_number_of_blocks_is_planned() {
     for core in cores() {
-        let site = Site::new(&core);
+        let site = Shelf::new(&core);
         let dynamic = |name: &str, content: &str| {
             format!(
                 "  dynamic \"{name}\" {{\n    for_each = toset([for n in range(terraform_data.count.output) : tostring(n)])\n    \

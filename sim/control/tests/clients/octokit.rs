@@ -9,13 +9,14 @@ use tokio::process::Command;
 
 use super::{installed, report};
 
-struct Site {
+/// A simulated GitHub where an App is installed.
+struct InstalledApp {
     github: ServerHandle,
     /// What the program is told.
     told: Value,
 }
 
-async fn site(clock: Arc<dyn Fn() -> Timestamp + Send + Sync>) -> Site {
+async fn site(clock: Arc<dyn Fn() -> Timestamp + Send + Sync>) -> InstalledApp {
     let github = Server::start(ServerOptions { clock, ..ServerOptions::default() }).await.unwrap();
     let told = github.world(|world, now| {
         world.add_repository("acme/tools");
@@ -31,10 +32,10 @@ async fn site(clock: Arc<dyn Fn() -> Timestamp + Send + Sync>) -> Site {
         let token = world.add_token(Token { administration: Level::Read, ..Token::default() });
         json!({ "appId": app, "installationId": installation, "privateKey": SAMPLE_APP_KEY, "token": token })
     });
-    Site { github, told }
+    InstalledApp { github, told }
 }
 
-impl Site {
+impl InstalledApp {
     async fn run(&self, skewed: bool) -> Value {
         // Modules are looked for beside the script.
         let directory = tempfile::tempdir().unwrap();

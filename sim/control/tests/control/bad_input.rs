@@ -5,7 +5,7 @@ use sim_pve::Latency;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::site::Site;
+use crate::simulators::Simulators;
 
 /// Method, path, body; status, place, words of what is wrong.
 const CALLS: &[(&str, &str, &str, u16, &str, &str)] = &[
@@ -15,6 +15,7 @@ const CALLS: &[(&str, &str, &str, u16, &str, &str)] = &[
     ("GET", "/v1/%ff%fe", "", 404, "", "there is no"),
     ("DELETE", "/v1/state", "", 405, "", "DELETE is not for /v1/state"),
     ("BREW", "/v1/jobs", "", 405, "", "BREW is not for /v1/jobs"),
+    ("POST", "/style.css", "", 405, "", "POST is not for /style.css"),
     ("GET", "/v1/state?limit=0", "", 422, "query.limit", "\"0\" is no limit"),
     ("GET", "/v1/state?limit=99999999999999999999", "", 422, "query.limit", "is no limit"),
     ("GET", "/v1/state?serach=x", "", 422, "query.serach", "there is no such parameter"),
@@ -145,7 +146,7 @@ const CALLS: &[(&str, &str, &str, u16, &str, &str)] = &[
 
 #[tokio::test]
 async fn each_malformed_call_is_told_what_is_wrong_and_what_is_allowed() {
-    let site = Site::start(Latency::Stepped).await;
+    let site = Simulators::start(Latency::Stepped).await;
     let mut wrong = Vec::new();
     for (method, path, body, status, at, words) in CALLS {
         let (got, answer) = site.call(method, path, body).await;
@@ -162,7 +163,7 @@ async fn each_malformed_call_is_told_what_is_wrong_and_what_is_allowed() {
 
 #[tokio::test]
 async fn a_call_without_the_token_or_for_another_host_is_refused() {
-    let site = Site::start(Latency::Instant).await;
+    let site = Simulators::start(Latency::Instant).await;
     let url = format!("{}/v1/state", site.server.url());
     for token in
         ["", "x", &site.server.token()[1..], &site.server.token().to_uppercase().replace(|c: char| c.is_numeric(), "X")]
@@ -203,7 +204,7 @@ const BYTES: &[&[u8]] = &[
 
 #[tokio::test]
 async fn bytes_that_are_no_request_are_refused_and_the_server_goes_on() {
-    let site = Site::start(Latency::Instant).await;
+    let site = Simulators::start(Latency::Instant).await;
     let address = site.server.url().trim_start_matches("http://").to_owned();
     for bytes in BYTES {
         let mut stream = TcpStream::connect(&address).await.unwrap();

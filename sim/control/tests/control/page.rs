@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sim_pve::Latency;
 
 use crate::chromium::Page;
-use crate::site::{Site, TOKEN};
+use crate::simulators::{Simulators, TOKEN};
 
 /// Text that would do something if it were read as HTML.
 const HOSTILE: &str = "<img src=x onerror=\"window.injected=1\"><script>window.injected=1</script>";
@@ -15,7 +15,7 @@ const NAMELESS: &str = "[...document.querySelectorAll('input, select, textarea')
     .concat([...document.querySelectorAll('table')].filter(table => !table.closest('[aria-labelledby]')))
     .map(element => element.outerHTML)";
 
-async fn opened(site: &Site) -> Page {
+async fn opened(site: &Simulators) -> Page {
     let mut page = Page::open(1280, 1000).await;
     page.go_to(&site.server.page_url()).await;
     page.until_shown("#version", "9.2").await;
@@ -24,7 +24,7 @@ async fn opened(site: &Site) -> Page {
 
 #[tokio::test]
 async fn a_person_queues_jobs_and_injects_faults() {
-    let site = Site::start(Latency::Stepped).await;
+    let site = Simulators::start(Latency::Stepped).await;
     site.guests.print(8000, HOSTILE);
     let mut page = opened(&site).await;
     assert_eq!(page.value("location.hash").await, "", "the token does not stay in the address");
@@ -74,7 +74,7 @@ async fn a_person_queues_jobs_and_injects_faults() {
 
 #[tokio::test]
 async fn a_person_steps_time_and_looks_at_nodes_guests_and_tasks() {
-    let site = Site::start(Latency::Stepped).await;
+    let site = Simulators::start(Latency::Stepped).await;
     site.guests.print(8000, HOSTILE);
     let mut page = opened(&site).await;
     page.enter("#time [name=seconds]", "90").await;
@@ -122,7 +122,7 @@ async fn a_person_steps_time_and_looks_at_nodes_guests_and_tasks() {
 
 #[tokio::test]
 async fn it_fits_narrow_windows_needs_nothing_from_elsewhere_and_names_its_controls() {
-    let site = Site::start(Latency::Instant).await;
+    let site = Simulators::start(Latency::Instant).await;
     site.queue(30).await;
     let rule = json!({ "service": "github", "path": "/repos/*/actions/runners/generate-jitconfig", "fault": { "delay": { "seconds": 3 } } });
     site.post("/v1/faults", rule).await;
@@ -149,7 +149,7 @@ async fn it_fits_narrow_windows_needs_nothing_from_elsewhere_and_names_its_contr
 
 #[tokio::test]
 async fn without_the_token_it_asks_for_it_and_what_is_wrong_is_told_in_the_dialog() {
-    let site = Site::start(Latency::Instant).await;
+    let site = Simulators::start(Latency::Instant).await;
     let mut page = Page::open(1280, 800).await;
     page.go_to(&site.server.url()).await;
     page.until("document.querySelector('#token-dialog')?.open === true").await;

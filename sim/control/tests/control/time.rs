@@ -3,11 +3,11 @@
 use serde_json::json;
 use sim_pve::Latency;
 
-use crate::site::{Site, until};
+use crate::simulators::{Simulators, until};
 
 #[tokio::test]
 async fn time_stands_still_until_it_is_stepped() {
-    let site = Site::start(Latency::Stepped).await;
+    let site = Simulators::start(Latency::Stepped).await;
     let slow = json!({ "service": "pve", "path": "/version", "fault": { "delay": { "seconds": 60 } } });
     site.post("/v1/faults", slow).await;
     let call = tokio::spawn(site.pve("GET", "/version", &[]));
@@ -22,7 +22,7 @@ async fn time_stands_still_until_it_is_stepped() {
 
 #[tokio::test]
 async fn both_simulators_see_their_events_at_their_times() {
-    let site = Site::start(Latency::Stepped).await;
+    let site = Simulators::start(Latency::Stepped).await;
     let jobs = site.queue(1).await;
     let before = site.get("/v1/state").await;
     assert_eq!(before["github"]["now"], before["pve"]["now"]);
@@ -35,7 +35,7 @@ async fn both_simulators_see_their_events_at_their_times() {
 
 #[tokio::test]
 async fn time_runs_at_the_speed_that_is_asked_for_until_it_is_held() {
-    let site = Site::start(Latency::Stepped).await;
+    let site = Simulators::start(Latency::Stepped).await;
     site.post("/v1/clock", json!({ "run": { "speed": 1000 } })).await;
     until("a minute has passed", || site.control.pve().now().as_secs() > 60).await;
     let held = site.call("POST", "/v1/clock", "\"hold\"").await.1;
@@ -49,7 +49,7 @@ async fn time_runs_at_the_speed_that_is_asked_for_until_it_is_held() {
 
 #[tokio::test]
 async fn real_time_is_not_told_how_to_go() {
-    let site = Site::start(Latency::Instant).await;
+    let site = Simulators::start(Latency::Instant).await;
     assert_eq!(site.get("/v1/clock").await["mode"], "real");
     let (status, refused) = site.call("POST", "/v1/clock", "\"hold\"").await;
     assert_eq!(

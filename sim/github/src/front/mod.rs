@@ -1,6 +1,7 @@
 //! The front: one listener, a task per connection, and the handle by which tests and the demo act on the world.
 
 pub(crate) mod actions_service;
+pub(crate) mod exchange;
 pub(crate) mod http;
 pub(crate) mod rest;
 pub(crate) mod runner_program;
@@ -28,8 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::behaviour::Behaviour;
 use crate::world::World;
-use crate::world::model::RunSpec;
-use crate::world::webhooks::Outgoing;
+use crate::world::model::{Outgoing, RunSpec};
 use sim_http::faults::Faults;
 use sim_http::request_log::RequestLog;
 use tls::Tls;

@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
+use super::World;
 use super::model::{Event, EventKind, Job, JobState, Runner};
-use crate::World;
 use crate::behaviour::Gap;
 
 const LOST: &str = "The self-hosted runner lost communication with the server.";

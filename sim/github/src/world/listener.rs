@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
+use super::World;
 use super::model::{EventKind, Job, JobState};
-use crate::World;
 
 /// Answer to a request for a session.
 #[derive(Debug, PartialEq, Eq)]

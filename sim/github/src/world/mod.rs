@@ -27,13 +27,10 @@ use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
 use crate::behaviour::Behaviour;
-use access::Account;
-use apps::{App, Installation};
-use groups::Group;
-use limits::Usages;
-use model::{EventKind, Job, JobSpec, JobState, Run, RunSpec, Runner, Scope};
-use scale_sets::Service;
-use webhooks::{Delivery, Outgoing, Webhook};
+use model::{
+    Account, App, Delivery, EventKind, Group, Installation, Job, JobSpec, JobState, Outgoing, Run, RunSpec, Runner,
+    Scope, Service, Usages, Webhook,
+};
 
 /// Everything that this GitHub knows. Time comes in with each call, randomness from a seed.
 #[derive(Debug)]
@@ -212,18 +209,6 @@ impl World {
     #[must_use]
     pub fn runner_names(&self) -> Vec<String> {
         self.runners.values().map(|runner| runner.name.clone()).collect()
-    }
-
-    /// Returns the whole world as JSON, without secrets; lists have at most `limit` entries.
-    #[must_use]
-    pub fn overview(&self, now: Timestamp, limit: usize) -> Value {
-        overview::overview(self, now, limit)
-    }
-
-    /// Returns a job with its steps, events and log, or `None` if no job has this number.
-    #[must_use]
-    pub fn job_details(&self, id: u64) -> Option<Value> {
-        overview::job(self, id)
     }
 
     /// Returns tokens, registration tokens, and the keys of runners and webhooks, so that a caller can redact them.

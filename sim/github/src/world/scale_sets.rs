@@ -5,58 +5,13 @@
 //! [`Behaviour::requeue_after`](crate::Behaviour); an acquired job that no runner fetches is taken back after
 //! [`Behaviour::pickup_limit`](crate::Behaviour), each time later, and at last not offered any more.
 
-use std::collections::{BTreeMap, HashMap};
-
 use jiff::Timestamp;
 use rand::Rng as _;
 use serde_json::{Value, json};
 
-use super::message_queue::MessageQueue;
-use super::model::{Job, JobState, Scope};
-use crate::World;
+use super::World;
+use super::model::{Job, JobState, ScaleSet, Share};
 use crate::shapes::{instant, whole};
-
-/// A runner scale set.
-#[derive(Debug, Clone)]
-pub(crate) struct ScaleSet {
-    pub(crate) id: u64,
-    pub(crate) scope: Scope,
-    pub(crate) name: String,
-    pub(crate) group: u64,
-    /// Type and name of those that registered.
-    pub(crate) labels: Vec<(String, String)>,
-    pub(crate) disable_update: bool,
-    pub(crate) created_on: Timestamp,
-    pub(crate) queue: MessageQueue,
-}
-
-/// What a scale set has to do with a job.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Share {
-    pub(crate) set: u64,
-    pub(crate) request: u64,
-    pub(crate) since: Timestamp,
-    pub(crate) acquired_at: Option<Timestamp>,
-    /// Whether it was told already that the job is completed.
-    pub(crate) told_completed: bool,
-}
-
-/// The Actions service's own books.
-#[derive(Debug, Default)]
-pub(crate) struct Service {
-    pub(crate) sets: BTreeMap<u64, ScaleSet>,
-    /// Tokens of admin connections: for which scope, until when.
-    pub(crate) admins: HashMap<String, (Scope, Timestamp)>,
-    pub(crate) next_set: u64,
-    pub(crate) next_request: u64,
-}
-
-impl ScaleSet {
-    fn fits(&self, job: &Job) -> bool {
-        let has = |wanted: &String| self.labels.iter().any(|(_, label)| label.eq_ignore_ascii_case(wanted));
-        !job.labels.is_empty() && job.labels.iter().all(has)
-    }
-}
 
 impl World {
     /// Names of all scale sets.
@@ -99,7 +54,7 @@ impl World {
             return;
         }
         let takes = |set: &&ScaleSet| {
-            set.fits(job)
+            set.fits(&job.labels)
                 && self.group_serves(&set.scope, set.group, &job.repository)
                 && self.has_room(set)
                 && !(self.behaviour.silent_reruns && job.attempt > 1 && !self.has_runners(set.id))

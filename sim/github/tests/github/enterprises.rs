@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 use sim_github::{Level, Token};
 
-use crate::site::Site;
+use crate::held_github::HeldGitHub;
 
 const RUNNERS: &str = "/enterprises/umbrella/actions/runners";
 const GROUPS: &str = "/enterprises/umbrella/actions/runner-groups";
 
-async fn enterprise() -> (Site, String) {
-    let site = Site::start().await;
+async fn enterprise() -> (HeldGitHub, String) {
+    let site = HeldGitHub::start().await;
     let token = site.github.world(|world, _| {
         world.add_enterprise("umbrella", &["acme", "beta"]);
         world.add_repository("other/tools");

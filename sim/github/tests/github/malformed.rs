@@ -6,14 +6,14 @@ use sim_github::{Behaviour, Level, SecondaryLimits, Token, contract};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::site::{Answer, RUNNERS, Site};
+use crate::held_github::{Answer, HeldGitHub, RUNNERS};
 
 /// Without limits, and with a token that may do everything.
-async fn unlimited() -> (Site, String) {
+async fn unlimited() -> (HeldGitHub, String) {
     let secondary =
         SecondaryLimits { concurrent: usize::MAX, points_per_minute: u64::MAX, ..SecondaryLimits::default() };
     let behaviour = Behaviour { rate_limit: u64::MAX, registration_limit: u64::MAX, secondary, ..Behaviour::default() };
-    let site = Site::behaving(behaviour).await;
+    let site = HeldGitHub::behaving(behaviour).await;
     let everything = Token {
         actions: Level::Write,
         administration: Level::Write,
@@ -27,7 +27,7 @@ async fn unlimited() -> (Site, String) {
     (site, token)
 }
 
-async fn send(site: &Site, method: &str, path: &str, token: &str, body: &[u8]) -> Answer {
+async fn send(site: &HeldGitHub, method: &str, path: &str, token: &str, body: &[u8]) -> Answer {
     let request = site.request(Method::from_bytes(method.as_bytes()).unwrap(), path, token).body(body.to_vec());
     let answer = request.send().await.unwrap_or_else(|error| panic!("{method} {path} {body:?}: {error:?}"));
     Answer::read(answer).await

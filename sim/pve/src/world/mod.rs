@@ -20,6 +20,7 @@ use serde_json::{Map, Value};
 use crate::clock::EPOCH;
 use crate::line::Line;
 use crate::params;
+use crate::schema::Schema;
 use nodes::Node;
 use state::{Guest, Kind, Pool, State, Subject, Token, User};
 use storages::Storage;
@@ -350,10 +351,10 @@ impl World {
     }
 
     /// The state at the start; what is missing (secrets, MACs, UUIDs) is made from the seed.
-    pub(crate) fn build(&self, seed: u64, line: Line) -> State {
-        let mut state = State::new(seed, line);
-        for (name, privileges) in line.roles().into_iter().filter(|_| self.standard_roles) {
-            state.roles.insert(name, (privileges.into_iter().map(str::to_owned).collect(), true));
+    pub(crate) fn build(&self, seed: u64, schema: &Schema) -> State {
+        let mut state = State::new(seed, schema.line);
+        for (name, privileges) in schema.roles.iter().filter(|_| self.standard_roles) {
+            state.roles.insert(name.clone(), (privileges.clone(), true));
         }
         if !self.version.is_null() {
             state.version = self.version.clone();

@@ -6,7 +6,7 @@ mod full;
 mod habits;
 mod half_made;
 mod scale;
-mod site;
+mod simulated_cluster;
 mod snapshots;
 mod storages;
 mod tags;

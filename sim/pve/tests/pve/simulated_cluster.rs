@@ -26,7 +26,7 @@ pub(crate) fn world() -> World {
         .token("root@pam", "admin", false)
 }
 
-pub(crate) struct Site {
+pub(crate) struct SimulatedCluster {
     pub(crate) handle: Handle,
 }
 
@@ -52,13 +52,13 @@ impl Answer {
 
 /// Somebody who calls one node's server.
 pub(crate) struct Client<'a> {
-    site: &'a Site,
+    site: &'a SimulatedCluster,
     http: reqwest::Client,
     url: String,
     authorization: String,
 }
 
-impl Site {
+impl SimulatedCluster {
     pub(crate) async fn start(world: &World) -> Self {
         Self::of_line(world, Line::Nine).await
     }

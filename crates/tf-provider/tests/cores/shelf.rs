@@ -24,12 +24,12 @@ pub(crate) fn example() -> PathBuf {
 }
 
 /// A configuration, its state, and the directory that the provider keeps boxes in.
-pub(crate) struct Site {
+pub(crate) struct Shelf {
     harness: Harness,
     runtime: Runtime,
 }
 
-impl Site {
+impl Shelf {
     pub(crate) fn new(core: &Core) -> Self {
         let mut harness = Harness::program(core, SOURCE, &example()).expect("harness");
         let temporary = harness.directory().display().to_string();
@@ -111,7 +111,7 @@ impl Site {
 }
 
 /// Sockets of providers that ended, of which a plan alone starts several.
-pub(crate) fn leaves_nothing(site: &Site) {
+pub(crate) fn leaves_nothing(site: &Shelf) {
     let names = fs::read_dir(site.path("")).expect("directory").map(|entry| entry.expect("entry").file_name());
     let left: Vec<OsString> = names.filter(|name| name.to_string_lossy().starts_with("tf-provider-")).collect();
     assert!(left.is_empty(), "{left:?}");

@@ -28,14 +28,14 @@ pub(super) struct Provider {
 }
 
 /// The same configuration twice: where nothing exists, and where everything does once it was applied.
-pub(super) struct Site {
+pub(super) struct ConfigurationPair {
     pub(super) name: &'static str,
     pub(super) empty: WorkingDirectory,
     pub(super) applied: WorkingDirectory,
     directory: TempDir,
 }
 
-impl Site {
+impl ConfigurationPair {
     /// With this many resources.
     pub(super) fn lay_out(core: &Core, subject: &Subject, resources: u32) -> Result<Self> {
         let directory = tempfile::tempdir().context("creating a working directory")?;

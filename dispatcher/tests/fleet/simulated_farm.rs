@@ -21,14 +21,14 @@ pub(crate) const COPY: u32 = 9106;
 pub(crate) const LENT: u32 = 9105;
 pub(crate) const LENT_AND_NEVER_STARTED: u32 = 9104;
 
-pub(crate) struct Site {
+pub(crate) struct SimulatedFarm {
     pub(crate) pve: Handle,
     pub(crate) github: ServerHandle,
     pub(crate) guests: Guests,
     github_token: String,
 }
 
-impl Site {
+impl SimulatedFarm {
     pub(crate) async fn start() -> Self {
         Self::start_with(&[], Guests::default(), Latency::Faster(5.0)).await
     }

@@ -18,9 +18,10 @@ use sim_github::{Behaviour, JobSpec, RunSpec, SAMPLE_APP_KEY, Server, ServerHand
 pub(crate) const REPOSITORY: &str = "acme/tools";
 pub(crate) const RUNNERS: &str = "/repos/acme/tools/actions/runners";
 
-pub(crate) struct Site {
+/// A simulator with one repository. Its clock stands still until it is moved.
+pub(crate) struct HeldGitHub {
     pub(crate) github: ServerHandle,
-    /// A token for the repository's runners.
+    /// A token, by default one for the repository's runners.
     pub(crate) token: String,
     now: Arc<AtomicI64>,
     pub(crate) http: reqwest::Client,
@@ -51,12 +52,20 @@ impl Answer {
     }
 }
 
-impl Site {
+impl HeldGitHub {
     pub(crate) async fn start() -> Self {
         Self::behaving(Behaviour::default()).await
     }
 
     pub(crate) async fn behaving(behaviour: Behaviour) -> Self {
+        Self::set_up(behaviour, Token::for_repository_runners()).await
+    }
+
+    pub(crate) async fn with_token(token: Token) -> Self {
+        Self::set_up(Behaviour::default(), token).await
+    }
+
+    async fn set_up(behaviour: Behaviour, token: Token) -> Self {
         // Another test of this process may have been first.
         let _already = rustls::crypto::ring::default_provider().install_default();
         let now = Arc::new(AtomicI64::new(1_800_000_000));
@@ -67,7 +76,7 @@ impl Site {
         let token = github.world(|world, _| {
             world.add_repository(REPOSITORY);
             world.add_organization("acme");
-            world.add_token(Token::for_repository_runners())
+            world.add_token(token)
         });
         let http = reqwest::Client::builder().no_proxy().user_agent("test").build().unwrap();
         Self { github, token, now, http }
@@ -89,6 +98,11 @@ impl Site {
 
     pub(crate) async fn get(&self, path: &str, secret: &str) -> Answer {
         Answer::read(self.request(Method::GET, path, secret).send().await.unwrap()).await
+    }
+
+    /// Reads with the own token.
+    pub(crate) async fn read(&self, path: &str) -> Answer {
+        self.get(path, &self.token).await
     }
 
     pub(crate) async fn post(&self, path: &str, secret: &str, body: &Value) -> Answer {
@@ -120,7 +134,7 @@ impl Site {
         let request = self.request(Method::POST, "/_sim/runner/sessions", &secret);
         let response = request.header("x-runner-version", "2.336.0").send().await.unwrap();
         assert_eq!(response.status(), 200);
-        Runner { site: self, secret, session: response.text().await.unwrap() }
+        Runner { github: self, secret, session: response.text().await.unwrap() }
     }
 
     pub(crate) fn assert_clean(&self) {
@@ -130,7 +144,7 @@ impl Site {
 
 /// A runner program with a session.
 pub(crate) struct Runner<'a> {
-    site: &'a Site,
+    github: &'a HeldGitHub,
     secret: String,
     session: String,
 }
@@ -139,7 +153,7 @@ impl Runner<'_> {
     /// Waits for a job; its number.
     pub(crate) async fn message(&self) -> (u16, Option<u64>) {
         let path = format!("/_sim/runner/sessions/{}/message", self.session);
-        let response = self.site.request(Method::GET, &path, &self.secret).send().await.unwrap();
+        let response = self.github.request(Method::GET, &path, &self.secret).send().await.unwrap();
         let status = response.status().as_u16();
         let text = response.text().await.unwrap();
         let job = text.lines().find_map(|line| line.strip_prefix("job=")).map(|id| id.parse().unwrap());
@@ -148,7 +162,7 @@ impl Runner<'_> {
 
     pub(crate) async fn tell(&self, job: u64, what: &str, body: &'static str) -> u16 {
         let path = format!("/_sim/runner/jobs/{job}/{what}");
-        self.site.request(Method::POST, &path, &self.secret).body(body).send().await.unwrap().status().as_u16()
+        self.github.request(Method::POST, &path, &self.secret).body(body).send().await.unwrap().status().as_u16()
     }
 }
 

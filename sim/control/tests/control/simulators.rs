@@ -14,14 +14,14 @@ pub(crate) const TOKEN: &str = "root@pam!test";
 /// What anything here is waited for at most.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub(crate) struct Site {
+pub(crate) struct Simulators {
     pub(crate) control: Arc<Control>,
     pub(crate) server: Server,
     pub(crate) guests: Scripted,
     pub(crate) http: reqwest::Client,
 }
 
-impl Site {
+impl Simulators {
     pub(crate) async fn start(latency: Latency) -> Self {
         Self::seeded(latency, 1).await
     }

@@ -1,39 +1,8 @@
-//! What the world consists of.
+//! Workflow runs and their jobs.
 
 use jiff::Timestamp;
 
 use super::scale_sets::Share;
-
-/// Where a runner is registered.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Scope {
-    /// A repository, as `owner/name`.
-    Repository(String),
-    /// An organization, by login.
-    Organization(String),
-    /// An enterprise, by slug.
-    Enterprise(String),
-}
-
-impl Scope {
-    /// What names it in URLs.
-    pub(crate) fn path(&self) -> String {
-        match self {
-            Self::Repository(name) | Self::Organization(name) => name.clone(),
-            Self::Enterprise(slug) => format!("enterprises/{slug}"),
-        }
-    }
-
-    /// Whether it is the same; GitHub ignores case in names.
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Repository(a), Self::Repository(b))
-            | (Self::Organization(a), Self::Organization(b))
-            | (Self::Enterprise(a), Self::Enterprise(b)) => a.eq_ignore_ascii_case(b),
-            _ => false,
-        }
-    }
-}
 
 /// A workflow run to be queued.
 #[derive(Debug, Clone)]
@@ -158,37 +127,6 @@ pub enum EventKind {
     Started(String),
     /// It ended with this conclusion.
     Completed(String),
-}
-
-/// A registered runner.
-#[derive(Debug, Clone)]
-pub(crate) struct Runner {
-    pub(crate) id: u64,
-    pub(crate) name: String,
-    pub(crate) scope: Scope,
-    pub(crate) group: u64,
-    /// The scale set that it was made for.
-    pub(crate) scale_set: Option<u64>,
-    pub(crate) labels: Vec<String>,
-    pub(crate) registered_at: Timestamp,
-    pub(crate) ephemeral: bool,
-    pub(crate) version: Option<String>,
-    pub(crate) session: Option<String>,
-    /// Whether it waits for a job right now.
-    pub(crate) listening: bool,
-    /// When it was last heard of; first, when it was registered.
-    pub(crate) seen_at: Timestamp,
-    /// When it began to wait for a job.
-    pub(crate) idle_since: Option<Timestamp>,
-    pub(crate) job: Option<u64>,
-    /// Set once its one job is done: when the registration goes.
-    pub(crate) remove_at: Option<Timestamp>,
-}
-
-impl Runner {
-    pub(crate) fn online(&self) -> bool {
-        self.session.is_some()
-    }
 }
 
 impl Job {
