@@ -168,5 +168,5 @@ async fn a_container_is_privileged_by_default_only_on_the_eighth_line() {
 }
 
 fn id(number: u32) -> ownership::Vmid {
-    ownership::Vmid::new(number).unwrap()
+    ownership::Vmid::new(number).expect("a VMID")
 }
