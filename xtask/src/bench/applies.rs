@@ -8,8 +8,8 @@ use farm::mirror::SOURCE;
 use farm::simulation::{Farm, Guests, SimulatedPve, Simulation, usual_world};
 use sim_pve::Latency;
 
+use super::configurations::{ConfigurationPair, Provider, Subject};
 use super::report::{Limit, Row};
-use super::sites::{Provider, Site, Subject};
 use super::spread::Spread;
 use super::subject;
 
@@ -35,7 +35,7 @@ pub(super) async fn measure(core: &Core, program: &Path, vms: u32) -> Result<Vec
         Simulation { world: Some(world), latency: Some(Latency::Real), ..Simulation::of(Guests::Scripted) };
     let farm = Farm::simulated_as(simulation).await?;
     let pve = farm.simulated_pve.as_ref().context("no simulated Proxmox VE")?;
-    let mut site = Site::lay_out(core, &subject, vms)?;
+    let mut site = ConfigurationPair::lay_out(core, &subject, vms)?;
     for (name, value) in farm.provider_environment(site.path())? {
         site.set(&name, &value);
     }
