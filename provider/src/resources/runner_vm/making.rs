@@ -150,7 +150,11 @@ async fn undo(
     let started = Instant::now();
     match super::destroy(clients, &plan).await {
         Ok(()) => {
-            tracing::info!(vmid = %proposal.vmid(), seconds = started.elapsed().as_secs(), "destroyed the unfinished VM");
+            tracing::info!(
+                vmid = proposal.vmid().get(),
+                seconds = started.elapsed().as_secs(),
+                "destroyed the unfinished VM"
+            );
             diagnostic.into()
         }
         Err(leftover) => {
