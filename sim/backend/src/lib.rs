@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc::UnboundedSender;
 
 /// A virtual machine about to be powered on.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct VmStart {
     /// Number of the VM.
     pub vmid: u32,
@@ -27,6 +27,10 @@ pub struct VmStart {
     pub cdroms: Vec<PathBuf>,
     /// True if the guest agent's port is configured.
     pub agent: bool,
+    /// Network cards.
+    pub networks: Vec<NetworkCard>,
+    /// True if the VM goes on from the memory that [`Backend::vm_suspend`] kept.
+    pub resume: bool,
 }
 
 /// A container about to be started.
@@ -48,7 +52,7 @@ pub struct ContainerSetup {
     /// Host name as configured.
     pub hostname: String,
     /// Network cards.
-    pub networks: Vec<ContainerNetwork>,
+    pub networks: Vec<NetworkCard>,
     /// Name servers of its own, as configured.
     pub nameserver: Option<String>,
     /// Search domains of its own, as configured.
@@ -61,12 +65,12 @@ pub struct ContainerSetup {
     pub terminals: u32,
 }
 
-/// A network card of a container.
+/// A network card of a guest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ContainerNetwork {
+pub struct NetworkCard {
     /// Number of the card: 0 for `net0`.
     pub index: u32,
-    /// Name inside, as in `eth0`.
+    /// Name inside the guest, as in `eth0`.
     pub name: String,
     /// Bridge that it is plugged into.
     pub bridge: String,
@@ -246,6 +250,16 @@ pub trait Backend: Send + Sync + 'static {
     fn vm_shutdown(&self, vmid: u32) -> BoxFuture<'_, ()>;
     /// Cuts the power; returns when nothing of it runs.
     fn vm_stop(&self, vmid: u32) -> BoxFuture<'_, ()>;
+    /// Returns true if a VM can be suspended to disk.
+    fn can_suspend(&self) -> bool {
+        false
+    }
+    /// Ends a VM and keeps its memory until its next start with [`VmStart::resume`].
+    fn vm_suspend(&self, _vmid: u32) -> BoxFuture<'_, ()> {
+        async {}.boxed()
+    }
+    /// Gives a running guest other network cards. Guests that really run keep the cards of their start.
+    fn cards_changed(&self, _vmid: u32, _cards: Vec<NetworkCard>) {}
     /// Presses one key, by QEMU's name for it (`ret`, `shift-a`).
     fn vm_key<'a>(&'a self, vmid: u32, key: &'a str) -> BoxFuture<'a, ()>;
     /// Calls the guest agent of a running VM.

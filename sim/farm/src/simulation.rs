@@ -140,9 +140,9 @@ impl Farm {
     /// # Errors
     /// When a simulator does not start.
     pub async fn simulated_as(simulation: Simulation) -> Result<Self> {
-        let (seed, guests) = (simulation.seed, simulation.guests.clone());
+        let (seed, guests, latency) = (simulation.seed, simulation.guests.clone(), simulation.latency());
         let (pve, simulated_pve) = simulated_pve(simulation).await?;
-        let clock = simulated_pve.handle.is_stepped().then(|| simulated_pve.handle.instants());
+        let clock = one_clock(latency, &simulated_pve.handle);
         let (github, simulated_github) = simulated_github(&guests, seed, clock).await?;
         let dispatcher = DispatcherSite::of(guests.containers(), &pve, &github, Some(&simulated_github)).await?;
         let (simulated_pve, simulated_github) = (Some(simulated_pve), Some(simulated_github));
@@ -156,15 +156,16 @@ impl Farm {
     pub async fn start(guests: Guests) -> Result<Self> {
         let real_pve = PveSite::from_environment()?;
         let real_github = GitHubSite::from_environment()?;
+        let simulation = Simulation::of(guests.clone());
+        let latency = simulation.latency();
         let (pve, simulated_pve) = match real_pve {
             Some(site) => (site, None),
-            None => {
-                simulated_pve(Simulation::of(guests.clone())).await.map(|(site, simulated)| (site, Some(simulated)))?
-            }
+            None => simulated_pve(simulation).await.map(|(site, simulated)| (site, Some(simulated)))?,
         };
+        let clock = simulated_pve.as_ref().and_then(|simulated| one_clock(latency, &simulated.handle));
         let (github, simulated_github) = match real_github {
             Some(site) => (site, None),
-            None => simulated_github(&guests, None, None).await.map(|(site, handle)| (site, Some(handle)))?,
+            None => simulated_github(&guests, None, clock).await.map(|(site, handle)| (site, Some(handle)))?,
         };
         // The dispatcher's container is simulated exactly when Proxmox VE is.
         let containers = guests.containers().filter(|_| simulated_pve.is_some());
@@ -202,6 +203,12 @@ impl Farm {
         let github = self.simulated_github.as_ref().map(|github| github.world(|world, _| world.leftovers()));
         pve.into_iter().chain(github.unwrap_or_default()).collect()
     }
+}
+
+/// Returns the clock of the simulated Proxmox VE for the simulated GitHub. Where simulated time is faster than the machine's,
+/// GitHub keeps the machine's time, because what its clients sign with their own clocks would be too old for it.
+fn one_clock(latency: Latency, pve: &Handle) -> Option<Arc<dyn Fn() -> Timestamp + Send + Sync>> {
+    matches!(latency, Latency::Real | Latency::Stepped).then(|| pve.instants())
 }
 
 fn listen() -> Result<SocketAddr> {

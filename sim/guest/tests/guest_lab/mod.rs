@@ -60,7 +60,9 @@ impl Lab {
     }
 
     pub(crate) async fn power_on(&self, vmid: u32, disk: &str, cdroms: Vec<PathBuf>) {
-        let start = VmStart { vmid, name: format!("vm-{vmid}"), boot_disk: Some(disk.to_owned()), cdroms, agent: true };
+        let name = format!("vm-{vmid}");
+        let boot_disk = Some(disk.to_owned());
+        let start = VmStart { vmid, name, boot_disk, cdroms, agent: true, ..VmStart::default() };
         self.guests.vm_start(start, self.sender.clone().into()).await.unwrap();
     }
 

@@ -5,6 +5,7 @@ pub(crate) mod virtual_time;
 use std::future::Future;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -26,12 +27,14 @@ pub enum Latency {
     Stepped,
 }
 
-/// Seconds since the epoch at which a simulated clock starts by default.
-pub(crate) const EPOCH: u64 = 1_795_300_000;
+/// Start of virtual time, in seconds since the epoch: recordings are replayed alike on every day.
+const VIRTUAL_START: i64 = 1_795_300_000;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Clock {
     source: Source,
+    /// Instant of the start: the machine's, except on virtual time.
+    start: Timestamp,
     /// Requests come from outside, so that each is at work by itself.
     stepped: bool,
 }
@@ -46,6 +49,15 @@ impl Drop for AtWork {
     }
 }
 
+/// See [`Clock::outside`].
+struct Again<'a>(&'a Clock);
+
+impl Drop for Again<'_> {
+    fn drop(&mut self) {
+        self.0.begin();
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Source {
     Wall { started: Instant, factor: f64 },
@@ -54,16 +66,20 @@ enum Source {
 
 impl Clock {
     pub(crate) fn new(latency: Latency) -> Self {
+        let start = match latency {
+            Latency::Virtual => Timestamp::constant(VIRTUAL_START, 0),
+            _ => Timestamp::now(),
+        };
         let factor = match latency {
             Latency::Real => 1.0,
             Latency::Faster(factor) => factor.max(1.0),
             Latency::Instant => 500.0,
             Latency::Virtual | Latency::Stepped => {
                 let source = Source::Virtual(VirtualTime::default());
-                return Self { source, stepped: latency == Latency::Stepped };
+                return Self { source, start, stepped: latency == Latency::Stepped };
             }
         };
-        Self { source: Source::Wall { started: Instant::now(), factor }, stepped: false }
+        Self { source: Source::Wall { started: Instant::now(), factor }, start, stepped: false }
     }
 
     /// Simulated time since the start.
@@ -74,9 +90,14 @@ impl Clock {
         }
     }
 
+    /// Returns the simulated instant.
+    pub(crate) fn instant(&self) -> Timestamp {
+        self.start.saturating_add(self.now()).unwrap_or(Timestamp::MAX)
+    }
+
     /// Simulated seconds since the epoch.
     pub(crate) fn seconds(&self) -> u64 {
-        EPOCH + self.now().as_secs()
+        u64::try_from(self.instant().as_second()).unwrap_or(0)
     }
 
     pub(crate) async fn sleep(&self, simulated: Duration) {
@@ -157,9 +178,9 @@ impl Clock {
             return event.await;
         }
         self.end();
-        let outcome = event.await;
-        self.begin();
-        outcome
+        // What waits may be dropped in the middle.
+        let _again = Again(self);
+        event.await
     }
 
     /// Something of its own is at work from now on: virtual time stands still while it is not waiting.

@@ -174,8 +174,11 @@ fn wanted(task: &Task, call: &Call) -> bool {
     call.text("vmid").is_none_or(|vmid| task.id == vmid)
         && call.text("typefilter").is_none_or(|kind| task.kind == kind)
         && call.text("userfilter").is_none_or(|user| task.user.contains(user))
-        && (!call.params.flag("errors") || class == "error")
-        && (filters.is_empty() || filters.iter().any(|f| f == class))
+        && match call.params.flag("errors") {
+            // Source: `node_tasks` in pve-manager's `API2/Tasks.pm`.
+            true => class != "ok",
+            false => filters.is_empty() || filters.iter().any(|f| f == class),
+        }
         && at_least("since").is_none_or(|since| task.start >= since)
         && at_least("until").is_none_or(|until| task.start <= until)
 }

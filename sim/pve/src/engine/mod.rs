@@ -354,6 +354,11 @@ impl Worker {
         self.with_task(|task| task.log.push(line));
     }
 
+    /// Returns the number of the task's process.
+    pub(crate) fn process(&self) -> u32 {
+        self.with_task(|task| task.pid).unwrap_or_default()
+    }
+
     pub(crate) fn warn(&self, text: &str) {
         self.with_task(|task| {
             task.warnings += 1;

@@ -168,7 +168,7 @@ pub(crate) fn destroy(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
         let engine = &worker.engine;
         let _guard = worker.lock(Kind::Qemu, vmid, Mode::Exclusive, 10).await?;
         let guest = engine.guest(Kind::Qemu, vmid, &node).map_err(Refusal::into_text)?;
-        if let Some(lock) = guest.get("lock") {
+        if let Some(lock) = guest.get("lock").filter(|_| !super::suspend::is_suspended(&guest)) {
             return Err(format!("VM is locked ({lock})"));
         }
         bases_are_free(engine, &guest)?;

@@ -14,7 +14,6 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::EPOCH;
 use crate::cluster::overview::{self, Wanted};
 use crate::engine::Engine;
 use crate::engine::locks::Mode;
@@ -191,8 +190,7 @@ impl Handle {
     #[must_use]
     pub fn instants(&self) -> Arc<dyn Fn() -> Timestamp + Send + Sync> {
         let clock = self.engine.clock.clone();
-        let epoch = Timestamp::UNIX_EPOCH.saturating_add(Duration::from_secs(EPOCH)).unwrap_or(Timestamp::UNIX_EPOCH);
-        Arc::new(move || epoch.saturating_add(clock.now()).unwrap_or(Timestamp::MAX))
+        Arc::new(move || clock.instant())
     }
 
     /// Whether time passes only by [`Handle::pass`].
