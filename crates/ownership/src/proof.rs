@@ -1,4 +1,4 @@
-//! The proof of ownership that every destruction needs: VMID range, resource pool, marker with that very VMID, and no template.
+//! The proof of ownership that every destruction needs: VMID range, resource pool, marker with the same VMID, not a template.
 //!
 //! [`prove`] compares what every marker has. A [`Proof`] is the same question as a value, for one guest: it also knows
 //! which incarnation, which template family or which build of Packer is meant.

@@ -262,7 +262,7 @@ fn settings(framework: &Framework, rules: &Rules) -> Vec<TokenStream> {
     all
 }
 
-/// Text literals become owned strings; everything else must have the attribute's type already.
+/// Returns the code of a default. Text literals become owned strings; everything else must have the attribute's type already.
 pub(crate) fn default_value(default: &Expr) -> TokenStream {
     match default {
         Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
