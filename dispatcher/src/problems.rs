@@ -1,7 +1,6 @@
-//! What hinders the dispatcher now, each with the time since when. Shown in the status; cleared when it works again.
+//! Present problems of the dispatcher, each with its begin. Shown in the status; cleared when the cause is gone.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::sync::{Mutex, PoisonError};
 
 use dispatcher_api::{Problem, Subject};
@@ -14,7 +13,7 @@ pub(crate) struct Problems {
 }
 
 impl Problems {
-    /// Records a problem. One that lasts keeps its first time, and is logged again only when its text changes.
+    /// Records a problem. A lasting problem keeps its first time, and is logged again only when its text changes.
     pub(crate) fn raise(&self, key: &str, subject: Subject, message: String, now: Timestamp) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let since = match open.get(key) {
@@ -26,7 +25,7 @@ impl Problems {
         open.insert(key.to_owned(), Problem { subject, message, since });
     }
 
-    /// It works again.
+    /// Removes a problem whose cause is gone.
     pub(crate) fn clear(&self, key: &str) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(problem) = open.remove(key) {
@@ -34,21 +33,10 @@ impl Problems {
         }
     }
 
-    /// All open problems.
+    /// Returns all open problems.
     pub(crate) fn all(&self) -> Vec<Problem> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
-}
-
-/// An error and its causes in one line. None of ours holds a secret.
-pub(crate) fn chain(error: &(dyn Error + '_)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

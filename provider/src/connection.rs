@@ -4,9 +4,9 @@ use std::path::Path;
 
 use pve::{ApiToken, ClientConfig, Endpoint, Fingerprint, Trust};
 use secrecy::SecretString;
-use tf_provider::{Diagnostic, Diagnostics};
+use tf_provider::Diagnostics;
 
-use crate::diagnostics::{self, refused_argument};
+use crate::diagnostics::{self, Unable as _, refused_argument};
 
 /// What the provider block and the environment say, unchecked.
 #[derive(Debug)]
@@ -51,19 +51,19 @@ impl Environment {
             fingerprint: variable("PXCI_FINGERPRINT"),
             node: either("PXCI_NODE", "PROXMOX_NODE"),
             installation: variable("PXCI_INSTALLATION"),
-            verify: variable("PROXMOX_VERIFY_SSL").is_none_or(|text| !is_no(&text)),
+            verify: variable("PROXMOX_VERIFY_SSL").is_none_or(|text| !is_negative(&text)),
         })
     }
 }
 
-fn is_no(text: &str) -> bool {
+fn is_negative(text: &str) -> bool {
     ["0", "false", "no", "off"].contains(&text.to_ascii_lowercase().as_str())
 }
 
 fn read_ca(path: &Path) -> Result<String, Diagnostics> {
     std::fs::read_to_string(path).map_err(|error| {
         let detail = format!("PXCI_CA_FILE names {}: {error}. Give the path of a PEM file.", path.display());
-        Diagnostic::error("Unable to read the CA certificate", detail).into()
+        diagnostics::impossible("read", "the CA certificate", "", detail).into()
     })
 }
 
@@ -92,14 +92,14 @@ impl Connection {
             trust: self.trust.clone(),
             user_agent: concat!("terraform-provider-pxci/", env!("CARGO_PKG_VERSION")).to_owned(),
         };
-        pve::Client::new(config).map_err(|error| diagnostics::pve("connect to", "Proxmox VE", "", &error).into())
+        Ok(pve::Client::new(config).unable("connect to", "Proxmox VE", "")?)
     }
 }
 
 fn endpoints(texts: &[String]) -> Result<Vec<Endpoint>, Diagnostics> {
     if texts.is_empty() {
         let detail = "Set `endpoint` in the provider block, or PXCI_ENDPOINT in the environment, to the address of the API, as in \"https://pve1.example.net:8006\".";
-        return Err(Diagnostic::error("No Proxmox VE endpoint is given", detail).at("endpoint").into());
+        return Err(diagnostics::invalid("endpoint", "No Proxmox VE endpoint is given", detail).into());
     }
     let parsed = texts.iter().map(|text| text.parse::<Endpoint>());
     parsed.collect::<Result<_, _>>().map_err(|error| refused_argument("endpoint", "the endpoint", &error).into())
@@ -109,7 +109,7 @@ fn trust(settings: &Settings) -> Result<Trust, Diagnostics> {
     match (&settings.ca_pem, &settings.fingerprint) {
         (Some(_), Some(_)) => {
             let detail = "Set either `ca_certificate` (PXCI_CA_FILE) or `fingerprint` (PXCI_FINGERPRINT).";
-            Err(Diagnostic::error("Two ways to judge the certificate", detail).at("fingerprint").into())
+            Err(diagnostics::invalid("fingerprint", "Two ways to judge the certificate", detail).into())
         }
         (Some(pem), None) => Ok(Trust::CaPem(pem.clone())),
         (None, Some(text)) => text
@@ -118,7 +118,7 @@ fn trust(settings: &Settings) -> Result<Trust, Diagnostics> {
             .map_err(|error| refused_argument("fingerprint", "the fingerprint", &error).into()),
         (None, None) if !settings.verify => {
             tracing::warn!(
-                "PROXMOX_VERIFY_SSL switches certificate checks off: whoever is in between gets the API token. Pin the certificate with PXCI_FINGERPRINT instead"
+                "PROXMOX_VERIFY_SSL switches certificate checks off, so an attacker on the network can read the API token. Pin the certificate with PXCI_FINGERPRINT instead"
             );
             Ok(Trust::Insecure)
         }
@@ -131,7 +131,7 @@ fn token(id: Option<String>, secret: Option<SecretString>) -> Result<ApiToken, D
         let detail = format!(
             "Set `{argument}` in the provider block, or {variable} in the environment. docs/privileges.md tells how to make a token."
         );
-        Diagnostic::error("No Proxmox VE API token is given", detail).at(argument)
+        diagnostics::invalid(argument, "No Proxmox VE API token is given", detail)
     };
     let id = id.ok_or_else(|| missing("token_id", "PXCI_TOKEN_ID"))?;
     let secret = secret.ok_or_else(|| missing("token_secret", "PXCI_TOKEN_SECRET"))?;

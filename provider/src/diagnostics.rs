@@ -1,74 +1,174 @@
-//! Errors become diagnostics here, and nowhere else: `Unable to <verb> <thing> "<id>"`, then the chain of causes, then what to do.
+//! Diagnostics of the provider, made here and nowhere else (`tests/diagnostics_in_one_place.rs`).
+//!
+//! What failed is said as `Unable to <verb> <thing> "<id>"`, then the chain of causes, then what to do. [`Unable`] turns the
+//! errors of the libraries into that. The constructors below it are for what no error of a library says.
 
 use std::error::Error;
+use std::fmt::Display;
 
-use tf_provider::Diagnostic;
+use error_chain::Chain;
+use tf_provider::{Diagnostic, Path};
 
-/// The chain of causes, outermost first, each on a line of its own.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let line = inner.to_string();
-        if !text.ends_with(&line) {
-            text.push_str("\n  because: ");
-            text.push_str(&line);
-        }
-        cause = inner.source();
+/// An error of a library, as a diagnostic tells it.
+pub(crate) trait Cause: Error + Sized + 'static {
+    /// Returns the error that the detail begins with.
+    fn outermost(&self) -> &(dyn Error + 'static) {
+        self
     }
-    text
+
+    /// Returns what to do about it.
+    fn hint(&self) -> Option<String> {
+        None
+    }
 }
 
-fn summary(verb: &str, thing: &str, id: &str) -> String {
+impl Cause for pve::Error {
+    fn hint(&self) -> Option<String> {
+        hint(self)
+    }
+}
+
+impl Cause for guest::Error {
+    /// The diagnostic says what was being done, and to which guest.
+    fn outermost(&self) -> &(dyn Error + 'static) {
+        self.problem.outermost()
+    }
+
+    fn hint(&self) -> Option<String> {
+        self.problem.hint()
+    }
+}
+
+impl Cause for guest::Problem {
+    fn outermost(&self) -> &(dyn Error + 'static) {
+        match self {
+            Self::Pve(error) => error,
+            problem => problem,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Pve(error) => return hint(error),
+            Self::VmidTaken => "The guest that has the VMID is not ours and was left alone. Choose another VMID.",
+            Self::NotOurs(ownership::NotOurs::NoMarker(_)) => {
+                "The guest was left alone. If somebody edited its description (\"Notes\" in the web interface), put the line that begins with `pxci:v1` back. If the guest is not the one that was made here, remove the resource from the state (`tofu state rm`)."
+            }
+            Self::NotOurs(_) | Self::OtherIncarnation => {
+                "The guest was left alone. If it is no longer the one that was made here, remove the resource from the state (`tofu state rm`)."
+            }
+            Self::NotReady { .. } => {
+                "Look at its console in the web interface. The image must start qemu-guest-agent; a slow machine needs a longer limit in `timeouts`."
+            }
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
+/// Errors whose text is enough.
+macro_rules! causes {
+    ($($error:ty),* $(,)?) => { $(impl Cause for $error {})* };
+}
+
+causes! {
+    dispatcher_api::ConfigError,
+    github::Error,
+    ownership::NameError,
+    ownership::NotOurs,
+    packer_driver::Error,
+    packer_driver::TemplateError,
+    template_family::FamilyNameError,
+    template_family::InputsError,
+}
+
+/// Errors as diagnostics of what was being done.
+pub(crate) trait Unable<T> {
+    /// Returns the diagnostic `Unable to <verb> <thing> "<id>"` of an error. An empty id is left out.
+    fn unable(self, verb: &str, thing: &str, id: impl Display) -> Result<T, Diagnostic>;
+}
+
+impl<T, E: Cause> Unable<T> for Result<T, E> {
+    fn unable(self, verb: &str, thing: &str, id: impl Display) -> Result<T, Diagnostic> {
+        self.map_err(|error| unable(verb, thing, id, &error))
+    }
+}
+
+/// More about the diagnostic of a failure.
+pub(crate) trait Detailed {
+    /// Names the attribute that it is about.
+    fn about(self, attribute: impl Into<Path>) -> Self;
+
+    /// Adds a paragraph.
+    fn also(self, text: impl Display) -> Self;
+}
+
+impl Detailed for Diagnostic {
+    fn about(self, attribute: impl Into<Path>) -> Self {
+        self.at(attribute)
+    }
+
+    fn also(mut self, text: impl Display) -> Self {
+        self.detail.push_str(&format!("\n\n{text}"));
+        self
+    }
+}
+
+impl<T> Detailed for Result<T, Diagnostic> {
+    fn about(self, attribute: impl Into<Path>) -> Self {
+        self.map_err(|diagnostic| diagnostic.about(attribute))
+    }
+
+    fn also(self, text: impl Display) -> Self {
+        self.map_err(|diagnostic| diagnostic.also(text))
+    }
+}
+
+fn summary(verb: &str, thing: &str, id: impl Display) -> String {
+    let id = id.to_string();
     if id.is_empty() { format!("Unable to {verb} {thing}") } else { format!("Unable to {verb} {thing} \"{id}\"") }
 }
 
-/// An argument that cannot be used as it stands.
+/// Returns the diagnostic of an error, for where there is no `Result`: see [`Unable`].
+pub(crate) fn unable(verb: &str, thing: &str, id: impl Display, error: &impl Cause) -> Diagnostic {
+    let diagnostic = Diagnostic::error(summary(verb, thing, id), format!("{:#}", Chain(error.outermost())));
+    match error.hint() {
+        Some(hint) => diagnostic.also(hint),
+        None => diagnostic,
+    }
+}
+
+/// Returns the diagnostic of an operation that cannot be done, for a reason of our own.
+pub(crate) fn impossible(verb: &str, thing: &str, id: impl Display, reason: impl Into<String>) -> Diagnostic {
+    Diagnostic::error(summary(verb, thing, id), reason)
+}
+
+/// Returns the diagnostic of an argument that cannot be used as it is.
 pub(crate) fn refused_argument(argument: &str, thing: &str, error: &(dyn Error + 'static)) -> Diagnostic {
-    Diagnostic::error(summary("use", thing, ""), chain(error)).at(argument)
+    Diagnostic::error(summary("use", thing, ""), format!("{:#}", Chain(error))).at(argument)
 }
 
-/// Anything that is no call to Proxmox VE.
-pub(crate) fn failed(verb: &str, thing: &str, id: &str, error: &(dyn Error + 'static)) -> Diagnostic {
-    Diagnostic::error(summary(verb, thing, id), chain(error))
+/// Returns the diagnostic of an argument that is missing, or contradicts others.
+pub(crate) fn invalid(argument: impl Into<Path>, summary: impl Into<String>, detail: impl Into<String>) -> Diagnostic {
+    Diagnostic::error(summary, detail).at(argument)
 }
 
-/// A call to Proxmox VE that failed, with a hint where one helps.
-pub(crate) fn pve(verb: &str, thing: &str, id: &str, error: &pve::Error) -> Diagnostic {
-    let mut detail = chain(error);
-    if let Some(hint) = hint(error) {
-        detail.push_str("\n\n");
-        detail.push_str(&hint);
-    }
-    Diagnostic::error(summary(verb, thing, id), detail)
+/// Returns a warning about an argument.
+pub(crate) fn doubtful(argument: impl Into<Path>, summary: &str, detail: &str) -> Diagnostic {
+    Diagnostic::warning(summary, detail).at(argument)
 }
 
-/// A step in the life of a runner VM that failed.
-pub(crate) fn step(verb: &str, thing: &str, id: &str, error: &guest::Error) -> Diagnostic {
-    match &error.problem {
-        guest::Problem::Pve(error) => pve(verb, thing, id, error),
-        guest::Problem::VmidTaken => {
-            let hint = "Somebody else's guest has the VMID; it was left alone. Choose another one.";
-            Diagnostic::error(summary(verb, thing, id), format!("{}\n\n{hint}", chain(&error.problem)))
-        }
-        guest::Problem::NotOurs(_) | guest::Problem::OtherIncarnation => {
-            let hint = "The guest was left alone. If it is no longer the one that was made here, remove the resource from the state (`tofu state rm`).";
-            Diagnostic::error(summary(verb, thing, id), format!("{}\n\n{hint}", chain(&error.problem)))
-        }
-        guest::Problem::NotReady { .. } => {
-            let hint = "Look at its console in the web interface. The image must start qemu-guest-agent; a slow machine needs a longer limit in `timeouts`.";
-            Diagnostic::error(summary(verb, thing, id), format!("{}\n\n{hint}", chain(&error.problem)))
-        }
-        problem => failed(verb, thing, id, problem),
-    }
+/// Returns the diagnostic of a thing that is not as it must be.
+pub(crate) fn found(summary: impl Into<String>, detail: impl Into<String>) -> Diagnostic {
+    Diagnostic::error(summary, detail)
 }
 
-/// No VMID is left.
+/// Returns the diagnostic of a range without a free VMID.
 pub(crate) fn range_full(thing: &str, id: &str, range: ownership::VmidRange) -> Diagnostic {
-    let detail = format!(
+    let reason = format!(
         "Every VMID of {range} is taken, by guests of this installation or by others. Widen the range, or destroy guests that are no longer needed."
     );
-    Diagnostic::error(summary("create", thing, id), detail)
+    impossible("create", thing, id, reason)
 }
 
 /// What to do about it.
@@ -143,4 +243,40 @@ fn refusal_hint(error: &pve::Error) -> Option<String> {
         return Some("Create the resource pool (`pveum pool add NAME`), and give the token Pool.Audit and VM.Allocate on /pool/NAME.".to_owned());
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused() -> guest::Error {
+        guest::Error { doing: "clone", kind: ownership::Kind::Runner, vmid: 9100, problem: guest::Problem::VmidTaken }
+    }
+
+    #[test]
+    fn an_error_becomes_what_failed_why_and_what_to_do() {
+        let diagnostic = Err::<(), _>(refused()).unable("create", "runner VM", "lab-a-9100-x").unwrap_err();
+        assert_eq!(diagnostic.summary, "Unable to create runner VM \"lab-a-9100-x\"");
+        let detail = "the VMID belongs to another guest\n\nThe guest that has the VMID is not ours and was left alone. Choose another VMID.";
+        assert_eq!(diagnostic.detail, detail);
+    }
+
+    #[test]
+    fn each_cause_has_a_line() {
+        let problem = guest::Problem::NotOurs(ownership::NotOurs::NoMarker(9100));
+        let error = guest::Error { doing: "destroy", kind: ownership::Kind::Runner, vmid: 9100, problem };
+        let detail = unable("destroy", "runner VM", "x", &error).detail;
+        assert!(detail.starts_with("the guest is not provably ours\n  because: "), "{detail}");
+    }
+
+    #[test]
+    fn more_can_be_said_about_a_failure() {
+        let failed = Err::<(), _>(refused()).unable("create", "runner VM", "").about("vmid").also("Try again.");
+        let diagnostic = failed.unwrap_err();
+        assert_eq!(
+            (diagnostic.summary.as_str(), diagnostic.path.to_string().as_str()),
+            ("Unable to create runner VM", "vmid")
+        );
+        assert!(diagnostic.detail.ends_with("Choose another VMID.\n\nTry again."), "{}", diagnostic.detail);
+    }
 }

@@ -21,7 +21,7 @@ use crate::vmids::Vmids;
 #[derive(Clone, Default, Model)]
 pub(crate) struct ProviderModel {
     /// Address of the Proxmox VE API, as in `https://pve1.example.net:8006`; an address that ends in `/api2/json` is
-    /// accepted, too. Environment: `PXCI_ENDPOINT` or `PROXMOX_URL`.
+    /// accepted too. Environment: `PXCI_ENDPOINT` or `PROXMOX_URL`.
     #[tf(optional)]
     endpoint: Attr<String>,
     /// Several addresses of one cluster; later ones are used when earlier ones do not answer. Not together with
@@ -56,7 +56,7 @@ pub(crate) struct ProviderModel {
 pub(crate) struct Clients {
     /// The PVE API.
     pub(crate) pve: pve::Client,
-    /// How it is reached: Packer and the dispatcher need it, too.
+    /// How it is reached: Packer and the dispatcher need it too.
     pub(crate) connection: Arc<Connection>,
     /// This farm's name.
     pub(crate) installation: Installation,
@@ -75,11 +75,11 @@ impl Clients {
     pub(crate) fn node(&self, named: &Attr<String>) -> Result<String, Diagnostic> {
         let named = named.text().map(str::to_owned);
         named.or_else(|| self.node.clone()).ok_or_else(|| {
-            Diagnostic::error(
+            diagnostics::invalid(
+                "node",
                 "No node is named",
                 "Set `node` in the resource or in the provider block, or PXCI_NODE in the environment.",
             )
-            .at("node")
         })
     }
 }
@@ -142,9 +142,12 @@ fn settings(config: ProviderModel) -> Result<Option<Settings>, Diagnostics> {
     let environment = connection::Environment::read()?;
     let endpoints = match (config.endpoint.into_known(), config.endpoints.into_known()) {
         (Some(_), Some(_)) => {
-            return Err(Diagnostic::error("Two ways to name the endpoint", "Set either `endpoint` or `endpoints`.")
-                .at("endpoints")
-                .into());
+            return Err(diagnostics::invalid(
+                "endpoints",
+                "Two ways to name the endpoint",
+                "Set either `endpoint` or `endpoints`.",
+            )
+            .into());
         }
         (Some(endpoint), None) => vec![endpoint],
         (None, Some(endpoints)) => endpoints,

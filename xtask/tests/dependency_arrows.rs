@@ -9,9 +9,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pxci-cloudinit", &[]),
     (
         "pxci-dispatcher",
-        &["pxci-dispatcher-api", "pxci-fleet", "pxci-github", "pxci-guest", "pxci-ownership", "pxci-pve"],
+        &[
+            "pxci-dispatcher-api",
+            "pxci-error-chain",
+            "pxci-fleet",
+            "pxci-github",
+            "pxci-guest",
+            "pxci-ownership",
+            "pxci-pve",
+        ],
     ),
     ("pxci-dispatcher-api", &["pxci-ownership"]),
+    ("pxci-error-chain", &[]),
     (
         "pxci-farm",
         &["pxci-sim-backend", "pxci-sim-github", "pxci-sim-guest", "pxci-sim-pve", "pxci-tf-provider-testing"],
@@ -31,7 +40,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pxci-sim-pve", &["pxci-sim-backend", "pxci-sim-http"]),
     ("pxci-sim-replay", &["pxci-sim-pve"]),
     ("pxci-template-family", &["pxci-ownership", "pxci-pve"]),
-    ("pxci-tf-provider", &["pxci-tf-provider-derive"]),
+    ("pxci-tf-provider", &["pxci-error-chain", "pxci-tf-provider-derive"]),
     ("pxci-tf-provider-derive", &[]),
     ("pxci-tf-provider-testing", &["pxci-tf-provider"]),
     (
@@ -39,6 +48,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "pxci-cloudinit",
             "pxci-dispatcher-api",
+            "pxci-error-chain",
             "pxci-github",
             "pxci-guest",
             "pxci-ownership",

@@ -2,8 +2,9 @@
 
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
-/// Packages of the provider framework; all others stay in this repository.
-const PUBLISHABLE: [&str; 3] = ["pxci-tf-provider", "pxci-tf-provider-derive", "pxci-tf-provider-testing"];
+/// Packages of the provider framework, and the one that it depends on. All others stay in this repository.
+const PUBLISHABLE: [&str; 4] =
+    ["pxci-error-chain", "pxci-tf-provider", "pxci-tf-provider-derive", "pxci-tf-provider-testing"];
 
 /// Returns what `cargo package` or a registry would refuse.
 fn problems(package: &Package) -> Vec<String> {

@@ -1,4 +1,4 @@
-//! What the provider and the dispatcher share: the configuration model, the status model, and the protocol that both
+//! The code that provider and dispatcher share: the configuration model, the status model, and the protocol that both
 //! speak over a Proxmox VE container console.
 //!
 //! No I/O, no clock. A console is a shared terminal that echoes, so secrets are sealed before they enter a frame.

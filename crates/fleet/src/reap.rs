@@ -247,6 +247,8 @@ fn surplus(
     match life.state {
         State::Reserved if superseded => Some(Event::Failed(Reason::Superseded)),
         State::Reserved if !needed => Some(Event::Failed(Reason::Surplus)),
+        // Without a registration it has no job, so its end need not wait for its boot.
+        State::Cloning | State::Configuring | State::Booting if draining => Some(Event::Failed(Reason::Surplus)),
         State::Warm if superseded => Some(Event::Failed(Reason::Superseded)),
         State::Warm if draining => Some(Event::Failed(Reason::Surplus)),
         State::Warm if !needed && is_past(life.since, if pressed { PRESSED_IDLE } else { WARM_KEPT }, now) => {

@@ -23,7 +23,7 @@ const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/vnd.github
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Who asks.
+/// Credential of the requests.
 #[derive(Debug, Clone)]
 pub enum Credential {
     /// Nobody: enough for what is public, 60 requests an hour.
@@ -34,12 +34,12 @@ pub enum Credential {
     App(AppCredential),
 }
 
-/// What a [`Client`] is made from.
+/// Configuration of a [`Client`].
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
     /// Which GitHub.
     pub base_url: BaseUrl,
-    /// Who asks.
+    /// Credential of the requests.
     pub credential: Credential,
     /// `User-Agent`, which GitHub demands: program and version.
     pub user_agent: String,
@@ -54,7 +54,7 @@ pub struct Client {
 pub(crate) struct Shared {
     pub(crate) http: reqwest::Client,
     pub(crate) base_url: BaseUrl,
-    /// Where an App asks: its tokens come and go, so they are no default header.
+    /// Where an App asks: its tokens come and go, so they are not a default header.
     pub(crate) app: Option<App>,
     budget: Mutex<Budget>,
     cache: Mutex<Cache>,
@@ -110,7 +110,7 @@ impl Client {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// What is known about the rate limit.
+    /// Returns the known state of the rate limit.
     #[must_use]
     pub fn budget(&self) -> Budget {
         *self.shared.budget()
@@ -174,7 +174,7 @@ fn public_roots() -> RootCertStore {
 }
 
 fn private_roots(pem: &str) -> Result<RootCertStore, Error> {
-    let unreadable = || Error::Setup { reason: "the certificate authority is no PEM certificate".into() };
+    let unreadable = || Error::Setup { reason: "the certificate authority is not a PEM certificate".into() };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
         roots.add(certificate.map_err(|_| unreadable())?).map_err(|_| unreadable())?;

@@ -17,7 +17,7 @@ pub struct Repository {
     pub repo: String,
 }
 
-/// The text is no `owner/repository`.
+/// The text is not `owner/repository`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{0}\" is not of the form owner/repository")]
 pub struct ScopeError(String);
@@ -57,7 +57,7 @@ impl fmt::Display for Repository {
     }
 }
 
-/// What a runner registration belongs to.
+/// The owner of a runner registration.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Scope {
     /// Runners that only this repository may use.

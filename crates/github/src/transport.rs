@@ -20,7 +20,7 @@ use crate::link;
 /// Pages read of one list at most: GitHub cuts filtered lists at 1 000 entries, runner groups end at 10 000.
 const MAX_PAGES: usize = 100;
 
-/// What is being done, for messages, and which permission it takes.
+/// An operation: its name for messages, and the permission that it needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Operation {
     pub(crate) name: String,
@@ -187,7 +187,7 @@ impl Client {
     }
 
     fn url(&self, operation: &Operation, path: &str) -> Result<Url, Error> {
-        self.shared.base_url.join(path).ok_or_else(|| malformed(operation, format!("{path} is no path")))
+        self.shared.base_url.join(path).ok_or_else(|| malformed(operation, format!("{path} is not a path")))
     }
 
     fn next_url(&self, operation: &Operation, next: &str) -> Result<Url, Error> {

@@ -8,7 +8,8 @@ use github::{AppCredential, BaseUrl, Client, ClientConfig, Credential, Error, Ji
 use jiff::{SignedDuration, Timestamp};
 use sim_github::{SAMPLE_APP_KEY, Server, ServerHandle, ServerOptions, Token};
 
-struct Site {
+/// A simulated GitHub where an App is installed.
+struct InstalledApp {
     github: ServerHandle,
     /// How far GitHub's clock is ahead, in seconds.
     ahead: Arc<AtomicI64>,
@@ -16,7 +17,7 @@ struct Site {
     installation: u64,
 }
 
-async fn site() -> Site {
+async fn site() -> InstalledApp {
     let ahead = Arc::new(AtomicI64::new(0));
     let seconds = Arc::clone(&ahead);
     let clock = Arc::new(move || Timestamp::now() + SignedDuration::from_secs(seconds.load(Ordering::SeqCst)));
@@ -27,10 +28,10 @@ async fn site() -> Site {
         let (app, client_id) = world.add_app("Farm", "acme", permissions, SAMPLE_APP_KEY, now).unwrap();
         (client_id, world.install_app(app, "acme", &[], now).unwrap())
     });
-    Site { github, ahead, client_id, installation }
+    InstalledApp { github, ahead, client_id, installation }
 }
 
-impl Site {
+impl InstalledApp {
     fn credential(&self) -> AppCredential {
         AppCredential {
             issuer: self.client_id.clone(),
@@ -48,7 +49,7 @@ impl Site {
         Client::new(self.config(credential)).unwrap()
     }
 
-    /// How many tokens were bought.
+    /// Returns the number of tokens that were requested.
     fn bought(&self) -> usize {
         let entries = self.github.requests().entries();
         entries.iter().filter(|entry| entry.path.ends_with("/access_tokens") && entry.status == 201).count()

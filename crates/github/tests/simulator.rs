@@ -12,7 +12,8 @@ use github::{
 use secrecy::{ExposeSecret, SecretString};
 use sim_github::{JobSpec, Level, RunSpec, Server, ServerHandle, ServerOptions, Token};
 
-struct Site {
+/// A simulated GitHub, and a client of it.
+struct AskedGitHub {
     github: ServerHandle,
     client: Client,
     token: String,
@@ -20,11 +21,11 @@ struct Site {
     scope: Scope,
 }
 
-async fn site() -> Site {
+async fn site() -> AskedGitHub {
     site_with(ServerOptions::default(), Token::for_repository_runners(), "").await
 }
 
-async fn site_with(options: ServerOptions, token: Token, path: &str) -> Site {
+async fn site_with(options: ServerOptions, token: Token, path: &str) -> AskedGitHub {
     let github = Server::start(options).await.unwrap();
     let token = github.world(|world, _| {
         world.add_repository("acme/tools");
@@ -33,7 +34,7 @@ async fn site_with(options: ServerOptions, token: Token, path: &str) -> Site {
     });
     let client = client(&format!("{}{path}", github.url()), &token);
     let repository = Repository::new("acme", "tools");
-    Site { github, client, token, scope: repository.clone().into(), repository }
+    AskedGitHub { github, client, token, scope: repository.clone().into(), repository }
 }
 
 fn client(url: &str, token: &str) -> Client {
@@ -48,13 +49,13 @@ fn config(url: &str, token: &str) -> ClientConfig {
     }
 }
 
-impl Site {
+impl AskedGitHub {
     fn queue(&self, jobs: usize) -> Vec<u64> {
         let job = |n| JobSpec { name: format!("job {n}"), labels: vec!["Linux".into()], steps: vec!["true".into()] };
         let run = RunSpec {
             repository: "acme/tools".into(),
             event: "pull_request".into(),
-            fork: Some("stranger/tools".into()),
+            fork: Some("outsider/tools".into()),
             jobs: (0..jobs).map(job).collect(),
         };
         self.github.queue_run(run)
@@ -78,7 +79,7 @@ async fn queued_jobs_are_found_through_their_runs() {
     assert!(cancelled);
     let runs = site.client.runs_not_completed(&site.repository).await.unwrap();
     assert_eq!((runs.len(), runs[0].event.as_str()), (1, "pull_request"));
-    assert_eq!(runs[0].head_repository.as_ref().unwrap().full_name, "stranger/tools");
+    assert_eq!(runs[0].head_repository.as_ref().unwrap().full_name, "outsider/tools");
     let jobs = site.client.jobs_of_run(&site.repository, runs[0].id).await.unwrap();
     let waiting: Vec<u64> = jobs.iter().filter(|job| job.status == JobStatus::Queued).map(|job| job.id).collect();
     assert_eq!(waiting, queued[..2]);
@@ -103,7 +104,7 @@ async fn a_run_in_which_a_job_runs_still_tells_of_the_one_that_waits() {
 #[tokio::test]
 async fn long_lists_are_read_to_the_end() {
     let site = site().await;
-    // So many at once are a burst that GitHub would not take.
+    // GitHub would not take this burst.
     site.github.world(|world, _| world.behaviour.secondary.points_per_minute = u64::MAX);
     for n in 0..205 {
         site.mint(&format!("lab-{n}")).await.unwrap();
@@ -208,7 +209,7 @@ async fn a_poll_of_an_unchanged_repository_costs_nothing() {
 }
 
 #[tokio::test]
-async fn a_wrong_token_and_a_missing_permission_are_told_apart() {
+async fn a_wrong_token_and_a_missing_permission_are_distinguished() {
     let site = site_with(ServerOptions::default(), Token { actions: Level::Read, ..Token::default() }, "").await;
     let forbidden = site.mint("lab-1").await.unwrap_err();
     assert!(matches!(forbidden, Error::Forbidden { .. }) && forbidden.is_permanent(), "{forbidden:?}");
@@ -216,8 +217,8 @@ async fn a_wrong_token_and_a_missing_permission_are_told_apart() {
     let unknown = Repository::new("acme", "secret");
     let hidden = site.client.runs_not_completed(&unknown).await.unwrap_err();
     assert!(hidden.is_not_found() && hidden.to_string().contains("Actions: read"), "{hidden}");
-    let stranger = client(site.github.url(), "github_pat_wrong");
-    let unauthorized = stranger.runners(&site.scope, None).await.unwrap_err();
+    let outsider = client(site.github.url(), "github_pat_wrong");
+    let unauthorized = outsider.runners(&site.scope, None).await.unwrap_err();
     assert!(matches!(unauthorized, Error::Unauthorized { .. }), "{unauthorized:?}");
 }
 
@@ -245,8 +246,8 @@ async fn a_secondary_limit_holds_as_long_as_github_says() {
     let site = site().await;
     let until = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(90);
     site.github.world(|world, _| world.throttle(&site.token, until));
-    let told = site.client.runners(&site.scope, None).await.unwrap_err().retry_at().unwrap();
-    assert!((80..=100).contains(&told.duration_since(jiff::Timestamp::now()).as_secs()), "{told}");
+    let reported = site.client.runners(&site.scope, None).await.unwrap_err().retry_at().unwrap();
+    assert!((80..=100).contains(&reported.duration_since(jiff::Timestamp::now()).as_secs()), "{reported}");
 }
 
 #[tokio::test]
@@ -266,7 +267,7 @@ async fn no_secret_is_shown() {
 
 #[tokio::test]
 async fn a_server_that_is_gone_is_a_transport_error_and_its_outcome_unknown() {
-    let Site { github, client, scope, .. } = site().await;
+    let AskedGitHub { github, client, scope, .. } = site().await;
     github.stop().await;
     let request = JitRequest { name: "lab-1".into(), labels: vec!["linux".into()], runner_group_id: 1 };
     let minting = client.generate_jitconfig(&scope, &request);

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::retry::Patience;
-use crate::{Error, Problem, RunnerVm};
+use crate::attempts::attempts;
+use crate::{Error, OwnedVm, Problem, RunnerVm};
 
 const HOSTNAME: &str = "/run/pxci/hostname";
 const JIT_CONFIG: &str = "/run/pxci/jitconfig";
@@ -16,7 +16,7 @@ const ARMED: &str = "/run/pxci/armed";
 const STATE: &str = "/run/pxci/state";
 
 /// How long the guest may take, after its agent answers, to make the directory and to take the files.
-const ARM_PATIENCE: Duration = Duration::from_secs(30);
+const ARM_DEADLINE: Duration = Duration::from_secs(30);
 const ARM_PAUSE: Duration = Duration::from_millis(500);
 /// A state file beyond this is not the image's doing.
 const STATE_LIMIT: usize = 64 * 1024;
@@ -26,39 +26,38 @@ const STATE_LIMIT: usize = 64 * 1024;
 pub enum GuestState {
     /// It was never handed a registration.
     Unarmed,
-    /// It was, and no job has begun.
+    /// It was, and no job has started.
     Waiting,
-    /// A job has begun.
+    /// A job has started.
     Job,
 }
 
 impl RunnerVm {
-    /// Hands the guest its host name and its registration, and lets the runner start. Writing the same once more is harmless.
+    /// Hands the guest its host name and its registration, and lets the runner start. Writing the same once more is
+    /// harmless. Each attempt begins with the proof that the VM is ours.
     ///
     /// # Errors
     /// When the guest does not take them in time.
     pub async fn arm(&self, jit_config: &SecretString) -> Result<(), Error> {
+        let once = || async { self.write_files(&self.candidate.proven().await?, jit_config).await };
+        let pause_after = |problem: &Problem| is_worth_another_try(problem).then_some(ARM_PAUSE);
+        let armed = attempts(&self.candidate.wait.cancel, ARM_DEADLINE, once, pause_after).await;
+        armed.map_err(|problem| self.error("arm", problem))
+    }
+
+    async fn write_files(&self, vm: &OwnedVm, jit_config: &SecretString) -> Result<(), Problem> {
         let files =
             [(HOSTNAME, self.name.as_str()), (JIT_CONFIG, jit_config.expose_secret()), (ARMED, self.name.as_str())];
         for (path, content) in files {
-            self.write(path, content).await.map_err(|problem| self.error("arm", problem))?;
+            vm.agent().file_write(path, content.as_bytes()).await.map_err(|error| match error {
+                error if error.is_not_running() => Problem::PoweredOff,
+                error => error.into(),
+            })?;
         }
         Ok(())
     }
 
-    async fn write(&self, path: &str, content: &str) -> Result<(), Problem> {
-        let patience = Patience::of(ARM_PATIENCE);
-        loop {
-            match self.qemu().agent().file_write(path, content.as_bytes()).await {
-                Ok(()) => return Ok(()),
-                Err(error) if error.is_not_running() => return Err(Problem::PoweredOff),
-                Err(error) if !is_worth_another_try(&error) || patience.is_over() => return Err(error.into()),
-                Err(_) => self.pause(ARM_PAUSE).await?,
-            }
-        }
-    }
-
-    /// What the guest says about its runner.
+    /// Returns what the guest says about its runner, after the proof that the VM is ours.
     ///
     /// # Errors
     /// When it does not say, which means nothing.
@@ -67,7 +66,7 @@ impl RunnerVm {
     }
 
     async fn read_state(&self) -> Result<GuestState, Problem> {
-        let agent = self.qemu().agent();
+        let agent = self.candidate.proven().await?.agent();
         match agent.file_read(STATE).await {
             Ok(content) => return Ok(state_in(&content)),
             Err(error) if !error.is_guest_file_missing() => return Err(error.into()),
@@ -81,8 +80,12 @@ impl RunnerVm {
     }
 }
 
-fn is_worth_another_try(error: &pve::Error) -> bool {
-    error.is_guest_file_missing() || error.is_agent_unavailable() || error.is_transient()
+fn is_worth_another_try(problem: &Problem) -> bool {
+    match problem {
+        Problem::Pve(error) => error.is_guest_file_missing() || error.is_agent_unavailable() || error.is_transient(),
+        Problem::Unseen => true,
+        _ => false,
+    }
 }
 
 fn state_in(content: &[u8]) -> GuestState {

@@ -1,18 +1,56 @@
 //! The linked clone. Its marker travels in the clone call itself, so that from the end of the task on the VM says whose it is.
 
-use pve::{CloneRequest, Config};
+use std::time::Duration;
 
-use crate::retry::{CLONE_PAUSE, LOCK_PATIENCE, LOCK_PAUSE, Patience};
-use crate::{Error, Problem, RunnerVm};
+use pve::{CloneRequest, Config, Qemu};
 
-/// What stands at the VMID.
+use crate::attempts::{LOCK_DEADLINE, LOCK_PAUSE, attempts};
+use crate::{Candidate, Error, OwnedVm, Problem, RunnerVm};
+
+/// Pause between two reads of a clone that is being made.
+const CLONE_PAUSE: Duration = Duration::from_secs(2);
+
+/// The guest that occupies a VMID.
 enum Occupant {
     Nobody,
-    /// This incarnation, complete.
-    Ours(Config),
+    /// This incarnation, complete, on the node where it is now.
+    Ours(Qemu, Config),
     /// A clone in the making, perhaps ours: PVE does not say whose before it is complete.
     InTheMaking,
-    Stranger,
+    Foreign,
+}
+
+/// Reason why an attempt made no clone.
+#[derive(Debug)]
+enum Unmade {
+    /// The request made nothing, because something was locked, or it was not carried out.
+    Busy,
+    /// A clone is being made at the VMID.
+    InTheMaking,
+    Problem(Problem),
+}
+
+impl From<Problem> for Unmade {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+impl Unmade {
+    fn pause_after(&self) -> Option<Duration> {
+        match self {
+            Self::Busy => Some(LOCK_PAUSE),
+            Self::InTheMaking => Some(CLONE_PAUSE),
+            Self::Problem(_) => None,
+        }
+    }
+
+    fn into_problem(self) -> Problem {
+        match self {
+            Self::Busy | Self::InTheMaking => Problem::NotReady { seconds: LOCK_DEADLINE.as_secs() },
+            Self::Problem(problem) => problem,
+        }
+    }
 }
 
 /// Description that Proxmox VE gives a clone until it is complete.
@@ -20,41 +58,38 @@ const STUB: &str = "qmclone temporary file";
 
 impl RunnerVm {
     /// Makes the VM as a linked clone of the template in its marker, or finds that an earlier try made it. Returns the
-    /// configuration, if it was read in the process, for [`RunnerVm::configure`].
+    /// VM, if the proof was read in the process, for [`RunnerVm::configure`].
     ///
-    /// `first`: no earlier try can have reached PVE. A VMID that is taken is then certainly somebody else's.
+    /// `first`: no earlier try can have reached PVE. A VMID that is taken then certainly belongs to another guest.
     ///
     /// # Errors
     /// [`Problem::VmidTaken`]: choose another VMID, with a new incarnation, and leave this one alone.
-    pub async fn clone_from_template(&self, first: bool) -> Result<Option<Config>, Error> {
-        self.make_clone(first).await.map_err(|problem| self.error("clone", problem))
+    pub async fn clone_from_template(&self, first: bool) -> Result<Option<OwnedVm>, Error> {
+        let cancel = &self.candidate.wait.cancel;
+        let made = attempts(cancel, LOCK_DEADLINE, || self.clone_once(first), Unmade::pause_after).await;
+        let found = made.map_err(|unmade| self.error("clone", unmade.into_problem()))?;
+        let Some((raw, config)) = found else { return Ok(None) };
+        // The clone is made, whatever becomes of the proof: the next step reads it again.
+        Ok(self.candidate.proven_with(raw, config).await.ok())
     }
 
-    async fn make_clone(&self, first: bool) -> Result<Option<Config>, Problem> {
-        let patience = Patience::of(LOCK_PATIENCE);
-        let mut certainly_unmade = first;
-        loop {
-            let occupant = if certainly_unmade { Occupant::Nobody } else { self.occupant().await? };
-            match occupant {
-                Occupant::Ours(config) => return Ok(Some(config)),
-                Occupant::Stranger => return Err(Problem::VmidTaken),
-                Occupant::InTheMaking if self.was_cut_off().await? => return Err(self.half_made()),
-                Occupant::InTheMaking => self.pause(CLONE_PAUSE).await?,
-                Occupant::Nobody => match self.ask_for_clone().await {
-                    Ok(config) => return Ok(config),
-                    // Our one request lost against somebody else's.
-                    Err(error) if error.is_already_exists() && certainly_unmade => return Err(Problem::VmidTaken),
-                    Err(error) if error.is_already_exists() || error.is_locked() || error.is_not_carried_out() => {}
-                    Err(error) => return Err(error.into()),
-                },
-            }
-            // A request that failed on a lock, or that was not carried out, made nothing. The next one is as good as
-            // the first.
-            if patience.is_over() {
-                return Err(Problem::NotReady { seconds: LOCK_PATIENCE.as_secs() });
-            }
-            certainly_unmade = certainly_unmade && matches!(occupant, Occupant::Nobody);
-            self.pause(LOCK_PAUSE).await?;
+    async fn clone_once(&self, first: bool) -> Result<Option<(Qemu, Config)>, Unmade> {
+        let occupant = if first { Occupant::Nobody } else { self.occupant().await? };
+        match occupant {
+            Occupant::Ours(raw, config) => Ok(Some((raw, config))),
+            Occupant::Foreign => Err(Problem::VmidTaken.into()),
+            Occupant::InTheMaking if self.was_cut_off().await? => Err(self.half_made().into()),
+            Occupant::InTheMaking => Err(Unmade::InTheMaking),
+            Occupant::Nobody => match self.ask_for_clone().await {
+                Ok(config) => Ok(config.map(|config| (self.candidate.last_seen.clone(), config))),
+                // Our one request lost against that of another program.
+                Err(error) if error.is_already_exists() && first => Err(Problem::VmidTaken.into()),
+                // Such a request made nothing. The next one is as good as the first.
+                Err(error) if error.is_already_exists() || error.is_locked() || error.is_not_carried_out() => {
+                    Err(Unmade::Busy)
+                }
+                Err(error) => Err(Problem::from(error).into()),
+            },
         }
     }
 
@@ -64,22 +99,23 @@ impl RunnerVm {
             newid: self.marker.vmid,
             name: self.name.clone(),
             description: self.marker.to_string(),
-            pool: Some(self.place.resource_pool.clone()),
+            pool: Some(self.candidate.proof.resource_pool.clone()),
             full: false,
         };
-        let upid = self.pve.qemu(&self.place.node, template).clone_to(&request).await?;
-        self.wait_for_effect(&upid, || self.complete_clone()).await
+        let Candidate { pve, wait, .. } = &self.candidate;
+        let upid = pve.qemu(self.node(), template).clone_to(&request).await?;
+        pve.wait_for_effect(&upid, wait, || self.complete_clone()).await
     }
 
     /// Returns the configuration if the clone is complete. Until then, a narrow token may not read it.
     async fn complete_clone(&self) -> Option<Config> {
-        let config = self.qemu().config_if_visible().await.ok()?;
+        let config = self.candidate.last_seen.config_if_visible().await.ok()?;
         (config.lock().is_none() && self.is_incarnation(&config)).then_some(config)
     }
 
     /// Returns true if the clone at the VMID is not complete and is no longer being made.
     async fn was_cut_off(&self) -> Result<bool, Problem> {
-        if self.pve.is_task_running(&self.place.node, "qmclone").await? {
+        if self.candidate.pve.is_task_running(self.node(), "qmclone").await? {
             return Ok(false);
         }
         // The clone may have been completed between the two requests.
@@ -87,7 +123,7 @@ impl RunnerVm {
     }
 
     fn half_made(&self) -> Problem {
-        Problem::HalfMade { vmid: self.marker.vmid, node: self.place.node.clone() }
+        Problem::HalfMade { vmid: self.marker.vmid, node: self.node().to_owned() }
     }
 
     /// Turns an error of [`RunnerVm::stop`] or [`RunnerVm::destroy`] into [`Problem::HalfMade`] if the VM is an
@@ -97,7 +133,7 @@ impl RunnerVm {
         if !self.is_about_stub(&error.problem).await {
             return error;
         }
-        match self.pve.is_task_running(&self.place.node, "qmclone").await {
+        match self.candidate.pve.is_task_running(self.node(), "qmclone").await {
             Ok(false) => Error { problem: self.half_made(), ..error },
             Ok(true) | Err(_) => error,
         }
@@ -106,29 +142,44 @@ impl RunnerVm {
     async fn is_about_stub(&self, problem: &Problem) -> bool {
         match problem {
             Problem::Pve(error) => error.is_permission_denied(),
-            Problem::NotOurs(_) => self.qemu().config().await.is_ok_and(|config| is_stub(&config)),
+            Problem::NotOurs(_) => self.candidate.last_seen.config().await.is_ok_and(|config| is_stub(&config)),
             _ => false,
         }
     }
 
     async fn occupant(&self) -> Result<Occupant, Problem> {
-        let config = match self.qemu().config().await {
+        let config = match self.candidate.last_seen.config().await {
             Ok(config) => config,
             Err(error) if error.is_guest_missing() => return self.unseen_occupant().await,
             // A stub is in no resource pool yet, so a narrow token may not read it.
             Err(error) if error.is_permission_denied() => return Ok(Occupant::InTheMaking),
             Err(error) => return Err(error.into()),
         };
-        if config.lock().is_some() {
-            return Ok(Occupant::InTheMaking);
-        }
-        Ok(if self.is_incarnation(&config) { Occupant::Ours(config) } else { Occupant::Stranger })
+        Ok(self.judge(self.candidate.last_seen.clone(), config))
     }
 
-    /// The VMID may belong to a container, or to a VM on another node.
+    fn judge(&self, raw: Qemu, config: Config) -> Occupant {
+        if config.lock().is_some() {
+            return Occupant::InTheMaking;
+        }
+        if self.is_incarnation(&config) { Occupant::Ours(raw, config) } else { Occupant::Foreign }
+    }
+
+    /// Finds out whether the VMID belongs to a container, or to a VM on another node.
     async fn unseen_occupant(&self) -> Result<Occupant, Problem> {
-        let free = self.pve.is_free(self.marker.vmid).await?;
-        Ok(if free { Occupant::Nobody } else { Occupant::Stranger })
+        if self.candidate.pve.is_free(self.candidate.vmid).await? {
+            return Ok(Occupant::Nobody);
+        }
+        match self.candidate.find().await {
+            Ok((raw, config)) => Ok(self.judge(raw, config)),
+            // The VMID belongs to a container.
+            Err(Problem::Gone) => Ok(Occupant::Foreign),
+            Err(problem) => Err(problem),
+        }
+    }
+
+    fn node(&self) -> &str {
+        self.candidate.last_seen.node()
     }
 }
 

@@ -3,8 +3,7 @@
 use ownership::tags;
 use pve::Config;
 
-use crate::retry::{LOCK_PATIENCE, LOCK_PAUSE, Patience};
-use crate::{Error, Problem, RunnerVm};
+use crate::{Error, OwnedVm, RunnerVm};
 
 /// What a runner VM is given; what is absent stays as in the template.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,37 +19,15 @@ pub struct Shape {
 }
 
 impl RunnerVm {
-    /// Gives the clone its shape, switches the firewall of its network card and its protection on. `known`: its configuration, if it
-    /// was just read.
+    /// Gives the clone its shape, and switches on the firewall of its network card and its protection. `known`: the VM, if
+    /// it was just proved.
     ///
     /// # Errors
-    /// [`Problem::OtherIncarnation`] when the VMID is not ours (any more).
-    pub async fn configure(&self, shape: &Shape, known: Option<Config>) -> Result<(), Error> {
-        self.bring_to_shape(shape, known).await.map_err(|problem| self.error("configure", problem))
-    }
-
-    async fn bring_to_shape(&self, shape: &Shape, mut known: Option<Config>) -> Result<(), Problem> {
-        let patience = Patience::of(LOCK_PATIENCE);
-        loop {
-            let config = match known.take() {
-                Some(config) => config,
-                None => self.qemu().config().await?,
-            };
-            if !self.is_incarnation(&config) {
-                return Err(Problem::OtherIncarnation);
-            }
-            let wanted = differences(&config, shape, &tags(&self.marker.installation, &[]));
-            if wanted.is_empty() {
-                return Ok(());
-            }
-            let options: Vec<(&str, &str)> = wanted.iter().map(|(option, value)| (*option, value.as_str())).collect();
-            match self.qemu().set_config(&options, config.digest()).await {
-                Ok(()) => return Ok(()),
-                Err(error) if (error.is_digest_conflict() || error.is_locked()) && !patience.is_over() => {}
-                Err(error) => return Err(error.into()),
-            }
-            self.pause(LOCK_PAUSE).await?;
-        }
+    /// [`Problem::NotOurs`](crate::Problem::NotOurs) and
+    /// [`Problem::OtherIncarnation`](crate::Problem::OtherIncarnation) if the VMID is not ours (any more).
+    pub async fn configure(&self, shape: &Shape, known: Option<OwnedVm>) -> Result<(), Error> {
+        let tags = tags(&self.marker.installation, &[]);
+        self.candidate.change_known(known, |vm| differences(vm.config(), shape, &tags)).await
     }
 }
 

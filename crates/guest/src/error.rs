@@ -1,24 +1,43 @@
 //! What can go wrong in a step.
 
-/// A step that did not succeed: what was being done, to which VM, and why.
+use ownership::Kind;
+
+/// A step that did not succeed: what was being done, to which guest, and why.
 #[derive(Debug, thiserror::Error)]
-#[error("unable to {doing} runner VM {vmid}")]
+#[error("unable to {doing} {} {vmid}", thing(*kind))]
 pub struct Error {
-    /// What was being done: `clone`, `configure`, …
+    /// Verb for the step: `clone`, `configure`, …
     pub doing: &'static str,
-    /// The VM.
+    /// Kind of the guest.
+    pub kind: Kind,
+    /// VMID of the guest.
     pub vmid: u32,
-    /// Why.
+    /// Reason.
     #[source]
     pub problem: Problem,
+}
+
+fn thing(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Runner => "runner VM",
+        Kind::Template => "template",
+        Kind::Verify => "verification clone",
+        Kind::Dispatcher => "dispatcher container",
+    }
 }
 
 /// Why a step did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     /// Proxmox VE refused or did not answer.
-    #[error("Proxmox VE did not do it")]
+    #[error("Proxmox VE request failed")]
     Pve(#[from] pve::Error),
+    /// The whole cluster has no such guest.
+    #[error("it no longer exists")]
+    Gone,
+    /// No node shows the guest although its VMID is taken. It is being made, moved or destroyed.
+    #[error("its VMID is taken, but no node shows the guest")]
+    Unseen,
     /// Somebody else has the VMID. It is theirs: nothing is to be cleaned up.
     #[error("the VMID belongs to another guest")]
     VmidTaken,
@@ -26,8 +45,11 @@ pub enum Problem {
     #[error("the guest is not provably ours")]
     NotOurs(#[source] ownership::NotOurs),
     /// The VMID carries another incarnation than the one meant.
-    #[error("the VMID carries another VM by now")]
+    #[error("the VMID belongs to another guest now")]
     OtherIncarnation,
+    /// A template whose disk linked clones still need.
+    #[error("linked clones still need its disk")]
+    BaseInUse,
     /// It was to be destroyed, and runs.
     #[error("it is running")]
     StillRunning,
@@ -59,19 +81,23 @@ pub enum Problem {
 }
 
 impl Error {
+    /// Returns true if the guest that was meant no longer exists in the whole cluster.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(self.problem, Problem::Gone | Problem::Pve(pve::Error::NoGuest { .. }))
+    }
+
     /// Whether trying again later can help without anything else changing.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match &self.problem {
             Problem::Pve(error) => {
-                let unfinished = matches!(error, pve::Error::Deadline { .. } | pve::Error::Cancelled { .. });
-                unfinished
-                    || error.is_transient()
+                error.is_outcome_unknown()
                     || error.is_locked()
                     || error.is_digest_conflict()
                     || error.is_agent_unavailable()
             }
-            Problem::StillRunning | Problem::Cancelled => true,
+            Problem::StillRunning | Problem::Unseen | Problem::Cancelled => true,
             _ => false,
         }
     }

@@ -1,24 +1,36 @@
-//! The idempotent steps that carry one runner VM through its life ([`RunnerVm`]).
+//! One guest at Proxmox VE: the proof that it is ours, and everything that is done to it.
 //!
-//! Used by the dispatcher for its fleet and by the provider for single VMs. Every step may be repeated after a crash or a lost
-//! reply, and ends in the same place. No step touches a guest before its marker shows that it is this very incarnation, and
-//! nothing is destroyed without the whole proof of ownership.
+//! ```text
+//! Candidate ── prove: configuration and resource pool, on the node where it is now ──► OwnedGuest ── change · start · agent · console
+//!     └── stop · destroy · change · mark: prove → act, again and again
+//! RunnerVm = Candidate with a name: clone → configure → boot → arm
+//! ```
+//!
+//! This is the only code that proves, stops and destroys a guest, for VMs and containers, the dispatcher and the provider.
+//! Every step may be repeated after a crash or a lost reply, and ends in the same state. It must never touch a guest
+//! without an [`OwnedGuest`], and never repeat an attempt without the proof.
 
 mod arm;
+mod attempts;
 mod boot_times;
+mod candidate;
 mod clone;
 mod configure;
-mod destroy;
 mod error;
+mod kind;
+mod owned;
 mod power;
 mod registration;
-mod retry;
+mod removal;
 mod vm;
 
 pub use arm::GuestState;
 pub use boot_times::{BootTimes, Booted};
+pub use candidate::{Candidate, locate};
 pub use configure::Shape;
 pub use error::{Error, Problem};
+pub use kind::Kind;
+pub use owned::{OwnedContainer, OwnedGuest, OwnedVm};
 pub use power::Starting;
 pub use registration::{Removal, deregister, mint};
 pub use vm::{Place, RunnerVm};

@@ -1,12 +1,12 @@
-//! Start, the wait for the guest agent, and the power-off.
+//! Start, and the wait for the guest agent.
 
 use std::time::Duration;
 
 use pve::Upid;
 use tokio::time::Instant;
 
-use crate::retry::{LOCK_PATIENCE, LOCK_PAUSE, Patience};
-use crate::{Booted, Error, Problem, RunnerVm};
+use crate::removal::is_busy;
+use crate::{Booted, Error, OwnedVm, Problem, RunnerVm};
 
 /// Pauses between two questions to an agent that does not answer. Each question holds one of the node's three workers for seconds.
 const FIRST_AGENT_PAUSE: Duration = Duration::from_secs(1);
@@ -14,9 +14,10 @@ const LONGEST_AGENT_PAUSE: Duration = Duration::from_secs(5);
 /// Longest time after which a start task is assumed to have ended.
 const LONGEST_ASSUMED: Duration = Duration::from_secs(5);
 
-/// A VM that was started and whose agent was not asked yet.
+/// A VM of ours that was started and whose agent was not asked yet.
 #[derive(Debug)]
 pub struct Starting {
+    vm: OwnedVm,
     begin: Instant,
     /// The start task, while its end is only assumed because tasks of its kind have usually ended by now.
     unconfirmed: Option<Upid>,
@@ -35,37 +36,32 @@ impl RunnerVm {
         self.wait_for_agent(starting, first_question, limit).await
     }
 
-    /// Starts the VM. Returns when the start task has ended; after some starts, when such a task has usually ended: then the agent
-    /// tells whether it has.
+    /// Starts the VM, after the proof that it is ours. Returns when the start task has ended; after some starts, when such
+    /// a task has usually ended: then the agent tells whether it has.
     ///
     /// # Errors
     /// When Proxmox VE does not start it.
     pub async fn start(&self) -> Result<Starting, Error> {
-        self.power_on().await.map_err(|problem| self.error("start", problem))
+        self.candidate.attempt("start", is_busy, |vm| self.start_once(vm)).await
     }
 
-    async fn power_on(&self) -> Result<Starting, Problem> {
-        let patience = Patience::of(LOCK_PATIENCE);
-        loop {
-            match self.power_on_once().await {
-                Ok(unconfirmed) => return Ok(Starting { begin: Instant::now(), unconfirmed, ran_before: false }),
-                Err(Problem::Pve(error)) if error.is_running() => {
-                    return Ok(Starting { begin: Instant::now(), unconfirmed: None, ran_before: true });
-                }
-                Err(Problem::Pve(error)) if error.is_locked() && !patience.is_over() => self.pause(LOCK_PAUSE).await?,
-                Err(problem) => return Err(problem),
+    async fn start_once(&self, vm: OwnedVm) -> Result<Starting, Problem> {
+        match power_on(&vm).await {
+            Ok(unconfirmed) => Ok(Starting { vm, begin: Instant::now(), unconfirmed, ran_before: false }),
+            Err(Problem::Pve(error)) if error.is_running() => {
+                Ok(Starting { vm, begin: Instant::now(), unconfirmed: None, ran_before: true })
             }
+            Err(problem) => Err(problem),
         }
     }
 
-    async fn power_on_once(&self) -> Result<Option<Upid>, Problem> {
-        let upid = self.qemu().start().await?;
-        if let Some(usual) = self.pve.usual_time(&upid) {
-            self.pause(usual.min(LONGEST_ASSUMED)).await?;
-            return Ok(Some(upid));
-        }
-        self.wait(&upid).await?;
-        Ok(None)
+    /// Starts the VM, after the proof that it is ours, and waits for the end of the task. Succeeds if it runs already.
+    ///
+    /// # Errors
+    /// When Proxmox VE does not start it.
+    pub async fn power_on(&self) -> Result<(), Error> {
+        let start = |vm: OwnedVm| async move { vm.start().await.map_err(|error| error.problem) };
+        self.candidate.attempt("start", is_busy, start).await
     }
 
     /// Waits until the guest agent of a started VM answers. Asks for the first time after `first_question`, then at growing
@@ -89,12 +85,12 @@ impl RunnerVm {
         first_question: Duration,
         limit: Duration,
     ) -> Result<Option<Booted>, Problem> {
-        let patience = Patience::of(limit);
+        let end = Instant::now() + limit;
         let mut pause = FIRST_AGENT_PAUSE;
         let mut asked_in_vain = 0;
         self.pause(first_question).await?;
         loop {
-            match self.qemu().agent().ping().await {
+            match starting.vm.agent().ping().await {
                 Ok(()) => {
                     let booted = Booted { took: starting.begin.elapsed(), asked_in_vain };
                     return Ok((!starting.ran_before).then_some(booted));
@@ -107,7 +103,7 @@ impl RunnerVm {
                 Err(error) if error.is_agent_unavailable() || error.is_transient() => {}
                 Err(error) => return Err(error.into()),
             }
-            if patience.is_over() {
+            if Instant::now() >= end {
                 return Err(Problem::NotReady { seconds: limit.as_secs() });
             }
             asked_in_vain += 1;
@@ -119,47 +115,28 @@ impl RunnerVm {
     /// The VM does not run: its start takes longer than usual, or failed, or it went off again.
     async fn confirm_start(&self, starting: Starting) -> Result<Starting, Problem> {
         let upid = starting.unconfirmed.ok_or(Problem::PoweredOff)?;
-        match self.wait(&upid).await {
-            Err(error) if !error.is_running() => Err(error.into()),
-            outcome => Ok(Starting { begin: Instant::now(), unconfirmed: None, ran_before: outcome.is_err() }),
-        }
+        let ran_before = match starting.vm.wait(&upid).await {
+            Err(error) if error.is_running() => true,
+            outcome => outcome.map(|()| false)?,
+        };
+        Ok(Starting { vm: starting.vm, begin: Instant::now(), unconfirmed: None, ran_before })
     }
 
-    /// Returns whether the VM is powered off and nothing has it locked.
-    ///
-    /// # Errors
-    /// When Proxmox VE does not say.
-    pub async fn is_off(&self) -> Result<bool, Error> {
-        let status = self.qemu().status().await.map_err(|error| self.error("examine", error))?;
-        Ok(!status.is_running() && status.lock.is_none())
+    /// Waits; an error if the caller asks to stop meanwhile.
+    async fn pause(&self, duration: Duration) -> Result<(), Problem> {
+        let slept = self.candidate.wait.cancel.run_until_cancelled(tokio::time::sleep(duration)).await;
+        slept.ok_or(Problem::Cancelled)
     }
+}
 
-    /// Powers the VM off, after the proof that it is ours. One that is off, or gone, is no error.
-    ///
-    /// # Errors
-    /// [`Problem::NotOurs`] and [`Problem::OtherIncarnation`]: it is left alone.
-    pub async fn stop(&self) -> Result<(), Error> {
-        self.power_off().await.map_err(|problem| self.error("stop", problem))
-    }
-
-    async fn power_off(&self) -> Result<(), Problem> {
-        let patience = Patience::of(LOCK_PATIENCE);
-        loop {
-            match self.power_off_once().await {
-                Err(Problem::Pve(error)) if error.is_guest_missing() => return Ok(()),
-                Err(Problem::Pve(error)) if error.is_locked() && !patience.is_over() => self.pause(LOCK_PAUSE).await?,
-                other => return other,
-            }
-        }
-    }
-
-    async fn power_off_once(&self) -> Result<(), Problem> {
-        let config = self.qemu().config().await?;
-        self.prove(&config).await?;
-        if !self.qemu().status().await?.is_running() {
-            return Ok(());
-        }
-        let upid = self.qemu().stop().await?;
-        Ok(self.wait(&upid).await?)
-    }
+/// Starts the VM. Returns the task if its end is only assumed.
+async fn power_on(vm: &OwnedVm) -> Result<Option<Upid>, Problem> {
+    let upid = vm.raw.start().await?;
+    let Some(usual) = vm.candidate.pve.usual_time(&upid) else {
+        vm.wait(&upid).await?;
+        return Ok(None);
+    };
+    let usual = usual.min(LONGEST_ASSUMED);
+    let slept = vm.candidate.wait.cancel.run_until_cancelled(tokio::time::sleep(usual)).await;
+    slept.map(|()| Some(upid)).ok_or(Problem::Cancelled)
 }

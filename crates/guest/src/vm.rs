@@ -1,15 +1,20 @@
-//! One runner VM at Proxmox VE: where it is, and what proves that it is ours.
+//! One runner VM, or a clone that verifies a template: where it is, its name, and the proof that it is ours.
 
-use ownership::{Claim, Guest, Marker, Owner, VmidRange, prove};
+use std::time::Duration;
+
+use ownership::{Evidence, Marker, Owner, Proof, VmidRange};
 use pve::{Qemu, WaitOptions};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Error, Problem, retry};
+use crate::{Candidate, Error, OwnedVm, Problem};
+
+/// Longest wait for one task. A linked clone, a start, a stop and a destruction take seconds.
+const TASK_DEADLINE: Duration = Duration::from_secs(180);
 
 /// Where runner VMs of one kind are made, and so where alone they may be destroyed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// Which program is asking: it may destroy its own VMs only, and those that are lent to it.
+    /// Program that asks: it may destroy its own VMs only, and those that are lent to it.
     pub claimant: Owner,
     /// PVE node.
     pub node: String,
@@ -22,18 +27,26 @@ pub struct Place {
 /// Handle to one incarnation of a VMID. The VM need not exist (yet, or any more).
 #[derive(Debug, Clone)]
 pub struct RunnerVm {
-    pub(crate) pve: pve::Client,
     pub(crate) name: String,
     pub(crate) marker: Marker,
-    pub(crate) place: Place,
-    cancel: CancellationToken,
+    pub(crate) candidate: Candidate<Qemu>,
 }
 
 impl RunnerVm {
-    /// The VM that this marker describes. `name` is its name at PVE and at GitHub; `cancel` ends every wait early.
+    /// Returns the VM that this marker describes. `name` is its name at PVE and at GitHub; `cancel` ends every wait early.
     #[must_use]
     pub fn new(pve: pve::Client, name: String, marker: Marker, place: Place, cancel: CancellationToken) -> Self {
-        Self { pve, name, marker, place, cancel }
+        let evidence = Evidence::Marker { kind: marker.kind, nonce: Some(marker.nonce.clone()), family: None };
+        let proof = Proof {
+            installation: marker.installation.clone(),
+            claimant: place.claimant,
+            range: place.range,
+            resource_pool: place.resource_pool,
+            evidence,
+        };
+        let wait = WaitOptions { deadline: TASK_DEADLINE, cancel };
+        let candidate = Candidate::new(pve, &place.node, marker.vmid, proof, wait);
+        Self { name, marker, candidate }
     }
 
     /// Name of the VM and of its runner.
@@ -48,67 +61,63 @@ impl RunnerVm {
         self.marker.template
     }
 
-    pub(crate) fn qemu(&self) -> Qemu {
-        self.pve.qemu(&self.place.node, self.marker.vmid)
+    /// Proves that the VM is ours.
+    ///
+    /// # Errors
+    /// Those of [`Candidate::prove`].
+    pub async fn prove(&self) -> Result<OwnedVm, Error> {
+        self.candidate.prove().await
     }
 
-    pub(crate) fn error(&self, doing: &'static str, problem: impl Into<Problem>) -> Error {
-        Error { doing, vmid: self.marker.vmid, problem: problem.into() }
+    /// Stops the VM at once, after the proof that it is ours. Succeeds if it is stopped already or no longer exists.
+    ///
+    /// # Errors
+    /// Those of [`Candidate::stop`].
+    pub async fn stop(&self) -> Result<(), Error> {
+        self.candidate.stop().await
     }
 
-    /// Waits for a task of this VM.
-    pub(crate) async fn wait(&self, upid: &pve::Upid) -> Result<(), pve::Error> {
-        let options = WaitOptions { deadline: retry::TASK_DEADLINE, cancel: self.cancel.clone() };
-        self.pve.wait(upid, &options).await.map(drop)
+    /// Destroys the stopped VM with its disks. Succeeds if it no longer exists.
+    ///
+    /// # Errors
+    /// Those of [`Candidate::destroy`].
+    pub async fn destroy(&self) -> Result<(), Error> {
+        self.candidate.destroy().await
     }
 
-    /// Waits for a task of this VM, or for its effect.
-    pub(crate) async fn wait_for_effect<T, F: Future<Output = Option<T>>>(
-        &self,
-        upid: &pve::Upid,
-        effect: impl Fn() -> F,
-    ) -> Result<Option<T>, pve::Error> {
-        let options = WaitOptions { deadline: retry::TASK_DEADLINE, cancel: self.cancel.clone() };
-        self.pve.wait_for_effect(upid, &options, effect).await
+    /// Rewrites the marker of the VM. The other lines of its description stay.
+    ///
+    /// # Errors
+    /// Those of [`Candidate::mark`].
+    pub async fn mark(&self, edit: impl Fn(&mut Marker)) -> Result<(), Error> {
+        self.candidate.mark(edit).await
     }
 
-    /// Waits before another try; an error when the caller asked to stop meanwhile.
-    pub(crate) async fn pause(&self, duration: std::time::Duration) -> Result<(), Problem> {
-        tokio::select! {
-            () = self.cancel.cancelled() => Err(Problem::Cancelled),
-            () = tokio::time::sleep(duration) => Ok(()),
+    /// Returns true if the VM is powered off and nothing has it locked.
+    ///
+    /// # Errors
+    /// When Proxmox VE does not say.
+    pub async fn is_off(&self) -> Result<bool, Error> {
+        let status = self.status().await.map_err(|problem| self.error("examine", problem))?;
+        Ok(!status.is_running() && status.lock.is_none())
+    }
+
+    async fn status(&self) -> Result<pve::Status, Problem> {
+        match self.candidate.last_seen.status().await {
+            Err(pve::Error::NoGuest { .. }) => Err(Problem::Gone),
+            Err(error) if error.is_guest_missing() => Ok(self.candidate.elsewhere().await?.status().await?),
+            outcome => Ok(outcome?),
         }
     }
 
-    /// Whether this configuration is that of our incarnation.
+    pub(crate) fn error(&self, doing: &'static str, problem: impl Into<Problem>) -> Error {
+        self.candidate.error(doing, problem)
+    }
+
+    /// Returns true if this configuration is that of our incarnation. Other keys of the marker (such as `reap`) may have
+    /// changed.
     pub(crate) fn is_incarnation(&self, config: &pve::Config) -> bool {
-        matches!(Marker::find(config.description()), Ok(Some(found)) if self.is_same(&found))
-    }
-
-    /// Other keys (such as `reap`) may have been changed by the owner meanwhile.
-    fn is_same(&self, found: &Marker) -> bool {
         let key = |marker: &Marker| (marker.vmid, marker.nonce.clone(), marker.installation.clone(), marker.kind);
-        key(found) == key(&self.marker)
-    }
-
-    /// The whole proof: range, resource pool, marker with this VMID, no template, and this very incarnation.
-    pub(crate) async fn prove(&self, config: &pve::Config) -> Result<(), Problem> {
-        let members = self.pve.pool_members(&self.place.resource_pool).await?;
-        let is_member = members.iter().any(|member| member.vmid == Some(self.marker.vmid));
-        let claim = Claim {
-            installation: &self.marker.installation,
-            owner: self.place.claimant,
-            kind: self.marker.kind,
-            range: self.place.range,
-            resource_pool: &self.place.resource_pool,
-        };
-        let guest = Guest {
-            vmid: self.marker.vmid,
-            resource_pool: is_member.then_some(self.place.resource_pool.as_str()),
-            description: config.description(),
-            template: config.is_template(),
-        };
-        let found = prove(&claim, &guest).map_err(Problem::NotOurs)?;
-        if self.is_same(&found) { Ok(()) } else { Err(Problem::OtherIncarnation) }
+        matches!(Marker::find(config.description()), Ok(Some(found)) if key(&found) == key(&self.marker))
     }
 }

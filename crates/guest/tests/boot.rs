@@ -45,8 +45,7 @@ impl Lab {
     }
 
     fn vm_of(pve: &pve::Client, vmid: u32) -> RunnerVm {
-        let installation = "lab".parse().unwrap();
-        let marker = Marker::new(installation, Owner::Dispatcher, Kind::Runner, vmid, "aaaaaa".parse().unwrap());
+        let marker = marker(vmid);
         let place = Place {
             claimant: Owner::Dispatcher,
             node: "pve1".into(),
@@ -82,10 +81,16 @@ impl Lab {
     }
 }
 
+fn marker(vmid: u32) -> Marker {
+    Marker::new("lab".parse().unwrap(), Owner::Dispatcher, Kind::Runner, vmid, "aaaaaa".parse().unwrap())
+}
+
 /// One node with VMs that are off.
 fn world() -> World {
     let guest = |vmid: u32| {
-        let config = json!({ "name": format!("lab-ubuntu-{vmid}-aaaaaa"), "memory": "512", "agent": "1" });
+        let description = marker(vmid).to_string();
+        let name = format!("lab-ubuntu-{vmid}-aaaaaa");
+        let config = json!({ "name": name, "memory": "512", "agent": "1", "description": description });
         json!({ "vmid": vmid, "type": "qemu", "config": config })
     };
     let grant = |kind: &str, who: &str| json!({ "path": "/", "propagate": 1, "roleid": "Administrator", "type": kind, "ugid": who });
@@ -96,7 +101,7 @@ fn world() -> World {
         "groups": [],
         "guests": (9100..9106).map(guest).collect::<Vec<_>>(),
         "networks": [],
-        "pools": [{ "poolid": "ci", "members": [] }],
+        "pools": [{ "poolid": "ci", "members": (9100..9106).map(|vmid| format!("qemu/{vmid}")).collect::<Vec<_>>() }],
         "roles": {},
         "storages": [],
         "users": [{ "userid": "ci@pve", "tokens": [{ "tokenid": TOKEN, "privsep": 1 }] }],
@@ -184,7 +189,7 @@ async fn a_start_task_is_asked_for_only_where_none_was_seen_or_the_guest_does_no
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_that_fails_unnoticed_is_told_with_its_reason() {
+async fn a_start_that_fails_unnoticed_is_reported_with_its_reason() {
     let lab = Lab::start().await;
     let client = lab.client();
     lab.boots_within(9100, Duration::from_secs(1));

@@ -1,13 +1,16 @@
 //! The proof of ownership that every destruction needs: VMID range, resource pool, marker with that very VMID, and no template.
+//!
+//! [`prove`] compares what every marker has. A [`Proof`] is the same question as a value, for one guest: it also knows
+//! which incarnation, which template family or which build of Packer is meant.
 
-use crate::{Installation, Kind, Marker, MarkerError, Owner, Reap, VmidRange};
+use crate::{Installation, Kind, Marker, MarkerError, Nonce, Owner, Reap, VmidRange};
 
-/// What the caller is entitled to destroy.
+/// The guests that the caller may destroy.
 #[derive(Debug, Clone)]
 pub struct Claim<'a> {
     /// Own installation.
     pub installation: &'a Installation,
-    /// Which program is asking.
+    /// Program that asks.
     pub owner: Owner,
     /// Kind of guest that it is about to destroy.
     pub kind: Kind,
@@ -17,16 +20,18 @@ pub struct Claim<'a> {
     pub resource_pool: &'a str,
 }
 
-/// What PVE says about a guest right now.
+/// PVE's present facts about a guest.
 #[derive(Debug, Clone)]
 pub struct Guest<'a> {
     /// Its VMID.
     pub vmid: u32,
     /// Resource pool that it is a member of.
     pub resource_pool: Option<&'a str>,
+    /// Name from its configuration.
+    pub name: &'a str,
     /// Description from its configuration.
     pub description: &'a str,
-    /// Whether PVE calls it a template.
+    /// True if PVE calls it a template.
     pub template: bool,
 }
 
@@ -87,7 +92,7 @@ pub enum NotOurs {
         /// Owner in the marker.
         owner: Owner,
     },
-    /// Something else than what is to be destroyed.
+    /// The guest is of another kind than the claim.
     #[error("guest {vmid} is marked as a {found}, not as a {expected}")]
     Kind {
         /// VMID of the guest.
@@ -97,19 +102,166 @@ pub enum NotOurs {
         /// Kind in the marker.
         found: Kind,
     },
-    /// A template, where no template is to be destroyed.
+    /// The guest is a template, and the claim is not to a template.
     #[error("guest {0} is a template")]
     Template(u32),
+    /// Another incarnation of the VMID: the guest that was meant no longer exists.
+    #[error("guest {vmid} has the nonce \"{found}\", not \"{expected}\"")]
+    Incarnation {
+        /// VMID of the guest.
+        vmid: u32,
+        /// Nonce of the proof.
+        expected: Nonce,
+        /// Nonce in the marker.
+        found: Nonce,
+    },
+    /// A version of another template family.
+    #[error("guest {vmid} is not a version of the template family \"{expected}\"")]
+    Family {
+        /// VMID of the guest.
+        vmid: u32,
+        /// Family of the proof.
+        expected: String,
+    },
+    /// Neither our marker nor the signs of our own build.
+    #[error("guest {0} is not the VM that Packer builds")]
+    NotPackers(u32),
+}
+
+/// Evidence by which a guest is recognised, beyond its VMID and its resource pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Evidence {
+    /// Its marker.
+    Marker {
+        /// Kind in the marker.
+        kind: Kind,
+        /// Nonce in the marker; `None` accepts every incarnation.
+        nonce: Option<Nonce>,
+        /// Template family in the marker; `None` does not ask.
+        family: Option<String>,
+    },
+    /// The marks of a build of our own Packer, which the VM has before it has our marker. Once it has a marker, that
+    /// must have this nonce.
+    PackersBuild {
+        /// Nonce of the marker that the VM is about to get.
+        nonce: Nonce,
+        /// Name that Packer was given.
+        name: String,
+        /// Description that Packer gives to a VM that it builds.
+        description: String,
+        /// True once Packer has ended and reported this VMID as what it built.
+        is_reported: bool,
+    },
+}
+
+/// Proof that one guest is ours: compared with what PVE says about it before each act.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// Own installation.
+    pub installation: Installation,
+    /// Program that asks.
+    pub claimant: Owner,
+    /// Range in which it makes such guests.
+    pub range: VmidRange,
+    /// PVE resource pool in which it makes them.
+    pub resource_pool: String,
+    /// Evidence in the guest's configuration.
+    pub evidence: Evidence,
+}
+
+impl Proof {
+    /// Returns the kind of guest that is meant.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self.evidence {
+            Evidence::Marker { kind, .. } => kind,
+            Evidence::PackersBuild { .. } => Kind::Template,
+        }
+    }
+
+    /// Compares the proof with a guest. Returns the guest's marker, which only a build of Packer may lack.
+    ///
+    /// # Errors
+    /// The first condition that does not hold. [`NotOurs::Incarnation`] comes last: everything else fits.
+    pub fn check(&self, guest: &Guest<'_>) -> Result<Option<Marker>, NotOurs> {
+        match &self.evidence {
+            Evidence::Marker { nonce, family, .. } => {
+                let marker = self.prove(guest)?;
+                check_family(&marker, family.as_deref())?;
+                check_incarnation(&marker, nonce.as_ref())?;
+                Ok(Some(marker))
+            }
+            Evidence::PackersBuild { nonce, name, description, is_reported } => {
+                let is_built_by_packer = *is_reported || guest.description.trim() == description && guest.name == name;
+                if matches!(Marker::find(guest.description), Ok(None)) {
+                    if !is_built_by_packer {
+                        return Err(NotOurs::NotPackers(guest.vmid));
+                    }
+                    return self.check_place(guest).map(|()| None);
+                }
+                let marker = self.prove(guest)?;
+                check_incarnation(&marker, Some(nonce))?;
+                Ok(Some(marker))
+            }
+        }
+    }
+
+    fn claim(&self) -> Claim<'_> {
+        Claim {
+            installation: &self.installation,
+            owner: self.claimant,
+            kind: self.kind(),
+            range: self.range,
+            resource_pool: &self.resource_pool,
+        }
+    }
+
+    fn prove(&self, guest: &Guest<'_>) -> Result<Marker, NotOurs> {
+        prove(&self.claim(), guest)
+    }
+
+    fn check_place(&self, guest: &Guest<'_>) -> Result<(), NotOurs> {
+        check_place(&self.claim(), guest)
+    }
+}
+
+fn check_family(marker: &Marker, expected: Option<&str>) -> Result<(), NotOurs> {
+    match expected {
+        Some(family) if marker.family.as_deref() != Some(family) => {
+            Err(NotOurs::Family { vmid: marker.vmid, expected: family.to_owned() })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_incarnation(marker: &Marker, expected: Option<&Nonce>) -> Result<(), NotOurs> {
+    match expected {
+        Some(nonce) if marker.nonce != *nonce => {
+            Err(NotOurs::Incarnation { vmid: marker.vmid, expected: nonce.clone(), found: marker.nonce.clone() })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Proves that the guest may be destroyed under this claim, and returns its marker.
 ///
 /// A template passes only under a claim to [`Kind::Template`]. The dispatcher may claim a runner of the provider when its marker
-/// says `reap=finished`; whether it *has* finished is for the caller to know.
+/// says `reap=finished`. The caller must know that it *has* finished.
 ///
 /// # Errors
 /// The first condition that does not hold.
 pub fn prove(claim: &Claim<'_>, guest: &Guest<'_>) -> Result<Marker, NotOurs> {
+    check_place(claim, guest)?;
+    let vmid = guest.vmid;
+    let marker = Marker::find(guest.description)
+        .map_err(|source| NotOurs::Marker { vmid, source })?
+        .ok_or(NotOurs::NoMarker(vmid))?;
+    check_marker(claim, vmid, &marker)?;
+    Ok(marker)
+}
+
+/// Compares all that does not need a marker.
+fn check_place(claim: &Claim<'_>, guest: &Guest<'_>) -> Result<(), NotOurs> {
     let vmid = guest.vmid;
     if !claim.range.contains(vmid) {
         return Err(NotOurs::OutOfRange { vmid, range: claim.range });
@@ -121,11 +273,7 @@ pub fn prove(claim: &Claim<'_>, guest: &Guest<'_>) -> Result<Marker, NotOurs> {
     if guest.template && claim.kind != Kind::Template {
         return Err(NotOurs::Template(vmid));
     }
-    let marker = Marker::find(guest.description)
-        .map_err(|source| NotOurs::Marker { vmid, source })?
-        .ok_or(NotOurs::NoMarker(vmid))?;
-    check_marker(claim, vmid, &marker)?;
-    Ok(marker)
+    Ok(())
 }
 
 fn check_marker(claim: &Claim<'_>, vmid: u32, marker: &Marker) -> Result<(), NotOurs> {
@@ -171,7 +319,7 @@ mod tests {
             range: "9100-9199".parse().unwrap(),
             resource_pool: "ci",
         };
-        prove(&claim, &Guest { vmid, resource_pool: pool, description, template })
+        prove(&claim, &Guest { vmid, resource_pool: pool, name: "", description, template })
     }
 
     #[test]
@@ -217,5 +365,70 @@ mod tests {
         lent.owner = Owner::Provider;
         lent.reap = Some(Reap::Finished);
         assert!(ask(9101, Some("ci"), &lent.to_string(), false).is_ok());
+    }
+
+    fn proof(evidence: Evidence) -> Proof {
+        let range = "9100-9199".parse().unwrap();
+        Proof {
+            installation: installation(),
+            claimant: Owner::Dispatcher,
+            range,
+            resource_pool: "ci".to_owned(),
+            evidence,
+        }
+    }
+
+    fn guest<'a>(name: &'a str, description: &'a str) -> Guest<'a> {
+        Guest { vmid: 9101, resource_pool: Some("ci"), name, description, template: false }
+    }
+
+    #[test]
+    fn another_incarnation_is_distinguished_from_a_foreign_guest() {
+        let of = |nonce: &str| {
+            let nonce = Some(nonce.parse().unwrap());
+            proof(Evidence::Marker { kind: Kind::Runner, nonce, family: None })
+        };
+        let line = marker().to_string();
+        assert_eq!(of("k3x9ab").check(&guest("", &line)).unwrap(), Some(marker()));
+        assert!(matches!(of("aaaaaa").check(&guest("", &line)), Err(NotOurs::Incarnation { vmid: 9101, .. })));
+        assert!(matches!(of("k3x9ab").check(&guest("", "")), Err(NotOurs::NoMarker(9101))));
+    }
+
+    #[test]
+    fn a_template_is_proved_only_as_a_version_of_its_family() {
+        let of = |family: &str| Proof {
+            claimant: Owner::Provider,
+            ..proof(Evidence::Marker { kind: Kind::Template, nonce: None, family: Some(family.to_owned()) })
+        };
+        let mut version = marker();
+        (version.owner, version.kind, version.family) = (Owner::Provider, Kind::Template, Some("ubuntu".to_owned()));
+        let line = version.to_string();
+        let template = Guest { template: true, ..guest("", &line) };
+        assert_eq!(of("ubuntu").check(&template).unwrap(), Some(version.clone()));
+        assert!(matches!(of("debian").check(&template), Err(NotOurs::Family { .. })));
+        let any = proof(Evidence::Marker { kind: Kind::Runner, nonce: None, family: None });
+        assert!(matches!(any.check(&template), Err(NotOurs::Template(9101))));
+    }
+
+    #[test]
+    fn a_build_of_packer_is_known_by_its_marks_until_it_has_a_marker() {
+        let of = |is_reported| {
+            let (name, description) = ("x-1".to_owned(), "Packer builds".to_owned());
+            let nonce = "k3x9ab".parse().unwrap();
+            let evidence = Evidence::PackersBuild { nonce, name, description, is_reported };
+            Proof { claimant: Owner::Provider, ..proof(evidence) }
+        };
+        assert_eq!(of(false).check(&guest("x-1", "Packer builds\n")).unwrap(), None);
+        for (name, description) in [("x-2", "Packer builds"), ("x-1", ""), ("x-1", "Mine")] {
+            assert!(matches!(of(false).check(&guest(name, description)), Err(NotOurs::NotPackers(9101))));
+            assert_eq!(of(true).check(&guest(name, description)).unwrap(), None, "Packer said that it built it");
+        }
+        let outside = Guest { resource_pool: None, ..guest("x-1", "Packer builds") };
+        assert!(matches!(of(true).check(&outside), Err(NotOurs::ResourcePool { .. })));
+        let mut version = marker();
+        (version.owner, version.kind) = (Owner::Provider, Kind::Template);
+        assert_eq!(of(false).check(&guest("x-1", &version.to_string())).unwrap(), Some(version.clone()));
+        version.nonce = "aaaaaa".parse().unwrap();
+        assert!(matches!(of(true).check(&guest("x-1", &version.to_string())), Err(NotOurs::Incarnation { .. })));
     }
 }

@@ -17,13 +17,13 @@ pub struct VmidRange {
     last: u32,
 }
 
-/// Why a text is no VMID range.
+/// Why a text is not a VMID range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RangeError {
     /// Neither `first-last` nor a single number.
-    #[error("\"{0}\" is no VMID range: write it as \"first-last\", for example \"9100-9199\"")]
+    #[error("\"{0}\" is not a VMID range: write it as \"first-last\", for example \"9100-9199\"")]
     Syntax(String),
-    /// The ends are the wrong way round.
+    /// The first number is greater than the last.
     #[error("the VMID range {first}-{last} is empty: its first number is greater than its last")]
     Empty {
         /// Lower end as written.
@@ -31,13 +31,13 @@ pub enum RangeError {
         /// Upper end as written.
         last: u32,
     },
-    /// PVE does not give out such a VMID.
-    #[error("VMID {0} is outside of what Proxmox VE accepts ({SMALLEST} to {LARGEST})")]
+    /// The VMID is outside of PVE's bounds.
+    #[error("VMID {0} is not a number from {SMALLEST} to {LARGEST}, as Proxmox VE requires")]
     OutOfBounds(u32),
 }
 
 impl VmidRange {
-    /// Makes a range of both ends, which belong to it.
+    /// Makes a range that includes both ends.
     ///
     /// # Errors
     /// When it is empty or beyond PVE's bounds.
@@ -51,31 +51,31 @@ impl VmidRange {
         }
     }
 
-    /// Lowest VMID of the range.
+    /// Returns the lowest VMID.
     #[must_use]
     pub fn first(self) -> u32 {
         self.first
     }
 
-    /// Highest VMID of the range.
+    /// Returns the highest VMID.
     #[must_use]
     pub fn last(self) -> u32 {
         self.last
     }
 
-    /// Whether the VMID belongs to the range.
+    /// Returns true if the VMID belongs to the range.
     #[must_use]
     pub fn contains(self, vmid: u32) -> bool {
         (self.first..=self.last).contains(&vmid)
     }
 
-    /// Whether a VMID belongs to both.
+    /// Returns true if the two ranges have a VMID in common.
     #[must_use]
     pub fn overlaps(self, other: Self) -> bool {
         self.first <= other.last && other.first <= self.last
     }
 
-    /// All VMIDs, ascending.
+    /// Returns all VMIDs, ascending.
     pub fn iter(self) -> impl Iterator<Item = u32> {
         self.first..=self.last
     }

@@ -25,7 +25,7 @@ const AGENT_CALLS_PER_NODE: usize = 2;
 /// Of those, pings: a guest that is still booting holds its worker for three to five seconds.
 const PINGS_PER_NODE: usize = 1;
 
-/// What a client needs to know.
+/// Configuration of a client.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
     /// API servers of one and the same cluster. When one takes no connection, the next is tried.
@@ -34,7 +34,7 @@ pub struct ClientConfig {
     pub token: ApiToken,
     /// How the servers' certificates are judged.
     pub trust: Trust,
-    /// What to call oneself in requests.
+    /// Name of the program in requests.
     pub user_agent: String,
 }
 

@@ -106,12 +106,14 @@ impl Lxc {
         self.client.call(Call::post(self.path("/status/stop"), &Parameters::default())).await
     }
 
-    /// Destroys the stopped container with its volumes, and removes it from jobs and access control.
+    /// Destroys the stopped container with the volumes that its configuration names, and removes it from jobs and access
+    /// control. Never searches other storages for volumes with its VMID, because those can belong to another cluster.
     ///
     /// # Errors
     /// [`Error::is_running`], [`Error::is_protected`].
     pub async fn delete(&self) -> Result<Upid, Error> {
-        self.client.call(Call::delete(self.path(""), &Parameters::default().with_flag("purge", true))).await
+        let parameters = Parameters::default().with_flag("purge", true).with_flag("destroy-unreferenced-disks", false);
+        self.client.call(Call::delete(self.path(""), &parameters)).await
     }
 
     /// Re-assigns a mount point's volume to another container on the same node. This one must be stopped.

@@ -19,7 +19,7 @@ pub struct Qemu {
     vmid: u32,
 }
 
-/// What to clone a VM to. `description` and `name` are in the configuration when the task ends.
+/// Request for a clone. `description` and `name` are in the configuration when the task ends.
 #[derive(Debug, Clone)]
 pub struct CloneRequest {
     /// VMID of the clone.
@@ -111,7 +111,7 @@ impl Qemu {
         self.client.call(Call::post(self.path("/status/start"), &Parameters::default())).await
     }
 
-    /// Pulls the plug, also on a shutdown that is under way. A stopped VM is no error.
+    /// Pulls the plug, also on a shutdown that is under way. A stopped VM is not an error.
     ///
     /// # Errors
     /// Most come with the task.
@@ -121,12 +121,13 @@ impl Qemu {
             .await
     }
 
-    /// Destroys the stopped VM with its disks, also those that an interrupted change left beside it, and removes it from jobs and access control.
+    /// Destroys the stopped VM with the disks that its configuration names, and removes it from jobs and access control.
+    /// Never searches other storages for disks with its VMID, because those can belong to another cluster.
     ///
     /// # Errors
     /// [`Error::is_running`], [`Error::is_protected`]; from the task [`Error::is_base_in_use`].
     pub async fn delete(&self) -> Result<Upid, Error> {
-        let parameters = Parameters::default().with_flag("purge", true).with_flag("destroy-unreferenced-disks", true);
+        let parameters = Parameters::default().with_flag("purge", true).with_flag("destroy-unreferenced-disks", false);
         self.client.call(Call::delete(self.path(""), &parameters)).await
     }
 

@@ -5,7 +5,7 @@ use syn::{Error, Ident, LitInt, Result, token};
 
 use crate::field::Rules;
 
-/// What `block(…)` says.
+/// The options in `block(…)`.
 pub(crate) struct Block {
     pub(crate) word: Ident,
     pub(crate) group: Option<Ident>,
@@ -35,7 +35,15 @@ impl Block {
 
 /// Words that mean something for values only: a block has none, its attributes have.
 pub(crate) fn judge(block: &Block, rules: &Rules) -> Result<()> {
-    let flags = [&rules.optional, &rules.computed, &rules.keep, &rules.sensitive, &rules.write_only, &rules.identity];
+    let flags = [
+        &rules.unread,
+        &rules.optional,
+        &rules.computed,
+        &rules.keep,
+        &rules.sensitive,
+        &rules.write_only,
+        &rules.identity,
+    ];
     if let Some(word) = flags.into_iter().flatten().next() {
         let text = format!("`{word}` is for attributes: say it inside of the block");
         return Err(Error::new_spanned(word, text));

@@ -2,7 +2,9 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{Attribute, Data, DeriveInput, Error, Expr, ExprLit, Fields, Generics, Ident, Lit, LitStr, Meta, Result};
+use syn::{
+    Attribute, Data, DeriveInput, Error, Expr, ExprLit, Fields, Generics, Ident, Lit, LitStr, Meta, Result, Visibility,
+};
 
 use crate::field::Field;
 use crate::framework::Framework;
@@ -10,6 +12,7 @@ use crate::framework::Framework;
 /// A struct that is a model.
 pub(crate) struct Declaration {
     pub(crate) ident: Ident,
+    pub(crate) visibility: Visibility,
     pub(crate) generics: Generics,
     pub(crate) description: String,
     pub(crate) words: TypeWords,
@@ -40,6 +43,7 @@ impl Declaration {
         }
         Ok(Self {
             ident: input.ident.clone(),
+            visibility: input.vis.clone(),
             generics: input.generics.clone(),
             description: doc_text(&input.attrs),
             words: TypeWords::parse(&input.attrs)?,
@@ -81,7 +85,7 @@ impl TypeWords {
     }
 }
 
-/// The doc comment as Markdown: the one leading space of each line taken off.
+/// Returns the doc comment as Markdown: the one leading space of each line taken off.
 pub(crate) fn doc_text(attributes: &[Attribute]) -> String {
     let lines = attributes.iter().filter_map(|attribute| {
         let Meta::NameValue(pair) = &attribute.meta else { return None };

@@ -3,7 +3,10 @@
 use proc_macro2::TokenStream;
 use syn::meta::ParseNestedMeta;
 use syn::punctuated::Punctuated;
-use syn::{Error, Expr, ExprPath, GenericArgument, Ident, LitStr, PathArguments, Result, Token, Type, parenthesized};
+use syn::{
+    Error, Expr, ExprPath, GenericArgument, Ident, LitStr, PathArguments, Result, Token, Type, Visibility,
+    parenthesized,
+};
 
 use crate::block::{self, Block};
 use crate::declare::doc_text;
@@ -11,6 +14,7 @@ use crate::declare::doc_text;
 /// One attribute of a model.
 pub(crate) struct Field {
     pub(crate) ident: Ident,
+    pub(crate) visibility: Visibility,
     pub(crate) name: String,
     pub(crate) description: String,
     pub(crate) shape: Shape,
@@ -21,12 +25,13 @@ pub(crate) enum Shape {
     Timeouts(Vec<(Ident, LitStr)>),
 }
 
-/// What `#[tf(…)]` says about an attribute.
+/// The options in `#[tf(…)]` of an attribute.
 pub(crate) struct Rules {
     /// `T` of `Attr<T>`.
     pub(crate) element: Type,
     pub(crate) block: Option<Block>,
     pub(crate) required: Option<Ident>,
+    pub(crate) unread: Option<Ident>,
     pub(crate) optional: Option<Ident>,
     pub(crate) computed: Option<Ident>,
     pub(crate) default: Option<Expr>,
@@ -48,8 +53,8 @@ pub(crate) enum CheckWord {
     Custom(ExprPath),
 }
 
-const WORDS: &str = "required, optional, computed, default, keep, replace, replace_if, sensitive, write_only, identity, \
-                     range, length, one_of, validate, equal, deprecated, name, block, timeouts";
+const WORDS: &str = "required, unread, optional, computed, default, keep, replace, replace_if, sensitive, write_only, \
+                     identity, range, length, one_of, validate, equal, deprecated, name, block, timeouts";
 
 impl CheckWord {
     pub(crate) fn is_custom(&self) -> bool {
@@ -71,7 +76,7 @@ impl Field {
         let name = raw.name.take().map_or_else(|| ident.to_string().trim_start_matches("r#").to_owned(), |n| n.value());
         check_name(&ident, &name)?;
         let shape = raw.shape(&ident, &field.ty)?;
-        Ok(Self { ident, name, description, shape })
+        Ok(Self { ident, visibility: field.vis.clone(), name, description, shape })
     }
 }
 
@@ -101,6 +106,7 @@ impl Raw {
             element,
             block: None,
             required: None,
+            unread: None,
             optional: None,
             computed: None,
             default: None,
@@ -123,6 +129,7 @@ impl Raw {
         match word.to_string().as_str() {
             "block" => rules.block = Some(Block::parse(word, meta)?),
             "required" => rules.required = Some(word),
+            "unread" => rules.unread = Some(word),
             "optional" => rules.optional = Some(word),
             "computed" => rules.computed = Some(word),
             "keep" => rules.keep = Some(word),
@@ -184,6 +191,20 @@ impl Rules {
         if let (Some(word), Some(_)) = (&self.computed, &self.default) {
             return at(word, "`default` makes it optional and computed already");
         }
+        if let Some(word) = &self.unread {
+            if self.required.is_none() {
+                return at(
+                    word,
+                    "`unread` is for `required` attributes: a state that lacks others means null or the default",
+                );
+            }
+            if self.write_only.is_some() || self.identity.is_some() {
+                return at(
+                    word,
+                    "no state has a write-only value, and every state has the identity: leave `unread` out",
+                );
+            }
+        }
         if let (Some(word), None) = (&self.keep, &self.computed) {
             return at(word, "`keep` is for `computed` attributes: others have their value from the configuration");
         }
@@ -210,7 +231,7 @@ impl Rules {
     }
 }
 
-/// `T` of `NAME<T>`.
+/// Returns `T` of `NAME<T>`.
 pub(crate) fn argument_of(ty: &Type, name: &str) -> Option<Type> {
     let Type::Path(path) = ty else { return None };
     let last = path.path.segments.last()?;

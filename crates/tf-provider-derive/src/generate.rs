@@ -9,6 +9,7 @@ use crate::block::Block;
 use crate::declare::Declaration;
 use crate::field::{CheckWord, Field, Rules, Shape};
 use crate::framework::Framework;
+use crate::known;
 
 pub(crate) fn model(declaration: &Declaration) -> TokenStream {
     let ident = &declaration.ident;
@@ -23,6 +24,7 @@ pub(crate) fn model(declaration: &Declaration) -> TokenStream {
     let concrete = declaration.generics.params.is_empty();
     let places = declaration.fields.iter().filter_map(|field| placed(framework, field, concrete));
     let (element, blocks) = (element(declaration), blocks(declaration));
+    let (known, conversions) = (known::known(declaration), known::conversions(declaration));
     quote! {
         #[automatically_derived]
         impl #generics #framework::Model for #ident #arguments #bounds {
@@ -45,8 +47,12 @@ pub(crate) fn model(declaration: &Declaration) -> TokenStream {
                 #framework::Value::Map(::std::collections::BTreeMap::from([#(#writes),*]))
             }
 
+            #conversions
+
             #timeouts
         }
+
+        #known
 
         #element
 
@@ -64,6 +70,8 @@ fn element(declaration: &Declaration) -> TokenStream {
         #[automatically_derived]
         impl #generics #framework::Element for #ident #arguments #bounds {
             type Borrowed = Self;
+
+            type Known = <Self as #framework::Model>::Known;
 
             const CONTENTS: #framework::Contents = #framework::Contents::PLAIN #(.and(#contents))*;
 
@@ -84,6 +92,18 @@ fn element(declaration: &Declaration) -> TokenStream {
             fn encode(&self) -> #framework::Value {
                 <Self as #framework::Model>::to_value(self)
             }
+
+            fn into_known(
+                self,
+                basis: #framework::derived::Basis,
+                path: &#framework::Path,
+            ) -> ::core::result::Result<Self::Known, #framework::ValueError> {
+                <Self as #framework::Model>::into_known(self, basis, path)
+            }
+
+            fn from_known(known: Self::Known) -> Self {
+                <Self as #framework::Model>::from_known(known)
+            }
         }
     }
 }
@@ -99,6 +119,20 @@ fn blocks(declaration: &Declaration) -> TokenStream {
         impl #generics #framework::Blocks for #ident #arguments #bounds {
             const NESTING: #nesting = #nesting::Single;
 
+            type Present = ::core::option::Option<<Self as #framework::Model>::Known>;
+
+            fn present(
+                attr: #framework::Attr<Self>,
+                basis: #framework::derived::Basis,
+                path: &#framework::Path,
+            ) -> ::core::result::Result<Self::Present, #framework::ValueError> {
+                #framework::derived::optional::<Self>(attr, basis, path)
+            }
+
+            fn from_present(present: Self::Present) -> #framework::Attr<Self> {
+                #framework::derived::from_optional::<Self>(present)
+            }
+
             fn absent() -> ::core::option::Option<Self> {
                 ::core::option::Option::None
             }
@@ -106,7 +140,7 @@ fn blocks(declaration: &Declaration) -> TokenStream {
     }
 }
 
-/// What a field adds to the contents of the model.
+/// The addition of a field to the contents of the model.
 fn contents(framework: &Framework, field: &Field) -> Option<TokenStream> {
     let Shape::Attribute(rules) = &field.shape else { return None };
     let element = &rules.element;
@@ -229,7 +263,7 @@ fn settings(framework: &Framework, rules: &Rules) -> Vec<TokenStream> {
 }
 
 /// Text literals become owned strings; everything else must have the attribute's type already.
-fn default_value(default: &Expr) -> TokenStream {
+pub(crate) fn default_value(default: &Expr) -> TokenStream {
     match default {
         Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
             quote_spanned!(text.span()=> ::core::convert::From::from(#text))
@@ -244,7 +278,7 @@ fn check_setting(framework: &Framework, rules: &Rules, word: &CheckWord) -> Toke
     quote!(attribute.checks.push(#check);)
 }
 
-/// A check of values of type `element`; mismatches are reported at `place`.
+/// Returns a check of values of type `element`; mismatches are reported at `place`.
 pub(crate) fn check(framework: &Framework, element: &TokenStream, place: Span, word: &CheckWord) -> TokenStream {
     let here = match word {
         CheckWord::Custom(path) => framework.at(path.span()),

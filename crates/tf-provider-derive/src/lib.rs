@@ -6,6 +6,7 @@ mod declare;
 mod field;
 mod framework;
 mod generate;
+mod known;
 mod parameters;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
@@ -22,6 +23,7 @@ use syn::{DeriveInput, parse_macro_input};
 /// | Word | Meaning |
 /// | --- | --- |
 /// | `required`, `optional`, `computed`, `optional, computed` | who sets it |
+/// | `unread` | required: neither import nor read can find it out; delete gets an empty value if the state lacks it |
 /// | `default = expr` | planned where nothing is set; implies optional and computed |
 /// | `keep` | computed: the prior value stays across updates |
 /// | `replace`, `replace_if = path` | a change needs a new object; `fn(Option<&T>, Option<&T>) -> bool`, prior and planned |
@@ -37,6 +39,10 @@ use syn::{DeriveInput, parse_macro_input};
 ///
 /// Two words are for the struct: `deprecated = "…"` is a message, and `crate = "…"` is the path of the framework, for a
 /// crate that has it under another name than `tf_provider`: `#[tf(crate = "crate::framework")]`.
+///
+/// The derive makes a second struct, `KnownNote` for a model `Note`, with the same fields as create, update and delete get
+/// them: `T` where the attribute is `required` or has a `default`, `Option<T>` where it is `optional`, and `Attr<T>` where
+/// it is `computed`. Its comparisons are those of the values.
 ///
 /// Functions take `&str` for an `Attr<String>` and a slice for an `Attr<Vec<_>>`; for all others `&T` is the attribute's
 /// own type.

@@ -35,7 +35,7 @@ impl<T> Attr<T> {
         }
     }
 
-    /// The value, or an error that names the attribute: for required attributes at apply, where it cannot happen.
+    /// The value, or an error that names the attribute: for what read needs, and for computed attributes.
     ///
     /// # Errors
     /// When the value is null or unknown.
@@ -111,6 +111,12 @@ impl Secret {
     #[must_use]
     pub fn into_inner(self) -> SecretString {
         self.0
+    }
+}
+
+impl Default for Secret {
+    fn default() -> Self {
+        Self::new("")
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a call of the core brings along.
 
 use std::future::Future;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -20,10 +21,69 @@ pub struct Capabilities {
     pub write_only_attributes: bool,
 }
 
-/// Context of one call: the provider's data, stop token, deadline, private state.
+/// Context of create, read, update, delete and import, of data sources and of ephemeral resources: the configured
+/// provider's data, and the [`Call`].
 pub struct Cx<D> {
-    type_name: String,
+    call: Call,
+    data: Arc<D>,
+}
+
+impl<D> Cx<D> {
+    pub(crate) fn new(call: Call, data: Arc<D>) -> Self {
+        Self { call, data }
+    }
+
+    /// Returns the context of another call with the same data.
+    pub(crate) fn with_call(&self, call: Call) -> Self {
+        Self { call, data: Arc::clone(&self.data) }
+    }
+
+    pub(crate) fn into_call(self) -> Call {
+        self.call
+    }
+
+    /// Returns the data that `Provider::configure` gave.
+    pub fn data(&self) -> &D {
+        &self.data
+    }
+}
+
+impl<D> Deref for Cx<D> {
+    type Target = Call;
+
+    fn deref(&self) -> &Call {
+        &self.call
+    }
+}
+
+/// Context of a planning hook: the [`Call`], and the provider's data if its configuration is known.
+pub struct PlanCx<D> {
+    call: Call,
     data: Option<Arc<D>>,
+}
+
+impl<D> PlanCx<D> {
+    pub(crate) fn new(call: Call, data: Option<Arc<D>>) -> Self {
+        Self { call, data }
+    }
+
+    /// Returns the data that `Provider::configure` gave; `None` while the provider's configuration is not known yet.
+    pub fn data(&self) -> Option<&D> {
+        self.data.as_deref()
+    }
+}
+
+impl<D> Deref for PlanCx<D> {
+    type Target = Call;
+
+    fn deref(&self) -> &Call {
+        &self.call
+    }
+}
+
+/// One call of the core: stop token, deadline, private state, warnings.
+pub struct Call {
+    type_name: String,
     stop: CancellationToken,
     deadline: Option<Instant>,
     capabilities: Capabilities,
@@ -32,11 +92,10 @@ pub struct Cx<D> {
     warnings: Mutex<Diagnostics>,
 }
 
-impl<D> Cx<D> {
-    pub(crate) fn new(type_name: &str, data: Option<Arc<D>>, stop: CancellationToken) -> Self {
+impl Call {
+    pub(crate) fn new(type_name: &str, stop: CancellationToken) -> Self {
         Self {
             type_name: type_name.to_owned(),
-            data,
             stop,
             deadline: None,
             capabilities: Capabilities::default(),
@@ -74,31 +133,12 @@ impl<D> Cx<D> {
         std::mem::take(&mut *lock(&self.warnings))
     }
 
-    /// What `Provider::configure` gave.
-    ///
-    /// # Errors
-    /// While the provider's configuration depends on values that are not known yet: possible in plan and read only.
-    pub fn data(&self) -> Result<&D, Diagnostic> {
-        self.configured().ok_or_else(|| {
-            Diagnostic::error(
-                "Provider is not configured yet",
-                "The provider's configuration depends on values that are only known after apply. \
-                 Apply those first, for example with -target.",
-            )
-        })
-    }
-
-    /// What `Provider::configure` gave; `None` while its configuration is not known yet.
-    pub fn configured(&self) -> Option<&D> {
-        self.data.as_deref()
-    }
-
     /// Name of the resource type. The protocol tells no address: the core adds it to every message.
     pub fn type_name(&self) -> &str {
         &self.type_name
     }
 
-    /// Cancelled when the user interrupts the run. Long work must watch it, or go through [`Cx::guard`].
+    /// Cancelled when the user interrupts the run. Long work must watch it, or go through [`Call::guard`].
     pub fn stop(&self) -> &CancellationToken {
         &self.stop
     }
@@ -147,7 +187,7 @@ impl<D> Cx<D> {
         }
     }
 
-    /// Tells the user something that is no error.
+    /// Tells the user something that is not an error.
     pub fn warn(&self, summary: impl Into<String>, detail: impl Into<String>) {
         self.tell(Diagnostic::warning(summary, detail));
     }

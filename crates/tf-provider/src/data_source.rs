@@ -5,6 +5,7 @@ use std::future::Future;
 use crate::cx::Cx;
 use crate::diagnostic::Diagnostics;
 use crate::element::Model;
+use crate::known::Known;
 
 /// One type of data source: looks something up, changes nothing. Methods may be `async fn`.
 ///
@@ -13,7 +14,8 @@ use crate::element::Model;
 /// what is about changing or storing an object (`replace`, `keep`, `write_only`, `identity`) has none.
 /// `timeouts(read = …)` limits reading.
 ///
-/// While the provider's configuration is not known yet, it cannot be read: cores have no answer for that but an error.
+/// While the provider's configuration is not known yet, it cannot be read: the framework answers with an error, since cores
+/// have no other answer for that.
 pub trait DataSource: Send + Sync + 'static {
     /// Type name with the provider's prefix: `pxci_template`.
     const TYPE: &'static str;
@@ -33,6 +35,6 @@ pub trait DataSource: Send + Sync + 'static {
     fn read(
         &self,
         cx: &Cx<Self::Data>,
-        wanted: Self::Model,
-    ) -> impl Future<Output = Result<Self::Model, Diagnostics>> + Send;
+        wanted: Known<Self::Model>,
+    ) -> impl Future<Output = Result<Known<Self::Model>, Diagnostics>> + Send;
 }

@@ -9,3 +9,4 @@ pub use crate::block::{
 pub use crate::check::{custom, equality, length, one_of, range, replace_when};
 pub use crate::contents::check_attribute;
 pub use crate::element::{decode_attr, encode_attr};
+pub use crate::known::{Absent, Basis, from_optional, from_present, optional, present};

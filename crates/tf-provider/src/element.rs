@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::attr::{Attr, Secret};
 use crate::contents::Contents;
+use crate::known::{Basis, Known};
 use crate::path::Path;
 use crate::schema::{Attribute, Kind, Nesting, Type};
 use crate::value::{Number, Value};
@@ -20,7 +21,7 @@ pub struct ValueError {
 }
 
 impl ValueError {
-    fn new(path: &Path, problem: impl Into<String>) -> Self {
+    pub(crate) fn new(path: &Path, problem: impl Into<String>) -> Self {
         Self { path: path.clone(), problem: problem.into() }
     }
 
@@ -30,12 +31,18 @@ impl ValueError {
 }
 
 /// Object with declared attributes. Derived: `#[derive(Clone, Default, Model)]`.
-#[diagnostic::on_unimplemented(message = "`{Self}` is no model", note = "derive it: #[derive(Clone, Default, Model)]")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a model",
+    note = "derive it: #[derive(Clone, Default, Model)]"
+)]
 pub trait Model: Clone + Default + Send + Sync + 'static {
     /// Markdown, from the doc comment of the type.
     const DESCRIPTION: &'static str;
     /// Deprecation of the whole type.
     const DEPRECATED: Option<&'static str> = None;
+
+    /// The struct that the derive makes beside this one, `KnownNote` for a model `Note`: see [`Known`].
+    type Known: Clone + Default + Ord + Send + Sync + 'static;
 
     /// The declared attributes in the order of the fields.
     fn attributes() -> Vec<Attribute>;
@@ -48,6 +55,20 @@ pub trait Model: Clone + Default + Send + Sync + 'static {
 
     /// The object value, with every attribute present.
     fn to_value(&self) -> Value;
+
+    /// Returns the known values; used by derived code.
+    ///
+    /// # Errors
+    /// When a value is missing.
+    fn into_known(self, basis: Basis, path: &Path) -> Result<Self::Known, ValueError>;
+
+    /// Returns the model with these values; used by derived code.
+    fn from_known(known: Self::Known) -> Self;
+
+    /// Returns the values for a planning hook; `None` while one of them is unknown, other than computed ones.
+    fn known(&self) -> Option<Known<Self>> {
+        self.clone().into_known(Basis::Plan, &Path::root()).ok()
+    }
 
     /// Deadlines that the type declares for an operation: the field `timeouts`, where there is one.
     fn timeout_defaults() -> crate::timeouts::Defaults {
@@ -65,6 +86,10 @@ pub trait Element: Borrow<Self::Borrowed> + Sized + Clone + Send + Sync + 'stati
     /// itself.
     type Borrowed: ?Sized;
 
+    /// The same without unknown parts: of a model its [`Known`], of a collection that of its elements, else the type
+    /// itself.
+    type Known: Clone + Default + Send + Sync + 'static;
+
     /// What the type holds that does not fit everywhere.
     const CONTENTS: Contents = Contents::PLAIN;
 
@@ -79,6 +104,28 @@ pub trait Element: Borrow<Self::Borrowed> + Sized + Clone + Send + Sync + 'stati
 
     /// The value.
     fn encode(&self) -> Value;
+
+    /// Returns the value without unknown parts; used by derived code.
+    ///
+    /// # Errors
+    /// When a part is missing.
+    fn into_known(self, basis: Basis, path: &Path) -> Result<Self::Known, ValueError>;
+
+    /// The opposite of [`Element::into_known`].
+    fn from_known(known: Self::Known) -> Self;
+}
+
+/// The items of a type that has no unknown parts.
+macro_rules! always_known {
+    () => {
+        fn into_known(self, _: Basis, _: &Path) -> Result<Self, ValueError> {
+            Ok(self)
+        }
+
+        fn from_known(known: Self) -> Self {
+            known
+        }
+    };
 }
 
 /// Reads an attribute.
@@ -104,6 +151,7 @@ pub fn encode_attr<T: Element>(attr: &Attr<T>) -> Value {
 
 impl Element for bool {
     type Borrowed = Self;
+    type Known = Self;
 
     fn kind() -> Kind {
         Kind::Plain(Type::Bool)
@@ -119,10 +167,13 @@ impl Element for bool {
     fn encode(&self) -> Value {
         Value::Bool(*self)
     }
+
+    always_known!();
 }
 
 impl Element for String {
     type Borrowed = str;
+    type Known = Self;
 
     fn kind() -> Kind {
         Kind::Plain(Type::String)
@@ -138,10 +189,13 @@ impl Element for String {
     fn encode(&self) -> Value {
         Value::String(self.clone())
     }
+
+    always_known!();
 }
 
 impl Element for Secret {
     type Borrowed = Self;
+    type Known = Self;
 
     fn kind() -> Kind {
         Kind::Plain(Type::String)
@@ -154,10 +208,13 @@ impl Element for Secret {
     fn encode(&self) -> Value {
         Value::String(self.expose().to_owned())
     }
+
+    always_known!();
 }
 
 impl Element for Number {
     type Borrowed = Self;
+    type Known = Self;
 
     fn kind() -> Kind {
         Kind::Plain(Type::Number)
@@ -173,10 +230,13 @@ impl Element for Number {
     fn encode(&self) -> Value {
         Value::Number(self.clone())
     }
+
+    always_known!();
 }
 
 impl Element for f64 {
     type Borrowed = Self;
+    type Known = Self;
 
     fn kind() -> Kind {
         Kind::Plain(Type::Number)
@@ -190,12 +250,15 @@ impl Element for f64 {
     fn encode(&self) -> Value {
         Number::parse(&self.to_string()).map_or(Value::Null, Value::Number)
     }
+
+    always_known!();
 }
 
 macro_rules! integers {
     ($($integer:ty),*) => {$(
         impl Element for $integer {
             type Borrowed = Self;
+            type Known = Self;
 
             fn kind() -> Kind {
                 Kind::Plain(Type::Number)
@@ -214,6 +277,8 @@ macro_rules! integers {
             fn encode(&self) -> Value {
                 Number::parse(&self.to_string()).map_or(Value::Null, Value::Number)
             }
+
+            always_known!();
         }
     )*};
 }
@@ -248,6 +313,7 @@ fn decode_items<T: Element>(value: &Value, path: &Path) -> Result<Option<Vec<T>>
 
 impl<T: Element> Element for Vec<T> {
     type Borrowed = [T];
+    type Known = Vec<T::Known>;
 
     const CONTENTS: Contents = T::CONTENTS;
 
@@ -262,10 +328,20 @@ impl<T: Element> Element for Vec<T> {
     fn encode(&self) -> Value {
         Value::List(self.iter().map(Element::encode).collect())
     }
+
+    fn into_known(self, basis: Basis, path: &Path) -> Result<Self::Known, ValueError> {
+        let items = self.into_iter().enumerate();
+        items.map(|(index, item)| item.into_known(basis, &path.index(index))).collect()
+    }
+
+    fn from_known(known: Self::Known) -> Self {
+        known.into_iter().map(T::from_known).collect()
+    }
 }
 
-impl<T: Element + Ord> Element for BTreeSet<T> {
+impl<T: Element<Known: Ord> + Ord> Element for BTreeSet<T> {
     type Borrowed = Self;
+    type Known = BTreeSet<T::Known>;
 
     const CONTENTS: Contents = T::CONTENTS.in_set();
 
@@ -280,10 +356,19 @@ impl<T: Element + Ord> Element for BTreeSet<T> {
     fn encode(&self) -> Value {
         Value::List(self.iter().map(Element::encode).collect())
     }
+
+    fn into_known(self, basis: Basis, path: &Path) -> Result<Self::Known, ValueError> {
+        self.into_iter().map(|item| item.into_known(basis, path)).collect()
+    }
+
+    fn from_known(known: Self::Known) -> Self {
+        known.into_iter().map(T::from_known).collect()
+    }
 }
 
 impl<T: Element> Element for BTreeMap<String, T> {
     type Borrowed = Self;
+    type Known = BTreeMap<String, T::Known>;
 
     const CONTENTS: Contents = T::CONTENTS;
 
@@ -302,6 +387,19 @@ impl<T: Element> Element for BTreeMap<String, T> {
 
     fn encode(&self) -> Value {
         Value::Map(self.iter().map(|(key, item)| (key.clone(), item.encode())).collect())
+    }
+
+    fn into_known(self, basis: Basis, path: &Path) -> Result<Self::Known, ValueError> {
+        let items = self.into_iter();
+        let items = items.map(|(key, item)| {
+            let path = path.key(&key);
+            Ok((key, item.into_known(basis, &path)?))
+        });
+        items.collect()
+    }
+
+    fn from_known(known: Self::Known) -> Self {
+        known.into_iter().map(|(key, item)| (key, T::from_known(item))).collect()
     }
 }
 
@@ -341,7 +439,7 @@ impl<T: Element> Measured for Vec<T> {
     }
 }
 
-impl<T: Element + Ord> Measured for BTreeSet<T> {
+impl<T: Element<Known: Ord> + Ord> Measured for BTreeSet<T> {
     fn measure(&self) -> usize {
         self.len()
     }

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::cx::Cx;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::element::Model;
+use crate::known::Known;
 
 /// One type of ephemeral resource: a value that lives as long as a run, such as a token, and is stored nowhere.
 /// Methods may be `async fn`.
@@ -39,8 +40,8 @@ pub trait EphemeralResource: Send + Sync + 'static {
     fn open(
         &self,
         cx: &Cx<Self::Data>,
-        wanted: Self::Model,
-    ) -> impl Future<Output = Result<Opened<Self::Model, Self::Private>, Diagnostics>> + Send;
+        wanted: Known<Self::Model>,
+    ) -> impl Future<Output = Result<Opened<Known<Self::Model>, Self::Private>, Diagnostics>> + Send;
 
     /// Makes the value last longer; its attributes stay as they are. Called if [`Opened::renew_at`] was given.
     ///

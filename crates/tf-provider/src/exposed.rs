@@ -1,6 +1,6 @@
 //! A [`Secret`] inside the private data of an ephemeral resource: `#[serde(with = "tf_provider::exposed")]`.
 //!
-//! It is written as plain text. Never use it for what a core stores, such as [`Cx::set_private`](crate::Cx::set_private).
+//! It is written as plain text. Never use it for what a core stores, such as [`Call::set_private`](crate::Call::set_private).
 
 use serde::{Deserialize, Deserializer, Serializer};
 
@@ -17,7 +17,7 @@ pub fn serialize<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok,
 /// Reads text.
 ///
 /// # Errors
-/// When it is no text.
+/// When it is not text.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
     String::deserialize(deserializer).map(Secret::new)
 }

@@ -5,7 +5,9 @@
 //! # A provider
 //!
 //! A model declares attributes: a doc comment is the published description, `#[tf(…)]` says who sets the attribute and
-//! how it is planned (all words: [`derive@Model`]). [`Attr`] has the three states that a value can have.
+//! how it is planned (all words: [`derive@Model`]). [`Attr`] has the three states that a value can have while planning.
+//! By the time of an apply the core has values for everything that the configuration sets. So the derive makes a second
+//! struct, here `KnownNote`, in which `name` and `text` are plain strings; create, update and delete get that one.
 //!
 //! ```no_run
 //! use tf_provider::{
@@ -33,27 +35,25 @@
 //!     type Data = std::path::PathBuf;
 //!     type Model = Note;
 //!
-//!     async fn create(&self, cx: &Cx<Self::Data>, mut plan: Note) -> Outcome<Note> {
-//!         let file = cx.data()?.join(plan.name.need("name")?);
-//!         let text = plan.text.known_or(String::new());
-//!         std::fs::write(file, &text)
+//!     async fn create(&self, cx: &Cx<Self::Data>, mut plan: KnownNote) -> Outcome<KnownNote> {
+//!         std::fs::write(cx.data().join(&plan.name), &plan.text)
 //!             .map_err(|error| tf_provider::Diagnostic::error("Unable to write note", error.to_string()))?;
-//!         plan.length = (text.len() as u64).into();
+//!         plan.length = (plan.text.len() as u64).into();
 //!         Ok(plan)
 //!     }
 //!
 //!     async fn read(&self, cx: &Cx<Self::Data>, state: Note) -> Result<Option<Note>, Diagnostics> {
-//!         let file = cx.data()?.join(state.name.need("name")?);
+//!         let file = cx.data().join(state.name.need("name")?);
 //!         let Ok(text) = std::fs::read_to_string(file) else { return Ok(None) };
 //!         Ok(Some(Note { length: (text.len() as u64).into(), text: text.into(), ..state }))
 //!     }
 //!
-//!     async fn update(&self, cx: &Cx<Self::Data>, _prior: Note, plan: Note) -> Outcome<Note> {
+//!     async fn update(&self, cx: &Cx<Self::Data>, _prior: KnownNote, plan: KnownNote) -> Outcome<KnownNote> {
 //!         self.create(cx, plan).await
 //!     }
 //!
-//!     async fn delete(&self, cx: &Cx<Self::Data>, state: Note) -> Result<(), Failure<Note>> {
-//!         let _ = std::fs::remove_file(cx.data()?.join(state.name.need("name")?));
+//!     async fn delete(&self, cx: &Cx<Self::Data>, state: KnownNote) -> Result<(), Failure<KnownNote>> {
+//!         let _ = std::fs::remove_file(cx.data().join(&state.name));
 //!         Ok(())
 //!     }
 //!
@@ -109,7 +109,7 @@
 //! | function | [`Function`]: `call` on derived [`Parameters`](derive@Parameters) | [`Registry::function`] |
 //!
 //! A resource may take over objects of other types ([`Resource::moves`]), upgrade its older state and identity, and keep
-//! private state beside the state ([`Cx::set_private`]).
+//! private state beside the state ([`Call::set_private`]).
 //!
 //! The crate `pxci-tf-provider-testing` has a harness that drives real cores through such a provider, step by step.
 //!
@@ -125,7 +125,11 @@
 //! * What a data source or ephemeral resource returns is compared with its configuration in the same way.
 //! * What is declared `identity` stays as it is while the object lives; every read tells it to the core.
 //! * A [`Failure`] carries what exists; unknowns in it become null.
-//! * [`Cx`] has the stop token of an interrupt and the deadline of the `timeouts` attribute; [`Cx::guard`] heeds both.
+//! * In create, update and delete, required and defaulted attributes are plain values ([`Known`]), and the provider's data
+//!   is a plain reference ([`Cx::data`]). If a core sends something else, the framework answers with an error. Only a
+//!   planning hook ([`PlanCx`]) sees a provider whose configuration is not known yet.
+//! * [`Call`] has the stop token of an interrupt and the deadline of the `timeouts` attribute; [`Call::guard`] ends work for
+//!   both.
 //! * A panic becomes an error of that one call. Its message is shown: never put a secret into one.
 //! * Values have no `Debug` that shows them; [`Secret`] has none at all.
 //!
@@ -162,6 +166,7 @@ pub mod function;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod guide;
+mod known;
 mod moving;
 mod path;
 mod plan;
@@ -182,16 +187,19 @@ mod wrong_declarations;
 
 #[cfg(test)]
 mod derive_tests;
+#[cfg(test)]
+mod known_tests;
 
 pub use attr::{Attr, Secret};
 pub use block::Blocks;
 pub use contents::Contents;
-pub use cx::{Capabilities, Cx};
+pub use cx::{Call, Capabilities, Cx, PlanCx};
 pub use data_source::DataSource;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use element::{Choice, Element, Measured, Model, Ranged, ValueError};
 pub use ephemeral::{EphemeralResource, Opened, Renewed};
 pub use function::{Function, FunctionError, Parameters};
+pub use known::Known;
 pub use moving::{Moves, Origin, Taken};
 pub use path::{Path, Step};
 pub use provider::{Provider, Registry};

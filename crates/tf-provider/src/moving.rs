@@ -71,7 +71,7 @@ pub struct Taken<M> {
 }
 
 impl<M> Taken<M> {
-    /// Adds private state, as [`Cx::set_private`](crate::Cx::set_private) does. Without it there is none: the
+    /// Adds private state, as [`Call::set_private`](crate::Call::set_private) does. Without it there is none: the
     /// origin's is not carried over.
     ///
     /// # Errors

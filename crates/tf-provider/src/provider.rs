@@ -58,7 +58,7 @@ impl<D: Send + Sync + 'static> Registry<D> {
     }
 
     /// Declares the `provider_meta` block, which module authors may put into their `terraform` block; read by
-    /// [`Cx::meta`](crate::Cx::meta).
+    /// [`Call::meta`](crate::Call::meta).
     pub fn meta<M: Model>(&mut self) -> &mut Self {
         self.meta = Some(schema_of::<M>(0));
         self

@@ -2,9 +2,10 @@
 
 use std::future::{Future, ready};
 
-use crate::cx::Cx;
+use crate::cx::{Cx, PlanCx};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::element::Model;
+use crate::known::Known;
 use crate::moving::Moves;
 use crate::path::Path;
 
@@ -17,7 +18,7 @@ pub struct Failure<M> {
     /// What exists now. `None`: nothing was created, or nothing was changed. With a value after create, the core keeps
     /// the object and marks it for replacement.
     pub partial: Option<M>,
-    /// What went wrong.
+    /// The errors.
     pub diagnostics: Diagnostics,
 }
 
@@ -87,14 +88,18 @@ pub trait Resource: Send + Sync + 'static {
     /// Adjusts the plan of a create or update. May do I/O.
     fn plan(
         &self,
-        _cx: &Cx<Self::Data>,
+        _cx: &PlanCx<Self::Data>,
         _plan: &mut Plan<Self::Model>,
     ) -> impl Future<Output = Result<(), Diagnostics>> + Send {
         ready(Ok(()))
     }
 
     /// Makes the object. `plan` holds the write-only values too; they are not stored.
-    fn create(&self, cx: &Cx<Self::Data>, plan: Self::Model) -> impl Future<Output = Outcome<Self::Model>> + Send;
+    fn create(
+        &self,
+        cx: &Cx<Self::Data>,
+        plan: Known<Self::Model>,
+    ) -> impl Future<Output = Outcome<Known<Self::Model>>> + Send;
 
     /// Looks at the object; `None` if it is gone.
     fn read(
@@ -107,17 +112,17 @@ pub trait Resource: Send + Sync + 'static {
     fn update(
         &self,
         cx: &Cx<Self::Data>,
-        prior: Self::Model,
-        plan: Self::Model,
-    ) -> impl Future<Output = Outcome<Self::Model>> + Send;
+        prior: Known<Self::Model>,
+        plan: Known<Self::Model>,
+    ) -> impl Future<Output = Outcome<Known<Self::Model>>> + Send;
 
     /// Removes the object. It being gone already is a success. A failure without partial state says that it is
     /// unchanged.
     fn delete(
         &self,
         cx: &Cx<Self::Data>,
-        state: Self::Model,
-    ) -> impl Future<Output = Result<(), Failure<Self::Model>>> + Send;
+        state: Known<Self::Model>,
+    ) -> impl Future<Output = Result<(), Failure<Known<Self::Model>>>> + Send;
 
     /// Finds an existing object; the core calls read right after, so only what read needs must be set.
     fn import(

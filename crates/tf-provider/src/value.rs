@@ -7,7 +7,7 @@ use std::fmt;
 /// Any value that the core can send: what a schema says about it decides how it is read and written.
 ///
 /// Lists and sets share [`Value::List`]; maps and objects share [`Value::Map`]. The schema tells them apart.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Value {
     /// Not set.
     Null,
@@ -134,6 +134,12 @@ impl Number {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl Default for Number {
+    fn default() -> Self {
+        Self("0".to_owned())
     }
 }
 

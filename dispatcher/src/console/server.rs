@@ -43,8 +43,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the socket for its owner alone (mode 0600 in a directory of mode 0700 that is made if need be). What a
-    /// dispatcher left behind that ended without clean-up is replaced.
+    /// Binds the socket for its owner alone (mode 0600 in a directory of mode 0700 that is made if need be). Replaces
+    /// the socket that a killed dispatcher left.
     ///
     /// # Errors
     /// [`ServerError`].
@@ -56,7 +56,7 @@ impl Server {
         Ok(Self { listener, path: path.to_owned() })
     }
 
-    /// Answers until it is told to stop.
+    /// Answers until the stop token is cancelled.
     pub async fn serve(self, control: Control, stop: CancellationToken) {
         let mut connections = JoinSet::new();
         loop {
@@ -136,8 +136,12 @@ fn admit(peer: &Peer, own: u32) -> Result<(), String> {
     if peer.user == own || peer.user == 0 {
         return Ok(());
     }
-    let program = peer.program.as_deref().unwrap_or("which has ended");
-    let process = peer.process.map_or_else(|| "a process".to_owned(), |process| format!("process {process}"));
+    let process = match (peer.process, peer.program.as_deref()) {
+        (Some(process), Some(program)) => format!("process {process} ({program})"),
+        (Some(process), None) => format!("process {process} (which has ended)"),
+        // The kernel numbers a process only for the process namespaces that it is in.
+        (None, _) => "a process outside of this container".to_owned(),
+    };
     let hint = match peer.user {
         UNMAPPED => {
             ", or one that this container does not have, such as the host's root: enter the container together with its user \
@@ -145,7 +149,7 @@ fn admit(peer: &Peer, own: u32) -> Result<(), String> {
         }
         _ => "",
     };
-    Err(format!("a console was refused: {process} ({program}) belongs to user {}{hint}", peer.user))
+    Err(format!("a console was refused: {process} belongs to user {}{hint}", peer.user))
 }
 
 async fn answer_all(stream: UnixStream, mut session: Session) -> io::Result<()> {
@@ -238,8 +242,10 @@ mod tests {
         let refusal = admit(&peer(1001), 1000).unwrap_err();
         assert_eq!(refusal, "a console was refused: process 7 (pxci-dispatcher) belongs to user 1001");
         assert!(admit(&peer(UNMAPPED), 0).unwrap_err().contains("the host's root"));
-        let gone = Peer { user: 1001, process: None, program: None };
-        assert!(admit(&gone, 1000).unwrap_err().contains("a process (which has ended)"));
+        let gone = Peer { process: Some(7), program: None, ..peer(1001) };
+        assert!(admit(&gone, 1000).unwrap_err().contains("process 7 (which has ended)"));
+        let outside = Peer { process: None, program: None, ..peer(UNMAPPED) };
+        assert!(admit(&outside, 0).unwrap_err().contains("a process outside of this container belongs to user 65534"));
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 use dispatcher_api::frames::LARGEST_MESSAGE;
 use dispatcher_api::protocol::{Answer, LogLine, MOST_LOG_LINES, PROTOCOL, Refusal, Request};
 use dispatcher_api::{Config, ConfigError, SealedSecrets, SessionKey};
+use error_chain::Chain;
 
 use crate::control::{ApplyError, Control};
 
@@ -86,7 +87,7 @@ impl Session {
         self.status()
     }
 
-    /// The newest lines when more are asked for than fit.
+    /// Returns the newest lines if there are more than fit.
     fn logs(&self, since: u64) -> Answer {
         let lines = self.control.logs(since);
         let newest = &lines[lines.len().saturating_sub(MOST_LOG_LINES)..];
@@ -109,21 +110,9 @@ fn not_applied(error: &ApplyError) -> Answer {
         ApplyError::Invalid(ConfigError::Invalid(problems)) => {
             Answer::Refused { reason: Refusal::InvalidConfig, message: error.to_string(), problems: problems.clone() }
         }
-        ApplyError::Invalid(_) => refused(Refusal::InvalidConfig, chain(error)),
-        ApplyError::Store(_) => refused(Refusal::Storage, chain(error)),
+        ApplyError::Invalid(_) => refused(Refusal::InvalidConfig, Chain(error).to_string()),
+        ApplyError::Store(_) => refused(Refusal::Storage, Chain(error).to_string()),
     }
-}
-
-/// The error and its causes; none of them holds a secret.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        next = source.source();
-    }
-    text
 }
 
 fn printable(text: &str) -> String {

@@ -11,10 +11,12 @@ mod template;
 use std::sync::Arc;
 
 use dispatcher_api::{Config, RunnerPool, Subject};
+use error_chain::Chain;
 use fleet::{Event, Life};
 use guest::{Place, RunnerVm};
 use jiff::{SignedDuration, Timestamp};
 use ownership::{Kind, Marker, Nonce, Owner, PoolName, RunnerName, VmidRange};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use gates::Gates;
@@ -22,7 +24,7 @@ pub(crate) use template::TemplateChecks;
 
 use crate::clock;
 use crate::intents::{AuditRow, Ledger, LedgerError};
-use crate::problems::{Problems, chain};
+use crate::problems::Problems;
 use fleet::{Action, Claim, Guests, Intent};
 
 /// Rest after a step that PVE or GitHub did not carry out, before it is tried again.
@@ -39,6 +41,8 @@ pub(crate) struct Executor {
     pub(crate) gates: Gates,
     pub(crate) templates: Arc<TemplateChecks>,
     pub(crate) cancel: CancellationToken,
+    /// True while the dispatcher is being drained.
+    pub(crate) draining: watch::Receiver<bool>,
 }
 
 impl Executor {
@@ -160,7 +164,7 @@ impl Executor {
     fn ledger_failed(&self, name: &str, error: &LedgerError) {
         match error {
             LedgerError::Refused(refused) => tracing::debug!(vm = name, %refused, "an event came too late"),
-            error => self.problems.raise("ledger", Subject::Dispatcher, chain(error), clock::now()),
+            error => self.problems.raise("ledger", Subject::Dispatcher, Chain(error).to_string(), clock::now()),
         }
     }
 
@@ -172,7 +176,7 @@ impl Executor {
 
     /// Says what went wrong with a VM.
     fn failed(&self, name: &str, error: &(dyn std::error::Error + Sync)) {
-        let text = chain(error);
+        let text = Chain(error).to_string();
         self.ledger.keep_failure(name, text.clone());
         self.problems.raise(&format!("vm:{name}"), Subject::Pool, text, clock::now());
     }

@@ -1,14 +1,14 @@
 //! The steps of a VM's life at GitHub, and the clearing away of what others left there.
 
 use dispatcher_api::Subject;
+use error_chain::Chain;
 use fleet::{Event, Reason};
 use github::{Repository, Scope};
 use guest::{GuestState, Place, Removal, RunnerVm, deregister, mint};
-use ownership::{Marker, Owner, PoolName};
+use ownership::{Kind, Marker, Owner, PoolName, RunnerName};
 
 use super::Executor;
 use crate::clock;
-use crate::problems::chain;
 use fleet::{Claim, Guests, Intent};
 
 impl Executor {
@@ -71,7 +71,7 @@ impl Executor {
             return;
         }
         if let Err(error) = self.deregister_everywhere(intent).await {
-            tracing::info!(vm = %intent.name, error = chain(&error), "its registration stays for now");
+            tracing::info!(vm = %intent.name, error = %Chain(&error), "its registration stays for now");
         }
     }
 
@@ -114,19 +114,14 @@ impl Executor {
         let key = format!("vm:{name}");
         for scope in pool.repositories.iter().filter_map(|repository| scope(repository)) {
             if let Err(error) = deregister(&self.github, &scope, name, None).await {
-                tracing::info!(vm = %name, error = chain(&error), "its registration stays for now");
+                tracing::info!(vm = %name, error = %Chain(&error), "its registration stays for now");
             }
         }
-        let node = &pool.template.node;
-        let marker = match self.pve.qemu(node, vmid).config().await {
-            Ok(config) => Marker::find(config.description()).ok().flatten(),
-            Err(error) if error.is_guest_missing() => return self.problems.clear(&key),
-            Err(error) => return self.problems.raise(&key, Subject::Pool, chain(&error), clock::now()),
-        };
-        let Some(marker) = marker else { return };
+        let Ok(parsed) = RunnerName::parse(&self.config.installation, name) else { return };
+        let marker = Marker::new(parsed.installation, Owner::Provider, Kind::Runner, vmid, parsed.nonce);
         let place = Place {
             claimant: Owner::Dispatcher,
-            node: node.clone(),
+            node: pool.template.node.clone(),
             range: pool.vmid_range,
             resource_pool: pool.resource_pool.clone(),
         };
@@ -136,7 +131,7 @@ impl Executor {
                 tracing::info!(vm = %name, "destroyed a finished runner VM of the provider");
                 self.problems.clear(&key);
             }
-            Err(error) => self.problems.raise(&key, Subject::Pool, chain(&error), clock::now()),
+            Err(error) => self.problems.raise(&key, Subject::Pool, Chain(&error).to_string(), clock::now()),
         }
     }
 
@@ -148,7 +143,7 @@ impl Executor {
             Err(error) => tracing::info!(
                 runner = name,
                 repository,
-                error = chain(&error),
+                error = %Chain(&error),
                 "a registration without a VM stays for now"
             ),
         }

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use dispatcher_api::RunnerPool;
 use fleet::{Event, Reason, State};
-use guest::{Booted, Error, GuestState, Problem, RunnerVm, Shape};
+use guest::{Booted, Error, GuestState, OwnedVm, Problem, RunnerVm, Shape, Starting};
 use jiff::{SignedDuration, Timestamp};
-use pve::Config;
 
 use super::Executor;
 use crate::clock;
@@ -53,12 +52,12 @@ impl Executor {
             return;
         }
         match vm.clone_from_template(first).await {
-            Ok(config) => {
+            Ok(known) => {
                 drop(slot);
                 self.problems.clear(&format!("vm:{}", intent.name));
-                // The configuration was just read, so it need not be read again.
-                if self.note(&intent.name, Event::Cloned).await.is_some() && config.is_some() {
-                    self.configure(vm, intent, config).await;
+                // The proof was just read, so it need not be read again.
+                if self.note(&intent.name, Event::Cloned).await.is_some() && known.is_some() {
+                    self.configure(vm, intent, known).await;
                 }
             }
             Err(Error { problem: Problem::VmidTaken, .. }) => {
@@ -68,7 +67,7 @@ impl Executor {
         }
     }
 
-    async fn configure(&self, vm: &RunnerVm, intent: &Intent, known: Option<Config>) {
+    async fn configure(&self, vm: &RunnerVm, intent: &Intent, known: Option<OwnedVm>) {
         let shape = self.pool(&intent.pool).map(shape_of).unwrap_or_default();
         match vm.configure(&shape, known).await {
             Ok(()) => self.went_well(intent, Event::Configured).await,
@@ -77,8 +76,19 @@ impl Executor {
         }
     }
 
+    /// Starts the VM and waits for its agent. A drain ends the wait without an outcome: the VM cannot have a job yet.
     async fn boot(&self, vm: &RunnerVm, intent: &Intent) {
-        match self.start_and_wait(vm, intent).await {
+        let outcome = match self.start(vm).await {
+            Ok(starting) => {
+                let mut draining = self.draining.clone();
+                tokio::select! {
+                    Ok(_) = draining.wait_for(|is_draining| *is_draining) => return,
+                    outcome = self.agent_answers(vm, intent, starting) => outcome,
+                }
+            }
+            Err(error) => Err(error),
+        };
+        match outcome {
             Ok(booted) => {
                 if let Some(Err(error)) = booted.map(|booted| self.ledger.learn_boot(intent.template, booted)) {
                     self.ledger_failed(&intent.name, &error);
@@ -90,13 +100,13 @@ impl Executor {
         }
     }
 
-    /// Starts the VM and waits for its agent. The slot is given back before the wait, because a booting guest needs
-    /// nothing of PVE.
-    async fn start_and_wait(&self, vm: &RunnerVm, intent: &Intent) -> Result<Option<Booted>, Error> {
-        let starting = {
-            let _slot = self.gates.power_slot().await;
-            vm.start().await?
-        };
+    /// Starts the VM. The slot is given back before the wait for its agent, because a booting guest needs nothing of PVE.
+    async fn start(&self, vm: &RunnerVm) -> Result<Starting, Error> {
+        let _slot = self.gates.power_slot().await;
+        vm.start().await
+    }
+
+    async fn agent_answers(&self, vm: &RunnerVm, intent: &Intent, starting: Starting) -> Result<Option<Booted>, Error> {
         let first_question = self.ledger.boot_times(intent.template).first_question();
         vm.wait_for_agent(starting, first_question, self.boot_time_left(intent)).await
     }
@@ -192,11 +202,7 @@ fn shape_of(pool: &RunnerPool) -> Shape {
     }
 }
 
-/// The VMID is free, or carries another incarnation: ours is gone.
+/// The VMID is free in the whole cluster, or carries another incarnation: ours is gone.
 fn is_gone(error: &Error) -> bool {
-    match &error.problem {
-        Problem::OtherIncarnation => true,
-        Problem::Pve(error) => error.is_guest_missing(),
-        _ => false,
-    }
+    error.is_gone() || matches!(error.problem, Problem::OtherIncarnation)
 }

@@ -216,6 +216,7 @@ async fn read_claim(
     let candidate = Guest {
         vmid: guest.vmid,
         resource_pool: guest.pool.as_deref(),
+        name: config.get("name").unwrap_or_default(),
         description: config.description(),
         template: config.is_template(),
     };

@@ -8,7 +8,7 @@ use sim_pve::Fault;
 use tokio::time::{Instant, sleep};
 
 use crate::daemon::{Daemon, Home};
-use crate::site::Site;
+use crate::simulated_farm::SimulatedFarm;
 
 const LIMIT: Duration = Duration::from_secs(240);
 const POLL: Duration = Duration::from_millis(20);
@@ -32,7 +32,7 @@ fn ended_vms(log: &str) -> BTreeSet<&str> {
 
 /// A dispatcher whose clones all fail, so that it waits before it makes another.
 struct Failing {
-    site: Site,
+    site: SimulatedFarm,
     home: Home,
     daemon: Daemon,
     config: String,
@@ -40,7 +40,7 @@ struct Failing {
 }
 
 impl Failing {
-    async fn start(site: Site) -> Self {
+    async fn start(site: SimulatedFarm) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let home = Home::new(directory.path());
         let config = site.write_configuration(directory.path(), 1);
@@ -73,7 +73,7 @@ impl Failing {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_cause_of_failures_is_shown_and_a_request_to_retry_ends_the_wait() {
-    let failing = Failing::start(Site::start().await).await;
+    let failing = Failing::start(SimulatedFarm::start().await).await;
     let status = failing.home.status().await;
     let message = "the last 4 VMs of pool ubuntu failed: unable to clone runner VM";
     let of_pool = status.problems.iter().find(|problem| problem.message.contains(message));
@@ -87,7 +87,7 @@ async fn the_cause_of_failures_is_shown_and_a_request_to_retry_ends_the_wait() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_configuration_ends_the_wait() {
-    let failing = Failing::start(Site::start().await).await;
+    let failing = Failing::start(SimulatedFarm::start().await).await;
     failing.mend();
     let mut settings = from_file(failing.config.as_ref()).unwrap();
     settings.config.pools[0].cores = Some(1);
@@ -97,7 +97,7 @@ async fn another_configuration_ends_the_wait() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storage_that_has_room_again_ends_the_wait() {
-    let site = Site::start().await;
+    let site = SimulatedFarm::start().await;
     site.pve.leave_free("pve1", "vmdir", 0);
     let failing = Failing::start(site).await;
     let polled = || failing.site.requests_since(0).iter().any(|request| request.ends_with("/storage/vmdir/status"));
@@ -109,7 +109,7 @@ async fn a_storage_that_has_room_again_ends_the_wait() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clone_that_was_cut_off_is_explained_and_costs_its_slot_only() {
-    let site = Site::start().await;
+    let site = SimulatedFarm::start().await;
     let directory = tempfile::tempdir().unwrap();
     let home = Home::new(directory.path());
     let config = site.write_configuration(directory.path(), 2);

@@ -10,12 +10,19 @@ const DISPATCHER: &str = "pxci_dispatcher_lxc.it";
 
 #[tokio::test]
 async fn its_plan_refuses_what_could_not_work() {
-    let cases: [(&str, &str, &[&str]); 5] = [
+    let cases: [(&str, &str, &[&str]); 8] = [
         ("runner_vmids", "8105-8110", &["overlap", "plain"]),
         ("vmid_range", "8109-8100", &["8109-8100"]),
         ("repositories", "[\"octo\"]", &["octo"]),
         ("labels", "[]", &["label"]),
         ("appliance_file", "nothing.tar.zst", &["cargo xtask appliance", "`appliance_file`"]),
+        ("network", r#"{ bridge = "vmbr0", ip6 = "dhcp" }"#, &["ip6", "DHCPv6 client", "auto", "2001:db8::5/64"]),
+        ("network", r#"{ bridge = "vmbr0", ip6 = "2001:db8::5" }"#, &["ip6", "prefix length"]),
+        (
+            "network",
+            r#"{ bridge = "vmbr0", ip6 = "auto", gateway6 = "fe80::1" }"#,
+            &["gateway6", "router advertisements"],
+        ),
     ];
     with_each_core("dispatcher.tf", async |lab| {
         lab.stub_appliance();
@@ -136,6 +143,30 @@ async fn a_successor_that_a_killed_apply_left_goes_on_with_the_state_that_it_has
         assert!(finished["mp0"].is_string() && finished["tags"] == "pxci;pxci-pxci", "{finished}");
         assert!(!finished["description"].as_str().expect("a description").contains("building"));
         assert_eq!(lab.changes(&[]).await, [""; 0]);
+        lab.work.destroy().await.expect("destroy");
+        lab.is_as_before().await;
+    })
+    .await;
+}
+
+async fn describe(lab: &Lab, text: &str) {
+    lab.administrator.call("PUT", "/nodes/pve1/lxc/8100/config", &[("description", text)]).await;
+}
+
+#[tokio::test]
+async fn a_container_without_its_marker_is_left_alone_until_the_marker_is_back() {
+    with_each_core("dispatcher.tf", async |lab| {
+        lab.stub_appliance();
+        lab.work.apply().await.expect("a dispatcher");
+        let marked = config(lab, 8100).await["description"].as_str().expect("a description").to_owned();
+        describe(lab, "Mine.").await;
+        let before = config(lab, 8100).await;
+        lab.refused("destroy").await.says(&["Unable to destroy", "no pxci marker", "`pxci:v1`"]);
+        lab.set("labels", "[\"self-hosted\"]");
+        lab.refused("apply").await.says(&["Unable to change", "no pxci marker", "`pxci:v1`"]);
+        assert_eq!(config(lab, 8100).await, before);
+        describe(lab, &marked).await;
+        lab.work.apply().await.expect("a change");
         lab.work.destroy().await.expect("destroy");
         lab.is_as_before().await;
     })

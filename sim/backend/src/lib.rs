@@ -1,4 +1,4 @@
-//! What stands behind simulated guests: the boundary between the PVE world and whatever runs.
+//! The boundary between the PVE world and the programs of its guests.
 //!
 //! The world decides *whether* something may happen (locks, power state, privileges); a backend makes it happen.
 //! Calls come from the PVE front's task workers; what a guest does by itself (power off) comes back as [`GuestEvent`].
@@ -25,7 +25,7 @@ pub struct VmStart {
     pub boot_disk: Option<String>,
     /// Files of the CD-ROM images in its drives, in drive order.
     pub cdroms: Vec<PathBuf>,
-    /// Whether the guest agent's port is configured.
+    /// True if the guest agent's port is configured.
     pub agent: bool,
     /// Network cards.
     pub networks: Vec<NetworkCard>,
@@ -93,7 +93,7 @@ pub struct NetworkCard {
 pub struct GuestEvent {
     /// Which guest.
     pub vmid: u32,
-    /// What it did.
+    /// The event.
     pub kind: GuestEventKind,
 }
 
@@ -209,9 +209,9 @@ pub enum AgentReply {
         code: Option<i32>,
         /// The signal that ended it.
         signal: Option<i32>,
-        /// What it wrote to standard output.
+        /// Its standard output.
         out: Vec<u8>,
-        /// What it wrote to standard error.
+        /// Its standard error.
         err: Vec<u8>,
     },
     /// Content of a file.
@@ -233,15 +233,15 @@ pub enum AgentError {
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// What runs behind simulated guests. All methods are idempotent where the world may repeat them (stop, delete).
+/// The programs of simulated guests. All methods are idempotent where the world may repeat them (stop, delete).
 pub trait Backend: Send + Sync + 'static {
-    /// A new, empty disk.
+    /// Makes a new, empty disk.
     fn disk_create<'a>(&'a self, volume: &'a str) -> BoxFuture<'a, io::Result<()>>;
-    /// `to` becomes a copy of `from` (`linked`: backed by it).
+    /// Makes `to` a copy of `from` (`linked`: backed by it).
     fn disk_clone<'a>(&'a self, from: &'a str, to: &'a str, linked: bool) -> BoxFuture<'a, io::Result<()>>;
-    /// The volume got another name (conversion to a template, moving a mount point); content stays.
+    /// Renames a volume (conversion to a template, moving a mount point). The content stays.
     fn disk_rename<'a>(&'a self, from: &'a str, to: &'a str) -> BoxFuture<'a, io::Result<()>>;
-    /// The disk is gone.
+    /// Deletes the disk.
     fn disk_delete<'a>(&'a self, volume: &'a str) -> BoxFuture<'a, io::Result<()>>;
 
     /// Powers a VM on; returns when its processor runs, not when it has booted.
@@ -260,12 +260,12 @@ pub trait Backend: Send + Sync + 'static {
     }
     /// Gives a running guest other network cards. Guests that really run keep the cards of their start.
     fn cards_changed(&self, _vmid: u32, _cards: Vec<NetworkCard>) {}
-    /// One key press, by QEMU's name for it (`ret`, `shift-a`).
+    /// Presses one key, by QEMU's name for it (`ret`, `shift-a`).
     fn vm_key<'a>(&'a self, vmid: u32, key: &'a str) -> BoxFuture<'a, ()>;
-    /// A call to the guest agent of a running VM.
+    /// Calls the guest agent of a running VM.
     fn agent(&self, vmid: u32, call: AgentCall) -> BoxFuture<'_, Result<AgentReply, AgentError>>;
 
-    /// What a guest's console shows, line by line, since its last start; nothing where nobody keeps it.
+    /// Returns the lines of a guest's console since its last start; empty if they are not kept.
     fn console(&self, _vmid: u32) -> Vec<String> {
         Vec::new()
     }
@@ -286,7 +286,7 @@ pub trait Backend: Send + Sync + 'static {
     }
     /// Ends a container at once; returns when nothing of it runs.
     fn container_stop(&self, vmid: u32) -> BoxFuture<'_, ()>;
-    /// Asks a container's init to halt. Returns false if the container still runs after `patience`.
+    /// Asks a container's init to halt. Returns false if the container still runs after `limit`.
     fn container_shutdown(&self, vmid: u32, _patience: Duration) -> BoxFuture<'_, bool> {
         async move {
             self.container_stop(vmid).await;
@@ -299,6 +299,6 @@ pub trait Backend: Send + Sync + 'static {
     fn container_interfaces(&self, _vmid: u32) -> BoxFuture<'_, Option<serde_json::Value>> {
         async { None }.boxed()
     }
-    /// Root's login shell of a running container behind a terminal, as `cmode=shell` gives it.
+    /// Opens root's login shell of a running container behind a terminal, as `cmode=shell` gives it.
     fn container_console(&self, vmid: u32) -> BoxFuture<'_, io::Result<Box<dyn Stream>>>;
 }

@@ -9,6 +9,7 @@ mod pace;
 mod page;
 mod problem;
 mod redaction;
+mod reply;
 mod routes;
 mod server;
 
@@ -157,7 +158,7 @@ impl Control {
         }
     }
 
-    /// Fills a storage, as `node` sees it, until only so many bytes are free.
+    /// Fills a storage, as `node` sees it, until only this many bytes are free.
     ///
     /// # Errors
     /// When there is no such storage, or not on this node.

@@ -1,128 +1,214 @@
-//! The calls: which there are, and what each does.
+//! The calls: one table with the handler of each.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use percent_encoding::percent_decode_str;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{
+    DefaultBodyLimit, FromRequest, FromRequestParts, MatchedPath, RawPathParams, RawQuery, Request, State,
+};
+use axum::handler::Handler;
+use axum::http::request::Parts;
+use axum::http::{Method, Uri};
+use axum::routing::{self, MethodRouter};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
 use super::input::{self, Fill, NewJobs, PaceInput, Rules};
 use super::problem::Problem;
-use super::{Control, NewRule, Service};
+use super::reply::Reply;
+use super::{Control, NewRule, Service, page};
 
-/// Every call: method, path, what it does. `GET /v1` answers with it.
-const ROUTES: &[(&str, &str, &str)] = &[
-    ("GET", "/v1", "this list"),
-    ("GET", "/v1/state", "everything; ?limit=1..10000 (200) entries of each list, ?search= in guests"),
-    ("GET", "/v1/guests/{vmid}", "a guest, its configuration and console"),
-    ("POST", "/v1/guests/{vmid}/unlock", "removes a guest's lock, as qm unlock does on the node"),
-    ("GET", "/v1/tasks/{upid}", "a task and its log"),
-    ("GET", "/v1/jobs/{id}", "a job, its events and log"),
-    ("POST", "/v1/jobs", "queues jobs: repository, labels; name, count, steps, event, fork"),
-    ("POST", "/v1/jobs/{id}/cancel", "cancels a job"),
-    ("POST", "/v1/jobs/{id}/rerun", "runs an ended job again"),
-    ("POST", "/v1/nodes/{node}/away", "cuts a node's power"),
-    ("POST", "/v1/nodes/{node}/back", "boots a node that was away"),
-    ("POST", "/v1/storages/{storage}/fill", "fills a storage: node, free (bytes that stay free there)"),
-    ("GET", "/v1/requests/{service}", "the request log of pve or github; ?first= (0) number, ?limit=1..10000 (200)"),
-    ("GET", "/v1/faults", "rules, and the faults that fired"),
-    ("POST", "/v1/faults", "adds a rule (service, path, fault; method, when), or several: {\"rules\": […]}"),
-    ("DELETE", "/v1/faults", "ends all rules"),
-    ("GET", "/v1/faults/repetition", "rules that hit the same calls again, as POST /v1/faults takes them"),
-    ("GET", "/v1/clock", "the time, and how it goes"),
-    ("POST", "/v1/clock", "{\"step\": {\"seconds\": 60}}, \"hold\" or {\"run\": {\"speed\": 10}}"),
-];
+const MOST_BODY: usize = 1 << 20;
 
 const MOST: usize = 10_000;
 const USUAL: usize = 200;
 
-/// A call, as it came.
-#[derive(Debug)]
-pub(super) struct Call<'a> {
-    pub(super) method: &'a str,
-    pub(super) path: &'a str,
-    pub(super) query: &'a str,
-    pub(super) body: &'a [u8],
+type Controlled = State<Arc<Control>>;
+
+/// Answer of a call.
+type Answer = Result<Reply, Problem>;
+
+/// One call.
+struct Route {
+    method: &'static str,
+    path: &'static str,
+    /// Purpose of the call, as `GET /v1` answers with it.
+    what: &'static str,
+    handler: MethodRouter<Arc<Control>>,
 }
 
-/// Status and body of an answer.
-pub(super) type Answer = Result<(u16, Value), Problem>;
+fn get<H: Handler<T, Arc<Control>>, T: 'static>(path: &'static str, what: &'static str, handler: H) -> Route {
+    Route { method: "GET", path, what, handler: routing::get(handler) }
+}
 
-/// Carries a call out.
-pub(super) async fn answer(control: &Control, call: &Call<'_>) -> Answer {
-    let parts: Vec<String> =
-        call.path.split('/').skip(1).map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned()).collect();
-    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-    let ["v1", rest @ ..] = parts.as_slice() else { return Err(no_such_path(call)) };
-    match (call.method, rest) {
-        ("GET", []) => Ok((200, index())),
-        ("GET", ["state"]) => {
-            let query = Query::of(call, &["limit", "search"])?;
-            Ok((200, control.state(query.limit()?, query.text("search"))))
-        }
-        ("GET", ["guests", vmid]) => found(control.guest(number("vmid", vmid)?), "no guest has this number"),
-        ("POST", ["guests", vmid, "unlock"]) => {
-            let vmid = number("vmid", vmid)?;
-            control.unlock(vmid)?;
-            found(control.guest(vmid), "no guest has this number")
-        }
-        ("GET", ["tasks", upid]) => found(control.task(upid), "no task has this UPID"),
-        ("GET", ["jobs", id]) => found(control.job(number("id", id)?), "no job has this number"),
-        ("POST", ["jobs"]) => queue(control, call),
-        ("POST", ["jobs", id, "cancel"]) => cancel(control, number("id", id)?),
-        ("POST", ["jobs", id, "rerun"]) => rerun(control, number("id", id)?),
-        ("POST", ["nodes", node, "away"]) => {
-            control.node_away(node).await?;
-            Ok((200, control.nodes()))
-        }
-        ("POST", ["nodes", node, "back"]) => {
-            control.node_back(node)?;
-            Ok((200, control.nodes()))
-        }
-        ("POST", ["storages", storage, "fill"]) => {
-            let wanted: Fill = input::read(call.body)?;
-            control.leave_free(storage, &wanted.node, wanted.free)?;
-            Ok((200, control.nodes()))
-        }
-        ("GET", ["requests", service]) => requests(control, call, service),
-        ("GET", ["faults"]) => Ok((200, control.fault_list())),
-        ("POST", ["faults"]) => add_faults(control, call),
-        ("DELETE", ["faults"]) => {
-            Service::ALL.into_iter().for_each(|service| control.faults(service).clear());
-            Ok((200, control.fault_list()))
-        }
-        ("GET", ["faults", "repetition"]) => Ok((200, json!({ "rules": control.repetition() }))),
-        ("GET", ["clock"]) => Ok((200, control.clock())),
-        ("POST", ["clock"]) => pace(control, call).await,
-        _ => Err(no_such_call(call, rest)),
+fn post<H: Handler<T, Arc<Control>>, T: 'static>(path: &'static str, what: &'static str, handler: H) -> Route {
+    Route { method: "POST", path, what, handler: routing::post(handler) }
+}
+
+fn delete<H: Handler<T, Arc<Control>>, T: 'static>(path: &'static str, what: &'static str, handler: H) -> Route {
+    Route { method: "DELETE", path, what, handler: routing::delete(handler) }
+}
+
+/// Returns every call.
+fn table() -> Vec<Route> {
+    vec![
+        get("/v1", "this list", index),
+        get("/v1/state", "everything; ?limit=1..10000 (200) entries of each list, ?search= in guests", state),
+        get("/v1/guests/{vmid}", "a guest, its configuration and console", guest),
+        post("/v1/guests/{vmid}/unlock", "removes a guest's lock, as qm unlock does on the node", unlock),
+        get("/v1/tasks/{upid}", "a task and its log", task),
+        get("/v1/jobs/{id}", "a job, its events and log", job),
+        post("/v1/jobs", "queues jobs: repository, labels; name, count, steps, event, fork", queue),
+        post("/v1/jobs/{id}/cancel", "cancels a job", cancel),
+        post("/v1/jobs/{id}/rerun", "runs an ended job again", rerun),
+        post("/v1/nodes/{node}/away", "cuts a node's power", node_away),
+        post("/v1/nodes/{node}/back", "boots a node that was away", node_back),
+        post("/v1/storages/{storage}/fill", "fills a storage: node, free (bytes that stay free there)", fill),
+        get(
+            "/v1/requests/{service}",
+            "the request log of pve or github; ?first= (0) number, ?limit=1..10000 (200)",
+            requests,
+        ),
+        get("/v1/faults", "rules, and the faults that fired", faults),
+        post(
+            "/v1/faults",
+            "adds a rule (service, path, fault; method, when), or several: {\"rules\": […]}",
+            add_faults,
+        ),
+        delete("/v1/faults", "ends all rules", clear_faults),
+        get("/v1/faults/repetition", "rules that hit the same calls again, as POST /v1/faults takes them", repetition),
+        get("/v1/clock", "the time, and how it goes", clock),
+        post("/v1/clock", "{\"step\": {\"seconds\": 60}}, \"hold\" or {\"run\": {\"speed\": 10}}", pace),
+    ]
+}
+
+/// Returns the router of all calls and of the page's files.
+pub(super) fn router(control: Arc<Control>) -> Router {
+    table()
+        .into_iter()
+        .fold(page::router(), |router, route| router.route(route.path, route.handler))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(DefaultBodyLimit::max(MOST_BODY))
+        .with_state(control)
+}
+
+async fn no_such_path(uri: Uri) -> Problem {
+    Problem::new(404, format!("there is no {}", uri.path())).allowing("what GET /v1 lists")
+}
+
+async fn no_such_method(method: Method, uri: Uri, matched: MatchedPath) -> Problem {
+    let methods: Vec<&str> =
+        table().iter().filter(|route| route.path == matched.as_str()).map(|route| route.method).collect();
+    let allowed = if methods.is_empty() { "GET".to_owned() } else { methods.join(", ") };
+    Problem::new(405, format!("{method} is not for {}", uri.path())).allowing(allowed)
+}
+
+/// The only variable part of a call's path, decoded.
+struct InPath(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for InPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let unreadable = || Problem::new(400, "the path cannot be read").allowing("UTF-8");
+        let values = RawPathParams::from_request_parts(parts, state).await.map_err(|_| unreadable())?;
+        let (_, value) = values.iter().next().ok_or_else(unreadable)?;
+        Ok(Self(value.to_owned()))
     }
 }
 
-fn index() -> Value {
-    let row = |(method, path, what): &(&str, &str, &str)| json!({ "method": method, "path": path, "what": what });
-    json!({ "calls": ROUTES.iter().map(row).collect::<Vec<Value>>() })
-}
-
-fn no_such_path(call: &Call<'_>) -> Problem {
-    Problem::new(404, format!("there is no {}", call.path)).allowing("what GET /v1 lists")
-}
-
-/// A path that other methods have is told apart from one that there is not.
-fn no_such_call(call: &Call<'_>, rest: &[&str]) -> Problem {
-    let matches = |template: &str| {
-        let wanted: Vec<&str> = template.split('/').skip(2).collect();
-        wanted.len() == rest.len()
-            && wanted.iter().zip(rest).all(|(wanted, given)| wanted.starts_with('{') || wanted == given)
-    };
-    let methods: Vec<&str> = ROUTES.iter().filter(|(_, path, _)| matches(path)).map(|(method, _, _)| *method).collect();
-    if methods.is_empty() {
-        return no_such_path(call);
+impl InPath {
+    /// Reads the part as a number; `name` is its name in the table.
+    fn number<T: std::str::FromStr>(&self, name: &str) -> Result<T, Problem> {
+        number(name, &self.0)
     }
-    Problem::new(405, format!("{} is not for {}", call.method, call.path)).allowing(methods.join(", "))
+}
+
+/// The body of a call.
+struct Body(Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let body = Bytes::from_request(request, state).await;
+        body.map(Self).map_err(|_| Problem::new(413, "the body breaks off or is too large").allowing("1 MiB"))
+    }
+}
+
+impl Body {
+    fn read<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        input::read(&self.0)
+    }
+}
+
+async fn index() -> Reply {
+    let row = |route: &Route| json!({ "method": route.method, "path": route.path, "what": route.what });
+    Reply::ok(json!({ "calls": table().iter().map(row).collect::<Vec<Value>>() }))
+}
+
+async fn state(State(control): Controlled, RawQuery(query): RawQuery) -> Answer {
+    let query = Query::of(query, &["limit", "search"])?;
+    Ok(Reply::ok(control.state(query.limit()?, query.text("search"))))
+}
+
+async fn guest(State(control): Controlled, vmid: InPath) -> Answer {
+    found(control.guest(vmid.number("vmid")?), "no guest has this number")
+}
+
+async fn unlock(State(control): Controlled, vmid: InPath) -> Answer {
+    let vmid = vmid.number("vmid")?;
+    control.unlock(vmid)?;
+    found(control.guest(vmid), "no guest has this number")
+}
+
+async fn task(State(control): Controlled, InPath(upid): InPath) -> Answer {
+    found(control.task(&upid), "no task has this UPID")
+}
+
+async fn job(State(control): Controlled, id: InPath) -> Answer {
+    found(control.job(id.number("id")?), "no job has this number")
+}
+
+async fn node_away(State(control): Controlled, InPath(node): InPath) -> Answer {
+    control.node_away(&node).await?;
+    Ok(Reply::ok(control.nodes()))
+}
+
+async fn node_back(State(control): Controlled, InPath(node): InPath) -> Answer {
+    control.node_back(&node)?;
+    Ok(Reply::ok(control.nodes()))
+}
+
+async fn fill(State(control): Controlled, InPath(storage): InPath, body: Body) -> Answer {
+    let wanted: Fill = body.read()?;
+    control.leave_free(&storage, &wanted.node, wanted.free)?;
+    Ok(Reply::ok(control.nodes()))
+}
+
+async fn faults(State(control): Controlled) -> Reply {
+    Reply::ok(control.fault_list())
+}
+
+async fn clear_faults(State(control): Controlled) -> Reply {
+    Service::ALL.into_iter().for_each(|service| control.faults(service).clear());
+    Reply::ok(control.fault_list())
+}
+
+async fn repetition(State(control): Controlled) -> Reply {
+    Reply::ok(json!({ "rules": control.repetition() }))
+}
+
+async fn clock(State(control): Controlled) -> Reply {
+    Reply::ok(control.clock())
 }
 
 fn found(value: Option<Value>, otherwise: &str) -> Answer {
-    value.map(|value| (200, value)).ok_or_else(|| Problem::new(404, otherwise))
+    value.map(Reply::ok).ok_or_else(|| Problem::new(404, otherwise))
 }
 
 fn number<T: std::str::FromStr>(at: &str, text: &str) -> Result<T, Problem> {
@@ -132,8 +218,9 @@ fn number<T: std::str::FromStr>(at: &str, text: &str) -> Result<T, Problem> {
 struct Query(Vec<(String, String)>);
 
 impl Query {
-    fn of(call: &Call<'_>, known: &[&str]) -> Result<Self, Problem> {
-        let pairs: Vec<(String, String)> = form_urlencoded::parse(call.query.as_bytes()).into_owned().collect();
+    fn of(query: Option<String>, known: &[&str]) -> Result<Self, Problem> {
+        let query = query.unwrap_or_default();
+        let pairs: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         match pairs.iter().find(|(name, _)| !known.contains(&name.as_str())) {
             Some((name, _)) => {
                 Err(Problem::value(format!("query.{name}"), "there is no such parameter", known.join(", ")))
@@ -152,17 +239,18 @@ impl Query {
             return Ok(USUAL);
         }
         let limit = text.parse().ok().filter(|limit| (1..=MOST).contains(limit));
-        limit.ok_or_else(|| Problem::value("query.limit", format!("{text:?} is no limit"), "1 to 10000"))
+        limit.ok_or_else(|| Problem::value("query.limit", format!("{text:?} is not a limit"), "1 to 10000"))
     }
 }
 
-fn queue(control: &Control, call: &Call<'_>) -> Answer {
-    let new: NewJobs = input::read(call.body)?;
+async fn queue(State(control): Controlled, body: Body) -> Answer {
+    let new: NewJobs = body.read()?;
     new.check()?;
-    Ok((201, json!({ "jobs": control.queue(&new) })))
+    Ok(Reply::created(json!({ "jobs": control.queue(&new) })))
 }
 
-fn cancel(control: &Control, id: u64) -> Answer {
+async fn cancel(State(control): Controlled, id: InPath) -> Answer {
+    let id = id.number("id")?;
     let cancelled = control.github().world(|world, now| world.job(id).is_some().then(|| world.cancel_job(id, now)));
     match cancelled {
         None => Err(Problem::new(404, "no job has this number")),
@@ -171,19 +259,20 @@ fn cancel(control: &Control, id: u64) -> Answer {
     }
 }
 
-fn rerun(control: &Control, id: u64) -> Answer {
+async fn rerun(State(control): Controlled, id: InPath) -> Answer {
+    let id = id.number("id")?;
     let again = control.github().world(|world, now| world.job(id).is_some().then(|| world.rerun(&[id], now)));
     match again {
         None => Err(Problem::new(404, "no job has this number")),
         Some(jobs) if jobs.is_empty() => Err(Problem::new(409, "the job has not ended yet")),
-        Some(jobs) => Ok((201, json!({ "jobs": jobs }))),
+        Some(jobs) => Ok(Reply::created(json!({ "jobs": jobs }))),
     }
 }
 
-fn requests(control: &Control, call: &Call<'_>, service: &str) -> Answer {
-    let service: Service = serde_json::from_value(service.into())
-        .map_err(|_| Problem::value("service", format!("{service:?} is no simulator"), "pve, github"))?;
-    let query = Query::of(call, &["first", "limit"])?;
+async fn requests(State(control): Controlled, InPath(service): InPath, RawQuery(query): RawQuery) -> Answer {
+    let service: Service = serde_json::from_value(service.as_str().into())
+        .map_err(|_| Problem::value("service", format!("{service:?} is not a simulator"), "pve, github"))?;
+    let query = Query::of(query, &["first", "limit"])?;
     let first: usize = match query.text("first") {
         "" => 0,
         text => number("query.first", text)?,
@@ -202,21 +291,21 @@ fn requests(control: &Control, call: &Call<'_>, service: &str) -> Answer {
         })
     };
     let entries = log.from(first, query.limit()?).into_iter().enumerate().map(|(index, entry)| (first + index, entry));
-    Ok((200, json!({ "total": log.count(), "items": entries.map(row).collect::<Vec<Value>>() })))
+    Ok(Reply::ok(json!({ "total": log.count(), "items": entries.map(row).collect::<Vec<Value>>() })))
 }
 
-fn add_faults(control: &Control, call: &Call<'_>) -> Answer {
-    let several = serde_json::from_slice::<Value>(call.body).is_ok_and(|body| body.get("rules").is_some());
+async fn add_faults(State(control): Controlled, body: Body) -> Answer {
+    let several = serde_json::from_slice::<Value>(&body.0).is_ok_and(|body| body.get("rules").is_some());
     let rules = match several {
-        true => input::read::<Rules>(call.body)?.rules,
-        false => vec![input::read::<NewRule>(call.body)?],
+        true => body.read::<Rules>()?.rules,
+        false => vec![body.read::<NewRule>()?],
     };
     control.add_faults(&rules)?;
-    Ok((201, control.fault_list()))
+    Ok(Reply::created(control.fault_list()))
 }
 
-async fn pace(control: &Control, call: &Call<'_>) -> Answer {
-    let pace: PaceInput = input::read(call.body)?;
+async fn pace(State(control): Controlled, body: Body) -> Answer {
+    let pace: PaceInput = body.read()?;
     pace.check()?;
     control.needs_stepped_time()?;
     match pace {
@@ -227,5 +316,5 @@ async fn pace(control: &Control, call: &Call<'_>) -> Answer {
             step.map_err(|busy| Problem::new(409, busy.to_string()))?;
         }
     }
-    Ok((200, control.clock()))
+    Ok(Reply::ok(control.clock()))
 }

@@ -9,30 +9,28 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue};
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::Method;
+use axum::http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderMap, HeaderValue, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use axum::middleware::{self, Next};
+use axum::response::Response;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use rand::Rng as _;
-use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::problem::Problem;
-use super::routes::{self, Call};
-use super::{Control, page};
-
-const MOST_BODY: usize = 1 << 20;
+use super::{Control, page, routes};
 
 /// How long a client may take for its headers.
 const SLOWEST_HEADERS: Duration = Duration::from_secs(10);
-
-const JSON: &str = "application/json; charset=utf-8";
 
 /// The running server of a [`Control`]; it ends when this is dropped.
 #[derive(Debug)]
@@ -42,11 +40,8 @@ pub struct Server {
     task: JoinHandle<()>,
 }
 
-struct Shared {
-    control: Arc<Control>,
-    /// Digest of the token, so that a comparison tells nothing.
-    token: [u8; 32],
-}
+/// Digest of the token, so that a comparison tells nothing.
+type TokenDigest = [u8; 32];
 
 impl Server {
     /// Serves on a free port of the loopback device, or on the given one.
@@ -57,8 +52,11 @@ impl Server {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let address = listener.local_addr()?;
         let token = hex::encode(rand::rng().random::<[u8; 16]>());
-        let shared = Arc::new(Shared { control, token: Sha256::digest(&token).into() });
-        let task = tokio::spawn(accept(listener, shared));
+        let digest: TokenDigest = Sha256::digest(&token).into();
+        let router = routes::router(control)
+            .layer(middleware::from_fn_with_state(digest, admit))
+            .layer(middleware::map_response(guard));
+        let task = tokio::spawn(accept(listener, router));
         Ok(Self { address, token, task })
     }
 
@@ -87,17 +85,14 @@ impl Drop for Server {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+/// Serves each connection with a deadline for the headers, which `axum::serve` does not have.
+async fn accept(listener: TcpListener, router: Router) {
     // Dropping the set with this task cuts the connections.
     let mut connections = JoinSet::new();
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let shared = Arc::clone(&shared);
-                let service = service_fn(move |request| {
-                    let shared = Arc::clone(&shared);
-                    async move { Ok::<_, std::convert::Infallible>(serve(&shared, request).await) }
-                });
+                let service = TowerToHyperService::new(router.clone());
                 connections.spawn(async move {
                     let mut builder = http1::Builder::new();
                     builder.timer(TokioTimer::new()).header_read_timeout(SLOWEST_HEADERS);
@@ -113,30 +108,30 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn serve(shared: &Shared, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    let (parts, body) = request.into_parts();
-    let path = parts.uri.path();
-    if !names_this_machine(&parts.headers) {
-        let problem = Problem::new(421, "the request names another host").allowing("localhost, or a loopback address");
-        return refused(&problem);
+/// Lets a request for this machine pass if it shows the token, or asks for a file of the page.
+async fn admit(State(token): State<TokenDigest>, request: Request, next: Next) -> Result<Response, Problem> {
+    if !names_this_machine(request.headers()) {
+        let problem = Problem::new(421, "the request names another host");
+        return Err(problem.allowing("localhost, or a loopback address"));
     }
-    if let Some(file) = page::file(path).filter(|_| parts.method == "GET") {
-        return respond(200, file.kind, Bytes::from_static(file.content.as_bytes()));
-    }
-    if !shows_token(shared, &parts.headers) {
+    let is_public = request.method() == Method::GET && page::has(request.uri().path());
+    if !is_public && !shows_token(token, request.headers()) {
         let problem = Problem::new(401, "the call shows no token, or a wrong one");
-        return refused(&problem.allowing("Authorization: Bearer TOKEN, with the token that was printed at the start"));
+        return Err(problem.allowing("Authorization: Bearer TOKEN, with the token that was printed at the start"));
     }
-    let body = match Limited::new(body, MOST_BODY).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(_) => return refused(&Problem::new(413, "the body breaks off or is too large").allowing("1 MiB")),
-    };
-    let query = parts.uri.query().unwrap_or_default();
-    let call = Call { method: parts.method.as_str(), path, query, body: &body };
-    match routes::answer(&shared.control, &call).await {
-        Ok((status, value)) => respond(status, JSON, text(&value)),
-        Err(problem) => refused(&problem),
-    }
+    Ok(next.run(request).await)
+}
+
+/// Adds the headers of every answer.
+async fn guard(mut response: Response) -> Response {
+    let headers = [
+        (CONTENT_SECURITY_POLICY, page::POLICY),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+        (CACHE_CONTROL, "no-store"),
+    ];
+    response.headers_mut().extend(headers.map(|(name, value)| (name, HeaderValue::from_static(value))));
+    response
 }
 
 fn names_this_machine(headers: &HeaderMap) -> bool {
@@ -150,32 +145,7 @@ fn names_this_machine(headers: &HeaderMap) -> bool {
     }
 }
 
-fn shows_token(shared: &Shared, headers: &HeaderMap) -> bool {
+fn shows_token(token: TokenDigest, headers: &HeaderMap) -> bool {
     let shown = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    shown.is_some_and(|shown| <[u8; 32]>::from(Sha256::digest(shown)) == shared.token)
-}
-
-fn text(value: &Value) -> Bytes {
-    Bytes::from(value.to_string())
-}
-
-fn refused(problem: &Problem) -> Response<Full<Bytes>> {
-    respond(problem.status, JSON, text(&problem.body()))
-}
-
-fn respond(status: u16, kind: &'static str, body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut put = |name: &'static str, value: &'static str| {
-        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-    };
-    put("content-type", kind);
-    put("content-security-policy", page::POLICY);
-    put("x-content-type-options", "nosniff");
-    put("referrer-policy", "no-referrer");
-    put("cache-control", "no-store");
-    if status == 401 {
-        put("www-authenticate", "Bearer");
-    }
-    response
+    shown.is_some_and(|shown| <[u8; 32]>::from(Sha256::digest(shown)) == token)
 }

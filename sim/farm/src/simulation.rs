@@ -28,7 +28,7 @@ const INSTALLER: &str = "ubuntu-22.04-live-server-amd64.iso";
 /// The repository whose jobs a simulated GitHub has.
 pub const REPOSITORY: &str = "acme/widgets";
 
-/// What stands behind simulated guests.
+/// The kind of simulated guests.
 #[derive(Clone)]
 pub enum Guests {
     /// Guests that answer at once and run nothing.
@@ -64,7 +64,7 @@ impl Guests {
 
 /// How the simulators are set up.
 pub struct Simulation {
-    /// What stands behind guests.
+    /// The programs of the guests.
     pub guests: Guests,
     /// The line of Proxmox VE; default: what `PXCI_ACC_PVE_LINE` says, else the newest.
     pub line: Option<Line>,
@@ -72,10 +72,10 @@ pub struct Simulation {
     pub seed: Option<u64>,
     /// How time passes; default: real for guests that run, else so fast that no wait is felt.
     pub latency: Option<Latency>,
-    /// Whether there is an installation medium, which takes a storage `local`.
+    /// True if there is an installation medium, which takes a storage `local`.
     pub installer: bool,
-    /// The cluster in place of one node, `pve1`, with the storages `local` and `local-lvm`. What the page on privileges sets
-    /// up comes to it.
+    /// The cluster in place of one node, `pve1`, with the storages `local` and `local-lvm`. The set-up of the
+    /// page on privileges is added to it.
     pub world: Option<World>,
 }
 
@@ -196,7 +196,7 @@ impl Farm {
         Ok(variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
     }
 
-    /// What a farm that was torn down must not leave. Empty for what is real: nobody there keeps count.
+    /// Returns what a removed farm has left behind. Empty for real services, where nothing keeps count.
     #[must_use]
     pub fn leftovers(&self) -> Vec<String> {
         let pve = self.simulated_pve.as_ref().map(|pve| pve.handle.leftovers()).unwrap_or_default();
@@ -293,7 +293,7 @@ async fn simulated_github(
     Ok((site, handle))
 }
 
-/// Something that is no seed: what stands for an installer's CD.
+/// Something that is not a seed: what stands for an installer's CD.
 fn installation_medium() -> Result<tempfile::TempDir> {
     let directory = tempfile::tempdir().context("creating a directory for the installation medium")?;
     let content = directory.path().join("content");

@@ -19,7 +19,7 @@ pub use behaviour::{Behaviour, Gap, SecondaryLimits};
 pub use front::{Server, ServerHandle, ServerOptions};
 pub use program::{Archive as RunnerArchive, pack as pack_runner};
 pub use world::World;
-pub use world::access::{Level, Token};
 pub use world::apps::{AppKeyError, SAMPLE_APP_KEY};
-pub use world::model::{Event, EventKind, Job, JobSpec, JobState, RunSpec, Scope};
-pub use world::webhooks::{Delivery, HookOwner, WebhookSpec};
+pub use world::model::{
+    Delivery, Event, EventKind, HookOwner, Job, JobSpec, JobState, Level, RunSpec, Scope, Token, WebhookSpec,
+};

@@ -1,9 +1,7 @@
 //! What GitHub says when it does not do what it was asked, in the shapes of its published description.
 
+use super::world::model::{Counted, Kind};
 use serde_json::{Value, json};
-
-use super::world::access::Kind;
-use super::world::limits::Counted;
 
 const DOCUMENTATION: &str = "https://docs.github.com/rest";
 
@@ -12,7 +10,7 @@ const DOCUMENTATION: &str = "https://docs.github.com/rest";
 pub(crate) enum Refusal {
     BadCredentials,
     RequiresAuthentication,
-    /// An App's signed claim is no good, in GitHub's words.
+    /// An App's signed claim is not good, in GitHub's words.
     BadClaim(&'static str),
     /// The call is for an App that signs for itself.
     AppsOnly,

@@ -18,13 +18,14 @@ use tokio::process::{Child, Command};
 /// Longer than any wait on a machine that is busy with other things.
 const LIMIT: Duration = Duration::from_secs(120);
 
-struct Site {
+/// A simulated GitHub on real time, whose runner program can be run.
+struct GitHubWithRunners {
     github: ServerHandle,
     token: String,
     http: reqwest::Client,
 }
 
-impl Site {
+impl GitHubWithRunners {
     async fn start() -> Self {
         // Another test of this process may have been first.
         let _already = rustls::crypto::ring::default_provider().install_default();
@@ -113,7 +114,7 @@ fn script(directory: &Path, name: &str, text: &str) -> String {
 
 #[tokio::test]
 async fn one_job_is_taken_and_the_registration_is_gone() {
-    let site = Site::start().await;
+    let site = GitHubWithRunners::start().await;
     let root = site.install().await;
     let job = site.queue("push", None, &["echo \"I am $RUNNER_NAME in $GITHUB_REPOSITORY\"", "false || echo second"]);
     let later = site.queue("push", None, &["echo never"]);
@@ -141,7 +142,7 @@ async fn one_job_is_taken_and_the_registration_is_gone() {
 
 #[tokio::test]
 async fn a_failing_step_fails_the_job_and_ends_it() {
-    let site = Site::start().await;
+    let site = GitHubWithRunners::start().await;
     let root = site.install().await;
     let job = site.queue("push", None, &["echo one; exit 3", "echo two"]);
     let child = listener(root.path(), &site.mint("lab-1").await).spawn().unwrap();
@@ -152,12 +153,12 @@ async fn a_failing_step_fails_the_job_and_ends_it() {
 
 #[tokio::test]
 async fn the_started_hook_sees_a_forks_event_and_can_end_the_job() {
-    let site = Site::start().await;
+    let site = GitHubWithRunners::start().await;
     let root = site.install().await;
     let text = "#!/bin/sh\necho \"$GITHUB_EVENT_NAME $GITHUB_REPOSITORY\"\njq -e '.pull_request.head.repo.fork | not' \"$GITHUB_EVENT_PATH\"\n";
     let hook = script(root.path(), "hook.sh", text);
     std::fs::write(root.path().join(".env"), format!("ACTIONS_RUNNER_HOOK_JOB_STARTED={hook}\n")).unwrap();
-    let job = site.queue("pull_request", Some("stranger/tools"), &["echo secret"]);
+    let job = site.queue("pull_request", Some("outsider/tools"), &["echo secret"]);
     let child = listener(root.path(), &site.mint("lab-1").await).spawn().unwrap();
     assert_eq!(site.conclusion(job).await, "failure");
     end(child).await;
@@ -166,7 +167,7 @@ async fn the_started_hook_sees_a_forks_event_and_can_end_the_job() {
 
 #[tokio::test]
 async fn a_hook_that_the_real_runner_would_refuse_is_refused() {
-    let site = Site::start().await;
+    let site = GitHubWithRunners::start().await;
     let root = site.install().await;
     let hook = script(root.path(), "job-started", "#!/bin/sh\n");
     let job = site.queue("push", None, &["echo never"]);
@@ -178,7 +179,7 @@ async fn a_hook_that_the_real_runner_would_refuse_is_refused() {
 
 #[tokio::test]
 async fn an_idle_runner_ends_when_its_registration_is_deleted() {
-    let site = Site::start().await;
+    let site = GitHubWithRunners::start().await;
     let root = site.install().await;
     let child = listener(root.path(), &site.mint("lab-1").await).spawn().unwrap();
     let online = |world: &World| world.leftovers().iter().any(|l| l.contains("online")).then_some(());
@@ -192,7 +193,7 @@ async fn an_idle_runner_ends_when_its_registration_is_deleted() {
 
 #[tokio::test]
 async fn a_runner_without_registration_cannot_start() {
-    let site = Site::start().await;
+    let site = GitHubWithRunners::start().await;
     let root = site.install().await;
     let jitconfig = site.mint("lab-1").await;
     site.http.delete(site.url("runners/1")).bearer_auth(&site.token).send().await.unwrap();
@@ -204,7 +205,7 @@ async fn a_runner_without_registration_cannot_start() {
 
 #[tokio::test]
 async fn a_version_that_is_too_old_says_so_by_its_exit_code() {
-    let site = Site::start().await;
+    let site = GitHubWithRunners::start().await;
     let root = site.install().await;
     site.github.world(|world, _| world.behaviour.minimum_runner_version = "2.400.0".into());
     let jitconfig = site.mint("lab-1").await;
@@ -217,7 +218,7 @@ async fn a_version_that_is_too_old_says_so_by_its_exit_code() {
 
 #[tokio::test]
 async fn a_cancelled_job_is_stopped_in_the_middle() {
-    let site = Site::start().await;
+    let site = GitHubWithRunners::start().await;
     let root = site.install().await;
     let job = site.queue("push", None, &["echo ready", "sleep 600", "echo never"]);
     let child = listener(root.path(), &site.mint("lab-1").await).spawn().unwrap();
@@ -232,7 +233,7 @@ async fn a_cancelled_job_is_stopped_in_the_middle() {
 
 #[tokio::test]
 async fn a_runner_that_is_asked_to_end_says_good_bye() {
-    let site = Site::start().await;
+    let site = GitHubWithRunners::start().await;
     let root = site.install().await;
     let terminate = |child: &Child| {
         let process = rustix::process::Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
@@ -254,7 +255,7 @@ async fn a_runner_that_is_asked_to_end_says_good_bye() {
 
 #[tokio::test]
 async fn a_job_goes_on_when_its_registration_is_taken_away() {
-    let site = Site::start().await;
+    let site = GitHubWithRunners::start().await;
     site.github.world(|world, _| world.behaviour.deletes_busy = true);
     let root = site.install().await;
     let go = root.path().join("go");
@@ -271,7 +272,7 @@ async fn a_job_goes_on_when_its_registration_is_taken_away() {
 
 #[tokio::test]
 async fn a_machine_that_is_switched_off_loses_its_job_after_the_lease() {
-    let site = Site::start().await;
+    let site = GitHubWithRunners::start().await;
     let root = site.install().await;
     let job = site.queue("push", None, &["echo ready", "sleep 600"]);
     let mut child = listener(root.path(), &site.mint("lab-1").await).process_group(0).spawn().unwrap();
@@ -288,7 +289,7 @@ async fn a_machine_that_is_switched_off_loses_its_job_after_the_lease() {
 
 #[tokio::test]
 async fn a_registration_token_makes_a_runner_by_hand() {
-    let site = Site::start().await;
+    let site = GitHubWithRunners::start().await;
     let root = site.install().await;
     let token = site.http.post(site.url("runners/registration-token")).bearer_auth(&site.token).send().await.unwrap();
     let token: Value = token.json().await.unwrap();

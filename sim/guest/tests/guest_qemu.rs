@@ -1,6 +1,6 @@
 //! Machines that QEMU runs, without a system on their disks: their power, their lifeline, their disks.
 //!
-//! Only in `cargo xtask test --guests qemu`, which installs QEMU and sets `PXCI_GUESTS`. What runs in a machine is proven by
+//! Only in `cargo xtask test --guests qemu`, which installs QEMU and sets `PXCI_GUESTS`. The programs in a machine are proven by
 //! the acceptance test of that name.
 #![cfg(test)]
 
@@ -100,14 +100,14 @@ async fn a_machine_boots_from_the_clone_of_a_clone_and_its_power_is_cut() {
     for (vmid, disk) in [(101, "linked"), (102, "whole")] {
         lab.power_on(vmid, disk).await;
         lab.says_hello(vmid).await;
-        // Nobody in there heeds the power button.
+        // Nothing in there reacts to the power button.
         lab.qemu.vm_shutdown(vmid).await;
         assert!(process_in(&lab.state).is_some());
         lab.qemu.vm_stop(vmid).await;
         assert_eq!(process_in(&lab.state), None);
         assert_eq!(lab.qemu.agent(vmid, AgentCall::OsInfo).await, Err(AgentError::NotRunning));
     }
-    assert!(lab.events.try_recv().is_err(), "what the host does is no event");
+    assert!(lab.events.try_recv().is_err(), "what the host does is not an event");
 
     assert_eq!(lab.images(), 3);
     for volume in ["linked", "whole", "base"] {

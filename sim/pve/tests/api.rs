@@ -241,3 +241,14 @@ async fn an_image_is_uploaded_and_found_again_by_a_starting_guest() {
     assert_eq!(client.task("POST", "/nodes/pve1/qemu/9102/status/start", &[]).await, "OK");
     assert_eq!(client.task("POST", "/nodes/pve1/qemu/9102/status/shutdown", &[]).await, "OK");
 }
+
+#[tokio::test]
+async fn a_call_that_is_not_simulated_says_so_with_its_whole_path() {
+    let (handle, _, _) = start().await;
+    let client = Client::new(&handle, "root@pam!admin");
+    let (status, body) = client.call("GET", "/cluster/sdn/vnets", &[]).await;
+    assert_eq!((status, &body["message"]), (500, &json!("not simulated: GET /cluster/sdn/vnets\n")));
+    let rrd = [("timeframe", "hour"), ("ds", "cpu")];
+    let refused = handle.call("root@pam", "GET", "/nodes/pve1/qemu/100/rrd", &rrd).await.unwrap_err();
+    assert_eq!(refused.reason, "not simulated: GET /nodes/{node}/qemu/{vmid}/rrd");
+}

@@ -2,7 +2,7 @@
 //!
 //! Such a server has other guests, other numbers and other times than the one that was recorded. Compared are the status, a
 //! refusal's words, and of an answer the keys and the types of their values; of a task its end. Only one caller is known, so
-//! only its steps are sent, and of those only reading ones unless the site allows more.
+//! only its steps are sent, and of those only reading ones unless the settings allow more.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,14 +15,14 @@ use super::request::{self, Source};
 use super::step::Step;
 use super::{ReplayError, Report, Scenario};
 
-/// The caller of the recordings that the site's token stands for.
+/// The caller of the recordings that the settings' token stands for.
 const RECORDED: &str = "root@pam!lab";
 /// A task that takes longer than this is not waited for.
 const LONGEST_TASK: Duration = Duration::from_secs(600);
 
 /// A server to compare with.
 #[derive(Debug, Clone)]
-pub struct Site {
+pub struct ForeignServer {
     endpoint: String,
     token: String,
     secret: String,
@@ -30,9 +30,9 @@ pub struct Site {
     writes: bool,
 }
 
-/// Why a site cannot be used.
+/// Why a server cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum SiteError {
+pub enum ForeignServerError {
     /// A variable is not set.
     #[error("{0} is not set")]
     Missing(String),
@@ -41,12 +41,12 @@ pub enum SiteError {
     Read {
         /// Which.
         path: String,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
 }
 
-impl Site {
+impl ForeignServer {
     /// A server at `endpoint` (`https://host:port`), asked by a token (`user@realm!name`), judged by a CA; without one its
     /// certificate is not judged. `writes`: steps that change something are sent too.
     #[must_use]
@@ -58,12 +58,14 @@ impl Site {
     /// From `<prefix>_ENDPOINT`, `_TOKEN_ID`, `_TOKEN_SECRET`, `_CA_FILE` (optional) and `_WRITES` (optional, `1`).
     ///
     /// # Errors
-    /// What is missing or cannot be read.
-    pub fn from_environment(prefix: &str) -> Result<Self, SiteError> {
+    /// A variable is missing, or a file cannot be read.
+    pub fn from_environment(prefix: &str) -> Result<Self, ForeignServerError> {
         let optional = |name: &str| std::env::var(format!("{prefix}_{name}")).ok().filter(|value| !value.is_empty());
-        let wanted = |name: &str| optional(name).ok_or_else(|| SiteError::Missing(format!("{prefix}_{name}")));
+        let wanted = |name: &str| optional(name).ok_or_else(|| ForeignServerError::Missing(format!("{prefix}_{name}")));
         let ca_pem = match optional("CA_FILE") {
-            Some(path) => Some(std::fs::read_to_string(&path).map_err(|source| SiteError::Read { path, source })?),
+            Some(path) => {
+                Some(std::fs::read_to_string(&path).map_err(|source| ForeignServerError::Read { path, source })?)
+            }
             None => None,
         };
         let writes = optional("WRITES").is_some_and(|flag| flag == "1");
@@ -71,7 +73,7 @@ impl Site {
     }
 }
 
-impl Source for Site {
+impl Source for ForeignServer {
     fn credential(&self, name: &str) -> String {
         if name == format!("secret:{}", self.token) { self.secret.clone() } else { String::new() }
     }
@@ -81,12 +83,12 @@ impl Source for Site {
     }
 }
 
-/// Sends the steps of a directory's recordings that a site can answer.
+/// Sends the steps of a directory's recordings that a server can answer.
 ///
 /// # Errors
 /// When they cannot be read, or the server not reached.
-pub async fn against(directory: &Path, site: &Site) -> Result<Report, ReplayError> {
-    let client = Client::trusting(&site.endpoint, site.ca_pem.as_deref()).map_err(ReplayError::Connect)?;
+pub async fn against(directory: &Path, server: &ForeignServer) -> Result<Report, ReplayError> {
+    let client = Client::trusting(&server.endpoint, server.ca_pem.as_deref()).map_err(ReplayError::Connect)?;
     let mut report = Report::default();
     for (name, steps) in super::recordings(directory)? {
         let mut bindings = Bindings::default();
@@ -96,7 +98,7 @@ pub async fn against(directory: &Path, site: &Site) -> Result<Report, ReplayErro
                 bindings = Bindings::default();
                 report.scenarios.push(Scenario::new(&name, scenario));
             }
-            let outcome = one(&client, site, step, &mut bindings).await?;
+            let outcome = one(&client, server, step, &mut bindings).await?;
             let Some(scenario) = report.scenarios.last_mut() else { continue };
             match outcome {
                 None => scenario.left_out += 1,
@@ -116,7 +118,7 @@ pub async fn against(directory: &Path, site: &Site) -> Result<Report, ReplayErro
 /// Nothing where the step cannot be sent.
 async fn one(
     client: &Client,
-    site: &Site,
+    server: &ForeignServer,
     step: &Step,
     bindings: &mut Bindings,
 ) -> Result<Option<Result<(), String>>, ReplayError> {
@@ -124,18 +126,18 @@ async fn one(
     let plain = !matches!(step.encoding.as_deref(), Some("websocket" | "raw" | "multipart"));
     let known = step.caller.as_deref() == Some(RECORDED) && step.action.is_none() && step.headers_sent.is_empty();
     let settled = step.unstable.is_none() && step.lab_artifact.is_none();
-    if !(plain && known && settled && (reads || site.writes))
+    if !(plain && known && settled && (reads || server.writes))
         || !bindings.knows(step.path.as_deref().unwrap_or_default())
     {
         return Ok(None);
     }
-    let sent = Step { caller: Some(site.token.clone()), ..step.clone() };
-    let wire = request::build(&sent, bindings, site);
+    let sent = Step { caller: Some(server.token.clone()), ..step.clone() };
+    let wire = request::build(&sent, bindings, server);
     let answer = client.send(&wire.head, &wire.body).await.map_err(ReplayError::Connect)?;
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
     let outcome = compare(step, &answer, &body, bindings);
     let Some(upid) = body["data"].as_str().filter(|text| text.starts_with("UPID:")) else { return Ok(Some(outcome)) };
-    let end = task_end(client, site, upid).await?;
+    let end = task_end(client, server, upid).await?;
     let wanted = step.task.as_ref().and_then(|task| task.exitstatus.clone());
     Ok(Some(outcome.and_then(|()| match (wanted, end) {
         (Some(wanted), Some(end)) => bindings.matches(&json!(wanted), &json!(end), "exitstatus"),
@@ -149,7 +151,7 @@ fn compare(step: &Step, answer: &Answer, body: &Value, bindings: &mut Bindings) 
     if answer.status != status {
         return Err(format!("status {} {} instead of {status}", answer.status, answer.reason));
     }
-    // Binds what later steps name; where the values differ, that is no matter here.
+    // Binds what later steps name; where the values differ, that is not a matter here.
     let mut tried = bindings.clone();
     if tried.matches(&step.body, body, "body").is_ok() {
         *bindings = tried;
@@ -193,16 +195,16 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-async fn task_end(client: &Client, site: &Site, upid: &str) -> Result<Option<String>, ReplayError> {
+async fn task_end(client: &Client, server: &ForeignServer, upid: &str) -> Result<Option<String>, ReplayError> {
     let node = upid.split(':').nth(1).unwrap_or_default();
     let step = Step {
-        caller: Some(site.token.clone()),
+        caller: Some(server.token.clone()),
         method: Some("GET".to_owned()),
         path: Some(format!("/nodes/{node}/tasks/{upid}/status")),
         encoding: Some("query".to_owned()),
         ..Step::default()
     };
-    let wire = request::build(&step, &Bindings::default(), site);
+    let wire = request::build(&step, &Bindings::default(), server);
     let polls = async {
         loop {
             let answer = client.send(&wire.head, &wire.body).await?;

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::compare::Bindings;
 use super::step::Step;
 
-/// What may stand in a path as it was recorded.
+/// Characters of a recorded path that are kept.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/')
     .remove(b':')
@@ -122,6 +122,36 @@ fn filled_json(value: &Value, bindings: &Bindings, source: &dyn Source) -> Value
     }
 }
 
+/// Returns the content type and the body that a step sends.
+fn payload(
+    step: &Step,
+    encoding: &str,
+    pairs: &[(String, String)],
+    bindings: &Bindings,
+    source: &dyn Source,
+) -> (Option<String>, Vec<u8>) {
+    match encoding {
+        "query" | "websocket" => (None, Vec::new()),
+        "form" => (Some("application/x-www-form-urlencoded".to_owned()), encoded(pairs).into_bytes()),
+        "json" => {
+            let value = if step.params.is_null() {
+                Value::Object(serde_json::Map::new())
+            } else {
+                filled_json(&step.params, bindings, source)
+            };
+            (Some("application/json".to_owned()), value.to_string().into_bytes())
+        }
+        "multipart" => (Some(format!("multipart/form-data; boundary={BOUNDARY}")), multipart(step, bindings, source)),
+        _ => {
+            let text = step.raw_body.as_deref().unwrap_or_default();
+            let body = step
+                .raw_body_length
+                .map_or_else(|| fill(text, bindings, source).into_bytes(), |length| vec![b'a'; length]);
+            (None, body)
+        }
+    }
+}
+
 /// The bytes of a step.
 pub(super) fn build(step: &Step, bindings: &Bindings, source: &dyn Source) -> Wire {
     let method = step.method.clone().unwrap_or_default();
@@ -137,41 +167,17 @@ pub(super) fn build(step: &Step, bindings: &Bindings, source: &dyn Source) -> Wi
     let encoding =
         step.encoding.as_deref().unwrap_or(if matches!(method.as_str(), "POST" | "PUT") { "form" } else { "query" });
     let mut headers: Vec<(String, String)> = Vec::new();
-    let mut body = Vec::new();
-    match encoding {
-        "query" | "websocket" => {
-            if !pairs.is_empty() {
-                let mark = if path.contains('?') { '&' } else { '?' };
-                path = format!("{path}{mark}{}", encoded(&pairs));
-            }
-            if matches!(method.as_str(), "POST" | "PUT") {
-                headers.push(("Content-Length".into(), "0".into()));
-            }
+    if matches!(encoding, "query" | "websocket") {
+        if !pairs.is_empty() {
+            let mark = if path.contains('?') { '&' } else { '?' };
+            path = format!("{path}{mark}{}", encoded(&pairs));
         }
-        "form" => {
-            body = encoded(&pairs).into_bytes();
-            headers.push(("Content-Type".into(), "application/x-www-form-urlencoded".into()));
-        }
-        "json" => {
-            let value = if step.params.is_null() {
-                Value::Object(serde_json::Map::new())
-            } else {
-                filled_json(&step.params, bindings, source)
-            };
-            body = value.to_string().into_bytes();
-            headers.push(("Content-Type".into(), "application/json".into()));
-        }
-        "multipart" => {
-            body = multipart(step, bindings, source);
-            headers.push(("Content-Type".into(), format!("multipart/form-data; boundary={BOUNDARY}")));
-        }
-        _ => {
-            let text = step.raw_body.as_deref().unwrap_or_default();
-            body = step
-                .raw_body_length
-                .map_or_else(|| fill(text, bindings, source).into_bytes(), |length| vec![b'a'; length]);
+        if matches!(method.as_str(), "POST" | "PUT") {
+            headers.push(("Content-Length".into(), "0".into()));
         }
     }
+    let (kind, body) = payload(step, encoding, &pairs, bindings, source);
+    headers.extend(kind.map(|kind| ("Content-Type".to_owned(), kind)));
     if encoding == "websocket" && step.note.as_deref().is_none_or(|note| note != "no key") {
         headers.push(("Sec-WebSocket-Key".into(), "dGhlIHNhbXBsZSBub25jZQ==".into()));
     }

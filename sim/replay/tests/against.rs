@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sim_pve::scripted::{Boot, Scripted};
 use sim_pve::{Handle, Latency, Options, Server, World};
-use sim_replay::{Site, against};
+use sim_replay::{ForeignServer, against};
 
 const STEPS: &str = r#"
 {"scenario": "reads", "step": 1, "as": "root@pam!lab", "method": "GET", "path": "/version", "encoding": "query", "status": 200, "reason": "OK", "body": {"data": {"release": "1.0", "repoid": "x", "version": "1.0.0"}}}
@@ -22,9 +22,9 @@ async fn start() -> Handle {
     Server::start(&world, Arc::new(Scripted::new(Boot::AtOnce)), options).await.expect("a simulator")
 }
 
-fn site(handle: &Handle, ca_pem: &str, writes: bool) -> Site {
+fn server(handle: &Handle, ca_pem: &str, writes: bool) -> ForeignServer {
     let secret = handle.token_secret("root@pam!compare").expect("a token");
-    Site::new(&handle.url(), "root@pam!compare", &secret, Some(ca_pem.to_owned()), writes)
+    ForeignServer::new(&handle.url(), "root@pam!compare", &secret, Some(ca_pem.to_owned()), writes)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,7 +32,7 @@ async fn shapes_are_compared_and_only_reading_steps_are_sent() {
     let handle = start().await;
     let directory = tempfile::tempdir().expect("a directory");
     std::fs::write(directory.path().join("own.jsonl"), STEPS).expect("a recording");
-    let report = against(directory.path(), &site(&handle, handle.ca_pem(), false)).await.expect("a comparison");
+    let report = against(directory.path(), &server(&handle, handle.ca_pem(), false)).await.expect("a comparison");
     let text = report.to_string();
     assert!(!report.is_conformant());
     assert!(text.contains("own reads: 3 of 3 equal, 0 accepted, 0 different, 1 left out"), "{text}");
@@ -47,7 +47,7 @@ async fn where_writing_is_allowed_tasks_are_waited_for() {
     let directory = tempfile::tempdir().expect("a directory");
     std::fs::write(directory.path().join("own.jsonl"), STEPS).expect("a recording");
     let text =
-        against(directory.path(), &site(&handle, handle.ca_pem(), true)).await.expect("a comparison").to_string();
+        against(directory.path(), &server(&handle, handle.ca_pem(), true)).await.expect("a comparison").to_string();
     assert!(text.contains("own writes: 2 of 2 equal, 0 accepted, 0 different, 0 left out"), "{text}");
     assert_eq!(handle.guests(), [7100]);
 }
@@ -57,6 +57,6 @@ async fn a_server_of_another_authority_is_not_talked_to() {
     let (handle, other) = (start().await, start().await);
     let directory = tempfile::tempdir().expect("a directory");
     std::fs::write(directory.path().join("own.jsonl"), STEPS).expect("a recording");
-    assert!(against(directory.path(), &site(&handle, other.ca_pem(), false)).await.is_err());
+    assert!(against(directory.path(), &server(&handle, other.ca_pem(), false)).await.is_err());
     assert!(handle.requests().entries().is_empty());
 }

@@ -1,15 +1,16 @@
-//! What providers and simulators cost, measured, with the target beside each number that has one.
+//! Measurements of providers and simulators, with the target next to each number that has one.
 //!
-//! Programs are built as they would be released. What is compared is measured in turns in the same run, so that a busy
+//! Programs are built as they would be released. Compared programs are measured in turns in the same run, so that a busy
 //! machine hits all of it alike: absolute numbers of a shared machine are noisy, their ratios much less so.
 
+mod applies;
+mod configurations;
 mod lines;
 mod memory;
 mod plans;
 mod programs;
 mod report;
 mod simulators;
-mod sites;
 mod spread;
 mod start;
 
@@ -27,7 +28,7 @@ use report::Report;
 /// How much is measured.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
-    /// What to measure; by default everything.
+    /// Parts to measure; default everything.
     #[arg(value_enum)]
     parts: Vec<Part>,
     /// Times that each program is started.
@@ -39,6 +40,9 @@ pub(crate) struct Options {
     /// Resources in a plan, and in a provider whose memory is measured.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
     resources: u32,
+    /// VMs that an apply makes.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    vms: u32,
     /// Lives of a VM in the simulator.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     lives: u32,
@@ -59,6 +63,8 @@ enum Part {
     Start,
     /// How long a plan takes.
     Plans,
+    /// How long an apply of started VMs takes.
+    Applies,
     /// Peak memory of providers.
     Memory,
     /// Start, requests and lives of the simulators.
@@ -91,14 +97,18 @@ pub(crate) async fn run(narrator: &Narrator, ready: &Ready, options: &Options) -
             rows.extend(memory::measure(&opentofu, &programs, options.resources).await?);
         }
     }
+    if wanted(Part::Applies) {
+        narrator.say(&format!("making {} VMs at the pace of a real server, several times", options.vms));
+        rows.extend(applies::measure(&opentofu, &programs::pxci()?, options.vms).await?);
+    }
     if wanted(Part::Simulators) {
         narrator.say("building and measuring the simulators");
         rows.extend(simulators::measure(&programs::simulators()?, options.lives)?);
     }
-    tell(&Report::new(&cores, rows), options)
+    print(&Report::new(&cores, rows), options)
 }
 
-fn tell(report: &Report, options: &Options) -> Result<()> {
+fn print(report: &Report, options: &Options) -> Result<()> {
     println!("\n{report}");
     if let Some(path) = &options.json {
         let text = serde_json::to_string_pretty(&report.json()).context("writing the numbers as JSON")?;

@@ -5,16 +5,16 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 use farm::harness::{Core, WorkingDirectory};
 
+use super::configurations::{ConfigurationPair, Provider, Subject};
 use super::programs::Programs;
 use super::report::{Limit, Row};
-use super::sites::{Provider, Site, Subject};
 use super::spread::{Spread, ratio};
 use super::subject;
 
 /// Greatest ratio to the built-in type.
 const LIMIT: f64 = 1.5;
 
-/// The built-in type comes first.
+/// Returns the subjects, the built-in type first.
 pub(super) fn subjects(programs: &Programs) -> [Subject; 4] {
     let block = "directory = \"@\"";
     let paper = |name, program: &Path| Subject {
@@ -44,7 +44,7 @@ pub(super) fn subjects(programs: &Programs) -> [Subject; 4] {
 pub(super) async fn measure(core: &Core, programs: &Programs, resources: u32, rounds: u32) -> Result<Vec<Row>> {
     let mut sites = Vec::new();
     for subject in subjects(programs) {
-        let site = Site::lay_out(core, &subject, resources)?;
+        let site = ConfigurationPair::lay_out(core, &subject, resources)?;
         site.applied.apply().await?;
         sites.push(site);
     }
@@ -59,12 +59,12 @@ pub(super) async fn measure(core: &Core, programs: &Programs, resources: u32, ro
     Ok(rows)
 }
 
-/// Seconds by site. Who begins a round changes from one to the next.
+/// Seconds by site. The first site of a round is another one each time.
 async fn in_turns(
-    sites: &[Site],
+    sites: &[ConfigurationPair],
     what: String,
     rounds: u32,
-    state: fn(&Site) -> (&WorkingDirectory, &str),
+    state: fn(&ConfigurationPair) -> (&WorkingDirectory, &str),
 ) -> Result<Vec<Row>> {
     let mut measured = vec![Vec::new(); sites.len()];
     for site in sites {
@@ -93,7 +93,7 @@ async fn in_turns(
     Ok(rows.collect())
 }
 
-async fn plan(site: &Site, (directory, expected): (&WorkingDirectory, &str)) -> Result<f64> {
+async fn plan(site: &ConfigurationPair, (directory, expected): (&WorkingDirectory, &str)) -> Result<f64> {
     let finished = directory.run(&["plan", "-no-color"]).await?.succeeded()?;
     ensure!(finished.stdout.contains(expected), "{}: another plan than wanted:\n{}", site.name, finished.text());
     Ok(finished.took.as_secs_f64())

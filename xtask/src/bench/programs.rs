@@ -1,4 +1,4 @@
-//! What is measured, built as it would be released.
+//! The measured programs, built as for a release.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,16 +20,17 @@ impl Programs {
     pub(super) fn build(go: &Path) -> Result<Self> {
         let release = artifacts::target_directory()?.join("release");
         cargo(&["--package", "pxci-tf-provider", "--examples"])?;
-        cargo(&["--package", "terraform-provider-pxci"])?;
+        let pxci = pxci()?;
         let program = release.join("comparison/terraform-provider-paper");
         build_go(go, &artifacts::repository()?.join("crates/tf-provider/comparison/go"), &program)?;
-        Ok(Self {
-            shelf: release.join("examples/shelf"),
-            paper: release.join("examples/paper"),
-            go: program,
-            pxci: release.join("terraform-provider-pxci"),
-        })
+        Ok(Self { shelf: release.join("examples/shelf"), paper: release.join("examples/paper"), go: program, pxci })
     }
+}
+
+/// The provider.
+pub(super) fn pxci() -> Result<PathBuf> {
+    cargo(&["--package", "terraform-provider-pxci"])?;
+    Ok(artifacts::target_directory()?.join("release/terraform-provider-pxci"))
 }
 
 /// The program that measures the simulators.
@@ -46,7 +47,7 @@ fn cargo(words: &[&str]) -> Result<()> {
     bail!("`cargo build --release {}` failed", words.join(" "))
 }
 
-/// Stripped, as Go providers are published.
+/// Builds the Go program stripped, as Go providers are published.
 fn build_go(go: &Path, sources: &Path, program: &Path) -> Result<()> {
     let output = Command::new(go)
         .current_dir(sources)

@@ -1,4 +1,4 @@
-//! Everything that is tested, in the order in which it fails cheapest, and a summary that hides nothing.
+//! All tests, the cheapest first, and a summary that hides nothing.
 
 mod event;
 mod programs;
@@ -146,7 +146,7 @@ fn itself(words: &[&str], environment: &[(&'static str, PathBuf)]) -> Result<()>
 /// they compare.
 pub(crate) async fn conformance(directory: &Path, against: Option<&str>) -> Result<()> {
     let report = match against {
-        Some(prefix) => sim_replay::against(directory, &sim_replay::Site::from_environment(prefix)?).await?,
+        Some(prefix) => sim_replay::against(directory, &sim_replay::ForeignServer::from_environment(prefix)?).await?,
         None => sim_replay::run(directory).await?,
     };
     println!("{report}");

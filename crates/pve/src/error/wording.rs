@@ -1,4 +1,4 @@
-//! What PVE's texts mean.
+//! The meaning of PVE's texts.
 
 use super::Error;
 
@@ -21,7 +21,7 @@ impl Error {
         }
     }
 
-    /// What PVE said, in a refusal or at the end of a task.
+    /// PVE's text, from a refusal or from the end of a task.
     fn words(&self) -> Option<String> {
         match self {
             Self::Refused(refusal) => Some(refusal.text()),
@@ -225,6 +225,13 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Interrupted { .. }) || matches!(self.status(), Some(595..=599))
     }
+
+    /// Returns true if the answer to a request was lost, or the wait for its task ended early. The request may have
+    /// been done, or may still be done.
+    #[must_use]
+    pub fn is_outcome_unknown(&self) -> bool {
+        self.is_transient() || matches!(self, Self::Deadline { .. } | Self::Cancelled { .. })
+    }
 }
 
 #[cfg(test)]
@@ -275,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn the_losers_of_a_race_for_a_vmid_are_told_in_many_ways() {
+    fn the_losers_of_a_race_for_a_vmid_are_refused_in_many_ways() {
         assert!(refused(500, "unable to create VM 8100: config file already exists").is_already_exists());
         assert!(task("unable to create VM 8100: config file already exists").is_already_exists());
         assert!(
@@ -295,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn the_three_refusals_of_the_agent_are_told_apart() {
+    fn the_three_refusals_of_the_agent_are_distinguished() {
         let (absent, off, booting) = (
             refused(500, "No QEMU guest agent configured"),
             refused(500, "VM 9010 is not running"),
@@ -353,6 +360,8 @@ mod tests {
         assert!(refused(500, "unable to get any free VMID in range [100, 101]").is_range_full());
         assert!(refused(401, "Authentication failed!").is_unauthenticated());
         assert!(refused(596, "Broken pipe").is_transient());
+        assert!(refused(596, "Broken pipe").is_outcome_unknown());
+        assert!(!refused(500, "no such storage").is_outcome_unknown());
     }
 
     #[test]

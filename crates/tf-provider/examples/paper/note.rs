@@ -28,28 +28,27 @@ impl Resource for Notes {
     type Data = PathBuf;
     type Model = Note;
 
-    async fn create(&self, cx: &Cx<PathBuf>, mut plan: Note) -> Outcome<Note> {
-        let text = plan.text.known_or(String::new());
-        plan.length = (text.len() as u64).into();
-        fs::write(cx.data()?.join(plan.name.need("name")?), text)
+    async fn create(&self, cx: &Cx<PathBuf>, mut plan: KnownNote) -> Outcome<KnownNote> {
+        plan.length = (plan.text.len() as u64).into();
+        fs::write(cx.data().join(&plan.name), &plan.text)
             .map_err(|error| Diagnostic::error("Unable to write note", error.to_string()))?;
         Ok(plan)
     }
 
     async fn read(&self, cx: &Cx<PathBuf>, state: Note) -> Result<Option<Note>, Diagnostics> {
-        match fs::read_to_string(cx.data()?.join(state.name.need("name")?)) {
+        match fs::read_to_string(cx.data().join(state.name.need("name")?)) {
             Ok(text) => Ok(Some(Note { length: (text.len() as u64).into(), text: text.into(), ..state })),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Diagnostic::error("Unable to read note", error.to_string()).into()),
         }
     }
 
-    async fn update(&self, cx: &Cx<PathBuf>, _prior: Note, plan: Note) -> Outcome<Note> {
+    async fn update(&self, cx: &Cx<PathBuf>, _prior: KnownNote, plan: KnownNote) -> Outcome<KnownNote> {
         self.create(cx, plan).await
     }
 
-    async fn delete(&self, cx: &Cx<PathBuf>, state: Note) -> Result<(), Failure<Note>> {
-        match fs::remove_file(cx.data()?.join(state.name.need("name")?)) {
+    async fn delete(&self, cx: &Cx<PathBuf>, state: KnownNote) -> Result<(), Failure<KnownNote>> {
+        match fs::remove_file(cx.data().join(&state.name)) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 Err(Diagnostic::error("Unable to remove note", error.to_string()).into())
             }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use tf_provider::{
-    Attr, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Model, Moves, Outcome, Plan, Resource, Secret, Taken,
-    Timeouts,
+    Attr, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Model, Moves, Outcome, Plan, PlanCx, Resource, Secret,
+    Taken, Timeouts,
 };
 
 use super::faults;
@@ -52,7 +52,7 @@ pub(crate) struct BoxModel {
     /// Combination of the lock; never stored.
     #[tf(optional, write_only, sensitive)]
     combination_wo: Attr<Secret>,
-    /// Changed to set the combination anew.
+    /// Change it to set the combination again.
     #[tf(optional)]
     combination_version: Attr<i64>,
     /// Kept for old configurations.
@@ -100,10 +100,10 @@ fn text_in(object: &Json, key: &str) -> Attr<String> {
     object[key].as_str().map(str::to_owned).into()
 }
 
-impl BoxModel {
+impl KnownBoxModel {
     /// A box without anything special.
-    pub(crate) fn common(number: Attr<i64>, name: Attr<String>) -> Self {
-        let (weight, colour, layers, revision) = (0.5.into(), "brown".into(), 1.into(), 1.into());
+    pub(crate) fn common(number: Attr<i64>, name: String) -> Self {
+        let (weight, colour, layers, revision) = (0.5, "brown".to_owned(), 1, 1.into());
         Self { number, name, weight, colour, layers, revision, ..Self::default() }
     }
 }
@@ -129,25 +129,25 @@ impl Boxes {
         shelf.join(format!("{number}.json"))
     }
 
-    pub(crate) fn write(shelf: &Path, model: &BoxModel) -> Result<(), Diagnostic> {
+    pub(crate) fn write(shelf: &Path, model: &KnownBoxModel) -> Result<(), Diagnostic> {
         let number = *model.number.need("number")?;
-        let lid = model.lid.known().map(|lid| json!({ "material": lid.material.text(), "maker": lid.maker.text() }));
-        let compartment = |it: &Compartment| json!({ "width": it.width.known(), "serial": it.serial.text() });
-        let compartments = model.compartments.known().map(|all| all.iter().map(compartment).collect::<Vec<_>>());
+        let lid = model.lid.as_ref().map(|lid| json!({ "material": lid.material, "maker": lid.maker.text() }));
+        let compartment = |it: &KnownCompartment| json!({ "width": it.width, "serial": it.serial.text() });
+        let compartments = model.compartments.as_ref().map(|all| all.iter().map(compartment).collect::<Vec<_>>());
         let stored = json!({
-            "name": model.name.text(),
-            "label": model.label.text().map(str::to_uppercase),
-            "weight": model.weight.known(),
-            "colour": model.colour.text(),
-            "volume": model.volume.known().map(ToString::to_string),
-            "layers": model.layers.known(),
-            "contents": model.contents.known(),
-            "notes": model.notes.known(),
+            "name": model.name,
+            "label": model.label.as_deref().map(str::to_uppercase),
+            "weight": model.weight,
+            "colour": model.colour,
+            "volume": model.volume.as_ref().map(ToString::to_string),
+            "layers": model.layers,
+            "contents": model.contents,
+            "notes": model.notes,
             "lid": lid,
             "compartments": compartments,
-            "combination_length": model.combination_wo.known().map(|secret| secret.expose().len()),
-            "combination_version": model.combination_version.known(),
-            "tag": model.tag.text(),
+            "combination_length": model.combination_wo.as_ref().map(|secret| secret.expose().len()),
+            "combination_version": model.combination_version,
+            "tag": model.tag,
             "revision": model.revision.known(),
         });
         std::fs::write(Self::file(shelf, number), stored.to_string())
@@ -205,16 +205,14 @@ impl Boxes {
     }
 
     /// What only the shelf decides.
-    fn complete(model: &mut BoxModel, number: i64, revision: i64) {
+    fn complete(model: &mut KnownBoxModel, number: i64, revision: i64) {
         model.number = number.into();
         model.revision = revision.into();
-        if let Attr::Known(lid) = &mut model.lid {
+        if let Some(lid) = &mut model.lid {
             lid.maker = lid.maker.known_or("lidworks".to_owned()).into();
         }
-        if let Attr::Known(compartments) = &mut model.compartments {
-            for (index, compartment) in compartments.iter_mut().enumerate() {
-                compartment.serial = compartment.serial.known_or(format!("{number}-{index}")).into();
-            }
+        for (index, compartment) in model.compartments.iter_mut().flatten().enumerate() {
+            compartment.serial = compartment.serial.known_or(format!("{number}-{index}")).into();
         }
     }
 }
@@ -231,15 +229,15 @@ impl Resource for Boxes {
         }
     }
 
-    async fn plan(&self, cx: &Cx<PathBuf>, plan: &mut Plan<BoxModel>) -> Result<(), Diagnostics> {
+    async fn plan(&self, cx: &PlanCx<PathBuf>, plan: &mut Plan<BoxModel>) -> Result<(), Diagnostics> {
         if plan.config.contents.known().is_some_and(|contents| contents.len() > 9) {
             cx.tell(Diagnostic::warning("Heavy box", "More than nine things are hard to carry.").at("contents"));
         }
         Ok(())
     }
 
-    async fn create(&self, cx: &Cx<PathBuf>, mut plan: BoxModel) -> Outcome<BoxModel> {
-        let shelf = cx.data()?;
+    async fn create(&self, cx: &Cx<PathBuf>, mut plan: KnownBoxModel) -> Outcome<KnownBoxModel> {
+        let shelf = cx.data();
         faults::at(cx, "create before").await?;
         let number = Self::take_number(shelf)?;
         tracing::debug!(number, "making a box");
@@ -250,17 +248,17 @@ impl Resource for Boxes {
         }
         faults::at(cx, "create middle").await.map_err(|fault| Failure::partial(plan.clone(), fault))?;
         faults::at(cx, "create after").await.map_err(|fault| Failure::partial(plan.clone(), fault))?;
-        if plan.name.text() == Some("panics") {
+        if plan.name == "panics" {
             panic!("asked to");
         }
-        if plan.name.text() == Some("half-done") {
+        if plan.name == "half-done" {
             return Err(Failure::partial(plan, Diagnostic::error("Lid does not fit", "The box stands without one.")));
         }
-        if plan.name.text() == Some("slow") {
+        if plan.name == "slow" {
             let slow = cx.guard(tokio::time::sleep(Duration::from_secs(60))).await;
             slow.map_err(|stopped| Failure::partial(plan.clone(), stopped))?;
         }
-        if plan.name.text() == Some("patient") {
+        if plan.name == "patient" {
             let allowed = async {
                 while !shelf.join("go").exists() {
                     tokio::task::yield_now().await
@@ -268,7 +266,7 @@ impl Resource for Boxes {
             };
             cx.guard(allowed).await.map_err(|stopped| Failure::partial(plan.clone(), stopped))?;
         }
-        if plan.name.text() == Some("inconsistent") {
+        if plan.name == "inconsistent" {
             plan.colour = "green".into();
         }
         cx.set_private(&History { writes: 1 })?;
@@ -277,24 +275,24 @@ impl Resource for Boxes {
 
     async fn read(&self, cx: &Cx<PathBuf>, state: BoxModel) -> Result<Option<BoxModel>, Diagnostics> {
         let number = *state.number.need("number")?;
-        let stored = Self::load(cx.data()?, number);
+        let stored = Self::load(cx.data(), number);
         // Deadlines are the configuration's alone: the shelf knows nothing of them.
         Ok(stored.map(|stored| BoxModel { timeouts: state.timeouts, ..Self::from_stored(number, &stored) }))
     }
 
-    async fn update(&self, cx: &Cx<PathBuf>, prior: BoxModel, mut plan: BoxModel) -> Outcome<BoxModel> {
+    async fn update(&self, cx: &Cx<PathBuf>, prior: KnownBoxModel, mut plan: KnownBoxModel) -> Outcome<KnownBoxModel> {
         let number = *prior.number.need("number")?;
         faults::at(cx, "update").await?;
         Self::complete(&mut plan, number, prior.revision.known_or(0) + 1);
-        Self::write(cx.data()?, &plan)?;
+        Self::write(cx.data(), &plan)?;
         let History { writes } = cx.private().unwrap_or_default();
         cx.set_private(&History { writes: writes + 1 })?;
         Ok(plan)
     }
 
-    async fn delete(&self, cx: &Cx<PathBuf>, state: BoxModel) -> Result<(), Failure<BoxModel>> {
+    async fn delete(&self, cx: &Cx<PathBuf>, state: KnownBoxModel) -> Result<(), Failure<KnownBoxModel>> {
         faults::at(cx, "delete").await?;
-        Ok(Self::remove(cx.data()?, *state.number.need("number")?)?)
+        Ok(Self::remove(cx.data(), *state.number.need("number")?)?)
     }
 
     async fn import(&self, _: &Cx<PathBuf>, key: ImportKey<BoxModel>) -> Result<BoxModel, Diagnostics> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tf_provider::{Attr, Cx, Diagnostics, Failure, Model, Outcome, Resource};
 
-use super::boxes::{BoxModel, Boxes};
+use super::boxes::{Boxes, KnownBoxModel};
 
 /// A crate.
 #[derive(Clone, Default, Model)]
@@ -18,10 +18,10 @@ pub(crate) struct CrateModel {
     name: Attr<String>,
 }
 
-impl CrateModel {
+impl KnownCrateModel {
     /// Crates are stored as boxes of the common kind.
-    fn as_box(&self) -> BoxModel {
-        BoxModel::common(self.number.clone(), self.name.clone())
+    fn as_box(&self) -> KnownBoxModel {
+        KnownBoxModel::common(self.number.clone(), self.name.clone())
     }
 }
 
@@ -32,23 +32,23 @@ impl Resource for Crates {
     type Data = PathBuf;
     type Model = CrateModel;
 
-    async fn create(&self, cx: &Cx<PathBuf>, mut plan: CrateModel) -> Outcome<CrateModel> {
-        plan.number = Boxes::take_number(cx.data()?)?.into();
-        Boxes::write(cx.data()?, &plan.as_box())?;
+    async fn create(&self, cx: &Cx<PathBuf>, mut plan: KnownCrateModel) -> Outcome<KnownCrateModel> {
+        plan.number = Boxes::take_number(cx.data())?.into();
+        Boxes::write(cx.data(), &plan.as_box())?;
         Ok(plan)
     }
 
     async fn read(&self, cx: &Cx<PathBuf>, state: CrateModel) -> Result<Option<CrateModel>, Diagnostics> {
         let number = *state.number.need("number")?;
-        let stored = Boxes::load(cx.data()?, number).map(|stored| Boxes::from_stored(number, &stored));
+        let stored = Boxes::load(cx.data(), number).map(|stored| Boxes::from_stored(number, &stored));
         Ok(stored.map(|stored| CrateModel { number: stored.number, name: stored.name }))
     }
 
-    async fn update(&self, _: &Cx<PathBuf>, _: CrateModel, plan: CrateModel) -> Outcome<CrateModel> {
+    async fn update(&self, _: &Cx<PathBuf>, _: KnownCrateModel, plan: KnownCrateModel) -> Outcome<KnownCrateModel> {
         Ok(plan)
     }
 
-    async fn delete(&self, cx: &Cx<PathBuf>, state: CrateModel) -> Result<(), Failure<CrateModel>> {
-        Ok(Boxes::remove(cx.data()?, *state.number.need("number")?)?)
+    async fn delete(&self, cx: &Cx<PathBuf>, state: KnownCrateModel) -> Result<(), Failure<KnownCrateModel>> {
+        Ok(Boxes::remove(cx.data(), *state.number.need("number")?)?)
     }
 }

@@ -36,17 +36,17 @@ impl DataSource for FoundBoxes {
     type Data = PathBuf;
     type Model = FoundBox;
 
-    async fn read(&self, cx: &Cx<PathBuf>, wanted: FoundBox) -> Result<FoundBox, Diagnostics> {
-        let number = *wanted.number.need("number")?;
-        let Some(stored) = Boxes::load(cx.data()?, number) else {
+    async fn read(&self, cx: &Cx<PathBuf>, wanted: KnownFoundBox) -> Result<KnownFoundBox, Diagnostics> {
+        let number = wanted.number;
+        let Some(stored) = Boxes::load(cx.data(), number) else {
             let detail = "There is none of this number on the shelf.";
             return Err(Diagnostic::error(format!("Unable to find box \"{number}\""), detail).at("number").into());
         };
         let found = Boxes::from_stored(number, &stored);
-        let name = match (wanted.spelling.text(), found.name.text()) {
-            (Some("upper"), Some(name)) => name.to_uppercase().into(),
+        let name = match (wanted.spelling.as_str(), found.name.text()) {
+            ("upper", Some(name)) => name.to_uppercase().into(),
             _ => found.name,
         };
-        Ok(FoundBox { name, weight: found.weight, contents: found.contents, ..wanted })
+        Ok(KnownFoundBox { name, weight: found.weight, contents: found.contents, ..wanted })
     }
 }

@@ -14,7 +14,7 @@ pub(crate) struct Key {
     /// Who asks for it.
     #[tf(required, length(1..=20))]
     holder: Attr<String>,
-    /// After so many milliseconds it must be renewed; without it, it lasts as long as the run.
+    /// Milliseconds after which it must be renewed; without it, it lasts as long as the run.
     #[tf(optional, range(1..))]
     lasts: Attr<u32>,
     /// What opens the lock.
@@ -34,7 +34,7 @@ pub(crate) struct Handed {
 pub(crate) struct Keys;
 
 fn note(cx: &Cx<PathBuf>, line: &str) -> Result<(), Diagnostic> {
-    let file = OpenOptions::new().append(true).create(true).open(cx.data()?.join("keys.log"));
+    let file = OpenOptions::new().append(true).create(true).open(cx.data().join("keys.log"));
     file.and_then(|mut file| writeln!(file, "{line}"))
         .map_err(|error| Diagnostic::error("Unable to write keys.log", error.to_string()))
 }
@@ -49,14 +49,14 @@ impl EphemeralResource for Keys {
     type Model = Key;
     type Private = Handed;
 
-    async fn open(&self, cx: &Cx<PathBuf>, wanted: Key) -> Result<Opened<Key, Handed>, Diagnostics> {
-        let holder = wanted.holder.need("holder")?.clone();
+    async fn open(&self, cx: &Cx<PathBuf>, wanted: KnownKey) -> Result<Opened<KnownKey, Handed>, Diagnostics> {
+        let holder = wanted.holder.clone();
         note(cx, &format!("open {holder}"))?;
         let moment = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let secret = Secret::new(format!("sesame-{holder}-{}", moment.as_nanos()));
-        let lasts = wanted.lasts.known().copied();
+        let lasts = wanted.lasts;
         let handed = Handed { holder, secret: secret.clone(), lasts };
-        let opened = Opened::new(Key { secret: secret.into(), ..wanted }, handed);
+        let opened = Opened::new(KnownKey { secret: secret.into(), ..wanted }, handed);
         Ok(Opened { renew_at: renewal(lasts), ..opened })
     }
 

@@ -127,35 +127,31 @@ fn each<T>(list: &Json, read: impl Fn(&Json) -> T) -> impl Iterator<Item = T> {
     list.as_array().into_iter().flatten().map(read)
 }
 
-/// The shelf keeps finishes in capitals.
-fn finish_as_kept(finish: &Attr<String>) -> Option<String> {
-    finish.text().map(str::to_uppercase)
+impl KnownBoard {
+    fn to_json(&self) -> Json {
+        // The shelf keeps finishes in capitals.
+        json!({ "width": self.width, "finish": self.finish.to_uppercase(), "serial": self.serial.text() })
+    }
 }
 
 impl Board {
-    fn to_json(&self) -> Json {
-        json!({
-            "width": self.width.known(),
-            "finish": finish_as_kept(&self.finish),
-            "serial": self.serial.text(),
-        })
-    }
-
     fn from_json(stored: &Json) -> Self {
         Self { width: number_of(stored, "width"), finish: text_of(stored, "finish"), serial: text_of(stored, "serial") }
     }
 }
 
-impl Hook {
+impl KnownHook {
     fn to_json(&self) -> Json {
         json!({
-            "side": self.side.text(),
-            "finish": finish_as_kept(&self.finish),
-            "load": self.load.known(),
+            "side": self.side,
+            "finish": self.finish.as_deref().map(str::to_uppercase),
+            "load": self.load,
             "serial": self.serial.text(),
         })
     }
+}
 
+impl Hook {
     fn from_json(stored: &Json) -> Self {
         Self {
             side: text_of(stored, "side"),
@@ -166,13 +162,14 @@ impl Hook {
     }
 }
 
-impl Drawer {
+impl KnownDrawer {
     fn to_json(&self) -> Json {
-        let shares = self.partitions.known().into_iter().flatten();
-        let shares: Vec<_> = shares.filter_map(|partition| Some(partition.share.known()?.to_string())).collect();
-        json!({ "depth": self.depth.known(), "key": self.key.text(), "partitions": shares })
+        let shares: Vec<_> = self.partitions.iter().map(|partition| partition.share.to_string()).collect();
+        json!({ "depth": self.depth, "key": self.key.text(), "partitions": shares })
     }
+}
 
+impl Drawer {
     fn from_json(stored: &Json) -> Self {
         let share = |share: &Json| Partition { share: share.as_str().and_then(tf_provider::Number::parse).into() };
         Self {
@@ -190,18 +187,15 @@ impl Racks {
         shelf.join(format!("rack-{name}.json"))
     }
 
-    fn write(shelf: &Path, model: &RackModel) -> Result<(), Diagnostic> {
-        let name = model.name.need("name")?;
-        let drawers = model.drawers.known_or(BTreeMap::new());
-        let drawers: BTreeMap<_, _> = drawers.iter().map(|(name, drawer)| (name, drawer.to_json())).collect();
-        let base = model.base.known().map(|base| json!({ "material": base.material.text() }));
-        let wall = model.wall.known_or(Wall::default());
+    fn write(shelf: &Path, model: &KnownRackModel) -> Result<(), Diagnostic> {
+        let name = &model.name;
+        let drawers: BTreeMap<_, _> = model.drawers.iter().map(|(name, drawer)| (name, drawer.to_json())).collect();
         let stored = json!({
-            "boards": model.boards.known().map(|all| all.iter().map(Board::to_json).collect::<Vec<_>>()),
-            "hooks": model.hooks.known().map(|all| all.iter().map(Hook::to_json).collect::<Vec<_>>()),
+            "boards": model.boards.iter().map(KnownBoard::to_json).collect::<Vec<_>>(),
+            "hooks": model.hooks.iter().map(KnownHook::to_json).collect::<Vec<_>>(),
             "drawers": drawers,
-            "base": base,
-            "wall": { "distance": wall.distance.known(), "screwed": wall.screwed.known() },
+            "base": model.base.as_ref().map(|base| json!({ "material": base.material })),
+            "wall": { "distance": model.wall.distance, "screwed": model.wall.screwed },
         });
         std::fs::write(Self::file(shelf, name), stored.to_string())
             .map_err(|error| Diagnostic::error(format!("Unable to write rack \"{name}\""), error.to_string()))
@@ -223,24 +217,19 @@ impl Racks {
     }
 
     /// Serial numbers for what has none yet.
-    fn complete(model: &mut RackModel) {
-        if let Attr::Known(boards) = &mut model.boards {
-            for (index, board) in boards.iter_mut().enumerate() {
-                board.serial = board.serial.known_or(format!("board-{index}")).into();
-            }
+    fn complete(model: &mut KnownRackModel) {
+        for (index, board) in model.boards.iter_mut().enumerate() {
+            board.serial = board.serial.known_or(format!("board-{index}")).into();
         }
-        if let Attr::Known(hooks) = &mut model.hooks {
-            let taken: BTreeSet<_> = hooks.iter().filter_map(|hook| hook.serial.known().cloned()).collect();
-            let mut free = (1..).map(|number| format!("hook-{number}")).filter(|serial| !taken.contains(serial));
-            let named = std::mem::take(hooks)
-                .into_iter()
-                .map(|hook| Hook { serial: hook.serial.known().cloned().or_else(|| free.next()).into(), ..hook });
-            *hooks = named.collect();
-        }
-        if let Attr::Known(drawers) = &mut model.drawers {
-            for (name, drawer) in drawers {
-                drawer.key = drawer.key.known_or(format!("key-{name}")).into();
-            }
+        let hooks = std::mem::take(&mut model.hooks);
+        let taken: BTreeSet<_> = hooks.iter().filter_map(|hook| hook.serial.known().cloned()).collect();
+        let mut free = (1..).map(|number| format!("hook-{number}")).filter(|serial| !taken.contains(serial));
+        let named = hooks
+            .into_iter()
+            .map(|hook| KnownHook { serial: hook.serial.known().cloned().or_else(|| free.next()).into(), ..hook });
+        model.hooks = named.collect();
+        for (name, drawer) in &mut model.drawers {
+            drawer.key = drawer.key.known_or(format!("key-{name}")).into();
         }
     }
 }
@@ -250,10 +239,10 @@ impl Resource for Racks {
     type Data = PathBuf;
     type Model = RackModel;
 
-    async fn create(&self, cx: &Cx<PathBuf>, mut plan: RackModel) -> Outcome<RackModel> {
+    async fn create(&self, cx: &Cx<PathBuf>, mut plan: KnownRackModel) -> Outcome<KnownRackModel> {
         faults::at(cx, "create before").await?;
         Self::complete(&mut plan);
-        Self::write(cx.data()?, &plan)?;
+        Self::write(cx.data(), &plan)?;
         faults::at(cx, "create middle").await.map_err(|fault| Failure::partial(plan.clone(), fault))?;
         faults::at(cx, "create after").await.map_err(|fault| Failure::partial(plan.clone(), fault))?;
         Ok(plan)
@@ -261,22 +250,27 @@ impl Resource for Racks {
 
     async fn read(&self, cx: &Cx<PathBuf>, state: RackModel) -> Result<Option<RackModel>, Diagnostics> {
         let name = state.name.need("name")?;
-        let Ok(stored) = std::fs::read(Self::file(cx.data()?, name)) else { return Ok(None) };
+        let Ok(stored) = std::fs::read(Self::file(cx.data(), name)) else { return Ok(None) };
         let stored: Json = serde_json::from_slice(&stored)
             .map_err(|error| Diagnostic::error(format!("Unable to read rack \"{name}\""), error.to_string()))?;
         Ok(Some(Self::from_stored(name, &stored)))
     }
 
-    async fn update(&self, cx: &Cx<PathBuf>, _prior: RackModel, mut plan: RackModel) -> Outcome<RackModel> {
+    async fn update(
+        &self,
+        cx: &Cx<PathBuf>,
+        _prior: KnownRackModel,
+        mut plan: KnownRackModel,
+    ) -> Outcome<KnownRackModel> {
         faults::at(cx, "update").await?;
         Self::complete(&mut plan);
-        Self::write(cx.data()?, &plan)?;
+        Self::write(cx.data(), &plan)?;
         Ok(plan)
     }
 
-    async fn delete(&self, cx: &Cx<PathBuf>, state: RackModel) -> Result<(), Failure<RackModel>> {
+    async fn delete(&self, cx: &Cx<PathBuf>, state: KnownRackModel) -> Result<(), Failure<KnownRackModel>> {
         faults::at(cx, "delete").await?;
-        let _ = std::fs::remove_file(Self::file(cx.data()?, state.name.need("name")?));
+        let _ = std::fs::remove_file(Self::file(cx.data(), &state.name));
         Ok(())
     }
 

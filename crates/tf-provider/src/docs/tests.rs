@@ -85,7 +85,7 @@ impl Resource for Trunks {
     type Data = ();
     type Model = Trunk;
 
-    async fn create(&self, _: &Cx<()>, plan: Trunk) -> Outcome<Trunk> {
+    async fn create(&self, _: &Cx<()>, plan: KnownTrunk) -> Outcome<KnownTrunk> {
         Ok(plan)
     }
 
@@ -93,11 +93,11 @@ impl Resource for Trunks {
         Ok(Some(state))
     }
 
-    async fn update(&self, _: &Cx<()>, _: Trunk, plan: Trunk) -> Outcome<Trunk> {
+    async fn update(&self, _: &Cx<()>, _: KnownTrunk, plan: KnownTrunk) -> Outcome<KnownTrunk> {
         Ok(plan)
     }
 
-    async fn delete(&self, _: &Cx<()>, _: Trunk) -> Result<(), Failure<Trunk>> {
+    async fn delete(&self, _: &Cx<()>, _: KnownTrunk) -> Result<(), Failure<KnownTrunk>> {
         Ok(())
     }
 }

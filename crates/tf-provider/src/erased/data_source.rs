@@ -1,10 +1,11 @@
 //! The twin of [`DataSource`].
 
-use super::{Boxed, Erased, caught, model, schema_of, sync_validation, to_value};
+use super::{Boxed, Erased, caught, known, known_to_value, schema_of, sync_validation};
 use crate::cx::Cx;
 use crate::data_source::DataSource;
 use crate::diagnostic::Diagnostics;
 use crate::element::Model;
+use crate::known::Basis;
 use crate::schema::Schema;
 use crate::timeouts::Defaults;
 use crate::value::Value;
@@ -36,6 +37,9 @@ impl<S: DataSource> DynDataSource<S::Data> for Erased<S> {
     }
 
     fn read<'a>(&'a self, cx: &'a Cx<S::Data>, wanted: &'a Value) -> Boxed<'a, Result<Value, Diagnostics>> {
-        caught(async move { self.0.read(cx, model(wanted)?).await.map(to_value) })
+        caught(async move {
+            let wanted = known::<S::Model>(wanted, Basis::Plan)?;
+            self.0.read(cx, wanted).await.map(known_to_value::<S::Model>)
+        })
     }
 }

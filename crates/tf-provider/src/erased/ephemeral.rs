@@ -5,11 +5,12 @@ use std::time::SystemTime;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Boxed, Erased, caught, model, schema_of, sync_validation};
+use super::{Boxed, Erased, caught, known, known_to_value, schema_of, sync_validation};
 use crate::cx::Cx;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::element::Model;
 use crate::ephemeral::EphemeralResource;
+use crate::known::Basis;
 use crate::schema::Schema;
 use crate::timeouts::Defaults;
 use crate::value::Value;
@@ -51,9 +52,9 @@ impl<E: EphemeralResource> DynEphemeral<E::Data> for Erased<E> {
 
     fn open<'a>(&'a self, cx: &'a Cx<E::Data>, wanted: &'a Value) -> Boxed<'a, Result<Lease, Diagnostics>> {
         caught(async move {
-            let opened = self.0.open(cx, model(wanted)?).await?;
+            let opened = self.0.open(cx, known::<E::Model>(wanted, Basis::Plan)?).await?;
             let private = to_bytes(&opened.private)?;
-            Ok(Lease { value: opened.model.to_value(), private, renew_at: opened.renew_at })
+            Ok(Lease { value: known_to_value::<E::Model>(opened.model), private, renew_at: opened.renew_at })
         })
     }
 

@@ -1,9 +1,10 @@
 //! The twin of [`Resource`].
 
-use super::{Boxed, Erased, caught, caught_now, model, schema_of, sync_validation, to_value};
-use crate::cx::Cx;
+use super::{Boxed, Erased, caught, caught_now, known, known_to_value, model, schema_of, sync_validation, to_value};
+use crate::cx::{Cx, PlanCx};
 use crate::diagnostic::Diagnostics;
 use crate::element::Model;
+use crate::known::{Basis, Known};
 use crate::moving::{self, Moves, Origin, Rule};
 use crate::path::Path;
 use crate::resource::{Failure, ImportKey, Plan, Resource};
@@ -29,7 +30,7 @@ pub(crate) trait DynResource<D>: Send + Sync {
     fn validate(&self, config: &Value) -> Diagnostics;
     fn plan<'a>(
         &'a self,
-        cx: &'a Cx<D>,
+        cx: &'a PlanCx<D>,
         config: &'a Value,
         prior: &'a Value,
         planned: &'a Value,
@@ -70,7 +71,7 @@ impl<R: Resource> DynResource<R::Data> for Erased<R> {
 
     fn plan<'a>(
         &'a self,
-        cx: &'a Cx<R::Data>,
+        cx: &'a PlanCx<R::Data>,
         config: &'a Value,
         prior: &'a Value,
         planned: &'a Value,
@@ -85,7 +86,10 @@ impl<R: Resource> DynResource<R::Data> for Erased<R> {
     }
 
     fn create<'a>(&'a self, cx: &'a Cx<R::Data>, plan: &'a Value) -> Boxed<'a, Result<Value, Failure<Value>>> {
-        caught(async move { self.0.create(cx, model(plan)?).await.map(to_value).map_err(partial_value) })
+        caught(async move {
+            let plan = known::<R::Model>(plan, Basis::Plan)?;
+            self.0.create(cx, plan).await.map(known_to_value::<R::Model>).map_err(partial_value::<R::Model>)
+        })
     }
 
     fn read<'a>(&'a self, cx: &'a Cx<R::Data>, state: &'a Value) -> Boxed<'a, Result<Option<Value>, Diagnostics>> {
@@ -98,11 +102,16 @@ impl<R: Resource> DynResource<R::Data> for Erased<R> {
         prior: &'a Value,
         plan: &'a Value,
     ) -> Boxed<'a, Result<Value, Failure<Value>>> {
-        caught(async move { self.0.update(cx, model(prior)?, model(plan)?).await.map(to_value).map_err(partial_value) })
+        caught(async move {
+            let (prior, plan) = (known::<R::Model>(prior, Basis::Prior)?, known::<R::Model>(plan, Basis::Plan)?);
+            self.0.update(cx, prior, plan).await.map(known_to_value::<R::Model>).map_err(partial_value::<R::Model>)
+        })
     }
 
     fn delete<'a>(&'a self, cx: &'a Cx<R::Data>, state: &'a Value) -> Boxed<'a, Result<(), Failure<Value>>> {
-        caught(async move { self.0.delete(cx, model(state)?).await.map_err(partial_value) })
+        caught(async move {
+            self.0.delete(cx, known::<R::Model>(state, Basis::Last)?).await.map_err(partial_value::<R::Model>)
+        })
     }
 
     fn import<'a>(&'a self, cx: &'a Cx<R::Data>, key: ImportKey<Value>) -> Boxed<'a, Result<Value, Diagnostics>> {
@@ -138,6 +147,6 @@ fn rules<R: Resource>(resource: &R) -> Vec<Rule> {
     moves.into_rules()
 }
 
-fn partial_value<M: Model>(failure: Failure<M>) -> Failure<Value> {
-    Failure { partial: failure.partial.map(to_value), diagnostics: failure.diagnostics }
+fn partial_value<M: Model>(failure: Failure<Known<M>>) -> Failure<Value> {
+    Failure { partial: failure.partial.map(known_to_value::<M>), diagnostics: failure.diagnostics }
 }

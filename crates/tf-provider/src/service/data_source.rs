@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use tracing::Instrument;
 
-use super::values::{capabilities, span, told, value};
+use super::values::{capabilities, reported, span, value};
 use super::{Answer, Service, find};
+use crate::cx::Cx;
 use crate::diagnostic::Diagnostics;
 use crate::provider::Provider;
 use crate::timeouts::Operation;
@@ -37,18 +38,25 @@ impl<P: Provider> Service<P> {
         let capabilities = capabilities(request.client_capabilities.as_ref());
         let deadline = engine::deadline(&known.author.timeout_defaults(), &config, Operation::Read);
         let meta = self.meta(request.provider_meta.as_ref())?;
-        let cx = self.cx(&request.type_name).with_meta(meta).with_capabilities(capabilities).with_deadline(deadline);
+        let call =
+            self.call(&request.type_name).with_meta(meta).with_capabilities(capabilities).with_deadline(deadline);
         let span = span("read", &request.type_name);
-        let (used, stop) = (Arc::clone(&known), cx.stop().clone());
-        let work = async move {
-            let read = engine::look_up(used.author.as_ref(), &used.schema, &cx, &config).await;
-            (cx, read)
+        let (call, read) = match self.configured() {
+            Err(diagnostics) => (call, Err(diagnostics)),
+            Ok(data) => {
+                let cx = Cx::new(call, data);
+                let (used, stop) = (Arc::clone(&known), cx.stop().clone());
+                let work = async move {
+                    let read = engine::look_up(used.author.as_ref(), &used.schema, &cx, &config).await;
+                    (cx.into_call(), read)
+                };
+                self.run(&stop, work.instrument(span)).await?
+            }
         };
-        let (cx, read) = self.run(&stop, work.instrument(span)).await?;
         let (state, found) = match read {
             Ok(state) => (Some(messages::dynamic(&state, &known.object)), Diagnostics::new()),
             Err(diagnostics) => (None, diagnostics),
         };
-        Ok(proto::read_data_source::Response { state, diagnostics: told(&cx, found), deferred: None })
+        Ok(proto::read_data_source::Response { state, diagnostics: reported(&call, found), deferred: None })
     }
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::values::{capabilities, span, told, value};
+use super::values::{capabilities, reported, span, value};
 use super::{Answer, Service, find};
+use crate::cx::Cx;
 use crate::diagnostic::Diagnostics;
 use crate::erased::Boxed;
 use crate::provider::Provider;
@@ -38,10 +39,18 @@ impl<P: Provider> Service<P> {
         let config = value(request.config.as_ref(), &known.object)?;
         let capabilities = capabilities(request.client_capabilities.as_ref());
         let deadline = engine::deadline(&known.author.timeout_defaults(), &config, Operation::Read);
-        let cx = self.cx(&request.type_name).with_capabilities(capabilities).with_deadline(deadline);
+        let call = self.call(&request.type_name).with_capabilities(capabilities).with_deadline(deadline);
         let span = span("open", &request.type_name);
+        let cx = match self.configured() {
+            Ok(data) => Cx::new(call, data),
+            Err(found) => {
+                let diagnostics = messages::diagnostics(found);
+                return Ok(proto::open_ephemeral_resource::Response { diagnostics, ..Default::default() });
+            }
+        };
         let (used, stop) = (Arc::clone(&known), cx.stop().clone());
-        let (leases, after) = (self.leases(), self.cx(&request.type_name).with_stop(CancellationToken::new()));
+        let (leases, after) =
+            (self.leases(), cx.with_call(self.call(&request.type_name).with_stop(CancellationToken::new())));
         let work = async move {
             let opened = engine::open(used.author.as_ref(), &used.schema, &cx, &config).await;
             if let Ok(lease) = &opened {
@@ -55,14 +64,14 @@ impl<P: Provider> Service<P> {
         let (cx, opened) = self.run(&stop, work.instrument(span)).await?;
         Ok(match opened {
             Ok(lease) => proto::open_ephemeral_resource::Response {
-                diagnostics: told(&cx, Diagnostics::new()),
+                diagnostics: reported(&cx, Diagnostics::new()),
                 renew_at: lease.renew_at.map(Into::into),
                 result: Some(messages::dynamic(&lease.value, &known.object)),
                 private: Some(lease.private),
                 deferred: None,
             },
             Err(found) => {
-                proto::open_ephemeral_resource::Response { diagnostics: told(&cx, found), ..Default::default() }
+                proto::open_ephemeral_resource::Response { diagnostics: reported(&cx, found), ..Default::default() }
             }
         })
     }
@@ -72,7 +81,13 @@ impl<P: Provider> Service<P> {
         request: proto::renew_ephemeral_resource::Request,
     ) -> Answer<proto::renew_ephemeral_resource::Response> {
         let known = find(&self.ephemeral_resources, KIND, &request.type_name)?;
-        let cx = self.cx(&request.type_name);
+        let cx = match self.configured() {
+            Ok(data) => Cx::new(self.call(&request.type_name), data),
+            Err(found) => {
+                let diagnostics = messages::diagnostics(found);
+                return Ok(proto::renew_ephemeral_resource::Response { diagnostics, ..Default::default() });
+            }
+        };
         let span = span("renew", &request.type_name);
         let (leases, stop) = (self.leases(), cx.stop().clone());
         let work = async move {
@@ -86,12 +101,12 @@ impl<P: Provider> Service<P> {
         let (cx, renewed) = self.run(&stop, work.instrument(span)).await?;
         Ok(match renewed {
             Ok(lease) => proto::renew_ephemeral_resource::Response {
-                diagnostics: told(&cx, Diagnostics::new()),
+                diagnostics: reported(&cx, Diagnostics::new()),
                 renew_at: lease.renew_at.map(Into::into),
                 private: Some(lease.private),
             },
             Err(found) => {
-                proto::renew_ephemeral_resource::Response { diagnostics: told(&cx, found), ..Default::default() }
+                proto::renew_ephemeral_resource::Response { diagnostics: reported(&cx, found), ..Default::default() }
             }
         })
     }
@@ -103,7 +118,13 @@ impl<P: Provider> Service<P> {
     ) -> Answer<proto::close_ephemeral_resource::Response> {
         let known = find(&self.ephemeral_resources, KIND, &request.type_name)?;
         let stop = CancellationToken::new();
-        let cx = self.cx(&request.type_name).with_stop(stop.clone());
+        let cx = match self.configured() {
+            Ok(data) => Cx::new(self.call(&request.type_name).with_stop(stop.clone()), data),
+            Err(found) => {
+                let diagnostics = messages::diagnostics(found);
+                return Ok(proto::close_ephemeral_resource::Response { diagnostics });
+            }
+        };
         let span = span("close", &request.type_name);
         let private = request.private.unwrap_or_default();
         self.leases.closed(&request.type_name, &private);
@@ -112,7 +133,7 @@ impl<P: Provider> Service<P> {
             (cx, closed)
         };
         let (cx, closed) = self.run(&stop, work.instrument(span)).await?;
-        let diagnostics = told(&cx, closed.err().unwrap_or_default());
+        let diagnostics = reported(&cx, closed.err().unwrap_or_default());
         Ok(proto::close_ephemeral_resource::Response { diagnostics })
     }
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use tracing::Instrument;
 
-use super::values::{capabilities, span, told, value};
+use super::values::{capabilities, reported, span, value};
 use super::{Answer, Service};
+use crate::cx::{Cx, PlanCx};
 use crate::diagnostic::Diagnostics;
 use crate::provider::Provider;
 use crate::resource::ImportKey;
@@ -38,22 +39,24 @@ impl<P: Provider> Service<P> {
         let identity = request.current_identity.as_ref().and_then(|identity| identity.identity_data.as_ref());
         let identity = value(identity, &messages::identity_type(&known.schema))?;
         let deadline = engine::deadline(&known.author.timeout_defaults(), &state, Operation::Read);
-        let cx = self
-            .cx(&request.type_name)
+        let call = self
+            .call(&request.type_name)
             .with_meta(self.meta(request.provider_meta.as_ref())?)
             .with_private(request.private)
             .with_deadline(deadline);
         let span = span("read", &request.type_name);
-        let (cx, read) = if cx.configured().is_none() {
+        let (call, read) = match self.data() {
             // The provider's configuration is not known yet: what is known of the object stays.
-            (cx, Ok(state))
-        } else {
-            let (used, stop) = (Arc::clone(&known), cx.stop().clone());
-            let work = async move {
-                let read = engine::read(used.author.as_ref(), &used.schema, &cx, &state, &identity).await;
-                (cx, read)
-            };
-            self.run(&stop, work.instrument(span)).await?
+            None => (call, Ok(state)),
+            Some(data) => {
+                let cx = Cx::new(call, data);
+                let (used, stop) = (Arc::clone(&known), cx.stop().clone());
+                let work = async move {
+                    let read = engine::read(used.author.as_ref(), &used.schema, &cx, &state, &identity).await;
+                    (cx.into_call(), read)
+                };
+                self.run(&stop, work.instrument(span)).await?
+            }
         };
         let (new_state, found) = match read {
             Ok(found) => (Some(found), Diagnostics::new()),
@@ -62,8 +65,8 @@ impl<P: Provider> Service<P> {
         let new_identity = new_state.as_ref().and_then(|state| messages::identity(&known.schema, state));
         Ok(proto::read_resource::Response {
             new_state: new_state.map(|state| messages::dynamic(&state, &known.object)),
-            diagnostics: told(&cx, found),
-            private: cx.private_bytes(),
+            diagnostics: reported(&call, found),
+            private: call.private_bytes(),
             deferred: None,
             new_identity: new_identity.or(request.current_identity),
         })
@@ -87,11 +90,12 @@ impl<P: Provider> Service<P> {
         }
         let config = value(request.config.as_ref(), &known.object)?;
         let capabilities = capabilities(request.client_capabilities.as_ref());
-        let cx = self
-            .cx(&request.type_name)
+        let call = self
+            .call(&request.type_name)
             .with_meta(self.meta(request.provider_meta.as_ref())?)
             .with_private(request.prior_private)
             .with_capabilities(capabilities);
+        let cx = PlanCx::new(call, self.data());
         let span = span("plan", &request.type_name);
         let (used, stop) = (Arc::clone(&known), cx.stop().clone());
         let work = async move {
@@ -104,7 +108,7 @@ impl<P: Provider> Service<P> {
             planned_state: Some(messages::dynamic(&planned.value, &known.object)),
             requires_replace: planned.replace.iter().map(messages::path).collect(),
             planned_private: cx.private_bytes(),
-            diagnostics: told(&cx, planned.diagnostics),
+            diagnostics: reported(&cx, planned.diagnostics),
             planned_identity: identity,
             ..Default::default()
         })
@@ -124,23 +128,30 @@ impl<P: Provider> Service<P> {
             _ => (Operation::Update, &planned, "update"),
         };
         let deadline = engine::deadline(&known.author.timeout_defaults(), object, operation);
-        let cx = self
-            .cx(&request.type_name)
+        let call = self
+            .call(&request.type_name)
             .with_meta(self.meta(request.provider_meta.as_ref())?)
             .with_private(request.planned_private)
             .with_deadline(deadline);
         let span = span(name, &request.type_name);
-        let (used, stop) = (Arc::clone(&known), cx.stop().clone());
-        let work = async move {
-            let applied = engine::apply(used.author.as_ref(), &used.schema, &cx, &config, prior, &planned).await;
-            (cx, applied)
+        let (call, applied) = match self.configured() {
+            Err(diagnostics) => (call, engine::Applied { state: prior, diagnostics }),
+            Ok(data) => {
+                let cx = Cx::new(call, data);
+                let (used, stop) = (Arc::clone(&known), cx.stop().clone());
+                let work = async move {
+                    let author = used.author.as_ref();
+                    let applied = engine::apply(author, &used.schema, &cx, &config, prior, &planned).await;
+                    (cx.into_call(), applied)
+                };
+                self.run(&stop, work.instrument(span)).await?
+            }
         };
-        let (cx, applied) = self.run(&stop, work.instrument(span)).await?;
         let identity = messages::identity(&known.schema, &applied.state).or(request.planned_identity);
         Ok(proto::apply_resource_change::Response {
             new_state: Some(messages::dynamic(&applied.state, &known.object)),
-            private: cx.private_bytes(),
-            diagnostics: told(&cx, applied.diagnostics),
+            private: call.private_bytes(),
+            diagnostics: reported(&call, applied.diagnostics),
             legacy_type_system: false,
             new_identity: if applied.state.is_null() { None } else { identity },
         })
@@ -152,32 +163,38 @@ impl<P: Provider> Service<P> {
     ) -> Answer<proto::import_resource_state::Response> {
         use proto::import_resource_state::{ImportedResource, Response as Imported};
         let known = self.resource(&request.type_name)?;
-        let cx = self.cx(&request.type_name);
+        let call = self.call(&request.type_name);
         let identity = request.identity.as_ref().and_then(|identity| identity.identity_data.as_ref());
         let key = match identity {
             Some(identity) => ImportKey::Identity(value(Some(identity), &messages::identity_type(&known.schema))?),
             None => ImportKey::Id(request.id),
         };
         let span = span("import", &request.type_name);
-        let (used, stop) = (Arc::clone(&known), cx.stop().clone());
-        let work = async move {
-            let imported = used.author.import(&cx, key).await;
-            (cx, imported)
+        let (call, imported) = match self.configured() {
+            Err(diagnostics) => (call, Err(diagnostics)),
+            Ok(data) => {
+                let cx = Cx::new(call, data);
+                let (used, stop) = (Arc::clone(&known), cx.stop().clone());
+                let work = async move {
+                    let imported = used.author.import(&cx, key).await;
+                    (cx.into_call(), imported)
+                };
+                self.run(&stop, work.instrument(span)).await?
+            }
         };
-        let (cx, imported) = self.run(&stop, work.instrument(span)).await?;
         let (imported_resources, found) = match imported {
             Ok(state) => {
                 let state = engine::settled(&known.schema.attributes, state);
                 let imported = ImportedResource {
                     type_name: request.type_name,
                     state: Some(messages::dynamic(&state, &known.object)),
-                    private: cx.private_bytes(),
+                    private: call.private_bytes(),
                     identity: messages::identity(&known.schema, &state).or(request.identity),
                 };
                 (vec![imported], Diagnostics::new())
             }
             Err(diagnostics) => (Vec::new(), diagnostics),
         };
-        Ok(Imported { imported_resources, diagnostics: told(&cx, found), deferred: None })
+        Ok(Imported { imported_resources, diagnostics: reported(&call, found), deferred: None })
     }
 }

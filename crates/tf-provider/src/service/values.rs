@@ -2,7 +2,7 @@
 
 use tonic::Status;
 
-use crate::cx::{Capabilities, Cx};
+use crate::cx::{Call, Capabilities};
 use crate::diagnostic::Diagnostics;
 use crate::schema::Type;
 use crate::value::Value;
@@ -28,8 +28,8 @@ pub(super) fn capabilities(client: Option<&proto::ClientCapabilities>) -> Capabi
 }
 
 /// Warnings of the call and what came of it, as one list.
-pub(super) fn told<D>(cx: &Cx<D>, diagnostics: Diagnostics) -> Vec<proto::Diagnostic> {
-    let mut all = cx.take_warnings();
+pub(super) fn reported(call: &Call, diagnostics: Diagnostics) -> Vec<proto::Diagnostic> {
+    let mut all = call.take_warnings();
     all.extend(diagnostics);
     messages::diagnostics(all)
 }

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use tf_provider_testing::Feature;
 
-use crate::site::{Site, cores, leaves_nothing};
+use crate::shelf::{Shelf, cores, leaves_nothing};
 
 const FULL: &str = r#"
   name = "first"
@@ -26,7 +26,7 @@ const FULL: &str = r#"
 #[test]
 fn a_box_lives_through_everything() {
     for core in cores() {
-        let site = Site::new(&core);
+        let site = Shelf::new(&core);
         site.configure(FULL);
         assert_eq!(site.actions(), serde_json::json!(["create"]));
         site.apply();
@@ -69,7 +69,7 @@ fn a_box_lives_through_everything() {
 #[test]
 fn an_imported_box_needs_no_change() {
     for core in cores() {
-        let site = Site::new(&core);
+        let site = Shelf::new(&core);
         let plain = FULL.replace("combination_wo", "#").replace("timeouts", "#");
         site.configure(&plain);
         site.apply();
@@ -77,15 +77,15 @@ fn an_imported_box_needs_no_change() {
         site.succeed(&["import", "shelf_box.it", "1"]);
         // The label is stored in capitals: no difference, as declared.
         assert_eq!(site.actions(), serde_json::json!(["no-op"]), "{core}");
-        let told = site.fail(&["import", "shelf_box.other", "x"]);
-        assert!(told.contains("does not exist") || told.contains("not found"), "{told}");
+        let reported = site.fail(&["import", "shelf_box.other", "x"]);
+        assert!(reported.contains("does not exist") || reported.contains("not found"), "{reported}");
     }
 }
 
 #[test]
 fn a_box_is_imported_by_identity_where_the_core_can() {
     for core in cores() {
-        let site = Site::new(&core);
+        let site = Shelf::new(&core);
         if !core.can(Feature::Identity) {
             println!("not applicable: {}, {core}", Feature::Identity);
             continue;
@@ -104,43 +104,43 @@ fn a_box_is_imported_by_identity_where_the_core_can() {
 #[test]
 fn mistakes_are_shown_at_their_line() {
     for core in cores() {
-        let site = Site::new(&core);
+        let site = Shelf::new(&core);
         site.configure(
             "name = \"forbidden\"\nweight = 200\ncompartments = [{ width = 0 }]\ntimeouts = { create = \"soon\" }",
         );
-        let told = site.fail(&["plan"]);
-        assert!(told.contains("Wrong name") && told.contains("This name is taken by the shelf itself."));
-        assert!(told.contains("\"weight\": must be at least 0 and at most 100, got 200."), "{told}");
-        assert!(told.contains("\"compartments[0].width\": must be at least 1, got 0."), "{told}");
-        assert!(told.contains("must be a duration such as"), "{told}");
+        let reported = site.fail(&["plan"]);
+        assert!(reported.contains("Wrong name") && reported.contains("This name is taken by the shelf itself."));
+        assert!(reported.contains("\"weight\": must be at least 0 and at most 100, got 200."), "{reported}");
+        assert!(reported.contains("\"compartments[0].width\": must be at least 1, got 0."), "{reported}");
+        assert!(reported.contains("must be a duration such as"), "{reported}");
     }
 }
 
 #[test]
 fn what_half_exists_is_kept_and_replaced() {
     for core in cores() {
-        let site = Site::new(&core);
+        let site = Shelf::new(&core);
         for (name, summary) in [
             ("half-done", "Lid does not fit"),
             ("inconsistent", "\"colour\" was planned as \"brown\", but is now \"green\""),
         ] {
             site.configure(&format!("name = \"{name}\""));
-            let told = site.fail(&["apply", "-auto-approve"]);
-            assert!(told.contains(summary), "{told}");
+            let reported = site.fail(&["apply", "-auto-approve"]);
+            assert!(reported.contains(summary), "{reported}");
             assert_eq!(site.actions(), serde_json::json!(["delete", "create"]));
             site.succeed(&["destroy", "-auto-approve"]);
             assert_eq!(fs::read_dir(site.path("shelf")).expect("shelf").count(), 0);
         }
         site.configure("name = \"panics\"");
-        let told = site.fail(&["apply", "-auto-approve"]);
-        assert!(told.contains("Provider bug") && told.contains("asked to"), "{told}");
+        let reported = site.fail(&["apply", "-auto-approve"]);
+        assert!(reported.contains("Provider bug") && reported.contains("asked to"), "{reported}");
     }
 }
 
 #[test]
 fn older_state_is_upgraded() {
     for core in cores() {
-        let site = Site::new(&core);
+        let site = Shelf::new(&core);
         site.configure("name = \"first\"\ncolour = \"white\"");
         site.apply();
         let mut state: Json = serde_json::from_str(&site.state()).expect("JSON");
@@ -158,7 +158,7 @@ fn older_state_is_upgraded() {
 #[test]
 fn logs_are_the_cores_own_and_show_no_secret() {
     for core in cores() {
-        let mut site = Site::new(&core);
+        let mut site = Shelf::new(&core);
         site.configure(FULL);
         let log = site.path("log");
         site.set("TF_LOG_PROVIDER", "TRACE");

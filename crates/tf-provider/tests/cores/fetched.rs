@@ -4,14 +4,14 @@ use std::fs;
 use std::path::Path;
 
 use crate::process::wait_until;
-use crate::site::{Site, cores};
+use crate::shelf::{Shelf, cores};
 
 const BOX: &str = "resource \"shelf_box\" \"it\" {\n  name = \"first\"\n  contents = [\"a\"]\n}\n";
 
 #[test]
 fn a_data_source_is_read_when_its_configuration_is_known() {
     for core in cores() {
-        let site = Site::new(&core);
+        let site = Shelf::new(&core);
         let by = |number: &str| {
             format!(
                 "{BOX}data \"shelf_box\" \"it\" {{\n  number = {number}\n  spelling = \"upper\"\n}}\n\
@@ -32,8 +32,8 @@ fn a_data_source_is_read_when_its_configuration_is_known() {
         site.write(&by("1"));
         site.succeed(&["plan", "-detailed-exitcode"]);
         site.write(&by("7"));
-        let told = site.fail(&["plan"]);
-        assert!(told.contains("Unable to find box \"7\"") && told.contains("number = 7"), "{told}");
+        let reported = site.fail(&["plan"]);
+        assert!(reported.contains("Unable to find box \"7\"") && reported.contains("number = 7"), "{reported}");
         site.write(&by("0"));
         assert!(site.fail(&["validate"]).contains("\"number\": must be at least 1, got 0."));
     }
@@ -42,7 +42,7 @@ fn a_data_source_is_read_when_its_configuration_is_known() {
 #[test]
 fn a_function_is_called_and_says_which_argument_is_wrong() {
     for core in cores() {
-        let site = Site::new(&core);
+        let site = Shelf::new(&core);
         let of = |arguments: &str| format!("output \"label\" {{ value = provider::shelf::label({arguments}) }}\n");
         site.write(&of("null, \"books\", \"ü\", \"a-k\""));
         site.apply();
@@ -53,12 +53,15 @@ fn a_function_is_called_and_says_which_argument_is_wrong() {
         let plan = site.json(&["show", "-json", "plan"]);
         assert_eq!(plan["output_changes"]["label"]["after_unknown"], true);
         site.write(&of("null, \"books\", \"a/k\""));
-        let told = site.fail(&["plan"]);
-        assert!(told.contains("A part must not contain the separator."), "{told}");
-        assert!(told.contains("\"parts\"") && !told.contains("separator.."), "{told}");
+        let reported = site.fail(&["plan"]);
+        assert!(reported.contains("A part must not contain the separator."), "{reported}");
+        assert!(reported.contains("\"parts\"") && !reported.contains("separator.."), "{reported}");
         site.write(&of("\"----\", \"books\""));
-        let told = site.fail(&["plan"]);
-        assert!(told.contains("\"separator\"") && told.contains("length must be at least 1 and at most 3"), "{told}");
+        let reported = site.fail(&["plan"]);
+        assert!(
+            reported.contains("\"separator\"") && reported.contains("length must be at least 1 and at most 3"),
+            "{reported}"
+        );
         site.write(&of("\"-\", null"));
         assert!(site.fail(&["plan"]).contains("null"));
         site.write("output \"label\" { value = provider::shelf::lable(\"-\") }\n");
@@ -78,7 +81,7 @@ resource "shelf_box" "it" {
 }
 "#;
 
-fn keys(site: &Site, what: &str) -> usize {
+fn keys(site: &Shelf, what: &str) -> usize {
     let log = fs::read_to_string(site.path("shelf/keys.log")).unwrap_or_default();
     log.lines().filter(|line| line.starts_with(what)).count()
 }
@@ -86,7 +89,7 @@ fn keys(site: &Site, what: &str) -> usize {
 #[test]
 fn an_ephemeral_value_reaches_a_write_only_attribute_and_nothing_else() {
     for core in cores() {
-        let mut site = Site::new(&core);
+        let mut site = Shelf::new(&core);
         site.write(LOCKED);
         let log = site.path("log");
         site.set("TF_LOG", "TRACE");
@@ -116,7 +119,7 @@ fn an_ephemeral_value_reaches_a_write_only_attribute_and_nothing_else() {
 #[test]
 fn an_ephemeral_value_is_renewed_while_it_is_needed() {
     for core in cores() {
-        let site = Site::new(&core);
+        let site = Shelf::new(&core);
         let patient = LOCKED.replace("\"locked\"", "\"patient\"").replace("\"ann\"", "\"ann\"\n  lasts = 50");
         site.write(&patient);
         let running = site.start(&["apply", "-auto-approve"]);
@@ -131,15 +134,15 @@ fn an_ephemeral_value_is_renewed_while_it_is_needed() {
 #[test]
 fn an_ephemeral_value_is_closed_after_an_interrupt() {
     for core in cores() {
-        let site = Site::new(&core);
+        let site = Shelf::new(&core);
         site.write(&LOCKED.replace("\"locked\"", "\"patient\""));
         let running = site.start(&["apply", "-auto-approve"]);
         wait_until("the box", || site.path("shelf/1.json").exists());
         running.interrupt().expect("signalled");
-        let told = site.wait(running.finish()).text();
-        assert!(told.contains("Interrupted"), "{told}");
+        let reported = site.wait(running.finish()).text();
+        assert!(reported.contains("Interrupted"), "{reported}");
         assert!(keys(&site, "open ann") > 0);
-        assert_eq!(keys(&site, "open ann"), keys(&site, "close ann"), "{core}:\n{told}");
+        assert_eq!(keys(&site, "open ann"), keys(&site, "close ann"), "{core}:\n{reported}");
     }
 }
 

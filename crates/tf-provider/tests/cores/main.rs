@@ -8,4 +8,4 @@ mod moved;
 mod own_tests;
 mod process;
 mod racks;
-mod site;
+mod shelf;

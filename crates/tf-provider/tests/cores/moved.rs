@@ -1,11 +1,11 @@
-//! What lies beside the attributes in a state: where an object came from, its private state, its identity.
+//! The parts of a state besides attributes: where an object came from, its private state, its identity.
 
 use std::fs;
 
 use base64::Engine as _;
 use serde_json::{Value as Json, json};
 
-use crate::site::{Site, cores};
+use crate::shelf::{Shelf, cores};
 
 const BOX: &str = "resource \"shelf_box\" \"it\" {\n  name = \"first\"\n}\n";
 
@@ -14,14 +14,14 @@ fn moved(from: &str, to: &str) -> String {
 }
 
 /// The one object in the state.
-fn instance(site: &Site) -> Json {
+fn instance(site: &Shelf) -> Json {
     let state: Json = serde_json::from_str(&site.state()).expect("JSON");
     assert_eq!(state["resources"].as_array().map(Vec::len), Some(1), "one object");
     state["resources"][0]["instances"][0].clone()
 }
 
 /// Private state as it is kept: base64 of what the provider wrote.
-fn private(site: &Site) -> Json {
+fn private(site: &Shelf) -> Json {
     let instance = instance(site);
     let bytes =
         base64::prelude::BASE64_STANDARD.decode(instance["private"].as_str().expect("private")).expect("base64");
@@ -29,9 +29,9 @@ fn private(site: &Site) -> Json {
 }
 
 #[test]
-fn an_object_of_another_type_is_moved_not_made_anew() {
+fn an_object_of_another_type_is_moved_not_made_again() {
     for core in cores() {
-        let site = Site::new(&core);
+        let site = Shelf::new(&core);
         site.write("resource \"shelf_crate\" \"old\" {\n  name = \"first\"\n}\n");
         assert!(site.succeed(&["apply", "-auto-approve"]).contains("Use shelf_box instead"), "deprecated as a whole");
         site.write(&format!("{BOX}{}", moved("shelf_crate.old", "shelf_box.it")));
@@ -48,7 +48,7 @@ fn an_object_of_another_type_is_moved_not_made_anew() {
 #[test]
 fn an_object_of_another_provider_is_moved_and_gets_private_state() {
     for core in cores() {
-        let site = Site::new(&core);
+        let site = Shelf::new(&core);
         site.write(BOX);
         site.apply();
         site.succeed(&["state", "rm", "shelf_box.it"]);
@@ -66,22 +66,22 @@ fn an_object_of_another_provider_is_moved_and_gets_private_state() {
 #[test]
 fn what_cannot_be_taken_over_is_refused() {
     for core in cores() {
-        let site = Site::new(&core);
+        let site = Shelf::new(&core);
         site.write("resource \"terraform_data\" \"note\" {\n  input = \"a word\"\n}\n");
         site.apply();
         site.write(&format!("{BOX}{}", moved("terraform_data.note", "shelf_box.it")));
         assert!(site.fail(&["plan"]).contains("The input must be a box's number."));
         let crate_ = "resource \"shelf_crate\" \"it\" {\n  name = \"first\"\n}\n";
         site.write(&format!("{crate_}{}", moved("terraform_data.note", "shelf_crate.it")));
-        let told = site.fail(&["plan"]);
-        assert!(told.contains("It takes over no other type; not \"terraform_data\""), "{told}");
+        let reported = site.fail(&["plan"]);
+        assert!(reported.contains("It takes over no other type; not \"terraform_data\""), "{reported}");
     }
 }
 
 #[test]
 fn private_state_is_kept_across_create_and_update() {
     for core in cores() {
-        let site = Site::new(&core);
+        let site = Shelf::new(&core);
         for (weight, writes) in [(1, 1), (2, 2), (3, 3)] {
             site.configure(&format!("name = \"first\"\nweight = {weight}"));
             site.apply();
@@ -93,7 +93,7 @@ fn private_state_is_kept_across_create_and_update() {
 #[test]
 fn a_module_speaks_to_the_provider() {
     for core in cores() {
-        let site = Site::new(&core);
+        let site = Shelf::new(&core);
         site.write(&format!("{BOX}terraform {{\n  provider_meta \"shelf\" {{\n    asked_by = \"Ann\"\n  }}\n}}\n"));
         assert!(site.succeed(&["apply", "-auto-approve"]).contains("Ann asked for this box."));
     }
@@ -103,7 +103,7 @@ fn a_module_speaks_to_the_provider() {
 #[test]
 fn identity_is_stored_where_the_core_can() {
     for core in cores() {
-        let site = Site::new(&core);
+        let site = Shelf::new(&core);
         site.write(BOX);
         site.apply();
         site.succeed(&["apply", "-auto-approve", "-refresh-only"]);

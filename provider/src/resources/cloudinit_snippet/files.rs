@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use cloudinit::SeedImage;
 use ownership::SeedFile;
-use pve::{Content, Error};
+use pve::Content;
 use serde::{Deserialize, Serialize};
 use tf_provider::{Cx, Diagnostic, Failure};
 
-use super::model::{Snippet, file_of};
+use super::model::{KnownSnippet, file_of};
 use super::{THING, storage};
-use crate::diagnostics;
+use crate::diagnostics::{self, Unable as _};
 use crate::holders::{self, Holder};
 use crate::provider::Clients;
 use crate::waiting;
@@ -23,29 +23,39 @@ struct Superseded {
 
 /// Makes sure that the planned file exists. An existing file of that name has the same content, so it is not sent
 /// again.
-pub(super) async fn upload(cx: &Cx<Clients>, plan: &Snippet, image: SeedImage) -> Result<(), Failure<Snippet>> {
-    let clients = cx.data()?;
+pub(super) async fn upload(
+    cx: &Cx<Clients>,
+    plan: &KnownSnippet,
+    image: SeedImage,
+) -> Result<(), Failure<KnownSnippet>> {
+    let clients = cx.data();
     let volid = plan.volid.need("volid")?;
-    let unable = |error: &Error| diagnostics::pve("upload", THING, volid, error);
     if listed(cx, plan, "upload").await?.contains(volid) {
         return Ok(());
     }
     let name = file_of(volid).unwrap_or_default();
     tracing::info!(volid, bytes = image.bytes.len(), "uploading cloud-init data");
-    let storage = storage(clients, plan)?;
+    let storage = storage(clients, &plan.node, &plan.storage)?;
     let sent = async {
         let task = storage.upload(Content::Iso, name, image.bytes.into()).await?;
         clients.pve.wait(&task, &waiting::until_deadline(cx)).await
     };
     let Err(error) = sent.await else { return Ok(()) };
     // The file is not there if Proxmox VE refused it.
-    let is_open = error.is_transient() || matches!(error, Error::Deadline { .. } | Error::Cancelled { .. });
-    Err(if is_open { Failure::partial(plan.clone(), unable(&error)) } else { unable(&error).into() })
+    Err(if error.is_outcome_unknown() {
+        Failure::partial(plan.clone(), diagnostics::unable("upload", THING, volid, &error))
+    } else {
+        diagnostics::unable("upload", THING, volid, &error).into()
+    })
 }
 
 /// Deletes the files that the resource had before its present one, except those that are still used. The next change
 /// tries to delete those again.
-pub(super) async fn delete_superseded(cx: &Cx<Clients>, prior: &Snippet, plan: &Snippet) -> Result<(), Diagnostic> {
+pub(super) async fn delete_superseded(
+    cx: &Cx<Clients>,
+    prior: &KnownSnippet,
+    plan: &KnownSnippet,
+) -> Result<(), Diagnostic> {
     let kept = [prior.volid.text(), plan.volid.text()];
     let mut files = own(cx, prior).await?;
     files.retain(|volid| !kept.contains(&Some(volid)));
@@ -61,7 +71,7 @@ pub(super) async fn delete_superseded(cx: &Cx<Clients>, prior: &Snippet, plan: &
 ///
 /// Deletes nothing and returns an error while one of the files is used. A file that was left would never be deleted,
 /// because the state of the last guest does not contain it.
-pub(super) async fn delete_all(cx: &Cx<Clients>, state: &Snippet) -> Result<(), Diagnostic> {
+pub(super) async fn delete_all(cx: &Cx<Clients>, state: &KnownSnippet) -> Result<(), Diagnostic> {
     let mut files = own(cx, state).await?;
     files.sort_by_key(|volid| state.volid.known() == Some(volid));
     let held = users(cx, state, &files).await?;
@@ -73,7 +83,7 @@ pub(super) async fn delete_all(cx: &Cx<Clients>, state: &Snippet) -> Result<(), 
          file before the old one goes. To keep the file without this resource, use `tofu state rm`.",
         joined(holders)
     );
-    Err(Diagnostic::error(format!("Unable to delete {THING} \"{volid}\""), detail))
+    Err(diagnostics::impossible("delete", THING, volid, detail))
 }
 
 fn joined(holders: &[Holder]) -> String {
@@ -81,7 +91,7 @@ fn joined(holders: &[Holder]) -> String {
 }
 
 /// Warns about the files of the state that stay because their other users are not known.
-pub(super) fn warn_of_unowned(cx: &Cx<Clients>, state: &Snippet) -> Result<(), Diagnostic> {
+pub(super) fn warn_of_unowned(cx: &Cx<Clients>, state: &KnownSnippet) -> Result<(), Diagnostic> {
     let mut left = cx.private::<Superseded>().unwrap_or_default().volids;
     left.extend(state.volid.text().map(str::to_owned));
     left.retain(|volid| file_of(volid).and_then(SeedFile::parse_unowned).is_some());
@@ -99,7 +109,7 @@ pub(super) fn warn_of_unowned(cx: &Cx<Clients>, state: &Snippet) -> Result<(), D
 
 /// Warns about other files with the same data and the same name. They belong to other states, or to an apply that was
 /// killed between its upload and its state.
-pub(super) async fn warn_of_twins(cx: &Cx<Clients>, plan: &Snippet) {
+pub(super) async fn warn_of_twins(cx: &Cx<Clients>, plan: &KnownSnippet) {
     let Some(own) = plan.file().and_then(SeedFile::parse) else { return };
     let is_twin = |volid: &&String| {
         let file = file_of(volid).and_then(SeedFile::parse);
@@ -122,30 +132,30 @@ pub(super) async fn warn_of_twins(cx: &Cx<Clients>, plan: &Snippet) {
 /// Returns the users of the files that are used.
 async fn users(
     cx: &Cx<Clients>,
-    snippet: &Snippet,
+    snippet: &KnownSnippet,
     files: &[String],
 ) -> Result<BTreeMap<String, Vec<Holder>>, Diagnostic> {
     let id = snippet.volid.text().unwrap_or_default();
-    let held = cx.guard(holders::of(&cx.data()?.pve, files)).await?;
-    held.map_err(|error| diagnostics::pve("look for the users of", THING, id, &error))
+    let held = cx.guard(holders::of(&cx.data().pve, files)).await?;
+    held.unable("look for the users of", THING, id)
 }
 
-async fn delete(cx: &Cx<Clients>, snippet: &Snippet, files: &[String]) -> Result<(), Diagnostic> {
-    let clients = cx.data()?;
+async fn delete(cx: &Cx<Clients>, snippet: &KnownSnippet, files: &[String]) -> Result<(), Diagnostic> {
+    let clients = cx.data();
     for volid in files {
-        let unable = |error: &Error| diagnostics::pve("delete", THING, volid, error);
         tracing::info!(volid, "deleting cloud-init data");
-        let task = storage(clients, snippet)?.delete(volid).await.map_err(|error| unable(&error))?;
+        let task =
+            storage(clients, &snippet.node, &snippet.storage)?.delete(volid).await.unable("delete", THING, volid)?;
         if let Some(task) = task {
-            clients.pve.wait(&task, &waiting::until_deadline(cx)).await.map_err(|error| unable(&error))?;
+            clients.pve.wait(&task, &waiting::until_deadline(cx)).await.unable("delete", THING, volid)?;
         }
     }
     Ok(())
 }
 
 /// Returns the volume ids of all files on the storage that carry the resource's id.
-async fn own(cx: &Cx<Clients>, snippet: &Snippet) -> Result<Vec<String>, Diagnostic> {
-    let installation = &cx.data()?.installation;
+async fn own(cx: &Cx<Clients>, snippet: &KnownSnippet) -> Result<Vec<String>, Diagnostic> {
+    let installation = &cx.data().installation;
     let Some(current) = snippet.owned_file(installation) else { return Ok(Vec::new()) };
     let is_own = |volid: &String| {
         let file = file_of(volid).and_then(SeedFile::parse);
@@ -154,10 +164,10 @@ async fn own(cx: &Cx<Clients>, snippet: &Snippet) -> Result<Vec<String>, Diagnos
     Ok(listed(cx, snippet, "read").await?.into_iter().filter(is_own).collect())
 }
 
-async fn listed(cx: &Cx<Clients>, snippet: &Snippet, verb: &str) -> Result<Vec<String>, Diagnostic> {
-    let storage = storage(cx.data()?, snippet)?;
+async fn listed(cx: &Cx<Clients>, snippet: &KnownSnippet, verb: &str) -> Result<Vec<String>, Diagnostic> {
+    let storage = storage(cx.data(), &snippet.node, &snippet.storage)?;
     let volumes = cx.guard(storage.volumes(Content::Iso.as_str())).await?;
     let volid = snippet.volid.text().unwrap_or_default();
-    let volumes = volumes.map_err(|error| diagnostics::pve(verb, THING, volid, &error))?;
+    let volumes = volumes.unable(verb, THING, volid)?;
     Ok(volumes.into_iter().map(|volume| volume.volid).collect())
 }

@@ -12,10 +12,10 @@ mod tests;
 
 use cloudinit::{Problem, check_network_config, check_user_data};
 use pve::{Content, Storage};
-use tf_provider::{Attr, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Outcome, Plan, Resource};
+use tf_provider::{Attr, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Model as _, Outcome, Plan, PlanCx, Resource};
 
-use self::model::{ImportId, Snippet};
-use crate::diagnostics;
+use self::model::{ImportId, KnownSnippet, Snippet, volid_with};
+use crate::diagnostics::{self, Detailed as _, Unable as _};
 use crate::provider::Clients;
 
 const THING: &str = "cloud-init data";
@@ -38,14 +38,16 @@ impl Resource for Snippets {
         check("network_config", &config.network_config, check_network_config);
     }
 
-    async fn plan(&self, cx: &Cx<Clients>, plan: &mut Plan<Snippet>) -> Result<(), Diagnostics> {
-        let Some(clients) = cx.configured() else { return Ok(()) };
+    async fn plan(&self, cx: &PlanCx<Clients>, plan: &mut Plan<Snippet>) -> Result<(), Diagnostics> {
+        let Some(clients) = cx.data() else { return Ok(()) };
         if plan.planned.node.is_unknown() && plan.config.node.is_null() {
             plan.planned.node = clients.node(&plan.config.node)?.into();
         }
-        if let Some(image) = plan.planned.image() {
+        if let Some(known) = plan.planned.known() {
+            let image = known.image();
             // A new resource draws its id when it is created: an id that is drawn here would differ from plan to plan.
-            let volid = plan.prior.as_ref().and_then(|prior| prior.volid_with(&image, &clients.installation));
+            let volid = plan.prior.as_ref().and_then(|prior| prior.volid.text());
+            let volid = volid.and_then(|volid| volid_with(volid, &image, &clients.installation));
             plan.planned.describe(&image, volid);
         }
         if plan.prior.is_none() {
@@ -54,10 +56,10 @@ impl Resource for Snippets {
         Ok(())
     }
 
-    async fn create(&self, cx: &Cx<Clients>, mut plan: Snippet) -> Outcome<Snippet> {
-        let clients = cx.data()?;
+    async fn create(&self, cx: &Cx<Clients>, mut plan: KnownSnippet) -> Outcome<KnownSnippet> {
+        let clients = cx.data();
         plan.node = clients.node(&plan.node)?.into();
-        let image = plan.image().ok_or_else(incomplete)?;
+        let image = plan.image();
         let volid = plan.new_volid(&image, &clients.installation);
         plan.describe(&image, volid);
         files::upload(cx, &plan, image).await?;
@@ -66,17 +68,18 @@ impl Resource for Snippets {
     }
 
     async fn read(&self, cx: &Cx<Clients>, state: Snippet) -> Result<Option<Snippet>, Diagnostics> {
-        let storage = storage(cx.data()?, &state)?;
+        let storage = storage(cx.data(), &state.node, state.storage.need("storage")?)?;
         let volid = state.volid.need("volid")?;
         let volumes = storage.volumes(Content::Iso.as_str()).await;
-        let volumes = volumes.map_err(|error| diagnostics::pve("read", THING, volid, &error))?;
+        let volumes = volumes.unable("read", THING, volid)?;
         Ok(volumes.iter().any(|volume| volume.volid == *volid).then_some(state))
     }
 
-    async fn update(&self, cx: &Cx<Clients>, prior: Snippet, mut plan: Snippet) -> Outcome<Snippet> {
-        let installation = &cx.data()?.installation;
-        let image = plan.image().ok_or_else(incomplete)?;
-        let volid = prior.volid_with(&image, installation).or_else(|| plan.new_volid(&image, installation));
+    async fn update(&self, cx: &Cx<Clients>, prior: KnownSnippet, mut plan: KnownSnippet) -> Outcome<KnownSnippet> {
+        let installation = &cx.data().installation;
+        let image = plan.image();
+        let volid = prior.volid.text().and_then(|volid| volid_with(volid, &image, installation));
+        let volid = volid.unwrap_or_else(|| plan.new_volid(&image, installation));
         plan.describe(&image, volid);
         files::delete_superseded(cx, &prior, &plan).await?;
         // When it fails, the current file stays in the state: it is still there. What arrived of the new one is found by the
@@ -88,15 +91,17 @@ impl Resource for Snippets {
         Ok(plan)
     }
 
-    async fn delete(&self, cx: &Cx<Clients>, state: Snippet) -> Result<(), Failure<Snippet>> {
+    async fn delete(&self, cx: &Cx<Clients>, state: KnownSnippet) -> Result<(), Failure<KnownSnippet>> {
         files::delete_all(cx, &state).await?;
         Ok(files::warn_of_unowned(cx, &state)?)
     }
 
     async fn import(&self, cx: &Cx<Clients>, key: ImportKey<Snippet>) -> Result<Snippet, Diagnostics> {
         let ImportKey::Id(text) = key else {
-            return Err(Diagnostic::error(
-                "Unable to import cloud-init data",
+            return Err(diagnostics::impossible(
+                "import",
+                "cloud-init data",
+                "",
                 "Import it by id: `node/storage:iso/file`.",
             )
             .into());
@@ -104,14 +109,14 @@ impl Resource for Snippets {
         let Some(id) = ImportId::parse(&text) else {
             let detail =
                 format!("\"{text}\" is not of the form `node/storage:iso/pxci-INSTALLATION_NAME_ID_DIGEST.iso`.");
-            return Err(Diagnostic::error("Unable to import cloud-init data", detail).into());
+            return Err(diagnostics::impossible("import", "cloud-init data", "", detail).into());
         };
-        let own = &cx.data()?.installation;
+        let own = &cx.data().installation;
         if let Some(other) = id.installation.filter(|installation| installation != own) {
             let detail = format!(
                 "The file belongs to the installation \"{other}\", but the provider works for \"{own}\". Use a provider whose `installation` is \"{other}\"."
             );
-            return Err(Diagnostic::error("Unable to import cloud-init data", detail).into());
+            return Err(diagnostics::impossible("import", "cloud-init data", "", detail).into());
         }
         cx.warn(
             "The data itself cannot be read back",
@@ -128,23 +133,18 @@ impl Resource for Snippets {
 }
 
 fn invalid(problem: &Problem) -> Diagnostic {
-    Diagnostic::error("Invalid cloud-init data", format!("{problem}\ncloud-init would reject or ignore it."))
+    diagnostics::found("Invalid cloud-init data", format!("{problem}\ncloud-init would reject or ignore it."))
 }
 
-fn incomplete() -> Diagnostic {
-    Diagnostic::error("Unable to deliver cloud-init data", "A part of it is not known.")
-}
-
-fn storage(clients: &Clients, snippet: &Snippet) -> Result<Storage, Diagnostic> {
-    let node = clients.node(&snippet.node)?;
-    Ok(clients.pve.storage(&node, snippet.storage.need("storage")?))
+fn storage(clients: &Clients, node: &Attr<String>, name: &str) -> Result<Storage, Diagnostic> {
+    Ok(clients.pve.storage(&clients.node(node)?, name))
 }
 
 /// Finds out while planning whether the storage exists and takes ISO images.
 async fn takes_images(clients: &Clients, planned: &Snippet) -> Result<(), Diagnostics> {
-    let (Some(name), Ok(storage)) = (planned.storage.text(), storage(clients, planned)) else { return Ok(()) };
-    let status =
-        storage.status().await.map_err(|error| diagnostics::pve("use", "storage", name, &error).at("storage"))?;
+    let Some(name) = planned.storage.text() else { return Ok(()) };
+    let Ok(storage) = storage(clients, &planned.node, name) else { return Ok(()) };
+    let status = storage.status().await.unable("use", "storage", name).about("storage")?;
     if status.content.iter().any(|kind| kind == Content::Iso.as_str()) {
         return Ok(());
     }
@@ -152,5 +152,5 @@ async fn takes_images(clients: &Clients, planned: &Snippet) -> Result<(), Diagno
         "It takes {}, but no ISO images. Enable content type \"ISO image\" for it (Datacenter, Storage, Edit, Content), or name another storage.",
         status.content.join(", ")
     );
-    Err(Diagnostic::error(format!("Unable to use storage \"{name}\" for cloud-init data"), detail).at("storage").into())
+    Err(diagnostics::invalid("storage", format!("Unable to use storage \"{name}\" for cloud-init data"), detail).into())
 }

@@ -24,7 +24,7 @@ pub(crate) struct Snippet {
     #[tf(required, replace)]
     pub(crate) storage: Attr<String>,
     /// User-data: cloud-config, a script, or MIME multipart. Readable by everybody who may read the storage: no secrets.
-    #[tf(required)]
+    #[tf(required, unread)]
     pub(crate) user_data: Attr<String>,
     /// Meta-data. By default it holds an `instance-id` that changes with the data.
     #[tf(optional)]
@@ -50,20 +50,27 @@ pub(crate) struct Snippet {
 }
 
 impl Snippet {
-    /// The image that the data makes; `None` while a part of it is not known.
-    pub(crate) fn image(&self) -> Option<SeedImage> {
-        let optional = [&self.meta_data, &self.network_config, &self.vendor_data];
-        if optional.iter().any(|part| part.is_unknown()) {
-            return None;
-        }
-        let part = |attribute: &Attr<String>| attribute.text().map(str::to_owned);
+    /// Fills in the attributes that follow from the image.
+    pub(crate) fn describe(&mut self, image: &SeedImage, volid: Option<String>) {
+        (self.volid, self.sha256, self.size) = described(image, volid);
+    }
+}
+
+fn described(image: &SeedImage, volid: Option<String>) -> (Attr<String>, Attr<String>, Attr<i64>) {
+    let size = i64::try_from(image.bytes.len()).map_or(Attr::Unknown, Attr::Known);
+    (volid.map_or(Attr::Unknown, Attr::Known), image.sha256.clone().into(), size)
+}
+
+impl KnownSnippet {
+    /// Returns the image that the data makes.
+    pub(crate) fn image(&self) -> SeedImage {
         let seed = SeedIso {
-            user_data: part(&self.user_data)?,
-            meta_data: part(&self.meta_data),
-            network_config: part(&self.network_config),
-            vendor_data: part(&self.vendor_data),
+            user_data: self.user_data.clone(),
+            meta_data: self.meta_data.clone(),
+            network_config: self.network_config.clone(),
+            vendor_data: self.vendor_data.clone(),
         };
-        Some(seed.build())
+        seed.build()
     }
 
     /// File name of the volume.
@@ -73,37 +80,40 @@ impl Snippet {
 
     /// The parts of the file's name, if the file says that it belongs to this installation.
     pub(crate) fn owned_file(&self, installation: &Installation) -> Option<SeedFile> {
-        self.file().and_then(SeedFile::parse).filter(|file| file.installation == *installation)
+        owned(self.file()?, installation)
     }
 
-    /// Volume id that this resource has once its data makes `image`: the present one while the data stays the same. `None`
-    /// where the resource has no id yet, because nothing exists or because release 0.1 made the file.
-    pub(crate) fn volid_with(&self, image: &SeedImage, installation: &Installation) -> Option<String> {
-        let digest = SeedFile::digest_of(&image.sha256);
-        if self.file().and_then(digest_in) == Some(digest.to_owned()) {
-            return self.volid.text().map(str::to_owned);
-        }
-        let file = SeedFile { digest: digest.to_owned(), ..self.owned_file(installation)? };
-        Some(volid(self.storage.text()?, &file))
-    }
-
-    /// Volume id of a resource that gets its id now. `None` while name or storage are not known.
-    pub(crate) fn new_volid(&self, image: &SeedImage, installation: &Installation) -> Option<String> {
+    /// Returns the volume id of a resource that gets its id now.
+    pub(crate) fn new_volid(&self, image: &SeedImage, installation: &Installation) -> String {
         let file = SeedFile {
             installation: installation.clone(),
-            name: self.name.text()?.to_owned(),
+            name: self.name.clone(),
             owner: Nonce::random(),
             digest: SeedFile::digest_of(&image.sha256).to_owned(),
         };
-        Some(volid(self.storage.text()?, &file))
+        volid(&self.storage, &file)
     }
 
-    /// Fills in what follows from the image.
-    pub(crate) fn describe(&mut self, image: &SeedImage, volid: Option<String>) {
-        self.volid = volid.map_or(Attr::Unknown, Attr::Known);
-        self.sha256 = image.sha256.clone().into();
-        self.size = i64::try_from(image.bytes.len()).map_or(Attr::Unknown, Attr::Known);
+    /// Fills in the attributes that follow from the image.
+    pub(crate) fn describe(&mut self, image: &SeedImage, volid: String) {
+        (self.volid, self.sha256, self.size) = described(image, Some(volid));
     }
+}
+
+/// Returns the volume id of a resource with the volume `current` once its data makes `image`. It is the current one while
+/// the data stays the same. `None` if the resource has no id yet, because release 0.1 made the file.
+pub(crate) fn volid_with(current: &str, image: &SeedImage, installation: &Installation) -> Option<String> {
+    let (storage, file) = current.split_once(":iso/")?;
+    let digest = SeedFile::digest_of(&image.sha256);
+    if digest_in(file).as_deref() == Some(digest) {
+        return Some(current.to_owned());
+    }
+    Some(volid(storage, &SeedFile { digest: digest.to_owned(), ..owned(file, installation)? }))
+}
+
+/// Returns the parts of a file's name, if the file says that it belongs to this installation.
+fn owned(file: &str, installation: &Installation) -> Option<SeedFile> {
+    SeedFile::parse(file).filter(|file| file.installation == *installation)
 }
 
 fn volid(storage: &str, file: &SeedFile) -> String {

@@ -1,8 +1,8 @@
 use ownership::Installation;
-use tf_provider::{Attr, Diagnostics, Resource as _};
+use tf_provider::{Attr, Diagnostics, Model as _, Resource as _};
 
 use super::Snippets;
-use super::model::{ImportId, Snippet};
+use super::model::{ImportId, KnownSnippet, Snippet, volid_with};
 
 fn snippet(user_data: &str) -> Snippet {
     Snippet { name: "runner".into(), storage: "local".into(), user_data: user_data.into(), ..Snippet::default() }
@@ -31,43 +31,43 @@ fn lab() -> Installation {
     "lab".parse().unwrap()
 }
 
-/// A resource that exists, with a file that is named in this way.
-fn existing(user_data: &str, file: &str) -> Snippet {
-    Snippet { volid: format!("local:iso/{file}").into(), ..snippet(user_data) }
+fn known(user_data: &str) -> KnownSnippet {
+    snippet(user_data).known().unwrap()
 }
 
 #[test]
 fn each_resource_has_a_file_of_its_own() {
-    let one = snippet("#cloud-config\n{}\n");
-    let image = one.image().unwrap();
-    let volid = || one.new_volid(&image, &lab()).unwrap();
+    let one = known("#cloud-config\n{}\n");
+    let image = one.image();
+    let volid = || one.new_volid(&image, &lab());
     assert!(volid().starts_with("local:iso/pxci-lab_runner_"), "{}", volid());
     assert_ne!(volid(), volid());
 }
 
 #[test]
 fn other_content_is_another_file_of_the_same_owner() {
-    let before = existing("#cloud-config\n{}\n", "pxci-lab_runner_k3x9ab_0123456789abcdef.iso");
-    let image = snippet("#cloud-config\nhostname: a\n").image().unwrap();
-    let after = before.volid_with(&image, &lab()).unwrap();
+    let before = "local:iso/pxci-lab_runner_k3x9ab_0123456789abcdef.iso";
+    let image = known("#cloud-config\nhostname: a\n").image();
+    let after = volid_with(before, &image, &lab()).unwrap();
     assert_eq!(after, format!("local:iso/pxci-lab_runner_k3x9ab_{}.iso", &image.sha256[..16]));
-    assert_eq!(before.volid_with(&image, &"prod".parse().unwrap()), None, "another installation gets another id");
+    assert_eq!(volid_with(before, &image, &"prod".parse().unwrap()), None, "another installation gets another id");
 }
 
 #[test]
 fn a_file_of_an_earlier_release_stays_until_the_data_changes() {
     let data = "#cloud-config\n{}\n";
-    let image = snippet(data).image().unwrap();
-    let before = existing(data, &format!("pxci-runner-{}.iso", &image.sha256[..16]));
-    assert_eq!(before.volid_with(&image, &lab()).as_ref(), before.volid.known());
-    let other = snippet("#cloud-config\nhostname: a\n").image().unwrap();
-    assert_eq!(before.volid_with(&other, &lab()), None);
-    assert_eq!(before.owned_file(&lab()), None, "nobody knows whose it is");
+    let image = known(data).image();
+    let before = format!("local:iso/pxci-runner-{}.iso", &image.sha256[..16]);
+    assert_eq!(volid_with(&before, &image, &lab()).as_ref(), Some(&before));
+    let other = known("#cloud-config\nhostname: a\n").image();
+    assert_eq!(volid_with(&before, &other, &lab()), None);
+    let snippet = KnownSnippet { volid: before.into(), ..known(data) };
+    assert_eq!(snippet.owned_file(&lab()), None, "nobody knows whose it is");
 }
 
 #[test]
 fn nothing_is_described_while_a_part_is_unknown() {
-    assert!(Snippet { network_config: Attr::Unknown, ..snippet("#cloud-config\n{}\n") }.image().is_none());
+    assert!(Snippet { network_config: Attr::Unknown, ..snippet("#cloud-config\n{}\n") }.known().is_none());
 }
 
 #[test]

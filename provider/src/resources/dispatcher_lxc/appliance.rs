@@ -2,12 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::diagnostics;
 use bytes::Bytes;
 use ownership::Installation;
 use sha2::{Digest, Sha256};
-use tf_provider::{Attr, Diagnostic};
-
-use super::model::Dispatcher;
+use tf_provider::Diagnostic;
 
 const VARIABLE: &str = "PXCI_APPLIANCE";
 const PREFIX: &str = "pxci-dispatcher-appliance_";
@@ -26,8 +25,8 @@ pub(crate) struct Appliance {
 
 impl Appliance {
     /// Reads the file that the configuration names, else the one in `PXCI_APPLIANCE`, else the one beside the provider.
-    pub(crate) fn load(named: &Attr<String>) -> Result<Self, Diagnostic> {
-        let path = match named.text() {
+    pub(crate) fn load(named: Option<&str>) -> Result<Self, Diagnostic> {
+        let path = match named {
             Some(path) => PathBuf::from(path),
             None => std::env::var_os(VARIABLE)
                 .filter(|path| !path.is_empty())
@@ -53,12 +52,6 @@ impl Appliance {
     fn version_and_digest(&self) -> String {
         format!("{}-{}", self.version, &self.sha256[..16])
     }
-
-    /// Fills in version and digest.
-    pub(crate) fn describe(&self, model: &mut Dispatcher) {
-        model.appliance_version = self.version.clone().into();
-        model.appliance_sha256 = self.sha256.clone().into();
-    }
 }
 
 fn version_of(path: &Path) -> Option<String> {
@@ -79,9 +72,9 @@ fn beside_the_provider() -> Result<PathBuf, Diagnostic> {
 
 fn not_found(what: &str) -> Diagnostic {
     let detail = format!(
-        "{what}.\n\nThe appliance lies beside the provider's program in a release; `cargo xtask appliance` builds it. Name it in `appliance_file`, or in {VARIABLE}."
+        "{what}.\n\nIn a release the appliance is next to the provider's program; `cargo xtask appliance` builds it. Name it in `appliance_file`, or in {VARIABLE}."
     );
-    Diagnostic::error("Unable to read the dispatcher's appliance", detail).at("appliance_file")
+    diagnostics::impossible("read", "the dispatcher's appliance", "", detail).at("appliance_file")
 }
 
 #[cfg(test)]
@@ -93,10 +86,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("pxci-dispatcher-appliance_1.2.3_amd64.tar.zst");
         std::fs::write(&path, "one").unwrap();
-        let named = Attr::from(path.to_str().unwrap());
-        let one = Appliance::load(&named).unwrap();
+        let named = path.to_str();
+        let one = Appliance::load(named).unwrap();
         std::fs::write(&path, "other").unwrap();
-        let other = Appliance::load(&named).unwrap();
+        let other = Appliance::load(named).unwrap();
         assert_eq!(one.version, "1.2.3");
         let volid =
             |appliance: &Appliance, installation: &str| appliance.volid("local", &installation.parse().unwrap());
@@ -109,12 +102,11 @@ mod tests {
 
     #[test]
     fn a_missing_or_foreign_file_is_refused_with_what_to_do() {
-        let missing =
-            Appliance::load(&Attr::from("/nonexistent/pxci-dispatcher-appliance_1_amd64.tar.zst")).unwrap_err();
+        let missing = Appliance::load(Some("/nonexistent/pxci-dispatcher-appliance_1_amd64.tar.zst")).unwrap_err();
         assert!(missing.detail.contains("cargo xtask appliance"), "{}", missing.detail);
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("debian-12.tar.zst");
         std::fs::write(&path, "x").unwrap();
-        assert!(Appliance::load(&Attr::from(path.to_str().unwrap())).is_err());
+        assert!(Appliance::load(path.to_str()).is_err());
     }
 }

@@ -10,8 +10,10 @@ use bytes::Bytes;
 use dispatcher_api::frames::{Decoder, Direction, Message, SessionId, TooLarge, encode};
 use dispatcher_api::protocol::{Answer, PROTOCOL, Refusal, Request};
 use dispatcher_api::{Config, ConfigProblem, PublicKey, SealError, Secrets, Status};
-use pve::Lxc;
+use guest::OwnedContainer;
 use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::diagnostics::Cause;
 
 /// The first answer can take until the program at the other end has started; a repetition costs nothing.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -54,6 +56,8 @@ pub(crate) enum ConsoleError {
     #[error("the request cannot be written")]
     Write(#[source] serde_json::Error),
 }
+
+impl Cause for ConsoleError {}
 
 impl ConsoleError {
     /// Whether it can pass by itself while a container starts.
@@ -98,7 +102,10 @@ pub(crate) struct Session<W> {
 }
 
 /// Opens a session with the dispatcher in a running container; while that starts, tries again until the deadline.
-pub(crate) async fn open(container: &Lxc, deadline: Instant) -> Result<Session<pve::console::Console>, ConsoleError> {
+pub(crate) async fn open(
+    container: &OwnedContainer,
+    deadline: Instant,
+) -> Result<Session<pve::console::Console>, ConsoleError> {
     loop {
         match open_once(container).await {
             Err(error) if error.passes() && Instant::now() + PAUSE < deadline => {
@@ -110,8 +117,8 @@ pub(crate) async fn open(container: &Lxc, deadline: Instant) -> Result<Session<p
     }
 }
 
-async fn open_once(container: &Lxc) -> Result<Session<pve::console::Console>, ConsoleError> {
-    let wire = pve::console::connect(container).await.map_err(ConsoleError::Console)?;
+async fn open_once(container: &OwnedContainer) -> Result<Session<pve::console::Console>, ConsoleError> {
+    let wire = container.console().await.map_err(ConsoleError::Console)?;
     Session::start(wire, PATIENCE).await
 }
 
@@ -349,7 +356,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_is_told_in_the_dispatchers_words() {
+    async fn a_refusal_is_reported_in_the_dispatchers_words() {
         let mut terminal = FakeTerminal::new(0);
         let mut session = Session::start(&mut terminal, PATIENCE).await.unwrap();
         let error = session.status().await.unwrap_err();

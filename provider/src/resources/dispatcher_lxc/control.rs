@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use dispatcher_api::{Config, Phase, Problem, Secrets, Status, Subject};
+use guest::OwnedContainer;
 use jiff::Timestamp;
-use pve::Lxc;
 use pve::console::Console;
 use tf_provider::{Cx, Diagnostic};
 use tokio::time::{Instant, sleep};
 
 use super::console::{self, ConsoleError, Session};
-use crate::diagnostics;
+use crate::diagnostics::{self, Unable as _};
 use crate::provider::Clients;
 
 const THING: &str = "dispatcher";
@@ -27,7 +27,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const LOG_LINES: usize = 6;
 
 /// Asks a running dispatcher how it is. Ends soon, whatever happens.
-pub(crate) async fn look(container: &Lxc) -> Result<Status, ConsoleError> {
+pub(crate) async fn look(container: &OwnedContainer) -> Result<Status, ConsoleError> {
     let asked = async {
         let mut session = console::open(container, Instant::now() + LOOKING / 2).await?;
         let status = session.status().await;
@@ -40,15 +40,17 @@ pub(crate) async fn look(container: &Lxc) -> Result<Status, ConsoleError> {
 /// Puts a configuration in force and waits for the first pass with it that reaches Proxmox VE and GitHub.
 pub(crate) async fn configure(
     cx: &Cx<Clients>,
-    container: &Lxc,
+    container: &OwnedContainer,
     config: &Config,
     secrets: &Secrets,
 ) -> Result<(), Diagnostic> {
-    let unable = |error: &ConsoleError| diagnostics::failed("configure", THING, &container.vmid().to_string(), error);
-    let mut session =
-        cx.guard(console::open(container, Instant::now() + OPENING)).await?.map_err(|error| unable(&error))?;
-    let before = cx.guard(session.status()).await?.map_err(|error| unable(&error))?;
-    let hash = cx.guard(session.configure(config, secrets)).await?.map_err(|error| unable(&error))?;
+    let mut session = cx.guard(console::open(container, Instant::now() + OPENING)).await?.unable(
+        "configure",
+        THING,
+        container.vmid(),
+    )?;
+    let before = cx.guard(session.status()).await?.unable("configure", THING, container.vmid())?;
+    let hash = cx.guard(session.configure(config, secrets)).await?.unable("configure", THING, container.vmid())?;
     tracing::info!(vmid = container.vmid(), "configured the dispatcher, waiting for its first pass");
     let outcome = cx.guard(first_pass(&mut session, &hash, before.last_good_pass_at)).await?;
     let lines = if outcome.is_err() { session.last_log_lines(LOG_LINES).await } else { Vec::new() };
@@ -97,13 +99,13 @@ fn not_working(vmid: u32, error: &NotWorking, log: &[String]) -> Diagnostic {
         NotWorking::Slow(phase) => {
             format!("It took its configuration, but did not finish a first pass in time (it is {phase:?}).")
         }
-        NotWorking::Console(error) => diagnostics::failed("watch", THING, "", error).detail,
+        NotWorking::Console(error) => diagnostics::unable("watch", THING, "", error).detail,
     };
     if !log.is_empty() {
         detail.push_str("\n\nThe end of its log:\n  ");
         detail.push_str(&log.join("\n  "));
     }
-    Diagnostic::error(format!("The dispatcher in container \"{vmid}\" does not work"), detail)
+    diagnostics::found(format!("The dispatcher in container \"{vmid}\" does not work"), detail)
 }
 
 fn subject(subject: Subject) -> &'static str {
@@ -158,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hindrance_is_told_with_what_to_check_and_the_log() {
+    fn a_hindrance_is_reported_with_what_to_check_and_the_log() {
         let problem =
             Problem { subject: Subject::Github, message: "401 Bad credentials".into(), since: Timestamp::UNIX_EPOCH };
         let diagnostic = not_working(8100, &NotWorking::Hindered(vec![problem]), &["WARN poll failed".to_owned()]);

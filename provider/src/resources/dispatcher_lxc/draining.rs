@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use dispatcher_api::{Phase, Problem, Status};
-use pve::Lxc;
+use guest::OwnedContainer;
 use tokio::time::{Instant, sleep};
 
 use super::console::{self, ConsoleError, Session, Wire};
@@ -18,6 +18,9 @@ const OPENING: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(500);
 /// Time between two lines of the log, and between two checks for runner VMs that are left.
 const REPORT: Duration = Duration::from_secs(10);
+
+/// Commands that remove a runner VM. Without the second, Proxmox VE refuses to remove it.
+pub(super) const BY_HAND: &str = "on its node: `qm stop VMID`, `qm set VMID --protection 0`, `qm destroy VMID`";
 
 /// A dispatcher that can be asked to end.
 trait Ending {
@@ -40,7 +43,7 @@ impl<W: Wire> Ending for Session<W> {
 /// A dispatcher that is hindered for longer than `patience` cannot say that nothing is left, for example because it is cut off
 /// from Proxmox VE. If no runner VM is left by its own count or by `nothing_left`, the problems that hinder it are returned.
 pub(super) async fn drain<Look: Future<Output = bool>>(
-    container: &Lxc,
+    container: &OwnedContainer,
     patience: Duration,
     last: &mut Option<Status>,
     nothing_left: impl Fn() -> Look,
@@ -100,8 +103,10 @@ fn waited_for(status: &Status, waited: Duration) -> String {
     let way_on = if status.problems.is_empty() {
         "it goes on by itself when the jobs have ended; an interrupt (Ctrl-C) ends the wait and destroys nothing"
     } else {
-        "it goes on when the hindrance is removed, or when you have destroyed these VMs by hand; an interrupt (Ctrl-C) ends \
-         the wait and destroys nothing"
+        &format!(
+            "it goes on when the hindrance is removed, or when you have destroyed these VMs by hand ({BY_HAND}); an \
+             interrupt (Ctrl-C) ends the wait and destroys nothing"
+        )
     };
     parts.push(way_on.to_owned());
     parts.join("; ")
@@ -125,7 +130,9 @@ pub(super) fn what_is_left(status: &Status) -> String {
     let mut text = format!("It was waited for: {}.", remaining(status).join(", "));
     if !status.problems.is_empty() {
         text.push_str(&format!("\n{}", listed(&status.problems)));
-        text.push_str("\nRemove the hindrance, or destroy these VMs by hand; then destroy the dispatcher again.");
+        text.push_str(&format!(
+            "\nRemove the hindrance, or destroy these VMs by hand ({BY_HAND}); then destroy the dispatcher again."
+        ));
     }
     text.push_str("\nThe dispatcher takes no more jobs. Destroy it again when they have ended, or allow more time in `timeouts.delete`; applying its configuration makes it work again.");
     text
@@ -196,7 +203,7 @@ mod tests {
         assert_eq!(problems.len(), 1);
         assert!(begin.elapsed() > Duration::from_secs(100) && begin.elapsed() < Duration::from_secs(115));
         let line = &lines.into_inner()[1];
-        for words in ["It cannot use Proxmox VE: cannot be reached", "destroyed these VMs by hand"] {
+        for words in ["It cannot use Proxmox VE: cannot be reached", "destroyed these VMs by hand", "--protection 0"] {
             assert!(line.contains(words), "{words}: {line}");
         }
     }
@@ -206,7 +213,9 @@ mod tests {
         let problem =
             Problem { subject: Subject::Pve, message: "cannot be reached".into(), since: Timestamp::UNIX_EPOCH };
         let text = what_is_left(&Status { problems: vec![problem], ..Status::default() });
-        for words in ["no runner VM is left", "cannot be reached", "Remove the hindrance", "timeouts.delete"] {
+        for words in
+            ["no runner VM is left", "cannot be reached", "Remove the hindrance", "--protection 0", "timeouts.delete"]
+        {
             assert!(text.contains(words), "{words}: {text}");
         }
     }

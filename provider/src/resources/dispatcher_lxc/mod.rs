@@ -22,17 +22,23 @@ use std::future::ready;
 use std::time::Duration;
 
 use dispatcher_api::{Config, ConfigError, ConfigProblem, Phase, Secrets, Status};
+use guest::{Candidate, OwnedContainer, Problem};
 use ownership::Installation;
-use tf_provider::{Attr, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Outcome, Path, Plan, Resource, Secret};
+use pve::Lxc;
+use tf_provider::{
+    Attr, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Model as _, Outcome, Path, Plan, PlanCx, Resource, Secret,
+};
 
 use self::appliance::Appliance;
 use self::container::Made;
-use self::model::Dispatcher;
+use self::model::{Dispatcher, KnownDispatcher, container as container_of};
 use self::takeover::Succession;
-use crate::diagnostics;
+use crate::diagnostics::{self, Detailed as _, Unable as _};
 use crate::provider::Clients;
 use crate::waiting;
 
+/// Addition to a warning about a dispatcher that cannot be asked.
+const FROM_STATE: &str = "What it works with is taken from the state.";
 /// A dispatcher that did not come to work has few machines, if any.
 const UNDO: Duration = Duration::from_secs(60);
 
@@ -48,19 +54,21 @@ impl Resource for Dispatchers {
         diagnostics.extend(contradictions(config));
     }
 
-    async fn plan(&self, cx: &Cx<Clients>, plan: &mut Plan<Dispatcher>) -> Result<(), Diagnostics> {
-        let Some(clients) = cx.configured() else { return Ok(()) };
+    async fn plan(&self, cx: &PlanCx<Clients>, plan: &mut Plan<Dispatcher>) -> Result<(), Diagnostics> {
+        let Some(clients) = cx.data() else { return Ok(()) };
         if plan.planned.node.is_unknown() && plan.config.node.is_null() {
             plan.planned.node = clients.node(&plan.config.node)?.into();
         }
         if !plan.config.appliance_file.is_unknown() {
-            let appliance = Appliance::load(&plan.config.appliance_file)?;
+            let appliance = Appliance::load(plan.config.appliance_file.text())?;
             plan_appliance(plan, &appliance, &clients.installation);
         }
         plan_identity(plan);
-        plan.planned.config_hash = match plan.planned.config(&clients.installation, &clients.connection)? {
-            Some(config) => valid(config)?.hash().into(),
-            None => Attr::Unknown,
+        plan.planned.config_hash = match (plan.planned.known(), plan.planned.node.text()) {
+            (Some(known), Some(node)) => {
+                valid(known.config(node, &clients.installation, &clients.connection)?)?.hash().into()
+            }
+            _ => Attr::Unknown,
         };
         if plan.prior.is_none() {
             takes(clients, &plan.planned, "template_storage", "vztmpl", "container templates").await?;
@@ -69,31 +77,39 @@ impl Resource for Dispatchers {
         Ok(())
     }
 
-    async fn create(&self, cx: &Cx<Clients>, mut plan: Dispatcher) -> Outcome<Dispatcher> {
-        let clients = cx.data()?;
+    async fn create(&self, cx: &Cx<Clients>, mut plan: KnownDispatcher) -> Outcome<KnownDispatcher> {
+        let clients = cx.data();
         plan.node = clients.node(&plan.node)?.into();
         let (config, secrets) = desired(cx, &plan)?;
         let appliance = planned_appliance(&mut plan, &clients.installation)?;
         let made = make(cx, &plan, &appliance).await?;
         plan.vmid = i64::from(made.vmid()).into();
         match set_up(cx, &plan, &made, &config, &secrets).await {
-            Ok(()) => Ok(Dispatcher { config_hash: config.hash().into(), ..plan }),
+            Ok(()) => Ok(KnownDispatcher { config_hash: config.hash().into(), ..plan }),
             Err(diagnostic) => Err(undo(cx, plan, &made, diagnostic).await),
         }
     }
 
     async fn read(&self, cx: &Cx<Clients>, mut state: Dispatcher) -> Result<Option<Dispatcher>, Diagnostics> {
-        let clients = cx.data()?;
-        let Some(found) = container::find(clients, &state).await? else { return Ok(None) };
+        let clients = cx.data();
+        let Some(found) = container::find(clients, state.place()?).await? else { return Ok(None) };
         options::take_over(&found.config, &mut state);
         let vmid = found.container.vmid();
         let status = found.container.status().await;
-        let status = status.map_err(|error| diagnostics::pve("read", container::THING, &vmid.to_string(), &error))?;
+        let status = status.unable("read", container::THING, vmid)?;
         if !status.is_running() {
             state.config_hash = Attr::Null;
             return Ok(Some(state));
         }
-        match control::look(&found.container).await {
+        let asked = match container::owned(clients, state.location()?, "ask", waiting::until_deadline(cx)).await {
+            Ok(Some(owned)) => control::look(&owned).await,
+            Ok(None) => return Ok(None),
+            Err(unproved) => {
+                cx.warn(unproved.summary, format!("{}\n\n{FROM_STATE}", unproved.detail));
+                return Ok(Some(state));
+            }
+        };
+        match asked {
             Ok(status) => {
                 if status.phase == Phase::Starting && !status.problems.is_empty() {
                     cx.warn(
@@ -105,16 +121,21 @@ impl Resource for Dispatchers {
                     if needs_its_configuration(&status) { Attr::Null } else { status.config_hash.into() };
             }
             Err(error) => {
-                let warning = diagnostics::failed("ask", "the dispatcher in container", &vmid.to_string(), &error);
-                cx.warn(warning.summary, format!("{}\n\nWhat it works with is taken from the state.", warning.detail));
+                let warning = diagnostics::unable("ask", "the dispatcher in container", vmid, &error);
+                cx.warn(warning.summary, format!("{}\n\n{FROM_STATE}", warning.detail));
             }
         }
         Ok(Some(state))
     }
 
-    async fn update(&self, cx: &Cx<Clients>, prior: Dispatcher, mut plan: Dispatcher) -> Outcome<Dispatcher> {
+    async fn update(
+        &self,
+        cx: &Cx<Clients>,
+        prior: KnownDispatcher,
+        mut plan: KnownDispatcher,
+    ) -> Outcome<KnownDispatcher> {
         let (config, secrets) = desired(cx, &plan)?;
-        let appliance = planned_appliance(&mut plan, &cx.data()?.installation)?;
+        let appliance = planned_appliance(&mut plan, &cx.data().installation)?;
         if prior.appliance_sha256 != plan.appliance_sha256 {
             return replace_appliance(cx, &prior, plan, &appliance, (&config, &secrets)).await;
         }
@@ -126,24 +147,24 @@ impl Resource for Dispatchers {
             marking::settle(cx, &plan, None).await
         };
         match configured.await {
-            Ok(()) => Ok(Dispatcher { config_hash: config.hash().into(), ..plan }),
+            Ok(()) => Ok(KnownDispatcher { config_hash: config.hash().into(), ..plan }),
             Err(diagnostic) => Err(Failure::partial(unsettled(plan, prior), diagnostic)),
         }
     }
 
-    async fn delete(&self, cx: &Cx<Clients>, state: Dispatcher) -> Result<(), Failure<Dispatcher>> {
-        let clients = cx.data()?;
-        if let Some(found) = container::find(clients, &state).await? {
-            container::prove_ours(clients, &state, &found).await?;
-            release_runners(cx, &state, &found).await?;
-            container::destroy(clients, &state, found.container.vmid(), &waiting::until_deadline(cx)).await?;
+    async fn delete(&self, cx: &Cx<Clients>, state: KnownDispatcher) -> Result<(), Failure<KnownDispatcher>> {
+        let clients = cx.data();
+        let wait = waiting::until_deadline(cx);
+        if let Some(owned) = container::owned(clients, state.location()?, "destroy", wait.clone()).await? {
+            release_runners(cx, &state, &owned).await?;
+            container::remove(clients, state.location()?, wait).await?;
         }
         stored_appliance::remove(clients, &state, &waiting::until_deadline(cx)).await?;
         Ok(())
     }
 
     async fn import(&self, cx: &Cx<Clients>, key: ImportKey<Dispatcher>) -> Result<Dispatcher, Diagnostics> {
-        let clients = cx.data()?;
+        let clients = cx.data();
         let ImportKey::Id(text) = key else {
             return Err(unable_to_import("Import it by id: `node/vmid`.").into());
         };
@@ -152,7 +173,7 @@ impl Resource for Dispatchers {
             return Err(unable_to_import(&format!("\"{text}\" is not of the form `node/vmid`.")).into());
         };
         let mut state = Dispatcher { node: node.into(), vmid: i64::from(vmid).into(), ..Dispatcher::default() };
-        let Some(found) = container::find(clients, &state).await? else {
+        let Some(found) = container::find(clients, (node, vmid)).await? else {
             return Err(unable_to_import(&format!(
                 "Container {vmid} does not exist on node \"{node}\", or belongs to another installation."
             ))
@@ -172,7 +193,7 @@ impl Resource for Dispatchers {
 /// What no single attribute can say.
 fn contradictions(config: &Dispatcher) -> Vec<Diagnostic> {
     let mut found = Vec::new();
-    let mut add = |at: &str, detail: String| found.push(Diagnostic::error("Invalid dispatcher", detail).at(at));
+    let mut add = |at: &str, detail: String| found.push(diagnostics::invalid(at, "Invalid dispatcher", detail));
     match (config.vmid.is_null(), config.vmid_range.is_null()) {
         (true, true) => add("vmid_range", "Set `vmid_range`, as in \"8100-8109\", or `vmid`.".to_owned()),
         (false, false) => add("vmid_range", "Set either `vmid_range` or `vmid`.".to_owned()),
@@ -193,19 +214,26 @@ fn contradictions(config: &Dispatcher) -> Vec<Diagnostic> {
             ),
         );
     }
-    if config
-        .network
-        .known()
-        .is_some_and(|network| network.gateway.known().is_some() && network.ip.text() == Some("dhcp"))
-    {
-        add("network", "A gateway is for a fixed address; with DHCP it comes from the server.".to_owned());
+    if let Some(network) = config.network.known() {
+        if network.gateway.known().is_some() && network.ip.text() == Some("dhcp") {
+            add("network", "A gateway is for a fixed address; with DHCP it comes from the server.".to_owned());
+        }
+        let needs_no_gateway = network.ip6.is_null() || network.ip6.text() == Some("auto");
+        if network.gateway6.known().is_some() && needs_no_gateway {
+            add(
+                "network",
+                "`gateway6` is for a fixed IPv6 address in `ip6`; with \"auto\" the gateway comes from router advertisements."
+                    .to_owned(),
+            );
+        }
     }
     found
 }
 
 /// Says which appliance the container is made from, and where its copy is. The copy of the present container keeps its name.
 fn plan_appliance(plan: &mut Plan<Dispatcher>, appliance: &Appliance, installation: &Installation) {
-    appliance.describe(&mut plan.planned);
+    plan.planned.appliance_version = appliance.version.clone().into();
+    plan.planned.appliance_sha256 = appliance.sha256.clone().into();
     let present = plan.prior.as_ref().filter(|prior| prior.appliance_sha256 == plan.planned.appliance_sha256);
     let present = present.and_then(|prior| prior.appliance_volid.known().cloned());
     let new = || plan.planned.template_storage.text().map(|storage| appliance.volid(storage, installation));
@@ -220,7 +248,7 @@ fn plan_identity(plan: &mut Plan<Dispatcher>) {
         return;
     }
     let range = plan.planned.range().ok();
-    let outside = range.zip(prior.container().ok()).is_some_and(|(range, vmid)| !range.contains(vmid));
+    let outside = range.zip(container_of(&prior.vmid).ok()).is_some_and(|(range, vmid)| !range.contains(vmid));
     if outside {
         plan.planned.vmid = Attr::Unknown;
         plan.require_replace("vmid_range");
@@ -242,12 +270,12 @@ fn plan_identity(plan: &mut Plan<Dispatcher>) {
 fn valid(config: Config) -> Result<Config, Diagnostics> {
     let Err(error) = config.validate() else { return Ok(config) };
     let ConfigError::Invalid(problems) = error else {
-        return Err(diagnostics::failed("use", "the dispatcher's configuration", "", &error).into());
+        return Err(diagnostics::unable("use", "the dispatcher's configuration", "", &error).into());
     };
     let mut found = Diagnostics::new();
     for problem in problems {
         let path = attribute_of(&config, &problem);
-        found.push(Diagnostic::error("Invalid dispatcher", format!("{}.", problem.message)).at(path));
+        found.push(diagnostics::invalid(path, "Invalid dispatcher", format!("{}.", problem.message)));
     }
     Err(found)
 }
@@ -289,7 +317,7 @@ async fn takes(
     let value = if attribute == "storage" { &planned.storage } else { &planned.template_storage };
     let (Some(name), Some(node)) = (value.text(), planned.node.text()) else { return Ok(()) };
     let status = clients.pve.storage(node, name).status().await;
-    let status = status.map_err(|error| diagnostics::pve("use", "storage", name, &error).at(attribute))?;
+    let status = status.unable("use", "storage", name).about(attribute)?;
     if status.content.iter().any(|content| content == kind) {
         return Ok(());
     }
@@ -297,38 +325,37 @@ async fn takes(
         "It takes {}, but no {things}. Enable content type `{kind}` for it (Datacenter, Storage, Edit, Content), or name another storage.",
         status.content.join(", ")
     );
-    Err(Diagnostic::error(format!("Unable to use storage \"{name}\" for {things}"), detail).at(attribute).into())
+    Err(diagnostics::invalid(attribute, format!("Unable to use storage \"{name}\" for {things}"), detail).into())
 }
 
 /// What the dispatcher is to work with.
-fn desired(cx: &Cx<Clients>, plan: &Dispatcher) -> Result<(Config, Secrets), Diagnostics> {
-    let clients = cx.data()?;
-    let incomplete =
-        || Diagnostic::error("Unable to configure the dispatcher", "A part of its configuration is not known.");
-    let config = valid(plan.config(&clients.installation, &clients.connection)?.ok_or_else(incomplete)?)?;
-    let own = plan.pve_token_secret_wo.known().cloned().map(Secret::into_inner);
-    let github_token = plan.github_token_wo.need("github_token_wo")?.clone().into_inner();
+fn desired(cx: &Cx<Clients>, plan: &KnownDispatcher) -> Result<(Config, Secrets), Diagnostics> {
+    let clients = cx.data();
+    let config = valid(plan.config(plan.node.need("node")?, &clients.installation, &clients.connection)?)?;
+    let own = plan.pve_token_secret_wo.clone().map(Secret::into_inner);
+    let github_token = plan.github_token_wo.clone().into_inner();
     let secrets =
         Secrets { pve_token_secret: own.unwrap_or_else(|| clients.connection.token.secret().clone()), github_token };
     Ok((config, secrets))
 }
 
 /// The appliance, which must still be the one that the plan showed.
-fn planned_appliance(plan: &mut Dispatcher, installation: &Installation) -> Result<Appliance, Diagnostic> {
-    let appliance = Appliance::load(&plan.appliance_file)?;
+fn planned_appliance(plan: &mut KnownDispatcher, installation: &Installation) -> Result<Appliance, Diagnostic> {
+    let appliance = Appliance::load(plan.appliance_file.as_deref())?;
     if plan.appliance_sha256.text().is_some_and(|planned| planned != appliance.sha256) {
         let detail = "Its file is not the one that was planned with. Plan again.";
-        return Err(Diagnostic::error("The dispatcher's appliance has changed", detail).at("appliance_file"));
+        return Err(diagnostics::invalid("appliance_file", "The dispatcher's appliance has changed", detail));
     }
-    appliance.describe(plan);
+    plan.appliance_version = appliance.version.clone().into();
+    plan.appliance_sha256 = appliance.sha256.clone().into();
     if plan.appliance_volid.known().is_none() {
-        plan.appliance_volid = appliance.volid(plan.template_storage.need("template_storage")?, installation).into();
+        plan.appliance_volid = appliance.volid(&plan.template_storage, installation).into();
     }
     Ok(appliance)
 }
 
 /// The container that the plan is about: one that a killed apply left unfinished, or a new one.
-async fn make(cx: &Cx<Clients>, plan: &Dispatcher, appliance: &Appliance) -> Result<Made, Diagnostic> {
+async fn make(cx: &Cx<Clients>, plan: &KnownDispatcher, appliance: &Appliance) -> Result<Made, Diagnostic> {
     if let Some(made) = unfinished::adopt(cx, plan, true).await? {
         return Ok(made);
     }
@@ -342,7 +369,7 @@ async fn make(cx: &Cx<Clients>, plan: &Dispatcher, appliance: &Appliance) -> Res
 /// From a container that was just made to a dispatcher that works.
 async fn set_up(
     cx: &Cx<Clients>,
-    plan: &Dispatcher,
+    plan: &KnownDispatcher,
     made: &Made,
     config: &Config,
     secrets: &Secrets,
@@ -357,16 +384,16 @@ async fn set_up(
 
 async fn start_and_configure(
     cx: &Cx<Clients>,
-    plan: &Dispatcher,
+    plan: &KnownDispatcher,
     config: &Config,
     secrets: &Secrets,
 ) -> Result<(), Diagnostic> {
-    let clients = cx.data()?;
-    let Some(found) = container::find(clients, plan).await? else {
-        return Err(Diagnostic::error("Unable to start the dispatcher container", "It is gone. Plan again."));
+    let clients = cx.data();
+    let Some(owned) = container::owned(clients, plan.location()?, "start", waiting::until_deadline(cx)).await? else {
+        return Err(diagnostics::impossible("start", "the dispatcher container", "", "It is gone. Plan again."));
     };
-    container::start(cx, &found.container).await?;
-    control::configure(cx, &found.container, config, secrets).await
+    container::start(cx, &owned).await?;
+    control::configure(cx, &owned, config, secrets).await
 }
 
 /// One that drains goes on only when it gets its configuration again; one that never worked with it may need other secrets.
@@ -379,8 +406,8 @@ fn needs_its_configuration(status: &Status) -> bool {
 }
 
 /// State after a change that failed: which configuration and secrets are in force is open, so the next plan sends both.
-fn unsettled(plan: Dispatcher, prior: Dispatcher) -> Dispatcher {
-    Dispatcher {
+fn unsettled(plan: KnownDispatcher, prior: KnownDispatcher) -> KnownDispatcher {
+    KnownDispatcher {
         config_hash: Attr::Null,
         github_token_wo_version: prior.github_token_wo_version,
         pve_token_secret_wo_version: prior.pve_token_secret_wo_version,
@@ -389,72 +416,80 @@ fn unsettled(plan: Dispatcher, prior: Dispatcher) -> Dispatcher {
 }
 
 /// Removes the appliance that no container was made from.
-async fn without_appliance(cx: &Cx<Clients>, plan: &Dispatcher, mut diagnostic: Diagnostic) -> Diagnostic {
-    let removed = match cx.data() {
-        Ok(clients) => stored_appliance::remove(clients, plan, &container::clean_up_time()).await,
-        Err(error) => Err(error),
-    };
-    if let Err(error) = removed {
-        diagnostic.detail.push_str(&format!("\n\nIts appliance stays on the storage: {}", error.detail));
+async fn without_appliance(cx: &Cx<Clients>, plan: &KnownDispatcher, diagnostic: Diagnostic) -> Diagnostic {
+    let removed = stored_appliance::remove(cx.data(), plan, &container::clean_up_time()).await;
+    match removed {
+        Ok(()) => diagnostic,
+        Err(error) => diagnostic.also(format!("Its appliance stays on the storage: {}", error.detail)),
     }
-    diagnostic
 }
 
 /// What a failed creation made goes again. A container whose dispatcher has machines left stays: only it can clear them.
-async fn undo(cx: &Cx<Clients>, plan: Dispatcher, made: &Made, mut diagnostic: Diagnostic) -> Failure<Dispatcher> {
+async fn undo(
+    cx: &Cx<Clients>,
+    plan: KnownDispatcher,
+    made: &Made,
+    diagnostic: Diagnostic,
+) -> Failure<KnownDispatcher> {
     let cleaned = async {
-        let clients = cx.data()?;
-        if let Some(found) = container::find(clients, &plan).await? {
-            if !made.is_still(&found.config) {
-                return Ok(());
+        let clients = cx.data();
+        let wait = container::clean_up_time();
+        let candidate = container::candidate(clients, plan.location()?, Some(&made.nonce), wait.clone());
+        match candidate.prove().await {
+            Ok(owned) => {
+                if owned.is_running().await.is_ok_and(|is_running| is_running) {
+                    // Without an answer it has made nothing, as a rule; what counts is whether something is there.
+                    let mut last = None;
+                    let drained = draining::drain(&owned, Duration::ZERO, &mut last, || ready(false));
+                    let _ = tokio::time::timeout(UNDO, drained).await;
+                }
+                none_left(clients, &plan).await?;
             }
-            if found.container.status().await.is_ok_and(|status| status.is_running()) {
-                // Without an answer it has made nothing, as a rule; what counts is whether something is there.
-                let mut last = None;
-                let drained = draining::drain(&found.container, Duration::ZERO, &mut last, || ready(false));
-                let _ = tokio::time::timeout(UNDO, drained).await;
-            }
-            none_left(clients, &plan).await?;
+            // Another apply went on with it.
+            Err(error) if matches!(error.problem, Problem::OtherIncarnation) => return Ok(()),
+            Err(error) if error.is_gone() => {}
+            Err(error) => return Err(not_destroyed(&candidate, &error)),
         }
-        container::destroy(clients, &plan, plan.container()?, &container::clean_up_time()).await?;
+        candidate.remove().await.map_err(|error| not_destroyed(&candidate, &error))?;
         stored_appliance::remove(clients, &plan, &container::clean_up_time()).await
     };
     match cleaned.await {
         Ok(()) => diagnostic.into(),
         Err(error) => {
-            diagnostic
-                .detail
-                .push_str(&format!("\n\nCleaning up failed too, so the container stays: {}", error.detail));
-            Failure::partial(Dispatcher { config_hash: Attr::Null, ..plan }, diagnostic)
+            let diagnostic =
+                diagnostic.also(format!("Cleaning up failed too, so the container stays: {}", error.detail));
+            Failure::partial(KnownDispatcher { config_hash: Attr::Null, ..plan }, diagnostic)
         }
     }
 }
 
-async fn change_in_place(cx: &Cx<Clients>, plan: &Dispatcher) -> Result<(), Diagnostic> {
-    let clients = cx.data()?;
-    let Some(found) = container::find(clients, plan).await? else { return Ok(()) };
-    if container::change(cx, &found, plan).await? {
-        let stopped = container::stop(clients, &found.container, &waiting::until_deadline(cx)).await;
-        stopped.map_err(|error| {
-            diagnostics::pve("restart", container::THING, &found.container.vmid().to_string(), &error)
-        })?;
+fn not_destroyed(candidate: &Candidate<Lxc>, error: &guest::Error) -> Diagnostic {
+    diagnostics::unable("destroy", container::THING, candidate.vmid(), error)
+}
+
+async fn change_in_place(cx: &Cx<Clients>, plan: &KnownDispatcher) -> Result<(), Diagnostic> {
+    let clients = cx.data();
+    let wait = waiting::until_deadline(cx);
+    let Some(owned) = container::owned(clients, plan.location()?, "change", wait).await? else { return Ok(()) };
+    if container::change(cx, &owned, plan).await? {
+        container::stop(&owned, "restart").await?;
     }
     Ok(())
 }
 
 async fn replace_appliance(
     cx: &Cx<Clients>,
-    prior: &Dispatcher,
-    mut plan: Dispatcher,
+    prior: &KnownDispatcher,
+    mut plan: KnownDispatcher,
     appliance: &Appliance,
     (config, secrets): (&Config, &Secrets),
-) -> Outcome<Dispatcher> {
+) -> Outcome<KnownDispatcher> {
     let made = takeover::take_over(cx, &Succession { prior, plan: &plan, appliance, config, secrets }).await?;
     plan.vmid = i64::from(made.vmid()).into();
     plan.config_hash = config.hash().into();
     let rest = async {
-        let clients = cx.data()?;
-        let destroyed = container::destroy(clients, prior, prior.container()?, &waiting::until_deadline(cx)).await;
+        let clients = cx.data();
+        let destroyed = container::remove(clients, prior.location()?, waiting::until_deadline(cx)).await;
         // Only now: if this apply is killed before, the next one goes on with the new container.
         marking::settle(cx, &plan, Some(&made.nonce)).await?;
         destroyed?;
@@ -462,23 +497,22 @@ async fn replace_appliance(
     };
     match rest.await {
         Ok(()) => Ok(plan),
-        Err(mut diagnostic) => {
-            diagnostic
-                .detail
-                .push_str("\n\nThe new container works. If the old one is still there, destroy it by hand.");
+        Err(diagnostic) => {
+            let diagnostic =
+                diagnostic.also("The new container works. If the old one is still there, destroy it by hand.");
             Err(Failure::partial(plan, diagnostic))
         }
     }
 }
 
 /// Has the dispatcher destroy the machines that it made. If it cannot be asked, none may be left.
-async fn release_runners(cx: &Cx<Clients>, state: &Dispatcher, found: &container::Found) -> Result<(), Diagnostic> {
-    let vmid = found.container.vmid();
-    container::start(cx, &found.container).await?;
+async fn release_runners(cx: &Cx<Clients>, state: &KnownDispatcher, owned: &OwnedContainer) -> Result<(), Diagnostic> {
+    let vmid = owned.vmid();
+    container::start(cx, owned).await?;
     let mut last = None;
-    let clients = cx.data()?;
+    let clients = cx.data();
     let nothing_left = || async { none_left(clients, state).await.is_ok() };
-    let drained = draining::drain(&found.container, control::HINDRANCE, &mut last, nothing_left);
+    let drained = draining::drain(owned, control::HINDRANCE, &mut last, nothing_left);
     let error = match cx.guard(drained).await {
         Ok(Ok(problems)) => {
             if !problems.is_empty() {
@@ -491,18 +525,16 @@ async fn release_runners(cx: &Cx<Clients>, state: &Dispatcher, found: &container
             return Ok(());
         }
         Ok(Err(error)) => error,
-        Err(mut diagnostic) => {
-            if let Some(status) = last {
-                diagnostic.detail.push_str(&format!("\n\n{}", draining::what_is_left(&status)));
-            }
-            return Err(diagnostic);
+        Err(diagnostic) => {
+            return Err(match last {
+                Some(status) => diagnostic.also(draining::what_is_left(&status)),
+                None => diagnostic,
+            });
         }
     };
-    none_left(clients, state).await.map_err(|left| {
-        let mut diagnostic = diagnostics::failed("drain", "the dispatcher in container", &vmid.to_string(), &error);
-        diagnostic.detail.push_str(&format!("\n\n{}", left.detail));
-        diagnostic
-    })?;
+    none_left(clients, state)
+        .await
+        .map_err(|left| diagnostics::unable("drain", "the dispatcher in container", vmid, &error).also(left.detail))?;
     cx.warn(
         format!("The dispatcher in container \"{vmid}\" could not be asked"),
         "None of its machines is left, so the container is destroyed.",
@@ -511,29 +543,26 @@ async fn release_runners(cx: &Cx<Clients>, state: &Dispatcher, found: &container
 }
 
 /// An error while machines that the dispatcher made are there.
-async fn none_left(clients: &Clients, model: &Dispatcher) -> Result<(), Diagnostic> {
+async fn none_left(clients: &Clients, model: &KnownDispatcher) -> Result<(), Diagnostic> {
     let left = runners::left(clients, model).await;
-    let left = left.map_err(|error| diagnostics::pve("look for", "the dispatcher's machines", "", &error))?;
+    let left = left.unable("look for", "the dispatcher's machines", "")?;
     if left.is_empty() {
         return Ok(());
     }
     let names: Vec<String> = left.iter().map(|(vmid, name)| format!("{vmid} ({name})")).collect();
     let detail = format!(
-        "Machines that it made are left: {}. Make it work again, or destroy them by hand; then destroy it again.",
-        names.join(", ")
+        "Machines that it made are left: {}. Make it work again, or destroy them by hand ({}); then destroy it again.",
+        names.join(", "),
+        draining::BY_HAND
     );
-    Err(Diagnostic::error("The dispatcher's machines are not gone", detail))
+    Err(diagnostics::found("The dispatcher's machines are not gone", detail))
 }
 
 async fn resource_pool(clients: &Clients, vmid: u32) -> Result<Option<String>, Diagnostic> {
-    let guests = clients
-        .pve
-        .guests()
-        .await
-        .map_err(|error| diagnostics::pve("read", container::THING, &vmid.to_string(), &error))?;
+    let guests = clients.pve.guests().await.unable("read", container::THING, vmid)?;
     Ok(guests.into_iter().find(|guest| guest.vmid == vmid).and_then(|guest| guest.pool))
 }
 
 fn unable_to_import(detail: &str) -> Diagnostic {
-    Diagnostic::error("Unable to import the dispatcher container", detail)
+    diagnostics::impossible("import", "the dispatcher container", "", detail)
 }

@@ -1,7 +1,10 @@
 //! The typed state of `pxci_dispatcher_lxc`, and the dispatcher's configuration that follows from it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 
+use crate::diagnostics;
 use dispatcher_api::{Config, GithubConfig, PveConfig, RunnerPool, TemplateSource};
 use ownership::{Installation, VmidRange};
 use tf_provider::{Attr, Diagnostic, Model, Path, Secret, Timeouts};
@@ -38,7 +41,7 @@ pub(crate) struct Dispatcher {
     #[tf(required, replace)]
     pub(crate) storage: Attr<String>,
     /// Storage that the appliance is uploaded to; needs content type `vztmpl`.
-    #[tf(required, replace)]
+    #[tf(required, unread, replace)]
     pub(crate) template_storage: Attr<String>,
     /// Size of the volume with the dispatcher's state, in GiB.
     #[tf(default = 1, replace, range(1..=1024))]
@@ -53,12 +56,12 @@ pub(crate) struct Dispatcher {
     #[tf(default = 0, range(0..=65_536))]
     pub(crate) swap: Attr<i64>,
     /// Its network card. The dispatcher must reach Proxmox VE and GitHub; nothing needs to reach it.
-    #[tf(required)]
+    #[tf(required, unread)]
     pub(crate) network: Attr<Network>,
     /// Name servers. Default: those of the node.
     #[tf(optional)]
     pub(crate) nameservers: Attr<Vec<String>>,
-    /// Path of the appliance. Default: the one that lies beside the provider's program. Environment: `PXCI_APPLIANCE`.
+    /// Path of the appliance. Default: the file next to the provider's program. Environment: `PXCI_APPLIANCE`.
     #[tf(optional)]
     pub(crate) appliance_file: Attr<String>,
     /// Version of the appliance.
@@ -90,11 +93,11 @@ pub(crate) struct Dispatcher {
     /// Change it to send a new `github_token_wo`.
     #[tf(optional)]
     pub(crate) github_token_wo_version: Attr<i64>,
-    /// Seconds between two looks for queued jobs.
+    /// Seconds between two polls for queued jobs.
     #[tf(default = 15, range(1..=3600))]
     pub(crate) poll_interval: Attr<i64>,
     /// The pools of runners, by name.
-    #[tf(required)]
+    #[tf(required, unread)]
     pub(crate) pools: Attr<BTreeMap<String, Pool>>,
     /// SHA-256 of the configuration that the dispatcher works with.
     #[tf(computed)]
@@ -116,6 +119,13 @@ pub(crate) struct Network {
     /// Default gateway, with a fixed address.
     #[tf(optional)]
     pub(crate) gateway: Attr<String>,
+    /// IPv6 address with prefix length, as in `2001:db8::5/64`, or `auto` for an address from router advertisements. The
+    /// appliance does not use DHCPv6.
+    #[tf(optional, validate = good_ipv6_address)]
+    pub(crate) ip6: Attr<String>,
+    /// Default IPv6 gateway, with a fixed IPv6 address.
+    #[tf(optional)]
+    pub(crate) gateway6: Attr<String>,
     /// VLAN tag.
     #[tf(optional, range(1..=4094))]
     pub(crate) vlan: Attr<i64>,
@@ -208,103 +218,122 @@ pub(crate) struct Pool {
 impl Dispatcher {
     /// VMIDs that the container may have.
     pub(crate) fn range(&self) -> Result<VmidRange, Diagnostic> {
-        let fixed = || self.vmid.known().and_then(|vmid| u32::try_from(*vmid).ok());
-        let range = match self.vmid_range.text() {
-            Some(text) => text.parse().ok(),
-            None => fixed().and_then(|vmid| VmidRange::new(vmid, vmid).ok()),
-        };
-        range.ok_or_else(|| {
-            Diagnostic::error("No VMID is given", "Set `vmid_range`, as in \"8100-8109\", or `vmid`.").at("vmid_range")
-        })
+        range(self.vmid_range.text(), &self.vmid)
+    }
+
+    /// Returns node and VMID of the container that exists.
+    pub(crate) fn place(&self) -> Result<(&str, u32), Diagnostic> {
+        Ok((self.node.need("node")?, container(&self.vmid)?))
+    }
+
+    /// Returns what the container that exists is proved by.
+    pub(crate) fn location(&self) -> Result<Location<'_>, Diagnostic> {
+        let (node, vmid) = self.place()?;
+        Ok(Location { node, vmid, range: self.range()?, resource_pool: self.resource_pool.need("resource_pool")? })
+    }
+}
+
+/// The places where the container that a state or a plan names must be, to be ours.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Location<'a> {
+    /// Node that it was last seen on.
+    pub(crate) node: &'a str,
+    /// Its VMID.
+    pub(crate) vmid: u32,
+    /// Range that holds the VMID.
+    pub(crate) range: VmidRange,
+    /// PVE resource pool that it is a member of.
+    pub(crate) resource_pool: &'a str,
+}
+
+fn range(range: Option<&str>, vmid: &Attr<i64>) -> Result<VmidRange, Diagnostic> {
+    let fixed = || number(vmid).and_then(|vmid| VmidRange::new(vmid, vmid).ok());
+    let range = match range {
+        Some(text) => text.parse().ok(),
+        None => fixed(),
+    };
+    range.ok_or_else(|| {
+        diagnostics::invalid("vmid_range", "No VMID is given", "Set `vmid_range`, as in \"8100-8109\", or `vmid`.")
+    })
+}
+
+/// Returns the VMID of the container that exists.
+pub(crate) fn container(vmid: &Attr<i64>) -> Result<u32, Diagnostic> {
+    let vmid = *vmid.need("vmid")?;
+    u32::try_from(vmid).map_err(|_| diagnostics::invalid("vmid", "No container is known", "The state holds no VMID."))
+}
+
+impl KnownDispatcher {
+    /// VMIDs that the container may have.
+    pub(crate) fn range(&self) -> Result<VmidRange, Diagnostic> {
+        range(self.vmid_range.as_deref(), &self.vmid)
+    }
+
+    /// Returns node and VMID of the container that exists.
+    pub(crate) fn place(&self) -> Result<(&str, u32), Diagnostic> {
+        Ok((self.node.need("node")?, container(&self.vmid)?))
+    }
+
+    /// Returns what the container that exists is proved by.
+    pub(crate) fn location(&self) -> Result<Location<'_>, Diagnostic> {
+        let (node, vmid) = self.place()?;
+        Ok(Location { node, vmid, range: self.range()?, resource_pool: &self.resource_pool })
     }
 
     /// Volume ids of the images that its pools give to their VMs.
     pub(crate) fn seed_isos(&self) -> BTreeSet<String> {
-        let pools = self.pools.known().into_iter().flatten();
-        pools.filter_map(|(_, pool)| pool.seed_iso.text().map(str::to_owned)).collect()
+        self.pools.values().filter_map(|pool| pool.seed_iso.clone()).collect()
     }
 
-    /// VMID of the container that exists.
-    pub(crate) fn container(&self) -> Result<u32, Diagnostic> {
-        let vmid = *self.vmid.need("vmid")?;
-        u32::try_from(vmid)
-            .map_err(|_| Diagnostic::error("No container is known", "The state holds no VMID.").at("vmid"))
-    }
-
-    /// The dispatcher's configuration; `None` while a part of it is not known.
+    /// Returns the dispatcher's configuration. The container's node is that of pools that name none.
     pub(crate) fn config(
         &self,
+        node: &str,
         installation: &Installation,
         provider: &Connection,
-    ) -> Result<Option<Config>, Diagnostic> {
-        let Some(pve) = self.pve_config(provider)? else { return Ok(None) };
-        let (Some(pools), Some(node), Some(resource_pool)) =
-            (self.pools.known(), self.node.text(), self.resource_pool.text())
-        else {
-            return Ok(None);
-        };
-        let defaults = PoolDefaults { node, resource_pool };
-        let mut list = Vec::with_capacity(pools.len());
-        for (name, pool) in pools {
-            let Some(pool) = pool.to_config(name, &defaults)? else { return Ok(None) };
-            list.push(pool);
-        }
-        let Some(github) = self.github_config() else { return Ok(None) };
-        let Some(poll_interval_seconds) = number(&self.poll_interval) else { return Ok(None) };
-        Ok(Some(Config { installation: installation.clone(), pve, github, poll_interval_seconds, pools: list }))
+    ) -> Result<Config, Diagnostic> {
+        let defaults = PoolDefaults { node, resource_pool: &self.resource_pool };
+        let pools = self.pools.iter().map(|(name, pool)| pool.to_config(name, &defaults)).collect::<Result<_, _>>()?;
+        let poll_interval_seconds = unsigned(self.poll_interval)
+            .ok_or_else(|| diagnostics::invalid("poll_interval", "Invalid dispatcher", "It is out of range."))?;
+        let pve = self.pve_config(provider)?;
+        let github = self.github_config();
+        Ok(Config { installation: installation.clone(), pve, github, poll_interval_seconds, pools })
     }
 
-    fn pve_config(&self, provider: &Connection) -> Result<Option<PveConfig>, Diagnostic> {
-        if self.pve.is_unknown() {
-            return Ok(None);
-        }
-        let own = self.pve.known().cloned().unwrap_or_default();
-        if own.endpoints.is_unknown()
-            || own.token_id.is_unknown()
-            || own.ca_certificate.is_unknown()
-            || own.fingerprint.is_unknown()
-        {
-            return Ok(None);
-        }
+    fn pve_config(&self, provider: &Connection) -> Result<PveConfig, Diagnostic> {
+        let own = self.pve.clone().unwrap_or_default();
         let (ca_pem, fingerprint) = own.trust(provider)?;
         let provided = || provider.endpoints.iter().map(ToString::to_string).collect();
-        Ok(Some(PveConfig {
-            endpoints: own.endpoints.into_known().unwrap_or_else(provided),
+        Ok(PveConfig {
+            endpoints: own.endpoints.unwrap_or_else(provided),
             ca_pem,
             fingerprint,
-            token_id: own.token_id.into_known().unwrap_or_else(|| provider.token.id().to_owned()),
-        }))
+            token_id: own.token_id.unwrap_or_else(|| provider.token.id().to_owned()),
+        })
     }
 
-    fn github_config(&self) -> Option<GithubConfig> {
-        match &self.github {
-            Attr::Unknown => None,
-            Attr::Null => Some(GithubConfig::default()),
-            Attr::Known(access) if access.ca_certificate.is_unknown() => None,
-            Attr::Known(access) => Some(GithubConfig {
-                api_url: access.api_url.text()?.to_owned(),
-                ca_pem: access.ca_certificate.text().map(str::to_owned),
-                app: None,
-            }),
-        }
+    fn github_config(&self) -> GithubConfig {
+        let Some(access) = &self.github else { return GithubConfig::default() };
+        GithubConfig { api_url: access.api_url.clone(), ca_pem: access.ca_certificate.clone(), app: None }
     }
 }
 
-impl PveAccess {
+impl KnownPveAccess {
     /// CA and fingerprint: its own, else the provider's.
     fn trust(&self, provider: &Connection) -> Result<(Option<String>, Option<String>), Diagnostic> {
-        if !self.ca_certificate.is_null() || !self.fingerprint.is_null() {
-            return Ok((self.ca_certificate.text().map(str::to_owned), self.fingerprint.text().map(str::to_owned)));
+        if self.ca_certificate.is_some() || self.fingerprint.is_some() {
+            return Ok((self.ca_certificate.clone(), self.fingerprint.clone()));
         }
         match &provider.trust {
             pve::Trust::System => Ok((None, None)),
             pve::Trust::CaPem(pem) => Ok((Some(pem.clone()), None)),
             pve::Trust::Fingerprint(fingerprint) => Ok((None, Some(fingerprint.to_string()))),
-            pve::Trust::Insecure => Err(Diagnostic::error(
+            pve::Trust::Insecure => Err(diagnostics::invalid(
+                "pve",
                 "The dispatcher must be able to check Proxmox VE's certificate",
-                "The provider is told not to check it (PROXMOX_VERIFY_SSL); the dispatcher always does. Set `fingerprint` or `ca_certificate`, here in `pve` or in the provider block.",
-            )
-            .at("pve")),
+                "The provider does not check it (PROXMOX_VERIFY_SSL); the dispatcher always does. Set `fingerprint` or `ca_certificate`, here in `pve` or in the provider block.",
+            )),
         }
     }
 }
@@ -314,67 +343,47 @@ struct PoolDefaults<'a> {
     resource_pool: &'a str,
 }
 
-impl Pool {
-    /// `None` while a part of it is not known.
-    fn to_config(&self, name: &str, defaults: &PoolDefaults<'_>) -> Result<Option<RunnerPool>, Diagnostic> {
-        if self.has_unknown() {
-            return Ok(None);
-        }
+impl KnownPool {
+    fn to_config(&self, name: &str, defaults: &PoolDefaults<'_>) -> Result<RunnerPool, Diagnostic> {
         let at = |field: &str| Path::attribute("pools").key(name).then(field);
         let wrong =
-            |field: &str, text: String| Diagnostic::error(format!("Invalid pool \"{name}\""), text).at(at(field));
+            |field: &str, text: String| diagnostics::invalid(at(field), format!("Invalid pool \"{name}\""), text);
         let parsed = name.parse().map_err(|error: ownership::NameError| wrong("labels", error.to_string()))?;
-        let range = self.vmid_range.need("vmid_range")?;
         let template = TemplateSource {
-            family: self.family.need("family")?.clone(),
-            vmid: number(&self.template_vmid).ok_or_else(|| wrong("template_vmid", "It is no VMID.".to_owned()))?,
-            node: self.template_node.text().unwrap_or(defaults.node).to_owned(),
+            family: self.family.clone(),
+            vmid: unsigned(self.template_vmid).ok_or_else(|| wrong("template_vmid", "It is not a VMID.".to_owned()))?,
+            node: self.template_node.clone().unwrap_or_else(|| defaults.node.to_owned()),
             by_name: false,
         };
-        let required = |value: &Attr<i64>, field: &str| {
-            number(value).ok_or_else(|| wrong(field, "It is out of range.".to_owned()))
-        };
-        Ok(Some(RunnerPool {
+        let required =
+            |value: i64, field: &str| unsigned(value).ok_or_else(|| wrong(field, "It is out of range.".to_owned()));
+        let range = self.vmid_range.parse();
+        Ok(RunnerPool {
             name: parsed,
-            labels: self.labels.need("labels")?.clone(),
-            repositories: self.repositories.need("repositories")?.clone(),
-            runner_group_id: self.runner_group_id.known().and_then(|id| u64::try_from(*id).ok()).unwrap_or(1),
-            max: required(&self.max, "max")?,
-            vmid_range: range.parse().map_err(|error: ownership::RangeError| wrong("vmid_range", error.to_string()))?,
-            resource_pool: self.resource_pool.text().unwrap_or(defaults.resource_pool).to_owned(),
+            labels: self.labels.clone(),
+            repositories: self.repositories.clone(),
+            runner_group_id: u64::try_from(self.runner_group_id).unwrap_or(1),
+            max: required(self.max, "max")?,
+            vmid_range: range.map_err(|error: ownership::RangeError| wrong("vmid_range", error.to_string()))?,
+            resource_pool: self.resource_pool.clone().unwrap_or_else(|| defaults.resource_pool.to_owned()),
             template,
-            seed_iso: self.seed_iso.text().map(str::to_owned),
-            cores: number(&self.cores),
-            memory_mib: number(&self.memory),
-            bridge: self.bridge.text().map(str::to_owned),
-            boot_limit_seconds: required(&self.boot_limit, "boot_limit")?,
-            idle_limit_seconds: required(&self.idle_limit, "idle_limit")?,
-            job_limit_seconds: required(&self.job_limit, "job_limit")?,
-        }))
-    }
-
-    fn has_unknown(&self) -> bool {
-        let texts =
-            [&self.vmid_range, &self.resource_pool, &self.family, &self.template_node, &self.seed_iso, &self.bridge];
-        let numbers = [
-            &self.max,
-            &self.template_vmid,
-            &self.cores,
-            &self.memory,
-            &self.runner_group_id,
-            &self.boot_limit,
-            &self.idle_limit,
-            &self.job_limit,
-        ];
-        self.labels.is_unknown()
-            || self.repositories.is_unknown()
-            || texts.iter().any(|text| text.is_unknown())
-            || numbers.iter().any(|number| number.is_unknown())
+            seed_iso: self.seed_iso.clone(),
+            cores: self.cores.and_then(unsigned),
+            memory_mib: self.memory.and_then(unsigned),
+            bridge: self.bridge.clone(),
+            boot_limit_seconds: required(self.boot_limit, "boot_limit")?,
+            idle_limit_seconds: required(self.idle_limit, "idle_limit")?,
+            job_limit_seconds: required(self.job_limit, "job_limit")?,
+        })
     }
 }
 
 pub(crate) fn number(value: &Attr<i64>) -> Option<u32> {
-    value.known().and_then(|number| u32::try_from(*number).ok())
+    value.known().copied().and_then(unsigned)
+}
+
+fn unsigned(number: i64) -> Option<u32> {
+    u32::try_from(number).ok()
 }
 
 fn good_range(text: &str) -> Result<(), String> {
@@ -392,14 +401,32 @@ fn good_hostname(text: &str) -> Result<(), String> {
     Err("must be a host name: letters, digits and hyphens, with no hyphen at either end".to_owned())
 }
 
+/// Returns true if the text is an address of the given family with a prefix length of at most `longest` bits.
+fn is_fixed_address<A: FromStr>(text: &str, longest: u8) -> bool {
+    text.split_once('/').is_some_and(|(address, prefix)| {
+        address.parse::<A>().is_ok() && prefix.parse::<u8>().is_ok_and(|prefix| prefix <= longest)
+    })
+}
+
 fn good_address(text: &str) -> Result<(), String> {
-    let fixed = |text: &str| {
-        let (address, prefix) = text.split_once('/')?;
-        let prefix: u8 = prefix.parse().ok()?;
-        (address.parse::<std::net::Ipv4Addr>().is_ok() && prefix <= 32).then_some(())
-    };
-    if text == "dhcp" || fixed(text).is_some() {
+    if text == "dhcp" || is_fixed_address::<Ipv4Addr>(text, 32) {
         return Ok(());
     }
     Err("must be \"dhcp\", or an IPv4 address with its prefix length, as in \"10.0.0.5/24\"".to_owned())
+}
+
+/// Refuses DHCPv6: Proxmox VE writes `manual` in its place for the release of Alpine that the appliance claims
+/// (`PVE::LXC::Setup::Alpine`), and the appliance's busybox does not have a DHCPv6 client. The container would be without
+/// the address that was asked for.
+fn good_ipv6_address(text: &str) -> Result<(), String> {
+    if text == "auto" || is_fixed_address::<Ipv6Addr>(text, 128) {
+        return Ok(());
+    }
+    let allowed = "\"auto\" for an address from router advertisements (SLAAC), or an IPv6 address with its prefix length, as in \"2001:db8::5/64\"";
+    match text {
+        "dhcp" => Err(format!(
+            "cannot be \"dhcp\", because the dispatcher's appliance does not have a DHCPv6 client: use {allowed}"
+        )),
+        _ => Err(format!("must be {allowed}")),
+    }
 }

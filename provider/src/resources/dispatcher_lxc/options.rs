@@ -1,11 +1,9 @@
 //! A container's options as Proxmox VE writes them, made from the model and read back into it.
 
+use super::appliance::Appliance;
+use super::model::{Dispatcher, KnownDispatcher, KnownNetwork, Network};
 use ownership::{Installation, Marker, tags};
 use pve::{Config, Properties};
-use tf_provider::Attr;
-
-use super::appliance::Appliance;
-use super::model::{Dispatcher, Network};
 
 /// Where the appliance keeps its state; the volume there outlives the container.
 const STATE: &str = "/var/lib/pxci";
@@ -18,39 +16,36 @@ const APPLIANCE_LINE: &str = "Appliance: ";
 
 /// Options of a new container. Tags are not among them: at creation Proxmox VE judges them by the rights on the VMID alone,
 /// whatever the token may do in the resource pool. [`missing_tags`] come afterwards.
-pub(super) fn options(model: &Dispatcher, marker: &Marker, with_state: bool) -> Vec<(&'static str, String)> {
-    let text = |attribute: &Attr<String>| attribute.text().unwrap_or_default().to_owned();
-    let storage = text(&model.storage);
+pub(super) fn options(model: &KnownDispatcher, marker: &Marker, with_state: bool) -> Vec<(&'static str, String)> {
+    let storage = &model.storage;
+    let appliance = model.appliance_volid.text().unwrap_or_default();
     let mut options = vec![
-        ("ostemplate", text(&model.appliance_volid)),
+        ("ostemplate", appliance.to_owned()),
         ("rootfs", format!("{storage}:{ROOT_SIZE}")),
-        ("pool", text(&model.resource_pool)),
+        ("pool", model.resource_pool.clone()),
         ("unprivileged", "1".to_owned()),
         // The console then runs root's login shell, which is the dispatcher's console program.
         ("cmode", "shell".to_owned()),
         ("onboot", "1".to_owned()),
-        ("description", description(marker, &text(&model.appliance_volid))),
+        ("description", description(marker, appliance)),
     ];
     if with_state {
-        options.push((STATE_VOLUME, format!("{storage}:{},mp={STATE}", model.state_volume_size.known_or(1))));
+        options.push((STATE_VOLUME, format!("{storage}:{},mp={STATE}", model.state_volume_size)));
     }
     options.extend(changeable(model, None));
     options
 }
 
 /// What can differ between two applies, as Proxmox VE's options. A card keeps its hardware address.
-pub(super) fn changeable(model: &Dispatcher, hardware_address: Option<&str>) -> Vec<(&'static str, String)> {
-    let amount = |attribute: &Attr<i64>| attribute.known().map(ToString::to_string).unwrap_or_default();
+pub(super) fn changeable(model: &KnownDispatcher, hardware_address: Option<&str>) -> Vec<(&'static str, String)> {
     let mut options = vec![
-        ("hostname", model.hostname.text().unwrap_or_default().to_owned()),
-        ("cores", amount(&model.cores)),
-        ("memory", amount(&model.memory)),
-        ("swap", amount(&model.swap)),
+        ("hostname", model.hostname.clone()),
+        ("cores", model.cores.to_string()),
+        ("memory", model.memory.to_string()),
+        ("swap", model.swap.to_string()),
+        (NETWORK_CARD, model.network.to_option(hardware_address)),
     ];
-    if let Some(network) = model.network.known() {
-        options.push((NETWORK_CARD, network.to_option(hardware_address)));
-    }
-    if let Some(servers) = model.nameservers.known().filter(|servers| !servers.is_empty()) {
+    if let Some(servers) = model.nameservers.as_ref().filter(|servers| !servers.is_empty()) {
         options.push(("nameserver", servers.join(" ")));
     }
     options
@@ -78,26 +73,26 @@ pub(super) fn appliance_of(config: &Config) -> Option<&str> {
     config.description().lines().find_map(|line| line.trim().strip_prefix(APPLIANCE_LINE))
 }
 
-impl Network {
+impl KnownNetwork {
     /// The value of `net0`.
     fn to_option(&self, hardware_address: Option<&str>) -> String {
-        let mut option = format!(
-            "name=eth0,bridge={},ip={}",
-            self.bridge.text().unwrap_or_default(),
-            self.ip.text().unwrap_or("dhcp")
-        );
+        let mut option = format!("name=eth0,bridge={},ip={}", self.bridge, self.ip);
         let mut add = |key: &str, value: Option<String>| {
             if let Some(value) = value {
                 option.push_str(&format!(",{key}={value}"));
             }
         };
-        add("gw", self.gateway.text().map(str::to_owned));
-        add("tag", self.vlan.known().map(ToString::to_string));
-        add("firewall", (self.firewall.known() == Some(&true)).then(|| "1".to_owned()));
+        add("gw", self.gateway.clone());
+        add("ip6", self.ip6.clone());
+        add("gw6", self.gateway6.clone());
+        add("tag", self.vlan.map(|tag| tag.to_string()));
+        add("firewall", self.firewall.then(|| "1".to_owned()));
         add("hwaddr", hardware_address.map(str::to_owned));
         option
     }
+}
 
+impl Network {
     /// Reads the value of `net0`.
     pub(super) fn from_option(option: &str) -> Self {
         let option = Properties::parse(option);
@@ -106,6 +101,8 @@ impl Network {
             bridge: value("bridge").into(),
             ip: value("ip").into(),
             gateway: value("gw").into(),
+            ip6: value("ip6").into(),
+            gateway6: value("gw6").into(),
             vlan: value("tag").and_then(|tag| tag.parse().ok()).into(),
             firewall: (value("firewall").as_deref() == Some("1")).into(),
         }
@@ -134,10 +131,11 @@ pub(crate) fn adopt(config: &Config, model: &mut Dispatcher) {
     model.template_storage = volid.split_once(':').map(|(storage, _)| storage.to_owned()).into();
     model.appliance_volid = volid.into();
     // Of another appliance only the place is known: the next plan shows that a new one takes over.
-    if let Ok(appliance) = Appliance::load(&Attr::Null)
+    if let Ok(appliance) = Appliance::load(None)
         && appliance.is_at(volid)
     {
-        appliance.describe(model);
+        model.appliance_version = appliance.version.into();
+        model.appliance_sha256 = appliance.sha256.into();
     }
 }
 
@@ -162,25 +160,19 @@ mod tests {
 
     const APPLIANCE: &str = "local:vztmpl/pxci-dispatcher-appliance_lab_0.1.0-abababababababab_amd64.tar.zst";
 
-    fn model() -> Dispatcher {
-        Dispatcher {
+    fn model() -> KnownDispatcher {
+        KnownDispatcher {
             hostname: "pxci-dispatcher".into(),
             resource_pool: "ci".into(),
             storage: "store".into(),
             template_storage: "local".into(),
             appliance_volid: APPLIANCE.into(),
-            state_volume_size: 2.into(),
-            cores: 1.into(),
-            memory: 256.into(),
-            swap: 0.into(),
-            network: Network {
-                bridge: "vmbr0".into(),
-                ip: "dhcp".into(),
-                firewall: false.into(),
-                ..Network::default()
-            }
-            .into(),
-            ..Dispatcher::default()
+            state_volume_size: 2,
+            cores: 1,
+            memory: 256,
+            swap: 0,
+            network: KnownNetwork { bridge: "vmbr0".into(), ip: "dhcp".into(), ..KnownNetwork::default() },
+            ..KnownDispatcher::default()
         }
     }
 
@@ -213,14 +205,16 @@ mod tests {
 
     #[test]
     fn a_network_card_survives_the_way_to_proxmox_and_back() {
-        let network = Network {
+        let network = KnownNetwork {
             bridge: "vmbr1".into(),
             ip: "10.0.0.5/24".into(),
-            gateway: "10.0.0.1".into(),
-            vlan: 7.into(),
-            firewall: true.into(),
+            gateway: Some("10.0.0.1".into()),
+            ip6: Some("2001:db8::5/64".into()),
+            gateway6: Some("fe80::1".into()),
+            vlan: Some(7),
+            firewall: true,
         };
         let option = network.to_option(Some("BC:24:11:00:00:01"));
-        assert_eq!(Network::from_option(&format!("{option},type=veth")), network);
+        assert_eq!(Network::from_option(&format!("{option},type=veth")), Network::from(network));
     }
 }

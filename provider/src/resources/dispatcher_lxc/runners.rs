@@ -3,18 +3,13 @@
 use ownership::Installation;
 use pve::{Error, GuestKind};
 
-use super::model::{Dispatcher, number};
+use super::model::{Dispatcher, KnownDispatcher, number};
 use crate::provider::Clients;
 
 /// Runner machines that the dispatcher made and that still exist: `(VMID, name)`.
-pub(crate) async fn left(clients: &Clients, model: &Dispatcher) -> Result<Vec<(u32, String)>, Error> {
-    let ranges: Vec<ownership::VmidRange> = model
-        .pools
-        .known()
-        .into_iter()
-        .flatten()
-        .filter_map(|(_, pool)| pool.vmid_range.text()?.parse().ok())
-        .collect();
+pub(crate) async fn left(clients: &Clients, model: &KnownDispatcher) -> Result<Vec<(u32, String)>, Error> {
+    let ranges: Vec<ownership::VmidRange> =
+        model.pools.values().filter_map(|pool| pool.vmid_range.parse().ok()).collect();
     let guests = clients.pve.guests().await?;
     let ours = |name: &str| is_runner_of(&clients.installation, name);
     let left = guests.into_iter().filter(|guest| guest.kind == GuestKind::Qemu && !guest.template);

@@ -6,21 +6,21 @@ use tf_provider::{Cx, Diagnostic};
 
 use super::appliance::Appliance;
 use super::container::finish;
-use super::model::Dispatcher;
+use super::model::KnownDispatcher;
 use super::options::appliance_of;
-use crate::diagnostics;
+use crate::diagnostics::{Detailed as _, Unable as _};
 use crate::holders;
 use crate::provider::Clients;
 
 /// Uploads the appliance; a file of that name has that content, then nothing is sent.
-pub(crate) async fn upload(cx: &Cx<Clients>, model: &Dispatcher, appliance: &Appliance) -> Result<(), Diagnostic> {
-    let storage_name = model.template_storage.need("template_storage")?;
-    let storage = cx.data()?.pve.storage(model.node.need("node")?, storage_name);
+pub(crate) async fn upload(cx: &Cx<Clients>, model: &KnownDispatcher, appliance: &Appliance) -> Result<(), Diagnostic> {
+    let storage = cx.data().pve.storage(model.node.need("node")?, &model.template_storage);
     let volid = model.appliance_volid.need("appliance_volid")?;
-    let unable =
-        |error: &Error| diagnostics::pve("upload", "the dispatcher's appliance", volid, error).at("template_storage");
-    let present =
-        cx.guard(storage.volumes(Content::ContainerTemplate.as_str())).await?.map_err(|error| unable(&error))?;
+    let present = cx
+        .guard(storage.volumes(Content::ContainerTemplate.as_str()))
+        .await?
+        .unable("upload", "the dispatcher's appliance", volid)
+        .about("template_storage")?;
     if present.iter().any(|volume| volume.volid == *volid) {
         return Ok(());
     }
@@ -29,22 +29,22 @@ pub(crate) async fn upload(cx: &Cx<Clients>, model: &Dispatcher, appliance: &App
     let task = cx
         .guard(storage.upload(Content::ContainerTemplate, name, appliance.content.clone()))
         .await?
-        .map_err(|error| unable(&error))?;
-    finish(cx, &task).await.map_err(|error| unable(&error))
+        .unable("upload", "the dispatcher's appliance", volid)
+        .about("template_storage")?;
+    finish(cx, &task).await.unable("upload", "the dispatcher's appliance", volid).about("template_storage")
 }
 
 /// Removes the appliance's copy, unless another dispatcher's container was made from it: then that one still needs it.
-pub(crate) async fn remove(clients: &Clients, model: &Dispatcher, wait: &WaitOptions) -> Result<(), Diagnostic> {
-    let (Some(volid), Some(storage)) = (model.appliance_volid.text(), model.template_storage.text()) else {
-        return Ok(());
-    };
-    let unable = |error: &Error| diagnostics::pve("delete", "the dispatcher's appliance", volid, error);
-    if used_elsewhere(clients, volid).await.map_err(|error| unable(&error))? {
+pub(crate) async fn remove(clients: &Clients, model: &KnownDispatcher, wait: &WaitOptions) -> Result<(), Diagnostic> {
+    let Some(volid) = model.appliance_volid.text() else { return Ok(()) };
+    if used_elsewhere(clients, volid).await.unable("delete", "the dispatcher's appliance", volid)? {
         return Ok(());
     }
-    let storage = clients.pve.storage(model.node.need("node")?, storage);
-    match storage.delete(volid).await.map_err(|error| unable(&error))? {
-        Some(task) => clients.pve.wait(&task, wait).await.map(drop).map_err(|error| unable(&error)),
+    let storage = clients.pve.storage(model.node.need("node")?, &model.template_storage);
+    match storage.delete(volid).await.unable("delete", "the dispatcher's appliance", volid)? {
+        Some(task) => {
+            clients.pve.wait(&task, wait).await.map(drop).unable("delete", "the dispatcher's appliance", volid)
+        }
         None => Ok(()),
     }
 }

@@ -10,22 +10,26 @@
 //! Runners at work do not notice: the dispatcher is made to be stopped anywhere. The two never run at the same time.
 
 use dispatcher_api::{Config, Secrets};
-use pve::{Error, Lxc};
+use guest::OwnedContainer;
+use pve::WaitOptions;
 use tf_provider::{Cx, Diagnostic};
 
 use super::appliance::Appliance;
 use super::container::Made;
-use super::model::Dispatcher;
+use super::model::KnownDispatcher;
 use super::options::STATE_VOLUME;
 use super::{container, control, marking, stored_appliance, unfinished};
-use crate::diagnostics;
+use crate::diagnostics::{self, Detailed as _, Unable as _};
 use crate::provider::Clients;
 use crate::waiting;
 
+const REPLACE: &str = "replace";
+const RESTORE: &str = "restore";
+
 /// What the new container works with.
 pub(crate) struct Succession<'a> {
-    pub(crate) prior: &'a Dispatcher,
-    pub(crate) plan: &'a Dispatcher,
+    pub(crate) prior: &'a KnownDispatcher,
+    pub(crate) plan: &'a KnownDispatcher,
     pub(crate) appliance: &'a Appliance,
     pub(crate) config: &'a Config,
     pub(crate) secrets: &'a Secrets,
@@ -34,27 +38,23 @@ pub(crate) struct Succession<'a> {
 /// Makes the new container take over and returns it, still marked as being set up. After an error the old one is in charge, as
 /// before.
 pub(crate) async fn take_over(cx: &Cx<Clients>, succession: &Succession<'_>) -> Result<Made, Diagnostic> {
-    let clients = cx.data()?;
-    let Some(old) = container::find(clients, succession.prior).await? else {
-        return Err(Diagnostic::error(
-            "Unable to replace the dispatcher container",
+    let clients = cx.data();
+    let wait = waiting::until_deadline(cx);
+    let Some(old) = container::owned(clients, succession.prior.location()?, "replace", wait).await? else {
+        return Err(diagnostics::impossible(
+            "replace",
+            "the dispatcher container",
+            "",
             "The old container is gone. Plan again.",
         ));
     };
     let made = make(cx, succession).await?;
-    let new = clients.pve.lxc(succession.plan.node.need("node")?, made.vmid());
     let mut moved = false;
-    match switch(cx, succession, &old.container, (&new, &made), &mut moved).await {
+    match switch(cx, succession, &old, &made, &mut moved).await {
         Ok(()) => Ok(made),
-        Err(mut diagnostic) => {
-            if let Err(error) = go_back(clients, succession, &old.container, &new, moved).await {
-                diagnostic.detail.push_str(&format!(
-                    "\n\nGoing back to container {} failed too: {}",
-                    old.container.vmid(),
-                    error.detail
-                ));
-            }
-            Err(diagnostic)
+        Err(diagnostic) => {
+            let Err(error) = go_back(clients, succession, &made, moved).await else { return Err(diagnostic) };
+            Err(diagnostic.also(format!("Going back to container {} failed too: {}", old.vmid(), error.detail)))
         }
     }
 }
@@ -68,51 +68,61 @@ async fn make(cx: &Cx<Clients>, succession: &Succession<'_>) -> Result<Made, Dia
     container::create(cx, succession.plan, false).await
 }
 
+/// The model of the new container.
+fn successor(succession: &Succession<'_>, made: &Made) -> KnownDispatcher {
+    KnownDispatcher { vmid: i64::from(made.vmid()).into(), ..succession.plan.clone() }
+}
+
 async fn switch(
     cx: &Cx<Clients>,
     succession: &Succession<'_>,
-    old: &Lxc,
-    (new, made): (&Lxc, &Made),
+    old: &OwnedContainer,
+    made: &Made,
     moved: &mut bool,
 ) -> Result<(), Diagnostic> {
-    let clients = cx.data()?;
-    let successor = Dispatcher { vmid: i64::from(made.vmid()).into(), ..succession.plan.clone() };
+    let clients = cx.data();
+    let successor = successor(succession, made);
     marking::announce(cx, &successor, Some(&made.nonce)).await?;
-    let unable = |error: &Error| diagnostics::pve("replace", container::THING, &old.vmid().to_string(), error);
     let wait = waiting::until_deadline(cx);
-    tracing::info!(old = old.vmid(), new = new.vmid(), "the new container takes over");
-    container::stop(clients, old, &wait).await.map_err(|error| unable(&error))?;
+    tracing::info!(old = old.vmid(), new = made.vmid(), "the new container takes over");
+    container::stop(old, REPLACE).await?;
+    let new = proved(clients, &successor, made, wait, REPLACE).await?;
     // A killed apply may have come this far.
-    let has_state = new.config().await.map_err(|error| unable(&error))?.get(STATE_VOLUME).is_some();
-    if !has_state {
-        container::move_state(clients, old, new.vmid(), &wait).await.map_err(|error| unable(&error))?;
+    if new.config().get(STATE_VOLUME).is_none() {
+        let stopped = old.candidate().prove().await.unable(REPLACE, container::THING, old.vmid())?;
+        container::move_state(&stopped, &new, REPLACE).await?;
     }
     *moved = true;
-    container::start(cx, new).await?;
-    control::configure(cx, new, succession.config, succession.secrets).await
+    container::start(cx, &new).await?;
+    control::configure(cx, &new, succession.config, succession.secrets).await
 }
 
-async fn go_back(
-    clients: &Clients,
-    succession: &Succession<'_>,
-    old: &Lxc,
-    new: &Lxc,
-    moved: bool,
-) -> Result<(), Diagnostic> {
-    let unable = |error: &Error| diagnostics::pve("restore", container::THING, &old.vmid().to_string(), error);
+async fn go_back(clients: &Clients, succession: &Succession<'_>, made: &Made, moved: bool) -> Result<(), Diagnostic> {
     let wait = container::clean_up_time();
+    let successor = successor(succession, made);
+    let old = container::candidate(clients, succession.prior.location()?, None, wait.clone());
+    let vmid = old.vmid();
     if moved {
-        container::stop(clients, new, &wait).await.map_err(|error| unable(&error))?;
-        container::move_state(clients, new, old.vmid(), &wait).await.map_err(|error| unable(&error))?;
+        let new = proved(clients, &successor, made, wait.clone(), RESTORE).await?;
+        container::stop(&new, RESTORE).await?;
+        container::move_state(&new, &old.prove().await.unable(RESTORE, container::THING, vmid)?, RESTORE).await?;
     }
-    restart(clients, old).await.map_err(|error| unable(&error))?;
-    container::destroy(clients, succession.plan, new.vmid(), &wait).await
+    let old = old.prove().await.unable(RESTORE, container::THING, vmid)?;
+    if !old.is_running().await.unable(RESTORE, container::THING, vmid)? {
+        old.start().await.unable(RESTORE, container::THING, vmid)?;
+    }
+    let new = container::candidate(clients, successor.location()?, Some(&made.nonce), wait);
+    new.remove().await.unable(RESTORE, container::THING, new.vmid())
 }
 
-async fn restart(clients: &Clients, container: &Lxc) -> Result<(), Error> {
-    if container.status().await?.is_running() {
-        return Ok(());
-    }
-    let task = container.start().await?;
-    clients.pve.wait(&task, &container::clean_up_time()).await.map(drop)
+/// Returns the new container after the proof that this apply made it, or took it over.
+async fn proved(
+    clients: &Clients,
+    successor: &KnownDispatcher,
+    made: &Made,
+    wait: WaitOptions,
+    verb: &str,
+) -> Result<OwnedContainer, Diagnostic> {
+    let candidate = container::candidate(clients, successor.location()?, Some(&made.nonce), wait);
+    candidate.prove().await.unable(verb, container::THING, made.vmid())
 }

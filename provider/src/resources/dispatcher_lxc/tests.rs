@@ -3,9 +3,9 @@ use std::collections::BTreeMap;
 use dispatcher_api::{ConfigProblem, Phase, Problem, Status, Subject};
 use jiff::Timestamp;
 use secrecy::SecretString;
-use tf_provider::{Attr, Diagnostics, Resource as _, Secret};
+use tf_provider::{Attr, Diagnostics, Model as _, Resource as _, Secret};
 
-use super::model::{Dispatcher, GithubAccess, Network, Pool, PveAccess};
+use super::model::{Dispatcher, GithubAccess, KnownDispatcher, Network, Pool, PveAccess};
 use super::{Dispatchers, attribute_of, needs_its_configuration, unsettled, valid};
 use crate::connection::{Connection, Settings};
 
@@ -52,7 +52,8 @@ fn dispatcher() -> Dispatcher {
 }
 
 fn config(model: &Dispatcher) -> Option<dispatcher_api::Config> {
-    model.config(&"lab".parse().unwrap(), &connection()).unwrap()
+    let known = model.known()?;
+    Some(known.config("pve1", &"lab".parse().unwrap(), &connection()).unwrap())
 }
 
 fn complaints(model: &Dispatcher) -> Vec<String> {
@@ -102,13 +103,25 @@ fn nothing_is_hashed_while_a_part_is_unknown() {
 }
 
 #[test]
-fn contradictions_are_told_at_their_attribute() {
+fn contradictions_are_reported_at_their_attribute() {
     assert_eq!(complaints(&dispatcher()), Vec::<String>::new());
     assert_eq!(complaints(&Dispatcher { vmid_range: Attr::Null, ..dispatcher() }), ["vmid_range"]);
     assert_eq!(complaints(&Dispatcher { vmid: 8100.into(), ..dispatcher() }), ["vmid_range"]);
     let own = PveAccess { token_id: "bot@pve!d".into(), ..PveAccess::default() };
     assert_eq!(complaints(&Dispatcher { pve: own.into(), ..dispatcher() }), ["pve_token_secret_wo"]);
     assert_eq!(complaints(&Dispatcher { vmid_range: "9150-9160".into(), ..dispatcher() }), ["pools"]);
+}
+
+#[test]
+fn an_ipv6_gateway_goes_with_a_fixed_ipv6_address_alone() {
+    let with = |ip6: Attr<String>| {
+        let network = Network { bridge: "vmbr0".into(), ip6, gateway6: "fe80::1".into(), ..Network::default() };
+        complaints(&Dispatcher { network: network.into(), ..dispatcher() })
+    };
+    assert_eq!(with("2001:db8::5/64".into()), Vec::<String>::new());
+    assert_eq!(with(Attr::Unknown), Vec::<String>::new());
+    assert_eq!(with("auto".into()), ["network"]);
+    assert_eq!(with(Attr::Null), ["network"]);
 }
 
 #[test]
@@ -143,14 +156,20 @@ fn a_dispatcher_that_drains_or_never_worked_gets_its_configuration_again() {
         needs_its_configuration(&status(Phase::Draining, false))
             && needs_its_configuration(&status(Phase::Starting, true))
     );
-    assert!(!needs_its_configuration(&status(Phase::Running, true)), "an outage of GitHub is no reason for a change");
+    assert!(
+        !needs_its_configuration(&status(Phase::Running, true)),
+        "an outage of GitHub is not a reason for a change"
+    );
     assert!(!needs_its_configuration(&status(Phase::Starting, false)));
 }
 
 #[test]
 fn after_a_failed_change_secrets_count_as_not_sent() {
-    let version =
-        |version: i64| Dispatcher { github_token_wo_version: version.into(), config_hash: "aa".into(), ..dispatcher() };
+    let version = |version: i64| KnownDispatcher {
+        github_token_wo_version: Some(version),
+        config_hash: "aa".into(),
+        ..dispatcher().known().unwrap()
+    };
     let left = unsettled(version(2), version(1));
-    assert_eq!((left.github_token_wo_version, left.config_hash), (1.into(), Attr::Null));
+    assert_eq!((left.github_token_wo_version, left.config_hash), (Some(1), Attr::Null));
 }

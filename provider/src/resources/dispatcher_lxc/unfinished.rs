@@ -7,15 +7,17 @@
 
 use std::time::Duration;
 
+use guest::Problem;
 use ownership::{Build, Marker, Nonce, VmidRange};
 use pve::{Error, GuestKind};
 use tf_provider::{Cx, Diagnostic};
 
 use super::container::{self, Found, Made, THING};
-use super::model::Dispatcher;
+use super::model::{Dispatcher, KnownDispatcher, Location};
 use super::options::{self, STATE_VOLUME, appliance_of};
-use crate::diagnostics;
+use crate::diagnostics::Unable as _;
 use crate::provider::Clients;
+use crate::waiting;
 
 /// Longest wait for a creation, which takes seconds. Proxmox VE goes on with a creation after its client has ended.
 const CREATION: Duration = Duration::from_secs(60);
@@ -23,46 +25,49 @@ const POLL: Duration = Duration::from_secs(1);
 
 /// Takes over an unfinished container that fits the plan. Returns `None` if there is none. With `with_state` the
 /// container must have a state volume.
-pub(super) async fn adopt(cx: &Cx<Clients>, model: &Dispatcher, with_state: bool) -> Result<Option<Made>, Diagnostic> {
-    let clients = cx.data()?;
+pub(super) async fn adopt(
+    cx: &Cx<Clients>,
+    model: &KnownDispatcher,
+    with_state: bool,
+) -> Result<Option<Made>, Diagnostic> {
+    let clients = cx.data();
     let range = model.range()?;
-    let unable = |error: &Error| diagnostics::pve("look for unfinished ones of", THING, &range.to_string(), error);
-    for vmid in candidates(clients, model, range).await.map_err(|error| unable(&error))? {
+    for vmid in candidates(clients, model, range).await.unable("look for unfinished ones of", THING, range)? {
         let Some(proposal) = clients.vmids.claim(vmid) else { continue };
-        let place = Dispatcher { vmid: i64::from(vmid).into(), ..model.clone() };
-        let Some((found, marker)) = cx.guard(unlocked(clients, &place)).await?? else { continue };
+        let place = (model.node.need("node")?.as_str(), vmid);
+        let Some((found, marker)) = cx.guard(unlocked(clients, place)).await?? else { continue };
         if !fits(&found, model, with_state) {
             left_alone(cx, vmid);
             continue;
         }
-        container::prove_ours(clients, model, &found).await?;
-        let marker = Marker { nonce: Nonce::random(), ..marker };
-        let description = marker.replace_in(found.config.description());
-        let changed = found.container.set_config(&[("description", &description)], found.config.digest()).await;
-        match changed {
-            Err(error) if error.is_digest_conflict() => continue,
-            outcome => outcome.map_err(|error| unable(&error))?,
+        let location = Location { node: place.0, vmid, range, resource_pool: &model.resource_pool };
+        let unfinished = container::candidate(clients, location, Some(&marker.nonce), waiting::until_deadline(cx));
+        let nonce = Nonce::random();
+        match unfinished.mark(|marker| marker.nonce = nonce.clone()).await {
+            // Another apply was faster.
+            Err(error) if matches!(error.problem, Problem::OtherIncarnation) => continue,
+            outcome => outcome.unable("go on with", THING, vmid)?,
         }
         tracing::info!(vmid, "going on with a container that an earlier apply left unfinished");
-        return Ok(Some(Made { proposal, nonce: marker.nonce, is_fresh: false }));
+        return Ok(Some(Made { proposal, nonce, is_fresh: false }));
     }
     Ok(None)
 }
 
-async fn candidates(clients: &Clients, model: &Dispatcher, range: VmidRange) -> Result<Vec<u32>, Error> {
+async fn candidates(clients: &Clients, model: &KnownDispatcher, range: VmidRange) -> Result<Vec<u32>, Error> {
     let guests = clients.pve.guests().await?.into_iter();
     let ours = guests.filter(|guest| {
         guest.kind == GuestKind::Lxc
             && range.contains(guest.vmid)
             && Some(guest.node.as_str()) == model.node.text()
-            && guest.pool.as_deref() == model.resource_pool.text()
+            && guest.pool.as_ref() == Some(&model.resource_pool)
     });
     Ok(ours.map(|guest| guest.vmid).collect())
 }
 
 /// Waits until Proxmox VE has unlocked the unfinished container and returns it. Returns `None` if the guest is
 /// something else.
-async fn unlocked(clients: &Clients, place: &Dispatcher) -> Result<Option<(Found, Marker)>, Diagnostic> {
+async fn unlocked(clients: &Clients, place: (&str, u32)) -> Result<Option<(Found, Marker)>, Diagnostic> {
     let end = tokio::time::Instant::now() + CREATION;
     loop {
         let Some(found) = container::find(clients, place).await? else { return Ok(None) };
@@ -79,14 +84,14 @@ async fn unlocked(clients: &Clients, place: &Dispatcher) -> Result<Option<(Found
 }
 
 /// Returns true if this plan would make such a container, apart from options that can still be changed.
-fn fits(found: &Found, model: &Dispatcher, with_state: bool) -> bool {
+fn fits(found: &Found, model: &KnownDispatcher, with_state: bool) -> bool {
     let mut made = Dispatcher::default();
     options::adopt_storage(&found.config, &mut made);
     let has_state = found.config.get(STATE_VOLUME).is_some();
-    made.storage == model.storage
-        && found.config.get("hostname") == model.hostname.text()
+    made.storage.known() == Some(&model.storage)
+        && found.config.get("hostname") == Some(&model.hostname)
         && appliance_of(&found.config) == model.appliance_volid.text()
-        && if with_state { has_state && made.state_volume_size == model.state_volume_size } else { true }
+        && if with_state { has_state && made.state_volume_size.known() == Some(&model.state_volume_size) } else { true }
 }
 
 fn left_alone(cx: &Cx<Clients>, vmid: u32) {

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use guest::Problem;
 use ownership::{Nonce, VmidRange};
-use tf_provider::{CancellationToken, Cx, Diagnostic, Failure};
+use tf_provider::{CancellationToken, Cx, Diagnostic, Failure, Outcome};
 
-use super::model::{Job, RunnerVm, runner_name};
+use super::model::{Job, KnownRunnerVm, runner_name};
 use super::{THING, handle};
-use crate::diagnostics;
+use crate::diagnostics::{self, Unable as _};
 use crate::provider::Clients;
 use crate::vmids::Proposal;
 use crate::waiting;
@@ -19,8 +19,8 @@ const ADDRESS_ATTEMPTS: u32 = 5;
 const ADDRESS_PAUSE: Duration = Duration::from_secs(1);
 
 /// Makes the VM of the plan and fills in what was unknown.
-pub(super) async fn make(cx: &Cx<Clients>, mut plan: RunnerVm) -> Result<RunnerVm, Failure<RunnerVm>> {
-    let clients = cx.data()?;
+pub(super) async fn make(cx: &Cx<Clients>, mut plan: KnownRunnerVm) -> Outcome<KnownRunnerVm> {
+    let clients = cx.data();
     plan.node = clients.node(&plan.node)?.into();
     plan.finished = false.into();
     let proposal = clone(cx, clients, &mut plan).await?;
@@ -31,8 +31,12 @@ pub(super) async fn make(cx: &Cx<Clients>, mut plan: RunnerVm) -> Result<RunnerV
 }
 
 /// Clones the template to a VMID of the range, to another one when somebody else was faster.
-async fn clone(cx: &Cx<Clients>, clients: &Clients, plan: &mut RunnerVm) -> Result<Proposal, Failure<RunnerVm>> {
-    let range = plan.range().ok_or_else(|| Diagnostic::error("No VMID is given", "Set `vmid_range` or `vmid`."))?;
+async fn clone(
+    cx: &Cx<Clients>,
+    clients: &Clients,
+    plan: &mut KnownRunnerVm,
+) -> Result<Proposal, Failure<KnownRunnerVm>> {
+    let range = plan.range().ok_or_else(|| diagnostics::found("No VMID is given", "Set `vmid_range` or `vmid`."))?;
     let candidates = plan.vmid.known().map_or(range, |vmid| VmidRange::new(*vmid, *vmid).unwrap_or(range));
     let mut refused = BTreeSet::new();
     loop {
@@ -46,10 +50,10 @@ async fn clone(cx: &Cx<Clients>, clients: &Clients, plan: &mut RunnerVm) -> Resu
             Ok(()) => return Ok(proposal),
             Err(error) if matches!(error.problem, Problem::VmidTaken) => refused.insert(proposal.vmid()),
             Err(error) if error.is_transient() => {
-                let diagnostic = diagnostics::step("create", THING, name(plan), &error);
+                let diagnostic = diagnostics::unable("create", THING, name(plan), &error);
                 return Err(undo(clients, plan.clone(), &proposal, diagnostic).await);
             }
-            Err(error) => return Err(diagnostics::step("create", THING, name(plan), &error).into()),
+            Err(error) => return Err(diagnostics::unable("create", THING, name(plan), &error).into()),
         };
     }
 }
@@ -66,26 +70,25 @@ async fn clone_once(vm: &guest::RunnerVm) -> Result<(), guest::Error> {
 async fn propose(
     cx: &Cx<Clients>,
     clients: &Clients,
-    plan: &RunnerVm,
+    plan: &KnownRunnerVm,
     range: VmidRange,
     refused: &BTreeSet<u32>,
 ) -> Result<Proposal, Diagnostic> {
     let proposed = cx.guard(clients.vmids.propose(&clients.pve, range, refused)).await?;
-    let proposed = proposed.map_err(|error| diagnostics::pve("create", THING, name(plan), &error))?;
+    let proposed = proposed.unable("create", THING, name(plan))?;
     proposed.ok_or_else(|| diagnostics::range_full(THING, name(plan), range))
 }
 
 /// Everything after the clone.
-async fn finish(cx: &Cx<Clients>, clients: &Clients, plan: &mut RunnerVm) -> Result<(), Diagnostic> {
+async fn finish(cx: &Cx<Clients>, clients: &Clients, plan: &mut KnownRunnerVm) -> Result<(), Diagnostic> {
     let vm = super::existing(clients, plan, cx.stop().clone())?;
-    let unable = |verb: &str, error: &guest::Error| diagnostics::step(verb, THING, vm.name(), error);
-    vm.configure(&plan.shape(), None).await.map_err(|error| unable("configure", &error))?;
-    let config = super::qemu(clients, plan)?.config().await;
-    plan.observe_shape(&config.map_err(|error| diagnostics::pve("read", THING, vm.name(), &error))?);
+    vm.configure(&plan.shape(), None).await.unable("configure", THING, vm.name())?;
+    let config = super::qemu(clients, &plan.node, &plan.vmid)?.config().await;
+    plan.observe_shape(&config.unable("read", THING, vm.name())?);
     start(cx, clients, plan, &vm).await?;
-    if let Some(jit_config) = plan.jit_config_wo.known() {
+    if let Some(jit_config) = &plan.jit_config_wo {
         cx.set_private(&Job { given: true })?;
-        vm.arm(&jit_config.clone().into_inner()).await.map_err(|error| unable("hand its job to", &error))?;
+        vm.arm(&jit_config.clone().into_inner()).await.unable("hand its job to", THING, vm.name())?;
     }
     Ok(())
 }
@@ -94,46 +97,32 @@ async fn finish(cx: &Cx<Clients>, clients: &Clients, plan: &mut RunnerVm) -> Res
 pub(super) async fn start(
     cx: &Cx<Clients>,
     clients: &Clients,
-    plan: &mut RunnerVm,
+    plan: &mut KnownRunnerVm,
     vm: &guest::RunnerVm,
 ) -> Result<(), Diagnostic> {
     plan.ip_address = None::<String>.into();
-    if !plan.started.known_or(true) {
+    if !plan.started {
         return Ok(());
     }
+    let unable = |error: &guest::Error| diagnostics::unable("start", THING, vm.name(), error);
     if !plan.waits_for_agent() {
-        return power_on(cx, clients, plan).await;
+        return cx.guard(vm.power_on()).await?.map_err(|error| unable(&error));
     }
     let limit = waiting::until_deadline(cx).deadline;
-    let booted = clients.boots.boot(vm, limit).await;
-    booted.map_err(|error| diagnostics::step("start", THING, vm.name(), &error))?;
-    plan.ip_address = address(cx, clients, plan).await?.into();
+    clients.boots.boot(vm, limit).await.map_err(|error| unable(&error))?;
+    plan.ip_address = address(cx, vm).await?.into();
     Ok(())
 }
 
-async fn power_on(cx: &Cx<Clients>, clients: &Clients, plan: &RunnerVm) -> Result<(), Diagnostic> {
-    let started = async {
-        let task = super::qemu(clients, plan)?.start().await.map_err(|error| not_started(plan, &error))?;
-        match clients.pve.wait(&task, &waiting::until_deadline(cx)).await {
-            Err(error) if !error.is_running() => Err(not_started(plan, &error)),
-            _ => Ok(()),
-        }
-    };
-    started.await
-}
-
-fn not_started(plan: &RunnerVm, error: &pve::Error) -> Diagnostic {
-    diagnostics::pve("start", THING, name(plan), error)
-}
-
-/// The guest's first IPv4 address. A guest without one is no error.
-async fn address(cx: &Cx<Clients>, clients: &Clients, plan: &RunnerVm) -> Result<Option<String>, Diagnostic> {
-    let agent = super::qemu(clients, plan)?.agent();
+/// Returns the guest's first IPv4 address, or `None` if it has none.
+async fn address(cx: &Cx<Clients>, vm: &guest::RunnerVm) -> Result<Option<String>, Diagnostic> {
+    // Not worth failing for: the VM runs.
+    let Ok(vm) = cx.guard(vm.prove()).await? else { return Ok(None) };
+    let agent = vm.agent();
     for attempt in 0..ADDRESS_ATTEMPTS {
         if attempt > 0 {
             cx.guard(tokio::time::sleep(ADDRESS_PAUSE)).await?;
         }
-        // Not worth failing for: the VM runs.
         let interfaces = cx.guard(agent.interfaces()).await?.unwrap_or_default();
         let addresses =
             interfaces.iter().filter(|interface| interface.name != "lo").flat_map(pve::Interface::addresses);
@@ -149,11 +138,20 @@ fn is_routable(address: &str) -> bool {
 }
 
 /// Destroys what a failed creation leaves. What cannot be destroyed stays in the state.
-async fn undo(clients: &Clients, plan: RunnerVm, proposal: &Proposal, diagnostic: Diagnostic) -> Failure<RunnerVm> {
-    let begun = Instant::now();
+async fn undo(
+    clients: &Clients,
+    plan: KnownRunnerVm,
+    proposal: &Proposal,
+    diagnostic: Diagnostic,
+) -> Failure<KnownRunnerVm> {
+    let started = Instant::now();
     match super::destroy(clients, &plan).await {
         Ok(()) => {
-            tracing::info!(vmid = proposal.vmid(), seconds = begun.elapsed().as_secs(), "destroyed the unfinished VM");
+            tracing::info!(
+                vmid = proposal.vmid(),
+                seconds = started.elapsed().as_secs(),
+                "destroyed the unfinished VM"
+            );
             diagnostic.into()
         }
         Err(leftover) => {
@@ -165,6 +163,6 @@ async fn undo(clients: &Clients, plan: RunnerVm, proposal: &Proposal, diagnostic
     }
 }
 
-fn name(plan: &RunnerVm) -> &str {
-    plan.name.text().unwrap_or_default()
+fn name(plan: &KnownRunnerVm) -> &str {
+    &plan.name
 }

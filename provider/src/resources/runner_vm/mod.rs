@@ -17,15 +17,15 @@ mod tests;
 use guest::Place;
 use ownership::{Kind, Marker, Owner, RunnerName};
 use pve::Qemu;
-use tf_provider::{Attr, CancellationToken, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Outcome, Plan, Resource};
+use tf_provider::{
+    Attr, CancellationToken, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Outcome, Plan, PlanCx, Resource,
+};
 
-use self::model::{ImportId, Job, KEEP, REPLACE, RunnerVm};
-use crate::diagnostics;
+use self::model::{ImportId, Job, KEEP, KnownRunnerVm, REPLACE, RunnerVm};
+use crate::diagnostics::{self, Unable as _};
 use crate::provider::Clients;
 
 const THING: &str = "runner VM";
-/// Tries to change a description that others change, too.
-const ATTEMPTS: usize = 5;
 
 /// The resource type.
 pub(crate) struct RunnerVms;
@@ -38,23 +38,23 @@ impl Resource for RunnerVms {
     fn validate(&self, config: &RunnerVm, diagnostics: &mut Diagnostics) {
         if config.vmid.is_null() && config.vmid_range.is_null() {
             let detail = "Set `vmid_range`, as in \"9090-9099\", or `vmid`.";
-            diagnostics.push(Diagnostic::error("No VMID is given", detail).at("vmid_range"));
+            diagnostics.push(diagnostics::invalid("vmid_range", "No VMID is given", detail));
         }
         if let (Some(vmid), Some(range)) = (config.vmid.known(), config.range())
             && !range.contains(*vmid)
         {
             let detail = format!("{vmid} is not in {range}.");
-            diagnostics.push(Diagnostic::error("The VMID is outside its range", detail).at("vmid"));
+            diagnostics.push(diagnostics::invalid("vmid", "The VMID is outside its range", detail));
         }
         let idle = config.started.known() == Some(&false) || config.ready_when.text() == Some("none");
         if idle && !config.jit_config_wo.is_null() {
             let detail = "A job can be handed over only to a VM that is started and whose agent is waited for: leave out `started` and `ready_when`.";
-            diagnostics.push(Diagnostic::error("The VM would never get its job", detail).at("jit_config_wo"));
+            diagnostics.push(diagnostics::invalid("jit_config_wo", "The VM would never get its job", detail));
         }
     }
 
-    async fn plan(&self, cx: &Cx<Clients>, plan: &mut Plan<RunnerVm>) -> Result<(), Diagnostics> {
-        if let Some(clients) = cx.configured()
+    async fn plan(&self, cx: &PlanCx<Clients>, plan: &mut Plan<RunnerVm>) -> Result<(), Diagnostics> {
+        if let Some(clients) = cx.data()
             && plan.prior.is_none()
         {
             if plan.planned.node.is_unknown() && plan.config.node.is_null() {
@@ -75,30 +75,31 @@ impl Resource for RunnerVms {
         Ok(())
     }
 
-    async fn create(&self, cx: &Cx<Clients>, plan: RunnerVm) -> Outcome<RunnerVm> {
+    async fn create(&self, cx: &Cx<Clients>, plan: KnownRunnerVm) -> Outcome<KnownRunnerVm> {
         making::make(cx, plan).await
     }
 
     async fn read(&self, cx: &Cx<Clients>, state: RunnerVm) -> Result<Option<RunnerVm>, Diagnostics> {
         let Some(&vmid) = state.vmid.known() else { return Ok(None) };
-        look(cx.data()?, state, vmid).await.map_err(Into::into)
+        look(cx.data(), state, vmid).await.map_err(Into::into)
     }
 
-    async fn update(&self, cx: &Cx<Clients>, prior: RunnerVm, mut plan: RunnerVm) -> Outcome<RunnerVm> {
-        let clients = cx.data()?;
+    async fn update(&self, cx: &Cx<Clients>, prior: KnownRunnerVm, mut plan: KnownRunnerVm) -> Outcome<KnownRunnerVm> {
+        let clients = cx.data();
         let vm = existing(clients, &prior, cx.stop().clone())?;
         if plan.reap() != prior.reap() {
-            set_reap(clients, &plan).await?;
+            let marked = vm.mark(|marker| marker.reap = plan.reap()).await;
+            marked.unable("update", THING, vm.name())?;
         }
-        let so_far = RunnerVm { reap: plan.reap.clone(), ..prior.clone() };
-        if !plan.started.known_or(true) {
-            let stopped = vm.stop().await.map_err(|error| diagnostics::step("stop", THING, vm.name(), &error));
+        let so_far = KnownRunnerVm { reap: plan.reap.clone(), ..prior.clone() };
+        if !plan.started {
+            let stopped = vm.stop().await.unable("stop", THING, vm.name());
             stopped.map_err(|diagnostic| Failure::partial(so_far.clone(), diagnostic))?;
         }
         if plan.finished.is_unknown() {
             plan.finished = prior.has_finished().into();
         }
-        if plan.started.known() == prior.started.known() || prior.has_finished() {
+        if plan.started == prior.started || prior.has_finished() {
             if plan.ip_address.is_unknown() {
                 plan.ip_address = Attr::Null;
             }
@@ -106,16 +107,16 @@ impl Resource for RunnerVms {
         }
         let Err(diagnostic) = making::start(cx, clients, &mut plan, &vm).await else { return Ok(plan) };
         // A VM that runs was started, even if its start failed later. When it is off, it has finished.
-        let runs = qemu(clients, &plan)?.status().await.is_ok_and(|status| status.is_running());
-        let so_far = if runs { RunnerVm { started: true.into(), ..so_far } } else { so_far };
+        let runs = qemu(clients, &plan.node, &plan.vmid)?.status().await.is_ok_and(|status| status.is_running());
+        let so_far = if runs { KnownRunnerVm { started: true, ..so_far } } else { so_far };
         Err(Failure::partial(so_far, diagnostic))
     }
 
-    async fn delete(&self, cx: &Cx<Clients>, state: RunnerVm) -> Result<(), Failure<RunnerVm>> {
+    async fn delete(&self, cx: &Cx<Clients>, state: KnownRunnerVm) -> Result<(), Failure<KnownRunnerVm>> {
         if state.vmid.known().is_none() {
             return Ok(());
         }
-        destroy(cx.data()?, &state).await?;
+        destroy(cx.data(), &state).await?;
         Ok(())
     }
 
@@ -127,9 +128,9 @@ impl Resource for RunnerVms {
         let id = id.map_err(|text| {
             let detail =
                 format!("\"{text}\" is not of the form `node/vmid`, or `node/vmid/first-last` with the `vmid_range`.");
-            Diagnostic::error("Unable to import runner VM", detail)
+            diagnostics::impossible("import", "runner VM", "", detail)
         })?;
-        let clients = cx.data()?;
+        let clients = cx.data();
         let marker = marker_of(clients, &id).await?;
         let mut model = RunnerVm {
             node: id.node.into(),
@@ -141,7 +142,7 @@ impl Resource for RunnerVms {
             ..RunnerVm::default()
         };
         let listed = clients.guests.find(&clients.pve, id.vmid).await;
-        let listed = listed.map_err(|error| diagnostics::pve("import", THING, &id.vmid.to_string(), &error))?;
+        let listed = listed.unable("import", THING, id.vmid)?;
         model.resource_pool = listed.and_then(|guest| guest.pool).into();
         Ok(model)
     }
@@ -162,8 +163,8 @@ fn plan_power(prior: &RunnerVm, plan: &mut Plan<RunnerVm>, had_job: bool) {
     }
 }
 
-fn qemu(clients: &Clients, model: &RunnerVm) -> Result<Qemu, Diagnostic> {
-    Ok(clients.pve.qemu(model.node.need("node")?, *model.vmid.need("vmid")?))
+fn qemu(clients: &Clients, node: &Attr<String>, vmid: &Attr<u32>) -> Result<Qemu, Diagnostic> {
+    Ok(clients.pve.qemu(node.need("node")?, *vmid.need("vmid")?))
 }
 
 /// Finds out while planning what would only fail later. A template that does not exist yet may be made in the same run.
@@ -173,58 +174,59 @@ async fn can_be_cloned(clients: &Clients, planned: &RunnerVm) -> Result<(), Diag
         Ok(config) if config.is_template() => Ok(()),
         Ok(_) => {
             let detail = "It is a VM, but no template. Runner VMs are linked clones, which only a template can have.";
-            Err(Diagnostic::error(format!("Unable to use template \"{template}\""), detail).at("template_vmid"))
+            Err(diagnostics::impossible("use", "template", template, detail).at("template_vmid"))
         }
         // Cloning needs no right to look at the template.
         Err(error) if error.is_guest_missing() || error.is_permission_denied() => Ok(()),
-        Err(error) => Err(diagnostics::pve("use", "template", &template.to_string(), &error)),
+        Err(error) => Err(diagnostics::unable("use", "template", template, &error)),
     }
 }
 
 /// The VM that a marker describes, for the steps.
 fn handle(
     clients: &Clients,
-    model: &RunnerVm,
+    model: &KnownRunnerVm,
     marker: Marker,
     cancel: CancellationToken,
 ) -> Result<guest::RunnerVm, Diagnostic> {
-    let range = model.range().ok_or_else(|| Diagnostic::error("No VMID is given", "Set `vmid_range` or `vmid`."))?;
+    let range = model.range().ok_or_else(|| diagnostics::found("No VMID is given", "Set `vmid_range` or `vmid`."))?;
     let place = Place {
         node: model.node.need("node")?.clone(),
         range,
         claimant: Owner::Provider,
-        resource_pool: model.resource_pool.need("resource_pool")?.clone(),
+        resource_pool: model.resource_pool.clone(),
     };
     let name = model.runner_name.need("runner_name")?.clone();
     Ok(guest::RunnerVm::new(clients.pve.clone(), name, marker, place, cancel))
 }
 
 /// The incarnation in the state.
-fn existing(clients: &Clients, model: &RunnerVm, cancel: CancellationToken) -> Result<guest::RunnerVm, Diagnostic> {
+fn existing(
+    clients: &Clients,
+    model: &KnownRunnerVm,
+    cancel: CancellationToken,
+) -> Result<guest::RunnerVm, Diagnostic> {
     let name = model.runner_name.need("runner_name")?;
-    let parsed = RunnerName::parse(&clients.installation, name)
-        .map_err(|error| diagnostics::failed("recognise", THING, name, &error))?;
+    let parsed = RunnerName::parse(&clients.installation, name).unable("recognise", THING, name)?;
     let marker = model.marker(&clients.installation, parsed.vmid, parsed.nonce)?;
     handle(clients, model, marker, cancel)
 }
 
 /// Stops and destroys the VM after the proof. Not to be interrupted: it takes seconds, and half of it helps nobody.
-async fn destroy(clients: &Clients, model: &RunnerVm) -> Result<(), Diagnostic> {
+async fn destroy(clients: &Clients, model: &KnownRunnerVm) -> Result<(), Diagnostic> {
     let vm = existing(clients, model, CancellationToken::new())?;
-    let unable = |error: &guest::Error| diagnostics::step("destroy", THING, vm.name(), error);
-    vm.stop().await.map_err(|error| unable(&error))?;
-    vm.destroy().await.map_err(|error| unable(&error))
+    vm.stop().await.unable("destroy", THING, vm.name())?;
+    vm.destroy().await.unable("destroy", THING, vm.name())
 }
 
 /// What has become of the VM: `None` when it is gone.
 async fn look(clients: &Clients, mut state: RunnerVm, vmid: u32) -> Result<Option<RunnerVm>, Diagnostic> {
     let id = state.runner_name.text().map_or_else(|| vmid.to_string(), str::to_owned);
-    let unable = |error: &pve::Error| diagnostics::pve("read", THING, &id, error);
-    let vm = qemu(clients, &state)?;
+    let vm = qemu(clients, &state.node, &state.vmid)?;
     let config = match vm.config().await {
         Ok(config) => config,
         Err(error) if error.is_guest_missing() => return gone(clients, vm.node(), vmid).await,
-        Err(error) => return Err(unable(&error)),
+        Err(error) => return Err(diagnostics::unable("read", THING, &id, &error)),
     };
     let marker = our_marker(clients, vmid, &config)?;
     if state.runner_name.text().is_some_and(|name| model::runner_name(&marker).as_deref() != Some(name)) {
@@ -232,12 +234,12 @@ async fn look(clients: &Clients, mut state: RunnerVm, vmid: u32) -> Result<Optio
         return Ok(None);
     }
     state.observe(&marker, &config);
-    let listed = clients.guests.find(&clients.pve, vmid).await.map_err(|error| unable(&error))?;
+    let listed = clients.guests.find(&clients.pve, vmid).await.unable("read", THING, &id)?;
     let expected = state.started.known() == Some(&true) && !state.has_finished();
     let running = match listed.as_ref().map(|guest| guest.status.as_str()) {
         Some("running") if expected => true,
         // The list lags behind: what looks like a change is confirmed.
-        _ => vm.status().await.map_err(|error| unable(&error))?.is_running(),
+        _ => vm.status().await.unable("read", THING, &id)?.is_running(),
     };
     state.observe_power(running);
     if state.when_finished.is_null() {
@@ -253,7 +255,7 @@ async fn look(clients: &Clients, mut state: RunnerVm, vmid: u32) -> Result<Optio
 /// A VM that is missing on its node is gone, unless somebody moved it.
 async fn gone(clients: &Clients, node: &str, vmid: u32) -> Result<Option<RunnerVm>, Diagnostic> {
     let listed = clients.guests.find(&clients.pve, vmid).await;
-    let listed = listed.map_err(|error| diagnostics::pve("read", THING, &vmid.to_string(), &error))?;
+    let listed = listed.unable("read", THING, vmid)?;
     match listed.filter(|guest| guest.kind == pve::GuestKind::Qemu && guest.node != node) {
         None => Ok(None),
         Some(guest) => {
@@ -261,7 +263,7 @@ async fn gone(clients: &Clients, node: &str, vmid: u32) -> Result<Option<RunnerV
                 "A VM {vmid} is on node \"{}\" now. If it was migrated, move it back; if it is another VM, remove this one from the state.",
                 guest.node
             );
-            Err(Diagnostic::error(format!("Unable to find runner VM \"{vmid}\" on node \"{node}\""), detail))
+            Err(diagnostics::found(format!("Unable to find runner VM \"{vmid}\" on node \"{node}\""), detail))
         }
     }
 }
@@ -272,7 +274,7 @@ fn our_marker(clients: &Clients, vmid: u32, config: &pve::Config) -> Result<Mark
         let detail = format!(
             "VM {vmid} {reason}. It is left alone. If the VM that was made here is gone, remove it from the state (`tofu state rm`)."
         );
-        Diagnostic::error(format!("Unable to recognise runner VM \"{vmid}\""), detail)
+        diagnostics::impossible("recognise", "runner VM", vmid, detail)
     };
     let found = Marker::find(config.description())
         .map_err(|error| not_ours(&format!("carries a marker that cannot be read: {error}")))?;
@@ -288,23 +290,6 @@ fn our_marker(clients: &Clients, vmid: u32, config: &pve::Config) -> Result<Mark
 
 async fn marker_of(clients: &Clients, id: &ImportId) -> Result<Marker, Diagnostic> {
     let config = clients.pve.qemu(&id.node, id.vmid).config().await;
-    let config = config.map_err(|error| diagnostics::pve("import", THING, &id.vmid.to_string(), &error))?;
+    let config = config.unable("import", THING, id.vmid)?;
     our_marker(clients, id.vmid, &config)
-}
-
-/// Rewrites the marker, leaving the rest of the description as it is.
-async fn set_reap(clients: &Clients, plan: &RunnerVm) -> Result<(), Diagnostic> {
-    let vm = qemu(clients, plan)?;
-    let unable = |error: &pve::Error| diagnostics::pve("update", THING, &vm.vmid().to_string(), error);
-    for attempt in 1.. {
-        let config = vm.config().await.map_err(|error| unable(&error))?;
-        let mut marker = our_marker(clients, vm.vmid(), &config)?;
-        marker.reap = plan.reap();
-        let description = marker.replace_in(config.description());
-        match vm.set_config(&[("description", &description)], config.digest()).await {
-            Err(error) if (error.is_digest_conflict() || error.is_locked()) && attempt < ATTEMPTS => {}
-            outcome => return outcome.map_err(|error| unable(&error)),
-        }
-    }
-    Ok(())
 }

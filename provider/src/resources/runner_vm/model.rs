@@ -6,6 +6,8 @@ use pve::Properties;
 use serde::{Deserialize, Serialize};
 use tf_provider::{Attr, Diagnostic, Model, Secret, Timeouts};
 
+use crate::diagnostics;
+
 const AGENT: &str = "agent";
 const FINISHED: &str = "finished";
 const NEVER: &str = "never";
@@ -93,14 +95,18 @@ pub(crate) struct Job {
     pub(crate) given: bool,
 }
 
-impl RunnerVm {
-    /// Where its VMID may lie: the range, else the VMID alone. `None` while neither is known.
+fn range(vmid: &Attr<u32>, range: Option<&str>) -> Option<VmidRange> {
+    match (vmid.known(), range) {
+        (Some(vmid), None) => VmidRange::new(*vmid, *vmid).ok(),
+        (_, Some(range)) => range.parse().ok(),
+        (None, None) => None,
+    }
+}
+
+impl KnownRunnerVm {
+    /// Returns the VMIDs that it may have: the range, else the VMID alone. `None` while neither is known.
     pub(crate) fn range(&self) -> Option<VmidRange> {
-        match (self.vmid.known(), self.vmid_range.text()) {
-            (Some(vmid), None) => VmidRange::new(*vmid, *vmid).ok(),
-            (_, Some(range)) => range.parse().ok(),
-            (None, None) => None,
-        }
+        range(&self.vmid, self.vmid_range.as_deref())
     }
 
     /// The marker of a new incarnation.
@@ -111,20 +117,51 @@ impl RunnerVm {
         nonce: Nonce,
     ) -> Result<Marker, Diagnostic> {
         let mut marker = Marker::new(installation.clone(), Owner::Provider, Kind::Runner, vmid, nonce);
-        marker.template = Some(*self.template_vmid.need("template_vmid")?);
+        marker.template = Some(self.template_vmid);
         marker.pool = Some(self.pool_name()?);
         marker.reap = self.reap();
         Ok(marker)
     }
 
     fn pool_name(&self) -> Result<PoolName, Diagnostic> {
-        let name = self.name.need("name")?;
-        name.parse().map_err(|error: ownership::NameError| crate::diagnostics::refused_argument("name", "name", &error))
+        self.name.parse().map_err(|error: ownership::NameError| diagnostics::refused_argument("name", "name", &error))
     }
 
-    /// Permission for the dispatcher, as it stands in the marker.
+    /// Permission for the dispatcher, as in the marker.
     pub(crate) fn reap(&self) -> Option<Reap> {
-        (self.reap.text() == Some(FINISHED)).then_some(Reap::Finished)
+        (self.reap == FINISHED).then_some(Reap::Finished)
+    }
+
+    /// Returns true if the VM was started once and is off.
+    pub(crate) fn has_finished(&self) -> bool {
+        self.finished.known() == Some(&true)
+    }
+
+    /// Returns true if a start is waited for.
+    pub(crate) fn waits_for_agent(&self) -> bool {
+        self.ready_when == AGENT
+    }
+
+    /// What the clone is given.
+    pub(crate) fn shape(&self) -> Shape {
+        Shape {
+            cores: self.cores.known().copied(),
+            memory_mib: self.memory.known().copied(),
+            bridge: self.bridge.text().map(str::to_owned),
+            seed_iso: self.seed_iso.text().map(str::to_owned),
+        }
+    }
+
+    /// Takes over size, network and drive.
+    pub(crate) fn observe_shape(&mut self, config: &pve::Config) {
+        (self.cores, self.memory, self.bridge, self.seed_iso) = shape_of(config);
+    }
+}
+
+impl RunnerVm {
+    /// Returns the VMIDs that it may have: the range, else the VMID alone. `None` while neither is known.
+    pub(crate) fn range(&self) -> Option<VmidRange> {
+        range(&self.vmid, self.vmid_range.text())
     }
 
     /// Returns true if the VM was started once and is off.
@@ -147,21 +184,6 @@ impl RunnerVm {
         self.finished = (was_started || is_imported).into();
     }
 
-    /// Whether a start is waited for.
-    pub(crate) fn waits_for_agent(&self) -> bool {
-        self.ready_when.text() == Some(AGENT)
-    }
-
-    /// What the clone is given.
-    pub(crate) fn shape(&self) -> Shape {
-        Shape {
-            cores: self.cores.known().copied(),
-            memory_mib: self.memory.known().copied(),
-            bridge: self.bridge.text().map(str::to_owned),
-            seed_iso: self.seed_iso.text().map(str::to_owned),
-        }
-    }
-
     /// Takes over what the marker and the configuration say.
     pub(crate) fn observe(&mut self, marker: &Marker, config: &pve::Config) {
         self.vmid = marker.vmid.into();
@@ -174,13 +196,19 @@ impl RunnerVm {
 
     /// Takes over size, network and drive.
     pub(crate) fn observe_shape(&mut self, config: &pve::Config) {
-        // PVE leaves a single core out.
-        self.cores = config.number("cores").map_or(Some(1), |cores| u32::try_from(cores).ok()).into();
-        self.memory = config.get("memory").and_then(memory).into();
-        self.bridge =
-            config.get("net0").and_then(|card| Properties::parse(card).get("bridge").map(str::to_owned)).into();
-        self.seed_iso = config.get("ide2").and_then(image).into();
+        (self.cores, self.memory, self.bridge, self.seed_iso) = shape_of(config);
     }
+}
+
+/// Cores, memory in MiB, bridge and image of a VM.
+type Observed = (Attr<u32>, Attr<u32>, Attr<String>, Attr<String>);
+
+fn shape_of(config: &pve::Config) -> Observed {
+    // PVE leaves a single core out.
+    let cores = config.number("cores").map_or(Some(1), |cores| u32::try_from(cores).ok());
+    let bridge = config.get("net0").and_then(|card| Properties::parse(card).get("bridge").map(str::to_owned));
+    let memory = config.get("memory").and_then(memory);
+    (cores.into(), memory.into(), bridge.into(), config.get("ide2").and_then(image).into())
 }
 
 /// Name of the incarnation that a marker describes.

@@ -1,4 +1,4 @@
-use tf_provider::{Attr, Diagnostics, Resource as _};
+use tf_provider::{Attr, Diagnostics, Model as _, Resource as _};
 
 use super::RunnerVms;
 use super::model::{ImportId, RunnerVm};
@@ -51,8 +51,11 @@ fn the_range_is_the_vmid_where_no_other_is_given() {
 #[test]
 fn what_pve_says_becomes_the_state() {
     let nonce = "k3x9ab".parse().unwrap();
-    let marker =
-        RunnerVm { reap: "finished".into(), ..machine() }.marker(&"lab".parse().unwrap(), 9091, nonce).unwrap();
+    let marker = RunnerVm { reap: "finished".into(), ..machine() }
+        .known()
+        .unwrap()
+        .marker(&"lab".parse().unwrap(), 9091, nonce)
+        .unwrap();
     let mut state = RunnerVm::default();
     state.observe(
         &marker,
@@ -77,7 +80,7 @@ fn what_pve_leaves_out_is_null_or_its_default() {
     assert!(state.bridge.is_null() && state.seed_iso.is_null());
 }
 
-/// `started` and `finished` after a look at a VM that runs, or does not.
+/// `started` and `finished` after a read of a VM that runs, or does not.
 fn power(before: &RunnerVm, is_running: bool) -> (Option<bool>, Option<bool>) {
     let mut state = before.clone();
     state.observe_power(is_running);

@@ -9,22 +9,23 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ownership::{Build, Kind, Marker, Nonce, Owner, fingerprint_tag, tags};
+use guest::{Candidate, OwnedVm, Problem};
+use ownership::{Build, Kind, Marker, Nonce, NotOurs, Owner, fingerprint_tag, tags};
 use packer_driver::{Class, Event, Level, Packer};
-use pve::WaitOptions;
+use pve::{Qemu, WaitOptions};
 use template_family::{Family, Version};
 use tf_provider::{CancellationToken, Cx, Diagnostic};
 
-use super::model::Template;
+use super::model::KnownTemplate;
+use super::proofs::{self, PACKERS_DESCRIPTION};
 use super::runner_program::{self, RunnerProgram};
 use super::source::Source;
 use super::variables::{self, Account, Making, Variables};
 use super::{THING, cds, finishing, verifying};
-use crate::diagnostics;
+use crate::diagnostics::{self, Detailed as _, Unable as _};
 use crate::provider::Clients;
+use crate::waiting;
 
-/// Description of a VM that Packer's Proxmox builder is building (its source, both in 1.6.6 and in the plugin).
-const PACKERS_DESCRIPTION: &str = "Packer ephemeral build VM";
 /// Packer notices a request to end only between calls to the API; some of those wait for a task.
 const GRACE: Duration = Duration::from_secs(300);
 /// How often another VMID is tried when somebody else was faster.
@@ -33,24 +34,22 @@ const MARKING_PAUSE: Duration = Duration::from_secs(1);
 pub(super) const CLEANING: Duration = Duration::from_secs(300);
 
 /// The Packer program that an apply would use.
-pub(super) async fn packer(plan: &Template) -> Result<Packer, Diagnostic> {
+pub(super) async fn packer(plan: &KnownTemplate) -> Result<Packer, Diagnostic> {
     let named =
-        plan.packer_path.text().map(PathBuf::from).or_else(|| std::env::var_os("PXCI_PACKER").map(PathBuf::from));
+        plan.packer_path.as_deref().map(PathBuf::from).or_else(|| std::env::var_os("PXCI_PACKER").map(PathBuf::from));
     let search = std::env::var_os("PATH").unwrap_or_default();
-    Packer::locate(named.as_deref(), &search)
-        .await
-        .map_err(|error| diagnostics::failed("use", "Packer", "", &error).at("packer_path"))
+    Packer::locate(named.as_deref(), &search).await.unable("use", "Packer", "").about("packer_path")
 }
 
 /// Builds, verifies and returns a version that is ready.
 pub(super) async fn build(
     cx: &Cx<Clients>,
-    plan: &Template,
+    plan: &KnownTemplate,
     family: &Family,
     source: &Source,
     number: u32,
 ) -> Result<Version, Diagnostic> {
-    let clients = cx.data()?;
+    let clients = cx.data();
     let packer = packer(plan).await?;
     let certificates = cx.guard(variables::certificates(clients)).await??;
     let runner = if source.template.variables.contains("runner_url") {
@@ -62,9 +61,9 @@ pub(super) async fn build(
     loop {
         let name = family.name.as_str();
         let proposed = cx.guard(clients.vmids.propose(&clients.pve, family.range, &refused)).await?;
-        let proposed = proposed.map_err(|error| diagnostics::pve("create", THING, name, &error))?;
+        let proposed = proposed.unable("create", THING, name)?;
         let proposal = proposed.ok_or_else(|| diagnostics::range_full(THING, name, family.range))?;
-        if plan.verify.known_or(true) {
+        if plan.verify {
             has_room_for_a_clone(cx, clients, family, &refused).await?;
         }
         let attempt = Attempt::new(clients, family, source, number, proposal.vmid(), runner.as_ref());
@@ -84,7 +83,7 @@ async fn has_room_for_a_clone(
     refused: &BTreeSet<u32>,
 ) -> Result<(), Diagnostic> {
     let spare = cx.guard(clients.vmids.propose(&clients.pve, family.range, refused)).await?;
-    let spare = spare.map_err(|error| diagnostics::pve("create", THING, family.name.as_str(), &error))?;
+    let spare = spare.unable("create", THING, &family.name)?;
     spare.map(drop).ok_or_else(|| {
         let mut full = diagnostics::range_full(THING, family.name.as_str(), family.range);
         full.detail.push_str(" A new version takes one VMID, and the clone that verifies it another.");
@@ -103,7 +102,7 @@ struct Attempt<'a> {
 }
 
 enum Unbuilt {
-    /// Somebody else's guest has the VMID: nothing of ours is there.
+    /// A foreign guest has the VMID, and nothing of ours exists.
     VmidLost(Diagnostic),
     Failed {
         diagnostic: Diagnostic,
@@ -143,35 +142,35 @@ impl<'a> Attempt<'a> {
     async fn run(
         &self,
         cx: &Cx<Clients>,
-        plan: &Template,
+        plan: &KnownTemplate,
         packer: &Packer,
         certificates: Option<&str>,
     ) -> Result<Version, Unbuilt> {
         let finished = match self.pack(cx, plan, packer, certificates).await {
-            Ok(()) => self.complete(cx, plan).await.map_err(Unbuilt::from),
+            Ok(is_reported) => self.complete(cx, plan, is_reported).await.map_err(Unbuilt::from),
             Err(unbuilt) => Err(unbuilt),
         };
-        let (mut diagnostic, cds) = match finished {
+        let (diagnostic, cds) = match finished {
             Ok(version) => return Ok(version),
             Err(Unbuilt::Failed { diagnostic, cds }) => (diagnostic, cds),
             Err(lost @ Unbuilt::VmidLost(_)) => return Err(lost),
         };
-        let iso_storage = plan.iso_storage.text().unwrap_or_default();
+        let iso_storage = &plan.iso_storage;
         let cds = cds.into_iter().map(|name| format!("{iso_storage}:iso/{name}")).collect();
-        if let Err(left) = self.clean_up(cds).await {
-            diagnostic.detail.push_str("\n\n");
-            diagnostic.detail.push_str(&left);
+        match self.clean_up(cds).await {
+            Ok(()) => Err(diagnostic.into()),
+            Err(left) => Err(diagnostic.also(left).into()),
         }
-        Err(diagnostic.into())
     }
 
+    /// Runs Packer. Returns true if it named our VMID as that of what it built.
     async fn pack(
         &self,
         cx: &Cx<Clients>,
-        plan: &Template,
+        plan: &KnownTemplate,
         packer: &Packer,
         certificates: Option<&str>,
-    ) -> Result<(), Unbuilt> {
+    ) -> Result<bool, Unbuilt> {
         let account = Account::new(plan)?;
         let description = finishing::description(&self.marker);
         let making =
@@ -196,7 +195,7 @@ impl<'a> Attempt<'a> {
         let (outcome, ()) = tokio::join!(packing, self.mark_when_there(&done));
         let built = outcome.map_err(|error| self.unbuilt(&error))?;
         tracing::info!(vmid = self.marker.vmid, artifacts = ?built.artifacts, "Packer is done");
-        Ok(())
+        Ok(built.artifacts.contains(&self.marker.vmid.to_string()))
     }
 
     fn tags(&self) -> String {
@@ -206,15 +205,12 @@ impl<'a> Attempt<'a> {
     /// Packer names itself in the description while it builds. The marker goes in as soon as the VM is there: should this process be killed,
     /// the next apply knows whose VM it is.
     async fn mark_when_there(&self, done: &CancellationToken) {
-        let qemu = self.clients.pve.qemu(&self.family.node, self.marker.vmid);
+        let building = self.vm(false, cleaning());
         loop {
-            if let Ok(config) = qemu.config().await {
-                if Marker::find(config.description()).ok().flatten().is_some() {
-                    return;
-                }
-                if config.lock().is_none() && self.mark(&config).await {
-                    return;
-                }
+            if let Ok(vm) = building.prove().await
+                && (vm.marker().is_some() || vm.config().lock().is_none() && self.mark(&vm).await.is_ok())
+            {
+                return;
             }
             tokio::select! {
                 () = done.cancelled() => return,
@@ -223,29 +219,26 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Whether the VM carries our marker now.
-    async fn mark(&self, config: &pve::Config) -> bool {
-        if !self.is_packers(config) {
-            return false;
-        }
-        let qemu = self.clients.pve.qemu(&self.family.node, self.marker.vmid);
+    /// Returns the VM that Packer builds. `is_reported`: Packer has named its VMID as that of what it built.
+    fn vm(&self, is_reported: bool, wait: WaitOptions) -> Candidate<Qemu> {
+        proofs::build(self.clients, self.family, &self.marker, (&self.name, is_reported), wait)
+    }
+
+    /// Gives the VM that Packer builds our marker.
+    async fn mark(&self, vm: &OwnedVm) -> Result<(), pve::Error> {
         let description = format!("{PACKERS_DESCRIPTION}\n{}", finishing::description(&self.marker));
-        qemu.set_config(&[("description", &description)], config.digest()).await.is_ok()
+        vm.change(&[("description", &description)]).await
     }
 
-    /// Whether the VM at our VMID, which was free when Packer started, is the one that our Packer makes.
-    fn is_packers(&self, config: &pve::Config) -> bool {
-        config.description().trim() == PACKERS_DESCRIPTION && config.get("name") == Some(self.name.as_str())
-    }
-
-    async fn complete(&self, cx: &Cx<Clients>, plan: &Template) -> Result<Version, Diagnostic> {
-        finishing::finish(self.clients, self.family, &self.marker, &self.name, &self.tags()).await?;
-        if plan.verify.known_or(true) {
+    async fn complete(&self, cx: &Cx<Clients>, plan: &KnownTemplate, is_reported: bool) -> Result<Version, Diagnostic> {
+        let built = self.vm(is_reported, waiting::until_deadline(cx));
+        finishing::finish(&built, &self.marker, &self.name, &self.tags()).await?;
+        if plan.verify {
             verifying::verify(cx, self.family, &self.marker).await?;
         }
-        let mut marker = self.marker.clone();
-        marker.build = Some(Build::Ready);
-        finishing::mark(self.clients, self.family, &marker).await?;
+        let marker = &self.marker;
+        let marked = built.mark(|marker| marker.build = Some(Build::Ready)).await;
+        marked.unable("mark", THING, marker.vmid)?;
         Ok(Version {
             number: marker.version.unwrap_or_default(),
             vmid: marker.vmid,
@@ -275,33 +268,24 @@ impl<'a> Attempt<'a> {
                 "What was built so far is still there as VM {vmid}: {reason}. The next apply tries again to remove it."
             )
         };
-        let config = match self.clients.pve.qemu(&self.family.node, vmid).config().await {
-            Err(error) if error.is_guest_missing() => return Ok(()),
-            Err(error) => return Err(left(&error.to_string())),
-            Ok(config) => config,
+        let chain = |error: &guest::Error| diagnostics::unable("", "", "", error).detail;
+        let vm = match self.vm(false, cleaning()).prove().await {
+            Ok(vm) => vm,
+            Err(error) if error.is_gone() || is_of_others(&error.problem) => return Ok(()),
+            Err(error) => return Err(left(&chain(&error))),
         };
-        let found = Marker::find(config.description()).ok().flatten();
-        let ours = match &found {
-            Some(found) => found.nonce == self.marker.nonce,
-            None => self.mark(&config).await,
-        };
-        if !ours {
-            // Somebody else's guest got the VMID.
-            return Ok(());
+        if vm.marker().is_none() {
+            self.mark(&vm).await.map_err(|error| left(&error.to_string()))?;
         }
-        cds.extend(cds::of(&config));
-        let wait = WaitOptions { deadline: CLEANING, cancel: CancellationToken::new() };
-        template_family::remove(&self.clients.pve, self.family, vmid, &wait)
-            .await
-            .map(drop)
-            .map_err(|error| left(&diagnostics::failed("", "", "", &error).detail))
+        cds.extend(cds::of(vm.config()));
+        let version = proofs::version(self.clients, self.family, vmid, Some(&self.marker.nonce), cleaning());
+        version.remove().await.map_err(|error| left(&chain(&error)))
     }
 
     fn unbuilt(&self, error: &packer_driver::Error) -> Unbuilt {
-        let mut diagnostic = diagnostics::failed("build", THING, &self.name, error);
+        let diagnostic = diagnostics::unable("build", THING, &self.name, error);
         let packer_driver::Error::Failed(failure) = error else { return diagnostic.into() };
-        diagnostic.detail.push_str("\n\n");
-        diagnostic.detail.push_str(hint(failure.class));
+        let mut diagnostic = diagnostic.also(hint(failure.class));
         if failure.lines.iter().any(|line| is_about_tags(line)) {
             diagnostic.detail.push_str(
                 " The Packer template must not set `tags`: Proxmox VE judges those by the rights on the VMID alone, whatever the \
@@ -315,6 +299,19 @@ impl<'a> Attempt<'a> {
             });
         if lost { Unbuilt::VmidLost(diagnostic) } else { Unbuilt::Failed { diagnostic, cds: failure.cds.clone() } }
     }
+}
+
+/// Returns true if another guest got the VMID. A build VM that is not in the resource pool is still ours.
+fn is_of_others(problem: &Problem) -> bool {
+    match problem {
+        Problem::OtherIncarnation => true,
+        Problem::NotOurs(reason) => !matches!(reason, NotOurs::ResourcePool { .. }),
+        _ => false,
+    }
+}
+
+fn cleaning() -> WaitOptions {
+    WaitOptions { deadline: CLEANING, cancel: CancellationToken::new() }
 }
 
 /// Returns true if the line is Packer's report of the refusal that a creation with tags meets.

@@ -3,12 +3,12 @@
 //! Every Packer names them `packer` and some digits. So a CD counts as ours only if it is in a drive of a build VM with
 //! our marker, or was in the directory for temporary files that only our Packer had. Other files are never deleted.
 
-use pve::{Config, Error, WaitOptions};
+use pve::{Config, WaitOptions};
 use tf_provider::{CancellationToken, Diagnostic};
 
 use super::THING;
 use super::building::CLEANING;
-use crate::diagnostics;
+use crate::diagnostics::Unable as _;
 use crate::holders;
 use crate::provider::Clients;
 
@@ -24,15 +24,14 @@ fn is_packers(volid: &str) -> bool {
 
 /// Deletes CDs that are ours. One that a guest has in a drive stays.
 pub(super) async fn delete(clients: &Clients, node: &str, cds: &[String]) -> Result<(), Diagnostic> {
-    let unable = |error: &Error| diagnostics::pve("delete", "Packer's CDs of", THING, error);
-    let held = holders::of(&clients.pve, cds).await.map_err(|error| unable(&error))?;
+    let held = holders::of(&clients.pve, cds).await.unable("delete", "Packer's CDs of", THING)?;
     for volid in cds.iter().filter(|volid| is_packers(volid) && !held.contains_key(*volid)) {
         let Some((storage, _)) = volid.split_once(':') else { continue };
         tracing::info!(volid, "deleting a CD that Packer left");
-        let task = clients.pve.storage(node, storage).delete(volid).await.map_err(|error| unable(&error))?;
+        let task = clients.pve.storage(node, storage).delete(volid).await.unable("delete", "Packer's CDs of", THING)?;
         if let Some(task) = task {
             let wait = WaitOptions { deadline: CLEANING, cancel: CancellationToken::new() };
-            clients.pve.wait(&task, &wait).await.map_err(|error| unable(&error))?;
+            clients.pve.wait(&task, &wait).await.unable("delete", "Packer's CDs of", THING)?;
         }
     }
     Ok(())

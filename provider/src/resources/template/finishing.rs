@@ -1,14 +1,13 @@
 //! What Packer leaves is checked and tidied: a template with a disk and an agent, and no image in any drive.
 
+use guest::Candidate;
 use ownership::Marker;
-use pve::Properties;
-use template_family::Family;
+use pve::{Properties, Qemu};
 use tf_provider::Diagnostic;
 
 use super::THING;
-use crate::diagnostics;
+use crate::diagnostics::{self, Unable as _};
 use crate::holders::is_drive;
-use crate::provider::Clients;
 
 /// Description of a version: a line for people, and the marker.
 pub(super) fn description(marker: &Marker) -> String {
@@ -17,30 +16,25 @@ pub(super) fn description(marker: &Marker) -> String {
     format!("Version {number} of the template family {family}. Managed by pxci; do not change it by hand.\n{marker}")
 }
 
-/// Takes images out of the drives and sets name, tags and description.
-pub(super) async fn finish(
-    clients: &Clients,
-    family: &Family,
-    marker: &Marker,
-    name: &str,
-    tags: &str,
-) -> Result<(), Diagnostic> {
-    let qemu = clients.pve.qemu(&family.node, marker.vmid);
-    let unable = |error: &pve::Error| diagnostics::pve("finish", THING, name, error);
-    let config = qemu.config().await.map_err(|error| unable(&error))?;
-    if let Some(problem) = problem(&config) {
-        return Err(Diagnostic::error(format!("Unable to use what Packer built as template \"{name}\""), problem));
+/// Takes images out of the drives of what Packer built, and sets name, tags and description.
+pub(super) async fn finish(built: &Candidate<Qemu>, marker: &Marker, name: &str, tags: &str) -> Result<(), Diagnostic> {
+    let found = built.prove().await.unable("finish", THING, name)?;
+    if let Some(problem) = problem(found.config()) {
+        return Err(diagnostics::impossible("use", "what Packer built as template", name, problem));
     }
-    let drives = drives(&config).join(",");
-    let description = description(marker);
-    let mut options = vec![("name", name), ("tags", tags), ("description", description.as_str())];
-    if !drives.is_empty() {
-        options.push(("delete", &drives));
-    }
-    qemu.set_config(&options, None).await.map_err(|error| unable(&error))?;
+    let finished = built.change(|found| {
+        let mut options =
+            vec![("name", name.to_owned()), ("tags", tags.to_owned()), ("description", description(marker))];
+        let drives = drives(found.config()).join(",");
+        if !drives.is_empty() {
+            options.push(("delete", drives));
+        }
+        options
+    });
+    finished.await.unable("finish", THING, name)?;
 
-    let config = qemu.config().await.map_err(|error| unable(&error))?;
-    let left = self::drives(&config);
+    let finished = built.prove().await.unable("finish", THING, name)?;
+    let left = drives(finished.config());
     if left.is_empty() {
         return Ok(());
     }
@@ -48,17 +42,7 @@ pub(super) async fn finish(
         "{} still hold an image. Clones would boot from it, or could not be made on another node.",
         left.join(", ")
     );
-    Err(Diagnostic::error(format!("Unable to finish template \"{name}\""), detail))
-}
-
-/// Writes the marker.
-pub(super) async fn mark(clients: &Clients, family: &Family, marker: &Marker) -> Result<(), Diagnostic> {
-    let qemu = clients.pve.qemu(&family.node, marker.vmid);
-    let id = marker.vmid.to_string();
-    let unable = |error: &pve::Error| diagnostics::pve("mark", THING, &id, error);
-    let config = qemu.config().await.map_err(|error| unable(&error))?;
-    let description = marker.replace_in(config.description());
-    qemu.set_config(&[("description", &description)], config.digest()).await.map_err(|error| unable(&error))
+    Err(diagnostics::impossible("finish", "template", name, detail))
 }
 
 /// Why a guest cannot serve as a template, if it cannot.

@@ -1,13 +1,14 @@
 //! Which versions stay: retention after an apply, what earlier runs left behind, and the end of the family.
 
+use guest::Problem;
 use ownership::{Build, Kind, Marker, Owner};
 use pve::WaitOptions;
-use template_family::{Family, Removal, Version, remove, to_remove};
-use tf_provider::{CancellationToken, Cx, Diagnostic, Diagnostics};
+use template_family::{Family, Version, to_remove};
+use tf_provider::{Call, CancellationToken, Cx, Diagnostic, Diagnostics};
 
-use super::model::Template;
-use super::{THING, cds, verifying};
-use crate::diagnostics;
+use super::model::KnownTemplate;
+use super::{THING, cds, proofs, verifying};
+use crate::diagnostics::{self, Unable as _};
 use crate::provider::Clients;
 use crate::waiting;
 
@@ -20,29 +21,28 @@ pub(super) async fn reap(cx: &Cx<Clients>, family: &Family, versions: &[Version]
         tracing::info!(vmid = version.vmid, "removing a version that an earlier run did not finish");
         let cds = cds_in(cx, family, version.vmid).await?;
         remove_one(cx, family, version.vmid, &waiting::until_deadline(cx)).await?;
-        cds::delete(cx.data()?, &family.node, &cds).await?;
+        cds::delete(cx.data(), &family.node, &cds).await?;
     }
     Ok(())
 }
 
 /// CDs of Packer in the drives of a half-built version, which by its marker is ours.
 async fn cds_in(cx: &Cx<Clients>, family: &Family, vmid: u32) -> Result<Vec<String>, Diagnostic> {
-    match cx.data()?.pve.qemu(&family.node, vmid).config().await {
+    match cx.data().pve.qemu(&family.node, vmid).config().await {
         Ok(config) => Ok(cds::of(&config)),
         Err(error) if error.is_guest_missing() => Ok(Vec::new()),
-        Err(error) => Err(diagnostics::pve("read", THING, &vmid.to_string(), &error)),
+        Err(error) => Err(diagnostics::unable("read", THING, vmid, &error)),
     }
 }
 
 async fn reap_clones(cx: &Cx<Clients>, family: &Family) -> Result<(), Diagnostic> {
-    let clients = cx.data()?;
-    let unable = |error: &pve::Error| diagnostics::pve("read", THING, family.name.as_str(), error);
-    let members = clients.pve.pool_members(&family.resource_pool).await.map_err(|error| unable(&error))?;
+    let clients = cx.data();
+    let members = clients.pve.pool_members(&family.resource_pool).await.unable("read", THING, &family.name)?;
     for vmid in members.iter().filter_map(|member| member.vmid).filter(|vmid| family.range.contains(*vmid)) {
         let config = match clients.pve.qemu(&family.node, vmid).config().await {
             Ok(config) => config,
             Err(error) if error.is_guest_missing() => continue,
-            Err(error) => return Err(unable(&error)),
+            Err(error) => return Err(diagnostics::unable("read", THING, &family.name, &error)),
         };
         let Some(marker) = Marker::find(config.description()).ok().flatten() else { continue };
         if is_our_clone(&marker, family) {
@@ -59,15 +59,15 @@ fn is_our_clone(marker: &Marker, family: &Family) -> bool {
         && marker.family.as_deref() == Some(family.name.as_str())
 }
 
-/// Removes versions that are no longer kept, and lists those that remain. The switch is done: what cannot go now is no failure.
+/// Removes versions that are no longer kept, and lists those that remain. The switch is done: what cannot go now is not a failure.
 pub(super) async fn retain(
     cx: &Cx<Clients>,
     family: &Family,
-    plan: &mut Template,
+    plan: &mut KnownTemplate,
     before: Option<u32>,
 ) -> Result<(), Diagnostic> {
-    let versions = versions(cx, family).await?;
-    let keep = usize::try_from(plan.keep_versions.known_or(2)).unwrap_or(1);
+    let versions = versions(cx, cx.data(), family).await?;
+    let keep = usize::try_from(plan.keep_versions).unwrap_or(1);
     for vmid in to_remove(&versions, keep, *plan.vmid.need("vmid")?, before) {
         match remove_one(cx, family, vmid, &waiting::until_deadline(cx)).await {
             Ok(Removal::Removed) => tracing::info!(vmid, "removed an old version"),
@@ -80,7 +80,7 @@ pub(super) async fn retain(
             ),
         }
     }
-    plan.list(&self::versions(cx, family).await?);
+    plan.list(&self::versions(cx, cx.data(), family).await?);
     Ok(())
 }
 
@@ -88,7 +88,7 @@ pub(super) async fn retain(
 pub(super) async fn remove_all(cx: &Cx<Clients>, family: &Family) -> Result<(), Diagnostics> {
     reap_clones(cx, family).await?;
     let mut problems = Diagnostics::new();
-    for version in versions(cx, family).await? {
+    for version in versions(cx, cx.data(), family).await? {
         match remove_one(cx, family, version.vmid, &waiting::until_deadline(cx)).await {
             Ok(Removal::Removed) => {}
             Ok(Removal::Deferred { dependents }) => problems.push(in_use(family, &version, &dependents)),
@@ -108,16 +108,37 @@ fn in_use(family: &Family, version: &Version, dependents: &[u32]) -> Diagnostic 
         "Linked clones still need the disk of version {} (VMID {}): {clones}. It is retired, so no new ones are made. Destroy them, or wait until their jobs have ended, and run destroy again.",
         version.number, version.vmid
     );
-    Diagnostic::error(format!("Unable to destroy template \"{}\"", family.name), detail)
+    diagnostics::impossible("destroy", "template", &family.name, detail)
 }
 
 /// The family's versions, by number.
-pub(super) async fn versions(cx: &Cx<Clients>, family: &Family) -> Result<Vec<Version>, Diagnostic> {
-    let versions = cx.guard(family.versions(&cx.data()?.pve)).await?;
-    versions.map_err(|error| diagnostics::pve("read", THING, family.name.as_str(), &error))
+pub(super) async fn versions(call: &Call, clients: &Clients, family: &Family) -> Result<Vec<Version>, Diagnostic> {
+    let versions = call.guard(family.versions(&clients.pve)).await?;
+    versions.unable("read", THING, &family.name)
 }
 
+/// End of an attempt to remove a version.
+enum Removal {
+    Removed,
+    /// Clones still need its disk. It is retired, and goes another time.
+    Deferred {
+        /// VMIDs of the clones, as far as the storage shows them.
+        dependents: Vec<u32>,
+    },
+}
+
+/// Removes a version, finished or half-built. A build VM that runs is stopped.
 async fn remove_one(cx: &Cx<Clients>, family: &Family, vmid: u32, wait: &WaitOptions) -> Result<Removal, Diagnostic> {
-    let removed = remove(&cx.data()?.pve, family, vmid, wait).await;
-    removed.map_err(|error| diagnostics::failed("remove", THING, &format!("{} ({vmid})", family.name), &error))
+    let clients = cx.data();
+    let id = format!("{} ({vmid})", family.name);
+    let error = match proofs::version(clients, family, vmid, None, wait.clone()).remove().await {
+        Ok(()) => return Ok(Removal::Removed),
+        Err(error) => error,
+    };
+    if !matches!(error.problem, Problem::BaseInUse) {
+        return Err(diagnostics::unable("remove", THING, &id, &error));
+    }
+    let dependents = family.dependents(&clients.pve, vmid).await;
+    let dependents = dependents.unable("remove", THING, &id)?;
+    Ok(Removal::Deferred { dependents })
 }

@@ -14,6 +14,7 @@ mod cds;
 mod finishing;
 mod keeping;
 mod model;
+mod proofs;
 mod runner_program;
 mod source;
 #[cfg(test)]
@@ -23,15 +24,18 @@ mod verifying;
 
 use std::collections::BTreeSet;
 
-use ownership::{Build, Kind, Marker};
+use ownership::Build;
 use pve::Content;
 use template_family::{Family, FamilyName, Version, adoptable};
-use tf_provider::{Attr, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Outcome, Plan, Resource};
+use tf_provider::{
+    Attr, Call, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Model as _, Outcome, Plan, PlanCx, Resource,
+};
 
-use self::model::Template;
+use self::model::{KnownTemplate, Template, is_of};
 use self::source::Source;
-use crate::diagnostics;
+use crate::diagnostics::{self, Detailed as _, Unable as _};
 use crate::provider::Clients;
+use crate::waiting;
 
 const THING: &str = "template";
 
@@ -47,20 +51,23 @@ impl Resource for Templates {
         let known = !config.runner_url.is_unknown()
             && !config.runner_sha256.is_unknown()
             && !config.runner_version.is_unknown();
-        if known && let Err(diagnostic) = runner_program::declared(config) {
+        let version = config.runner_version.text().unwrap_or(runner_program::LATEST);
+        let declared = || runner_program::declared(version, config.runner_url.text(), config.runner_sha256.text());
+        if known && let Err(diagnostic) = declared() {
             diagnostics.push(diagnostic);
         }
         if !config.secret_variables_wo.is_null() && config.secret_variables_wo_version.is_null() {
             let detail = "Without `secret_variables_wo_version` a change of the secrets builds no new version: cores do not store them, and cannot see a difference.";
-            diagnostics.push(
-                Diagnostic::warning("Changes of the secret variables will not be noticed", detail)
-                    .at("secret_variables_wo_version"),
-            );
+            diagnostics.push(diagnostics::doubtful(
+                "secret_variables_wo_version",
+                "Changes of the secret variables will not be noticed",
+                detail,
+            ));
         }
     }
 
-    async fn plan(&self, cx: &Cx<Clients>, plan: &mut Plan<Template>) -> Result<(), Diagnostics> {
-        let Some(clients) = cx.configured() else {
+    async fn plan(&self, cx: &PlanCx<Clients>, plan: &mut Plan<Template>) -> Result<(), Diagnostics> {
+        let Some(clients) = cx.data() else {
             plan.planned.show_undetermined();
             return Ok(());
         };
@@ -70,41 +77,41 @@ impl Resource for Templates {
         if plan.planned.installation.known().is_none() {
             plan.planned.installation = clients.installation.to_string().into();
         }
-        if !plan.planned.is_determined() || plan.planned.node.is_unknown() {
+        let Some(known) = plan.planned.known().filter(|known| !known.node.is_unknown()) else {
             plan.planned.show_undetermined();
             return Ok(());
-        }
-        let source = Source::read(&plan.planned)?;
-        source.check_variables(&plan.planned, secret_names(&plan.config).as_ref())?;
+        };
+        let source = Source::read(&known)?;
+        source.check_variables(&known, secret_names(&plan.config).as_ref())?;
         plan.planned.inputs = source.inputs.shown().into();
         plan.planned.fingerprint = source.fingerprint.clone().into();
 
-        let family = plan.planned.family(clients)?;
+        let family = known.family(clients)?;
         let current = plan.prior.as_ref().and_then(|prior| prior.vmid.known().copied());
         if current.is_some_and(|vmid| !family.range.contains(vmid)) {
             plan.require_replace("vmid_range");
         }
-        let versions = keeping::versions(cx, &family).await?;
+        let versions = keeping::versions(cx, clients, &family).await?;
         match adoptable(&versions, &source.fingerprint) {
             Some(version) => take_over(cx, &mut plan.planned, version, current),
             None => {
                 plan.planned.show_unbuilt();
-                can_be_built(clients, &plan.planned, &family).await?;
+                can_be_built(clients, &known, &family).await?;
             }
         }
         Ok(())
     }
 
-    async fn create(&self, cx: &Cx<Clients>, plan: Template) -> Outcome<Template> {
+    async fn create(&self, cx: &Cx<Clients>, plan: KnownTemplate) -> Outcome<KnownTemplate> {
         apply(cx, plan, None).await
     }
 
     async fn read(&self, cx: &Cx<Clients>, mut state: Template) -> Result<Option<Template>, Diagnostics> {
-        let family = state.family(cx.data()?)?;
-        let versions = keeping::versions(cx, &family).await?;
+        let family = state.family(cx.data())?;
+        let versions = keeping::versions(cx, cx.data(), &family).await?;
         let usable = || versions.iter().filter(|version| version.is_template && version.build != Build::Building);
         let same = usable().find(|version| Some(&version.vmid) == state.vmid.known());
-        // Somebody removed the current version: the newest that is left stands in for it.
+        // Somebody removed the current version: the newest that is left replaces it.
         let Some(version) = same.or_else(|| usable().next_back()) else { return Ok(None) };
         if state.fingerprint.text() != Some(version.fingerprint.as_str()) {
             state.inputs = Attr::Null;
@@ -115,36 +122,36 @@ impl Resource for Templates {
         Ok(Some(state))
     }
 
-    async fn update(&self, cx: &Cx<Clients>, prior: Template, plan: Template) -> Outcome<Template> {
+    async fn update(&self, cx: &Cx<Clients>, prior: KnownTemplate, plan: KnownTemplate) -> Outcome<KnownTemplate> {
         let before = prior.vmid.known().copied();
         apply(cx, plan, before).await
     }
 
-    async fn delete(&self, cx: &Cx<Clients>, state: Template) -> Result<(), Failure<Template>> {
-        let family = state.family(cx.data()?)?;
+    async fn delete(&self, cx: &Cx<Clients>, state: KnownTemplate) -> Result<(), Failure<KnownTemplate>> {
+        let family = state.family(cx.data())?;
         let Err(problems) = keeping::remove_all(cx, &family).await else { return Ok(()) };
         let mut left = state;
-        left.list(&keeping::versions(cx, &family).await.unwrap_or_default());
+        left.list(&keeping::versions(cx, cx.data(), &family).await.unwrap_or_default());
         Err(Failure::partial(left, problems))
     }
 
     async fn import(&self, cx: &Cx<Clients>, key: ImportKey<Template>) -> Result<Template, Diagnostics> {
-        let clients = cx.data()?;
+        let clients = cx.data();
         let wanted = match key {
             ImportKey::Id(text) => Template { family: text.into(), ..Template::default() },
             ImportKey::Identity(wanted) => wanted,
         };
-        wanted.is_of(&clients.installation)?;
         let text = wanted.family.need("family")?.clone();
-        let name: FamilyName = text.parse().map_err(|error| diagnostics::failed("import", THING, &text, &error))?;
+        is_of(&text, &wanted.installation, &clients.installation)?;
+        let name: FamilyName = text.parse().unable("import", THING, &text)?;
         let found = cx.guard(Family::find(&clients.pve, &clients.installation, &name)).await?;
-        let found = found.map_err(|error| diagnostics::pve("import", THING, &text, &error))?;
+        let found = found.unable("import", THING, &text)?;
         let Some(family) = found else {
             let detail = format!(
                 "No template of the installation \"{}\" carries the marker of this family. Only what this provider built can be imported, under the name of its family.",
                 clients.installation
             );
-            return Err(Diagnostic::error(format!("Unable to import template \"{text}\""), detail).into());
+            return Err(diagnostics::impossible("import", "template", text, detail).into());
         };
         Ok(Template {
             family: text.into(),
@@ -166,7 +173,7 @@ fn secret_names(config: &Template) -> Option<BTreeSet<String>> {
 }
 
 /// A version that was built from the same inputs.
-fn take_over(cx: &Cx<Clients>, planned: &mut Template, version: &Version, current: Option<u32>) {
+fn take_over(call: &Call, planned: &mut Template, version: &Version, current: Option<u32>) {
     planned.show(version);
     if current == Some(version.vmid) {
         return;
@@ -176,32 +183,31 @@ fn take_over(cx: &Cx<Clients>, planned: &mut Template, version: &Version, curren
         "Version {} (VMID {}) was built from exactly these inputs. It is taken over; nothing is built.",
         version.number, version.vmid
     );
-    cx.warn(format!("Template \"{}\" is there already", version.name), detail);
+    call.warn(format!("Template \"{}\" is there already", version.name), detail);
 }
 
 /// Finds out while planning what would only fail later.
-async fn can_be_built(clients: &Clients, planned: &Template, family: &Family) -> Result<(), Diagnostics> {
+async fn can_be_built(clients: &Clients, planned: &KnownTemplate, family: &Family) -> Result<(), Diagnostics> {
     building::packer(planned).await?;
     let storages =
         [("vm_storage", &planned.vm_storage, "images"), ("iso_storage", &planned.iso_storage, Content::Iso.as_str())];
     for (attribute, storage, content) in storages {
-        let name = storage.need(attribute)?;
-        let status = clients.pve.storage(&family.node, name).status().await;
-        let status = status.map_err(|error| diagnostics::pve("use", "storage", name, &error).at(attribute))?;
+        let status = clients.pve.storage(&family.node, storage).status().await;
+        let status = status.unable("use", "storage", storage).about(attribute)?;
         if !status.content.iter().any(|kind| kind == content) {
             let detail = format!(
                 "It takes {}, but not `{content}`. Enable that content type for it (Datacenter, Storage, Edit, Content), or name another storage.",
                 status.content.join(", ")
             );
-            return Err(Diagnostic::error(format!("Unable to use storage \"{name}\""), detail).at(attribute).into());
+            return Err(diagnostics::impossible("use", "storage", storage, detail).at(attribute).into());
         }
     }
     Ok(())
 }
 
 /// Brings the family to the planned version. `before`: what was current until now.
-async fn apply(cx: &Cx<Clients>, mut plan: Template, before: Option<u32>) -> Outcome<Template> {
-    let clients = cx.data()?;
+async fn apply(cx: &Cx<Clients>, mut plan: KnownTemplate, before: Option<u32>) -> Outcome<KnownTemplate> {
+    let clients = cx.data();
     plan.node = clients.node(&plan.node)?.into();
     let family = plan.family(clients)?;
     plan.installation = family.installation.to_string().into();
@@ -210,10 +216,10 @@ async fn apply(cx: &Cx<Clients>, mut plan: Template, before: Option<u32>) -> Out
     plan.inputs = source.inputs.shown().into();
     plan.fingerprint = source.fingerprint.clone().into();
 
-    let versions = keeping::versions(cx, &family).await?;
+    let versions = keeping::versions(cx, clients, &family).await?;
     keeping::reap(cx, &family, &versions).await?;
     let version = match adoptable(&versions, &source.fingerprint) {
-        Some(version) => revived(clients, &family, version).await?,
+        Some(version) => revived(cx, &family, version).await?,
         None => building::build(cx, &plan, &family, &source, next_number(&versions)).await?,
     };
     plan.show(&version);
@@ -226,7 +232,7 @@ async fn apply(cx: &Cx<Clients>, mut plan: Template, before: Option<u32>) -> Out
 }
 
 /// The plan showed certain files; others are not built.
-fn refuse_changes(plan: &Template, source: &Source) -> Result<(), Diagnostic> {
+fn refuse_changes(plan: &KnownTemplate, source: &Source) -> Result<(), Diagnostic> {
     if plan.fingerprint.text().is_none_or(|planned| planned == source.fingerprint) {
         return Ok(());
     }
@@ -237,7 +243,7 @@ fn refuse_changes(plan: &Template, source: &Source) -> Result<(), Diagnostic> {
         "Since the plan was made, {what} changed in \"{}\". Nothing was built. Make a new plan.",
         source.directory.display()
     );
-    Err(Diagnostic::error("The image's files are not those of the plan", detail).at("directory"))
+    Err(diagnostics::invalid("directory", "The image's files are not those of the plan", detail))
 }
 
 fn next_number(versions: &[Version]) -> u32 {
@@ -245,26 +251,15 @@ fn next_number(versions: &[Version]) -> u32 {
 }
 
 /// A retired version that is wanted again is ready again.
-async fn revived(clients: &Clients, family: &Family, version: &Version) -> Result<Version, Diagnostic> {
+async fn revived(cx: &Cx<Clients>, family: &Family, version: &Version) -> Result<Version, Diagnostic> {
+    let clients = cx.data();
     let mut version = version.clone();
     if version.build == Build::Ready {
         return Ok(version);
     }
-    let id = version.vmid.to_string();
-    let config = clients
-        .pve
-        .qemu(&family.node, version.vmid)
-        .config()
-        .await
-        .map_err(|error| diagnostics::pve("read", THING, &id, &error))?;
-    let marker = Marker::find(config.description())
-        .ok()
-        .flatten()
-        .filter(|marker| marker.kind == Kind::Template && marker.vmid == version.vmid);
-    if let Some(mut marker) = marker {
-        marker.build = Some(Build::Ready);
-        finishing::mark(clients, family, &marker).await?;
-    }
+    let again = proofs::version(clients, family, version.vmid, None, waiting::until_deadline(cx));
+    let marked = again.mark(|marker| marker.build = Some(Build::Ready)).await;
+    marked.unable("mark", THING, version.vmid)?;
     version.build = Build::Ready;
     Ok(version)
 }

@@ -29,13 +29,13 @@ pub(crate) struct Template {
     #[tf(required, replace, length(1..=128))]
     pub(crate) resource_pool: Attr<String>,
     /// VMIDs to choose from, as in `9000-9049`: for versions, and for the clone that verifies one.
-    #[tf(required, validate = good_range)]
+    #[tf(required, unread, validate = good_range)]
     pub(crate) vmid_range: Attr<String>,
     /// Directory of the Packer template. Every file below it counts as an input. Files that change between plan and apply are
     /// refused; the core words that as an inconsistent final plan, and names the file.
-    #[tf(required)]
+    #[tf(required, unread)]
     pub(crate) directory: Attr<String>,
-    /// Files of the directory that are no inputs, as glob patterns such as `docs/**`.
+    /// Files of the directory that are not inputs, as glob patterns such as `docs/**`.
     #[tf(optional)]
     pub(crate) ignore: Attr<Vec<String>>,
     /// Further variables for the Packer template. A value that is a JSON list or object is handed over as such.
@@ -48,10 +48,10 @@ pub(crate) struct Template {
     #[tf(optional)]
     pub(crate) secret_variables_wo_version: Attr<i64>,
     /// Storage of the disks; it must be able to make linked clones.
-    #[tf(required)]
+    #[tf(required, unread)]
     pub(crate) vm_storage: Attr<String>,
     /// Storage with content type `iso`, for installation media.
-    #[tf(required)]
+    #[tf(required, unread)]
     pub(crate) iso_storage: Attr<String>,
     /// Bridge of the network card.
     #[tf(default = "vmbr0")]
@@ -107,65 +107,83 @@ pub(crate) struct Template {
     pub(crate) timeouts: Timeouts,
 }
 
-impl Template {
+impl KnownTemplate {
     /// Where the family lives.
     pub(crate) fn family(&self, clients: &Clients) -> Result<Family, Diagnostic> {
-        let name: FamilyName =
-            self.family.need("family")?.parse().map_err(|error: template_family::FamilyNameError| {
-                diagnostics::refused_argument("family", "the family's name", &error)
-            })?;
-        self.is_of(&clients.installation)?;
-        Ok(Family {
-            installation: clients.installation.clone(),
-            name,
-            node: clients.node(&self.node)?,
-            resource_pool: self.resource_pool.need("resource_pool")?.clone(),
-            range: self.range()?,
-        })
+        is_of(&self.family, &self.installation, &clients.installation)?;
+        let range = Some(self.vmid_range.as_str()).filter(|range| !range.is_empty());
+        let place = Place { node: &self.node, resource_pool: &self.resource_pool, range, vmid: &self.vmid };
+        family(clients, &self.family, &place)
     }
 
-    /// A family is one installation's. With another provider configuration it would seem to be gone.
-    pub(crate) fn is_of(&self, installation: &Installation) -> Result<(), Diagnostic> {
-        let Some(own) = self.installation.text().filter(|own| *own != installation.as_str()) else { return Ok(()) };
-        let detail = format!(
-            "It belongs to the installation \"{own}\", but the provider works for \"{installation}\". Use a provider whose `installation` is \"{own}\", or remove the template from the state (`tofu state rm`)."
-        );
-        let family = self.family.text().unwrap_or_default();
-        Err(Diagnostic::error(format!("Unable to use template \"{family}\""), detail))
+    /// Takes over what a version is.
+    pub(crate) fn show(&mut self, version: &Version) {
+        self.version = version.number.into();
+        self.vmid = version.vmid.into();
+        self.template_name = version.name.clone().into();
+        self.fingerprint = version.fingerprint.clone().into();
+        self.runner_version_installed = version.runner_version.clone().into();
+        self.built_at = version.built_at.clone().into();
     }
 
-    /// VMIDs to choose from. After an import there is no range yet: then the current version stands for it.
-    pub(crate) fn range(&self) -> Result<VmidRange, Diagnostic> {
-        let text = match (self.vmid_range.text(), self.vmid.known()) {
-            (Some(range), _) => range.to_owned(),
-            (None, Some(vmid)) => vmid.to_string(),
-            (None, None) => {
-                return Err(Diagnostic::error("No VMID range is given", "Set `vmid_range`.").at("vmid_range"));
-            }
-        };
-        text.parse().map_err(|error: ownership::RangeError| {
-            diagnostics::refused_argument("vmid_range", "the VMID range", &error)
-        })
+    /// Takes over the list of versions.
+    pub(crate) fn list(&mut self, versions: &[Version]) {
+        self.versions = listed(versions).into();
     }
+}
 
-    /// Whether everything that goes into a version is known.
-    pub(crate) fn is_determined(&self) -> bool {
-        let texts = [
-            &self.directory,
-            &self.vm_storage,
-            &self.iso_storage,
-            &self.bridge,
-            &self.runner_version,
-            &self.runner_url,
-            &self.runner_sha256,
-            &self.family,
-            &self.resource_pool,
-            &self.vmid_range,
-        ];
-        !texts.iter().any(|text| text.is_unknown())
-            && !self.ignore.is_unknown()
-            && !self.variables.is_unknown()
-            && !self.secret_variables_wo_version.is_unknown()
+/// Where a family lives, as far as the model says.
+struct Place<'a> {
+    node: &'a Attr<String>,
+    resource_pool: &'a str,
+    /// `None` after an import.
+    range: Option<&'a str>,
+    vmid: &'a Attr<u32>,
+}
+
+fn family(clients: &Clients, name: &str, place: &Place<'_>) -> Result<Family, Diagnostic> {
+    let name: FamilyName = name.parse().map_err(|error: template_family::FamilyNameError| {
+        diagnostics::refused_argument("family", "the family's name", &error)
+    })?;
+    Ok(Family {
+        installation: clients.installation.clone(),
+        name,
+        node: clients.node(place.node)?,
+        resource_pool: place.resource_pool.to_owned(),
+        range: range(place.range, place.vmid)?,
+    })
+}
+
+/// Checks that a family is one of the provider's installation. With another provider configuration it would seem to be gone.
+pub(crate) fn is_of(family: &str, own: &Attr<String>, installation: &Installation) -> Result<(), Diagnostic> {
+    let Some(own) = own.text().filter(|own| *own != installation.as_str()) else { return Ok(()) };
+    let detail = format!(
+        "It belongs to the installation \"{own}\", but the provider works for \"{installation}\". Use a provider whose `installation` is \"{own}\", or remove the template from the state (`tofu state rm`)."
+    );
+    Err(diagnostics::impossible("use", "template", family, detail))
+}
+
+/// VMIDs to choose from. After an import there is no range yet: then the current version stands for it.
+fn range(range: Option<&str>, vmid: &Attr<u32>) -> Result<VmidRange, Diagnostic> {
+    let text = match (range, vmid.known()) {
+        (Some(range), _) => range.to_owned(),
+        (None, Some(vmid)) => vmid.to_string(),
+        (None, None) => {
+            return Err(diagnostics::invalid("vmid_range", "No VMID range is given", "Set `vmid_range`."));
+        }
+    };
+    text.parse()
+        .map_err(|error: ownership::RangeError| diagnostics::refused_argument("vmid_range", "the VMID range", &error))
+}
+
+impl Template {
+    /// Where the family in the state lives.
+    pub(crate) fn family(&self, clients: &Clients) -> Result<Family, Diagnostic> {
+        let name = self.family.need("family")?;
+        is_of(name, &self.installation, &clients.installation)?;
+        let resource_pool = self.resource_pool.need("resource_pool")?;
+        let place = Place { node: &self.node, resource_pool, range: self.vmid_range.text(), vmid: &self.vmid };
+        family(clients, name, &place)
     }
 
     /// Takes over what a version is.
@@ -195,12 +213,15 @@ impl Template {
         self.show_unbuilt();
     }
 
-    /// The list of versions.
+    /// Takes over the list of versions.
     pub(crate) fn list(&mut self, versions: &[Version]) {
-        let rows = versions.iter().filter(|version| version.build != Build::Building);
-        let rows: BTreeMap<String, String> = rows.map(|version| (version.vmid.to_string(), row(version))).collect();
-        self.versions = rows.into();
+        self.versions = listed(versions).into();
     }
+}
+
+fn listed(versions: &[Version]) -> BTreeMap<String, String> {
+    let rows = versions.iter().filter(|version| version.build != Build::Building);
+    rows.map(|version| (version.vmid.to_string(), row(version))).collect()
 }
 
 fn row(version: &Version) -> String {

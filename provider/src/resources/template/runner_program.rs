@@ -3,10 +3,10 @@
 use github::{BaseUrl, Client, ClientConfig, Credential, RunnerDownload};
 use tf_provider::Diagnostic;
 
-use super::model::Template;
-use crate::diagnostics;
+use super::model::KnownTemplate;
+use crate::diagnostics::{self, Unable as _};
 
-const LATEST: &str = "latest";
+pub(super) const LATEST: &str = "latest";
 const THING: &str = "GitHub's runner program";
 
 /// An archive, pinned.
@@ -17,18 +17,21 @@ pub(super) struct RunnerProgram {
     pub(super) sha256: String,
 }
 
-/// What is declared without asking GitHub; `None` when it has to be asked.
-pub(super) fn declared(plan: &Template) -> Result<Option<RunnerProgram>, Diagnostic> {
-    let version = plan.runner_version.text().unwrap_or(LATEST);
-    match (plan.runner_url.text(), plan.runner_sha256.text()) {
+/// Returns what is declared without asking GitHub; `None` when GitHub has to be asked.
+pub(super) fn declared(
+    version: &str,
+    url: Option<&str>,
+    sha256: Option<&str>,
+) -> Result<Option<RunnerProgram>, Diagnostic> {
+    match (url, sha256) {
         (None, _) => Ok(None),
         (Some(_), _) if version == LATEST => {
             let detail = "Where the archive comes from is declared, but not its version. Set `runner_version`.";
-            Err(Diagnostic::error("The runner program's version is not known", detail).at("runner_version"))
+            Err(diagnostics::invalid("runner_version", "The runner program's version is not known", detail))
         }
         (Some(_), None) => {
             let detail = "An archive is used only if its SHA-256 is known. Set `runner_sha256`.";
-            Err(Diagnostic::error("The runner program's digest is not known", detail).at("runner_sha256"))
+            Err(diagnostics::invalid("runner_sha256", "The runner program's digest is not known", detail))
         }
         (Some(url), Some(sha256)) => {
             Ok(Some(RunnerProgram { version: version.to_owned(), url: url.to_owned(), sha256: sha256.to_owned() }))
@@ -37,29 +40,27 @@ pub(super) fn declared(plan: &Template) -> Result<Option<RunnerProgram>, Diagnos
 }
 
 /// Finds the archive for Linux on x64, with its digest.
-pub(super) async fn resolve(plan: &Template) -> Result<RunnerProgram, Diagnostic> {
-    if let Some(declared) = declared(plan)? {
+pub(super) async fn resolve(plan: &KnownTemplate) -> Result<RunnerProgram, Diagnostic> {
+    let wanted = &plan.runner_version;
+    if let Some(declared) = declared(wanted, plan.runner_url.as_deref(), plan.runner_sha256.as_deref())? {
         return Ok(declared);
     }
-    let wanted = plan.runner_version.text().unwrap_or(LATEST);
-    let api = plan.github_api_url.need("github_api_url")?;
-    let base_url =
-        BaseUrl::parse(api).map_err(|error| diagnostics::refused_argument("github_api_url", "GitHub's API", &error))?;
-    let unable = |error: &github::Error| diagnostics::failed("look up", THING, wanted, error);
+    let base_url = BaseUrl::parse(&plan.github_api_url)
+        .map_err(|error| diagnostics::refused_argument("github_api_url", "GitHub's API", &error))?;
     let config = ClientConfig {
         base_url,
         credential: Credential::Anonymous,
         user_agent: concat!("terraform-provider-pxci/", env!("CARGO_PKG_VERSION")).to_owned(),
     };
-    let client = Client::new(config).map_err(|error| unable(&error))?;
-    let released = client.latest_runner_release().await.map_err(|error| unable(&error))?;
-    pick(released, wanted, plan.runner_sha256.text())
+    let client = Client::new(config).unable("look up", THING, wanted)?;
+    let released = client.latest_runner_release().await.unable("look up", THING, wanted)?;
+    pick(released, wanted, plan.runner_sha256.as_deref())
 }
 
 fn pick(released: Vec<RunnerDownload>, wanted: &str, digest: Option<&str>) -> Result<RunnerProgram, Diagnostic> {
     let linux = released.into_iter().find(|download| download.os == "linux" && download.architecture == "x64");
     let linux = linux.ok_or_else(|| {
-        Diagnostic::error("Unable to find GitHub's runner program", "The newest release has no archive for Linux on x64. Set `runner_version`, `runner_url` and `runner_sha256`.")
+        diagnostics::impossible("find", "GitHub's runner program", "", "The newest release has no archive for Linux on x64. Set `runner_version`, `runner_url` and `runner_sha256`.")
     })?;
     let newest = linux.version().unwrap_or_default().to_owned();
     if wanted != LATEST && wanted != newest {
@@ -67,17 +68,17 @@ fn pick(released: Vec<RunnerDownload>, wanted: &str, digest: Option<&str>) -> Re
             let detail = format!(
                 "GitHub's API tells the SHA-256 of the newest release, {newest}, only. Set `runner_sha256` for {wanted}, or `runner_version = \"latest\"`."
             );
-            return Err(Diagnostic::error("The runner program's digest is not known", detail).at("runner_sha256"));
+            return Err(diagnostics::invalid("runner_sha256", "The runner program's digest is not known", detail));
         };
         let url = linux.download_url.replace(&newest, wanted);
         return Ok(RunnerProgram { version: wanted.to_owned(), url, sha256: digest.to_owned() });
     }
     let sha256 = digest.map(str::to_owned).or(linux.sha256_checksum).ok_or_else(|| {
-        Diagnostic::error(
+        diagnostics::invalid(
+            "runner_sha256",
             "The runner program's digest is not known",
             format!("GitHub states none for {newest}. Set `runner_sha256`."),
         )
-        .at("runner_sha256")
     })?;
     Ok(RunnerProgram { version: newest, url: linux.download_url, sha256 })
 }
@@ -114,15 +115,10 @@ mod tests {
 
     #[test]
     fn a_place_of_ones_own_needs_version_and_digest() {
-        let plan = Template {
-            runner_url: "https://mirror/r.tgz".into(),
-            runner_version: "latest".into(),
-            ..Template::default()
-        };
-        assert_eq!(declared(&plan).unwrap_err().path.to_string(), "runner_version");
-        let plan = Template { runner_version: "2.330.0".into(), ..plan };
-        assert_eq!(declared(&plan).unwrap_err().path.to_string(), "runner_sha256");
-        let plan = Template { runner_sha256: "c".into(), ..plan };
-        assert_eq!(declared(&plan).unwrap().map(|program| program.url), Some("https://mirror/r.tgz".to_owned()));
+        let url = Some("https://mirror/r.tgz");
+        assert_eq!(declared("latest", url, None).unwrap_err().path.to_string(), "runner_version");
+        assert_eq!(declared("2.330.0", url, None).unwrap_err().path.to_string(), "runner_sha256");
+        let program = declared("2.330.0", url, Some("c")).unwrap();
+        assert_eq!(program.map(|program| program.url).as_deref(), url);
     }
 }

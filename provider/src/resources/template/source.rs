@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use template_family::{Fingerprint, Inputs};
 use tf_provider::{Diagnostic, Diagnostics};
 
-use super::model::Template;
-use crate::diagnostics;
+use super::model::KnownTemplate;
+use crate::diagnostics::{self, Detailed as _, Unable as _};
 
 /// Variables that the provider gives to every Packer template that declares them.
 pub(super) const OURS: &[&str] = &[
@@ -41,16 +41,16 @@ pub(super) struct Source {
 
 impl Source {
     /// Reads files and declarations.
-    pub(super) fn read(plan: &Template) -> Result<Self, Diagnostic> {
-        let text = plan.directory.need("directory")?;
+    pub(super) fn read(plan: &KnownTemplate) -> Result<Self, Diagnostic> {
+        let text = &plan.directory;
         let directory = PathBuf::from(text);
-        let ignore = plan.ignore.known().cloned().unwrap_or_default();
-        let inputs = Inputs::scan(&directory, &ignore)
-            .map_err(|error| diagnostics::failed("read", "the image's directory", text, &error).at("directory"))?;
-        let template = packer_driver::Template::read(&directory).map_err(|error| {
-            diagnostics::failed("read", "the image's Packer template", text, &error).at("directory")
-        })?;
-        let variables = plan.variables.known().cloned().unwrap_or_default();
+        let ignore = plan.ignore.clone().unwrap_or_default();
+        let inputs =
+            Inputs::scan(&directory, &ignore).unable("read", "the image's directory", text).about("directory")?;
+        let template = packer_driver::Template::read(&directory)
+            .unable("read", "the image's Packer template", text)
+            .about("directory")?;
+        let variables = plan.variables.clone().unwrap_or_default();
         let settings = settings(plan);
         let fingerprint = Fingerprint { inputs: &inputs, variables: &variables, settings: &settings }.digest();
         Ok(Self { directory, inputs, template, fingerprint })
@@ -59,19 +59,17 @@ impl Source {
     /// Finds variables that the template does not have, or that nobody gives. `secret`: names of the secret ones, if known.
     pub(super) fn check_variables(
         &self,
-        plan: &Template,
+        plan: &KnownTemplate,
         secret: Option<&BTreeSet<String>>,
     ) -> Result<(), Diagnostics> {
         let plain: BTreeSet<String> =
-            plan.variables.known().map(|all| all.keys().cloned().collect()).unwrap_or_default();
+            plan.variables.as_ref().map(|all| all.keys().cloned().collect()).unwrap_or_default();
         let mut problems = Diagnostics::new();
         let given = [("variables", Some(&plain)), ("secret_variables_wo", secret)];
         for (attribute, names) in given {
             for name in names.into_iter().flatten() {
                 if let Some(problem) = self.problem_of(name) {
-                    problems.push(
-                        Diagnostic::error(format!("Unable to use the variable \"{name}\""), problem).at(attribute),
-                    );
+                    problems.push(diagnostics::impossible("use", "the variable", name, problem).at(attribute));
                 }
             }
         }
@@ -90,8 +88,11 @@ impl Source {
                     "The Packer template declares them without a default: {}. Set them in `variables` or `secret_variables_wo`.",
                     missing.join(", ")
                 );
-                problems
-                    .push(Diagnostic::error("Variables of the Packer template have no value", detail).at("variables"));
+                problems.push(diagnostics::invalid(
+                    "variables",
+                    "Variables of the Packer template have no value",
+                    detail,
+                ));
             }
         }
         if problems.iter().next().is_some() { Err(problems) } else { Ok(()) }
@@ -100,7 +101,7 @@ impl Source {
     fn problem_of(&self, name: &str) -> Option<String> {
         if OURS.contains(&name) {
             return Some(
-                "The provider sets it itself, from its own arguments and for each build anew. Leave it out.".to_owned(),
+                "The provider sets it itself, from its own arguments, for each build. Leave it out.".to_owned(),
             );
         }
         if self.template.variables.contains(name) {
@@ -113,18 +114,18 @@ impl Source {
 }
 
 /// What matters beside files and variables. Secrets are represented by their revision alone.
-fn settings(plan: &Template) -> BTreeMap<&'static str, String> {
+fn settings(plan: &KnownTemplate) -> BTreeMap<&'static str, String> {
     let texts = [
-        ("vm_storage", &plan.vm_storage),
-        ("iso_storage", &plan.iso_storage),
-        ("bridge", &plan.bridge),
-        ("runner_version", &plan.runner_version),
-        ("runner_url", &plan.runner_url),
-        ("runner_sha256", &plan.runner_sha256),
+        ("vm_storage", Some(&plan.vm_storage)),
+        ("iso_storage", Some(&plan.iso_storage)),
+        ("bridge", Some(&plan.bridge)),
+        ("runner_version", Some(&plan.runner_version)),
+        ("runner_url", plan.runner_url.as_ref()),
+        ("runner_sha256", plan.runner_sha256.as_ref()),
     ];
     let mut settings: BTreeMap<_, _> =
-        texts.into_iter().filter_map(|(name, value)| Some((name, value.text()?.to_owned()))).collect();
-    if let Some(revision) = plan.secret_variables_wo_version.known() {
+        texts.into_iter().filter_map(|(name, value)| Some((name, value?.clone()))).collect();
+    if let Some(revision) = plan.secret_variables_wo_version {
         settings.insert("secrets", revision.to_string());
     }
     settings

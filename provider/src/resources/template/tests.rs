@@ -3,7 +3,7 @@ use std::path::Path;
 
 use tf_provider::{Attr, Diagnostics, Resource as _};
 
-use super::model::Template;
+use super::model::{KnownTemplate, Template, is_of};
 use super::source::{Source, changed};
 use super::{Templates, refuse_changes, secret_names};
 
@@ -16,8 +16,8 @@ fn directory() -> tempfile::TempDir {
     directory
 }
 
-fn template(directory: &Path) -> Template {
-    Template {
+fn template(directory: &Path) -> KnownTemplate {
+    KnownTemplate {
         family: "ubuntu-2204".into(),
         resource_pool: "ci".into(),
         vmid_range: "9000-9049".into(),
@@ -26,11 +26,11 @@ fn template(directory: &Path) -> Template {
         iso_storage: "local".into(),
         bridge: "vmbr0".into(),
         runner_version: "latest".into(),
-        ..Template::default()
+        ..KnownTemplate::default()
     }
 }
 
-fn problems(source: &Source, plan: &Template, config: &Template) -> Vec<String> {
+fn problems(source: &Source, plan: &KnownTemplate, config: &Template) -> Vec<String> {
     let refused = source.check_variables(plan, secret_names(config).as_ref()).err().unwrap_or_default();
     refused.iter().map(|diagnostic| format!("{}: {}", diagnostic.path, diagnostic.detail)).collect()
 }
@@ -41,17 +41,20 @@ fn inputs_name_the_files_and_the_fingerprint_follows_every_argument_that_matters
     let plan = template(directory.path());
     let source = Source::read(&plan).unwrap();
     assert_eq!(source.inputs.shown().into_keys().collect::<Vec<_>>(), ["image.pkr.hcl", "install.sh"]);
-    let fingerprint = |plan: Template| Source::read(&plan).unwrap().fingerprint;
+    let fingerprint = |plan: KnownTemplate| Source::read(&plan).unwrap().fingerprint;
     assert_eq!(
-        fingerprint(Template { keep_versions: 9.into(), github_api_url: "https://x".into(), ..plan.clone() }),
+        fingerprint(KnownTemplate { keep_versions: 9, github_api_url: "https://x".into(), ..plan.clone() }),
         source.fingerprint
     );
     for other in [
-        Template { vm_storage: "nvme".into(), ..plan.clone() },
-        Template { runner_version: "2.336.0".into(), ..plan.clone() },
-        Template { secret_variables_wo_version: 2.into(), ..plan.clone() },
-        Template { variables: BTreeMap::from([("disk_size".to_owned(), "80G".to_owned())]).into(), ..plan.clone() },
-        Template { ignore: vec!["install.sh".to_owned()].into(), ..plan.clone() },
+        KnownTemplate { vm_storage: "nvme".into(), ..plan.clone() },
+        KnownTemplate { runner_version: "2.336.0".into(), ..plan.clone() },
+        KnownTemplate { secret_variables_wo_version: Some(2), ..plan.clone() },
+        KnownTemplate {
+            variables: BTreeMap::from([("disk_size".to_owned(), "80G".to_owned())]).into(),
+            ..plan.clone()
+        },
+        KnownTemplate { ignore: vec!["install.sh".to_owned()].into(), ..plan.clone() },
     ] {
         assert_ne!(fingerprint(other), source.fingerprint);
     }
@@ -61,7 +64,7 @@ fn inputs_name_the_files_and_the_fingerprint_follows_every_argument_that_matters
 fn secrets_do_not_reach_the_fingerprint() {
     let directory = directory();
     let plan = template(directory.path());
-    let secret = |text: &str| Template {
+    let secret = |text: &str| KnownTemplate {
         secret_variables_wo: BTreeMap::from([("license".to_owned(), tf_provider::Secret::new(text))]).into(),
         ..plan.clone()
     };
@@ -73,17 +76,18 @@ fn variables_are_checked_against_the_packer_template() {
     let directory = directory();
     let plan = template(directory.path());
     let source = Source::read(&plan).unwrap();
-    let missing = problems(&source, &plan, &plan);
+    let config = Template::from(plan.clone());
+    let missing = problems(&source, &plan, &config);
     assert!(missing.len() == 1 && missing[0].contains("license"), "{missing:?}");
 
     let given =
         |name: &str| BTreeMap::from([("license".to_owned(), "x".to_owned()), (name.to_owned(), "y".to_owned())]);
-    let unknown = Template { variables: given("disk_sice").into(), ..plan.clone() };
-    assert!(problems(&source, &unknown, &unknown)[0].contains("disk_size"));
-    let ours = Template { variables: given("proxmox_token").into(), ..plan.clone() };
-    assert!(problems(&source, &ours, &ours)[0].contains("sets it itself"));
+    let unknown = KnownTemplate { variables: given("disk_sice").into(), ..plan.clone() };
+    assert!(problems(&source, &unknown, &config)[0].contains("disk_size"));
+    let ours = KnownTemplate { variables: given("proxmox_token").into(), ..plan.clone() };
+    assert!(problems(&source, &ours, &config)[0].contains("sets it itself"));
 
-    let unknown_secrets = Template { secret_variables_wo: Attr::Unknown, ..plan.clone() };
+    let unknown_secrets = Template { secret_variables_wo: Attr::Unknown, ..config };
     assert_eq!(problems(&source, &plan, &unknown_secrets), Vec::<String>::new());
 }
 
@@ -121,9 +125,9 @@ fn a_place_of_ones_own_for_the_runner_must_be_pinned() {
 #[test]
 fn a_family_of_another_installation_is_left_alone() {
     let installation: ownership::Installation = "lab".parse().unwrap();
-    let of = |installation: Attr<String>| Template { installation, family: "ubuntu".into(), ..Template::default() };
-    assert!(of("lab".into()).is_of(&installation).is_ok() && of(Attr::Unknown).is_of(&installation).is_ok());
-    let refused = of("farm".into()).is_of(&installation).unwrap_err();
+    let of = |own: Attr<String>| is_of("ubuntu", &own, &installation);
+    assert!(of("lab".into()).is_ok() && of(Attr::Unknown).is_ok());
+    let refused = of("farm".into()).unwrap_err();
     assert!(refused.summary.contains("\"ubuntu\""), "{}", refused.summary);
     assert!(refused.detail.contains("\"farm\", but the provider works for \"lab\""), "{}", refused.detail);
 }

@@ -6,10 +6,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 use tf_provider::Diagnostic;
 
-use super::model::Template;
+use super::model::KnownTemplate;
 use super::runner_program::RunnerProgram;
 use crate::connection::Connection;
-use crate::diagnostics;
+use crate::diagnostics::{self, Unable as _};
 use crate::provider::Clients;
 
 const USER: &str = "packer";
@@ -25,7 +25,7 @@ pub(super) struct Account {
 
 impl Account {
     /// Makes one up; it is stored nowhere. A plan may insist on parts of its own among its variables.
-    pub(super) fn new(plan: &Template) -> Result<Self, Diagnostic> {
+    pub(super) fn new(plan: &KnownTemplate) -> Result<Self, Diagnostic> {
         let name = given(plan, "ssh_username").unwrap_or_else(|| USER.to_owned());
         let password = given(plan, "ssh_password").unwrap_or_else(|| letters(PASSWORD_LENGTH));
         let hash = match given(plan, "ssh_password_hash") {
@@ -36,10 +36,10 @@ impl Account {
     }
 }
 
-fn given(plan: &Template, name: &str) -> Option<String> {
+fn given(plan: &KnownTemplate, name: &str) -> Option<String> {
     let secret =
-        plan.secret_variables_wo.known().and_then(|all| all.get(name)).map(|secret| secret.expose().to_owned());
-    secret.or_else(|| plan.variables.known().and_then(|all| all.get(name)).cloned())
+        plan.secret_variables_wo.as_ref().and_then(|all| all.get(name)).map(|secret| secret.expose().to_owned());
+    secret.or_else(|| plan.variables.as_ref().and_then(|all| all.get(name)).cloned())
 }
 
 /// The form that installers and `/etc/shadow` take.
@@ -48,7 +48,7 @@ fn sha512_crypt(password: &str) -> Result<String, Diagnostic> {
     let hash = sha_crypt::Sha512Params::new(sha_crypt::ROUNDS_DEFAULT)
         .and_then(|parameters| sha_crypt::sha512_crypt_b64(password.as_bytes(), salt.as_bytes(), &parameters));
     let hash =
-        hash.map_err(|error| Diagnostic::error("Unable to make a password for the build", format!("{error:?}")))?;
+        hash.map_err(|error| diagnostics::impossible("make", "a password for the build", "", format!("{error:?}")))?;
     Ok(format!("$6${salt}${hash}"))
 }
 
@@ -76,13 +76,13 @@ impl Variables {
     pub(super) fn new(
         connection: &Connection,
         node: &str,
-        plan: &Template,
+        plan: &KnownTemplate,
         making: &Making<'_>,
         account: &Account,
     ) -> Self {
         let mut values = Map::new();
         let mut set = |name: &str, value: &str| values.insert(name.to_owned(), Value::from(value));
-        for (name, value) in plan.variables.known().into_iter().flatten() {
+        for (name, value) in plan.variables.iter().flatten() {
             set(name, value);
         }
         let endpoint = connection.endpoints.first().map(ToString::to_string).unwrap_or_default();
@@ -101,7 +101,7 @@ impl Variables {
             ("bridge", &plan.bridge),
         ];
         for (name, value) in attributes {
-            set(name, value.text().unwrap_or_default());
+            set(name, value);
         }
         set("ssh_username", &account.name);
         set("ssh_password", account.password.expose_secret());
@@ -112,7 +112,7 @@ impl Variables {
             set("runner_sha256", &runner.sha256);
         }
         let mut secrets = vec![connection.token.secret().clone(), account.password.clone(), account.hash.clone()];
-        for (name, secret) in plan.secret_variables_wo.known().into_iter().flatten() {
+        for (name, secret) in plan.secret_variables_wo.iter().flatten() {
             set(name, secret.expose());
             secrets.push(secret.clone().into_inner());
         }
@@ -131,7 +131,7 @@ fn structured(value: &mut Value) {
     }
 }
 
-/// Certificates that Packer is to trust, in PEM form; it can neither be told to trust no name nor to pin a fingerprint.
+/// Certificates that Packer is to trust, in PEM form; it can neither skip the check of names nor pin a fingerprint.
 pub(super) async fn certificates(clients: &Clients) -> Result<Option<String>, Diagnostic> {
     match &clients.connection.trust {
         Trust::System => Ok(None),
@@ -139,7 +139,7 @@ pub(super) async fn certificates(clients: &Clients) -> Result<Option<String>, Di
         // What passed the pin, or the wish to trust anything, is what Packer trusts. It does check the name.
         Trust::Fingerprint(_) | Trust::Insecure => {
             let shown = clients.pve.server_certificate().await;
-            shown.map(Some).map_err(|error| diagnostics::pve("read", "the certificate of Proxmox VE", "", &error))
+            shown.map(Some).unable("read", "the certificate of Proxmox VE", "")
         }
     }
 }
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn passwords_differ_and_their_hashes_have_the_installers_form() {
-        let plan = Template::default();
+        let plan = KnownTemplate::default();
         let (one, other) = (Account::new(&plan).unwrap(), Account::new(&plan).unwrap());
         assert_ne!(one.password.expose_secret(), other.password.expose_secret());
         let hash = one.hash.expose_secret();
@@ -164,10 +164,10 @@ mod tests {
 
     #[test]
     fn parts_of_the_plans_own_are_taken() {
-        let plan = Template {
+        let plan = KnownTemplate {
             variables: BTreeMap::from([("ssh_username".to_owned(), "ci".to_owned())]).into(),
             secret_variables_wo: BTreeMap::from([("ssh_password".to_owned(), Secret::new("Hello world!"))]).into(),
-            ..Template::default()
+            ..KnownTemplate::default()
         };
         let account = Account::new(&plan).unwrap();
         assert_eq!((account.name.as_str(), account.password.expose_secret()), ("ci", "Hello world!"));

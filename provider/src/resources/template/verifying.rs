@@ -10,7 +10,7 @@ use template_family::Family;
 use tf_provider::{CancellationToken, Cx, Diagnostic};
 
 use super::THING;
-use crate::diagnostics;
+use crate::diagnostics::{self, Detailed as _, Unable as _};
 use crate::provider::Clients;
 
 const CLONE: &str = "verification clone";
@@ -25,11 +25,11 @@ const LINES: usize = 20;
 
 /// Boots a linked clone of the version and runs the image's check in it. The clone goes in any case.
 pub(super) async fn verify(cx: &Cx<Clients>, family: &Family, version: &Marker) -> Result<(), Diagnostic> {
-    let clients = cx.data()?;
+    let clients = cx.data();
     let mut refused = BTreeSet::new();
     loop {
         let proposed = cx.guard(clients.vmids.propose(&clients.pve, family.range, &refused)).await?;
-        let proposed = proposed.map_err(|error| diagnostics::pve("create", CLONE, "", &error))?;
+        let proposed = proposed.unable("create", CLONE, "")?;
         let proposal = proposed.ok_or_else(|| diagnostics::range_full(CLONE, "", family.range))?;
         let marker = marker(family, version, proposal.vmid());
         // Not to be interrupted: a clone takes seconds, and only a finished one can be destroyed.
@@ -40,7 +40,7 @@ pub(super) async fn verify(cx: &Cx<Clients>, family: &Family, version: &Marker) 
                 continue;
             }
             Err(error) => {
-                let diagnostic = diagnostics::step("create", CLONE, clone.name(), &error);
+                let diagnostic = diagnostics::unable("create", CLONE, clone.name(), &error);
                 return Err(destroyed(&clone, diagnostic).await);
             }
             Ok(_) => {}
@@ -75,9 +75,9 @@ pub(super) fn clone_of(clients: &Clients, family: &Family, marker: Marker, cance
 async fn check(cx: &Cx<Clients>, family: &Family, vmid: u32, clone: &RunnerVm) -> Result<(), Diagnostic> {
     let begin = Instant::now();
     let booted = cx.guard(clone.boot(BootTimes::default().first_question(), BOOT_LIMIT)).await?;
-    booted.map_err(|error| diagnostics::step("boot", CLONE, clone.name(), &error))?;
+    booted.unable("boot", CLONE, clone.name())?;
     tracing::info!(vmid, seconds = begin.elapsed().as_secs(), "the verification clone is up");
-    let exit = cx.guard(run_check(cx, family, vmid)).await??;
+    let exit = cx.guard(run_check(family, clone)).await??;
     if exit.exitcode == Some(0) {
         return Ok(());
     }
@@ -88,12 +88,13 @@ async fn check(cx: &Cx<Clients>, family: &Family, vmid: u32, clone: &RunnerVm) -
     let detail = format!(
         "/opt/pxci/verify ended with {code} in a clone of the new version:\n  {tail}\n\nThe new version is removed; the current one stays."
     );
-    Err(Diagnostic::error("The new template version failed its verification", detail))
+    Err(diagnostics::found("The new template version failed its verification", detail))
 }
 
-async fn run_check(cx: &Cx<Clients>, family: &Family, vmid: u32) -> Result<Exit, Diagnostic> {
-    let agent = cx.data()?.pve.qemu(&family.node, vmid).agent();
-    let unable = |error: &pve::Error| diagnostics::pve("verify", THING, family.name.as_str(), error);
+async fn run_check(family: &Family, clone: &RunnerVm) -> Result<Exit, Diagnostic> {
+    let vm = clone.prove().await.unable("verify", CLONE, clone.name())?;
+    let agent = vm.agent();
+    let unable = |error: &pve::Error| diagnostics::unable("verify", THING, family.name.as_str(), error);
     let process = agent.exec(&["/bin/sh", "-c", CHECK]).await.map_err(|error| unable(&error))?;
     let end = Instant::now() + CHECK_LIMIT;
     loop {
@@ -103,29 +104,28 @@ async fn run_check(cx: &Cx<Clients>, family: &Family, vmid: u32) -> Result<Exit,
             Err(error) if error.is_transient() || error.is_agent_unavailable() => {
                 tracing::debug!(%error, "the check's state was not read")
             }
-            Err(error) => return Err(unable(&error)),
+            Err(error) => return Err(diagnostics::unable("verify", THING, &family.name, &error)),
         }
         if Instant::now() >= end {
             let detail = format!(
                 "/opt/pxci/verify was still running after {} s in a clone of the new version.",
                 CHECK_LIMIT.as_secs()
             );
-            return Err(Diagnostic::error("The new template version failed its verification", detail));
+            return Err(diagnostics::found("The new template version failed its verification", detail));
         }
         tokio::time::sleep(CHECK_PAUSE).await;
     }
 }
 
-/// Stops and destroys the clone; one that was never made is no error.
+/// Stops and destroys the clone; one that was never made is not an error.
 pub(super) async fn destroy(clone: &RunnerVm) -> Result<(), Diagnostic> {
-    let unable = |error: &guest::Error| diagnostics::step("destroy", CLONE, clone.name(), error);
-    clone.stop().await.map_err(|error| unable(&error))?;
-    clone.destroy().await.map_err(|error| unable(&error))
+    clone.stop().await.unable("destroy", CLONE, clone.name())?;
+    clone.destroy().await.unable("destroy", CLONE, clone.name())
 }
 
-async fn destroyed(clone: &RunnerVm, mut diagnostic: Diagnostic) -> Diagnostic {
-    if let Err(left) = destroy(clone).await {
-        diagnostic.detail.push_str(&format!("\n\nThe clone is still there: {}", left.detail));
+async fn destroyed(clone: &RunnerVm, diagnostic: Diagnostic) -> Diagnostic {
+    match destroy(clone).await {
+        Ok(()) => diagnostic,
+        Err(left) => diagnostic.also(format!("The clone is still there: {}", left.detail)),
     }
-    diagnostic
 }

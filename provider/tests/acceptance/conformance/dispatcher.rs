@@ -1,4 +1,4 @@
-//! `pxci_dispatcher_lxc`, with dispatchers that are played. One that really runs has `tests/dispatcher_life.rs`.
+//! `pxci_dispatcher_lxc`, with dispatchers that are played. One that really runs has `tests/dispatcher_life`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -91,7 +91,7 @@ impl Subject for Dispatcher {
             ("cores", "3"),
             ("memory", "640"),
             ("swap", "0"),
-            ("network", "{ bridge = \"vmbr0\", ip = \"10.0.0.5/24\", gateway = \"10.0.0.1\", vlan = 7 }"),
+            ("network", "{ bridge = \"vmbr0\", ip = \"10.0.0.5/24\", gateway = \"10.0.0.1\", ip6 = \"2001:db8::5/64\", gateway6 = \"fe80::1\", vlan = 7 }"),
             ("nameservers", "[\"10.0.0.1\", \"10.0.0.2\"]"),
             ("pve", "{ token_id = \"pxci-dispatcher@pve!farm\", endpoints = [\"https://10.0.0.9:8006\"] }"),
             ("pve_token_secret_wo_version", "2"),

@@ -9,15 +9,16 @@ use tokio::process::Command;
 
 use super::{installed, report};
 
-struct Site {
+/// A simulated GitHub where an App is installed.
+struct InstalledApp {
     github: ServerHandle,
-    /// What the program is told.
-    told: Value,
+    /// The program's arguments.
+    given: Value,
 }
 
-async fn site(clock: Arc<dyn Fn() -> Timestamp + Send + Sync>) -> Site {
+async fn site(clock: Arc<dyn Fn() -> Timestamp + Send + Sync>) -> InstalledApp {
     let github = Server::start(ServerOptions { clock, ..ServerOptions::default() }).await.unwrap();
-    let told = github.world(|world, now| {
+    let given = github.world(|world, now| {
         world.add_repository("acme/tools");
         world.add_organization("acme");
         let permissions = Token {
@@ -31,10 +32,10 @@ async fn site(clock: Arc<dyn Fn() -> Timestamp + Send + Sync>) -> Site {
         let token = world.add_token(Token { administration: Level::Read, ..Token::default() });
         json!({ "appId": app, "installationId": installation, "privateKey": SAMPLE_APP_KEY, "token": token })
     });
-    Site { github, told }
+    InstalledApp { github, given }
 }
 
-impl Site {
+impl InstalledApp {
     async fn run(&self, skewed: bool) -> Value {
         // Modules are looked for beside the script.
         let directory = tempfile::tempdir().unwrap();
@@ -45,10 +46,10 @@ impl Site {
         .unwrap();
         let script = directory.path().join("octokit.mjs");
         std::fs::write(&script, include_str!("octokit.mjs")).unwrap();
-        let mut told = self.told.clone();
-        told["url"] = self.github.url().into();
-        told["skewed"] = skewed.into();
-        let found = report(Command::new("node").arg(script).arg(told.to_string())).await;
+        let mut given = self.given.clone();
+        given["url"] = self.github.url().into();
+        given["skewed"] = skewed.into();
+        let found = report(Command::new("node").arg(script).arg(given.to_string())).await;
         assert_eq!(self.github.violations(), Vec::<String>::new());
         found
     }
@@ -61,7 +62,7 @@ async fn octokit_runs_a_farm_as_an_app() {
     let jobs = (0..2).map(job).collect();
     site.github.queue_run(RunSpec { repository: "acme/tools".into(), event: "push".into(), fork: None, jobs });
     let found = site.run(false).await;
-    assert_eq!((&found["app"], &found["installation"]), (&json!("Farm"), &site.told["installationId"]));
+    assert_eq!((&found["app"], &found["installation"]), (&json!("Farm"), &site.given["installationId"]));
     assert_eq!(found["minted"].as_array().unwrap().len(), 5);
     let runners: Vec<Value> = ["a", "b", "c", "d", "e"].map(|name| json!([name, "offline", ["linux", "x64"]])).to_vec();
     assert_eq!(found["runners"], json!(runners), "read over three pages");

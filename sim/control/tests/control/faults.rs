@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 use sim_pve::Latency;
 
-use crate::site::Site;
+use crate::simulators::Simulators;
 
-async fn calls(site: &Site) -> Vec<Option<u16>> {
+async fn calls(site: &Simulators) -> Vec<Option<u16>> {
     let mut statuses = Vec::new();
     for _ in 0..30 {
         statuses.push(site.pve("GET", "/version", &[]).await.map(|(status, _)| status));
@@ -15,7 +15,7 @@ async fn calls(site: &Site) -> Vec<Option<u16>> {
 
 #[tokio::test]
 async fn a_seed_decides_and_a_repetition_hits_the_same_calls_under_another_one() {
-    let site = Site::seeded(Latency::Instant, 7).await;
+    let site = Simulators::seeded(Latency::Instant, 7).await;
     let rules = json!({ "rules": [
         { "service": "pve", "method": "GET", "path": "/ver*", "fault": "drop_reply", "when": { "chance": 0.3 } },
         { "service": "pve", "path": "*", "fault": { "refuse": { "status": 503, "text": "try later" } }, "when": { "calls": [2, 3] } },
@@ -31,7 +31,7 @@ async fn a_seed_decides_and_a_repetition_hits_the_same_calls_under_another_one()
     assert!(fired.iter().all(|fault| fault["seed"] == 7 && fault["path"] == "/version"), "{listed}");
     assert_eq!((&listed["rules"][0]["calls"], &listed["rules"][2]["calls"]), (&json!(30), &json!(0)));
 
-    let other = Site::seeded(Latency::Instant, 8).await;
+    let other = Simulators::seeded(Latency::Instant, 8).await;
     other.post("/v1/faults", site.get("/v1/faults/repetition").await).await;
     assert_eq!(calls(&other).await, hits);
     let (status, cleared) = other.call("DELETE", "/v1/faults", "").await;
@@ -41,21 +41,21 @@ async fn a_seed_decides_and_a_repetition_hits_the_same_calls_under_another_one()
 
 #[tokio::test]
 async fn of_several_rules_all_are_added_or_none() {
-    let site = Site::start(Latency::Instant).await;
+    let site = Simulators::start(Latency::Instant).await;
     let rules = json!({ "rules": [
         { "service": "pve", "path": "/a", "fault": "restart" },
         { "service": "pve", "path": "/b", "fault": { "delay": { "seconds": -1 } } },
     ] });
     let (status, answer) = site.call("POST", "/v1/faults", &rules.to_string()).await;
     let problem =
-        json!({ "at": "rules[1].fault.delay.seconds", "what": "-1 seconds is no delay", "allowed": "0 to 86400" });
+        json!({ "at": "rules[1].fault.delay.seconds", "what": "-1 seconds is not a delay", "allowed": "0 to 86400" });
     assert_eq!((status, &answer["error"]), (422, &problem));
     assert_eq!(site.get("/v1/faults").await["rules"], Value::Array(Vec::new()));
 }
 
 #[tokio::test]
 async fn the_lock_of_a_half_made_clone_is_removed_by_hand() {
-    let site = Site::start(Latency::Instant).await;
+    let site = Simulators::start(Latency::Instant).await;
     let half = json!({ "service": "pve", "method": "POST", "path": "/nodes/*/qemu/*/clone", "fault": "kill_task" });
     site.post("/v1/faults", half).await;
     let (status, started) = site.pve("POST", "/nodes/pve1/qemu/8000/clone", &[("newid", "9100")]).await.unwrap();

@@ -3,11 +3,11 @@
 use serde_json::json;
 use sim_pve::Latency;
 
-use crate::site::Site;
+use crate::simulators::Simulators;
 
 #[tokio::test]
 async fn jobs_are_queued_cancelled_and_run_again() {
-    let site = Site::start(Latency::Instant).await;
+    let site = Simulators::start(Latency::Instant).await;
     let jobs = site.queue(2).await;
     let state = site.get("/v1/state").await;
     let names: Vec<_> =

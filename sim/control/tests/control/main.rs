@@ -6,6 +6,6 @@ mod chromium;
 mod faults;
 mod jobs;
 mod page;
-mod site;
+mod simulators;
 mod state;
 mod time;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sim_pve::Latency;
 
 use crate::chromium::Page;
-use crate::site::{Site, TOKEN};
+use crate::simulators::{Simulators, TOKEN};
 
 /// Text that would do something if it were read as HTML.
 const HOSTILE: &str = "<img src=x onerror=\"window.injected=1\"><script>window.injected=1</script>";
@@ -15,7 +15,7 @@ const NAMELESS: &str = "[...document.querySelectorAll('input, select, textarea')
     .concat([...document.querySelectorAll('table')].filter(table => !table.closest('[aria-labelledby]')))
     .map(element => element.outerHTML)";
 
-async fn opened(site: &Site) -> Page {
+async fn opened(site: &Simulators) -> Page {
     let mut page = Page::open(1280, 1000).await;
     page.go_to(&site.server.page_url()).await;
     page.until_shown("#version", "9.2").await;
@@ -23,8 +23,8 @@ async fn opened(site: &Site) -> Page {
 }
 
 #[tokio::test]
-async fn a_person_queues_jobs_injects_faults_and_steps_time() {
-    let site = Site::start(Latency::Stepped).await;
+async fn a_person_queues_jobs_and_injects_faults() {
+    let site = Simulators::start(Latency::Stepped).await;
     site.guests.print(8000, HOSTILE);
     let mut page = opened(&site).await;
     assert_eq!(page.value("location.hash").await, "", "the token does not stay in the address");
@@ -66,6 +66,17 @@ async fn a_person_queues_jobs_injects_faults_and_steps_time() {
     page.until_shown("#rules tbody", "used up").await;
     assert_eq!(site.pve("GET", "/version", &[]).await.unwrap().0, 200);
 
+    let unsafe_parts = "document.querySelectorAll('main img, main script, dialog img, dialog script').length";
+    assert_eq!(page.value("window.injected ?? null").await, Value::Null);
+    assert_eq!(page.value(unsafe_parts).await, 0);
+    assert_eq!(page.complaints, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_person_steps_time_and_looks_at_nodes_guests_and_tasks() {
+    let site = Simulators::start(Latency::Stepped).await;
+    site.guests.print(8000, HOSTILE);
+    let mut page = opened(&site).await;
     page.enter("#time [name=seconds]", "90").await;
     page.click("#time [name=step]").await;
     page.until_shown("#elapsed", "after 1:30 min").await;
@@ -111,7 +122,7 @@ async fn a_person_queues_jobs_injects_faults_and_steps_time() {
 
 #[tokio::test]
 async fn it_fits_narrow_windows_needs_nothing_from_elsewhere_and_names_its_controls() {
-    let site = Site::start(Latency::Instant).await;
+    let site = Simulators::start(Latency::Instant).await;
     site.queue(30).await;
     let rule = json!({ "service": "github", "path": "/repos/*/actions/runners/generate-jitconfig", "fault": { "delay": { "seconds": 3 } } });
     site.post("/v1/faults", rule).await;
@@ -137,8 +148,8 @@ async fn it_fits_narrow_windows_needs_nothing_from_elsewhere_and_names_its_contr
 }
 
 #[tokio::test]
-async fn without_the_token_it_asks_for_it_and_what_is_wrong_is_told_in_the_dialog() {
-    let site = Site::start(Latency::Instant).await;
+async fn without_the_token_it_asks_for_it_and_the_dialog_shows_errors() {
+    let site = Simulators::start(Latency::Instant).await;
     let mut page = Page::open(1280, 800).await;
     page.go_to(&site.server.url()).await;
     page.until("document.querySelector('#token-dialog')?.open === true").await;
@@ -153,7 +164,7 @@ async fn without_the_token_it_asks_for_it_and_what_is_wrong_is_told_in_the_dialo
     page.click("#open-jobs").await;
     page.enter("#jobs-dialog [name=repository]", "no repository").await;
     page.click("#jobs-dialog button.main").await;
-    page.until_shown("#jobs-dialog .problem", "repository: \"no repository\" is no repository (allowed: owner/name")
+    page.until_shown("#jobs-dialog .problem", "repository: \"no repository\" is not a repository (allowed: owner/name")
         .await;
     assert_eq!(page.value("document.querySelector('#jobs-dialog').open").await, true);
     page.picture("problem").await;

@@ -3,11 +3,11 @@
 use serde_json::json;
 use sim_pve::Latency;
 
-use crate::site::{Site, TOKEN, until};
+use crate::simulators::{Simulators, TOKEN, until};
 
 #[tokio::test]
 async fn guests_tasks_and_requests_are_shown() {
-    let site = Site::start(Latency::Instant).await;
+    let site = Simulators::start(Latency::Instant).await;
     let form = [("newid", "9100"), ("name", "runner-1"), ("pool", "farm")];
     let (status, cloned) = site.pve("POST", "/nodes/pve1/qemu/8000/clone", &form).await.unwrap();
     assert_eq!(status, 200, "{cloned}");
@@ -42,7 +42,7 @@ async fn guests_tasks_and_requests_are_shown() {
 
 #[tokio::test]
 async fn no_secret_is_shown_even_where_a_guest_prints_one() {
-    let site = Site::start(Latency::Instant).await;
+    let site = Simulators::start(Latency::Instant).await;
     let secrets = [site.control.pve().token_secret(TOKEN).unwrap(), "the-password-of-root".to_owned()];
     site.guests.print(8000, &format!("my secrets: {}", secrets.join(" and ")));
     site.pve("PUT", "/nodes/pve1/qemu/8000/config", &[("cipassword", "hidden-in-config")]).await.unwrap();
@@ -59,7 +59,7 @@ async fn no_secret_is_shown_even_where_a_guest_prints_one() {
 
 #[tokio::test]
 async fn nodes_go_away_and_come_back_and_storages_fill_up() {
-    let site = Site::start(Latency::Stepped).await;
+    let site = Simulators::start(Latency::Stepped).await;
     let all = site.post("/v1/nodes/pve1/away", json!({})).await;
     assert_eq!((&all["nodes"][0]["node"], &all["nodes"][0]["online"]), (&json!("pve1"), &json!(false)));
     assert_eq!(site.control.pve().now().as_secs(), 0, "no time passes by that");

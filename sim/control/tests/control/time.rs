@@ -1,13 +1,13 @@
-//! Time that is told how to go.
+//! Control of virtual time.
 
 use serde_json::json;
 use sim_pve::Latency;
 
-use crate::site::{Site, until};
+use crate::simulators::{Simulators, until};
 
 #[tokio::test]
 async fn time_stands_still_until_it_is_stepped() {
-    let site = Site::start(Latency::Stepped).await;
+    let site = Simulators::start(Latency::Stepped).await;
     let slow = json!({ "service": "pve", "path": "/version", "fault": { "delay": { "seconds": 60 } } });
     site.post("/v1/faults", slow).await;
     let call = tokio::spawn(site.pve("GET", "/version", &[]));
@@ -22,7 +22,7 @@ async fn time_stands_still_until_it_is_stepped() {
 
 #[tokio::test]
 async fn both_simulators_see_their_events_at_their_times() {
-    let site = Site::start(Latency::Stepped).await;
+    let site = Simulators::start(Latency::Stepped).await;
     let jobs = site.queue(1).await;
     let before = site.get("/v1/state").await;
     assert_eq!(before["github"]["now"], before["pve"]["now"]);
@@ -35,12 +35,12 @@ async fn both_simulators_see_their_events_at_their_times() {
 
 #[tokio::test]
 async fn time_runs_at_the_speed_that_is_asked_for_until_it_is_held() {
-    let site = Site::start(Latency::Stepped).await;
+    let site = Simulators::start(Latency::Stepped).await;
     site.post("/v1/clock", json!({ "run": { "speed": 1000 } })).await;
     until("a minute has passed", || site.control.pve().now().as_secs() > 60).await;
     let held = site.call("POST", "/v1/clock", "\"hold\"").await.1;
     assert_eq!((&held["mode"], &held["speed"]), (&json!("held"), &json!(0.0)));
-    // A beat that had begun may still end; then nothing moves.
+    // A running beat may still end; then nothing moves.
     site.post("/v1/clock", json!({ "step": { "seconds": 1 } })).await;
     let then = site.control.pve().now();
     site.get("/v1/state").await;
@@ -48,8 +48,8 @@ async fn time_runs_at_the_speed_that_is_asked_for_until_it_is_held() {
 }
 
 #[tokio::test]
-async fn real_time_is_not_told_how_to_go() {
-    let site = Site::start(Latency::Instant).await;
+async fn real_time_cannot_be_set() {
+    let site = Simulators::start(Latency::Instant).await;
     assert_eq!(site.get("/v1/clock").await["mode"], "real");
     let (status, refused) = site.call("POST", "/v1/clock", "\"hold\"").await;
     assert_eq!(

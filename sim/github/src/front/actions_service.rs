@@ -23,10 +23,8 @@ use super::Shared;
 use crate::refusal::Refusal;
 use crate::shapes;
 use crate::world::World;
-use crate::world::message_queue::{MessageSession, Poll};
-use crate::world::model::{Runner, Scope};
+use crate::world::model::{MessageSession, Poll, Runner, ScaleSet, Scope};
 use crate::world::registration::NewRunner;
-use crate::world::scale_sets::ScaleSet;
 
 const MESSAGE_WAIT: Duration = Duration::from_secs(50);
 
@@ -62,7 +60,7 @@ impl Call<'_> {
 
     fn json(&self) -> Result<Value, Reply> {
         serde_json::from_slice(self.body).map_err(|_| {
-            error(400, "Microsoft.VisualStudio.Services.Common.VssPropertyValidationException", "The body is no JSON.")
+            error(400, "Microsoft.VisualStudio.Services.Common.VssPropertyValidationException", "The body is not JSON.")
         })
     }
 }
@@ -149,7 +147,7 @@ fn create(world: &mut World, call: &Call<'_>, scope: &Scope, now: Timestamp) -> 
     let name = body["name"].as_str().filter(|name| !name.is_empty());
     let name =
         name.ok_or_else(|| error(400, "System.ArgumentException", "A runner scale set needs a name."))?.to_owned();
-    let group = body["runnerGroupId"].as_u64().unwrap_or(crate::world::groups::DEFAULT);
+    let group = body["runnerGroupId"].as_u64().unwrap_or(crate::world::model::DEFAULT_GROUP);
     world.group(scope, group).map_err(|_| no_group(group))?;
     is_free(world, scope, group, &name, None)?;
     let labels = body["labels"].as_array().into_iter().flatten().filter_map(|label| {
@@ -166,7 +164,7 @@ fn create(world: &mut World, call: &Call<'_>, scope: &Scope, now: Timestamp) -> 
         labels,
         disable_update: body["RunnerSetting"]["disableUpdate"] == true,
         created_on: now,
-        queue: crate::world::message_queue::MessageQueue::new(now),
+        queue: crate::world::model::MessageQueue::new(now),
     };
     world.service.sets.insert(id, set.clone());
     Ok((200, Some(describe(world, &set, call.root))))
@@ -304,12 +302,12 @@ fn agents(world: &mut World, call: &Call<'_>, scope: &Scope, rest: &[&str], now:
 fn groups(world: &World, call: &Call<'_>, scope: &Scope) -> Reply {
     let all = match scope {
         Scope::Organization(_) | Scope::Enterprise(_) => world.groups_of(&scope.path()),
-        Scope::Repository(_) => world.group(scope, crate::world::groups::DEFAULT).into_iter().collect(),
+        Scope::Repository(_) => world.group(scope, crate::world::model::DEFAULT_GROUP).into_iter().collect(),
     };
     let named = all.iter().filter(|group| call.query("groupName").is_none_or(|n| n.eq_ignore_ascii_case(&group.name)));
     let found = named.map(|group| {
         let size = world.runners_of_group(scope, group.id).count();
-        json!({ "id": group.id, "name": group.name, "size": size, "isDefaultGroup": group.id == crate::world::groups::DEFAULT })
+        json!({ "id": group.id, "name": group.name, "size": size, "isDefaultGroup": group.id == crate::world::model::DEFAULT_GROUP })
     });
     list(found.collect())
 }

@@ -2,78 +2,29 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName};
 use hyper::{Request, Response};
-use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use tokio::time::Instant;
-use url::form_urlencoded;
 
 use super::Shared;
 use super::actions_service;
+use super::exchange::{Received, reply, segments};
 use super::rest;
 use super::runner_program;
 use crate::refusal::Refusal;
-use crate::world::access::Caller;
+use crate::world::model::Caller;
 use sim_http::faults::Fault;
 use sim_http::payload::Payload;
 
 /// Largest body that is taken: a job's log.
 const BODY_LIMIT: usize = 16 << 20;
 
-/// Where GitHub Enterprise Server has its API; taken beside the root.
-const ENTERPRISE_PREFIX: &str = "/api/v3";
-
 /// The connection is closed without an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("closed without an answer")]
 pub(crate) struct Closed;
-
-/// A request, with its body.
-pub(crate) struct Received<'a> {
-    pub(crate) method: &'a str,
-    pub(crate) uri: &'a hyper::Uri,
-    scheme: &'a str,
-    headers: &'a HeaderMap,
-    pub(crate) body: &'a [u8],
-}
-
-impl Received<'_> {
-    pub(crate) fn header(&self, name: impl hyper::header::AsHeaderName) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
-    /// What the caller shows for who it is; an empty one for a scheme that nobody here knows.
-    pub(crate) fn secret(&self) -> Option<&str> {
-        let (scheme, secret) = self.header(AUTHORIZATION)?.split_once(' ')?;
-        matches!(scheme.to_ascii_lowercase().as_str(), "bearer" | "token" | "remoteauth").then_some(secret)
-    }
-
-    /// Root of this server as this caller spells it.
-    fn root(&self) -> String {
-        format!("{}://{}", self.scheme, self.header(HOST).unwrap_or("localhost"))
-    }
-
-    /// Root of the API as this caller spells it.
-    pub(crate) fn api(&self) -> String {
-        let prefix = if self.uri.path().starts_with(ENTERPRISE_PREFIX) { ENTERPRISE_PREFIX } else { "" };
-        format!("{}{prefix}", self.root())
-    }
-
-    /// The path below the API's root.
-    pub(crate) fn rest_path(&self) -> &str {
-        let path = self.uri.path();
-        path.strip_prefix(ENTERPRISE_PREFIX).unwrap_or(path)
-    }
-
-    pub(crate) fn query(&self) -> Vec<(String, String)> {
-        let text = self.uri.query().unwrap_or_default();
-        form_urlencoded::parse(text.as_bytes()).into_owned().collect()
-    }
-}
 
 /// Answers a request, or closes the connection where a fault wants that.
 pub(crate) async fn answer(
@@ -181,21 +132,4 @@ async fn service_call(shared: &Arc<Shared>, request: &Received<'_>, path: &[&str
     let body = body.as_ref().map(|body: &Value| body.to_string().into_bytes()).unwrap_or_default();
     let activity = shared.read_mut(|world, _| world.uuid());
     reply(status, body, &[("content-type", "application/json; charset=utf-8".into()), ("activityid", activity)])
-}
-
-/// Decoded parts of a path.
-pub(crate) fn segments(path: &str) -> Vec<String> {
-    path.split('/').map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned()).collect()
-}
-
-/// A response with these headers.
-pub(crate) fn reply(status: u16, body: Vec<u8>, headers: &[(&'static str, String)]) -> Response<Payload> {
-    let mut response = Response::new(Payload::whole(Bytes::from(body)));
-    *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or_default();
-    for (name, value) in headers {
-        if let Ok(value) = value.parse() {
-            response.headers_mut().append(HeaderName::from_static(name), value);
-        }
-    }
-    response
 }

@@ -11,12 +11,11 @@ use sha2::{Digest, Sha256};
 use url::form_urlencoded;
 
 use super::Shared;
-use super::http::{Received, reply, segments};
+use super::exchange::{Received, reply, segments};
 use crate::contract::{self, Exchange};
 use crate::refusal::Refusal;
 use crate::rest::{self, Answer, Pages};
-use crate::world::access::{Account, Caller, Kind};
-use crate::world::limits::{Cost, Counted, RateState};
+use crate::world::model::{Account, Caller, Cost, Counted, Kind, RateState};
 use sim_http::payload::Payload;
 
 /// Ends the count of a request when it ends, however that is.
@@ -74,7 +73,7 @@ fn counted(shared: &Arc<Shared>, request: &Received<'_>, caller: &Caller, who: &
         Err((refusal, rate)) => return refuse(shared, &refusal, Some(rate)),
     };
     let api = request.api();
-    let act = |world: &mut crate::World, now| {
+    let act = |world: &mut crate::world::World, now| {
         let call = rest::Call {
             method: request.method,
             path: segments(path.trim_start_matches('/')),

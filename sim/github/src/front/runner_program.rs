@@ -108,7 +108,7 @@ fn register(shared: &Arc<Shared>, call: &Call<'_>) -> Reply {
     let new = NewRunner {
         name: words("name"),
         labels,
-        group: crate::world::groups::DEFAULT,
+        group: crate::world::model::DEFAULT_GROUP,
         scale_set: None,
         ephemeral: body["ephemeral"] == true,
         work_folder: "_work".into(),

@@ -13,7 +13,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
 use super::Shared;
-use crate::world::webhooks::Outgoing;
+use crate::world::model::Outgoing;
 
 /// How long a receiver may take.
 const LIMIT: Duration = Duration::from_secs(10);

@@ -6,8 +6,7 @@ use super::{Answer, Call};
 use crate::refusal::Refusal;
 use crate::shapes;
 use crate::world::World;
-use crate::world::access::{Caller, Level, Token};
-use crate::world::apps::{App, Installation, Narrowed};
+use crate::world::model::{App, Caller, Installation, Level, Narrowed, Token};
 
 /// `/app…`: an App that signs for itself.
 pub(crate) fn app(world: &mut World, call: &Call<'_>, rest: &[&str]) -> Result<Answer, Refusal> {

@@ -8,9 +8,7 @@ use super::{Answer, Call};
 use crate::refusal::Refusal;
 use crate::shapes;
 use crate::world::World;
-use crate::world::access::{Level, Need};
-use crate::world::groups::{DEFAULT, Group};
-use crate::world::model::Scope;
+use crate::world::model::{DEFAULT_GROUP, Group, Level, Need, Scope};
 
 /// `/orgs/{org}/actions/runner-groups…`, and the same of enterprises
 pub(crate) fn answer(world: &mut World, call: &Call<'_>, scope: &Scope, rest: &[&str]) -> Result<Answer, Refusal> {
@@ -49,7 +47,7 @@ fn one(world: &mut World, call: &Call<'_>, scope: &Scope, id: u64, rest: &[&str]
                 if wanted.contains(&runner.id) {
                     runner.group = id;
                 } else if runner.group == id {
-                    runner.group = DEFAULT;
+                    runner.group = DEFAULT_GROUP;
                 }
             }
             Ok(Answer::empty(204))
@@ -57,7 +55,7 @@ fn one(world: &mut World, call: &Call<'_>, scope: &Scope, id: u64, rest: &[&str]
         ("PUT" | "DELETE", ["runners", number]) => {
             let number = number.parse().map_err(|_| Refusal::NotFound)?;
             world.runner_in(scope, number).ok_or(Refusal::NotFound)?;
-            let target = if call.method == "PUT" { id } else { DEFAULT };
+            let target = if call.method == "PUT" { id } else { DEFAULT_GROUP };
             if let Some(runner) = world.runners.get_mut(&number) {
                 runner.group = target;
             }
@@ -208,7 +206,7 @@ fn describe(scope: &Scope, group: &Group, api: &str) -> Value {
         "id": group.id,
         "name": group.name,
         "visibility": group.visibility,
-        "default": group.id == DEFAULT,
+        "default": group.id == DEFAULT_GROUP,
         "runners_url": format!("{url}/runners"),
         "hosted_runners_url": format!("{url}/hosted-runners"),
         "allows_public_repositories": group.allows_public_repositories,

@@ -12,9 +12,7 @@ use serde_json::{Value, json};
 
 use crate::refusal::Refusal;
 use crate::world::World;
-use crate::world::access::Caller;
-use crate::world::limits::RateState;
-use crate::world::model::Scope;
+use crate::world::model::{Caller, RateState, Scope};
 
 /// A REST call, taken apart.
 pub(crate) struct Call<'a> {

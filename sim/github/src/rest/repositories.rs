@@ -6,8 +6,7 @@ use super::{Answer, Call};
 use crate::refusal::Refusal;
 use crate::shapes;
 use crate::world::World;
-use crate::world::access::{Kind, Level, Need};
-use crate::world::model::Scope;
+use crate::world::model::{Kind, Level, Need, Scope};
 
 /// `/repos/{owner}/{repo}`
 pub(crate) fn one(world: &mut World, call: &Call<'_>, name: &str) -> Result<Answer, Refusal> {

@@ -7,8 +7,7 @@ use crate::program;
 use crate::refusal::Refusal;
 use crate::shapes;
 use crate::world::World;
-use crate::world::access::{Level, Need};
-use crate::world::model::Scope;
+use crate::world::model::{Level, Need, Scope};
 use crate::world::registration::NewRunner;
 
 /// `…/actions/runners…`

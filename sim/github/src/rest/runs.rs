@@ -6,8 +6,7 @@ use super::{Answer, Call};
 use crate::refusal::Refusal;
 use crate::shapes;
 use crate::world::World;
-use crate::world::access::{Level, Need};
-use crate::world::model::{Run, Scope};
+use crate::world::model::{Level, Need, Run, Scope};
 
 /// `/repos/{owner}/{repo}/actions/…` except runners.
 pub(crate) fn answer(world: &mut World, call: &Call<'_>, scope: &Scope, rest: &[&str]) -> Result<Answer, Refusal> {

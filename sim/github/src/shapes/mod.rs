@@ -6,8 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::world::World;
-use crate::world::model::{Event, Job, JobState, Run, Runner};
-use crate::world::webhooks::Delivery;
+use crate::world::model::{Delivery, Event, Job, JobState, Run, Runner};
 pub(crate) use repository::{
     full_repository, minimal_repository, number_of, one_repository, organization, repository_of, user,
     webhook_repository,

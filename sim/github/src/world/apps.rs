@@ -11,9 +11,8 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::Value;
 
-use super::access::{Account, Kind, Level, Token};
-use super::limits::Counted;
-use crate::World;
+use super::World;
+use super::model::{Account, App, Counted, Installation, Kind, Level, Narrowed, NewToken, Token};
 use crate::refusal::Refusal;
 
 /// A private key for simulated Apps, in the form in which GitHub hands them out. Everybody knows it.
@@ -36,50 +35,6 @@ const LATE_END: Refusal = Refusal::BadClaim("'Expiration time' claim ('exp') is 
 #[derive(Debug, thiserror::Error)]
 #[error("not an RSA private key of 2048 bits or more in PEM form")]
 pub struct AppKeyError;
-
-#[derive(Debug, Clone)]
-pub(crate) struct App {
-    pub(crate) id: u64,
-    pub(crate) client_id: String,
-    pub(crate) name: String,
-    pub(crate) owner: String,
-    pub(crate) permissions: Token,
-    pub(crate) created_at: Timestamp,
-    /// RSA public key, PKCS#1 DER.
-    key: Vec<u8>,
-}
-
-/// An App where it is installed.
-#[derive(Debug, Clone)]
-pub(crate) struct Installation {
-    pub(crate) id: u64,
-    pub(crate) app: u64,
-    /// Login of the organization or person.
-    pub(crate) account: String,
-    /// What it may do; no repositories means all of the account.
-    pub(crate) grants: Token,
-    pub(crate) suspended: bool,
-    pub(crate) created_at: Timestamp,
-}
-
-/// What a new installation token is limited to.
-#[derive(Debug, Default)]
-pub(crate) struct Narrowed {
-    pub(crate) permissions: Option<Vec<(String, Level)>>,
-    /// Names without owner.
-    pub(crate) repositories: Option<Vec<String>>,
-    pub(crate) repository_ids: Option<Vec<u64>>,
-}
-
-/// A new installation token.
-#[derive(Debug)]
-pub(crate) struct NewToken {
-    pub(crate) secret: String,
-    pub(crate) expires_at: Timestamp,
-    pub(crate) grants: Token,
-    /// Whether it sees less repositories than its installation.
-    pub(crate) selected: bool,
-}
 
 impl World {
     /// Adds an App that may be granted `permissions` and signs with `private_key` (PEM); answers with its number and

@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
+use super::World;
 use super::model::{JobState, Scope};
-use crate::World;
 use crate::refusal::Refusal;
 
 impl World {

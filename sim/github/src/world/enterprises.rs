@@ -7,9 +7,8 @@
 
 use std::collections::BTreeSet;
 
-use super::access::{Account, Kind};
-use super::model::Scope;
-use crate::World;
+use super::World;
+use super::model::{Account, Kind, Scope};
 use crate::refusal::Refusal;
 
 /// Scopes of classic tokens that may manage an enterprise's runners.

@@ -1,54 +1,8 @@
 //! Runner groups of organizations and enterprises: which repositories may use which runners.
 
-use std::collections::BTreeSet;
-
-use super::model::{Runner, Scope};
-use crate::World;
+use super::World;
+use super::model::{DEFAULT_GROUP, Group, Runner, Scope};
 use crate::refusal::Refusal;
-
-/// Number of the group that every organization has.
-pub(crate) const DEFAULT: u64 = 1;
-
-/// A runner group. Each organization has its own.
-#[derive(Debug, Clone)]
-pub(crate) struct Group {
-    pub(crate) id: u64,
-    /// Login, or an enterprise's path, lower case.
-    pub(crate) owner: String,
-    pub(crate) name: String,
-    /// `all`, `private` or `selected`.
-    pub(crate) visibility: String,
-    /// Repositories of a `selected` group of an organization.
-    pub(crate) repositories: BTreeSet<String>,
-    /// Organizations of a `selected` group of an enterprise.
-    pub(crate) organizations: BTreeSet<String>,
-    pub(crate) allows_public_repositories: bool,
-    pub(crate) restricted_to_workflows: bool,
-    pub(crate) selected_workflows: Vec<String>,
-}
-
-impl Group {
-    pub(crate) fn default_of(owner: &str) -> Self {
-        Self {
-            id: DEFAULT,
-            owner: owner.to_lowercase(),
-            name: "Default".into(),
-            visibility: "all".into(),
-            repositories: BTreeSet::new(),
-            organizations: BTreeSet::new(),
-            allows_public_repositories: false,
-            restricted_to_workflows: false,
-            selected_workflows: Vec::new(),
-        }
-    }
-
-    /// Whether jobs of a repository may use its runners.
-    fn serves(&self, repository: &str) -> bool {
-        let owner = repository.split('/').next().unwrap_or_default();
-        let chosen = |all: &BTreeSet<String>, name: &str| all.iter().any(|known| known.eq_ignore_ascii_case(name));
-        self.visibility != "selected" || chosen(&self.repositories, repository) || chosen(&self.organizations, owner)
-    }
-}
 
 impl World {
     /// Adds a runner group of an organization that serves the named repositories (`owner/name`), or all where none is
@@ -65,7 +19,7 @@ impl World {
 
     /// Stores a new group under the next number.
     pub(crate) fn insert_group(&mut self, group: Group) -> u64 {
-        let id = self.groups.iter().map(|known| known.id).max().unwrap_or(DEFAULT) + 1;
+        let id = self.groups.iter().map(|known| known.id).max().unwrap_or(DEFAULT_GROUP) + 1;
         self.groups.push(Group { id, ..group });
         id
     }
@@ -74,7 +28,7 @@ impl World {
     pub(crate) fn groups_of(&self, owner: &str) -> Vec<Group> {
         let own = |group: &&Group| group.owner.eq_ignore_ascii_case(owner);
         let mut groups: Vec<Group> = self.groups.iter().filter(own).cloned().collect();
-        if !groups.iter().any(|group| group.id == DEFAULT) {
+        if !groups.iter().any(|group| group.id == DEFAULT_GROUP) {
             groups.insert(0, Group::default_of(owner));
         }
         groups
@@ -83,7 +37,7 @@ impl World {
     /// A group of a scope; repositories have the default one alone.
     pub(crate) fn group(&self, scope: &Scope, id: u64) -> Result<Group, Refusal> {
         match scope {
-            Scope::Repository(name) if id == DEFAULT => Ok(Group::default_of(name)),
+            Scope::Repository(name) if id == DEFAULT_GROUP => Ok(Group::default_of(name)),
             Scope::Repository(_) => Err(Refusal::NotFound),
             Scope::Organization(_) | Scope::Enterprise(_) => {
                 self.groups_of(&scope.path()).into_iter().find(|group| group.id == id).ok_or(Refusal::NotFound)
@@ -94,7 +48,7 @@ impl World {
     /// A group to be changed. The default one comes into being when it is.
     pub(crate) fn group_mut(&mut self, owner: &str, id: u64) -> Result<&mut Group, Refusal> {
         let own = |group: &Group| group.owner.eq_ignore_ascii_case(owner) && group.id == id;
-        if id == DEFAULT && !self.groups.iter().any(own) {
+        if id == DEFAULT_GROUP && !self.groups.iter().any(own) {
             self.groups.push(Group::default_of(owner));
         }
         self.groups.iter_mut().find(|group| own(group)).ok_or(Refusal::NotFound)
@@ -103,12 +57,12 @@ impl World {
     /// Removes a group; its runners go to the default one.
     pub(crate) fn remove_group(&mut self, scope: &Scope, id: u64) -> Result<(), Refusal> {
         self.group(scope, id)?;
-        if id == DEFAULT {
+        if id == DEFAULT_GROUP {
             return Err(Refusal::Invalid("The default runner group cannot be deleted.".into()));
         }
         self.groups.retain(|group| group.id != id);
         for runner in self.runners.values_mut().filter(|runner| runner.group == id) {
-            runner.group = DEFAULT;
+            runner.group = DEFAULT_GROUP;
         }
         Ok(())
     }

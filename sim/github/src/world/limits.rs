@@ -1,10 +1,9 @@
 //! What a caller may ask how often: the hourly limit, the one for registrations, and the guards against bursts.
 
-use std::collections::{HashMap, VecDeque};
-
 use jiff::{SignedDuration, Timestamp};
 
-use crate::World;
+use super::World;
+use super::model::{Cost, Counted, RateState};
 use crate::refusal::Refusal;
 
 /// Requests per hour without a token.
@@ -13,75 +12,6 @@ const NOBODYS_LIMIT: u64 = 60;
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 const FIVE_MINUTES: SignedDuration = SignedDuration::from_mins(5);
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
-
-/// Who is counted together: all tokens of an installation, a person's token, everybody without one.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Counted {
-    Nobody,
-    Person(u64),
-    Installation(u64),
-    App(u64),
-}
-
-/// What a call is counted as.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Cost<'a> {
-    /// The path. Whether GitHub counts all runs' jobs as one endpoint is not said.
-    pub(crate) endpoint: &'a str,
-    pub(crate) changes: bool,
-    pub(crate) registers: bool,
-}
-
-/// What an answer's headers say about a limit.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct RateState {
-    pub(crate) resource: &'static str,
-    pub(crate) limit: u64,
-    pub(crate) used: u64,
-    pub(crate) reset_at: Timestamp,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Window {
-    used: u64,
-    reset_at: Timestamp,
-}
-
-impl Window {
-    const NEW: Self = Self { used: 0, reset_at: Timestamp::UNIX_EPOCH };
-
-    fn at(&mut self, now: Timestamp, length: SignedDuration) -> &mut Self {
-        if self.reset_at <= now {
-            *self = Self { used: 0, reset_at: now + length };
-        }
-        self
-    }
-}
-
-/// What one caller has used.
-#[derive(Debug)]
-pub(crate) struct Usage {
-    core: Window,
-    registrations: Window,
-    in_flight: usize,
-    /// Points of the last minute: when, endpoint, how many.
-    points: VecDeque<(Timestamp, String, u64)>,
-    throttled_until: Option<Timestamp>,
-}
-
-impl Default for Usage {
-    fn default() -> Self {
-        Self {
-            core: Window::NEW,
-            registrations: Window::NEW,
-            in_flight: 0,
-            points: VecDeque::new(),
-            throttled_until: None,
-        }
-    }
-}
-
-pub(crate) type Usages = HashMap<Counted, Usage>;
 
 impl World {
     /// Counts one request. The state of the limit comes with refusals too.

@@ -1,73 +1,10 @@
 //! The message queue of a scale set: one session at a time, batches that stay until they are deleted.
 
-use std::collections::{BTreeMap, VecDeque};
-
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::scale_sets::ScaleSet;
-use crate::World;
-
-/// Most job messages in one batch.
-const BATCH: usize = 50;
-
-/// What waits for a listener.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct MessageQueue {
-    pub(crate) session: Option<MessageSession>,
-    /// Job messages in no batch yet.
-    pub(crate) unsent: VecDeque<Value>,
-    /// Batches that were not deleted, by number.
-    batches: BTreeMap<u64, Vec<Value>>,
-    last_batch: u64,
-    /// `X-ScaleSetMaxCapacity` of the last poll.
-    pub(crate) capacity: Option<usize>,
-    /// When the last session ended; first, when the set was created.
-    pub(crate) silent_since: Timestamp,
-}
-
-/// Somebody's right to read the queue.
-#[derive(Debug, Clone)]
-pub(crate) struct MessageSession {
-    pub(crate) id: String,
-    pub(crate) owner: String,
-    pub(crate) token: String,
-    pub(crate) token_ends: Timestamp,
-    pub(crate) seen_at: Timestamp,
-    /// Polls that wait right now.
-    pub(crate) waiting: usize,
-}
-
-/// Answer to a poll.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Poll {
-    /// Number of the batch and its job messages.
-    Message(u64, Vec<Value>),
-    Nothing,
-    /// The token is not the session's, or not any more.
-    BadToken,
-    /// There is no such session.
-    Gone,
-}
-
-impl MessageQueue {
-    pub(crate) fn new(now: Timestamp) -> Self {
-        Self { silent_since: now, ..Self::default() }
-    }
-
-    fn next(&mut self, after: u64) -> Option<(u64, Vec<Value>)> {
-        if let Some((number, batch)) = self.batches.range(after + 1..).next() {
-            return Some((*number, batch.clone()));
-        }
-        if self.unsent.is_empty() {
-            return None;
-        }
-        let batch: Vec<Value> = self.unsent.drain(..self.unsent.len().min(BATCH)).collect();
-        self.last_batch = self.last_batch.max(after) + 1;
-        self.batches.insert(self.last_batch, batch.clone());
-        Some((self.last_batch, batch))
-    }
-}
+use super::World;
+use super::model::{MessageSession, Poll, ScaleSet};
 
 impl World {
     /// Opens a session. Nothing where another one is open.
@@ -120,7 +57,7 @@ impl World {
         session.is_some_and(|session| session.token == token && now < session.token_ends)
     }
 
-    /// Deletes a batch: it is not sent again. False where the token is no good.
+    /// Deletes a batch: it is not sent again. False where the token is not good.
     pub(crate) fn delete_batch(&mut self, set: u64, token: &str, number: u64, now: Timestamp) -> bool {
         let good = self.reads_queue(set, token, now);
         if let Some(set) = self.service.sets.get_mut(&set).filter(|_| good) {
@@ -164,7 +101,7 @@ impl World {
         }
     }
 
-    /// Removes a set; jobs that it had not begun are free again.
+    /// Removes a set; jobs that it had not started are free again.
     pub(crate) fn remove_scale_set(&mut self, id: u64) {
         self.service.sets.remove(&id);
         for job in self.jobs.values_mut().filter(|job| job.share.as_ref().is_some_and(|share| share.set == id)) {

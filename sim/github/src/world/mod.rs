@@ -27,13 +27,10 @@ use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
 use crate::behaviour::Behaviour;
-use access::Account;
-use apps::{App, Installation};
-use groups::Group;
-use limits::Usages;
-use model::{EventKind, Job, JobSpec, JobState, Run, RunSpec, Runner, Scope};
-use scale_sets::Service;
-use webhooks::{Delivery, Outgoing, Webhook};
+use model::{
+    Account, App, Delivery, EventKind, Group, Installation, Job, JobSpec, JobState, Outgoing, Run, RunSpec, Runner,
+    Scope, Service, Usages, Webhook,
+};
 
 /// Everything that this GitHub knows. Time comes in with each call, randomness from a seed.
 #[derive(Debug)]
@@ -166,7 +163,7 @@ impl World {
             share: None,
             let_lie: 0,
             not_before: now,
-            told: 0,
+            reported: 0,
         };
         job.record(now, EventKind::Queued);
         self.jobs.insert(id, job);
@@ -192,7 +189,7 @@ impl World {
         new
     }
 
-    /// Cancels a job: at once while no runner has it, else its runner is told. False where it has ended already.
+    /// Cancels a job: at once while no runner has it, else by a message to its runner. Returns false if it has ended already.
     pub fn cancel_job(&mut self, job_id: u64, now: Timestamp) -> bool {
         let Some(job) = self.jobs.get_mut(&job_id).filter(|job| !job.completed()) else { return false };
         job.cancel_requested = true;
@@ -212,18 +209,6 @@ impl World {
     #[must_use]
     pub fn runner_names(&self) -> Vec<String> {
         self.runners.values().map(|runner| runner.name.clone()).collect()
-    }
-
-    /// Returns the whole world as JSON, without secrets; lists have at most `limit` entries.
-    #[must_use]
-    pub fn overview(&self, now: Timestamp, limit: usize) -> Value {
-        overview::overview(self, now, limit)
-    }
-
-    /// Returns a job with its steps, events and log, or `None` if no job has this number.
-    #[must_use]
-    pub fn job_details(&self, id: u64) -> Option<Value> {
-        overview::job(self, id)
     }
 
     /// Returns tokens, registration tokens, and the keys of runners and webhooks, so that a caller can redact them.

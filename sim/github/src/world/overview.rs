@@ -5,11 +5,25 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::World;
 use super::model::{EventKind, Job, JobState, Runner, Scope};
-use crate::World;
+
+impl World {
+    /// Returns the whole world as JSON, without secrets; lists have at most `limit` entries.
+    #[must_use]
+    pub fn overview(&self, now: Timestamp, limit: usize) -> Value {
+        overview(self, now, limit)
+    }
+
+    /// Returns a job with its steps, events and log, or `None` if no job has this number.
+    #[must_use]
+    pub fn job_details(&self, id: u64) -> Option<Value> {
+        job(self, id)
+    }
+}
 
 /// Everything: repositories, the newest jobs, runners, scale sets. Lists have at most `limit` entries.
-pub(crate) fn overview(world: &World, now: Timestamp, limit: usize) -> Value {
+fn overview(world: &World, now: Timestamp, limit: usize) -> Value {
     let jobs: Vec<Value> = world.jobs.values().rev().take(limit).map(job_row).collect();
     let runners: Vec<Value> = world.runners.values().take(limit).map(runner_row).collect();
     json!({
@@ -25,13 +39,13 @@ pub(crate) fn overview(world: &World, now: Timestamp, limit: usize) -> Value {
 }
 
 /// One job with its steps, events and log; `None` where there is none of this number.
-pub(crate) fn job(world: &World, id: u64) -> Option<Value> {
+fn job(world: &World, id: u64) -> Option<Value> {
     let job = world.jobs.get(&id)?;
     let mut row = job_row(job);
     row["steps"] = json!(job.steps);
     row["log"] = json!(job.log);
     row["events"] =
-        job.events.iter().map(|event| json!({ "at": moment(event.at), "what": told(&event.kind) })).collect();
+        job.events.iter().map(|event| json!({ "at": moment(event.at), "what": reported(&event.kind) })).collect();
     Some(row)
 }
 
@@ -39,7 +53,7 @@ fn moment(at: Timestamp) -> f64 {
     at.as_duration().as_secs_f64()
 }
 
-fn told(kind: &EventKind) -> String {
+fn reported(kind: &EventKind) -> String {
     match kind {
         EventKind::Queued => "queued".to_owned(),
         EventKind::Assigned(runner) => format!("assigned to {runner}"),

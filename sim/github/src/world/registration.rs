@@ -5,8 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
+use super::World;
 use super::model::{Runner, Scope};
-use crate::World;
 use crate::refusal::Refusal;
 
 pub(crate) const TOKEN_LIFE: SignedDuration = SignedDuration::from_hours(1);

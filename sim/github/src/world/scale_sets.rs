@@ -5,58 +5,13 @@
 //! [`Behaviour::requeue_after`](crate::Behaviour); an acquired job that no runner fetches is taken back after
 //! [`Behaviour::pickup_limit`](crate::Behaviour), each time later, and at last not offered any more.
 
-use std::collections::{BTreeMap, HashMap};
-
 use jiff::Timestamp;
 use rand::Rng as _;
 use serde_json::{Value, json};
 
-use super::message_queue::MessageQueue;
-use super::model::{Job, JobState, Scope};
-use crate::World;
+use super::World;
+use super::model::{Job, JobState, ScaleSet, Share};
 use crate::shapes::{instant, whole};
-
-/// A runner scale set.
-#[derive(Debug, Clone)]
-pub(crate) struct ScaleSet {
-    pub(crate) id: u64,
-    pub(crate) scope: Scope,
-    pub(crate) name: String,
-    pub(crate) group: u64,
-    /// Type and name of those that registered.
-    pub(crate) labels: Vec<(String, String)>,
-    pub(crate) disable_update: bool,
-    pub(crate) created_on: Timestamp,
-    pub(crate) queue: MessageQueue,
-}
-
-/// What a scale set has to do with a job.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Share {
-    pub(crate) set: u64,
-    pub(crate) request: u64,
-    pub(crate) since: Timestamp,
-    pub(crate) acquired_at: Option<Timestamp>,
-    /// Whether it was told already that the job is completed.
-    pub(crate) told_completed: bool,
-}
-
-/// The Actions service's own books.
-#[derive(Debug, Default)]
-pub(crate) struct Service {
-    pub(crate) sets: BTreeMap<u64, ScaleSet>,
-    /// Tokens of admin connections: for which scope, until when.
-    pub(crate) admins: HashMap<String, (Scope, Timestamp)>,
-    pub(crate) next_set: u64,
-    pub(crate) next_request: u64,
-}
-
-impl ScaleSet {
-    fn fits(&self, job: &Job) -> bool {
-        let has = |wanted: &String| self.labels.iter().any(|(_, label)| label.eq_ignore_ascii_case(wanted));
-        !job.labels.is_empty() && job.labels.iter().all(has)
-    }
-}
 
 impl World {
     /// Names of all scale sets.
@@ -99,7 +54,7 @@ impl World {
             return;
         }
         let takes = |set: &&ScaleSet| {
-            set.fits(job)
+            set.fits(&job.labels)
                 && self.group_serves(&set.scope, set.group, &job.repository)
                 && self.has_room(set)
                 && !(self.behaviour.silent_reruns && job.attempt > 1 && !self.has_runners(set.id))
@@ -119,7 +74,7 @@ impl World {
         let unasked = self.behaviour.assigns_unasked;
         let Some(job) = self.jobs.get_mut(&job_id) else { return };
         let acquired_at = unasked.then_some(now);
-        job.share = Some(Share { set: chosen, request, since: now, acquired_at, told_completed: false });
+        job.share = Some(Share { set: chosen, request, since: now, acquired_at, reported_completed: false });
         let kind = if unasked { "JobAssigned" } else { "JobAvailable" };
         self.tell(job_id, kind, json!({}));
     }
@@ -177,7 +132,7 @@ impl World {
     }
 
     fn early_end(&self, job: &Job) -> Option<Timestamp> {
-        let share = job.share.as_ref().filter(|share| !share.told_completed)?;
+        let share = job.share.as_ref().filter(|share| !share.reported_completed)?;
         let started =
             job.started_at.filter(|_| matches!(job.state, JobState::InProgress { .. }) && share.acquired_at.is_some());
         self.behaviour.early_completion.zip(started).map(|(after, started)| started + after)
@@ -220,7 +175,7 @@ impl World {
         let Some(job) = self.jobs.get_mut(&job_id) else { return };
         let (runner, name) = (job.runner_id.unwrap_or(0), job.runner_name.clone().unwrap_or_default());
         match job.share.as_mut() {
-            Some(share) if !share.told_completed => share.told_completed = true,
+            Some(share) if !share.reported_completed => share.reported_completed = true,
             _ => return,
         }
         self.tell(job_id, "JobCompleted", json!({ "result": result, "runnerId": runner, "runnerName": name }));

@@ -2,10 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::World;
 use super::listener::{Control, Message, Session};
 use super::model::{EventKind, JobSpec, JobState, RunSpec, Scope};
 use super::registration::NewRunner;
-use crate::World;
 use crate::behaviour::Behaviour;
 
 const REPOSITORY: &str = "acme/tools";

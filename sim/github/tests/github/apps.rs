@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 use sim_github::{Level, SAMPLE_APP_KEY, Token};
 
-use crate::site::{RUNNERS, Site, claim, good_claim};
+use crate::held_github::{HeldGitHub, RUNNERS, claim, good_claim};
 
 /// An App that is installed for `acme`; its number, its client id, its installation.
-fn installed(site: &Site, repositories: &[&str]) -> (u64, String, u64) {
+fn installed(site: &HeldGitHub, repositories: &[&str]) -> (u64, String, u64) {
     site.github.world(|world, now| {
         world.add_repository("acme/other");
-        world.add_repository("stranger/tools");
+        world.add_repository("outsider/tools");
         let permissions = Token {
             actions: Level::Read,
             administration: Level::Write,
@@ -22,7 +22,7 @@ fn installed(site: &Site, repositories: &[&str]) -> (u64, String, u64) {
     })
 }
 
-async fn token(site: &Site, app: u64, installation: u64, body: &Value) -> String {
+async fn token(site: &HeldGitHub, app: u64, installation: u64, body: &Value) -> String {
     let path = format!("/app/installations/{installation}/access_tokens");
     let made = site.post(&path, &good_claim(&json!(app), site.now()), body).await;
     assert_eq!(made.status, 201, "{}", made.body);
@@ -31,18 +31,18 @@ async fn token(site: &Site, app: u64, installation: u64, body: &Value) -> String
 
 #[tokio::test]
 async fn an_app_finds_its_installation_and_gets_a_token_for_an_hour() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     let (app, client, installation) = installed(&site, &[]);
     let signed = good_claim(&json!(client), site.now());
     assert_eq!(site.get("/app", &signed).await.body["id"], json!(app));
     for path in ["/orgs/acme/installation", "/repos/acme/tools/installation"] {
         assert_eq!(site.get(path, &signed).await.body["id"], json!(installation), "{path}");
     }
-    assert_eq!(site.get("/repos/stranger/tools/installation", &signed).await.status, 404);
+    assert_eq!(site.get("/repos/outsider/tools/installation", &signed).await.status, 404);
     let secret = token(&site, app, installation, &json!({})).await;
     assert_eq!(site.get(RUNNERS, &secret).await.status, 200);
     assert_eq!(site.get("/orgs/acme/actions/runners", &secret).await.status, 200);
-    assert_eq!(site.get("/repos/stranger/tools/actions/runners", &secret).await.status, 404);
+    assert_eq!(site.get("/repos/outsider/tools/actions/runners", &secret).await.status, 404);
     let seen = site.get("/installation/repositories", &secret).await;
     assert_eq!((&seen.body["total_count"], &seen.body["repository_selection"]), (&json!(2), &json!("all")));
     site.pass(3600);
@@ -53,7 +53,7 @@ async fn an_app_finds_its_installation_and_gets_a_token_for_an_hour() {
 
 #[tokio::test]
 async fn a_claim_must_be_signed_and_in_its_time() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     let (app, _, _) = installed(&site, &[]);
     let now = site.now();
     let rs256 = json!({ "alg": "RS256" });
@@ -84,7 +84,7 @@ async fn a_claim_must_be_signed_and_in_its_time() {
 
 #[tokio::test]
 async fn a_token_may_be_narrowed_and_never_widened() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     let (app, _, installation) = installed(&site, &[]);
     let only = json!({ "repositories": ["tools"], "permissions": { "actions": "read" } });
     let secret = token(&site, app, installation, &only).await;
@@ -109,7 +109,7 @@ async fn a_token_may_be_narrowed_and_never_widened() {
 
 #[tokio::test]
 async fn an_installation_for_some_repositories_sees_these() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     let (app, _, installation) = installed(&site, &["acme/other"]);
     let secret = token(&site, app, installation, &json!({})).await;
     assert_eq!(site.get("/repos/acme/tools", &secret).await.status, 404);
@@ -121,7 +121,7 @@ async fn an_installation_for_some_repositories_sees_these() {
 
 #[tokio::test]
 async fn a_suspended_or_removed_installation_gives_nothing() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     let (app, _, installation) = installed(&site, &[]);
     let secret = token(&site, app, installation, &json!({})).await;
     site.github.world(|world, _| world.suspend_installation(installation, true));
@@ -140,7 +140,7 @@ async fn a_suspended_or_removed_installation_gives_nothing() {
 
 #[tokio::test]
 async fn tokens_of_one_installation_share_its_limit() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     let (app, _, installation) = installed(&site, &[]);
     let one = token(&site, app, installation, &json!({})).await;
     let two = token(&site, app, installation, &json!({})).await;
@@ -153,7 +153,7 @@ async fn tokens_of_one_installation_share_its_limit() {
 
 #[tokio::test]
 async fn a_classic_token_has_scopes() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     let secret = site.github.world(|world, _| world.add_classic_token(&["repo"]));
     let runners = site.get(RUNNERS, &secret).await;
     assert_eq!((runners.status, runners.header("x-oauth-scopes")), (200, "repo"));

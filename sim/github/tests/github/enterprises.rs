@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 use sim_github::{Level, Token};
 
-use crate::site::Site;
+use crate::held_github::HeldGitHub;
 
 const RUNNERS: &str = "/enterprises/umbrella/actions/runners";
 const GROUPS: &str = "/enterprises/umbrella/actions/runner-groups";
 
-async fn enterprise() -> (Site, String) {
-    let site = Site::start().await;
+async fn enterprise() -> (HeldGitHub, String) {
+    let site = HeldGitHub::start().await;
     let token = site.github.world(|world, _| {
         world.add_enterprise("umbrella", &["acme", "beta"]);
         world.add_repository("other/tools");
@@ -59,11 +59,11 @@ async fn its_runners_take_jobs_of_its_organizations_and_of_nobody_else() {
         fork: None,
         jobs: vec![sim_github::JobSpec { name: "x".into(), labels: vec!["linux".into()], steps: Vec::new() }],
     };
-    let stranger = site.github.queue_run(spec("other/tools"))[0];
+    let outsider = site.github.queue_run(spec("other/tools"))[0];
     let minted = site.post(&format!("{RUNNERS}/generate-jitconfig"), &token, &runner("second", 1)).await;
     let second = site.connect(minted.body["encoded_jit_config"].as_str().unwrap()).await;
     let beta = site.github.queue_run(spec("beta/app"))[0];
-    assert_eq!(second.message().await, (200, Some(beta)), "not the stranger's {stranger}, which was first");
+    assert_eq!(second.message().await, (200, Some(beta)), "not the outsider's {outsider}, which was first");
 }
 
 #[tokio::test]

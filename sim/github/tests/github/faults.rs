@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sim_http::faults::{Fault, Rule, When};
 
-use crate::site::{RUNNERS, Site};
+use crate::held_github::{HeldGitHub, RUNNERS};
 
 fn rule(path: &str, fault: Fault, when: When) -> Rule {
     Rule { method: "*".into(), path: path.into(), fault, when }
@@ -12,7 +12,7 @@ fn rule(path: &str, fault: Fault, when: When) -> Rule {
 
 #[tokio::test]
 async fn a_refusal_is_given_once() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     let fault = Fault::Refuse { status: 502, text: "Server Error".into() };
     site.github.faults().add(rule(RUNNERS, fault, When::Next(1)));
     let refused = site.get(&format!("/api/v3{RUNNERS}"), &site.token).await;
@@ -25,7 +25,7 @@ async fn a_refusal_is_given_once() {
 
 #[tokio::test]
 async fn a_lost_request_does_nothing_and_a_lost_reply_hides_what_was_done() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     let path = format!("{RUNNERS}/generate-jitconfig");
     let body = serde_json::json!({ "name": "one", "runner_group_id": 1, "labels": ["linux"] });
     let mint = || site.request(reqwest::Method::POST, &path, &site.token).json(&body).send();
@@ -40,7 +40,7 @@ async fn a_lost_request_does_nothing_and_a_lost_reply_hides_what_was_done() {
 
 #[tokio::test]
 async fn an_answer_breaks_off_in_the_middle() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     site.github.faults().add(rule(RUNNERS, Fault::Cut { after: 5 }, When::Next(1)));
     let mut response = site.request(reqwest::Method::GET, RUNNERS, &site.token).send().await.unwrap();
     assert_eq!(response.status(), 200);
@@ -58,7 +58,7 @@ async fn an_answer_breaks_off_in_the_middle() {
 
 #[tokio::test]
 async fn a_restart_ends_what_others_wait_for() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     let minted = site.mint("one").await;
     let runner = site.connect(minted.body["encoded_jit_config"].as_str().unwrap()).await;
     let waits = async {
@@ -81,7 +81,7 @@ async fn a_restart_ends_what_others_wait_for() {
 
 #[tokio::test]
 async fn a_delay_is_counted_in_the_worlds_time() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     site.github.faults().add(rule(RUNNERS, Fault::Delay(Duration::from_secs(3600)), When::Next(1)));
     let passes = async {
         while site.github.faults().fired().is_empty() {
@@ -96,7 +96,7 @@ async fn a_delay_is_counted_in_the_worlds_time() {
 #[tokio::test]
 async fn what_chance_did_can_be_repeated() {
     let hits = async |rules: Vec<Rule>| {
-        let site = Site::start().await;
+        let site = HeldGitHub::start().await;
         rules.into_iter().for_each(|rule| site.github.faults().add(rule));
         let mut statuses = Vec::new();
         for _ in 0..40 {

@@ -4,13 +4,13 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sim_github::Token;
 
-use crate::site::{Answer, RUNNERS, Site};
+use crate::held_github::{Answer, HeldGitHub, RUNNERS};
 
 const GROUPS: &str = "/orgs/acme/actions/runner-groups";
 
 #[tokio::test]
 async fn a_group_is_made_changed_and_removed() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     let admin = site.github.world(|world, _| world.add_token(Token::for_organization_runners()));
     let id_of = |repository: &Value| repository["id"].as_u64().unwrap();
     let tools = id_of(&site.get("/repos/acme/tools", &admin).await.body);
@@ -38,7 +38,7 @@ async fn a_group_is_made_changed_and_removed() {
 
 #[tokio::test]
 async fn a_groups_runners_serve_its_repositories_only() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     let (admin, group) = site.github.world(|world, _| {
         world.add_repository("acme/other");
         (world.add_token(Token::for_organization_runners()), world.add_runner_group("acme", "g", &["acme/other"]))
@@ -56,7 +56,7 @@ async fn a_groups_runners_serve_its_repositories_only() {
 
 #[tokio::test]
 async fn labels_are_added_replaced_and_removed() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     let id = site.mint("one").await.body["runner"]["id"].clone();
     let path = format!("{RUNNERS}/{id}/labels");
     let names = |answer: &Answer| -> Vec<String> {
@@ -76,7 +76,7 @@ async fn labels_are_added_replaced_and_removed() {
 
 #[tokio::test]
 async fn a_failed_job_is_run_again_as_the_next_attempt() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     let writer = site.github.world(|world, _| {
         world.add_token(Token { actions: sim_github::Level::Write, ..Token::for_repository_runners() })
     });

@@ -5,15 +5,15 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sim_github::{Behaviour, Gap, JobState};
 
+use crate::held_github::{HeldGitHub, RUNNERS, Runner};
 use crate::scale_sets::{Admin, kinds, messages, request_of};
-use crate::site::{RUNNERS, Runner, Site};
 
 fn seconds(count: i64) -> SignedDuration {
     SignedDuration::from_secs(count)
 }
 
 /// A runner with a job that runs; the job, the runner's path.
-async fn working(site: &Site) -> (u64, String, Runner<'_>) {
+async fn working(site: &HeldGitHub) -> (u64, String, Runner<'_>) {
     let job = site.queue(1)[0];
     let minted = site.mint("one").await;
     let runner = site.connect(minted.body["encoded_jit_config"].as_str().unwrap()).await;
@@ -25,13 +25,13 @@ async fn working(site: &Site) -> (u64, String, Runner<'_>) {
 #[tokio::test]
 async fn stale_busy_and_a_deletion_that_believes_it() {
     let behaviour = Behaviour { busy_lag: seconds(30), deletion_believes_busy: true, ..Behaviour::default() };
-    let site = Site::behaving(behaviour).await;
+    let site = HeldGitHub::behaving(behaviour).await;
     let (job, path, runner) = working(&site).await;
     assert_eq!(site.get(&path, &site.token).await.body["busy"], json!(false));
     assert_eq!(site.delete(&path, &site.token).await.status, 204, "a runner with a job is deregistered");
     assert_eq!(runner.tell(job, "finish", "success").await, 200, "its job goes on");
 
-    let honest = Site::start().await;
+    let honest = HeldGitHub::start().await;
     let (_, path, _runner) = working(&honest).await;
     assert_eq!(honest.get(&path, &honest.token).await.body["busy"], json!(true));
     assert_eq!(honest.delete(&path, &honest.token).await.status, 422);
@@ -41,7 +41,7 @@ async fn stale_busy_and_a_deletion_that_believes_it() {
 async fn busy_flips_to_false_in_the_middle_of_a_job() {
     let gap = Gap { after: seconds(300), lasts: seconds(60) };
     let behaviour = Behaviour { busy_gap: Some(gap), deletion_believes_busy: true, ..Behaviour::default() };
-    let site = Site::behaving(behaviour).await;
+    let site = HeldGitHub::behaving(behaviour).await;
     let (_, path, _runner) = working(&site).await;
     let mut shown = Vec::new();
     for step in [0, 299, 1, 59, 1] {
@@ -56,7 +56,7 @@ async fn busy_flips_to_false_in_the_middle_of_a_job() {
 async fn a_ghost_listener_listens_for_ever_to_nobody() {
     for ghosts in [true, false] {
         let behaviour = Behaviour { ghost_listeners: ghosts, session_limit: seconds(600), ..Behaviour::default() };
-        let site = Site::behaving(behaviour).await;
+        let site = HeldGitHub::behaving(behaviour).await;
         let job = site.queue(1)[0];
         let minted = site.mint("one").await;
         let runner = site.connect(minted.body["encoded_jit_config"].as_str().unwrap()).await;
@@ -80,7 +80,7 @@ async fn a_ghost_listener_listens_for_ever_to_nobody() {
 
 #[tokio::test]
 async fn an_idle_registration_is_evicted_early() {
-    let site = Site::behaving(Behaviour { idle_eviction: Some(seconds(180)), ..Behaviour::default() }).await;
+    let site = HeldGitHub::behaving(Behaviour { idle_eviction: Some(seconds(180)), ..Behaviour::default() }).await;
     let minted = site.mint("one").await;
     let runner = site.connect(minted.body["encoded_jit_config"].as_str().unwrap()).await;
     let evicts = async {
@@ -98,7 +98,7 @@ async fn an_idle_registration_is_evicted_early() {
 
 #[tokio::test]
 async fn an_assigned_job_is_queued_again_after_sixty_seconds() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     let job = site.queue(1)[0];
     let minted = site.mint("one").await;
     let runner = site.connect(minted.body["encoded_jit_config"].as_str().unwrap()).await;
@@ -112,7 +112,7 @@ async fn an_assigned_job_is_queued_again_after_sixty_seconds() {
 
 #[tokio::test]
 async fn a_scale_set_gets_a_job_three_times_more_and_then_it_stays_queued() {
-    let site = Site::behaving(Behaviour { assigns_unasked: true, ..Behaviour::default() }).await;
+    let site = HeldGitHub::behaving(Behaviour { assigns_unasked: true, ..Behaviour::default() }).await;
     let admin = Admin::connect(&site).await;
     let set = admin.linux().await;
     let job = site.queue(1)[0];
@@ -140,14 +140,14 @@ async fn a_scale_set_gets_a_job_three_times_more_and_then_it_stays_queued() {
     assert_eq!(admin_statistics(&site, set).await["totalAssignedJobs"], json!(0));
 }
 
-async fn admin_statistics(site: &Site, set: u64) -> Value {
+async fn admin_statistics(site: &HeldGitHub, set: u64) -> Value {
     Admin::connect(site).await.statistics(set).await
 }
 
 #[tokio::test]
 async fn labels_that_do_not_register() {
     let behaviour = Behaviour { lost_labels: ["gpu".to_owned()].into(), ..Behaviour::default() };
-    let site = Site::behaving(behaviour).await;
+    let site = HeldGitHub::behaving(behaviour).await;
     let body = json!({ "name": "one", "runner_group_id": 1, "labels": ["linux", "GPU"] });
     let minted = site.post(&format!("{RUNNERS}/generate-jitconfig"), &site.token, &body).await;
     assert_eq!(minted.status, 201);
@@ -158,7 +158,7 @@ async fn labels_that_do_not_register() {
 
 #[tokio::test]
 async fn lists_lag_behind_what_single_reads_show() {
-    let site = Site::behaving(Behaviour { list_lag: seconds(10), ..Behaviour::default() }).await;
+    let site = HeldGitHub::behaving(Behaviour { list_lag: seconds(10), ..Behaviour::default() }).await;
     let job = site.queue(1)[0];
     let minted = site.mint("one").await;
     let one = format!("{RUNNERS}/{}", minted.body["runner"]["id"]);
@@ -180,8 +180,8 @@ async fn lists_lag_behind_what_single_reads_show() {
 }
 
 #[tokio::test]
-async fn a_job_that_runs_is_told_to_be_completed() {
-    let site = Site::behaving(Behaviour { early_completion: Some(seconds(120)), ..Behaviour::default() }).await;
+async fn a_running_job_is_reported_as_completed() {
+    let site = HeldGitHub::behaving(Behaviour { early_completion: Some(seconds(120)), ..Behaviour::default() }).await;
     let admin = Admin::connect(&site).await;
     let set = admin.linux().await;
     let session = admin.listen(set).await;
@@ -202,8 +202,8 @@ async fn a_job_that_runs_is_told_to_be_completed() {
             .await;
     }
     assert!(matches!(site.github.world(|world, _| world.job(job).unwrap().state.clone()), JobState::InProgress { .. }));
-    let told = site.github.world(|world, _| world.shared_with(job));
-    assert_eq!(told, Some("linux-set".to_owned()));
+    let reported = site.github.world(|world, _| world.shared_with(job));
+    assert_eq!(reported, Some("linux-set".to_owned()));
     let session = admin
         .call(Method::PATCH, &format!("_apis/runtime/runnerscalesets/{set}/sessions/{}", session.id), &Value::Null)
         .await;
@@ -216,7 +216,7 @@ async fn a_job_that_runs_is_told_to_be_completed() {
 #[tokio::test]
 async fn what_is_run_again_is_not_announced_to_a_set_without_runners() {
     for silent in [true, false] {
-        let site = Site::behaving(Behaviour { silent_reruns: silent, ..Behaviour::default() }).await;
+        let site = HeldGitHub::behaving(Behaviour { silent_reruns: silent, ..Behaviour::default() }).await;
         let admin = Admin::connect(&site).await;
         let set = admin.linux().await;
         admin.listen(set).await;

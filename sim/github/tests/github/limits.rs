@@ -7,11 +7,11 @@ use serde_json::json;
 use sim_github::{Behaviour, SecondaryLimits};
 use sim_http::faults::{Fault, Rule, When};
 
-use crate::site::{RUNNERS, Site};
+use crate::held_github::{HeldGitHub, RUNNERS};
 
 #[tokio::test]
 async fn registrations_have_a_limit_of_their_own() {
-    let site = Site::behaving(Behaviour { registration_limit: 2, ..Behaviour::default() }).await;
+    let site = HeldGitHub::behaving(Behaviour { registration_limit: 2, ..Behaviour::default() }).await;
     assert_eq!(site.mint("one").await.status, 201);
     assert_eq!(
         site.post(&format!("{RUNNERS}/registration-token"), &site.token, &serde_json::Value::Null).await.status,
@@ -30,7 +30,7 @@ async fn registrations_have_a_limit_of_their_own() {
 #[tokio::test]
 async fn a_burst_of_points_on_one_endpoint_is_throttled() {
     let secondary = SecondaryLimits { points_per_minute: 11, status: 429, ..SecondaryLimits::default() };
-    let site = Site::behaving(Behaviour { secondary, ..Behaviour::default() }).await;
+    let site = HeldGitHub::behaving(Behaviour { secondary, ..Behaviour::default() }).await;
     for name in ["one", "two"] {
         assert_eq!(site.mint(name).await.status, 201, "five points each");
     }
@@ -46,7 +46,7 @@ async fn a_burst_of_points_on_one_endpoint_is_throttled() {
 #[tokio::test]
 async fn asking_elsewhere_costs_points_there() {
     let secondary = SecondaryLimits { points_per_minute: 2, ..SecondaryLimits::default() };
-    let site = Site::behaving(Behaviour { secondary, ..Behaviour::default() }).await;
+    let site = HeldGitHub::behaving(Behaviour { secondary, ..Behaviour::default() }).await;
     for path in [RUNNERS, "/repos/acme/tools/actions/runs", "/orgs/acme/repos"] {
         for _ in 0..2 {
             assert_eq!(site.get(path, &site.token).await.status, 200, "{path}");
@@ -58,7 +58,7 @@ async fn asking_elsewhere_costs_points_there() {
 #[tokio::test]
 async fn too_many_requests_at_once_are_refused() {
     let secondary = SecondaryLimits { concurrent: 2, wait: SignedDuration::from_secs(5), ..SecondaryLimits::default() };
-    let site = Site::behaving(Behaviour { secondary, ..Behaviour::default() }).await;
+    let site = HeldGitHub::behaving(Behaviour { secondary, ..Behaviour::default() }).await;
     let slow = Rule {
         method: "GET".into(),
         path: "/orgs/*".into(),
@@ -83,7 +83,7 @@ async fn too_many_requests_at_once_are_refused() {
 
 #[tokio::test]
 async fn looking_at_the_limit_costs_nothing_and_needs_no_token() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     site.get(RUNNERS, &site.token).await;
     for _ in 0..3 {
         let shown = site.get("/rate_limit", &site.token).await;

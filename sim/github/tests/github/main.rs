@@ -1,4 +1,4 @@
-//! The GitHub simulator beyond polling with a token: Apps, scale sets, webhooks, limits, lies and faults, asked by a
+//! The GitHub simulator: polling with a token, Apps, scale sets, webhooks, limits, lies and faults, asked by a
 //! plain HTTP client.
 #![cfg(test)]
 
@@ -6,10 +6,11 @@ mod apps;
 mod enterprises;
 mod faults;
 mod groups;
+mod held_github;
 mod lies;
 mod limits;
 mod malformed;
 mod repositories;
+mod rest;
 mod scale_sets;
-mod site;
 mod webhooks;

@@ -6,14 +6,14 @@ use sim_github::{Behaviour, Level, SecondaryLimits, Token, contract};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::site::{Answer, RUNNERS, Site};
+use crate::held_github::{Answer, HeldGitHub, RUNNERS};
 
 /// Without limits, and with a token that may do everything.
-async fn unlimited() -> (Site, String) {
+async fn unlimited() -> (HeldGitHub, String) {
     let secondary =
         SecondaryLimits { concurrent: usize::MAX, points_per_minute: u64::MAX, ..SecondaryLimits::default() };
     let behaviour = Behaviour { rate_limit: u64::MAX, registration_limit: u64::MAX, secondary, ..Behaviour::default() };
-    let site = Site::behaving(behaviour).await;
+    let site = HeldGitHub::behaving(behaviour).await;
     let everything = Token {
         actions: Level::Write,
         administration: Level::Write,
@@ -27,87 +27,84 @@ async fn unlimited() -> (Site, String) {
     (site, token)
 }
 
-async fn send(site: &Site, method: &str, path: &str, token: &str, body: &[u8]) -> Answer {
+async fn send(site: &HeldGitHub, method: &str, path: &str, token: &str, body: &[u8]) -> Answer {
     let request = site.request(Method::from_bytes(method.as_bytes()).unwrap(), path, token).body(body.to_vec());
     let answer = request.send().await.unwrap_or_else(|error| panic!("{method} {path} {body:?}: {error:?}"));
     Answer::read(answer).await
 }
 
+const MINT: &str = "/repos/acme/tools/actions/runners/generate-jitconfig";
+const LABELS: &str = "/repos/acme/tools/actions/runners/1/labels";
+const GROUPS: &str = "/orgs/acme/actions/runner-groups";
+const REPOSITORIES: &str = "/orgs/acme/repos";
+
+/// Method, path and body of a request, with status and message of GitHub's answer.
+const CASES: [(&str, &str, &str, u16, &str); 19] = [
+    ("POST", MINT, "", 400, "Problems parsing JSON"),
+    ("POST", MINT, "{", 400, "Problems parsing JSON"),
+    ("POST", MINT, "\u{feff}{}", 400, "Problems parsing JSON"),
+    ("POST", MINT, "{}", 422, "Invalid request.\n\n\"name\", \"runner_group_id\", \"labels\" weren't supplied."),
+    ("POST", MINT, "[]", 422, "Invalid request.\n\n\"name\", \"runner_group_id\", \"labels\" weren't supplied."),
+    (
+        "POST",
+        MINT,
+        r#"{"name": 1, "runner_group_id": 1, "labels": ["x"]}"#,
+        422,
+        "Invalid request.\n\nFor 'name', the type is wrong.",
+    ),
+    (
+        "POST",
+        MINT,
+        r#"{"name": "x", "runner_group_id": -1, "labels": ["x"]}"#,
+        422,
+        "Invalid request.\n\nFor 'runner_group_id', the type is wrong.",
+    ),
+    (
+        "POST",
+        MINT,
+        r#"{"name": "x", "runner_group_id": 1, "labels": "x"}"#,
+        422,
+        "Invalid request.\n\nFor 'labels', the type is wrong.",
+    ),
+    (
+        "POST",
+        MINT,
+        r#"{"name": "x", "runner_group_id": 1, "labels": []}"#,
+        422,
+        "Invalid request.\n\nLabels must have between 1 and 100 items.",
+    ),
+    (
+        "POST",
+        MINT,
+        r#"{"name": "", "runner_group_id": 1, "labels": ["x"]}"#,
+        422,
+        "Invalid request.\n\nName must have between 1 and 64 characters.",
+    ),
+    ("POST", MINT, r#"{"name": "x", "runner_group_id": 18446744073709551615, "labels": ["x"]}"#, 404, "Not Found"),
+    ("PUT", LABELS, r#"{"labels": [1]}"#, 422, "Invalid request.\n\nFor 'labels', the type is wrong."),
+    ("PATCH", LABELS, "{}", 404, "Not Found"),
+    ("POST", GROUPS, r#"{"visibility": "all"}"#, 422, "Invalid request.\n\n\"name\" wasn't supplied."),
+    ("POST", GROUPS, r#"{"name": "g", "visibility": "some"}"#, 422, "Invalid request.\n\nsome is not a visibility."),
+    ("POST", GROUPS, r#"{"name": "g", "selected_repository_ids": [1]}"#, 404, "Not Found"),
+    ("POST", REPOSITORIES, r#"{"name": 7}"#, 422, "Invalid request.\n\nFor 'name', the type is wrong."),
+    ("DELETE", "/repos/acme/tools/actions/runners/99999999999999999999", "", 404, "Not Found"),
+    ("BREW", "/repos/acme/tools", "", 404, "Not Found"),
+];
+
 #[tokio::test]
 async fn each_kind_gets_githubs_answer() {
     let (site, token) = unlimited().await;
-    let mint = format!("{RUNNERS}/generate-jitconfig");
-    let labels = "/repos/acme/tools/actions/runners/1/labels";
-    let groups = "/orgs/acme/actions/runner-groups";
-    let repos = "/orgs/acme/repos";
     site.mint("known").await;
-    let cases: [(&str, &str, &str, u16, &str); 19] = [
-        ("POST", &mint, "", 400, "Problems parsing JSON"),
-        ("POST", &mint, "{", 400, "Problems parsing JSON"),
-        ("POST", &mint, "\u{feff}{}", 400, "Problems parsing JSON"),
-        ("POST", &mint, "{}", 422, "Invalid request.\n\n\"name\", \"runner_group_id\", \"labels\" weren't supplied."),
-        ("POST", &mint, "[]", 422, "Invalid request.\n\n\"name\", \"runner_group_id\", \"labels\" weren't supplied."),
-        (
-            "POST",
-            &mint,
-            r#"{"name": 1, "runner_group_id": 1, "labels": ["x"]}"#,
-            422,
-            "Invalid request.\n\nFor 'name', the type is wrong.",
-        ),
-        (
-            "POST",
-            &mint,
-            r#"{"name": "x", "runner_group_id": -1, "labels": ["x"]}"#,
-            422,
-            "Invalid request.\n\nFor 'runner_group_id', the type is wrong.",
-        ),
-        (
-            "POST",
-            &mint,
-            r#"{"name": "x", "runner_group_id": 1, "labels": "x"}"#,
-            422,
-            "Invalid request.\n\nFor 'labels', the type is wrong.",
-        ),
-        (
-            "POST",
-            &mint,
-            r#"{"name": "x", "runner_group_id": 1, "labels": []}"#,
-            422,
-            "Invalid request.\n\nLabels must have between 1 and 100 items.",
-        ),
-        (
-            "POST",
-            &mint,
-            r#"{"name": "", "runner_group_id": 1, "labels": ["x"]}"#,
-            422,
-            "Invalid request.\n\nName must have between 1 and 64 characters.",
-        ),
-        ("POST", &mint, r#"{"name": "x", "runner_group_id": 18446744073709551615, "labels": ["x"]}"#, 404, "Not Found"),
-        ("PUT", labels, r#"{"labels": [1]}"#, 422, "Invalid request.\n\nFor 'labels', the type is wrong."),
-        ("PATCH", labels, "{}", 404, "Not Found"),
-        ("POST", groups, r#"{"visibility": "all"}"#, 422, "Invalid request.\n\n\"name\" wasn't supplied."),
-        (
-            "POST",
-            groups,
-            r#"{"name": "g", "visibility": "some"}"#,
-            422,
-            "Invalid request.\n\nsome is not a visibility.",
-        ),
-        ("POST", groups, r#"{"name": "g", "selected_repository_ids": [1]}"#, 404, "Not Found"),
-        ("POST", repos, r#"{"name": 7}"#, 422, "Invalid request.\n\nFor 'name', the type is wrong."),
-        ("DELETE", "/repos/acme/tools/actions/runners/99999999999999999999", "", 404, "Not Found"),
-        ("BREW", "/repos/acme/tools", "", 404, "Not Found"),
-    ];
-    for (method, path, body, status, message) in cases {
+    for (method, path, body, status, message) in CASES {
         let answer = send(&site, method, path, &token, body.as_bytes()).await;
         assert_eq!((answer.status, answer.message()), (status, message), "{method} {path} {body}");
         assert_eq!(answer.body["status"], status.to_string(), "{method} {path} {body}");
     }
-    let groups = site.get(groups, &token).await;
+    let groups = site.get(GROUPS, &token).await;
     assert_eq!(groups.body["total_count"], 1, "what is refused leaves nothing behind");
 
     let large = vec![b'x'; (16 << 20) + 1];
-    assert_eq!(send(&site, "POST", &mint, &token, &large).await.status, 413);
+    assert_eq!(send(&site, "POST", MINT, &token, &large).await.status, 413);
     let nobody = reqwest::Client::builder().no_proxy().build().unwrap();
     let silent = nobody.get(format!("{}{RUNNERS}", site.github.url())).send().await.unwrap();
     assert_eq!(silent.status(), 403, "without a User-Agent");
@@ -200,7 +197,7 @@ async fn whatever_is_sent_to_any_call_is_answered() {
     assert_eq!(site.get("/rate_limit", &token).await.status, 200);
 }
 
-/// What is no request at all.
+/// What is not a request at all.
 const BYTES: &[&[u8]] = &[
     b"",
     b"\0\0\0\0\r\n\r\n",
@@ -220,7 +217,7 @@ const BYTES: &[&[u8]] = &[
 ];
 
 #[tokio::test]
-async fn bytes_that_are_no_request_are_refused_and_the_server_goes_on() {
+async fn bytes_that_are_not_a_request_are_refused_and_the_server_goes_on() {
     let (site, token) = unlimited().await;
     let address = site.github.url().trim_start_matches("http://").to_owned();
     for bytes in BYTES {

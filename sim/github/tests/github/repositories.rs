@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sim_github::{Level, Token};
 
-use crate::site::{REPOSITORY, RUNNERS, Site};
+use crate::held_github::{HeldGitHub, REPOSITORY, RUNNERS};
 
 fn administrator() -> Token {
     Token { administration: Level::Write, actions: Level::Write, ..Token::default() }
@@ -11,7 +11,7 @@ fn administrator() -> Token {
 
 #[tokio::test]
 async fn a_repository_is_made_once_and_goes_with_all_that_is_its_own() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     let (token, reader, classic) = site.github.world(|world, _| {
         let reader = world.add_token(Token { actions: Level::Read, ..Token::default() });
         (world.add_token(administrator()), reader, world.add_classic_token(&["repo"]))
@@ -39,7 +39,7 @@ async fn a_repository_is_made_once_and_goes_with_all_that_is_its_own() {
 
 #[tokio::test]
 async fn a_run_is_deleted_when_it_has_ended() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     let token = site.github.world(|world, _| world.add_token(administrator()));
     let job = site.queue(1)[0];
     let run = site.github.world(|world, _| world.job(job).unwrap().run_id);
@@ -55,7 +55,7 @@ async fn a_run_is_deleted_when_it_has_ended() {
 
 #[tokio::test]
 async fn anybody_may_ask_what_the_service_says_about_itself() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     let url = format!("{}/meta", site.github.url());
     let meta: Value = site.http.get(url).send().await.unwrap().json().await.unwrap();
     assert_eq!(

@@ -6,13 +6,13 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sim_github::{Behaviour, JobState};
 
-use crate::site::{Answer, RUNNERS, Site};
+use crate::held_github::{Answer, HeldGitHub, RUNNERS};
 
 const SETS: &str = "_apis/runtime/runnerscalesets";
 
 /// An admin connection.
 pub(crate) struct Admin<'a> {
-    site: &'a Site,
+    site: &'a HeldGitHub,
     url: String,
     token: String,
 }
@@ -26,14 +26,14 @@ pub(crate) struct Session {
 }
 
 impl<'a> Admin<'a> {
-    pub(crate) async fn connect(site: &'a Site) -> Self {
+    pub(crate) async fn connect(site: &'a HeldGitHub) -> Self {
         let answer = Self::try_connect(site).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
         let text = |field: &str| answer.body[field].as_str().unwrap().to_owned();
         Self { site, url: text("url"), token: text("token") }
     }
 
-    pub(crate) async fn try_connect(site: &Site) -> Answer {
+    pub(crate) async fn try_connect(site: &HeldGitHub) -> Answer {
         let made = site.post(&format!("{RUNNERS}/registration-token"), &site.token, &Value::Null).await;
         let token = made.body["token"].as_str().unwrap();
         register(site, token, "acme/tools").await
@@ -114,7 +114,7 @@ impl Session {
     }
 }
 
-async fn register(site: &Site, token: &str, of: &str) -> Answer {
+async fn register(site: &HeldGitHub, token: &str, of: &str) -> Answer {
     let body = json!({ "url": format!("https://github.com/{of}"), "runner_event": "register" });
     let request = site.http.post(format!("{}/api/v3/actions/runner-registration", site.github.url()));
     let request = request.header("authorization", format!("RemoteAuth {token}")).json(&body);
@@ -137,7 +137,7 @@ pub(crate) fn request_of(answer: &Answer) -> u64 {
 
 #[tokio::test]
 async fn a_job_goes_through_a_scale_set_from_offer_to_end() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     let admin = Admin::connect(&site).await;
     let set = admin.linux().await;
     let session = admin.listen(set).await;
@@ -183,7 +183,7 @@ async fn a_job_goes_through_a_scale_set_from_offer_to_end() {
 
 #[tokio::test]
 async fn sets_are_made_found_changed_and_removed() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     let admin = Admin::connect(&site).await;
     let made = admin.create("one", &["linux", "x64"]).await;
     let path = format!("{SETS}/{}", made.body["id"]);
@@ -209,7 +209,7 @@ async fn sets_are_made_found_changed_and_removed() {
 
 #[tokio::test]
 async fn a_set_cannot_take_the_name_of_another_set_in_its_group() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     let admin = Admin::connect(&site).await;
     let one = admin.create("one", &["linux"]).await;
     admin.create("two", &["linux"]).await;
@@ -222,7 +222,7 @@ async fn a_set_cannot_take_the_name_of_another_set_in_its_group() {
 
 #[tokio::test]
 async fn a_second_session_is_a_conflict_until_the_first_ends() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     let admin = Admin::connect(&site).await;
     let set = admin.linux().await;
     let first = admin.listen(set).await;
@@ -247,7 +247,7 @@ async fn a_second_session_is_a_conflict_until_the_first_ends() {
 
 #[tokio::test]
 async fn a_poll_ends_by_the_worlds_clock() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     let admin = Admin::connect(&site).await;
     let session = admin.listen(admin.linux().await).await;
     let passing = async {
@@ -270,7 +270,7 @@ async fn a_poll_ends_by_the_worlds_clock() {
 
 #[tokio::test]
 async fn what_is_not_acknowledged_comes_again() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     let admin = Admin::connect(&site).await;
     let set = admin.linux().await;
     site.queue(60);
@@ -293,7 +293,7 @@ async fn what_is_not_acknowledged_comes_again() {
 
 #[tokio::test]
 async fn tokens_of_the_service_expire() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     let admin = Admin::connect(&site).await;
     let set = admin.linux().await;
     site.github.world(|world, _| world.behaviour.queue_token_life = jiff::SignedDuration::from_secs(30));
@@ -314,7 +314,7 @@ async fn tokens_of_the_service_expire() {
 
 #[tokio::test]
 async fn only_a_good_registration_token_opens_a_connection() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     assert_eq!(register(&site, "AWRONG", "acme/tools").await.status, 404);
     let made = site.post(&format!("{RUNNERS}/registration-token"), &site.token, &Value::Null).await;
     let token = made.body["token"].as_str().unwrap();
@@ -331,7 +331,7 @@ async fn only_a_good_registration_token_opens_a_connection() {
 #[tokio::test]
 async fn a_fresh_registration_token_may_need_its_time() {
     let behaviour = Behaviour { token_propagation: jiff::SignedDuration::from_secs(5), ..Behaviour::default() };
-    let site = Site::behaving(behaviour).await;
+    let site = HeldGitHub::behaving(behaviour).await;
     let made = site.post(&format!("{RUNNERS}/registration-token"), &site.token, &Value::Null).await;
     let token = made.body["token"].as_str().unwrap();
     assert_eq!(register(&site, token, "acme/tools").await.status, 401);
@@ -341,7 +341,7 @@ async fn a_fresh_registration_token_may_need_its_time() {
 
 #[tokio::test]
 async fn registrations_are_found_by_name_and_removed_unless_they_work() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     let admin = Admin::connect(&site).await;
     let set = admin.linux().await;
     let minted = admin.mint(set, "vm-1").await;
@@ -370,7 +370,7 @@ async fn registrations_are_found_by_name_and_removed_unless_they_work() {
 
 #[tokio::test]
 async fn a_set_is_offered_no_more_than_it_has_room_for() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     let admin = Admin::connect(&site).await;
     let set = admin.linux().await;
     let session = admin.listen(set).await;
@@ -391,7 +391,7 @@ async fn a_set_is_offered_no_more_than_it_has_room_for() {
 
 #[tokio::test]
 async fn a_plain_runner_may_take_what_is_only_offered() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     let admin = Admin::connect(&site).await;
     let set = admin.linux().await;
     let session = admin.listen(set).await;
@@ -405,8 +405,8 @@ async fn a_plain_runner_may_take_what_is_only_offered() {
 }
 
 #[tokio::test]
-async fn a_job_that_is_cancelled_before_it_starts_is_told_as_completed() {
-    let site = Site::start().await;
+async fn a_job_that_is_cancelled_before_it_starts_is_reported_as_completed() {
+    let site = HeldGitHub::start().await;
     let admin = Admin::connect(&site).await;
     let set = admin.linux().await;
     let session = admin.listen(set).await;
@@ -414,16 +414,16 @@ async fn a_job_that_is_cancelled_before_it_starts_is_told_as_completed() {
     let offer = admin.poll(&session, 0, 1).await;
     admin.acquire(&session, set, &[request_of(&offer)]).await;
     assert!(site.github.world(|world, now| world.cancel_job(job, now)));
-    let told = admin.poll(&session, offer.body["messageId"].as_u64().unwrap(), 1).await;
-    assert_eq!(kinds(&told), ["JobAssigned", "JobCompleted"]);
-    let last = &messages(&told)[1];
+    let reported = admin.poll(&session, offer.body["messageId"].as_u64().unwrap(), 1).await;
+    assert_eq!(kinds(&reported), ["JobAssigned", "JobCompleted"]);
+    let last = &messages(&reported)[1];
     assert_eq!((&last["result"], &last["runnerId"], &last["runnerName"]), (&json!("canceled"), &json!(0), &json!("")));
     assert!(matches!(site.github.world(|world, _| world.job(job).unwrap().state.clone()), JobState::Completed { .. }));
 }
 
 #[tokio::test]
 async fn a_set_that_nobody_listens_to_is_gone_after_a_week() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     let set = Admin::connect(&site).await.linux().await;
     site.pass(7 * 24 * 3600 - 1);
     assert!(site.github.world(|world, _| world.scale_sets()).contains(&"linux-set".to_owned()));

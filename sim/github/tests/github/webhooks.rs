@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sim_github::{Behaviour, HookOwner, SAMPLE_APP_KEY, Scope, Token, WebhookSpec};
 use tokio::net::TcpListener;
 
-use crate::site::{REPOSITORY, Site, good_claim};
+use crate::held_github::{HeldGitHub, REPOSITORY, good_claim};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -67,7 +67,7 @@ impl Receiver {
     }
 }
 
-fn hook(site: &Site, receiver: &Receiver, owner: HookOwner) {
+fn hook(site: &HeldGitHub, receiver: &Receiver, owner: HookOwner) {
     let spec = WebhookSpec { owner, url: receiver.url.clone(), secret: "s3cret".into() };
     site.github.world(|world, _| world.add_webhook(spec));
 }
@@ -76,8 +76,8 @@ fn of_repository() -> HookOwner {
     HookOwner::Scope(Scope::Repository(REPOSITORY.into()))
 }
 
-/// Waits until so many attempts have ended.
-async fn ended(site: &Site, count: usize) {
+/// Waits until this number of attempts have ended.
+async fn ended(site: &HeldGitHub, count: usize) {
     let look = |world: &sim_github::World| {
         let ended = world.deliveries().iter().filter(|delivery| delivery.duration.is_some()).count();
         (ended >= count).then_some(())
@@ -86,8 +86,8 @@ async fn ended(site: &Site, count: usize) {
 }
 
 #[tokio::test]
-async fn a_job_is_told_from_queue_to_end_and_each_body_is_signed() {
-    let site = Site::start().await;
+async fn a_job_is_reported_from_queue_to_end_and_each_body_is_signed() {
+    let site = HeldGitHub::start().await;
     let receiver = Receiver::start().await;
     hook(&site, &receiver, of_repository());
     let job = site.queue(1)[0];
@@ -120,7 +120,7 @@ async fn a_job_is_told_from_queue_to_end_and_each_body_is_signed() {
 
 #[tokio::test]
 async fn a_failed_delivery_stays_failed_until_it_is_asked_for_again() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     let receiver = Receiver::start().await;
     let app = site.github.world(|world, now| {
         let permissions = Token::for_organization_runners();
@@ -153,7 +153,7 @@ async fn a_failed_delivery_stays_failed_until_it_is_asked_for_again() {
 
 #[tokio::test]
 async fn webhooks_get_lost_and_come_twice() {
-    let site = Site::behaving(Behaviour { webhook_loss: 1.0, ..Behaviour::default() }).await;
+    let site = HeldGitHub::behaving(Behaviour { webhook_loss: 1.0, ..Behaviour::default() }).await;
     let receiver = Receiver::start().await;
     hook(&site, &receiver, of_repository());
     site.queue(2);
@@ -171,7 +171,7 @@ async fn webhooks_get_lost_and_come_twice() {
 
 #[tokio::test]
 async fn a_receiver_that_is_away_misses_what_happened() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let spec = WebhookSpec { owner: of_repository(), url: format!("http://{closed}/"), secret: String::new() };
     site.github.world(|world, _| world.add_webhook(spec));
@@ -183,7 +183,7 @@ async fn a_receiver_that_is_away_misses_what_happened() {
 
 #[tokio::test]
 async fn others_repositories_are_nobodys_business() {
-    let site = Site::start().await;
+    let site = HeldGitHub::start().await;
     let receiver = Receiver::start().await;
     site.github.world(|world, _| world.add_repository("acme/other"));
     hook(&site, &receiver, HookOwner::Scope(Scope::Repository("acme/other".into())));

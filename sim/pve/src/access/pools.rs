@@ -156,7 +156,7 @@ pub(crate) fn update(engine: &Engine, call: &Call) -> Outcome<Value> {
     Ok(Value::Null)
 }
 
-/// A missing privilege inside the change is told as text.
+/// A missing privilege inside the change is reported as text.
 fn allowed(checked: Outcome<()>) -> Outcome<()> {
     checked.map_err(|refusal| failed("update pools", format!("{} {}", refusal.status, refusal.reason)))
 }

@@ -21,7 +21,7 @@ pub enum Latency {
     /// So fast that a wait is not felt; for tests without guests that need real time.
     Instant,
     /// Nothing but waiting makes time pass: it jumps to the next moment somebody waits for once everybody waits.
-    /// Whoever drives the simulator takes part in that; it is meant for the replay of recordings.
+    /// The simulator's driver takes part in that; it is meant for the replay of recordings.
     Virtual,
     /// Nothing but [`crate::Handle::pass`] makes time pass; requests come from outside, whenever they like.
     Stepped,
@@ -119,13 +119,13 @@ impl Clock {
             Source::Wall { factor, .. } => {
                 let tries = async {
                     loop {
-                        let told = signal.notified();
-                        tokio::pin!(told);
-                        told.as_mut().enable();
+                        let notified = signal.notified();
+                        tokio::pin!(notified);
+                        notified.as_mut().enable();
                         if let Some(got) = attempt() {
                             return got;
                         }
-                        told.await;
+                        notified.await;
                     }
                 };
                 tokio::time::timeout(limit.div_f64(*factor), tries).await.ok()
@@ -133,14 +133,14 @@ impl Clock {
             Source::Virtual(time) => {
                 let deadline = time.now().saturating_add(limit);
                 loop {
-                    let told = time.listen(deadline);
+                    let notified = time.listen(deadline);
                     if let Some(got) = attempt() {
                         return Some(got);
                     }
                     if time.now() >= deadline {
                         return None;
                     }
-                    told.park().await;
+                    notified.park().await;
                 }
             }
         }
@@ -165,7 +165,7 @@ impl Clock {
         self.stepped
     }
 
-    /// A request is at work until what this returns is dropped. Where whoever drives the simulator asks, the driver is
+    /// A request is at work until what this returns is dropped. Where the simulator's driver asks, the driver is
     /// at work for it.
     pub(crate) fn request(&self) -> Option<AtWork> {
         self.stepped.then(|| self.at_work())

@@ -136,7 +136,7 @@ pub(crate) fn list(engine: &Engine, call: &Call) -> Reply {
     let start = call.params.number("start").and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
     let limit = call.params.number("limit").and_then(|n| usize::try_from(n).ok()).unwrap_or(50);
     let shown: Vec<Value> = rows.into_iter().skip(start).take(limit).collect();
-    // Nothing found is no number at all.
+    // Nothing found is not a number at all.
     if total == 0 {
         return json!([]).into();
     }

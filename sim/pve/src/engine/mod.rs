@@ -1,5 +1,6 @@
 //! What handlers share: the world behind a lock, the clock, tasks, guest locks, daemon workers.
 
+pub(crate) mod handlers;
 pub(crate) mod locks;
 
 use std::borrow::Cow;
@@ -23,6 +24,7 @@ use crate::storage;
 use crate::storage::disks::Reach;
 use crate::timeline::Timeline;
 use crate::world::state::{Guest, Kind, State, Task};
+use handlers::Handlers;
 use locks::{Guard, Locks, Mode};
 use sim_backend::{Backend, Events};
 use sim_http::faults::{Fault, Faults};
@@ -38,6 +40,7 @@ pub(crate) struct Engine {
     state: Mutex<State>,
     pub(crate) clock: Clock,
     pub(crate) schema: Schema,
+    pub(crate) handlers: Handlers,
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) locks: Locks,
     /// Three per node execute everything that the schema marks as protected.
@@ -66,6 +69,7 @@ pub(crate) struct Engine {
 pub(crate) struct Parts {
     pub(crate) state: State,
     pub(crate) schema: Schema,
+    pub(crate) handlers: Handlers,
     pub(crate) clock: Clock,
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) events: Events,
@@ -144,6 +148,7 @@ impl Engine {
             state: Mutex::new(parts.state),
             clock: parts.clock.clone(),
             schema: parts.schema,
+            handlers: parts.handlers,
             backend: parts.backend,
             locks: Locks::new(parts.clock.clone()),
             finished: Notify::new(),
@@ -309,7 +314,7 @@ impl Engine {
         self.ended_within(upid, FOREVER).await;
     }
 
-    /// Runs something that is no task.
+    /// Runs something that is not a task.
     pub(crate) fn aside(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
         let at_work = self.clock.at_work();
         tokio::spawn(async move {

@@ -131,25 +131,10 @@ impl Front {
 
     async fn outcome(&self, mut request: Request<Incoming>, caller: &std::sync::Mutex<String>) -> Outcome<Done> {
         let engine = &self.engine;
-        let method = request.method().clone();
-        if ![Method::GET, Method::POST, Method::PUT, Method::DELETE].contains(&method) {
-            return Err(Refusal::new(501, format!("method '{method}' not available"), Body::Empty));
-        }
-        let headers = request.headers().clone();
-        if header(&headers, "transfer-encoding").is_some() {
-            return Err(Refusal::new(501, "chunked transfer encoding not supported", Body::BareText));
-        }
-        let length: u64 = header(&headers, "content-length").and_then(|v| v.parse().ok()).unwrap_or(0);
-        let path = decode(request.uri().path());
+        let (method, headers) = (request.method().clone(), request.headers().clone());
+        let path = acceptable(&method, &headers, request.uri().path())?;
         let query = request.uri().query().unwrap_or_default().to_owned();
-        let path = below_api(&path)?;
-        let is_upload = method == Method::POST && path.ends_with("/upload");
-        if length > 0 && (method == Method::GET || method == Method::DELETE) {
-            return Err(Refusal::new(501, format!("Unexpected content for method '{method}'"), Body::BareText));
-        }
-        if length > MOST_BODY && !is_upload {
-            return Err(Refusal::new(501, "for data too large", Body::BareText));
-        }
+        let is_upload = is_upload(&method, &path);
         let who = authenticate(engine, &method, &path, &headers)?;
         if let (Some(who), Ok(mut name)) = (&who, caller.lock()) {
             name.clone_from(who);
@@ -498,4 +483,27 @@ fn squeeze(body: &[u8]) -> Vec<u8> {
         return body.to_vec();
     }
     encoder.finish().unwrap_or_else(|_| body.to_vec())
+}
+
+fn is_upload(method: &Method, path: &str) -> bool {
+    method == Method::POST && path.ends_with("/upload")
+}
+
+/// Returns the path below `/api2/<format>` of a request whose method, headers and length pveproxy accepts.
+fn acceptable(method: &Method, headers: &HeaderMap, path: &str) -> Outcome<String> {
+    if ![Method::GET, Method::POST, Method::PUT, Method::DELETE].contains(method) {
+        return Err(Refusal::new(501, format!("method '{method}' not available"), Body::Empty));
+    }
+    if header(headers, "transfer-encoding").is_some() {
+        return Err(Refusal::new(501, "chunked transfer encoding not supported", Body::BareText));
+    }
+    let length: u64 = header(headers, "content-length").and_then(|v| v.parse().ok()).unwrap_or(0);
+    let path = below_api(&decode(path))?;
+    if length > 0 && (method == Method::GET || method == Method::DELETE) {
+        return Err(Refusal::new(501, format!("Unexpected content for method '{method}'"), Body::BareText));
+    }
+    if length > MOST_BODY && !is_upload(method, &path) {
+        return Err(Refusal::new(501, "for data too large", Body::BareText));
+    }
+    Ok(path)
 }

@@ -3,3 +3,4 @@
 pub(crate) mod dispatch;
 pub(crate) mod http;
 pub(crate) mod in_process;
+pub(crate) mod routes;

@@ -122,7 +122,8 @@ pub(crate) fn contradictions(engine: &Engine, kind: Kind, change: &Change) -> Ou
     let qemu = kind == Kind::Qemu;
     // The state of a suspended VM can be deleted, but no request can set it.
     let is_state = |key: &str| qemu && key == "vmstate";
-    let exists = |key: &str| is_state(key) || engine.schema.option(kind.word(), key).is_some() && !is_no_option(key);
+    let exists =
+        |key: &str| is_state(key) || engine.schema.option(kind.word(), key).is_some() && !is_not_an_option(key);
     let both = |one: &str, other: &str| {
         if qemu && other.starts_with("-revert") || !qemu && !one.starts_with("'-delete") && other.starts_with("-revert")
         {
@@ -160,6 +161,6 @@ pub(crate) fn contradictions(engine: &Engine, kind: Kind, change: &Change) -> Ou
     Ok(())
 }
 
-fn is_no_option(key: &str) -> bool {
+fn is_not_an_option(key: &str) -> bool {
     matches!(key, "node" | "vmid" | "delete" | "revert" | "force" | "digest" | "skiplock" | "background_delay")
 }

@@ -107,7 +107,7 @@ fn limits(guest: &mut Guest, key: &str, value: &str) {
     }
 }
 
-/// A running guest takes what it can; the rest stays pending. Returns what went wrong, by option.
+/// A running guest takes what it can; the rest stays pending. Returns the errors by option.
 pub(crate) async fn hotplug(engine: &Arc<Engine>, vmid: u32, changed: &[String]) -> BTreeMap<String, String> {
     let mut errors = BTreeMap::new();
     let Some(guest) = engine.with_guest(vmid, |guest| guest.clone()) else { return errors };

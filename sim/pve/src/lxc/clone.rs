@@ -49,21 +49,8 @@ pub(crate) async fn clone(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
         worker.half_made(Some(target));
         worker.log(format!("creating a clone of container {vmid} with ID {target}"));
         let mut copy = guest.clone();
-        let mut mounts: Vec<(&String, &String)> =
-            guest.config.iter().filter(|(key, _)| drives::is_mount(key)).collect();
-        mounts.sort_by_key(|(key, _)| (key.as_str() != "rootfs", key.len(), (*key).clone()));
-        for (key, value) in mounts {
-            let volid = drives::file(value);
-            let copied = if full {
-                worker.log(format!("create full clone of mountpoint {key} ({volid})"));
-                copy_mount(&worker, &guest.node, target, value, storage.as_deref()).await
-            } else {
-                worker.log(format!("create linked clone of mount point {key} ({volid})"));
-                let linked =
-                    allocation::link(&engine, &guest.node, &volid, target, None, &|line| worker.log(line)).await;
-                linked.map(|made| value.replacen(&volid, &made, 1))
-            };
-            match copied {
+        for (key, value) in mounts_in_order(&guest) {
+            match copy_one(&worker, &guest.node, target, (key, value), full, storage.as_deref()).await {
                 Ok(new) => copy.set(key, &new),
                 Err(text) => {
                     disks::forget_guest(&engine, target, disks::Reach::Numbered, &disks::quiet).await;
@@ -78,6 +65,32 @@ pub(crate) async fn clone(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
         Ok(())
     });
     Ok(json!(upid))
+}
+
+/// Returns the mount points of a container, the root file system first.
+fn mounts_in_order(guest: &Guest) -> Vec<(&String, &String)> {
+    let mut mounts: Vec<(&String, &String)> = guest.config.iter().filter(|(key, _)| drives::is_mount(key)).collect();
+    mounts.sort_by_key(|(key, _)| (key.as_str() != "rootfs", key.len(), (*key).clone()));
+    mounts
+}
+
+/// Copies or links the volume of one mount point and returns the clone's value for it.
+async fn copy_one(
+    worker: &Worker,
+    node: &str,
+    target: u32,
+    (key, value): (&str, &str),
+    full: bool,
+    storage: Option<&str>,
+) -> Result<String, String> {
+    let volid = drives::file(value);
+    if full {
+        worker.log(format!("create full clone of mountpoint {key} ({volid})"));
+        return copy_mount(worker, node, target, value, storage).await;
+    }
+    worker.log(format!("create linked clone of mount point {key} ({volid})"));
+    let linked = allocation::link(&worker.engine, node, &volid, target, None, &|line| worker.log(line)).await;
+    linked.map(|made| value.replacen(&volid, &made, 1))
 }
 
 /// The node and the storage that a clone is to go to.

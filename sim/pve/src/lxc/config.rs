@@ -110,7 +110,7 @@ async fn carry_out(engine: &Arc<Engine>, vmid: u32, before: &Guest, change: &Cha
     }
     let errors = pending::hotplug(engine, vmid, &changed).await;
     if changed.iter().any(|key| drives::is_net(key)) {
-        // Plugging a card looks at the root file system anew.
+        // Plugging a card reads the root file system again.
         engine.with_guest(vmid, |guest| guest.set("ostype", "alpine"));
     }
     if errors.is_empty() { Ok(()) } else { Err(Refusal::parameters(errors)) }

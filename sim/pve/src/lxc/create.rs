@@ -94,7 +94,7 @@ pub(crate) fn create(engine: &Arc<Engine>, call: Call) -> Outcome<Value> {
     Ok(json!(upid))
 }
 
-/// Newer lines make unprivileged containers unless told otherwise, and ask more of those who do.
+/// Newer lines make unprivileged containers by default, and require more privileges for privileged ones.
 fn unprivileged(engine: &Engine, call: &Call) -> Outcome<bool> {
     let wanted = call.text("unprivileged").map(|flag| flag == "1");
     let state = engine.state();

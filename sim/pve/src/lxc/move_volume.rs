@@ -9,7 +9,7 @@ use crate::engine::locks::Mode;
 use crate::engine::{Call, Engine};
 use crate::refusal::{Outcome, Refusal};
 use crate::world::drives;
-use crate::world::state::Kind;
+use crate::world::state::{Guest, Kind};
 
 /// Re-assigns a mount point's volume to another container.
 pub(crate) fn move_volume(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
@@ -18,7 +18,7 @@ pub(crate) fn move_volume(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     let target = call.params.number("target-vmid").and_then(|n| u32::try_from(n).ok());
     let Some(target) = target else {
         if call.params.has("storage") {
-            return Err(Refusal::fault("moving to another storage is not simulated"));
+            return Err(Refusal::fault("not simulated: moving to another storage"));
         }
         let text = "both 'storage' and 'target-vmid' missing, either needs to be set".to_owned();
         return Err(Refusal::parameters(
@@ -41,22 +41,7 @@ pub(crate) fn move_volume(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     if target_guest.kind != Kind::Lxc {
         return Err(Refusal::fault(engine::missing(Kind::Lxc, target, &call.node)));
     }
-    let Some(value) = source.get(&volume).map(str::to_owned) else {
-        return Err(Refusal::fault(format!("volume '{volume}' for container '{vmid}' does not exist")));
-    };
-    if target_guest.get(&key).is_some() {
-        return Err(Refusal::fault(format!("Target volume key '{key}' is already in use for container '{target}'")));
-    }
-    for (guest, _) in [(&source, vmid), (&target_guest, target)] {
-        if let Some(lock) = guest.get("lock") {
-            return Err(Refusal::fault(format!("CT is locked ({lock})")));
-        }
-    }
-    if source.run.is_some() {
-        return Err(Refusal::fault(
-            "Cannot move in-use volume while the source CT is running - detach or shutdown first",
-        ));
-    }
+    let value = movable((&source, vmid), &volume, (&target_guest, target), &key)?;
     let id = format!("{vmid}-{volume}>{target}-{key}");
     let node = call.node.clone();
     let upid = engine.spawn(call, "move_volume", &id, move |worker| async move {
@@ -87,4 +72,28 @@ pub(crate) fn move_volume(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
         Ok(())
     });
     Ok(json!(upid))
+}
+
+/// Returns the value of the source's mount point if it may move to `key` of the target.
+fn movable(
+    (source, vmid): (&Guest, u32),
+    volume: &str,
+    (target_guest, target): (&Guest, u32),
+    key: &str,
+) -> Outcome<String> {
+    let Some(value) = source.get(volume).map(str::to_owned) else {
+        return Err(Refusal::fault(format!("volume '{volume}' for container '{vmid}' does not exist")));
+    };
+    if target_guest.get(key).is_some() {
+        return Err(Refusal::fault(format!("Target volume key '{key}' is already in use for container '{target}'")));
+    }
+    if let Some(lock) = source.get("lock").or_else(|| target_guest.get("lock")) {
+        return Err(Refusal::fault(format!("CT is locked ({lock})")));
+    }
+    if source.run.is_some() {
+        return Err(Refusal::fault(
+            "Cannot move in-use volume while the source CT is running - detach or shutdown first",
+        ));
+    }
+    Ok(value)
 }

@@ -8,10 +8,10 @@ use sim_backend::NetworkCard;
 /// Returns the network cards of a VM with this configuration. Guests set their cards up as their cloud-init drive says, and
 /// ask DHCP where it says nothing.
 pub(crate) fn of(config: &BTreeMap<String, String>) -> Vec<NetworkCard> {
-    let told = config.iter().any(|(key, value)| drives::is_drive(key) && drives::is_cloudinit(value));
+    let has_drive = config.iter().any(|(key, value)| drives::is_drive(key) && drives::is_cloudinit(value));
     let cards = config.iter().filter_map(|(key, value)| {
         let index: u32 = key.strip_prefix("net")?.parse().ok()?;
-        let settings = config.get(&format!("ipconfig{index}")).filter(|_| told);
+        let settings = config.get(&format!("ipconfig{index}")).filter(|_| has_drive);
         Some(card(index, value, settings.map(String::as_str)))
     });
     cards.collect()
@@ -45,7 +45,7 @@ mod tests {
             config.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
         let [card] = &of(&config)[..] else { panic!("one card") };
         assert_eq!((card.name.as_str(), card.mac.as_str()), ("eth0", "BC:24:11:00:00:01"));
-        assert_eq!(card.ip.as_deref(), Some("dhcp"), "nobody told the guest");
+        assert_eq!(card.ip.as_deref(), Some("dhcp"), "the guest has no cloud-init drive");
         config.insert("ide2".to_owned(), "thin:vm-100-cloudinit,media=cdrom".to_owned());
         assert_eq!(of(&config)[0].ip.as_deref(), Some("10.0.0.5/24"));
     }

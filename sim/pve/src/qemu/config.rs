@@ -35,7 +35,7 @@ pub(crate) async fn write(engine: &Arc<Engine>, call: Call, as_task: bool) -> Ou
     let cards: Vec<&str> =
         change.options.0.keys().filter(|key| drives::is_net(key)).filter_map(|key| change.options.text(key)).collect();
     applicant.bridges(cards.into_iter())?;
-    // A config lock is seen at once, whoever holds the file's.
+    // A config lock is seen at once, even while another task holds the file's.
     load_and_check(engine, &call, &change)?;
     checks::normalise(engine, &mut change.options);
     let locked = |guard| (guard, call.clone(), change.clone());

@@ -16,7 +16,7 @@ use crate::storage::disks;
 use crate::world::drives;
 use crate::world::state::{Guest, Kind, State};
 
-/// Parameters that are no options.
+/// Parameters that are not options.
 const NOT_STORED: [&str; 13] = [
     "node",
     "vmid",

@@ -181,7 +181,7 @@ pub(crate) fn destroy(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     Ok(json!(upid))
 }
 
-/// What stands in the way of moving a VM to another node.
+/// Obstacles to moving a VM to another node.
 pub(crate) fn migration(engine: &Engine, call: &Call) -> Outcome<Value> {
     let guest = engine.guest(Kind::Qemu, call.vmid(), &call.node)?;
     let state = engine.state();

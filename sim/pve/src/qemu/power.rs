@@ -161,7 +161,7 @@ pub(crate) fn stop(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     Ok(json!(upid))
 }
 
-/// The `lock:` of a guest that is off stands in nobody's way.
+/// A config lock only blocks a running guest.
 fn unlocked_where_running(engine: &Engine, vmid: u32) -> Result<(), String> {
     let lock = engine.with_guest(vmid, |guest| guest.run.as_ref().and(guest.get("lock")).map(str::to_owned)).flatten();
     lock.map_or(Ok(()), |lock| Err(format!("VM is locked ({lock})")))
@@ -323,7 +323,7 @@ pub(crate) fn others(engine: &Arc<Engine>, call: &Call, verb: &str) -> Outcome<V
     Ok(json!(upid))
 }
 
-/// A reboot's second half is no task of its own.
+/// A reboot's second half is not a task of its own.
 fn start_again(engine: &Arc<Engine>, vmid: u32, node: String) {
     let engine = engine.clone();
     engine.clone().aside(async move {

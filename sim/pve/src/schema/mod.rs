@@ -5,9 +5,15 @@
 
 mod compact;
 pub(crate) mod formats;
+mod pattern;
 pub(crate) mod propstring;
 mod returns;
+pub(crate) mod roles;
+pub(crate) mod storage_types;
+#[cfg(test)]
+mod tests;
 pub(crate) mod validate;
+mod values;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -19,6 +25,9 @@ use serde_json::Value;
 use crate::line::Line;
 pub use compact::compact;
 pub(crate) use returns::{Shape, violations};
+use roles::BuiltInRoles;
+use storage_types::StorageTypes;
+use values::ValueFormats;
 
 /// One property of a request or of a property string.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
@@ -99,6 +108,9 @@ struct Compact {
 /// One call of the API.
 #[derive(Debug)]
 pub(crate) struct Route {
+    /// Number in [`Schema::routes`].
+    pub(crate) place: usize,
+    pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) check: Value,
     pub(crate) user: Option<String>,
@@ -117,6 +129,9 @@ pub struct Schema {
     /// By method; what is found is a place in `routes`.
     paths: HashMap<String, Router<usize>>,
     pub(crate) formats: Vec<Format>,
+    pub(crate) values: ValueFormats,
+    pub(crate) roles: BuiltInRoles,
+    pub(crate) storage_types: StorageTypes,
 }
 
 /// Why no call was found.
@@ -140,13 +155,16 @@ impl Schema {
         for route in compact.routes {
             // A volume id holds slashes of its own.
             let path = route.path.replace("/content/{volume}", "/content/{*volume}");
-            paths.entry(route.method).or_default().insert(path, routes.len()).map_err(serde_json::Error::custom)?;
+            let place = routes.len();
+            paths.entry(route.method.clone()).or_default().insert(path, place).map_err(serde_json::Error::custom)?;
             let named = route
                 .properties
                 .iter()
                 .filter_map(|(name, at)| Some((name.clone(), properties.get(*at)?.clone())))
                 .collect();
             let made = Route {
+                place,
+                method: route.method,
                 path: route.path,
                 check: route.check,
                 user: route.user,
@@ -157,7 +175,20 @@ impl Schema {
             };
             routes.push(made);
         }
-        Ok(Self { line, routes, paths, formats: compact.formats })
+        Ok(Self {
+            line,
+            routes,
+            paths,
+            formats: compact.formats,
+            values: values::load()?,
+            roles: BuiltInRoles::of(line)?,
+            storage_types: StorageTypes::load()?,
+        })
+    }
+
+    /// Returns all calls; the place of each is its number here.
+    pub(crate) fn routes(&self) -> &[Route] {
+        &self.routes
     }
 
     /// Returns the fields of a call's answer that the schema does not declare, each as `METHOD /path $.field: reason`. An

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::formats;
+use super::pattern::pattern_matches;
 use super::{Property, Route, Schema, lookup};
 use crate::params::{Param, Params};
 use crate::refusal::{Outcome, Refusal};
@@ -76,7 +77,7 @@ pub(crate) fn text_fits(schema: &Schema, property: &Property, text: &str, name: 
     }
     formats::check(schema, property, text, name).map_err(|error| format!("invalid format - {error}"))?;
     if let Some(pattern) = &property.pattern
-        && !formats::pattern_matches(pattern, text)
+        && !pattern_matches(pattern, text)
     {
         return Err("value does not match the regex pattern".to_owned());
     }

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, Latency};
 use crate::engine::{Engine, Parts};
 use crate::front::http::Front;
+use crate::front::routes;
 use crate::line::Line;
 use crate::schema::Schema;
 use crate::world::World;
@@ -106,9 +107,11 @@ impl Server {
         let shown: Vec<String> = fingerprint.iter().map(|byte| format!("{byte:02X}")).collect();
         let clock = Clock::new(options.latency);
         let line = options.line.or_else(|| world.line()).unwrap_or_default();
+        let schema = Schema::of(line).map_err(StartError::Schema)?;
         let engine = Arc::new(Engine::new(Parts {
-            state: world.build(options.seed, line, clock.seconds()),
-            schema: Schema::of(line).map_err(StartError::Schema)?,
+            state: world.build(options.seed, &schema, clock.seconds()),
+            handlers: routes::handlers(&schema),
+            schema,
             clock: clock.clone(),
             backend,
             events: Events::on(events, Arc::new(clock)),

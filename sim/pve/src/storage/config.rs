@@ -7,107 +7,9 @@ use serde_json::{Map, Value, json};
 use crate::engine::{Call, Engine};
 use crate::params::split_list;
 use crate::refusal::{Outcome, Refusal};
+use crate::schema::storage_types::{StorageType, StorageTypes};
 use crate::world::state::State;
 use crate::world::storages::Storage;
-
-/// Which options a type takes.
-struct Options {
-    /// Must be given, and never change.
-    fixed: &'static [&'static str],
-    /// May be given, and never change.
-    once: &'static [&'static str],
-    optional: &'static [&'static str],
-    content: &'static [&'static str],
-    /// What it holds where it is not told.
-    usual: &'static [&'static str],
-}
-
-const FILE_CONTENT: [&str; 8] = ["images", "rootdir", "vztmpl", "iso", "backup", "snippets", "none", "import"];
-
-fn options(kind: &str) -> Option<Options> {
-    Some(match kind {
-        "dir" => Options {
-            fixed: &["path"],
-            once: &["snapshot-as-volume-chain"],
-            optional: &[
-                "content-dirs",
-                "shared",
-                "prune-backups",
-                "max-protected-backups",
-                "format",
-                "mkdir",
-                "create-base-path",
-                "create-subdirs",
-                "is_mountpoint",
-                "preallocation",
-            ],
-            content: &FILE_CONTENT,
-            usual: &["images", "rootdir"],
-        },
-        "nfs" => Options {
-            fixed: &["path", "server", "export"],
-            once: &["snapshot-as-volume-chain"],
-            optional: &[
-                "content-dirs",
-                "prune-backups",
-                "max-protected-backups",
-                "options",
-                "format",
-                "mkdir",
-                "create-base-path",
-                "create-subdirs",
-                "preallocation",
-            ],
-            content: &FILE_CONTENT,
-            usual: &["images"],
-        },
-        "lvm" => Options {
-            fixed: &["vgname"],
-            once: &["base"],
-            optional: &[
-                "shared",
-                "saferemove",
-                "saferemove-stepsize",
-                "saferemove_throughput",
-                "tagged_only",
-                "snapshot-as-volume-chain",
-            ],
-            content: &["images", "rootdir"],
-            usual: &["images"],
-        },
-        "lvmthin" => Options {
-            fixed: &["thinpool", "vgname"],
-            once: &[],
-            optional: &[],
-            content: &["images", "rootdir"],
-            usual: &["images", "rootdir"],
-        },
-        "zfspool" => Options {
-            fixed: &["pool"],
-            once: &[],
-            optional: &["blocksize", "sparse", "mountpoint"],
-            content: &["images", "rootdir"],
-            usual: &["images", "rootdir"],
-        },
-        "rbd" => Options {
-            fixed: &[],
-            once: &[],
-            optional: &["monhost", "pool", "data-pool", "namespace", "username", "krbd", "keyring"],
-            content: &["images", "rootdir"],
-            usual: &["images"],
-        },
-        _ => return None,
-    })
-}
-
-/// Options of every type.
-const COMMON: [&str; 4] = ["nodes", "disable", "content", "bwlimit"];
-
-impl Options {
-    fn takes(&self, name: &str) -> bool {
-        COMMON.contains(&name) || [self.fixed, self.once, self.optional].iter().any(|names| names.contains(&name))
-    }
-}
 
 impl State {
     /// What a change of the definitions is compared with.
@@ -120,8 +22,8 @@ impl State {
 }
 
 /// The options of a request, checked against those of the type.
-fn checked(call: &Call, kind: &str, create: bool) -> Outcome<Map<String, Value>> {
-    let Some(known) = options(kind) else {
+fn checked(types: &StorageTypes, call: &Call, kind: &str, create: bool) -> Outcome<Map<String, Value>> {
+    let Some(known) = types.get(kind) else {
         return Err(Refusal::fault(format!("not simulated: storages of type {kind}")));
     };
     let mut given = Map::new();
@@ -129,20 +31,20 @@ fn checked(call: &Call, kind: &str, create: bool) -> Outcome<Map<String, Value>>
         call.params.0.keys().filter(|name| !matches!(name.as_str(), "storage" | "type" | "digest" | "delete" | "node"))
     {
         let Some(value) = call.text(name) else { continue };
-        if !known.takes(name) {
+        if !types.takes(known, name) {
             return Err(Refusal::fault(format!("unexpected property '{name}'")));
         }
-        if !create && (known.fixed.contains(&name.as_str()) || known.once.contains(&name.as_str())) {
+        if !create && (known.is_fixed(name) || known.is_set_once(name)) {
             return Err(Refusal::fault(format!("can't change value of fixed parameter '{name}'")));
         }
         if name == "content" {
-            given.insert(name.clone(), json!(content(&known, value)?));
+            given.insert(name.clone(), json!(content(known, value)?));
             continue;
         }
         let number = matches!(value, "0" | "1").then(|| value.parse::<u8>().ok()).flatten();
         given.insert(name.clone(), number.map_or_else(|| json!(value), |number| json!(number)));
     }
-    if create && let Some(missing) = known.fixed.iter().find(|name| !given.contains_key(**name)) {
+    if create && let Some(missing) = known.fixed.iter().find(|name| !given.contains_key(*name)) {
         return Err(Refusal::fault(format!("missing value for required option '{missing}'")));
     }
     if create && !given.contains_key("content") {
@@ -152,13 +54,12 @@ fn checked(call: &Call, kind: &str, create: bool) -> Outcome<Map<String, Value>>
 }
 
 /// Content types that the type can hold; others are passed over.
-fn content(known: &Options, wanted: &str) -> Outcome<String> {
-    let held: Vec<String> =
-        split_list(wanted).into_iter().filter(|content| known.content.contains(&content.as_str())).collect();
+fn content(known: &StorageType, wanted: &str) -> Outcome<String> {
+    let held: Vec<String> = split_list(wanted).into_iter().filter(|content| known.holds(content)).collect();
     if held.iter().any(|content| content == "none") && held.len() > 1 {
         return Err(Refusal::fault("unable to combine 'none' with other content types"));
     }
-    if held.is_empty() && !known.content.contains(&"none") {
+    if held.is_empty() && !known.holds("none") {
         return Err(Refusal::fault("storage does not support content type 'none'"));
     }
     Ok(held.join(","))
@@ -170,7 +71,7 @@ fn failed(verb: &str, text: impl std::fmt::Display) -> Refusal {
 
 pub(crate) fn create(engine: &Engine, call: &Call) -> Outcome<Value> {
     let (name, kind) = (call.text("storage").unwrap_or_default(), call.text("type").unwrap_or_default());
-    let mut definition = checked(call, kind, true)?;
+    let mut definition = checked(&engine.schema.storage_types, call, kind, true)?;
     if definition.get("path").and_then(Value::as_str).is_some_and(|path| !is_path(path)) && kind == "dir" {
         let path = definition.get("path").and_then(Value::as_str).unwrap_or_default();
         return Err(Refusal::fault(format!("illegal path for directory storage: {path}")));
@@ -195,17 +96,18 @@ pub(crate) fn update(engine: &Engine, call: &Call) -> Outcome<Value> {
     if call.text("digest").is_some_and(|given| given != digest) {
         return Err(failed("update", "detected modified configuration - file changed by other user? Try again."));
     }
+    let types = &engine.schema.storage_types;
     let Some(found) = state.storages.get(name).cloned() else {
         return Err(failed("update", format!("storage '{name}' does not exist")));
     };
-    let changes = checked(call, &found.kind, false).map_err(|refusal| failed("update", refusal.reason))?;
+    let changes = checked(types, call, &found.kind, false).map_err(|refusal| failed("update", refusal.reason))?;
+    let known = types.get(&found.kind);
     let mut definition = found.shown(name);
     for key in split_list(call.text("delete").unwrap_or_default()) {
-        let known = options(&found.kind);
-        let text = match &known {
-            Some(known) if !known.takes(&key) => format!("no such option '{key}'"),
-            Some(known) if known.fixed.contains(&key.as_str()) => format!("unable to delete required option '{key}'"),
-            Some(known) if known.once.contains(&key.as_str()) => format!("unable to delete fixed option '{key}'"),
+        let text = match known {
+            Some(known) if !types.takes(known, &key) => format!("no such option '{key}'"),
+            Some(known) if known.is_fixed(&key) => format!("unable to delete required option '{key}'"),
+            Some(known) if known.is_set_once(&key) => format!("unable to delete fixed option '{key}'"),
             _ if changes.contains_key(&key) => format!("cannot set and delete property '{key}' at the same time!"),
             _ => {
                 definition.remove(&key);

@@ -159,9 +159,9 @@ impl Transfer<'_> {
     }
 
     async fn save(&self, response: Response<Incoming>, mut file: &std::fs::File) -> Result<(), String> {
-        let told = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let length: Option<u64> = told(header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
-        self.log(progress::length(length, told(header::CONTENT_TYPE)));
+        let header_text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let length: Option<u64> = header_text(header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
+        self.log(progress::length(length, header_text(header::CONTENT_TYPE)));
         self.log(format!("Saving to: '{}'", self.shown));
         let began = Instant::now();
         let mut body = response.into_body();

@@ -99,7 +99,7 @@ fn round(number: f64) -> u64 {
     number as u64
 }
 
-/// Bytes of a size in GiB as it stands in `storage:0.5`, in whole KiB.
+/// Bytes of a size in GiB as in `storage:0.5`, in whole KiB.
 pub(crate) fn gigabytes(text: &str) -> Option<u64> {
     let number: f64 = text.parse().ok()?;
     (number >= 0.0).then_some(round(number * 1024.0 * 1024.0) << 10)

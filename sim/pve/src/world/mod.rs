@@ -1,4 +1,4 @@
-//! What there is in a simulated cluster; this file: how one looks before anybody calls it, read from JSON or put together
+//! The contents of a simulated cluster. This file has its state before the first call, read from JSON or put together
 //! in code.
 
 pub(crate) mod drives;
@@ -19,6 +19,7 @@ use serde_json::{Map, Value};
 
 use crate::line::Line;
 use crate::params;
+use crate::schema::Schema;
 use nodes::Node;
 use state::{Guest, Kind, Pool, State, Subject, Token, User};
 use storages::Storage;
@@ -43,7 +44,7 @@ pub struct World {
     storages: Vec<Map<String, Value>>,
     users: Vec<UserEntry>,
     version: Value,
-    /// Bytes of storages that were told.
+    /// Bytes of storages whose size was given.
     #[serde(skip)]
     sizes: BTreeMap<String, u64>,
     /// PVE's own roles are there too.
@@ -349,10 +350,10 @@ impl World {
     }
 
     /// The state at the start, in seconds since the epoch; what is missing (secrets, MACs, UUIDs) is made from the seed.
-    pub(crate) fn build(&self, seed: u64, line: Line, start: u64) -> State {
-        let mut state = State::new(seed, line);
-        for (name, privileges) in line.roles().into_iter().filter(|_| self.standard_roles) {
-            state.roles.insert(name, (privileges.into_iter().map(str::to_owned).collect(), true));
+    pub(crate) fn build(&self, seed: u64, schema: &Schema, start: u64) -> State {
+        let mut state = State::new(seed, schema.line);
+        for (name, privileges) in schema.roles.iter().filter(|_| self.standard_roles) {
+            state.roles.insert(name.clone(), (privileges.clone(), true));
         }
         if !self.version.is_null() {
             state.version = self.version.clone();

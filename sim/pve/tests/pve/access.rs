@@ -1,10 +1,10 @@
 //! Users, tokens and groups, and the one user who is never checked.
 
-use super::site::{ADMIN, Site, world};
+use super::simulated_cluster::{ADMIN, SimulatedCluster, world};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_call_declares_is_not_checked_for_root_itself() {
-    let site = Site::start(&world().user("root@pam", "secret-1").token("root@pam", "admin", false)).await;
+    let site = SimulatedCluster::start(&world().user("root@pam", "secret-1").token("root@pam", "admin", false)).await;
     let client = site.client(ADMIN);
     let login = client.login("root@pam", "secret-1").await;
     let text = |key: &str| login.data()[key].as_str().expect("a text").to_owned();
@@ -29,7 +29,7 @@ async fn what_a_call_declares_is_not_checked_for_root_itself() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn comments_lose_the_blanks_around_them_and_blank_ones_are_gone() {
-    let site = Site::start(&world().user("ci@pve", "secret-1")).await;
+    let site = SimulatedCluster::start(&world().user("ci@pve", "secret-1")).await;
     let client = site.client(ADMIN);
     let things = [
         ("/access/users", "userid", "new@pve"),

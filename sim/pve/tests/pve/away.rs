@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::site::{ADMIN, Client, Site, world};
+use super::simulated_cluster::{ADMIN, Client, SimulatedCluster, world};
 
 async fn row(client: &Client<'_>, id: &str) -> Value {
     let answer = client.get("/cluster/resources").await;
@@ -14,7 +14,7 @@ async fn row(client: &Client<'_>, id: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_to_a_node_that_is_away_find_no_route_after_three_seconds() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     assert!(site.handle.node_away("pve2").await);
     assert!(!site.handle.node_away("pve2").await, "it is away already");
@@ -39,7 +39,7 @@ async fn calls_to_a_node_that_is_away_find_no_route_after_three_seconds() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_remember_guests_for_five_minutes_and_then_know_nothing() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     client.vm("pve2", "100", "rbd").await;
     client.done("POST", "/nodes/pve2/qemu/100/status/start", &[]).await;
@@ -58,7 +58,7 @@ async fn lists_remember_guests_for_five_minutes_and_then_know_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn guests_and_tasks_end_with_their_node_and_only_onboot_ones_return() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     for vmid in ["100", "101"] {
         client.vm("pve2", vmid, "thin").await;
@@ -87,8 +87,8 @@ async fn guests_and_tasks_end_with_their_node_and_only_onboot_ones_return() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_majority_nothing_is_begun() {
-    let site = Site::start(&world()).await;
+async fn without_a_majority_nothing_starts() {
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     client.template("pve1", "9000", "rbd").await;
     client.vm("pve1", "100", "rbd").await;
@@ -117,7 +117,7 @@ async fn without_a_majority_nothing_is_begun() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_of_a_node_that_is_away_answers_nobody() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let url = site.handle.serve_node("pve2").await.expect("a server");
     let there = site.client_at(&url, ADMIN);
     assert_eq!(there.get("/version").await.status, 200);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sim_pve::World;
 
-use super::site::{ADMIN, Site, world};
+use super::simulated_cluster::{ADMIN, SimulatedCluster, world};
 
 fn names(rows: &Value, key: &str) -> Vec<String> {
     let mut names: Vec<String> =
@@ -14,7 +14,7 @@ fn names(rows: &Value, key: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_are_listed_with_their_cluster() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     assert_eq!(names(client.get("/nodes").await.data(), "node"), ["pve1", "pve2", "pve3"]);
     let status = client.get("/cluster/status").await;
@@ -35,7 +35,7 @@ async fn nodes_are_listed_with_their_cluster() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_by_itself_has_no_cluster() {
-    let site = Site::start(&World::new("pve1").token("root@pam", "admin", false)).await;
+    let site = SimulatedCluster::start(&World::new("pve1").token("root@pam", "admin", false)).await;
     let status = site.client(ADMIN).get("/cluster/status").await;
     let rows = status.data().as_array().expect("rows");
     assert_eq!((rows.len(), &rows[0]["nodeid"], &rows[0]["type"]), (1, &json!(0), &json!("node")));
@@ -43,7 +43,7 @@ async fn a_node_by_itself_has_no_cluster() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_has_one_node_and_its_number_is_taken_on_all() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     client.vm("pve2", "100", "thin").await;
     assert_eq!(site.handle.node_of(100).as_deref(), Some("pve2"));
@@ -68,7 +68,7 @@ async fn a_guest_has_one_node_and_its_number_is_taken_on_all() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_nobody_knows_has_no_address() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let answer = site.client(ADMIN).get("/nodes/pve9/qemu").await;
     assert_eq!(answer.status, 500);
     assert!(answer.refusal().1.starts_with("hostname lookup 'pve9' failed - "), "{answer:?}");
@@ -76,7 +76,7 @@ async fn a_node_that_nobody_knows_has_no_address() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clone_goes_to_another_node_only_where_all_its_volumes_are_shared() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     client.template("pve1", "9000", "rbd").await;
     client.template("pve1", "9001", "thin").await;
@@ -103,7 +103,7 @@ async fn a_clone_goes_to_another_node_only_where_all_its_volumes_are_shared() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_number_taken_on_another_node_is_found_out_in_the_clone_s_task() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     client.template("pve1", "9000", "rbd").await;
     client.vm("pve2", "300", "rbd").await;
@@ -114,7 +114,7 @@ async fn a_number_taken_on_another_node_is_found_out_in_the_clone_s_task() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_name_on_two_local_storages_is_two_volumes() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     assert_eq!(client.upload("/nodes/pve1/storage/local/upload", "one.iso", 4096).await.status, 200);
     site.handle.pass(std::time::Duration::from_secs(1)).await;

@@ -9,7 +9,7 @@ use sim_http::authority::Identity;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
 
-use super::site::{ADMIN, Site, world};
+use super::simulated_cluster::{ADMIN, SimulatedCluster, world};
 
 /// Answers to requests, by path: the head after `HTTP/1.1 ` and the body.
 type Files = BTreeMap<&'static str, (&'static str, Vec<u8>)>;
@@ -73,11 +73,11 @@ fn digest() -> String {
 }
 
 /// Runs a download of `params` to its end; the log without its dates and speeds.
-async fn download(site: &Site, params: &[(&str, &str)]) -> (String, Vec<String>) {
+async fn download(site: &SimulatedCluster, params: &[(&str, &str)]) -> (String, Vec<String>) {
     site.client(ADMIN).task("POST", "/nodes/pve1/storage/local/download-url", params).await
 }
 
-async fn size(site: &Site, volid: &str) -> Option<u64> {
+async fn size(site: &SimulatedCluster, volid: &str) -> Option<u64> {
     let content = site.client(ADMIN).get("/nodes/pve1/storage/local/content").await;
     let rows = content.data().as_array().expect("rows").clone();
     rows.iter().find(|row| row["volid"] == volid).and_then(|row| row["size"].as_u64())
@@ -85,15 +85,15 @@ async fn size(site: &Site, volid: &str) -> Option<u64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_fetches_a_file_and_says_what_wget_says() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let address = serve(files(), None).await;
     let url = format!("http://{address}/moved#part");
     let (end, log) = download(&site, &[("content", "import"), ("filename", "a b.raw"), ("url", &url)]).await;
     assert_eq!(end, "OK", "{log:#?}");
     assert_eq!(size(&site, "local:import/a_b.raw").await, Some(4 << 20));
     let target = "/var/lib/vz/import/a_b.raw";
-    let told: Vec<&str> = log.iter().map(String::as_str).filter(|line| !line.starts_with("20")).collect();
-    let [first, asked, .., row, finished, ok] = told[..] else { panic!("{told:#?}") };
+    let said: Vec<&str> = log.iter().map(String::as_str).filter(|line| !line.starts_with("20")).collect();
+    let [first, asked, .., row, finished, ok] = said[..] else { panic!("{said:#?}") };
     assert_eq!(first, format!("downloading {url} to {target}"));
     assert!(asked.starts_with("--20") && asked.ends_with(&format!("--  http://{address}/moved")), "{asked}");
     assert!(row.starts_with("     0K ....                               100% "), "{row}");
@@ -111,7 +111,7 @@ async fn a_node_fetches_a_file_and_says_what_wget_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_checksum_is_compared_and_a_file_is_never_replaced() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let url = format!("http://{}/img.raw", serve(files(), None).await);
     let (good, bad) = (digest(), "0".repeat(64));
     let file = |name: &'static str| [("content", "import"), ("filename", name), ("url", url.as_str())];
@@ -141,7 +141,7 @@ async fn a_checksum_is_compared_and_a_file_is_never_replaced() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_isos_are_unpacked_and_images_are_verified() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let address = serve(files(), None).await;
     let (packed, plain) = (format!("http://{address}/cd.iso.gz"), format!("http://{address}/img.raw"));
     let get = async |content: &str, name: &str, url: &str, compression: Option<&str>| {
@@ -162,7 +162,7 @@ async fn only_isos_are_unpacked_and_images_are_verified() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_download_ends_with_what_wget_said_last() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let plain = serve(files(), None).await;
     let closed = {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a listener");
@@ -201,7 +201,7 @@ async fn a_failed_download_ends_with_what_wget_said_last() {
 async fn a_download_needs_a_storage_for_such_files_and_a_way_to_the_network() {
     let url = format!("http://{}/img.raw", serve(files(), None).await);
     let file = [("content", "import"), ("filename", "w.raw"), ("url", url.as_str())];
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     for (storage, text) in [
         ("dir", "storage 'dir' is not configured for content-type 'import'"),
         ("thin", "can't upload to storage type 'lvmthin', not a file based storage!"),
@@ -226,7 +226,7 @@ async fn a_download_needs_a_storage_for_such_files_and_a_way_to_the_network() {
         (&[template, ("/nodes/pve1", "Network")], 200, "OK"),
         (&[template, ("/", "Both")], 200, "OK"),
     ] {
-        let site = Site::start(&user(grants)).await;
+        let site = SimulatedCluster::start(&user(grants)).await;
         let client = site.client("ci@pve!t1");
         let answer = client.call("POST", "/nodes/pve1/storage/local/download-url", &file).await;
         assert_eq!((answer.status, answer.reason.as_str()), (status, reason), "{grants:?}");

@@ -3,7 +3,7 @@
 use serde_json::json;
 use sim_pve::{Store, World};
 
-use super::site::{ADMIN, Site};
+use super::simulated_cluster::{ADMIN, SimulatedCluster};
 
 const GIB: u64 = 1 << 30;
 
@@ -17,13 +17,13 @@ fn world() -> World {
         .token("root@pam", "admin", false)
 }
 
-async fn used(client: &super::site::Client<'_>, storage: &str) -> u64 {
+async fn used(client: &super::simulated_cluster::Client<'_>, storage: &str) -> u64 {
     client.get(&format!("/nodes/pve1/storage/{storage}/status")).await.data()["used"].as_u64().expect("a number")
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_count_and_one_too_many_is_refused_in_its_task() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     let before = used(&client, "local").await;
     let upload = |name: &'static str, bytes| {
@@ -50,7 +50,7 @@ async fn files_count_and_one_too_many_is_refused_in_its_task() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_without_room_for_its_data_fails_and_leaves_nothing() {
     for storage in ["dir", "thin"] {
-        let site = Site::start(&world()).await;
+        let site = SimulatedCluster::start(&world()).await;
         let client = site.client(ADMIN);
         client.vm("pve1", "100", storage).await;
         let disk = client.option("pve1", "100", "scsi0").await;
@@ -80,7 +80,7 @@ async fn a_copy_without_room_for_its_data_fails_and_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_without_room_makes_no_qcow2_but_sparse_files() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     client.template("pve1", "9000", "dir").await;
     site.handle.leave_free("pve1", "dir", 0);
@@ -100,7 +100,7 @@ async fn a_directory_without_room_makes_no_qcow2_but_sparse_files() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_reserves_its_size_needs_it_at_once() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     let create = |vmid: &'static str, disk: &'static str| {
         let client = &client;

@@ -5,15 +5,15 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sim_pve::World;
 
-use super::site::{ADMIN, Client, Site, world};
+use super::simulated_cluster::{ADMIN, Client, SimulatedCluster, world};
 
 /// How long the last answer was held back, in simulated time.
-fn waited(site: &Site) -> Duration {
+fn waited(site: &SimulatedCluster) -> Duration {
     site.handle.requests().entries().pop().expect("a request").waited
 }
 
 /// How long the last task took, in simulated time.
-fn task_took(site: &Site) -> Duration {
+fn task_took(site: &SimulatedCluster) -> Duration {
     let timeline = site.handle.timeline();
     let last = |kind: &str| timeline.iter().rev().find(|happening| happening.kind == kind).expect("a task").at;
     last("task_end").saturating_sub(last("task_start"))
@@ -21,7 +21,7 @@ fn task_took(site: &Site) -> Duration {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clone_waits_one_second_for_a_lock_and_a_change_ten() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     client.template("pve1", "9000", "rbd").await;
     let text = "can't lock file '/var/lock/qemu-server/lock-9000.conf' - got timeout";
@@ -43,7 +43,7 @@ async fn a_clone_waits_one_second_for_a_lock_and_a_change_ten() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_in_the_configuration_refuses_at_once_or_in_the_task() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     client.vm("pve1", "100", "thin").await;
     for lock in ["backup", "clone", "create", "migrate", "rollback", "snapshot"] {
@@ -62,7 +62,7 @@ async fn a_lock_in_the_configuration_refuses_at_once_or_in_the_task() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_fails_is_applied_in_part_and_the_rest_stays_pending() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     let vm = [("vmid", "100"), ("scsi0", "thin:1"), ("net0", "virtio,bridge=vmbr0"), ("name", "before")];
     client.done("POST", "/nodes/pve1/qemu", &vm).await;
@@ -85,7 +85,7 @@ async fn a_change_that_fails_is_applied_in_part_and_the_rest_stays_pending() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_cluster_s_list_lags_behind_what_a_node_says() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     let seen = || async {
         let rows = client.call("GET", "/cluster/resources", &[("type", "vm")]).await;
@@ -104,7 +104,7 @@ async fn the_cluster_s_list_lags_behind_what_a_node_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_hundredth_answer_of_a_connection_is_its_last() {
-    let site = Site::start(&World::new("pve1").token("root@pam", "admin", false)).await;
+    let site = SimulatedCluster::start(&World::new("pve1").token("root@pam", "admin", false)).await;
     let client = site.client(ADMIN);
     let (said, closed) = client.on_one_connection("/version", 100).await;
     let (last, others) = said.split_last().expect("answers");
@@ -114,7 +114,7 @@ async fn the_hundredth_answer_of_a_connection_is_its_last() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_has_a_length_of_at_most_half_a_mebibyte() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     client.vm("pve1", "100", "thin").await;
     let config = "/nodes/pve1/qemu/100/config";
@@ -131,7 +131,7 @@ async fn a_body_has_a_length_of_at_most_half_a_mebibyte() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_401_is_held_back_for_three_seconds() {
-    let site = Site::start(&world().user("ci@pve", "secret-1")).await;
+    let site = SimulatedCluster::start(&world().user("ci@pve", "secret-1")).await;
     let mut client = site.client(ADMIN);
     for (authorization, reason) in
         [("PVEAPIToken=root@pam!admin=wrong", "401 Authentication failed!"), ("Bearer x", "401 No ticket")]
@@ -149,7 +149,7 @@ async fn every_401_is_held_back_for_three_seconds() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ticket_reads_and_writes_only_with_its_token_against_forgery() {
     let world = world().user("ci@pve", "secret-1").grant("/", "ci@pve", "Administrator");
-    let site = Site::start(&world).await;
+    let site = SimulatedCluster::start(&world).await;
     let client = site.client(ADMIN);
     client.vm("pve1", "100", "thin").await;
     let login = client.login("ci@pve", "secret-1").await;
@@ -172,7 +172,7 @@ async fn a_ticket_reads_and_writes_only_with_its_token_against_forgery() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_has_its_fields_in_order_and_overwrites_in_silence() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     let upload = "/nodes/pve1/storage/local/upload";
     let file = || reqwest::multipart::Part::bytes(vec![1; 64]).file_name("a.iso");
@@ -215,8 +215,8 @@ async fn with_agent(client: &Client<'_>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_end_of_a_program_is_told_once() {
-    let site = Site::start(&world()).await;
+async fn the_end_of_a_program_is_reported_once() {
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     with_agent(&client).await;
     let agent = "/nodes/pve1/qemu/100/agent";
@@ -231,7 +231,7 @@ async fn the_end_of_a_program_is_told_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_is_missing_breaks_the_pipe_after_five_seconds() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     with_agent(&client).await;
     let exec = "/nodes/pve1/qemu/100/agent/exec";
@@ -242,7 +242,7 @@ async fn a_program_that_is_missing_breaks_the_pipe_after_five_seconds() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_agent_writes_no_file_to_a_missing_directory_or_onto_one() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     client.done("POST", "/nodes/pve1/qemu", &[("vmid", "100"), ("agent", "1"), ("scsi0", "thin:1")]).await;
     client.done("POST", "/nodes/pve1/qemu/100/status/start", &[]).await;

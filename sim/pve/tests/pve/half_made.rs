@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sim_http::faults::{Rule, When};
 use sim_pve::{Fault, World};
 
-use super::site::{ADMIN, Client, Site, world};
+use super::simulated_cluster::{ADMIN, Client, SimulatedCluster, world};
 
 const TOKEN: &str = "ci@pve!farm";
 const BASE: &str = "base volume 'dir:9000/base-9000-disk-0.raw' is still in use by linked cloned";
@@ -36,7 +36,7 @@ async fn volumes(client: &Client<'_>) -> Vec<String> {
 }
 
 /// Asserts that the clone was left as by a task that could not end properly.
-async fn assert_half_made(site: &Site) {
+async fn assert_half_made(site: &SimulatedCluster) {
     let (admin, token) = (site.client(ADMIN), site.client(TOKEN));
     let config = admin.get("/nodes/pve1/qemu/9100/config").await;
     let digest = &config.data()["digest"];
@@ -57,7 +57,7 @@ async fn assert_half_made(site: &Site) {
     );
 }
 
-async fn assert_removable_with_its_disk_only(site: &Site) {
+async fn assert_removable_with_its_disk_only(site: &SimulatedCluster) {
     let admin = site.client(ADMIN);
     let (end, _) = admin.task("DELETE", "/nodes/pve1/qemu/9100", &[]).await;
     assert_eq!(end, "VM is locked (clone)");
@@ -69,7 +69,7 @@ async fn assert_removable_with_its_disk_only(site: &Site) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clone_whose_task_is_killed_stays_half_made_outside_its_pool() {
-    let site = Site::start(&farm()).await;
+    let site = SimulatedCluster::start(&farm()).await;
     template(&site.client(ADMIN)).await;
     site.handle.inject("POST", "/nodes/*/qemu/*/clone", Fault::KillTask, 1);
     let params = [("newid", "9100"), ("pool", "ci"), ("name", "runner")];
@@ -81,7 +81,7 @@ async fn a_clone_whose_task_is_killed_stays_half_made_outside_its_pool() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_power_cut_in_the_middle_of_a_clone_leaves_the_same() {
-    let site = Site::start(&farm()).await;
+    let site = SimulatedCluster::start(&farm()).await;
     let admin = site.client(ADMIN);
     template(&admin).await;
     // The other node forwards the call and survives the power cut.
@@ -98,7 +98,7 @@ async fn a_power_cut_in_the_middle_of_a_clone_leaves_the_same() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn destroying_only_the_guest_leaves_a_disk_that_keeps_its_template() {
-    let site = Site::start(&farm()).await;
+    let site = SimulatedCluster::start(&farm()).await;
     let admin = site.client(ADMIN);
     template(&admin).await;
     site.handle.inject("POST", "/nodes/*/qemu/*/clone", Fault::KillTask, 1);
@@ -113,7 +113,7 @@ async fn destroying_only_the_guest_leaves_a_disk_that_keeps_its_template() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clone_joins_its_pool_when_it_is_finished() {
-    let site = Site::start(&farm()).await;
+    let site = SimulatedCluster::start(&farm()).await;
     let (admin, token) = (site.client(ADMIN), site.client(TOKEN));
     admin.vm("pve1", "100", "dir").await;
     assert_eq!(admin.call("PUT", "/pools/ci", &[("vms", "100")]).await.status, 200);
@@ -128,7 +128,7 @@ async fn a_clone_joins_its_pool_when_it_is_finished() {
     // A full clone's worker can be killed at any time.
     let started = token.call("POST", "/nodes/pve1/qemu/100/clone", &[&[("newid", "9101")], &slow[1..]].concat()).await;
     let upid = started.data().as_str().expect("a task");
-    // It is killed once it has begun.
+    // The worker is killed after it has started.
     while admin.get("/nodes/pve1/qemu/9101/config").await.status != 200 {}
     assert!(site.handle.kill_task(upid));
     assert_eq!(site.handle.task_end(upid).await.expect("an end").0, "unexpected status");
@@ -138,7 +138,7 @@ async fn a_clone_joins_its_pool_when_it_is_finished() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_guest_whose_task_is_killed_stays_locked_with_its_disk() {
-    let site = Site::start(&farm()).await;
+    let site = SimulatedCluster::start(&farm()).await;
     let admin = site.client(ADMIN);
     for (path, vmid) in [("/nodes/pve1/qemu", "9100"), ("/nodes/pve1/lxc", "9101")] {
         site.handle.inject("POST", path, Fault::KillTask, 1);
@@ -153,7 +153,7 @@ async fn a_new_guest_whose_task_is_killed_stays_locked_with_its_disk() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_task_is_killed_before_it_does_anything() {
-    let site = Site::start(&farm()).await;
+    let site = SimulatedCluster::start(&farm()).await;
     let admin = site.client(ADMIN);
     admin.vm("pve1", "100", "dir").await;
     site.handle.faults().add(Rule {
@@ -170,7 +170,7 @@ async fn another_task_is_killed_before_it_does_anything() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_or_dying_daemon_is_met_only_by_calls_that_need_it() {
-    let site = Site::start(&farm()).await;
+    let site = SimulatedCluster::start(&farm()).await;
     let admin = site.client(ADMIN);
     site.handle.inject("*", "*", Fault::DaemonStopped, 1);
     assert_eq!(admin.get("/version").await.status, 200);

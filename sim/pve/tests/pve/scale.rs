@@ -3,7 +3,7 @@
 use serde_json::Value;
 use sim_pve::{POOLS, World};
 
-use super::site::{ADMIN, Client, Site};
+use super::simulated_cluster::{ADMIN, Client, SimulatedCluster};
 
 const NODES: usize = 100;
 const VMS: usize = 10_000;
@@ -15,7 +15,7 @@ async fn count(client: &Client<'_>, path: &str, params: &[(&str, &str)]) -> usiz
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lists_of_a_large_cluster_are_complete() {
-    let site = Site::start(&World::scale(100, 10_000)).await;
+    let site = SimulatedCluster::start(&World::scale(100, 10_000)).await;
     let admin = site.client(ADMIN);
     assert_eq!(count(&admin, "/nodes", &[]).await, NODES);
     assert_eq!(count(&admin, "/cluster/status", &[]).await, NODES + 1);
@@ -44,7 +44,7 @@ async fn the_lists_of_a_large_cluster_are_complete() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_auditor_of_one_pool_sees_that_pool_of_a_large_cluster() {
-    let site = Site::start(&World::scale(100, 10_000)).await;
+    let site = SimulatedCluster::start(&World::scale(100, 10_000)).await;
     let viewer = site.client("viewer@pve!t");
     let seen = VMS / POOLS as usize;
     assert_eq!(count(&viewer, "/cluster/resources", &[("type", "vm")]).await, seen);

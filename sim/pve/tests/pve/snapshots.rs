@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::site::{ADMIN, Client, Site, world};
+use super::simulated_cluster::{ADMIN, Client, SimulatedCluster, world};
 
 const SNAPSHOTS: &str = "/nodes/pve1/qemu/100/snapshot";
 
@@ -22,7 +22,7 @@ fn pairs(rows: &[(&str, &str)]) -> Vec<(String, String)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_goes_back_to_what_it_was() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     client.vm("pve1", "100", "thin").await;
     let log = client.done("POST", SNAPSHOTS, &[("snapname", "one"), ("description", "first")]).await;
@@ -53,7 +53,7 @@ async fn a_guest_goes_back_to_what_it_was() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_is_asked_for_by_its_own_privileges() {
     let role = world().user("ci@pve", "secret-1").token("ci@pve", "t", false).role("Auditor", &["VM.Audit"]);
-    let site = Site::start(&role.grant("/vms", "ci@pve", "Auditor")).await;
+    let site = SimulatedCluster::start(&role.grant("/vms", "ci@pve", "Auditor")).await;
     site.client(ADMIN).vm("pve1", "100", "thin").await;
     let client = site.client("ci@pve!t");
     let refused = client.call("POST", SNAPSHOTS, &[("snapname", "one")]).await;
@@ -76,7 +76,7 @@ async fn what_a_snapshot_can_become_depends_on_the_storage() {
         ("lvm:1", false, String::new(), String::new()),
     ];
     for (disk, can, linked, full) in cases {
-        let site = Site::start(&world()).await;
+        let site = SimulatedCluster::start(&world()).await;
         let client = site.client(ADMIN);
         client.done("POST", "/nodes/pve1/qemu", &[("vmid", "100"), ("scsi0", disk)]).await;
         let feature = client.call("GET", "/nodes/pve1/qemu/100/feature", &[("feature", "snapshot")]).await;
@@ -105,7 +105,7 @@ async fn what_a_snapshot_can_become_depends_on_the_storage() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn zfs_goes_back_to_the_newest_only() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     client.vm("pve1", "100", "zfs").await;
     client.done("POST", SNAPSHOTS, &[("snapname", "one")]).await;

@@ -3,7 +3,7 @@
 use serde_json::json;
 use sim_pve::{Store, World};
 
-use super::site::{ADMIN, Site, world};
+use super::simulated_cluster::{ADMIN, SimulatedCluster, world};
 
 /// Storage, disk of VM 9000, its base image, and the disk of a linked clone.
 const NAMES: [(&str, &str, &str, &str); 5] = [
@@ -27,7 +27,7 @@ const NAMES: [(&str, &str, &str, &str); 5] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn disks_bases_and_linked_clones_are_named_by_type() {
     for (storage, disk, base, linked) in NAMES {
-        let site = Site::start(&world()).await;
+        let site = SimulatedCluster::start(&world()).await;
         let client = site.client(ADMIN);
         client.vm("pve1", "9000", storage).await;
         assert_eq!(client.option("pve1", "9000", "scsi0").await, format!("{disk},size=1G"));
@@ -47,7 +47,7 @@ async fn disks_bases_and_linked_clones_are_named_by_type() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_base_in_use_stays_where_the_storage_knows_of_its_clones() {
     for (storage, _, base, linked) in NAMES {
-        let site = Site::start(&world()).await;
+        let site = SimulatedCluster::start(&world()).await;
         let client = site.client(ADMIN);
         client.template("pve1", "9000", storage).await;
         client.done("POST", "/nodes/pve1/qemu/9000/clone", &[("newid", "100")]).await;
@@ -71,7 +71,7 @@ async fn a_base_in_use_stays_where_the_storage_knows_of_its_clones() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_volume_group_has_neither_bases_nor_linked_clones() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     client.template("pve1", "9000", "lvm").await;
     // It is a template all the same, with a disk as it was.
@@ -82,7 +82,7 @@ async fn a_volume_group_has_neither_bases_nor_linked_clones() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn formats_are_those_of_the_storage() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     let create = |disk: &'static str| {
         let client = &client;
@@ -112,7 +112,7 @@ async fn formats_are_those_of_the_storage() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn small_disks_grow_to_what_the_storage_can_cut() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     let vm = [("vmid", "100"), ("efidisk0", "thin:1"), ("bios", "ovmf")];
     client.done("POST", "/nodes/pve1/qemu", &vm).await;
@@ -129,7 +129,7 @@ async fn a_storage_is_there_only_for_its_nodes_and_while_enabled() {
         .store("off", Store::directory("/srv/off").disabled())
         .store("nfs", Store::nfs("/mnt/pve/nfs"))
         .token("root@pam", "admin", false);
-    let site = Site::start(&world).await;
+    let site = SimulatedCluster::start(&world).await;
     let client = site.client(ADMIN);
     let status = |node: &'static str| {
         let client = &client;
@@ -166,7 +166,7 @@ async fn a_storage_is_there_only_for_its_nodes_and_while_enabled() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_are_kept_on_paths_only() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     let refused = client.upload("/nodes/pve1/storage/thin/upload", "x.iso", 10).await;
     assert_eq!(refused.refusal(), (500, "can't upload to storage type 'lvmthin'"));
@@ -178,7 +178,7 @@ async fn files_are_kept_on_paths_only() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn destroying_takes_what_the_configuration_names_and_on_request_the_rest() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     let stray = [("filename", "vm-100-stray"), ("size", "1G"), ("vmid", "100")];
     for (query, left) in [(vec![], 1), (vec![("destroy-unreferenced-disks", "1")], 0)] {
@@ -193,12 +193,12 @@ async fn destroying_takes_what_the_configuration_names_and_on_request_the_rest()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn definitions_come_change_and_go() {
-    let site = Site::start(&world().user("ci@pve", "secret-1").token("ci@pve", "t", false)).await;
+    let site = SimulatedCluster::start(&world().user("ci@pve", "secret-1").token("ci@pve", "t", false)).await;
     let client = site.client(ADMIN);
     let thin =
         [("storage", "fast"), ("type", "lvmthin"), ("vgname", "nvme"), ("thinpool", "data"), ("nodes", "pve1,pve2")];
-    let stranger = site.client("ci@pve!t").call("POST", "/storage", &thin).await;
-    assert_eq!(stranger.refusal(), (403, "Permission check failed (/storage, Datastore.Allocate)"));
+    let outsider = site.client("ci@pve!t").call("POST", "/storage", &thin).await;
+    assert_eq!(outsider.refusal(), (403, "Permission check failed (/storage, Datastore.Allocate)"));
     let made = client.call("POST", "/storage", &thin).await;
     assert_eq!(made.data(), &json!({ "storage": "fast", "type": "lvmthin" }));
     client.vm("pve2", "100", "fast").await;
@@ -235,7 +235,7 @@ async fn definitions_come_change_and_go() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_container_s_volume_grows_after_everything_was_looked_at() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     let ct = [("vmid", "200"), ("ostemplate", site.archive()), ("rootfs", "zfs:1"), ("mp0", "thin:1,mp=/data")];
     client.done("POST", "/nodes/pve1/lxc", &ct).await;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::site::{ADMIN, Client, Site, world};
+use super::simulated_cluster::{ADMIN, Client, SimulatedCluster, world};
 
 async fn running(client: &Client<'_>) {
     let vm = [("vmid", "100"), ("agent", "1"), ("memory", "1024"), ("scsi0", "thin:1")];
@@ -28,7 +28,7 @@ async fn states(client: &Client<'_>, storage: &str) -> Vec<(String, u64)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suspended_vm_is_off_and_locked_and_goes_on_where_it_was() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     running(&client).await;
     let write = "/nodes/pve1/qemu/100/agent/file-write";
@@ -65,7 +65,7 @@ async fn a_suspended_vm_is_off_and_locked_and_goes_on_where_it_was() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suspended_vm_is_resumed_destroyed_or_made_to_forget() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     running(&client).await;
     suspend(&client).await;
@@ -96,7 +96,7 @@ async fn the_state_lies_on_shared_storage_before_local_and_needs_privileges() {
     ] {
         let world = grants.iter().fold(world.clone(), |world, (path, role)| world.grant(path, "ci@pve", role));
         let world = if grants.len() == 2 { world.grant("/vms/100", "ci@pve", "Disk") } else { world };
-        let site = Site::start(&world).await;
+        let site = SimulatedCluster::start(&world).await;
         let client = site.client(ADMIN);
         running(&client).await;
         assert_eq!(client.call("PUT", "/nodes/pve1/qemu/100/config", &[("scsi1", "nfs:1")]).await.status, 200);
@@ -111,7 +111,7 @@ async fn the_state_lies_on_shared_storage_before_local_and_needs_privileges() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_todisk_a_vm_is_only_paused() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     running(&client).await;
     client.done("POST", "/nodes/pve1/qemu/100/status/suspend", &[]).await;

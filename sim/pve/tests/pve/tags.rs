@@ -3,7 +3,7 @@
 use serde_json::json;
 use sim_pve::World;
 
-use super::site::{ADMIN, Answer, Site, world};
+use super::simulated_cluster::{ADMIN, Answer, SimulatedCluster, world};
 
 const TOKEN: &str = "ci@pve!farm";
 
@@ -21,14 +21,14 @@ fn by_pool() -> World {
         .grant("/storage/dir", "ci@pve", "Storage")
 }
 
-async fn create_container(site: &Site, vmid: &str, tags: &[(&str, &str)]) -> Answer {
+async fn create_container(site: &SimulatedCluster, vmid: &str, tags: &[(&str, &str)]) -> Answer {
     let ct = [("vmid", vmid), ("pool", "ci"), ("rootfs", "dir:1"), ("ostemplate", site.archive())];
     site.client(TOKEN).call("POST", "/nodes/pve1/lxc", &[&ct[..], tags].concat()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rights_through_the_pool_do_not_cover_the_tags_of_a_new_container() {
-    let site = Site::start(&by_pool()).await;
+    let site = SimulatedCluster::start(&by_pool()).await;
     let client = site.client(TOKEN);
     let text = "Permission check failed (/vms/9050, VM.Config.Options)";
     for tags in ["pxci", ""] {
@@ -44,7 +44,7 @@ async fn rights_through_the_pool_do_not_cover_the_tags_of_a_new_container() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rights_through_the_pool_do_not_cover_the_tags_of_a_new_vm() {
-    let site = Site::start(&by_pool()).await;
+    let site = SimulatedCluster::start(&by_pool()).await;
     let client = site.client(TOKEN);
     let vm = [("vmid", "9050"), ("pool", "ci"), ("scsi0", "dir:1")];
     let (end, _) = client.task("POST", "/nodes/pve1/qemu", &[&vm[..], &[("tags", "pxci")]].concat()).await;
@@ -59,7 +59,7 @@ async fn rights_through_the_pool_do_not_cover_the_tags_of_a_new_vm() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rights_on_the_number_itself_cover_the_tags_of_a_new_guest() {
     let world = by_pool().grant("/vms/9050", "ci@pve", "Options").grant("/vms/9051", "ci@pve", "Options");
-    let site = Site::start(&world).await;
+    let site = SimulatedCluster::start(&world).await;
     let client = site.client(TOKEN);
     client.done("POST", "/nodes/pve1/qemu", &[("vmid", "9050"), ("pool", "ci"), ("tags", "pxci")]).await;
     assert_eq!(create_container(&site, "9051", &[("tags", "pxci")]).await.status, 200);
@@ -67,7 +67,7 @@ async fn rights_on_the_number_itself_cover_the_tags_of_a_new_guest() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registered_tag_is_set_and_removed_only_by_someone_who_may_change_the_datacentre() {
-    let site = Site::start(&by_pool()).await;
+    let site = SimulatedCluster::start(&by_pool()).await;
     let (admin, client) = (site.client(ADMIN), site.client(TOKEN));
     client.done("POST", "/nodes/pve1/qemu", &[("vmid", "9050"), ("pool", "ci")]).await;
     let registered = [("registered-tags", "tpl")];

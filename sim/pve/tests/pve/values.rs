@@ -6,11 +6,11 @@ use serde_json::json;
 use sim_pve::scripted::{Boot, Scripted};
 use sim_pve::{Latency, Line, Options, Server, World};
 
-use super::site::{ADMIN, Site, world};
+use super::simulated_cluster::{ADMIN, SimulatedCluster, world};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blank_part_of_a_drive_s_value_changes_nothing() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     let vm = [("vmid", "100"), ("ide2", "thin:cloudinit,"), ("scsi0", ",thin:1, "), ("net0", ",virtio,bridge=vmbr0,")];
     client.done("POST", "/nodes/pve1/qemu", &vm).await;
@@ -29,7 +29,7 @@ async fn a_blank_part_of_a_drive_s_value_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_container_takes_more_memory() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     let container = [("vmid", "200"), ("ostemplate", site.archive()), ("rootfs", "dir:1"), ("memory", "128")];
     client.task("POST", "/nodes/pve1/lxc", &container).await;
@@ -44,9 +44,9 @@ async fn a_running_container_takes_more_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_call_tells_the_same_of_a_node() {
+async fn every_call_shows_the_same_figures_of_a_node() {
     for line in [Line::Eight, Line::Nine] {
-        let site = Site::of_line(&world(), line).await;
+        let site = SimulatedCluster::of_line(&world(), line).await;
         let client = site.client(ADMIN);
         client.done("POST", "/nodes/pve1/qemu", &[("vmid", "100"), ("memory", "4096"), ("scsi0", "thin:1")]).await;
         client.done("POST", "/nodes/pve1/qemu/100/status/start", &[]).await;
@@ -66,7 +66,7 @@ async fn every_call_tells_the_same_of_a_node() {
         }
         assert!(status["memory"]["used"].as_u64() > Some(4096 << 20), "the VM's memory is in it");
         let version = client.get("/version").await.data()["version"].as_str().expect("a version").to_owned();
-        assert!(status["pveversion"].as_str().is_some_and(|told| told.starts_with(&format!("pve-manager/{version}/"))));
+        assert!(status["pveversion"].as_str().is_some_and(|text| text.starts_with(&format!("pve-manager/{version}/"))));
     }
 }
 
@@ -87,7 +87,7 @@ async fn the_clock_starts_at_the_machine_s_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_that_are_not_simulated_say_so_and_change_nothing() {
-    let site = Site::start(&world()).await;
+    let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     let container = [("vmid", "200"), ("ostemplate", site.archive()), ("rootfs", "dir:1")];
     client.task("POST", "/nodes/pve1/lxc", &container).await;

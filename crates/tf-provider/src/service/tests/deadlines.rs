@@ -24,7 +24,7 @@ impl Resource for Errands {
     type Data = ();
     type Model = Errand;
 
-    async fn create(&self, cx: &Cx<()>, plan: Errand) -> Outcome<Errand> {
+    async fn create(&self, cx: &Cx<()>, plan: KnownErrand) -> Outcome<KnownErrand> {
         cx.guard(std::future::pending::<()>()).await?;
         Ok(plan)
     }
@@ -34,11 +34,11 @@ impl Resource for Errands {
         Ok(Some(state))
     }
 
-    async fn update(&self, cx: &Cx<()>, _: Errand, plan: Errand) -> Outcome<Errand> {
+    async fn update(&self, cx: &Cx<()>, _: KnownErrand, plan: KnownErrand) -> Outcome<KnownErrand> {
         self.create(cx, plan).await
     }
 
-    async fn delete(&self, cx: &Cx<()>, _: Errand) -> Result<(), Failure<Errand>> {
+    async fn delete(&self, cx: &Cx<()>, _: KnownErrand) -> Result<(), Failure<KnownErrand>> {
         Ok(cx.guard(std::future::pending::<()>()).await?)
     }
 }
@@ -86,7 +86,7 @@ async fn each_operation_ends_at_its_deadline() {
         };
         let answer = tokio::time::timeout(Duration::from_secs(60), service.apply_resource_change(request));
         let answer = answer.await.unwrap_or_else(|_| panic!("{operation} has an hour")).expect("answered");
-        assert!(told(&answer.diagnostics).starts_with(": Timed out: "), "{operation}");
+        assert!(reported(&answer.diagnostics).starts_with(": Timed out: "), "{operation}");
     }
     // Without a word in the configuration, the declared one.
     let request = proto::read_resource::Request {
@@ -96,5 +96,5 @@ async fn each_operation_ends_at_its_deadline() {
     };
     let answer = tokio::time::timeout(Duration::from_secs(60), service.read_resource(request));
     let answer = answer.await.expect("in time").expect("answered");
-    assert!(told(&answer.diagnostics).starts_with(": Timed out: "));
+    assert!(reported(&answer.diagnostics).starts_with(": Timed out: "));
 }

@@ -2,7 +2,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Log, configured, dynamic, service, told, undynamic};
+use super::{Log, configured, dynamic, reported, service, undynamic};
 use crate::wire::tfplugin6 as proto;
 use crate::{Attr, Cx, Diagnostic, Diagnostics, EphemeralResource, Model, Opened, Renewed, Secret};
 
@@ -28,7 +28,7 @@ pub(super) struct Stub {
 pub(super) struct Tickets;
 
 fn note(cx: &Cx<Log>, text: String) -> Result<(), Diagnostic> {
-    cx.data()?.lock().expect("no panic").push(text);
+    cx.data().lock().expect("no panic").push(text);
     Ok(())
 }
 
@@ -49,8 +49,8 @@ impl EphemeralResource for Tickets {
         }
     }
 
-    async fn open(&self, cx: &Cx<Log>, wanted: Ticket) -> Result<Opened<Ticket, Stub>, Diagnostics> {
-        let holder = wanted.holder.need("holder")?;
+    async fn open(&self, cx: &Cx<Log>, wanted: KnownTicket) -> Result<Opened<KnownTicket, Stub>, Diagnostics> {
+        let holder = &wanted.holder;
         note(cx, format!("open {holder}"))?;
         let code = match holder.as_str() {
             "panics" => panic!("asked to"),
@@ -58,7 +58,7 @@ impl EphemeralResource for Tickets {
             _ => Secret::new(format!("code-of-{holder}")).into(),
         };
         let stub = Stub { code: Secret::new(format!("code-of-{holder}")), renewals: 0 };
-        Ok(Opened::new(Ticket { code, ..wanted }, stub).renew_at(moment()))
+        Ok(Opened::new(KnownTicket { code, ..wanted }, stub).renew_at(moment()))
     }
 
     async fn renew(&self, cx: &Cx<Log>, private: Stub) -> Result<Renewed<Stub>, Diagnostics> {
@@ -92,22 +92,22 @@ impl EphemeralResource for Stamps {
     type Model = Stamp;
     type Private = ();
 
-    async fn open(&self, _: &Cx<Log>, wanted: Stamp) -> Result<Opened<Stamp>, Diagnostics> {
+    async fn open(&self, _: &Cx<Log>, wanted: KnownStamp) -> Result<Opened<KnownStamp>, Diagnostics> {
         Ok(Opened::new(wanted, ()))
     }
 }
 
-fn open(holder: &str) -> proto::open_ephemeral_resource::Request {
+pub(super) fn open(holder: &str) -> proto::open_ephemeral_resource::Request {
     let config = Ticket { holder: holder.into(), ..Ticket::default() };
     let (type_name, config) = ("toy_ticket".to_owned(), Some(dynamic(&config)));
     proto::open_ephemeral_resource::Request { type_name, config, client_capabilities: None }
 }
 
-fn renew(type_name: &str, private: Option<Vec<u8>>) -> proto::renew_ephemeral_resource::Request {
+pub(super) fn renew(type_name: &str, private: Option<Vec<u8>>) -> proto::renew_ephemeral_resource::Request {
     proto::renew_ephemeral_resource::Request { type_name: type_name.to_owned(), private }
 }
 
-fn close(type_name: &str, private: Option<Vec<u8>>) -> proto::close_ephemeral_resource::Request {
+pub(super) fn close(type_name: &str, private: Option<Vec<u8>>) -> proto::close_ephemeral_resource::Request {
     proto::close_ephemeral_resource::Request { type_name: type_name.to_owned(), private }
 }
 
@@ -123,7 +123,7 @@ async fn a_ticket_is_opened_renewed_and_closed() {
     assert_eq!((renewed.diagnostics, renewed.renew_at), (vec![], None));
     let again = renew("toy_ticket", renewed.private.clone());
     let refused = service.renew_ephemeral_resource(again).await.expect("answered");
-    assert_eq!(told(&refused.diagnostics), ": Too often: It was renewed before.");
+    assert_eq!(reported(&refused.diagnostics), ": Too often: It was renewed before.");
     let closed = service.close_ephemeral_resource(close("toy_ticket", renewed.private)).await.expect("answered");
     assert_eq!(closed.diagnostics, []);
     let log = service.provider.log.lock().expect("no panic").clone();
@@ -170,14 +170,14 @@ async fn what_the_core_leaves_open_is_closed_at_the_end() {
 async fn one_that_cannot_be_used_is_closed_at_once() {
     let service = configured().await;
     let opened = service.open_ephemeral_resource(open("forgets")).await.expect("answered");
-    assert!(told(&opened.diagnostics).contains("\"code\" is unknown in the result"));
+    assert!(reported(&opened.diagnostics).contains("\"code\" is unknown in the result"));
     assert!(opened.result.is_none() && opened.private.is_none());
     let log = service.provider.log.lock().expect("no panic").clone();
     assert_eq!(log, ["open forgets", "close code-of-forgets after 0"]);
 }
 
 #[tokio::test]
-async fn nothing_to_renew_or_close_is_no_code() {
+async fn nothing_to_renew_or_close_is_not_code() {
     let service = configured().await;
     let request = proto::open_ephemeral_resource::Request {
         type_name: "toy_stamp".to_owned(),
@@ -188,7 +188,7 @@ async fn nothing_to_renew_or_close_is_no_code() {
     assert_eq!(undynamic::<Stamp>(&opened.result.expect("result")).motif.text(), Some("a bird"));
     assert_eq!(opened.renew_at, None);
     let renewed = service.renew_ephemeral_resource(renew("toy_stamp", opened.private.clone())).await;
-    assert!(told(&renewed.expect("answered").diagnostics).contains("toy_stamp cannot be renewed"));
+    assert!(reported(&renewed.expect("answered").diagnostics).contains("toy_stamp cannot be renewed"));
     let closed = service.close_ephemeral_resource(close("toy_stamp", opened.private)).await.expect("answered");
     assert_eq!(closed.diagnostics, []);
 }
@@ -198,18 +198,18 @@ async fn foreign_private_data_is_refused_unseen() {
     let service = configured().await;
     for private in [None, Some(b"{\"code\":17".to_vec()), Some(b"{\"code\":\"hush\"}".to_vec())] {
         let renewed = service.renew_ephemeral_resource(renew("toy_ticket", private.clone())).await.expect("answered");
-        let told = told(&renewed.diagnostics);
-        assert!(told.contains("Unable to read private data") && !told.contains("hush"), "{told}");
+        let reported = reported(&renewed.diagnostics);
+        assert!(reported.contains("Unable to read private data") && !reported.contains("hush"), "{reported}");
         let closed = service.close_ephemeral_resource(close("toy_ticket", private)).await.expect("answered");
         assert_eq!(closed.diagnostics.len(), 1);
     }
 }
 
 #[tokio::test]
-async fn mistakes_and_panics_are_told() {
+async fn mistakes_and_panics_are_reported() {
     let service = configured().await;
     let opened = service.open_ephemeral_resource(open("panics")).await.expect("answered");
-    assert!(told(&opened.diagnostics).contains("asked to"));
+    assert!(reported(&opened.diagnostics).contains("asked to"));
     let mut unknown = open("ann");
     unknown.type_name = "toy_hat".to_owned();
     let error = service.open_ephemeral_resource(unknown).await.expect_err("refused");
@@ -219,11 +219,11 @@ async fn mistakes_and_panics_are_told() {
     let config = Some(dynamic(&Ticket { holder: "nobody".into(), ..Ticket::default() }));
     let request = proto::validate_ephemeral_resource_config::Request { type_name: "toy_ticket".to_owned(), config };
     let found = service.validate_ephemeral_resource_config(request).expect("answered").diagnostics;
-    assert_eq!(told(&found), "holder: No holder: A ticket is for somebody.");
+    assert_eq!(reported(&found), "holder: No holder: A ticket is for somebody.");
 }
 
 #[tokio::test]
 async fn without_configuration_nothing_is_opened() {
     let opened = service().open_ephemeral_resource(open("ann")).await.expect("answered");
-    assert!(told(&opened.diagnostics).contains("Provider is not configured yet"));
+    assert!(reported(&opened.diagnostics).contains("Provider is not configured yet"));
 }

@@ -1,0 +1,142 @@
+//! A guest that may be ours: where it was last seen, and the proof that it has to pass.
+
+use ownership::{Guest, NotOurs, Proof};
+use pve::{Client, Config, WaitOptions};
+
+use crate::attempts::{LOCK_DEADLINE, LOCK_PAUSE, attempts};
+use crate::kind::Kind;
+use crate::{Error, OwnedGuest, Problem};
+
+/// A guest that may be ours. It need not exist, and nothing can be done to it before [`Candidate::prove`].
+#[derive(Debug, Clone)]
+pub struct Candidate<G> {
+    pub(crate) pve: Client,
+    pub(crate) last_seen: G,
+    pub(crate) vmid: u32,
+    pub(crate) proof: Proof,
+    pub(crate) wait: WaitOptions,
+}
+
+impl<G: Kind> Candidate<G> {
+    /// Returns the guest of that VMID, last seen on `node`. `wait` is for the tasks of everything that is done to it.
+    #[must_use]
+    pub fn new(pve: Client, node: &str, vmid: u32, proof: Proof, wait: WaitOptions) -> Self {
+        let last_seen = G::at(&pve, node, vmid);
+        Self { pve, last_seen, vmid, proof, wait }
+    }
+
+    /// Returns the VMID.
+    #[must_use]
+    pub fn vmid(&self) -> u32 {
+        self.vmid
+    }
+
+    /// Proves that the guest is ours, on whatever node of the cluster it is now.
+    ///
+    /// # Errors
+    /// [`Problem::Gone`], [`Problem::NotOurs`], [`Problem::OtherIncarnation`], and those of the requests.
+    pub async fn prove(&self) -> Result<OwnedGuest<G>, Error> {
+        self.proven().await.map_err(|problem| self.error("recognise", problem))
+    }
+
+    pub(crate) fn error(&self, doing: &'static str, problem: impl Into<Problem>) -> Error {
+        Error { doing, kind: self.proof.kind(), vmid: self.vmid, problem: problem.into() }
+    }
+
+    pub(crate) async fn proven(&self) -> Result<OwnedGuest<G>, Problem> {
+        let (raw, config) = self.find().await?;
+        self.proven_with(raw, config).await
+    }
+
+    /// Completes the proof for a guest whose configuration was just read.
+    pub(crate) async fn proven_with(&self, raw: G, config: Config) -> Result<OwnedGuest<G>, Problem> {
+        let members = self.pve.pool_members(&self.proof.resource_pool).await?;
+        let is_member = members.iter().any(|member| member.vmid == Some(self.vmid));
+        let name = config.get("name").or_else(|| config.get("hostname")).unwrap_or_default();
+        let guest = Guest {
+            vmid: self.vmid,
+            resource_pool: is_member.then_some(self.proof.resource_pool.as_str()),
+            name,
+            description: config.description(),
+            template: config.is_template(),
+        };
+        let marker = match self.proof.check(&guest) {
+            Ok(marker) => marker,
+            Err(NotOurs::Incarnation { .. }) => return Err(Problem::OtherIncarnation),
+            Err(reason) => return Err(Problem::NotOurs(reason)),
+        };
+        let candidate = Self { last_seen: raw.clone(), ..self.clone() };
+        Ok(OwnedGuest { candidate, raw, config, marker })
+    }
+
+    /// Reads the configuration, on another node if the guest was moved.
+    pub(crate) async fn find(&self) -> Result<(G, Config), Problem> {
+        find(&self.pve, &self.last_seen, self.vmid).await
+    }
+
+    /// Returns the guest on the node where the cluster has it.
+    pub(crate) async fn elsewhere(&self) -> Result<G, Problem> {
+        elsewhere(&self.pve, &self.last_seen, self.vmid).await
+    }
+
+    /// Proves and acts until it succeeds, at most until the deadline for locks. Each attempt begins with the proof.
+    pub(crate) async fn attempt<T, F: Future<Output = Result<T, Problem>>>(
+        &self,
+        doing: &'static str,
+        is_passing: impl Fn(&Problem) -> bool,
+        act: impl Fn(OwnedGuest<G>) -> F,
+    ) -> Result<T, Error> {
+        let once = || async { act(self.proven().await?).await };
+        let pause_after = |problem: &Problem| is_passing(problem).then_some(LOCK_PAUSE);
+        let deadline = LOCK_DEADLINE.min(self.wait.deadline);
+        let outcome = attempts(&self.wait.cancel, deadline, once, pause_after).await;
+        outcome.map_err(|problem| self.error(doing, problem))
+    }
+}
+
+/// Reads the configuration of a guest that was last seen on `node`, on another node if it was moved. Proves nothing.
+/// Returns `None` if the whole cluster has no such guest.
+///
+/// # Errors
+/// [`Problem::Unseen`], and those of the requests.
+pub async fn locate<G: Kind>(pve: &Client, node: &str, vmid: u32) -> Result<Option<(G, Config)>, Problem> {
+    match find(pve, &G::at(pve, node, vmid), vmid).await {
+        Ok(found) => Ok(Some(found)),
+        Err(Problem::Gone) => Ok(None),
+        Err(problem) => Err(problem),
+    }
+}
+
+async fn find<G: Kind>(pve: &Client, last_seen: &G, vmid: u32) -> Result<(G, Config), Problem> {
+    match last_seen.config().await {
+        Ok(config) => Ok((last_seen.clone(), config)),
+        // The client has asked the whole cluster.
+        Err(pve::Error::NoGuest { .. }) => Err(Problem::Gone),
+        Err(error) if error.is_guest_missing() => {
+            let moved = elsewhere(pve, last_seen, vmid).await?;
+            match moved.config().await {
+                Ok(config) => Ok((moved, config)),
+                Err(error) if error.is_guest_missing() => Err(Problem::Unseen),
+                Err(error) => Err(error.into()),
+            }
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Returns the guest on the node where the cluster has it. A VMID is free only if no node has a guest of it.
+async fn elsewhere<G: Kind>(pve: &Client, last_seen: &G, vmid: u32) -> Result<G, Problem> {
+    if pve.is_free(vmid).await? {
+        return Err(Problem::Gone);
+    }
+    let guests = pve.guests().await?;
+    let listed = guests.iter().find(|guest| guest.vmid == vmid).ok_or(Problem::Unseen)?;
+    if listed.kind != G::KIND {
+        return Err(Problem::Gone);
+    }
+    if listed.node == last_seen.node() {
+        return Err(Problem::Unseen);
+    }
+    tracing::info!(vmid, from = last_seen.node(), to = listed.node, "the guest was moved");
+    Ok(G::at(pve, &listed.node, vmid))
+}

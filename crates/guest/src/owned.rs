@@ -1,0 +1,157 @@
+//! A guest that was proved to be ours. Only through it can a guest be changed, started, stopped, spoken to or destroyed.
+
+use ownership::{Build, Kind as Role, Marker};
+use pve::{Agent, Config, Lxc, Qemu, Upid};
+
+use crate::kind::Kind;
+use crate::{Candidate, Error, Problem};
+
+/// A VM of ours.
+pub type OwnedVm = OwnedGuest<Qemu>;
+/// A container of ours.
+pub type OwnedContainer = OwnedGuest<Lxc>;
+
+/// A guest of ours, as it was at the moment of the proof.
+///
+/// Nothing but [`Candidate::prove`] makes one. What it does is one attempt, which follows the proof at once; changes are
+/// made under the digest of the configuration that was proved. Attempts that are repeated prove again.
+#[derive(Debug, Clone)]
+pub struct OwnedGuest<G> {
+    pub(crate) candidate: Candidate<G>,
+    pub(crate) raw: G,
+    pub(crate) config: Config,
+    pub(crate) marker: Option<Marker>,
+}
+
+impl<G: Kind> OwnedGuest<G> {
+    /// Returns the VMID.
+    #[must_use]
+    pub fn vmid(&self) -> u32 {
+        self.candidate.vmid
+    }
+
+    /// Returns the node that it is on.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        self.raw.node()
+    }
+
+    /// Returns the configuration that was proved.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Returns the marker. Only a VM that Packer is still building has none.
+    #[must_use]
+    pub fn marker(&self) -> Option<&Marker> {
+        self.marker.as_ref()
+    }
+
+    /// Returns what it was proved from, to prove it again.
+    #[must_use]
+    pub fn candidate(&self) -> &Candidate<G> {
+        &self.candidate
+    }
+
+    /// Returns true if it runs now.
+    ///
+    /// # Errors
+    /// Those of the request.
+    pub async fn is_running(&self) -> Result<bool, Error> {
+        let status = self.raw.status().await;
+        Ok(status.map_err(|error| self.candidate.error("examine", error))?.is_running())
+    }
+
+    /// Changes options, if nothing has changed the configuration since the proof.
+    ///
+    /// # Errors
+    /// [`pve::Error::is_digest_conflict`] if something has.
+    pub async fn change(&self, options: &[(&str, &str)]) -> Result<(), pve::Error> {
+        self.raw.set_config(options, self.config.digest()).await
+    }
+
+    /// Waits for a task of this guest.
+    pub(crate) async fn wait(&self, task: &Upid) -> Result<(), pve::Error> {
+        self.candidate.pve.wait(task, &self.candidate.wait).await.map(drop)
+    }
+
+    /// Starts it and waits for the end of the task. Succeeds if it runs already.
+    ///
+    /// # Errors
+    /// When Proxmox VE does not start it.
+    pub async fn start(&self) -> Result<(), Error> {
+        let started = async { self.wait(&self.raw.start().await?).await };
+        match started.await {
+            Err(error) if error.is_running() => Ok(()),
+            outcome => outcome.map_err(|error| self.candidate.error("start", error)),
+        }
+    }
+
+    /// Stops it if it runs.
+    pub(crate) async fn stop_now(&self) -> Result<(), Problem> {
+        if self.config.is_template() || !self.raw.status().await?.is_running() {
+            return Ok(());
+        }
+        let stopped = async { self.wait(&self.raw.stop().await?).await };
+        match stopped.await {
+            Err(error) if error.is_not_running() => Ok(()),
+            outcome => Ok(outcome?),
+        }
+    }
+
+    /// Destroys it. What forbids that, or invites to clone it, is removed first, under the digest of the proof.
+    pub(crate) async fn delete_now(&self) -> Result<(), Problem> {
+        let retired = self.retired();
+        let mut changes = Vec::new();
+        if self.config.flag("protection") {
+            changes.push(("protection", "0"));
+        }
+        changes.extend(retired.as_deref().map(|description| ("description", description)));
+        if !changes.is_empty() {
+            self.change(&changes).await?;
+        }
+        tracing::info!(vmid = self.vmid(), node = self.node(), "destroying a guest");
+        let task = self.raw.delete().await?;
+        Ok(self.wait(&task).await?)
+    }
+
+    /// Returns the description of a template version that is not to be cloned any more, if it does not say so yet.
+    fn retired(&self) -> Option<String> {
+        let marker = self.marker.as_ref().filter(|marker| marker.kind == Role::Template)?;
+        if !self.config.is_template() || marker.build == Some(Build::Retired) {
+            return None;
+        }
+        Some(Marker { build: Some(Build::Retired), ..marker.clone() }.replace_in(self.config.description()))
+    }
+}
+
+impl OwnedVm {
+    /// Returns its guest agent.
+    #[must_use]
+    pub fn agent(&self) -> Agent {
+        self.raw.agent()
+    }
+}
+
+impl OwnedContainer {
+    /// Opens its console.
+    ///
+    /// # Errors
+    /// Those of [`pve::console::connect`].
+    pub async fn console(&self) -> Result<pve::console::Console, pve::Error> {
+        pve::console::connect(&self.raw).await
+    }
+
+    /// Re-assigns a mount point's volume to another container of ours, at the same mount point. Both must be stopped.
+    ///
+    /// # Errors
+    /// When Proxmox VE does not do it.
+    pub async fn move_volume(&self, volume: &str, to: &Self) -> Result<(), Error> {
+        let moved = async {
+            let task = self.raw.move_volume(volume, to.vmid(), volume).await?;
+            self.wait(&task).await
+        };
+        moved.await.map_err(|error| self.candidate.error("move a volume of", error))
+    }
+}

@@ -1,0 +1,121 @@
+//! Changing, stopping and destroying a guest that may be ours, for as many attempts as it takes.
+//!
+//! ```text
+//! each attempt: read configuration and pool, prove → act once ─┬─ done, or the guest is gone
+//!       ▲                                                      ├─ locked, changed meanwhile, reply lost
+//!       └────────────────────── pause ─────────────────────────┘
+//! ```
+
+use ownership::Marker;
+
+use crate::kind::Kind;
+use crate::{Candidate, Error, OwnedGuest, Problem};
+
+impl<G: Kind> Candidate<G> {
+    /// Stops the guest, after the proof that it is ours. Succeeds if it is stopped already or no longer exists.
+    ///
+    /// # Errors
+    /// [`Problem::NotOurs`] and [`Problem::OtherIncarnation`]: it is left alone.
+    pub async fn stop(&self) -> Result<(), Error> {
+        let stopped = self.attempt("stop", is_passing, |guest| async move { guest.stop_now().await }).await;
+        match stopped {
+            Err(error) if error.is_gone() => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// Destroys the stopped guest with its disks. Succeeds if it no longer exists.
+    ///
+    /// # Errors
+    /// [`Problem::StillRunning`]; [`Problem::BaseInUse`]; [`Problem::NotOurs`] and [`Problem::OtherIncarnation`]: it is
+    /// left alone.
+    pub async fn destroy(&self) -> Result<(), Error> {
+        let destroyed = self.attempt("destroy", is_passing, |guest| async move {
+            match guest.delete_now().await {
+                // Proxmox VE checks this by itself, before it touches anything.
+                Err(Problem::Pve(error)) if error.is_running() => Err(Problem::StillRunning),
+                Err(Problem::Pve(error)) if error.is_base_in_use() => Err(Problem::BaseInUse),
+                outcome => outcome,
+            }
+        });
+        match destroyed.await {
+            Err(error) if error.is_gone() => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// Stops the guest and destroys it. Succeeds if it no longer exists.
+    ///
+    /// # Errors
+    /// Those of [`Candidate::stop`] and [`Candidate::destroy`].
+    pub async fn remove(&self) -> Result<(), Error> {
+        self.stop().await?;
+        self.destroy().await
+    }
+
+    /// Changes what `wanted` returns for the guest as it is, if anything.
+    ///
+    /// # Errors
+    /// [`Problem::NotOurs`] and [`Problem::OtherIncarnation`]: it is left alone.
+    pub async fn change(&self, wanted: impl Fn(&OwnedGuest<G>) -> Vec<(&'static str, String)>) -> Result<(), Error> {
+        self.change_known(None, wanted).await
+    }
+
+    /// Changes like [`Candidate::change`], first of all a guest that was just proved.
+    pub(crate) async fn change_known(
+        &self,
+        known: Option<OwnedGuest<G>>,
+        wanted: impl Fn(&OwnedGuest<G>) -> Vec<(&'static str, String)>,
+    ) -> Result<(), Error> {
+        let wanted = &wanted;
+        let change = |guest: OwnedGuest<G>| async move {
+            let wanted = wanted(&guest);
+            if wanted.is_empty() {
+                return Ok(());
+            }
+            let options: Vec<(&str, &str)> = wanted.iter().map(|(option, value)| (*option, value.as_str())).collect();
+            Ok(guest.change(&options).await?)
+        };
+        if let Some(known) = known {
+            match change(known).await {
+                Err(problem) if is_busy(&problem) => {}
+                outcome => return outcome.map_err(|problem| self.error("configure", problem)),
+            }
+        }
+        self.attempt("configure", is_busy, change).await
+    }
+
+    /// Rewrites the marker. The other lines of the description stay.
+    ///
+    /// # Errors
+    /// Those of [`Candidate::change`].
+    pub async fn mark(&self, edit: impl Fn(&mut Marker)) -> Result<(), Error> {
+        self.change(|guest| {
+            let Some(found) = guest.marker() else { return Vec::new() };
+            let mut marker = found.clone();
+            edit(&mut marker);
+            if marker == *found {
+                return Vec::new();
+            }
+            vec![("description", marker.replace_in(guest.config().description()))]
+        })
+        .await
+    }
+}
+
+/// Returns true if another attempt may succeed because the guest was locked or changed.
+pub(crate) fn is_busy(problem: &Problem) -> bool {
+    match problem {
+        // A guest that was there for the proof is gone or was moved, and the next proof finds out.
+        Problem::Pve(error) => error.is_locked() || error.is_digest_conflict() || error.is_guest_missing(),
+        Problem::Unseen => true,
+        _ => false,
+    }
+}
+
+/// Returns true if another attempt to end a guest may succeed. A lost reply leaves open whether the request was carried
+/// out, and the proof of the next attempt finds out.
+fn is_passing(problem: &Problem) -> bool {
+    let may_be_done = |error: &pve::Error| error.is_transient() && !error.is_not_carried_out();
+    is_busy(problem) || matches!(problem, Problem::Pve(error) if error.is_protected() || may_be_done(error))
+}

@@ -1,0 +1,174 @@
+//! Nested blocks: attributes of an object in the configuration's block syntax.
+//!
+//! A block is planned like a nested attribute. What differs is absence: a list, set or map without blocks is empty,
+//! never null, and a group is always there. An unknown number of blocks (a `dynamic` block over an unknown value) is an
+//! unknown whole; a block that is there is never unknown itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::attr::Attr;
+use crate::element::{Element, Model, ValueError, decode_attr, encode_attr};
+use crate::known::{Absent, Basis, present};
+use crate::path::Path;
+use crate::schema::{Attribute, Kind, Limits, Mode, Nesting};
+use crate::value::Value;
+
+/// What `#[tf(block)]` can be declared on: a model, or a list, set or map of models.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a block",
+    note = "use a derived Model, or a Vec, BTreeSet or BTreeMap<String, _> of one"
+)]
+pub trait Blocks: Element {
+    /// How the block repeats.
+    const NESTING: Nesting;
+
+    /// The known blocks: a single one that may be absent is an `Option`.
+    type Present: Clone + Default + Send + Sync + 'static;
+
+    /// Returns the known blocks; used by derived code.
+    ///
+    /// # Errors
+    /// When a part is missing.
+    fn present(attr: Attr<Self>, basis: Basis, path: &Path) -> Result<Self::Present, ValueError>;
+
+    /// The opposite of [`Blocks::present`].
+    fn from_present(present: Self::Present) -> Attr<Self>;
+
+    /// What the configuration means without any such block; `None`: there is nothing.
+    fn absent() -> Option<Self>;
+}
+
+impl<T: Model + Element> Blocks for Vec<T> {
+    const NESTING: Nesting = Nesting::List;
+
+    type Present = <Self as Element>::Known;
+
+    fn present(attr: Attr<Self>, basis: Basis, path: &Path) -> Result<Self::Present, ValueError> {
+        present(attr, basis, path, Absent::Empty)
+    }
+
+    fn from_present(present: Self::Present) -> Attr<Self> {
+        Attr::Known(<Self as Element>::from_known(present))
+    }
+
+    fn absent() -> Option<Self> {
+        Some(Self::new())
+    }
+}
+
+impl<T: Model + Element<Known: Ord> + Ord> Blocks for BTreeSet<T> {
+    const NESTING: Nesting = Nesting::Set;
+
+    type Present = <Self as Element>::Known;
+
+    fn present(attr: Attr<Self>, basis: Basis, path: &Path) -> Result<Self::Present, ValueError> {
+        present(attr, basis, path, Absent::Empty)
+    }
+
+    fn from_present(present: Self::Present) -> Attr<Self> {
+        Attr::Known(<Self as Element>::from_known(present))
+    }
+
+    fn absent() -> Option<Self> {
+        Some(Self::new())
+    }
+}
+
+impl<T: Model + Element> Blocks for BTreeMap<String, T> {
+    const NESTING: Nesting = Nesting::Map;
+
+    type Present = <Self as Element>::Known;
+
+    fn present(attr: Attr<Self>, basis: Basis, path: &Path) -> Result<Self::Present, ValueError> {
+        present(attr, basis, path, Absent::Empty)
+    }
+
+    fn from_present(present: Self::Present) -> Attr<Self> {
+        Attr::Known(<Self as Element>::from_known(present))
+    }
+
+    fn absent() -> Option<Self> {
+        Some(Self::new())
+    }
+}
+
+/// The words of a field's `#[tf(block(…))]`, as derived code passes them on.
+#[derive(Clone, Copy, Default)]
+pub struct BlockWords {
+    /// `group`: always there, whether the configuration has it or not.
+    pub group: bool,
+    /// `required`.
+    pub required: bool,
+    /// `min = …`; 0 where it is not given.
+    pub min: u32,
+    /// `max = …`; 0 where it is not given.
+    pub max: u32,
+}
+
+/// Fails to compile where cores would refuse the whole provider for this block.
+#[track_caller]
+pub const fn check_block<T: Blocks>(declared: BlockWords) {
+    let single = matches!(T::NESTING, Nesting::Single);
+    let counted = matches!(T::NESTING, Nesting::List | Nesting::Set);
+    assert!(single || !declared.group, "`group` is for a single block");
+    assert!(single || !declared.required, "`required` is for a single block: write `block(min = 1)`");
+    assert!(!(declared.group && declared.required), "a group is always there: it cannot be required");
+    assert!(counted || (declared.min == 0 && declared.max == 0), "`min` and `max` are for lists and sets of blocks");
+    assert!(declared.max == 0 || declared.min <= declared.max, "`min` is greater than `max`");
+    T::CONTENTS.check_sets();
+}
+
+/// Returns the declaration of a block.
+#[must_use]
+pub fn declare_block<T: Blocks>(name: &str, declared: BlockWords, description: &str) -> Attribute {
+    let kind = match T::kind() {
+        Kind::Nested(Nesting::Single, attributes) if declared.group => Kind::Nested(Nesting::Group, attributes),
+        kind => kind,
+    };
+    let mode = if declared.required { Mode::Required } else { Mode::Optional };
+    let one = u32::from(declared.required);
+    let mut attribute = Attribute::new(name, kind, mode, description);
+    attribute.block = Some(Limits { min: declared.min.max(one), max: declared.max.max(one) });
+    attribute
+}
+
+/// Reads a block.
+///
+/// # Errors
+/// When the value has another type.
+pub fn decode_block<T: Blocks>(value: &Value, path: &Path) -> Result<Attr<T>, ValueError> {
+    match value {
+        Value::Null => Ok(T::absent().into()),
+        value => decode_attr(value, path),
+    }
+}
+
+/// Writes a block. Null means that there is none.
+pub fn encode_block<T: Blocks>(attr: &Attr<T>) -> Value {
+    match (attr, T::absent()) {
+        (Attr::Null, Some(absent)) => absent.encode(),
+        _ => encode_attr(attr),
+    }
+}
+
+/// Reads a group.
+///
+/// # Errors
+/// When the value has another type.
+pub fn decode_group<T: Blocks + Default>(value: &Value, path: &Path) -> Result<Attr<T>, ValueError> {
+    match value {
+        Value::Null => Ok(Attr::Known(T::default())),
+        value => decode_attr(value, path),
+    }
+}
+
+/// Writes a group.
+pub fn encode_group<T: Blocks + Default>(attr: &Attr<T>) -> Value {
+    match attr {
+        Attr::Null => T::default().encode(),
+        _ => encode_attr(attr),
+    }
+}
+
+#[cfg(test)]
+mod tests;

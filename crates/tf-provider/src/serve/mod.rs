@@ -1,0 +1,150 @@
+//! From process start to a served provider, as go-plugin's handshake wants it.
+//!
+//! One line on stdout tells the core where to connect; afterwards stdout is never used again. The core authenticates
+//! by the certificate that it passed in the environment, we by the one in our line; both are compared byte for byte.
+
+mod docs;
+pub(crate) mod handshake;
+mod listen;
+mod logging;
+mod parent;
+mod plugin_services;
+mod reattach;
+mod socket;
+#[cfg(test)]
+mod tests;
+pub(crate) mod tls;
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use error_chain::Chain;
+use tokio_util::sync::CancellationToken;
+
+use crate::provider::Provider;
+use handshake::{Handshake, Start};
+use listen::Serving;
+pub use reattach::Reattach;
+use socket::{Place, Socket};
+
+/// Why serving ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The socket, its directory, or its port.
+    #[error("unable to listen")]
+    Socket(#[source] std::io::Error),
+    /// Certificate or key.
+    #[error("unable to set up mutual TLS: {0}")]
+    Tls(String),
+    /// Signals, the runtime, or standard output.
+    #[error("unable to {0}")]
+    Process(&'static str, #[source] std::io::Error),
+    /// The server itself.
+    #[error("the server stopped")]
+    Server(#[source] tonic::transport::Error),
+}
+
+/// Serves the provider to the core that started this process; the whole `main` of a provider.
+///
+/// Started by hand it explains itself and fails. With `TF_PROVIDER_REATTACH` set to the provider's source address it
+/// serves until interrupted and prints what a core needs in `TF_REATTACH_PROVIDERS`, for debugging. With
+/// `TF_PROVIDER_DOCS` set to `write` or `check` it does that with the reference pages below the current directory
+/// ([`crate::docs`]).
+pub fn serve<P: Provider>(provider: P) -> ExitCode {
+    let variable = |name: &str| std::env::var(name).ok();
+    if let Some(wish) = docs::wish(variable) {
+        return docs::run(&provider, wish);
+    }
+    let start = match handshake::read(variable) {
+        Ok(start) => start,
+        Err(refusal) => {
+            // Nothing is set up yet: the core shows standard error as it is.
+            let _ = writeln!(std::io::stderr(), "{refusal}");
+            return ExitCode::FAILURE;
+        }
+    };
+    logging::install(P::NAME);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let served = runtime.map_err(|error| ServeError::Process("start the runtime", error)).and_then(|runtime| {
+        let served = runtime.block_on(async {
+            match start {
+                Start::Core(handshake) => for_core(provider, handshake).await,
+                Start::Reattach(address) => for_reattach(provider, &address).await,
+            }
+        });
+        // Dropped work gets to run its destructors; what blocks a thread must not hold the process.
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        served
+    });
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "{}", Chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn for_core<P: Provider>(provider: P, handshake: Handshake) -> Result<(), ServeError> {
+    let shutdown = CancellationToken::new();
+    watch_signals(shutdown.clone())?;
+    parent::watch(shutdown.clone());
+    let socket = Socket::bind(Place::for_core(&handshake)).map_err(ServeError::Socket)?;
+    let address = socket.address().map_err(ServeError::Socket)?;
+    let tls = handshake.client_certificate.as_deref().map(tls::Identity::for_client).transpose()?;
+    if tls.is_none() && address.network == "tcp" {
+        tracing::warn!("served without TLS on a port: every user of this machine can connect");
+    }
+    let line = handshake::line(&address, tls.as_ref().map(tls::Identity::certificate));
+    let serving = Serving { socket, acceptor: tls.map(|identity| identity.acceptor), shutdown };
+    announce(&line)?;
+    serving.run(provider).await
+}
+
+async fn for_reattach<P: Provider>(provider: P, address: &str) -> Result<(), ServeError> {
+    let served = Reattach::start(provider)?;
+    announce(&format!("TF_REATTACH_PROVIDERS='{}'", served.environment(&[address])))?;
+    let interrupted = tokio::signal::ctrl_c().await;
+    served.stop().await?;
+    interrupted.map_err(|error| ServeError::Process("wait for an interrupt", error))
+}
+
+fn announce(line: &str) -> Result<(), ServeError> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|error| ServeError::Process("write to stdout", error))
+}
+
+/// A terminal sends SIGINT to the whole process group; the core decides and calls StopProvider. A handler is installed
+/// rather than the signal ignored, because programs that a resource starts would inherit the latter.
+#[cfg(unix)]
+fn watch_signals(shutdown: CancellationToken) -> Result<(), ServeError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let install = |kind| signal(kind).map_err(|error| ServeError::Process("watch signals", error));
+    let (mut interrupt, mut terminate) = (install(SignalKind::interrupt())?, install(SignalKind::terminate())?);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => break,
+            }
+        }
+        shutdown.cancel();
+    });
+    Ok(())
+}
+
+/// A console sends Ctrl-C to all its processes; the core decides and calls StopProvider.
+#[cfg(windows)]
+fn watch_signals(_: CancellationToken) -> Result<(), ServeError> {
+    let mut interrupt =
+        tokio::signal::windows::ctrl_c().map_err(|error| ServeError::Process("watch signals", error))?;
+    tokio::spawn(async move { while interrupt.recv().await.is_some() {} });
+    Ok(())
+}
+
+/// Nothing is known of other systems' signals.
+#[cfg(not(any(unix, windows)))]
+fn watch_signals(_: CancellationToken) -> Result<(), ServeError> {
+    Ok(())
+}

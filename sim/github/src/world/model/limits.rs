@@ -1,0 +1,75 @@
+//! How much a caller has asked for, and what a call is counted as.
+
+use std::collections::{HashMap, VecDeque};
+
+use jiff::{SignedDuration, Timestamp};
+
+/// Who is counted together: all tokens of an installation, a person's token, everybody without one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Counted {
+    Nobody,
+    Person(u64),
+    Installation(u64),
+    App(u64),
+}
+
+/// What a call is counted as.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cost<'a> {
+    /// The path. Whether GitHub counts all runs' jobs as one endpoint is not said.
+    pub(crate) endpoint: &'a str,
+    pub(crate) changes: bool,
+    pub(crate) registers: bool,
+}
+
+/// What an answer's headers say about a limit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RateState {
+    pub(crate) resource: &'static str,
+    pub(crate) limit: u64,
+    pub(crate) used: u64,
+    pub(crate) reset_at: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Window {
+    pub(crate) used: u64,
+    pub(crate) reset_at: Timestamp,
+}
+
+impl Window {
+    const NEW: Self = Self { used: 0, reset_at: Timestamp::UNIX_EPOCH };
+
+    /// Returns the window of `now`: this one, or a new one if this one has ended.
+    pub(crate) fn at(&mut self, now: Timestamp, length: SignedDuration) -> &mut Self {
+        if self.reset_at <= now {
+            *self = Self { used: 0, reset_at: now + length };
+        }
+        self
+    }
+}
+
+/// What one caller has used.
+#[derive(Debug)]
+pub(crate) struct Usage {
+    pub(crate) core: Window,
+    pub(crate) registrations: Window,
+    pub(crate) in_flight: usize,
+    /// Points of the last minute: when, endpoint, how many.
+    pub(crate) points: VecDeque<(Timestamp, String, u64)>,
+    pub(crate) throttled_until: Option<Timestamp>,
+}
+
+impl Default for Usage {
+    fn default() -> Self {
+        Self {
+            core: Window::NEW,
+            registrations: Window::NEW,
+            in_flight: 0,
+            points: VecDeque::new(),
+            throttled_until: None,
+        }
+    }
+}
+
+pub(crate) type Usages = HashMap<Counted, Usage>;
