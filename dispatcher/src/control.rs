@@ -8,16 +8,8 @@ use dispatcher_api::{Config, Secrets, Status};
 use tokio::sync::watch;
 
 use crate::logs::{LogLine, LogRing};
+use crate::settings::Settings;
 use crate::state_directory::{StateDirectory, StateError};
-
-/// A configuration with the secrets that belong to it.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The declared configuration.
-    pub config: Config,
-    /// PVE token secret and GitHub token; their `Debug` shows nothing.
-    pub secrets: Secrets,
-}
 
 /// Why a new configuration was not taken over. The one before it stays in force.
 #[derive(Debug, thiserror::Error)]

@@ -11,18 +11,19 @@ use std::time::Duration;
 use dispatcher_api::{Config, Problem, Subject};
 use error_chain::Chain;
 use jiff::{SignedDuration, Timestamp};
-use ownership::PoolName;
+use ownership::{PoolName, RunnerName};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clients;
 use crate::clock;
-use crate::control::{Control, Settings};
+use crate::control::Control;
 use crate::execute::{Executor, Gates, TemplateChecks};
 use crate::intents::{Ledger, LedgerError};
 use crate::looks::{Look, Looks};
-use crate::problems::Problems;
+use crate::problems::{ProblemKey, Problems};
+use crate::settings::Settings;
 use crate::status::{self, StatusInput};
 use fleet::{Action, Claim, Intent, Observed};
 
@@ -88,7 +89,7 @@ async fn tick(duration: Duration) {
 /// A step that ended, by the name it is known under, and whether its VM has a record.
 #[derive(Debug)]
 struct Done {
-    name: String,
+    name: RunnerName,
     recorded: bool,
 }
 
@@ -103,8 +104,8 @@ struct Engine {
     observed: Observed,
     looks: Looks,
     steps: JoinSet<Done>,
-    under_way: BTreeSet<String>,
-    resting: BTreeMap<String, Timestamp>,
+    under_way: BTreeSet<RunnerName>,
+    resting: BTreeMap<RunnerName, Timestamp>,
     started_at: Timestamp,
     draining_since: Timestamp,
     forgotten_at: Timestamp,
@@ -140,15 +141,10 @@ impl Engine {
         let (pve, github) = match made {
             Ok(pair) => pair,
             Err(error) => {
-                return self.problems.raise(
-                    "configuration",
-                    Subject::Dispatcher,
-                    Chain(&error).to_string(),
-                    clock::now(),
-                );
+                return self.problems.raise(ProblemKey::Configuration, Chain(&error).to_string(), clock::now());
             }
         };
-        self.problems.clear("configuration");
+        self.problems.clear(&ProblemKey::Configuration);
         self.config_hash = settings.config.hash();
         let forgiven = std::mem::take(&mut self.observed.forgiven);
         self.observed = Observed { draining: self.observed.draining, forgiven, ..Observed::default() };
@@ -208,17 +204,17 @@ impl Engine {
     fn integrate(&mut self, look: Look) {
         match look {
             Look::Guests(Ok(guests)) => {
-                self.problems.clear("pve");
+                self.problems.clear(&ProblemKey::Guests);
                 self.observed.guests = Some(guests);
             }
             Look::Guests(Err(error)) => {
-                self.problems.raise("pve", Subject::Pve, Chain(&error).to_string(), clock::now())
+                self.problems.raise(ProblemKey::Guests, Chain(&error).to_string(), clock::now())
             }
             Look::Repository { name, seen, problem } => {
-                let key = format!("github:{name}");
+                let key = ProblemKey::Repository(name.clone());
                 match problem {
                     None => self.problems.clear(&key),
-                    Some(error) => self.problems.raise(&key, Subject::Github, Chain(&error).to_string(), clock::now()),
+                    Some(error) => self.problems.raise(key, Chain(&error).to_string(), clock::now()),
                 }
                 self.observed.repositories.insert(name, seen);
             }
@@ -289,7 +285,7 @@ impl Engine {
         }
         self.forgotten_at = now;
         if let Err(error) = self.ledger.forget(now) {
-            self.problems.raise("ledger", Subject::Dispatcher, Chain(&error).to_string(), now);
+            self.problems.raise(ProblemKey::Ledger, Chain(&error).to_string(), now);
         }
     }
 

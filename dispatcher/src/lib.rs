@@ -6,7 +6,6 @@
 mod clients;
 mod clock;
 pub mod configuration;
-#[allow(clippy::disallowed_methods, reason = "a terminal is redrawn by the clock; nothing is decided here")]
 pub mod console;
 pub mod control;
 mod engine;
@@ -16,6 +15,7 @@ pub mod logs;
 mod looks;
 mod observe;
 mod problems;
+pub mod settings;
 pub mod state_directory;
 mod status;
 

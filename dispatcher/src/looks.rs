@@ -8,7 +8,7 @@ use std::time::Duration;
 use dispatcher_api::{Config, RunnerPool};
 use fleet::State;
 use jiff::{SignedDuration, Timestamp};
-use ownership::PoolName;
+use ownership::{PoolName, RepositoryName};
 use tokio::task::JoinSet;
 
 use crate::execute::Executor;
@@ -34,8 +34,8 @@ pub(crate) enum Look {
     Guests(Result<Guests, ObserveError>),
     /// One repository.
     Repository {
-        /// `owner/name`.
-        name: String,
+        /// The repository.
+        name: RepositoryName,
         /// What was seen, now or earlier.
         seen: RepositorySeen,
         /// What was not seen now, and why.
@@ -50,7 +50,7 @@ pub(crate) enum Look {
 #[derive(Debug)]
 enum Ended {
     Guests(GuestObserver, Result<Guests, ObserveError>),
-    Repository(String, RepositoryObserver, RepositorySeen, Option<github::Error>),
+    Repository(RepositoryName, RepositoryObserver, RepositorySeen, Option<github::Error>),
     Circumstances(CircumstanceObserver, Vec<PoolName>),
 }
 
@@ -62,7 +62,7 @@ pub(crate) struct Looks {
     running: JoinSet<(u64, Ended)>,
     guests: Option<GuestObserver>,
     guests_due: Timestamp,
-    repositories: BTreeMap<String, (Option<RepositoryObserver>, Timestamp)>,
+    repositories: BTreeMap<RepositoryName, (Option<RepositoryObserver>, Timestamp)>,
     circumstances: Option<CircumstanceObserver>,
     circumstances_due: Timestamp,
 }
@@ -135,7 +135,8 @@ impl Looks {
     pub(crate) fn start_due(&mut self, executor: &Executor, observed: &Observed, intents: &[Intent], now: Timestamp) {
         self.start_guests(executor, observed, intents, now);
         self.start_circumstances(executor, observed, intents, now);
-        let names: BTreeSet<&String> = executor.config.pools.iter().flat_map(|pool| &pool.repositories).collect();
+        let names: BTreeSet<&RepositoryName> =
+            executor.config.pools.iter().flat_map(|pool| &pool.repositories).collect();
         for name in names {
             self.start_repository(name, executor, intents, now);
         }
@@ -182,17 +183,17 @@ impl Looks {
         });
     }
 
-    fn start_repository(&mut self, name: &str, executor: &Executor, intents: &[Intent], now: Timestamp) {
+    fn start_repository(&mut self, name: &RepositoryName, executor: &Executor, intents: &[Intent], now: Timestamp) {
         let slot = self
             .repositories
-            .entry(name.to_owned())
+            .entry(name.clone())
             .or_insert_with(|| (Some(RepositoryObserver::default()), Timestamp::MIN));
         if slot.1 > now {
             return;
         }
         let Some(mut observer) = slot.0.take() else { return };
         slot.1 = next_look(executor, now);
-        let (name, config, github) = (name.to_owned(), executor.config.clone(), executor.github.clone());
+        let (name, config, github) = (name.clone(), executor.config.clone(), executor.github.clone());
         let (jobs_of_ours, registrations_expected) = expectations(&name, intents);
         let generation = self.generation;
         self.running.spawn(async move {
@@ -235,9 +236,9 @@ fn next_look(executor: &Executor, now: Timestamp) -> Timestamp {
     budget.blocked_until.map_or(next, |until| until.max(next))
 }
 
-fn expectations(repository: &str, intents: &[Intent]) -> (BTreeSet<u64>, bool) {
+fn expectations(repository: &RepositoryName, intents: &[Intent]) -> (BTreeSet<u64>, bool) {
     let here = |intent: &&Intent| {
-        intent.is_live() && intent.life.repository.as_deref().is_none_or(|serves| serves == repository)
+        intent.is_live() && intent.life.repository.as_ref().is_none_or(|serves| serves == repository)
     };
     let mine: Vec<&Intent> = intents.iter().filter(here).collect();
     let jobs =
@@ -253,6 +254,7 @@ mod tests {
 
     use super::*;
     use fleet::{GuestSeen, Power};
+    use ownership::Vmid;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
@@ -265,18 +267,19 @@ mod tests {
             life = life.after(event, at(1)).unwrap();
         }
         let intent = Intent {
-            name: "lab-ubuntu-9100-aaaaaa".into(),
+            name: "lab-ubuntu-9100-aaaaaa".parse().unwrap(),
             pool: "ubuntu".parse().unwrap(),
-            vmid: 9100,
-            node: "pve1".into(),
-            template: 9000,
+            vmid: Vmid::new(9100).unwrap(),
+            node: "pve1".parse().unwrap(),
+            template: Vmid::new(9000).unwrap(),
             resource_pool: "ci".into(),
             created_at: at(0),
             life,
             retry_at: None,
             failure: None,
         };
-        let seen = claim.map(|claim| (9100, GuestSeen { power: Power::Running, locked: false, claim }));
+        let seen =
+            claim.map(|claim| (Vmid::new(9100).unwrap(), GuestSeen { power: Power::Running, locked: false, claim }));
         let guests = Guests {
             taken_at: at(0),
             seen: seen.into_iter().collect(),
@@ -295,7 +298,7 @@ mod tests {
             Event::Cloned,
             Event::Configured,
             Event::Ready,
-            Event::MintBegun { repository: "acme/tools".into() },
+            Event::MintBegun { repository: "acme/tools".parse().unwrap() },
             Event::Minted { runner_id: 7 },
             Event::Armed,
         ];

@@ -5,28 +5,56 @@ use std::sync::{Mutex, PoisonError};
 
 use dispatcher_api::{Problem, Subject};
 use jiff::Timestamp;
+use ownership::{RepositoryName, RunnerName};
+
+/// The thing that a problem is about. Each has at most one open problem. The status lists problems in this order.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum ProblemKey {
+    /// The configuration that was accepted and cannot be used.
+    Configuration,
+    /// GitHub's answers about one repository.
+    Repository(RepositoryName),
+    /// The dispatcher's database.
+    Ledger,
+    /// Proxmox VE's list of guests.
+    Guests,
+    /// One VM, by its name.
+    Vm(RunnerName),
+}
+
+impl ProblemKey {
+    fn subject(&self) -> Subject {
+        match self {
+            Self::Configuration | Self::Ledger => Subject::Dispatcher,
+            Self::Repository(_) => Subject::Github,
+            Self::Guests => Subject::Pve,
+            Self::Vm(_) => Subject::Pool,
+        }
+    }
+}
 
 /// The open problems, by what they are about.
 #[derive(Debug, Default)]
 pub(crate) struct Problems {
-    open: Mutex<BTreeMap<String, Problem>>,
+    open: Mutex<BTreeMap<ProblemKey, Problem>>,
 }
 
 impl Problems {
     /// Records a problem. A lasting problem keeps its first time, and is logged again only when its text changes.
-    pub(crate) fn raise(&self, key: &str, subject: Subject, message: String, now: Timestamp) {
+    pub(crate) fn raise(&self, key: ProblemKey, message: String, now: Timestamp) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = match open.get(key) {
+        let since = match open.get(&key) {
             Some(known) if known.message == message => return,
             Some(known) => known.since,
             None => now,
         };
         tracing::warn!("{message}");
-        open.insert(key.to_owned(), Problem { subject, message, since });
+        let subject = key.subject();
+        open.insert(key, Problem { subject, message, since });
     }
 
-    /// Removes a problem whose cause is gone.
-    pub(crate) fn clear(&self, key: &str) {
+    /// It works again.
+    pub(crate) fn clear(&self, key: &ProblemKey) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(problem) = open.remove(key) {
             tracing::info!("no longer: {}", problem.message);
@@ -47,10 +75,21 @@ mod tests {
     fn a_problem_keeps_the_time_of_its_beginning() {
         let problems = Problems::default();
         let at = |second| Timestamp::from_second(second).unwrap();
-        problems.raise("pve", Subject::Pve, "no answer".into(), at(1));
-        problems.raise("pve", Subject::Pve, "refused".into(), at(2));
+        problems.raise(ProblemKey::Guests, "no answer".into(), at(1));
+        problems.raise(ProblemKey::Guests, "refused".into(), at(2));
         assert_eq!((problems.all()[0].since, problems.all()[0].message.as_str()), (at(1), "refused"));
-        problems.clear("pve");
+        problems.clear(&ProblemKey::Guests);
         assert!(problems.all().is_empty());
+    }
+
+    #[test]
+    fn one_vm_does_not_clear_the_problem_of_another() {
+        let problems = Problems::default();
+        let vm = |name: &str| ProblemKey::Vm(name.parse().unwrap());
+        problems.raise(vm("lab-p-9100-aaaaaa"), "it does not boot".into(), Timestamp::UNIX_EPOCH);
+        problems.raise(ProblemKey::Ledger, "the disk is full".into(), Timestamp::UNIX_EPOCH);
+        problems.clear(&vm("lab-p-9100-bbbbbb"));
+        let subjects: Vec<_> = problems.all().iter().map(|problem| problem.subject).collect();
+        assert_eq!(subjects, [Subject::Dispatcher, Subject::Pool]);
     }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use dispatcher_api::{Config, ConfigError, Secrets};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::control::Settings;
+use crate::settings::Settings;
 
 const CONFIG: &str = "config.json";
 const PVE_SECRET: &str = "pve-token-secret";

@@ -1,6 +1,6 @@
 //! The console program behind a real terminal, with a daemon's control socket behind it.
 #![cfg(test)]
-#![allow(clippy::disallowed_methods, reason = "they watch a program by the clock")]
+#![expect(clippy::disallowed_methods, reason = "they watch a program by the clock")]
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use guest::{BootTimes, Booted, RunnerVm};
+use ownership::Vmid;
 
 /// Boot times by template.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Boots(Arc<Mutex<HashMap<Option<u32>, BootTimes>>>);
+pub(crate) struct Boots(Arc<Mutex<HashMap<Option<Vmid>, BootTimes>>>);
 
 impl Boots {
     /// Boots a VM and learns from it.

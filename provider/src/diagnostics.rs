@@ -7,6 +7,7 @@ use std::error::Error;
 use std::fmt::Display;
 
 use error_chain::Chain;
+use ownership::Vmid;
 use tf_provider::{Diagnostic, Path};
 
 /// An error of a library, as a diagnostic tells it.
@@ -153,6 +154,14 @@ pub(crate) fn invalid(argument: impl Into<Path>, summary: impl Into<String>, det
     Diagnostic::error(summary, detail).at(argument)
 }
 
+/// Checks an argument that is the number of a guest.
+///
+/// # Errors
+/// A diagnostic at the argument.
+pub(crate) fn vmid(argument: &str, number: u32) -> Result<Vmid, Diagnostic> {
+    Vmid::new(number).map_err(|error| refused_argument(argument, "the VMID", &error))
+}
+
 /// Returns a warning about an argument.
 pub(crate) fn doubtful(argument: impl Into<Path>, summary: &str, detail: &str) -> Diagnostic {
     Diagnostic::warning(summary, detail).at(argument)
@@ -249,8 +258,12 @@ fn refusal_hint(error: &pve::Error) -> Option<String> {
 mod tests {
     use super::*;
 
+    fn vmid() -> ownership::Vmid {
+        ownership::Vmid::new(9100).unwrap()
+    }
+
     fn refused() -> guest::Error {
-        guest::Error { doing: "clone", kind: ownership::Kind::Runner, vmid: 9100, problem: guest::Problem::VmidTaken }
+        guest::Error { doing: "clone", kind: ownership::Kind::Runner, vmid: vmid(), problem: guest::Problem::VmidTaken }
     }
 
     #[test]
@@ -263,8 +276,8 @@ mod tests {
 
     #[test]
     fn each_cause_has_a_line() {
-        let problem = guest::Problem::NotOurs(ownership::NotOurs::NoMarker(9100));
-        let error = guest::Error { doing: "destroy", kind: ownership::Kind::Runner, vmid: 9100, problem };
+        let problem = guest::Problem::NotOurs(ownership::NotOurs::NoMarker(vmid()));
+        let error = guest::Error { doing: "destroy", kind: ownership::Kind::Runner, vmid: vmid(), problem };
         let detail = unable("destroy", "runner VM", "x", &error).detail;
         assert!(detail.starts_with("the guest is not provably ours\n  because: "), "{detail}");
     }

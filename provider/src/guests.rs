@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ownership::Vmid;
 use pve::GuestSummary;
 use tokio::sync::Mutex;
 
@@ -17,7 +18,7 @@ pub(crate) struct Guests(Arc<Mutex<Option<(Instant, Listed)>>>);
 
 impl Guests {
     /// What the list says about a guest. It lags behind: confirm what matters.
-    pub(crate) async fn find(&self, pve: &pve::Client, vmid: u32) -> Result<Option<GuestSummary>, pve::Error> {
+    pub(crate) async fn find(&self, pve: &pve::Client, vmid: Vmid) -> Result<Option<GuestSummary>, pve::Error> {
         Ok(self.listed(pve).await?.iter().find(|guest| guest.vmid == vmid).cloned())
     }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use ownership::{Kind, Marker};
+use ownership::{Kind, Marker, Vmid};
 use pve::{Client, Config, Error, GuestKind, GuestSummary, Properties};
 use tokio::task::JoinSet;
 
@@ -17,9 +17,9 @@ const AT_ONCE: usize = 3;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Holder {
     /// A VM that has the file in a drive.
-    Drive { vmid: u32, name: String },
+    Drive { vmid: Vmid, name: String },
     /// A dispatcher whose pools give the file to their VMs.
-    Pools { vmid: u32, name: String },
+    Pools { vmid: Vmid, name: String },
 }
 
 impl fmt::Display for Holder {
@@ -130,7 +130,7 @@ mod tests {
     fn a_vm_holds_the_image_in_any_of_its_drives() {
         for drive in ["ide2", "sata0", "scsi5"] {
             let held = holder_of("qemu", json!({ drive: format!("{VOLID},media=cdrom,size=376K") }));
-            assert_eq!(held, Some(Holder::Drive { vmid: 9101, name: "one".to_owned() }), "{drive}");
+            assert_eq!(held, Some(Holder::Drive { vmid: Vmid::new(9101).unwrap(), name: "one".to_owned() }), "{drive}");
         }
         assert_eq!(holder_of("qemu", json!({ "ide2": "local:iso/other.iso,media=cdrom", "scsi0": "a:disk" })), None);
         assert_eq!(holder_of("qemu", json!({ "description": VOLID })), None);
@@ -139,11 +139,12 @@ mod tests {
     #[test]
     fn a_dispatcher_holds_the_images_of_its_pools() {
         let nonce = "k3x9ab".parse().unwrap();
-        let mut marker = Marker::new("lab".parse().unwrap(), Owner::Provider, Kind::Dispatcher, 9101, nonce);
+        let mut marker =
+            Marker::new("lab".parse().unwrap(), Owner::Provider, Kind::Dispatcher, Vmid::new(9101).unwrap(), nonce);
         assert_eq!(holder_of("lxc", json!({ "description": marker.to_string() })), None);
         marker.seed_isos.insert(VOLID.to_owned());
         let held = holder_of("lxc", json!({ "description": marker.to_string() }));
-        assert_eq!(held, Some(Holder::Pools { vmid: 9101, name: "one".to_owned() }));
+        assert_eq!(held, Some(Holder::Pools { vmid: Vmid::new(9101).unwrap(), name: "one".to_owned() }));
         assert_eq!(holder_of("lxc", json!({ "description": VOLID })), None);
     }
 }

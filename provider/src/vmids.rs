@@ -3,21 +3,21 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ownership::VmidRange;
+use ownership::{Vmid, VmidRange};
 
 /// The VMIDs that this process is making guests at: resources of one apply do not propose each other's.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Vmids(Arc<Mutex<BTreeSet<u32>>>);
+pub(crate) struct Vmids(Arc<Mutex<BTreeSet<Vmid>>>);
 
 /// A VMID that is this resource's within this process, until dropped.
 #[derive(Debug)]
 pub(crate) struct Proposal {
     vmids: Vmids,
-    vmid: u32,
+    vmid: Vmid,
 }
 
 impl Proposal {
-    pub(crate) fn vmid(&self) -> u32 {
+    pub(crate) fn vmid(&self) -> Vmid {
         self.vmid
     }
 }
@@ -30,7 +30,7 @@ impl Drop for Proposal {
 
 impl Vmids {
     /// The VMID, unless another resource of this process has it.
-    pub(crate) fn claim(&self, vmid: u32) -> Option<Proposal> {
+    pub(crate) fn claim(&self, vmid: Vmid) -> Option<Proposal> {
         let claimed = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(vmid);
         claimed.then(|| Proposal { vmids: self.clone(), vmid })
     }
@@ -40,9 +40,9 @@ impl Vmids {
         &self,
         pve: &pve::Client,
         range: VmidRange,
-        refused: &BTreeSet<u32>,
+        refused: &BTreeSet<Vmid>,
     ) -> Result<Option<Proposal>, pve::Error> {
-        let seen: BTreeSet<u32> = pve.guests().await?.iter().map(|guest| guest.vmid).collect();
+        let seen: BTreeSet<Vmid> = pve.guests().await?.iter().map(|guest| guest.vmid).collect();
         for vmid in range.iter().filter(|vmid| !seen.contains(vmid) && !refused.contains(vmid)) {
             let Some(proposal) = self.claim(vmid) else { continue };
             // The list leaves out guests that the token may not see.
@@ -56,14 +56,14 @@ impl Vmids {
 
 #[cfg(test)]
 mod tests {
-    use super::Vmids;
+    use super::{Vmid, Vmids};
 
     #[test]
     fn a_vmid_is_proposed_to_one_at_a_time() {
-        let vmids = Vmids::default();
-        let first = vmids.claim(9100).unwrap();
-        assert!(vmids.claim(9100).is_none());
+        let (vmids, vmid) = (Vmids::default(), Vmid::new(9100).unwrap());
+        let first = vmids.claim(vmid).unwrap();
+        assert!(vmids.claim(vmid).is_none());
         drop(first);
-        assert_eq!(vmids.claim(9100).unwrap().vmid(), 9100);
+        assert_eq!(vmids.claim(vmid).unwrap().vmid(), vmid);
     }
 }

@@ -70,7 +70,7 @@ type Tree = BTreeMap<String, Node>;
 ///
 /// # Errors
 /// When cargo fails; it has said why on standard error then.
-pub(crate) fn build_dispatcher() -> Result<PathBuf> {
+pub(crate) fn build_dispatcher(target_directory: &Path) -> Result<PathBuf> {
     let status = Command::new("cargo")
         .args(["build", "--quiet", "--locked", "--package", "pxci-dispatcher", "--bin", "pxci-dispatcher"])
         .args(["--profile", PROFILE, "--target", TARGET])
@@ -79,7 +79,7 @@ pub(crate) fn build_dispatcher() -> Result<PathBuf> {
     if !status.success() {
         bail!("the static dispatcher does not build; it needs the Rust target {TARGET} and Debian's musl-tools");
     }
-    Ok(crate::artifacts::target_directory()?.join(TARGET).join(PROFILE).join("pxci-dispatcher"))
+    Ok(target_directory.join(TARGET).join(PROFILE).join("pxci-dispatcher"))
 }
 
 /// Packs the appliance from a static dispatcher and a static busybox into `out_dir`; the archive's path.

@@ -29,9 +29,9 @@ pub(crate) fn appliance() -> Result<PathBuf> {
     if let Some(archive) = std::env::var_os("PXCI_APPLIANCE") {
         return Ok(PathBuf::from(archive));
     }
-    let directory = target_directory()?.join("appliance");
-    let dispatcher = builder::build_dispatcher()?;
-    builder::build(&directory, &dispatcher, Path::new(BUSYBOX))
+    let target = target_directory()?;
+    let dispatcher = builder::build_dispatcher(&target)?;
+    builder::build(&target.join("appliance"), &dispatcher, Path::new(BUSYBOX))
 }
 
 /// Returns cargo's target directory.

@@ -1,6 +1,7 @@
 //! Dependencies between our crates point one way; `docs/architecture.md` draws them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
@@ -27,11 +28,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("pxci-fleet", &["pxci-dispatcher-api", "pxci-ownership"]),
     ("pxci-fuzz-targets", &["pxci-cloudinit", "pxci-dispatcher-api", "pxci-ownership", "pxci-pve", "pxci-tf-provider"]),
-    ("pxci-github", &[]),
+    ("pxci-github", &["pxci-ownership"]),
     ("pxci-guest", &["pxci-github", "pxci-ownership", "pxci-pve"]),
     ("pxci-ownership", &[]),
     ("pxci-packer-driver", &[]),
-    ("pxci-pve", &[]),
+    ("pxci-pve", &["pxci-ownership"]),
     ("pxci-sim", &["pxci-sim-github", "pxci-sim-http", "pxci-sim-pve"]),
     ("pxci-sim-backend", &[]),
     ("pxci-sim-github", &["pxci-sim-http"]),
@@ -84,8 +85,12 @@ const FOR_TESTS: &[&str] = &[
 ];
 
 /// Further dependencies of the tests of one package, as package and dependency.
-const FOR_TESTS_OF: &[(&str, &str)] =
-    &[("pxci-tf-provider", "pxci-tf-provider-testing"), ("pxci-tf-provider-derive", "pxci-tf-provider")];
+const FOR_TESTS_OF: &[(&str, &str)] = &[
+    ("pxci-dispatcher-api", "pxci-dispatcher-api"),
+    ("pxci-ownership", "pxci-ownership"),
+    ("pxci-tf-provider", "pxci-tf-provider-testing"),
+    ("pxci-tf-provider-derive", "pxci-tf-provider"),
+];
 
 #[test]
 fn dependencies_point_one_way() {
@@ -129,4 +134,48 @@ fn dependencies_point_one_way() {
         })
         .collect();
     assert!(unused.is_empty(), "no package uses these arrows: {unused:?}");
+}
+
+/// Packages that do I/O, read a clock, draw random numbers, or encrypt. None belongs into the tree of the decisions.
+const IMPURE: &[&str] = &[
+    "crypto_box",
+    "pxci-github",
+    "pxci-guest",
+    "pxci-pve",
+    "rand",
+    "rand_core",
+    "reqwest",
+    "ring",
+    "rusqlite",
+    "sha2",
+    "tokio",
+];
+
+/// Returns the packages that a package is built from when it is built by itself, with its own features only.
+fn tree_of(package: &str) -> BTreeSet<String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["tree", "--locked", "--offline", "--package", package, "--edges", "normal,build"])
+        .args(["--prefix", "none", "--format", "{p}", "--target", "all"])
+        .output()
+        .expect("cargo tree runs");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "cargo tree failed: {complaint}");
+    let text = String::from_utf8(output.stdout).expect("cargo tree prints UTF-8");
+    text.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_fleet_is_built_from_nothing_that_does_io_or_is_random() {
+    let tree = tree_of("pxci-fleet");
+    assert!(tree.contains("pxci-dispatcher-api") && tree.contains("jiff"), "this is not the fleet's tree: {tree:?}");
+    let impure: Vec<_> = IMPURE.iter().filter(|name| tree.contains(**name)).collect();
+    assert!(impure.is_empty(), "the fleet's tree contains {impure:?}");
+}
+
+#[test]
+fn the_tree_of_a_package_shows_what_the_fleet_must_not_have() {
+    let tree = tree_of("pxci-dispatcher");
+    let unknown: Vec<_> = IMPURE.iter().filter(|name| !tree.contains(**name)).collect();
+    assert!(unknown.is_empty(), "no package has these names, so a search for them proves nothing: {unknown:?}");
 }

@@ -1,7 +1,7 @@
 //! The status of a dispatcher.
 
 use jiff::Timestamp;
-use ownership::{Installation, PoolName};
+use ownership::{Installation, PoolName, RepositoryName, RunnerName};
 use serde::{Deserialize, Serialize};
 
 /// A dispatcher's state at one moment. The default is that of one that just started and knows nothing.
@@ -42,8 +42,8 @@ pub const MOST_LISTED: usize = 250;
 /// A queued job and what it waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitingJob {
-    /// `owner/name`.
-    pub repository: String,
+    /// Repository of the job.
+    pub repository: RepositoryName,
     /// GitHub's number of the job.
     pub job: u64,
     /// Its name.
@@ -61,7 +61,7 @@ pub struct WaitingJob {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
     /// Its name, which is that of its runner too.
-    pub name: String,
+    pub name: RunnerName,
     /// Pool that it belongs to.
     pub pool: PoolName,
     /// Word for where it is in its life: `cloning`, `booting`, `idle`, `busy`, …

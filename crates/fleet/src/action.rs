@@ -1,6 +1,6 @@
 //! The actions that a decision asks for.
 
-use ownership::PoolName;
+use ownership::{PoolName, RepositoryName, RunnerName, Vmid};
 
 use crate::{Event, State};
 
@@ -10,7 +10,7 @@ pub enum Action {
     /// Write down what was observed or decided. No outside call.
     Note {
         /// Name of the VM.
-        name: String,
+        name: RunnerName,
         /// Event that its life takes.
         event: Event,
     },
@@ -19,19 +19,19 @@ pub enum Action {
         /// Pool that the VM is made for.
         pool: PoolName,
         /// Its VMID.
-        vmid: u32,
+        vmid: Vmid,
     },
     /// Write down a VM of ours that was found without a record. No outside call.
     Adopt {
         /// Pool that the marker names.
         pool: PoolName,
         /// Its VMID.
-        vmid: u32,
+        vmid: Vmid,
     },
     /// Carry one VM a step further.
     Step {
         /// Name of the VM.
-        name: String,
+        name: RunnerName,
         /// Step to make.
         step: Step,
     },
@@ -40,16 +40,16 @@ pub enum Action {
         /// Pool whose range holds the VMID.
         pool: PoolName,
         /// Its VMID.
-        vmid: u32,
+        vmid: Vmid,
     },
     /// Remove a registration of ours whose VM is gone.
     RemoveRegistration {
-        /// Repository that the runner is registered at, as `owner/name`.
-        repository: String,
+        /// Repository that the runner is registered at.
+        repository: RepositoryName,
         /// GitHub's number of the runner.
         runner_id: u64,
         /// Name of the runner.
-        name: String,
+        name: RunnerName,
     },
 }
 
@@ -64,8 +64,8 @@ pub enum Step {
     Boot,
     /// Register it for one job of this repository and hand it the registration.
     Register {
-        /// Repository to register at, as `owner/name`.
-        repository: String,
+        /// Repository to register at.
+        repository: RepositoryName,
     },
     /// Ask a running guest that was adopted whether it was ever armed.
     Examine,

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use dispatcher_api::RunnerPool;
 use jiff::{SignedDuration, Timestamp};
+use ownership::Vmid;
 
 use crate::{Claim, Guests, Intent, Observed};
 
@@ -70,7 +71,7 @@ pub(super) fn free(pool: &RunnerPool, observed: &Observed, intents: &[Intent], n
 }
 
 /// VMIDs that take a slot of the pool.
-pub(super) fn live(pool: &RunnerPool, guests: &Guests, intents: &[Intent]) -> BTreeSet<u32> {
+pub(super) fn live(pool: &RunnerPool, guests: &Guests, intents: &[Intent]) -> BTreeSet<Vmid> {
     let written =
         intents.iter().filter(|intent| intent.pool == pool.name && intent.is_live()).map(|intent| intent.vmid);
     let seen = guests.seen.iter().filter(|(vmid, guest)| {
@@ -82,7 +83,7 @@ pub(super) fn live(pool: &RunnerPool, guests: &Guests, intents: &[Intent]) -> BT
 }
 
 /// Whether the list shows a VM of ours that was destroyed after the list was asked for.
-pub(super) fn is_stale(vmid: u32, guests: &Guests, intents: &[Intent]) -> bool {
+pub(super) fn is_stale(vmid: Vmid, guests: &Guests, intents: &[Intent]) -> bool {
     let mut gone = intents.iter().filter(|intent| intent.vmid == vmid && !intent.is_live());
     gone.any(|intent| intent.life.since >= guests.taken_at)
 }

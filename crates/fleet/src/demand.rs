@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::State;
 use dispatcher_api::{Config, RunnerPool};
 use jiff::{SignedDuration, Timestamp};
-use ownership::PoolName;
+use ownership::{PoolName, RepositoryName, RunnerName};
 
 use crate::{Intent, JobPhase, JobSeen, Jobs, Observed};
 
@@ -17,7 +17,7 @@ const OLDEST_QUEUED_JOB: SignedDuration = SignedDuration::from_hours(24);
 /// A queued job that one of the pools serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct QueuedJob<'a> {
-    pub(super) repository: &'a str,
+    pub(super) repository: &'a RepositoryName,
     pub(super) pool: &'a PoolName,
     pub(super) job: &'a JobSeen,
     pub(super) served_by: Server<'a>,
@@ -27,13 +27,13 @@ pub(super) struct QueuedJob<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Server<'a> {
     /// A runner that listens, or is about to.
-    Registered(&'a str),
+    Registered(&'a RunnerName),
     /// A VM that just had or has a job which the list of jobs is too old to show: perhaps this one.
-    PerhapsTaken(&'a str),
+    PerhapsTaken(&'a RunnerName),
     /// A booted VM, to be registered now.
-    Warm(&'a str),
+    Warm(&'a RunnerName),
     /// A VM that is being made.
-    Preparing(&'a str),
+    Preparing(&'a RunnerName),
     /// Nothing yet.
     Missing,
 }
@@ -42,13 +42,13 @@ pub(super) enum Server<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Plan<'a> {
     pub(super) queued: Vec<QueuedJob<'a>>,
-    register: BTreeMap<&'a str, &'a str>,
-    needed: Vec<&'a str>,
+    register: BTreeMap<&'a RunnerName, &'a RepositoryName>,
+    needed: Vec<&'a RunnerName>,
 }
 
 impl Plan<'_> {
     /// The repository that this warm VM is to be registered for.
-    pub(super) fn repository_for(&self, name: &str) -> Option<&str> {
+    pub(super) fn repository_for(&self, name: &RunnerName) -> Option<&RepositoryName> {
         self.register.get(name).copied()
     }
 
@@ -58,7 +58,7 @@ impl Plan<'_> {
     }
 
     /// Whether a queued job counts on this VM.
-    pub(super) fn needs(&self, name: &str) -> bool {
+    pub(super) fn needs(&self, name: &RunnerName) -> bool {
         self.needed.contains(&name)
     }
 }
@@ -103,10 +103,10 @@ fn is_waiting(job: &JobSeen, now: Timestamp) -> bool {
 }
 
 /// The first pool, in the order of the configuration, whose labels include all that the job asks for.
-fn serving_pool<'a>(config: &'a Config, repository: &str, job: &JobSeen) -> Option<&'a RunnerPool> {
+fn serving_pool<'a>(config: &'a Config, repository: &RepositoryName, job: &JobSeen) -> Option<&'a RunnerPool> {
     let has = |pool: &RunnerPool, wanted: &String| pool.labels.iter().any(|label| label.eq_ignore_ascii_case(wanted));
     config.pools.iter().find(|pool| {
-        let serves = pool.repositories.iter().any(|served| served.eq_ignore_ascii_case(repository));
+        let serves = pool.repositories.iter().any(|served| served.as_str().eq_ignore_ascii_case(repository.as_str()));
         serves && !job.labels.is_empty() && job.labels.iter().all(|wanted| has(pool, wanted))
     })
 }
@@ -132,9 +132,9 @@ impl<'a> Supply<'a> {
         Self { free }
     }
 
-    fn take(&mut self, pool: &PoolName, repository: &str) -> Server<'a> {
+    fn take(&mut self, pool: &PoolName, repository: &RepositoryName) -> Server<'a> {
         let fits = |(intent, _): &(&Intent, Server<'_>)| {
-            intent.pool == *pool && intent.life.repository.as_deref().is_none_or(|registered| registered == repository)
+            intent.pool == *pool && intent.life.repository.as_ref().is_none_or(|registered| registered == repository)
         };
         match self.free.iter().position(fits) {
             Some(index) => self.free.remove(index).1,
@@ -160,7 +160,7 @@ fn server<'a>(observed: &'a Observed, intent: &'a Intent) -> Option<Server<'a>> 
 /// idleness, and names no other job that it took.
 fn perhaps_taken(observed: &Observed, intent: &Intent) -> bool {
     let life = &intent.life;
-    let Some(repository) = life.repository.as_deref() else { return false };
+    let Some(repository) = &life.repository else { return false };
     let Some(jobs) = observed.repositories.get(repository).and_then(|seen| seen.jobs.as_ref()) else { return false };
     let was_idle_then = life.armed_at.is_some() && is_later(life.busy_at, jobs) && is_later(life.ended_at, jobs);
     let left_idle = life.busy_at.is_some() || life.ended_at.is_some();

@@ -2,7 +2,7 @@
 
 use dispatcher_api::Config;
 use jiff::Timestamp;
-use ownership::PoolName;
+use ownership::{PoolName, RepositoryName, RunnerName};
 
 use crate::Reason;
 
@@ -13,8 +13,8 @@ use crate::{Intent, Observed};
 /// A queued job and what it waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
-    /// `owner/name`.
-    pub repository: String,
+    /// Repository of the job.
+    pub repository: RepositoryName,
     /// GitHub's number of the job.
     pub job: u64,
     /// Name for people.
@@ -63,7 +63,7 @@ fn failed(pool: &dispatcher_api::RunnerPool, failures: &[&Intent]) -> Option<Str
 pub fn explain(observed: &Observed, intents: &[Intent], config: &Config, now: Timestamp) -> Vec<Waiting> {
     let plan = demand::plan(observed, intents, config, now);
     let explained = plan.queued.iter().map(|queued| Waiting {
-        repository: queued.repository.to_owned(),
+        repository: queued.repository.clone(),
         job: queued.job.id,
         job_name: queued.job.name.clone(),
         pool: queued.pool.clone(),
@@ -80,8 +80,8 @@ fn reason(
     config: &Config,
     now: Timestamp,
 ) -> String {
-    let state = |name: &str| {
-        intents.iter().find(|intent| intent.name == name).map_or("unknown", |intent| intent.life.state.as_str())
+    let state = |name: &RunnerName| {
+        intents.iter().find(|intent| intent.name == *name).map_or("unknown", |intent| intent.life.state.as_str())
     };
     match queued.served_by {
         Server::Registered(name) => format!("runner {name} is {} and can take it", state(name)),
@@ -91,14 +91,12 @@ fn reason(
         Server::Warm(name) => format!("VM {name} has booted and is being registered"),
         Server::Preparing(name) => {
             let failure =
-                intents.iter().find(|intent| intent.name == name).and_then(|intent| intent.failure.as_deref());
+                intents.iter().find(|intent| intent.name == *name).and_then(|intent| intent.failure.as_deref());
             let failure = failure.map(|failure| format!("; its last step failed: {failure}")).unwrap_or_default();
             format!("VM {name} is {}{failure}", state(name))
         }
         Server::Missing => {
-            match crate::reconcile::pool_named(config, queued.pool)
-                .map(|pool| (pool, capacity::free(pool, observed, intents, now)))
-            {
+            match config.pool(queued.pool).map(|pool| (pool, capacity::free(pool, observed, intents, now))) {
                 None => format!("pool {} is no longer configured", queued.pool),
                 Some((_, Err(Hold::Draining))) => "the dispatcher is being drained".to_owned(),
                 Some((_, Err(Hold::Unseen))) => "Proxmox VE has not answered lately".to_owned(),

@@ -1,7 +1,7 @@
 //! The record of one incarnation of a VM.
 
 use jiff::Timestamp;
-use ownership::PoolName;
+use ownership::{NodeName, PoolName, RunnerName, Vmid};
 use serde::{Deserialize, Serialize};
 
 use crate::{Life, Observed};
@@ -9,16 +9,16 @@ use crate::{Life, Observed};
 /// Record of one incarnation of a VMID, as the ledger stores it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Intent {
-    /// Name of the VM and of its runner: `{installation}-{pool}-{vmid}-{nonce}`.
-    pub name: String,
+    /// Name of the VM and of its runner.
+    pub name: RunnerName,
     /// Pool that it was made for.
     pub pool: PoolName,
     /// Its VMID.
-    pub vmid: u32,
+    pub vmid: Vmid,
     /// Node that it is made on.
-    pub node: String,
+    pub node: NodeName,
     /// Template that it is cloned from.
-    pub template: u32,
+    pub template: Vmid,
     /// PVE resource pool that it is put into.
     pub resource_pool: String,
     /// When it was reserved, or found.

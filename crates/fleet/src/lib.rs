@@ -17,14 +17,16 @@ mod orphans;
 mod placement;
 mod reap;
 mod reconcile;
+mod state;
 #[cfg(test)]
 mod tests;
 
 pub use action::{Action, Step};
 pub use explain::{Waiting, explain, troubles};
 pub use intent::Intent;
-pub use life::{Event, Life, NEGATIVES_APART, Reason, Refused, State};
+pub use life::{Event, Life, NEGATIVES_APART, Reason, Refused};
 pub use observed::{
     Claim, GuestSeen, Guests, JobPhase, JobSeen, Jobs, Observed, Power, RepositorySeen, RunnerSeen, Runners,
 };
 pub use reconcile::{backing_off, reconcile};
+pub use state::State;

@@ -12,79 +12,13 @@
 //! It must never lead from a state in which a job may run to `Stopping` on one negative observation, and never back to `Warm`.
 
 use jiff::{SignedDuration, Timestamp};
+use ownership::RepositoryName;
 use serde::{Deserialize, Serialize};
+
+use crate::State;
 
 /// Two negative observations count only this far apart: GitHub gives a runner 60 s to pick up the job assigned to it.
 pub const NEGATIVES_APART: SignedDuration = SignedDuration::from_secs(75);
-
-/// Where a runner VM is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// A VMID and a slot are set aside; PVE was not asked for anything.
-    Reserved,
-    /// The clone may have been asked for.
-    Cloning,
-    /// The clone is there; its size, network and protection are being set.
-    Configuring,
-    /// Started, or being started; the guest agent does not answer yet.
-    Booting,
-    /// Booted, without any registration.
-    Warm,
-    /// A registration may have been made.
-    Minting,
-    /// The registration is being written into the guest.
-    Arming,
-    /// The runner listens.
-    Idle,
-    /// The runner has a job.
-    Busy,
-    /// GitHub is being asked to remove the registration.
-    Retiring,
-    /// GitHub assigns no new job; one that was handed over may still run.
-    Fenced,
-    /// Being powered off.
-    Stopping,
-    /// Powered off; the VM and what is left of its registration are being removed.
-    Destroying,
-    /// Nothing is left. Kept for a while so that the VMID is not used again at once.
-    Gone,
-}
-
-impl State {
-    /// The word under which it is stored and shown.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Reserved => "reserved",
-            Self::Cloning => "cloning",
-            Self::Configuring => "configuring",
-            Self::Booting => "booting",
-            Self::Warm => "warm",
-            Self::Minting => "minting",
-            Self::Arming => "arming",
-            Self::Idle => "idle",
-            Self::Busy => "busy",
-            Self::Retiring => "retiring",
-            Self::Fenced => "fenced",
-            Self::Stopping => "stopping",
-            Self::Destroying => "destroying",
-            Self::Gone => "gone",
-        }
-    }
-
-    /// On its way to take a job: made or being made, and not spoken for.
-    #[must_use]
-    pub fn is_supply(self) -> bool {
-        self <= Self::Idle
-    }
-
-    /// Holds a slot of its pool.
-    #[must_use]
-    pub fn holds_slot(self) -> bool {
-        self != Self::Gone
-    }
-}
 
 /// Why a VM is on its way out. Part of the audit trail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -129,7 +63,7 @@ pub enum Reason {
 impl Reason {
     /// Whether the pool should make its next VM less eagerly.
     #[must_use]
-    pub fn is_failure(self) -> bool {
+    pub(crate) fn is_failure(self) -> bool {
         matches!(
             self,
             Self::CloneFailed | Self::ConfigureFailed | Self::BootDeadline | Self::MintFailed | Self::ArmFailed
@@ -175,8 +109,8 @@ pub enum Event {
     Ready,
     /// About to ask for a registration.
     MintBegun {
-        /// Repository that the runner will serve, `owner/name`.
-        repository: String,
+        /// Repository that the runner will serve.
+        repository: RepositoryName,
     },
     /// The registration exists; about to write it into the guest.
     Minted {
@@ -189,8 +123,8 @@ pub enum Event {
     FoundUnarmed,
     /// GitHub was found to have a registration of this name.
     FoundRegistered {
-        /// Repository that it serves, `owner/name`.
-        repository: String,
+        /// Repository that it serves.
+        repository: RepositoryName,
         /// GitHub's number of the runner.
         runner_id: u64,
     },
@@ -250,7 +184,7 @@ pub struct Life {
     /// Since when.
     pub since: Timestamp,
     /// Repository of its registration, from [`State::Minting`] on.
-    pub repository: Option<String>,
+    pub repository: Option<RepositoryName>,
     /// GitHub's number of its registration.
     pub runner_id: Option<u64>,
     /// When the guest may have got its registration: from then on a job may run in it.
@@ -301,12 +235,6 @@ impl Life {
         }
     }
 
-    /// Whether a job may be running in it now, for all we know.
-    #[must_use]
-    pub fn may_run_a_job(&self) -> bool {
-        self.armed_at.is_some() && self.state < State::Destroying && self.job_over_at.is_none()
-    }
-
     /// Whether GitHub may have a registration of it.
     #[must_use]
     pub fn may_be_registered(&self) -> bool {
@@ -340,29 +268,29 @@ impl Life {
             (S::Arming, Event::Armed) => S::Idle,
             (S::Idle, Event::FoundUnarmed) if self.runner_id.is_none() && self.busy_at.is_none() => S::Warm,
             (S::Idle, Event::FoundRegistered { .. }) => S::Idle,
-            (S::Arming | S::Idle | S::Busy | S::Retiring | S::Fenced, Event::JobSeen { .. }) => S::Busy,
-            (S::Busy | S::Fenced, Event::JobOver) => self.state,
+            (S::Arming, Event::JobSeen { .. }) => S::Busy,
+            (state, Event::JobSeen { .. }) if state.may_run_a_job() => S::Busy,
+            (state, Event::JobOver) if state.expects_end_of_job() => state,
             (S::Idle, Event::Retire(_)) => S::Retiring,
-            (S::Minting | S::Arming, Event::Interrupted | Event::Failed(_)) => S::Retiring,
+            (state, Event::Interrupted | Event::Failed(_)) if state.is_being_registered() => S::Retiring,
             (S::Retiring, Event::Deregistered) if self.armed_at.is_none() => S::Stopping,
             (S::Retiring, Event::Deregistered) => S::Fenced,
             (S::Retiring, Event::RefusedBusy) => S::Busy,
             (S::Fenced, Event::NoJobFound) if self.is_second_negative(now) => S::Stopping,
             (S::Fenced, Event::NoJobFound) => S::Fenced,
             // The one decision that may end a job; each use of it is an audit row.
-            (S::Idle | S::Busy | S::Retiring | S::Fenced, Event::Condemn(_)) => S::Stopping,
+            (state, Event::Condemn(_)) if state.may_run_a_job() => S::Stopping,
             // Nothing was asked of PVE, or PVE says that the VMID belongs to somebody else: there is nothing to remove.
             (S::Reserved, Event::Failed(_)) | (S::Cloning, Event::Failed(Reason::VmidTaken)) => S::Gone,
             (S::Cloning | S::Configuring | S::Booting | S::Warm, Event::Failed(_)) => S::Stopping,
-            (S::Arming | S::Idle | S::Busy | S::Retiring | S::Fenced | S::Stopping | S::Warm, Event::PoweredOff) => {
-                S::Destroying
-            }
+            (S::Arming, Event::PoweredOff) => S::Destroying,
+            (state, Event::PoweredOff) if state.may_be_off() => S::Destroying,
             (S::Stopping, Event::Stopped) => S::Destroying,
-            (state, Event::Vanished) if (S::Configuring..S::Destroying).contains(&state) => S::Destroying,
+            (state, Event::Vanished) if state.has_guest() => S::Destroying,
             (S::Destroying, Event::Destroyed) => S::Gone,
             // Later answers of GitHub correct the reason and nothing else.
-            (S::Destroying | S::Gone, Event::JobFound { .. }) if self.reason == Some(Reason::ExitedIdle) => self.state,
-            (S::Destroying | S::Gone, Event::JobCut) if self.reason == Some(Reason::Finished) => self.state,
+            (state, Event::JobFound { .. }) if state.has_ended() && self.reason == Some(Reason::ExitedIdle) => state,
+            (state, Event::JobCut) if state.has_ended() && self.reason == Some(Reason::Finished) => state,
             _ => return None,
         })
     }
@@ -441,7 +369,7 @@ mod tests {
     }
 
     fn to_idle() -> Vec<Event> {
-        let repository = "acme/tools".to_owned();
+        let repository = "acme/tools".parse().unwrap();
         vec![
             Event::CloneBegun,
             Event::Cloned,
@@ -457,7 +385,7 @@ mod tests {
         let mut events = to_idle();
         events.extend([
             Event::FoundUnarmed,
-            Event::FoundRegistered { repository: "acme/tools".to_owned(), runner_id: 8 },
+            Event::FoundRegistered { repository: "acme/tools".parse().unwrap(), runner_id: 8 },
             Event::JobSeen { job: Some(1) },
             Event::JobOver,
             Event::JobFound { job: 2 },

@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use ownership::PoolName;
+use ownership::{PoolName, RepositoryName, RunnerName, Vmid};
 
 /// Everything that was seen, as of its parts' own times.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Observed {
     /// The last complete list of PVE's guests; `None` until there was one.
     pub guests: Option<Guests>,
-    /// By repository, `owner/name`.
-    pub repositories: BTreeMap<String, RepositorySeen>,
+    /// By repository.
+    pub repositories: BTreeMap<RepositoryName, RepositorySeen>,
     /// VMs and registrations, by name, on which this process has a step under way.
-    pub in_flight: BTreeSet<String>,
+    pub in_flight: BTreeSet<RunnerName>,
     /// No new VMs; idle ones are to be released.
     pub draining: bool,
     /// By pool: failures up to this time no longer make the pool wait, because what may have caused them was changed.
@@ -26,13 +26,13 @@ pub struct Guests {
     /// When the list was asked for.
     pub taken_at: Timestamp,
     /// By VMID.
-    pub seen: BTreeMap<u32, GuestSeen>,
+    pub seen: BTreeMap<Vmid, GuestSeen>,
     /// VMIDs of written-down VMs of which PVE confirmed one by one that there is no such guest.
-    pub absent: BTreeSet<u32>,
+    pub absent: BTreeSet<Vmid>,
     /// VMIDs that PVE calls taken without showing us the guest, and that may be half-made clones of ours: they keep their slots.
-    pub hidden: BTreeSet<u32>,
+    pub hidden: BTreeSet<Vmid>,
     /// The same for so long that they are somebody else's: only not to be used.
-    pub taken: BTreeSet<u32>,
+    pub taken: BTreeSet<Vmid>,
 }
 
 /// One guest.
@@ -61,7 +61,7 @@ pub enum Claim {
     /// Carries our marker under this name, and passes the proof for this pool.
     Ours {
         /// Name made from its marker.
-        name: String,
+        name: RunnerName,
         /// Pool in its marker.
         pool: PoolName,
     },
@@ -72,7 +72,7 @@ pub enum Claim {
         /// It was seen running before, so that being off means that it has finished.
         ran: bool,
         /// Name that its registration would have.
-        name: String,
+        name: RunnerName,
     },
     /// The provider's, or somebody else's: never acted on, never counted.
     Foreign,
@@ -143,7 +143,7 @@ pub struct RunnerSeen {
     /// GitHub's number.
     pub id: u64,
     /// Its name.
-    pub name: String,
+    pub name: RunnerName,
     /// Whether it is connected.
     pub online: bool,
     /// Whether GitHub says that it has a job. Only a yes means anything.
@@ -152,29 +152,29 @@ pub struct RunnerSeen {
 
 impl Observed {
     /// The job that this runner has or had, where GitHub's list names it.
-    pub fn job_of(&self, repository: Option<&str>, runner_name: &str) -> Option<&JobSeen> {
-        let wanted = |job: &&JobSeen| job.runner_name.as_deref() == Some(runner_name);
+    pub(crate) fn job_of(&self, repository: Option<&RepositoryName>, runner_name: &RunnerName) -> Option<&JobSeen> {
+        let wanted = |job: &&JobSeen| job.runner_name.as_deref() == Some(runner_name.as_str());
         self.seen_in(repository).filter_map(|seen| seen.jobs.as_ref()).find_map(|jobs| jobs.list.iter().find(wanted))
     }
 
     /// The registration of this name.
-    pub fn runner(&self, repository: Option<&str>, name: &str) -> Option<&RunnerSeen> {
-        let wanted = |runner: &&RunnerSeen| runner.name == name;
+    pub fn runner(&self, repository: Option<&RepositoryName>, name: &RunnerName) -> Option<&RunnerSeen> {
+        let wanted = |runner: &&RunnerSeen| runner.name == *name;
         self.seen_in(repository)
             .filter_map(|seen| seen.runners.as_ref())
             .find_map(|runners| runners.list.iter().find(wanted))
     }
 
     /// One repository, or all of them where the VM's is not known.
-    fn seen_in(&self, repository: Option<&str>) -> impl Iterator<Item = &RepositorySeen> {
+    fn seen_in(&self, repository: Option<&RepositoryName>) -> impl Iterator<Item = &RepositorySeen> {
         self.repositories
             .iter()
-            .filter(move |(name, _)| repository.is_none_or(|wanted| wanted == *name))
+            .filter(move |(name, _)| repository.is_none_or(|wanted| *wanted == **name))
             .map(|(_, seen)| seen)
     }
 
     /// The guest at this VMID, in the last list.
-    pub fn guest(&self, vmid: u32) -> Option<&GuestSeen> {
+    pub fn guest(&self, vmid: Vmid) -> Option<&GuestSeen> {
         self.guests.as_ref()?.seen.get(&vmid)
     }
 }

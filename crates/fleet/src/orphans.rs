@@ -2,7 +2,7 @@
 
 use dispatcher_api::Config;
 use jiff::{SignedDuration, Timestamp};
-use ownership::RunnerName;
+use ownership::{RunnerName, Vmid};
 
 use crate::{Action, Claim, Guests, Intent, Observed, Power, RunnerSeen, capacity};
 
@@ -18,7 +18,7 @@ pub(super) fn find(observed: &Observed, intents: &[Intent], config: &Config, now
     actions
 }
 
-fn take_over(vmid: u32, guests: &Guests, observed: &Observed, intents: &[Intent]) -> Option<Action> {
+fn take_over(vmid: Vmid, guests: &Guests, observed: &Observed, intents: &[Intent]) -> Option<Action> {
     let guest = guests.seen.get(&vmid)?;
     match &guest.claim {
         Claim::Ours { name, pool } => {
@@ -66,14 +66,13 @@ fn is_orphan(
     config: &Config,
     now: Timestamp,
 ) -> bool {
-    let Ok(name) = RunnerName::parse(&config.installation, &runner.name) else { return false };
-    let Some(pool) = crate::reconcile::pool_named(config, &name.pool) else { return false };
+    let Some(pool) = runner.name.pool(&config.installation).and_then(|pool| config.pool(&pool)) else { return false };
     let recorded = intents.iter().any(|intent| {
         let settled = !intent.is_live() && now.duration_since(intent.life.since) >= GRACE;
         intent.name == runner.name && !settled
     });
-    let ours = pool.vmid_range.contains(name.vmid);
-    ours && !may_exist(&name, guests)
+    let ours = pool.vmid_range.contains(runner.name.vmid());
+    ours && !may_exist(&runner.name, guests)
         && !recorded
         && !runner.online
         && !runner.busy
@@ -82,9 +81,9 @@ fn is_orphan(
 
 /// Whether the VM of that very name may exist. Another incarnation at the same VMID is another VM.
 fn may_exist(name: &RunnerName, guests: &Guests) -> bool {
-    match guests.seen.get(&name.vmid).map(|guest| &guest.claim) {
-        Some(Claim::Ours { name: found, .. } | Claim::Lent { name: found, .. }) => *found == name.to_string(),
+    match guests.seen.get(&name.vmid()).map(|guest| &guest.claim) {
+        Some(Claim::Ours { name: found, .. } | Claim::Lent { name: found, .. }) => found == name,
         Some(Claim::Foreign | Claim::Unknown) => true,
-        None => guests.hidden.contains(&name.vmid) || guests.taken.contains(&name.vmid),
+        None => guests.hidden.contains(&name.vmid()) || guests.taken.contains(&name.vmid()),
     }
 }

@@ -6,6 +6,7 @@
 use crate::Reason;
 use dispatcher_api::RunnerPool;
 use jiff::{SignedDuration, Timestamp};
+use ownership::Vmid;
 
 use crate::{Guests, Intent, Observed, capacity};
 
@@ -22,10 +23,10 @@ pub(super) fn choose(
     observed: &Observed,
     intents: &[Intent],
     now: Timestamp,
-) -> Vec<u32> {
+) -> Vec<Vmid> {
     let Some(guests) = observed.guests.as_ref().filter(|_| count > 0) else { return Vec::new() };
-    let mut free: Vec<u32> = in_turn(pool, intents).filter(|vmid| is_free(*vmid, guests, intents, now)).collect();
-    let rests = |vmid: &u32| freed_at(*vmid, intents).is_some_and(|freed| now.duration_since(freed) < REST);
+    let mut free: Vec<Vmid> = in_turn(pool, intents).filter(|vmid| is_free(*vmid, guests, intents, now)).collect();
+    let rests = |vmid: &Vmid| freed_at(*vmid, intents).is_some_and(|freed| now.duration_since(freed) < REST);
     // Stable: in turn among the rested, then those that rest, the longest rest first.
     free.sort_by_key(|vmid| rests(vmid).then(|| freed_at(*vmid, intents)));
     free.truncate(count);
@@ -33,14 +34,14 @@ pub(super) fn choose(
 }
 
 /// The range, beginning after the VMID that was set aside last.
-fn in_turn(pool: &RunnerPool, intents: &[Intent]) -> impl Iterator<Item = u32> {
+fn in_turn(pool: &RunnerPool, intents: &[Intent]) -> impl Iterator<Item = Vmid> {
     let range = pool.vmid_range;
     let mine = intents.iter().filter(|intent| range.contains(intent.vmid));
     let last = mine.max_by_key(|intent| (intent.created_at, intent.vmid)).map_or(range.last(), |intent| intent.vmid);
-    (last + 1..=range.last()).chain(range.first()..=last)
+    range.iter().filter(move |vmid| *vmid > last).chain(range.iter().filter(move |vmid| *vmid <= last))
 }
 
-fn is_free(vmid: u32, guests: &Guests, intents: &[Intent], now: Timestamp) -> bool {
+fn is_free(vmid: Vmid, guests: &Guests, intents: &[Intent], now: Timestamp) -> bool {
     let written = intents.iter().any(|intent| intent.vmid == vmid && intent.is_live());
     let seen = guests.seen.contains_key(&vmid) && !capacity::is_stale(vmid, guests, intents);
     !written
@@ -51,11 +52,11 @@ fn is_free(vmid: u32, guests: &Guests, intents: &[Intent], now: Timestamp) -> bo
 }
 
 /// Whether a clone to this VMID lately found somebody else there.
-fn was_taken(vmid: u32, intents: &[Intent], now: Timestamp) -> bool {
+fn was_taken(vmid: Vmid, intents: &[Intent], now: Timestamp) -> bool {
     let found = |intent: &Intent| intent.vmid == vmid && intent.life.reason == Some(Reason::VmidTaken);
     intents.iter().any(|intent| found(intent) && now.duration_since(intent.life.since) < AVOIDED)
 }
 
-fn freed_at(vmid: u32, intents: &[Intent]) -> Option<Timestamp> {
+fn freed_at(vmid: Vmid, intents: &[Intent]) -> Option<Timestamp> {
     intents.iter().filter(|intent| intent.vmid == vmid && !intent.is_live()).map(|intent| intent.life.since).max()
 }

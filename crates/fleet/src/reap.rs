@@ -6,6 +6,7 @@
 use crate::{Event, Life, NEGATIVES_APART, Reason, State};
 use dispatcher_api::Config;
 use jiff::{SignedDuration, Timestamp};
+use ownership::{RunnerName, Vmid};
 
 use crate::{Action, Intent, JobPhase, Observed, Power, capacity, demand};
 
@@ -30,13 +31,13 @@ struct Limits {
     idle: SignedDuration,
     job: SignedDuration,
     /// The template that new VMs are made from; `None`: no more are made.
-    template: Option<u32>,
+    template: Option<Vmid>,
 }
 
 impl Limits {
     fn of(intent: &Intent, config: &Config) -> Self {
         let seconds = |seconds: u32| SignedDuration::from_secs(i64::from(seconds));
-        match crate::reconcile::pool_named(config, &intent.pool) {
+        match config.pool(&intent.pool) {
             Some(pool) => Self {
                 boot: seconds(pool.boot_limit_seconds),
                 idle: seconds(pool.idle_limit_seconds),
@@ -81,10 +82,10 @@ fn note(intent: &mut Intent, event: Event, now: Timestamp) -> Option<Action> {
 
 fn observation(observed: &Observed, intent: &Intent, limits: &Limits, now: Timestamp) -> Option<Event> {
     let life = &intent.life;
-    if matches!(life.state, State::Destroying | State::Gone) {
+    if life.state.has_ended() {
         return afterwards(observed, intent);
     }
-    if matches!(life.state, State::Minting | State::Arming) {
+    if life.state.is_being_registered() {
         // Not under way in this process: the registration's secret went with the process that made it.
         return Some(Event::Interrupted);
     }
@@ -96,16 +97,14 @@ fn observation(observed: &Observed, intent: &Intent, limits: &Limits, now: Times
 /// Signs of a job's begin or end.
 fn job_sign(observed: &Observed, intent: &Intent) -> Option<Event> {
     let life = &intent.life;
-    if !matches!(life.state, State::Idle | State::Busy | State::Retiring | State::Fenced) {
+    if !life.state.may_run_a_job() {
         return None;
     }
-    let repository = life.repository.as_deref();
+    let repository = life.repository.as_ref();
     let job = observed.job_of(repository, &intent.name);
     match job.map(|job| (job.phase, job.id)) {
         Some((JobPhase::Completed, id)) if life.busy_at.is_none() => return Some(Event::JobSeen { job: Some(id) }),
-        Some((JobPhase::Completed, _))
-            if life.job_over_at.is_none() && matches!(life.state, State::Busy | State::Fenced) =>
-        {
+        Some((JobPhase::Completed, _)) if life.job_over_at.is_none() && life.state.expects_end_of_job() => {
             return Some(Event::JobOver);
         }
         Some((JobPhase::Running, id)) if life.state != State::Busy || life.job.is_none() => {
@@ -120,7 +119,7 @@ fn job_sign(observed: &Observed, intent: &Intent) -> Option<Event> {
 /// Returns the event that corrects the reason of a VM that has ended, from GitHub's information about its job.
 fn afterwards(observed: &Observed, intent: &Intent) -> Option<Event> {
     let life = &intent.life;
-    let repository = life.repository.as_deref()?;
+    let repository = life.repository.as_ref()?;
     let job = observed.job_of(Some(repository), &intent.name)?;
     match (life.reason, job.phase) {
         (Some(Reason::ExitedIdle), JobPhase::Running | JobPhase::Completed) => Some(Event::JobFound { job: job.id }),
@@ -135,29 +134,25 @@ fn afterwards(observed: &Observed, intent: &Intent) -> Option<Event> {
 
 /// Returns true if the VM is about to power itself off, so that PVE is asked about it. GitHub then says that the job is
 /// over, or no longer has the registration, which ends with the job. The question is the only consequence.
-pub(super) fn is_end_expected(life: &Life, name: &str, observed: &Observed) -> bool {
+pub(super) fn is_end_expected(life: &Life, name: &RunnerName, observed: &Observed) -> bool {
     if life.job_over_at.is_some() {
         return true;
     }
-    let Some(repository) = life.repository.as_deref() else { return false };
+    let Some(repository) = &life.repository else { return false };
     let runners = observed.repositories.get(repository).and_then(|seen| seen.runners.as_ref());
     runners.is_some_and(|runners| {
-        is_past(life.since, REGISTERED, runners.taken_at) && !runners.list.iter().any(|runner| runner.name == name)
+        is_past(life.since, REGISTERED, runners.taken_at) && !runners.list.iter().any(|runner| runner.name == *name)
     })
 }
 
 /// PVE's confirmed word that the guest is off or gone, if it is newer than what is written down.
 fn end_of_guest(observed: &Observed, intent: &Intent) -> Option<Event> {
     let guests = observed.guests.as_ref().filter(|guests| guests.taken_at > intent.life.since)?;
-    if guests.absent.contains(&intent.vmid) && (State::Configuring..State::Destroying).contains(&intent.life.state) {
+    if guests.absent.contains(&intent.vmid) && intent.life.state.has_guest() {
         return Some(Event::Vanished);
     }
     let guest = guests.seen.get(&intent.vmid)?;
-    let can_have_ended = matches!(
-        intent.life.state,
-        State::Warm | State::Idle | State::Busy | State::Retiring | State::Fenced | State::Stopping
-    );
-    (can_have_ended && guest.power == Power::Off && !guest.locked).then_some(Event::PoweredOff)
+    (intent.life.state.may_be_off() && guest.power == Power::Off && !guest.locked).then_some(Event::PoweredOff)
 }
 
 /// Deadlines and declared limits.

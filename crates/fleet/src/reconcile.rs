@@ -2,7 +2,6 @@
 
 use dispatcher_api::{Config, RunnerPool};
 use jiff::Timestamp;
-use ownership::PoolName;
 
 use crate::{Action, Intent, Life, Observed, State, Step, capacity, demand, orphans, placement, reap};
 
@@ -15,11 +14,6 @@ pub fn backing_off<'a>(
 ) -> Vec<&'a RunnerPool> {
     let waits = |pool: &&RunnerPool| capacity::back_off(pool, observed, intents).is_some_and(|until| until > now);
     config.pools.iter().filter(waits).collect()
-}
-
-/// The pool of that name, unless it was taken out of the configuration.
-pub(crate) fn pool_named<'a>(config: &'a Config, name: &PoolName) -> Option<&'a RunnerPool> {
-    config.pools.iter().find(|pool| pool.name == *name)
 }
 
 /// Decides what is to be done now. Notes come first, and the other actions assume that they were made.
@@ -44,7 +38,7 @@ fn step_of(intent: &Intent, observed: &Observed, plan: &demand::Plan<'_>, now: T
         State::Reserved | State::Cloning => Step::Clone,
         State::Configuring => Step::Configure,
         State::Booting => Step::Boot,
-        State::Warm => Step::Register { repository: plan.repository_for(&intent.name)?.to_owned() },
+        State::Warm => Step::Register { repository: plan.repository_for(&intent.name)?.clone() },
         State::Idle if is_unexamined(&intent.life) => Step::Examine,
         State::Idle | State::Busy if reap::is_end_expected(&intent.life, &intent.name, observed) => Step::Watch,
         State::Retiring => Step::Deregister,

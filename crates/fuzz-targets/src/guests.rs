@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use ownership::{Installation, Marker, Nonce, PoolName, RunnerName, VmidRange};
+use ownership::{Installation, Marker, NodeName, Nonce, PoolName, RepositoryName, RunnerName, VmidRange};
 use pve::{
     Config, ContainerInterface, Endpoint, Exit, Fingerprint, GuestSummary, Interface, NodeSummary, PoolMember,
     Properties, Status, StorageStatus, Upid, Volume,
@@ -90,6 +90,9 @@ pub(crate) fn names(input: &[u8]) {
     same_again::<PoolName>(text);
     same_again::<Nonce>(text);
     same_again::<VmidRange>(text);
+    same_again::<NodeName>(text);
+    same_again::<RepositoryName>(text);
+    same_again::<RunnerName>(text);
     let installation = text.split('-').next().unwrap_or_default().parse().unwrap_or_default();
     if let Ok(name) = RunnerName::parse(&installation, text) {
         assert_eq!(name.to_string(), text);

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use ownership::RepositoryName;
 use serde::Deserialize;
 
 use crate::client::Client;
 use crate::error::Error;
 use crate::model::{Job, WorkflowRun};
 use crate::permission::ACTIONS_READ;
-use crate::scope::Repository;
+use crate::scope::repository_path;
 use crate::transport::Operation;
 
 /// The states of a run that is not completed, in the order in which a run passes through them: one that moves on
@@ -34,11 +35,11 @@ impl Client {
     ///
     /// # Errors
     /// As [`Error`] says; `NotFound` also where the token may not see a private repository.
-    pub async fn runs_not_completed(&self, repository: &Repository) -> Result<Vec<WorkflowRun>, Error> {
+    pub async fn runs_not_completed(&self, repository: &RepositoryName) -> Result<Vec<WorkflowRun>, Error> {
         let operation = Operation::new(format!("list workflow runs of {repository}"), ACTIONS_READ);
         let mut runs = BTreeMap::new();
         for status in NOT_COMPLETED {
-            let path = format!("{}/actions/runs?status={status}&per_page=100", repository.path());
+            let path = format!("{}/actions/runs?status={status}&per_page=100", repository_path(repository));
             let page = self.list(&operation, &path, |runs: Runs| runs.workflow_runs).await?;
             runs.extend(page.into_iter().map(|run| (run.id, run)));
         }
@@ -49,9 +50,9 @@ impl Client {
     ///
     /// # Errors
     /// As [`Error`] says.
-    pub async fn jobs_of_run(&self, repository: &Repository, run_id: u64) -> Result<Vec<Job>, Error> {
+    pub async fn jobs_of_run(&self, repository: &RepositoryName, run_id: u64) -> Result<Vec<Job>, Error> {
         let operation = Operation::new(format!("list jobs of run {run_id} of {repository}"), ACTIONS_READ);
-        let path = format!("{}/actions/runs/{run_id}/jobs?filter=latest&per_page=100", repository.path());
+        let path = format!("{}/actions/runs/{run_id}/jobs?filter=latest&per_page=100", repository_path(repository));
         self.list(&operation, &path, |jobs: Jobs| jobs.jobs).await
     }
 
@@ -59,8 +60,8 @@ impl Client {
     ///
     /// # Errors
     /// As [`Error`] says.
-    pub async fn job(&self, repository: &Repository, job_id: u64) -> Result<Job, Error> {
+    pub async fn job(&self, repository: &RepositoryName, job_id: u64) -> Result<Job, Error> {
         let operation = Operation::new(format!("read job {job_id} of {repository}"), ACTIONS_READ);
-        self.get(&operation, &format!("{}/actions/jobs/{job_id}", repository.path())).await
+        self.get(&operation, &format!("{}/actions/jobs/{job_id}", repository_path(repository))).await
     }
 }

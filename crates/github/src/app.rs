@@ -15,9 +15,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use crate::client::{Client, authorization};
 use crate::error::Error;
-use crate::transport::Operation;
+use crate::transport::{Operation, Transport, authorization};
 
 /// A clock that is ahead of GitHub's by less does no harm: GitHub refuses claims from the future.
 const BACKDATED: SignedDuration = SignedDuration::from_mins(1);
@@ -105,24 +104,22 @@ impl App {
             *token = None;
         }
     }
-}
 
-impl Client {
-    /// Returns the value of `Authorization`: the installation's token, requested again if it ends soon. Those who need one at
-    /// the same time wait for the same one.
-    pub(crate) async fn installation_token(&self, app: &App) -> Result<HeaderValue, Error> {
-        let mut known = app.token.lock().await;
+    /// Returns the value of `Authorization`: the installation's token, requested again shortly before it ends. Callers at
+    /// the same time share one request.
+    pub(crate) async fn token(&self, transport: &Transport) -> Result<HeaderValue, Error> {
+        let mut known = self.token.lock().await;
         let now = Timestamp::now();
         if let Some(token) = known.as_ref().filter(|token| now + RESERVE < token.ends) {
             return Ok(token.authorization.clone());
         }
         let operation = Operation::new(
-            format!("get a token of installation {} of GitHub App {}", app.installation, app.issuer),
+            format!("get a token of installation {} of GitHub App {}", self.installation, self.issuer),
             "the App's own key, client id and installation number",
         );
-        let path = format!("app/installations/{}/access_tokens", app.installation);
-        let claim = authorization(&app.claim(now)?)?;
-        let new: NewToken = self.post_as(&operation, &path, claim).await?;
+        let path = format!("app/installations/{}/access_tokens", self.installation);
+        let claim = authorization(&self.claim(now)?)?;
+        let new: NewToken = transport.post_as(&operation, &path, claim).await?;
         let authorization = authorization(&new.token.into())?;
         *known = Some(Token { authorization: authorization.clone(), ends: new.expires_at });
         Ok(authorization)

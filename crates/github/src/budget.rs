@@ -19,15 +19,6 @@ pub struct Budget {
     pub blocked_until: Option<Timestamp>,
 }
 
-/// How many requests a client sent since it was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct RequestCounts {
-    /// All requests that were sent.
-    pub sent: u64,
-    /// Those answered with "not modified", which the primary limit does not count.
-    pub not_modified: u64,
-}
-
 impl Budget {
     /// Takes over what an answer's headers say.
     pub(crate) fn observe(&mut self, headers: &HeaderMap) {

@@ -1,65 +1,37 @@
-//! The client and how it is set up.
+//! The client: pages of lists, conditional requests, and the authorization of each request.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::redirect;
+use backon::{ExponentialBuilder, Retryable};
+use reqwest::header::{AUTHORIZATION, ETAG, IF_NONE_MATCH, LINK};
+use reqwest::{Method, StatusCode, Url};
 use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
 
-use crate::app::{App, AppCredential};
-use crate::base_url::BaseUrl;
-use crate::budget::{Budget, RequestCounts};
-use crate::cache::Cache;
+use crate::app::App;
+use crate::budget::Budget;
+use crate::cache::{Cache, Page};
 use crate::error::Error;
+use crate::link;
+use crate::setup::{ClientConfig, Credential, http_client, private_roots, public_roots};
+use crate::transport::{Operation, Transport, decode, header, malformed, transport};
 
-const API_VERSION: HeaderValue = HeaderValue::from_static("2022-11-28");
-const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/vnd.github+json");
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Credential of the requests.
-#[derive(Debug, Clone)]
-pub enum Credential {
-    /// Nobody: enough for what is public, 60 requests an hour.
-    Anonymous,
-    /// A personal access token, fine-grained or classic.
-    Token(SecretString),
-    /// A GitHub App where it is installed.
-    App(AppCredential),
-}
-
-/// Configuration of a [`Client`].
-#[derive(Debug, Clone)]
-pub struct ClientConfig {
-    /// Which GitHub.
-    pub base_url: BaseUrl,
-    /// Credential of the requests.
-    pub credential: Credential,
-    /// `User-Agent`, which GitHub demands: program and version.
-    pub user_agent: String,
-}
+/// Pages read of one list at most: GitHub cuts filtered lists at 1 000 entries, runner groups end at 10 000.
+const MAX_PAGES: usize = 100;
 
 /// A connection to one GitHub with one credential. Clones share everything.
 #[derive(Clone)]
 pub struct Client {
-    pub(crate) shared: Arc<Shared>,
+    shared: Arc<Shared>,
 }
 
-pub(crate) struct Shared {
-    pub(crate) http: reqwest::Client,
-    pub(crate) base_url: BaseUrl,
-    /// Where an App asks: its tokens come and go, so they are not a default header.
-    pub(crate) app: Option<App>,
-    budget: Mutex<Budget>,
+struct Shared {
+    transport: Transport,
+    /// Where an App asks: its tokens come and go, so a default header cannot carry them.
+    app: Option<App>,
     cache: Mutex<Cache>,
-    pub(crate) sent: AtomicU64,
-    pub(crate) not_modified: AtomicU64,
 }
 
 impl Client {
@@ -82,111 +54,119 @@ impl Client {
     }
 
     fn with_roots(config: ClientConfig, roots: RootCertStore) -> Result<Self, Error> {
-        let base_url = config.base_url;
         let app = match &config.credential {
             Credential::App(credential) => Some(App::new(credential)?),
             Credential::Anonymous | Credential::Token(_) => None,
         };
-        let mut builder = reqwest::Client::builder()
-            .default_headers(headers(&config.credential)?)
-            .user_agent(config.user_agent)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(REQUEST_TIMEOUT)
-            .redirect(stay_at(base_url.clone()))
-            .tls_backend_preconfigured(tls(roots)?);
-        if base_url.is_local() {
-            builder = builder.no_proxy();
-        }
-        let http = builder.build().map_err(|e| Error::Setup { reason: e.to_string() })?;
-        let shared = Shared {
-            http,
-            base_url,
-            app,
-            budget: Mutex::default(),
-            cache: Mutex::default(),
-            sent: AtomicU64::new(0),
-            not_modified: AtomicU64::new(0),
-        };
-        Ok(Self { shared: Arc::new(shared) })
+        let transport = Transport::new(http_client(&config, roots)?, config.base_url);
+        Ok(Self { shared: Arc::new(Shared { transport, app, cache: Mutex::default() }) })
     }
 
     /// Returns the known state of the rate limit.
     #[must_use]
     pub fn budget(&self) -> Budget {
-        *self.shared.budget()
+        *self.shared.transport.budget()
     }
 
-    /// How much was asked so far.
-    #[must_use]
-    pub fn request_counts(&self) -> RequestCounts {
-        RequestCounts {
-            sent: self.shared.sent.load(Ordering::Relaxed),
-            not_modified: self.shared.not_modified.load(Ordering::Relaxed),
+    /// All pages of a list, each turned into entries by `entries`.
+    pub(crate) async fn list<P, T>(
+        &self,
+        operation: &Operation,
+        path: &str,
+        entries: fn(P) -> Vec<T>,
+    ) -> Result<Vec<T>, Error>
+    where
+        P: DeserializeOwned,
+    {
+        let mut url = self.shared.transport.url(operation, path)?;
+        let mut all = Vec::new();
+        for _ in 0..MAX_PAGES {
+            let page = self.get_page(operation, &url).await?;
+            all.extend(entries(decode(operation, &page.body)?));
+            let Some(next) = &page.next else { return Ok(all) };
+            url = self.shared.transport.next_url(operation, next)?;
         }
+        Err(malformed(operation, format!("the list has more than {MAX_PAGES} pages")))
+    }
+
+    /// One object.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, operation: &Operation, path: &str) -> Result<T, Error> {
+        let url = self.shared.transport.url(operation, path)?;
+        let page = self.get_page(operation, &url).await?;
+        decode(operation, &page.body)
+    }
+
+    /// Sends `body` once; there is no retry because a lost answer may hide a success.
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        operation: &Operation,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Result<T, Error> {
+        let request = self.shared.transport.http.post(self.shared.transport.url(operation, path)?).json(body);
+        let response = self.send(operation, request).await?;
+        let body = response.bytes().await.map_err(|e| transport(operation, e))?;
+        decode(operation, &body)
+    }
+
+    /// Deletes once.
+    pub(crate) async fn delete(&self, operation: &Operation, path: &str) -> Result<(), Error> {
+        let request = self.shared.transport.http.delete(self.shared.transport.url(operation, path)?);
+        self.send(operation, request).await.map(drop)
+    }
+
+    async fn get_page(&self, operation: &Operation, url: &Url) -> Result<Arc<Page>, Error> {
+        let policy = ExponentialBuilder::default().with_min_delay(Duration::from_millis(200)).with_max_times(2);
+        (|| self.get_page_once(operation, url))
+            .retry(policy)
+            .when(|error| matches!(error, Error::Transport { .. } | Error::Server { .. }))
+            .await
+    }
+
+    async fn get_page_once(&self, operation: &Operation, url: &Url) -> Result<Arc<Page>, Error> {
+        let known = self.shared.cache().get(url.as_str());
+        let mut request = self.shared.transport.http.request(Method::GET, url.clone());
+        if let Some(etag) = known.as_ref().and_then(|page| page.etag.as_deref()) {
+            request = request.header(IF_NONE_MATCH, etag);
+        }
+        let response = self.send(operation, request).await?;
+        if response.status() == StatusCode::NOT_MODIFIED
+            && let Some(page) = known
+        {
+            return Ok(page);
+        }
+        let etag = header(response.headers(), ETAG.as_str());
+        let next = header(response.headers(), LINK.as_str()).and_then(|l| link::next(&l).map(str::to_owned));
+        let body = response.bytes().await.map_err(|e| transport(operation, e))?.to_vec();
+        let page = Arc::new(Page { etag, next, body });
+        if page.etag.is_some() {
+            self.shared.cache().put(url.as_str(), Arc::clone(&page));
+        }
+        Ok(page)
+    }
+
+    async fn send(&self, operation: &Operation, request: reqwest::RequestBuilder) -> Result<reqwest::Response, Error> {
+        let transport = &self.shared.transport;
+        let Some(app) = &self.shared.app else { return transport.send(operation, request).await };
+        let token = app.token(transport).await?;
+        let answer = transport.send(operation, request.header(AUTHORIZATION, token.clone())).await;
+        if matches!(answer, Err(Error::Unauthorized { .. })) {
+            // It was revoked before its time: the next call buys another.
+            app.forget(&token).await;
+        }
+        answer
     }
 }
 
 impl Shared {
-    pub(crate) fn budget(&self) -> MutexGuard<'_, Budget> {
-        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn cache(&self) -> MutexGuard<'_, Cache> {
+    fn cache(&self) -> MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("base_url", &self.shared.base_url.to_string()).finish_non_exhaustive()
+        let base_url = self.shared.transport.base_url.to_string();
+        f.debug_struct("Client").field("base_url", &base_url).finish_non_exhaustive()
     }
-}
-
-fn headers(credential: &Credential) -> Result<HeaderMap, Error> {
-    let mut headers = HeaderMap::new();
-    headers.insert(ACCEPT, MEDIA_TYPE);
-    headers.insert("x-github-api-version", API_VERSION);
-    if let Credential::Token(token) = credential {
-        headers.insert(AUTHORIZATION, authorization(token)?);
-    }
-    Ok(headers)
-}
-
-pub(crate) fn authorization(token: &SecretString) -> Result<HeaderValue, Error> {
-    let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose_secret().trim()))
-        .map_err(|_| Error::Setup { reason: "the token contains characters that no token has".into() })?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-/// A renamed repository answers with a redirect. It is followed on the same server only: the token must not leave it.
-fn stay_at(base_url: BaseUrl) -> redirect::Policy {
-    redirect::Policy::custom(move |attempt| {
-        if attempt.previous().len() > 3 || !base_url.same_origin(attempt.url()) {
-            return attempt.stop();
-        }
-        attempt.follow()
-    })
-}
-
-fn public_roots() -> RootCertStore {
-    RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }
-}
-
-fn private_roots(pem: &str) -> Result<RootCertStore, Error> {
-    let unreadable = || Error::Setup { reason: "the certificate authority is not a PEM certificate".into() };
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        roots.add(certificate.map_err(|_| unreadable())?).map_err(|_| unreadable())?;
-    }
-    if roots.is_empty() { Err(unreadable()) } else { Ok(roots) }
-}
-
-fn tls(roots: RootCertStore) -> Result<rustls::ClientConfig, Error> {
-    let provider = rustls::crypto::CryptoProvider::get_default().cloned();
-    let provider = provider.unwrap_or_else(|| Arc::new(rustls::crypto::ring::default_provider()));
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|e| Error::Setup { reason: e.to_string() })?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }

@@ -109,12 +109,6 @@ impl Error {
         matches!(self, Self::RunnerBusy { .. })
     }
 
-    /// A runner of that name exists.
-    #[must_use]
-    pub fn is_name_taken(&self) -> bool {
-        matches!(self, Self::NameTaken { .. })
-    }
-
     /// When asking makes sense again, if a rate limit is the reason.
     #[must_use]
     pub fn retry_at(&self) -> Option<Timestamp> {
@@ -122,17 +116,5 @@ impl Error {
             Self::RateLimited { until, .. } => Some(*until),
             _ => None,
         }
-    }
-
-    /// Returns true if the outcome is unknown: the request may have been carried out although no answer says so.
-    #[must_use]
-    pub fn is_ambiguous(&self) -> bool {
-        matches!(self, Self::Transport { .. } | Self::Server { .. } | Self::Malformed { .. })
-    }
-
-    /// Returns true if only a change of the configuration (token, permission, name) can help.
-    #[must_use]
-    pub fn is_permanent(&self) -> bool {
-        matches!(self, Self::Unauthorized { .. } | Self::Forbidden { .. } | Self::Rejected { .. } | Self::Setup { .. })
     }
 }

@@ -1,7 +1,7 @@
 //! A client for the part of GitHub's REST API that runner farms need: workflow runs, jobs, self-hosted runners and
 //! just-in-time registrations.
 //!
-//! [`Client`] is cheap to clone; clones share connections, request counters, the conditional-request cache and what
+//! [`Client`] is cheap to clone; clones share connections, the conditional-request cache and what
 //! is known about the rate limit. It never waits for a rate limit: it answers [`Error::RateLimited`] with the instant
 //! from which asking makes sense, and the caller decides. It must never put a token or an encoded JIT configuration
 //! into an error, a log line or `Debug` output.
@@ -19,15 +19,15 @@ mod permission;
 mod releases;
 mod runners;
 mod scope;
+mod setup;
 mod transport;
 
 pub use app::AppCredential;
 pub use base_url::{BaseUrl, BaseUrlError};
-pub use budget::{Budget, RequestCounts};
-pub use client::{Client, ClientConfig, Credential};
+pub use budget::Budget;
+pub use client::Client;
 pub use error::Error;
-pub use model::{
-    Conclusion, Job, JobStatus, RunRepository, Runner, RunnerDownload, RunnerLabel, RunnerStatus, WorkflowRun,
-};
+pub use model::{Conclusion, Job, JobStatus, Runner, RunnerDownload, RunnerLabel, RunnerStatus, WorkflowRun};
 pub use runners::{JitConfig, JitRequest};
-pub use scope::{Repository, Scope, ScopeError};
+pub use scope::Scope;
+pub use setup::{ClientConfig, Credential};

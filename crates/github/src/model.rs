@@ -80,17 +80,6 @@ pub struct WorkflowRun {
     pub event: String,
     /// When it was created. Runs that are queued for days without a job exist: limit by age.
     pub created_at: Timestamp,
-    /// The repository that the code comes from; another than the run's own for a fork's pull request, absent where
-    /// that was deleted.
-    #[serde(default)]
-    pub head_repository: Option<RunRepository>,
-}
-
-/// A repository inside a [`WorkflowRun`].
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct RunRepository {
-    /// `owner/name`.
-    pub full_name: String,
 }
 
 /// A workflow job.
@@ -122,9 +111,6 @@ pub struct Job {
     /// When it started; for a queued job GitHub fills in the time of its creation.
     #[serde(default)]
     pub started_at: Option<Timestamp>,
-    /// When it ended.
-    #[serde(default)]
-    pub completed_at: Option<Timestamp>,
 }
 
 /// A registered self-hosted runner.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::client::Client;
 use crate::error::Error;
-use crate::model::{Runner, RunnerDownload};
+use crate::model::Runner;
 use crate::permission;
 use crate::scope::Scope;
 use crate::transport::Operation;
@@ -89,8 +89,8 @@ impl Client {
     /// Registers a runner for exactly one job.
     ///
     /// # Errors
-    /// [`Error::NameTaken`] where the name exists. After an error that [is ambiguous](Error::is_ambiguous) look the
-    /// name up: the registration may have been made.
+    /// [`Error::NameTaken`] where the name exists. After [`Error::Transport`], [`Error::Server`] and [`Error::Malformed`] the
+    /// registration may exist, so look the name up.
     pub async fn generate_jitconfig(&self, scope: &Scope, request: &JitRequest) -> Result<JitConfig, Error> {
         let operation =
             Operation::new(format!("register runner {} in {scope}", request.name), permission::runners(scope));
@@ -107,14 +107,5 @@ impl Client {
             Err(Error::Rejected { operation, status: 409, .. }) => Err(Error::NameTaken { operation }),
             Err(error) => Err(error),
         }
-    }
-
-    /// The builds of GitHub's runner program that `scope` should use now: the newest version, one entry per platform.
-    ///
-    /// # Errors
-    /// As [`Error`] says.
-    pub async fn runner_downloads(&self, scope: &Scope) -> Result<Vec<RunnerDownload>, Error> {
-        let operation = Operation::new(format!("list runner downloads of {scope}"), permission::runners(scope));
-        self.get(&operation, &format!("{}/actions/runners/downloads", scope.path())).await
     }
 }

@@ -1,67 +1,23 @@
 //! Where runners are registered: a repository or an organization.
 
 use std::fmt;
-use std::str::FromStr;
 
+use ownership::RepositoryName;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// Characters that GitHub's own names use and that need no escape in a path segment.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
 
-/// A repository, by owner and name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Repository {
-    /// User or organization that owns it.
-    pub owner: String,
-    /// Name without the owner.
-    pub repo: String,
-}
-
-/// The text is not `owner/repository`.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is not of the form owner/repository")]
-pub struct ScopeError(String);
-
-impl Repository {
-    /// A repository by its two names.
-    pub fn new(owner: impl Into<String>, repo: impl Into<String>) -> Self {
-        Self { owner: owner.into(), repo: repo.into() }
-    }
-
-    pub(crate) fn path(&self) -> String {
-        format!("repos/{}/{}", segment(&self.owner), segment(&self.repo))
-    }
-}
-
-impl FromStr for Repository {
-    type Err = ScopeError;
-
-    /// Reads `owner/repository`.
-    fn from_str(text: &str) -> Result<Self, ScopeError> {
-        let name = |part: &str| {
-            !part.is_empty()
-                && part != "."
-                && part != ".."
-                && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
-        };
-        match text.split_once('/') {
-            Some((owner, repo)) if name(owner) && name(repo) => Ok(Self::new(owner, repo)),
-            _ => Err(ScopeError(text.to_owned())),
-        }
-    }
-}
-
-impl fmt::Display for Repository {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.owner, self.repo)
-    }
+/// Returns the path of a repository's part of the API.
+pub(crate) fn repository_path(repository: &RepositoryName) -> String {
+    format!("repos/{}/{}", segment(repository.owner()), segment(repository.name()))
 }
 
 /// The owner of a runner registration.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Scope {
     /// Runners that only this repository may use.
-    Repository(Repository),
+    Repository(RepositoryName),
     /// Runners of an organization, by its login; runner groups decide which repositories may use them.
     Organization(String),
 }
@@ -69,14 +25,14 @@ pub enum Scope {
 impl Scope {
     pub(crate) fn path(&self) -> String {
         match self {
-            Self::Repository(repository) => repository.path(),
+            Self::Repository(repository) => repository_path(repository),
             Self::Organization(login) => format!("orgs/{}", segment(login)),
         }
     }
 }
 
-impl From<Repository> for Scope {
-    fn from(repository: Repository) -> Self {
+impl From<RepositoryName> for Scope {
+    fn from(repository: RepositoryName) -> Self {
         Self::Repository(repository)
     }
 }
@@ -97,14 +53,6 @@ fn segment(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_repository_is_read_from_owner_slash_name() {
-        assert_eq!("acme/tools.js".parse(), Ok(Repository::new("acme", "tools.js")));
-        for wrong in ["acme", "acme/", "/tools", "a/b/c", "acme/..", "acme/to ols", "https://github.com/acme/tools"] {
-            assert!(wrong.parse::<Repository>().is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn a_path_cannot_be_escaped_from() {

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use github::{AppCredential, BaseUrl, Client, ClientConfig, Credential, Error, JitRequest, Repository};
+use github::{AppCredential, BaseUrl, Client, ClientConfig, Credential, Error, JitRequest};
 use jiff::{SignedDuration, Timestamp};
+use ownership::RepositoryName;
 use sim_github::{SAMPLE_APP_KEY, Server, ServerHandle, ServerOptions, Token};
 
 /// A simulated GitHub where an App is installed.
@@ -60,7 +61,7 @@ impl InstalledApp {
 async fn one_token_serves_until_it_ends() {
     let site = site().await;
     let client = site.client(site.credential());
-    let repository = Repository::new("acme", "tools");
+    let repository: RepositoryName = "acme/tools".parse().unwrap();
     let request = JitRequest { name: "one".into(), labels: vec!["linux".into()], runner_group_id: 1 };
     let scope = repository.clone().into();
     let (runs, minted, again) = tokio::join!(
@@ -78,7 +79,7 @@ async fn one_token_serves_until_it_ends() {
 async fn a_token_that_ends_before_its_time_is_replaced() {
     let site = site().await;
     let client = site.client(site.credential());
-    let repository = Repository::new("acme", "tools");
+    let repository: RepositoryName = "acme/tools".parse().unwrap();
     client.runs_not_completed(&repository).await.unwrap();
     // Claims are good at a server that is ahead by less than their life; its tokens end earlier by that.
     site.ahead.store(3_601, Ordering::SeqCst);
@@ -95,7 +96,7 @@ async fn a_clock_that_is_a_little_ahead_or_late_does_no_harm() {
     for ahead in [-50, 50, 400] {
         site.ahead.store(ahead, Ordering::SeqCst);
         let client = site.client(site.credential());
-        client.runs_not_completed(&Repository::new("acme", "tools")).await.unwrap();
+        client.runs_not_completed(&"acme/tools".parse().unwrap()).await.unwrap();
     }
 }
 
@@ -104,7 +105,7 @@ async fn what_is_wrong_with_an_app_is_said() {
     let site = site().await;
     let fails = async |credential: AppCredential| {
         let client = site.client(credential);
-        client.runs_not_completed(&Repository::new("acme", "tools")).await.unwrap_err()
+        client.runs_not_completed(&"acme/tools".parse().unwrap()).await.unwrap_err()
     };
     let nobody = fails(AppCredential { issuer: "Iv23linobody".into(), ..site.credential() }).await;
     assert!(matches!(nobody, Error::NotFound { .. }), "{nobody:?}");

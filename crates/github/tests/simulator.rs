@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use github::{
-    BaseUrl, Client, ClientConfig, Conclusion, Credential, Error, JitRequest, JobStatus, Repository, RunnerStatus,
-    Scope,
+    BaseUrl, Client, ClientConfig, Conclusion, Credential, Error, JitRequest, JobStatus, RunnerStatus, Scope,
 };
+use ownership::RepositoryName;
 use secrecy::{ExposeSecret, SecretString};
 use sim_github::{JobSpec, Level, RunSpec, Server, ServerHandle, ServerOptions, Token};
 
@@ -17,7 +17,7 @@ struct AskedGitHub {
     github: ServerHandle,
     client: Client,
     token: String,
-    repository: Repository,
+    repository: RepositoryName,
     scope: Scope,
 }
 
@@ -33,7 +33,7 @@ async fn site_with(options: ServerOptions, token: Token, path: &str) -> AskedGit
         world.add_token(token)
     });
     let client = client(&format!("{}{path}", github.url()), &token);
-    let repository = Repository::new("acme", "tools");
+    let repository: RepositoryName = "acme/tools".parse().unwrap();
     AskedGitHub { github, client, token, scope: repository.clone().into(), repository }
 }
 
@@ -79,14 +79,12 @@ async fn queued_jobs_are_found_through_their_runs() {
     assert!(cancelled);
     let runs = site.client.runs_not_completed(&site.repository).await.unwrap();
     assert_eq!((runs.len(), runs[0].event.as_str()), (1, "pull_request"));
-    assert_eq!(runs[0].head_repository.as_ref().unwrap().full_name, "outsider/tools");
     let jobs = site.client.jobs_of_run(&site.repository, runs[0].id).await.unwrap();
     let waiting: Vec<u64> = jobs.iter().filter(|job| job.status == JobStatus::Queued).map(|job| job.id).collect();
     assert_eq!(waiting, queued[..2]);
     assert_eq!((jobs[0].labels.as_slice(), jobs[0].runner_id), (["Linux".to_owned()].as_slice(), None));
     let ended = site.client.job(&site.repository, queued[2]).await.unwrap();
     assert_eq!((ended.status, ended.conclusion), (JobStatus::Completed, Some(Conclusion::Cancelled)));
-    assert!(ended.completed_at.is_some());
     assert_eq!(site.github.violations(), Vec::<String>::new());
 }
 
@@ -153,7 +151,7 @@ async fn a_name_is_given_once() {
     let site = site().await;
     site.mint("lab-1").await.unwrap();
     let error = site.mint("lab-1").await.unwrap_err();
-    assert!(error.is_name_taken(), "{error:?}");
+    assert!(matches!(error, Error::NameTaken { .. }), "{error:?}");
     assert!(error.to_string().contains("lab-1"), "{error}");
 }
 
@@ -172,23 +170,16 @@ async fn an_organizations_runners_are_managed_the_same_way() {
 }
 
 #[tokio::test]
-async fn downloads_tell_version_and_checksum() {
-    let site = site().await;
-    let downloads = site.client.runner_downloads(&site.scope).await.unwrap();
-    let linux = downloads.iter().find(|download| download.os == "linux" && download.architecture == "x64").unwrap();
-    assert_eq!(linux.version(), Some("2.336.0"));
-    assert_eq!(linux.sha256_checksum.as_ref().unwrap().len(), 64);
-}
-
-#[tokio::test]
 async fn the_newest_release_is_read_without_a_token() {
     let site = site().await;
     let nobody =
         Client::new(ClientConfig { credential: Credential::Anonymous, ..config(site.github.url(), "") }).unwrap();
     let release = nobody.latest_runner_release().await.unwrap();
-    assert_eq!(release, site.client.runner_downloads(&site.scope).await.unwrap());
+    let linux = release.iter().find(|download| download.os == "linux" && download.architecture == "x64").unwrap();
+    assert_eq!(linux.version(), Some("2.336.0"));
+    assert_eq!(linux.sha256_checksum.as_ref().unwrap().len(), 64);
     assert_eq!(nobody.budget().limit, Some(60));
-    let refused = nobody.runner_downloads(&site.scope).await.unwrap_err();
+    let refused = nobody.runners(&site.scope, None).await.unwrap_err();
     assert!(matches!(refused, Error::Unauthorized { .. }), "{refused:?}");
     assert_eq!(site.github.violations(), Vec::<String>::new());
 }
@@ -199,10 +190,9 @@ async fn a_poll_of_an_unchanged_repository_costs_nothing() {
     site.queue(1);
     let first = site.client.runs_not_completed(&site.repository).await.unwrap();
     let used = site.client.budget().remaining;
-    let before = site.client.request_counts();
+    let sent = site.requests();
     assert_eq!(site.client.runs_not_completed(&site.repository).await.unwrap(), first);
-    let after = site.client.request_counts();
-    assert_eq!(after.sent - before.sent, after.not_modified - before.not_modified);
+    assert!(site.requests() > sent, "the second poll asked GitHub");
     assert_eq!(site.client.budget().remaining, used);
     site.queue(1);
     assert_eq!(site.client.runs_not_completed(&site.repository).await.unwrap().len(), 2);
@@ -212,9 +202,9 @@ async fn a_poll_of_an_unchanged_repository_costs_nothing() {
 async fn a_wrong_token_and_a_missing_permission_are_distinguished() {
     let site = site_with(ServerOptions::default(), Token { actions: Level::Read, ..Token::default() }, "").await;
     let forbidden = site.mint("lab-1").await.unwrap_err();
-    assert!(matches!(forbidden, Error::Forbidden { .. }) && forbidden.is_permanent(), "{forbidden:?}");
+    assert!(matches!(forbidden, Error::Forbidden { .. }), "{forbidden:?}");
     assert!(forbidden.to_string().contains("Administration: write"), "{forbidden}");
-    let unknown = Repository::new("acme", "secret");
+    let unknown: RepositoryName = "acme/secret".parse().unwrap();
     let hidden = site.client.runs_not_completed(&unknown).await.unwrap_err();
     assert!(hidden.is_not_found() && hidden.to_string().contains("Actions: read"), "{hidden}");
     let outsider = client(site.github.url(), "github_pat_wrong");
@@ -232,12 +222,12 @@ async fn nothing_is_sent_while_a_limit_holds() {
     site.github.world(|world, _| world.behaviour.rate_limit = 2);
     site.client.runners(&site.scope, None).await.unwrap();
     site.mint("lab-1").await.unwrap();
-    let error = site.client.runner_downloads(&site.scope).await.unwrap_err();
+    let error = site.client.runners(&site.scope, None).await.unwrap_err();
     let until = error.retry_at().expect("a rate limit says until when");
     assert!(until.as_second() > now.load(Ordering::SeqCst) + 3_000, "{until}");
     assert_eq!(site.client.budget().remaining, Some(0));
     let sent = site.requests();
-    assert!(site.client.runner_downloads(&site.scope).await.unwrap_err().retry_at().is_some());
+    assert!(site.client.runners(&site.scope, None).await.unwrap_err().retry_at().is_some());
     assert_eq!(site.requests(), sent, "the second call did not leave the client");
 }
 
@@ -272,7 +262,7 @@ async fn a_server_that_is_gone_is_a_transport_error_and_its_outcome_unknown() {
     let request = JitRequest { name: "lab-1".into(), labels: vec!["linux".into()], runner_group_id: 1 };
     let minting = client.generate_jitconfig(&scope, &request);
     let error = tokio::time::timeout(Duration::from_secs(20), minting).await.unwrap().unwrap_err();
-    assert!(matches!(error, Error::Transport { .. }) && error.is_ambiguous(), "{error:?}");
+    assert!(matches!(error, Error::Transport { .. }), "{error:?}");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! A guest that may be ours: where it was last seen, and the proof that it has to pass.
 
-use ownership::{Guest, NotOurs, Proof};
+use ownership::{Guest, NotOurs, Proof, Vmid};
 use pve::{Client, Config, WaitOptions};
 
 use crate::attempts::{LOCK_DEADLINE, LOCK_PAUSE, attempts};
@@ -12,7 +12,7 @@ use crate::{Error, OwnedGuest, Problem};
 pub struct Candidate<G> {
     pub(crate) pve: Client,
     pub(crate) last_seen: G,
-    pub(crate) vmid: u32,
+    pub(crate) vmid: Vmid,
     pub(crate) proof: Proof,
     pub(crate) wait: WaitOptions,
 }
@@ -20,14 +20,14 @@ pub struct Candidate<G> {
 impl<G: Kind> Candidate<G> {
     /// Returns the guest of that VMID, last seen on `node`. `wait` is for the tasks of everything that is done to it.
     #[must_use]
-    pub fn new(pve: Client, node: &str, vmid: u32, proof: Proof, wait: WaitOptions) -> Self {
+    pub fn new(pve: Client, node: &str, vmid: Vmid, proof: Proof, wait: WaitOptions) -> Self {
         let last_seen = G::at(&pve, node, vmid);
         Self { pve, last_seen, vmid, proof, wait }
     }
 
     /// Returns the VMID.
     #[must_use]
-    pub fn vmid(&self) -> u32 {
+    pub fn vmid(&self) -> Vmid {
         self.vmid
     }
 
@@ -99,7 +99,7 @@ impl<G: Kind> Candidate<G> {
 ///
 /// # Errors
 /// [`Problem::Unseen`], and those of the requests.
-pub async fn locate<G: Kind>(pve: &Client, node: &str, vmid: u32) -> Result<Option<(G, Config)>, Problem> {
+pub async fn locate<G: Kind>(pve: &Client, node: &str, vmid: Vmid) -> Result<Option<(G, Config)>, Problem> {
     match find(pve, &G::at(pve, node, vmid), vmid).await {
         Ok(found) => Ok(Some(found)),
         Err(Problem::Gone) => Ok(None),
@@ -107,7 +107,7 @@ pub async fn locate<G: Kind>(pve: &Client, node: &str, vmid: u32) -> Result<Opti
     }
 }
 
-async fn find<G: Kind>(pve: &Client, last_seen: &G, vmid: u32) -> Result<(G, Config), Problem> {
+async fn find<G: Kind>(pve: &Client, last_seen: &G, vmid: Vmid) -> Result<(G, Config), Problem> {
     match last_seen.config().await {
         Ok(config) => Ok((last_seen.clone(), config)),
         // The client has asked the whole cluster.
@@ -125,7 +125,7 @@ async fn find<G: Kind>(pve: &Client, last_seen: &G, vmid: u32) -> Result<(G, Con
 }
 
 /// Returns the guest on the node where the cluster has it. A VMID is free only if no node has a guest of it.
-async fn elsewhere<G: Kind>(pve: &Client, last_seen: &G, vmid: u32) -> Result<G, Problem> {
+async fn elsewhere<G: Kind>(pve: &Client, last_seen: &G, vmid: Vmid) -> Result<G, Problem> {
     if pve.is_free(vmid).await? {
         return Err(Problem::Gone);
     }
@@ -137,6 +137,6 @@ async fn elsewhere<G: Kind>(pve: &Client, last_seen: &G, vmid: u32) -> Result<G,
     if listed.node == last_seen.node() {
         return Err(Problem::Unseen);
     }
-    tracing::info!(vmid, from = last_seen.node(), to = listed.node, "the guest was moved");
+    tracing::info!(vmid = vmid.get(), from = last_seen.node(), to = listed.node, "the guest was moved");
     Ok(G::at(pve, &listed.node, vmid))
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ownership::Vmid;
 use pve::{CloneRequest, Config, Qemu};
 
 use crate::attempts::{LOCK_DEADLINE, LOCK_PAUSE, attempts};
@@ -64,6 +65,7 @@ impl RunnerVm {
     ///
     /// # Errors
     /// [`Problem::VmidTaken`]: choose another VMID, with a new incarnation, and leave this one alone.
+    /// [`Problem::NoTemplate`] if the marker names no template.
     pub async fn clone_from_template(&self, first: bool) -> Result<Option<OwnedVm>, Error> {
         let cancel = &self.candidate.wait.cancel;
         let made = attempts(cancel, LOCK_DEADLINE, || self.clone_once(first), Unmade::pause_after).await;
@@ -80,7 +82,7 @@ impl RunnerVm {
             Occupant::Foreign => Err(Problem::VmidTaken.into()),
             Occupant::InTheMaking if self.was_cut_off().await? => Err(self.half_made().into()),
             Occupant::InTheMaking => Err(Unmade::InTheMaking),
-            Occupant::Nobody => match self.ask_for_clone().await {
+            Occupant::Nobody => match self.ask_for_clone(self.marker.template.ok_or(Problem::NoTemplate)?).await {
                 Ok(config) => Ok(config.map(|config| (self.candidate.last_seen.clone(), config))),
                 // Our one request lost against that of another program.
                 Err(error) if error.is_already_exists() && first => Err(Problem::VmidTaken.into()),
@@ -93,8 +95,7 @@ impl RunnerVm {
         }
     }
 
-    async fn ask_for_clone(&self) -> Result<Option<Config>, pve::Error> {
-        let template = self.marker.template.unwrap_or_default();
+    async fn ask_for_clone(&self, template: Vmid) -> Result<Option<Config>, pve::Error> {
         let request = CloneRequest {
             newid: self.marker.vmid,
             name: self.name.clone(),

@@ -1,6 +1,6 @@
 //! What can go wrong in a step.
 
-use ownership::Kind;
+use ownership::{Kind, Vmid};
 
 /// A step that did not succeed: what was being done, to which guest, and why.
 #[derive(Debug, thiserror::Error)]
@@ -11,7 +11,7 @@ pub struct Error {
     /// Kind of the guest.
     pub kind: Kind,
     /// VMID of the guest.
-    pub vmid: u32,
+    pub vmid: Vmid,
     /// Reason.
     #[source]
     pub problem: Problem,
@@ -47,6 +47,9 @@ pub enum Problem {
     /// The VMID carries another incarnation than the one meant.
     #[error("the VMID belongs to another guest now")]
     OtherIncarnation,
+    /// The marker of a VM that is to be cloned names no template.
+    #[error("its marker names no template to clone")]
+    NoTemplate,
     /// A template whose disk linked clones still need.
     #[error("linked clones still need its disk")]
     BaseInUse,
@@ -71,7 +74,7 @@ pub enum Problem {
     )]
     HalfMade {
         /// The VMID.
-        vmid: u32,
+        vmid: Vmid,
         /// Node that the clone was made on.
         node: String,
     },

@@ -12,6 +12,7 @@ impl Kind for Lxc {}
 pub(crate) mod raw {
     use std::fmt::Debug;
 
+    use ownership::Vmid;
     use pve::{Client, Config, Error, GuestKind, Lxc, Qemu, Status, Upid};
 
     type Answer<T> = Result<T, Error>;
@@ -20,7 +21,7 @@ pub(crate) mod raw {
     pub trait Raw: Debug + Clone + Send + Sync {
         const KIND: GuestKind;
 
-        fn at(client: &Client, node: &str, vmid: u32) -> Self;
+        fn at(client: &Client, node: &str, vmid: Vmid) -> Self;
         fn node(&self) -> &str;
         fn config(&self) -> impl Future<Output = Answer<Config>> + Send;
         fn status(&self) -> impl Future<Output = Answer<Status>> + Send;
@@ -36,7 +37,7 @@ pub(crate) mod raw {
             impl Raw for $kind {
                 const KIND: GuestKind = GuestKind::$kind;
 
-                fn at(client: &Client, node: &str, vmid: u32) -> Self {
+                fn at(client: &Client, node: &str, vmid: Vmid) -> Self {
                     client.$method(node, vmid)
                 }
 

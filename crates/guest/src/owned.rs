@@ -1,6 +1,6 @@
 //! A guest that was proved to be ours. Only through it can a guest be changed, started, stopped, spoken to or destroyed.
 
-use ownership::{Build, Kind as Role, Marker};
+use ownership::{Build, Kind as Role, Marker, Vmid};
 use pve::{Agent, Config, Lxc, Qemu, Upid};
 
 use crate::kind::Kind;
@@ -26,7 +26,7 @@ pub struct OwnedGuest<G> {
 impl<G: Kind> OwnedGuest<G> {
     /// Returns the VMID.
     #[must_use]
-    pub fn vmid(&self) -> u32 {
+    pub fn vmid(&self) -> Vmid {
         self.candidate.vmid
     }
 
@@ -111,7 +111,7 @@ impl<G: Kind> OwnedGuest<G> {
         if !changes.is_empty() {
             self.change(&changes).await?;
         }
-        tracing::info!(vmid = self.vmid(), node = self.node(), "destroying a guest");
+        tracing::info!(vmid = self.vmid().get(), node = self.node(), "destroying a guest");
         let task = self.raw.delete().await?;
         Ok(self.wait(&task).await?)
     }

@@ -14,7 +14,7 @@ pub enum Removal {
 /// Registers a runner for exactly one job.
 ///
 /// # Errors
-/// [`github::Error::is_name_taken`] when this incarnation was registered before: it must not be used again.
+/// [`github::Error::NameTaken`] when this incarnation was registered before: it must not be used again.
 pub async fn mint(
     github: &Client,
     scope: &Scope,

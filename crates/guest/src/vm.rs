@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ownership::{Evidence, Marker, Owner, Proof, VmidRange};
+use ownership::{Evidence, Marker, Owner, Proof, Vmid, VmidRange};
 use pve::{Qemu, WaitOptions};
 use tokio_util::sync::CancellationToken;
 
@@ -57,7 +57,7 @@ impl RunnerVm {
 
     /// VMID of the template that it is cloned from, if its marker names one.
     #[must_use]
-    pub fn template(&self) -> Option<u32> {
+    pub fn template(&self) -> Option<Vmid> {
         self.marker.template
     }
 

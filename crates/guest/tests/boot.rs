@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guest::{BootTimes, Place, RunnerVm};
-use ownership::{Kind, Marker, Owner, VmidRange};
+use ownership::{Kind, Marker, Owner, Vmid, VmidRange};
 use serde_json::json;
 use sim_http::request_log::Entry;
 use sim_pve::scripted::{Boot, Scripted};
@@ -82,7 +82,13 @@ impl Lab {
 }
 
 fn marker(vmid: u32) -> Marker {
-    Marker::new("lab".parse().unwrap(), Owner::Dispatcher, Kind::Runner, vmid, "aaaaaa".parse().unwrap())
+    Marker::new(
+        "lab".parse().unwrap(),
+        Owner::Dispatcher,
+        Kind::Runner,
+        Vmid::new(vmid).unwrap(),
+        "aaaaaa".parse().unwrap(),
+    )
 }
 
 /// One node with VMs that are off.

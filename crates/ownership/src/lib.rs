@@ -8,9 +8,13 @@ mod marker;
 mod names;
 mod proof;
 mod range;
+mod runner_name;
+mod vmid;
 
 pub use files::SeedFile;
 pub use marker::{Build, Kind, Marker, MarkerError, Owner, Reap};
-pub use names::{Installation, NameError, Nonce, PoolName, RunnerName, fingerprint_tag, tags};
+pub use names::{Installation, NameError, NodeName, Nonce, PoolName, RepositoryName, fingerprint_tag, tags};
 pub use proof::{Claim, Evidence, Guest, NotOurs, Proof, prove};
 pub use range::{RangeError, VmidRange};
+pub use runner_name::RunnerName;
+pub use vmid::{Vmid, VmidError};

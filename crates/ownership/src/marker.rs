@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Installation, Nonce, PoolName};
+use crate::{Installation, Nonce, PoolName, Vmid};
 
 const PREFIX: &str = "pxci:v1 ";
 
@@ -87,13 +87,13 @@ pub struct Marker {
     /// Kind of the guest.
     pub kind: Kind,
     /// VMID under which it was made. A clone made by hand inherits the line, but not the VMID.
-    pub vmid: u32,
+    pub vmid: Vmid,
     /// Incarnation of that VMID.
     pub nonce: Nonce,
     /// VMID of the template that it was cloned from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub template: Option<u32>,
-    /// Runner pool that it serves.
+    pub template: Option<Vmid>,
+    /// Pool of runners that it serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<PoolName>,
     /// Set by the provider on runner VMs that the dispatcher may destroy.
@@ -136,7 +136,7 @@ pub enum MarkerError {
 impl Marker {
     /// Returns a marker with the keys that every guest has.
     #[must_use]
-    pub fn new(installation: Installation, owner: Owner, kind: Kind, vmid: u32, nonce: Nonce) -> Self {
+    pub fn new(installation: Installation, owner: Owner, kind: Kind, vmid: Vmid, nonce: Nonce) -> Self {
         Self {
             installation,
             owner,
@@ -195,10 +195,14 @@ impl fmt::Display for Marker {
 mod tests {
     use super::*;
 
+    fn id(number: u32) -> Vmid {
+        Vmid::new(number).unwrap()
+    }
+
     fn runner() -> Marker {
         let mut marker =
-            Marker::new("lab".parse().unwrap(), Owner::Dispatcher, Kind::Runner, 9101, "k3x9ab".parse().unwrap());
-        marker.template = Some(9000);
+            Marker::new("lab".parse().unwrap(), Owner::Dispatcher, Kind::Runner, id(9101), "k3x9ab".parse().unwrap());
+        marker.template = Some(id(9000));
         marker.pool = Some("ubuntu-2204".parse().unwrap());
         marker
     }
@@ -226,7 +230,7 @@ mod tests {
     #[test]
     fn the_seeds_of_a_dispatchers_pools_are_written_and_an_older_marker_has_none() {
         let mut marker =
-            Marker::new("lab".parse().unwrap(), Owner::Provider, Kind::Dispatcher, 8100, "k3x9ab".parse().unwrap());
+            Marker::new("lab".parse().unwrap(), Owner::Provider, Kind::Dispatcher, id(8100), "k3x9ab".parse().unwrap());
         let older = marker.to_string();
         assert!(!older.contains("seed_isos"), "{older}");
         assert_eq!(Marker::find(&older).unwrap().unwrap().seed_isos, BTreeSet::new());

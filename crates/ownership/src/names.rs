@@ -1,14 +1,11 @@
-//! Names of installations, pools and runners, and the tags that people see in the web page.
+//! Names of installations, pools, nodes and repositories, and the tags that people see in the web page.
 
 use std::{fmt, str::FromStr};
 
-use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 const NONCE_LENGTH: usize = 6;
 const NONCE_ALPHABET: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
-/// A runner's name is a DNS label, because it is the guest's host name too.
-const LONGEST_RUNNER_NAME: usize = 63;
 const LONGEST_INSTALLATION: usize = 16;
 /// Characters of a DNS label that are left after an installation, a VMID of nine digits, a nonce and three dashes.
 const LONGEST_POOL: usize = 29;
@@ -31,6 +28,12 @@ pub enum NameError {
     /// No six characters of `a-z0-9`.
     #[error("\"{0}\" is not a valid nonce: it takes six lower-case letters and digits")]
     Nonce(String),
+    /// Not a node's name.
+    #[error("\"{0}\" is not the name of a node: letters, digits and dashes are expected, with no dash at either end")]
+    Node(String),
+    /// Not of the form `owner/name`.
+    #[error("\"{0}\" is not a repository; write owner/name")]
+    Repository(String),
     /// Not of the form `{installation}-{pool}-{vmid}-{nonce}`.
     #[error("\"{0}\" is not a name of a runner of ours: expected installation-pool-vmid-nonce")]
     Runner(String),
@@ -45,10 +48,26 @@ fn check_label(what: &'static str, text: &str, longest: usize) -> Result<(), Nam
     Err(NameError::Label { what, text: text.to_owned(), longest })
 }
 
-macro_rules! label {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $longest:expr) => {
+fn check_node(text: &str) -> Result<(), NameError> {
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    let fits = !text.is_empty() && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-');
+    if fits { Ok(()) } else { Err(NameError::Node(text.to_owned())) }
+}
+
+fn check_repository(text: &str) -> Result<(), NameError> {
+    let is_name = |part: &str| {
+        let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        !part.is_empty() && part != "." && part != ".." && part.bytes().all(inner)
+    };
+    let fits = text.split_once('/').is_some_and(|(owner, name)| is_name(owner) && is_name(name));
+    if fits { Ok(()) } else { Err(NameError::Repository(text.to_owned())) }
+}
+
+/// Defines a name: a text that is checked when it is made, and written as that text.
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $check:expr) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(String);
 
@@ -57,6 +76,13 @@ macro_rules! label {
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+        }
+
+        /// Prints the text alone, as logs show it.
+        impl fmt::Debug for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, formatter)
             }
         }
 
@@ -70,7 +96,8 @@ macro_rules! label {
             type Err = NameError;
 
             fn from_str(text: &str) -> Result<Self, NameError> {
-                check_label($what, text, $longest)?;
+                let check: fn(&str) -> Result<(), NameError> = $check;
+                check(text)?;
                 Ok(Self(text.to_owned()))
             }
         }
@@ -91,18 +118,40 @@ macro_rules! label {
     };
 }
 
-label!(
+name!(
     /// Name of one installation of pxci on a cluster: up to 16 of `a-z0-9-`, no dash at an end.
     Installation,
-    "installation name",
-    LONGEST_INSTALLATION
+    |text| check_label("installation name", text, LONGEST_INSTALLATION)
 );
-label!(
-    /// Name of one runner pool (not PVE's resource pool): up to 29 of `a-z0-9-`, no dash at an end.
+name!(
+    /// Name of one pool of runners (not PVE's resource pool): up to 29 of `a-z0-9-`, no dash at an end.
     PoolName,
-    "name of a runner pool",
-    LONGEST_POOL
+    |text| check_label("name of a runner pool", text, LONGEST_POOL)
 );
+name!(
+    /// Name of a node of the cluster: letters, digits and dashes, no dash at an end (PVE's format `pve-node`).
+    NodeName,
+    check_node
+);
+name!(
+    /// A repository at GitHub, `owner/name`.
+    RepositoryName,
+    check_repository
+);
+
+impl RepositoryName {
+    /// Returns the user or organization that owns the repository.
+    #[must_use]
+    pub fn owner(&self) -> &str {
+        self.0.split_once('/').map_or("", |(owner, _)| owner)
+    }
+
+    /// Returns the name without the owner.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.split_once('/').map_or("", |(_, name)| name)
+    }
+}
 
 impl Default for Installation {
     fn default() -> Self {
@@ -116,16 +165,15 @@ impl Default for Installation {
 pub struct Nonce(String);
 
 impl Nonce {
-    /// Draws a new nonce from the given source.
-    fn draw(random: &mut impl Rng) -> Self {
-        let mut character = || char::from(NONCE_ALPHABET[random.random_range(0..NONCE_ALPHABET.len())]);
-        Self((0..NONCE_LENGTH).map(|_| character()).collect())
-    }
-
-    /// Draws a new nonce from the thread's random source, for callers that need no repeatable nonce.
+    /// Draws a new nonce from the thread's random source.
+    #[cfg(feature = "random")]
     #[must_use]
     pub fn random() -> Self {
-        Self::draw(&mut rand::rng())
+        use rand::Rng as _;
+
+        let mut source = rand::rng();
+        let mut character = || char::from(NONCE_ALPHABET[source.random_range(0..NONCE_ALPHABET.len())]);
+        Self((0..NONCE_LENGTH).map(|_| character()).collect())
     }
 
     /// Returns the text of the nonce.
@@ -164,50 +212,6 @@ impl From<Nonce> for String {
     }
 }
 
-/// Name of a runner: of its VM in PVE, of its registration at GitHub, and of its host.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct RunnerName {
-    /// Installation that made it.
-    pub installation: Installation,
-    /// Pool it serves.
-    pub pool: PoolName,
-    /// VMID of its VM.
-    pub vmid: u32,
-    /// Incarnation of that VMID.
-    pub nonce: Nonce,
-}
-
-impl RunnerName {
-    /// Reads `{installation}-{pool}-{vmid}-{nonce}` of a known installation.
-    ///
-    /// # Errors
-    /// When the name was not made by that installation.
-    pub fn parse(installation: &Installation, text: &str) -> Result<Self, NameError> {
-        let foreign = || NameError::Runner(text.to_owned());
-        if text.len() > LONGEST_RUNNER_NAME {
-            return Err(foreign());
-        }
-        let rest =
-            text.strip_prefix(installation.as_str()).and_then(|rest| rest.strip_prefix('-')).ok_or_else(foreign)?;
-        let (rest, nonce) = rest.rsplit_once('-').ok_or_else(foreign)?;
-        let (pool, vmid) = rest.rsplit_once('-').ok_or_else(foreign)?;
-        let name = Self {
-            installation: installation.clone(),
-            pool: pool.parse().map_err(|_| foreign())?,
-            vmid: vmid.parse().map_err(|_| foreign())?,
-            nonce: nonce.parse().map_err(|_| foreign())?,
-        };
-        // Numbers can be written in several ways, of which we use one.
-        if name.to_string() == text { Ok(name) } else { Err(foreign()) }
-    }
-}
-
-impl fmt::Display for RunnerName {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}-{}-{}-{}", self.installation, self.pool, self.vmid, self.nonce)
-    }
-}
-
 /// Tags of everything that an installation makes, as PVE stores them (lower case, sorted, joined by `;`).
 /// `extra` are further ones, for example [`fingerprint_tag`].
 #[must_use]
@@ -242,20 +246,33 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_runner_name_is_refused() {
-        let lab: Installation = "lab".parse().unwrap();
-        for foreign in [
-            "laboratory-p-9100-abcdef",
-            "lab-9100-abcdef",
-            "lab-p-9100-ABCDEF",
-            "lab-p-x-abcdef",
-            "lab-p-09100-abcdef",
-            "lab-p-+9100-abcdef",
-            "lab",
-            "other-p-9100-abcdef",
-        ] {
-            assert!(RunnerName::parse(&lab, foreign).is_err(), "{foreign}");
+    fn a_node_has_a_name_as_proxmox_ve_checks_it() {
+        for good in ["pve1", "PVE", "a", "node-2"] {
+            assert!(good.parse::<NodeName>().is_ok(), "{good}");
         }
+        for bad in ["", "-a", "a-", "a.b", "a/b", "a b"] {
+            assert!(bad.parse::<NodeName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_repository_has_an_owner_and_a_name() {
+        let repository: RepositoryName = "acme/tools.js".parse().unwrap();
+        assert_eq!((repository.owner(), repository.name()), ("acme", "tools.js"));
+        for bad in ["acme", "acme/", "/tools", "a/b/c", "acme/..", "acme/to ols", "https://github.com/acme/tools"] {
+            assert!(bad.parse::<RepositoryName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_are_plain_texts_in_json() {
+        let written = |text: &str| format!("\"{text}\"");
+        let node: NodeName = serde_json::from_str(&written("pve1")).unwrap();
+        assert_eq!(serde_json::to_string(&node).unwrap(), written("pve1"));
+        let repository: RepositoryName = serde_json::from_str(&written("acme/tools")).unwrap();
+        assert_eq!(serde_json::to_string(&repository).unwrap(), written("acme/tools"));
+        assert!(serde_json::from_str::<RepositoryName>(&written("acme")).is_err());
+        assert_eq!(format!("{repository:?}"), written("acme/tools"));
     }
 
     #[test]
@@ -267,24 +284,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn runner_names_survive_a_round_trip_and_are_dns_labels(
-            installation in "[a-z0-9]([a-z0-9-]{0,14}[a-z0-9])?",
-            pool in "[a-z0-9]([a-z0-9-]{0,27}[a-z0-9])?",
-            vmid in 100u32..=999_999_999,
-            nonce in "[a-z0-9]{6}",
-        ) {
-            let name = RunnerName {
-                installation: installation.parse().unwrap(),
-                pool: pool.parse().unwrap(),
-                vmid,
-                nonce: nonce.parse().unwrap(),
-            };
-            let text = name.to_string();
-            prop_assert!(text.len() <= 63);
-            prop_assert_eq!(RunnerName::parse(&name.installation, &text).unwrap(), name);
-        }
-
         #[test]
         fn drawn_nonces_are_valid(_seed in 0u8..20) {
             prop_assert!(Nonce::random().as_str().parse::<Nonce>().is_ok());

@@ -3,7 +3,7 @@
 //! [`prove`] compares what every marker has. A [`Proof`] is the same question as a value, for one guest: it also knows
 //! which incarnation, which template family or which build of Packer is meant.
 
-use crate::{Installation, Kind, Marker, MarkerError, Nonce, Owner, Reap, VmidRange};
+use crate::{Installation, Kind, Marker, MarkerError, Nonce, Owner, Reap, Vmid, VmidRange};
 
 /// The guests that the caller may destroy.
 #[derive(Debug, Clone)]
@@ -24,7 +24,7 @@ pub struct Claim<'a> {
 #[derive(Debug, Clone)]
 pub struct Guest<'a> {
     /// Its VMID.
-    pub vmid: u32,
+    pub vmid: Vmid,
     /// Resource pool that it is a member of.
     pub resource_pool: Option<&'a str>,
     /// Name from its configuration.
@@ -42,7 +42,7 @@ pub enum NotOurs {
     #[error("VMID {vmid} is outside the range {range}")]
     OutOfRange {
         /// VMID of the guest.
-        vmid: u32,
+        vmid: Vmid,
         /// Range of the claim.
         range: VmidRange,
     },
@@ -50,7 +50,7 @@ pub enum NotOurs {
     #[error("guest {vmid} is not a member of the resource pool \"{expected}\"{}", found.as_ref().map(|pool| format!(" but of \"{pool}\"")).unwrap_or_default())]
     ResourcePool {
         /// VMID of the guest.
-        vmid: u32,
+        vmid: Vmid,
         /// Pool of the claim.
         expected: String,
         /// Pool of the guest.
@@ -58,12 +58,12 @@ pub enum NotOurs {
     },
     /// No marker line.
     #[error("guest {0} carries no pxci marker in its description")]
-    NoMarker(u32),
+    NoMarker(Vmid),
     /// A marker line that cannot be used.
     #[error("the pxci marker of guest {vmid} cannot be used")]
     Marker {
         /// VMID of the guest.
-        vmid: u32,
+        vmid: Vmid,
         /// Why.
         #[source]
         source: MarkerError,
@@ -72,15 +72,15 @@ pub enum NotOurs {
     #[error("guest {vmid} carries the marker of guest {marked}: it is a copy made by somebody else")]
     Copy {
         /// VMID of the guest.
-        vmid: u32,
+        vmid: Vmid,
         /// VMID in the marker.
-        marked: u32,
+        marked: Vmid,
     },
     /// Made by another installation.
     #[error("guest {vmid} belongs to the installation \"{installation}\"")]
     Installation {
         /// VMID of the guest.
-        vmid: u32,
+        vmid: Vmid,
         /// Installation in the marker.
         installation: Installation,
     },
@@ -88,7 +88,7 @@ pub enum NotOurs {
     #[error("guest {vmid} belongs to the {owner}")]
     Owner {
         /// VMID of the guest.
-        vmid: u32,
+        vmid: Vmid,
         /// Owner in the marker.
         owner: Owner,
     },
@@ -96,7 +96,7 @@ pub enum NotOurs {
     #[error("guest {vmid} is marked as a {found}, not as a {expected}")]
     Kind {
         /// VMID of the guest.
-        vmid: u32,
+        vmid: Vmid,
         /// Kind of the claim.
         expected: Kind,
         /// Kind in the marker.
@@ -104,12 +104,12 @@ pub enum NotOurs {
     },
     /// The guest is a template, and the claim is not to a template.
     #[error("guest {0} is a template")]
-    Template(u32),
+    Template(Vmid),
     /// Another incarnation of the VMID: the guest that was meant no longer exists.
     #[error("guest {vmid} has the nonce \"{found}\", not \"{expected}\"")]
     Incarnation {
         /// VMID of the guest.
-        vmid: u32,
+        vmid: Vmid,
         /// Nonce of the proof.
         expected: Nonce,
         /// Nonce in the marker.
@@ -119,13 +119,13 @@ pub enum NotOurs {
     #[error("guest {vmid} is not a version of the template family \"{expected}\"")]
     Family {
         /// VMID of the guest.
-        vmid: u32,
+        vmid: Vmid,
         /// Family of the proof.
         expected: String,
     },
     /// Neither our marker nor the signs of our own build.
     #[error("guest {0} is not the VM that Packer builds")]
-    NotPackers(u32),
+    NotPackers(Vmid),
 }
 
 /// Evidence by which a guest is recognised, beyond its VMID and its resource pool.
@@ -276,7 +276,7 @@ fn check_place(claim: &Claim<'_>, guest: &Guest<'_>) -> Result<(), NotOurs> {
     Ok(())
 }
 
-fn check_marker(claim: &Claim<'_>, vmid: u32, marker: &Marker) -> Result<(), NotOurs> {
+fn check_marker(claim: &Claim<'_>, vmid: Vmid, marker: &Marker) -> Result<(), NotOurs> {
     if marker.vmid != vmid {
         return Err(NotOurs::Copy { vmid, marked: marker.vmid });
     }
@@ -301,16 +301,20 @@ fn may_destroy(owner: Owner, marker: &Marker) -> bool {
 mod tests {
     use super::*;
 
+    fn id(number: u32) -> Vmid {
+        Vmid::new(number).unwrap()
+    }
+
     fn installation() -> Installation {
         "lab".parse().unwrap()
     }
 
     fn marker() -> Marker {
-        Marker::new(installation(), Owner::Dispatcher, Kind::Runner, 9101, "k3x9ab".parse().unwrap())
+        Marker::new(installation(), Owner::Dispatcher, Kind::Runner, id(9101), "k3x9ab".parse().unwrap())
     }
 
     /// Asks as the dispatcher for a runner in 9100-9199 of the resource pool "ci".
-    fn ask(vmid: u32, pool: Option<&str>, description: &str, template: bool) -> Result<Marker, NotOurs> {
+    fn ask(number: u32, pool: Option<&str>, description: &str, template: bool) -> Result<Marker, NotOurs> {
         let installation = installation();
         let claim = Claim {
             installation: &installation,
@@ -319,7 +323,7 @@ mod tests {
             range: "9100-9199".parse().unwrap(),
             resource_pool: "ci",
         };
-        prove(&claim, &Guest { vmid, resource_pool: pool, name: "", description, template })
+        prove(&claim, &Guest { vmid: id(number), resource_pool: pool, name: "", description, template })
     }
 
     #[test]
@@ -331,19 +335,19 @@ mod tests {
     fn each_condition_alone_forbids_it() {
         let line = marker().to_string();
         let mut outside = marker();
-        outside.vmid = 9200;
+        outside.vmid = id(9200);
         assert!(matches!(ask(9200, Some("ci"), &outside.to_string(), false), Err(NotOurs::OutOfRange { .. })));
         assert!(matches!(ask(9101, Some("other"), &line, false), Err(NotOurs::ResourcePool { .. })));
         assert!(matches!(ask(9101, None, &line, false), Err(NotOurs::ResourcePool { .. })));
-        assert!(matches!(ask(9101, Some("ci"), "", false), Err(NotOurs::NoMarker(9101))));
+        assert!(matches!(ask(9101, Some("ci"), "", false), Err(NotOurs::NoMarker(_))));
         assert!(matches!(ask(9101, Some("ci"), "pxci:v1 x", false), Err(NotOurs::Marker { .. })));
-        assert!(matches!(ask(9101, Some("ci"), &line, true), Err(NotOurs::Template(9101))));
+        assert!(matches!(ask(9101, Some("ci"), &line, true), Err(NotOurs::Template(_))));
     }
 
     #[test]
     fn a_copy_made_by_hand_is_not_ours() {
         let refused = ask(9102, Some("ci"), &marker().to_string(), false);
-        assert!(matches!(refused, Err(NotOurs::Copy { vmid: 9102, marked: 9101 })));
+        assert!(matches!(refused, Err(NotOurs::Copy { vmid, marked }) if (vmid, marked) == (id(9102), id(9101))));
     }
 
     #[test]
@@ -379,7 +383,7 @@ mod tests {
     }
 
     fn guest<'a>(name: &'a str, description: &'a str) -> Guest<'a> {
-        Guest { vmid: 9101, resource_pool: Some("ci"), name, description, template: false }
+        Guest { vmid: id(9101), resource_pool: Some("ci"), name, description, template: false }
     }
 
     #[test]
@@ -390,8 +394,8 @@ mod tests {
         };
         let line = marker().to_string();
         assert_eq!(of("k3x9ab").check(&guest("", &line)).unwrap(), Some(marker()));
-        assert!(matches!(of("aaaaaa").check(&guest("", &line)), Err(NotOurs::Incarnation { vmid: 9101, .. })));
-        assert!(matches!(of("k3x9ab").check(&guest("", "")), Err(NotOurs::NoMarker(9101))));
+        assert!(matches!(of("aaaaaa").check(&guest("", &line)), Err(NotOurs::Incarnation { .. })));
+        assert!(matches!(of("k3x9ab").check(&guest("", "")), Err(NotOurs::NoMarker(_))));
     }
 
     #[test]
@@ -407,7 +411,7 @@ mod tests {
         assert_eq!(of("ubuntu").check(&template).unwrap(), Some(version.clone()));
         assert!(matches!(of("debian").check(&template), Err(NotOurs::Family { .. })));
         let any = proof(Evidence::Marker { kind: Kind::Runner, nonce: None, family: None });
-        assert!(matches!(any.check(&template), Err(NotOurs::Template(9101))));
+        assert!(matches!(any.check(&template), Err(NotOurs::Template(_))));
     }
 
     #[test]
@@ -420,7 +424,7 @@ mod tests {
         };
         assert_eq!(of(false).check(&guest("x-1", "Packer builds\n")).unwrap(), None);
         for (name, description) in [("x-2", "Packer builds"), ("x-1", ""), ("x-1", "Mine")] {
-            assert!(matches!(of(false).check(&guest(name, description)), Err(NotOurs::NotPackers(9101))));
+            assert!(matches!(of(false).check(&guest(name, description)), Err(NotOurs::NotPackers(_))));
             assert_eq!(of(true).check(&guest(name, description)).unwrap(), None, "Packer said that it built it");
         }
         let outside = Guest { resource_pool: None, ..guest("x-1", "Packer builds") };

@@ -4,17 +4,14 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// Smallest VMID that PVE accepts for a guest (API schema, `pve-vmid`).
-const SMALLEST: u32 = 100;
-/// Largest VMID that PVE accepts for a guest (API schema, `pve-vmid`).
-const LARGEST: u32 = 999_999_999;
+use crate::{Vmid, VmidError};
 
 /// An inclusive range of VMIDs, for example `9100-9199`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct VmidRange {
-    first: u32,
-    last: u32,
+    first: Vmid,
+    last: Vmid,
 }
 
 /// Why a text is not a VMID range.
@@ -31,9 +28,9 @@ pub enum RangeError {
         /// Upper end as written.
         last: u32,
     },
-    /// The VMID is outside of PVE's bounds.
-    #[error("VMID {0} is not a number from {SMALLEST} to {LARGEST}, as Proxmox VE requires")]
-    OutOfBounds(u32),
+    /// PVE does not accept one of the ends.
+    #[error(transparent)]
+    Vmid(#[from] VmidError),
 }
 
 impl VmidRange {
@@ -45,27 +42,36 @@ impl VmidRange {
         if first > last {
             return Err(RangeError::Empty { first, last });
         }
-        match [first, last].into_iter().find(|vmid| !(SMALLEST..=LARGEST).contains(vmid)) {
-            Some(vmid) => Err(RangeError::OutOfBounds(vmid)),
-            None => Ok(Self { first, last }),
-        }
+        Ok(Self { first: Vmid::new(first)?, last: Vmid::new(last)? })
     }
 
-    /// Returns the lowest VMID.
+    /// Returns the range of one VMID.
     #[must_use]
-    pub fn first(self) -> u32 {
+    pub fn single(vmid: Vmid) -> Self {
+        Self { first: vmid, last: vmid }
+    }
+
+    /// Returns the lowest VMID of the range.
+    #[must_use]
+    pub fn first(self) -> Vmid {
         self.first
     }
 
-    /// Returns the highest VMID.
+    /// Returns the highest VMID of the range.
     #[must_use]
-    pub fn last(self) -> u32 {
+    pub fn last(self) -> Vmid {
         self.last
+    }
+
+    /// Returns the number of VMIDs in the range.
+    #[must_use]
+    pub fn size(self) -> u32 {
+        self.last.get() - self.first.get() + 1
     }
 
     /// Returns true if the VMID belongs to the range.
     #[must_use]
-    pub fn contains(self, vmid: u32) -> bool {
+    pub fn contains(self, vmid: Vmid) -> bool {
         (self.first..=self.last).contains(&vmid)
     }
 
@@ -76,8 +82,9 @@ impl VmidRange {
     }
 
     /// Returns all VMIDs, ascending.
-    pub fn iter(self) -> impl Iterator<Item = u32> {
-        self.first..=self.last
+    pub fn iter(self) -> impl Iterator<Item = Vmid> {
+        // Each number between two VMIDs is a VMID.
+        (self.first.get()..=self.last.get()).filter_map(|number| Vmid::new(number).ok())
     }
 }
 
@@ -120,8 +127,9 @@ mod tests {
     #[test]
     fn both_ends_belong_to_it() {
         let range: VmidRange = "9100-9199".parse().unwrap();
-        assert!(range.contains(9100) && range.contains(9199));
-        assert!(!range.contains(9099) && !range.contains(9200));
+        let contains = |number| range.contains(Vmid::new(number).unwrap());
+        assert!(contains(9100) && contains(9199));
+        assert!(!contains(9099) && !contains(9200));
         assert_eq!(range.iter().count(), 100);
         assert_eq!(range.to_string(), "9100-9199");
     }
@@ -129,7 +137,10 @@ mod tests {
     #[test]
     fn a_single_number_is_a_range_of_one() {
         let range: VmidRange = "9100".parse().unwrap();
-        assert_eq!((range.first(), range.last()), (9100, 9100));
+        assert_eq!(
+            (range.first(), range.last(), range.size()),
+            (Vmid::new(9100).unwrap(), Vmid::new(9100).unwrap(), 1)
+        );
     }
 
     #[test]
@@ -137,8 +148,8 @@ mod tests {
         assert!(matches!("a-b".parse::<VmidRange>(), Err(RangeError::Syntax(_))));
         assert!(matches!("1-2-3".parse::<VmidRange>(), Err(RangeError::Syntax(_))));
         assert_eq!("200-100".parse::<VmidRange>(), Err(RangeError::Empty { first: 200, last: 100 }));
-        assert_eq!("99-200".parse::<VmidRange>(), Err(RangeError::OutOfBounds(99)));
-        assert_eq!("100-1000000000".parse::<VmidRange>(), Err(RangeError::OutOfBounds(1_000_000_000)));
+        assert_eq!("99-200".parse::<VmidRange>(), Err(VmidError::OutOfBounds(99).into()));
+        assert_eq!("100-1000000000".parse::<VmidRange>(), Err(VmidError::OutOfBounds(1_000_000_000).into()));
     }
 
     #[test]

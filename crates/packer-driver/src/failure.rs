@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::locate::Version;
 use crate::template::TemplateError;
+use crate::version::{LEAST, Version};
 
 /// Errors of a build.
 #[derive(Debug, thiserror::Error)]
@@ -53,10 +53,7 @@ pub enum Error {
     Failed(Failure),
 }
 
-/// Oldest version that is tested.
-pub(crate) const LEAST: Version = Version { major: 1, minor: 6, patch: 6 };
-
-/// A failed run of Packer.
+/// Packer ran and did not make a template.
 #[derive(Debug, thiserror::Error)]
 #[error("{class}{}", detail(lines))]
 pub struct Failure {

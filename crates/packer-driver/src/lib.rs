@@ -15,9 +15,11 @@ mod locate;
 mod process;
 mod redact;
 mod template;
+mod version;
 
 pub use build::{Build, Outcome};
 pub use event::{Event, Level};
 pub use failure::{Class, Error, Failure};
-pub use locate::{Packer, Version};
+pub use locate::Packer;
 pub use template::{Template, TemplateError};
+pub use version::Version;

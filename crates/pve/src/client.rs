@@ -6,37 +6,23 @@ use std::{
     time::Duration,
 };
 
+use ownership::Vmid;
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     endpoint::{ApiToken, Endpoint},
     error::{Error, SetupError},
-    lxc::Lxc,
-    qemu::Qemu,
-    storage::Storage,
+    setup::ClientConfig,
     tasks::TaskTimes,
     transport::{Call, Transport},
-    trust::{Trust, tls_config},
+    trust::tls_config,
 };
 
 /// Each agent call holds one of the node's three API workers while it waits for the guest.
 const AGENT_CALLS_PER_NODE: usize = 2;
 /// Of those, pings: a guest that is still booting holds its worker for three to five seconds.
 const PINGS_PER_NODE: usize = 1;
-
-/// Configuration of a client.
-#[derive(Debug, Clone)]
-pub struct ClientConfig {
-    /// API servers of one and the same cluster. When one takes no connection, the next is tried.
-    pub endpoints: Vec<Endpoint>,
-    /// The token that every request carries.
-    pub token: ApiToken,
-    /// How the servers' certificates are judged.
-    pub trust: Trust,
-    /// Name of the program in requests.
-    pub user_agent: String,
-}
 
 /// Client of one cluster's API.
 #[derive(Clone)]
@@ -97,30 +83,12 @@ impl Client {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// A virtual machine, or a VMID that one is to get.
-    #[must_use]
-    pub fn qemu(&self, node: &str, vmid: u32) -> Qemu {
-        Qemu::new(self.clone(), node, vmid)
-    }
-
-    /// A container, or a VMID that one is to get.
-    #[must_use]
-    pub fn lxc(&self, node: &str, vmid: u32) -> Lxc {
-        Lxc::new(self.clone(), node, vmid)
-    }
-
-    /// A storage as a node sees it.
-    #[must_use]
-    pub fn storage(&self, node: &str, storage: &str) -> Storage {
-        Storage::new(self.clone(), node, storage)
-    }
-
     pub(crate) async fn call<T: DeserializeOwned>(&self, call: Call) -> Result<T, Error> {
         self.inner.transport.call(call).await
     }
 
     /// A call about one guest. A token with rights in a resource pool is refused where there is no guest, as if it were another's.
-    pub(crate) async fn call_guest<T: DeserializeOwned>(&self, vmid: u32, call: Call) -> Result<T, Error> {
+    pub(crate) async fn call_guest<T: DeserializeOwned>(&self, vmid: Vmid, call: Call) -> Result<T, Error> {
         let error = match self.call(call).await {
             Err(error) if error.is_permission_denied() => error,
             outcome => return outcome,

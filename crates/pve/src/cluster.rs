@@ -1,5 +1,6 @@
 //! The cheap lists: guests and nodes of the whole cluster. They lag behind by up to ten seconds; confirm single guests before acting.
 
+use ownership::Vmid;
 use serde::Deserialize;
 
 use crate::{
@@ -24,7 +25,7 @@ pub enum GuestKind {
 #[derive(Debug, Clone, Deserialize)]
 pub struct GuestSummary {
     /// VMID.
-    pub vmid: u32,
+    pub vmid: Vmid,
     /// VM or container.
     #[serde(rename = "type")]
     pub kind: GuestKind,
@@ -81,7 +82,7 @@ impl Client {
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn is_free(&self, vmid: u32) -> Result<bool, Error> {
+    pub async fn is_free(&self, vmid: Vmid) -> Result<bool, Error> {
         let answer =
             self.call(Call::get("/cluster/nextid".to_owned(), &Parameters::default().with("vmid", vmid))).await;
         match answer {

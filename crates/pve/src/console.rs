@@ -7,6 +7,7 @@ use std::{collections::VecDeque, error::Error as StdError, io, sync::Arc, time::
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
+use ownership::Vmid;
 use rustls::pki_types::ServerName;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
@@ -37,7 +38,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 
 /// An open console. Dropping it leaves the program at the other end running.
 pub struct Console {
-    vmid: u32,
+    vmid: Vmid,
     socket: WebSocketStream<TlsStream<TcpStream>>,
     received: VecDeque<Bytes>,
     keep_alive: tokio::time::Interval,
@@ -108,7 +109,7 @@ fn segment_strict(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
-async fn connect_tls(client: &Client, vmid: u32) -> Result<TlsStream<TcpStream>, Error> {
+async fn connect_tls(client: &Client, vmid: Vmid) -> Result<TlsStream<TcpStream>, Error> {
     let endpoint = client.endpoint();
     let name = ServerName::try_from(endpoint.host().to_owned())
         .map_err(|error| failed(vmid, "reading the endpoint's name", error))?;
@@ -126,7 +127,7 @@ async fn connect_tls(client: &Client, vmid: u32) -> Result<TlsStream<TcpStream>,
 }
 
 /// Waits for `OK`. The rest of the same message belongs to the terminal.
-async fn read_ok(vmid: u32, socket: &mut WebSocketStream<TlsStream<TcpStream>>) -> Result<VecDeque<Bytes>, Error> {
+async fn read_ok(vmid: Vmid, socket: &mut WebSocketStream<TlsStream<TcpStream>>) -> Result<VecDeque<Bytes>, Error> {
     let mut answer = Vec::new();
     while answer.len() < 2 {
         match next_data(vmid, socket).await? {
@@ -144,7 +145,7 @@ async fn read_ok(vmid: u32, socket: &mut WebSocketStream<TlsStream<TcpStream>>) 
 }
 
 /// The next bytes of the terminal; `None` at its end, which comes without a closing frame.
-async fn next_data(vmid: u32, socket: &mut WebSocketStream<TlsStream<TcpStream>>) -> Result<Option<Bytes>, Error> {
+async fn next_data(vmid: Vmid, socket: &mut WebSocketStream<TlsStream<TcpStream>>) -> Result<Option<Bytes>, Error> {
     loop {
         match socket.next().await {
             Some(Ok(Message::Binary(data))) => return Ok(Some(data)),
@@ -170,7 +171,7 @@ fn is_end(error: &SocketError) -> bool {
     }
 }
 
-fn failed(vmid: u32, doing: &'static str, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
+fn failed(vmid: Vmid, doing: &'static str, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
     Error::Console { vmid, doing, source: source.into() }
 }
 

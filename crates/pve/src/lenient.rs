@@ -1,5 +1,6 @@
 //! Reading of values whose JSON type PVE changes from call to call: numbers come as strings, truth as `1` or `"1"`.
 
+use ownership::Vmid;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -51,9 +52,9 @@ pub(crate) fn optional_number<'de, D: Deserializer<'de>>(deserializer: D) -> Res
     Ok(number_of(&Value::deserialize(deserializer)?))
 }
 
-pub(crate) fn optional_vmid<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+pub(crate) fn optional_vmid<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vmid>, D::Error> {
     let number = number_of(&Value::deserialize(deserializer)?);
-    Ok(number.and_then(|number| u32::try_from(number).ok()))
+    Ok(number.and_then(|number| Vmid::new(u32::try_from(number).ok()?).ok()))
 }
 
 pub(crate) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {

@@ -1,5 +1,6 @@
 //! Containers.
 
+use ownership::Vmid;
 use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
 pub struct Lxc {
     client: Client,
     node: String,
-    vmid: u32,
+    vmid: Vmid,
 }
 
 /// A network interface of a running container.
@@ -29,8 +30,16 @@ pub struct ContainerInterface {
     pub inet: Option<String>,
 }
 
+impl Client {
+    /// A container, or a VMID that one is to get.
+    #[must_use]
+    pub fn lxc(&self, node: &str, vmid: Vmid) -> Lxc {
+        Lxc::new(self.clone(), node, vmid)
+    }
+}
+
 impl Lxc {
-    pub(crate) fn new(client: Client, node: &str, vmid: u32) -> Self {
+    pub(crate) fn new(client: Client, node: &str, vmid: Vmid) -> Self {
         Self { client, node: node.to_owned(), vmid }
     }
 
@@ -42,7 +51,7 @@ impl Lxc {
 
     /// VMID of the container.
     #[must_use]
-    pub fn vmid(&self) -> u32 {
+    pub fn vmid(&self) -> Vmid {
         self.vmid
     }
 
@@ -120,7 +129,7 @@ impl Lxc {
     ///
     /// # Errors
     /// [`Error::is_running`]-like texts when it is not stopped.
-    pub async fn move_volume(&self, volume: &str, target_vmid: u32, target_volume: &str) -> Result<Upid, Error> {
+    pub async fn move_volume(&self, volume: &str, target_vmid: Vmid, target_volume: &str) -> Result<Upid, Error> {
         let parameters = Parameters::default()
             .with("volume", volume)
             .with("target-vmid", target_vmid)

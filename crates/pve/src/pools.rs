@@ -1,5 +1,6 @@
 //! PVE's resource pools.
 
+use ownership::Vmid;
 use serde::Deserialize;
 
 use crate::{
@@ -16,7 +17,7 @@ pub struct PoolMember {
     pub id: String,
     /// VMID; none for storages.
     #[serde(default, deserialize_with = "lenient::optional_vmid")]
-    pub vmid: Option<u32>,
+    pub vmid: Option<Vmid>,
 }
 
 #[derive(Deserialize)]

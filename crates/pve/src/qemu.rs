@@ -1,5 +1,6 @@
 //! Virtual machines.
 
+use ownership::Vmid;
 use serde::de::IgnoredAny;
 
 use crate::{
@@ -16,14 +17,14 @@ use crate::{
 pub struct Qemu {
     client: Client,
     node: String,
-    vmid: u32,
+    vmid: Vmid,
 }
 
 /// Request for a clone. `description` and `name` are in the configuration when the task ends.
 #[derive(Debug, Clone)]
 pub struct CloneRequest {
     /// VMID of the clone.
-    pub newid: u32,
+    pub newid: Vmid,
     /// Its name: a DNS name.
     pub name: String,
     /// Its description, with the marker.
@@ -34,8 +35,16 @@ pub struct CloneRequest {
     pub full: bool,
 }
 
+impl Client {
+    /// A virtual machine, or a VMID that one is to get.
+    #[must_use]
+    pub fn qemu(&self, node: &str, vmid: Vmid) -> Qemu {
+        Qemu::new(self.clone(), node, vmid)
+    }
+}
+
 impl Qemu {
-    pub(crate) fn new(client: Client, node: &str, vmid: u32) -> Self {
+    pub(crate) fn new(client: Client, node: &str, vmid: Vmid) -> Self {
         Self { client, node: node.to_owned(), vmid }
     }
 
@@ -47,7 +56,7 @@ impl Qemu {
 
     /// VMID of the VM.
     #[must_use]
-    pub fn vmid(&self) -> u32 {
+    pub fn vmid(&self) -> Vmid {
         self.vmid
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use ownership::Vmid;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -72,7 +73,15 @@ pub struct Volume {
     pub size: u64,
     /// VMID of the guest that it belongs to.
     #[serde(default, deserialize_with = "lenient::optional_vmid")]
-    pub vmid: Option<u32>,
+    pub vmid: Option<Vmid>,
+}
+
+impl Client {
+    /// A storage as a node sees it.
+    #[must_use]
+    pub fn storage(&self, node: &str, storage: &str) -> Storage {
+        Storage::new(self.clone(), node, storage)
+    }
 }
 
 impl Storage {

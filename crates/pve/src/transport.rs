@@ -24,10 +24,10 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
-    client::ClientConfig,
     endpoint::Endpoint,
     error::{Error, Refusal, SetupError},
     lenient,
+    setup::ClientConfig,
     trust::find_refused,
 };
 

@@ -90,18 +90,18 @@ async fn template(handle: &Handle) {
 async fn calls(line: Line) {
     let (handle, client) = start(line, agent_privilege(line)).await;
     template(&handle).await;
-    assert!(client.is_free(9100).await.expect("an answer"));
+    assert!(client.is_free(id(9100)).await.expect("an answer"));
     let request = CloneRequest {
-        newid: 9100,
+        newid: id(9100),
         name: "runner".to_owned(),
         description: "pxci:v1".to_owned(),
         pool: Some("ci".to_owned()),
         full: false,
     };
-    let upid = client.qemu("pve1", 9000).clone_to(&request).await.expect("a clone");
+    let upid = client.qemu("pve1", id(9000)).clone_to(&request).await.expect("a clone");
     done(&client, &upid).await;
-    assert!(!client.is_free(9100).await.expect("an answer"));
-    let vm = client.qemu("pve1", 9100);
+    assert!(!client.is_free(id(9100)).await.expect("an answer"));
+    let vm = client.qemu("pve1", id(9100));
     let config = vm.config().await.expect("a configuration");
     assert_eq!(config.description(), "pxci:v1");
     vm.set_config(&[("memory", "1024"), ("tags", "pxci")], config.digest()).await.expect("a change");
@@ -115,7 +115,7 @@ async fn calls(line: Line) {
     assert!(agent.exec_status(pid).await.expect("its end").is_some());
     assert!(!agent.interfaces().await.expect("interfaces").is_empty());
     assert_eq!(client.pool_members("ci").await.expect("a pool").len(), 1);
-    assert!(client.guests().await.expect("guests").iter().any(|guest| guest.vmid == 9100));
+    assert!(client.guests().await.expect("guests").iter().any(|guest| guest.vmid == id(9100)));
     assert_eq!(client.nodes().await.expect("nodes").len(), 1);
     done(&client, &vm.stop().await.expect("a stop")).await;
     done(&client, &vm.delete().await.expect("a removal")).await;
@@ -147,7 +147,7 @@ async fn each_line_asks_for_its_own_privilege_of_the_agent() {
     for (line, other) in [(Line::Eight, Line::Nine), (Line::Nine, Line::Eight)] {
         let (handle, client) = start(line, agent_privilege(other)).await;
         template(&handle).await;
-        let refused = client.qemu("pve1", 9000).agent().ping().await.expect_err("not allowed");
+        let refused = client.qemu("pve1", id(9000)).agent().ping().await.expect_err("not allowed");
         assert!(refused.is_permission_denied(), "{refused}");
     }
 }
@@ -160,9 +160,13 @@ async fn a_container_is_privileged_by_default_only_on_the_eighth_line() {
         std::fs::write(&file, [0x28, 0xb5, 0x2f, 0xfd]).expect("a file");
         handle.put_file("local:vztmpl/a.tar.zst", &file).expect("a template");
         std::fs::remove_file(&file).expect("the file");
-        let container = client.lxc("pve1", 9200);
+        let container = client.lxc("pve1", id(9200));
         let options = [("ostemplate", "local:vztmpl/a.tar.zst"), ("storage", "disks"), ("memory", "64")];
         done(&client, &container.create(&options).await.expect("a container")).await;
         assert_eq!(container.config().await.expect("a configuration").flag("unprivileged"), unprivileged);
     }
+}
+
+fn id(number: u32) -> ownership::Vmid {
+    ownership::Vmid::new(number).expect("a VMID")
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use ownership::Vmid;
 use pve::{Client, Error};
 
 use crate::version::Family;
@@ -13,7 +14,7 @@ impl Family {
     ///
     /// # Errors
     /// Those of reading the version's configuration and the storages' lists.
-    pub async fn dependents(&self, client: &Client, vmid: u32) -> Result<Vec<u32>, Error> {
+    pub async fn dependents(&self, client: &Client, vmid: Vmid) -> Result<Vec<Vmid>, Error> {
         let config = client.qemu(&self.node, vmid).config().await?;
         let storages: BTreeSet<&str> = config
             .iter()

@@ -1,18 +1,18 @@
 //! Which versions may go.
 
-use ownership::Build;
+use ownership::{Build, Vmid};
 
 use crate::version::Version;
 
 /// Returns the VMIDs of the versions that are no longer kept, oldest first: all but the newest `keep` verified ones. `current` and `before`, the version
 /// that was current before this apply, always stay: who makes clones learns of the new one only later in the same apply.
 #[must_use]
-pub fn to_remove(versions: &[Version], keep: usize, current: u32, before: Option<u32>) -> Vec<u32> {
+pub fn to_remove(versions: &[Version], keep: usize, current: Vmid, before: Option<Vmid>) -> Vec<Vmid> {
     let spared = |version: &&Version| version.vmid == current || Some(version.vmid) == before;
     let verified = |version: &&Version| version.is_template && version.build == Build::Ready;
     let mut newest: Vec<&Version> = versions.iter().filter(verified).collect();
     newest.sort_by_key(|version| std::cmp::Reverse((version.vmid == current, version.number)));
-    let kept: Vec<u32> = newest.iter().take(keep.max(1)).map(|version| version.vmid).collect();
+    let kept: Vec<Vmid> = newest.iter().take(keep.max(1)).map(|version| version.vmid).collect();
     versions
         .iter()
         .filter(|version| !spared(version) && version.build != Build::Building && !kept.contains(&version.vmid))
@@ -23,31 +23,31 @@ pub fn to_remove(versions: &[Version], keep: usize, current: u32, before: Option
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::version::tests::version;
+    use crate::version::tests::{id, version};
 
     #[test]
     fn the_newest_stay() {
         let versions: Vec<Version> = (1..=4).map(|number| version(number, Build::Ready)).collect();
-        assert_eq!(to_remove(&versions, 2, 9004, None), [9001, 9002]);
-        assert_eq!(to_remove(&versions, 9, 9004, None), [0; 0]);
+        assert_eq!(to_remove(&versions, 2, id(9004), None), [id(9001), id(9002)]);
+        assert_eq!(to_remove(&versions, 9, id(9004), None), []);
     }
 
     #[test]
     fn the_version_before_this_apply_stays_even_if_only_one_is_kept() {
         let versions: Vec<Version> = (1..=3).map(|number| version(number, Build::Ready)).collect();
-        assert_eq!(to_remove(&versions, 1, 9003, Some(9002)), [9001]);
-        assert_eq!(to_remove(&versions, 0, 9003, None), [9001, 9002]);
+        assert_eq!(to_remove(&versions, 1, id(9003), Some(id(9002))), [id(9001)]);
+        assert_eq!(to_remove(&versions, 0, id(9003), None), [id(9001), id(9002)]);
     }
 
     #[test]
     fn an_older_version_that_is_current_again_counts_as_the_newest() {
         let versions: Vec<Version> = (1..=3).map(|number| version(number, Build::Ready)).collect();
-        assert_eq!(to_remove(&versions, 2, 9001, Some(9003)), [9002]);
+        assert_eq!(to_remove(&versions, 2, id(9001), Some(id(9003))), [id(9002)]);
     }
 
     #[test]
     fn retired_ones_are_tried_again_and_unfinished_ones_are_none_of_its_business() {
         let versions = [version(1, Build::Retired), version(2, Build::Ready), version(3, Build::Building)];
-        assert_eq!(to_remove(&versions, 2, 9002, None), [9001]);
+        assert_eq!(to_remove(&versions, 2, id(9002), None), [id(9001)]);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ownership::{Build, Installation, Kind, Marker, Owner, VmidRange};
+use ownership::{Build, Installation, Kind, Marker, Owner, Vmid, VmidRange};
 use pve::{Client, Error, GuestKind};
 
 use crate::name::FamilyName;
@@ -28,7 +28,7 @@ pub struct Version {
     /// Number within the family, from 1.
     pub number: u32,
     /// VMID.
-    pub vmid: u32,
+    pub vmid: Vmid,
     /// PVE's name of it.
     pub name: String,
     /// How far it is.
@@ -63,8 +63,8 @@ impl Family {
         Ok(versions)
     }
 
-    /// Returns the version that a guest is, if it is one of this family.
-    fn read(&self, vmid: u32, config: &pve::Config) -> Option<Version> {
+    /// The version that a guest is, if it is one of this family.
+    fn read(&self, vmid: Vmid, config: &pve::Config) -> Option<Version> {
         let marker = Marker::find(config.description()).ok().flatten()?;
         let ours = marker.vmid == vmid
             && marker.installation == self.installation
@@ -96,7 +96,7 @@ impl Family {
             // Its tags may be missing: only the marker says what a guest is.
             let candidate = guest.kind == GuestKind::Qemu && guest.template;
             let (true, Some(resource_pool)) = (candidate, guest.pool) else { continue };
-            let Ok(range) = VmidRange::new(guest.vmid, guest.vmid) else { continue };
+            let range = VmidRange::single(guest.vmid);
             let family =
                 Self { installation: installation.clone(), name: name.clone(), node: guest.node, resource_pool, range };
             let config = client.qemu(&family.node, guest.vmid).config().await?;
@@ -121,10 +121,14 @@ pub fn adoptable<'a>(versions: &'a [Version], fingerprint: &str) -> Option<&'a V
 pub(crate) mod tests {
     use super::*;
 
+    pub(crate) fn id(number: u32) -> Vmid {
+        Vmid::new(number).unwrap()
+    }
+
     pub(crate) fn version(number: u32, build: Build) -> Version {
         Version {
             number,
-            vmid: 9000 + number,
+            vmid: id(9000 + number),
             name: format!("x-{number}"),
             build,
             is_template: build != Build::Building,
@@ -144,9 +148,9 @@ pub(crate) mod tests {
         }
     }
 
-    fn config(vmid: u32, edit: impl Fn(&mut Marker)) -> pve::Config {
+    fn config(number: u32, edit: impl Fn(&mut Marker)) -> pve::Config {
         let mut marker =
-            Marker::new("lab".parse().unwrap(), Owner::Provider, Kind::Template, vmid, "abc123".parse().unwrap());
+            Marker::new("lab".parse().unwrap(), Owner::Provider, Kind::Template, id(number), "abc123".parse().unwrap());
         marker.family = Some("ubuntu-2204".to_owned());
         marker.version = Some(3);
         marker.fingerprint = Some("f3".to_owned());
@@ -160,17 +164,19 @@ pub(crate) mod tests {
 
     #[test]
     fn a_version_is_known_by_its_marker() {
-        let version = family().read(9001, &config(9001, |_| ())).unwrap();
+        let version = family().read(id(9001), &config(9001, |_| ())).unwrap();
         assert_eq!((version.number, version.build, version.is_template), (3, Build::Ready, true));
     }
 
     #[test]
     fn copies_and_foreign_guests_are_not_versions() {
-        assert!(family().read(9002, &config(9001, |_| ())).is_none());
-        assert!(family().read(9001, &config(9001, |marker| marker.installation = "prod".parse().unwrap())).is_none());
-        assert!(family().read(9001, &config(9001, |marker| marker.family = Some("other".to_owned()))).is_none());
-        assert!(family().read(9001, &config(9001, |marker| marker.kind = Kind::Runner)).is_none());
-        assert!(family().read(9001, &config(9001, |marker| marker.owner = Owner::Dispatcher)).is_none());
+        assert!(family().read(id(9002), &config(9001, |_| ())).is_none());
+        assert!(
+            family().read(id(9001), &config(9001, |marker| marker.installation = "prod".parse().unwrap())).is_none()
+        );
+        assert!(family().read(id(9001), &config(9001, |marker| marker.family = Some("other".to_owned()))).is_none());
+        assert!(family().read(id(9001), &config(9001, |marker| marker.kind = Kind::Runner)).is_none());
+        assert!(family().read(id(9001), &config(9001, |marker| marker.owner = Owner::Dispatcher)).is_none());
     }
 
     #[test]

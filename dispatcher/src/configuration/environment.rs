@@ -1,15 +1,16 @@
 //! The configuration from environment variables: those of the notes that the project began with, and a few that they could not know.
 //!
-//! One pool, one repository. `TEMPLATE_NAME` is looked up at PVE. `PROXMOX_VERIFY_SSL=false` pins the certificate that is met at the
+//! One pool, one repository. The shipped example has the values of the notes. `TEMPLATE_NAME` is looked up at PVE. `PROXMOX_VERIFY_SSL=false` pins the certificate that is met at the
 //! start, because a connection that anybody may answer would hand the token to anybody.
 
 use std::collections::BTreeMap;
 
 use dispatcher_api::{Config, ConfigError, GithubConfig, PveConfig, RunnerPool, Secrets, TemplateSource};
+use ownership::{NameError, NodeName, RepositoryName, Vmid};
 use secrecy::SecretString;
 
 use crate::clients::{self, ClientsError};
-use crate::control::Settings;
+use crate::settings::Settings;
 
 /// Variables that had a meaning once and have none here, with the reason.
 const WITHOUT_MEANING: [(&str, &str); 2] = [
@@ -20,11 +21,25 @@ const WITHOUT_MEANING: [(&str, &str); 2] = [
     ),
 ];
 
+/// The shipped example of the variables, as a path in the repository.
+const EXAMPLE: &str = "dispatcher/systemd/pxci-dispatcher.default";
+
+/// Variables that cannot be done without. The repository is named by others, see `missing_of_repository`.
+const REQUIRED: [&str; 7] = [
+    "PROXMOX_URL",
+    "PROXMOX_NODE",
+    "PROXMOX_TOKEN_ID",
+    "PROXMOX_TOKEN_SECRET",
+    "GITHUB_TOKEN",
+    "RUNNER_NAME_PREFIX",
+    "RUNNER_LABELS",
+];
+
 /// Why the environment is not a configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum EnvironmentError {
     /// Variables that cannot be done without.
-    #[error("these environment variables are missing: {}", .0.join(", "))]
+    #[error("these environment variables are missing: {}; an example with all of them is {EXAMPLE}", .0.join(", "))]
     Missing(Vec<&'static str>),
     /// A variable cannot be understood.
     #[error("{variable}=\"{value}\": {reason}")]
@@ -116,19 +131,25 @@ pub async fn from_environment(variables: &Variables) -> Result<Settings, Environ
     for (name, reason) in WITHOUT_MEANING.iter().filter(|(name, _)| variables.text(name).is_some()) {
         tracing::warn!("{name} has no meaning here: {reason}");
     }
-    let mut settings = without_template(variables)?;
+    let Declared { mut settings, node, template, pool } = read(variables)?;
     let pve = connect(variables, &mut settings).await?;
-    let node = settings.config.pools[0].template.node.clone();
-    let vmid = find_template(&pve, &node, &settings.config.pools[0].template.family).await?;
-    settings.config.pools[0].template.vmid = vmid;
+    let vmid = find_template(&pve, &node, &template).await?;
+    settings.config.pools = vec![pool(vmid)];
     settings.config.validate().map_err(EnvironmentError::Invalid)?;
     Ok(settings)
 }
 
-fn without_template(variables: &Variables) -> Result<Settings, EnvironmentError> {
-    const REQUIRED: [&str; 5] =
-        ["PROXMOX_URL", "PROXMOX_NODE", "PROXMOX_TOKEN_ID", "PROXMOX_TOKEN_SECRET", "GITHUB_TOKEN"];
-    let missing: Vec<_> = REQUIRED.into_iter().filter(|name| variables.text(name).is_none()).collect();
+/// Settings that lack the one pool, because its template is known by name only.
+struct Declared {
+    settings: Settings,
+    node: NodeName,
+    template: String,
+    pool: Box<dyn FnOnce(Vmid) -> RunnerPool + Send>,
+}
+
+fn read(variables: &Variables) -> Result<Declared, EnvironmentError> {
+    let missing = REQUIRED.into_iter().filter(|name| variables.text(name).is_none());
+    let missing: Vec<_> = missing.chain(missing_of_repository(variables)).collect();
     if !missing.is_empty() {
         return Err(EnvironmentError::Missing(missing));
     }
@@ -148,16 +169,25 @@ fn without_template(variables: &Variables) -> Result<Settings, EnvironmentError>
             app: None,
         },
         poll_interval_seconds: variables.number("POLL_INTERVAL", 15)?,
-        pools: vec![pool(variables, repository)?],
+        pools: Vec::new(),
     };
     let secrets = Secrets {
         pve_token_secret: variables.secret("PROXMOX_TOKEN_SECRET").unwrap_or_default(),
         github_token: variables.secret("GITHUB_TOKEN").unwrap_or_default(),
     };
-    Ok(Settings { config, secrets })
+    let node: NodeName = parsed(variables, "PROXMOX_NODE", "")?;
+    let template = variables.text("TEMPLATE_NAME").unwrap_or_else(|| "ubuntu-2204-runner-template".to_owned());
+    let pool = pool(variables, repository, node.clone(), template.clone())?;
+    Ok(Declared { settings: Settings { config, secrets }, node, template, pool: Box::new(pool) })
 }
 
-fn pool(variables: &Variables, repository: String) -> Result<RunnerPool, EnvironmentError> {
+/// Reads all of the pool's variables, and returns the pool for a template's VMID.
+fn pool(
+    variables: &Variables,
+    repository: RepositoryName,
+    node: NodeName,
+    family: String,
+) -> Result<impl FnOnce(Vmid) -> RunnerPool + Send + use<>, EnvironmentError> {
     let text = |name: &str, default: &str| variables.text(name).unwrap_or_else(|| default.to_owned());
     let (first, last) = (variables.number("RUNNER_ID_START", 200)?, variables.number("RUNNER_ID_END", 299)?);
     let range = format!("{first}-{last}").parse();
@@ -166,27 +196,30 @@ fn pool(variables: &Variables, repository: String) -> Result<RunnerPool, Environ
         value: last.to_string(),
         reason: error.to_string(),
     };
-    Ok(RunnerPool {
-        name: parsed(variables, "RUNNER_NAME_PREFIX", "energyplus-runner")?,
-        labels: list(&text("RUNNER_LABELS", "energyplus,linux,x64,ubuntu-22.04")),
+    let (name, vmid_range) = (parsed(variables, "RUNNER_NAME_PREFIX", "")?, range.map_err(wrong)?);
+    let (labels, resource_pool) = (list(&text("RUNNER_LABELS", "")), text("PROXMOX_POOL", "pxci"));
+    let (max, cores) = (variables.number("RUNNER_MAX", 1)?, variables.optional_number("RUNNER_CORES")?);
+    let memory_mib = variables.optional_number("RUNNER_MEMORY")?;
+    let (seed_iso, bridge) = (variables.text("RUNNER_SEED_ISO"), variables.text("PROXMOX_BRIDGE"));
+    let boot_limit_seconds = variables.number("RUNNER_BOOT_LIMIT", 300)?;
+    let idle_limit_seconds = variables.number("RUNNER_IDLE_LIMIT", 600)?;
+    let job_limit_seconds = variables.number("RUNNER_JOB_LIMIT", 6 * 60 * 60)?;
+    Ok(move |vmid| RunnerPool {
+        name,
+        labels,
         repositories: vec![repository],
         runner_group_id: 1,
-        max: variables.number("RUNNER_MAX", 1)?,
-        vmid_range: range.map_err(wrong)?,
-        resource_pool: text("PROXMOX_POOL", "pxci"),
-        template: TemplateSource {
-            family: text("TEMPLATE_NAME", "ubuntu-2204-runner-template"),
-            vmid: 0,
-            node: text("PROXMOX_NODE", ""),
-            by_name: true,
-        },
-        seed_iso: variables.text("RUNNER_SEED_ISO"),
-        cores: variables.optional_number("RUNNER_CORES")?,
-        memory_mib: variables.optional_number("RUNNER_MEMORY")?,
-        bridge: variables.text("PROXMOX_BRIDGE"),
-        boot_limit_seconds: variables.number("RUNNER_BOOT_LIMIT", 300)?,
-        idle_limit_seconds: variables.number("RUNNER_IDLE_LIMIT", 600)?,
-        job_limit_seconds: variables.number("RUNNER_JOB_LIMIT", 6 * 60 * 60)?,
+        max,
+        vmid_range,
+        resource_pool,
+        template: TemplateSource { family, vmid, node, by_name: true },
+        seed_iso,
+        cores,
+        memory_mib,
+        bridge,
+        boot_limit_seconds,
+        idle_limit_seconds,
+        job_limit_seconds,
     })
 }
 
@@ -200,30 +233,43 @@ fn endpoint(value: &str) -> Result<String, EnvironmentError> {
     })
 }
 
-/// Returns `owner/name`, and the API of the server that it is on.
-fn repository(variables: &Variables) -> Result<(String, String), EnvironmentError> {
+/// `owner/name`, and the API of the server that it is on.
+fn repository(variables: &Variables) -> Result<(RepositoryName, String), EnvironmentError> {
     let public = "https://api.github.com".to_owned();
+    let wrong = |variable, value: &str, reason: &str| EnvironmentError::Value {
+        variable,
+        value: value.to_owned(),
+        reason: reason.to_owned(),
+    };
     if let Some(url) = variables.text("REPO_URL") {
+        let wrong = || wrong("REPO_URL", &url, "https://github.com/owner/name is expected");
         let rest = url.strip_prefix("https://").unwrap_or_default();
-        let parts: Vec<&str> = rest.trim_end_matches('/').trim_end_matches(".git").split('/').collect();
-        return match parts[..] {
-            ["github.com" | "www.github.com", owner, name] => Ok((format!("{owner}/{name}"), public)),
-            [host, owner, name] if !host.is_empty() => {
-                Ok((format!("{owner}/{name}"), format!("https://{host}/api/v3")))
-            }
-            _ => Err(EnvironmentError::Value {
-                variable: "REPO_URL",
-                value: url,
-                reason: "https://github.com/owner/name is expected".to_owned(),
-            }),
+        let (host, name) = rest.trim_end_matches('/').trim_end_matches(".git").split_once('/').ok_or_else(wrong)?;
+        let name = name.parse().map_err(|_| wrong())?;
+        return match host {
+            "" => Err(wrong()),
+            "github.com" | "www.github.com" => Ok((name, public)),
+            host => Ok((name, format!("https://{host}/api/v3"))),
         };
     }
-    let (owner, name) = (variables.text("REPO_OWNER"), variables.text("REPO_NAME"));
-    match (owner, name) {
-        (Some(owner), Some(name)) => Ok((format!("{owner}/{name}"), public)),
-        (None, Some(_)) => Err(EnvironmentError::Missing(vec!["REPO_OWNER"])),
-        (Some(_), None) => Err(EnvironmentError::Missing(vec!["REPO_NAME"])),
-        (None, None) => Ok(("NREL/EnergyPlus".to_owned(), public)),
+    match (variables.text("REPO_OWNER"), variables.text("REPO_NAME")) {
+        (Some(owner), Some(name)) => {
+            let text = format!("{owner}/{name}");
+            let parsed = text.parse().map_err(|error: NameError| wrong("REPO_NAME", &name, &error.to_string()))?;
+            Ok((parsed, public))
+        }
+        _ => Err(EnvironmentError::Missing(missing_of_repository(variables))),
+    }
+}
+
+/// Returns the variables that are still needed to name the repository.
+fn missing_of_repository(variables: &Variables) -> Vec<&'static str> {
+    let has = |name| variables.text(name).is_some();
+    match (has("REPO_URL"), has("REPO_OWNER"), has("REPO_NAME")) {
+        (true, ..) | (_, true, true) => Vec::new(),
+        (_, true, false) => vec!["REPO_NAME"],
+        (_, false, true) => vec!["REPO_OWNER"],
+        (_, false, false) => vec!["REPO_URL (or REPO_OWNER and REPO_NAME)"],
     }
 }
 
@@ -257,10 +303,10 @@ async fn connect(variables: &Variables, settings: &mut Settings) -> Result<pve::
     }
 }
 
-async fn find_template(pve: &pve::Client, node: &str, name: &str) -> Result<u32, EnvironmentError> {
+async fn find_template(pve: &pve::Client, node: &NodeName, name: &str) -> Result<Vmid, EnvironmentError> {
     let guests = pve.guests().await?;
-    let named = |guest: &&pve::GuestSummary| guest.node == node && guest.name.as_deref() == Some(name);
-    let templates: Vec<u32> =
+    let named = |guest: &&pve::GuestSummary| guest.node == node.as_str() && guest.name.as_deref() == Some(name);
+    let templates: Vec<Vmid> =
         guests.iter().filter(named).filter(|guest| guest.template).map(|guest| guest.vmid).collect();
     if let [vmid] = templates[..] {
         return Ok(vmid);
@@ -280,45 +326,85 @@ mod tests {
             ("PROXMOX_TOKEN_ID", "root@pam!packer"),
             ("PROXMOX_TOKEN_SECRET", "aaaa-bbbb"),
             ("GITHUB_TOKEN", "ghp_cccc"),
+            ("RUNNER_NAME_PREFIX", "tools"),
+            ("RUNNER_LABELS", "self-hosted, linux"),
         ];
-        base.iter().chain(extra).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        let repository: &[(&str, &str)] = match extra.iter().any(|(name, _)| name.starts_with("REPO_")) {
+            true => &[],
+            false => &[("REPO_URL", "https://github.com/acme/tools")],
+        };
+        base.iter()
+            .chain(repository)
+            .chain(extra)
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    /// The configuration for template 9000.
+    fn config(variables: &Variables) -> Config {
+        let declared = read(variables).unwrap();
+        let pools = vec![(declared.pool)(Vmid::new(9000).unwrap())];
+        Config { pools, ..declared.settings.config }
     }
 
     #[test]
-    fn the_five_required_ones_are_enough() {
-        let config = without_template(&variables(&[])).unwrap().config;
+    fn the_required_ones_are_enough() {
+        let config = config(&variables(&[]));
         let pool = &config.pools[0];
         assert_eq!(config.pve.endpoints, ["https://10.1.1.158:8006"]);
         assert_eq!((pool.max, pool.vmid_range.to_string()), (1, "200-299".to_owned()));
-        assert_eq!((pool.repositories[0].as_str(), config.poll_interval_seconds), ("NREL/EnergyPlus", 15));
+        assert_eq!((pool.repositories[0].as_str(), config.poll_interval_seconds), ("acme/tools", 15));
         assert_eq!(
             (pool.template.family.as_str(), pool.template.node.as_str()),
             ("ubuntu-2204-runner-template", "proxmox")
         );
-        assert_eq!(pool.labels, ["energyplus", "linux", "x64", "ubuntu-22.04"]);
+        assert_eq!((pool.name.as_str(), pool.labels.join(" ")), ("tools", "self-hosted linux".to_owned()));
     }
 
     #[test]
     fn a_github_with_a_private_certificate_authority_is_named() {
         let authority = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----";
-        let config = without_template(&variables(&[("GITHUB_CA_PEM", authority)])).unwrap().config;
-        assert_eq!(config.github.ca_pem.as_deref(), Some(authority));
-        assert_eq!(without_template(&variables(&[])).unwrap().config.github.ca_pem, None);
+        let named = config(&variables(&[("GITHUB_CA_PEM", authority)]));
+        assert_eq!(named.github.ca_pem.as_deref(), Some(authority));
+        assert_eq!(config(&variables(&[])).github.ca_pem, None);
     }
 
     #[test]
     fn all_that_are_missing_are_named() {
         let some: Variables = [("PROXMOX_URL".to_owned(), "https://h:8006".to_owned())].into_iter().collect();
-        let error = without_template(&some).unwrap_err().to_string();
-        assert!(error.contains("PROXMOX_NODE, PROXMOX_TOKEN_ID, PROXMOX_TOKEN_SECRET, GITHUB_TOKEN"), "{error}");
+        let error = read(&some).err().unwrap().to_string();
+        let all = "PROXMOX_NODE, PROXMOX_TOKEN_ID, PROXMOX_TOKEN_SECRET, GITHUB_TOKEN, RUNNER_NAME_PREFIX, RUNNER_LABELS, \
+                   REPO_URL (or REPO_OWNER and REPO_NAME)";
+        assert!(error.contains(all), "{error}");
+        assert!(error.contains("dispatcher/systemd/pxci-dispatcher.default"), "{error}");
+    }
+
+    #[test]
+    fn the_shipped_example_has_the_values_of_the_notes() {
+        let example: Variables = include_str!("../../systemd/pxci-dispatcher.default")
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| line.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let config = config(&example);
+        let pool = &config.pools[0];
+        assert_eq!((pool.name.as_str(), pool.repositories[0].as_str()), ("energyplus-runner", "NREL/EnergyPlus"));
+        assert_eq!(pool.labels, ["energyplus", "linux", "x64", "ubuntu-22.04"]);
+        assert_eq!(
+            (pool.template.family.as_str(), pool.vmid_range.to_string()),
+            ("ubuntu-2204-runner-template", "200-299".to_owned())
+        );
+        config.validate().unwrap();
+        assert!(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(EXAMPLE).exists());
     }
 
     #[test]
     fn a_repository_is_given_by_url_or_by_owner_and_name() {
         let of = |extra: &[(&str, &str)]| repository(&variables(extra));
-        assert_eq!(of(&[("REPO_OWNER", "acme"), ("REPO_NAME", "tools")]).unwrap().0, "acme/tools");
+        assert_eq!(of(&[("REPO_OWNER", "acme"), ("REPO_NAME", "tools")]).unwrap().0.as_str(), "acme/tools");
         let enterprise = of(&[("REPO_URL", "https://git.acme.example/acme/tools.git")]).unwrap();
-        assert_eq!(enterprise, ("acme/tools".to_owned(), "https://git.acme.example/api/v3".to_owned()));
+        assert_eq!((enterprise.0.as_str(), enterprise.1.as_str()), ("acme/tools", "https://git.acme.example/api/v3"));
         assert!(
             matches!(of(&[("REPO_OWNER", "acme")]), Err(EnvironmentError::Missing(names)) if names == ["REPO_NAME"])
         );
@@ -333,7 +419,7 @@ mod tests {
 
     #[test]
     fn no_secret_shows_in_debug_output() {
-        let shown = format!("{:?} {:?}", variables(&[]), without_template(&variables(&[])).unwrap());
+        let shown = format!("{:?} {:?}", variables(&[]), read(&variables(&[])).unwrap().settings);
         assert!(!shown.contains("aaaa-bbbb") && !shown.contains("ghp_cccc"), "{shown}");
     }
 }

@@ -25,7 +25,7 @@ use dispatcher_api::{Config, ConfigError, Secrets};
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::control::Settings;
+use crate::settings::Settings;
 
 /// Why a configuration file cannot be used.
 #[derive(Debug, thiserror::Error)]

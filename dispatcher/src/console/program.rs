@@ -13,13 +13,13 @@ use std::time::Duration;
 use dispatcher_api::Status;
 use dispatcher_api::frames::{Decoder, Direction, Message, SessionId, encode};
 use dispatcher_api::protocol::{Answer, LogLine, Refusal, Request};
-use jiff::Timestamp;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::connection::Connection;
 use super::terminal::Terminal;
 use super::typed::{Command, Typed};
 use super::view::{ViewInput, render};
+use crate::clock;
 
 const REDRAW: Duration = Duration::from_secs(2);
 /// A caller that died without a Bye leaves the terminal to people after this.
@@ -204,7 +204,7 @@ impl Program {
             status: seen.as_ref().map(|(status, _)| status).map_err(String::as_str),
             logs: seen.as_ref().map_or(&[], |(_, logs)| logs.as_slice()),
             size: self.terminal.size(),
-            now: Timestamp::now(),
+            now: clock::now(),
         };
         self.terminal.write(&render(&input))
     }

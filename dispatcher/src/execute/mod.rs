@@ -10,12 +10,12 @@ mod template;
 
 use std::sync::Arc;
 
-use dispatcher_api::{Config, RunnerPool, Subject};
+use dispatcher_api::{Config, RunnerPool};
 use error_chain::Chain;
 use fleet::{Event, Life};
 use guest::{Place, RunnerVm};
 use jiff::{SignedDuration, Timestamp};
-use ownership::{Kind, Marker, Nonce, Owner, PoolName, RunnerName, VmidRange};
+use ownership::{Kind, Marker, Nonce, Owner, PoolName, RunnerName, Vmid, VmidRange};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +24,7 @@ pub(crate) use template::TemplateChecks;
 
 use crate::clock;
 use crate::intents::{AuditRow, Ledger, LedgerError};
-use crate::problems::Problems;
+use crate::problems::{ProblemKey, Problems};
 use fleet::{Action, Claim, Guests, Intent};
 
 /// Rest after a step that PVE or GitHub did not carry out, before it is tried again.
@@ -76,17 +76,16 @@ impl Executor {
     }
 
     fn pool(&self, name: &PoolName) -> Option<&RunnerPool> {
-        self.config.pools.iter().find(|pool| pool.name == *name)
+        self.config.pool(name)
     }
 
-    async fn reserve(&self, pool: &PoolName, vmid: u32) {
+    async fn reserve(&self, pool: &PoolName, vmid: Vmid) {
         let Some(pool) = self.pool(pool) else { return };
         #[expect(clippy::disallowed_methods, reason = "a new incarnation needs a name that no earlier one had")]
         let nonce = Nonce::random();
-        let name = RunnerName { installation: self.config.installation.clone(), pool: pool.name.clone(), vmid, nonce };
         let now = clock::now();
         let intent = Intent {
-            name: name.to_string(),
+            name: RunnerName::new(&self.config.installation, &pool.name, vmid, nonce),
             pool: pool.name.clone(),
             vmid,
             node: pool.template.node.clone(),
@@ -101,7 +100,7 @@ impl Executor {
     }
 
     /// Takes over a VM of ours that nobody wrote down.
-    async fn adopt(&self, pool: &PoolName, vmid: u32, guests: Option<&Guests>) {
+    async fn adopt(&self, pool: &PoolName, vmid: Vmid, guests: Option<&Guests>) {
         let Some(guest) = guests.and_then(|guests| guests.seen.get(&vmid)) else { return };
         let (Claim::Ours { name, .. }, Some(pool)) = (&guest.claim, self.pool(pool)) else { return };
         let now = clock::now();
@@ -131,17 +130,17 @@ impl Executor {
     }
 
     /// Writes down what happened. `None`: it could not be written, or came too late; then nothing may follow from it.
-    async fn note(&self, name: &str, event: Event) -> Option<Life> {
-        let (ledger, vm, now) = (Arc::clone(&self.ledger), name.to_owned(), clock::now());
+    async fn note(&self, name: &RunnerName, event: Event) -> Option<Life> {
+        let (ledger, vm, now) = (Arc::clone(&self.ledger), name.clone(), clock::now());
         let noted = tokio::task::spawn_blocking(move || (ledger.note(&vm, &event, now), event)).await;
         match noted {
             Ok((Ok(life), event)) => {
-                tracing::info!(vm = name, state = life.state.as_str(), ?event, "noted");
-                self.problems.clear("ledger");
+                tracing::info!(vm = name.as_str(), state = life.state.as_str(), ?event, "noted");
+                self.problems.clear(&ProblemKey::Ledger);
                 if !life.state.holds_slot() {
                     self.tell_life(name, &life);
                     // Nobody clears it any more.
-                    self.problems.clear(&format!("vm:{name}"));
+                    self.problems.clear(&ProblemKey::Vm(name.clone()));
                 }
                 Some(life)
             }
@@ -154,48 +153,53 @@ impl Executor {
     }
 
     /// The whole life of a VM in one line, from its audit trail.
-    fn tell_life(&self, name: &str, life: &Life) {
+    fn tell_life(&self, name: &RunnerName, life: &Life) {
         match self.ledger.audit_of(name) {
-            Ok(rows) => tracing::info!(vm = name, reason = ?life.reason, job = ?life.job, "gone: {}", timeline(&rows)),
+            Ok(rows) => {
+                tracing::info!(vm = name.as_str(), reason = ?life.reason, job = ?life.job, "gone: {}", timeline(&rows))
+            }
             Err(error) => self.ledger_failed(name, &error),
         }
     }
 
-    fn ledger_failed(&self, name: &str, error: &LedgerError) {
+    fn ledger_failed(&self, name: &RunnerName, error: &LedgerError) {
         match error {
-            LedgerError::Refused(refused) => tracing::debug!(vm = name, %refused, "an event came too late"),
-            error => self.problems.raise("ledger", Subject::Dispatcher, Chain(error).to_string(), clock::now()),
+            LedgerError::Refused(refused) => tracing::debug!(vm = name.as_str(), %refused, "an event came too late"),
+            error => self.problems.raise(ProblemKey::Ledger, Chain(error).to_string(), clock::now()),
         }
     }
 
     /// Says what went wrong with a VM, and lets it rest.
-    fn postpone(&self, name: &str, error: &(dyn std::error::Error + Sync), until: Option<Timestamp>) {
+    fn postpone(&self, name: &RunnerName, error: &(dyn std::error::Error + Sync), until: Option<Timestamp>) {
         self.failed(name, error);
         self.ledger.postpone(name, until.unwrap_or(clock::now() + REST));
     }
 
     /// Says what went wrong with a VM.
-    fn failed(&self, name: &str, error: &(dyn std::error::Error + Sync)) {
+    fn failed(&self, name: &RunnerName, error: &(dyn std::error::Error + Sync)) {
         let text = Chain(error).to_string();
         self.ledger.keep_failure(name, text.clone());
-        self.problems.raise(&format!("vm:{name}"), Subject::Pool, text, clock::now());
+        self.problems.raise(ProblemKey::Vm(name.clone()), text, clock::now());
     }
 
     /// The VM of a record. What it may destroy is what the record says, and nothing beside it.
     fn vm(&self, intent: &Intent) -> Option<RunnerVm> {
-        let name = RunnerName::parse(&self.config.installation, &intent.name).ok()?;
-        let mut marker = Marker::new(name.installation, Owner::Dispatcher, Kind::Runner, intent.vmid, name.nonce);
+        let installation = &self.config.installation;
+        // A record of another installation is not ours.
+        intent.name.pool(installation)?;
+        let nonce = intent.name.nonce().clone();
+        let mut marker = Marker::new(installation.clone(), Owner::Dispatcher, Kind::Runner, intent.vmid, nonce);
         marker.template = Some(intent.template);
         marker.pool = Some(intent.pool.clone());
         let range = self.pool(&intent.pool).map(|pool| pool.vmid_range).filter(|range| range.contains(intent.vmid));
-        let range = range.or_else(|| VmidRange::new(intent.vmid, intent.vmid).ok())?;
+        let range = range.unwrap_or_else(|| VmidRange::single(intent.vmid));
         let place = Place {
             claimant: Owner::Dispatcher,
-            node: intent.node.clone(),
+            node: intent.node.to_string(),
             range,
             resource_pool: intent.resource_pool.clone(),
         };
-        Some(RunnerVm::new(self.pve.clone(), intent.name.clone(), marker, place, self.cancel.clone()))
+        Some(RunnerVm::new(self.pve.clone(), intent.name.to_string(), marker, place, self.cancel.clone()))
     }
 }
 

@@ -1,24 +1,25 @@
 //! The steps of a VM's life at GitHub, and the clearing away of what others left there.
 
-use dispatcher_api::Subject;
 use error_chain::Chain;
 use fleet::{Event, Reason};
-use github::{Repository, Scope};
+use github::Scope;
 use guest::{GuestState, Place, Removal, RunnerVm, deregister, mint};
-use ownership::{Kind, Marker, Owner, PoolName, RunnerName};
+use ownership::{Kind, Marker, Owner, PoolName, RepositoryName, RunnerName, Vmid};
 
 use super::Executor;
 use crate::clock;
+use crate::problems::ProblemKey;
 use fleet::{Claim, Guests, Intent};
 
 impl Executor {
     /// Registers the VM for one job and hands it the registration, which stands in no place but this function's memory.
-    pub(super) async fn register(&self, vm: &RunnerVm, intent: &Intent, repository: String) {
-        let (Some(pool), Some(scope)) = (self.pool(&intent.pool), scope(&repository)) else { return };
+    pub(super) async fn register(&self, vm: &RunnerVm, intent: &Intent, repository: RepositoryName) {
+        let Some(pool) = self.pool(&intent.pool) else { return };
+        let scope = Scope::from(repository.clone());
         if self.note(&intent.name, Event::MintBegun { repository }).await.is_none() {
             return;
         }
-        let minted = mint(&self.github, &scope, &intent.name, &pool.labels, pool.runner_group_id).await;
+        let minted = mint(&self.github, &scope, intent.name.as_str(), &pool.labels, pool.runner_group_id).await;
         let jit = match minted {
             Ok(jit) => jit,
             Err(error) => return self.registration_failed(intent, &error, Reason::MintFailed).await,
@@ -49,15 +50,15 @@ impl Executor {
 
     async fn deregister_everywhere(&self, intent: &Intent) -> Result<Removal, github::Error> {
         for repository in self.repositories_of(intent) {
-            let Some(scope) = scope(&repository) else { continue };
-            if deregister(&self.github, &scope, &intent.name, intent.life.runner_id).await? == Removal::Busy {
+            let scope = Scope::from(repository);
+            if deregister(&self.github, &scope, intent.name.as_str(), intent.life.runner_id).await? == Removal::Busy {
                 return Ok(Removal::Busy);
             }
         }
         Ok(Removal::Gone)
     }
 
-    fn repositories_of(&self, intent: &Intent) -> Vec<String> {
+    fn repositories_of(&self, intent: &Intent) -> Vec<RepositoryName> {
         match &intent.life.repository {
             Some(repository) => vec![repository.clone()],
             None => self.pool(&intent.pool).map(|pool| pool.repositories.clone()).unwrap_or_default(),
@@ -95,10 +96,10 @@ impl Executor {
         self.went_well(intent, event).await;
     }
 
-    async fn find_registration(&self, intent: &Intent) -> Result<Option<(String, u64)>, github::Error> {
+    async fn find_registration(&self, intent: &Intent) -> Result<Option<(RepositoryName, u64)>, github::Error> {
         for repository in self.repositories_of(intent) {
-            let Some(scope) = scope(&repository) else { continue };
-            if let Some(runner) = self.github.runners(&scope, Some(&intent.name)).await?.first() {
+            let scope = Scope::from(repository.clone());
+            if let Some(runner) = self.github.runners(&scope, Some(intent.name.as_str())).await?.first() {
                 return Ok(Some((repository, runner.id)));
             }
         }
@@ -106,50 +107,51 @@ impl Executor {
     }
 
     /// Destroys a powered-off VM that the provider lends us.
-    pub(super) async fn destroy_lent(&self, pool: &PoolName, vmid: u32, guests: Option<&Guests>) {
+    pub(super) async fn destroy_lent(&self, pool: &PoolName, vmid: Vmid, guests: Option<&Guests>) {
         let guest = guests.and_then(|guests| guests.seen.get(&vmid));
         let (Some(pool), Some(Claim::Lent { name, .. })) = (self.pool(pool), guest.map(|guest| &guest.claim)) else {
             return;
         };
-        let key = format!("vm:{name}");
-        for scope in pool.repositories.iter().filter_map(|repository| scope(repository)) {
-            if let Err(error) = deregister(&self.github, &scope, name, None).await {
+        let key = ProblemKey::Vm(name.clone());
+        for scope in pool.repositories.iter().cloned().map(Scope::from) {
+            if let Err(error) = deregister(&self.github, &scope, name.as_str(), None).await {
                 tracing::info!(vm = %name, error = %Chain(&error), "its registration stays for now");
             }
         }
-        let Ok(parsed) = RunnerName::parse(&self.config.installation, name) else { return };
-        let marker = Marker::new(parsed.installation, Owner::Provider, Kind::Runner, vmid, parsed.nonce);
+        let installation = self.config.installation.clone();
+        let marker = Marker::new(installation, Owner::Provider, Kind::Runner, vmid, name.nonce().clone());
         let place = Place {
             claimant: Owner::Dispatcher,
-            node: pool.template.node.clone(),
+            node: pool.template.node.to_string(),
             range: pool.vmid_range,
             resource_pool: pool.resource_pool.clone(),
         };
-        let vm = RunnerVm::new(self.pve.clone(), name.clone(), marker, place, self.cancel.clone());
+        let vm = RunnerVm::new(self.pve.clone(), name.to_string(), marker, place, self.cancel.clone());
         match vm.destroy().await {
             Ok(()) => {
                 tracing::info!(vm = %name, "destroyed a finished runner VM of the provider");
                 self.problems.clear(&key);
             }
-            Err(error) => self.problems.raise(&key, Subject::Pool, Chain(&error).to_string(), clock::now()),
+            Err(error) => self.problems.raise(key, Chain(&error).to_string(), clock::now()),
         }
     }
 
     /// Removes a registration whose VM is gone.
-    pub(super) async fn remove_registration(&self, repository: &str, runner_id: u64, name: &str) {
-        let Some(scope) = scope(repository) else { return };
-        match deregister(&self.github, &scope, name, Some(runner_id)).await {
-            Ok(removal) => tracing::info!(runner = name, repository, ?removal, "a registration without a VM"),
+    pub(super) async fn remove_registration(&self, repository: &RepositoryName, runner_id: u64, name: &RunnerName) {
+        let scope = Scope::from(repository.clone());
+        match deregister(&self.github, &scope, name.as_str(), Some(runner_id)).await {
+            Ok(removal) => tracing::info!(
+                runner = name.as_str(),
+                repository = repository.as_str(),
+                ?removal,
+                "a registration without a VM"
+            ),
             Err(error) => tracing::info!(
-                runner = name,
-                repository,
+                runner = name.as_str(),
+                repository = repository.as_str(),
                 error = %Chain(&error),
                 "a registration without a VM stays for now"
             ),
         }
     }
-}
-
-fn scope(repository: &str) -> Option<Scope> {
-    repository.parse::<Repository>().ok().map(Scope::from)
 }

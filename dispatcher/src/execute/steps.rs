@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Executor;
 use crate::clock;
+use crate::problems::ProblemKey;
 use fleet::{Intent, Step};
 
 /// Shortest and longest pause between two checks whether a VM has powered itself off.
@@ -54,7 +55,7 @@ impl Executor {
         match vm.clone_from_template(first).await {
             Ok(known) => {
                 drop(slot);
-                self.problems.clear(&format!("vm:{}", intent.name));
+                self.problems.clear(&ProblemKey::Vm(intent.name.clone()));
                 // The proof was just read, so it need not be read again.
                 if self.note(&intent.name, Event::Cloned).await.is_some() && known.is_some() {
                     self.configure(vm, intent, known).await;
@@ -173,7 +174,7 @@ impl Executor {
     }
 
     pub(super) async fn went_well(&self, intent: &Intent, event: Event) {
-        self.problems.clear(&format!("vm:{}", intent.name));
+        self.problems.clear(&ProblemKey::Vm(intent.name.clone()));
         self.note(&intent.name, event).await;
     }
 

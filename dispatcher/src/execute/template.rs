@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use dispatcher_api::{RunnerPool, TemplateSource};
 use jiff::{SignedDuration, Timestamp};
-use ownership::{Build, Installation, Kind, Marker, PoolName};
+use ownership::{Build, Installation, Kind, Marker, NodeName, PoolName, Vmid};
 use pve::Config;
 
 use super::Executor;
@@ -21,9 +21,9 @@ pub(super) enum WrongTemplate {
     #[error("template {vmid} on node \"{node}\" cannot be read")]
     Unreadable {
         /// Its VMID.
-        vmid: u32,
+        vmid: Vmid,
         /// Where it should be.
-        node: String,
+        node: NodeName,
         /// Why not.
         #[source]
         source: pve::Error,
@@ -32,7 +32,7 @@ pub(super) enum WrongTemplate {
     #[error("guest {vmid} is not cloned for pool \"{pool}\": {reason}")]
     Other {
         /// Its VMID.
-        vmid: u32,
+        vmid: Vmid,
         /// The pool that would be served.
         pool: String,
         /// What it is, and what it should be.
@@ -45,22 +45,22 @@ const BELIEVED: SignedDuration = SignedDuration::from_secs(20);
 
 /// When each template was last found to be what its pool is made from. Belongs to one configuration.
 #[derive(Debug, Default)]
-pub(crate) struct TemplateChecks(Mutex<BTreeMap<(PoolName, u32), Timestamp>>);
+pub(crate) struct TemplateChecks(Mutex<BTreeMap<(PoolName, Vmid), Timestamp>>);
 
 impl TemplateChecks {
-    fn is_believed(&self, pool: &PoolName, vmid: u32, now: Timestamp) -> bool {
+    fn is_believed(&self, pool: &PoolName, vmid: Vmid, now: Timestamp) -> bool {
         let found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         found.get(&(pool.clone(), vmid)).is_some_and(|found| now.duration_since(*found) < BELIEVED)
     }
 
-    fn remember(&self, pool: &PoolName, vmid: u32, asked_at: Timestamp) {
+    fn remember(&self, pool: &PoolName, vmid: Vmid, asked_at: Timestamp) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert((pool.clone(), vmid), asked_at);
     }
 }
 
 impl Executor {
     /// Checks that the guest to be cloned for a pool is, as of the last seconds, a finished version of the pool's family.
-    pub(super) async fn check_template(&self, pool: &RunnerPool, vmid: u32) -> Result<(), WrongTemplate> {
+    pub(super) async fn check_template(&self, pool: &RunnerPool, vmid: Vmid) -> Result<(), WrongTemplate> {
         let asked_at = clock::now();
         if self.templates.is_believed(&pool.name, vmid, asked_at) {
             return Ok(());
@@ -70,9 +70,9 @@ impl Executor {
         Ok(())
     }
 
-    async fn look_at_template(&self, pool: &RunnerPool, vmid: u32) -> Result<(), WrongTemplate> {
+    async fn look_at_template(&self, pool: &RunnerPool, vmid: Vmid) -> Result<(), WrongTemplate> {
         let wanted = TemplateSource { vmid, ..pool.template.clone() };
-        let config = self.pve.qemu(&wanted.node, vmid).config().await;
+        let config = self.pve.qemu(wanted.node.as_str(), vmid).config().await;
         let config = config.map_err(|source| WrongTemplate::Unreadable { vmid, node: wanted.node.clone(), source })?;
         let fits = fits(&wanted, &self.config.installation, &config);
         fits.map_err(|reason| WrongTemplate::Other { vmid, pool: pool.name.to_string(), reason })
@@ -116,7 +116,12 @@ mod tests {
     use super::*;
 
     fn wanted(by_name: bool) -> TemplateSource {
-        TemplateSource { family: "ubuntu-2204".into(), vmid: 9000, node: "pve1".into(), by_name }
+        TemplateSource {
+            family: "ubuntu-2204".into(),
+            vmid: Vmid::new(9000).unwrap(),
+            node: "pve1".parse().unwrap(),
+            by_name,
+        }
     }
 
     fn refusal(wanted: &TemplateSource, options: &[(&str, &str)]) -> Option<String> {

@@ -15,6 +15,7 @@ use std::time::Duration;
 use fleet::{Event, Life, Refused};
 use guest::{BootTimes, Booted};
 use jiff::{SignedDuration, Timestamp};
+use ownership::{RunnerName, Vmid};
 use rusqlite::{Connection, Transaction, params};
 
 use fleet::Intent;
@@ -43,7 +44,7 @@ pub(crate) enum LedgerError {
     Encode(#[source] serde_json::Error),
     /// There is no record of that name.
     #[error("the ledger has no record of {0}")]
-    Unknown(String),
+    Unknown(RunnerName),
     /// The event came too late.
     #[error(transparent)]
     Refused(#[from] Refused),
@@ -71,7 +72,7 @@ pub(crate) struct Ledger {
 struct Inner {
     connection: Connection,
     /// All records, as they stand in the database.
-    records: BTreeMap<String, Intent>,
+    records: BTreeMap<RunnerName, Intent>,
 }
 
 impl Ledger {
@@ -109,7 +110,7 @@ impl Ledger {
     }
 
     /// The record of that name.
-    pub(crate) fn intent(&self, name: &str) -> Option<Intent> {
+    pub(crate) fn intent(&self, name: &RunnerName) -> Option<Intent> {
         self.lock().records.get(name).cloned()
     }
 
@@ -132,9 +133,9 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::Refused`] when the event does not fit the state: nothing is written then.
-    pub(crate) fn note(&self, name: &str, event: &Event, now: Timestamp) -> Result<Life, LedgerError> {
+    pub(crate) fn note(&self, name: &RunnerName, event: &Event, now: Timestamp) -> Result<Life, LedgerError> {
         let mut inner = self.lock();
-        let known = inner.records.get(name).ok_or_else(|| LedgerError::Unknown(name.to_owned()))?;
+        let known = inner.records.get(name).ok_or_else(|| LedgerError::Unknown(name.clone()))?;
         let mut intent = known.clone();
         intent.life = known.life.after(event, now)?;
         intent.retry_at = None;
@@ -147,12 +148,12 @@ impl Ledger {
             audit(transaction, now, &intent, &event)
         })?;
         let life = intent.life.clone();
-        inner.records.insert(name.to_owned(), intent);
+        inner.records.insert(name.clone(), intent);
         Ok(life)
     }
 
     /// Lets a VM rest before its next step. Forgotten in a restart, which then tries at once.
-    pub(crate) fn postpone(&self, name: &str, until: Timestamp) {
+    pub(crate) fn postpone(&self, name: &RunnerName, until: Timestamp) {
         if let Some(intent) = self.lock().records.get_mut(name) {
             intent.retry_at = Some(until);
         }
@@ -164,7 +165,7 @@ impl Ledger {
     }
 
     /// Keeps the failure of a VM's last step. The next event writes it to disk.
-    pub(crate) fn keep_failure(&self, name: &str, failure: String) {
+    pub(crate) fn keep_failure(&self, name: &RunnerName, failure: String) {
         if let Some(intent) = self.lock().records.get_mut(name) {
             intent.failure = Some(failure);
         }
@@ -174,14 +175,14 @@ impl Ledger {
     pub(crate) fn forget(&self, now: Timestamp) -> Result<(), LedgerError> {
         let mut inner = self.lock();
         let is_old = |intent: &Intent| !intent.is_live() && now.duration_since(intent.life.since) > REMEMBERED;
-        let old: Vec<String> =
+        let old: Vec<RunnerName> =
             inner.records.values().filter(|intent| is_old(intent)).map(|intent| intent.name.clone()).collect();
         if old.is_empty() {
             return Ok(());
         }
         self.write(&mut inner.connection, |transaction| {
             for name in &old {
-                transaction.execute("DELETE FROM vm WHERE name = ?1", [name])?;
+                transaction.execute("DELETE FROM vm WHERE name = ?1", [name.as_str()])?;
             }
             transaction.execute("DELETE FROM audit WHERE at < ?1", [(now - AUDITED).to_string()]).map(drop)
         })?;
@@ -190,12 +191,12 @@ impl Ledger {
     }
 
     /// The audit trail of one VM, oldest first.
-    pub(crate) fn audit_of(&self, name: &str) -> Result<Vec<AuditRow>, LedgerError> {
+    pub(crate) fn audit_of(&self, name: &RunnerName) -> Result<Vec<AuditRow>, LedgerError> {
         let inner = self.lock();
         let read = || {
             let mut statement =
                 inner.connection.prepare_cached("SELECT at, state FROM audit WHERE vm = ?1 ORDER BY number")?;
-            let rows = statement.query_map([name], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
+            let rows = statement.query_map([name.as_str()], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
             rows.collect::<rusqlite::Result<Vec<(String, String)>>>()
         };
         let rows = read().map_err(|source| self.failed("read", source))?;
@@ -204,21 +205,21 @@ impl Ledger {
     }
 
     /// Returns the times of the last boots of this template.
-    pub(crate) fn boot_times(&self, template: u32) -> BootTimes {
+    pub(crate) fn boot_times(&self, template: Vmid) -> BootTimes {
         boot_times(&self.lock().connection, template)
     }
 
     /// Remembers a boot of this template.
-    pub(crate) fn learn_boot(&self, template: u32, booted: Booted) -> Result<(), LedgerError> {
+    pub(crate) fn learn_boot(&self, template: Vmid, booted: Booted) -> Result<(), LedgerError> {
         let mut inner = self.lock();
         let mut times = boot_times(&inner.connection, template);
         times.learn(booted);
         self.write(&mut inner.connection, |transaction| {
-            transaction.execute("DELETE FROM boot WHERE template = ?1", [template])?;
+            transaction.execute("DELETE FROM boot WHERE template = ?1", [template.get()])?;
             for took in times.recent() {
                 let milliseconds = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
                 let query = "INSERT INTO boot (template, milliseconds) VALUES (?1, ?2)";
-                transaction.execute(query, params![template, milliseconds])?;
+                transaction.execute(query, params![template.get(), milliseconds])?;
             }
             Ok(())
         })
@@ -251,25 +252,24 @@ fn make_private(path: &Path) {
     let _ = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
 }
 
-fn load(connection: &Connection) -> rusqlite::Result<BTreeMap<String, Intent>> {
-    let mut statement = connection.prepare("SELECT name, record FROM vm")?;
-    let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+fn load(connection: &Connection) -> rusqlite::Result<BTreeMap<RunnerName, Intent>> {
+    let mut statement = connection.prepare("SELECT record FROM vm")?;
+    let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
     let mut records = BTreeMap::new();
     for row in rows {
-        let (name, text) = row?;
-        let record = serde_json::from_str(&text);
+        let record = serde_json::from_str::<Intent>(&row?);
         let record = record
-            .map_err(|error| rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, error.into()))?;
-        records.insert(name, record);
+            .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into()))?;
+        records.insert(record.name.clone(), record);
     }
     Ok(records)
 }
 
-fn boot_times(connection: &Connection, template: u32) -> BootTimes {
+fn boot_times(connection: &Connection, template: Vmid) -> BootTimes {
     let read = || {
         let mut statement =
             connection.prepare_cached("SELECT milliseconds FROM boot WHERE template = ?1 ORDER BY number")?;
-        let rows = statement.query_map([template], |row| row.get::<_, i64>(0))?;
+        let rows = statement.query_map([template.get()], |row| row.get::<_, i64>(0))?;
         rows.collect::<rusqlite::Result<Vec<i64>>>()
     };
     // Without these times the agent is asked too early, which costs little.
@@ -282,12 +282,14 @@ fn put(transaction: &Transaction<'_>, intent: &Intent) -> rusqlite::Result<()> {
         serde_json::to_string(intent).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
     let query = "INSERT INTO vm (name, vmid, live, record) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (name) DO UPDATE SET live = excluded.live, record = excluded.record";
-    transaction.execute(query, params![intent.name, intent.vmid, intent.is_live(), record]).map(drop)
+    transaction.execute(query, params![intent.name.as_str(), intent.vmid.get(), intent.is_live(), record]).map(drop)
 }
 
 fn audit(transaction: &Transaction<'_>, at: Timestamp, intent: &Intent, event: &str) -> rusqlite::Result<()> {
     let query = "INSERT INTO audit (at, vm, event, state) VALUES (?1, ?2, ?3, ?4)";
-    transaction.execute(query, params![at.to_string(), intent.name, event, intent.life.state.as_str()]).map(drop)
+    transaction
+        .execute(query, params![at.to_string(), intent.name.as_str(), event, intent.life.state.as_str()])
+        .map(drop)
 }
 
 fn is_damage(error: &rusqlite::Error) -> bool {

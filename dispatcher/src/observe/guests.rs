@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use dispatcher_api::{Config, RunnerPool};
-use fleet::State;
 use futures::{StreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
-use ownership::{Claim as Entitlement, Guest, Kind, Marker, NotOurs, Owner, PoolName, RunnerName, prove};
+use ownership::{
+    Claim as Entitlement, Guest, Kind, Marker, NodeName, NotOurs, Owner, PoolName, RunnerName, Vmid, prove,
+};
 use pve::{GuestKind, GuestSummary};
 
 use crate::clock;
@@ -43,10 +44,10 @@ pub(crate) struct GuestQuestion<'a> {
 /// Looks at PVE again and again, and remembers what need not be asked again.
 #[derive(Debug, Default)]
 pub(crate) struct GuestObserver {
-    foreign: HashMap<u32, (Option<String>, Timestamp)>,
-    running: HashSet<(u32, String)>,
+    foreign: HashMap<Vmid, (Option<String>, Timestamp)>,
+    running: HashSet<(Vmid, RunnerName)>,
     /// VMIDs that are taken although PVE does not show their guests.
-    hidden: BTreeMap<u32, Hidden>,
+    hidden: BTreeMap<Vmid, Hidden>,
     censused: bool,
     clones_run: bool,
 }
@@ -85,7 +86,7 @@ impl GuestObserver {
         let mine: Vec<(&GuestSummary, &RunnerPool)> =
             list.iter().filter_map(|guest| Some((guest, pool_of(question.config, guest.vmid)?))).collect();
         let mut seen = BTreeMap::new();
-        for (guest, pool) in &mine {
+        for (guest, pool) in mine {
             let known = question.intents.iter().find(|intent| intent.is_live() && is_of(guest, intent));
             let claim = match known {
                 Some(intent) => Claim::Ours { name: intent.name.clone(), pool: intent.pool.clone() },
@@ -139,14 +140,14 @@ impl GuestObserver {
 
     /// VMIDs that are taken without being shown. Looked for once, when nothing was written down; then each until it is free.
     async fn count_hidden(&mut self, pve: &pve::Client, question: &GuestQuestion<'_>, list: &[GuestSummary]) {
-        let shown = |vmid: u32| {
+        let shown = |vmid: Vmid| {
             list.iter().any(|guest| guest.vmid == vmid)
                 || question.intents.iter().any(|intent| intent.vmid == vmid && intent.is_live())
         };
         let now = clock::now();
         let counts = question.census && !self.censused;
         self.hidden.retain(|vmid, _| !shown(*vmid));
-        let candidates: Vec<u32> = if counts {
+        let candidates: Vec<Vmid> = if counts {
             question.config.pools.iter().flat_map(|pool| pool.vmid_range.iter()).filter(|vmid| !shown(*vmid)).collect()
         } else {
             self.hidden.iter().filter(|(_, hidden)| hidden.is_due(now)).map(|(vmid, _)| *vmid).collect()
@@ -169,7 +170,7 @@ impl GuestObserver {
     }
 
     /// Hidden VMIDs that may be clones of ours in the making, or the others.
-    fn hidden(&self, may_be_ours: bool, now: Timestamp) -> BTreeSet<u32> {
+    fn hidden(&self, may_be_ours: bool, now: Timestamp) -> BTreeSet<Vmid> {
         let is_ours = |hidden: &Hidden| self.clones_run && hidden.may_be_clone(now);
         self.hidden.iter().filter(|(_, hidden)| is_ours(hidden) == may_be_ours).map(|(vmid, _)| *vmid).collect()
     }
@@ -177,22 +178,22 @@ impl GuestObserver {
 
 /// Whether a clone may be running. PVE shows a token the tasks that it began.
 async fn clones_run(pve: &pve::Client, config: &Config) -> bool {
-    let nodes: BTreeSet<&str> = config.pools.iter().map(|pool| pool.template.node.as_str()).collect();
+    let nodes: BTreeSet<&NodeName> = config.pools.iter().map(|pool| &pool.template.node).collect();
     for node in nodes {
-        if pve.is_task_running(node, "qmclone").await.unwrap_or(true) {
+        if pve.is_task_running(node.as_str(), "qmclone").await.unwrap_or(true) {
             return true;
         }
     }
     false
 }
 
-fn pool_of(config: &Config, vmid: u32) -> Option<&RunnerPool> {
+fn pool_of(config: &Config, vmid: Vmid) -> Option<&RunnerPool> {
     config.pools.iter().find(|pool| pool.vmid_range.contains(vmid))
 }
 
 /// A guest that was just made has no name in the list yet.
 fn is_of(guest: &GuestSummary, intent: &Intent) -> bool {
-    let named = guest.name.as_ref().is_none_or(|name| *name == intent.name || name.starts_with("VM "));
+    let named = guest.name.as_ref().is_none_or(|name| name == intent.name.as_str() || name.starts_with("VM "));
     guest.vmid == intent.vmid && guest.kind == GuestKind::Qemu && named
 }
 
@@ -225,7 +226,7 @@ async fn read_claim(
         // The list learns of a new guest's resource pool late.
         Err(NotOurs::ResourcePool { found: None, .. }) if guest.name.is_none() => Claim::Unknown,
         Err(reason) => {
-            tracing::debug!(vmid = guest.vmid, %reason, "a guest in our range is not ours");
+            tracing::debug!(vmid = guest.vmid.get(), %reason, "a guest in our range is not ours");
             Claim::Foreign
         }
     }
@@ -233,25 +234,17 @@ async fn read_claim(
 
 fn ours(marker: &Marker, pool: &RunnerPool) -> Claim {
     let pool_name: PoolName = marker.pool.clone().unwrap_or_else(|| pool.name.clone());
-    let name = RunnerName {
-        installation: marker.installation.clone(),
-        pool: pool_name.clone(),
-        vmid: marker.vmid,
-        nonce: marker.nonce.clone(),
-    };
+    let name = RunnerName::new(&marker.installation, &pool_name, marker.vmid, marker.nonce.clone());
     match marker.owner {
-        Owner::Dispatcher => Claim::Ours { name: name.to_string(), pool: pool_name },
-        Owner::Provider => Claim::Lent { pool: pool.name.clone(), ran: false, name: name.to_string() },
+        Owner::Dispatcher => Claim::Ours { name, pool: pool_name },
+        Owner::Provider => Claim::Lent { pool: pool.name.clone(), ran: false, name },
     }
 }
 
 /// Off only after PVE confirmed it for this very guest: the list's word alone may be ten seconds old.
 async fn power(pve: &pve::Client, guest: &GuestSummary, known: Option<&Intent>, claim: &Claim) -> Power {
     let matters = match (known, claim) {
-        (Some(intent), _) => matches!(
-            intent.life.state,
-            State::Warm | State::Idle | State::Busy | State::Retiring | State::Fenced | State::Stopping
-        ),
+        (Some(intent), _) => intent.life.state.may_be_off(),
         (None, Claim::Ours { .. } | Claim::Lent { .. }) => true,
         (None, _) => false,
     };
@@ -265,14 +258,13 @@ async fn power(pve: &pve::Client, guest: &GuestSummary, known: Option<&Intent>, 
 }
 
 /// VMIDs that are written down and missing in the list, each confirmed.
-async fn absent(pve: &pve::Client, intents: &[Intent], list: &[GuestSummary]) -> BTreeSet<u32> {
+async fn absent(pve: &pve::Client, intents: &[Intent], list: &[GuestSummary]) -> BTreeSet<Vmid> {
     let mut absent = BTreeSet::new();
     for intent in intents {
-        let expected = (State::Configuring..State::Destroying).contains(&intent.life.state);
-        if !expected || list.iter().any(|guest| guest.vmid == intent.vmid) {
+        if !intent.life.state.has_guest() || list.iter().any(|guest| guest.vmid == intent.vmid) {
             continue;
         }
-        let answer = pve.qemu(&intent.node, intent.vmid).config().await;
+        let answer = pve.qemu(intent.node.as_str(), intent.vmid).config().await;
         if answer.is_err_and(|error| error.is_guest_missing()) {
             absent.insert(intent.vmid);
         }

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use github::{Client, Job, JobStatus, Repository, Scope, WorkflowRun};
+use github::{Client, Job, JobStatus, Scope, WorkflowRun};
 use jiff::{SignedDuration, Timestamp};
-use ownership::{Installation, RunnerName};
+use ownership::{Installation, RepositoryName, RunnerName};
 
 use crate::clock;
 use fleet::{JobPhase, JobSeen, Jobs, RepositorySeen, RunnerSeen, Runners};
@@ -22,8 +22,8 @@ const AT_ONCE: usize = 4;
 /// What one look at a repository needs to know.
 #[derive(Debug)]
 pub(crate) struct RepositoryQuestion<'a> {
-    /// `owner/name`.
-    pub(crate) repository: &'a str,
+    /// The repository.
+    pub(crate) repository: &'a RepositoryName,
     /// Only runners whose names are of this installation are reported.
     pub(crate) installation: &'a Installation,
     /// Jobs on runners of ours, which are looked up when the list does not show them any more.
@@ -50,14 +50,13 @@ impl RepositoryObserver {
         github: &Client,
         question: &RepositoryQuestion<'_>,
     ) -> (RepositorySeen, Option<github::Error>) {
-        let Ok(repository) = question.repository.parse::<Repository>() else { return (self.seen.clone(), None) };
         let mut problem = None;
-        match self.jobs(github, &repository, question).await {
+        match self.jobs(github, question).await {
             Ok(jobs) => self.seen.jobs = Some(jobs),
             Err(error) => problem = Some(error),
         }
         if self.are_runners_due(question, clock::now()) {
-            match runners(github, &repository.into(), question.installation).await {
+            match runners(github, &question.repository.clone().into(), question.installation).await {
                 Ok(runners) => self.seen.runners = Some(runners),
                 Err(error) => problem = problem.or(Some(error)),
             }
@@ -65,12 +64,8 @@ impl RepositoryObserver {
         (self.seen.clone(), problem)
     }
 
-    async fn jobs(
-        &mut self,
-        github: &Client,
-        repository: &Repository,
-        question: &RepositoryQuestion<'_>,
-    ) -> Result<Jobs, github::Error> {
+    async fn jobs(&mut self, github: &Client, question: &RepositoryQuestion<'_>) -> Result<Jobs, github::Error> {
+        let repository = question.repository;
         let taken_at = clock::now();
         let runs = github.runs_not_completed(repository).await?;
         let is_young = |run: &&WorkflowRun| taken_at.duration_since(run.created_at) < OLDEST_RUN;
@@ -115,7 +110,7 @@ impl RepositoryObserver {
 /// Returns the jobs of these runs. A deleted run has none.
 async fn jobs_of(
     github: &Client,
-    repository: &Repository,
+    repository: &RepositoryName,
     runs: &BTreeSet<u64>,
 ) -> Result<Vec<JobSeen>, github::Error> {
     let jobs = |run: u64| async move {
@@ -148,12 +143,10 @@ fn job_seen(job: Job) -> JobSeen {
 async fn runners(github: &Client, scope: &Scope, installation: &Installation) -> Result<Runners, github::Error> {
     let taken_at = clock::now();
     let all = github.runners(scope, None).await?;
-    let ours = all.into_iter().filter(|runner| RunnerName::parse(installation, &runner.name).is_ok());
-    let list = ours.map(|runner| RunnerSeen {
-        id: runner.id,
-        online: runner.status == github::RunnerStatus::Online,
-        busy: runner.busy,
-        name: runner.name,
+    let list = all.into_iter().filter_map(|runner| {
+        let name = RunnerName::parse(installation, &runner.name).ok()?;
+        let online = runner.status == github::RunnerStatus::Online;
+        Some(RunnerSeen { id: runner.id, name, online, busy: runner.busy })
     });
     Ok(Runners { taken_at, list: list.collect() })
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use dispatcher_api::protocol::{Answer, PROTOCOL, Request};
 use dispatcher_api::{PublicKey, Status};
-use pxci_dispatcher::control::Settings;
+use pxci_dispatcher::settings::Settings;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};

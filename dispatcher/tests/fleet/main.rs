@@ -1,6 +1,6 @@
 //! The dispatcher's real program against the simulators: jobs come, VMs take one each, and nothing is left.
 #![cfg(test)]
-#![allow(clippy::disallowed_methods, reason = "they watch the real program by the clock")]
+#![expect(clippy::disallowed_methods, reason = "they watch the real program by the clock")]
 
 mod daemon;
 mod failures;

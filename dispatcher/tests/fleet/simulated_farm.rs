@@ -1,6 +1,6 @@
 //! A simulated Proxmox VE and a simulated GitHub, with a dispatcher's narrow token for each.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ impl SimulatedFarm {
             trust: pve::Trust::CaPem(self.pve.ca_pem().to_owned()),
             user_agent: "test".into(),
         };
-        pve::Client::new(config).unwrap().qemu("pve1", vmid).start().await.unwrap();
+        pve::Client::new(config).unwrap().qemu("pve1", ownership::Vmid::new(vmid).unwrap()).start().await.unwrap();
     }
 
     pub(crate) fn queue(&self, jobs: usize) -> Vec<u64> {
@@ -177,8 +177,11 @@ memory_mib = 1024
         self.github.world(|world, _| world.revoke_token(&self.github_token));
     }
 
-    /// The variables of the original notes, for this site.
+    /// Returns the variables of the shipped example, of which those that differ here have this site's values.
     pub(crate) fn variables(&self) -> Vec<(String, String)> {
+        let example = include_str!("../../systemd/pxci-dispatcher.default").lines();
+        let example = example.filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('='));
+        let mut variables: BTreeMap<_, _> = example.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let secret = self.pve.token_secret(DISPATCHER).unwrap();
         let pairs = [
             ("PROXMOX_URL", format!("{}/api2/json", self.pve.url())),
@@ -189,7 +192,6 @@ memory_mib = 1024
             ("PROXMOX_POOL", "ci".into()),
             ("GITHUB_TOKEN", self.github_token.clone()),
             ("GITHUB_API_URL", self.github.url().into()),
-            ("TEMPLATE_NAME", "ubuntu-2204-runner-template".into()),
             ("RUNNER_ID_START", "9100".into()),
             ("RUNNER_ID_END", "9107".into()),
             ("RUNNER_NAME_PREFIX", "acme".into()),
@@ -198,7 +200,8 @@ memory_mib = 1024
             ("RUNNER_LABELS", "linux".into()),
             ("POLL_INTERVAL", "1".into()),
         ];
-        pairs.map(|(name, value)| (name.to_owned(), value)).to_vec()
+        variables.extend(pairs.map(|(name, value)| (name.to_owned(), value)));
+        variables.into_iter().collect()
     }
 }
 

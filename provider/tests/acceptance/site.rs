@@ -98,7 +98,7 @@ async fn runs_a_job(farm: &Farm) {
 async fn guests_of(farm: &Farm) -> Vec<String> {
     let guests = client(farm).guests().await.expect("guests");
     let first = farm.pve.first_vmid;
-    let ours = guests.into_iter().filter(|guest| (first..first + VMIDS).contains(&guest.vmid));
+    let ours = guests.into_iter().filter(|guest| (first..first + VMIDS).contains(&guest.vmid.get()));
     ours.map(|guest| format!("{} {}", guest.vmid, guest.name.unwrap_or_default())).collect()
 }
 
@@ -111,6 +111,7 @@ async fn left_of(farm: &Farm) -> Vec<String> {
 
 /// Family of an existing template: what its marker says, else its name.
 async fn family_of(farm: &Farm, template: u32) -> String {
+    let template = ownership::Vmid::new(template).expect("a VMID");
     let config = client(farm).qemu(&farm.pve.node, template).config().await.expect("the template");
     let marked = ownership::Marker::find(config.description()).expect("its marker").and_then(|marker| marker.family);
     marked.unwrap_or_else(|| config.get("name").unwrap_or_default().to_owned())

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use farm::simulation::Farm;
 use farm::site::GitHubSite;
-use github::{BaseUrl, Client, ClientConfig, Conclusion, Credential, Job, JobStatus, Repository};
+use github::{BaseUrl, Client, ClientConfig, Conclusion, Credential, Job, JobStatus};
+use ownership::RepositoryName;
 use sim_github::{JobSpec, RunSpec};
 
 /// A first job may wait for a VM's first boot, on real hardware.
@@ -14,7 +15,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// A job that was queued for the pool `acceptance`.
 pub(crate) struct Queued {
     client: Client,
-    repository: Repository,
+    repository: RepositoryName,
     run_id: u64,
     name: String,
     /// The attempt before this one, at a real GitHub.
@@ -26,7 +27,7 @@ impl Queued {
     /// job of the real one.
     pub(crate) async fn start(farm: &Farm) -> Option<Self> {
         let client = client(&farm.github);
-        let repository: Repository = farm.github.repository.parse().expect("a repository");
+        let repository: RepositoryName = farm.github.repository.parse().expect("a repository");
         let (id, earlier) = match &farm.simulated_github {
             Some(simulated) => (simulated.queue_run(run(&farm.github.repository))[0], None),
             None => {

@@ -78,7 +78,6 @@ async fn peak(site: &ConfigurationPair, notes: Notes) -> Result<f64> {
     let peak = watch.end()?;
     done?;
     ensure!(peak > 0, "{}: no process of the provider was seen", site.name);
-    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 KiB")]
     Ok(peak as f64 / 1024.0)
 }
 

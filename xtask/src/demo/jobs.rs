@@ -1,6 +1,6 @@
 //! Workflow jobs of the demo: queued, watched, and printed as a time line.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -135,21 +135,3 @@ impl Jobs {
         at.map_or_else(|| "      –".to_owned(), |at| format!("{:7.1}", at.duration_since(self.queued_at).as_secs_f64()))
     }
 }
-
-/// The life of one runner VM, from the simulator.
-#[derive(Debug, Clone)]
-pub(crate) struct Life {
-    /// Its number.
-    pub(crate) vmid: u32,
-    /// VMID of the template it was cloned from.
-    pub(crate) template: u32,
-    /// When its clone was asked for.
-    pub(crate) cloned: Timestamp,
-    /// When it was started.
-    pub(crate) started: Option<Timestamp>,
-    /// When it was gone.
-    pub(crate) destroyed: Option<Timestamp>,
-}
-
-/// Lives of runner VMs by name.
-pub(crate) type Lives = BTreeMap<String, Life>;

@@ -1,5 +1,6 @@
 //! The demo's environment: simulators, guests, the image, and a working directory with `examples/complete`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +18,6 @@ use sim_http::request_log::RequestLog;
 use sim_pve::Line;
 use tempfile::TempDir;
 
-use super::jobs::{Life, Lives};
 use crate::artifacts;
 use crate::narrate::Narrator;
 use crate::setup::Ready;
@@ -25,6 +25,24 @@ use crate::setup::Ready;
 /// VMIDs of the pool's runner VMs in `examples/complete`.
 const RUNNER_VMIDS: std::ops::RangeInclusive<u32> = 9100..=9199;
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Life of one runner VM, as the simulator saw it.
+#[derive(Debug, Clone)]
+pub(crate) struct Life {
+    /// Its number.
+    pub(crate) vmid: u32,
+    /// VMID of the template it was cloned from.
+    pub(crate) template: u32,
+    /// When its clone was asked for.
+    pub(crate) cloned: Timestamp,
+    /// When it was started.
+    pub(crate) started: Option<Timestamp>,
+    /// When it was gone.
+    pub(crate) destroyed: Option<Timestamp>,
+}
+
+/// Lives of runner VMs by name.
+pub(crate) type Lives = BTreeMap<String, Life>;
 
 /// Everything that the demo needs; what it started ends when it is dropped.
 pub(crate) struct Stage {

@@ -125,9 +125,7 @@ fn whole(value: &Value) -> Result<i64, String> {
     if number.fract() != 0.0 || number.abs() > 9e15 {
         return Err("a whole number is required".to_owned());
     }
-    #[expect(clippy::cast_possible_truncation, reason = "checked just above")]
-    let whole = number as i64;
-    Ok(whole)
+    Ok(number as i64)
 }
 
 /// Returns a whole number if the value is one.

@@ -5,9 +5,8 @@
 
 use std::fmt;
 
-use ownership::{Installation, PoolName, VmidRange};
+use ownership::{Installation, NodeName, PoolName, RepositoryName, Vmid, VmidRange};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 mod validate;
 
@@ -84,8 +83,8 @@ pub struct RunnerPool {
     pub name: PoolName,
     /// Labels that a job must ask for a subset of; the runners register with exactly these.
     pub labels: Vec<String>,
-    /// Repositories whose jobs are served, each `owner/name`.
-    pub repositories: Vec<String>,
+    /// Repositories whose jobs are served.
+    pub repositories: Vec<RepositoryName>,
     /// GitHub's id of the runner group that runners join; 1 is the default group.
     #[serde(default = "default_runner_group")]
     pub runner_group_id: u64,
@@ -127,9 +126,9 @@ pub struct TemplateSource {
     /// The family it is a version of: the template's marker must say the same, or, where it has none, its name.
     pub family: String,
     /// VMID of the version to clone.
-    pub vmid: u32,
+    pub vmid: Vmid,
     /// Node that has it; clones are made there.
-    pub node: String,
+    pub node: NodeName,
     /// `family` is the template's name at Proxmox VE, whatever its marker says.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_name: bool,
@@ -192,6 +191,12 @@ impl Config {
         Ok(config)
     }
 
+    /// Returns the pool of this name, unless it was taken out of the configuration.
+    #[must_use]
+    pub fn pool(&self, name: &PoolName) -> Option<&RunnerPool> {
+        self.pools.iter().find(|pool| pool.name == *name)
+    }
+
     /// Checks what types alone cannot say: syntax of names, uniqueness, ranges.
     ///
     /// # Errors
@@ -206,13 +211,16 @@ impl Config {
 
     /// Returns the SHA-256 of the configuration in 64 hexadecimal digits, whatever the order of its pools. Both sides compute it,
     /// so that drift shows without the configuration travelling back.
+    #[cfg(feature = "console")]
     #[must_use]
     pub fn hash(&self) -> String {
+        use sha2::Digest as _;
+
         let mut sorted = self.clone();
         sorted.pools.sort_by(|left, right| left.name.cmp(&right.name));
         // A struct of strings and numbers always serialises.
         let text = serde_json::to_vec(&sorted).unwrap_or_default();
-        hex::encode(Sha256::digest(text))
+        hex::encode(sha2::Sha256::digest(text))
     }
 }
 

@@ -1,15 +1,21 @@
 use super::*;
+use ownership::Vmid;
 
 pub(crate) fn pool(name: &str, range: &str) -> RunnerPool {
     RunnerPool {
         name: name.parse().unwrap(),
         labels: vec!["self-hosted".into(), "linux".into()],
-        repositories: vec!["octo/demo".into()],
+        repositories: vec!["octo/demo".parse().unwrap()],
         runner_group_id: 1,
         max: 2,
         vmid_range: range.parse().unwrap(),
         resource_pool: "ci".into(),
-        template: TemplateSource { family: "ubuntu-2204".into(), vmid: 9000, node: "pve1".into(), by_name: false },
+        template: TemplateSource {
+            family: "ubuntu-2204".into(),
+            vmid: Vmid::new(9000).unwrap(),
+            node: "pve1".parse().unwrap(),
+            by_name: false,
+        },
         seed_iso: Some("local:iso/pxci-lab_x_k3x9ab_0123456789abcdef.iso".into()),
         cores: Some(2),
         memory_mib: Some(2048),
@@ -78,7 +84,6 @@ fn every_problem_is_reported_with_its_path() {
     bad.pve.fingerprint = Some("AA:BB".into());
     bad.poll_interval_seconds = 0;
     bad.pools[0].labels = vec!["a b".into()];
-    bad.pools[0].repositories = vec!["octo".into()];
     bad.pools[1].max = 1000;
     bad.pools[1].seed_iso = Some("local:snippets/x.yaml".into());
     let expected = [
@@ -89,7 +94,6 @@ fn every_problem_is_reported_with_its_path() {
         "pve.fingerprint",
         "poll_interval_seconds",
         "pools[0].labels[0]",
-        "pools[0].repositories[0]",
         "pools[1].max",
         "pools[1].seed_iso",
     ];
@@ -102,7 +106,7 @@ fn pools_do_not_share_names_or_ranges_and_do_not_hold_their_template() {
     bad.pools[1] = pool("ubuntu", "9150-9160");
     assert_eq!(paths(&bad), ["pools[1].name", "pools[1].vmid_range"]);
     let mut bad = config();
-    bad.pools[0].template.vmid = 9150;
+    bad.pools[0].template.vmid = Vmid::new(9150).unwrap();
     assert_eq!(paths(&bad), ["pools[0].template.vmid"]);
 }
 
@@ -113,4 +117,31 @@ fn the_hash_depends_on_content_not_on_the_order_of_pools() {
     assert_eq!(swapped.hash(), config().hash());
     swapped.pools[0].max += 1;
     assert_ne!(swapped.hash(), config().hash());
+}
+
+/// The dispatcher keeps its configuration as this text, and both sides compute its hash from it.
+#[test]
+fn the_written_form_of_a_configuration_does_not_change() {
+    let mut config = config();
+    config.pools.truncate(1);
+    let expected = concat!(
+        r#"{"installation":"lab","pve":{"endpoints":["https://127.0.0.1:8006"],"token_id":"ci@pve!dispatcher"},"#,
+        r#""github":{"api_url":"https://api.github.com"},"poll_interval_seconds":15,"pools":[{"name":"ubuntu","#,
+        r#""labels":["self-hosted","linux"],"repositories":["octo/demo"],"runner_group_id":1,"max":2,"#,
+        r#""vmid_range":"9100-9199","resource_pool":"ci","#,
+        r#""template":{"family":"ubuntu-2204","vmid":9000,"node":"pve1"},"#,
+        r#""seed_iso":"local:iso/pxci-lab_x_k3x9ab_0123456789abcdef.iso","cores":2,"memory_mib":2048,"#,
+        r#""boot_limit_seconds":300,"idle_limit_seconds":600,"job_limit_seconds":3600}]}"#,
+    );
+    assert_eq!(serde_json::to_string(&config).unwrap(), expected);
+}
+
+#[test]
+fn a_repository_or_node_that_cannot_exist_is_refused_with_its_text() {
+    let sound = serde_json::to_string(&config()).unwrap();
+    for (good, bad) in [("octo/demo", "octo"), ("pve1", "pve 1"), ("9000", "99")] {
+        let error = Config::from_json(&sound.replacen(good, bad, 1)).unwrap_err();
+        let ConfigError::Syntax(source) = error else { panic!("{error}") };
+        assert!(source.to_string().contains(bad), "{source}");
+    }
 }

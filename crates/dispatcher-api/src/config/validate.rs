@@ -65,16 +65,12 @@ fn check_pool(pool: &RunnerPool, path: &str, found: &mut Findings) {
         found.require(is_label(label), format!("{path}.labels[{index}]"), message);
     }
     found.require(!pool.repositories.is_empty(), format!("{path}.repositories"), "at least one repository is needed");
-    for (index, repository) in pool.repositories.iter().enumerate() {
-        let message = format!("\"{repository}\" is not a repository; write owner/name");
-        found.require(is_repository(repository), format!("{path}.repositories[{index}]"), message);
-    }
     check_capacity(pool, path, found);
     check_machine(pool, path, found);
 }
 
 fn check_capacity(pool: &RunnerPool, path: &str, found: &mut Findings) {
-    let places = pool.vmid_range.last() - pool.vmid_range.first() + 1;
+    let places = pool.vmid_range.size();
     found.require(pool.max >= 1, format!("{path}.max"), "must be at least 1");
     let message = format!("{} virtual machines do not fit into the {places} VMIDs of {}", pool.max, pool.vmid_range);
     found.require(pool.max <= places, format!("{path}.max"), message);
@@ -90,11 +86,7 @@ fn check_capacity(pool: &RunnerPool, path: &str, found: &mut Findings) {
 }
 
 fn check_machine(pool: &RunnerPool, path: &str, found: &mut Findings) {
-    for (field, text) in [
-        ("resource_pool", &pool.resource_pool),
-        ("template.family", &pool.template.family),
-        ("template.node", &pool.template.node),
-    ] {
+    for (field, text) in [("resource_pool", &pool.resource_pool), ("template.family", &pool.template.family)] {
         found.require(!text.trim().is_empty(), format!("{path}.{field}"), "must not be empty");
     }
     if pool.seed_iso.as_deref().is_some_and(|volume| !is_iso_volume(volume)) {
@@ -142,13 +134,6 @@ fn is_sha256(text: &str) -> bool {
 fn is_label(text: &str) -> bool {
     (1..=LONGEST_LABEL).contains(&text.len())
         && !text.contains(|character: char| character == ',' || character.is_whitespace() || character.is_control())
-}
-
-fn is_repository(text: &str) -> bool {
-    let allowed = |part: &str| {
-        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-    };
-    matches!(text.split('/').collect::<Vec<_>>()[..], [owner, name] if allowed(owner) && allowed(name))
 }
 
 fn is_iso_volume(text: &str) -> bool {

@@ -16,10 +16,10 @@ fn i2_a_limit_counts_records_guests_and_hidden_vmids_once_each() {
     let cloning = intent(9100, life(&warm()[..1]));
     let mut seen = observed(50, &[], queued(5), vec![]);
     assert_eq!(reserved_vmids(&decide(&seen, std::slice::from_ref(&cloning), 3, 51)), [9101, 9102]);
-    seen.guests.as_mut().unwrap().hidden.insert(9101);
+    seen.guests.as_mut().unwrap().hidden.insert(vmid(9101));
     assert_eq!(reserved_vmids(&decide(&seen, std::slice::from_ref(&cloning), 3, 51)), [9102]);
     let unknown = GuestSeen { power: Power::Running, locked: true, claim: Claim::Unknown };
-    seen.guests.as_mut().unwrap().seen.insert(9102, unknown);
+    seen.guests.as_mut().unwrap().seen.insert(vmid(9102), unknown);
     assert!(reserved_vmids(&decide(&seen, &[cloning], 3, 51)).is_empty());
 }
 
@@ -140,7 +140,7 @@ fn i7_the_oldest_job_gets_the_warm_vm_and_the_next_one_a_new_vm() {
     let vm = intent(9100, life(&warm()));
     let seen = observed(50, &[guest(9100, Power::Running)], queued(2), vec![]);
     let actions = decide(&seen, &[vm], 2, 51);
-    assert_eq!(steps(&actions), [&Step::Register { repository: REPOSITORY.into() }]);
+    assert_eq!(steps(&actions), [&Step::Register { repository: repository() }]);
     assert_eq!(reserved_vmids(&actions), [9101]);
 }
 
@@ -193,15 +193,16 @@ fn an_interrupted_registration_is_given_up_after_a_restart() {
 
 #[test]
 fn i3_a_registration_without_a_vm_is_removed_unless_it_is_connected_busy_or_somebody_elses() {
-    let runner = |name: &str, online, busy| RunnerSeen { id: 1, name: name.into(), online, busy };
+    let runner = |name: &str, online, busy| RunnerSeen { id: 1, name: name.parse().unwrap(), online, busy };
+    let ours = name(9100).to_string();
     let removed = |runner: RunnerSeen| !decide(&observed(50, &[], vec![], vec![runner]), &[], 1, 51).is_empty();
-    assert!(removed(runner(&name(9100), false, false)));
-    assert!(!removed(runner(&name(9100), true, false)));
-    assert!(!removed(runner(&name(9100), false, true)));
+    assert!(removed(runner(&ours, false, false)));
+    assert!(!removed(runner(&ours, true, false)));
+    assert!(!removed(runner(&ours, false, true)));
     assert!(!removed(runner("lab-ubuntu-200-aaaaaa", false, false)), "outside the pool's range");
     assert!(!removed(runner("lab-debian-9100-aaaaaa", false, false)), "no pool of ours");
-    assert!(!removed(runner("runner-1", false, false)));
-    let mut older = observed(50, &[], vec![], vec![runner(&name(9100), false, false)]);
+    assert!(!removed(runner("other-ubuntu-9100-aaaaaa", false, false)), "another installation");
+    let mut older = observed(50, &[], vec![], vec![runner(&ours, false, false)]);
     older.guests.as_mut().unwrap().taken_at = at(49);
     assert!(decide(&older, &[], 1, 51).is_empty(), "its VM may have been made between the two lists");
 }
@@ -226,7 +227,7 @@ fn i3_a_vm_whose_pool_was_taken_out_of_the_configuration_is_ended_and_destroyed(
 #[test]
 fn i8_a_vm_without_a_record_is_taken_over() {
     let seen = observed(50, &[guest(9100, Power::Running)], vec![], vec![]);
-    assert_eq!(decide(&seen, &[], 1, 51), [Action::Adopt { pool: "ubuntu".parse().unwrap(), vmid: 9100 }]);
+    assert_eq!(decide(&seen, &[], 1, 51), [Action::Adopt { pool: "ubuntu".parse().unwrap(), vmid: vmid(9100) }]);
     let adopted = intent(9100, Life::adopted(true, at(51)));
     assert_eq!(steps(&decide(&seen, std::slice::from_ref(&adopted), 1, 52)), [&Step::Examine]);
     assert!(
@@ -237,7 +238,7 @@ fn i8_a_vm_without_a_record_is_taken_over() {
 
 #[test]
 fn vms_of_an_old_template_version_go_when_idle_and_stay_when_busy() {
-    let old = |vmid, events: &[Event]| Intent { template: 8999, ..intent(vmid, life(events)) };
+    let old = |number, events: &[Event]| Intent { template: vmid(8999), ..intent(number, life(events)) };
     let guests = [guest(9100, Power::Running), guest(9101, Power::Running), guest(9102, Power::Running)];
     let intents = [old(9100, &warm()), old(9101, &idle()), old(9102, &busy())];
     let actions = decide(&observed(5, &guests, vec![], vec![]), &intents, 3, 20);
@@ -277,7 +278,11 @@ fn a_pool_whose_vms_fail_waits_longer_each_time() {
             reason: Some(Reason::BootDeadline),
             ..life(&[])
         };
-        Intent { created_at: at(created), name: format!("lab-ubuntu-{vmid}-{created:06}"), ..intent(vmid, life) }
+        Intent {
+            created_at: at(created),
+            name: format!("lab-ubuntu-{vmid}-{created:06}").parse().unwrap(),
+            ..intent(vmid, life)
+        }
     };
     let seen = |second| observed(second, &[], queued(1), vec![]);
     let made = |intents: &[Intent], second| reserved_vmids(&decide(&seen(second), intents, 1, second)).len();
@@ -295,7 +300,7 @@ fn a_failure_is_told_with_its_cause_until_a_vm_succeeds_or_the_failures_are_forg
         let failure = failure.map(str::to_owned);
         Intent {
             created_at: at(created),
-            name: format!("lab-ubuntu-{vmid}-{created:06}"),
+            name: format!("lab-ubuntu-{vmid}-{created:06}").parse().unwrap(),
             failure,
             ..intent(vmid, life)
         }

@@ -5,8 +5,9 @@ use dispatcher_api::{GithubConfig, PveConfig, TemplateSource};
 use crate::*;
 use dispatcher_api::{Config, RunnerPool};
 use jiff::Timestamp;
+use ownership::{RepositoryName, RunnerName, Vmid};
 
-pub(super) const REPOSITORY: &str = "acme/tools";
+const REPOSITORY: &str = "acme/tools";
 pub(super) const TEMPLATE: u32 = 9000;
 
 pub(super) fn at(second: i64) -> Timestamp {
@@ -17,12 +18,17 @@ pub(super) fn pool(max: u32) -> RunnerPool {
     RunnerPool {
         name: "ubuntu".parse().unwrap(),
         labels: vec!["linux".into(), "x64".into()],
-        repositories: vec![REPOSITORY.into()],
+        repositories: vec![repository()],
         runner_group_id: 1,
         max,
         vmid_range: "9100-9103".parse().unwrap(),
         resource_pool: "ci".into(),
-        template: TemplateSource { family: "ubuntu-2204".into(), vmid: TEMPLATE, node: "pve1".into(), by_name: false },
+        template: TemplateSource {
+            family: "ubuntu-2204".into(),
+            vmid: vmid(TEMPLATE),
+            node: "pve1".parse().unwrap(),
+            by_name: false,
+        },
         seed_iso: None,
         cores: None,
         memory_mib: None,
@@ -48,17 +54,25 @@ pub(super) fn config(max: u32) -> Config {
     }
 }
 
-pub(super) fn name(vmid: u32) -> String {
-    format!("lab-ubuntu-{vmid}-aaaaaa")
+pub(super) fn vmid(number: u32) -> Vmid {
+    Vmid::new(number).unwrap()
 }
 
-pub(super) fn intent(vmid: u32, life: Life) -> Intent {
+pub(super) fn repository() -> RepositoryName {
+    REPOSITORY.parse().unwrap()
+}
+
+pub(super) fn name(vmid: u32) -> RunnerName {
+    format!("lab-ubuntu-{vmid}-aaaaaa").parse().unwrap()
+}
+
+pub(super) fn intent(number: u32, life: Life) -> Intent {
     Intent {
-        name: name(vmid),
+        name: name(number),
         pool: "ubuntu".parse().unwrap(),
-        vmid,
-        node: "pve1".into(),
-        template: TEMPLATE,
+        vmid: vmid(number),
+        node: "pve1".parse().unwrap(),
+        template: vmid(TEMPLATE),
         resource_pool: "ci".into(),
         created_at: at(0),
         life,
@@ -81,7 +95,7 @@ pub(super) fn warm() -> Vec<Event> {
 }
 
 pub(super) fn idle() -> Vec<Event> {
-    let registered = [Event::MintBegun { repository: REPOSITORY.into() }, Event::Minted { runner_id: 7 }, Event::Armed];
+    let registered = [Event::MintBegun { repository: repository() }, Event::Minted { runner_id: 7 }, Event::Armed];
     warm().into_iter().chain(registered).collect()
 }
 
@@ -93,13 +107,13 @@ pub(super) fn fenced() -> Vec<Event> {
     idle().into_iter().chain([Event::Retire(crate::Reason::Surplus), Event::Deregistered]).collect()
 }
 
-pub(super) fn job(id: u64, phase: JobPhase, runner: Option<&str>) -> JobSeen {
+pub(super) fn job(id: u64, phase: JobPhase, runner: Option<&RunnerName>) -> JobSeen {
     JobSeen {
         id,
         name: format!("job {id}"),
         labels: vec!["linux".into()],
         phase,
-        runner_name: runner.map(str::to_owned),
+        runner_name: runner.map(ToString::to_string),
         created_at: Some(at(i64::try_from(id).unwrap())),
     }
 }
@@ -114,7 +128,7 @@ pub(super) fn observed(
     let taken_at = at(second);
     let guests = Guests {
         taken_at,
-        seen: guests.iter().cloned().collect(),
+        seen: guests.iter().map(|(number, guest)| (vmid(*number), guest.clone())).collect(),
         absent: Default::default(),
         hidden: Default::default(),
         taken: Default::default(),
@@ -123,7 +137,7 @@ pub(super) fn observed(
         jobs: Some(Jobs { taken_at, list: jobs }),
         runners: Some(Runners { taken_at, list: runners }),
     };
-    Observed { guests: Some(guests), repositories: [(REPOSITORY.to_owned(), seen)].into(), ..Observed::default() }
+    Observed { guests: Some(guests), repositories: [(repository(), seen)].into(), ..Observed::default() }
 }
 
 pub(super) fn guest(vmid: u32, power: Power) -> (u32, GuestSeen) {
@@ -133,7 +147,7 @@ pub(super) fn guest(vmid: u32, power: Power) -> (u32, GuestSeen) {
 
 pub(super) fn reserved_vmids(actions: &[Action]) -> Vec<u32> {
     let vmid = |action: &Action| match action {
-        Action::Reserve { vmid, .. } => Some(*vmid),
+        Action::Reserve { vmid, .. } => Some(vmid.get()),
         _ => None,
     };
     actions.iter().filter_map(vmid).collect()

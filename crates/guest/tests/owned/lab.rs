@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guest::{Candidate, Kind as GuestType};
-use ownership::{Evidence, Installation, Kind, Marker, Owner, Proof};
+use ownership::{Evidence, Installation, Kind, Marker, Owner, Proof, Vmid};
 use pve::WaitOptions;
 use serde_json::{Value, json};
 use sim_pve::scripted::{Boot, Scripted};
@@ -33,13 +33,21 @@ pub(crate) const CASES: [Case; 2] = [
 ];
 
 impl Case {
+    pub(crate) fn id(self) -> Vmid {
+        id(self.vmid)
+    }
+
     pub(crate) fn path(self, rest: &str) -> String {
         format!("/nodes/pve1/{}/{}{rest}", self.word, self.vmid)
     }
 
     pub(crate) fn marker(self) -> Marker {
-        Marker::new(installation(), Owner::Provider, self.kind, self.vmid, NONCE.parse().unwrap())
+        Marker::new(installation(), Owner::Provider, self.kind, self.id(), NONCE.parse().unwrap())
     }
+}
+
+pub(crate) fn id(number: u32) -> Vmid {
+    Vmid::new(number).unwrap()
 }
 
 pub(crate) fn installation() -> Installation {
@@ -94,7 +102,7 @@ impl Lab {
     pub(crate) fn candidate_on<G: GuestType>(&self, node: &str, case: Case) -> Candidate<G> {
         let nonce = Some(NONCE.parse().unwrap());
         let evidence = Evidence::Marker { kind: case.kind, nonce, family: None };
-        Candidate::new(self.client(TOKEN), node, case.vmid, proof(evidence), wait())
+        Candidate::new(self.client(TOKEN), node, case.id(), proof(evidence), wait())
     }
 
     /// Stops and destroys the guest of a case.

@@ -4,7 +4,7 @@ use guest::{Candidate, Problem};
 use ownership::{Build, Evidence, Kind, Marker, NotOurs, Owner};
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, NONCE, TOKEN, installation, proof, volume, wait, world_of};
+use crate::lab::{Lab, NONCE, TOKEN, id, installation, proof, volume, wait, world_of};
 
 const VERSION: u32 = 9000;
 const CLONE: u32 = 9110;
@@ -12,7 +12,7 @@ const BASE: &str = "dir:9000/base-9000-disk-0.raw";
 const CLONED: &str = "dir:9000/base-9000-disk-0.raw/9110/vm-9110-disk-0.qcow2";
 
 fn marker() -> Marker {
-    let mut marker = Marker::new(installation(), Owner::Provider, Kind::Template, VERSION, NONCE.parse().unwrap());
+    let mut marker = Marker::new(installation(), Owner::Provider, Kind::Template, id(VERSION), NONCE.parse().unwrap());
     marker.family = Some("ubuntu".to_owned());
     marker.build = Some(Build::Ready);
     marker
@@ -20,7 +20,7 @@ fn marker() -> Marker {
 
 fn version(lab: &Lab, family: &str) -> Candidate<pve::Qemu> {
     let evidence = Evidence::Marker { kind: Kind::Template, nonce: None, family: Some(family.to_owned()) };
-    Candidate::new(lab.client(TOKEN), "pve1", VERSION, proof(evidence), wait())
+    Candidate::new(lab.client(TOKEN), "pve1", id(VERSION), proof(evidence), wait())
 }
 
 fn template() -> Value {
@@ -81,10 +81,10 @@ async fn the_vm_that_our_packer_builds_is_marked_and_one_that_others_build_is_no
             description: "Packer ephemeral build VM".to_owned(),
             is_reported: false,
         };
-        Candidate::<pve::Qemu>::new(lab.client(TOKEN), "pve1", VERSION, proof(evidence), wait())
+        Candidate::<pve::Qemu>::new(lab.client(TOKEN), "pve1", id(VERSION), proof(evidence), wait())
     };
     let error = build("debian-1").prove().await.unwrap_err();
-    assert!(matches!(error.problem, Problem::NotOurs(NotOurs::NotPackers(VERSION))), "{error:?}");
+    assert!(matches!(error.problem, Problem::NotOurs(NotOurs::NotPackers(_))), "{error:?}");
     let ours = build("ubuntu-1").prove().await.unwrap();
     assert_eq!(ours.marker(), None);
     ours.change(&[("description", &marker().to_string())]).await.unwrap();

@@ -7,6 +7,8 @@ mod wording;
 
 use std::{collections::BTreeMap, error::Error as StdError, fmt};
 
+use ownership::Vmid;
+
 use crate::{
     trust::{Fingerprint, TrustError},
     upid::Upid,
@@ -54,7 +56,7 @@ pub enum Error {
     #[error("there is no guest {vmid} at Proxmox VE")]
     NoGuest {
         /// The VMID, which nobody has.
-        vmid: u32,
+        vmid: Vmid,
     },
     /// Nobody answers at any of the endpoints; nothing was sent.
     #[error("Proxmox VE cannot be reached at {endpoint}")]
@@ -139,8 +141,8 @@ pub enum Error {
     #[error("the console of guest {vmid} failed: {doing}")]
     Console {
         /// The container.
-        vmid: u32,
-        /// The operation that failed.
+        vmid: Vmid,
+        /// Operation that failed.
         doing: &'static str,
         /// Why. Never holds the ticket.
         #[source]

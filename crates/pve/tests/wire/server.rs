@@ -183,3 +183,8 @@ pub(crate) async fn read(connection: usize, stream: &mut TlsStream<TcpStream>) -
     }
     Some(request)
 }
+
+/// The VMID of this number.
+pub(crate) fn id(number: u32) -> ownership::Vmid {
+    ownership::Vmid::new(number).unwrap()
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use guest::{Candidate, OwnedContainer, Problem};
-use ownership::{Build, Evidence, Kind, Marker, Nonce, NotOurs, Owner, Proof};
+use ownership::{Build, Evidence, Kind, Marker, Nonce, NotOurs, Owner, Proof, Vmid};
 use pve::{Config, Error, Lxc, Properties, Upid, WaitOptions};
 use tf_provider::{CancellationToken, Cx, Diagnostic};
 
@@ -40,7 +40,7 @@ pub(crate) struct Made {
 }
 
 impl Made {
-    pub(crate) fn vmid(&self) -> u32 {
+    pub(crate) fn vmid(&self) -> Vmid {
         self.proposal.vmid()
     }
 }
@@ -60,7 +60,7 @@ pub(crate) async fn create(cx: &Cx<Clients>, model: &KnownDispatcher, with_state
         match create_as(cx, model, (vmid, &nonce), with_state).await {
             Ok(()) => return Ok(Made { proposal, nonce, is_fresh: true }),
             Err(error) if error.is_already_exists() => {
-                tracing::info!(vmid, "somebody else took this VMID");
+                tracing::info!(vmid = vmid.get(), "somebody else took this VMID");
                 refused.insert(vmid);
             }
             Err(error) if error.is_outcome_unknown() => {
@@ -81,7 +81,7 @@ pub(crate) async fn create(cx: &Cx<Clients>, model: &KnownDispatcher, with_state
 async fn create_as(
     cx: &Cx<Clients>,
     model: &KnownDispatcher,
-    (vmid, nonce): (u32, &Nonce),
+    (vmid, nonce): (Vmid, &Nonce),
     with_state: bool,
 ) -> Result<(), Error> {
     let clients = cx.data();
@@ -90,20 +90,20 @@ async fn create_as(
     marker.seed_isos = model.seed_isos();
     let options = options(model, &marker, with_state);
     let options: Vec<(&str, &str)> = options.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    tracing::info!(vmid, "creating the dispatcher's container");
+    tracing::info!(vmid = vmid.get(), "creating the dispatcher's container");
     let task = clients.pve.lxc(model.node.text().unwrap_or_default(), vmid).create(&options).await?;
     finish(cx, &task).await
 }
 
 /// Its creation goes on at the server; when it has ended, the container goes again.
-async fn abandon(clients: &Clients, model: &KnownDispatcher, (vmid, nonce): (u32, &Nonce)) {
-    let abandoned = KnownDispatcher { vmid: i64::from(vmid).into(), ..model.clone() };
+async fn abandon(clients: &Clients, model: &KnownDispatcher, (vmid, nonce): (Vmid, &Nonce)) {
+    let abandoned = KnownDispatcher { vmid: i64::from(vmid.get()).into(), ..model.clone() };
     let removed = async {
         let candidate = candidate(clients, abandoned.location()?, Some(nonce), clean_up_time());
         candidate.remove().await.unable("destroy", THING, vmid)
     };
     if let Err(diagnostic) = removed.await {
-        tracing::warn!(vmid, reason = diagnostic.detail, "a container that was being created may be left");
+        tracing::warn!(vmid = vmid.get(), reason = diagnostic.detail, "a container that was being created may be left");
     }
 }
 
@@ -117,7 +117,7 @@ pub(crate) struct Found {
 
 /// Finds the container, also when it was moved to another node. Returns `None` if there is none, or if the guest that has
 /// its VMID now is marked as another one.
-pub(crate) async fn find(clients: &Clients, (node, vmid): (&str, u32)) -> Result<Option<Found>, Diagnostic> {
+pub(crate) async fn find(clients: &Clients, (node, vmid): (&str, Vmid)) -> Result<Option<Found>, Diagnostic> {
     let located = guest::locate(&clients.pve, node, vmid).await;
     let located = located.unable("read", THING, vmid)?;
     let Some((container, config)) = located else { return Ok(None) };
@@ -192,7 +192,7 @@ pub(crate) async fn change(
     }
     match cx.guard(container.change(&changes)).await? {
         Err(error) if error.is_hotplug_refused() => {
-            tracing::info!(vmid = container.vmid(), %error, "stopping the container to change it");
+            tracing::info!(vmid = container.vmid().get(), %error, "stopping the container to change it");
             return change_stopped(container, &changes).await.map(|()| true);
         }
         outcome => outcome.unable("change", THING, container.vmid())?,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use dispatcher_api::{Config, Phase, Problem, Secrets, Status, Subject};
 use guest::OwnedContainer;
 use jiff::Timestamp;
+use ownership::Vmid;
 use pve::console::Console;
 use tf_provider::{Cx, Diagnostic};
 use tokio::time::{Instant, sleep};
@@ -51,7 +52,7 @@ pub(crate) async fn configure(
     )?;
     let before = cx.guard(session.status()).await?.unable("configure", THING, container.vmid())?;
     let hash = cx.guard(session.configure(config, secrets)).await?.unable("configure", THING, container.vmid())?;
-    tracing::info!(vmid = container.vmid(), "configured the dispatcher, waiting for its first pass");
+    tracing::info!(vmid = container.vmid().get(), "configured the dispatcher, waiting for its first pass");
     let outcome = cx.guard(first_pass(&mut session, &hash, before.last_good_pass_at)).await?;
     let lines = if outcome.is_err() { session.last_log_lines(LOG_LINES).await } else { Vec::new() };
     session.close().await;
@@ -93,7 +94,7 @@ fn works(status: &Status, hash: &str, before: Option<Timestamp>) -> bool {
     status.config_hash.as_deref() == Some(hash) && status.phase == Phase::Running && newer
 }
 
-fn not_working(vmid: u32, error: &NotWorking, log: &[String]) -> Diagnostic {
+fn not_working(vmid: Vmid, error: &NotWorking, log: &[String]) -> Diagnostic {
     let mut detail = match error {
         NotWorking::Hindered(problems) => listed(problems),
         NotWorking::Slow(phase) => {
@@ -163,7 +164,11 @@ mod tests {
     fn a_hindrance_is_reported_with_what_to_check_and_the_log() {
         let problem =
             Problem { subject: Subject::Github, message: "401 Bad credentials".into(), since: Timestamp::UNIX_EPOCH };
-        let diagnostic = not_working(8100, &NotWorking::Hindered(vec![problem]), &["WARN poll failed".to_owned()]);
+        let diagnostic = not_working(
+            Vmid::new(8100).unwrap(),
+            &NotWorking::Hindered(vec![problem]),
+            &["WARN poll failed".to_owned()],
+        );
         assert!(diagnostic.summary.contains("8100"), "{}", diagnostic.summary);
         for text in ["401 Bad credentials", "github_token_wo", "poll failed"] {
             assert!(diagnostic.detail.contains(text), "{}", diagnostic.detail);

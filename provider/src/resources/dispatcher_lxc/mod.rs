@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use dispatcher_api::{Config, ConfigError, ConfigProblem, Phase, Secrets, Status};
 use guest::{Candidate, OwnedContainer, Problem};
-use ownership::Installation;
+use ownership::{Installation, Vmid};
 use pve::Lxc;
 use tf_provider::{
     Attr, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Model as _, Outcome, Path, Plan, PlanCx, Resource, Secret,
@@ -83,7 +83,7 @@ impl Resource for Dispatchers {
         let (config, secrets) = desired(cx, &plan)?;
         let appliance = planned_appliance(&mut plan, &clients.installation)?;
         let made = make(cx, &plan, &appliance).await?;
-        plan.vmid = i64::from(made.vmid()).into();
+        plan.vmid = i64::from(made.vmid().get()).into();
         match set_up(cx, &plan, &made, &config, &secrets).await {
             Ok(()) => Ok(KnownDispatcher { config_hash: config.hash().into(), ..plan }),
             Err(diagnostic) => Err(undo(cx, plan, &made, diagnostic).await),
@@ -168,11 +168,11 @@ impl Resource for Dispatchers {
         let ImportKey::Id(text) = key else {
             return Err(unable_to_import("Import it by id: `node/vmid`.").into());
         };
-        let Some((node, vmid)) = text.split_once('/').and_then(|(node, vmid)| Some((node, vmid.parse::<u32>().ok()?)))
+        let Some((node, vmid)) = text.split_once('/').and_then(|(node, vmid)| Some((node, vmid.parse::<Vmid>().ok()?)))
         else {
             return Err(unable_to_import(&format!("\"{text}\" is not of the form `node/vmid`.")).into());
         };
-        let mut state = Dispatcher { node: node.into(), vmid: i64::from(vmid).into(), ..Dispatcher::default() };
+        let mut state = Dispatcher { node: node.into(), vmid: i64::from(vmid.get()).into(), ..Dispatcher::default() };
         let Some(found) = container::find(clients, (node, vmid)).await? else {
             return Err(unable_to_import(&format!(
                 "Container {vmid} does not exist on node \"{node}\", or belongs to another installation."
@@ -485,7 +485,7 @@ async fn replace_appliance(
     (config, secrets): (&Config, &Secrets),
 ) -> Outcome<KnownDispatcher> {
     let made = takeover::take_over(cx, &Succession { prior, plan: &plan, appliance, config, secrets }).await?;
-    plan.vmid = i64::from(made.vmid()).into();
+    plan.vmid = i64::from(made.vmid().get()).into();
     plan.config_hash = config.hash().into();
     let rest = async {
         let clients = cx.data();
@@ -558,7 +558,7 @@ async fn none_left(clients: &Clients, model: &KnownDispatcher) -> Result<(), Dia
     Err(diagnostics::found("The dispatcher's machines are not gone", detail))
 }
 
-async fn resource_pool(clients: &Clients, vmid: u32) -> Result<Option<String>, Diagnostic> {
+async fn resource_pool(clients: &Clients, vmid: Vmid) -> Result<Option<String>, Diagnostic> {
     let guests = clients.pve.guests().await.unable("read", container::THING, vmid)?;
     Ok(guests.into_iter().find(|guest| guest.vmid == vmid).and_then(|guest| guest.pool))
 }

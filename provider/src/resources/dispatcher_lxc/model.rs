@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::diagnostics;
 use dispatcher_api::{Config, GithubConfig, PveConfig, RunnerPool, TemplateSource};
-use ownership::{Installation, VmidRange};
+use ownership::{Installation, NameError, Vmid, VmidRange};
 use tf_provider::{Attr, Diagnostic, Model, Path, Secret, Timeouts};
 
 use crate::connection::Connection;
@@ -222,7 +222,7 @@ impl Dispatcher {
     }
 
     /// Returns node and VMID of the container that exists.
-    pub(crate) fn place(&self) -> Result<(&str, u32), Diagnostic> {
+    pub(crate) fn place(&self) -> Result<(&str, Vmid), Diagnostic> {
         Ok((self.node.need("node")?, container(&self.vmid)?))
     }
 
@@ -239,7 +239,7 @@ pub(crate) struct Location<'a> {
     /// Node that it was last seen on.
     pub(crate) node: &'a str,
     /// Its VMID.
-    pub(crate) vmid: u32,
+    pub(crate) vmid: Vmid,
     /// Range that holds the VMID.
     pub(crate) range: VmidRange,
     /// PVE resource pool that it is a member of.
@@ -247,10 +247,9 @@ pub(crate) struct Location<'a> {
 }
 
 fn range(range: Option<&str>, vmid: &Attr<i64>) -> Result<VmidRange, Diagnostic> {
-    let fixed = || number(vmid).and_then(|vmid| VmidRange::new(vmid, vmid).ok());
     let range = match range {
         Some(text) => text.parse().ok(),
-        None => fixed(),
+        None => self::vmid(vmid).map(VmidRange::single),
     };
     range.ok_or_else(|| {
         diagnostics::invalid("vmid_range", "No VMID is given", "Set `vmid_range`, as in \"8100-8109\", or `vmid`.")
@@ -258,9 +257,9 @@ fn range(range: Option<&str>, vmid: &Attr<i64>) -> Result<VmidRange, Diagnostic>
 }
 
 /// Returns the VMID of the container that exists.
-pub(crate) fn container(vmid: &Attr<i64>) -> Result<u32, Diagnostic> {
-    let vmid = *vmid.need("vmid")?;
-    u32::try_from(vmid).map_err(|_| diagnostics::invalid("vmid", "No container is known", "The state holds no VMID."))
+pub(crate) fn container(vmid: &Attr<i64>) -> Result<Vmid, Diagnostic> {
+    vmid.need("vmid")?;
+    self::vmid(vmid).ok_or_else(|| diagnostics::invalid("vmid", "No container is known", "The state holds no VMID."))
 }
 
 impl KnownDispatcher {
@@ -270,7 +269,7 @@ impl KnownDispatcher {
     }
 
     /// Returns node and VMID of the container that exists.
-    pub(crate) fn place(&self) -> Result<(&str, u32), Diagnostic> {
+    pub(crate) fn place(&self) -> Result<(&str, Vmid), Diagnostic> {
         Ok((self.node.need("node")?, container(&self.vmid)?))
     }
 
@@ -348,20 +347,23 @@ impl KnownPool {
         let at = |field: &str| Path::attribute("pools").key(name).then(field);
         let wrong =
             |field: &str, text: String| diagnostics::invalid(at(field), format!("Invalid pool \"{name}\""), text);
-        let parsed = name.parse().map_err(|error: ownership::NameError| wrong("labels", error.to_string()))?;
+        let parsed = name.parse().map_err(|error: NameError| wrong("labels", error.to_string()))?;
+        let vmid = vmid_of(self.template_vmid);
+        let node = self.template_node.as_deref().unwrap_or(defaults.node).parse();
         let template = TemplateSource {
             family: self.family.clone(),
-            vmid: unsigned(self.template_vmid).ok_or_else(|| wrong("template_vmid", "It is not a VMID.".to_owned()))?,
-            node: self.template_node.clone().unwrap_or_else(|| defaults.node.to_owned()),
+            vmid: vmid.ok_or_else(|| wrong("template_vmid", "It is not a VMID.".to_owned()))?,
+            node: node.map_err(|error: NameError| wrong("template_node", error.to_string()))?,
             by_name: false,
         };
+        let repositories = self.repositories.iter().map(|text| text.parse()).collect::<Result<_, NameError>>();
         let required =
             |value: i64, field: &str| unsigned(value).ok_or_else(|| wrong(field, "It is out of range.".to_owned()));
         let range = self.vmid_range.parse();
         Ok(RunnerPool {
             name: parsed,
             labels: self.labels.clone(),
-            repositories: self.repositories.clone(),
+            repositories: repositories.map_err(|error| wrong("repositories", error.to_string()))?,
             runner_group_id: u64::try_from(self.runner_group_id).unwrap_or(1),
             max: required(self.max, "max")?,
             vmid_range: range.map_err(|error: ownership::RangeError| wrong("vmid_range", error.to_string()))?,
@@ -378,8 +380,13 @@ impl KnownPool {
     }
 }
 
-pub(crate) fn number(value: &Attr<i64>) -> Option<u32> {
-    value.known().copied().and_then(unsigned)
+/// Returns the VMID of an attribute that has one.
+pub(crate) fn vmid(attribute: &Attr<i64>) -> Option<Vmid> {
+    attribute.known().copied().and_then(vmid_of)
+}
+
+fn vmid_of(number: i64) -> Option<Vmid> {
+    Vmid::new(unsigned(number)?).ok()
 }
 
 fn unsigned(number: i64) -> Option<u32> {

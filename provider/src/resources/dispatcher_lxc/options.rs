@@ -178,7 +178,13 @@ mod tests {
 
     #[test]
     fn the_container_is_unprivileged_marked_and_has_a_state_volume_of_its_own() {
-        let marker = Marker::new("lab".parse().unwrap(), Owner::Provider, Kind::Dispatcher, 8100, Nonce::random());
+        let marker = Marker::new(
+            "lab".parse().unwrap(),
+            Owner::Provider,
+            Kind::Dispatcher,
+            ownership::Vmid::new(8100).unwrap(),
+            Nonce::random(),
+        );
         let all = options(&model(), &marker, true);
         let get = |name: &str| all.iter().find(|(option, _)| *option == name).map(|(_, value)| value.as_str());
         assert_eq!(get("unprivileged"), Some("1"));

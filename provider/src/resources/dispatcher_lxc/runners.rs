@@ -1,15 +1,14 @@
 //! The runner VMs of a dispatcher: where it makes them, and which are left.
 
-use ownership::Installation;
+use ownership::{Installation, Vmid, VmidRange};
 use pve::{Error, GuestKind};
 
-use super::model::{Dispatcher, KnownDispatcher, number};
+use super::model::{Dispatcher, KnownDispatcher, vmid};
 use crate::provider::Clients;
 
 /// Runner machines that the dispatcher made and that still exist: `(VMID, name)`.
-pub(crate) async fn left(clients: &Clients, model: &KnownDispatcher) -> Result<Vec<(u32, String)>, Error> {
-    let ranges: Vec<ownership::VmidRange> =
-        model.pools.values().filter_map(|pool| pool.vmid_range.parse().ok()).collect();
+pub(crate) async fn left(clients: &Clients, model: &KnownDispatcher) -> Result<Vec<(Vmid, String)>, Error> {
+    let ranges: Vec<VmidRange> = model.pools.values().filter_map(|pool| pool.vmid_range.parse().ok()).collect();
     let guests = clients.pve.guests().await?;
     let ours = |name: &str| is_runner_of(&clients.installation, name);
     let left = guests.into_iter().filter(|guest| guest.kind == GuestKind::Qemu && !guest.template);
@@ -23,12 +22,12 @@ fn is_runner_of(installation: &Installation, name: &str) -> bool {
 
 /// VMIDs of a pool may not be those of the container.
 pub(crate) fn overlapping_pool(model: &Dispatcher) -> Option<String> {
-    let own = match (model.vmid_range.text(), number(&model.vmid)) {
+    let own = match (model.vmid_range.text(), vmid(&model.vmid)) {
         (Some(text), _) => text.parse().ok()?,
-        (None, Some(vmid)) => ownership::VmidRange::new(vmid, vmid).ok()?,
+        (None, Some(vmid)) => VmidRange::single(vmid),
         (None, None) => return None,
     };
-    let overlaps = |text: &str| text.parse::<ownership::VmidRange>().is_ok_and(|range| range.overlaps(own));
+    let overlaps = |text: &str| text.parse::<VmidRange>().is_ok_and(|range| range.overlaps(own));
     let pools = model.pools.known()?;
     pools.iter().find(|(_, pool)| pool.vmid_range.text().is_some_and(overlaps)).map(|(name, _)| name.clone())
 }

@@ -70,7 +70,7 @@ async fn make(cx: &Cx<Clients>, succession: &Succession<'_>) -> Result<Made, Dia
 
 /// The model of the new container.
 fn successor(succession: &Succession<'_>, made: &Made) -> KnownDispatcher {
-    KnownDispatcher { vmid: i64::from(made.vmid()).into(), ..succession.plan.clone() }
+    KnownDispatcher { vmid: i64::from(made.vmid().get()).into(), ..succession.plan.clone() }
 }
 
 async fn switch(
@@ -84,7 +84,7 @@ async fn switch(
     let successor = successor(succession, made);
     marking::announce(cx, &successor, Some(&made.nonce)).await?;
     let wait = waiting::until_deadline(cx);
-    tracing::info!(old = old.vmid(), new = made.vmid(), "the new container takes over");
+    tracing::info!(old = old.vmid().get(), new = made.vmid().get(), "the new container takes over");
     container::stop(old, REPLACE).await?;
     let new = proved(clients, &successor, made, wait, REPLACE).await?;
     // A killed apply may have come this far.

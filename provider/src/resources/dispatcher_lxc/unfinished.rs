@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use guest::Problem;
-use ownership::{Build, Marker, Nonce, VmidRange};
+use ownership::{Build, Marker, Nonce, Vmid, VmidRange};
 use pve::{Error, GuestKind};
 use tf_provider::{Cx, Diagnostic};
 
@@ -48,13 +48,13 @@ pub(super) async fn adopt(
             Err(error) if matches!(error.problem, Problem::OtherIncarnation) => continue,
             outcome => outcome.unable("go on with", THING, vmid)?,
         }
-        tracing::info!(vmid, "going on with a container that an earlier apply left unfinished");
+        tracing::info!(vmid = vmid.get(), "going on with a container that an earlier apply left unfinished");
         return Ok(Some(Made { proposal, nonce, is_fresh: false }));
     }
     Ok(None)
 }
 
-async fn candidates(clients: &Clients, model: &KnownDispatcher, range: VmidRange) -> Result<Vec<u32>, Error> {
+async fn candidates(clients: &Clients, model: &KnownDispatcher, range: VmidRange) -> Result<Vec<Vmid>, Error> {
     let guests = clients.pve.guests().await?.into_iter();
     let ours = guests.filter(|guest| {
         guest.kind == GuestKind::Lxc
@@ -67,7 +67,7 @@ async fn candidates(clients: &Clients, model: &KnownDispatcher, range: VmidRange
 
 /// Waits until Proxmox VE has unlocked the unfinished container and returns it. Returns `None` if the guest is
 /// something else.
-async fn unlocked(clients: &Clients, place: (&str, u32)) -> Result<Option<(Found, Marker)>, Diagnostic> {
+async fn unlocked(clients: &Clients, place: (&str, Vmid)) -> Result<Option<(Found, Marker)>, Diagnostic> {
     let end = tokio::time::Instant::now() + CREATION;
     loop {
         let Some(found) = container::find(clients, place).await? else { return Ok(None) };
@@ -94,7 +94,7 @@ fn fits(found: &Found, model: &KnownDispatcher, with_state: bool) -> bool {
         && if with_state { has_state && made.state_volume_size.known() == Some(&model.state_volume_size) } else { true }
 }
 
-fn left_alone(cx: &Cx<Clients>, vmid: u32) {
+fn left_alone(cx: &Cx<Clients>, vmid: Vmid) {
     let detail = format!(
         "An apply that was killed left container {vmid}, or another apply is making it. It differs from the planned one in its host name, its appliance or \
          its storage, so it was left alone. If nobody needs it, import it and destroy it (`node/{vmid}`)."

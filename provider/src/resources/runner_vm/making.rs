@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use guest::Problem;
-use ownership::{Nonce, VmidRange};
+use ownership::{Nonce, Vmid, VmidRange};
 use tf_provider::{CancellationToken, Cx, Diagnostic, Failure, Outcome};
 
 use super::model::{Job, KnownRunnerVm, runner_name};
@@ -37,11 +37,14 @@ async fn clone(
     plan: &mut KnownRunnerVm,
 ) -> Result<Proposal, Failure<KnownRunnerVm>> {
     let range = plan.range().ok_or_else(|| diagnostics::found("No VMID is given", "Set `vmid_range` or `vmid`."))?;
-    let candidates = plan.vmid.known().map_or(range, |vmid| VmidRange::new(*vmid, *vmid).unwrap_or(range));
+    let candidates = match plan.vmid.known() {
+        Some(vmid) => VmidRange::single(diagnostics::vmid("vmid", *vmid)?),
+        None => range,
+    };
     let mut refused = BTreeSet::new();
     loop {
         let proposal = propose(cx, clients, plan, candidates, &refused).await?;
-        plan.vmid = proposal.vmid().into();
+        plan.vmid = proposal.vmid().get().into();
         let marker = plan.marker(&clients.installation, proposal.vmid(), Nonce::random())?;
         plan.runner_name = runner_name(&marker).into();
         // Not to be interrupted: a clone takes seconds, and only a finished one can be destroyed.
@@ -72,7 +75,7 @@ async fn propose(
     clients: &Clients,
     plan: &KnownRunnerVm,
     range: VmidRange,
-    refused: &BTreeSet<u32>,
+    refused: &BTreeSet<Vmid>,
 ) -> Result<Proposal, Diagnostic> {
     let proposed = cx.guard(clients.vmids.propose(&clients.pve, range, refused)).await?;
     let proposed = proposed.unable("create", THING, name(plan))?;
@@ -148,7 +151,7 @@ async fn undo(
     match super::destroy(clients, &plan).await {
         Ok(()) => {
             tracing::info!(
-                vmid = proposal.vmid(),
+                vmid = proposal.vmid().get(),
                 seconds = started.elapsed().as_secs(),
                 "destroyed the unfinished VM"
             );

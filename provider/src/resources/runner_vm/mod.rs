@@ -15,7 +15,7 @@ mod model;
 mod tests;
 
 use guest::Place;
-use ownership::{Kind, Marker, Owner, RunnerName};
+use ownership::{Kind, Marker, Owner, RunnerName, Vmid};
 use pve::Qemu;
 use tf_provider::{
     Attr, CancellationToken, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Outcome, Plan, PlanCx, Resource,
@@ -40,8 +40,8 @@ impl Resource for RunnerVms {
             let detail = "Set `vmid_range`, as in \"9090-9099\", or `vmid`.";
             diagnostics.push(diagnostics::invalid("vmid_range", "No VMID is given", detail));
         }
-        if let (Some(vmid), Some(range)) = (config.vmid.known(), config.range())
-            && !range.contains(*vmid)
+        if let (Some(vmid), Some(range)) = (known_vmid(&config.vmid), config.range())
+            && !range.contains(vmid)
         {
             let detail = format!("{vmid} is not in {range}.");
             diagnostics.push(diagnostics::invalid("vmid", "The VMID is outside its range", detail));
@@ -68,8 +68,8 @@ impl Resource for RunnerVms {
         }
         let had_job = cx.private::<Job>().is_some_and(|job| job.given) || !prior.jit_config_wo_version.is_null();
         plan_power(&prior, plan, had_job);
-        let is_outside = |vmid: &u32| plan.planned.range().is_some_and(|range| !range.contains(*vmid));
-        if plan.config.vmid.is_null() && prior.vmid.known().is_some_and(is_outside) {
+        let is_outside = |vmid: Vmid| plan.planned.range().is_some_and(|range| !range.contains(vmid));
+        if plan.config.vmid.is_null() && known_vmid(&prior.vmid).is_some_and(is_outside) {
             plan.require_replace("vmid_range");
         }
         Ok(())
@@ -80,7 +80,8 @@ impl Resource for RunnerVms {
     }
 
     async fn read(&self, cx: &Cx<Clients>, state: RunnerVm) -> Result<Option<RunnerVm>, Diagnostics> {
-        let Some(&vmid) = state.vmid.known() else { return Ok(None) };
+        let Some(&number) = state.vmid.known() else { return Ok(None) };
+        let vmid = diagnostics::vmid("vmid", number)?;
         look(cx.data(), state, vmid).await.map_err(Into::into)
     }
 
@@ -134,7 +135,7 @@ impl Resource for RunnerVms {
         let marker = marker_of(clients, &id).await?;
         let mut model = RunnerVm {
             node: id.node.into(),
-            vmid: id.vmid.into(),
+            vmid: id.vmid.get().into(),
             vmid_range: id.range.into(),
             runner_name: model::runner_name(&marker).into(),
             ready_when: "agent".into(),
@@ -163,13 +164,19 @@ fn plan_power(prior: &RunnerVm, plan: &mut Plan<RunnerVm>, had_job: bool) {
     }
 }
 
+/// Returns the VMID of an attribute that has one.
+fn known_vmid(attribute: &Attr<u32>) -> Option<Vmid> {
+    Vmid::new(*attribute.known()?).ok()
+}
+
 fn qemu(clients: &Clients, node: &Attr<String>, vmid: &Attr<u32>) -> Result<Qemu, Diagnostic> {
-    Ok(clients.pve.qemu(node.need("node")?, *vmid.need("vmid")?))
+    Ok(clients.pve.qemu(node.need("node")?, diagnostics::vmid("vmid", *vmid.need("vmid")?)?))
 }
 
 /// Finds out while planning what would only fail later. A template that does not exist yet may be made in the same run.
 async fn can_be_cloned(clients: &Clients, planned: &RunnerVm) -> Result<(), Diagnostic> {
     let (Some(node), Some(&template)) = (planned.node.text(), planned.template_vmid.known()) else { return Ok(()) };
+    let template = diagnostics::vmid("template_vmid", template)?;
     match clients.pve.qemu(node, template).config().await {
         Ok(config) if config.is_template() => Ok(()),
         Ok(_) => {
@@ -208,7 +215,7 @@ fn existing(
 ) -> Result<guest::RunnerVm, Diagnostic> {
     let name = model.runner_name.need("runner_name")?;
     let parsed = RunnerName::parse(&clients.installation, name).unable("recognise", THING, name)?;
-    let marker = model.marker(&clients.installation, parsed.vmid, parsed.nonce)?;
+    let marker = model.marker(&clients.installation, parsed.vmid(), parsed.nonce().clone())?;
     handle(clients, model, marker, cancel)
 }
 
@@ -220,7 +227,7 @@ async fn destroy(clients: &Clients, model: &KnownRunnerVm) -> Result<(), Diagnos
 }
 
 /// What has become of the VM: `None` when it is gone.
-async fn look(clients: &Clients, mut state: RunnerVm, vmid: u32) -> Result<Option<RunnerVm>, Diagnostic> {
+async fn look(clients: &Clients, mut state: RunnerVm, vmid: Vmid) -> Result<Option<RunnerVm>, Diagnostic> {
     let id = state.runner_name.text().map_or_else(|| vmid.to_string(), str::to_owned);
     let vm = qemu(clients, &state.node, &state.vmid)?;
     let config = match vm.config().await {
@@ -253,7 +260,7 @@ async fn look(clients: &Clients, mut state: RunnerVm, vmid: u32) -> Result<Optio
 }
 
 /// A VM that is missing on its node is gone, unless somebody moved it.
-async fn gone(clients: &Clients, node: &str, vmid: u32) -> Result<Option<RunnerVm>, Diagnostic> {
+async fn gone(clients: &Clients, node: &str, vmid: Vmid) -> Result<Option<RunnerVm>, Diagnostic> {
     let listed = clients.guests.find(&clients.pve, vmid).await;
     let listed = listed.unable("read", THING, vmid)?;
     match listed.filter(|guest| guest.kind == pve::GuestKind::Qemu && guest.node != node) {
@@ -269,7 +276,7 @@ async fn gone(clients: &Clients, node: &str, vmid: u32) -> Result<Option<RunnerV
 }
 
 /// The marker of a VM that this provider made.
-fn our_marker(clients: &Clients, vmid: u32, config: &pve::Config) -> Result<Marker, Diagnostic> {
+fn our_marker(clients: &Clients, vmid: Vmid, config: &pve::Config) -> Result<Marker, Diagnostic> {
     let not_ours = |reason: &str| {
         let detail = format!(
             "VM {vmid} {reason}. It is left alone. If the VM that was made here is gone, remove it from the state (`tofu state rm`)."

@@ -1,7 +1,7 @@
 //! The typed state of `pxci_runner_vm`, and its conversions from and to what PVE knows.
 
 use guest::Shape;
-use ownership::{Kind, Marker, Nonce, Owner, PoolName, Reap, RunnerName, VmidRange};
+use ownership::{Kind, Marker, Nonce, Owner, PoolName, Reap, RunnerName, Vmid, VmidRange};
 use pve::Properties;
 use serde::{Deserialize, Serialize};
 use tf_provider::{Attr, Diagnostic, Model, Secret, Timeouts};
@@ -97,7 +97,7 @@ pub(crate) struct Job {
 
 fn range(vmid: &Attr<u32>, range: Option<&str>) -> Option<VmidRange> {
     match (vmid.known(), range) {
-        (Some(vmid), None) => VmidRange::new(*vmid, *vmid).ok(),
+        (Some(vmid), None) => Vmid::new(*vmid).ok().map(VmidRange::single),
         (_, Some(range)) => range.parse().ok(),
         (None, None) => None,
     }
@@ -113,11 +113,11 @@ impl KnownRunnerVm {
     pub(crate) fn marker(
         &self,
         installation: &ownership::Installation,
-        vmid: u32,
+        vmid: Vmid,
         nonce: Nonce,
     ) -> Result<Marker, Diagnostic> {
         let mut marker = Marker::new(installation.clone(), Owner::Provider, Kind::Runner, vmid, nonce);
-        marker.template = Some(self.template_vmid);
+        marker.template = Some(diagnostics::vmid("template_vmid", self.template_vmid)?);
         marker.pool = Some(self.pool_name()?);
         marker.reap = self.reap();
         Ok(marker)
@@ -186,8 +186,8 @@ impl RunnerVm {
 
     /// Takes over what the marker and the configuration say.
     pub(crate) fn observe(&mut self, marker: &Marker, config: &pve::Config) {
-        self.vmid = marker.vmid.into();
-        self.template_vmid = marker.template.into();
+        self.vmid = marker.vmid.get().into();
+        self.template_vmid = marker.template.map(Vmid::get).into();
         self.name = marker.pool.as_ref().map(ToString::to_string).into();
         self.runner_name = runner_name(marker).into();
         self.reap = if marker.reap == Some(Reap::Finished) { FINISHED } else { NEVER }.into();
@@ -213,13 +213,8 @@ fn shape_of(config: &pve::Config) -> Observed {
 
 /// Name of the incarnation that a marker describes.
 pub(crate) fn runner_name(marker: &Marker) -> Option<String> {
-    let name = RunnerName {
-        installation: marker.installation.clone(),
-        pool: marker.pool.clone()?,
-        vmid: marker.vmid,
-        nonce: marker.nonce.clone(),
-    };
-    Some(name.to_string())
+    let pool = marker.pool.as_ref()?;
+    Some(RunnerName::new(&marker.installation, pool, marker.vmid, marker.nonce.clone()).to_string())
 }
 
 /// `2048`, or `current=2048` in newer releases.
@@ -237,7 +232,7 @@ fn image(text: &str) -> Option<String> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ImportId {
     pub(crate) node: String,
-    pub(crate) vmid: u32,
+    pub(crate) vmid: Vmid,
     pub(crate) range: Option<String>,
 }
 

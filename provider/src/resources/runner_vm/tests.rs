@@ -54,7 +54,7 @@ fn what_pve_says_becomes_the_state() {
     let marker = RunnerVm { reap: "finished".into(), ..machine() }
         .known()
         .unwrap()
-        .marker(&"lab".parse().unwrap(), 9091, nonce)
+        .marker(&"lab".parse().unwrap(), ownership::Vmid::new(9091).unwrap(), nonce)
         .unwrap();
     let mut state = RunnerVm::default();
     state.observe(
@@ -119,7 +119,7 @@ fn an_imported_vm_that_is_off_is_not_to_be_started() {
 #[test]
 fn import_ids_name_a_vm_and_perhaps_its_range() {
     let id = ImportId::parse("pve1/9091").unwrap();
-    assert_eq!((id.node.as_str(), id.vmid, id.range), ("pve1", 9091, None));
+    assert_eq!((id.node.as_str(), id.vmid.get(), id.range), ("pve1", 9091, None));
     assert_eq!(ImportId::parse("pve1/9091/9090-9099").unwrap().range.as_deref(), Some("9090-9099"));
     for wrong in ["", "pve1", "/9091", "pve1/x", "pve1/9091/100-200", "pve1/9091/9090-9099/x"] {
         assert_eq!(ImportId::parse(wrong), None, "{wrong}");

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use guest::{Candidate, OwnedVm, Problem};
-use ownership::{Build, Kind, Marker, Nonce, NotOurs, Owner, fingerprint_tag, tags};
+use ownership::{Build, Kind, Marker, Nonce, NotOurs, Owner, Vmid, fingerprint_tag, tags};
 use packer_driver::{Class, Event, Level, Packer};
 use pve::{Qemu, WaitOptions};
 use template_family::{Family, Version};
@@ -80,7 +80,7 @@ async fn has_room_for_a_clone(
     cx: &Cx<Clients>,
     clients: &Clients,
     family: &Family,
-    refused: &BTreeSet<u32>,
+    refused: &BTreeSet<Vmid>,
 ) -> Result<(), Diagnostic> {
     let spare = cx.guard(clients.vmids.propose(&clients.pve, family.range, refused)).await?;
     let spare = spare.unable("create", THING, &family.name)?;
@@ -123,7 +123,7 @@ impl<'a> Attempt<'a> {
         family: &'a Family,
         source: &'a Source,
         number: u32,
-        vmid: u32,
+        vmid: Vmid,
         runner: Option<&'a RunnerProgram>,
     ) -> Self {
         let now = jiff::Timestamp::now();
@@ -185,7 +185,7 @@ impl<'a> Attempt<'a> {
             deadline: cx.deadline(),
             grace: GRACE,
         };
-        tracing::info!(vmid = self.marker.vmid, name = self.name, packer = %packer.version(), "building a template version");
+        tracing::info!(vmid = self.marker.vmid.get(), name = self.name, packer = %packer.version(), "building a template version");
         let done = CancellationToken::new();
         let packing = async {
             let outcome = packer.build(&build, tell).await;
@@ -194,7 +194,7 @@ impl<'a> Attempt<'a> {
         };
         let (outcome, ()) = tokio::join!(packing, self.mark_when_there(&done));
         let built = outcome.map_err(|error| self.unbuilt(&error))?;
-        tracing::info!(vmid = self.marker.vmid, artifacts = ?built.artifacts, "Packer is done");
+        tracing::info!(vmid = self.marker.vmid.get(), artifacts = ?built.artifacts, "Packer is done");
         Ok(built.artifacts.contains(&self.marker.vmid.to_string()))
     }
 

@@ -1,7 +1,7 @@
 //! Which versions stay: retention after an apply, what earlier runs left behind, and the end of the family.
 
 use guest::Problem;
-use ownership::{Build, Kind, Marker, Owner};
+use ownership::{Build, Kind, Marker, Owner, Vmid};
 use pve::WaitOptions;
 use template_family::{Family, Version, to_remove};
 use tf_provider::{Call, CancellationToken, Cx, Diagnostic, Diagnostics};
@@ -18,7 +18,7 @@ use crate::waiting;
 pub(super) async fn reap(cx: &Cx<Clients>, family: &Family, versions: &[Version]) -> Result<(), Diagnostic> {
     reap_clones(cx, family).await?;
     for version in versions.iter().filter(|version| version.build == Build::Building) {
-        tracing::info!(vmid = version.vmid, "removing a version that an earlier run did not finish");
+        tracing::info!(vmid = version.vmid.get(), "removing a version that an earlier run did not finish");
         let cds = cds_in(cx, family, version.vmid).await?;
         remove_one(cx, family, version.vmid, &waiting::until_deadline(cx)).await?;
         cds::delete(cx.data(), &family.node, &cds).await?;
@@ -27,7 +27,7 @@ pub(super) async fn reap(cx: &Cx<Clients>, family: &Family, versions: &[Version]
 }
 
 /// CDs of Packer in the drives of a half-built version, which by its marker is ours.
-async fn cds_in(cx: &Cx<Clients>, family: &Family, vmid: u32) -> Result<Vec<String>, Diagnostic> {
+async fn cds_in(cx: &Cx<Clients>, family: &Family, vmid: Vmid) -> Result<Vec<String>, Diagnostic> {
     match cx.data().pve.qemu(&family.node, vmid).config().await {
         Ok(config) => Ok(cds::of(&config)),
         Err(error) if error.is_guest_missing() => Ok(Vec::new()),
@@ -64,15 +64,15 @@ pub(super) async fn retain(
     cx: &Cx<Clients>,
     family: &Family,
     plan: &mut KnownTemplate,
-    before: Option<u32>,
+    before: Option<Vmid>,
 ) -> Result<(), Diagnostic> {
     let versions = versions(cx, cx.data(), family).await?;
     let keep = usize::try_from(plan.keep_versions).unwrap_or(1);
-    for vmid in to_remove(&versions, keep, *plan.vmid.need("vmid")?, before) {
+    for vmid in to_remove(&versions, keep, diagnostics::vmid("vmid", *plan.vmid.need("vmid")?)?, before) {
         match remove_one(cx, family, vmid, &waiting::until_deadline(cx)).await {
-            Ok(Removal::Removed) => tracing::info!(vmid, "removed an old version"),
+            Ok(Removal::Removed) => tracing::info!(vmid = vmid.get(), "removed an old version"),
             Ok(Removal::Deferred { dependents }) => {
-                tracing::info!(vmid, ?dependents, "an old version stays until its clones are gone")
+                tracing::info!(vmid = vmid.get(), ?dependents, "an old version stays until its clones are gone")
             }
             Err(diagnostic) => cx.warn(
                 format!("Old version {vmid} of \"{}\" was not removed", family.name),
@@ -98,7 +98,7 @@ pub(super) async fn remove_all(cx: &Cx<Clients>, family: &Family) -> Result<(), 
     if problems.iter().next().is_some() { Err(problems) } else { Ok(()) }
 }
 
-fn in_use(family: &Family, version: &Version, dependents: &[u32]) -> Diagnostic {
+fn in_use(family: &Family, version: &Version, dependents: &[Vmid]) -> Diagnostic {
     let clones = if dependents.is_empty() {
         "guests that this token may not see, because they are outside of its resource pools".to_owned()
     } else {
@@ -123,12 +123,12 @@ enum Removal {
     /// Clones still need its disk. It is retired, and goes another time.
     Deferred {
         /// VMIDs of the clones, as far as the storage shows them.
-        dependents: Vec<u32>,
+        dependents: Vec<Vmid>,
     },
 }
 
 /// Removes a version, finished or half-built. A build VM that runs is stopped.
-async fn remove_one(cx: &Cx<Clients>, family: &Family, vmid: u32, wait: &WaitOptions) -> Result<Removal, Diagnostic> {
+async fn remove_one(cx: &Cx<Clients>, family: &Family, vmid: Vmid, wait: &WaitOptions) -> Result<Removal, Diagnostic> {
     let clients = cx.data();
     let id = format!("{} ({vmid})", family.name);
     let error = match proofs::version(clients, family, vmid, None, wait.clone()).remove().await {

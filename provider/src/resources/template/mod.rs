@@ -24,7 +24,7 @@ mod verifying;
 
 use std::collections::BTreeSet;
 
-use ownership::Build;
+use ownership::{Build, Vmid};
 use pve::Content;
 use template_family::{Family, FamilyName, Version, adoptable};
 use tf_provider::{
@@ -87,7 +87,7 @@ impl Resource for Templates {
         plan.planned.fingerprint = source.fingerprint.clone().into();
 
         let family = known.family(clients)?;
-        let current = plan.prior.as_ref().and_then(|prior| prior.vmid.known().copied());
+        let current = plan.prior.as_ref().and_then(|prior| known_vmid(&prior.vmid));
         if current.is_some_and(|vmid| !family.range.contains(vmid)) {
             plan.require_replace("vmid_range");
         }
@@ -110,7 +110,7 @@ impl Resource for Templates {
         let family = state.family(cx.data())?;
         let versions = keeping::versions(cx, cx.data(), &family).await?;
         let usable = || versions.iter().filter(|version| version.is_template && version.build != Build::Building);
-        let same = usable().find(|version| Some(&version.vmid) == state.vmid.known());
+        let same = usable().find(|version| Some(version.vmid) == known_vmid(&state.vmid));
         // Somebody removed the current version: the newest that is left replaces it.
         let Some(version) = same.or_else(|| usable().next_back()) else { return Ok(None) };
         if state.fingerprint.text() != Some(version.fingerprint.as_str()) {
@@ -123,7 +123,7 @@ impl Resource for Templates {
     }
 
     async fn update(&self, cx: &Cx<Clients>, prior: KnownTemplate, plan: KnownTemplate) -> Outcome<KnownTemplate> {
-        let before = prior.vmid.known().copied();
+        let before = known_vmid(&prior.vmid);
         apply(cx, plan, before).await
     }
 
@@ -158,10 +158,15 @@ impl Resource for Templates {
             installation: family.installation.to_string().into(),
             node: family.node.into(),
             resource_pool: family.resource_pool.into(),
-            vmid: family.range.first().into(),
+            vmid: family.range.first().get().into(),
             ..Template::default()
         })
     }
+}
+
+/// Returns the VMID of an attribute that has one.
+fn known_vmid(attribute: &Attr<u32>) -> Option<Vmid> {
+    Vmid::new(*attribute.known()?).ok()
 }
 
 /// Names of the secret variables; `None` while they are unknown.
@@ -173,7 +178,7 @@ fn secret_names(config: &Template) -> Option<BTreeSet<String>> {
 }
 
 /// A version that was built from the same inputs.
-fn take_over(call: &Call, planned: &mut Template, version: &Version, current: Option<u32>) {
+fn take_over(call: &Call, planned: &mut Template, version: &Version, current: Option<Vmid>) {
     planned.show(version);
     if current == Some(version.vmid) {
         return;
@@ -206,7 +211,7 @@ async fn can_be_built(clients: &Clients, planned: &KnownTemplate, family: &Famil
 }
 
 /// Brings the family to the planned version. `before`: what was current until now.
-async fn apply(cx: &Cx<Clients>, mut plan: KnownTemplate, before: Option<u32>) -> Outcome<KnownTemplate> {
+async fn apply(cx: &Cx<Clients>, mut plan: KnownTemplate, before: Option<Vmid>) -> Outcome<KnownTemplate> {
     let clients = cx.data();
     plan.node = clients.node(&plan.node)?.into();
     let family = plan.family(clients)?;

@@ -119,7 +119,7 @@ impl KnownTemplate {
     /// Takes over what a version is.
     pub(crate) fn show(&mut self, version: &Version) {
         self.version = version.number.into();
-        self.vmid = version.vmid.into();
+        self.vmid = version.vmid.get().into();
         self.template_name = version.name.clone().into();
         self.fingerprint = version.fingerprint.clone().into();
         self.runner_version_installed = version.runner_version.clone().into();
@@ -189,7 +189,7 @@ impl Template {
     /// Takes over what a version is.
     pub(crate) fn show(&mut self, version: &Version) {
         self.version = version.number.into();
-        self.vmid = version.vmid.into();
+        self.vmid = version.vmid.get().into();
         self.template_name = version.name.clone().into();
         self.fingerprint = version.fingerprint.clone().into();
         self.runner_version_installed = version.runner_version.clone().into();

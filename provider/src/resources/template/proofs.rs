@@ -1,7 +1,7 @@
 //! What proves that a guest is a version of a family, or the VM that becomes one.
 
 use guest::Candidate;
-use ownership::{Evidence, Kind, Marker, Nonce, Owner, Proof};
+use ownership::{Evidence, Kind, Marker, Nonce, Owner, Proof, Vmid};
 use pve::{Qemu, WaitOptions};
 use template_family::Family;
 
@@ -14,7 +14,7 @@ pub(super) const PACKERS_DESCRIPTION: &str = "Packer ephemeral build VM";
 pub(super) fn version(
     clients: &Clients,
     family: &Family,
-    vmid: u32,
+    vmid: Vmid,
     nonce: Option<&Nonce>,
     wait: WaitOptions,
 ) -> Candidate<Qemu> {

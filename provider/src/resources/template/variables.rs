@@ -1,5 +1,6 @@
 //! What the provider tells Packer: the connection, the place, and credentials that live as long as one build.
 
+use ownership::Vmid;
 use pve::Trust;
 use rand::Rng as _;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -60,7 +61,7 @@ fn letters(count: usize) -> String {
 
 /// The version that a build makes.
 pub(super) struct Making<'a> {
-    pub(super) vmid: u32,
+    pub(super) vmid: Vmid,
     pub(super) name: &'a str,
     pub(super) description: &'a str,
     pub(super) runner: Option<&'a RunnerProgram>,
@@ -117,7 +118,7 @@ impl Variables {
             secrets.push(secret.clone().into_inner());
         }
         values.values_mut().for_each(structured);
-        values.insert("vm_id".to_owned(), making.vmid.into());
+        values.insert("vm_id".to_owned(), making.vmid.get().into());
         Self { values, secrets }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use guest::{BootTimes, Place, Problem, RunnerVm};
-use ownership::{Kind, Marker, Nonce, Owner};
+use ownership::{Kind, Marker, Nonce, Owner, Vmid};
 use pve::Exit;
 use template_family::Family;
 use tf_provider::{CancellationToken, Cx, Diagnostic};
@@ -53,7 +53,7 @@ pub(super) async fn verify(cx: &Cx<Clients>, family: &Family, version: &Marker) 
     }
 }
 
-fn marker(family: &Family, version: &Marker, vmid: u32) -> Marker {
+fn marker(family: &Family, version: &Marker, vmid: Vmid) -> Marker {
     let mut marker = Marker::new(family.installation.clone(), Owner::Provider, Kind::Verify, vmid, Nonce::random());
     marker.template = Some(version.vmid);
     marker.family = Some(family.name.to_string());
@@ -72,11 +72,11 @@ pub(super) fn clone_of(clients: &Clients, family: &Family, marker: Marker, cance
     RunnerVm::new(clients.pve.clone(), name, marker, place, cancel)
 }
 
-async fn check(cx: &Cx<Clients>, family: &Family, vmid: u32, clone: &RunnerVm) -> Result<(), Diagnostic> {
+async fn check(cx: &Cx<Clients>, family: &Family, vmid: Vmid, clone: &RunnerVm) -> Result<(), Diagnostic> {
     let begin = Instant::now();
     let booted = cx.guard(clone.boot(BootTimes::default().first_question(), BOOT_LIMIT)).await?;
     booted.unable("boot", CLONE, clone.name())?;
-    tracing::info!(vmid, seconds = begin.elapsed().as_secs(), "the verification clone is up");
+    tracing::info!(vmid = vmid.get(), seconds = begin.elapsed().as_secs(), "the verification clone is up");
     let exit = cx.guard(run_check(family, clone)).await??;
     if exit.exitcode == Some(0) {
         return Ok(());

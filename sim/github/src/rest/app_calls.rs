@@ -33,7 +33,7 @@ pub(crate) fn app(world: &mut World, call: &Call<'_>, rest: &[&str]) -> Result<A
             Ok(call.cursor_page(all.into_iter().map(|delivery| (delivery.id, shapes::delivery(delivery))).collect()))
         }
         ("POST", ["hook", "deliveries", number, "attempts"]) => {
-            world.redeliver(Some(id), parsed(number)?, call.now).ok_or(Refusal::NotFound)?;
+            world.redeliver(id, parsed(number)?, call.now).ok_or(Refusal::NotFound)?;
             Ok(Answer { status: 202, body: Some(json!({})), pages: None })
         }
         _ => Err(Refusal::NotFound),

@@ -29,14 +29,10 @@ impl World {
         self.lost_webhooks
     }
 
-    /// Sends an event again, as a person can ask for; nothing where there is no such attempt.
-    pub fn send_again(&mut self, delivery: u64, now: Timestamp) -> Option<u64> {
-        self.redeliver(None, delivery, now)
-    }
-
-    pub(crate) fn redeliver(&mut self, app: Option<u64>, delivery: u64, now: Timestamp) -> Option<u64> {
+    /// Sends an event of this App again. Returns the number of the new delivery, or `None` if there is no such attempt.
+    pub(crate) fn redeliver(&mut self, app: u64, delivery: u64, now: Timestamp) -> Option<u64> {
         let old = self.deliveries.iter().find(|known| known.id == delivery)?.clone();
-        if app.is_some_and(|app| self.webhook(old.hook).is_none_or(|hook| hook.spec.owner != HookOwner::App(app))) {
+        if self.webhook(old.hook).is_none_or(|hook| hook.spec.owner != HookOwner::App(app)) {
             return None;
         }
         Some(self.send(Delivery { redelivery: true, ..old }, now))

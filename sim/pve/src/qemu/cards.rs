@@ -8,10 +8,10 @@ use sim_backend::NetworkCard;
 /// Returns the network cards of a VM with this configuration. Guests set their cards up as their cloud-init drive says, and
 /// ask DHCP where it says nothing.
 pub(crate) fn of(config: &BTreeMap<String, String>) -> Vec<NetworkCard> {
-    let has_drive = config.iter().any(|(key, value)| drives::is_drive(key) && drives::is_cloudinit(value));
+    let has_cloud_init = config.iter().any(|(key, value)| drives::is_drive(key) && drives::is_cloudinit(value));
     let cards = config.iter().filter_map(|(key, value)| {
         let index: u32 = key.strip_prefix("net")?.parse().ok()?;
-        let settings = config.get(&format!("ipconfig{index}")).filter(|_| has_drive);
+        let settings = config.get(&format!("ipconfig{index}")).filter(|_| has_cloud_init);
         Some(card(index, value, settings.map(String::as_str)))
     });
     cards.collect()

@@ -134,7 +134,6 @@ async fn copy_slowly(worker: &Worker, plan: &Plan, from: &str, to: &str, volume:
     worker.set_interrupt_text("received interrupt".to_owned());
 }
 
-#[allow(clippy::cast_precision_loss)]
 fn percent(at: u64, of: u64) -> String {
     format!("{:.2}%", at as f64 * 100.0 / of as f64)
 }

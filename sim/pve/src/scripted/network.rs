@@ -48,7 +48,7 @@ impl Interface {
             fixed => with_prefix(fixed),
         });
         let fixed = card.ip6.as_deref().filter(|_| up).and_then(with_prefix);
-        // A card that its guest has set up has an address of its own making, too.
+        // A card that its guest has set up also has an address of its own making.
         let own = (four.is_some() || fixed.is_some()).then(|| (link_local(&mac).to_string(), 64));
         Self { name: card.name.clone(), mac, four, six: fixed.into_iter().chain(own).collect() }
     }

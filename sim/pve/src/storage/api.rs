@@ -80,7 +80,6 @@ pub(crate) fn on_node(engine: &Engine, call: &Call) -> Outcome<Value> {
     Ok(json!(rows))
 }
 
-#[allow(clippy::cast_precision_loss)]
 fn share(usage: crate::world::storages::Usage) -> f64 {
     usage.used as f64 / usage.total.max(1) as f64
 }

@@ -152,12 +152,10 @@ pub(crate) fn transferred(size: u64, percent: u64, print: Print<'_>) {
     }
 }
 
-#[allow(clippy::cast_precision_loss)]
 fn share(at: u64, of: u64) -> String {
     format!("{:.2}%", at as f64 * 100.0 / of as f64)
 }
 
-#[allow(clippy::cast_precision_loss)]
 pub(crate) fn human(bytes: u64) -> String {
     let mut number = bytes as f64;
     let mut unit = "B";

@@ -89,12 +89,10 @@ pub(crate) fn parse_size(text: &str) -> Option<u64> {
     (number >= 0.0).then_some(round(number * to_float(unit)))
 }
 
-#[allow(clippy::cast_precision_loss)]
 fn to_float(number: u64) -> f64 {
     number as f64
 }
 
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn round(number: f64) -> u64 {
     number as u64
 }

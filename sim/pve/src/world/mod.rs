@@ -349,7 +349,7 @@ impl World {
         self.version["release"].as_str()?.parse().ok()
     }
 
-    /// The state at the start, in seconds since the epoch; what is missing (secrets, MACs, UUIDs) is made from the seed.
+    /// Returns the state at the start, in seconds since the epoch. Missing secrets, MACs and UUIDs are made from the seed.
     pub(crate) fn build(&self, seed: u64, schema: &Schema, start: u64) -> State {
         let mut state = State::new(seed, schema.line);
         for (name, privileges) in schema.roles.iter().filter(|_| self.standard_roles) {

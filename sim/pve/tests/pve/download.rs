@@ -92,8 +92,8 @@ async fn a_node_fetches_a_file_and_says_what_wget_says() {
     assert_eq!(end, "OK", "{log:#?}");
     assert_eq!(size(&site, "local:import/a_b.raw").await, Some(4 << 20));
     let target = "/var/lib/vz/import/a_b.raw";
-    let said: Vec<&str> = log.iter().map(String::as_str).filter(|line| !line.starts_with("20")).collect();
-    let [first, asked, .., row, finished, ok] = said[..] else { panic!("{said:#?}") };
+    let lines: Vec<&str> = log.iter().map(String::as_str).filter(|line| !line.starts_with("20")).collect();
+    let [first, asked, .., row, finished, ok] = lines[..] else { panic!("{lines:#?}") };
     assert_eq!(first, format!("downloading {url} to {target}"));
     assert!(asked.starts_with("--20") && asked.ends_with(&format!("--  http://{address}/moved")), "{asked}");
     assert!(row.starts_with("     0K ....                               100% "), "{row}");

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::fixture::{self, REPOSITORY, at};
-use super::{FOREIGN, Runner, World, WorldJob};
+use super::super::fixture::{self, at, repository};
+use super::{Runner, World, WorldJob, foreign};
 use crate::*;
 
 impl World {
@@ -25,15 +25,15 @@ impl World {
                 }
                 continue;
             }
-            let claim = match *vmid {
-                FOREIGN => Claim::Foreign,
-                _ => Claim::Ours { name: vm.name.clone(), pool: self.config.0.pools[0].name.clone() },
+            let claim = if *vmid == foreign() {
+                Claim::Foreign
+            } else {
+                Claim::Ours { name: vm.name.clone(), pool: self.config.0.pools[0].name.clone() }
             };
             let power = if vm.running { Power::Running } else { Power::Off };
             guests.seen.insert(*vmid, GuestSeen { power, locked: false, claim });
         }
-        let expected =
-            self.ledger.values().filter(|intent| (State::Configuring..State::Destroying).contains(&intent.life.state));
+        let expected = self.ledger.values().filter(|intent| intent.life.state.has_guest());
         guests.absent = expected.map(|intent| intent.vmid).filter(|vmid| !self.vms.contains_key(vmid)).collect();
         guests
     }
@@ -46,7 +46,7 @@ impl World {
     }
 
     fn github_now(&self) -> RepositorySeen {
-        let job = |(id, job): (&u64, &WorldJob)| fixture::job(*id, job.phase, job.runner.as_deref());
+        let job = |(id, job): (&u64, &WorldJob)| fixture::job(*id, job.phase, job.runner.as_ref());
         let runner = |(id, runner): (&u64, &Runner)| RunnerSeen {
             id: *id,
             name: runner.name.clone(),
@@ -59,7 +59,7 @@ impl World {
     }
 
     pub(super) fn github_changed(&self) -> bool {
-        let mut seen = self.observed.repositories.get(REPOSITORY).cloned().unwrap_or_default();
+        let mut seen = self.observed.repositories.get(&repository()).cloned().unwrap_or_default();
         seen.jobs.iter_mut().for_each(|jobs| jobs.taken_at = at(0));
         seen.runners.iter_mut().for_each(|runners| runners.taken_at = at(0));
         seen != self.github_now()
@@ -70,7 +70,7 @@ impl World {
         let mut seen = self.github_now();
         seen.jobs.iter_mut().for_each(|jobs| jobs.taken_at = self.time());
         seen.runners.iter_mut().for_each(|runners| runners.taken_at = self.time());
-        self.observed.repositories.insert(REPOSITORY.into(), seen);
+        self.observed.repositories.insert(repository(), seen);
         self.now += 1;
     }
 }

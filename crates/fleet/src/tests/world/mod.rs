@@ -9,18 +9,18 @@ mod steps;
 
 use std::collections::BTreeMap;
 
-use super::fixture::{REPOSITORY, at};
+use super::fixture::{at, repository, vmid};
 use crate::*;
 use dispatcher_api::Config;
 use jiff::Timestamp;
 use looks::never;
-use ownership::PoolName;
+use ownership::{PoolName, RunnerName, Vmid};
 pub(super) use steps::Task;
 use steps::is_call;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Vm {
-    pub(super) name: String,
+    pub(super) name: RunnerName,
     pub(super) complete: bool,
     pub(super) running: bool,
     pub(super) agent: bool,
@@ -33,7 +33,7 @@ pub(super) struct Vm {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Runner {
-    pub(super) name: String,
+    pub(super) name: RunnerName,
     pub(super) online: bool,
     pub(super) busy: bool,
 }
@@ -41,30 +41,30 @@ pub(super) struct Runner {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct WorldJob {
     pub(super) phase: JobPhase,
-    pub(super) runner: Option<String>,
+    pub(super) runner: Option<RunnerName>,
 }
 
 /// What can happen next.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Move {
     /// A task does its next micro-step.
-    Advance(String),
+    Advance(RunnerName),
     /// The same, but the reply to an outside call is lost: it has happened, and the dispatcher does not know.
-    Lose(String),
+    Lose(RunnerName),
     /// The clone at this VMID is complete.
-    CloneDone(u32),
+    CloneDone(Vmid),
     /// The guest has booted.
-    Booted(u32),
+    Booted(Vmid),
     /// The guest's runner connects.
-    Online(u32),
+    Online(Vmid),
     /// The runner takes a job.
-    Take(u32, u64),
+    Take(Vmid, u64),
     /// The job ends, and the guest powers itself off.
-    End(u32),
+    End(Vmid),
     /// An idle listener without a registration exits, and the guest powers itself off.
-    Exit(u32),
+    Exit(Vmid),
     /// It does not, for ever.
-    Haunt(u32),
+    Haunt(Vmid),
     LookAtGuests,
     LookAtGithub,
     /// Time passes without anything happening.
@@ -89,12 +89,12 @@ pub(super) struct Faults {
 pub(super) struct World {
     pub(super) now: i64,
     pub(super) config: std::rc::Rc<Hashless<Config>>,
-    pub(super) vms: BTreeMap<u32, Vm>,
+    pub(super) vms: BTreeMap<Vmid, Vm>,
     pub(super) runners: BTreeMap<u64, Runner>,
     pub(super) jobs: BTreeMap<u64, WorldJob>,
-    pub(super) ledger: BTreeMap<String, Intent>,
+    pub(super) ledger: BTreeMap<RunnerName, Intent>,
     pub(super) observed: Observed,
-    pub(super) tasks: BTreeMap<String, Task>,
+    pub(super) tasks: BTreeMap<RunnerName, Task>,
     pub(super) faults: Faults,
     census: bool,
     names: u32,
@@ -115,12 +115,14 @@ impl<T> std::hash::Hash for Hashless<T> {
 }
 
 /// A guest that somebody else runs in the pool's range.
-pub(super) const FOREIGN: u32 = 9103;
+pub(super) fn foreign() -> Vmid {
+    vmid(9103)
+}
 
 impl World {
     pub(super) fn new(config: Config, jobs: u64, faults: Faults) -> Self {
         let stranger = Vm {
-            name: "precious".into(),
+            name: "other-precious-9103-aaaaaa".parse().unwrap(),
             complete: true,
             running: true,
             agent: false,
@@ -133,7 +135,7 @@ impl World {
         let mut world = Self {
             now: 0,
             config: std::rc::Rc::new(Hashless(config)),
-            vms: [(FOREIGN, stranger)].into(),
+            vms: [(foreign(), stranger)].into(),
             runners: BTreeMap::new(),
             jobs: (1..=jobs).map(|id| (id, queued.clone())).collect(),
             ledger: BTreeMap::new(),
@@ -173,7 +175,7 @@ impl World {
     }
 
     pub(super) fn ours(&self) -> usize {
-        self.vms.keys().filter(|vmid| **vmid != FOREIGN).count()
+        self.vms.keys().filter(|vmid| **vmid != foreign()).count()
     }
 
     /// All jobs are over and nothing is left of any of them.
@@ -193,7 +195,7 @@ impl World {
                 }
             }
         }
-        for (vmid, vm) in self.vms.iter().filter(|(vmid, _)| **vmid != FOREIGN) {
+        for (vmid, vm) in self.vms.iter().filter(|(vmid, _)| **vmid != foreign()) {
             moves.extend(self.guest_moves(*vmid, vm));
         }
         if self.guests_now()
@@ -222,7 +224,7 @@ impl World {
         moves
     }
 
-    fn guest_moves(&self, vmid: u32, vm: &Vm) -> Vec<Move> {
+    fn guest_moves(&self, vmid: Vmid, vm: &Vm) -> Vec<Move> {
         let mut moves = Vec::new();
         if !vm.complete {
             moves.push(Move::CloneDone(vmid));
@@ -254,7 +256,7 @@ impl World {
         let youngest = self.ledger.values().map(|intent| intent.life.since).max();
         let guests = self.observed.guests.as_ref().map(|guests| guests.taken_at);
         let jobs =
-            self.observed.repositories.get(REPOSITORY).and_then(|seen| seen.jobs.as_ref()).map(|jobs| jobs.taken_at);
+            self.observed.repositories.get(&repository()).and_then(|seen| seen.jobs.as_ref()).map(|jobs| jobs.taken_at);
         youngest.is_some_and(|youngest| guests.is_none_or(|at| at <= youngest) || jobs.is_none_or(|at| at <= youngest))
     }
 
@@ -338,18 +340,18 @@ impl World {
         }
     }
 
-    fn vm(&mut self, vmid: u32) -> &mut Vm {
+    fn vm(&mut self, vmid: Vmid) -> &mut Vm {
         self.vms.get_mut(&vmid).unwrap()
     }
 
-    fn connect(&mut self, vmid: u32) {
+    fn connect(&mut self, vmid: Vmid) {
         let name = self.vms[&vmid].name.clone();
         for runner in self.runners.values_mut().filter(|runner| runner.name == name) {
             runner.online = true;
         }
     }
 
-    fn take(&mut self, vmid: u32, job: u64) {
+    fn take(&mut self, vmid: Vmid, job: u64) {
         let vm = self.vm(vmid);
         vm.job = Some(job);
         vm.jobs_taken += 1;
@@ -360,7 +362,7 @@ impl World {
         *self.jobs.get_mut(&job).unwrap() = WorldJob { phase: JobPhase::Running, runner: Some(name) };
     }
 
-    fn end(&mut self, vmid: u32) {
+    fn end(&mut self, vmid: Vmid) {
         let vm = self.vm(vmid);
         let job = vm.job.take();
         power_off(vm);
@@ -399,7 +401,7 @@ impl World {
             match action {
                 Action::Note { name, event } => written |= self.note(&name, &event),
                 Action::Reserve { pool, vmid } => {
-                    assert_ne!(vmid, FOREIGN, "I4: a VMID of somebody else");
+                    assert_ne!(vmid, foreign(), "I4: a VMID of somebody else");
                     self.names += 1;
                     self.add(pool, vmid, Life::reserved(self.time()), None);
                     written = true;
@@ -415,7 +417,7 @@ impl World {
                 }
                 Action::RemoveRegistration { runner_id, .. } => {
                     self.runners.remove(&runner_id);
-                    let seen = self.observed.repositories.get_mut(REPOSITORY).unwrap();
+                    let seen = self.observed.repositories.get_mut(&repository()).unwrap();
                     seen.runners.as_mut().unwrap().list.retain(|runner| runner.id != runner_id);
                 }
                 Action::DestroyLent { .. } => panic!("nothing is lent"),
@@ -424,8 +426,8 @@ impl World {
         written
     }
 
-    fn add(&mut self, pool: PoolName, vmid: u32, life: Life, name: Option<String>) {
-        let name = name.unwrap_or_else(|| format!("lab-ubuntu-{vmid}-{:06}", self.names));
+    fn add(&mut self, pool: PoolName, vmid: Vmid, life: Life, name: Option<RunnerName>) {
+        let name = name.unwrap_or_else(|| format!("lab-ubuntu-{vmid}-{:06}", self.names).parse().unwrap());
         let template = self.config.0.pools[0].template.vmid;
         assert!(
             !self.ledger.values().any(|intent| intent.vmid == vmid && intent.is_live()),
@@ -435,7 +437,7 @@ impl World {
             name: name.clone(),
             pool,
             vmid,
-            node: "pve1".into(),
+            node: "pve1".parse().unwrap(),
             template,
             resource_pool: "ci".into(),
             created_at: self.time(),
@@ -446,7 +448,7 @@ impl World {
         self.ledger.insert(name, intent);
     }
 
-    fn note(&mut self, name: &str, event: &Event) -> bool {
+    fn note(&mut self, name: &RunnerName, event: &Event) -> bool {
         let now = self.time();
         let Some(intent) = self.ledger.get_mut(name) else { return false };
         match intent.life.after(event, now) {
@@ -465,7 +467,7 @@ impl World {
         let max = usize::try_from(self.config.0.pools[0].max).unwrap();
         assert!(self.ours() <= max, "I2: {} VMs where {max} are allowed: {self:#?}", self.ours());
         assert!(self.vms.values().all(|vm| vm.jobs_taken <= 1), "I1: two jobs on one VM: {self:#?}");
-        assert!(self.vms.get(&FOREIGN).is_some_and(|vm| vm.running), "I4: a guest of somebody else was touched");
+        assert!(self.vms.get(&foreign()).is_some_and(|vm| vm.running), "I4: a guest of somebody else was touched");
     }
 }
 

@@ -1,8 +1,9 @@
 //! The executor's steps over the toy world, one micro-step at a time.
 
-use super::super::fixture::REPOSITORY;
+use super::super::fixture::repository;
 use super::{Runner, Vm, World, power_off};
 use crate::*;
+use ownership::{RepositoryName, RunnerName};
 
 /// A step under way: what it does next, and what it has learned.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -21,9 +22,9 @@ impl Task {
 
 impl World {
     /// Waiting tasks advance when what they wait for has happened.
-    pub(super) fn can_advance(&self, name: &str, task: &Task) -> bool {
+    pub(super) fn can_advance(&self, name: &RunnerName, task: &Task) -> bool {
         let Some(intent) = self.ledger.get(name) else { return true };
-        let vm = self.vms.get(&intent.vmid).filter(|vm| vm.name == name);
+        let vm = self.vms.get(&intent.vmid).filter(|vm| vm.name == *name);
         match (&task.step, task.counter) {
             (Step::Clone, 2) => vm.is_none_or(|vm| vm.complete),
             (Step::Boot, 1) => vm.is_none_or(|vm| vm.agent || !vm.running),
@@ -31,7 +32,7 @@ impl World {
         }
     }
 
-    pub(super) fn advance(&mut self, name: &str, lost: bool) {
+    pub(super) fn advance(&mut self, name: &RunnerName, lost: bool) {
         let mut task = self.tasks.remove(name).unwrap();
         let Some(intent) = self.ledger.get(name).cloned() else { return };
         let goes_on = match task.step.clone() {
@@ -47,7 +48,7 @@ impl World {
         };
         if goes_on {
             task.counter += 1;
-            self.tasks.insert(name.to_owned(), task);
+            self.tasks.insert(name.clone(), task);
         }
     }
 
@@ -124,7 +125,7 @@ impl World {
         }
     }
 
-    fn register_step(&mut self, task: &mut Task, intent: &Intent, lost: bool, repository: String) -> bool {
+    fn register_step(&mut self, task: &mut Task, intent: &Intent, lost: bool, repository: RepositoryName) -> bool {
         match task.counter {
             0 => self.note(&intent.name, &Event::MintBegun { repository }),
             1 => {
@@ -161,7 +162,7 @@ impl World {
             (_, _, true, _) => Event::JobSeen { job: None },
             (Step::Probe, _, false, _) => Event::NoJobFound,
             (_, false, _, None) => Event::FoundUnarmed,
-            (_, true, _, Some(runner_id)) => Event::FoundRegistered { repository: REPOSITORY.into(), runner_id },
+            (_, true, _, Some(runner_id)) => Event::FoundRegistered { repository: repository(), runner_id },
             _ => Event::Retire(Reason::Orphan),
         });
         true
