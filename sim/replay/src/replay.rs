@@ -110,7 +110,7 @@ pub(super) async fn file(
             replay.act(action, &first.params).await?;
         } else if let Some(known) = accepted.iter().find(|known| known.not_sent && known.is_about(scenario, first)) {
             scenario.left_out += 1;
-            scenario.reasons.push(known.reason.clone());
+            scenario.reasons.insert(known.reason.clone());
         } else if !first.is_measurement() {
             let outcome = replay.step(first).await?;
             book(scenario, first, outcome, accepted);
