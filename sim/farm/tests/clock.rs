@@ -1,4 +1,4 @@
-//! Both simulators of a farm tell the same time.
+//! The clock of both simulators of a farm.
 #![cfg(test)]
 
 use std::time::Duration;
@@ -14,12 +14,12 @@ async fn instants(latency: Latency, passed: Duration) -> [Timestamp; 3] {
     let farm = Farm::simulated_as(simulation).await.unwrap();
     let (pve, github) = (farm.simulated_pve.unwrap().handle, farm.simulated_github.unwrap());
     pve.pass(passed).await;
-    let tell = pve.instants();
-    [tell(), github.world(|_, now| now), tell()]
+    let clock = pve.instants();
+    [clock(), github.world(|_, now| now), clock()]
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn both_simulators_tell_this_machine_s_time() {
+async fn both_simulators_show_this_machine_s_time() {
     let before = Timestamp::now();
     let [first, github, last] = instants(Latency::Real, Duration::ZERO).await;
     assert!(before <= first && first <= github && github <= last, "{before} {first} {github} {last}");

@@ -122,7 +122,17 @@ struct Deviation {
     scenario: String,
     #[serde(default)]
     steps: Vec<u64>,
+    /// True if the steps are not sent: they would change what was not changed where they were recorded.
+    #[serde(default)]
+    not_sent: bool,
     reason: String,
+}
+
+impl Deviation {
+    fn is_about(&self, scenario: &Scenario, step: &step::Step) -> bool {
+        let named = self.scenario.split_once('/') == Some((scenario.file.as_str(), scenario.name.as_str()));
+        named && (self.steps.is_empty() || self.steps.contains(&step.step.unwrap_or(0)))
+    }
 }
 
 impl Report {

@@ -108,6 +108,9 @@ pub(super) async fn file(
         }
         if let Some(action) = &first.action {
             replay.act(action, &first.params).await?;
+        } else if let Some(known) = accepted.iter().find(|known| known.not_sent && known.is_about(scenario, first)) {
+            scenario.left_out += 1;
+            scenario.reasons.insert(known.reason.clone());
         } else if !first.is_measurement() {
             let outcome = replay.step(first).await?;
             book(scenario, first, outcome, accepted);
@@ -132,13 +135,10 @@ fn book(scenario: &mut Scenario, step: &Step, outcome: Result<(), String>, accep
         scenario.left_out += 1;
         return;
     }
-    let number = step.step.unwrap_or(0);
-    let name = format!("{}/{}", scenario.file, scenario.name);
-    let known = accepted
-        .iter()
-        .find(|known| known.scenario == name && (known.steps.is_empty() || known.steps.contains(&number)));
+    let known = accepted.iter().find(|known| known.is_about(scenario, step));
     let line = format!(
-        "{number} {} {}: {text}",
+        "{} {} {}: {text}",
+        step.step.unwrap_or(0),
         step.method.as_deref().unwrap_or_default(),
         step.path.as_deref().unwrap_or_default()
     );

@@ -18,7 +18,7 @@ pub(crate) fn move_volume(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     let target = call.params.number("target-vmid").and_then(|n| u32::try_from(n).ok());
     let Some(target) = target else {
         if call.params.has("storage") {
-            return Err(Refusal::fault("moving to another storage is not simulated"));
+            return Err(Refusal::fault("not simulated: moving to another storage"));
         }
         let text = "both 'storage' and 'target-vmid' missing, either needs to be set".to_owned();
         return Err(Refusal::parameters(

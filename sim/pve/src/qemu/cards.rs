@@ -45,7 +45,7 @@ mod tests {
             config.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
         let [card] = &of(&config)[..] else { panic!("one card") };
         assert_eq!((card.name.as_str(), card.mac.as_str()), ("eth0", "BC:24:11:00:00:01"));
-        assert_eq!(card.ip.as_deref(), Some("dhcp"), "nobody has_cloud_init the guest");
+        assert_eq!(card.ip.as_deref(), Some("dhcp"), "the guest has no cloud-init drive");
         config.insert("ide2".to_owned(), "thin:vm-100-cloudinit,media=cdrom".to_owned());
         assert_eq!(of(&config)[0].ip.as_deref(), Some("10.0.0.5/24"));
     }

@@ -1,4 +1,4 @@
-//! The programs that a played guest knows.
+//! The programs that a scripted guest knows.
 
 use sim_backend::AgentReply;
 

@@ -1,4 +1,4 @@
-//! Guests that are only played: they answer at once and need nothing of the operating system.
+//! Scripted guests: they answer at once and need nothing of the operating system.
 
 mod commands;
 mod network;
@@ -20,7 +20,7 @@ use sim_backend::{
     NetworkCard, Stream, VmStart,
 };
 
-/// When a played VM's agent answers.
+/// When a scripted guest's agent answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Boot {
     /// As soon as the VM is powered on, where the agent is configured.
@@ -434,7 +434,7 @@ impl Scripted {
     }
 }
 
-/// Returns why a file cannot be written: a played guest has the directories of every system, and all that is asked for
+/// Returns why a file cannot be written: a scripted guest has the directories of every system, and all that is asked for
 /// below them.
 fn unwritable(path: &str) -> Option<&'static str> {
     const TOP: [&str; 13] =

@@ -1,4 +1,4 @@
-//! Addresses of played guests: a DHCP server for all of them, and what each guest says about its cards.
+//! Addresses of scripted guests: a DHCP server for all of them, and what each guest says about its cards.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};

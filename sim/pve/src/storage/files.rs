@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-pub(crate) use super::download::download;
 use crate::engine::Worker;
 use crate::engine::{Call, Engine};
 use crate::refusal::{Body, Outcome, Refusal};

@@ -1,6 +1,6 @@
 //! Length, progress and speed of a download, as wget prints them with `--progress=dot:giga`.
 
-/// Bytes that a dot stands for.
+/// Bytes of a dot.
 const DOT: u64 = 1 << 20;
 /// Dots of a row.
 const ROW: u64 = 32;

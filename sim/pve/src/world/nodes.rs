@@ -25,7 +25,7 @@ pub(crate) struct Node {
     pub(crate) away: Option<Duration>,
 }
 
-/// How large a node is and how much of it is in use: the same in every call that tells of it.
+/// How large a node is and how much of it is in use: the same in every call that shows it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Figures {
     pub(crate) cores: u32,

@@ -44,7 +44,7 @@ async fn a_running_container_takes_more_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_call_tells_the_same_of_a_node() {
+async fn every_call_shows_the_same_figures_of_a_node() {
     for line in [Line::Eight, Line::Nine] {
         let site = SimulatedCluster::of_line(&world(), line).await;
         let client = site.client(ADMIN);

@@ -1,4 +1,4 @@
-//! Guests that are only played.
+//! Scripted guests.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +28,7 @@ fn cards(interfaces: &Value) -> Vec<(String, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn played_guests_have_the_cards_of_their_configuration_and_addresses_of_their_own() {
+async fn scripted_guests_have_the_cards_of_their_configuration_and_addresses_of_their_own() {
     let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     let mut addresses = BTreeSet::new();
@@ -53,7 +53,7 @@ async fn played_guests_have_the_cards_of_their_configuration_and_addresses_of_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_played_vm_is_set_up_by_its_cloud_init_drive_and_meets_cards_that_are_plugged() {
+async fn a_scripted_vm_is_set_up_by_its_cloud_init_drive_and_meets_cards_that_are_plugged() {
     let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     let vm = [("vmid", "100"), ("agent", "1"), ("ide2", "thin:cloudinit"), ("net0", "virtio,bridge=vmbr0")];
@@ -69,7 +69,7 @@ async fn a_played_vm_is_set_up_by_its_cloud_init_drive_and_meets_cards_that_are_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn played_guests_know_programs_by_name_and_by_path() {
+async fn scripted_guests_know_programs_by_name_and_by_path() {
     let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     client.done("POST", "/nodes/pve1/qemu", &[("vmid", "100"), ("agent", "1"), ("scsi0", "thin:1")]).await;
