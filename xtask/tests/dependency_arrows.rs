@@ -85,8 +85,12 @@ const FOR_TESTS: &[&str] = &[
 ];
 
 /// Further dependencies of the tests of one package, as package and dependency.
-const FOR_TESTS_OF: &[(&str, &str)] =
-    &[("pxci-tf-provider", "pxci-tf-provider-testing"), ("pxci-tf-provider-derive", "pxci-tf-provider")];
+const FOR_TESTS_OF: &[(&str, &str)] = &[
+    ("pxci-dispatcher-api", "pxci-dispatcher-api"),
+    ("pxci-ownership", "pxci-ownership"),
+    ("pxci-tf-provider", "pxci-tf-provider-testing"),
+    ("pxci-tf-provider-derive", "pxci-tf-provider"),
+];
 
 #[test]
 fn dependencies_point_one_way() {

@@ -137,6 +137,6 @@ async fn elsewhere<G: Kind>(pve: &Client, last_seen: &G, vmid: Vmid) -> Result<G
     if listed.node == last_seen.node() {
         return Err(Problem::Unseen);
     }
-    tracing::info!(%vmid, from = last_seen.node(), to = listed.node, "the guest was moved");
+    tracing::info!(vmid = vmid.get(), from = last_seen.node(), to = listed.node, "the guest was moved");
     Ok(G::at(pve, &listed.node, vmid))
 }

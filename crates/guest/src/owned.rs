@@ -111,7 +111,7 @@ impl<G: Kind> OwnedGuest<G> {
         if !changes.is_empty() {
             self.change(&changes).await?;
         }
-        tracing::info!(vmid = %self.vmid(), node = self.node(), "destroying a guest");
+        tracing::info!(vmid = self.vmid().get(), node = self.node(), "destroying a guest");
         let task = self.raw.delete().await?;
         Ok(self.wait(&task).await?)
     }

@@ -67,7 +67,7 @@ fn check_repository(text: &str) -> Result<(), NameError> {
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $check:expr) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(String);
 
@@ -76,6 +76,13 @@ macro_rules! name {
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+        }
+
+        /// Prints the text alone, as logs show it.
+        impl fmt::Debug for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, formatter)
             }
         }
 
@@ -265,6 +272,7 @@ mod tests {
         let repository: RepositoryName = serde_json::from_str(&written("acme/tools")).unwrap();
         assert_eq!(serde_json::to_string(&repository).unwrap(), written("acme/tools"));
         assert!(serde_json::from_str::<RepositoryName>(&written("acme")).is_err());
+        assert_eq!(format!("{repository:?}"), written("acme/tools"));
     }
 
     #[test]
@@ -276,7 +284,6 @@ mod tests {
     }
 
     proptest! {
-        #[cfg(feature = "random")]
         #[test]
         fn drawn_nonces_are_valid(_seed in 0u8..20) {
             prop_assert!(Nonce::random().as_str().parse::<Nonce>().is_ok());

@@ -11,7 +11,7 @@ const LONGEST: usize = 63;
 
 /// Name of a runner, `{installation}-{pool}-{vmid}-{nonce}`: of its VM in PVE, of its registration at GitHub, and of its
 /// host. Installation and pool can only be told apart with the installation at hand, because both may contain dashes.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RunnerName {
     text: String,
@@ -76,6 +76,13 @@ fn pool_in(head: &str, installation: &str) -> Option<PoolName> {
 fn is_head(text: &str) -> bool {
     let is_installation = |at: usize| text[..at].parse::<Installation>().is_ok();
     text.match_indices('-').any(|(at, _)| is_installation(at) && pool_in(text, &text[..at]).is_some())
+}
+
+/// Prints the text alone, as logs show it.
+impl fmt::Debug for RunnerName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.text, formatter)
+    }
 }
 
 impl fmt::Display for RunnerName {

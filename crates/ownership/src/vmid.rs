@@ -100,6 +100,7 @@ mod tests {
         let vmid = Vmid::new(9000).unwrap();
         assert_eq!(serde_json::to_string(&vmid).unwrap(), "9000");
         assert_eq!(serde_json::from_str::<Vmid>("9000").unwrap(), vmid);
+        assert_eq!(format!("{vmid:?} {vmid}"), "9000 9000");
         assert!(serde_json::from_str::<Vmid>("99").is_err());
         assert!(serde_json::from_str::<Vmid>("\"9000\"").is_err());
     }

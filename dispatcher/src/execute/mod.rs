@@ -135,7 +135,7 @@ impl Executor {
         let noted = tokio::task::spawn_blocking(move || (ledger.note(&vm, &event, now), event)).await;
         match noted {
             Ok((Ok(life), event)) => {
-                tracing::info!(vm = %name, state = life.state.as_str(), ?event, "noted");
+                tracing::info!(vm = name.as_str(), state = life.state.as_str(), ?event, "noted");
                 self.problems.clear(&ProblemKey::Ledger);
                 if !life.state.holds_slot() {
                     self.tell_life(name, &life);
@@ -155,14 +155,16 @@ impl Executor {
     /// The whole life of a VM in one line, from its audit trail.
     fn tell_life(&self, name: &RunnerName, life: &Life) {
         match self.ledger.audit_of(name) {
-            Ok(rows) => tracing::info!(vm = %name, reason = ?life.reason, job = ?life.job, "gone: {}", timeline(&rows)),
+            Ok(rows) => {
+                tracing::info!(vm = name.as_str(), reason = ?life.reason, job = ?life.job, "gone: {}", timeline(&rows))
+            }
             Err(error) => self.ledger_failed(name, &error),
         }
     }
 
     fn ledger_failed(&self, name: &RunnerName, error: &LedgerError) {
         match error {
-            LedgerError::Refused(refused) => tracing::debug!(vm = %name, %refused, "an event came too late"),
+            LedgerError::Refused(refused) => tracing::debug!(vm = name.as_str(), %refused, "an event came too late"),
             error => self.problems.raise(ProblemKey::Ledger, Chain(error).to_string(), clock::now()),
         }
     }

@@ -140,10 +140,15 @@ impl Executor {
     pub(super) async fn remove_registration(&self, repository: &RepositoryName, runner_id: u64, name: &RunnerName) {
         let scope = Scope::from(repository.clone());
         match deregister(&self.github, &scope, name.as_str(), Some(runner_id)).await {
-            Ok(removal) => tracing::info!(runner = %name, %repository, ?removal, "a registration without a VM"),
+            Ok(removal) => tracing::info!(
+                runner = name.as_str(),
+                repository = repository.as_str(),
+                ?removal,
+                "a registration without a VM"
+            ),
             Err(error) => tracing::info!(
-                runner = %name,
-                %repository,
+                runner = name.as_str(),
+                repository = repository.as_str(),
                 error = %Chain(&error),
                 "a registration without a VM stays for now"
             ),

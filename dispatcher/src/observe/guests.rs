@@ -226,7 +226,7 @@ async fn read_claim(
         // The list learns of a new guest's resource pool late.
         Err(NotOurs::ResourcePool { found: None, .. }) if guest.name.is_none() => Claim::Unknown,
         Err(reason) => {
-            tracing::debug!(vmid = %guest.vmid, %reason, "a guest in our range is not ours");
+            tracing::debug!(vmid = guest.vmid.get(), %reason, "a guest in our range is not ours");
             Claim::Foreign
         }
     }

@@ -110,7 +110,6 @@ fn pools_do_not_share_names_or_ranges_and_do_not_hold_their_template() {
     assert_eq!(paths(&bad), ["pools[0].template.vmid"]);
 }
 
-#[cfg(feature = "console")]
 #[test]
 fn the_hash_depends_on_content_not_on_the_order_of_pools() {
     let mut swapped = config();

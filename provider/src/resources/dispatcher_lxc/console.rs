@@ -109,7 +109,7 @@ pub(crate) async fn open(
     loop {
         match open_once(container).await {
             Err(error) if error.passes() && Instant::now() + PAUSE < deadline => {
-                tracing::debug!(%error, vmid = %container.vmid(), "the dispatcher's console is not ready");
+                tracing::debug!(%error, vmid = container.vmid().get(), "the dispatcher's console is not ready");
                 sleep(PAUSE).await;
             }
             other => return other,

@@ -60,7 +60,7 @@ pub(crate) async fn create(cx: &Cx<Clients>, model: &KnownDispatcher, with_state
         match create_as(cx, model, (vmid, &nonce), with_state).await {
             Ok(()) => return Ok(Made { proposal, nonce, is_fresh: true }),
             Err(error) if error.is_already_exists() => {
-                tracing::info!(%vmid, "somebody else took this VMID");
+                tracing::info!(vmid = vmid.get(), "somebody else took this VMID");
                 refused.insert(vmid);
             }
             Err(error) if error.is_outcome_unknown() => {
@@ -90,7 +90,7 @@ async fn create_as(
     marker.seed_isos = model.seed_isos();
     let options = options(model, &marker, with_state);
     let options: Vec<(&str, &str)> = options.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    tracing::info!(%vmid, "creating the dispatcher's container");
+    tracing::info!(vmid = vmid.get(), "creating the dispatcher's container");
     let task = clients.pve.lxc(model.node.text().unwrap_or_default(), vmid).create(&options).await?;
     finish(cx, &task).await
 }
@@ -103,7 +103,7 @@ async fn abandon(clients: &Clients, model: &KnownDispatcher, (vmid, nonce): (Vmi
         candidate.remove().await.unable("destroy", THING, vmid)
     };
     if let Err(diagnostic) = removed.await {
-        tracing::warn!(%vmid, reason = diagnostic.detail, "a container that was being created may be left");
+        tracing::warn!(vmid = vmid.get(), reason = diagnostic.detail, "a container that was being created may be left");
     }
 }
 
@@ -192,7 +192,7 @@ pub(crate) async fn change(
     }
     match cx.guard(container.change(&changes)).await? {
         Err(error) if error.is_hotplug_refused() => {
-            tracing::info!(vmid = %container.vmid(), %error, "stopping the container to change it");
+            tracing::info!(vmid = container.vmid().get(), %error, "stopping the container to change it");
             return change_stopped(container, &changes).await.map(|()| true);
         }
         outcome => outcome.unable("change", THING, container.vmid())?,

@@ -52,7 +52,7 @@ pub(crate) async fn configure(
     )?;
     let before = cx.guard(session.status()).await?.unable("configure", THING, container.vmid())?;
     let hash = cx.guard(session.configure(config, secrets)).await?.unable("configure", THING, container.vmid())?;
-    tracing::info!(vmid = %container.vmid(), "configured the dispatcher, waiting for its first pass");
+    tracing::info!(vmid = container.vmid().get(), "configured the dispatcher, waiting for its first pass");
     let outcome = cx.guard(first_pass(&mut session, &hash, before.last_good_pass_at)).await?;
     let lines = if outcome.is_err() { session.last_log_lines(LOG_LINES).await } else { Vec::new() };
     session.close().await;

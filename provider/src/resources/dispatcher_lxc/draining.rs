@@ -49,9 +49,10 @@ pub(super) async fn drain<Look: Future<Output = bool>>(
     nothing_left: impl Fn() -> Look,
 ) -> Result<Vec<Problem>, ConsoleError> {
     let vmid = container.vmid();
-    tracing::info!(%vmid, "asking the dispatcher to take no more jobs, for up to {} s", OPENING.as_secs());
+    tracing::info!(vmid = vmid.get(), "asking the dispatcher to take no more jobs, for up to {} s", OPENING.as_secs());
     let mut session = console::open(container, Instant::now() + OPENING).await?;
-    let outcome = wait(&mut session, patience, last, nothing_left, |line| tracing::info!(%vmid, "{line}")).await;
+    let outcome =
+        wait(&mut session, patience, last, nothing_left, |line| tracing::info!(vmid = vmid.get(), "{line}")).await;
     session.close().await;
     outcome
 }

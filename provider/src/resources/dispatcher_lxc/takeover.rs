@@ -84,7 +84,7 @@ async fn switch(
     let successor = successor(succession, made);
     marking::announce(cx, &successor, Some(&made.nonce)).await?;
     let wait = waiting::until_deadline(cx);
-    tracing::info!(old = %old.vmid(), new = %made.vmid(), "the new container takes over");
+    tracing::info!(old = old.vmid().get(), new = made.vmid().get(), "the new container takes over");
     container::stop(old, REPLACE).await?;
     let new = proved(clients, &successor, made, wait, REPLACE).await?;
     // A killed apply may have come this far.

@@ -48,7 +48,7 @@ pub(super) async fn adopt(
             Err(error) if matches!(error.problem, Problem::OtherIncarnation) => continue,
             outcome => outcome.unable("go on with", THING, vmid)?,
         }
-        tracing::info!(%vmid, "going on with a container that an earlier apply left unfinished");
+        tracing::info!(vmid = vmid.get(), "going on with a container that an earlier apply left unfinished");
         return Ok(Some(Made { proposal, nonce, is_fresh: false }));
     }
     Ok(None)

@@ -150,7 +150,11 @@ async fn undo(
     let begun = Instant::now();
     match super::destroy(clients, &plan).await {
         Ok(()) => {
-            tracing::info!(vmid = %proposal.vmid(), seconds = begun.elapsed().as_secs(), "destroyed the unfinished VM");
+            tracing::info!(
+                vmid = proposal.vmid().get(),
+                seconds = begun.elapsed().as_secs(),
+                "destroyed the unfinished VM"
+            );
             diagnostic.into()
         }
         Err(leftover) => {

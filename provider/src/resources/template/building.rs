@@ -185,7 +185,7 @@ impl<'a> Attempt<'a> {
             deadline: cx.deadline(),
             grace: GRACE,
         };
-        tracing::info!(vmid = %self.marker.vmid, name = self.name, packer = %packer.version(), "building a template version");
+        tracing::info!(vmid = self.marker.vmid.get(), name = self.name, packer = %packer.version(), "building a template version");
         let done = CancellationToken::new();
         let packing = async {
             let outcome = packer.build(&build, tell).await;
@@ -194,7 +194,7 @@ impl<'a> Attempt<'a> {
         };
         let (outcome, ()) = tokio::join!(packing, self.mark_when_there(&done));
         let built = outcome.map_err(|error| self.unbuilt(&error))?;
-        tracing::info!(vmid = %self.marker.vmid, artifacts = ?built.artifacts, "Packer is done");
+        tracing::info!(vmid = self.marker.vmid.get(), artifacts = ?built.artifacts, "Packer is done");
         Ok(built.artifacts.contains(&self.marker.vmid.to_string()))
     }
 

@@ -18,7 +18,7 @@ use crate::waiting;
 pub(super) async fn reap(cx: &Cx<Clients>, family: &Family, versions: &[Version]) -> Result<(), Diagnostic> {
     reap_clones(cx, family).await?;
     for version in versions.iter().filter(|version| version.build == Build::Building) {
-        tracing::info!(vmid = %version.vmid, "removing a version that an earlier run did not finish");
+        tracing::info!(vmid = version.vmid.get(), "removing a version that an earlier run did not finish");
         let cds = cds_in(cx, family, version.vmid).await?;
         remove_one(cx, family, version.vmid, &waiting::until_deadline(cx)).await?;
         cds::delete(cx.data(), &family.node, &cds).await?;
@@ -70,9 +70,9 @@ pub(super) async fn retain(
     let keep = usize::try_from(plan.keep_versions).unwrap_or(1);
     for vmid in to_remove(&versions, keep, diagnostics::vmid("vmid", *plan.vmid.need("vmid")?)?, before) {
         match remove_one(cx, family, vmid, &waiting::until_deadline(cx)).await {
-            Ok(Removal::Removed) => tracing::info!(%vmid, "removed an old version"),
+            Ok(Removal::Removed) => tracing::info!(vmid = vmid.get(), "removed an old version"),
             Ok(Removal::Deferred { dependents }) => {
-                tracing::info!(%vmid, ?dependents, "an old version stays until its clones are gone")
+                tracing::info!(vmid = vmid.get(), ?dependents, "an old version stays until its clones are gone")
             }
             Err(diagnostic) => cx.warn(
                 format!("Old version {vmid} of \"{}\" was not removed", family.name),

@@ -76,7 +76,7 @@ async fn check(cx: &Cx<Clients>, family: &Family, vmid: Vmid, clone: &RunnerVm) 
     let begin = Instant::now();
     let booted = cx.guard(clone.boot(BootTimes::default().first_question(), BOOT_LIMIT)).await?;
     booted.unable("boot", CLONE, clone.name())?;
-    tracing::info!(%vmid, seconds = begin.elapsed().as_secs(), "the verification clone is up");
+    tracing::info!(vmid = vmid.get(), seconds = begin.elapsed().as_secs(), "the verification clone is up");
     let exit = cx.guard(run_check(family, clone)).await??;
     if exit.exitcode == Some(0) {
         return Ok(());
