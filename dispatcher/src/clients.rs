@@ -37,7 +37,7 @@ pub enum ClientsError {
     Github(#[from] github::Error),
 }
 
-/// A client of PVE.
+/// Returns a client of PVE.
 pub(crate) fn pve(config: &Config, secrets: &Secrets) -> Result<pve::Client, ClientsError> {
     let endpoints = config.pve.endpoints.iter().map(|text| text.parse()).collect::<Result<Vec<pve::Endpoint>, _>>()?;
     let trust = match (&config.pve.fingerprint, &config.pve.ca_pem) {
@@ -50,7 +50,7 @@ pub(crate) fn pve(config: &Config, secrets: &Secrets) -> Result<pve::Client, Cli
     Ok(pve::Client::expecting(config, &TASKS)?)
 }
 
-/// A client of GitHub.
+/// Returns a client of GitHub.
 pub(crate) fn github(config: &Config, secrets: &Secrets) -> Result<github::Client, ClientsError> {
     let base_url = github::BaseUrl::parse(&config.github.api_url)?;
     let credential = match &config.github.app {

@@ -42,7 +42,7 @@ struct Shared {
 }
 
 impl Control {
-    /// A handle for a dispatcher that starts with the given settings; `None`: unconfigured, waiting for [`Control::apply`].
+    /// Returns a handle for a dispatcher that starts with the given settings; `None`: unconfigured, waiting for [`Control::apply`].
     #[must_use]
     pub fn new(initial: Option<Settings>, state: Option<StateDirectory>, logs: LogRing) -> Self {
         let shared = Shared {
@@ -72,13 +72,13 @@ impl Control {
         Ok(())
     }
 
-    /// What the dispatcher knows and is doing, as of its last round.
+    /// Returns the status as of the last pass.
     #[must_use]
     pub fn status(&self) -> Status {
         self.shared.status.borrow().clone()
     }
 
-    /// `true`: make no new runner VMs, let the ones at work finish, and release idle ones. `false`: work again.
+    /// Starts to drain (`true`: no new runner VMs, release idle ones, let working ones finish) or to work again (`false`).
     pub fn drain(&self, on: bool) {
         self.shared.draining.send_replace(on);
     }
@@ -88,18 +88,18 @@ impl Control {
         self.shared.retries.send_replace(());
     }
 
-    /// Log lines with a sequence number greater than `since`, oldest first; 0 asks for all that are kept.
+    /// Returns the log lines with a sequence number greater than `since`, oldest first; 0 asks for all that are kept.
     #[must_use]
     pub fn logs(&self, since: u64) -> Vec<LogLine> {
         self.shared.logs.since(since)
     }
 
-    /// The settings in force, to wait for changes of them.
+    /// Returns the settings in force, to wait for their changes.
     pub(crate) fn settings(&self) -> watch::Receiver<Option<Arc<Settings>>> {
         self.shared.settings.subscribe()
     }
 
-    /// Whether a drain was asked for, to wait for changes of it.
+    /// Returns the drain mode, to wait for its changes.
     pub(crate) fn draining(&self) -> watch::Receiver<bool> {
         self.shared.draining.subscribe()
     }

@@ -24,15 +24,15 @@ use crate::intents::{Ledger, LedgerError};
 use crate::looks::{Look, Looks};
 use crate::problems::{ProblemKey, Problems};
 use crate::settings::Settings;
-use crate::status::{self, Scene};
+use crate::status::{self, StatusInput};
 use fleet::{Action, Claim, Intent, Observed};
 
 /// Longest wait between two decisions: deadlines are noticed this late at most.
 const TICK: Duration = Duration::from_secs(1);
 /// Passes in a row that only write down, before looks and steps get their turn again.
 const MOST_PASSES: usize = 4;
-/// How long steps may take to come to an end when the process is told to stop.
-const FAREWELL: Duration = Duration::from_secs(10);
+/// Time that running steps get when the process is asked to stop.
+const SHUTDOWN: Duration = Duration::from_secs(10);
 /// Rest of VMs and registrations without a record after something was tried with them.
 const REST: SignedDuration = SignedDuration::from_secs(5);
 
@@ -50,10 +50,10 @@ impl From<LedgerError> for EngineError {
     }
 }
 
-/// Runs the dispatcher until it is told to stop. Steps under way are brought to an end, within ten seconds.
+/// Runs the dispatcher until the stop token is cancelled. Running steps then get ten seconds to end.
 ///
 /// # Errors
-/// When the ledger cannot be used. What goes wrong later is a problem in the status, and is tried again.
+/// When the ledger cannot be used. Later failures are problems in the status, and are retried.
 pub async fn run(control: Control, ledger: &Path, stop: CancellationToken) -> Result<(), EngineError> {
     let ledger = Arc::new(Ledger::open(ledger)?);
     let mut engine = Engine::new(control, ledger);
@@ -77,7 +77,7 @@ pub async fn run(control: Control, ledger: &Path, stop: CancellationToken) -> Re
             () = tick(wait) => {}
         }
     }
-    engine.farewell().await;
+    engine.shut_down().await;
     Ok(())
 }
 
@@ -148,7 +148,7 @@ impl Engine {
         self.config_hash = settings.config.hash();
         let forgiven = std::mem::take(&mut self.observed.forgiven);
         self.observed = Observed { draining: self.observed.draining, forgiven, ..Observed::default() };
-        self.looks.begin_anew();
+        self.looks.start_over();
         self.executor = Some(Executor {
             config: Arc::new(settings.config.clone()),
             pve,
@@ -200,7 +200,7 @@ impl Engine {
         }
     }
 
-    /// Takes over what a look saw.
+    /// Takes over the result of a poll.
     fn integrate(&mut self, look: Look) {
         match look {
             Look::Guests(Ok(guests)) => {
@@ -223,7 +223,7 @@ impl Engine {
         }
     }
 
-    /// One turn: starts the looks that are due, decides, and starts what is to be done.
+    /// Takes one turn: decides, starts actions, and starts the polls that are due.
     async fn pass(&mut self) {
         let Some(executor) = self.executor.clone() else { return self.publish(&[]) };
         self.forget(clock::now());
@@ -295,7 +295,7 @@ impl Engine {
         let waiting = config.map(|config| fleet::explain(&self.observed, intents, config, now)).unwrap_or_default();
         let last_good_pass_at = config.and_then(|config| last_good_pass(&self.observed, config));
         let settled = self.under_way.is_empty() && last_good_pass_at.is_some_and(|at| at > self.draining_since);
-        self.control.publish(status::status(Scene {
+        self.control.publish(status::status(StatusInput {
             config,
             config_hash: config.is_some().then_some(self.config_hash.as_str()),
             intents,
@@ -324,10 +324,10 @@ impl Engine {
         TICK.min(self.looks.until_due(clock::now()))
     }
 
-    /// Lets the steps under way come to an end, within bounds. What is cut off is picked up by the next start.
-    async fn farewell(&mut self) {
+    /// Waits a bounded time for running steps. The next start continues those that are cut off.
+    async fn shut_down(&mut self) {
         self.cancel.cancel();
-        let ended = tokio::time::timeout(FAREWELL, async { while self.steps.join_next().await.is_some() {} }).await;
+        let ended = tokio::time::timeout(SHUTDOWN, async { while self.steps.join_next().await.is_some() {} }).await;
         if ended.is_err() {
             tracing::warn!(steps = self.steps.len(), "steps are cut off; the next start picks them up");
         }
@@ -335,7 +335,7 @@ impl Engine {
     }
 }
 
-/// When the oldest part of what is seen was asked for; `None` until everything was seen once.
+/// Returns the time of the oldest part of the observation; `None` until everything was observed once.
 fn last_good_pass(observed: &Observed, config: &Config) -> Option<Timestamp> {
     let mut oldest = observed.guests.as_ref()?.taken_at;
     for repository in config.pools.iter().flat_map(|pool| &pool.repositories) {

@@ -89,7 +89,7 @@ impl Looks {
     }
 
     /// Forgets everything, because the configuration is another one. What is under way does not count any more.
-    pub(crate) fn begin_anew(&mut self) {
+    pub(crate) fn start_over(&mut self) {
         self.generation += 1;
         self.guests = Some(GuestObserver::default());
         self.guests_due = Timestamp::MIN;
@@ -106,7 +106,7 @@ impl Looks {
             Err(error) => {
                 // Which observer went with it is not known: all begin anew.
                 tracing::error!(%error, "a look at Proxmox VE or GitHub failed");
-                self.begin_anew();
+                self.start_over();
                 Look::Outdated
             }
         })

@@ -58,12 +58,12 @@ struct Serve {
 fn main() -> ExitCode {
     let argument_zero = std::env::args_os().next().unwrap_or_default();
     let ended = if console::started_as_console(&argument_zero) {
-        look(PathBuf::from(console::SOCKET))
+        open_console(PathBuf::from(console::SOCKET))
     } else {
         match Arguments::parse().command {
             Command::Serve(serve) => begin(&serve),
             Command::Retry { socket } => retry(&socket),
-            Command::Console { socket } => look(socket),
+            Command::Console { socket } => open_console(socket),
         }
     };
     match ended {
@@ -75,8 +75,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// A person's, or the provider's, end of the console.
-fn look(socket: PathBuf) -> anyhow::Result<()> {
+/// Runs the console program, for a person or for the provider.
+fn open_console(socket: PathBuf) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(console::run(&socket))?;
     // A blocked read of the terminal must not keep the program.
@@ -120,7 +120,7 @@ async fn daemon(serve: &Serve, logs: LogRing) -> anyhow::Result<()> {
     Ok(ended?)
 }
 
-/// What is declared outside wins over what is stored; what is stored came over the console.
+/// Returns the configuration. A file or the environment wins over the stored configuration, which came over the console.
 async fn control(serve: &Serve, state: &StateDirectory, logs: LogRing) -> anyhow::Result<Control> {
     if let Some(path) = &serve.config {
         return Ok(Control::new(Some(from_file(path)?), None, logs));

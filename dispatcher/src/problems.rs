@@ -1,4 +1,4 @@
-//! What hinders the dispatcher now, each with the time since when. Shown in the status; cleared when it works again.
+//! Present problems of the dispatcher, each with its begin. Shown in the status; cleared when the cause is gone.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -40,7 +40,7 @@ pub(crate) struct Problems {
 }
 
 impl Problems {
-    /// Records a problem. One that lasts keeps its first time, and is logged again only when its text changes.
+    /// Records a problem. A lasting problem keeps its first time, and is logged again only when its text changes.
     pub(crate) fn raise(&self, key: ProblemKey, message: String, now: Timestamp) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let since = match open.get(&key) {
@@ -61,7 +61,7 @@ impl Problems {
         }
     }
 
-    /// All open problems.
+    /// Returns all open problems.
     pub(crate) fn all(&self) -> Vec<Problem> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }

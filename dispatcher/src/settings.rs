@@ -1,11 +1,11 @@
-//! What a dispatcher works with: a configuration and its secrets.
+//! The settings of a dispatcher: a configuration and its secrets.
 
 use dispatcher_api::{Config, Secrets};
 
 /// A configuration with the secrets that belong to it.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// What was declared.
+    /// Declared configuration.
     pub config: Config,
     /// PVE token secret and GitHub token; their `Debug` shows nothing.
     pub secrets: Secrets,

@@ -1,4 +1,4 @@
-//! What outlives a restart, besides the ledger: the configuration and its secrets.
+//! The configuration and its secrets, which outlive a restart as the ledger does.
 //!
 //! `config.json`, and each secret in a file of mode 0600. Files are replaced whole; the configuration comes last, so that it never
 //! stands there without the secrets that came with it.
@@ -63,13 +63,13 @@ impl StateDirectory {
         Ok(Self { path: path.to_owned() })
     }
 
-    /// Where the ledger is.
+    /// Returns the path of the ledger.
     #[must_use]
     pub fn ledger(&self) -> PathBuf {
         self.path.join(LEDGER)
     }
 
-    /// The settings stored last; `None` when none were.
+    /// Returns the settings stored last; `None` when none were.
     ///
     /// # Errors
     /// When they are there and cannot be used.

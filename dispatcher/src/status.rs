@@ -1,4 +1,4 @@
-//! What the dispatcher says about itself. Pure: from what is written down and observed.
+//! The dispatcher's status, computed from records and observations without I/O.
 
 use dispatcher_api::{Config, MOST_LISTED, Machine, Phase, PoolStatus, Problem, RunnerPool, Status, WaitingJob};
 use fleet::State;
@@ -6,9 +6,9 @@ use jiff::Timestamp;
 
 use fleet::{Intent, Waiting};
 
-/// What a status is made from.
+/// The input of a status.
 #[derive(Debug)]
-pub(crate) struct Scene<'a> {
+pub(crate) struct StatusInput<'a> {
     pub(crate) config: Option<&'a Config>,
     pub(crate) config_hash: Option<&'a str>,
     pub(crate) intents: &'a [Intent],
@@ -21,42 +21,42 @@ pub(crate) struct Scene<'a> {
     pub(crate) last_good_pass_at: Option<Timestamp>,
 }
 
-/// The status as of now.
-pub(crate) fn status(scene: Scene<'_>) -> Status {
-    let pools = scene.config.map(|config| config.pools.iter().map(|pool| pool_status(pool, &scene)).collect());
+/// Returns the present status.
+pub(crate) fn status(input: StatusInput<'_>) -> Status {
+    let pools = input.config.map(|config| config.pools.iter().map(|pool| pool_status(pool, &input)).collect());
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        phase: phase(&scene),
-        installation: scene.config.map(|config| config.installation.clone()),
-        config_hash: scene.config_hash.map(str::to_owned),
-        started_at: scene.started_at,
-        last_good_pass_at: scene.last_good_pass_at,
+        phase: phase(&input),
+        installation: input.config.map(|config| config.installation.clone()),
+        config_hash: input.config_hash.map(str::to_owned),
+        started_at: input.started_at,
+        last_good_pass_at: input.last_good_pass_at,
         pools: pools.unwrap_or_default(),
-        waiting: scene.waiting.iter().take(MOST_LISTED).map(waiting_job).collect(),
-        machines: machines(scene.intents),
-        problems: scene.problems,
+        waiting: input.waiting.iter().take(MOST_LISTED).map(waiting_job).collect(),
+        machines: machines(input.intents),
+        problems: input.problems,
     }
 }
 
-fn phase(scene: &Scene<'_>) -> Phase {
-    if scene.config.is_none() {
+fn phase(input: &StatusInput<'_>) -> Phase {
+    if input.config.is_none() {
         return Phase::Unconfigured;
     }
-    let live = scene.intents.iter().any(Intent::is_live);
-    match (scene.draining, scene.last_good_pass_at) {
-        (true, _) if !live && scene.settled => Phase::Drained,
+    let live = input.intents.iter().any(Intent::is_live);
+    match (input.draining, input.last_good_pass_at) {
+        (true, _) if !live && input.settled => Phase::Drained,
         (true, _) => Phase::Draining,
         (false, None) => Phase::Starting,
         (false, Some(_)) => Phase::Running,
     }
 }
 
-fn pool_status(pool: &RunnerPool, scene: &Scene<'_>) -> PoolStatus {
+fn pool_status(pool: &RunnerPool, input: &StatusInput<'_>) -> PoolStatus {
     let count = |wanted: fn(State) -> bool| {
-        let mine = scene.intents.iter().filter(|intent| intent.pool == pool.name && wanted(intent.life.state));
+        let mine = input.intents.iter().filter(|intent| intent.pool == pool.name && wanted(intent.life.state));
         u32::try_from(mine.count()).unwrap_or(u32::MAX)
     };
-    let queued = scene.waiting.iter().filter(|waiting| waiting.pool == pool.name).count();
+    let queued = input.waiting.iter().filter(|waiting| waiting.pool == pool.name).count();
     PoolStatus {
         name: pool.name.clone(),
         max: pool.max,

@@ -20,7 +20,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
 use tokio_util::sync::CancellationToken;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(20);
 const CTRL_C: &[u8] = b"\x03";
 
 /// The console program on a terminal of its own, which echoes until the program makes it raw.
@@ -44,16 +44,17 @@ impl Console {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
-        let slave = open(ptsname(&master, Vec::new()).unwrap(), OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+        let terminal =
+            open(ptsname(&master, Vec::new()).unwrap(), OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
         let mut keyboard = File::from(master);
         let mut reading = keyboard.try_clone().unwrap();
         keyboard.write_all(typed).unwrap();
         let program = Command::new(env!("CARGO_BIN_EXE_pxci-dispatcher"))
             .args(["console", "--socket"])
             .arg(socket)
-            .stdin(Stdio::from(slave.try_clone().unwrap()))
-            .stdout(Stdio::from(slave.try_clone().unwrap()))
-            .stderr(Stdio::from(slave))
+            .stdin(Stdio::from(terminal.try_clone().unwrap()))
+            .stdout(Stdio::from(terminal.try_clone().unwrap()))
+            .stderr(Stdio::from(terminal))
             .spawn()
             .unwrap();
         let (sender, screen) = channel();
@@ -82,7 +83,7 @@ impl Console {
 
     /// The answer to the last request.
     fn answer(&mut self) -> Answer {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + DEADLINE;
         loop {
             let bytes = self.next(deadline).expect("no answer in time");
             let answers = self.decoder.push(&bytes);
@@ -101,7 +102,7 @@ impl Console {
     /// Waits until the text was shown after the place where looking began.
     fn wait_for(&mut self, text: &str) {
         let from = self.seen.len();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + DEADLINE;
         while !String::from_utf8_lossy(&self.seen[from..]).contains(text) {
             let waited = self.next(deadline);
             assert!(waited.is_ok(), "\"{text}\" was not shown: {}", String::from_utf8_lossy(&self.seen[from..]));

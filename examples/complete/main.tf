@@ -34,7 +34,7 @@ module "ubuntu_2204" {
   image_secrets   = var.image_secrets
 }
 
-# A runner VM that stands by itself, without a dispatcher: for trying the image, or a job started by hand.
+# A runner VM without a dispatcher, to try the image or to start a job by hand.
 resource "pxci_runner_vm" "by_hand" {
   name          = "by-hand"
   node          = var.node

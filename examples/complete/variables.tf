@@ -51,7 +51,7 @@ variable "dispatcher_pve_endpoints" {
 }
 
 variable "poll_interval" {
-  description = "Seconds between two looks for queued jobs."
+  description = "Seconds between two polls for queued jobs."
   type        = number
   default     = 15
 }

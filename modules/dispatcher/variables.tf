@@ -10,7 +10,7 @@ variable "hostname" {
 }
 
 variable "vmids" {
-  description = "Range of VMIDs for the container, as `first-last`; an upgrade needs a second one for a few seconds."
+  description = "Range of VMIDs for the container, as `first-last`. An upgrade needs a second VMID for a few seconds."
   type        = string
   default     = "9050-9059"
 }
@@ -76,13 +76,13 @@ variable "github_api_url" {
 }
 
 variable "github_ca_certificate" {
-  description = "Certificates in PEM form that GitHub's certificate must be signed by, where its authority is a private one."
+  description = "Certificates of GitHub's private certificate authority in PEM form."
   type        = string
   default     = null
 }
 
 variable "poll_interval" {
-  description = "Seconds between two looks for queued jobs."
+  description = "Seconds between two polls for queued jobs."
   type        = number
   default     = 15
 }

@@ -10,7 +10,7 @@ variable "node" {
 }
 
 variable "resource_pool" {
-  description = "PVE resource pool that template and runner VMs belong to. Nothing outside it is ever destroyed."
+  description = "PVE resource pool of the template and the runner VMs. No guest outside of it is ever destroyed."
   type        = string
 }
 
@@ -77,13 +77,13 @@ variable "runner_version" {
 }
 
 variable "github_api_url" {
-  description = "Base URL of the REST API that the runner program's newest version and checksum are asked for."
+  description = "Base URL of the REST API for the runner program's newest version and checksum."
   type        = string
   default     = "https://api.github.com"
 }
 
 variable "keep_versions" {
-  description = "How many versions of the template are kept."
+  description = "Number of template versions to keep."
   type        = number
   default     = 2
 }
@@ -101,24 +101,24 @@ variable "memory" {
 }
 
 variable "labels" {
-  description = "Labels that a job's `runs-on` is matched against."
+  description = "Labels of the runners. A job's `runs-on` must be a part of them."
   type        = list(string)
   default     = ["self-hosted", "linux", "x64", "ubuntu-22.04"]
 }
 
 variable "repositories" {
-  description = "Repositories whose queued jobs are looked for, as `owner/name`."
+  description = "Repositories whose jobs the pool serves, as `owner/name`."
   type        = list(string)
 }
 
 variable "max" {
-  description = "How many runner VMs may exist at the same time."
+  description = "Greatest number of runner VMs at the same time."
   type        = number
   default     = 4
 }
 
 variable "job_limit" {
-  description = "Seconds that one job may take; then its VM is destroyed."
+  description = "Longest time of a job in seconds. After it the VM is destroyed."
   type        = number
   default     = 21600
 }

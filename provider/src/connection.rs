@@ -51,12 +51,12 @@ impl Environment {
             fingerprint: variable("PXCI_FINGERPRINT"),
             node: either("PXCI_NODE", "PROXMOX_NODE"),
             installation: variable("PXCI_INSTALLATION"),
-            verify: variable("PROXMOX_VERIFY_SSL").is_none_or(|text| !is_no(&text)),
+            verify: variable("PROXMOX_VERIFY_SSL").is_none_or(|text| !is_negative(&text)),
         })
     }
 }
 
-fn is_no(text: &str) -> bool {
+fn is_negative(text: &str) -> bool {
     ["0", "false", "no", "off"].contains(&text.to_ascii_lowercase().as_str())
 }
 
@@ -118,7 +118,7 @@ fn trust(settings: &Settings) -> Result<Trust, Diagnostics> {
             .map_err(|error| refused_argument("fingerprint", "the fingerprint", &error).into()),
         (None, None) if !settings.verify => {
             tracing::warn!(
-                "PROXMOX_VERIFY_SSL switches certificate checks off: whoever is in between gets the API token. Pin the certificate with PXCI_FINGERPRINT instead"
+                "PROXMOX_VERIFY_SSL switches certificate checks off, so an attacker on the network can read the API token. Pin the certificate with PXCI_FINGERPRINT instead"
             );
             Ok(Trust::Insecure)
         }

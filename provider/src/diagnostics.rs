@@ -51,7 +51,7 @@ impl Cause for guest::Problem {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Pve(error) => return hint(error),
-            Self::VmidTaken => "Somebody else's guest has the VMID; it was left alone. Choose another one.",
+            Self::VmidTaken => "The guest that has the VMID is not ours and was left alone. Choose another VMID.",
             Self::NotOurs(ownership::NotOurs::NoMarker(_)) => {
                 "The guest was left alone. If somebody edited its description (\"Notes\" in the web interface), put the line that begins with `pxci:v1` back. If the guest is not the one that was made here, remove the resource from the state (`tofu state rm`)."
             }
@@ -139,7 +139,7 @@ pub(crate) fn unable(verb: &str, thing: &str, id: impl Display, error: &impl Cau
     }
 }
 
-/// Returns the diagnostic of something that cannot be done, for a reason that is no error of a library.
+/// Returns the diagnostic of an operation that cannot be done, for a reason of our own.
 pub(crate) fn impossible(verb: &str, thing: &str, id: impl Display, reason: impl Into<String>) -> Diagnostic {
     Diagnostic::error(summary(verb, thing, id), reason)
 }
@@ -270,7 +270,7 @@ mod tests {
     fn an_error_becomes_what_failed_why_and_what_to_do() {
         let diagnostic = Err::<(), _>(refused()).unable("create", "runner VM", "lab-a-9100-x").unwrap_err();
         assert_eq!(diagnostic.summary, "Unable to create runner VM \"lab-a-9100-x\"");
-        let detail = "the VMID belongs to another guest\n\nSomebody else's guest has the VMID; it was left alone. Choose another one.";
+        let detail = "the VMID belongs to another guest\n\nThe guest that has the VMID is not ours and was left alone. Choose another VMID.";
         assert_eq!(diagnostic.detail, detail);
     }
 
@@ -290,6 +290,6 @@ mod tests {
             (diagnostic.summary.as_str(), diagnostic.path.to_string().as_str()),
             ("Unable to create runner VM", "vmid")
         );
-        assert!(diagnostic.detail.ends_with("Choose another one.\n\nTry again."), "{}", diagnostic.detail);
+        assert!(diagnostic.detail.ends_with("Choose another VMID.\n\nTry again."), "{}", diagnostic.detail);
     }
 }

@@ -23,7 +23,7 @@ impl Guests {
     }
 
     async fn listed(&self, pve: &pve::Client) -> Result<Listed, pve::Error> {
-        // The lock is held while reading, so that whoever comes meanwhile waits for the one answer.
+        // The lock is held while reading, so that other callers wait for the one answer.
         let mut kept = self.0.lock().await;
         if let Some((read, listed)) = kept.as_ref()
             && read.elapsed() < FRESH

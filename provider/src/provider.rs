@@ -21,7 +21,7 @@ use crate::vmids::Vmids;
 #[derive(Clone, Default, Model)]
 pub(crate) struct ProviderModel {
     /// Address of the Proxmox VE API, as in `https://pve1.example.net:8006`; an address that ends in `/api2/json` is
-    /// accepted, too. Environment: `PXCI_ENDPOINT` or `PROXMOX_URL`.
+    /// accepted too. Environment: `PXCI_ENDPOINT` or `PROXMOX_URL`.
     #[tf(optional)]
     endpoint: Attr<String>,
     /// Several addresses of one cluster; later ones are used when earlier ones do not answer. Not together with
@@ -56,7 +56,7 @@ pub(crate) struct ProviderModel {
 pub(crate) struct Clients {
     /// The PVE API.
     pub(crate) pve: pve::Client,
-    /// How it is reached: Packer and the dispatcher need it, too.
+    /// How it is reached: Packer and the dispatcher need it too.
     pub(crate) connection: Arc<Connection>,
     /// This farm's name.
     pub(crate) installation: Installation,

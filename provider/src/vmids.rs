@@ -1,4 +1,4 @@
-//! Choice of a VMID from a range. PVE reserves none: whoever creates first gets it, so the choice is only a proposal.
+//! Choice of a VMID from a range. PVE reserves none. The first to create a guest gets the VMID, so the choice is only a proposal.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -100,13 +100,13 @@ pub(crate) fn build(out_dir: &Path, dispatcher: &Path, busybox: &Path) -> Result
 fn static_program(path: &Path) -> Result<Vec<u8>> {
     let content = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
     match wants_loader(&content) {
-        None => bail!("{} is no 64-bit program for Linux", path.display()),
+        None => bail!("{} is not a 64-bit program for Linux", path.display()),
         Some(true) => bail!("{} is not static: the container has no C library", path.display()),
         Some(false) => Ok(content),
     }
 }
 
-/// Whether an ELF program names a dynamic loader (a PT_INTERP header); `None`: no 64-bit little-endian ELF.
+/// Returns true if an ELF program names a dynamic loader (a PT_INTERP header); `None` if it is not a 64-bit little-endian ELF.
 fn wants_loader(elf: &[u8]) -> Option<bool> {
     const INTERPRETER: u32 = 3;
     if elf.get(..6)? != b"\x7fELF\x02\x01" {
@@ -255,7 +255,7 @@ mod tests {
         }
     }
 
-    /// What Proxmox VE needs to recognise the file system and to set up its network.
+    /// Files that Proxmox VE needs to recognise the file system and to set up its network.
     #[test]
     fn holds_what_proxmox_looks_for() {
         let tree = tree(&program(false), &program(false)).unwrap();

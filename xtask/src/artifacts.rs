@@ -1,4 +1,4 @@
-//! What the demo and the acceptance tests run: the provider's program and the dispatcher's appliance.
+//! The programs that the demo and the acceptance tests run: the provider's program and the dispatcher's appliance.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +11,7 @@ use crate::appliance as builder;
 /// Debian's static busybox, from `busybox-static`.
 const BUSYBOX: &str = "/bin/busybox";
 
-/// The provider's program: what `PXCI_PROVIDER` names, else built.
+/// Returns the provider's program: the one in `PXCI_PROVIDER`, else a fresh build.
 pub(crate) fn provider() -> Result<PathBuf> {
     if let Some(program) = std::env::var_os("PXCI_PROVIDER") {
         return Ok(PathBuf::from(program));
@@ -24,7 +24,7 @@ pub(crate) fn provider() -> Result<PathBuf> {
     Ok(target_directory()?.join("debug/terraform-provider-pxci"))
 }
 
-/// The dispatcher's appliance: what `PXCI_APPLIANCE` names, else built for the static target and packed.
+/// Returns the dispatcher's appliance: the one in `PXCI_APPLIANCE`, else a fresh build for the static target.
 pub(crate) fn appliance() -> Result<PathBuf> {
     if let Some(archive) = std::env::var_os("PXCI_APPLIANCE") {
         return Ok(PathBuf::from(archive));
@@ -34,13 +34,13 @@ pub(crate) fn appliance() -> Result<PathBuf> {
     builder::build(&target.join("appliance"), &dispatcher, Path::new(BUSYBOX))
 }
 
-/// Where cargo puts what it builds.
+/// Returns cargo's target directory.
 pub(crate) fn target_directory() -> Result<PathBuf> {
     let metadata = MetadataCommand::new().no_deps().exec().context("asking cargo for its target directory")?;
     Ok(metadata.target_directory.into_std_path_buf())
 }
 
-/// The root of this repository.
+/// Returns the root of this repository.
 pub(crate) fn repository() -> Result<PathBuf> {
     let metadata = MetadataCommand::new().no_deps().exec().context("asking cargo for the workspace")?;
     Ok(metadata.workspace_root.into_std_path_buf())

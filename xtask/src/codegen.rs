@@ -11,12 +11,12 @@ const SOURCES: [&str; 4] =
 /// Messages that carry the user's values: their `Debug` is written by hand and shows none of them.
 const WITHOUT_DEBUG: [&str; 2] = [".tfplugin6.DynamicValue", ".tfplugin6.RawState"];
 
-/// Writes the generated code; with `check`, only says whether what is checked in is what would be written.
+/// Writes the generated code. With `check`, compares it with the checked-in code and writes nothing.
 ///
 /// # Errors
 /// When a definition cannot be compiled, or, with `check`, when a file differs.
 pub(crate) fn run(check: bool) -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask stands in the workspace")?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask is in the workspace")?;
     let checked_in = root.join("crates/tf-provider/src/generated");
     if !check {
         return generate(&root.join("proto"), &checked_in);
@@ -27,7 +27,7 @@ pub(crate) fn run(check: bool) -> Result<()> {
         let name = path.file_name().context("a generated file has a name")?;
         let committed = fs::read_to_string(checked_in.join(name)).unwrap_or_default();
         if committed != fs::read_to_string(&path)? {
-            bail!("{} is not what proto/ gives: run `cargo xtask codegen`", checked_in.join(name).display());
+            bail!("{} does not match proto/: run `cargo xtask codegen`", checked_in.join(name).display());
         }
     }
     Ok(())

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::artifacts;
 
-/// Writes the pages, or only says whether those that are there are the ones it would write.
+/// Writes the pages. With `check`, compares them with the present pages and writes nothing.
 pub(crate) fn run(check: bool) -> Result<()> {
     let program = absolute(artifacts::provider()?).context("asking for the current directory")?;
     let status = Command::new(&program)
@@ -17,7 +17,7 @@ pub(crate) fn run(check: bool) -> Result<()> {
         .with_context(|| format!("starting {}", program.display()))?;
     match (status.success(), check) {
         (true, _) => Ok(()),
-        (false, true) => bail!("the reference pages have drifted: run `cargo xtask docs`"),
+        (false, true) => bail!("the reference pages are not up to date: run `cargo xtask docs`"),
         (false, false) => bail!("the reference pages were not written"),
     }
 }

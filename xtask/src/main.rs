@@ -1,4 +1,4 @@
-//! Everything that is done with this repository, one command each: `cargo xtask --help`.
+//! The commands for work on this repository: `cargo xtask --help`.
 
 mod appliance;
 mod artifacts;
@@ -23,7 +23,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::narrate::Narrator;
 use crate::setup::Purpose;
 
-/// What can be done with this repository.
+/// The commands of this repository.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Arguments {
@@ -33,15 +33,15 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The whole way, from `apply` to a reaped VM, on the simulators.
+    /// Shows the whole way from `apply` to a destroyed VM, on the simulators.
     Demo(Simulated),
-    /// Starts both simulators for a person to play with, and a page that shows what is in them.
+    /// Starts both simulators for experiments, and a page that shows their contents.
     Sim(sim::Options),
-    /// Everything that is tested, the demo included.
+    /// Runs the linters, all tests and the demo.
     Test {
         #[command(flatten)]
         simulated: Simulated,
-        /// Only what is tested with such guests, which takes long.
+        /// Runs only the tests with such guests, which take long.
         #[arg(long, value_enum)]
         guests: Option<test::Guests>,
     },
@@ -52,7 +52,7 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<OsString>,
     },
-    /// Installs and builds what the demo and the tests need.
+    /// Installs and builds everything that the demo and the tests need.
     Setup,
     /// Builds the dispatcher's appliance and prints its path.
     Appliance,
@@ -60,23 +60,23 @@ enum Command {
     Conformance {
         /// Directory with `world.json` and the recordings.
         directory: PathBuf,
-        /// Compares a real server in place of the simulator: the prefix of the environment variables that name it.
+        /// Compares a real server in place of the simulator. ENV is the prefix of the environment variables that name it.
         #[arg(long, value_name = "ENV")]
         against: Option<String>,
     },
     /// Regenerates the protocol code from `proto/`.
     Codegen {
-        /// Only says whether the checked-in code is up to date.
+        /// Fails if the checked-in code is not up to date; writes nothing.
         #[arg(long)]
         check: bool,
     },
     /// Regenerates the reference pages below `docs/` from the provider's schema and `examples/`.
     Docs {
-        /// Only says whether the pages are up to date.
+        /// Fails if the pages are not up to date; writes nothing.
         #[arg(long)]
         check: bool,
     },
-    /// What providers and simulators cost, beside the targets, and beside the same provider in Go.
+    /// Measures providers and simulators, with targets, and compares with the same provider in Go.
     Bench(bench::Options),
     /// Runs the linters: formatting, links, shell scripts, licences, clippy.
     Lint,
@@ -84,10 +84,10 @@ enum Command {
     Lines,
 }
 
-/// Which Proxmox VE is simulated.
+/// Options of the simulated Proxmox VE.
 #[derive(Debug, Args)]
 struct Simulated {
-    /// Line of Proxmox VE: 8 or 9; default: what `PXCI_ACC_PVE_LINE` says, else 9.
+    /// Line of Proxmox VE: 8 or 9. Default: `PXCI_ACC_PVE_LINE`, else 9.
     #[arg(long)]
     pve: Option<Line>,
 }

@@ -1,4 +1,4 @@
-//! What a command tells a person while it works: one line a step, with the time since it began.
+//! Progress of a command: one line for each step, with the time since the start.
 
 use std::time::Instant;
 
@@ -16,17 +16,17 @@ impl Narrator {
         Self { began: Instant::now(), aside: false }
     }
 
-    /// The same on standard error, for commands whose standard output programs read.
+    /// Makes a narrator that prints to standard error, for commands whose standard output programs read.
     pub(crate) fn aside(self) -> Self {
         Self { aside: true, ..self }
     }
 
-    /// One step.
+    /// Prints a step.
     pub(crate) fn say(&self, text: &str) {
         self.print(&format!("[{:7.1} s] {text}", self.began.elapsed().as_secs_f32()));
     }
 
-    /// Something that belongs to the step before.
+    /// Prints details of the step before.
     pub(crate) fn detail(&self, text: &str) {
         for line in text.lines() {
             self.print(&format!("            {line}"));

@@ -1,4 +1,4 @@
-//! Both simulators for a person to play with, until Ctrl-C.
+//! Runs both simulators for experiments, until Ctrl-C.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -22,7 +22,7 @@ use crate::artifacts;
 use crate::narrate::Narrator;
 use crate::setup::{self, Purpose, Ready};
 
-/// A template that played guests can be cloned from.
+/// A template that scripted guests are cloned from.
 const TEMPLATE: u32 = 8000;
 const MOST_NODES: u32 = 100;
 /// Owner of the farm's repository.
@@ -30,13 +30,13 @@ const ORGANIZATION: &str = "acme";
 /// Enterprise of that organization.
 const ENTERPRISE: &str = "acme-enterprise";
 
-/// How they are started.
+/// Options of the simulators.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Line of Proxmox VE: 8 or 9.
     #[arg(long, default_value = "9")]
     pve: Line,
-    /// Where chance comes from: secrets, addresses, faults with a probability.
+    /// Seed of everything random: secrets, addresses, faults with a probability.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Time stands still until it is stepped or run, over the control API or on the page.
@@ -45,19 +45,19 @@ pub(crate) struct Options {
     /// Number of nodes.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_NODES)))]
     nodes: u32,
-    /// A large cluster in place of the usual one: so many VMs, on nodes pve001, pve002, … and storages of two kinds.
+    /// A large cluster with this many VMs in place of the usual one, on nodes pve001, pve002, … and storages of two kinds.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=50_000))]
     vms: u32,
-    /// The cluster as a file describes it, JSON in the form of the recordings' `world.json`.
+    /// File that describes the cluster, JSON in the form of the recordings' `world.json`.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["nodes", "vms"])]
     world: Option<PathBuf>,
-    /// What stands behind guests.
+    /// The programs of the guests.
     #[arg(long, value_enum, default_value_t = GuestKind::None)]
     guests: GuestKind,
-    /// Port of the control API and its page; by default a free one.
+    /// Port of the control API and its page; default a free one.
     #[arg(long, default_value_t = 0)]
     control_port: u16,
-    /// Builds the provider and the dispatcher's appliance, too, so that `tofu init` finds them.
+    /// Builds the provider and the dispatcher's appliance too, so that `tofu init` finds them.
     #[arg(long)]
     provider: bool,
     /// Prints one line of JSON when all is ready, and everything else on standard error.
@@ -67,13 +67,13 @@ pub(crate) struct Options {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum GuestKind {
-    /// They answer at once, and nothing runs.
+    /// Scripted guests: they answer at once, and nothing runs.
     None,
-    /// They run, in namespaces on this machine.
+    /// Guests that run, in namespaces on this machine.
     Namespaces,
 }
 
-/// Runs them until a signal comes; then nothing is left.
+/// Runs the simulators until a signal comes, then removes everything.
 pub(crate) async fn run(narrator: Narrator, options: &Options) -> Result<()> {
     let narrator = if options.json { narrator.aside() } else { narrator };
     let mut terminated = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
@@ -86,7 +86,7 @@ pub(crate) async fn run(narrator: Narrator, options: &Options) -> Result<()> {
     if options.json {
         println!("{}", playground.description);
     } else {
-        print!("{}", told(&playground.description));
+        print!("{}", reported(&playground.description));
     }
     tokio::select! {
         _ = interrupted.recv() => {}
@@ -153,7 +153,7 @@ impl Playground {
         let runs = options.guests == GuestKind::Namespaces;
         ensure!(!(runs && options.virtual_time), "--virtual-time needs --guests none: guests that run take real time");
         let world = world(options)?;
-        // Played guests need nothing that a machine with this program lacks.
+        // Scripted guests need nothing besides this program.
         let ready = (runs || options.provider).then(|| setup::run(narrator, Purpose::Demo)).transpose()?;
         let guests = match (&ready, runs) {
             (Some(ready), true) => Some(Namespaces::start(&ready.guest_base).await.context("starting guests")?),
@@ -219,15 +219,15 @@ fn world(options: &Options) -> Result<Option<World>> {
     if options.vms > 0 {
         return Ok(Some(World::scale(options.nodes, options.vms)));
     }
-    let played = options.guests == GuestKind::None;
-    if options.nodes == 1 && !played {
+    let scripted = options.guests == GuestKind::None;
+    if options.nodes == 1 && !scripted {
         return Ok(None);
     }
     let world = (2..=options.nodes).fold(usual_world(), |world, number| world.node(&format!("pve{number}")));
-    Ok(Some(if played { world.template(TEMPLATE, "played", "local-lvm", "pxci-runners") } else { world }))
+    Ok(Some(if scripted { world.template(TEMPLATE, "played", "local-lvm", "pxci-runners") } else { world }))
 }
 
-/// Where `tofu init` finds the provider, and the variables of `examples/complete`.
+/// Returns the variables with which `tofu init` finds the provider, and those of `examples/complete`.
 fn installation(
     narrator: &Narrator,
     farm: &Farm,
@@ -267,7 +267,7 @@ fn installation(
     Ok(variables)
 }
 
-/// Shell lines that set the variables.
+/// Returns shell lines that set the variables.
 fn exports(variables: &[(String, String)]) -> String {
     variables.iter().fold(String::new(), |mut text, (name, value)| {
         let _ = writeln!(text, "export {name}='{}'", value.replace('\'', r"'\''"));
@@ -282,7 +282,7 @@ fn write_private(file: &Path, text: &str) -> Result<()> {
         .with_context(|| format!("writing {}", file.display()))
 }
 
-fn told(description: &Value) -> String {
+fn reported(description: &Value) -> String {
     let text = |pointer: &str| description.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let github_ca = match text("/github/ca_file") {
         "" => String::new(),
@@ -334,16 +334,16 @@ Ctrl-C ends everything.
 mod tests {
     use serde_json::json;
 
-    use super::{exports, told};
+    use super::{exports, reported};
 
     #[test]
     fn the_authority_of_a_github_behind_https_is_printed() {
         let github = |ca_file| json!({ "github": { "api_url": "https://192.0.2.1:5", "ca_file": ca_file } });
-        let text = told(&github(Some("/tmp/x/github-root-ca.pem")));
+        let text = reported(&github(Some("/tmp/x/github-root-ca.pem")));
         assert!(
             text.contains("GitHub      https://192.0.2.1:5   repository \n  CA          /tmp/x/github-root-ca.pem\n")
         );
-        assert_eq!(told(&github(None)).matches("CA ").count(), 1, "only Proxmox VE's");
+        assert_eq!(reported(&github(None)).matches("CA ").count(), 1, "only Proxmox VE's");
     }
 
     #[test]

@@ -55,8 +55,8 @@ fn it_says_in_one_line_how_all_is_reached_and_leaves_nothing() {
     let scratch = tempfile::tempdir().unwrap();
     let mut running =
         Running(xtask(&["--json", "--pve", "8", "--nodes", "3", "--virtual-time"], scratch.path()).spawn().unwrap());
-    let (told, mut rest) = ready(&mut running.0);
-    let text = |pointer: &str| told.pointer(pointer).and_then(Value::as_str).unwrap().to_owned();
+    let (reported, mut rest) = ready(&mut running.0);
+    let text = |pointer: &str| reported.pointer(pointer).and_then(Value::as_str).unwrap().to_owned();
     let state = get(&format!("{}/v1/state", text("/control/url")), &text("/control/token"));
     let state: Value = serde_json::from_str(state.split("\r\n\r\n").nth(1).unwrap()).unwrap();
     assert!(state["pve"]["version"]["release"].as_str().unwrap().starts_with("8."), "{}", state["pve"]["version"]);
@@ -69,7 +69,7 @@ fn it_says_in_one_line_how_all_is_reached_and_leaves_nothing() {
         let answer = get(&url, &text(&format!("/github/{scope}/token")));
         assert!(answer.starts_with("HTTP/1.1 200"), "{scope}: {answer}");
     }
-    assert_eq!(told["github"]["ca_file"], Value::Null, "nothing that plain HTTP would need");
+    assert_eq!(reported["github"]["ca_file"], Value::Null, "nothing that plain HTTP would need");
     let page = get(text("/control/page").split_once("#").unwrap().0, "");
     assert!(page.starts_with("HTTP/1.1 200") && page.contains("content-security-policy: default-src 'none'"), "{page}");
     let environment = std::fs::read_to_string(text("/environment")).unwrap();
@@ -93,9 +93,9 @@ fn a_github_that_other_machines_reach_comes_with_its_authority() {
     let scratch = tempfile::tempdir().unwrap();
     let mut command = xtask(&["--json", "--virtual-time"], scratch.path());
     let mut running = Running(command.env("PXCI_ACC_LISTEN", "0.0.0.0").spawn().unwrap());
-    let (told, _rest) = ready(&mut running.0);
-    let text = |pointer: &str| told.pointer(pointer).and_then(Value::as_str).unwrap();
-    assert!(text("/github/api_url").starts_with("https://"), "{told}");
+    let (reported, _rest) = ready(&mut running.0);
+    let text = |pointer: &str| reported.pointer(pointer).and_then(Value::as_str).unwrap();
+    assert!(text("/github/api_url").starts_with("https://"), "{reported}");
     let authority = std::fs::read_to_string(text("/github/ca_file")).unwrap();
     assert!(authority.starts_with("-----BEGIN CERTIFICATE-----"), "{authority}");
 }
@@ -111,8 +111,8 @@ fn a_large_cluster_is_there_at_once() {
     let scratch = tempfile::tempdir().unwrap();
     let words = ["--json", "--nodes", "20", "--vms", "2000"];
     let mut running = Running(xtask(&words, scratch.path()).spawn().unwrap());
-    let (told, _rest) = ready(&mut running.0);
-    let text = |pointer: &str| told.pointer(pointer).and_then(Value::as_str).unwrap();
+    let (reported, _rest) = ready(&mut running.0);
+    let text = |pointer: &str| reported.pointer(pointer).and_then(Value::as_str).unwrap();
     let state = get(&format!("{}/v1/state?limit=5", text("/control/url")), text("/control/token"));
     let state: Value = serde_json::from_str(state.split("\r\n\r\n").nth(1).unwrap()).unwrap();
     let guests = &state["pve"]["guests"];
@@ -121,17 +121,17 @@ fn a_large_cluster_is_there_at_once() {
 }
 
 #[test]
-fn what_cannot_be_is_told_with_its_place() {
+fn an_impossible_option_is_refused_with_its_place() {
     let scratch = tempfile::tempdir().unwrap();
     let file = scratch.path().join("world.json");
     std::fs::write(&file, "{\n  \"node\": \"a\",\n  \"guests\": [{ \"vmid\": \"one\" }]\n}").unwrap();
-    let told = refused(&["--json", "--world", file.to_str().unwrap()], scratch.path());
-    assert!(told.contains("world.json") && told.contains("guests[0].vmid (line 3, column 28)"), "{told}");
-    assert!(told.contains("invalid type: string \"one\", expected u32"), "{told}");
-    let told = refused(&["--json", "--world", "/nowhere.json"], scratch.path());
-    assert!(told.contains("reading /nowhere.json") && told.contains("No such file"), "{told}");
-    let told = refused(&["--json", "--virtual-time", "--guests", "namespaces"], scratch.path());
-    assert!(told.contains("--virtual-time needs --guests none"), "{told}");
+    let reported = refused(&["--json", "--world", file.to_str().unwrap()], scratch.path());
+    assert!(reported.contains("world.json") && reported.contains("guests[0].vmid (line 3, column 28)"), "{reported}");
+    assert!(reported.contains("invalid type: string \"one\", expected u32"), "{reported}");
+    let reported = refused(&["--json", "--world", "/nowhere.json"], scratch.path());
+    assert!(reported.contains("reading /nowhere.json") && reported.contains("No such file"), "{reported}");
+    let reported = refused(&["--json", "--virtual-time", "--guests", "namespaces"], scratch.path());
+    assert!(reported.contains("--virtual-time needs --guests none"), "{reported}");
     assert!(refused(&["--nodes", "0"], scratch.path()).contains("0 is not in 1..=100"));
     assert!(refused(&["--pve", "7"], scratch.path()).contains("'7'"));
 }

@@ -34,7 +34,7 @@ pub(crate) struct File<'a> {
     pub(crate) content: &'a [u8],
 }
 
-/// The whole image. `label` has at most 16 characters.
+/// Returns the whole image. `label` has at most 16 characters.
 pub(crate) fn image(label: &str, files: &[File<'_>]) -> Vec<u8> {
     let mut extents = Vec::new();
     let mut next = FIRST_FILE;
@@ -73,7 +73,7 @@ impl Names {
         }
     }
 
-    /// Text of a volume descriptor, padded with blanks to `width` bytes.
+    /// Returns the text of a volume descriptor, padded with blanks to `width` bytes.
     fn padded(&self, text: &str, width: usize) -> Vec<u8> {
         let (mut bytes, blank): (Vec<u8>, &[u8]) = match self {
             Self::Primary => (text.bytes().collect(), b" "),
@@ -92,7 +92,7 @@ fn put(image: &mut [u8], sector: usize, bytes: &[u8]) {
     image[start..start + bytes.len()].copy_from_slice(bytes);
 }
 
-/// Sector numbers and sizes are 32 bits wide on the medium; a seed is far below that.
+/// Converts a sector number or size, which is 32 bits wide on the medium. A seed is far below that.
 fn number(value: usize) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }
@@ -101,7 +101,7 @@ fn wide(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_be_bytes).collect()
 }
 
-/// Both byte orders one after the other, as ECMA-119 §7.3.3 wants it.
+/// Writes both byte orders one after the other, as ECMA-119 §7.3.3 wants it.
 fn both(value: u32) -> [u8; 8] {
     let mut bytes = [0; 8];
     bytes[..4].copy_from_slice(&value.to_le_bytes());
@@ -221,7 +221,7 @@ fn rock_ridge_name(name: &str) -> Vec<u8> {
     out
 }
 
-/// Mode, links, owner and group (root).
+/// Writes mode, links, owner and group (root).
 fn attributes(mode: u32, links: u32) -> Vec<u8> {
     let mut out = vec![b'P', b'X', 36, 1];
     for value in [mode, links, 0, 0] {

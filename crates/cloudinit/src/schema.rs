@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use jsonschema::Validator;
 use serde_json::{Map, Value};
 
-/// Vendored; `schema/README.md` says whence and under which licence.
+/// Vendored; `schema/README.md` has the source and the licence.
 const SCHEMA: &str = include_str!("../schema/schema-cloud-config-v1.json");
 
 /// Top-level keys that the vendored schema does not describe: older ones that cloud-init still reads, those of its own configuration, and
@@ -58,12 +58,12 @@ static KNOWN_KEYS: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
 /// By the keys that they were compiled for. A configuration has many documents, and few sets of keys.
 static VALIDATORS: Mutex<BTreeMap<BTreeSet<String>, Arc<Validator>>> = Mutex::new(BTreeMap::new());
 
-/// Top-level keys that some cloud-init knows.
+/// Returns the top-level keys that some cloud-init knows.
 pub(crate) fn known_keys() -> &'static BTreeSet<String> {
     &KNOWN_KEYS
 }
 
-/// What checks a document with these top-level keys; `None` for one that is no mapping.
+/// Returns the validator for a document with these top-level keys; `None` if the document is not a mapping.
 pub(crate) fn validator(document: &Value) -> Option<Arc<Validator>> {
     let keys: BTreeSet<String> =
         document.as_object()?.keys().filter(|key| KNOWN_KEYS.contains(*key)).cloned().collect();
@@ -84,7 +84,7 @@ fn compiled(schema: &Value) -> Option<Validator> {
     jsonschema::draft4::options().build(schema).ok()
 }
 
-/// The schema without the modules that say nothing about these keys.
+/// Returns the schema without the modules that say nothing about these keys.
 fn narrowed(mut schema: Value, keys: &BTreeSet<String>) -> Value {
     let Value::Object(root) = &mut schema else { return schema };
     let Some(Value::Array(mut joined)) = root.remove("allOf") else { return schema };
@@ -93,7 +93,7 @@ fn narrowed(mut schema: Value, keys: &BTreeSet<String>) -> Value {
     schema
 }
 
-/// The definition that an entry of `allOf` refers to.
+/// Returns the definition that an entry of `allOf` refers to.
 fn module<'a>(schema: &'a Map<String, Value>, reference: &Value) -> Option<&'a Map<String, Value>> {
     let name = reference.get("$ref")?.as_str()?.strip_prefix("#/$defs/")?;
     schema.get("$defs")?.get(name)?.as_object()
@@ -120,13 +120,13 @@ mod tests {
             for value in [json!(null), json!(-1), json!("x y"), json!([1]), json!([["a"]]), json!({"odd": {"odd": 1}})]
             {
                 let document = json!({ key.as_str(): value, "runcmd": [true] });
-                let told = |validator: &Validator| {
+                let reported = |validator: &Validator| {
                     let errors = validator.iter_errors(&document);
                     errors.map(|error| (error.instance_path().to_string(), error.to_string())).collect::<Vec<_>>()
                 };
-                let errors = told(&whole);
+                let errors = reported(&whole);
                 refused += errors.len();
-                assert_eq!(told(&validator(&document).expect("a mapping")), errors, "{document}");
+                assert_eq!(reported(&validator(&document).expect("a mapping")), errors, "{document}");
             }
         }
         assert!(refused > known_keys().len(), "most of these values are wrong");

@@ -1,10 +1,10 @@
-//! The NoCloud seed: what cloud-init's NoCloud data source reads from a volume called `cidata`.
+//! The seed that cloud-init's NoCloud data source reads from a volume called `cidata`.
 
 use sha2::{Digest as _, Sha256};
 
 use crate::iso::{self, File};
 
-/// What goes into a seed.
+/// The files of a seed ISO.
 #[derive(Debug, Clone, Default)]
 pub struct SeedIso {
     /// cloud-config, a script, or MIME multipart.
@@ -45,7 +45,7 @@ impl SeedIso {
         SeedImage { bytes, sha256 }
     }
 
-    /// cloud-init acts once per instance-id; new content is a new instance.
+    /// Returns meta-data with an instance-id of the content, because cloud-init acts once per instance-id.
     fn default_meta_data(&self) -> String {
         let mut digest = Sha256::new();
         for part in [Some(&self.user_data), self.network_config.as_ref(), self.vendor_data.as_ref()] {

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
-/// A document and where things stand in it.
+/// A document with the lines of its values.
 pub(crate) struct Document {
     pub(crate) value: serde_json::Value,
     /// JSON pointer (`/users/0/name`) → line, from 1.
@@ -32,7 +32,7 @@ impl Document {
         Ok(Self { value, lines })
     }
 
-    /// The line of a JSON pointer, or of the closest thing around it.
+    /// Returns the line of a JSON pointer, or of the closest thing around it.
     pub(crate) fn line_of(&self, pointer: &str) -> u64 {
         let mut pointer = pointer;
         loop {

@@ -16,7 +16,7 @@ fn seed() -> SeedIso {
     }
 }
 
-/// Runs a reader of ISO images; a machine without it is told what to install rather than passing silently.
+/// Runs a reader of ISO images. Fails with the name of the package where the reader is not installed.
 fn run(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program)
         .args(arguments)

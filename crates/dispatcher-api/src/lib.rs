@@ -1,4 +1,4 @@
-//! What the provider and the dispatcher share: the configuration model, the status model, and the protocol that both
+//! The code that provider and dispatcher share: the configuration model, the status model, and the protocol that both
 //! speak over a Proxmox VE container console.
 //!
 //! The feature `console` brings the protocol and the sealing of secrets. Without it, nothing here is random or cryptographic.

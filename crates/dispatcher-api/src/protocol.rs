@@ -1,4 +1,4 @@
-//! What provider and dispatcher say to each other: one request, one answer, both JSON.
+//! The protocol between provider and dispatcher: one request, one answer, both JSON.
 //!
 //! A session begins with [`Request::Hello`]. Every request may be repeated: the second has no further effect.
 
@@ -13,7 +13,7 @@ pub const PROTOCOL: u32 = 1;
 /// Most log lines in one answer.
 pub const MOST_LOG_LINES: usize = 200;
 
-/// What is asked of a dispatcher.
+/// Request to a dispatcher.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
@@ -47,7 +47,7 @@ pub enum Request {
     Bye {},
 }
 
-/// What a dispatcher answers.
+/// Answer of a dispatcher.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum Answer {

@@ -12,7 +12,7 @@ use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-/// What a dispatcher authenticates with. Printing it shows nothing.
+/// The dispatcher's credentials. Printing them shows nothing.
 #[derive(Debug, Clone)]
 pub struct Secrets {
     /// Secret of the Proxmox VE API token that the configuration names.
@@ -115,7 +115,7 @@ impl SessionKey {
         Self(crypto_box::SecretKey::generate(&mut OsRng))
     }
 
-    /// The half that is told to the other side.
+    /// Returns the public half, for the other side.
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
         PublicKey(self.0.public_key().to_bytes())

@@ -1,4 +1,4 @@
-//! What a dispatcher tells about itself.
+//! The status of a dispatcher.
 
 use jiff::Timestamp;
 use ownership::{Installation, PoolName, RepositoryName, RunnerName};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct Status {
     /// Version of the dispatcher program.
     pub version: String,
-    /// What it is doing.
+    /// Phase of its work.
     pub phase: Phase,
     /// The installation that it serves; absent until it is configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -31,7 +31,7 @@ pub struct Status {
     /// Its virtual machines, oldest first. The first [`MOST_LISTED`].
     #[serde(default)]
     pub machines: Vec<Machine>,
-    /// What hinders it now; empty when all is well.
+    /// Problems that hinder it now.
     #[serde(default)]
     pub problems: Vec<Problem>,
 }
@@ -75,7 +75,7 @@ pub struct Machine {
     pub job: Option<u64>,
 }
 
-/// What a dispatcher is doing.
+/// Phase of a dispatcher's work.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
@@ -112,7 +112,7 @@ pub struct PoolStatus {
 }
 
 impl PoolStatus {
-    /// All virtual machines of the pool.
+    /// Returns all virtual machines of the pool.
     #[must_use]
     pub fn live(&self) -> u32 {
         self.preparing + self.idle + self.busy + self.ending
@@ -122,15 +122,15 @@ impl PoolStatus {
 /// Something that hinders a dispatcher.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// What it is about.
+    /// Subject of the problem.
     pub subject: Subject,
-    /// What is wrong, with its cause, free of secrets.
+    /// Description of the problem with its cause, without secrets.
     pub message: String,
     /// When it was first seen.
     pub since: Timestamp,
 }
 
-/// What a problem is about.
+/// Subject of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Subject {
@@ -145,7 +145,7 @@ pub enum Subject {
 }
 
 impl Status {
-    /// Virtual machines of all pools.
+    /// Returns the virtual machines of all pools.
     #[must_use]
     pub fn live(&self) -> u32 {
         self.pools.iter().map(PoolStatus::live).sum()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-/// User data and network configuration. What is found is found again, and somewhere in the text.
+/// User data and network configuration. A problem that is found once is found again, at a place in the text.
 pub(crate) fn check(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     for check in [cloudinit::check_user_data, cloudinit::check_network_config] {

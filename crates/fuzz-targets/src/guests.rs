@@ -1,4 +1,4 @@
-//! What PVE answers, and what of it says whose a guest is.
+//! PVE's answers, and the parts of them that name the owner of a guest.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -52,7 +52,7 @@ pub(crate) fn words(input: &[u8]) {
     let _ = pve::ApiToken::parse(&text.to_owned().into()).is_ok();
 }
 
-/// An option with parts. Each part that is found by its key stands in what is written, which is read as the same.
+/// An option with parts. Each part that is found by its key is in what is written, which is read as the same.
 pub(crate) fn properties(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let read = Properties::parse(text);
@@ -66,7 +66,7 @@ pub(crate) fn properties(input: &[u8]) {
     }
 }
 
-/// What is read is written and read again as the same.
+/// Every value that is read can be written and read again as the same.
 fn same_again<T: FromStr + Display + PartialEq>(text: &str) {
     let Ok(read) = text.parse::<T>() else { return };
     let written = read.to_string();

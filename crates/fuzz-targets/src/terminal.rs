@@ -2,7 +2,7 @@
 
 use dispatcher_api::frames::{Decoder, Direction, LARGEST_MESSAGE, Message, SessionId, encode};
 
-/// What a terminal shows, in pieces of a length that the first byte says.
+/// Output of a terminal, in pieces. The first byte gives their length.
 pub(crate) fn frames(input: &[u8]) {
     let Some((first, shown)) = input.split_first() else { return };
     let mut decoder = Decoder::new(if first % 2 == 0 { Direction::Request } else { Direction::Answer });

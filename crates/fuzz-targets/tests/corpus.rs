@@ -39,7 +39,7 @@ fn each_target_has_a_file_and_a_program() {
     for name in &known {
         assert!(
             manifest.contains(&format!("path = \"fuzz_targets/{name}.rs\"")),
-            "{name} is no program of fuzz/Cargo.toml"
+            "{name} is not a program of fuzz/Cargo.toml"
         );
         let file = fs::read_to_string(fuzz().join(format!("fuzz_targets/{name}.rs"))).expect("file");
         assert!(file.contains(&format!("fuzz_targets::run(\"{name}\", input)")), "{name} runs another target");

@@ -29,7 +29,7 @@ struct Jobs {
 impl Client {
     /// All runs of `repository` that are not completed, by ascending number.
     ///
-    /// The state of a run is no filter for queued jobs (a run with one running and one queued job shows either word),
+    /// The state of a run is not a filter for queued jobs (a run with one running and one queued job shows either word),
     /// so each of these runs may have one. GitHub filters by one state a call: five requests, which cost nothing of
     /// the primary limit while nothing changes.
     ///

@@ -45,7 +45,7 @@ impl fmt::Debug for AppCredential {
     }
 }
 
-/// What a client keeps of it.
+/// The part of it that a client keeps.
 pub(crate) struct App {
     issuer: String,
     installation: u64,
@@ -69,13 +69,13 @@ impl App {
     pub(crate) fn new(credential: &AppCredential) -> Result<Self, Error> {
         let wrong = |reason: &str| Error::Setup { reason: format!("the App's private key {reason}") };
         let pem = credential.private_key.expose_secret().as_bytes();
-        let der = PrivateKeyDer::from_pem_slice(pem).map_err(|_| wrong("is no private key in PEM form"))?;
+        let der = PrivateKeyDer::from_pem_slice(pem).map_err(|_| wrong("is not a private key in PEM form"))?;
         let key = match &der {
             PrivateKeyDer::Pkcs1(der) => KeyPair::from_der(der.secret_pkcs1_der()),
             PrivateKeyDer::Pkcs8(der) => KeyPair::from_pkcs8(der.secret_pkcs8_der()),
-            _ => return Err(wrong("is no RSA key")),
+            _ => return Err(wrong("is not an RSA key")),
         };
-        let key = key.map_err(|_| wrong("is no RSA key of 2048 bits or more"))?;
+        let key = key.map_err(|_| wrong("is not an RSA key of 2048 bits or more"))?;
         let (issuer, installation) = (credential.issuer.clone(), credential.installation);
         Ok(Self { issuer, installation, key, token: Mutex::default() })
     }
@@ -104,8 +104,9 @@ impl App {
             *token = None;
         }
     }
-    /// What to send as `Authorization`: the installation's token, bought anew where it ends soon. Those who need one at
-    /// the same time wait for the same one.
+
+    /// Returns the value of `Authorization`: the installation's token, requested again shortly before it ends. Callers at
+    /// the same time share one request.
     pub(crate) async fn token(&self, transport: &Transport) -> Result<HeaderValue, Error> {
         let mut known = self.token.lock().await;
         let now = Timestamp::now();

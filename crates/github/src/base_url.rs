@@ -14,13 +14,13 @@ pub enum BaseUrlError {
     /// It cannot be read as a URL.
     #[error("\"{text}\" is not a URL; expected https://api.github.com or https://HOST/api/v3")]
     NotUrl {
-        /// What was given.
+        /// The text that was given.
         text: String,
     },
     /// It is not encrypted, and the token would travel in the clear.
     #[error("GitHub's API would get the token unencrypted at \"{given}\"; use {instead}")]
     NotEncrypted {
-        /// What was given.
+        /// The text that was given.
         given: String,
         /// The same with https.
         instead: String,
@@ -31,7 +31,7 @@ pub enum BaseUrlError {
     /// It is the web site, not the API.
     #[error("\"{given}\" is the web site; its API is {instead}")]
     WebSite {
-        /// What was given.
+        /// The text that was given.
         given: String,
         /// Where the API is.
         instead: String,
@@ -68,7 +68,7 @@ impl BaseUrl {
         Ok(Self(url))
     }
 
-    /// Whether the API is on this very machine, where a proxy must not be asked.
+    /// Returns true if the API is on this very machine, where a proxy must not be asked.
     pub(crate) fn is_local(&self) -> bool {
         self.0.host().is_some_and(|host| is_this_machine(&host.to_owned()))
     }
@@ -78,7 +78,7 @@ impl BaseUrl {
         self.0.join(path).ok()
     }
 
-    /// Whether `url` is served by the same scheme, host and port.
+    /// Returns true if `url` is served by the same scheme, host and port.
     pub(crate) fn same_origin(&self, url: &Url) -> bool {
         self.0.origin() == url.origin()
     }

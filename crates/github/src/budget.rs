@@ -1,4 +1,4 @@
-//! What GitHub's answers say about how much may still be asked.
+//! The rest of GitHub's rate limit, as its answers report it.
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::HeaderMap;
@@ -6,14 +6,14 @@ use reqwest::header::HeaderMap;
 /// Wait after a secondary limit that comes without `Retry-After` (GitHub's documentation: at least one minute).
 const SECONDARY_WAIT: SignedDuration = SignedDuration::from_secs(60);
 
-/// The primary limit, as the last counted answer told it.
+/// The primary limit, as the last counted answer gave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Budget {
     /// Requests per hour; absent where the server has no limit (GitHub Enterprise Server by default).
     pub limit: Option<u64>,
     /// Requests left until `reset_at`.
     pub remaining: Option<u64>,
-    /// When the hour begins anew.
+    /// Begin of the next hour.
     pub reset_at: Option<Timestamp>,
     /// Nothing is sent before this instant: a primary or secondary limit was hit.
     pub blocked_until: Option<Timestamp>,
@@ -78,15 +78,15 @@ mod tests {
 
     #[test]
     fn a_secondary_limit_says_how_long_or_means_a_minute() {
-        let told = headers(&[("retry-after", "7"), ("x-ratelimit-remaining", "4000")]);
-        assert_eq!(Budget::limited(&told, "", at(100)), Some(at(107)));
+        let reported = headers(&[("retry-after", "7"), ("x-ratelimit-remaining", "4000")]);
+        assert_eq!(Budget::limited(&reported, "", at(100)), Some(at(107)));
         let untold = headers(&[("x-ratelimit-remaining", "4000")]);
         let message = "You have exceeded a secondary rate limit.";
         assert_eq!(Budget::limited(&untold, message, at(100)), Some(at(160)));
     }
 
     #[test]
-    fn a_plain_refusal_is_no_limit() {
+    fn a_plain_refusal_is_not_a_limit() {
         let headers = headers(&[("x-ratelimit-remaining", "4000")]);
         assert_eq!(Budget::limited(&headers, "Resource not accessible", at(100)), None);
     }

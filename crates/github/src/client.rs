@@ -29,7 +29,7 @@ pub struct Client {
 
 struct Shared {
     transport: Transport,
-    /// Where an App asks: its tokens come and go, so they are no default header.
+    /// Where an App asks: its tokens come and go, so a default header cannot carry them.
     app: Option<App>,
     cache: Mutex<Cache>,
 }
@@ -62,7 +62,7 @@ impl Client {
         Ok(Self { shared: Arc::new(Shared { transport, app, cache: Mutex::default() }) })
     }
 
-    /// What is known about the rate limit.
+    /// Returns the known state of the rate limit.
     #[must_use]
     pub fn budget(&self) -> Budget {
         *self.shared.transport.budget()

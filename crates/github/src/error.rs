@@ -9,7 +9,7 @@ pub enum Error {
     /// It does not exist, or the token may not know that it does.
     #[error("unable to {operation}: GitHub knows no such thing, or the token may not see it ({hint})")]
     NotFound {
-        /// What was being done.
+        /// The operation that failed.
         operation: String,
         /// The permission that the call needs.
         hint: &'static str,
@@ -17,13 +17,13 @@ pub enum Error {
     /// The token is wrong, expired or revoked.
     #[error("unable to {operation}: GitHub does not accept the token; it may be mistyped, expired or revoked")]
     Unauthorized {
-        /// What was being done.
+        /// The operation that failed.
         operation: String,
     },
     /// The token lacks a permission.
     #[error("unable to {operation}: GitHub refused ({message}); the token needs {hint}")]
     Forbidden {
-        /// What was being done.
+        /// The operation that failed.
         operation: String,
         /// GitHub's message.
         message: String,
@@ -33,7 +33,7 @@ pub enum Error {
     /// Too many requests; nothing is sent before `until`.
     #[error("unable to {operation}: GitHub's rate limit is used up until {until}")]
     RateLimited {
-        /// What was being done.
+        /// The operation that failed.
         operation: String,
         /// When asking makes sense again.
         until: Timestamp,
@@ -41,13 +41,13 @@ pub enum Error {
     /// A runner of this name is registered already.
     #[error("unable to {operation}: a runner of that name exists")]
     NameTaken {
-        /// What was being done.
+        /// The operation that failed.
         operation: String,
     },
     /// The runner has a job, so GitHub keeps its registration.
     #[error("unable to {operation}: it is running a job ({message})")]
     RunnerBusy {
-        /// What was being done.
+        /// The operation that failed.
         operation: String,
         /// GitHub's message.
         message: String,
@@ -55,7 +55,7 @@ pub enum Error {
     /// GitHub refuses the request's content.
     #[error("unable to {operation}: GitHub refused the request ({status} {message})")]
     Rejected {
-        /// What was being done.
+        /// The operation that failed.
         operation: String,
         /// HTTP status.
         status: u16,
@@ -65,7 +65,7 @@ pub enum Error {
     /// GitHub has trouble of its own.
     #[error("unable to {operation}: GitHub answered {status}")]
     Server {
-        /// What was being done.
+        /// The operation that failed.
         operation: String,
         /// HTTP status, 500 or more.
         status: u16,
@@ -73,16 +73,16 @@ pub enum Error {
     /// No answer. A request that changes something may have been carried out.
     #[error("unable to {operation}: no answer from GitHub")]
     Transport {
-        /// What was being done.
+        /// The operation that failed.
         operation: String,
-        /// What the HTTP client says, without the URL's query.
+        /// The HTTP client's error, without the URL's query.
         #[source]
         source: reqwest::Error,
     },
     /// An answer that cannot be read.
     #[error("unable to {operation}: GitHub's answer cannot be read")]
     Malformed {
-        /// What was being done.
+        /// The operation that failed.
         operation: String,
         /// Where the answer is wrong.
         #[source]
@@ -91,7 +91,7 @@ pub enum Error {
     /// The client could not be made.
     #[error("unable to set up the connection to GitHub: {reason}")]
     Setup {
-        /// What is wrong with the configuration.
+        /// The mistake in the configuration.
         reason: String,
     },
 }

@@ -48,7 +48,7 @@ words! {
 words! {
     /// How a job ended.
     Conclusion {
-        /// All steps went well.
+        /// All steps succeeded.
         Success = "success",
         /// A step failed, or the runner was lost.
         Failure = "failure",
@@ -122,7 +122,7 @@ pub struct Runner {
     pub name: String,
     /// Whether it is connected.
     pub status: RunnerStatus,
-    /// Whether it runs a job; lags by up to a minute and can be wrong, so it alone proves nothing.
+    /// True if it runs a job; lags by up to a minute and can be wrong, so it alone proves nothing.
     pub busy: bool,
     /// Its labels.
     #[serde(default)]

@@ -2,10 +2,10 @@
 
 use crate::scope::Scope;
 
-/// What reading runs and jobs needs.
+/// Permission to read runs and jobs.
 pub(crate) const ACTIONS_READ: &str = "repository permission \"Actions: read\" (classic token: scope \"repo\")";
 
-/// What anybody may read.
+/// No permission: the answer is public.
 pub(crate) const NONE: &str = "no permission at all";
 
 const REPOSITORY_RUNNERS: &str = "repository permission \"Administration: write\" (classic token: scope \"repo\")";
@@ -13,7 +13,7 @@ const REPOSITORY_RUNNERS: &str = "repository permission \"Administration: write\
 const ORGANIZATION_RUNNERS: &str =
     "organization permission \"Self-hosted runners: write\" (classic token: scope \"admin:org\")";
 
-/// What managing the runners of `scope` needs.
+/// Returns the permission to manage the runners of `scope`.
 pub(crate) fn runners(scope: &Scope) -> &'static str {
     match scope {
         Scope::Repository(_) => REPOSITORY_RUNNERS,

@@ -28,7 +28,7 @@ pub struct JitRequest {
 pub struct JitConfig {
     /// The runner as registered, listed as offline from now on.
     pub runner: Runner,
-    /// What the runner program starts with. Whoever has it can take a job: it belongs into one VM's memory.
+    /// The configuration that the runner program starts with. Its holder can take a job, so it belongs into one VM's memory.
     pub encoded: SecretString,
 }
 

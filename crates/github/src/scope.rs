@@ -13,7 +13,7 @@ pub(crate) fn repository_path(repository: &RepositoryName) -> String {
     format!("repos/{}/{}", segment(repository.owner()), segment(repository.name()))
 }
 
-/// What a runner registration belongs to.
+/// The owner of a runner registration.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Scope {
     /// Runners that only this repository may use.

@@ -20,7 +20,7 @@ const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/vnd.github
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Who asks.
+/// Credentials of the caller.
 #[derive(Debug, Clone)]
 pub enum Credential {
     /// Nobody: enough for what is public, 60 requests an hour.
@@ -31,12 +31,12 @@ pub enum Credential {
     App(AppCredential),
 }
 
-/// What a [`Client`] is made from.
+/// Settings of a [`Client`].
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
     /// Which GitHub.
     pub base_url: BaseUrl,
-    /// Who asks.
+    /// Credentials of the caller.
     pub credential: Credential,
     /// `User-Agent`, which GitHub demands: program and version.
     pub user_agent: String,
@@ -82,7 +82,7 @@ pub(crate) fn public_roots() -> RootCertStore {
 }
 
 pub(crate) fn private_roots(pem: &str) -> Result<RootCertStore, Error> {
-    let unreadable = || Error::Setup { reason: "the certificate authority is no PEM certificate".into() };
+    let unreadable = || Error::Setup { reason: "the certificate authority is not a PEM certificate".into() };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
         roots.add(certificate.map_err(|_| unreadable())?).map_err(|_| unreadable())?;

@@ -13,7 +13,7 @@ use crate::base_url::BaseUrl;
 use crate::budget::Budget;
 use crate::error::Error;
 
-/// What is being done, for messages, and which permission it takes.
+/// An operation: its name for messages, and the permission that it needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Operation {
     pub(crate) name: String,
@@ -106,7 +106,7 @@ impl Transport {
     }
 
     pub(crate) fn url(&self, operation: &Operation, path: &str) -> Result<Url, Error> {
-        self.base_url.join(path).ok_or_else(|| malformed(operation, format!("{path} is no path")))
+        self.base_url.join(path).ok_or_else(|| malformed(operation, format!("{path} is not a path")))
     }
 
     pub(crate) fn next_url(&self, operation: &Operation, next: &str) -> Result<Url, Error> {

@@ -50,7 +50,7 @@ impl InstalledApp {
         Client::new(self.config(credential)).unwrap()
     }
 
-    /// How many tokens were bought.
+    /// Returns the number of tokens that were requested.
     fn bought(&self) -> usize {
         let entries = self.github.requests().entries();
         entries.iter().filter(|entry| entry.path.ends_with("/access_tokens") && entry.status == 201).count()

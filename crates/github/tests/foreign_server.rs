@@ -62,7 +62,7 @@ async fn a_redirect_elsewhere_is_not_followed() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_json_is_not_mistaken_for_an_empty_one() {
+async fn an_answer_that_is_not_json_is_not_mistaken_for_an_empty_one() {
     let (url, _) = server(answer("200 OK", "content-type: text/html", "<html>proxy log-in</html>")).await;
     let error = list(&url).await;
     assert!(matches!(error, Error::Malformed { .. }), "{error:?}");

@@ -55,7 +55,7 @@ impl AskedGitHub {
         let run = RunSpec {
             repository: "acme/tools".into(),
             event: "pull_request".into(),
-            fork: Some("stranger/tools".into()),
+            fork: Some("outsider/tools".into()),
             jobs: (0..jobs).map(job).collect(),
         };
         self.github.queue_run(run)
@@ -102,7 +102,7 @@ async fn a_run_in_which_a_job_runs_still_tells_of_the_one_that_waits() {
 #[tokio::test]
 async fn long_lists_are_read_to_the_end() {
     let site = site().await;
-    // So many at once are a burst that GitHub would not take.
+    // GitHub would not take this burst.
     site.github.world(|world, _| world.behaviour.secondary.points_per_minute = u64::MAX);
     for n in 0..205 {
         site.mint(&format!("lab-{n}")).await.unwrap();
@@ -199,7 +199,7 @@ async fn a_poll_of_an_unchanged_repository_costs_nothing() {
 }
 
 #[tokio::test]
-async fn a_wrong_token_and_a_missing_permission_are_told_apart() {
+async fn a_wrong_token_and_a_missing_permission_are_distinguished() {
     let site = site_with(ServerOptions::default(), Token { actions: Level::Read, ..Token::default() }, "").await;
     let forbidden = site.mint("lab-1").await.unwrap_err();
     assert!(matches!(forbidden, Error::Forbidden { .. }), "{forbidden:?}");
@@ -207,8 +207,8 @@ async fn a_wrong_token_and_a_missing_permission_are_told_apart() {
     let unknown: RepositoryName = "acme/secret".parse().unwrap();
     let hidden = site.client.runs_not_completed(&unknown).await.unwrap_err();
     assert!(hidden.is_not_found() && hidden.to_string().contains("Actions: read"), "{hidden}");
-    let stranger = client(site.github.url(), "github_pat_wrong");
-    let unauthorized = stranger.runners(&site.scope, None).await.unwrap_err();
+    let outsider = client(site.github.url(), "github_pat_wrong");
+    let unauthorized = outsider.runners(&site.scope, None).await.unwrap_err();
     assert!(matches!(unauthorized, Error::Unauthorized { .. }), "{unauthorized:?}");
 }
 
@@ -236,8 +236,8 @@ async fn a_secondary_limit_holds_as_long_as_github_says() {
     let site = site().await;
     let until = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(90);
     site.github.world(|world, _| world.throttle(&site.token, until));
-    let told = site.client.runners(&site.scope, None).await.unwrap_err().retry_at().unwrap();
-    assert!((80..=100).contains(&told.duration_since(jiff::Timestamp::now()).as_secs()), "{told}");
+    let reported = site.client.runners(&site.scope, None).await.unwrap_err().retry_at().unwrap();
+    assert!((80..=100).contains(&reported.duration_since(jiff::Timestamp::now()).as_secs()), "{reported}");
 }
 
 #[tokio::test]

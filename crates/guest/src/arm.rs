@@ -26,9 +26,9 @@ const STATE_LIMIT: usize = 64 * 1024;
 pub enum GuestState {
     /// It was never handed a registration.
     Unarmed,
-    /// It was, and no job has begun.
+    /// It was, and no job has started.
     Waiting,
-    /// A job has begun.
+    /// A job has started.
     Job,
 }
 

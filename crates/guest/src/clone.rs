@@ -8,7 +8,7 @@ use pve::{CloneRequest, Config, Qemu};
 use crate::attempts::{LOCK_DEADLINE, LOCK_PAUSE, attempts};
 use crate::{Candidate, Error, OwnedVm, Problem, RunnerVm};
 
-/// Pause before another look at a clone that is being made.
+/// Pause between two reads of a clone that is being made.
 const CLONE_PAUSE: Duration = Duration::from_secs(2);
 
 /// The guest that occupies a VMID.

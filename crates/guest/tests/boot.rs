@@ -195,7 +195,7 @@ async fn a_start_task_is_asked_for_only_where_none_was_seen_or_the_guest_does_no
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_that_fails_unnoticed_is_told_with_its_reason() {
+async fn a_start_that_fails_unnoticed_is_reported_with_its_reason() {
     let lab = Lab::start().await;
     let client = lab.client();
     lab.boots_within(9100, Duration::from_secs(1));

@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_release_0_1_is_told_from_one_with_an_owner() {
+    fn a_name_of_release_0_1_is_distinguished_from_one_with_an_owner() {
         let old = SeedFile::parse_unowned("pxci-ubuntu-2204-0123456789abcdef.iso");
         assert_eq!(old, Some(("ubuntu-2204", "0123456789abcdef")));
         for other in ["pxci-lab_a_k3x9ab_0123456789abcdef.iso", "pxci-lab_a-0123456789abcdef.iso", "ubuntu.iso"] {

@@ -1,7 +1,7 @@
-//! Who owns what in a Proxmox VE cluster: names, markers, VMID ranges and the proof that comes before every destruction.
+//! Ownership in a Proxmox VE cluster: names, markers, VMID ranges and the proof that comes before every destruction.
 //!
-//! No I/O and no clock. Both binaries use the same grammar, so that what one creates the other can recognise.
-//! It must never accept something as ours for its name or its tags: those are for people, and a hand-made clone inherits both.
+//! No I/O and no clock. Both binaries use the same grammar, so each can recognise the guests of the other.
+//! It must never accept a guest as ours because of its name or tags: they are for people, and a hand-made clone inherits both.
 
 mod files;
 mod marker;

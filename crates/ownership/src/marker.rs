@@ -13,7 +13,7 @@ use crate::{Installation, Nonce, PoolName, Vmid};
 
 const PREFIX: &str = "pxci:v1 ";
 
-/// Which program may destroy the guest.
+/// The program that may destroy the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Owner {
@@ -32,7 +32,7 @@ impl fmt::Display for Owner {
     }
 }
 
-/// What the guest is.
+/// Kind of the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -73,18 +73,18 @@ pub enum Build {
     Building,
     /// Verified.
     Ready,
-    /// No longer to be cloned; goes when its last clone has gone.
+    /// Never cloned again; destroyed when its last clone is gone.
     Retired,
 }
 
-/// What the marker line says. Keys are written in the order of the fields; absent ones are left out.
+/// The contents of the marker line. Keys are written in the order of the fields; absent ones are left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marker {
     /// Installation that made the guest.
     pub installation: Installation,
     /// Program that may destroy it.
     pub owner: Owner,
-    /// What it is.
+    /// Kind of the guest.
     pub kind: Kind,
     /// VMID under which it was made. A clone made by hand inherits the line, but not the VMID.
     pub vmid: Vmid,
@@ -96,7 +96,7 @@ pub struct Marker {
     /// Pool of runners that it serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<PoolName>,
-    /// Set by the provider on runners that the dispatcher may clear away.
+    /// Set by the provider on runner VMs that the dispatcher may destroy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reap: Option<Reap>,
     /// Template family.
@@ -111,7 +111,7 @@ pub struct Marker {
     /// Version of GitHub's runner program in the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runner_version: Option<String>,
-    /// When the template version was built, RFC 3339.
+    /// Time of the template version's build, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub built_at: Option<String>,
     /// Build state of a template version, or of a dispatcher's container that is still being set up.
@@ -125,7 +125,7 @@ pub struct Marker {
 /// Why a description's marker cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum MarkerError {
-    /// Two lines claim to be the marker: which one is true cannot be told.
+    /// Two lines claim to be the marker: it is unknown which one is true.
     #[error("the description carries more than one pxci marker")]
     Ambiguous,
     /// The line begins like a marker but cannot be read.
@@ -134,7 +134,7 @@ pub enum MarkerError {
 }
 
 impl Marker {
-    /// A marker with the keys that every guest has.
+    /// Returns a marker with the keys that every guest has.
     #[must_use]
     pub fn new(installation: Installation, owner: Owner, kind: Kind, vmid: Vmid, nonce: Nonce) -> Self {
         Self {
@@ -171,7 +171,7 @@ impl Marker {
         serde_json::from_str(json).map(Some).map_err(MarkerError::Unreadable)
     }
 
-    /// The description with this marker in place of the one that it has, or added to its end. Other lines stay.
+    /// Returns the description with this marker in place of the one that it has, or added to its end. Other lines stay.
     #[must_use]
     pub fn replace_in(&self, description: &str) -> String {
         let mut lines: Vec<&str> = description.lines().filter(|line| !line.trim().starts_with(PREFIX)).collect();

@@ -7,18 +7,18 @@ use serde::{Deserialize, Serialize};
 const NONCE_LENGTH: usize = 6;
 const NONCE_ALPHABET: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 const LONGEST_INSTALLATION: usize = 16;
-/// What is left of a DNS label beside an installation, a VMID of nine digits, a nonce and three dashes.
+/// Characters of a DNS label that are left after an installation, a VMID of nine digits, a nonce and three dashes.
 const LONGEST_POOL: usize = 29;
 
-/// Why a text is no valid name.
+/// Why a text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Characters or length do not fit the grammar.
     #[error(
-        "\"{text}\" is no valid {what}: it takes 1 to {longest} lower-case letters, digits and dashes, with no dash at either end"
+        "\"{text}\" is not a valid {what}: it takes 1 to {longest} lower-case letters, digits and dashes, with no dash at either end"
     )]
     Label {
-        /// What the text should have been.
+        /// The kind of name that was expected.
         what: &'static str,
         /// The text.
         text: String,
@@ -26,7 +26,7 @@ pub enum NameError {
         longest: usize,
     },
     /// No six characters of `a-z0-9`.
-    #[error("\"{0}\" is no valid nonce: it takes six lower-case letters and digits")]
+    #[error("\"{0}\" is not a valid nonce: it takes six lower-case letters and digits")]
     Nonce(String),
     /// Not a node's name.
     #[error("\"{0}\" is not the name of a node: letters, digits and dashes are expected, with no dash at either end")]
@@ -35,7 +35,7 @@ pub enum NameError {
     #[error("\"{0}\" is not a repository; write owner/name")]
     Repository(String),
     /// Not of the form `{installation}-{pool}-{vmid}-{nonce}`.
-    #[error("\"{0}\" is no name of a runner of ours: expected installation-pool-vmid-nonce")]
+    #[error("\"{0}\" is not a name of a runner of ours: expected installation-pool-vmid-nonce")]
     Runner(String),
 }
 
@@ -72,7 +72,7 @@ macro_rules! name {
         pub struct $name(String);
 
         impl $name {
-            /// The text of the name.
+            /// Returns the text of the name.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -159,7 +159,7 @@ impl Default for Installation {
     }
 }
 
-/// Tells one incarnation of a VMID from the next: six of `a-z0-9`.
+/// Identifies one incarnation of a VMID: six of `a-z0-9`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Nonce(String);
@@ -176,7 +176,7 @@ impl Nonce {
         Self((0..NONCE_LENGTH).map(|_| character()).collect())
     }
 
-    /// The text of the nonce.
+    /// Returns the text of the nonce.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -223,7 +223,7 @@ pub fn tags(installation: &Installation, extra: &[String]) -> String {
     all.join(";")
 }
 
-/// Tag that shows the first 12 characters of a template's fingerprint.
+/// Returns the tag with the first 12 characters of a template's fingerprint.
 #[must_use]
 pub fn fingerprint_tag(fingerprint: &str) -> String {
     format!("pxci-fp-{}", fingerprint.chars().take(12).collect::<String>())

@@ -1,16 +1,16 @@
-//! The proof of ownership that every destruction needs: VMID range, resource pool, marker with that very VMID, and no template.
+//! The proof of ownership that every destruction needs: VMID range, resource pool, marker with the same VMID, not a template.
 //!
 //! [`prove`] compares what every marker has. A [`Proof`] is the same question as a value, for one guest: it also knows
 //! which incarnation, which template family or which build of Packer is meant.
 
 use crate::{Installation, Kind, Marker, MarkerError, Nonce, Owner, Reap, Vmid, VmidRange};
 
-/// What the caller is entitled to destroy.
+/// The guests that the caller may destroy.
 #[derive(Debug, Clone)]
 pub struct Claim<'a> {
     /// Own installation.
     pub installation: &'a Installation,
-    /// Which program is asking.
+    /// Program that asks.
     pub owner: Owner,
     /// Kind of guest that it is about to destroy.
     pub kind: Kind,
@@ -20,7 +20,7 @@ pub struct Claim<'a> {
     pub resource_pool: &'a str,
 }
 
-/// What PVE says about a guest right now.
+/// PVE's present facts about a guest.
 #[derive(Debug, Clone)]
 pub struct Guest<'a> {
     /// Its VMID.
@@ -31,7 +31,7 @@ pub struct Guest<'a> {
     pub name: &'a str,
     /// Description from its configuration.
     pub description: &'a str,
-    /// Whether PVE calls it a template.
+    /// True if PVE calls it a template.
     pub template: bool,
 }
 
@@ -92,7 +92,7 @@ pub enum NotOurs {
         /// Owner in the marker.
         owner: Owner,
     },
-    /// Something else than what is to be destroyed.
+    /// The guest is of another kind than the claim.
     #[error("guest {vmid} is marked as a {found}, not as a {expected}")]
     Kind {
         /// VMID of the guest.
@@ -102,7 +102,7 @@ pub enum NotOurs {
         /// Kind in the marker.
         found: Kind,
     },
-    /// A template, where no template is to be destroyed.
+    /// The guest is a template, and the claim is not to a template.
     #[error("guest {0} is a template")]
     Template(Vmid),
     /// Another incarnation of the VMID: the guest that was meant no longer exists.
@@ -246,7 +246,7 @@ fn check_incarnation(marker: &Marker, expected: Option<&Nonce>) -> Result<(), No
 /// Proves that the guest may be destroyed under this claim, and returns its marker.
 ///
 /// A template passes only under a claim to [`Kind::Template`]. The dispatcher may claim a runner of the provider when its marker
-/// says `reap=finished`; whether it *has* finished is for the caller to know.
+/// says `reap=finished`. The caller must know that it *has* finished.
 ///
 /// # Errors
 /// The first condition that does not hold.
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn another_incarnation_is_told_apart_from_what_is_not_ours() {
+    fn another_incarnation_is_distinguished_from_a_foreign_guest() {
         let of = |nonce: &str| {
             let nonce = Some(nonce.parse().unwrap());
             proof(Evidence::Marker { kind: Kind::Runner, nonce, family: None })

@@ -14,13 +14,13 @@ pub struct VmidRange {
     last: Vmid,
 }
 
-/// Why a text is no VMID range.
+/// Why a text is not a VMID range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RangeError {
     /// Neither `first-last` nor a single number.
-    #[error("\"{0}\" is no VMID range: write it as \"first-last\", for example \"9100-9199\"")]
+    #[error("\"{0}\" is not a VMID range: write it as \"first-last\", for example \"9100-9199\"")]
     Syntax(String),
-    /// The ends are the wrong way round.
+    /// The first number is greater than the last.
     #[error("the VMID range {first}-{last} is empty: its first number is greater than its last")]
     Empty {
         /// Lower end as written.
@@ -34,7 +34,7 @@ pub enum RangeError {
 }
 
 impl VmidRange {
-    /// Makes a range of both ends, which belong to it.
+    /// Makes a range that includes both ends.
     ///
     /// # Errors
     /// When it is empty or beyond PVE's bounds.

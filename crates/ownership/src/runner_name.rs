@@ -10,7 +10,7 @@ use crate::{Installation, NameError, Nonce, PoolName, Vmid};
 const LONGEST: usize = 63;
 
 /// Name of a runner, `{installation}-{pool}-{vmid}-{nonce}`: of its VM in PVE, of its registration at GitHub, and of its
-/// host. Installation and pool can only be told apart with the installation at hand, because both may contain dashes.
+/// host. Installation and pool can only be separated if the installation is known, because both may contain dashes.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RunnerName {

@@ -31,13 +31,13 @@ pub struct Build<'a> {
     pub certificates: Option<String>,
     /// Ends the build cleanly.
     pub cancel: CancellationToken,
-    /// Ends it likewise.
+    /// Ends the build cleanly at this time.
     pub deadline: Option<Instant>,
     /// Time for Packer to clean up after itself (it stops and deletes the VM) before it is killed.
     pub grace: Duration,
 }
 
-/// A build that went well.
+/// A build that succeeded.
 #[derive(Debug)]
 pub struct Outcome {
     /// Ids that the builders reported, without repetition: VMIDs in decimal for the Proxmox builders.
@@ -120,15 +120,15 @@ impl Packer {
     }
 }
 
-/// What a run told us.
+/// Findings from a run's output.
 #[derive(Default)]
 struct Heard {
     artifacts: Vec<String>,
     /// Errors that ended builds.
     finals: Vec<String>,
-    /// Everything worth repeating, newest last.
+    /// Lines for an error message, newest last.
     lines: Vec<String>,
-    /// Whether a builder began.
+    /// True if a builder began.
     started: bool,
     end: Option<process::End>,
 }
@@ -170,7 +170,7 @@ impl Heard {
         }
     }
 
-    /// `usual`: the class of a failure that is neither a crash nor an interruption.
+    /// Returns the failure of a run. `usual` is its class if it is neither a crash nor an interruption.
     fn failure(&self, usual: Option<Class>) -> Option<Failure> {
         let end = self.end?;
         if end.status.success() && end.interrupted.is_none() {
@@ -246,14 +246,14 @@ impl Scratch {
         Ok(Self { directory, variables, certificates })
     }
 
-    /// CD images that are left in Packer's directory for temporary files. It removes them when it comes to an ordinary end.
+    /// Returns the CD images that are left in Packer's directory for temporary files. Packer removes them at an ordinary end.
     fn cds(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.directory.path().join("tmp")).into_iter().flatten().filter_map(Result::ok);
         let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
         names.filter(|name| name.starts_with("packer") && name.ends_with(".iso")).collect()
     }
 
-    /// The caller's environment without what would change the build behind its back, and without our own credentials.
+    /// Returns the caller's environment without variables that would change the build, and without our own credentials.
     fn environment(&self, command: &mut std::process::Command) {
         const OURS: &[&str] = &["PKR_VAR_", "PACKER_", "PXCI_", "PROXMOX_", "TF_", "TOFU_"];
         for (name, _) in std::env::vars_os() {
@@ -280,7 +280,7 @@ impl Scratch {
     }
 }
 
-/// Where Packer would look for plugins if its configuration directory were not ours; they are large and shared between builds.
+/// Returns Packer's usual directory for plugins, which are large and shared between builds.
 fn plugin_directory() -> Option<OsString> {
     if let Some(named) = std::env::var_os("PACKER_PLUGIN_PATH") {
         return Some(named);

@@ -1,38 +1,38 @@
 //! Packer's machine-readable stream: `unix-time,target,category,argument,…`.
 
-/// How a line was meant.
+/// Level of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
     /// A step of the build.
     Say,
     /// Output of a provisioner, details.
     Message,
-    /// What Packer shows as an error; a provisioner's standard error arrives so too.
+    /// An error line of Packer. A provisioner's standard error arrives like this too.
     Error,
 }
 
-/// One thing that Packer said. Secrets are gone from it.
+/// An event of Packer, without secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A line for people.
     Line {
-        /// How it was meant.
+        /// Level of the line.
         level: Level,
         /// The text, without Packer's time stamp.
         text: String,
     },
     /// A build ended with this error.
     BuildError {
-        /// Which build, `proxmox-iso.ubuntu`.
+        /// Name of the build, as in `proxmox-iso.ubuntu`.
         target: String,
-        /// The builder's or provisioner's last word.
+        /// The builder's or provisioner's last message.
         message: String,
     },
     /// Id of an artifact: for the Proxmox builders the VMID in decimal. Comes twice where a manifest is written.
     ArtifactId {
-        /// Which build.
+        /// Name of the build.
         target: String,
-        /// The builder's own id for what it made.
+        /// The builder's id of the artifact.
         id: String,
     },
 }
@@ -68,7 +68,7 @@ fn unescape(argument: &str) -> String {
     argument.replace("%!(PACKER_COMMA)", ",").replace("\\n", "\n").replace("\\r", "\r")
 }
 
-/// `-timestamp-ui` puts `2026-11-23T01:14:55Z: ` in front.
+/// Removes `2026-11-23T01:14:55Z: `, which `-timestamp-ui` puts in front.
 fn without_time_stamp(text: &str) -> &str {
     let Some((stamp, rest)) = text.split_once(": ") else { return text };
     let looks_right = (20..=25).contains(&stamp.len())
@@ -115,14 +115,14 @@ mod tests {
     }
 
     #[test]
-    fn other_text_is_no_event() {
+    fn other_text_is_not_an_event() {
         for text in ["", "hello", "a,b,ui,say,x", ",,ui,say,x", "2026/11/23 panic: runtime error"] {
             assert_eq!(parse(text), None, "{text}");
         }
     }
 
     #[test]
-    fn a_colon_in_the_text_is_no_time_stamp() {
+    fn a_colon_in_the_text_is_not_a_time_stamp() {
         assert_eq!(parse("1,,ui,error,Error: x: y"), line(Level::Error, "Error: x: y"));
     }
 

@@ -1,20 +1,20 @@
-//! What can go wrong, in classes that each have something to do about them.
+//! Classes of failures. A user can do something about each class.
 
 use std::path::PathBuf;
 
 use crate::template::TemplateError;
 use crate::version::{LEAST, Version};
 
-/// Why there is no template.
+/// Errors of a build.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no Packer.
+    /// Packer was not found.
     #[error(
         "there is no Packer program at {}; install Packer {LEAST} or later (Debian: `apt-get install packer`; or https://developer.hashicorp.com/packer/install), or name it by the attribute packer_path or the environment variable PXCI_PACKER",
         looked_for
     )]
     Missing {
-        /// Where it was looked for.
+        /// The paths that were searched.
         looked_for: String,
     },
     /// The program answered, but not like Packer.
@@ -25,7 +25,7 @@ pub enum Error {
         /// The beginning of its answer.
         answer: String,
     },
-    /// An older Packer than is known to work.
+    /// This Packer is older than any that is known to work.
     #[error("{} is Packer {found}; {LEAST} or later is needed", program.display())]
     TooOld {
         /// The program.
@@ -33,7 +33,7 @@ pub enum Error {
         /// Its version.
         found: Version,
     },
-    /// The directory cannot be built from.
+    /// The directory is not a usable template.
     #[error("the directory is not a template that can be built")]
     Template(#[from] TemplateError),
     /// A scratch file or directory could not be made.
@@ -57,9 +57,9 @@ pub enum Error {
 #[derive(Debug, thiserror::Error)]
 #[error("{class}{}", detail(lines))]
 pub struct Failure {
-    /// Whose fault it is.
+    /// Class of the failure.
     pub class: Class,
-    /// The last lines that say something, oldest first, without secrets.
+    /// The last useful lines, oldest first, without secrets.
     pub lines: Vec<String>,
     /// File names of the CD images that Packer made for this build and did not remove, as `packer123.iso`. It uploads each to
     /// Proxmox VE under the same name.
@@ -73,10 +73,10 @@ fn detail(lines: &[String]) -> String {
     format!("; Packer said:\n  {}", lines.join("\n  "))
 }
 
-/// Whose fault a failure is. Packer's exit code carries no detail, so this comes from its words.
+/// Class of a failure, found from Packer's texts, because its exit code carries no detail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// The template or its variables: nothing was touched.
+    /// A mistake in the template or its variables. Nothing was changed.
     Config,
     /// A plugin could not be installed.
     Plugins,
@@ -88,7 +88,7 @@ pub enum Class {
     Provisioner,
     /// Cancelled by the user.
     Cancelled,
-    /// The time allowed was up.
+    /// The deadline passed.
     TimedOut,
     /// Packer itself crashed or was killed.
     Crashed,
@@ -109,7 +109,7 @@ impl std::fmt::Display for Class {
     }
 }
 
-/// Texts by which the stream tells its class, most telling first.
+/// Texts that identify a class, the most specific first.
 const SIGNS: &[(&str, Class)] = &[
     ("packer crash", Class::Crashed),
     ("panic: ", Class::Crashed),

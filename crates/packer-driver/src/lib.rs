@@ -1,4 +1,4 @@
-//! Drives the `packer` program: finds it, reads its event stream, ends it cleanly, and tells what went wrong in a way that can be acted upon.
+//! Drives the `packer` program: finds it, reads its event stream, ends it cleanly, and classifies failures so that a user can act.
 //!
 //! ```text
 //! locate → probe version → (init) → validate → build ─┬─ ok

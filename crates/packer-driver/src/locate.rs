@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::failure::Error;
 use crate::version::{LEAST, Version};
 
-/// A Packer program that is there and recent enough.
+/// A Packer program that is recent enough.
 #[derive(Debug, Clone)]
 pub struct Packer {
     program: PathBuf,
@@ -29,7 +29,7 @@ impl Packer {
         Ok(Self { program, version })
     }
 
-    /// The program's path.
+    /// Returns the program's path.
     pub(crate) fn program(&self) -> &Path {
         &self.program
     }
@@ -40,7 +40,7 @@ impl Packer {
         self.version
     }
 
-    /// `packer init` came with 1.7.
+    /// Returns true if this version has `packer init`, which came with 1.7.
     pub(crate) fn has_init(&self) -> bool {
         self.version >= Version { major: 1, minor: 7, patch: 0 }
     }
@@ -59,9 +59,9 @@ fn find(named: Option<&Path>, search: &OsStr) -> Result<PathBuf, Error> {
         .ok_or_else(|| Error::Missing { looked_for: format!("`{}` on PATH", name.display()) })
 }
 
-/// Another program of the same name (cracklib has one) may wait for input or print something else.
+/// Asks the program for its version. Another program of the same name (cracklib has one) may wait for input or print something else.
 async fn ask_version(program: &Path) -> Result<Version, Error> {
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const DEADLINE: Duration = Duration::from_secs(30);
     let answer = tokio::process::Command::new(program)
         .args(["version", "-machine-readable"])
         .env("CHECKPOINT_DISABLE", "1")
@@ -70,7 +70,7 @@ async fn ask_version(program: &Path) -> Result<Version, Error> {
         .output();
     let not_packer =
         |answer: &str| Error::NotPacker { program: program.to_owned(), answer: answer.chars().take(200).collect() };
-    let output = tokio::time::timeout(PATIENCE, answer)
+    let output = tokio::time::timeout(DEADLINE, answer)
         .await
         .map_err(|_| not_packer("no answer to `packer version`"))?
         .map_err(|source| Error::Start { program: program.to_owned(), source })?;

@@ -11,11 +11,11 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct End {
     pub(crate) status: ExitStatus,
-    /// What made us end it, if we did.
+    /// The reason for which we ended it, if we did.
     pub(crate) interrupted: Option<Interruption>,
 }
 
@@ -25,13 +25,13 @@ pub(crate) enum Interruption {
     Deadline,
 }
 
-/// When to end a run, and how long to wait before doing so the hard way.
+/// Limits of a run, and the grace before it is killed.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
     pub(crate) cancel: CancellationToken,
     pub(crate) deadline: Option<Instant>,
     pub(crate) grace: Duration,
-    /// Removed should this process be killed: the variables in it are secret.
+    /// Directory that is removed even if this process is killed, because the variables in it are secret.
     pub(crate) scratch: PathBuf,
 }
 
@@ -97,8 +97,8 @@ async fn supervise(
 
 /// A process that left the group may hold a pipe open for ever; what it prints is no longer ours.
 async fn finish(mut reader: tokio::task::JoinHandle<()>) {
-    const PATIENCE: Duration = Duration::from_secs(5);
-    if tokio::time::timeout(PATIENCE, &mut reader).await.is_err() {
+    const DEADLINE: Duration = Duration::from_secs(5);
+    if tokio::time::timeout(DEADLINE, &mut reader).await.is_err() {
         reader.abort();
     }
 }

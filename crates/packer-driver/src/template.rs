@@ -1,4 +1,4 @@
-//! What the directory of a Packer template declares, read without Packer.
+//! The declarations in the directory of a Packer template, read without Packer.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ pub struct Template {
     pub variables: BTreeSet<String>,
     /// Names of those that have no default.
     pub required: BTreeSet<String>,
-    /// Whether plugins are required, so that `packer init` has something to do.
+    /// True if plugins are required, so that `packer init` has something to do.
     pub requires_plugins: bool,
 }
 
@@ -20,7 +20,7 @@ pub enum TemplateError {
     /// The directory or a file in it cannot be read.
     #[error("cannot read {}", path.display())]
     Read {
-        /// What could not be read.
+        /// The file or directory that could not be read.
         path: PathBuf,
         /// The system's reason.
         #[source]

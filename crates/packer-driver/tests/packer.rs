@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 async fn packer() -> Packer {
     let named = std::env::var_os("PXCI_PACKER").map(PathBuf::from);
@@ -64,7 +64,7 @@ fn processes(text: &str) -> Vec<String> {
 }
 
 async fn until(what: &str, holds: impl Fn() -> bool) {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + DEADLINE;
     while !holds() {
         assert!(Instant::now() < end, "waited in vain: {what}");
         tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! What the token may do.
+//! The token's privileges.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -31,10 +31,10 @@ pub struct Exit {
     /// Its exit code; none when a signal ended it.
     #[serde(default, deserialize_with = "lenient::optional_number")]
     pub exitcode: Option<u64>,
-    /// What it wrote to its standard output.
+    /// Its standard output.
     #[serde(default, rename = "out-data", deserialize_with = "lenient::text")]
     pub out: String,
-    /// What it wrote to its standard error.
+    /// Its standard error.
     #[serde(default, rename = "err-data", deserialize_with = "lenient::text")]
     pub err: String,
 }

@@ -37,7 +37,7 @@ pub struct GuestSummary {
     /// `running`, `stopped` or `unknown`.
     #[serde(default, deserialize_with = "lenient::text")]
     pub status: String,
-    /// Whether it is a template; false while not yet known.
+    /// True if it is a template; false while not yet known.
     #[serde(default, deserialize_with = "lenient::flag")]
     pub template: bool,
     /// Resource pool it is a member of.
@@ -78,7 +78,7 @@ impl Client {
         self.call(Call::get("/nodes".to_owned(), &Parameters::default())).await
     }
 
-    /// Whether a VMID is free right now. Reserves nothing: whoever creates first gets it.
+    /// Returns true if a VMID is free now. Reserves nothing: the first to create a guest gets the VMID.
     ///
     /// # Errors
     /// See [`Error`].

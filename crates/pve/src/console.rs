@@ -126,7 +126,7 @@ async fn connect_tls(client: &Client, vmid: Vmid) -> Result<TlsStream<TcpStream>
     TlsConnector::from(Arc::clone(&client.tls())).connect(name, tcp).await.map_err(unreachable)
 }
 
-/// Waits for `OK`. What follows in the same message belongs to the terminal.
+/// Waits for `OK`. The rest of the same message belongs to the terminal.
 async fn read_ok(vmid: Vmid, socket: &mut WebSocketStream<TlsStream<TcpStream>>) -> Result<VecDeque<Bytes>, Error> {
     let mut answer = Vec::new();
     while answer.len() < 2 {

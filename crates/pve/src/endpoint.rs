@@ -11,7 +11,7 @@ const API_PORT: u16 = 8006;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint(Url);
 
-/// Why a text is no address of a PVE API.
+/// Why a text is not an address of a PVE API.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// PVE speaks HTTPS only.
@@ -23,11 +23,11 @@ pub enum EndpointError {
         suggestion: String,
     },
     /// No URL, or one with parts that have no place here.
-    #[error("\"{given}\" is no address of a Proxmox VE API ({reason}): write it as \"https://host:8006\"")]
+    #[error("\"{given}\" is not an address of a Proxmox VE API ({reason}): write it as \"https://host:8006\"")]
     Malformed {
         /// As given, without credentials.
         given: String,
-        /// What is wrong.
+        /// The mistake.
         reason: &'static str,
     },
 }
@@ -43,7 +43,7 @@ impl Endpoint {
         self.0.port_or_known_default().unwrap_or(API_PORT)
     }
 
-    /// `host:port` as it stands in a URL.
+    /// `host:port` as in a URL.
     pub(crate) fn authority(&self) -> String {
         format!("{}:{}", self.0.host_str().unwrap_or_default(), self.port())
     }
@@ -102,11 +102,11 @@ pub struct ApiToken {
     secret: SecretString,
 }
 
-/// Why a text is no API token. Says nothing of the secret.
+/// Why a text is not an API token. Says nothing of the secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// The id has not the form of one.
-    #[error("\"{0}\" is no id of a Proxmox VE API token: it has the form \"user@realm!name\"")]
+    #[error("\"{0}\" is not an id of a Proxmox VE API token: it has the form \"user@realm!name\"")]
     Id(String),
     /// The combined form lacks its `=`.
     #[error("the API token has not the form \"user@realm!name=secret\"")]
@@ -143,7 +143,7 @@ impl ApiToken {
         Self::new(id, &secret.into())
     }
 
-    /// The id, which is no secret.
+    /// The id, which is not a secret.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id

@@ -1,4 +1,4 @@
-//! What virtual machines and containers have in common: configuration and status.
+//! The common parts of virtual machines and containers: configuration and status.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ impl Config {
         self.get(option)?.parse().ok()
     }
 
-    /// Whether an option is switched on.
+    /// Returns true if an option is switched on.
     #[must_use]
     pub fn flag(&self, option: &str) -> bool {
         self.get(option) == Some("1")
@@ -54,7 +54,7 @@ impl Config {
         self.get("description").unwrap_or_default()
     }
 
-    /// Whether the guest is a template.
+    /// Returns true if the guest is a template.
     #[must_use]
     pub fn is_template(&self) -> bool {
         self.flag("template")
@@ -81,7 +81,7 @@ pub struct Status {
 }
 
 impl Status {
-    /// Whether the guest runs (a paused VM does).
+    /// Returns true if the guest runs (a paused VM does).
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.status == "running"

@@ -26,7 +26,7 @@ pub(crate) fn number_of(value: &Value) -> Option<u64> {
     }
 }
 
-/// Whether a scalar stands for true.
+/// Returns true if a scalar stands for true.
 pub(crate) fn flag_of(value: &Value) -> bool {
     match value {
         Value::Bool(flag) => *flag,

@@ -20,7 +20,7 @@ pub struct Qemu {
     vmid: Vmid,
 }
 
-/// What to clone a VM to. `description` and `name` are in the configuration when the task ends.
+/// Request for a clone. `description` and `name` are in the configuration when the task ends.
 #[derive(Debug, Clone)]
 pub struct CloneRequest {
     /// VMID of the clone.
@@ -120,7 +120,7 @@ impl Qemu {
         self.client.call(Call::post(self.path("/status/start"), &Parameters::default())).await
     }
 
-    /// Pulls the plug, also on a shutdown that is under way. A stopped VM is no error.
+    /// Pulls the plug, also on a shutdown that is under way. A stopped VM is not an error.
     ///
     /// # Errors
     /// Most come with the task.

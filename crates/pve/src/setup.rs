@@ -3,7 +3,7 @@
 use crate::endpoint::{ApiToken, Endpoint};
 use crate::trust::Trust;
 
-/// What a client needs to know.
+/// Settings of a client.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
     /// API servers of one and the same cluster. When one takes no connection, the next is tried.
@@ -12,6 +12,6 @@ pub struct ClientConfig {
     pub token: ApiToken,
     /// How the servers' certificates are judged.
     pub trust: Trust,
-    /// What to call oneself in requests.
+    /// Value of the `User-Agent` header.
     pub user_agent: String,
 }

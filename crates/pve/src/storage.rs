@@ -46,7 +46,7 @@ pub struct Storage {
     storage: String,
 }
 
-/// What a storage can do.
+/// A storage's content types and state.
 #[derive(Debug, Clone, Deserialize)]
 pub struct StorageStatus {
     /// Kinds of content that it takes, for example `iso`.
@@ -93,7 +93,7 @@ impl Storage {
         format!("/nodes/{}/storage/{}{rest}", segment(&self.node), segment(&self.storage))
     }
 
-    /// What the storage can do.
+    /// Reads the storage's content types and state.
     ///
     /// # Errors
     /// [`Error::is_storage_missing`].
@@ -140,7 +140,7 @@ impl Storage {
         self.client.call(Call::get(self.path("/content"), &Parameters::default().with("content", content))).await
     }
 
-    /// Deletes a volume, whether a guest uses it or not. One that does not exist is no error. `None`: it is gone already.
+    /// Deletes a volume, whether a guest uses it or not. Succeeds if the volume does not exist. Returns `None` if it is gone already.
     ///
     /// # Errors
     /// See [`Error`]. Needs `Datastore.Allocate`, which uploading does not.

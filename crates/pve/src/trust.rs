@@ -22,7 +22,7 @@ pub struct Fingerprint([u8; 32]);
 
 /// Not 32 bytes of hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is no SHA-256 fingerprint: it has 32 pairs of hexadecimal digits, with or without colons")]
+#[error("\"{0}\" is not a SHA-256 fingerprint: it has 32 pairs of hexadecimal digits, with or without colons")]
 pub struct FingerprintError(String);
 
 impl Fingerprint {
@@ -49,7 +49,7 @@ impl FromStr for Fingerprint {
     }
 }
 
-/// What makes a server's certificate good.
+/// The way in which a server's certificate is checked.
 #[derive(Debug, Clone)]
 pub enum Trust {
     /// The system's certificate store; without one, the roots of public CAs.
@@ -58,7 +58,7 @@ pub enum Trust {
     CaPem(String),
     /// This very certificate; name and dates do not matter.
     Fingerprint(Fingerprint),
-    /// Anything. Whoever sits in between gets the token.
+    /// Any certificate. An attacker on the network gets the token.
     Insecure,
 }
 
@@ -138,7 +138,7 @@ fn system_roots() -> RootCertStore {
 enum Rule {
     Chain {
         chain: Arc<WebPkiServerVerifier>,
-        /// A self-signed certificate is no CA of itself, but whoever gives it means it.
+        /// A self-signed certificate is not its own CA, but a user who names it wants it trusted.
         given: Vec<Fingerprint>,
     },
     Pin(Fingerprint),

@@ -23,7 +23,7 @@ impl Upid {
         self.field(1)
     }
 
-    /// What the task does, for example `qmclone`.
+    /// Kind of the task, for example `qmclone`.
     #[must_use]
     pub fn kind(&self) -> &str {
         self.field(5)

@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn disks_are_told_from_other_options() {
+    fn disks_are_distinguished_from_other_options() {
         for disk in ["scsi0", "virtio15", "sata1", "ide2", "efidisk0", "tpmstate0"] {
             assert!(is_disk(disk), "{disk}");
         }

@@ -1,4 +1,4 @@
-//! What makes two versions the same: SHA-256 over a canonical list of everything that goes into one.
+//! The fingerprint of a version: SHA-256 over a canonical list of everything that goes into one.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ pub struct Fingerprint<'a> {
 }
 
 impl Fingerprint<'_> {
-    /// 64 hexadecimal digits.
+    /// Returns 64 hexadecimal digits.
     #[must_use]
     pub fn digest(&self) -> String {
         let mut digest = Sha256::new();

@@ -26,10 +26,10 @@ pub(crate) struct Input {
 #[derive(Debug, thiserror::Error)]
 pub enum InputsError {
     /// The directory is not there, or is a file.
-    #[error("{} is no directory", .0.display())]
+    #[error("{} is not a directory", .0.display())]
     NoDirectory(PathBuf),
     /// A pattern is none.
-    #[error("\"{pattern}\" is no valid pattern of files to ignore")]
+    #[error("\"{pattern}\" is not a valid pattern of files to ignore")]
     Pattern {
         /// The pattern.
         pattern: String,
@@ -37,7 +37,7 @@ pub enum InputsError {
         #[source]
         source: globset::Error,
     },
-    /// A directory cannot be listed; a symbolic link that leads nowhere or in circles is named here, too.
+    /// A directory cannot be listed; a symbolic link that leads nowhere or in circles is named here too.
     #[error("cannot list the files of {}", path.display())]
     List {
         /// Where.
@@ -96,7 +96,7 @@ impl Inputs {
         Ok(Self(all))
     }
 
-    /// For a plan: relative path → twelve digits of the content's digest, and `+x` for an executable file.
+    /// Returns the inputs for a plan: relative path → twelve digits of the content's digest, and `+x` for an executable file.
     #[must_use]
     pub fn shown(&self) -> BTreeMap<String, String> {
         let show = |input: &Input| format!("{}{}", &input.sha256[..12], if input.executable { " +x" } else { "" });

@@ -3,17 +3,17 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// What is left of a DNS label beside a date, eight digits of the fingerprint and two dashes.
+/// Characters of a DNS label that are left after a date, eight digits of the fingerprint and two dashes.
 const LONGEST: usize = 45;
 
 /// Name of a template family: up to 45 of `a-z0-9-`, no dash at an end.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FamilyName(String);
 
-/// Why a text is no name of a family.
+/// Why a text is not a name of a family.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "\"{0}\" is no valid family name: it takes 1 to {LONGEST} lower-case letters, digits and dashes, with no dash at either end"
+    "\"{0}\" is not a valid family name: it takes 1 to {LONGEST} lower-case letters, digits and dashes, with no dash at either end"
 )]
 pub struct FamilyNameError(String);
 
@@ -37,19 +37,19 @@ impl fmt::Display for FamilyName {
 }
 
 impl FamilyName {
-    /// The text of the name.
+    /// Returns the text of the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Name of one version: `<family>-<yyyymmdd>-<8 digits of the fingerprint>`, a DNS label. `date` is `yyyymmdd`.
+    /// Returns the name of one version: `<family>-<yyyymmdd>-<8 digits of the fingerprint>`, a DNS label. `date` is `yyyymmdd`.
     #[must_use]
     pub fn version_name(&self, date: &str, fingerprint: &str) -> String {
         format!("{self}-{date}-{}", fingerprint.get(..8).unwrap_or(fingerprint))
     }
 
-    /// Tag that shows the family in PVE's web page.
+    /// Returns the tag that shows the family in PVE's web page.
     #[must_use]
     pub fn tag(&self) -> String {
         format!("pxci-family-{self}")

@@ -4,7 +4,7 @@ use ownership::{Build, Vmid};
 
 use crate::version::Version;
 
-/// VMIDs of the versions that are no longer kept, oldest first: all but the newest `keep` verified ones. `current` and `before`, the version
+/// Returns the VMIDs of the versions that are no longer kept, oldest first: all but the newest `keep` verified ones. `current` and `before`, the version
 /// that was current before this apply, always stay: who makes clones learns of the new one only later in the same apply.
 #[must_use]
 pub fn to_remove(versions: &[Version], keep: usize, current: Vmid, before: Option<Vmid>) -> Vec<Vmid> {

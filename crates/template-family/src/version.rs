@@ -33,7 +33,7 @@ pub struct Version {
     pub name: String,
     /// How far it is.
     pub build: Build,
-    /// Whether PVE calls it a template.
+    /// True if PVE calls it a template.
     pub is_template: bool,
     /// Fingerprint of what it was built from.
     pub fingerprint: String,
@@ -44,7 +44,7 @@ pub struct Version {
 }
 
 impl Family {
-    /// Every version, by number. One request, and one more for each guest of the pool within the range.
+    /// Returns every version, by number. One request, and one more for each guest of the pool within the range.
     ///
     /// # Errors
     /// [`Error::is_pool_missing`]; and what reading a guest may end in.
@@ -89,7 +89,7 @@ impl Family {
     /// Finds a family by nothing but its name: where its newest version is.
     ///
     /// # Errors
-    /// What the lists or reading a guest may end in.
+    /// Errors of the lists, and of reading a guest.
     pub async fn find(client: &Client, installation: &Installation, name: &FamilyName) -> Result<Option<Self>, Error> {
         let mut found: BTreeMap<u32, Self> = BTreeMap::new();
         for guest in client.guests().await? {
@@ -108,7 +108,7 @@ impl Family {
     }
 }
 
-/// The newest verified version with that fingerprint: it need not be built again.
+/// Returns the newest verified version with that fingerprint, which need not be built again.
 #[must_use]
 pub fn adoptable<'a>(versions: &'a [Version], fingerprint: &str) -> Option<&'a Version> {
     versions
@@ -169,7 +169,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn copies_and_strangers_are_no_versions() {
+    fn copies_and_foreign_guests_are_not_versions() {
         assert!(family().read(id(9002), &config(9001, |_| ())).is_none());
         assert!(
             family().read(id(9001), &config(9001, |marker| marker.installation = "prod".parse().unwrap())).is_none()

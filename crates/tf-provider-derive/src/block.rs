@@ -5,7 +5,7 @@ use syn::{Error, Ident, LitInt, Result, token};
 
 use crate::field::Rules;
 
-/// What `block(…)` says.
+/// The options in `block(…)`.
 pub(crate) struct Block {
     pub(crate) word: Ident,
     pub(crate) group: Option<Ident>,

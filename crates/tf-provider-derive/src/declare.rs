@@ -85,7 +85,7 @@ impl TypeWords {
     }
 }
 
-/// The doc comment as Markdown: the one leading space of each line taken off.
+/// Returns the doc comment as Markdown: the one leading space of each line taken off.
 pub(crate) fn doc_text(attributes: &[Attribute]) -> String {
     let lines = attributes.iter().filter_map(|attribute| {
         let Meta::NameValue(pair) = &attribute.meta else { return None };

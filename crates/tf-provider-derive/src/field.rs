@@ -25,7 +25,7 @@ pub(crate) enum Shape {
     Timeouts(Vec<(Ident, LitStr)>),
 }
 
-/// What `#[tf(…)]` says about an attribute.
+/// The options in `#[tf(…)]` of an attribute.
 pub(crate) struct Rules {
     /// `T` of `Attr<T>`.
     pub(crate) element: Type,
@@ -231,7 +231,7 @@ impl Rules {
     }
 }
 
-/// `T` of `NAME<T>`.
+/// Returns `T` of `NAME<T>`.
 pub(crate) fn argument_of(ty: &Type, name: &str) -> Option<Type> {
     let Type::Path(path) = ty else { return None };
     let last = path.path.segments.last()?;

@@ -140,7 +140,7 @@ fn blocks(declaration: &Declaration) -> TokenStream {
     }
 }
 
-/// What a field adds to the contents of the model.
+/// The addition of a field to the contents of the model.
 fn contents(framework: &Framework, field: &Field) -> Option<TokenStream> {
     let Shape::Attribute(rules) = &field.shape else { return None };
     let element = &rules.element;
@@ -262,7 +262,7 @@ fn settings(framework: &Framework, rules: &Rules) -> Vec<TokenStream> {
     all
 }
 
-/// Text literals become owned strings; everything else must have the attribute's type already.
+/// Returns the code of a default. Text literals become owned strings; everything else must have the attribute's type already.
 pub(crate) fn default_value(default: &Expr) -> TokenStream {
     match default {
         Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
@@ -278,7 +278,7 @@ fn check_setting(framework: &Framework, rules: &Rules, word: &CheckWord) -> Toke
     quote!(attribute.checks.push(#check);)
 }
 
-/// A check of values of type `element`; mismatches are reported at `place`.
+/// Returns a check of values of type `element`; mismatches are reported at `place`.
 pub(crate) fn check(framework: &Framework, element: &TokenStream, place: Span, word: &CheckWord) -> TokenStream {
     let here = match word {
         CheckWord::Custom(path) => framework.at(path.span()),

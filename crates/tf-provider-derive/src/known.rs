@@ -183,7 +183,7 @@ fn into(framework: &Framework, field: &Field) -> TokenStream {
     quote!(#ident: #value)
 }
 
-/// What takes the place of null.
+/// Returns the expression that replaces null.
 fn absent(framework: &Framework, rules: &Rules) -> TokenStream {
     let (element, word) = (&rules.element, quote!(#framework::derived::Absent));
     match &rules.default {

@@ -3,7 +3,7 @@ use syn::{DeriveInput, parse_quote};
 use crate::declare::Declaration;
 use crate::parameters;
 
-/// What the compiler says, one line per error.
+/// Returns the compiler's errors, one line each.
 fn errors(input: &DeriveInput) -> Vec<String> {
     match Declaration::parse(input) {
         Ok(_) => Vec::new(),
@@ -125,7 +125,7 @@ fn only_structs_with_named_fields_are_models() {
     );
 }
 
-/// What the compiler says about parameters.
+/// Returns the compiler's errors about parameters.
 fn refusal(input: &DeriveInput) -> String {
     parameters::Declaration::parse(input).err().map(|error| error.to_string()).unwrap_or_default()
 }
@@ -240,11 +240,11 @@ fn the_path_of_the_framework_is_text_with_a_path() {
     });
     assert_eq!(good, "");
     for wrong in ["", "a framework", "Vec<u8>", "1"] {
-        let told = type_error(&parse_quote! {
+        let reported = type_error(&parse_quote! {
             #[tf(crate = #wrong)]
             struct M {}
         });
-        assert_eq!(told, "the path of the framework is needed, such as `crate = \"crate::framework\"`", "{wrong}");
+        assert_eq!(reported, "the path of the framework is needed, such as `crate = \"crate::framework\"`", "{wrong}");
     }
     let bare = type_error(&parse_quote! {
         #[tf(crate = vendor::framework)]

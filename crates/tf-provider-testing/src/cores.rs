@@ -18,7 +18,7 @@ pub enum CoreKind {
     Terraform,
 }
 
-/// What not every core can do.
+/// Abilities that not every core has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Feature {
@@ -95,7 +95,7 @@ impl Core {
     /// `PATH`.
     ///
     /// # Errors
-    /// When a named one is no core, or none is there.
+    /// When a named one is not a core, or none is there.
     pub fn all() -> Result<Vec<Self>, Failed> {
         if let Some(named) = std::env::var_os(CORES).filter(|named| !named.is_empty()) {
             return std::env::split_paths(&named).map(|program| Self::probe(&program)).collect();
@@ -108,7 +108,7 @@ impl Core {
         Ok(found)
     }
 
-    /// Whether this version can do that.
+    /// Returns true if this version can do that.
     #[must_use]
     pub fn can(&self, feature: Feature) -> bool {
         let mut numbers = self.version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What did not hold: with the step, the core and its version, and what the core printed.
+/// A failed check, with the step, the core and its version, and the core's output.
 ///
 /// `Debug` shows the same text as `Display`, so that a test function may return it.
 #[derive(Clone)]

@@ -9,7 +9,7 @@ use super::Failed;
 pub struct Plan {
     /// The plan, as `show -json` gives it.
     pub json: Value,
-    /// What `plan` printed.
+    /// Output of `plan`.
     pub printed: String,
 }
 
@@ -44,7 +44,7 @@ impl Plan {
             .ok_or_else(|| Failed::new(format!("{address} is not in the plan")).with_output(self.printed.clone()))
     }
 
-    /// What is planned for a resource: `create`, `update`, `delete`, `delete+create`, `no-op`.
+    /// Returns the planned action for a resource: `create`, `update`, `delete`, `delete+create`, `no-op`.
     ///
     /// # Errors
     /// When the plan does not have it.
@@ -204,10 +204,11 @@ mod tests {
         });
         let plan = Plan::new(json!({ "resource_changes": [change] }), "printed".to_owned());
         assert_eq!(plan.changes(), ["a.b: update"]);
-        let told = plan.is_empty().unwrap_err().to_string();
+        let reported = plan.is_empty().unwrap_err().to_string();
         assert!(
-            told.contains("a.b.x: 1 -> 3\n  a.b.z: null -> (known after apply)") && told.ends_with("printed\n---"),
-            "{told}"
+            reported.contains("a.b.x: 1 -> 3\n  a.b.z: null -> (known after apply)")
+                && reported.ends_with("printed\n---"),
+            "{reported}"
         );
         assert!(
             plan.does("a.b", "create")

@@ -15,7 +15,7 @@ use super::{Core, Failed};
 /// Variables of this process that a core needs; everything else stays out, so that a developer's set-up cannot matter.
 const PASSED_ON: [&str; 4] = ["PATH", "HOME", "TMPDIR", "LANG"];
 
-/// What a finished run of a core left.
+/// Result of a finished run of a core.
 #[derive(Debug)]
 pub struct Finished {
     /// The command's words, for messages.
@@ -152,7 +152,7 @@ impl Running {
     }
 }
 
-/// What programs get of this process' environment.
+/// Variables of this process' environment that programs get.
 pub(super) fn inherited() -> impl Iterator<Item = (&'static str, OsString)> {
     PASSED_ON.into_iter().filter_map(|name| std::env::var_os(name).map(|value| (name, value)))
 }

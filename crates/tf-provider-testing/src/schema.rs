@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{Core, Failed, Feature, Harness};
 
-/// `write` writes the file anew; anything else compares.
+/// `write` writes the file again; anything else compares.
 const SCHEMA: &str = "TF_PROVIDER_SCHEMA";
 
 /// Asserts that `providers schema -json` says what a committed file has. The configuration must name the provider.
@@ -27,7 +27,7 @@ pub async fn matches_snapshot(harness: &Harness, file: &Path) -> Result<(), Fail
         }
         return Ok(());
     }
-    let hint = format!("{SCHEMA}=write writes it anew");
+    let hint = format!("{SCHEMA}=write writes it again");
     let text = fs::read_to_string(file).map_err(Failed::io(format_args!("reading {} ({hint})", file.display())))?;
     let mut committed: Value =
         serde_json::from_str(&text).map_err(|error| Failed::new(format!("{}: {error}", file.display())))?;

@@ -46,7 +46,7 @@ pub fn shows_none(found: &BTreeMap<String, Vec<u8>>, secrets: &[&str]) -> Result
         for (name, bytes) in found {
             if let Some(at) = bytes.windows(secret.len()).position(|window| window == secret.as_bytes()) {
                 let before = String::from_utf8_lossy(&bytes[at.saturating_sub(200)..at]).into_owned();
-                return Err(Failed::new(format!("{secret} stands in {name}, behind: {before}")));
+                return Err(Failed::new(format!("{secret} is in {name}, behind: {before}")));
             }
         }
     }
@@ -118,8 +118,8 @@ mod tests {
         std::fs::create_dir(directory.path().join("below")).unwrap();
         std::fs::write(directory.path().join("below/plan"), archive("tfplan", secret.as_bytes())).unwrap();
         let found = everything(directory.path(), "printed").unwrap();
-        let told = shows_none(&found, &["absent", secret]).unwrap_err().to_string();
-        assert!(told.contains("below/plan: tfplan"), "{told}");
+        let reported = shows_none(&found, &["absent", secret]).unwrap_err().to_string();
+        assert!(reported.contains("below/plan: tfplan"), "{reported}");
         assert!(shows_none(&found, &["absent"]).is_ok());
         assert!(shows_none(&found, &["printed"]).is_err() && shows_none(&found, &[""]).is_err());
     }

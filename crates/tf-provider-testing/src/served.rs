@@ -10,7 +10,7 @@ use tokio::process::Child;
 use super::Failed;
 use super::run::{inherited, tied_to_this_process};
 
-/// What a program prints before the JSON that a core needs.
+/// Text that a program prints before the JSON that a core needs.
 const ANNOUNCEMENT: &str = "TF_REATTACH_PROVIDERS='";
 
 /// A provider's program that serves without a handshake. Killed when dropped, and with this process.

@@ -1,4 +1,4 @@
-//! What a state holds, as it is stored.
+//! The contents of a state, as stored.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ pub struct Stored {
     pub address: String,
     /// Its attributes.
     pub attributes: Value,
-    /// Whether its creation failed half-way, so that it will be replaced.
+    /// True if its creation failed half-way, so that it will be replaced.
     pub tainted: bool,
     /// Version of the schema that it was written with.
     pub schema_version: i64,
@@ -193,8 +193,8 @@ mod tests {
         assert!(stored.tainted && stored.schema_version == 2);
         assert_eq!(stored.raw("n"), Some("1180591620717411303425"));
         assert!(stored.has("s", "x").is_ok());
-        let told = stored.has("s", "y").unwrap_err().to_string();
-        assert_eq!(told, "module.m.a.b[1].s is \"x\", expected \"y\"");
+        let reported = stored.has("s", "y").unwrap_err().to_string();
+        assert_eq!(reported, "module.m.a.b[1].s is \"x\", expected \"y\"");
         assert_eq!(state.resources().len(), 1);
     }
 }

@@ -119,7 +119,7 @@ impl WorkingDirectory {
         Running::start(&self.core, words, &self.directory, self.environment.clone(), self.echo)
     }
 
-    /// Runs the core with these words; failing is an answer, too.
+    /// Runs the core with these words; failing is an answer too.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -179,7 +179,7 @@ impl WorkingDirectory {
         Ok(Plan::new(json(&shown.stdout)?, printed))
     }
 
-    /// `apply` of the plan that was made last, without a refresh; failing is an answer, too.
+    /// `apply` of the plan that was made last, without a refresh; failing is an answer too.
     ///
     /// # Errors
     /// When the core cannot be started.
@@ -187,7 +187,7 @@ impl WorkingDirectory {
         self.run(&["apply", "-no-color", "-refresh=false", PLAN]).await
     }
 
-    /// `apply` of a fresh plan; failing is an answer, too.
+    /// `apply` of a fresh plan; failing is an answer too.
     ///
     /// # Errors
     /// When the core cannot be started.
@@ -203,7 +203,7 @@ impl WorkingDirectory {
         self.try_apply().await?.succeeded()
     }
 
-    /// `destroy`; failing is an answer, too.
+    /// `destroy`; failing is an answer too.
     ///
     /// # Errors
     /// When the core cannot be started.
@@ -228,7 +228,7 @@ impl WorkingDirectory {
         json(&shown.stdout)
     }
 
-    /// What the state holds.
+    /// Reads the state.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -266,7 +266,7 @@ impl WorkingDirectory {
         Ok(())
     }
 
-    /// What the core says about the schemas of the configuration's providers.
+    /// Reads the schemas of the configuration's providers from the core.
     ///
     /// # Errors
     /// When the core fails.

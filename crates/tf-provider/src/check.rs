@@ -22,7 +22,7 @@ pub fn range<T: Ranged>(limits: impl RangeBounds<T> + Send + Sync + 'static) -> 
     )
 }
 
-/// `length(1..=40)`: so many characters or elements.
+/// `length(1..=40)`: number of characters or elements.
 pub fn length<T: Measured>(limits: impl RangeBounds<usize> + Send + Sync + 'static) -> Check {
     let text = words(&limits);
     typed(Some(format!("of length {text}")), move |value: &T| {

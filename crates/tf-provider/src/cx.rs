@@ -187,7 +187,7 @@ impl Call {
         }
     }
 
-    /// Tells the user something that is no error.
+    /// Tells the user something that is not an error.
     pub fn warn(&self, summary: impl Into<String>, detail: impl Into<String>) {
         self.tell(Diagnostic::warning(summary, detail));
     }

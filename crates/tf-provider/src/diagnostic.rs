@@ -1,4 +1,4 @@
-//! What the user is told.
+//! Errors and warnings for the user.
 
 use crate::path::Path;
 

@@ -31,7 +31,10 @@ impl ValueError {
 }
 
 /// Object with declared attributes. Derived: `#[derive(Clone, Default, Model)]`.
-#[diagnostic::on_unimplemented(message = "`{Self}` is no model", note = "derive it: #[derive(Clone, Default, Model)]")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a model",
+    note = "derive it: #[derive(Clone, Default, Model)]"
+)]
 pub trait Model: Clone + Default + Send + Sync + 'static {
     /// Markdown, from the doc comment of the type.
     const DESCRIPTION: &'static str;

@@ -17,7 +17,7 @@ pub fn serialize<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok,
 /// Reads text.
 ///
 /// # Errors
-/// When it is no text.
+/// When it is not text.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
     String::deserialize(deserializer).map(Secret::new)
 }

@@ -156,7 +156,7 @@ fn decode_attr<T: Element>(value: &Value) -> Result<Attr<T>, ValueError> {
 
 /// The arguments of a function. Derived: `#[derive(Parameters)]`.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no list of parameters",
+    message = "`{Self}` is not a list of parameters",
     note = "derive it for a struct: #[derive(Parameters)]"
 )]
 pub trait Parameters: Sized + Send + 'static {

@@ -41,14 +41,14 @@ pub fn messagepack(input: &[u8]) {
     assert!(again.is_ok_and(|again| again == value), "written differently");
 }
 
-/// State as cores store it. Nothing is read that is no JSON; what is read can be sent.
+/// State as cores store it. Nothing is read that is not JSON; what is read can be sent.
 ///
 /// # Panics
 /// When one of these does not hold.
 pub fn stored_state(input: &[u8]) {
     let Some((wanted, bytes)) = chosen(input) else { return };
     let Ok(stored) = json::parse(bytes) else { return };
-    assert!(serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok(), "read what is no JSON");
+    assert!(serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok(), "read what is not JSON");
     let Ok(value) = json::decode(&stored, &wanted) else { return };
     let sent = msgpack::decode(&msgpack::encode(&value, &wanted), &wanted);
     assert!(sent.is_ok_and(|sent| sent == value), "sent differently");

@@ -18,7 +18,7 @@ pub struct Failure<M> {
     /// What exists now. `None`: nothing was created, or nothing was changed. With a value after create, the core keeps
     /// the object and marks it for replacement.
     pub partial: Option<M>,
-    /// What went wrong.
+    /// The errors.
     pub diagnostics: Diagnostics,
 }
 

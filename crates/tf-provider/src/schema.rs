@@ -141,9 +141,9 @@ pub enum Replace {
 /// How many blocks of one type there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// At least so many.
+    /// Least number.
     pub min: u32,
-    /// At most so many; 0: any number.
+    /// Greatest number; 0: any number.
     pub max: u32,
 }
 
@@ -176,7 +176,7 @@ pub struct Attribute {
     pub identity: bool,
     /// Checks of a known value.
     pub checks: Vec<Check>,
-    /// Server-side normalisation that is no difference.
+    /// Server-side normalisation that is not a difference.
     pub equality: Option<Equality>,
 }
 

@@ -58,7 +58,7 @@
 //! /// A model.
 //! #[derive(Clone, Default, Model)]
 //! struct Wrong {
-//!     /// Text is no block.
+//!     /// Text is not a block.
 //!     #[tf(block)]
 //!     name: Attr<String>,
 //! }

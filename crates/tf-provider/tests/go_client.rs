@@ -40,8 +40,8 @@ fn report(command: &str, directory: Option<&Path>) -> Json {
     let mut client = Command::new(&*CLIENT);
     client.arg(command).arg(definitions).arg(example()).args(directory);
     let output = client.output().expect("the client runs");
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command}:\n{told}");
+    let reported = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command}:\n{reported}");
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
@@ -87,18 +87,18 @@ fn a_create_ends_soon_after_stop_and_says_what_exists() {
 }
 
 #[test]
-fn strangers_are_refused_and_disturb_nobody() {
-    let found = report("strangers", None);
+fn outsiders_are_refused_and_disturb_nobody() {
+    let found = report("outsiders", None);
     let alerts = [
         ("no_certificate", "certificate required"),
         ("foreign_certificate", "access denied"),
         ("old_tls", "protocol version not supported"),
         ("no_tls", ""),
     ];
-    for (stranger, alert) in alerts {
-        let told = &found[stranger];
-        assert!(told["call"].as_str().is_some_and(|error| error.contains("Unavailable")), "{stranger}: {told}");
-        assert!(told["alert"].as_str().is_some_and(|text| text.ends_with(alert)), "{stranger}: {told}");
+    for (outsider, alert) in alerts {
+        let reported = &found[outsider];
+        assert!(reported["call"].as_str().is_some_and(|error| error.contains("Unavailable")), "{outsider}: {reported}");
+        assert!(reported["alert"].as_str().is_some_and(|text| text.ends_with(alert)), "{outsider}: {reported}");
     }
     assert_eq!((&found["own_client"], &found["directory_mode"]), (&json!(""), &json!(0o700)));
 }
@@ -108,10 +108,10 @@ fn a_start_that_is_none_of_a_cores_is_explained() {
     let found = report("refused", None);
     let explained = [("other_cookie", "It is not run by hand"), ("older_protocol", "offered were: 5")];
     for (start, explanation) in explained {
-        let told = &found[start];
-        assert_ne!(told["error"], "", "{start}");
-        assert_eq!(told["status"], 1, "{start}: {told}");
-        assert!(told["stderr"].as_str().is_some_and(|text| text.contains(explanation)), "{start}: {told}");
+        let reported = &found[start];
+        assert_ne!(reported["error"], "", "{start}");
+        assert_eq!(reported["status"], 1, "{start}: {reported}");
+        assert!(reported["stderr"].as_str().is_some_and(|text| text.contains(explanation)), "{start}: {reported}");
     }
 }
 

@@ -28,13 +28,13 @@ async fn a_life_step_by_step() -> Result<(), Failed> {
         let first = boxed(&shelf, "name = \"first\"\nlabel = \"Books\"");
         let state = shelf.step("create", &first).await?.does(IT, "create")?.apply().await?;
         state.resource(IT)?.has("number", 1)?.has("weight", 0.5)?;
-        // The shelf writes labels in capitals, which is no difference.
+        // The shelf writes labels in capitals, which is not a difference.
         shelf.imports("import", IT, "1", &["label", "timeouts"]).await?;
         let heavier = boxed(&shelf, "name = \"first\"\nweight = 0.1");
         shelf.step("update", &heavier).await?.does(IT, "update")?.apply().await?;
         shelf.step("replace", &boxed(&shelf, "name = \"second\"")).await?.replaces(IT, "name")?.apply().await?;
-        let told = shelf.refuses("limits", &boxed(&shelf, "name = \"x\"\nweight = 200")).await?.flat();
-        assert!(told.contains("must be at least 0 and at most 100, got 200"), "{told}");
+        let reported = shelf.refuses("limits", &boxed(&shelf, "name = \"x\"\nweight = 200")).await?.flat();
+        assert!(reported.contains("must be at least 0 and at most 100, got 200"), "{reported}");
         shelf.destroys("destroy").await?;
         assert_eq!(fs::read_dir(shelf.directory().join("shelf")).expect("shelf").count(), 0);
     }
@@ -46,23 +46,26 @@ async fn a_failure_says_where_what_and_why() -> Result<(), Failed> {
     for core in Core::all()? {
         let shelf = harness(&core)?;
         let wrong = shelf.step("first step", &boxed(&shelf, "name = \"it\"")).await?.does(IT, "update");
-        let told = wrong.err().expect("it is created").to_string();
+        let reported = wrong.err().expect("it is created").to_string();
         let expected = format!("step \"first step\" with {core}: for {IT}, create is planned, expected update");
-        assert!(told.starts_with(&expected) && told.contains("will be created"), "{told}");
+        assert!(reported.starts_with(&expected) && reported.contains("will be created"), "{reported}");
 
         shelf.step("create", &boxed(&shelf, "name = \"it\"")).await?.apply().await?;
         let file = shelf.directory().join("shelf/1.json");
         let text = fs::read_to_string(&file).expect("box").replace("brown", "white");
         fs::write(&file, text).expect("painted behind our back");
-        let told = shelf.is_settled().await.expect_err("it is not").to_string();
-        assert!(told.contains("a plan with refresh: nothing should be left to do"), "{told}");
-        assert!(told.contains("shelf_box.it.colour: \"white\" -> \"brown\""), "{told}");
+        let reported = shelf.is_settled().await.expect_err("it is not").to_string();
+        assert!(reported.contains("a plan with refresh: nothing should be left to do"), "{reported}");
+        assert!(reported.contains("shelf_box.it.colour: \"white\" -> \"brown\""), "{reported}");
 
-        let told = shelf.imports("import", IT, "1", &[]).await.expect_err("the colour").to_string();
-        assert!(told.contains("colour is \"white\", was \"brown\""), "{told}");
-        let told = shelf.step("broken", &boxed(&shelf, "name = \"inconsistent\"")).await?.apply().await;
-        let told = told.expect_err("it is inconsistent").to_string();
-        assert!(told.starts_with(&format!("step \"broken\" with {core}")) && told.contains("is now"), "{told}");
+        let reported = shelf.imports("import", IT, "1", &[]).await.expect_err("the colour").to_string();
+        assert!(reported.contains("colour is \"white\", was \"brown\""), "{reported}");
+        let reported = shelf.step("broken", &boxed(&shelf, "name = \"inconsistent\"")).await?.apply().await;
+        let reported = reported.expect_err("it is inconsistent").to_string();
+        assert!(
+            reported.starts_with(&format!("step \"broken\" with {core}")) && reported.contains("is now"),
+            "{reported}"
+        );
     }
     Ok(())
 }

@@ -35,7 +35,7 @@ const REQUIRED: [&str; 7] = [
     "RUNNER_LABELS",
 ];
 
-/// Why the environment is no configuration.
+/// Why the environment is not a configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum EnvironmentError {
     /// Variables that cannot be done without.
@@ -48,7 +48,7 @@ pub enum EnvironmentError {
         variable: &'static str,
         /// Its value.
         value: String,
-        /// What is expected.
+        /// The expected form.
         reason: String,
     },
     /// Together they say something impossible.
@@ -65,9 +65,9 @@ pub enum EnvironmentError {
     Template {
         /// The name.
         name: String,
-        /// How many there are.
+        /// Number of templates with the name.
         found: usize,
-        /// What may be wrong.
+        /// The possible mistake.
         hint: &'static str,
     },
 }
@@ -77,19 +77,19 @@ pub enum EnvironmentError {
 pub struct Variables(BTreeMap<String, SecretString>);
 
 impl Variables {
-    /// Those of this process.
+    /// Returns the variables of this process.
     #[must_use]
     pub fn of_process() -> Self {
         std::env::vars().collect()
     }
 
-    /// Whether they are meant for a dispatcher at all.
+    /// Returns true if any variable is for a dispatcher.
     #[must_use]
     pub fn are_meant(&self) -> bool {
         self.text("PROXMOX_URL").is_some()
     }
 
-    /// A value that is no secret; empty is absent.
+    /// Returns the value of a variable that is not a secret. An empty value counts as absent.
     fn text(&self, name: &str) -> Option<String> {
         use secrecy::ExposeSecret as _;
         let value = self.0.get(name)?.expose_secret().trim();
@@ -223,7 +223,7 @@ fn pool(
     })
 }
 
-/// The address with the path of the API is what the notes use; one without encryption is refused with the right form.
+/// Parses an address, which may carry the path of the API. An address without encryption is refused with the right form.
 fn endpoint(value: &str) -> Result<String, EnvironmentError> {
     let parsed = value.parse::<pve::Endpoint>();
     parsed.map(|endpoint| endpoint.to_string()).map_err(|error| EnvironmentError::Value {
@@ -286,7 +286,7 @@ fn list(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
 }
 
-/// A client that has spoken to PVE. With `PROXMOX_VERIFY_SSL=false` the certificate that it met is pinned in the settings.
+/// Returns a client that has spoken to PVE. With `PROXMOX_VERIFY_SSL=false` the certificate that it met is pinned in the settings.
 async fn connect(variables: &Variables, settings: &mut Settings) -> Result<pve::Client, EnvironmentError> {
     let pve = clients::pve(&settings.config, &settings.secrets)?;
     let unverified = variables
@@ -311,7 +311,7 @@ async fn find_template(pve: &pve::Client, node: &NodeName, name: &str) -> Result
     if let [vmid] = templates[..] {
         return Ok(vmid);
     }
-    let hint = if guests.iter().any(|guest| named(&guest)) { "; a VM of that name is no template" } else { "" };
+    let hint = if guests.iter().any(|guest| named(&guest)) { "; a VM of that name is not a template" } else { "" };
     Err(EnvironmentError::Template { name: name.to_owned(), found: templates.len(), hint })
 }
 

@@ -45,7 +45,7 @@ pub enum FileError {
     /// A secret's file holds nothing.
     #[error("{} is empty, but should hold a secret", .0.display())]
     Empty(PathBuf),
-    /// It is no TOML, or has wrong or unknown keys.
+    /// It is not TOML, or has wrong or unknown keys.
     #[error("{} cannot be understood", path.display())]
     Syntax {
         /// The file.

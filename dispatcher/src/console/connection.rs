@@ -10,7 +10,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 /// A daemon that takes longer is taken for absent; it answers from memory, or after one write to its disk.
-const PATIENCE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// One session with the daemon.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Connection {
 
     /// Asks, and waits for the answer.
     pub(super) async fn ask(&mut self, request: &Request) -> io::Result<Answer> {
-        timeout(PATIENCE, self.exchange(request)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+        timeout(DEADLINE, self.exchange(request)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
     }
 
     async fn exchange(&mut self, request: &Request) -> io::Result<Answer> {

@@ -45,7 +45,7 @@ pub async fn retry(socket: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether the executable was started as the console program: by that name, or as a login shell of that name.
+/// Returns true if the executable was started as the console program: by that name, or as a login shell of that name.
 #[must_use]
 pub fn started_as_console(argument_zero: &OsStr) -> bool {
     let name = Path::new(argument_zero).file_name().unwrap_or(argument_zero).to_string_lossy();

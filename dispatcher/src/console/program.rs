@@ -18,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::connection::Connection;
 use super::terminal::Terminal;
 use super::typed::{Command, Typed};
-use super::view::{Scene, render};
+use super::view::{ViewInput, render};
 use crate::clock;
 
 const REDRAW: Duration = Duration::from_secs(2);
@@ -165,7 +165,7 @@ impl Program {
         }
     }
 
-    /// A second Hello of the same session begins it anew, with another key.
+    /// Opens a session. A second Hello of the same session starts it again, with another key.
     async fn open(&mut self, session: SessionId, hello: &Request) -> Answer {
         self.sessions.retain(|(open, _)| *open != session);
         let answered = async {
@@ -199,14 +199,14 @@ impl Program {
     }
 
     async fn draw(&mut self) -> io::Result<()> {
-        let seen = self.look().await;
-        let scene = Scene {
+        let seen = self.poll().await;
+        let input = ViewInput {
             status: seen.as_ref().map(|(status, _)| status).map_err(String::as_str),
             logs: seen.as_ref().map_or(&[], |(_, logs)| logs.as_slice()),
             size: self.terminal.size(),
             now: clock::now(),
         };
-        self.terminal.write(&render(&scene))
+        self.terminal.write(&render(&input))
     }
 
     /// Passes a person's wish on. The log that the view shows tells that it arrived.
@@ -218,15 +218,15 @@ impl Program {
         self.draw().await
     }
 
-    async fn look(&mut self) -> Result<(Status, Vec<LogLine>), String> {
-        let seen = self.look_once().await;
+    async fn poll(&mut self) -> Result<(Status, Vec<LogLine>), String> {
+        let seen = self.poll_once().await;
         if seen.is_err() {
             self.viewer = None;
         }
         seen.map_err(|error| format!("the daemon does not answer ({error})"))
     }
 
-    async fn look_once(&mut self) -> io::Result<(Status, Vec<LogLine>)> {
+    async fn poll_once(&mut self) -> io::Result<(Status, Vec<LogLine>)> {
         let viewer = self.viewer().await?;
         let status = match viewer.ask(&Request::Status {}).await? {
             Answer::Status(status) => *status,

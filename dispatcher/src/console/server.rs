@@ -43,8 +43,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the socket for its owner alone (mode 0600 in a directory of mode 0700 that is made if need be). What a
-    /// dispatcher left behind that ended without clean-up is replaced.
+    /// Binds the socket for its owner alone (mode 0600 in a directory of mode 0700 that is made if need be). Replaces
+    /// the socket that a killed dispatcher left.
     ///
     /// # Errors
     /// [`ServerError`].
@@ -56,7 +56,7 @@ impl Server {
         Ok(Self { listener, path: path.to_owned() })
     }
 
-    /// Answers until it is told to stop.
+    /// Answers until the stop token is cancelled.
     pub async fn serve(self, control: Control, stop: CancellationToken) {
         let mut connections = JoinSet::new();
         loop {

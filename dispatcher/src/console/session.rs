@@ -87,7 +87,7 @@ impl Session {
         self.status()
     }
 
-    /// The newest lines when more are asked for than fit.
+    /// Returns the newest lines if there are more than fit.
     fn logs(&self, since: u64) -> Answer {
         let lines = self.control.logs(since);
         let newest = &lines[lines.len().saturating_sub(MOST_LOG_LINES)..];

@@ -14,9 +14,9 @@ const MOST_WAITING: usize = 6;
 const CLEAR_BELOW: &str = "\x1b[J";
 const HINT: &str = "Every 2 s. Type retry and Enter to try again at once; Ctrl-C leaves this view.";
 
-/// What the view shows.
+/// The contents of the view.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Scene<'a> {
+pub(super) struct ViewInput<'a> {
     /// The dispatcher's status, or why there is none.
     pub(super) status: Result<&'a Status, &'a str>,
     /// Its last log lines.
@@ -27,15 +27,15 @@ pub(super) struct Scene<'a> {
     pub(super) now: Timestamp,
 }
 
-/// The whole screen as one text for a terminal in raw mode.
-pub(super) fn render(scene: &Scene<'_>) -> String {
-    let (columns, rows) = scene.size;
-    let mut lines = match scene.status {
-        Ok(status) => status_lines(status, scene.now),
+/// Returns the whole screen as one text for a terminal in raw mode.
+pub(super) fn render(input: &ViewInput<'_>) -> String {
+    let (columns, rows) = input.size;
+    let mut lines = match input.status {
+        Ok(status) => status_lines(status, input.now),
         Err(reason) => vec![format!("pxci dispatcher: {reason}")],
     };
     let free = rows.saturating_sub(lines.len() + 4);
-    lines.extend(log_lines(scene.logs, free));
+    lines.extend(log_lines(input.logs, free));
     lines.truncate(rows.saturating_sub(2));
     lines.extend([String::new(), HINT.to_owned()]);
     let mut screen = HOME.to_owned();
@@ -47,7 +47,7 @@ pub(super) fn render(scene: &Scene<'_>) -> String {
     screen + CLEAR_BELOW
 }
 
-/// Text of jobs and errors comes from elsewhere: no escape sequence of theirs may reach the terminal.
+/// Cuts a text to the screen. Removes escape sequences, because texts of jobs and errors come from outside.
 fn fitted(line: &str, columns: usize) -> String {
     line.chars().map(|character| if character.is_control() { '?' } else { character }).take(columns).collect()
 }
@@ -174,13 +174,13 @@ mod tests {
         }
     }
 
-    fn scene<'a>(status: &'a Status, logs: &'a [LogLine], size: (usize, usize)) -> Scene<'a> {
-        Scene { status: Ok(status), logs, size, now: at(4005) }
+    fn input<'a>(status: &'a Status, logs: &'a [LogLine], size: (usize, usize)) -> ViewInput<'a> {
+        ViewInput { status: Ok(status), logs, size, now: at(4005) }
     }
 
     #[test]
     fn shows_what_matters() {
-        let screen = render(&scene(&status(), &[], (100, 24)));
+        let screen = render(&input(&status(), &[], (100, 24)));
         for text in [
             "0.1.0 | installation lab | running",
             "started 1 h 6 min ago",
@@ -197,7 +197,7 @@ mod tests {
         let line = LogLine { sequence: 1, at: at(1), level: "INFO".into(), text: "x".repeat(500) };
         let logs = vec![line; 100];
         for size in [(20, 5), (80, 24), (200, 60), (1, 2)] {
-            let screen = render(&scene(&status(), &logs, size));
+            let screen = render(&input(&status(), &logs, size));
             let lines: Vec<&str> = screen.split("\r\n").collect();
             assert!(lines.len() <= size.1, "{} lines on {size:?}", lines.len());
             let shown = |line: &str| {
@@ -212,14 +212,14 @@ mod tests {
         let logs: Vec<_> = (0..100)
             .map(|number| LogLine { sequence: number, at: at(1), level: "WARN".into(), text: format!("line {number}") })
             .collect();
-        let screen = render(&scene(&status(), &logs, (80, 24)));
+        let screen = render(&input(&status(), &logs, (80, 24)));
         assert!(screen.contains("WARN  line 99") && !screen.contains("line 1\x1b"), "{screen}");
     }
 
     #[test]
     fn says_why_there_is_no_status() {
         let screen =
-            render(&Scene { status: Err("the daemon does not answer"), logs: &[], size: (80, 24), now: at(0) });
+            render(&ViewInput { status: Err("the daemon does not answer"), logs: &[], size: (80, 24), now: at(0) });
         assert!(screen.contains("the daemon does not answer"));
     }
 }

@@ -1,4 +1,4 @@
-//! What stands behind the simulated VMs: guests that boot at once, take their files as the image's scripts would, run one job at the
+//! Fake guests of the simulated VMs: they boot at once, take their files as the image's scripts would, run one job at the
 //! simulated GitHub, and power themselves off.
 
 use std::collections::HashMap;
@@ -112,7 +112,7 @@ impl Guests {
         events.send(GuestEvent { vmid, kind: GuestEventKind::AgentUp });
     }
 
-    /// What the image's run-once unit does: one job, then power off, whatever happens.
+    /// Acts as the image's run-once unit: one job, then power-off, whatever happens.
     async fn run_once(self, vmid: u32) {
         let jit = self.file(vmid, "/run/pxci/jitconfig").unwrap_or_default();
         self.with(|guests| guests.get_mut(&vmid).map(|guest| guest.files.remove("/run/pxci/jitconfig")));

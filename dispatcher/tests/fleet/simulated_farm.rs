@@ -12,8 +12,8 @@ use crate::guests::Guests;
 
 pub(crate) const REPOSITORY: &str = "acme/tools";
 const DISPATCHER: &str = "farm@pve!dispatcher";
-/// Somebody else's VM in the pool's range, out of the token's sight.
-pub(crate) const STRANGER: u32 = 9107;
+/// A foreign VM in the pool's range that the token cannot see.
+pub(crate) const FOREIGN: u32 = 9107;
 /// A copy that somebody made by hand: it inherited a marker, with the VMID of the original.
 pub(crate) const COPY: u32 = 9106;
 
@@ -97,17 +97,17 @@ impl SimulatedFarm {
         self.pve.guests().into_iter().filter(|vmid| (9100..9106).contains(vmid)).collect()
     }
 
-    /// Whether nothing is left of any runner, here or there.
+    /// Returns true if nothing is left of any runner, here or there.
     pub(crate) fn is_clean(&self) -> bool {
         self.vms().is_empty()
             && self.github.world(|world, _| world.runner_names().is_empty())
             && self.guests.running().is_empty()
     }
 
-    pub(crate) fn assert_strangers_are_unharmed(&self) {
+    pub(crate) fn assert_foreign_guests_are_unharmed(&self) {
         let guests: BTreeSet<u32> = self.pve.guests().into_iter().collect();
-        assert!(guests.contains(&STRANGER) && guests.contains(&COPY) && guests.contains(&9000), "{guests:?}");
-        let changed = |path: &str| [STRANGER, COPY].iter().any(|vmid| path.contains(&format!("/qemu/{vmid}")));
+        assert!(guests.contains(&FOREIGN) && guests.contains(&COPY) && guests.contains(&9000), "{guests:?}");
+        let changed = |path: &str| [FOREIGN, COPY].iter().any(|vmid| path.contains(&format!("/qemu/{vmid}")));
         let touched: Vec<_> = self
             .pve
             .requests()
@@ -218,7 +218,7 @@ fn write_private(path: &std::path::Path, text: &str) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-/// One node, one template, two strangers, and a token with the privileges that are documented for the dispatcher.
+/// One node, one template, two foreign guests, and a token with the privileges that are documented for the dispatcher.
 fn world(lent: &[u32]) -> World {
     let privileges = [
         "VM.Allocate",
@@ -260,7 +260,7 @@ fn world(lent: &[u32]) -> World {
     guests.extend([
         guest(9000, json!({ "name": "ubuntu-2204-runner-template", "description": template, "template": 1, "agent": "1", "cores": 1, "memory": "512",
             "net0": "virtio=${mac1},bridge=vmbr0", "scsi0": "vmdir:9000/base-9000-disk-0.qcow2,size=1G", "scsihw": "virtio-scsi-pci", "boot": "order=scsi0" })),
-        guest(STRANGER, json!({ "name": "precious", "memory": "512", "scsi0": format!("vmdir:{STRANGER}/vm-{STRANGER}-disk-0.qcow2,size=1G") })),
+        guest(FOREIGN, json!({ "name": "precious", "memory": "512", "scsi0": format!("vmdir:{FOREIGN}/vm-{FOREIGN}-disk-0.qcow2,size=1G") })),
         guest(COPY, json!({ "name": "lab-ubuntu-9100-aaaaaa", "memory": "512", "description": marker, "scsi0": format!("vmdir:{COPY}/vm-{COPY}-disk-0.qcow2,size=1G") })),
     ]);
     let description = json!({
@@ -277,7 +277,7 @@ fn world(lent: &[u32]) -> World {
         },
         "storages": [{ "storage": "vmdir", "type": "dir", "path": "/var/lib/vmdir", "content": "images" }],
         "users": [{ "userid": "root@pam", "tokens": [] }, { "userid": "farm@pve", "tokens": [{ "tokenid": DISPATCHER, "privsep": 1 }] }],
-        "volumes": [disk(9000, "base-9000-disk-0.qcow2"), disk(STRANGER, &format!("vm-{STRANGER}-disk-0.qcow2")), disk(COPY, &format!("vm-{COPY}-disk-0.qcow2"))],
+        "volumes": [disk(9000, "base-9000-disk-0.qcow2"), disk(FOREIGN, &format!("vm-{FOREIGN}-disk-0.qcow2")), disk(COPY, &format!("vm-{COPY}-disk-0.qcow2"))],
     });
     World::from_json(&description.to_string()).unwrap()
 }

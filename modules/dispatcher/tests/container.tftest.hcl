@@ -58,7 +58,7 @@ run "outputs" {
 
   assert {
     condition     = output.vmid == 9050 && output.appliance_version == "0.1.0"
-    error_message = "The container's VMID and the dispatcher's version are told."
+    error_message = "The outputs have the container's VMID and the dispatcher's version."
   }
 }
 

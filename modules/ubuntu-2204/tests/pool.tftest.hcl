@@ -40,7 +40,7 @@ run "defaults" {
 
   assert {
     condition     = contains(pxci_template.this.ignore, "cloud-init/**")
-    error_message = "Cloud-init data goes into the snippet, so it is no input of the image."
+    error_message = "Cloud-init data goes into the snippet, so it is not an input of the image."
   }
 
   assert {

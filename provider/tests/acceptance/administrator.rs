@@ -6,7 +6,7 @@ use farm::simulation::SimulatedPve;
 use reqwest::Method;
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Somebody with every right.
 pub(crate) struct Administrator {
@@ -52,14 +52,14 @@ impl Administrator {
     pub(crate) async fn task(&self, method: &str, path: &str, parameters: &[(&str, &str)]) {
         let upid = self.call(method, path, parameters).await;
         let upid = upid.as_str().expect("a task");
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             let state = self.call("GET", &format!("/nodes/pve1/tasks/{upid}/status"), &[]).await;
             if state["status"] == "stopped" {
                 assert_eq!(state["exitstatus"], "OK", "{method} {path}");
                 return;
             }
-            assert!(begun.elapsed() < PATIENCE, "{method} {path} does not end");
+            assert!(started.elapsed() < DEADLINE, "{method} {path} does not end");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

@@ -15,8 +15,9 @@ impl Problem {
     /// All errors in the output of a core that was run with `-json`.
     pub(crate) fn all(output: &str) -> Vec<Self> {
         let entries = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let told = entries.filter(|entry| entry["type"] == "diagnostic" && entry["diagnostic"]["severity"] == "error");
-        told.map(|entry| Self::read(&entry["diagnostic"])).collect()
+        let reported =
+            entries.filter(|entry| entry["type"] == "diagnostic" && entry["diagnostic"]["severity"] == "error");
+        reported.map(|entry| Self::read(&entry["diagnostic"])).collect()
     }
 
     fn read(diagnostic: &Value) -> Self {

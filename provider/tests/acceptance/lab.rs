@@ -19,14 +19,14 @@ use crate::played_dispatcher::Dispatchers;
 
 pub(crate) const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/acceptance/fixtures");
 /// What a server has still to clear away when it has answered.
-const PATIENCE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Simulators and a working directory; gone when dropped.
 pub(crate) struct Lab {
     pub(crate) farm: Farm,
     pub(crate) work: WorkingDirectory,
     pub(crate) administrator: Administrator,
-    /// What stands in the farm that the test itself put there.
+    /// Things in the farm that the test itself put there.
     before: BTreeSet<String>,
     core: Core,
     directories: Vec<TempDir>,
@@ -151,7 +151,7 @@ impl Lab {
     /// Nothing in the state, nothing left in the farm.
     pub(crate) async fn is_as_before(&self) {
         assert_eq!(self.resources().await, [""; 0], "resources in the state");
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             let now: BTreeSet<String> = self.farm.leftovers().into_iter().collect();
             if now == self.before {
@@ -159,7 +159,7 @@ impl Lab {
             }
             let left: Vec<&String> = now.difference(&self.before).collect();
             let gone: Vec<&String> = self.before.difference(&now).collect();
-            assert!(begun.elapsed() < PATIENCE, "left behind: {left:?}; gone: {gone:?}");
+            assert!(started.elapsed() < DEADLINE, "left behind: {left:?}; gone: {gone:?}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

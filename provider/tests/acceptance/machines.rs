@@ -14,9 +14,9 @@ use crate::administrator::Administrator;
 use crate::site::{made, working_directory};
 
 /// An emulated processor takes minutes for what a real one does in seconds.
-const PATIENCE: Duration = Duration::from_secs(15 * 60);
+const DEADLINE: Duration = Duration::from_secs(15 * 60);
 
-/// The template's name; without a marker, it is its family's, too.
+/// The template's name; without a marker, it is its family's too.
 const TEMPLATE: &str = "machine";
 
 /// What the job finds on its machine; the first thing that is not so fails it.
@@ -55,7 +55,7 @@ async fn a_machine_boots_takes_one_job_and_powers_itself_off() {
     work.set("TF_VAR_template_vmid", &template.to_string());
     work.set("TF_VAR_template_family", TEMPLATE);
     work.set("TF_VAR_runner_vm", "false");
-    work.set("TF_VAR_boot_limit", &PATIENCE.as_secs().to_string());
+    work.set("TF_VAR_boot_limit", &DEADLINE.as_secs().to_string());
     work.init().await.expect("init");
     work.apply().await.expect("apply");
 
@@ -93,7 +93,7 @@ async fn runs_a_job(farm: &Farm, qemu: &Qemu) -> String {
     };
     let run = RunSpec { repository: REPOSITORY.to_owned(), event: "push".to_owned(), fork: None, jobs: vec![job] };
     let id = github.queue_run(run)[0];
-    let ended = github.wait_for(PATIENCE, |world| {
+    let ended = github.wait_for(DEADLINE, |world| {
         let job = world.job(id)?;
         let JobState::Completed { conclusion } = &job.state else { return None };
         Some((conclusion.clone(), job.runner_name.clone().unwrap_or_default(), job.log.clone()))
@@ -111,14 +111,14 @@ async fn runs_a_job(farm: &Farm, qemu: &Qemu) -> String {
 async fn reaped(farm: &Farm, runner: &str) {
     let (pve, github) =
         (farm.simulated_pve.as_ref().expect("simulated"), farm.simulated_github.as_ref().expect("simulated"));
-    let gone = github.wait_for(PATIENCE, |world| world.runner_names().is_empty().then_some(()));
+    let gone = github.wait_for(DEADLINE, |world| world.runner_names().is_empty().then_some(()));
     assert!(gone.await.is_some(), "{runner} stays registered");
     let watching = async {
         while pve.handle.guests().contains(&vmid(runner)) {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
-    assert!(tokio::time::timeout(PATIENCE, watching).await.is_ok(), "{runner} is not reaped");
+    assert!(tokio::time::timeout(DEADLINE, watching).await.is_ok(), "{runner} is not reaped");
 }
 
 fn console(qemu: &Qemu, runner: &str) -> String {

@@ -30,8 +30,8 @@ async fn shipped_modules_pass_their_tests() {
             let work = mirror.working_directory(core.clone(), module);
             work.init().await.expect("init");
             let finished = work.run(&["test", "-no-color"]).await.and_then(|finished| finished.succeeded());
-            let told = finished.expect("the module's tests pass").stdout;
-            assert!(told.contains(" passed, 0 failed") && !told.contains("Success! 0 passed"), "{told}");
+            let reported = finished.expect("the module's tests pass").stdout;
+            assert!(reported.contains(" passed, 0 failed") && !reported.contains("Success! 0 passed"), "{reported}");
         }
     }
 }

@@ -26,10 +26,10 @@ struct Shared {
     statuses: HashMap<String, Status>,
     /// Everything that stood on a console.
     shown: Vec<u8>,
-    /// What is begun, but does not come to its end.
+    /// Work that is started but does not end.
     held: Option<Held>,
-    /// Whether it was begun.
-    is_begun: bool,
+    /// True once it was started.
+    is_started: bool,
 }
 
 /// What can be made to stand still.
@@ -48,26 +48,26 @@ impl Dispatchers {
         Scripted::new(Boot::AtOnce).with_consoles(move |start, terminal| {
             let all = all.clone();
             tokio::spawn(async move {
-                // Whoever looked at it has left.
+                // The viewer has left.
                 let _ = all.play(&start, terminal).await;
             });
         })
     }
 
-    /// From here on, this is begun but does not come to its end.
+    /// From here on, this starts but does not end.
     pub(crate) fn hold(&self, held: Held) {
         self.shared().held = Some(held);
     }
 
     /// Whether something stands still now.
     pub(crate) fn stand_still(&self) -> bool {
-        self.shared().is_begun
+        self.shared().is_started
     }
 
     /// What stands still comes to its end.
     pub(crate) fn heal(&self) {
         let mut shared = self.shared();
-        (shared.held, shared.is_begun) = (None, false);
+        (shared.held, shared.is_started) = (None, false);
     }
 
     /// Everything that stood on a console.
@@ -105,7 +105,7 @@ impl Dispatchers {
     }
 
     fn answer(&self, start: &ContainerStart, key: &SessionKey, request: Request) -> Answer {
-        let Shared { statuses, held, is_begun, .. } = &mut *self.shared();
+        let Shared { statuses, held, is_started, .. } = &mut *self.shared();
         let status = statuses.entry(start.rootfs.clone()).or_default();
         VERSION.clone_into(&mut status.version);
         match request {
@@ -121,7 +121,7 @@ impl Dispatchers {
                 status.config_hash = Some(config_hash.clone());
                 status.phase = Phase::Starting;
                 if *held == Some(Held::Configuring) {
-                    *is_begun = true;
+                    *is_started = true;
                 } else {
                     (status.phase, status.last_good_pass_at) = (Phase::Running, Some(Timestamp::now()));
                 }
@@ -129,10 +129,10 @@ impl Dispatchers {
             }
             Request::Drain {} => {
                 status.phase = Phase::Draining;
-                *is_begun |= *held == Some(Held::Draining);
-                told(status, *held)
+                *is_started |= *held == Some(Held::Draining);
+                reported(status, *held)
             }
-            Request::Status {} | Request::Retry {} => told(status, *held),
+            Request::Status {} | Request::Retry {} => reported(status, *held),
             Request::Logs { .. } => Answer::Logs { lines: Vec::new() },
             Request::Bye {} => Answer::Bye {},
         }
@@ -140,7 +140,7 @@ impl Dispatchers {
 }
 
 /// How it is. A drain ends with the last job.
-fn told(status: &mut Status, held: Option<Held>) -> Answer {
+fn reported(status: &mut Status, held: Option<Held>) -> Answer {
     status.pools = Vec::new();
     match (status.phase, held) {
         (Phase::Draining, Some(Held::Draining)) => status.pools = vec![with_a_job()],

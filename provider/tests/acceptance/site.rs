@@ -20,7 +20,7 @@ use crate::workflow_job::Queued;
 
 /// VMIDs that a run uses, from the range's first on.
 const VMIDS: u32 = 50;
-const PATIENCE: Duration = Duration::from_secs(300);
+const DEADLINE: Duration = Duration::from_secs(300);
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 #[tokio::test]
@@ -87,14 +87,14 @@ async fn runs_a_job(farm: &Farm) {
     };
     let runner = job.finish().await;
     job.deregistered(&runner).await;
-    let begun = Instant::now();
+    let started = Instant::now();
     while guests_of(farm).await.iter().any(|guest| guest.ends_with(&runner)) {
-        assert!(begun.elapsed() < PATIENCE, "{runner} is not reaped");
+        assert!(started.elapsed() < DEADLINE, "{runner} is not reaped");
         tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 
-/// What stands in the run's VMIDs, as `9020 name`.
+/// Returns the guests in the run's VMIDs, as `9020 name`.
 async fn guests_of(farm: &Farm) -> Vec<String> {
     let guests = client(farm).guests().await.expect("guests");
     let first = farm.pve.first_vmid;

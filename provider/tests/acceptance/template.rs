@@ -79,7 +79,7 @@ async fn versions_that_are_there_are_taken_over() {
         assert_eq!(lab.guests(), [9000, 9001], "the version that was current stays until the next apply");
         is_settled(lab).await;
 
-        // Somebody removes the current version: the newest that is left stands in for it.
+        // Somebody removes the current version: the newest that is left replaces it.
         lab.administrator.destroy_vm(9001).await;
         let change = planned(lab).await;
         assert_eq!(change["before"]["vmid"], 9000);
@@ -134,7 +134,7 @@ async fn make_half_built_version(lab: &Lab, vmid: u32, cds: &[(&str, &str)]) {
 async fn cds_of_a_build_that_was_killed_with_its_apply_go_with_its_vm() {
     with_each_core("template.tf", async |lab| {
         lab.stub_packer(&format!("{BEGIN}; exit 1"));
-        // One of somebody else's build, and one that somebody took over.
+        // One of a foreign build, and one that somebody took over.
         for volid in ["local:iso/packer12.iso", "local:iso/packer13.iso"] {
             lab.put_file(volid);
         }
@@ -166,7 +166,7 @@ async fn cds_of_a_packer_that_was_killed_go_even_if_it_made_no_vm() {
 }
 
 #[tokio::test]
-async fn a_packer_template_with_tags_gets_none_and_is_told_why_they_are_refused() {
+async fn a_packer_template_with_tags_gets_none_and_the_error_says_why_they_are_refused() {
     with_each_core("template.tf", async |lab| {
         let file = lab.work.path().join("image/plain.pkr.hcl");
         let declared = fs::read_to_string(&file).expect("a Packer template");

@@ -9,7 +9,7 @@ use ownership::RepositoryName;
 use sim_github::{JobSpec, RunSpec};
 
 /// A first job may wait for a VM's first boot, on real hardware.
-const PATIENCE: Duration = Duration::from_secs(15 * 60);
+const DEADLINE: Duration = Duration::from_secs(15 * 60);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A job that was queued for the pool `acceptance`.
@@ -42,7 +42,7 @@ impl Queued {
 
     /// Waits for the job's end, and says which runner took it.
     pub(crate) async fn finish(&self) -> String {
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             let jobs = self.client.jobs_of_run(&self.repository, self.run_id).await.expect("jobs");
             let latest = jobs.into_iter().find(|job| job.name == self.name && Some(job.id) != self.earlier);
@@ -50,17 +50,17 @@ impl Queued {
                 assert_eq!(job.conclusion, Some(Conclusion::Success), "{job:?}");
                 return job.runner_name.expect("a runner");
             }
-            assert!(begun.elapsed() < PATIENCE, "the job {} of run {} does not end", self.name, self.run_id);
+            assert!(started.elapsed() < DEADLINE, "the job {} of run {} does not end", self.name, self.run_id);
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 
     /// Waits until no runner of this name is registered.
     pub(crate) async fn deregistered(&self, runner: &str) {
-        let begun = Instant::now();
+        let started = Instant::now();
         let scope = github::Scope::Repository(self.repository.clone());
         while !self.client.runners(&scope, Some(runner)).await.expect("runners").is_empty() {
-            assert!(begun.elapsed() < PATIENCE, "{runner} stays registered");
+            assert!(started.elapsed() < DEADLINE, "{runner} stays registered");
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     }

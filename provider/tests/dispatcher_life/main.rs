@@ -211,7 +211,7 @@ async fn a_dispatcher_lives_and_leaves_nothing() {
     power_cut(&life).await;
     reboots_by_itself(&life, &namespaces).await;
 
-    refused_token_is_told(&mut life).await;
+    refused_token_is_reported(&mut life).await;
     successor_takes_over(&mut life, &made("PXCI_APPLIANCE"), first).await;
 
     life.work.destroy().await.expect("destroy");
@@ -229,13 +229,13 @@ async fn reaches_both_again(life: &Life) {
         (pve, github.requests().entries().len())
     };
     let before = calls();
-    let begun = Instant::now();
+    let started = Instant::now();
     loop {
         let now = calls();
         if now.0 > before.0 && now.1 > before.1 {
             return;
         }
-        assert!(begun.elapsed() < DEADLINE, "no call to both: {before:?}, {now:?}");
+        assert!(started.elapsed() < DEADLINE, "no call to both: {before:?}, {now:?}");
         tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
@@ -265,16 +265,16 @@ async fn reboots_by_itself(life: &Life, guests: &Namespaces) {
     // Init may end this command together with everything else, so its status says nothing.
     guests.container_attach(vmid, &["/sbin/reboot"]).await.expect("a running container");
     let pve = life.pve();
-    let begun = Instant::now();
+    let started = Instant::now();
     while !pve.timeline().iter().any(|happening| happening.kind == "rebooted") {
-        assert!(begun.elapsed() < DEADLINE, "it does not reboot");
+        assert!(started.elapsed() < DEADLINE, "it does not reboot");
         tokio::time::sleep(LOOK_AGAIN).await;
     }
     reaches_both_again(life).await;
     life.plans(&[]).await;
 }
 
-async fn refused_token_is_told(life: &mut Life) {
+async fn refused_token_is_reported(life: &mut Life) {
     life.work.set("TF_VAR_github_token", "ghp_wrong");
     life.work.set("TF_VAR_github_token_version", "2");
     let refused = life.work.try_apply().await.expect("the core runs");

@@ -1,9 +1,9 @@
 #!/bin/bash
-# Brings the system up to date and installs what the image needs, and what was asked for in PACKAGES.
+# Updates the system. Installs the packages that the image needs, and those in PACKAGES.
 set -euo pipefail
 export DEBIAN_FRONTEND=noninteractive
 
-# What the runner, its unit and its hook call.
+# Packages that the runner, its unit and its hook call.
 needed=(ca-certificates cloud-init curl git jq qemu-guest-agent sudo tar)
 read -r -a wanted <<<"${PACKAGES:-}"
 

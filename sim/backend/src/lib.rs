@@ -1,4 +1,4 @@
-//! What stands behind simulated guests: the boundary between the PVE world and whatever runs.
+//! The boundary between the PVE world and the programs of its guests.
 //!
 //! The world decides *whether* something may happen (locks, power state, privileges); a backend makes it happen.
 //! Calls come from the PVE front's task workers; what a guest does by itself (power off) comes back as [`GuestEvent`].
@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc::UnboundedSender;
 
 /// A virtual machine about to be powered on.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct VmStart {
     /// Number of the VM.
     pub vmid: u32,
@@ -25,8 +25,12 @@ pub struct VmStart {
     pub boot_disk: Option<String>,
     /// Files of the CD-ROM images in its drives, in drive order.
     pub cdroms: Vec<PathBuf>,
-    /// Whether the guest agent's port is configured.
+    /// True if the guest agent's port is configured.
     pub agent: bool,
+    /// Network cards.
+    pub networks: Vec<NetworkCard>,
+    /// True if the VM goes on from the memory that [`Backend::vm_suspend`] kept.
+    pub resume: bool,
 }
 
 /// A container about to be started.
@@ -48,7 +52,7 @@ pub struct ContainerSetup {
     /// Host name as configured.
     pub hostname: String,
     /// Network cards.
-    pub networks: Vec<ContainerNetwork>,
+    pub networks: Vec<NetworkCard>,
     /// Name servers of its own, as configured.
     pub nameserver: Option<String>,
     /// Search domains of its own, as configured.
@@ -61,12 +65,12 @@ pub struct ContainerSetup {
     pub terminals: u32,
 }
 
-/// A network card of a container.
+/// A network card of a guest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ContainerNetwork {
+pub struct NetworkCard {
     /// Number of the card: 0 for `net0`.
     pub index: u32,
-    /// Name inside, as in `eth0`.
+    /// Name inside the guest, as in `eth0`.
     pub name: String,
     /// Bridge that it is plugged into.
     pub bridge: String,
@@ -89,7 +93,7 @@ pub struct ContainerNetwork {
 pub struct GuestEvent {
     /// Which guest.
     pub vmid: u32,
-    /// What it did.
+    /// The event.
     pub kind: GuestEventKind,
 }
 
@@ -205,9 +209,9 @@ pub enum AgentReply {
         code: Option<i32>,
         /// The signal that ended it.
         signal: Option<i32>,
-        /// What it wrote to standard output.
+        /// Its standard output.
         out: Vec<u8>,
-        /// What it wrote to standard error.
+        /// Its standard error.
         err: Vec<u8>,
     },
     /// Content of a file.
@@ -229,15 +233,15 @@ pub enum AgentError {
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// What runs behind simulated guests. All methods are idempotent where the world may repeat them (stop, delete).
+/// The programs of simulated guests. All methods are idempotent where the world may repeat them (stop, delete).
 pub trait Backend: Send + Sync + 'static {
-    /// A new, empty disk.
+    /// Makes a new, empty disk.
     fn disk_create<'a>(&'a self, volume: &'a str) -> BoxFuture<'a, io::Result<()>>;
-    /// `to` becomes a copy of `from` (`linked`: backed by it).
+    /// Makes `to` a copy of `from` (`linked`: backed by it).
     fn disk_clone<'a>(&'a self, from: &'a str, to: &'a str, linked: bool) -> BoxFuture<'a, io::Result<()>>;
-    /// The volume got another name (conversion to a template, moving a mount point); content stays.
+    /// Renames a volume (conversion to a template, moving a mount point). The content stays.
     fn disk_rename<'a>(&'a self, from: &'a str, to: &'a str) -> BoxFuture<'a, io::Result<()>>;
-    /// The disk is gone.
+    /// Deletes the disk.
     fn disk_delete<'a>(&'a self, volume: &'a str) -> BoxFuture<'a, io::Result<()>>;
 
     /// Powers a VM on; returns when its processor runs, not when it has booted.
@@ -246,12 +250,22 @@ pub trait Backend: Send + Sync + 'static {
     fn vm_shutdown(&self, vmid: u32) -> BoxFuture<'_, ()>;
     /// Cuts the power; returns when nothing of it runs.
     fn vm_stop(&self, vmid: u32) -> BoxFuture<'_, ()>;
-    /// One key press, by QEMU's name for it (`ret`, `shift-a`).
+    /// Returns true if a VM can be suspended to disk.
+    fn can_suspend(&self) -> bool {
+        false
+    }
+    /// Ends a VM and keeps its memory until its next start with [`VmStart::resume`].
+    fn vm_suspend(&self, _vmid: u32) -> BoxFuture<'_, ()> {
+        async {}.boxed()
+    }
+    /// Gives a running guest other network cards. Guests that really run keep the cards of their start.
+    fn cards_changed(&self, _vmid: u32, _cards: Vec<NetworkCard>) {}
+    /// Presses one key, by QEMU's name for it (`ret`, `shift-a`).
     fn vm_key<'a>(&'a self, vmid: u32, key: &'a str) -> BoxFuture<'a, ()>;
-    /// A call to the guest agent of a running VM.
+    /// Calls the guest agent of a running VM.
     fn agent(&self, vmid: u32, call: AgentCall) -> BoxFuture<'_, Result<AgentReply, AgentError>>;
 
-    /// What a guest's console shows, line by line, since its last start; nothing where nobody keeps it.
+    /// Returns the lines of a guest's console since its last start; empty if they are not kept.
     fn console(&self, _vmid: u32) -> Vec<String> {
         Vec::new()
     }
@@ -272,7 +286,7 @@ pub trait Backend: Send + Sync + 'static {
     }
     /// Ends a container at once; returns when nothing of it runs.
     fn container_stop(&self, vmid: u32) -> BoxFuture<'_, ()>;
-    /// Asks a container's init to halt. Returns false if the container still runs after `patience`.
+    /// Asks a container's init to halt. Returns false if the container still runs after `limit`.
     fn container_shutdown(&self, vmid: u32, _patience: Duration) -> BoxFuture<'_, bool> {
         async move {
             self.container_stop(vmid).await;
@@ -285,6 +299,6 @@ pub trait Backend: Send + Sync + 'static {
     fn container_interfaces(&self, _vmid: u32) -> BoxFuture<'_, Option<serde_json::Value>> {
         async { None }.boxed()
     }
-    /// Root's login shell of a running container behind a terminal, as `cmode=shell` gives it.
+    /// Opens root's login shell of a running container behind a terminal, as `cmode=shell` gives it.
     fn container_console(&self, vmid: u32) -> BoxFuture<'_, io::Result<Box<dyn Stream>>>;
 }

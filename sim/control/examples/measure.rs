@@ -36,14 +36,14 @@ const ROOT: &str = "root@pam";
 fn main() -> Outcome<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let told = match words.as_slice() {
+    let reported = match words.as_slice() {
         ["start"] => several_threads()?.block_on(start()),
         ["front", requests] => several_threads()?.block_on(front(requests.parse()?)),
         ["lives", count] => one_thread()?.block_on(lives(count.parse()?)),
         ["lists", nodes, vms] => several_threads()?.block_on(lists(nodes.parse()?, vms.parse()?)),
         _ => Err("usage: measure start | front REQUESTS | lives COUNT | lists NODES VMS".into()),
     };
-    println!("{}", told?);
+    println!("{}", reported?);
     Ok(())
 }
 
@@ -65,7 +65,7 @@ async fn serve(world: &World, latency: Latency) -> Outcome<Handle> {
     Ok(Server::start(world, Arc::new(Scripted::new(Boot::AtOnce)), options).await?)
 }
 
-/// Both answer from here on; how long that took is for whoever started this process to say.
+/// Both answer from here on; the parent process measures how long that took.
 async fn start() -> Outcome<Value> {
     let pve = pve(Latency::Real).await?;
     let github = sim_github::Server::start(sim_github::ServerOptions::default()).await?;
@@ -99,7 +99,7 @@ async fn front(requests: u32) -> Outcome<Value> {
     let pve = pve(Latency::Instant).await?;
     template(&pve).await?;
     let client = Client::of(&pve)?;
-    let mut told = serde_json::Map::new();
+    let mut reported = serde_json::Map::new();
     for (name, path) in [("version", "/version"), ("status", "/nodes/pve1/qemu/9000/status/current")] {
         client.get(path).await?;
         let began = Instant::now();
@@ -107,9 +107,9 @@ async fn front(requests: u32) -> Outcome<Value> {
         while let Some(answer) = answers.next().await {
             answer?;
         }
-        told.insert(name.to_owned(), json!(f64::from(requests) / began.elapsed().as_secs_f64()));
+        reported.insert(name.to_owned(), json!(f64::from(requests) / began.elapsed().as_secs_f64()));
     }
-    Ok(told.into())
+    Ok(reported.into())
 }
 
 async fn lists(nodes: u32, vms: u32) -> Outcome<Value> {
@@ -117,7 +117,7 @@ async fn lists(nodes: u32, vms: u32) -> Outcome<Value> {
     let options = Options { latency: Latency::Instant, statistics: false, ..Options::default() };
     let pve = Server::start(&World::scale(nodes, vms), Arc::new(Scripted::new(Boot::AtOnce)), options).await?;
     let client = Client::of(&pve)?;
-    let mut told = serde_json::Map::new();
+    let mut reported = serde_json::Map::new();
     for (name, path) in LISTS {
         client.get(path).await?;
         let mut took = Vec::new();
@@ -126,9 +126,9 @@ async fn lists(nodes: u32, vms: u32) -> Outcome<Value> {
             client.get(path).await?;
             took.push(began.elapsed().as_secs_f64() * 1000.0);
         }
-        told.insert(name.to_owned(), json!(took));
+        reported.insert(name.to_owned(), json!(took));
     }
-    Ok(told.into())
+    Ok(reported.into())
 }
 
 /// The template that VMs are cloned from.

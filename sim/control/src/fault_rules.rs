@@ -82,7 +82,7 @@ fn refusal() -> String {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenInput {
-    /// The next so many.
+    /// Number of next calls.
     Next(u32),
     /// Each with this probability.
     Chance(f64),
@@ -101,11 +101,11 @@ impl NewRule {
     fn checked(&self, place: &str) -> Result<Rule, Problem> {
         let at = |field: &str| format!("{place}{field}");
         if !METHODS.contains(&self.method.as_str()) {
-            let what = format!("{:?} is no method", self.method);
+            let what = format!("{:?} is not a method", self.method);
             return Err(Problem::value(at("method"), what, METHODS.join(", ")));
         }
         if !self.path.starts_with(['/', '*']) {
-            let what = format!("{:?} is no path", self.path);
+            let what = format!("{:?} is not a path", self.path);
             return Err(Problem::value(at("path"), what, "text that begins with / or *; * stands for any text"));
         }
         let fault = self.fault.checked(&at("fault"))?;
@@ -143,12 +143,12 @@ impl FaultInput {
     fn checked(&self, at: &str) -> Result<Fault, Problem> {
         Ok(match self {
             Self::Refuse { status, .. } if !(400..=599).contains(status) => {
-                let what = format!("{status} is no status of a refusal");
+                let what = format!("{status} is not a status of a refusal");
                 return Err(Problem::value(format!("{at}.refuse.status"), what, "400 to 599"));
             }
             Self::Refuse { status, text } => Fault::Refuse { status: *status, text: text.clone() },
             Self::Delay { seconds } if !(0.0..=LONGEST_DELAY).contains(seconds) => {
-                let what = format!("{seconds} seconds is no delay");
+                let what = format!("{seconds} seconds is not a delay");
                 return Err(Problem::value(format!("{at}.delay.seconds"), what, "0 to 86400"));
             }
             Self::Delay { seconds } => Fault::Delay(Duration::from_secs_f64(*seconds)),
@@ -168,10 +168,10 @@ impl WhenInput {
     fn checked(&self, at: &str) -> Result<When, Problem> {
         match self {
             Self::Next(count) if !(1..=MOST_CALLS).contains(count) => {
-                Err(Problem::value(format!("{at}.next"), format!("{count} is no number of calls"), "1 to 1000000"))
+                Err(Problem::value(format!("{at}.next"), format!("{count} is not a number of calls"), "1 to 1000000"))
             }
             Self::Chance(chance) if !(0.0..=1.0).contains(chance) => {
-                Err(Problem::value(format!("{at}.chance"), format!("{chance} is no probability"), "0 to 1"))
+                Err(Problem::value(format!("{at}.chance"), format!("{chance} is not a probability"), "0 to 1"))
             }
             Self::Next(count) => Ok(When::Next(*count)),
             Self::Chance(chance) => Ok(When::Chance(*chance)),

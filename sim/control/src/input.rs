@@ -1,4 +1,4 @@
-//! Bodies and queries as they come in. What is wrong with one is told with its place.
+//! Decodes bodies and queries. An error names the place of the mistake.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -66,7 +66,7 @@ pub(super) struct Fill {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum PaceInput {
-    /// So many seconds at once; then it stands still, or runs on if it ran.
+    /// A step of this many seconds; then time stands still, or runs on if it ran.
     Step {
         /// More than 0, up to a week.
         seconds: f64,
@@ -103,14 +103,14 @@ pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     }
     let mut reader = serde_json::Deserializer::from_slice(body);
     let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| wrong(&error))?;
-    reader.end().map_err(|error| Problem::new(400, format!("the body is no JSON: {error}")))?;
+    reader.end().map_err(|error| Problem::new(400, format!("the body is not JSON: {error}")))?;
     Ok(read)
 }
 
 fn wrong(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
     let inner = error.inner();
     if !inner.is_data() {
-        return Problem::new(400, format!("the body is no JSON: {inner}"));
+        return Problem::new(400, format!("the body is not JSON: {inner}"));
     }
     let place = error.path().to_string();
     let mut problem = Problem::new(422, inner.to_string());
@@ -157,7 +157,7 @@ fn check_repository(at: &str, name: &str) -> Result<(), Problem> {
         return Ok(());
     }
     let allowed = "owner/name, each of 1 to 100 letters, digits, hyphens, points and underscores";
-    Err(Problem::value(at, format!("{name:?} is no repository"), allowed))
+    Err(Problem::value(at, format!("{name:?} is not a repository"), allowed))
 }
 
 impl PaceInput {
@@ -167,11 +167,11 @@ impl PaceInput {
         match self {
             Self::Step { seconds } if !(*seconds > 0.0 && *seconds <= longest) => Err(Problem::value(
                 "step.seconds",
-                format!("{seconds} seconds is no step"),
+                format!("{seconds} seconds is not a step"),
                 "more than 0, at most 604800",
             )),
             Self::Run { speed } if !(*speed > 0.0 && *speed <= FASTEST) => {
-                Err(Problem::value("run.speed", format!("{speed} is no speed"), "more than 0, at most 100000"))
+                Err(Problem::value("run.speed", format!("{speed} is not a speed"), "more than 0, at most 100000"))
             }
             _ => Ok(()),
         }

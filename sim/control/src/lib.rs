@@ -158,7 +158,7 @@ impl Control {
         }
     }
 
-    /// Fills a storage, as `node` sees it, until only so many bytes are free.
+    /// Fills a storage, as `node` sees it, until only this many bytes are free.
     ///
     /// # Errors
     /// When there is no such storage, or not on this node.

@@ -1,4 +1,4 @@
-//! How time goes, where it is told to: it stands still, is stepped, or runs at a chosen speed.
+//! The pace of virtual time: it is held, stepped, or runs at a chosen speed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,7 +67,7 @@ async fn run(stepper: Arc<Stepper>, mut speed: watch::Receiver<f64>) {
             changed = speed.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(BEAT) => {}
         }
-        // Not for long enough to be noticed: whoever is at work gets its turn before the next beat.
+        // A short pause, in which running tasks get their turn before the next beat.
         stepper.pass(began.elapsed().mul_f64(factor)).await;
     }
 }
@@ -102,7 +102,7 @@ impl Control {
         self.pace.speed.send_replace(0.0);
     }
 
-    /// Time runs, so many seconds in one of ours.
+    /// Time runs, this many seconds in one real second.
     pub fn run(&self, speed: f64) {
         self.pace.speed.send_replace(speed.max(0.0));
     }

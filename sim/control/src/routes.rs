@@ -239,7 +239,7 @@ impl Query {
             return Ok(USUAL);
         }
         let limit = text.parse().ok().filter(|limit| (1..=MOST).contains(limit));
-        limit.ok_or_else(|| Problem::value("query.limit", format!("{text:?} is no limit"), "1 to 10000"))
+        limit.ok_or_else(|| Problem::value("query.limit", format!("{text:?} is not a limit"), "1 to 10000"))
     }
 }
 
@@ -271,7 +271,7 @@ async fn rerun(State(control): Controlled, id: InPath) -> Answer {
 
 async fn requests(State(control): Controlled, InPath(service): InPath, RawQuery(query): RawQuery) -> Answer {
     let service: Service = serde_json::from_value(service.as_str().into())
-        .map_err(|_| Problem::value("service", format!("{service:?} is no simulator"), "pve, github"))?;
+        .map_err(|_| Problem::value("service", format!("{service:?} is not a simulator"), "pve, github"))?;
     let query = Query::of(query, &["first", "limit"])?;
     let first: usize = match query.text("first") {
         "" => 0,

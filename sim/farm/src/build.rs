@@ -1,4 +1,4 @@
-//! What a farm builds a flavour's template from: its image directory, and what its variables are at this site.
+//! The inputs of a flavour's template at one site: image directory and variables.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

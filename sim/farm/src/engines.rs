@@ -9,7 +9,7 @@ use tf_provider_testing::{Core, CoreKind};
 /// The core that the demo uses: `PXCI_TOFU`, else `tofu` or `terraform` on `PATH`, else the one that set-up built.
 ///
 /// # Errors
-/// When `PXCI_TOFU` names something that is no core, or nothing was found.
+/// When `PXCI_TOFU` names something that is not a core, or nothing was found.
 pub fn preferred_core() -> Result<Core> {
     if let Some(program) = std::env::var_os("PXCI_TOFU") {
         return Core::probe(Path::new(&program)).context("PXCI_TOFU must name an OpenTofu or Terraform program");

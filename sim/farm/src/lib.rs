@@ -1,4 +1,4 @@
-//! What acceptance tests and the demo share: engines, simulators, and the framework's harness, by which a real core is
+//! The fixture of acceptance tests and the demo: engines, simulators, and the framework's harness, by which a real core is
 //! driven.
 //!
 //! Development only: no program that users run depends on this crate.

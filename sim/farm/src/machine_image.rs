@@ -10,7 +10,7 @@ use sim_guest::qemu::image::{self, Recipe};
 use crate::image::copy;
 use crate::simulation::repository;
 
-/// What `packages.sh` installs, and what Ubuntu's server has from the start. That script itself would upgrade what was
+/// The packages of `packages.sh`, and those that Ubuntu's server has from the start. That script itself would upgrade what was
 /// fetched a moment ago, and wait for a first boot that has not been.
 const PACKAGES: [&str; 9] =
     ["ca-certificates", "cloud-init", "curl", "git", "iproute2", "jq", "openssh-server", "qemu-guest-agent", "sudo"];

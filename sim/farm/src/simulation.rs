@@ -28,7 +28,7 @@ const INSTALLER: &str = "ubuntu-22.04-live-server-amd64.iso";
 /// The repository whose jobs a simulated GitHub has.
 pub const REPOSITORY: &str = "acme/widgets";
 
-/// What stands behind simulated guests.
+/// The kind of simulated guests.
 #[derive(Clone)]
 pub enum Guests {
     /// Guests that answer at once and run nothing.
@@ -64,7 +64,7 @@ impl Guests {
 
 /// How the simulators are set up.
 pub struct Simulation {
-    /// What stands behind guests.
+    /// The programs of the guests.
     pub guests: Guests,
     /// The line of Proxmox VE; default: what `PXCI_ACC_PVE_LINE` says, else the newest.
     pub line: Option<Line>,
@@ -72,10 +72,10 @@ pub struct Simulation {
     pub seed: Option<u64>,
     /// How time passes; default: real for guests that run, else so fast that no wait is felt.
     pub latency: Option<Latency>,
-    /// Whether there is an installation medium, which takes a storage `local`.
+    /// True if there is an installation medium, which takes a storage `local`.
     pub installer: bool,
-    /// The cluster in place of one node, `pve1`, with the storages `local` and `local-lvm`. What the page on privileges sets
-    /// up comes to it.
+    /// The cluster in place of one node, `pve1`, with the storages `local` and `local-lvm`. The set-up of the
+    /// page on privileges is added to it.
     pub world: Option<World>,
 }
 
@@ -140,9 +140,9 @@ impl Farm {
     /// # Errors
     /// When a simulator does not start.
     pub async fn simulated_as(simulation: Simulation) -> Result<Self> {
-        let (seed, guests) = (simulation.seed, simulation.guests.clone());
+        let (seed, guests, latency) = (simulation.seed, simulation.guests.clone(), simulation.latency());
         let (pve, simulated_pve) = simulated_pve(simulation).await?;
-        let clock = simulated_pve.handle.is_stepped().then(|| simulated_pve.handle.instants());
+        let clock = one_clock(latency, &simulated_pve.handle);
         let (github, simulated_github) = simulated_github(&guests, seed, clock).await?;
         let dispatcher = DispatcherSite::of(guests.containers(), &pve, &github, Some(&simulated_github)).await?;
         let (simulated_pve, simulated_github) = (Some(simulated_pve), Some(simulated_github));
@@ -156,15 +156,16 @@ impl Farm {
     pub async fn start(guests: Guests) -> Result<Self> {
         let real_pve = PveSite::from_environment()?;
         let real_github = GitHubSite::from_environment()?;
+        let simulation = Simulation::of(guests.clone());
+        let latency = simulation.latency();
         let (pve, simulated_pve) = match real_pve {
             Some(site) => (site, None),
-            None => {
-                simulated_pve(Simulation::of(guests.clone())).await.map(|(site, simulated)| (site, Some(simulated)))?
-            }
+            None => simulated_pve(simulation).await.map(|(site, simulated)| (site, Some(simulated)))?,
         };
+        let clock = simulated_pve.as_ref().and_then(|simulated| one_clock(latency, &simulated.handle));
         let (github, simulated_github) = match real_github {
             Some(site) => (site, None),
-            None => simulated_github(&guests, None, None).await.map(|(site, handle)| (site, Some(handle)))?,
+            None => simulated_github(&guests, None, clock).await.map(|(site, handle)| (site, Some(handle)))?,
         };
         // The dispatcher's container is simulated exactly when Proxmox VE is.
         let containers = guests.containers().filter(|_| simulated_pve.is_some());
@@ -195,13 +196,19 @@ impl Farm {
         Ok(variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
     }
 
-    /// What a farm that was torn down must not leave. Empty for what is real: nobody there keeps count.
+    /// Returns what a removed farm has left behind. Empty for real services, where nothing keeps count.
     #[must_use]
     pub fn leftovers(&self) -> Vec<String> {
         let pve = self.simulated_pve.as_ref().map(|pve| pve.handle.leftovers()).unwrap_or_default();
         let github = self.simulated_github.as_ref().map(|github| github.world(|world, _| world.leftovers()));
         pve.into_iter().chain(github.unwrap_or_default()).collect()
     }
+}
+
+/// Returns the clock of the simulated Proxmox VE for the simulated GitHub. Where simulated time is faster than the machine's,
+/// GitHub keeps the machine's time, because what its clients sign with their own clocks would be too old for it.
+fn one_clock(latency: Latency, pve: &Handle) -> Option<Arc<dyn Fn() -> Timestamp + Send + Sync>> {
+    matches!(latency, Latency::Real | Latency::Stepped).then(|| pve.instants())
 }
 
 fn listen() -> Result<SocketAddr> {
@@ -286,7 +293,7 @@ async fn simulated_github(
     Ok((site, handle))
 }
 
-/// Something that is no seed: what stands for an installer's CD.
+/// Something that is not a seed: what stands for an installer's CD.
 fn installation_medium() -> Result<tempfile::TempDir> {
     let directory = tempfile::tempdir().context("creating a directory for the installation medium")?;
     let content = directory.path().join("content");

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, anyhow};
 use sim_guest::Namespaces;
 use url::Url;
 
-/// What a run knows about a Proxmox VE, real or simulated.
+/// A Proxmox VE, real or simulated.
 #[derive(Debug, Clone)]
 pub struct PveSite {
     /// Address of the API.
@@ -55,7 +55,7 @@ impl std::fmt::Debug for Token {
     }
 }
 
-/// What a run knows about a GitHub, real or simulated.
+/// A GitHub, real or simulated.
 #[derive(Clone)]
 pub struct GitHubSite {
     /// Base URL of the REST API.
@@ -132,7 +132,7 @@ fn variable(name: &str) -> Option<String> {
 
 fn needed(name: &str) -> Result<String> {
     variable(name)
-        .with_context(|| format!("a real Proxmox VE or GitHub is named, so {name} must be set, too (docs/testing.md)"))
+        .with_context(|| format!("a real Proxmox VE or GitHub is named, so {name} must be set too (docs/testing.md)"))
 }
 
 fn or(name: &str, default: &str) -> String {

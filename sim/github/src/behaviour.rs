@@ -91,7 +91,7 @@ pub struct Behaviour {
     pub dormant_limit: SignedDuration,
     /// Jobs that are run again are not announced to a scale set without runners (seen: pytorch/ci-infra#900).
     pub silent_reruns: bool,
-    /// A scale set is told that a job is completed this long after its start although it runs (seen: runner#4492).
+    /// A scale set hears that a job is completed this long after its start although it runs (seen: runner#4492).
     pub early_completion: Option<SignedDuration>,
 
     /// Probability that a webhook is never sent (seen: "once or twice a week").

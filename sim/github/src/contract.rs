@@ -82,7 +82,7 @@ fn matches(template: &str, path: &str) -> bool {
         match (wanted.next(), given.next()) {
             (None, None) => return true,
             (Some(name), Some(part)) if name.starts_with('{') => {
-                // Numbers are told from words (`downloads`), as GitHub's router does.
+                // Numbers are distinguished from words (`downloads`), as GitHub's router does.
                 if name.ends_with("_id}") && part.parse::<u64>().is_err() {
                     return false;
                 }

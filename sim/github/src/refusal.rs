@@ -10,7 +10,7 @@ const DOCUMENTATION: &str = "https://docs.github.com/rest";
 pub(crate) enum Refusal {
     BadCredentials,
     RequiresAuthentication,
-    /// An App's signed claim is no good, in GitHub's words.
+    /// An App's signed claim is not good, in GitHub's words.
     BadClaim(&'static str),
     /// The call is for an App that signs for itself.
     AppsOnly,

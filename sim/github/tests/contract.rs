@@ -1,6 +1,6 @@
 //! The description that the simulator checks itself against is GitHub's own, only shorter.
 //!
-//! `PXCI_BLESS=1` writes it anew from the published one.
+//! `PXCI_BLESS=1` writes it again from the published one.
 #![cfg(test)]
 
 use std::collections::BTreeMap;
@@ -201,7 +201,7 @@ fn the_compact_description_says_what_the_published_one_says() {
         std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("data/github-rest.json"), lines(&compact)).unwrap();
         return;
     }
-    assert_eq!(*contract::description(), compact, "write it anew with PXCI_BLESS=1");
+    assert_eq!(*contract::description(), compact, "write it again with PXCI_BLESS=1");
 }
 
 /// One line for each call and each schema, so that a change shows where it is.

@@ -158,7 +158,7 @@ async fn the_started_hook_sees_a_forks_event_and_can_end_the_job() {
     let text = "#!/bin/sh\necho \"$GITHUB_EVENT_NAME $GITHUB_REPOSITORY\"\njq -e '.pull_request.head.repo.fork | not' \"$GITHUB_EVENT_PATH\"\n";
     let hook = script(root.path(), "hook.sh", text);
     std::fs::write(root.path().join(".env"), format!("ACTIONS_RUNNER_HOOK_JOB_STARTED={hook}\n")).unwrap();
-    let job = site.queue("pull_request", Some("stranger/tools"), &["echo secret"]);
+    let job = site.queue("pull_request", Some("outsider/tools"), &["echo secret"]);
     let child = listener(root.path(), &site.mint("lab-1").await).spawn().unwrap();
     assert_eq!(site.conclusion(job).await, "failure");
     end(child).await;

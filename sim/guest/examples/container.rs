@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use sim_backend::{Backend as _, ContainerNetwork, ContainerSetup, ContainerStart};
+use sim_backend::{Backend as _, ContainerSetup, ContainerStart, NetworkCard};
 use sim_guest::Namespaces;
 
 const ROOT: &str = "store:subvol-200-disk-0";
@@ -19,11 +19,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: container BASE TEMPLATE MOUNT".into());
     };
     let guests = Namespaces::start(&PathBuf::from(base)).await?;
-    let card = ContainerNetwork {
+    let card = NetworkCard {
         name: "eth0".to_owned(),
         bridge: "vmbr0".to_owned(),
         ip: Some("dhcp".to_owned()),
-        ..ContainerNetwork::default()
+        ..NetworkCard::default()
     };
     let setup = ContainerSetup { hostname: "container".to_owned(), networks: vec![card], ..ContainerSetup::default() };
     guests.container_create(ROOT, template.into(), setup.clone()).await?;

@@ -22,8 +22,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let state = containers.state_directory().to_owned();
     let machines = Qemu::start(containers).await?;
     machines.install(VOLUME, &PathBuf::from(image)).await?;
-    let start =
-        VmStart { vmid: 105, name: "machine".into(), boot_disk: Some(VOLUME.into()), cdroms: Vec::new(), agent: true };
+    let start = VmStart {
+        vmid: 105,
+        name: "machine".into(),
+        boot_disk: Some(VOLUME.into()),
+        agent: true,
+        ..VmStart::default()
+    };
     let (events, mut happened) = tokio::sync::mpsc::unbounded_channel();
     machines.vm_start(start, events.into()).await?;
     println!("state: {}", state.display());

@@ -1,4 +1,4 @@
-//! What the guest agent does, with its own texts.
+//! The guest agent's calls, with its own texts.
 
 use std::collections::HashMap;
 use std::io;
@@ -128,7 +128,7 @@ jq -n --arg id "$ID" --arg name "$NAME" --arg pretty "$PRETTY_NAME" --arg versio
     --arg release "$(uname -r)" --arg kernel "$(uname -v)" --arg machine "$(uname -m)" \
     '{id: $id, name: $name, "pretty-name": $pretty, version: $version, "version-id": $number, "kernel-release": $release, "kernel-version": $kernel, machine: $machine}'"#;
 
-/// From `ip`'s shape to the agent's. A guest shares the host's loopback interface and shows nothing else of the host.
+/// Converts the output of `ip` to the agent's form. A guest shares the host's loopback interface and shows nothing else of the host.
 fn interfaces(listed: Value) -> Option<Value> {
     let loopback = listed.as_array()?.iter().find(|interface| interface["ifname"] == "lo")?;
     let family = |address: &Value| if address["family"] == "inet6" { "ipv6" } else { "ipv4" };
@@ -147,13 +147,13 @@ fn interfaces(listed: Value) -> Option<Value> {
     )
 }
 
-/// The system's words at the end of what a program complained.
+/// Returns the system's words at the end of what a program complained.
 fn reason(errors: &[u8]) -> String {
     let text = String::from_utf8_lossy(errors);
     text.trim().rsplit(": ").next().unwrap_or_default().to_owned()
 }
 
-/// The guest ended under the call.
+/// Returns the error for a guest that ended during the call.
 fn not_running(_: io::Error) -> AgentError {
     AgentError::NotRunning
 }

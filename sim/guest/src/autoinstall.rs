@@ -35,7 +35,7 @@ const WITHOUT_EFFECT: &[&str] = &[
     "updates",
 ];
 
-/// Stands in for the installer's `curtin in-target`: the installation's root is this guest's own.
+/// Replaces the installer's `curtin in-target`: the installation's root is this guest's own.
 const CURTIN: &str = r#"mkdir -p /run/installer
 cat > /run/installer/curtin <<'CURTIN'
 #!/bin/sh
@@ -75,7 +75,7 @@ done
 export DEBIAN_FRONTEND=noninteractive
 apt-get -qq install --yes $missing || { apt-get -qq update && apt-get -qq install --yes $missing; }"#;
 
-/// What the installer leaves behind for the first boot, which an image has to clear before it becomes a template.
+/// Files that the installer leaves for the first boot. An image must clear them before it becomes a template.
 const LEFTOVERS: &str = r#"install -d /etc/cloud/cloud.cfg.d /etc/netplan
 echo 'datasource_list: [None]' > /etc/cloud/cloud.cfg.d/99-installer.cfg
 echo 'network: {config: disabled}' > /etc/cloud/cloud.cfg.d/subiquity-disable-cloudinit-networking.cfg
@@ -131,7 +131,7 @@ impl Autoinstall {
     /// Reads the `autoinstall` section of user-data.
     ///
     /// # Errors
-    /// What the installer would complain about on its screen, for ever.
+    /// Returns the mistake that the installer would show on its screen while it waits for ever.
     pub(super) fn read(user_data: &str) -> Result<Self, String> {
         let mut document = cloud_config::parse(user_data)?;
         let section = document.remove("autoinstall").ok_or("user-data has no autoinstall section")?;
@@ -140,7 +140,7 @@ impl Autoinstall {
             return Err(format!("autoinstall: version {} is not 1", read.version));
         }
         if !read.identity.password.starts_with('$') {
-            return Err("autoinstall: identity.password is no crypted password".to_owned());
+            return Err("autoinstall: identity.password is not a crypted password".to_owned());
         }
         Ok(read)
     }

@@ -51,7 +51,7 @@ pub enum BaseError {
     /// The cache directory cannot be used.
     #[error("unable to use {path}")]
     Directory {
-        /// What was touched.
+        /// The file or directory.
         path: PathBuf,
         /// The system's reason.
         source: io::Error,
@@ -75,14 +75,14 @@ pub enum BaseError {
     /// Making or unpacking the system failed.
     #[error("{step} failed: {detail}")]
     Failed {
-        /// What was being done.
+        /// The operation that failed.
         step: &'static str,
         /// The end of what it wrote to its standard error.
         detail: String,
     },
 }
 
-/// The directory with the base system below `cache`, made there when missing (about a minute, some 600 MB).
+/// Returns the directory with the base system below `cache`, made there when missing (about a minute, some 600 MB).
 ///
 /// Several callers at once wait for one another. The directory's name carries a digest of the recipe, so a newer recipe makes a
 /// new one beside it. Files belong to the mapped users of [`host`] where the caller is not root.

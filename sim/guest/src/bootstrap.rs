@@ -13,16 +13,16 @@ use super::base::BaseError;
 use super::host;
 use super::lifeline::Bound;
 
-/// What a guest never reads.
+/// Files that a guest never reads.
 pub(super) const LEFT_OUT: &[&str] =
     &["/usr/share/doc/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/man/*"];
 
-/// What a system is made of.
+/// The parts of a system.
 #[derive(Debug)]
 pub(super) struct Bootstrap<'a> {
     /// Installed packages beyond those that apt itself needs.
     pub(super) packages: &'a [&'a str],
-    /// What runs at its end, as `mmdebstrap` takes it: a line of shell with the root as `$1`, or `copy-in FILE... DIRECTORY`.
+    /// Hooks at its end, as `mmdebstrap` takes them: a line of shell with the root as `$1`, or `copy-in FILE... DIRECTORY`.
     pub(super) hooks: &'a [OsString],
 }
 
@@ -67,7 +67,7 @@ impl Bootstrap<'_> {
     }
 }
 
-/// The release of this machine, `stable` where it does not say.
+/// Returns the release of this machine, `stable` where it does not say.
 pub(super) fn codename() -> String {
     let text = fs::read_to_string("/etc/os-release").unwrap_or_default();
     text.lines()
@@ -75,7 +75,7 @@ pub(super) fn codename() -> String {
         .map_or_else(|| "stable".to_owned(), |name| name.trim_matches('"').to_owned())
 }
 
-/// What this machine's apt was told about fetching (proxies, date checks) holds for guests as well.
+/// This machine's settings for apt's downloads (proxies, date checks) hold for guests as well.
 fn write_apt_settings(scratch: &Path) -> Result<PathBuf, BaseError> {
     let mut text =
         output("apt-config", "apt", Command::new("apt-config").args(["dump", "--format", "%F \"%v\";%n", "Acquire"]))?
@@ -113,7 +113,7 @@ fn write_sources(scratch: &Path, codename: &str) -> Result<Vec<PathBuf>, BaseErr
     Ok(written)
 }
 
-/// Whether `suite` belongs to the release: itself, or `-updates`, `-security`, `/updates`.
+/// Returns true if `suite` belongs to the release: itself, or `-updates`, `-security`, `/updates`.
 fn is_of_release(suite: &str, codename: &str) -> bool {
     suite
         .strip_prefix(codename)

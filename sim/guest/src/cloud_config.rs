@@ -38,7 +38,7 @@ pub(super) fn parse(user_data: &str) -> Result<Map<String, Value>, String> {
     match serde_saphyr::from_str::<Value>(user_data).map_err(|error| error.to_string())? {
         Value::Object(map) => Ok(map),
         Value::Null => Ok(Map::new()),
-        _ => Err("user-data is no mapping".to_owned()),
+        _ => Err("user-data is not a mapping".to_owned()),
     }
 }
 
@@ -127,7 +127,7 @@ struct MetaData {
     local_hostname: Option<String>,
 }
 
-/// Whether cloud-init is in the image, switched on, and told to look at NoCloud seeds.
+/// Returns true if cloud-init is in the image, enabled, and set to read NoCloud seeds.
 const LOOKS_AT_SEEDS: &str = r#"command -v cloud-init >/dev/null || { echo "cloud-init is not installed"; exit 0; }
 [ ! -e /etc/cloud/cloud-init.disabled ] || { echo "cloud-init is disabled"; exit 0; }
 list=$(cat /etc/cloud/cloud.cfg /etc/cloud/cloud.cfg.d/*.cfg 2>/dev/null | sed -n 's/^datasource_list: *//p' | tail -n 1)
@@ -139,7 +139,7 @@ ln -sfn "/var/lib/cloud/instances/$1" /var/lib/cloud/instance
 echo "$1" > /var/lib/cloud/data/instance-id
 [ "$old" = "$1" ] || echo new"#;
 
-/// What `cloud-init status` reads.
+/// The file that `cloud-init status` reads.
 const STATUS: &str = r#"mkdir -p /run/cloud-init
 now=$(date +%s)
 stage="{\"errors\": [], \"start\": $now, \"finished\": $now}"
@@ -171,7 +171,7 @@ home=$(getent passwd "$1" | cut -d: -f6)
 keys=$(cat)
 [ -z "$keys" ] || { install -d -m 700 -o "$1" -g "$1" "$home/.ssh"; echo "$keys" > "$home/.ssh/authorized_keys"; chown "$1:$1" "$home/.ssh/authorized_keys"; chmod 600 "$home/.ssh/authorized_keys"; }"#;
 
-/// What cloud-init does at a boot. A seed that cannot be read is recorded, and the guest comes up without it, as with the real one.
+/// Acts as cloud-init at a boot. A seed that cannot be read is recorded, and the guest comes up without it, as with the real one.
 pub(super) async fn boot(guest: &Sandbox, seed: Option<&Seed>, log: &Log) -> io::Result<()> {
     let why_not = guest.must("cloud-init", LOOKS_AT_SEEDS, &[], b"").await?;
     if !why_not.is_empty() {
@@ -259,7 +259,7 @@ impl CloudConfig {
 }
 
 impl CommandLine {
-    /// As in cloud-init, a failing command stops nothing.
+    /// Runs a command. As in cloud-init, a failure does not stop the others.
     async fn run(&self, guest: &Sandbox, stage: &str, log: &Log) {
         let words: Vec<&str> = match self {
             Self::Shell(line) => vec!["sh", "-c", line],

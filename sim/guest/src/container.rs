@@ -74,11 +74,11 @@ impl Container {
         self.sandbox.kill().await;
     }
 
-    /// Asks init to halt, as LXC does. Returns false if the container still runs after `patience`.
-    pub(super) async fn shut_down(&self, patience: Duration) -> bool {
+    /// Asks init to halt, as LXC does. Returns false if the container still runs after `limit`.
+    pub(super) async fn shut_down(&self, limit: Duration) -> bool {
         self.asked.store(true, Ordering::SeqCst);
         self.sandbox.signal(Signal::POWER);
-        let ended = tokio::time::timeout(patience, self.sandbox.ended()).await.is_ok();
+        let ended = tokio::time::timeout(limit, self.sandbox.ended()).await.is_ok();
         if !ended {
             self.asked.store(false, Ordering::SeqCst);
         }
@@ -93,7 +93,7 @@ impl Container {
         self.log.lines()
     }
 
-    /// Root's login shell, from the container's own list of users, behind a terminal.
+    /// Opens root's login shell, from the container's own list of users, behind a terminal.
     pub(super) fn console(&self) -> io::Result<Terminal> {
         let users = std::fs::read_to_string(self.sandbox.outside("/etc/passwd"))?;
         let shell = login_shell(&users).ok_or_else(|| io::Error::other("root has no login shell"))?;

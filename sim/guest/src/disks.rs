@@ -26,7 +26,7 @@ impl Disks {
         self.volumes.lock().unwrap_or_else(PoisonError::into_inner).insert(volume.to_owned(), disk);
     }
 
-    /// A new, empty volume; an existing one stays as it is.
+    /// Returns a new, empty volume; an existing one stays as it is.
     pub(super) fn create(&self, volume: &str) -> io::Result<()> {
         if self.get(volume).is_none() {
             self.put(volume, Disk::empty(&self.state)?);
@@ -55,12 +55,12 @@ impl Disks {
         Ok(())
     }
 
-    /// What has been deleted already stays so.
+    /// Succeeds if it is deleted already.
     pub(super) fn delete(&self, volume: &str) {
         self.volumes.lock().unwrap_or_else(PoisonError::into_inner).remove(volume);
     }
 
-    /// The volume, or an error that names it.
+    /// Returns the volume, or an error that names it.
     pub(super) fn existing(&self, volume: &str) -> io::Result<Disk> {
         self.get(volume)
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("volume '{volume}' does not exist")))

@@ -3,7 +3,7 @@
 //! An unquoted `;` ends a command in GRUB's console, so a kernel line with an unquoted `ds=nocloud;s=…` loses its end
 //! here as it does on real hardware.
 
-/// What the menu's default entry boots, up to where the editor's cursor lands.
+/// The menu's default entry, up to the editor's cursor.
 const ENTRY: &str = "linux /casper/vmlinuz ---";
 
 /// Where the keys go.
@@ -25,7 +25,7 @@ pub(super) struct BootLoader {
 }
 
 impl BootLoader {
-    /// One key, by QEMU's name for it. Answers the kernel's command line once a kernel is booted.
+    /// Presses one key, by QEMU's name for it. Returns the kernel's command line once a kernel is booted.
     pub(super) fn press(&mut self, key: &str) -> Option<String> {
         match self.place {
             Place::Menu => self.in_menu(key),
@@ -99,7 +99,7 @@ impl BootLoader {
     }
 }
 
-/// The arguments of the first command on a line.
+/// Returns the arguments of the first command on a line.
 fn arguments(line: &str) -> String {
     commands(line).into_iter().next().map(|words| words[1..].join(" ")).unwrap_or_default()
 }
@@ -136,7 +136,7 @@ fn commands(line: &str) -> Vec<Vec<String>> {
     commands
 }
 
-/// The character of a key on a US keyboard.
+/// Returns the character of a key on a US keyboard.
 fn character(key: &str) -> Option<char> {
     let (shifted, plain) = match key.strip_prefix("shift-") {
         Some(plain) => (true, plain),

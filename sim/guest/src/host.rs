@@ -9,12 +9,12 @@ use std::process::Command;
 /// Options of `unshare` that map users for a caller who is not root.
 pub(super) const MAPPED: [&str; 3] = ["--user", "--map-root-user", "--map-auto"];
 
-/// Whether this process is root.
+/// Returns true if this process is root.
 pub(super) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// A command that runs with power over guests' files.
+/// Returns a command that runs with power over guests' files.
 pub(super) fn as_root<const N: usize>(words: [&str; N]) -> Command {
     if is_root() {
         let mut command = Command::new(words[0]);

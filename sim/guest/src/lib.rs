@@ -2,7 +2,7 @@
 //!
 //! A simulated VM is a process tree in fresh user, mount, process, host name and IPC namespaces, on an overlay of a real Debian
 //! user land. It shares the host's network, of which it may change nothing. A container is a root directory of its own, booted
-//! by its own init, in a network of its own ([`network`]). What acts on a guest (provisioners over SSH, seed data, the agent, the image's own
+//! by its own init, in a network of its own ([`network`]). Everything that acts on a guest (provisioners over SSH, seed data, the agent, the image's own
 //! units) acts inside, never on the host; nothing of the host's file system can be reached from there.
 //!
 //! Not there: a kernel of its own, a booted systemd, a VM's network cards, disks as block devices.

@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use tokio::io::AsyncWriteExt as _;
 
-/// Waits for a word on its standard input; where that ends without one, whoever held the other end is gone.
+/// Waits for a word on its standard input. If that ends without one, the holder of the other end is gone.
 const WATCH: &str = r#"read -r word || kill -s TERM -- "-$1""#;
 
 /// A child process, head of a group of its own, and a watcher that ends the group when this process dies.
@@ -22,7 +22,7 @@ impl Bound {
     /// Starts `command`.
     ///
     /// # Errors
-    /// What the system says where one of the two does not start; nothing is left running then.
+    /// When one of the two does not start, with the system's error; nothing is left running then.
     pub(super) fn start(command: &mut Command) -> io::Result<Self> {
         let mut child = command.process_group(0).spawn()?;
         let watcher = Command::new("sh")
@@ -42,7 +42,7 @@ impl Bound {
         }
     }
 
-    /// What the child writes to its standard output, once, where that is piped.
+    /// Returns the child's standard output, once, if that is piped.
     pub(super) fn output(&mut self) -> Stdio {
         self.child.stdout.take().map_or_else(Stdio::null, Stdio::from)
     }
@@ -50,7 +50,7 @@ impl Bound {
     /// Waits for the child's end.
     ///
     /// # Errors
-    /// What the system says.
+    /// With the system's error.
     pub(super) fn wait(mut self) -> io::Result<ExitStatus> {
         let status = self.child.wait()?;
         if let Some(mut word) = self.watcher.stdin.take() {

@@ -1,4 +1,4 @@
-//! What a guest's boot did, in lines: for tests, and for people who wonder why a guest does not come up.
+//! The log of a guest's boot, for tests, and for people who wonder why a guest does not come up.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,14 +27,14 @@ impl Log {
         let log = self.clone();
         tokio::spawn(async move {
             let mut lines = BufReader::new(stream).split(b'\n');
-            // Consoles also carry bytes that are no text.
+            // Consoles also carry bytes that are not text.
             while let Ok(Some(line)) = lines.next_segment().await {
                 log.say(String::from_utf8_lossy(&line).trim_end_matches('\r'));
             }
         })
     }
 
-    /// The error with the last thing that was said, which is usually its cause.
+    /// Returns the error with the last thing that was said, which is usually its cause.
     pub(super) fn explain(&self, error: io::Error) -> io::Error {
         match self.lines().last() {
             Some(line) => io::Error::new(error.kind(), format!("{error}: {line}")),

@@ -29,7 +29,7 @@ use super::state::{Disk, State};
 use super::units::Manager;
 use sim_backend::{Events, GuestEvent, GuestEventKind, VmStart};
 
-/// What a booting system does before anything of the image runs.
+/// The steps of a booting system before anything of the image runs.
 const EARLY: &str = r#"name=$(cat /etc/hostname 2>/dev/null || :)
 hostname "${name:-$1}"
 [ -s /etc/machine-id ] || systemd-machine-id-setup 2>/dev/null
@@ -45,7 +45,7 @@ pub(super) struct Machine {
     up: Mutex<Option<Up>>,
     installing: Mutex<Option<Arc<Sandbox>>>,
     gone: CancellationToken,
-    look: Arc<Notify>,
+    inspection: Arc<Notify>,
     log: Log,
 }
 
@@ -56,7 +56,7 @@ struct Up {
     agent: Option<Arc<Agent>>,
 }
 
-/// What the machine's task works with.
+/// The state of the machine's task.
 struct Hardware {
     start: VmStart,
     state: Arc<State>,
@@ -84,7 +84,7 @@ impl Machine {
             up: Mutex::default(),
             installing: Mutex::default(),
             gone: CancellationToken::new(),
-            look: Arc::default(),
+            inspection: Arc::default(),
             log: Log::default(),
         });
         let (running, runs) = oneshot::channel();
@@ -123,14 +123,14 @@ impl Machine {
         self.up().and_then(|up| up.agent)
     }
 
-    /// The running system.
+    /// Returns the running system.
     pub(super) fn guest(&self) -> Option<Arc<Sandbox>> {
         self.up().map(|up| up.guest)
     }
 
-    /// Lets path units look for their files now.
-    pub(super) fn look(&self) {
-        self.look.notify_waiters();
+    /// Makes path units check their files now.
+    pub(super) fn inspect_paths(&self) {
+        self.inspection.notify_waiters();
     }
 
     pub(super) fn log(&self) -> Vec<String> {
@@ -169,7 +169,7 @@ impl Machine {
         }
         self.gone.cancel();
         if !self.stopped_by_host.load(Ordering::SeqCst) {
-            tell(&hardware.events, hardware.start.vmid, GuestEventKind::PoweredOff);
+            send(&hardware.events, hardware.start.vmid, GuestEventKind::PoweredOff);
         }
     }
 
@@ -270,7 +270,7 @@ impl Machine {
         }
         let end = guest.ended().await;
         if end == End::Rebooted && self.agent().is_some() {
-            tell(&hardware.events, hardware.start.vmid, GuestEventKind::AgentDown);
+            send(&hardware.events, hardware.start.vmid, GuestEventKind::AgentDown);
         }
         self.log.say(if end == End::Rebooted { "rebooted" } else { "powered off" });
         self.set_up(None);
@@ -291,7 +291,7 @@ impl Machine {
             None => None,
         };
         cloud_config::boot(guest, seed.as_ref(), &self.log).await?;
-        Manager::new(guest.clone(), self.log.clone(), self.look.clone()).start_enabled().await?;
+        Manager::new(guest.clone(), self.log.clone(), self.inspection.clone()).start_enabled().await?;
         self.log.say("booted");
         if !hardware.start.agent {
             return Ok(());
@@ -301,7 +301,7 @@ impl Machine {
             return Ok(());
         }
         self.set_up(Some(Up { guest: guest.clone(), agent: Some(Arc::new(Agent::new(guest.clone()))) }));
-        tell(&hardware.events, hardware.start.vmid, GuestEventKind::AgentUp);
+        send(&hardware.events, hardware.start.vmid, GuestEventKind::AgentUp);
         Ok(())
     }
 }
@@ -317,7 +317,7 @@ async fn boot_loader(keys: &mut mpsc::UnboundedReceiver<String>) -> String {
     }
 }
 
-/// The resolver configuration that a DHCP server on this network would give.
+/// Returns the resolver configuration that a DHCP server on this network would give.
 fn host_resolver() -> Vec<u8> {
     std::fs::read("/etc/resolv.conf").unwrap_or_default()
 }
@@ -329,7 +329,7 @@ fn report_running(running: &mut Option<oneshot::Sender<Result<(), String>>>) {
     }
 }
 
-fn tell(events: &Events, vmid: u32, kind: GuestEventKind) {
+fn send(events: &Events, vmid: u32, kind: GuestEventKind) {
     // A world that is gone needs no events.
     events.send(GuestEvent { vmid, kind });
 }

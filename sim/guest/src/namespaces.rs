@@ -41,7 +41,7 @@ pub enum StartError {
 
 /// Virtual machines and containers in namespaces of their own, on disks that are directories.
 ///
-/// Guests end when this value goes, or when its process dies in whatever way: the lifeline of each is a pipe from here.
+/// Guests end when this value goes, or when its process dies: the lifeline of each is a pipe from here.
 #[derive(Debug)]
 pub struct Namespaces {
     state: Arc<State>,
@@ -95,7 +95,7 @@ impl Namespaces {
         Ok(Arc::new(Self { disks, state, guests, ssh, network: OnceCell::new() }))
     }
 
-    /// Where all guests' SSH answers.
+    /// Returns the address of all guests' SSH.
     #[must_use]
     pub fn ssh_address(&self) -> SocketAddr {
         self.ssh.address()
@@ -148,7 +148,7 @@ impl Namespaces {
             .ok_or_else(|| io::Error::new(io::ErrorKind::ConnectionRefused, "Connection refused"))
     }
 
-    /// What a guest's boot did, line by line, since its last start.
+    /// Returns the lines of a guest's log since its last start.
     #[must_use]
     pub fn guest_log(&self, vmid: u32) -> Vec<String> {
         let guests = lock(&self.guests);
@@ -159,13 +159,13 @@ impl Namespaces {
             .unwrap_or_default()
     }
 
-    /// Where disks are kept while this value lives.
+    /// Returns the directory of the disks, which exists while this value lives.
     #[must_use]
     pub fn state_directory(&self) -> &Path {
         self.state.path()
     }
 
-    /// The same, for other kinds of guests that keep theirs there.
+    /// Returns the state directory, for other kinds of guests that keep their disks there.
     pub(super) fn state(&self) -> Arc<State> {
         self.state.clone()
     }
@@ -280,7 +280,7 @@ impl Backend for Namespaces {
             let machine = self.machine(vmid).ok_or(AgentError::NotRunning)?;
             let agent = machine.agent().ok_or(AgentError::NotRunning)?;
             let reply = agent.call(call).await;
-            machine.look();
+            machine.inspect_paths();
             reply
         }
         .boxed()
@@ -316,10 +316,10 @@ impl Backend for Namespaces {
         .boxed()
     }
 
-    fn container_shutdown(&self, vmid: u32, patience: Duration) -> BoxFuture<'_, bool> {
+    fn container_shutdown(&self, vmid: u32, limit: Duration) -> BoxFuture<'_, bool> {
         async move {
             match self.container(vmid) {
-                Ok(container) => container.shut_down(patience).await,
+                Ok(container) => container.shut_down(limit).await,
                 Err(_) => true,
             }
         }

@@ -19,10 +19,10 @@ use super::state::State;
 const SCRIPT: &str = include_str!("sandbox.sh");
 /// The search path that systemd gives its services.
 pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// How many users a guest of root's has.
+/// Number of users of a guest that belongs to root.
 const USERS: u32 = 65_536;
 
-/// What a guest is made of.
+/// The parts of a guest.
 #[derive(Debug)]
 pub(super) enum Kind {
     /// A VM: options of the overlay that is its disk.
@@ -82,7 +82,7 @@ impl Sandbox {
         Prepared::make(state, kind, log).await?.run(log).await
     }
 
-    /// A command inside the guest, as root, in `/`, with systemd's search path and nothing else in its environment.
+    /// Returns a command inside the guest, as root, in `/`, with systemd's search path and nothing else in its environment.
     pub(super) fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         self.enter(&mut command, program);
@@ -92,7 +92,7 @@ impl Sandbox {
         command
     }
 
-    /// Like [`Sandbox::command`], with its standard input as controlling terminal.
+    /// Does the same as [`Sandbox::command`], with the standard input as controlling terminal.
     pub(super) fn command_on_terminal(&self, program: &str) -> Command {
         let mut command = Command::new("setsid");
         command.args(["--ctty", "nsenter"]);
@@ -135,7 +135,7 @@ impl Sandbox {
         Err(io::Error::other(format!("{what}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim())))
     }
 
-    /// A path of the host's under which the guest's file at `path` is; symbolic links in it would lead elsewhere.
+    /// Returns a path of the host's under which the guest's file at `path` is; symbolic links in it would lead elsewhere.
     pub(super) fn outside(&self, path: &str) -> std::path::PathBuf {
         format!("/proc/{}/root{path}", self.first_process.as_raw_nonzero()).into()
     }
@@ -167,7 +167,7 @@ impl Sandbox {
         }
     }
 
-    /// Whether the simulator ended it.
+    /// Returns true if the simulator ended it.
     pub(super) fn was_killed(&self) -> bool {
         self.killed.load(Ordering::SeqCst)
     }
@@ -177,7 +177,7 @@ impl Sandbox {
         self.end_watch().await
     }
 
-    /// Like [`Sandbox::ended`], without keeping the guest.
+    /// Does the same as [`Sandbox::ended`], without keeping the guest.
     pub(super) fn end_watch(&self) -> impl Future<Output = End> + Send + use<> {
         let mut ended = self.ended.clone();
         async move {

@@ -29,7 +29,7 @@ pub(super) async fn sort_discs(discs: &[PathBuf]) -> io::Result<(Option<PathBuf>
     Ok((seed, others))
 }
 
-/// Volume label of an image; empty where there is none, as on a file that is no image at all.
+/// Returns the volume label of an image; empty if there is none.
 async fn label(disc: &Path) -> io::Result<String> {
     let mut command = Command::new("blkid");
     // An ordinary user's search path lacks the directory that it is in.
@@ -74,7 +74,7 @@ pub(super) async fn from_kernel_line(line: &str, inside: &Sandbox) -> io::Result
     Ok(Some(Seed { user_data: fetch("user-data").await?, meta_data: fetch("meta-data").await? }))
 }
 
-/// The address in `ds=nocloud;s=<address>` (`nocloud-net` is its old name).
+/// Returns the address in `ds=nocloud;s=<address>` (`nocloud-net` is its old name).
 fn address(line: &str) -> Option<&str> {
     let source = line.split_whitespace().find_map(|word| word.strip_prefix("ds="))?;
     let options = source.strip_prefix("nocloud-net;").or_else(|| source.strip_prefix("nocloud;"))?;
@@ -86,7 +86,7 @@ mod tests {
     use super::address;
 
     #[test]
-    fn the_seed_address_stands_in_the_data_source() {
+    fn the_seed_address_is_in_the_data_source() {
         assert_eq!(
             address("/vmlinuz autoinstall ds=nocloud;s=http://127.0.0.1:8123/ ---"),
             Some("http://127.0.0.1:8123/")

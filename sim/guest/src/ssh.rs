@@ -63,7 +63,7 @@ impl SshServer {
             ..Config::default()
         });
         let task = tokio::spawn(async move {
-            // It only returns when it is told to shut down, or when the listener fails.
+            // It only returns after a shutdown request, or when the listener fails.
             if let Err(error) = Door(guests).run_on_socket(config, &listener).await {
                 tracing::warn!(%error, "the guests' SSH server ended");
             }

@@ -28,7 +28,7 @@ pub enum StateError {
     NoOverlay {
         /// The directories.
         tried: String,
-        /// What the last attempt said.
+        /// The error of the last attempt.
         detail: String,
     },
     /// The directory could not be made.
@@ -50,7 +50,7 @@ pub(super) struct State {
 }
 
 impl State {
-    /// A new state directory, in the first place whose file system can carry an overlay: the temporary directory, beside
+    /// Returns a new state directory, in the first place whose file system can carry an overlay: the temporary directory, beside
     /// the base system, memory.
     pub(super) fn create(base: &Path) -> Result<Arc<Self>, StateError> {
         let beside = base.parent().unwrap_or(base).to_owned();
@@ -84,12 +84,12 @@ impl State {
         &self.path
     }
 
-    /// A number that is not given twice.
+    /// Returns a number that is not given twice.
     pub(super) fn number(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// A new, empty layer.
+    /// Returns a new, empty layer.
     pub(super) fn layer(self: &Arc<Self>) -> io::Result<Arc<Layer>> {
         let name = format!("layers/{}", self.number());
         std::fs::create_dir(self.path.join(&name))?;
@@ -155,7 +155,7 @@ pub(super) struct Layer {
 }
 
 impl Layer {
-    /// Where its files are, relative to the state directory.
+    /// Returns the paths of its files, relative to the state directory.
     pub(super) fn files(&self) -> String {
         format!("{}/u", self.name)
     }
@@ -180,19 +180,19 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// An empty disk.
+    /// Returns an empty disk.
     pub(super) fn empty(state: &Arc<State>) -> io::Result<Self> {
         Ok(Self { top: state.layer()?, below: Vec::new(), has_system: false })
     }
 
-    /// A disk backed by this one.
+    /// Returns a disk backed by this one.
     pub(super) fn linked(&self, state: &Arc<State>) -> io::Result<Self> {
         let mut below = vec![self.top.clone()];
         below.extend(self.below.iter().cloned());
         Ok(Self { top: state.layer()?, below, has_system: self.has_system })
     }
 
-    /// A disk of its own with the same content. Layers that cannot change any more are shared.
+    /// Returns a disk of its own with the same content. Layers that cannot change any more are shared.
     pub(super) fn copied(&self, state: &Arc<State>) -> io::Result<Self> {
         let top = state.layer()?;
         let mut copy = host::as_root(["cp", "--archive", "--reflink=auto"]);
@@ -204,12 +204,12 @@ impl Disk {
         Ok(Self { top, below: self.below.clone(), has_system: self.has_system })
     }
 
-    /// Whether something bootable is on it.
+    /// Returns true if something bootable is on it.
     pub(super) fn has_system(&self) -> bool {
         self.has_system
     }
 
-    /// The same disk with an operating system on it: the base, and what its layers change.
+    /// Returns the same disk with an operating system on it: the base, and what its layers change.
     pub(super) fn with_system(mut self) -> Self {
         self.has_system = true;
         self

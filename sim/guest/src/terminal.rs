@@ -27,12 +27,12 @@ impl Terminal {
         grantpt(&master)?;
         unlockpt(&master)?;
         rustix::io::ioctl_fionbio(&master, true)?;
-        let slave =
+        let terminal =
             open(ptsname(&master, Vec::new())?, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
         command
-            .stdin(Stdio::from(slave.try_clone()?))
-            .stdout(Stdio::from(slave.try_clone()?))
-            .stderr(Stdio::from(slave))
+            .stdin(Stdio::from(terminal.try_clone()?))
+            .stdout(Stdio::from(terminal.try_clone()?))
+            .stderr(Stdio::from(terminal))
             .kill_on_drop(true);
         let program = command.spawn()?;
         #[expect(

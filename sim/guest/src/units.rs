@@ -158,7 +158,7 @@ impl Manager {
         }
     }
 
-    /// Whether the file appeared, or the guest ended first.
+    /// Returns true if the file appeared, or the guest ended first.
     async fn appears(&self, outside: &Path) -> bool {
         let watch = async {
             while outside.symlink_metadata().is_err() {
@@ -185,9 +185,9 @@ impl Manager {
                 break;
             }
         }
-        let told = outcome.variables();
+        let variables = outcome.variables();
         for line in unit.all("ExecStopPost") {
-            self.run_line(name, unit, line, &told).await;
+            self.run_line(name, unit, line, &variables).await;
         }
         let action = unit.last(if outcome.failed { "FailureAction" } else { "SuccessAction" }).unwrap_or("none");
         self.log.say(&format!("{name}: {}, action {action}", if outcome.failed { "failed" } else { "finished" }));
@@ -250,7 +250,7 @@ struct Outcome {
 impl Outcome {
     const SUCCESS: Self = Self { failed: false, status: None };
 
-    /// What systemd tells `ExecStopPost=` about it.
+    /// Returns the variables that systemd gives `ExecStopPost=`.
     fn variables(&self) -> Vec<(&'static str, String)> {
         let signal = self.status.and_then(|status| status.signal());
         let (result, code, status) = match (signal, self.status.and_then(|status| status.code())) {

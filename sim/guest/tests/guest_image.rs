@@ -177,7 +177,7 @@ async fn the_image_is_built_and_its_clones_run_one_job_each() {
     );
 
     clone(&mut lab, 102).await;
-    let refused = github.queue("pull_request", Some("stranger/tools"), "echo I got in");
+    let refused = github.queue("pull_request", Some("outsider/tools"), "echo I got in");
     arm(&lab, 102, "lab-ubuntu-2204-102-abc123", &github.mint("lab-ubuntu-2204-102-abc123").await).await;
     let (conclusion, log) = github.result(refused).await;
     assert_eq!(conclusion, "failure", "a fork's job ends before its first step");
@@ -203,7 +203,7 @@ async fn used_up_without_a_job(lab: &mut Lab) {
 /// The script for people, and a pool that is declared public.
 async fn registers_by_hand(lab: &mut Lab, github: &GitHub) {
     clone(lab, 105).await;
-    let job = github.queue("pull_request", Some("stranger/tools"), "id -un; sudo -n id -un");
+    let job = github.queue("pull_request", Some("outsider/tools"), "id -un; sudo -n id -un");
     let url = format!("{}/acme/tools", github.server.url());
     let token = github.registration_token().await;
     let line =
@@ -216,7 +216,7 @@ async fn registers_by_hand(lab: &mut Lab, github: &GitHub) {
     lab.guests.vm_stop(105).await;
 }
 
-/// Whether a file of this name is on any disk.
+/// Returns true if a file of this name is on any disk.
 fn is_on_a_disk(directory: &Path, name: &str) -> bool {
     let Ok(entries) = std::fs::read_dir(directory) else { return false };
     entries.flatten().any(|entry| {

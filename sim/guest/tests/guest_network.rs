@@ -9,7 +9,7 @@ mod guest_lab;
 use std::time::Duration;
 
 use guest_lab::{DEADLINE, Lab, appliance};
-use sim_backend::{Backend as _, ContainerNetwork, ContainerSetup, ContainerStart, GuestEventKind};
+use sim_backend::{Backend as _, ContainerSetup, ContainerStart, GuestEventKind, NetworkCard};
 use tokio::io::AsyncWriteExt as _;
 
 const ROOT: &str = "store:subvol-300-disk-0";
@@ -24,8 +24,8 @@ struct Appliance {
 }
 
 impl Appliance {
-    async fn create(card: ContainerNetwork) -> Self {
-        let card = ContainerNetwork {
+    async fn create(card: NetworkCard) -> Self {
+        let card = NetworkCard {
             name: "eth0".to_owned(),
             bridge: "vmbr0".to_owned(),
             mac: "BC:24:11:00:03:00".to_owned(),
@@ -43,7 +43,7 @@ impl Appliance {
         Self { lab, setup }
     }
 
-    async fn boot(card: ContainerNetwork) -> Self {
+    async fn boot(card: NetworkCard) -> Self {
         let appliance = Self::create(card).await;
         appliance.start().await;
         appliance
@@ -85,8 +85,8 @@ impl Appliance {
     }
 }
 
-fn four(ip: &str) -> ContainerNetwork {
-    ContainerNetwork { ip: Some(ip.to_owned()), ..ContainerNetwork::default() }
+fn four(ip: &str) -> NetworkCard {
+    NetworkCard { ip: Some(ip.to_owned()), ..NetworkCard::default() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,7 +175,7 @@ async fn it_says_whether_it_powered_off_or_rebooted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fixed_address_with_its_gateway() {
-    let card = ContainerNetwork { gateway: Some("10.78.0.1".to_owned()), ..four("10.78.0.50/24") };
+    let card = NetworkCard { gateway: Some("10.78.0.1".to_owned()), ..four("10.78.0.50/24") };
     let appliance = Appliance::boot(card).await;
     appliance.network_is_up("10.78.0.50/24").await;
     assert!(appliance.run("busybox ip route | busybox grep -q 'default via 10.78.0.1'").await.0);
@@ -184,7 +184,7 @@ async fn a_fixed_address_with_its_gateway() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fixed_address_with_a_gateway_outside_of_its_subnet() {
-    let card = ContainerNetwork { gateway: Some("10.78.0.1".to_owned()), ..four("10.79.0.50/32") };
+    let card = NetworkCard { gateway: Some("10.78.0.1".to_owned()), ..four("10.79.0.50/32") };
     let appliance = Appliance::boot(card).await;
     appliance.until("busybox ip route | busybox grep -q 'default via 10.78.0.1'").await;
     appliance.until("! busybox pidof network-up").await;
@@ -194,7 +194,7 @@ async fn a_fixed_address_with_a_gateway_outside_of_its_subnet() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fixed_ipv6_address_beside_dhcp_keeps_its_own_gateway() {
     let card =
-        ContainerNetwork { ip6: Some("fd78::50/64".to_owned()), gateway6: Some("fd78::1".to_owned()), ..four("dhcp") };
+        NetworkCard { ip6: Some("fd78::50/64".to_owned()), gateway6: Some("fd78::1".to_owned()), ..four("dhcp") };
     let appliance = Appliance::boot(card).await;
     appliance.network_is_up("fd78::50/64").await;
     appliance.network_is_up("10.78.0.1[0-9][0-9]/24").await;
@@ -205,7 +205,7 @@ async fn a_fixed_ipv6_address_beside_dhcp_keeps_its_own_gateway() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ipv6_address_that_the_network_gives() {
-    let card = ContainerNetwork { ip6: Some("auto".to_owned()), ..ContainerNetwork::default() };
+    let card = NetworkCard { ip6: Some("auto".to_owned()), ..NetworkCard::default() };
     let appliance = Appliance::boot(card).await;
     appliance.until("busybox ip address show dev eth0 | busybox grep -q 'inet6 fd78:.*scope global'").await;
     appliance.until("! busybox pidof network-up").await;

@@ -1,6 +1,6 @@
 //! Machines that QEMU runs, without a system on their disks: their power, their lifeline, their disks.
 //!
-//! Only in `cargo xtask test --guests qemu`, which installs QEMU and sets `PXCI_GUESTS`. What runs in a machine is proven by
+//! Only in `cargo xtask test --guests qemu`, which installs QEMU and sets `PXCI_GUESTS`. The programs in a machine are proven by
 //! the acceptance test of that name.
 #![cfg(test)]
 
@@ -48,8 +48,15 @@ impl Lab {
     }
 
     async fn power_on(&self, vmid: u32, boot_disk: &str) {
-        let start =
-            VmStart { vmid, name: "x".into(), boot_disk: Some(boot_disk.into()), cdroms: Vec::new(), agent: true };
+        let start = VmStart {
+            vmid,
+            name: "x".into(),
+            boot_disk: Some(boot_disk.into()),
+            cdroms: Vec::new(),
+            agent: true,
+            networks: Vec::new(),
+            resume: false,
+        };
         self.qemu.vm_start(start, self.sender.clone().into()).await.unwrap();
     }
 
@@ -100,14 +107,14 @@ async fn a_machine_boots_from_the_clone_of_a_clone_and_its_power_is_cut() {
     for (vmid, disk) in [(101, "linked"), (102, "whole")] {
         lab.power_on(vmid, disk).await;
         lab.says_hello(vmid).await;
-        // Nobody in there heeds the power button.
+        // Nothing in there reacts to the power button.
         lab.qemu.vm_shutdown(vmid).await;
         assert!(process_in(&lab.state).is_some());
         lab.qemu.vm_stop(vmid).await;
         assert_eq!(process_in(&lab.state), None);
         assert_eq!(lab.qemu.agent(vmid, AgentCall::OsInfo).await, Err(AgentError::NotRunning));
     }
-    assert!(lab.events.try_recv().is_err(), "what the host does is no event");
+    assert!(lab.events.try_recv().is_err(), "what the host does is not an event");
 
     assert_eq!(lab.images(), 3);
     for volume in ["linked", "whole", "base"] {
@@ -123,7 +130,15 @@ async fn a_machine_whose_process_ends_has_powered_itself_off() {
     let Some(mut lab) = Lab::start().await else { return };
     lab.install(DISK).await;
     lab.power_on(103, DISK).await;
-    let twice = VmStart { vmid: 103, name: "x".into(), boot_disk: None, cdroms: Vec::new(), agent: false };
+    let twice = VmStart {
+        vmid: 103,
+        name: "x".into(),
+        boot_disk: None,
+        cdroms: Vec::new(),
+        agent: false,
+        networks: Vec::new(),
+        resume: false,
+    };
     let refused = lab.qemu.vm_start(twice, lab.sender.clone().into()).await;
     assert_eq!(refused, Err("VM 103 already running".to_owned()));
     let process = process_in(&lab.state).expect("a process");
@@ -136,7 +151,15 @@ async fn a_machine_whose_process_ends_has_powered_itself_off() {
 async fn a_machine_that_cannot_start_says_why() {
     let Some(lab) = Lab::start().await else { return };
     let cdroms = vec![PathBuf::from("/nowhere/disc.iso")];
-    let start = VmStart { vmid: 104, name: "x".into(), boot_disk: None, cdroms, agent: false };
+    let start = VmStart {
+        vmid: 104,
+        name: "x".into(),
+        boot_disk: None,
+        cdroms,
+        agent: false,
+        networks: Vec::new(),
+        resume: false,
+    };
     let refused = lab.qemu.vm_start(start, lab.sender.clone().into()).await.unwrap_err();
     assert!(refused.contains("/nowhere/disc.iso"), "{refused}");
     lab.qemu.end().await;

@@ -81,7 +81,7 @@ fn process_group(process: &str) -> i32 {
 /// Installs a system on `disk`, which is then a base for clones.
 async fn install_base(lab: &mut Lab, disk: &str) {
     lab.install(100, disk, &AUTOINSTALL.replace("packages:", "user-data: {}\n  packages:")).await;
-    // What an image's own scripts clear.
+    // Files that an image's own scripts clear.
     let clear = "rm /etc/cloud/cloud.cfg.d/99-installer.cfg; : > /etc/machine-id; rm -rf /var/lib/cloud/instance* /var/lib/cloud/data";
     assert_eq!(lab.run(100, clear).await.0, Some(0));
     lab.guests.vm_shutdown(100).await;
@@ -110,7 +110,7 @@ async fn clones_share_the_base_and_nothing_else() {
     // The base goes while its clones live, as on a storage that does not track them.
     lab.guests.disk_delete("store:100/disk").await.unwrap();
     lab.guests.vm_stop(101).await;
-    assert_eq!(lab.events.try_recv().ok(), None, "a stop from outside is no event");
+    assert_eq!(lab.events.try_recv().ok(), None, "a stop from outside is not an event");
     lab.power_on(101, "store:101/disk", Vec::new()).await;
     lab.wait_for(101, GuestEventKind::AgentUp).await;
     assert_eq!(

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 /// Start of the paths that only the stand-in for GitHub's runner program calls.
 const STAND_IN: &str = "/_sim/";
 
-/// What happens to a call.
+/// The effect of a fault on a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// Not carried out; this status and text are the answer.
@@ -33,7 +33,7 @@ pub enum Fault {
     DropRequest,
     /// Carried out, but the connection is closed without an answer.
     DropReply,
-    /// Carried out, but the connection is closed after so many bytes of the answer's body.
+    /// Carried out, but the connection is closed after this many bytes of the answer's body.
     Cut {
         /// Bytes of the body that arrive.
         after: usize,
@@ -68,7 +68,7 @@ impl Fault {
 /// Which of the calls that a rule concerns are hit.
 #[derive(Debug, Clone, PartialEq)]
 pub enum When {
-    /// The next so many.
+    /// This many next calls.
     Next(u32),
     /// Each with this probability, 0 to 1.
     Chance(f64),
@@ -83,7 +83,7 @@ pub struct Rule {
     pub method: String,
     /// Path without query; `*` stands for any text. Only a path that starts with `/_sim/` concerns the calls below it.
     pub path: String,
-    /// What happens.
+    /// The effect.
     pub fault: Fault,
     /// To which of these calls.
     pub when: When,
@@ -102,7 +102,7 @@ pub struct Fired {
     pub method: String,
     /// Its path.
     pub path: String,
-    /// What happened.
+    /// The effect.
     pub fault: Fault,
 }
 
@@ -134,7 +134,7 @@ impl Default for Faults {
 }
 
 impl Faults {
-    /// No rules yet; chance comes from `seed`.
+    /// Makes a set without rules; chance comes from `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let state = State { seed, rules: Vec::new(), fired: Vec::new() };
@@ -146,13 +146,13 @@ impl Faults {
         self.state().rules.push((rule, 0));
     }
 
-    /// Where chance comes from.
+    /// Returns the seed of chance.
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.state().seed
     }
 
-    /// The rules in the order in which they were added, each with the number of calls that it concerned so far.
+    /// Returns the rules in the order in which they were added, each with the number of calls that it concerned so far.
     #[must_use]
     pub fn rules(&self) -> Vec<(Rule, u64)> {
         self.state().rules.clone()
@@ -163,7 +163,7 @@ impl Faults {
         self.state().rules.iter_mut().for_each(|(rule, _)| rule.when = When::Next(0));
     }
 
-    /// The faults that fired so far, oldest first.
+    /// Returns the faults that fired so far, oldest first.
     #[must_use]
     pub fn fired(&self) -> Vec<Fired> {
         self.state().fired.clone()

@@ -24,7 +24,7 @@ pub struct Payload {
     announced: u64,
     rest: Option<Bytes>,
     breaks_off: bool,
-    /// What was taken before the break has had its chance to leave.
+    /// The bytes before the break have had time to leave.
     flushed: bool,
 }
 
@@ -40,7 +40,7 @@ impl Payload {
         }
     }
 
-    /// The connection ends after `length` bytes of it; at least one byte is lost.
+    /// Ends the connection after `length` bytes of it; at least one byte is lost.
     pub fn cut(self, length: usize) -> Self {
         let Some(bytes) = self.rest else { return self };
         let kept = bytes.slice(..length.min(bytes.len() - 1));
@@ -70,7 +70,7 @@ impl Body for Payload {
     }
 
     fn size_hint(&self) -> SizeHint {
-        // What was announced stays announced: that is how a client notices.
+        // The announced length stays, so a client notices the break.
         SizeHint::with_exact(self.announced)
     }
 }

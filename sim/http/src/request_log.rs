@@ -1,4 +1,4 @@
-//! What a simulator was asked, in order, with times: the demo's request counts and the tests' "was never called" read it.
+//! The requests to a simulator, in order, with times: the demo's request counts and the tests' "was never called" read it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,10 +15,10 @@ pub struct Entry {
     pub took: Duration,
     /// HTTP method, upper case.
     pub method: String,
-    /// Path and query as sent, without scheme and host. What a caller put there in the open is kept, for tests that look
+    /// Path and query as sent, without scheme and host. Secrets that a caller put there are kept, for tests that look
     /// for secrets; people are shown [`Entry::shown_path`].
     pub path: String,
-    /// Who asked: a token id, user or `-`; never a secret.
+    /// The caller: a token id, user or `-`; never a secret.
     pub caller: String,
     /// Status of the answer; 0 where the connection was closed without one.
     pub status: u16,
@@ -27,7 +27,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The path and query with the values of secret parameters left out.
+    /// Returns the path and query with the values of secret parameters left out.
     #[must_use]
     pub fn shown_path(&self) -> String {
         let Some((path, query)) = self.path.split_once('?') else { return self.path.clone() };
@@ -58,7 +58,7 @@ impl RequestLog {
         self.record_simulated(began, method, path, caller, status, Duration::ZERO);
     }
 
-    /// The same, with the simulated time that the answer waited on purpose.
+    /// Does the same, with the simulated time that the answer waited on purpose.
     pub fn record_simulated(
         &self,
         began: Instant,
@@ -80,20 +80,20 @@ impl RequestLog {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
     }
 
-    /// The entries from this number on, oldest first, at most so many; the first entry of all has the number 0.
+    /// Returns the entries from this number on, oldest first, up to a limit; the first entry of all has the number 0.
     #[must_use]
     pub fn from(&self, first: usize, most: usize) -> Vec<Entry> {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.iter().skip(first).take(most).cloned().collect()
     }
 
-    /// How many there are so far.
+    /// Returns the number of entries so far.
     #[must_use]
     pub fn count(&self) -> usize {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// All entries so far, oldest first.
+    /// Returns all entries so far, oldest first.
     #[must_use]
     pub fn entries(&self) -> Vec<Entry> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).clone()

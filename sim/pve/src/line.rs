@@ -14,7 +14,7 @@ pub enum Line {
 
 /// Why a line is not known.
 #[derive(Debug, thiserror::Error)]
-#[error("'{0}' is no line of PVE that can be simulated: 8 or 9")]
+#[error("'{0}' is not a line of PVE that can be simulated: 8 or 9")]
 pub struct UnknownLine(String);
 
 impl std::str::FromStr for Line {

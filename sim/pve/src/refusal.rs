@@ -14,7 +14,7 @@ pub(crate) struct Refusal {
     pub(crate) hold: u64,
 }
 
-/// What stands in the body of a refusal.
+/// The body of a refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Body {
     /// `{"data":null,"message":"…\n"}`

@@ -1,4 +1,4 @@
-//! What a call answers when all went well.
+//! The answer of a successful call.
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};

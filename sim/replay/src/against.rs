@@ -41,7 +41,7 @@ pub enum ForeignServerError {
     Read {
         /// Which.
         path: String,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
 }
@@ -58,7 +58,7 @@ impl ForeignServer {
     /// From `<prefix>_ENDPOINT`, `_TOKEN_ID`, `_TOKEN_SECRET`, `_CA_FILE` (optional) and `_WRITES` (optional, `1`).
     ///
     /// # Errors
-    /// What is missing or cannot be read.
+    /// A variable is missing, or a file cannot be read.
     pub fn from_environment(prefix: &str) -> Result<Self, ForeignServerError> {
         let optional = |name: &str| std::env::var(format!("{prefix}_{name}")).ok().filter(|value| !value.is_empty());
         let wanted = |name: &str| optional(name).ok_or_else(|| ForeignServerError::Missing(format!("{prefix}_{name}")));
@@ -151,7 +151,7 @@ fn compare(step: &Step, answer: &Answer, body: &Value, bindings: &mut Bindings) 
     if answer.status != status {
         return Err(format!("status {} {} instead of {status}", answer.status, answer.reason));
     }
-    // Binds what later steps name; where the values differ, that is no matter here.
+    // Binds what later steps name; where the values differ, that is not a matter here.
     let mut tried = bindings.clone();
     if tried.matches(&step.body, body, "body").is_ok() {
         *bindings = tried;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::step::Step;
 use sim_pve::schema::Schema;
 
-/// What the real server is known to answer against its own schema, one `METHOD /path $.field: what` a line.
+/// Known answers of the real server that its own schema does not declare, one `METHOD /path $.field: what` a line.
 const KNOWN: &str = include_str!("../data/answer-deviations.txt");
 
 /// The checked-in list.
@@ -15,7 +15,7 @@ pub(super) fn known() -> BTreeSet<String> {
     KNOWN.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
 }
 
-/// What a recorded answer has that its call does not declare.
+/// Returns the parts of a recorded answer that its call does not declare.
 pub(super) fn recorded(schema: &Schema, step: &Step) -> Vec<String> {
     if step.status != Some(200) || step.lab_artifact.is_some() || is_shortened(&step.body) {
         return Vec::new();

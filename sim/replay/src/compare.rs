@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use regex::Regex;
 use serde_json::Value;
 
-/// What the placeholders of one scenario stand for.
+/// The values of one scenario's placeholders.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Bindings {
     pub(super) values: HashMap<String, String>,
@@ -189,7 +189,7 @@ impl Bindings {
         self.pattern(want, have, at)
     }
 
-    /// Whether every placeholder of a text has its value.
+    /// Returns true if every placeholder of a text has its value.
     pub(super) fn knows(&self, text: &str) -> bool {
         text.split("${").skip(1).all(|rest| {
             let name = rest.split('}').next().unwrap_or_default();

@@ -3,7 +3,7 @@
 //! The replay goes over HTTP, on virtual time: it passes only while the replay and all that it set off wait, so that the
 //! outcome does not depend on how fast the machine is.
 //!
-//! A recording's README says what is fixed and what is not. What differs knowingly stands in `data/deviations.toml`, each
+//! A recording's README says what is fixed and what is not. Known differences are in `data/deviations.toml`, each
 //! with its reason.
 
 mod against;
@@ -57,7 +57,7 @@ impl Scenario {
 #[derive(Debug, Default)]
 pub struct Report {
     scenarios: Vec<Scenario>,
-    /// What the simulator's answers had that their calls do not declare.
+    /// Parts of the simulator's answers that their calls do not declare.
     undeclared: BTreeSet<String>,
     /// The same of the recorded answers.
     recorded: BTreeSet<String>,
@@ -73,7 +73,7 @@ pub enum ReplayError {
     Read {
         /// Which.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A file does not hold what it should.
@@ -83,7 +83,7 @@ pub enum ReplayError {
         path: PathBuf,
         /// Line number from 1.
         line: usize,
-        /// What the parser says.
+        /// The parser's error.
         source: serde_json::Error,
     },
     /// The world's description.
@@ -236,7 +236,7 @@ pub async fn run(directory: &Path) -> Result<Report, ReplayError> {
             report.not_replayed.push(deviations.not_replayed.swap_remove(at));
             continue;
         }
-        // What is measured on the wire itself has a form of its own.
+        // Measurements of the wire have a form of their own.
         if steps.iter().all(|step| step.is_measurement() || step.method.is_none()) {
             report.scenarios.extend(transport::file(&world, &name, &steps).await?);
             continue;

@@ -19,7 +19,7 @@ use super::{Deviation, ReplayError, Scenario};
 use sim_pve::scripted::{Boot, Scripted};
 use sim_pve::{Handle, Latency, Options, Server, World};
 
-/// Simulated time between two requests of the recorder; what was begun before has come to a wait by then.
+/// Simulated time between two requests of the recorder; everything that was started before waits by then.
 const PAUSE: Duration = Duration::from_millis(60);
 /// How long a poll waits before it asks again.
 const POLL: Duration = Duration::from_millis(150);
@@ -63,7 +63,7 @@ impl Source for Replay {
     }
 }
 
-/// What came of one file.
+/// The result of one file.
 pub(super) struct Replayed {
     pub(super) scenarios: Vec<Scenario>,
     pub(super) undeclared: BTreeSet<String>,
@@ -199,7 +199,7 @@ impl Replay {
         }
         let path = step.path.as_deref().unwrap_or_default();
         if self.packer && path.ends_with("status/shutdown") {
-            // The recorded guest heeded the power button the second time.
+            // The recorded guest reacted to the power button the second time.
             if let Some(vmid) =
                 path.split('/').nth(4).and_then(|n| n.parse().ok()).filter(|vmid| !self.asked.insert(*vmid))
             {

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::compare::Bindings;
 use super::step::Step;
 
-/// What may stand in a path as it was recorded.
+/// Characters of a recorded path that are kept.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/')
     .remove(b':')

@@ -38,7 +38,7 @@ pub(super) struct Step {
     pub(super) note: Option<String>,
     pub(super) action: Option<String>,
     pub(super) repeated: Option<u64>,
-    /// What was measured on the wire; see [`super::transport`].
+    /// A measurement of the wire; see [`super::transport`].
     pub(super) event: Option<String>,
     pub(super) after_seconds: Option<f64>,
     pub(super) connection_header_changes: Vec<(u32, String)>,
@@ -83,7 +83,7 @@ impl Step {
         self.is_comment() || (self.action.is_none() && (self.method.is_none() || self.status.is_none()))
     }
 
-    /// How many of the following steps were sent at the same moment.
+    /// Returns the number of following steps that were sent at the same moment.
     pub(super) fn together(&self) -> Option<usize> {
         let text = self.about.as_deref()?.strip_prefix("the next ")?;
         if !text.contains("at the same moment") {

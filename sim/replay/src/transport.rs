@@ -1,4 +1,4 @@
-//! What was measured on the wire itself: idle connections, requests per connection, limits of headers.
+//! Measurements of the wire itself: idle connections, requests per connection, limits of headers.
 //!
 //! Idle connections are closed by the wall's clock, so these steps take as long as they say.
 

@@ -57,7 +57,7 @@ impl ConfigurationPair {
         Ok(Self { name: subject.name, empty, applied, directory })
     }
 
-    /// Where else files may be put.
+    /// Returns the directory, for further files.
     pub(super) fn path(&self) -> &Path {
         self.directory.path()
     }

@@ -22,10 +22,10 @@ use super::report::{Limit, Row};
 use super::spread::Spread;
 use super::subject;
 
-/// Between two looks at a process. It is gone with its numbers when it ends, so the last look must not be long before.
+/// Pause between two reads of a process' numbers. They are gone when it ends, so the last read must not be long before.
 const INTERVAL: Duration = Duration::from_millis(2);
 
-/// The greatest of all processes that an apply and a plan of so many resources start.
+/// Returns the greatest peak among the processes of an apply and a plan of this many resources.
 pub(super) async fn measure(core: &Core, programs: &Programs, resources: u32) -> Result<Vec<Row>> {
     let mut peaks = Vec::new();
     for mut subject in plans::subjects(programs) {
@@ -111,10 +111,10 @@ struct Watch {
 impl Watch {
     fn start(notes: PathBuf) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let told = stop.clone();
+        let stopped = stop.clone();
         let thread = thread::spawn(move || {
             let (mut gone, mut peak) = (BTreeSet::new(), 0);
-            while !told.load(Ordering::Relaxed) {
+            while !stopped.load(Ordering::Relaxed) {
                 let noted = fs::read_to_string(&notes).unwrap_or_default();
                 for process in noted.lines() {
                     match fs::read_to_string(format!("/proc/{process}/status")) {
@@ -131,14 +131,14 @@ impl Watch {
         Self { stop, thread }
     }
 
-    /// KiB.
+    /// Returns the peak in KiB.
     fn end(self) -> Result<u64> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().map_err(|_| anyhow!("the thread that reads memory sizes panicked"))
     }
 }
 
-/// `VmHWM` of a `/proc/PID/status`.
+/// Reads `VmHWM` from a `/proc/PID/status`.
 fn kibibytes(status: &str) -> Option<u64> {
     let value = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     value.trim().strip_suffix(" kB")?.trim().parse().ok()

@@ -1,6 +1,6 @@
-//! What providers and simulators cost, measured, with the target beside each number that has one.
+//! Measurements of providers and simulators, with the target next to each number that has one.
 //!
-//! Programs are built as they would be released. What is compared is measured in turns in the same run, so that a busy
+//! Programs are built as they would be released. Compared programs are measured in turns in the same run, so that a busy
 //! machine hits all of it alike: absolute numbers of a shared machine are noisy, their ratios much less so.
 
 mod applies;
@@ -28,7 +28,7 @@ use report::Report;
 /// How much is measured.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
-    /// What to measure; by default everything.
+    /// Parts to measure; default everything.
     #[arg(value_enum)]
     parts: Vec<Part>,
     /// Times that each program is started.
@@ -105,10 +105,10 @@ pub(crate) async fn run(narrator: &Narrator, ready: &Ready, options: &Options) -
         narrator.say("building and measuring the simulators");
         rows.extend(simulators::measure(&programs::simulators()?, options.lives)?);
     }
-    tell(&Report::new(&cores, rows), options)
+    print(&Report::new(&cores, rows), options)
 }
 
-fn tell(report: &Report, options: &Options) -> Result<()> {
+fn print(report: &Report, options: &Options) -> Result<()> {
     println!("\n{report}");
     if let Some(path) = &options.json {
         let text = serde_json::to_string_pretty(&report.json()).context("writing the numbers as JSON")?;

@@ -14,7 +14,7 @@ use super::subject;
 /// Greatest ratio to the built-in type.
 const LIMIT: f64 = 1.5;
 
-/// The built-in type comes first.
+/// Returns the subjects, the built-in type first.
 pub(super) fn subjects(programs: &Programs) -> [Subject; 4] {
     let block = "directory = \"@\"";
     let paper = |name, program: &Path| Subject {
@@ -59,7 +59,7 @@ pub(super) async fn measure(core: &Core, programs: &Programs, resources: u32, ro
     Ok(rows)
 }
 
-/// Seconds by site. Who begins a round changes from one to the next.
+/// Seconds by site. The first site of a round is another one each time.
 async fn in_turns(
     sites: &[ConfigurationPair],
     what: String,

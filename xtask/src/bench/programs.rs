@@ -1,4 +1,4 @@
-//! What is measured, built as it would be released.
+//! The measured programs, built as for a release.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -47,7 +47,7 @@ fn cargo(words: &[&str]) -> Result<()> {
     bail!("`cargo build --release {}` failed", words.join(" "))
 }
 
-/// Stripped, as Go providers are published.
+/// Builds the Go program stripped, as Go providers are published.
 fn build_go(go: &Path, sources: &Path, program: &Path) -> Result<()> {
     let output = Command::new(go)
         .current_dir(sources)

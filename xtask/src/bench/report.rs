@@ -32,7 +32,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// Whether the target is met; `None` without one.
+    /// Returns true if the target is met; `None` without a target.
     fn met(&self) -> Option<bool> {
         match self.limit? {
             Limit::AtMost(limit) => Some(self.spread.median <= limit),
@@ -73,12 +73,12 @@ impl Report {
         Self { machine, rows }
     }
 
-    /// How many targets are missed.
+    /// Returns the number of missed targets.
     pub(super) fn missed(&self) -> usize {
         self.rows.iter().filter(|row| row.met() == Some(false)).count()
     }
 
-    /// All of it.
+    /// Returns everything as JSON.
     pub(super) fn json(&self) -> Json {
         let machine: serde_json::Map<_, _> =
             self.machine.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
@@ -105,7 +105,7 @@ impl Report {
     }
 }
 
-/// The version that the comparison is built with.
+/// Returns the version that the comparison is built with.
 fn go_framework() -> Option<&'static str> {
     let module = include_str!("../../../crates/tf-provider/comparison/go/go.mod");
     module.lines().find_map(|line| line.trim().strip_prefix("github.com/hashicorp/terraform-plugin-framework "))
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missed_is_told_in_both_forms() {
+    fn what_is_missed_is_reported_in_both_forms() {
         let report = Report::new(&[], vec![row(3.1, 0.1, Limit::AtMost(3.0)), row(2.9, 0.1, Limit::AtMost(3.0))]);
         let text = report.to_string();
         assert!(text.contains("<= 3 ms           MISSED") && text.contains("<= 3 ms           met"), "{text}");

@@ -1,4 +1,4 @@
-//! What the simulators cost, as `sim/control/examples/measure.rs` finds it.
+//! Cost of the simulators, from `sim/control/examples/measure.rs`.
 
 use std::path::Path;
 use std::process::Command;
@@ -27,7 +27,7 @@ const LISTS: [(&str, &str); 5] = [
     ("GET /cluster/tasks", "tasks"),
 ];
 
-/// `lives`: VM lives on virtual time.
+/// Measures the simulators. `lives` is the number of VM lives on virtual time.
 pub(super) fn measure(program: &Path, lives: u32) -> Result<Vec<Row>> {
     let mut starts = Vec::new();
     for _ in 0..STARTS {
@@ -59,7 +59,7 @@ pub(super) fn measure(program: &Path, lives: u32) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// How long the lists of a large cluster take.
+/// Measures the lists of a large cluster.
 fn lists(program: &Path) -> Result<Vec<Row>> {
     let took = ask(program, &["lists", NODES, VMS])?;
     let what = format!("list of a cluster of {NODES} nodes and {VMS} VMs, HTTPS");
@@ -83,7 +83,7 @@ fn row(what: &str, subject: &'static str, unit: &'static str, measured: &[f64]) 
 fn ask(program: &Path, words: &[&str]) -> Result<Json> {
     let output =
         Command::new(program).args(words).output().with_context(|| format!("starting {}", program.display()))?;
-    let told = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "measure {}: {}", words.join(" "), told.trim());
+    let reported = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "measure {}: {}", words.join(" "), reported.trim());
     serde_json::from_slice(&output.stdout).with_context(|| format!("reading what measure {} says", words.join(" ")))
 }

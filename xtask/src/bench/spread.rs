@@ -1,4 +1,4 @@
-//! What repeated measurements have in common.
+//! Median and range of repeated measurements.
 
 /// Least, median and greatest of some measurements.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -10,7 +10,7 @@ pub(super) struct Spread {
 }
 
 impl Spread {
-    /// `None` of no measurements.
+    /// Returns `None` without measurements.
     pub(super) fn of(measured: &[f64]) -> Option<Self> {
         let mut sorted = measured.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -18,19 +18,19 @@ impl Spread {
         Some(Self { least, median: median(&sorted), greatest, count: sorted.len() })
     }
 
-    /// Of one measurement.
+    /// Makes a spread of one measurement.
     pub(super) fn once(measured: f64) -> Self {
         Self { least: measured, median: measured, greatest: measured, count: 1 }
     }
 }
 
-/// Of an even number of measurements, the mean of the two in the middle.
+/// Returns the median. For an even number of measurements it is the mean of the two in the middle.
 fn median(sorted: &[f64]) -> f64 {
     let middle = sorted.len() / 2;
     if sorted.len() % 2 == 1 { sorted[middle] } else { f64::midpoint(sorted[middle - 1], sorted[middle]) }
 }
 
-/// The median of the ratios of what was measured in the same round: a machine that is busy for a while hits both.
+/// Returns the median of the ratios of what was measured in the same round: a machine that is busy for a while hits both.
 pub(super) fn ratio(measured: &[f64], reference: &[f64]) -> Option<f64> {
     let ratios: Vec<f64> = measured.iter().zip(reference).map(|(one, other)| one / other).collect();
     Spread::of(&ratios).map(|spread| spread.median)

@@ -1,4 +1,4 @@
-//! Workflow jobs of the demo: queued, watched, and told as a time line.
+//! Workflow jobs of the demo: queued, watched, and printed as a time line.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::narrate::Narrator;
 pub(crate) const LIMIT: usize = 2;
 /// Labels of the flavour.
 const LABELS: [&str; 4] = ["self-hosted", "linux", "x64", "ubuntu-22.04"];
-const PATIENCE: Duration = Duration::from_secs(300);
+const DEADLINE: Duration = Duration::from_secs(300);
 
 /// Requests that a job caused, rounded up.
 #[derive(Debug, Clone, Copy)]
@@ -52,18 +52,18 @@ impl Jobs {
 
     /// Waits until every job is done and its VM and registration are gone; then prints the times. Returns the requests per job.
     pub(crate) async fn finish(&self, stage: &Stage, narrator: &Narrator) -> Result<Requests> {
-        let done = stage.github.wait_for(PATIENCE, |world| {
+        let done = stage.github.wait_for(DEADLINE, |world| {
             let completed =
                 |id: &u64| world.job(*id).is_some_and(|job| matches!(job.state, JobState::Completed { .. }));
             self.ids.iter().all(completed).then_some(())
         });
         if done.await.is_none() {
             self.jobs(stage).iter().for_each(|job| narrator.detail(&format!("{}: {:?}", job.name, job.state)));
-            bail!("not every job was done within {} s", PATIENCE.as_secs());
+            bail!("not every job was done within {} s", DEADLINE.as_secs());
         }
-        stage.reaped(PATIENCE).await?;
+        stage.reaped(DEADLINE).await?;
         self.succeeded_once_each(stage)?;
-        self.tell(stage, narrator)
+        self.print_times(stage, narrator)
     }
 
     /// Checks that each job ran on a clone of this template.
@@ -98,7 +98,7 @@ impl Jobs {
         Ok(())
     }
 
-    fn tell(&self, stage: &Stage, narrator: &Narrator) -> Result<Requests> {
+    fn print_times(&self, stage: &Stage, narrator: &Narrator) -> Result<Requests> {
         narrator.detail("seconds after queueing:  cloned  booted  assigned  started   done   reaped   runner");
         for job in self.jobs(stage) {
             let runner = job.runner_name.clone().context("a job has no runner")?;

@@ -1,4 +1,4 @@
-//! The main job, end to end, told as it goes: from `apply` to a reaped VM, a new version of the image, and nothing left.
+//! The main job, end to end, with a line for each step: from `apply` to a reaped VM, a new version of the image, and nothing left.
 
 mod jobs;
 mod stage;
@@ -26,13 +26,13 @@ const JOBS: usize = 10;
 pub(crate) async fn run(narrator: &Narrator, ready: &Ready, line: Option<Line>) -> Result<()> {
     let mut terminated = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     tokio::select! {
-        result = tell(narrator, ready, line) => result,
+        result = play(narrator, ready, line) => result,
         _ = tokio::signal::ctrl_c() => bail!("interrupted: everything that was started is being ended"),
         _ = terminated.recv() => bail!("terminated: everything that was started is being ended"),
     }
 }
 
-async fn tell(narrator: &Narrator, ready: &Ready, line: Option<Line>) -> Result<()> {
+async fn play(narrator: &Narrator, ready: &Ready, line: Option<Line>) -> Result<()> {
     narrator.say("1. starting the simulators of Proxmox VE and GitHub");
     let stage = Stage::set(narrator, ready, line).await?;
 
@@ -73,7 +73,7 @@ async fn tell(narrator: &Narrator, ready: &Ready, line: Option<Line>) -> Result<
     nothing_is_left(&stage, narrator).await
 }
 
-/// The version of the template that the state holds.
+/// Returns the version of the template that the state holds.
 async fn version(farm: &WorkingDirectory) -> Result<u64> {
     let state = farm.state().await?;
     state["values"]["outputs"]["template"]["value"]["version"].as_u64().context("the state holds no template version")
@@ -85,7 +85,7 @@ async fn current_template(farm: &WorkingDirectory) -> Result<u32> {
     vmid.context("the state holds no template")
 }
 
-/// The plan's diff of `inputs` has exactly the edited file in it.
+/// Checks that the plan's diff of `inputs` has exactly the edited file in it.
 fn shows_the_file(plan: &Plan) -> Result<()> {
     let changes = plan.json["resource_changes"].as_array().context("the plan has no changes")?;
     let template =

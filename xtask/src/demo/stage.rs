@@ -1,4 +1,4 @@
-//! What the demo plays on: simulators, guests, the image, and a working directory with `examples/complete`.
+//! The demo's environment: simulators, guests, the image, and a working directory with `examples/complete`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,7 +26,7 @@ use crate::setup::Ready;
 const RUNNER_VMIDS: std::ops::RangeInclusive<u32> = 9100..=9199;
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// What the simulator saw of one runner VM.
+/// Life of one runner VM, as the simulator saw it.
 #[derive(Debug, Clone)]
 pub(crate) struct Life {
     /// Its number.
@@ -117,7 +117,7 @@ impl Stage {
         Ok(Self { working_directory: farm, image, github, pve, opened_at, _guests: guests, _directory: directory })
     }
 
-    /// What stands in the simulated Proxmox VE.
+    /// Returns what exists in the simulated Proxmox VE.
     pub(crate) fn show(&self, narrator: &Narrator) {
         for line in self.pve.handle.leftovers() {
             narrator.detail(&line);
@@ -130,12 +130,12 @@ impl Stage {
         (count(self.pve.handle.requests()), count(self.github.requests()))
     }
 
-    /// Life of the runner VM of this name.
+    /// Returns the life of the runner VM of this name.
     pub(crate) fn life(&self, runner: &str) -> Option<Life> {
         self.lives().get(runner).cloned()
     }
 
-    /// The most runner VMs of the pool that existed at the same time.
+    /// Returns the most runner VMs of the pool that existed at the same time.
     pub(crate) fn most_runner_vms(&self) -> usize {
         let mut changes: Vec<(Timestamp, i32)> = Vec::new();
         for life in self.lives().values().filter(|life| RUNNER_VMIDS.contains(&life.vmid)) {
@@ -152,7 +152,7 @@ impl Stage {
     }
 
     /// Waits until no runner VM of the pool and no registration is left.
-    pub(crate) async fn reaped(&self, patience: Duration) -> Result<()> {
+    pub(crate) async fn reaped(&self, limit: Duration) -> Result<()> {
         let left = || {
             let vms = self
                 .pve
@@ -163,23 +163,23 @@ impl Stage {
                 .map(|vmid| format!("VM {vmid}"));
             vms.chain(self.github.world(|world, _| world.leftovers())).collect::<Vec<_>>()
         };
-        match self.nothing_of(left, patience).await {
+        match self.nothing_of(left, limit).await {
             left if left.is_empty() => Ok(()),
-            left => bail!("not reaped within {} s: {}", patience.as_secs(), left.join(", ")),
+            left => bail!("not reaped within {} s: {}", limit.as_secs(), left.join(", ")),
         }
     }
 
-    /// What is left of the farm, once it had this long to go.
-    pub(crate) async fn leftovers(&self, patience: Duration) -> Vec<String> {
+    /// Waits at most this long for the end of the farm. Returns what is left.
+    pub(crate) async fn leftovers(&self, limit: Duration) -> Vec<String> {
         let left = || {
             let github = self.github.world(|world, _| world.leftovers());
             self.pve.handle.leftovers().into_iter().chain(github).chain(self.github.violations()).collect::<Vec<_>>()
         };
-        self.nothing_of(left, patience).await
+        self.nothing_of(left, limit).await
     }
 
-    async fn nothing_of(&self, left: impl Fn() -> Vec<String>, patience: Duration) -> Vec<String> {
-        let end = Instant::now() + patience;
+    async fn nothing_of(&self, left: impl Fn() -> Vec<String>, limit: Duration) -> Vec<String> {
+        let end = Instant::now() + limit;
         loop {
             let found = left();
             if found.is_empty() || Instant::now() >= end {

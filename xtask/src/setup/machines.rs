@@ -1,4 +1,4 @@
-//! What guests need that are whole machines: QEMU, and a disk image that it boots.
+//! Requirements of guests that are whole machines: QEMU, and a disk image that it boots.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -10,7 +10,7 @@ use crate::narrate::Narrator;
 /// Debian packages that make images and run them.
 pub(super) const PACKAGES: [&str; 3] = ["e2fsprogs", "qemu-system-x86", "qemu-utils"];
 
-/// The disk image, made where it is missing.
+/// Returns the disk image, made where it is missing.
 pub(super) fn image(cache: &Path, narrator: &Narrator) -> Result<PathBuf> {
     narrator.say("looking for the machines' disk image (some minutes where it has to be made from Debian's packages)");
     let before = Instant::now();

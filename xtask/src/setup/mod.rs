@@ -1,6 +1,6 @@
 //! Everything that a fresh machine lacks: system packages, the static target, the engines, the guests' base system.
 //!
-//! Each step looks before it acts, so a second run costs a second. What is slow to build goes to the cache directory,
+//! Each step looks before it acts, so a second run costs a second. Slow builds go to the cache directory,
 //! keyed by version, outside the checkout. Nothing here needs more than the ordinary package registries.
 
 mod clients;
@@ -24,7 +24,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::narrate::Narrator;
 
-/// What set-up made ready.
+/// Results of the set-up.
 #[derive(Debug, Clone)]
 pub(crate) struct Ready {
     /// OpenTofu's program.
@@ -41,7 +41,7 @@ pub(crate) struct Ready {
     guest_image: Option<PathBuf>,
 }
 
-/// What the machine is made ready for.
+/// The purpose of a set-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// The demo, and guests that run in simulators.
@@ -53,7 +53,7 @@ pub(crate) enum Purpose {
 }
 
 impl Ready {
-    /// The variables by which tests and simulators find what was made ready.
+    /// Returns the variables by which tests and simulators find what was made ready.
     pub(crate) fn environment(&self) -> Vec<(&'static str, PathBuf)> {
         let mut variables = vec![
             ("PATH", self.search_path().into()),
@@ -70,7 +70,7 @@ impl Ready {
         variables
     }
 
-    /// The cores that the framework's own tests run with, as its harness reads them.
+    /// Returns the cores that the framework's own tests run with, as its harness reads them.
     fn cores(&self) -> OsString {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let terraform =
@@ -83,13 +83,13 @@ impl Ready {
         cores
     }
 
-    /// `PATH` with which Packer is found.
+    /// Returns the `PATH` with which Packer is found.
     pub(crate) fn search_path(&self) -> OsString {
         packer::search_path(&self.packer)
     }
 }
 
-/// Where slow-to-build things are kept: `PXCI_CACHE`, else the user's cache directory.
+/// Returns the directory for slow builds: `PXCI_CACHE`, else the user's cache directory.
 pub(crate) fn cache_directory() -> Result<PathBuf> {
     if let Some(directory) = std::env::var_os("PXCI_CACHE") {
         return Ok(PathBuf::from(directory));
@@ -146,7 +146,7 @@ fn browser_needed() -> Option<&'static str> {
     (!named && debian::program("chromium").is_none()).then_some("chromium")
 }
 
-/// A command that ends with this process, whatever ends it.
+/// Returns a command that ends with this process, whatever ends it.
 fn bound(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
@@ -165,7 +165,7 @@ fn guest_base(cache: &Path, narrator: &Narrator) -> Result<PathBuf> {
     Ok(base)
 }
 
-/// Whether some base system is there; one of an older recipe is told afterwards only.
+/// Returns true if a base system exists. Only a later check notices one of an older recipe.
 fn has_guest_base(cache: &Path) -> bool {
     let names = fs::read_dir(cache).into_iter().flatten().flatten().map(|entry| entry.file_name());
     names.filter_map(|name| name.into_string().ok()).any(|name| name.starts_with("guest-base-") && !name.contains('.'))

@@ -15,7 +15,7 @@ pub(super) const VERSION: &str = "1.12.6";
 const MODULE: &str = include_str!("../../engines/opentofu/go.mod");
 const SUMS: &str = include_str!("../../engines/opentofu/go.sum");
 
-/// OpenTofu's program in the cache, built there when missing (five minutes on two cores).
+/// Returns OpenTofu's program in the cache. Builds it if it is missing (five minutes on two cores).
 pub(super) fn ensure(cache: &Path, go: &Path, narrator: &Narrator) -> Result<PathBuf> {
     let program = program(cache);
     if answers(&program) {
@@ -42,7 +42,7 @@ fn build(cache: &Path, go: &Path, program: &Path) -> Result<()> {
     let unfinished = directory.join("tofu.unfinished");
     let mut command = bound(go);
     if go.starts_with(cache) {
-        // Whoever has no Go of their own has no use for its caches afterwards.
+        // Without an own Go toolchain, its caches are of no use afterwards.
         command.env("GOMODCACHE", work.0.join("modules")).env("GOCACHE", work.0.join("build"));
     }
     let output = command
@@ -63,7 +63,7 @@ fn build(cache: &Path, go: &Path, program: &Path) -> Result<()> {
     fs::remove_dir_all(&work.0).with_context(|| format!("removing {}", work.0.display()))
 }
 
-/// The directory of a build. One that was interrupted leaves what it had downloaded to the next.
+/// The directory of a build. An interrupted build leaves its downloads to the next one.
 struct Work(PathBuf);
 
 impl Work {

@@ -15,7 +15,7 @@ use super::debian;
 use crate::narrate::Narrator;
 
 const VERSION: &str = "1.6.6";
-/// What the programs print that understand the fixture's dialect.
+/// Version lines of the programs that understand the fixture's dialect.
 const ANSWER: &str = "Packer v1.6.";
 /// The newest release of Debian that has the package.
 const RELEASE: &str = "bookworm";
@@ -23,12 +23,12 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Where Debian's releases are when this machine's own archive has only newer ones.
 const ARCHIVE: &str = "http://deb.debian.org/debian";
 
-/// Debian packages that [`ensure`] needs.
+/// Returns the Debian packages that [`ensure`] needs.
 pub(super) fn packages_needed() -> &'static [&'static str] {
     if on_path().is_none() && debian::codename() == RELEASE { &["packer"] } else { &[] }
 }
 
-/// A Packer of that version: the one that `PATH` leads to, else the one in the cache, fetched where it is missing.
+/// Returns a Packer of that version: the one that `PATH` leads to, else the one in the cache, fetched where it is missing.
 pub(super) fn ensure(cache: &Path, narrator: &Narrator) -> Result<PathBuf> {
     if let Some(program) = on_path() {
         return Ok(program);
@@ -47,7 +47,7 @@ pub(super) fn ensure(cache: &Path, narrator: &Narrator) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// `PATH` with which the name `packer` leads to this program.
+/// Returns the `PATH` with which the name `packer` leads to this program.
 pub(super) fn search_path(program: &Path) -> OsString {
     let path = std::env::var_os("PATH").unwrap_or_default();
     if debian::program("packer").as_deref() == Some(program) {
@@ -79,7 +79,7 @@ fn fetch(program: &Path) -> Result<()> {
     Err(failure)
 }
 
-/// The archives that this machine's apt has its own release from.
+/// Returns the archives that this machine's apt has its own release from.
 fn own_archives(codename: &str) -> Result<Vec<String>> {
     let output = Command::new("apt-get").args(["update", "--print-uris"]).output().context("starting apt-get")?;
     Ok(archives_of(&String::from_utf8_lossy(&output.stdout), codename))

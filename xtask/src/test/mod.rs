@@ -1,4 +1,4 @@
-//! Everything that is tested, in the order in which it fails cheapest, and a summary that hides nothing.
+//! All tests, the cheapest first, and a summary that hides nothing.
 
 mod event;
 mod programs;

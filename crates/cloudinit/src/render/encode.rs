@@ -2,7 +2,7 @@
 
 use hcl::{Number, Value};
 
-/// A JSON number as HCL's.
+/// Converts a JSON number to an HCL number.
 pub(super) fn number_from_json(number: &serde_json::Number) -> Value {
     if let Some(whole) = number.as_i64() {
         return Value::from(whole);
@@ -13,7 +13,7 @@ pub(super) fn number_from_json(number: &serde_json::Number) -> Value {
     number.as_f64().and_then(Number::from_f64).map_or(Value::Null, Value::Number)
 }
 
-/// HCL has one kind of number: a whole one is written without a fraction.
+/// Writes a number as HCL does: whole numbers without a fraction.
 pub(super) fn number_text(number: &Number) -> String {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     match number.as_f64() {
@@ -24,7 +24,7 @@ pub(super) fn number_text(number: &Number) -> String {
     }
 }
 
-/// Compact, keys sorted, `<`, `>` and `&` escaped.
+/// Writes compact JSON, keys sorted, `<`, `>` and `&` escaped.
 pub(super) fn json(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
@@ -56,7 +56,7 @@ fn sorted(value: &Value) -> Vec<(&String, &Value)> {
     items
 }
 
-/// Block style, strings quoted, lists not indented below their key.
+/// Writes YAML in block style, strings quoted, lists not indented below their key.
 pub(super) fn yaml(value: &Value) -> String {
     let mut out = String::new();
     yaml_node(&mut out, value, 0);
@@ -90,7 +90,7 @@ fn yaml_node(out: &mut String, value: &Value, depth: usize) {
     }
 }
 
-/// What follows `key:` or `-`. A collection inside a list begins on the dash's line.
+/// Writes the value after `key:` or `-`. A collection inside a list begins on the dash's line.
 fn yaml_item(out: &mut String, item: &Value, depth: usize, after_dash: bool) {
     let nested = item.as_array().is_some_and(|items| !items.is_empty())
         || item.as_object().is_some_and(|items| !items.is_empty());

@@ -77,22 +77,22 @@ pub(super) fn declare(context: &mut Context<'static>) {
     }
 }
 
-/// Whether a template may call it.
+/// Returns true if a template may call it.
 pub(super) fn is_known(name: &str) -> bool {
     TABLE.iter().any(|entry| entry.0 == name)
 }
 
-/// Every name, comma separated.
+/// Returns every name, comma separated.
 pub(super) fn known() -> String {
     TABLE.iter().map(|entry| entry.0).collect::<Vec<_>>().join(", ")
 }
 
-/// A scalar as text, by Terraform's conversion rules.
+/// Converts a scalar to text, by Terraform's conversion rules.
 pub(super) fn as_text(value: &Value) -> Result<String, String> {
     text(value)
 }
 
-/// A condition: a boolean, or the words `true` and `false`.
+/// Converts a condition: a boolean, or the words `true` and `false`.
 pub(super) fn as_bool(value: &Value) -> Result<bool, String> {
     match value {
         Value::Bool(value) => Ok(*value),
@@ -128,7 +128,7 @@ fn whole(value: &Value) -> Result<i64, String> {
     Ok(number as i64)
 }
 
-/// Back to a whole number where it is one.
+/// Returns a whole number if the value is one.
 fn tidy(value: Value) -> Value {
     whole(&value).map(Value::from).unwrap_or(value)
 }
@@ -322,7 +322,7 @@ fn trimsuffix(args: FuncArgs) -> Outcome {
     Ok(whole.strip_suffix(suffix.as_str()).unwrap_or(&whole).into())
 }
 
-/// `%s %d %v %q %f %t %%` with width, zero padding, `-` and precision. Others are errors, as is a wrong number of arguments.
+/// Formats `%s %d %v %q %f %t %%` with width, zero padding, `-` and precision. Other verbs, and a wrong number of arguments, are errors.
 fn format_text(pattern: &str, args: &[Value]) -> Result<String, String> {
     let mut out = String::new();
     let mut rest = args.iter();
@@ -360,8 +360,8 @@ fn pad(out: &mut String, flags: &str, verb: char, value: &Value) -> Result<(), S
     let (width, precision) =
         numeric.split_once('.').map_or((numeric, None), |(width, precision)| (width, Some(precision)));
     let zero = width.starts_with('0') && !left;
-    let width: usize = if width.is_empty() { 0 } else { width.parse().map_err(|_| "a width that is no number")? };
-    let precision: usize = precision.map_or(Ok(6), str::parse).map_err(|_| "a precision that is no number")?;
+    let width: usize = if width.is_empty() { 0 } else { width.parse().map_err(|_| "a width that is not a number")? };
+    let precision: usize = precision.map_or(Ok(6), str::parse).map_err(|_| "a precision that is not a number")?;
     let body = match verb {
         's' => text(value)?,
         'v' => text(value).unwrap_or_else(|_| encode::json(value)),

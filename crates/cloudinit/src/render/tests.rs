@@ -56,7 +56,7 @@ fn an_unknown_function_lists_the_known_ones() {
 }
 
 #[test]
-fn lists_objects_and_null_are_no_text() {
+fn lists_objects_and_null_are_not_text() {
     for template in ["x${l}", "${l}", "x${m}", "x${nul}"] {
         let error = render(template, &variables()).unwrap_err();
         assert!(matches!(error, RenderError::Evaluation { line: 1, .. }), "{template}: {error:?}");

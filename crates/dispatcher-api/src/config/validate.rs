@@ -9,7 +9,7 @@ pub(super) fn problems(config: &Config) -> Vec<ConfigProblem> {
     let mut found = Findings::default();
     check_pve(&config.pve, &mut found);
     if !is_url(&config.github.api_url, &["https://", "http://"]) {
-        found.add("github.api_url", format!("\"{}\" is no http(s) URL", config.github.api_url));
+        found.add("github.api_url", format!("\"{}\" is not an http(s) URL", config.github.api_url));
     }
     if !(1..=LONGEST_INTERVAL).contains(&config.poll_interval_seconds) {
         found.add("poll_interval_seconds", format!("must be 1 to {LONGEST_INTERVAL}"));
@@ -39,11 +39,11 @@ impl Findings {
 fn check_pve(pve: &PveConfig, found: &mut Findings) {
     found.require(!pve.endpoints.is_empty(), "pve.endpoints".into(), "at least one endpoint is needed");
     for (index, endpoint) in pve.endpoints.iter().enumerate() {
-        let message = format!("\"{endpoint}\" is no https:// URL; write https://host:8006");
+        let message = format!("\"{endpoint}\" is not an https:// URL; write https://host:8006");
         found.require(is_url(endpoint, &["https://"]), format!("pve.endpoints[{index}]"), message);
     }
     if !is_token_id(&pve.token_id) {
-        found.add("pve.token_id", format!("\"{}\" is no token name; write user@realm!name", pve.token_id));
+        found.add("pve.token_id", format!("\"{}\" is not a token name; write user@realm!name", pve.token_id));
     }
     if pve.ca_pem.is_some() && pve.fingerprint.is_some() {
         found.add("pve.fingerprint", "give either a CA or a fingerprint, not both");
@@ -52,15 +52,16 @@ fn check_pve(pve: &PveConfig, found: &mut Findings) {
         found.add("pve.ca_pem", "holds no PEM certificate");
     }
     if pve.fingerprint.as_deref().is_some_and(|text| !is_sha256(text)) {
-        found.add("pve.fingerprint", "is no SHA-256 fingerprint: 32 pairs of hexadecimal digits are expected");
+        found.add("pve.fingerprint", "is not a SHA-256 fingerprint: 32 pairs of hexadecimal digits are expected");
     }
 }
 
 fn check_pool(pool: &RunnerPool, path: &str, found: &mut Findings) {
     found.require(!pool.labels.is_empty(), format!("{path}.labels"), "at least one label is needed");
     for (index, label) in pool.labels.iter().enumerate() {
-        let message =
-            format!("\"{label}\" is no label: 1 to {LONGEST_LABEL} characters without commas or blanks are expected");
+        let message = format!(
+            "\"{label}\" is not a label: 1 to {LONGEST_LABEL} characters without commas or blanks are expected"
+        );
         found.require(is_label(label), format!("{path}.labels[{index}]"), message);
     }
     found.require(!pool.repositories.is_empty(), format!("{path}.repositories"), "at least one repository is needed");
@@ -89,7 +90,7 @@ fn check_machine(pool: &RunnerPool, path: &str, found: &mut Findings) {
         found.require(!text.trim().is_empty(), format!("{path}.{field}"), "must not be empty");
     }
     if pool.seed_iso.as_deref().is_some_and(|volume| !is_iso_volume(volume)) {
-        found.add(format!("{path}.seed_iso"), "is no volume id of an ISO; write storage:iso/name.iso");
+        found.add(format!("{path}.seed_iso"), "is not a volume id of an ISO; write storage:iso/name.iso");
     }
     found.require(pool.cores != Some(0), format!("{path}.cores"), "must be at least 1");
     found.require(

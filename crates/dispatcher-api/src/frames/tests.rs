@@ -10,7 +10,7 @@ fn text(direction: Direction, message: &Message) -> String {
     encode(direction, message).unwrap().concat()
 }
 
-/// What a terminal makes of a program's output: CR before each line feed, twice where two terminals stand in a row.
+/// Returns a program's output as terminals pass it on: CR before each line feed, twice for two terminals in a row.
 fn through_terminals(text: &str, count: usize) -> String {
     text.replace('\n', &format!("{}\n", "\r".repeat(count)))
 }

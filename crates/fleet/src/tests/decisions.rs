@@ -145,6 +145,24 @@ fn i7_the_oldest_job_gets_the_warm_vm_and_the_next_one_a_new_vm() {
 }
 
 #[test]
+fn i7_a_pool_whose_vms_fail_does_not_delay_another_pool() {
+    let failed = Life { state: State::Gone, reason: Some(Reason::CloneFailed), since: at(50), ..life(&[]) };
+    let mut two_pools = config(1);
+    let other = dispatcher_api::RunnerPool {
+        name: "debian".parse().unwrap(),
+        labels: vec!["debian".into()],
+        vmid_range: "9200-9203".parse().unwrap(),
+        ..pool(1)
+    };
+    two_pools.pools.push(other);
+    let mut for_the_other = job(2, JobPhase::Queued, None);
+    for_the_other.labels = vec!["debian".into()];
+    let seen = observed(50, &[], vec![job(1, JobPhase::Queued, None), for_the_other], vec![]);
+    let actions = reconcile(&seen, &[intent(9100, failed)], &two_pools, at(51));
+    assert_eq!(reserved_vmids(&actions), [9200], "the first pool waits, the other one does not");
+}
+
+#[test]
 fn a_job_that_just_ended_is_not_made_a_second_vm_for() {
     // The job list is older than the end of the VM that may have taken the job it shows as queued.
     let ended = idle().into_iter().chain([Event::PoweredOff, Event::Destroyed]).collect::<Vec<_>>();
@@ -187,6 +205,23 @@ fn i3_a_registration_without_a_vm_is_removed_unless_it_is_connected_busy_or_some
     let mut older = observed(50, &[], vec![], vec![runner(&ours, false, false)]);
     older.guests.as_mut().unwrap().taken_at = at(49);
     assert!(decide(&older, &[], 1, 51).is_empty(), "its VM may have been made between the two lists");
+}
+
+#[test]
+fn i3_a_vm_whose_pool_was_taken_out_of_the_configuration_is_ended_and_destroyed() {
+    let without_pools = dispatcher_api::Config { pools: Vec::new(), ..config(1) };
+    let decide = |power, life: Life, second| {
+        let seen = observed(second, &[guest(9100, power)], vec![], vec![]);
+        reconcile(&seen, &[intent(9100, life)], &without_pools, at(second))
+    };
+    let idle = decide(Power::Running, life(&idle()), 100);
+    assert_eq!(idle[0], Action::Note { name: name(9100), event: Event::Retire(Reason::Surplus) });
+    assert_eq!(steps(&idle), [&Step::Deregister]);
+    let working = decide(Power::Running, life(&busy()), 100);
+    assert!(!working.iter().any(|action| matches!(action, Action::Note { .. })), "its job goes on: {working:?}");
+    let ended = decide(Power::Off, life(&busy()), 100);
+    assert_eq!(ended[0], Action::Note { name: name(9100), event: Event::PoweredOff });
+    assert_eq!(steps(&ended), [&Step::Destroy]);
 }
 
 #[test]

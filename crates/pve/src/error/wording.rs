@@ -1,4 +1,4 @@
-//! What PVE's texts mean.
+//! The meaning of PVE's texts.
 
 use super::Error;
 
@@ -21,7 +21,7 @@ impl Error {
         }
     }
 
-    /// What PVE said, in a refusal or at the end of a task.
+    /// PVE's text, from a refusal or from the end of a task.
     fn words(&self) -> Option<String> {
         match self {
             Self::Refused(refusal) => Some(refusal.text()),
@@ -226,7 +226,7 @@ impl Error {
         matches!(self, Self::Unreachable { .. } | Self::Interrupted { .. }) || matches!(self.status(), Some(595..=599))
     }
 
-    /// Returns true if the answer to a request was lost, or the wait for its task ended early. What was asked for may have
+    /// Returns true if the answer to a request was lost, or the wait for its task ended early. The request may have
     /// been done, or may still be done.
     #[must_use]
     pub fn is_outcome_unknown(&self) -> bool {
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn the_losers_of_a_race_for_a_vmid_are_told_in_many_ways() {
+    fn the_losers_of_a_race_for_a_vmid_are_refused_in_many_ways() {
         assert!(refused(500, "unable to create VM 8100: config file already exists").is_already_exists());
         assert!(task("unable to create VM 8100: config file already exists").is_already_exists());
         assert!(
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn the_three_refusals_of_the_agent_are_told_apart() {
+    fn the_three_refusals_of_the_agent_are_distinguished() {
         let (absent, off, booting) = (
             refused(500, "No QEMU guest agent configured"),
             refused(500, "VM 9010 is not running"),

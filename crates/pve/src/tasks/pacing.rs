@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_of_tasks_and_nodes_are_told_apart() {
+    fn kinds_of_tasks_and_nodes_are_distinguished() {
         let times = TaskTimes::default();
         wait(&times, Duration::from_secs(2));
         for other in ["UPID:pve1:1:2:3:qmstart:9000:ci@pve!t1:", "UPID:pve2:1:2:3:qmclone:9000:ci@pve!t1:"] {

@@ -1,4 +1,4 @@
-//! A TLS server that shows requests byte for byte and answers as it is told, with habits that no HTTP library has.
+//! A TLS server that shows requests byte for byte and answers as a test wants, with habits that no HTTP library has.
 
 use std::{
     future::Future,
@@ -42,7 +42,7 @@ impl Request {
     }
 }
 
-/// What the server does about a request.
+/// The server's reaction to a request.
 pub(crate) enum Reaction {
     Answer(String),
     /// Closes without a word.

@@ -262,7 +262,7 @@ async fn a_dead_endpoint_is_left_for_the_next_one() {
 }
 
 #[tokio::test]
-async fn what_is_no_pve_is_said_to_be_none() {
+async fn what_is_not_pve_is_said_to_be_none() {
     let server = Server::start(|_| async { status("404 Not Found", "<html></html>") }).await;
     let error = server.client().nodes().await.unwrap_err();
     assert!(matches!(&error, Error::NotPve { .. }), "{error:?}");
@@ -282,7 +282,7 @@ mod tasks {
         WaitOptions { deadline: Duration::from_secs(30), cancel: CancellationToken::new() }
     }
 
-    /// A task that runs for two looks and ends so; its log has ten lines.
+    /// A task that runs during two polls and ends so; its log has ten lines.
     async fn ends_with(exit_status: &'static str) -> Server {
         let looks = Arc::new(AtomicUsize::new(0));
         Server::start(move |request: Request| {
@@ -326,7 +326,7 @@ mod tasks {
     }
 
     #[tokio::test]
-    async fn the_wait_ends_with_the_deadline_or_when_told_to_stop() {
+    async fn the_wait_ends_with_the_deadline_or_when_asked_to_stop() {
         let server = Server::start(|_| async { ok(r#"{"status":"running"}"#) }).await;
         let short = WaitOptions { deadline: Duration::ZERO, ..options() };
         assert!(matches!(server.client().wait(&upid(), &short).await, Err(Error::Deadline { .. })));

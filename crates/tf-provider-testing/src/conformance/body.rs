@@ -56,7 +56,7 @@ impl Body {
         self.0.iter().any(|part| part.name == name && part.is_block)
     }
 
-    /// As it stands in a configuration.
+    /// The text as in a configuration.
     #[must_use]
     pub fn render(&self) -> String {
         let mut text = String::new();

@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::{Body, ConformanceStep, Subject, Words, World};
 use crate::{Core, Failed, Finished, Harness, State, Stored};
 
-/// What a world may need to clear away after the provider has answered.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Time that a world may need to clean up after the provider has answered.
+const DEADLINE: Duration = Duration::from_secs(20);
 
 pub(super) struct Stage<S: Subject> {
     pub(super) subject: S,
@@ -93,7 +93,7 @@ impl<S: Subject> Stage<S> {
         Ok(self.state()?.find(&Self::address()).cloned())
     }
 
-    /// What exists is what the state says: nothing for nothing, something for something.
+    /// Checks that the state agrees with what exists: nothing for nothing, something for something.
     pub(super) async fn is_truthful(&mut self) -> Result<(), Failed> {
         let Some(stored) = self.stored()? else { return self.is_gone().await };
         let existing = self.world.existing().await;
@@ -108,15 +108,15 @@ impl<S: Subject> Stage<S> {
         self.exist(0, "left behind, and not in the state").await
     }
 
-    /// So many things exist, sooner or later.
+    /// Waits until this many objects exist.
     pub(super) async fn exist(&mut self, count: usize, problem: &str) -> Result<(), Failed> {
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             let existing = self.world.existing().await;
             if existing.len() == count {
                 return Ok(());
             }
-            if begun.elapsed() > PATIENCE {
+            if started.elapsed() > DEADLINE {
                 return Err(Failed::new(format!("{problem}: {existing:?}")));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;

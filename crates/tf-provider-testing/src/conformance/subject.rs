@@ -1,4 +1,4 @@
-//! What the suite must be told of a resource type.
+//! Everything that the suite must know of a resource type.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use crate::{Attributes, Failed, Harness};
 /// How the provider's API fails a creation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
-    /// Nothing is left of what was begun. There may be several such points: each has its number, from 0.
+    /// Nothing is left of what was started. There may be several such points: each has its number, from 0.
     Undone(usize),
     /// Something exists, but not all of it, and it cannot be cleared away.
     Middle,
@@ -16,7 +16,7 @@ pub enum Moment {
     After,
 }
 
-/// What is interrupted.
+/// The interrupted operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
     /// The creation.
@@ -39,7 +39,7 @@ pub struct Import {
     pub identity: Option<String>,
     /// Attributes that an import cannot know, such as deadlines.
     pub unknowable: &'static [&'static str],
-    /// What the first plan after it shows: `no-op`, or `update` where the configuration has what cannot be read back.
+    /// Action in the first plan after it: `no-op`, or `update` where the configuration has what cannot be read back.
     pub then: &'static str,
 }
 
@@ -61,7 +61,7 @@ pub struct RoundTrip {
     pub attribute: &'static str,
     /// Its expression in HCL.
     pub expression: String,
-    /// What the state must hold, in JSON; numbers to the last digit.
+    /// The value that the state must hold, in JSON; numbers to the last digit.
     pub stored: String,
 }
 
@@ -88,11 +88,11 @@ pub type Downgrade = fn(&mut Attributes);
 /// reason in [`Self::not_applicable`].
 #[allow(async_fn_in_trait, reason = "test code that is awaited where it is called")]
 pub trait Subject: Sized {
-    /// What its provider talks to.
+    /// The world that its provider talks to.
     type World: World;
     /// The type's name, as in `paper_note`.
     const TYPE: &'static str;
-    /// How many instances are made at the same time.
+    /// Number of instances in the step with many.
     const INSTANCES: usize = 50;
     /// Computed attributes that no change in place touches, such as a number by which others know it.
     const KEPT: &'static [&'static str] = &[];
@@ -128,7 +128,7 @@ pub trait Subject: Sized {
         Vec::new()
     }
 
-    /// What attributes are once their argument is removed again; those that are not named must be null.
+    /// Values of attributes after their argument is removed. Attributes that are not named must be null.
     fn defaults(&self) -> Vec<(&'static str, Value)>;
 
     /// How that resource is imported.
@@ -156,10 +156,10 @@ pub trait Subject: Sized {
     /// is interrupted; `None` where it is done at once.
     async fn hold(&mut self, world: &mut Self::World, operation: Operation) -> Option<(Body, Words)>;
 
-    /// Whether the operation stands still now.
+    /// Returns true if the operation stands still now.
     async fn is_held(&mut self, world: &mut Self::World, operation: Operation) -> bool;
 
-    /// Lets everything of its own work again; [`World::heal`] is called, too.
+    /// Lets everything of its own work again; [`World::heal`] is called too.
     async fn heal(&mut self) {}
 
     /// Its secrets; `None` where neither it nor its provider has any.

@@ -7,7 +7,7 @@ use super::{Moment, Operation, Subject, Words, World};
 use crate::{Failed, Running};
 
 /// How long an operation may take until it stands still.
-const PATIENCE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_secs(120);
 /// How long an interrupted core may take, on a busy machine.
 const SOON: Duration = Duration::from_secs(30);
 
@@ -48,7 +48,7 @@ async fn undone<S: Subject>(stage: &mut Stage<S>, words: Words, whole: &mut Opti
     Ok(())
 }
 
-/// What is there is tainted, replaced by the next apply, and then gone.
+/// The existing object is tainted, replaced by the next apply, and then gone.
 async fn middle<S: Subject>(stage: &mut Stage<S>, words: Words, whole: usize) -> Result<(), Failed> {
     let full = stage.subject.full();
     stage.fails(&full, words).await?;
@@ -80,7 +80,7 @@ async fn after<S: Subject>(stage: &mut Stage<S>, words: Words, whole: usize) -> 
     stage.end().await
 }
 
-/// What was is kept, and changed by the next apply.
+/// The existing object is kept, and changed by the next apply.
 async fn failing_update<S: Subject>(stage: &mut Stage<S>) -> Result<(), Failed> {
     let before = stage.made().await?;
     let Some((body, words)) = stage.subject.break_update(&mut stage.world).await else {
@@ -161,12 +161,12 @@ pub(super) async fn failing_destroy<S: Subject>(stage: &mut Stage<S>) -> Result<
 
 impl<S: Subject> Stage<S> {
     async fn is_held(&mut self, core: &mut Running, operation: Operation) -> Result<(), Failed> {
-        let begun = Instant::now();
+        let started = Instant::now();
         while !self.subject.is_held(&mut self.world, operation).await {
             if core.has_ended()? {
                 return Err(Failed::new("it ended before it could be interrupted"));
             }
-            if begun.elapsed() > PATIENCE {
+            if started.elapsed() > DEADLINE {
                 return Err(Failed::new("it never came to the point where it is interrupted"));
             }
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -1,4 +1,4 @@
-//! What the suite must be told of a provider.
+//! Everything that the suite must know of a provider.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use tf_provider::{Reattach, ServeError};
 
 use crate::{Failed, Harness};
 
-/// What a provider talks to, made anew for each step: the same for all its resource types.
+/// The API that a provider talks to. Each step gets a new one, the same for all resource types.
 #[allow(async_fn_in_trait, reason = "test code that is awaited where it is called")]
 pub trait World: Sized {
     /// The provider's source address, as in `example.com/me/paper`.
@@ -34,10 +34,10 @@ pub trait World: Sized {
     /// Lets everything work again.
     async fn heal(&mut self);
 
-    /// What exists that the provider has made, and what is missing that was there before.
+    /// Returns the objects that the provider has made and that still exist, and the missing ones that existed before.
     async fn existing(&mut self) -> Vec<String>;
 
-    /// What others than the provider can read of the world: by name, and what stands there. No secret may.
+    /// Returns everything in the world that others than the provider can read, by name. It must not contain secrets.
     async fn readable(&mut self) -> Vec<(String, Vec<u8>)> {
         Vec::new()
     }

@@ -46,7 +46,7 @@ func (paper) Configure(ctx context.Context, request provider.ConfigureRequest, r
 	}
 	directory := config.Directory.ValueString()
 	if found, err := os.Stat(directory); err != nil || !found.IsDir() {
-		detail := directory + " is no directory."
+		detail := directory + " is not a directory."
 		response.Diagnostics.AddAttributeError(path.Root("directory"), "Unable to open the directory", detail)
 		return
 	}

@@ -32,7 +32,7 @@ impl Provider for Paper {
         // Not known yet: `None`, and notes are planned without a directory until it is.
         let Some(directory) = config.directory.into_known().map(PathBuf::from) else { return Ok(None) };
         if !directory.is_dir() {
-            let detail = format!("{} is no directory.", directory.display());
+            let detail = format!("{} is not a directory.", directory.display());
             return Err(Diagnostic::error("Unable to open the directory", detail).at("directory").into());
         }
         Ok(Some(directory))

@@ -52,7 +52,7 @@ pub(crate) struct BoxModel {
     /// Combination of the lock; never stored.
     #[tf(optional, write_only, sensitive)]
     combination_wo: Attr<Secret>,
-    /// Changed to set the combination anew.
+    /// Change it to set the combination again.
     #[tf(optional)]
     combination_version: Attr<i64>,
     /// Kept for old configurations.

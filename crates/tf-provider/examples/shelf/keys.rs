@@ -14,7 +14,7 @@ pub(crate) struct Key {
     /// Who asks for it.
     #[tf(required, length(1..=20))]
     holder: Attr<String>,
-    /// After so many milliseconds it must be renewed; without it, it lasts as long as the run.
+    /// Milliseconds after which it must be renewed; without it, it lasts as long as the run.
     #[tf(optional, range(1..))]
     lasts: Attr<u32>,
     /// What opens the lock.

@@ -47,7 +47,7 @@ impl Provider for Shelf {
     async fn configure(&self, _: &CancellationToken, config: ShelfModel) -> Result<Option<PathBuf>, Diagnostics> {
         let Some(directory) = config.directory.text() else { return Ok(None) };
         if !Path::new(directory).is_dir() {
-            let detail = format!("{directory} is no directory.");
+            let detail = format!("{directory} is not a directory.");
             return Err(Diagnostic::error("Unable to open the shelf", detail).at("directory").into());
         }
         Ok(Some(PathBuf::from(directory)))

@@ -51,7 +51,7 @@ fn entry(attribute: &Attribute, within: &str, sections: &mut Vec<Section>) -> St
         sections.push(Section { path, list });
         sections.append(&mut deeper);
     }
-    let text = told(&attribute.description, &facts.join(" "));
+    let text = described(&attribute.description, &facts.join(" "));
     format!(
         "- `{}` ({}){}{text}\n",
         attribute.name,
@@ -61,7 +61,7 @@ fn entry(attribute: &Attribute, within: &str, sections: &mut Vec<Section>) -> St
 }
 
 /// An entry's text. What follows its first paragraph is indented, so that it stays in the entry.
-pub(super) fn told(description: &str, facts: &str) -> String {
+pub(super) fn described(description: &str, facts: &str) -> String {
     let description = description.trim();
     let apart = if description.is_empty() || facts.is_empty() {
         ""
@@ -118,7 +118,7 @@ fn facts(attribute: &Attribute) -> Vec<String> {
     facts
 }
 
-/// A sentence for each check that can be told in words.
+/// Returns a sentence for each check that can be described.
 pub(super) fn rules(checks: &[Check]) -> impl Iterator<Item = String> {
     checks.iter().filter_map(|check| Some(format!("Must be {}.", check.rule.as_deref()?)))
 }

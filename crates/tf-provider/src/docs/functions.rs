@@ -1,6 +1,6 @@
 //! What a page says of a function.
 
-use super::attributes::{rules, told};
+use super::attributes::{described, rules};
 use super::words;
 use crate::erased::Signature;
 use crate::function::Parameter;
@@ -21,7 +21,7 @@ pub(super) fn signature(provider: &str, name: &str, signature: &Signature) -> St
 pub(super) fn arguments(signature: &Signature) -> String {
     let entries = signature.parameters.iter().map(|parameter| {
         let facts: Vec<String> = rules(&parameter.checks).collect();
-        let text = told(&parameter.description, &facts.join(" "));
+        let text = described(&parameter.description, &facts.join(" "));
         format!("- `{}` ({}) {text}", parameter.name, marks(parameter)).trim_end().to_owned() + "\n"
     });
     entries.collect()

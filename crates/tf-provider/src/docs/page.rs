@@ -143,7 +143,7 @@ impl Page {
     }
 }
 
-/// JSON's text literals are YAML's, too.
+/// JSON's text literals are YAML's too.
 fn yaml(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
@@ -161,8 +161,8 @@ fn import(attributes: &[Attribute], examples: &Examples) -> String {
     if !identity.is_empty() {
         let entries = identity.into_iter().map(|attribute| {
             let kind = words::kind(&attribute.kind, None);
-            let told = attributes::told(&attribute.description, "");
-            format!("- `{}` ({kind}) {told}", attribute.name).trim_end().to_owned() + "\n"
+            let text = attributes::described(&attribute.description, "");
+            format!("- `{}` ({kind}) {text}", attribute.name).trim_end().to_owned() + "\n"
         });
         let entries: String = entries.collect();
         let lead =

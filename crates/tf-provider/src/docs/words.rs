@@ -64,7 +64,7 @@ pub(super) fn literal(value: &Value) -> String {
 }
 
 fn quoted(text: &str) -> String {
-    // JSON's escapes are those of configurations, too; only templates have a meaning of their own there.
+    // JSON's escapes are those of configurations too; only templates have a meaning of their own there.
     let text = serde_json::Value::from(text).to_string();
     text.replace("${", "$${").replace("%{", "%%{")
 }

@@ -30,7 +30,7 @@ pub(crate) fn kept(attributes: &[Attribute], before: &Value, after: &Value) -> O
     Some(Diagnostic::error("Identity changed", detail).at(first.name.as_str()))
 }
 
-/// The same after an update, in which `found` differed from the plan: what is told of the identity is told once.
+/// The same after an update, in which `found` differed from the plan: a change of identity is reported once.
 pub(crate) fn kept_by_update(
     attributes: &[Attribute],
     before: &Value,

@@ -55,8 +55,8 @@ impl<F: Function> DynFunction for Erased<F> {
         let arguments = F::Parameters::take(&mut Arguments::new(arguments))?;
         let call = AssertUnwindSafe(|| self.0.call(arguments).map(|output| output.encode()));
         catch_unwind(call).unwrap_or_else(|panic| {
-            let told = panicked(panic.as_ref());
-            Err(FunctionError::new(format!("{}: {}", told.summary, told.detail)))
+            let reported = panicked(panic.as_ref());
+            Err(FunctionError::new(format!("{}: {}", reported.summary, reported.detail)))
         })
     }
 }

@@ -122,7 +122,7 @@ fn compare(attributes: &[Attribute], planned: &Value, actual: &Value, words: &'s
     found.diagnostics
 }
 
-/// How a difference is told.
+/// The wording of a difference.
 struct Words {
     summary: &'static str,
     unknown: &'static str,

@@ -36,7 +36,7 @@ fn propose_attribute(attribute: &Attribute, config: &Value, prior: &Value, aroun
         return propose_set(attribute, config, prior, around.changing);
     }
     if let Some(default) = &attribute.default {
-        // A default is as good as configured: the server's spelling of it is no difference.
+        // A default is as good as configured: the server's spelling of it is not a difference.
         return if is_equal(attribute, default, prior) { prior.clone() } else { default.clone() };
     }
     if !attribute.mode.is_computed() {

@@ -29,7 +29,7 @@ fn collect(attributes: &[Attribute], prior: &Value, planned: &Value, path: &Path
 }
 
 fn needs(attribute: &Attribute, prior: &Value, planned: &Value) -> bool {
-    // A computed value that merely is not known yet is no reason: it may well stay what it is.
+    // A computed value that merely is not known yet is not a reason: it may well stay what it is.
     if attribute.mode.is_computed() && planned.is_unknown() {
         return false;
     }

@@ -42,7 +42,7 @@ pub(super) fn run<P: Provider>(provider: &P, wish: Wish) -> ExitCode {
             }
         }
     };
-    // Nobody is left to be told if that fails.
+    // Nobody is left to read an error.
     let _ = writeln!(io::stderr(), "{text}");
     code
 }

@@ -25,7 +25,7 @@ use crate::wire::plugin::grpc_controller_server::GrpcControllerServer;
 use crate::wire::plugin::grpc_stdio_server::GrpcStdioServer;
 use crate::wire::tfplugin6::provider_server::ProviderServer;
 
-/// For calls to end after they were told to stop, when nobody waits for their answers any more.
+/// Time for calls to end after their stop tokens were cancelled, when nobody waits for their answers any more.
 const GRACE: Duration = Duration::from_secs(30);
 
 /// As large as cores accept; the usual 4 MiB are too small for schemas and states of big modules.
@@ -44,7 +44,7 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    /// Serves until shut down. What the provider is doing then is told to stop.
+    /// Serves until shut down. Then cancels the stop tokens of running calls.
     pub(crate) async fn run<P: Provider>(self, provider: P) -> Result<(), ServeError> {
         let Self { socket, acceptor, shutdown } = self;
         let socket = Arc::new(socket);
@@ -73,14 +73,14 @@ impl Serving {
         stop.cancel();
         accepting.abort();
         calls.close();
-        // After this, what does not heed its stop token is dropped where it stands.
+        // After this, calls that ignore their stop tokens are dropped.
         let _ = tokio::time::timeout(GRACE, async {
             // At once, because cores do not wait long; and again for what was just being opened.
             tokio::join!(leases.close_all(), calls.wait());
             leases.close_all().await;
         })
         .await;
-        // The task that accepts has let go of it, too; the directory goes with it.
+        // The task that accepts has let go of it too; the directory goes with it.
         let _ = accepting.await;
         drop(socket);
         served.map_err(ServeError::Server)

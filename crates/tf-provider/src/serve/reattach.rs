@@ -1,4 +1,4 @@
-//! Serving without a handshake, for tests and debuggers: the core is told where the provider is already running.
+//! Serving without a handshake, for tests and debuggers: the core connects to a provider that is already running.
 
 use serde_json::json;
 use tokio::task::JoinHandle;

@@ -95,7 +95,7 @@ impl Socket {
     }
 }
 
-/// Only this machine can connect, but any user of it: the pinned certificate must keep strangers out.
+/// Only this machine can connect, but any user of it: the pinned certificate must keep outsiders out.
 fn loopback(ports: RangeInclusive<u16>) -> io::Result<TcpListener> {
     let (first, last) = (*ports.start(), *ports.end());
     for port in ports {

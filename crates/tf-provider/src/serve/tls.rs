@@ -46,7 +46,7 @@ impl Identity {
 pub(crate) fn pinned(pem: &str) -> Result<CertificateDer<'static>, ServeError> {
     CertificateDer::from_pem_slice(pem.as_bytes())
         .map(CertificateDer::into_owned)
-        .map_err(|_| ServeError::Tls("the core's certificate in PLUGIN_CLIENT_CERT is no PEM".to_owned()))
+        .map_err(|_| ServeError::Tls("the core's certificate in PLUGIN_CLIENT_CERT is not PEM".to_owned()))
 }
 
 fn generate() -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), rcgen::Error> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tracing::Instrument;
 
-use super::values::{capabilities, span, told, value};
+use super::values::{capabilities, reported, span, value};
 use super::{Answer, Service, find};
 use crate::cx::Cx;
 use crate::diagnostic::Diagnostics;
@@ -57,6 +57,6 @@ impl<P: Provider> Service<P> {
             Ok(state) => (Some(messages::dynamic(&state, &known.object)), Diagnostics::new()),
             Err(diagnostics) => (None, diagnostics),
         };
-        Ok(proto::read_data_source::Response { state, diagnostics: told(&call, found), deferred: None })
+        Ok(proto::read_data_source::Response { state, diagnostics: reported(&call, found), deferred: None })
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::values::{capabilities, span, told, value};
+use super::values::{capabilities, reported, span, value};
 use super::{Answer, Service, find};
 use crate::cx::Cx;
 use crate::diagnostic::Diagnostics;
@@ -64,14 +64,14 @@ impl<P: Provider> Service<P> {
         let (cx, opened) = self.run(&stop, work.instrument(span)).await?;
         Ok(match opened {
             Ok(lease) => proto::open_ephemeral_resource::Response {
-                diagnostics: told(&cx, Diagnostics::new()),
+                diagnostics: reported(&cx, Diagnostics::new()),
                 renew_at: lease.renew_at.map(Into::into),
                 result: Some(messages::dynamic(&lease.value, &known.object)),
                 private: Some(lease.private),
                 deferred: None,
             },
             Err(found) => {
-                proto::open_ephemeral_resource::Response { diagnostics: told(&cx, found), ..Default::default() }
+                proto::open_ephemeral_resource::Response { diagnostics: reported(&cx, found), ..Default::default() }
             }
         })
     }
@@ -101,12 +101,12 @@ impl<P: Provider> Service<P> {
         let (cx, renewed) = self.run(&stop, work.instrument(span)).await?;
         Ok(match renewed {
             Ok(lease) => proto::renew_ephemeral_resource::Response {
-                diagnostics: told(&cx, Diagnostics::new()),
+                diagnostics: reported(&cx, Diagnostics::new()),
                 renew_at: lease.renew_at.map(Into::into),
                 private: Some(lease.private),
             },
             Err(found) => {
-                proto::renew_ephemeral_resource::Response { diagnostics: told(&cx, found), ..Default::default() }
+                proto::renew_ephemeral_resource::Response { diagnostics: reported(&cx, found), ..Default::default() }
             }
         })
     }
@@ -133,7 +133,7 @@ impl<P: Provider> Service<P> {
             (cx, closed)
         };
         let (cx, closed) = self.run(&stop, work.instrument(span)).await?;
-        let diagnostics = told(&cx, closed.err().unwrap_or_default());
+        let diagnostics = reported(&cx, closed.err().unwrap_or_default());
         Ok(proto::close_ephemeral_resource::Response { diagnostics })
     }
 }

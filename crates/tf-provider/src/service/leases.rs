@@ -40,7 +40,7 @@ impl Leases {
         }
     }
 
-    /// Closes what is left. Nobody is there to be told but the log.
+    /// Closes what is left. Errors go to the log only.
     pub(crate) async fn close_all(&self) {
         let left = std::mem::take(&mut *self.lock());
         let closing = left.into_iter().map(|open| async move {

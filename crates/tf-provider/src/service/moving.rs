@@ -37,7 +37,7 @@ fn taken<D>(
     request: proto::move_resource_state::Request,
 ) -> Result<(Value, Vec<u8>), Diagnostics> {
     let stored = |raw: Option<proto::RawState>| raw.map(|raw| raw.json).filter(|stored| !stored.is_empty());
-    let parsed = |stored: Vec<u8>| json::parse(&stored).map_err(|_| unreadable("it is no JSON"));
+    let parsed = |stored: Vec<u8>| json::parse(&stored).map_err(|_| unreadable("it is not JSON"));
     let state = parsed(stored(request.source_state).unwrap_or_default())?;
     let identity = stored(request.source_identity).map(parsed).transpose()?;
     let (provider, version) = (request.source_provider_address, request.source_schema_version);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tracing::Instrument;
 
-use super::values::{capabilities, span, told, value};
+use super::values::{capabilities, reported, span, value};
 use super::{Answer, Service};
 use crate::cx::{Cx, PlanCx};
 use crate::diagnostic::Diagnostics;
@@ -65,7 +65,7 @@ impl<P: Provider> Service<P> {
         let new_identity = new_state.as_ref().and_then(|state| messages::identity(&known.schema, state));
         Ok(proto::read_resource::Response {
             new_state: new_state.map(|state| messages::dynamic(&state, &known.object)),
-            diagnostics: told(&call, found),
+            diagnostics: reported(&call, found),
             private: call.private_bytes(),
             deferred: None,
             new_identity: new_identity.or(request.current_identity),
@@ -108,7 +108,7 @@ impl<P: Provider> Service<P> {
             planned_state: Some(messages::dynamic(&planned.value, &known.object)),
             requires_replace: planned.replace.iter().map(messages::path).collect(),
             planned_private: cx.private_bytes(),
-            diagnostics: told(&cx, planned.diagnostics),
+            diagnostics: reported(&cx, planned.diagnostics),
             planned_identity: identity,
             ..Default::default()
         })
@@ -151,7 +151,7 @@ impl<P: Provider> Service<P> {
         Ok(proto::apply_resource_change::Response {
             new_state: Some(messages::dynamic(&applied.state, &known.object)),
             private: call.private_bytes(),
-            diagnostics: told(&call, applied.diagnostics),
+            diagnostics: reported(&call, applied.diagnostics),
             legacy_type_system: false,
             new_identity: if applied.state.is_null() { None } else { identity },
         })
@@ -195,6 +195,6 @@ impl<P: Provider> Service<P> {
             }
             Err(diagnostics) => (Vec::new(), diagnostics),
         };
-        Ok(Imported { imported_resources, diagnostics: told(&call, found), deferred: None })
+        Ok(Imported { imported_resources, diagnostics: reported(&call, found), deferred: None })
     }
 }

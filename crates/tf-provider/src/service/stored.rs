@@ -50,7 +50,7 @@ fn upgrade<D>(known: &Known<dyn DynResource<D>>, version: i64, stored: &[u8]) ->
     if version == current {
         return Ok(engine::settled(&known.schema.attributes, stored_value(stored, &known.object)?));
     }
-    let state = json::parse(stored).map_err(|_| unreadable("it is no JSON"))?;
+    let state = json::parse(stored).map_err(|_| unreadable("it is not JSON"))?;
     let upgraded = known.author.upgrade(version, state)?;
     let state = json::decode(&upgraded, &known.object).map_err(|error| unreadable(&error.to_string()))?;
     Ok(engine::settled(&known.schema.attributes, state))
@@ -69,7 +69,7 @@ fn upgrade_identity<D>(
     if version == current {
         return Ok(stored_value(stored, declared)?);
     }
-    let identity = json::parse(stored).map_err(|_| unreadable("it is no JSON"))?;
+    let identity = json::parse(stored).map_err(|_| unreadable("it is not JSON"))?;
     let upgraded = known.author.upgrade_identity(version, identity)?;
     json::decode(&upgraded, declared).map_err(|error| unreadable(&error.to_string()).into())
 }
@@ -83,7 +83,7 @@ fn newer(what: &str, version: i64, current: i64) -> Diagnostics {
 }
 
 fn stored_value(stored: &[u8], declared: &Type) -> Result<Value, Diagnostic> {
-    let stored = json::parse(stored).map_err(|_| unreadable("it is no JSON"))?;
+    let stored = json::parse(stored).map_err(|_| unreadable("it is not JSON"))?;
     json::decode(&stored, declared).map_err(|error| unreadable(&error.to_string()))
 }
 

@@ -28,7 +28,7 @@ pub(super) fn capabilities(client: Option<&proto::ClientCapabilities>) -> Capabi
 }
 
 /// Warnings of the call and what came of it, as one list.
-pub(super) fn told(call: &Call, diagnostics: Diagnostics) -> Vec<proto::Diagnostic> {
+pub(super) fn reported(call: &Call, diagnostics: Diagnostics) -> Vec<proto::Diagnostic> {
     let mut all = call.take_warnings();
     all.extend(diagnostics);
     messages::diagnostics(all)

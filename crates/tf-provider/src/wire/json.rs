@@ -10,7 +10,7 @@ use crate::value::{Number, Value};
 
 /// Stored state that does not fit the declared type.
 #[derive(Debug, thiserror::Error)]
-#[error("stored value at \"{path}\" is no {wanted}")]
+#[error("stored value at \"{path}\" is not a {wanted}")]
 pub(crate) struct JsonError {
     path: Path,
     wanted: &'static str,
@@ -19,10 +19,10 @@ pub(crate) struct JsonError {
 type Result<T> = std::result::Result<T, JsonError>;
 
 /// Parses stored state such that numbers keep every digit: those that a JSON reader would round become text, as which
-/// [`decode`] reads them, too.
+/// [`decode`] reads them too.
 ///
 /// # Errors
-/// When it is no JSON.
+/// When it is not JSON.
 pub(crate) fn parse(stored: &[u8]) -> serde_json::Result<Json> {
     // Quoting would make JSON of things like `1-2-3-4-5-6-7-8-9`.
     serde_json::from_slice::<serde::de::IgnoredAny>(stored)?;
@@ -173,11 +173,11 @@ mod tests {
         let declared = object(&[("list", Type::List(Box::new(Type::Bool)))]);
         let stored = parse(br#"{"list":[true,"secret"]}"#).expect("JSON");
         let error = decode(&stored, &declared).expect_err("refused");
-        assert_eq!(error.to_string(), "stored value at \"list[1]\" is no bool");
+        assert_eq!(error.to_string(), "stored value at \"list[1]\" is not a bool");
     }
 
     #[test]
-    fn what_is_no_json_is_refused() {
+    fn what_is_not_json_is_refused() {
         assert!(parse(br#"{"a":"b"#).is_err());
         assert!(parse(b"[1-2-3-4-5-6-7-8-9-10]").is_err());
     }

@@ -77,8 +77,8 @@ fn an_imported_box_needs_no_change() {
         site.succeed(&["import", "shelf_box.it", "1"]);
         // The label is stored in capitals: no difference, as declared.
         assert_eq!(site.actions(), serde_json::json!(["no-op"]), "{core}");
-        let told = site.fail(&["import", "shelf_box.other", "x"]);
-        assert!(told.contains("does not exist") || told.contains("not found"), "{told}");
+        let reported = site.fail(&["import", "shelf_box.other", "x"]);
+        assert!(reported.contains("does not exist") || reported.contains("not found"), "{reported}");
     }
 }
 
@@ -108,11 +108,11 @@ fn mistakes_are_shown_at_their_line() {
         site.configure(
             "name = \"forbidden\"\nweight = 200\ncompartments = [{ width = 0 }]\ntimeouts = { create = \"soon\" }",
         );
-        let told = site.fail(&["plan"]);
-        assert!(told.contains("Wrong name") && told.contains("This name is taken by the shelf itself."));
-        assert!(told.contains("\"weight\": must be at least 0 and at most 100, got 200."), "{told}");
-        assert!(told.contains("\"compartments[0].width\": must be at least 1, got 0."), "{told}");
-        assert!(told.contains("must be a duration such as"), "{told}");
+        let reported = site.fail(&["plan"]);
+        assert!(reported.contains("Wrong name") && reported.contains("This name is taken by the shelf itself."));
+        assert!(reported.contains("\"weight\": must be at least 0 and at most 100, got 200."), "{reported}");
+        assert!(reported.contains("\"compartments[0].width\": must be at least 1, got 0."), "{reported}");
+        assert!(reported.contains("must be a duration such as"), "{reported}");
     }
 }
 
@@ -125,15 +125,15 @@ fn what_half_exists_is_kept_and_replaced() {
             ("inconsistent", "\"colour\" was planned as \"brown\", but is now \"green\""),
         ] {
             site.configure(&format!("name = \"{name}\""));
-            let told = site.fail(&["apply", "-auto-approve"]);
-            assert!(told.contains(summary), "{told}");
+            let reported = site.fail(&["apply", "-auto-approve"]);
+            assert!(reported.contains(summary), "{reported}");
             assert_eq!(site.actions(), serde_json::json!(["delete", "create"]));
             site.succeed(&["destroy", "-auto-approve"]);
             assert_eq!(fs::read_dir(site.path("shelf")).expect("shelf").count(), 0);
         }
         site.configure("name = \"panics\"");
-        let told = site.fail(&["apply", "-auto-approve"]);
-        assert!(told.contains("Provider bug") && told.contains("asked to"), "{told}");
+        let reported = site.fail(&["apply", "-auto-approve"]);
+        assert!(reported.contains("Provider bug") && reported.contains("asked to"), "{reported}");
     }
 }
 

@@ -32,8 +32,8 @@ fn a_data_source_is_read_when_its_configuration_is_known() {
         site.write(&by("1"));
         site.succeed(&["plan", "-detailed-exitcode"]);
         site.write(&by("7"));
-        let told = site.fail(&["plan"]);
-        assert!(told.contains("Unable to find box \"7\"") && told.contains("number = 7"), "{told}");
+        let reported = site.fail(&["plan"]);
+        assert!(reported.contains("Unable to find box \"7\"") && reported.contains("number = 7"), "{reported}");
         site.write(&by("0"));
         assert!(site.fail(&["validate"]).contains("\"number\": must be at least 1, got 0."));
     }
@@ -53,12 +53,15 @@ fn a_function_is_called_and_says_which_argument_is_wrong() {
         let plan = site.json(&["show", "-json", "plan"]);
         assert_eq!(plan["output_changes"]["label"]["after_unknown"], true);
         site.write(&of("null, \"books\", \"a/k\""));
-        let told = site.fail(&["plan"]);
-        assert!(told.contains("A part must not contain the separator."), "{told}");
-        assert!(told.contains("\"parts\"") && !told.contains("separator.."), "{told}");
+        let reported = site.fail(&["plan"]);
+        assert!(reported.contains("A part must not contain the separator."), "{reported}");
+        assert!(reported.contains("\"parts\"") && !reported.contains("separator.."), "{reported}");
         site.write(&of("\"----\", \"books\""));
-        let told = site.fail(&["plan"]);
-        assert!(told.contains("\"separator\"") && told.contains("length must be at least 1 and at most 3"), "{told}");
+        let reported = site.fail(&["plan"]);
+        assert!(
+            reported.contains("\"separator\"") && reported.contains("length must be at least 1 and at most 3"),
+            "{reported}"
+        );
         site.write(&of("\"-\", null"));
         assert!(site.fail(&["plan"]).contains("null"));
         site.write("output \"label\" { value = provider::shelf::lable(\"-\") }\n");
@@ -136,10 +139,10 @@ fn an_ephemeral_value_is_closed_after_an_interrupt() {
         let running = site.start(&["apply", "-auto-approve"]);
         wait_until("the box", || site.path("shelf/1.json").exists());
         running.interrupt().expect("signalled");
-        let told = site.wait(running.finish()).text();
-        assert!(told.contains("Interrupted"), "{told}");
+        let reported = site.wait(running.finish()).text();
+        assert!(reported.contains("Interrupted"), "{reported}");
         assert!(keys(&site, "open ann") > 0);
-        assert_eq!(keys(&site, "open ann"), keys(&site, "close ann"), "{core}:\n{told}");
+        assert_eq!(keys(&site, "open ann"), keys(&site, "close ann"), "{core}:\n{reported}");
     }
 }
 

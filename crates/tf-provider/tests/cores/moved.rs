@@ -1,4 +1,4 @@
-//! What lies beside the attributes in a state: where an object came from, its private state, its identity.
+//! The parts of a state besides attributes: where an object came from, its private state, its identity.
 
 use std::fs;
 
@@ -29,7 +29,7 @@ fn private(site: &Shelf) -> Json {
 }
 
 #[test]
-fn an_object_of_another_type_is_moved_not_made_anew() {
+fn an_object_of_another_type_is_moved_not_made_again() {
     for core in cores() {
         let site = Shelf::new(&core);
         site.write("resource \"shelf_crate\" \"old\" {\n  name = \"first\"\n}\n");
@@ -73,8 +73,8 @@ fn what_cannot_be_taken_over_is_refused() {
         assert!(site.fail(&["plan"]).contains("The input must be a box's number."));
         let crate_ = "resource \"shelf_crate\" \"it\" {\n  name = \"first\"\n}\n";
         site.write(&format!("{crate_}{}", moved("terraform_data.note", "shelf_crate.it")));
-        let told = site.fail(&["plan"]);
-        assert!(told.contains("It takes over no other type; not \"terraform_data\""), "{told}");
+        let reported = site.fail(&["plan"]);
+        assert!(reported.contains("It takes over no other type; not \"terraform_data\""), "{reported}");
     }
 }
 

@@ -45,8 +45,8 @@ fn a_cores_own_tests_run_with_the_provider_and_with_a_mock_of_it() {
         for (file, text) in [("at_work", AT_WORK), ("mocked", MOCKED)] {
             fs::write(site.path(&format!("work/{file}.tftest.hcl")), text).expect("written");
         }
-        let told = site.succeed(&["test"]);
-        assert!(told.contains("2 passed, 0 failed"), "{core}: {told}");
+        let reported = site.succeed(&["test"]);
+        assert!(reported.contains("2 passed, 0 failed"), "{core}: {reported}");
         assert_eq!(fs::read_dir(site.path("shelf")).expect("shelf").count(), 0, "{core} destroys what its tests made");
     }
 }

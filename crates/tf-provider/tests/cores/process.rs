@@ -16,9 +16,9 @@ fn an_interrupt_ends_soon_with_a_truthful_state() {
         let started = Instant::now();
         wait_for(&site.path("shelf/1.json"));
         core.interrupt().expect("signalled");
-        let told = site.wait(core.finish()).text();
-        assert!(started.elapsed() < Duration::from_secs(40), "it took the whole minute:\n{told}");
-        assert!(told.contains("Interrupted"), "{told}");
+        let reported = site.wait(core.finish()).text();
+        assert!(started.elapsed() < Duration::from_secs(40), "it took the whole minute:\n{reported}");
+        assert!(reported.contains("Interrupted"), "{reported}");
         assert_eq!(site.actions(), serde_json::json!(["delete", "create"]), "tainted");
     }
 }
@@ -36,7 +36,7 @@ pub(crate) fn wait_until(what: &str, reached: impl Fn() -> bool) {
     }
 }
 
-/// For debuggers: the provider runs already, the core is told where.
+/// For debuggers: the provider runs already, and the core connects to it.
 #[test]
 fn a_core_attaches_to_a_running_provider() {
     for core in cores() {
@@ -98,7 +98,7 @@ fn refusal(environment: &[(&str, &str)]) -> String {
     let output = command.envs(environment.iter().copied()).output().expect("runs");
     assert_eq!(output.status.code(), Some(1));
     assert!(output.stdout.is_empty(), "a core would take it for the handshake");
-    told(&output).trim_end().to_owned()
+    reported(&output).trim_end().to_owned()
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_client_certificate_that_is_none_is_refused() {
         [("TF_PLUGIN_MAGIC_COOKIE", COOKIE), ("PLUGIN_PROTOCOL_VERSIONS", "6"), ("PLUGIN_CLIENT_CERT", "no PEM")];
     assert_eq!(
         refusal(&environment),
-        "unable to set up mutual TLS: the core's certificate in PLUGIN_CLIENT_CERT is no PEM"
+        "unable to set up mutual TLS: the core's certificate in PLUGIN_CLIENT_CERT is not PEM"
     );
 }
 
@@ -168,9 +168,9 @@ fn speaks_http2(socket: &Path) -> bool {
 fn started_by_hand_it_explains_itself() {
     let output = Command::new(example()).env_remove("TF_PLUGIN_MAGIC_COOKIE").output().expect("runs");
     assert_eq!(output.status.code(), Some(1));
-    assert!(told(&output).contains("tofu init"));
+    assert!(reported(&output).contains("tofu init"));
 }
 
-fn told(output: &Output) -> String {
+fn reported(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }

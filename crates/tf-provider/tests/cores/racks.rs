@@ -51,7 +51,7 @@ fn blocks_of_every_kind_live_through_everything() {
         assert_eq!(state["hook"].as_array().map(Vec::len), Some(2));
         assert_eq!(state["drawer"]["top"]["partition"], json!([{ "share": 0.1 }]));
         assert_eq!(state["wall"], json!({ "distance": 20, "screwed": null }), "a group is there unasked");
-        assert_eq!(actions(&site), json!(["no-op"]), "the server's capitals are no difference");
+        assert_eq!(actions(&site), json!(["no-op"]), "the server's capitals are not a difference");
 
         // One hook more, one other: what stays keeps its serial number.
         let serial = |state: &Json, side: &str| {
@@ -97,17 +97,20 @@ fn limits_and_mistakes_in_blocks_are_shown() {
     for core in cores() {
         let site = Shelf::new(&core);
         site.write("resource \"shelf_rack\" \"it\" {\n  name = \"tall\"\n}");
-        let told = site.fail(&["plan"]);
-        assert!(told.contains("At least 1 \"board\" blocks are required"), "{told}");
+        let reported = site.fail(&["plan"]);
+        assert!(reported.contains("At least 1 \"board\" blocks are required"), "{reported}");
         let boards = "  board { width = 900 }\n".repeat(10);
         site.write(&format!("resource \"shelf_rack\" \"it\" {{\n  name = \"tall\"\n{boards}}}"));
-        let told = site.fail(&["plan"]);
-        assert!(told.contains("No more than 9 \"board\" blocks are allowed"), "{told}");
+        let reported = site.fail(&["plan"]);
+        assert!(reported.contains("No more than 9 \"board\" blocks are allowed"), "{reported}");
         site.write(&FULL.replace("800", "2800").replace("\"left\"", "\"above\""));
-        let told = site.fail(&["plan"]);
-        assert!(told.contains("\"board[1].width\": must be at least 100 and at most 2000, got 2800."), "{told}");
-        assert!(told.contains("a board must not be wider than the one below it"), "{told}");
-        assert!(told.contains("must be one of \"left\", \"right\", \"front\", got \"above\""), "{told}");
+        let reported = site.fail(&["plan"]);
+        assert!(
+            reported.contains("\"board[1].width\": must be at least 100 and at most 2000, got 2800."),
+            "{reported}"
+        );
+        assert!(reported.contains("a board must not be wider than the one below it"), "{reported}");
+        assert!(reported.contains("must be one of \"left\", \"right\", \"front\", got \"above\""), "{reported}");
     }
 }
 

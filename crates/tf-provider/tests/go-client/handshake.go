@@ -21,7 +21,7 @@ import (
 )
 
 // Connects to a provider that serves another client, in every way that must not work.
-func strangers(ctx context.Context, p *protocol, program string) (any, error) {
+func outsiders(ctx context.Context, p *protocol, program string) (any, error) {
 	s, err := start(program, asCore)
 	if err != nil {
 		return nil, err
@@ -58,7 +58,7 @@ func strangers(ctx context.Context, p *protocol, program string) (any, error) {
 	return found, nil
 }
 
-// What a stranger is told.
+// The errors that an outsider gets.
 type refusal struct {
 	// By gRPC, of the first call; empty if it is answered.
 	Call string `json:"call"`

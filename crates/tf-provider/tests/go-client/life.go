@@ -54,7 +54,7 @@ type kind struct {
 	ty       cty.Type
 }
 
-// One object from plan to destruction; then a create in whose midst the provider is told to stop.
+// One object from plan to destruction; then a create that StopProvider interrupts.
 func life(ctx context.Context, p *protocol, program, shelf string) (any, error) {
 	s, err := start(program, asCore)
 	if err != nil {
@@ -118,8 +118,8 @@ func configured(ctx context.Context, p *protocol, conn *grpc.ClientConn, shelf s
 	if err != nil {
 		return nil, err
 	}
-	if told := diagnostics(answer); len(told) > 0 {
-		return nil, fmt.Errorf("ConfigureProvider: %v", told)
+	if reported := diagnostics(answer); len(reported) > 0 {
+		return nil, fmt.Errorf("ConfigureProvider: %v", reported)
 	}
 	name := "shelf_box"
 	block = declared["resource_schemas"].(message)[name].(message)["block"].(message)
@@ -134,8 +134,8 @@ func (k *kind) plan(ctx context.Context, prior, proposed, config cty.Value) (cty
 	if err != nil {
 		return cty.NilVal, err
 	}
-	if told := diagnostics(answer); len(told) > 0 {
-		return cty.NilVal, fmt.Errorf("PlanResourceChange: %v", told)
+	if reported := diagnostics(answer); len(reported) > 0 {
+		return cty.NilVal, fmt.Errorf("PlanResourceChange: %v", reported)
 	}
 	return decode(answer["planned_state"], k.ty)
 }
@@ -162,7 +162,7 @@ func (k *kind) call(ctx context.Context, name string, request message, values ma
 	return k.protocol.call(ctx, k.conn, name, request)
 }
 
-// What a create answers that is told to stop when its file is there already.
+// The answer of a create that is interrupted when its file is there already.
 type interrupted struct {
 	// Error text of StopProvider itself.
 	Refusal string `json:"refusal"`
@@ -181,9 +181,9 @@ func (k *kind) stop(ctx context.Context, file string) (*interrupted, error) {
 	}
 	found, ended := &interrupted{}, make(chan error, 1)
 	go func() {
-		state, told, err := k.apply(ctx, nothing, planned, config)
+		state, reported, err := k.apply(ctx, nothing, planned, config)
 		if err == nil {
-			found.Errors, found.Partial = told, readable(state)
+			found.Errors, found.Partial = reported, readable(state)
 		}
 		ended <- err
 	}()

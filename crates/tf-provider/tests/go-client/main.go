@@ -16,7 +16,7 @@ const usage = `usage: go-client COMMAND PROTO PROVIDER [DIRECTORY]
 
   schema     what the provider declares
   life       one box of the shelf in DIRECTORY, from plan to destruction, and a create that is stopped
-  strangers  connections of others than the one who started the provider
+  outsiders  connections of others than the one who started the provider
   refused    starts that do not lead to a served provider
   plain      a client that has switched TLS off
 `
@@ -51,14 +51,14 @@ func run(command, definitions, program string, rest []string) error {
 			return fmt.Errorf("the directory of the shelf is missing")
 		}
 		found, err = life(ctx, protocol, program, rest[0])
-	case "strangers":
-		found, err = strangers(ctx, protocol, program)
+	case "outsiders":
+		found, err = outsiders(ctx, protocol, program)
 	case "refused":
 		found, err = refused(program)
 	case "plain":
 		found, err = plain(ctx, protocol, program)
 	default:
-		return fmt.Errorf("%q is no command\n%s", command, usage)
+		return fmt.Errorf("%q is not a command\n%s", command, usage)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", command, err)

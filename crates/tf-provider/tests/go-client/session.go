@@ -84,7 +84,7 @@ func start(program string, with settings) (*session, error) {
 func (s *session) socket() (string, error) {
 	address, ok := s.client.ReattachConfig().Addr.(*net.UnixAddr)
 	if !ok {
-		return "", fmt.Errorf("%v is no unix socket", s.client.ReattachConfig().Addr)
+		return "", fmt.Errorf("%v is not a unix socket", s.client.ReattachConfig().Addr)
 	}
 	return address.Name, nil
 }

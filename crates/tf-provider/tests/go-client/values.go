@@ -58,7 +58,7 @@ func repeated(nesting string, object cty.Type) (cty.Type, error) {
 	case "MAP":
 		return cty.Map(object), nil
 	}
-	return cty.NilType, fmt.Errorf("%q is no way of nesting", nesting)
+	return cty.NilType, fmt.Errorf("%q is not a way of nesting", nesting)
 }
 
 // A configuration that sets what is given: other attributes are null, and blocks are absent in the way of their nesting.

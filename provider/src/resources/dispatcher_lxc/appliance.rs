@@ -72,7 +72,7 @@ fn beside_the_provider() -> Result<PathBuf, Diagnostic> {
 
 fn not_found(what: &str) -> Diagnostic {
     let detail = format!(
-        "{what}.\n\nThe appliance lies beside the provider's program in a release; `cargo xtask appliance` builds it. Name it in `appliance_file`, or in {VARIABLE}."
+        "{what}.\n\nIn a release the appliance is next to the provider's program; `cargo xtask appliance` builds it. Name it in `appliance_file`, or in {VARIABLE}."
     );
     diagnostics::impossible("read", "the dispatcher's appliance", "", detail).at("appliance_file")
 }

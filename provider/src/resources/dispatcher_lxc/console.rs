@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_is_told_in_the_dispatchers_words() {
+    async fn a_refusal_is_reported_in_the_dispatchers_words() {
         let mut terminal = FakeTerminal::new(0);
         let mut session = Session::start(&mut terminal, PATIENCE).await.unwrap();
         let error = session.status().await.unwrap_err();

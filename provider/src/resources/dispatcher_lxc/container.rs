@@ -124,7 +124,7 @@ pub(crate) async fn find(clients: &Clients, (node, vmid): (&str, Vmid)) -> Resul
     let foreign = |marker: &Marker| {
         marker.vmid != vmid || marker.kind != Kind::Dispatcher || marker.installation != clients.installation
     };
-    // An edited description is no reason to forget the container.
+    // A container whose description was edited is still ours to show.
     let marked = Marker::find(config.description()).ok().flatten();
     Ok(if marked.as_ref().is_some_and(foreign) { None } else { Some(Found { container, config }) })
 }

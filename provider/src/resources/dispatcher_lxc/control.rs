@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hindrance_is_told_with_what_to_check_and_the_log() {
+    fn a_hindrance_is_reported_with_what_to_check_and_the_log() {
         let problem =
             Problem { subject: Subject::Github, message: "401 Bad credentials".into(), since: Timestamp::UNIX_EPOCH };
         let diagnostic = not_working(

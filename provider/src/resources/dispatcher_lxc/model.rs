@@ -61,7 +61,7 @@ pub(crate) struct Dispatcher {
     /// Name servers. Default: those of the node.
     #[tf(optional)]
     pub(crate) nameservers: Attr<Vec<String>>,
-    /// Path of the appliance. Default: the one that lies beside the provider's program. Environment: `PXCI_APPLIANCE`.
+    /// Path of the appliance. Default: the file next to the provider's program. Environment: `PXCI_APPLIANCE`.
     #[tf(optional)]
     pub(crate) appliance_file: Attr<String>,
     /// Version of the appliance.
@@ -93,7 +93,7 @@ pub(crate) struct Dispatcher {
     /// Change it to send a new `github_token_wo`.
     #[tf(optional)]
     pub(crate) github_token_wo_version: Attr<i64>,
-    /// Seconds between two looks for queued jobs.
+    /// Seconds between two polls for queued jobs.
     #[tf(default = 15, range(1..=3600))]
     pub(crate) poll_interval: Attr<i64>,
     /// The pools of runners, by name.
@@ -331,7 +331,7 @@ impl KnownPveAccess {
             pve::Trust::Insecure => Err(diagnostics::invalid(
                 "pve",
                 "The dispatcher must be able to check Proxmox VE's certificate",
-                "The provider is told not to check it (PROXMOX_VERIFY_SSL); the dispatcher always does. Set `fingerprint` or `ca_certificate`, here in `pve` or in the provider block.",
+                "The provider does not check it (PROXMOX_VERIFY_SSL); the dispatcher always does. Set `fingerprint` or `ca_certificate`, here in `pve` or in the provider block.",
             )),
         }
     }

@@ -103,7 +103,7 @@ fn nothing_is_hashed_while_a_part_is_unknown() {
 }
 
 #[test]
-fn contradictions_are_told_at_their_attribute() {
+fn contradictions_are_reported_at_their_attribute() {
     assert_eq!(complaints(&dispatcher()), Vec::<String>::new());
     assert_eq!(complaints(&Dispatcher { vmid_range: Attr::Null, ..dispatcher() }), ["vmid_range"]);
     assert_eq!(complaints(&Dispatcher { vmid: 8100.into(), ..dispatcher() }), ["vmid_range"]);
@@ -156,7 +156,10 @@ fn a_dispatcher_that_drains_or_never_worked_gets_its_configuration_again() {
         needs_its_configuration(&status(Phase::Draining, false))
             && needs_its_configuration(&status(Phase::Starting, true))
     );
-    assert!(!needs_its_configuration(&status(Phase::Running, true)), "an outage of GitHub is no reason for a change");
+    assert!(
+        !needs_its_configuration(&status(Phase::Running, true)),
+        "an outage of GitHub is not a reason for a change"
+    );
     assert!(!needs_its_configuration(&status(Phase::Starting, false)));
 }
 

@@ -117,7 +117,7 @@ pub(super) async fn start(
     Ok(())
 }
 
-/// The guest's first IPv4 address. A guest without one is no error.
+/// Returns the guest's first IPv4 address, or `None` if it has none.
 async fn address(cx: &Cx<Clients>, vm: &guest::RunnerVm) -> Result<Option<String>, Diagnostic> {
     // Not worth failing for: the VM runs.
     let Ok(vm) = cx.guard(vm.prove()).await? else { return Ok(None) };
@@ -147,12 +147,12 @@ async fn undo(
     proposal: &Proposal,
     diagnostic: Diagnostic,
 ) -> Failure<KnownRunnerVm> {
-    let begun = Instant::now();
+    let started = Instant::now();
     match super::destroy(clients, &plan).await {
         Ok(()) => {
             tracing::info!(
                 vmid = proposal.vmid().get(),
-                seconds = begun.elapsed().as_secs(),
+                seconds = started.elapsed().as_secs(),
                 "destroyed the unfinished VM"
             );
             diagnostic.into()

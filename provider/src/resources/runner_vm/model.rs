@@ -127,7 +127,7 @@ impl KnownRunnerVm {
         self.name.parse().map_err(|error: ownership::NameError| diagnostics::refused_argument("name", "name", &error))
     }
 
-    /// Permission for the dispatcher, as it stands in the marker.
+    /// Permission for the dispatcher, as in the marker.
     pub(crate) fn reap(&self) -> Option<Reap> {
         (self.reap == FINISHED).then_some(Reap::Finished)
     }

@@ -80,7 +80,7 @@ fn what_pve_leaves_out_is_null_or_its_default() {
     assert!(state.bridge.is_null() && state.seed_iso.is_null());
 }
 
-/// `started` and `finished` after a look at a VM that runs, or does not.
+/// `started` and `finished` after a read of a VM that runs, or does not.
 fn power(before: &RunnerVm, is_running: bool) -> (Option<bool>, Option<bool>) {
     let mut state = before.clone();
     state.observe_power(is_running);

@@ -102,7 +102,7 @@ struct Attempt<'a> {
 }
 
 enum Unbuilt {
-    /// Somebody else's guest has the VMID: nothing of ours is there.
+    /// A foreign guest has the VMID, and nothing of ours exists.
     VmidLost(Diagnostic),
     Failed {
         diagnostic: Diagnostic,

@@ -59,7 +59,7 @@ fn is_our_clone(marker: &Marker, family: &Family) -> bool {
         && marker.family.as_deref() == Some(family.name.as_str())
 }
 
-/// Removes versions that are no longer kept, and lists those that remain. The switch is done: what cannot go now is no failure.
+/// Removes versions that are no longer kept, and lists those that remain. The switch is done: what cannot go now is not a failure.
 pub(super) async fn retain(
     cx: &Cx<Clients>,
     family: &Family,

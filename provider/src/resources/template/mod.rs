@@ -111,7 +111,7 @@ impl Resource for Templates {
         let versions = keeping::versions(cx, cx.data(), &family).await?;
         let usable = || versions.iter().filter(|version| version.is_template && version.build != Build::Building);
         let same = usable().find(|version| Some(version.vmid) == known_vmid(&state.vmid));
-        // Somebody removed the current version: the newest that is left stands in for it.
+        // Somebody removed the current version: the newest that is left replaces it.
         let Some(version) = same.or_else(|| usable().next_back()) else { return Ok(None) };
         if state.fingerprint.text() != Some(version.fingerprint.as_str()) {
             state.inputs = Attr::Null;

@@ -35,7 +35,7 @@ pub(crate) struct Template {
     /// refused; the core words that as an inconsistent final plan, and names the file.
     #[tf(required, unread)]
     pub(crate) directory: Attr<String>,
-    /// Files of the directory that are no inputs, as glob patterns such as `docs/**`.
+    /// Files of the directory that are not inputs, as glob patterns such as `docs/**`.
     #[tf(optional)]
     pub(crate) ignore: Attr<Vec<String>>,
     /// Further variables for the Packer template. A value that is a JSON list or object is handed over as such.

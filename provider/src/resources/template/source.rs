@@ -101,7 +101,7 @@ impl Source {
     fn problem_of(&self, name: &str) -> Option<String> {
         if OURS.contains(&name) {
             return Some(
-                "The provider sets it itself, from its own arguments and for each build anew. Leave it out.".to_owned(),
+                "The provider sets it itself, from its own arguments, for each build. Leave it out.".to_owned(),
             );
         }
         if self.template.variables.contains(name) {

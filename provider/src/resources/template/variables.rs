@@ -132,7 +132,7 @@ fn structured(value: &mut Value) {
     }
 }
 
-/// Certificates that Packer is to trust, in PEM form; it can neither be told to trust no name nor to pin a fingerprint.
+/// Certificates that Packer is to trust, in PEM form; it can neither skip the check of names nor pin a fingerprint.
 pub(super) async fn certificates(clients: &Clients) -> Result<Option<String>, Diagnostic> {
     match &clients.connection.trust {
         Trust::System => Ok(None),

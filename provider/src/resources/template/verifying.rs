@@ -117,7 +117,7 @@ async fn run_check(family: &Family, clone: &RunnerVm) -> Result<Exit, Diagnostic
     }
 }
 
-/// Stops and destroys the clone; one that was never made is no error.
+/// Stops and destroys the clone; one that was never made is not an error.
 pub(super) async fn destroy(clone: &RunnerVm) -> Result<(), Diagnostic> {
     clone.stop().await.unable("destroy", CLONE, clone.name())?;
     clone.destroy().await.unable("destroy", CLONE, clone.name())

@@ -1,5 +1,5 @@
 //! Every type takes the sixteen steps (`tf_provider_testing::conformance`) with every core, against the simulators; and the
-//! way from the first plan to the last destruction on the older line of Proxmox VE, too.
+//! way from the first plan to the last destruction on the older line of Proxmox VE too.
 
 mod dispatcher;
 mod runner_vm;

@@ -163,7 +163,7 @@ impl Subject for RunnerVm {
 
     async fn hold(&mut self, world: &mut Simulators, operation: Operation) -> Option<(Body, Words)> {
         if operation != Operation::Create {
-            // An update starts what is stopped, or stops it at once; a destruction once begun is brought to its end.
+            // An update starts what is stopped, or stops it at once; a destruction is never interrupted.
             return None;
         }
         world.listen();

@@ -248,7 +248,7 @@ impl Subject for Template {
         match moment {
             Moment::Undone(0) => self.is(FAIL_AT_ONCE),
             Moment::Undone(1) => self.is(FAIL_WITH_A_VM),
-            // What a failed build made that cannot be cleared away is no version, and nothing for the state: the next
+            // What a failed build made that cannot be cleared away is not a version, and nothing for the state: the next
             // apply clears it away.
             Moment::Undone(_) | Moment::Middle => return None,
             // The version is known by its marker: what is there is found.
@@ -272,7 +272,7 @@ impl Subject for Template {
 
     async fn hold(&mut self, _: &mut Simulators, operation: Operation) -> Option<(Body, Words)> {
         if operation == Operation::Delete {
-            // A destruction once begun is brought to its end.
+            // A destruction is never interrupted.
             return None;
         }
         self.is(STAND_STILL);

@@ -40,7 +40,7 @@ function fill(cell, wanted) {
 
 /**
  * Shows `rows` in a table: each `{ key, cells }`, a cell being text or what `fill` takes. Rows that stay are changed in
- * place, so that focus and scrolling stay, too.
+ * place, so that focus and scrolling stay too.
  */
 export function table(target, rows) {
   const body = target.tBodies[0];

@@ -22,7 +22,8 @@ fn installed(variable: &str) -> PathBuf {
 /// What a client's program reports: its last line of output, JSON.
 async fn report(command: &mut Command) -> Value {
     let output = command.kill_on_drop(true).output().await.expect("the client starts");
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "the client failed:\n{told}");
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error} in what the client said:\n{told}"))
+    let reported = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "the client failed:\n{reported}");
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error} in what the client said:\n{reported}"))
 }

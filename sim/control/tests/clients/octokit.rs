@@ -12,13 +12,13 @@ use super::{installed, report};
 /// A simulated GitHub where an App is installed.
 struct InstalledApp {
     github: ServerHandle,
-    /// What the program is told.
-    told: Value,
+    /// The program's arguments.
+    given: Value,
 }
 
 async fn site(clock: Arc<dyn Fn() -> Timestamp + Send + Sync>) -> InstalledApp {
     let github = Server::start(ServerOptions { clock, ..ServerOptions::default() }).await.unwrap();
-    let told = github.world(|world, now| {
+    let given = github.world(|world, now| {
         world.add_repository("acme/tools");
         world.add_organization("acme");
         let permissions = Token {
@@ -32,7 +32,7 @@ async fn site(clock: Arc<dyn Fn() -> Timestamp + Send + Sync>) -> InstalledApp {
         let token = world.add_token(Token { administration: Level::Read, ..Token::default() });
         json!({ "appId": app, "installationId": installation, "privateKey": SAMPLE_APP_KEY, "token": token })
     });
-    InstalledApp { github, told }
+    InstalledApp { github, given }
 }
 
 impl InstalledApp {
@@ -46,10 +46,10 @@ impl InstalledApp {
         .unwrap();
         let script = directory.path().join("octokit.mjs");
         std::fs::write(&script, include_str!("octokit.mjs")).unwrap();
-        let mut told = self.told.clone();
-        told["url"] = self.github.url().into();
-        told["skewed"] = skewed.into();
-        let found = report(Command::new("node").arg(script).arg(told.to_string())).await;
+        let mut given = self.given.clone();
+        given["url"] = self.github.url().into();
+        given["skewed"] = skewed.into();
+        let found = report(Command::new("node").arg(script).arg(given.to_string())).await;
         assert_eq!(self.github.violations(), Vec::<String>::new());
         found
     }
@@ -62,7 +62,7 @@ async fn octokit_runs_a_farm_as_an_app() {
     let jobs = (0..2).map(job).collect();
     site.github.queue_run(RunSpec { repository: "acme/tools".into(), event: "push".into(), fork: None, jobs });
     let found = site.run(false).await;
-    assert_eq!((&found["app"], &found["installation"]), (&json!("Farm"), &site.told["installationId"]));
+    assert_eq!((&found["app"], &found["installation"]), (&json!("Farm"), &site.given["installationId"]));
     assert_eq!(found["minted"].as_array().unwrap().len(), 5);
     let runners: Vec<Value> = ["a", "b", "c", "d", "e"].map(|name| json!([name, "offline", ["linux", "x64"]])).to_vec();
     assert_eq!(found["runners"], json!(runners), "read over three pages");

@@ -46,13 +46,13 @@ async fn proxmoxer_lives_through_a_guests_life() {
     std::fs::write(&authority, pve.ca_pem()).unwrap();
     std::fs::write(&script, include_str!("proxmoxer_life.py")).unwrap();
     let port: u16 = pve.url().rsplit(':').next().unwrap().parse().unwrap();
-    let told = json!({
+    let given = json!({
         "port": port,
         "authority": authority,
         "secret": pve.token_secret("ci@pve!t1"),
         "admin": pve.token_secret("root@pam!admin"),
     });
-    let found = report(Command::new(installed("PXCI_PYTHON_CLIENTS")).arg(script).arg(told.to_string())).await;
+    let found = report(Command::new(installed("PXCI_PYTHON_CLIENTS")).arg(script).arg(given.to_string())).await;
     assert_eq!(found["nodes"], json!(["pve1"]));
     for task in ["created", "converted", "cloned", "started", "stopped", "deleted", "uploaded", "ticket"] {
         assert_eq!(found[task], json!("OK"), "{task}");

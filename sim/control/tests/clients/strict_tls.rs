@@ -1,4 +1,4 @@
-//! Python's `ssl`, told to check certificates as strictly as Python 3.13 does by default.
+//! Python's `ssl`, set to check certificates as strictly as Python 3.13 does by default.
 
 use std::sync::Arc;
 

@@ -16,10 +16,10 @@ const CALLS: &[(&str, &str, &str, u16, &str, &str)] = &[
     ("DELETE", "/v1/state", "", 405, "", "DELETE is not for /v1/state"),
     ("BREW", "/v1/jobs", "", 405, "", "BREW is not for /v1/jobs"),
     ("POST", "/style.css", "", 405, "", "POST is not for /style.css"),
-    ("GET", "/v1/state?limit=0", "", 422, "query.limit", "\"0\" is no limit"),
-    ("GET", "/v1/state?limit=99999999999999999999", "", 422, "query.limit", "is no limit"),
+    ("GET", "/v1/state?limit=0", "", 422, "query.limit", "\"0\" is not a limit"),
+    ("GET", "/v1/state?limit=99999999999999999999", "", 422, "query.limit", "is not a limit"),
     ("GET", "/v1/state?serach=x", "", 422, "query.serach", "there is no such parameter"),
-    ("GET", "/v1/requests/gitlab", "", 422, "service", "\"gitlab\" is no simulator"),
+    ("GET", "/v1/requests/gitlab", "", 422, "service", "\"gitlab\" is not a simulator"),
     ("GET", "/v1/requests/pve?first=-1", "", 422, "query.first", "\"-1\" is no such number"),
     ("GET", "/v1/guests/9999999999", "", 422, "vmid", "\"9999999999\" is no such number"),
     ("GET", "/v1/guests/1", "", 404, "", "no guest has this number"),
@@ -30,9 +30,9 @@ const CALLS: &[(&str, &str, &str, u16, &str, &str)] = &[
     ("POST", "/v1/jobs/1/cancel", "", 404, "", "no job has this number"),
     ("POST", "/v1/jobs/x/rerun", "", 422, "id", "\"x\" is no such number"),
     ("POST", "/v1/jobs", "", 400, "", "the call needs a body"),
-    ("POST", "/v1/jobs", "{", 400, "", "the body is no JSON: EOF while parsing"),
+    ("POST", "/v1/jobs", "{", 400, "", "the body is not JSON: EOF while parsing"),
     ("POST", "/v1/jobs", "[1]", 422, "", "the body is a list"),
-    ("POST", "/v1/jobs", "\"\\ud800\"", 400, "", "the body is no JSON"),
+    ("POST", "/v1/jobs", "\"\\ud800\"", 400, "", "the body is not JSON"),
     ("POST", "/v1/jobs", "{}", 422, "", "missing field `repository`"),
     ("POST", "/v1/jobs", r#"{"repository": 7}"#, 422, "repository", "invalid type: integer `7`, expected a string"),
     ("POST", "/v1/jobs", r#"{"repository": "a/b", "labels": ["x", 1]}"#, 422, "labels[1]", "expected a string"),
@@ -46,7 +46,7 @@ const CALLS: &[(&str, &str, &str, u16, &str, &str)] = &[
     ),
     ("POST", "/v1/jobs", r#"{"repository": "a/b", "labels": []}"#, 422, "labels", "0 labels"),
     ("POST", "/v1/jobs", r#"{"repository": "a/b", "labels": [" "]}"#, 422, "labels[0]", "empty"),
-    ("POST", "/v1/jobs", r#"{"repository": "a b/c", "labels": ["x"]}"#, 422, "repository", "is no repository"),
+    ("POST", "/v1/jobs", r#"{"repository": "a b/c", "labels": ["x"]}"#, 422, "repository", "is not a repository"),
     ("POST", "/v1/jobs", r#"{"repository": "a/b", "labels": ["x"], "count": 0}"#, 422, "count", "0 jobs"),
     (
         "POST",
@@ -56,7 +56,7 @@ const CALLS: &[(&str, &str, &str, u16, &str, &str)] = &[
         "count",
         "invalid type: floating point",
     ),
-    ("POST", "/v1/jobs", r#"{"repository": "a/b", "labels": ["x"], "fork": "x"}"#, 422, "fork", "is no repository"),
+    ("POST", "/v1/jobs", r#"{"repository": "a/b", "labels": ["x"], "fork": "x"}"#, 422, "fork", "is not a repository"),
     ("POST", "/v1/nodes/pve9/away", "", 404, "", "there is no node \"pve9\""),
     ("POST", "/v1/nodes/pve1/back", "", 409, "", "pve1 is not away"),
     ("POST", "/v1/storages/nfs/fill", r#"{"node": "pve1", "free": 0}"#, 404, "", "there is no storage \"nfs\""),
@@ -65,7 +65,14 @@ const CALLS: &[(&str, &str, &str, u16, &str, &str)] = &[
     ("POST", "/v1/faults", "7", 422, "", "invalid type: integer `7`"),
     ("POST", "/v1/faults", r#"{"rules": 1}"#, 422, "rules", "expected a sequence"),
     ("POST", "/v1/faults", r#"{"rules": [{"service": "x"}]}"#, 422, "rules[0].service", "expected `pve` or `github`"),
-    ("POST", "/v1/faults", r#"{"service": "pve", "path": "x", "fault": "restart"}"#, 422, "path", "\"x\" is no path"),
+    (
+        "POST",
+        "/v1/faults",
+        r#"{"service": "pve", "path": "x", "fault": "restart"}"#,
+        422,
+        "path",
+        "\"x\" is not a path",
+    ),
     (
         "POST",
         "/v1/faults",
@@ -80,7 +87,7 @@ const CALLS: &[(&str, &str, &str, u16, &str, &str)] = &[
         r#"{"service": "pve", "path": "/", "fault": "restart", "method": "get"}"#,
         422,
         "method",
-        "\"get\" is no method",
+        "\"get\" is not a method",
     ),
     (
         "POST",
@@ -96,7 +103,7 @@ const CALLS: &[(&str, &str, &str, u16, &str, &str)] = &[
         r#"{"service": "pve", "path": "/", "fault": {"refuse": {"status": 101}}}"#,
         422,
         "fault.refuse.status",
-        "101 is no status",
+        "101 is not a status",
     ),
     (
         "POST",
@@ -104,7 +111,7 @@ const CALLS: &[(&str, &str, &str, u16, &str, &str)] = &[
         r#"{"service": "pve", "path": "/", "fault": {"delay": {"seconds": 1e300}}}"#,
         422,
         "fault.delay.seconds",
-        "is no delay",
+        "is not a delay",
     ),
     (
         "POST",
@@ -120,7 +127,7 @@ const CALLS: &[(&str, &str, &str, u16, &str, &str)] = &[
         r#"{"service": "pve", "path": "/", "fault": "restart", "when": {"chance": 1.5}}"#,
         422,
         "when.chance",
-        "1.5 is no probability",
+        "1.5 is not a probability",
     ),
     (
         "POST",
@@ -136,16 +143,16 @@ const CALLS: &[(&str, &str, &str, u16, &str, &str)] = &[
         r#"{"service": "pve", "path": "/", "fault": "restart", "when": {"next": 0}}"#,
         422,
         "when.next",
-        "0 is no number of calls",
+        "0 is not a number of calls",
     ),
-    ("POST", "/v1/clock", r#"{"step": {"seconds": 0}}"#, 422, "step.seconds", "0 seconds is no step"),
-    ("POST", "/v1/clock", r#"{"step": {"seconds": 1e9}}"#, 422, "step.seconds", "is no step"),
-    ("POST", "/v1/clock", r#"{"run": {"speed": -1}}"#, 422, "run.speed", "-1 is no speed"),
+    ("POST", "/v1/clock", r#"{"step": {"seconds": 0}}"#, 422, "step.seconds", "0 seconds is not a step"),
+    ("POST", "/v1/clock", r#"{"step": {"seconds": 1e9}}"#, 422, "step.seconds", "is not a step"),
+    ("POST", "/v1/clock", r#"{"run": {"speed": -1}}"#, 422, "run.speed", "-1 is not a speed"),
     ("POST", "/v1/clock", "\"stop\"", 422, "", "expected one of `step`, `hold`, `run`"),
 ];
 
 #[tokio::test]
-async fn each_malformed_call_is_told_what_is_wrong_and_what_is_allowed() {
+async fn each_malformed_call_gets_what_is_wrong_and_what_is_allowed() {
     let site = Simulators::start(Latency::Stepped).await;
     let mut wrong = Vec::new();
     for (method, path, body, status, at, words) in CALLS {
@@ -184,7 +191,7 @@ async fn a_call_without_the_token_or_for_another_host_is_refused() {
     }
 }
 
-/// What is no request at all.
+/// What is not a request at all.
 const BYTES: &[&[u8]] = &[
     b"",
     b"\0\0\0\0\r\n\r\n",
@@ -203,7 +210,7 @@ const BYTES: &[&[u8]] = &[
 ];
 
 #[tokio::test]
-async fn bytes_that_are_no_request_are_refused_and_the_server_goes_on() {
+async fn bytes_that_are_not_a_request_are_refused_and_the_server_goes_on() {
     let site = Simulators::start(Latency::Instant).await;
     let address = site.server.url().trim_start_matches("http://").to_owned();
     for bytes in BYTES {

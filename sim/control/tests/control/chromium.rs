@@ -23,7 +23,7 @@ pub(crate) struct Page {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     session: Value,
     calls: u64,
-    /// What the page's console said that is no good, and exceptions that nobody caught.
+    /// What the page's console said that is not good, and exceptions that nobody caught.
     pub(crate) complaints: Vec<String>,
     _browser: Child,
     _profile: TempDir,
@@ -57,8 +57,8 @@ impl Page {
         let end = Instant::now() + PATIENCE;
         let address = loop {
             // The second line is there when the file is whole.
-            let told = std::fs::read_to_string(profile.path().join("DevToolsActivePort")).unwrap_or_default();
-            if let Some((port, path)) = told.split_once('\n').filter(|(_, path)| path.starts_with('/')) {
+            let reported = std::fs::read_to_string(profile.path().join("DevToolsActivePort")).unwrap_or_default();
+            if let Some((port, path)) = reported.split_once('\n').filter(|(_, path)| path.starts_with('/')) {
                 break format!("ws://127.0.0.1:{port}{path}");
             }
             assert!(Instant::now() < end, "chromium does not say where it listens");
@@ -123,7 +123,7 @@ impl Page {
         }
     }
 
-    /// Waits until this text stands in the element.
+    /// Waits until the element has this text.
     pub(crate) async fn until_shown(&mut self, selector: &str, text: &str) {
         let (selector, text) = (json!(selector), json!(text));
         self.until(&format!("document.querySelector({selector})?.textContent.includes({text}) ?? false")).await;

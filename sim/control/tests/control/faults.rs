@@ -48,7 +48,7 @@ async fn of_several_rules_all_are_added_or_none() {
     ] });
     let (status, answer) = site.call("POST", "/v1/faults", &rules.to_string()).await;
     let problem =
-        json!({ "at": "rules[1].fault.delay.seconds", "what": "-1 seconds is no delay", "allowed": "0 to 86400" });
+        json!({ "at": "rules[1].fault.delay.seconds", "what": "-1 seconds is not a delay", "allowed": "0 to 86400" });
     assert_eq!((status, &answer["error"]), (422, &problem));
     assert_eq!(site.get("/v1/faults").await["rules"], Value::Array(Vec::new()));
 }

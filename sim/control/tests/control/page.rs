@@ -148,7 +148,7 @@ async fn it_fits_narrow_windows_needs_nothing_from_elsewhere_and_names_its_contr
 }
 
 #[tokio::test]
-async fn without_the_token_it_asks_for_it_and_what_is_wrong_is_told_in_the_dialog() {
+async fn without_the_token_it_asks_for_it_and_the_dialog_shows_errors() {
     let site = Simulators::start(Latency::Instant).await;
     let mut page = Page::open(1280, 800).await;
     page.go_to(&site.server.url()).await;
@@ -164,7 +164,7 @@ async fn without_the_token_it_asks_for_it_and_what_is_wrong_is_told_in_the_dialo
     page.click("#open-jobs").await;
     page.enter("#jobs-dialog [name=repository]", "no repository").await;
     page.click("#jobs-dialog button.main").await;
-    page.until_shown("#jobs-dialog .problem", "repository: \"no repository\" is no repository (allowed: owner/name")
+    page.until_shown("#jobs-dialog .problem", "repository: \"no repository\" is not a repository (allowed: owner/name")
         .await;
     assert_eq!(page.value("document.querySelector('#jobs-dialog').open").await, true);
     page.picture("problem").await;

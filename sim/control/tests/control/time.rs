@@ -1,4 +1,4 @@
-//! Time that is told how to go.
+//! Control of virtual time.
 
 use serde_json::json;
 use sim_pve::Latency;
@@ -40,7 +40,7 @@ async fn time_runs_at_the_speed_that_is_asked_for_until_it_is_held() {
     until("a minute has passed", || site.control.pve().now().as_secs() > 60).await;
     let held = site.call("POST", "/v1/clock", "\"hold\"").await.1;
     assert_eq!((&held["mode"], &held["speed"]), (&json!("held"), &json!(0.0)));
-    // A beat that had begun may still end; then nothing moves.
+    // A running beat may still end; then nothing moves.
     site.post("/v1/clock", json!({ "step": { "seconds": 1 } })).await;
     let then = site.control.pve().now();
     site.get("/v1/state").await;
@@ -48,7 +48,7 @@ async fn time_runs_at_the_speed_that_is_asked_for_until_it_is_held() {
 }
 
 #[tokio::test]
-async fn real_time_is_not_told_how_to_go() {
+async fn real_time_cannot_be_set() {
     let site = Simulators::start(Latency::Instant).await;
     assert_eq!(site.get("/v1/clock").await["mode"], "real");
     let (status, refused) = site.call("POST", "/v1/clock", "\"hold\"").await;

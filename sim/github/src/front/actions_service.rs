@@ -60,7 +60,7 @@ impl Call<'_> {
 
     fn json(&self) -> Result<Value, Reply> {
         serde_json::from_slice(self.body).map_err(|_| {
-            error(400, "Microsoft.VisualStudio.Services.Common.VssPropertyValidationException", "The body is no JSON.")
+            error(400, "Microsoft.VisualStudio.Services.Common.VssPropertyValidationException", "The body is not JSON.")
         })
     }
 }

@@ -93,7 +93,7 @@ pub(crate) struct Shared {
     webhooks: UnboundedSender<Outgoing>,
 }
 
-/// How long somebody is kept waiting: by the world's clock, and by this machine's, as whoever waits may have no other.
+/// Longest wait of a request, by the world's clock and by this machine's, because a waiting client may know no other.
 pub(crate) struct Patience {
     changes: watch::Receiver<u64>,
     world: Timestamp,
@@ -101,7 +101,7 @@ pub(crate) struct Patience {
 }
 
 impl Shared {
-    /// Changes the world, lets time act on it, and wakes whoever waits for a change.
+    /// Changes the world, lets time act on it, and wakes everyone who waits for a change.
     pub(crate) fn change<R>(&self, act: impl FnOnce(&mut World, Timestamp) -> R) -> R {
         let result = self.read_mut(act);
         self.changes.send_modify(|version| *version += 1);
@@ -120,7 +120,7 @@ impl Shared {
         drop(world);
         self.note_violations(complaints);
         for next in outgoing {
-            // Without a receiver the server is ending, and nobody is told anything any more.
+            // Without a receiver the server is ending, and nobody waits for events any more.
             let _unsent = self.webhooks.send(next);
         }
         // The clock's task must not oversleep what this call made due earlier.
@@ -170,7 +170,7 @@ impl Shared {
 
     /// Waits for a change of the world; false when the patience ended first.
     pub(crate) async fn changed(&self, patience: &mut Patience) -> bool {
-        // Time that was told to go on has changed the world, too.
+        // A step of virtual time has changed the world too.
         if (self.clock)() >= patience.world {
             return false;
         }

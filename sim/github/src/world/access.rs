@@ -50,7 +50,7 @@ impl World {
         self.accounts.remove(secret);
     }
 
-    /// Puts a secondary rate limit on whoever has this token.
+    /// Puts a secondary rate limit on the holder of this token.
     pub fn throttle(&mut self, secret: &str, until: Timestamp) {
         if let Some(who) = self.accounts.get(secret).map(|account| account.counted.clone()) {
             self.limit_until(&who, until);

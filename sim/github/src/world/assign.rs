@@ -27,13 +27,13 @@ impl World {
 
     /// Tells webhooks and scale sets what happened since this was last called.
     fn publish(&mut self, now: Timestamp) {
-        let news = |job: &&mut Job| job.told < job.events.len();
-        let mut told = Vec::new();
+        let news = |job: &&mut Job| job.reported < job.events.len();
+        let mut reported = Vec::new();
         for job in self.jobs.values_mut().filter(news) {
-            told.extend(job.events[job.told..].iter().map(|event| (job.id, event.kind.clone())));
-            job.told = job.events.len();
+            reported.extend(job.events[job.reported..].iter().map(|event| (job.id, event.kind.clone())));
+            job.reported = job.events.len();
         }
-        for (id, kind) in told {
+        for (id, kind) in reported {
             self.announce(id, &kind, now);
             let acquired = |job: &Job| job.share.as_ref().is_some_and(|share| share.acquired_at.is_some());
             let Some(job) = self.jobs.get(&id).filter(|job| acquired(job)) else { continue };

@@ -17,7 +17,7 @@ pub(crate) enum Session {
     Deprecated,
 }
 
-/// What a waiting runner is told.
+/// Message to a waiting runner.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Message {
     Job(u64),
@@ -26,7 +26,7 @@ pub(crate) enum Message {
     Gone,
 }
 
-/// What a runner is told about its job.
+/// The description of a job that its runner gets.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Control {
     GoOn,
@@ -140,7 +140,7 @@ impl World {
     }
 }
 
-/// Whether the dotted version `one` is lower than `other`; what is no number counts as 0.
+/// Whether the dotted version `one` is lower than `other`; what is not a number counts as 0.
 fn older(one: &str, other: &str) -> bool {
     let parts = |text: &str| text.split('.').map(|part| part.parse().unwrap_or(0)).collect::<Vec<u64>>();
     parts(one) < parts(other)

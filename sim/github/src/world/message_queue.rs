@@ -57,7 +57,7 @@ impl World {
         session.is_some_and(|session| session.token == token && now < session.token_ends)
     }
 
-    /// Deletes a batch: it is not sent again. False where the token is no good.
+    /// Deletes a batch: it is not sent again. False where the token is not good.
     pub(crate) fn delete_batch(&mut self, set: u64, token: &str, number: u64, now: Timestamp) -> bool {
         let good = self.reads_queue(set, token, now);
         if let Some(set) = self.service.sets.get_mut(&set).filter(|_| good) {
@@ -101,7 +101,7 @@ impl World {
         }
     }
 
-    /// Removes a set; jobs that it had not begun are free again.
+    /// Removes a set; jobs that it had not started are free again.
     pub(crate) fn remove_scale_set(&mut self, id: u64) {
         self.service.sets.remove(&id);
         for job in self.jobs.values_mut().filter(|job| job.share.as_ref().is_some_and(|share| share.set == id)) {

@@ -163,7 +163,7 @@ impl World {
             share: None,
             let_lie: 0,
             not_before: now,
-            told: 0,
+            reported: 0,
         };
         job.record(now, EventKind::Queued);
         self.jobs.insert(id, job);
@@ -189,7 +189,7 @@ impl World {
         new
     }
 
-    /// Cancels a job: at once while no runner has it, else its runner is told. False where it has ended already.
+    /// Cancels a job: at once while no runner has it, else by a message to its runner. Returns false if it has ended already.
     pub fn cancel_job(&mut self, job_id: u64, now: Timestamp) -> bool {
         let Some(job) = self.jobs.get_mut(&job_id).filter(|job| !job.completed()) else { return false };
         job.cancel_requested = true;

@@ -45,7 +45,7 @@ fn job(world: &World, id: u64) -> Option<Value> {
     row["steps"] = json!(job.steps);
     row["log"] = json!(job.log);
     row["events"] =
-        job.events.iter().map(|event| json!({ "at": moment(event.at), "what": told(&event.kind) })).collect();
+        job.events.iter().map(|event| json!({ "at": moment(event.at), "what": reported(&event.kind) })).collect();
     Some(row)
 }
 
@@ -53,7 +53,7 @@ fn moment(at: Timestamp) -> f64 {
     at.as_duration().as_secs_f64()
 }
 
-fn told(kind: &EventKind) -> String {
+fn reported(kind: &EventKind) -> String {
     match kind {
         EventKind::Queued => "queued".to_owned(),
         EventKind::Assigned(runner) => format!("assigned to {runner}"),

@@ -74,7 +74,7 @@ impl World {
         let unasked = self.behaviour.assigns_unasked;
         let Some(job) = self.jobs.get_mut(&job_id) else { return };
         let acquired_at = unasked.then_some(now);
-        job.share = Some(Share { set: chosen, request, since: now, acquired_at, told_completed: false });
+        job.share = Some(Share { set: chosen, request, since: now, acquired_at, reported_completed: false });
         let kind = if unasked { "JobAssigned" } else { "JobAvailable" };
         self.tell(job_id, kind, json!({}));
     }
@@ -132,7 +132,7 @@ impl World {
     }
 
     fn early_end(&self, job: &Job) -> Option<Timestamp> {
-        let share = job.share.as_ref().filter(|share| !share.told_completed)?;
+        let share = job.share.as_ref().filter(|share| !share.reported_completed)?;
         let started =
             job.started_at.filter(|_| matches!(job.state, JobState::InProgress { .. }) && share.acquired_at.is_some());
         self.behaviour.early_completion.zip(started).map(|(after, started)| started + after)
@@ -175,7 +175,7 @@ impl World {
         let Some(job) = self.jobs.get_mut(&job_id) else { return };
         let (runner, name) = (job.runner_id.unwrap_or(0), job.runner_name.clone().unwrap_or_default());
         match job.share.as_mut() {
-            Some(share) if !share.told_completed => share.told_completed = true,
+            Some(share) if !share.reported_completed => share.reported_completed = true,
             _ => return,
         }
         self.tell(job_id, "JobCompleted", json!({ "result": result, "runnerId": runner, "runnerName": name }));

@@ -9,7 +9,7 @@ use crate::held_github::{HeldGitHub, RUNNERS, claim, good_claim};
 fn installed(site: &HeldGitHub, repositories: &[&str]) -> (u64, String, u64) {
     site.github.world(|world, now| {
         world.add_repository("acme/other");
-        world.add_repository("stranger/tools");
+        world.add_repository("outsider/tools");
         let permissions = Token {
             actions: Level::Read,
             administration: Level::Write,
@@ -38,11 +38,11 @@ async fn an_app_finds_its_installation_and_gets_a_token_for_an_hour() {
     for path in ["/orgs/acme/installation", "/repos/acme/tools/installation"] {
         assert_eq!(site.get(path, &signed).await.body["id"], json!(installation), "{path}");
     }
-    assert_eq!(site.get("/repos/stranger/tools/installation", &signed).await.status, 404);
+    assert_eq!(site.get("/repos/outsider/tools/installation", &signed).await.status, 404);
     let secret = token(&site, app, installation, &json!({})).await;
     assert_eq!(site.get(RUNNERS, &secret).await.status, 200);
     assert_eq!(site.get("/orgs/acme/actions/runners", &secret).await.status, 200);
-    assert_eq!(site.get("/repos/stranger/tools/actions/runners", &secret).await.status, 404);
+    assert_eq!(site.get("/repos/outsider/tools/actions/runners", &secret).await.status, 404);
     let seen = site.get("/installation/repositories", &secret).await;
     assert_eq!((&seen.body["total_count"], &seen.body["repository_selection"]), (&json!(2), &json!("all")));
     site.pass(3600);

@@ -59,11 +59,11 @@ async fn its_runners_take_jobs_of_its_organizations_and_of_nobody_else() {
         fork: None,
         jobs: vec![sim_github::JobSpec { name: "x".into(), labels: vec!["linux".into()], steps: Vec::new() }],
     };
-    let stranger = site.github.queue_run(spec("other/tools"))[0];
+    let outsider = site.github.queue_run(spec("other/tools"))[0];
     let minted = site.post(&format!("{RUNNERS}/generate-jitconfig"), &token, &runner("second", 1)).await;
     let second = site.connect(minted.body["encoded_jit_config"].as_str().unwrap()).await;
     let beta = site.github.queue_run(spec("beta/app"))[0];
-    assert_eq!(second.message().await, (200, Some(beta)), "not the stranger's {stranger}, which was first");
+    assert_eq!(second.message().await, (200, Some(beta)), "not the outsider's {outsider}, which was first");
 }
 
 #[tokio::test]

@@ -82,7 +82,7 @@ impl HeldGitHub {
         Self { github, token, now, http }
     }
 
-    /// Lets so many seconds pass.
+    /// Lets this many seconds pass.
     pub(crate) fn pass(&self, seconds: i64) {
         self.now.fetch_add(seconds, Ordering::SeqCst);
         self.github.world(|_, _| ());

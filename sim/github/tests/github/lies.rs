@@ -180,7 +180,7 @@ async fn lists_lag_behind_what_single_reads_show() {
 }
 
 #[tokio::test]
-async fn a_job_that_runs_is_told_to_be_completed() {
+async fn a_running_job_is_reported_as_completed() {
     let site = HeldGitHub::behaving(Behaviour { early_completion: Some(seconds(120)), ..Behaviour::default() }).await;
     let admin = Admin::connect(&site).await;
     let set = admin.linux().await;
@@ -202,8 +202,8 @@ async fn a_job_that_runs_is_told_to_be_completed() {
             .await;
     }
     assert!(matches!(site.github.world(|world, _| world.job(job).unwrap().state.clone()), JobState::InProgress { .. }));
-    let told = site.github.world(|world, _| world.shared_with(job));
-    assert_eq!(told, Some("linux-set".to_owned()));
+    let reported = site.github.world(|world, _| world.shared_with(job));
+    assert_eq!(reported, Some("linux-set".to_owned()));
     let session = admin
         .call(Method::PATCH, &format!("_apis/runtime/runnerscalesets/{set}/sessions/{}", session.id), &Value::Null)
         .await;

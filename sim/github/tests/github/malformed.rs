@@ -197,7 +197,7 @@ async fn whatever_is_sent_to_any_call_is_answered() {
     assert_eq!(site.get("/rate_limit", &token).await.status, 200);
 }
 
-/// What is no request at all.
+/// What is not a request at all.
 const BYTES: &[&[u8]] = &[
     b"",
     b"\0\0\0\0\r\n\r\n",
@@ -217,7 +217,7 @@ const BYTES: &[&[u8]] = &[
 ];
 
 #[tokio::test]
-async fn bytes_that_are_no_request_are_refused_and_the_server_goes_on() {
+async fn bytes_that_are_not_a_request_are_refused_and_the_server_goes_on() {
     let (site, token) = unlimited().await;
     let address = site.github.url().trim_start_matches("http://").to_owned();
     for bytes in BYTES {

@@ -109,7 +109,7 @@ async fn an_unchanged_answer_is_free() {
 }
 
 #[tokio::test]
-async fn the_hourly_limit_ends_and_begins_anew() {
+async fn the_hourly_limit_ends_and_starts_again() {
     let site = HeldGitHub::start().await;
     site.github.world(|world, _| world.behaviour.rate_limit = 2);
     for _ in 0..2 {

@@ -405,7 +405,7 @@ async fn a_plain_runner_may_take_what_is_only_offered() {
 }
 
 #[tokio::test]
-async fn a_job_that_is_cancelled_before_it_starts_is_told_as_completed() {
+async fn a_job_that_is_cancelled_before_it_starts_is_reported_as_completed() {
     let site = HeldGitHub::start().await;
     let admin = Admin::connect(&site).await;
     let set = admin.linux().await;
@@ -414,9 +414,9 @@ async fn a_job_that_is_cancelled_before_it_starts_is_told_as_completed() {
     let offer = admin.poll(&session, 0, 1).await;
     admin.acquire(&session, set, &[request_of(&offer)]).await;
     assert!(site.github.world(|world, now| world.cancel_job(job, now)));
-    let told = admin.poll(&session, offer.body["messageId"].as_u64().unwrap(), 1).await;
-    assert_eq!(kinds(&told), ["JobAssigned", "JobCompleted"]);
-    let last = &messages(&told)[1];
+    let reported = admin.poll(&session, offer.body["messageId"].as_u64().unwrap(), 1).await;
+    assert_eq!(kinds(&reported), ["JobAssigned", "JobCompleted"]);
+    let last = &messages(&reported)[1];
     assert_eq!((&last["result"], &last["runnerId"], &last["runnerName"]), (&json!("canceled"), &json!(0), &json!("")));
     assert!(matches!(site.github.world(|world, _| world.job(job).unwrap().state.clone()), JobState::Completed { .. }));
 }

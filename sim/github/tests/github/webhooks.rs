@@ -76,7 +76,7 @@ fn of_repository() -> HookOwner {
     HookOwner::Scope(Scope::Repository(REPOSITORY.into()))
 }
 
-/// Waits until so many attempts have ended.
+/// Waits until this number of attempts have ended.
 async fn ended(site: &HeldGitHub, count: usize) {
     let look = |world: &sim_github::World| {
         let ended = world.deliveries().iter().filter(|delivery| delivery.duration.is_some()).count();
@@ -86,7 +86,7 @@ async fn ended(site: &HeldGitHub, count: usize) {
 }
 
 #[tokio::test]
-async fn a_job_is_told_from_queue_to_end_and_each_body_is_signed() {
+async fn a_job_is_reported_from_queue_to_end_and_each_body_is_signed() {
     let site = HeldGitHub::start().await;
     let receiver = Receiver::start().await;
     hook(&site, &receiver, of_repository());

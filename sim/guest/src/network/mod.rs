@@ -30,7 +30,7 @@ use self::relay::Relay;
 use super::host;
 use super::sandbox::{PATH, map_users};
 use super::state::State;
-use sim_backend::ContainerNetwork;
+use sim_backend::NetworkCard;
 
 /// Bridge with the DHCP server.
 pub(super) const BRIDGE: &str = "vmbr0";
@@ -174,7 +174,7 @@ impl Network {
     ///
     /// # Errors
     /// The error message of `ip`.
-    pub(super) async fn plug(&self, cards: &[ContainerNetwork], container: Pid) -> io::Result<()> {
+    pub(super) async fn plug(&self, cards: &[NetworkCard], container: Pid) -> io::Result<()> {
         for card in cards {
             let cable = format!("veth{}", self.state.number());
             let state = if card.link_down { "down" } else { "up" };

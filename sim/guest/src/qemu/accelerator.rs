@@ -1,4 +1,4 @@
-//! What runs guests' instructions: this machine's processor through KVM, or QEMU itself.
+//! The choice between this machine's processor (KVM) and QEMU's emulation.
 
 use std::io;
 use std::path::Path;
@@ -10,8 +10,8 @@ use tokio::process::Command;
 use super::PROGRAM;
 
 /// How long both may take until neither is believed to work.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// What the boot sector writes to the port of QEMU's exit device …
+const DEADLINE: Duration = Duration::from_secs(60);
+/// Value that the boot sector writes to the port of QEMU's exit device …
 const WORD: u8 = 42;
 /// … and the exit code that QEMU makes of it.
 const EXIT: i32 = (WORD as i32) << 1 | 1;
@@ -30,7 +30,7 @@ pub enum Accelerator {
 }
 
 impl Accelerator {
-    /// The faster of the two, found by trying: both boot the same sector, and the first to have run it wins.
+    /// Returns the faster of the two, found by trying: both boot the same sector, and the first to have run it wins.
     ///
     /// That `/dev/kvm` exists says little: it may not be ours to open, it may refuse the processor, and inside some virtual
     /// machines it works but is slower than emulation. `directory` takes the sector.
@@ -58,14 +58,14 @@ impl Accelerator {
                 }
             }
         };
-        match tokio::time::timeout(PATIENCE, race).await {
+        match tokio::time::timeout(DEADLINE, race).await {
             Ok(Ok(chosen)) => Ok(chosen),
             Ok(Err(error)) => Err(error.unwrap_or_else(|| io::Error::other("no accelerator was tried"))),
             Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "QEMU does not get through a boot sector")),
         }
     }
 
-    /// The options that choose it and its processor.
+    /// Returns the options that choose it and its processor.
     pub(super) fn options(self) -> [&'static str; 4] {
         match self {
             Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
@@ -88,7 +88,7 @@ impl Accelerator {
     }
 }
 
-/// A disk of 1 MiB: firmware believes in none that is much smaller.
+/// Returns a disk of 1 MiB: firmware believes in none that is much smaller.
 fn boot_sector() -> Vec<u8> {
     let mut disk = vec![0; 1 << 20];
     disk[..CODE.len()].copy_from_slice(&CODE);

@@ -13,10 +13,10 @@ use tokio::sync::Mutex;
 
 use sim_backend::{AgentCall, AgentError, AgentReply};
 
-/// Makes the agent's parser start anew, and marks the answer to a synchronisation.
+/// Resets the agent's parser, and marks the answer to a synchronisation.
 const SENTINEL: u8 = 0xff;
 /// How long an agent may take for one command; Proxmox VE gives it less, but an emulated processor is slow.
-const PATIENCE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(30);
 /// How much is asked for at once when a file is read, in bytes.
 const CHUNK: u32 = 64 << 10;
 
@@ -44,7 +44,7 @@ impl<S: AsyncRead + AsyncWrite> Agent<S> {
         Self { port: Mutex::new(Port { reader: BufReader::new(reader), writer, number: 0 }) }
     }
 
-    /// Whether it answers within `limit`.
+    /// Returns true if it answers within `limit`.
     pub(super) async fn answers(&self, limit: Duration) -> bool {
         let ping = async { self.port.lock().await.command("guest-ping", json!({})).await };
         matches!(tokio::time::timeout(limit, ping).await, Ok(Ok(_)))
@@ -125,9 +125,9 @@ impl<S: AsyncRead + AsyncWrite> Port<S> {
         self.ask("guest-file-close", json!({ "handle": handle })).await.map(drop)
     }
 
-    /// A command within the time that an agent is given.
+    /// Sends a command and waits as long as an agent may take.
     async fn ask(&mut self, command: &str, arguments: Value) -> Result<Value, AgentError> {
-        let answered = tokio::time::timeout(PATIENCE, self.command(command, arguments)).await;
+        let answered = tokio::time::timeout(DEADLINE, self.command(command, arguments)).await;
         answered.unwrap_or(Err(AgentError::NotRunning))
     }
 
@@ -185,7 +185,7 @@ fn not_understood(what: &impl ToString) -> AgentError {
     AgentError::Refused(format!("the agent's answer is not understood: {}", what.to_string().trim()))
 }
 
-/// The machine ended under the call.
+/// Returns the error for a machine that ended during the call.
 fn gone(_: std::io::Error) -> AgentError {
     AgentError::NotRunning
 }
@@ -200,7 +200,7 @@ mod tests {
     use super::Agent;
     use sim_backend::{AgentCall, AgentError, AgentReply};
 
-    /// What a played agent sends for a command, by its name and arguments; `None` ends it.
+    /// Returns a fake agent's answer to a command, by its name and arguments; `None` ends the agent.
     type Answer = fn(&str, &Value) -> Option<Vec<u8>>;
 
     /// An agent whose port had `before` in it already. Synchronisations it answers as the real one does.
@@ -215,11 +215,11 @@ mod tests {
                 if reader.read_until(b'\n', &mut line).await.unwrap() == 0 {
                     return;
                 }
-                let starts_anew = line[0] == 0xff;
-                let request: Value = serde_json::from_slice(&line[usize::from(starts_anew)..]).unwrap();
+                let starts_again = line[0] == 0xff;
+                let request: Value = serde_json::from_slice(&line[usize::from(starts_again)..]).unwrap();
                 let reply = match request["execute"].as_str().unwrap() {
                     "guest-sync-delimited" => {
-                        assert!(starts_anew, "the parser must be told to start anew");
+                        assert!(starts_again, "the parser must be reset");
                         [b"\xff", json!({ "return": request["arguments"]["id"] }).to_string().as_bytes(), b"\n"]
                             .concat()
                     }
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_is_told_in_the_words_of_the_agent() {
+    async fn a_refusal_is_reported_in_the_words_of_the_agent() {
         let agent =
             played(b"", |_, _| line(&json!({ "error": { "class": "GenericError", "desc": "PID ld does not exist" } })));
         let refused = agent.call(AgentCall::ExecStatus { pid: 1 }).await;

@@ -26,7 +26,7 @@ pub(super) struct Disks {
 #[derive(Debug)]
 pub(super) struct Image {
     path: PathBuf,
-    /// Whether the file is ours to remove.
+    /// True if the file is ours to remove.
     own: bool,
     _backing: Option<Arc<Image>>,
 }
@@ -59,7 +59,7 @@ impl Disks {
         self.volumes().get(volume).cloned()
     }
 
-    /// The volume becomes a disk backed by the image at `path`, which must stay as it is.
+    /// Makes the volume a disk backed by the image at `path`, which must not change.
     pub(super) async fn install(&self, volume: &str, path: &Path) -> io::Result<()> {
         let image = Arc::new(Image { path: path.to_owned(), own: false, _backing: None });
         let made = self.backed_by(image).await?;
@@ -67,7 +67,7 @@ impl Disks {
         Ok(())
     }
 
-    /// The volume's image, an empty one where it has none.
+    /// Returns the volume's image, a new empty one if it has none.
     pub(super) async fn get_or_make(&self, volume: &str) -> io::Result<Arc<Image>> {
         if let Some(image) = self.get(volume) {
             return Ok(image);

@@ -20,7 +20,7 @@ use super::super::sandbox::PATH;
 /// Raise it when the making of images changes in a way that its parts do not show.
 const RECIPE: u32 = 1;
 
-/// What every image has: kernel, boot loader, service manager, network set-up, the tools of its file system.
+/// Packages of every image: kernel, boot loader, service manager, network set-up, the tools of its file system.
 const PACKAGES: &[&str] = &[
     "dbus",
     "e2fsprogs",
@@ -64,7 +64,7 @@ grub-mkimage --format=i386-pc --output=/boot/grub/core.img --config=/tmp/pxci-im
 cp /usr/lib/grub/i386-pc/boot.img /boot/grub/boot.img
 ";
 
-/// What an image is made of, beside the system.
+/// Inputs of an image besides the system.
 #[derive(Debug, Clone, Default)]
 pub struct Recipe {
     /// Further Debian packages.
@@ -77,7 +77,7 @@ pub struct Recipe {
     pub environment: Vec<(String, String)>,
 }
 
-/// The image that `recipe` describes (qcow2) below `cache`, made there when missing (some minutes, half a gigabyte).
+/// Returns the image that `recipe` describes (qcow2) below `cache`, made there when missing (some minutes, half a gigabyte).
 ///
 /// Several callers at once wait for one another. The name carries a digest of all that goes into it.
 ///
@@ -180,7 +180,7 @@ fn write_boot_loader(disk: &Path, from: &Path) -> io::Result<()> {
     file.write_all(&second)
 }
 
-/// The one entry of the partition table: bootable, Linux, addresses in sectors; those in cylinders are out of use.
+/// Returns the one entry of the partition table: bootable, Linux, addresses in sectors; those in cylinders are out of use.
 fn partition() -> [u8; 16] {
     let number = |bytes: u64| u32::try_from(bytes / SECTOR).unwrap_or(u32::MAX).to_le_bytes();
     let mut entry = [0; 16];
@@ -190,12 +190,12 @@ fn partition() -> [u8; 16] {
     entry
 }
 
-/// A word of shell.
+/// Quotes a word for a shell.
 fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\'', r"'\''"))
 }
 
-/// All files below a directory, in the order of their names.
+/// Returns all files below a directory, in the order of their names.
 fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory)? {

@@ -25,11 +25,11 @@ use sim_backend::{Events, GuestEvent, GuestEventKind};
 /// Memory of a machine, in MiB, whatever its configuration says: the test machine's is what is short.
 const MEMORY: &str = "1024";
 /// How long QEMU may take until it is connected.
-const PATIENCE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(60);
 /// How long an agent is given to answer before it is asked again.
 const ASKED_AGAIN: Duration = Duration::from_secs(2);
 
-/// What a machine is made of.
+/// The parts of a machine.
 pub(super) struct Parts {
     pub(super) vmid: u32,
     pub(super) accelerator: Accelerator,
@@ -37,7 +37,7 @@ pub(super) struct Parts {
     pub(super) disk: Option<Arc<Image>>,
     /// CD images, in drive order.
     pub(super) cdroms: Vec<PathBuf>,
-    /// Whether it has the agent's port.
+    /// True if it has the agent's port.
     pub(super) agent: bool,
     /// A new directory for its sockets.
     pub(super) directory: PathBuf,
@@ -65,7 +65,7 @@ impl Machine {
         let port = UnixListener::bind(parts.directory.join("agent"))?;
         let log = Log::default();
         let mut process = spawn(&parts)?;
-        let connected = tokio::time::timeout(PATIENCE, connect(&parts, &control, &port, &mut process, &log)).await;
+        let connected = tokio::time::timeout(DEADLINE, connect(&parts, &control, &port, &mut process, &log)).await;
         let (qmp, happened, port) =
             connected.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "QEMU does not connect")))?;
         let machine = Arc::new(Self {
@@ -80,7 +80,7 @@ impl Machine {
         Ok(machine)
     }
 
-    /// Presses the power button: what runs inside may heed it.
+    /// Presses the power button, to which the guest may react.
     pub(super) async fn power_button(&self) {
         self.tell_qemu("system_powerdown", json!({})).await;
     }
@@ -117,7 +117,7 @@ impl Machine {
         }
     }
 
-    /// From the first instruction to the end of the process.
+    /// Runs the machine from its first instruction to the end of its process.
     async fn live(
         self: Arc<Self>,
         parts: Parts,
@@ -132,7 +132,7 @@ impl Machine {
             () = self.power.cancelled() => {}
             () = self.watch(happened, tell) => {}
         }
-        // What has ended already cannot be killed.
+        // A process that has ended cannot be killed.
         let _ = process.kill().await;
         self.log.say("powered off");
         // The state directory goes as a whole in the end.
@@ -163,7 +163,7 @@ impl Machine {
                     tell(GuestEventKind::AgentDown);
                 }
                 Some(_) => {}
-                // QEMU ends; whoever waits for the process sees it.
+                // QEMU ends, and the task that waits for the process sees it.
                 None => std::future::pending().await,
             }
         }
@@ -233,7 +233,7 @@ fn spawn(parts: &Parts) -> io::Result<Child> {
     command.args(["-netdev", "user,id=net,ipv6=off", "-device", "virtio-net-pci,netdev=net,romfile="]);
     command.args(["-device", "virtio-scsi-pci,id=scsi"]);
     if let Some(disk) = &parts.disk {
-        // What is written need not survive this machine, so nothing is flushed.
+        // The disk need not survive this machine, so nothing is flushed.
         command.arg("-drive").arg(drive("none,id=disk,format=qcow2,cache=unsafe,discard=unmap", disk.path()));
         command.args(["-device", "scsi-hd,drive=disk,bus=scsi.0,bootindex=1"]);
     }
@@ -246,17 +246,17 @@ fn spawn(parts: &Parts) -> io::Result<Child> {
     command.process_group(0).spawn().map_err(not_started)
 }
 
-/// A drive's options; `options` begins with its interface.
+/// Returns a drive's options; `options` begins with its interface.
 pub(super) fn drive(options: &str, file: &Path) -> OsString {
     with_path(&format!("if={options},file="), file)
 }
 
-/// QEMU is the one who connects.
+/// Returns the options of a socket to which QEMU connects.
 fn socket(id: &str, path: &Path) -> OsString {
     with_path(&format!("socket,id={id},path="), path)
 }
 
-/// In QEMU's options a comma in a value is written twice.
+/// Appends a path to QEMU's options, in which a comma in a value is written twice.
 fn with_path(options: &str, path: &Path) -> OsString {
     let mut all = OsString::from(options);
     all.push(path.to_string_lossy().replace(',', ",,"));

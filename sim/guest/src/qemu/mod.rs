@@ -1,6 +1,6 @@
 //! Guests that are whole machines: QEMU, with firmware, a boot loader and a kernel of their own.
 //!
-//! What a simulated Proxmox VE does with a VM is done to a QEMU process, as the real one does: a linked clone is a qcow2 overlay, an
+//! The simulated Proxmox VE runs each VM as a QEMU process, as the real one does: a linked clone is a qcow2 overlay, an
 //! ISO image is a CD drive, the guest agent is the real one at the other end of its port, the power button is ACPI's.
 //! Where KVM cannot be used, QEMU emulates the processor.
 //!
@@ -43,7 +43,7 @@ pub struct StartError(#[from] io::Error);
 
 /// Virtual machines backed by QEMU, beside containers in namespaces.
 ///
-/// Machines end when this value goes, or when its process dies in whatever way.
+/// Machines end when this value goes, or when its process dies.
 #[derive(Debug)]
 pub struct Qemu {
     containers: Arc<Namespaces>,
@@ -63,13 +63,13 @@ impl Qemu {
         Ok(Arc::new(Self { containers, accelerator, disks, machines: Mutex::default() }))
     }
 
-    /// What runs guests' instructions.
+    /// Returns the accelerator: KVM or emulation.
     #[must_use]
     pub fn accelerator(&self) -> Accelerator {
         self.accelerator
     }
 
-    /// The containers beside the machines.
+    /// Returns the containers, which run in namespaces.
     #[must_use]
     pub fn containers(&self) -> &Arc<Namespaces> {
         &self.containers
@@ -83,7 +83,7 @@ impl Qemu {
         self.disks.install(volume, path).await
     }
 
-    /// What a VM's serial console showed, and QEMU said, since its last start.
+    /// Returns the lines of a VM's serial console, and of QEMU itself, since the last start.
     #[must_use]
     pub fn guest_log(&self, vmid: u32) -> Vec<String> {
         self.machine(vmid).map(|machine| machine.log()).unwrap_or_default()
@@ -225,8 +225,8 @@ impl Backend for Qemu {
         self.containers.container_stop(vmid)
     }
 
-    fn container_shutdown(&self, vmid: u32, patience: Duration) -> BoxFuture<'_, bool> {
-        self.containers.container_shutdown(vmid, patience)
+    fn container_shutdown(&self, vmid: u32, limit: Duration) -> BoxFuture<'_, bool> {
+        self.containers.container_shutdown(vmid, limit)
     }
 
     fn container_interfaces(&self, vmid: u32) -> BoxFuture<'_, Option<serde_json::Value>> {

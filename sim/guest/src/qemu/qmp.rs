@@ -10,7 +10,7 @@ pub(super) enum QmpError {
     /// QEMU is gone, or ends.
     #[error("QEMU closed its control connection")]
     Closed,
-    /// What came is not the protocol.
+    /// The message does not follow the protocol.
     #[error("QEMU's control connection sent what is not understood: {0}")]
     Protocol(String),
     /// The command was refused, with QEMU's words.
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn replies_are_told_from_events() {
+    async fn replies_are_distinguished_from_events() {
         let stream = peer(
             GREETING,
             &[
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_is_told_in_the_words_of_qemu() {
+    async fn a_refusal_is_reported_in_the_words_of_qemu() {
         let stream = peer(
             GREETING,
             &[r#"{"return": {}, "id": 1}"#, r#"{"error": {"class": "GenericError", "desc": "no"}, "id": 2}"#],

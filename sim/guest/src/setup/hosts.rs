@@ -7,12 +7,12 @@ use sim_backend::ContainerSetup;
 const LOOPBACK: &str = "127.0.0.1 localhost.localnet localhost\n";
 const LOOPBACK6: &str = "::1 localhost.localnet localhost\n";
 
-/// The host name up to its first dot.
+/// Returns the host name up to its first dot.
 pub(super) fn name_part(hostname: &str) -> &str {
     hostname.split('.').next().unwrap_or(hostname)
 }
 
-/// The file with the container's names, at `address` if it has a fixed one; `None` if it stays as it is.
+/// Returns the file with the container's names, at `address` if it has a fixed one; `None` if it stays as it is.
 pub(super) fn edit(old: Option<&str>, setup: &ContainerSetup, address: Option<&str>) -> Option<String> {
     let own = without(old.unwrap_or_default());
     let has = |address: &str| own.lines().any(|line| line.split_whitespace().next() == Some(address));
@@ -32,7 +32,7 @@ pub(super) fn edit(old: Option<&str>, setup: &ContainerSetup, address: Option<&s
     put(old, &text, Missing::Append)
 }
 
-/// The file without the line that images of linuxcontainers.org bring.
+/// Returns the file without the line that images of linuxcontainers.org bring.
 pub(super) fn without_placeholder(text: &str) -> String {
     let is_placeholder = |line: &str| line.split_whitespace().eq(["127.0.1.1", "LXC_NAME"]);
     let kept: Vec<&str> = text.trim_end_matches('\n').split('\n').filter(|line| !is_placeholder(line)).collect();

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::section;
-use sim_backend::ContainerNetwork;
+use sim_backend::NetworkCard;
 
 /// Notation of a fixed address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl<'a> Stanza<'a> {
 
 #[derive(Debug)]
 struct Writer<'a> {
-    networks: BTreeMap<&'a str, &'a ContainerNetwork>,
+    networks: BTreeMap<&'a str, &'a NetworkCard>,
     notation: Notation,
     text: String,
     automatic: BTreeSet<String>,
@@ -65,11 +65,11 @@ struct Writer<'a> {
 }
 
 /// Returns the file for these networks, or `None` if it stays unchanged.
-pub(super) fn edit(old: Option<&str>, networks: &[ContainerNetwork], notation: Notation) -> Option<String> {
-    let says_something = |network: &&ContainerNetwork| {
+pub(super) fn edit(old: Option<&str>, networks: &[NetworkCard], notation: Notation) -> Option<String> {
+    let says_something = |network: &&NetworkCard| {
         [&network.ip, &network.gateway, &network.ip6, &network.gateway6].into_iter().any(Option::is_some)
     };
-    let networks: BTreeMap<&str, &ContainerNetwork> =
+    let networks: BTreeMap<&str, &NetworkCard> =
         networks.iter().filter(says_something).map(|network| (network.name.as_str(), network)).collect();
     if networks.is_empty() {
         return None;

@@ -70,7 +70,7 @@ fn write(root: &Root, setup: &ContainerSetup, release: Release) -> io::Result<()
     Ok(())
 }
 
-/// The fixed address of the first network card, IPv4 before IPv6.
+/// Returns the fixed address of the first network card, IPv4 before IPv6.
 fn primary_address(setup: &ContainerSetup) -> Option<&str> {
     let card = setup.networks.iter().find(|network| network.index == 0)?;
     let fixed = card.ip.as_deref().filter(|ip| !matches!(*ip, "dhcp" | "manual"));

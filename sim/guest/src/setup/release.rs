@@ -4,7 +4,7 @@ use std::io;
 
 use super::interfaces::Notation;
 use super::root::Root;
-use sim_backend::ContainerNetwork;
+use sim_backend::NetworkCard;
 
 /// A release of Alpine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Release {
 }
 
 /// Returns the network card as Alpine can set it up. Alpine has neither DHCP nor SLAAC for IPv6.
-pub(super) fn as_alpine_can(network: &ContainerNetwork) -> ContainerNetwork {
+pub(super) fn as_alpine_can(network: &NetworkCard) -> NetworkCard {
     let mut network = network.clone();
     if matches!(network.ip6.as_deref(), Some("dhcp" | "auto")) {
         network.ip6 = Some("manual".to_owned());

@@ -3,7 +3,7 @@
 use super::section::{Missing, put};
 use sim_backend::ContainerSetup;
 
-/// The file with the container's name servers, or else those of its node; `None` if it stays as it is.
+/// Returns the file with the container's name servers, or else those of its node; `None` if it stays as it is.
 pub(super) fn edit(old: Option<&str>, setup: &ContainerSetup) -> Option<String> {
     let mut text = String::new();
     let domains = search_domains(setup);
@@ -17,7 +17,7 @@ pub(super) fn edit(old: Option<&str>, setup: &ContainerSetup) -> Option<String> 
     put(old, &text, Missing::Replace)
 }
 
-/// The container's search domains, or else those of its node.
+/// Returns the container's search domains, or else those of its node.
 pub(super) fn search_domains(setup: &ContainerSetup) -> Vec<String> {
     words(setup.searchdomain.as_deref().unwrap_or(&setup.node_search))
 }

@@ -2,23 +2,23 @@
 
 use super::interfaces::{Notation, edit};
 use super::{after_create, before_start, release};
-use sim_backend::{ContainerNetwork, ContainerSetup};
+use sim_backend::{ContainerSetup, NetworkCard};
 
-fn card(ip: Option<&str>, gateway: Option<&str>) -> ContainerNetwork {
-    ContainerNetwork {
+fn card(ip: Option<&str>, gateway: Option<&str>) -> NetworkCard {
+    NetworkCard {
         name: "eth0".to_owned(),
         bridge: "vmbr0".to_owned(),
         ip: ip.map(str::to_owned),
         gateway: gateway.map(str::to_owned),
-        ..ContainerNetwork::default()
+        ..NetworkCard::default()
     }
 }
 
-fn card6(ip6: &str, gateway6: Option<&str>) -> ContainerNetwork {
-    ContainerNetwork { ip6: Some(ip6.to_owned()), gateway6: gateway6.map(str::to_owned), ..card(None, None) }
+fn card6(ip6: &str, gateway6: Option<&str>) -> NetworkCard {
+    NetworkCard { ip6: Some(ip6.to_owned()), gateway6: gateway6.map(str::to_owned), ..card(None, None) }
 }
 
-fn written(card: ContainerNetwork, notation: Notation) -> String {
+fn written(card: NetworkCard, notation: Notation) -> String {
     edit(Some("auto lo\n"), &[card], notation).unwrap()
 }
 

@@ -1,5 +1,5 @@
 #![allow(dead_code, reason = "each test program takes what it needs")]
-//! What the tests of guests share: the base system, seed images, typing at a boot loader, waiting for events.
+//! The fixture of the tests of guests: the base system, seed images, typing at a boot loader, waiting for events.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -50,7 +50,7 @@ impl Lab {
         image
     }
 
-    /// Something that is no seed: what stands for an installer's CD.
+    /// Something that is not a seed: what stands for an installer's CD.
     pub(crate) fn installer(&self) -> PathBuf {
         let source = self.directory.path().join("installer");
         std::fs::create_dir_all(source.join("casper")).unwrap();
@@ -60,7 +60,9 @@ impl Lab {
     }
 
     pub(crate) async fn power_on(&self, vmid: u32, disk: &str, cdroms: Vec<PathBuf>) {
-        let start = VmStart { vmid, name: format!("vm-{vmid}"), boot_disk: Some(disk.to_owned()), cdroms, agent: true };
+        let name = format!("vm-{vmid}");
+        let boot_disk = Some(disk.to_owned());
+        let start = VmStart { vmid, name, boot_disk, cdroms, agent: true, ..VmStart::default() };
         self.guests.vm_start(start, self.sender.clone().into()).await.unwrap();
     }
 
@@ -137,7 +139,7 @@ pub(crate) async fn until(is_so: impl Fn() -> bool) {
     assert!(tokio::time::timeout(DEADLINE, waiting).await.is_ok(), "it never came to be so");
 }
 
-/// Whether a process with exactly these words runs on this machine.
+/// Returns true if a process with exactly these words runs on this machine.
 pub(crate) fn is_running(words: &str) -> bool {
     let wanted = words.replace(' ', "\0") + "\0";
     let processes = std::fs::read_dir("/proc").unwrap().flatten();

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::users::given;
 use crate::cluster::resources::{guest_row, storage_row};
 use crate::engine::{Call, Engine};
 use crate::params::split_list;
@@ -73,8 +74,7 @@ pub(crate) fn create(engine: &Engine, call: &Call) -> Outcome<Value> {
     if !leaf.starts_with(|c: char| c.is_ascii_alphabetic()) {
         return Err(failed("create pool", "pool name must start with a letter"));
     }
-    let comment = call.text("comment").filter(|text| !text.is_empty()).map(str::to_owned);
-    state.pools.insert(name, Pool { comment, ..Pool::default() });
+    state.pools.insert(name, Pool { comment: given(call, "comment"), ..Pool::default() });
     Ok(Value::Null)
 }
 
@@ -108,8 +108,8 @@ pub(crate) fn update(engine: &Engine, call: &Call) -> Outcome<Value> {
     let Some(pool) = pools.get_mut(name) else {
         return Err(failed("update pools", format!("pool '{name}' does not exist")));
     };
-    if let Some(comment) = call.text("comment") {
-        pool.comment = Some(comment.to_owned()).filter(|text| !text.is_empty());
+    if call.params.has("comment") {
+        pool.comment = given(call, "comment");
     }
     let delete = call.params.flag("delete");
     for vmid in split_list(call.text("vms").unwrap_or_default()) {
@@ -156,7 +156,7 @@ pub(crate) fn update(engine: &Engine, call: &Call) -> Outcome<Value> {
     Ok(Value::Null)
 }
 
-/// A missing privilege inside the change is told as text.
+/// A missing privilege inside the change is reported as text.
 fn allowed(checked: Outcome<()>) -> Outcome<()> {
     checked.map_err(|refusal| failed("update pools", format!("{} {}", refusal.status, refusal.reason)))
 }

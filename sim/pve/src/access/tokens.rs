@@ -39,7 +39,8 @@ pub(crate) fn token_create(engine: &Engine, call: &Call) -> Outcome<Value> {
     let (name, id) = (call.text("userid").unwrap_or_default(), call.text("tokenid").unwrap_or_default());
     let mut state = engine.state();
     let secret = state.uuid();
-    let Some(user) = state.users.get_mut(name) else { return Err(Refusal::permission("")) };
+    find_user(&state, name)?;
+    let Some(user) = state.users.get_mut(name) else { return Ok(Value::Null) };
     if user.tokens.contains_key(id) {
         return Err(Refusal::parameter("tokenid", "Token already exists."));
     }

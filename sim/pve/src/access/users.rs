@@ -24,9 +24,12 @@ fn user_row(name: &str, user: &User) -> Map<String, Value> {
     row
 }
 
-/// What is set to nothing is not there afterwards.
+/// Returns a parameter as `user.cfg` gives it back: without blanks around it, and not at all if it is empty or `0`.
+///
+/// Source: `parse_user_config` and `write_user_config` in PVE's `AccessControl.pm`.
 pub(crate) fn given(call: &Call, name: &str) -> Option<String> {
-    call.text(name).filter(|text| !text.is_empty()).map(str::to_owned)
+    let text = call.text(name)?.trim_matches(' ');
+    (!matches!(text, "" | "0")).then(|| text.to_owned())
 }
 
 const DETAILS: [&str; 3] = ["firstname", "lastname", "keys"];

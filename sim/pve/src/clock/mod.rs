@@ -5,6 +5,7 @@ pub(crate) mod virtual_time;
 use std::future::Future;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -20,18 +21,20 @@ pub enum Latency {
     /// So fast that a wait is not felt; for tests without guests that need real time.
     Instant,
     /// Nothing but waiting makes time pass: it jumps to the next moment somebody waits for once everybody waits.
-    /// Whoever drives the simulator takes part in that; it is meant for the replay of recordings.
+    /// The simulator's driver takes part in that; it is meant for the replay of recordings.
     Virtual,
     /// Nothing but [`crate::Handle::pass`] makes time pass; requests come from outside, whenever they like.
     Stepped,
 }
 
-/// Seconds since the epoch at which a simulated clock starts, unless told otherwise.
-pub(crate) const EPOCH: u64 = 1_795_300_000;
+/// Start of virtual time, in seconds since the epoch: recordings are replayed alike on every day.
+const VIRTUAL_START: i64 = 1_795_300_000;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Clock {
     source: Source,
+    /// Instant of the start: the machine's, except on virtual time.
+    start: Timestamp,
     /// Requests come from outside, so that each is at work by itself.
     stepped: bool,
 }
@@ -46,6 +49,15 @@ impl Drop for AtWork {
     }
 }
 
+/// See [`Clock::outside`].
+struct Again<'a>(&'a Clock);
+
+impl Drop for Again<'_> {
+    fn drop(&mut self) {
+        self.0.begin();
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Source {
     Wall { started: Instant, factor: f64 },
@@ -54,16 +66,20 @@ enum Source {
 
 impl Clock {
     pub(crate) fn new(latency: Latency) -> Self {
+        let start = match latency {
+            Latency::Virtual => Timestamp::constant(VIRTUAL_START, 0),
+            _ => Timestamp::now(),
+        };
         let factor = match latency {
             Latency::Real => 1.0,
             Latency::Faster(factor) => factor.max(1.0),
             Latency::Instant => 500.0,
             Latency::Virtual | Latency::Stepped => {
                 let source = Source::Virtual(VirtualTime::default());
-                return Self { source, stepped: latency == Latency::Stepped };
+                return Self { source, start, stepped: latency == Latency::Stepped };
             }
         };
-        Self { source: Source::Wall { started: Instant::now(), factor }, stepped: false }
+        Self { source: Source::Wall { started: Instant::now(), factor }, start, stepped: false }
     }
 
     /// Simulated time since the start.
@@ -74,9 +90,14 @@ impl Clock {
         }
     }
 
+    /// Returns the simulated instant.
+    pub(crate) fn instant(&self) -> Timestamp {
+        self.start.saturating_add(self.now()).unwrap_or(Timestamp::MAX)
+    }
+
     /// Simulated seconds since the epoch.
     pub(crate) fn seconds(&self) -> u64 {
-        EPOCH + self.now().as_secs()
+        u64::try_from(self.instant().as_second()).unwrap_or(0)
     }
 
     pub(crate) async fn sleep(&self, simulated: Duration) {
@@ -98,13 +119,13 @@ impl Clock {
             Source::Wall { factor, .. } => {
                 let tries = async {
                     loop {
-                        let told = signal.notified();
-                        tokio::pin!(told);
-                        told.as_mut().enable();
+                        let notified = signal.notified();
+                        tokio::pin!(notified);
+                        notified.as_mut().enable();
                         if let Some(got) = attempt() {
                             return got;
                         }
-                        told.await;
+                        notified.await;
                     }
                 };
                 tokio::time::timeout(limit.div_f64(*factor), tries).await.ok()
@@ -112,14 +133,14 @@ impl Clock {
             Source::Virtual(time) => {
                 let deadline = time.now().saturating_add(limit);
                 loop {
-                    let told = time.listen(deadline);
+                    let notified = time.listen(deadline);
                     if let Some(got) = attempt() {
                         return Some(got);
                     }
                     if time.now() >= deadline {
                         return None;
                     }
-                    told.park().await;
+                    notified.park().await;
                 }
             }
         }
@@ -144,7 +165,7 @@ impl Clock {
         self.stepped
     }
 
-    /// A request is at work until what this returns is dropped. Where whoever drives the simulator asks, the driver is
+    /// A request is at work until what this returns is dropped. Where the simulator's driver asks, the driver is
     /// at work for it.
     pub(crate) fn request(&self) -> Option<AtWork> {
         self.stepped.then(|| self.at_work())
@@ -157,9 +178,9 @@ impl Clock {
             return event.await;
         }
         self.end();
-        let outcome = event.await;
-        self.begin();
-        outcome
+        // What waits may be dropped in the middle.
+        let _again = Again(self);
+        event.await
     }
 
     /// Something of its own is at work from now on: virtual time stands still while it is not waiting.

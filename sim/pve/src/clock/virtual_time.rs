@@ -23,8 +23,8 @@ struct Table {
     parked: BTreeMap<Key, oneshot::Sender<()>>,
     /// Those who also go on when somebody calls [`VirtualTime::tell`].
     listening: BTreeSet<Key>,
-    /// Told between beginning to listen and parking.
-    told: BTreeSet<Key>,
+    /// Listeners that were woken between beginning to listen and parking.
+    woken: BTreeSet<Key>,
 }
 
 impl Default for VirtualTime {
@@ -90,7 +90,7 @@ impl VirtualTime {
                     let _ = parked.send(());
                 }
                 None => {
-                    table.told.insert(key);
+                    table.woken.insert(key);
                 }
             }
         }
@@ -100,7 +100,7 @@ impl VirtualTime {
         let (wake, woken) = oneshot::channel();
         {
             let mut table = self.table();
-            if table.told.remove(&key) {
+            if table.woken.remove(&key) {
                 return;
             }
             table.parked.insert(key, wake);
@@ -113,7 +113,7 @@ impl VirtualTime {
 }
 
 impl Listening {
-    /// Waits until told, or for the deadline.
+    /// Waits until woken, or for the deadline.
     pub(crate) async fn park(self) {
         self.time.park(self.key).await;
     }
@@ -123,7 +123,7 @@ impl Drop for Listening {
     fn drop(&mut self) {
         let mut table = self.time.table();
         table.listening.remove(&self.key);
-        table.told.remove(&self.key);
+        table.woken.remove(&self.key);
     }
 }
 
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_listener_goes_on_when_told_and_a_dropped_wait_counts_as_work() {
+    async fn a_listener_goes_on_when_woken_and_a_dropped_wait_counts_as_work() {
         let time = VirtualTime::default();
         let listening = time.listen(Duration::from_secs(5));
         time.tell();

@@ -69,7 +69,7 @@ impl Engine {
     }
 }
 
-/// Where a guest stands in the order in which guests start, and how long the next one waits for it.
+/// A guest's place in the order in which guests start, and the wait before the next one.
 fn startup(guest: &Guest) -> (u64, Option<u64>) {
     let fields = drives::parse(guest.get("startup").unwrap_or_default());
     let number = |key: &str| fields.get(key).and_then(|text| text.parse().ok());

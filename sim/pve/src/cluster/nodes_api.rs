@@ -4,8 +4,9 @@ use serde_json::{Map, Value, json};
 
 use crate::engine::{Call, Engine};
 use crate::guests;
+use crate::line::Line;
 use crate::refusal::{Outcome, Refusal};
-use crate::world::nodes::FORGOTTEN;
+use crate::world::nodes::{FORGOTTEN, Figures};
 use crate::world::state::{Kind, State};
 
 /// What the lists show of each node; its figures only to those who may audit it. One that is away keeps the figures that
@@ -34,14 +35,15 @@ fn row(engine: &Engine, state: &State, caller: &str, name: &str, memory: u64) ->
         row.remove("level");
         return row;
     }
-    row.insert("maxcpu".into(), json!(node.cores));
-    row.insert("maxmem".into(), json!(node.memory));
-    row.insert("maxdisk".into(), json!(100_u64 << 30));
+    let figures = Figures::of(node, memory, now);
+    row.insert("maxcpu".into(), json!(figures.cores));
+    row.insert("maxmem".into(), json!(figures.memory));
+    row.insert("maxdisk".into(), json!(figures.disk));
     if online {
         row.insert("cpu".into(), json!(0));
-        row.insert("mem".into(), json!(memory + (1 << 30)));
-        row.insert("disk".into(), json!(8_u64 << 30));
-        row.insert("uptime".into(), json!(1000 + now.as_secs()));
+        row.insert("mem".into(), json!(figures.memory_used));
+        row.insert("disk".into(), json!(figures.disk_used));
+        row.insert("uptime".into(), json!(figures.uptime));
     }
     row
 }
@@ -120,17 +122,26 @@ pub(crate) fn index() -> Value {
     json!(names.iter().map(|name| json!({ "name": name })).collect::<Vec<_>>())
 }
 
+/// `GET /nodes/{node}/status`: the figures of the lists, in more detail.
 pub(crate) fn status(engine: &Engine, call: &Call) -> Value {
     let state = engine.state();
-    let cores = state.nodes.get(&call.node).map_or(1, |node| node.cores);
-    let memory = state.nodes.get(&call.node).map_or(0, |node| node.memory);
+    let Some(node) = state.nodes.get(&call.node) else { return Value::Null };
+    let in_use = state.memory_in_use().get(call.node.as_str()).copied().unwrap_or_default();
+    let Figures { cores, memory, memory_used, disk, disk_used, uptime } = Figures::of(node, in_use, engine.clock.now());
+    let (memory_free, disk_free) = (memory.saturating_sub(memory_used), disk.saturating_sub(disk_used));
+    let kernel = match state.line {
+        Line::Eight => "6.8.12-9-pve",
+        Line::Nine => "6.17.0-1-pve",
+    };
+    let version = |key: &str| state.version[key].as_str().unwrap_or_default();
     json!({
         "boot-info": { "mode": "efi" }, "cpu": 0, "cpuinfo": { "cpus": cores, "cores": cores, "sockets": 1, "model": "simulated" },
-        "current-kernel": { "machine": "x86_64", "sysname": "Linux", "release": "6.17.0-1-pve", "version": "#1 SMP" }, "idle": 0,
-        "ksm": { "shared": 0 }, "kversion": "Linux 6.17.0-1-pve", "loadavg": ["0.00", "0.00", "0.00"],
-        "memory": { "free": memory - (1 << 30), "used": 1_u64 << 30, "total": memory, "available": memory - (1 << 30) },
-        "pveversion": "pve-manager/9.2.11/14a22df35955d97d", "rootfs": { "free": 1, "used": 1, "total": 2, "avail": 1 },
-        "swap": { "free": 0, "used": 0, "total": 0 }, "uptime": 1000 + engine.clock.now().as_secs(), "wait": 0,
+        "current-kernel": { "machine": "x86_64", "sysname": "Linux", "release": kernel, "version": "#1 SMP" }, "idle": 0,
+        "ksm": { "shared": 0 }, "kversion": format!("Linux {kernel}"), "loadavg": ["0.00", "0.00", "0.00"],
+        "memory": { "free": memory_free, "used": memory_used, "total": memory, "available": memory_free },
+        "pveversion": format!("pve-manager/{}/{}", version("version"), version("repoid")),
+        "rootfs": { "free": disk_free, "used": disk_used, "total": disk, "avail": disk_free },
+        "swap": { "free": 0, "used": 0, "total": 0 }, "uptime": uptime, "wait": 0,
     })
 }
 

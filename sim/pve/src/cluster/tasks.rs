@@ -136,7 +136,7 @@ pub(crate) fn list(engine: &Engine, call: &Call) -> Reply {
     let start = call.params.number("start").and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
     let limit = call.params.number("limit").and_then(|n| usize::try_from(n).ok()).unwrap_or(50);
     let shown: Vec<Value> = rows.into_iter().skip(start).take(limit).collect();
-    // Nothing found is no number at all.
+    // Nothing found is not a number at all.
     if total == 0 {
         return json!([]).into();
     }
@@ -174,8 +174,11 @@ fn wanted(task: &Task, call: &Call) -> bool {
     call.text("vmid").is_none_or(|vmid| task.id == vmid)
         && call.text("typefilter").is_none_or(|kind| task.kind == kind)
         && call.text("userfilter").is_none_or(|user| task.user.contains(user))
-        && (!call.params.flag("errors") || class == "error")
-        && (filters.is_empty() || filters.iter().any(|f| f == class))
+        && match call.params.flag("errors") {
+            // Source: `node_tasks` in pve-manager's `API2/Tasks.pm`.
+            true => class != "ok",
+            false => filters.is_empty() || filters.iter().any(|f| f == class),
+        }
         && at_least("since").is_none_or(|since| task.start >= since)
         && at_least("until").is_none_or(|until| task.start <= until)
 }

@@ -314,7 +314,7 @@ impl Engine {
         self.ended_within(upid, FOREVER).await;
     }
 
-    /// Runs something that is no task.
+    /// Runs something that is not a task.
     pub(crate) fn aside(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
         let at_work = self.clock.at_work();
         tokio::spawn(async move {
@@ -352,6 +352,11 @@ impl Worker {
     pub(crate) fn log(&self, line: impl Into<String>) {
         let line = line.into();
         self.with_task(|task| task.log.push(line));
+    }
+
+    /// Returns the number of the task's process.
+    pub(crate) fn process(&self) -> u32 {
+        self.with_task(|task| task.pid).unwrap_or_default()
     }
 
     pub(crate) fn warn(&self, text: &str) {

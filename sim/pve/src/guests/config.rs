@@ -119,8 +119,11 @@ pub(crate) fn change_of(engine: &Engine, kind: Kind, call: &Call) -> Outcome<Cha
 
 /// Unknown options, and the same option set and deleted or reverted at once, in PVE's order and words.
 pub(crate) fn contradictions(engine: &Engine, kind: Kind, change: &Change) -> Outcome<()> {
-    let exists = |key: &str| engine.schema.option(kind.word(), key).is_some() && !is_no_option(key);
     let qemu = kind == Kind::Qemu;
+    // The state of a suspended VM can be deleted, but no request can set it.
+    let is_state = |key: &str| qemu && key == "vmstate";
+    let exists =
+        |key: &str| is_state(key) || engine.schema.option(kind.word(), key).is_some() && !is_not_an_option(key);
     let both = |one: &str, other: &str| {
         if qemu && other.starts_with("-revert") || !qemu && !one.starts_with("'-delete") && other.starts_with("-revert")
         {
@@ -158,6 +161,6 @@ pub(crate) fn contradictions(engine: &Engine, kind: Kind, change: &Change) -> Ou
     Ok(())
 }
 
-fn is_no_option(key: &str) -> bool {
+fn is_not_an_option(key: &str) -> bool {
     matches!(key, "node" | "vmid" | "delete" | "revert" | "force" | "digest" | "skiplock" | "background_delay")
 }

@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use crate::access::tickets;
 use crate::engine::{Call, Engine};
 use crate::refusal::{Body, Outcome, Refusal};
-use crate::world::state::Kind;
+use crate::world::state::{Guest, Kind};
 
 /// A shell outlives the connection that started it; later ones join it.
 #[derive(Clone)]
@@ -26,8 +26,8 @@ struct Shell {
     output: broadcast::Sender<Vec<u8>>,
 }
 
-/// Somebody who waits for a client: the console task. The client leaves word here; what it leaves ends with it.
-type Listener = Arc<Mutex<Option<oneshot::Receiver<()>>>>;
+/// Place where the client of a console task leaves word: a receiver of whether it showed its ticket, which comes at its end.
+type Listener = Arc<Mutex<Option<oneshot::Receiver<bool>>>>;
 
 /// All open consoles.
 #[derive(Default)]
@@ -84,19 +84,23 @@ pub(crate) fn open(engine: &Arc<Engine>, call: &Call, of: Of) -> Outcome<Value> 
         Of::Node => "/bin/login".to_owned(),
     };
     let upid = engine.spawn(call, kind, &id, move |worker| async move {
+        let failed = || {
+            format!(
+                "command '/usr/bin/termproxy {port} --path {path} --perm {privilege} --vncticket-endpoint --verify-port --ticket-fd 6 -- {program}' failed: exit code 1"
+            )
+        };
         let arrived = || waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
         let engine = worker.engine.clone();
         let came = engine.clock.until(&engine.consoles.arrived, Duration::from_secs(10), arrived).await;
         let Some(closed) = came else {
             worker.engine.consoles.take_listener(port);
             worker.log("failed waiting for client: timed out");
-            return Err(format!(
-                "command '/usr/bin/termproxy {port} --path {path} --perm {privilege} --vncticket-endpoint --verify-port --ticket-fd 6 -- {program}' failed: exit code 1"
-            ));
+            return Err(failed());
         };
         worker.log("client connection: 127.0.0.1:40000");
-        let _ = worker.engine.clock.outside(closed).await;
-        Ok(())
+        // A client that does not show the ticket is the end of termproxy.
+        let admitted = worker.engine.clock.outside(closed).await.unwrap_or(true);
+        if admitted { Ok(()) } else { Err(failed()) }
     });
     Ok(json!({ "port": port.to_string(), "ticket": ticket, "upid": upid, "user": call.caller }))
 }
@@ -154,38 +158,47 @@ pub(crate) fn connect(engine: &Arc<Engine>, call: &Call, of: Of, port: u16, hand
     let accept = tokio_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes());
     let (engine, call, upgrade) = (engine.clone(), call.clone(), handshake.upgrade);
     tokio::spawn(async move {
-        if let Ok(io) = upgrade.await {
-            let socket = WebSocketStream::from_raw_socket(TokioIo::new(io), Role::Server, None).await;
-            serve(&engine, &call, of, socket).await;
-        }
-        let _ = done.send(());
+        let admitted = match upgrade.await {
+            Ok(io) => {
+                let socket = WebSocketStream::from_raw_socket(TokioIo::new(io), Role::Server, None).await;
+                serve(&engine, &call, of, socket).await
+            }
+            Err(_) => true,
+        };
+        let _ = done.send(admitted);
     });
     Ok(accept)
 }
 
 type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
 
-async fn serve(engine: &Arc<Engine>, call: &Call, of: Of, mut socket: Socket) {
+/// Returns false if the client did not begin with its ticket.
+async fn serve(engine: &Arc<Engine>, call: &Call, of: Of, mut socket: Socket) -> bool {
     let expected = format!("{}:{}\n", call.caller, call.text("vncticket").unwrap_or_default());
     let first = loop {
         match socket.next().await {
             Some(Ok(Message::Binary(bytes))) => break bytes.to_vec(),
             Some(Ok(Message::Text(text))) => break text.as_bytes().to_vec(),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-            _ => return,
+            _ => return true,
         }
     };
     if first != expected.as_bytes() {
-        return;
+        return false;
     }
     if send(&mut socket, b"OK".to_vec()).await.is_err() {
-        return;
+        return true;
     }
+    // Other modes than `shell` lead to the getty of a container that runs.
+    let attaches = |guest: &mut Guest| guest.run.is_none() || guest.get("cmode") == Some("shell");
     match of {
-        Of::Guest(Kind::Lxc) => container(engine, call.vmid(), socket).await,
+        Of::Guest(Kind::Lxc) if engine.with_guest(call.vmid(), attaches) == Some(true) => {
+            container(engine, call.vmid(), socket).await
+        }
         Of::Guest(Kind::Qemu) => serial(socket).await,
-        Of::Node => login(socket).await,
+        Of::Guest(Kind::Lxc) | Of::Node => login(socket).await,
     }
+    true
 }
 
 async fn send(socket: &mut Socket, bytes: Vec<u8>) -> Result<(), ()> {

@@ -13,8 +13,9 @@ impl Engine {
     pub(crate) fn statistics_round(&self) {
         let now = self.clock.now();
         let mut state = self.state();
-        let told = |guest: &Guest| state.is_online(&guest.node);
-        let ids: Vec<u32> = state.guests.iter().filter(|(_, guest)| told(guest)).map(|(vmid, _)| *vmid).collect();
+        let is_reported = |guest: &Guest| state.is_online(&guest.node);
+        let ids: Vec<u32> =
+            state.guests.iter().filter(|(_, guest)| is_reported(guest)).map(|(vmid, _)| *vmid).collect();
         for vmid in ids {
             let row = status::list_row(&state, vmid, now);
             if let Some(guest) = state.guests.get_mut(&vmid) {

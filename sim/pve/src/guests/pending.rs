@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::status;
 use crate::engine::Engine;
 use crate::storage::disks;
 use crate::world::drives;
 use crate::world::state::{Guest, Kind, Pending};
+use crate::{lxc, qemu};
 
 /// Options that a running VM takes at once.
 const FAST: [&str; 15] = [
@@ -76,10 +78,7 @@ pub(crate) async fn apply(engine: &Arc<Engine>, vmid: u32, key: &str, change: &P
                     guest.config.retain(|name, held| !(drives::is_unused(name) && drives::file(held) == volid));
                 }
                 guest.set(key, value);
-                // A running VM's processors are plugged by other means.
-                if let (Some(run), "cores", Kind::Lxc, Ok(cores)) = (&mut guest.run, key, guest.kind, value.parse()) {
-                    run.cores = cores;
-                }
+                limits(guest, key, value);
             }
             Pending::Delete(_) => {
                 guest.config.remove(key);
@@ -92,7 +91,23 @@ pub(crate) async fn apply(engine: &Arc<Engine>, vmid: u32, key: &str, change: &P
     }
 }
 
-/// A running guest takes what it can; the rest stays pending. Returns what went wrong, by option.
+/// Gives a running container new limits of its control group. A VM's processors and memory are plugged by other means.
+///
+/// Source: `vmconfig_hotplug_pending` in pve-container's `LXC/Config.pm`.
+fn limits(guest: &mut Guest, key: &str, value: &str) {
+    if guest.kind != Kind::Lxc {
+        return;
+    }
+    let memory = status::memory(guest);
+    let Some(run) = &mut guest.run else { return };
+    match key {
+        "memory" => run.memory = memory,
+        "cores" => run.cores = value.parse().unwrap_or(run.cores),
+        _ => {}
+    }
+}
+
+/// A running guest takes what it can; the rest stays pending. Returns the errors by option.
 pub(crate) async fn hotplug(engine: &Arc<Engine>, vmid: u32, changed: &[String]) -> BTreeMap<String, String> {
     let mut errors = BTreeMap::new();
     let Some(guest) = engine.with_guest(vmid, |guest| guest.clone()) else { return errors };
@@ -106,6 +121,13 @@ pub(crate) async fn hotplug(engine: &Arc<Engine>, vmid: u32, changed: &[String])
                 errors.insert(key.clone(), text);
             }
         }
+    }
+    if changed.iter().any(|key| drives::is_net(key)) {
+        let cards = engine.with_guest(vmid, |guest| match guest.kind {
+            Kind::Qemu => qemu::cards::of(&guest.config),
+            Kind::Lxc => lxc::setup::cards(&guest.config),
+        });
+        engine.backend.cards_changed(vmid, cards.unwrap_or_default());
     }
     errors
 }
@@ -166,7 +188,7 @@ fn drive_fate(guest: &Guest, key: &str, change: &Pending, has_system: bool) -> F
 
 /// What cannot change without unplugging the card.
 fn card(value: &str) -> Option<String> {
-    value.split(',').next().map(str::to_ascii_lowercase)
+    drives::parts(value).next().map(str::to_ascii_lowercase)
 }
 
 fn lxc_fate(guest: &Guest, key: &str, change: &Pending) -> Fate {

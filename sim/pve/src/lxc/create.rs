@@ -48,6 +48,9 @@ pub(crate) fn create(engine: &Arc<Engine>, call: Call) -> Outcome<Value> {
     let pool = call.text("pool").map(str::to_owned);
     allocation(engine, &call.caller, vmid, pool.as_deref())?;
     refuse_undefined(&call.params)?;
+    if call.params.flag("restore") {
+        return Err(Refusal::fault("not simulated: containers from backups"));
+    }
     let mut options = call.params.clone();
     options.insert_text("unprivileged", if unprivileged { "1" } else { "0" });
     NOT_STORED.iter().for_each(|name| {
@@ -91,7 +94,7 @@ pub(crate) fn create(engine: &Arc<Engine>, call: Call) -> Outcome<Value> {
     Ok(json!(upid))
 }
 
-/// Newer lines make unprivileged containers unless told otherwise, and ask more of those who do.
+/// Newer lines make unprivileged containers by default, and require more privileges for privileged ones.
 fn unprivileged(engine: &Engine, call: &Call) -> Outcome<bool> {
     let wanted = call.text("unprivileged").map(|flag| flag == "1");
     let state = engine.state();

@@ -5,7 +5,6 @@ pub(crate) mod checks;
 pub(crate) mod clone;
 pub(crate) mod config;
 pub(crate) mod create;
-pub(crate) mod interfaces;
 pub(crate) mod life;
 pub(crate) mod move_volume;
 pub(crate) mod power;

@@ -26,6 +26,9 @@ pub(crate) fn power(engine: &Arc<Engine>, call: &Call, verb: &str) -> Outcome<Va
         ("reboot", false) => return Err(Refusal::fault(format!("VM {vmid} not running"))),
         _ => {}
     }
+    if matches!(verb, "suspend" | "resume") {
+        return Err(Refusal::fault(format!("not simulated: {verb} of a container")));
+    }
     if verb == "start" {
         engine.state().quorum()?;
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::world::drives;
-use sim_backend::{ContainerNetwork, ContainerSetup};
+use sim_backend::{ContainerSetup, NetworkCard};
 
 /// Search domain of every node.
 const NODE_SEARCH: &str = "lab";
@@ -13,10 +13,9 @@ const TERMINALS: u32 = 2;
 
 /// Settings of the container with this configuration, on a node with these name servers.
 pub(crate) fn of(config: &BTreeMap<String, String>, hostname: &str, node_name_servers: Vec<String>) -> ContainerSetup {
-    let networks = config.iter().filter(|(key, _)| drives::is_net(key)).map(|(key, value)| network(key, value));
     ContainerSetup {
         hostname: hostname.to_owned(),
-        networks: networks.collect(),
+        networks: cards(config),
         nameserver: config.get("nameserver").cloned(),
         searchdomain: config.get("searchdomain").cloned(),
         node_search: NODE_SEARCH.to_owned(),
@@ -25,9 +24,14 @@ pub(crate) fn of(config: &BTreeMap<String, String>, hostname: &str, node_name_se
     }
 }
 
-fn network(key: &str, value: &str) -> ContainerNetwork {
+/// Returns the network cards of a container with this configuration.
+pub(crate) fn cards(config: &BTreeMap<String, String>) -> Vec<NetworkCard> {
+    config.iter().filter(|(key, _)| drives::is_net(key)).map(|(key, value)| network(key, value)).collect()
+}
+
+fn network(key: &str, value: &str) -> NetworkCard {
     let mut fields = drives::parse(value);
-    ContainerNetwork {
+    NetworkCard {
         index: key.trim_start_matches("net").parse().unwrap_or_default(),
         name: fields.remove("name").unwrap_or_default(),
         bridge: fields.remove("bridge").unwrap_or_default(),

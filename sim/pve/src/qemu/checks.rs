@@ -102,6 +102,8 @@ impl Applicant<'_> {
                 self.require(&["VM.Config.Network"])?;
             } else if guests::pending::is_cloudinit_option(name) {
                 self.require(&["VM.Config.Cloudinit", "VM.Config.Network"])?;
+            } else if name == "vmstate" {
+                self.require_all(&["VM.Config.Disk", "VM.PowerMgmt"])?;
             } else {
                 return Err(Refusal::fault(format!("only root can set '{name}' config")));
             }
@@ -351,7 +353,7 @@ pub(crate) fn normalise(engine: &Engine, params: &mut Params) {
 
 /// `model=MAC,…` with a MAC of PVE's prefix where none is given.
 pub(crate) fn network(engine: &Engine, value: &str) -> String {
-    let mut parts = value.split(',');
+    let mut parts = drives::parts(value);
     let first = parts.next().unwrap_or_default();
     let mut fields = drives::parse(&parts.collect::<Vec<_>>().join(","));
     fields.remove("file");

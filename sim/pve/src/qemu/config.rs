@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::checks::{self, Applicant};
 use super::create::refuse_undefined;
+use super::suspend;
 use crate::engine::locks::Mode;
 use crate::engine::{Call, Engine};
 use crate::guests::config::{Change, change_of};
@@ -17,6 +18,7 @@ use crate::storage::disks;
 use crate::world;
 use crate::world::drives;
 use crate::world::state::{Guest, Kind, Pending};
+use crate::world::volumes::storage_of;
 
 /// `PUT` answers when done, `POST` with a task that takes the lock itself.
 pub(crate) async fn write(engine: &Arc<Engine>, call: Call, as_task: bool) -> Outcome<Value> {
@@ -33,7 +35,7 @@ pub(crate) async fn write(engine: &Arc<Engine>, call: Call, as_task: bool) -> Ou
     let cards: Vec<&str> =
         change.options.0.keys().filter(|key| drives::is_net(key)).filter_map(|key| change.options.text(key)).collect();
     applicant.bridges(cards.into_iter())?;
-    // A config lock is seen at once, whoever holds the file's.
+    // A config lock is seen at once, even while another task holds the file's.
     load_and_check(engine, &call, &change)?;
     checks::normalise(engine, &mut change.options);
     let locked = |guard| (guard, call.clone(), change.clone());
@@ -73,7 +75,10 @@ fn load_and_check(engine: &Engine, call: &Call, change: &Change) -> Outcome<Gues
     if change.digest.as_ref().is_some_and(|digest| *digest != guest.digest()) {
         return Err(Refusal::fault("checksum mismatch (file change by other user?)"));
     }
-    guest.unlocked()?;
+    let wakes = change.delete.iter().any(|key| key == "vmstate") && suspend::is_suspended(&guest);
+    if !wakes {
+        guest.unlocked()?;
+    }
     let pending = |key: &str| match guest.pending.get(key) {
         Some(Pending::Set(value)) => Some(value.as_str()),
         _ => guest.get(key),
@@ -165,7 +170,11 @@ fn drive_privileges(applicant: &Applicant<'_>, guest: &Guest, change: &Change) -
             Some("1") => Err(Refusal::fault(format!("can't remove {what} - protection mode enabled"))),
             _ => Ok(()),
         };
-        if drives::is_unused(key) {
+        if key == "vmstate" {
+            protected(format!("vmstate '{value}'"))?;
+            let path = format!("/storage/{}", storage_of(value));
+            applicant.engine.state().require(applicant.caller, &path, &["Datastore.AllocateSpace"])?;
+        } else if drives::is_unused(key) {
             protected(format!("unused disk '{}'", drives::file(value)))?;
             applicant.require(&["VM.Config.Disk"])?;
         } else if drives::is_drive(key) {
@@ -200,6 +209,10 @@ async fn carry_out(engine: &Arc<Engine>, vmid: u32, change: &Change, print: disk
     }
     let held = engine.with_guest(vmid, |guest| guest.with_pending()).unwrap_or_default();
     for key in &change.delete {
+        if key == "vmstate" {
+            suspend::discard(engine, vmid, print).await;
+            continue;
+        }
         let in_force = engine.with_guest(vmid, |guest| guest.config.contains_key(key)) == Some(true);
         if !in_force && !held.contains_key(key) {
             print(format!("cannot delete '{key}' - not set in current configuration!"));

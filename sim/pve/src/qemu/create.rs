@@ -16,7 +16,7 @@ use crate::storage::disks;
 use crate::world::drives;
 use crate::world::state::{Guest, Kind, State};
 
-/// Parameters that are no options.
+/// Parameters that are not options.
 const NOT_STORED: [&str; 13] = [
     "node",
     "vmid",
@@ -44,6 +44,9 @@ pub(crate) fn create(engine: &Arc<Engine>, mut call: Call) -> Outcome<Value> {
     let pool = call.params.text("pool").map(str::to_owned);
     may_create(engine, &call, pool.as_deref())?;
     refuse_undefined(&call.params)?;
+    if call.params.has("archive") {
+        return Err(Refusal::fault("not simulated: VMs from backups"));
+    }
     let start = call.params.flag("start");
     let mut options = call.params.clone();
     NOT_STORED.iter().for_each(|name| {

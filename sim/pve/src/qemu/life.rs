@@ -168,7 +168,7 @@ pub(crate) fn destroy(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
         let engine = &worker.engine;
         let _guard = worker.lock(Kind::Qemu, vmid, Mode::Exclusive, 10).await?;
         let guest = engine.guest(Kind::Qemu, vmid, &node).map_err(Refusal::into_text)?;
-        if let Some(lock) = guest.get("lock") {
+        if let Some(lock) = guest.get("lock").filter(|_| !super::suspend::is_suspended(&guest)) {
             return Err(format!("VM is locked ({lock})"));
         }
         bases_are_free(engine, &guest)?;
@@ -181,7 +181,7 @@ pub(crate) fn destroy(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     Ok(json!(upid))
 }
 
-/// What stands in the way of moving a VM to another node.
+/// Obstacles to moving a VM to another node.
 pub(crate) fn migration(engine: &Engine, call: &Call) -> Outcome<Value> {
     let guest = engine.guest(Kind::Qemu, call.vmid(), &call.node)?;
     let state = engine.state();

@@ -1,6 +1,7 @@
 //! VMs: from creation and clones through configuration and power to the end.
 
 pub(crate) mod agent;
+pub(crate) mod cards;
 pub(crate) mod checks;
 pub(crate) mod clone;
 pub(crate) mod clone_disks;
@@ -9,3 +10,4 @@ pub(crate) mod config;
 pub(crate) mod create;
 pub(crate) mod life;
 pub(crate) mod power;
+pub(crate) mod suspend;

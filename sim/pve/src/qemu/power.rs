@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::checks;
+use super::{cards, checks, suspend};
 use crate::engine::locks::Mode;
 use crate::engine::{Call, Engine, Worker};
 use crate::guests::pending;
@@ -45,27 +45,35 @@ pub(crate) async fn start_vm(worker: &Worker, vmid: u32, node: &str) -> Result<(
     engine.guest(Kind::Qemu, vmid, node).map_err(Refusal::into_text)?;
     let _guard = worker.lock(Kind::Qemu, vmid, Mode::Exclusive, 10).await?;
     let guest = engine.guest(Kind::Qemu, vmid, node).map_err(Refusal::into_text)?;
-    if let Some(lock) = guest.get("lock") {
-        return Err(format!("VM is locked ({lock})"));
-    }
     if guest.is_template() {
         return Err("you can't start a vm if it's a template".to_owned());
+    }
+    let resume = suspend::is_suspended(&guest) || guest.get("vmstate").is_some();
+    if let Some(lock) = guest.get("lock").filter(|_| !suspend::is_suspended(&guest)) {
+        return Err(format!("VM is locked ({lock})"));
     }
     if guest.run.is_some() {
         return Err(format!("VM {vmid} already running"));
     }
-    pending::settle(engine, vmid).await;
+    if !resume {
+        pending::settle(engine, vmid).await;
+    }
     let guest = engine.guest(Kind::Qemu, vmid, node).map_err(Refusal::into_text)?;
     if guest.config.iter().any(|(key, value)| drives::is_drive(key) && drives::is_cloudinit(value)) {
         checks::snippets_exist(engine, &guest)?;
         worker.log("generating cloud-init ISO");
     }
     bridges_exist(engine, &guest)?;
-    let start = vm_start(engine, vmid, &guest)?;
+    if resume {
+        suspend::announce(worker, &guest);
+    }
+    let start = VmStart { resume, ..vm_start(engine, vmid, &guest)? };
     set_running(engine, vmid);
     let started = engine.backend.vm_start(start, engine.events.clone()).await;
     if started.is_err() {
         engine.with_guest(vmid, |guest| guest.run = None);
+    } else if resume {
+        suspend::forget_state(worker, vmid).await;
     }
     started
 }
@@ -114,6 +122,8 @@ fn vm_start(engine: &Engine, vmid: u32, guest: &Guest) -> Result<VmStart, String
         boot_disk: boot_disk.and_then(|name| guest.get(&name).map(drives::file)),
         cdroms,
         agent: drives::agent_enabled(guest.get("agent")),
+        networks: cards::of(&guest.config),
+        resume: false,
     })
 }
 
@@ -151,7 +161,7 @@ pub(crate) fn stop(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     Ok(json!(upid))
 }
 
-/// The `lock:` of a guest that is off stands in nobody's way.
+/// A config lock only blocks a running guest.
 fn unlocked_where_running(engine: &Engine, vmid: u32) -> Result<(), String> {
     let lock = engine.with_guest(vmid, |guest| guest.run.as_ref().and(guest.get("lock")).map(str::to_owned)).flatten();
     lock.map_or(Ok(()), |lock| Err(format!("VM is locked ({lock})")))
@@ -266,12 +276,18 @@ pub(crate) fn others(engine: &Arc<Engine>, call: &Call, verb: &str) -> Outcome<V
         let text = format!("unable to find configuration file for VM {vmid} on node '{}'", call.node);
         return Err(Refusal::fault(text));
     };
+    if verb == "resume" && suspend::is_suspended(&guest) {
+        return Ok(suspend::resume_from_disk(engine, call));
+    }
     if verb == "reboot" && guest.run.as_ref().is_some_and(|run| run.paused) {
         return Err(Refusal::fault("VM is paused - cannot shutdown"));
     }
-    let Some(run) = guest.run else { return Err(Refusal::fault(format!("VM {vmid} not running"))) };
+    let Some(run) = guest.run.clone() else { return Err(Refusal::fault(format!("VM {vmid} not running"))) };
+    if verb == "suspend" && call.params.flag("todisk") {
+        return suspend::suspend_to_disk(engine, call, &guest);
+    }
     let timeout = call.params.number("timeout").and_then(|n| u64::try_from(n).ok()).unwrap_or(60);
-    let (node, verb) = (call.node.clone(), verb.to_owned());
+    let (node, verb, skips_lock) = (call.node.clone(), verb.to_owned(), call.params.flag("skiplock"));
     let kind = match verb.as_str() {
         "suspend" => "qmpause".to_owned(),
         other => format!("qm{other}"),
@@ -280,6 +296,11 @@ pub(crate) fn others(engine: &Arc<Engine>, call: &Call, verb: &str) -> Outcome<V
         let engine = worker.engine.clone();
         match verb.as_str() {
             "suspend" | "resume" => {
+                let _guard = worker.lock(Kind::Qemu, vmid, Mode::Exclusive, 10).await?;
+                let guest = engine.guest(Kind::Qemu, vmid, &node).map_err(Refusal::into_text)?;
+                if let Some(lock) = guest.get("lock").filter(|lock| *lock != "backup" && !skips_lock) {
+                    return Err(format!("VM is locked ({lock})"));
+                }
                 engine.with_guest(vmid, |guest| {
                     if let Some(run) = &mut guest.run {
                         run.paused = verb == "suspend";
@@ -302,7 +323,7 @@ pub(crate) fn others(engine: &Arc<Engine>, call: &Call, verb: &str) -> Outcome<V
     Ok(json!(upid))
 }
 
-/// A reboot's second half is no task of its own.
+/// A reboot's second half is not a task of its own.
 fn start_again(engine: &Arc<Engine>, vmid: u32, node: String) {
     let engine = engine.clone();
     engine.clone().aside(async move {

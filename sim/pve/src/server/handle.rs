@@ -14,7 +14,6 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::EPOCH;
 use crate::cluster::overview::{self, Wanted};
 use crate::engine::Engine;
 use crate::engine::locks::Mode;
@@ -88,7 +87,7 @@ impl Handle {
     }
 
     /// Cuts a node's power: its guests stop, its tasks end without a word, calls that are passed on to it answer
-    /// `595 No route to host`, and where no majority is left nothing can be begun any more. False where there is no such
+    /// `595 No route to host`, and without a majority nothing can be started any more. False where there is no such
     /// node, or it is away already.
     pub async fn node_away(&self, name: &str) -> bool {
         let _at_work = self.engine.clock.request();
@@ -100,7 +99,7 @@ impl Handle {
         self.engine.node_back(name)
     }
 
-    /// Fills a storage as `node` sees it until only that many bytes are free, with what is no volume.
+    /// Fills a storage as `node` sees it until only that many bytes are free, with what is not a volume.
     pub fn leave_free(&self, node: &str, storage: &str, bytes: u64) {
         let mut state = self.engine.state();
         let taken = state.taken_on(node, storage);
@@ -191,8 +190,7 @@ impl Handle {
     #[must_use]
     pub fn instants(&self) -> Arc<dyn Fn() -> Timestamp + Send + Sync> {
         let clock = self.engine.clock.clone();
-        let epoch = Timestamp::UNIX_EPOCH.saturating_add(Duration::from_secs(EPOCH)).unwrap_or(Timestamp::UNIX_EPOCH);
-        Arc::new(move || epoch.saturating_add(clock.now()).unwrap_or(Timestamp::MAX))
+        Arc::new(move || clock.instant())
     }
 
     /// Whether time passes only by [`Handle::pass`].
@@ -304,7 +302,7 @@ impl Handle {
         self.engine.state().guests.iter().filter(|(_, guest)| guest.run.is_some()).map(|(vmid, _)| *vmid).collect()
     }
 
-    /// What is there from now on is no leftover.
+    /// What is there from now on is not a leftover.
     pub fn set_baseline(&mut self) {
         self.baseline = snapshot(&self.engine);
     }

@@ -109,7 +109,7 @@ impl Server {
         let line = options.line.or_else(|| world.line()).unwrap_or_default();
         let schema = Schema::of(line).map_err(StartError::Schema)?;
         let engine = Arc::new(Engine::new(Parts {
-            state: world.build(options.seed, &schema),
+            state: world.build(options.seed, &schema, clock.seconds()),
             handlers: routes::handlers(&schema),
             schema,
             clock: clock.clone(),

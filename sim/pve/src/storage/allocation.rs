@@ -27,7 +27,7 @@ pub(crate) struct Wanted<'a> {
 
 /// Makes an empty volume and returns its id; the error is PVE's text.
 pub(crate) fn allocate(engine: &Engine, wanted: Wanted<'_>, print: Print<'_>) -> Result<String, String> {
-    // Whoever prints takes the world's lock: nothing is printed while it is held.
+    // Printing takes the world's lock, so nothing is printed while it is held.
     let mut said = Vec::new();
     let made = entered(engine, wanted, &mut said);
     said.into_iter().for_each(print);

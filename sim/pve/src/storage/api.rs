@@ -34,7 +34,7 @@ pub(crate) fn one_definition(engine: &Engine, call: &Call) -> Outcome<Value> {
     found.map(Value::Object).ok_or_else(|| Refusal::fault(format!("storage '{name}' does not exist")))
 }
 
-/// What a node says of a storage; one that it may not use is told of without figures.
+/// What a node says of a storage; a storage that it may not use is listed without figures.
 fn figures(state: &State, node: &str, name: &str, storage: &Storage) -> Map<String, Value> {
     let active = !storage.disabled && storage.is_on(node);
     let usage = state.usage(node, name);

@@ -169,7 +169,7 @@ pub(crate) fn human(bytes: u64) -> String {
     format!("{number:.1} {unit}")
 }
 
-/// Frees a volume; whoever backs linked clones stays, with PVE's text.
+/// Frees a volume. The base of linked clones stays, with PVE's text.
 pub(crate) async fn free(engine: &Arc<Engine>, node: &str, volid: &str, print: Print<'_>) -> Result<(), String> {
     let (volume, layout) = {
         let mut state = engine.state();
@@ -201,7 +201,7 @@ pub(crate) async fn free(engine: &Arc<Engine>, node: &str, volid: &str, print: P
 pub(crate) enum Reach {
     /// What its configuration names and is its own.
     Named,
-    /// Whatever has its number, too.
+    /// Whatever has its number too.
     Numbered,
 }
 
@@ -212,7 +212,7 @@ impl Reach {
     }
 }
 
-/// Takes a guest away, its volumes first. One that cannot be freed stays, and is told of.
+/// Takes a guest away, its volumes first. A volume that cannot be freed stays and is reported.
 pub(crate) async fn forget_guest(engine: &Arc<Engine>, vmid: u32, reach: Reach, print: Print<'_>) {
     let Some(guest) = engine.with_guest(vmid, |guest| guest.clone()) else { return };
     let mut volumes = guest.volumes();

@@ -1,10 +1,11 @@
-//! Files that come to a storage: uploads, and downloads that the node does itself.
+//! Files that come to a storage, and uploads of them.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+pub(crate) use super::download::download;
 use crate::engine::Worker;
 use crate::engine::{Call, Engine};
 use crate::refusal::{Body, Outcome, Refusal};
@@ -24,7 +25,7 @@ pub(crate) fn clean_name(name: &str) -> String {
     bytes.trim_start().to_owned()
 }
 
-fn suffix_fits(content: &str, name: &str) -> Result<&'static str, &'static str> {
+pub(super) fn suffix_fits(content: &str, name: &str) -> Result<&'static str, &'static str> {
     let lower = name.to_ascii_lowercase();
     let stem = |suffix: &str| name.len() > suffix.len();
     match content {
@@ -120,7 +121,12 @@ fn takes(engine: &Engine, storage: &str, content: &str) -> Outcome<()> {
     }
 }
 
-fn import_is_valid(worker: &Worker, file: &std::path::Path, format: &str, temporary: &str) -> Result<(), String> {
+pub(super) fn import_is_valid(
+    worker: &Worker,
+    file: &std::path::Path,
+    format: &str,
+    temporary: &str,
+) -> Result<(), String> {
     let head = std::fs::read(file).unwrap_or_default();
     let (good, complaint) = match format {
         "qcow2" => (head.starts_with(b"QFI\xfb"), "Image is not in qcow2 format"),
@@ -147,39 +153,6 @@ fn import_is_valid(worker: &Worker, file: &std::path::Path, format: &str, tempor
     }
     worker.log(format!("command '/usr/bin/qemu-img info '--output=json' {temporary} -f {format}' failed: exit code 1"));
     Err(format!("qemu-img: Could not open '{temporary}': {complaint}"))
-}
-
-/// The node itself would fetch the file; a simulated one has no network.
-pub(crate) fn download(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
-    let storage = call.text("storage").unwrap_or_default().to_owned();
-    engine.state().usable(&call.node, &storage).map_err(Refusal::fault)?;
-    let content = call.text("content").unwrap_or_default().to_owned();
-    takes(engine, &storage, &content)?;
-    let name = clean_name(call.text("filename").unwrap_or_default());
-    suffix_fits(&content, &name).map_err(|text| Refusal::parameter("filename", text))?;
-    let url = call.text("url").unwrap_or_default().to_owned();
-    let node = call.node.clone();
-    let upid = engine.spawn(call, "download", &name.clone(), move |worker| async move {
-        let volid = format!("{storage}:{content}/{name}");
-        let target = worker.engine.state().path_of(&volid);
-        if worker.engine.state().volume(&node, &volid).is_some() {
-            return Err(format!("refusing to override existing file '{target}'"));
-        }
-        worker.log(format!("downloading {url} to {target}"));
-        let host = url.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default().to_owned();
-        let host = if host.contains(':') {
-            host
-        } else {
-            format!("{host}:{}", if url.starts_with("https") { 443 } else { 80 })
-        };
-        worker.log(format!(
-            "--{}--  {url}",
-            jiff::Timestamp::from_second(i64::try_from(worker.engine.clock.seconds()).unwrap_or(0))
-                .map_or_else(|_| String::new(), |t| t.strftime("%Y-%m-%d %H:%M:%S").to_string())
-        ));
-        Err(format!("download failed: Connecting to {host}... failed: Connection refused."))
-    });
-    Ok(json!(upid))
 }
 
 pub(crate) fn bad_request() -> Refusal {

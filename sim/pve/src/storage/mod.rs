@@ -6,5 +6,8 @@ pub(crate) mod api;
 pub(crate) mod config;
 pub(crate) mod content;
 pub(crate) mod disks;
+pub(crate) mod download;
 pub(crate) mod files;
+mod progress;
 pub(crate) mod upload;
+mod wget;

@@ -30,7 +30,7 @@ pub(crate) fn parse(body: &[u8], boundary: &str, directory: &Path) -> Outcome<(P
         if let Some(file_name) = attribute(disposition, "filename") {
             return file(content, &delimiter, &name, &file_name, params, directory);
         }
-        // What is not one of the known fields, in their order, is no upload.
+        // What is not one of the known fields, in their order, is not an upload.
         let Some(at) = order.iter().skip(next).position(|field| *field == name).map(|at| at + next) else {
             return Err(bad_request());
         };

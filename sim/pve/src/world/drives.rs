@@ -29,10 +29,17 @@ pub(crate) fn is_mount(name: &str) -> bool {
     name == "rootfs" || numbered(name, "mp")
 }
 
-/// Keys and values; the first part without `=` is the file.
+/// Returns the parts of a property string that are not blank: PVE skips those that are.
+///
+/// Source: `parse_property_string` in PVE's `JSONSchema.pm`.
+pub(crate) fn parts(value: &str) -> impl Iterator<Item = &str> {
+    value.split(',').filter(|part| !part.trim().is_empty())
+}
+
+/// Keys and values; the part without `=` is the file.
 pub(crate) fn parse(value: &str) -> Parsed {
     let mut out = Parsed::new();
-    for part in value.split(',') {
+    for part in parts(value) {
         match part.split_once('=') {
             Some((key, value)) => out.insert(key.to_owned(), value.to_owned()),
             None => out.insert("file".to_owned(), part.to_owned()),
@@ -90,7 +97,7 @@ fn round(number: f64) -> u64 {
     number as u64
 }
 
-/// Bytes of a size in GiB as it stands in `storage:0.5`, in whole KiB.
+/// Bytes of a size in GiB as in `storage:0.5`, in whole KiB.
 pub(crate) fn gigabytes(text: &str) -> Option<u64> {
     let number: f64 = text.parse().ok()?;
     (number >= 0.0).then_some(round(number * 1024.0 * 1024.0) << 10)
@@ -136,6 +143,12 @@ mod tests {
         assert_eq!(print_size(600), "600");
         assert_eq!(gigabytes("0.03125"), Some(32 << 20));
         assert_eq!(parse_size("65536K"), Some(64 << 20));
+    }
+
+    #[test]
+    fn blank_parts_are_skipped() {
+        assert_eq!(parse("local-lvm:cloudinit,"), parse("local-lvm:cloudinit"));
+        assert_eq!(parse(" ,thin:1,,size=1G, "), parse("thin:1,size=1G"));
     }
 
     #[test]

@@ -106,7 +106,7 @@ impl Layout {
         }
     }
 
-    /// Whether a linked clone can be told from other volumes. Where it cannot, its base can be deleted.
+    /// Returns true if a linked clone can be distinguished from other volumes. Else its base can be deleted.
     pub(crate) fn knows_bases(self) -> bool {
         !matches!(self, Self::LvmThin | Self::Lvm)
     }

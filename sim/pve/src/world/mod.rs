@@ -1,4 +1,4 @@
-//! What there is in a simulated cluster; this file: how one looks before anybody calls it, read from JSON or put together
+//! The contents of a simulated cluster. This file has its state before the first call, read from JSON or put together
 //! in code.
 
 pub(crate) mod drives;
@@ -17,7 +17,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::clock::EPOCH;
 use crate::line::Line;
 use crate::params;
 use crate::schema::Schema;
@@ -45,7 +44,7 @@ pub struct World {
     storages: Vec<Map<String, Value>>,
     users: Vec<UserEntry>,
     version: Value,
-    /// Bytes of storages that were told.
+    /// Bytes of storages whose size was given.
     #[serde(skip)]
     sizes: BTreeMap<String, u64>,
     /// PVE's own roles are there too.
@@ -350,8 +349,8 @@ impl World {
         self.version["release"].as_str()?.parse().ok()
     }
 
-    /// The state at the start; what is missing (secrets, MACs, UUIDs) is made from the seed.
-    pub(crate) fn build(&self, seed: u64, schema: &Schema) -> State {
+    /// Returns the state at the start, in seconds since the epoch. Missing secrets, MACs and UUIDs are made from the seed.
+    pub(crate) fn build(&self, seed: u64, schema: &Schema, start: u64) -> State {
         let mut state = State::new(seed, schema.line);
         for (name, privileges) in schema.roles.iter().filter(|_| self.standard_roles) {
             state.roles.insert(name.clone(), (privileges.clone(), true));
@@ -397,8 +396,8 @@ impl World {
                 storage.size = *size;
             }
         }
-        self.volumes.iter().for_each(|volume| add_volume(&mut state, &self.node, volume));
-        self.guests.iter().for_each(|guest| add_guest(&mut state, &self.node, guest));
+        self.volumes.iter().for_each(|volume| add_volume(&mut state, &self.node, volume, start));
+        self.guests.iter().for_each(|guest| add_guest(&mut state, &self.node, guest, start));
         for pool in &self.pools {
             let guests = pool.members.iter().filter_map(|member| member.rsplit('/').next()?.parse().ok()).collect();
             state
@@ -441,42 +440,42 @@ fn add_storage(state: &mut State, entry: &Map<String, Value>) {
     state.storages.insert(name.to_owned(), Storage::defined(entry));
 }
 
-fn add_volume(state: &mut State, node: &str, entry: &VolumeEntry) {
+fn add_volume(state: &mut State, node: &str, entry: &VolumeEntry, start: u64) {
     let of_guest = matches!(entry.content.as_str(), "images" | "rootdir");
     let mut volume = if of_guest {
-        Volume::new(&entry.content, &entry.format, entry.size, EPOCH)
+        Volume::new(&entry.content, &entry.format, entry.size, start)
     } else {
-        Volume::file(&entry.content, &entry.format, entry.size, EPOCH)
+        Volume::file(&entry.content, &entry.format, entry.size, start)
     };
     volume.vmid = entry.vmid;
     volume.parent.clone_from(&entry.parent);
     state.put_volume(entry.node.as_deref().unwrap_or(node), &entry.volid, volume);
 }
 
-fn add_guest(state: &mut State, node: &str, entry: &GuestEntry) {
+fn add_guest(state: &mut State, node: &str, entry: &GuestEntry, start: u64) {
     let kind = if entry.kind == "lxc" { Kind::Lxc } else { Kind::Qemu };
     let mut guest = Guest::new(kind, entry.node.as_deref().unwrap_or(node));
     for (key, value) in &entry.config {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        guest.set(key, &filled_in(state, &text));
+        guest.set(key, &filled_in(state, &text, start));
     }
     state.guests.insert(entry.vmid, guest);
 }
 
 /// `${mac1}` and the like get a value.
-fn filled_in(state: &mut State, text: &str) -> String {
+fn filled_in(state: &mut State, text: &str, start: u64) -> String {
     let mut out = text.to_owned();
-    while let Some(start) = out.find("${") {
-        let Some(length) = out[start..].find('}') else { break };
-        let name = out[start + 2..start + length].to_owned();
+    while let Some(from) = out.find("${") {
+        let Some(length) = out[from..].find('}') else { break };
+        let name = out[from + 2..from + length].to_owned();
         let value = if name.starts_with("mac") {
             state.mac()
         } else if name.starts_with("uuid") {
             state.uuid()
         } else {
-            EPOCH.to_string()
+            start.to_string()
         };
-        out.replace_range(start..=start + length, &value);
+        out.replace_range(from..=from + length, &value);
     }
     out
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::state::State;
+use super::storages::{USUAL_SIZE, USUAL_USE};
 use crate::refusal::{Outcome, Refusal};
 
 /// How long after the last word of a node the others remember what it said of itself and its guests.
@@ -22,6 +23,41 @@ pub(crate) struct Node {
     pub(crate) networks: Vec<Map<String, Value>>,
     /// When it went away, on the simulated clock.
     pub(crate) away: Option<Duration>,
+}
+
+/// How large a node is and how much of it is in use: the same in every call that tells of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Figures {
+    pub(crate) cores: u32,
+    /// Bytes.
+    pub(crate) memory: u64,
+    /// Bytes of its guests and of the node itself.
+    pub(crate) memory_used: u64,
+    /// Bytes of its root file system.
+    pub(crate) disk: u64,
+    /// Bytes.
+    pub(crate) disk_used: u64,
+    /// Seconds.
+    pub(crate) uptime: u64,
+}
+
+impl Figures {
+    /// Bytes of memory that a node uses without guests.
+    const OWN_MEMORY: u64 = 1 << 30;
+    /// Seconds that a node had run when the simulator started.
+    const RUN_BEFORE: u64 = 1000;
+
+    /// The figures of a node whose guests use `in_use` bytes of memory.
+    pub(crate) fn of(node: &Node, in_use: u64, now: Duration) -> Self {
+        Self {
+            cores: node.cores,
+            memory: node.memory,
+            memory_used: in_use + Self::OWN_MEMORY,
+            disk: USUAL_SIZE,
+            disk_used: USUAL_USE,
+            uptime: Self::RUN_BEFORE + now.as_secs(),
+        }
+    }
 }
 
 impl Node {

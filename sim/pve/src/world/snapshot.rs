@@ -18,7 +18,7 @@ pub(crate) struct Snapshot {
 
 impl Guest {
     /// Volume ids of the disks of a configuration that snapshots are about: no CD-ROM images, nor cloud-init drives, which
-    /// are made anew at each start.
+    /// are made again at each start.
     pub(crate) fn disks(config: &BTreeMap<String, String>) -> Vec<String> {
         let is_disk =
             |key: &str, value: &str| drives::is_mount(key) || (drives::is_drive(key) && !drives::is_cdrom(value));

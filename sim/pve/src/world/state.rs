@@ -159,7 +159,8 @@ impl Guest {
             Pending::Set(value) => Some((key, value)),
             Pending::Delete(_) => None,
         });
-        let is_volume = |key: &str| drives::is_drive(key) || drives::is_mount(key) || drives::is_unused(key);
+        let is_volume =
+            |key: &str| drives::is_drive(key) || drives::is_mount(key) || drives::is_unused(key) || key == "vmstate";
         let named = self.config.iter().chain(waiting).filter(|(key, _)| is_volume(key));
         named.map(|(_, value)| drives::file(value)).filter(|file| file.contains(':')).collect()
     }

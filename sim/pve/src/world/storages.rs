@@ -10,7 +10,7 @@ use super::volumes::storage_of;
 use crate::params;
 use crate::refusal::{Outcome, Refusal};
 
-/// Bytes of a storage that was not told its size.
+/// Bytes of a storage whose size was not given.
 pub(crate) const USUAL_SIZE: u64 = 100 << 30;
 /// Bytes that something else than volumes takes on such a storage.
 pub(crate) const USUAL_USE: u64 = 8 << 30;

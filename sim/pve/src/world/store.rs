@@ -78,7 +78,7 @@ impl Store {
         self.option("disable", json!(1))
     }
 
-    /// Bytes that it has room for, on each node unless it is shared; 100 GiB unless told. What is no volume takes 8 GiB.
+    /// Bytes that it has room for, on each node unless it is shared; default 100 GiB. Everything that is not a volume takes 8 GiB.
     #[must_use]
     pub fn size(mut self, bytes: u64) -> Self {
         self.size = Some(bytes);

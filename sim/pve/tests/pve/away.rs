@@ -87,7 +87,7 @@ async fn guests_and_tasks_end_with_their_node_and_only_onboot_ones_return() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_majority_nothing_is_begun() {
+async fn without_a_majority_nothing_starts() {
     let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     client.template("pve1", "9000", "rbd").await;

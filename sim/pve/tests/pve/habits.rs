@@ -46,7 +46,7 @@ async fn a_lock_in_the_configuration_refuses_at_once_or_in_the_task() {
     let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     client.vm("pve1", "100", "thin").await;
-    for lock in ["backup", "clone", "create", "migrate", "rollback", "snapshot", "suspended"] {
+    for lock in ["backup", "clone", "create", "migrate", "rollback", "snapshot"] {
         site.handle.set_lock(100, Some(lock));
         let text = format!("VM is locked ({lock})");
         let change = client.call("PUT", "/nodes/pve1/qemu/100/config", &[("name", "x")]).await;
@@ -215,7 +215,7 @@ async fn with_agent(client: &Client<'_>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_end_of_a_program_is_told_once() {
+async fn the_end_of_a_program_is_reported_once() {
     let site = SimulatedCluster::start(&world()).await;
     let client = site.client(ADMIN);
     with_agent(&client).await;

@@ -128,6 +128,8 @@ async fn a_clone_joins_its_pool_when_it_is_finished() {
     // A full clone's worker can be killed at any time.
     let started = token.call("POST", "/nodes/pve1/qemu/100/clone", &[&[("newid", "9101")], &slow[1..]].concat()).await;
     let upid = started.data().as_str().expect("a task");
+    // It is killed once it has started.
+    while admin.get("/nodes/pve1/qemu/9101/config").await.status != 200 {}
     assert!(site.handle.kill_task(upid));
     assert_eq!(site.handle.task_end(upid).await.expect("an end").0, "unexpected status");
     assert!(!site.handle.kill_task(upid), "it has ended already");

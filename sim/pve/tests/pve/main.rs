@@ -1,12 +1,17 @@
 //! The simulated Proxmox VE cluster as a client meets it, on virtual time.
 
+mod access;
 mod away;
 mod cluster;
+mod download;
 mod full;
 mod habits;
 mod half_made;
+mod played;
 mod scale;
 mod simulated_cluster;
 mod snapshots;
 mod storages;
+mod suspend;
 mod tags;
+mod values;

@@ -8,6 +8,9 @@ use serde_json::Value;
 use sim_pve::scripted::{Boot, Scripted};
 use sim_pve::{Handle, Latency, Line, Options, Server, Store, World};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 pub(crate) const ADMIN: &str = "root@pam!admin";
 
@@ -112,9 +115,9 @@ impl Client<'_> {
         self.call("GET", path, &[]).await
     }
 
-    async fn connect(&self) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
+    async fn connect(&self) -> tokio_rustls::client::TlsStream<TcpStream> {
         let address = self.url.trim_start_matches("https://").split('/').next().unwrap_or_default();
-        let stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
+        let stream = TcpStream::connect(address).await.expect("a connection");
         let mut roots = rustls::RootCertStore::empty();
         let ca = CertificateDer::from_pem_slice(self.site.handle.ca_pem().as_bytes()).expect("a certificate");
         roots.add(ca).expect("a root");
@@ -134,6 +137,15 @@ impl Client<'_> {
         let mut line = String::new();
         tokio::io::BufReader::new(stream).read_line(&mut line).await.expect("an answer");
         line.trim_end().to_owned()
+    }
+
+    /// Opens a websocket.
+    pub(crate) async fn websocket(&self, path: &str) -> WebSocketStream<tokio_rustls::client::TlsStream<TcpStream>> {
+        let stream = self.connect().await;
+        let mut request = format!("wss://localhost/api2/json{path}").into_client_request().expect("a request");
+        let authorization = self.authorization.parse().expect("a header");
+        request.headers_mut().insert("Authorization", authorization);
+        tokio_tungstenite::client_async(request, stream).await.expect("a websocket").0
     }
 
     /// A call that may get no answer at all.

@@ -197,8 +197,8 @@ async fn definitions_come_change_and_go() {
     let client = site.client(ADMIN);
     let thin =
         [("storage", "fast"), ("type", "lvmthin"), ("vgname", "nvme"), ("thinpool", "data"), ("nodes", "pve1,pve2")];
-    let stranger = site.client("ci@pve!t").call("POST", "/storage", &thin).await;
-    assert_eq!(stranger.refusal(), (403, "Permission check failed (/storage, Datastore.Allocate)"));
+    let outsider = site.client("ci@pve!t").call("POST", "/storage", &thin).await;
+    assert_eq!(outsider.refusal(), (403, "Permission check failed (/storage, Datastore.Allocate)"));
     let made = client.call("POST", "/storage", &thin).await;
     assert_eq!(made.data(), &json!({ "storage": "fast", "type": "lvmthin" }));
     client.vm("pve2", "100", "fast").await;

@@ -158,7 +158,7 @@ fn rig_config() -> BoxedStrategy<Value> {
     config_of(&Rig::attributes()).prop_map(|config| as_core_sends(&rig(), &config)).boxed()
 }
 
-/// A configuration and a later one, which has much of it: as it was, in another spelling, or anew.
+/// A configuration and a later one, which has much of it: as it was, in another spelling, or new.
 fn two_configs() -> BoxedStrategy<(Value, Value)> {
     let attributes = Rig::attributes();
     let choices = prop::collection::vec(0..4_u8, attributes.len());
@@ -344,7 +344,7 @@ proptest! {
     }
 
     #[test]
-    fn what_the_server_only_spells_differently_is_no_drift(config in rig_config()) {
+    fn what_the_server_only_spells_differently_is_not_drift(config in rig_config()) {
         let (attributes, state) = (Rig::attributes(), state_after(&config));
         let read = as_core_sends(&rig(), &normalised(&attributes, &state));
         let kept = as_core_sends(&rig(), &keep_equal(&attributes, &state, read));

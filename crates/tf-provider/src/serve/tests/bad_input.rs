@@ -44,7 +44,7 @@ async fn a_silent_client_does_not_disturb_others() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_tls_are_refused() {
+async fn bytes_that_are_not_tls_are_refused() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let trusted = peer();
     let served = serve(&trusted);
@@ -149,14 +149,14 @@ async fn a_large_message_is_served() {
 }
 
 #[tokio::test]
-async fn stored_state_that_is_no_state_is_refused() {
+async fn stored_state_that_is_not_a_state_is_refused() {
     let trusted = peer();
     let served = serve(&trusted);
     let client = configured(&served, trusted).await;
     for (stored, detail) in [
-        (&b"{\"name\":"[..], "The stored object does not fit its type: it is no JSON."),
-        (b"{\"name\":[1]}", "The stored object does not fit its type: stored value at \"name\" is no string."),
-        (b"[]", "The stored object does not fit its type: stored value at \"\" is no object."),
+        (&b"{\"name\":"[..], "The stored object does not fit its type: it is not JSON."),
+        (b"{\"name\":[1]}", "The stored object does not fit its type: stored value at \"name\" is not a string."),
+        (b"[]", "The stored object does not fit its type: stored value at \"\" is not an object."),
     ] {
         let request = proto::upgrade_resource_state::Request {
             type_name: "toy_safe".to_owned(),
@@ -178,7 +178,7 @@ fn a_client_certificate_that_is_none_ends_the_start() {
         let error = Identity::for_client(text).err().expect("refused");
         assert_eq!(
             error.to_string(),
-            "unable to set up mutual TLS: the core's certificate in PLUGIN_CLIENT_CERT is no PEM"
+            "unable to set up mutual TLS: the core's certificate in PLUGIN_CLIENT_CERT is not PEM"
         );
     }
 }

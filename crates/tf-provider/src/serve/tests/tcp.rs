@@ -27,7 +27,7 @@ async fn the_expected_client_is_served_over_tcp() {
 }
 
 #[tokio::test]
-async fn strangers_are_refused_over_tcp_too() {
+async fn outsiders_are_refused_over_tcp_too() {
     let served = serve_at(Place::Ports(0..=0), &peer());
     assert_eq!(refusal(&served, Some(peer())).await, "received fatal alert: AccessDenied");
     assert_eq!(refusal(&served, None).await, "received fatal alert: CertificateRequired");

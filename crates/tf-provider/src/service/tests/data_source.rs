@@ -1,4 +1,4 @@
-use super::{Log, configured, dynamic, malformed, service, told, undynamic};
+use super::{Log, configured, dynamic, malformed, reported, service, undynamic};
 use crate::wire::tfplugin6 as proto;
 use crate::{Attr, Cx, DataSource, Diagnostic, Diagnostics, Model, Secret, Timeouts};
 
@@ -83,19 +83,19 @@ fn request_for(config: &Source) -> proto::read_data_source::Request {
 async fn refused(name: &str) -> String {
     let answer = configured().await.read_data_source(request(name)).await.expect("answered");
     assert!(answer.state.is_none(), "no state with an error");
-    told(&answer.diagnostics)
+    reported(&answer.diagnostics)
 }
 
 #[tokio::test]
 async fn what_is_found_comes_with_defaults_and_the_users_spelling() {
     let answer = configured().await.read_data_source(request("a")).await.expect("answered");
-    assert_eq!(told(&answer.diagnostics), ": Cold: Mind the temperature.");
+    assert_eq!(reported(&answer.diagnostics), ": Cold: Mind the temperature.");
     let found: Source = undynamic(&answer.state.expect("state"));
     assert_eq!((found.depth, found.kind.text(), found.flow), (3.into(), Some("deep"), 7.into()));
 }
 
 #[tokio::test]
-async fn what_goes_wrong_is_told_at_the_attribute() {
+async fn errors_are_reported_at_the_attribute() {
     assert_eq!(refused("dry").await, "name: Dry: Nothing flows.");
     let bug = "This is a bug in the provider.";
     let summary = "Result differs from the configuration";
@@ -113,7 +113,7 @@ async fn a_deadline_ends_reading() {
 
 /// A check that panics has not passed; a comparison that panics finds a difference.
 #[tokio::test]
-async fn what_panics_beside_the_authors_methods_is_told_too() {
+async fn what_panics_beside_the_authors_methods_is_reported_too() {
     let service = configured().await;
     let config = Source { source: "x".into(), ..named("a") };
     let request = proto::validate_data_resource_config::Request {
@@ -134,13 +134,13 @@ async fn an_interrupt_ends_reading() {
     let service = configured().await;
     service.stop_provider(proto::stop_provider::Request {}).expect("answered");
     let answer = service.read_data_source(request("waits")).await.expect("answered");
-    assert!(told(&answer.diagnostics).contains("Interrupted"));
+    assert!(reported(&answer.diagnostics).contains("Interrupted"));
 }
 
 #[tokio::test]
-async fn without_configuration_the_reason_is_told() {
+async fn without_configuration_the_reason_is_reported() {
     let answer = service().read_data_source(request("a")).await.expect("answered");
-    assert!(told(&answer.diagnostics).contains("Provider is not configured yet"));
+    assert!(reported(&answer.diagnostics).contains("Provider is not configured yet"));
 }
 
 #[tokio::test]

@@ -86,7 +86,7 @@ async fn each_operation_ends_at_its_deadline() {
         };
         let answer = tokio::time::timeout(Duration::from_secs(60), service.apply_resource_change(request));
         let answer = answer.await.unwrap_or_else(|_| panic!("{operation} has an hour")).expect("answered");
-        assert!(told(&answer.diagnostics).starts_with(": Timed out: "), "{operation}");
+        assert!(reported(&answer.diagnostics).starts_with(": Timed out: "), "{operation}");
     }
     // Without a word in the configuration, the declared one.
     let request = proto::read_resource::Request {
@@ -96,5 +96,5 @@ async fn each_operation_ends_at_its_deadline() {
     };
     let answer = tokio::time::timeout(Duration::from_secs(60), service.read_resource(request));
     let answer = answer.await.expect("in time").expect("answered");
-    assert!(told(&answer.diagnostics).starts_with(": Timed out: "));
+    assert!(reported(&answer.diagnostics).starts_with(": Timed out: "));
 }

@@ -2,7 +2,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Log, configured, dynamic, service, told, undynamic};
+use super::{Log, configured, dynamic, reported, service, undynamic};
 use crate::wire::tfplugin6 as proto;
 use crate::{Attr, Cx, Diagnostic, Diagnostics, EphemeralResource, Model, Opened, Renewed, Secret};
 
@@ -123,7 +123,7 @@ async fn a_ticket_is_opened_renewed_and_closed() {
     assert_eq!((renewed.diagnostics, renewed.renew_at), (vec![], None));
     let again = renew("toy_ticket", renewed.private.clone());
     let refused = service.renew_ephemeral_resource(again).await.expect("answered");
-    assert_eq!(told(&refused.diagnostics), ": Too often: It was renewed before.");
+    assert_eq!(reported(&refused.diagnostics), ": Too often: It was renewed before.");
     let closed = service.close_ephemeral_resource(close("toy_ticket", renewed.private)).await.expect("answered");
     assert_eq!(closed.diagnostics, []);
     let log = service.provider.log.lock().expect("no panic").clone();
@@ -170,14 +170,14 @@ async fn what_the_core_leaves_open_is_closed_at_the_end() {
 async fn one_that_cannot_be_used_is_closed_at_once() {
     let service = configured().await;
     let opened = service.open_ephemeral_resource(open("forgets")).await.expect("answered");
-    assert!(told(&opened.diagnostics).contains("\"code\" is unknown in the result"));
+    assert!(reported(&opened.diagnostics).contains("\"code\" is unknown in the result"));
     assert!(opened.result.is_none() && opened.private.is_none());
     let log = service.provider.log.lock().expect("no panic").clone();
     assert_eq!(log, ["open forgets", "close code-of-forgets after 0"]);
 }
 
 #[tokio::test]
-async fn nothing_to_renew_or_close_is_no_code() {
+async fn nothing_to_renew_or_close_is_not_code() {
     let service = configured().await;
     let request = proto::open_ephemeral_resource::Request {
         type_name: "toy_stamp".to_owned(),
@@ -188,7 +188,7 @@ async fn nothing_to_renew_or_close_is_no_code() {
     assert_eq!(undynamic::<Stamp>(&opened.result.expect("result")).motif.text(), Some("a bird"));
     assert_eq!(opened.renew_at, None);
     let renewed = service.renew_ephemeral_resource(renew("toy_stamp", opened.private.clone())).await;
-    assert!(told(&renewed.expect("answered").diagnostics).contains("toy_stamp cannot be renewed"));
+    assert!(reported(&renewed.expect("answered").diagnostics).contains("toy_stamp cannot be renewed"));
     let closed = service.close_ephemeral_resource(close("toy_stamp", opened.private)).await.expect("answered");
     assert_eq!(closed.diagnostics, []);
 }
@@ -198,18 +198,18 @@ async fn foreign_private_data_is_refused_unseen() {
     let service = configured().await;
     for private in [None, Some(b"{\"code\":17".to_vec()), Some(b"{\"code\":\"hush\"}".to_vec())] {
         let renewed = service.renew_ephemeral_resource(renew("toy_ticket", private.clone())).await.expect("answered");
-        let told = told(&renewed.diagnostics);
-        assert!(told.contains("Unable to read private data") && !told.contains("hush"), "{told}");
+        let reported = reported(&renewed.diagnostics);
+        assert!(reported.contains("Unable to read private data") && !reported.contains("hush"), "{reported}");
         let closed = service.close_ephemeral_resource(close("toy_ticket", private)).await.expect("answered");
         assert_eq!(closed.diagnostics.len(), 1);
     }
 }
 
 #[tokio::test]
-async fn mistakes_and_panics_are_told() {
+async fn mistakes_and_panics_are_reported() {
     let service = configured().await;
     let opened = service.open_ephemeral_resource(open("panics")).await.expect("answered");
-    assert!(told(&opened.diagnostics).contains("asked to"));
+    assert!(reported(&opened.diagnostics).contains("asked to"));
     let mut unknown = open("ann");
     unknown.type_name = "toy_hat".to_owned();
     let error = service.open_ephemeral_resource(unknown).await.expect_err("refused");
@@ -219,11 +219,11 @@ async fn mistakes_and_panics_are_told() {
     let config = Some(dynamic(&Ticket { holder: "nobody".into(), ..Ticket::default() }));
     let request = proto::validate_ephemeral_resource_config::Request { type_name: "toy_ticket".to_owned(), config };
     let found = service.validate_ephemeral_resource_config(request).expect("answered").diagnostics;
-    assert_eq!(told(&found), "holder: No holder: A ticket is for somebody.");
+    assert_eq!(reported(&found), "holder: No holder: A ticket is for somebody.");
 }
 
 #[tokio::test]
 async fn without_configuration_nothing_is_opened() {
     let opened = service().open_ephemeral_resource(open("ann")).await.expect("answered");
-    assert!(told(&opened.diagnostics).contains("Provider is not configured yet"));
+    assert!(reported(&opened.diagnostics).contains("Provider is not configured yet"));
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use super::{Log, configured, dynamic, object, raw, service, told, undynamic};
+use super::{Log, configured, dynamic, object, raw, reported, service, undynamic};
 use crate::schema::Type;
 use crate::wire::{messages, tfplugin6 as proto};
 use crate::{
@@ -233,7 +233,7 @@ async fn private_state_goes_through_a_whole_life() {
     let planned = service.plan_resource_change(destroy).await.expect("planned");
     let gone = service.apply_resource_change(apply(Some(&boat("b", 1)), None, planned.planned_private)).await;
     let gone = gone.expect("answered");
-    assert_eq!(told(&gone.diagnostics), ": Not deleted: plan, create, read, plan, update, delete");
+    assert_eq!(reported(&gone.diagnostics), ": Not deleted: plan, create, read, plan, update, delete");
     let kept: Logbook = serde_json::from_slice(&gone.private).expect("kept, as the object is");
     assert_eq!(kept.entries.len(), 6);
 }
@@ -256,7 +256,7 @@ async fn an_imported_object_can_be_destroyed_before_it_is_complete() {
     let imported = Boat { harbour: Attr::Null, crew: Attr::Null, ..boat("leaks", 1) };
     let answer = configured().await.apply_resource_change(apply(Some(&imported), None, vec![])).await;
     let answer = answer.expect("answered");
-    assert_eq!(told(&answer.diagnostics), ": Half sunk: 2 crew, harbour \"\"");
+    assert_eq!(reported(&answer.diagnostics), ": Half sunk: 2 crew, harbour \"\"");
     let left: Boat = undynamic(&answer.new_state.expect("what is left"));
     assert!(left.to_value() == imported.to_value(), "the state lacks what it lacked");
 }
@@ -265,12 +265,12 @@ async fn an_imported_object_can_be_destroyed_before_it_is_complete() {
 async fn an_object_whose_state_lacks_what_a_destroy_needs_is_left_alone() {
     let lost = Boat { name: Attr::Null, ..boat("a", 1) };
     let answer = configured().await.apply_resource_change(apply(Some(&lost), None, vec![])).await.expect("answered");
-    let told = told(&answer.diagnostics);
-    assert!(told.starts_with("name: Incomplete state: \"name\": the state lacks this attribute."), "{told}");
+    let text = reported(&answer.diagnostics);
+    assert!(text.starts_with("name: Incomplete state: \"name\": the state lacks this attribute."), "{text}");
     assert!(undynamic::<Boat>(&answer.new_state.expect("kept")).to_value() == lost.to_value());
 }
 
-/// State that another program wrote is no reason to fail.
+/// State that another program wrote does not fail the call.
 #[tokio::test]
 async fn foreign_private_state_is_none() {
     let found = configured().await.read_resource(read(&boat("a", 1), b"\xff{".to_vec())).await.expect("found");
@@ -278,7 +278,7 @@ async fn foreign_private_state_is_none() {
 }
 
 #[tokio::test]
-async fn identity_is_told_by_every_read() {
+async fn identity_is_reported_by_every_read() {
     let service = configured().await;
     for current_identity in [None, identity(1)] {
         let request = proto::read_resource::Request { current_identity, ..read(&boat("a", 1), vec![]) };
@@ -300,23 +300,23 @@ const CHANGED: &str = "hull: Identity changed: What identifies an object never c
 async fn a_read_that_finds_another_object_is_an_error() {
     let service = configured().await;
     let found = service.read_resource(read(&boat("another hull is found", 1), vec![])).await.expect("answered");
-    assert_eq!((told(&found.diagnostics).as_str(), found.new_state), (CHANGED, None));
+    assert_eq!((reported(&found.diagnostics).as_str(), found.new_state), (CHANGED, None));
     // What the core remembers counts, whatever the state says.
     let request = proto::read_resource::Request { current_identity: identity(7), ..read(&boat("a", 1), vec![]) };
-    assert_eq!(told(&service.read_resource(request).await.expect("answered").diagnostics), CHANGED);
+    assert_eq!(reported(&service.read_resource(request).await.expect("answered").diagnostics), CHANGED);
 }
 
 #[tokio::test]
-async fn an_update_that_leads_to_another_object_is_an_error_told_once() {
+async fn an_update_that_leads_to_another_object_is_an_error_reported_once() {
     let service = configured().await;
     let request = apply(Some(&boat("a", 1)), Some(&boat("another hull", 1)), vec![]);
     let changed = service.apply_resource_change(request).await.expect("answered");
-    assert_eq!(told(&changed.diagnostics), CHANGED);
+    assert_eq!(reported(&changed.diagnostics), CHANGED);
     let state: Boat = undynamic(&changed.new_state.expect("what exists"));
     assert_eq!(state.hull, 2.into());
     let request = plan(&boat("a", 1), &boat("another hull is planned", Attr::Null), vec![]);
     let planned = service.plan_resource_change(request).await.expect("answered");
-    assert!(told(&planned.diagnostics).starts_with("hull: Identity would change: "));
+    assert!(reported(&planned.diagnostics).starts_with("hull: Identity would change: "));
 }
 
 #[tokio::test]
@@ -330,10 +330,10 @@ async fn identity_of_older_versions_is_upgraded() {
     };
     assert_eq!(upgrade(2, r#"{"hull":1}"#).upgraded_identity, identity(1));
     assert_eq!(upgrade(0, r#"{"number":"1"}"#).upgraded_identity, identity(1));
-    assert_eq!(told(&upgrade(1, "{}").diagnostics), ": Lost: Nothing is left of it.");
-    assert!(told(&upgrade(3, "{}").diagnostics).contains("schema 3; this one knows 2"));
-    assert!(told(&upgrade(0, "{").diagnostics).contains("it is no JSON"));
-    assert!(told(&upgrade(2, r#"{"hull":"x"}"#).diagnostics).contains("\"hull\" is no number"));
+    assert_eq!(reported(&upgrade(1, "{}").diagnostics), ": Lost: Nothing is left of it.");
+    assert!(reported(&upgrade(3, "{}").diagnostics).contains("schema 3; this one knows 2"));
+    assert!(reported(&upgrade(0, "{").diagnostics).contains("it is not JSON"));
+    assert!(reported(&upgrade(2, r#"{"hull":"x"}"#).diagnostics).contains("\"hull\" is not a number"));
     let request = proto::get_resource_identity_schemas::Request {};
     let schemas = service.get_resource_identity_schemas(request).expect("answered").identity_schemas;
     assert_eq!((schemas.len(), schemas["toy_boat"].version), (1, 2));
@@ -371,7 +371,7 @@ fn an_object_of_another_type_is_taken_over() {
     assert_eq!(undynamic::<Boat>(&answer.target_state.expect("state")).name.text(), Some("Bob"));
     assert!(answer.target_private.is_empty() && answer.target_identity.is_none());
     let schema = service.get_provider_schema(proto::get_provider_schema::Request {}).expect("answered");
-    assert!(schema.server_capabilities.expect("told").move_resource_state);
+    assert!(schema.server_capabilities.expect("capabilities").move_resource_state);
 }
 
 /// JSON readers round what an `f64` does not hold.
@@ -391,7 +391,7 @@ fn numbers_of_any_length_are_taken_over_with_every_digit() {
         assert_eq!(answer.diagnostics, []);
         let boat: Boat = undynamic(&answer.target_state.expect("state"));
         assert_eq!(boat.name.text(), Some(format!("{number} \"36893488147419103233\"").as_str()));
-        assert_eq!(boat.hull, 9_007_199_254_740_993.into(), "what fits is no text");
+        assert_eq!(boat.hull, 9_007_199_254_740_993.into(), "what fits is not text");
     }
 }
 
@@ -401,7 +401,7 @@ fn what_cannot_be_taken_over_is_refused_with_what_could() {
     let refused = |request| {
         let answer = service.move_resource_state(request).expect("answered");
         assert!(answer.target_state.is_none());
-        told(&answer.diagnostics)
+        reported(&answer.diagnostics)
     };
     let summary = ": Unable to move state into toy_boat: It takes over";
     let accepted = "\"navy_ship\" of sea.example.org/old/navy, \"lake_boat\" of lake/boats";
@@ -413,11 +413,11 @@ fn what_cannot_be_taken_over_is_refused_with_what_could() {
         let expected = format!("{summary} {accepted}; not \"{type_name}\" of provider {provider}.");
         assert_eq!(refused(origin(provider, type_name, 1, "{}")), expected);
     }
-    let told = refused(origin("sea.example.org/old/navy", "navy_ship", 3, "{}"));
-    assert!(told.contains("but not in version 3 of its stored form"), "{told}");
+    let reported = refused(origin("sea.example.org/old/navy", "navy_ship", 3, "{}"));
+    assert!(reported.contains("but not in version 3 of its stored form"), "{reported}");
     let lake = |state| refused(origin("a.example/lake/boats", "lake_boat", 0, state));
     assert_eq!(lake("{}"), ": No name: A boat without a name cannot be taken over.");
-    assert!(lake("{").contains("it is no JSON"));
+    assert!(lake("{").contains("it is not JSON"));
     assert!(lake(r#"{"name":"panics"}"#).contains("asked to"));
     let mut request = origin("a.example/lake/boats", "lake_boat", 0, "{}");
     request.target_type_name = "toy_hat".to_owned();
@@ -435,7 +435,7 @@ async fn what_the_module_says_reaches_the_call() {
         ..apply(None, Some(&boat("a", Attr::Unknown)), vec![])
     };
     let made = service.apply_resource_change(request).await.expect("made");
-    assert_eq!(told(&made.diagnostics), ": Owner: the port");
+    assert_eq!(reported(&made.diagnostics), ": Owner: the port");
 }
 
 /// Without the capability a write-only value would end in the state, however deep it is.
@@ -446,6 +446,9 @@ fn a_write_only_value_inside_is_refused_where_the_core_would_store_it() {
     let (type_name, config) = ("toy_boat".to_owned(), Some(dynamic(&config)));
     let request = proto::validate_resource_config::Request { type_name, config, client_capabilities: None };
     let found = service().validate_resource_config(request).expect("answered").diagnostics;
-    let told = told(&found);
-    assert!(told.starts_with("mast.lock: Write-only attribute is not supported") && !told.contains("1234"), "{told}");
+    let reported = reported(&found);
+    assert!(
+        reported.starts_with("mast.lock: Write-only attribute is not supported") && !reported.contains("1234"),
+        "{reported}"
+    );
 }

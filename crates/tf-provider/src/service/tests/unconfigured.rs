@@ -36,7 +36,7 @@ async fn nothing_is_applied_and_the_state_stays() {
                 ..Default::default()
             };
             let answer = service.apply_resource_change(request).await.expect("answered");
-            assert!(told(&answer.diagnostics).starts_with(SUMMARY));
+            assert!(reported(&answer.diagnostics).starts_with(SUMMARY));
             assert_eq!((answer.new_state, answer.private.as_slice()), (prior, &b"kept"[..]));
         }
     }
@@ -48,7 +48,7 @@ async fn nothing_is_imported() {
         let (type_name, id) = ("toy_boat".to_owned(), "a".to_owned());
         let request = proto::import_resource_state::Request { type_name, id, ..Default::default() };
         let answer = service.import_resource_state(request).await.expect("answered");
-        assert!(told(&answer.diagnostics).starts_with(SUMMARY));
+        assert!(reported(&answer.diagnostics).starts_with(SUMMARY));
         assert_eq!(answer.imported_resources, []);
     }
 }
@@ -57,11 +57,11 @@ async fn nothing_is_imported() {
 async fn ephemeral_resources_are_refused() {
     for service in unconfigured().await {
         let opened = service.open_ephemeral_resource(ephemeral::open("ann")).await.expect("answered");
-        assert!(told(&opened.diagnostics).starts_with(SUMMARY) && opened.result.is_none());
+        assert!(reported(&opened.diagnostics).starts_with(SUMMARY) && opened.result.is_none());
         let renewed = service.renew_ephemeral_resource(ephemeral::renew("toy_ticket", None)).await.expect("answered");
-        assert!(told(&renewed.diagnostics).starts_with(SUMMARY));
+        assert!(reported(&renewed.diagnostics).starts_with(SUMMARY));
         let closed = service.close_ephemeral_resource(ephemeral::close("toy_ticket", None)).await.expect("answered");
-        assert!(told(&closed.diagnostics).starts_with(SUMMARY));
+        assert!(reported(&closed.diagnostics).starts_with(SUMMARY));
     }
 }
 

@@ -1,8 +1,8 @@
 #!/bin/bash
 # Runs before a job's first step; a failure here ends the job. Root owns this file, so no job can change what it says.
 #
-# A registration can be taken by any job with the right labels, also by a pull request from a fork. Who may run here is
-# therefore decided on the machine itself: a private pool refuses jobs of forks. A pool that is declared public
+# A registration can be taken by any job with the right labels, also by a pull request from a fork. The machine itself
+# therefore decides whose jobs run: a private pool refuses jobs of forks. A pool that is declared public
 # (`public` in /etc/pxci/trust) takes them, and refuses those events that bring a repository's secrets along.
 set -euo pipefail
 

@@ -79,8 +79,8 @@ pub struct Job {
     pub(crate) let_lie: u32,
     /// No scale set gets it before this.
     pub(crate) not_before: Timestamp,
-    /// How many of its events were told to webhooks and scale sets.
-    pub(crate) told: usize,
+    /// Number of its events that were sent to webhooks and scale sets.
+    pub(crate) reported: usize,
 }
 
 /// How far a [`Job`] is.

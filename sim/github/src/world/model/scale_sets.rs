@@ -36,8 +36,8 @@ pub(crate) struct Share {
     pub(crate) request: u64,
     pub(crate) since: Timestamp,
     pub(crate) acquired_at: Option<Timestamp>,
-    /// Whether it was told already that the job is completed.
-    pub(crate) told_completed: bool,
+    /// True once its messages have said that the job is completed.
+    pub(crate) reported_completed: bool,
 }
 
 /// The Actions service's own books.

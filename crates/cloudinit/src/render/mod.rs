@@ -29,7 +29,7 @@ pub enum RenderError {
         /// The parser's words.
         message: String,
     },
-    /// A variable that was not given; as in Terraform this counts in branches that are not taken, too.
+    /// A variable that was not given; as in Terraform this counts in branches that are not taken too.
     #[error("line {line}: the template uses ${{{name}}}, which is not among the given variables ({known})")]
     UndefinedVariable {
         /// Line of the use.
@@ -54,7 +54,7 @@ pub enum RenderError {
     Evaluation {
         /// Line of the interpolation or directive.
         line: usize,
-        /// What is wrong.
+        /// The mistake.
         message: String,
     },
 }
@@ -78,7 +78,7 @@ pub fn render(template: &str, variables: &BTreeMap<String, serde_json::Value>) -
     functions::declare(&mut context);
     let mut scope = Scope::default();
     for (name, value) in variables {
-        // A name that is no identifier cannot be referred to, so it can be left out.
+        // A name that is not an identifier cannot be referred to, so it can be left out.
         let Ok(identifier) = hcl::Identifier::new(name.clone()) else { continue };
         scope.names.push((identifier, json_to_hcl(value)));
     }
@@ -223,7 +223,7 @@ fn strips_after(element: &Element) -> bool {
     }
 }
 
-/// HCL's scanner hands out text line by line, each with its line break, and a strip marker works on the one next to it.
+/// Strips blanks as HCL does: its scanner returns text line by line, and a strip marker changes only the line next to it.
 fn trimmed(text: &str, start: bool, end: bool) -> String {
     let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
     if start && let Some(first) = lines.first_mut() {

@@ -218,7 +218,7 @@ async fn connect(served: &Served, client: Option<Peer>) -> std::io::Result<Clien
     Client::over(stream).await
 }
 
-/// What a client is told that must not get in. With TLS 1.3 it hears that its certificate was refused only when it first
+/// The error of a client that must not get in. With TLS 1.3 it learns that its certificate was refused only when it first
 /// reads: so it must ask for something.
 async fn refusal(served: &Served, client: Option<Peer>) -> String {
     let client = match connect(served, client).await {
@@ -383,9 +383,9 @@ async fn write_only_is_an_error_where_the_core_would_store_it() {
         let answer: proto::validate_resource_config::Response =
             client.provider("ValidateResourceConfig", request).await.expect("answered");
         assert_eq!(answer.diagnostics.len(), errors);
-        let told = format!("{:?}", answer.diagnostics);
-        assert!(!told.contains("1234"));
-        assert_eq!(told.contains("Terraform 1.11"), !allowed);
+        let reported = format!("{:?}", answer.diagnostics);
+        assert!(!reported.contains("1234"));
+        assert_eq!(reported.contains("Terraform 1.11"), !allowed);
     }
 }
 
@@ -425,7 +425,7 @@ async fn stop_ends_what_is_running() {
 }
 
 #[tokio::test]
-async fn work_that_nobody_waits_for_is_told_to_stop() {
+async fn work_that_nobody_waits_for_is_asked_to_stop() {
     let trusted = peer();
     let served = serve(&trusted);
     let client = configured(&served, trusted).await;

@@ -11,7 +11,7 @@ use crate::value::{Number, Value};
 /// Deeper nesting than any schema has; what comes from outside must not exhaust the stack.
 const DEPTH: usize = 64;
 
-/// Bytes that are no value of the declared type.
+/// Bytes that are not value of the declared type.
 #[derive(Debug, thiserror::Error)]
 #[error("malformed value at \"{path}\": {problem}")]
 pub(crate) struct DecodeError {

@@ -2,13 +2,9 @@
 #![cfg(test)]
 #![expect(clippy::disallowed_methods, reason = "they watch the real program by the clock")]
 
-#[path = "fleet/daemon.rs"]
 mod daemon;
-#[path = "fleet/failures.rs"]
 mod failures;
-#[path = "fleet/guests.rs"]
 mod guests;
-#[path = "fleet/simulated_farm.rs"]
 mod simulated_farm;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,7 +60,7 @@ fn assert_no_secret(site: &SimulatedFarm, home: &Home) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn more_jobs_than_the_limit_get_a_vm_each_and_nothing_is_left_and_no_secret_is_told() {
+async fn more_jobs_than_the_limit_get_a_vm_each_and_nothing_is_left_and_no_secret_is_reported() {
     let site = SimulatedFarm::start().await;
     let directory = tempfile::tempdir().unwrap();
     let home = Home::new(directory.path());
@@ -75,7 +71,7 @@ async fn more_jobs_than_the_limit_get_a_vm_each_and_nothing_is_left_and_no_secre
     assert_eq!(runners.iter().collect::<BTreeSet<_>>().len(), 5, "I1: {runners:?}");
     assert_eq!(site.pve.leftovers(), Vec::<String>::new());
     assert_no_secret(&site, &home);
-    site.assert_strangers_are_unharmed();
+    site.assert_foreign_guests_are_unharmed();
     assert_eq!(site.github.violations(), Vec::<String>::new());
     assert!(daemon.terminate(LIMIT).await, "{}", home.said());
 }
@@ -107,8 +103,8 @@ async fn a_template_of_another_family_is_not_cloned() {
     std::fs::write(&config, right.replace("ubuntu-2204", "debian-12")).unwrap();
     let jobs = site.queue(1);
     let daemon = home.start(&["--config", &config], &[]);
-    let told = "it is of the template family \"ubuntu-2204\", not of \"debian-12\"";
-    until("it says why", &site, &home, 0, || home.said().contains(told)).await;
+    let reported = "it is of the template family \"ubuntu-2204\", not of \"debian-12\"";
+    until("it says why", &site, &home, 0, || home.said().contains(reported)).await;
     let cloned = site.pve.requests().entries().into_iter().any(|entry| entry.path.ends_with("/clone"));
     assert!(!cloned && daemon.terminate(LIMIT).await, "{}", home.said());
 
@@ -138,7 +134,7 @@ async fn killed(lose_ledger: bool) {
     let runners = done(&site, &home, &jobs, 2).await;
     assert_eq!(runners.iter().collect::<BTreeSet<_>>().len(), 5, "I1: {runners:?}");
     assert_eq!(site.pve.leftovers(), Vec::<String>::new());
-    site.assert_strangers_are_unharmed();
+    site.assert_foreign_guests_are_unharmed();
     assert!(daemon.terminate(LIMIT).await);
 }
 

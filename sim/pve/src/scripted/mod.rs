@@ -1,5 +1,8 @@
 //! Guests that are only played: they answer at once and need nothing of the operating system.
 
+mod commands;
+mod network;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
@@ -11,9 +14,10 @@ use futures::future::BoxFuture;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
+use network::Leases;
 use sim_backend::{
     AgentCall, AgentError, AgentReply, Backend, ContainerSetup, ContainerStart, Events, GuestEvent, GuestEventKind,
-    Stream, VmStart,
+    NetworkCard, Stream, VmStart,
 };
 
 /// When a played VM's agent answers.
@@ -30,6 +34,7 @@ struct Machine {
     events: Option<Events>,
     agent: bool,
     up: bool,
+    cards: Vec<NetworkCard>,
     files: BTreeMap<String, Vec<u8>>,
     exits: HashMap<u32, (Duration, AgentReply)>,
 }
@@ -53,6 +58,9 @@ impl std::fmt::Debug for Consoles {
 #[derive(Debug, Default)]
 struct Stage {
     machines: HashMap<u32, Machine>,
+    /// VMs whose memory is kept until they are resumed.
+    suspended: HashMap<u32, Machine>,
+    leases: Leases,
     containers: HashMap<u32, ContainerStart>,
     /// What consoles show since the guests' last starts.
     consoles: HashMap<u32, Vec<String>>,
@@ -103,7 +111,7 @@ impl Scripted {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The guest's system is up: its agent answers and it heeds the power button.
+    /// The guest's system is up: its agent answers and it reacts to the power button.
     pub fn boot(&self, vmid: u32) {
         let mut stage = self.stage();
         if let Some(machine) = stage.machines.get_mut(&vmid) {
@@ -133,21 +141,13 @@ impl Scripted {
 
     fn run(&self, vmid: u32, command: &[String], input: &[u8]) -> Result<AgentReply, AgentError> {
         let program = command.first().map_or("", String::as_str);
-        let known = ["/bin/sh", "sh", "/bin/cat", "cat", "/bin/echo", "true", "/bin/true", "false", "/bin/false", "ls"];
-        if !known.contains(&program) {
+        let Some(end) = commands::run(command, input) else {
             let text = format!(
                 "Guest agent command failed, error was 'Failed to execute child process \u{201c}{program}\u{201d} (No such file or directory)'"
             );
             return Err(AgentError::Refused(text));
-        }
-        let script = command.get(2).map_or("", String::as_str);
-        let end = match program {
-            "/bin/sh" | "sh" => shell(script),
-            "/bin/cat" | "cat" => ended(0, input, b""),
-            "/bin/echo" => ended(0, format!("{}\n", command[1..].join(" ")).as_bytes(), b""),
-            "false" | "/bin/false" => ended(1, b"", b""),
-            _ => ended(0, b"", b""),
         };
+        let script = command.get(2).map_or("", String::as_str);
         let seconds = script
             .strip_prefix("sleep ")
             .and_then(|rest| rest.split(';').next()?.trim().parse::<f64>().ok())
@@ -171,60 +171,6 @@ fn tell(machine: &Machine, vmid: u32, kind: GuestEventKind) {
     }
 }
 
-fn ended(code: i32, out: &[u8], err: &[u8]) -> AgentReply {
-    AgentReply::Exited { exited: true, code: Some(code), signal: None, out: out.to_vec(), err: err.to_vec() }
-}
-
-/// A few lines that a shell would run; everything else succeeds silently.
-fn shell(script: &str) -> AgentReply {
-    if script.contains("kill -9 $$") {
-        return AgentReply::Exited { exited: true, code: None, signal: Some(9), out: Vec::new(), err: Vec::new() };
-    }
-    if let Some(count) = script.strip_prefix("head -c ").and_then(|rest| rest.split(' ').next()?.parse::<usize>().ok())
-    {
-        return ended(0, &vec![b'a'; count], b"");
-    }
-    if script.starts_with('/') && !script.contains(' ') {
-        return ended(127, b"", format!("/bin/sh: {script}: not found\n").as_bytes());
-    }
-    let (mut out, mut err, mut code) = (Vec::new(), Vec::new(), 0);
-    for part in script.split(';').map(str::trim) {
-        if let Some(text) = part.strip_prefix("echo ") {
-            match text.strip_suffix(" >&2") {
-                Some(text) => err.extend_from_slice(format!("{text}\n").as_bytes()),
-                None => out.extend_from_slice(format!("{text}\n").as_bytes()),
-            }
-        }
-        if let Some(text) = part.strip_prefix("printf \"").and_then(|p| p.strip_suffix('"')) {
-            out.extend(escapes(text));
-        }
-        if let Some(number) = part.strip_prefix("exit ") {
-            code = number.parse().unwrap_or(0);
-        }
-    }
-    ended(code, &out, &err)
-}
-
-/// `\377`, `\n`.
-fn escapes(text: &str) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut rest = text;
-    while let Some(at) = rest.find('\\') {
-        out.extend_from_slice(&rest.as_bytes()[..at]);
-        rest = &rest[at + 1..];
-        let digits: String = rest.chars().take(3).take_while(|c| c.is_digit(8)).collect();
-        if digits.is_empty() {
-            out.push(if rest.starts_with('n') { b'\n' } else { b'\\' });
-            rest = rest.get(1..).unwrap_or_default();
-        } else {
-            out.push(u8::try_from(u32::from_str_radix(&digits, 8).unwrap_or(0)).unwrap_or(0));
-            rest = &rest[digits.len()..];
-        }
-    }
-    out.extend_from_slice(rest.as_bytes());
-    out
-}
-
 impl Backend for Scripted {
     fn disk_create<'a>(&'a self, volume: &'a str) -> BoxFuture<'a, io::Result<()>> {
         self.stage().disks.insert(volume.to_owned());
@@ -246,13 +192,20 @@ impl Backend for Scripted {
     }
 
     fn vm_start<'a>(&'a self, start: VmStart, events: Events) -> BoxFuture<'a, Result<(), String>> {
-        let machine = Machine { events: Some(events), agent: start.agent, ..Machine::default() };
+        let vmid = start.vmid;
         let mut stage = self.stage();
-        stage.machines.insert(start.vmid, machine);
-        stage.consoles.insert(start.vmid, vec![format!("{}: powered on", start.name)]);
+        let kept = stage.suspended.remove(&vmid).filter(|_| start.resume);
+        let (up, line) = match &kept {
+            Some(machine) => (machine.up, "resumed"),
+            None => (self.boot == Boot::AtOnce, "powered on"),
+        };
+        let machine =
+            Machine { events: Some(events), agent: start.agent, cards: start.networks, ..kept.unwrap_or_default() };
+        stage.machines.insert(vmid, machine);
+        stage.consoles.insert(vmid, vec![format!("{}: {line}", start.name)]);
         drop(stage);
-        if self.boot == Boot::AtOnce {
-            self.boot(start.vmid);
+        if up {
+            self.boot(vmid);
         }
         async { Ok(()) }.boxed()
     }
@@ -271,6 +224,28 @@ impl Backend for Scripted {
             stage.print(vmid, "the power was cut");
         }
         async {}.boxed()
+    }
+
+    fn can_suspend(&self) -> bool {
+        true
+    }
+
+    fn vm_suspend(&self, vmid: u32) -> BoxFuture<'_, ()> {
+        let mut stage = self.stage();
+        if let Some(machine) = stage.machines.remove(&vmid) {
+            stage.suspended.insert(vmid, machine);
+            stage.print(vmid, "suspended to disk");
+        }
+        async {}.boxed()
+    }
+
+    fn cards_changed(&self, vmid: u32, cards: Vec<NetworkCard>) {
+        let mut stage = self.stage();
+        if let Some(machine) = stage.machines.get_mut(&vmid) {
+            machine.cards = cards;
+        } else if let Some(container) = stage.containers.get_mut(&vmid) {
+            container.setup.networks = cards;
+        }
     }
 
     fn vm_key<'a>(&'a self, _vmid: u32, _key: &'a str) -> BoxFuture<'a, ()> {
@@ -329,6 +304,13 @@ impl Backend for Scripted {
         async {}.boxed()
     }
 
+    fn container_interfaces(&self, vmid: u32) -> BoxFuture<'_, Option<serde_json::Value>> {
+        let mut stage = self.stage();
+        let cards = stage.containers.get(&vmid).map(|start| start.setup.networks.clone());
+        let listed = cards.map(|cards| network::as_ip_lists(&cards, &mut stage.leases));
+        async { listed }.boxed()
+    }
+
     fn container_console(&self, vmid: u32) -> BoxFuture<'_, io::Result<Box<dyn Stream>>> {
         let (ours, theirs) = tokio::io::duplex(64 << 10);
         if let Some(Consoles(play)) = &self.consoles {
@@ -383,7 +365,10 @@ impl Scripted {
                 stage.print(vmid, &line);
                 Ok(AgentReply::Done)
             }
-            AgentCall::Interfaces => Ok(AgentReply::Json(interfaces(vmid))),
+            AgentCall::Interfaces => {
+                let cards = machine.cards.clone();
+                Ok(AgentReply::Json(network::as_agent_lists(&cards, &mut stage.leases)))
+            }
             AgentCall::OsInfo | AgentCall::Exec { .. } => Ok(AgentReply::Json(json!({
                 "id": "debian", "kernel-release": "6.12.107+deb13-cloud-amd64",
                 "kernel-version": "#1 SMP PREEMPT_DYNAMIC Debian 6.12.107-1 (2026-08-29)", "machine": "x86_64", "name": "Debian GNU/Linux",
@@ -447,17 +432,6 @@ impl Scripted {
         }
         out
     }
-}
-
-fn interfaces(vmid: u32) -> serde_json::Value {
-    let zero = json!({ "rx-bytes": 0, "rx-dropped": 0, "rx-errs": 0, "rx-packets": 0, "tx-bytes": 0, "tx-dropped": 0, "tx-errs": 0, "tx-packets": 0 });
-    json!([
-        { "name": "lo", "hardware-address": "00:00:00:00:00:00", "statistics": zero, "ip-addresses": [
-            { "ip-address": "127.0.0.1", "ip-address-type": "ipv4", "prefix": 8 }, { "ip-address": "::1", "ip-address-type": "ipv6", "prefix": 128 } ] },
-        { "name": "eth0", "hardware-address": "bc:24:11:00:00:01", "statistics": zero, "ip-addresses": [
-            { "ip-address": format!("10.78.0.{}", 100 + vmid % 150), "ip-address-type": "ipv4", "prefix": 24 },
-            { "ip-address": "fe80::be24:11ff:fe00:1", "ip-address-type": "ipv6", "prefix": 64 } ] },
-    ])
 }
 
 /// Returns why a file cannot be written: a played guest has the directories of every system, and all that is asked for

@@ -1,4 +1,4 @@
-//! What a dispatcher is told to do: where Proxmox VE and GitHub are, and which pools of runners it keeps.
+//! The dispatcher's configuration: addresses of Proxmox VE and GitHub, and the runner pools.
 //!
 //! The provider writes it, the dispatcher validates it once more and keeps it. It never holds a secret: those travel
 //! as [`crate::Secrets`], sealed.
@@ -21,7 +21,7 @@ pub struct Config {
     /// Where the GitHub API is.
     #[serde(default)]
     pub github: GithubConfig,
-    /// Seconds between two looks for queued jobs (1 to 3600).
+    /// Seconds between two polls for queued jobs (1 to 3600).
     #[serde(default = "default_poll_interval")]
     pub poll_interval_seconds: u32,
     /// The pools of runners. Names are unique, VMID ranges do not overlap.
@@ -159,7 +159,7 @@ fn default_job_limit() -> u32 {
 pub struct ConfigProblem {
     /// Path of the field, such as `pools[0].labels[1]`.
     pub path: String,
-    /// What is wrong with it, as a sentence without a full stop.
+    /// The mistake, as a sentence without a full stop.
     pub message: String,
 }
 
@@ -172,7 +172,7 @@ impl fmt::Display for ConfigProblem {
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The text is no configuration at all.
+    /// The text is not a configuration at all.
     #[error("the dispatcher's configuration cannot be read")]
     Syntax(#[source] serde_json::Error),
     /// It can be read, but says something impossible. Every problem is listed.
@@ -209,7 +209,7 @@ impl Config {
         Err(ConfigError::Invalid(problems))
     }
 
-    /// SHA-256 of the configuration in 64 hexadecimal digits, whatever the order of its pools. Both sides compute it,
+    /// Returns the SHA-256 of the configuration in 64 hexadecimal digits, whatever the order of its pools. Both sides compute it,
     /// so that drift shows without the configuration travelling back.
     #[cfg(feature = "console")]
     #[must_use]

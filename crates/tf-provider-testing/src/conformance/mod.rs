@@ -12,7 +12,7 @@
 //! | 5 | every updatable argument changed | in place, then nothing to do; what identifies it is kept |
 //! | 6 | every other argument changed | replaced, with that argument as the reason |
 //! | 7 | optional arguments removed | default or null again, nothing to do |
-//! | 8 | removed, and changed, behind our back | created anew; the change is shown and repaired |
+//! | 8 | removed, and changed, behind our back | created again; the change is shown and repaired |
 //! | 9 | the API fails before, in the middle, after a creation, in an update | nothing, or tainted, or kept; it is said; the next apply heals; no orphan |
 //! | 10 | interrupt in create, update, delete | ends in seconds, the state is true, the next apply heals, also back to what was |
 //! | 11 | destruction fails once | it is said and stays in the state, and goes the second time |
@@ -22,7 +22,7 @@
 //! | 15 | fifty instances at once | all are there, nothing to do, nothing left |
 //! | 16 | schema | as committed |
 //!
-//! What a core cannot do, and what a type does not have, is printed as not applicable, with the core and its version.
+//! Abilities that a core or a type does not have are printed as not applicable, with the core and its version.
 //! `TF_PROVIDER_STEPS=4,10` takes only those.
 
 mod body;

@@ -140,7 +140,7 @@ fn an_attribute_taken_out_goes_back_to_default_or_null() {
 }
 
 #[test]
-fn another_spelling_is_no_difference() {
+fn another_spelling_is_not_a_difference() {
     let config = Thing { label: "Books".into(), ..thing() };
     let state = apply(&planned(&config.to_value(), &Value::Null));
     let stored = Thing { label: "BOOKS".into(), ..read(&state) }.to_value();
@@ -149,7 +149,7 @@ fn another_spelling_is_no_difference() {
 }
 
 #[test]
-fn another_spelling_inside_of_collections_is_no_difference() {
+fn another_spelling_inside_of_collections_is_not_a_difference() {
     let disk = |format: &str| Disk { size: 1.into(), format: format.into(), volume: "v".into() };
     let model = |format: &str| Thing {
         disks: vec![disk(format), disk("raw")].into(),
@@ -197,7 +197,7 @@ fn replacing_changes_are_named_by_path() {
 }
 
 #[test]
-fn a_computed_value_that_may_change_is_no_reason_to_replace() {
+fn a_computed_value_that_may_change_is_not_a_reason_to_replace() {
     let state = apply(&planned(&thing().to_value(), &Value::Null));
     let plan = planned(&Thing { cores: 4.into(), ..thing() }.to_value(), &state);
     assert!(replaced(&Thing::attributes(), &state, &plan).is_empty());

@@ -71,7 +71,7 @@ pub struct Message {
     pub session: SessionId,
     /// Its number in that conversation; an answer carries the number of its request.
     pub number: u32,
-    /// What it says.
+    /// The message.
     pub payload: Vec<u8>,
 }
 
@@ -131,7 +131,7 @@ struct Chunk {
 }
 
 impl Decoder {
-    /// A decoder that only sees messages of this direction.
+    /// Returns a decoder that only sees messages of this direction.
     #[must_use]
     pub fn new(direction: Direction) -> Self {
         Self { direction, line: Vec::new(), overlong: false, partial: Vec::new() }

@@ -12,14 +12,14 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Path, media type and content of each file.
 const FILES: [(&str, &str, &str); 8] = [
-    ("/", "text/html; charset=utf-8", include_str!("page/index.html")),
-    ("/style.css", "text/css; charset=utf-8", include_str!("page/style.css")),
-    ("/main.js", SCRIPT, include_str!("page/main.js")),
-    ("/api.js", SCRIPT, include_str!("page/api.js")),
-    ("/detail.js", SCRIPT, include_str!("page/detail.js")),
-    ("/dom.js", SCRIPT, include_str!("page/dom.js")),
-    ("/views.js", SCRIPT, include_str!("page/views.js")),
-    ("/icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
+    ("/", "text/html; charset=utf-8", include_str!("index.html")),
+    ("/style.css", "text/css; charset=utf-8", include_str!("style.css")),
+    ("/main.js", SCRIPT, include_str!("main.js")),
+    ("/api.js", SCRIPT, include_str!("api.js")),
+    ("/detail.js", SCRIPT, include_str!("detail.js")),
+    ("/dom.js", SCRIPT, include_str!("dom.js")),
+    ("/views.js", SCRIPT, include_str!("views.js")),
+    ("/icon.svg", "image/svg+xml", include_str!("icon.svg")),
 ];
 
 /// Returns true if a file of the page has this path.

@@ -1,4 +1,4 @@
-//! What can go wrong in a call, and how to tell the cases apart.
+//! Errors of calls, and how to distinguish them.
 //!
 //! PVE knows neither 404 nor 409: nearly every refusal is a 500, late ones are the exit status of a task, and only the text tells
 //! them apart. All knowledge of those texts is in `wording`.
@@ -72,7 +72,7 @@ pub enum Error {
     Untrusted {
         /// The endpoint.
         endpoint: String,
-        /// What the server showed.
+        /// The server's certificate.
         fingerprint: Fingerprint,
         /// Why it was refused.
         reason: String,
@@ -88,12 +88,12 @@ pub enum Error {
         #[source]
         source: Box<dyn StdError + Send + Sync>,
     },
-    /// Something answers, but it is no PVE API.
-    #[error("what answers at {endpoint} is no Proxmox VE API: {detail}")]
+    /// Something answers, but it is not a PVE API.
+    #[error("what answers at {endpoint} is not a Proxmox VE API: {detail}")]
     NotPve {
         /// The endpoint.
         endpoint: String,
-        /// What it said.
+        /// The server's text.
         detail: String,
     },
     /// The answer has not the expected shape.
@@ -103,7 +103,7 @@ pub enum Error {
         method: &'static str,
         /// Its path.
         path: String,
-        /// What does not fit.
+        /// The mismatch.
         #[source]
         source: serde_json::Error,
     },
@@ -123,7 +123,7 @@ pub enum Error {
         /// The task.
         upid: Upid,
     },
-    /// The caller was told to stop while waiting for a task. It goes on.
+    /// The caller's stop token was cancelled during the wait for a task. The task goes on.
     #[error("stopped while waiting for the task {} of Proxmox VE", upid.kind())]
     Cancelled {
         /// The task.
@@ -142,7 +142,7 @@ pub enum Error {
     Console {
         /// The container.
         vmid: Vmid,
-        /// What was being done.
+        /// Operation that failed.
         doing: &'static str,
         /// Why. Never holds the ticket.
         #[source]

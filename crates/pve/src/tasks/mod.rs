@@ -1,4 +1,4 @@
-//! Waiting for tasks. A call that answers with a UPID has only begun; most refusals come at the end of the task.
+//! Waiting for tasks. A call that answers with a UPID has only started; most refusals come at the end of the task.
 
 mod pacing;
 

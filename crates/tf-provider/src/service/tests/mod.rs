@@ -81,13 +81,13 @@ fn raw(value: &proto::DynamicValue, declared: &Type) -> Value {
     msgpack::decode(&value.msgpack, declared).expect("value")
 }
 
-/// A value that is no object of any type here.
+/// A value that is not an object of any type here.
 fn malformed() -> proto::DynamicValue {
     proto::DynamicValue { msgpack: vec![0x81, 0xa4], json: Vec::new() }
 }
 
 /// The one message, as text, with the attribute it is at.
-fn told(diagnostics: &[proto::Diagnostic]) -> String {
+fn reported(diagnostics: &[proto::Diagnostic]) -> String {
     let [diagnostic] = diagnostics else { panic!("one diagnostic: {diagnostics:?}") };
     let selector = |step: &proto::attribute_path::Step| match &step.selector {
         Some(proto::attribute_path::step::Selector::AttributeName(name)) => name.clone(),
@@ -118,7 +118,7 @@ async fn everything_registered_is_offered() {
     assert_eq!(schema.functions, functions);
     assert_eq!(sorted(functions.into_keys().collect()), ["join", "now", "odd"]);
     assert_eq!(sorted(metadata.functions.into_iter().map(|known| known.name).collect()), ["join", "now", "odd"]);
-    let capabilities = schema.server_capabilities.expect("told");
+    let capabilities = schema.server_capabilities.expect("capabilities");
     assert!(capabilities.get_provider_schema_optional && capabilities.plan_destroy);
 }
 
@@ -155,7 +155,7 @@ impl crate::DataSource for Written {
 }
 
 #[test]
-fn wrong_registrations_are_told_with_the_schema() {
+fn wrong_registrations_are_reported_with_the_schema() {
     let service = Service::new(Muddle, CancellationToken::new(), TaskTracker::new());
     let schema = service.get_provider_schema(proto::get_provider_schema::Request {}).expect("answered");
     let details: Vec<_> = schema.diagnostics.iter().map(|diagnostic| diagnostic.detail.as_str()).collect();

@@ -1,4 +1,4 @@
-//! Finds mistakes in cloud-init data while a person is still looking at the plan.
+//! Finds mistakes in cloud-init data at plan time.
 
 use jsonschema::error::ValidationErrorKind;
 use serde_json::Value;
@@ -6,14 +6,14 @@ use serde_json::Value;
 use crate::schema;
 use crate::yaml::Document;
 
-/// One thing that cloud-init would not accept.
+/// A mistake that cloud-init would reject or ignore.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// Line in the checked text, from 1; 0 if there is none to name.
     pub line: u64,
-    /// Where in the data, `users[0].lock_passwd`; empty for the document itself.
+    /// Place in the data, as in `users[0].lock_passwd`; empty for the document itself.
     pub path: String,
-    /// What is wrong and, where known, what would be right.
+    /// The mistake and, where known, its correction.
     pub message: String,
 }
 
@@ -101,7 +101,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// cloud-init decides by the first line (`cloudinit/handlers/__init__.py`, `INCLUSION_TYPES_MAP`).
+    /// Returns the kind of the data by its first line, as cloud-init does (`cloudinit/handlers/__init__.py`, `INCLUSION_TYPES_MAP`).
     fn of(text: &str, first: &str) -> Self {
         const OPAQUE: &[&str] = &[
             "#!",
@@ -234,7 +234,7 @@ fn unknown_keys(document: &Document) -> Vec<Problem> {
         .collect()
 }
 
-/// Levenshtein's distance, for the hint.
+/// Returns Levenshtein's distance, for the hint.
 fn distance(left: &str, right: &str) -> usize {
     let right: Vec<char> = right.chars().collect();
     let mut row: Vec<usize> = (0..=right.len()).collect();
@@ -261,7 +261,7 @@ fn shortened(message: &str) -> String {
     format!("{start} … {}", end.chars().rev().collect::<String>())
 }
 
-/// `/users/0/name` → `users[0].name`.
+/// Turns `/users/0/name` into `users[0].name`.
 fn readable(pointer: &str) -> String {
     let mut out = String::new();
     for part in pointer.split('/').skip(1) {

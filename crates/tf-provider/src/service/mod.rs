@@ -106,14 +106,14 @@ impl<P: Provider> Service<P> {
         find(&self.resources, "resource type", type_name)
     }
 
-    /// Runs the author's code in a task of its own. When the core goes away, the code is told to stop rather than
+    /// Runs the author's code in a task of its own. When the core goes away, its stop token is cancelled rather than
     /// dropped where it stands, so that it can clean up.
     async fn run<T: Send + 'static>(
         &self,
         stop: &CancellationToken,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Answer<T> {
-        let _told_when_dropped = stop.clone().drop_guard();
+        let _cancelled_when_dropped = stop.clone().drop_guard();
         self.calls.spawn(work).await.map_err(ended)
     }
 
