@@ -10,7 +10,7 @@ const OTHER: Case = Case { vmid: 9102, ..CASES[1] };
 
 fn container(case: Case, mounts: &[(&str, &str)]) -> serde_json::Value {
     let mut config = json!({
-        "hostname": "ct", "memory": "64", "arch": "amd64", "ostype": "alpine",
+        "hostname": "ct", "memory": "64", "arch": "amd64", "ostype": "alpine", "cmode": "shell",
         "rootfs": format!("lvm:vm-{}-disk-0,size=1G", case.vmid), "description": case.marker().to_string(),
     });
     mounts.iter().for_each(|(option, value)| config[*option] = (*value).into());

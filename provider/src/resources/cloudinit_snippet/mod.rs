@@ -1,6 +1,6 @@
 //! `pxci_cloudinit_snippet`: cloud-init data, checked when planned, delivered as a NoCloud image.
 //!
-//! The file is content-addressed and never overwritten. Its name carries an id of this resource (docs/adr/0020), so every file
+//! The file is content-addressed and never overwritten. Its name carries an id of this resource (docs/adr/0021), so every file
 //! with that id is this resource's and nobody else's. What an update replaces stays until the next change: the dispatcher
 //! still makes guests with it until it gets its new configuration, which happens later in the same apply. A file that a guest
 //! or a dispatcher's pool uses is never deleted.
