@@ -10,7 +10,7 @@ use crate::value::{Number, Value};
 
 /// Stored state that does not fit the declared type.
 #[derive(Debug, thiserror::Error)]
-#[error("stored value at \"{path}\" is not a {wanted}")]
+#[error("stored value at \"{path}\" does not have the type {wanted}")]
 pub(crate) struct JsonError {
     path: Path,
     wanted: &'static str,
@@ -173,7 +173,7 @@ mod tests {
         let declared = object(&[("list", Type::List(Box::new(Type::Bool)))]);
         let stored = parse(br#"{"list":[true,"secret"]}"#).expect("JSON");
         let error = decode(&stored, &declared).expect_err("refused");
-        assert_eq!(error.to_string(), "stored value at \"list[1]\" is not a bool");
+        assert_eq!(error.to_string(), "stored value at \"list[1]\" does not have the type bool");
     }
 
     #[test]

@@ -155,8 +155,11 @@ async fn stored_state_that_is_not_a_state_is_refused() {
     let client = configured(&served, trusted).await;
     for (stored, detail) in [
         (&b"{\"name\":"[..], "The stored object does not fit its type: it is not JSON."),
-        (b"{\"name\":[1]}", "The stored object does not fit its type: stored value at \"name\" is not a string."),
-        (b"[]", "The stored object does not fit its type: stored value at \"\" is not an object."),
+        (
+            b"{\"name\":[1]}",
+            "The stored object does not fit its type: stored value at \"name\" does not have the type string.",
+        ),
+        (b"[]", "The stored object does not fit its type: stored value at \"\" does not have the type object."),
     ] {
         let request = proto::upgrade_resource_state::Request {
             type_name: "toy_safe".to_owned(),
