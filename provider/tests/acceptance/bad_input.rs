@@ -31,7 +31,7 @@ async fn an_endpoint_that_is_something_else() {
         lab.provider_block(&format!("endpoint = \"{endpoint}\""));
         lab.environment("PXCI_CA_FILE", "");
         lab.environment("PROXMOX_VERIFY_SSL", "0");
-        lab.refused("apply").await.says(&["no Proxmox VE API", "Check `endpoint`"]);
+        lab.refused("apply").await.says(&["not a Proxmox VE API", "Check `endpoint`"]);
         lab.is_as_before().await;
     })
     .await;
