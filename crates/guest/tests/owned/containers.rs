@@ -1,4 +1,4 @@
-//! What only containers have: a console, and volumes that move to another container.
+//! Features of containers alone: a console, and volumes that move to another container.
 
 use serde_json::json;
 use sim_pve::scripted::{Boot, Scripted};

@@ -54,7 +54,7 @@ pub(crate) fn installation() -> Installation {
     "lab".parse().unwrap()
 }
 
-/// What differs from a guest of ours.
+/// Differences from a guest of ours.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Differences {
     pub(crate) description: Option<String>,

@@ -1,4 +1,4 @@
-//! What is destroyed and what is left alone, for VMs and containers, against the simulated Proxmox VE.
+//! Guests that are destroyed and guests that are left alone, VMs and containers, on the simulated Proxmox VE.
 #![cfg(test)]
 
 mod attempts;
