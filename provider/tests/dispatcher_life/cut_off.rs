@@ -194,7 +194,7 @@ async fn a_destroy_says_what_it_waits_for_can_be_interrupted_and_goes_on_when_th
 #[tokio::test]
 async fn a_destroy_whose_time_is_over_keeps_everything_and_the_next_one_succeeds_after_a_restart_of_the_container() {
     let mut farm = Farm::with_a_runner_vm().await;
-    farm.life.work.set("TF_VAR_delete_timeout", "15s");
+    farm.life.work.set("TF_VAR_delete_timeout", "60s");
     farm.life.work.apply().await.expect("another limit");
     farm.gets_a_runner_vm().await;
     farm.cuts_the_dispatcher_off().await;
