@@ -151,7 +151,7 @@ impl Client {
         let token = app.token(transport).await?;
         let answer = transport.send(operation, request.header(AUTHORIZATION, token.clone())).await;
         if matches!(answer, Err(Error::Unauthorized { .. })) {
-            // It was revoked before its time: the next call buys another.
+            // GitHub revoked the token early. The next call requests another.
             app.forget(&token).await;
         }
         answer

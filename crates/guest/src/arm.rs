@@ -26,7 +26,7 @@ const STATE_LIMIT: usize = 64 * 1024;
 pub enum GuestState {
     /// It was never handed a registration.
     Unarmed,
-    /// It was, and no job has started.
+    /// The guest has a registration, and no job has started.
     Waiting,
     /// A job has started.
     Job,

@@ -1,7 +1,7 @@
 //! Ownership in a Proxmox VE cluster: names, markers, VMID ranges and the proof that comes before every destruction.
 //!
 //! No I/O and no clock. Both binaries use the same grammar, so each can recognise the guests of the other.
-//! It must never accept a guest as ours because of its name or tags: they are for people, and a hand-made clone inherits both.
+//! It must never accept a guest as ours because of its name or tags. They are for people, and a hand-made clone inherits both.
 
 mod files;
 mod marker;

@@ -10,7 +10,7 @@ pub struct ClientConfig {
     pub endpoints: Vec<Endpoint>,
     /// The token that every request carries.
     pub token: ApiToken,
-    /// How the servers' certificates are judged.
+    /// Rule by which the servers' certificates are trusted.
     pub trust: Trust,
     /// Value of the `User-Agent` header.
     pub user_agent: String,

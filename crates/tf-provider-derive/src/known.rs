@@ -11,7 +11,7 @@ use crate::field::{Field, Rules, Shape};
 use crate::framework::Framework;
 use crate::generate::default_value;
 
-/// How a field is kept.
+/// Form in which the known struct holds a field.
 enum Form<'a> {
     Timeouts,
     /// Always there.
