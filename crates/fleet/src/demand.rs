@@ -1,95 +1,109 @@
-//! Which jobs wait, which VMs are on their way to take them, and how many are missing.
+//! Queued jobs, the VMs on their way to take them, and the number that is missing.
 //!
 //! Demand is counted, never bound: a registration serves one repository but pins no job, so that any matching job may land on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::State;
-use dispatcher_api::{Config, RunnerPool};
 use jiff::{SignedDuration, Timestamp};
-use ownership::{PoolName, RepositoryName, RunnerName};
+use ownership::{PoolName, RepositoryName, RunnerName, Vmid};
 
-use crate::{Intent, JobPhase, JobSeen, Jobs, Observed};
+use crate::index::Served;
+use crate::view::View;
+use crate::{Intent, JobPhase, JobSeen, Jobs, State};
 
-/// GitHub gives a queued job up after 24 h; runs that show queued jobs for longer are ghosts.
+/// Age from which a queued job is a ghost: GitHub gives it up after 24 h. The age counts from the last start of its run, because
+/// a job that is run again or approved late keeps the time of its creation.
 const OLDEST_QUEUED_JOB: SignedDuration = SignedDuration::from_hours(24);
+/// Time within which the runner of an armed VM connects to GitHub.
+const CONNECTS: SignedDuration = SignedDuration::from_secs(90);
 
 /// A queued job that one of the pools serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct QueuedJob<'a> {
-    pub(super) repository: &'a RepositoryName,
-    pub(super) pool: &'a PoolName,
-    pub(super) job: &'a JobSeen,
-    pub(super) served_by: Server<'a>,
+pub(crate) struct QueuedJob<'a> {
+    pub(crate) repository: &'a RepositoryName,
+    pub(crate) pool: &'a PoolName,
+    pub(crate) job: &'a JobSeen,
+    pub(crate) served_by: Server,
 }
 
-/// What is expected to take a queued job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Server<'a> {
+/// The VM that is expected to take a queued job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Server {
     /// A runner that listens, or is about to.
-    Registered(&'a RunnerName),
+    Registered(RunnerName),
     /// A VM that just had or has a job which the list of jobs is too old to show: perhaps this one.
-    PerhapsTaken(&'a RunnerName),
+    PerhapsTaken(RunnerName),
     /// A booted VM, to be registered now.
-    Warm(&'a RunnerName),
+    Warm(RunnerName),
     /// A VM that is being made.
-    Preparing(&'a RunnerName),
+    Preparing(RunnerName),
     /// Nothing yet.
     Missing,
+    /// Nothing for now, because the repository refuses registrations.
+    Refused,
 }
 
-/// How queued jobs are spread over VMs.
+/// The assignment of queued jobs to VMs.
 #[derive(Debug, Default)]
-pub(super) struct Plan<'a> {
-    pub(super) queued: Vec<QueuedJob<'a>>,
-    register: BTreeMap<&'a RunnerName, &'a RepositoryName>,
-    needed: Vec<&'a RunnerName>,
+pub(crate) struct Demand<'a> {
+    pub(crate) queued: Vec<QueuedJob<'a>>,
+    register: BTreeMap<RunnerName, RepositoryName>,
+    needed: BTreeSet<RunnerName>,
+    missing: BTreeMap<&'a PoolName, usize>,
 }
 
-impl Plan<'_> {
-    /// The repository that this warm VM is to be registered for.
-    pub(super) fn repository_for(&self, name: &RunnerName) -> Option<&RepositoryName> {
-        self.register.get(name).copied()
+impl Demand<'_> {
+    /// Returns the repository that this warm VM is to be registered for.
+    pub(crate) fn repository_for(&self, name: &RunnerName) -> Option<&RepositoryName> {
+        self.register.get(name)
     }
 
-    /// VMs that are to be made for the pool.
-    pub(super) fn missing(&self, pool: &PoolName) -> usize {
-        self.queued.iter().filter(|queued| queued.pool == pool && queued.served_by == Server::Missing).count()
+    /// Returns the number of VMs that are to be made for the pool.
+    pub(crate) fn missing(&self, pool: &PoolName) -> usize {
+        self.missing.get(pool).copied().unwrap_or_default()
     }
 
-    /// Whether a queued job counts on this VM.
-    pub(super) fn needs(&self, name: &RunnerName) -> bool {
-        self.needed.contains(&name)
+    /// Returns true if a queued job counts on this VM.
+    pub(crate) fn needs(&self, name: &RunnerName) -> bool {
+        self.needed.contains(name)
     }
 }
 
-/// Spreads the queued jobs, oldest first, over the VMs that can take them, the furthest advanced first.
-pub(super) fn plan<'a>(observed: &'a Observed, intents: &'a [Intent], config: &'a Config, now: Timestamp) -> Plan<'a> {
-    let mut plan = Plan { queued: queued_jobs(observed, config, now), ..Plan::default() };
-    let mut free = Supply::new(observed, intents);
-    for queued in &mut plan.queued {
-        queued.served_by = free.take(queued.pool, queued.repository);
-        match queued.served_by {
-            Server::Warm(name) if !observed.draining => {
-                plan.register.insert(name, queued.repository);
-                plan.needed.push(name);
+/// Assigns the queued jobs, oldest first, to the VMs that can take them, the furthest advanced first.
+pub(crate) fn demand<'a>(view: &View<'a>) -> Demand<'a> {
+    let mut demand = Demand { queued: queued_jobs(view), ..Demand::default() };
+    let mut supply = Supply::new(view);
+    for queued in &mut demand.queued {
+        if view.refusing.get(queued.repository).is_some_and(|trouble| trouble.until > view.now) {
+            queued.served_by = supply.take_registered(queued.pool, queued.repository).unwrap_or(Server::Refused);
+        } else {
+            queued.served_by = supply.take(queued.pool, queued.repository);
+        }
+        match &queued.served_by {
+            Server::Warm(name) => {
+                if !view.draining && !view.stands_back {
+                    demand.register.insert(name.clone(), queued.repository.clone());
+                }
+                demand.needed.insert(name.clone());
             }
-            Server::Registered(name) | Server::PerhapsTaken(name) | Server::Warm(name) | Server::Preparing(name) => {
-                plan.needed.push(name)
+            Server::Registered(name) | Server::PerhapsTaken(name) | Server::Preparing(name) => {
+                demand.needed.insert(name.clone());
             }
-            Server::Missing => {}
+            Server::Missing => *demand.missing.entry(queued.pool).or_default() += 1,
+            Server::Refused => {}
         }
     }
-    plan
+    demand
 }
 
-/// All queued jobs that a pool serves, oldest first.
-fn queued_jobs<'a>(observed: &'a Observed, config: &'a Config, now: Timestamp) -> Vec<QueuedJob<'a>> {
+/// Returns all queued jobs that a pool serves, oldest first.
+fn queued_jobs<'a>(view: &View<'a>) -> Vec<QueuedJob<'a>> {
+    let served = Served::new(view.config);
     let mut queued = Vec::new();
-    for (repository, seen) in &observed.repositories {
-        let jobs = seen.jobs.iter().flat_map(|jobs| &jobs.list).filter(|job| is_waiting(job, now));
+    for (repository, seen) in &view.facts.repositories {
+        let jobs = seen.jobs.iter().flat_map(|jobs| &jobs.list).filter(|job| is_waiting(job, view.now));
         queued.extend(jobs.filter_map(|job| {
-            let pool = serving_pool(config, repository, job)?;
+            let pool = served.pool_for(repository, job)?;
             Some(QueuedJob { repository, pool: &pool.name, job, served_by: Server::Missing })
         }));
     }
@@ -98,76 +112,104 @@ fn queued_jobs<'a>(observed: &'a Observed, config: &'a Config, now: Timestamp) -
 }
 
 fn is_waiting(job: &JobSeen, now: Timestamp) -> bool {
-    let too_old = job.created_at.is_some_and(|created| now.duration_since(created) > OLDEST_QUEUED_JOB);
+    let renewed_at = job.renewed_at.max(job.created_at);
+    let too_old = renewed_at.is_some_and(|renewed| now.duration_since(renewed) > OLDEST_QUEUED_JOB);
     job.phase == JobPhase::Queued && !too_old
 }
 
-/// The first pool, in the order of the configuration, whose labels include all that the job asks for.
-fn serving_pool<'a>(config: &'a Config, repository: &RepositoryName, job: &JobSeen) -> Option<&'a RunnerPool> {
-    let has = |pool: &RunnerPool, wanted: &String| pool.labels.iter().any(|label| label.eq_ignore_ascii_case(wanted));
-    config.pools.iter().find(|pool| {
-        let serves = pool.repositories.iter().any(|served| served.as_str().eq_ignore_ascii_case(repository.as_str()));
-        serves && !job.labels.is_empty() && job.labels.iter().all(|wanted| has(pool, wanted))
-    })
-}
+/// Order in which VMs are given jobs: the furthest advanced first, then the oldest, so that the answer does not depend on the
+/// order of records.
+type Rank = (u8, std::cmp::Reverse<State>, Timestamp, Vmid);
 
-/// VMs that no queued job counts on yet.
+/// VMs that no queued job counts on yet, by pool and by the repository of their registration.
 struct Supply<'a> {
-    free: Vec<(&'a Intent, Server<'a>)>,
+    free: BTreeMap<(&'a PoolName, Option<&'a RepositoryName>), VecDeque<(Rank, Server)>>,
 }
 
 impl<'a> Supply<'a> {
-    fn new(observed: &'a Observed, intents: &'a [Intent]) -> Self {
-        let mut free: Vec<_> = intents.iter().filter_map(|intent| Some((intent, server(observed, intent)?))).collect();
-        let rank = |server: &Server<'_>| match server {
-            Server::Registered(_) => 0,
-            Server::PerhapsTaken(_) => 1,
-            Server::Warm(_) => 2,
-            Server::Preparing(_) | Server::Missing => 3,
-        };
-        // The furthest advanced first; among equals the oldest, so that the answer does not depend on the order of rows.
-        free.sort_by_key(|(intent, server)| {
-            (rank(server), std::cmp::Reverse(intent.life.state), intent.created_at, intent.vmid)
-        });
-        Self { free }
+    fn new(view: &View<'a>) -> Self {
+        let mut free: BTreeMap<_, Vec<(Rank, Server)>> = BTreeMap::new();
+        for pool in &view.config.pools {
+            for intent in view.records.of_pool(&pool.name) {
+                let Some(server) = server(view, intent) else { continue };
+                let key = (&intent.pool, intent.life.repository.as_ref());
+                free.entry(key).or_default().push((rank(intent, &server), server));
+            }
+        }
+        for list in free.values_mut() {
+            list.sort_by_key(|(rank, _)| *rank);
+        }
+        Self { free: free.into_iter().map(|(key, list)| (key, list.into())).collect() }
     }
 
-    fn take(&mut self, pool: &PoolName, repository: &RepositoryName) -> Server<'a> {
-        let fits = |(intent, _): &(&Intent, Server<'_>)| {
-            intent.pool == *pool && intent.life.repository.as_ref().is_none_or(|registered| registered == repository)
+    /// Takes the best VM that serves the repository, or that is not registered yet.
+    fn take(&mut self, pool: &'a PoolName, repository: &'a RepositoryName) -> Server {
+        let first = |supply: &Self, key| supply.free.get(&key).and_then(|list| list.front()).map(|(rank, _)| *rank);
+        let (bound, unbound) = ((pool, Some(repository)), (pool, None));
+        let key = match (first(self, bound), first(self, unbound)) {
+            (Some(a), Some(b)) if a > b => unbound,
+            (None, Some(_)) => unbound,
+            _ => bound,
         };
-        match self.free.iter().position(fits) {
-            Some(index) => self.free.remove(index).1,
-            None => Server::Missing,
-        }
+        self.pop(key).unwrap_or(Server::Missing)
+    }
+
+    /// Takes a VM that is registered at the repository already.
+    fn take_registered(&mut self, pool: &'a PoolName, repository: &'a RepositoryName) -> Option<Server> {
+        self.pop((pool, Some(repository)))
+    }
+
+    fn pop(&mut self, key: (&'a PoolName, Option<&'a RepositoryName>)) -> Option<Server> {
+        Some(self.free.get_mut(&key)?.pop_front()?.1)
     }
 }
 
-fn server<'a>(observed: &'a Observed, intent: &'a Intent) -> Option<Server<'a>> {
+fn rank(intent: &Intent, server: &Server) -> Rank {
+    let class = match server {
+        Server::Registered(_) => 0,
+        Server::PerhapsTaken(_) => 1,
+        Server::Warm(_) => 2,
+        Server::Preparing(_) | Server::Missing | Server::Refused => 3,
+    };
+    (class, std::cmp::Reverse(intent.life.state), intent.created_at, intent.vmid)
+}
+
+fn server(view: &View<'_>, intent: &Intent) -> Option<Server> {
+    let name = || intent.name.clone();
     match intent.life.state {
-        State::Reserved | State::Cloning | State::Configuring | State::Booting => Some(Server::Preparing(&intent.name)),
-        State::Warm => Some(Server::Warm(&intent.name)),
-        State::Minting | State::Arming => Some(Server::Registered(&intent.name)),
-        State::Idle if intent.life.repository.is_some() => Some(Server::Registered(&intent.name)),
+        State::Reserved | State::Cloning | State::Configuring | State::Booting => Some(Server::Preparing(name())),
+        State::Warm => Some(Server::Warm(name())),
+        State::Minting | State::Arming => Some(Server::Registered(name())),
+        State::Idle if intent.life.repository.is_some() && !is_unconnected(view, intent) => {
+            Some(Server::Registered(name()))
+        }
         State::Busy | State::Stopping | State::Destroying | State::Gone => {
-            perhaps_taken(observed, intent).then_some(Server::PerhapsTaken(&intent.name))
+            perhaps_taken(view, intent).then(|| Server::PerhapsTaken(name()))
         }
         State::Idle | State::Retiring | State::Fenced => None,
     }
 }
 
-/// Whether the VM may have taken one of the jobs that the list still shows as queued: the list is older than the end of its
-/// idleness, and names no other job that it took.
-fn perhaps_taken(observed: &Observed, intent: &Intent) -> bool {
+/// Returns true if the runner should have connected by now, and GitHub says that it has not.
+pub(crate) fn is_unconnected(view: &View<'_>, intent: &Intent) -> bool {
     let life = &intent.life;
-    let Some(repository) = &life.repository else { return false };
-    let Some(jobs) = observed.repositories.get(repository).and_then(|seen| seen.jobs.as_ref()) else { return false };
-    let was_idle_then = life.armed_at.is_some() && is_later(life.busy_at, jobs) && is_later(life.ended_at, jobs);
-    let left_idle = life.busy_at.is_some() || life.ended_at.is_some();
-    was_idle_then && left_idle && !jobs.list.iter().any(|job| job.runner_name.as_deref() == Some(intent.name.as_str()))
+    let (Some(armed_at), Some(repository)) = (life.armed_at, &life.repository) else { return false };
+    let Some(asked_at) = view.facts.runners(repository).map(|runners| runners.taken_at) else { return false };
+    let is_offline = view.github.runner(&intent.name).is_some_and(|runner| !runner.online && !runner.busy);
+    is_offline && asked_at.duration_since(armed_at) >= CONNECTS
 }
 
-/// Whether this happened after the list of jobs was asked for, or has not happened.
+/// Returns true if the VM may have taken one of the jobs that the list still shows as queued. Then the list is older than the
+/// end of its idleness, and names no other job that it took.
+fn perhaps_taken(view: &View<'_>, intent: &Intent) -> bool {
+    let life = &intent.life;
+    let Some(jobs) = life.repository.as_ref().and_then(|repository| view.facts.jobs(repository)) else { return false };
+    let was_idle_then = life.armed_at.is_some() && is_later(life.busy_at, jobs) && is_later(life.ended_at, jobs);
+    let left_idle = life.busy_at.is_some() || life.ended_at.is_some();
+    was_idle_then && left_idle && view.github.job_of(&intent.name).is_none()
+}
+
+/// Returns true if this happened after the list of jobs was asked for, or has not happened.
 fn is_later(time: Option<Timestamp>, jobs: &Jobs) -> bool {
     time.is_none_or(|time| time > jobs.taken_at)
 }

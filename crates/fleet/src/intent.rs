@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use ownership::{NodeName, PoolName, RunnerName, Vmid};
 use serde::{Deserialize, Serialize};
 
-use crate::{Life, Observed};
+use crate::{Life, State};
 
 /// Record of one incarnation of a VMID, as the ledger stores it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -13,34 +13,84 @@ pub struct Intent {
     pub name: RunnerName,
     /// Pool that it was made for.
     pub pool: PoolName,
-    /// Its VMID.
+    /// VMID of the VM.
     pub vmid: Vmid,
-    /// Node that it is made on.
+    /// Node that holds it: first that of its template, then the one on which it was last seen.
     pub node: NodeName,
     /// Template that it is cloned from.
     pub template: Vmid,
     /// PVE resource pool that it is put into.
     pub resource_pool: String,
-    /// When it was reserved, or found.
+    /// Time at which it was reserved, or found.
     pub created_at: Timestamp,
     /// Its life so far.
     pub life: Life,
-    /// Not to be acted on before this time: the last step did not succeed.
+    /// Time before which nothing is done with it, because the last step did not succeed.
     #[serde(skip)]
     pub retry_at: Option<Timestamp>,
+    /// Number of steps in a row that did not succeed in the present state.
+    #[serde(skip)]
+    pub attempts: u32,
+    /// True while this process has the registration that the guest is to get.
+    #[serde(skip)]
+    pub holds_registration: bool,
     /// Failure of the last step that did not succeed, with its cause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// Time of the first failure in a row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing_since: Option<Timestamp>,
+    /// Times at which it entered its states, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub entered: Vec<(State, Timestamp)>,
 }
+
+/// Most entries of [`Intent::entered`]. A life has fewer, unless Proxmox VE and GitHub contradict one another for long.
+const MOST_ENTERED: usize = 24;
 
 impl Intent {
     /// Returns true while the VM holds a slot of its pool.
+    #[must_use]
     pub fn is_live(&self) -> bool {
         self.life.state.holds_slot()
     }
 
     /// Returns true if a step may start now.
-    pub(crate) fn is_actionable(&self, observed: &Observed, now: Timestamp) -> bool {
-        !observed.in_flight.contains(&self.name) && self.retry_at.is_none_or(|at| at <= now)
+    pub(crate) fn is_actionable(&self, now: Timestamp) -> bool {
+        self.retry_at.is_none_or(|at| at <= now)
+    }
+
+    /// Replaces the life by one that an event led to.
+    pub(crate) fn set_life(&mut self, life: Life, now: Timestamp) {
+        if life.state != self.life.state {
+            self.attempts = 0;
+            if self.entered.len() < MOST_ENTERED {
+                self.entered.push((life.state, now));
+            }
+        }
+        self.life = life;
+        self.retry_at = None;
+    }
+
+    /// Returns the times at which it entered its states in one line, in seconds from the first.
+    #[must_use]
+    pub fn timeline(&self) -> String {
+        let seconds = |at: Timestamp| at.duration_since(self.created_at).as_secs_f64();
+        let entries = self.entered.iter().map(|(state, at)| format!("{} {:.1} s", state.as_str(), seconds(*at)));
+        entries.collect::<Vec<_>>().join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::fixture::{at, intent};
+
+    #[test]
+    fn a_timeline_says_when_each_state_was_entered() {
+        let mut vm = intent(9100, Life::reserved(at(0)));
+        vm.entered =
+            vec![(State::Reserved, at(0)), (State::Cloning, at(0)), (State::Idle, at(3)), (State::Gone, at(9))];
+        assert_eq!(vm.timeline(), "reserved 0.0 s, cloning 0.0 s, idle 3.0 s, gone 9.0 s");
     }
 }

@@ -1,32 +1,43 @@
-//! Every decision of the dispatcher, from what was observed and recorded to what is done next.
+//! Every decision of the dispatcher, from facts and records to the effects that come next.
 //!
-//! [`reconcile`] is a pure function: no clock, no I/O, no randomness, no memory. It reacts to levels, not to events. Calling it
-//! twice, late, or after a crash leads to the same place. Its answer is safe against what it did not see: the steps that it asks
-//! for are idempotent, prove ownership again before they destroy, and are recorded before they are made.
+//! ```text
+//!            Input ─────► Fleet ─────► Pass
+//!   facts, outcomes       records      effects, changes to write, reasons of waiting jobs
+//! ```
+//!
+//! Nothing here has a clock, I/O or randomness. Decisions follow from levels, not from events: a pass that comes twice, late, or after
+//! a crash leads to the same place. They are safe against what was not seen: effects are idempotent, prove ownership again
+//! before they destroy, and are written down before they start.
 //!
 //! It must never decide on a negative observation that is older than the fact which it contradicts.
 
-mod action;
 mod capacity;
+mod changes;
 mod demand;
+mod effect;
 mod explain;
+mod facts;
+mod fleet;
+mod index;
 mod intent;
+mod lanes;
 mod life;
-mod observed;
 mod orphans;
+mod outcome;
+mod pass;
 mod placement;
 mod reap;
-mod reconcile;
 mod state;
 #[cfg(test)]
 mod tests;
+mod view;
 
-pub use action::{Action, Step};
-pub use explain::{Waiting, explain, troubles};
+pub use changes::{AuditEntry, Changes, Entry};
+pub use effect::{Effect, Failure, FailureKind, Outcome, Sign, Step, Success};
+pub use explain::{Concern, Hindrance, Waiting};
+pub use facts::{Claim, Facts, GuestSeen, Guests, JobPhase, JobSeen, Jobs, Power, RepositorySeen, RunnerSeen, Runners};
+pub use fleet::{Fleet, Input, Trouble};
 pub use intent::Intent;
-pub use life::{Event, Life, NEGATIVES_APART, Reason, Refused};
-pub use observed::{
-    Claim, GuestSeen, Guests, JobPhase, JobSeen, Jobs, Observed, Power, RepositorySeen, RunnerSeen, Runners,
-};
-pub use reconcile::{backing_off, reconcile};
+pub use life::{Event, Life, NEGATIVES_APART, Reason, Refused, Source};
+pub use pass::Pass;
 pub use state::State;

@@ -1,89 +1,102 @@
-//! What exists without a record: VMs of ours to take over, VMs that are lent to us, registrations without a VM.
+//! Things of ours without a record: VMs to adopt, VMs that are lent and have finished, registrations without a VM.
 
-use dispatcher_api::Config;
-use jiff::{SignedDuration, Timestamp};
-use ownership::{RunnerName, Vmid};
+use std::collections::BTreeSet;
 
-use crate::{Action, Claim, Guests, Intent, Observed, Power, RunnerSeen, capacity};
+use jiff::SignedDuration;
+use ownership::{PoolName, RunnerName, Vmid};
 
-/// A registration without a VM is left alone for this long after its incarnation ended: GitHub removes used ones by itself.
+use crate::effect::{Effect, Step};
+use crate::view::View;
+use crate::{Claim, Guests, Power, RunnerSeen};
+
+/// Time for which a registration without a VM is left alone after its incarnation ended: GitHub removes used ones by itself.
 const GRACE: SignedDuration = SignedDuration::from_secs(30);
 
-/// What is to be done about them.
-pub(super) fn find(observed: &Observed, intents: &[Intent], config: &Config, now: Timestamp) -> Vec<Action> {
-    let Some(guests) = &observed.guests else { return Vec::new() };
-    let mut actions: Vec<_> =
-        guests.seen.keys().filter_map(|vmid| take_over(*vmid, guests, observed, intents)).collect();
-    actions.extend(registrations(observed, guests, intents, config, now));
-    actions
+/// A VM of ours without a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stray {
+    pub(crate) name: RunnerName,
+    pub(crate) pool: PoolName,
+    pub(crate) vmid: Vmid,
 }
 
-fn take_over(vmid: Vmid, guests: &Guests, observed: &Observed, intents: &[Intent]) -> Option<Action> {
-    let guest = guests.seen.get(&vmid)?;
-    match &guest.claim {
-        Claim::Ours { name, pool } => {
-            // A VMID has one live record at most; a record of an earlier incarnation says nothing about this one.
-            let known = intents.iter().any(|intent| intent.name == *name || (intent.vmid == vmid && intent.is_live()));
-            let unclear = guest.locked || capacity::is_stale(vmid, guests, intents);
-            (!known && !unclear).then(|| Action::Adopt { pool: pool.clone(), vmid })
+/// Returns the VMs of ours that have no record.
+pub(crate) fn strays(view: &View<'_>, is_recorded: impl Fn(&RunnerName) -> bool) -> Vec<Stray> {
+    let Some(guests) = &view.facts.guests else { return Vec::new() };
+    let mut strays = Vec::new();
+    for (vmid, guest) in &guests.seen {
+        let Claim::Ours { name, pool } = &guest.claim else { continue };
+        // A VMID has one live record at most; a record of an earlier incarnation says nothing about this one.
+        let is_known = is_recorded(name) || view.records.live(*vmid).is_some();
+        if !is_known && !guest.locked && !view.records.is_stale(*vmid, guests) {
+            strays.push(Stray { name: name.clone(), pool: pool.clone(), vmid: *vmid });
         }
-        Claim::Lent { pool, ran, name } => {
-            let finished = *ran && guest.power == Power::Off && !guest.locked;
-            (finished && !observed.in_flight.contains(name)).then(|| Action::DestroyLent { pool: pool.clone(), vmid })
-        }
-        Claim::Foreign | Claim::Unknown => None,
     }
+    strays
 }
 
-/// Registrations with names of our grammar, our pools and our VMIDs, of which neither a VM nor a record is left.
-fn registrations(
-    observed: &Observed,
-    guests: &Guests,
-    intents: &[Intent],
-    config: &Config,
-    now: Timestamp,
-) -> Vec<Action> {
-    let mut actions = Vec::new();
-    for (repository, seen) in &observed.repositories {
+/// Returns the destructions of lent VMs that have finished: they are off, and were seen running before.
+pub(crate) fn lent(view: &View<'_>, ran: &BTreeSet<RunnerName>) -> Vec<Effect> {
+    let Some(guests) = &view.facts.guests else { return Vec::new() };
+    let mut effects = Vec::new();
+    for (vmid, guest) in &guests.seen {
+        let Claim::Lent { pool, name } = &guest.claim else { continue };
+        if ran.contains(name) && guest.power == Power::Off && !guest.locked {
+            let step = Step::DestroyLent { pool: pool.clone(), vmid: *vmid, node: guest.node.clone() };
+            effects.push(Effect { name: name.clone(), step });
+        }
+    }
+    effects
+}
+
+/// Returns the removals of registrations with names of our grammar and our VMIDs, of which neither a VM nor a live record is
+/// left.
+pub(crate) fn registrations(view: &View<'_>, settled: impl Fn(&RunnerName) -> Option<bool>) -> Vec<Effect> {
+    let Some(guests) = &view.facts.guests else { return Vec::new() };
+    let mut effects = Vec::new();
+    for (repository, seen) in &view.facts.repositories {
         let Some(runners) = &seen.runners else { continue };
-        for runner in &runners.list {
-            // The list of runners must be the older one: a VM made after it cannot be missed then.
-            let comparable = guests.taken_at >= runners.taken_at;
-            if comparable && is_orphan(runner, observed, guests, intents, config, now) {
-                let (runner_id, name) = (runner.id, runner.name.clone());
-                actions.push(Action::RemoveRegistration { repository: repository.clone(), runner_id, name });
-            }
+        // The list of runners must be the older one: a VM that was made after it cannot be missed then.
+        if guests.taken_at < runners.taken_at {
+            continue;
+        }
+        for runner in runners.list.iter().filter(|runner| is_orphan(runner, view, guests, &settled)) {
+            let step = Step::RemoveRegistration { repository: repository.clone(), runner_id: Some(runner.id) };
+            effects.push(Effect { name: runner.name.clone(), step });
         }
     }
-    actions
+    effects
 }
 
 fn is_orphan(
     runner: &RunnerSeen,
-    observed: &Observed,
+    view: &View<'_>,
     guests: &Guests,
-    intents: &[Intent],
-    config: &Config,
-    now: Timestamp,
+    settled: &impl Fn(&RunnerName) -> Option<bool>,
 ) -> bool {
-    let Some(pool) = runner.name.pool(&config.installation).and_then(|pool| config.pool(&pool)) else { return false };
-    let recorded = intents.iter().any(|intent| {
-        let settled = !intent.is_live() && now.duration_since(intent.life.since) >= GRACE;
-        intent.name == runner.name && !settled
-    });
-    let ours = pool.vmid_range.contains(runner.name.vmid());
-    ours && !may_exist(&runner.name, guests)
-        && !recorded
-        && !runner.online
-        && !runner.busy
-        && !observed.in_flight.contains(&runner.name)
+    let vmid = runner.name.vmid();
+    // Without a record, the name alone must say that it is ours: a pool of ours, and a VMID in its range.
+    let is_ours = match settled(&runner.name) {
+        Some(is_settled) => is_settled,
+        None => view.config.pools.iter().any(|pool| is_of_pool(&runner.name, pool, view)),
+    };
+    is_ours && !may_exist(&runner.name, vmid, guests) && !runner.online && !runner.busy
 }
 
-/// Whether the VM of that very name may exist. Another incarnation at the same VMID is another VM.
-fn may_exist(name: &RunnerName, guests: &Guests) -> bool {
-    match guests.seen.get(&name.vmid()).map(|guest| &guest.claim) {
+fn is_of_pool(name: &RunnerName, pool: &dispatcher_api::RunnerPool, view: &View<'_>) -> bool {
+    name.pool(&view.config.installation).as_ref() == Some(&pool.name) && pool.vmid_range.contains(name.vmid())
+}
+
+/// Returns true if an ended record is old enough for its registration to be removed.
+pub(crate) fn is_settled(since: jiff::Timestamp, now: jiff::Timestamp) -> bool {
+    now.duration_since(since) >= GRACE
+}
+
+/// Returns true if the VM of that very name may exist. Another incarnation at the same VMID is another VM.
+fn may_exist(name: &RunnerName, vmid: Vmid, guests: &Guests) -> bool {
+    match guests.seen.get(&vmid).map(|guest| &guest.claim) {
         Some(Claim::Ours { name: found, .. } | Claim::Lent { name: found, .. }) => found == name,
         Some(Claim::Foreign | Claim::Unknown) => true,
-        None => guests.hidden.contains(&name.vmid()) || guests.taken.contains(&name.vmid()),
+        None => guests.hidden.contains(&vmid) || guests.taken.contains(&vmid),
     }
 }

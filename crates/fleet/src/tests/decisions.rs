@@ -3,8 +3,10 @@
 use super::fixture::*;
 use crate::*;
 
-fn decide(observed: &Observed, intents: &[Intent], max: u32, second: i64) -> Vec<Action> {
-    reconcile(observed, intents, &config(max), at(second))
+const STOP: Step = Step::Stop { asks_first: false };
+
+fn decide(facts: &Facts, records: &[Intent], max: u32, second: i64) -> Vec<Action> {
+    Situation::new(facts, records, max).decide(second)
 }
 
 fn queued(count: u64) -> Vec<JobSeen> {
@@ -18,14 +20,14 @@ fn i2_a_limit_counts_records_guests_and_hidden_vmids_once_each() {
     assert_eq!(reserved_vmids(&decide(&seen, std::slice::from_ref(&cloning), 3, 51)), [9101, 9102]);
     seen.guests.as_mut().unwrap().hidden.insert(vmid(9101));
     assert_eq!(reserved_vmids(&decide(&seen, std::slice::from_ref(&cloning), 3, 51)), [9102]);
-    let unknown = GuestSeen { power: Power::Running, locked: true, claim: Claim::Unknown };
+    let unknown = GuestSeen { node: node(), power: Power::Running, locked: true, claim: Claim::Unknown };
     seen.guests.as_mut().unwrap().seen.insert(vmid(9102), unknown);
     assert!(reserved_vmids(&decide(&seen, &[cloning], 3, 51)).is_empty());
 }
 
 #[test]
 fn i2_nothing_is_made_before_pve_was_seen_or_long_after() {
-    let unseen = Observed { guests: None, ..observed(50, &[], queued(1), vec![]) };
+    let unseen = Facts { guests: None, ..observed(50, &[], queued(1), vec![]) };
     assert!(reserved_vmids(&decide(&unseen, &[], 2, 51)).is_empty());
     let stale = observed(50, &[], queued(1), vec![]);
     assert!(reserved_vmids(&decide(&stale, &[], 2, 171)).is_empty());
@@ -34,7 +36,7 @@ fn i2_nothing_is_made_before_pve_was_seen_or_long_after() {
 
 #[test]
 fn i4_a_guest_of_somebody_else_is_neither_touched_nor_overwritten_nor_counted() {
-    let foreign = GuestSeen { power: Power::Off, locked: false, claim: Claim::Foreign };
+    let foreign = GuestSeen { node: node(), power: Power::Off, locked: false, claim: Claim::Foreign };
     let seen = observed(50, &[(9100, foreign)], queued(1), vec![]);
     let actions = decide(&seen, &[], 1, 51);
     assert_eq!(reserved_vmids(&actions), [9101]);
@@ -73,14 +75,17 @@ fn github_says_after_the_end_of_a_vm_which_job_ran_on_it() {
     assert_eq!(vm.life.reason, Some(Reason::ExitedIdle));
     let seen = observed(50, &[], vec![job(4, JobPhase::Completed, Some(&name(9100)))], vec![]);
     let actions = decide(&seen, std::slice::from_ref(&vm), 1, 51);
-    assert_eq!(actions, [Action::Note { name: name(9100), event: Event::JobFound { job: 4 } }]);
-    let settled = intent(9100, vm.life.after(&Event::JobFound { job: 4 }, at(51)).unwrap());
+    let noted = [Event::JobFound { job: 4 }, Event::RegistrationGone];
+    assert_eq!(actions, noted.clone().map(|event| Action::Note { name: name(9100), event }));
+    let life = noted.iter().fold(vm.life, |life, event| life.after(event, at(51)).unwrap());
+    let settled = intent(9100, life);
     assert!(decide(&seen, &[settled], 1, 52).is_empty());
 }
 
 #[test]
 fn a_vm_that_is_off_while_its_job_goes_on_at_github_was_cut_off() {
-    let ended = busy().into_iter().chain([Event::PoweredOff, Event::Destroyed]).collect::<Vec<_>>();
+    let ended =
+        busy().into_iter().chain([Event::PoweredOff, Event::Destroyed, Event::RegistrationGone]).collect::<Vec<_>>();
     let vm = intent(9100, life(&ended));
     let running = |second| observed(second, &[], vec![job(1, JobPhase::Running, Some(&name(9100)))], vec![]);
     assert!(decide(&running(35), std::slice::from_ref(&vm), 1, 36).is_empty(), "the list may not show the end yet");
@@ -95,14 +100,17 @@ fn a_vm_that_is_off_while_its_job_goes_on_at_github_was_cut_off() {
 fn i5_a_fenced_vm_is_left_to_power_itself_off_and_stopped_only_after_two_negatives() {
     let running = |second| observed(second, &[guest(9100, Power::Running)], vec![], vec![]);
     let vm = intent(9100, life(&fenced()));
-    assert!(decide(&running(50), std::slice::from_ref(&vm), 1, 51).is_empty());
-    assert_eq!(steps(&decide(&running(70), std::slice::from_ref(&vm), 1, 71)), [&Step::Probe]);
-    let once = Intent { life: vm.life.after(&Event::NoJobFound, at(72)).unwrap(), ..vm };
-    assert!(decide(&running(80), std::slice::from_ref(&once), 1, 81).is_empty());
-    let later = 72 + NEGATIVES_APART.as_secs();
+    assert!(decide(&running(12), std::slice::from_ref(&vm), 1, 51).is_empty(), "GitHub's list is too old");
+    let negative = Event::NoJobFound { source: Source::Github };
+    let actions = decide(&running(50), std::slice::from_ref(&vm), 1, 51);
+    assert_eq!(actions, [Action::Note { name: name(9100), event: negative.clone() }]);
+    let once = Intent { life: vm.life.after(&negative, at(51)).unwrap(), ..vm };
+    let later = 51 + NEGATIVES_APART.as_secs();
+    assert!(decide(&running(later - 1), std::slice::from_ref(&once), 1, later - 1).is_empty());
     assert_eq!(steps(&decide(&running(later), std::slice::from_ref(&once), 1, later)), [&Step::Probe]);
-    let twice = Intent { life: once.life.after(&Event::NoJobFound, at(later)).unwrap(), ..once };
-    assert_eq!(steps(&decide(&running(later), &[twice], 1, later)), [&Step::Stop]);
+    let negative = Event::NoJobFound { source: Source::Guest };
+    let twice = Intent { life: once.life.after(&negative, at(later)).unwrap(), ..once };
+    assert_eq!(steps(&decide(&running(later), &[twice], 1, later)), [&STOP]);
 }
 
 #[test]
@@ -121,7 +129,7 @@ fn i5_a_job_is_ended_only_at_its_declared_limit_with_a_reason() {
     assert!(decide(&seen, std::slice::from_ref(&vm), 1, 3607).is_empty());
     let actions = decide(&seen, &[vm], 1, 3608);
     assert_eq!(actions[0], Action::Note { name: name(9100), event: Event::Condemn(Reason::JobLimit) });
-    assert_eq!(steps(&actions), [&Step::Stop]);
+    assert_eq!(steps(&actions), [&STOP]);
 }
 
 #[test]
@@ -140,7 +148,7 @@ fn i7_the_oldest_job_gets_the_warm_vm_and_the_next_one_a_new_vm() {
     let vm = intent(9100, life(&warm()));
     let seen = observed(50, &[guest(9100, Power::Running)], queued(2), vec![]);
     let actions = decide(&seen, &[vm], 2, 51);
-    assert_eq!(steps(&actions), [&Step::Register { repository: repository() }]);
+    assert_eq!(steps(&actions), [&Step::Mint { repository: repository() }]);
     assert_eq!(reserved_vmids(&actions), [9101]);
 }
 
@@ -158,7 +166,9 @@ fn i7_a_pool_whose_vms_fail_does_not_delay_another_pool() {
     let mut for_the_other = job(2, JobPhase::Queued, None);
     for_the_other.labels = vec!["debian".into()];
     let seen = observed(50, &[], vec![job(1, JobPhase::Queued, None), for_the_other], vec![]);
-    let actions = reconcile(&seen, &[intent(9100, failed)], &two_pools, at(51));
+    let records = vec![intent(9100, failed)];
+    let situation = Situation { config: two_pools, records, ..Situation::new(&seen, &[], 1) };
+    let actions = situation.decide(51);
     assert_eq!(reserved_vmids(&actions), [9200], "the first pool waits, the other one does not");
 }
 
@@ -189,6 +199,9 @@ fn an_interrupted_registration_is_given_up_after_a_restart() {
     let actions = decide(&seen, &[vm], 1, 51);
     assert_eq!(actions[0], Action::Note { name: name(9100), event: Event::Interrupted });
     assert_eq!(steps(&actions), [&Step::Deregister]);
+    let unarmed = intent(9100, life(&idle()[..5]));
+    let actions = decide(&seen, &[unarmed], 1, 51);
+    assert_eq!(steps(&actions), [&Step::Stop { asks_first: true }], "it never had a registration to remove");
 }
 
 #[test]
@@ -212,7 +225,8 @@ fn i3_a_vm_whose_pool_was_taken_out_of_the_configuration_is_ended_and_destroyed(
     let without_pools = dispatcher_api::Config { pools: Vec::new(), ..config(1) };
     let decide = |power, life: Life, second| {
         let seen = observed(second, &[guest(9100, power)], vec![], vec![]);
-        reconcile(&seen, &[intent(9100, life)], &without_pools, at(second))
+        let records = vec![intent(9100, life)];
+        Situation { config: without_pools.clone(), records, ..Situation::new(&seen, &[], 1) }.decide(second)
     };
     let idle = decide(Power::Running, life(&idle()), 100);
     assert_eq!(idle[0], Action::Note { name: name(9100), event: Event::Retire(Reason::Surplus) });
@@ -244,14 +258,15 @@ fn vms_of_an_old_template_version_go_when_idle_and_stay_when_busy() {
     let actions = decide(&observed(5, &guests, vec![], vec![]), &intents, 3, 20);
     let noted: Vec<_> = actions.iter().filter(|action| matches!(action, Action::Note { .. })).collect();
     assert_eq!(noted.len(), 2);
-    assert_eq!(steps(&actions), [&Step::Stop, &Step::Deregister]);
+    assert_eq!(steps(&actions), [&Step::Stop { asks_first: true }, &Step::Deregister]);
 }
 
 #[test]
 fn draining_makes_nothing_new_and_releases_what_has_no_job() {
     let guests = [guest(9100, Power::Running), guest(9101, Power::Running)];
-    let seen = Observed { draining: true, ..observed(5, &guests, queued(3), vec![]) };
-    let actions = decide(&seen, &[intent(9100, life(&idle())), intent(9101, life(&busy()))], 3, 20);
+    let seen = observed(5, &guests, queued(3), vec![]);
+    let records = [intent(9100, life(&idle())), intent(9101, life(&busy()))];
+    let actions = Situation::new(&seen, &records, 3).draining().decide(20);
     assert_eq!(actions[0], Action::Note { name: name(9100), event: Event::Retire(Reason::Surplus) });
     assert_eq!(steps(&actions), [&Step::Deregister]);
     assert!(reserved_vmids(&actions).is_empty());
@@ -261,11 +276,10 @@ fn draining_makes_nothing_new_and_releases_what_has_no_job() {
 fn draining_ends_a_vm_that_still_boots() {
     let guests = [guest(9100, Power::Running)];
     let booting = intent(9100, life(&[Event::CloneBegun, Event::Cloned, Event::Configured]));
-    let calm = observed(5, &guests, queued(1), vec![]);
-    let draining = Observed { draining: true, ..observed(5, &guests, queued(1), vec![]) };
-    let ends = |seen: &Observed| steps(&decide(seen, std::slice::from_ref(&booting), 3, 20)) == [&Step::Stop];
+    let calm = Situation::new(&observed(5, &guests, queued(1), vec![]), &[booting], 3);
+    let ends = |situation: &Situation| steps(&situation.decide(20)) == [&STOP];
     assert!(!ends(&calm));
-    assert!(ends(&draining));
+    assert!(ends(&calm.draining()));
 }
 
 #[test]
@@ -306,28 +320,27 @@ fn a_failure_is_told_with_its_cause_until_a_vm_succeeds_or_the_failures_are_forg
         }
     };
     let seen = observed(211, &[], queued(1), vec![]);
-    let told = |observed: &Observed, intents: &[Intent]| troubles(observed, intents, &config(1));
+    let told = |situation: &Situation| situation.fleet().hindrances(&config(1), at(212));
     let twice = [failed(9100, 100, None), failed(9101, 200, Some("unable to clone: no space left"))];
-    let trouble = told(&seen, &twice).remove(0);
+    let trouble = told(&Situation::new(&seen, &twice, 1)).remove(0);
     assert_eq!(trouble.message, "the last 2 VMs of pool ubuntu failed: unable to clone: no space left");
     assert_eq!(trouble.since, at(100));
-    let reason = explain(&seen, &twice, &config(1), at(212)).remove(0).reason;
+    let reason = Situation::new(&seen, &twice, 1).waiting(212).remove(0).reason;
     assert!(
         reason.ends_with("because the last 2 VMs of pool ubuntu failed: unable to clone: no space left"),
         "{reason}"
     );
-    let once = told(&seen, &twice[..1]).remove(0).message;
+    let once = told(&Situation::new(&seen, &twice[..1], 1)).remove(0).message;
     assert_eq!(once, "the last VM of pool ubuntu failed: its guest agent did not answer within the pool's boot limit");
 
     let success = Life { state: State::Gone, reason: Some(Reason::Finished), ..life(&[]) };
     let recovered = [twice[0].clone(), Intent { created_at: at(300), ..intent(9102, success) }];
-    assert!(told(&seen, &recovered).is_empty());
+    assert!(told(&Situation::new(&seen, &recovered, 1)).is_empty());
 
     assert!(reserved_vmids(&decide(&seen, &twice, 1, 212)).is_empty());
-    let forgiven = [("ubuntu".parse().unwrap(), at(211))].into();
-    let mended = Observed { forgiven, ..seen };
-    assert!(told(&mended, &twice).is_empty());
-    assert_eq!(reserved_vmids(&decide(&mended, &twice, 1, 212)).len(), 1);
+    let mended = Situation { forgiven: Some(at(211)), ..Situation::new(&seen, &twice, 1) };
+    assert!(told(&mended).is_empty());
+    assert_eq!(reserved_vmids(&mended.decide(212)).len(), 1);
 }
 
 #[test]
@@ -335,8 +348,9 @@ fn a_vm_that_is_being_made_says_why_it_does_not_get_on() {
     let failure =
         Some("guest 9000 is not cloned for pool \"ubuntu\": its name is \"debian\", not \"ubuntu\"".to_owned());
     let reserved = Intent { failure, ..intent(9100, life(&[])) };
-    let reason = explain(&observed(50, &[], queued(1), vec![]), &[reserved], &config(1), at(51)).remove(0).reason;
-    assert!(reason.contains("is reserved; its last step failed: guest 9000 is not cloned"), "{reason}");
+    let seen = observed(50, &[], queued(1), vec![]);
+    let reason = Situation::new(&seen, &[reserved], 1).waiting(51).remove(0).reason;
+    assert!(reason.contains("is cloning; its last step failed: guest 9000 is not cloned"), "{reason}");
 }
 
 #[test]
@@ -362,14 +376,13 @@ fn a_vmid_that_somebody_else_was_found_to_have_is_avoided_for_a_while() {
 
 #[test]
 fn a_waiting_job_is_told_why() {
-    let reason =
-        |observed: &Observed, intents: &[Intent]| explain(observed, intents, &config(1), at(51)).remove(0).reason;
+    let reason = |facts: &Facts, intents: &[Intent]| Situation::new(facts, intents, 1).waiting(51).remove(0).reason;
     let seen = observed(50, &[], queued(1), vec![]);
     let busy = intent(9100, life(&busy()));
     assert!(reason(&seen, std::slice::from_ref(&busy)).contains("at its limit: 1 of 1"));
     let booting = intent(9100, life(&warm()[..3]));
     assert!(reason(&seen, &[booting]).contains("is booting"));
-    let draining = Observed { draining: true, ..seen.clone() };
-    assert!(reason(&draining, &[]).contains("drained"));
-    assert!(reason(&Observed { guests: None, ..seen }, &[]).contains("not answered"));
+    let draining = Situation::new(&seen, &[], 1).draining();
+    assert!(draining.waiting(51).remove(0).reason.contains("drained"));
+    assert!(reason(&Facts { guests: None, ..seen }, &[]).contains("not answered"));
 }

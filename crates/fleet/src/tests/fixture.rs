@@ -5,12 +5,12 @@ use dispatcher_api::{GithubConfig, PveConfig, TemplateSource};
 use crate::*;
 use dispatcher_api::{Config, RunnerPool};
 use jiff::Timestamp;
-use ownership::{RepositoryName, RunnerName, Vmid};
+use ownership::{NodeName, Nonce, PoolName, RepositoryName, RunnerName, Vmid};
 
 const REPOSITORY: &str = "acme/tools";
 pub(super) const TEMPLATE: u32 = 9000;
 
-pub(super) fn at(second: i64) -> Timestamp {
+pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
 }
 
@@ -66,19 +66,27 @@ pub(super) fn name(vmid: u32) -> RunnerName {
     format!("lab-ubuntu-{vmid}-aaaaaa").parse().unwrap()
 }
 
-pub(super) fn intent(number: u32, life: Life) -> Intent {
+pub(crate) fn intent(number: u32, life: Life) -> Intent {
     Intent {
         name: name(number),
         pool: "ubuntu".parse().unwrap(),
         vmid: vmid(number),
-        node: "pve1".parse().unwrap(),
+        node: node(),
         template: vmid(TEMPLATE),
         resource_pool: "ci".into(),
         created_at: at(0),
         life,
         retry_at: None,
+        attempts: 0,
+        holds_registration: false,
         failure: None,
+        failing_since: None,
+        entered: Vec::new(),
     }
+}
+
+pub(super) fn node() -> NodeName {
+    "pve1".parse().unwrap()
 }
 
 /// A life after these events, one a second from second 1 on.
@@ -115,6 +123,7 @@ pub(super) fn job(id: u64, phase: JobPhase, runner: Option<&RunnerName>) -> JobS
         phase,
         runner_name: runner.map(ToString::to_string),
         created_at: Some(at(i64::try_from(id).unwrap())),
+        renewed_at: None,
     }
 }
 
@@ -124,7 +133,7 @@ pub(super) fn observed(
     guests: &[(u32, GuestSeen)],
     jobs: Vec<JobSeen>,
     runners: Vec<RunnerSeen>,
-) -> Observed {
+) -> Facts {
     let taken_at = at(second);
     let guests = Guests {
         taken_at,
@@ -137,17 +146,104 @@ pub(super) fn observed(
         jobs: Some(Jobs { taken_at, list: jobs }),
         runners: Some(Runners { taken_at, list: runners }),
     };
-    Observed { guests: Some(guests), repositories: [(repository(), seen)].into(), ..Observed::default() }
+    Facts { guests: Some(guests), repositories: [(repository(), seen)].into() }
 }
 
 pub(super) fn guest(vmid: u32, power: Power) -> (u32, GuestSeen) {
     let claim = Claim::Ours { name: name(vmid), pool: "ubuntu".parse().unwrap() };
-    (vmid, GuestSeen { power, locked: false, claim })
+    (vmid, GuestSeen { node: node(), power, locked: false, claim })
+}
+
+/// A decision of one pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Action {
+    /// An event in the life of a VM.
+    Note { name: RunnerName, event: Event },
+    /// A VMID that is reserved.
+    Reserve { vmid: Vmid },
+    /// A VM without a record that is taken over.
+    Adopt { pool: PoolName, vmid: Vmid },
+    /// A step on a VM that had a record before, or on something without a record.
+    Step { name: RunnerName, step: Step },
+}
+
+/// The situation of one pass.
+#[derive(Debug, Clone)]
+pub(super) struct Situation {
+    pub(super) facts: Facts,
+    pub(super) records: Vec<Intent>,
+    pub(super) config: Config,
+    pub(super) draining: bool,
+    /// Time up to which the failures of the pool are forgiven.
+    pub(super) forgiven: Option<Timestamp>,
+}
+
+impl Situation {
+    pub(super) fn new(facts: &Facts, records: &[Intent], max: u32) -> Self {
+        let (facts, records) = (facts.clone(), records.to_vec());
+        Self { facts, records, config: config(max), draining: false, forgiven: None }
+    }
+
+    pub(super) fn draining(self) -> Self {
+        Self { draining: true, ..self }
+    }
+
+    pub(super) fn fleet(&self) -> Fleet {
+        let mut fleet = Fleet::new(self.records.clone(), Default::default());
+        fleet.facts = self.facts.clone();
+        fleet.draining = self.draining;
+        if let Some(forgiven) = self.forgiven {
+            fleet.forgiven.insert("ubuntu".parse().unwrap(), forgiven);
+        }
+        fleet
+    }
+
+    /// Returns the decisions of a pass: events first, then steps.
+    pub(super) fn decide(&self, second: i64) -> Vec<Action> {
+        let mut fleet = self.fleet();
+        let pass = fleet.pass(&self.config, &mut nonces(0), at(second));
+        let changes = pass.commit.unwrap_or_else(|| fleet.changes.clone());
+        let mut actions: Vec<Action> = changes.audit.into_iter().filter_map(action).collect();
+        let is_new = |name: &RunnerName| {
+            let known = self.records.iter().any(|intent| intent.name == *name);
+            !known && fleet.record(name).is_some()
+        };
+        let effects = pass.start.into_iter().chain(pass.start_after_commit);
+        let effects = effects.filter(|effect| !is_new(&effect.name));
+        actions.extend(effects.map(|effect| Action::Step { name: effect.name, step: effect.step }));
+        actions
+    }
+
+    /// Returns the queued jobs with the reasons for which they wait.
+    pub(super) fn waiting(&self, second: i64) -> Vec<Waiting> {
+        self.fleet().pass(&self.config, &mut nonces(0), at(second)).waiting
+    }
+}
+
+/// Draws nonces that end with increasing numbers.
+pub(super) fn nonces(mut drawn: u32) -> impl FnMut() -> Nonce {
+    move || {
+        drawn += 1;
+        format!("n{drawn:05}").parse().unwrap()
+    }
+}
+
+/// Returns the decision that an entry of the audit trail stands for. The begin of an effect is seen from the effect.
+fn action(entry: AuditEntry) -> Option<Action> {
+    match entry.entry {
+        Entry::Reserved => Some(Action::Reserve { vmid: entry.vm.vmid() }),
+        Entry::Adopted => {
+            let pool = entry.vm.pool(&"lab".parse().unwrap()).unwrap();
+            Some(Action::Adopt { pool, vmid: entry.vm.vmid() })
+        }
+        Entry::Event(Event::CloneBegun | Event::MintBegun { .. }) => None,
+        Entry::Event(event) => Some(Action::Note { name: entry.vm, event }),
+    }
 }
 
 pub(super) fn reserved_vmids(actions: &[Action]) -> Vec<u32> {
     let vmid = |action: &Action| match action {
-        Action::Reserve { vmid, .. } => Some(vmid.get()),
+        Action::Reserve { vmid } => Some(vmid.get()),
         _ => None,
     };
     actions.iter().filter_map(vmid).collect()

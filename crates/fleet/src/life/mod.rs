@@ -95,12 +95,24 @@ impl Reason {
     }
 }
 
-/// What happened to a VM: outcomes of steps, observations, and decisions.
+/// Source of a negative observation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// GitHub's list of jobs.
+    Github,
+    /// The guest itself.
+    Guest,
+}
+
+/// An event in the life of a VM: outcomes of steps, observations, and decisions.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "event")]
 pub enum Event {
     /// About to ask for the clone.
     CloneBegun,
+    /// The clone was not asked for, because its template is not the right one.
+    CloneRefused,
     /// The clone is complete and carries our marker.
     Cloned,
     /// Configured.
@@ -150,18 +162,38 @@ pub enum Event {
     Deregistered,
     /// GitHub keeps the registration because of a job.
     RefusedBusy,
-    /// Neither GitHub nor the guest knows of a job on this runner.
-    NoJobFound,
+    /// A source that was asked after the registration was removed knows of no job on this runner.
+    NoJobFound {
+        /// The source.
+        source: Source,
+    },
     /// The step cannot succeed any more, or this process lost what it needs for it.
     Failed(Reason),
     /// [`State::Minting`] or [`State::Arming`] was interrupted: what was in memory is lost.
     Interrupted,
+    /// GitHub refused the registration, and so made none.
+    MintRefused,
+    /// The start task has ended, or is assumed to have ended; the guest agent does not answer yet.
+    Started,
+    /// The guest that was about to be stopped as unarmed says that it is armed, and whether it has a job.
+    FoundArmed {
+        /// True if a job has started.
+        job: bool,
+    },
     /// Decision to power off although a job may run: a declared limit was exceeded. Audited.
     Condemn(Reason),
     /// The VM is powered off by us.
     Stopped,
+    /// One look in which the whole cluster does not know the VMID.
+    Missing,
+    /// The guest is there after a look in which it was missing, or runs although it was taken to be gone.
+    Reappeared,
+    /// The VM was off for good and runs, so somebody started it again.
+    RunsAgain,
     /// PVE confirms that there is no such VM any more.
     Vanished,
+    /// GitHub lists no registration of an ended VM any more.
+    RegistrationGone,
     /// VM, disks and registration are gone, or were never made.
     Destroyed,
 }
@@ -176,7 +208,7 @@ pub struct Refused {
     pub event: Event,
 }
 
-/// Everything that decisions about one VM depend on.
+/// The part of a record that decisions about one VM depend on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Life {
     /// Where it is.
@@ -197,9 +229,24 @@ pub struct Life {
     pub job_over_at: Option<Timestamp>,
     /// When it was powered off, by itself or by us.
     pub ended_at: Option<Timestamp>,
-    /// First of the two negative observations that a power-off needs.
+    /// Time of the first of the two negative observations that a power-off needs.
     pub negative_at: Option<Timestamp>,
-    /// Why it is on its way out.
+    /// Source of that observation. Absent in records of release 0.1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub negative_from: Option<Source>,
+    /// Time at which its guest agent first answered. Until then nobody can have armed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_at: Option<Timestamp>,
+    /// Time at which this process started it.
+    #[serde(skip)]
+    pub started_at: Option<Timestamp>,
+    /// Time of the first look in which the whole cluster did not know the VMID.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing_at: Option<Timestamp>,
+    /// True once GitHub is known to have no registration of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_deregistered: bool,
+    /// Reason for which it is on its way out.
     pub reason: Option<Reason>,
 }
 
@@ -231,14 +278,26 @@ impl Life {
             job_over_at: None,
             ended_at: None,
             negative_at: None,
+            negative_from: None,
+            ready_at: None,
+            started_at: None,
+            missing_at: None,
+            is_deregistered: false,
             reason: None,
         }
     }
 
-    /// Whether GitHub may have a registration of it.
+    /// Returns true if GitHub may have a registration of it.
     #[must_use]
     pub fn may_be_registered(&self) -> bool {
-        self.repository.is_some() || self.runner_id.is_some()
+        (self.repository.is_some() || self.runner_id.is_some()) && !self.is_deregistered
+    }
+
+    /// Returns true if the record shows no registration in the guest, although the guest could have taken one: only the
+    /// guest can say whether another process armed it.
+    #[must_use]
+    pub(crate) fn is_unarmed_by_record(&self) -> bool {
+        self.armed_at.is_none() && self.ready_at.is_some()
     }
 
     /// The life after the event.
@@ -260,10 +319,13 @@ impl Life {
         use State as S;
         Some(match (self.state, event) {
             (S::Reserved | S::Cloning, Event::CloneBegun) => S::Cloning,
+            (S::Cloning, Event::CloneRefused) => S::Reserved,
             (S::Cloning, Event::Cloned) => S::Configuring,
             (S::Configuring, Event::Configured) => S::Booting,
             (S::Booting, Event::Ready) => S::Warm,
+            (S::Booting, Event::Started) => S::Booting,
             (S::Warm, Event::MintBegun { .. }) => S::Minting,
+            (S::Minting, Event::MintRefused) if self.runner_id.is_none() => S::Warm,
             (S::Minting, Event::Minted { .. }) => S::Arming,
             (S::Arming, Event::Armed) => S::Idle,
             (S::Idle, Event::FoundUnarmed) if self.runner_id.is_none() && self.busy_at.is_none() => S::Warm,
@@ -272,12 +334,26 @@ impl Life {
             (state, Event::JobSeen { .. }) if state.may_run_a_job() => S::Busy,
             (state, Event::JobOver) if state.expects_end_of_job() => state,
             (S::Idle, Event::Retire(_)) => S::Retiring,
-            (state, Event::Interrupted | Event::Failed(_)) if state.is_being_registered() => S::Retiring,
+            // A VM that was never armed needs no GitHub to end. What GitHub may have of it is removed afterwards.
+            (S::Minting | S::Retiring, Event::Interrupted | Event::Failed(_)) if self.armed_at.is_none() => S::Stopping,
+            (S::Arming, Event::Interrupted | Event::Failed(_)) => S::Retiring,
             (S::Retiring, Event::Deregistered) if self.armed_at.is_none() => S::Stopping,
             (S::Retiring, Event::Deregistered) => S::Fenced,
             (S::Retiring, Event::RefusedBusy) => S::Busy,
-            (S::Fenced, Event::NoJobFound) if self.is_second_negative(now) => S::Stopping,
-            (S::Fenced, Event::NoJobFound) => S::Fenced,
+            (S::Fenced, Event::NoJobFound { source }) if self.is_second_negative(*source, now) => S::Stopping,
+            (S::Fenced, Event::NoJobFound { .. }) => S::Fenced,
+            (S::Stopping, Event::FoundArmed { job }) if self.is_unarmed_by_record() => {
+                if *job {
+                    S::Busy
+                } else {
+                    S::Idle
+                }
+            }
+            (state, Event::Missing) if state.has_guest() => state,
+            (S::Destroying, Event::Reappeared) if self.may_reappear() => self.state_of_reappeared(),
+            (S::Destroying, Event::RunsAgain) if !self.may_reappear() => S::Stopping,
+            (state, Event::Reappeared) if state.has_guest() && self.missing_at.is_some() => state,
+            (state, Event::RegistrationGone) if state.has_ended() && !self.is_deregistered => state,
             // The one decision that may end a job; each use of it is an audit row.
             (state, Event::Condemn(_)) if state.may_run_a_job() => S::Stopping,
             // Nothing was asked of PVE, or PVE says that the VMID belongs to somebody else: there is nothing to remove.
@@ -295,9 +371,25 @@ impl Life {
         })
     }
 
-    /// Whether a negative observation now is the second one, far enough from the first.
-    fn is_second_negative(&self, now: Timestamp) -> bool {
-        self.negative_at.is_some_and(|first| now.duration_since(first) >= NEGATIVES_APART)
+    /// Returns true if a negative observation now is the second one: from the other source, and far enough from the first.
+    fn is_second_negative(&self, source: Source, now: Timestamp) -> bool {
+        // A negative of release 0.1 came from the guest.
+        let first_source = self.negative_from.unwrap_or(Source::Guest);
+        self.negative_at.is_some_and(|first| now.duration_since(first) >= NEGATIVES_APART) && first_source != source
+    }
+
+    /// Returns true if its end is known from nothing but its absence, or from one look at a VM without a record.
+    fn may_reappear(&self) -> bool {
+        matches!(self.reason, Some(Reason::Vanished | Reason::Orphan))
+    }
+
+    /// Returns the state of a VM that was taken to be gone and runs: it counts as armed unless no agent ever answered.
+    fn state_of_reappeared(&self) -> State {
+        match (self.armed_at, self.ready_at, self.busy_at) {
+            (None, None, _) => State::Stopping,
+            (_, _, Some(_)) => State::Busy,
+            (_, _, None) => State::Idle,
+        }
     }
 
     fn remember(&mut self, event: &Event, now: Timestamp) {
@@ -311,18 +403,35 @@ impl Life {
             Event::FoundRegistered { repository, runner_id } => {
                 self.repository = Some(repository.clone());
                 self.runner_id = Some(*runner_id);
+                self.is_deregistered = false;
             }
             Event::JobSeen { job } => self.remember_job(*job, now),
             Event::RefusedBusy => self.remember_job(None, now),
             Event::JobOver => {
                 self.job_over_at.get_or_insert(now);
             }
-            Event::NoJobFound => {
-                self.negative_at.get_or_insert(now);
+            Event::NoJobFound { source } => {
                 if self.state == State::Stopping {
                     self.reason = Some(Reason::Ghost);
+                } else if self.negative_at.is_none() {
+                    (self.negative_at, self.negative_from) = (Some(now), Some(*source));
                 }
             }
+            Event::Started => self.started_at = Some(now),
+            Event::Ready => self.ready_at = Some(now),
+            Event::MintRefused => self.repository = None,
+            Event::FoundArmed { job } => {
+                self.armed_at = Some(now);
+                self.reason = None;
+                if *job {
+                    self.remember_job(None, now);
+                }
+            }
+            Event::Missing => {
+                self.missing_at.get_or_insert(now);
+            }
+            Event::Reappeared => self.forget_absence(now),
+            Event::Deregistered | Event::RegistrationGone => self.is_deregistered = true,
             Event::Retire(reason) | Event::Condemn(reason) | Event::Failed(reason) => self.reason = Some(*reason),
             Event::Interrupted => self.reason = Some(Reason::Interrupted),
             Event::PoweredOff => {
@@ -343,165 +452,24 @@ impl Life {
         }
     }
 
+    fn forget_absence(&mut self, now: Timestamp) {
+        self.missing_at = None;
+        if self.may_reappear() {
+            (self.reason, self.ended_at) = (None, None);
+            if self.state.may_run_a_job() {
+                self.armed_at.get_or_insert(now);
+            }
+        }
+    }
+
     fn remember_job(&mut self, job: Option<u64>, now: Timestamp) {
         self.busy_at.get_or_insert(now);
         self.job = self.job.or(job);
         // Evidence of a job makes every earlier "no job" worthless, and the reason for retiring it void.
-        self.negative_at = None;
+        (self.negative_at, self.negative_from) = (None, None);
         self.reason = None;
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(1_800_000_000 + second).unwrap()
-    }
-
-    fn live(events: &[Event]) -> Life {
-        let mut life = Life::reserved(at(0));
-        for (second, event) in (1..).zip(events) {
-            life = life.after(event, at(second)).unwrap();
-        }
-        life
-    }
-
-    fn to_idle() -> Vec<Event> {
-        let repository = "acme/tools".parse().unwrap();
-        vec![
-            Event::CloneBegun,
-            Event::Cloned,
-            Event::Configured,
-            Event::Ready,
-            Event::MintBegun { repository },
-            Event::Minted { runner_id: 7 },
-            Event::Armed,
-        ]
-    }
-
-    fn every_event() -> Vec<Event> {
-        let mut events = to_idle();
-        events.extend([
-            Event::FoundUnarmed,
-            Event::FoundRegistered { repository: "acme/tools".parse().unwrap(), runner_id: 8 },
-            Event::JobSeen { job: Some(1) },
-            Event::JobOver,
-            Event::JobFound { job: 2 },
-            Event::JobCut,
-            Event::PoweredOff,
-            Event::Retire(Reason::Surplus),
-            Event::Deregistered,
-            Event::RefusedBusy,
-            Event::NoJobFound,
-            Event::Failed(Reason::CloneFailed),
-            Event::Interrupted,
-            Event::Condemn(Reason::JobLimit),
-            Event::Stopped,
-            Event::Vanished,
-            Event::Destroyed,
-        ]);
-        events
-    }
-
-    #[test]
-    fn a_job_from_the_reservation_to_the_end() {
-        let mut events = to_idle();
-        events.extend([Event::JobSeen { job: Some(3) }, Event::PoweredOff, Event::Destroyed]);
-        let life = live(&events);
-        assert_eq!((life.state, life.reason, life.job), (State::Gone, Some(Reason::Finished), Some(3)));
-    }
-
-    /// I1: once a registration may have been made for it, a VM never becomes available for another.
-    #[test]
-    fn i1_no_state_leads_back_to_warm_after_a_mint() {
-        let mut seen = vec![live(&to_idle()[..5])];
-        let mut index = 0;
-        while index < seen.len() {
-            for event in every_event() {
-                let Ok(next) = seen[index].after(&event, at(500)) else { continue };
-                assert!(next.state > State::Warm, "{:?} by {event:?}", seen[index].state);
-                if !seen.iter().any(|life| {
-                    life.state == next.state && life.runner_id == next.runner_id && life.armed_at == next.armed_at
-                }) {
-                    seen.push(next);
-                }
-            }
-            index += 1;
-        }
-        assert!(seen.len() > 5);
-    }
-
-    /// I5: from every state in which a job may run, only the declared limit or a second negative leads to a power-off by us.
-    #[test]
-    fn i5_one_negative_never_stops_a_vm_that_may_run_a_job() {
-        for state in [State::Idle, State::Busy, State::Retiring, State::Fenced] {
-            let life = Life { state, ..live(&to_idle()) };
-            for event in every_event() {
-                let stops = life.after(&event, at(10_000)).is_ok_and(|next| next.state == State::Stopping);
-                assert_eq!(stops, matches!(event, Event::Condemn(_)), "{state:?} by {event:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn i5_two_negatives_count_only_when_far_enough_apart() {
-        let mut events = to_idle();
-        events.extend([Event::Retire(Reason::Surplus), Event::Deregistered]);
-        let fenced = live(&events).after(&Event::NoJobFound, at(100)).unwrap();
-        assert_eq!(fenced.after(&Event::NoJobFound, at(174)).unwrap().state, State::Fenced);
-        let stopping = fenced.after(&Event::NoJobFound, at(175)).unwrap();
-        assert_eq!((stopping.state, stopping.reason), (State::Stopping, Some(Reason::Ghost)));
-        let busy = fenced.after(&Event::JobSeen { job: None }, at(101)).unwrap();
-        assert_eq!((busy.state, busy.negative_at), (State::Busy, None));
-    }
-
-    #[test]
-    fn a_job_that_github_names_after_the_end_corrects_the_reason_once() {
-        let mut events = to_idle();
-        events.extend([Event::PoweredOff, Event::Destroyed]);
-        let gone = live(&events);
-        assert_eq!((gone.reason, gone.job), (Some(Reason::ExitedIdle), None));
-        let found = gone.after(&Event::JobFound { job: 9 }, at(60)).unwrap();
-        assert_eq!((found.state, found.since), (State::Gone, gone.since));
-        assert_eq!((found.reason, found.job), (Some(Reason::Finished), Some(9)));
-        assert!(found.after(&Event::JobFound { job: 10 }, at(61)).is_err());
-    }
-
-    #[test]
-    fn a_vm_whose_job_still_runs_after_its_end_was_cut_off() {
-        let mut events = to_idle();
-        events.extend([Event::JobSeen { job: Some(3) }, Event::PoweredOff]);
-        let ended = live(&events);
-        assert_eq!(ended.after(&Event::JobCut, at(90)).unwrap().reason, Some(Reason::CutOff));
-        let idle_exit = live(&[to_idle(), vec![Event::PoweredOff]].concat());
-        assert!(idle_exit.after(&Event::JobCut, at(90)).is_err());
-    }
-
-    #[test]
-    fn an_interrupted_registration_is_given_up() {
-        let minting = live(&to_idle()[..5]).after(&Event::Interrupted, at(9)).unwrap();
-        assert_eq!(minting.after(&Event::Deregistered, at(10)).unwrap().state, State::Stopping);
-        let arming = live(&to_idle()[..6]).after(&Event::Interrupted, at(9)).unwrap();
-        assert_eq!(arming.after(&Event::Deregistered, at(10)).unwrap().state, State::Fenced);
-    }
-
-    #[test]
-    fn a_vmid_taken_by_somebody_else_is_never_cleaned_up() {
-        let taken = live(&to_idle()[..1]).after(&Event::Failed(Reason::VmidTaken), at(2)).unwrap();
-        assert_eq!(taken.state, State::Gone);
-    }
-
-    #[test]
-    fn the_end_is_the_end() {
-        for reason in [None, Some(Reason::Finished), Some(Reason::ExitedIdle), Some(Reason::Ghost)] {
-            let gone = Life { state: State::Gone, reason, ..live(&to_idle()) };
-            for event in every_event() {
-                let corrects = matches!(event, Event::JobFound { .. } | Event::JobCut);
-                let after = gone.after(&event, at(100));
-                assert!(after.is_err() || corrects && after.is_ok_and(|life| life.state == State::Gone), "{event:?}");
-            }
-        }
-    }
-}
+mod tests;

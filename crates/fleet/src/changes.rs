@@ -1,0 +1,106 @@
+//! Changes of records that are not on disk yet, and the audit trail that goes with them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use ownership::RunnerName;
+use serde::{Deserialize, Serialize};
+
+use crate::{Event, Intent, State};
+
+/// Most entries of the audit trail that are kept in memory while the disk refuses them. The oldest are dropped first.
+const MOST_ENTRIES: usize = 20_000;
+
+/// Changes that one commit writes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Changes {
+    /// Records that are new or have changed.
+    pub records: BTreeMap<RunnerName, Intent>,
+    /// Names of records that are no longer needed.
+    pub forgotten: BTreeSet<RunnerName>,
+    /// New entries of the audit trail, oldest first.
+    pub audit: Vec<AuditEntry>,
+    /// Lent VMs that were seen running (true) or are gone (false).
+    pub lent: BTreeMap<RunnerName, bool>,
+    /// Time of the oldest change.
+    pub since: Option<Timestamp>,
+    /// True if a VM is gone, which is written at once.
+    pub(crate) has_gone: bool,
+}
+
+/// One entry of the audit trail.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct AuditEntry {
+    /// Time of the event.
+    pub at: Timestamp,
+    /// Name of the VM.
+    pub vm: RunnerName,
+    /// The event.
+    pub entry: Entry,
+    /// State of the VM afterwards.
+    pub state: State,
+}
+
+/// The event of an entry of the audit trail.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Entry {
+    /// A VMID and a slot were reserved.
+    Reserved,
+    /// A VM of ours without a record was found.
+    Adopted,
+    /// An event in the life of the VM.
+    #[serde(untagged)]
+    Event(Event),
+}
+
+impl Changes {
+    /// Returns true if there is nothing to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.forgotten.is_empty() && self.audit.is_empty() && self.lent.is_empty()
+    }
+
+    /// Adds the present state of a record.
+    pub(crate) fn put(&mut self, intent: &Intent) {
+        self.records.insert(intent.name.clone(), intent.clone());
+    }
+
+    /// Adds a new record.
+    pub(crate) fn add(&mut self, intent: &Intent, entry: Entry) {
+        self.enter(intent, entry, intent.created_at);
+    }
+
+    /// Adds an event in the life of a VM.
+    pub(crate) fn note(&mut self, intent: &Intent, event: Event, now: Timestamp) {
+        self.has_gone |= event == Event::Destroyed;
+        self.enter(intent, Entry::Event(event), now);
+    }
+
+    fn enter(&mut self, intent: &Intent, entry: Entry, at: Timestamp) {
+        self.since.get_or_insert(at);
+        self.put(intent);
+        self.audit.push(AuditEntry { at, vm: intent.name.clone(), entry, state: intent.life.state });
+        let surplus = self.audit.len().saturating_sub(MOST_ENTRIES);
+        self.audit.drain(..surplus);
+    }
+
+    /// Adds that a record is no longer needed.
+    pub(crate) fn forget(&mut self, name: RunnerName) {
+        self.records.remove(&name);
+        self.forgotten.insert(name);
+    }
+
+    /// Adds later changes.
+    pub(crate) fn append(&mut self, later: Self) {
+        for name in &later.forgotten {
+            self.records.remove(name);
+        }
+        self.records.extend(later.records);
+        self.forgotten.extend(later.forgotten);
+        self.audit.extend(later.audit);
+        self.lent.extend(later.lent);
+        self.since = self.since.or(later.since);
+        self.has_gone |= later.has_gone;
+    }
+}

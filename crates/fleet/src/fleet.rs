@@ -1,0 +1,373 @@
+//! The fleet: facts, records and effects under way, and the inputs that change them.
+//!
+//! The engine feeds inputs, each with its time, and asks for decisions with [`Fleet::pass`]. There is no clock, no I/O and no
+//! randomness here: the same inputs lead to the same decisions, in production, in a simulation and when a recording of a user's
+//! dispatcher is played again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dispatcher_api::Config;
+use jiff::{SignedDuration, Timestamp};
+use ownership::{PoolName, RepositoryName, RunnerName};
+use serde::{Deserialize, Serialize};
+
+use crate::changes::Changes;
+use crate::effect::{Effect, Outcome, Step};
+use crate::outcome::{Consequence, consequence, rest};
+use crate::{Claim, Event, Facts, Guests, Intent, Life, Power, RepositorySeen};
+
+/// Rest of the ledger after it refused a commit, which doubles with each further refusal.
+const LEDGER_REST: SignedDuration = SignedDuration::from_secs(2);
+const LONGEST_LEDGER_REST: SignedDuration = SignedDuration::from_secs(60);
+/// Longest time for which a change that no effect waits for stays in memory.
+const LONGEST_UNWRITTEN: SignedDuration = SignedDuration::from_secs(5);
+/// Time for which ended VMs are remembered, so that their VMIDs rest and their failures count.
+const REMEMBERED: SignedDuration = SignedDuration::from_mins(30);
+/// Time after which GitHub has removed a registration that never connected again.
+const REGISTRATION_KEPT: SignedDuration = SignedDuration::from_hours(25);
+
+/// An input of the fleet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Input {
+    /// Another configuration is in force.
+    Configured(Box<Config>),
+    /// The list of guests.
+    Guests(Guests),
+    /// The jobs and runners of a repository.
+    Repository(RepositoryName, RepositorySeen),
+    /// Begins or ends the drain.
+    Draining(bool),
+    /// A person asks to try everything again.
+    Retry,
+    /// The template or the storage of these pools changed, so that their failures no longer count.
+    Mended(Vec<PoolName>),
+    /// An effect ended.
+    Ended(RunnerName, Outcome),
+    /// The last changes are on disk.
+    Committed,
+    /// The last changes could not be written.
+    NotCommitted,
+    /// Another dispatcher of this installation works, and goes first (true), or no longer does (false).
+    Rival(bool),
+}
+
+/// A failure that lasts, and its next attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Trouble {
+    /// Error and its causes.
+    pub message: String,
+    /// Time of the first failure in a row.
+    pub since: Timestamp,
+    /// Number of failures in a row.
+    pub failures: u32,
+    /// Time of the next attempt.
+    pub until: Timestamp,
+}
+
+/// The fleet of one dispatcher.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Fleet {
+    pub(crate) facts: Facts,
+    pub(crate) records: BTreeMap<RunnerName, Intent>,
+    pub(crate) under_way: BTreeMap<RunnerName, Effect>,
+    /// Rests of things without a record, and the failure of the last attempt.
+    pub(crate) resting: BTreeMap<RunnerName, Trouble>,
+    /// Repositories that refuse registrations.
+    pub(crate) refusing: BTreeMap<RepositoryName, Trouble>,
+    pub(crate) forgiven: BTreeMap<PoolName, Timestamp>,
+    /// Lent VMs that were seen running, so that they have finished once they are off.
+    pub(crate) lent_ran: BTreeSet<RunnerName>,
+    pub(crate) draining: bool,
+    pub(crate) stands_back: bool,
+    pub(crate) changes: Changes,
+    /// Changes that the ledger was last given.
+    committing: Option<Changes>,
+    /// Effects that start once these changes are on disk.
+    pub(crate) waiting: BTreeSet<RunnerName>,
+    ledger_failures: u32,
+    ledger_rests_until: Option<Timestamp>,
+}
+
+impl Fleet {
+    /// Returns the fleet of a dispatcher that starts with these records.
+    #[must_use]
+    pub fn new(records: impl IntoIterator<Item = Intent>, lent_ran: BTreeSet<RunnerName>) -> Self {
+        let records = records.into_iter().map(|intent| (intent.name.clone(), intent)).collect();
+        Self { records, lent_ran, ..Self::default() }
+    }
+
+    /// Returns the records, by name.
+    pub fn records(&self) -> impl Iterator<Item = &Intent> {
+        self.records.values()
+    }
+
+    /// Returns the record of this name.
+    #[must_use]
+    pub fn record(&self, name: &RunnerName) -> Option<&Intent> {
+        self.records.get(name)
+    }
+
+    /// Returns the facts.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Returns the effects under way.
+    pub fn under_way(&self) -> impl Iterator<Item = &Effect> {
+        self.under_way.values()
+    }
+
+    /// Returns true while the dispatcher is being drained.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// Takes an input. `now` is the time at which it arrives.
+    pub fn take(&mut self, input: Input, now: Timestamp) {
+        match input {
+            Input::Configured(_) => {
+                self.facts = Facts::default();
+                self.try_again(now);
+            }
+            Input::Guests(guests) => self.take_guests(guests),
+            Input::Repository(name, seen) => {
+                self.facts.repositories.insert(name, seen);
+            }
+            Input::Draining(draining) => self.draining = draining,
+            Input::Rival(stands_back) => self.stands_back = stands_back,
+            Input::Retry => self.try_again(now),
+            Input::Mended(pools) => self.forgiven.extend(pools.into_iter().map(|pool| (pool, now))),
+            Input::Ended(name, outcome) => self.take_outcome(&name, &outcome, now),
+            Input::Committed => {
+                self.committing = None;
+                self.waiting.clear();
+                (self.ledger_failures, self.ledger_rests_until) = (0, None);
+            }
+            Input::NotCommitted => self.not_committed(now),
+        }
+    }
+
+    /// Ends every wait that follows from a failure, because the cause may have been removed.
+    fn try_again(&mut self, now: Timestamp) {
+        for intent in self.records.values_mut() {
+            (intent.retry_at, intent.attempts) = (None, 0);
+        }
+        self.resting.clear();
+        self.refusing.clear();
+        let pools: BTreeSet<PoolName> = self.records.values().map(|intent| intent.pool.clone()).collect();
+        self.forgiven.extend(pools.into_iter().map(|pool| (pool, now)));
+    }
+
+    /// Takes a list of guests. Records follow their guests to other nodes.
+    fn take_guests(&mut self, guests: Guests) {
+        for intent in self.records.values_mut() {
+            let Some(guest) = guests.seen.get(&intent.vmid) else { continue };
+            let is_it = matches!(&guest.claim, Claim::Ours { name, .. } if *name == intent.name);
+            if is_it && intent.is_live() && guest.node != intent.node {
+                intent.node = guest.node.clone();
+                self.changes.put(intent);
+            }
+        }
+        let lent = |guest: &crate::GuestSeen| match &guest.claim {
+            Claim::Lent { name, .. } => Some((name.clone(), guest.power)),
+            _ => None,
+        };
+        let lent: BTreeMap<RunnerName, Power> = guests.seen.values().filter_map(lent).collect();
+        for (name, power) in &lent {
+            if *power == Power::Running && self.lent_ran.insert(name.clone()) {
+                self.changes.lent.insert(name.clone(), true);
+            }
+        }
+        let left: Vec<RunnerName> = self.lent_ran.iter().filter(|name| !lent.contains_key(*name)).cloned().collect();
+        for name in left {
+            self.lent_ran.remove(&name);
+            self.changes.lent.insert(name, false);
+        }
+        self.facts.guests = Some(guests);
+    }
+
+    fn take_outcome(&mut self, name: &RunnerName, outcome: &Outcome, now: Timestamp) {
+        let Some(effect) = self.under_way.remove(name) else { return };
+        let fits = |intent: &&Intent| effect.step.fits(intent.life.state);
+        match self.records.get(name).filter(fits).map(|intent| consequence(intent, &effect.step, outcome, now)) {
+            Some(consequence) => self.follow(name, &effect.step, outcome, consequence, now),
+            None => self.rest_without_record(name, outcome, now),
+        }
+    }
+
+    /// Carries out the consequence of a step on a VM with a record.
+    fn follow(&mut self, name: &RunnerName, step: &Step, outcome: &Outcome, then: Consequence, now: Timestamp) {
+        let failure = outcome.as_ref().err().filter(|failure| failure.kind.is_reported());
+        let Some(intent) = self.records.get_mut(name) else { return };
+        match failure {
+            Some(failure) => {
+                intent.failure = Some(failure.message.clone());
+                intent.failing_since.get_or_insert(now);
+            }
+            None if outcome.is_ok() => (intent.failure, intent.failing_since) = (None, None),
+            None => {}
+        }
+        intent.holds_registration = matches!((step, outcome), (Step::Mint { .. }, Ok(_)));
+        match then {
+            Consequence::Rest(until) => intent.rest(until, outcome.is_err()),
+            Consequence::StartAgain(until) => {
+                intent.life.started_at = None;
+                intent.rest(until, true);
+            }
+            Consequence::Event(event) => {
+                if !self.note(name, event, now) {
+                    self.rest_record(name, now);
+                }
+            }
+            Consequence::Refused(event) => {
+                let attempts = intent.attempts;
+                self.note(name, event, now);
+                self.refused(name, step, outcome, attempts, now);
+            }
+        }
+        if let (Step::Mint { repository }, Ok(_)) = (step, outcome) {
+            self.refusing.remove(repository);
+        }
+    }
+
+    /// Lets rest what refused a step before it did anything: the repository, or the VM whose template is not the right one.
+    fn refused(&mut self, name: &RunnerName, step: &Step, outcome: &Outcome, attempts: u32, now: Timestamp) {
+        let Err(failure) = outcome else { return };
+        if let Step::Mint { repository } = step {
+            let trouble = Trouble::after(self.refusing.remove(repository), &failure.message, failure.retry_at, now);
+            self.refusing.insert(repository.clone(), trouble);
+        } else if let Some(intent) = self.records.get_mut(name) {
+            intent.attempts = attempts;
+            intent.rest(now + rest(attempts), true);
+        }
+    }
+
+    fn rest_record(&mut self, name: &RunnerName, now: Timestamp) {
+        if let Some(intent) = self.records.get_mut(name) {
+            let until = now + rest(intent.attempts);
+            intent.rest(until, true);
+        }
+    }
+
+    fn rest_without_record(&mut self, name: &RunnerName, outcome: &Outcome, now: Timestamp) {
+        let earlier = self.resting.remove(name);
+        let trouble = match outcome {
+            // The facts show the thing for a while.
+            Ok(_) => Trouble { message: String::new(), since: now, failures: 0, until: now + rest(0) },
+            Err(failure) => Trouble::after(earlier, &failure.message, failure.retry_at, now),
+        };
+        self.resting.insert(name.clone(), trouble);
+    }
+
+    /// Notes an event in the life of a VM. Returns false if it does not fit the state, and so changes nothing.
+    pub(crate) fn note(&mut self, name: &RunnerName, event: Event, now: Timestamp) -> bool {
+        let Some(intent) = self.records.get_mut(name) else { return false };
+        let Ok(life) = intent.life.after(&event, now) else { return false };
+        intent.set_life(life, now);
+        intent.forget_failure_after(&event);
+        self.changes.note(intent, event, now);
+        true
+    }
+
+    /// Adds a record.
+    pub(crate) fn add(&mut self, mut intent: Intent, entry: crate::changes::Entry) {
+        intent.entered.push((intent.life.state, intent.created_at));
+        self.changes.add(&intent, entry);
+        self.records.insert(intent.name.clone(), intent);
+    }
+
+    /// Forgets VMs that ended long ago and whose registrations are gone.
+    pub(crate) fn forget(&mut self, now: Timestamp) {
+        let is_old = |intent: &Intent| {
+            let age = now.duration_since(intent.life.since);
+            let kept = if intent.life.may_be_registered() { REGISTRATION_KEPT } else { REMEMBERED };
+            !intent.is_live() && age > kept
+        };
+        let old: Vec<RunnerName> =
+            self.records.values().filter(|intent| is_old(intent)).map(|intent| intent.name.clone()).collect();
+        for name in old {
+            self.records.remove(&name);
+            self.changes.forget(name);
+        }
+        self.resting.retain(|_, trouble| now.duration_since(trouble.until) < REMEMBERED);
+        self.refusing.retain(|_, trouble| now.duration_since(trouble.until) < REMEMBERED);
+    }
+
+    /// Makes all records those of VMs that were found, because the ledger went back in time: what it says of them may be
+    /// older than what another process did with them.
+    pub fn distrust_records(&mut self, now: Timestamp) {
+        let live = self.records.values_mut().filter(|intent| intent.is_live() && intent.life.state.has_guest());
+        for intent in live {
+            let life = Life { job: intent.life.job, repository: None, ..Life::adopted(true, now) };
+            intent.set_life(life, now);
+            self.changes.put(intent);
+        }
+    }
+
+    /// Returns the changes that are to be written now: because an effect waits for them, because a VM is gone, or because they
+    /// have been in memory for long enough.
+    pub(crate) fn changes_to_commit(&mut self, effect_waits: bool, now: Timestamp) -> Option<Changes> {
+        if self.changes.is_empty() || self.committing.is_some() || self.ledger_rests_until.is_some_and(|at| at > now) {
+            return None;
+        }
+        let is_old = self.changes.since.is_some_and(|since| now.duration_since(since) >= LONGEST_UNWRITTEN);
+        if !effect_waits && !is_old && !self.changes.has_gone {
+            return None;
+        }
+        let changes = std::mem::take(&mut self.changes);
+        self.committing = Some(changes.clone());
+        Some(changes)
+    }
+
+    /// Returns true if nothing that must be on disk first may start.
+    pub(crate) fn is_ledger_resting(&self, now: Timestamp) -> bool {
+        self.committing.is_some() || self.ledger_rests_until.is_some_and(|at| at > now)
+    }
+
+    fn not_committed(&mut self, now: Timestamp) {
+        if let Some(mut changes) = self.committing.take() {
+            changes.append(std::mem::take(&mut self.changes));
+            self.changes = changes;
+        }
+        for name in std::mem::take(&mut self.waiting) {
+            // Effects that waited for the commit were not started.
+            let effect = self.under_way.remove(&name);
+            if matches!(effect, Some(Effect { step: Step::Mint { .. }, .. })) {
+                self.note(&name, Event::MintRefused, now);
+            }
+        }
+        let doublings = self.ledger_failures.min(8);
+        self.ledger_failures += 1;
+        let rest = LEDGER_REST.saturating_mul(2_i32.saturating_pow(doublings)).min(LONGEST_LEDGER_REST);
+        self.ledger_rests_until = Some(now + rest);
+    }
+}
+
+impl Trouble {
+    /// Returns the trouble after one more failure.
+    fn after(earlier: Option<Self>, message: &str, retry_at: Option<Timestamp>, now: Timestamp) -> Self {
+        let failures = earlier.as_ref().map_or(0, |earlier| earlier.failures) + 1;
+        let since = earlier.map_or(now, |earlier| earlier.since);
+        let until = retry_at.unwrap_or(now).max(now + rest(failures.saturating_mul(2)));
+        Self { message: message.to_owned(), since, failures, until }
+    }
+}
+
+impl Intent {
+    /// Forgets the failure of the last step when an event makes it void: the VM turned out to work.
+    pub(crate) fn forget_failure_after(&mut self, event: &Event) {
+        let is_void = matches!(event, Event::JobSeen { .. } | Event::RefusedBusy | Event::FoundArmed { .. });
+        if is_void {
+            (self.failure, self.failing_since) = (None, None);
+        }
+    }
+
+    fn rest(&mut self, until: Timestamp, is_failure: bool) {
+        self.retry_at = Some(until);
+        if is_failure {
+            self.attempts = self.attempts.saturating_add(1);
+        }
+    }
+}

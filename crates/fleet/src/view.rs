@@ -1,0 +1,28 @@
+//! The input of the decisions in one pass: facts, records, configuration and time.
+
+use std::collections::BTreeMap;
+
+use dispatcher_api::Config;
+use jiff::Timestamp;
+use ownership::{PoolName, RepositoryName};
+
+use crate::index::{GithubIndex, RecordIndex};
+use crate::{Facts, Trouble};
+
+/// The input of the decisions in one pass.
+#[derive(Debug)]
+pub(crate) struct View<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) facts: &'a Facts,
+    pub(crate) github: GithubIndex<'a>,
+    pub(crate) records: RecordIndex<'a>,
+    /// True while no new VMs are made and idle ones are released.
+    pub(crate) draining: bool,
+    /// True while another dispatcher of this installation goes first.
+    pub(crate) stands_back: bool,
+    /// Failures of a pool up to this time no longer make it wait.
+    pub(crate) forgiven: &'a BTreeMap<PoolName, Timestamp>,
+    /// Repositories that refuse registrations.
+    pub(crate) refusing: &'a BTreeMap<RepositoryName, Trouble>,
+    pub(crate) now: Timestamp,
+}
