@@ -19,13 +19,14 @@ pub struct Shape {
 }
 
 impl RunnerVm {
-    /// Gives the clone its shape, and switches on the firewall of its network card and its protection. `known`: the VM, if
-    /// it was just proved.
+    /// Gives the clone its shape, and switches on the firewall of its network card and its protection. `known` is the VM
+    /// as [`RunnerVm::clone_from_template`] proved it. Returns the VM with the proof of the change, for
+    /// [`RunnerVm::boot`].
     ///
     /// # Errors
     /// [`Problem::NotOurs`](crate::Problem::NotOurs) and
     /// [`Problem::OtherIncarnation`](crate::Problem::OtherIncarnation) if the VMID is not ours (any more).
-    pub async fn configure(&self, shape: &Shape, known: Option<OwnedVm>) -> Result<(), Error> {
+    pub async fn configure(&self, shape: &Shape, known: Option<OwnedVm>) -> Result<OwnedVm, Error> {
         let tags = tags(&self.marker.installation, &[]);
         self.candidate.change_known(known, |vm| differences(vm.config(), shape, &tags)).await
     }

@@ -2,6 +2,7 @@
 
 use ownership::{Build, Kind as Role, Marker, Vmid};
 use pve::{Agent, Config, Lxc, Qemu, Upid};
+use tokio::time::Instant;
 
 use crate::kind::Kind;
 use crate::{Candidate, Error, Problem};
@@ -13,14 +14,16 @@ pub type OwnedContainer = OwnedGuest<Lxc>;
 
 /// A guest of ours, as it was at the moment of the proof.
 ///
-/// Nothing but [`Candidate::prove`] makes one. What it does is one attempt, which follows the proof at once; changes are
-/// made under the digest of the configuration that was proved. Attempts that are repeated prove again.
+/// Nothing but [`Candidate::prove`] makes one. Each of its actions is one attempt, which follows the proof at once.
+/// Changes are made under the digest of the configuration that was proved. Attempts that are repeated prove again.
 #[derive(Debug, Clone)]
 pub struct OwnedGuest<G> {
     pub(crate) candidate: Candidate<G>,
     pub(crate) raw: G,
     pub(crate) config: Config,
     pub(crate) marker: Option<Marker>,
+    /// Time at which the reads for the proof began.
+    pub(crate) proved_at: Instant,
 }
 
 impl<G: Kind> OwnedGuest<G> {

@@ -26,23 +26,31 @@ pub struct Starting {
 }
 
 impl RunnerVm {
-    /// Starts the VM and waits until its guest agent answers, which is first asked `first_question` after the end of the start
-    /// task ([`crate::BootTimes::first_question`]). A VM that runs already is asked at once, and nothing can be learnt from it.
+    /// Starts the VM and waits until its guest agent answers. `known` is the VM as [`RunnerVm::configure`] proved it. The
+    /// agent is asked for the first time `first_question` after the end of the start task
+    /// ([`crate::BootTimes::first_question`]). The agent of a VM that runs already is asked at once, and nothing can be
+    /// learnt from its answer.
     ///
     /// # Errors
     /// [`Problem::NotReady`] after `limit`, [`Problem::PoweredOff`] when the guest went off again.
-    pub async fn boot(&self, first_question: Duration, limit: Duration) -> Result<Option<Booted>, Error> {
-        let starting = self.start().await?;
+    pub async fn boot(
+        &self,
+        known: Option<OwnedVm>,
+        first_question: Duration,
+        limit: Duration,
+    ) -> Result<Option<Booted>, Error> {
+        let starting = self.start(known).await?;
         self.wait_for_agent(starting, first_question, limit).await
     }
 
-    /// Starts the VM, after the proof that it is ours. Returns when the start task has ended; after some starts, when such
-    /// a task has usually ended: then the agent tells whether it has.
+    /// Starts the VM, after the proof that it is ours or with the fresh proof of the step before, which is `known`
+    /// (docs/adr/0025). Returns when the start task has ended. Once the usual duration of such tasks is known, the end
+    /// is assumed after that time, and the guest agent's answer confirms it.
     ///
     /// # Errors
     /// When Proxmox VE does not start it.
-    pub async fn start(&self) -> Result<Starting, Error> {
-        self.candidate.attempt("start", is_busy, |vm| self.start_once(vm)).await
+    pub async fn start(&self, known: Option<OwnedVm>) -> Result<Starting, Error> {
+        self.candidate.attempt("start", known, is_busy, |vm| self.start_once(vm)).await
     }
 
     async fn start_once(&self, vm: OwnedVm) -> Result<Starting, Problem> {
@@ -55,13 +63,13 @@ impl RunnerVm {
         }
     }
 
-    /// Starts the VM, after the proof that it is ours, and waits for the end of the task. Succeeds if it runs already.
+    /// Starts the VM like [`RunnerVm::start`] and waits for the end of the task. Succeeds if it runs already.
     ///
     /// # Errors
     /// When Proxmox VE does not start it.
-    pub async fn power_on(&self) -> Result<(), Error> {
+    pub async fn power_on(&self, known: Option<OwnedVm>) -> Result<(), Error> {
         let start = |vm: OwnedVm| async move { vm.start().await.map_err(|error| error.problem) };
-        self.candidate.attempt("start", is_busy, start).await
+        self.candidate.attempt("start", known, is_busy, start).await
     }
 
     /// Waits until the guest agent of a started VM answers. Asks for the first time after `first_question`, then at growing

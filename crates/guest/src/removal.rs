@@ -17,7 +17,7 @@ impl<G: Kind> Candidate<G> {
     /// # Errors
     /// [`Problem::NotOurs`] and [`Problem::OtherIncarnation`]: it is left alone.
     pub async fn stop(&self) -> Result<(), Error> {
-        let stopped = self.attempt("stop", is_passing, |guest| async move { guest.stop_now().await }).await;
+        let stopped = self.attempt("stop", None, is_passing, |guest| async move { guest.stop_now().await }).await;
         match stopped {
             Err(error) if error.is_gone() => Ok(()),
             outcome => outcome,
@@ -30,7 +30,7 @@ impl<G: Kind> Candidate<G> {
     /// [`Problem::StillRunning`]; [`Problem::BaseInUse`]; [`Problem::NotOurs`] and [`Problem::OtherIncarnation`]: it is
     /// left alone.
     pub async fn destroy(&self) -> Result<(), Error> {
-        let destroyed = self.attempt("destroy", is_passing, |guest| async move {
+        let destroyed = self.attempt("destroy", None, is_passing, |guest| async move {
             match guest.delete_now().await {
                 // Proxmox VE checks this by itself, before it touches anything.
                 Err(Problem::Pve(error)) if error.is_running() => Err(Problem::StillRunning),
@@ -58,31 +58,27 @@ impl<G: Kind> Candidate<G> {
     /// # Errors
     /// [`Problem::NotOurs`] and [`Problem::OtherIncarnation`]: it is left alone.
     pub async fn change(&self, wanted: impl Fn(&OwnedGuest<G>) -> Vec<(&'static str, String)>) -> Result<(), Error> {
-        self.change_known(None, wanted).await
+        self.change_known(None, wanted).await.map(drop)
     }
 
-    /// Changes like [`Candidate::change`], first of all a guest that was just proved.
+    /// Changes like [`Candidate::change`]. The first attempt may use the proof of the step before, which is `known`.
+    /// Returns the guest as it was proved for the attempt that succeeded. PVE compared the digest of that proof with
+    /// the configuration, so the guest was still ours at the change.
     pub(crate) async fn change_known(
         &self,
         known: Option<OwnedGuest<G>>,
         wanted: impl Fn(&OwnedGuest<G>) -> Vec<(&'static str, String)>,
-    ) -> Result<(), Error> {
+    ) -> Result<OwnedGuest<G>, Error> {
         let wanted = &wanted;
         let change = |guest: OwnedGuest<G>| async move {
             let wanted = wanted(&guest);
-            if wanted.is_empty() {
-                return Ok(());
+            if !wanted.is_empty() {
+                let options: Vec<(&str, &str)> = wanted.iter().map(|(key, value)| (*key, value.as_str())).collect();
+                guest.change(&options).await?;
             }
-            let options: Vec<(&str, &str)> = wanted.iter().map(|(option, value)| (*option, value.as_str())).collect();
-            Ok(guest.change(&options).await?)
+            Ok(guest)
         };
-        if let Some(known) = known {
-            match change(known).await {
-                Err(problem) if is_busy(&problem) => {}
-                outcome => return outcome.map_err(|problem| self.error("configure", problem)),
-            }
-        }
-        self.attempt("configure", is_busy, change).await
+        self.attempt("configure", known, is_busy, change).await
     }
 
     /// Rewrites the marker. The other lines of the description stay.
