@@ -1,4 +1,4 @@
-//! A guest that may be ours: where it was last seen, and the proof that it has to pass.
+//! A guest that may be ours: the node where it was last seen, and the proof that it has to pass.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ const GATHER: Duration = Duration::from_millis(100);
 /// and the wait for leave to start.
 const FRESH: Duration = Duration::from_secs(5);
 
-/// A guest that may be ours. It need not exist, and nothing can be done to it before [`Candidate::prove`].
+/// A guest that may be ours. It need not exist. No action on it is possible before [`Candidate::prove`].
 #[derive(Debug, Clone)]
 pub struct Candidate<G> {
     pub(crate) pve: Client,
@@ -30,7 +30,7 @@ pub struct Candidate<G> {
 }
 
 impl<G: Kind> Candidate<G> {
-    /// Returns the guest of that VMID, last seen on `node`. `wait` is for the tasks of everything that is done to it.
+    /// Returns the guest of that VMID, last seen on `node`. `wait` applies to each task of PVE that changes it.
     #[must_use]
     pub fn new(pve: Client, node: &str, vmid: Vmid, proof: Proof, wait: WaitOptions) -> Self {
         let last_seen = G::at(&pve, node, vmid);
@@ -43,7 +43,7 @@ impl<G: Kind> Candidate<G> {
         self.vmid
     }
 
-    /// Proves that the guest is ours, on whatever node of the cluster it is now.
+    /// Proves that the guest is ours, on the node of the cluster where it is now.
     ///
     /// # Errors
     /// [`Problem::Gone`], [`Problem::NotOurs`], [`Problem::OtherIncarnation`], and those of the requests.
@@ -91,13 +91,7 @@ impl<G: Kind> Candidate<G> {
         Ok(self.pve.pool_members_shared(&self.proof.resource_pool, gather).await?)
     }
 
-    fn proved(
-        &self,
-        begin: Instant,
-        raw: G,
-        config: Config,
-        members: &[PoolMember],
-    ) -> Result<OwnedGuest<G>, Problem> {
+    fn proved(&self, begin: Instant, raw: G, config: Config, members: &[PoolMember]) -> Result<OwnedGuest<G>, Problem> {
         let is_member = members.iter().any(|member| member.vmid == Some(self.vmid));
         let name = config.get("name").or_else(|| config.get("hostname")).unwrap_or_default();
         let guest = Guest {

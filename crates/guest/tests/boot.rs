@@ -1,4 +1,4 @@
-//! When the agents of booting guests are asked, on virtual time: by the requests that the simulated Proxmox VE logged.
+//! Times of the questions to the agents of booting guests, on virtual time, as the simulated Proxmox VE logged them.
 #![cfg(test)]
 
 use std::sync::Arc;
@@ -71,7 +71,7 @@ impl Lab {
         self.requests(|entry| entry.path.ends_with(&format!("/qemu/{vmid}/agent/ping")))
     }
 
-    /// When the VM's start was asked for. Its task ends at once, unless it waits for a lock.
+    /// Returns the time of the request to start the VM. The task ends at once unless it waits for a lock.
     fn started(&self, vmid: u32) -> Duration {
         self.requests(|entry| entry.path.ends_with(&format!("/qemu/{vmid}/status/start"))).last().unwrap().at
     }

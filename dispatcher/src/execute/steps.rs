@@ -206,6 +206,7 @@ fn shape_of(pool: &RunnerPool) -> Shape {
         memory_mib: pool.memory_mib,
         bridge: pool.bridge.clone(),
         seed_iso: pool.seed_iso.clone(),
+        protection: false,
     }
 }
 

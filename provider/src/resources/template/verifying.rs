@@ -72,12 +72,7 @@ pub(super) fn clone_of(clients: &Clients, family: &Family, marker: Marker, cance
     RunnerVm::new(clients.pve.clone(), name, marker, place, cancel)
 }
 
-async fn check(
-    cx: &Cx<Clients>,
-    family: &Family,
-    clone: &RunnerVm,
-    known: Option<OwnedVm>,
-) -> Result<(), Diagnostic> {
+async fn check(cx: &Cx<Clients>, family: &Family, clone: &RunnerVm, known: Option<OwnedVm>) -> Result<(), Diagnostic> {
     let begin = Instant::now();
     let booted = cx.guard(clone.boot(known, BootTimes::default().first_question(), BOOT_LIMIT)).await?;
     booted.unable("boot", CLONE, clone.name())?;
