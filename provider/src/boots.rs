@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use guest::{BootTimes, Booted, RunnerVm};
+use guest::{BootTimes, Booted, OwnedVm, RunnerVm};
 use ownership::Vmid;
 
 /// Boot times by template.
@@ -12,12 +12,17 @@ use ownership::Vmid;
 pub(crate) struct Boots(Arc<Mutex<HashMap<Option<Vmid>, BootTimes>>>);
 
 impl Boots {
-    /// Boots a VM and learns from it.
+    /// Boots a VM and learns from it. `known` is the VM as the step before proved it.
     ///
     /// # Errors
     /// Those of [`RunnerVm::boot`].
-    pub(crate) async fn boot(&self, vm: &RunnerVm, limit: Duration) -> Result<(), guest::Error> {
-        let booted = vm.boot(self.first_question(vm), limit).await?;
+    pub(crate) async fn boot(
+        &self,
+        vm: &RunnerVm,
+        known: Option<OwnedVm>,
+        limit: Duration,
+    ) -> Result<(), guest::Error> {
+        let booted = vm.boot(known, self.first_question(vm), limit).await?;
         if let Some(booted) = booted {
             self.learn(vm, booted);
         }

@@ -1,7 +1,8 @@
-//! What the host tells the guest, and what the guest tells the host: files below `/run/pxci`, a directory on tmpfs that only root may enter.
+//! Files below `/run/pxci` in the guest, a directory on tmpfs that only root may enter. The host writes the registration
+//! there, and the guest writes how far its runner is.
 //!
-//! A hostile job controls what the guest says. Its words are read with a size limit, never parsed beyond single words, and never decide
-//! about any other VM.
+//! A hostile job controls the guest's answers. They are read with a size limit, never parsed beyond single words, and
+//! never decide about any other VM.
 
 use std::time::Duration;
 
@@ -15,16 +16,16 @@ const JIT_CONFIG: &str = "/run/pxci/jitconfig";
 const ARMED: &str = "/run/pxci/armed";
 const STATE: &str = "/run/pxci/state";
 
-/// How long the guest may take, after its agent answers, to make the directory and to take the files.
+/// Longest time from the first answer of the agent until the guest has made the directory and taken the files.
 const ARM_DEADLINE: Duration = Duration::from_secs(30);
 const ARM_PAUSE: Duration = Duration::from_millis(500);
-/// A state file beyond this is not the image's doing.
+/// Longest state file in bytes that the image's own programs write.
 const STATE_LIMIT: usize = 64 * 1024;
 
-/// How far the guest says that its runner is.
+/// Progress of the runner, as the guest reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GuestState {
-    /// It was never handed a registration.
+    /// The guest has never had a registration.
     Unarmed,
     /// The guest has a registration, and no job has started.
     Waiting,
@@ -33,11 +34,14 @@ pub enum GuestState {
 }
 
 impl RunnerVm {
-    /// Hands the guest its host name and its registration, and lets the runner start. Writing the same once more is
-    /// harmless. Each attempt begins with the proof that the VM is ours.
+    /// Writes the guest's host name and its registration into the guest, and lets the runner start. Each attempt begins
+    /// with the proof that the VM is ours. Another call with the same registration is harmless.
+    ///
+    /// The image needs all three files: `pxci-runner.path` waits for `armed`, whose content may be incomplete when
+    /// systemd sees it, so the runner reads its name and its registration from files that were complete before.
     ///
     /// # Errors
-    /// When the guest does not take them in time.
+    /// When the guest does not take the files in time.
     pub async fn arm(&self, jit_config: &SecretString) -> Result<(), Error> {
         let once = || async { self.write_files(&self.candidate.proven().await?, jit_config).await };
         let pause_after = |problem: &Problem| is_worth_another_try(problem).then_some(ARM_PAUSE);
@@ -57,10 +61,10 @@ impl RunnerVm {
         Ok(())
     }
 
-    /// Returns what the guest says about its runner, after the proof that the VM is ours.
+    /// Returns the state of the runner as the guest reports it, after the proof that the VM is ours.
     ///
     /// # Errors
-    /// When it does not say, which means nothing.
+    /// When the guest does not answer. That allows no conclusion.
     pub async fn guest_state(&self) -> Result<GuestState, Error> {
         self.read_state().await.map_err(|problem| self.error("examine", problem))
     }
@@ -91,7 +95,7 @@ fn is_worth_another_try(problem: &Problem) -> bool {
 fn state_in(content: &[u8]) -> GuestState {
     let text = String::from_utf8_lossy(&content[..content.len().min(STATE_LIMIT)]);
     let has_job = text.lines().any(|line| line.split_whitespace().next() == Some("job"));
-    // Whatever else stands there, and whatever lies beyond the limit, the guest does not claim to be unused.
+    // A state file of any content shows that the guest was used.
     if has_job || content.len() > STATE_LIMIT { GuestState::Job } else { GuestState::Waiting }
 }
 
@@ -108,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absurd_file_is_taken_for_a_job() {
+    fn a_file_beyond_the_limit_counts_as_a_job() {
         assert_eq!(state_in(&vec![b'x'; STATE_LIMIT + 1]), GuestState::Job);
     }
 }

@@ -1,6 +1,6 @@
-//! The one policy by which steps are tried again.
+//! Policy by which steps are tried again.
 //!
-//! Each attempt reads for itself what it needs to know, the proof of ownership above all.
+//! Each attempt reads the facts that it needs for itself, first of all the proof of ownership.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Problem;
 
-/// Longest time in which something locked is tried again. Proxmox VE holds a guest's configuration lock for up to 30 s
-/// after a shutdown, and a backup holds it longer.
+/// Longest time for which a locked guest is tried again. PVE holds a guest's configuration lock for up to 30 s after a
+/// shutdown, and a backup holds it longer.
 pub(crate) const LOCK_DEADLINE: Duration = Duration::from_secs(60);
-/// Pause before another attempt at something locked.
+/// Pause before another attempt at a locked guest.
 pub(crate) const LOCK_PAUSE: Duration = Duration::from_millis(700);
 
-/// Makes attempts until one succeeds, one fails for good, the deadline is over, or the caller asks to stop.
-/// `pause_after` returns the pause before the next attempt, or `None` if another attempt cannot help.
+/// Makes attempts until one succeeds, one fails for good, the deadline has passed, or the caller cancels. `pause_after`
+/// returns the pause before the next attempt, or `None` if another attempt cannot help.
 ///
 /// # Errors
 /// That of the last attempt, or [`Problem::Cancelled`].

@@ -1,13 +1,25 @@
-//! A guest that may be ours: where it was last seen, and the proof that it has to pass.
+//! A guest that may be ours: the node where it was last seen, and the proof that it has to pass.
 
-use ownership::{Guest, NotOurs, Proof, Vmid};
-use pve::{Client, Config, WaitOptions};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ownership::{Guest, NotOurs, Owner, Proof, Vmid};
+use pve::{Client, Config, PoolMember, WaitOptions};
+use tokio::time::Instant;
 
 use crate::attempts::{LOCK_DEADLINE, LOCK_PAUSE, attempts};
 use crate::kind::Kind;
 use crate::{Error, OwnedGuest, Problem};
 
-/// A guest that may be ours. It need not exist, and nothing can be done to it before [`Candidate::prove`].
+/// Time for which the dispatcher's proofs wait for each other before they read the members of a resource pool together.
+/// VMs that are made together, or whose jobs end together, reach each step a few milliseconds apart.
+const GATHER: Duration = Duration::from_millis(100);
+
+/// Longest age of a proof that a step passes on to the next one (docs/adr/0025). It covers a change of the configuration
+/// and the wait for leave to start.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// A guest that may be ours. It need not exist. No action on it is possible before [`Candidate::prove`].
 #[derive(Debug, Clone)]
 pub struct Candidate<G> {
     pub(crate) pve: Client,
@@ -18,7 +30,7 @@ pub struct Candidate<G> {
 }
 
 impl<G: Kind> Candidate<G> {
-    /// Returns the guest of that VMID, last seen on `node`. `wait` is for the tasks of everything that is done to it.
+    /// Returns the guest of that VMID, last seen on `node`. `wait` applies to each task of PVE that changes it.
     #[must_use]
     pub fn new(pve: Client, node: &str, vmid: Vmid, proof: Proof, wait: WaitOptions) -> Self {
         let last_seen = G::at(&pve, node, vmid);
@@ -31,7 +43,7 @@ impl<G: Kind> Candidate<G> {
         self.vmid
     }
 
-    /// Proves that the guest is ours, on whatever node of the cluster it is now.
+    /// Proves that the guest is ours, on the node of the cluster where it is now.
     ///
     /// # Errors
     /// [`Problem::Gone`], [`Problem::NotOurs`], [`Problem::OtherIncarnation`], and those of the requests.
@@ -44,13 +56,42 @@ impl<G: Kind> Candidate<G> {
     }
 
     pub(crate) async fn proven(&self) -> Result<OwnedGuest<G>, Problem> {
-        let (raw, config) = self.find().await?;
-        self.proven_with(raw, config).await
+        let begin = Instant::now();
+        let (found, members) = tokio::join!(self.find(), self.pool_members());
+        let (raw, config) = found?;
+        self.proved(begin, raw, config, &members?)
+    }
+
+    /// Returns the guest that the step before proved, if that proof counts for this step: it is one of the same guest, by
+    /// the same conditions, and fresh.
+    fn passed_on(&self, known: OwnedGuest<G>) -> Option<OwnedGuest<G>> {
+        let is_same = known.candidate.vmid == self.vmid && known.candidate.proof == self.proof;
+        if !is_same || known.proved_at.elapsed() > FRESH {
+            return None;
+        }
+        let candidate = Self { last_seen: known.raw.clone(), ..self.clone() };
+        Some(OwnedGuest { candidate, ..known })
     }
 
     /// Completes the proof for a guest whose configuration was just read.
     pub(crate) async fn proven_with(&self, raw: G, config: Config) -> Result<OwnedGuest<G>, Problem> {
-        let members = self.pve.pool_members(&self.proof.resource_pool).await?;
+        let begin = Instant::now();
+        let members = self.pool_members().await?;
+        self.proved(begin, raw, config, &members)
+    }
+
+    /// Returns the members of the guest's resource pool as they are now. Proofs that are due at the same time share
+    /// one read, which begins after each of them asked (docs/adr/0025).
+    async fn pool_members(&self) -> Result<Arc<[PoolMember]>, Problem> {
+        let gather = match self.proof.claimant {
+            Owner::Dispatcher => GATHER,
+            // An apply waits for each proof.
+            Owner::Provider => Duration::ZERO,
+        };
+        Ok(self.pve.pool_members_shared(&self.proof.resource_pool, gather).await?)
+    }
+
+    fn proved(&self, begin: Instant, raw: G, config: Config, members: &[PoolMember]) -> Result<OwnedGuest<G>, Problem> {
         let is_member = members.iter().any(|member| member.vmid == Some(self.vmid));
         let name = config.get("name").or_else(|| config.get("hostname")).unwrap_or_default();
         let guest = Guest {
@@ -66,7 +107,7 @@ impl<G: Kind> Candidate<G> {
             Err(reason) => return Err(Problem::NotOurs(reason)),
         };
         let candidate = Self { last_seen: raw.clone(), ..self.clone() };
-        Ok(OwnedGuest { candidate, raw, config, marker })
+        Ok(OwnedGuest { candidate, raw, config, marker, proved_at: begin })
     }
 
     /// Reads the configuration, on another node if the guest was moved.
@@ -79,14 +120,27 @@ impl<G: Kind> Candidate<G> {
         elsewhere(&self.pve, &self.last_seen, self.vmid).await
     }
 
-    /// Proves and acts until it succeeds, at most until the deadline for locks. Each attempt begins with the proof.
+    /// Proves and acts until it succeeds, at most until the deadline for locks. Each attempt begins with the proof. The
+    /// first one may begin with that of the step before, which is `known`.
     pub(crate) async fn attempt<T, F: Future<Output = Result<T, Problem>>>(
         &self,
         doing: &'static str,
+        known: Option<OwnedGuest<G>>,
         is_passing: impl Fn(&Problem) -> bool,
         act: impl Fn(OwnedGuest<G>) -> F,
     ) -> Result<T, Error> {
-        let once = || async { act(self.proven().await?).await };
+        let mut known = known.and_then(|known| self.passed_on(known));
+        let act = &act;
+        let once = || {
+            let known = known.take();
+            async move {
+                let guest = match known {
+                    Some(known) => known,
+                    None => self.proven().await?,
+                };
+                act(guest).await
+            }
+        };
         let pause_after = |problem: &Problem| is_passing(problem).then_some(LOCK_PAUSE);
         let deadline = LOCK_DEADLINE.min(self.wait.deadline);
         let outcome = attempts(&self.wait.cancel, deadline, once, pause_after).await;

@@ -1,4 +1,4 @@
-//! The linked clone. Its marker travels in the clone call itself, so that from the end of the task on the VM says whose it is.
+//! The linked clone. The request for it carries its marker, so a complete clone always names its owner.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ const CLONE_PAUSE: Duration = Duration::from_secs(2);
 /// The guest that occupies a VMID.
 enum Occupant {
     Nobody,
-    /// This incarnation, complete, on the node where it is now.
+    /// This incarnation as a complete VM, on the node where it is now.
     Ours(Qemu, Config),
-    /// A clone in the making, perhaps ours: PVE does not say whose before it is complete.
+    /// An incomplete clone, which may be ours. PVE does not show its owner before it is complete.
     InTheMaking,
     Foreign,
 }
@@ -24,7 +24,7 @@ enum Occupant {
 /// Reason why an attempt made no clone.
 #[derive(Debug)]
 enum Unmade {
-    /// The request made nothing, because something was locked, or it was not carried out.
+    /// The request made nothing, because PVE held a lock or did not carry it out.
     Busy,
     /// A clone is being made at the VMID.
     InTheMaking,
@@ -54,24 +54,24 @@ impl Unmade {
     }
 }
 
-/// Description that Proxmox VE gives a clone until it is complete.
+/// Description that PVE gives a clone until it is complete.
 const STUB: &str = "qmclone temporary file";
 
 impl RunnerVm {
-    /// Makes the VM as a linked clone of the template in its marker, or finds that an earlier try made it. Returns the
-    /// VM, if the proof was read in the process, for [`RunnerVm::configure`].
+    /// Makes the VM as a linked clone of the template in its marker, or finds that an earlier call made it. Returns the
+    /// VM for [`RunnerVm::configure`] if it could be proved after that.
     ///
-    /// `first`: no earlier try can have reached PVE. A VMID that is taken then certainly belongs to another guest.
+    /// `first` is true if no earlier call can have reached PVE. A VMID that is taken then belongs to another guest.
     ///
     /// # Errors
-    /// [`Problem::VmidTaken`]: choose another VMID, with a new incarnation, and leave this one alone.
+    /// [`Problem::VmidTaken`] if another guest has the VMID. Choose another VMID, with a new incarnation.
     /// [`Problem::NoTemplate`] if the marker names no template.
     pub async fn clone_from_template(&self, first: bool) -> Result<Option<OwnedVm>, Error> {
         let cancel = &self.candidate.wait.cancel;
         let made = attempts(cancel, LOCK_DEADLINE, || self.clone_once(first), Unmade::pause_after).await;
         let found = made.map_err(|unmade| self.error("clone", unmade.into_problem()))?;
         let Some((raw, config)) = found else { return Ok(None) };
-        // The clone is made, whatever becomes of the proof: the next step reads it again.
+        // The clone exists even if the proof fails. The next step then reads the proof again.
         Ok(self.candidate.proven_with(raw, config).await.ok())
     }
 
@@ -84,9 +84,9 @@ impl RunnerVm {
             Occupant::InTheMaking => Err(Unmade::InTheMaking),
             Occupant::Nobody => match self.ask_for_clone(self.marker.template.ok_or(Problem::NoTemplate)?).await {
                 Ok(config) => Ok(config.map(|config| (self.candidate.last_seen.clone(), config))),
-                // Our one request lost against that of another program.
+                // The request of another program came first.
                 Err(error) if error.is_already_exists() && first => Err(Problem::VmidTaken.into()),
-                // Such a request made nothing. The next one is as good as the first.
+                // Such a request made nothing, so it can be repeated.
                 Err(error) if error.is_already_exists() || error.is_locked() || error.is_not_carried_out() => {
                     Err(Unmade::Busy)
                 }
@@ -108,7 +108,7 @@ impl RunnerVm {
         pve.wait_for_effect(&upid, wait, || self.complete_clone()).await
     }
 
-    /// Returns the configuration if the clone is complete. Until then, a narrow token may not read it.
+    /// Returns the configuration if the clone is complete. A token for the resource pool may not read it before.
     async fn complete_clone(&self) -> Option<Config> {
         let config = self.candidate.last_seen.config_if_visible().await.ok()?;
         (config.lock().is_none() && self.is_incarnation(&config)).then_some(config)
@@ -128,8 +128,8 @@ impl RunnerVm {
     }
 
     /// Turns an error of [`RunnerVm::stop`] or [`RunnerVm::destroy`] into [`Problem::HalfMade`] if the VM is an
-    /// interrupted clone. Call it only for a VM whose clone never completed, because a missing privilege causes the
-    /// same error.
+    /// interrupted clone. Call this function only for a VM whose clone never completed, because a missing privilege
+    /// causes the same error.
     pub async fn explain_unmade(&self, error: Error) -> Error {
         if !self.is_about_stub(&error.problem).await {
             return error;
@@ -152,7 +152,7 @@ impl RunnerVm {
         let config = match self.candidate.last_seen.config().await {
             Ok(config) => config,
             Err(error) if error.is_guest_missing() => return self.unseen_occupant().await,
-            // A stub is in no resource pool yet, so a narrow token may not read it.
+            // A stub is not in the resource pool yet, so a token for the pool may not read it.
             Err(error) if error.is_permission_denied() => return Ok(Occupant::InTheMaking),
             Err(error) => return Err(error.into()),
         };

@@ -1,8 +1,8 @@
-//! What can go wrong in a step.
+//! Errors of the steps.
 
 use ownership::{Kind, Vmid};
 
-/// A step that did not succeed: what was being done, to which guest, and why.
+/// A step that did not succeed, with its guest and the reason.
 #[derive(Debug, thiserror::Error)]
 #[error("unable to {doing} {} {vmid}", thing(*kind))]
 pub struct Error {
@@ -26,10 +26,10 @@ fn thing(kind: Kind) -> &'static str {
     }
 }
 
-/// Why a step did not succeed.
+/// Reason why a step did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
-    /// Proxmox VE refused or did not answer.
+    /// PVE refused or did not answer.
     #[error("Proxmox VE request failed")]
     Pve(#[from] pve::Error),
     /// The whole cluster has no such guest.
@@ -38,34 +38,34 @@ pub enum Problem {
     /// No node shows the guest although its VMID is taken. It is being made, moved or destroyed.
     #[error("its VMID is taken, but no node shows the guest")]
     Unseen,
-    /// Somebody else has the VMID. It is theirs: nothing is to be cleaned up.
+    /// Another guest has the VMID. The step made nothing that would have to be removed.
     #[error("the VMID belongs to another guest")]
     VmidTaken,
-    /// The guest cannot be proven to be ours.
+    /// The guest failed the proof of ownership.
     #[error("the guest is not provably ours")]
     NotOurs(#[source] ownership::NotOurs),
-    /// The VMID carries another incarnation than the one meant.
+    /// The VMID has another incarnation than the expected one.
     #[error("the VMID belongs to another guest now")]
     OtherIncarnation,
     /// The marker of a VM that is to be cloned names no template.
     #[error("its marker names no template to clone")]
     NoTemplate,
-    /// A template whose disk linked clones still need.
+    /// The guest is a template whose disk linked clones still need.
     #[error("linked clones still need its disk")]
     BaseInUse,
-    /// It was to be destroyed, and runs.
+    /// The guest cannot be destroyed because it runs.
     #[error("it is running")]
     StillRunning,
-    /// It was to be waited for, and is powered off.
+    /// The guest powered off while the step waited for it.
     #[error("it is powered off")]
     PoweredOff,
-    /// The guest did not become ready in time.
+    /// The guest agent did not answer in time.
     #[error("its guest agent did not answer within {seconds} s")]
     NotReady {
-        /// How long it was waited for.
+        /// Duration of the wait in seconds.
         seconds: u64,
     },
-    /// A clone to the VMID was cut off in the middle. Only root on the node can remove what is left of it.
+    /// A clone to the VMID was interrupted. Only root on the node can remove the rest of it.
     #[error(
         "a clone to VMID {vmid} was cut off in the middle, and its rest is locked and in no resource pool: this token can neither \
          see nor remove it. As root on node \"{node}\", check that `qm config {vmid}` shows `lock: clone` and \
@@ -75,22 +75,22 @@ pub enum Problem {
     HalfMade {
         /// The VMID.
         vmid: Vmid,
-        /// Node that the clone was made on.
+        /// Node on which the clone was made.
         node: String,
     },
-    /// The caller asked to stop.
+    /// The caller cancelled the step.
     #[error("it was interrupted")]
     Cancelled,
 }
 
 impl Error {
-    /// Returns true if the guest that was meant no longer exists in the whole cluster.
+    /// Returns true if the guest no longer exists in the whole cluster.
     #[must_use]
     pub fn is_gone(&self) -> bool {
         matches!(self.problem, Problem::Gone | Problem::Pve(pve::Error::NoGuest { .. }))
     }
 
-    /// Whether trying again later can help without anything else changing.
+    /// Returns true if another attempt later may succeed although nothing else has changed.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match &self.problem {

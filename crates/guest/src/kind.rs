@@ -1,5 +1,5 @@
-//! The two kinds of guests, as far as they are alike. What acts on a guest is out of reach from outside of this crate:
-//! there one needs an [`OwnedGuest`](crate::OwnedGuest).
+//! Requests that the two kinds of guests have in common. Other crates cannot reach those that act on a guest. They need
+//! an [`OwnedGuest`](crate::OwnedGuest).
 
 use pve::{Lxc, Qemu};
 

@@ -1,14 +1,15 @@
-//! One guest at Proxmox VE: the proof that it is ours, and everything that is done to it.
+//! One guest at Proxmox VE (PVE): the proof that it is ours, and every action on it.
 //!
 //! ```text
 //! Candidate ── prove: configuration and resource pool, on the node where it is now ──► OwnedGuest ── change · start · agent · console
-//!     └── stop · destroy · change · mark: prove → act, again and again
+//!     └── stop · destroy · change · mark: prove → act, until one attempt succeeds
 //! RunnerVm = Candidate with a name: clone → configure → boot → arm
+//!                                      └── one proof ─────┘
 //! ```
 //!
 //! This is the only code that proves, stops and destroys a guest, for VMs and containers, the dispatcher and the provider.
-//! Every step may be repeated after a crash or a lost reply, and ends in the same state. It must never touch a guest
-//! without an [`OwnedGuest`], and never repeat an attempt without the proof.
+//! Every step may be repeated after a crash or a lost reply, and ends in the same state. This crate must never touch a
+//! guest without an [`OwnedGuest`], and never repeat an attempt without reading the proof again.
 
 mod arm;
 mod attempts;

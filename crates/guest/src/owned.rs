@@ -1,7 +1,9 @@
-//! A guest that was proved to be ours. Only through it can a guest be changed, started, stopped, spoken to or destroyed.
+//! A guest that was proved to be ours. Other code changes, starts, stops and destroys guests, and speaks to them, only
+//! through this type.
 
 use ownership::{Build, Kind as Role, Marker, Vmid};
 use pve::{Agent, Config, Lxc, Qemu, Upid};
+use tokio::time::Instant;
 
 use crate::kind::Kind;
 use crate::{Candidate, Error, Problem};
@@ -13,14 +15,16 @@ pub type OwnedContainer = OwnedGuest<Lxc>;
 
 /// A guest of ours, as it was at the moment of the proof.
 ///
-/// Nothing but [`Candidate::prove`] makes one. What it does is one attempt, which follows the proof at once; changes are
-/// made under the digest of the configuration that was proved. Attempts that are repeated prove again.
+/// Nothing but [`Candidate::prove`] makes one. Each of its actions is one attempt, which follows the proof at once.
+/// Changes are made under the digest of the configuration that was proved. Attempts that are repeated prove again.
 #[derive(Debug, Clone)]
 pub struct OwnedGuest<G> {
     pub(crate) candidate: Candidate<G>,
     pub(crate) raw: G,
     pub(crate) config: Config,
     pub(crate) marker: Option<Marker>,
+    /// Time at which the reads for the proof began.
+    pub(crate) proved_at: Instant,
 }
 
 impl<G: Kind> OwnedGuest<G> {
@@ -30,7 +34,7 @@ impl<G: Kind> OwnedGuest<G> {
         self.candidate.vmid
     }
 
-    /// Returns the node that it is on.
+    /// Returns the node of the guest.
     #[must_use]
     pub fn node(&self) -> &str {
         self.raw.node()
@@ -48,13 +52,13 @@ impl<G: Kind> OwnedGuest<G> {
         self.marker.as_ref()
     }
 
-    /// Returns what it was proved from, to prove it again.
+    /// Returns the candidate from which the guest was proved, to prove it again.
     #[must_use]
     pub fn candidate(&self) -> &Candidate<G> {
         &self.candidate
     }
 
-    /// Returns true if it runs now.
+    /// Returns true if the guest runs now.
     ///
     /// # Errors
     /// Those of the request.
@@ -63,10 +67,10 @@ impl<G: Kind> OwnedGuest<G> {
         Ok(status.map_err(|error| self.candidate.error("examine", error))?.is_running())
     }
 
-    /// Changes options, if nothing has changed the configuration since the proof.
+    /// Changes options, if the configuration has not changed since the proof.
     ///
     /// # Errors
-    /// [`pve::Error::is_digest_conflict`] if something has.
+    /// [`pve::Error::is_digest_conflict`] if the configuration has changed.
     pub async fn change(&self, options: &[(&str, &str)]) -> Result<(), pve::Error> {
         self.raw.set_config(options, self.config.digest()).await
     }
@@ -76,10 +80,10 @@ impl<G: Kind> OwnedGuest<G> {
         self.candidate.pve.wait(task, &self.candidate.wait).await.map(drop)
     }
 
-    /// Starts it and waits for the end of the task. Succeeds if it runs already.
+    /// Starts the guest and waits for the end of the task. Succeeds if the guest runs already.
     ///
     /// # Errors
-    /// When Proxmox VE does not start it.
+    /// When PVE does not start it.
     pub async fn start(&self) -> Result<(), Error> {
         let started = async { self.wait(&self.raw.start().await?).await };
         match started.await {
@@ -88,7 +92,7 @@ impl<G: Kind> OwnedGuest<G> {
         }
     }
 
-    /// Stops it if it runs.
+    /// Stops the guest if it runs.
     pub(crate) async fn stop_now(&self) -> Result<(), Problem> {
         if self.config.is_template() || !self.raw.status().await?.is_running() {
             return Ok(());
@@ -100,7 +104,8 @@ impl<G: Kind> OwnedGuest<G> {
         }
     }
 
-    /// Destroys it. What forbids that, or invites to clone it, is removed first, under the digest of the proof.
+    /// Destroys the guest. Its protection, and the marker of a template that may be cloned, are removed first, under the
+    /// digest of the proof.
     pub(crate) async fn delete_now(&self) -> Result<(), Problem> {
         let retired = self.retired();
         let mut changes = Vec::new();
@@ -116,7 +121,7 @@ impl<G: Kind> OwnedGuest<G> {
         Ok(self.wait(&task).await?)
     }
 
-    /// Returns the description of a template version that is not to be cloned any more, if it does not say so yet.
+    /// Returns the description that marks a template version as retired, or `None` if the guest needs no such mark.
     fn retired(&self) -> Option<String> {
         let marker = self.marker.as_ref().filter(|marker| marker.kind == Role::Template)?;
         if !self.config.is_template() || marker.build == Some(Build::Retired) {
@@ -143,10 +148,10 @@ impl OwnedContainer {
         pve::console::connect(&self.raw).await
     }
 
-    /// Re-assigns a mount point's volume to another container of ours, at the same mount point. Both must be stopped.
+    /// Moves a mount point's volume to another container of ours, at the same mount point. Both must be stopped.
     ///
     /// # Errors
-    /// When Proxmox VE does not do it.
+    /// When PVE does not move it.
     pub async fn move_volume(&self, volume: &str, to: &Self) -> Result<(), Error> {
         let moved = async {
             let task = self.raw.move_volume(volume, to.vmid(), volume).await?;

@@ -1,4 +1,4 @@
-//! Start, and the wait for the guest agent.
+//! The start of a VM, and the wait for its guest agent.
 
 use std::time::Duration;
 
@@ -8,41 +8,51 @@ use tokio::time::Instant;
 use crate::removal::is_busy;
 use crate::{Booted, Error, OwnedVm, Problem, RunnerVm};
 
-/// Pauses between two questions to an agent that does not answer. Each question holds one of the node's three workers for seconds.
+/// First pause between two questions to an agent that does not answer. Each question holds one of the node's three
+/// workers for seconds.
 const FIRST_AGENT_PAUSE: Duration = Duration::from_secs(1);
+/// Longest such pause.
 const LONGEST_AGENT_PAUSE: Duration = Duration::from_secs(5);
 /// Longest time after which a start task is assumed to have ended.
 const LONGEST_ASSUMED: Duration = Duration::from_secs(5);
 
-/// A VM of ours that was started and whose agent was not asked yet.
+/// A VM of ours that was started, and whose agent has not been asked yet.
 #[derive(Debug)]
 pub struct Starting {
     vm: OwnedVm,
     begin: Instant,
-    /// The start task, while its end is only assumed because tasks of its kind have usually ended by now.
+    /// Start task whose end is only assumed, because such tasks have usually ended by now.
     unconfirmed: Option<Upid>,
-    /// The VM ran already: its boot began at an unknown time.
+    /// True if the VM ran already, so that its boot began at an unknown time.
     ran_before: bool,
 }
 
 impl RunnerVm {
-    /// Starts the VM and waits until its guest agent answers, which is first asked `first_question` after the end of the start
-    /// task ([`crate::BootTimes::first_question`]). A VM that runs already is asked at once, and nothing can be learnt from it.
+    /// Starts the VM and waits until its guest agent answers. `known` is the VM as [`RunnerVm::configure`] proved it. The
+    /// agent is asked for the first time `first_question` after the end of the start task
+    /// ([`crate::BootTimes::first_question`]). The agent of a VM that runs already is asked at once, and nothing can be
+    /// learnt from its answer.
     ///
     /// # Errors
-    /// [`Problem::NotReady`] after `limit`, [`Problem::PoweredOff`] when the guest went off again.
-    pub async fn boot(&self, first_question: Duration, limit: Duration) -> Result<Option<Booted>, Error> {
-        let starting = self.start().await?;
+    /// [`Problem::NotReady`] after `limit`, [`Problem::PoweredOff`] if the guest powered off.
+    pub async fn boot(
+        &self,
+        known: Option<OwnedVm>,
+        first_question: Duration,
+        limit: Duration,
+    ) -> Result<Option<Booted>, Error> {
+        let starting = self.start(known).await?;
         self.wait_for_agent(starting, first_question, limit).await
     }
 
-    /// Starts the VM, after the proof that it is ours. Returns when the start task has ended; after some starts, when such
-    /// a task has usually ended: then the agent tells whether it has.
+    /// Starts the VM, after the proof that it is ours or with the fresh proof of the step before, which is `known`
+    /// (docs/adr/0025). Returns when the start task has ended. Once the usual duration of such tasks is known, the end
+    /// is assumed after that time, and the guest agent's answer confirms it.
     ///
     /// # Errors
-    /// When Proxmox VE does not start it.
-    pub async fn start(&self) -> Result<Starting, Error> {
-        self.candidate.attempt("start", is_busy, |vm| self.start_once(vm)).await
+    /// When PVE does not start it.
+    pub async fn start(&self, known: Option<OwnedVm>) -> Result<Starting, Error> {
+        self.candidate.attempt("start", known, is_busy, |vm| self.start_once(vm)).await
     }
 
     async fn start_once(&self, vm: OwnedVm) -> Result<Starting, Problem> {
@@ -55,20 +65,20 @@ impl RunnerVm {
         }
     }
 
-    /// Starts the VM, after the proof that it is ours, and waits for the end of the task. Succeeds if it runs already.
+    /// Starts the VM like [`RunnerVm::start`] and waits for the end of the task. Succeeds if it runs already.
     ///
     /// # Errors
-    /// When Proxmox VE does not start it.
-    pub async fn power_on(&self) -> Result<(), Error> {
+    /// When PVE does not start it.
+    pub async fn power_on(&self, known: Option<OwnedVm>) -> Result<(), Error> {
         let start = |vm: OwnedVm| async move { vm.start().await.map_err(|error| error.problem) };
-        self.candidate.attempt("start", is_busy, start).await
+        self.candidate.attempt("start", known, is_busy, start).await
     }
 
     /// Waits until the guest agent of a started VM answers. Asks for the first time after `first_question`, then at growing
-    /// intervals. Returns how the boot went, where its begin is known.
+    /// intervals. Returns the measurements of the boot if the time of its start is known.
     ///
     /// # Errors
-    /// [`Problem::NotReady`] after `limit`, [`Problem::PoweredOff`] when the guest went off again.
+    /// [`Problem::NotReady`] after `limit`, [`Problem::PoweredOff`] if the guest powered off.
     pub async fn wait_for_agent(
         &self,
         starting: Starting,
@@ -112,7 +122,8 @@ impl RunnerVm {
         }
     }
 
-    /// The VM does not run: its start takes longer than usual, or failed, or it went off again.
+    /// Waits for the start task of a VM that does not run. The task may take longer than usual or have failed, or the VM
+    /// may have powered off.
     async fn confirm_start(&self, starting: Starting) -> Result<Starting, Problem> {
         let upid = starting.unconfirmed.ok_or(Problem::PoweredOff)?;
         let ran_before = match starting.vm.wait(&upid).await {
@@ -122,14 +133,14 @@ impl RunnerVm {
         Ok(Starting { vm: starting.vm, begin: Instant::now(), unconfirmed: None, ran_before })
     }
 
-    /// Waits; an error if the caller asks to stop meanwhile.
+    /// Waits for this time. Fails if the caller cancels meanwhile.
     async fn pause(&self, duration: Duration) -> Result<(), Problem> {
         let slept = self.candidate.wait.cancel.run_until_cancelled(tokio::time::sleep(duration)).await;
         slept.ok_or(Problem::Cancelled)
     }
 }
 
-/// Starts the VM. Returns the task if its end is only assumed.
+/// Starts the VM. Returns the start task if its end is only assumed.
 async fn power_on(vm: &OwnedVm) -> Result<Option<Upid>, Problem> {
     let upid = vm.raw.start().await?;
     let Some(usual) = vm.candidate.pve.usual_time(&upid) else {

@@ -1,20 +1,21 @@
-//! The registration at GitHub: one per incarnation, for one job.
+//! Registrations at GitHub. Each incarnation of a VM has one, for one job.
 
 use github::{Client, JitConfig, JitRequest, Scope};
 
-/// How the removal of a registration ended.
+/// Result of the removal of a registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removal {
-    /// It is gone, or was never there. GitHub hands out nothing new; a job handed out before may still run.
+    /// The registration is gone or never existed. GitHub assigns no new job to the runner. A job that was assigned before
+    /// may still run.
     Gone,
-    /// GitHub keeps it because the runner has a job.
+    /// GitHub keeps the registration because the runner has a job.
     Busy,
 }
 
 /// Registers a runner for exactly one job.
 ///
 /// # Errors
-/// [`github::Error::NameTaken`] when this incarnation was registered before: it must not be used again.
+/// [`github::Error::NameTaken`] if this incarnation was registered before. It must not be used again.
 pub async fn mint(
     github: &Client,
     scope: &Scope,
@@ -26,10 +27,10 @@ pub async fn mint(
     github.generate_jitconfig(scope, &request).await
 }
 
-/// Removes the registration of this name; `runner_id` saves looking it up.
+/// Removes the registration of this name. With `runner_id`, no search for the name is needed.
 ///
 /// # Errors
-/// When GitHub does not say whether it is gone.
+/// When GitHub's answer leaves open whether the registration is gone.
 pub async fn deregister(
     github: &Client,
     scope: &Scope,

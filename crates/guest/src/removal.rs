@@ -1,7 +1,7 @@
-//! Changing, stopping and destroying a guest that may be ours, for as many attempts as it takes.
+//! Changing, stopping and destroying a guest that may be ours, in repeated attempts.
 //!
 //! ```text
-//! each attempt: read configuration and pool, prove → act once ─┬─ done, or the guest is gone
+//! each attempt: read configuration and pool, prove → act once ─┬─ success, or the guest is gone
 //!       ▲                                                      ├─ locked, changed meanwhile, reply lost
 //!       └────────────────────── pause ─────────────────────────┘
 //! ```
@@ -15,9 +15,9 @@ impl<G: Kind> Candidate<G> {
     /// Stops the guest, after the proof that it is ours. Succeeds if it is stopped already or no longer exists.
     ///
     /// # Errors
-    /// [`Problem::NotOurs`] and [`Problem::OtherIncarnation`]: it is left alone.
+    /// [`Problem::NotOurs`] and [`Problem::OtherIncarnation`] if the guest is not ours. It is left alone.
     pub async fn stop(&self) -> Result<(), Error> {
-        let stopped = self.attempt("stop", is_passing, |guest| async move { guest.stop_now().await }).await;
+        let stopped = self.attempt("stop", None, is_passing, |guest| async move { guest.stop_now().await }).await;
         match stopped {
             Err(error) if error.is_gone() => Ok(()),
             outcome => outcome,
@@ -27,12 +27,12 @@ impl<G: Kind> Candidate<G> {
     /// Destroys the stopped guest with its disks. Succeeds if it no longer exists.
     ///
     /// # Errors
-    /// [`Problem::StillRunning`]; [`Problem::BaseInUse`]; [`Problem::NotOurs`] and [`Problem::OtherIncarnation`]: it is
-    /// left alone.
+    /// [`Problem::StillRunning`]; [`Problem::BaseInUse`]; [`Problem::NotOurs`] and [`Problem::OtherIncarnation`] if the
+    /// guest is not ours. It is left alone in all these cases.
     pub async fn destroy(&self) -> Result<(), Error> {
-        let destroyed = self.attempt("destroy", is_passing, |guest| async move {
+        let destroyed = self.attempt("destroy", None, is_passing, |guest| async move {
             match guest.delete_now().await {
-                // Proxmox VE checks this by itself, before it touches anything.
+                // PVE checks this itself before it changes anything.
                 Err(Problem::Pve(error)) if error.is_running() => Err(Problem::StillRunning),
                 Err(Problem::Pve(error)) if error.is_base_in_use() => Err(Problem::BaseInUse),
                 outcome => outcome,
@@ -53,36 +53,32 @@ impl<G: Kind> Candidate<G> {
         self.destroy().await
     }
 
-    /// Changes what `wanted` returns for the guest as it is, if anything.
+    /// Sets the options that `wanted` returns for the guest as it was proved. An empty list changes nothing.
     ///
     /// # Errors
-    /// [`Problem::NotOurs`] and [`Problem::OtherIncarnation`]: it is left alone.
+    /// [`Problem::NotOurs`] and [`Problem::OtherIncarnation`] if the guest is not ours. It is left alone.
     pub async fn change(&self, wanted: impl Fn(&OwnedGuest<G>) -> Vec<(&'static str, String)>) -> Result<(), Error> {
-        self.change_known(None, wanted).await
+        self.change_known(None, wanted).await.map(drop)
     }
 
-    /// Changes like [`Candidate::change`], first of all a guest that was just proved.
+    /// Changes like [`Candidate::change`]. The first attempt may use the proof of the step before, which is `known`.
+    /// Returns the guest as it was proved for the attempt that succeeded. PVE compared the digest of that proof with
+    /// the configuration, so the guest was still ours at the change.
     pub(crate) async fn change_known(
         &self,
         known: Option<OwnedGuest<G>>,
         wanted: impl Fn(&OwnedGuest<G>) -> Vec<(&'static str, String)>,
-    ) -> Result<(), Error> {
+    ) -> Result<OwnedGuest<G>, Error> {
         let wanted = &wanted;
         let change = |guest: OwnedGuest<G>| async move {
             let wanted = wanted(&guest);
-            if wanted.is_empty() {
-                return Ok(());
+            if !wanted.is_empty() {
+                let options: Vec<(&str, &str)> = wanted.iter().map(|(key, value)| (*key, value.as_str())).collect();
+                guest.change(&options).await?;
             }
-            let options: Vec<(&str, &str)> = wanted.iter().map(|(option, value)| (*option, value.as_str())).collect();
-            Ok(guest.change(&options).await?)
+            Ok(guest)
         };
-        if let Some(known) = known {
-            match change(known).await {
-                Err(problem) if is_busy(&problem) => {}
-                outcome => return outcome.map_err(|problem| self.error("configure", problem)),
-            }
-        }
-        self.attempt("configure", is_busy, change).await
+        self.attempt("configure", known, is_busy, change).await
     }
 
     /// Rewrites the marker. The other lines of the description stay.
@@ -106,7 +102,7 @@ impl<G: Kind> Candidate<G> {
 /// Returns true if another attempt may succeed because the guest was locked or changed.
 pub(crate) fn is_busy(problem: &Problem) -> bool {
     match problem {
-        // A guest that was there for the proof is gone or was moved, and the next proof finds out.
+        // A guest that was proved and is missing now is gone or was moved. The next proof finds out.
         Problem::Pve(error) => error.is_locked() || error.is_digest_conflict() || error.is_guest_missing(),
         Problem::Unseen => true,
         _ => false,

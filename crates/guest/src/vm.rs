@@ -1,4 +1,4 @@
-//! One runner VM, or a clone that verifies a template: where it is, its name, and the proof that it is ours.
+//! One runner VM, or a clone that verifies a template: its name, its node, and the proof that it is ours.
 
 use std::time::Duration;
 
@@ -11,20 +11,20 @@ use crate::{Candidate, Error, OwnedVm, Problem};
 /// Longest wait for one task. A linked clone, a start, a stop and a destruction take seconds.
 const TASK_DEADLINE: Duration = Duration::from_secs(180);
 
-/// Where runner VMs of one kind are made, and so where alone they may be destroyed.
+/// Place in which runner VMs of one kind are made. They may be destroyed only there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// Program that asks: it may destroy its own VMs only, and those that are lent to it.
+    /// Program that acts. It may destroy its own VMs and those that are lent to it.
     pub claimant: Owner,
     /// PVE node.
     pub node: String,
-    /// VMIDs in which the caller makes such VMs.
+    /// VMIDs that the program uses for such VMs.
     pub range: VmidRange,
     /// PVE resource pool that they are members of.
     pub resource_pool: String,
 }
 
-/// Handle to one incarnation of a VMID. The VM need not exist (yet, or any more).
+/// Handle to one incarnation of a VMID. The VM need not exist.
 #[derive(Debug, Clone)]
 pub struct RunnerVm {
     pub(crate) name: String,
@@ -33,7 +33,7 @@ pub struct RunnerVm {
 }
 
 impl RunnerVm {
-    /// Returns the VM that this marker describes. `name` is its name at PVE and at GitHub; `cancel` ends every wait early.
+    /// Returns the VM that this marker describes. `name` is its name at PVE and at GitHub. `cancel` ends every wait early.
     #[must_use]
     pub fn new(pve: pve::Client, name: String, marker: Marker, place: Place, cancel: CancellationToken) -> Self {
         let evidence = Evidence::Marker { kind: marker.kind, nonce: Some(marker.nonce.clone()), family: None };
@@ -49,13 +49,13 @@ impl RunnerVm {
         Self { name, marker, candidate }
     }
 
-    /// Name of the VM and of its runner.
+    /// Returns the name of the VM and of its runner.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// VMID of the template that it is cloned from, if its marker names one.
+    /// Returns the VMID of the template that the VM is cloned from, if its marker names one.
     #[must_use]
     pub fn template(&self) -> Option<Vmid> {
         self.marker.template
@@ -96,7 +96,7 @@ impl RunnerVm {
     /// Returns true if the VM is powered off and nothing has it locked.
     ///
     /// # Errors
-    /// When Proxmox VE does not say.
+    /// When the status cannot be read.
     pub async fn is_off(&self) -> Result<bool, Error> {
         let status = self.status().await.map_err(|problem| self.error("examine", problem))?;
         Ok(!status.is_running() && status.lock.is_none())

@@ -1,4 +1,4 @@
-//! When the agents of booting guests are asked, on virtual time: by the requests that the simulated Proxmox VE logged.
+//! Times of the questions to the agents of booting guests, on virtual time, as the simulated Proxmox VE logged them.
 #![cfg(test)]
 
 use std::sync::Arc;
@@ -71,7 +71,7 @@ impl Lab {
         self.requests(|entry| entry.path.ends_with(&format!("/qemu/{vmid}/agent/ping")))
     }
 
-    /// When the VM's start was asked for. Its task ends at once, unless it waits for a lock.
+    /// Returns the time of the request to start the VM. The task ends at once unless it waits for a lock.
     fn started(&self, vmid: u32) -> Duration {
         self.requests(|entry| entry.path.ends_with(&format!("/qemu/{vmid}/status/start"))).last().unwrap().at
     }
@@ -120,7 +120,7 @@ fn world() -> World {
 async fn the_agent_is_asked_soon_after_the_start_task_and_then_ever_more_rarely() {
     let lab = Lab::start().await;
     lab.boots_within(9100, Duration::from_secs(20));
-    let booted = lab.vm(9100).boot(BootTimes::default().first_question(), LIMIT).await.unwrap().unwrap();
+    let booted = lab.vm(9100).boot(None, BootTimes::default().first_question(), LIMIT).await.unwrap().unwrap();
     let pings = lab.pings(9100);
     assert!(pings[0].at - lab.started(9100) < Duration::from_secs(1), "{pings:?}");
     assert!(pings.len() <= 7 && booted.asked_in_vain as usize == pings.len() - 1, "{pings:?}");
@@ -136,7 +136,7 @@ async fn a_slow_start_task_does_not_delay_the_first_question_to_the_next_guest()
     let mut times = BootTimes::default();
     lab.pve.hold_file_lock(9100, false).await;
     let (vm, slow) = (lab.vm(9100), lab.pve.requests());
-    let boot = tokio::spawn(async move { vm.boot(BootTimes::default().first_question(), LIMIT).await });
+    let boot = tokio::spawn(async move { vm.boot(None, BootTimes::default().first_question(), LIMIT).await });
     while slow.count() < 3 {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -146,7 +146,7 @@ async fn a_slow_start_task_does_not_delay_the_first_question_to_the_next_guest()
     times.learn(boot.await.unwrap().unwrap().unwrap());
 
     lab.boots_within(9101, Duration::from_secs(5));
-    lab.vm(9101).boot(times.first_question(), LIMIT).await.unwrap();
+    lab.vm(9101).boot(None, times.first_question(), LIMIT).await.unwrap();
     let asked = lab.pings(9101)[0].at - lab.started(9101);
     assert!(asked <= Duration::from_secs(5), "asked {asked:?} after the start, though the guest is up after 5 s");
 }
@@ -159,7 +159,7 @@ async fn at_most_one_guest_of_a_node_is_asked_at_a_time() {
         .map(|vmid| {
             lab.boots_within(vmid, Duration::from_secs(15));
             let vm = Lab::vm_of(&client, vmid);
-            tokio::spawn(async move { vm.boot(BootTimes::default().first_question(), LIMIT).await })
+            tokio::spawn(async move { vm.boot(None, BootTimes::default().first_question(), LIMIT).await })
         })
         .collect();
     for boot in boots {
@@ -178,7 +178,7 @@ async fn a_start_task_is_asked_for_only_where_none_was_seen_or_the_guest_does_no
     let client = lab.client();
     let boot = async |vmid: u32| {
         lab.boots_within(vmid, Duration::from_secs(2));
-        Lab::vm_of(&client, vmid).boot(Duration::from_secs(3), LIMIT).await.unwrap().unwrap();
+        Lab::vm_of(&client, vmid).boot(None, Duration::from_secs(3), LIMIT).await.unwrap().unwrap();
         lab.requests(|entry| entry.path.contains(&format!(":qmstart:{vmid}:"))).len()
     };
     assert!(boot(9100).await > 0, "nothing is known of start tasks");
@@ -199,9 +199,9 @@ async fn a_start_that_fails_unnoticed_is_reported_with_its_reason() {
     let lab = Lab::start().await;
     let client = lab.client();
     lab.boots_within(9100, Duration::from_secs(1));
-    Lab::vm_of(&client, 9100).boot(Duration::from_secs(2), LIMIT).await.unwrap();
+    Lab::vm_of(&client, 9100).boot(None, Duration::from_secs(2), LIMIT).await.unwrap();
     lab.pve.set_lock(9101, Some("backup"));
     let vm = Lab::vm_of(&client, 9101);
-    let error = vm.boot(Duration::from_secs(2), LIMIT).await.unwrap_err();
+    let error = vm.boot(None, Duration::from_secs(2), LIMIT).await.unwrap_err();
     assert!(format!("{:?}", error.problem).contains("VM is locked (backup)"), "{error:?}");
 }

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::{
     endpoint::{ApiToken, Endpoint},
     error::{Error, SetupError},
+    pools::SharedReads,
     setup::ClientConfig,
     tasks::TaskTimes,
     transport::{Call, Transport},
@@ -36,6 +37,7 @@ struct Inner {
     token: ApiToken,
     agent_gates: Mutex<HashMap<String, AgentGate>>,
     task_times: TaskTimes,
+    shared_reads: SharedReads,
 }
 
 /// The agent calls that may be under way on one node.
@@ -79,6 +81,7 @@ impl Client {
             token: config.token,
             agent_gates: Mutex::default(),
             task_times: TaskTimes::expecting(task_times),
+            shared_reads: SharedReads::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -113,6 +116,10 @@ impl Client {
 
     pub(crate) fn task_times(&self) -> &TaskTimes {
         &self.inner.task_times
+    }
+
+    pub(crate) fn shared_reads(&self) -> &SharedReads {
+        &self.inner.shared_reads
     }
 
     /// Waits for leave to call a guest agent on the node.

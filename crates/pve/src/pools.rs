@@ -1,7 +1,13 @@
-//! PVE's resource pools.
+//! PVE's resource pools, and reads of their members that several askers share.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ownership::Vmid;
 use serde::Deserialize;
+use tokio::time::sleep;
 
 use crate::{
     client::Client,
@@ -26,13 +32,64 @@ struct Pool {
     members: Vec<PoolMember>,
 }
 
+/// The last read of each resource pool, for those who had asked before it began.
+#[derive(Debug, Default)]
+pub(crate) struct SharedReads {
+    /// Number of questions asked so far. The count is the clock of the sharing.
+    asked: AtomicU64,
+    pools: Mutex<HashMap<String, Reads>>,
+}
+
+/// The reads of one pool. The lock is held by the asker who reads, while the others wait for that read or for their
+/// turn.
+type Reads = Arc<tokio::sync::Mutex<Option<Read>>>;
+
+#[derive(Debug)]
+struct Read {
+    /// Number of questions that had been asked when the read began.
+    asked: u64,
+    members: Arc<[PoolMember]>,
+}
+
+impl SharedReads {
+    fn of(&self, pool: &str) -> Reads {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(pools.entry(pool.to_owned()).or_default())
+    }
+}
+
 impl Client {
-    /// Members of a resource pool. Unlike the cluster's list this one does not lag.
+    /// Returns the members of a resource pool. Unlike the cluster's list this one does not lag.
     ///
     /// # Errors
     /// A pool that does not exist is a missing permission ([`Error::is_permission_denied`]).
     pub async fn pool_members(&self, pool: &str) -> Result<Vec<PoolMember>, Error> {
         let pool: Pool = self.call(Call::get(format!("/pools/{}", segment(pool)), &Parameters::default())).await?;
         Ok(pool.members)
+    }
+
+    /// Returns the members of a resource pool like [`Client::pool_members`], from a read that other askers may share.
+    ///
+    /// The read begins after this call, so its answer is as good as one of the caller's own. A read that is under way
+    /// already is never shared, because it may have missed what the caller asks about. `gather` is the time that the
+    /// read waits for other askers.
+    ///
+    /// # Errors
+    /// Those of [`Client::pool_members`]. A failed read is not shared.
+    pub async fn pool_members_shared(&self, pool: &str, gather: Duration) -> Result<Arc<[PoolMember]>, Error> {
+        let shared = self.shared_reads();
+        let question = shared.asked.fetch_add(1, Ordering::SeqCst);
+        let reads = shared.of(pool);
+        let mut last = reads.lock().await;
+        if let Some(read) = last.as_ref().filter(|read| question < read.asked) {
+            return Ok(Arc::clone(&read.members));
+        }
+        if !gather.is_zero() {
+            sleep(gather).await;
+        }
+        let asked = shared.asked.load(Ordering::SeqCst);
+        let members: Arc<[PoolMember]> = self.pool_members(pool).await?.into();
+        *last = Some(Read { asked, members: Arc::clone(&members) });
+        Ok(members)
     }
 }

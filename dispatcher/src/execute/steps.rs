@@ -28,7 +28,7 @@ impl Executor {
         match step {
             Step::Clone => self.clone_vm(&vm, &intent).await,
             Step::Configure => self.configure(&vm, &intent, None).await,
-            Step::Boot => self.boot(&vm, &intent).await,
+            Step::Boot => self.boot(&vm, &intent, None).await,
             Step::Register { repository } => self.register(&vm, &intent, repository).await,
             Step::Examine => self.examine(&vm, &intent).await,
             Step::Deregister => self.deregister(&intent).await,
@@ -56,7 +56,7 @@ impl Executor {
             Ok(known) => {
                 drop(slot);
                 self.problems.clear(&ProblemKey::Vm(intent.name.clone()));
-                // The proof was just read, so it need not be read again.
+                // The next step takes over the proof that was just read.
                 if self.note(&intent.name, Event::Cloned).await.is_some() && known.is_some() {
                     self.configure(vm, intent, known).await;
                 }
@@ -71,15 +71,21 @@ impl Executor {
     async fn configure(&self, vm: &RunnerVm, intent: &Intent, known: Option<OwnedVm>) {
         let shape = self.pool(&intent.pool).map(shape_of).unwrap_or_default();
         match vm.configure(&shape, known).await {
-            Ok(()) => self.went_well(intent, Event::Configured).await,
+            Ok(proved) => {
+                self.problems.clear(&ProblemKey::Vm(intent.name.clone()));
+                let noted = self.note(&intent.name, Event::Configured).await;
+                if noted.is_some() && !*self.draining.borrow() {
+                    self.boot(vm, intent, Some(proved)).await;
+                }
+            }
             Err(error) if is_gone(&error) => self.went_well(intent, Event::Vanished).await,
             Err(error) => self.went_wrong(intent, &error, Reason::ConfigureFailed).await,
         }
     }
 
     /// Starts the VM and waits for its agent. A drain ends the wait without an outcome: the VM cannot have a job yet.
-    async fn boot(&self, vm: &RunnerVm, intent: &Intent) {
-        let outcome = match self.start(vm).await {
+    async fn boot(&self, vm: &RunnerVm, intent: &Intent, known: Option<OwnedVm>) {
+        let outcome = match self.start(vm, known).await {
             Ok(starting) => {
                 let mut draining = self.draining.clone();
                 tokio::select! {
@@ -102,9 +108,9 @@ impl Executor {
     }
 
     /// Starts the VM. The slot is given back before the wait for its agent, because a booting guest needs nothing of PVE.
-    async fn start(&self, vm: &RunnerVm) -> Result<Starting, Error> {
+    async fn start(&self, vm: &RunnerVm, known: Option<OwnedVm>) -> Result<Starting, Error> {
         let _slot = self.gates.power_slot().await;
-        vm.start().await
+        vm.start(known).await
     }
 
     async fn agent_answers(&self, vm: &RunnerVm, intent: &Intent, starting: Starting) -> Result<Option<Booted>, Error> {
@@ -200,6 +206,7 @@ fn shape_of(pool: &RunnerPool) -> Shape {
         memory_mib: pool.memory_mib,
         bridge: pool.bridge.clone(),
         seed_iso: pool.seed_iso.clone(),
+        protection: false,
     }
 }
 

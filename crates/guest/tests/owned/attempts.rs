@@ -206,9 +206,9 @@ async fn a_vm_that_is_not_ours_is_neither_configured_nor_started_nor_armed() {
     let client = lab.client(crate::lab::TOKEN);
     let vm = RunnerVm::new(client, "vm".into(), CASES[0].marker(), place, tokio_util::sync::CancellationToken::new());
     let outcomes = [
-        vm.configure(&guest::Shape { cores: Some(2), ..guest::Shape::default() }, None).await,
-        vm.start().await.map(drop),
-        vm.power_on().await,
+        vm.configure(&guest::Shape { cores: Some(2), ..guest::Shape::default() }, None).await.map(drop),
+        vm.start(None).await.map(drop),
+        vm.power_on(None).await,
         vm.arm(&"secret".to_owned().into()).await,
         vm.guest_state().await.map(drop),
         vm.mark(|marker| marker.reap = None).await,

@@ -98,7 +98,7 @@ impl Lab {
         pve::Client::new(config).unwrap()
     }
 
-    /// The guest of a case, last seen on `node`.
+    /// Returns the guest of a case, last seen on `node`.
     pub(crate) fn candidate_on<G: GuestType>(&self, node: &str, case: Case) -> Candidate<G> {
         let nonce = Some(NONCE.parse().unwrap());
         let evidence = Evidence::Marker { kind: case.kind, nonce, family: None };
@@ -124,7 +124,7 @@ impl Lab {
         }
     }
 
-    /// A person's call, which must succeed.
+    /// Makes a person's call, which must succeed, and waits for its task.
     pub(crate) async fn call(&self, method: &str, path: &str, parameters: &[(&str, &str)]) -> Value {
         let answer = self.pve.call("root@pam", method, path, parameters).await.unwrap();
         if let Some(task) = answer.as_str().filter(|text| text.starts_with("UPID:")) {
@@ -142,14 +142,14 @@ impl Lab {
         self.pve.guests().contains(&vmid)
     }
 
-    /// Requests that were to change the guest, as `METHOD path`.
+    /// Returns the requests that were to change the guest, as `METHOD path`.
     pub(crate) fn changes_of(&self, vmid: u32) -> Vec<String> {
         let entries = self.pve.requests().entries().into_iter();
         let changing = entries.filter(|entry| entry.method != "GET" && entry.path.contains(&format!("/{vmid}")));
         changing.map(|entry| format!("{} {}", entry.method, entry.path)).collect()
     }
 
-    /// Waits until this is so. Time is virtual.
+    /// Waits until the condition holds. Time is virtual.
     pub(crate) async fn until(&self, what: &str, holds: impl Fn() -> bool) {
         let reached = async {
             while !holds() {

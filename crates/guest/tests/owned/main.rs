@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod attempts;
+mod chain;
 mod containers;
 mod lab;
 mod moved;

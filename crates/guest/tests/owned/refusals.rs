@@ -1,4 +1,4 @@
-//! A guest that is not provably ours is left alone, whatever it is that differs.
+//! A guest that fails any condition of the proof is left alone.
 
 use guest::Problem;
 use ownership::{NotOurs, Owner};

@@ -2,5 +2,6 @@
 #![cfg(test)]
 
 mod console;
+mod pools;
 mod server;
 mod transport;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use guest::Problem;
+use guest::{OwnedVm, Problem};
 use ownership::{Nonce, Vmid, VmidRange};
 use tf_provider::{CancellationToken, Cx, Diagnostic, Failure, Outcome};
 
@@ -23,19 +23,20 @@ pub(super) async fn make(cx: &Cx<Clients>, mut plan: KnownRunnerVm) -> Outcome<K
     let clients = cx.data();
     plan.node = clients.node(&plan.node)?.into();
     plan.finished = false.into();
-    let proposal = clone(cx, clients, &mut plan).await?;
-    match finish(cx, clients, &mut plan).await {
+    let (proposal, cloned) = clone(cx, clients, &mut plan).await?;
+    match finish(cx, clients, &mut plan, cloned).await {
         Ok(()) => Ok(plan),
         Err(diagnostic) => Err(undo(clients, plan, &proposal, diagnostic).await),
     }
 }
 
-/// Clones the template to a VMID of the range, to another one when somebody else was faster.
+/// Clones the template to a VMID of the range, to another one when another program was faster. Returns the VMID and the
+/// proved clone.
 async fn clone(
     cx: &Cx<Clients>,
     clients: &Clients,
     plan: &mut KnownRunnerVm,
-) -> Result<Proposal, Failure<KnownRunnerVm>> {
+) -> Result<(Proposal, Option<OwnedVm>), Failure<KnownRunnerVm>> {
     let range = plan.range().ok_or_else(|| diagnostics::found("No VMID is given", "Set `vmid_range` or `vmid`."))?;
     let candidates = match plan.vmid.known() {
         Some(vmid) => VmidRange::single(diagnostics::vmid("vmid", *vmid)?),
@@ -50,7 +51,7 @@ async fn clone(
         // Not to be interrupted: a clone takes seconds, and only a finished one can be destroyed.
         let vm = handle(clients, plan, marker, CancellationToken::new())?;
         match clone_once(&vm).await {
-            Ok(()) => return Ok(proposal),
+            Ok(cloned) => return Ok((proposal, cloned)),
             Err(error) if matches!(error.problem, Problem::VmidTaken) => refused.insert(proposal.vmid()),
             Err(error) if error.is_transient() => {
                 let diagnostic = diagnostics::unable("create", THING, name(plan), &error);
@@ -62,12 +63,11 @@ async fn clone(
 }
 
 /// A lost reply leaves open whether the clone was made: the second try finds out.
-async fn clone_once(vm: &guest::RunnerVm) -> Result<(), guest::Error> {
-    let cloned = match vm.clone_from_template(true).await {
+async fn clone_once(vm: &guest::RunnerVm) -> Result<Option<OwnedVm>, guest::Error> {
+    match vm.clone_from_template(true).await {
         Err(error) if error.is_transient() => vm.clone_from_template(false).await,
         outcome => outcome,
-    };
-    cloned.map(drop)
+    }
 }
 
 async fn propose(
@@ -82,13 +82,18 @@ async fn propose(
     proposed.ok_or_else(|| diagnostics::range_full(THING, name(plan), range))
 }
 
-/// Everything after the clone.
-async fn finish(cx: &Cx<Clients>, clients: &Clients, plan: &mut KnownRunnerVm) -> Result<(), Diagnostic> {
+/// Takes every step after the clone. Configuration and start use the proof of the clone (docs/adr/0025).
+async fn finish(
+    cx: &Cx<Clients>,
+    clients: &Clients,
+    plan: &mut KnownRunnerVm,
+    cloned: Option<OwnedVm>,
+) -> Result<(), Diagnostic> {
     let vm = super::existing(clients, plan, cx.stop().clone())?;
-    vm.configure(&plan.shape(), None).await.unable("configure", THING, vm.name())?;
+    let configured = vm.configure(&plan.shape(), cloned).await.unable("configure", THING, vm.name())?;
     let config = super::qemu(clients, &plan.node, &plan.vmid)?.config().await;
     plan.observe_shape(&config.unable("read", THING, vm.name())?);
-    start(cx, clients, plan, &vm).await?;
+    start(cx, clients, plan, &vm, Some(configured)).await?;
     if let Some(jit_config) = &plan.jit_config_wo {
         cx.set_private(&Job { given: true })?;
         vm.arm(&jit_config.clone().into_inner()).await.unable("hand its job to", THING, vm.name())?;
@@ -96,12 +101,14 @@ async fn finish(cx: &Cx<Clients>, clients: &Clients, plan: &mut KnownRunnerVm) -
     Ok(())
 }
 
-/// Brings the VM into the planned power state, and finds out its address.
+/// Brings the VM into the planned power state, and finds out its address. `known` is the VM as the step before proved
+/// it.
 pub(super) async fn start(
     cx: &Cx<Clients>,
     clients: &Clients,
     plan: &mut KnownRunnerVm,
     vm: &guest::RunnerVm,
+    known: Option<OwnedVm>,
 ) -> Result<(), Diagnostic> {
     plan.ip_address = None::<String>.into();
     if !plan.started {
@@ -109,10 +116,10 @@ pub(super) async fn start(
     }
     let unable = |error: &guest::Error| diagnostics::unable("start", THING, vm.name(), error);
     if !plan.waits_for_agent() {
-        return cx.guard(vm.power_on()).await?.map_err(|error| unable(&error));
+        return cx.guard(vm.power_on(known)).await?.map_err(|error| unable(&error));
     }
     let limit = waiting::until_deadline(cx).deadline;
-    clients.boots.boot(vm, limit).await.map_err(|error| unable(&error))?;
+    clients.boots.boot(vm, known, limit).await.map_err(|error| unable(&error))?;
     plan.ip_address = address(cx, vm).await?.into();
     Ok(())
 }

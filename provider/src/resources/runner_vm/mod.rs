@@ -106,7 +106,7 @@ impl Resource for RunnerVms {
             }
             return Ok(plan);
         }
-        let Err(diagnostic) = making::start(cx, clients, &mut plan, &vm).await else { return Ok(plan) };
+        let Err(diagnostic) = making::start(cx, clients, &mut plan, &vm, None).await else { return Ok(plan) };
         // A VM that runs was started, even if its start failed later. When it is off, it has finished.
         let runs = qemu(clients, &plan.node, &plan.vmid)?.status().await.is_ok_and(|status| status.is_running());
         let so_far = if runs { KnownRunnerVm { started: true, ..so_far } } else { so_far };

@@ -149,6 +149,7 @@ impl KnownRunnerVm {
             memory_mib: self.memory.known().copied(),
             bridge: self.bridge.text().map(str::to_owned),
             seed_iso: self.seed_iso.text().map(str::to_owned),
+            protection: true,
         }
     }
 

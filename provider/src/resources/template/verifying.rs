@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use guest::{BootTimes, Place, Problem, RunnerVm};
+use guest::{BootTimes, OwnedVm, Place, Problem, RunnerVm};
 use ownership::{Kind, Marker, Nonce, Owner, Vmid};
 use pve::Exit;
 use template_family::Family;
@@ -34,7 +34,7 @@ pub(super) async fn verify(cx: &Cx<Clients>, family: &Family, version: &Marker) 
         let marker = marker(family, version, proposal.vmid());
         // Not to be interrupted: a clone takes seconds, and only a finished one can be destroyed.
         let clone = clone_of(clients, family, marker, CancellationToken::new());
-        match clone.clone_from_template(true).await {
+        let known = match clone.clone_from_template(true).await {
             Err(error) if matches!(error.problem, Problem::VmidTaken) => {
                 refused.insert(proposal.vmid());
                 continue;
@@ -43,9 +43,9 @@ pub(super) async fn verify(cx: &Cx<Clients>, family: &Family, version: &Marker) 
                 let diagnostic = diagnostics::unable("create", CLONE, clone.name(), &error);
                 return Err(destroyed(&clone, diagnostic).await);
             }
-            Ok(_) => {}
-        }
-        let checked = check(cx, family, proposal.vmid(), &clone).await;
+            Ok(known) => known,
+        };
+        let checked = check(cx, family, &clone, known).await;
         return match checked {
             Ok(()) => destroy(&clone).await,
             Err(diagnostic) => Err(destroyed(&clone, diagnostic).await),
@@ -72,11 +72,11 @@ pub(super) fn clone_of(clients: &Clients, family: &Family, marker: Marker, cance
     RunnerVm::new(clients.pve.clone(), name, marker, place, cancel)
 }
 
-async fn check(cx: &Cx<Clients>, family: &Family, vmid: Vmid, clone: &RunnerVm) -> Result<(), Diagnostic> {
+async fn check(cx: &Cx<Clients>, family: &Family, clone: &RunnerVm, known: Option<OwnedVm>) -> Result<(), Diagnostic> {
     let begin = Instant::now();
-    let booted = cx.guard(clone.boot(BootTimes::default().first_question(), BOOT_LIMIT)).await?;
+    let booted = cx.guard(clone.boot(known, BootTimes::default().first_question(), BOOT_LIMIT)).await?;
     booted.unable("boot", CLONE, clone.name())?;
-    tracing::info!(vmid = vmid.get(), seconds = begin.elapsed().as_secs(), "the verification clone is up");
+    tracing::info!(vm = clone.name(), seconds = begin.elapsed().as_secs(), "the verification clone is up");
     let exit = cx.guard(run_check(family, clone)).await??;
     if exit.exitcode == Some(0) {
         return Ok(());
