@@ -1,6 +1,6 @@
 //! What can go wrong in a step.
 
-use ownership::{Kind, Vmid};
+use ownership::{Kind, NodeName, Vmid};
 
 /// A step that did not succeed: what was being done, to which guest, and why.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +76,7 @@ pub enum Problem {
         /// The VMID.
         vmid: Vmid,
         /// Node that the clone was made on.
-        node: String,
+        node: NodeName,
     },
     /// The caller asked to stop.
     #[error("it was interrupted")]

@@ -1,6 +1,6 @@
 //! A guest that was proved to be ours. Only through it can a guest be changed, started, stopped, spoken to or destroyed.
 
-use ownership::{Build, Kind as Role, Marker, Vmid};
+use ownership::{Build, Kind as Role, Marker, NodeName, Vmid};
 use pve::{Agent, Config, Lxc, Qemu, Upid};
 
 use crate::kind::Kind;
@@ -32,7 +32,7 @@ impl<G: Kind> OwnedGuest<G> {
 
     /// Returns the node that it is on.
     #[must_use]
-    pub fn node(&self) -> &str {
+    pub fn node(&self) -> &NodeName {
         self.raw.node()
     }
 
@@ -111,7 +111,7 @@ impl<G: Kind> OwnedGuest<G> {
         if !changes.is_empty() {
             self.change(&changes).await?;
         }
-        tracing::info!(vmid = self.vmid().get(), node = self.node(), "destroying a guest");
+        tracing::info!(vmid = self.vmid().get(), node = %self.node(), "destroying a guest");
         let task = self.raw.delete().await?;
         Ok(self.wait(&task).await?)
     }

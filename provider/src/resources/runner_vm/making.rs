@@ -21,7 +21,7 @@ const ADDRESS_PAUSE: Duration = Duration::from_secs(1);
 /// Makes the VM of the plan and fills in what was unknown.
 pub(super) async fn make(cx: &Cx<Clients>, mut plan: KnownRunnerVm) -> Outcome<KnownRunnerVm> {
     let clients = cx.data();
-    plan.node = clients.node(&plan.node)?.into();
+    plan.node = clients.node(&plan.node)?.to_string().into();
     plan.finished = false.into();
     let proposal = clone(cx, clients, &mut plan).await?;
     match finish(cx, clients, &mut plan).await {
@@ -46,7 +46,7 @@ async fn clone(
         let proposal = propose(cx, clients, plan, candidates, &refused).await?;
         plan.vmid = proposal.vmid().get().into();
         let marker = plan.marker(&clients.installation, proposal.vmid(), Nonce::random())?;
-        plan.runner_name = runner_name(&marker).into();
+        plan.runner_name = runner_name(&marker).map(String::from).into();
         // Not to be interrupted: a clone takes seconds, and only a finished one can be destroyed.
         let vm = handle(clients, plan, marker, CancellationToken::new())?;
         match clone_once(&vm).await {

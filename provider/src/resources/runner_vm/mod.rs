@@ -15,7 +15,7 @@ mod model;
 mod tests;
 
 use guest::Place;
-use ownership::{Kind, Marker, Owner, RunnerName, Vmid};
+use ownership::{Kind, Marker, NodeName, Owner, RunnerName, Vmid};
 use pve::Qemu;
 use tf_provider::{
     Attr, CancellationToken, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Outcome, Plan, PlanCx, Resource,
@@ -23,6 +23,7 @@ use tf_provider::{
 
 use self::model::{ImportId, Job, KEEP, KnownRunnerVm, REPLACE, RunnerVm};
 use crate::diagnostics::{self, Unable as _};
+use crate::nodes;
 use crate::provider::Clients;
 
 const THING: &str = "runner VM";
@@ -57,9 +58,7 @@ impl Resource for RunnerVms {
         if let Some(clients) = cx.data()
             && plan.prior.is_none()
         {
-            if plan.planned.node.is_unknown() && plan.config.node.is_null() {
-                plan.planned.node = clients.node(&plan.config.node)?.into();
-            }
+            clients.plan_node(&mut plan.planned.node, &plan.config.node)?;
             can_be_cloned(clients, &plan.planned).await?;
         }
         let Some(prior) = plan.prior.clone() else { return Ok(()) };
@@ -134,10 +133,10 @@ impl Resource for RunnerVms {
         let clients = cx.data();
         let marker = marker_of(clients, &id).await?;
         let mut model = RunnerVm {
-            node: id.node.into(),
+            node: id.node.to_string().into(),
             vmid: id.vmid.get().into(),
             vmid_range: id.range.into(),
-            runner_name: model::runner_name(&marker).into(),
+            runner_name: model::runner_name(&marker).map(String::from).into(),
             ready_when: "agent".into(),
             when_finished: KEEP.into(),
             ..RunnerVm::default()
@@ -170,14 +169,15 @@ fn known_vmid(attribute: &Attr<u32>) -> Option<Vmid> {
 }
 
 fn qemu(clients: &Clients, node: &Attr<String>, vmid: &Attr<u32>) -> Result<Qemu, Diagnostic> {
-    Ok(clients.pve.qemu(node.need("node")?, diagnostics::vmid("vmid", *vmid.need("vmid")?)?))
+    Ok(clients.pve.qemu(&nodes::known(node)?, diagnostics::vmid("vmid", *vmid.need("vmid")?)?))
 }
 
 /// Finds out while planning what would only fail later. A template that does not exist yet may be made in the same run.
 async fn can_be_cloned(clients: &Clients, planned: &RunnerVm) -> Result<(), Diagnostic> {
     let (Some(node), Some(&template)) = (planned.node.text(), planned.template_vmid.known()) else { return Ok(()) };
+    let node = nodes::parse(node)?;
     let template = diagnostics::vmid("template_vmid", template)?;
-    match clients.pve.qemu(node, template).config().await {
+    match clients.pve.qemu(&node, template).config().await {
         Ok(config) if config.is_template() => Ok(()),
         Ok(_) => {
             let detail = "It is a VM, but no template. Runner VMs are linked clones, which only a template can have.";
@@ -198,13 +198,18 @@ fn handle(
 ) -> Result<guest::RunnerVm, Diagnostic> {
     let range = model.range().ok_or_else(|| diagnostics::found("No VMID is given", "Set `vmid_range` or `vmid`."))?;
     let place = Place {
-        node: model.node.need("node")?.clone(),
+        node: nodes::known(&model.node)?,
         range,
         claimant: Owner::Provider,
         resource_pool: model.resource_pool.clone(),
     };
-    let name = model.runner_name.need("runner_name")?.clone();
+    let name = known_name(clients, model)?;
     Ok(guest::RunnerVm::new(clients.pve.clone(), name, marker, place, cancel))
+}
+
+fn known_name(clients: &Clients, model: &KnownRunnerVm) -> Result<RunnerName, Diagnostic> {
+    let name = model.runner_name.need("runner_name")?;
+    RunnerName::parse(&clients.installation, name).unable("recognise", THING, name)
 }
 
 /// The incarnation in the state.
@@ -213,9 +218,8 @@ fn existing(
     model: &KnownRunnerVm,
     cancel: CancellationToken,
 ) -> Result<guest::RunnerVm, Diagnostic> {
-    let name = model.runner_name.need("runner_name")?;
-    let parsed = RunnerName::parse(&clients.installation, name).unable("recognise", THING, name)?;
-    let marker = model.marker(&clients.installation, parsed.vmid(), parsed.nonce().clone())?;
+    let name = known_name(clients, model)?;
+    let marker = model.marker(&clients.installation, name.vmid(), name.nonce().clone())?;
     handle(clients, model, marker, cancel)
 }
 
@@ -236,7 +240,11 @@ async fn look(clients: &Clients, mut state: RunnerVm, vmid: Vmid) -> Result<Opti
         Err(error) => return Err(diagnostics::unable("read", THING, &id, &error)),
     };
     let marker = our_marker(clients, vmid, &config)?;
-    if state.runner_name.text().is_some_and(|name| model::runner_name(&marker).as_deref() != Some(name)) {
+    if state
+        .runner_name
+        .text()
+        .is_some_and(|name| model::runner_name(&marker).is_none_or(|found| found.as_str() != name))
+    {
         // Another runner VM of ours has the VMID by now.
         return Ok(None);
     }
@@ -260,10 +268,10 @@ async fn look(clients: &Clients, mut state: RunnerVm, vmid: Vmid) -> Result<Opti
 }
 
 /// A VM that is missing on its node is gone, unless somebody moved it.
-async fn gone(clients: &Clients, node: &str, vmid: Vmid) -> Result<Option<RunnerVm>, Diagnostic> {
+async fn gone(clients: &Clients, node: &NodeName, vmid: Vmid) -> Result<Option<RunnerVm>, Diagnostic> {
     let listed = clients.guests.find(&clients.pve, vmid).await;
     let listed = listed.unable("read", THING, vmid)?;
-    match listed.filter(|guest| guest.kind == pve::GuestKind::Qemu && guest.node != node) {
+    match listed.filter(|guest| guest.kind == pve::GuestKind::Qemu && guest.node != *node) {
         None => Ok(None),
         Some(guest) => {
             let detail = format!(
