@@ -10,6 +10,7 @@ use tf_provider::{CancellationToken, Cx, Diagnostic, Failure, Outcome};
 use super::model::{Job, KnownRunnerVm, runner_name};
 use super::{THING, handle};
 use crate::diagnostics::{self, Unable as _};
+use crate::nodes;
 use crate::provider::Clients;
 use crate::vmids::Proposal;
 use crate::waiting;
@@ -86,7 +87,8 @@ async fn propose(
 async fn finish(cx: &Cx<Clients>, clients: &Clients, plan: &mut KnownRunnerVm) -> Result<(), Diagnostic> {
     let vm = super::existing(clients, plan, cx.stop().clone())?;
     vm.configure(&plan.shape(), None).await.unable("configure", THING, vm.name())?;
-    let config = super::qemu(clients, &plan.node, &plan.vmid)?.config().await;
+    let vmid = diagnostics::vmid("vmid", *plan.vmid.need("vmid")?)?;
+    let config = clients.pve.qemu(&nodes::known(&plan.node)?, vmid).config().await;
     plan.observe_shape(&config.unable("read", THING, vm.name())?);
     start(cx, clients, plan, &vm).await?;
     if let Some(jit_config) = &plan.jit_config_wo {

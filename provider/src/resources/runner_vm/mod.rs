@@ -15,7 +15,7 @@ mod model;
 mod tests;
 
 use guest::Place;
-use ownership::{Kind, Marker, NodeName, Owner, RunnerName, Vmid};
+use ownership::{Kind, Marker, Owner, RunnerName, Vmid};
 use pve::Qemu;
 use tf_provider::{
     Attr, CancellationToken, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Outcome, Plan, PlanCx, Resource,
@@ -81,7 +81,7 @@ impl Resource for RunnerVms {
     async fn read(&self, cx: &Cx<Clients>, state: RunnerVm) -> Result<Option<RunnerVm>, Diagnostics> {
         let Some(&number) = state.vmid.known() else { return Ok(None) };
         let vmid = diagnostics::vmid("vmid", number)?;
-        look(cx.data(), state, vmid).await.map_err(Into::into)
+        observe(cx.data(), state, vmid).await.map_err(Into::into)
     }
 
     async fn update(&self, cx: &Cx<Clients>, prior: KnownRunnerVm, mut plan: KnownRunnerVm) -> Outcome<KnownRunnerVm> {
@@ -107,8 +107,7 @@ impl Resource for RunnerVms {
         }
         let Err(diagnostic) = making::start(cx, clients, &mut plan, &vm).await else { return Ok(plan) };
         // A VM that runs was started, even if its start failed later. When it is off, it has finished.
-        let runs = qemu(clients, &plan.node, &plan.vmid)?.status().await.is_ok_and(|status| status.is_running());
-        let so_far = if runs { KnownRunnerVm { started: true, ..so_far } } else { so_far };
+        let so_far = if is_running(&vm).await { KnownRunnerVm { started: true, ..so_far } } else { so_far };
         Err(Failure::partial(so_far, diagnostic))
     }
 
@@ -168,8 +167,10 @@ fn known_vmid(attribute: &Attr<u32>) -> Option<Vmid> {
     Vmid::new(*attribute.known()?).ok()
 }
 
-fn qemu(clients: &Clients, node: &Attr<String>, vmid: &Attr<u32>) -> Result<Qemu, Diagnostic> {
-    Ok(clients.pve.qemu(&nodes::known(node)?, diagnostics::vmid("vmid", *vmid.need("vmid")?)?))
+/// Returns true if the VM is ours and runs, on any node.
+async fn is_running(vm: &guest::RunnerVm) -> bool {
+    let Ok(owned) = vm.prove().await else { return false };
+    owned.is_running().await.unwrap_or(false)
 }
 
 /// Finds out while planning what would only fail later. A template that does not exist yet may be made in the same run.
@@ -230,15 +231,12 @@ async fn destroy(clients: &Clients, model: &KnownRunnerVm) -> Result<(), Diagnos
     vm.destroy().await.unable("destroy", THING, vm.name())
 }
 
-/// What has become of the VM: `None` when it is gone.
-async fn look(clients: &Clients, mut state: RunnerVm, vmid: Vmid) -> Result<Option<RunnerVm>, Diagnostic> {
+/// Updates the state from Proxmox VE, on whatever node of the cluster the VM is now. Returns `None` if it no longer
+/// exists.
+async fn observe(clients: &Clients, mut state: RunnerVm, vmid: Vmid) -> Result<Option<RunnerVm>, Diagnostic> {
     let id = state.runner_name.text().map_or_else(|| vmid.to_string(), str::to_owned);
-    let vm = qemu(clients, &state.node, &state.vmid)?;
-    let config = match vm.config().await {
-        Ok(config) => config,
-        Err(error) if error.is_guest_missing() => return gone(clients, vm.node(), vmid).await,
-        Err(error) => return Err(diagnostics::unable("read", THING, &id, &error)),
-    };
+    let located = guest::locate::<Qemu>(&clients.pve, &nodes::known(&state.node)?, vmid).await;
+    let Some((vm, config)) = located.unable("read", THING, &id)? else { return Ok(None) };
     let marker = our_marker(clients, vmid, &config)?;
     if state
         .runner_name
@@ -267,22 +265,6 @@ async fn look(clients: &Clients, mut state: RunnerVm, vmid: Vmid) -> Result<Opti
     Ok(Some(state))
 }
 
-/// A VM that is missing on its node is gone, unless somebody moved it.
-async fn gone(clients: &Clients, node: &NodeName, vmid: Vmid) -> Result<Option<RunnerVm>, Diagnostic> {
-    let listed = clients.guests.find(&clients.pve, vmid).await;
-    let listed = listed.unable("read", THING, vmid)?;
-    match listed.filter(|guest| guest.kind == pve::GuestKind::Qemu && guest.node != *node) {
-        None => Ok(None),
-        Some(guest) => {
-            let detail = format!(
-                "A VM {vmid} is on node \"{}\" now. If it was migrated, move it back; if it is another VM, remove this one from the state.",
-                guest.node
-            );
-            Err(diagnostics::found(format!("Unable to find runner VM \"{vmid}\" on node \"{node}\""), detail))
-        }
-    }
-}
-
 /// The marker of a VM that this provider made.
 fn our_marker(clients: &Clients, vmid: Vmid, config: &pve::Config) -> Result<Marker, Diagnostic> {
     let not_ours = |reason: &str| {
@@ -303,8 +285,12 @@ fn our_marker(clients: &Clients, vmid: Vmid, config: &pve::Config) -> Result<Mar
     Ok(marker)
 }
 
+/// Returns the marker of the VM to import, which may have been moved from the node that the id names.
 async fn marker_of(clients: &Clients, id: &ImportId) -> Result<Marker, Diagnostic> {
-    let config = clients.pve.qemu(&id.node, id.vmid).config().await;
-    let config = config.unable("import", THING, id.vmid)?;
+    let located = guest::locate::<Qemu>(&clients.pve, &id.node, id.vmid).await;
+    let Some((_, config)) = located.unable("import", THING, id.vmid)? else {
+        let detail = "No node of the cluster has a VM with that VMID.";
+        return Err(diagnostics::impossible("import", THING, id.vmid, detail));
+    };
     our_marker(clients, id.vmid, &config)
 }
