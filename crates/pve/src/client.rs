@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use ownership::Vmid;
+use ownership::{NodeName, Vmid};
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -35,7 +35,7 @@ struct Inner {
     transport: Transport,
     tls: Arc<rustls::ClientConfig>,
     token: ApiToken,
-    agent_gates: Mutex<HashMap<String, AgentGate>>,
+    agent_gates: Mutex<HashMap<NodeName, AgentGate>>,
     task_times: TaskTimes,
     shared_reads: SharedReads,
 }
@@ -123,18 +123,18 @@ impl Client {
     }
 
     /// Waits for leave to call a guest agent on the node.
-    pub(crate) async fn agent_permit(&self, node: &str) -> Result<OwnedSemaphorePermit, Error> {
+    pub(crate) async fn agent_permit(&self, node: &NodeName) -> Result<OwnedSemaphorePermit, Error> {
         acquire(self.agent_gate(node).calls).await
     }
 
     /// Waits for leave to ping a guest agent on the node. A ping needs a permit for a call as well.
-    pub(crate) async fn ping_permit(&self, node: &str) -> Result<OwnedSemaphorePermit, Error> {
+    pub(crate) async fn ping_permit(&self, node: &NodeName) -> Result<OwnedSemaphorePermit, Error> {
         acquire(self.agent_gate(node).pings).await
     }
 
-    fn agent_gate(&self, node: &str) -> AgentGate {
+    fn agent_gate(&self, node: &NodeName) -> AgentGate {
         let mut gates = self.inner.agent_gates.lock().unwrap_or_else(PoisonError::into_inner);
-        gates.entry(node.to_owned()).or_default().clone()
+        gates.entry(node.clone()).or_default().clone()
     }
 }
 

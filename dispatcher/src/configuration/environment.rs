@@ -305,7 +305,7 @@ async fn connect(variables: &Variables, settings: &mut Settings) -> Result<pve::
 
 async fn find_template(pve: &pve::Client, node: &NodeName, name: &str) -> Result<Vmid, EnvironmentError> {
     let guests = pve.guests().await?;
-    let named = |guest: &&pve::GuestSummary| guest.node == node.as_str() && guest.name.as_deref() == Some(name);
+    let named = |guest: &&pve::GuestSummary| guest.node == *node && guest.name.as_deref() == Some(name);
     let templates: Vec<Vmid> =
         guests.iter().filter(named).filter(|guest| guest.template).map(|guest| guest.vmid).collect();
     if let [vmid] = templates[..] {

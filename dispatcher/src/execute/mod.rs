@@ -195,11 +195,11 @@ impl Executor {
         let range = range.unwrap_or_else(|| VmidRange::single(intent.vmid));
         let place = Place {
             claimant: Owner::Dispatcher,
-            node: intent.node.to_string(),
+            node: intent.node.clone(),
             range,
             resource_pool: intent.resource_pool.clone(),
         };
-        Some(RunnerVm::new(self.pve.clone(), intent.name.to_string(), marker, place, self.cancel.clone()))
+        Some(RunnerVm::new(self.pve.clone(), intent.name.clone(), marker, place, self.cancel.clone()))
     }
 }
 

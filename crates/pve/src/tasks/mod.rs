@@ -4,6 +4,7 @@ mod pacing;
 
 use std::time::Duration;
 
+use ownership::NodeName;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -114,10 +115,10 @@ impl Client {
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn is_task_running(&self, node: &str, kind: &str) -> Result<bool, Error> {
+    pub async fn is_task_running(&self, node: &NodeName, kind: &str) -> Result<bool, Error> {
         let parameters = Parameters::default().with("source", "active").with("typefilter", kind);
         let tasks: Vec<ListedTask> =
-            self.call(Call::get(format!("/nodes/{}/tasks", segment(node)), &parameters)).await?;
+            self.call(Call::get(format!("/nodes/{}/tasks", segment(node.as_str())), &parameters)).await?;
         // The list of active tasks keeps ended ones for a while.
         Ok(tasks.iter().any(|task| task.endtime.is_none()))
     }
@@ -205,5 +206,5 @@ impl<'a> Waiting<'a> {
 }
 
 fn path(upid: &Upid) -> String {
-    format!("/nodes/{}/tasks/{}", segment(upid.node()), segment(upid.as_str()))
+    format!("/nodes/{}/tasks/{}", segment(upid.node().as_str()), segment(upid.as_str()))
 }

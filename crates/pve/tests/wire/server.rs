@@ -185,6 +185,10 @@ pub(crate) async fn read(connection: usize, stream: &mut TlsStream<TcpStream>) -
 }
 
 /// The VMID of this number.
+pub(crate) fn node() -> ownership::NodeName {
+    "pve1".parse().unwrap()
+}
+
 pub(crate) fn id(number: u32) -> ownership::Vmid {
     ownership::Vmid::new(number).unwrap()
 }
