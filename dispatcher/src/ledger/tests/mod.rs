@@ -1,3 +1,4 @@
+mod faults;
 mod killed;
 mod migrations;
 mod release_0_1;
