@@ -4,10 +4,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
+    call::{Call, Parameters},
     client::Client,
     error::Error,
     lenient,
-    transport::{Call, Parameters},
 };
 
 /// Most characters of content that file-write takes (API schema).

@@ -4,10 +4,10 @@ use ownership::Vmid;
 use serde::Deserialize;
 
 use crate::{
+    call::{Call, Parameters, segment},
     client::Client,
     error::Error,
     lenient,
-    transport::{Call, Parameters, segment},
 };
 
 /// A member of a resource pool.

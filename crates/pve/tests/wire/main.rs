@@ -2,5 +2,6 @@
 #![cfg(test)]
 
 mod console;
+mod given;
 mod server;
 mod transport;
