@@ -33,7 +33,8 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
     reason = "adapters stamp what they observe; the fleet's decisions cannot see this module's time but as an argument"
 )]
 pub(crate) fn now() -> Timestamp {
-    Timestamp::now()
+    let Some((origin, began)) = ORIGIN.get() else { return Timestamp::now() };
+    origin + SignedDuration::try_from(began.elapsed()).unwrap_or(SignedDuration::MAX)
 }
 
 /// One moment on all clocks, as the ledger stores it.

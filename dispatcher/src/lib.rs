@@ -17,9 +17,10 @@ mod ledger;
 pub mod logs;
 mod looks;
 mod observe;
+pub mod parts;
 mod problems;
 pub mod settings;
 pub mod state_directory;
 mod status;
 
-pub use engine::{EngineError, run};
+pub use engine::{EngineError, run, run_with};

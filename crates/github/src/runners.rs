@@ -7,12 +7,12 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use crate::calls::Operation;
 use crate::client::Client;
 use crate::error::Error;
 use crate::model::Runner;
 use crate::permission;
 use crate::scope::Scope;
-use crate::transport::Operation;
 
 /// A registration to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]

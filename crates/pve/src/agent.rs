@@ -5,10 +5,10 @@ use ownership::NodeName;
 use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
+    call::{Call, Parameters},
     client::Client,
     error::Error,
     lenient,
-    transport::{Call, Parameters},
 };
 
 /// Most characters of content that file-write takes (API schema).

@@ -4,10 +4,10 @@ use ownership::{NodeName, Vmid};
 use serde::Deserialize;
 
 use crate::{
+    call::{Call, Parameters},
     client::Client,
     error::Error,
     lenient,
-    transport::{Call, Parameters},
 };
 
 /// Virtual machine or container.

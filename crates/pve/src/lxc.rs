@@ -4,11 +4,11 @@ use ownership::{NodeName, Vmid};
 use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
+    call::{Call, Parameters, segment},
     client::Client,
     error::Error,
     guest::{Config, Status},
     lenient,
-    transport::{Call, Parameters, segment},
     upid::Upid,
 };
 

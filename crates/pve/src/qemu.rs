@@ -5,10 +5,10 @@ use serde::de::IgnoredAny;
 
 use crate::{
     agent::Agent,
+    call::{Call, Parameters, segment},
     client::Client,
     error::Error,
     guest::{Config, Status},
-    transport::{Call, Parameters, segment},
     upid::Upid,
 };
 

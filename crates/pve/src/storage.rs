@@ -8,10 +8,10 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::{
+    call::{Call, Parameters, Upload, segment},
     client::Client,
     error::{Error, Refusal},
     lenient,
-    transport::{Call, Parameters, Upload, segment},
     upid::Upid,
 };
 

@@ -10,10 +10,10 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    call::{Call, Parameters, segment},
     client::Client,
     error::Error,
     lenient,
-    transport::{Call, Parameters, segment},
     upid::Upid,
 };
 
@@ -176,6 +176,7 @@ impl<'a> Waiting<'a> {
     async fn pause(&mut self) -> Result<(), Error> {
         let pause = self.polls.next_pause().min(self.left());
         tokio::select! {
+            biased;
             () = self.options.cancel.cancelled() => Err(Error::Cancelled { upid: self.upid.clone() }),
             () = sleep(pause) => Ok(()),
         }

@@ -157,7 +157,12 @@ async fn serve(
     while let Some(request) = read(connection, &mut stream).await {
         requests.lock().unwrap().push(request.clone());
         match handler(request).await {
-            Reaction::Answer(answer) => stream.write_all(answer.as_bytes()).await.unwrap(),
+            // A client may close before it has read everything.
+            Reaction::Answer(answer) => {
+                if stream.write_all(answer.as_bytes()).await.is_err() {
+                    return;
+                }
+            }
             Reaction::Close => return,
         }
     }

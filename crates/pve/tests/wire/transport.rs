@@ -48,6 +48,16 @@ async fn a_write_that_may_have_arrived_is_never_repeated() {
     assert_eq!(server.requests().len(), 2);
 }
 
+#[tokio::test]
+async fn an_answer_without_end_is_not_read_into_memory() {
+    let server = Server::start(|_| async { ok(&format!("\"{}\"", "a".repeat(17 << 20))) }).await;
+    let error = server.client().nodes().await.unwrap_err();
+    assert!(matches!(error, Error::Oversized { method: "GET", .. }), "{error}");
+    assert_eq!(error.to_string(), "the answer to GET /nodes has more than 16 MiB");
+    assert!(!error.is_transient() && !error.is_not_carried_out());
+    assert_eq!(server.requests().len(), 1);
+}
+
 /// Answers with this status line so often, then carries out what it is asked.
 async fn answers_first(line: &'static str, times: usize) -> Server {
     let seen = Arc::new(AtomicUsize::new(0));
