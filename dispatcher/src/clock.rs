@@ -27,14 +27,13 @@ use tokio::time::Instant;
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// Now.
+/// Returns the time of the wall clock.
 #[expect(
     clippy::disallowed_methods,
     reason = "adapters stamp what they observe; the fleet's decisions cannot see this module's time but as an argument"
 )]
-pub(crate) fn now() -> Timestamp {
-    let Some((origin, began)) = ORIGIN.get() else { return Timestamp::now() };
-    origin + SignedDuration::try_from(began.elapsed()).unwrap_or(SignedDuration::MAX)
+fn wall_now() -> Timestamp {
+    Timestamp::now()
 }
 
 /// One moment on all clocks, as the ledger stores it.
@@ -102,6 +101,12 @@ impl Clock {
         fleet_time.saturating_add(difference).unwrap_or(fleet_time)
     }
 
+    /// Converts a wall time, such as one of GitHub's, to fleet time, with the present difference between the two clocks.
+    pub(crate) fn fleet(&self, wall_time: Timestamp) -> Timestamp {
+        let difference = self.now().duration_since(self.source.wall());
+        wall_time.saturating_add(difference).unwrap_or(wall_time)
+    }
+
     /// Returns the present moment on all clocks.
     ///
     /// Every commit to the ledger should carry it. Otherwise a record may be later than the fleet time after a reboot.
@@ -130,7 +135,7 @@ struct System;
 
 impl Source for System {
     fn wall(&self) -> Timestamp {
-        now()
+        wall_now()
     }
 
     fn boottime(&self) -> Duration {

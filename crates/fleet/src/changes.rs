@@ -26,6 +26,8 @@ pub struct Changes {
     pub since: Option<Timestamp>,
     /// True if a VM is gone, which is written at once.
     pub(crate) has_gone: bool,
+    /// Entries that no pass has returned yet.
+    pub(crate) fresh: Vec<AuditEntry>,
 }
 
 /// One entry of the audit trail.
@@ -80,7 +82,9 @@ impl Changes {
     fn enter(&mut self, intent: &Intent, entry: Entry, at: Timestamp) {
         self.since.get_or_insert(at);
         self.put(intent);
-        self.audit.push(AuditEntry { at, vm: intent.name.clone(), entry, state: intent.life.state });
+        let entry = AuditEntry { at, vm: intent.name.clone(), entry, state: intent.life.state };
+        self.fresh.push(entry.clone());
+        self.audit.push(entry);
         let surplus = self.audit.len().saturating_sub(MOST_ENTRIES);
         self.audit.drain(..surplus);
     }
@@ -100,6 +104,7 @@ impl Changes {
         self.forgotten.extend(later.forgotten);
         self.audit.extend(later.audit);
         self.lent.extend(later.lent);
+        self.fresh.extend(later.fresh);
         self.since = self.since.or(later.since);
         self.has_gone |= later.has_gone;
     }

@@ -326,6 +326,12 @@ impl Fleet {
         self.committing.is_some() || self.ledger_rests_until.is_some_and(|at| at > now)
     }
 
+    /// Returns all changes that are not on disk, for the last commit of a process that ends.
+    pub fn take_changes(&mut self) -> Option<Changes> {
+        let changes = std::mem::take(&mut self.changes);
+        (!changes.is_empty()).then_some(changes)
+    }
+
     fn not_committed(&mut self, now: Timestamp) {
         if let Some(mut changes) = self.committing.take() {
             changes.append(std::mem::take(&mut self.changes));

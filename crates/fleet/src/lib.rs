@@ -14,6 +14,7 @@
 mod capacity;
 mod changes;
 mod demand;
+mod drain;
 mod effect;
 mod explain;
 mod facts;

@@ -4,7 +4,7 @@ use dispatcher_api::Config;
 use jiff::Timestamp;
 use ownership::{NodeName, Nonce, PoolName, RunnerName, Vmid};
 
-use crate::changes::{Changes, Entry};
+use crate::changes::{AuditEntry, Changes, Entry};
 use crate::demand::{Demand, demand};
 use crate::effect::{Effect, Step};
 use crate::explain::Waiting;
@@ -29,6 +29,8 @@ pub struct Pass {
     pub commit: Option<Changes>,
     /// Effects to start once [`Pass::commit`] is on disk.
     pub start_after_commit: Vec<Effect>,
+    /// Events in the lives of VMs since the last pass, oldest first.
+    pub events: Vec<AuditEntry>,
     /// Queued jobs and what each waits for, oldest first.
     pub waiting: Vec<Waiting>,
 }
@@ -46,6 +48,7 @@ impl Fleet {
             }
         }
         self.waiting = pass.start_after_commit.iter().map(|effect| effect.name.clone()).collect();
+        pass.events = std::mem::take(&mut self.changes.fresh);
         pass.commit = self.changes_to_commit(!pass.start_after_commit.is_empty(), now);
         pass
     }
