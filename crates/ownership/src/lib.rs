@@ -8,6 +8,7 @@ mod marker;
 mod names;
 mod proof;
 mod range;
+mod run;
 mod runner_name;
 mod vmid;
 
@@ -16,5 +17,6 @@ pub use marker::{Build, Kind, Marker, MarkerError, Owner, Reap};
 pub use names::{Installation, NameError, NodeName, Nonce, PoolName, RepositoryName, fingerprint_tag, tags};
 pub use proof::{Claim, Evidence, Guest, NotOurs, Proof, prove};
 pub use range::{RangeError, VmidRange};
+pub use run::{Run, RunId};
 pub use runner_name::RunnerName;
 pub use vmid::{Vmid, VmidError};

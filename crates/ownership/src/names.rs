@@ -28,6 +28,9 @@ pub enum NameError {
     /// No six characters of `a-z0-9`.
     #[error("\"{0}\" is not a valid nonce: it takes six lower-case letters and digits")]
     Nonce(String),
+    /// Not eight lower-case hexadecimal digits.
+    #[error("\"{0}\" is not the id of a run: it takes eight lower-case hexadecimal digits")]
+    RunId(String),
     /// Not a node's name.
     #[error("\"{0}\" is not the name of a node: letters, digits and dashes are expected, with no dash at either end")]
     Node(String),
