@@ -1,8 +1,12 @@
 //! The clients of PVE and GitHub that a configuration asks for.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use dispatcher_api::{Config, Secrets};
+
+use crate::clock;
+use crate::parts::{Parts, Simulated};
 
 /// Durations of linked clones and of their starts, stops and destructions on a server of modest size.
 const TASKS: [(&str, Duration); 4] = [
@@ -38,7 +42,7 @@ pub enum ClientsError {
 }
 
 /// Returns a client of PVE.
-pub(crate) fn pve(config: &Config, secrets: &Secrets) -> Result<pve::Client, ClientsError> {
+pub(crate) fn pve(config: &Config, secrets: &Secrets, parts: &Parts) -> Result<pve::Client, ClientsError> {
     let endpoints = config.pve.endpoints.iter().map(|text| text.parse()).collect::<Result<Vec<pve::Endpoint>, _>>()?;
     let trust = match (&config.pve.fingerprint, &config.pve.ca_pem) {
         (Some(fingerprint), _) => pve::Trust::Fingerprint(fingerprint.parse()?),
@@ -47,11 +51,14 @@ pub(crate) fn pve(config: &Config, secrets: &Secrets) -> Result<pve::Client, Cli
     };
     let token = pve::ApiToken::new(&config.pve.token_id, &secrets.pve_token_secret)?;
     let config = pve::ClientConfig { endpoints, token, trust, user_agent: USER_AGENT.to_owned() };
-    Ok(pve::Client::expecting(config, &TASKS)?)
+    Ok(match &parts.simulated {
+        Some(Simulated { pve, .. }) => pve::Client::over(Arc::clone(pve), config, &TASKS)?,
+        None => pve::Client::expecting(config, &TASKS)?,
+    })
 }
 
 /// Returns a client of GitHub.
-pub(crate) fn github(config: &Config, secrets: &Secrets) -> Result<github::Client, ClientsError> {
+pub(crate) fn github(config: &Config, secrets: &Secrets, parts: &Parts) -> Result<github::Client, ClientsError> {
     let base_url = github::BaseUrl::parse(&config.github.api_url)?;
     let credential = match &config.github.app {
         Some(app) => github::Credential::App(github::AppCredential {
@@ -62,6 +69,9 @@ pub(crate) fn github(config: &Config, secrets: &Secrets) -> Result<github::Clien
         None => github::Credential::Token(secrets.github_token.clone()),
     };
     let client = github::ClientConfig { base_url, credential, user_agent: USER_AGENT.to_owned() };
+    if let Some(Simulated { github, .. }) = &parts.simulated {
+        return Ok(github::Client::over(Arc::clone(github), client, Arc::new(clock::now))?);
+    }
     Ok(match &config.github.ca_pem {
         Some(authority) => github::Client::with_certificate_authority(client, authority)?,
         None => github::Client::new(client)?,

@@ -22,6 +22,7 @@ use crate::control::Control;
 use crate::execute::{Executor, Gates, TemplateChecks};
 use crate::intents::{Ledger, LedgerError};
 use crate::looks::{Look, Looks};
+use crate::parts::Parts;
 use crate::problems::{ProblemKey, Problems};
 use crate::settings::Settings;
 use crate::status::{self, StatusInput};
@@ -55,8 +56,24 @@ impl From<LedgerError> for EngineError {
 /// # Errors
 /// When the ledger cannot be used. Later failures are problems in the status, and are retried.
 pub async fn run(control: Control, ledger: &Path, stop: CancellationToken) -> Result<(), EngineError> {
+    run_with(Parts::default(), control, ledger, stop).await
+}
+
+/// Runs the dispatcher as [`run`] does, in given surroundings.
+///
+/// # Errors
+/// Those of [`run`].
+pub async fn run_with(
+    parts: Parts,
+    control: Control,
+    ledger: &Path,
+    stop: CancellationToken,
+) -> Result<(), EngineError> {
+    if let Some(simulated) = &parts.simulated {
+        clock::follow_tokio(simulated.origin);
+    }
     let ledger = Arc::new(Ledger::open(ledger)?);
-    let mut engine = Engine::new(control, ledger);
+    let mut engine = Engine::new(parts, control, ledger);
     let mut settings = engine.control.settings();
     let mut draining = engine.control.draining();
     let mut retries = engine.control.retries();
@@ -65,6 +82,7 @@ pub async fn run(control: Control, ledger: &Path, stop: CancellationToken) -> Re
         engine.pass().await;
         let wait = engine.wait();
         tokio::select! {
+            biased;
             () = stop.cancelled() => break,
             Ok(()) = settings.changed() => {
                 engine.configure(settings.borrow_and_update().clone());
@@ -94,6 +112,7 @@ struct Done {
 }
 
 struct Engine {
+    parts: Parts,
     control: Control,
     ledger: Arc<Ledger>,
     problems: Arc<Problems>,
@@ -112,9 +131,10 @@ struct Engine {
 }
 
 impl Engine {
-    fn new(control: Control, ledger: Arc<Ledger>) -> Self {
+    fn new(parts: Parts, control: Control, ledger: Arc<Ledger>) -> Self {
         let now = clock::now();
         Self {
+            parts,
             control,
             looks: Looks::new(ledger.was_empty),
             ledger,
@@ -136,8 +156,8 @@ impl Engine {
     /// Takes a new configuration over. Steps under way end with the one that they began with.
     fn configure(&mut self, settings: Option<Arc<Settings>>) {
         let Some(settings) = settings else { return };
-        let made = clients::pve(&settings.config, &settings.secrets)
-            .and_then(|pve| Ok((pve, clients::github(&settings.config, &settings.secrets)?)));
+        let made = clients::pve(&settings.config, &settings.secrets, &self.parts)
+            .and_then(|pve| Ok((pve, clients::github(&settings.config, &settings.secrets, &self.parts)?)));
         let (pve, github) = match made {
             Ok(pair) => pair,
             Err(error) => {
@@ -150,6 +170,7 @@ impl Engine {
         self.observed = Observed { draining: self.observed.draining, forgiven, ..Observed::default() };
         self.looks.start_over();
         self.executor = Some(Executor {
+            parts: self.parts.clone(),
             config: Arc::new(settings.config.clone()),
             pve,
             github,

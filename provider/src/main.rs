@@ -5,6 +5,7 @@ mod connection;
 mod diagnostics;
 mod guests;
 mod holders;
+mod nodes;
 mod provider;
 mod resources;
 mod vmids;

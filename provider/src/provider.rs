@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use ownership::Installation;
+use ownership::{Installation, NodeName};
 use tf_provider::{Attr, CancellationToken, Diagnostic, Diagnostics, Model, Provider, Registry, Secret};
 
 use crate::boots::Boots;
 use crate::connection::{self, Connection};
 use crate::diagnostics;
 use crate::guests::Guests;
+use crate::nodes;
 use crate::resources::cloudinit_snippet::Snippets;
 use crate::resources::dispatcher_lxc::Dispatchers;
 use crate::resources::runner_vm::RunnerVms;
@@ -43,7 +44,7 @@ pub(crate) struct ProviderModel {
     #[tf(optional)]
     fingerprint: Attr<String>,
     /// Node for resources that name none. Environment: `PXCI_NODE` or `PROXMOX_NODE`.
-    #[tf(optional)]
+    #[tf(optional, validate = nodes::good_node)]
     node: Attr<String>,
     /// Name of this farm; part of every name and marker, so that several farms can share a cluster. 1 to 16 lower-case
     /// letters, digits and hyphens. Environment: `PXCI_INSTALLATION`. Default: `pxci`.
@@ -67,20 +68,30 @@ pub(crate) struct Clients {
     /// Boot times of the guests of each template.
     pub(crate) boots: Boots,
     /// Node for resources that name none.
-    node: Option<String>,
+    node: Option<NodeName>,
 }
 
 impl Clients {
-    /// The node that a resource names, else the provider's.
-    pub(crate) fn node(&self, named: &Attr<String>) -> Result<String, Diagnostic> {
-        let named = named.text().map(str::to_owned);
-        named.or_else(|| self.node.clone()).ok_or_else(|| {
+    /// Returns the node that a resource names, or else the provider's.
+    pub(crate) fn node(&self, named: &Attr<String>) -> Result<NodeName, Diagnostic> {
+        if let Some(text) = named.text() {
+            return nodes::parse(text);
+        }
+        self.node.clone().ok_or_else(|| {
             diagnostics::invalid(
                 "node",
                 "No node is named",
                 "Set `node` in the resource or in the provider block, or PXCI_NODE in the environment.",
             )
         })
+    }
+
+    /// Plans the provider's node for a new resource that names none.
+    pub(crate) fn plan_node(&self, planned: &mut Attr<String>, configured: &Attr<String>) -> Result<(), Diagnostic> {
+        if planned.is_unknown() && configured.is_null() {
+            *planned = self.node(configured)?.to_string().into();
+        }
+        Ok(())
     }
 }
 
@@ -109,6 +120,7 @@ impl Provider for Pxci {
         let installation = settings.installation.parse::<Installation>();
         let installation = installation
             .map_err(|error| diagnostics::refused_argument("installation", "the installation's name", &error))?;
+        let node = settings.node.as_deref().map(nodes::parse).transpose()?;
         let connection = Connection::establish(settings.connection)?;
         let pve = connection.client()?;
         Ok(Some(Clients {
@@ -118,7 +130,7 @@ impl Provider for Pxci {
             vmids: Vmids::default(),
             guests: Guests::default(),
             boots: Boots::default(),
-            node: settings.node,
+            node,
         }))
     }
 }

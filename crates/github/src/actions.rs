@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use ownership::RepositoryName;
 use serde::Deserialize;
 
+use crate::calls::Operation;
 use crate::client::Client;
 use crate::error::Error;
 use crate::model::{Job, WorkflowRun};
 use crate::permission::ACTIONS_READ;
 use crate::scope::repository_path;
-use crate::transport::Operation;
 
 /// The states of a run that is not completed, in the order in which a run passes through them: one that moves on
 /// between two of the calls is then seen twice instead of never.

@@ -4,8 +4,8 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::header::HeaderValue;
 use jiff::{SignedDuration, Timestamp};
-use reqwest::header::HeaderValue;
 use ring::rand::SystemRandom;
 use ring::rsa::KeyPair;
 use ring::signature::RSA_PKCS1_SHA256;
@@ -15,8 +15,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
+use crate::calls::{Calls, Operation, authorization};
 use crate::error::Error;
-use crate::transport::{Operation, Transport, authorization};
 
 /// A clock that is ahead of GitHub's by less does no harm: GitHub refuses claims from the future.
 const BACKDATED: SignedDuration = SignedDuration::from_mins(1);
@@ -107,9 +107,9 @@ impl App {
 
     /// Returns the value of `Authorization`: the installation's token, requested again shortly before it ends. Callers at
     /// the same time share one request.
-    pub(crate) async fn token(&self, transport: &Transport) -> Result<HeaderValue, Error> {
+    pub(crate) async fn token(&self, calls: &Calls) -> Result<HeaderValue, Error> {
         let mut known = self.token.lock().await;
-        let now = Timestamp::now();
+        let now = calls.now();
         if let Some(token) = known.as_ref().filter(|token| now + RESERVE < token.ends) {
             return Ok(token.authorization.clone());
         }
@@ -119,7 +119,7 @@ impl App {
         );
         let path = format!("app/installations/{}/access_tokens", self.installation);
         let claim = authorization(&self.claim(now)?)?;
-        let new: NewToken = transport.post_as(&operation, &path, claim).await?;
+        let new: NewToken = calls.post_as(&operation, &path, claim).await?;
         let authorization = authorization(&new.token.into())?;
         *known = Some(Token { authorization: authorization.clone(), ends: new.expires_at });
         Ok(authorization)

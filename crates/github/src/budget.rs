@@ -1,7 +1,7 @@
 //! The rest of GitHub's rate limit, as its answers report it.
 
+use http::header::HeaderMap;
 use jiff::{SignedDuration, Timestamp};
-use reqwest::header::HeaderMap;
 
 /// Wait after a secondary limit that comes without `Retry-After` (GitHub's documentation: at least one minute).
 const SECONDARY_WAIT: SignedDuration = SignedDuration::from_secs(60);

@@ -3,15 +3,19 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 /// Answers kept at most; a poll of some dozens of repositories with their runs fits.
 const CAPACITY: usize = 512;
+/// Bytes kept at most, of all answers together.
+const MOST_BYTES: usize = 32 << 20;
 
 /// A page of an answer, as received.
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(crate) etag: Option<String>,
     pub(crate) next: Option<String>,
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: Bytes,
 }
 
 /// Pages by URL; the one stored longest ago makes room.
@@ -19,6 +23,7 @@ pub(crate) struct Page {
 pub(crate) struct Cache {
     pages: HashMap<String, Arc<Page>>,
     order: VecDeque<String>,
+    bytes: usize,
 }
 
 impl Cache {
@@ -27,15 +32,15 @@ impl Cache {
     }
 
     pub(crate) fn put(&mut self, url: &str, page: Arc<Page>) {
-        if self.pages.insert(url.to_owned(), page).is_some() {
+        self.bytes += page.body.len();
+        if let Some(old) = self.pages.insert(url.to_owned(), page) {
+            self.bytes -= old.body.len();
             self.order.retain(|known| known != url);
         }
         self.order.push_back(url.to_owned());
-        if self.order.len() <= CAPACITY {
-            return;
-        }
-        if let Some(oldest) = self.order.pop_front() {
-            self.pages.remove(&oldest);
+        while self.order.len() > CAPACITY || self.bytes > MOST_BYTES {
+            let Some(oldest) = self.order.pop_front() else { return };
+            self.bytes -= self.pages.remove(&oldest).map_or(0, |page| page.body.len());
         }
     }
 }
@@ -45,7 +50,7 @@ mod tests {
     use super::*;
 
     fn page() -> Arc<Page> {
-        Arc::new(Page { etag: None, next: None, body: Vec::new() })
+        Arc::new(Page { etag: None, next: None, body: Bytes::new() })
     }
 
     #[test]
@@ -57,5 +62,14 @@ mod tests {
         assert!(cache.get("0").is_some() && cache.get("new").is_some());
         assert!(cache.get("1").is_none());
         assert_eq!(cache.pages.len(), CAPACITY);
+    }
+
+    #[test]
+    fn large_answers_make_room_for_each_other() {
+        let large = || Arc::new(Page { etag: None, next: None, body: Bytes::from(vec![0; MOST_BYTES / 2]) });
+        let mut cache = Cache::default();
+        ["a", "b", "b", "c"].into_iter().for_each(|url| cache.put(url, large()));
+        assert!(cache.get("a").is_none() && cache.get("b").is_some() && cache.get("c").is_some());
+        assert_eq!(cache.bytes, MOST_BYTES);
     }
 }

@@ -5,18 +5,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use reqwest::header::{AUTHORIZATION, ETAG, IF_NONE_MATCH, LINK};
-use reqwest::{Method, StatusCode, Url};
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, ETAG, HeaderValue, IF_NONE_MATCH, LINK};
+use http::{Method, Response, StatusCode};
+use jiff::Timestamp;
 use rustls::RootCertStore;
 use serde::de::DeserializeOwned;
+use url::Url;
 
 use crate::app::App;
 use crate::budget::Budget;
 use crate::cache::{Cache, Page};
+use crate::calls::{Calls, Clock, Operation, Prepared, decode, header, malformed};
 use crate::error::Error;
 use crate::link;
-use crate::setup::{ClientConfig, Credential, http_client, private_roots, public_roots};
-use crate::transport::{Operation, Transport, decode, header, malformed, transport};
+use crate::setup::{ClientConfig, Credential, private_roots, public_roots};
+use crate::transport::{Https, Transport};
 
 /// Pages read of one list at most: GitHub cuts filtered lists at 1 000 entries, runner groups end at 10 000.
 const MAX_PAGES: usize = 100;
@@ -28,7 +32,7 @@ pub struct Client {
 }
 
 struct Shared {
-    transport: Transport,
+    calls: Calls,
     /// Where an App asks: its tokens come and go, so a default header cannot carry them.
     app: Option<App>,
     cache: Mutex<Cache>,
@@ -54,18 +58,28 @@ impl Client {
     }
 
     fn with_roots(config: ClientConfig, roots: RootCertStore) -> Result<Self, Error> {
+        let transport = Https::new(&config.base_url, roots)?;
+        Self::over(Arc::new(transport), config, Arc::new(Timestamp::now))
+    }
+
+    /// Makes a client whose requests go over `transport`. `clock` returns the wall time, by which GitHub says when a limit
+    /// or a token ends.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when the configuration cannot be used.
+    pub fn over(transport: Arc<dyn Transport>, config: ClientConfig, clock: Clock) -> Result<Self, Error> {
         let app = match &config.credential {
             Credential::App(credential) => Some(App::new(credential)?),
             Credential::Anonymous | Credential::Token(_) => None,
         };
-        let transport = Transport::new(http_client(&config, roots)?, config.base_url);
-        Ok(Self { shared: Arc::new(Shared { transport, app, cache: Mutex::default() }) })
+        let calls = Calls::new(transport, &config, clock)?;
+        Ok(Self { shared: Arc::new(Shared { calls, app, cache: Mutex::default() }) })
     }
 
     /// Returns the known state of the rate limit.
     #[must_use]
     pub fn budget(&self) -> Budget {
-        *self.shared.transport.budget()
+        *self.shared.calls.budget()
     }
 
     /// All pages of a list, each turned into entries by `entries`.
@@ -78,20 +92,20 @@ impl Client {
     where
         P: DeserializeOwned,
     {
-        let mut url = self.shared.transport.url(operation, path)?;
+        let mut url = self.shared.calls.url(operation, path)?;
         let mut all = Vec::new();
         for _ in 0..MAX_PAGES {
             let page = self.get_page(operation, &url).await?;
             all.extend(entries(decode(operation, &page.body)?));
             let Some(next) = &page.next else { return Ok(all) };
-            url = self.shared.transport.next_url(operation, next)?;
+            url = self.shared.calls.next_url(operation, next)?;
         }
         Err(malformed(operation, format!("the list has more than {MAX_PAGES} pages")))
     }
 
     /// One object.
     pub(crate) async fn get<T: DeserializeOwned>(&self, operation: &Operation, path: &str) -> Result<T, Error> {
-        let url = self.shared.transport.url(operation, path)?;
+        let url = self.shared.calls.url(operation, path)?;
         let page = self.get_page(operation, &url).await?;
         decode(operation, &page.body)
     }
@@ -103,15 +117,15 @@ impl Client {
         path: &str,
         body: &serde_json::Value,
     ) -> Result<T, Error> {
-        let request = self.shared.transport.http.post(self.shared.transport.url(operation, path)?).json(body);
-        let response = self.send(operation, request).await?;
-        let body = response.bytes().await.map_err(|e| transport(operation, e))?;
-        decode(operation, &body)
+        let calls = &self.shared.calls;
+        let request = calls.request(Method::POST, &calls.url(operation, path)?, Some(body));
+        decode(operation, self.send(operation, request).await?.body())
     }
 
     /// Deletes once.
     pub(crate) async fn delete(&self, operation: &Operation, path: &str) -> Result<(), Error> {
-        let request = self.shared.transport.http.delete(self.shared.transport.url(operation, path)?);
+        let calls = &self.shared.calls;
+        let request = calls.request(Method::DELETE, &calls.url(operation, path)?, None);
         self.send(operation, request).await.map(drop)
     }
 
@@ -125,9 +139,10 @@ impl Client {
 
     async fn get_page_once(&self, operation: &Operation, url: &Url) -> Result<Arc<Page>, Error> {
         let known = self.shared.cache().get(url.as_str());
-        let mut request = self.shared.transport.http.request(Method::GET, url.clone());
-        if let Some(etag) = known.as_ref().and_then(|page| page.etag.as_deref()) {
-            request = request.header(IF_NONE_MATCH, etag);
+        let mut request = self.shared.calls.request(Method::GET, url, None);
+        let etag = known.as_ref().and_then(|page| HeaderValue::from_str(page.etag.as_deref()?).ok());
+        if let Some(etag) = etag {
+            request = request.with(IF_NONE_MATCH, etag);
         }
         let response = self.send(operation, request).await?;
         if response.status() == StatusCode::NOT_MODIFIED
@@ -137,7 +152,7 @@ impl Client {
         }
         let etag = header(response.headers(), ETAG.as_str());
         let next = header(response.headers(), LINK.as_str()).and_then(|l| link::next(&l).map(str::to_owned));
-        let body = response.bytes().await.map_err(|e| transport(operation, e))?.to_vec();
+        let body = response.into_body();
         let page = Arc::new(Page { etag, next, body });
         if page.etag.is_some() {
             self.shared.cache().put(url.as_str(), Arc::clone(&page));
@@ -145,11 +160,11 @@ impl Client {
         Ok(page)
     }
 
-    async fn send(&self, operation: &Operation, request: reqwest::RequestBuilder) -> Result<reqwest::Response, Error> {
-        let transport = &self.shared.transport;
-        let Some(app) = &self.shared.app else { return transport.send(operation, request).await };
-        let token = app.token(transport).await?;
-        let answer = transport.send(operation, request.header(AUTHORIZATION, token.clone())).await;
+    async fn send(&self, operation: &Operation, request: Prepared) -> Result<Response<Bytes>, Error> {
+        let calls = &self.shared.calls;
+        let Some(app) = &self.shared.app else { return calls.send(operation, request).await };
+        let token = app.token(calls).await?;
+        let answer = calls.send(operation, request.with(AUTHORIZATION, token.clone())).await;
         if matches!(answer, Err(Error::Unauthorized { .. })) {
             // GitHub revoked the token early. The next call requests another.
             app.forget(&token).await;
@@ -166,7 +181,7 @@ impl Shared {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let base_url = self.shared.transport.base_url.to_string();
+        let base_url = self.shared.calls.base_url.to_string();
         f.debug_struct("Client").field("base_url", &base_url).finish_non_exhaustive()
     }
 }

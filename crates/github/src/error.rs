@@ -75,9 +75,9 @@ pub enum Error {
     Transport {
         /// The operation that failed.
         operation: String,
-        /// The HTTP client's error, without the URL's query.
+        /// Why. Never holds the URL's query.
         #[source]
-        source: reqwest::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// An answer that cannot be read.
     #[error("unable to {operation}: GitHub's answer cannot be read")]

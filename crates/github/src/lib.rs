@@ -11,6 +11,7 @@ mod app;
 mod base_url;
 mod budget;
 mod cache;
+mod calls;
 mod client;
 mod error;
 mod link;
@@ -31,3 +32,4 @@ pub use model::{Conclusion, Job, JobStatus, Runner, RunnerDownload, RunnerLabel,
 pub use runners::{JitConfig, JitRequest};
 pub use scope::Scope;
 pub use setup::{ClientConfig, Credential};
+pub use transport::{Transport, TransportError};

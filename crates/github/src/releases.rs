@@ -2,11 +2,11 @@
 
 use serde::Deserialize;
 
+use crate::calls::Operation;
 use crate::client::Client;
 use crate::error::Error;
 use crate::model::RunnerDownload;
 use crate::permission::NONE;
-use crate::transport::Operation;
 
 #[derive(Deserialize)]
 struct Release {

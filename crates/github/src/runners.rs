@@ -2,22 +2,23 @@
 
 use std::fmt;
 
+use ownership::RunnerName;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use crate::calls::Operation;
 use crate::client::Client;
 use crate::error::Error;
 use crate::model::Runner;
 use crate::permission;
 use crate::scope::Scope;
-use crate::transport::Operation;
 
 /// A registration to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JitRequest {
     /// Name of the runner, unique in the scope.
-    pub name: String,
+    pub name: RunnerName,
     /// Exactly the labels that it gets, 1–100: GitHub adds none to them.
     pub labels: Vec<String>,
     /// Runner group; 1 is "Default", the only one that a repository has.
@@ -54,13 +55,13 @@ impl Client {
     ///
     /// # Errors
     /// As [`Error`] says.
-    pub async fn runners(&self, scope: &Scope, name: Option<&str>) -> Result<Vec<Runner>, Error> {
+    pub async fn runners(&self, scope: &Scope, name: Option<&RunnerName>) -> Result<Vec<Runner>, Error> {
         let operation = Operation::new(format!("list runners of {scope}"), permission::runners(scope));
-        let filter = name.map(|name| format!("&name={}", utf8_percent_encode(name, NON_ALPHANUMERIC)));
+        let filter = name.map(|name| format!("&name={}", utf8_percent_encode(name.as_str(), NON_ALPHANUMERIC)));
         let path = format!("{}/actions/runners?per_page=100{}", scope.path(), filter.unwrap_or_default());
         let runners = self.list(&operation, &path, |page: Runners| page.runners).await?;
         // Enterprise servers before the filter existed ignore it and answer with all.
-        Ok(runners.into_iter().filter(|runner| name.is_none_or(|name| runner.name == name)).collect())
+        Ok(runners.into_iter().filter(|runner| name.is_none_or(|name| runner.name == name.as_str())).collect())
     }
 
     /// One runner by number.

@@ -62,7 +62,8 @@ async fn one_token_serves_until_it_ends() {
     let site = site().await;
     let client = site.client(site.credential());
     let repository: RepositoryName = "acme/tools".parse().unwrap();
-    let request = JitRequest { name: "one".into(), labels: vec!["linux".into()], runner_group_id: 1 };
+    let request =
+        JitRequest { name: "lab-plain-9101-abcdef".parse().unwrap(), labels: vec!["linux".into()], runner_group_id: 1 };
     let scope = repository.clone().into();
     let (runs, minted, again) = tokio::join!(
         client.runs_not_completed(&repository),
@@ -70,7 +71,7 @@ async fn one_token_serves_until_it_ends() {
         client.runs_not_completed(&repository)
     );
     assert_eq!((runs.unwrap().len(), again.unwrap().len()), (0, 0));
-    assert_eq!(minted.unwrap().runner.name, "one");
+    assert_eq!(minted.unwrap().runner.name, "lab-plain-9101-abcdef");
     assert_eq!(site.bought(), 1, "those who need one at the same time wait for the same one");
     assert_eq!(site.github.violations(), Vec::<String>::new());
 }

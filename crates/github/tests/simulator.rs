@@ -8,7 +8,7 @@ use std::time::Duration;
 use github::{
     BaseUrl, Client, ClientConfig, Conclusion, Credential, Error, JitRequest, JobStatus, RunnerStatus, Scope,
 };
-use ownership::RepositoryName;
+use ownership::{RepositoryName, RunnerName};
 use secrecy::{ExposeSecret, SecretString};
 use sim_github::{JobSpec, Level, RunSpec, Server, ServerHandle, ServerOptions, Token};
 
@@ -41,6 +41,11 @@ fn client(url: &str, token: &str) -> Client {
     Client::new(config(url, token)).unwrap()
 }
 
+/// Returns the name of one of our runners, by its VMID.
+fn runner_name(vmid: usize) -> RunnerName {
+    format!("lab-plain-{vmid}-abcdef").parse().unwrap()
+}
+
 fn config(url: &str, token: &str) -> ClientConfig {
     ClientConfig {
         base_url: BaseUrl::parse(url).unwrap(),
@@ -61,8 +66,9 @@ impl AskedGitHub {
         self.github.queue_run(run)
     }
 
-    async fn mint(&self, name: &str) -> Result<github::JitConfig, Error> {
-        let request = JitRequest { name: name.into(), labels: vec!["linux".into(), "x64".into()], runner_group_id: 1 };
+    async fn mint(&self, vmid: usize) -> Result<github::JitConfig, Error> {
+        let request =
+            JitRequest { name: runner_name(vmid), labels: vec!["linux".into(), "x64".into()], runner_group_id: 1 };
         self.client.generate_jitconfig(&self.scope, &request).await
     }
 
@@ -104,8 +110,8 @@ async fn long_lists_are_read_to_the_end() {
     let site = site().await;
     // GitHub would not take this burst.
     site.github.world(|world, _| world.behaviour.secondary.points_per_minute = u64::MAX);
-    for n in 0..205 {
-        site.mint(&format!("lab-{n}")).await.unwrap();
+    for vmid in 9100..9305 {
+        site.mint(vmid).await.unwrap();
     }
     let runners = site.client.runners(&site.scope, None).await.unwrap();
     assert_eq!(runners.len(), 205);
@@ -120,8 +126,8 @@ async fn long_lists_are_read_to_the_end() {
 #[tokio::test]
 async fn an_enterprise_servers_path_is_kept_through_all_pages() {
     let site = site_with(ServerOptions::default(), Token::for_repository_runners(), "/api/v3").await;
-    for n in 0..101 {
-        site.mint(&format!("lab-{n}")).await.unwrap();
+    for vmid in 9100..9201 {
+        site.mint(vmid).await.unwrap();
     }
     assert_eq!(site.client.runners(&site.scope, None).await.unwrap().len(), 101);
     let entries = site.github.requests().entries();
@@ -131,14 +137,14 @@ async fn an_enterprise_servers_path_is_kept_through_all_pages() {
 #[tokio::test]
 async fn a_runner_is_registered_looked_up_and_removed() {
     let site = site().await;
-    let minted = site.mint("lab-1").await.unwrap();
+    let minted = site.mint(9101).await.unwrap();
     assert!(!minted.encoded.expose_secret().is_empty());
-    let found = site.client.runners(&site.scope, Some("lab-1")).await.unwrap();
+    let found = site.client.runners(&site.scope, Some(&runner_name(9101))).await.unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].id, &found[0].status, found[0].busy), (minted.runner.id, &RunnerStatus::Offline, false));
     let labels: Vec<&str> = found[0].labels.iter().map(|label| label.name.as_str()).collect();
     assert_eq!(labels, ["linux", "x64"]);
-    assert_eq!(site.client.runners(&site.scope, Some("lab")).await.unwrap(), []);
+    assert_eq!(site.client.runners(&site.scope, Some(&runner_name(9102))).await.unwrap(), []);
     assert_eq!(site.client.runner(&site.scope, minted.runner.id).await.unwrap(), found[0]);
     site.client.delete_runner(&site.scope, minted.runner.id).await.unwrap();
     assert!(site.client.delete_runner(&site.scope, minted.runner.id).await.unwrap_err().is_not_found());
@@ -149,10 +155,10 @@ async fn a_runner_is_registered_looked_up_and_removed() {
 #[tokio::test]
 async fn a_name_is_given_once() {
     let site = site().await;
-    site.mint("lab-1").await.unwrap();
-    let error = site.mint("lab-1").await.unwrap_err();
+    site.mint(9101).await.unwrap();
+    let error = site.mint(9101).await.unwrap_err();
     assert!(matches!(error, Error::NameTaken { .. }), "{error:?}");
-    assert!(error.to_string().contains("lab-1"), "{error}");
+    assert!(error.to_string().contains("lab-plain-9101-abcdef"), "{error}");
 }
 
 #[tokio::test]
@@ -160,7 +166,7 @@ async fn an_organizations_runners_are_managed_the_same_way() {
     let token = Token { organization_runners: Level::Write, ..Token::default() };
     let site = site_with(ServerOptions::default(), token, "").await;
     let scope = Scope::Organization("acme".into());
-    let request = JitRequest { name: "lab-1".into(), labels: vec!["linux".into()], runner_group_id: 1 };
+    let request = JitRequest { name: runner_name(9101), labels: vec!["linux".into()], runner_group_id: 1 };
     let minted = site.client.generate_jitconfig(&scope, &request).await.unwrap();
     assert_eq!(site.client.runners(&scope, None).await.unwrap(), std::slice::from_ref(&minted.runner));
     site.client.delete_runner(&scope, minted.runner.id).await.unwrap();
@@ -201,7 +207,7 @@ async fn a_poll_of_an_unchanged_repository_costs_nothing() {
 #[tokio::test]
 async fn a_wrong_token_and_a_missing_permission_are_distinguished() {
     let site = site_with(ServerOptions::default(), Token { actions: Level::Read, ..Token::default() }, "").await;
-    let forbidden = site.mint("lab-1").await.unwrap_err();
+    let forbidden = site.mint(9101).await.unwrap_err();
     assert!(matches!(forbidden, Error::Forbidden { .. }), "{forbidden:?}");
     assert!(forbidden.to_string().contains("Administration: write"), "{forbidden}");
     let unknown: RepositoryName = "acme/secret".parse().unwrap();
@@ -221,7 +227,7 @@ async fn nothing_is_sent_while_a_limit_holds() {
         site_with(ServerOptions { clock, ..ServerOptions::default() }, Token::for_repository_runners(), "").await;
     site.github.world(|world, _| world.behaviour.rate_limit = 2);
     site.client.runners(&site.scope, None).await.unwrap();
-    site.mint("lab-1").await.unwrap();
+    site.mint(9101).await.unwrap();
     let error = site.client.runners(&site.scope, None).await.unwrap_err();
     let until = error.retry_at().expect("a rate limit says until when");
     assert!(until.as_second() > now.load(Ordering::SeqCst) + 3_000, "{until}");
@@ -243,7 +249,7 @@ async fn a_secondary_limit_holds_as_long_as_github_says() {
 #[tokio::test]
 async fn no_secret_is_shown() {
     let site = site().await;
-    let minted = site.mint("lab-1").await.unwrap();
+    let minted = site.mint(9101).await.unwrap();
     let shown =
         format!("{minted:?} {:?} {:?}", site.client, Credential::Token(SecretString::from(site.token.as_str())));
     assert!(!shown.contains(minted.encoded.expose_secret()) && !shown.contains(&site.token), "{shown}");
@@ -259,7 +265,7 @@ async fn no_secret_is_shown() {
 async fn a_server_that_is_gone_is_a_transport_error_and_its_outcome_unknown() {
     let AskedGitHub { github, client, scope, .. } = site().await;
     github.stop().await;
-    let request = JitRequest { name: "lab-1".into(), labels: vec!["linux".into()], runner_group_id: 1 };
+    let request = JitRequest { name: runner_name(9101), labels: vec!["linux".into()], runner_group_id: 1 };
     let minting = client.generate_jitconfig(&scope, &request);
     let error = tokio::time::timeout(Duration::from_secs(20), minting).await.unwrap().unwrap_err();
     assert!(matches!(error, Error::Transport { .. }), "{error:?}");
@@ -268,8 +274,8 @@ async fn a_server_that_is_gone_is_a_transport_error_and_its_outcome_unknown() {
 #[tokio::test]
 async fn a_private_authority_is_trusted_only_when_it_is_named() {
     let site = site().await;
-    for n in 0..101 {
-        site.mint(&format!("lab-{n}")).await.unwrap();
+    for vmid in 9100..9201 {
+        site.mint(vmid).await.unwrap();
     }
     let url = site.github.url().replacen("http://", "https://", 1);
     let trusting = Client::with_certificate_authority(config(&url, &site.token), site.github.ca_pem()).unwrap();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ownership::{Guest, NotOurs, Owner, Proof, Vmid};
+use ownership::{Guest, NodeName, NotOurs, Owner, Proof, Vmid};
 use pve::{Client, Config, PoolMember, WaitOptions};
 use tokio::time::Instant;
 
@@ -32,7 +32,7 @@ pub struct Candidate<G> {
 impl<G: Kind> Candidate<G> {
     /// Returns the guest of that VMID, last seen on `node`. `wait` applies to each task of PVE that changes it.
     #[must_use]
-    pub fn new(pve: Client, node: &str, vmid: Vmid, proof: Proof, wait: WaitOptions) -> Self {
+    pub fn new(pve: Client, node: &NodeName, vmid: Vmid, proof: Proof, wait: WaitOptions) -> Self {
         let last_seen = G::at(&pve, node, vmid);
         Self { pve, last_seen, vmid, proof, wait }
     }
@@ -153,7 +153,7 @@ impl<G: Kind> Candidate<G> {
 ///
 /// # Errors
 /// [`Problem::Unseen`], and those of the requests.
-pub async fn locate<G: Kind>(pve: &Client, node: &str, vmid: Vmid) -> Result<Option<(G, Config)>, Problem> {
+pub async fn locate<G: Kind>(pve: &Client, node: &NodeName, vmid: Vmid) -> Result<Option<(G, Config)>, Problem> {
     match find(pve, &G::at(pve, node, vmid), vmid).await {
         Ok(found) => Ok(Some(found)),
         Err(Problem::Gone) => Ok(None),
@@ -188,9 +188,9 @@ async fn elsewhere<G: Kind>(pve: &Client, last_seen: &G, vmid: Vmid) -> Result<G
     if listed.kind != G::KIND {
         return Err(Problem::Gone);
     }
-    if listed.node == last_seen.node() {
+    if listed.node == *last_seen.node() {
         return Err(Problem::Unseen);
     }
-    tracing::info!(vmid = vmid.get(), from = last_seen.node(), to = listed.node, "the guest was moved");
+    tracing::info!(vmid = vmid.get(), from = %last_seen.node(), to = %listed.node, "the guest was moved");
     Ok(G::at(pve, &listed.node, vmid))
 }

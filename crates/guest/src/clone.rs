@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ownership::Vmid;
+use ownership::{NodeName, Vmid};
 use pve::{CloneRequest, Config, Qemu};
 
 use crate::attempts::{LOCK_DEADLINE, LOCK_PAUSE, attempts};
@@ -98,7 +98,7 @@ impl RunnerVm {
     async fn ask_for_clone(&self, template: Vmid) -> Result<Option<Config>, pve::Error> {
         let request = CloneRequest {
             newid: self.marker.vmid,
-            name: self.name.clone(),
+            name: self.name.to_string(),
             description: self.marker.to_string(),
             pool: Some(self.candidate.proof.resource_pool.clone()),
             full: false,
@@ -124,7 +124,7 @@ impl RunnerVm {
     }
 
     fn half_made(&self) -> Problem {
-        Problem::HalfMade { vmid: self.marker.vmid, node: self.node().to_owned() }
+        Problem::HalfMade { vmid: self.marker.vmid, node: self.node().clone() }
     }
 
     /// Turns an error of [`RunnerVm::stop`] or [`RunnerVm::destroy`] into [`Problem::HalfMade`] if the VM is an
@@ -179,7 +179,7 @@ impl RunnerVm {
         }
     }
 
-    fn node(&self) -> &str {
+    fn node(&self) -> &NodeName {
         self.candidate.last_seen.node()
     }
 }

@@ -1,6 +1,6 @@
 //! Errors of the steps.
 
-use ownership::{Kind, Vmid};
+use ownership::{Kind, NodeName, Vmid};
 
 /// A step that did not succeed, with its guest and the reason.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +76,7 @@ pub enum Problem {
         /// The VMID.
         vmid: Vmid,
         /// Node on which the clone was made.
-        node: String,
+        node: NodeName,
     },
     /// The caller cancelled the step.
     #[error("it was interrupted")]

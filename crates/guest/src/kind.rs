@@ -12,7 +12,7 @@ impl Kind for Lxc {}
 pub(crate) mod raw {
     use std::fmt::Debug;
 
-    use ownership::Vmid;
+    use ownership::{NodeName, Vmid};
     use pve::{Client, Config, Error, GuestKind, Lxc, Qemu, Status, Upid};
 
     type Answer<T> = Result<T, Error>;
@@ -21,8 +21,8 @@ pub(crate) mod raw {
     pub trait Raw: Debug + Clone + Send + Sync {
         const KIND: GuestKind;
 
-        fn at(client: &Client, node: &str, vmid: Vmid) -> Self;
-        fn node(&self) -> &str;
+        fn at(client: &Client, node: &NodeName, vmid: Vmid) -> Self;
+        fn node(&self) -> &NodeName;
         fn config(&self) -> impl Future<Output = Answer<Config>> + Send;
         fn status(&self) -> impl Future<Output = Answer<Status>> + Send;
         fn set_config(&self, options: &[(&str, &str)], digest: Option<&str>)
@@ -37,11 +37,11 @@ pub(crate) mod raw {
             impl Raw for $kind {
                 const KIND: GuestKind = GuestKind::$kind;
 
-                fn at(client: &Client, node: &str, vmid: Vmid) -> Self {
+                fn at(client: &Client, node: &NodeName, vmid: Vmid) -> Self {
                     client.$method(node, vmid)
                 }
 
-                fn node(&self) -> &str {
+                fn node(&self) -> &NodeName {
                     Self::node(self)
                 }
 

@@ -1,7 +1,7 @@
 //! A guest that was proved to be ours. Other code changes, starts, stops and destroys guests, and speaks to them, only
 //! through this type.
 
-use ownership::{Build, Kind as Role, Marker, Vmid};
+use ownership::{Build, Kind as Role, Marker, NodeName, Vmid};
 use pve::{Agent, Config, Lxc, Qemu, Upid};
 use tokio::time::Instant;
 
@@ -36,7 +36,7 @@ impl<G: Kind> OwnedGuest<G> {
 
     /// Returns the node of the guest.
     #[must_use]
-    pub fn node(&self) -> &str {
+    pub fn node(&self) -> &NodeName {
         self.raw.node()
     }
 
@@ -116,7 +116,7 @@ impl<G: Kind> OwnedGuest<G> {
         if !changes.is_empty() {
             self.change(&changes).await?;
         }
-        tracing::info!(vmid = self.vmid().get(), node = self.node(), "destroying a guest");
+        tracing::info!(vmid = self.vmid().get(), node = %self.node(), "destroying a guest");
         let task = self.raw.delete().await?;
         Ok(self.wait(&task).await?)
     }

@@ -1,6 +1,7 @@
 //! Registrations at GitHub. Each incarnation of a VM has one, for one job.
 
 use github::{Client, JitConfig, JitRequest, Scope};
+use ownership::RunnerName;
 
 /// Result of the removal of a registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,11 +20,11 @@ pub enum Removal {
 pub async fn mint(
     github: &Client,
     scope: &Scope,
-    name: &str,
+    name: &RunnerName,
     labels: &[String],
     runner_group_id: u64,
 ) -> Result<JitConfig, github::Error> {
-    let request = JitRequest { name: name.to_owned(), labels: labels.to_vec(), runner_group_id };
+    let request = JitRequest { name: name.clone(), labels: labels.to_vec(), runner_group_id };
     github.generate_jitconfig(scope, &request).await
 }
 
@@ -34,7 +35,7 @@ pub async fn mint(
 pub async fn deregister(
     github: &Client,
     scope: &Scope,
-    name: &str,
+    name: &RunnerName,
     runner_id: Option<u64>,
 ) -> Result<Removal, github::Error> {
     let runner_id = match runner_id {

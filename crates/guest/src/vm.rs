@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ownership::{Evidence, Marker, Owner, Proof, Vmid, VmidRange};
+use ownership::{Evidence, Marker, NodeName, Owner, Proof, RunnerName, Vmid, VmidRange};
 use pve::{Qemu, WaitOptions};
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +17,7 @@ pub struct Place {
     /// Program that acts. It may destroy its own VMs and those that are lent to it.
     pub claimant: Owner,
     /// PVE node.
-    pub node: String,
+    pub node: NodeName,
     /// VMIDs that the program uses for such VMs.
     pub range: VmidRange,
     /// PVE resource pool that they are members of.
@@ -27,7 +27,7 @@ pub struct Place {
 /// Handle to one incarnation of a VMID. The VM need not exist.
 #[derive(Debug, Clone)]
 pub struct RunnerVm {
-    pub(crate) name: String,
+    pub(crate) name: RunnerName,
     pub(crate) marker: Marker,
     pub(crate) candidate: Candidate<Qemu>,
 }
@@ -35,7 +35,7 @@ pub struct RunnerVm {
 impl RunnerVm {
     /// Returns the VM that this marker describes. `name` is its name at PVE and at GitHub. `cancel` ends every wait early.
     #[must_use]
-    pub fn new(pve: pve::Client, name: String, marker: Marker, place: Place, cancel: CancellationToken) -> Self {
+    pub fn new(pve: pve::Client, name: RunnerName, marker: Marker, place: Place, cancel: CancellationToken) -> Self {
         let evidence = Evidence::Marker { kind: marker.kind, nonce: Some(marker.nonce.clone()), family: None };
         let proof = Proof {
             installation: marker.installation.clone(),
@@ -51,7 +51,7 @@ impl RunnerVm {
 
     /// Returns the name of the VM and of its runner.
     #[must_use]
-    pub fn name(&self) -> &str {
+    pub fn name(&self) -> &RunnerName {
         &self.name
     }
 

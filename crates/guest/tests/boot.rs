@@ -46,13 +46,14 @@ impl Lab {
 
     fn vm_of(pve: &pve::Client, vmid: u32) -> RunnerVm {
         let marker = marker(vmid);
+        let name = format!("lab-ubuntu-{vmid}-aaaaaa").parse().unwrap();
         let place = Place {
             claimant: Owner::Dispatcher,
-            node: "pve1".into(),
+            node: "pve1".parse().unwrap(),
             range: VmidRange::new(9100, 9109).unwrap(),
             resource_pool: "ci".into(),
         };
-        RunnerVm::new(pve.clone(), format!("lab-ubuntu-{vmid}-aaaaaa"), marker, place, CancellationToken::new())
+        RunnerVm::new(pve.clone(), name, marker, place, CancellationToken::new())
     }
 
     /// Lets the guest's agent answer this long after the VM runs.

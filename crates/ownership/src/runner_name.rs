@@ -26,6 +26,13 @@ impl RunnerName {
         Self { text: format!("{installation}-{pool}-{vmid}-{nonce}"), vmid, nonce }
     }
 
+    /// Makes the name of a clone that verifies a template. It has the form of a runner's name, so nothing else of the
+    /// installation can have it, but the clone is never registered.
+    #[must_use]
+    pub fn of_verification(installation: &Installation, vmid: Vmid, nonce: Nonce) -> Self {
+        Self { text: format!("{installation}-verify-{vmid}-{nonce}"), vmid, nonce }
+    }
+
     /// Reads a name that a known installation has made.
     ///
     /// # Errors
@@ -135,6 +142,14 @@ mod tests {
         assert_eq!(name.pool(&lab).unwrap().as_str(), "ubuntu-2204");
         assert_eq!(name.pool(&"lab-ubuntu".parse().unwrap()).unwrap().as_str(), "2204");
         assert_eq!(name.pool(&"other".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn the_name_of_a_verification_clone_has_the_form_of_a_runners_name() {
+        let (lab, vmid) = ("lab".parse().unwrap(), Vmid::new(9040).unwrap());
+        let name = RunnerName::of_verification(&lab, vmid, "k3x9ab".parse().unwrap());
+        assert_eq!(name.as_str(), "lab-verify-9040-k3x9ab");
+        assert_eq!(RunnerName::parse(&lab, name.as_str()).unwrap(), name);
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
+    call::{Call, Parameters},
     client::Client,
     error::Error,
-    transport::{Call, Parameters},
 };
 
 impl Client {

@@ -1,13 +1,14 @@
 //! The QEMU guest agent of a VM. At most two calls are in flight per node, over all VMs, and at most one of them is a ping.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use ownership::NodeName;
 use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
+    call::{Call, Parameters},
     client::Client,
     error::Error,
     lenient,
-    transport::{Call, Parameters},
 };
 
 /// Most characters of content that file-write takes (API schema).
@@ -19,7 +20,7 @@ const FILE_LIMIT: usize = CONTENT_LIMIT / 4 * 3;
 #[derive(Debug, Clone)]
 pub struct Agent {
     client: Client,
-    node: String,
+    node: NodeName,
     path: String,
 }
 
@@ -80,8 +81,8 @@ struct FileContent {
 }
 
 impl Agent {
-    pub(crate) fn new(client: Client, node: &str, path: String) -> Self {
-        Self { client, node: node.to_owned(), path }
+    pub(crate) fn new(client: Client, node: &NodeName, path: String) -> Self {
+        Self { client, node: node.clone(), path }
     }
 
     async fn call<T: serde::de::DeserializeOwned>(&self, call: Call) -> Result<T, Error> {

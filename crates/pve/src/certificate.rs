@@ -27,7 +27,8 @@ impl Client {
         let name = ServerName::try_from(endpoint.host().to_owned())
             .map_err(|error| unreachable(std::io::Error::other(error)))?;
         let tcp = TcpStream::connect((endpoint.host(), endpoint.port())).await.map_err(unreachable)?;
-        let stream = TlsConnector::from(self.tls()).connect(name, tcp).await.map_err(unreachable)?;
+        let stream =
+            TlsConnector::from(self.tls().map_err(unreachable)?).connect(name, tcp).await.map_err(unreachable)?;
         let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let shown = shown.ok_or_else(|| unreachable(std::io::Error::other("the server showed no certificate")))?;
         Ok(pem(shown))

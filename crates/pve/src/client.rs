@@ -2,21 +2,24 @@
 
 use std::{
     collections::HashMap,
+    io,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use ownership::Vmid;
+use ownership::{NodeName, Vmid};
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
+    call::Call,
+    delivery::{Delivery, Way},
     endpoint::{ApiToken, Endpoint},
     error::{Error, SetupError},
     pools::SharedReads,
     setup::ClientConfig,
     tasks::TaskTimes,
-    transport::{Call, Transport},
+    transport::{Https, Transport},
     trust::tls_config,
 };
 
@@ -32,10 +35,11 @@ pub struct Client {
 }
 
 struct Inner {
-    transport: Transport,
-    tls: Arc<rustls::ClientConfig>,
+    delivery: Delivery,
+    /// For connections beside the API's requests. Absent where the caller gave a transport.
+    tls: Option<Arc<rustls::ClientConfig>>,
     token: ApiToken,
-    agent_gates: Mutex<HashMap<String, AgentGate>>,
+    agent_gates: Mutex<HashMap<NodeName, AgentGate>>,
     task_times: TaskTimes,
     shared_reads: SharedReads,
 }
@@ -55,7 +59,7 @@ impl Default for AgentGate {
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Client").field("endpoint", &self.inner.transport.endpoint()).finish_non_exhaustive()
+        formatter.debug_struct("Client").field("endpoint", &self.inner.delivery.endpoint()).finish_non_exhaustive()
     }
 }
 
@@ -74,20 +78,44 @@ impl Client {
     /// [`Error::Setup`] when the certificates or the configuration cannot be used.
     pub fn expecting(config: ClientConfig, task_times: &[(&'static str, Duration)]) -> Result<Self, Error> {
         let tls = tls_config(&config.trust).map_err(|error| Error::Setup(error.into()))?;
-        let transport = Transport::new(&config, tls.clone()).map_err(Error::Setup)?;
+        let way = Way::Https(Https::new(tls.clone()).map_err(Error::Setup)?);
+        let delivery = Delivery::new(way, &config, std::process::id().into()).map_err(Error::Setup)?;
+        Ok(Self::of(delivery, Some(Arc::new(tls)), config.token, task_times))
+    }
+
+    /// Makes a client whose requests go over `transport`, and which is otherwise that of [`Client::expecting`]. It draws no
+    /// random numbers. The trust of `config` does not matter. Uploads and consoles need HTTPS, so it refuses them.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when the configuration cannot be used.
+    pub fn over(
+        transport: Arc<dyn Transport>,
+        config: ClientConfig,
+        task_times: &[(&'static str, Duration)],
+    ) -> Result<Self, Error> {
+        let delivery = Delivery::new(Way::Given(transport), &config, 0).map_err(Error::Setup)?;
+        Ok(Self::of(delivery, None, config.token, task_times))
+    }
+
+    fn of(
+        delivery: Delivery,
+        tls: Option<Arc<rustls::ClientConfig>>,
+        token: ApiToken,
+        task_times: &[(&'static str, Duration)],
+    ) -> Self {
         let inner = Inner {
-            transport,
-            tls: Arc::new(tls),
-            token: config.token,
+            delivery,
+            tls,
+            token,
             agent_gates: Mutex::default(),
             task_times: TaskTimes::expecting(task_times),
             shared_reads: SharedReads::default(),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Self { inner: Arc::new(inner) }
     }
 
     pub(crate) async fn call<T: DeserializeOwned>(&self, call: Call) -> Result<T, Error> {
-        self.inner.transport.call(call).await
+        self.inner.delivery.call(call).await
     }
 
     /// A call about one guest. A token with rights in a resource pool is refused where there is no guest, as if it were another's.
@@ -103,11 +131,13 @@ impl Client {
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
-        self.inner.transport.endpoint()
+        self.inner.delivery.endpoint()
     }
 
-    pub(crate) fn tls(&self) -> Arc<rustls::ClientConfig> {
-        Arc::clone(&self.inner.tls)
+    /// Returns how a connection beside the API's requests speaks TLS.
+    pub(crate) fn tls(&self) -> io::Result<Arc<rustls::ClientConfig>> {
+        let unsupported = || io::Error::new(io::ErrorKind::Unsupported, "the transport that was given has no TLS");
+        self.inner.tls.clone().ok_or_else(unsupported)
     }
 
     pub(crate) fn token(&self) -> &ApiToken {
@@ -123,18 +153,18 @@ impl Client {
     }
 
     /// Waits for leave to call a guest agent on the node.
-    pub(crate) async fn agent_permit(&self, node: &str) -> Result<OwnedSemaphorePermit, Error> {
+    pub(crate) async fn agent_permit(&self, node: &NodeName) -> Result<OwnedSemaphorePermit, Error> {
         acquire(self.agent_gate(node).calls).await
     }
 
     /// Waits for leave to ping a guest agent on the node. A ping needs a permit for a call as well.
-    pub(crate) async fn ping_permit(&self, node: &str) -> Result<OwnedSemaphorePermit, Error> {
+    pub(crate) async fn ping_permit(&self, node: &NodeName) -> Result<OwnedSemaphorePermit, Error> {
         acquire(self.agent_gate(node).pings).await
     }
 
-    fn agent_gate(&self, node: &str) -> AgentGate {
+    fn agent_gate(&self, node: &NodeName) -> AgentGate {
         let mut gates = self.inner.agent_gates.lock().unwrap_or_else(PoisonError::into_inner);
-        gates.entry(node.to_owned()).or_default().clone()
+        gates.entry(node.clone()).or_default().clone()
     }
 }
 

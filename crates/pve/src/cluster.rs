@@ -1,13 +1,13 @@
 //! The cheap lists: guests and nodes of the whole cluster. They lag behind by up to ten seconds; confirm single guests before acting.
 
-use ownership::Vmid;
+use ownership::{NodeName, Vmid};
 use serde::Deserialize;
 
 use crate::{
+    call::{Call, Parameters},
     client::Client,
     error::Error,
     lenient,
-    transport::{Call, Parameters},
 };
 
 /// Virtual machine or container.
@@ -29,8 +29,8 @@ pub struct GuestSummary {
     /// VM or container.
     #[serde(rename = "type")]
     pub kind: GuestKind,
-    /// Node it is on.
-    pub node: String,
+    /// Node that holds the guest.
+    pub node: NodeName,
     /// Its name, once known.
     #[serde(default, deserialize_with = "lenient::optional_text")]
     pub name: Option<String>,
@@ -54,8 +54,8 @@ pub struct GuestSummary {
 /// A node of the cluster.
 #[derive(Debug, Clone, Deserialize)]
 pub struct NodeSummary {
-    /// Its name.
-    pub node: String,
+    /// Name of the node.
+    pub node: NodeName,
     /// `online`, `offline` or `unknown`.
     #[serde(default, deserialize_with = "lenient::text")]
     pub status: String,

@@ -3,7 +3,7 @@
 //! `termproxy` gives a ticket, `vncwebsocket` a websocket over the same port, trust and token. Input is framed as `0:<bytes>:<data>`, output is
 //! what the terminal shows. With `cmode=shell` the program at the other end is root's login shell in the container.
 
-use std::{collections::VecDeque, error::Error as StdError, io, sync::Arc, time::Duration};
+use std::{collections::VecDeque, error::Error as StdError, io, time::Duration};
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
@@ -22,11 +22,11 @@ use tokio_tungstenite::{
 };
 
 use crate::{
+    call::{Call, Parameters, segment},
     client::Client,
     error::Error,
     lenient,
     lxc::Lxc,
-    transport::{Call, Parameters, segment},
     trust::find_refused,
 };
 
@@ -121,9 +121,10 @@ async fn connect_tls(client: &Client, vmid: Vmid) -> Result<TlsStream<TcpStream>
         },
         None => Error::Unreachable { endpoint: endpoint.to_string(), source: source.into() },
     };
+    let tls = client.tls().map_err(unreachable)?;
     let tcp = TcpStream::connect((endpoint.host(), endpoint.port())).await.map_err(unreachable)?;
     tcp.set_nodelay(true).map_err(unreachable)?;
-    TlsConnector::from(Arc::clone(&client.tls())).connect(name, tcp).await.map_err(unreachable)
+    TlsConnector::from(tls).connect(name, tcp).await.map_err(unreachable)
 }
 
 /// Waits for `OK`. The rest of the same message belongs to the terminal.

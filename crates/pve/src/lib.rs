@@ -7,10 +7,13 @@
 
 mod access;
 mod agent;
+mod answer;
+mod call;
 mod certificate;
 mod client;
 mod cluster;
 pub mod console;
+mod delivery;
 mod endpoint;
 mod error;
 mod guest;
@@ -39,5 +42,6 @@ pub use qemu::{CloneRequest, Qemu};
 pub use setup::ClientConfig;
 pub use storage::{Content, Storage, StorageStatus, Volume};
 pub use tasks::{TaskEnd, WaitOptions};
+pub use transport::{Transport, TransportError};
 pub use trust::{Fingerprint, FingerprintError, Trust, TrustError};
 pub use upid::Upid;

@@ -1,14 +1,14 @@
 //! Containers.
 
-use ownership::Vmid;
+use ownership::{NodeName, Vmid};
 use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
+    call::{Call, Parameters, segment},
     client::Client,
     error::Error,
     guest::{Config, Status},
     lenient,
-    transport::{Call, Parameters, segment},
     upid::Upid,
 };
 
@@ -16,7 +16,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Lxc {
     client: Client,
-    node: String,
+    node: NodeName,
     vmid: Vmid,
 }
 
@@ -33,19 +33,19 @@ pub struct ContainerInterface {
 impl Client {
     /// A container, or a VMID that one is to get.
     #[must_use]
-    pub fn lxc(&self, node: &str, vmid: Vmid) -> Lxc {
+    pub fn lxc(&self, node: &NodeName, vmid: Vmid) -> Lxc {
         Lxc::new(self.clone(), node, vmid)
     }
 }
 
 impl Lxc {
-    pub(crate) fn new(client: Client, node: &str, vmid: Vmid) -> Self {
-        Self { client, node: node.to_owned(), vmid }
+    pub(crate) fn new(client: Client, node: &NodeName, vmid: Vmid) -> Self {
+        Self { client, node: node.clone(), vmid }
     }
 
     /// Node of the container.
     #[must_use]
-    pub fn node(&self) -> &str {
+    pub fn node(&self) -> &NodeName {
         &self.node
     }
 
@@ -56,7 +56,7 @@ impl Lxc {
     }
 
     pub(crate) fn path(&self, rest: &str) -> String {
-        format!("/nodes/{}/lxc/{}{rest}", segment(&self.node), self.vmid)
+        format!("/nodes/{}/lxc/{}{rest}", segment(self.node.as_str()), self.vmid)
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -68,7 +68,7 @@ impl Lxc {
     /// # Errors
     /// [`Error::is_already_exists`] from here or from the task: somebody else has the VMID.
     pub async fn create(&self, options: &[(&str, &str)]) -> Result<Upid, Error> {
-        let path = format!("/nodes/{}/lxc", segment(&self.node));
+        let path = format!("/nodes/{}/lxc", segment(self.node.as_str()));
         let parameters = Parameters::default().with("vmid", self.vmid).extend(options);
         self.client.call(Call::post(path, &parameters)).await
     }

@@ -10,10 +10,10 @@ use serde::Deserialize;
 use tokio::time::sleep;
 
 use crate::{
+    call::{Call, Parameters, segment},
     client::Client,
     error::Error,
     lenient,
-    transport::{Call, Parameters, segment},
 };
 
 /// A member of a resource pool.

@@ -1,14 +1,14 @@
 //! Virtual machines.
 
-use ownership::Vmid;
+use ownership::{NodeName, Vmid};
 use serde::de::IgnoredAny;
 
 use crate::{
     agent::Agent,
+    call::{Call, Parameters, segment},
     client::Client,
     error::Error,
     guest::{Config, Status},
-    transport::{Call, Parameters, segment},
     upid::Upid,
 };
 
@@ -16,7 +16,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Qemu {
     client: Client,
-    node: String,
+    node: NodeName,
     vmid: Vmid,
 }
 
@@ -38,19 +38,19 @@ pub struct CloneRequest {
 impl Client {
     /// A virtual machine, or a VMID that one is to get.
     #[must_use]
-    pub fn qemu(&self, node: &str, vmid: Vmid) -> Qemu {
+    pub fn qemu(&self, node: &NodeName, vmid: Vmid) -> Qemu {
         Qemu::new(self.clone(), node, vmid)
     }
 }
 
 impl Qemu {
-    pub(crate) fn new(client: Client, node: &str, vmid: Vmid) -> Self {
-        Self { client, node: node.to_owned(), vmid }
+    pub(crate) fn new(client: Client, node: &NodeName, vmid: Vmid) -> Self {
+        Self { client, node: node.clone(), vmid }
     }
 
     /// Node of the VM.
     #[must_use]
-    pub fn node(&self) -> &str {
+    pub fn node(&self) -> &NodeName {
         &self.node
     }
 
@@ -61,7 +61,7 @@ impl Qemu {
     }
 
     fn path(&self, rest: &str) -> String {
-        format!("/nodes/{}/qemu/{}{rest}", segment(&self.node), self.vmid)
+        format!("/nodes/{}/qemu/{}{rest}", segment(self.node.as_str()), self.vmid)
     }
 
     /// Its configuration, pending changes included.

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use ownership::Vmid;
+use ownership::{NodeName, Vmid};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::{
+    call::{Call, Parameters, Upload, segment},
     client::Client,
     error::{Error, Refusal},
     lenient,
-    transport::{Call, Parameters, Upload, segment},
     upid::Upid,
 };
 
@@ -42,7 +42,7 @@ impl Content {
 #[derive(Debug, Clone)]
 pub struct Storage {
     client: Client,
-    node: String,
+    node: NodeName,
     storage: String,
 }
 
@@ -79,18 +79,18 @@ pub struct Volume {
 impl Client {
     /// A storage as a node sees it.
     #[must_use]
-    pub fn storage(&self, node: &str, storage: &str) -> Storage {
+    pub fn storage(&self, node: &NodeName, storage: &str) -> Storage {
         Storage::new(self.clone(), node, storage)
     }
 }
 
 impl Storage {
-    pub(crate) fn new(client: Client, node: &str, storage: &str) -> Self {
-        Self { client, node: node.to_owned(), storage: storage.to_owned() }
+    pub(crate) fn new(client: Client, node: &NodeName, storage: &str) -> Self {
+        Self { client, node: node.clone(), storage: storage.to_owned() }
     }
 
     fn path(&self, rest: &str) -> String {
-        format!("/nodes/{}/storage/{}{rest}", segment(&self.node), segment(&self.storage))
+        format!("/nodes/{}/storage/{}{rest}", segment(self.node.as_str()), segment(&self.storage))
     }
 
     /// Reads the storage's content types and state.

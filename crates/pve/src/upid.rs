@@ -2,47 +2,48 @@
 
 use std::fmt;
 
+use ownership::NodeName;
 use serde::{Deserialize, Deserializer, de};
 
 /// Name of a task: `UPID:node:pid:pstart:starttime:type:id:user:`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Upid(String);
+pub struct Upid {
+    text: String,
+    node: NodeName,
+}
 
 impl Upid {
-    /// `None` when the text has not the form of a UPID.
+    /// Reads a UPID. Returns `None` if the text does not have its form.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let fields: Vec<&str> = text.split(':').collect();
-        let valid = fields.len() == 9 && fields[0] == "UPID" && !fields[1].is_empty() && fields[8].is_empty();
-        valid.then(|| Self(text.to_owned()))
+        let valid = fields.len() == 9 && fields[0] == "UPID" && fields[8].is_empty();
+        let node = fields.get(1)?.parse().ok()?;
+        valid.then(|| Self { text: text.to_owned(), node })
     }
 
-    /// Node on which the task runs.
+    /// Returns the node on which the task runs.
     #[must_use]
-    pub fn node(&self) -> &str {
-        self.field(1)
+    pub fn node(&self) -> &NodeName {
+        &self.node
     }
 
-    /// Kind of the task, for example `qmclone`.
+    /// Returns the kind of the task, for example `qmclone`.
     #[must_use]
     pub fn kind(&self) -> &str {
-        self.field(5)
+        self.text.split(':').nth(5).unwrap_or_default()
     }
 
-    fn field(&self, index: usize) -> &str {
-        self.0.split(':').nth(index).unwrap_or_default()
-    }
-
-    /// The whole text.
+    /// Returns the whole text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 }
 
 impl fmt::Display for Upid {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        formatter.write_str(&self.text)
     }
 }
 
@@ -60,8 +61,10 @@ mod tests {
     #[test]
     fn fields_are_found_also_when_the_id_is_empty() {
         let upid = Upid::parse("UPID:pve1:000002E8:0002A2C8:6B02BFC8:qmcreate:9000:root@pam!t:").unwrap();
-        assert_eq!((upid.node(), upid.kind()), ("pve1", "qmcreate"));
+        assert_eq!((upid.node().as_str(), upid.kind()), ("pve1", "qmcreate"));
         assert_eq!(Upid::parse("UPID:pve1:000002E8:0002A2C8:6B02BFC8:imgcopy::root@pam:").unwrap().kind(), "imgcopy");
-        assert!(Upid::parse("null").is_none());
+        for wrong in ["null", "UPID::000002E8:0002A2C8:6B02BFC8:imgcopy::root@pam:"] {
+            assert!(Upid::parse(wrong).is_none(), "{wrong}");
+        }
     }
 }

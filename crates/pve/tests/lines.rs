@@ -98,10 +98,10 @@ async fn calls(line: Line) {
         pool: Some("ci".to_owned()),
         full: false,
     };
-    let upid = client.qemu("pve1", id(9000)).clone_to(&request).await.expect("a clone");
+    let upid = client.qemu(&node(), id(9000)).clone_to(&request).await.expect("a clone");
     done(&client, &upid).await;
     assert!(!client.is_free(id(9100)).await.expect("an answer"));
-    let vm = client.qemu("pve1", id(9100));
+    let vm = client.qemu(&node(), id(9100));
     let config = vm.config().await.expect("a configuration");
     assert_eq!(config.description(), "pxci:v1");
     vm.set_config(&[("memory", "1024"), ("tags", "pxci")], config.digest()).await.expect("a change");
@@ -120,7 +120,7 @@ async fn calls(line: Line) {
     done(&client, &vm.stop().await.expect("a stop")).await;
     done(&client, &vm.delete().await.expect("a removal")).await;
     assert!(vm.config().await.expect_err("gone").is_guest_missing());
-    let storage = client.storage("pve1", "local");
+    let storage = client.storage(&node(), "local");
     let upid = storage.upload(Content::Iso, "seed.iso", vec![7_u8; 2048].into()).await.expect("an upload");
     done(&client, &upid).await;
     assert_eq!(storage.volumes("iso").await.expect("volumes").len(), 1);
@@ -147,7 +147,7 @@ async fn each_line_asks_for_its_own_privilege_of_the_agent() {
     for (line, other) in [(Line::Eight, Line::Nine), (Line::Nine, Line::Eight)] {
         let (handle, client) = start(line, agent_privilege(other)).await;
         template(&handle).await;
-        let refused = client.qemu("pve1", id(9000)).agent().ping().await.expect_err("not allowed");
+        let refused = client.qemu(&node(), id(9000)).agent().ping().await.expect_err("not allowed");
         assert!(refused.is_permission_denied(), "{refused}");
     }
 }
@@ -160,11 +160,15 @@ async fn a_container_is_privileged_by_default_only_on_the_eighth_line() {
         std::fs::write(&file, [0x28, 0xb5, 0x2f, 0xfd]).expect("a file");
         handle.put_file("local:vztmpl/a.tar.zst", &file).expect("a template");
         std::fs::remove_file(&file).expect("the file");
-        let container = client.lxc("pve1", id(9200));
+        let container = client.lxc(&node(), id(9200));
         let options = [("ostemplate", "local:vztmpl/a.tar.zst"), ("storage", "disks"), ("memory", "64")];
         done(&client, &container.create(&options).await.expect("a container")).await;
         assert_eq!(container.config().await.expect("a configuration").flag("unprivileged"), unprivileged);
     }
+}
+
+fn node() -> ownership::NodeName {
+    "pve1".parse().expect("a node name")
 }
 
 fn id(number: u32) -> ownership::Vmid {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ownership::{Build, Installation, Kind, Marker, Owner, Vmid, VmidRange};
+use ownership::{Build, Installation, Kind, Marker, NodeName, Owner, Vmid, VmidRange};
 use pve::{Client, Error, GuestKind};
 
 use crate::name::FamilyName;
@@ -15,7 +15,7 @@ pub struct Family {
     /// Its name.
     pub name: FamilyName,
     /// Node of its versions.
-    pub node: String,
+    pub node: NodeName,
     /// Resource pool of its versions.
     pub resource_pool: String,
     /// Range of their VMIDs.
@@ -142,7 +142,7 @@ pub(crate) mod tests {
         Family {
             installation: "lab".parse().unwrap(),
             name: "ubuntu-2204".parse().unwrap(),
-            node: "pve1".to_owned(),
+            node: "pve1".parse().unwrap(),
             resource_pool: "ci".to_owned(),
             range: "9000-9049".parse().unwrap(),
         }

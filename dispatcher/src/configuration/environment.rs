@@ -10,6 +10,7 @@ use ownership::{NameError, NodeName, RepositoryName, Vmid};
 use secrecy::SecretString;
 
 use crate::clients::{self, ClientsError};
+use crate::parts::Parts;
 use crate::settings::Settings;
 
 /// Variables that had a meaning once and have none here, with the reason.
@@ -288,7 +289,7 @@ fn list(text: &str) -> Vec<String> {
 
 /// Returns a client that has spoken to PVE. With `PROXMOX_VERIFY_SSL=false` the certificate that it met is pinned in the settings.
 async fn connect(variables: &Variables, settings: &mut Settings) -> Result<pve::Client, EnvironmentError> {
-    let pve = clients::pve(&settings.config, &settings.secrets)?;
+    let pve = clients::pve(&settings.config, &settings.secrets, &Parts::default())?;
     let unverified = variables
         .text("PROXMOX_VERIFY_SSL")
         .is_some_and(|value| matches!(value.to_lowercase().as_str(), "false" | "0" | "no"));
@@ -297,7 +298,7 @@ async fn connect(variables: &Variables, settings: &mut Settings) -> Result<pve::
         Err(pve::Error::Untrusted { fingerprint, .. }) if unverified => {
             tracing::warn!(%fingerprint, "PROXMOX_VERIFY_SSL=false: the certificate met now is pinned; set PROXMOX_FINGERPRINT to make that permanent");
             settings.config.pve.fingerprint = Some(fingerprint.to_string());
-            Ok(clients::pve(&settings.config, &settings.secrets)?)
+            Ok(clients::pve(&settings.config, &settings.secrets, &Parts::default())?)
         }
         Err(error) => Err(error.into()),
     }
@@ -305,7 +306,7 @@ async fn connect(variables: &Variables, settings: &mut Settings) -> Result<pve::
 
 async fn find_template(pve: &pve::Client, node: &NodeName, name: &str) -> Result<Vmid, EnvironmentError> {
     let guests = pve.guests().await?;
-    let named = |guest: &&pve::GuestSummary| guest.node == node.as_str() && guest.name.as_deref() == Some(name);
+    let named = |guest: &&pve::GuestSummary| guest.node == *node && guest.name.as_deref() == Some(name);
     let templates: Vec<Vmid> =
         guests.iter().filter(named).filter(|guest| guest.template).map(|guest| guest.vmid).collect();
     if let [vmid] = templates[..] {

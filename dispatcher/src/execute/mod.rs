@@ -15,7 +15,7 @@ use error_chain::Chain;
 use fleet::{Event, Life};
 use guest::{Place, RunnerVm};
 use jiff::{SignedDuration, Timestamp};
-use ownership::{Kind, Marker, Nonce, Owner, PoolName, RunnerName, Vmid, VmidRange};
+use ownership::{Kind, Marker, Owner, PoolName, RunnerName, Vmid, VmidRange};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,7 @@ pub(crate) use template::TemplateChecks;
 
 use crate::clock;
 use crate::intents::{AuditRow, Ledger, LedgerError};
+use crate::parts::Parts;
 use crate::problems::{ProblemKey, Problems};
 use fleet::{Action, Claim, Guests, Intent};
 
@@ -33,6 +34,7 @@ const REST: SignedDuration = SignedDuration::from_secs(5);
 /// What executing needs, for one configuration. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Executor {
+    pub(crate) parts: Parts,
     pub(crate) config: Arc<Config>,
     pub(crate) pve: pve::Client,
     pub(crate) github: github::Client,
@@ -81,8 +83,7 @@ impl Executor {
 
     async fn reserve(&self, pool: &PoolName, vmid: Vmid) {
         let Some(pool) = self.pool(pool) else { return };
-        #[expect(clippy::disallowed_methods, reason = "a new incarnation needs a name that no earlier one had")]
-        let nonce = Nonce::random();
+        let nonce = self.parts.nonce();
         let now = clock::now();
         let intent = Intent {
             name: RunnerName::new(&self.config.installation, &pool.name, vmid, nonce),
@@ -123,8 +124,8 @@ impl Executor {
     async fn add(&self, intent: Intent, why: &'static str) {
         let name = intent.name.clone();
         let ledger = Arc::clone(&self.ledger);
-        let added = tokio::task::spawn_blocking(move || ledger.add(intent, why)).await;
-        if let Ok(Err(error)) = added {
+        let added = self.parts.on_disk(move || ledger.add(intent, why)).await;
+        if let Some(Err(error)) = added {
             self.ledger_failed(&name, &error);
         }
     }
@@ -132,9 +133,9 @@ impl Executor {
     /// Writes down what happened. `None`: it could not be written, or came too late; then nothing may follow from it.
     async fn note(&self, name: &RunnerName, event: Event) -> Option<Life> {
         let (ledger, vm, now) = (Arc::clone(&self.ledger), name.clone(), clock::now());
-        let noted = tokio::task::spawn_blocking(move || (ledger.note(&vm, &event, now), event)).await;
+        let noted = self.parts.on_disk(move || (ledger.note(&vm, &event, now), event)).await;
         match noted {
-            Ok((Ok(life), event)) => {
+            Some((Ok(life), event)) => {
                 tracing::info!(vm = name.as_str(), state = life.state.as_str(), ?event, "noted");
                 self.problems.clear(&ProblemKey::Ledger);
                 if !life.state.holds_slot() {
@@ -144,11 +145,11 @@ impl Executor {
                 }
                 Some(life)
             }
-            Ok((Err(error), _)) => {
+            Some((Err(error), _)) => {
                 self.ledger_failed(name, &error);
                 None
             }
-            Err(_) => None,
+            None => None,
         }
     }
 
@@ -195,11 +196,11 @@ impl Executor {
         let range = range.unwrap_or_else(|| VmidRange::single(intent.vmid));
         let place = Place {
             claimant: Owner::Dispatcher,
-            node: intent.node.to_string(),
+            node: intent.node.clone(),
             range,
             resource_pool: intent.resource_pool.clone(),
         };
-        Some(RunnerVm::new(self.pve.clone(), intent.name.to_string(), marker, place, self.cancel.clone()))
+        Some(RunnerVm::new(self.pve.clone(), intent.name.clone(), marker, place, self.cancel.clone()))
     }
 }
 

@@ -19,7 +19,7 @@ impl Executor {
         if self.note(&intent.name, Event::MintBegun { repository }).await.is_none() {
             return;
         }
-        let minted = mint(&self.github, &scope, intent.name.as_str(), &pool.labels, pool.runner_group_id).await;
+        let minted = mint(&self.github, &scope, &intent.name, &pool.labels, pool.runner_group_id).await;
         let jit = match minted {
             Ok(jit) => jit,
             Err(error) => return self.registration_failed(intent, &error, Reason::MintFailed).await,
@@ -51,7 +51,7 @@ impl Executor {
     async fn deregister_everywhere(&self, intent: &Intent) -> Result<Removal, github::Error> {
         for repository in self.repositories_of(intent) {
             let scope = Scope::from(repository);
-            if deregister(&self.github, &scope, intent.name.as_str(), intent.life.runner_id).await? == Removal::Busy {
+            if deregister(&self.github, &scope, &intent.name, intent.life.runner_id).await? == Removal::Busy {
                 return Ok(Removal::Busy);
             }
         }
@@ -99,7 +99,7 @@ impl Executor {
     async fn find_registration(&self, intent: &Intent) -> Result<Option<(RepositoryName, u64)>, github::Error> {
         for repository in self.repositories_of(intent) {
             let scope = Scope::from(repository.clone());
-            if let Some(runner) = self.github.runners(&scope, Some(intent.name.as_str())).await?.first() {
+            if let Some(runner) = self.github.runners(&scope, Some(&intent.name)).await?.first() {
                 return Ok(Some((repository, runner.id)));
             }
         }
@@ -114,7 +114,7 @@ impl Executor {
         };
         let key = ProblemKey::Vm(name.clone());
         for scope in pool.repositories.iter().cloned().map(Scope::from) {
-            if let Err(error) = deregister(&self.github, &scope, name.as_str(), None).await {
+            if let Err(error) = deregister(&self.github, &scope, name, None).await {
                 tracing::info!(vm = %name, error = %Chain(&error), "its registration stays for now");
             }
         }
@@ -122,11 +122,11 @@ impl Executor {
         let marker = Marker::new(installation, Owner::Provider, Kind::Runner, vmid, name.nonce().clone());
         let place = Place {
             claimant: Owner::Dispatcher,
-            node: pool.template.node.to_string(),
+            node: pool.template.node.clone(),
             range: pool.vmid_range,
             resource_pool: pool.resource_pool.clone(),
         };
-        let vm = RunnerVm::new(self.pve.clone(), name.to_string(), marker, place, self.cancel.clone());
+        let vm = RunnerVm::new(self.pve.clone(), name.clone(), marker, place, self.cancel.clone());
         match vm.destroy().await {
             Ok(()) => {
                 tracing::info!(vm = %name, "destroyed a finished runner VM of the provider");
@@ -139,7 +139,7 @@ impl Executor {
     /// Removes a registration whose VM is gone.
     pub(super) async fn remove_registration(&self, repository: &RepositoryName, runner_id: u64, name: &RunnerName) {
         let scope = Scope::from(repository.clone());
-        match deregister(&self.github, &scope, name.as_str(), Some(runner_id)).await {
+        match deregister(&self.github, &scope, name, Some(runner_id)).await {
             Ok(removal) => tracing::info!(
                 runner = name.as_str(),
                 repository = repository.as_str(),

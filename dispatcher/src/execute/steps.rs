@@ -89,6 +89,7 @@ impl Executor {
             Ok(starting) => {
                 let mut draining = self.draining.clone();
                 tokio::select! {
+                    biased;
                     Ok(_) = draining.wait_for(|is_draining| *is_draining) => return,
                     outcome = self.agent_answers(vm, intent, starting) => outcome,
                 }

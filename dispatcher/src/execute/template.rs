@@ -72,7 +72,7 @@ impl Executor {
 
     async fn look_at_template(&self, pool: &RunnerPool, vmid: Vmid) -> Result<(), WrongTemplate> {
         let wanted = TemplateSource { vmid, ..pool.template.clone() };
-        let config = self.pve.qemu(wanted.node.as_str(), vmid).config().await;
+        let config = self.pve.qemu(&wanted.node, vmid).config().await;
         let config = config.map_err(|source| WrongTemplate::Unreadable { vmid, node: wanted.node.clone(), source })?;
         let fits = fits(&wanted, &self.config.installation, &config);
         fits.map_err(|reason| WrongTemplate::Other { vmid, pool: pool.name.to_string(), reason })

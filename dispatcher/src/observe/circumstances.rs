@@ -27,7 +27,7 @@ struct StorageSeen {
 impl Circumstances {
     /// Reads a pool's template and the storages that its VMs use.
     pub(crate) async fn look(pve: &pve::Client, pool: &RunnerPool) -> Self {
-        let node = pool.template.node.as_str();
+        let node = &pool.template.node;
         let template = pve.qemu(node, pool.template.vmid).config().await.ok();
         let mut storages = BTreeMap::new();
         for name in storages_of(template.as_ref(), pool.seed_iso.as_deref()) {

@@ -180,7 +180,7 @@ impl GuestObserver {
 async fn clones_run(pve: &pve::Client, config: &Config) -> bool {
     let nodes: BTreeSet<&NodeName> = config.pools.iter().map(|pool| &pool.template.node).collect();
     for node in nodes {
-        if pve.is_task_running(node.as_str(), "qmclone").await.unwrap_or(true) {
+        if pve.is_task_running(node, "qmclone").await.unwrap_or(true) {
             return true;
         }
     }
@@ -264,7 +264,7 @@ async fn absent(pve: &pve::Client, intents: &[Intent], list: &[GuestSummary]) ->
         if !intent.life.state.has_guest() || list.iter().any(|guest| guest.vmid == intent.vmid) {
             continue;
         }
-        let answer = pve.qemu(intent.node.as_str(), intent.vmid).config().await;
+        let answer = pve.qemu(&intent.node, intent.vmid).config().await;
         if answer.is_err_and(|error| error.is_guest_missing()) {
             absent.insert(intent.vmid);
         }

@@ -70,7 +70,12 @@ impl SimulatedFarm {
             trust: pve::Trust::CaPem(self.pve.ca_pem().to_owned()),
             user_agent: "test".into(),
         };
-        pve::Client::new(config).unwrap().qemu("pve1", ownership::Vmid::new(vmid).unwrap()).start().await.unwrap();
+        pve::Client::new(config)
+            .unwrap()
+            .qemu(&"pve1".parse().unwrap(), ownership::Vmid::new(vmid).unwrap())
+            .start()
+            .await
+            .unwrap();
     }
 
     pub(crate) fn queue(&self, jobs: usize) -> Vec<u64> {

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use farm::engines::cores;
 use farm::harness::{Core, WorkingDirectory};
 use farm::mirror::Mirror;
-use farm::simulation::{Farm, Guests, SimulatedPve};
+use farm::simulation::{Farm, Guests, SimulatedPve, Simulation, usual_world};
 use serde_json::Value;
+use sim_pve::World;
 use tempfile::TempDir;
 
 use crate::administrator::Administrator;
@@ -34,11 +35,20 @@ pub(crate) struct Lab {
 
 /// Runs a test with each core, one after the other, in a lab of its own each.
 pub(crate) async fn with_each_core(fixture: &str, test: impl AsyncFn(&mut Lab)) {
+    with_each_core_and(fixture, &usual_world(), test).await;
+}
+
+/// The same, with a cluster of two nodes, `pve1` and `pve2`.
+pub(crate) async fn with_each_core_and_two_nodes(fixture: &str, test: impl AsyncFn(&mut Lab)) {
+    with_each_core_and(fixture, &usual_world().node("pve2"), test).await;
+}
+
+async fn with_each_core_and(fixture: &str, world: &World, test: impl AsyncFn(&mut Lab)) {
     // Another test may have been first.
     let _ = rustls::crypto::ring::default_provider().install_default();
     for core in cores().expect("a core") {
         println!("{fixture} with {core}");
-        let mut lab = Lab::start(core, fixture).await;
+        let mut lab = Lab::start(core, fixture, world.clone()).await;
         test(&mut lab).await;
     }
 }
@@ -49,9 +59,10 @@ pub(crate) fn provider() -> PathBuf {
 }
 
 impl Lab {
-    async fn start(core: Core, fixture: &str) -> Self {
+    async fn start(core: Core, fixture: &str, world: World) -> Self {
         let guests = Guests::Played(Dispatchers::default().containers());
-        let farm = Farm::simulated(guests).await.expect("farm");
+        let simulation = Simulation { world: Some(world), ..Simulation::of(guests) };
+        let farm = Farm::simulated_as(simulation).await.expect("farm");
         let (work, directory) = working_directory(&farm, core.clone(), fixture).await;
         let administrator = Administrator::new(simulated(&farm));
         Self { farm, work, administrator, before: BTreeSet::new(), core, directories: vec![directory] }

@@ -2,7 +2,7 @@
 
 use serde_json::value::to_raw_value;
 
-use crate::lab::{Lab, with_each_core};
+use crate::lab::{Lab, with_each_core, with_each_core_and_two_nodes};
 
 const VM: &str = "pxci_runner_vm.it";
 
@@ -106,6 +106,49 @@ async fn a_finished_vm_in_a_state_of_release_0_1_is_not_started() {
         lab.work.apply().await.expect("apply");
         is_off(lab).await;
         assert_eq!(lab.changes(&[]).await, [""; 0]);
+        lab.work.destroy().await.expect("destroy");
+        lab.is_as_before().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_vm_that_was_moved_to_another_node_is_followed() {
+    with_each_core_and_two_nodes("runner_vm.tf", async |lab| {
+        lab.template(9000).await;
+        lab.set("started", "true");
+        lab.work.apply().await.expect("a VM that runs");
+        // The simulated cluster cannot move a guest, so the state names the node that the VM would have come from.
+        let moved = lab.work.age_state("pxci_runner_vm", 0, |attributes| {
+            attributes.insert("node".to_owned(), to_raw_value("pve2").expect("JSON"));
+        });
+        moved.expect("a state that names another node");
+        assert_eq!(lab.changes(&[]).await, [""; 0], "a move is nothing to change");
+        let vmid = vmid(lab).await;
+
+        lab.set("reap", "finished");
+        lab.work.apply().await.expect("an argument of a moved VM changes");
+        let description = lab.pve().handle.description(u32::try_from(vmid).expect("a VMID"));
+        assert!(description.expect("a description").contains("\"reap\":\"finished\""));
+        finishes(lab, vmid).await;
+        lab.work.apply().await.expect("the end of a moved VM is seen");
+        assert_eq!(lab.attributes(VM).await.expect("it is in the state")["finished"], true);
+
+        lab.work.destroy().await.expect("destroy");
+        lab.is_as_before().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_vm_that_was_moved_is_imported_from_the_node_that_holds_it_now() {
+    with_each_core_and_two_nodes("runner_vm.tf", async |lab| {
+        lab.template(9000).await;
+        lab.work.apply().await.expect("a VM");
+        let id = format!("pve2/{}/9090-9099", vmid(lab).await);
+        lab.forget_state();
+        lab.succeed(&["import", "-no-color", VM, &id]).await;
+        assert_eq!(lab.attributes(VM).await.expect("it is in the state")["template_vmid"], 9000);
         lab.work.destroy().await.expect("destroy");
         lab.is_as_before().await;
     })

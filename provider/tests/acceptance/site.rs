@@ -88,7 +88,7 @@ async fn runs_a_job(farm: &Farm) {
     let runner = job.finish().await;
     job.deregistered(&runner).await;
     let started = Instant::now();
-    while guests_of(farm).await.iter().any(|guest| guest.ends_with(&runner)) {
+    while guests_of(farm).await.iter().any(|guest| guest.ends_with(runner.as_str())) {
         assert!(started.elapsed() < DEADLINE, "{runner} is not reaped");
         tokio::time::sleep(LOOK_AGAIN).await;
     }
@@ -104,7 +104,7 @@ async fn guests_of(farm: &Farm) -> Vec<String> {
 
 /// Returns everything of the run that still exists: guests in its VMIDs, and its files on the storage for images.
 async fn left_of(farm: &Farm) -> Vec<String> {
-    let images = client(farm).storage(&farm.pve.node, &farm.pve.iso_storage).volumes("iso").await.expect("images");
+    let images = client(farm).storage(&node(farm), &farm.pve.iso_storage).volumes("iso").await.expect("images");
     let ours = images.into_iter().map(|volume| volume.volid).filter(|volid| volid.contains("acceptance"));
     guests_of(farm).await.into_iter().chain(ours).collect()
 }
@@ -112,9 +112,13 @@ async fn left_of(farm: &Farm) -> Vec<String> {
 /// Family of an existing template: what its marker says, else its name.
 async fn family_of(farm: &Farm, template: u32) -> String {
     let template = ownership::Vmid::new(template).expect("a VMID");
-    let config = client(farm).qemu(&farm.pve.node, template).config().await.expect("the template");
+    let config = client(farm).qemu(&node(farm), template).config().await.expect("the template");
     let marked = ownership::Marker::find(config.description()).expect("its marker").and_then(|marker| marker.family);
     marked.unwrap_or_else(|| config.get("name").unwrap_or_default().to_owned())
+}
+
+fn node(farm: &Farm) -> ownership::NodeName {
+    farm.pve.node.parse().expect("the name of a node")
 }
 
 fn client(farm: &Farm) -> pve::Client {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use farm::simulation::Farm;
 use farm::site::GitHubSite;
 use github::{BaseUrl, Client, ClientConfig, Conclusion, Credential, Job, JobStatus};
-use ownership::RepositoryName;
+use ownership::{RepositoryName, RunnerName};
 use sim_github::{JobSpec, RunSpec};
 
 /// A first job may wait for a VM's first boot, on real hardware.
@@ -40,15 +40,15 @@ impl Queued {
         Some(Self { client, repository, run_id, name, earlier })
     }
 
-    /// Waits for the job's end, and says which runner took it.
-    pub(crate) async fn finish(&self) -> String {
+    /// Waits for the job's end. Returns the name of the runner that took it.
+    pub(crate) async fn finish(&self) -> RunnerName {
         let started = Instant::now();
         loop {
             let jobs = self.client.jobs_of_run(&self.repository, self.run_id).await.expect("jobs");
             let latest = jobs.into_iter().find(|job| job.name == self.name && Some(job.id) != self.earlier);
             if let Some(job) = latest.filter(|job| job.status == JobStatus::Completed) {
                 assert_eq!(job.conclusion, Some(Conclusion::Success), "{job:?}");
-                return job.runner_name.expect("a runner");
+                return job.runner_name.expect("a runner").parse().expect("a name that pxci gives");
             }
             assert!(started.elapsed() < DEADLINE, "the job {} of run {} does not end", self.name, self.run_id);
             tokio::time::sleep(LOOK_AGAIN).await;
@@ -56,7 +56,7 @@ impl Queued {
     }
 
     /// Waits until no runner of this name is registered.
-    pub(crate) async fn deregistered(&self, runner: &str) {
+    pub(crate) async fn deregistered(&self, runner: &RunnerName) {
         let started = Instant::now();
         let scope = github::Scope::Repository(self.repository.clone());
         while !self.client.runners(&scope, Some(runner)).await.expect("runners").is_empty() {

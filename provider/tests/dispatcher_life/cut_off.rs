@@ -149,7 +149,7 @@ impl Farm {
     async fn end(self) {
         let destroy = self.life.work.start(&DESTROY).expect("it starts");
         destroy.finish_within(DEADLINE).await.expect("an end").succeeded().expect("a destroy");
-        self.ends(self.user().qemu("pve1", id(TEMPLATE)).delete().await.expect("a task")).await;
+        self.ends(self.user().qemu(&node(), id(TEMPLATE)).delete().await.expect("a task")).await;
         assert_eq!(self.life.farm.leftovers(), Vec::<String>::new());
         self.guests.end().await;
     }
@@ -160,6 +160,10 @@ fn says(finished: &Finished, all: &[&str]) {
     for words in all {
         assert!(text.contains(words), "{words:?} is not in {text}");
     }
+}
+
+fn node() -> ownership::NodeName {
+    "pve1".parse().expect("a node name")
 }
 
 fn id(number: u32) -> ownership::Vmid {
@@ -182,7 +186,7 @@ async fn a_destroy_says_what_it_waits_for_can_be_interrupted_and_goes_on_when_th
     std::fs::remove_file(farm.log_file()).expect("a log");
     let destroy = farm.life.work.start(&DESTROY).expect("it starts");
     farm.until("a line about the wait", || farm.lines_about_the_wait() >= 1).await;
-    let vm = farm.user().qemu("pve1", id(RUNNER));
+    let vm = farm.user().qemu(&node(), id(RUNNER));
     farm.ends(vm.stop().await.expect("a task")).await;
     vm.set_config(&[("protection", "0")], None).await.expect("a change");
     farm.ends(vm.delete().await.expect("a task")).await;
@@ -206,7 +210,7 @@ async fn a_destroy_whose_time_is_over_keeps_everything_and_the_next_one_succeeds
 
     // The container has its network again at its next start.
     let vmid = u32::try_from(farm.life.vmid().await).expect("a VMID");
-    farm.ends(farm.user().lxc("pve1", id(vmid)).stop().await.expect("a task")).await;
+    farm.ends(farm.user().lxc(&node(), id(vmid)).stop().await.expect("a task")).await;
     farm.life.work.unset("TF_VAR_delete_timeout");
     farm.life.work.apply().await.expect("more time");
     farm.end().await;

@@ -16,7 +16,7 @@ mod shapes;
 pub(crate) mod world;
 
 pub use behaviour::{Behaviour, Gap, SecondaryLimits};
-pub use front::{Server, ServerHandle, ServerOptions};
+pub use front::{Server, ServerHandle, ServerOptions, Unanswered};
 pub use program::{Archive as RunnerArchive, pack as pack_runner};
 pub use world::World;
 pub use world::apps::{AppKeyError, SAMPLE_APP_KEY};

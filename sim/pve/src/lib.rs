@@ -30,7 +30,7 @@ mod world;
 
 pub use clock::Latency;
 pub use cluster::overview::Wanted;
-pub use front::in_process::Refused;
+pub use front::in_process::{Refused, Unanswered};
 pub use line::{Line, UnknownLine};
 pub use server::{Handle, Options, Server, StartError, TaskReport};
 pub use sim_http::faults::Fault;

@@ -199,12 +199,18 @@ async fn a_vm_that_is_not_ours_is_neither_configured_nor_started_nor_armed() {
     lab.power_on(CASES[0]).await;
     let place = guest::Place {
         claimant: ownership::Owner::Provider,
-        node: "pve1".into(),
+        node: "pve1".parse().unwrap(),
         range: "9000-9199".parse().unwrap(),
         resource_pool: "ci".into(),
     };
     let client = lab.client(crate::lab::TOKEN);
-    let vm = RunnerVm::new(client, "vm".into(), CASES[0].marker(), place, tokio_util::sync::CancellationToken::new());
+    let vm = RunnerVm::new(
+        client,
+        "lab-ubuntu-9101-abcdef".parse().unwrap(),
+        CASES[0].marker(),
+        place,
+        tokio_util::sync::CancellationToken::new(),
+    );
     let outcomes = [
         vm.configure(&guest::Shape { cores: Some(2), ..guest::Shape::default() }, None).await.map(drop),
         vm.start(None).await.map(drop),

@@ -16,11 +16,11 @@ const CASE: Case = CASES[0];
 fn vm_of(client: &pve::Client, marker: Marker) -> RunnerVm {
     let place = Place {
         claimant: marker.owner,
-        node: "pve1".into(),
+        node: "pve1".parse().unwrap(),
         range: "9000-9199".parse().unwrap(),
         resource_pool: "ci".into(),
     };
-    RunnerVm::new(client.clone(), "vm".into(), marker, place, CancellationToken::new())
+    RunnerVm::new(client.clone(), "lab-p-9100-aaaaaa".parse().unwrap(), marker, place, CancellationToken::new())
 }
 
 fn shape() -> Shape {

@@ -102,7 +102,7 @@ impl Lab {
     pub(crate) fn candidate_on<G: GuestType>(&self, node: &str, case: Case) -> Candidate<G> {
         let nonce = Some(NONCE.parse().unwrap());
         let evidence = Evidence::Marker { kind: case.kind, nonce, family: None };
-        Candidate::new(self.client(TOKEN), node, case.id(), proof(evidence), wait())
+        Candidate::new(self.client(TOKEN), &node.parse().unwrap(), case.id(), proof(evidence), wait())
     }
 
     /// Stops and destroys the guest of a case.

@@ -20,7 +20,7 @@ fn marker() -> Marker {
 
 fn version(lab: &Lab, family: &str) -> Candidate<pve::Qemu> {
     let evidence = Evidence::Marker { kind: Kind::Template, nonce: None, family: Some(family.to_owned()) };
-    Candidate::new(lab.client(TOKEN), "pve1", id(VERSION), proof(evidence), wait())
+    Candidate::new(lab.client(TOKEN), &"pve1".parse().unwrap(), id(VERSION), proof(evidence), wait())
 }
 
 fn template() -> Value {
@@ -81,7 +81,7 @@ async fn the_vm_that_our_packer_builds_is_marked_and_one_that_others_build_is_no
             description: "Packer ephemeral build VM".to_owned(),
             is_reported: false,
         };
-        Candidate::<pve::Qemu>::new(lab.client(TOKEN), "pve1", id(VERSION), proof(evidence), wait())
+        Candidate::<pve::Qemu>::new(lab.client(TOKEN), &"pve1".parse().unwrap(), id(VERSION), proof(evidence), wait())
     };
     let error = build("debian-1").prove().await.unwrap_err();
     assert!(matches!(error.problem, Problem::NotOurs(NotOurs::NotPackers(_))), "{error:?}");

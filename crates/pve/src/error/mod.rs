@@ -107,6 +107,16 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// The answer is larger than any that the client reads. A request that changes something was carried out.
+    #[error("the answer to {method} {path} has more than {} MiB", limit >> 20)]
+    Oversized {
+        /// Method of the request.
+        method: &'static str,
+        /// Its path.
+        path: String,
+        /// Largest answer in bytes.
+        limit: usize,
+    },
     /// A task ended badly.
     #[error("the task {} of Proxmox VE failed: {exit_status}{}", upid.kind(), tail(log))]
     Task {
@@ -162,6 +172,9 @@ pub enum SetupError {
     /// Certificates.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// The client was given a transport of its own, which takes no files.
+    #[error("the transport that was given takes no uploads")]
+    NoUploads,
     /// The HTTP client.
     #[error("the HTTP client refuses its configuration")]
     Http(#[source] Box<dyn StdError + Send + Sync>),

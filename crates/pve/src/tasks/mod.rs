@@ -4,15 +4,16 @@ mod pacing;
 
 use std::time::Duration;
 
+use ownership::NodeName;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    call::{Call, Parameters, segment},
     client::Client,
     error::Error,
     lenient,
-    transport::{Call, Parameters, segment},
     upid::Upid,
 };
 
@@ -114,10 +115,10 @@ impl Client {
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn is_task_running(&self, node: &str, kind: &str) -> Result<bool, Error> {
+    pub async fn is_task_running(&self, node: &NodeName, kind: &str) -> Result<bool, Error> {
         let parameters = Parameters::default().with("source", "active").with("typefilter", kind);
         let tasks: Vec<ListedTask> =
-            self.call(Call::get(format!("/nodes/{}/tasks", segment(node)), &parameters)).await?;
+            self.call(Call::get(format!("/nodes/{}/tasks", segment(node.as_str())), &parameters)).await?;
         // The list of active tasks keeps ended ones for a while.
         Ok(tasks.iter().any(|task| task.endtime.is_none()))
     }
@@ -175,6 +176,7 @@ impl<'a> Waiting<'a> {
     async fn pause(&mut self) -> Result<(), Error> {
         let pause = self.polls.next_pause().min(self.left());
         tokio::select! {
+            biased;
             () = self.options.cancel.cancelled() => Err(Error::Cancelled { upid: self.upid.clone() }),
             () = sleep(pause) => Ok(()),
         }
@@ -205,5 +207,5 @@ impl<'a> Waiting<'a> {
 }
 
 fn path(upid: &Upid) -> String {
-    format!("/nodes/{}/tasks/{}", segment(upid.node()), segment(upid.as_str()))
+    format!("/nodes/{}/tasks/{}", segment(upid.node().as_str()), segment(upid.as_str()))
 }

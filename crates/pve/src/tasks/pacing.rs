@@ -5,6 +5,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use ownership::NodeName;
+
 use crate::upid::Upid;
 
 /// Shortest pause between two polls, and pause before the first poll if no task of the kind has ended yet.
@@ -23,7 +25,7 @@ const STRONG_PULL: f64 = 0.8;
 /// Durations of recent tasks, by node and kind.
 #[derive(Debug, Default)]
 pub(crate) struct TaskTimes {
-    recent: Mutex<HashMap<(String, String), VecDeque<Took>>>,
+    recent: Mutex<HashMap<(NodeName, String), VecDeque<Took>>>,
     expected: HashMap<&'static str, Duration>,
 }
 
@@ -92,8 +94,8 @@ impl Polls {
     }
 }
 
-fn key(upid: &Upid) -> (String, String) {
-    (upid.node().to_owned(), upid.kind().to_owned())
+fn key(upid: &Upid) -> (NodeName, String) {
+    (upid.node().clone(), upid.kind().to_owned())
 }
 
 /// Returns the time of the next task's first poll, by which three quarters of the recent tasks had ended. If no poll

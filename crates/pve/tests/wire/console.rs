@@ -1,6 +1,6 @@
 //! The console's protocol, against a server that plays PVE's two proxies.
 
-use crate::server::{Listener, client, id, read};
+use crate::server::{Listener, client, id, node, read};
 use futures::{SinkExt, StreamExt};
 use pve::{Error, Trust, console};
 use tokio::io::AsyncWriteExt;
@@ -44,7 +44,7 @@ async fn accept(listener: &Listener) -> (String, Socket) {
 #[tokio::test]
 async fn input_is_framed_output_is_raw_and_the_end_needs_no_closing() {
     let listener = Listener::bind().await;
-    let container = client(&[&listener.url], Trust::CaPem(listener.ca_pem.clone())).lxc("pve1", id(200));
+    let container = client(&[&listener.url], Trust::CaPem(listener.ca_pem.clone())).lxc(&node(), id(200));
     let served = tokio::spawn(async move {
         let (asked, mut socket) = accept(&listener).await;
         assert_eq!(
@@ -74,7 +74,7 @@ async fn input_is_framed_output_is_raw_and_the_end_needs_no_closing() {
 #[tokio::test]
 async fn a_refused_ticket_is_an_error_without_the_ticket() {
     let listener = Listener::bind().await;
-    let container = client(&[&listener.url], Trust::CaPem(listener.ca_pem.clone())).lxc("pve1", id(200));
+    let container = client(&[&listener.url], Trust::CaPem(listener.ca_pem.clone())).lxc(&node(), id(200));
     tokio::spawn(async move {
         let (_, socket) = accept(&listener).await;
         drop(socket);

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod console;
+mod given;
 mod pools;
 mod server;
 mod transport;

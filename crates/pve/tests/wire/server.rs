@@ -157,7 +157,12 @@ async fn serve(
     while let Some(request) = read(connection, &mut stream).await {
         requests.lock().unwrap().push(request.clone());
         match handler(request).await {
-            Reaction::Answer(answer) => stream.write_all(answer.as_bytes()).await.unwrap(),
+            // A client may close before it has read everything.
+            Reaction::Answer(answer) => {
+                if stream.write_all(answer.as_bytes()).await.is_err() {
+                    return;
+                }
+            }
             Reaction::Close => return,
         }
     }
@@ -185,6 +190,10 @@ pub(crate) async fn read(connection: usize, stream: &mut TlsStream<TcpStream>) -
 }
 
 /// The VMID of this number.
+pub(crate) fn node() -> ownership::NodeName {
+    "pve1".parse().unwrap()
+}
+
 pub(crate) fn id(number: u32) -> ownership::Vmid {
     ownership::Vmid::new(number).unwrap()
 }

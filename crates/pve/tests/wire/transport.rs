@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::server::{Listener, Reaction, Request, SECRET, Server, client, id, ok, status};
+use crate::server::{Listener, Reaction, Request, SECRET, Server, client, id, node, ok, status};
 use pve::{CloneRequest, Content, Error, Trust};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -33,7 +33,7 @@ async fn a_read_is_repeated_when_the_reused_connection_was_closed() {
     let server = closes_the_reused_connection().await;
     let client = server.client();
     client.nodes().await.unwrap();
-    assert_eq!(client.nodes().await.unwrap()[0].node, "pve1");
+    assert_eq!(client.nodes().await.unwrap()[0].node, node());
     let connections: Vec<usize> = server.requests().iter().map(|request| request.connection).collect();
     assert_eq!(connections, [0, 0, 1]);
 }
@@ -43,9 +43,19 @@ async fn a_write_that_may_have_arrived_is_never_repeated() {
     let server = closes_the_reused_connection().await;
     let client = server.client();
     client.nodes().await.unwrap();
-    let error = client.qemu("pve1", id(9101)).start().await.unwrap_err();
+    let error = client.qemu(&node(), id(9101)).start().await.unwrap_err();
     assert!(matches!(error, Error::Interrupted { method: "POST", .. }), "{error}");
     assert_eq!(server.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_not_read_into_memory() {
+    let server = Server::start(|_| async { ok(&format!("\"{}\"", "a".repeat(17 << 20))) }).await;
+    let error = server.client().nodes().await.unwrap_err();
+    assert!(matches!(error, Error::Oversized { method: "GET", .. }), "{error}");
+    assert_eq!(error.to_string(), "the answer to GET /nodes has more than 16 MiB");
+    assert!(!error.is_transient() && !error.is_not_carried_out());
+    assert_eq!(server.requests().len(), 1);
 }
 
 /// Answers with this status line so often, then carries out what it is asked.
@@ -61,14 +71,14 @@ async fn answers_first(line: &'static str, times: usize) -> Server {
 #[tokio::test]
 async fn a_write_is_repeated_while_the_daemon_takes_no_connection() {
     let server = answers_first("595 Connection refused", 2).await;
-    server.client().qemu("pve1", id(9101)).start().await.unwrap();
+    server.client().qemu(&node(), id(9101)).start().await.unwrap();
     assert_eq!(server.requests().len(), 3);
 }
 
 #[tokio::test]
 async fn a_write_is_not_repeated_when_the_daemon_dies_under_it() {
     let server = answers_first("596 Connection reset by peer", 1).await;
-    let error = server.client().qemu("pve1", id(9101)).start().await.unwrap_err();
+    let error = server.client().qemu(&node(), id(9101)).start().await.unwrap_err();
     assert!(error.is_transient() && !error.is_not_carried_out(), "{error}");
     assert_eq!(server.requests().len(), 1);
 }
@@ -81,7 +91,7 @@ async fn a_read_is_repeated_when_the_daemon_dies_under_it() {
         async move { if nth == 0 { status("596 Connection reset by peer", "") } else { ok(NODES) } }
     })
     .await;
-    assert_eq!(server.client().nodes().await.unwrap()[0].node, "pve1");
+    assert_eq!(server.client().nodes().await.unwrap()[0].node, node());
 }
 
 #[tokio::test]
@@ -111,7 +121,7 @@ async fn upload_unread(permissions: &'static str) -> Error {
         }
     });
     let file = vec![0; 16 << 20].into();
-    client.storage("pve1", "local").upload(Content::ContainerTemplate, "a.tar.zst", file).await.unwrap_err()
+    client.storage(&node(), "local").upload(Content::ContainerTemplate, "a.tar.zst", file).await.unwrap_err()
 }
 
 #[tokio::test]
@@ -132,7 +142,7 @@ async fn an_upload_that_breaks_for_another_reason_says_so() {
 async fn an_upload_has_its_fields_before_the_file_and_a_length() {
     let server = Server::start(|_| async { ok(&UPID.replace("qmclone:9000", "imgcopy:")) }).await;
     let upid =
-        server.client().storage("pve1", "local").upload(Content::Iso, "pxci-a.iso", "seed".into()).await.unwrap();
+        server.client().storage(&node(), "local").upload(Content::Iso, "pxci-a.iso", "seed".into()).await.unwrap();
     assert_eq!(upid.kind(), "imgcopy");
     let requests = server.requests();
     let request = &requests[0];
@@ -157,7 +167,7 @@ async fn an_upload_has_its_fields_before_the_file_and_a_length() {
 #[tokio::test]
 async fn a_delete_has_its_parameters_in_the_query_and_no_body() {
     let server = Server::start(|_| async { ok(UPID) }).await;
-    server.client().qemu("pve1", id(9101)).delete().await.unwrap();
+    server.client().qemu(&node(), id(9101)).delete().await.unwrap();
     let requests = server.requests();
     assert_eq!(
         requests[0].line(),
@@ -170,7 +180,7 @@ async fn a_delete_has_its_parameters_in_the_query_and_no_body() {
 #[tokio::test]
 async fn posts_always_have_a_length_and_a_clone_says_whose_it_is() {
     let server = Server::start(|_| async { ok(UPID) }).await;
-    let vm = server.client().qemu("pve1", id(9000));
+    let vm = server.client().qemu(&node(), id(9000));
     vm.start().await.unwrap();
     let request = CloneRequest {
         newid: id(9101),
@@ -192,7 +202,7 @@ async fn agent_commands_repeat_their_key_and_files_go_as_base64() {
         if request.line().contains("exec") { ok(r#"{"pid":650}"#) } else { ok("null") }
     })
     .await;
-    let agent = server.client().qemu("pve1", id(9101)).agent();
+    let agent = server.client().qemu(&node(), id(9101)).agent();
     assert_eq!(agent.exec(&["/bin/sh", "-c", "echo a b"]).await.unwrap(), 650);
     agent.file_write("/run/pxci/hostname", "ü".as_bytes()).await.unwrap();
     let requests = server.requests();
@@ -219,7 +229,7 @@ async fn at_most_two_agent_calls_are_in_flight_per_node() {
     .await;
     let client = server.client();
     let calls = (9100..9110).map(|vmid| {
-        let agent = client.qemu("pve1", id(vmid)).agent();
+        let agent = client.qemu(&node(), id(vmid)).agent();
         async move { agent.interfaces().await }
     });
     for outcome in futures::future::join_all(calls).await {
@@ -254,8 +264,8 @@ async fn a_dead_endpoint_is_left_for_the_next_one() {
     let server = Server::start(|_| async { ok(UPID) }).await;
     let trust = Trust::CaPem(server.ca_pem.clone());
     let both = client(&[&dead, &server.url], trust.clone());
-    both.qemu("pve1", id(9101)).start().await.unwrap();
-    both.qemu("pve1", id(9101)).stop().await.unwrap();
+    both.qemu(&node(), id(9101)).start().await.unwrap();
+    both.qemu(&node(), id(9101)).stop().await.unwrap();
     assert_eq!(server.requests().len(), 2);
     let error = client(&[&dead], trust).nodes().await.unwrap_err();
     assert!(matches!(&error, Error::Unreachable { endpoint, .. } if *endpoint == dead), "{error:?}");

@@ -40,9 +40,7 @@ impl Resource for Snippets {
 
     async fn plan(&self, cx: &PlanCx<Clients>, plan: &mut Plan<Snippet>) -> Result<(), Diagnostics> {
         let Some(clients) = cx.data() else { return Ok(()) };
-        if plan.planned.node.is_unknown() && plan.config.node.is_null() {
-            plan.planned.node = clients.node(&plan.config.node)?.into();
-        }
+        clients.plan_node(&mut plan.planned.node, &plan.config.node)?;
         if let Some(known) = plan.planned.known() {
             let image = known.image();
             // A new resource draws its id when it is created: an id that is drawn here would differ from plan to plan.
@@ -58,7 +56,7 @@ impl Resource for Snippets {
 
     async fn create(&self, cx: &Cx<Clients>, mut plan: KnownSnippet) -> Outcome<KnownSnippet> {
         let clients = cx.data();
-        plan.node = clients.node(&plan.node)?.into();
+        plan.node = clients.node(&plan.node)?.to_string().into();
         let image = plan.image();
         let volid = plan.new_volid(&image, &clients.installation);
         plan.describe(&image, volid);
@@ -124,7 +122,7 @@ impl Resource for Snippets {
         );
         Ok(Snippet {
             name: id.name.into(),
-            node: id.node.into(),
+            node: id.node.to_string().into(),
             storage: id.storage.into(),
             volid: id.volid.into(),
             ..Snippet::default()

@@ -1,8 +1,10 @@
 //! The typed state of `pxci_cloudinit_snippet`, and what it says about the file on the storage.
 
 use cloudinit::{SeedImage, SeedIso};
-use ownership::{Installation, Nonce, SeedFile};
+use ownership::{Installation, NodeName, Nonce, SeedFile};
 use tf_provider::{Attr, Model, Timeouts};
+
+use crate::nodes::good_node;
 
 /// Cloud-init data as a NoCloud image on a storage, for any number of guests.
 ///
@@ -18,7 +20,7 @@ pub(crate) struct Snippet {
     #[tf(required, replace, length(1..=40), validate = good_name)]
     pub(crate) name: Attr<String>,
     /// Node by which the image is uploaded. Default: the provider's.
-    #[tf(optional, computed, keep, replace)]
+    #[tf(optional, computed, keep, replace, validate = good_node)]
     pub(crate) node: Attr<String>,
     /// Storage with content type `iso`.
     #[tf(required, replace)]
@@ -133,7 +135,7 @@ fn digest_in(file: &str) -> Option<String> {
 /// The parts of an import id, `node/storage:iso/file`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ImportId {
-    pub(crate) node: String,
+    pub(crate) node: NodeName,
     pub(crate) storage: String,
     pub(crate) name: String,
     pub(crate) volid: String,
@@ -152,14 +154,9 @@ impl ImportId {
             (None, Some((name, _))) => (name.to_owned(), None),
             (None, None) => return None,
         };
-        let complete = !node.is_empty() && !storage.is_empty();
-        complete.then(|| Self {
-            node: node.to_owned(),
-            storage: storage.to_owned(),
-            name,
-            volid: volid.to_owned(),
-            installation,
-        })
+        let node = node.parse().ok()?;
+        let id = Self { node, storage: storage.to_owned(), name, volid: volid.to_owned(), installation };
+        (!storage.is_empty()).then_some(id)
     }
 }
 

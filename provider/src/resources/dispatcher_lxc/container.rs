@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use guest::{Candidate, OwnedContainer, Problem};
-use ownership::{Build, Evidence, Kind, Marker, Nonce, NotOurs, Owner, Proof, Vmid};
+use ownership::{Build, Evidence, Kind, Marker, NodeName, Nonce, NotOurs, Owner, Proof, Vmid};
 use pve::{Config, Error, Lxc, Properties, Upid, WaitOptions};
 use tf_provider::{CancellationToken, Cx, Diagnostic};
 
 use super::model::{KnownDispatcher, Location, Network};
 use super::options::{NETWORK_CARD, STATE_VOLUME, changeable, options};
 use crate::diagnostics::{self, Unable as _};
+use crate::nodes;
 use crate::provider::Clients;
 use crate::vmids::Proposal;
 use crate::waiting;
@@ -50,14 +51,14 @@ impl Made {
 /// Without `with_state` it gets no state volume: it will take over that of another.
 pub(crate) async fn create(cx: &Cx<Clients>, model: &KnownDispatcher, with_state: bool) -> Result<Made, Diagnostic> {
     let clients = cx.data();
-    let range = model.range()?;
+    let (node, range) = (nodes::known(&model.node)?, model.range()?);
     let mut refused = BTreeSet::new();
     while let Some(proposal) =
         cx.guard(clients.vmids.propose(&clients.pve, range, &refused)).await?.unable("create", THING, range)?
     {
         let vmid = proposal.vmid();
         let nonce = Nonce::random();
-        match create_as(cx, model, (vmid, &nonce), with_state).await {
+        match create_at(cx, &clients.pve.lxc(&node, vmid), model, &nonce, with_state).await {
             Ok(()) => return Ok(Made { proposal, nonce, is_fresh: true }),
             Err(error) if error.is_already_exists() => {
                 tracing::info!(vmid = vmid.get(), "somebody else took this VMID");
@@ -78,20 +79,21 @@ pub(crate) async fn create(cx: &Cx<Clients>, model: &KnownDispatcher, with_state
     }))
 }
 
-async fn create_as(
+async fn create_at(
     cx: &Cx<Clients>,
+    container: &Lxc,
     model: &KnownDispatcher,
-    (vmid, nonce): (Vmid, &Nonce),
+    nonce: &Nonce,
     with_state: bool,
 ) -> Result<(), Error> {
-    let clients = cx.data();
-    let mut marker = Marker::new(clients.installation.clone(), Owner::Provider, Kind::Dispatcher, vmid, nonce.clone());
+    let (installation, vmid) = (cx.data().installation.clone(), container.vmid());
+    let mut marker = Marker::new(installation, Owner::Provider, Kind::Dispatcher, vmid, nonce.clone());
     marker.build = Some(Build::Building);
     marker.seed_isos = model.seed_isos();
     let options = options(model, &marker, with_state);
     let options: Vec<(&str, &str)> = options.iter().map(|(name, value)| (*name, value.as_str())).collect();
     tracing::info!(vmid = vmid.get(), "creating the dispatcher's container");
-    let task = clients.pve.lxc(model.node.text().unwrap_or_default(), vmid).create(&options).await?;
+    let task = container.create(&options).await?;
     finish(cx, &task).await
 }
 
@@ -117,7 +119,7 @@ pub(crate) struct Found {
 
 /// Finds the container, also when it was moved to another node. Returns `None` if there is none, or if the guest that has
 /// its VMID now is marked as another one.
-pub(crate) async fn find(clients: &Clients, (node, vmid): (&str, Vmid)) -> Result<Option<Found>, Diagnostic> {
+pub(crate) async fn find(clients: &Clients, (node, vmid): (&NodeName, Vmid)) -> Result<Option<Found>, Diagnostic> {
     let located = guest::locate(&clients.pve, node, vmid).await;
     let located = located.unable("read", THING, vmid)?;
     let Some((container, config)) = located else { return Ok(None) };
@@ -143,7 +145,7 @@ pub(super) fn candidate(
         resource_pool: location.resource_pool.to_owned(),
         evidence: Evidence::Marker { kind: Kind::Dispatcher, nonce: nonce.cloned(), family: None },
     };
-    Candidate::new(clients.pve.clone(), location.node, location.vmid, proof, wait)
+    Candidate::new(clients.pve.clone(), &location.node, location.vmid, proof, wait)
 }
 
 /// Returns the container after the proof that it is ours; `None` if there is none, or if its VMID now belongs to another

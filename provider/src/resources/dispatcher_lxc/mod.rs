@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use dispatcher_api::{Config, ConfigError, ConfigProblem, Phase, Secrets, Status};
 use guest::{Candidate, OwnedContainer, Problem};
-use ownership::{Installation, Vmid};
+use ownership::{Installation, NodeName, Vmid};
 use pve::Lxc;
 use tf_provider::{
     Attr, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Model as _, Outcome, Path, Plan, PlanCx, Resource, Secret,
@@ -34,6 +34,7 @@ use self::container::Made;
 use self::model::{Dispatcher, KnownDispatcher, container as container_of};
 use self::takeover::Succession;
 use crate::diagnostics::{self, Detailed as _, Unable as _};
+use crate::nodes;
 use crate::provider::Clients;
 use crate::waiting;
 
@@ -56,9 +57,7 @@ impl Resource for Dispatchers {
 
     async fn plan(&self, cx: &PlanCx<Clients>, plan: &mut Plan<Dispatcher>) -> Result<(), Diagnostics> {
         let Some(clients) = cx.data() else { return Ok(()) };
-        if plan.planned.node.is_unknown() && plan.config.node.is_null() {
-            plan.planned.node = clients.node(&plan.config.node)?.into();
-        }
+        clients.plan_node(&mut plan.planned.node, &plan.config.node)?;
         if !plan.config.appliance_file.is_unknown() {
             let appliance = Appliance::load(plan.config.appliance_file.text())?;
             plan_appliance(plan, &appliance, &clients.installation);
@@ -66,7 +65,7 @@ impl Resource for Dispatchers {
         plan_identity(plan);
         plan.planned.config_hash = match (plan.planned.known(), plan.planned.node.text()) {
             (Some(known), Some(node)) => {
-                valid(known.config(node, &clients.installation, &clients.connection)?)?.hash().into()
+                valid(known.config(&nodes::parse(node)?, &clients.installation, &clients.connection)?)?.hash().into()
             }
             _ => Attr::Unknown,
         };
@@ -79,7 +78,7 @@ impl Resource for Dispatchers {
 
     async fn create(&self, cx: &Cx<Clients>, mut plan: KnownDispatcher) -> Outcome<KnownDispatcher> {
         let clients = cx.data();
-        plan.node = clients.node(&plan.node)?.into();
+        plan.node = clients.node(&plan.node)?.to_string().into();
         let (config, secrets) = desired(cx, &plan)?;
         let appliance = planned_appliance(&mut plan, &clients.installation)?;
         let made = make(cx, &plan, &appliance).await?;
@@ -92,9 +91,9 @@ impl Resource for Dispatchers {
 
     async fn read(&self, cx: &Cx<Clients>, mut state: Dispatcher) -> Result<Option<Dispatcher>, Diagnostics> {
         let clients = cx.data();
-        let Some(found) = container::find(clients, state.place()?).await? else { return Ok(None) };
+        let (node, vmid) = state.place()?;
+        let Some(found) = container::find(clients, (&node, vmid)).await? else { return Ok(None) };
         options::take_over(&found.config, &mut state);
-        let vmid = found.container.vmid();
         let status = found.container.status().await;
         let status = status.unable("read", container::THING, vmid)?;
         if !status.is_running() {
@@ -168,12 +167,12 @@ impl Resource for Dispatchers {
         let ImportKey::Id(text) = key else {
             return Err(unable_to_import("Import it by id: `node/vmid`.").into());
         };
-        let Some((node, vmid)) = text.split_once('/').and_then(|(node, vmid)| Some((node, vmid.parse::<Vmid>().ok()?)))
-        else {
+        let Some((node, vmid)) = import_id(&text) else {
             return Err(unable_to_import(&format!("\"{text}\" is not of the form `node/vmid`.")).into());
         };
-        let mut state = Dispatcher { node: node.into(), vmid: i64::from(vmid.get()).into(), ..Dispatcher::default() };
-        let Some(found) = container::find(clients, (node, vmid)).await? else {
+        let mut state =
+            Dispatcher { node: node.to_string().into(), vmid: i64::from(vmid.get()).into(), ..Dispatcher::default() };
+        let Some(found) = container::find(clients, (&node, vmid)).await? else {
             return Err(unable_to_import(&format!(
                 "Container {vmid} does not exist on node \"{node}\", or belongs to another installation."
             ))
@@ -188,6 +187,12 @@ impl Resource for Dispatchers {
         );
         Ok(state)
     }
+}
+
+/// Reads the import id `node/vmid`. Returns `None` if the text has another form.
+fn import_id(text: &str) -> Option<(NodeName, Vmid)> {
+    let (node, vmid) = text.split_once('/')?;
+    Some((node.parse().ok()?, vmid.parse().ok()?))
 }
 
 /// What no single attribute can say.
@@ -316,7 +321,7 @@ async fn takes(
 ) -> Result<(), Diagnostics> {
     let value = if attribute == "storage" { &planned.storage } else { &planned.template_storage };
     let (Some(name), Some(node)) = (value.text(), planned.node.text()) else { return Ok(()) };
-    let status = clients.pve.storage(node, name).status().await;
+    let status = clients.pve.storage(&nodes::parse(node)?, name).status().await;
     let status = status.unable("use", "storage", name).about(attribute)?;
     if status.content.iter().any(|content| content == kind) {
         return Ok(());
@@ -331,7 +336,7 @@ async fn takes(
 /// What the dispatcher is to work with.
 fn desired(cx: &Cx<Clients>, plan: &KnownDispatcher) -> Result<(Config, Secrets), Diagnostics> {
     let clients = cx.data();
-    let config = valid(plan.config(plan.node.need("node")?, &clients.installation, &clients.connection)?)?;
+    let config = valid(plan.config(&nodes::known(&plan.node)?, &clients.installation, &clients.connection)?)?;
     let own = plan.pve_token_secret_wo.clone().map(Secret::into_inner);
     let github_token = plan.github_token_wo.clone().into_inner();
     let secrets =

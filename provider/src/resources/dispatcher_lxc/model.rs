@@ -6,10 +6,11 @@ use std::str::FromStr;
 
 use crate::diagnostics;
 use dispatcher_api::{Config, GithubConfig, PveConfig, RunnerPool, TemplateSource};
-use ownership::{Installation, NameError, Vmid, VmidRange};
+use ownership::{Installation, NameError, NodeName, Vmid, VmidRange};
 use tf_provider::{Attr, Diagnostic, Model, Path, Secret, Timeouts};
 
 use crate::connection::Connection;
+use crate::nodes::{self, good_node};
 
 /// The container with the dispatcher: it sees queued GitHub Actions jobs, makes a virtual machine for each, and
 /// destroys it afterwards.
@@ -22,7 +23,7 @@ use crate::connection::Connection;
 #[derive(Clone, Default, Model)]
 pub(crate) struct Dispatcher {
     /// Node of the container. Default: the provider's.
-    #[tf(optional, computed, keep, replace)]
+    #[tf(optional, computed, keep, replace, validate = good_node)]
     pub(crate) node: Attr<String>,
     /// Host name of the container.
     #[tf(default = "pxci-dispatcher", length(1..=63), validate = good_hostname)]
@@ -222,8 +223,8 @@ impl Dispatcher {
     }
 
     /// Returns node and VMID of the container that exists.
-    pub(crate) fn place(&self) -> Result<(&str, Vmid), Diagnostic> {
-        Ok((self.node.need("node")?, container(&self.vmid)?))
+    pub(crate) fn place(&self) -> Result<(NodeName, Vmid), Diagnostic> {
+        Ok((nodes::known(&self.node)?, container(&self.vmid)?))
     }
 
     /// Returns what the container that exists is proved by.
@@ -234,10 +235,10 @@ impl Dispatcher {
 }
 
 /// The places where the container that a state or a plan names must be, to be ours.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Location<'a> {
     /// Node that it was last seen on.
-    pub(crate) node: &'a str,
+    pub(crate) node: NodeName,
     /// Its VMID.
     pub(crate) vmid: Vmid,
     /// Range that holds the VMID.
@@ -269,8 +270,8 @@ impl KnownDispatcher {
     }
 
     /// Returns node and VMID of the container that exists.
-    pub(crate) fn place(&self) -> Result<(&str, Vmid), Diagnostic> {
-        Ok((self.node.need("node")?, container(&self.vmid)?))
+    pub(crate) fn place(&self) -> Result<(NodeName, Vmid), Diagnostic> {
+        Ok((nodes::known(&self.node)?, container(&self.vmid)?))
     }
 
     /// Returns what the container that exists is proved by.
@@ -287,7 +288,7 @@ impl KnownDispatcher {
     /// Returns the dispatcher's configuration. The container's node is that of pools that name none.
     pub(crate) fn config(
         &self,
-        node: &str,
+        node: &NodeName,
         installation: &Installation,
         provider: &Connection,
     ) -> Result<Config, Diagnostic> {
@@ -338,7 +339,7 @@ impl KnownPveAccess {
 }
 
 struct PoolDefaults<'a> {
-    node: &'a str,
+    node: &'a NodeName,
     resource_pool: &'a str,
 }
 
@@ -349,7 +350,7 @@ impl KnownPool {
             |field: &str, text: String| diagnostics::invalid(at(field), format!("Invalid pool \"{name}\""), text);
         let parsed = name.parse().map_err(|error: NameError| wrong("labels", error.to_string()))?;
         let vmid = vmid_of(self.template_vmid);
-        let node = self.template_node.as_deref().unwrap_or(defaults.node).parse();
+        let node = self.template_node.as_deref().map_or_else(|| Ok(defaults.node.clone()), str::parse);
         let template = TemplateSource {
             family: self.family.clone(),
             vmid: vmid.ok_or_else(|| wrong("template_vmid", "It is not a VMID.".to_owned()))?,

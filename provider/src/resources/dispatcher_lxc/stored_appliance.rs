@@ -10,11 +10,12 @@ use super::model::KnownDispatcher;
 use super::options::appliance_of;
 use crate::diagnostics::{Detailed as _, Unable as _};
 use crate::holders;
+use crate::nodes;
 use crate::provider::Clients;
 
 /// Uploads the appliance; a file of that name has that content, then nothing is sent.
 pub(crate) async fn upload(cx: &Cx<Clients>, model: &KnownDispatcher, appliance: &Appliance) -> Result<(), Diagnostic> {
-    let storage = cx.data().pve.storage(model.node.need("node")?, &model.template_storage);
+    let storage = cx.data().pve.storage(&nodes::known(&model.node)?, &model.template_storage);
     let volid = model.appliance_volid.need("appliance_volid")?;
     let present = cx
         .guard(storage.volumes(Content::ContainerTemplate.as_str()))
@@ -40,7 +41,7 @@ pub(crate) async fn remove(clients: &Clients, model: &KnownDispatcher, wait: &Wa
     if used_elsewhere(clients, volid).await.unable("delete", "the dispatcher's appliance", volid)? {
         return Ok(());
     }
-    let storage = clients.pve.storage(model.node.need("node")?, &model.template_storage);
+    let storage = clients.pve.storage(&nodes::known(&model.node)?, &model.template_storage);
     match storage.delete(volid).await.unable("delete", "the dispatcher's appliance", volid)? {
         Some(task) => {
             clients.pve.wait(&task, wait).await.map(drop).unable("delete", "the dispatcher's appliance", volid)

@@ -53,7 +53,7 @@ fn dispatcher() -> Dispatcher {
 
 fn config(model: &Dispatcher) -> Option<dispatcher_api::Config> {
     let known = model.known()?;
-    Some(known.config("pve1", &"lab".parse().unwrap(), &connection()).unwrap())
+    Some(known.config(&"pve1".parse().unwrap(), &"lab".parse().unwrap(), &connection()).unwrap())
 }
 
 fn complaints(model: &Dispatcher) -> Vec<String> {

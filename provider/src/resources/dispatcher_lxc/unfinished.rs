@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use guest::Problem;
-use ownership::{Build, Marker, Nonce, Vmid, VmidRange};
+use ownership::{Build, Marker, NodeName, Nonce, Vmid, VmidRange};
 use pve::{Error, GuestKind};
 use tf_provider::{Cx, Diagnostic};
 
@@ -16,6 +16,7 @@ use super::container::{self, Found, Made, THING};
 use super::model::{Dispatcher, KnownDispatcher, Location};
 use super::options::{self, STATE_VOLUME, appliance_of};
 use crate::diagnostics::Unable as _;
+use crate::nodes;
 use crate::provider::Clients;
 use crate::waiting;
 
@@ -32,15 +33,15 @@ pub(super) async fn adopt(
 ) -> Result<Option<Made>, Diagnostic> {
     let clients = cx.data();
     let range = model.range()?;
-    for vmid in candidates(clients, model, range).await.unable("look for unfinished ones of", THING, range)? {
+    let node = nodes::known(&model.node)?;
+    for vmid in candidates(clients, model, &node, range).await.unable("look for unfinished ones of", THING, range)? {
         let Some(proposal) = clients.vmids.claim(vmid) else { continue };
-        let place = (model.node.need("node")?.as_str(), vmid);
-        let Some((found, marker)) = cx.guard(unlocked(clients, place)).await?? else { continue };
+        let Some((found, marker)) = cx.guard(unlocked(clients, (&node, vmid))).await?? else { continue };
         if !fits(&found, model, with_state) {
             left_alone(cx, vmid);
             continue;
         }
-        let location = Location { node: place.0, vmid, range, resource_pool: &model.resource_pool };
+        let location = Location { node: node.clone(), vmid, range, resource_pool: &model.resource_pool };
         let unfinished = container::candidate(clients, location, Some(&marker.nonce), waiting::until_deadline(cx));
         let nonce = Nonce::random();
         match unfinished.mark(|marker| marker.nonce = nonce.clone()).await {
@@ -54,12 +55,17 @@ pub(super) async fn adopt(
     Ok(None)
 }
 
-async fn candidates(clients: &Clients, model: &KnownDispatcher, range: VmidRange) -> Result<Vec<Vmid>, Error> {
+async fn candidates(
+    clients: &Clients,
+    model: &KnownDispatcher,
+    node: &NodeName,
+    range: VmidRange,
+) -> Result<Vec<Vmid>, Error> {
     let guests = clients.pve.guests().await?.into_iter();
     let ours = guests.filter(|guest| {
         guest.kind == GuestKind::Lxc
             && range.contains(guest.vmid)
-            && Some(guest.node.as_str()) == model.node.text()
+            && guest.node == *node
             && guest.pool.as_ref() == Some(&model.resource_pool)
     });
     Ok(ours.map(|guest| guest.vmid).collect())
@@ -67,7 +73,7 @@ async fn candidates(clients: &Clients, model: &KnownDispatcher, range: VmidRange
 
 /// Waits until Proxmox VE has unlocked the unfinished container and returns it. Returns `None` if the guest is
 /// something else.
-async fn unlocked(clients: &Clients, place: (&str, Vmid)) -> Result<Option<(Found, Marker)>, Diagnostic> {
+async fn unlocked(clients: &Clients, place: (&NodeName, Vmid)) -> Result<Option<(Found, Marker)>, Diagnostic> {
     let end = tokio::time::Instant::now() + CREATION;
     loop {
         let Some(found) = container::find(clients, place).await? else { return Ok(None) };

@@ -10,6 +10,7 @@ use tf_provider::{CancellationToken, Cx, Diagnostic, Failure, Outcome};
 use super::model::{Job, KnownRunnerVm, runner_name};
 use super::{THING, handle};
 use crate::diagnostics::{self, Unable as _};
+use crate::nodes;
 use crate::provider::Clients;
 use crate::vmids::Proposal;
 use crate::waiting;
@@ -21,7 +22,7 @@ const ADDRESS_PAUSE: Duration = Duration::from_secs(1);
 /// Makes the VM of the plan and fills in what was unknown.
 pub(super) async fn make(cx: &Cx<Clients>, mut plan: KnownRunnerVm) -> Outcome<KnownRunnerVm> {
     let clients = cx.data();
-    plan.node = clients.node(&plan.node)?.into();
+    plan.node = clients.node(&plan.node)?.to_string().into();
     plan.finished = false.into();
     let (proposal, cloned) = clone(cx, clients, &mut plan).await?;
     match finish(cx, clients, &mut plan, cloned).await {
@@ -47,7 +48,7 @@ async fn clone(
         let proposal = propose(cx, clients, plan, candidates, &refused).await?;
         plan.vmid = proposal.vmid().get().into();
         let marker = plan.marker(&clients.installation, proposal.vmid(), Nonce::random())?;
-        plan.runner_name = runner_name(&marker).into();
+        plan.runner_name = runner_name(&marker).map(String::from).into();
         // Not to be interrupted: a clone takes seconds, and only a finished one can be destroyed.
         let vm = handle(clients, plan, marker, CancellationToken::new())?;
         match clone_once(&vm).await {
@@ -91,7 +92,8 @@ async fn finish(
 ) -> Result<(), Diagnostic> {
     let vm = super::existing(clients, plan, cx.stop().clone())?;
     let configured = vm.configure(&plan.shape(), cloned).await.unable("configure", THING, vm.name())?;
-    let config = super::qemu(clients, &plan.node, &plan.vmid)?.config().await;
+    let vmid = diagnostics::vmid("vmid", *plan.vmid.need("vmid")?)?;
+    let config = clients.pve.qemu(&nodes::known(&plan.node)?, vmid).config().await;
     plan.observe_shape(&config.unable("read", THING, vm.name())?);
     start(cx, clients, plan, &vm, Some(configured)).await?;
     if let Some(jit_config) = &plan.jit_config_wo {

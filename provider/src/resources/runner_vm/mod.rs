@@ -23,6 +23,7 @@ use tf_provider::{
 
 use self::model::{ImportId, Job, KEEP, KnownRunnerVm, REPLACE, RunnerVm};
 use crate::diagnostics::{self, Unable as _};
+use crate::nodes;
 use crate::provider::Clients;
 
 const THING: &str = "runner VM";
@@ -57,9 +58,7 @@ impl Resource for RunnerVms {
         if let Some(clients) = cx.data()
             && plan.prior.is_none()
         {
-            if plan.planned.node.is_unknown() && plan.config.node.is_null() {
-                plan.planned.node = clients.node(&plan.config.node)?.into();
-            }
+            clients.plan_node(&mut plan.planned.node, &plan.config.node)?;
             can_be_cloned(clients, &plan.planned).await?;
         }
         let Some(prior) = plan.prior.clone() else { return Ok(()) };
@@ -82,7 +81,7 @@ impl Resource for RunnerVms {
     async fn read(&self, cx: &Cx<Clients>, state: RunnerVm) -> Result<Option<RunnerVm>, Diagnostics> {
         let Some(&number) = state.vmid.known() else { return Ok(None) };
         let vmid = diagnostics::vmid("vmid", number)?;
-        look(cx.data(), state, vmid).await.map_err(Into::into)
+        observe(cx.data(), state, vmid).await.map_err(Into::into)
     }
 
     async fn update(&self, cx: &Cx<Clients>, prior: KnownRunnerVm, mut plan: KnownRunnerVm) -> Outcome<KnownRunnerVm> {
@@ -108,8 +107,7 @@ impl Resource for RunnerVms {
         }
         let Err(diagnostic) = making::start(cx, clients, &mut plan, &vm, None).await else { return Ok(plan) };
         // A VM that runs was started, even if its start failed later. When it is off, it has finished.
-        let runs = qemu(clients, &plan.node, &plan.vmid)?.status().await.is_ok_and(|status| status.is_running());
-        let so_far = if runs { KnownRunnerVm { started: true, ..so_far } } else { so_far };
+        let so_far = if is_running(&vm).await { KnownRunnerVm { started: true, ..so_far } } else { so_far };
         Err(Failure::partial(so_far, diagnostic))
     }
 
@@ -134,10 +132,10 @@ impl Resource for RunnerVms {
         let clients = cx.data();
         let marker = marker_of(clients, &id).await?;
         let mut model = RunnerVm {
-            node: id.node.into(),
+            node: id.node.to_string().into(),
             vmid: id.vmid.get().into(),
             vmid_range: id.range.into(),
-            runner_name: model::runner_name(&marker).into(),
+            runner_name: model::runner_name(&marker).map(String::from).into(),
             ready_when: "agent".into(),
             when_finished: KEEP.into(),
             ..RunnerVm::default()
@@ -169,15 +167,18 @@ fn known_vmid(attribute: &Attr<u32>) -> Option<Vmid> {
     Vmid::new(*attribute.known()?).ok()
 }
 
-fn qemu(clients: &Clients, node: &Attr<String>, vmid: &Attr<u32>) -> Result<Qemu, Diagnostic> {
-    Ok(clients.pve.qemu(node.need("node")?, diagnostics::vmid("vmid", *vmid.need("vmid")?)?))
+/// Returns true if the VM is ours and runs, on any node.
+async fn is_running(vm: &guest::RunnerVm) -> bool {
+    let Ok(owned) = vm.prove().await else { return false };
+    owned.is_running().await.unwrap_or(false)
 }
 
 /// Finds out while planning what would only fail later. A template that does not exist yet may be made in the same run.
 async fn can_be_cloned(clients: &Clients, planned: &RunnerVm) -> Result<(), Diagnostic> {
     let (Some(node), Some(&template)) = (planned.node.text(), planned.template_vmid.known()) else { return Ok(()) };
+    let node = nodes::parse(node)?;
     let template = diagnostics::vmid("template_vmid", template)?;
-    match clients.pve.qemu(node, template).config().await {
+    match clients.pve.qemu(&node, template).config().await {
         Ok(config) if config.is_template() => Ok(()),
         Ok(_) => {
             let detail = "It is a VM, but no template. Runner VMs are linked clones, which only a template can have.";
@@ -198,13 +199,18 @@ fn handle(
 ) -> Result<guest::RunnerVm, Diagnostic> {
     let range = model.range().ok_or_else(|| diagnostics::found("No VMID is given", "Set `vmid_range` or `vmid`."))?;
     let place = Place {
-        node: model.node.need("node")?.clone(),
+        node: nodes::known(&model.node)?,
         range,
         claimant: Owner::Provider,
         resource_pool: model.resource_pool.clone(),
     };
-    let name = model.runner_name.need("runner_name")?.clone();
+    let name = known_name(clients, model)?;
     Ok(guest::RunnerVm::new(clients.pve.clone(), name, marker, place, cancel))
+}
+
+fn known_name(clients: &Clients, model: &KnownRunnerVm) -> Result<RunnerName, Diagnostic> {
+    let name = model.runner_name.need("runner_name")?;
+    RunnerName::parse(&clients.installation, name).unable("recognise", THING, name)
 }
 
 /// The incarnation in the state.
@@ -213,9 +219,8 @@ fn existing(
     model: &KnownRunnerVm,
     cancel: CancellationToken,
 ) -> Result<guest::RunnerVm, Diagnostic> {
-    let name = model.runner_name.need("runner_name")?;
-    let parsed = RunnerName::parse(&clients.installation, name).unable("recognise", THING, name)?;
-    let marker = model.marker(&clients.installation, parsed.vmid(), parsed.nonce().clone())?;
+    let name = known_name(clients, model)?;
+    let marker = model.marker(&clients.installation, name.vmid(), name.nonce().clone())?;
     handle(clients, model, marker, cancel)
 }
 
@@ -226,17 +231,18 @@ async fn destroy(clients: &Clients, model: &KnownRunnerVm) -> Result<(), Diagnos
     vm.destroy().await.unable("destroy", THING, vm.name())
 }
 
-/// What has become of the VM: `None` when it is gone.
-async fn look(clients: &Clients, mut state: RunnerVm, vmid: Vmid) -> Result<Option<RunnerVm>, Diagnostic> {
+/// Updates the state from Proxmox VE, on whatever node of the cluster the VM is now. Returns `None` if it no longer
+/// exists.
+async fn observe(clients: &Clients, mut state: RunnerVm, vmid: Vmid) -> Result<Option<RunnerVm>, Diagnostic> {
     let id = state.runner_name.text().map_or_else(|| vmid.to_string(), str::to_owned);
-    let vm = qemu(clients, &state.node, &state.vmid)?;
-    let config = match vm.config().await {
-        Ok(config) => config,
-        Err(error) if error.is_guest_missing() => return gone(clients, vm.node(), vmid).await,
-        Err(error) => return Err(diagnostics::unable("read", THING, &id, &error)),
-    };
+    let located = guest::locate::<Qemu>(&clients.pve, &nodes::known(&state.node)?, vmid).await;
+    let Some((vm, config)) = located.unable("read", THING, &id)? else { return Ok(None) };
     let marker = our_marker(clients, vmid, &config)?;
-    if state.runner_name.text().is_some_and(|name| model::runner_name(&marker).as_deref() != Some(name)) {
+    if state
+        .runner_name
+        .text()
+        .is_some_and(|name| model::runner_name(&marker).is_none_or(|found| found.as_str() != name))
+    {
         // Another runner VM of ours has the VMID by now.
         return Ok(None);
     }
@@ -259,22 +265,6 @@ async fn look(clients: &Clients, mut state: RunnerVm, vmid: Vmid) -> Result<Opti
     Ok(Some(state))
 }
 
-/// A VM that is missing on its node is gone, unless somebody moved it.
-async fn gone(clients: &Clients, node: &str, vmid: Vmid) -> Result<Option<RunnerVm>, Diagnostic> {
-    let listed = clients.guests.find(&clients.pve, vmid).await;
-    let listed = listed.unable("read", THING, vmid)?;
-    match listed.filter(|guest| guest.kind == pve::GuestKind::Qemu && guest.node != node) {
-        None => Ok(None),
-        Some(guest) => {
-            let detail = format!(
-                "A VM {vmid} is on node \"{}\" now. If it was migrated, move it back; if it is another VM, remove this one from the state.",
-                guest.node
-            );
-            Err(diagnostics::found(format!("Unable to find runner VM \"{vmid}\" on node \"{node}\""), detail))
-        }
-    }
-}
-
 /// The marker of a VM that this provider made.
 fn our_marker(clients: &Clients, vmid: Vmid, config: &pve::Config) -> Result<Marker, Diagnostic> {
     let not_ours = |reason: &str| {
@@ -295,8 +285,12 @@ fn our_marker(clients: &Clients, vmid: Vmid, config: &pve::Config) -> Result<Mar
     Ok(marker)
 }
 
+/// Returns the marker of the VM to import, which may have been moved from the node that the id names.
 async fn marker_of(clients: &Clients, id: &ImportId) -> Result<Marker, Diagnostic> {
-    let config = clients.pve.qemu(&id.node, id.vmid).config().await;
-    let config = config.unable("import", THING, id.vmid)?;
+    let located = guest::locate::<Qemu>(&clients.pve, &id.node, id.vmid).await;
+    let Some((_, config)) = located.unable("import", THING, id.vmid)? else {
+        let detail = "No node of the cluster has a VM with that VMID.";
+        return Err(diagnostics::impossible("import", THING, id.vmid, detail));
+    };
     our_marker(clients, id.vmid, &config)
 }

@@ -1,12 +1,13 @@
 //! The typed state of `pxci_runner_vm`, and its conversions from and to what PVE knows.
 
 use guest::Shape;
-use ownership::{Kind, Marker, Nonce, Owner, PoolName, Reap, RunnerName, Vmid, VmidRange};
+use ownership::{Kind, Marker, NodeName, Nonce, Owner, PoolName, Reap, RunnerName, Vmid, VmidRange};
 use pve::Properties;
 use serde::{Deserialize, Serialize};
 use tf_provider::{Attr, Diagnostic, Model, Secret, Timeouts};
 
 use crate::diagnostics;
+use crate::nodes::good_node;
 
 const AGENT: &str = "agent";
 const FINISHED: &str = "finished";
@@ -27,7 +28,7 @@ pub(crate) struct RunnerVm {
     #[tf(required, replace, validate = good_name)]
     pub(crate) name: Attr<String>,
     /// Node that holds the template. Default: the provider's.
-    #[tf(optional, computed, keep, replace)]
+    #[tf(optional, computed, keep, replace, validate = good_node)]
     pub(crate) node: Attr<String>,
     /// Resource pool of Proxmox VE that the VM becomes a member of.
     #[tf(required, replace, length(1..=128))]
@@ -190,7 +191,7 @@ impl RunnerVm {
         self.vmid = marker.vmid.get().into();
         self.template_vmid = marker.template.map(Vmid::get).into();
         self.name = marker.pool.as_ref().map(ToString::to_string).into();
-        self.runner_name = runner_name(marker).into();
+        self.runner_name = runner_name(marker).map(String::from).into();
         self.reap = if marker.reap == Some(Reap::Finished) { FINISHED } else { NEVER }.into();
         self.observe_shape(config);
     }
@@ -213,9 +214,9 @@ fn shape_of(config: &pve::Config) -> Observed {
 }
 
 /// Name of the incarnation that a marker describes.
-pub(crate) fn runner_name(marker: &Marker) -> Option<String> {
+pub(crate) fn runner_name(marker: &Marker) -> Option<RunnerName> {
     let pool = marker.pool.as_ref()?;
-    Some(RunnerName::new(&marker.installation, pool, marker.vmid, marker.nonce.clone()).to_string())
+    Some(RunnerName::new(&marker.installation, pool, marker.vmid, marker.nonce.clone()))
 }
 
 /// `2048`, or `current=2048` in newer releases.
@@ -232,7 +233,7 @@ fn image(text: &str) -> Option<String> {
 /// The parts of an import id: `node/vmid`, or `node/vmid/range`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ImportId {
-    pub(crate) node: String,
+    pub(crate) node: NodeName,
     pub(crate) vmid: Vmid,
     pub(crate) range: Option<String>,
 }
@@ -241,7 +242,7 @@ impl ImportId {
     /// `None` when the text has another form.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('/');
-        let node = parts.next().filter(|node| !node.is_empty())?.to_owned();
+        let node = parts.next()?.parse().ok()?;
         let vmid = parts.next()?.parse().ok()?;
         let range = parts.next().map(str::to_owned);
         let is_range = range.as_ref().is_none_or(|range| range.parse::<VmidRange>().is_ok_and(|r| r.contains(vmid)));

@@ -3,6 +3,7 @@
 //! Every Packer names them `packer` and some digits. So a CD counts as ours only if it is in a drive of a build VM with
 //! our marker, or was in the directory for temporary files that only our Packer had. Other files are never deleted.
 
+use ownership::NodeName;
 use pve::{Config, WaitOptions};
 use tf_provider::{CancellationToken, Diagnostic};
 
@@ -23,7 +24,7 @@ fn is_packers(volid: &str) -> bool {
 }
 
 /// Deletes CDs that are ours. One that a guest has in a drive stays.
-pub(super) async fn delete(clients: &Clients, node: &str, cds: &[String]) -> Result<(), Diagnostic> {
+pub(super) async fn delete(clients: &Clients, node: &NodeName, cds: &[String]) -> Result<(), Diagnostic> {
     let held = holders::of(&clients.pve, cds).await.unable("delete", "Packer's CDs of", THING)?;
     for volid in cds.iter().filter(|volid| is_packers(volid) && !held.contains_key(*volid)) {
         let Some((storage, _)) = volid.split_once(':') else { continue };

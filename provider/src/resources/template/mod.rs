@@ -71,9 +71,7 @@ impl Resource for Templates {
             plan.planned.show_undetermined();
             return Ok(());
         };
-        if plan.planned.node.is_unknown() && plan.config.node.is_null() {
-            plan.planned.node = clients.node(&plan.config.node)?.into();
-        }
+        clients.plan_node(&mut plan.planned.node, &plan.config.node)?;
         if plan.planned.installation.known().is_none() {
             plan.planned.installation = clients.installation.to_string().into();
         }
@@ -156,7 +154,7 @@ impl Resource for Templates {
         Ok(Template {
             family: text.into(),
             installation: family.installation.to_string().into(),
-            node: family.node.into(),
+            node: family.node.to_string().into(),
             resource_pool: family.resource_pool.into(),
             vmid: family.range.first().get().into(),
             ..Template::default()
@@ -213,7 +211,7 @@ async fn can_be_built(clients: &Clients, planned: &KnownTemplate, family: &Famil
 /// Brings the family to the planned version. `before`: what was current until now.
 async fn apply(cx: &Cx<Clients>, mut plan: KnownTemplate, before: Option<Vmid>) -> Outcome<KnownTemplate> {
     let clients = cx.data();
-    plan.node = clients.node(&plan.node)?.into();
+    plan.node = clients.node(&plan.node)?.to_string().into();
     let family = plan.family(clients)?;
     plan.installation = family.installation.to_string().into();
     let source = Source::read(&plan)?;

@@ -7,6 +7,7 @@ use template_family::{Family, FamilyName, Version};
 use tf_provider::{Attr, Diagnostic, Model, Secret, Timeouts};
 
 use crate::diagnostics;
+use crate::nodes::good_node;
 use crate::provider::Clients;
 
 /// A family of golden VM templates, built by Packer from the files of a directory.
@@ -23,7 +24,7 @@ pub(crate) struct Template {
     #[tf(computed, keep, identity)]
     pub(crate) installation: Attr<String>,
     /// Node on which versions are built. Default: the provider's.
-    #[tf(optional, computed, keep, replace)]
+    #[tf(optional, computed, keep, replace, validate = good_node)]
     pub(crate) node: Attr<String>,
     /// Resource pool of Proxmox VE that versions are members of. Nothing outside it is ever destroyed.
     #[tf(required, replace, length(1..=128))]

@@ -1,6 +1,6 @@
 //! What the provider tells Packer: the connection, the place, and credentials that live as long as one build.
 
-use ownership::Vmid;
+use ownership::{NodeName, Vmid};
 use pve::Trust;
 use rand::Rng as _;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -76,7 +76,7 @@ pub(super) struct Variables {
 impl Variables {
     pub(super) fn new(
         connection: &Connection,
-        node: &str,
+        node: &NodeName,
         plan: &KnownTemplate,
         making: &Making<'_>,
         account: &Account,
@@ -90,7 +90,7 @@ impl Variables {
         set("proxmox_url", &format!("{endpoint}/api2/json"));
         set("proxmox_username", connection.token.id());
         set("proxmox_token", connection.token.secret().expose_secret());
-        set("proxmox_node", node);
+        set("proxmox_node", node.as_str());
         set("template_name", making.name);
         set("template_description", making.description);
         // Proxmox VE judges tags at creation without regard to the resource pool. They are set when the build is done.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use guest::{BootTimes, OwnedVm, Place, Problem, RunnerVm};
-use ownership::{Kind, Marker, Nonce, Owner, Vmid};
+use ownership::{Kind, Marker, Nonce, Owner, RunnerName, Vmid};
 use pve::Exit;
 use template_family::Family;
 use tf_provider::{CancellationToken, Cx, Diagnostic};
@@ -68,7 +68,7 @@ pub(super) fn clone_of(clients: &Clients, family: &Family, marker: Marker, cance
         range: family.range,
         resource_pool: family.resource_pool.clone(),
     };
-    let name = format!("{}-verify-{}-{}", family.installation, marker.vmid, marker.nonce);
+    let name = RunnerName::of_verification(&family.installation, marker.vmid, marker.nonce.clone());
     RunnerVm::new(clients.pve.clone(), name, marker, place, cancel)
 }
 
@@ -76,7 +76,7 @@ async fn check(cx: &Cx<Clients>, family: &Family, clone: &RunnerVm, known: Optio
     let begin = Instant::now();
     let booted = cx.guard(clone.boot(known, BootTimes::default().first_question(), BOOT_LIMIT)).await?;
     booted.unable("boot", CLONE, clone.name())?;
-    tracing::info!(vm = clone.name(), seconds = begin.elapsed().as_secs(), "the verification clone is up");
+    tracing::info!(vm = %clone.name(), seconds = begin.elapsed().as_secs(), "the verification clone is up");
     let exit = cx.guard(run_check(family, clone)).await??;
     if exit.exitcode == Some(0) {
         return Ok(());

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Body;
 use hyper::{Request, Response};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -27,12 +28,15 @@ const BODY_LIMIT: usize = 16 << 20;
 pub(crate) struct Closed;
 
 /// Answers a request, or closes the connection where a fault wants that.
-pub(crate) async fn answer(
+pub(crate) async fn answer<B>(
     shared: &Arc<Shared>,
-    request: Request<Incoming>,
+    request: Request<B>,
     scheme: &str,
     began: Instant,
-) -> Result<Response<Payload>, Closed> {
+) -> Result<Response<Payload>, Closed>
+where
+    B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static>,
+{
     let (parts, body) = request.into_parts();
     let Ok(body) = Limited::new(body, BODY_LIMIT).collect().await else {
         return Ok(reply(413, Vec::new(), &[]));

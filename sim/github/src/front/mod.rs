@@ -15,8 +15,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::header::{HOST, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
 use tokio::net::{TcpListener, TcpStream};
@@ -79,6 +83,11 @@ impl fmt::Debug for ServerOptions {
 /// The GitHub simulator.
 #[derive(Debug)]
 pub struct Server;
+
+/// The connection ended without a complete answer: the request may have been carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the connection was closed without a complete answer")]
+pub struct Unanswered;
 
 /// What connections, the clock and the handle share.
 pub(crate) struct Shared {
@@ -153,6 +162,7 @@ impl Shared {
                 return;
             }
             tokio::select! {
+                biased;
                 changed = changes.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(left) => {}
             }
@@ -205,25 +215,48 @@ impl Server {
             Some(host) => format!("{host}:{}", address.port()),
             None => url.trim_end_matches('/').to_owned(),
         });
-        let (webhooks, outgoing) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared {
-            world: Mutex::new(World::new(options.behaviour, options.seed)),
-            changes: watch::Sender::new(0),
-            clock: options.clock,
-            guests: external_url.unwrap_or_else(|| url.clone()),
-            log: RequestLog::default(),
-            faults: Faults::new(options.seed),
-            violations: Mutex::default(),
-            webhooks,
-        });
-        let stop = CancellationToken::new();
-        let tasks = vec![
-            tokio::spawn(stop.clone().run_until_cancelled_owned(accept(listener, acceptor, Arc::clone(&shared)))),
-            tokio::spawn(stop.clone().run_until_cancelled_owned(tick(Arc::clone(&shared)))),
-            tokio::spawn(stop.clone().run_until_cancelled_owned(webhook_sender::run(Arc::clone(&shared), outgoing))),
-        ];
+        let guests = external_url.unwrap_or_else(|| url.clone());
+        let (shared, stop, mut tasks) = assemble(options.behaviour, options.seed, options.clock, guests);
+        let serving = accept(listener, acceptor, Arc::clone(&shared));
+        tasks.push(tokio::spawn(stop.clone().run_until_cancelled_owned(serving)));
         Ok(ServerHandle { url, authority, shared, stop, tasks })
     }
+
+    /// Starts a front over an empty world that listens nowhere: [`ServerHandle::answer`] takes its requests, and its URL is
+    /// a name only. Everything in it happens on the runtime of the caller; two runs of a seed are alike if the clock is.
+    #[must_use]
+    pub fn in_process(options: ServerOptions) -> ServerHandle {
+        let url = options.external_url.unwrap_or_else(|| "https://github.example".to_owned());
+        let (shared, stop, tasks) = assemble(options.behaviour, options.seed, options.clock, url.clone());
+        ServerHandle { url, authority: String::new(), shared, stop, tasks }
+    }
+}
+
+type Tasks = Vec<JoinHandle<Option<()>>>;
+
+fn assemble(
+    behaviour: Behaviour,
+    seed: u64,
+    clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    guests: String,
+) -> (Arc<Shared>, CancellationToken, Tasks) {
+    let (webhooks, outgoing) = mpsc::unbounded_channel();
+    let shared = Arc::new(Shared {
+        world: Mutex::new(World::new(behaviour, seed)),
+        changes: watch::Sender::new(0),
+        clock,
+        guests,
+        log: RequestLog::default(),
+        faults: Faults::new(seed),
+        violations: Mutex::default(),
+        webhooks,
+    });
+    let stop = CancellationToken::new();
+    let tasks = vec![
+        tokio::spawn(stop.clone().run_until_cancelled_owned(tick(Arc::clone(&shared)))),
+        tokio::spawn(stop.clone().run_until_cancelled_owned(webhook_sender::run(Arc::clone(&shared), outgoing))),
+    ];
+    (shared, stop, tasks)
 }
 
 /// A running simulator; it stops when this is dropped.
@@ -242,10 +275,32 @@ impl ServerHandle {
         &self.url
     }
 
-    /// The authority, PEM, that vouches for the same port under `https`.
+    /// The authority, PEM, that vouches for the same port under `https`; empty for a simulator that listens nowhere.
     #[must_use]
     pub fn ca_pem(&self) -> &str {
         &self.authority
+    }
+
+    /// Answers a request, whose URI is absolute, as over a connection of its own, with the same checks, faults and request
+    /// log. Dropping the future is what closing the connection is.
+    ///
+    /// # Errors
+    /// When the connection is closed before the answer is complete.
+    pub async fn answer(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Unanswered> {
+        let (mut head, body) = request.into_parts();
+        let scheme = head.uri.scheme_str().unwrap_or("https").to_owned();
+        let host = head.uri.authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok());
+        head.headers.extend(host.map(|host| (HOST, host)));
+        let request = Request::from_parts(head, Full::new(body));
+        let mut restarts = self.shared.faults.restarts();
+        let response = tokio::select! {
+            biased;
+            _ = restarts.changed() => return Err(Unanswered),
+            response = http::answer(&self.shared, request, &scheme, Instant::now()) => response.map_err(|_| Unanswered)?,
+        };
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.map_err(|_| Unanswered)?;
+        Ok(Response::from_parts(head, body.to_bytes()))
     }
 
     /// Reads or changes the world; time acts on it and waiting runners are woken afterwards.
@@ -376,6 +431,7 @@ async fn tick(shared: Arc<Shared>) {
             Some(Duration::try_from(left).unwrap_or_default().max(Duration::from_millis(10)))
         });
         tokio::select! {
+            biased;
             changed = changes.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(due.unwrap_or(IDLE_TICK)) => shared.change(|_, _| ()),
         }

@@ -22,6 +22,19 @@ impl World {
         Ok(())
     }
 
+    /// Deletes the runs that had ended before an instant, with their jobs, as GitHub does after the time for which it keeps
+    /// them.
+    pub fn forget_runs(&mut self, before: Timestamp) {
+        let is_old = |job: &u64| {
+            self.jobs.get(job).is_none_or(|job| job.completed_at.is_some_and(|completed_at| completed_at < before))
+        };
+        let old: Vec<u64> = self.runs.values().filter(|run| run.jobs.iter().all(is_old)).map(|run| run.id).collect();
+        for id in old {
+            // Only a run with a job that has not ended is refused.
+            let _deleted = self.delete_run(id);
+        }
+    }
+
     /// Deletes a repository, given in its stored spelling, with its runs and runners. Jobs that have not ended are
     /// cancelled.
     pub(crate) fn delete_repository(&mut self, name: &str, now: Timestamp) {

@@ -7,6 +7,7 @@ mod enterprises;
 mod faults;
 mod groups;
 mod held_github;
+mod in_process;
 mod lies;
 mod limits;
 mod malformed;

@@ -14,7 +14,7 @@ use virtual_time::VirtualTime;
 /// How PVE's waits (a 401 is held back 3 s, a lock is waited for 10 s, …) are lived through.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Latency {
-    /// As long as the real server takes.
+    /// As long as the real server takes, on tokio's clock: where that is paused, waits take no time.
     Real,
     /// The simulator's clock runs this many times faster than the wall's.
     Faster(f64),
@@ -33,7 +33,7 @@ const VIRTUAL_START: i64 = 1_795_300_000;
 #[derive(Debug, Clone)]
 pub(crate) struct Clock {
     source: Source,
-    /// Instant of the start: the machine's, except on virtual time.
+    /// Instant of the start.
     start: Timestamp,
     /// Requests come from outside, so that each is at work by itself.
     stepped: bool,
@@ -65,11 +65,12 @@ enum Source {
 }
 
 impl Clock {
-    pub(crate) fn new(latency: Latency) -> Self {
-        let start = match latency {
+    /// Starts a clock at an instant; by default at the machine's, and virtual time at its own.
+    pub(crate) fn new(latency: Latency, start: Option<Timestamp>) -> Self {
+        let start = start.unwrap_or_else(|| match latency {
             Latency::Virtual => Timestamp::constant(VIRTUAL_START, 0),
             _ => Timestamp::now(),
-        };
+        });
         let factor = match latency {
             Latency::Real => 1.0,
             Latency::Faster(factor) => factor.max(1.0),

@@ -1,6 +1,6 @@
 //! The guests' file locks: shared or exclusive, waited for with a limit.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ struct Held {
 #[derive(Debug)]
 struct Table {
     clock: Clock,
-    held: Mutex<HashMap<u32, Held>>,
+    held: Mutex<BTreeMap<u32, Held>>,
     freed: Notify,
 }
 
@@ -91,7 +91,7 @@ mod tests {
 
     #[tokio::test]
     async fn readers_share_and_a_writer_waits_for_them() {
-        let locks = Locks::new(Clock::new(Latency::Virtual));
+        let locks = Locks::new(Clock::new(Latency::Virtual, None));
         let first = locks.try_acquire(1, Mode::Shared).expect("free");
         let second = locks.try_acquire(1, Mode::Shared).expect("shared");
         assert!(locks.acquire(1, Mode::Exclusive, Duration::from_secs(10)).await.is_none());

@@ -234,6 +234,7 @@ impl Engine {
         tokio::spawn(WAITED.scope(waited.clone(), async move {
             let _at_work = at_work;
             let result = tokio::select! {
+                biased;
                 result = async {
                     if at_once {
                         starts.middle().await;

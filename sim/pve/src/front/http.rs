@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use http_body_util::BodyExt as _;
 use hyper::ext::ReasonPhrase;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
@@ -41,6 +40,10 @@ const MOST_BODY: u64 = 512 * 1024;
 #[error("closed without an answer")]
 pub(crate) struct Closed;
 
+/// The body of a request: from a connection, or from inside the process.
+pub(crate) trait RequestBody: hyper::body::Body<Data = Bytes, Error: Send> + Send {}
+impl<B: hyper::body::Body<Data = Bytes, Error: Send> + Send> RequestBody for B {}
+
 /// One client's connection.
 #[derive(Clone)]
 pub(crate) struct Front {
@@ -66,7 +69,7 @@ impl Front {
     }
 
     /// Answers one request.
-    pub(crate) async fn serve(self, request: Request<Incoming>) -> Result<Response<Payload>, Closed> {
+    pub(crate) async fn serve<B: RequestBody>(self, request: Request<B>) -> Result<Response<Payload>, Closed> {
         let began = Instant::now();
         let _at_work = self.engine.clock.request();
         let method = request.method().as_str().to_owned();
@@ -87,7 +90,11 @@ impl Front {
         Ok(response(answer, keeps, gzip))
     }
 
-    async fn answer(&self, request: Request<Incoming>, caller: &std::sync::Mutex<String>) -> Result<Answer, Closed> {
+    async fn answer<B: RequestBody>(
+        &self,
+        request: Request<B>,
+        caller: &std::sync::Mutex<String>,
+    ) -> Result<Answer, Closed> {
         let engine = &self.engine;
         // The connection ends with the node, but what has just come in may be looked at first.
         if !engine.state().is_online(&self.node) {
@@ -129,7 +136,11 @@ impl Front {
         }
     }
 
-    async fn outcome(&self, mut request: Request<Incoming>, caller: &std::sync::Mutex<String>) -> Outcome<Done> {
+    async fn outcome<B: RequestBody>(
+        &self,
+        mut request: Request<B>,
+        caller: &std::sync::Mutex<String>,
+    ) -> Outcome<Done> {
         let engine = &self.engine;
         let (method, headers) = (request.method().clone(), request.headers().clone());
         let path = acceptable(&method, &headers, request.uri().path())?;
@@ -231,9 +242,9 @@ impl Front {
         Ok(Done::Upgrade(accept, header(headers, "sec-websocket-protocol")))
     }
 
-    async fn upload(
+    async fn upload<B: RequestBody>(
         &self,
-        request: Request<Incoming>,
+        request: Request<B>,
         headers: &HeaderMap,
         params: &mut Params,
     ) -> Outcome<Option<Upload>> {
@@ -350,7 +361,7 @@ fn upload_allowed(engine: &Engine, path: &str, caller: &str) -> Outcome<()> {
     checked.map_err(|refusal| Refusal { body: Body::Empty, ..refusal }.held(3))
 }
 
-async fn collect(request: Request<Incoming>) -> Outcome<Bytes> {
+async fn collect<B: RequestBody>(request: Request<B>) -> Outcome<Bytes> {
     let body = request.into_body().collect().await.map_err(|_| Refusal::new(0, "", Body::Closed))?;
     Ok(body.to_bytes())
 }

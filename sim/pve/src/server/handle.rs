@@ -26,18 +26,24 @@ use sim_http::request_log::RequestLog;
 /// A running simulator; it ends when this is dropped.
 pub struct Handle {
     pub(super) engine: Arc<Engine>,
-    pub(super) address: SocketAddr,
-    pub(super) ca_pem: String,
-    pub(super) fingerprint: [u8; 32],
+    /// Absent where requests come from inside the process only.
+    pub(super) served: Option<Served>,
     pub(super) stop: CancellationToken,
-    pub(super) tls: TlsAcceptor,
     pub(super) baseline: Baseline,
     pub(super) _files: TempDir,
 }
 
+/// The way in over the network.
+pub(super) struct Served {
+    pub(super) address: SocketAddr,
+    pub(super) ca_pem: String,
+    pub(super) fingerprint: [u8; 32],
+    pub(super) tls: TlsAcceptor,
+}
+
 impl std::fmt::Debug for Handle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Handle").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Handle").field("url", &self.url()).finish_non_exhaustive()
     }
 }
 
@@ -63,10 +69,13 @@ pub(super) fn snapshot(engine: &Engine) -> Baseline {
 }
 
 impl Handle {
-    /// `https://127.0.0.1:<port>`
+    /// Returns `https://127.0.0.1:<port>`, or `https://<first node>:8006` for a simulator that listens nowhere.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("https://{}", self.address)
+        match &self.served {
+            Some(served) => format!("https://{}", served.address),
+            None => format!("https://{}:8006", self.engine.state().first_node),
+        }
     }
 
     /// Starts the API server of a further node, on a free port; the one at [`Handle::url`] is the first node's.
@@ -74,13 +83,14 @@ impl Handle {
     /// # Errors
     /// When it cannot listen.
     pub async fn serve_node(&self, node: &str) -> io::Result<String> {
-        let listener = TcpListener::bind(SocketAddr::new(self.address.ip(), 0)).await?;
+        let served = self.served.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        let listener = TcpListener::bind(SocketAddr::new(served.address.ip(), 0)).await?;
         let address = listener.local_addr()?;
         tokio::spawn(super::accept(
             self.engine.clone(),
             node.to_owned(),
             listener,
-            self.tls.clone(),
+            served.tls.clone(),
             self.stop.clone(),
         ));
         Ok(format!("https://{address}"))
@@ -110,16 +120,16 @@ impl Handle {
         }
     }
 
-    /// The private CA that signed the server's certificate.
+    /// The private CA that signed the server's certificate; empty for a simulator that listens nowhere.
     #[must_use]
     pub fn ca_pem(&self) -> &str {
-        &self.ca_pem
+        self.served.as_ref().map_or("", |served| &served.ca_pem)
     }
 
-    /// SHA-256 of the server's certificate.
+    /// SHA-256 of the server's certificate; zeros for a simulator that listens nowhere.
     #[must_use]
     pub fn fingerprint(&self) -> [u8; 32] {
-        self.fingerprint
+        self.served.as_ref().map_or([0; 32], |served| served.fingerprint)
     }
 
     /// The secret of a token (`user@realm!name`).

@@ -8,10 +8,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use handle::snapshot;
+use handle::{Served, snapshot};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use jiff::Timestamp;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -27,7 +30,7 @@ use crate::schema::Schema;
 use crate::world::World;
 pub use drive::TaskReport;
 pub use handle::Handle;
-use sim_backend::{Backend, Events};
+use sim_backend::{Backend, Events, GuestEvent};
 use sim_http::authority::Identity;
 use sim_http::faults::Faults;
 use sim_http::request_log::RequestLog;
@@ -43,8 +46,10 @@ pub struct Options {
     pub latency: Latency,
     /// The line of PVE; by default that of the world's version, else 9.
     pub line: Option<Line>,
-    /// Source of MACs, UUIDs and secrets.
+    /// Source of MACs, UUIDs, secrets and faults.
     pub seed: u64,
+    /// Simulated instant of the start; by default the machine's.
+    pub begins: Option<Timestamp>,
     /// Whether the lists' statistics round runs by itself every ten simulated seconds.
     pub statistics: bool,
     /// Whether answers are compared with what PVE's schema says that their calls return ([`Handle::undeclared`]).
@@ -59,6 +64,7 @@ impl Default for Options {
             latency: Latency::Real,
             line: None,
             seed: 1,
+            begins: None,
             statistics: true,
             check_answers: false,
         }
@@ -100,53 +106,70 @@ impl Server {
         let failed = |source| StartError::Listen { address: options.listen, source };
         let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let files = tempfile::Builder::new().prefix("pxci-sim-").tempdir().map_err(failed)?;
         let identity = identity(&options, address)?;
         let fingerprint: [u8; 32] = Sha256::digest(&identity.certificate).into();
-        let (events, mut happened) = mpsc::unbounded_channel();
-        let shown: Vec<String> = fingerprint.iter().map(|byte| format!("{byte:02X}")).collect();
-        let clock = Clock::new(options.latency);
-        let line = options.line.or_else(|| world.line()).unwrap_or_default();
-        let schema = Schema::of(line).map_err(StartError::Schema)?;
-        let engine = Arc::new(Engine::new(Parts {
-            state: world.build(options.seed, &schema, clock.seconds()),
-            handlers: routes::handlers(&schema),
-            schema,
-            clock: clock.clone(),
-            backend,
-            events: Events::on(events, Arc::new(clock)),
-            files: files.path().to_owned(),
-            ticket_key: rand::random(),
-            fingerprint: shown.join(":"),
-            log: RequestLog::default(),
-            faults: Faults::new(options.seed),
-            check_answers: options.check_answers,
-        }));
-        engine.statistics_round();
-        let stop = CancellationToken::new();
         let tls = TlsAcceptor::from(Arc::new(identity.server_config().map_err(StartError::Tls)?));
-        let first = engine.state().first_node.clone();
-        tokio::spawn(accept(engine.clone(), first, listener, tls.clone(), stop.clone()));
-        let (watcher, ended) = (engine.clone(), stop.clone());
-        tokio::spawn(async move {
-            loop {
-                tokio::select! {
-                    () = ended.cancelled() => return,
-                    event = happened.recv() => match event {
-                        Some(event) => {
-                            watcher.guest_event(&event);
-                            watcher.clock.end();
-                        }
-                        None => return,
-                    },
-                }
-            }
-        });
-        if options.statistics {
-            tokio::spawn(rounds(engine.clone(), stop.clone()));
-        }
-        let baseline = snapshot(&engine);
-        Ok(Handle { engine, address, ca_pem: identity.authority, fingerprint, stop, tls, baseline, _files: files })
+        let served = Served { address, ca_pem: identity.authority, fingerprint, tls: tls.clone() };
+        let handle = assemble(world, backend, &options, Some(served))?;
+        let first = handle.engine.state().first_node.clone();
+        tokio::spawn(accept(handle.engine.clone(), first, listener, tls, handle.stop.clone()));
+        Ok(handle)
+    }
+
+    /// Starts a simulator that listens nowhere: [`Handle::answer`] takes its requests. Everything in it happens on the
+    /// runtime of the caller. With [`Latency::Real`] on a paused runtime of one thread, and with [`Options::begins`], two
+    /// runs of a seed are alike.
+    ///
+    /// # Errors
+    /// When it cannot make its scratch directory.
+    pub fn in_process(world: &World, backend: Arc<dyn Backend>, options: &Options) -> Result<Handle, StartError> {
+        assemble(world, backend, options, None)
+    }
+}
+
+fn assemble(
+    world: &World,
+    backend: Arc<dyn Backend>,
+    options: &Options,
+    served: Option<Served>,
+) -> Result<Handle, StartError> {
+    let failed = |source| StartError::Listen { address: options.listen, source };
+    let files = tempfile::Builder::new().prefix("pxci-sim-").tempdir().map_err(failed)?;
+    let (events, happened) = mpsc::unbounded_channel();
+    let fingerprint = served.as_ref().map_or([0; 32], |served| served.fingerprint);
+    let shown: Vec<String> = fingerprint.iter().map(|byte| format!("{byte:02X}")).collect();
+    let clock = Clock::new(options.latency, options.begins);
+    let line = options.line.or_else(|| world.line()).unwrap_or_default();
+    let schema = Schema::of(line).map_err(StartError::Schema)?;
+    let engine = Arc::new(Engine::new(Parts {
+        state: world.build(options.seed, &schema, clock.seconds()),
+        handlers: routes::handlers(&schema),
+        schema,
+        clock: clock.clone(),
+        backend,
+        events: Events::on(events, Arc::new(clock)),
+        files: files.path().to_owned(),
+        ticket_key: StdRng::seed_from_u64(options.seed).random(),
+        fingerprint: shown.join(":"),
+        log: RequestLog::default(),
+        faults: Faults::new(options.seed),
+        check_answers: options.check_answers,
+    }));
+    engine.statistics_round();
+    let stop = CancellationToken::new();
+    tokio::spawn(stop.clone().run_until_cancelled_owned(watch(engine.clone(), happened)));
+    if options.statistics {
+        tokio::spawn(rounds(engine.clone(), stop.clone()));
+    }
+    let baseline = snapshot(&engine);
+    Ok(Handle { engine, served, stop, baseline, _files: files })
+}
+
+/// Takes over what guests do by themselves.
+async fn watch(engine: Arc<Engine>, mut happened: mpsc::UnboundedReceiver<GuestEvent>) {
+    while let Some(event) = happened.recv().await {
+        engine.guest_event(&event);
+        engine.clock.end();
     }
 }
 
@@ -154,6 +177,7 @@ async fn rounds(engine: Arc<Engine>, stop: CancellationToken) {
     engine.clock.begin();
     loop {
         tokio::select! {
+            biased;
             () = stop.cancelled() => return engine.clock.end(),
             () = engine.clock.sleep(Duration::from_secs(10)) => engine.statistics_round(),
         }

@@ -7,6 +7,7 @@ mod download;
 mod full;
 mod habits;
 mod half_made;
+mod in_process;
 mod scale;
 mod scripted_guests;
 mod simulated_cluster;
