@@ -12,7 +12,7 @@ use crate::{Event, Intent, State};
 const MOST_ENTRIES: usize = 20_000;
 
 /// Changes that one commit writes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Changes {
     /// Records that are new or have changed.
     pub records: BTreeMap<RunnerName, Intent>,
@@ -31,7 +31,7 @@ pub struct Changes {
 }
 
 /// One entry of the audit trail.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AuditEntry {
     /// Time of the event.
     pub at: Timestamp,
@@ -64,8 +64,15 @@ impl Changes {
     }
 
     /// Adds the present state of a record.
-    pub(crate) fn put(&mut self, intent: &Intent) {
+    pub(crate) fn put(&mut self, intent: &Intent, now: Timestamp) {
+        self.since.get_or_insert(now);
         self.records.insert(intent.name.clone(), intent.clone());
+    }
+
+    /// Adds that a lent VM was seen running, or is gone.
+    pub(crate) fn put_lent(&mut self, name: RunnerName, ran: bool, now: Timestamp) {
+        self.since.get_or_insert(now);
+        self.lent.insert(name, ran);
     }
 
     /// Adds a new record.
@@ -80,8 +87,7 @@ impl Changes {
     }
 
     fn enter(&mut self, intent: &Intent, entry: Entry, at: Timestamp) {
-        self.since.get_or_insert(at);
-        self.put(intent);
+        self.put(intent, at);
         let entry = AuditEntry { at, vm: intent.name.clone(), entry, state: intent.life.state };
         self.fresh.push(entry.clone());
         self.audit.push(entry);
