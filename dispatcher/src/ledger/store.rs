@@ -131,7 +131,7 @@ fn put_aside(path: &Path) {
         let mut from = path.as_os_str().to_owned();
         from.push(suffix);
         let from = PathBuf::from(from);
-        // A file that does not exist need not be moved. One that cannot be moved makes the next opening fail, which is reported.
+        // A file that does not exist need not be moved. If a move fails, the next opening fails and reports it.
         let _ = std::fs::rename(&from, schema::beside(&from, "damaged"));
     }
 }
