@@ -30,9 +30,9 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Returns the time of the wall clock.
 #[expect(
     clippy::disallowed_methods,
-    reason = "adapters stamp what they observe; the fleet's decisions cannot see this module's time but as an argument"
+    reason = "the origin of fleet time, and labels for people"
 )]
-fn wall_now() -> Timestamp {
+pub(crate) fn wall_now() -> Timestamp {
     Timestamp::now()
 }
 

@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use error_chain::Chain;
-use fleet::{AuditEntry, Effect, Entry, Failure, FailureKind, Fleet, Input, Outcome, Pass, Waiting};
+use fleet::{AuditEntry, Effect, Entry, Failure, FailureKind, Fleet, Input, Outcome, Pass, Recorder, Runs, Waiting};
 use jiff::{SignedDuration, Timestamp};
-use ownership::RunnerName;
+use ownership::{Run, RunnerName};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +35,8 @@ use crate::writing;
 const TICK: Duration = Duration::from_secs(1);
 /// Time that running effects get when the process is asked to stop.
 const SHUTDOWN: Duration = Duration::from_secs(10);
+/// Size of the recording of the fleet's inputs, in bytes.
+const RECORDED: usize = 2 << 20;
 /// Interval between two deletions of old entries of the audit trail, and their age.
 const PRUNED: SignedDuration = SignedDuration::from_hours(1);
 const AUDITED: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -107,6 +109,8 @@ struct Engine {
     clock: Clock,
     ledger: Ledger,
     fleet: Fleet,
+    recorder: Recorder,
+    run: Run,
     problems: Problems,
     cancel: CancellationToken,
     boots: Arc<Boots>,
@@ -128,12 +132,21 @@ impl Engine {
     fn new(parts: Parts, control: Control, opened: Opened) -> Self {
         let clock = parts.clock(opened.clock);
         let now = clock.now();
+        let problems = Problems::default();
+        if !opened.unreadable.is_empty() {
+            let names = opened.unreadable.join(", ");
+            let message = format!("records of the ledger that cannot be read are left alone: {names}");
+            problems.raise(ProblemKey::Records, message, now);
+        }
         Self {
             parts,
             control,
             ledger: opened.ledger,
-            fleet: Fleet::new(opened.records, opened.lent),
-            problems: Problems::default(),
+            fleet: Fleet::new(opened.records, opened.lent)
+                .with_runs(Runs { own: opened.run, earlier: opened.runs.into_iter().collect() }),
+            run: opened.run,
+            recorder: Recorder::new(RECORDED),
+            problems,
             cancel: CancellationToken::new(),
             boots: Arc::new(Boots::restored(opened.boots)),
             carried: Arc::default(),
@@ -155,20 +168,21 @@ impl Engine {
         let Some(settings) = settings else { return };
         let now = self.clock.now();
         let made = clients::pve(&settings.config, &settings.secrets, &self.parts)
-            .and_then(|pve| Ok((pve, clients::github(&settings.config, &settings.secrets, &self.parts)?)));
+            .and_then(|pve| Ok((pve, clients::github(&settings.config, &settings.secrets, &self.parts, &self.clock)?)));
         let (pve, github) = match made {
             Ok(pair) => pair,
             Err(error) => return self.problems.raise(ProblemKey::Configuration, Chain(&error).to_string(), now),
         };
         self.problems.clear(&ProblemKey::Configuration);
         self.config_hash = settings.config.hash();
-        self.fleet.take(Input::Configured(Box::new(settings.config.clone())), now);
+        self.take(Input::Configured(Box::new(settings.config.clone())), now);
         self.polls.start_over();
         self.executor = Some(Executor {
             config: Arc::new(settings.config.clone()),
             pve,
             github,
             clock: self.clock.clone(),
+            run: self.run,
             boots: Arc::clone(&self.boots),
             carried: Arc::clone(&self.carried),
             templates: Arc::new(TemplateChecks::default()),
@@ -179,9 +193,14 @@ impl Engine {
         tracing::info!(hash, pools, "a configuration is in force");
     }
 
+    /// Gives an input to the fleet and records it.
+    fn take(&mut self, input: Input, now: Timestamp) {
+        self.recorder.take(&mut self.fleet, input, now);
+    }
+
     fn set_draining(&mut self, draining: bool) {
         self.draining_since = self.clock.now();
-        self.fleet.take(Input::Draining(draining), self.draining_since);
+        self.take(Input::Draining(draining), self.draining_since);
         self.polls.hurry();
         tracing::info!(draining, "drain mode");
     }
@@ -189,7 +208,7 @@ impl Engine {
     /// Ends every wait that follows from a failure, because the cause may have been removed.
     fn retry(&mut self) {
         tracing::info!("asked to retry: earlier failures no longer make anything wait");
-        self.fleet.take(Input::Retry, self.clock.now());
+        self.take(Input::Retry, self.clock.now());
         self.polls.hurry();
     }
 
@@ -212,7 +231,7 @@ impl Engine {
             Failure { retry_at, ..failure }
         };
         let outcome = outcome.map_err(to_fleet_time);
-        self.fleet.take(Input::Ended(name, outcome), self.clock.now());
+        self.take(Input::Ended(name, outcome), self.clock.now());
     }
 
     /// Takes over the result of a poll.
@@ -221,7 +240,7 @@ impl Engine {
         match poll {
             Poll::Guests(Ok(guests)) => {
                 self.problems.clear(&ProblemKey::Guests);
-                self.fleet.take(Input::Guests(guests), now);
+                self.take(Input::Guests(guests), now);
             }
             Poll::Guests(Err(error)) => self.problems.raise(ProblemKey::Guests, Chain(&error).to_string(), now),
             Poll::Repository { name, seen, problem } => {
@@ -230,13 +249,13 @@ impl Engine {
                     None => self.problems.clear(&key),
                     Some(error) => self.problems.raise(key, Chain(&error).to_string(), now),
                 }
-                self.fleet.take(Input::Repository(name, seen), now);
+                self.take(Input::Repository(name, seen), now);
             }
             Poll::Mended(pools) => {
                 for pool in &pools {
                     tracing::info!(%pool, "its template or storage changed, so its failures no longer make it wait");
                 }
-                self.fleet.take(Input::Mended(pools), now);
+                self.take(Input::Mended(pools), now);
             }
             Poll::Outdated => {}
         }
@@ -246,7 +265,8 @@ impl Engine {
     async fn pass(&mut self) {
         let Some(executor) = self.executor.clone() else { return self.publish(None, &[]) };
         let parts = self.parts.clone();
-        let pass = self.fleet.pass(&executor.config, &mut || parts.nonce(), self.clock.now());
+        let now = self.clock.now();
+        let pass = self.recorder.pass(&mut self.fleet, &executor.config, &mut || parts.nonce(), now);
         self.log(&pass.events);
         let Pass { start, commit, start_after_commit, waiting, .. } = pass;
         self.start(&executor, start);
@@ -269,12 +289,12 @@ impl Engine {
         match self.ledger.commit(commit).await {
             Ok(()) => {
                 self.problems.clear(&ProblemKey::Ledger);
-                self.fleet.take(Input::Committed, now);
+                self.take(Input::Committed, now);
                 true
             }
             Err(error) => {
                 self.problems.raise(ProblemKey::Ledger, Chain(&error).to_string(), now);
-                self.fleet.take(Input::NotCommitted, now);
+                self.take(Input::NotCommitted, now);
                 false
             }
         }
@@ -355,5 +375,6 @@ impl Engine {
         // The last outcomes save the next start their repetition.
         let changes = self.fleet.take_changes();
         self.commit(changes).await;
+        tracing::info!(commits = self.ledger.commits(), "the ledger is closed");
     }
 }

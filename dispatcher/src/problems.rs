@@ -16,6 +16,8 @@ pub(crate) enum ProblemKey {
     Repository(RepositoryName),
     /// The dispatcher's database.
     Ledger,
+    /// Records that cannot be read.
+    Records,
     /// Proxmox VE's list of guests.
     Guests,
 }
@@ -23,7 +25,7 @@ pub(crate) enum ProblemKey {
 impl ProblemKey {
     fn subject(&self) -> Subject {
         match self {
-            Self::Configuration | Self::Ledger => Subject::Dispatcher,
+            Self::Configuration | Self::Ledger | Self::Records => Subject::Dispatcher,
             Self::Repository(_) => Subject::Github,
             Self::Guests => Subject::Pve,
         }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use dispatcher_api::{Config, RunnerPool};
 use fleet::{Effect, Failure, FailureKind, Intent, Outcome, Step};
 use guest::{Place, RunnerVm};
-use ownership::{Kind, Marker, Owner, PoolName, VmidRange};
+use ownership::{Kind, Marker, Owner, PoolName, Run, VmidRange};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +33,8 @@ pub(crate) struct Executor {
     pub(crate) pve: pve::Client,
     pub(crate) github: github::Client,
     pub(crate) clock: Clock,
+    /// This start of the dispatcher, which the markers of new VMs name.
+    pub(crate) run: Run,
     pub(crate) boots: Arc<Boots>,
     pub(crate) carried: Arc<Carried>,
     pub(crate) templates: Arc<TemplateChecks>,
@@ -90,6 +92,7 @@ impl Executor {
         let mut marker = Marker::new(installation.clone(), Owner::Dispatcher, Kind::Runner, intent.vmid, nonce);
         marker.template = Some(intent.template);
         marker.pool = Some(intent.pool.clone());
+        marker.run = Some(self.run);
         let range = self.pool(&intent.pool).map(|pool| pool.vmid_range).filter(|range| range.contains(intent.vmid));
         let place = Place {
             claimant: Owner::Dispatcher,

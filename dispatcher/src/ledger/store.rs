@@ -7,12 +7,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fleet::Intent;
+#[cfg(test)]
 use jiff::Timestamp;
-use ownership::{Run, RunId, RunnerName, Vmid};
+#[cfg(test)]
+use ownership::RunnerName;
+use ownership::{Run, RunId, Vmid};
 use rusqlite::{Connection, ErrorCode, Transaction, params};
 
 use super::load::{self, Contents};
-use super::{AuditEntry, AuditRow, Commit, LedgerError, schema};
+#[cfg(test)]
+use super::AuditRow;
+use super::{AuditEntry, Commit, LedgerError, schema};
 use crate::clock::StoredClock;
 
 /// Number of runs that are remembered. A marker of an older run counts as unknown, as it does after a lost ledger, which is safe.
@@ -95,6 +100,7 @@ impl Store {
     }
 
     /// Returns the audit trail of one VM, oldest first.
+    #[cfg(test)]
     pub(super) fn audit_of(&self, name: &RunnerName) -> Result<Vec<AuditRow>, LedgerError> {
         let read = || {
             let mut statement =

@@ -6,7 +6,7 @@ use dispatcher_api::{Config, RunnerPool};
 use futures::{StreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 use ownership::{
-    Claim as Entitlement, Guest, Kind, Marker, NodeName, NotOurs, Owner, PoolName, RunnerName, Vmid, prove,
+    Claim as Entitlement, Guest, Kind, Marker, NodeName, NotOurs, Owner, PoolName, Run, RunnerName, Vmid, prove,
 };
 use pve::{GuestKind, GuestSummary};
 
@@ -46,6 +46,10 @@ pub(crate) struct GuestQuestion<'a> {
 pub(crate) struct GuestObserver {
     /// Guests that are not ours, with their names and the time at which that was found.
     foreign: BTreeMap<Vmid, (Option<String>, Timestamp)>,
+    /// Runs in the markers of our guests. The markers of guests with a record are read in the first poll only.
+    runs: BTreeMap<RunnerName, Run>,
+    /// True once the first list was complete.
+    has_polled: bool,
     /// VMIDs that are taken although PVE does not show their guests.
     hidden: BTreeMap<Vmid, Hidden>,
     censused: bool,
@@ -88,18 +92,36 @@ impl GuestObserver {
         for guest in &list {
             let known = question.live.get(&guest.vmid).filter(|intent| is_of(guest, intent));
             let claim = match (known, pool_of(question.config, guest.vmid)) {
-                (Some(intent), _) => Claim::Ours { name: intent.name.clone(), pool: intent.pool.clone() },
+                (Some(intent), _) => self.claim_of_record(pve, guest, intent).await,
                 (None, Some(pool)) => self.claim(pve, guest, pool, &question.config.installation, taken_at).await,
                 (None, None) if question.live.contains_key(&guest.vmid) => Claim::Foreign,
                 (None, None) => continue,
             };
+            let run = match &claim {
+                Claim::Ours { name, .. } => self.runs.get(name).copied(),
+                _ => None,
+            };
             let power = power(pve, guest, known, &claim).await;
             let node = guest.node.clone();
-            seen.insert(guest.vmid, GuestSeen { node, power, locked: guest.lock.is_some(), claim });
+            seen.insert(guest.vmid, GuestSeen { node, power, locked: guest.lock.is_some(), claim, run });
         }
+        self.has_polled = true;
+        self.runs.retain(|name, _| seen.contains_key(&name.vmid()));
         let absent = absent(pve, question.live, &seen).await;
         self.count_hidden(pve, clock, question, &list).await;
         Ok(Guests { taken_at, seen, absent, hidden: self.hidden(true, taken_at), taken: self.hidden(false, taken_at) })
+    }
+
+    /// Returns the claim of a guest with a record. The first poll also reads the run in its marker.
+    async fn claim_of_record(&mut self, pve: &pve::Client, guest: &GuestSummary, intent: &Intent) -> Claim {
+        if !self.has_polled
+            && let Ok(config) = pve.qemu(&guest.node, guest.vmid).config().await
+            && let Ok(Some(marker)) = Marker::find(config.description())
+            && let Some(run) = marker.run
+        {
+            self.runs.insert(intent.name.clone(), run);
+        }
+        Claim::Ours { name: intent.name.clone(), pool: intent.pool.clone() }
     }
 
     /// Returns the owner of a guest without a record.
@@ -120,9 +142,11 @@ impl GuestObserver {
         if self.foreign.get(&guest.vmid).is_some_and(believed) {
             return Claim::Foreign;
         }
-        let claim = read_claim(pve, guest, pool, installation).await;
-        if claim == Claim::Foreign {
-            self.foreign.insert(guest.vmid, (guest.name.clone(), now));
+        let (claim, run) = read_claim(pve, guest, pool, installation).await;
+        match (&claim, run) {
+            (Claim::Foreign, _) => drop(self.foreign.insert(guest.vmid, (guest.name.clone(), now))),
+            (Claim::Ours { name, .. }, Some(run)) => drop(self.runs.insert(name.clone(), run)),
+            _ => {}
         }
         claim
     }
@@ -196,10 +220,10 @@ async fn read_claim(
     guest: &GuestSummary,
     pool: &RunnerPool,
     installation: &ownership::Installation,
-) -> Claim {
-    let Ok(config) = pve.qemu(&guest.node, guest.vmid).config().await else { return Claim::Unknown };
+) -> (Claim, Option<Run>) {
+    let Ok(config) = pve.qemu(&guest.node, guest.vmid).config().await else { return (Claim::Unknown, None) };
     if config.lock() == Some("clone") || config.lock() == Some("create") {
-        return Claim::Unknown;
+        return (Claim::Unknown, None);
     }
     let entitlement = Entitlement {
         installation,
@@ -216,12 +240,12 @@ async fn read_claim(
         template: config.is_template(),
     };
     match prove(&entitlement, &candidate) {
-        Ok(marker) => ours(&marker, pool),
+        Ok(marker) => (ours(&marker, pool), marker.run),
         // The list learns of a new guest's resource pool late.
-        Err(NotOurs::ResourcePool { found: None, .. }) if guest.name.is_none() => Claim::Unknown,
+        Err(NotOurs::ResourcePool { found: None, .. }) if guest.name.is_none() => (Claim::Unknown, None),
         Err(reason) => {
             tracing::debug!(vmid = guest.vmid.get(), %reason, "a guest in our range is not ours");
-            Claim::Foreign
+            (Claim::Foreign, None)
         }
     }
 }

@@ -276,7 +276,7 @@ mod tests {
         }))
         .unwrap();
         let node: ownership::NodeName = "pve1".parse().unwrap();
-        let seen = |claim| (intent.vmid, GuestSeen { node, power: Power::Running, locked: false, claim });
+        let seen = |claim| (intent.vmid, GuestSeen { node, power: Power::Running, locked: false, claim, run: None });
         let guests = Guests {
             taken_at: at(0),
             seen: claim.map(seen).into_iter().collect(),
