@@ -1,5 +1,7 @@
 //! I11: each outcome of each step leads to an event or to a rest, so no constant answer makes a step repeat without a pause.
 
+use std::collections::BTreeSet;
+
 use super::engine::*;
 use super::fixture::*;
 use crate::*;
@@ -121,11 +123,12 @@ fn i11_an_hour_of_one_answer_costs_few_calls() {
 /// The outcome table: each step in each state that it fits, with each outcome.
 #[test]
 fn i11_each_outcome_leads_to_an_event_or_to_a_rest() {
-    let mut events = 0;
-    let mut rests = 0;
+    let (mut events, mut rests) = (0, 0);
+    let mut steps = BTreeSet::new();
     for life in every_life() {
         let mut probe = engine(&life, true);
         let Some(effect) = probe.pass().into_iter().find(|effect| effect.name == name(9100)) else { continue };
+        steps.insert(kind(&effect.step));
         for outcome in every_outcome() {
             let mut engine = engine(&life, true);
             engine.pass();
@@ -140,4 +143,33 @@ fn i11_each_outcome_leads_to_an_event_or_to_a_rest() {
         }
     }
     assert!(events > 50 && rests > 100, "{events} events and {rests} rests");
+    assert_eq!(steps.len(), 13, "all steps on a VM with a record: {steps:?}");
+}
+
+/// The same for things without a record, which always rest.
+#[test]
+fn i11_each_outcome_of_a_step_without_a_record_leads_to_a_rest() {
+    let claim = Claim::Lent { pool: "ubuntu".parse().unwrap(), name: name(9101) };
+    let lent = |power| (9101, GuestSeen { claim: claim.clone(), ..guest(9101, power).1 });
+    for outcome in every_outcome() {
+        let mut engine = Engine::new(config(1));
+        engine.guests(&[lent(Power::Running)]);
+        engine.github(vec![], vec![runner(9100, false, false)]);
+        engine.guests(&[lent(Power::Off)]);
+        let effects = engine.pass();
+        let steps: BTreeSet<String> = effects.iter().map(|effect| kind(&effect.step)).collect();
+        assert_eq!(steps, ["DestroyLent", "RemoveRegistration"].map(str::to_owned).into());
+        for effect in effects {
+            engine.end(&effect.name, outcome.clone());
+        }
+        assert!(engine.pass().is_empty(), "{outcome:?}");
+        engine.wait(4);
+        assert!(engine.pass().is_empty(), "{outcome:?}");
+    }
+}
+
+/// Returns the name of a step without its fields.
+fn kind(step: &Step) -> String {
+    let text = format!("{step:?}");
+    text.split([' ', '{']).next().unwrap().to_owned()
 }
