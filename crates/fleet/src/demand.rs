@@ -121,9 +121,12 @@ fn is_waiting(job: &JobSeen, now: Timestamp) -> bool {
 /// order of records.
 type Rank = (u8, std::cmp::Reverse<State>, Timestamp, Vmid);
 
-/// VMs that no queued job counts on yet, by pool and by the repository of their registration.
+/// Pool of a VM, and repository of its registration.
+type Place<'a> = (&'a PoolName, Option<&'a RepositoryName>);
+
+/// VMs that no queued job counts on yet, the best of each place first.
 struct Supply<'a> {
-    free: BTreeMap<(&'a PoolName, Option<&'a RepositoryName>), VecDeque<(Rank, Server)>>,
+    free: BTreeMap<Place<'a>, VecDeque<(Rank, Server)>>,
 }
 
 impl<'a> Supply<'a> {
@@ -159,7 +162,7 @@ impl<'a> Supply<'a> {
         self.pop((pool, Some(repository)))
     }
 
-    fn pop(&mut self, key: (&'a PoolName, Option<&'a RepositoryName>)) -> Option<Server> {
+    fn pop(&mut self, key: Place<'a>) -> Option<Server> {
         Some(self.free.get_mut(&key)?.pop_front()?.1)
     }
 }

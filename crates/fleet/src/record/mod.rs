@@ -110,10 +110,9 @@ impl Snapshot {
     }
 }
 
-/// Returns the digest of a pass: of its effects, the audit trail that it writes, and its reasons.
+/// Returns the digest of a pass: of its effects, events and reasons.
 fn digest(pass: &Pass) -> Result<String, serde_json::Error> {
-    let audit = pass.commit.as_ref().map(|changes| &changes.audit);
-    let decisions = serde_json::to_vec(&(&pass.start, &pass.start_after_commit, audit, &pass.waiting))?;
+    let decisions = serde_json::to_vec(&(&pass.start, &pass.start_after_commit, &pass.events, &pass.waiting))?;
     // FNV-1a: short, and the same in each release and on each machine.
     let hash = decisions
         .iter()

@@ -31,8 +31,8 @@ pub struct Replayed {
     pub at: Timestamp,
     /// Effects that the fleet started, or wanted to start once the ledger had written its changes.
     pub effects: Vec<Effect>,
-    /// Entries of the audit trail that it wrote.
-    pub audit: Vec<AuditEntry>,
+    /// Events in the lives of VMs since the pass before, oldest first.
+    pub events: Vec<AuditEntry>,
     /// Queued jobs and what each waited for.
     pub waiting: Vec<Waiting>,
 }
@@ -164,7 +164,6 @@ impl Player {
 impl Replayed {
     fn new(line: usize, at: Timestamp, pass: Pass) -> Self {
         let effects = pass.start.into_iter().chain(pass.start_after_commit).collect();
-        let audit = pass.commit.map(|changes| changes.audit).unwrap_or_default();
-        Self { line, at, effects, audit, waiting: pass.waiting }
+        Self { line, at, effects, events: pass.events, waiting: pass.waiting }
     }
 }

@@ -36,11 +36,23 @@ fn for_debian(job: JobSeen) -> JobSeen {
     JobSeen { labels: vec!["debian".into()], ..job }
 }
 
-/// Issue 12, defect 10. Each step of the first pool hangs, in each state in which it can.
+/// Issue 12, defect 10.
 #[test]
 fn i7_a_pool_whose_guests_hang_does_not_delay_another() {
+    the_second_pool_goes_on(&two_pools());
+}
+
+#[test]
+fn i7_a_node_that_hangs_does_not_delay_another() {
+    let mut config = two_pools();
+    config.pools[1].template.node = "pve2".parse().unwrap();
+    the_second_pool_goes_on(&config);
+}
+
+/// Lets each step of the first pool hang, in each state in which it can, while the second pool serves a job.
+fn the_second_pool_goes_on(config: &Config) {
     for events in (0..=3).map(|length| warm()[..length].to_vec()) {
-        let mut engine = Engine::with(two_pools(), (9100..9120).map(|number| recorded(number, &events)));
+        let mut engine = Engine::with(config.clone(), (9100..9120).map(|number| recorded(number, &events)));
         let guests: Vec<_> = if events.len() > 1 { (9100..9120).map(running).collect() } else { vec![] };
         engine.guests(&guests);
         engine.github(queued(20), vec![]);

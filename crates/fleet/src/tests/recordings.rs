@@ -101,7 +101,7 @@ fn a_recording_leads_to_the_same_decisions() {
         .collect();
     let expected = ["Clone", "Configure", "Start", "AwaitAgent", "Mint", "Arm", "Destroy"].map(str::to_owned);
     assert!(expected.iter().all(|step| steps.contains(step)), "{steps:?}");
-    assert!(replay.passes.iter().any(|pass| !pass.waiting.is_empty() && !pass.audit.is_empty()));
+    assert!(replay.passes.iter().any(|pass| !pass.waiting.is_empty() && !pass.events.is_empty()));
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_changed_line_is_named() {
     let minted = lines.iter().position(|line| line.contains("\"Minted\"")).unwrap();
     lines[minted] = lines[minted].replace("\"runner_id\":7", "\"runner_id\":8");
     let next_pass = minted + 1 + lines[minted + 1..].iter().position(|line| line.contains("\"pass\"")).unwrap();
-    assert_eq!(play(&lines).diverged_at, Some(next_pass + 1), "the audit trail of the next pass has another number");
+    assert_eq!(play(&lines).diverged_at, Some(next_pass + 1), "the event of the next pass has another number");
     lines.remove(minted);
     assert!(play(&lines).diverged_at.is_some());
 }
