@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use error_chain::Chain;
-use fleet::{AuditEntry, Effect, Entry, Failure, FailureKind, Fleet, Input, Outcome, Pass, Recorder, Runs, Waiting};
+use fleet::{AuditEntry, Effect, Entry, Event, Failure, FailureKind, Fleet, Input, Outcome, Pass, Recorder, Runs, State, Waiting};
 use jiff::{SignedDuration, Timestamp};
 use ownership::{Run, RunnerName};
 use tokio::task::{Id, JoinError, JoinSet};
@@ -190,7 +190,7 @@ impl Engine {
             draining: self.control.draining(),
         });
         let (hash, pools) = (&self.config_hash[..12], settings.config.pools.len());
-        tracing::info!(hash, pools, "a configuration is in force");
+        tracing::info!(hash, pools, "a configuration is in force: earlier failures no longer make anything wait");
     }
 
     /// Gives an input to the fleet and records it.
@@ -322,13 +322,14 @@ impl Engine {
                 Entry::Adopted => tracing::info!(%vm, "took over a VM of ours that had no record"),
                 Entry::Event(event) => tracing::info!(%vm, state = state.as_str(), ?event, "noted"),
             }
-            let gone = self.fleet.record(vm).filter(|intent| !intent.is_live() && *state == fleet::State::Gone);
+            let is_late = matches!(entry, Entry::Event(Event::RegistrationGone));
+            let gone = self.fleet.record(vm).filter(|_| *state == State::Gone && !is_late);
             if let Some(intent) = gone {
                 let (reason, job) = (intent.life.reason, intent.life.job);
                 tracing::info!(%vm, ?reason, ?job, "gone: {}", intent.timeline());
             }
         }
-        if events.iter().any(|entry| entry.state == fleet::State::Gone) {
+        if events.iter().any(|entry| entry.state == State::Gone) {
             self.carried.retain(|name| self.fleet.record(name).is_some_and(fleet::Intent::is_live));
         }
     }

@@ -99,7 +99,7 @@ impl Fleet {
 
 fn of_vm(intent: &Intent) -> Option<Hindrance> {
     let message = intent.failure.clone()?;
-    let since = intent.failing_since.unwrap_or(intent.life.since);
+    let since = intent.failing_since?;
     Some(Hindrance { concern: Concern::Vm(intent.name.clone()), message, since })
 }
 

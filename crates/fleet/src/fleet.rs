@@ -15,7 +15,7 @@ use crate::changes::Changes;
 use crate::effect::{Effect, Outcome, Step};
 use crate::outcome::{Consequence, LONGEST_REST, consequence, rest};
 use crate::rivals::{Rivals, Runs};
-use crate::{Claim, Event, Facts, Guests, Intent, Life, Power, RepositorySeen};
+use crate::{Claim, Event, Facts, Guests, Intent, Life, Power, Reason, RepositorySeen};
 
 /// Rest of the ledger after it refused a commit, which doubles with each further refusal.
 const LEDGER_REST: SignedDuration = SignedDuration::from_secs(2);
@@ -215,7 +215,7 @@ impl Fleet {
                 intent.failure = Some(failure.message.clone());
                 intent.failing_since.get_or_insert(now);
             }
-            None if outcome.is_ok() => (intent.failure, intent.failing_since) = (None, None),
+            None if outcome.is_ok() => intent.succeeded(),
             None => {}
         }
         intent.holds_registration = matches!((step, outcome), (Step::Mint { .. }, Ok(_)));
@@ -375,6 +375,14 @@ impl Trouble {
 }
 
 impl Intent {
+    /// Notes that a step succeeded. The failure that ends the VM stays, as the cause that people are told.
+    fn succeeded(&mut self) {
+        self.failing_since = None;
+        if !self.life.reason.is_some_and(Reason::is_failure) {
+            self.failure = None;
+        }
+    }
+
     /// Forgets the failure of the last step when an event makes it void: the VM turned out to work.
     pub(crate) fn forget_failure_after(&mut self, event: &Event) {
         let is_void = matches!(event, Event::JobSeen { .. } | Event::RefusedBusy | Event::FoundArmed { .. });
