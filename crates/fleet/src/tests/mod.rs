@@ -3,5 +3,6 @@
 mod decisions;
 //mod exploration;
 pub(crate) mod fixture;
+mod found;
 //mod simulation;
 //mod world;
