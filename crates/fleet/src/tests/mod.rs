@@ -1,8 +1,8 @@
 //! The core by examples, by exhaustive exploration of a small world, and by seeded simulation of a larger one.
 
 mod decisions;
-//mod exploration;
+mod exploration;
 pub(crate) mod fixture;
 mod found;
-//mod simulation;
-//mod world;
+mod simulation;
+mod world;
