@@ -81,11 +81,11 @@ pub struct Fleet {
     pub(crate) rivals: Rivals,
     pub(crate) changes: Changes,
     /// Changes that the ledger was last given.
-    committing: Option<Changes>,
+    pub(crate) committing: Option<Changes>,
     /// Effects that start once these changes are on disk.
     pub(crate) waiting: BTreeSet<RunnerName>,
     ledger_failures: u32,
-    ledger_rests_until: Option<Timestamp>,
+    pub(crate) ledger_rests_until: Option<Timestamp>,
 }
 
 impl Fleet {
@@ -199,9 +199,15 @@ impl Fleet {
 
     fn take_outcome(&mut self, name: &RunnerName, outcome: &Outcome, now: Timestamp) {
         let Some(effect) = self.under_way.remove(name) else { return };
+        let is_removal = matches!(effect.step, Step::RemoveRegistration { .. });
+        if is_removal {
+            // GitHub's list shows it for a while, whether its VM has a record or not.
+            self.rest_without_record(name, outcome, now);
+        }
         let fits = |intent: &&Intent| effect.step.fits(intent.life.state);
         match self.records.get(name).filter(fits).map(|intent| consequence(intent, &effect.step, outcome, now)) {
             Some(consequence) => self.follow(name, &effect.step, outcome, consequence, now),
+            None if is_removal => {}
             None => self.rest_without_record(name, outcome, now),
         }
     }

@@ -47,7 +47,8 @@ impl Fleet {
                 break;
             }
         }
-        self.waiting = pass.start_after_commit.iter().map(|effect| effect.name.clone()).collect();
+        // Those of an earlier pass may still wait for their commit.
+        self.waiting.extend(pass.start_after_commit.iter().map(|effect| effect.name.clone()));
         pass.events = std::mem::take(&mut self.changes.fresh);
         pass.commit = self.changes_to_commit(!pass.start_after_commit.is_empty(), now);
         pass

@@ -221,11 +221,13 @@ impl Situation {
 }
 
 /// Draws nonces that end with increasing numbers.
-pub(super) fn nonces(mut drawn: u32) -> impl FnMut() -> Nonce {
-    move || {
-        drawn += 1;
-        format!("n{drawn:05}").parse().unwrap()
-    }
+pub(super) fn nonces(drawn: u32) -> impl FnMut() -> Nonce {
+    nonces_from(drawn + 1..)
+}
+
+/// Draws nonces that end with these numbers.
+pub(super) fn nonces_from(mut numbers: impl Iterator<Item = u32>) -> impl FnMut() -> Nonce {
+    move || format!("n{:05}", numbers.next().unwrap()).parse().unwrap()
 }
 
 /// Returns the decision that an entry of the audit trail stands for. The begin of an effect is seen from the effect.

@@ -1,86 +1,114 @@
-//! What a look at the toy world shows.
+//! The lists that Proxmox VE and GitHub give, and their ways to the fleet.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+use ownership::Vmid;
+
 use super::super::fixture::{self, at, repository};
-use super::{Runner, World, WorldJob, foreign};
+use super::{FOREIGN_RUNNER, Job, Late, Runner, Vm, World};
 use crate::*;
 
 impl World {
-    /// What a look at PVE would show, without its time.
-    pub(super) fn guests_now(&self) -> Guests {
+    /// Returns the list of guests as of now. `missing` names a VM that Proxmox VE wrongly leaves out.
+    fn guests_now(&self, taken_at: Timestamp, missing: Option<Vmid>) -> Guests {
         let mut guests = Guests {
-            taken_at: at(0),
+            taken_at,
             seen: BTreeMap::new(),
             absent: BTreeSet::new(),
             hidden: BTreeSet::new(),
             taken: BTreeSet::new(),
         };
-        for (vmid, vm) in &self.vms {
-            let recorded = self.ledger.values().any(|intent| intent.is_live() && intent.name == vm.name);
-            // A clone in the making is in no resource pool yet: a narrow token does not see it, but its VMID is taken.
-            if !vm.complete {
-                if self.census && !recorded {
-                    guests.hidden.insert(*vmid);
-                }
-                continue;
+        for (vmid, vm) in self.vms.iter().filter(|(vmid, _)| Some(**vmid) != missing) {
+            let recorded = self.fleet.records().any(|intent| intent.is_live() && intent.vmid == *vmid);
+            if vm.complete {
+                guests.seen.insert(*vmid, self.guest_now(vm));
+            } else if self.census && !recorded {
+                // A clone in the making is in no resource pool yet: a narrow token does not see it, but its VMID is taken.
+                let list = if vm.cut { &mut guests.taken } else { &mut guests.hidden };
+                list.insert(*vmid);
             }
-            let claim = if *vmid == foreign() {
-                Claim::Foreign
-            } else {
-                Claim::Ours { name: vm.name.clone(), pool: self.config.0.pools[0].name.clone() }
-            };
-            let power = if vm.running { Power::Running } else { Power::Off };
-            guests.seen.insert(*vmid, GuestSeen { power, locked: false, claim });
         }
-        let expected = self.ledger.values().filter(|intent| intent.life.state.has_guest());
-        guests.absent = expected.map(|intent| intent.vmid).filter(|vmid| !self.vms.contains_key(vmid)).collect();
+        let expected = self.fleet.records().filter(|intent| intent.life.state.has_guest());
+        let is_absent = |vmid: &Vmid| Some(*vmid) == missing || !self.vms.contains_key(vmid);
+        guests.absent = expected.map(|intent| intent.vmid).filter(is_absent).collect();
         guests
     }
 
-    pub(super) fn look_at_guests(&mut self) {
-        self.now += 1;
-        let guests = Guests { taken_at: self.time(), ..self.guests_now() };
-        self.observed.guests = Some(guests);
-        self.now += 1;
+    fn guest_now(&self, vm: &Vm) -> GuestSeen {
+        let pool = self.rules.config.pools[0].name.clone();
+        let claim = if vm.is_ours { Claim::Ours { name: vm.name.clone(), pool } } else { Claim::Foreign };
+        let power = if vm.running { Power::Running } else { Power::Off };
+        GuestSeen { node: vm.node.clone(), power, locked: false, claim }
     }
 
-    fn github_now(&self) -> RepositorySeen {
-        let job = |(id, job): (&u64, &WorldJob)| fixture::job(*id, job.phase, job.runner.as_ref());
+    fn github_now(&self, taken_at: Timestamp) -> RepositorySeen {
+        let job = |(id, job): (&u64, &Job)| fixture::job(*id, job.phase, job.runner.as_ref());
         let runner = |(id, runner): (&u64, &Runner)| RunnerSeen {
             id: *id,
             name: runner.name.clone(),
             online: runner.online,
             busy: runner.busy,
         };
-        let jobs = Jobs { taken_at: at(0), list: self.jobs.iter().map(job).collect() };
-        let runners = Runners { taken_at: at(0), list: self.runners.iter().map(runner).collect() };
+        let jobs = Jobs { taken_at, list: self.jobs.iter().map(job).collect() };
+        let runners = Runners { taken_at, list: self.runners.iter().map(runner).collect() };
         RepositorySeen { jobs: Some(jobs), runners: Some(runners) }
     }
 
-    pub(super) fn github_changed(&self) -> bool {
-        let mut seen = self.observed.repositories.get(&repository()).cloned().unwrap_or_default();
-        seen.jobs.iter_mut().for_each(|jobs| jobs.taken_at = at(0));
-        seen.runners.iter_mut().for_each(|runners| runners.taken_at = at(0));
-        seen != self.github_now()
+    /// Returns true if a new list of guests would say more than the last.
+    pub(super) fn guests_have_news(&self) -> bool {
+        let Some(last) = &self.fleet.facts().guests else { return true };
+        self.is_outdated(last.taken_at) || *last != self.guests_now(last.taken_at, None)
+    }
+
+    /// Returns true if new lists of GitHub would say more than the last.
+    pub(super) fn github_has_news(&self) -> bool {
+        let Some(last) = self.fleet.facts().repositories.get(&repository()) else { return true };
+        let taken_at = last.jobs.as_ref().map_or(at(0), |jobs| jobs.taken_at);
+        self.is_outdated(taken_at) || *last != self.github_now(taken_at)
+    }
+
+    /// Returns true if a record has changed since, or the clock has moved.
+    fn is_outdated(&self, taken_at: Timestamp) -> bool {
+        let changed = |intent: &Intent| {
+            let life = &intent.life;
+            [Some(life.since), life.missing_at, life.negative_at].into_iter().flatten().any(|time| time >= taken_at)
+        };
+        taken_at.as_second() < self.now.as_second() || self.fleet.records().any(changed)
+    }
+
+    pub(super) fn look_at_guests(&mut self, missing: Option<Vmid>) {
+        let guests = self.guests_now(self.now, missing);
+        self.tick();
+        self.fleet.take(Input::Guests(guests), self.now);
     }
 
     pub(super) fn look_at_github(&mut self) {
-        self.now += 1;
-        let mut seen = self.github_now();
-        seen.jobs.iter_mut().for_each(|jobs| jobs.taken_at = self.time());
-        seen.runners.iter_mut().for_each(|runners| runners.taken_at = self.time());
-        self.observed.repositories.insert(repository(), seen);
-        self.now += 1;
+        let seen = self.github_now(self.now);
+        self.tick();
+        self.fleet.take(Input::Repository(repository(), seen), self.now);
     }
-}
 
-pub(super) fn never() -> Guests {
-    Guests {
-        taken_at: at(-1),
-        seen: BTreeMap::new(),
-        absent: BTreeSet::new(),
-        hidden: BTreeSet::new(),
-        taken: BTreeSet::new(),
+    /// Takes a list that arrives later.
+    pub(super) fn post(&mut self, is_github: bool) {
+        let late = if is_github {
+            Late::Github(self.github_now(self.now))
+        } else {
+            Late::Guests(self.guests_now(self.now, None))
+        };
+        self.late = Some(late);
+    }
+
+    pub(super) fn deliver(&mut self) {
+        let input = match self.late.take() {
+            Some(Late::Guests(guests)) => Input::Guests(guests),
+            Some(Late::Github(seen)) => Input::Repository(repository(), seen),
+            None => return,
+        };
+        self.fleet.take(input, self.now);
+    }
+
+    pub(super) fn is_foreign_runner_there(&self) -> bool {
+        self.runners.contains_key(&FOREIGN_RUNNER)
     }
 }
