@@ -71,9 +71,9 @@ impl Clock {
         Self::from_source(Arc::new(System), stored.as_ref())
     }
 
-    /// Returns a clock for simulations. Fleet time and wall time are the same and move with the time of the tokio runtime.
-    pub(crate) fn virtual_from(origin: Timestamp) -> Self {
-        let started = Instant::now();
+    /// Returns a clock for simulations, which shows `origin` at the instant `started` and moves with tokio's clock. Fleet time and
+    /// wall time are the same.
+    pub(crate) fn virtual_from(origin: Timestamp, started: Instant) -> Self {
         Self { source: Arc::new(Virtual { origin, started }), origin, started }
     }
 
@@ -347,7 +347,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn virtual_time_moves_with_the_runtime_only() {
-        let clock = Clock::virtual_from(at(0));
+        let clock = Clock::virtual_from(at(0), Instant::now());
         assert_eq!(clock.now(), at(0));
         tokio::time::advance(Duration::from_secs(3_600)).await;
         assert_eq!((clock.now(), clock.wall(at(60)), clock.stored().fleet), (at(3_600), at(60), at(3_600)));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use ownership::{Nonce, RunId};
+use tokio::time::Instant;
 
 use crate::clock::{Clock, StoredClock};
 
@@ -25,8 +26,8 @@ pub struct Simulated {
     pub pve: Arc<dyn pve::Transport>,
     /// Way to GitHub.
     pub github: Arc<dyn github::Transport>,
-    /// Wall time at the start of the dispatcher. It moves with tokio's clock.
-    pub origin: Timestamp,
+    /// Wall time at an instant of tokio's clock.
+    pub origin: (Timestamp, Instant),
     /// Name of this start.
     pub run_id: RunId,
     /// Returns a nonce that no earlier VM had.
@@ -53,7 +54,7 @@ impl Parts {
     /// Returns the clock, which goes on from the stored moment.
     pub(crate) fn clock(&self, stored: Option<StoredClock>) -> Clock {
         match &self.simulated {
-            Some(simulated) => Clock::virtual_from(simulated.origin),
+            Some(simulated) => Clock::virtual_from(simulated.origin.0, simulated.origin.1),
             None => Clock::system(stored),
         }
     }

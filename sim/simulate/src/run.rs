@@ -13,7 +13,7 @@ use dispatcher::parts::{Parts, Simulated};
 use dispatcher::settings::Settings;
 use dispatcher::{EngineError, run_with};
 use jiff::{SignedDuration, Timestamp};
-use ownership::Nonce;
+use ownership::{Nonce, RunId};
 use rand::Rng as _;
 use sim_github::{Behaviour, JobState, ServerHandle, ServerOptions, Token};
 use sim_pve::{Handle, Latency};
@@ -146,6 +146,7 @@ impl Simulation {
             pve: Arc::new(ToPve::new(Arc::clone(&pve), Arc::clone(&watch), chance)),
             github: Arc::new(ToGithub::new(Arc::clone(&github), Arc::clone(&watch), chance)),
             origin: (BEGINS, began),
+            run_id: RunId::from(u32::try_from(options.seed % u64::from(u32::MAX)).unwrap_or_default()),
             nonces: nonces(chance),
         };
         Ok(Self {

@@ -25,7 +25,7 @@ use crate::*;
 
 use effects::Request;
 pub(super) use effects::Running;
-pub(super) use moves::{Failing, Fault, Faults, Move};
+pub(super) use moves::{Fault, Faults, Move};
 pub(super) use mutants::Mutant;
 
 /// Longest chain of commits and passes that follows from one move.
