@@ -1,4 +1,4 @@
-//! The pace of virtual time: it is held, stepped, or runs at a chosen speed.
+//! The pace of virtual time: held, stepped, or running at a chosen speed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,24 +12,24 @@ use super::{Control, Problem};
 use sim_github::ServerHandle;
 use sim_pve::Handle;
 
-/// How often running time is moved on.
+/// Interval at which running time advances.
 const BEAT: Duration = Duration::from_millis(20);
 
-/// A step that is not over after this found something at work that does not end.
+/// Deadline for the end of a step. Later something is at work that does not end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The longest step: a week.
+/// Longest step: a week.
 pub(super) const LONGEST_STEP: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Time could not pass: something was at work all the while.
+/// Error of a step that did not end, because something was at work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("time cannot pass: a request, a task or a guest is at work and does not end")]
 pub struct Busy;
 
-/// Both simulators' time.
+/// The time of both simulators.
 pub(super) struct Pace {
     stepper: Arc<Stepper>,
-    /// Seconds of theirs in one of ours; 0 is a standstill.
+    /// Virtual seconds per real second; 0 if time stands still.
     speed: watch::Sender<f64>,
     runner: Option<JoinHandle<()>>,
 }
@@ -37,7 +37,7 @@ pub(super) struct Pace {
 struct Stepper {
     pve: Arc<Handle>,
     github: Arc<ServerHandle>,
-    /// One step at a time.
+    /// Lock for one step at a time.
     turn: Mutex<()>,
 }
 
@@ -67,13 +67,13 @@ async fn run(stepper: Arc<Stepper>, mut speed: watch::Receiver<f64>) {
             changed = speed.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(BEAT) => {}
         }
-        // A short pause, in which running tasks get their turn before the next beat.
+        // A short pause, in which running tasks can continue before the next interval.
         stepper.pass(began.elapsed().mul_f64(factor)).await;
     }
 }
 
 impl Stepper {
-    /// Lets time pass for both, so that each sees the other's events at their times.
+    /// Lets time pass for both simulators, so that each receives the other's events at the right time.
     async fn pass(&self, time: Duration) {
         let _turn = self.turn.lock().await;
         let end = self.pve.now().saturating_add(time);
@@ -89,25 +89,25 @@ impl Stepper {
 }
 
 impl Control {
-    /// Lets time pass, and returns when everything that was due has happened.
+    /// Lets time pass, and returns when everything that became due has happened.
     ///
     /// # Errors
-    /// When something is at work that does not end within half a minute.
+    /// When something is still at work after half a minute.
     pub async fn step(&self, time: Duration) -> Result<(), Busy> {
         tokio::time::timeout(PATIENCE, self.pace.stepper.pass(time)).await.map_err(|_| Busy)
     }
 
-    /// Time stands still until it is stepped or runs again.
+    /// Stops time until it is stepped or runs again.
     pub fn hold(&self) {
         self.pace.speed.send_replace(0.0);
     }
 
-    /// Time runs, this many seconds in one real second.
+    /// Lets time run with this number of virtual seconds per real second.
     pub fn run(&self, speed: f64) {
         self.pace.speed.send_replace(speed.max(0.0));
     }
 
-    /// What kind of time it is, how late, and how fast it runs.
+    /// Returns the kind of time, the present time and its speed.
     #[must_use]
     pub fn clock(&self) -> Value {
         let elapsed = self.pve().now().as_secs_f64();

@@ -1,16 +1,16 @@
-//! Keeps secrets out of what is shown, even where a guest or a job printed one.
+//! Masking of secrets in everything that is shown, including secrets that a guest or a job printed.
 
 use std::sync::OnceLock;
 
 use regex::Regex;
 use serde_json::Value;
 
-/// No secret here is shorter, and nothing shorter is looked into.
+/// Length of the shortest secret. Shorter texts are not searched.
 const SHORTEST: usize = 8;
 
 const MASK: &str = "***";
 
-/// Tokens of GitHub, PVE's tickets, and what base64 makes of a JSON object, as a registration is.
+/// Matches GitHub's tokens, PVE's tickets, and the base64 form of a JSON object, which registrations have.
 fn forms() -> Option<&'static Regex> {
     static FORMS: OnceLock<Option<Regex>> = OnceLock::new();
     let forms =
@@ -18,7 +18,7 @@ fn forms() -> Option<&'static Regex> {
     FORMS.get_or_init(forms).as_ref()
 }
 
-/// Replaces in every text of `value` each of `secrets`, and whatever has a secret's form.
+/// Masks each of `secrets`, and everything with the form of a secret, in every text of `value`.
 pub(super) fn redact(value: &mut Value, secrets: &[String]) {
     match value {
         Value::String(text) => redact_text(text, secrets),

@@ -21,21 +21,21 @@ use super::problem::Problem;
 use super::reply::Reply;
 use super::{Control, NewRule, Service, page};
 
-const MOST_BODY: usize = 1 << 20;
+const MAX_BODY: usize = 1 << 20;
 
 const MOST: usize = 10_000;
 const USUAL: usize = 200;
 
 type Controlled = State<Arc<Control>>;
 
-/// Answer of a call.
+/// Result of a call.
 type Answer = Result<Reply, Problem>;
 
 /// One call.
 struct Route {
     method: &'static str,
     path: &'static str,
-    /// Purpose of the call, as `GET /v1` answers with it.
+    /// Description of the call in the answer of `GET /v1`.
     what: &'static str,
     handler: MethodRouter<Arc<Control>>,
 }
@@ -92,7 +92,7 @@ pub(super) fn router(control: Arc<Control>) -> Router {
         .fold(page::router(), |router, route| router.route(route.path, route.handler))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
-        .layer(DefaultBodyLimit::max(MOST_BODY))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(control)
 }
 
@@ -122,7 +122,7 @@ impl<S: Send + Sync> FromRequestParts<S> for InPath {
 }
 
 impl InPath {
-    /// Reads the part as a number; `name` is its name in the table.
+    /// Parses the part as a number. `name` is its name in the table.
     fn number<T: std::str::FromStr>(&self, name: &str) -> Result<T, Problem> {
         number(name, &self.0)
     }

@@ -1,4 +1,4 @@
-//! What GitHub says when it does not do what it was asked, in the shapes of its published description.
+//! Refusals of REST calls, in the formats of GitHub's published description.
 
 use super::world::model::{Counted, Kind};
 use serde_json::{Value, json};
@@ -10,19 +10,19 @@ const DOCUMENTATION: &str = "https://docs.github.com/rest";
 pub(crate) enum Refusal {
     BadCredentials,
     RequiresAuthentication,
-    /// An App's signed claim is not good, in GitHub's words.
+    /// An App's signed claim is not valid; the text is GitHub's.
     BadClaim(&'static str),
-    /// The call is for an App that signs for itself.
+    /// Only an App with a signed claim can make the call.
     AppsOnly,
-    /// The call is not for an App that signs for itself.
+    /// An App with a signed claim cannot make the call.
     NotForApps,
     /// The installation is suspended.
     Suspended,
-    /// GitHub hides what a token may not see behind the same answer.
+    /// The thing does not exist, or the token may not see it. GitHub answers both alike.
     NotFound,
     /// The claim names an App that does not exist.
     UnknownApp,
-    /// The permission that the call would have accepted, as in `x-accepted-github-permissions`.
+    /// A permission is missing. `x-accepted-github-permissions` names it.
     Forbidden {
         accepted: String,
         kind: Kind,
@@ -31,7 +31,7 @@ pub(crate) enum Refusal {
     BadJson,
     Unsupplied(Vec<&'static str>),
     Invalid(String),
-    /// One field of a repository cannot be as it was asked for.
+    /// One field of a repository has a value that is not possible.
     Field {
         message: &'static str,
         field: &'static str,
@@ -43,7 +43,7 @@ pub(crate) enum Refusal {
         wait_seconds: u64,
         status: u16,
     },
-    /// A fault that was asked for.
+    /// An injected fault.
     Injected {
         status: u16,
         text: String,

@@ -1,6 +1,6 @@
-//! The description that the simulator checks itself against is GitHub's own, only shorter.
+//! The compact description that the simulator checks against agrees with GitHub's published one.
 //!
-//! `PXCI_BLESS=1` writes it again from the published one.
+//! `PXCI_BLESS=1` updates it from the published one.
 #![cfg(test)]
 
 use std::collections::BTreeMap;
@@ -74,7 +74,7 @@ const USED: [(&str, &str); 61] = [
     ("get", "/repos/{owner}/{repo}/installation"),
 ];
 
-/// What says something about shapes; prose is left out.
+/// Keywords that describe formats. Prose is left out.
 const KEYWORDS: [&str; 12] = [
     "type",
     "required",
@@ -204,7 +204,7 @@ fn the_compact_description_says_what_the_published_one_says() {
     assert_eq!(*contract::description(), compact, "write it again with PXCI_BLESS=1");
 }
 
-/// One line for each call and each schema, so that a change shows where it is.
+/// Returns one line for each call and each schema, so that a difference shows its place.
 fn lines(compact: &Value) -> String {
     let section = |name: &str| {
         let entries = compact[name].as_object().unwrap().iter();

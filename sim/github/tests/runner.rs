@@ -1,4 +1,4 @@
-//! The stand-in for GitHub's runner program, really run: fetched from the simulator, unpacked, started.
+//! The simulated runner program, run for real: downloaded from the simulator, unpacked, started.
 #![cfg(test)]
 
 use std::io::Read as _;
@@ -15,10 +15,10 @@ use sim_github::{EventKind, JobSpec, JobState, RunSpec, Server, ServerHandle, Se
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-/// Longer than any wait on a machine that is busy with other things.
+/// Deadline that is longer than any wait on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// A simulated GitHub on real time, whose runner program can be run.
+/// A simulated GitHub on real time whose runner program can run.
 struct GitHubWithRunners {
     github: ServerHandle,
     token: String,
@@ -27,7 +27,7 @@ struct GitHubWithRunners {
 
 impl GitHubWithRunners {
     async fn start() -> Self {
-        // Another test of this process may have been first.
+        // Another test of this process may have installed it first.
         let _already = rustls::crypto::ring::default_provider().install_default();
         let github = Server::start(ServerOptions::default()).await.unwrap();
         let token = github.world(|world, _| {
@@ -42,7 +42,7 @@ impl GitHubWithRunners {
         format!("{}/repos/acme/tools/actions/{path}", self.github.url())
     }
 
-    /// The runner program, fetched and unpacked the way an image's scripts do it.
+    /// Downloads and unpacks the runner program as an image's scripts do.
     async fn install(&self) -> TempDir {
         let list = self.http.get(self.url("runners/downloads")).bearer_auth(&self.token).send().await.unwrap();
         let list: Value = list.json().await.unwrap();

@@ -1,4 +1,4 @@
-//! The simulated Proxmox VE as a client meets it.
+//! The simulated Proxmox VE, tested by an HTTP client.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,7 +71,7 @@ impl Client {
         (status, serde_json::from_str(&text).unwrap_or(Value::Null))
     }
 
-    /// Runs a call to the end of its task.
+    /// Runs a call and waits for the end of its task.
     async fn task(&self, method: &str, path: &str, form: &[(&str, &str)]) -> String {
         let (status, body) = self.call(method, path, form).await;
         assert_eq!(status, 200, "{body}");
@@ -201,7 +201,7 @@ async fn faults_fire_once_and_are_listed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_get_lost_break_off_and_end_with_a_restart() {
     let (handle, _guests, client) = start().await;
-    // A connection each: one that waits in the client's pool ends at the restart, perhaps just as it is taken out.
+    // One connection for each request: a pooled connection may end at the restart just as it is reused.
     let get = || async {
         let request = client.http.get(format!("{}/version", client.url)).header("Authorization", &client.token);
         request.header("Connection", "close").send().await?.bytes().await

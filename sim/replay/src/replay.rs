@@ -76,7 +76,7 @@ pub(super) async fn file(
     steps: &[Step],
     accepted: &[Deviation],
 ) -> Result<Replayed, ReplayError> {
-    let guests = Scripted::new(Boot::WhenTold);
+    let guests = Scripted::new(Boot::OnRequest);
     let options = Options { latency: Latency::Virtual, statistics: false, check_answers: true, ..Options::default() };
     let handle = Server::start(world, Arc::new(guests.clone()), options).await.map_err(ReplayError::Start)?;
     let client = Client::new(&handle.url()).map_err(ReplayError::Connect)?;

@@ -17,7 +17,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// Replays one file of measurements.
 pub(super) async fn file(world: &World, name: &str, steps: &[Step]) -> Result<Vec<Scenario>, ReplayError> {
-    let guests = Arc::new(Scripted::new(Boot::WhenTold));
+    let guests = Arc::new(Scripted::new(Boot::OnRequest));
     let options = Options { latency: Latency::Virtual, statistics: false, ..Options::default() };
     let handle = Server::start(world, guests, options).await.map_err(ReplayError::Start)?;
     let client = Client::new(&handle.url()).map_err(ReplayError::Connect)?;

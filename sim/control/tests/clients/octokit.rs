@@ -1,4 +1,4 @@
-//! `@octokit/rest` with `@octokit/auth-app`, signing as an App.
+//! `@octokit/rest` with `@octokit/auth-app`, authenticated as an App.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use tokio::process::Command;
 
 use super::{installed, report};
 
-/// A simulated GitHub where an App is installed.
+/// A simulated GitHub with an installed App.
 struct InstalledApp {
     github: ServerHandle,
-    /// The program's arguments.
+    /// Arguments of the program.
     given: Value,
 }
 
@@ -37,7 +37,7 @@ async fn site(clock: Arc<dyn Fn() -> Timestamp + Send + Sync>) -> InstalledApp {
 
 impl InstalledApp {
     async fn run(&self, skewed: bool) -> Value {
-        // Modules are looked for beside the script.
+        // Node.js searches modules next to the script.
         let directory = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(
             installed("PXCI_JS_CLIENTS").join("node_modules"),

@@ -1,4 +1,4 @@
-//! What is malformed gets an exact answer, and nothing of it is carried out.
+//! Malformed requests get an exact answer and have no effect.
 
 use serde_json::{Value, json};
 use sim_pve::Latency;
@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use crate::simulators::Simulators;
 
-/// Method, path, body; status, place, words of what is wrong.
+/// Method, path and body; expected status, position and text of the error.
 const CALLS: &[(&str, &str, &str, u16, &str, &str)] = &[
     ("GET", "/v2/state", "", 404, "", "there is no /v2/state"),
     ("GET", "/v1/states", "", 404, "", "there is no /v1/states"),
@@ -191,7 +191,7 @@ async fn a_call_without_the_token_or_for_another_host_is_refused() {
     }
 }
 
-/// What is not a request at all.
+/// Bytes that are not an HTTP request.
 const BYTES: &[&[u8]] = &[
     b"",
     b"\0\0\0\0\r\n\r\n",
@@ -218,7 +218,7 @@ async fn bytes_that_are_not_a_request_are_refused_and_the_server_goes_on() {
         stream.write_all(bytes).await.unwrap();
         stream.shutdown().await.unwrap();
         let mut answer = Vec::new();
-        // A server may cut what it does not understand.
+        // A server may close the connection on such bytes.
         let _cut = stream.read_to_end(&mut answer).await;
         let answer = String::from_utf8_lossy(&answer);
         let status = answer.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)).unwrap_or("none");

@@ -15,15 +15,15 @@ use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-/// What anything here is waited for at most.
+/// Deadline of every wait.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A page in a browser of its own; both end when this is dropped.
+/// A page in a browser of its own. Dropping it closes both.
 pub(crate) struct Page {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     session: Value,
     calls: u64,
-    /// What the page's console said that is not good, and exceptions that nobody caught.
+    /// Warnings and errors on the page's console, and uncaught exceptions.
     pub(crate) complaints: Vec<String>,
     _browser: Child,
     _profile: TempDir,
@@ -46,7 +46,7 @@ impl Page {
             .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"])
             .args(["--disable-background-networking", "--no-proxy-server", "--remote-debugging-port=0", "about:blank"])
             .arg(format!("--user-data-dir={}", profile.path().display()))
-            // What it keeps elsewhere would stay, for it is killed.
+            // The browser is killed, so files elsewhere would stay.
             .env("TMPDIR", profile.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -56,7 +56,7 @@ impl Page {
             .expect("chromium starts");
         let end = Instant::now() + PATIENCE;
         let address = loop {
-            // The second line is there when the file is whole.
+            // The file is complete when it has a second line.
             let reported = std::fs::read_to_string(profile.path().join("DevToolsActivePort")).unwrap_or_default();
             if let Some((port, path)) = reported.split_once('\n').filter(|(_, path)| path.starts_with('/')) {
                 break format!("ws://127.0.0.1:{port}{path}");
@@ -89,7 +89,7 @@ impl Page {
         self.call("Emulation.setDeviceMetricsOverride", size).await;
     }
 
-    /// `light` or `dark`, as the system's setting would be.
+    /// Sets the preferred colour scheme, `light` or `dark`.
     pub(crate) async fn prefer(&mut self, scheme: &str) {
         let feature = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
         self.call("Emulation.setEmulatedMedia", feature).await;
@@ -99,7 +99,7 @@ impl Page {
         self.call("Page.navigate", json!({ "url": url })).await;
     }
 
-    /// The value of an expression.
+    /// Returns the value of an expression.
     pub(crate) async fn value(&mut self, expression: &str) -> Value {
         let wanted = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
         let answer = self.call("Runtime.evaluate", wanted).await;
@@ -129,9 +129,9 @@ impl Page {
         self.until(&format!("document.querySelector({selector})?.textContent.includes({text}) ?? false")).await;
     }
 
-    /// Clicks what is there, which nothing else may cover.
+    /// Clicks an element that no other element covers.
     pub(crate) async fn click(&mut self, selector: &str) {
-        // In one go: the page may change its layout at any time.
+        // One expression, because the page may change its layout at any time.
         let click = "(e => {
             e.scrollIntoView({ block: 'center' });
             const place = e.getBoundingClientRect();
@@ -143,20 +143,20 @@ impl Page {
         assert_eq!(covered, Value::Null, "{selector} is covered");
     }
 
-    /// Types into a field in place of what is there.
+    /// Replaces the text of a field.
     pub(crate) async fn enter(&mut self, selector: &str, text: &str) {
         self.value(&format!("(e => {{ e.focus(); e.select(); }})(document.querySelector({}))", json!(selector))).await;
         self.call("Input.insertText", json!({ "text": text })).await;
     }
 
-    /// Chooses in a list.
+    /// Selects an entry of a list.
     pub(crate) async fn choose(&mut self, selector: &str, value: &str) {
         let (selector, value) = (json!(selector), json!(value));
         let choose = "(e, v) => { e.value = v; e.dispatchEvent(new Event('change', { bubbles: true })); }";
         self.value(&format!("({choose})(document.querySelector({selector}), {value})")).await;
     }
 
-    /// Keeps a picture in the directory that `PXCI_SCREENSHOTS` names, if it names one: for people.
+    /// Saves a screenshot in the directory that `PXCI_SCREENSHOTS` names, if set.
     pub(crate) async fn picture(&mut self, name: &str) {
         let Some(directory) = std::env::var_os("PXCI_SCREENSHOTS") else { return };
         let data = self.call("Page.captureScreenshot", json!({ "captureBeyondViewport": false })).await["data"].clone();

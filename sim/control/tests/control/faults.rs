@@ -1,4 +1,4 @@
-//! Faults: added, fired, listed, repeated.
+//! Faults: adding rules, firing, listing, repeating.
 
 use serde_json::{Value, json};
 use sim_pve::Latency;

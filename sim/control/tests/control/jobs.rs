@@ -1,4 +1,4 @@
-//! Workflow jobs: queued, cancelled, run again.
+//! Workflow jobs: queuing, cancelling, running again.
 
 use serde_json::json;
 use sim_pve::Latency;

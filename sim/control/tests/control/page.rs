@@ -1,4 +1,4 @@
-//! The page for people, in a real browser.
+//! The web page in a real browser.
 
 use serde_json::{Value, json};
 use sim_pve::Latency;
@@ -6,10 +6,10 @@ use sim_pve::Latency;
 use crate::chromium::Page;
 use crate::simulators::{Simulators, TOKEN};
 
-/// Text that would do something if it were read as HTML.
+/// Text that would have an effect if a browser read it as HTML.
 const HOSTILE: &str = "<img src=x onerror=\"window.injected=1\"><script>window.injected=1</script>";
 
-/// Whether all controls have names that are read out.
+/// Expression that lists controls without an accessible name.
 const NAMELESS: &str = "[...document.querySelectorAll('input, select, textarea')].filter(field => !field.labels.length)
     .concat([...document.querySelectorAll('button')].filter(button => !button.textContent.trim()))
     .concat([...document.querySelectorAll('table')].filter(table => !table.closest('[aria-labelledby]')))
@@ -86,7 +86,7 @@ async fn a_person_steps_time_and_looks_at_nodes_guests_and_tasks() {
     page.until_shown("#mode", "held").await;
 
     page.click("#nodes button").await;
-    page.until_shown("#nodes .state", "away").await;
+    page.until_shown("#nodes .state", "off").await;
     page.click("#nodes button").await;
     page.until("document.querySelector('#nodes .state') === null").await;
 
@@ -100,7 +100,7 @@ async fn a_person_steps_time_and_looks_at_nodes_guests_and_tasks() {
     page.until("document.querySelector('#guests').tBodies[0].rows.length === 1").await;
     page.click("#guests tbody button").await;
     page.until_shown("#detail-body", HOSTILE).await;
-    // As fast as a click can follow another one, before the browser tells of the closing.
+    // The second click follows before the browser reports that the dialog has closed.
     page.value(
         "document.querySelector('#detail .cancel').click(), document.querySelector('#tasks tbody button').click()",
     )

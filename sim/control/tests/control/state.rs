@@ -1,4 +1,4 @@
-//! What is shown, and what is not.
+//! The contents that the control API shows, and the secrets that it masks.
 
 use serde_json::json;
 use sim_pve::Latency;

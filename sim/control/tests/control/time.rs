@@ -40,7 +40,7 @@ async fn time_runs_at_the_speed_that_is_asked_for_until_it_is_held() {
     until("a minute has passed", || site.control.pve().now().as_secs() > 60).await;
     let held = site.call("POST", "/v1/clock", "\"hold\"").await.1;
     assert_eq!((&held["mode"], &held["speed"]), (&json!("held"), &json!(0.0)));
-    // A running beat may still end; then nothing moves.
+    // An interval that has started may still end. Afterwards time stands still.
     site.post("/v1/clock", json!({ "step": { "seconds": 1 } })).await;
     let then = site.control.pve().now();
     site.get("/v1/state").await;

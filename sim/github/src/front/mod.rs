@@ -1,4 +1,4 @@
-//! The front: one listener, a task per connection, and the handle by which tests and the demo act on the world.
+//! The front: one listener, a task for each connection, and the handle with which tests and the demo control the world.
 
 pub(crate) mod actions_service;
 pub(crate) mod exchange;
@@ -34,23 +34,23 @@ use sim_http::faults::Faults;
 use sim_http::request_log::RequestLog;
 use tls::Tls;
 
-/// The longest that the clock is left alone when nothing is due.
+/// Longest time without a step of the world if nothing is due.
 const IDLE_TICK: Duration = Duration::from_secs(600);
 
-/// How a front is started.
+/// Options of a simulator.
 #[derive(Clone)]
 pub struct ServerOptions {
-    /// Where it listens; port 0 takes a free one.
+    /// Address to listen on. Port 0 takes a free port.
     pub listen: SocketAddr,
-    /// Root URL by which guests reach it, if that is not the address it listens on. Port 0 stands for the port that it got.
+    /// Root URL for guests, if it differs from the address. Port 0 in it stands for the port that was taken.
     pub external_url: Option<String>,
-    /// Further names and addresses in its certificate.
+    /// Additional names and addresses in the certificate.
     pub names: Vec<String>,
-    /// How its world behaves.
+    /// Behaviour of the simulated GitHub.
     pub behaviour: Behaviour,
     /// Seed of the world's names and secrets.
     pub seed: u64,
-    /// What tells the time.
+    /// Source of the time.
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
@@ -80,12 +80,12 @@ impl fmt::Debug for ServerOptions {
 #[derive(Debug)]
 pub struct Server;
 
-/// What connections, the clock and the handle share.
+/// State that the connections, the clock and the handle share.
 pub(crate) struct Shared {
     world: Mutex<World>,
     changes: watch::Sender<u64>,
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
-    /// Root URL as guests reach it.
+    /// Root URL for guests.
     pub(crate) guests: String,
     pub(crate) log: RequestLog,
     pub(crate) faults: Faults,
@@ -93,7 +93,7 @@ pub(crate) struct Shared {
     webhooks: UnboundedSender<Outgoing>,
 }
 
-/// Longest wait of a request, by the world's clock and by this machine's, because a waiting client may know no other.
+/// The end of a request's longest wait, by the world's clock and by this machine's, because the client may use either.
 pub(crate) struct Patience {
     changes: watch::Receiver<u64>,
     world: Timestamp,
@@ -101,14 +101,14 @@ pub(crate) struct Patience {
 }
 
 impl Shared {
-    /// Changes the world, lets time act on it, and wakes everyone who waits for a change.
+    /// Changes the world, then carries out what is due and wakes everything that waits for a change.
     pub(crate) fn change<R>(&self, act: impl FnOnce(&mut World, Timestamp) -> R) -> R {
         let result = self.read_mut(act);
         self.changes.send_modify(|version| *version += 1);
         result
     }
 
-    /// Like [`Shared::change`] for what concerns nobody who waits.
+    /// Changes the world like [`Shared::change`], but wakes nothing.
     pub(crate) fn read_mut<R>(&self, act: impl FnOnce(&mut World, Timestamp) -> R) -> R {
         let now = (self.clock)();
         let mut world = self.lock();
@@ -120,10 +120,10 @@ impl Shared {
         drop(world);
         self.note_violations(complaints);
         for next in outgoing {
-            // Without a receiver the server is ending, and nobody waits for events any more.
+            // Without a receiver the server is ending, and no webhooks are sent.
             let _unsent = self.webhooks.send(next);
         }
-        // The clock's task must not oversleep what this call made due earlier.
+        // The clock's task must wake earlier if this call made something due earlier.
         if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
             self.changes.send_modify(|version| *version += 1);
         }
@@ -139,7 +139,7 @@ impl Shared {
         self.changes.subscribe()
     }
 
-    /// Waits until so much of the world's time has passed.
+    /// Waits until this time has passed in the world.
     pub(crate) async fn wait(&self, time: Duration) {
         if time.is_zero() {
             return;
@@ -159,7 +159,7 @@ impl Shared {
         }
     }
 
-    /// A wait that begins now and takes this long at most.
+    /// Returns the deadline of a wait that begins now.
     pub(crate) fn patience(&self, limit: Duration) -> Patience {
         Patience {
             changes: self.changes(),
@@ -168,9 +168,9 @@ impl Shared {
         }
     }
 
-    /// Waits for a change of the world; false when the patience ended first.
+    /// Waits for a change of the world. Returns false if the deadline came first.
     pub(crate) async fn changed(&self, patience: &mut Patience) -> bool {
-        // A step of virtual time has changed the world too.
+        // A step of virtual time is a change of the world too.
         if (self.clock)() >= patience.world {
             return false;
         }
@@ -187,10 +187,10 @@ impl Shared {
 }
 
 impl Server {
-    /// Starts a front over an empty world.
+    /// Starts a simulator with an empty world.
     ///
     /// # Errors
-    /// Where the address cannot be listened on.
+    /// When the address cannot be listened on.
     pub async fn start(options: ServerOptions) -> io::Result<ServerHandle> {
         let listener = TcpListener::bind(options.listen).await?;
         let external_host = options.external_url.as_deref().and_then(host_of);
@@ -226,7 +226,7 @@ impl Server {
     }
 }
 
-/// A running simulator; it stops when this is dropped.
+/// A running simulator. Dropping the handle stops it.
 pub struct ServerHandle {
     url: String,
     authority: String,
@@ -236,34 +236,34 @@ pub struct ServerHandle {
 }
 
 impl ServerHandle {
-    /// Root of the REST API as this machine reaches it, without a trailing slash.
+    /// Returns the root URL of the REST API for this machine, without a trailing slash.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The authority, PEM, that vouches for the same port under `https`.
+    /// Returns the certificate of the CA for `https` on the same port, in PEM form.
     #[must_use]
     pub fn ca_pem(&self) -> &str {
         &self.authority
     }
 
-    /// Reads or changes the world; time acts on it and waiting runners are woken afterwards.
+    /// Reads or changes the world, then carries out what is due and wakes waiting runners.
     pub fn world<R>(&self, act: impl FnOnce(&mut World, Timestamp) -> R) -> R {
         self.shared.change(act)
     }
 
-    /// Looks at the world as it is; nobody is woken.
+    /// Reads the world without waking anything.
     pub fn look<R>(&self, look: impl FnOnce(&World, Timestamp) -> R) -> R {
         self.shared.read(look)
     }
 
-    /// Queues a run; answers with the numbers of its jobs.
+    /// Queues a run. Returns the numbers of its jobs.
     pub fn queue_run(&self, spec: RunSpec) -> Vec<u64> {
         self.world(|world, now| world.queue_run(spec, now))
     }
 
-    /// Waits until `look` finds something in the world; nothing if that has not happened within `limit`.
+    /// Waits until `inspect` returns a value. Returns `None` if that has not happened within `limit`.
     pub async fn wait_for<R>(&self, limit: Duration, mut look: impl FnMut(&World) -> Option<R>) -> Option<R> {
         let mut changes = self.shared.changes();
         let search = async {
@@ -277,19 +277,19 @@ impl ServerHandle {
         tokio::time::timeout(limit, search).await.ok().flatten()
     }
 
-    /// What it was asked, the stand-in runner's own calls (`/_sim/…`) included.
+    /// Returns the request log, including the simulated runner's own calls (`/_sim/…`).
     #[must_use]
     pub fn requests(&self) -> RequestLog {
         self.shared.log.clone()
     }
 
-    /// Its rules for faults; paths are those below the API's root.
+    /// Returns the fault rules. Their paths are below the API's root.
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.shared.faults
     }
 
-    /// Exchanges that GitHub's published description does not allow; there must be none.
+    /// Returns the requests and answers that GitHub's published description does not allow. A correct run has none.
     #[must_use]
     pub fn violations(&self) -> Vec<String> {
         self.shared.violations.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -318,12 +318,12 @@ impl fmt::Debug for ServerHandle {
 }
 
 async fn accept(listener: TcpListener, tls: TlsAcceptor, shared: Arc<Shared>) {
-    // Dropping the set with this task cuts the connections.
+    // Dropping the set with this task closes the connections.
     let mut connections = JoinSet::new();
     loop {
         match listener.accept().await {
             Ok((stream, _)) => drop(connections.spawn(serve(stream, tls.clone(), Arc::clone(&shared)))),
-            // Out of file descriptors: others will close theirs.
+            // No file descriptors are left until others close theirs.
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
         while connections.try_join_next().is_some() {}
@@ -367,7 +367,7 @@ fn host_of(url: &str) -> Option<String> {
     url::Url::parse(url).ok()?.host_str().map(|host| host.trim_matches(['[', ']']).to_owned())
 }
 
-/// Lets time act on the world when something is due.
+/// Carries out what is due as time passes.
 async fn tick(shared: Arc<Shared>) {
     let mut changes = shared.changes();
     loop {

@@ -1,4 +1,4 @@
-//! The REST calls of Apps: who they are, where they are installed, their tokens, their webhooks' deliveries.
+//! The REST calls of Apps: the App itself, its installations, their tokens, and its webhooks' deliveries.
 
 use serde_json::{Map, Value, json};
 
@@ -8,7 +8,7 @@ use crate::shapes;
 use crate::world::World;
 use crate::world::model::{App, Caller, Installation, Level, Narrowed, Token};
 
-/// `/app…`: an App that signs for itself.
+/// `/app…`: calls of an App with a signed claim.
 pub(crate) fn app(world: &mut World, call: &Call<'_>, rest: &[&str]) -> Result<Answer, Refusal> {
     let id = signed(call)?;
     match (call.method, rest) {

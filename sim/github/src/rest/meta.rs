@@ -1,13 +1,13 @@
-//! `GET /meta`: what the service says about itself.
+//! `GET /meta`: information about the service.
 
 use serde_json::json;
 
 use super::Answer;
 
-/// Addresses from which this service does everything.
+/// Addresses of this service, for all purposes.
 const HERE: [&str; 2] = ["127.0.0.0/8", "::1/128"];
 
-/// The fields that a firewall's rules are made from. There is no password here, so none can be verified.
+/// Returns the fields that firewall rules are made from. The service has no password authentication.
 pub(crate) fn answer() -> Answer {
     Answer::ok(json!({
         "verifiable_password_authentication": false,

@@ -1,4 +1,4 @@
-//! The REST calls about repositories themselves.
+//! The REST calls about repositories.
 
 use serde_json::Value;
 
@@ -70,7 +70,7 @@ fn create(world: &mut World, call: &Call<'_>, login: &str) -> Result<Answer, Ref
     Ok(Answer::created(shapes::one_repository(&full_name, call.api)))
 }
 
-/// GitHub puts a hyphen in the place of what no name may have.
+/// Replaces characters that a repository's name cannot have by hyphens, as GitHub does.
 fn spelled(name: &str) -> String {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     name.trim().chars().map(|c| if allowed(c) { c } else { '-' }).collect()

@@ -1,4 +1,4 @@
-//! GitHub Apps: their signed claims, their installations, and the tokens of these.
+//! GitHub Apps: their signed claims, their installations, and installation tokens.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use super::World;
 use super::model::{Account, App, Counted, Installation, Kind, Level, Narrowed, NewToken, Token};
 use crate::refusal::Refusal;
 
-/// A private key for simulated Apps, in the form in which GitHub hands them out. Everybody knows it.
+/// A published private key for simulated Apps, in the form in which GitHub issues keys.
 pub const SAMPLE_APP_KEY: &str = include_str!("../../data/github-app-key.pem");
 
 const TOKEN_LIFE: SignedDuration = SignedDuration::from_hours(1);
@@ -31,17 +31,16 @@ const BAD_END: Refusal = Refusal::BadClaim(
 );
 const LATE_END: Refusal = Refusal::BadClaim("'Expiration time' claim ('exp') is too far in the future");
 
-/// A key that an App cannot be made with.
+/// Error for a key that is not an RSA private key.
 #[derive(Debug, thiserror::Error)]
 #[error("not an RSA private key of 2048 bits or more in PEM form")]
 pub struct AppKeyError;
 
 impl World {
-    /// Adds an App that may be granted `permissions` and signs with `private_key` (PEM); answers with its number and
-    /// its client id, either of which may issue claims.
+    /// Adds an App that may get `permissions` and signs with `private_key` (PEM). Returns its number and its client id.
+    /// Both can be the issuer of claims.
     ///
-    /// # Errors
-    /// When the key is none.
+    /// When the key is not an RSA private key.
     pub fn add_app(
         &mut self,
         name: &str,
@@ -65,8 +64,8 @@ impl World {
         Ok((id, client_id))
     }
 
-    /// Installs an App for an organization or a person: for the named repositories (`owner/name`), or for all where
-    /// none is named. It is granted what the App asks for. Answers with the installation's number.
+    /// Installs an App for an organization or a user, for the named repositories (`owner/name`) or for all if none is
+    /// named, with the permissions that the App requests. Returns the installation's number.
     pub fn install_app(&mut self, app: u64, account: &str, repositories: &[&str], now: Timestamp) -> Option<u64> {
         let permissions = self.apps.get(&app)?.permissions.clone();
         let id = 50_000_001 + self.installations.len() as u64;
@@ -78,14 +77,14 @@ impl World {
         Some(id)
     }
 
-    /// Suspends an installation, or ends that.
+    /// Suspends an installation or lifts the suspension.
     pub fn suspend_installation(&mut self, id: u64, suspended: bool) {
         if let Some(installation) = self.installations.get_mut(&id) {
             installation.suspended = suspended;
         }
     }
 
-    /// The App that signed a claim (RFC 7519, RS256), where its times are right.
+    /// Verifies a signed claim (RFC 7519, RS256) and its times. Returns the number of the App.
     pub(crate) fn verify(&self, claim: &str, now: Timestamp) -> Result<u64, Refusal> {
         let (signed, signature) = claim.rsplit_once('.').ok_or(UNDECODABLE)?;
         let (header, payload) = signed.split_once('.').ok_or(UNDECODABLE)?;
@@ -119,19 +118,19 @@ impl World {
         id.and_then(|id| self.apps.get(&id)).ok_or(Refusal::UnknownApp)
     }
 
-    /// The installation of `app` with this number.
+    /// Returns the installation of `app` with this number.
     pub(crate) fn installation(&self, app: u64, id: u64) -> Result<&Installation, Refusal> {
         self.installations.get(&id).filter(|installation| installation.app == app).ok_or(Refusal::NotFound)
     }
 
-    /// Repositories that an installation is for, in order.
+    /// Returns the repositories of an installation in order.
     pub(crate) fn repositories_of(&self, owner: &str, only: &BTreeSet<String>) -> Vec<String> {
         let own = |name: &&String| name.split('/').next().is_some_and(|login| login.eq_ignore_ascii_case(owner));
         let chosen = |name: &&String| only.is_empty() || only.contains(*name);
         self.repositories.iter().filter(own).filter(chosen).cloned().collect()
     }
 
-    /// Makes a token of an installation: for an hour, with all or some of what the installation may do.
+    /// Creates an installation token. It is valid for an hour and has all or some of the installation's permissions.
     pub(crate) fn installation_token(
         &mut self,
         app: u64,

@@ -1,4 +1,4 @@
-//! Which runner gets which job, and what the passing of time does.
+//! Assignment of jobs to runners, and changes that become due as time passes.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -10,7 +10,7 @@ use crate::behaviour::Gap;
 const LOST: &str = "The self-hosted runner lost communication with the server.";
 
 impl World {
-    /// Carries out what is due at `now`.
+    /// Carries out everything that is due at `now`.
     pub fn step(&mut self, now: Timestamp) {
         self.requeue(now);
         self.expire_jobs(now);
@@ -25,7 +25,7 @@ impl World {
         self.publish(now);
     }
 
-    /// Tells webhooks and scale sets what happened since this was last called.
+    /// Sends the events since the last call to webhooks and scale sets.
     fn publish(&mut self, now: Timestamp) {
         let news = |job: &&mut Job| job.reported < job.events.len();
         let mut reported = Vec::new();
@@ -48,7 +48,7 @@ impl World {
         }
     }
 
-    /// When [`World::step`] next has something to do by the clock alone.
+    /// Returns the time at which [`World::step`] next has something to do.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let jobs = self.jobs.values().filter_map(|job| self.job_deadline(job));
@@ -139,7 +139,8 @@ impl World {
         }
     }
 
-    /// Jobs in the order in which they were queued; the runner that waits longest gets the first that fits.
+    /// Assigns jobs in the order in which they were queued. Of the matching runners, the one that has waited longest
+    /// gets the job.
     fn assign(&mut self, now: Timestamp) {
         let queued: Vec<u64> =
             self.jobs.values().filter(|job| job.state == JobState::Queued).map(|job| job.id).collect();
@@ -167,7 +168,7 @@ impl World {
         now + self.behaviour.lease
     }
 
-    /// Whether `busy` tells of a runner's job.
+    /// Returns true if `busy` shows a runner's job.
     pub(crate) fn shows_busy(&self, runner: &Runner, now: Timestamp) -> bool {
         let started = runner.job.and_then(|id| self.jobs.get(&id)).and_then(|job| job.started_at);
         let Some(since) = started.map(|started| now.duration_since(started)) else { return false };
@@ -175,8 +176,8 @@ impl World {
         since >= self.behaviour.busy_lag.max(SignedDuration::ZERO) && !self.behaviour.busy_gap.is_some_and(hidden)
     }
 
-    /// What a scale set acquired goes to its runners, whatever their labels; everything else to others, which must
-    /// have all labels of the job, in any case.
+    /// Returns true if a runner can get a job. Jobs that a scale set acquired are for its runners, regardless of
+    /// labels. All other jobs are for other runners, which must have all labels of the job, regardless of case.
     fn fits(&self, runner: &Runner, job: &Job) -> bool {
         let acquired_by = job.share.as_ref().filter(|share| share.acquired_at.is_some()).map(|share| share.set);
         let has = |wanted: &String| runner.labels.iter().any(|label| label.eq_ignore_ascii_case(wanted));
@@ -196,7 +197,7 @@ pub(crate) fn release(job: &mut Job, now: Timestamp) {
     job.record(now, EventKind::Requeued(name));
 }
 
-/// What the Actions service calls a conclusion.
+/// Returns the Actions service's word for a conclusion.
 fn result_of(conclusion: &str) -> &'static str {
     match conclusion {
         "success" => "succeeded",

@@ -1,4 +1,4 @@
-//! What a caller may ask how often: the hourly limit, the one for registrations, and the guards against bursts.
+//! Rate limits: per hour, for registrations, and against bursts.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -14,7 +14,7 @@ const FIVE_MINUTES: SignedDuration = SignedDuration::from_mins(5);
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
 impl World {
-    /// Counts one request. The state of the limit comes with refusals too.
+    /// Counts one request. Refusals contain the state of the limit too.
     pub(crate) fn count(
         &mut self,
         who: &Counted,
@@ -62,14 +62,14 @@ impl World {
         Ok(core_state(usage.core.used))
     }
 
-    /// Takes one request back: "not modified" is not counted.
+    /// Takes one request back, because "not modified" is not counted.
     pub(crate) fn uncount(&mut self, who: &Counted) -> u64 {
         let Some(usage) = self.usages.get_mut(who) else { return 0 };
         usage.core.used = usage.core.used.saturating_sub(1);
         usage.core.used
     }
 
-    /// A request of `who` begins or ends.
+    /// Counts the beginning or the end of a request.
     pub(crate) fn in_flight(&mut self, who: &Counted, begins: bool) {
         let usage = self.usages.entry(who.clone()).or_default();
         usage.in_flight = if begins { usage.in_flight + 1 } else { usage.in_flight.saturating_sub(1) };
@@ -79,7 +79,7 @@ impl World {
         self.usages.entry(who.clone()).or_default().throttled_until = Some(until);
     }
 
-    /// The states of both limits, uncounted: what `GET /rate_limit` says.
+    /// Returns the states of both limits for `GET /rate_limit`, without counting.
     pub(crate) fn rate_states(&mut self, who: &Counted, now: Timestamp) -> [RateState; 2] {
         let (limit, registration_limit) = (self.behaviour.rate_limit, self.behaviour.registration_limit);
         let usage = self.usages.entry(who.clone()).or_default();

@@ -1,6 +1,6 @@
-//! What a person sees of this GitHub from above, as JSON: for the control API, beside GitHub's own API and its tokens.
+//! The state of the simulated GitHub as JSON for the control API, without GitHub's own API and its tokens.
 //!
-//! Nothing secret is in it: no token and no registration's key.
+//! The overview holds no secrets: no tokens and no keys of registrations.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use super::World;
 use super::model::{EventKind, Job, JobState, Runner, Scope};
 
 impl World {
-    /// Returns the whole world as JSON, without secrets; lists have at most `limit` entries.
+    /// Returns the whole state as JSON, without secrets. Lists have at most `limit` entries.
     #[must_use]
     pub fn overview(&self, now: Timestamp, limit: usize) -> Value {
         overview(self, now, limit)
@@ -22,7 +22,7 @@ impl World {
     }
 }
 
-/// Everything: repositories, the newest jobs, runners, scale sets. Lists have at most `limit` entries.
+/// Returns repositories, the newest jobs, runners and scale sets. Lists have at most `limit` entries.
 fn overview(world: &World, now: Timestamp, limit: usize) -> Value {
     let jobs: Vec<Value> = world.jobs.values().rev().take(limit).map(job_row).collect();
     let runners: Vec<Value> = world.runners.values().take(limit).map(runner_row).collect();
@@ -38,7 +38,7 @@ fn overview(world: &World, now: Timestamp, limit: usize) -> Value {
     })
 }
 
-/// One job with its steps, events and log; `None` where there is none of this number.
+/// Returns a job with its steps, events and log, or `None` if no job has this number.
 fn job(world: &World, id: u64) -> Option<Value> {
     let job = world.jobs.get(&id)?;
     let mut row = job_row(job);

@@ -1,9 +1,9 @@
-//! Runner scale sets: who gets which job offered, takes it, and lets it lie.
+//! Runner scale sets: offering jobs, acquiring them, and withdrawing them.
 //!
-//! A queued job goes: offered (`JobAvailable`) → acquired (`JobAssigned`) → taken by a runner of the set
-//! (`JobStarted`) → completed (`JobCompleted`). An offer that nobody takes is withdrawn after
-//! [`Behaviour::requeue_after`](crate::Behaviour); an acquired job that no runner fetches is taken back after
-//! [`Behaviour::pickup_limit`](crate::Behaviour), each time later, and at last not offered any more.
+//! A queued job is offered (`JobAvailable`), acquired (`JobAssigned`), started by a runner of the set (`JobStarted`)
+//! and completed (`JobCompleted`). An offer that no set acquires is withdrawn after
+//! [`Behaviour::requeue_after`](crate::Behaviour). An acquired job that no runner fetches is withdrawn after
+//! [`Behaviour::pickup_limit`](crate::Behaviour), which doubles each time, and finally not offered again.
 
 use jiff::Timestamp;
 use rand::Rng as _;
@@ -14,27 +14,27 @@ use super::model::{Job, JobState, ScaleSet, Share};
 use crate::shapes::{instant, whole};
 
 impl World {
-    /// Names of all scale sets.
+    /// Returns the names of all scale sets.
     #[must_use]
     pub fn scale_sets(&self) -> Vec<String> {
         self.service.sets.values().map(|set| set.name.clone()).collect()
     }
 
-    /// Whether somebody waits for messages of this scale set right now.
+    /// Returns true if a poll is waiting for messages of this scale set.
     #[must_use]
     pub fn listens(&self, set: u64) -> bool {
         let session = self.service.sets.get(&set).and_then(|set| set.queue.session.as_ref());
         session.is_some_and(|session| session.waiting > 0)
     }
 
-    /// Name of the scale set that a job is offered to or has been acquired by.
+    /// Returns the name of the scale set that a job is offered to or acquired by.
     #[must_use]
     pub fn shared_with(&self, job_id: u64) -> Option<String> {
         let share = self.jobs.get(&job_id)?.share.as_ref()?;
         self.service.sets.get(&share.set).map(|set| set.name.clone())
     }
 
-    /// Offers queued jobs to scale sets, and takes back what they let lie.
+    /// Offers queued jobs to scale sets, and withdraws jobs that no runner fetched.
     pub(crate) fn share_jobs(&mut self, now: Timestamp) {
         if self.service.sets.is_empty() {
             return;
@@ -60,7 +60,7 @@ impl World {
                 && !(self.behaviour.silent_reruns && job.attempt > 1 && !self.has_runners(set.id))
         };
         let mut fitting: Vec<u64> = self.service.sets.values().filter(takes).map(|set| set.id).collect();
-        // Sets that somebody listens to come first; between equals chance decides (scaleset#107).
+        // Sets with an open session come first; between equals the choice is random (scaleset#107).
         let heard = |id: &u64| self.service.sets.get(id).is_some_and(|set| set.queue.session.is_some());
         if fitting.iter().any(heard) {
             fitting.retain(heard);
@@ -79,7 +79,7 @@ impl World {
         self.tell(job_id, kind, json!({}));
     }
 
-    /// Whether the set's last poll left room for one more job.
+    /// Returns true if the set's last poll left room for one more job.
     fn has_room(&self, set: &ScaleSet) -> bool {
         set.queue.capacity.is_none_or(|capacity| self.jobs_of(set.id).count() < capacity)
     }
@@ -88,14 +88,14 @@ impl World {
         self.runners.values().any(|runner| runner.scale_set == Some(set))
     }
 
-    /// Jobs that are a set's right now, offered ones included.
+    /// Returns the jobs of a set, including offered ones.
     fn jobs_of(&self, set: u64) -> impl Iterator<Item = &Job> {
         self.jobs
             .values()
             .filter(move |job| !job.completed() && job.share.as_ref().is_some_and(|share| share.set == set))
     }
 
-    /// Acquires offered jobs; answers with the requests that succeeded.
+    /// Acquires offered jobs. Returns the requests that succeeded.
     pub(crate) fn acquire_for_set(&mut self, set: u64, requests: &[u64], now: Timestamp) -> Vec<u64> {
         let mut taken = Vec::new();
         for request in requests {
@@ -116,13 +116,13 @@ impl World {
         taken
     }
 
-    /// Offers of a set that are still open, as messages.
+    /// Returns the open offers of a set as messages.
     pub(crate) fn acquirable(&self, set: u64) -> Vec<Value> {
         let open = |job: &&Job| job.share.as_ref().is_some_and(|share| share.acquired_at.is_none());
         self.jobs_of(set).filter(open).filter_map(|job| self.message_of(job, "JobAvailable", &json!({}))).collect()
     }
 
-    /// When an offer or an acquired job is taken back.
+    /// Returns the time at which an offer or an acquired job is withdrawn.
     fn share_deadline(&self, job: &Job) -> Option<Timestamp> {
         let share = job.share.as_ref().filter(|_| job.state == JobState::Queued)?;
         Some(match share.acquired_at {
@@ -138,7 +138,7 @@ impl World {
         self.behaviour.early_completion.zip(started).map(|(after, started)| started + after)
     }
 
-    /// The instants at which something about scale sets is due.
+    /// Returns the times at which something about scale sets is due.
     pub(crate) fn share_deadlines(&self) -> impl Iterator<Item = Timestamp> {
         let waiting = |job: &&Job| job.state == JobState::Queued && job.share.is_none() && job.let_lie > 0;
         let jobs = self.jobs.values().filter(|job| !job.completed()).flat_map(move |job| {
@@ -170,7 +170,7 @@ impl World {
         }
     }
 
-    /// Tells the set of a job that it is completed, once.
+    /// Sends the set of a job the message that the job is completed, once.
     pub(crate) fn tell_completed(&mut self, job_id: u64, result: &str) {
         let Some(job) = self.jobs.get_mut(&job_id) else { return };
         let (runner, name) = (job.runner_id.unwrap_or(0), job.runner_name.clone().unwrap_or_default());
@@ -220,7 +220,7 @@ impl World {
         Some(message)
     }
 
-    /// What the service says about a set's jobs and runners.
+    /// Returns the service's statistics of a set's jobs and runners.
     pub(crate) fn statistics(&self, set: u64) -> Value {
         let acquired = |job: &&Job| job.share.as_ref().is_some_and(|share| share.acquired_at.is_some());
         let running = |job: &&Job| matches!(job.state, JobState::InProgress { .. });
@@ -239,7 +239,7 @@ impl World {
     }
 }
 
-/// The service calls jobs by another name than the REST API.
+/// Returns the service's identifier of a job, which differs from the REST API's.
 fn job_uuid(id: u64) -> String {
     format!("{:08x}-0000-5000-8000-{:012x}", id >> 32, id & 0xffff_ffff_ffff)
 }

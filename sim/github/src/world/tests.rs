@@ -1,4 +1,4 @@
-//! What the world does as time passes, without a front.
+//! Changes of the world as time passes, without a front.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -51,7 +51,7 @@ fn connect(world: &mut World, runner: u64, now: i64) -> String {
     }
 }
 
-/// A runner that is registered, connected and waiting.
+/// Returns a runner that is registered, connected and waiting.
 fn listening(world: &mut World, name: &str, labels: &[&str], now: i64) -> (u64, String) {
     let runner = mint(world, name, labels, now);
     let session = connect(world, runner, now);

@@ -5,7 +5,7 @@ use sim_github::{Level, SAMPLE_APP_KEY, Token};
 
 use crate::held_github::{HeldGitHub, RUNNERS, claim, good_claim};
 
-/// An App that is installed for `acme`; its number, its client id, its installation.
+/// Returns the number, the client id and the installation of an App that is installed for `acme`.
 fn installed(site: &HeldGitHub, repositories: &[&str]) -> (u64, String, u64) {
     site.github.world(|world, now| {
         world.add_repository("acme/other");

@@ -1,4 +1,4 @@
-//! Runners of an enterprise: who may manage them, and whose jobs they take.
+//! Runners of an enterprise: access to them, and the jobs that they take.
 
 use serde_json::{Value, json};
 use sim_github::{Level, Token};
@@ -95,7 +95,7 @@ async fn its_groups_choose_organizations() {
         None,
         "no organization is chosen"
     );
-    // FNV-1a of "acme", as all numbers of accounts here.
+    // FNV-1a of "acme", as for all numbers of accounts here.
     let number = "acme".bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     let unknown = json!({ "selected_organization_ids": [1] });
     let chosen =

@@ -1,4 +1,4 @@
-//! Faults in the way to GitHub.
+//! Faults between a client and GitHub.
 
 use std::time::Duration;
 

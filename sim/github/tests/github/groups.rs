@@ -1,4 +1,4 @@
-//! Runner groups, labels, attempts: the REST calls that a farm seldom makes.
+//! Runner groups, labels and attempts: REST calls that a farm seldom makes.
 
 use reqwest::Method;
 use serde_json::{Value, json};

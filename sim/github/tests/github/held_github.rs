@@ -1,4 +1,4 @@
-//! A simulator whose clock stands still until it is moved, and what asks it.
+//! A simulated GitHub whose clock is set by the test, and its HTTP client.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -18,16 +18,16 @@ use sim_github::{Behaviour, JobSpec, RunSpec, SAMPLE_APP_KEY, Server, ServerHand
 pub(crate) const REPOSITORY: &str = "acme/tools";
 pub(crate) const RUNNERS: &str = "/repos/acme/tools/actions/runners";
 
-/// A simulator with one repository. Its clock stands still until it is moved.
+/// A simulated GitHub with one repository. Its clock stands still until the test moves it.
 pub(crate) struct HeldGitHub {
     pub(crate) github: ServerHandle,
-    /// A token, by default one for the repository's runners.
+    /// Secret of a token, by default one for the repository's runners.
     pub(crate) token: String,
     now: Arc<AtomicI64>,
     pub(crate) http: reqwest::Client,
 }
 
-/// An answer, read.
+/// An answer with its body.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -66,7 +66,7 @@ impl HeldGitHub {
     }
 
     async fn set_up(behaviour: Behaviour, token: Token) -> Self {
-        // Another test of this process may have been first.
+        // Another test of this process may have installed it first.
         let _already = rustls::crypto::ring::default_provider().install_default();
         let now = Arc::new(AtomicI64::new(1_800_000_000));
         let seconds = Arc::clone(&now);
@@ -82,7 +82,7 @@ impl HeldGitHub {
         Self { github, token, now, http }
     }
 
-    /// Lets this many seconds pass.
+    /// Lets this number of seconds pass.
     pub(crate) fn pass(&self, seconds: i64) {
         self.now.fetch_add(seconds, Ordering::SeqCst);
         self.github.world(|_, _| ());
@@ -100,7 +100,7 @@ impl HeldGitHub {
         Answer::read(self.request(Method::GET, path, secret).send().await.unwrap()).await
     }
 
-    /// Reads with the own token.
+    /// Reads with the default token.
     pub(crate) async fn read(&self, path: &str) -> Answer {
         self.get(path, &self.token).await
     }
@@ -126,7 +126,7 @@ impl HeldGitHub {
         self.github.queue_run(RunSpec { repository: REPOSITORY.into(), event: "push".into(), fork: None, jobs })
     }
 
-    /// The runner program's side: opens a session for an encoded configuration.
+    /// Opens a session for an encoded configuration, as the runner program does.
     pub(crate) async fn connect(&self, encoded: &str) -> Runner<'_> {
         let files: Value = serde_json::from_slice(&decode(encoded)).unwrap();
         let key: Value = serde_json::from_slice(&decode(files[".credentials_rsaparams"].as_str().unwrap())).unwrap();
@@ -150,7 +150,7 @@ pub(crate) struct Runner<'a> {
 }
 
 impl Runner<'_> {
-    /// Waits for a job; its number.
+    /// Waits for a message. Returns its status and the number of the job.
     pub(crate) async fn message(&self) -> (u16, Option<u64>) {
         let path = format!("/_sim/runner/sessions/{}/message", self.session);
         let response = self.github.request(Method::GET, &path, &self.secret).send().await.unwrap();
@@ -170,7 +170,7 @@ fn decode(text: &str) -> Vec<u8> {
     base64::engine::general_purpose::STANDARD.decode(text).unwrap()
 }
 
-/// A claim signed with the sample key.
+/// Returns a claim signed with the sample key.
 pub(crate) fn claim(header: &Value, payload: &Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let signed = format!("{}.{}", part(header), part(payload));
@@ -181,7 +181,7 @@ pub(crate) fn claim(header: &Value, payload: &Value) -> String {
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
-/// A good claim of an App, issued `now`.
+/// Returns a valid claim of an App, issued at `now`.
 pub(crate) fn good_claim(issuer: &Value, now: i64) -> String {
     claim(&json!({ "alg": "RS256", "typ": "JWT" }), &json!({ "iss": issuer, "iat": now - 60, "exp": now + 540 }))
 }

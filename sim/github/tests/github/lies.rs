@@ -1,4 +1,5 @@
-//! What GitHub has been seen to do although nothing says so: each lie by name, and the truth without it.
+//! Undocumented behaviour and false answers that were observed at GitHub: each by its setting, and the correct
+//! behaviour without it.
 
 use jiff::SignedDuration;
 use reqwest::Method;
@@ -12,7 +13,7 @@ fn seconds(count: i64) -> SignedDuration {
     SignedDuration::from_secs(count)
 }
 
-/// A runner with a job that runs; the job, the runner's path.
+/// Returns a running job, and the path and the program of its runner.
 async fn working(site: &HeldGitHub) -> (u64, String, Runner<'_>) {
     let job = site.queue(1)[0];
     let minted = site.mint("one").await;
@@ -194,7 +195,7 @@ async fn a_running_job_is_reported_as_completed() {
     runner.tell(job, "acquire", "").await;
     let before = admin.poll(&session, offer.body["messageId"].as_u64().unwrap(), 1).await;
     assert_eq!(kinds(&before), ["JobAssigned", "JobStarted"]);
-    // The session must stay alive in between.
+    // The session must stay open in between.
     for _ in 0..3 {
         site.pass(40);
         admin

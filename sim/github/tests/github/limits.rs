@@ -1,4 +1,4 @@
-//! Limits: hourly, for registrations, against bursts, and who is counted together.
+//! Rate limits: per hour, for registrations, against bursts, and their units.
 
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ async fn too_many_requests_at_once_are_refused() {
             tokio::task::yield_now().await;
         }
         let limited = site.get(RUNNERS, &site.token).await;
-        // The two that wait may go on once nobody is throttled any more.
+        // The two waiting requests may continue once the limit has ended.
         site.pass(3600);
         limited
     };

@@ -1,5 +1,5 @@
-//! The GitHub simulator: polling with a token, Apps, scale sets, webhooks, limits, lies and faults, asked by a
-//! plain HTTP client.
+//! The GitHub simulator: polling with a token, Apps, scale sets, webhooks, limits, false answers and faults, tested by
+//! an HTTP client.
 #![cfg(test)]
 
 mod apps;

@@ -1,4 +1,4 @@
-//! Malformed requests of every kind: each gets an exact answer, and the server goes on.
+//! Malformed requests of every kind: each gets an exact answer, and the server continues.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use crate::held_github::{Answer, HeldGitHub, RUNNERS};
 
-/// Without limits, and with a token that may do everything.
+/// Starts a simulator without limits. Returns it with a token that has all permissions.
 async fn unlimited() -> (HeldGitHub, String) {
     let secondary =
         SecondaryLimits { concurrent: usize::MAX, points_per_minute: u64::MAX, ..SecondaryLimits::default() };
@@ -116,7 +116,7 @@ async fn each_kind_gets_githubs_answer() {
     }
 }
 
-/// What may stand in a path where a name or a number is expected.
+/// Parts of a path that replace a name or a number.
 const ODD_PARTS: [&str; 8] = ["acme", "tools", "1", "0", "-1", "99999999999999999999", "%00%ff", "..%2f.."];
 
 fn odd_bodies() -> Vec<Vec<u8>> {
@@ -133,7 +133,7 @@ fn odd_bodies() -> Vec<Vec<u8>> {
     texts.chain([Vec::new(), deep.into_bytes(), vec![0xff, 0xfe, 0]]).collect()
 }
 
-/// The template with usual names and numbers first; then with each placeholder in turn being odd.
+/// Returns the template with valid names and numbers, then with an unusual part in each placeholder in turn.
 fn odd_paths(template: &str) -> Vec<String> {
     let parts: Vec<&str> = template.split('/').collect();
     let usual = |part: &&str| match *part {
@@ -180,7 +180,7 @@ async fn whatever_is_sent_to_any_call_is_answered() {
     let mut sent = 0;
     for (method, template) in &calls {
         for (index, path) in odd_paths(template).into_iter().enumerate() {
-            // Reading calls look at no body; one path of each other call gets all of them, the rest one in turn.
+            // Reading calls ignore bodies. One path of each other call gets all bodies, the other paths one each.
             let some = match index {
                 0 if method != "GET" => &bodies[..],
                 _ => std::slice::from_ref(&bodies[index % bodies.len()]),
@@ -197,7 +197,7 @@ async fn whatever_is_sent_to_any_call_is_answered() {
     assert_eq!(site.get("/rate_limit", &token).await.status, 200);
 }
 
-/// What is not a request at all.
+/// Bytes that are not an HTTP request.
 const BYTES: &[&[u8]] = &[
     b"",
     b"\0\0\0\0\r\n\r\n",
@@ -225,7 +225,7 @@ async fn bytes_that_are_not_a_request_are_refused_and_the_server_goes_on() {
         stream.write_all(bytes).await.unwrap();
         stream.shutdown().await.unwrap();
         let mut answer = Vec::new();
-        // A server may cut what it does not understand.
+        // A server may close the connection on such bytes.
         let _cut = stream.read_to_end(&mut answer).await;
         let answer = String::from_utf8_lossy(&answer);
         let status = answer.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)).unwrap_or("none");

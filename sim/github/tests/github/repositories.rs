@@ -1,4 +1,4 @@
-//! Repositories and runs that are made and deleted, and what the service says about itself.
+//! Creation and deletion of repositories and runs, and `GET /meta`.
 
 use serde_json::{Value, json};
 use sim_github::{Level, Token};

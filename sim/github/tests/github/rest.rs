@@ -1,4 +1,4 @@
-//! Runs, jobs and runners, asked with a personal access token.
+//! Runs, jobs and runners, read with a personal access token.
 
 use jiff::Timestamp;
 use reqwest::Method;

@@ -1,4 +1,4 @@
-//! The scale-set protocol, step by step, as `actions/scaleset` speaks it.
+//! The scale-set protocol step by step, as `actions/scaleset` uses it.
 
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ impl<'a> Admin<'a> {
         self.call(Method::POST, SETS, &body).await
     }
 
-    /// A set for `linux`, and its number.
+    /// Creates a set for `linux`. Returns its number.
     pub(crate) async fn linux(&self) -> u64 {
         let made = self.create("linux-set", &["linux"]).await;
         assert_eq!(made.status, 200, "{}", made.body);
@@ -121,7 +121,7 @@ async fn register(site: &HeldGitHub, token: &str, of: &str) -> Answer {
     Answer::read(request.send().await.unwrap()).await
 }
 
-/// The job messages of a batch.
+/// Returns the job messages of a batch.
 pub(crate) fn messages(answer: &Answer) -> Vec<Value> {
     assert_eq!((answer.status, &answer.body["messageType"]), (200, &json!("RunnerScaleSetJobMessages")));
     serde_json::from_str(answer.body["body"].as_str().unwrap()).unwrap()
@@ -379,7 +379,7 @@ async fn a_set_is_offered_no_more_than_it_has_room_for() {
         while site.github.requests().entries().len() < 4 {
             tokio::task::yield_now().await;
         }
-        // The poll's capacity is known once it waits.
+        // The poll's capacity is set once the poll waits.
         let waits = |world: &sim_github::World| world.listens(set).then_some(());
         site.github.wait_for(std::time::Duration::from_secs(60), waits).await.unwrap();
         site.queue(5);

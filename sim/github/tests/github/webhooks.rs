@@ -1,4 +1,4 @@
-//! Webhooks: bodies, signatures, losses, sending again.
+//! Webhooks: bodies, signatures, losses, redelivery.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use crate::held_github::{HeldGitHub, REPOSITORY, good_claim};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What arrived, and what is answered.
+/// A receiver of webhooks with the deliveries so far and the status of its answers.
 #[derive(Clone)]
 struct Receiver {
     url: String,

@@ -1,4 +1,4 @@
-//! Calls from inside the process: without HTTP and its authentication, but with every check behind those.
+//! Calls from inside the process, with all checks except those of HTTP and authentication.
 
 use serde_json::Value;
 
@@ -10,18 +10,18 @@ use crate::server::Handle;
 #[derive(Debug, thiserror::Error)]
 #[error("{status} {reason}")]
 pub struct Refused {
-    /// HTTP status that the front would answer with.
+    /// HTTP status of the refusal.
     pub status: u16,
-    /// PVE's words, with what is wrong about each parameter.
+    /// Reason in PVE's words, with the error of each parameter.
     pub reason: String,
 }
 
 impl Handle {
-    /// Carries out, at the first node, a call of `caller` (`user@realm`, a token with `!name`). `path` is below `/api2/json`; the answer is
-    /// what would be its `data`.
+    /// Carries out a call at the first node as `caller` (`user@realm`, a token with `!name`). `path` is below
+    /// `/api2/json`. Returns the `data` of the answer.
     ///
     /// # Errors
-    /// When PVE would refuse it.
+    /// When PVE would refuse the call.
     pub async fn call(
         &self,
         caller: &str,
@@ -39,7 +39,7 @@ impl Handle {
             caller: Some(caller.to_owned()),
             params,
             upload: None,
-            halfway: None,
+            task_fault: None,
         };
         match dispatch::run(self.engine(), request).await {
             Ok(reply) => Ok(reply.into_data()),

@@ -1,4 +1,4 @@
-//! What VMs and containers have in common: configuration, pending changes, states, snapshots, consoles.
+//! Code for both VMs and containers: configuration, pending changes, states, snapshots, consoles.
 
 pub(crate) mod config;
 pub(crate) mod console;

@@ -1,4 +1,4 @@
-//! The named formats that values must have, with PVE's words for what is wrong.
+//! Checks of values against named formats, with PVE's error texts.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -12,7 +12,8 @@ use crate::params::split_list;
 
 static NAMED: OnceLock<HashMap<String, Format>> = OnceLock::new();
 
-/// Reads the formats that PVE's schema only names; ours hold the keys that matter. Done before the first schema is used.
+/// Reads the property-string formats that PVE's schema names but does not define. They contain the keys that the
+/// simulator uses. Must run before the first schema is used.
 ///
 /// # Errors
 /// When the checked-in data cannot be read.
@@ -24,7 +25,7 @@ pub(crate) fn load() -> Result<(), serde_json::Error> {
     Ok(())
 }
 
-/// The keys of the property string behind `property`, if it is one.
+/// Returns the keys of the property string behind `property`, if it is one.
 pub(crate) fn keys<'a>(schema: &'a Schema, property: &Property) -> Option<&'a Format> {
     match property.format.as_ref()? {
         Value::Number(at) => schema.formats.get(usize::try_from(at.as_u64()?).ok()?),
@@ -33,7 +34,7 @@ pub(crate) fn keys<'a>(schema: &'a Schema, property: &Property) -> Option<&'a Fo
     }
 }
 
-/// Checks a value's format; the error ends with a newline, as PVE's do.
+/// Checks a value's format. The error ends with a newline, as PVE's do.
 pub(crate) fn check(schema: &Schema, property: &Property, text: &str, name: &str) -> Result<(), String> {
     if let Some(format) = keys(schema, property) {
         return propstring::parse(schema, format, text, name).map(|_| ());

@@ -1,11 +1,11 @@
-//! What is on a storage: listing, making, deleting volumes.
+//! Contents of a storage: listing, allocating and deleting volumes.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::allocation::{self, Wanted};
+use super::allocation::{self, NewVolume};
 use super::disks;
 use crate::engine::{Call, Engine};
 use crate::refusal::{Outcome, Refusal};
@@ -48,7 +48,7 @@ pub(crate) fn content(engine: &Engine, call: &Call) -> Outcome<Value> {
     Ok(json!(rows))
 }
 
-/// The storage in the path and the volume id, which may name it again.
+/// Returns the volume id. It may repeat the storage of the path.
 fn volume_id(call: &Call) -> Outcome<String> {
     let storage = call.text("storage").unwrap_or_default();
     let volume = call.text("volume").unwrap_or_default();
@@ -79,7 +79,7 @@ pub(crate) async fn allocate(engine: &Arc<Engine>, call: &Call) -> Outcome<Value
     let storage = call.text("storage").unwrap_or_default();
     let name = call.text("filename").unwrap_or_default();
     let size = call.text("size").unwrap_or_default();
-    // Sizes without a unit are KiB here.
+    // A size without a unit is in KiB here.
     let whole = |text: &str| text.chars().all(|c| c.is_ascii_digit()).then(|| text.parse::<u64>().ok()).flatten();
     let bytes = match (whole(size), size.strip_suffix('M').and_then(whole), size.strip_suffix('G').and_then(whole)) {
         (Some(kib), ..) => kib << 10,
@@ -100,7 +100,7 @@ pub(crate) async fn allocate(engine: &Arc<Engine>, call: &Call) -> Outcome<Value
         _ if !name.starts_with(&format!("vm-{vmid}-")) => return Err(illegal()),
         _ => (name.to_owned(), suffix.or(call.text("format")).unwrap_or("raw")),
     };
-    let wanted = Wanted {
+    let wanted = NewVolume {
         node: &call.node,
         storage,
         vmid,

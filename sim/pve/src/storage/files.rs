@@ -1,4 +1,4 @@
-//! Files that come to a storage, and uploads of them.
+//! Files on storages, and their uploads.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use crate::engine::{Call, Engine};
 use crate::refusal::{Body, Outcome, Refusal};
 use crate::world::volumes::Volume;
 
-/// A file that came with an upload.
+/// An uploaded file.
 pub(crate) struct Upload {
     pub(crate) file: PathBuf,
     pub(crate) size: u64,
 }
 
-/// The name under which a file is kept: no directories, no odd characters.
+/// Returns the name under which a file is stored: without directories and unusual characters.
 pub(crate) fn clean_name(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let bytes: String =
@@ -84,7 +84,7 @@ pub(crate) fn upload(engine: &Arc<Engine>, call: &Call, file: Upload) -> Outcome
             let mut state = worker.engine.state();
             let before = state.volume(&node, &volid).map_or(0, |volume| volume.data);
             let fits = state.usage(&node, &storage).free() + before >= file.size;
-            // Half a copy is cleaned up, and what it overwrote is gone with it.
+            // The incomplete copy is removed, and a file that it has overwritten is lost.
             state.take_volume(&node, &volid);
             if !fits {
                 drop(state);
@@ -100,7 +100,7 @@ pub(crate) fn upload(engine: &Arc<Engine>, call: &Call, file: Upload) -> Outcome
     Ok(json!(upid))
 }
 
-/// Files go to storages with a path.
+/// Checks that a storage stores files, because only those with a path do.
 fn keeps_files(engine: &Engine, call: &Call, storage: &str) -> Outcome<()> {
     let state = engine.state();
     let found = state.usable(&call.node, storage).map_err(Refusal::fault)?;

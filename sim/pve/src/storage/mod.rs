@@ -1,4 +1,4 @@
-//! Calls about storages and what lies on them, and the making and freeing of volumes.
+//! Storages: the calls about them and their contents, and the allocation of volumes.
 
 pub(crate) mod access;
 pub(crate) mod allocation;

@@ -1,4 +1,4 @@
-//! Multipart uploads, with the order of fields that PVE's parser insists on.
+//! Multipart uploads, with the order of fields that PVE's parser requires.
 
 use std::io::Write;
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::files::{Upload, bad_request};
 use crate::params::{Param, Params};
 use crate::refusal::{Body, Outcome, Refusal};
 
-/// The fields of one upload and its file, written below `directory`.
+/// Reads the fields and the file of an upload. The file is written below `directory`.
 pub(crate) fn parse(body: &[u8], boundary: &str, directory: &Path) -> Outcome<(Params, Upload)> {
     let delimiter = format!("--{boundary}");
     let mut params = Params::default();
@@ -30,7 +30,7 @@ pub(crate) fn parse(body: &[u8], boundary: &str, directory: &Path) -> Outcome<(P
         if let Some(file_name) = attribute(disposition, "filename") {
             return file(content, &delimiter, &name, &file_name, params, directory);
         }
-        // What is not one of the known fields, in their order, is not an upload.
+        // The upload fails if a field is unknown or out of order.
         let Some(at) = order.iter().skip(next).position(|field| *field == name).map(|at| at + next) else {
             return Err(bad_request());
         };
@@ -58,7 +58,7 @@ fn file(
         );
         return Err(Refusal::new(500, text, Body::Text));
     }
-    // Everything up to the last delimiter is the file, further fields included.
+    // The file extends to the last delimiter, even over further fields.
     let closing = format!("\r\n{delimiter}--");
     let end = rfind(content, closing.as_bytes()).ok_or_else(failed)?;
     let bytes = &content[..end];
@@ -94,7 +94,7 @@ fn attribute(line: &str, name: &str) -> Option<String> {
     Some(line[start..end].to_owned())
 }
 
-/// Hexadecimal, by PVE's name for the algorithm.
+/// Returns a checksum in hexadecimal digits, by PVE's name of the algorithm.
 pub(crate) fn checksum(algorithm: &str, bytes: &[u8]) -> String {
     match algorithm {
         "md5" => hex::encode(md5::Md5::digest(bytes)),

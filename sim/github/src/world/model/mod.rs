@@ -1,5 +1,5 @@
-//! The types that the world consists of. They know nothing of the world, so that everything that acts on it, shows it or
-//! refuses a call can use them.
+//! The types of the simulated GitHub's state. They do not depend on [`World`](super::World), so that the code that
+//! changes it, shows it or refuses a call can use them.
 
 mod accounts;
 mod apps;

@@ -1,4 +1,4 @@
-//! Calls of the storages, and of their volumes.
+//! Calls about storages and their volumes.
 
 use serde_json::Value;
 
