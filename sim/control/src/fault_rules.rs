@@ -11,7 +11,7 @@ use super::{Control, Service};
 use sim_http::faults::{Fault, Fired, Rule, When};
 
 const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "*"];
-const LONGEST_DELAY: f64 = 86_400.0;
+const MAX_DELAY: f64 = 86_400.0;
 const MAX_CALLS: u32 = 1_000_000;
 
 /// A rule to add.
@@ -75,7 +75,7 @@ pub enum FaultInput {
 }
 
 fn refusal() -> String {
-    "a fault that was asked for".to_owned()
+    "an injected fault".to_owned()
 }
 
 /// The JSON form of [`When`].
@@ -147,7 +147,7 @@ impl FaultInput {
                 return Err(Problem::value(format!("{at}.refuse.status"), what, "400 to 599"));
             }
             Self::Refuse { status, text } => Fault::Refuse { status: *status, text: text.clone() },
-            Self::Delay { seconds } if !(0.0..=LONGEST_DELAY).contains(seconds) => {
+            Self::Delay { seconds } if !(0.0..=MAX_DELAY).contains(seconds) => {
                 let what = format!("{seconds} seconds is not a delay");
                 return Err(Problem::value(format!("{at}.delay.seconds"), what, "0 to 86400"));
             }

@@ -9,7 +9,7 @@ use super::problem::Problem;
 const MAX_JOBS: u32 = 1000;
 const MAX_STEPS: usize = 100;
 const MAX_LABELS: usize = 100;
-const FASTEST: f64 = 100_000.0;
+const MAX_SPEED: f64 = 100_000.0;
 
 /// Jobs to queue as one workflow run.
 #[derive(Debug, Clone, Deserialize)]
@@ -163,14 +163,14 @@ fn check_repository(at: &str, name: &str) -> Result<(), Problem> {
 impl PaceInput {
     /// Checks the values beyond their types.
     pub(super) fn check(&self) -> Result<(), Problem> {
-        let longest = super::pace::LONGEST_STEP.as_secs_f64();
+        let longest = super::pace::MAX_STEP.as_secs_f64();
         match self {
             Self::Step { seconds } if !(*seconds > 0.0 && *seconds <= longest) => Err(Problem::value(
                 "step.seconds",
                 format!("{seconds} seconds is not a step"),
                 "more than 0, at most 604800",
             )),
-            Self::Run { speed } if !(*speed > 0.0 && *speed <= FASTEST) => {
+            Self::Run { speed } if !(*speed > 0.0 && *speed <= MAX_SPEED) => {
                 Err(Problem::value("run.speed", format!("{speed} is not a speed"), "more than 0, at most 100000"))
             }
             _ => Ok(()),

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 pub use fault_rules::{FaultInput, NewRule, WhenInput};
 pub use input::{NewJobs, PaceInput};
-pub use pace::Busy;
+pub use pace::StepTimedOut;
 pub use problem::Problem;
 pub use server::Server;
 
@@ -87,7 +87,7 @@ impl Control {
         let mut state = json!({
             "clock": self.clock(),
             "pve": self.pve.overview(&wanted),
-            "github": self.github.look(|world, now| world.overview(now, limit)),
+            "github": self.github.inspect(|world, now| world.overview(now, limit)),
             "requests": { "pve": self.log(Service::Pve).count(), "github": self.log(Service::Github).count() },
             "faults": self.fault_list(),
         });
@@ -110,7 +110,7 @@ impl Control {
     /// Returns a job with its steps, events and log, or `None` if no job has this number.
     #[must_use]
     pub fn job(&self, id: u64) -> Option<Value> {
-        self.redacted(self.github.look(|world, _| world.job_details(id)))
+        self.redacted(self.github.inspect(|world, _| world.job_details(id)))
     }
 
     /// Returns the nodes and storages.
@@ -127,7 +127,7 @@ impl Control {
         self.known_node(node)?;
         match self.pve.node_away(node).await {
             true => Ok(()),
-            false => Err(Problem::new(409, format!("{node} is away already"))),
+            false => Err(Problem::new(409, format!("{node} is already off"))),
         }
     }
 
@@ -139,7 +139,7 @@ impl Control {
         self.known_node(node)?;
         match self.pve.node_back(node) {
             true => Ok(()),
-            false => Err(Problem::new(409, format!("{node} is not away"))),
+            false => Err(Problem::new(409, format!("{node} is not off"))),
         }
     }
 
@@ -225,7 +225,7 @@ impl Control {
     /// Masks secrets that a guest or a job may have printed.
     fn redact(&self, value: &mut Value) {
         let mut secrets = self.pve.secrets();
-        secrets.extend(self.github.look(|world, _| world.secrets()));
+        secrets.extend(self.github.inspect(|world, _| world.secrets()));
         redaction::redact(value, &secrets);
     }
 }

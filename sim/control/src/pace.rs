@@ -13,18 +13,18 @@ use sim_github::ServerHandle;
 use sim_pve::Handle;
 
 /// Interval at which running time advances.
-const BEAT: Duration = Duration::from_millis(20);
+const INTERVAL: Duration = Duration::from_millis(20);
 
 /// Deadline for the end of a step. Later something is at work that does not end.
-const PATIENCE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Longest step: a week.
-pub(super) const LONGEST_STEP: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(super) const MAX_STEP: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Error of a step that did not end, because something was at work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("time cannot pass: a request, a task or a guest is at work and does not end")]
-pub struct Busy;
+pub struct StepTimedOut;
 
 /// The time of both simulators.
 pub(super) struct Pace {
@@ -38,13 +38,13 @@ struct Stepper {
     pve: Arc<Handle>,
     github: Arc<ServerHandle>,
     /// Lock for one step at a time.
-    turn: Mutex<()>,
+    step_lock: Mutex<()>,
 }
 
 impl Pace {
     pub(super) fn new(pve: Arc<Handle>, github: Arc<ServerHandle>) -> Self {
         let stepped = pve.is_stepped();
-        let stepper = Arc::new(Stepper { pve, github, turn: Mutex::default() });
+        let stepper = Arc::new(Stepper { pve, github, step_lock: Mutex::default() });
         let speed = watch::Sender::new(0.0);
         let runner = stepped.then(|| tokio::spawn(run(Arc::clone(&stepper), speed.subscribe())));
         Self { stepper, speed, runner }
@@ -65,7 +65,7 @@ async fn run(stepper: Arc<Stepper>, mut speed: watch::Receiver<f64>) {
         let began = Instant::now();
         tokio::select! {
             changed = speed.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(BEAT) => {}
+            () = tokio::time::sleep(INTERVAL) => {}
         }
         // A short pause, in which running tasks can continue before the next interval.
         stepper.pass(began.elapsed().mul_f64(factor)).await;
@@ -75,12 +75,12 @@ async fn run(stepper: Arc<Stepper>, mut speed: watch::Receiver<f64>) {
 impl Stepper {
     /// Lets time pass for both simulators, so that each receives the other's events at the right time.
     async fn pass(&self, time: Duration) {
-        let _turn = self.turn.lock().await;
+        let _turn = self.step_lock.lock().await;
         let end = self.pve.now().saturating_add(time);
         while self.pve.now() < end {
             let left = end.saturating_sub(self.pve.now());
             let until_github =
-                self.github.look(|world, now| world.next_deadline()?.duration_since(now).try_into().ok());
+                self.github.inspect(|world, now| world.next_deadline()?.duration_since(now).try_into().ok());
             let slice = until_github.filter(|until: &Duration| !until.is_zero()).map_or(left, |until| until.min(left));
             self.pve.pass(slice).await;
             self.github.world(|_, _| ());
@@ -93,8 +93,8 @@ impl Control {
     ///
     /// # Errors
     /// When something is still at work after half a minute.
-    pub async fn step(&self, time: Duration) -> Result<(), Busy> {
-        tokio::time::timeout(PATIENCE, self.pace.stepper.pass(time)).await.map_err(|_| Busy)
+    pub async fn step(&self, time: Duration) -> Result<(), StepTimedOut> {
+        tokio::time::timeout(DEADLINE, self.pace.stepper.pass(time)).await.map_err(|_| StepTimedOut)
     }
 
     /// Stops time until it is stepped or runs again.

@@ -6,7 +6,7 @@ use regex::Regex;
 use serde_json::Value;
 
 /// Length of the shortest secret. Shorter texts are not searched.
-const SHORTEST: usize = 8;
+const MIN_SECRET_LENGTH: usize = 8;
 
 const MASK: &str = "***";
 
@@ -29,10 +29,10 @@ pub(super) fn redact(value: &mut Value, secrets: &[String]) {
 }
 
 fn redact_text(text: &mut String, secrets: &[String]) {
-    if text.len() < SHORTEST {
+    if text.len() < MIN_SECRET_LENGTH {
         return;
     }
-    for secret in secrets.iter().filter(|secret| secret.len() >= SHORTEST) {
+    for secret in secrets.iter().filter(|secret| secret.len() >= MIN_SECRET_LENGTH) {
         if text.contains(secret.as_str()) {
             *text = text.replace(secret.as_str(), MASK);
         }
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn known_secrets_and_those_by_form_are_masked_everywhere() {
+    fn known_secrets_and_texts_with_the_form_of_secrets_are_masked() {
         let mut value = json!({
             "log": ["token is hunter2hunter2!", "jit eyJhZ2VudElkIjoxLCJhZ2VudE5hbWUiOiJhIn0= end"],
             "deep": { "text": "github_pat_sim_AbCdEf123 and ghs_0123456789", "short": "eyJ", "number": 7 },

@@ -30,7 +30,7 @@ use super::problem::Problem;
 use super::{Control, page, routes};
 
 /// Time in which a client must send its headers.
-const SLOWEST_HEADERS: Duration = Duration::from_secs(10);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The running server of a [`Control`]. Dropping it stops the server.
 #[derive(Debug)]
@@ -95,7 +95,7 @@ async fn accept(listener: TcpListener, router: Router) {
                 let service = TowerToHyperService::new(router.clone());
                 connections.spawn(async move {
                     let mut builder = http1::Builder::new();
-                    builder.timer(TokioTimer::new()).header_read_timeout(SLOWEST_HEADERS);
+                    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
                     if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
                         tracing::debug!(%error, "a connection to the control API broke off");
                     }
@@ -116,7 +116,7 @@ async fn admit(State(token): State<TokenDigest>, request: Request, next: Next) -
     }
     let is_public = request.method() == Method::GET && page::has(request.uri().path());
     if !is_public && !shows_token(token, request.headers()) {
-        let problem = Problem::new(401, "the call shows no token, or a wrong one");
+        let problem = Problem::new(401, "the token is missing or wrong");
         return Err(problem.allowing("Authorization: Bearer TOKEN, with the token that was printed at the start"));
     }
     Ok(next.run(request).await)

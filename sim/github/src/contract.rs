@@ -8,7 +8,7 @@ use serde_json::Value;
 const DATA: &str = include_str!("../data/github-rest.json");
 
 /// Statuses of answers that GitHub gives to any call, although its description does not list them.
-const EVERYWHERE: [u16; 8] = [304, 400, 401, 403, 404, 409, 422, 429];
+const COMMON_STATUSES: [u16; 8] = [304, 400, 401, 403, 404, 409, 422, 429];
 
 /// Returns the compact description: `operations` by `METHOD path`, `schemas` by name.
 #[must_use]
@@ -51,7 +51,7 @@ pub fn check(exchange: &Exchange<'_>) -> Vec<String> {
     let responses = &operation["responses"];
     match responses.get(exchange.status.to_string()) {
         Some(schema) => check_answer(exchange, schema, &mut wrong),
-        None if EVERYWHERE.contains(&exchange.status) => {}
+        None if COMMON_STATUSES.contains(&exchange.status) => {}
         None => wrong.push(format!("status {} is not described", exchange.status)),
     }
     wrong.into_iter().map(|what| format!("{name}: {what}")).collect()

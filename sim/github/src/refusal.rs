@@ -1,6 +1,6 @@
 //! Refusals of REST calls, in the formats of GitHub's published description.
 
-use super::world::model::{Counted, Kind};
+use super::world::model::{Kind, LimitKey};
 use serde_json::{Value, json};
 
 const DOCUMENTATION: &str = "https://docs.github.com/rest";
@@ -38,7 +38,7 @@ pub(crate) enum Refusal {
         what: &'static str,
     },
     Conflict(String),
-    PrimaryLimit(Counted),
+    PrimaryLimit(LimitKey),
     SecondaryLimit {
         wait_seconds: u64,
         status: u16,
@@ -96,8 +96,8 @@ impl Refusal {
             Self::Unsupplied(fields) => unsupplied(fields),
             Self::Field { message, .. } => (*message).into(),
             Self::Invalid(message) | Self::Conflict(message) => message.clone(),
-            Self::PrimaryLimit(Counted::Installation(id)) => format!("API rate limit exceeded for installation ID {id}."),
-            Self::PrimaryLimit(Counted::Person(id)) => format!("API rate limit exceeded for user ID {id}."),
+            Self::PrimaryLimit(LimitKey::Installation(id)) => format!("API rate limit exceeded for installation ID {id}."),
+            Self::PrimaryLimit(LimitKey::User(id)) => format!("API rate limit exceeded for user ID {id}."),
             Self::PrimaryLimit(_) => "API rate limit exceeded for 127.0.0.1. (But here's the good news: Authenticated requests get a higher rate limit. Check out the documentation for more details.)".into(),
             Self::SecondaryLimit { .. } => "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.".into(),
             Self::Injected { text, .. } => text.clone(),

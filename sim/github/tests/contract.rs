@@ -190,7 +190,7 @@ fn compacted(published: &Value) -> Value {
 }
 
 #[test]
-fn the_compact_description_says_what_the_published_one_says() {
+fn the_compact_description_agrees_with_the_published_one() {
     let Some(file) = published() else {
         println!("not run: GitHub's published description is not beside the checkout (set PXCI_SHARED)");
         return;
@@ -222,7 +222,7 @@ fn complaints(path: &str, query: &[(&str, &str)], response: &Value) -> Vec<Strin
 }
 
 #[test]
-fn what_github_does_not_have_is_noticed() {
+fn deviations_from_github_are_reported() {
     let path = "/repos/acme/tools/actions/runners";
     let runner = json!({ "id": 1, "name": "a", "os": "Linux", "status": "online", "busy": false, "labels": [] });
     let list = |runner: &Value| json!({ "total_count": 1, "runners": [runner] });

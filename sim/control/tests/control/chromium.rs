@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 /// Deadline of every wait.
-const PATIENCE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A page in a browser of its own. Dropping it closes both.
 pub(crate) struct Page {
@@ -24,7 +24,7 @@ pub(crate) struct Page {
     session: Value,
     calls: u64,
     /// Warnings and errors on the page's console, and uncaught exceptions.
-    pub(crate) complaints: Vec<String>,
+    pub(crate) console_errors: Vec<String>,
     _browser: Child,
     _profile: TempDir,
 }
@@ -54,7 +54,7 @@ impl Page {
             .kill_on_drop(true)
             .spawn()
             .expect("chromium starts");
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + DEADLINE;
         let address = loop {
             // The file is complete when it has a second line.
             let reported = std::fs::read_to_string(profile.path().join("DevToolsActivePort")).unwrap_or_default();
@@ -69,7 +69,7 @@ impl Page {
             socket,
             session: Value::Null,
             calls: 0,
-            complaints: Vec::new(),
+            console_errors: Vec::new(),
             _browser: browser,
             _profile: profile,
         };
@@ -109,13 +109,13 @@ impl Page {
 
     /// Waits until an expression is true.
     pub(crate) async fn until(&mut self, expression: &str) {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + DEADLINE;
         while self.value(expression).await != true {
             if Instant::now() > end {
                 let text = self.value("document.body.innerText").await;
                 panic!(
-                    "not within {PATIENCE:?}: {expression}\n{:?}\n{}",
-                    self.complaints,
+                    "not within {DEADLINE:?}: {expression}\n{:?}\n{}",
+                    self.console_errors,
                     text.as_str().unwrap_or_default()
                 );
             }
@@ -157,7 +157,7 @@ impl Page {
     }
 
     /// Saves a screenshot in the directory that `PXCI_SCREENSHOTS` names, if set.
-    pub(crate) async fn picture(&mut self, name: &str) {
+    pub(crate) async fn screenshot(&mut self, name: &str) {
         let Some(directory) = std::env::var_os("PXCI_SCREENSHOTS") else { return };
         let data = self.call("Page.captureScreenshot", json!({ "captureBeyondViewport": false })).await["data"].clone();
         let picture = STANDARD.decode(data.as_str().unwrap()).unwrap();
@@ -174,18 +174,18 @@ impl Page {
         self.socket.send(Message::text(message.to_string())).await.expect("chromium listens");
         loop {
             let next =
-                timeout(PATIENCE, self.socket.next()).await.unwrap_or_else(|_| panic!("{method} gets no answer"));
+                timeout(DEADLINE, self.socket.next()).await.unwrap_or_else(|_| panic!("{method} gets no answer"));
             let Message::Text(text) = next.expect("chromium speaks").expect("chromium speaks") else { continue };
             let message: Value = serde_json::from_str(&text).unwrap();
             if message["id"] == id {
                 assert!(message["error"].is_null(), "{method}: {}", message["error"]);
                 return message["result"].clone();
             }
-            self.hear(&message);
+            self.record_event(&message);
         }
     }
 
-    fn hear(&mut self, event: &Value) {
+    fn record_event(&mut self, event: &Value) {
         let params = &event["params"];
         let bad = match event["method"].as_str().unwrap_or_default() {
             "Runtime.exceptionThrown" => true,
@@ -194,7 +194,7 @@ impl Page {
             _ => false,
         };
         if bad {
-            self.complaints.push(params.to_string());
+            self.console_errors.push(params.to_string());
         }
     }
 }

@@ -12,7 +12,7 @@ use sim_pve::{Latency, Options, Server as Pve, World};
 pub(crate) const TOKEN: &str = "root@pam!test";
 
 /// Deadline of every wait.
-const PATIENCE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Simulators {
     pub(crate) control: Arc<Control>,
@@ -94,9 +94,9 @@ impl Simulators {
 
 /// Waits until a condition is true.
 pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + DEADLINE;
     while !condition() {
-        assert!(Instant::now() < end, "{what}: not within {PATIENCE:?}");
+        assert!(Instant::now() < end, "{what}: not within {DEADLINE:?}");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }

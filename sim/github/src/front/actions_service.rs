@@ -329,7 +329,7 @@ async fn wait_for_message(shared: &Arc<Shared>, call: &Call<'_>, set: &str) -> R
     let Ok(set) = set.parse() else { return no_set(set) };
     let session = call.query("sessionId").unwrap_or_default().to_owned();
     let last = call.query("lastMessageId").and_then(|number| number.parse().ok()).unwrap_or(0);
-    let mut patience = shared.patience(MESSAGE_WAIT);
+    let mut deadline = shared.deadline(MESSAGE_WAIT);
     shared.change(|world, now| {
         world.polling(set, &session, true, now);
         if let Some(set) = world.service.sets.get_mut(&set) {
@@ -354,7 +354,7 @@ async fn wait_for_message(shared: &Arc<Shared>, call: &Call<'_>, set: &str) -> R
             Poll::Gone => return no_session(&session),
             Poll::Nothing => {}
         }
-        if !shared.changed(&mut patience).await {
+        if !shared.changed(&mut deadline).await {
             return (202, None);
         }
     }
@@ -375,7 +375,7 @@ fn describe(world: &World, set: &ScaleSet, root: &str) -> Value {
         "runnerGroupName": world.group(&set.scope, set.group).map(|group| group.name).unwrap_or_default(),
         "labels": labels,
         "RunnerSetting": { "ephemeral": true, "disableUpdate": set.disable_update },
-        "createdOn": shapes::whole(set.created_on),
+        "createdOn": shapes::whole_seconds(set.created_on),
         "runnerJitConfigUrl": format!("{base}/generatejitconfig"),
         "statistics": world.statistics(set.id),
     })

@@ -80,7 +80,7 @@ impl fmt::Debug for ServerOptions {
 #[derive(Debug)]
 pub struct Server;
 
-/// State that the connections, the clock and the handle share.
+/// State that the connections, the clock and the handle offer.
 pub(crate) struct Shared {
     world: Mutex<World>,
     changes: watch::Sender<u64>,
@@ -94,7 +94,7 @@ pub(crate) struct Shared {
 }
 
 /// The end of a request's longest wait, by the world's clock and by this machine's, because the client may use either.
-pub(crate) struct Patience {
+pub(crate) struct Deadline {
     changes: watch::Receiver<u64>,
     world: Timestamp,
     real: Instant,
@@ -116,7 +116,7 @@ impl Shared {
         let result = act(&mut world, now);
         world.step(now);
         let after = world.next_deadline();
-        let (outgoing, complaints) = (world.take_outgoing(), std::mem::take(&mut world.payload_complaints));
+        let (outgoing, complaints) = (world.take_outgoing(), std::mem::take(&mut world.payload_deviations));
         drop(world);
         self.note_violations(complaints);
         for next in outgoing {
@@ -130,9 +130,9 @@ impl Shared {
         result
     }
 
-    pub(crate) fn read<R>(&self, look: impl FnOnce(&World, Timestamp) -> R) -> R {
+    pub(crate) fn read<R>(&self, inspect: impl FnOnce(&World, Timestamp) -> R) -> R {
         let now = (self.clock)();
-        look(&self.lock(), now)
+        inspect(&self.lock(), now)
     }
 
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
@@ -160,8 +160,8 @@ impl Shared {
     }
 
     /// Returns the deadline of a wait that begins now.
-    pub(crate) fn patience(&self, limit: Duration) -> Patience {
-        Patience {
+    pub(crate) fn deadline(&self, limit: Duration) -> Deadline {
+        Deadline {
             changes: self.changes(),
             world: (self.clock)().saturating_add(limit).unwrap_or(Timestamp::MAX),
             real: Instant::now() + limit,
@@ -169,12 +169,12 @@ impl Shared {
     }
 
     /// Waits for a change of the world. Returns false if the deadline came first.
-    pub(crate) async fn changed(&self, patience: &mut Patience) -> bool {
+    pub(crate) async fn changed(&self, deadline: &mut Deadline) -> bool {
         // A step of virtual time is a change of the world too.
-        if (self.clock)() >= patience.world {
+        if (self.clock)() >= deadline.world {
             return false;
         }
-        matches!(tokio::time::timeout_at(patience.real, patience.changes.changed()).await, Ok(Ok(())))
+        matches!(tokio::time::timeout_at(deadline.real, deadline.changes.changed()).await, Ok(Ok(())))
     }
 
     pub(crate) fn note_violations(&self, found: Vec<String>) {
@@ -254,8 +254,8 @@ impl ServerHandle {
     }
 
     /// Reads the world without waking anything.
-    pub fn look<R>(&self, look: impl FnOnce(&World, Timestamp) -> R) -> R {
-        self.shared.read(look)
+    pub fn inspect<R>(&self, inspect: impl FnOnce(&World, Timestamp) -> R) -> R {
+        self.shared.read(inspect)
     }
 
     /// Queues a run. Returns the numbers of its jobs.
@@ -264,11 +264,11 @@ impl ServerHandle {
     }
 
     /// Waits until `inspect` returns a value. Returns `None` if that has not happened within `limit`.
-    pub async fn wait_for<R>(&self, limit: Duration, mut look: impl FnMut(&World) -> Option<R>) -> Option<R> {
+    pub async fn wait_for<R>(&self, limit: Duration, mut inspect: impl FnMut(&World) -> Option<R>) -> Option<R> {
         let mut changes = self.shared.changes();
         let search = async {
             loop {
-                if let Some(found) = self.shared.read(|world, _| look(world)) {
+                if let Some(found) = self.shared.read(|world, _| inspect(world)) {
                     return Some(found);
                 }
                 changes.changed().await.ok()?;
@@ -333,18 +333,18 @@ async fn accept(listener: TcpListener, tls: TlsAcceptor, shared: Arc<Shared>) {
 async fn serve(stream: TcpStream, tls: TlsAcceptor, shared: Arc<Shared>) {
     let mut restarts = shared.faults.restarts();
     tokio::select! {
-        () = converse(stream, tls, shared) => {}
+        () = detect_tls(stream, tls, shared) => {}
         _ = restarts.changed() => {}
     }
 }
 
-async fn converse(stream: TcpStream, tls: TlsAcceptor, shared: Arc<Shared>) {
-    let served = match tls::is_spoken(&stream).await {
+async fn detect_tls(stream: TcpStream, tls: TlsAcceptor, shared: Arc<Shared>) {
+    let served = match tls::client_uses_tls(&stream).await {
         Ok(true) => match tls.accept(stream).await {
-            Ok(stream) => talk(TokioIo::new(stream), "https", shared).await,
+            Ok(stream) => serve_stream(TokioIo::new(stream), "https", shared).await,
             Err(error) => Err(error.into()),
         },
-        Ok(false) => talk(TokioIo::new(stream), "http", shared).await,
+        Ok(false) => serve_stream(TokioIo::new(stream), "http", shared).await,
         Err(error) => Err(error.into()),
     };
     if let Err(error) = served {
@@ -352,7 +352,11 @@ async fn converse(stream: TcpStream, tls: TlsAcceptor, shared: Arc<Shared>) {
     }
 }
 
-async fn talk<I>(stream: I, scheme: &'static str, shared: Arc<Shared>) -> Result<(), Box<dyn Error + Send + Sync>>
+async fn serve_stream<I>(
+    stream: I,
+    scheme: &'static str,
+    shared: Arc<Shared>,
+) -> Result<(), Box<dyn Error + Send + Sync>>
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin,
 {

@@ -15,17 +15,17 @@ use super::exchange::{Received, reply, segments};
 use crate::contract::{self, Exchange};
 use crate::refusal::Refusal;
 use crate::rest::{self, Answer, Pages};
-use crate::world::model::{Account, Caller, Cost, Counted, Kind, RateState};
+use crate::world::model::{Account, Caller, Cost, Kind, LimitKey, RateState};
 use sim_http::payload::Payload;
 
 /// Decrements the number of running requests on drop, including on cancellation.
 struct InFlight {
     shared: Arc<Shared>,
-    who: Counted,
+    who: LimitKey,
 }
 
 impl InFlight {
-    fn begin(shared: &Arc<Shared>, who: Counted) -> Self {
+    fn begin(shared: &Arc<Shared>, who: LimitKey) -> Self {
         shared.read_mut(|world, _| world.in_flight(&who, true));
         Self { shared: Arc::clone(shared), who }
     }
@@ -50,16 +50,16 @@ pub(crate) async fn answer(
         Ok(caller) => caller,
         Err(refusal) => return ("unknown".to_owned(), refused(shared, request, &refusal)),
     };
-    let (name, who) = shared.read(|world, _| (world.name_of(&caller), world.counted(&caller)));
-    if who == Counted::Nobody && !rest::is_public(request.rest_path()) {
+    let (name, who) = shared.read(|world, _| (world.name_of(&caller), world.limit_key(&caller)));
+    if who == LimitKey::Nobody && !rest::is_public(request.rest_path()) {
         return (name, refused(shared, request, &Refusal::RequiresAuthentication));
     }
     let in_flight = InFlight::begin(shared, who);
     shared.wait(delay).await;
-    (name, counted(shared, request, &caller, &in_flight.who))
+    (name, carry_out(shared, request, &caller, &in_flight.who))
 }
 
-fn counted(shared: &Arc<Shared>, request: &Received<'_>, caller: &Caller, who: &Counted) -> Response<Payload> {
+fn carry_out(shared: &Arc<Shared>, request: &Received<'_>, caller: &Caller, who: &LimitKey) -> Response<Payload> {
     let path = request.rest_path();
     let changes = request.method != "GET";
     let registers = changes && (path.ends_with("/generate-jitconfig") || path.ends_with("/registration-token"));

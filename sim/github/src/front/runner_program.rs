@@ -143,7 +143,7 @@ impl Drop for Listening {
 }
 
 async fn wait_for_message(shared: &Arc<Shared>, runner: u64, session: &str) -> Reply {
-    let mut patience = shared.patience(MESSAGE_WAIT);
+    let mut deadline = shared.deadline(MESSAGE_WAIT);
     let _listening = Listening { shared: Arc::clone(shared), runner };
     loop {
         let (message, assigned) = shared.read_mut(|world, now| {
@@ -159,21 +159,21 @@ async fn wait_for_message(shared: &Arc<Shared>, runner: u64, session: &str) -> R
             (Message::Job(_), Some((id, steps))) => return text(200, &format!("job={id}\nsteps={steps}\n")),
             _ => {}
         }
-        if !shared.changed(&mut patience).await {
+        if !shared.changed(&mut deadline).await {
             return text(202, "");
         }
     }
 }
 
 async fn wait_for_control(shared: &Arc<Shared>, runner: u64, job: u64) -> Reply {
-    let mut patience = shared.patience(CONTROL_WAIT);
+    let mut deadline = shared.deadline(CONTROL_WAIT);
     loop {
         match shared.read_mut(|world, now| world.renew(runner, job, now)) {
             Control::Cancel => return text(200, "cancel"),
-            Control::NotYours => return text(410, "not your job"),
+            Control::NotAssigned => return text(410, "not your job"),
             Control::GoOn => {}
         }
-        if !shared.changed(&mut patience).await {
+        if !shared.changed(&mut deadline).await {
             return text(200, "go-on");
         }
     }

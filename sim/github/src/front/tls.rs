@@ -30,7 +30,7 @@ impl Tls {
 }
 
 /// Returns true if the client begins with a TLS handshake.
-pub(crate) async fn is_spoken(stream: &TcpStream) -> io::Result<bool> {
+pub(crate) async fn client_uses_tls(stream: &TcpStream) -> io::Result<bool> {
     let mut first = [0];
     let seen = stream.peek(&mut first).await?;
     Ok(seen == 1 && first[0] == HANDSHAKE)

@@ -159,7 +159,7 @@ pub(crate) fn answer(world: &mut World, call: &Call<'_>) -> Result<Answer, Refus
 }
 
 fn rate_limit(world: &mut World, call: &Call<'_>) -> Answer {
-    let who = world.counted(call.caller);
+    let who = world.limit_key(call.caller);
     let shown = |state: RateState| {
         json!({
             "limit": state.limit,

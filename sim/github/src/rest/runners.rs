@@ -20,7 +20,7 @@ pub(crate) fn answer(world: &mut World, call: &Call<'_>, scope: &Scope, rest: &[
         ("POST", ["generate-jitconfig"]) => generate_jitconfig(world, call, scope),
         ("POST", ["registration-token" | "remove-token"]) => {
             let (token, expires_at) = world.registration_token(scope, call.now);
-            Ok(Answer::created(json!({ "token": token, "expires_at": shapes::whole(expires_at) })))
+            Ok(Answer::created(json!({ "token": token, "expires_at": shapes::whole_seconds(expires_at) })))
         }
         ("GET", [id]) => {
             let runner = id.parse().ok().and_then(|id| world.runner_in(scope, id)).ok_or(Refusal::NotFound)?;

@@ -51,10 +51,10 @@ pub(crate) fn job(job: &Job, event: &str, api: &str) -> Value {
         "html_url": format!("{api}/{}/actions/runs/{}/job/{}", job.repository, job.run_id, job.id),
         "status": status,
         "conclusion": conclusion,
-        "created_at": whole(job.created_at),
+        "created_at": whole_seconds(job.created_at),
         // For a queued job this is its creation, because GitHub's description does not allow null.
-        "started_at": whole(job.started_at.unwrap_or(job.created_at)),
-        "completed_at": job.completed_at.map(whole),
+        "started_at": whole_seconds(job.started_at.unwrap_or(job.created_at)),
+        "completed_at": job.completed_at.map(whole_seconds),
         "name": job.name,
         "steps": [],
         "check_run_url": format!("{repository}/check-runs/{}", job.id),
@@ -95,9 +95,9 @@ pub(crate) fn run(world: &World, run: &Run, api: &str, at: Timestamp) -> Value {
         "url": url,
         "html_url": format!("{api}/{}/actions/runs/{}", run.repository, run.id),
         "pull_requests": [],
-        "created_at": whole(run.created_at),
-        "updated_at": whole(updated),
-        "run_started_at": whole(run.created_at),
+        "created_at": whole_seconds(run.created_at),
+        "updated_at": whole_seconds(updated),
+        "run_started_at": whole_seconds(run.created_at),
         "jobs_url": format!("{url}/jobs"),
         "logs_url": format!("{url}/logs"),
         "check_suite_url": format!("{repository}/check-suites/{}", run.id),
@@ -110,7 +110,7 @@ pub(crate) fn run(world: &World, run: &Run, api: &str, at: Timestamp) -> Value {
             "id": COMMIT,
             "tree_id": COMMIT,
             "message": "A commit",
-            "timestamp": whole(run.created_at),
+            "timestamp": whole_seconds(run.created_at),
             "author": { "name": "Somebody", "email": "somebody@example.com" },
             "committer": { "name": "Somebody", "email": "somebody@example.com" },
         },
@@ -170,13 +170,13 @@ fn status_of(state: &JobState) -> (&'static str, Option<&str>) {
 }
 
 /// Formats a time in whole seconds, as GitHub does.
-pub(crate) fn whole(at: Timestamp) -> String {
+pub(crate) fn whole_seconds(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// Formats a time for the Actions service, which uses a zero time for none.
 pub(crate) fn instant(at: Option<Timestamp>) -> String {
-    at.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), whole)
+    at.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), whole_seconds)
 }
 
 /// Returns an attempt to deliver a webhook.
@@ -190,7 +190,7 @@ pub(crate) fn delivery(delivery: &Delivery) -> Value {
     json!({
         "id": delivery.id,
         "guid": delivery.guid,
-        "delivered_at": whole(delivery.delivered_at),
+        "delivered_at": whole_seconds(delivery.delivered_at),
         "redelivery": delivery.redelivery,
         "duration": delivery.duration.unwrap_or(0.0),
         "status": status,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::World;
-use super::model::{Account, Caller, Counted, Kind, Level, Need, Scope, Token};
+use super::model::{Account, Caller, Kind, Level, LimitKey, Need, Scope, Token};
 use crate::refusal::Refusal;
 
 impl World {
@@ -32,13 +32,13 @@ impl World {
     }
 
     fn add_account(&mut self, secret: &str, token: Token, kind: Kind) {
-        self.persons += 1;
-        let number = self.persons;
+        self.personal_tokens += 1;
+        let number = self.personal_tokens;
         let account = Account {
             token,
             kind,
             name: format!("token {number}"),
-            counted: Counted::Person(number),
+            limit_key: LimitKey::User(number),
             owner: None,
             expires_at: None,
         };
@@ -52,7 +52,7 @@ impl World {
 
     /// Puts the holder of this token under a secondary rate limit.
     pub fn throttle(&mut self, secret: &str, until: Timestamp) {
-        if let Some(who) = self.accounts.get(secret).map(|account| account.counted.clone()) {
+        if let Some(who) = self.accounts.get(secret).map(|account| account.limit_key.clone()) {
             self.limit_until(&who, until);
         }
     }
@@ -76,12 +76,12 @@ impl World {
     }
 
     /// Returns the account to which a caller's requests are counted.
-    pub(crate) fn counted(&self, caller: &Caller) -> Counted {
+    pub(crate) fn limit_key(&self, caller: &Caller) -> LimitKey {
         match caller {
-            Caller::Nobody => Counted::Nobody,
-            Caller::App(id) => Counted::App(*id),
+            Caller::Nobody => LimitKey::Nobody,
+            Caller::App(id) => LimitKey::App(*id),
             Caller::Token(secret) => {
-                self.accounts.get(secret).map_or(Counted::Nobody, |account| account.counted.clone())
+                self.accounts.get(secret).map_or(LimitKey::Nobody, |account| account.limit_key.clone())
             }
         }
     }

@@ -12,14 +12,14 @@ use rustls::pki_types::pem::PemObject as _;
 use serde_json::Value;
 
 use super::World;
-use super::model::{Account, App, Counted, Installation, Kind, Level, Narrowed, NewToken, Token};
+use super::model::{Account, App, Installation, Kind, Level, LimitKey, NewToken, Token, TokenLimits};
 use crate::refusal::Refusal;
 
 /// A published private key for simulated Apps, in the form in which GitHub issues keys.
 pub const SAMPLE_APP_KEY: &str = include_str!("../../data/github-app-key.pem");
 
 const TOKEN_LIFE: SignedDuration = SignedDuration::from_hours(1);
-const LONGEST_CLAIM: i64 = 600;
+const MAX_CLAIM_SECONDS: i64 = 600;
 
 const UNDECODABLE: Refusal = Refusal::BadClaim("A JSON web token could not be decoded");
 const NO_ISSUER: Refusal = Refusal::BadClaim("Missing 'issuer' claim ('iss') in assertion");
@@ -100,7 +100,7 @@ impl World {
         let now = now.as_second();
         let issued = payload["iat"].as_i64().filter(|issued| *issued <= now).ok_or(BAD_ISSUE_TIME)?;
         let end = payload["exp"].as_i64().filter(|end| *end > now && *end > issued).ok_or(BAD_END)?;
-        if end > now + LONGEST_CLAIM {
+        if end > now + MAX_CLAIM_SECONDS {
             return Err(LATE_END);
         }
         Ok(app.id)
@@ -135,7 +135,7 @@ impl World {
         &mut self,
         app: u64,
         id: u64,
-        narrowed: &Narrowed,
+        token_limits: &TokenLimits,
         now: Timestamp,
     ) -> Result<NewToken, Refusal> {
         let installation = self.installation(app, id)?.clone();
@@ -143,13 +143,13 @@ impl World {
             return Err(Refusal::Suspended);
         }
         let mut grants = installation.grants.clone();
-        if let Some(permissions) = &narrowed.permissions {
+        if let Some(permissions) = &token_limits.permissions {
             grants = limited(&grants, permissions)?;
         }
         let within = self.repositories_of(&installation.account, &installation.grants.repositories);
-        let selected = narrowed.repositories.is_some() || narrowed.repository_ids.is_some();
+        let selected = token_limits.repositories.is_some() || token_limits.repository_ids.is_some();
         if selected {
-            grants.repositories = chosen(&within, narrowed)?;
+            grants.repositories = chosen(&within, token_limits)?;
         }
         let secret = format!("ghs_{}", self.random(36));
         let expires_at = now + TOKEN_LIFE;
@@ -157,7 +157,7 @@ impl World {
             token: grants.clone(),
             kind: Kind::Installation(id),
             name: format!("installation {id}"),
-            counted: Counted::Installation(id),
+            limit_key: LimitKey::Installation(id),
             owner: Some(installation.account.clone()),
             expires_at: Some(expires_at),
         };
@@ -188,17 +188,17 @@ fn not_granted() -> Refusal {
     Refusal::Invalid("The permissions requested are not granted to this installation.".into())
 }
 
-fn chosen(within: &[String], narrowed: &Narrowed) -> Result<BTreeSet<String>, Refusal> {
+fn chosen(within: &[String], token_limits: &TokenLimits) -> Result<BTreeSet<String>, Refusal> {
     let inaccessible = || {
         Refusal::Invalid(
             "There is at least one repository that does not exist or is not accessible to the parent installation."
                 .into(),
         )
     };
-    let by_name = narrowed.repositories.iter().flatten().map(|wanted| {
+    let by_name = token_limits.repositories.iter().flatten().map(|wanted| {
         within.iter().find(|full| full.split_once('/').is_some_and(|(_, name)| name.eq_ignore_ascii_case(wanted)))
     });
-    let by_id = narrowed
+    let by_id = token_limits
         .repository_ids
         .iter()
         .flatten()

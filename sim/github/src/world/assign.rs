@@ -7,7 +7,7 @@ use super::World;
 use super::model::{Event, EventKind, Job, JobState, Runner};
 use crate::behaviour::Gap;
 
-const LOST: &str = "The self-hosted runner lost communication with the server.";
+const LOST_RUNNER: &str = "The self-hosted runner lost communication with the server.";
 
 impl World {
     /// Carries out everything that is due at `now`.
@@ -19,7 +19,7 @@ impl World {
         self.end_silent_queues(now);
         self.assign(now);
         if !self.service.sets.is_empty() {
-            self.share_jobs(now);
+            self.offer_jobs(now);
             self.assign(now);
         }
         self.publish(now);
@@ -35,14 +35,14 @@ impl World {
         }
         for (id, kind) in reported {
             self.announce(id, &kind, now);
-            let acquired = |job: &Job| job.share.as_ref().is_some_and(|share| share.acquired_at.is_some());
+            let acquired = |job: &Job| job.offer.as_ref().is_some_and(|offer| offer.acquired_at.is_some());
             let Some(job) = self.jobs.get(&id).filter(|job| acquired(job)) else { continue };
             match kind {
                 EventKind::Started(name) => {
                     let more = json!({ "runnerId": job.runner_id.unwrap_or(0), "runnerName": name });
-                    self.tell(id, "JobStarted", more);
+                    self.queue_message(id, "JobStarted", more);
                 }
-                EventKind::Completed(conclusion) => self.tell_completed(id, result_of(&conclusion)),
+                EventKind::Completed(conclusion) => self.send_completed(id, result_of(&conclusion)),
                 _ => {}
             }
         }
@@ -54,7 +54,7 @@ impl World {
         let jobs = self.jobs.values().filter_map(|job| self.job_deadline(job));
         let runners = self.runners.values().filter(|runner| runner.job.is_none());
         let runners = runners.flat_map(|runner| self.runner_deadlines(runner).chain(self.silent_until(runner)));
-        jobs.chain(runners).chain(self.share_deadlines()).min()
+        jobs.chain(runners).chain(self.offer_deadlines()).min()
     }
 
     fn job_deadline(&self, job: &Job) -> Option<Timestamp> {
@@ -96,16 +96,16 @@ impl World {
             if let Some(runner) = runner {
                 runner.job = None;
                 if self.behaviour.ghost_listeners && runner.ephemeral {
-                    self.ghosts.insert(runner.id);
+                    self.ghost_runners.insert(runner.id);
                 }
             }
             release(job, now);
         }
-        for id in self.ghosts.clone() {
+        for id in self.ghost_runners.clone() {
             self.drop_runner(id, now);
         }
         let shown = now - self.behaviour.list_lag;
-        self.departed.retain(|(at, _)| *at > shown);
+        self.removed_runners.retain(|(at, _)| *at > shown);
     }
 
     fn expire_jobs(&mut self, now: Timestamp) {
@@ -122,7 +122,7 @@ impl World {
             let conclusion = match job.state {
                 JobState::Queued => "cancelled",
                 _ => {
-                    job.log.push_str(LOST);
+                    job.log.push_str(LOST_RUNNER);
                     job.log.push('\n');
                     "failure"
                 }
@@ -154,7 +154,7 @@ impl World {
             };
             let (Some(job), Some(runner)) = (self.jobs.get_mut(&id), self.runners.get_mut(&runner)) else { continue };
             if runner.scale_set.is_none() {
-                job.share = None;
+                job.offer = None;
             }
             runner.job = Some(id);
             runner.idle_since = None;
@@ -179,7 +179,7 @@ impl World {
     /// Returns true if a runner can get a job. Jobs that a scale set acquired are for its runners, regardless of
     /// labels. All other jobs are for other runners, which must have all labels of the job, regardless of case.
     fn fits(&self, runner: &Runner, job: &Job) -> bool {
-        let acquired_by = job.share.as_ref().filter(|share| share.acquired_at.is_some()).map(|share| share.set);
+        let acquired_by = job.offer.as_ref().filter(|offer| offer.acquired_at.is_some()).map(|offer| offer.set);
         let has = |wanted: &String| runner.labels.iter().any(|label| label.eq_ignore_ascii_case(wanted));
         let labelled = !job.labels.is_empty() && job.labels.iter().all(has);
         runner.scale_set == acquired_by

@@ -32,7 +32,7 @@ pub(crate) enum Control {
     GoOn,
     Cancel,
     /// The job is not, or no longer, this runner's.
-    NotYours,
+    NotAssigned,
 }
 
 impl World {
@@ -64,7 +64,7 @@ impl World {
 
     /// Records that the runner waits for a job.
     pub(crate) fn listen(&mut self, runner_id: u64, session: &str, now: Timestamp) -> Message {
-        if self.ghosts.contains(&runner_id) {
+        if self.ghost_runners.contains(&runner_id) {
             return Message::Nothing;
         }
         let Some(runner) = self.runners.get_mut(&runner_id) else { return Message::Gone };
@@ -113,7 +113,7 @@ impl World {
     /// Records a sign of life of a running job.
     pub(crate) fn renew(&mut self, runner_id: u64, job_id: u64, now: Timestamp) -> Control {
         let until = self.lease_from(now);
-        let Some(job) = self.running_job(runner_id, job_id) else { return Control::NotYours };
+        let Some(job) = self.running_job(runner_id, job_id) else { return Control::NotAssigned };
         job.state = JobState::InProgress { lease_until: until };
         if job.cancel_requested { Control::Cancel } else { Control::GoOn }
     }

@@ -104,8 +104,8 @@ impl World {
     /// Removes a set. Its jobs that have not started return to the queue.
     pub(crate) fn remove_scale_set(&mut self, id: u64) {
         self.service.sets.remove(&id);
-        for job in self.jobs.values_mut().filter(|job| job.share.as_ref().is_some_and(|share| share.set == id)) {
-            job.share = None;
+        for job in self.jobs.values_mut().filter(|job| job.offer.as_ref().is_some_and(|offer| offer.set == id)) {
+            job.offer = None;
         }
         self.runners.retain(|_, runner| runner.scale_set != Some(id) || runner.job.is_some());
     }

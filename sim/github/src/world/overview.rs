@@ -45,15 +45,15 @@ fn job(world: &World, id: u64) -> Option<Value> {
     row["steps"] = json!(job.steps);
     row["log"] = json!(job.log);
     row["events"] =
-        job.events.iter().map(|event| json!({ "at": moment(event.at), "what": reported(&event.kind) })).collect();
+        job.events.iter().map(|event| json!({ "at": seconds_of(event.at), "what": event_text(&event.kind) })).collect();
     Some(row)
 }
 
-fn moment(at: Timestamp) -> f64 {
+fn seconds_of(at: Timestamp) -> f64 {
     at.as_duration().as_secs_f64()
 }
 
-fn reported(kind: &EventKind) -> String {
+fn event_text(kind: &EventKind) -> String {
     match kind {
         EventKind::Queued => "queued".to_owned(),
         EventKind::Assigned(runner) => format!("assigned to {runner}"),
@@ -80,9 +80,9 @@ fn job_row(job: &Job) -> Value {
         "state": state,
         "conclusion": conclusion,
         "runner": job.runner_name,
-        "queued": moment(job.created_at),
-        "started": job.started_at.map(moment),
-        "completed": job.completed_at.map(moment),
+        "queued": seconds_of(job.created_at),
+        "started": job.started_at.map(seconds_of),
+        "completed": job.completed_at.map(seconds_of),
     })
 }
 
@@ -103,6 +103,6 @@ fn runner_row(runner: &Runner) -> Value {
         "online": runner.online(),
         "job": runner.job,
         "version": runner.version,
-        "registered": moment(runner.registered_at),
+        "registered": seconds_of(runner.registered_at),
     })
 }

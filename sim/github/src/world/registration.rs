@@ -129,14 +129,14 @@ impl World {
         if let Some(runner) = self.runners.remove(&id)
             && self.behaviour.list_lag.is_positive()
         {
-            self.departed.push((now, runner));
+            self.removed_runners.push((now, runner));
         }
     }
 
     /// Returns the runners of a scope that a list shows.
     pub(crate) fn listed_runners(&self, scope: &Scope, now: Timestamp) -> Vec<&Runner> {
         let shown = now - self.behaviour.list_lag;
-        let gone = self.departed.iter().filter(|(at, _)| *at > shown).map(|(_, runner)| runner);
+        let gone = self.removed_runners.iter().filter(|(at, _)| *at > shown).map(|(_, runner)| runner);
         let all = self.runners.values().chain(gone).filter(|runner| runner.registered_at <= shown);
         let mut all: Vec<&Runner> = all.filter(|runner| runner.scope.is(scope)).collect();
         all.sort_by_key(|runner| runner.id);

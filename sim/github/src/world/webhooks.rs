@@ -154,7 +154,7 @@ impl World {
 
     /// Records the deviations of a body from GitHub's published description.
     fn note_payload(&mut self, action: &str, payload: &Value) {
-        self.payload_complaints.extend(crate::contract::check_webhook(action, payload));
+        self.payload_deviations.extend(crate::contract::check_webhook(action, payload));
     }
 }
 

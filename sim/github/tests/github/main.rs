@@ -4,10 +4,11 @@
 
 mod apps;
 mod enterprises;
+mod false_answers;
 mod faults;
 mod groups;
-mod held_github;
-mod lies;
+mod stepped_github;
+
 mod limits;
 mod malformed;
 mod repositories;

@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn no_access_below_hides_what_is_granted_above() {
+    fn no_access_on_a_path_overrides_roles_above_it() {
         let mut state = state();
         grant(&mut state, "/vms", Subject::User, "ci@pve", "Clone", true);
         grant(&mut state, "/vms/7", Subject::User, "ci@pve", "NoAccess", true);

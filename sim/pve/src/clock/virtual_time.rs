@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_listener_goes_on_when_woken_and_a_dropped_wait_counts_as_work() {
+    async fn a_notified_listener_continues_and_a_dropped_wait_counts_as_work() {
         let time = VirtualTime::default();
         let listening = time.listen(Duration::from_secs(5));
         time.notify();

@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn types_what_must_be_there_and_enumerations() {
+    fn wrong_types_missing_fields_and_unknown_words_are_reported() {
         let shape: Shape = serde_json::from_value(json!({
             "type": "array",
             "items": { "type": "object", "properties": {

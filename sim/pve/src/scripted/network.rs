@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_card_keeps_its_address_and_shares_it_with_no_other() {
+    fn a_card_keeps_its_address_and_does_not_share_it() {
         let mut leases = Leases::default();
         let addresses: Vec<Ipv4Addr> = (0..1000).map(|number| leases.address(&number.to_string())).collect();
         let different: std::collections::BTreeSet<&Ipv4Addr> = addresses.iter().collect();

@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_file_goes_on_to_the_last_delimiter() {
+    fn the_file_extends_to_the_last_delimiter() {
         let directory = tempfile::tempdir().expect("a directory");
         let body = b"--B\r\nContent-Disposition: form-data; name=\"content\"\r\n\r\niso\r\n--B\r\nContent-Disposition: form-data; name=\"filename\"; filename=\"a.iso\"\r\n\r\nDATA\r\n--B--\r\n";
         let (params, upload) = parse(body, "B", directory.path()).expect("an upload");

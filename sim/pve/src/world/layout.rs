@@ -290,7 +290,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_on_a_directory_says_content_and_owner() {
+    fn a_name_on_a_directory_contains_content_type_and_owner() {
         let content = |name| Layout::Files.parse(name).map(|named| (named.content, named.owner)).ok();
         assert_eq!(content("iso/x.iso"), Some(("iso", None)));
         assert_eq!(content("9000/base-9000-disk-0.qcow2/9100/vm-9100-disk-0.qcow2"), Some(("images", Some(9100))));
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn names_elsewhere_have_no_directories_but_for_bases() {
+    fn names_on_other_types_have_directories_only_for_base_images() {
         let owner = |layout: Layout, name| layout.parse(name).map(|named| (named.owner, named.is_base, named.format));
         assert_eq!(owner(Layout::LvmThin, "base-9000-disk-0"), Ok((Some(9000), true, "raw".into())));
         assert_eq!(owner(Layout::Zfs, "base-9000-disk-0/vm-9100-disk-0"), Ok((Some(9100), false, "raw".into())));

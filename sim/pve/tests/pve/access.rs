@@ -3,7 +3,7 @@
 use super::simulated_cluster::{ADMIN, SimulatedCluster, world};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_call_declares_is_not_checked_for_root_itself() {
+async fn declared_checks_do_not_apply_to_root_itself() {
     let cluster =
         SimulatedCluster::start(&world().user("root@pam", "secret-1").token("root@pam", "admin", false)).await;
     let client = cluster.client(ADMIN);
@@ -29,7 +29,7 @@ async fn what_a_call_declares_is_not_checked_for_root_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn comments_lose_the_blanks_around_them_and_blank_ones_are_gone() {
+async fn comments_are_trimmed_and_blank_ones_removed() {
     let cluster = SimulatedCluster::start(&world().user("ci@pve", "secret-1")).await;
     let client = cluster.client(ADMIN);
     let things = [

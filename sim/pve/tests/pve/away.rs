@@ -13,7 +13,7 @@ async fn row(client: &Client<'_>, id: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_to_a_node_that_is_away_find_no_route_after_three_seconds() {
+async fn calls_to_a_node_without_power_fail_after_three_seconds() {
     let cluster = SimulatedCluster::start(&world()).await;
     let client = cluster.client(ADMIN);
     assert!(cluster.handle.node_away("pve2").await);
@@ -38,7 +38,7 @@ async fn calls_to_a_node_that_is_away_find_no_route_after_three_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lists_remember_guests_for_five_minutes_and_then_know_nothing() {
+async fn lists_keep_figures_of_guests_for_five_minutes_without_their_node() {
     let cluster = SimulatedCluster::start(&world()).await;
     let client = cluster.client(ADMIN);
     client.vm("pve2", "100", "rbd").await;
@@ -87,7 +87,7 @@ async fn guests_and_tasks_end_with_their_node_and_only_onboot_ones_return() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_majority_nothing_starts() {
+async fn without_a_quorum_nothing_starts() {
     let cluster = SimulatedCluster::start(&world()).await;
     let client = cluster.client(ADMIN);
     client.template("pve1", "9000", "rbd").await;
@@ -116,7 +116,7 @@ async fn without_a_majority_nothing_starts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_server_of_a_node_that_is_away_answers_nobody() {
+async fn the_server_of_a_node_without_power_does_not_answer() {
     let cluster = SimulatedCluster::start(&world()).await;
     let url = cluster.handle.serve_node("pve2").await.expect("a server");
     let there = cluster.client_at(&url, ADMIN);

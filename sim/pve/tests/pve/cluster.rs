@@ -34,7 +34,7 @@ async fn nodes_are_listed_with_their_cluster() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_by_itself_has_no_cluster() {
+async fn a_single_node_has_no_cluster() {
     let cluster = SimulatedCluster::start(&World::new("pve1").token("root@pam", "admin", false)).await;
     let status = cluster.client(ADMIN).get("/cluster/status").await;
     let rows = status.data().as_array().expect("rows");
@@ -67,7 +67,7 @@ async fn a_guest_has_one_node_and_its_number_is_taken_on_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_nobody_knows_has_no_address() {
+async fn an_unknown_node_has_no_address() {
     let cluster = SimulatedCluster::start(&world()).await;
     let answer = cluster.client(ADMIN).get("/nodes/pve9/qemu").await;
     assert_eq!(answer.status, 500);
@@ -102,7 +102,7 @@ async fn a_clone_goes_to_another_node_only_where_all_its_volumes_are_shared() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_number_taken_on_another_node_is_found_out_in_the_clone_s_task() {
+async fn a_vmid_taken_on_another_node_fails_the_clone_s_task() {
     let cluster = SimulatedCluster::start(&world()).await;
     let client = cluster.client(ADMIN);
     client.template("pve1", "9000", "rbd").await;

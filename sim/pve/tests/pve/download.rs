@@ -84,7 +84,7 @@ async fn size(cluster: &SimulatedCluster, volid: &str) -> Option<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_fetches_a_file_and_says_what_wget_says() {
+async fn a_node_downloads_a_file_with_the_messages_of_wget() {
     let cluster = SimulatedCluster::start(&world()).await;
     let address = serve(files(), None).await;
     let url = format!("http://{address}/moved#part");
@@ -161,7 +161,7 @@ async fn only_isos_are_unpacked_and_images_are_verified() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failed_download_ends_with_what_wget_said_last() {
+async fn a_failed_download_ends_with_the_last_line_of_wget() {
     let cluster = SimulatedCluster::start(&world()).await;
     let plain = serve(files(), None).await;
     let closed = {
@@ -198,7 +198,7 @@ async fn a_failed_download_ends_with_what_wget_said_last() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_download_needs_a_storage_for_such_files_and_a_way_to_the_network() {
+async fn a_download_needs_a_suitable_storage_and_access_to_the_network() {
     let url = format!("http://{}/img.raw", serve(files(), None).await);
     let file = [("content", "import"), ("filename", "w.raw"), ("url", url.as_str())];
     let cluster = SimulatedCluster::start(&world()).await;

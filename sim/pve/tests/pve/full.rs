@@ -22,7 +22,7 @@ async fn used(client: &super::simulated_cluster::Client<'_>, storage: &str) -> u
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_count_and_one_too_many_is_refused_in_its_task() {
+async fn files_take_space_and_an_upload_without_space_fails_in_its_task() {
     let cluster = SimulatedCluster::start(&world()).await;
     let client = cluster.client(ADMIN);
     let before = used(&client, "local").await;
@@ -99,7 +99,7 @@ async fn a_directory_without_room_makes_no_qcow2_but_sparse_files() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_reserves_its_size_needs_it_at_once() {
+async fn volumes_that_reserve_their_size_need_the_space_immediately() {
     let cluster = SimulatedCluster::start(&world()).await;
     let client = cluster.client(ADMIN);
     let create = |vmid: &'static str, disk: &'static str| {

@@ -68,7 +68,7 @@ async fn assert_removable_with_its_disk_only(cluster: &SimulatedCluster) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clone_whose_task_is_killed_stays_half_made_outside_its_pool() {
+async fn a_clone_whose_task_is_killed_stays_incomplete_outside_its_pool() {
     let cluster = SimulatedCluster::start(&farm()).await;
     template(&cluster.client(ADMIN)).await;
     cluster.handle.inject("POST", "/nodes/*/qemu/*/clone", Fault::KillTask, 1);
@@ -169,7 +169,7 @@ async fn another_task_is_killed_before_it_does_anything() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stopped_or_dying_daemon_is_met_only_by_calls_that_need_it() {
+async fn a_stopped_or_dying_daemon_only_affects_calls_that_need_it() {
     let cluster = SimulatedCluster::start(&farm()).await;
     let admin = cluster.client(ADMIN);
     cluster.handle.inject("*", "*", Fault::DaemonStopped, 1);

@@ -84,7 +84,7 @@ async fn a_change_that_fails_is_applied_in_part_and_the_rest_stays_pending() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_cluster_s_list_lags_behind_what_a_node_says() {
+async fn the_cluster_s_list_lags_behind_the_node_s() {
     let cluster = SimulatedCluster::start(&world()).await;
     let client = cluster.client(ADMIN);
     let seen = || async {
@@ -130,7 +130,7 @@ async fn a_body_has_a_length_of_at_most_half_a_mebibyte() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_401_is_held_back_for_three_seconds() {
+async fn every_401_is_delayed_by_three_seconds() {
     let cluster = SimulatedCluster::start(&world().user("ci@pve", "secret-1")).await;
     let mut client = cluster.client(ADMIN);
     for (authorization, reason) in
@@ -147,7 +147,7 @@ async fn every_401_is_held_back_for_three_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ticket_reads_and_writes_only_with_its_token_against_forgery() {
+async fn a_ticket_alone_reads_and_needs_a_csrf_token_to_write() {
     let world = world().user("ci@pve", "secret-1").grant("/", "ci@pve", "Administrator");
     let cluster = SimulatedCluster::start(&world).await;
     let client = cluster.client(ADMIN);
@@ -171,7 +171,7 @@ async fn a_ticket_reads_and_writes_only_with_its_token_against_forgery() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_has_its_fields_in_order_and_overwrites_in_silence() {
+async fn an_upload_needs_its_fields_in_order_and_overwrites_silently() {
     let cluster = SimulatedCluster::start(&world()).await;
     let client = cluster.client(ADMIN);
     let upload = "/nodes/pve1/storage/local/upload";

@@ -43,7 +43,7 @@ async fn the_lists_of_a_large_cluster_are_complete() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_auditor_of_one_pool_sees_that_pool_of_a_large_cluster() {
+async fn an_auditor_of_one_pool_sees_only_that_pool_of_a_large_cluster() {
     let cluster = SimulatedCluster::start(&World::scale(100, 10_000)).await;
     let viewer = cluster.client("viewer@pve!t");
     let seen = VMS / POOLS as usize;

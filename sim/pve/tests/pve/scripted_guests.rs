@@ -53,7 +53,7 @@ async fn scripted_guests_have_the_cards_of_their_configuration_and_addresses_of_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_scripted_vm_is_set_up_by_its_cloud_init_drive_and_meets_cards_that_are_plugged() {
+async fn a_scripted_vm_uses_its_cloud_init_drive_and_sees_cards_that_are_added() {
     let cluster = SimulatedCluster::start(&world()).await;
     let client = cluster.client(ADMIN);
     let vm = [("vmid", "100"), ("agent", "1"), ("ide2", "thin:cloudinit"), ("net0", "virtio,bridge=vmbr0")];
@@ -83,7 +83,7 @@ async fn scripted_guests_know_programs_by_name_and_by_path() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_agent_reads_a_part_of_a_file_and_leaves_it_encoded_where_that_is_wanted() {
+async fn the_agent_reads_a_part_of_a_file_and_leaves_it_encoded_on_request() {
     let cluster = SimulatedCluster::start(&world()).await;
     let client = cluster.client(ADMIN);
     client.done("POST", "/nodes/pve1/qemu", &[("vmid", "100"), ("agent", "1"), ("scsi0", "thin:1")]).await;

@@ -21,7 +21,7 @@ fn pairs(rows: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_guest_goes_back_to_what_it_was() {
+async fn a_rollback_restores_the_guest() {
     let cluster = SimulatedCluster::start(&world()).await;
     let client = cluster.client(ADMIN);
     client.vm("pve1", "100", "thin").await;
@@ -51,7 +51,7 @@ async fn a_guest_goes_back_to_what_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_snapshot_is_asked_for_by_its_own_privileges() {
+async fn snapshots_need_privileges_of_their_own() {
     let role = world().user("ci@pve", "secret-1").token("ci@pve", "t", false).role("Auditor", &["VM.Audit"]);
     let cluster = SimulatedCluster::start(&role.grant("/vms", "ci@pve", "Auditor")).await;
     cluster.client(ADMIN).vm("pve1", "100", "thin").await;
@@ -62,7 +62,7 @@ async fn a_snapshot_is_asked_for_by_its_own_privileges() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_snapshot_can_become_depends_on_the_storage() {
+async fn features_of_snapshots_depend_on_the_storage() {
     // For each storage: if a snapshot is possible, and the errors of a linked and a full clone of it.
     let no_linked =
         |volume: &str| format!("Linked clone feature is not supported for a snapshot of '{volume}' (scsi0)");
@@ -104,7 +104,7 @@ async fn what_a_snapshot_can_become_depends_on_the_storage() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn zfs_goes_back_to_the_newest_only() {
+async fn zfs_rolls_back_to_the_newest_snapshot_only() {
     let cluster = SimulatedCluster::start(&world()).await;
     let client = cluster.client(ADMIN);
     client.vm("pve1", "100", "zfs").await;

@@ -45,7 +45,7 @@ async fn disks_bases_and_linked_clones_are_named_by_type() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_base_in_use_stays_where_the_storage_knows_of_its_clones() {
+async fn a_base_image_in_use_is_kept_on_storages_that_know_its_clones() {
     for (storage, _, base, linked) in NAMES {
         let cluster = SimulatedCluster::start(&world()).await;
         let client = cluster.client(ADMIN);
@@ -111,7 +111,7 @@ async fn formats_are_those_of_the_storage() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn small_disks_grow_to_what_the_storage_can_cut() {
+async fn small_disks_are_rounded_up_to_the_units_of_the_storage() {
     let cluster = SimulatedCluster::start(&world()).await;
     let client = cluster.client(ADMIN);
     let vm = [("vmid", "100"), ("efidisk0", "thin:1"), ("bios", "ovmf")];
@@ -122,7 +122,7 @@ async fn small_disks_grow_to_what_the_storage_can_cut() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_storage_is_there_only_for_its_nodes_and_while_enabled() {
+async fn a_storage_is_available_only_on_its_nodes_and_while_enabled() {
     let world = World::new("pve1")
         .node("pve2")
         .store("one", Store::lvm_thin().nodes(&["pve1"]))
@@ -165,7 +165,7 @@ async fn a_storage_is_there_only_for_its_nodes_and_while_enabled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_are_kept_on_paths_only() {
+async fn only_storages_with_a_path_keep_files() {
     let cluster = SimulatedCluster::start(&world()).await;
     let client = cluster.client(ADMIN);
     let refused = client.upload("/nodes/pve1/storage/thin/upload", "x.iso", 10).await;
@@ -177,7 +177,7 @@ async fn files_are_kept_on_paths_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn destroying_takes_what_the_configuration_names_and_on_request_the_rest() {
+async fn destroying_a_guest_frees_configured_volumes_and_others_on_request() {
     let cluster = SimulatedCluster::start(&world()).await;
     let client = cluster.client(ADMIN);
     let stray = [("filename", "vm-100-stray"), ("size", "1G"), ("vmid", "100")];
@@ -192,7 +192,7 @@ async fn destroying_takes_what_the_configuration_names_and_on_request_the_rest()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn definitions_come_change_and_go() {
+async fn definitions_are_added_changed_and_removed() {
     let cluster = SimulatedCluster::start(&world().user("ci@pve", "secret-1").token("ci@pve", "t", false)).await;
     let client = cluster.client(ADMIN);
     let thin =
@@ -234,7 +234,7 @@ async fn definitions_come_change_and_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_container_s_volume_grows_after_everything_was_looked_at() {
+async fn a_container_s_volume_grows_only_after_all_checks() {
     let cluster = SimulatedCluster::start(&world()).await;
     let client = cluster.client(ADMIN);
     let ct = [("vmid", "200"), ("ostemplate", cluster.archive()), ("rootfs", "zfs:1"), ("mp0", "thin:1,mp=/data")];

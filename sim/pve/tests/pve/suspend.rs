@@ -27,7 +27,7 @@ async fn states(client: &Client<'_>, storage: &str) -> Vec<(String, u64)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_suspended_vm_is_off_and_locked_and_goes_on_where_it_was() {
+async fn a_suspended_vm_is_off_and_locked_and_continues_with_its_memory() {
     let cluster = SimulatedCluster::start(&world()).await;
     let client = cluster.client(ADMIN);
     running(&client).await;
@@ -64,7 +64,7 @@ async fn a_suspended_vm_is_off_and_locked_and_goes_on_where_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_suspended_vm_is_resumed_destroyed_or_made_to_forget() {
+async fn a_suspended_vm_can_be_resumed_destroyed_or_cleared() {
     let cluster = SimulatedCluster::start(&world()).await;
     let client = cluster.client(ADMIN);
     running(&client).await;
@@ -83,7 +83,7 @@ async fn a_suspended_vm_is_resumed_destroyed_or_made_to_forget() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_state_lies_on_shared_storage_before_local_and_needs_privileges() {
+async fn the_state_prefers_shared_storage_and_needs_privileges() {
     let world = world()
         .role("Power", &["VM.PowerMgmt", "VM.Audit"])
         .role("Disk", &["VM.Config.Disk"])

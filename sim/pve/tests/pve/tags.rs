@@ -27,7 +27,7 @@ async fn create_container(cluster: &SimulatedCluster, vmid: &str, tags: &[(&str,
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rights_through_the_pool_do_not_cover_the_tags_of_a_new_container() {
+async fn privileges_through_the_pool_do_not_allow_tags_of_a_new_container() {
     let cluster = SimulatedCluster::start(&by_pool()).await;
     let client = cluster.client(TOKEN);
     let text = "Permission check failed (/vms/9050, VM.Config.Options)";
@@ -43,7 +43,7 @@ async fn rights_through_the_pool_do_not_cover_the_tags_of_a_new_container() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rights_through_the_pool_do_not_cover_the_tags_of_a_new_vm() {
+async fn privileges_through_the_pool_do_not_allow_tags_of_a_new_vm() {
     let cluster = SimulatedCluster::start(&by_pool()).await;
     let client = cluster.client(TOKEN);
     let vm = [("vmid", "9050"), ("pool", "ci"), ("scsi0", "dir:1")];
@@ -57,7 +57,7 @@ async fn rights_through_the_pool_do_not_cover_the_tags_of_a_new_vm() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rights_on_the_number_itself_cover_the_tags_of_a_new_guest() {
+async fn privileges_on_the_vmid_allow_tags_of_a_new_guest() {
     let world = by_pool().grant("/vms/9050", "ci@pve", "Options").grant("/vms/9051", "ci@pve", "Options");
     let cluster = SimulatedCluster::start(&world).await;
     let client = cluster.client(TOKEN);
@@ -66,7 +66,7 @@ async fn rights_on_the_number_itself_cover_the_tags_of_a_new_guest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registered_tag_is_set_and_removed_only_by_someone_who_may_change_the_datacentre() {
+async fn a_registered_tag_is_set_and_removed_only_with_sys_modify() {
     let cluster = SimulatedCluster::start(&by_pool()).await;
     let (admin, client) = (cluster.client(ADMIN), cluster.client(TOKEN));
     client.done("POST", "/nodes/pve1/qemu", &[("vmid", "9050"), ("pool", "ci")]).await;

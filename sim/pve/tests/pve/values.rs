@@ -71,7 +71,7 @@ async fn every_call_shows_the_same_figures_of_a_node() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_clock_starts_at_the_machine_s_time() {
+async fn the_clock_starts_at_this_machine_s_time() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     for latency in [Latency::Real, Latency::Stepped] {
         let options = Options { latency, ..Options::default() };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::limits::Counted;
+use super::limits::LimitKey;
 
 /// The level of a permission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -79,7 +79,7 @@ pub(crate) struct Account {
     pub(crate) kind: Kind,
     /// Name in the request log.
     pub(crate) name: String,
-    pub(crate) counted: Counted,
+    pub(crate) limit_key: LimitKey,
     /// Owner of the visible repositories, for an installation's account.
     pub(crate) owner: Option<String>,
     pub(crate) expires_at: Option<Timestamp>,

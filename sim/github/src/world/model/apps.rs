@@ -31,7 +31,7 @@ pub(crate) struct Installation {
 
 /// Limits of a new installation token.
 #[derive(Debug, Default)]
-pub(crate) struct Narrowed {
+pub(crate) struct TokenLimits {
     pub(crate) permissions: Option<Vec<(String, Level)>>,
     /// Names of repositories without owner.
     pub(crate) repositories: Option<Vec<String>>,

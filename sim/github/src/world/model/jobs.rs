@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::scale_sets::Share;
+use super::scale_sets::Offer;
 
 /// A workflow run to be queued.
 #[derive(Debug, Clone)]
@@ -74,9 +74,9 @@ pub struct Job {
     /// Number and name of the runner's group.
     pub(crate) runner_group: Option<(u64, String)>,
     /// Scale set that the job is offered to or acquired by.
-    pub(crate) share: Option<Share>,
+    pub(crate) offer: Option<Offer>,
     /// Number of times that a scale set acquired the job and no runner fetched it.
-    pub(crate) let_lie: u32,
+    pub(crate) unfetched: u32,
     /// Time before which no scale set gets the job.
     pub(crate) not_before: Timestamp,
     /// Number of events that were sent to webhooks and scale sets.

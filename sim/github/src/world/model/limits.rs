@@ -6,9 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 
 /// The unit that a limit applies to: all tokens of an installation, a user's tokens, or all callers without one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Counted {
+pub(crate) enum LimitKey {
     Nobody,
-    Person(u64),
+    User(u64),
     Installation(u64),
     App(u64),
 }
@@ -72,4 +72,4 @@ impl Default for Usage {
     }
 }
 
-pub(crate) type Usages = HashMap<Counted, Usage>;
+pub(crate) type Usages = HashMap<LimitKey, Usage>;

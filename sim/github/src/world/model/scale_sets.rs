@@ -31,7 +31,7 @@ impl ScaleSet {
 
 /// The relation of a job to its scale set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Share {
+pub(crate) struct Offer {
     pub(crate) set: u64,
     pub(crate) request: u64,
     pub(crate) since: Timestamp,

@@ -19,8 +19,8 @@ pub(crate) const REPOSITORY: &str = "acme/tools";
 pub(crate) const RUNNERS: &str = "/repos/acme/tools/actions/runners";
 
 /// A simulated GitHub with one repository. Its clock stands still until the test moves it.
-pub(crate) struct HeldGitHub {
-    pub(crate) github: ServerHandle,
+pub(crate) struct SteppedGitHub {
+    pub(crate) server: ServerHandle,
     /// Secret of a token, by default one for the repository's runners.
     pub(crate) token: String,
     now: Arc<AtomicI64>,
@@ -52,7 +52,7 @@ impl Answer {
     }
 }
 
-impl HeldGitHub {
+impl SteppedGitHub {
     pub(crate) async fn start() -> Self {
         Self::behaving(Behaviour::default()).await
     }
@@ -72,20 +72,20 @@ impl HeldGitHub {
         let seconds = Arc::clone(&now);
         let clock = Arc::new(move || Timestamp::from_second(seconds.load(Ordering::SeqCst)).unwrap());
         let options = ServerOptions { seed: 1, clock, behaviour, ..ServerOptions::default() };
-        let github = Server::start(options).await.unwrap();
-        let token = github.world(|world, _| {
+        let server = Server::start(options).await.unwrap();
+        let token = server.world(|world, _| {
             world.add_repository(REPOSITORY);
             world.add_organization("acme");
             world.add_token(token)
         });
         let http = reqwest::Client::builder().no_proxy().user_agent("test").build().unwrap();
-        Self { github, token, now, http }
+        Self { server, token, now, http }
     }
 
     /// Lets this number of seconds pass.
     pub(crate) fn pass(&self, seconds: i64) {
         self.now.fetch_add(seconds, Ordering::SeqCst);
-        self.github.world(|_, _| ());
+        self.server.world(|_, _| ());
     }
 
     pub(crate) fn now(&self) -> i64 {
@@ -93,7 +93,7 @@ impl HeldGitHub {
     }
 
     pub(crate) fn request(&self, method: Method, path: &str, secret: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.github.url())).bearer_auth(secret)
+        self.http.request(method, format!("{}{path}", self.server.url())).bearer_auth(secret)
     }
 
     pub(crate) async fn get(&self, path: &str, secret: &str) -> Answer {
@@ -123,7 +123,7 @@ impl HeldGitHub {
     pub(crate) fn queue(&self, jobs: usize) -> Vec<u64> {
         let job = |n| JobSpec { name: format!("job {n}"), labels: vec!["linux".into()], steps: vec!["true".into()] };
         let jobs = (0..jobs).map(job).collect();
-        self.github.queue_run(RunSpec { repository: REPOSITORY.into(), event: "push".into(), fork: None, jobs })
+        self.server.queue_run(RunSpec { repository: REPOSITORY.into(), event: "push".into(), fork: None, jobs })
     }
 
     /// Opens a session for an encoded configuration, as the runner program does.
@@ -138,13 +138,13 @@ impl HeldGitHub {
     }
 
     pub(crate) fn assert_clean(&self) {
-        assert_eq!(self.github.violations(), Vec::<String>::new());
+        assert_eq!(self.server.violations(), Vec::<String>::new());
     }
 }
 
 /// A runner program with a session.
 pub(crate) struct Runner<'a> {
-    github: &'a HeldGitHub,
+    github: &'a SteppedGitHub,
     secret: String,
     session: String,
 }
@@ -160,7 +160,7 @@ impl Runner<'_> {
         (status, job)
     }
 
-    pub(crate) async fn tell(&self, job: u64, what: &str, body: &'static str) -> u16 {
+    pub(crate) async fn report(&self, job: u64, what: &str, body: &'static str) -> u16 {
         let path = format!("/_sim/runner/jobs/{job}/{what}");
         self.github.request(Method::POST, &path, &self.secret).body(body).send().await.unwrap().status().as_u16()
     }
