@@ -39,7 +39,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pxci-sim-guest", &["pxci-sim-backend"]),
     ("pxci-sim-http", &[]),
     ("pxci-sim-pve", &["pxci-sim-backend", "pxci-sim-http"]),
-    ("pxci-sim-replay", &["pxci-sim-pve"]),
+    ("pxci-sim-replay", &["pxci-sim-http", "pxci-sim-pve"]),
     ("pxci-template-family", &["pxci-ownership", "pxci-pve"]),
     ("pxci-tf-provider", &["pxci-error-chain", "pxci-tf-provider-derive"]),
     ("pxci-tf-provider-derive", &[]),

@@ -55,7 +55,21 @@ fn must(condition: bool, error: impl FnOnce() -> String) -> Result<(), String> {
     if condition { Ok(()) } else { Err(error()) }
 }
 
+/// Checks a boot order such as `order=scsi0;net0`.
+fn boot_order(schema: &Schema, order: &str) -> Result<(), String> {
+    if order.is_empty() {
+        return Err("missing key in comma-separated list property\n".to_owned());
+    }
+    split_list(order)
+        .iter()
+        .try_for_each(|device| scalar(schema, "pve-qm-bootdev", device))
+        .map_err(|error| format!("format error\nboot.order: invalid format - {error}\n"))
+}
+
 fn scalar(schema: &Schema, format: &str, text: &str) -> Result<(), String> {
+    if let Some(order) = text.strip_prefix("order=").filter(|_| format == "pve-qm-boot") {
+        return boot_order(schema, order);
+    }
     if let Some(known) = schema.values.get(format) {
         return known.check(text);
     }

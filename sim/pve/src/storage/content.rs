@@ -66,9 +66,10 @@ pub(crate) fn volume(engine: &Engine, call: &Call) -> Outcome<Value> {
     let Some(volume) = state.volume(&call.node, &volid) else {
         return Err(Refusal::fault(format!("volume_size_info on '{volid}' failed - no format")));
     };
-    let size = volume.size.div_ceil(512) * 512;
-    let format = if volume.is_image() { volume.format.as_str() } else { "raw" };
-    let mut out = json!({ "path": state.path_of(&volid), "size": size, "used": size, "format": format });
+    let used = volume.size.div_ceil(512) * 512;
+    let size = if volume.is_image() { used } else { disks::virtual_size(volume).div_ceil(512) * 512 };
+    let format = if volume.is_image() || volume.content == "import" { volume.format.as_str() } else { "raw" };
+    let mut out = json!({ "path": state.path_of(&volid), "size": size, "used": used, "format": format });
     if let Some(parent) = &volume.parent {
         out["parent"] = json!(parent);
     }

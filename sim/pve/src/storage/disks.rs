@@ -120,7 +120,8 @@ impl Request<'_> {
             .owner_drive(node, source)
             .map_or_else(|| format!("drive ({source})"), |name| format!("drive {name} ({source})"));
         print(format!("create full clone of {what}"));
-        let hint = if from.content == "import" { "qcow2".to_owned() } else { from.format.clone() };
+        let is_packed = from.content == "import" && from.format != "raw";
+        let hint = if is_packed { "qcow2".to_owned() } else { from.format.clone() };
         let format = engine.state().format_for(self.storage, drive.get("format").map_or(&hint, |format| format));
         let volid = self.allocate(Some(&format), None, virtual_size(&from))?;
         print(format!("allocated target volume '{volid}'"));
@@ -140,7 +141,7 @@ pub(crate) const CLOUDINIT_SIZE: u64 = 4 << 20;
 
 /// Returns the virtual size of an imported image in bytes. Real images have it in their header; simulated ones have 32
 /// MiB.
-fn virtual_size(volume: &Volume) -> u64 {
+pub(crate) fn virtual_size(volume: &Volume) -> u64 {
     if volume.content == "import" && volume.format == "qcow2" { 32 << 20 } else { volume.size }
 }
 
@@ -180,8 +181,16 @@ pub(crate) async fn free(engine: &Arc<Engine>, node: &str, volid: &str, print: P
             let name = volid.split_once(':').map_or(volid, |(_, name)| name);
             return Err(format!("base volume '{name}' is still in use by linked clones"));
         }
-        let Some(volume) = state.take_volume(node, volid) else { return Ok(()) };
-        (volume, state.layout(storage_of(volid)))
+        let layout = state.layout(storage_of(volid));
+        let Some(volume) = state.take_volume(node, volid) else {
+            if layout == Layout::Files {
+                let path = state.path_of(volid);
+                drop(state);
+                print(format!("disk image '{path}' does not exist"));
+            }
+            return Ok(());
+        };
+        (volume, layout)
     };
     let own = volid.rsplit(['/', ':']).next().unwrap_or_default();
     match layout {

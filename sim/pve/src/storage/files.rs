@@ -136,6 +136,10 @@ pub(super) fn import_is_valid(
             if head.get(257..262) == Some(b"ustar") {
                 return Ok(());
             }
+            // A block of zeros is the end of an archive.
+            if head.get(..512).is_some_and(|block| block.iter().all(|byte| *byte == 0)) {
+                return Err("ova archive has no .ovf file inside".to_owned());
+            }
             for line in [
                 "tar: This does not look like a tar archive",
                 "tar: Skipping to next header",

@@ -103,12 +103,12 @@ pub(crate) fn gigabytes(text: &str) -> Option<u64> {
     (number >= 0.0).then_some(round(number * 1024.0 * 1024.0) << 10)
 }
 
-/// Returns the shortest exact form of a size.
+/// Returns the shortest exact form of a size. Zero is `0T`, as in PVE.
 pub(crate) fn print_size(bytes: u64) -> String {
     let mut number = bytes;
     let mut unit = "";
     for next in ["K", "M", "G", "T"] {
-        if number == 0 || !number.is_multiple_of(1024) {
+        if !number.is_multiple_of(1024) {
             break;
         }
         number /= 1024;
@@ -141,6 +141,7 @@ mod tests {
         assert_eq!(print_size(540_672), "528K");
         assert_eq!(print_size(1 << 30), "1G");
         assert_eq!(print_size(600), "600");
+        assert_eq!(print_size(0), "0T");
         assert_eq!(gigabytes("0.03125"), Some(32 << 20));
         assert_eq!(parse_size("65536K"), Some(64 << 20));
     }

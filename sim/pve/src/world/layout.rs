@@ -269,7 +269,12 @@ fn files(name: &str) -> Result<Named, String> {
         "iso" if flat && [".iso", ".img"].iter().any(|end| rest.to_lowercase().ends_with(end)) => of("iso", None),
         "vztmpl" if flat && ends(&[".tar", ".tar.gz", ".tar.xz", ".tar.zst", ".tar.bz2"]) => of("vztmpl", None),
         "snippets" if flat => of("snippets", None),
-        "import" if ends(&[".qcow2", ".raw", ".vmdk", ".ova"]) => of("import", None),
+        "import"
+            if (flat || rest.contains(".ova/") && !rest.contains(".."))
+                && ends(&[".qcow2", ".raw", ".vmdk", ".ova"]) =>
+        {
+            of("import", None)
+        }
         "backup" if flat => {
             let number = |stem: &str| rest.strip_prefix(stem)?.split('-').next()?.parse().ok();
             of("backup", ["vzdump-qemu-", "vzdump-lxc-", "vzdump-openvz-"].iter().find_map(|stem| number(stem)))
