@@ -92,7 +92,7 @@ impl Client {
     /// Sends one request. Also returns the connection, for the protocol after an upgrade.
     pub(super) async fn exchange(&self, head: &str, body: &[u8]) -> io::Result<(Answer, TlsStream<TcpStream>)> {
         let mut stream = self.connect().await?;
-        // A server that refuses early may close while we still write.
+        // A server that refuses early may close the connection before everything is written.
         let _ = stream.write_all(head.as_bytes()).await;
         let _ = stream.write_all(body).await;
         let _ = stream.flush().await;
@@ -110,7 +110,7 @@ impl Client {
         let mut answer = parse_head(&buffer[..end]);
         let mut body = buffer.split_off(end + 4);
         if answer.status == 100 {
-            // The final answer follows an interim one; it is small enough to come in one piece or two.
+            // The final answer follows an interim one. It is small and arrives in one or two pieces.
             while !body.windows(4).any(|w| w == b"\r\n\r\n") {
                 let mut chunk = [0_u8; 16 << 10];
                 match stream.read(&mut chunk).await {
@@ -139,7 +139,7 @@ impl Client {
     }
 }
 
-/// A connection that stays open as long as the server lets it.
+/// A connection that stays open as long as the server allows.
 pub(super) struct Connection {
     stream: TlsStream<TcpStream>,
     buffer: Vec<u8>,
@@ -147,12 +147,12 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) async fn write(&mut self, bytes: &[u8]) {
-        // A server that refuses early may close while we still write.
+        // A server that refuses early may close the connection before everything is written.
         let _ = self.stream.write_all(bytes).await;
         let _ = self.stream.flush().await;
     }
 
-    /// More bytes; false at the end.
+    /// Reads more bytes. Returns false at the end.
     async fn fill(&mut self) -> bool {
         let mut chunk = [0_u8; 16 << 10];
         match self.stream.read(&mut chunk).await {
@@ -164,7 +164,7 @@ impl Connection {
         }
     }
 
-    /// The next answer, which says how long its body is; nothing when the connection ends before.
+    /// Reads the next answer, whose header has the length of its body. Returns `None` if the connection ends before.
     pub(super) async fn answer(&mut self) -> Option<Answer> {
         let end = loop {
             if let Some(at) = self.buffer.windows(4).position(|w| w == b"\r\n\r\n") {
@@ -186,7 +186,7 @@ impl Connection {
         Some(answer)
     }
 
-    /// Waits until the server closes.
+    /// Waits until the server closes the connection.
     pub(super) async fn closed(&mut self) {
         while self.fill().await {}
     }

@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use super::{Call, Engine};
 use crate::refusal::Outcome;
 use crate::reply::Reply;
-use crate::storage::files::Upload;
+use crate::storage::upload::Upload;
 
 /// A function that carries out one call.
 pub(crate) type Handler = for<'a> fn(&'a Arc<Engine>, Call, Option<Upload>) -> BoxFuture<'a, Outcome<Reply>>;

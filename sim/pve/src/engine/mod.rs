@@ -11,17 +11,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::guests::console::Consoles;
+use crate::guests::open_consoles::Consoles;
 use crate::params::Params;
 use crate::refusal::{Outcome, Refusal};
 use crate::reply::Reply;
 use crate::schema::{Route, Schema, violations};
-use crate::storage;
-use crate::storage::disks::VolumeScope;
 use crate::timeline::Timeline;
 use crate::world::state::{Guest, Kind, State, Task};
 use handlers::Handlers;
@@ -134,8 +133,8 @@ impl TaskFault {
 pub(crate) struct Worker {
     pub(crate) engine: Arc<Engine>,
     pub(crate) upid: String,
-    /// VMID of the incomplete guest that is removed if a user stops the task.
-    half_made: Arc<Mutex<Option<u32>>>,
+    /// Work to do if a user stops the task.
+    cleanup: Arc<Mutex<Option<BoxFuture<'static, ()>>>>,
     node: String,
     task_fault: Option<TaskFault>,
 }
@@ -222,10 +221,10 @@ impl Engine {
     {
         let upid = self.open_task(call, kind, id);
         let cancel = CancellationToken::new();
-        let half_made = Arc::new(Mutex::new(None));
+        let cleanup = Arc::default();
         self.tasks().insert(upid.clone(), cancel.clone());
         let (node, task_fault) = (call.node.clone(), call.task_fault);
-        let worker = Worker { engine: self.clone(), upid: upid.clone(), half_made, node, task_fault };
+        let worker = Worker { engine: self.clone(), upid: upid.clone(), cleanup, node, task_fault };
         let future = work(worker.clone());
         let starts = worker.clone();
         let at_once = task_fault.is_some() && !TASKS_WITH_MIDDLE.contains(&kind);
@@ -381,9 +380,14 @@ impl Worker {
         Ok(guard)
     }
 
-    /// Sets the incomplete guest that is removed if a user stops the task.
-    pub(crate) fn half_made(&self, vmid: Option<u32>) {
-        *self.half_made.lock().unwrap_or_else(PoisonError::into_inner) = vmid;
+    /// Sets the work to do if a user stops the task.
+    pub(crate) fn on_stop(&self, cleanup: impl Future<Output = ()> + Send + 'static) {
+        *self.cleanup.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::pin(cleanup));
+    }
+
+    /// Keeps the results of the task even if a user stops it.
+    pub(crate) fn keep(&self) {
+        *self.cleanup.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Marks the middle of a task, where an injected fault ends it.
@@ -418,9 +422,9 @@ impl Worker {
     }
 
     async fn undo(&self) {
-        let vmid = self.half_made.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(vmid) = vmid {
-            storage::disks::remove_guest(&self.engine, vmid, VolumeScope::Numbered, &storage::disks::quiet).await;
+        let cleanup = self.cleanup.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(cleanup) = cleanup {
+            cleanup.await;
         }
     }
 

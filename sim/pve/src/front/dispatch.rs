@@ -8,7 +8,7 @@ use crate::params::Params;
 use crate::refusal::{Outcome, Refusal};
 use crate::reply::Reply;
 use crate::schema::{Route, validate};
-use crate::storage::files::Upload;
+use crate::storage::upload::Upload;
 
 /// A request whose caller is authenticated.
 pub(crate) struct Request<'a> {

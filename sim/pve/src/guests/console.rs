@@ -1,7 +1,6 @@
 //! Consoles: `termproxy`, then `vncwebsocket` with PVE's line protocol.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
@@ -9,54 +8,16 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{Notify, broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
+use super::open_consoles::Shell;
 use crate::access::tickets;
 use crate::engine::{Call, Engine};
 use crate::refusal::{Body, Outcome, Refusal};
 use crate::world::state::{Guest, Kind};
-
-/// A container's shell. It continues when its connection ends, and later connections join it.
-#[derive(Clone)]
-struct Shell {
-    input: mpsc::UnboundedSender<Vec<u8>>,
-    output: broadcast::Sender<Vec<u8>>,
-}
-
-/// Slot in which a client leaves a receiver for its console task. The receiver gets true if the client has shown its
-/// ticket, when the connection ends.
-type Listener = Arc<Mutex<Option<oneshot::Receiver<bool>>>>;
-
-/// All open consoles.
-#[derive(Default)]
-pub(crate) struct Consoles {
-    shells: Mutex<HashMap<u32, Shell>>,
-    listeners: Mutex<HashMap<u16, Listener>>,
-    /// Signal that a client has connected.
-    arrived: Notify,
-}
-
-impl Consoles {
-    /// Ends a container's shell.
-    pub(crate) fn drop_shell(&self, vmid: u32) {
-        self.shells.lock().unwrap_or_else(PoisonError::into_inner).remove(&vmid);
-    }
-
-    fn take_listener(&self, port: u16) -> Option<Listener> {
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).remove(&port)
-    }
-
-    fn listen(&self) -> (u16, Listener) {
-        let listener = Listener::default();
-        let mut all = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
-        let port = (5900..6000).find(|port| !all.contains_key(port)).unwrap_or(5999);
-        all.insert(port, listener.clone());
-        (port, listener)
-    }
-}
 
 /// The subject of a console.
 #[derive(Debug, Clone, Copy)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::status;
 use crate::engine::Engine;
 use crate::storage::disks;
+use crate::storage::messages;
 use crate::world::drives;
 use crate::world::state::{Guest, Kind, Pending};
 use crate::{lxc, qemu};
@@ -87,7 +88,7 @@ pub(crate) async fn apply(engine: &Arc<Engine>, vmid: u32, key: &str, change: &P
     });
     if let Some(volid) = to_free {
         let node = engine.with_guest(vmid, |guest| guest.node.clone()).unwrap_or_default();
-        let _ = disks::free(engine, &node, &volid, &disks::quiet).await;
+        let _ = disks::free(engine, &node, &volid, &messages::quiet).await;
     }
 }
 

@@ -13,6 +13,7 @@ use crate::qemu::checks::Applicant;
 use crate::refusal::{Outcome, Refusal};
 use crate::storage::allocation;
 use crate::storage::disks;
+use crate::storage::messages;
 use crate::world::drives;
 use crate::world::layout::{Feature, Layout};
 use crate::world::state::{Guest, Kind};
@@ -46,20 +47,20 @@ pub(crate) async fn clone(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     let upid = engine.spawn(call, "vzclone", &vmid.to_string(), move |worker| async move {
         let _guard = guard;
         let engine = worker.engine.clone();
-        worker.half_made(Some(target));
+        disks::remove_if_stopped(&worker, target);
         worker.log(format!("creating a clone of container {vmid} with ID {target}"));
         let mut copy = guest.clone();
         for (key, value) in mounts_in_order(&guest) {
             match copy_one(&worker, &guest.node, target, (key, value), full, storage.as_deref()).await {
                 Ok(new) => copy.set(key, &new),
                 Err(text) => {
-                    disks::remove_guest(&engine, target, disks::VolumeScope::Numbered, &disks::quiet).await;
+                    disks::remove_guest(&engine, target, disks::VolumeScope::Numbered, &messages::quiet).await;
                     return Err(format!("clone failed: {text}"));
                 }
             }
         }
         worker.middle().await;
-        worker.half_made(None);
+        worker.keep();
         copy.node = elsewhere.unwrap_or(copy.node);
         finish(&engine, target, copy, hostname, description, pool);
         Ok(())

@@ -11,7 +11,7 @@ use crate::guests::config::{Change, change_of, contradictions};
 use crate::guests::pending;
 use crate::qemu::create::refuse_undefined;
 use crate::refusal::{Outcome, Refusal};
-use crate::storage::disks;
+use crate::storage::messages;
 use crate::world::drives;
 use crate::world::state::{Guest, Kind, Pending};
 
@@ -96,7 +96,7 @@ async fn carry_out(engine: &Arc<Engine>, vmid: u32, before: &Guest, change: &Cha
                 let text = format!("unable to hotplug {key}: failed to change apparmor profile: Invalid argument\n");
                 return restore(engine, vmid, before, key, text);
             }
-            new_volume(engine, &before.node, vmid, value, &disks::quiet).await.map_err(Refusal::fault)?
+            new_volume(engine, &before.node, vmid, value, &messages::quiet).await.map_err(Refusal::fault)?
         } else {
             stored(engine, key, value)
         };

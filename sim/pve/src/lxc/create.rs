@@ -16,6 +16,7 @@ use crate::qemu;
 use crate::qemu::create::{allocation, refuse_undefined, reserve};
 use crate::refusal::{Outcome, Refusal};
 use crate::storage::disks;
+use crate::storage::messages;
 use crate::world::drives;
 use crate::world::state::Kind;
 
@@ -133,11 +134,11 @@ async fn build(worker: &Worker, plan: Creation) -> Result<(), String> {
     let engine = &worker.engine;
     let vmid = plan.vmid;
     let _guard = worker.lock(Kind::Lxc, vmid, Mode::Exclusive, 10).await?;
-    worker.half_made(Some(vmid));
+    disks::remove_if_stopped(worker, vmid);
     match fill(worker, &plan).await {
         Ok(config) => {
             worker.middle().await;
-            worker.half_made(None);
+            worker.keep();
             let mut state = engine.state();
             if let Some(pool) = plan.pool.as_ref().and_then(|pool| state.pools.get_mut(pool)) {
                 pool.guests.insert(vmid);
@@ -149,7 +150,7 @@ async fn build(worker: &Worker, plan: Creation) -> Result<(), String> {
             Ok(())
         }
         Err(text) => {
-            disks::remove_guest(engine, vmid, disks::VolumeScope::Numbered, &disks::quiet).await;
+            disks::remove_guest(engine, vmid, disks::VolumeScope::Numbered, &messages::quiet).await;
             Err(format!("unable to create CT {vmid} - {text}"))
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::engine::Engine;
 use crate::qemu;
 use crate::storage::allocation::{self, NewVolume};
-use crate::storage::disks;
+use crate::storage::messages;
 use crate::world::drives;
 use crate::world::layout::Layout;
 
@@ -52,7 +52,7 @@ pub(crate) async fn new_volume(
     node: &str,
     vmid: u32,
     value: &str,
-    print: disks::Print<'_>,
+    print: messages::Print<'_>,
 ) -> Result<String, String> {
     let mut fields = drives::parse(value);
     let file = fields.get("file").cloned().unwrap_or_default();
@@ -79,7 +79,7 @@ pub(crate) fn root_volume(
     storage: &str,
     vmid: u32,
     bytes: u64,
-    print: disks::Print<'_>,
+    print: messages::Print<'_>,
 ) -> Result<String, String> {
     let (layout, holds) =
         engine.state().storages.get(storage).map_or((Layout::Files, false), |s| (s.layout(), s.holds("rootdir")));
@@ -96,7 +96,7 @@ pub(crate) fn root_volume(
 }
 
 /// Prints the lines of mkfs.
-pub(crate) fn filesystem(engine: &Engine, bytes: u64, print: disks::Print<'_>) {
+pub(crate) fn filesystem(engine: &Engine, bytes: u64, print: messages::Print<'_>) {
     let small = bytes < 512 << 20;
     let block = if small { 1024 } else { 4096 };
     let blocks = bytes / block;

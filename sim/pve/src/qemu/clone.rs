@@ -11,6 +11,7 @@ use crate::engine::locks::Mode;
 use crate::engine::{Call, Engine, Worker};
 use crate::refusal::{Outcome, Refusal};
 use crate::storage::disks;
+use crate::storage::messages;
 use crate::world::drives;
 use crate::world::layout::Feature;
 use crate::world::state::{Guest, Kind};
@@ -185,16 +186,16 @@ async fn work(worker: &Worker, plan: &Plan) -> Result<(), String> {
             plan.node
         ));
     }
-    worker.half_made(Some(target));
+    disks::remove_if_stopped(worker, target);
     let drives = match clone_disks::copy_drives(worker, plan, &source).await {
         Ok(drives) => drives,
         Err(text) => {
-            disks::remove_guest(engine, target, disks::VolumeScope::Numbered, &disks::quiet).await;
+            disks::remove_guest(engine, target, disks::VolumeScope::Numbered, &messages::quiet).await;
             return Err(format!("clone failed: {text}"));
         }
     };
     worker.middle().await;
-    worker.half_made(None);
+    worker.keep();
     finish(engine, plan, &source, drives);
     Ok(())
 }

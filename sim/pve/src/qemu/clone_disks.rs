@@ -8,6 +8,7 @@ use crate::engine::Worker;
 use crate::schema;
 use crate::storage::allocation::{self, NewVolume};
 use crate::storage::disks;
+use crate::storage::messages;
 use crate::world::drives;
 use crate::world::snapshot::snapshot_volume_name;
 use crate::world::state::Guest;
@@ -117,15 +118,15 @@ async fn copy_slowly(worker: &Worker, plan: &Plan, from: &str, to: &str, volume:
         ));
     }
     if seconds == 0 {
-        disks::transferred(volume.size, 100, &|line| worker.log(line));
+        messages::transferred(volume.size, 100, &|line| worker.log(line));
         return;
     }
     let steps = 90;
     for at in 0..=steps {
         let text = format!(
             "transferred {} of {} ({})",
-            disks::human(volume.size / steps * at),
-            disks::human(volume.size),
+            messages::human(volume.size / steps * at),
+            messages::human(volume.size),
             percent(at, steps)
         );
         worker.log(text);

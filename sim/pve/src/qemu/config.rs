@@ -15,6 +15,7 @@ use crate::guests::{pending, tags};
 use crate::params::Params;
 use crate::refusal::{Outcome, Refusal};
 use crate::storage::disks;
+use crate::storage::messages;
 use crate::world;
 use crate::world::drives;
 use crate::world::state::{Guest, Kind, Pending};
@@ -42,7 +43,7 @@ pub(crate) async fn write(engine: &Arc<Engine>, call: Call, as_task: bool) -> Ou
     if !as_task {
         let guard = engine.lock_now(Kind::Qemu, vmid).await?;
         let (_guard, call, mut change) = locked(guard);
-        update(engine, &call, &mut change, &disks::quiet).await?;
+        update(engine, &call, &mut change, &messages::quiet).await?;
         return Ok(Value::Null);
     }
     let line = format!("update VM {vmid}: {options}");
@@ -95,7 +96,7 @@ fn load_and_check(engine: &Engine, call: &Call, change: &Change) -> Outcome<Gues
 }
 
 /// Carries out the change under the lock.
-async fn update(engine: &Arc<Engine>, call: &Call, change: &mut Change, print: disks::Print<'_>) -> Outcome<()> {
+async fn update(engine: &Arc<Engine>, call: &Call, change: &mut Change, print: messages::Print<'_>) -> Outcome<()> {
     let guest = load_and_check(engine, call, change)?;
     // An option that is both reverted and set gets the value in force.
     let applicant = Applicant { engine, caller: &call.caller, vmid: call.vmid(), pool: None };
@@ -200,7 +201,7 @@ fn drive_privileges(applicant: &Applicant<'_>, guest: &Guest, change: &Change) -
     Ok(())
 }
 
-async fn carry_out(engine: &Arc<Engine>, vmid: u32, change: &Change, print: disks::Print<'_>) -> Outcome<()> {
+async fn carry_out(engine: &Arc<Engine>, vmid: u32, change: &Change, print: messages::Print<'_>) -> Outcome<()> {
     let mut changed: Vec<String> = Vec::new();
     // The whole request changes one boot order, beginning with the current one.
     let mut order = engine.with_guest(vmid, |guest| drives::boot_order(guest.get("boot"))).unwrap_or_default();
@@ -261,7 +262,7 @@ async fn set(
     option: (&str, &str),
     order: Option<&mut Vec<String>>,
     changed: &mut Vec<String>,
-    print: disks::Print<'_>,
+    print: messages::Print<'_>,
 ) -> Result<(), String> {
     let (key, value) = option;
     let Some(guest) = engine.with_guest(vmid, |guest| guest.clone()) else { return Ok(()) };

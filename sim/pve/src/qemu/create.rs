@@ -13,6 +13,7 @@ use crate::params::Param;
 use crate::params::Params;
 use crate::refusal::{Outcome, Refusal};
 use crate::storage::disks;
+use crate::storage::messages;
 use crate::world::drives;
 use crate::world::state::{Guest, Kind, State};
 
@@ -142,17 +143,17 @@ async fn build(worker: Worker, plan: Creation) -> Result<(), String> {
     let engine = worker.engine.clone();
     let vmid = plan.vmid;
     let _lock = worker.lock(Kind::Qemu, vmid, Mode::Exclusive, 10).await?;
-    worker.half_made(Some(vmid));
+    disks::remove_if_stopped(&worker, vmid);
     let made = fill(&worker, &plan).await;
     let config = match made {
         Ok(config) => config,
         Err(text) => {
-            disks::remove_guest(&engine, vmid, disks::VolumeScope::Numbered, &disks::quiet).await;
+            disks::remove_guest(&engine, vmid, disks::VolumeScope::Numbered, &messages::quiet).await;
             return Err(format!("unable to create VM {vmid} - {text}"));
         }
     };
     worker.middle().await;
-    worker.half_made(None);
+    worker.keep();
     finish(&engine, vmid, config, plan.pool.as_deref());
     if plan.start {
         worker.log("Execute autostart");

@@ -21,6 +21,7 @@ use crate::guests::status;
 use crate::refusal::{Outcome, Refusal};
 use crate::storage::allocation::{self, NewVolume};
 use crate::storage::disks;
+use crate::storage::messages;
 use crate::world::drives;
 use crate::world::layout::Layout;
 use crate::world::state::{Guest, Kind, State};
@@ -142,7 +143,7 @@ pub(crate) async fn remove_state(worker: &Worker, vmid: u32) {
 }
 
 /// Frees the volume with a VM's state, and removes the lock of a suspended VM.
-pub(crate) async fn discard(engine: &Arc<Engine>, vmid: u32, print: disks::Print<'_>) {
+pub(crate) async fn discard(engine: &Arc<Engine>, vmid: u32, print: messages::Print<'_>) {
     let removed = engine.with_guest(vmid, |guest| {
         guest.config.remove("lock");
         Some((guest.node.clone(), guest.config.remove("vmstate")?))

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::disks::Print;
+use super::messages::{self, Print};
 use crate::engine::Engine;
 use crate::world::layout::Layout;
 use crate::world::snapshot::snapshot_volume_name;
@@ -136,7 +136,7 @@ pub(crate) fn copied(engine: &Engine, node: &str, from: &str, to: &str, print: P
         let (source_path, path) = (state.path_of(from), state.path_of(to));
         let format = state.volume(node, to).map_or_else(|| "raw".to_owned(), |volume| volume.format.clone());
         drop(state);
-        super::disks::transferred(source.size, free * 100 / source.size.max(1), print);
+        messages::transferred(source.size, free * 100 / source.size.max(1), print);
         print(format!("qemu-img: error while writing at byte {free}: No space left on device"));
         return Err(format!(
             "copy failed: command '/usr/bin/qemu-img convert -p -n -f {} -O {format} {source_path} zeroinit:{path}' failed: exit code 1",

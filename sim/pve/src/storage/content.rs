@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::allocation::{self, NewVolume};
 use super::disks;
+use super::messages;
 use crate::engine::{Call, Engine};
 use crate::refusal::{Outcome, Refusal};
 use crate::world::layout::Layout;
@@ -110,7 +111,7 @@ pub(crate) async fn allocate(engine: &Arc<Engine>, call: &Call) -> Outcome<Value
         name: Some(&full_name),
         bytes,
     };
-    let volid = allocation::allocate(engine, wanted, &disks::quiet).map_err(Refusal::fault)?;
+    let volid = allocation::allocate(engine, wanted, &messages::quiet).map_err(Refusal::fault)?;
     engine.backend.disk_create(&volid).await.map_err(|error| Refusal::fault(error.to_string()))?;
     Ok(json!(volid))
 }

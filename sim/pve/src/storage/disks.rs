@@ -3,18 +3,14 @@
 use std::sync::Arc;
 
 use super::allocation::{self, NewVolume};
-use crate::engine::{Call, Engine};
+use super::messages::{Print, quiet, transferred};
+use crate::engine::{Call, Engine, Worker};
 use crate::schema::propstring::{self, Parsed};
 use crate::world::drives;
 use crate::world::layout::Layout;
 use crate::world::state::Guest;
 use crate::world::state::State;
 use crate::world::volumes::{Volume, storage_of};
-
-/// Receiver of the lines that PVE prints during an operation.
-pub(crate) type Print<'a> = &'a (dyn Fn(String) + Sync);
-
-pub(crate) fn quiet(_: String) {}
 
 /// Turns the requested value of a drive into the stored one, and makes the volumes that it asks for. The error is the
 /// task's text.
@@ -145,33 +141,6 @@ pub(crate) fn virtual_size(volume: &Volume) -> u64 {
     if volume.content == "import" && volume.format == "qcow2" { 32 << 20 } else { volume.size }
 }
 
-/// Prints `transferred …` lines from 0 to `percent`.
-pub(crate) fn transferred(size: u64, percent: u64, print: Print<'_>) {
-    let step = if size >= 1 << 30 { 90 } else { 32.min(size >> 20).max(1) };
-    for at in 0..=step {
-        if at * 100 / step <= percent {
-            print(format!("transferred {} of {} ({})", human(size / step * at), human(size), share(at, step)));
-        }
-    }
-}
-
-fn share(at: u64, of: u64) -> String {
-    format!("{:.2}%", at as f64 * 100.0 / of as f64)
-}
-
-pub(crate) fn human(bytes: u64) -> String {
-    let mut number = bytes as f64;
-    let mut unit = "B";
-    for next in ["KiB", "MiB", "GiB", "TiB"] {
-        if number < 1024.0 {
-            break;
-        }
-        number /= 1024.0;
-        unit = next;
-    }
-    format!("{number:.1} {unit}")
-}
-
 /// Frees a volume. Refuses with PVE's text if the volume is the base of linked clones.
 pub(crate) async fn free(engine: &Arc<Engine>, node: &str, volid: &str, print: Print<'_>) -> Result<(), String> {
     let (volume, layout) = {
@@ -221,6 +190,12 @@ impl VolumeScope {
     pub(crate) fn of(call: &Call) -> Self {
         if call.params.flag("destroy-unreferenced-disks") { Self::Numbered } else { Self::Named }
     }
+}
+
+/// Removes an incomplete guest if a user stops the task. [`Worker::keep`] ends this.
+pub(crate) fn remove_if_stopped(worker: &Worker, vmid: u32) {
+    let engine = worker.engine.clone();
+    worker.on_stop(async move { remove_guest(&engine, vmid, VolumeScope::Numbered, &quiet).await });
 }
 
 /// Removes a guest and its volumes. A volume that cannot be freed stays and is reported.

@@ -1,20 +1,14 @@
 //! Files on storages, and their uploads.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::upload::{self, Upload};
 use crate::engine::Worker;
 use crate::engine::{Call, Engine};
-use crate::refusal::{Body, Outcome, Refusal};
+use crate::refusal::{Outcome, Refusal};
 use crate::world::volumes::Volume;
-
-/// An uploaded file.
-pub(crate) struct Upload {
-    pub(crate) file: PathBuf,
-    pub(crate) size: u64,
-}
 
 /// Returns the name under which a file is stored: without directories and unusual characters.
 pub(crate) fn clean_name(name: &str) -> String {
@@ -63,7 +57,7 @@ pub(crate) fn upload(engine: &Arc<Engine>, call: &Call, file: Upload) -> Outcome
         worker.log(format!("starting file import from: {temporary}"));
         if let Some(expected) = checksum {
             let bytes = std::fs::read(&file.file).map_err(|error| error.to_string())?;
-            let got = super::upload::checksum(&algorithm, &bytes);
+            let got = upload::checksum(&algorithm, &bytes);
             if !got.eq_ignore_ascii_case(&expected) {
                 worker.log("calculating checksum...");
                 return Err(format!("checksum mismatch: got '{got}' != expect '{expected}'"));
@@ -156,8 +150,4 @@ pub(super) fn import_is_valid(
     }
     worker.log(format!("command '/usr/bin/qemu-img info '--output=json' {temporary} -f {format}' failed: exit code 1"));
     Err(format!("qemu-img: Could not open '{temporary}': {complaint}"))
-}
-
-pub(crate) fn bad_request() -> Refusal {
-    Refusal::new(400, "Bad Request", Body::Empty)
 }

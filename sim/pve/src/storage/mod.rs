@@ -8,6 +8,7 @@ pub(crate) mod content;
 pub(crate) mod disks;
 pub(crate) mod download;
 pub(crate) mod files;
+pub(crate) mod messages;
 mod progress;
 pub(crate) mod upload;
 mod wget;

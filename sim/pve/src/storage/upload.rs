@@ -1,14 +1,19 @@
 //! Multipart uploads, with the order of fields that PVE's parser requires.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ring::digest;
 use sha2::Digest;
 
-use super::files::{Upload, bad_request};
 use crate::params::{Param, Params};
 use crate::refusal::{Body, Outcome, Refusal};
+
+/// An uploaded file.
+pub(crate) struct Upload {
+    pub(crate) file: PathBuf,
+    pub(crate) size: u64,
+}
 
 /// Reads the fields and the file of an upload. The file is written below `directory`.
 pub(crate) fn parse(body: &[u8], boundary: &str, directory: &Path) -> Outcome<(Params, Upload)> {
@@ -68,6 +73,10 @@ fn file(
     params.insert_text("filename", file_name);
     let size = u64::try_from(bytes.len()).unwrap_or(0);
     Ok((params, Upload { file: path, size }))
+}
+
+pub(crate) fn bad_request() -> Refusal {
+    Refusal::new(400, "Bad Request", Body::Empty)
 }
 
 fn failed() -> Refusal {
