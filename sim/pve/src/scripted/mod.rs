@@ -370,7 +370,7 @@ impl Scripted {
             }
             AgentCall::OsInfo | AgentCall::Exec { .. } => Ok(AgentReply::Json(json!({
                 "id": "debian", "kernel-release": "6.12.107+deb13-cloud-amd64",
-                "kernel-version": "#1 SMP PREEMPT_DYNAMIC Debian 6.12.107-1 (2026-08-29)", "vm": "x86_64", "name": "Debian GNU/Linux",
+                "kernel-version": "#1 SMP PREEMPT_DYNAMIC Debian 6.12.107-1 (2026-08-29)", "machine": "x86_64", "name": "Debian GNU/Linux",
                 "pretty-name": "Debian GNU/Linux 13 (trixie)", "version": "13 (trixie)", "version-id": "13",
             }))),
         }
