@@ -39,7 +39,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pxci-sim-guest", &["pxci-sim-backend"]),
     ("pxci-sim-http", &[]),
     ("pxci-sim-pve", &["pxci-sim-backend", "pxci-sim-http"]),
-    ("pxci-sim-replay", &["pxci-sim-pve"]),
+    ("pxci-sim-replay", &["pxci-sim-http", "pxci-sim-pve"]),
     (
         "pxci-simulate",
         &[

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use farm::simulation::Farm;
-use farm::site::GitHubSite;
+use farm::targets::GitHubTarget;
 use github::{BaseUrl, Client, ClientConfig, Conclusion, Credential, Job, JobStatus};
 use ownership::{RepositoryName, RunnerName};
 use sim_github::{JobSpec, RunSpec};
@@ -75,7 +75,7 @@ fn run(repository: &str) -> RunSpec {
     RunSpec { repository: repository.to_owned(), event: "push".to_owned(), fork: None, jobs: vec![job] }
 }
 
-fn client(site: &GitHubSite) -> Client {
+fn client(site: &GitHubTarget) -> Client {
     let config = ClientConfig {
         base_url: BaseUrl::parse(&site.api_url).expect("a base URL"),
         credential: Credential::Token(site.token.clone().into()),
@@ -89,7 +89,7 @@ fn client(site: &GitHubSite) -> Client {
 }
 
 /// Runs a finished job once more.
-async fn again(site: &GitHubSite, job: u64) {
+async fn again(site: &GitHubTarget, job: u64) {
     let url = format!("{}/repos/{}/actions/jobs/{job}/rerun", site.api_url.trim_end_matches('/'), site.repository);
     let request = reqwest::Client::new()
         .post(url)
