@@ -1,5 +1,5 @@
-//! Every type takes the sixteen steps (`tf_provider_testing::conformance`) with every core, against the simulators; and the
-//! way from the first plan to the last destruction on the older line of Proxmox VE too.
+//! Conformance of every type: the sixteen steps of `tf_provider_testing::conformance`, with every core, against the simulators.
+//! The steps whose requests and refusals can differ also run on the older line of Proxmox VE.
 
 mod dispatcher;
 mod runner_vm;
@@ -21,8 +21,8 @@ use snippet::Snippet;
 use template::Template;
 use world::{LINE, Simulators};
 
-/// Steps in which a line of Proxmox VE can differ from another: what is asked of it, and how it refuses.
-const WAY_THROUGH: [ConformanceStep; 5] = [
+/// Steps whose requests and refusals can differ between lines of Proxmox VE.
+const LINE_STEPS: [ConformanceStep; 5] = [
     ConformanceStep::SecondPlan,
     ConformanceStep::Import,
     ConformanceStep::Drift,
@@ -31,7 +31,7 @@ const WAY_THROUGH: [ConformanceStep; 5] = [
 ];
 
 async fn conforms<S: Subject>() -> Result<(), Failed> {
-    // Another test may have been first.
+    // Another test may have installed it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     for core in cores().expect("a core") {
         conformance::run::<S>(&core).await?;
@@ -42,7 +42,7 @@ async fn conforms<S: Subject>() -> Result<(), Failed> {
 async fn conforms_on_line_8<S: Subject>() -> Result<(), Failed> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let core = cores().expect("a core").remove(0);
-    LINE.scope(Line::Eight, conformance::take_all::<S>(&core, &WAY_THROUGH)).await
+    LINE.scope(Line::Eight, conformance::take_all::<S>(&core, &LINE_STEPS)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,7 +74,7 @@ async fn every_type_conforms_on_the_older_line() -> Result<(), Failed> {
 }
 
 #[tokio::test]
-async fn no_type_is_forgotten() -> Result<(), Failed> {
+async fn every_type_has_conformance_tests() -> Result<(), Failed> {
     for core in cores().expect("a core") {
         let harness = Harness::program(&core, Simulators::SOURCE, &provider())?;
         harness.configure("")?;
