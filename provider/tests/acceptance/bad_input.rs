@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use crate::lab::{Fixture, refused_with_each_core};
+use crate::lab::{Fixture, refused_with_each_core, with_each_core};
 
 /// Returns a local address at which no server listens.
 fn unused_address() -> String {
@@ -67,7 +67,7 @@ async fn a_missing_token() {
 
 #[tokio::test]
 async fn an_untrusted_certificate_that_can_be_pinned() {
-    refused_with_each_core(Fixture::Snippet, async |lab| {
+    with_each_core(Fixture::Snippet, async |lab| {
         lab.environment("PXCI_CA_FILE", "");
         let problem = lab.refused("apply").await;
         problem.says(&["is not trusted", "ca_certificate", "/etc/pve/pve-root-ca.pem"]);
@@ -142,7 +142,7 @@ async fn a_missing_privilege() {
             let problem = lab.refused("apply").await;
             problem.says(&[path, privilege, "pveum acl modify", "docs/privileges.md", &lab.farm.pve.provider.id]);
             if path.starts_with("/vms/") {
-                problem.says(&["pveum acl modify /pool/NAME", "not on the one VMID"]);
+                problem.says(&["pveum acl modify /pool/NAME", "not on the VMID"]);
             }
         })
         .await;

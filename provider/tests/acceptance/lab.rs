@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use farm::engines::cores;
 use farm::harness::{Core, WorkingDirectory};
-use farm::mirror::Mirror;
 use farm::simulation::{Farm, Guests, SimulatedPve, Simulation, usual_world};
 use serde_json::Value;
 use sim_pve::World;
@@ -17,8 +16,8 @@ use tempfile::TempDir;
 use crate::administrator::Administrator;
 use crate::diagnostic::Problem;
 use crate::fake_dispatcher::Dispatchers;
+use crate::working_directory::{self, FIXTURES, install_tls};
 
-pub(crate) const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/acceptance/fixtures");
 /// Longest wait for the removal of guests and files. A server may still remove them after its answer.
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -88,8 +87,7 @@ pub(crate) async fn refused_with_each_core(fixture: Fixture, test: impl AsyncFn(
 }
 
 async fn with_each_core_in(world: &World, fixture: Fixture, test: impl AsyncFn(&mut Lab)) {
-    // Another test may have installed it.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    install_tls();
     for core in cores().expect("a core") {
         println!("{fixture:?} with {core}");
         let mut lab = Lab::start(core, fixture, world.clone()).await;
@@ -97,11 +95,6 @@ async fn with_each_core_in(world: &World, fixture: Fixture, test: impl AsyncFn(&
         test(&mut lab).await;
         lab.end().await;
     }
-}
-
-pub(crate) fn provider() -> PathBuf {
-    std::env::var_os("PXCI_PROVIDER")
-        .map_or_else(|| env!("CARGO_BIN_EXE_terraform-provider-pxci").into(), PathBuf::from)
 }
 
 impl Lab {
@@ -293,23 +286,14 @@ impl Lab {
 
 async fn working_directory(farm: &Farm, core: Core, fixture: Fixture) -> (WorkingDirectory, TempDir) {
     let directory = tempfile::tempdir().expect("directory");
-    let path = directory.path().join("work");
-    fs::create_dir(&path).expect("directory");
-    let mirror = Mirror::lay_out(directory.path(), &provider(), None).expect("mirror");
-    let mut work = mirror.working_directory(core, path);
-    for name in ["provider.tf", fixture.file()] {
-        let text = fs::read_to_string(Path::new(FIXTURES).join(name)).expect("fixture");
-        work.write(name, &text).expect("fixture");
-    }
+    let work = working_directory::with_fixtures(&["provider.tf", fixture.file()], farm, core, directory.path(), None);
     farm::image::copy(&Path::new(FIXTURES).join("image"), &work.path().join("image")).expect("image");
-    for (name, value) in farm.provider_environment(directory.path()).expect("environment") {
-        work.set(&name, &value);
-    }
     work.init().await.expect("init");
     (work, directory)
 }
 
-fn simulated(farm: &Farm) -> &SimulatedPve {
+/// Returns the simulated Proxmox VE of a farm.
+pub(crate) fn simulated(farm: &Farm) -> &SimulatedPve {
     farm.simulated_pve
         .as_ref()
         .expect("these tests need the simulator's faults and counts: unset PXCI_ACC_PVE_ENDPOINT")

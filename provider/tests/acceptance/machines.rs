@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use farm::engines::preferred_core;
 use farm::simulation::{Farm, Guests, REPOSITORY};
+use ownership::RunnerName;
 use sim_github::{JobSpec, JobState, RunSpec};
 use sim_guest::Namespaces;
 use sim_guest::qemu::Qemu;
 
 use crate::administrator::Administrator;
 use crate::site::{prepared, working_directory};
+use crate::working_directory::install_tls;
 
 /// Longest wait for a step. An emulated processor takes minutes for a boot.
 const DEADLINE: Duration = Duration::from_secs(15 * 60);
@@ -42,7 +44,7 @@ async fn a_machine_boots_takes_one_job_and_powers_itself_off() {
         println!("not run: guests backed by QEMU (cargo xtask test --guests qemu)");
         return;
     }
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    install_tls();
     let containers = Namespaces::start(&prepared("PXCI_GUEST_BASE")).await.expect("containers");
     let qemu = Qemu::start(containers).await.expect("machines");
     let farm = Farm::simulated(Guests::Machines(qemu.clone())).await.expect("a farm");
@@ -84,7 +86,7 @@ async fn make_template(farm: &Farm, qemu: &Qemu) -> u32 {
 }
 
 /// Runs a job, which must succeed. Returns the name of its runner.
-async fn runs_a_job(farm: &Farm, qemu: &Qemu) -> String {
+async fn runs_a_job(farm: &Farm, qemu: &Qemu) -> RunnerName {
     let github = farm.simulated_github.as_ref().expect("a simulated GitHub");
     let job = JobSpec {
         name: "looks around".to_owned(),
@@ -103,29 +105,25 @@ async fn runs_a_job(farm: &Farm, qemu: &Qemu) -> String {
     let Some((conclusion, runner, log)) = ended.await else {
         panic!("the job does not end:\n{}", said().collect::<String>());
     };
+    let runner = runner.parse().unwrap_or_else(|_| panic!("no runner of pxci took the job:\n{log}"));
     assert_eq!(conclusion, "success", "{log}\n{}", console(qemu, &runner));
     runner
 }
 
 /// Waits until neither the VM nor its registration exists.
-async fn reaped(farm: &Farm, runner: &str) {
+async fn reaped(farm: &Farm, runner: &RunnerName) {
     let (pve, github) =
         (farm.simulated_pve.as_ref().expect("simulated"), farm.simulated_github.as_ref().expect("simulated"));
     let gone = github.wait_for(DEADLINE, |world| world.runner_names().is_empty().then_some(()));
     assert!(gone.await.is_some(), "{runner} stays registered");
     let watching = async {
-        while pve.handle.guests().contains(&vmid(runner)) {
+        while pve.handle.guests().contains(&runner.vmid().get()) {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
     assert!(tokio::time::timeout(DEADLINE, watching).await.is_ok(), "{runner} is not reaped");
 }
 
-fn console(qemu: &Qemu, runner: &str) -> String {
-    qemu.guest_log(vmid(runner)).join("\n")
-}
-
-/// Returns the VMID in a runner's name.
-fn vmid(runner: &str) -> u32 {
-    runner.rsplit('-').nth(1).and_then(|part| part.parse().ok()).unwrap_or_else(|| panic!("{runner:?} has no VMID"))
+fn console(qemu: &Qemu, runner: &RunnerName) -> String {
+    qemu.guest_log(runner.vmid().get()).join("\n")
 }

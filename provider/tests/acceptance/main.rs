@@ -19,3 +19,4 @@ mod shared_files;
 mod site;
 mod template;
 mod workflow_job;
+mod working_directory;

@@ -8,7 +8,7 @@ use farm::image::copy;
 use farm::mirror::Mirror;
 use farm::simulation::repository;
 
-use crate::lab::provider;
+use crate::working_directory::provider;
 
 #[tokio::test]
 async fn shipped_modules_pass_their_tests() {

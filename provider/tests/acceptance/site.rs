@@ -8,15 +8,14 @@ use std::time::{Duration, Instant};
 use farm::build::Build;
 use farm::engines::{cores, preferred_core};
 use farm::harness::{Core, WorkingDirectory};
-use farm::mirror::Mirror;
 use farm::simulation::{Farm, Guests, repository};
 use serde_json::json;
 use sim_guest::Namespaces;
 
 use crate::administrator::Administrator;
 use crate::cleaning::cleaned_up;
-use crate::lab;
 use crate::workflow_job::Queued;
+use crate::working_directory::{self, install_tls};
 
 /// Number of VMIDs that a run uses.
 const VMIDS: u32 = 50;
@@ -25,8 +24,7 @@ const POLL_PAUSE: Duration = Duration::from_millis(500);
 
 #[tokio::test]
 async fn an_existing_template_can_be_used_with_every_core() {
-    // Another test may have installed it.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    install_tls();
     let farm = Farm::simulated(Guests::Scripted).await.expect("a farm");
     let template = farm.pve.first_vmid;
     let administrator = Administrator::new(farm.simulated_pve.as_ref().expect("a simulated Proxmox VE"));
@@ -43,7 +41,7 @@ async fn an_existing_template_can_be_used_with_every_core() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_farm_is_built_runs_a_job_and_is_destroyed() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    install_tls();
     let guests = Namespaces::start(&prepared("PXCI_GUEST_BASE")).await.expect("guests");
     let farm = Farm::start(Guests::Running(guests.clone())).await.expect("a site");
     assert_eq!(guests_of(&farm).await, [""; 0], "the run's VMIDs must be free");
@@ -160,19 +158,10 @@ pub(crate) fn working_directory(
     directory: &Path,
     appliance: Option<&Path>,
 ) -> WorkingDirectory {
-    let path = directory.join("work");
-    std::fs::create_dir(&path).expect("directory");
-    let mirror = Mirror::lay_out(directory, &lab::provider(), appliance).expect("mirror");
-    let mut work = mirror.working_directory(core, path);
-    for name in ["provider.tf", "site.tf"] {
-        let text = std::fs::read_to_string(Path::new(lab::FIXTURES).join(name)).expect("fixture");
-        work.write(name, &text).expect("fixture");
-    }
+    let fixtures = ["provider.tf", "site.tf"];
+    let mut work = working_directory::with_fixtures(&fixtures, farm, core, directory, appliance);
     for part in ["modules", "runners"] {
         farm::image::copy(&repository().join(part), &work.path().join(part)).expect("modules");
-    }
-    for (name, value) in farm.provider_environment(directory).expect("environment") {
-        work.set(&name, &value);
     }
     for (name, value) in variables(farm, appliance) {
         work.set(&format!("TF_VAR_{name}"), &value);

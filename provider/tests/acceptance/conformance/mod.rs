@@ -14,7 +14,7 @@ use farm::harness::conformance::{self, ConformanceStep, Subject, World as _};
 use farm::harness::{Failed, Harness};
 use sim_pve::Line;
 
-use crate::lab::provider;
+use crate::working_directory::{install_tls, provider};
 use dispatcher::Dispatcher;
 use runner_vm::RunnerVm;
 use snippet::Snippet;
@@ -31,8 +31,7 @@ const LINE_STEPS: [ConformanceStep; 5] = [
 ];
 
 async fn conforms<S: Subject>() -> Result<(), Failed> {
-    // Another test may have installed it.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    install_tls();
     for core in cores().expect("a core") {
         conformance::run::<S>(&core).await?;
     }
@@ -40,7 +39,7 @@ async fn conforms<S: Subject>() -> Result<(), Failed> {
 }
 
 async fn conforms_on_line_8<S: Subject>() -> Result<(), Failed> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    install_tls();
     let core = cores().expect("a core").remove(0);
     LINE.scope(Line::Eight, conformance::take_all::<S>(&core, &LINE_STEPS)).await
 }

@@ -16,7 +16,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::world::{FAULT, Simulators};
 use crate::administrator::Administrator;
-use crate::lab::FIXTURES;
+use crate::working_directory::FIXTURES;
 
 /// Answers of the test to a request for a build.
 const BUILD: u8 = 0;

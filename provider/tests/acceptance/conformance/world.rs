@@ -13,7 +13,8 @@ use sim_pve::{Fault, Line};
 
 use crate::administrator::Administrator;
 use crate::fake_dispatcher::Dispatchers;
-use crate::lab::provider;
+use crate::lab::simulated;
+use crate::working_directory::provider;
 
 /// Number of faults that no step can use up.
 const ALWAYS: u32 = 1_000_000;
@@ -158,8 +159,4 @@ impl Simulators {
         let ours = entries.iter().skip(self.calls_before).filter(|entry| entry.caller == self.farm.pve.provider.id);
         ours.into_iter().any(|entry| entry.path.contains(path))
     }
-}
-
-fn simulated(farm: &Farm) -> &SimulatedPve {
-    farm.simulated_pve.as_ref().expect("a simulated farm")
 }
