@@ -1,8 +1,8 @@
 //! Diagnostics of the provider. No other file makes diagnostics (`tests/diagnostics_in_one_place.rs`).
 //!
 //! The summary of a diagnostic is `Unable to <verb> <thing> "<id>"`. Its detail has the chain of causes and a hint.
-//! [`Unable`] turns errors of libraries into diagnostics. The constructors below it are for problems that the provider itself
-//! finds.
+//! [`Unable`] turns errors of libraries into diagnostics. The constructors below it are for problems that the provider
+//! itself finds.
 
 use std::error::Error;
 use std::fmt::Display;

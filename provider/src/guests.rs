@@ -1,5 +1,5 @@
-//! The cluster's list of guests, shared by all resources, so that a plan of hundreds of resources requests the list every
-//! few seconds at most.
+//! The cluster's list of guests, shared by all resources, so that a plan of hundreds of resources requests the list
+//! every few seconds at most.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! Choice of a VMID from a range. PVE does not reserve VMIDs: the first program that creates a guest gets the VMID, so a
-//! choice is only a proposal.
+//! Choice of a VMID from a range. PVE does not reserve VMIDs: the first program that creates a guest gets the VMID, so
+//! a choice is only a proposal.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,8 +36,8 @@ impl Vmids {
         claimed.then(|| Proposal { vmids: self.clone(), vmid })
     }
 
-    /// Proposes the lowest free VMID of the range, except those in `refused`, at which a guest could not be made. Returns
-    /// `None` if every VMID is taken.
+    /// Proposes the lowest free VMID of the range, except those in `refused`, at which a guest could not be made.
+    /// Returns `None` if every VMID is taken.
     pub(crate) async fn propose(
         &self,
         pve: &pve::Client,

@@ -33,8 +33,8 @@ pub enum Request {
     },
     /// Asks for the status. Answered by [`Answer::Status`].
     Status {},
-    /// Starts a drain, which lasts until the next [`Request::Configure`]: the dispatcher takes no more jobs, destroys virtual
-    /// machines without a job, and waits for running jobs. Answered by [`Answer::Status`].
+    /// Starts a drain, which lasts until the next [`Request::Configure`]: the dispatcher takes no more jobs, destroys
+    /// virtual machines without a job, and waits for running jobs. Answered by [`Answer::Status`].
     Drain {},
     /// Ends all waits after failures. Answered by [`Answer::Status`].
     Retry {},

@@ -1,8 +1,8 @@
 //! The two secrets of a dispatcher, and their sealing for the transport over a console.
 //!
-//! A console is a shared terminal: everyone who may open it sees its traffic. The dispatcher therefore makes a key pair for each
-//! session, and secrets are sealed to its public key (X25519 and XSalsa20-Poly1305, libsodium's sealed box). The private key
-//! never leaves the dispatcher's memory.
+//! A console is a shared terminal: everyone who may open it sees its traffic. The dispatcher therefore makes a key pair
+//! for each session, and secrets are sealed to its public key (X25519 and XSalsa20-Poly1305, libsodium's sealed box).
+//! The private key never leaves the dispatcher's memory.
 
 use std::fmt;
 

@@ -8,8 +8,8 @@ use std::task::Poll;
 
 use farm::harness::WorkingDirectory;
 
-/// Waits for `test`. If it panics, destroys the resources in its state, prints the things that `left` still finds, and resumes
-/// the panic.
+/// Waits for `test`. If it panics, destroys the resources in its state, prints the things that `left` still finds, and
+/// resumes the panic.
 pub(crate) async fn cleaned_up<T>(
     work: &WorkingDirectory,
     left: impl AsyncFn() -> Vec<String>,

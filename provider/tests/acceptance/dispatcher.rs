@@ -1,4 +1,5 @@
-//! `pxci_dispatcher_lxc` with fake dispatchers: refusals of its plan, its tags, and containers that a killed apply leaves.
+//! `pxci_dispatcher_lxc` with fake dispatchers: refusals of its plan, its tags, and containers that a killed apply
+//! leaves.
 
 use serde_json::Value;
 use sim_pve::Fault;

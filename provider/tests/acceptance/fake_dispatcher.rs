@@ -1,4 +1,5 @@
-//! Fake dispatchers, which speak the console's protocol and take no action. `tests/dispatcher_life` runs a real dispatcher.
+//! Fake dispatchers, which speak the console's protocol and take no action. `tests/dispatcher_life` runs a real
+//! dispatcher.
 
 use std::collections::HashMap;
 use std::io;

@@ -66,8 +66,8 @@ pub(crate) struct Lab {
     directories: Vec<TempDir>,
 }
 
-/// Runs a test with each core, each time in a new lab. Afterwards the resources in the state are destroyed, and the provider
-/// must have left nothing in the farm.
+/// Runs a test with each core, each time in a new lab. Afterwards the resources in the state are destroyed, and the
+/// provider must have left nothing in the farm.
 pub(crate) async fn with_each_core(fixture: Fixture, test: impl AsyncFn(&mut Lab)) {
     with_each_core_in(&usual_world(), fixture, test).await;
 }
@@ -165,8 +165,8 @@ impl Lab {
         self.work.write("provider.tf", &text).expect("written");
     }
 
-    /// Writes a program that stands for Packer. `build` is a shell script for `packer build`; `$variables` is the path of the
-    /// file with the variables.
+    /// Writes a program that stands for Packer. `build` is a shell script for `packer build`; `$variables` is the path
+    /// of the file with the variables.
     pub(crate) fn stub_packer(&self, build: &str) {
         let script = format!(
             "#!/bin/sh\nfor word; do case $word in -var-file=*) variables=${{word#-var-file=}} ;; esac; done\n\

@@ -1,6 +1,6 @@
-//! The whole life of a runner VM that QEMU runs. Firmware, boot loader, kernel, systemd, cloud-init and guest agent are real, as
-//! are its disk, its CD and the agent's port. The provider uploads the cloud-init data and makes the dispatcher's container, and
-//! the dispatcher does everything else.
+//! The whole life of a runner VM that QEMU runs. Firmware, boot loader, kernel, systemd, cloud-init and guest agent are
+//! real, as are its disk, its CD and the agent's port. The provider uploads the cloud-init data and makes the
+//! dispatcher's container, and the dispatcher does everything else.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
-//! The provider as users install it: from a mirror, driven by OpenTofu, and by Terraform if it is on `PATH`. Proxmox VE and
-//! GitHub are simulated, and tokens have exactly the privileges that docs/privileges.md lists.
+//! The provider as users install it: from a mirror, driven by OpenTofu, and by Terraform if it is on `PATH`. Proxmox VE
+//! and GitHub are simulated, and tokens have exactly the privileges that docs/privileges.md lists.
 //!
-//! Every test has its own simulators, mirror and working directory. Guests are scripted, so they answer at once. Only `site` has
-//! guests whose programs run, or real ones, and only `machines` has guests that QEMU runs.
+//! Every test has its own simulators, mirror and working directory. Guests are scripted, so they answer at once. Only
+//! `site` has guests whose programs run, or real ones, and only `machines` has guests that QEMU runs.
 
 mod administrator;
 mod bad_input;

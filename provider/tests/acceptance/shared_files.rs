@@ -1,5 +1,5 @@
-//! Files on a storage that several guests, states or installations could use. A file is deleted with its last user, and with
-//! nothing else.
+//! Files on a storage that several guests, states or installations could use. A file is deleted with its last user, and
+//! with nothing else.
 
 use farm::harness::WorkingDirectory;
 use serde_json::value::to_raw_value;

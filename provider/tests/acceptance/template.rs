@@ -1,5 +1,5 @@
-//! `pxci_template` and versions that exist already. `conformance` has builds with a program that stands for Packer, and the demo
-//! has builds with the real Packer.
+//! `pxci_template` and versions that exist already. `conformance` has builds with a program that stands for Packer, and
+//! the demo has builds with the real Packer.
 
 use std::fs;
 

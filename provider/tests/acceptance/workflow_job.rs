@@ -23,8 +23,8 @@ pub(crate) struct Queued {
 }
 
 impl Queued {
-    /// Queues a new job at a simulated GitHub, or runs a finished job of a real GitHub again. Returns `None` if the environment
-    /// names no job of the real GitHub.
+    /// Queues a new job at a simulated GitHub, or runs a finished job of a real GitHub again. Returns `None` if the
+    /// environment names no job of the real GitHub.
     pub(crate) async fn start(farm: &Farm) -> Option<Self> {
         let client = client(&farm.github);
         let repository: RepositoryName = farm.github.repository.parse().expect("a repository");

@@ -21,8 +21,9 @@ pub(crate) fn install_tls() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// Makes a working directory with copies of these fixtures. The core finds the provider in a mirror, and the environment
-/// configures the provider for the farm. `directory` takes the working directory, the mirror and certificates.
+/// Makes a working directory with copies of these fixtures. The core finds the provider in a mirror, and the
+/// environment configures the provider for the farm. `directory` takes the working directory, the mirror and
+/// certificates.
 pub(crate) fn with_fixtures(
     fixtures: &[&str],
     farm: &Farm,

@@ -1,5 +1,5 @@
-//! The destroy of a dispatcher that has a runner VM and cannot reach Proxmox VE. The log reports the runner VM, the problem and
-//! what to do, and each advice works.
+//! The destroy of a dispatcher that has a runner VM and cannot reach Proxmox VE. The log reports the runner VM, the
+//! problem and what to do, and each advice works.
 
 #![expect(clippy::disallowed_methods, reason = "the test does by hand what the log advises")]
 

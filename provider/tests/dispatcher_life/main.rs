@@ -1,8 +1,9 @@
-//! `pxci_dispatcher_lxc` with a real dispatcher. A core drives the provider, and the container runs the uploaded appliance. Only
-//! Proxmox VE and GitHub are simulated. `conformance` in the acceptance suite covers everything that a fake dispatcher can show.
+//! `pxci_dispatcher_lxc` with a real dispatcher. A core drives the provider, and the container runs the uploaded
+//! appliance. Only Proxmox VE and GitHub are simulated. `conformance` in the acceptance suite covers everything that a
+//! fake dispatcher can show.
 //!
-//! The tests need the appliance (`PXCI_APPLIANCE`) and the guests' base system (`PXCI_GUEST_BASE`), which `cargo xtask test`
-//! makes.
+//! The tests need the appliance (`PXCI_APPLIANCE`) and the guests' base system (`PXCI_GUEST_BASE`), which `cargo xtask
+//! test` makes.
 
 mod cut_off;
 

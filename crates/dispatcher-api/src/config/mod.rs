@@ -1,7 +1,7 @@
 //! The dispatcher's configuration: addresses of Proxmox VE and GitHub, and the runner pools.
 //!
-//! The provider writes the configuration, and the dispatcher validates it again and stores it. A configuration must never hold a
-//! secret: secrets are sent sealed, as [`crate::Secrets`].
+//! The provider writes the configuration, and the dispatcher validates it again and stores it. A configuration must
+//! never hold a secret: secrets are sent sealed, as [`crate::Secrets`].
 
 use std::fmt;
 
@@ -209,8 +209,8 @@ impl Config {
         Err(ConfigError::Invalid(problems))
     }
 
-    /// Returns the SHA-256 of the configuration in 64 hexadecimal digits, whatever the order of its pools. Both sides compute it,
-    /// so that drift shows without the configuration travelling back.
+    /// Returns the SHA-256 of the configuration in 64 hexadecimal digits, whatever the order of its pools. Both sides
+    /// compute it, so that drift shows without the configuration travelling back.
     #[cfg(feature = "console")]
     #[must_use]
     pub fn hash(&self) -> String {

@@ -1,16 +1,17 @@
 //! Messages over a terminal, as lines of printable ASCII that arrive unchanged over a console.
 //!
-//! A Proxmox VE container console is a terminal that several people may use. A console echoes its input, ends lines with CR LF or
-//! CR CR LF, repaints the screen at any time, and detaches at byte 0x1c. A message is therefore sent as numbered chunks, one per
-//! line:
+//! A Proxmox VE container console is a terminal that several people may use. A console echoes its input, ends lines
+//! with CR LF or CR CR LF, repaints the screen at any time, and detaches at byte 0x1c. A message is therefore sent as
+//! numbered chunks, one per line:
 //!
 //! ```text
 //! ~pxci1>0a1b2c3d.7.0/2:<base64>:<first 16 hexadecimal digits of the SHA-256 of everything before>
 //! ```
 //!
-//! `>` marks messages to the dispatcher and `<` messages from it, so an echo is never taken for an answer. Session, message
-//! number, and chunk/chunks follow. A line with a wrong checksum is dropped together with its message, which the other side then
-//! requests again. A decoder must never fail on any input, and must never hold more than a few messages.
+//! `>` marks messages to the dispatcher and `<` messages from it, so an echo is never taken for an answer. Session,
+//! message number, and chunk/chunks follow. A line with a wrong checksum is dropped together with its message, which
+//! the other side then requests again. A decoder must never fail on any input, and must never hold more than a few
+//! messages.
 
 use std::fmt;
 
@@ -171,8 +172,8 @@ impl Decoder {
         Some(Message { session: done.session, number: done.number, payload })
     }
 
-    /// Returns the index of the message that a chunk belongs to. A new message replaces an unfinished one of its session. Beyond
-    /// a few sessions, the oldest message is dropped.
+    /// Returns the index of the message that a chunk belongs to. A new message replaces an unfinished one of its
+    /// session. Beyond a few sessions, the oldest message is dropped.
     fn place_for(&mut self, chunk: &Chunk) -> usize {
         let same = |partial: &Partial| partial.session == chunk.session;
         let fits = |partial: &Partial| partial.number == chunk.number && partial.chunks.len() == chunk.count;

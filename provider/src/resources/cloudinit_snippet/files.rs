@@ -1,5 +1,5 @@
-//! The files of one resource on its storage. The id in their names identifies them. They are deleted once no guest and no
-//! pool uses them.
+//! The files of one resource on its storage. The id in their names identifies them. They are deleted once no guest and
+//! no pool uses them.
 
 use std::collections::BTreeMap;
 
@@ -48,7 +48,8 @@ pub(super) async fn upload(
     })
 }
 
-/// Deletes earlier files of the resource, except those that are still used. The next change tries to delete those again.
+/// Deletes earlier files of the resource, except those that are still used. The next change tries to delete those
+/// again.
 pub(super) async fn delete_superseded(
     cx: &Cx<Clients>,
     prior: &KnownSnippet,
@@ -67,8 +68,8 @@ pub(super) async fn delete_superseded(
 
 /// Deletes every file of the resource. The current file is the last, because the resource exists as long as that file.
 ///
-/// Deletes nothing and returns an error if one of the files is used. Otherwise that file would never be deleted, because no
-/// state would contain it any more.
+/// Deletes nothing and returns an error if one of the files is used. Otherwise that file would never be deleted,
+/// because no state would contain it any more.
 pub(super) async fn delete_all(cx: &Cx<Clients>, state: &KnownSnippet) -> Result<(), Diagnostic> {
     let mut files = own(cx, state).await?;
     files.sort_by_key(|volid| state.volid.known() == Some(volid));
@@ -105,8 +106,8 @@ pub(super) fn warn_of_unowned(cx: &Cx<Clients>, state: &KnownSnippet) -> Result<
     cx.set_private(&Superseded::default())
 }
 
-/// Warns about other files with the same name and data. They belong to other states, or to an apply that was killed after
-/// its upload.
+/// Warns about other files with the same name and data. They belong to other states, or to an apply that was killed
+/// after its upload.
 pub(super) async fn warn_of_duplicates(cx: &Cx<Clients>, plan: &KnownSnippet) {
     let Some(own) = plan.file().and_then(SeedFile::parse) else { return };
     let is_duplicate = |volid: &&String| {

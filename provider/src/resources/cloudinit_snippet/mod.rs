@@ -1,9 +1,9 @@
 //! `pxci_cloudinit_snippet`: cloud-init data, checked when it is planned and uploaded as a seed ISO.
 //!
-//! The file is content-addressed. Its name contains an id of this resource (docs/adr/0021), so every file with that id belongs
-//! to this resource alone. An update keeps the file that it replaces until the next change, because the dispatcher makes guests
-//! with the old file until it gets its new configuration later in the same apply. The resource must never overwrite a file, and
-//! must never delete a file that a guest or a dispatcher's pool uses.
+//! The file is content-addressed. Its name contains an id of this resource (docs/adr/0021), so every file with that id
+//! belongs to this resource alone. An update keeps the file that it replaces until the next change, because the
+//! dispatcher makes guests with the old file until it gets its new configuration later in the same apply. The resource
+//! must never overwrite a file, and must never delete a file that a guest or a dispatcher's pool uses.
 
 mod files;
 mod model;
@@ -78,8 +78,8 @@ impl Resource for Snippets {
         let volid = volid.unwrap_or_else(|| plan.new_volid(&image, installation));
         plan.describe(&image, volid);
         files::delete_superseded(cx, &prior, &plan).await?;
-        // After a failure the current file, which still exists, stays in the state. If the new file was uploaded, the next
-        // attempt finds it by its name, or the next change deletes it by its id.
+        // After a failure the current file, which still exists, stays in the state. If the new file was uploaded, the
+        // next attempt finds it by its name, or the next change deletes it by its id.
         files::upload(cx, &plan, image).await.map_err(|failure| Failure::from(failure.diagnostics))?;
         if plan.volid != prior.volid {
             files::warn_of_unowned(cx, &prior).map_err(|diagnostic| Failure::partial(plan.clone(), diagnostic))?;

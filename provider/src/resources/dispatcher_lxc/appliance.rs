@@ -25,7 +25,8 @@ pub(crate) struct Appliance {
 }
 
 impl Appliance {
-    /// Reads the file that the configuration names, or else the file in `PXCI_APPLIANCE`, or else the file next to the provider.
+    /// Reads the file that the configuration names, or else the file in `PXCI_APPLIANCE`, or else the file next to the
+    /// provider.
     pub(crate) fn load(named: Option<&str>) -> Result<Self, Diagnostic> {
         let path = match named {
             Some(path) => PathBuf::from(path),

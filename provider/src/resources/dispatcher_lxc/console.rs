@@ -1,8 +1,8 @@
 //! The session with a dispatcher over its container's console.
 //!
-//! The console is a terminal: it echoes, other people may use it at the same time, and it can lose input while the program at
-//! its other end starts. Every request is therefore repeated until its answer arrives, which the protocol allows. A session must
-//! never send a secret that is not sealed, and must never wait without a deadline.
+//! The console is a terminal: it echoes, other people may use it at the same time, and it can lose input while the
+//! program at its other end starts. Every request is therefore repeated until its answer arrives, which the protocol
+//! allows. A session must never send a secret that is not sealed, and must never wait without a deadline.
 
 use std::time::Duration;
 
@@ -104,8 +104,8 @@ pub(crate) struct Session<W> {
     answer_deadline: Duration,
 }
 
-/// Opens a session with the dispatcher in a running container. Repeats the attempt until the deadline, because the container
-/// may be starting.
+/// Opens a session with the dispatcher in a running container. Repeats the attempt until the deadline, because the
+/// container may be starting.
 pub(crate) async fn open(
     container: &OwnedContainer,
     deadline: Instant,

@@ -48,8 +48,8 @@ impl NewContainer {
     }
 }
 
-/// Creates a container at the first free VMID of the range. The container is not started, and its marker says that it is being
-/// set up.
+/// Creates a container at the first free VMID of the range. The container is not started, and its marker says that it
+/// is being set up.
 ///
 /// Without `with_state`, the container gets no state volume, because it takes over that of another container.
 pub(crate) async fn create(
@@ -124,8 +124,8 @@ pub(crate) struct Found {
     pub(crate) config: Config,
 }
 
-/// Finds the container on any node of the cluster. Returns `None` if it does not exist, or if the marker of the guest with its
-/// VMID is that of another guest.
+/// Finds the container on any node of the cluster. Returns `None` if it does not exist, or if the marker of the guest
+/// with its VMID is that of another guest.
 pub(crate) async fn find(clients: &Clients, (node, vmid): (&NodeName, Vmid)) -> Result<Option<Found>, Diagnostic> {
     let located = guest::locate(&clients.pve, node, vmid).await;
     let located = located.unable("read", THING, vmid)?;
@@ -156,8 +156,8 @@ pub(super) fn candidate(
     Candidate::new(clients.pve.clone(), &location.node, location.vmid, proof, wait)
 }
 
-/// Returns the container after the proof of ownership. Returns `None` if it does not exist, or if its VMID belongs to another
-/// guest.
+/// Returns the container after the proof of ownership. Returns `None` if it does not exist, or if its VMID belongs to
+/// another guest.
 pub(super) async fn owned(
     clients: &Clients,
     location: Location<'_>,
@@ -177,8 +177,8 @@ fn is_foreign(problem: &Problem) -> bool {
     matches!(problem, Problem::NotOurs(NotOurs::Copy { .. } | NotOurs::Installation { .. } | NotOurs::Kind { .. }))
 }
 
-/// Changes the options that differ from the plan. Returns true if the container must be restarted: a new name or network takes
-/// effect at the next start, and some nodes cannot change the limits of a running container.
+/// Changes the options that differ from the plan. Returns true if the container must be restarted: a new name or
+/// network takes effect at the next start, and some nodes cannot change the limits of a running container.
 pub(crate) async fn change(
     cx: &Cx<Clients>,
     container: &OwnedContainer,

@@ -1,7 +1,7 @@
 //! The drain of a dispatcher before its container is destroyed. A draining dispatcher takes no more jobs.
 //!
-//! The wait for its runner VMs can take as long as the longest job. Every ten seconds, the log therefore reports the runner VMs
-//! that are left, the problems of the dispatcher, and what to do.
+//! The wait for its runner VMs can take as long as the longest job. Every ten seconds, the log therefore reports the
+//! runner VMs that are left, the problems of the dispatcher, and what to do.
 
 use std::time::Duration;
 
@@ -38,11 +38,12 @@ impl<W: Wire> Drain for Session<W> {
     }
 }
 
-/// Makes the dispatcher take no more jobs, and waits until its runner VMs no longer exist. Stores its last status in `last`.
+/// Makes the dispatcher take no more jobs, and waits until its runner VMs no longer exist. Stores its last status in
+/// `last`.
 ///
-/// A dispatcher whose problems last longer than `problem_limit`, for example because it cannot reach Proxmox VE, cannot finish
-/// its drain. The wait then ends once no runner VM is left, by its own count or by `is_none_left`. The result is these
-/// problems.
+/// A dispatcher whose problems last longer than `problem_limit`, for example because it cannot reach Proxmox VE, cannot
+/// finish its drain. The wait then ends once no runner VM is left, by its own count or by `is_none_left`. The result is
+/// these problems.
 pub(super) async fn drain<Check: Future<Output = bool>>(
     container: &OwnedContainer,
     problem_limit: Duration,

@@ -4,8 +4,8 @@
 //! created "building" ── tags, seed ISOs of old and new pools ── (start, configure) ── seed ISOs of the new pools, no longer "building"
 //! ```
 //!
-//! The marker names a seed ISO from before the dispatcher may use it until the dispatcher no longer uses it. The provider reads
-//! the marker before it deletes a seed ISO.
+//! The marker names a seed ISO from before the dispatcher may use it until the dispatcher no longer uses it. The
+//! provider reads the marker before it deletes a seed ISO.
 
 use guest::Problem;
 use ownership::{Marker, Nonce};
@@ -28,8 +28,8 @@ pub(super) async fn announce(
     mark(cx, model, nonce, |marker| marker.seed_isos.extend(model.seed_isos())).await
 }
 
-/// Removes seed ISOs of earlier pools from the marker, and marks the container as complete. Called after the dispatcher works
-/// with its configuration.
+/// Removes seed ISOs of earlier pools from the marker, and marks the container as complete. Called after the dispatcher
+/// works with its configuration.
 pub(super) async fn settle(cx: &Cx<Clients>, model: &KnownDispatcher, nonce: Option<&Nonce>) -> Result<(), Diagnostic> {
     let complete = |marker: &mut Marker| {
         marker.seed_isos = model.seed_isos();

@@ -1,7 +1,7 @@
 //! `pxci_dispatcher_lxc`: the dispatcher's container, made from the appliance and configured over its console.
 //!
-//! Secrets are sent sealed. The resource must never store, print or log a secret, and must never destroy a container without the
-//! proof of ownership, or while runner VMs of the dispatcher exist.
+//! Secrets are sent sealed. The resource must never store, print or log a secret, and must never destroy a container
+//! without the proof of ownership, or while runner VMs of the dispatcher exist.
 
 mod appliance;
 mod console;
@@ -285,8 +285,8 @@ fn must_be_configured(status: &Status) -> bool {
     }
 }
 
-/// Returns the state after a change that failed. The next plan sends configuration and secrets again, because the dispatcher
-/// may have the old or the new ones.
+/// Returns the state after a change that failed. The next plan sends configuration and secrets again, because the
+/// dispatcher may have the old or the new ones.
 fn unsettled(plan: KnownDispatcher, prior: KnownDispatcher) -> KnownDispatcher {
     KnownDispatcher {
         config_hash: Attr::Null,

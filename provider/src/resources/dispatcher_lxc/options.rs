@@ -16,8 +16,8 @@ pub(super) const NETWORK_CARD: &str = "net0";
 /// Beginning of the line in the description that names the appliance.
 const APPLIANCE_LINE: &str = "Appliance: ";
 
-/// Returns the options of a new container. Tags are set later ([`missing_tags`]), because Proxmox VE checks tags at creation
-/// against the rights on the VMID alone, not against those on the resource pool.
+/// Returns the options of a new container. Tags are set later ([`missing_tags`]), because Proxmox VE checks tags at
+/// creation against the rights on the VMID alone, not against those on the resource pool.
 pub(super) fn options(model: &KnownDispatcher, marker: &Marker, with_state: bool) -> Vec<(&'static str, String)> {
     let storage = &model.storage;
     let appliance = model.appliance_volid.text().unwrap_or_default();
@@ -57,7 +57,8 @@ fn description(marker: &Marker, appliance: &str) -> String {
     format!("Dispatcher of GitHub Actions runners, managed by pxci.\n\n{APPLIANCE_LINE}{appliance}\n\n{marker}")
 }
 
-/// Returns the tags of the container with ours added. Returns `None` if it has ours already. Tags that people added are kept.
+/// Returns the tags of the container with ours added. Returns `None` if it has ours already. Tags that people added are
+/// kept.
 pub(super) fn missing_tags(config: &Config, installation: &Installation) -> Option<String> {
     let current: Vec<String> = config
         .get("tags")

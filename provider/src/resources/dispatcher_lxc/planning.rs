@@ -9,8 +9,8 @@ use crate::clients::Clients;
 use crate::diagnostics::{self, Detailed as _, Unable as _};
 use crate::nodes;
 
-/// Plans the appliance of the container and the volume of its copy. The copy that the current container was made from keeps
-/// its name.
+/// Plans the appliance of the container and the volume of its copy. The copy that the current container was made from
+/// keeps its name.
 pub(super) fn plan_appliance(plan: &mut Plan<Dispatcher>, appliance: &Appliance, installation: &Installation) {
     plan.planned.appliance_version = appliance.version.clone().into();
     plan.planned.appliance_sha256 = appliance.sha256.clone().into();
@@ -34,7 +34,8 @@ pub(super) fn plan_container(plan: &mut Plan<Dispatcher>) {
         plan.require_replace("vmid_range");
         return;
     }
-    // An unknown appliance does not replace the container. After an import, the appliance of the container is unknown too.
+    // An unknown appliance does not replace the container. After an import, the appliance of the container is unknown
+    // too.
     if prior.appliance_sha256 == plan.planned.appliance_sha256 || plan.planned.appliance_sha256.is_unknown() {
         return;
     }

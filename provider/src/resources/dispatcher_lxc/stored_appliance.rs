@@ -1,4 +1,5 @@
-//! The appliance on a storage of Proxmox VE. Each installation has one copy of a version, from which all its containers are made.
+//! The appliance on a storage of Proxmox VE. Each installation has one copy of a version, from which all its containers
+//! are made.
 
 use ownership::{Kind, Marker};
 use pve::{Config, Content, Error, GuestKind, WaitOptions};

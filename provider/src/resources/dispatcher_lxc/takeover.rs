@@ -6,9 +6,9 @@
 //!     └── after a failure: nothing has changed
 //! ```
 //!
-//! The new container is marked as being set up until the old one is destroyed, so that the next apply continues where a killed
-//! one ended. Running jobs are not disturbed, because the dispatcher may be stopped at any time. The two containers must never
-//! run at the same time.
+//! The new container is marked as being set up until the old one is destroyed, so that the next apply continues where a
+//! killed one ended. Running jobs are not disturbed, because the dispatcher may be stopped at any time. The two
+//! containers must never run at the same time.
 
 use dispatcher_api::{Config, Secrets};
 use guest::OwnedContainer;
@@ -36,8 +36,8 @@ pub(crate) struct Succession<'a> {
     pub(crate) secrets: &'a Secrets,
 }
 
-/// Makes the new container take over. Returns it, still marked as being set up. After an error, the old container works as
-/// before.
+/// Makes the new container take over. Returns it, still marked as being set up. After an error, the old container works
+/// as before.
 pub(crate) async fn take_over(cx: &Cx<Clients>, succession: &Succession<'_>) -> Result<NewContainer, Diagnostic> {
     let clients = cx.data();
     let wait = waiting::until_deadline(cx);

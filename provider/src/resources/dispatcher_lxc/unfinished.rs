@@ -1,8 +1,8 @@
 //! Containers that a killed apply left unfinished.
 //!
-//! A container's marker says `"build":"building"` from its creation until its dispatcher works. If this process is not making
-//! such a container, an apply was killed while it made the container, and the next apply adopts it. The marker is changed
-//! under the configuration's digest, so two applies never adopt the same container.
+//! A container's marker says `"build":"building"` from its creation until its dispatcher works. If this process is not
+//! making such a container, an apply was killed while it made the container, and the next apply adopts it. The marker
+//! is changed under the configuration's digest, so two applies never adopt the same container.
 
 use std::time::Duration;
 
@@ -19,13 +19,14 @@ use crate::diagnostics::Unable as _;
 use crate::nodes;
 use crate::waiting;
 
-/// Longest wait for the end of a creation, which takes seconds. Proxmox VE continues a creation after its client has ended.
+/// Longest wait for the end of a creation, which takes seconds. Proxmox VE continues a creation after its client has
+/// ended.
 const CREATION_DEADLINE: Duration = Duration::from_secs(60);
 /// Time between two polls of a locked container.
 const POLL_PAUSE: Duration = Duration::from_secs(1);
 
-/// Adopts an unfinished container that fits the plan. Returns `None` if there is none. With `with_state`, the container must
-/// have a state volume.
+/// Adopts an unfinished container that fits the plan. Returns `None` if there is none. With `with_state`, the container
+/// must have a state volume.
 pub(super) async fn adopt(
     cx: &Cx<Clients>,
     model: &KnownDispatcher,
@@ -72,8 +73,8 @@ async fn candidates(
     Ok(ours.map(|guest| guest.vmid).collect())
 }
 
-/// Waits until Proxmox VE has unlocked the unfinished container. Returns `None` if the guest is not an unfinished container, or
-/// stays locked.
+/// Waits until Proxmox VE has unlocked the unfinished container. Returns `None` if the guest is not an unfinished
+/// container, or stays locked.
 async fn unlocked(clients: &Clients, place: (&NodeName, Vmid)) -> Result<Option<(Found, Marker)>, Diagnostic> {
     let end = tokio::time::Instant::now() + CREATION_DEADLINE;
     loop {

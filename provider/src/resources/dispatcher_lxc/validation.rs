@@ -1,4 +1,5 @@
-//! Checks of the resource that concern several attributes, and of the dispatcher's configuration that follows from them.
+//! Checks of the resource that concern several attributes, and of the dispatcher's configuration that follows from
+//! them.
 
 use dispatcher_api::{Config, ConfigError, ConfigProblem};
 use tf_provider::{Diagnostic, Diagnostics, Path};

@@ -37,7 +37,8 @@ pub(super) fn existing(
     new(clients, model, marker, cancel)
 }
 
-/// Stops and destroys the VM after the proof of ownership. An interrupt does not end this, because it takes only seconds.
+/// Stops and destroys the VM after the proof of ownership. An interrupt does not end this, because it takes only
+/// seconds.
 pub(super) async fn destroy(clients: &Clients, model: &KnownRunnerVm) -> Result<(), Diagnostic> {
     let vm = existing(clients, model, CancellationToken::new())?;
     vm.stop().await.unable("destroy", THING, vm.name())?;

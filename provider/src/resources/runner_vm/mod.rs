@@ -6,8 +6,8 @@
 //! delete: proof of ownership → stop → proof → protection off under digest → destroy
 //! ```
 //!
-//! The resource must never destroy, stop or change a guest without the proof of ownership, never write a JIT configuration into
-//! PVE's configuration, a log or the state, and never start a VM that has finished.
+//! The resource must never destroy, stop or change a guest without the proof of ownership, never write a JIT
+//! configuration into PVE's configuration, a log or the state, and never start a VM that has finished.
 
 mod incarnation;
 mod making;
@@ -173,8 +173,8 @@ async fn is_running(vm: &guest::RunnerVm) -> bool {
     owned.is_running().await.unwrap_or(false)
 }
 
-/// Checks at plan time that the template can be cloned. Accepts a template that does not exist, because the same run may
-/// create it.
+/// Checks at plan time that the template can be cloned. Accepts a template that does not exist, because the same run
+/// may create it.
 async fn check_template(clients: &Clients, planned: &RunnerVm) -> Result<(), Diagnostic> {
     let (Some(node), Some(&template)) = (planned.node.text(), planned.template_vmid.known()) else { return Ok(()) };
     let node = nodes::parse(node)?;

@@ -1,4 +1,5 @@
-//! Builds a new version: Packer builds a VM next to the current version, and the VM is ready after it is finished and verified.
+//! Builds a new version: Packer builds a VM next to the current version, and the VM is ready after it is finished and
+//! verified.
 //!
 //! ```text
 //! choose VMID → packer build (marked "building" as soon as the VM exists) → empty drives → boot a clone → marked "ready"
@@ -26,7 +27,8 @@ use crate::clients::Clients;
 use crate::diagnostics::{self, Detailed as _, Unable as _};
 use crate::waiting;
 
-/// Time that Packer gets to end. Packer notices the request between two calls of the API, and some calls wait for a task.
+/// Time that Packer gets to end. Packer notices the request between two calls of the API, and some calls wait for a
+/// task.
 const GRACE: Duration = Duration::from_secs(300);
 /// Number of VMIDs to try, because another program may take a VMID first.
 const ATTEMPTS: usize = 4;
@@ -77,8 +79,8 @@ pub(super) async fn build(
     }
 }
 
-/// Checks before the build, which takes half an hour, that the verification clone can have a VMID too. The VMID of the version
-/// is already claimed.
+/// Checks before the build, which takes half an hour, that the verification clone can have a VMID too. The VMID of the
+/// version is already claimed.
 async fn check_room_for_clone(
     cx: &Cx<Clients>,
     clients: &Clients,
@@ -207,8 +209,8 @@ impl<'a> Attempt<'a> {
         tags(&self.family.installation, &[self.family.name.tag(), fingerprint_tag(&self.source.fingerprint)])
     }
 
-    /// Writes the marker into the description of the build VM as soon as the VM exists. If this process is killed, the next
-    /// apply recognises the VM by the marker.
+    /// Writes the marker into the description of the build VM as soon as the VM exists. If this process is killed, the
+    /// next apply recognises the VM by the marker.
     async fn mark_when_there(&self, done: &CancellationToken) {
         let building = self.vm(false, waiting::for_clean_up(CLEAN_UP));
         loop {
@@ -256,7 +258,8 @@ impl<'a> Attempt<'a> {
         })
     }
 
-    /// Destroys the VM of this attempt and the CDs that Packer did not delete. The error says which of them still exist.
+    /// Destroys the VM of this attempt and the CDs that Packer did not delete. The error says which of them still
+    /// exist.
     async fn clean_up(&self, mut cds: Vec<String>) -> Result<(), String> {
         let removed = self.remove_vm(&mut cds).await;
         if let Err(diagnostic) = cds::delete(self.clients, &self.family.node, &cds).await {

@@ -1,7 +1,7 @@
 //! CDs that Packer makes and uploads for a build. A Packer that is killed does not delete them from the storage.
 //!
-//! Every Packer gives its CDs names of the form `packer` and digits. A CD is therefore ours only if it is in a drive of a build
-//! VM with our marker, or has the name of a temporary file of our Packer. Other files are never deleted.
+//! Every Packer gives its CDs names of the form `packer` and digits. A CD is therefore ours only if it is in a drive of
+//! a build VM with our marker, or has the name of a temporary file of our Packer. Other files are never deleted.
 
 use std::time::Duration;
 

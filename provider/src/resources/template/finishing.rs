@@ -1,5 +1,5 @@
-//! Finishes the VM that Packer built: checks that it is a template with a disk and a guest agent, and removes its drives with
-//! images.
+//! Finishes the VM that Packer built: checks that it is a template with a disk and a guest agent, and removes its
+//! drives with images.
 
 use guest::Candidate;
 use ownership::Marker;

@@ -59,8 +59,8 @@ fn is_our_clone(marker: &Marker, family: &Family) -> bool {
         && marker.family.as_deref() == Some(family.name.as_str())
 }
 
-/// Removes versions beyond the number to keep, and lists the remaining versions. A version that cannot be removed causes a
-/// warning, because the resource has already switched to the new version.
+/// Removes versions beyond the number to keep, and lists the remaining versions. A version that cannot be removed
+/// causes a warning, because the resource has already switched to the new version.
 pub(super) async fn retain(
     cx: &Cx<Clients>,
     family: &Family,

@@ -6,8 +6,8 @@
 //! apply: remove leftovers → adopt a version, or build · verify → switch → retention
 //! ```
 //!
-//! A new version is an update in place. If it fails, the state keeps the current version. An apply must never build from files
-//! other than those of the plan, and must never remove the version that was current before it.
+//! A new version is an update in place. If it fails, the state keeps the current version. An apply must never build
+//! from files other than those of the plan, and must never remove the version that was current before it.
 
 mod building;
 mod cds;

@@ -7,7 +7,8 @@ use template_family::Family;
 
 use crate::clients::Clients;
 
-/// Description that Packer's Proxmox builder gives to a build VM, according to the source of Packer 1.6.6 and of the plugin.
+/// Description that Packer's Proxmox builder gives to a build VM, according to the source of Packer 1.6.6 and of the
+/// plugin.
 pub(super) const PACKERS_DESCRIPTION: &str = "Packer ephemeral build VM";
 
 /// Returns a finished or half-built version of the family. If `nonce` is given, only that incarnation is accepted.
@@ -23,8 +24,8 @@ pub(super) fn version(
     Candidate::new(clients.pve.clone(), &family.node, vmid, proof(family, evidence), wait)
 }
 
-/// Returns the VM that our Packer builds at a VMID that was free when Packer started. The VM has this marker, or no marker yet.
-/// `is_reported` is true if Packer has ended and reported the VMID as that of the template.
+/// Returns the VM that our Packer builds at a VMID that was free when Packer started. The VM has this marker, or no
+/// marker yet. `is_reported` is true if Packer has ended and reported the VMID as that of the template.
 pub(super) fn build(
     clients: &Clients,
     family: &Family,

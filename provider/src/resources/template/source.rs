@@ -56,8 +56,8 @@ impl Source {
         Ok(Self { directory, inputs, template, fingerprint })
     }
 
-    /// Reports variables that the Packer template does not declare, and declared variables without a value. `secret` has the
-    /// names of the secret variables, if they are known.
+    /// Reports variables that the Packer template does not declare, and declared variables without a value. `secret`
+    /// has the names of the secret variables, if they are known.
     pub(super) fn check_variables(
         &self,
         plan: &KnownTemplate,

@@ -97,7 +97,8 @@ impl Variables {
         set("proxmox_node", node.as_str());
         set("template_name", making.name);
         set("template_description", making.description);
-        // Proxmox VE checks tags at creation against the rights on the VMID alone, so the provider sets them after the build.
+        // Proxmox VE checks tags at creation against the rights on the VMID alone, so the provider sets them after the
+        // build.
         set("tags", "");
         let attributes = [
             ("resource_pool", &plan.resource_pool),
@@ -136,7 +137,8 @@ fn structured(value: &mut Value) {
     }
 }
 
-/// Returns the PEM certificates that Packer trusts. Packer cannot pin a fingerprint, and cannot skip the check of the name.
+/// Returns the PEM certificates that Packer trusts. Packer cannot pin a fingerprint, and cannot skip the check of the
+/// name.
 pub(super) async fn certificates(clients: &Clients) -> Result<Option<String>, Diagnostic> {
     match &clients.connection.trust {
         Trust::System => Ok(None),

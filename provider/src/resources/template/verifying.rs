@@ -124,7 +124,8 @@ pub(super) async fn destroy(clone: &RunnerVm) -> Result<(), Diagnostic> {
     clone.destroy().await.unable("destroy", CLONE, clone.name())
 }
 
-/// Destroys the clone after a failure. Returns the diagnostic of the failure, with the reason if the clone still exists.
+/// Destroys the clone after a failure. Returns the diagnostic of the failure, with the reason if the clone still
+/// exists.
 async fn destroyed(clone: &RunnerVm, diagnostic: Diagnostic) -> Diagnostic {
     match destroy(clone).await {
         Ok(()) => diagnostic,

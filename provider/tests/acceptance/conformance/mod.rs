@@ -1,5 +1,5 @@
-//! Conformance of every type: the sixteen steps of `tf_provider_testing::conformance`, with every core, against the simulators.
-//! The steps whose requests and refusals can differ also run on the older line of Proxmox VE.
+//! Conformance of every type: the sixteen steps of `tf_provider_testing::conformance`, with every core, against the
+//! simulators. The steps whose requests and refusals can differ also run on the older line of Proxmox VE.
 
 mod dispatcher;
 mod runner_vm;

@@ -1,5 +1,5 @@
-//! `pxci_template` with a program that stands for Packer. The test makes the VMs that the program is asked to build. The real
-//! Packer builds in the demo.
+//! `pxci_template` with a program that stands for Packer. The test makes the VMs that the program is asked to build.
+//! The real Packer builds in the demo.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -248,7 +248,8 @@ impl Subject for Template {
         match moment {
             Moment::Undone(0) => self.answer_with(FAIL_AT_ONCE),
             Moment::Undone(1) => self.answer_with(FAIL_WITH_A_VM),
-            // A leftover of a failed build is not a version, so it does not belong into the state. The next apply removes it.
+            // A leftover of a failed build is not a version, so it does not belong into the state. The next apply
+            // removes it.
             Moment::Undone(_) | Moment::Middle => return None,
             // The next attempt finds the version by its marker.
             Moment::After => {
