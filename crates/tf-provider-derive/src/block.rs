@@ -1,4 +1,4 @@
-//! `block` and `block(…)`: what may be said about nested blocks.
+//! The options `block` and `block(…)` of nested blocks.
 
 use syn::meta::ParseNestedMeta;
 use syn::{Error, Ident, LitInt, Result, token};
@@ -25,7 +25,7 @@ impl Block {
                 "group" => block.group = Some(word),
                 "min" => block.min = Some(inner.value()?.parse()?),
                 "max" => block.max = Some(inner.value()?.parse()?),
-                _ => return Err(Error::new_spanned(&word, "unknown word; a block knows min, max, group")),
+                _ => return Err(Error::new_spanned(&word, "unknown option; a block takes min, max, group")),
             }
             Ok(())
         })?;
@@ -33,8 +33,8 @@ impl Block {
     }
 }
 
-/// Words that mean something for values only: a block has none, its attributes have.
-pub(crate) fn judge(block: &Block, rules: &Rules) -> Result<()> {
+/// Refuses options that only apply to values, because a block has no value of its own.
+pub(crate) fn check(block: &Block, rules: &Rules) -> Result<()> {
     let flags = [
         &rules.unread,
         &rules.optional,
@@ -45,14 +45,14 @@ pub(crate) fn judge(block: &Block, rules: &Rules) -> Result<()> {
         &rules.identity,
     ];
     if let Some(word) = flags.into_iter().flatten().next() {
-        let text = format!("`{word}` is for attributes: say it inside of the block");
+        let text = format!("`{word}` is for attributes: put it inside of the block");
         return Err(Error::new_spanned(word, text));
     }
     if let Some(default) = &rules.default {
-        return Err(Error::new_spanned(default, "a block has no default: its attributes may have"));
+        return Err(Error::new_spanned(default, "a block has no default: put it on the block's attributes"));
     }
     if rules.checks.iter().any(|check| !check.is_custom()) {
-        return Err(Error::new_spanned(&block.word, "the number of blocks is said by `block(min = …, max = …)`"));
+        return Err(Error::new_spanned(&block.word, "limit the number of blocks with `block(min = …, max = …)`"));
     }
     Ok(())
 }

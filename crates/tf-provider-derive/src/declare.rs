@@ -1,4 +1,4 @@
-//! Reads the struct.
+//! Parses the struct of a model.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -9,13 +9,13 @@ use syn::{
 use crate::field::Field;
 use crate::framework::Framework;
 
-/// A struct that is a model.
+/// The struct of a model.
 pub(crate) struct Declaration {
     pub(crate) ident: Ident,
     pub(crate) visibility: Visibility,
     pub(crate) generics: Generics,
     pub(crate) description: String,
-    pub(crate) words: TypeWords,
+    pub(crate) options: TypeOptions,
     pub(crate) fields: Vec<Field>,
 }
 
@@ -46,38 +46,38 @@ impl Declaration {
             visibility: input.vis.clone(),
             generics: input.generics.clone(),
             description: doc_text(&input.attrs),
-            words: TypeWords::parse(&input.attrs)?,
+            options: TypeOptions::parse(&input.attrs)?,
             fields,
         })
     }
 }
 
-/// The words of `#[tf(…)]` on the type.
+/// The options in `#[tf(…)]` of the type.
 #[derive(Default)]
-pub(crate) struct TypeWords {
+pub(crate) struct TypeOptions {
     pub(crate) deprecated: Option<LitStr>,
     pub(crate) framework: Framework,
 }
 
-impl TypeWords {
+impl TypeOptions {
     pub(crate) fn parse(attributes: &[Attribute]) -> Result<Self> {
-        let mut words = Self::default();
+        let mut options = Self::default();
         for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("tf")) {
             attribute.parse_nested_meta(|meta| {
                 if meta.path.is_ident("deprecated") {
-                    words.deprecated = Some(meta.value()?.parse()?);
+                    options.deprecated = Some(meta.value()?.parse()?);
                 } else if meta.path.is_ident("crate") {
-                    words.framework = Framework::parse(&meta.value()?.parse()?)?;
+                    options.framework = Framework::parse(&meta.value()?.parse()?)?;
                 } else {
-                    return Err(meta.error("unknown word; a type knows `deprecated = \"…\"` and `crate = \"…\"`"));
+                    return Err(meta.error("unknown option; a type takes `deprecated = \"…\"` and `crate = \"…\"`"));
                 }
                 Ok(())
             })?;
         }
-        Ok(words)
+        Ok(options)
     }
 
-    /// Returns the constant of a model or of parameters.
+    /// Returns the constant with the deprecation message, for a model or parameters.
     pub(crate) fn deprecation(&self) -> Option<TokenStream> {
         self.deprecated.as_ref().map(|message| {
             quote!(const DEPRECATED: ::core::option::Option<&'static str> = ::core::option::Option::Some(#message);)
@@ -85,7 +85,7 @@ impl TypeWords {
     }
 }
 
-/// Returns the doc comment as Markdown: the one leading space of each line taken off.
+/// Returns the doc comment as Markdown, without the leading space of each line.
 pub(crate) fn doc_text(attributes: &[Attribute]) -> String {
     let lines = attributes.iter().filter_map(|attribute| {
         let Meta::NameValue(pair) = &attribute.meta else { return None };

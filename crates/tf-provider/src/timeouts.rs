@@ -1,4 +1,4 @@
-//! The `timeouts` attribute: how long an operation may take.
+//! The `timeouts` attribute, which limits the duration of operations.
 
 use std::time::Duration;
 
@@ -8,34 +8,30 @@ use crate::path::Path;
 use crate::schema::{Attribute, Kind, Mode, Nesting, Type};
 use crate::value::Value;
 
-/// The four operations that a deadline can be set for.
+/// The four operations that can have a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
-    /// Making the object.
     Create,
-    /// Looking at it.
     Read,
-    /// Changing it.
     Update,
-    /// Removing it.
     Delete,
 }
 
 /// Deadlines that a model declares with `#[tf(timeouts(create = "30m", …))]`, in the form `90s`, `30m`, `1h30m`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Defaults {
-    /// For create.
+    /// Deadline of create.
     pub create: Option<&'static str>,
-    /// For read.
+    /// Deadline of read.
     pub read: Option<&'static str>,
-    /// For update.
+    /// Deadline of update.
     pub update: Option<&'static str>,
-    /// For delete.
+    /// Deadline of delete.
     pub delete: Option<&'static str>,
 }
 
 impl Defaults {
-    /// The declared text for an operation.
+    /// Returns the declared duration for an operation.
     pub(crate) fn of(&self, operation: Operation) -> Option<&'static str> {
         match operation {
             Operation::Create => self.create,
@@ -50,11 +46,11 @@ impl Defaults {
         all.into_iter().filter_map(|(name, default)| Some((name, default?)))
     }
 
-    /// The nested attribute that these defaults make.
+    /// Returns the nested attribute for these defaults.
     #[must_use]
     pub fn attribute(&self, description: &str) -> Attribute {
         let nested = self.declared().map(|(name, default)| {
-            let text = format!("How long {name} may take, such as `90s` or `1h30m`. Default `{default}`.");
+            let text = format!("Time limit for {name}, such as `90s` or `1h30m`. Default `{default}`.");
             let mut attribute = Attribute::new(name, Kind::Plain(Type::String), Mode::Optional, &text);
             attribute.checks.push(crate::check::custom::<String>(|text| parse(text).map(drop)));
             attribute
@@ -63,16 +59,15 @@ impl Defaults {
     }
 }
 
-/// What the configuration says about deadlines. The framework turns it into the deadline of the call's context;
-/// resources only carry it along.
+/// The configured deadlines. The framework computes the deadline of each call from them. Resources only keep the value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Timeouts(Attr<Vec<(String, Attr<String>)>>);
 
 impl Timeouts {
-    /// Reads the nested object; used by derived code.
+    /// Converts the nested object. Derived code calls this.
     ///
     /// # Errors
-    /// When an entry is not text.
+    /// Fails if an entry is not text.
     pub fn from_value(value: &Value, path: &Path) -> Result<Self, ValueError> {
         let Value::Map(entries) = value else {
             return Ok(Self(if value.is_unknown() { Attr::Unknown } else { Attr::Null }));
@@ -81,7 +76,7 @@ impl Timeouts {
         Ok(Self(Attr::Known(entries.collect::<Result<_, ValueError>>()?)))
     }
 
-    /// The nested object; used by derived code.
+    /// Returns the nested object. Derived code calls this.
     #[must_use]
     pub fn to_value(&self) -> Value {
         match &self.0 {
@@ -94,10 +89,10 @@ impl Timeouts {
     }
 }
 
-/// Reads `90s`, `30m`, `1h30m`, `500ms`.
+/// Parses durations such as `90s`, `30m`, `1h30m`, `500ms`.
 ///
 /// # Errors
-/// Text that says which form is wanted.
+/// Fails with a description of the expected form.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let wrong = || format!("must be a duration such as \"90s\", \"30m\" or \"1h30m\", got \"{text}\"");
     let mut rest = text;

@@ -96,7 +96,7 @@ async fn a_finished_vm_in_a_state_of_release_0_1_is_not_started() {
         lab.work.apply().await.expect("a VM that runs");
         finishes(lab, vmid(lab).await).await;
         // As release 0.1 left it after a refresh.
-        let aged = lab.work.age_state("pxci_runner_vm", 0, |attributes| {
+        let aged = lab.work.downgrade_state("pxci_runner_vm", 0, |attributes| {
             attributes.remove("finished");
             attributes.remove("when_finished");
             attributes.insert("started".to_owned(), to_raw_value(&false).expect("JSON"));

@@ -1,5 +1,5 @@
-//! The object-safe twins of the author's traits: typed models on one side, values on the other. A panic of the author's
-//! code ends here as a diagnostic.
+//! Object-safe counterparts of the author's traits, which convert between typed models and values. A panic in the
+//! author's code becomes a diagnostic here.
 
 mod data_source;
 mod ephemeral;
@@ -24,12 +24,12 @@ pub(crate) use ephemeral::{DynEphemeral, Lease};
 pub(crate) use function::{DynFunction, Signature};
 pub(crate) use resource::DynResource;
 
-/// A type of the author's, behind its object-safe trait.
+/// Wraps an author's type to implement the object-safe trait.
 pub(crate) struct Erased<R>(pub(crate) R);
 
-pub(crate) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// The schema that a model declares.
+/// Returns the schema that a model declares.
 pub(crate) fn schema_of<M: Model>(version: i64) -> Schema {
     Schema {
         version,
@@ -41,7 +41,7 @@ pub(crate) fn schema_of<M: Model>(version: i64) -> Schema {
 }
 
 /// Runs a validation hook on the typed configuration.
-pub(crate) fn sync_validation<M: Model>(config: &Value, hook: impl FnOnce(&M, &mut Diagnostics)) -> Diagnostics {
+pub(crate) fn run_validation<M: Model>(config: &Value, hook: impl FnOnce(&M, &mut Diagnostics)) -> Diagnostics {
     let config = match model(config) {
         Ok(config) => config,
         Err(error) => return error.into(),
@@ -51,27 +51,27 @@ pub(crate) fn sync_validation<M: Model>(config: &Value, hook: impl FnOnce(&M, &m
         hook(&config, &mut diagnostics);
         diagnostics
     });
-    catch_unwind(call).unwrap_or_else(|panic| panicked(panic.as_ref()).into())
+    catch_unwind(call).unwrap_or_else(|panic| panic_diagnostic(panic.as_ref()).into())
 }
 
-/// The typed model of a value.
+/// Converts a value to a typed model.
 pub(crate) fn model<M: Model>(value: &Value) -> Result<M, Diagnostic> {
-    M::from_value(value, &Path::root()).map_err(unfit)
+    M::from_value(value, &Path::root()).map_err(invalid_value)
 }
 
 /// Returns the known values of an object.
 fn known<M: Model>(value: &Value, basis: Basis) -> Result<Known<M>, Diagnostic> {
     model::<M>(value)?
         .into_known(basis, &Path::root())
-        .map_err(|error| Diagnostic { summary: lacking(basis).to_owned(), ..unfit(error) })
+        .map_err(|error| Diagnostic { summary: missing_value_summary(basis).to_owned(), ..invalid_value(error) })
 }
 
-fn unfit(ValueError { path, problem }: ValueError) -> Diagnostic {
+fn invalid_value(ValueError { path, problem }: ValueError) -> Diagnostic {
     Diagnostic::error("Invalid value", format!("\"{path}\": {problem}.")).at(path)
 }
 
 /// Returns the summary for an object that lacks a value.
-fn lacking(basis: Basis) -> &'static str {
+fn missing_value_summary(basis: Basis) -> &'static str {
     match basis {
         Basis::Plan => "Missing value",
         Basis::Prior | Basis::Last => "Incomplete state",
@@ -86,26 +86,26 @@ fn known_to_value<M: Model>(known: Known<M>) -> Value {
     M::from_known(known).to_value()
 }
 
-/// Runs the author's code; its panic becomes an error.
-pub(crate) fn caught<'a, T, E: From<Diagnostic> + 'a>(
+/// Runs the author's code. A panic becomes an error.
+pub(crate) fn catch_panic<'a, T, E: From<Diagnostic> + 'a>(
     work: impl Future<Output = Result<T, E>> + Send + 'a,
-) -> Boxed<'a, Result<T, E>> {
+) -> BoxFuture<'a, Result<T, E>> {
     Box::pin(async move {
         let result = AssertUnwindSafe(work).catch_unwind().await;
-        result.unwrap_or_else(|panic| Err(panicked(panic.as_ref()).into()))
+        result.unwrap_or_else(|panic| Err(panic_diagnostic(panic.as_ref()).into()))
     })
 }
 
-/// Runs the author's code that does not wait; its panic becomes an error.
-pub(crate) fn caught_now<T>(work: impl FnOnce() -> Result<T, Diagnostics>) -> Result<T, Diagnostics> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(panicked(panic.as_ref()).into()))
+/// Runs the author's synchronous code. A panic becomes an error.
+pub(crate) fn catch_panic_sync<T>(work: impl FnOnce() -> Result<T, Diagnostics>) -> Result<T, Diagnostics> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(panic_diagnostic(panic.as_ref()).into()))
 }
 
-pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Diagnostic {
+pub(crate) fn panic_diagnostic(panic: &(dyn Any + Send)) -> Diagnostic {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     let text = text.unwrap_or("no message");
     let detail = format!(
-        "The provider's code stopped unexpectedly: {text}. This is a bug in the provider; what it was doing may be \
+        "The provider's code stopped unexpectedly: {text}. This is a bug in the provider. The operation may be \
          half done."
     );
     Diagnostic::error("Provider bug", detail)

@@ -1,4 +1,4 @@
-//! `shelf_box` through its life.
+//! `shelf_box` from create to destroy.
 
 use std::fs;
 
@@ -24,7 +24,7 @@ const FULL: &str = r#"
 "#;
 
 #[test]
-fn a_box_lives_through_everything() {
+fn a_box_is_created_updated_replaced_and_destroyed() {
     for core in cores() {
         let site = Shelf::new(&core);
         site.configure(FULL);
@@ -75,7 +75,7 @@ fn an_imported_box_needs_no_change() {
         site.apply();
         fs::remove_file(site.path("work/terraform.tfstate")).expect("state lost");
         site.succeed(&["import", "shelf_box.it", "1"]);
-        // The label is stored in capitals: no difference, as declared.
+        // The label is stored in capitals, which is not a difference, as declared.
         assert_eq!(site.actions(), serde_json::json!(["no-op"]), "{core}");
         let reported = site.fail(&["import", "shelf_box.other", "x"]);
         assert!(reported.contains("does not exist") || reported.contains("not found"), "{reported}");
@@ -117,7 +117,7 @@ fn mistakes_are_shown_at_their_line() {
 }
 
 #[test]
-fn what_half_exists_is_kept_and_replaced() {
+fn an_incomplete_object_is_kept_and_replaced() {
     for core in cores() {
         let site = Shelf::new(&core);
         for (name, summary) in [
@@ -154,7 +154,7 @@ fn older_state_is_upgraded() {
     }
 }
 
-/// Nothing that the provider logs at the highest level shows a secret.
+/// The provider's log at the highest level shows no secret.
 #[test]
 fn logs_are_the_cores_own_and_show_no_secret() {
     for core in cores() {
@@ -172,7 +172,7 @@ fn logs_are_the_cores_own_and_show_no_secret() {
             parts.iter().for_each(|part| assert!(line.contains(part), "{part} is missing: {line}"));
         };
         says(": configuring: ", &["[DEBUG]", " @module=provider.shelf", " core_version="]);
-        // What is logged during a call says of which, and keeps its level.
+        // Log lines of a call name the call, and keep their level.
         let call = [" tf_req_id=", " tf_resource_type=shelf_box", " tf_rpc="];
         says(": making a box: ", &[&["[DEBUG]", " number=1"], &call[..]].concat());
     }

@@ -1,4 +1,4 @@
-//! What is fetched rather than kept: data sources, functions, ephemeral resources.
+//! Data sources, functions and ephemeral resources.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +18,7 @@ fn a_data_source_is_read_when_its_configuration_is_known() {
                  output \"name\" {{ value = data.shelf_box.it.name }}\n"
             )
         };
-        // The number is given at create: to be read while applying.
+        // The number is known after create, so the data source is read while applying.
         site.write(&by("shelf_box.it.number"));
         site.succeed(&["plan", "-out=plan"]);
         let plan = site.json(&["show", "-json", "plan"]);
@@ -28,7 +28,7 @@ fn a_data_source_is_read_when_its_configuration_is_known() {
         assert_eq!(read["change"]["after_unknown"]["name"], true);
         site.succeed(&["apply", "plan"]);
         assert_eq!(site.json(&["output", "-json"])["name"]["value"], "FIRST");
-        // Known from the beginning: read while planning, and nothing is to be done.
+        // The number is known, so the data source is read while planning, and the plan is empty.
         site.write(&by("1"));
         site.succeed(&["plan", "-detailed-exitcode"]);
         site.write(&by("7"));
@@ -40,14 +40,14 @@ fn a_data_source_is_read_when_its_configuration_is_known() {
 }
 
 #[test]
-fn a_function_is_called_and_says_which_argument_is_wrong() {
+fn a_function_is_called_and_names_the_wrong_argument() {
     for core in cores() {
         let site = Shelf::new(&core);
         let of = |arguments: &str| format!("output \"label\" {{ value = provider::shelf::label({arguments}) }}\n");
         site.write(&of("null, \"books\", \"ü\", \"a-k\""));
         site.apply();
         assert_eq!(site.json(&["output", "-json"])["label"]["value"], "BOOKS/Ü/A-K");
-        // What is not known yet is the core's affair: the result is not known either.
+        // The core does not call the function with unknown arguments. Its result is unknown.
         site.write(&format!("{BOX}{}", of("\"-\", \"box\", tostring(shelf_box.it.number)")));
         site.succeed(&["plan", "-out=plan"]);
         let plan = site.json(&["show", "-json", "plan"]);
@@ -115,7 +115,7 @@ fn an_ephemeral_value_reaches_a_write_only_attribute_and_nothing_else() {
     }
 }
 
-/// The box waits until the key, which lasts for a moment only, was renewed.
+/// The box waits until the short-lived key was renewed.
 #[test]
 fn an_ephemeral_value_is_renewed_while_it_is_needed() {
     for core in cores() {
@@ -130,7 +130,7 @@ fn an_ephemeral_value_is_renewed_while_it_is_needed() {
     }
 }
 
-/// Ctrl-C in the middle of an apply: the key is given back all the same.
+/// The key is closed after Ctrl-C in the middle of an apply.
 #[test]
 fn an_ephemeral_value_is_closed_after_an_interrupt() {
     for core in cores() {

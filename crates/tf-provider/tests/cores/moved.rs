@@ -1,4 +1,4 @@
-//! The parts of a state besides attributes: where an object came from, its private state, its identity.
+//! Parts of a state other than attributes: origin of a moved object, private state, identity.
 
 use std::fs;
 
@@ -13,14 +13,14 @@ fn moved(from: &str, to: &str) -> String {
     format!("moved {{\n  from = {from}\n  to = {to}\n}}\n")
 }
 
-/// The one object in the state.
+/// Returns the only object in the state.
 fn instance(site: &Shelf) -> Json {
     let state: Json = serde_json::from_str(&site.state()).expect("JSON");
     assert_eq!(state["resources"].as_array().map(Vec::len), Some(1), "one object");
     state["resources"][0]["instances"][0].clone()
 }
 
-/// Private state as it is kept: base64 of what the provider wrote.
+/// Decodes private state, which the core stores in base64.
 fn private(site: &Shelf) -> Json {
     let instance = instance(site);
     let bytes =
@@ -64,7 +64,7 @@ fn an_object_of_another_provider_is_moved_and_gets_private_state() {
 }
 
 #[test]
-fn what_cannot_be_taken_over_is_refused() {
+fn an_object_that_cannot_be_taken_over_is_refused() {
     for core in cores() {
         let site = Shelf::new(&core);
         site.write("resource \"terraform_data\" \"note\" {\n  input = \"a word\"\n}\n");
@@ -99,7 +99,7 @@ fn a_module_speaks_to_the_provider() {
     }
 }
 
-/// Cores that know identities store what the read returned.
+/// Cores that support identities store the identity that the read returned.
 #[test]
 fn identity_is_stored_where_the_core_can() {
     for core in cores() {

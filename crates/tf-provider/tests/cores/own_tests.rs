@@ -1,4 +1,4 @@
-//! The cores' own test commands, with the provider at work and with the provider mocked.
+//! The cores' own test commands, with the provider and with a mocked provider.
 
 use std::fs;
 

@@ -53,7 +53,7 @@ fn blocks_of_every_kind_live_through_everything() {
         assert_eq!(state["wall"], json!({ "distance": 20, "screwed": null }), "a group is there unasked");
         assert_eq!(actions(&site), json!(["no-op"]), "the server's capitals are not a difference");
 
-        // One hook more, one other: what stays keeps its serial number.
+        // A hook is added and another is replaced. The remaining one keeps its serial number.
         let serial = |state: &Json, side: &str| {
             let hooks = state["hook"].as_array().expect("set").iter();
             hooks.filter(|hook| hook["side"] == side).map(|hook| hook["serial"].clone()).collect::<Vec<_>>()
@@ -67,7 +67,7 @@ fn blocks_of_every_kind_live_through_everything() {
         assert_eq!(changed["board"][1]["serial"], "board-1");
         assert_eq!(actions(&site), json!(["no-op"]));
 
-        // All that may go, goes: lists and sets are empty then, not null.
+        // Removes all optional blocks. Lists and sets are then empty, not null.
         site.write("resource \"shelf_rack\" \"it\" {\n  name = \"tall\"\n  board { width = 900 }\n}");
         let plan = site.plan();
         assert_eq!(plan["change"]["actions"], json!(["delete", "create"]));
@@ -83,7 +83,7 @@ fn blocks_of_every_kind_live_through_everything() {
 fn an_imported_rack_needs_no_change() {
     for core in cores() {
         let site = Shelf::new(&core);
-        // Without the user's spelling at hand, the server's stays: in sets of blocks cores allow no other.
+        // An import keeps the server's spelling. In sets of blocks, cores allow no other.
         site.write(&FULL.replace("Brass", "BRASS"));
         site.apply();
         std::fs::remove_file(site.path("work/terraform.tfstate")).expect("state lost");
@@ -114,7 +114,7 @@ fn limits_and_mistakes_in_blocks_are_shown() {
     }
 }
 
-/// How many blocks there will be is known only at apply.
+/// The number of blocks is known only at apply.
 #[test]
 fn an_unknown_number_of_blocks_is_planned() {
     for core in cores() {

@@ -6,7 +6,7 @@ use cloudinit::SeedImage;
 use ownership::SeedFile;
 use pve::Content;
 use serde::{Deserialize, Serialize};
-use tf_provider::{Cx, Diagnostic, Failure};
+use tf_provider::{Context, Diagnostic, Failure};
 
 use super::model::{KnownSnippet, file_of};
 use super::{THING, storage};
@@ -24,12 +24,12 @@ struct Superseded {
 /// Makes sure that the planned file exists. An existing file of that name has the same content, so it is not sent
 /// again.
 pub(super) async fn upload(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     plan: &KnownSnippet,
     image: SeedImage,
 ) -> Result<(), Failure<KnownSnippet>> {
     let clients = cx.data();
-    let volid = plan.volid.need("volid")?;
+    let volid = plan.volid.require("volid")?;
     if listed(cx, plan, "upload").await?.contains(volid) {
         return Ok(());
     }
@@ -52,7 +52,7 @@ pub(super) async fn upload(
 /// Deletes the files that the resource had before its present one, except those that are still used. The next change
 /// tries to delete those again.
 pub(super) async fn delete_superseded(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     prior: &KnownSnippet,
     plan: &KnownSnippet,
 ) -> Result<(), Diagnostic> {
@@ -71,7 +71,7 @@ pub(super) async fn delete_superseded(
 ///
 /// Deletes nothing and returns an error while one of the files is used. A file that was left would never be deleted,
 /// because the state of the last guest does not contain it.
-pub(super) async fn delete_all(cx: &Cx<Clients>, state: &KnownSnippet) -> Result<(), Diagnostic> {
+pub(super) async fn delete_all(cx: &Context<Clients>, state: &KnownSnippet) -> Result<(), Diagnostic> {
     let mut files = own(cx, state).await?;
     files.sort_by_key(|volid| state.volid.known() == Some(volid));
     let held = users(cx, state, &files).await?;
@@ -91,7 +91,7 @@ fn joined(holders: &[Holder]) -> String {
 }
 
 /// Warns about the files of the state that stay because their other users are not known.
-pub(super) fn warn_of_unowned(cx: &Cx<Clients>, state: &KnownSnippet) -> Result<(), Diagnostic> {
+pub(super) fn warn_of_unowned(cx: &Context<Clients>, state: &KnownSnippet) -> Result<(), Diagnostic> {
     let mut left = cx.private::<Superseded>().unwrap_or_default().volids;
     left.extend(state.volid.text().map(str::to_owned));
     left.retain(|volid| file_of(volid).and_then(SeedFile::parse_unowned).is_some());
@@ -109,7 +109,7 @@ pub(super) fn warn_of_unowned(cx: &Cx<Clients>, state: &KnownSnippet) -> Result<
 
 /// Warns about other files with the same data and the same name. They belong to other states, or to an apply that was
 /// killed between its upload and its state.
-pub(super) async fn warn_of_twins(cx: &Cx<Clients>, plan: &KnownSnippet) {
+pub(super) async fn warn_of_twins(cx: &Context<Clients>, plan: &KnownSnippet) {
     let Some(own) = plan.file().and_then(SeedFile::parse) else { return };
     let is_twin = |volid: &&String| {
         let file = file_of(volid).and_then(SeedFile::parse);
@@ -131,7 +131,7 @@ pub(super) async fn warn_of_twins(cx: &Cx<Clients>, plan: &KnownSnippet) {
 
 /// Returns the users of the files that are used.
 async fn users(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     snippet: &KnownSnippet,
     files: &[String],
 ) -> Result<BTreeMap<String, Vec<Holder>>, Diagnostic> {
@@ -140,7 +140,7 @@ async fn users(
     held.unable("look for the users of", THING, id)
 }
 
-async fn delete(cx: &Cx<Clients>, snippet: &KnownSnippet, files: &[String]) -> Result<(), Diagnostic> {
+async fn delete(cx: &Context<Clients>, snippet: &KnownSnippet, files: &[String]) -> Result<(), Diagnostic> {
     let clients = cx.data();
     for volid in files {
         tracing::info!(volid, "deleting cloud-init data");
@@ -154,7 +154,7 @@ async fn delete(cx: &Cx<Clients>, snippet: &KnownSnippet, files: &[String]) -> R
 }
 
 /// Returns the volume ids of all files on the storage that carry the resource's id.
-async fn own(cx: &Cx<Clients>, snippet: &KnownSnippet) -> Result<Vec<String>, Diagnostic> {
+async fn own(cx: &Context<Clients>, snippet: &KnownSnippet) -> Result<Vec<String>, Diagnostic> {
     let installation = &cx.data().installation;
     let Some(current) = snippet.owned_file(installation) else { return Ok(Vec::new()) };
     let is_own = |volid: &String| {
@@ -164,7 +164,7 @@ async fn own(cx: &Cx<Clients>, snippet: &KnownSnippet) -> Result<Vec<String>, Di
     Ok(listed(cx, snippet, "read").await?.into_iter().filter(is_own).collect())
 }
 
-async fn listed(cx: &Cx<Clients>, snippet: &KnownSnippet, verb: &str) -> Result<Vec<String>, Diagnostic> {
+async fn listed(cx: &Context<Clients>, snippet: &KnownSnippet, verb: &str) -> Result<Vec<String>, Diagnostic> {
     let storage = storage(cx.data(), &snippet.node, &snippet.storage)?;
     let volumes = cx.guard(storage.volumes(Content::Iso.as_str())).await?;
     let volid = snippet.volid.text().unwrap_or_default();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use guest::{Candidate, OwnedContainer, Problem};
 use ownership::{Build, Evidence, Kind, Marker, Nonce, NotOurs, Owner, Proof, Vmid};
 use pve::{Config, Error, Lxc, Properties, Upid, WaitOptions};
-use tf_provider::{CancellationToken, Cx, Diagnostic};
+use tf_provider::{CancellationToken, Context, Diagnostic};
 
 use super::model::{KnownDispatcher, Location, Network};
 use super::options::{NETWORK_CARD, STATE_VOLUME, changeable, options};
@@ -21,7 +21,7 @@ pub(crate) const THING: &str = "dispatcher container";
 const CLEAN_UP: Duration = Duration::from_secs(120);
 
 /// Waits as long as the operation may take.
-pub(crate) async fn finish(cx: &Cx<Clients>, task: &Upid) -> Result<(), Error> {
+pub(crate) async fn finish(cx: &Context<Clients>, task: &Upid) -> Result<(), Error> {
     cx.data().pve.wait(task, &waiting::until_deadline(cx)).await.map(drop)
 }
 
@@ -48,7 +48,11 @@ impl Made {
 /// Makes a container on the first free VMID of the range. The container is not started, and is marked as being set up.
 ///
 /// Without `with_state` it gets no state volume: it will take over that of another.
-pub(crate) async fn create(cx: &Cx<Clients>, model: &KnownDispatcher, with_state: bool) -> Result<Made, Diagnostic> {
+pub(crate) async fn create(
+    cx: &Context<Clients>,
+    model: &KnownDispatcher,
+    with_state: bool,
+) -> Result<Made, Diagnostic> {
     let clients = cx.data();
     let range = model.range()?;
     let mut refused = BTreeSet::new();
@@ -79,7 +83,7 @@ pub(crate) async fn create(cx: &Cx<Clients>, model: &KnownDispatcher, with_state
 }
 
 async fn create_as(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     model: &KnownDispatcher,
     (vmid, nonce): (Vmid, &Nonce),
     with_state: bool,
@@ -170,7 +174,7 @@ fn is_foreign(problem: &Problem) -> bool {
 /// Changes what differs. A new name or network reaches the inside by a restart, and not every host changes the limits of
 /// what runs: `true` when it must be restarted.
 pub(crate) async fn change(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     container: &OwnedContainer,
     plan: &KnownDispatcher,
 ) -> Result<bool, Diagnostic> {
@@ -208,7 +212,7 @@ async fn change_stopped(container: &OwnedContainer, changes: &[(&str, &str)]) ->
 }
 
 /// Starts the container if it does not run.
-pub(crate) async fn start(cx: &Cx<Clients>, container: &OwnedContainer) -> Result<(), Diagnostic> {
+pub(crate) async fn start(cx: &Context<Clients>, container: &OwnedContainer) -> Result<(), Diagnostic> {
     let started = async { if container.is_running().await? { Ok(()) } else { container.start().await } };
     let started = cx.guard(started).await?;
     started.unable("start", THING, container.vmid())

@@ -26,7 +26,8 @@ use guest::{Candidate, OwnedContainer, Problem};
 use ownership::{Installation, Vmid};
 use pve::Lxc;
 use tf_provider::{
-    Attr, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Model as _, Outcome, Path, Plan, PlanCx, Resource, Secret,
+    Attr, Context, Diagnostic, Diagnostics, Failure, ImportKey, Model as _, Outcome, Path, Plan, PlanContext, Resource,
+    Secret,
 };
 
 use self::appliance::Appliance;
@@ -54,7 +55,7 @@ impl Resource for Dispatchers {
         diagnostics.extend(contradictions(config));
     }
 
-    async fn plan(&self, cx: &PlanCx<Clients>, plan: &mut Plan<Dispatcher>) -> Result<(), Diagnostics> {
+    async fn plan(&self, cx: &PlanContext<Clients>, plan: &mut Plan<Dispatcher>) -> Result<(), Diagnostics> {
         let Some(clients) = cx.data() else { return Ok(()) };
         if plan.planned.node.is_unknown() && plan.config.node.is_null() {
             plan.planned.node = clients.node(&plan.config.node)?.into();
@@ -77,7 +78,7 @@ impl Resource for Dispatchers {
         Ok(())
     }
 
-    async fn create(&self, cx: &Cx<Clients>, mut plan: KnownDispatcher) -> Outcome<KnownDispatcher> {
+    async fn create(&self, cx: &Context<Clients>, mut plan: KnownDispatcher) -> Outcome<KnownDispatcher> {
         let clients = cx.data();
         plan.node = clients.node(&plan.node)?.into();
         let (config, secrets) = desired(cx, &plan)?;
@@ -90,7 +91,7 @@ impl Resource for Dispatchers {
         }
     }
 
-    async fn read(&self, cx: &Cx<Clients>, mut state: Dispatcher) -> Result<Option<Dispatcher>, Diagnostics> {
+    async fn read(&self, cx: &Context<Clients>, mut state: Dispatcher) -> Result<Option<Dispatcher>, Diagnostics> {
         let clients = cx.data();
         let Some(found) = container::find(clients, state.place()?).await? else { return Ok(None) };
         options::take_over(&found.config, &mut state);
@@ -130,7 +131,7 @@ impl Resource for Dispatchers {
 
     async fn update(
         &self,
-        cx: &Cx<Clients>,
+        cx: &Context<Clients>,
         prior: KnownDispatcher,
         mut plan: KnownDispatcher,
     ) -> Outcome<KnownDispatcher> {
@@ -152,7 +153,7 @@ impl Resource for Dispatchers {
         }
     }
 
-    async fn delete(&self, cx: &Cx<Clients>, state: KnownDispatcher) -> Result<(), Failure<KnownDispatcher>> {
+    async fn delete(&self, cx: &Context<Clients>, state: KnownDispatcher) -> Result<(), Failure<KnownDispatcher>> {
         let clients = cx.data();
         let wait = waiting::until_deadline(cx);
         if let Some(owned) = container::owned(clients, state.location()?, "destroy", wait.clone()).await? {
@@ -163,7 +164,7 @@ impl Resource for Dispatchers {
         Ok(())
     }
 
-    async fn import(&self, cx: &Cx<Clients>, key: ImportKey<Dispatcher>) -> Result<Dispatcher, Diagnostics> {
+    async fn import(&self, cx: &Context<Clients>, key: ImportKey<Dispatcher>) -> Result<Dispatcher, Diagnostics> {
         let clients = cx.data();
         let ImportKey::Id(text) = key else {
             return Err(unable_to_import("Import it by id: `node/vmid`.").into());
@@ -329,9 +330,9 @@ async fn takes(
 }
 
 /// What the dispatcher is to work with.
-fn desired(cx: &Cx<Clients>, plan: &KnownDispatcher) -> Result<(Config, Secrets), Diagnostics> {
+fn desired(cx: &Context<Clients>, plan: &KnownDispatcher) -> Result<(Config, Secrets), Diagnostics> {
     let clients = cx.data();
-    let config = valid(plan.config(plan.node.need("node")?, &clients.installation, &clients.connection)?)?;
+    let config = valid(plan.config(plan.node.require("node")?, &clients.installation, &clients.connection)?)?;
     let own = plan.pve_token_secret_wo.clone().map(Secret::into_inner);
     let github_token = plan.github_token_wo.clone().into_inner();
     let secrets =
@@ -355,7 +356,7 @@ fn planned_appliance(plan: &mut KnownDispatcher, installation: &Installation) ->
 }
 
 /// The container that the plan is about: one that a killed apply left unfinished, or a new one.
-async fn make(cx: &Cx<Clients>, plan: &KnownDispatcher, appliance: &Appliance) -> Result<Made, Diagnostic> {
+async fn make(cx: &Context<Clients>, plan: &KnownDispatcher, appliance: &Appliance) -> Result<Made, Diagnostic> {
     if let Some(made) = unfinished::adopt(cx, plan, true).await? {
         return Ok(made);
     }
@@ -368,7 +369,7 @@ async fn make(cx: &Cx<Clients>, plan: &KnownDispatcher, appliance: &Appliance) -
 
 /// From a container that was just made to a dispatcher that works.
 async fn set_up(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     plan: &KnownDispatcher,
     made: &Made,
     config: &Config,
@@ -383,7 +384,7 @@ async fn set_up(
 }
 
 async fn start_and_configure(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     plan: &KnownDispatcher,
     config: &Config,
     secrets: &Secrets,
@@ -416,7 +417,7 @@ fn unsettled(plan: KnownDispatcher, prior: KnownDispatcher) -> KnownDispatcher {
 }
 
 /// Removes the appliance that no container was made from.
-async fn without_appliance(cx: &Cx<Clients>, plan: &KnownDispatcher, diagnostic: Diagnostic) -> Diagnostic {
+async fn without_appliance(cx: &Context<Clients>, plan: &KnownDispatcher, diagnostic: Diagnostic) -> Diagnostic {
     let removed = stored_appliance::remove(cx.data(), plan, &container::clean_up_time()).await;
     match removed {
         Ok(()) => diagnostic,
@@ -426,7 +427,7 @@ async fn without_appliance(cx: &Cx<Clients>, plan: &KnownDispatcher, diagnostic:
 
 /// What a failed creation made goes again. A container whose dispatcher has machines left stays: only it can clear them.
 async fn undo(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     plan: KnownDispatcher,
     made: &Made,
     diagnostic: Diagnostic,
@@ -467,7 +468,7 @@ fn not_destroyed(candidate: &Candidate<Lxc>, error: &guest::Error) -> Diagnostic
     diagnostics::unable("destroy", container::THING, candidate.vmid(), error)
 }
 
-async fn change_in_place(cx: &Cx<Clients>, plan: &KnownDispatcher) -> Result<(), Diagnostic> {
+async fn change_in_place(cx: &Context<Clients>, plan: &KnownDispatcher) -> Result<(), Diagnostic> {
     let clients = cx.data();
     let wait = waiting::until_deadline(cx);
     let Some(owned) = container::owned(clients, plan.location()?, "change", wait).await? else { return Ok(()) };
@@ -478,7 +479,7 @@ async fn change_in_place(cx: &Cx<Clients>, plan: &KnownDispatcher) -> Result<(),
 }
 
 async fn replace_appliance(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     prior: &KnownDispatcher,
     mut plan: KnownDispatcher,
     appliance: &Appliance,
@@ -506,7 +507,11 @@ async fn replace_appliance(
 }
 
 /// Has the dispatcher destroy the machines that it made. If it cannot be asked, none may be left.
-async fn release_runners(cx: &Cx<Clients>, state: &KnownDispatcher, owned: &OwnedContainer) -> Result<(), Diagnostic> {
+async fn release_runners(
+    cx: &Context<Clients>,
+    state: &KnownDispatcher,
+    owned: &OwnedContainer,
+) -> Result<(), Diagnostic> {
     let vmid = owned.vmid();
     container::start(cx, owned).await?;
     let mut last = None;

@@ -223,13 +223,13 @@ impl Dispatcher {
 
     /// Returns node and VMID of the container that exists.
     pub(crate) fn place(&self) -> Result<(&str, Vmid), Diagnostic> {
-        Ok((self.node.need("node")?, container(&self.vmid)?))
+        Ok((self.node.require("node")?, container(&self.vmid)?))
     }
 
     /// Returns what the container that exists is proved by.
     pub(crate) fn location(&self) -> Result<Location<'_>, Diagnostic> {
         let (node, vmid) = self.place()?;
-        Ok(Location { node, vmid, range: self.range()?, resource_pool: self.resource_pool.need("resource_pool")? })
+        Ok(Location { node, vmid, range: self.range()?, resource_pool: self.resource_pool.require("resource_pool")? })
     }
 }
 
@@ -258,7 +258,7 @@ fn range(range: Option<&str>, vmid: &Attr<i64>) -> Result<VmidRange, Diagnostic>
 
 /// Returns the VMID of the container that exists.
 pub(crate) fn container(vmid: &Attr<i64>) -> Result<Vmid, Diagnostic> {
-    vmid.need("vmid")?;
+    vmid.require("vmid")?;
     self::vmid(vmid).ok_or_else(|| diagnostics::invalid("vmid", "No container is known", "The state holds no VMID."))
 }
 
@@ -270,7 +270,7 @@ impl KnownDispatcher {
 
     /// Returns node and VMID of the container that exists.
     pub(crate) fn place(&self) -> Result<(&str, Vmid), Diagnostic> {
-        Ok((self.node.need("node")?, container(&self.vmid)?))
+        Ok((self.node.require("node")?, container(&self.vmid)?))
     }
 
     /// Returns what the container that exists is proved by.

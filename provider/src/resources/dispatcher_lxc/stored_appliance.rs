@@ -2,7 +2,7 @@
 
 use ownership::{Kind, Marker};
 use pve::{Config, Content, Error, GuestKind, WaitOptions};
-use tf_provider::{Cx, Diagnostic};
+use tf_provider::{Context, Diagnostic};
 
 use super::appliance::Appliance;
 use super::container::finish;
@@ -13,9 +13,13 @@ use crate::holders;
 use crate::provider::Clients;
 
 /// Uploads the appliance; a file of that name has that content, then nothing is sent.
-pub(crate) async fn upload(cx: &Cx<Clients>, model: &KnownDispatcher, appliance: &Appliance) -> Result<(), Diagnostic> {
-    let storage = cx.data().pve.storage(model.node.need("node")?, &model.template_storage);
-    let volid = model.appliance_volid.need("appliance_volid")?;
+pub(crate) async fn upload(
+    cx: &Context<Clients>,
+    model: &KnownDispatcher,
+    appliance: &Appliance,
+) -> Result<(), Diagnostic> {
+    let storage = cx.data().pve.storage(model.node.require("node")?, &model.template_storage);
+    let volid = model.appliance_volid.require("appliance_volid")?;
     let present = cx
         .guard(storage.volumes(Content::ContainerTemplate.as_str()))
         .await?
@@ -40,7 +44,7 @@ pub(crate) async fn remove(clients: &Clients, model: &KnownDispatcher, wait: &Wa
     if used_elsewhere(clients, volid).await.unable("delete", "the dispatcher's appliance", volid)? {
         return Ok(());
     }
-    let storage = clients.pve.storage(model.node.need("node")?, &model.template_storage);
+    let storage = clients.pve.storage(model.node.require("node")?, &model.template_storage);
     match storage.delete(volid).await.unable("delete", "the dispatcher's appliance", volid)? {
         Some(task) => {
             clients.pve.wait(&task, wait).await.map(drop).unable("delete", "the dispatcher's appliance", volid)

@@ -12,7 +12,7 @@
 use dispatcher_api::{Config, Secrets};
 use guest::OwnedContainer;
 use pve::WaitOptions;
-use tf_provider::{Cx, Diagnostic};
+use tf_provider::{Context, Diagnostic};
 
 use super::appliance::Appliance;
 use super::container::Made;
@@ -37,7 +37,7 @@ pub(crate) struct Succession<'a> {
 
 /// Makes the new container take over and returns it, still marked as being set up. After an error the old one is in charge, as
 /// before.
-pub(crate) async fn take_over(cx: &Cx<Clients>, succession: &Succession<'_>) -> Result<Made, Diagnostic> {
+pub(crate) async fn take_over(cx: &Context<Clients>, succession: &Succession<'_>) -> Result<Made, Diagnostic> {
     let clients = cx.data();
     let wait = waiting::until_deadline(cx);
     let Some(old) = container::owned(clients, succession.prior.location()?, "replace", wait).await? else {
@@ -60,7 +60,7 @@ pub(crate) async fn take_over(cx: &Cx<Clients>, succession: &Succession<'_>) -> 
 }
 
 /// The successor: one that a killed apply left in the middle, or a new one.
-async fn make(cx: &Cx<Clients>, succession: &Succession<'_>) -> Result<Made, Diagnostic> {
+async fn make(cx: &Context<Clients>, succession: &Succession<'_>) -> Result<Made, Diagnostic> {
     if let Some(made) = unfinished::adopt(cx, succession.plan, false).await? {
         return Ok(made);
     }
@@ -74,7 +74,7 @@ fn successor(succession: &Succession<'_>, made: &Made) -> KnownDispatcher {
 }
 
 async fn switch(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     succession: &Succession<'_>,
     old: &OwnedContainer,
     made: &Made,

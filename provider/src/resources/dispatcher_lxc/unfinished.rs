@@ -10,7 +10,7 @@ use std::time::Duration;
 use guest::Problem;
 use ownership::{Build, Marker, Nonce, Vmid, VmidRange};
 use pve::{Error, GuestKind};
-use tf_provider::{Cx, Diagnostic};
+use tf_provider::{Context, Diagnostic};
 
 use super::container::{self, Found, Made, THING};
 use super::model::{Dispatcher, KnownDispatcher, Location};
@@ -26,7 +26,7 @@ const POLL: Duration = Duration::from_secs(1);
 /// Takes over an unfinished container that fits the plan. Returns `None` if there is none. With `with_state` the
 /// container must have a state volume.
 pub(super) async fn adopt(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     model: &KnownDispatcher,
     with_state: bool,
 ) -> Result<Option<Made>, Diagnostic> {
@@ -34,7 +34,7 @@ pub(super) async fn adopt(
     let range = model.range()?;
     for vmid in candidates(clients, model, range).await.unable("look for unfinished ones of", THING, range)? {
         let Some(proposal) = clients.vmids.claim(vmid) else { continue };
-        let place = (model.node.need("node")?.as_str(), vmid);
+        let place = (model.node.require("node")?.as_str(), vmid);
         let Some((found, marker)) = cx.guard(unlocked(clients, place)).await?? else { continue };
         if !fits(&found, model, with_state) {
             left_alone(cx, vmid);
@@ -94,7 +94,7 @@ fn fits(found: &Found, model: &KnownDispatcher, with_state: bool) -> bool {
         && if with_state { has_state && made.state_volume_size.known() == Some(&model.state_volume_size) } else { true }
 }
 
-fn left_alone(cx: &Cx<Clients>, vmid: Vmid) {
+fn left_alone(cx: &Context<Clients>, vmid: Vmid) {
     let detail = format!(
         "An apply that was killed left container {vmid}, or another apply is making it. It differs from the planned one in its host name, its appliance or \
          its storage, so it was left alone. If nobody needs it, import it and destroy it (`node/{vmid}`)."

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use guest::Problem;
 use ownership::{Nonce, Vmid, VmidRange};
-use tf_provider::{CancellationToken, Cx, Diagnostic, Failure, Outcome};
+use tf_provider::{CancellationToken, Context, Diagnostic, Failure, Outcome};
 
 use super::model::{Job, KnownRunnerVm, runner_name};
 use super::{THING, handle};
@@ -19,7 +19,7 @@ const ADDRESS_ATTEMPTS: u32 = 5;
 const ADDRESS_PAUSE: Duration = Duration::from_secs(1);
 
 /// Makes the VM of the plan and fills in what was unknown.
-pub(super) async fn make(cx: &Cx<Clients>, mut plan: KnownRunnerVm) -> Outcome<KnownRunnerVm> {
+pub(super) async fn make(cx: &Context<Clients>, mut plan: KnownRunnerVm) -> Outcome<KnownRunnerVm> {
     let clients = cx.data();
     plan.node = clients.node(&plan.node)?.into();
     plan.finished = false.into();
@@ -32,7 +32,7 @@ pub(super) async fn make(cx: &Cx<Clients>, mut plan: KnownRunnerVm) -> Outcome<K
 
 /// Clones the template to a VMID of the range, to another one when somebody else was faster.
 async fn clone(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     clients: &Clients,
     plan: &mut KnownRunnerVm,
 ) -> Result<Proposal, Failure<KnownRunnerVm>> {
@@ -71,7 +71,7 @@ async fn clone_once(vm: &guest::RunnerVm) -> Result<(), guest::Error> {
 }
 
 async fn propose(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     clients: &Clients,
     plan: &KnownRunnerVm,
     range: VmidRange,
@@ -83,7 +83,7 @@ async fn propose(
 }
 
 /// Everything after the clone.
-async fn finish(cx: &Cx<Clients>, clients: &Clients, plan: &mut KnownRunnerVm) -> Result<(), Diagnostic> {
+async fn finish(cx: &Context<Clients>, clients: &Clients, plan: &mut KnownRunnerVm) -> Result<(), Diagnostic> {
     let vm = super::existing(clients, plan, cx.stop().clone())?;
     vm.configure(&plan.shape(), None).await.unable("configure", THING, vm.name())?;
     let config = super::qemu(clients, &plan.node, &plan.vmid)?.config().await;
@@ -98,7 +98,7 @@ async fn finish(cx: &Cx<Clients>, clients: &Clients, plan: &mut KnownRunnerVm) -
 
 /// Brings the VM into the planned power state, and finds out its address.
 pub(super) async fn start(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     clients: &Clients,
     plan: &mut KnownRunnerVm,
     vm: &guest::RunnerVm,
@@ -118,7 +118,7 @@ pub(super) async fn start(
 }
 
 /// Returns the guest's first IPv4 address, or `None` if it has none.
-async fn address(cx: &Cx<Clients>, vm: &guest::RunnerVm) -> Result<Option<String>, Diagnostic> {
+async fn address(cx: &Context<Clients>, vm: &guest::RunnerVm) -> Result<Option<String>, Diagnostic> {
     // Not worth failing for: the VM runs.
     let Ok(vm) = cx.guard(vm.prove()).await? else { return Ok(None) };
     let agent = vm.agent();

@@ -18,7 +18,7 @@ use guest::Place;
 use ownership::{Kind, Marker, Owner, RunnerName, Vmid};
 use pve::Qemu;
 use tf_provider::{
-    Attr, CancellationToken, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Outcome, Plan, PlanCx, Resource,
+    Attr, CancellationToken, Context, Diagnostic, Diagnostics, Failure, ImportKey, Outcome, Plan, PlanContext, Resource,
 };
 
 use self::model::{ImportId, Job, KEEP, KnownRunnerVm, REPLACE, RunnerVm};
@@ -53,7 +53,7 @@ impl Resource for RunnerVms {
         }
     }
 
-    async fn plan(&self, cx: &PlanCx<Clients>, plan: &mut Plan<RunnerVm>) -> Result<(), Diagnostics> {
+    async fn plan(&self, cx: &PlanContext<Clients>, plan: &mut Plan<RunnerVm>) -> Result<(), Diagnostics> {
         if let Some(clients) = cx.data()
             && plan.prior.is_none()
         {
@@ -75,17 +75,22 @@ impl Resource for RunnerVms {
         Ok(())
     }
 
-    async fn create(&self, cx: &Cx<Clients>, plan: KnownRunnerVm) -> Outcome<KnownRunnerVm> {
+    async fn create(&self, cx: &Context<Clients>, plan: KnownRunnerVm) -> Outcome<KnownRunnerVm> {
         making::make(cx, plan).await
     }
 
-    async fn read(&self, cx: &Cx<Clients>, state: RunnerVm) -> Result<Option<RunnerVm>, Diagnostics> {
+    async fn read(&self, cx: &Context<Clients>, state: RunnerVm) -> Result<Option<RunnerVm>, Diagnostics> {
         let Some(&number) = state.vmid.known() else { return Ok(None) };
         let vmid = diagnostics::vmid("vmid", number)?;
         look(cx.data(), state, vmid).await.map_err(Into::into)
     }
 
-    async fn update(&self, cx: &Cx<Clients>, prior: KnownRunnerVm, mut plan: KnownRunnerVm) -> Outcome<KnownRunnerVm> {
+    async fn update(
+        &self,
+        cx: &Context<Clients>,
+        prior: KnownRunnerVm,
+        mut plan: KnownRunnerVm,
+    ) -> Outcome<KnownRunnerVm> {
         let clients = cx.data();
         let vm = existing(clients, &prior, cx.stop().clone())?;
         if plan.reap() != prior.reap() {
@@ -113,7 +118,7 @@ impl Resource for RunnerVms {
         Err(Failure::partial(so_far, diagnostic))
     }
 
-    async fn delete(&self, cx: &Cx<Clients>, state: KnownRunnerVm) -> Result<(), Failure<KnownRunnerVm>> {
+    async fn delete(&self, cx: &Context<Clients>, state: KnownRunnerVm) -> Result<(), Failure<KnownRunnerVm>> {
         if state.vmid.known().is_none() {
             return Ok(());
         }
@@ -121,7 +126,7 @@ impl Resource for RunnerVms {
         Ok(())
     }
 
-    async fn import(&self, cx: &Cx<Clients>, key: ImportKey<RunnerVm>) -> Result<RunnerVm, Diagnostics> {
+    async fn import(&self, cx: &Context<Clients>, key: ImportKey<RunnerVm>) -> Result<RunnerVm, Diagnostics> {
         let id = match key {
             ImportKey::Id(text) => ImportId::parse(&text).ok_or(text),
             ImportKey::Identity(_) => Err(String::new()),
@@ -170,7 +175,7 @@ fn known_vmid(attribute: &Attr<u32>) -> Option<Vmid> {
 }
 
 fn qemu(clients: &Clients, node: &Attr<String>, vmid: &Attr<u32>) -> Result<Qemu, Diagnostic> {
-    Ok(clients.pve.qemu(node.need("node")?, diagnostics::vmid("vmid", *vmid.need("vmid")?)?))
+    Ok(clients.pve.qemu(node.require("node")?, diagnostics::vmid("vmid", *vmid.require("vmid")?)?))
 }
 
 /// Finds out while planning what would only fail later. A template that does not exist yet may be made in the same run.
@@ -198,12 +203,12 @@ fn handle(
 ) -> Result<guest::RunnerVm, Diagnostic> {
     let range = model.range().ok_or_else(|| diagnostics::found("No VMID is given", "Set `vmid_range` or `vmid`."))?;
     let place = Place {
-        node: model.node.need("node")?.clone(),
+        node: model.node.require("node")?.clone(),
         range,
         claimant: Owner::Provider,
         resource_pool: model.resource_pool.clone(),
     };
-    let name = model.runner_name.need("runner_name")?.clone();
+    let name = model.runner_name.require("runner_name")?.clone();
     Ok(guest::RunnerVm::new(clients.pve.clone(), name, marker, place, cancel))
 }
 
@@ -213,7 +218,7 @@ fn existing(
     model: &KnownRunnerVm,
     cancel: CancellationToken,
 ) -> Result<guest::RunnerVm, Diagnostic> {
-    let name = model.runner_name.need("runner_name")?;
+    let name = model.runner_name.require("runner_name")?;
     let parsed = RunnerName::parse(&clients.installation, name).unable("recognise", THING, name)?;
     let marker = model.marker(&clients.installation, parsed.vmid(), parsed.nonce().clone())?;
     handle(clients, model, marker, cancel)

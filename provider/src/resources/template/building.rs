@@ -14,7 +14,7 @@ use ownership::{Build, Kind, Marker, Nonce, NotOurs, Owner, Vmid, fingerprint_ta
 use packer_driver::{Class, Event, Level, Packer};
 use pve::{Qemu, WaitOptions};
 use template_family::{Family, Version};
-use tf_provider::{CancellationToken, Cx, Diagnostic};
+use tf_provider::{CancellationToken, Context, Diagnostic};
 
 use super::model::KnownTemplate;
 use super::proofs::{self, PACKERS_DESCRIPTION};
@@ -43,7 +43,7 @@ pub(super) async fn packer(plan: &KnownTemplate) -> Result<Packer, Diagnostic> {
 
 /// Builds, verifies and returns a version that is ready.
 pub(super) async fn build(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     plan: &KnownTemplate,
     family: &Family,
     source: &Source,
@@ -77,7 +77,7 @@ pub(super) async fn build(
 
 /// The verification needs a VMID of its own. Better to say so now than after half an hour of building; the version's own is claimed already.
 async fn has_room_for_a_clone(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     clients: &Clients,
     family: &Family,
     refused: &BTreeSet<Vmid>,
@@ -141,7 +141,7 @@ impl<'a> Attempt<'a> {
 
     async fn run(
         &self,
-        cx: &Cx<Clients>,
+        cx: &Context<Clients>,
         plan: &KnownTemplate,
         packer: &Packer,
         certificates: Option<&str>,
@@ -166,7 +166,7 @@ impl<'a> Attempt<'a> {
     /// Runs Packer. Returns true if it named our VMID as that of what it built.
     async fn pack(
         &self,
-        cx: &Cx<Clients>,
+        cx: &Context<Clients>,
         plan: &KnownTemplate,
         packer: &Packer,
         certificates: Option<&str>,
@@ -230,7 +230,12 @@ impl<'a> Attempt<'a> {
         vm.change(&[("description", &description)]).await
     }
 
-    async fn complete(&self, cx: &Cx<Clients>, plan: &KnownTemplate, is_reported: bool) -> Result<Version, Diagnostic> {
+    async fn complete(
+        &self,
+        cx: &Context<Clients>,
+        plan: &KnownTemplate,
+        is_reported: bool,
+    ) -> Result<Version, Diagnostic> {
         let built = self.vm(is_reported, waiting::until_deadline(cx));
         finishing::finish(&built, &self.marker, &self.name, &self.tags()).await?;
         if plan.verify {

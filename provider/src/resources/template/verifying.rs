@@ -7,7 +7,7 @@ use guest::{BootTimes, Place, Problem, RunnerVm};
 use ownership::{Kind, Marker, Nonce, Owner, Vmid};
 use pve::Exit;
 use template_family::Family;
-use tf_provider::{CancellationToken, Cx, Diagnostic};
+use tf_provider::{CancellationToken, Context, Diagnostic};
 
 use super::THING;
 use crate::diagnostics::{self, Detailed as _, Unable as _};
@@ -24,7 +24,7 @@ const CHECK: &str = "if [ -x /opt/pxci/verify ]; then exec /opt/pxci/verify 2>&1
 const LINES: usize = 20;
 
 /// Boots a linked clone of the version and runs the image's check in it. The clone goes in any case.
-pub(super) async fn verify(cx: &Cx<Clients>, family: &Family, version: &Marker) -> Result<(), Diagnostic> {
+pub(super) async fn verify(cx: &Context<Clients>, family: &Family, version: &Marker) -> Result<(), Diagnostic> {
     let clients = cx.data();
     let mut refused = BTreeSet::new();
     loop {
@@ -72,7 +72,7 @@ pub(super) fn clone_of(clients: &Clients, family: &Family, marker: Marker, cance
     RunnerVm::new(clients.pve.clone(), name, marker, place, cancel)
 }
 
-async fn check(cx: &Cx<Clients>, family: &Family, vmid: Vmid, clone: &RunnerVm) -> Result<(), Diagnostic> {
+async fn check(cx: &Context<Clients>, family: &Family, vmid: Vmid, clone: &RunnerVm) -> Result<(), Diagnostic> {
     let begin = Instant::now();
     let booted = cx.guard(clone.boot(BootTimes::default().first_question(), BOOT_LIMIT)).await?;
     booted.unable("boot", CLONE, clone.name())?;
