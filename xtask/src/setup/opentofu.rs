@@ -1,4 +1,4 @@
-//! OpenTofu, built from its Go module: no registry offers it as a program.
+//! Builds OpenTofu from its Go module, because no registry has the program.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -42,7 +42,7 @@ fn build(cache: &Path, go: &Path, program: &Path) -> Result<()> {
     let unfinished = directory.join("tofu.unfinished");
     let mut command = bound(go);
     if go.starts_with(cache) {
-        // Without an own Go toolchain, its caches are of no use afterwards.
+        // The caches of Go are not needed after the build.
         command.env("GOMODCACHE", work.0.join("modules")).env("GOCACHE", work.0.join("build"));
     }
     let output = command
