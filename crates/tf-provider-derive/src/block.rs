@@ -3,8 +3,6 @@
 use syn::meta::ParseNestedMeta;
 use syn::{Error, Ident, LitInt, Result, token};
 
-use crate::field::Rules;
-
 /// The options in `block(…)`.
 pub(crate) struct Block {
     pub(crate) word: Ident,
@@ -31,28 +29,4 @@ impl Block {
         })?;
         Ok(block)
     }
-}
-
-/// Refuses options that only apply to values, because a block has no value of its own.
-pub(crate) fn check(block: &Block, rules: &Rules) -> Result<()> {
-    let flags = [
-        &rules.unread,
-        &rules.optional,
-        &rules.computed,
-        &rules.keep,
-        &rules.sensitive,
-        &rules.write_only,
-        &rules.identity,
-    ];
-    if let Some(word) = flags.into_iter().flatten().next() {
-        let text = format!("`{word}` is for attributes: put it inside of the block");
-        return Err(Error::new_spanned(word, text));
-    }
-    if let Some(default) = &rules.default {
-        return Err(Error::new_spanned(default, "a block has no default: put it on the block's attributes"));
-    }
-    if rules.checks.iter().any(|check| !check.is_custom()) {
-        return Err(Error::new_spanned(&block.word, "limit the number of blocks with `block(min = …, max = …)`"));
-    }
-    Ok(())
 }

@@ -2,10 +2,9 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{
-    Attribute, Data, DeriveInput, Error, Expr, ExprLit, Fields, Generics, Ident, Lit, LitStr, Meta, Result, Visibility,
-};
+use syn::{Attribute, Data, DeriveInput, Error, Fields, Generics, Ident, LitStr, Result, Visibility};
 
+use crate::documentation::doc_text;
 use crate::field::Field;
 use crate::framework::Framework;
 
@@ -83,18 +82,4 @@ impl TypeOptions {
             quote!(const DEPRECATED: ::core::option::Option<&'static str> = ::core::option::Option::Some(#message);)
         })
     }
-}
-
-/// Returns the doc comment as Markdown, without the leading space of each line.
-pub(crate) fn doc_text(attributes: &[Attribute]) -> String {
-    let lines = attributes.iter().filter_map(|attribute| {
-        let Meta::NameValue(pair) = &attribute.meta else { return None };
-        if !pair.path.is_ident("doc") {
-            return None;
-        }
-        let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = &pair.value else { return None };
-        let text = text.value();
-        Some(text.strip_prefix(' ').unwrap_or(&text).trim_end().to_owned())
-    });
-    lines.collect::<Vec<_>>().join("\n").trim().to_owned()
 }

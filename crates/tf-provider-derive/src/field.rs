@@ -1,15 +1,16 @@
 //! Parses a field and refuses contradictory options.
 
 use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
 use syn::meta::ParseNestedMeta;
 use syn::punctuated::Punctuated;
 use syn::{
-    Error, Expr, ExprPath, GenericArgument, Ident, LitStr, PathArguments, Result, Token, Type, Visibility,
-    parenthesized,
+    Error, Expr, ExprLit, ExprPath, GenericArgument, Ident, Lit, LitStr, PathArguments, Result, Token, Type,
+    Visibility, parenthesized,
 };
 
-use crate::block::{self, Block};
-use crate::declare::doc_text;
+use crate::block::Block;
+use crate::documentation::doc_text;
 
 /// An attribute of a model.
 pub(crate) struct Field {
@@ -101,7 +102,7 @@ struct RawField {
 
 impl RawField {
     fn new(ident: &Ident) -> Self {
-        let element = Type::Verbatim(quote::quote!(#ident));
+        let element = Type::Verbatim(quote!(#ident));
         let rules = Rules {
             element,
             block: None,
@@ -176,7 +177,7 @@ impl Rules {
             return at(word, "`replace` and `replace_if` exclude each other");
         }
         if let Some(block) = &self.block {
-            return block::check(block, self);
+            return self.check_block(block);
         }
         if self.required.is_none() && self.optional.is_none() && self.computed.is_none() && self.default.is_none() {
             return at(ident, "needs #[tf(required)], #[tf(optional)], #[tf(computed)] or #[tf(default = …)]");
@@ -229,6 +230,40 @@ impl Rules {
         }
         Ok(())
     }
+
+    /// Refuses options that only apply to values, because a block has no value of its own.
+    fn check_block(&self, block: &Block) -> Result<()> {
+        let flags = [
+            &self.unread,
+            &self.optional,
+            &self.computed,
+            &self.keep,
+            &self.sensitive,
+            &self.write_only,
+            &self.identity,
+        ];
+        if let Some(word) = flags.into_iter().flatten().next() {
+            let text = format!("`{word}` is for attributes: put it inside of the block");
+            return Err(Error::new_spanned(word, text));
+        }
+        if let Some(default) = &self.default {
+            return Err(Error::new_spanned(default, "a block has no default: put it on the block's attributes"));
+        }
+        if self.checks.iter().any(|check| !check.is_custom()) {
+            return Err(Error::new_spanned(&block.word, "limit the number of blocks with `block(min = …, max = …)`"));
+        }
+        Ok(())
+    }
+}
+
+/// Returns the code of a default. Text literals become owned strings; everything else must have the attribute's type.
+pub(crate) fn default_value(default: &Expr) -> TokenStream {
+    match default {
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
+            quote_spanned!(text.span()=> ::core::convert::From::from(#text))
+        }
+        other => quote!(#other),
+    }
 }
 
 /// Returns `T` of `NAME<T>`.
@@ -250,7 +285,7 @@ pub(crate) fn range_argument(meta: &ParseNestedMeta<'_>) -> Result<TokenStream> 
     parenthesized!(content in meta.input);
     let range: Expr = content.parse()?;
     match &range {
-        Expr::Range(_) => Ok(quote::quote!(#range)),
+        Expr::Range(_) => Ok(quote!(#range)),
         other => Err(Error::new_spanned(other, "a range is needed, such as `1..=128` or `1..`")),
     }
 }

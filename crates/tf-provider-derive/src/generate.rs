@@ -2,12 +2,12 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
+use syn::Ident;
 use syn::spanned::Spanned;
-use syn::{Expr, ExprLit, Ident, Lit};
 
 use crate::block::Block;
 use crate::declare::Declaration;
-use crate::field::{CheckOption, Field, Rules, Shape};
+use crate::field::{CheckOption, Field, Rules, Shape, default_value};
 use crate::framework::Framework;
 use crate::known;
 
@@ -185,7 +185,10 @@ fn attribute(framework: &Framework, field: &Field) -> TokenStream {
     let (name, description) = (&field.name, &field.description);
     let rules = match &field.shape {
         Shape::Timeouts(_) => {
-            return quote!(<Self as #framework::Model>::timeout_defaults().attribute(#description));
+            return quote!(#framework::derived::timeouts_attribute(
+                &<Self as #framework::Model>::timeout_defaults(),
+                #description,
+            ));
         }
         Shape::Attribute(rules) => rules,
     };
@@ -260,16 +263,6 @@ fn settings(framework: &Framework, rules: &Rules) -> Vec<TokenStream> {
     }
     all.extend(rules.checks.iter().map(|check| check_setting(framework, rules, check)));
     all
-}
-
-/// Returns the code of a default. Text literals become owned strings; everything else must have the attribute's type.
-pub(crate) fn default_value(default: &Expr) -> TokenStream {
-    match default {
-        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
-            quote_spanned!(text.span()=> ::core::convert::From::from(#text))
-        }
-        other => quote!(#other),
-    }
 }
 
 fn check_setting(framework: &Framework, rules: &Rules, word: &CheckOption) -> TokenStream {

@@ -7,9 +7,8 @@ use syn::spanned::Spanned;
 
 use crate::block::Block;
 use crate::declare::Declaration;
-use crate::field::{Field, Rules, Shape};
+use crate::field::{Field, Rules, Shape, default_value};
 use crate::framework::Framework;
-use crate::generate::default_value;
 
 /// Form of a field in the known struct.
 enum Form<'a> {

@@ -3,6 +3,7 @@
 
 mod block;
 mod declare;
+mod documentation;
 mod field;
 mod framework;
 mod generate;

@@ -5,7 +5,8 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Data, DeriveInput, Error, Fields, Ident, LitStr, Result, Type};
 
-use crate::declare::{TypeOptions, doc_text};
+use crate::declare::TypeOptions;
+use crate::documentation::doc_text;
 use crate::field::{CheckOption, argument_of, choices, range_argument};
 use crate::framework::Framework;
 use crate::generate::check;

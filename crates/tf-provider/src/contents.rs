@@ -1,7 +1,5 @@
 //! Features that a type contains at any depth, known while compiling, so that a wrong use is a compile error.
 
-use crate::element::Element;
-
 /// Features that a type contains at any depth and that are not allowed everywhere.
 #[derive(Clone, Copy, Default)]
 pub struct Contents {
@@ -52,11 +50,4 @@ impl Contents {
         assert!(!self.write_only_in_set, "cores refuse write-only attributes inside sets");
         assert!(!self.replace_in_set, "elements of a set are added and removed, not changed: put `replace` on the set");
     }
-}
-
-/// Fails to compile if cores would refuse the whole provider because of an attribute of this type.
-#[track_caller]
-pub const fn check_attribute<T: Element>() {
-    assert!(!T::CONTENTS.blocks, "a nested attribute cannot hold blocks: declare this field a `block` too");
-    T::CONTENTS.check_sets();
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::element::Model;
-use crate::erased::model;
+use crate::path::Path;
 use crate::value::Value;
 
 /// Capabilities of the calling core.
@@ -163,7 +163,7 @@ impl Call {
     /// # Errors
     /// Fails if `M` is another model than the registered one.
     pub fn meta<M: Model>(&self) -> Result<Option<M>, Diagnostic> {
-        if self.meta.is_null() { Ok(None) } else { model(&self.meta).map(Some) }
+        if self.meta.is_null() { Ok(None) } else { Ok(Some(M::from_value(&self.meta, &Path::root())?)) }
     }
 
     /// Runs `work` until it ends, the user interrupts, or the deadline passes. In the last two cases `work` is

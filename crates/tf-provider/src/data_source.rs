@@ -4,8 +4,8 @@ use std::future::Future;
 
 use crate::context::Context;
 use crate::diagnostic::Diagnostics;
+use crate::element::Known;
 use crate::element::Model;
-use crate::known::Known;
 
 /// A type of data source, which reads and changes nothing. Methods may be `async fn`.
 ///

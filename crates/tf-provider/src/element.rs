@@ -4,10 +4,12 @@ use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::attr::{Attr, Secret};
+use crate::basis::Basis;
 use crate::contents::Contents;
-use crate::known::{Basis, Known};
+use crate::diagnostic::Diagnostic;
 use crate::path::Path;
 use crate::schema::{Attribute, Kind, Nesting, Type};
+use crate::timeouts::Defaults;
 use crate::value::{Number, Value};
 
 /// A value that does not fit its declared Rust type.
@@ -27,6 +29,12 @@ impl ValueError {
 
     fn wanted(path: &Path, wanted: &str, got: &Value) -> Self {
         Self::new(path, format!("{wanted} is needed, got {}", got.shape()))
+    }
+}
+
+impl From<ValueError> for Diagnostic {
+    fn from(ValueError { path, problem }: ValueError) -> Self {
+        Self::error("Invalid value", format!("\"{path}\": {problem}.")).at(path)
     }
 }
 
@@ -71,10 +79,13 @@ pub trait Model: Clone + Default + Send + Sync + 'static {
     }
 
     /// Returns the deadlines that the field `timeouts` declares, if there is such a field.
-    fn timeout_defaults() -> crate::timeouts::Defaults {
-        crate::timeouts::Defaults::default()
+    fn timeout_defaults() -> Defaults {
+        Defaults::default()
     }
 }
+
+/// The known values of a model: the struct `KnownNote` that the derive makes for a model `Note`.
+pub type Known<M> = <M as Model>::Known;
 
 /// A type of values that an [`Attr`] can have: text, numbers, bools, collections of them, nested models.
 #[diagnostic::on_unimplemented(
@@ -127,6 +138,13 @@ macro_rules! always_known {
             known
         }
     };
+}
+
+/// Fails to compile if cores would refuse the whole provider because of an attribute of this type.
+#[track_caller]
+pub const fn check_attribute<T: Element>() {
+    assert!(!T::CONTENTS.blocks, "a nested attribute cannot hold blocks: declare this field a `block` too");
+    T::CONTENTS.check_sets();
 }
 
 /// Converts a value to an attribute.

@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 
 use crate::context::Context;
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::element::Known;
 use crate::element::Model;
-use crate::known::Known;
 
 /// A type of ephemeral resource: a value such as a token, which exists during a run and is not stored. Methods may be
 /// `async fn`.

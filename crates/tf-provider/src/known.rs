@@ -12,22 +12,9 @@
 //! If `T` is or contains a model, `KnownNote` has the known struct of that model.
 
 use crate::attr::Attr;
-use crate::element::{Element, Model, ValueError};
+use crate::basis::Basis;
+use crate::element::{Element, ValueError};
 use crate::path::Path;
-
-/// The known values of a model: the struct `KnownNote` that the derive makes for a model `Note`.
-pub type Known<M> = <M as Model>::Known;
-
-/// The object from which known values are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Basis {
-    /// A plan or configuration, in which the core guarantees all required attributes.
-    Plan,
-    /// The state before an update. Attributes that it lacks are in the plan.
-    Prior,
-    /// The state of an object that is about to be destroyed.
-    Last,
-}
 
 /// Replacement for the value of an attribute that is null.
 pub enum Absent<T> {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::known::Basis;
+use crate::basis::Basis;
 use crate::{Attr, Model, Path, Secret, Timeouts};
 
 /// A kite.

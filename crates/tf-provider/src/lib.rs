@@ -152,6 +152,7 @@
 extern crate self as tf_provider;
 
 mod attr;
+mod basis;
 mod block;
 mod check;
 mod contents;
@@ -199,10 +200,9 @@ pub use contents::Contents;
 pub use context::{Call, Capabilities, Context, PlanContext};
 pub use data_source::DataSource;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
-pub use element::{Choice, Element, HasLength, Model, Ranged, ValueError};
+pub use element::{Choice, Element, HasLength, Known, Model, Ranged, ValueError};
 pub use ephemeral::{EphemeralResource, Opened, Renewed};
 pub use function::{Function, FunctionError, Parameters};
-pub use known::Known;
 pub use moving::{Moved, Moves, Origin};
 pub use path::{Path, Step};
 pub use provider::{Provider, Registry};

@@ -4,8 +4,8 @@ use std::future::{Future, ready};
 
 use crate::context::{Context, PlanContext};
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::element::Known;
 use crate::element::Model;
-use crate::known::Known;
 use crate::moving::Moves;
 use crate::path::Path;
 

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
 
-use super::{bound, debian};
+use super::bound::bound;
+use super::debian;
 use crate::narrate::Narrator;
 
 const MANIFEST: &str = include_str!("../../../sim/control/clients/package.json");

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::bound;
+use super::bound::bound;
 use crate::narrate::Narrator;
 
 /// Oldest version, from OpenTofu's `go` directive.

@@ -3,6 +3,7 @@
 //! Each step does nothing if its result exists, so a second run takes a second. Slow builds go to the cache directory
 //! outside of the checkout, keyed by version. Everything comes from ordinary package registries.
 
+mod bound;
 mod clients;
 mod debian;
 mod go;
@@ -143,13 +144,6 @@ pub(crate) fn run(narrator: &Narrator, purpose: Purpose) -> Result<Ready> {
 fn browser_needed() -> Option<&'static str> {
     let named = std::env::var_os("PXCI_CHROMIUM").is_some();
     (!named && debian::program("chromium").is_none()).then_some("chromium")
-}
-
-/// Returns a command that ends when this process ends for any reason.
-fn bound(program: &Path) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
-    command
 }
 
 fn guest_base(cache: &Path, narrator: &Narrator) -> Result<PathBuf> {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::bound;
+use super::bound::bound;
 use crate::narrate::Narrator;
 
 /// The version that `engines/opentofu/go.mod` names.

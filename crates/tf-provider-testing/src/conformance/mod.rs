@@ -30,81 +30,20 @@ mod data;
 mod failures;
 mod fixture;
 mod lifecycle;
+mod step;
 mod subject;
 mod world;
 
-use std::fmt;
-
 pub use self::body::Body;
 use self::fixture::Fixture;
+pub use self::step::ConformanceStep;
 pub use self::subject::{Downgrade, Import, Moment, Operation, RoundTrip, Secrets, Subject, Words};
 pub use self::world::World;
 use super::{Core, Failed};
 
-const CHOSEN: &str = "TF_PROVIDER_STEPS";
-
-/// A step of the suite, in the order of their numbers from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the module's table describes them")]
-pub enum ConformanceStep {
-    UnknownInputs,
-    Create,
-    SecondPlan,
-    Import,
-    Update,
-    Replace,
-    Unset,
-    Drift,
-    FailingCalls,
-    Interrupt,
-    FailingDestroy,
-    Secrets,
-    OlderStates,
-    RoundTrips,
-    Many,
-    Snapshot,
-}
-
 use ConformanceStep as Is;
 
-impl ConformanceStep {
-    /// All steps.
-    pub const ALL: [Self; 16] = [
-        Is::UnknownInputs,
-        Is::Create,
-        Is::SecondPlan,
-        Is::Import,
-        Is::Update,
-        Is::Replace,
-        Is::Unset,
-        Is::Drift,
-        Is::FailingCalls,
-        Is::Interrupt,
-        Is::FailingDestroy,
-        Is::Secrets,
-        Is::OlderStates,
-        Is::RoundTrips,
-        Is::Many,
-        Is::Snapshot,
-    ];
-
-    /// Returns true if the core must start the provider. With reattach, a core neither stops a provider nor collects
-    /// its logs.
-    fn needs_a_process(self) -> bool {
-        matches!(self, Is::Interrupt | Is::Secrets | Is::Snapshot)
-    }
-
-    fn is_chosen(self, chosen: Option<&str>) -> bool {
-        let Some(chosen) = chosen else { return true };
-        chosen.split(',').any(|number| number.trim() == (self as usize + 1).to_string())
-    }
-}
-
-impl fmt::Display for ConformanceStep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "step {} ({:?})", *self as usize + 1, self)
-    }
-}
+const CHOSEN: &str = "TF_PROVIDER_STEPS";
 
 /// Runs all steps with a core. A step that fails does not stop the others.
 ///
@@ -162,17 +101,4 @@ async fn take<S: Subject>(core: &Core, step: ConformanceStep) -> Result<Vec<Stri
         Is::Snapshot => data::snapshot(&mut fixture).await,
     }?;
     Ok(fixture.notes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::ConformanceStep;
-
-    #[test]
-    fn steps_are_selected_by_number() {
-        assert_eq!(ConformanceStep::ALL[9].to_string(), "step 10 (Interrupt)");
-        let chosen: Vec<_> = ConformanceStep::ALL.into_iter().filter(|step| step.is_chosen(Some("1, 16"))).collect();
-        assert_eq!(chosen, [ConformanceStep::UnknownInputs, ConformanceStep::Snapshot]);
-        assert!(ConformanceStep::ALL.into_iter().all(|step| step.is_chosen(None)));
-    }
 }

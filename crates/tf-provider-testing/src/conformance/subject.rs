@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{Body, ConformanceStep, World};
+use super::step::ConformanceStep;
+use super::{Body, World};
 use crate::{Attributes, Failed, Harness};
 
 /// The moment at which the provider's API fails during a creation.

@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::attr::Attr;
+use crate::basis::Basis;
 use crate::element::{Element, Model, ValueError, decode_attr, encode_attr};
-use crate::known::{Absent, Basis, present};
+use crate::known::{Absent, present};
 use crate::path::Path;
 use crate::schema::{Attribute, Kind, Limits, Mode, Nesting};
 use crate::value::Value;

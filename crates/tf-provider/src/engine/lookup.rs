@@ -1,5 +1,6 @@
 //! Values that are read or opened, but not managed: data sources and ephemeral resources.
 
+use super::unknowns::without_unknowns;
 use crate::context::Context;
 use crate::diagnostic::Diagnostics;
 use crate::erased::{DynDataSource, DynEphemeral, Lease};
@@ -48,5 +49,5 @@ fn with_defaults(schema: &Schema, config: &Value) -> Value {
 fn checked_result(schema: &Schema, config: &Value, result: Value) -> Result<Value, Diagnostics> {
     let result = plan::keep_equal(&schema.attributes, config, result);
     let different = plan::against_config(&schema.attributes, config, &result);
-    if different.has_error() { Err(different) } else { Ok(super::without_unknowns(&schema.attributes, result)) }
+    if different.has_error() { Err(different) } else { Ok(without_unknowns(&schema.attributes, result)) }
 }

@@ -1,11 +1,14 @@
 //! The object-safe counterpart of [`DataSource`].
 
-use super::{BoxFuture, Erased, catch_panic, known, known_to_value, run_validation, schema_of};
+use futures::future::BoxFuture;
+
+use super::panics::catch_panic;
+use super::typed::{Erased, known, known_to_value, run_validation, schema_of};
+use crate::basis::Basis;
 use crate::context::Context;
 use crate::data_source::DataSource;
 use crate::diagnostic::Diagnostics;
 use crate::element::Model;
-use crate::known::Basis;
 use crate::schema::Schema;
 use crate::timeouts::Defaults;
 use crate::value::Value;

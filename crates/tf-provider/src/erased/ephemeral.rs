@@ -2,15 +2,17 @@
 
 use std::time::SystemTime;
 
+use futures::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{BoxFuture, Erased, catch_panic, known, known_to_value, run_validation, schema_of};
+use super::panics::catch_panic;
+use super::typed::{Erased, known, known_to_value, run_validation, schema_of};
+use crate::basis::Basis;
 use crate::context::Context;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::element::Model;
 use crate::ephemeral::EphemeralResource;
-use crate::known::Basis;
 use crate::schema::Schema;
 use crate::timeouts::Defaults;
 use crate::value::Value;

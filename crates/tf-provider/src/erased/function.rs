@@ -2,7 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{Erased, panic_diagnostic};
+use super::panics::panic_diagnostic;
+use super::typed::Erased;
 use crate::element::Element;
 use crate::function::{Argument, Arguments, Function, FunctionError, Parameter, Parameters};
 use crate::schema::Type;

@@ -1,12 +1,14 @@
 //! The object-safe counterpart of [`Resource`].
 
-use super::{
-    BoxFuture, Erased, catch_panic, catch_panic_sync, known, known_to_value, model, run_validation, schema_of, to_value,
-};
+use futures::future::BoxFuture;
+
+use super::panics::{catch_panic, catch_panic_sync};
+use super::typed::{Erased, known, known_to_value, model, run_validation, schema_of, to_value};
+use crate::basis::Basis;
 use crate::context::{Context, PlanContext};
 use crate::diagnostic::Diagnostics;
+use crate::element::Known;
 use crate::element::Model;
-use crate::known::{Basis, Known};
 use crate::moving::{self, Moves, Origin, Rule};
 use crate::path::Path;
 use crate::resource::{Failure, ImportKey, Plan, Resource};

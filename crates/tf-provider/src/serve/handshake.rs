@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
-use super::socket::Address;
+use super::socket::{Address, Endpoint};
 
 /// Variable and value that cores set for every provider. They only distinguish a start by a core from a start by hand.
 pub(super) const COOKIE: (&str, &str) =
@@ -30,6 +30,20 @@ pub(crate) struct Handshake {
     /// Ports for systems without unix sockets.
     #[cfg_attr(unix, expect(dead_code, reason = "unix sockets are used instead"))]
     pub(crate) ports: RangeInclusive<u16>,
+}
+
+impl Handshake {
+    /// Returns the endpoint that the core asks for.
+    #[cfg(unix)]
+    pub(super) fn endpoint(&self) -> Endpoint {
+        Endpoint::Directory(self.socket_directory.clone())
+    }
+
+    /// Returns the endpoint that the core asks for.
+    #[cfg(not(unix))]
+    pub(super) fn endpoint(&self) -> Endpoint {
+        Endpoint::Ports(self.ports.clone())
+    }
 }
 
 /// The reason why the program cannot serve.

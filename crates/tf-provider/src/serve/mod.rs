@@ -5,6 +5,7 @@
 //! certificates byte for byte.
 
 mod docs;
+mod error;
 pub(crate) mod handshake;
 mod listen;
 mod logging;
@@ -24,27 +25,11 @@ use error_chain::Chain;
 use tokio_util::sync::CancellationToken;
 
 use crate::provider::Provider;
+pub use error::ServeError;
 use handshake::{Handshake, Start};
 use listen::Serving;
 pub use reattach::Reattach;
-use socket::{Endpoint, Socket};
-
-/// The reason why serving ended early.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// An error of the socket, its directory, or its port.
-    #[error("unable to listen")]
-    Socket(#[source] std::io::Error),
-    /// An error of certificate or key.
-    #[error("unable to set up mutual TLS: {0}")]
-    Tls(String),
-    /// An error of signals, the runtime, or standard output.
-    #[error("unable to {0}")]
-    Process(&'static str, #[source] std::io::Error),
-    /// An error of the server.
-    #[error("the server stopped")]
-    Server(#[source] tonic::transport::Error),
-}
+use socket::Socket;
 
 /// Serves the provider to the core that started this process. A provider's `main` consists of this call.
 ///
@@ -91,7 +76,7 @@ async fn for_core<P: Provider>(provider: P, handshake: Handshake) -> Result<(), 
     let shutdown = CancellationToken::new();
     watch_signals(shutdown.clone())?;
     parent::watch(shutdown.clone());
-    let socket = Socket::bind(Endpoint::for_core(&handshake)).map_err(ServeError::Socket)?;
+    let socket = Socket::bind(handshake.endpoint()).map_err(ServeError::Socket)?;
     let address = socket.address().map_err(ServeError::Socket)?;
     let tls = handshake.client_certificate.as_deref().map(tls::Identity::for_client).transpose()?;
     if tls.is_none() && address.network == "tcp" {

@@ -11,8 +11,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixListener;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::handshake::Handshake;
-
 /// A stream of bytes in both directions.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
@@ -28,18 +26,6 @@ pub(crate) enum Endpoint {
 }
 
 impl Endpoint {
-    /// Returns the endpoint that the core asks for.
-    #[cfg(unix)]
-    pub(crate) fn for_core(handshake: &Handshake) -> Self {
-        Self::Directory(handshake.socket_directory.clone())
-    }
-
-    /// Returns the endpoint that the core asks for.
-    #[cfg(not(unix))]
-    pub(crate) fn for_core(handshake: &Handshake) -> Self {
-        Self::Ports(handshake.ports.clone())
-    }
-
     /// Returns an endpoint of our choice.
     #[cfg(unix)]
     pub(crate) fn any() -> Self {

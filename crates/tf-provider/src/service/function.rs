@@ -5,27 +5,15 @@ use std::sync::Arc;
 
 use tonic::Status;
 
+use super::Service;
+use super::registered::{RpcResult, ended};
 use super::values::{span, value};
-use super::{RpcResult, Service, ended};
 use crate::engine;
-use crate::erased::{DynFunction, Signature};
+use crate::erased::Signature;
 use crate::function::Parameter;
 use crate::provider::Provider;
 use crate::wire::messages;
 use crate::wire::tfplugin6 as proto;
-
-/// A function and its declaration.
-pub(super) struct RegisteredFunction {
-    implementation: Box<dyn DynFunction>,
-    signature: Signature,
-}
-
-impl RegisteredFunction {
-    pub(super) fn new(implementation: Box<dyn DynFunction>) -> Self {
-        let signature = implementation.signature();
-        Self { implementation, signature }
-    }
-}
 
 impl<P: Provider> Service<P> {
     pub(super) fn get_functions(&self, _: proto::get_functions::Request) -> RpcResult<proto::get_functions::Response> {

@@ -7,6 +7,7 @@ mod function;
 mod leases;
 mod moving;
 mod provider;
+mod registered;
 mod resource;
 mod schemas;
 mod stored;
@@ -17,32 +18,19 @@ mod values;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
 use crate::context::Call;
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::erased::{DynDataSource, DynEphemeral, DynResource, panic_diagnostic, schema_of};
+use crate::erased::{DynDataSource, DynEphemeral, DynResource, schema_of};
 use crate::provider::{Provider, Registry};
 use crate::schema::{Schema, Type, object_type};
 use crate::value::Value;
 use crate::wire::tfplugin6 as proto;
-use function::RegisteredFunction;
 pub(crate) use leases::Leases;
-
-type RpcResult<T> = Result<T, Status>;
-
-/// A registered type: the author's code and its declaration.
-struct RegisteredType<T: ?Sized> {
-    implementation: Box<T>,
-    schema: Schema,
-    object: Type,
-}
-
-/// Registered types of a kind, by name.
-type Types<T> = HashMap<&'static str, Arc<RegisteredType<T>>>;
+use registered::{RegisteredFunction, RegisteredType, RpcResult, Types, ended, find, types};
 
 /// The service of a provider.
 pub(crate) struct Service<P: Provider> {
@@ -151,29 +139,6 @@ fn unconfigured() -> Diagnostic {
         "The provider's configuration depends on values that are only known after apply, or was not sent at all. Nothing was \
          done. First apply the resources that these values come from, for example with -target.",
     )
-}
-
-fn types<T: ?Sized>(implementations: Vec<Box<T>>, declared: impl Fn(&T) -> (&'static str, Schema)) -> Types<T> {
-    let registered = |implementation: Box<T>| {
-        let (name, schema) = declared(&implementation);
-        let object = Type::Object(object_type(&schema.attributes));
-        (name, Arc::new(RegisteredType { implementation, schema, object }))
-    };
-    implementations.into_iter().map(registered).collect()
-}
-
-fn find<T: ?Sized>(types: &Types<T>, kind: &str, name: &str) -> RpcResult<Arc<RegisteredType<T>>> {
-    let found = types.get(name).cloned();
-    found.ok_or_else(|| Status::invalid_argument(format!("this provider has no {kind} {name:?}")))
-}
-
-/// Returns the error for a task without a result. Panics of the author's methods are caught at the call. A panic that
-/// arrives here comes from a declared check or comparison, which the framework calls.
-fn ended(error: JoinError) -> Status {
-    match error.try_into_panic() {
-        Ok(panic) => Status::internal(panic_diagnostic(panic.as_ref()).detail),
-        Err(_) => Status::cancelled("the provider is ending"),
-    }
 }
 
 /// Implements the generated trait. Calls that are not listed stay unimplemented, because cores only make the calls that

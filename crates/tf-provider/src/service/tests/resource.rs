@@ -333,7 +333,7 @@ async fn identity_of_older_versions_is_upgraded() {
     assert_eq!(reported(&upgrade(1, "{}").diagnostics), ": Lost: Nothing is left of it.");
     assert!(reported(&upgrade(3, "{}").diagnostics).contains("schema 3; this one knows 2"));
     assert!(reported(&upgrade(0, "{").diagnostics).contains("it is not JSON"));
-    assert!(reported(&upgrade(2, r#"{"hull":"x"}"#).diagnostics).contains("\"hull\" is not number"));
+    assert!(reported(&upgrade(2, r#"{"hull":"x"}"#).diagnostics).contains("\"hull\" does not have the type number"));
     let request = proto::get_resource_identity_schemas::Request {};
     let schemas = service.get_resource_identity_schemas(request).expect("answered").identity_schemas;
     assert_eq!((schemas.len(), schemas["toy_boat"].version), (1, 2));

@@ -1,62 +1,28 @@
 //! The `timeouts` attribute, which limits the duration of operations.
 
+mod defaults;
+
 use std::time::Duration;
 
 use crate::attr::Attr;
+use crate::check::custom;
 use crate::element::{ValueError, decode_attr, encode_attr};
 use crate::path::Path;
 use crate::schema::{Attribute, Kind, Mode, Nesting, Type};
 use crate::value::Value;
+pub use defaults::Defaults;
+pub(crate) use defaults::Operation;
 
-/// The four operations that can have a deadline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Operation {
-    Create,
-    Read,
-    Update,
-    Delete,
-}
-
-/// Deadlines that a model declares with `#[tf(timeouts(create = "30m", …))]`, in the form `90s`, `30m`, `1h30m`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Defaults {
-    /// Deadline of create.
-    pub create: Option<&'static str>,
-    /// Deadline of read.
-    pub read: Option<&'static str>,
-    /// Deadline of update.
-    pub update: Option<&'static str>,
-    /// Deadline of delete.
-    pub delete: Option<&'static str>,
-}
-
-impl Defaults {
-    /// Returns the declared duration for an operation.
-    pub(crate) fn of(&self, operation: Operation) -> Option<&'static str> {
-        match operation {
-            Operation::Create => self.create,
-            Operation::Read => self.read,
-            Operation::Update => self.update,
-            Operation::Delete => self.delete,
-        }
-    }
-
-    fn declared(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        let all = [("create", self.create), ("read", self.read), ("update", self.update), ("delete", self.delete)];
-        all.into_iter().filter_map(|(name, default)| Some((name, default?)))
-    }
-
-    /// Returns the nested attribute for these defaults.
-    #[must_use]
-    pub fn attribute(&self, description: &str) -> Attribute {
-        let nested = self.declared().map(|(name, default)| {
-            let text = format!("Time limit for {name}, such as `90s` or `1h30m`. Default `{default}`.");
-            let mut attribute = Attribute::new(name, Kind::Plain(Type::String), Mode::Optional, &text);
-            attribute.checks.push(crate::check::custom::<String>(|text| parse(text).map(drop)));
-            attribute
-        });
-        Attribute::new("timeouts", Kind::Nested(Nesting::Single, nested.collect()), Mode::Optional, description)
-    }
+/// Returns the nested attribute for these defaults. Derived code calls this.
+#[must_use]
+pub fn timeouts_attribute(defaults: &Defaults, description: &str) -> Attribute {
+    let nested = defaults.declared().map(|(name, default)| {
+        let text = format!("Time limit for {name}, such as `90s` or `1h30m`. Default `{default}`.");
+        let mut attribute = Attribute::new(name, Kind::Plain(Type::String), Mode::Optional, &text);
+        attribute.checks.push(custom::<String>(|text| parse(text).map(drop)));
+        attribute
+    });
+    Attribute::new("timeouts", Kind::Nested(Nesting::Single, nested.collect()), Mode::Optional, description)
 }
 
 /// The configured deadlines. The framework computes the deadline of each call from them. Resources only keep the value.
