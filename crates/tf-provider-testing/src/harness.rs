@@ -108,7 +108,7 @@ impl Harness {
     /// Writes the configuration, without the `terraform` block.
     ///
     /// # Errors
-    /// Fails if it cannot be written.
+    /// Fails if the file cannot be written.
     pub fn configure(&self, configuration: &str) -> Result<(), Failed> {
         self.work.write("main.tf", configuration)
     }

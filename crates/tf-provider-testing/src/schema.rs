@@ -16,7 +16,7 @@ const SCHEMA: &str = "TF_PROVIDER_SCHEMA";
 /// an older core does not show are not compared.
 ///
 /// # Errors
-/// Fails if they differ, and names the first path of a difference.
+/// Fails if the schemas differ, and names the first path of a difference.
 pub async fn matches_snapshot(harness: &Harness, file: &Path) -> Result<(), Failed> {
     let core = harness.work().core();
     let shown = shown(harness).await?;

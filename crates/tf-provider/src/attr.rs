@@ -85,7 +85,7 @@ impl From<&str> for Attr<String> {
 }
 
 impl<T> From<Option<T>> for Attr<T> {
-    /// `None` becomes null.
+    /// Converts `None` to null.
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Self::Known)
     }

@@ -167,10 +167,10 @@ impl Call {
     }
 
     /// Runs `work` until it ends, the user interrupts, or the deadline passes. In the last two cases `work` is
-    /// dropped where it stands, so it must be safe to drop at any await.
+    /// dropped at its current await point, so it must be safe to drop at any of them.
     ///
     /// # Errors
-    /// A diagnostic that says which of the two it was.
+    /// Fails with a diagnostic about the interrupt or the deadline.
     pub async fn guard<T>(&self, work: impl Future<Output = T>) -> Result<T, Diagnostic> {
         let deadline = self.deadline.map(tokio::time::Instant::from_std);
         let late = async {
@@ -190,7 +190,7 @@ impl Call {
         }
     }
 
-    /// Tells the user something that is not an error.
+    /// Shows the user a warning.
     pub fn warn(&self, summary: impl Into<String>, detail: impl Into<String>) {
         self.add_warning(Diagnostic::warning(summary, detail));
     }
@@ -200,8 +200,8 @@ impl Call {
         lock(&self.warnings).push(warning);
     }
 
-    /// The private state of this object, kept by the core beside the state and never shown. `None` if there is none,
-    /// or if it has another shape than `T`.
+    /// Returns the private state of the object, which the core stores with the state and does not show. `None` if there
+    /// is none, or it has another shape than `T`.
     pub fn private<T: DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_slice(&lock(&self.private)).ok()
     }
@@ -218,7 +218,7 @@ impl Call {
     }
 }
 
-/// A panic elsewhere leaves nothing half-done in what these locks hold.
+/// Locks a mutex. A panic in another thread leaves its contents consistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -34,7 +34,7 @@ pub enum Absent<T> {
 /// Returns the value of an attribute that always has one.
 ///
 /// # Errors
-/// Fails if it has no value.
+/// Fails if the attribute has no value.
 pub fn present<T: Element>(
     attr: Attr<T>,
     basis: Basis,
@@ -63,7 +63,7 @@ pub fn present<T: Element>(
 /// Returns the value of an attribute that may be null.
 ///
 /// # Errors
-/// Fails if it is unknown.
+/// Fails if the value is unknown.
 pub fn optional<T: Element>(attr: Attr<T>, basis: Basis, path: &Path) -> Result<Option<T::Known>, ValueError> {
     match attr {
         Attr::Null => Ok(None),

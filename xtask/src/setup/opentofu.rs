@@ -42,7 +42,7 @@ fn build(cache: &Path, go: &Path, program: &Path) -> Result<()> {
     let unfinished = directory.join("tofu.unfinished");
     let mut command = bound(go);
     if go.starts_with(cache) {
-        // The caches of Go are not needed after the build.
+        // A Go from the cache is only used here, so its caches are removed with the build.
         command.env("GOMODCACHE", work.0.join("modules")).env("GOCACHE", work.0.join("build"));
     }
     let output = command

@@ -7,9 +7,9 @@ use super::{Moment, Operation, Subject, Words, World};
 use crate::{Failed, Running};
 
 /// Time limit for an operation to pause.
-const DEADLINE: Duration = Duration::from_secs(120);
+const PAUSE_DEADLINE: Duration = Duration::from_secs(120);
 /// Time limit for an interrupted core to end, on a busy machine.
-const SOON: Duration = Duration::from_secs(30);
+const INTERRUPT_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Step 9: the API fails before, in the middle of, and after a creation, and in a change.
 pub(super) async fn failing_calls<S: Subject>(fixture: &mut Fixture<S>) -> Result<(), Failed> {
@@ -116,7 +116,7 @@ pub(super) async fn interrupt<S: Subject>(fixture: &mut Fixture<S>) -> Result<()
         let mut core = fixture.harness.work().start(&[verb, "-no-color", "-auto-approve"])?;
         fixture.is_held(&mut core, operation).await.map_err(place)?;
         core.interrupt()?;
-        let finished = core.finish_within(SOON).await.map_err(place)?;
+        let finished = core.finish_within(INTERRUPT_DEADLINE).await.map_err(place)?;
         let output = finished.text();
         let explain = |failed: Failed| place(failed).with_output(output.clone());
         // The destroy may have finished, without a message about the interrupt.
@@ -167,7 +167,7 @@ impl<S: Subject> Fixture<S> {
             if core.has_ended()? {
                 return Err(Failed::new("the run ended before it could be interrupted"));
             }
-            if started.elapsed() > DEADLINE {
+            if started.elapsed() > PAUSE_DEADLINE {
                 return Err(Failed::new("the operation did not pause"));
             }
             tokio::time::sleep(Duration::from_millis(10)).await;

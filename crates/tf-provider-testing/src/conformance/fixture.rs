@@ -8,7 +8,7 @@ use super::{Body, ConformanceStep, Subject, Words, World};
 use crate::{Core, Failed, Finished, Harness, State, StoredResource};
 
 /// Time limit for a world to clean up after the provider has answered.
-const DEADLINE: Duration = Duration::from_secs(20);
+const CLEANUP_DEADLINE: Duration = Duration::from_secs(20);
 
 pub(super) struct Fixture<S: Subject> {
     pub(super) subject: S,
@@ -117,7 +117,7 @@ impl<S: Subject> Fixture<S> {
             if existing.len() == count {
                 return Ok(());
             }
-            if started.elapsed() > DEADLINE {
+            if started.elapsed() > CLEANUP_DEADLINE {
                 return Err(Failed::new(format!("{problem}: {existing:?}")));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;

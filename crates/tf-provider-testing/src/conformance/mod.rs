@@ -50,14 +50,14 @@ const CHOSEN: &str = "TF_PROVIDER_STEPS";
 /// # Errors
 /// Fails if a step fails, and lists all such steps with the type, the core and the output.
 pub async fn run<S: Subject>(core: &Core) -> Result<(), Failed> {
-    take_all::<S>(core, &ConformanceStep::ALL).await
+    run_steps::<S>(core, &ConformanceStep::ALL).await
 }
 
 /// Runs these steps, as [`run`] does.
 ///
 /// # Errors
 /// Fails as [`run`] does.
-pub async fn take_all<S: Subject>(core: &Core, steps: &[ConformanceStep]) -> Result<(), Failed> {
+pub async fn run_steps<S: Subject>(core: &Core, steps: &[ConformanceStep]) -> Result<(), Failed> {
     let chosen = std::env::var(CHOSEN).ok();
     let mut failures: Vec<String> = Vec::new();
     for step in steps.iter().copied().filter(|step| step.is_chosen(chosen.as_deref())) {
@@ -65,7 +65,7 @@ pub async fn take_all<S: Subject>(core: &Core, steps: &[ConformanceStep]) -> Res
             println!("not applicable: {}, {step}, {core}: {reason}", S::TYPE);
             continue;
         }
-        match take::<S>(core, step).await {
+        match run_step::<S>(core, step).await {
             Ok(notes) => {
                 notes.iter().for_each(|note| println!("not applicable: {}, {step}, {core}: {note}", S::TYPE));
             }
@@ -80,7 +80,7 @@ pub async fn take_all<S: Subject>(core: &Core, steps: &[ConformanceStep]) -> Res
     Err(Failed::new(format!("{} steps failed:\n\n{}", failures.len(), failures.join("\n\n"))))
 }
 
-async fn take<S: Subject>(core: &Core, step: ConformanceStep) -> Result<Vec<String>, Failed> {
+async fn run_step<S: Subject>(core: &Core, step: ConformanceStep) -> Result<Vec<String>, Failed> {
     let mut fixture = Fixture::<S>::begin(core, step).await?;
     match step {
         Is::UnknownInputs => lifecycle::unknown_inputs(&mut fixture).await,

@@ -26,7 +26,7 @@ use crate::wire::plugin::grpc_stdio_server::GrpcStdioServer;
 use crate::wire::tfplugin6::provider_server::ProviderServer;
 
 /// Time limit for calls to end after their stop tokens were cancelled, when no core waits for their answers any more.
-const GRACE: Duration = Duration::from_secs(30);
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Limit of cores in bytes. gRPC's default of 4 MiB is too small for schemas and states of big modules.
 const MESSAGE_LIMIT: usize = 256 << 20;
@@ -74,7 +74,7 @@ impl Serving {
         accepting.abort();
         calls.close();
         // After this, calls that ignore their stop tokens are dropped.
-        let _ = tokio::time::timeout(GRACE, async {
+        let _ = tokio::time::timeout(SHUTDOWN_DEADLINE, async {
             // The first round starts at once, because cores do not wait long. The second closes resources opened
             // meanwhile.
             tokio::join!(leases.close_all(), calls.wait());

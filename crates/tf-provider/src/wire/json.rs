@@ -22,7 +22,7 @@ type Result<T> = std::result::Result<T, JsonError>;
 /// [`decode`] accepts as well.
 ///
 /// # Errors
-/// Fails if it is not JSON.
+/// Fails if the text is not JSON.
 pub(crate) fn parse(stored: &[u8]) -> serde_json::Result<Json> {
     // Quoting would turn text like `1-2-3-4-5-6-7-8-9` into JSON.
     serde_json::from_slice::<serde::de::IgnoredAny>(stored)?;

@@ -11,16 +11,16 @@ use crate::shelf::{SOURCE, Shelf, cores, example, leaves_nothing};
 #[test]
 fn an_interrupt_ends_soon_with_a_truthful_state() {
     for core in cores() {
-        let site = Shelf::new(&core);
-        site.configure("name = \"slow\"");
-        let core = site.start(&["apply", "-auto-approve"]);
+        let shelf = Shelf::new(&core);
+        shelf.configure("name = \"slow\"");
+        let core = shelf.start(&["apply", "-auto-approve"]);
         let started = Instant::now();
-        wait_for(&site.path("shelf/1.json"));
+        wait_for(&shelf.path("shelf/1.json"));
         core.interrupt().expect("signalled");
-        let reported = site.wait(core.finish()).text();
+        let reported = shelf.wait(core.finish()).text();
         assert!(started.elapsed() < Duration::from_secs(40), "it took the whole minute:\n{reported}");
         assert!(reported.contains("Interrupted"), "{reported}");
-        assert_eq!(site.actions(), serde_json::json!(["delete", "create"]), "tainted");
+        assert_eq!(shelf.actions(), serde_json::json!(["delete", "create"]), "tainted");
     }
 }
 
@@ -41,21 +41,21 @@ pub(crate) fn wait_until(what: &str, reached: impl Fn() -> bool) {
 #[test]
 fn a_core_attaches_to_a_running_provider() {
     for core in cores() {
-        let mut site = Shelf::new(&core);
-        site.configure("name = \"first\"");
+        let mut shelf = Shelf::new(&core);
+        shelf.configure("name = \"first\"");
         let mut provider = Command::new(example());
-        provider.env("TF_PROVIDER_REATTACH", SOURCE).env("TMPDIR", site.path(""));
+        provider.env("TF_PROVIDER_REATTACH", SOURCE).env("TMPDIR", shelf.path(""));
         let mut provider = provider.stdout(Stdio::piped()).spawn().expect("runs");
         let line = first_line(&mut provider);
         let attach = line.strip_prefix("TF_REATTACH_PROVIDERS='").and_then(|line| line.strip_suffix('\''));
-        site.set("TF_REATTACH_PROVIDERS", attach.expect("shell line"));
+        shelf.set("TF_REATTACH_PROVIDERS", attach.expect("shell line"));
         for arguments in [&["apply", "-auto-approve"][..], &["plan", "-detailed-exitcode"]] {
-            site.succeed(arguments);
+            shelf.succeed(arguments);
         }
         let pid = rustix::process::Pid::from_child(&provider);
         rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("signalled");
         assert!(provider.wait().expect("ends").success());
-        leaves_nothing(&site);
+        leaves_nothing(&shelf);
     }
 }
 

@@ -35,9 +35,9 @@ impl Shelf {
         let temporary = harness.directory().display().to_string();
         harness.work_mut().set("TMPDIR", &temporary);
         let runtime = Runtime::new().expect("runtime");
-        let site = Self { harness, runtime };
-        fs::create_dir(site.path("shelf")).expect("directory");
-        site
+        let shelf = Self { harness, runtime };
+        fs::create_dir(shelf.path("shelf")).expect("directory");
+        shelf
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -111,8 +111,8 @@ impl Shelf {
 }
 
 /// Asserts that no sockets of ended providers are left. A single plan starts several providers.
-pub(crate) fn leaves_nothing(site: &Shelf) {
-    let names = fs::read_dir(site.path("")).expect("directory").map(|entry| entry.expect("entry").file_name());
+pub(crate) fn leaves_nothing(shelf: &Shelf) {
+    let names = fs::read_dir(shelf.path("")).expect("directory").map(|entry| entry.expect("entry").file_name());
     let left: Vec<OsString> = names.filter(|name| name.to_string_lossy().starts_with("tf-provider-")).collect();
     assert!(left.is_empty(), "{left:?}");
 }

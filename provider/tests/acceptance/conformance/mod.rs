@@ -42,7 +42,7 @@ async fn conforms<S: Subject>() -> Result<(), Failed> {
 async fn conforms_on_line_8<S: Subject>() -> Result<(), Failed> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let core = cores().expect("a core").remove(0);
-    LINE.scope(Line::Eight, conformance::take_all::<S>(&core, &WAY_THROUGH)).await
+    LINE.scope(Line::Eight, conformance::run_steps::<S>(&core, &WAY_THROUGH)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
