@@ -107,7 +107,7 @@ fn outsiders_are_refused_and_do_not_disturb_the_client() {
 #[test]
 fn a_start_that_no_core_makes_is_explained() {
     let found = report("refused", None);
-    let explained = [("other_cookie", "It is not run by hand"), ("older_protocol", "offered were: 5")];
+    let explained = [("other_cookie", "It is not run by hand"), ("older_protocol", "The core offered: 5")];
     for (start, explanation) in explained {
         let reported = &found[start];
         assert_ne!(reported["error"], "", "{start}");

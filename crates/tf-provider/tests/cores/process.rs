@@ -108,8 +108,8 @@ fn another_protocol_is_refused_with_the_needed_versions() {
         assert_eq!(
             refusal(&[("TF_PLUGIN_MAGIC_COOKIE", COOKIE), ("PLUGIN_PROTOCOL_VERSIONS", offered)]),
             format!(
-                "This provider speaks plugin protocol 6 only, which needs OpenTofu 1.6 or Terraform 1.0 or later; \
-                 offered were: {named}"
+                "This provider supports plugin protocol 6 only, which needs OpenTofu 1.6 or Terraform 1.0 or later. The core \
+                 offered: {named}"
             )
         );
     }
