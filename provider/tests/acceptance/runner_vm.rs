@@ -86,7 +86,7 @@ async fn a_finished_vm_in_a_state_of_release_0_1_is_not_started() {
         lab.work.apply().await.expect("a VM that runs");
         finish(lab, vmid(lab).await).await;
         // The state of release 0.1 after a refresh.
-        let aged = lab.work.age_state("pxci_runner_vm", 0, |attributes| {
+        let aged = lab.work.downgrade_state("pxci_runner_vm", 0, |attributes| {
             attributes.remove("finished");
             attributes.remove("when_finished");
             attributes.insert("started".to_owned(), to_raw_value(&false).expect("JSON"));
@@ -106,7 +106,7 @@ async fn a_vm_that_was_moved_to_another_node_is_followed() {
         lab.set("started", "true");
         lab.work.apply().await.expect("a VM that runs");
         // The simulated cluster cannot move a guest, so the state names the node that the VM would have come from.
-        let moved = lab.work.age_state("pxci_runner_vm", 0, |attributes| {
+        let moved = lab.work.downgrade_state("pxci_runner_vm", 0, |attributes| {
             attributes.insert("node".to_owned(), to_raw_value("pve2").expect("JSON"));
         });
         moved.expect("a state that names another node");

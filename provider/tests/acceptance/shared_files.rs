@@ -168,7 +168,7 @@ async fn pretend_release_0_1(lab: &Lab) -> String {
     lab.put_file(&old);
     let path = format!("/nodes/pve1/storage/local/content/{present}");
     lab.administrator.task("DELETE", &path, &[]).await;
-    let aged = lab.work.age_state("pxci_cloudinit_snippet", 0, |attributes| {
+    let aged = lab.work.downgrade_state("pxci_cloudinit_snippet", 0, |attributes| {
         let volid: String = serde_json::from_str(attributes["volid"].get()).expect("a volume");
         let digest = volid.rsplit('_').next().expect("a digest");
         let old = to_raw_value(&format!("local:iso/pxci-runner-{digest}")).expect("JSON");

@@ -7,7 +7,7 @@ use cloudinit::SeedImage;
 use ownership::SeedFile;
 use pve::{Content, Storage};
 use serde::{Deserialize, Serialize};
-use tf_provider::{Attr, Cx, Diagnostic, Failure};
+use tf_provider::{Attr, Context, Diagnostic, Failure};
 
 use super::model::{KnownSnippet, THING, file_of};
 use crate::clients::Clients;
@@ -23,12 +23,12 @@ struct Superseded {
 
 /// Uploads the planned file, unless a file of that name exists, which has the same content.
 pub(super) async fn upload(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     plan: &KnownSnippet,
     image: SeedImage,
 ) -> Result<(), Failure<KnownSnippet>> {
     let clients = cx.data();
-    let volid = plan.volid.need("volid")?;
+    let volid = plan.volid.require("volid")?;
     if listed(cx, plan, "upload").await?.contains(volid) {
         return Ok(());
     }
@@ -51,7 +51,7 @@ pub(super) async fn upload(
 /// Deletes earlier files of the resource, except those that are still used. The next change tries to delete those
 /// again.
 pub(super) async fn delete_superseded(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     prior: &KnownSnippet,
     plan: &KnownSnippet,
 ) -> Result<(), Diagnostic> {
@@ -70,7 +70,7 @@ pub(super) async fn delete_superseded(
 ///
 /// Deletes nothing and returns an error if one of the files is used. Otherwise that file would never be deleted,
 /// because no state would contain it any more.
-pub(super) async fn delete_all(cx: &Cx<Clients>, state: &KnownSnippet) -> Result<(), Diagnostic> {
+pub(super) async fn delete_all(cx: &Context<Clients>, state: &KnownSnippet) -> Result<(), Diagnostic> {
     let mut files = own(cx, state).await?;
     files.sort_by_key(|volid| state.volid.known() == Some(volid));
     let held = users(cx, state, &files).await?;
@@ -90,7 +90,7 @@ fn joined(holders: &[Holder]) -> String {
 }
 
 /// Warns about files of release 0.1, which are never deleted because their other users are not known.
-pub(super) fn warn_of_unowned(cx: &Cx<Clients>, state: &KnownSnippet) -> Result<(), Diagnostic> {
+pub(super) fn warn_of_unowned(cx: &Context<Clients>, state: &KnownSnippet) -> Result<(), Diagnostic> {
     let mut left = cx.private::<Superseded>().unwrap_or_default().volids;
     left.extend(state.volid.text().map(str::to_owned));
     left.retain(|volid| file_of(volid).and_then(SeedFile::parse_unowned).is_some());
@@ -108,7 +108,7 @@ pub(super) fn warn_of_unowned(cx: &Cx<Clients>, state: &KnownSnippet) -> Result<
 
 /// Warns about other files with the same name and data. They belong to other states, or to an apply that was killed
 /// after its upload.
-pub(super) async fn warn_of_duplicates(cx: &Cx<Clients>, plan: &KnownSnippet) {
+pub(super) async fn warn_of_duplicates(cx: &Context<Clients>, plan: &KnownSnippet) {
     let Some(own) = plan.file().and_then(SeedFile::parse) else { return };
     let is_duplicate = |volid: &&String| {
         let file = file_of(volid).and_then(SeedFile::parse);
@@ -130,7 +130,7 @@ pub(super) async fn warn_of_duplicates(cx: &Cx<Clients>, plan: &KnownSnippet) {
 
 /// Returns the used files, each with its users.
 async fn users(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     snippet: &KnownSnippet,
     files: &[String],
 ) -> Result<BTreeMap<String, Vec<Holder>>, Diagnostic> {
@@ -139,7 +139,7 @@ async fn users(
     held.unable("look for the users of", THING, id)
 }
 
-async fn delete(cx: &Cx<Clients>, snippet: &KnownSnippet, files: &[String]) -> Result<(), Diagnostic> {
+async fn delete(cx: &Context<Clients>, snippet: &KnownSnippet, files: &[String]) -> Result<(), Diagnostic> {
     let clients = cx.data();
     for volid in files {
         tracing::info!(volid, "deleting cloud-init data");
@@ -153,7 +153,7 @@ async fn delete(cx: &Cx<Clients>, snippet: &KnownSnippet, files: &[String]) -> R
 }
 
 /// Returns the volume ids of all files on the storage whose names contain the resource's id.
-async fn own(cx: &Cx<Clients>, snippet: &KnownSnippet) -> Result<Vec<String>, Diagnostic> {
+async fn own(cx: &Context<Clients>, snippet: &KnownSnippet) -> Result<Vec<String>, Diagnostic> {
     let installation = &cx.data().installation;
     let Some(current) = snippet.owned_file(installation) else { return Ok(Vec::new()) };
     let is_own = |volid: &String| {
@@ -163,7 +163,7 @@ async fn own(cx: &Cx<Clients>, snippet: &KnownSnippet) -> Result<Vec<String>, Di
     Ok(listed(cx, snippet, "read").await?.into_iter().filter(is_own).collect())
 }
 
-async fn listed(cx: &Cx<Clients>, snippet: &KnownSnippet, verb: &str) -> Result<Vec<String>, Diagnostic> {
+async fn listed(cx: &Context<Clients>, snippet: &KnownSnippet, verb: &str) -> Result<Vec<String>, Diagnostic> {
     let storage = storage(cx.data(), &snippet.node, &snippet.storage)?;
     let volumes = cx.guard(storage.volumes(Content::Iso.as_str())).await?;
     let volid = snippet.volid.text().unwrap_or_default();

@@ -12,7 +12,9 @@ mod tests;
 
 use cloudinit::{Problem, check_network_config, check_user_data};
 use pve::Content;
-use tf_provider::{Attr, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Model as _, Outcome, Plan, PlanCx, Resource};
+use tf_provider::{
+    Attr, Context, Diagnostic, Diagnostics, Failure, ImportKey, Model as _, Outcome, Plan, PlanContext, Resource,
+};
 
 use self::model::{ImportId, KnownSnippet, Snippet, THING, volid_with};
 use crate::clients::Clients;
@@ -36,7 +38,7 @@ impl Resource for Snippets {
         check("network_config", &config.network_config, check_network_config);
     }
 
-    async fn plan(&self, cx: &PlanCx<Clients>, plan: &mut Plan<Snippet>) -> Result<(), Diagnostics> {
+    async fn plan(&self, cx: &PlanContext<Clients>, plan: &mut Plan<Snippet>) -> Result<(), Diagnostics> {
         let Some(clients) = cx.data() else { return Ok(()) };
         clients.plan_node(&mut plan.planned.node, &plan.config.node)?;
         if let Some(known) = plan.planned.known() {
@@ -52,7 +54,7 @@ impl Resource for Snippets {
         Ok(())
     }
 
-    async fn create(&self, cx: &Cx<Clients>, mut plan: KnownSnippet) -> Outcome<KnownSnippet> {
+    async fn create(&self, cx: &Context<Clients>, mut plan: KnownSnippet) -> Outcome<KnownSnippet> {
         let clients = cx.data();
         plan.node = clients.node(&plan.node)?.to_string().into();
         let image = plan.image();
@@ -63,15 +65,20 @@ impl Resource for Snippets {
         Ok(plan)
     }
 
-    async fn read(&self, cx: &Cx<Clients>, state: Snippet) -> Result<Option<Snippet>, Diagnostics> {
-        let storage = files::storage(cx.data(), &state.node, state.storage.need("storage")?)?;
-        let volid = state.volid.need("volid")?;
+    async fn read(&self, cx: &Context<Clients>, state: Snippet) -> Result<Option<Snippet>, Diagnostics> {
+        let storage = files::storage(cx.data(), &state.node, state.storage.require("storage")?)?;
+        let volid = state.volid.require("volid")?;
         let volumes = storage.volumes(Content::Iso.as_str()).await;
         let volumes = volumes.unable("read", THING, volid)?;
         Ok(volumes.iter().any(|volume| volume.volid == *volid).then_some(state))
     }
 
-    async fn update(&self, cx: &Cx<Clients>, prior: KnownSnippet, mut plan: KnownSnippet) -> Outcome<KnownSnippet> {
+    async fn update(
+        &self,
+        cx: &Context<Clients>,
+        prior: KnownSnippet,
+        mut plan: KnownSnippet,
+    ) -> Outcome<KnownSnippet> {
         let installation = &cx.data().installation;
         let image = plan.image();
         let volid = prior.volid.text().and_then(|volid| volid_with(volid, &image, installation));
@@ -87,12 +94,12 @@ impl Resource for Snippets {
         Ok(plan)
     }
 
-    async fn delete(&self, cx: &Cx<Clients>, state: KnownSnippet) -> Result<(), Failure<KnownSnippet>> {
+    async fn delete(&self, cx: &Context<Clients>, state: KnownSnippet) -> Result<(), Failure<KnownSnippet>> {
         files::delete_all(cx, &state).await?;
         Ok(files::warn_of_unowned(cx, &state)?)
     }
 
-    async fn import(&self, cx: &Cx<Clients>, key: ImportKey<Snippet>) -> Result<Snippet, Diagnostics> {
+    async fn import(&self, cx: &Context<Clients>, key: ImportKey<Snippet>) -> Result<Snippet, Diagnostics> {
         let ImportKey::Id(text) = key else {
             return Err(
                 diagnostics::impossible("import", THING, "", "Import it by id: `node/storage:iso/file`.").into()

@@ -6,7 +6,7 @@ use std::time::Duration;
 use guest::{Candidate, OwnedContainer, Problem};
 use ownership::{Build, Evidence, Kind, Marker, NodeName, Nonce, NotOurs, Owner, Proof, Vmid};
 use pve::{Config, Error, Lxc, Properties, Upid, WaitOptions};
-use tf_provider::{Cx, Diagnostic};
+use tf_provider::{Context, Diagnostic};
 
 use super::model::{KnownDispatcher, Location, Network};
 use super::options::{NETWORK_CARD, STATE_VOLUME, changeable, options};
@@ -23,7 +23,7 @@ pub(crate) const THING: &str = "dispatcher container";
 const CLEAN_UP: Duration = Duration::from_secs(120);
 
 /// Waits for a task until the deadline of the operation.
-pub(crate) async fn finish(cx: &Cx<Clients>, task: &Upid) -> Result<(), Error> {
+pub(crate) async fn finish(cx: &Context<Clients>, task: &Upid) -> Result<(), Error> {
     cx.data().pve.wait(task, &waiting::until_deadline(cx)).await.map(drop)
 }
 
@@ -53,7 +53,7 @@ impl NewContainer {
 ///
 /// Without `with_state`, the container gets no state volume, because it takes over that of another container.
 pub(crate) async fn create(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     model: &KnownDispatcher,
     with_state: bool,
 ) -> Result<NewContainer, Diagnostic> {
@@ -83,7 +83,7 @@ pub(crate) async fn create(
 }
 
 async fn create_at(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     container: &Lxc,
     model: &KnownDispatcher,
     nonce: &Nonce,
@@ -180,7 +180,7 @@ fn is_foreign(problem: &Problem) -> bool {
 /// Changes the options that differ from the plan. Returns true if the container must be restarted: a new name or
 /// network takes effect at the next start, and some nodes cannot change the limits of a running container.
 pub(crate) async fn change(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     container: &OwnedContainer,
     plan: &KnownDispatcher,
 ) -> Result<bool, Diagnostic> {
@@ -218,7 +218,7 @@ async fn change_stopped(container: &OwnedContainer, changes: &[(&str, &str)]) ->
 }
 
 /// Starts the container, unless it runs already.
-pub(crate) async fn start(cx: &Cx<Clients>, container: &OwnedContainer) -> Result<(), Diagnostic> {
+pub(crate) async fn start(cx: &Context<Clients>, container: &OwnedContainer) -> Result<(), Diagnostic> {
     let started = async { if container.is_running().await? { Ok(()) } else { container.start().await } };
     let started = cx.guard(started).await?;
     started.unable("start", THING, container.vmid())

@@ -7,7 +7,7 @@ use guest::OwnedContainer;
 use jiff::Timestamp;
 use ownership::Vmid;
 use pve::console::Console;
-use tf_provider::{Cx, Diagnostic};
+use tf_provider::{Context, Diagnostic};
 use tokio::time::{Instant, sleep};
 
 use super::console::{self, ConsoleError, Session};
@@ -43,7 +43,7 @@ pub(crate) async fn status(container: &OwnedContainer) -> Result<Status, Console
 
 /// Sends a configuration and waits for the first pass with it that reaches Proxmox VE and GitHub.
 pub(crate) async fn configure(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     container: &OwnedContainer,
     config: &Config,
     secrets: &Secrets,

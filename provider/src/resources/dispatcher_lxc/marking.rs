@@ -9,7 +9,7 @@
 
 use guest::Problem;
 use ownership::{Marker, Nonce};
-use tf_provider::{Cx, Diagnostic};
+use tf_provider::{Context, Diagnostic};
 
 use super::container::{self, THING};
 use super::model::KnownDispatcher;
@@ -21,7 +21,7 @@ use crate::waiting;
 /// Sets the tags, and adds the seed ISOs of the planned pools to the marker. Called before the dispatcher gets its
 /// configuration.
 pub(super) async fn announce(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     model: &KnownDispatcher,
     nonce: Option<&Nonce>,
 ) -> Result<(), Diagnostic> {
@@ -30,7 +30,11 @@ pub(super) async fn announce(
 
 /// Removes seed ISOs of earlier pools from the marker, and marks the container as complete. Called after the dispatcher
 /// works with its configuration.
-pub(super) async fn settle(cx: &Cx<Clients>, model: &KnownDispatcher, nonce: Option<&Nonce>) -> Result<(), Diagnostic> {
+pub(super) async fn settle(
+    cx: &Context<Clients>,
+    model: &KnownDispatcher,
+    nonce: Option<&Nonce>,
+) -> Result<(), Diagnostic> {
     let complete = |marker: &mut Marker| {
         marker.seed_isos = model.seed_isos();
         marker.build = None;
@@ -40,7 +44,7 @@ pub(super) async fn settle(cx: &Cx<Clients>, model: &KnownDispatcher, nonce: Opt
 
 /// Changes marker and tags if they differ. If `nonce` is given, the marker must have it.
 async fn mark(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     model: &KnownDispatcher,
     nonce: Option<&Nonce>,
     edit: impl Fn(&mut Marker),

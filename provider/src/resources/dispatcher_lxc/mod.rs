@@ -29,7 +29,8 @@ use guest::{Candidate, Problem};
 use ownership::{Installation, NodeName, Vmid};
 use pve::Lxc;
 use tf_provider::{
-    Attr, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Model as _, Outcome, Plan, PlanCx, Resource, Secret,
+    Attr, Context, Diagnostic, Diagnostics, Failure, ImportKey, Model as _, Outcome, Plan, PlanContext, Resource,
+    Secret,
 };
 
 use self::appliance::Appliance;
@@ -59,7 +60,7 @@ impl Resource for Dispatchers {
         diagnostics.extend(validation::contradictions(config));
     }
 
-    async fn plan(&self, cx: &PlanCx<Clients>, plan: &mut Plan<Dispatcher>) -> Result<(), Diagnostics> {
+    async fn plan(&self, cx: &PlanContext<Clients>, plan: &mut Plan<Dispatcher>) -> Result<(), Diagnostics> {
         let Some(clients) = cx.data() else { return Ok(()) };
         clients.plan_node(&mut plan.planned.node, &plan.config.node)?;
         if !plan.config.appliance_file.is_unknown() {
@@ -81,7 +82,7 @@ impl Resource for Dispatchers {
         Ok(())
     }
 
-    async fn create(&self, cx: &Cx<Clients>, mut plan: KnownDispatcher) -> Outcome<KnownDispatcher> {
+    async fn create(&self, cx: &Context<Clients>, mut plan: KnownDispatcher) -> Outcome<KnownDispatcher> {
         let clients = cx.data();
         plan.node = clients.node(&plan.node)?.to_string().into();
         let (config, secrets) = desired(cx, &plan)?;
@@ -94,7 +95,7 @@ impl Resource for Dispatchers {
         }
     }
 
-    async fn read(&self, cx: &Cx<Clients>, mut state: Dispatcher) -> Result<Option<Dispatcher>, Diagnostics> {
+    async fn read(&self, cx: &Context<Clients>, mut state: Dispatcher) -> Result<Option<Dispatcher>, Diagnostics> {
         let clients = cx.data();
         let (node, vmid) = state.place()?;
         let Some(found) = container::find(clients, (&node, vmid)).await? else { return Ok(None) };
@@ -133,7 +134,7 @@ impl Resource for Dispatchers {
 
     async fn update(
         &self,
-        cx: &Cx<Clients>,
+        cx: &Context<Clients>,
         prior: KnownDispatcher,
         mut plan: KnownDispatcher,
     ) -> Outcome<KnownDispatcher> {
@@ -155,7 +156,7 @@ impl Resource for Dispatchers {
         }
     }
 
-    async fn delete(&self, cx: &Cx<Clients>, state: KnownDispatcher) -> Result<(), Failure<KnownDispatcher>> {
+    async fn delete(&self, cx: &Context<Clients>, state: KnownDispatcher) -> Result<(), Failure<KnownDispatcher>> {
         let clients = cx.data();
         let wait = waiting::until_deadline(cx);
         if let Some(owned) = container::owned(clients, state.location()?, "destroy", wait.clone()).await? {
@@ -166,7 +167,7 @@ impl Resource for Dispatchers {
         Ok(())
     }
 
-    async fn import(&self, cx: &Cx<Clients>, key: ImportKey<Dispatcher>) -> Result<Dispatcher, Diagnostics> {
+    async fn import(&self, cx: &Context<Clients>, key: ImportKey<Dispatcher>) -> Result<Dispatcher, Diagnostics> {
         let clients = cx.data();
         let ImportKey::Id(text) = key else {
             return Err(unable_to_import("Import it by id: `node/vmid`.").into());
@@ -200,7 +201,7 @@ fn import_id(text: &str) -> Option<(NodeName, Vmid)> {
 }
 
 /// Returns the configuration and the secrets of the plan.
-fn desired(cx: &Cx<Clients>, plan: &KnownDispatcher) -> Result<(Config, Secrets), Diagnostics> {
+fn desired(cx: &Context<Clients>, plan: &KnownDispatcher) -> Result<(Config, Secrets), Diagnostics> {
     let clients = cx.data();
     let config = valid(plan.config(&nodes::known(&plan.node)?, &clients.installation, &clients.connection)?)?;
     let own = plan.pve_token_secret_wo.clone().map(Secret::into_inner);
@@ -230,7 +231,11 @@ fn planned_appliance(plan: &mut KnownDispatcher, installation: &Installation) ->
 }
 
 /// Makes the container of the plan, or adopts one that a killed apply left unfinished.
-async fn make(cx: &Cx<Clients>, plan: &KnownDispatcher, appliance: &Appliance) -> Result<NewContainer, Diagnostic> {
+async fn make(
+    cx: &Context<Clients>,
+    plan: &KnownDispatcher,
+    appliance: &Appliance,
+) -> Result<NewContainer, Diagnostic> {
     if let Some(new_container) = unfinished::adopt(cx, plan, true).await? {
         return Ok(new_container);
     }
@@ -243,7 +248,7 @@ async fn make(cx: &Cx<Clients>, plan: &KnownDispatcher, appliance: &Appliance) -
 
 /// Starts the dispatcher in a new container and waits until it works.
 async fn set_up(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     plan: &KnownDispatcher,
     new_container: &NewContainer,
     config: &Config,
@@ -258,7 +263,7 @@ async fn set_up(
 }
 
 async fn start_and_configure(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     plan: &KnownDispatcher,
     config: &Config,
     secrets: &Secrets,
@@ -297,7 +302,7 @@ fn unsettled(plan: KnownDispatcher, prior: KnownDispatcher) -> KnownDispatcher {
 }
 
 /// Removes the uploaded appliance after a failure to create its container.
-async fn without_appliance(cx: &Cx<Clients>, plan: &KnownDispatcher, diagnostic: Diagnostic) -> Diagnostic {
+async fn without_appliance(cx: &Context<Clients>, plan: &KnownDispatcher, diagnostic: Diagnostic) -> Diagnostic {
     let removed = stored_appliance::remove(cx.data(), plan, &container::clean_up_time()).await;
     match removed {
         Ok(()) => diagnostic,
@@ -308,7 +313,7 @@ async fn without_appliance(cx: &Cx<Clients>, plan: &KnownDispatcher, diagnostic:
 /// Removes the container of a failed creation. If the dispatcher has runner VMs, the container stays, because only the
 /// dispatcher can destroy them.
 async fn undo(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     plan: KnownDispatcher,
     new_container: &NewContainer,
     diagnostic: Diagnostic,
@@ -349,7 +354,7 @@ fn not_destroyed(candidate: &Candidate<Lxc>, error: &guest::Error) -> Diagnostic
     diagnostics::unable("destroy", container::THING, candidate.vmid(), error)
 }
 
-async fn change_in_place(cx: &Cx<Clients>, plan: &KnownDispatcher) -> Result<(), Diagnostic> {
+async fn change_in_place(cx: &Context<Clients>, plan: &KnownDispatcher) -> Result<(), Diagnostic> {
     let clients = cx.data();
     let wait = waiting::until_deadline(cx);
     let Some(owned) = container::owned(clients, plan.location()?, "change", wait).await? else { return Ok(()) };
@@ -360,7 +365,7 @@ async fn change_in_place(cx: &Cx<Clients>, plan: &KnownDispatcher) -> Result<(),
 }
 
 async fn replace_appliance(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     prior: &KnownDispatcher,
     mut plan: KnownDispatcher,
     appliance: &Appliance,

@@ -231,7 +231,7 @@ impl Dispatcher {
     /// Returns the location that the proof of ownership demands of the container.
     pub(crate) fn location(&self) -> Result<Location<'_>, Diagnostic> {
         let (node, vmid) = self.place()?;
-        Ok(Location { node, vmid, range: self.range()?, resource_pool: self.resource_pool.need("resource_pool")? })
+        Ok(Location { node, vmid, range: self.range()?, resource_pool: self.resource_pool.require("resource_pool")? })
     }
 }
 
@@ -260,7 +260,7 @@ fn range(range: Option<&str>, vmid: &Attr<i64>) -> Result<VmidRange, Diagnostic>
 
 /// Returns the VMID of the container in a state.
 pub(crate) fn container(vmid: &Attr<i64>) -> Result<Vmid, Diagnostic> {
-    vmid.need("vmid")?;
+    vmid.require("vmid")?;
     self::vmid(vmid)
         .ok_or_else(|| diagnostics::invalid("vmid", "The container is not known", "The state holds no VMID."))
 }

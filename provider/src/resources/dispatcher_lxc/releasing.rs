@@ -1,7 +1,7 @@
 //! The end of a dispatcher's runner VMs, before its container is destroyed.
 
 use guest::OwnedContainer;
-use tf_provider::{Cx, Diagnostic};
+use tf_provider::{Context, Diagnostic};
 
 use super::model::KnownDispatcher;
 use super::{container, control, draining, runners};
@@ -10,7 +10,7 @@ use crate::diagnostics::{self, Detailed as _, Unable as _};
 
 /// Makes the dispatcher destroy its runner VMs. If the dispatcher does not answer, none of its runner VMs may exist.
 pub(super) async fn release(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     state: &KnownDispatcher,
     owned: &OwnedContainer,
 ) -> Result<(), Diagnostic> {

@@ -3,7 +3,7 @@
 
 use ownership::{Kind, Marker};
 use pve::{Config, Content, Error, GuestKind, WaitOptions};
-use tf_provider::{Cx, Diagnostic};
+use tf_provider::{Context, Diagnostic};
 
 use super::appliance::Appliance;
 use super::container::finish;
@@ -15,9 +15,13 @@ use crate::holders;
 use crate::nodes;
 
 /// Uploads the appliance, unless a file of that name exists, which has the same content.
-pub(crate) async fn upload(cx: &Cx<Clients>, model: &KnownDispatcher, appliance: &Appliance) -> Result<(), Diagnostic> {
+pub(crate) async fn upload(
+    cx: &Context<Clients>,
+    model: &KnownDispatcher,
+    appliance: &Appliance,
+) -> Result<(), Diagnostic> {
     let storage = cx.data().pve.storage(&nodes::known(&model.node)?, &model.template_storage);
-    let volid = model.appliance_volid.need("appliance_volid")?;
+    let volid = model.appliance_volid.require("appliance_volid")?;
     let volumes = cx
         .guard(storage.volumes(Content::ContainerTemplate.as_str()))
         .await?

@@ -13,7 +13,7 @@
 use dispatcher_api::{Config, Secrets};
 use guest::OwnedContainer;
 use pve::WaitOptions;
-use tf_provider::{Cx, Diagnostic};
+use tf_provider::{Context, Diagnostic};
 
 use super::appliance::Appliance;
 use super::container::NewContainer;
@@ -38,7 +38,7 @@ pub(crate) struct Succession<'a> {
 
 /// Makes the new container take over. Returns it, still marked as being set up. After an error, the old container works
 /// as before.
-pub(crate) async fn take_over(cx: &Cx<Clients>, succession: &Succession<'_>) -> Result<NewContainer, Diagnostic> {
+pub(crate) async fn take_over(cx: &Context<Clients>, succession: &Succession<'_>) -> Result<NewContainer, Diagnostic> {
     let clients = cx.data();
     let wait = waiting::until_deadline(cx);
     let Some(old) = container::owned(clients, succession.prior.location()?, "replace", wait).await? else {
@@ -61,7 +61,7 @@ pub(crate) async fn take_over(cx: &Cx<Clients>, succession: &Succession<'_>) -> 
 }
 
 /// Makes the new container, or adopts one that a killed apply left unfinished.
-async fn make(cx: &Cx<Clients>, succession: &Succession<'_>) -> Result<NewContainer, Diagnostic> {
+async fn make(cx: &Context<Clients>, succession: &Succession<'_>) -> Result<NewContainer, Diagnostic> {
     if let Some(new_container) = unfinished::adopt(cx, succession.plan, false).await? {
         return Ok(new_container);
     }
@@ -76,7 +76,7 @@ fn successor(succession: &Succession<'_>, new_container: &NewContainer) -> Known
 
 /// Stops the old container, moves its state, and configures the new container. Sets `moved` once the state has moved.
 async fn switch(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     succession: &Succession<'_>,
     old: &OwnedContainer,
     new_container: &NewContainer,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use guest::Problem;
 use ownership::{Build, Marker, NodeName, Nonce, Vmid, VmidRange};
 use pve::{Error, GuestKind};
-use tf_provider::{Cx, Diagnostic};
+use tf_provider::{Context, Diagnostic};
 
 use super::container::{self, Found, NewContainer, THING};
 use super::model::{Dispatcher, KnownDispatcher, Location};
@@ -28,7 +28,7 @@ const POLL_PAUSE: Duration = Duration::from_secs(1);
 /// Adopts an unfinished container that fits the plan. Returns `None` if there is none. With `with_state`, the container
 /// must have a state volume.
 pub(super) async fn adopt(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     model: &KnownDispatcher,
     with_state: bool,
 ) -> Result<Option<NewContainer>, Diagnostic> {
@@ -107,7 +107,7 @@ fn fits(found: &Found, model: &KnownDispatcher, with_state: bool) -> bool {
 }
 
 /// Warns about an unfinished container that does not fit the plan.
-fn warn_of_unfinished(cx: &Cx<Clients>, vmid: Vmid) {
+fn warn_of_unfinished(cx: &Context<Clients>, vmid: Vmid) {
     let detail = format!(
         "Container {vmid} was left by an apply that was killed, or another apply is making it. Its host name, its appliance or its \
          storage differs from the plan, so it was not adopted. If it is not needed, import it by the id `node/{vmid}` and destroy it."

@@ -51,6 +51,6 @@ pub(super) fn no_vmid() -> Diagnostic {
 }
 
 fn name(clients: &Clients, model: &KnownRunnerVm) -> Result<RunnerName, Diagnostic> {
-    let name = model.runner_name.need("runner_name")?;
+    let name = model.runner_name.require("runner_name")?;
     RunnerName::parse(&clients.installation, name).unable("recognise", THING, name)
 }

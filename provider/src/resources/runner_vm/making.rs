@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use guest::{OwnedVm, Problem};
 use ownership::{Nonce, Vmid, VmidRange};
-use tf_provider::{CancellationToken, Cx, Diagnostic, Failure, Outcome};
+use tf_provider::{CancellationToken, Context, Diagnostic, Failure, Outcome};
 
 use super::incarnation;
 use super::model::{Job, KnownRunnerVm, THING, runner_name};
@@ -20,7 +20,7 @@ const ADDRESS_ATTEMPTS: u32 = 5;
 const ADDRESS_PAUSE: Duration = Duration::from_secs(1);
 
 /// Makes the VM of the plan, and returns the plan with its unknown values filled in.
-pub(super) async fn make(cx: &Cx<Clients>, mut plan: KnownRunnerVm) -> Outcome<KnownRunnerVm> {
+pub(super) async fn make(cx: &Context<Clients>, mut plan: KnownRunnerVm) -> Outcome<KnownRunnerVm> {
     let clients = cx.data();
     plan.node = clients.node(&plan.node)?.to_string().into();
     plan.finished = false.into();
@@ -34,7 +34,7 @@ pub(super) async fn make(cx: &Cx<Clients>, mut plan: KnownRunnerVm) -> Outcome<K
 /// Clones the template to a free VMID of the range. If another program takes the VMID first, the next one is tried. Returns
 /// the VMID and the proved clone.
 async fn clone(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     clients: &Clients,
     plan: &mut KnownRunnerVm,
 ) -> Result<(Proposal, Option<OwnedVm>), Failure<KnownRunnerVm>> {
@@ -72,7 +72,7 @@ async fn clone_once(vm: &guest::RunnerVm) -> Result<Option<OwnedVm>, guest::Erro
 }
 
 async fn propose(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     clients: &Clients,
     plan: &KnownRunnerVm,
     range: VmidRange,
@@ -85,14 +85,14 @@ async fn propose(
 
 /// Takes the steps after the clone. Configuration and start use the proof of the clone (docs/adr/0025).
 async fn finish(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     clients: &Clients,
     plan: &mut KnownRunnerVm,
     cloned: Option<OwnedVm>,
 ) -> Result<(), Diagnostic> {
     let vm = incarnation::existing(clients, plan, cx.stop().clone())?;
     let configured = vm.configure(&plan.shape(), cloned).await.unable("configure", THING, vm.name())?;
-    let vmid = diagnostics::vmid("vmid", *plan.vmid.need("vmid")?)?;
+    let vmid = diagnostics::vmid("vmid", *plan.vmid.require("vmid")?)?;
     let config = clients.pve.qemu(&nodes::known(&plan.node)?, vmid).config().await;
     plan.observe_shape(&config.unable("read", THING, vm.name())?);
     start(cx, clients, plan, &vm, Some(configured)).await?;
@@ -105,7 +105,7 @@ async fn finish(
 
 /// Starts the VM if the plan says so, and reads its address. `known` is the VM as the step before proved it.
 pub(super) async fn start(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     clients: &Clients,
     plan: &mut KnownRunnerVm,
     vm: &guest::RunnerVm,
@@ -126,7 +126,7 @@ pub(super) async fn start(
 }
 
 /// Returns the guest's first IPv4 address, or `None` if it has none.
-async fn address(cx: &Cx<Clients>, vm: &guest::RunnerVm) -> Result<Option<String>, Diagnostic> {
+async fn address(cx: &Context<Clients>, vm: &guest::RunnerVm) -> Result<Option<String>, Diagnostic> {
     // A VM that runs must not fail because its address cannot be read.
     let Ok(vm) = cx.guard(vm.prove()).await? else { return Ok(None) };
     let agent = vm.agent();

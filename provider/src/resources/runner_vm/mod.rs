@@ -17,7 +17,7 @@ mod tests;
 
 use ownership::{Kind, Marker, Owner, Vmid};
 use pve::Qemu;
-use tf_provider::{Attr, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Outcome, Plan, PlanCx, Resource};
+use tf_provider::{Attr, Context, Diagnostic, Diagnostics, Failure, ImportKey, Outcome, Plan, PlanContext, Resource};
 
 use self::model::{ImportId, Job, KEEP, KnownRunnerVm, REPLACE, RunnerVm, THING};
 use crate::clients::Clients;
@@ -54,7 +54,7 @@ impl Resource for RunnerVms {
         }
     }
 
-    async fn plan(&self, cx: &PlanCx<Clients>, plan: &mut Plan<RunnerVm>) -> Result<(), Diagnostics> {
+    async fn plan(&self, cx: &PlanContext<Clients>, plan: &mut Plan<RunnerVm>) -> Result<(), Diagnostics> {
         if let Some(clients) = cx.data()
             && plan.prior.is_none()
         {
@@ -74,17 +74,22 @@ impl Resource for RunnerVms {
         Ok(())
     }
 
-    async fn create(&self, cx: &Cx<Clients>, plan: KnownRunnerVm) -> Outcome<KnownRunnerVm> {
+    async fn create(&self, cx: &Context<Clients>, plan: KnownRunnerVm) -> Outcome<KnownRunnerVm> {
         making::make(cx, plan).await
     }
 
-    async fn read(&self, cx: &Cx<Clients>, state: RunnerVm) -> Result<Option<RunnerVm>, Diagnostics> {
+    async fn read(&self, cx: &Context<Clients>, state: RunnerVm) -> Result<Option<RunnerVm>, Diagnostics> {
         let Some(&number) = state.vmid.known() else { return Ok(None) };
         let vmid = diagnostics::vmid("vmid", number)?;
         observe(cx.data(), state, vmid).await.map_err(Into::into)
     }
 
-    async fn update(&self, cx: &Cx<Clients>, prior: KnownRunnerVm, mut plan: KnownRunnerVm) -> Outcome<KnownRunnerVm> {
+    async fn update(
+        &self,
+        cx: &Context<Clients>,
+        prior: KnownRunnerVm,
+        mut plan: KnownRunnerVm,
+    ) -> Outcome<KnownRunnerVm> {
         let clients = cx.data();
         let vm = incarnation::existing(clients, &prior, cx.stop().clone())?;
         if plan.reap() != prior.reap() {
@@ -111,7 +116,7 @@ impl Resource for RunnerVms {
         Err(Failure::partial(reached, diagnostic))
     }
 
-    async fn delete(&self, cx: &Cx<Clients>, state: KnownRunnerVm) -> Result<(), Failure<KnownRunnerVm>> {
+    async fn delete(&self, cx: &Context<Clients>, state: KnownRunnerVm) -> Result<(), Failure<KnownRunnerVm>> {
         if state.vmid.known().is_none() {
             return Ok(());
         }
@@ -119,7 +124,7 @@ impl Resource for RunnerVms {
         Ok(())
     }
 
-    async fn import(&self, cx: &Cx<Clients>, key: ImportKey<RunnerVm>) -> Result<RunnerVm, Diagnostics> {
+    async fn import(&self, cx: &Context<Clients>, key: ImportKey<RunnerVm>) -> Result<RunnerVm, Diagnostics> {
         let id = match key {
             ImportKey::Id(text) => ImportId::parse(&text).ok_or(text),
             ImportKey::Identity(_) => Err(String::new()),

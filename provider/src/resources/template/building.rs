@@ -15,7 +15,7 @@ use ownership::{Build, Kind, Marker, Nonce, NotOurs, Owner, Vmid, fingerprint_ta
 use packer_driver::{Class, Event, Level, Packer};
 use pve::{Qemu, WaitOptions};
 use template_family::{Family, Version};
-use tf_provider::{CancellationToken, Cx, Diagnostic};
+use tf_provider::{CancellationToken, Context, Diagnostic};
 
 use super::model::{KnownTemplate, THING};
 use super::proofs::{self, PACKERS_DESCRIPTION};
@@ -47,7 +47,7 @@ pub(super) async fn packer(plan: &KnownTemplate) -> Result<Packer, Diagnostic> {
 
 /// Builds and verifies a version. Returns it when it is ready.
 pub(super) async fn build(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     plan: &KnownTemplate,
     family: &Family,
     source: &Source,
@@ -82,7 +82,7 @@ pub(super) async fn build(
 /// Checks before the build, which takes half an hour, that the verification clone can have a VMID too. The VMID of the
 /// version is already claimed.
 async fn check_room_for_clone(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     clients: &Clients,
     family: &Family,
     refused: &BTreeSet<Vmid>,
@@ -148,7 +148,7 @@ impl<'a> Attempt<'a> {
 
     async fn run(
         &self,
-        cx: &Cx<Clients>,
+        cx: &Context<Clients>,
         plan: &KnownTemplate,
         packer: &Packer,
         certificates: Option<&str>,
@@ -173,7 +173,7 @@ impl<'a> Attempt<'a> {
     /// Runs Packer. Returns true if Packer reported our VMID as that of the template.
     async fn pack(
         &self,
-        cx: &Cx<Clients>,
+        cx: &Context<Clients>,
         plan: &KnownTemplate,
         packer: &Packer,
         certificates: Option<&str>,
@@ -237,7 +237,12 @@ impl<'a> Attempt<'a> {
         vm.change(&[("description", &description)]).await
     }
 
-    async fn complete(&self, cx: &Cx<Clients>, plan: &KnownTemplate, is_reported: bool) -> Result<Version, Diagnostic> {
+    async fn complete(
+        &self,
+        cx: &Context<Clients>,
+        plan: &KnownTemplate,
+        is_reported: bool,
+    ) -> Result<Version, Diagnostic> {
         let built = self.vm(is_reported, waiting::until_deadline(cx));
         finishing::finish(&built, &self.marker, &self.name, &self.tags()).await?;
         if plan.verify {

@@ -4,7 +4,7 @@ use guest::Problem;
 use ownership::{Build, Kind, Marker, Owner, Vmid};
 use pve::WaitOptions;
 use template_family::{Family, Version, to_remove};
-use tf_provider::{Call, CancellationToken, Cx, Diagnostic, Diagnostics};
+use tf_provider::{Call, CancellationToken, Context, Diagnostic, Diagnostics};
 
 use super::model::{KnownTemplate, THING};
 use super::{cds, proofs, verifying};
@@ -15,7 +15,7 @@ use crate::waiting;
 /// Removes the leftovers of an apply that was killed: half-built versions and verification clones of this family.
 ///
 /// No other apply builds the same family now, because the core locks the state.
-pub(super) async fn reap(cx: &Cx<Clients>, family: &Family, versions: &[Version]) -> Result<(), Diagnostic> {
+pub(super) async fn reap(cx: &Context<Clients>, family: &Family, versions: &[Version]) -> Result<(), Diagnostic> {
     reap_clones(cx, family).await?;
     for version in versions.iter().filter(|version| version.build == Build::Building) {
         tracing::info!(vmid = version.vmid.get(), "removing a version that an earlier apply did not finish");
@@ -27,7 +27,7 @@ pub(super) async fn reap(cx: &Cx<Clients>, family: &Family, versions: &[Version]
 }
 
 /// Returns the CDs of Packer in the drives of a half-built version, which is ours by its marker.
-async fn cds_in(cx: &Cx<Clients>, family: &Family, vmid: Vmid) -> Result<Vec<String>, Diagnostic> {
+async fn cds_in(cx: &Context<Clients>, family: &Family, vmid: Vmid) -> Result<Vec<String>, Diagnostic> {
     match cx.data().pve.qemu(&family.node, vmid).config().await {
         Ok(config) => Ok(cds::of(&config)),
         Err(error) if error.is_guest_missing() => Ok(Vec::new()),
@@ -35,7 +35,7 @@ async fn cds_in(cx: &Cx<Clients>, family: &Family, vmid: Vmid) -> Result<Vec<Str
     }
 }
 
-async fn reap_clones(cx: &Cx<Clients>, family: &Family) -> Result<(), Diagnostic> {
+async fn reap_clones(cx: &Context<Clients>, family: &Family) -> Result<(), Diagnostic> {
     let clients = cx.data();
     let members = clients.pve.pool_members(&family.resource_pool).await.unable("read", THING, &family.name)?;
     for vmid in members.iter().filter_map(|member| member.vmid).filter(|vmid| family.range.contains(*vmid)) {
@@ -62,14 +62,14 @@ fn is_our_clone(marker: &Marker, family: &Family) -> bool {
 /// Removes versions beyond the number to keep, and lists the remaining versions. A version that cannot be removed
 /// causes a warning, because the resource has already switched to the new version.
 pub(super) async fn retain(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     family: &Family,
     plan: &mut KnownTemplate,
     before: Option<Vmid>,
 ) -> Result<(), Diagnostic> {
     let versions = versions(cx, cx.data(), family).await?;
     let keep = usize::try_from(plan.keep_versions).unwrap_or(1);
-    for vmid in to_remove(&versions, keep, diagnostics::vmid("vmid", *plan.vmid.need("vmid")?)?, before) {
+    for vmid in to_remove(&versions, keep, diagnostics::vmid("vmid", *plan.vmid.require("vmid")?)?, before) {
         match remove_one(cx, family, vmid, &waiting::until_deadline(cx)).await {
             Ok(Removal::Removed) => tracing::info!(vmid = vmid.get(), "removed an old version"),
             Ok(Removal::Deferred { dependents }) => {
@@ -90,7 +90,7 @@ pub(super) async fn retain(
 }
 
 /// Removes every version. The error names the versions that clones still need.
-pub(super) async fn remove_all(cx: &Cx<Clients>, family: &Family) -> Result<(), Diagnostics> {
+pub(super) async fn remove_all(cx: &Context<Clients>, family: &Family) -> Result<(), Diagnostics> {
     reap_clones(cx, family).await?;
     let mut problems = Diagnostics::new();
     for version in versions(cx, cx.data(), family).await? {
@@ -134,7 +134,12 @@ enum Removal {
 }
 
 /// Removes a finished or half-built version. Stops a build VM that runs.
-async fn remove_one(cx: &Cx<Clients>, family: &Family, vmid: Vmid, wait: &WaitOptions) -> Result<Removal, Diagnostic> {
+async fn remove_one(
+    cx: &Context<Clients>,
+    family: &Family,
+    vmid: Vmid,
+    wait: &WaitOptions,
+) -> Result<Removal, Diagnostic> {
     let clients = cx.data();
     let id = format!("{} ({vmid})", family.name);
     let error = match proofs::version(clients, family, vmid, None, wait.clone()).remove().await {

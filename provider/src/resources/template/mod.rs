@@ -28,7 +28,7 @@ use ownership::{Build, Vmid};
 use pve::Content;
 use template_family::{Family, FamilyName, Version, adoptable};
 use tf_provider::{
-    Attr, Call, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Model as _, Outcome, Plan, PlanCx, Resource,
+    Attr, Call, Context, Diagnostic, Diagnostics, Failure, ImportKey, Model as _, Outcome, Plan, PlanContext, Resource,
 };
 
 use self::model::{KnownTemplate, THING, Template, is_of};
@@ -64,7 +64,7 @@ impl Resource for Templates {
         }
     }
 
-    async fn plan(&self, cx: &PlanCx<Clients>, plan: &mut Plan<Template>) -> Result<(), Diagnostics> {
+    async fn plan(&self, cx: &PlanContext<Clients>, plan: &mut Plan<Template>) -> Result<(), Diagnostics> {
         let Some(clients) = cx.data() else {
             plan.planned.show_undetermined();
             return Ok(());
@@ -98,11 +98,11 @@ impl Resource for Templates {
         Ok(())
     }
 
-    async fn create(&self, cx: &Cx<Clients>, plan: KnownTemplate) -> Outcome<KnownTemplate> {
+    async fn create(&self, cx: &Context<Clients>, plan: KnownTemplate) -> Outcome<KnownTemplate> {
         apply(cx, plan, None).await
     }
 
-    async fn read(&self, cx: &Cx<Clients>, mut state: Template) -> Result<Option<Template>, Diagnostics> {
+    async fn read(&self, cx: &Context<Clients>, mut state: Template) -> Result<Option<Template>, Diagnostics> {
         let family = state.family(cx.data())?;
         let versions = keeping::versions(cx, cx.data(), &family).await?;
         let usable = || versions.iter().filter(|version| version.is_template && version.build != Build::Building);
@@ -118,12 +118,12 @@ impl Resource for Templates {
         Ok(Some(state))
     }
 
-    async fn update(&self, cx: &Cx<Clients>, prior: KnownTemplate, plan: KnownTemplate) -> Outcome<KnownTemplate> {
+    async fn update(&self, cx: &Context<Clients>, prior: KnownTemplate, plan: KnownTemplate) -> Outcome<KnownTemplate> {
         let before = known_vmid(&prior.vmid);
         apply(cx, plan, before).await
     }
 
-    async fn delete(&self, cx: &Cx<Clients>, state: KnownTemplate) -> Result<(), Failure<KnownTemplate>> {
+    async fn delete(&self, cx: &Context<Clients>, state: KnownTemplate) -> Result<(), Failure<KnownTemplate>> {
         let family = state.family(cx.data())?;
         let Err(problems) = keeping::remove_all(cx, &family).await else { return Ok(()) };
         let mut left = state;
@@ -131,13 +131,13 @@ impl Resource for Templates {
         Err(Failure::partial(left, problems))
     }
 
-    async fn import(&self, cx: &Cx<Clients>, key: ImportKey<Template>) -> Result<Template, Diagnostics> {
+    async fn import(&self, cx: &Context<Clients>, key: ImportKey<Template>) -> Result<Template, Diagnostics> {
         let clients = cx.data();
         let wanted = match key {
             ImportKey::Id(text) => Template { family: text.into(), ..Template::default() },
             ImportKey::Identity(wanted) => wanted,
         };
-        let text = wanted.family.need("family")?.clone();
+        let text = wanted.family.require("family")?.clone();
         is_of(&text, &wanted.installation, &clients.installation)?;
         let name: FamilyName = text.parse().unable("import", THING, &text)?;
         let found = cx.guard(Family::find(&clients.pve, &clients.installation, &name)).await?;
@@ -207,7 +207,7 @@ async fn check_build(clients: &Clients, planned: &KnownTemplate, family: &Family
 }
 
 /// Makes the planned version current. `before` is the version that was current until now.
-async fn apply(cx: &Cx<Clients>, mut plan: KnownTemplate, before: Option<Vmid>) -> Outcome<KnownTemplate> {
+async fn apply(cx: &Context<Clients>, mut plan: KnownTemplate, before: Option<Vmid>) -> Outcome<KnownTemplate> {
     let clients = cx.data();
     plan.node = clients.node(&plan.node)?.to_string().into();
     let family = plan.family(clients)?;
@@ -250,7 +250,7 @@ fn next_number(versions: &[Version]) -> u32 {
 }
 
 /// Returns a version that is adopted, which may have been retired, marked as ready.
-async fn ready(cx: &Cx<Clients>, family: &Family, version: &Version) -> Result<Version, Diagnostic> {
+async fn ready(cx: &Context<Clients>, family: &Family, version: &Version) -> Result<Version, Diagnostic> {
     let clients = cx.data();
     let mut version = version.clone();
     if version.build == Build::Ready {

@@ -186,9 +186,9 @@ fn range(range: Option<&str>, vmid: &Attr<u32>) -> Result<VmidRange, Diagnostic>
 impl Template {
     /// Returns the place of the family in the state.
     pub(crate) fn family(&self, clients: &Clients) -> Result<Family, Diagnostic> {
-        let name = self.family.need("family")?;
+        let name = self.family.require("family")?;
         is_of(name, &self.installation, &clients.installation)?;
-        let resource_pool = self.resource_pool.need("resource_pool")?;
+        let resource_pool = self.resource_pool.require("resource_pool")?;
         let place = Place { node: &self.node, resource_pool, range: self.vmid_range.text(), vmid: &self.vmid };
         family(clients, name, &place)
     }

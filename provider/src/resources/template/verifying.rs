@@ -7,7 +7,7 @@ use guest::{BootTimes, OwnedVm, Place, Problem, RunnerVm};
 use ownership::{Kind, Marker, Nonce, Owner, RunnerName, Vmid};
 use pve::Exit;
 use template_family::Family;
-use tf_provider::{CancellationToken, Cx, Diagnostic};
+use tf_provider::{CancellationToken, Context, Diagnostic};
 
 use super::model::THING;
 use crate::clients::Clients;
@@ -25,7 +25,7 @@ const CHECK: &str = "if [ -x /opt/pxci/verify ]; then exec /opt/pxci/verify 2>&1
 const LINES: usize = 20;
 
 /// Boots a linked clone of the version and runs the image's check program in it. Destroys the clone in any case.
-pub(super) async fn verify(cx: &Cx<Clients>, family: &Family, version: &Marker) -> Result<(), Diagnostic> {
+pub(super) async fn verify(cx: &Context<Clients>, family: &Family, version: &Marker) -> Result<(), Diagnostic> {
     let clients = cx.data();
     let mut refused = BTreeSet::new();
     loop {
@@ -73,7 +73,12 @@ pub(super) fn clone_of(clients: &Clients, family: &Family, marker: Marker, cance
     RunnerVm::new(clients.pve.clone(), name, marker, place, cancel)
 }
 
-async fn check(cx: &Cx<Clients>, family: &Family, clone: &RunnerVm, known: Option<OwnedVm>) -> Result<(), Diagnostic> {
+async fn check(
+    cx: &Context<Clients>,
+    family: &Family,
+    clone: &RunnerVm,
+    known: Option<OwnedVm>,
+) -> Result<(), Diagnostic> {
     let begin = Instant::now();
     let booted = cx.guard(clone.boot(known, BootTimes::default().first_question(), BOOT_LIMIT)).await?;
     booted.unable("boot", CLONE, clone.name())?;

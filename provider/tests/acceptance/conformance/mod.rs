@@ -41,7 +41,7 @@ async fn conforms<S: Subject>() -> Result<(), Failed> {
 async fn conforms_on_line_8<S: Subject>() -> Result<(), Failed> {
     install_tls();
     let core = cores().expect("a core").remove(0);
-    LINE.scope(Line::Eight, conformance::take_all::<S>(&core, &LINE_STEPS)).await
+    LINE.scope(Line::Eight, conformance::run_steps::<S>(&core, &LINE_STEPS)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

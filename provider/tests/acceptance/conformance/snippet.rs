@@ -23,7 +23,7 @@ impl Subject for Snippet {
         Ok(Self)
     }
 
-    fn beside(&self, _: &Simulators) -> String {
+    fn other_blocks(&self, _: &Simulators) -> String {
         "provider \"pxci\" {\n  token_secret = var.token_secret\n}\n\
          variable \"token_secret\" {\n  type      = string\n  sensitive = true\n  ephemeral = true\n}\n"
             .to_owned()
