@@ -228,7 +228,7 @@ impl Simulation {
                 self.watch.requested(entry);
             });
         }
-        let ended = self.github.look(|world, _| {
+        let ended = self.github.inspect(|world, _| {
             let conclusion = |id: &u64| match &world.job(*id)?.state {
                 JobState::Completed { conclusion } => Some((*id, conclusion.clone())),
                 _ => None,
@@ -246,7 +246,7 @@ impl Simulation {
     fn is_clean(&self) -> bool {
         let guests = self.pve.guests();
         POOLS.iter().all(|pool| pool.vms(&guests).is_empty())
-            && self.github.look(|world, _| world.runner_names().is_empty())
+            && self.github.inspect(|world, _| world.runner_names().is_empty())
     }
 
     /// Notes what is left, if there was more than enough time for all of it to end.
@@ -254,7 +254,7 @@ impl Simulation {
         if last_queued_at.elapsed() < END {
             return false;
         }
-        let runners = self.github.look(|world, _| world.leftovers());
+        let runners = self.github.inspect(|world, _| world.leftovers());
         self.watch.breach(format!(
             "I3, I7: {} jobs have not ended; left at Proxmox VE: {:?}, at GitHub: {runners:?}",
             open.len(),
