@@ -25,7 +25,7 @@ use crate::*;
 
 use effects::Request;
 pub(super) use effects::Running;
-pub(super) use moves::{Failing, Fault, Faults, Move};
+pub(super) use moves::{Fault, Faults, Move};
 pub(super) use mutants::Mutant;
 
 /// Longest chain of commits and passes that follows from one move.
@@ -267,9 +267,10 @@ impl World {
         self.runners.iter().find(|(_, runner)| runner.name == *name).map(|(id, _)| *id)
     }
 
-    /// Returns the number of VMs that exist and are ours.
+    /// Returns the number of VMs that exist and are ours. The rest of an interrupted clone has no marker, so that nothing shows
+    /// whose it is once its record is lost.
     pub(super) fn ours(&self) -> usize {
-        self.vms.values().filter(|vm| vm.is_ours).count()
+        self.vms.values().filter(|vm| vm.is_ours && !(vm.cut && self.forgot)).count()
     }
 
     /// Returns true if all jobs are over and nothing is left of any of them.
