@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dispatcher_api::{Config, Secrets};
 
-use crate::clock;
+use crate::clock::Clock;
 use crate::parts::{Parts, Simulated};
 
 /// Durations of linked clones and of their starts, stops and destructions on a server of modest size.
@@ -57,8 +57,13 @@ pub(crate) fn pve(config: &Config, secrets: &Secrets, parts: &Parts) -> Result<p
     })
 }
 
-/// Returns a client of GitHub.
-pub(crate) fn github(config: &Config, secrets: &Secrets, parts: &Parts) -> Result<github::Client, ClientsError> {
+/// Returns a client of GitHub. In a simulation it reads the wall time of `clock`.
+pub(crate) fn github(
+    config: &Config,
+    secrets: &Secrets,
+    parts: &Parts,
+    clock: &Clock,
+) -> Result<github::Client, ClientsError> {
     let base_url = github::BaseUrl::parse(&config.github.api_url)?;
     let credential = match &config.github.app {
         Some(app) => github::Credential::App(github::AppCredential {
@@ -70,7 +75,9 @@ pub(crate) fn github(config: &Config, secrets: &Secrets, parts: &Parts) -> Resul
     };
     let client = github::ClientConfig { base_url, credential, user_agent: USER_AGENT.to_owned() };
     if let Some(Simulated { github, .. }) = &parts.simulated {
-        return Ok(github::Client::over(Arc::clone(github), client, Arc::new(clock::now))?);
+        let clock = clock.clone();
+        let wall_time = Arc::new(move || clock.wall(clock.now()));
+        return Ok(github::Client::over(Arc::clone(github), client, wall_time)?);
     }
     Ok(match &config.github.ca_pem {
         Some(authority) => github::Client::with_certificate_authority(client, authority)?,

@@ -27,14 +27,10 @@ use tokio::time::Instant;
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// Now.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "adapters stamp what they observe; the fleet's decisions cannot see this module's time but as an argument"
-)]
-pub(crate) fn now() -> Timestamp {
-    let Some((origin, began)) = ORIGIN.get() else { return Timestamp::now() };
-    origin + SignedDuration::try_from(began.elapsed()).unwrap_or(SignedDuration::MAX)
+/// Returns the time of the wall clock.
+#[expect(clippy::disallowed_methods, reason = "the origin of fleet time, and labels for people")]
+pub(crate) fn wall_now() -> Timestamp {
+    Timestamp::now()
 }
 
 /// One moment on all clocks, as the ledger stores it.
@@ -72,9 +68,9 @@ impl Clock {
         Self::from_source(Arc::new(System), stored.as_ref())
     }
 
-    /// Returns a clock for simulations. Fleet time and wall time are the same and move with the time of the tokio runtime.
-    pub(crate) fn virtual_from(origin: Timestamp) -> Self {
-        let started = Instant::now();
+    /// Returns a clock for simulations, which shows `origin` at the instant `started` and moves with tokio's clock. Fleet time and
+    /// wall time are the same.
+    pub(crate) fn virtual_from(origin: Timestamp, started: Instant) -> Self {
         Self { source: Arc::new(Virtual { origin, started }), origin, started }
     }
 
@@ -100,6 +96,12 @@ impl Clock {
         let difference = self.source.wall().duration_since(self.now());
         // Only calendar units are refused, which a difference of two timestamps does not have.
         fleet_time.saturating_add(difference).unwrap_or(fleet_time)
+    }
+
+    /// Converts a wall time, such as one of GitHub's, to fleet time, with the present difference between the two clocks.
+    pub(crate) fn fleet(&self, wall_time: Timestamp) -> Timestamp {
+        let difference = self.now().duration_since(self.source.wall());
+        wall_time.saturating_add(difference).unwrap_or(wall_time)
     }
 
     /// Returns the present moment on all clocks.
@@ -130,7 +132,7 @@ struct System;
 
 impl Source for System {
     fn wall(&self) -> Timestamp {
-        now()
+        wall_now()
     }
 
     fn boottime(&self) -> Duration {
@@ -342,7 +344,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn virtual_time_moves_with_the_runtime_only() {
-        let clock = Clock::virtual_from(at(0));
+        let clock = Clock::virtual_from(at(0), Instant::now());
         assert_eq!(clock.now(), at(0));
         tokio::time::advance(Duration::from_secs(3_600)).await;
         assert_eq!((clock.now(), clock.wall(at(60)), clock.stored().fleet), (at(3_600), at(60), at(3_600)));

@@ -1,43 +1,49 @@
-//! The fleet's loop: look, decide, do; again when something happened, and anyway after a while.
+//! The dispatcher's loop: it feeds facts and outcomes to the fleet, writes the fleet's changes down, and starts its effects.
 //!
-//! Level-triggered: an event only shortens the wait. Looking and doing happen beside the loop, in tasks that it starts and collects;
-//! the loop itself waits for nothing but the disk.
+//! ```text
+//! polls, outcomes, requests ──► Fleet::take ──► Fleet::pass ──► commit ──► effects
+//! ```
+//!
+//! It makes no decisions. Polls and effects run beside it, in tasks that it starts and collects; the loop itself waits for nothing but
+//! the disk.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dispatcher_api::{Config, Problem, Subject};
 use error_chain::Chain;
+use fleet::{
+    AuditEntry, Effect, Entry, Event, Failure, FailureKind, Fleet, Input, Outcome, Pass, Recorder, Runs, State, Waiting,
+};
 use jiff::{SignedDuration, Timestamp};
-use ownership::{PoolName, RunnerName};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use ownership::{Run, RunnerName};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::clients;
-use crate::clock;
+use crate::clock::Clock;
 use crate::control::Control;
-use crate::execute::{Executor, Gates, TemplateChecks};
-use crate::intents::{Ledger, LedgerError};
-use crate::looks::{Look, Looks};
+use crate::execute::{Boots, Carried, Executor, TemplateChecks};
+use crate::ledger::{Ledger, LedgerError, Mode, Opened};
+use crate::observe::{Poll, Polls};
 use crate::parts::Parts;
 use crate::problems::{ProblemKey, Problems};
 use crate::settings::Settings;
 use crate::status::{self, StatusInput};
-use fleet::{Action, Claim, Intent, Observed};
+use crate::writing;
 
-/// Longest wait between two decisions: deadlines are noticed this late at most.
+/// Longest wait between two passes: deadlines are noticed this late at most.
 const TICK: Duration = Duration::from_secs(1);
-/// Passes in a row that only write down, before looks and steps get their turn again.
-const MOST_PASSES: usize = 4;
-/// Time that running steps get when the process is asked to stop.
+/// Time that running effects get when the process is asked to stop.
 const SHUTDOWN: Duration = Duration::from_secs(10);
-/// Rest of VMs and registrations without a record after something was tried with them.
-const REST: SignedDuration = SignedDuration::from_secs(5);
+/// Size of the recording of the fleet's inputs, in bytes.
+const RECORDED: usize = 2 << 20;
+/// Interval between two deletions of old entries of the audit trail, and their age.
+const PRUNED: SignedDuration = SignedDuration::from_hours(1);
+const AUDITED: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// Why the dispatcher cannot run.
+/// Reason for which the dispatcher cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// Its ledger cannot be used.
@@ -51,7 +57,7 @@ impl From<LedgerError> for EngineError {
     }
 }
 
-/// Runs the dispatcher until the stop token is cancelled. Running steps then get ten seconds to end.
+/// Runs the dispatcher until the stop token is cancelled. Running effects then get ten seconds to end.
 ///
 /// # Errors
 /// When the ledger cannot be used. Later failures are problems in the status, and are retried.
@@ -69,11 +75,9 @@ pub async fn run_with(
     ledger: &Path,
     stop: CancellationToken,
 ) -> Result<(), EngineError> {
-    if let Some(simulated) = &parts.simulated {
-        clock::follow_tokio(simulated.origin);
-    }
-    let ledger = Arc::new(Ledger::open(ledger)?);
-    let mut engine = Engine::new(parts, control, ledger);
+    let mode = if parts.simulated.is_some() { Mode::Inline } else { Mode::Thread };
+    let opened = Ledger::open(ledger, parts.run_id(), mode)?;
+    let mut engine = Engine::new(parts, control, opened);
     let mut settings = engine.control.settings();
     let mut draining = engine.control.draining();
     let mut retries = engine.control.retries();
@@ -84,14 +88,11 @@ pub async fn run_with(
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            Ok(()) = settings.changed() => {
-                engine.configure(settings.borrow_and_update().clone());
-                engine.forgive_all("another configuration");
-            }
-            Ok(()) = retries.changed() => engine.forgive_all("asked to retry"),
-            Ok(()) = draining.changed() => engine.set_draining(&draining),
-            Some(done) = engine.steps.join_next() => engine.step_ended(done.ok()),
-            Some(look) = engine.looks.join_next() => engine.integrate(look),
+            Ok(()) = settings.changed() => engine.configure(settings.borrow_and_update().clone()),
+            Ok(()) = retries.changed() => engine.retry(),
+            Ok(()) = draining.changed() => engine.set_draining(*draining.borrow_and_update()),
+            Some(ended) = engine.effects.join_next_with_id() => engine.effect_ended(ended),
+            Some(poll) = engine.polls.join_next() => engine.integrate(poll),
             () = tick(wait) => {}
         }
     }
@@ -99,269 +100,284 @@ pub async fn run_with(
     Ok(())
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place where the fleet's loop waits, together with its wake-ups")]
+#[expect(clippy::disallowed_methods, reason = "the one place where the loop waits, together with its wake-ups")]
 async fn tick(duration: Duration) {
     tokio::time::sleep(duration).await;
-}
-
-/// A step that ended, by the name it is known under, and whether its VM has a record.
-#[derive(Debug)]
-struct Done {
-    name: RunnerName,
-    recorded: bool,
 }
 
 struct Engine {
     parts: Parts,
     control: Control,
-    ledger: Arc<Ledger>,
-    problems: Arc<Problems>,
+    clock: Clock,
+    ledger: Ledger,
+    fleet: Fleet,
+    recorder: Recorder,
+    run: Run,
+    problems: Problems,
     cancel: CancellationToken,
-    gates: Gates,
+    boots: Arc<Boots>,
+    carried: Arc<Carried>,
     executor: Option<Executor>,
     config_hash: String,
-    observed: Observed,
-    looks: Looks,
-    steps: JoinSet<Done>,
-    under_way: BTreeSet<RunnerName>,
-    resting: BTreeMap<RunnerName, Timestamp>,
+    polls: Polls,
+    effects: JoinSet<(RunnerName, Outcome)>,
+    /// Names of the running effects by their tasks, for those that panic.
+    tasks: BTreeMap<Id, RunnerName>,
+    /// Problems of the fleet that were logged, by what they are about.
+    logged: BTreeMap<String, String>,
     started_at: Timestamp,
     draining_since: Timestamp,
-    forgotten_at: Timestamp,
+    pruned_at: Timestamp,
 }
 
 impl Engine {
-    fn new(parts: Parts, control: Control, ledger: Arc<Ledger>) -> Self {
-        let now = clock::now();
+    fn new(parts: Parts, control: Control, opened: Opened) -> Self {
+        let clock = parts.clock(opened.clock);
+        let now = clock.now();
+        let problems = Problems::default();
+        if !opened.unreadable.is_empty() {
+            let names = opened.unreadable.join(", ");
+            let message = format!("records of the ledger that cannot be read are left alone: {names}");
+            problems.raise(ProblemKey::Records, message, now);
+        }
         Self {
             parts,
             control,
-            looks: Looks::new(ledger.was_empty),
-            ledger,
-            problems: Arc::default(),
+            ledger: opened.ledger,
+            fleet: Fleet::new(opened.records, opened.lent)
+                .with_runs(Runs { own: opened.run, earlier: opened.runs.into_iter().collect() }),
+            run: opened.run,
+            recorder: Recorder::new(RECORDED),
+            problems,
             cancel: CancellationToken::new(),
-            gates: Gates::default(),
+            boots: Arc::new(Boots::restored(opened.boots)),
+            carried: Arc::default(),
             executor: None,
             config_hash: String::new(),
-            observed: Observed::default(),
-            steps: JoinSet::new(),
-            under_way: BTreeSet::new(),
-            resting: BTreeMap::new(),
+            polls: Polls::new(opened.was_empty),
+            effects: JoinSet::new(),
+            tasks: BTreeMap::new(),
+            logged: BTreeMap::new(),
             started_at: now,
             draining_since: now,
-            forgotten_at: now,
+            pruned_at: now,
+            clock,
         }
     }
 
-    /// Takes a new configuration over. Steps under way end with the one that they began with.
+    /// Takes a new configuration over. Effects under way end with the one that they began with.
     fn configure(&mut self, settings: Option<Arc<Settings>>) {
         let Some(settings) = settings else { return };
+        let now = self.clock.now();
         let made = clients::pve(&settings.config, &settings.secrets, &self.parts)
-            .and_then(|pve| Ok((pve, clients::github(&settings.config, &settings.secrets, &self.parts)?)));
+            .and_then(|pve| Ok((pve, clients::github(&settings.config, &settings.secrets, &self.parts, &self.clock)?)));
         let (pve, github) = match made {
             Ok(pair) => pair,
-            Err(error) => {
-                return self.problems.raise(ProblemKey::Configuration, Chain(&error).to_string(), clock::now());
-            }
+            Err(error) => return self.problems.raise(ProblemKey::Configuration, Chain(&error).to_string(), now),
         };
         self.problems.clear(&ProblemKey::Configuration);
         self.config_hash = settings.config.hash();
-        let forgiven = std::mem::take(&mut self.observed.forgiven);
-        self.observed = Observed { draining: self.observed.draining, forgiven, ..Observed::default() };
-        self.looks.start_over();
+        self.take(Input::Configured(Box::new(settings.config.clone())), now);
+        self.polls.start_over();
         self.executor = Some(Executor {
-            parts: self.parts.clone(),
             config: Arc::new(settings.config.clone()),
             pve,
             github,
-            ledger: Arc::clone(&self.ledger),
-            problems: Arc::clone(&self.problems),
-            gates: self.gates.clone(),
+            clock: self.clock.clone(),
+            run: self.run,
+            boots: Arc::clone(&self.boots),
+            carried: Arc::clone(&self.carried),
             templates: Arc::new(TemplateChecks::default()),
             cancel: self.cancel.clone(),
             draining: self.control.draining(),
         });
-        tracing::info!(
-            hash = &self.config_hash[..12],
-            pools = settings.config.pools.len(),
-            "a configuration is in force"
-        );
+        let (hash, pools) = (&self.config_hash[..12], settings.config.pools.len());
+        tracing::info!(hash, pools, "a configuration is in force: earlier failures no longer make anything wait");
     }
 
-    fn set_draining(&mut self, draining: &watch::Receiver<bool>) {
-        self.observed.draining = *draining.borrow();
-        self.draining_since = clock::now();
-        self.looks.hurry();
-        tracing::info!(draining = self.observed.draining, "drain mode");
+    /// Gives an input to the fleet and records it.
+    fn take(&mut self, input: Input, now: Timestamp) {
+        self.recorder.take(&mut self.fleet, input, now);
+    }
+
+    fn set_draining(&mut self, draining: bool) {
+        self.draining_since = self.clock.now();
+        self.take(Input::Draining(draining), self.draining_since);
+        self.polls.hurry();
+        tracing::info!(draining, "drain mode");
     }
 
     /// Ends every wait that follows from a failure, because the cause may have been removed.
-    fn forgive_all(&mut self, why: &str) {
-        let pools = self.executor.iter().flat_map(|executor| &executor.config.pools);
-        let pools: Vec<_> = pools.map(|pool| pool.name.clone()).collect();
-        self.ledger.hurry();
-        self.resting.clear();
-        self.looks.hurry();
-        self.forgive(&pools, why);
+    fn retry(&mut self) {
+        tracing::info!("asked to retry: earlier failures no longer make anything wait");
+        self.take(Input::Retry, self.clock.now());
+        self.polls.hurry();
     }
 
-    fn forgive(&mut self, pools: &[PoolName], why: &str) {
-        let now = clock::now();
-        for pool in pools {
-            tracing::info!(%pool, why, "its failures no longer make it wait");
-            self.observed.forgiven.insert(pool.clone(), now);
-        }
-    }
-
-    fn step_ended(&mut self, done: Option<Done>) {
-        let Some(done) = done else { return };
-        self.under_way.remove(&done.name);
-        if !done.recorded {
-            self.resting.insert(done.name, clock::now() + REST);
-        }
+    fn effect_ended(&mut self, ended: Result<(Id, (RunnerName, Outcome)), JoinError>) {
+        let (name, outcome) = match ended {
+            Ok((id, ended)) => {
+                self.tasks.remove(&id);
+                ended
+            }
+            Err(error) => {
+                let Some(name) = self.tasks.remove(&error.id()) else { return };
+                tracing::error!(vm = %name, %error, "a step failed in the dispatcher itself");
+                let message = "the dispatcher failed in this step; its log says where".to_owned();
+                (name, Err(Failure { kind: FailureKind::Passing, message, retry_at: None }))
+            }
+        };
+        // GitHub's times are wall time.
+        let to_fleet_time = |failure: Failure| {
+            let retry_at = failure.retry_at.map(|at| self.clock.fleet(at));
+            Failure { retry_at, ..failure }
+        };
+        let outcome = outcome.map_err(to_fleet_time);
+        self.take(Input::Ended(name, outcome), self.clock.now());
     }
 
     /// Takes over the result of a poll.
-    fn integrate(&mut self, look: Look) {
-        match look {
-            Look::Guests(Ok(guests)) => {
+    fn integrate(&mut self, poll: Poll) {
+        let now = self.clock.now();
+        match poll {
+            Poll::Guests(Ok(guests)) => {
                 self.problems.clear(&ProblemKey::Guests);
-                self.observed.guests = Some(guests);
+                self.take(Input::Guests(guests), now);
             }
-            Look::Guests(Err(error)) => {
-                self.problems.raise(ProblemKey::Guests, Chain(&error).to_string(), clock::now())
-            }
-            Look::Repository { name, seen, problem } => {
+            Poll::Guests(Err(error)) => self.problems.raise(ProblemKey::Guests, Chain(&error).to_string(), now),
+            Poll::Repository { name, seen, problem } => {
                 let key = ProblemKey::Repository(name.clone());
                 match problem {
                     None => self.problems.clear(&key),
-                    Some(error) => self.problems.raise(key, Chain(&error).to_string(), clock::now()),
+                    Some(error) => self.problems.raise(key, Chain(&error).to_string(), now),
                 }
-                self.observed.repositories.insert(name, seen);
+                self.take(Input::Repository(name, seen), now);
             }
-            Look::Changed(pools) => self.forgive(&pools, "its template or storage changed"),
-            Look::Outdated => {}
+            Poll::Mended(pools) => {
+                for pool in &pools {
+                    tracing::info!(%pool, "its template or storage changed, so its failures no longer make it wait");
+                }
+                self.take(Input::Mended(pools), now);
+            }
+            Poll::Outdated => {}
         }
     }
 
-    /// Takes one turn: decides, starts actions, and starts the polls that are due.
+    /// Takes one turn: decides, writes changes down, starts effects, and starts the polls that are due.
     async fn pass(&mut self) {
-        let Some(executor) = self.executor.clone() else { return self.publish(&[]) };
-        self.forget(clock::now());
-        for _ in 0..MOST_PASSES {
-            let now = clock::now();
-            self.resting.retain(|_, until| *until > now);
-            self.observed.in_flight = self.under_way.iter().chain(self.resting.keys()).cloned().collect();
-            let intents = self.ledger.intents();
-            let actions = fleet::reconcile(&self.observed, &intents, &executor.config, now);
-            if !self.act(&executor, actions).await {
-                break;
+        let Some(executor) = self.executor.clone() else { return self.publish(None, &[]) };
+        let parts = self.parts.clone();
+        let now = self.clock.now();
+        let pass = self.recorder.pass(&mut self.fleet, &executor.config, &mut || parts.nonce(), now);
+        self.log(&pass.events);
+        let Pass { start, commit, start_after_commit, waiting, .. } = pass;
+        self.start(&executor, start);
+        if self.commit(commit).await {
+            self.start(&executor, start_after_commit);
+        }
+        self.polls.start_due(&executor, &self.fleet, self.clock.now());
+        self.publish(Some(&executor), &waiting);
+    }
+
+    /// Writes changes down. Returns true if they are on disk.
+    async fn commit(&mut self, changes: Option<fleet::Changes>) -> bool {
+        let Some(changes) = changes else { return true };
+        let mut commit = writing::commit(changes, self.boots.take_changed(), self.clock.stored());
+        let now = self.clock.now();
+        if now.duration_since(self.pruned_at) >= PRUNED {
+            self.pruned_at = now;
+            commit.audit_before = Some(now - AUDITED);
+        }
+        match self.ledger.commit(commit).await {
+            Ok(()) => {
+                self.problems.clear(&ProblemKey::Ledger);
+                self.take(Input::Committed, now);
+                true
+            }
+            Err(error) => {
+                self.problems.raise(ProblemKey::Ledger, Chain(&error).to_string(), now);
+                self.take(Input::NotCommitted, now);
+                false
             }
         }
-        let intents = self.ledger.intents();
-        self.looks.start_due(&executor, &self.observed, &intents, clock::now());
-        self.publish(&intents);
     }
 
-    /// Writes down at once, and starts what takes time. Returns whether anything was written down.
-    async fn act(&mut self, executor: &Executor, actions: Vec<Action>) -> bool {
-        let mut written = false;
-        for action in actions {
-            if executor.write_down(&action, self.observed.guests.as_ref()).await {
-                written = true;
-            } else {
-                self.start(executor, action);
+    fn start(&mut self, executor: &Executor, effects: Vec<Effect>) {
+        for effect in effects {
+            let (executor, intent) = (executor.clone(), self.fleet.record(&effect.name).cloned());
+            let name = effect.name.clone();
+            let task = async move {
+                let name = effect.name.clone();
+                let outcome = executor.perform(effect, intent).await;
+                (name, outcome)
+            };
+            let handle = self.effects.spawn(task);
+            self.tasks.insert(handle.id(), name);
+        }
+    }
+
+    /// Logs events in the lives of VMs. The end of a VM comes with its whole life in one line.
+    fn log(&self, events: &[AuditEntry]) {
+        for AuditEntry { vm, entry, state, .. } in events {
+            match entry {
+                Entry::Reserved => tracing::info!(%vm, "reserved"),
+                Entry::Adopted => tracing::info!(%vm, "took over a VM of ours that had no record"),
+                Entry::Event(event) => tracing::info!(%vm, state = state.as_str(), ?event, "noted"),
+            }
+            let is_late = matches!(entry, Entry::Event(Event::RegistrationGone));
+            let gone = self.fleet.record(vm).filter(|_| *state == State::Gone && !is_late);
+            if let Some(intent) = gone {
+                let (reason, job) = (intent.life.reason, intent.life.job);
+                tracing::info!(%vm, ?reason, ?job, "gone: {}", intent.timeline());
             }
         }
-        written
-    }
-
-    fn start(&mut self, executor: &Executor, action: Action) {
-        let Some(done) = self.key(&action) else { return };
-        if !self.under_way.insert(done.name.clone()) {
-            return;
-        }
-        let (executor, guests) = (executor.clone(), self.observed.guests.clone().map(Arc::new));
-        self.steps.spawn(async move {
-            executor.run(action, guests).await;
-            done
-        });
-    }
-
-    fn key(&self, action: &Action) -> Option<Done> {
-        match action {
-            Action::Step { name, .. } => Some(Done { name: name.clone(), recorded: true }),
-            Action::RemoveRegistration { name, .. } => Some(Done { name: name.clone(), recorded: false }),
-            Action::DestroyLent { vmid, .. } => match &self.observed.guest(*vmid)?.claim {
-                Claim::Lent { name, .. } => Some(Done { name: name.clone(), recorded: false }),
-                _ => None,
-            },
-            Action::Note { .. } | Action::Reserve { .. } | Action::Adopt { .. } => None,
+        if events.iter().any(|entry| entry.state == State::Gone) {
+            self.carried.retain(|name| self.fleet.record(name).is_some_and(fleet::Intent::is_live));
         }
     }
 
-    fn forget(&mut self, now: Timestamp) {
-        if now.duration_since(self.forgotten_at) < SignedDuration::from_mins(1) {
-            return;
-        }
-        self.forgotten_at = now;
-        if let Err(error) = self.ledger.forget(now) {
-            self.problems.raise(ProblemKey::Ledger, Chain(&error).to_string(), now);
-        }
-    }
-
-    fn publish(&self, intents: &[Intent]) {
-        let config: Option<&Config> = self.executor.as_ref().map(|executor| &*executor.config);
-        let now = clock::now();
-        let waiting = config.map(|config| fleet::explain(&self.observed, intents, config, now)).unwrap_or_default();
-        let last_good_pass_at = config.and_then(|config| last_good_pass(&self.observed, config));
-        let settled = self.under_way.is_empty() && last_good_pass_at.is_some_and(|at| at > self.draining_since);
-        self.control.publish(status::status(StatusInput {
+    fn publish(&mut self, executor: Option<&Executor>, waiting: &[Waiting]) {
+        let config = executor.map(|executor| &*executor.config);
+        let now = self.clock.now();
+        let hindrances = config.map(|config| self.fleet.hindrances(config, now)).unwrap_or_default();
+        status::log_changes(&mut self.logged, &hindrances);
+        let status = status::status(&StatusInput {
             config,
             config_hash: config.is_some().then_some(self.config_hash.as_str()),
-            intents,
-            waiting: &waiting,
-            problems: self.all_problems(intents, config),
-            draining: self.observed.draining,
-            settled,
+            fleet: &self.fleet,
+            waiting,
+            problems: self.problems.all(),
+            hindrances: &hindrances,
             started_at: self.started_at,
-            last_good_pass_at,
-        }));
+            draining_since: self.draining_since,
+            clock: &self.clock,
+        });
+        self.control.publish(status);
     }
 
-    /// Returns the problems that hinder the dispatcher now, and the reasons why pools' last VMs failed.
-    fn all_problems(&self, intents: &[Intent], config: Option<&Config>) -> Vec<Problem> {
-        let mut problems = self.problems.all();
-        let troubles = config.map(|config| fleet::troubles(&self.observed, intents, config)).unwrap_or_default();
-        problems.extend(troubles.into_iter().map(|trouble| Problem {
-            subject: Subject::Pool,
-            message: trouble.message,
-            since: trouble.since,
-        }));
-        problems
-    }
-
+    /// Returns the time until the next pass, if nothing wakes the loop before.
     fn wait(&self) -> Duration {
-        TICK.min(self.looks.until_due(clock::now()))
+        match self.executor {
+            Some(_) => TICK.min(self.polls.until_due(self.clock.now())),
+            None => TICK,
+        }
     }
 
-    /// Waits a bounded time for running steps. The next start continues those that are cut off.
+    /// Waits a bounded time for running effects. The next start repeats those that are cut off.
     async fn shut_down(&mut self) {
         self.cancel.cancel();
-        let ended = tokio::time::timeout(SHUTDOWN, async { while self.steps.join_next().await.is_some() {} }).await;
-        if ended.is_err() {
-            tracing::warn!(steps = self.steps.len(), "steps are cut off; the next start picks them up");
+        let ended = tokio::time::timeout(SHUTDOWN, async {
+            while let Some(ended) = self.effects.join_next_with_id().await {
+                self.effect_ended(ended);
+            }
+        });
+        if ended.await.is_err() {
+            tracing::warn!(steps = self.effects.len(), "steps are cut off; the next start repeats them");
         }
-        self.steps.shutdown().await;
+        self.effects.shutdown().await;
+        // The last outcomes save the next start their repetition.
+        let changes = self.fleet.take_changes();
+        self.commit(changes).await;
+        tracing::info!(commits = self.ledger.commits(), "the ledger is closed");
     }
-}
-
-/// Returns the time of the oldest part of the observation; `None` until everything was observed once.
-fn last_good_pass(observed: &Observed, config: &Config) -> Option<Timestamp> {
-    let mut oldest = observed.guests.as_ref()?.taken_at;
-    for repository in config.pools.iter().flat_map(|pool| &pool.repositories) {
-        let seen = observed.repositories.get(repository)?;
-        oldest = oldest.min(seen.jobs.as_ref()?.taken_at);
-    }
-    Some(oldest)
 }

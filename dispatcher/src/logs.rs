@@ -49,7 +49,7 @@ impl LogRing {
     fn push(&self, level: &'static str, text: String) {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines.last_sequence += 1;
-        let line = LogLine { sequence: lines.last_sequence, at: clock::now(), level, text };
+        let line = LogLine { sequence: lines.last_sequence, at: clock::wall_now(), level, text };
         if lines.kept.len() == KEPT_LINES {
             lines.kept.pop_front();
         }

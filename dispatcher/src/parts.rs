@@ -1,4 +1,4 @@
-//! What the dispatcher takes from its surroundings: its ways to PVE and GitHub, the time, and what makes names new.
+//! The surroundings of the dispatcher: its ways to PVE and GitHub, the time, and the source of new names.
 //!
 //! [`Parts::default`] is the machine. A simulation gives its own; then the dispatcher opens no socket, starts no thread, and
 //! two runs are alike.
@@ -7,10 +7,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use ownership::Nonce;
+use ownership::{Nonce, RunId};
 use tokio::time::Instant;
 
-/// What the dispatcher takes from its surroundings.
+use crate::clock::{Clock, StoredClock};
+
+/// The surroundings of the dispatcher.
 #[derive(Clone, Default)]
 pub struct Parts {
     /// Absent on a real machine.
@@ -26,6 +28,8 @@ pub struct Simulated {
     pub github: Arc<dyn github::Transport>,
     /// Wall time at an instant of tokio's clock.
     pub origin: (Timestamp, Instant),
+    /// Name of this start.
+    pub run_id: RunId,
     /// Returns a nonce that no earlier VM had.
     pub nonces: Arc<dyn Fn() -> Nonce + Send + Sync>,
 }
@@ -39,11 +43,19 @@ impl Parts {
         }
     }
 
-    /// Does work that waits for the disk: beside the other tasks, or in a simulation at once.
-    pub(crate) async fn on_disk<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    pub(crate) fn run_id(&self) -> RunId {
         match &self.simulated {
-            Some(_) => Some(work()),
-            None => tokio::task::spawn_blocking(work).await.ok(),
+            Some(simulated) => simulated.run_id,
+            #[expect(clippy::disallowed_methods, reason = "a start needs a name that no earlier one had")]
+            None => RunId::random(),
+        }
+    }
+
+    /// Returns the clock, which goes on from the stored moment.
+    pub(crate) fn clock(&self, stored: Option<StoredClock>) -> Clock {
+        match &self.simulated {
+            Some(simulated) => Clock::virtual_from(simulated.origin.0, simulated.origin.1),
+            None => Clock::system(stored),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use dispatcher_api::{Problem, Subject};
 use jiff::Timestamp;
-use ownership::{RepositoryName, RunnerName};
+use ownership::RepositoryName;
 
 /// The thing that a problem is about. Each has at most one open problem. The status lists problems in this order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,19 +16,18 @@ pub(crate) enum ProblemKey {
     Repository(RepositoryName),
     /// The dispatcher's database.
     Ledger,
+    /// Records that cannot be read.
+    Records,
     /// Proxmox VE's list of guests.
     Guests,
-    /// One VM, by its name.
-    Vm(RunnerName),
 }
 
 impl ProblemKey {
     fn subject(&self) -> Subject {
         match self {
-            Self::Configuration | Self::Ledger => Subject::Dispatcher,
+            Self::Configuration | Self::Ledger | Self::Records => Subject::Dispatcher,
             Self::Repository(_) => Subject::Github,
             Self::Guests => Subject::Pve,
-            Self::Vm(_) => Subject::Pool,
         }
     }
 }
@@ -83,13 +82,13 @@ mod tests {
     }
 
     #[test]
-    fn one_vm_does_not_clear_the_problem_of_another() {
+    fn one_repository_does_not_clear_the_problem_of_another() {
         let problems = Problems::default();
-        let vm = |name: &str| ProblemKey::Vm(name.parse().unwrap());
-        problems.raise(vm("lab-p-9100-aaaaaa"), "it does not boot".into(), Timestamp::UNIX_EPOCH);
+        let repository = |name: &str| ProblemKey::Repository(name.parse().unwrap());
+        problems.raise(repository("acme/tools"), "no answer".into(), Timestamp::UNIX_EPOCH);
         problems.raise(ProblemKey::Ledger, "the disk is full".into(), Timestamp::UNIX_EPOCH);
-        problems.clear(&vm("lab-p-9100-bbbbbb"));
+        problems.clear(&repository("acme/other"));
         let subjects: Vec<_> = problems.all().iter().map(|problem| problem.subject).collect();
-        assert_eq!(subjects, [Subject::Dispatcher, Subject::Pool]);
+        assert_eq!(subjects, [Subject::Github, Subject::Dispatcher]);
     }
 }

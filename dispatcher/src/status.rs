@@ -1,59 +1,75 @@
-//! The dispatcher's status, computed from records and observations without I/O.
+//! The dispatcher's status, computed from the fleet without I/O. Its times are wall time.
 
-use dispatcher_api::{Config, MOST_LISTED, Machine, Phase, PoolStatus, Problem, RunnerPool, Status, WaitingJob};
-use fleet::State;
+use std::collections::BTreeMap;
+
+use dispatcher_api::{
+    Config, MOST_LISTED, Machine, Phase, PoolStatus, Problem, RunnerPool, Status, Subject, WaitingJob,
+};
+use fleet::{Concern, Fleet, Hindrance, Intent, State, Waiting};
 use jiff::Timestamp;
 
-use fleet::{Intent, Waiting};
+use crate::clock::Clock;
+
+/// Most problems that a status lists one by one: it has to fit into a message.
+const MOST_PROBLEMS: usize = 50;
 
 /// The input of a status.
 #[derive(Debug)]
 pub(crate) struct StatusInput<'a> {
     pub(crate) config: Option<&'a Config>,
     pub(crate) config_hash: Option<&'a str>,
-    pub(crate) intents: &'a [Intent],
+    pub(crate) fleet: &'a Fleet,
     pub(crate) waiting: &'a [Waiting],
+    /// Problems of the dispatcher itself, of its polls and of its ledger.
     pub(crate) problems: Vec<Problem>,
-    pub(crate) draining: bool,
-    /// Nothing is under way, and everything was looked at since the drain began.
-    pub(crate) settled: bool,
+    pub(crate) hindrances: &'a [Hindrance],
     pub(crate) started_at: Timestamp,
-    pub(crate) last_good_pass_at: Option<Timestamp>,
+    pub(crate) draining_since: Timestamp,
+    pub(crate) clock: &'a Clock,
 }
 
 /// Returns the present status.
-pub(crate) fn status(input: StatusInput<'_>) -> Status {
-    let pools = input.config.map(|config| config.pools.iter().map(|pool| pool_status(pool, &input)).collect());
+pub(crate) fn status(input: &StatusInput<'_>) -> Status {
+    let pools = input.config.map(|config| config.pools.iter().map(|pool| pool_status(pool, input)).collect());
+    let last_good_pass_at = input.config.and_then(|config| last_good_pass(input.fleet, config));
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        phase: phase(&input),
+        phase: phase(input, last_good_pass_at),
         installation: input.config.map(|config| config.installation.clone()),
         config_hash: input.config_hash.map(str::to_owned),
-        started_at: input.started_at,
-        last_good_pass_at: input.last_good_pass_at,
+        started_at: input.clock.wall(input.started_at),
+        last_good_pass_at: last_good_pass_at.map(|at| input.clock.wall(at)),
         pools: pools.unwrap_or_default(),
-        waiting: input.waiting.iter().take(MOST_LISTED).map(waiting_job).collect(),
-        machines: machines(input.intents),
-        problems: input.problems,
+        waiting: input.waiting.iter().take(MOST_LISTED).map(|waiting| waiting_job(waiting, input.clock)).collect(),
+        machines: machines(input),
+        problems: problems(input),
     }
 }
 
-fn phase(input: &StatusInput<'_>) -> Phase {
-    if input.config.is_none() {
-        return Phase::Unconfigured;
-    }
-    let live = input.intents.iter().any(Intent::is_live);
-    match (input.draining, input.last_good_pass_at) {
-        (true, _) if !live && input.settled => Phase::Drained,
+fn phase(input: &StatusInput<'_>, last_good_pass_at: Option<Timestamp>) -> Phase {
+    let Some(config) = input.config else { return Phase::Unconfigured };
+    let is_looked_at = last_good_pass_at.is_some_and(|at| at > input.draining_since);
+    match (input.fleet.is_draining(), last_good_pass_at) {
+        (true, _) if is_looked_at && input.fleet.is_drained(config, input.clock.now()) => Phase::Drained,
         (true, _) => Phase::Draining,
         (false, None) => Phase::Starting,
         (false, Some(_)) => Phase::Running,
     }
 }
 
+/// Returns the time of the oldest fact; `None` until there was one of each.
+fn last_good_pass(fleet: &Fleet, config: &Config) -> Option<Timestamp> {
+    let facts = fleet.facts();
+    let mut oldest = facts.guests.as_ref()?.taken_at;
+    for repository in config.pools.iter().flat_map(|pool| &pool.repositories) {
+        oldest = oldest.min(facts.repositories.get(repository)?.jobs.as_ref()?.taken_at);
+    }
+    Some(oldest)
+}
+
 fn pool_status(pool: &RunnerPool, input: &StatusInput<'_>) -> PoolStatus {
     let count = |wanted: fn(State) -> bool| {
-        let mine = input.intents.iter().filter(|intent| intent.pool == pool.name && wanted(intent.life.state));
+        let mine = input.fleet.records().filter(|intent| intent.pool == pool.name && wanted(intent.life.state));
         u32::try_from(mine.count()).unwrap_or(u32::MAX)
     };
     let queued = input.waiting.iter().filter(|waiting| waiting.pool == pool.name).count();
@@ -68,27 +84,74 @@ fn pool_status(pool: &RunnerPool, input: &StatusInput<'_>) -> PoolStatus {
     }
 }
 
-fn waiting_job(waiting: &Waiting) -> WaitingJob {
+fn waiting_job(waiting: &Waiting, clock: &Clock) -> WaitingJob {
     WaitingJob {
         repository: waiting.repository.clone(),
         job: waiting.job,
         name: waiting.job_name.clone(),
         pool: waiting.pool.clone(),
-        since: waiting.since,
+        since: waiting.since.map(|since| clock.wall(since)),
         reason: waiting.reason.clone(),
     }
 }
 
-fn machines(intents: &[Intent]) -> Vec<Machine> {
-    let mut live: Vec<&Intent> = intents.iter().filter(|intent| intent.is_live()).collect();
+fn machines(input: &StatusInput<'_>) -> Vec<Machine> {
+    let mut live: Vec<&Intent> = input.fleet.records().filter(|intent| intent.is_live()).collect();
     live.sort_by_key(|intent| (intent.created_at, intent.vmid));
     let machine = |intent: &&Intent| Machine {
         name: intent.name.clone(),
         pool: intent.pool.clone(),
         state: intent.life.state.as_str().to_owned(),
-        since: intent.life.since,
-        created_at: intent.created_at,
+        since: input.clock.wall(intent.life.since),
+        created_at: input.clock.wall(intent.created_at),
         job: intent.life.job,
     };
     live.iter().take(MOST_LISTED).map(machine).collect()
+}
+
+/// Returns the problems of the dispatcher, then those of the fleet, as many as fit into a message.
+fn problems(input: &StatusInput<'_>) -> Vec<Problem> {
+    let own = input.problems.iter().cloned();
+    let of_fleet = input.hindrances.iter().map(|hindrance| Problem {
+        subject: subject(&hindrance.concern),
+        message: hindrance.message.clone(),
+        since: hindrance.since,
+    });
+    let mut problems: Vec<Problem> = own.chain(of_fleet).collect();
+    for problem in &mut problems {
+        problem.since = input.clock.wall(problem.since);
+    }
+    let more = problems.len().saturating_sub(MOST_PROBLEMS);
+    if let Some(last) = problems.get(MOST_PROBLEMS).cloned() {
+        problems.truncate(MOST_PROBLEMS);
+        problems.push(Problem { subject: Subject::Dispatcher, message: format!("and {more} more"), ..last });
+    }
+    problems
+}
+
+fn subject(concern: &Concern) -> Subject {
+    match concern {
+        Concern::Pool(_) | Concern::Vm(_) => Subject::Pool,
+        Concern::Repository(_) => Subject::Github,
+        Concern::Rival => Subject::Dispatcher,
+    }
+}
+
+/// Logs problems of the fleet that are new or have changed, and those that are over.
+pub(crate) fn log_changes(logged: &mut BTreeMap<String, String>, hindrances: &[Hindrance]) {
+    let present: BTreeMap<String, &str> =
+        hindrances.iter().map(|hindrance| (format!("{:?}", hindrance.concern), hindrance.message.as_str())).collect();
+    logged.retain(|concern, message| {
+        let lasts = present.contains_key(concern);
+        if !lasts {
+            tracing::info!("no longer: {message}");
+        }
+        lasts
+    });
+    for (concern, message) in present {
+        if logged.get(&concern).is_none_or(|known| known != message) {
+            tracing::warn!("{message}");
+            logged.insert(concern, message.to_owned());
+        }
+    }
 }

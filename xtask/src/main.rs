@@ -12,6 +12,7 @@ mod lint;
 mod narrate;
 mod setup;
 mod sim;
+mod simulate;
 mod test;
 
 use std::ffi::OsString;
@@ -38,6 +39,8 @@ enum Command {
     Demo(Simulated),
     /// Starts both simulators for experiments, and a page that shows their contents.
     Sim(sim::Options),
+    /// Runs the dispatcher against both simulators in one process on virtual time, with faults, and prints a digest.
+    Simulate(simulate::Options),
     /// Runs the linters, all tests and the demo.
     Test {
         #[command(flatten)]
@@ -104,6 +107,7 @@ async fn main() -> Result<()> {
             demo::run(&narrator, &ready, pve).await
         }
         Command::Sim(options) => sim::run(narrator, &options).await,
+        Command::Simulate(options) => simulate::run(&options),
         Command::Test { simulated: Simulated { pve }, guests: None } => {
             let ready = setup::run(&narrator, Purpose::Tests)?;
             test::run(&narrator, &ready, pve)

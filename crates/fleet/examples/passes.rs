@@ -129,7 +129,7 @@ fn busy(config: &Config, index: u32, now: Timestamp) -> Result<Intent, Problem> 
 fn lists(fleet: &mut Fleet, config: &Config, records: &[Intent], queued: u32, now: Timestamp) -> Result<(), Problem> {
     let seen = |intent: &Intent| {
         let claim = Claim::Ours { name: intent.name.clone(), pool: intent.pool.clone() };
-        (intent.vmid, GuestSeen { node: intent.node.clone(), power: Power::Running, locked: false, claim })
+        (intent.vmid, GuestSeen { node: intent.node.clone(), power: Power::Running, locked: false, claim, run: None })
     };
     let guests = Guests {
         taken_at: now,

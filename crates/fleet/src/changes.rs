@@ -12,7 +12,7 @@ use crate::{Event, Intent, State};
 const MOST_ENTRIES: usize = 20_000;
 
 /// Changes that one commit writes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Changes {
     /// Records that are new or have changed.
     pub records: BTreeMap<RunnerName, Intent>,
@@ -26,10 +26,12 @@ pub struct Changes {
     pub since: Option<Timestamp>,
     /// True if a VM is gone, which is written at once.
     pub(crate) has_gone: bool,
+    /// Entries that no pass has returned yet.
+    pub(crate) fresh: Vec<AuditEntry>,
 }
 
 /// One entry of the audit trail.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AuditEntry {
     /// Time of the event.
     pub at: Timestamp,
@@ -62,8 +64,15 @@ impl Changes {
     }
 
     /// Adds the present state of a record.
-    pub(crate) fn put(&mut self, intent: &Intent) {
+    pub(crate) fn put(&mut self, intent: &Intent, now: Timestamp) {
+        self.since.get_or_insert(now);
         self.records.insert(intent.name.clone(), intent.clone());
+    }
+
+    /// Adds that a lent VM was seen running, or is gone.
+    pub(crate) fn put_lent(&mut self, name: RunnerName, ran: bool, now: Timestamp) {
+        self.since.get_or_insert(now);
+        self.lent.insert(name, ran);
     }
 
     /// Adds a new record.
@@ -78,9 +87,10 @@ impl Changes {
     }
 
     fn enter(&mut self, intent: &Intent, entry: Entry, at: Timestamp) {
-        self.since.get_or_insert(at);
-        self.put(intent);
-        self.audit.push(AuditEntry { at, vm: intent.name.clone(), entry, state: intent.life.state });
+        self.put(intent, at);
+        let entry = AuditEntry { at, vm: intent.name.clone(), entry, state: intent.life.state };
+        self.fresh.push(entry.clone());
+        self.audit.push(entry);
         let surplus = self.audit.len().saturating_sub(MOST_ENTRIES);
         self.audit.drain(..surplus);
     }
@@ -100,6 +110,7 @@ impl Changes {
         self.forgotten.extend(later.forgotten);
         self.audit.extend(later.audit);
         self.lent.extend(later.lent);
+        self.fresh.extend(later.fresh);
         self.since = self.since.or(later.since);
         self.has_gone |= later.has_gone;
     }

@@ -121,9 +121,12 @@ fn is_waiting(job: &JobSeen, now: Timestamp) -> bool {
 /// order of records.
 type Rank = (u8, std::cmp::Reverse<State>, Timestamp, Vmid);
 
-/// VMs that no queued job counts on yet, by pool and by the repository of their registration.
+/// Pool of a VM, and repository of its registration.
+type Place<'a> = (&'a PoolName, Option<&'a RepositoryName>);
+
+/// VMs that no queued job counts on yet, the best of each place first.
 struct Supply<'a> {
-    free: BTreeMap<(&'a PoolName, Option<&'a RepositoryName>), VecDeque<(Rank, Server)>>,
+    free: BTreeMap<Place<'a>, VecDeque<(Rank, Server)>>,
 }
 
 impl<'a> Supply<'a> {
@@ -159,7 +162,7 @@ impl<'a> Supply<'a> {
         self.pop((pool, Some(repository)))
     }
 
-    fn pop(&mut self, key: (&'a PoolName, Option<&'a RepositoryName>)) -> Option<Server> {
+    fn pop(&mut self, key: Place<'a>) -> Option<Server> {
         Some(self.free.get_mut(&key)?.pop_front()?.1)
     }
 }
@@ -180,7 +183,9 @@ fn server(view: &View<'_>, intent: &Intent) -> Option<Server> {
         State::Reserved | State::Cloning | State::Configuring | State::Booting => Some(Server::Preparing(name())),
         State::Warm => Some(Server::Warm(name())),
         State::Minting | State::Arming => Some(Server::Registered(name())),
-        State::Idle if intent.life.repository.is_some() && !is_unconnected(view, intent) => {
+        State::Idle
+            if intent.life.repository.is_some() && !is_unconnected(view, intent) && !is_unlisted(view, intent) =>
+        {
             Some(Server::Registered(name()))
         }
         State::Busy | State::Stopping | State::Destroying | State::Gone => {
@@ -197,6 +202,14 @@ pub(crate) fn is_unconnected(view: &View<'_>, intent: &Intent) -> bool {
     let Some(asked_at) = view.facts.runners(repository).map(|runners| runners.taken_at) else { return false };
     let is_offline = view.github.runner(&intent.name).is_some_and(|runner| !runner.online && !runner.busy);
     is_offline && asked_at.duration_since(armed_at) >= CONNECTS
+}
+
+/// Returns true if GitHub no longer has the registration of a runner that should have connected by now. Its listener takes no job.
+fn is_unlisted(view: &View<'_>, intent: &Intent) -> bool {
+    let life = &intent.life;
+    let asked_at = life.repository.as_ref().and_then(|name| view.facts.runners(name)).map(|runners| runners.taken_at);
+    let (Some(armed_at), Some(asked_at)) = (life.armed_at, asked_at) else { return false };
+    asked_at.duration_since(armed_at) >= CONNECTS && view.github.runner(&intent.name).is_none()
 }
 
 /// Returns true if the VM may have taken one of the jobs that the list still shows as queued. Then the list is older than the

@@ -52,7 +52,8 @@ pub enum Step {
         /// True if the guest is asked first whether it is armed.
         asks_first: bool,
     },
-    /// Removes what GitHub has of the VM, then destroys the VM with proof.
+    /// Removes what GitHub has of the VM, then destroys the VM with proof. A VM is destroyed even if GitHub does not answer,
+    /// so a failure of the first half is not a failure of the step.
     Destroy,
     /// Destroys a powered-off VM that the provider lends.
     DestroyLent {

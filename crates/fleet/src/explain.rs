@@ -5,15 +5,17 @@
 use dispatcher_api::{Config, RunnerPool};
 use jiff::Timestamp;
 use ownership::{PoolName, RepositoryName, RunnerName};
+use serde::Serialize;
 
 use crate::capacity::{self, Hold};
 use crate::demand::{Demand, QueuedJob, Server};
 use crate::fleet::Fleet;
+use crate::rivals::Rival;
 use crate::view::View;
 use crate::{Intent, Reason};
 
 /// A queued job and what it waits for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Waiting {
     /// Repository of the job.
     pub repository: RepositoryName,
@@ -54,11 +56,12 @@ pub struct Hindrance {
 }
 
 impl Fleet {
-    /// Returns the problems that hinder the fleet: pools first, then repositories, then VMs.
+    /// Returns the problems that hinder the fleet: pools first, then other dispatchers, repositories and VMs.
     #[must_use]
     pub fn hindrances(&self, config: &Config, now: Timestamp) -> Vec<Hindrance> {
         let view = self.view(config, now);
         let mut hindrances: Vec<Hindrance> = config.pools.iter().filter_map(|pool| of_pool(pool, &view)).collect();
+        hindrances.extend(self.rivals.working.iter().map(|rival| self.of_rival(rival)));
         hindrances.extend(self.refusing.iter().map(|(repository, trouble)| Hindrance {
             concern: Concern::Repository(repository.clone()),
             message: format!("{repository} takes no registration: {}", trouble.message),
@@ -74,6 +77,17 @@ impl Fleet {
         hindrances
     }
 
+    fn of_rival(&self, rival: &Rival) -> Hindrance {
+        let run = rival.run;
+        let goes_first = !self.rivals.stand_back();
+        let then = match goes_first {
+            true => "this one goes on, and leaves the VMs of the other alone",
+            false => "this one makes and registers no VMs until nothing of the other appeared for ten minutes",
+        };
+        let message = format!("another dispatcher of this installation works (run {run}); {then}");
+        Hindrance { concern: Concern::Rival, message, since: rival.since }
+    }
+
     /// Returns the pools that make no VM for now because their last ones failed.
     #[must_use]
     pub fn backing_off<'a>(&self, config: &'a Config, now: Timestamp) -> Vec<&'a RunnerPool> {
@@ -85,7 +99,7 @@ impl Fleet {
 
 fn of_vm(intent: &Intent) -> Option<Hindrance> {
     let message = intent.failure.clone()?;
-    let since = intent.failing_since.unwrap_or(intent.life.since);
+    let since = intent.failing_since?;
     Some(Hindrance { concern: Concern::Vm(intent.name.clone()), message, since })
 }
 

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use ownership::{NodeName, PoolName, RepositoryName, RunnerName, Vmid};
+use ownership::{NodeName, PoolName, RepositoryName, Run, RunnerName, Vmid};
 use serde::{Deserialize, Serialize};
 
 /// The last answer of each source.
@@ -44,6 +44,9 @@ pub struct GuestSeen {
     pub locked: bool,
     /// Owner of the guest.
     pub claim: Claim,
+    /// Start of the dispatcher that made the guest, where its marker was read and names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<Run>,
 }
 
 /// Power state of a guest.

@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::changes::Changes;
 use crate::effect::{Effect, Outcome, Step};
-use crate::outcome::{Consequence, consequence, rest};
-use crate::{Claim, Event, Facts, Guests, Intent, Life, Power, RepositorySeen};
+use crate::outcome::{Consequence, LONGEST_REST, consequence, rest};
+use crate::rivals::{Rivals, Runs};
+use crate::{Claim, Event, Facts, Guests, Intent, Life, Power, Reason, RepositorySeen};
 
 /// Rest of the ledger after it refused a commit, which doubles with each further refusal.
 const LEDGER_REST: SignedDuration = SignedDuration::from_secs(2);
@@ -47,8 +48,6 @@ pub enum Input {
     Committed,
     /// The last changes could not be written.
     NotCommitted,
-    /// Another dispatcher of this installation works, and goes first (true), or no longer does (false).
-    Rival(bool),
 }
 
 /// A failure that lasts, and its next attempt.
@@ -65,7 +64,8 @@ pub struct Trouble {
 }
 
 /// The fleet of one dispatcher.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Fleet {
     pub(crate) facts: Facts,
     pub(crate) records: BTreeMap<RunnerName, Intent>,
@@ -78,7 +78,7 @@ pub struct Fleet {
     /// Lent VMs that were seen running, so that they have finished once they are off.
     pub(crate) lent_ran: BTreeSet<RunnerName>,
     pub(crate) draining: bool,
-    pub(crate) stands_back: bool,
+    pub(crate) rivals: Rivals,
     pub(crate) changes: Changes,
     /// Changes that the ledger was last given.
     pub(crate) committing: Option<Changes>,
@@ -94,6 +94,13 @@ impl Fleet {
     pub fn new(records: impl IntoIterator<Item = Intent>, lent_ran: BTreeSet<RunnerName>) -> Self {
         let records = records.into_iter().map(|intent| (intent.name.clone(), intent)).collect();
         Self { records, lent_ran, ..Self::default() }
+    }
+
+    /// Returns the fleet of a dispatcher whose ledger knows these starts. Without them, other dispatchers of the installation
+    /// are not recognised.
+    #[must_use]
+    pub fn with_runs(self, runs: Runs) -> Self {
+        Self { rivals: Rivals::of(runs), ..self }
     }
 
     /// Returns the records, by name.
@@ -131,12 +138,11 @@ impl Fleet {
                 self.facts = Facts::default();
                 self.try_again(now);
             }
-            Input::Guests(guests) => self.take_guests(guests),
+            Input::Guests(guests) => self.take_guests(guests, now),
             Input::Repository(name, seen) => {
                 self.facts.repositories.insert(name, seen);
             }
             Input::Draining(draining) => self.draining = draining,
-            Input::Rival(stands_back) => self.stands_back = stands_back,
             Input::Retry => self.try_again(now),
             Input::Mended(pools) => self.forgiven.extend(pools.into_iter().map(|pool| (pool, now))),
             Input::Ended(name, outcome) => self.take_outcome(&name, &outcome, now),
@@ -161,13 +167,16 @@ impl Fleet {
     }
 
     /// Takes a list of guests. Records follow their guests to other nodes.
-    fn take_guests(&mut self, guests: Guests) {
+    fn take_guests(&mut self, guests: Guests, now: Timestamp) {
+        if self.rivals.take(&guests, |name| self.records.contains_key(name)) {
+            self.distrust_records(now);
+        }
         for intent in self.records.values_mut() {
             let Some(guest) = guests.seen.get(&intent.vmid) else { continue };
             let is_it = matches!(&guest.claim, Claim::Ours { name, .. } if *name == intent.name);
             if is_it && intent.is_live() && guest.node != intent.node {
                 intent.node = guest.node.clone();
-                self.changes.put(intent);
+                self.changes.put(intent, now);
             }
         }
         let lent = |guest: &crate::GuestSeen| match &guest.claim {
@@ -177,13 +186,13 @@ impl Fleet {
         let lent: BTreeMap<RunnerName, Power> = guests.seen.values().filter_map(lent).collect();
         for (name, power) in &lent {
             if *power == Power::Running && self.lent_ran.insert(name.clone()) {
-                self.changes.lent.insert(name.clone(), true);
+                self.changes.put_lent(name.clone(), true, now);
             }
         }
         let left: Vec<RunnerName> = self.lent_ran.iter().filter(|name| !lent.contains_key(*name)).cloned().collect();
         for name in left {
             self.lent_ran.remove(&name);
-            self.changes.lent.insert(name, false);
+            self.changes.put_lent(name, false, now);
         }
         self.facts.guests = Some(guests);
     }
@@ -212,7 +221,7 @@ impl Fleet {
                 intent.failure = Some(failure.message.clone());
                 intent.failing_since.get_or_insert(now);
             }
-            None if outcome.is_ok() => (intent.failure, intent.failing_since) = (None, None),
+            None if outcome.is_ok() => intent.succeeded(),
             None => {}
         }
         intent.holds_registration = matches!((step, outcome), (Step::Mint { .. }, Ok(_)));
@@ -223,7 +232,8 @@ impl Fleet {
                 intent.rest(until, true);
             }
             Consequence::Event(event) => {
-                if !self.note(name, event, now) {
+                let is_missing = event == Event::Missing;
+                if !self.note(name, event, now) || is_missing {
                     self.rest_record(name, now);
                 }
             }
@@ -261,7 +271,7 @@ impl Fleet {
         let earlier = self.resting.remove(name);
         let trouble = match outcome {
             // The facts show the thing for a while.
-            Ok(_) => Trouble { message: String::new(), since: now, failures: 0, until: now + rest(0) },
+            Ok(_) => Trouble { message: String::new(), since: now, failures: 0, until: now + LONGEST_REST },
             Err(failure) => Trouble::after(earlier, &failure.message, failure.retry_at, now),
         };
         self.resting.insert(name.clone(), trouble);
@@ -270,9 +280,9 @@ impl Fleet {
     /// Notes an event in the life of a VM. Returns false if it does not fit the state, and so changes nothing.
     pub(crate) fn note(&mut self, name: &RunnerName, event: Event, now: Timestamp) -> bool {
         let Some(intent) = self.records.get_mut(name) else { return false };
-        let Ok(life) = intent.life.after(&event, now) else { return false };
-        intent.set_life(life, now);
-        intent.forget_failure_after(&event);
+        if !intent.apply(&event, now) {
+            return false;
+        }
         self.changes.note(intent, event, now);
         true
     }
@@ -297,6 +307,7 @@ impl Fleet {
             self.records.remove(&name);
             self.changes.forget(name);
         }
+        self.rivals.forget(now);
         self.resting.retain(|_, trouble| now.duration_since(trouble.until) < REMEMBERED);
         self.refusing.retain(|_, trouble| now.duration_since(trouble.until) < REMEMBERED);
     }
@@ -308,7 +319,7 @@ impl Fleet {
         for intent in live {
             let life = Life { job: intent.life.job, repository: None, ..Life::adopted(true, now) };
             intent.set_life(life, now);
-            self.changes.put(intent);
+            self.changes.put(intent, now);
         }
     }
 
@@ -332,6 +343,12 @@ impl Fleet {
         self.committing.is_some() || self.ledger_rests_until.is_some_and(|at| at > now)
     }
 
+    /// Returns all changes that are not on disk, for the last commit of a process that ends.
+    pub fn take_changes(&mut self) -> Option<Changes> {
+        let changes = std::mem::take(&mut self.changes);
+        (!changes.is_empty()).then_some(changes)
+    }
+
     fn not_committed(&mut self, now: Timestamp) {
         if let Some(mut changes) = self.committing.take() {
             changes.append(std::mem::take(&mut self.changes));
@@ -339,10 +356,12 @@ impl Fleet {
         }
         for name in std::mem::take(&mut self.waiting) {
             // Effects that waited for the commit were not started.
-            let effect = self.under_way.remove(&name);
-            if matches!(effect, Some(Effect { step: Step::Mint { .. }, .. })) {
-                self.note(&name, Event::MintRefused, now);
-            }
+            let event = match self.under_way.remove(&name).map(|effect| effect.step) {
+                Some(Step::Mint { .. }) => Event::MintRefused,
+                Some(Step::Clone { is_first: true }) => Event::CloneRefused,
+                _ => continue,
+            };
+            self.note(&name, event, now);
         }
         let doublings = self.ledger_failures.min(8);
         self.ledger_failures += 1;
@@ -362,6 +381,14 @@ impl Trouble {
 }
 
 impl Intent {
+    /// Notes that a step succeeded. The failure that ends the VM stays, as the cause that people are told.
+    fn succeeded(&mut self) {
+        self.failing_since = None;
+        if !self.life.reason.is_some_and(Reason::is_failure) {
+            self.failure = None;
+        }
+    }
+
     /// Forgets the failure of the last step when an event makes it void: the VM turned out to work.
     pub(crate) fn forget_failure_after(&mut self, event: &Event) {
         let is_void = matches!(event, Event::JobSeen { .. } | Event::RefusedBusy | Event::FoundArmed { .. });

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use ownership::{NodeName, PoolName, RunnerName, Vmid};
 use serde::{Deserialize, Serialize};
 
-use crate::{Life, State};
+use crate::{Event, Life, State};
 
 /// Record of one incarnation of a VMID, as the ledger stores it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -60,10 +60,25 @@ impl Intent {
         self.retry_at.is_none_or(|at| at <= now)
     }
 
+    /// Follows an event. Returns false if it does not fit the state, and so changes nothing.
+    pub(crate) fn apply(&mut self, event: &Event, now: Timestamp) -> bool {
+        let Ok(life) = self.life.after(event, now) else { return false };
+        // Two sources that contradict one another about a guest must not end the rest of its step.
+        let is_about_presence = matches!(event, Event::Missing | Event::Reappeared) && life.state == self.life.state;
+        let rest = self.retry_at.filter(|_| is_about_presence);
+        self.set_life(life, now);
+        self.retry_at = rest;
+        self.forget_failure_after(event);
+        true
+    }
+
     /// Replaces the life by one that an event led to.
     pub(crate) fn set_life(&mut self, life: Life, now: Timestamp) {
         if life.state != self.life.state {
-            self.attempts = 0;
+            // The clone of a reserved VM may be refused, so that the VM enters both states with each attempt.
+            if (self.life.state, life.state) != (State::Reserved, State::Cloning) {
+                self.attempts = 0;
+            }
             if self.entered.len() < MOST_ENTERED {
                 self.entered.push((life.state, now));
             }

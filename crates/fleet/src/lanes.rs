@@ -43,23 +43,39 @@ impl Lane<'_> {
 }
 
 /// Returns the lane of a step on a VM; `None` for a step that only waits.
-pub(crate) fn lane<'a>(intent: &'a Intent, step: &'a Step) -> Option<Lane<'a>> {
+fn lane<'a>(intent: &'a Intent, step: &'a Step) -> Option<Lane<'a>> {
     Some(match step {
         Step::Clone { .. } => Lane::Clones(intent.template),
         Step::Start | Step::Stop { .. } | Step::Destroy => Lane::Power(&intent.node),
-        Step::DestroyLent { node, .. } => Lane::Power(node),
         Step::Configure | Step::Arm | Step::Examine | Step::Watch | Step::Probe => Lane::Guests(&intent.node),
-        Step::Mint { repository } | Step::RemoveRegistration { repository, .. } => Lane::Github(repository),
+        Step::Mint { repository } => Lane::Github(repository),
         Step::Deregister => Lane::Github(intent.life.repository.as_ref()?),
         // Its requests are rare, and each waits for its turn at the node.
         Step::AwaitAgent => return None,
+        Step::DestroyLent { .. } | Step::RemoveRegistration { .. } => return lane_without_record(step),
     })
+}
+
+/// Returns the lane of a step that needs no record.
+fn lane_without_record(step: &Step) -> Option<Lane<'_>> {
+    match step {
+        Step::DestroyLent { node, .. } => Some(Lane::Power(node)),
+        Step::RemoveRegistration { repository, .. } => Some(Lane::Github(repository)),
+        _ => None,
+    }
 }
 
 /// The lanes with what runs in them.
 #[derive(Debug, Default)]
 pub(crate) struct Lanes<'a> {
-    running: BTreeMap<Lane<'a>, (usize, BTreeMap<&'a PoolName, usize>)>,
+    running: BTreeMap<Lane<'a>, Running<'a>>,
+}
+
+/// Number of effects in a lane.
+#[derive(Debug, Default)]
+struct Running<'a> {
+    all: usize,
+    pools: BTreeMap<&'a PoolName, usize>,
 }
 
 impl<'a> Lanes<'a> {
@@ -70,22 +86,39 @@ impl<'a> Lanes<'a> {
         }
     }
 
-    /// Counts the step if there is room for it, and returns whether there is.
+    /// Counts an effect without a record that is under way.
+    pub(crate) fn occupy_without_record(&mut self, effect: &'a Effect) {
+        if let Some(lane) = lane_without_record(&effect.step) {
+            self.running.entry(lane).or_default().all += 1;
+        }
+    }
+
+    /// Counts the step if there is room for it. Returns false if there is none.
     pub(crate) fn enter(&mut self, intent: &'a Intent, step: &'a Step) -> bool {
         let Some(lane) = lane(intent, step) else { return true };
         let width = lane.width();
-        let (all, pools) = self.running.entry(lane.clone()).or_default();
-        let of_pool = pools.get(&intent.pool).copied().unwrap_or_default();
-        if *all >= width.all || of_pool >= width.of_pool {
+        let running = self.running.entry(lane.clone()).or_default();
+        let of_pool = running.pools.get(&intent.pool).copied().unwrap_or_default();
+        if running.all >= width.all || of_pool >= width.of_pool {
             return false;
         }
         self.add(lane, &intent.pool);
         true
     }
 
+    /// Counts the effect, which has no record, if there is room for it. Returns false if there is none.
+    pub(crate) fn enter_without_record(&mut self, effect: &'a Effect) -> bool {
+        let Some(lane) = lane_without_record(&effect.step) else { return true };
+        let width = lane.width();
+        let running = self.running.entry(lane).or_default();
+        let has_room = running.all < width.all;
+        running.all += usize::from(has_room);
+        has_room
+    }
+
     fn add(&mut self, lane: Lane<'a>, pool: &'a PoolName) {
-        let (all, pools) = self.running.entry(lane).or_default();
-        *all += 1;
-        *pools.entry(pool).or_default() += 1;
+        let running = self.running.entry(lane).or_default();
+        running.all += 1;
+        *running.pools.entry(pool).or_default() += 1;
     }
 }

@@ -14,6 +14,7 @@
 mod capacity;
 mod changes;
 mod demand;
+mod drain;
 mod effect;
 mod explain;
 mod facts;
@@ -27,6 +28,8 @@ mod outcome;
 mod pass;
 mod placement;
 mod reap;
+mod record;
+mod rivals;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -40,4 +43,6 @@ pub use fleet::{Fleet, Input, Trouble};
 pub use intent::Intent;
 pub use life::{Event, Life, NEGATIVES_APART, Reason, Refused, Source};
 pub use pass::Pass;
+pub use record::{Recorded, RecordedInput, Recorder, Replay, ReplayError, Replayed, Snapshot, replay};
+pub use rivals::Runs;
 pub use state::State;

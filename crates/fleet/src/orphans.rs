@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use dispatcher_api::Config;
 use jiff::SignedDuration;
 use ownership::{PoolName, RunnerName, Vmid};
 
 use crate::effect::{Effect, Step};
 use crate::view::View;
-use crate::{Claim, Guests, Power, RunnerSeen};
+use crate::{Claim, Facts, Guests, Power, RunnerSeen};
 
 /// Time for which a registration without a VM is left alone after its incarnation ended: GitHub removes used ones by itself.
 const GRACE: SignedDuration = SignedDuration::from_secs(30);
@@ -27,7 +28,7 @@ pub(crate) fn strays(view: &View<'_>, is_recorded: impl Fn(&RunnerName) -> bool)
     for (vmid, guest) in &guests.seen {
         let Claim::Ours { name, pool } = &guest.claim else { continue };
         // A VMID has one live record at most; a record of an earlier incarnation says nothing about this one.
-        let is_known = is_recorded(name) || view.records.live(*vmid).is_some();
+        let is_known = is_recorded(name) || view.records.live(*vmid).is_some() || view.rivals.made(guest.run);
         if !is_known && !guest.locked && !view.records.is_stale(*vmid, guests) {
             strays.push(Stray { name: name.clone(), pool: pool.clone(), vmid: *vmid });
         }
@@ -78,13 +79,21 @@ fn is_orphan(
     // Without a record, the name alone must say that it is ours: a pool of ours, and a VMID in its range.
     let is_ours = match settled(&runner.name) {
         Some(is_settled) => is_settled,
-        None => view.config.pools.iter().any(|pool| is_of_pool(&runner.name, pool, view)),
+        None => is_of_a_pool(&runner.name, view.config),
     };
     is_ours && !may_exist(&runner.name, vmid, guests) && !runner.online && !runner.busy
 }
 
-fn is_of_pool(name: &RunnerName, pool: &dispatcher_api::RunnerPool, view: &View<'_>) -> bool {
-    name.pool(&view.config.installation).as_ref() == Some(&pool.name) && pool.vmid_range.contains(name.vmid())
+/// Returns true if the name is of this installation, of one of its pools, and of a VMID in the range of that pool.
+pub(crate) fn is_of_a_pool(name: &RunnerName, config: &Config) -> bool {
+    let pool = name.pool(&config.installation).and_then(|pool| config.pool(&pool));
+    pool.is_some_and(|pool| pool.vmid_range.contains(name.vmid()))
+}
+
+/// Returns true if the provider lends a VM of this name.
+pub(crate) fn is_lent(name: &RunnerName, facts: &Facts) -> bool {
+    let claim = facts.guest(name.vmid()).map(|guest| &guest.claim);
+    matches!(claim, Some(Claim::Lent { name: lent, .. }) if lent == name)
 }
 
 /// Returns true if an ended record is old enough for its registration to be removed.

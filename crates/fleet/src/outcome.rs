@@ -11,7 +11,7 @@ use crate::{Event, Intent, Life, Reason, Source};
 const REST: SignedDuration = SignedDuration::from_secs(5);
 /// Attempts after which the rest doubles.
 const ATTEMPTS_PER_DOUBLING: u32 = 4;
-const LONGEST_REST: SignedDuration = SignedDuration::from_secs(60);
+pub(crate) const LONGEST_REST: SignedDuration = SignedDuration::from_secs(60);
 /// Rest after a step that was broken off or lost its means.
 const SHORT_REST: SignedDuration = SignedDuration::from_secs(1);
 /// Shortest and longest pause between two questions whether a VM has powered itself off.
@@ -96,7 +96,8 @@ fn of_failure(intent: &Intent, step: &Step, failure: &Failure, now: Timestamp) -
         (Step::Arm, Kind::Lost) => Consequence::Event(Event::Interrupted),
         (Step::Mint { .. }, Kind::Refused) => Consequence::Refused(Event::MintRefused),
         (Step::Clone { is_first: true }, Kind::Refused) => Consequence::Refused(Event::CloneRefused),
-        (Step::Mint { .. }, _) => Consequence::Event(Event::Failed(Reason::MintFailed)),
+        // The VM cannot be registered under the same name again. The repository rests, so that its fault costs no further VM.
+        (Step::Mint { .. }, _) => Consequence::Refused(Event::Failed(Reason::MintFailed)),
         (Step::Arm, _) => Consequence::Event(Event::Failed(Reason::ArmFailed)),
         (Step::Clone { .. }, Kind::VmidTaken) => Consequence::Event(Event::Failed(Reason::VmidTaken)),
         (Step::Clone { .. }, Kind::Lasting) => Consequence::Event(Event::Failed(Reason::CloneFailed)),

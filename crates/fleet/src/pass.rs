@@ -4,7 +4,7 @@ use dispatcher_api::Config;
 use jiff::Timestamp;
 use ownership::{NodeName, Nonce, PoolName, RunnerName, Vmid};
 
-use crate::changes::{Changes, Entry};
+use crate::changes::{AuditEntry, Changes, Entry};
 use crate::demand::{Demand, demand};
 use crate::effect::{Effect, Step};
 use crate::explain::Waiting;
@@ -29,6 +29,8 @@ pub struct Pass {
     pub commit: Option<Changes>,
     /// Effects to start once [`Pass::commit`] is on disk.
     pub start_after_commit: Vec<Effect>,
+    /// Events in the lives of VMs since the last pass, oldest first.
+    pub events: Vec<AuditEntry>,
     /// Queued jobs and what each waits for, oldest first.
     pub waiting: Vec<Waiting>,
 }
@@ -47,6 +49,7 @@ impl Fleet {
         }
         // Those of an earlier pass may still wait for their commit.
         self.waiting.extend(pass.start_after_commit.iter().map(|effect| effect.name.clone()));
+        pass.events = std::mem::take(&mut self.changes.fresh);
         pass.commit = self.changes_to_commit(!pass.start_after_commit.is_empty(), now);
         pass
     }
@@ -80,9 +83,9 @@ impl Fleet {
             let limits = Limits::of(intent, config);
             for _ in 0..MOST_EVENTS {
                 let Some(event) = reap::observation(&facts, &github, intent, &limits, now) else { break };
-                let Ok(life) = intent.life.after(&event, now) else { break };
-                intent.set_life(life, now);
-                intent.forget_failure_after(&event);
+                if !intent.apply(&event, now) {
+                    break;
+                }
                 self.changes.note(intent, event.clone(), now);
                 noted.push(event);
             }
@@ -99,7 +102,8 @@ impl Fleet {
             github: GithubIndex::new(&self.facts),
             records: RecordIndex::new(self.records.values()),
             draining: self.draining,
-            stands_back: self.stands_back,
+            stands_back: self.rivals.stand_back(),
+            rivals: &self.rivals,
             forgiven: &self.forgiven,
             refusing: &self.refusing,
             now,
@@ -115,8 +119,7 @@ impl Fleet {
             // The steps follow in the next round, from the states that these events lead to.
             return Decided { waiting, releases, ..Decided::default() };
         }
-        let mut effects = self.steps(&view, &demand);
-        effects.extend(self.effects_without_record(&view));
+        let effects = self.effects(&view, &demand);
         let strays = orphans::strays(&view, |name| self.records.contains_key(name));
         Decided { waiting, releases, effects, reservations: reservations(&view, &demand), strays }
     }
@@ -144,14 +147,21 @@ impl Fleet {
         idle.filter_map(release).collect()
     }
 
-    /// Returns the steps that the states of VMs call for and that have room in their lanes. The oldest VM comes first.
-    fn steps(&self, view: &View<'_>, demand: &Demand<'_>) -> Vec<Effect> {
+    /// Returns the lanes with the effects that are under way.
+    fn lanes(&self) -> Lanes<'_> {
         let mut lanes = Lanes::default();
         for effect in self.under_way.values() {
-            if let Some(intent) = self.records.get(&effect.name) {
-                lanes.occupy(intent, effect);
+            match self.records.get(&effect.name) {
+                Some(intent) => lanes.occupy(intent, effect),
+                None => lanes.occupy_without_record(effect),
             }
         }
+        lanes
+    }
+
+    /// Returns the effects that have room in their lanes: the steps that the states of VMs call for, the oldest VM first, then those
+    /// on things without a record.
+    fn effects(&self, view: &View<'_>, demand: &Demand<'_>) -> Vec<Effect> {
         let mut wanted: Vec<(&Intent, Step)> = Vec::new();
         for intent in self.records.values() {
             if !self.under_way.contains_key(&intent.name) && intent.is_actionable(view.now) {
@@ -159,13 +169,16 @@ impl Fleet {
             }
         }
         wanted.sort_by_key(|(intent, _)| (intent.created_at, intent.vmid));
+        let without_record = self.effects_without_record(view);
         let ledger_rests = self.is_ledger_resting(view.now);
+        let mut lanes = self.lanes();
         let mut effects = Vec::new();
         for (intent, step) in &wanted {
             if !(ledger_rests && step.is_written_down_first()) && lanes.enter(intent, step) {
                 effects.push(Effect { name: intent.name.clone(), step: step.clone() });
             }
         }
+        effects.extend(without_record.iter().filter(|effect| lanes.enter_without_record(effect)).cloned());
         effects
     }
 

@@ -192,7 +192,9 @@ fn reappearance(facts: &Facts, intent: &Intent) -> Option<Event> {
     if life.state != State::Destroying || life.reason != Some(Reason::Vanished) {
         return None;
     }
-    let guest = newer_guests(facts, life)?.seen.get(&intent.vmid)?;
+    // Its destruction asks Proxmox VE about this one VM, which is worth more than a list that lags.
+    let guests = newer_guests(facts, life).filter(|guests| is_past(life.since, MISSING_APART, guests.taken_at))?;
+    let guest = guests.seen.get(&intent.vmid)?;
     (guest.power == Power::Running && !guest.locked).then_some(Event::Reappeared)
 }
 

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use ownership::{PoolName, RepositoryName};
 
 use crate::index::{GithubIndex, RecordIndex};
+use crate::rivals::Rivals;
 use crate::{Facts, Trouble};
 
 /// The input of the decisions in one pass.
@@ -20,6 +21,8 @@ pub(crate) struct View<'a> {
     pub(crate) draining: bool,
     /// True while another dispatcher of this installation goes first.
     pub(crate) stands_back: bool,
+    /// Other dispatchers of this installation.
+    pub(crate) rivals: &'a Rivals,
     /// Failures of a pool up to this time no longer make it wait.
     pub(crate) forgiven: &'a BTreeMap<PoolName, Timestamp>,
     /// Repositories that refuse registrations.

@@ -97,6 +97,22 @@ pub enum Error {
 }
 
 impl Error {
+    /// Returns true if GitHub certainly did not carry the request out.
+    #[must_use]
+    pub fn is_not_carried_out(&self) -> bool {
+        match self {
+            Self::NotFound { .. }
+            | Self::Unauthorized { .. }
+            | Self::Forbidden { .. }
+            | Self::RateLimited { .. }
+            | Self::NameTaken { .. }
+            | Self::RunnerBusy { .. }
+            | Self::Rejected { .. }
+            | Self::Setup { .. } => true,
+            Self::Server { .. } | Self::Transport { .. } | Self::Malformed { .. } => false,
+        }
+    }
+
     /// GitHub says that the thing does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {

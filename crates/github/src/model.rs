@@ -78,8 +78,14 @@ pub struct WorkflowRun {
     pub id: u64,
     /// Name of what triggered it (`push`, `pull_request`, …).
     pub event: String,
-    /// When it was created. Runs that are queued for days without a job exist: limit by age.
+    /// When it was created.
     pub created_at: Timestamp,
+    /// When its present attempt was started. A run that is started again keeps `created_at`.
+    #[serde(default)]
+    pub run_started_at: Option<Timestamp>,
+    /// When it last changed, for example because a person approved it.
+    #[serde(default)]
+    pub updated_at: Option<Timestamp>,
 }
 
 /// A workflow job.

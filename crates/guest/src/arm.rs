@@ -43,7 +43,7 @@ impl RunnerVm {
     /// # Errors
     /// When the guest does not take the files in time.
     pub async fn arm(&self, jit_config: &SecretString) -> Result<(), Error> {
-        let once = || async { self.write_files(&self.candidate.proven().await?, jit_config).await };
+        let once = || async { self.write_files(&self.candidate.proven_soon().await?, jit_config).await };
         let pause_after = |problem: &Problem| is_worth_another_try(problem).then_some(ARM_PAUSE);
         let armed = attempts(&self.candidate.wait.cancel, ARM_DEADLINE, once, pause_after).await;
         armed.map_err(|problem| self.error("arm", problem))

@@ -14,6 +14,8 @@ use crate::{Error, OwnedGuest, Problem};
 /// Time for which the dispatcher's proofs wait for each other before they read the members of a resource pool together.
 /// VMs that are made together, or whose jobs end together, reach each step a few milliseconds apart.
 const GATHER: Duration = Duration::from_millis(100);
+/// The same time before a VM is armed, because a job waits for it.
+const SHORT_GATHER: Duration = Duration::from_millis(20);
 
 /// Longest age of a proof that a step passes on to the next one (docs/adr/0025). It covers a change of the configuration
 /// and the wait for leave to start.
@@ -56,8 +58,17 @@ impl<G: Kind> Candidate<G> {
     }
 
     pub(crate) async fn proven(&self) -> Result<OwnedGuest<G>, Problem> {
+        self.proven_after(GATHER).await
+    }
+
+    /// Proves like [`Candidate::proven`] for a step that a job waits for.
+    pub(crate) async fn proven_soon(&self) -> Result<OwnedGuest<G>, Problem> {
+        self.proven_after(SHORT_GATHER).await
+    }
+
+    async fn proven_after(&self, gather: Duration) -> Result<OwnedGuest<G>, Problem> {
         let begin = Instant::now();
-        let (found, members) = tokio::join!(self.find(), self.pool_members());
+        let (found, members) = tokio::join!(self.find(), self.pool_members(gather));
         let (raw, config) = found?;
         self.proved(begin, raw, config, &members?)
     }
@@ -76,15 +87,15 @@ impl<G: Kind> Candidate<G> {
     /// Completes the proof for a guest whose configuration was just read.
     pub(crate) async fn proven_with(&self, raw: G, config: Config) -> Result<OwnedGuest<G>, Problem> {
         let begin = Instant::now();
-        let members = self.pool_members().await?;
+        let members = self.pool_members(GATHER).await?;
         self.proved(begin, raw, config, &members)
     }
 
     /// Returns the members of the guest's resource pool as they are now. Proofs that are due at the same time share
     /// one read, which begins after each of them asked (docs/adr/0025).
-    async fn pool_members(&self) -> Result<Arc<[PoolMember]>, Problem> {
+    async fn pool_members(&self, gather: Duration) -> Result<Arc<[PoolMember]>, Problem> {
         let gather = match self.proof.claimant {
-            Owner::Dispatcher => GATHER,
+            Owner::Dispatcher => gather,
             // An apply waits for each proof.
             Owner::Provider => Duration::ZERO,
         };

@@ -47,8 +47,19 @@ pub async fn deregister(
     };
     match github.delete_runner(scope, runner_id).await {
         Ok(()) => Ok(Removal::Gone),
-        Err(error) if error.is_not_found() => Ok(Removal::Gone),
+        Err(error) if error.is_not_found() => missing(github, scope, name, error).await,
         Err(error) if error.is_runner_busy() => Ok(Removal::Busy),
         Err(error) => Err(error),
     }
+}
+
+/// Finds out whether a registration is gone that GitHub does not know: a token that lost its access gets the same answer,
+/// and then cannot list the runners either.
+async fn missing(
+    github: &Client,
+    scope: &Scope,
+    name: &RunnerName,
+    error: github::Error,
+) -> Result<Removal, github::Error> {
+    if github.runners(scope, Some(name)).await?.is_empty() { Ok(Removal::Gone) } else { Err(error) }
 }

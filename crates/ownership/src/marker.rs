@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Installation, Nonce, PoolName, Vmid};
+use crate::{Installation, Nonce, PoolName, Run, Vmid};
 
 const PREFIX: &str = "pxci:v1 ";
 
@@ -120,6 +120,9 @@ pub struct Marker {
     /// Volume ids of the cloud-init images that a dispatcher's pools use. Absent in markers of release 0.1.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub seed_isos: BTreeSet<String>,
+    /// Start of the dispatcher that made the guest. Absent in markers of release 0.1 and of the provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<Run>,
 }
 
 /// Why a description's marker cannot be used.
@@ -153,6 +156,7 @@ impl Marker {
             built_at: None,
             build: None,
             seed_isos: BTreeSet::new(),
+            run: None,
         }
     }
 
@@ -237,6 +241,15 @@ mod tests {
         marker.seed_isos = ["local:iso/b.iso", "local:iso/a.iso"].map(str::to_owned).into();
         let line = marker.to_string();
         assert!(line.ends_with(r#","seed_isos":["local:iso/a.iso","local:iso/b.iso"]}"#), "{line}");
+        assert_eq!(Marker::find(&line).unwrap(), Some(marker));
+    }
+
+    #[test]
+    fn the_run_of_the_dispatcher_is_written_and_an_older_marker_has_none() {
+        assert_eq!(Marker::find(LINE).unwrap().unwrap().run, None);
+        let marker = Marker { run: Some(Run { counter: 3, id: 42.into() }), ..runner() };
+        let line = marker.to_string();
+        assert!(line.ends_with(r#","run":{"counter":3,"id":"0000002a"}}"#), "{line}");
         assert_eq!(Marker::find(&line).unwrap(), Some(marker));
     }
 

@@ -1,5 +1,7 @@
 //! Names of installations, pools, nodes and repositories, and the tags that people see in the web page.
 
+use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
@@ -66,14 +68,9 @@ fn check_repository(text: &str) -> Result<(), NameError> {
     if fits { Ok(()) } else { Err(NameError::Repository(text.to_owned())) }
 }
 
-/// Defines a name: a text that is checked when it is made, and written as that text.
-macro_rules! name {
-    ($(#[$doc:meta])* $name:ident, $check:expr) => {
-        $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
-
+/// Gives a name its text: checked when the name is made, and written as it is.
+macro_rules! text_of_name {
+    ($name:ident, $check:expr) => {
         impl $name {
             /// Returns the text of the name.
             #[must_use]
@@ -121,6 +118,18 @@ macro_rules! name {
     };
 }
 
+/// Defines a name that is equal to the same text only.
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        text_of_name!($name, $check);
+    };
+}
+
 name!(
     /// Name of one installation of pxci on a cluster: up to 16 of `a-z0-9-`, no dash at an end.
     Installation,
@@ -136,13 +145,20 @@ name!(
     NodeName,
     check_node
 );
-name!(
-    /// A repository at GitHub, `owner/name`.
-    RepositoryName,
-    check_repository
-);
+/// A repository at GitHub, `owner/name`. GitHub compares both parts without regard to case, so two spellings are equal. The text
+/// keeps its spelling.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RepositoryName(String);
+
+text_of_name!(RepositoryName, check_repository);
 
 impl RepositoryName {
+    /// Returns the bytes that identify the repository. The grammar of names admits ASCII alone.
+    fn folded(&self) -> impl Iterator<Item = u8> {
+        self.0.bytes().map(|byte| byte.to_ascii_lowercase())
+    }
+
     /// Returns the user or organization that owns the repository.
     #[must_use]
     pub fn owner(&self) -> &str {
@@ -153,6 +169,33 @@ impl RepositoryName {
     #[must_use]
     pub fn name(&self) -> &str {
         self.0.split_once('/').map_or("", |(_, name)| name)
+    }
+}
+
+impl PartialEq for RepositoryName {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+}
+
+impl Eq for RepositoryName {}
+
+impl Ord for RepositoryName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.folded().cmp(other.folded())
+    }
+}
+
+impl PartialOrd for RepositoryName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Hash for RepositoryName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.folded().for_each(|byte| state.write_u8(byte));
+        state.write_usize(self.0.len());
     }
 }
 
@@ -265,6 +308,18 @@ mod tests {
         for bad in ["acme", "acme/", "/tools", "a/b/c", "acme/..", "acme/to ols", "https://github.com/acme/tools"] {
             assert!(bad.parse::<RepositoryName>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn two_spellings_of_a_repository_are_one_and_each_keeps_its_text() {
+        use std::collections::{BTreeSet, HashSet};
+
+        let spellings = ["acme/tools", "Acme/Tools", "ACME/tools"].map(|text| text.parse::<RepositoryName>().unwrap());
+        assert_eq!(spellings.iter().collect::<BTreeSet<_>>().len(), 1);
+        assert_eq!(spellings.iter().collect::<HashSet<_>>().len(), 1);
+        assert_eq!(spellings[1].as_str(), "Acme/Tools");
+        let other: RepositoryName = "acme/tools2".parse().unwrap();
+        assert!(spellings.iter().all(|spelling| *spelling < other && *spelling != other));
     }
 
     #[test]

@@ -204,7 +204,7 @@ impl Program {
             status: seen.as_ref().map(|(status, _)| status).map_err(String::as_str),
             logs: seen.as_ref().map_or(&[], |(_, logs)| logs.as_slice()),
             size: self.terminal.size(),
-            now: clock::now(),
+            now: clock::wall_now(),
         };
         self.terminal.write(&render(&input))
     }

@@ -12,7 +12,6 @@ use ownership::{Build, Installation, Kind, Marker, NodeName, PoolName, Vmid};
 use pve::Config;
 
 use super::Executor;
-use crate::clock;
 
 /// Why a template is not cloned.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +60,7 @@ impl TemplateChecks {
 impl Executor {
     /// Checks that the guest to be cloned for a pool is, as of the last seconds, a finished version of the pool's family.
     pub(super) async fn check_template(&self, pool: &RunnerPool, vmid: Vmid) -> Result<(), WrongTemplate> {
-        let asked_at = clock::now();
+        let asked_at = self.clock.now();
         if self.templates.is_believed(&pool.name, vmid, asked_at) {
             return Ok(());
         }

@@ -27,7 +27,7 @@ pub(super) struct Contents {
 /// Reads the database.
 ///
 /// # Errors
-/// When the database itself cannot be read. A row with contents that make no sense is no such error.
+/// When the database itself cannot be read. A row whose contents make no sense is not an error.
 pub(super) fn contents(connection: &Connection) -> rusqlite::Result<Contents> {
     let mut contents = Contents { was_empty: is_empty(connection)?, ..Contents::default() };
     for_each(connection, "SELECT name, vmid, record FROM vm ORDER BY name", |row| contents.take_record(row))?;

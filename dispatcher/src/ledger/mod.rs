@@ -52,6 +52,7 @@ pub(crate) enum LedgerError {
     #[error("the ledger cannot be written")]
     Write(#[from] rusqlite::Error),
     /// The database cannot be read.
+    #[cfg(test)]
     #[error("the ledger cannot be read")]
     Read(#[source] rusqlite::Error),
     /// A record has no written form.
@@ -167,6 +168,7 @@ pub(crate) struct AuditEntry {
 }
 
 /// An entry of the audit trail, as it is stored.
+#[cfg(test)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AuditRow {
     /// Time of the event.
@@ -232,6 +234,7 @@ impl Ledger {
     ///
     /// # Errors
     /// When the database cannot be read.
+    #[cfg(test)]
     pub(crate) async fn audit_of(&self, name: &RunnerName) -> Result<Vec<AuditRow>, LedgerError> {
         let name = name.clone();
         self.writer.run(move |store| store.audit_of(&name)).await?

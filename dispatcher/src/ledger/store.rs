@@ -7,12 +7,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fleet::Intent;
+#[cfg(test)]
 use jiff::Timestamp;
-use ownership::{Run, RunId, RunnerName, Vmid};
+#[cfg(test)]
+use ownership::RunnerName;
+use ownership::{Run, RunId, Vmid};
 use rusqlite::{Connection, ErrorCode, Transaction, params};
 
+#[cfg(test)]
+use super::AuditRow;
 use super::load::{self, Contents};
-use super::{AuditEntry, AuditRow, Commit, LedgerError, schema};
+use super::{AuditEntry, Commit, LedgerError, schema};
 use crate::clock::StoredClock;
 
 /// Number of runs that are remembered. A marker of an older run counts as unknown, as it does after a lost ledger, which is safe.
@@ -95,6 +100,7 @@ impl Store {
     }
 
     /// Returns the audit trail of one VM, oldest first.
+    #[cfg(test)]
     pub(super) fn audit_of(&self, name: &RunnerName) -> Result<Vec<AuditRow>, LedgerError> {
         let read = || {
             let mut statement =
@@ -131,7 +137,7 @@ fn put_aside(path: &Path) {
         let mut from = path.as_os_str().to_owned();
         from.push(suffix);
         let from = PathBuf::from(from);
-        // A file that does not exist need not be moved. One that cannot be moved makes the next opening fail, which is reported.
+        // A file that does not exist need not be moved. If a move fails, the next opening fails and reports it.
         let _ = std::fs::rename(&from, schema::beside(&from, "damaged"));
     }
 }

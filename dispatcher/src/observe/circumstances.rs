@@ -26,7 +26,7 @@ struct StorageSeen {
 
 impl Circumstances {
     /// Reads a pool's template and the storages that its VMs use.
-    pub(crate) async fn look(pve: &pve::Client, pool: &RunnerPool) -> Self {
+    pub(crate) async fn read(pve: &pve::Client, pool: &RunnerPool) -> Self {
         let node = &pool.template.node;
         let template = pve.qemu(node, pool.template.vmid).config().await.ok();
         let mut storages = BTreeMap::new();
@@ -72,11 +72,11 @@ pub(crate) struct CircumstanceObserver(BTreeMap<PoolName, Circumstances>);
 
 impl CircumstanceObserver {
     /// Observes each of the waiting pools. Returns the pools for which a change makes another try worthwhile.
-    pub(crate) async fn look(&mut self, pve: &pve::Client, waiting: &[RunnerPool]) -> Vec<PoolName> {
+    pub(crate) async fn poll(&mut self, pve: &pve::Client, waiting: &[RunnerPool]) -> Vec<PoolName> {
         self.0.retain(|name, _| waiting.iter().any(|pool| pool.name == *name));
         let mut better = Vec::new();
         for pool in waiting {
-            let now = Circumstances::look(pve, pool).await;
+            let now = Circumstances::read(pve, pool).await;
             if self.note(&pool.name, now) {
                 better.push(pool.name.clone());
             }

@@ -1,16 +1,16 @@
-//! PVE's guests in the VMID ranges of the pools.
+//! PVE's guests in the VMID ranges of the pools, and those that have a record.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use dispatcher_api::{Config, RunnerPool};
 use futures::{StreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 use ownership::{
-    Claim as Entitlement, Guest, Kind, Marker, NodeName, NotOurs, Owner, PoolName, RunnerName, Vmid, prove,
+    Claim as Entitlement, Guest, Kind, Marker, NodeName, NotOurs, Owner, PoolName, Run, RunnerName, Vmid, prove,
 };
 use pve::{GuestKind, GuestSummary};
 
-use crate::clock;
+use crate::clock::Clock;
 use fleet::{Claim, GuestSeen, Guests, Intent, Power};
 
 /// How long it is believed that a guest is not ours.
@@ -30,22 +30,26 @@ pub(crate) enum ObserveError {
     List(#[source] pve::Error),
 }
 
-/// What one look at PVE needs to know.
+/// The question about guests.
 #[derive(Debug)]
 pub(crate) struct GuestQuestion<'a> {
     /// Pools, their ranges and resource pools.
     pub(crate) config: &'a Config,
-    /// What is written down.
-    pub(crate) intents: &'a [Intent],
-    /// The ledger had no history at the start: VMIDs may be taken by clones that PVE does not show yet.
+    /// Live records, by VMID.
+    pub(crate) live: &'a BTreeMap<Vmid, Intent>,
+    /// True if the ledger had no history at the start: VMIDs may be taken by clones that PVE does not show yet.
     pub(crate) census: bool,
 }
 
-/// Looks at PVE again and again, and remembers what need not be asked again.
+/// Polls PVE's list of guests. It keeps what need not be asked again.
 #[derive(Debug, Default)]
 pub(crate) struct GuestObserver {
-    foreign: HashMap<Vmid, (Option<String>, Timestamp)>,
-    running: HashSet<(Vmid, RunnerName)>,
+    /// Guests that are not ours, with their names and the time at which that was found.
+    foreign: BTreeMap<Vmid, (Option<String>, Timestamp)>,
+    /// Runs in the markers of our guests. The markers of guests with a record are read in the first poll only.
+    runs: BTreeMap<RunnerName, Run>,
+    /// True once the first list was complete.
+    has_polled: bool,
     /// VMIDs that are taken although PVE does not show their guests.
     hidden: BTreeMap<Vmid, Hidden>,
     censused: bool,
@@ -72,38 +76,55 @@ impl Hidden {
 }
 
 impl GuestObserver {
-    /// One look.
+    /// Polls once.
     ///
     /// # Errors
     /// When the list cannot be had. Single guests that cannot be read are reported as unknown.
-    pub(crate) async fn look(
+    pub(crate) async fn poll(
         &mut self,
         pve: &pve::Client,
+        clock: &Clock,
         question: &GuestQuestion<'_>,
     ) -> Result<Guests, ObserveError> {
-        let taken_at = clock::now();
+        let taken_at = clock.now();
         let list = pve.guests().await.map_err(ObserveError::List)?;
-        let mine: Vec<(&GuestSummary, &RunnerPool)> =
-            list.iter().filter_map(|guest| Some((guest, pool_of(question.config, guest.vmid)?))).collect();
         let mut seen = BTreeMap::new();
-        for (guest, pool) in mine {
-            let known = question.intents.iter().find(|intent| intent.is_live() && is_of(guest, intent));
-            let claim = match known {
-                Some(intent) => Claim::Ours { name: intent.name.clone(), pool: intent.pool.clone() },
-                None => self.claim(pve, guest, pool, &question.config.installation, taken_at).await,
+        for guest in &list {
+            let known = question.live.get(&guest.vmid).filter(|intent| is_of(guest, intent));
+            let claim = match (known, pool_of(question.config, guest.vmid)) {
+                (Some(intent), _) => self.claim_of_record(pve, guest, intent).await,
+                (None, Some(pool)) => self.claim(pve, guest, pool, &question.config.installation, taken_at).await,
+                (None, None) if question.live.contains_key(&guest.vmid) => Claim::Foreign,
+                (None, None) => continue,
+            };
+            let run = match &claim {
+                Claim::Ours { name, .. } => self.runs.get(name).copied(),
+                _ => None,
             };
             let power = power(pve, guest, known, &claim).await;
-            seen.insert(
-                guest.vmid,
-                GuestSeen { power, locked: guest.lock.is_some(), claim: self.with_history(guest, power, claim) },
-            );
+            let node = guest.node.clone();
+            seen.insert(guest.vmid, GuestSeen { node, power, locked: guest.lock.is_some(), claim, run });
         }
-        let absent = absent(pve, question.intents, &list).await;
-        self.count_hidden(pve, question, &list).await;
+        self.has_polled = true;
+        self.runs.retain(|name, _| seen.contains_key(&name.vmid()));
+        let absent = absent(pve, question.live, &seen).await;
+        self.count_hidden(pve, clock, question, &list).await;
         Ok(Guests { taken_at, seen, absent, hidden: self.hidden(true, taken_at), taken: self.hidden(false, taken_at) })
     }
 
-    /// Whose a guest is that nobody wrote down.
+    /// Returns the claim of a guest with a record. The first poll also reads the run in its marker.
+    async fn claim_of_record(&mut self, pve: &pve::Client, guest: &GuestSummary, intent: &Intent) -> Claim {
+        if !self.has_polled
+            && let Ok(config) = pve.qemu(&guest.node, guest.vmid).config().await
+            && let Ok(Some(marker)) = Marker::find(config.description())
+            && let Some(run) = marker.run
+        {
+            self.runs.insert(intent.name.clone(), run);
+        }
+        Claim::Ours { name: intent.name.clone(), pool: intent.pool.clone() }
+    }
+
+    /// Returns the owner of a guest without a record.
     async fn claim(
         &mut self,
         pve: &pve::Client,
@@ -121,40 +142,36 @@ impl GuestObserver {
         if self.foreign.get(&guest.vmid).is_some_and(believed) {
             return Claim::Foreign;
         }
-        let claim = read_claim(pve, guest, pool, installation).await;
-        if claim == Claim::Foreign {
-            self.foreign.insert(guest.vmid, (guest.name.clone(), now));
+        let (claim, run) = read_claim(pve, guest, pool, installation).await;
+        match (&claim, run) {
+            (Claim::Foreign, _) => drop(self.foreign.insert(guest.vmid, (guest.name.clone(), now))),
+            (Claim::Ours { name, .. }, Some(run)) => drop(self.runs.insert(name.clone(), run)),
+            _ => {}
         }
         claim
     }
 
-    /// A VM that is lent to us has finished when it is off after it ran.
-    fn with_history(&mut self, guest: &GuestSummary, power: Power, claim: Claim) -> Claim {
-        let Claim::Lent { pool, name, .. } = claim else { return claim };
-        let key = (guest.vmid, name.clone());
-        if power == Power::Running && guest.status == "running" {
-            self.running.insert(key.clone());
-        }
-        Claim::Lent { pool, ran: self.running.contains(&key), name }
-    }
-
-    /// VMIDs that are taken without being shown. Looked for once, when nothing was written down; then each until it is free.
-    async fn count_hidden(&mut self, pve: &pve::Client, question: &GuestQuestion<'_>, list: &[GuestSummary]) {
-        let shown = |vmid: Vmid| {
-            list.iter().any(|guest| guest.vmid == vmid)
-                || question.intents.iter().any(|intent| intent.vmid == vmid && intent.is_live())
-        };
-        let now = clock::now();
-        let counts = question.census && !self.censused;
+    /// Finds VMIDs that are taken without being shown: all of them once, if the ledger had no history, then each until it is
+    /// free.
+    async fn count_hidden(
+        &mut self,
+        pve: &pve::Client,
+        clock: &Clock,
+        question: &GuestQuestion<'_>,
+        list: &[GuestSummary],
+    ) {
+        let listed: BTreeSet<Vmid> = list.iter().map(|guest| guest.vmid).collect();
+        let shown = |vmid: Vmid| listed.contains(&vmid) || question.live.contains_key(&vmid);
+        let now = clock.now();
         self.hidden.retain(|vmid, _| !shown(*vmid));
+        let counts = question.census && !self.censused;
         let candidates: Vec<Vmid> = if counts {
             question.config.pools.iter().flat_map(|pool| pool.vmid_range.iter()).filter(|vmid| !shown(*vmid)).collect()
         } else {
             self.hidden.iter().filter(|(_, hidden)| hidden.is_due(now)).map(|(vmid, _)| *vmid).collect()
         };
-        let answers = stream::iter(candidates)
-            .map(|vmid| async move { (vmid, pve.is_free(vmid).await) })
-            .buffer_unordered(AT_ONCE);
+        let answers =
+            stream::iter(candidates).map(|vmid| async move { (vmid, pve.is_free(vmid).await) }).buffered(AT_ONCE);
         let answers: Vec<_> = answers.collect().await;
         self.censused |= counts && answers.iter().all(|(_, answer)| answer.is_ok());
         for (vmid, answer) in answers {
@@ -169,14 +186,14 @@ impl GuestObserver {
         self.clones_run = may_be_clones && clones_run(pve, question.config).await;
     }
 
-    /// Hidden VMIDs that may be clones of ours in the making, or the others.
+    /// Returns the hidden VMIDs that may be clones of ours in the making, or the others.
     fn hidden(&self, may_be_ours: bool, now: Timestamp) -> BTreeSet<Vmid> {
         let is_ours = |hidden: &Hidden| self.clones_run && hidden.may_be_clone(now);
         self.hidden.iter().filter(|(_, hidden)| is_ours(hidden) == may_be_ours).map(|(vmid, _)| *vmid).collect()
     }
 }
 
-/// Whether a clone may be running. PVE shows a token the tasks that it began.
+/// Returns true if a clone may be running. PVE shows a token the tasks that it started.
 async fn clones_run(pve: &pve::Client, config: &Config) -> bool {
     let nodes: BTreeSet<&NodeName> = config.pools.iter().map(|pool| &pool.template.node).collect();
     for node in nodes {
@@ -191,7 +208,7 @@ fn pool_of(config: &Config, vmid: Vmid) -> Option<&RunnerPool> {
     config.pools.iter().find(|pool| pool.vmid_range.contains(vmid))
 }
 
-/// A guest that was just made has no name in the list yet.
+/// Returns true if the guest is that of the record. A guest that was just made has no name in the list yet.
 fn is_of(guest: &GuestSummary, intent: &Intent) -> bool {
     let named = guest.name.as_ref().is_none_or(|name| name == intent.name.as_str() || name.starts_with("VM "));
     guest.vmid == intent.vmid && guest.kind == GuestKind::Qemu && named
@@ -202,10 +219,10 @@ async fn read_claim(
     guest: &GuestSummary,
     pool: &RunnerPool,
     installation: &ownership::Installation,
-) -> Claim {
-    let Ok(config) = pve.qemu(&guest.node, guest.vmid).config().await else { return Claim::Unknown };
+) -> (Claim, Option<Run>) {
+    let Ok(config) = pve.qemu(&guest.node, guest.vmid).config().await else { return (Claim::Unknown, None) };
     if config.lock() == Some("clone") || config.lock() == Some("create") {
-        return Claim::Unknown;
+        return (Claim::Unknown, None);
     }
     let entitlement = Entitlement {
         installation,
@@ -222,12 +239,12 @@ async fn read_claim(
         template: config.is_template(),
     };
     match prove(&entitlement, &candidate) {
-        Ok(marker) => ours(&marker, pool),
+        Ok(marker) => (ours(&marker, pool), marker.run),
         // The list learns of a new guest's resource pool late.
-        Err(NotOurs::ResourcePool { found: None, .. }) if guest.name.is_none() => Claim::Unknown,
+        Err(NotOurs::ResourcePool { found: None, .. }) if guest.name.is_none() => (Claim::Unknown, None),
         Err(reason) => {
             tracing::debug!(vmid = guest.vmid.get(), %reason, "a guest in our range is not ours");
-            Claim::Foreign
+            (Claim::Foreign, None)
         }
     }
 }
@@ -237,11 +254,11 @@ fn ours(marker: &Marker, pool: &RunnerPool) -> Claim {
     let name = RunnerName::new(&marker.installation, &pool_name, marker.vmid, marker.nonce.clone());
     match marker.owner {
         Owner::Dispatcher => Claim::Ours { name, pool: pool_name },
-        Owner::Provider => Claim::Lent { pool: pool.name.clone(), ran: false, name },
+        Owner::Provider => Claim::Lent { pool: pool.name.clone(), name },
     }
 }
 
-/// Off only after PVE confirmed it for this very guest: the list's word alone may be ten seconds old.
+/// Returns the power state. PVE confirms for the guest itself that it is off, because the list may be ten seconds old.
 async fn power(pve: &pve::Client, guest: &GuestSummary, known: Option<&Intent>, claim: &Claim) -> Power {
     let matters = match (known, claim) {
         (Some(intent), _) => intent.life.state.may_be_off(),
@@ -257,17 +274,11 @@ async fn power(pve: &pve::Client, guest: &GuestSummary, known: Option<&Intent>, 
     }
 }
 
-/// VMIDs that are written down and missing in the list, each confirmed.
-async fn absent(pve: &pve::Client, intents: &[Intent], list: &[GuestSummary]) -> BTreeSet<Vmid> {
-    let mut absent = BTreeSet::new();
-    for intent in intents {
-        if !intent.life.state.has_guest() || list.iter().any(|guest| guest.vmid == intent.vmid) {
-            continue;
-        }
-        let answer = pve.qemu(&intent.node, intent.vmid).config().await;
-        if answer.is_err_and(|error| error.is_guest_missing()) {
-            absent.insert(intent.vmid);
-        }
-    }
-    absent
+/// Returns the VMIDs with a record that the list does not show and the whole cluster calls free.
+async fn absent(pve: &pve::Client, live: &BTreeMap<Vmid, Intent>, seen: &BTreeMap<Vmid, GuestSeen>) -> BTreeSet<Vmid> {
+    let missing = live.values().filter(|intent| intent.life.state.has_guest() && !seen.contains_key(&intent.vmid));
+    let missing: Vec<Vmid> = missing.map(|intent| intent.vmid).collect();
+    let answers = stream::iter(missing).map(|vmid| async move { (vmid, pve.is_free(vmid).await) }).buffered(AT_ONCE);
+    let answers: Vec<_> = answers.collect().await;
+    answers.into_iter().filter(|(_, answer)| matches!(answer, Ok(true))).map(|(vmid, _)| vmid).collect()
 }

@@ -1,12 +1,14 @@
-//! What there is, at PVE and at GitHub. Looks, and never acts.
+//! Facts from PVE and GitHub. Observers ask and never act, and keep caches only.
 //!
-//! PVE's cheap list shows everything and lags by up to ten seconds; single guests are confirmed only where the list's word would lead
+//! PVE's cheap list shows everything and lags by up to ten seconds; single guests are confirmed only where the list would lead
 //! to a decision. GitHub is asked with conditional requests, which cost nothing while nothing changes.
 
 mod circumstances;
 mod guests;
 mod repositories;
+mod schedule;
 
-pub(crate) use circumstances::CircumstanceObserver;
-pub(crate) use guests::{GuestObserver, GuestQuestion, ObserveError};
-pub(crate) use repositories::{RepositoryObserver, RepositoryQuestion};
+use circumstances::CircumstanceObserver;
+use guests::{GuestObserver, GuestQuestion, ObserveError};
+use repositories::{RepositoryObserver, RepositoryQuestion};
+pub(crate) use schedule::{Poll, Polls};

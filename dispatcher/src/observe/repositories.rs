@@ -1,62 +1,63 @@
 //! Jobs and runners of one repository at GitHub.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use fleet::{JobPhase, JobSeen, Jobs, RepositorySeen, RunnerSeen, Runners};
+use futures::{StreamExt as _, stream};
 use github::{Client, Job, JobStatus, Scope, WorkflowRun};
 use jiff::{SignedDuration, Timestamp};
 use ownership::{Installation, RepositoryName, RunnerName};
 
-use crate::clock;
-use fleet::{JobPhase, JobSeen, Jobs, RepositorySeen, RunnerSeen, Runners};
+use crate::clock::Clock;
 
-/// GitHub gives a queued job up after a day; older runs without an end are ghosts.
+/// Age from which a run without an end is a ghost, counted from its last change. GitHub gives a queued job up after a day.
 const OLDEST_RUN: SignedDuration = SignedDuration::from_hours(36);
-/// How often to look for registrations of ours when none is expected.
+/// Time between two looks for registrations of ours when none is expected.
 const SWEEP: SignedDuration = SignedDuration::from_mins(5);
 /// Time for which jobs of completed runs are remembered. The audit of their VMs is settled by then.
 const ENDED_REMEMBERED: SignedDuration = SignedDuration::from_mins(10);
 /// Runs whose jobs are asked for at a time.
 const AT_ONCE: usize = 4;
 
-/// What one look at a repository needs to know.
+/// The question about a repository.
 #[derive(Debug)]
 pub(crate) struct RepositoryQuestion<'a> {
     /// The repository.
     pub(crate) repository: &'a RepositoryName,
-    /// Only runners whose names are of this installation are reported.
+    /// Installation whose runners are reported.
     pub(crate) installation: &'a Installation,
     /// Jobs on runners of ours, which are looked up when the list does not show them any more.
     pub(crate) jobs_of_ours: BTreeSet<u64>,
-    /// There are, or may be, registrations of ours.
+    /// True if there are, or may be, registrations of ours.
     pub(crate) registrations_expected: bool,
 }
 
-/// Looks at one repository again and again.
+/// Polls one repository. It keeps what need not be asked again.
 #[derive(Debug, Default)]
 pub(crate) struct RepositoryObserver {
     seen: RepositorySeen,
-    /// Runs that were not completed at the last poll.
-    open_runs: BTreeSet<u64>,
+    /// Runs that were not completed at the last poll, with their jobs of that time.
+    open_runs: BTreeMap<u64, Vec<JobSeen>>,
     /// Jobs of completed runs that ran on runners of ours, each with the time at which it was found. GitHub's list of
     /// runs no longer leads to them.
     ended: Vec<(JobSeen, Timestamp)>,
 }
 
 impl RepositoryObserver {
-    /// One look. What fails keeps its last answer, which says how old it is.
-    pub(crate) async fn look(
+    /// Polls once. A part that fails keeps its last answer, which says how old it is.
+    pub(crate) async fn poll(
         &mut self,
         github: &Client,
+        clock: &Clock,
         question: &RepositoryQuestion<'_>,
     ) -> (RepositorySeen, Option<github::Error>) {
         let mut problem = None;
-        match self.jobs(github, question).await {
+        match self.jobs(github, clock, question, &mut problem).await {
             Ok(jobs) => self.seen.jobs = Some(jobs),
             Err(error) => problem = Some(error),
         }
-        if self.are_runners_due(question, clock::now()) {
-            match runners(github, &question.repository.clone().into(), question.installation).await {
+        if self.are_runners_due(question, clock.now()) {
+            match runners(github, clock, question).await {
                 Ok(runners) => self.seen.runners = Some(runners),
                 Err(error) => problem = problem.or(Some(error)),
             }
@@ -64,41 +65,65 @@ impl RepositoryObserver {
         (self.seen.clone(), problem)
     }
 
-    async fn jobs(&mut self, github: &Client, question: &RepositoryQuestion<'_>) -> Result<Jobs, github::Error> {
+    /// Returns the jobs of all open runs. A run whose jobs cannot be had keeps its last ones and does not hold up the others.
+    async fn jobs(
+        &mut self,
+        github: &Client,
+        clock: &Clock,
+        question: &RepositoryQuestion<'_>,
+        problem: &mut Option<github::Error>,
+    ) -> Result<Jobs, github::Error> {
         let repository = question.repository;
-        let taken_at = clock::now();
+        let taken_at = clock.now();
         let runs = github.runs_not_completed(repository).await?;
-        let is_young = |run: &&WorkflowRun| taken_at.duration_since(run.created_at) < OLDEST_RUN;
-        let open: BTreeSet<u64> = runs.iter().filter(is_young).map(|run| run.id).collect();
-        let mut list = jobs_of(github, repository, &open).await?;
-        let completed: BTreeSet<u64> = self.open_runs.difference(&open).copied().collect();
-        let ended = jobs_of(github, repository, &completed).await?;
-        self.open_runs = open;
-        self.remember(ended, question.installation, taken_at);
-        let is_new = |job: &JobSeen| !list.iter().any(|listed| listed.id == job.id);
-        let ended: Vec<JobSeen> = self.ended.iter().map(|(job, _)| job).filter(|job| is_new(job)).cloned().collect();
-        list.extend(ended);
-        for id in &question.jobs_of_ours {
-            if list.iter().any(|job| job.id == *id) {
-                continue;
-            }
-            match github.job(repository, *id).await {
-                Ok(job) => list.push(job_seen(job)),
-                // A deleted run takes its jobs along, which says nothing about the runner.
-                Err(error) if error.is_not_found() => {}
-                Err(error) => return Err(error),
+        let open: BTreeMap<u64, Timestamp> = runs
+            .iter()
+            .map(|run| (run.id, renewed_at(run, clock)))
+            .filter(|(_, renewed)| taken_at.duration_since(*renewed) < OLDEST_RUN)
+            .collect();
+        let earlier = std::mem::take(&mut self.open_runs);
+        let completed: Vec<u64> = earlier.keys().filter(|run| !open.contains_key(run)).copied().collect();
+        let mut list = Vec::new();
+        for (run, answer) in jobs_of(github, repository, open.keys().copied()).await {
+            let jobs = match answer {
+                Ok(jobs) => jobs.into_iter().map(|job| job_seen(job, open.get(&run).copied(), clock)).collect(),
+                Err(error) => {
+                    problem.get_or_insert(error);
+                    earlier.get(&run).cloned().unwrap_or_default()
+                }
+            };
+            list.extend(jobs.iter().cloned());
+            self.open_runs.insert(run, jobs);
+        }
+        for (run, answer) in jobs_of(github, repository, completed.into_iter()).await {
+            match answer {
+                Ok(jobs) => self.remember(jobs, question.installation, clock),
+                // The next poll asks again.
+                Err(error) => {
+                    problem.get_or_insert(error);
+                    self.open_runs.insert(run, earlier.get(&run).cloned().unwrap_or_default());
+                }
             }
         }
+        self.add_ended(&mut list, taken_at);
+        add_jobs_of_ours(github, clock, question, &mut list).await?;
         Ok(Jobs { taken_at, list })
     }
 
-    fn remember(&mut self, ended: Vec<JobSeen>, installation: &Installation, now: Timestamp) {
-        self.ended.retain(|(_, since)| now.duration_since(*since) < ENDED_REMEMBERED);
+    fn remember(&mut self, ended: Vec<Job>, installation: &Installation, clock: &Clock) {
+        let now = clock.now();
         let is_ours = |job: &JobSeen| {
             let runner = job.runner_name.as_deref();
             job.phase == JobPhase::Completed && runner.is_some_and(|name| RunnerName::parse(installation, name).is_ok())
         };
-        self.ended.extend(ended.into_iter().filter(is_ours).map(|job| (job, now)));
+        let ended = ended.into_iter().map(|job| job_seen(job, None, clock)).filter(is_ours);
+        self.ended.extend(ended.map(|job| (job, now)));
+    }
+
+    fn add_ended(&mut self, list: &mut Vec<JobSeen>, now: Timestamp) {
+        self.ended.retain(|(_, since)| now.duration_since(*since) < ENDED_REMEMBERED);
+        let known: BTreeSet<u64> = list.iter().map(|job| job.id).collect();
+        list.extend(self.ended.iter().map(|(job, _)| job).filter(|job| !known.contains(&job.id)).cloned());
     }
 
     fn are_runners_due(&self, question: &RepositoryQuestion<'_>, now: Timestamp) -> bool {
@@ -107,23 +132,48 @@ impl RepositoryObserver {
     }
 }
 
-/// Returns the jobs of these runs. A deleted run has none.
+/// Returns the time at which a run was last started, started again or changed, as fleet time.
+fn renewed_at(run: &WorkflowRun, clock: &Clock) -> Timestamp {
+    let latest = [run.run_started_at, run.updated_at].into_iter().flatten().fold(run.created_at, Timestamp::max);
+    clock.fleet(latest)
+}
+
+/// Looks up the jobs of ours that no list shows any more.
+async fn add_jobs_of_ours(
+    github: &Client,
+    clock: &Clock,
+    question: &RepositoryQuestion<'_>,
+    list: &mut Vec<JobSeen>,
+) -> Result<(), github::Error> {
+    let known: BTreeSet<u64> = list.iter().map(|job| job.id).collect();
+    for id in question.jobs_of_ours.difference(&known) {
+        match github.job(question.repository, *id).await {
+            Ok(job) => list.push(job_seen(job, None, clock)),
+            // A deleted run takes its jobs along, which says nothing about the runner.
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Returns the jobs of each of these runs. A deleted run has none.
 async fn jobs_of(
     github: &Client,
     repository: &RepositoryName,
-    runs: &BTreeSet<u64>,
-) -> Result<Vec<JobSeen>, github::Error> {
+    runs: impl Iterator<Item = u64>,
+) -> Vec<(u64, Result<Vec<Job>, github::Error>)> {
     let jobs = |run: u64| async move {
-        match github.jobs_of_run(repository, run).await {
+        let answer = match github.jobs_of_run(repository, run).await {
             Err(error) if error.is_not_found() => Ok(Vec::new()),
-            outcome => outcome,
-        }
+            answer => answer,
+        };
+        (run, answer)
     };
-    let lists = stream::iter(runs.iter().copied()).map(jobs).buffered(AT_ONCE);
-    Ok(lists.try_collect::<Vec<_>>().await?.into_iter().flatten().map(job_seen).collect())
+    stream::iter(runs).map(jobs).buffered(AT_ONCE).collect().await
 }
 
-fn job_seen(job: Job) -> JobSeen {
+fn job_seen(job: Job, renewed_at: Option<Timestamp>, clock: &Clock) -> JobSeen {
     let phase = match job.status {
         JobStatus::Queued => JobPhase::Queued,
         JobStatus::InProgress => JobPhase::Running,
@@ -136,15 +186,16 @@ fn job_seen(job: Job) -> JobSeen {
         labels: job.labels,
         phase,
         runner_name: job.runner_name,
-        created_at: job.created_at,
+        created_at: job.created_at.map(|at| clock.fleet(at)),
+        renewed_at,
     }
 }
 
-async fn runners(github: &Client, scope: &Scope, installation: &Installation) -> Result<Runners, github::Error> {
-    let taken_at = clock::now();
-    let all = github.runners(scope, None).await?;
+async fn runners(github: &Client, clock: &Clock, question: &RepositoryQuestion<'_>) -> Result<Runners, github::Error> {
+    let taken_at = clock.now();
+    let all = github.runners(&Scope::from(question.repository.clone()), None).await?;
     let list = all.into_iter().filter_map(|runner| {
-        let name = RunnerName::parse(installation, &runner.name).ok()?;
+        let name = RunnerName::parse(question.installation, &runner.name).ok()?;
         let online = runner.status == github::RunnerStatus::Online;
         Some(RunnerSeen { id: runner.id, name, online, busy: runner.busy })
     });

@@ -61,13 +61,11 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Whether the pool should make its next VM less eagerly.
+    /// Returns true if the pool should make its next VM less eagerly. A registration that GitHub did not make is the fault of
+    /// the repository, which rests by itself.
     #[must_use]
     pub(crate) fn is_failure(self) -> bool {
-        matches!(
-            self,
-            Self::CloneFailed | Self::ConfigureFailed | Self::BootDeadline | Self::MintFailed | Self::ArmFailed
-        )
+        matches!(self, Self::CloneFailed | Self::ConfigureFailed | Self::BootDeadline | Self::ArmFailed)
     }
 
     /// Returns the reason in words, for a failure whose own text is not known.

@@ -151,7 +151,7 @@ pub(super) fn observed(
 
 pub(super) fn guest(vmid: u32, power: Power) -> (u32, GuestSeen) {
     let claim = Claim::Ours { name: name(vmid), pool: "ubuntu".parse().unwrap() };
-    (vmid, GuestSeen { node: node(), power, locked: false, claim })
+    (vmid, GuestSeen { node: node(), power, locked: false, claim, run: None })
 }
 
 /// A decision of one pass.

@@ -79,9 +79,9 @@ impl Client {
         }
     }
 
-    /// Waits like [`Client::wait`], but polls the task and its effect in turn. The effect also shows the end of the
-    /// task, and the caller may need it anyway. Returns the result of `effect`, or `None` if the end of the task was
-    /// found first.
+    /// Waits like [`Client::wait`], but polls the effect of the task, from the third poll on in turn with the task. The
+    /// effect also shows the end of the task, and the caller may need it anyway. Returns the result of `effect`, or
+    /// `None` if the end of the task was found first.
     ///
     /// # Errors
     /// Those of [`Client::wait`].
@@ -92,15 +92,19 @@ impl Client {
         effect: impl Fn() -> F,
     ) -> Result<Option<T>, Error> {
         let mut waiting = Waiting::begin(self, upid, options);
+        let mut polls = 0_u32;
         loop {
             waiting.pause().await?;
-            if let Some(found) = effect().await {
+            polls += 1;
+            // A first poll that misses the end does so by a little. The second poll then shows the effect.
+            let asks_task = polls > 2 && polls % 2 == 1;
+            if asks_task {
+                if waiting.end().await?.is_some() {
+                    return Ok(None);
+                }
+            } else if let Some(found) = effect().await {
                 waiting.remember();
                 return Ok(Some(found));
-            }
-            waiting.pause().await?;
-            if waiting.end().await?.is_some() {
-                return Ok(None);
             }
         }
     }

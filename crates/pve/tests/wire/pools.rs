@@ -14,14 +14,14 @@ const GATHER: Duration = Duration::from_millis(50);
 struct Pool {
     server: Server,
     answers: Arc<Semaphore>,
-    begun: Arc<Semaphore>,
+    arrived: Arc<Semaphore>,
 }
 
 impl Pool {
     async fn start(first: fn() -> Option<Reaction>) -> Self {
-        let (answers, begun) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        let (answers, arrived) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
         let reads = AtomicUsize::new(0);
-        let (permits, reports) = (Arc::clone(&answers), Arc::clone(&begun));
+        let (permits, reports) = (Arc::clone(&answers), Arc::clone(&arrived));
         let server = Server::start(move |_| {
             let number = reads.fetch_add(1, Ordering::SeqCst) + 1;
             let (permits, reports) = (Arc::clone(&permits), Arc::clone(&reports));
@@ -35,7 +35,7 @@ impl Pool {
             }
         })
         .await;
-        Self { server, answers, begun }
+        Self { server, answers, arrived }
     }
 }
 
@@ -59,8 +59,8 @@ async fn those_who_ask_during_a_read_share_the_next_one() {
     let pool = Pool::start(|| None).await;
     let client = pool.server.client();
     let release = async {
-        pool.begun.acquire().await.unwrap().forget();
-        // The first read is under way. What it finds may be older than the next questions.
+        pool.arrived.acquire().await.unwrap().forget();
+        // The first read is under way. Its answer may be older than the next questions.
         tokio::join!(member(&client, Duration::ZERO), member(&client, Duration::ZERO), async {
             pool.answers.add_permits(9);
         })

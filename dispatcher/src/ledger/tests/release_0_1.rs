@@ -80,7 +80,7 @@ pub(super) enum State {
     Gone,
 }
 
-/// Opens the database as 0.1 does, and returns all records. One that cannot be read is an error.
+/// Opens the database as 0.1 does, and returns all records. An unreadable record is an error.
 pub(super) fn open(path: &Path) -> rusqlite::Result<(Connection, Vec<Intent>)> {
     let mut connection = Connection::open(path)?;
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;

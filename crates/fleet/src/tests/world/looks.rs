@@ -39,7 +39,7 @@ impl World {
         let pool = self.rules.config.pools[0].name.clone();
         let claim = if vm.is_ours { Claim::Ours { name: vm.name.clone(), pool } } else { Claim::Foreign };
         let power = if vm.running { Power::Running } else { Power::Off };
-        GuestSeen { node: vm.node.clone(), power, locked: false, claim }
+        GuestSeen { node: vm.node.clone(), power, locked: false, claim, run: None }
     }
 
     fn github_now(&self, taken_at: Timestamp) -> RepositorySeen {

@@ -81,7 +81,7 @@ impl World {
         {
             let life = Life { state: to, since: now, ..intent.life.clone() };
             intent.set_life(life, now);
-            self.fleet.changes.put(intent);
+            self.fleet.changes.put(intent, now);
         }
     }
 }

@@ -1,21 +1,19 @@
-//! Times at which PVE and GitHub are polled. PVE is polled more often while something is under way that only its list
-//! can show. Each
-//! repository is polled once in a poll interval, and less often when GitHub's limit runs low.
+//! Times at which PVE and GitHub are polled.
+//!
+//! PVE is polled more often while something is under way that only its list can show. Each repository is polled once in a poll
+//! interval, and less often when GitHub's limit runs low.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use dispatcher_api::{Config, RunnerPool};
-use fleet::State;
+use fleet::{Claim, Fleet, Guests, Intent, RepositorySeen, State};
 use jiff::{SignedDuration, Timestamp};
-use ownership::{PoolName, RepositoryName};
+use ownership::{PoolName, RepositoryName, Vmid};
 use tokio::task::JoinSet;
 
+use super::{CircumstanceObserver, GuestObserver, GuestQuestion, ObserveError, RepositoryObserver, RepositoryQuestion};
 use crate::execute::Executor;
-use crate::observe::{
-    CircumstanceObserver, GuestObserver, GuestQuestion, ObserveError, RepositoryObserver, RepositoryQuestion,
-};
-use fleet::{Claim, Guests, Intent, Observed, RepositorySeen};
 
 /// Interval between two reads of PVE's cheap list. PVE itself refreshes power states in it only every ten seconds.
 const LISTED: SignedDuration = SignedDuration::from_secs(15);
@@ -23,27 +21,27 @@ const LISTED: SignedDuration = SignedDuration::from_secs(15);
 const LISTED_OFTEN: SignedDuration = SignedDuration::from_secs(3);
 /// Interval between two polls of the templates and storages of pools that wait because their last VMs failed.
 const CIRCUMSTANCES: SignedDuration = SignedDuration::from_secs(10);
-/// Below this share of GitHub's hourly limit, looks become this much rarer.
+/// Share of GitHub's hourly limit below which polls become rarer, and by which factor.
 const LOW_BUDGET_SHARE: u64 = 10;
 const LOW_BUDGET_FACTOR: i32 = 4;
 
-/// What a look saw.
+/// The result of a poll.
 #[derive(Debug)]
-pub(crate) enum Look {
+pub(crate) enum Poll {
     /// PVE's guests.
     Guests(Result<Guests, ObserveError>),
     /// One repository.
     Repository {
         /// The repository.
         name: RepositoryName,
-        /// What was seen, now or earlier.
+        /// Its jobs and runners, as of this poll or an earlier one.
         seen: RepositorySeen,
-        /// What was not seen now, and why.
+        /// Error of the part that was not answered.
         problem: Option<github::Error>,
     },
     /// Pools whose template or storage changed while they waited because of failures.
-    Changed(Vec<PoolName>),
-    /// It was begun under an earlier configuration.
+    Mended(Vec<PoolName>),
+    /// The poll was started under an earlier configuration.
     Outdated,
 }
 
@@ -54,9 +52,10 @@ enum Ended {
     Circumstances(CircumstanceObserver, Vec<PoolName>),
 }
 
-/// The looks of one dispatcher.
+/// The polls of one dispatcher.
 #[derive(Debug)]
-pub(crate) struct Looks {
+pub(crate) struct Polls {
+    /// Number of configurations so far.
     generation: u64,
     census: bool,
     running: JoinSet<(u64, Ended)>,
@@ -67,8 +66,8 @@ pub(crate) struct Looks {
     circumstances_due: Timestamp,
 }
 
-impl Looks {
-    /// `census`: more may exist than is written down.
+impl Polls {
+    /// Returns polls of which none was made. `census` is true if more VMs may exist than have a record.
     pub(crate) fn new(census: bool) -> Self {
         Self {
             generation: 0,
@@ -88,7 +87,7 @@ impl Looks {
         self.repositories.values_mut().for_each(|(_, due)| *due = Timestamp::MIN);
     }
 
-    /// Forgets everything, because the configuration is another one. What is under way does not count any more.
+    /// Forgets everything, because the configuration is another one. Polls under way no longer count.
     pub(crate) fn start_over(&mut self) {
         self.generation += 1;
         self.guests = Some(GuestObserver::default());
@@ -98,79 +97,80 @@ impl Looks {
         self.circumstances_due = Timestamp::MIN;
     }
 
-    /// The end of the next look.
-    pub(crate) async fn join_next(&mut self) -> Option<Look> {
+    /// Returns the result of the next poll that ends; `None` if none is under way.
+    pub(crate) async fn join_next(&mut self) -> Option<Poll> {
         Some(match self.running.join_next().await? {
             Ok((generation, ended)) if generation == self.generation => self.take_back(ended),
-            Ok(_) => Look::Outdated,
+            Ok(_) => Poll::Outdated,
             Err(error) => {
-                // Which observer went with it is not known: all begin anew.
-                tracing::error!(%error, "a look at Proxmox VE or GitHub failed");
+                // The observer that went with it is not known, so all start over.
+                tracing::error!(%error, "a poll of Proxmox VE or GitHub failed");
                 self.start_over();
-                Look::Outdated
+                Poll::Outdated
             }
         })
     }
 
-    fn take_back(&mut self, ended: Ended) -> Look {
+    fn take_back(&mut self, ended: Ended) -> Poll {
         match ended {
             Ended::Guests(observer, result) => {
                 self.guests = Some(observer);
-                Look::Guests(result)
+                Poll::Guests(result)
             }
             Ended::Repository(name, observer, seen, problem) => {
                 if let Some(slot) = self.repositories.get_mut(&name) {
                     slot.0 = Some(observer);
                 }
-                Look::Repository { name, seen, problem }
+                Poll::Repository { name, seen, problem }
             }
-            Ended::Circumstances(observer, changed) => {
+            Ended::Circumstances(observer, mended) => {
                 self.circumstances = Some(observer);
-                Look::Changed(changed)
+                Poll::Mended(mended)
             }
         }
     }
 
-    /// Starts every look that is due and not under way.
-    pub(crate) fn start_due(&mut self, executor: &Executor, observed: &Observed, intents: &[Intent], now: Timestamp) {
-        self.start_guests(executor, observed, intents, now);
-        self.start_circumstances(executor, observed, intents, now);
-        let names: BTreeSet<&RepositoryName> =
-            executor.config.pools.iter().flat_map(|pool| &pool.repositories).collect();
-        for name in names {
-            self.start_repository(name, executor, intents, now);
+    /// Starts every poll that is due and not under way.
+    pub(crate) fn start_due(&mut self, executor: &Executor, fleet: &Fleet, now: Timestamp) {
+        self.start_guests(executor, fleet, now);
+        self.start_circumstances(executor, fleet, now);
+        let watched = fleet.repositories_to_watch(&executor.config);
+        self.repositories.retain(|name, (observer, _)| observer.is_none() || watched.contains(name));
+        for name in watched {
+            self.start_repository(name, executor, fleet, now);
         }
     }
 
-    /// How long until the next look is due.
+    /// Returns the time until the next poll is due.
     pub(crate) fn until_due(&self, now: Timestamp) -> Duration {
-        let idle = self.repositories.values().filter(|(observer, _)| observer.is_some()).map(|(_, due)| *due);
+        let repositories = self.repositories.values().filter(|(observer, _)| observer.is_some()).map(|(_, due)| *due);
         let guests = self.guests.is_some().then_some(self.guests_due);
-        let next = idle.chain(guests).min().unwrap_or(Timestamp::MAX);
+        let next = repositories.chain(guests).min().unwrap_or(Timestamp::MAX);
         Duration::try_from(next.duration_since(now)).unwrap_or_default()
     }
 
-    fn start_guests(&mut self, executor: &Executor, observed: &Observed, intents: &[Intent], now: Timestamp) {
+    fn start_guests(&mut self, executor: &Executor, fleet: &Fleet, now: Timestamp) {
         if self.guests_due > now {
             return;
         }
         let Some(mut observer) = self.guests.take() else { return };
-        self.guests_due = now + list_interval(&executor.config, observed, intents);
-        let (config, pve, intents) = (executor.config.clone(), executor.pve.clone(), intents.to_vec());
+        self.guests_due = now + list_interval(&executor.config, fleet);
+        let live: BTreeMap<Vmid, Intent> =
+            fleet.records().filter(|intent| intent.is_live()).map(|intent| (intent.vmid, intent.clone())).collect();
+        let executor = executor.clone();
         let (generation, census) = (self.generation, self.census);
         self.running.spawn(async move {
-            let question = GuestQuestion { config: &config, intents: &intents, census };
-            let result = observer.look(&pve, &question).await;
+            let question = GuestQuestion { config: &executor.config, live: &live, census };
+            let result = observer.poll(&executor.pve, &executor.clock, &question).await;
             (generation, Ended::Guests(observer, result))
         });
     }
 
-    fn start_circumstances(&mut self, executor: &Executor, observed: &Observed, intents: &[Intent], now: Timestamp) {
+    fn start_circumstances(&mut self, executor: &Executor, fleet: &Fleet, now: Timestamp) {
         if self.circumstances_due > now {
             return;
         }
-        let waiting = fleet::backing_off(observed, intents, &executor.config, now);
-        let waiting: Vec<RunnerPool> = waiting.into_iter().cloned().collect();
+        let waiting: Vec<RunnerPool> = fleet.backing_off(&executor.config, now).into_iter().cloned().collect();
         if waiting.is_empty() {
             return;
         }
@@ -178,12 +178,12 @@ impl Looks {
         self.circumstances_due = now + CIRCUMSTANCES;
         let (pve, generation) = (executor.pve.clone(), self.generation);
         self.running.spawn(async move {
-            let changed = observer.look(&pve, &waiting).await;
-            (generation, Ended::Circumstances(observer, changed))
+            let mended = observer.poll(&pve, &waiting).await;
+            (generation, Ended::Circumstances(observer, mended))
         });
     }
 
-    fn start_repository(&mut self, name: &RepositoryName, executor: &Executor, intents: &[Intent], now: Timestamp) {
+    fn start_repository(&mut self, name: RepositoryName, executor: &Executor, fleet: &Fleet, now: Timestamp) {
         let slot = self
             .repositories
             .entry(name.clone())
@@ -192,34 +192,36 @@ impl Looks {
             return;
         }
         let Some(mut observer) = slot.0.take() else { return };
-        slot.1 = next_look(executor, now);
-        let (name, config, github) = (name.clone(), executor.config.clone(), executor.github.clone());
-        let (jobs_of_ours, registrations_expected) = expectations(&name, intents);
-        let generation = self.generation;
+        slot.1 = next_poll(executor, now);
+        let (jobs_of_ours, registrations_expected) = expectations(&name, fleet);
+        let (executor, generation) = (executor.clone(), self.generation);
         self.running.spawn(async move {
             let question = RepositoryQuestion {
                 repository: &name,
-                installation: &config.installation,
+                installation: &executor.config.installation,
                 jobs_of_ours,
                 registrations_expected,
             };
-            let (seen, problem) = observer.look(&github, &question).await;
+            let (seen, problem) = observer.poll(&executor.github, &executor.clock, &question).await;
             (generation, Ended::Repository(name, observer, seen, problem))
         });
     }
 }
 
 /// Returns the time until PVE's list is read again.
-fn list_interval(config: &Config, observed: &Observed, intents: &[Intent]) -> SignedDuration {
-    let is_ending = |intent: &Intent| matches!(intent.life.state, State::Retiring | State::Fenced);
-    let guests = observed.guests.as_ref();
+fn list_interval(config: &Config, fleet: &Fleet) -> SignedDuration {
+    let guests = fleet.facts().guests.as_ref();
     let is_unclear = guests.is_none_or(|guests| {
         !guests.hidden.is_empty() || guests.seen.values().any(|guest| guest.claim == Claim::Unknown)
     });
-    if is_unclear || intents.iter().any(is_ending) {
+    let is_ending = |intent: &Intent| {
+        let is_missing = intent.life.missing_at.is_some() && intent.is_live();
+        is_missing || matches!(intent.life.state, State::Retiring | State::Fenced)
+    };
+    if is_unclear || fleet.records().any(is_ending) {
         return LISTED_OFTEN;
     }
-    let is_watched = intents.iter().any(|intent| intent.is_live() && intent.life.state >= State::Configuring);
+    let is_watched = fleet.records().any(|intent| intent.is_live() && intent.life.state >= State::Configuring);
     if is_watched { LISTED } else { poll_interval(config).max(LISTED) }
 }
 
@@ -227,34 +229,34 @@ fn poll_interval(config: &Config) -> SignedDuration {
     SignedDuration::from_secs(i64::from(config.poll_interval_seconds))
 }
 
-/// After a poll interval; later when GitHub's limit runs low, or forbids it.
-fn next_look(executor: &Executor, now: Timestamp) -> Timestamp {
+/// Returns the time of the next poll of a repository: after a poll interval, and later when GitHub's limit runs low or forbids it.
+fn next_poll(executor: &Executor, now: Timestamp) -> Timestamp {
     let budget = executor.github.budget();
     let low = matches!((budget.limit, budget.remaining), (Some(limit), Some(remaining)) if remaining < limit / LOW_BUDGET_SHARE);
     let interval = poll_interval(&executor.config);
     let next = now + if low { interval.saturating_mul(LOW_BUDGET_FACTOR) } else { interval };
-    budget.blocked_until.map_or(next, |until| until.max(next))
+    budget.blocked_until.map_or(next, |until| executor.clock.fleet(until).max(next))
 }
 
-fn expectations(repository: &RepositoryName, intents: &[Intent]) -> (BTreeSet<u64>, bool) {
+/// Returns the jobs that are known to run on VMs of ours, and whether the repository may have registrations of ours.
+fn expectations(repository: &RepositoryName, fleet: &Fleet) -> (BTreeSet<u64>, bool) {
     let here = |intent: &&Intent| {
-        intent.is_live() && intent.life.repository.as_ref().is_none_or(|serves| serves == repository)
+        let serves_it = intent.life.repository.as_ref().is_none_or(|serves| serves == repository);
+        serves_it && (intent.is_live() || intent.life.may_be_registered())
     };
-    let mine: Vec<&Intent> = intents.iter().filter(here).collect();
-    let jobs =
-        mine.iter().filter(|intent| intent.life.state == State::Busy).filter_map(|intent| intent.life.job).collect();
-    (jobs, mine.iter().any(|intent| intent.life.state >= State::Minting))
+    let (mut jobs, mut registrations) = (BTreeSet::new(), false);
+    for intent in fleet.records().filter(here) {
+        registrations |= intent.life.state >= State::Minting;
+        jobs.extend(intent.life.job.filter(|_| intent.life.state == State::Busy));
+    }
+    (jobs, registrations)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
-
-    use fleet::{Event, Life, Reason};
+    use fleet::{Event, GuestSeen, Input, Life, Power, Reason};
 
     use super::*;
-    use fleet::{GuestSeen, Power};
-    use ownership::Vmid;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
@@ -266,29 +268,23 @@ mod tests {
         for event in events {
             life = life.after(event, at(1)).unwrap();
         }
-        let intent = Intent {
-            name: "lab-ubuntu-9100-aaaaaa".parse().unwrap(),
-            pool: "ubuntu".parse().unwrap(),
-            vmid: Vmid::new(9100).unwrap(),
-            node: "pve1".parse().unwrap(),
-            template: Vmid::new(9000).unwrap(),
-            resource_pool: "ci".into(),
-            created_at: at(0),
-            life,
-            retry_at: None,
-            failure: None,
-        };
-        let seen =
-            claim.map(|claim| (Vmid::new(9100).unwrap(), GuestSeen { power: Power::Running, locked: false, claim }));
+        let intent: Intent = serde_json::from_value(serde_json::json!({
+            "name": "lab-ubuntu-9100-aaaaaa", "pool": "ubuntu", "vmid": 9100, "node": "pve1", "template": 9000,
+            "resource_pool": "ci", "created_at": at(0), "life": life,
+        }))
+        .unwrap();
+        let node: ownership::NodeName = "pve1".parse().unwrap();
+        let seen = |claim| (intent.vmid, GuestSeen { node, power: Power::Running, locked: false, claim, run: None });
         let guests = Guests {
             taken_at: at(0),
-            seen: seen.into_iter().collect(),
+            seen: claim.map(seen).into_iter().collect(),
             absent: BTreeSet::new(),
             hidden: BTreeSet::new(),
             taken: BTreeSet::new(),
         };
-        let observed = Observed { guests: Some(guests), repositories: BTreeMap::new(), ..Observed::default() };
-        list_interval(&Config::from_json(config).unwrap(), &observed, &[intent]).as_secs()
+        let mut fleet = Fleet::new([intent], BTreeSet::new());
+        fleet.take(Input::Guests(guests), at(1));
+        list_interval(&Config::from_json(config).unwrap(), &fleet).as_secs()
     }
 
     #[test]
