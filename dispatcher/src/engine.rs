@@ -13,9 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use error_chain::Chain;
-use fleet::{
-    AuditEntry, Effect, Entry, Event, Failure, FailureKind, Fleet, Input, Outcome, Pass, Recorder, Runs, State, Waiting,
-};
+use fleet::{AuditEntry, Effect, Entry, Event, Failure, FailureKind, Fleet, Input, Outcome, Pass, Recorder, Runs, State, Waiting};
 use jiff::{SignedDuration, Timestamp};
 use ownership::{Run, RunnerName};
 use tokio::task::{Id, JoinError, JoinSet};
