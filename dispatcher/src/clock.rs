@@ -28,10 +28,7 @@ use tokio::time::Instant;
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Returns the time of the wall clock.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the origin of fleet time, and labels for people"
-)]
+#[expect(clippy::disallowed_methods, reason = "the origin of fleet time, and labels for people")]
 pub(crate) fn wall_now() -> Timestamp {
     Timestamp::now()
 }

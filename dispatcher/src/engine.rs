@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use error_chain::Chain;
-use fleet::{AuditEntry, Effect, Entry, Event, Failure, FailureKind, Fleet, Input, Outcome, Pass, Recorder, Runs, State, Waiting};
+use fleet::{
+    AuditEntry, Effect, Entry, Event, Failure, FailureKind, Fleet, Input, Outcome, Pass, Recorder, Runs, State, Waiting,
+};
 use jiff::{SignedDuration, Timestamp};
 use ownership::{Run, RunnerName};
 use tokio::task::{Id, JoinError, JoinSet};
@@ -132,6 +134,8 @@ impl Engine {
     fn new(parts: Parts, control: Control, opened: Opened) -> Self {
         let clock = parts.clock(opened.clock);
         let now = clock.now();
+        // A ledger without history does not know which VMIDs may be taken by clones in the making.
+        let is_new = opened.was_empty && opened.runs.is_empty();
         let problems = Problems::default();
         if !opened.unreadable.is_empty() {
             let names = opened.unreadable.join(", ");
@@ -152,7 +156,7 @@ impl Engine {
             carried: Arc::default(),
             executor: None,
             config_hash: String::new(),
-            polls: Polls::new(opened.was_empty),
+            polls: Polls::new(is_new),
             effects: JoinSet::new(),
             tasks: BTreeMap::new(),
             logged: BTreeMap::new(),
@@ -318,15 +322,15 @@ impl Engine {
     fn log(&self, events: &[AuditEntry]) {
         for AuditEntry { vm, entry, state, .. } in events {
             match entry {
-                Entry::Reserved => tracing::info!(%vm, "reserved"),
-                Entry::Adopted => tracing::info!(%vm, "took over a VM of ours that had no record"),
-                Entry::Event(event) => tracing::info!(%vm, state = state.as_str(), ?event, "noted"),
+                Entry::Reserved => tracing::info!(vm = vm.as_str(), "reserved"),
+                Entry::Adopted => tracing::info!(vm = vm.as_str(), "took over a VM of ours that had no record"),
+                Entry::Event(event) => tracing::info!(vm = vm.as_str(), state = state.as_str(), ?event, "noted"),
             }
             let is_late = matches!(entry, Entry::Event(Event::RegistrationGone));
             let gone = self.fleet.record(vm).filter(|_| *state == State::Gone && !is_late);
             if let Some(intent) = gone {
                 let (reason, job) = (intent.life.reason, intent.life.job);
-                tracing::info!(%vm, ?reason, ?job, "gone: {}", intent.timeline());
+                tracing::info!(vm = vm.as_str(), ?reason, ?job, "gone: {}", intent.timeline());
             }
         }
         if events.iter().any(|entry| entry.state == State::Gone) {

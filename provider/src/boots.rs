@@ -1,4 +1,4 @@
-//! Boot times of the guests of each template, learnt from one guest to the next within an apply.
+//! Boot times of the guests of each template, learnt within one apply.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +12,7 @@ use ownership::Vmid;
 pub(crate) struct Boots(Arc<Mutex<HashMap<Option<Vmid>, BootTimes>>>);
 
 impl Boots {
-    /// Boots a VM and learns from it. `known` is the VM as the step before proved it.
+    /// Boots a VM and remembers how long it took. `known` is the VM as the step before proved it.
     ///
     /// # Errors
     /// Those of [`RunnerVm::boot`].
@@ -30,12 +30,12 @@ impl Boots {
     }
 
     fn first_question(&self, vm: &RunnerVm) -> Duration {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&vm.template()).cloned().unwrap_or_default().first_question()
+        let times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        times.get(&vm.template()).cloned().unwrap_or_default().first_question()
     }
 
     fn learn(&self, vm: &RunnerVm, booted: Booted) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.entry(vm.template()).or_default().learn(booted);
+        let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        times.entry(vm.template()).or_default().learn(booted);
     }
 }

@@ -1,4 +1,4 @@
-//! How the PVE API is reached: what the provider block and the environment say, checked once.
+//! Address, token and trust of the PVE API, read from the provider block and the environment and checked once.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use tf_provider::Diagnostics;
 
 use crate::diagnostics::{self, Unable as _, refused_argument};
 
-/// What the provider block and the environment say, unchecked.
+/// Unchecked values of the provider block, completed from the environment.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) endpoints: Vec<String>,
@@ -16,11 +16,12 @@ pub(crate) struct Settings {
     pub(crate) token_secret: Option<SecretString>,
     pub(crate) ca_pem: Option<String>,
     pub(crate) fingerprint: Option<String>,
-    /// False where `PROXMOX_VERIFY_SSL` says that certificates are not to be checked.
+    /// False if `PROXMOX_VERIFY_SSL` turns off the check of certificates.
     pub(crate) verify: bool,
 }
 
-/// What the environment says; the first name of each is ours, the second that of older set-ups.
+/// Values from environment variables. A `PXCI_…` variable takes precedence over the `PROXMOX_…` variable that older
+/// set-ups use.
 #[derive(Debug)]
 pub(crate) struct Environment {
     pub(crate) endpoints: Vec<String>,
@@ -34,7 +35,7 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    /// Reads this process's environment.
+    /// Reads the environment of this process.
     pub(crate) fn read() -> Result<Self, Diagnostics> {
         Self::from_variables(&|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
     }
@@ -62,12 +63,12 @@ fn is_negative(text: &str) -> bool {
 
 fn read_ca(path: &Path) -> Result<String, Diagnostics> {
     std::fs::read_to_string(path).map_err(|error| {
-        let detail = format!("PXCI_CA_FILE names {}: {error}. Give the path of a PEM file.", path.display());
+        let detail = format!("PXCI_CA_FILE is {}: {error}. Set it to the path of a PEM file.", path.display());
         diagnostics::impossible("read", "the CA certificate", "", detail).into()
     })
 }
 
-/// A checked way to the API. Nothing was sent yet.
+/// Checked address, token and trust of the API.
 #[derive(Debug, Clone)]
 pub(crate) struct Connection {
     pub(crate) endpoints: Vec<Endpoint>,
@@ -76,15 +77,15 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Checks what is said; each mistake names its argument.
-    pub(crate) fn establish(settings: Settings) -> Result<Self, Diagnostics> {
+    /// Checks the settings. An error names the argument that is wrong.
+    pub(crate) fn check(settings: Settings) -> Result<Self, Diagnostics> {
         let endpoints = endpoints(&settings.endpoints)?;
         let trust = trust(&settings)?;
         let token = token(settings.token_id, settings.token_secret)?;
         Ok(Self { endpoints, trust, token })
     }
 
-    /// A client; connections are made when they are needed.
+    /// Makes a client, which connects when it sends its first request.
     pub(crate) fn client(&self) -> Result<pve::Client, Diagnostics> {
         let config = ClientConfig {
             endpoints: self.endpoints.clone(),
@@ -109,7 +110,7 @@ fn trust(settings: &Settings) -> Result<Trust, Diagnostics> {
     match (&settings.ca_pem, &settings.fingerprint) {
         (Some(_), Some(_)) => {
             let detail = "Set either `ca_certificate` (PXCI_CA_FILE) or `fingerprint` (PXCI_FINGERPRINT).";
-            Err(diagnostics::invalid("fingerprint", "Two ways to judge the certificate", detail).into())
+            Err(diagnostics::invalid("fingerprint", "The certificate's trust is given twice", detail).into())
         }
         (Some(pem), None) => Ok(Trust::CaPem(pem.clone())),
         (None, Some(text)) => text
@@ -118,7 +119,7 @@ fn trust(settings: &Settings) -> Result<Trust, Diagnostics> {
             .map_err(|error| refused_argument("fingerprint", "the fingerprint", &error).into()),
         (None, None) if !settings.verify => {
             tracing::warn!(
-                "PROXMOX_VERIFY_SSL switches certificate checks off, so an attacker on the network can read the API token. Pin the certificate with PXCI_FINGERPRINT instead"
+                "PROXMOX_VERIFY_SSL turns off the check of certificates, so an attacker on the network can read the API token; pin the certificate with PXCI_FINGERPRINT instead"
             );
             Ok(Trust::Insecure)
         }
@@ -129,7 +130,7 @@ fn trust(settings: &Settings) -> Result<Trust, Diagnostics> {
 fn token(id: Option<String>, secret: Option<SecretString>) -> Result<ApiToken, Diagnostics> {
     let missing = |argument: &str, variable: &str| {
         let detail = format!(
-            "Set `{argument}` in the provider block, or {variable} in the environment. docs/privileges.md tells how to make a token."
+            "Set `{argument}` in the provider block, or {variable} in the environment. docs/privileges.md explains how to create a token."
         );
         diagnostics::invalid(argument, "No Proxmox VE API token is given", detail)
     };
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn our_variables_win_over_the_older_ones() {
+    fn pxci_variables_take_precedence_over_proxmox_variables() {
         let both = environment(&[("PXCI_ENDPOINT", "https://a:8006"), ("PROXMOX_URL", "https://b:8006/api2/json")]);
         assert_eq!(both.endpoints, ["https://a:8006"]);
         let older = environment(&[("PROXMOX_URL", "https://b:8006/api2/json"), ("PROXMOX_VERIFY_SSL", "False")]);
@@ -170,22 +171,22 @@ mod tests {
     }
 
     #[test]
-    fn an_address_of_the_older_form_is_accepted() {
-        let connection = Connection::establish(settings("https://pve1.lan:8006/api2/json")).unwrap();
+    fn an_address_that_ends_in_api2_json_is_accepted() {
+        let connection = Connection::check(settings("https://pve1.lan:8006/api2/json")).unwrap();
         assert_eq!(connection.endpoints[0].to_string(), "https://pve1.lan:8006");
     }
 
     #[test]
     fn plain_http_is_refused_with_the_https_form() {
-        let refused = Connection::establish(settings("http://10.1.1.158:8006/api2/json")).unwrap_err();
+        let refused = Connection::check(settings("http://10.1.1.158:8006/api2/json")).unwrap_err();
         let diagnostic = refused.iter().next().unwrap();
         assert!(diagnostic.detail.contains("https://10.1.1.158:8006"), "{}", diagnostic.detail);
         assert_eq!(diagnostic.path.to_string(), "endpoint");
     }
 
     #[test]
-    fn a_missing_secret_names_the_variable_and_nothing_is_shown_of_the_rest() {
-        let refused = Connection::establish(Settings { token_secret: None, ..settings("https://a:8006") }).unwrap_err();
+    fn a_missing_secret_is_reported_with_the_variable_to_set() {
+        let refused = Connection::check(Settings { token_secret: None, ..settings("https://a:8006") }).unwrap_err();
         let diagnostic = refused.iter().next().unwrap();
         assert!(diagnostic.detail.contains("PXCI_TOKEN_SECRET"), "{}", diagnostic.detail);
     }

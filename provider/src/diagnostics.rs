@@ -1,7 +1,8 @@
-//! Diagnostics of the provider, made here and nowhere else (`tests/diagnostics_in_one_place.rs`).
+//! Diagnostics of the provider. No other file makes diagnostics (`tests/diagnostics_in_one_place.rs`).
 //!
-//! What failed is said as `Unable to <verb> <thing> "<id>"`, then the chain of causes, then what to do. [`Unable`] turns the
-//! errors of the libraries into that. The constructors below it are for what no error of a library says.
+//! The summary of a diagnostic is `Unable to <verb> <thing> "<id>"`. Its detail has the chain of causes and a hint.
+//! [`Unable`] turns errors of libraries into diagnostics. The constructors below it are for problems that the provider
+//! itself finds.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -10,14 +11,14 @@ use error_chain::Chain;
 use ownership::Vmid;
 use tf_provider::{Diagnostic, Path};
 
-/// An error of a library, as a diagnostic tells it.
+/// An error that can be the cause of a diagnostic.
 pub(crate) trait Cause: Error + Sized + 'static {
     /// Returns the error that the detail begins with.
     fn outermost(&self) -> &(dyn Error + 'static) {
         self
     }
 
-    /// Returns what to do about it.
+    /// Returns advice for the user, if there is any.
     fn hint(&self) -> Option<String> {
         None
     }
@@ -30,7 +31,7 @@ impl Cause for pve::Error {
 }
 
 impl Cause for guest::Error {
-    /// The diagnostic says what was being done, and to which guest.
+    /// Returns the problem, because the diagnostic already says what was being done, and to which guest.
     fn outermost(&self) -> &(dyn Error + 'static) {
         self.problem.outermost()
     }
@@ -51,15 +52,17 @@ impl Cause for guest::Problem {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Pve(error) => return hint(error),
-            Self::VmidTaken => "The guest that has the VMID is not ours and was left alone. Choose another VMID.",
+            Self::VmidTaken => {
+                "The guest with this VMID was not created here, so it was not changed. Choose another VMID."
+            }
             Self::NotOurs(ownership::NotOurs::NoMarker(_)) => {
-                "The guest was left alone. If somebody edited its description (\"Notes\" in the web interface), put the line that begins with `pxci:v1` back. If the guest is not the one that was made here, remove the resource from the state (`tofu state rm`)."
+                "The guest was not changed. If its description (\"Notes\" in the web interface) was edited, restore the line that begins with `pxci:v1`. If the guest is not the one that this resource created, remove the resource from the state (`tofu state rm`)."
             }
             Self::NotOurs(_) | Self::OtherIncarnation => {
-                "The guest was left alone. If it is no longer the one that was made here, remove the resource from the state (`tofu state rm`)."
+                "The guest was not changed. If it is no longer the one that this resource created, remove the resource from the state (`tofu state rm`)."
             }
             Self::NotReady { .. } => {
-                "Look at its console in the web interface. The image must start qemu-guest-agent; a slow machine needs a longer limit in `timeouts`."
+                "Check the VM's console in the web interface. The image must start qemu-guest-agent. A slow VM needs a longer limit in `timeouts`."
             }
             _ => return None,
         };
@@ -67,7 +70,7 @@ impl Cause for guest::Problem {
     }
 }
 
-/// Errors whose text is enough.
+/// Implements [`Cause`] for errors that need no hint.
 macro_rules! causes {
     ($($error:ty),* $(,)?) => { $(impl Cause for $error {})* };
 }
@@ -83,9 +86,9 @@ causes! {
     template_family::InputsError,
 }
 
-/// Errors as diagnostics of what was being done.
+/// Turns the error of a result into a diagnostic.
 pub(crate) trait Unable<T> {
-    /// Returns the diagnostic `Unable to <verb> <thing> "<id>"` of an error. An empty id is left out.
+    /// Turns the error into the diagnostic `Unable to <verb> <thing> "<id>"`. An empty id is left out.
     fn unable(self, verb: &str, thing: &str, id: impl Display) -> Result<T, Diagnostic>;
 }
 
@@ -95,12 +98,12 @@ impl<T, E: Cause> Unable<T> for Result<T, E> {
     }
 }
 
-/// More about the diagnostic of a failure.
+/// Adds to a diagnostic.
 pub(crate) trait Detailed {
-    /// Names the attribute that it is about.
+    /// Points the diagnostic at an attribute.
     fn about(self, attribute: impl Into<Path>) -> Self;
 
-    /// Adds a paragraph.
+    /// Adds a paragraph to the detail.
     fn also(self, text: impl Display) -> Self;
 }
 
@@ -130,7 +133,7 @@ fn summary(verb: &str, thing: &str, id: impl Display) -> String {
     if id.is_empty() { format!("Unable to {verb} {thing}") } else { format!("Unable to {verb} {thing} \"{id}\"") }
 }
 
-/// Returns the diagnostic of an error, for where there is no `Result`: see [`Unable`].
+/// Returns the diagnostic of an error that is not in a `Result`: see [`Unable`].
 pub(crate) fn unable(verb: &str, thing: &str, id: impl Display, error: &impl Cause) -> Diagnostic {
     let diagnostic = Diagnostic::error(summary(verb, thing, id), format!("{:#}", Chain(error.outermost())));
     match error.hint() {
@@ -139,22 +142,22 @@ pub(crate) fn unable(verb: &str, thing: &str, id: impl Display, error: &impl Cau
     }
 }
 
-/// Returns the diagnostic of an operation that cannot be done, for a reason of our own.
+/// Returns the diagnostic of an operation that the provider refuses.
 pub(crate) fn impossible(verb: &str, thing: &str, id: impl Display, reason: impl Into<String>) -> Diagnostic {
     Diagnostic::error(summary(verb, thing, id), reason)
 }
 
-/// Returns the diagnostic of an argument that cannot be used as it is.
+/// Returns the diagnostic of an argument that cannot be parsed.
 pub(crate) fn refused_argument(argument: &str, thing: &str, error: &(dyn Error + 'static)) -> Diagnostic {
     Diagnostic::error(summary("use", thing, ""), format!("{:#}", Chain(error))).at(argument)
 }
 
-/// Returns the diagnostic of an argument that is missing, or contradicts others.
+/// Returns the diagnostic of an argument that is missing, or conflicts with others.
 pub(crate) fn invalid(argument: impl Into<Path>, summary: impl Into<String>, detail: impl Into<String>) -> Diagnostic {
     Diagnostic::error(summary, detail).at(argument)
 }
 
-/// Checks an argument that is the number of a guest.
+/// Checks an argument that is a VMID.
 ///
 /// # Errors
 /// A diagnostic at the argument.
@@ -167,33 +170,32 @@ pub(crate) fn doubtful(argument: impl Into<Path>, summary: &str, detail: &str) -
     Diagnostic::warning(summary, detail).at(argument)
 }
 
-/// Returns the diagnostic of a thing that is not as it must be.
-pub(crate) fn found(summary: impl Into<String>, detail: impl Into<String>) -> Diagnostic {
+/// Returns a diagnostic with these texts.
+pub(crate) fn error(summary: impl Into<String>, detail: impl Into<String>) -> Diagnostic {
     Diagnostic::error(summary, detail)
 }
 
-/// Returns the diagnostic of a range without a free VMID.
+/// Returns the diagnostic of a range in which every VMID is taken.
 pub(crate) fn range_full(thing: &str, id: &str, range: ownership::VmidRange) -> Diagnostic {
-    let reason = format!(
-        "Every VMID of {range} is taken, by guests of this installation or by others. Widen the range, or destroy guests that are no longer needed."
-    );
+    let reason =
+        format!("Every VMID of {range} is taken. Widen the range, or destroy guests that are no longer needed.");
     impossible("create", thing, id, reason)
 }
 
-/// What to do about it.
+/// Returns advice on an error of Proxmox VE.
 fn hint(error: &pve::Error) -> Option<String> {
     match error {
         pve::Error::Unreachable { endpoint, .. } => Some(format!(
-            "Check that `endpoint` is right and that this machine can reach {endpoint}; Proxmox VE listens on port 8006."
+            "Check that `endpoint` is right, and that {endpoint} can be reached from here. Proxmox VE listens on port 8006."
         )),
         pve::Error::Untrusted { fingerprint, .. } => Some(format!(
-            "If this is your server, compare the fingerprint below with the one that its web interface shows (Node, System, Certificates) and set either `fingerprint = \"{fingerprint}\"` or `ca_certificate = file(\"pve-root-ca.pem\")`, which is /etc/pve/pve-root-ca.pem on the node."
+            "If this is your server, compare the fingerprint below with the one in its web interface (Node, System, Certificates), and set either `fingerprint = \"{fingerprint}\"` or `ca_certificate = file(\"pve-root-ca.pem\")`, which is /etc/pve/pve-root-ca.pem on the node."
         )),
         pve::Error::NotPve { endpoint, .. } => Some(format!(
-            "Check `endpoint`: it is the address of the web interface, as in \"https://pve1.example.net:8006\". {endpoint} is some other server, or a proxy that does not pass /api2/json on."
+            "Check `endpoint`, the address of the web interface, as in \"https://pve1.example.net:8006\". {endpoint} is another server, or a proxy that does not forward /api2/json."
         )),
         error if error.is_unauthenticated() => Some(
-            "Check `token_id` (user@realm!name) and `token_secret`; a token that was removed, has expired, or belongs to a disabled user is refused in the same way.".to_owned(),
+            "Check `token_id` (user@realm!name) and `token_secret`. Proxmox VE gives the same answer if the token was removed or has expired, or if its user is disabled.".to_owned(),
         ),
         error => error.missing_privilege().map(|missing| missing_privilege_hint(&missing)).or_else(|| refusal_hint(error)),
     }
@@ -201,19 +203,19 @@ fn hint(error: &pve::Error) -> Option<String> {
 
 fn missing_privilege_hint(missing: &pve::MissingPrivilege) -> String {
     let (Some(path), Some(privilege)) = (&missing.path, missing.privileges.first()) else {
-        return "The token lacks a privilege that Proxmox VE does not name. For a new guest it is VM.Allocate, on /pool/NAME of its resource pool or on /vms/VMID. docs/privileges.md lists what a farm needs.".to_owned();
+        return "The token lacks a privilege that Proxmox VE does not name. A new guest needs VM.Allocate on /pool/NAME of its resource pool, or on /vms/VMID. docs/privileges.md lists the privileges that a farm needs.".to_owned();
     };
     let token = missing.token_id.as_deref().unwrap_or("USER@REALM!NAME");
     let user = token.split('!').next().unwrap_or(token);
     let privileges = missing.privileges.join(" or ");
     if let Some(vmid) = path.strip_prefix("/vms/") {
         return format!(
-            "The token lacks {privileges} on guest {vmid}. Grant it on the resource pool that the guest belongs to, not on the one VMID: the next guest has another. With privilege separation both the user and the token need it: `pveum role add PxciExtra --privs {privilege}`, then `pveum acl modify /pool/NAME --roles PxciExtra --users '{user}' --tokens '{token}'`. A guest outside the pool is refused in the same way. docs/privileges.md lists what a farm needs."
+            "The token lacks {privileges} on guest {vmid}. Grant it on the resource pool of the guest, not on the VMID, because the next guest has another VMID. With privilege separation, both the user and the token need it: `pveum role add PxciExtra --privs {privilege}`, then `pveum acl modify /pool/NAME --roles PxciExtra --users '{user}' --tokens '{token}'`. Proxmox VE gives the same answer for a guest outside the pool. docs/privileges.md lists the privileges that a farm needs."
         );
     }
     let absent = if path.starts_with("/storage/") { " (or there is no such storage: check its name)" } else { "" };
     format!(
-        "The token lacks {privileges} on {path}{absent}. With privilege separation both the user and the token need it: `pveum role add PxciExtra --privs {privilege}`, then `pveum acl modify {path} --roles PxciExtra --users '{user}' --tokens '{token}'`. docs/privileges.md lists what a farm needs."
+        "The token lacks {privileges} on {path}{absent}. With privilege separation, both the user and the token need it: `pveum role add PxciExtra --privs {privilege}`, then `pveum acl modify {path} --roles PxciExtra --users '{user}' --tokens '{token}'`. docs/privileges.md lists the privileges that a farm needs."
     )
 }
 
@@ -225,14 +227,14 @@ fn refusal_hint(error: &pve::Error) -> Option<String> {
         );
     }
     if error.is_node_unknown() {
-        return Some("Check `node`: it is the name that the web interface shows below Datacenter.".to_owned());
+        return Some("Check `node`. The web interface shows the names of nodes below Datacenter.".to_owned());
     }
     if error.is_guest_missing() {
-        return Some("There is no guest with that VMID on that node: check both.".to_owned());
+        return Some("There is no guest with that VMID on that node. Check both.".to_owned());
     }
     if error.is_volume_missing() {
         return Some(
-            "A volume that the guest is to use is not on its storage: deliver it first, or correct its volume id."
+            "A volume that the guest needs is not on its storage. Upload it first, or correct its volume id."
                 .to_owned(),
         );
     }
@@ -240,11 +242,11 @@ fn refusal_hint(error: &pve::Error) -> Option<String> {
         return Some("The template must have `agent: 1` in its configuration (Options, QEMU Guest Agent).".to_owned());
     }
     if error.is_storage_missing() {
-        return Some("Check the storage's name, and that it is enabled on this node.".to_owned());
+        return Some("Check the storage's name, and that the storage is enabled on this node.".to_owned());
     }
     if error.is_range_full() {
         return Some(
-            "Every VMID of the range is taken: widen the range, or destroy guests that are no longer needed."
+            "Every VMID of the range is taken. Widen the range, or destroy guests that are no longer needed."
                 .to_owned(),
         );
     }
@@ -267,15 +269,15 @@ mod tests {
     }
 
     #[test]
-    fn an_error_becomes_what_failed_why_and_what_to_do() {
+    fn a_diagnostic_says_what_failed_why_and_what_to_do() {
         let diagnostic = Err::<(), _>(refused()).unable("create", "runner VM", "lab-a-9100-x").unwrap_err();
         assert_eq!(diagnostic.summary, "Unable to create runner VM \"lab-a-9100-x\"");
-        let detail = "the VMID belongs to another guest\n\nThe guest that has the VMID is not ours and was left alone. Choose another VMID.";
+        let detail = "the VMID belongs to another guest\n\nThe guest with this VMID was not created here, so it was not changed. Choose another VMID.";
         assert_eq!(diagnostic.detail, detail);
     }
 
     #[test]
-    fn each_cause_has_a_line() {
+    fn each_cause_is_on_a_line_of_its_own() {
         let problem = guest::Problem::NotOurs(ownership::NotOurs::NoMarker(vmid()));
         let error = guest::Error { doing: "destroy", kind: ownership::Kind::Runner, vmid: vmid(), problem };
         let detail = unable("destroy", "runner VM", "x", &error).detail;
@@ -283,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn more_can_be_said_about_a_failure() {
+    fn a_diagnostic_takes_an_attribute_and_further_paragraphs() {
         let failed = Err::<(), _>(refused()).unable("create", "runner VM", "").about("vmid").also("Try again.");
         let diagnostic = failed.unwrap_err();
         assert_eq!(

@@ -1,7 +1,7 @@
-//! The guests that use a file of a storage.
+//! The guests that use a volume of a storage.
 //!
-//! Proxmox VE deletes a file even if a guest uses it, and the guest cannot start afterwards. The provider therefore
-//! checks every guest that its token may see before it deletes a file.
+//! Proxmox VE deletes a volume even if a guest uses it, and the guest cannot start afterwards. The provider therefore
+//! checks every guest that its token may see before it deletes a volume.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,14 +11,14 @@ use pve::{Client, Config, Error, GuestKind, GuestSummary, Properties};
 use tokio::task::JoinSet;
 
 /// Number of configurations that are read at the same time, because Proxmox VE has three workers per node.
-const AT_ONCE: usize = 3;
+const CONCURRENT_READS: usize = 3;
 
-/// A guest that uses a file.
+/// A guest that uses a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Holder {
-    /// A VM that has the file in a drive.
+    /// A VM that has the volume in a drive.
     Drive { vmid: Vmid, name: String },
-    /// A dispatcher whose pools give the file to their VMs.
+    /// A dispatcher whose pools give the volume to their VMs.
     Pools { vmid: Vmid, name: String },
 }
 
@@ -33,7 +33,7 @@ impl fmt::Display for Holder {
     }
 }
 
-/// Returns the guests that use each of the volumes. A volume that nobody uses is left out.
+/// Returns the guests that use each of the volumes. Volumes without users are left out.
 pub(crate) async fn of(pve: &Client, volids: &[String]) -> Result<BTreeMap<String, Vec<Holder>>, Error> {
     let mut found: BTreeMap<String, Vec<Holder>> = BTreeMap::new();
     if volids.is_empty() {
@@ -49,7 +49,7 @@ pub(crate) async fn of(pve: &Client, volids: &[String]) -> Result<BTreeMap<Strin
     Ok(found)
 }
 
-/// Returns the guests that a predicate chooses, each with its configuration. A guest that no longer exists is left out.
+/// Returns the guests that `wanted` accepts, each with its configuration. Guests that no longer exist are left out.
 pub(crate) async fn configurations(
     pve: &Client,
     wanted: impl Fn(&GuestSummary) -> bool,
@@ -57,7 +57,7 @@ pub(crate) async fn configurations(
     let mut waiting = pve.guests().await?.into_iter().filter(|guest| wanted(guest)).collect::<Vec<_>>().into_iter();
     let (mut reading, mut read) = (JoinSet::new(), Vec::new());
     loop {
-        while reading.len() < AT_ONCE
+        while reading.len() < CONCURRENT_READS
             && let Some(guest) = waiting.next()
         {
             reading.spawn(configuration(pve.clone(), guest));

@@ -1,6 +1,7 @@
-//! `terraform-provider-pxci`: handshake and serve, nothing else on its command line.
+//! `terraform-provider-pxci`: serves the provider to OpenTofu or Terraform. The program has no command-line arguments.
 
 mod boots;
+mod clients;
 mod connection;
 mod diagnostics;
 mod guests;

@@ -17,7 +17,7 @@ pub(crate) fn parse(text: &str) -> Result<NodeName, Diagnostic> {
 
 /// Returns the node of a resource that exists, or of a plan that is being applied.
 pub(crate) fn known(node: &Attr<String>) -> Result<NodeName, Diagnostic> {
-    parse(node.need("node")?)
+    parse(node.require("node")?)
 }
 
 #[cfg(test)]

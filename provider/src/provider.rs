@@ -1,32 +1,28 @@
-//! The provider block, and the one list of registered types.
+//! The provider block, and the list of registered types.
 
-use std::sync::Arc;
+use ownership::Installation;
+use tf_provider::{Attr, CancellationToken, Diagnostics, Model, Provider, Registry, Secret};
 
-use ownership::{Installation, NodeName};
-use tf_provider::{Attr, CancellationToken, Diagnostic, Diagnostics, Model, Provider, Registry, Secret};
-
-use crate::boots::Boots;
+use crate::clients::Clients;
 use crate::connection::{self, Connection};
 use crate::diagnostics;
-use crate::guests::Guests;
 use crate::nodes;
 use crate::resources::cloudinit_snippet::Snippets;
 use crate::resources::dispatcher_lxc::Dispatchers;
 use crate::resources::runner_vm::RunnerVms;
 use crate::resources::template::Templates;
-use crate::vmids::Vmids;
 
 /// Turns Proxmox VE into a farm of self-hosted GitHub Actions runners: every job gets a fresh virtual machine.
 ///
 /// Each argument may come from the environment instead, so that a configuration names no server and holds no secret.
 #[derive(Clone, Default, Model)]
 pub(crate) struct ProviderModel {
-    /// Address of the Proxmox VE API, as in `https://pve1.example.net:8006`; an address that ends in `/api2/json` is
-    /// accepted too. Environment: `PXCI_ENDPOINT` or `PROXMOX_URL`.
+    /// Address of the Proxmox VE API, as in `https://pve1.example.net:8006`, with or without `/api2/json` at its end.
+    /// Environment: `PXCI_ENDPOINT` or `PROXMOX_URL`.
     #[tf(optional)]
     endpoint: Attr<String>,
-    /// Several addresses of one cluster; later ones are used when earlier ones do not answer. Not together with
-    /// `endpoint`. Environment: `PXCI_ENDPOINTS`, separated by commas.
+    /// Addresses of one cluster. Later addresses are used when earlier ones do not answer. Conflicts with `endpoint`.
+    /// Environment: `PXCI_ENDPOINTS`, separated by commas.
     #[tf(optional)]
     endpoints: Attr<Vec<String>>,
     /// Name of the API token, as `user@realm!name`. Environment: `PXCI_TOKEN_ID` or `PROXMOX_TOKEN_ID`.
@@ -35,67 +31,24 @@ pub(crate) struct ProviderModel {
     /// Secret of the API token. Environment: `PXCI_TOKEN_SECRET` or `PROXMOX_TOKEN_SECRET`.
     #[tf(optional, sensitive)]
     token_secret: Attr<Secret>,
-    /// Certificates in PEM form that the API's certificate must be signed by; on a node, `/etc/pve/pve-root-ca.pem`.
-    /// Environment: `PXCI_CA_FILE`, the name of a file that holds them.
+    /// PEM certificates of the authorities that may sign the API's certificate, such as the content of
+    /// `/etc/pve/pve-root-ca.pem` on a node. Environment: `PXCI_CA_FILE`, the path of a file with the certificates.
     #[tf(optional)]
     ca_certificate: Attr<String>,
-    /// SHA-256 fingerprint of the API's certificate, as the web interface shows it. Not together with
-    /// `ca_certificate`. Environment: `PXCI_FINGERPRINT`.
+    /// SHA-256 fingerprint of the API's certificate, as the web interface shows it. Conflicts with `ca_certificate`.
+    /// Environment: `PXCI_FINGERPRINT`.
     #[tf(optional)]
     fingerprint: Attr<String>,
-    /// Node for resources that name none. Environment: `PXCI_NODE` or `PROXMOX_NODE`.
+    /// Node of the resources that do not set `node`. Environment: `PXCI_NODE` or `PROXMOX_NODE`.
     #[tf(optional, validate = nodes::good_node)]
     node: Attr<String>,
-    /// Name of this farm; part of every name and marker, so that several farms can share a cluster. 1 to 16 lower-case
-    /// letters, digits and hyphens. Environment: `PXCI_INSTALLATION`. Default: `pxci`.
+    /// Name of this farm: 1 to 16 lower-case letters, digits and hyphens. Every name and marker contains it, so several
+    /// farms can share a cluster. Environment: `PXCI_INSTALLATION`. Default: `pxci`.
     #[tf(optional, validate = good_installation)]
     installation: Attr<String>,
 }
 
-/// What every resource works with.
-#[derive(Debug, Clone)]
-pub(crate) struct Clients {
-    /// The PVE API.
-    pub(crate) pve: pve::Client,
-    /// How it is reached: Packer and the dispatcher need it too.
-    pub(crate) connection: Arc<Connection>,
-    /// This farm's name.
-    pub(crate) installation: Installation,
-    /// The VMIDs that this process is about to use.
-    pub(crate) vmids: Vmids,
-    /// The cluster's list of guests.
-    pub(crate) guests: Guests,
-    /// Boot times of the guests of each template.
-    pub(crate) boots: Boots,
-    /// Node for resources that name none.
-    node: Option<NodeName>,
-}
-
-impl Clients {
-    /// Returns the node that a resource names, or else the provider's.
-    pub(crate) fn node(&self, named: &Attr<String>) -> Result<NodeName, Diagnostic> {
-        if let Some(text) = named.text() {
-            return nodes::parse(text);
-        }
-        self.node.clone().ok_or_else(|| {
-            diagnostics::invalid(
-                "node",
-                "No node is named",
-                "Set `node` in the resource or in the provider block, or PXCI_NODE in the environment.",
-            )
-        })
-    }
-
-    /// Plans the provider's node for a new resource that names none.
-    pub(crate) fn plan_node(&self, planned: &mut Attr<String>, configured: &Attr<String>) -> Result<(), Diagnostic> {
-        if planned.is_unknown() && configured.is_null() {
-            *planned = self.node(configured)?.to_string().into();
-        }
-        Ok(())
-    }
-}
-
-/// The provider.
+/// The provider `pxci`.
 pub(crate) struct Pxci;
 
 impl Provider for Pxci {
@@ -121,17 +74,8 @@ impl Provider for Pxci {
         let installation = installation
             .map_err(|error| diagnostics::refused_argument("installation", "the installation's name", &error))?;
         let node = settings.node.as_deref().map(nodes::parse).transpose()?;
-        let connection = Connection::establish(settings.connection)?;
-        let pve = connection.client()?;
-        Ok(Some(Clients {
-            pve,
-            connection: Arc::new(connection),
-            installation,
-            vmids: Vmids::default(),
-            guests: Guests::default(),
-            boots: Boots::default(),
-            node,
-        }))
+        let connection = Connection::check(settings.connection)?;
+        Clients::new(connection, installation, node).map(Some)
     }
 }
 
@@ -141,7 +85,7 @@ struct Settings {
     installation: String,
 }
 
-/// The block's values, completed from the environment; `None` while one of them is unknown.
+/// Completes the provider block from the environment. Returns `None` while a value of the block is unknown.
 fn settings(config: ProviderModel) -> Result<Option<Settings>, Diagnostics> {
     let texts = [&config.endpoint, &config.token_id, &config.ca_certificate, &config.fingerprint, &config.node];
     let unknown = texts.iter().any(|text| text.is_unknown())
@@ -156,7 +100,7 @@ fn settings(config: ProviderModel) -> Result<Option<Settings>, Diagnostics> {
         (Some(_), Some(_)) => {
             return Err(diagnostics::invalid(
                 "endpoints",
-                "Two ways to name the endpoint",
+                "The endpoint is given twice",
                 "Set either `endpoint` or `endpoints`.",
             )
             .into());

@@ -1,15 +1,16 @@
-//! Choice of a VMID from a range. PVE reserves none. The first to create a guest gets the VMID, so the choice is only a proposal.
+//! Choice of a VMID from a range. PVE does not reserve VMIDs: the first program that creates a guest gets the VMID, so
+//! a choice is only a proposal.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ownership::{Vmid, VmidRange};
 
-/// The VMIDs that this process is making guests at: resources of one apply do not propose each other's.
+/// VMIDs at which this process is making guests. Resources of one apply never propose the same VMID.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Vmids(Arc<Mutex<BTreeSet<Vmid>>>);
 
-/// A VMID that is this resource's within this process, until dropped.
+/// A VMID that no other resource of this process proposes until this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Proposal {
     vmids: Vmids,
@@ -29,23 +30,24 @@ impl Drop for Proposal {
 }
 
 impl Vmids {
-    /// The VMID, unless another resource of this process has it.
+    /// Claims a VMID. Returns `None` if another resource of this process has claimed it.
     pub(crate) fn claim(&self, vmid: Vmid) -> Option<Proposal> {
         let claimed = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(vmid);
         claimed.then(|| Proposal { vmids: self.clone(), vmid })
     }
 
-    /// The lowest free VMID of the range; `None` when it is full. `refused` are those that were lost to others before.
+    /// Proposes the lowest free VMID of the range, except those in `refused`, at which a guest could not be made.
+    /// Returns `None` if every VMID is taken.
     pub(crate) async fn propose(
         &self,
         pve: &pve::Client,
         range: VmidRange,
         refused: &BTreeSet<Vmid>,
     ) -> Result<Option<Proposal>, pve::Error> {
-        let seen: BTreeSet<Vmid> = pve.guests().await?.iter().map(|guest| guest.vmid).collect();
-        for vmid in range.iter().filter(|vmid| !seen.contains(vmid) && !refused.contains(vmid)) {
+        let taken: BTreeSet<Vmid> = pve.guests().await?.iter().map(|guest| guest.vmid).collect();
+        for vmid in range.iter().filter(|vmid| !taken.contains(vmid) && !refused.contains(vmid)) {
             let Some(proposal) = self.claim(vmid) else { continue };
-            // The list leaves out guests that the token may not see.
+            // The list does not contain guests that the token may not see.
             if pve.is_free(vmid).await? {
                 return Ok(Some(proposal));
             }
@@ -59,7 +61,7 @@ mod tests {
     use super::{Vmid, Vmids};
 
     #[test]
-    fn a_vmid_is_proposed_to_one_at_a_time() {
+    fn a_claimed_vmid_cannot_be_claimed_until_it_is_dropped() {
         let (vmids, vmid) = (Vmids::default(), Vmid::new(9100).unwrap());
         let first = vmids.claim(vmid).unwrap();
         assert!(vmids.claim(vmid).is_none());

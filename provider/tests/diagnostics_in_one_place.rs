@@ -1,4 +1,4 @@
-//! The provider makes its diagnostics in `src/diagnostics.rs` and nowhere else, so that all of them are worded alike.
+//! Only `src/diagnostics.rs` makes diagnostics, so that all of them have the same form.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ fn only_one_file_makes_diagnostics() {
         let made = text.lines().enumerate().filter(|(_, line)| makes_one(line));
         let name = path.strip_prefix(&root).expect("below the root").display().to_string();
         if name == PLACE {
-            assert!(made.count() > 1, "the search finds what it looks for");
+            assert!(made.count() > 1, "the search finds diagnostics");
         } else {
             elsewhere.extend(made.map(|(index, _)| format!("{name}:{}", index + 1)));
         }

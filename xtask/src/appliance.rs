@@ -1,7 +1,8 @@
-//! Builds the dispatcher's appliance: the root file system of its container, as Proxmox VE takes it.
+//! Builds the dispatcher's appliance, the root file system of its container in the form that Proxmox VE accepts.
 //!
-//! The same inputs give the same bytes: names sorted, one owner, one time, one compression level. It holds no device
-//! nodes, which an unprivileged container could not make, and nothing that differs between two installations.
+//! The same inputs give the same bytes: names are sorted, and owner, time and compression level are fixed. The archive
+//! has no device nodes, which an unprivileged container could not create, and nothing that differs between
+//! installations.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,11 +18,11 @@ use walkdir::WalkDir;
 const TARGET: &str = "x86_64-unknown-linux-musl";
 const PROFILE: &str = "appliance";
 
-/// 2020-01-01: a time before 1971 would make tar warn about every file, into the log of the task that creates a container.
+/// Time of all files, 2020-01-01. With a time before 1971, tar would warn about every file in the log of PVE's task.
 const TIME: u64 = 1_577_836_800;
 const COMPRESSION: i32 = 19;
 
-/// Directories beyond those that hold files. Busybox's `ifup` wants the `if-*.d`, Proxmox VE writes below `etc`.
+/// Empty directories. Busybox's `ifup` needs the `if-*.d`, and Proxmox VE writes below `etc`.
 const DIRECTORIES: &[(&str, u32)] = &[
     ("dev", 0o755),
     ("etc/network/if-down.d", 0o755),
@@ -36,7 +37,7 @@ const DIRECTORIES: &[(&str, u32)] = &[
     ("var/lib/pxci", 0o700),
 ];
 
-/// Programs that are busybox. `init`, `getty` and `login` are what Proxmox VE and its getty lines expect.
+/// Names of programs that link to busybox. Proxmox VE and its getty lines expect `init`, `getty` and `login`.
 const BUSYBOX_NAMES: &[&str] = &[
     "bin/grep",
     "bin/hostname",
@@ -66,10 +67,10 @@ enum Node {
 
 type Tree = BTreeMap<String, Node>;
 
-/// Builds the dispatcher as a static program; its path.
+/// Builds the dispatcher as a static program, and returns its path.
 ///
 /// # Errors
-/// When cargo fails; it has said why on standard error then.
+/// Fails if cargo fails, which prints the reason to standard error.
 pub(crate) fn build_dispatcher(target_directory: &Path) -> Result<PathBuf> {
     let status = Command::new("cargo")
         .args(["build", "--quiet", "--locked", "--package", "pxci-dispatcher", "--bin", "pxci-dispatcher"])
@@ -82,10 +83,10 @@ pub(crate) fn build_dispatcher(target_directory: &Path) -> Result<PathBuf> {
     Ok(target_directory.join(TARGET).join(PROFILE).join("pxci-dispatcher"))
 }
 
-/// Packs the appliance from a static dispatcher and a static busybox into `out_dir`; the archive's path.
+/// Packs the appliance from a static dispatcher and a static busybox into `out_dir`, and returns the archive's path.
 ///
 /// # Errors
-/// When a program is not static, or a file cannot be read or written.
+/// Fails if a program is not static, or a file cannot be read or written.
 pub(crate) fn build(out_dir: &Path, dispatcher: &Path, busybox: &Path) -> Result<PathBuf> {
     let tree = tree(&static_program(dispatcher)?, &static_program(busybox)?)?;
     fs::create_dir_all(out_dir).with_context(|| format!("making {}", out_dir.display()))?;
@@ -106,7 +107,8 @@ fn static_program(path: &Path) -> Result<Vec<u8>> {
     }
 }
 
-/// Returns true if an ELF program names a dynamic loader (a PT_INTERP header); `None` if it is not a 64-bit little-endian ELF.
+/// Returns true if an ELF program names a dynamic loader (a PT_INTERP header); `None` if it is not a 64-bit
+/// little-endian ELF.
 fn wants_loader(elf: &[u8]) -> Option<bool> {
     const INTERPRETER: u32 = 3;
     if elf.get(..6)? != b"\x7fELF\x02\x01" {
@@ -148,7 +150,7 @@ fn insert(tree: &mut Tree, path: &str, node: Node) {
     tree.insert(path.to_owned(), node);
 }
 
-/// Modes come from the content, not from the checkout, where they depend on who made it.
+/// Adds files. Modes depend on the content, because those of a checkout depend on the user's settings.
 fn add_files(tree: &mut Tree, from: &Path) -> Result<()> {
     for entry in WalkDir::new(from) {
         let entry = entry.context("listing the appliance's files")?;
@@ -207,7 +209,7 @@ fn compressed(archive: &[u8]) -> Result<Vec<u8>> {
 mod tests {
     use super::*;
 
-    /// An ELF program of headers only.
+    /// Returns an ELF program of headers only.
     fn program(interpreter: bool) -> Vec<u8> {
         let mut elf = vec![0; 64 + 56];
         elf[..6].copy_from_slice(b"\x7fELF\x02\x01");
@@ -255,9 +257,9 @@ mod tests {
         }
     }
 
-    /// Files that Proxmox VE needs to recognise the file system and to set up its network.
+    /// Proxmox VE needs these files to recognise the file system and to set up its network.
     #[test]
-    fn holds_what_proxmox_looks_for() {
+    fn the_files_that_proxmox_ve_needs_are_there() {
         let tree = tree(&program(false), &program(false)).unwrap();
         for path in [
             "etc/alpine-release",

@@ -1,4 +1,4 @@
-//! Protocol code from `proto/`, written to where it is checked in. No `protoc` is needed, here or when building.
+//! Generates the protocol code from `proto/`. Neither this nor a build needs `protoc`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ const WITHOUT_DEBUG: [&str; 2] = [".tfplugin6.DynamicValue", ".tfplugin6.RawStat
 /// Writes the generated code. With `check`, compares it with the checked-in code and writes nothing.
 ///
 /// # Errors
-/// When a definition cannot be compiled, or, with `check`, when a file differs.
+/// Fails if a definition cannot be compiled or, with `check`, a file differs.
 pub(crate) fn run(check: bool) -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask is in the workspace")?;
     let checked_in = root.join("crates/tf-provider/src/generated");
@@ -41,7 +41,7 @@ fn generate(definitions: &Path, target: &Path) -> Result<()> {
         .generate_default_stubs(true)
         .skip_debug(WITHOUT_DEBUG)
         .out_dir(target);
-    // The definitions' comments are for readers of proto/; as Rust documentation they would be checked for links.
+    // The comments are for readers of proto/. In Rust documentation, rustdoc would check them for links.
     builder = builder.disable_comments(["."]);
     builder.compile_fds(descriptors).context("no code could be generated")
 }
@@ -54,7 +54,7 @@ fn rust_files(directory: &Path) -> Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn checked_in_protocol_code_is_what_the_definitions_give() {
+    fn checked_in_protocol_code_matches_the_definitions() {
         super::run(true).expect("up to date");
     }
 }

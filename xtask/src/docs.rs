@@ -1,4 +1,4 @@
-//! The reference pages below `docs/`, which the provider itself writes from its schema and from `examples/`.
+//! Lets the provider write the reference pages below `docs/` from its schema and `examples/`.
 
 use std::path::absolute;
 use std::process::Command;

@@ -35,7 +35,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Shows the whole way from `apply` to a destroyed VM, on the simulators.
+    /// Shows the life of a farm on the simulators, from `apply` to a destroyed VM.
     Demo(Simulated),
     /// Starts both simulators for experiments, and a page that shows their contents.
     Sim(sim::Options),
@@ -45,7 +45,7 @@ enum Command {
     Test {
         #[command(flatten)]
         simulated: Simulated,
-        /// Runs only the tests with such guests, which take long.
+        /// Runs only the tests with such guests, which are slow.
         #[arg(long, value_enum)]
         guests: Option<test::Guests>,
     },
@@ -64,7 +64,8 @@ enum Command {
     Conformance {
         /// Directory with `world.json` and the recordings.
         directory: PathBuf,
-        /// Compares a real server in place of the simulator. ENV is the prefix of the environment variables that name it.
+        /// Compares a real server instead of the simulator. ENV is the prefix of the environment variables that name
+        /// the server.
         #[arg(long, value_name = "ENV")]
         against: Option<String>,
     },

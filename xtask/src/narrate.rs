@@ -6,7 +6,7 @@ use std::time::Instant;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Narrator {
     began: Instant,
-    /// Standard output is for something else.
+    /// True if standard output is for programs.
     aside: bool,
 }
 
@@ -16,7 +16,7 @@ impl Narrator {
         Self { began: Instant::now(), aside: false }
     }
 
-    /// Makes a narrator that prints to standard error, for commands whose standard output programs read.
+    /// Returns a narrator that prints to standard error, for commands whose standard output programs read.
     pub(crate) fn aside(self) -> Self {
         Self { aside: true, ..self }
     }

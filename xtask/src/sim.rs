@@ -22,7 +22,7 @@ use crate::artifacts;
 use crate::narrate::Narrator;
 use crate::setup::{self, Purpose, Ready};
 
-/// A template that scripted guests are cloned from.
+/// VMID of a template from which scripted guests are cloned.
 const TEMPLATE: u32 = 8000;
 const MOST_NODES: u32 = 100;
 /// Owner of the farm's repository.
@@ -36,40 +36,40 @@ pub(crate) struct Options {
     /// Line of Proxmox VE: 8 or 9.
     #[arg(long, default_value = "9")]
     pve: Line,
-    /// Seed of everything random: secrets, addresses, faults with a probability.
+    /// Seed for random values: secrets, addresses, faults with a probability.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Time stands still until it is stepped or run, over the control API or on the page.
+    /// Stops time until it is stepped or started, over the control API or on the page.
     #[arg(long)]
     virtual_time: bool,
     /// Number of nodes.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_NODES)))]
     nodes: u32,
-    /// A large cluster with this many VMs in place of the usual one, on nodes pve001, pve002, … and storages of two kinds.
+    /// Simulates a large cluster with this number of VMs, on nodes pve001, pve002, … and storages of two kinds.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=50_000))]
     vms: u32,
-    /// File that describes the cluster, JSON in the form of the recordings' `world.json`.
+    /// File that describes the cluster, in the form of the recordings' `world.json`.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["nodes", "vms"])]
     world: Option<PathBuf>,
-    /// The programs of the guests.
+    /// Kind of the guests.
     #[arg(long, value_enum, default_value_t = GuestKind::None)]
     guests: GuestKind,
-    /// Port of the control API and its page; default a free one.
+    /// Port of the control API and its page. Default: a free port.
     #[arg(long, default_value_t = 0)]
     control_port: u16,
     /// Builds the provider and the dispatcher's appliance too, so that `tofu init` finds them.
     #[arg(long)]
     provider: bool,
-    /// Prints one line of JSON when all is ready, and everything else on standard error.
+    /// Prints a line of JSON when everything is ready, and all other output to standard error.
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum GuestKind {
-    /// Scripted guests: they answer at once, and nothing runs.
+    /// Scripted guests, which answer at once and run no programs.
     None,
-    /// Guests that run, in namespaces on this machine.
+    /// Guests that run in namespaces on this machine.
     Namespaces,
 }
 
@@ -80,8 +80,8 @@ pub(crate) async fn run(narrator: Narrator, options: &Options) -> Result<()> {
     let mut interrupted = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     let playground = tokio::select! {
         started = Playground::start(&narrator, options) => started?,
-        _ = interrupted.recv() => bail!("interrupted: everything that was started is being ended"),
-        _ = terminated.recv() => bail!("terminated: everything that was started is being ended"),
+        _ = interrupted.recv() => bail!("interrupted: stopping everything that was started"),
+        _ = terminated.recv() => bail!("terminated: stopping everything that was started"),
     };
     if options.json {
         println!("{}", playground.description);
@@ -105,7 +105,7 @@ struct WiderScopes {
 }
 
 impl WiderScopes {
-    /// Makes the organization of the farm's repository, and an enterprise of which it is a member.
+    /// Creates the organization of the farm's repository, and an enterprise that contains the organization.
     fn of(github: &sim_github::ServerHandle) -> Self {
         github.world(|world, _| {
             world.add_organization(ORGANIZATION);
@@ -118,7 +118,7 @@ impl WiderScopes {
     }
 }
 
-/// Starts both simulators as the options want them.
+/// Starts both simulators with the options.
 async fn farm(options: &Options, guests: Option<Arc<Namespaces>>, world: Option<World>) -> Result<Farm> {
     let runs = guests.is_some();
     Farm::simulated_as(Simulation {
@@ -132,7 +132,8 @@ async fn farm(options: &Options, guests: Option<Arc<Namespaces>>, world: Option<
     .await
 }
 
-/// Writes the certificate of the simulated GitHub's CA into `directory` and returns the file, if it has a CA of its own.
+/// Writes the certificate of the simulated GitHub's CA into `directory` and returns the file, if it has a CA of its
+/// own.
 fn write_github_ca(farm: &Farm, directory: &Path) -> Result<Option<PathBuf>> {
     let Some(pem) = &farm.github.ca_pem else { return Ok(None) };
     let file = directory.join("github-root-ca.pem");
@@ -202,7 +203,7 @@ impl Playground {
         Ok(Self { description, control, guests, _server: server, _directory: directory })
     }
 
-    /// Ends guests first, so that nobody writes into what is removed.
+    /// Stops the guests first, so that they do not write into directories that are removed.
     async fn end(self) {
         self.control.pve().shutdown().await;
         if let Some(guests) = &self.guests {

@@ -186,7 +186,7 @@ fn every_path_of_entry_points_and_code_map_exists_and_no_crate_is_left_out() {
 }
 
 #[test]
-fn a_walk_names_functions_that_exist_and_never_turns_back() {
+fn a_walk_names_functions_that_exist_and_no_file_twice() {
     let page = page();
     for chapter in WALKS {
         let mut seen = BTreeSet::new();

@@ -2,11 +2,11 @@
 
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
-/// Packages of the provider framework, and the one that it depends on. All others stay in this repository.
+/// Packages of the provider framework, with the packages that it depends on. All others stay in this repository.
 const PUBLISHABLE: [&str; 4] =
     ["pxci-error-chain", "pxci-tf-provider", "pxci-tf-provider-derive", "pxci-tf-provider-testing"];
 
-/// Returns what `cargo package` or a registry would refuse.
+/// Returns the reasons for which `cargo package` or a registry would refuse a package.
 fn problems(package: &Package) -> Vec<String> {
     let fields = [
         ("description", package.description.is_some()),
@@ -24,6 +24,9 @@ fn problems(package: &Package) -> Vec<String> {
         // A dev-dependency with a version would be a cycle of published packages.
         if has_version == (dependency.kind == DependencyKind::Development) {
             found.push(format!("{}: version of {}", package.name, dependency.name));
+        }
+        if has_version && !PUBLISHABLE.contains(&dependency.name.as_str()) {
+            found.push(format!("{}: {} is not published", package.name, dependency.name));
         }
         if has_version && !dependency.req.matches(&package.version) {
             found.push(format!("{}: {} has another version", package.name, dependency.name));

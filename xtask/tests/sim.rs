@@ -1,4 +1,4 @@
-//! `cargo xtask sim`, as a program of somebody else would use it.
+//! `cargo xtask sim`, as other programs use it.
 #![cfg(test)]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -20,12 +20,12 @@ fn xtask(words: &[&str], scratch: &Path) -> Command {
     command
 }
 
-/// Ended, if the test is first.
+/// A running command. It is killed when this value is dropped.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // An error means that it has already ended.
         let _ended = self.0.kill();
         let _status = self.0.wait();
     }
@@ -51,7 +51,7 @@ fn get(url: &str, token: &str) -> String {
 }
 
 #[test]
-fn it_says_in_one_line_how_all_is_reached_and_leaves_nothing() {
+fn addresses_are_printed_on_one_line_and_no_files_are_left() {
     let scratch = tempfile::tempdir().unwrap();
     let mut running =
         Running(xtask(&["--json", "--pve", "8", "--nodes", "3", "--virtual-time"], scratch.path()).spawn().unwrap());
@@ -89,7 +89,7 @@ fn it_says_in_one_line_how_all_is_reached_and_leaves_nothing() {
 }
 
 #[test]
-fn a_github_that_other_machines_reach_comes_with_its_authority() {
+fn the_certificate_authority_of_a_github_for_other_machines_is_printed() {
     let scratch = tempfile::tempdir().unwrap();
     let mut command = xtask(&["--json", "--virtual-time"], scratch.path());
     let mut running = Running(command.env("PXCI_ACC_LISTEN", "0.0.0.0").spawn().unwrap());
@@ -107,7 +107,7 @@ fn refused(words: &[&str], scratch: &Path) -> String {
 }
 
 #[test]
-fn a_large_cluster_is_there_at_once() {
+fn a_large_cluster_is_ready_at_once() {
     let scratch = tempfile::tempdir().unwrap();
     let words = ["--json", "--nodes", "20", "--vms", "2000"];
     let mut running = Running(xtask(&words, scratch.path()).spawn().unwrap());
@@ -121,7 +121,7 @@ fn a_large_cluster_is_there_at_once() {
 }
 
 #[test]
-fn an_impossible_option_is_refused_with_its_place() {
+fn an_invalid_option_is_refused_with_its_place() {
     let scratch = tempfile::tempdir().unwrap();
     let file = scratch.path().join("world.json");
     std::fs::write(&file, "{\n  \"node\": \"a\",\n  \"guests\": [{ \"vmid\": \"one\" }]\n}").unwrap();

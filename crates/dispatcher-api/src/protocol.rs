@@ -1,16 +1,16 @@
 //! The protocol between provider and dispatcher: one request, one answer, both JSON.
 //!
-//! A session begins with [`Request::Hello`]. Every request may be repeated: the second has no further effect.
+//! A session begins with [`Request::Hello`]. Every request may be repeated, and a repetition has no further effect.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{Config, ConfigProblem, PublicKey, SealedSecrets, Status};
 
-/// Version of this protocol. Both sides must speak the same.
+/// Version of this protocol. Both sides must have the same version.
 pub const PROTOCOL: u32 = 1;
 
-/// Most log lines in one answer.
+/// Largest number of log lines in one answer.
 pub const MOST_LOG_LINES: usize = 200;
 
 /// Request to a dispatcher.
@@ -19,31 +19,31 @@ pub const MOST_LOG_LINES: usize = 200;
 pub enum Request {
     /// Opens a session. Answered by [`Answer::Hello`].
     Hello {
-        /// [`PROTOCOL`] of who asks.
+        /// [`PROTOCOL`] of the client.
         protocol: u32,
-        /// Version of the program that asks, for people.
+        /// Version of the client, for people.
         version: String,
     },
-    /// Puts a configuration in force, and ends a drain. Answered by [`Answer::Configured`].
+    /// Applies a configuration, and ends a drain. Answered by [`Answer::Configured`].
     Configure {
         /// The whole new configuration.
         config: Box<Config>,
         /// Its secrets, sealed to the key of this session.
         secrets: SealedSecrets,
     },
-    /// Asks how things are. Answered by [`Answer::Status`].
+    /// Asks for the status. Answered by [`Answer::Status`].
     Status {},
-    /// Take no more jobs, destroy virtual machines that have none, let running jobs end; until the next
-    /// [`Request::Configure`]. Answered by [`Answer::Status`].
+    /// Starts a drain, which lasts until the next [`Request::Configure`]: the dispatcher takes no more jobs, destroys
+    /// virtual machines without a job, and waits for running jobs. Answered by [`Answer::Status`].
     Drain {},
-    /// Try again at once what waits because it failed. Answered by [`Answer::Status`].
+    /// Ends all waits after failures. Answered by [`Answer::Status`].
     Retry {},
     /// Asks for log lines. Answered by [`Answer::Logs`].
     Logs {
-        /// Only lines with a greater sequence number.
+        /// Sequence number after which the lines begin.
         since: u64,
     },
-    /// Ends the session: the console shows its view for people again. Answered by [`Answer::Bye`].
+    /// Ends the session, after which the console shows its view for people. Answered by [`Answer::Bye`].
     Bye {},
 }
 
@@ -65,7 +65,7 @@ pub enum Answer {
         /// [`Config::hash`] of it.
         config_hash: String,
     },
-    /// How things are.
+    /// The status.
     Status(Box<Status>),
     /// Log lines, oldest first, at most [`MOST_LOG_LINES`].
     Logs {
@@ -76,17 +76,17 @@ pub enum Answer {
     Bye {},
     /// The request was refused; nothing changed.
     Refused {
-        /// Why.
+        /// Reason as a code.
         reason: Refusal,
-        /// The same for people, free of secrets.
+        /// Reason as text, without secrets.
         message: String,
-        /// With [`Refusal::InvalidConfig`]: what is wrong with which field.
+        /// Problems of fields, if the reason is [`Refusal::InvalidConfig`].
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         problems: Vec<ConfigProblem>,
     },
 }
 
-/// Why a request is refused.
+/// Reason why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
@@ -109,9 +109,9 @@ pub enum Refusal {
 /// One line of a dispatcher's log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
-    /// Counts up from 1 for each start of the dispatcher.
+    /// Sequence number, which starts at 1 with each start of the dispatcher.
     pub sequence: u64,
-    /// When it was written.
+    /// Time at which the line was written.
     pub at: Timestamp,
     /// `ERROR`, `WARN` or `INFO`.
     pub level: String,

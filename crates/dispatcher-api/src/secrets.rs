@@ -1,8 +1,8 @@
-//! The two secrets of a dispatcher, and how they are sealed for the way over a console.
+//! The two secrets of a dispatcher, and their sealing for the transport over a console.
 //!
-//! A console is a shared terminal: everybody who may look at it sees what is sent. So the dispatcher makes a key pair
-//! for each session, and secrets are sealed to it (X25519 and XSalsa20-Poly1305, libsodium's sealed box). The private
-//! half never leaves the dispatcher's memory.
+//! A console is a shared terminal: everyone who may open it sees its traffic. The dispatcher therefore makes a key pair
+//! for each session, and secrets are sealed to its public key (X25519 and XSalsa20-Poly1305, libsodium's sealed box).
+//! The private key never leaves the dispatcher's memory.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-/// The dispatcher's credentials. Printing them shows nothing.
+/// Credentials of the dispatcher. `Debug` does not print them.
 #[derive(Debug, Clone)]
 pub struct Secrets {
     /// Secret of the Proxmox VE API token that the configuration names.
@@ -21,21 +21,21 @@ pub struct Secrets {
     pub github_token: SecretString,
 }
 
-/// Why secrets cannot be sealed or opened. Says nothing about their content.
+/// Reason why secrets cannot be sealed or opened. The text does not contain parts of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
     /// Sealing failed, which only a broken source of random numbers can cause.
     #[error("the secrets cannot be sealed")]
     Seal,
-    /// They were sealed to another key: to that of an earlier session, as a rule.
+    /// The secrets were sealed to another key, usually to that of an earlier session.
     #[error("the secrets are not sealed to the key of this session")]
     WrongKey,
-    /// They could be opened, but hold something else than secrets.
+    /// The opened text is not a set of secrets.
     #[error("what was sealed are not the secrets of a dispatcher")]
     Content,
 }
 
-/// Public half of a session's key: 32 bytes, base64 in JSON.
+/// Public key of a session: 32 bytes, base64 in JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PublicKey([u8; 32]);
@@ -55,7 +55,7 @@ impl From<PublicKey> for String {
     }
 }
 
-/// Secrets sealed to a session's key, base64 in JSON.
+/// Secrets that are sealed to a session's key, base64 in JSON.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SealedSecrets(String);
@@ -79,7 +79,7 @@ struct Opened {
     github_token: SecretText,
 }
 
-/// Reads a string straight into memory that is wiped.
+/// Reads a string into memory that is wiped on drop.
 struct SecretText(SecretString);
 
 impl<'de> Deserialize<'de> for SecretText {
@@ -89,7 +89,7 @@ impl<'de> Deserialize<'de> for SecretText {
 }
 
 impl Secrets {
-    /// Seals them, so that only the owner of `key` can read them.
+    /// Seals the secrets, so that only the owner of `key` can read them.
     ///
     /// # Errors
     /// [`SealError::Seal`].
@@ -104,7 +104,7 @@ impl Secrets {
     }
 }
 
-/// Key pair of one session. Wiped from memory when dropped.
+/// Key pair of a session. Wiped from memory on drop.
 #[derive(Debug)]
 pub struct SessionKey(crypto_box::SecretKey);
 
@@ -115,13 +115,13 @@ impl SessionKey {
         Self(crypto_box::SecretKey::generate(&mut OsRng))
     }
 
-    /// Returns the public half, for the other side.
+    /// Returns the public key for the other side.
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
         PublicKey(self.0.public_key().to_bytes())
     }
 
-    /// Opens what was sealed to this key.
+    /// Opens secrets that were sealed to this key.
     ///
     /// # Errors
     /// [`SealError::WrongKey`], [`SealError::Content`].

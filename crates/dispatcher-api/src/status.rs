@@ -4,71 +4,71 @@ use jiff::Timestamp;
 use ownership::{Installation, PoolName, RepositoryName, RunnerName};
 use serde::{Deserialize, Serialize};
 
-/// A dispatcher's state at one moment. The default is that of one that just started and knows nothing.
+/// Status of a dispatcher. The default is that of a dispatcher that has just started.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Version of the dispatcher program.
     pub version: String,
     /// Phase of its work.
     pub phase: Phase,
-    /// The installation that it serves; absent until it is configured.
+    /// Installation that the dispatcher serves. `None` until it is configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub installation: Option<Installation>,
-    /// [`crate::Config::hash`] of the configuration in force; absent until it is configured.
+    /// [`crate::Config::hash`] of the configuration in force. `None` until the dispatcher is configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_hash: Option<String>,
-    /// When the program started.
+    /// Time of the start of the program.
     pub started_at: Timestamp,
-    /// When the last pass began that reached Proxmox VE and GitHub with the configuration in force.
+    /// Start of the last pass that reached Proxmox VE and GitHub with the configuration in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_good_pass_at: Option<Timestamp>,
     /// Counts for each pool, in the order of the configuration.
     #[serde(default)]
     pub pools: Vec<PoolStatus>,
-    /// Queued jobs that its pools serve, oldest first, and why each has no runner yet. The first [`MOST_LISTED`].
+    /// Queued jobs of the pools, oldest first, each with the reason why it has no runner yet. At most [`MOST_LISTED`].
     #[serde(default)]
     pub waiting: Vec<WaitingJob>,
-    /// Its virtual machines, oldest first. The first [`MOST_LISTED`].
+    /// Virtual machines, oldest first. At most [`MOST_LISTED`].
     #[serde(default)]
     pub machines: Vec<Machine>,
-    /// Problems that hinder it now.
+    /// Current problems.
     #[serde(default)]
     pub problems: Vec<Problem>,
 }
 
-/// Most jobs, and most virtual machines, that a status lists one by one: it has to fit into a message.
+/// Largest number of jobs, and of virtual machines, in a status, which must fit into one message.
 pub const MOST_LISTED: usize = 250;
 
-/// A queued job and what it waits for.
+/// A queued job, and the reason why it waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitingJob {
     /// Repository of the job.
     pub repository: RepositoryName,
     /// GitHub's number of the job.
     pub job: u64,
-    /// Its name.
+    /// Name of the job.
     pub name: String,
-    /// Pool that serves it.
+    /// Pool that runs the job.
     pub pool: PoolName,
-    /// When it was queued.
+    /// Time at which the job was queued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
-    /// Why it has no runner yet, as a sentence without a full stop.
+    /// Reason why the job has no runner yet, as a sentence without a full stop.
     pub reason: String,
 }
 
 /// One virtual machine of a pool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
-    /// Its name, which is that of its runner too.
+    /// Name of the virtual machine, which is also that of its runner.
     pub name: RunnerName,
-    /// Pool that it belongs to.
+    /// Pool of the virtual machine.
     pub pool: PoolName,
-    /// Word for where it is in its life: `cloning`, `booting`, `idle`, `busy`, …
+    /// State of its life: `cloning`, `booting`, `idle`, `busy`, …
     pub state: String,
-    /// When it came there.
+    /// Time at which it entered that state.
     pub since: Timestamp,
-    /// When it was reserved, or found.
+    /// Time at which it was reserved or found.
     pub created_at: Timestamp,
     /// GitHub's number of the job that it runs or ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -79,16 +79,16 @@ pub struct Machine {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// It has no configuration yet.
+    /// The dispatcher has no configuration yet.
     #[default]
     Unconfigured,
-    /// It has one, and has not finished a good pass with it.
+    /// The dispatcher has not finished a successful pass with its configuration yet.
     Starting,
-    /// At least one pass with the configuration in force was good.
+    /// At least one pass with the configuration in force succeeded.
     Running,
-    /// It takes no more jobs, retires what is idle, and waits for running jobs.
+    /// The dispatcher takes no more jobs, retires idle runners, and waits for running jobs.
     Draining,
-    /// It has drained: no virtual machine and no registration of its making is left.
+    /// The dispatcher has drained: none of its virtual machines and registrations is left.
     Drained,
 }
 
@@ -97,36 +97,36 @@ pub enum Phase {
 pub struct PoolStatus {
     /// Name of the pool.
     pub name: PoolName,
-    /// Most virtual machines that may exist.
+    /// Largest number of virtual machines.
     pub max: u32,
-    /// Queued jobs that this pool would serve.
+    /// Number of queued jobs for this pool.
     pub queued: u32,
-    /// Virtual machines on their way to being ready: reserved, cloned, booting, being armed.
+    /// Number of virtual machines that are not ready yet: reserved, being cloned, booting, or being armed.
     pub preparing: u32,
-    /// Virtual machines with a registered runner that waits for a job.
+    /// Number of virtual machines with a registered runner that waits for a job.
     pub idle: u32,
-    /// Virtual machines that run a job.
+    /// Number of virtual machines that run a job.
     pub busy: u32,
-    /// Virtual machines that are being stopped or destroyed.
+    /// Number of virtual machines that are being stopped or destroyed.
     pub ending: u32,
 }
 
 impl PoolStatus {
-    /// Returns all virtual machines of the pool.
+    /// Returns the number of virtual machines of the pool.
     #[must_use]
     pub fn live(&self) -> u32 {
         self.preparing + self.idle + self.busy + self.ending
     }
 }
 
-/// Something that hinders a dispatcher.
+/// A problem of a dispatcher.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// Subject of the problem.
     pub subject: Subject,
     /// Description of the problem with its cause, without secrets.
     pub message: String,
-    /// When it was first seen.
+    /// Time at which the problem was first seen.
     pub since: Timestamp,
 }
 
@@ -145,7 +145,7 @@ pub enum Subject {
 }
 
 impl Status {
-    /// Returns the virtual machines of all pools.
+    /// Returns the number of virtual machines of all pools.
     #[must_use]
     pub fn live(&self) -> u32 {
         self.pools.iter().map(PoolStatus::live).sum()

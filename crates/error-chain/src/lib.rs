@@ -9,7 +9,7 @@ mod readme {}
 
 /// An error with its causes. `{}` prints them on one line, and `{:#}` each on a line of its own.
 ///
-/// A cause whose text ends the text of the error above it is left out, because some errors repeat their cause.
+/// Some errors repeat their cause at the end of their text. Such causes are left out.
 #[derive(Debug, Clone, Copy)]
 pub struct Chain<'a>(pub &'a (dyn Error + 'a));
 
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_that_is_said_already_is_left_out() {
+    fn a_repeated_cause_is_left_out() {
         let error = Sample::Repeating(outer().into());
         assert_eq!(Chain(&error).to_string(), "request failed: unable to connect: no answer");
     }

@@ -24,7 +24,7 @@ impl Lab {
     async fn start() -> Self {
         // Another test of this process may have been first.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let guests = Scripted::new(Boot::WhenTold);
+        let guests = Scripted::new(Boot::OnRequest);
         let options = Options { latency: Latency::Real, statistics: false, ..Options::default() };
         let pve = sim_pve::Server::start(&world(), Arc::new(guests.clone()), options).await.unwrap();
         Self { pve: Arc::new(pve), guests }

@@ -7,12 +7,12 @@ use pve::{Client, Error, GuestKind};
 
 use crate::name::FamilyName;
 
-/// Where a family lives.
+/// Place of a family: installation, name, node, resource pool and VMIDs.
 #[derive(Debug, Clone)]
 pub struct Family {
     /// Installation that owns it.
     pub installation: Installation,
-    /// Its name.
+    /// Name of the family.
     pub name: FamilyName,
     /// Node of its versions.
     pub node: NodeName,
@@ -22,24 +22,24 @@ pub struct Family {
     pub range: VmidRange,
 }
 
-/// One version, or what is on its way to become one.
+/// A finished or half-built version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
     /// Number within the family, from 1.
     pub number: u32,
     /// VMID.
     pub vmid: Vmid,
-    /// PVE's name of it.
+    /// Name of the VM at PVE.
     pub name: String,
-    /// How far it is.
+    /// Progress of its build.
     pub build: Build,
-    /// True if PVE calls it a template.
+    /// True if the VM is a template at PVE.
     pub is_template: bool,
-    /// Fingerprint of what it was built from.
+    /// Fingerprint of its inputs.
     pub fingerprint: String,
-    /// Version of GitHub's runner program in it.
+    /// Version of GitHub's runner program in the image.
     pub runner_version: Option<String>,
-    /// When it was built, RFC 3339.
+    /// Time of the build, in RFC 3339.
     pub built_at: Option<String>,
 }
 
@@ -47,14 +47,14 @@ impl Family {
     /// Returns every version, by number. One request, and one more for each guest of the pool within the range.
     ///
     /// # Errors
-    /// [`Error::is_pool_missing`]; and what reading a guest may end in.
+    /// [`Error::is_pool_missing`], and those of reading a guest.
     pub async fn versions(&self, client: &Client) -> Result<Vec<Version>, Error> {
         let members = client.pool_members(&self.resource_pool).await?;
         let mut versions = Vec::new();
         for vmid in members.iter().filter_map(|member| member.vmid).filter(|vmid| self.range.contains(*vmid)) {
             match client.qemu(&self.node, vmid).config().await {
                 Ok(config) => versions.extend(self.read(vmid, &config)),
-                // A container, a guest of another node, or one that has just gone.
+                // The guest is a container, is on another node, or no longer exists.
                 Err(error) if error.is_guest_missing() => {}
                 Err(error) => return Err(error),
             }
@@ -63,7 +63,7 @@ impl Family {
         Ok(versions)
     }
 
-    /// The version that a guest is, if it is one of this family.
+    /// Returns the version that a guest is, or `None` if the guest is not of this family.
     fn read(&self, vmid: Vmid, config: &pve::Config) -> Option<Version> {
         let marker = Marker::find(config.description()).ok().flatten()?;
         let ours = marker.vmid == vmid
@@ -86,14 +86,14 @@ impl Family {
         })
     }
 
-    /// Finds a family by nothing but its name: where its newest version is.
+    /// Finds a family by its name alone. Returns the place of its newest version.
     ///
     /// # Errors
     /// Errors of the lists, and of reading a guest.
     pub async fn find(client: &Client, installation: &Installation, name: &FamilyName) -> Result<Option<Self>, Error> {
         let mut found: BTreeMap<u32, Self> = BTreeMap::new();
         for guest in client.guests().await? {
-            // Its tags may be missing: only the marker says what a guest is.
+            // Tags may be missing, so only the marker identifies a version.
             let candidate = guest.kind == GuestKind::Qemu && guest.template;
             let (true, Some(resource_pool)) = (candidate, guest.pool) else { continue };
             let range = VmidRange::single(guest.vmid);
@@ -163,7 +163,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_version_is_known_by_its_marker() {
+    fn a_version_is_recognised_by_its_marker() {
         let version = family().read(id(9001), &config(9001, |_| ())).unwrap();
         assert_eq!((version.number, version.build, version.is_template), (3, Build::Ready, true));
     }
@@ -180,7 +180,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_unfinished_version_is_not_adopted_a_retired_one_is() {
+    fn a_retired_version_is_adopted_and_an_unfinished_one_is_not() {
         let versions = [version(1, Build::Retired), version(2, Build::Ready), version(3, Build::Building)];
         assert_eq!(adoptable(&versions, "f1").map(|version| version.number), Some(1));
         assert_eq!(adoptable(&versions, "f2").map(|version| version.number), Some(2));

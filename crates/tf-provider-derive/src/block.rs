@@ -1,9 +1,7 @@
-//! `block` and `block(…)`: what may be said about nested blocks.
+//! The options `block` and `block(…)` of nested blocks.
 
 use syn::meta::ParseNestedMeta;
 use syn::{Error, Ident, LitInt, Result, token};
-
-use crate::field::Rules;
 
 /// The options in `block(…)`.
 pub(crate) struct Block {
@@ -25,34 +23,10 @@ impl Block {
                 "group" => block.group = Some(word),
                 "min" => block.min = Some(inner.value()?.parse()?),
                 "max" => block.max = Some(inner.value()?.parse()?),
-                _ => return Err(Error::new_spanned(&word, "unknown word; a block knows min, max, group")),
+                _ => return Err(Error::new_spanned(&word, "unknown option; a block takes min, max, group")),
             }
             Ok(())
         })?;
         Ok(block)
     }
-}
-
-/// Words that mean something for values only: a block has none, its attributes have.
-pub(crate) fn judge(block: &Block, rules: &Rules) -> Result<()> {
-    let flags = [
-        &rules.unread,
-        &rules.optional,
-        &rules.computed,
-        &rules.keep,
-        &rules.sensitive,
-        &rules.write_only,
-        &rules.identity,
-    ];
-    if let Some(word) = flags.into_iter().flatten().next() {
-        let text = format!("`{word}` is for attributes: say it inside of the block");
-        return Err(Error::new_spanned(word, text));
-    }
-    if let Some(default) = &rules.default {
-        return Err(Error::new_spanned(default, "a block has no default: its attributes may have"));
-    }
-    if rules.checks.iter().any(|check| !check.is_custom()) {
-        return Err(Error::new_spanned(&block.word, "the number of blocks is said by `block(min = …, max = …)`"));
-    }
-    Ok(())
 }

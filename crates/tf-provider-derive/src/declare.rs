@@ -1,21 +1,20 @@
-//! Reads the struct.
+//! Parses the struct of a model.
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{
-    Attribute, Data, DeriveInput, Error, Expr, ExprLit, Fields, Generics, Ident, Lit, LitStr, Meta, Result, Visibility,
-};
+use syn::{Attribute, Data, DeriveInput, Error, Fields, Generics, Ident, LitStr, Result, Visibility};
 
+use crate::documentation::doc_text;
 use crate::field::Field;
 use crate::framework::Framework;
 
-/// A struct that is a model.
+/// The struct of a model.
 pub(crate) struct Declaration {
     pub(crate) ident: Ident,
     pub(crate) visibility: Visibility,
     pub(crate) generics: Generics,
     pub(crate) description: String,
-    pub(crate) words: TypeWords,
+    pub(crate) options: TypeOptions,
     pub(crate) fields: Vec<Field>,
 }
 
@@ -46,55 +45,41 @@ impl Declaration {
             visibility: input.vis.clone(),
             generics: input.generics.clone(),
             description: doc_text(&input.attrs),
-            words: TypeWords::parse(&input.attrs)?,
+            options: TypeOptions::parse(&input.attrs)?,
             fields,
         })
     }
 }
 
-/// The words of `#[tf(…)]` on the type.
+/// The options in `#[tf(…)]` of the type.
 #[derive(Default)]
-pub(crate) struct TypeWords {
+pub(crate) struct TypeOptions {
     pub(crate) deprecated: Option<LitStr>,
     pub(crate) framework: Framework,
 }
 
-impl TypeWords {
+impl TypeOptions {
     pub(crate) fn parse(attributes: &[Attribute]) -> Result<Self> {
-        let mut words = Self::default();
+        let mut options = Self::default();
         for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("tf")) {
             attribute.parse_nested_meta(|meta| {
                 if meta.path.is_ident("deprecated") {
-                    words.deprecated = Some(meta.value()?.parse()?);
+                    options.deprecated = Some(meta.value()?.parse()?);
                 } else if meta.path.is_ident("crate") {
-                    words.framework = Framework::parse(&meta.value()?.parse()?)?;
+                    options.framework = Framework::parse(&meta.value()?.parse()?)?;
                 } else {
-                    return Err(meta.error("unknown word; a type knows `deprecated = \"…\"` and `crate = \"…\"`"));
+                    return Err(meta.error("unknown option; a type takes `deprecated = \"…\"` and `crate = \"…\"`"));
                 }
                 Ok(())
             })?;
         }
-        Ok(words)
+        Ok(options)
     }
 
-    /// Returns the constant of a model or of parameters.
+    /// Returns the constant with the deprecation message, for a model or parameters.
     pub(crate) fn deprecation(&self) -> Option<TokenStream> {
         self.deprecated.as_ref().map(|message| {
             quote!(const DEPRECATED: ::core::option::Option<&'static str> = ::core::option::Option::Some(#message);)
         })
     }
-}
-
-/// Returns the doc comment as Markdown: the one leading space of each line taken off.
-pub(crate) fn doc_text(attributes: &[Attribute]) -> String {
-    let lines = attributes.iter().filter_map(|attribute| {
-        let Meta::NameValue(pair) = &attribute.meta else { return None };
-        if !pair.path.is_ident("doc") {
-            return None;
-        }
-        let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = &pair.value else { return None };
-        let text = text.value();
-        Some(text.strip_prefix(' ').unwrap_or(&text).trim_end().to_owned())
-    });
-    lines.collect::<Vec<_>>().join("\n").trim().to_owned()
 }

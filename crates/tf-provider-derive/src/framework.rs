@@ -22,8 +22,8 @@ impl Framework {
         Ok(Self(path.into_token_stream()))
     }
 
-    /// Returns the path for code about the tokens at `place`: the compiler reports mistakes there. Names are resolved as
-    /// before.
+    /// Returns the path for code about the tokens at `place`, where the compiler then reports mistakes. Names are
+    /// resolved as before.
     pub(crate) fn at(&self, place: Span) -> TokenStream {
         let tokens = self.0.clone().into_iter().map(|mut token| {
             token.set_span(place.resolved_at(token.span()));

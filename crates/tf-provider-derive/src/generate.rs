@@ -1,13 +1,13 @@
-//! Writes the implementations.
+//! Generates the implementations of a model.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
+use syn::Ident;
 use syn::spanned::Spanned;
-use syn::{Expr, ExprLit, Ident, Lit};
 
 use crate::block::Block;
 use crate::declare::Declaration;
-use crate::field::{CheckWord, Field, Rules, Shape};
+use crate::field::{CheckOption, Field, Rules, Shape, default_value};
 use crate::framework::Framework;
 use crate::known;
 
@@ -15,14 +15,14 @@ pub(crate) fn model(declaration: &Declaration) -> TokenStream {
     let ident = &declaration.ident;
     let (generics, arguments, bounds) = declaration.generics.split_for_impl();
     let description = &declaration.description;
-    let framework = &declaration.words.framework;
-    let deprecated = declaration.words.deprecation();
+    let framework = &declaration.options.framework;
+    let deprecated = declaration.options.deprecation();
     let attributes = declaration.fields.iter().map(|field| attribute(framework, field));
     let reads = declaration.fields.iter().map(|field| read(framework, field));
     let writes = declaration.fields.iter().map(|field| write(framework, field));
     let timeouts = declaration.fields.iter().find_map(|field| timeout_defaults(framework, field));
     let concrete = declaration.generics.params.is_empty();
-    let places = declaration.fields.iter().filter_map(|field| placed(framework, field, concrete));
+    let places = declaration.fields.iter().filter_map(|field| placement_check(framework, field, concrete));
     let (element, blocks) = (element(declaration), blocks(declaration));
     let (known, conversions) = (known::known(declaration), known::conversions(declaration));
     quote! {
@@ -64,7 +64,7 @@ pub(crate) fn model(declaration: &Declaration) -> TokenStream {
 fn element(declaration: &Declaration) -> TokenStream {
     let ident = &declaration.ident;
     let (generics, arguments, bounds) = declaration.generics.split_for_impl();
-    let framework = &declaration.words.framework;
+    let framework = &declaration.options.framework;
     let contents = declaration.fields.iter().filter_map(|field| contents(framework, field));
     quote! {
         #[automatically_derived]
@@ -112,7 +112,7 @@ fn element(declaration: &Declaration) -> TokenStream {
 fn blocks(declaration: &Declaration) -> TokenStream {
     let ident = &declaration.ident;
     let (generics, arguments, bounds) = declaration.generics.split_for_impl();
-    let framework = &declaration.words.framework;
+    let framework = &declaration.options.framework;
     let nesting = quote!(#framework::schema::Nesting);
     quote! {
         #[automatically_derived]
@@ -140,7 +140,7 @@ fn blocks(declaration: &Declaration) -> TokenStream {
     }
 }
 
-/// The addition of a field to the contents of the model.
+/// Returns the features that a field adds to the contents of the model.
 fn contents(framework: &Framework, field: &Field) -> Option<TokenStream> {
     let Shape::Attribute(rules) = &field.shape else { return None };
     let element = &rules.element;
@@ -158,9 +158,9 @@ fn contents(framework: &Framework, field: &Field) -> Option<TokenStream> {
     })
 }
 
-/// The check that the field's type may stand here, made while compiling; reported at the type. An item is looked at even
-/// where nothing uses the model, but cannot name the generic parameters.
-fn placed(framework: &Framework, field: &Field, concrete: bool) -> Option<TokenStream> {
+/// Returns the check, made while compiling, that the field's type is allowed here; it is reported at the type. A
+/// constant item is checked even if nothing uses the model, but it cannot name the generic parameters.
+fn placement_check(framework: &Framework, field: &Field, concrete: bool) -> Option<TokenStream> {
     let Shape::Attribute(rules) = &field.shape else { return None };
     let element = &rules.element;
     let here = framework.at(element.span());
@@ -178,14 +178,17 @@ fn declared(framework: &Framework, block: &Block, rules: &Rules) -> TokenStream 
     let (group, required) = (block.group.is_some(), rules.required.is_some());
     let limit = |limit: &Option<syn::LitInt>| limit.as_ref().map_or_else(|| quote!(0), |limit| quote!(#limit));
     let (min, max) = (limit(&block.min), limit(&block.max));
-    quote!(#framework::derived::BlockWords { group: #group, required: #required, min: #min, max: #max })
+    quote!(#framework::derived::BlockOptions { group: #group, required: #required, min: #min, max: #max })
 }
 
 fn attribute(framework: &Framework, field: &Field) -> TokenStream {
     let (name, description) = (&field.name, &field.description);
     let rules = match &field.shape {
         Shape::Timeouts(_) => {
-            return quote!(<Self as #framework::Model>::timeout_defaults().attribute(#description));
+            return quote!(#framework::derived::timeouts_attribute(
+                &<Self as #framework::Model>::timeout_defaults(),
+                #description,
+            ));
         }
         Shape::Attribute(rules) => rules,
     };
@@ -202,7 +205,7 @@ fn attribute(framework: &Framework, field: &Field) -> TokenStream {
             attribute
         });
     }
-    // At the field's type: a type that cannot be an attribute is reported there.
+    // The span is the field's type, so a type that cannot be an attribute is reported there.
     let kind = quote_spanned!(element.span()=> <#element as #here::Element>::kind());
     let mode = mode(framework, rules);
     quote!({
@@ -262,35 +265,25 @@ fn settings(framework: &Framework, rules: &Rules) -> Vec<TokenStream> {
     all
 }
 
-/// Returns the code of a default. Text literals become owned strings; everything else must have the attribute's type already.
-pub(crate) fn default_value(default: &Expr) -> TokenStream {
-    match default {
-        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
-            quote_spanned!(text.span()=> ::core::convert::From::from(#text))
-        }
-        other => quote!(#other),
-    }
-}
-
-fn check_setting(framework: &Framework, rules: &Rules, word: &CheckWord) -> TokenStream {
+fn check_setting(framework: &Framework, rules: &Rules, word: &CheckOption) -> TokenStream {
     let element = &rules.element;
     let check = check(framework, &quote!(#element), element.span(), word);
     quote!(attribute.checks.push(#check);)
 }
 
 /// Returns a check of values of type `element`; mismatches are reported at `place`.
-pub(crate) fn check(framework: &Framework, element: &TokenStream, place: Span, word: &CheckWord) -> TokenStream {
+pub(crate) fn check(framework: &Framework, element: &TokenStream, place: Span, word: &CheckOption) -> TokenStream {
     let here = match word {
-        CheckWord::Custom(path) => framework.at(path.span()),
+        CheckOption::Custom(path) => framework.at(path.span()),
         _ => framework.at(place),
     };
     match word {
-        CheckWord::Range(range) => quote_spanned!(place=> #here::derived::range::<#element>(#range)),
-        CheckWord::Length(range) => quote_spanned!(place=> #here::derived::length::<#element>(#range)),
-        CheckWord::OneOf(choices) => {
+        CheckOption::Range(range) => quote_spanned!(place=> #here::derived::range::<#element>(#range)),
+        CheckOption::Length(range) => quote_spanned!(place=> #here::derived::length::<#element>(#range)),
+        CheckOption::OneOf(choices) => {
             quote_spanned!(place=> #here::derived::one_of::<#element>(&[#(#choices),*]))
         }
-        CheckWord::Custom(path) => quote_spanned!(path.span()=> #here::derived::custom::<#element>(#path)),
+        CheckOption::Custom(path) => quote_spanned!(path.span()=> #here::derived::custom::<#element>(#path)),
     }
 }
 
@@ -327,7 +320,7 @@ fn write(framework: &Framework, field: &Field) -> TokenStream {
 
 fn timeout_defaults(framework: &Framework, field: &Field) -> Option<TokenStream> {
     let Shape::Timeouts(durations) = &field.shape else { return None };
-    // Every field is written out: an update syntax that has nothing left to update is a lint in the user's crate.
+    // Every field is written out, because a struct update without remaining fields is a lint in the user's crate.
     let fields = ["create", "read", "update", "delete"].map(|operation| {
         let ident = format_ident!("{operation}");
         match durations.iter().find(|(named, _)| named == operation) {

@@ -1,4 +1,4 @@
-//! Writes the second struct of a model, with the values as the core guarantees them to create, update and delete.
+//! Generates the second struct of a model, with the values that the core guarantees to create, update and delete.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
@@ -7,20 +7,19 @@ use syn::spanned::Spanned;
 
 use crate::block::Block;
 use crate::declare::Declaration;
-use crate::field::{Field, Rules, Shape};
+use crate::field::{Field, Rules, Shape, default_value};
 use crate::framework::Framework;
-use crate::generate::default_value;
 
-/// Form in which the known struct holds a field.
+/// Form of a field in the known struct.
 enum Form<'a> {
     Timeouts,
-    /// Always there.
+    /// A value.
     Present(&'a Rules),
-    /// Null, or there.
+    /// A value or null.
     Optional(&'a Rules),
-    /// A block without further words: the type says whether it can be absent.
+    /// A block without further options. The type says whether it can be absent.
     Block(&'a Rules),
-    /// Null, unknown or known.
+    /// A value, null or unknown.
     Open(&'a Rules),
 }
 
@@ -50,8 +49,8 @@ pub(crate) fn known(declaration: &Declaration) -> TokenStream {
     let (ident, name, visibility) = (&declaration.ident, name(declaration), &declaration.visibility);
     let generics = &declaration.generics;
     let (parameters, arguments, bounds) = generics.split_for_impl();
-    let framework = &declaration.words.framework;
-    let description = format!("The known values of [`{ident}`], as create, update and delete get them.");
+    let framework = &declaration.options.framework;
+    let description = format!("The known values of [`{ident}`], for create, update and delete.");
     let fields = declaration.fields.iter().map(|field| declared(framework, field));
     let idents: Vec<&Ident> = declaration.fields.iter().map(|field| &field.ident).collect();
     quote! {
@@ -113,7 +112,7 @@ pub(crate) fn known(declaration: &Declaration) -> TokenStream {
 pub(crate) fn conversions(declaration: &Declaration) -> TokenStream {
     let name = name(declaration);
     let (_, arguments, _) = declaration.generics.split_for_impl();
-    let framework = &declaration.words.framework;
+    let framework = &declaration.options.framework;
     let into = declaration.fields.iter().map(|field| into(framework, field));
     let from = declaration.fields.iter().map(|field| from(framework, field));
     quote! {

@@ -5,18 +5,19 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Data, DeriveInput, Error, Fields, Ident, LitStr, Result, Type};
 
-use crate::declare::{TypeWords, doc_text};
-use crate::field::{CheckWord, argument_of, choices, inside};
+use crate::declare::TypeOptions;
+use crate::documentation::doc_text;
+use crate::field::{CheckOption, argument_of, choices, range_argument};
 use crate::framework::Framework;
 use crate::generate::check;
 
-const WORDS: &str = "variadic, name, range, length, one_of, validate";
+const OPTIONS: &str = "variadic, name, range, length, one_of, validate";
 
 /// A struct whose fields are parameters.
 pub(crate) struct Declaration {
     ident: Ident,
     description: String,
-    words: TypeWords,
+    options: TypeOptions,
     parameters: Vec<Parameter>,
 }
 
@@ -24,10 +25,10 @@ struct Parameter {
     ident: Ident,
     name: String,
     description: String,
-    /// Type of one argument: for a variadic parameter that of the elements.
+    /// Type of an argument; for a variadic parameter, the type of the elements.
     argument: Type,
     variadic: bool,
-    checks: Vec<CheckWord>,
+    checks: Vec<CheckOption>,
 }
 
 impl Declaration {
@@ -36,7 +37,7 @@ impl Declaration {
             return Err(Error::new_spanned(&input.ident, "parameters are the fields of a struct"));
         };
         if !input.generics.params.is_empty() {
-            return Err(Error::new_spanned(&input.generics, "parameters have one type each: no generics"));
+            return Err(Error::new_spanned(&input.generics, "each parameter has one type: no generics"));
         }
         let description = doc_text(&input.attrs);
         if description.is_empty() {
@@ -56,14 +57,14 @@ impl Declaration {
             }
             parameters.push(parameter);
         }
-        let words = TypeWords::parse(&input.attrs)?;
-        Ok(Self { ident: input.ident.clone(), description, words, parameters })
+        let options = TypeOptions::parse(&input.attrs)?;
+        Ok(Self { ident: input.ident.clone(), description, options, parameters })
     }
 
     pub(crate) fn generate(&self) -> TokenStream {
-        let Self { ident, description, words, parameters } = self;
-        let framework = &words.framework;
-        let deprecated = words.deprecation();
+        let Self { ident, description, options, parameters } = self;
+        let framework = &options.framework;
+        let deprecated = options.deprecation();
         let declared = parameters.iter().map(|parameter| parameter.declaration(framework));
         let taken = parameters.iter().map(Parameter::take);
         quote! {
@@ -101,11 +102,11 @@ impl Parameter {
                 match word.to_string().as_str() {
                     "variadic" => variadic = Some(word),
                     "name" => name = meta.value()?.parse::<LitStr>()?.value(),
-                    "validate" => checks.push(CheckWord::Custom(meta.value()?.parse()?)),
-                    "range" => checks.push(CheckWord::Range(inside(&meta)?)),
-                    "length" => checks.push(CheckWord::Length(inside(&meta)?)),
-                    "one_of" => checks.push(CheckWord::OneOf(choices(&meta)?)),
-                    _ => return Err(Error::new_spanned(&word, format!("unknown word; known are {WORDS}"))),
+                    "validate" => checks.push(CheckOption::Custom(meta.value()?.parse()?)),
+                    "range" => checks.push(CheckOption::Range(range_argument(&meta)?)),
+                    "length" => checks.push(CheckOption::Length(range_argument(&meta)?)),
+                    "one_of" => checks.push(CheckOption::OneOf(choices(&meta)?)),
+                    _ => return Err(Error::new_spanned(&word, format!("unknown option; expected one of {OPTIONS}"))),
                 }
                 Ok(())
             })?;

@@ -11,7 +11,7 @@ fn errors(input: &DeriveInput) -> Vec<String> {
     }
 }
 
-/// The one error of a model with this one field.
+/// Returns the only error of a model with this one field.
 macro_rules! error {
     ($($field:tt)*) => {{
         let found = errors(&parse_quote!(struct M { $($field)* }));
@@ -49,7 +49,7 @@ fn every_wrong_field_is_reported() {
         }
     });
     assert_eq!(found.len(), 2);
-    assert!(found[0].contains("doc comment") && found[1].contains("say who sets it"));
+    assert!(found[0].contains("doc comment") && found[1].contains("needs #[tf(required)]"));
 }
 
 #[test]
@@ -72,20 +72,20 @@ fn contradictions_are_refused() {
 
 #[test]
 fn mistakes_are_named() {
-    assert!(error!(#[doc = "A."] #[tf(requierd)] a: Attr<i64>,).contains("unknown word; known are required"));
+    assert!(error!(#[doc = "A."] #[tf(requierd)] a: Attr<i64>,).contains("unknown option; expected one of required"));
     assert!(error!(#[doc = "A."] #[tf(required)] a: Option<i64>,).contains("an attribute is an `Attr<…>`"));
-    assert!(error!(#[doc = "A."] #[tf(required)] count: Attr<i64>,).contains("a meaning of its own"));
+    assert!(error!(#[doc = "A."] #[tf(required)] count: Attr<i64>,).contains("`count` is reserved"));
     assert!(error!(#[doc = "A."] #[tf(required)] Name: Attr<i64>,).contains("lower case"));
     assert!(error!(#[doc = "A."] #[tf(required, range(3))] a: Attr<i64>,).contains("a range is needed"));
     assert!(
         error!(#[doc = "A."] #[tf(timeouts(create = "soon"))] timeouts: Timeouts,).contains("a duration is needed")
     );
     assert!(error!(#[doc = "A."] #[tf(timeouts(start = "1m"))] timeouts: Timeouts,).contains("operations are"));
-    assert!(error!(#[doc = "A."] #[tf(timeouts(create = "1m"))] limits: Timeouts,).contains("is called `timeouts`"));
+    assert!(error!(#[doc = "A."] #[tf(timeouts(create = "1m"))] limits: Timeouts,).contains("be called `timeouts`"));
 }
 
 #[test]
-fn blocks_have_words_of_their_own() {
+fn blocks_have_their_own_options() {
     let found = errors(&parse_quote! {
         struct M {
             /// Disks.
@@ -104,7 +104,7 @@ fn blocks_have_words_of_their_own() {
     assert!(error!(#[doc = "A."] #[tf(block, computed, keep)] a: Attr<D>,).contains("`computed` is for attributes"));
     assert!(error!(#[doc = "A."] #[tf(block, default = D)] a: Attr<D>,).contains("a block has no default"));
     assert!(error!(#[doc = "A."] #[tf(block, length(1..))] a: Attr<Vec<D>>,).contains("block(min = …, max = …)"));
-    assert!(error!(#[doc = "A."] #[tf(block(least = 1))] a: Attr<Vec<D>>,).contains("knows min, max, group"));
+    assert!(error!(#[doc = "A."] #[tf(block(least = 1))] a: Attr<Vec<D>>,).contains("takes min, max, group"));
     assert!(error!(#[doc = "A."] #[tf(block, replace, replace_if = f)] a: Attr<D>,).contains("exclude each other"));
     assert!(error!(#[doc = "A."] #[tf(block)] a: Vec<D>,).contains("an attribute is an `Attr<…>`"));
 }
@@ -207,7 +207,7 @@ fn wrong_fields_of_parameters_are_named() {
                 a: String,
             }
         ))
-        .contains("known are variadic")
+        .contains("expected one of variadic")
     );
     assert!(
         refusal(&parse_quote!(
@@ -227,13 +227,13 @@ fn wrong_fields_of_parameters_are_named() {
     assert!(first.contains("only the last parameter"));
 }
 
-/// The error of a type with these words on it.
+/// Returns the errors of a type with these options.
 fn type_error(input: &DeriveInput) -> String {
     errors(input).join("\n")
 }
 
 #[test]
-fn the_path_of_the_framework_is_text_with_a_path() {
+fn the_path_of_the_framework_is_a_string() {
     let good = type_error(&parse_quote! {
         #[tf(crate = "::vendor::framework", deprecated = "Use N.")]
         struct M {}
@@ -255,5 +255,5 @@ fn the_path_of_the_framework_is_text_with_a_path() {
         #[tf(framework = "vendor")]
         struct M {}
     });
-    assert_eq!(unknown, "unknown word; a type knows `deprecated = \"…\"` and `crate = \"…\"`");
+    assert_eq!(unknown, "unknown option; a type takes `deprecated = \"…\"` and `crate = \"…\"`");
 }

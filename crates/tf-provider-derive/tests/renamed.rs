@@ -1,17 +1,18 @@
-//! Derives in a crate that has no `tf_provider`: here the framework is called `framework`, and is re-exported once more.
+//! Derives in a crate that has no `tf_provider`: the framework is called `framework` here, and is re-exported once
+//! more.
 
 use std::collections::BTreeMap;
 
 use framework::{Attr, Function, FunctionError, Model, Parameters, Path, Secret, Timeouts, Value};
 
-/// Stands for a crate that brings the framework along.
+/// Stands for a crate that re-exports the framework.
 mod vendor {
     pub(crate) mod provider {
         pub(crate) use framework::*;
     }
 }
 
-/// A machine, with every word that becomes a call into the framework.
+/// A machine with every option that becomes a call of the framework.
 #[derive(Clone, Default, Model)]
 #[tf(crate = "framework", deprecated = "Use another machine.")]
 struct Machine {

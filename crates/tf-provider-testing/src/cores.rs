@@ -1,4 +1,4 @@
-//! Cores: the programs that read configurations and drive providers.
+//! Cores: the programs that read configurations and call providers.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -6,10 +6,10 @@ use std::process::Command;
 
 use super::Failed;
 
-/// Programs to test with, separated as in `PATH`.
+/// Variable with the programs to test with, separated as in `PATH`.
 const CORES: &str = "TF_PROVIDER_CORES";
 
-/// Which implementation of the language a core is.
+/// The product that a core is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CoreKind {
     /// OpenTofu.
@@ -18,22 +18,22 @@ pub enum CoreKind {
     Terraform,
 }
 
-/// Abilities that not every core has.
+/// Features that not every core has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Feature {
-    /// Write-only attributes, and variables that are kept out of plan and state.
+    /// Write-only attributes and ephemeral variables, which are not stored in plan and state.
     EphemeralValues,
     /// Import by resource identity.
     Identity,
     /// `mock_provider` in `.tftest.hcl` files.
     MockProvider,
-    /// Messages of deprecations in the schema.
+    /// Deprecation messages in the schema.
     DeprecationMessages,
 }
 
 impl Feature {
-    /// First minor version of 1.x with it.
+    /// Returns the first minor version of 1.x with the feature.
     fn since(self, kind: CoreKind) -> u32 {
         match (self, kind) {
             (Self::EphemeralValues, _) => 11,
@@ -48,7 +48,7 @@ impl Feature {
 impl fmt::Display for Feature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::EphemeralValues => "values that are kept out of plan and state",
+            Self::EphemeralValues => "ephemeral values",
             Self::Identity => "import by identity",
             Self::MockProvider => "mocked providers",
             Self::DeprecationMessages => "deprecation messages in the schema",
@@ -56,22 +56,22 @@ impl fmt::Display for Feature {
     }
 }
 
-/// A core. Shown as its name and version: `OpenTofu 1.12.6`.
+/// A core. `Display` shows its name and version: `OpenTofu 1.12.6`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Core {
-    /// Which one.
+    /// Product of the core.
     pub kind: CoreKind,
-    /// The program.
+    /// Path of the program.
     pub program: PathBuf,
-    /// Its version, as in `1.12.6`.
+    /// Version of the core, as in `1.12.6`.
     pub version: String,
 }
 
 impl Core {
-    /// Asks a program which core it is.
+    /// Runs a program to find out which core it is.
     ///
     /// # Errors
-    /// When it cannot be started or answers as neither OpenTofu nor Terraform.
+    /// Fails if the program cannot be started, or is neither OpenTofu nor Terraform.
     pub fn probe(program: &Path) -> Result<Self, Failed> {
         let output = Command::new(program)
             .arg("version")
@@ -91,11 +91,11 @@ impl Core {
         Err(Failed::new(format!("{} is neither OpenTofu nor Terraform", program.display())))
     }
 
-    /// The cores to test with: those that `TF_PROVIDER_CORES` names, else `tofu` and `terraform` as far as they are on
-    /// `PATH`.
+    /// Returns the cores to test with: those in `TF_PROVIDER_CORES`, otherwise those of `tofu` and `terraform` that are
+    /// on `PATH`.
     ///
     /// # Errors
-    /// When a named one is not a core, or none is there.
+    /// Fails if a program in the variable is not a core, or there is no core.
     pub fn all() -> Result<Vec<Self>, Failed> {
         if let Some(named) = std::env::var_os(CORES).filter(|named| !named.is_empty()) {
             return std::env::split_paths(&named).map(|program| Self::probe(&program)).collect();
@@ -103,12 +103,13 @@ impl Core {
         let found: Vec<Self> =
             ["tofu", "terraform"].iter().filter_map(|name| Self::probe(Path::new(name)).ok()).collect();
         if found.is_empty() {
-            return Err(Failed::new(format!("neither tofu nor terraform is on PATH; {CORES} may name programs")));
+            let problem = format!("neither tofu nor terraform is on PATH; {CORES} can name programs");
+            return Err(Failed::new(problem));
         }
         Ok(found)
     }
 
-    /// Returns true if this version can do that.
+    /// Returns true if this version has the feature.
     #[must_use]
     pub fn can(&self, feature: Feature) -> bool {
         let mut numbers = self.version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));

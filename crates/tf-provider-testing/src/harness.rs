@@ -1,4 +1,4 @@
-//! A provider, a core and a configuration, taken step by step.
+//! Drives a provider and a core with configurations, step by step.
 
 use std::fs;
 use std::path::Path;
@@ -6,59 +6,59 @@ use std::path::Path;
 use tempfile::TempDir;
 use tf_provider::{Provider, Reattach};
 
-use super::plan::broken_promises;
+use super::plan::differences_from_plan;
 use super::served::Served;
-use super::{Core, Failed, Finished, Plan, State, Stored, WorkingDirectory};
+use super::{Core, Failed, Finished, Plan, State, StoredResource, WorkingDirectory};
 
-/// A working directory of its own for one provider and one core; gone when dropped.
+/// A temporary working directory for one provider and one core.
 pub struct Harness {
     work: WorkingDirectory,
     source: String,
-    /// Served until the harness is dropped.
+    /// Provider that this process serves until the harness is dropped.
     _served: Option<Reattach>,
-    /// The same, as a program.
+    /// Provider that its own program serves until the harness is dropped.
     _program: Option<Served>,
     directory: TempDir,
 }
 
 impl Harness {
-    /// A core that uses this provider within this process: quick, and a debugger sees both sides. It is neither stopped
-    /// nor spoken to with TLS; for those use [`Self::program`]. Needs a running tokio runtime.
+    /// Creates a harness with a provider in this process, which is fast and easy to debug. The core neither stops such
+    /// a provider nor uses TLS; tests of those need [`Self::program`]. Needs a running tokio runtime.
     ///
     /// `source` is the provider's address, as in `example.com/me/paper`.
     ///
     /// # Errors
-    /// When no directory or socket can be made.
+    /// Fails if no directory or socket can be created.
     pub fn in_process<P: Provider>(core: &Core, source: &str, provider: P) -> Result<Self, Failed> {
         let served =
             Reattach::start(provider).map_err(|error| Failed::new(format!("serving the provider: {error}")))?;
         Self::attached(core, source, served)
     }
 
-    /// A core that uses a provider which is served already.
+    /// Creates a harness with a provider that is already served.
     ///
     /// # Errors
-    /// When no directory can be made.
+    /// Fails if no directory can be created.
     pub fn attached(core: &Core, source: &str, served: Reattach) -> Result<Self, Failed> {
         let mut harness = Self::bare(core, source)?;
         harness.work.attach(source, &served);
         Ok(Self { _served: Some(served), ..harness })
     }
 
-    /// A core that starts the provider's program, as it does for users.
+    /// Creates a harness whose core starts the provider's program, as it does for users.
     ///
     /// # Errors
-    /// When no directory can be made.
+    /// Fails if no directory can be created.
     pub fn program(core: &Core, source: &str, program: &Path) -> Result<Self, Failed> {
         let mut harness = Self::bare(core, source)?;
         harness.work.override_provider(source, program, harness.directory.path())?;
         Ok(harness)
     }
 
-    /// A core without a provider yet: for [`Self::serve`].
+    /// Creates a harness without a provider, for [`Self::serve`].
     ///
     /// # Errors
-    /// When no directory can be made.
+    /// Fails if no directory can be created.
     pub fn bare(core: &Core, source: &str) -> Result<Self, Failed> {
         let directory = tempfile::Builder::new().prefix("tf-test-").tempdir();
         let directory = directory.map_err(Failed::io("making a working directory"))?;
@@ -71,52 +71,52 @@ impl Harness {
         Ok(Self { work, source: source.to_owned(), _served: None, _program: None, directory })
     }
 
-    /// Starts the provider's program once for all further runs, with the environment that the working directory has by now:
-    /// a fraction of the time that a start per run takes. As with [`Self::in_process`], the core neither stops it nor
-    /// speaks TLS with it.
+    /// Starts the provider's program once for all further runs, with the current environment of the working directory.
+    /// That takes a fraction of the time of a start for each run. As with [`Self::in_process`], the core neither stops
+    /// the provider nor uses TLS.
     ///
     /// # Errors
-    /// When it does not start to serve.
+    /// Fails if the program does not start to serve.
     pub async fn serve(&mut self, program: &Path) -> Result<(), Failed> {
         self._program = Some(self.work.serve(&self.source, program).await?);
         Ok(())
     }
 
-    /// The working directory, for whatever the steps do not do.
+    /// Returns the working directory, for actions that steps do not have.
     #[must_use]
     pub fn work(&self) -> &WorkingDirectory {
         &self.work
     }
 
-    /// The working directory, to add variables and the like.
+    /// Returns the working directory, for example to add variables.
     pub fn work_mut(&mut self) -> &mut WorkingDirectory {
         &mut self.work
     }
 
-    /// A directory beside the working directory, removed with it.
+    /// Returns the temporary directory around the working directory.
     #[must_use]
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
 
-    /// The provider's address.
+    /// Returns the provider's source address.
     #[must_use]
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// Writes the configuration, but for the `terraform` block.
+    /// Writes the configuration, without the `terraform` block.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// Fails if the file cannot be written.
     pub fn configure(&self, configuration: &str) -> Result<(), Failed> {
         self.work.write("main.tf", configuration)
     }
 
-    /// Begins a step: writes the configuration and plans. Its name is for messages.
+    /// Starts a step: writes the configuration and plans. The name is for messages.
     ///
     /// # Errors
-    /// When the plan fails.
+    /// Fails if the plan fails.
     pub async fn step<'a>(&'a self, name: &'a str, configuration: &str) -> Result<Step<'a>, Failed> {
         let step = async {
             self.configure(configuration)?;
@@ -126,10 +126,10 @@ impl Harness {
         Ok(Step { harness: self, name, plan })
     }
 
-    /// A configuration that must be refused when planned, after which the former one is back. Gives what was said.
+    /// Asserts that the plan of a configuration fails, restores the earlier configuration, and returns the run.
     ///
     /// # Errors
-    /// When it is planned.
+    /// Fails if the plan succeeds.
     pub async fn refuses(&self, name: &str, configuration: &str) -> Result<Finished, Failed> {
         let former = fs::read_to_string(self.work.path().join("main.tf")).unwrap_or_default();
         self.configure(configuration)?;
@@ -138,11 +138,10 @@ impl Harness {
         finished.refused().map_err(|failed| self.explain(name, failed))
     }
 
-    /// Forgets the state, imports by id, and compares with what the state was, but for attributes that an import cannot
-    /// know.
+    /// Removes the state, imports by id, and compares the states, except for attributes that an import cannot know.
     ///
     /// # Errors
-    /// When the import fails, or another attribute differs.
+    /// Fails if the import fails, or another attribute differs.
     pub async fn imports(&self, name: &str, address: &str, id: &str, unknowable: &[&str]) -> Result<State, Failed> {
         let import = async {
             let before = self.work.stored()?.resource(address)?.clone();
@@ -155,10 +154,10 @@ impl Harness {
         import.await.map_err(|failed| self.explain(name, failed))
     }
 
-    /// Asserts that nothing would be changed, neither for what the state says nor for what a refresh finds.
+    /// Asserts that plans without and with refresh are empty.
     ///
     /// # Errors
-    /// When something would be changed.
+    /// Fails if a plan has changes.
     pub async fn is_settled(&self) -> Result<(), Failed> {
         let place = |place: &'static str| move |failed: Failed| failed.within(place);
         self.work.plans_nothing(&["-refresh=false"]).await.map_err(place("a plan without refresh"))?;
@@ -168,13 +167,13 @@ impl Harness {
     /// Destroys everything.
     ///
     /// # Errors
-    /// When it fails, or something is in the state still.
+    /// Fails if the destroy fails, or resources remain in the state.
     pub async fn destroys(&self, name: &str) -> Result<(), Failed> {
         let destroy = async {
             self.work.destroy().await?;
             let left: Vec<String> =
                 self.work.stored()?.resources().iter().map(|resource| resource.address.clone()).collect();
-            if left.is_empty() { Ok(()) } else { Err(Failed::new(format!("the state still holds {left:?}"))) }
+            if left.is_empty() { Ok(()) } else { Err(Failed::new(format!("the state still has {left:?}"))) }
         };
         destroy.await.map_err(|failed| self.explain(name, failed))
     }
@@ -186,7 +185,7 @@ impl Harness {
     }
 }
 
-/// A step whose plan is made.
+/// A planned step.
 pub struct Step<'a> {
     harness: &'a Harness,
     name: &'a str,
@@ -194,44 +193,44 @@ pub struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// The plan, for checks of one's own.
+    /// Returns the plan, for further checks.
     #[must_use]
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    /// Asserts what is planned for a resource: `create`, `update`, `delete+create`, `no-op`.
+    /// Asserts the planned action for a resource: `create`, `update`, `delete+create`, `no-op`.
     ///
     /// # Errors
-    /// When it is something else.
+    /// Fails if another action is planned.
     pub fn does(self, address: &str, actions: &str) -> Result<Self, Failed> {
         self.plan.does(address, actions).map_err(|failed| self.harness.explain(self.name, failed))?;
         Ok(self)
     }
 
-    /// Asserts that a resource is replaced because of that attribute.
+    /// Asserts that a resource is replaced because of an attribute.
     ///
     /// # Errors
-    /// When it is not.
+    /// Fails if the resource is not replaced because of the attribute.
     pub fn replaces(self, address: &str, attribute: &str) -> Result<Self, Failed> {
         self.plan.replaces(address, attribute).map_err(|failed| self.harness.explain(self.name, failed))?;
         Ok(self)
     }
 
-    /// Applies that plan, compares the outcome with it, and asserts that nothing is left to do. Gives the state.
+    /// Applies the plan, compares the result with it, and asserts that further plans are empty. Returns the state.
     ///
     /// # Errors
-    /// When the apply fails, a value is not as planned, or a further plan is not empty.
+    /// Fails if the apply fails, a value is not as planned, or a further plan is not empty.
     pub async fn apply(self) -> Result<State, Failed> {
         let state = self.apply_once().await?;
         self.harness.is_settled().await.map_err(|failed| self.harness.explain(self.name, failed))?;
         Ok(state)
     }
 
-    /// As [`Self::apply`], without the plans afterwards.
+    /// Applies the plan as [`Self::apply`] does, without further plans.
     ///
     /// # Errors
-    /// When the apply fails, or a value is not as planned.
+    /// Fails if the apply fails, or a value is not as planned.
     pub async fn apply_once(&self) -> Result<State, Failed> {
         let apply = async {
             let finished = self.harness.work.apply_planned().await?.succeeded()?;
@@ -241,23 +240,27 @@ impl Step<'_> {
             if broken.is_empty() {
                 return Ok(state);
             }
-            Err(Failed::new(format!("the outcome is not what was planned: {}", broken.join("; ")))
+            Err(Failed::new(format!("the result differs from the plan: {}", broken.join("; ")))
                 .with_output(finished.text()))
         };
         apply.await.map_err(|failed| self.harness.explain(self.name, failed))
     }
 }
 
-fn as_planned(plan: &Plan, stored: &Stored) -> Vec<String> {
+fn as_planned(plan: &Plan, stored: &StoredResource) -> Vec<String> {
     let mut broken = Vec::new();
     if let Ok((after, unknown)) = plan.planned(&stored.address) {
-        broken_promises(after, unknown, &stored.attributes, "", &mut broken);
+        differences_from_plan(after, unknown, &stored.attributes, "", &mut broken);
     }
     broken.into_iter().map(|broken| format!("{}.{broken}", stored.address)).collect()
 }
 
-/// Compares what was imported with what the state was.
-pub(crate) fn same_attributes(before: &Stored, imported: &Stored, unknowable: &[&str]) -> Result<(), Failed> {
+/// Compares the imported state with the earlier one.
+pub(crate) fn same_attributes(
+    before: &StoredResource,
+    imported: &StoredResource,
+    unknowable: &[&str],
+) -> Result<(), Failed> {
     let nothing = serde_json::Map::new();
     let before = before.attributes.as_object().unwrap_or(&nothing);
     let differing = before

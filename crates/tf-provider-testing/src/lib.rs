@@ -1,22 +1,21 @@
 #![doc = include_str!("../README.md")]
 //! # Where to start
 //!
-//! [`Core::all`] finds OpenTofu and Terraform. A [`Harness`] lets one of them use a provider that is served in the test's
-//! process, or started as a program as it is for users. A [`Step`] plans, checks the plan, applies that very plan,
-//! compares the outcome with it, and plans twice more, without and with a refresh: both plans must be empty.
+//! [`Core::all`] finds OpenTofu and Terraform. A [`Harness`] lets one of them use a provider, which the test's process
+//! serves or the core starts as a program. A [`Step`] plans, checks the plan, applies it, compares the result with it,
+//! and plans twice more, without and with a refresh. Both plans must be empty.
 //!
 //! A failure names the step, the core with its version, the attribute and both values, and shows what the core printed:
 //!
 //! ```text
-//! step "update" with OpenTofu 1.12.6: a plan with refresh: nothing should be left to do, but: paper_note.it: update
+//! step "update" with OpenTofu 1.12.6: a plan with refresh: the plan should be empty, but has: paper_note.it: update
 //!   paper_note.it.text: "U" -> "u"
-//! --- it printed:
+//! --- output:
 //! …
 //! ```
 //!
-//! [`WorkingDirectory`] below it runs a core with any arguments, and interrupts it. A working directory depends on no
-//! provider, so it also drives whole configurations. [`conformance`] takes a resource type through all that may happen to
-//! it.
+//! A [`WorkingDirectory`] runs a core with any arguments, and interrupts it. It depends on no provider, so it also
+//! drives whole configurations. [`conformance`] runs all steps of the life of a resource type.
 #![cfg(unix)]
 
 pub mod conformance;
@@ -36,5 +35,5 @@ pub use crate::failed::Failed;
 pub use crate::harness::{Harness, Step};
 pub use crate::plan::Plan;
 pub use crate::run::{Finished, Running};
-pub use crate::state::{Attributes, State, Stored};
+pub use crate::state::{Attributes, State, StoredResource};
 pub use crate::working_directory::WorkingDirectory;

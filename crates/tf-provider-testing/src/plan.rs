@@ -1,13 +1,13 @@
-//! A plan in the core's JSON form, and what can be said of it.
+//! Plans in the core's JSON form, and assertions about them.
 
 use serde_json::Value;
 
 use super::Failed;
 
-/// A plan as the core writes it in JSON, with what it printed for people.
+/// A plan in the core's JSON form, with the text that the core printed.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The plan, as `show -json` gives it.
+    /// The plan, as `show -json` prints it.
     pub json: Value,
     /// Output of `plan`.
     pub printed: String,
@@ -18,7 +18,7 @@ impl Plan {
         Self { json, printed }
     }
 
-    /// Addresses and actions of all resources that the plan changes: `paper_note.it: update`, or
+    /// Returns address and action of each resource that the plan changes: `paper_note.it: update`, or
     /// `paper_note.it: delete+create` for a replacement.
     #[must_use]
     pub fn changes(&self) -> Vec<String> {
@@ -33,10 +33,10 @@ impl Plan {
         self.json["resource_changes"].as_array().map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// The `change` of a resource: `actions`, `before`, `after`, `after_unknown`, `replace_paths`.
+    /// Returns the `change` of a resource: `actions`, `before`, `after`, `after_unknown`, `replace_paths`.
     ///
     /// # Errors
-    /// When the plan does not have it.
+    /// Fails if the plan does not have the resource.
     pub fn change(&self, address: &str) -> Result<&Value, Failed> {
         let found = self.all().iter().find(|change| change["address"] == address);
         found
@@ -47,15 +47,15 @@ impl Plan {
     /// Returns the planned action for a resource: `create`, `update`, `delete`, `delete+create`, `no-op`.
     ///
     /// # Errors
-    /// When the plan does not have it.
+    /// Fails if the plan does not have the resource.
     pub fn actions(&self, address: &str) -> Result<String, Failed> {
-        self.change(address).map(words)
+        self.change(address).map(action_text)
     }
 
-    /// Asserts what is planned for a resource.
+    /// Asserts the planned action for a resource.
     ///
     /// # Errors
-    /// When it is something else.
+    /// Fails if another action is planned.
     pub fn does(&self, address: &str, actions: &str) -> Result<&Self, Failed> {
         let planned = self.actions(address)?;
         if planned == actions {
@@ -64,10 +64,10 @@ impl Plan {
         Err(self.wrong(format!("for {address}, {planned} is planned, expected {actions}")))
     }
 
-    /// Asserts that a resource is replaced, because of that attribute among others.
+    /// Asserts that a resource is replaced, and that an attribute is among the reasons.
     ///
     /// # Errors
-    /// When it is not replaced, or not for that reason.
+    /// Fails if the resource is not replaced, or not for that reason.
     pub fn replaces(&self, address: &str, attribute: &str) -> Result<&Self, Failed> {
         self.does(address, "delete+create")?;
         let reasons = &self.change(address)?["replace_paths"];
@@ -78,23 +78,23 @@ impl Plan {
         Err(self.wrong(format!("{address} is to be replaced, but not because of {attribute}: {reasons}")))
     }
 
-    /// Asserts that nothing would be changed.
+    /// Asserts that the plan has no changes.
     ///
     /// # Errors
-    /// When something would: with each attribute and both values.
+    /// Fails if the plan has changes, and names each attribute with both values.
     pub fn is_empty(&self) -> Result<&Self, Failed> {
         let changes = self.changes();
         if changes.is_empty() {
             return Ok(self);
         }
         let changed: Vec<String> = self.all().iter().flat_map(differences).collect();
-        Err(self.wrong(format!("nothing should be left to do, but: {}\n{}", changes.join(", "), changed.join("\n"))))
+        Err(self.wrong(format!("the plan should be empty, but has: {}\n{}", changes.join(", "), changed.join("\n"))))
     }
 
-    /// The planned values of a resource, and which of them are unknown.
+    /// Returns the planned values of a resource, and an object that marks unknown ones.
     ///
     /// # Errors
-    /// When the plan does not have it.
+    /// Fails if the plan does not have the resource.
     pub fn planned(&self, address: &str) -> Result<(&Value, &Value), Failed> {
         let change = self.change(address)?;
         Ok((&change["after"], &change["after_unknown"]))
@@ -106,15 +106,15 @@ impl Plan {
 }
 
 fn actions(change: &Value) -> String {
-    words(&change["change"])
+    action_text(&change["change"])
 }
 
-fn words(change: &Value) -> String {
-    let words = change["actions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("+")
+fn action_text(change: &Value) -> String {
+    let actions = change["actions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    actions.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("+")
 }
 
-/// Attributes of one resource that would change, as `address.attribute: before -> after`.
+/// Describes the changing attributes of a resource: `address.attribute: before -> after`.
 fn differences(change: &Value) -> Vec<String> {
     let address = change["address"].as_str().unwrap_or("?");
     let change = &change["change"];
@@ -133,24 +133,36 @@ fn differences(change: &Value) -> Vec<String> {
         .collect()
 }
 
-/// Paths at which the outcome is not what was planned; planned unknowns may be anything.
-pub(crate) fn broken_promises(planned: &Value, unknown: &Value, outcome: &Value, path: &str, found: &mut Vec<String>) {
+/// Collects the paths at which the result differs from the plan. Unknown planned values match any value.
+pub(crate) fn differences_from_plan(
+    planned: &Value,
+    unknown: &Value,
+    outcome: &Value,
+    path: &str,
+    found: &mut Vec<String>,
+) {
     if *unknown == true {
         return;
     }
     if let Some(value) = of_dynamic_type(outcome).filter(|_| of_dynamic_type(planned).is_none()) {
-        return broken_promises(planned, unknown, value, path, found);
+        return differences_from_plan(planned, unknown, value, path, found);
     }
     let at = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
     match (planned, outcome) {
         (Value::Object(planned), Value::Object(outcome)) => {
             for (name, value) in planned {
-                broken_promises(value, &unknown[name], outcome.get(name).unwrap_or(&Value::Null), &at(name), found);
+                differences_from_plan(
+                    value,
+                    &unknown[name],
+                    outcome.get(name).unwrap_or(&Value::Null),
+                    &at(name),
+                    found,
+                );
             }
         }
         (Value::Array(planned), Value::Array(outcome)) if planned.len() == outcome.len() => {
             for (index, (value, is)) in planned.iter().zip(outcome).enumerate() {
-                broken_promises(value, &unknown[index], is, &format!("{path}[{index}]"), found);
+                differences_from_plan(value, &unknown[index], is, &format!("{path}[{index}]"), found);
             }
         }
         _ if same(planned, outcome) => {}
@@ -158,13 +170,13 @@ pub(crate) fn broken_promises(planned: &Value, unknown: &Value, outcome: &Value,
     }
 }
 
-/// States keep values of dynamic type beside their type; plans show them alone.
+/// Returns a value of dynamic type, which a state stores with its type. Plans show the value only.
 fn of_dynamic_type(value: &Value) -> Option<&Value> {
     let object = value.as_object().filter(|object| object.len() == 2 && object.contains_key("type"))?;
     object.get("value")
 }
 
-/// Numbers are the same where `2` and `2.0` are.
+/// Returns true if the values are equal, where `2` equals `2.0`.
 fn same(one: &Value, other: &Value) -> bool {
     one == other || one.as_f64().is_some_and(|one| other.as_f64() == Some(one))
 }
@@ -173,16 +185,16 @@ fn same(one: &Value, other: &Value) -> bool {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{Plan, broken_promises};
+    use super::{Plan, differences_from_plan};
 
     fn broken(planned: Value, unknown: Value, outcome: Value) -> Vec<String> {
         let mut found = Vec::new();
-        broken_promises(&planned, &unknown, &outcome, "", &mut found);
+        differences_from_plan(&planned, &unknown, &outcome, "", &mut found);
         found
     }
 
     #[test]
-    fn an_outcome_is_compared_where_it_was_known() {
+    fn a_result_is_compared_where_the_plan_was_known() {
         let planned = json!({ "a": 1, "list": [{ "x": "y" }, {}], "free": null });
         let unknown = json!({ "list": [{}, { "x": true }], "free": true });
         let outcome = json!({ "a": 1.0, "list": [{ "x": "y" }, { "x": "any" }], "free": 5 });
@@ -197,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_says_what_would_change() {
+    fn a_plan_describes_its_changes() {
         let change = json!({
             "address": "a.b",
             "change": { "actions": ["update"], "before": { "x": 1, "y": 2 }, "after": { "x": 3, "y": 2 }, "after_unknown": { "z": true } },

@@ -1,4 +1,4 @@
-//! One run of a core, and what it said.
+//! Runs of a core, and their output.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -12,29 +12,30 @@ use tokio::task::JoinHandle;
 
 use super::{Core, Failed};
 
-/// Variables of this process that a core needs; everything else stays out, so that a developer's set-up cannot matter.
+/// Variables that a core gets from this process. Others are removed, so that a developer's environment has no
+/// influence.
 const PASSED_ON: [&str; 4] = ["PATH", "HOME", "TMPDIR", "LANG"];
 
-/// Result of a finished run of a core.
+/// A finished run of a core.
 #[derive(Debug)]
 pub struct Finished {
-    /// The command's words, for messages.
+    /// The command line, for messages.
     pub command: String,
-    /// How it ended.
+    /// Exit status.
     pub status: ExitStatus,
-    /// Its standard output.
+    /// Standard output.
     pub stdout: String,
-    /// Its standard error; diagnostics stand here.
+    /// Standard error, which has the diagnostics.
     pub stderr: String,
-    /// How long it took.
+    /// Duration of the run.
     pub took: Duration,
 }
 
 impl Finished {
-    /// The run itself, when it ended well.
+    /// Returns the run if it succeeded.
     ///
     /// # Errors
-    /// When it failed: with all that it printed.
+    /// Fails with the whole output if the run failed.
     pub fn succeeded(self) -> Result<Self, Failed> {
         if self.status.success() {
             return Ok(self);
@@ -42,24 +43,24 @@ impl Finished {
         Err(Failed::new(format!("`{}` failed ({})", self.command, self.status)).with_output(self.text()))
     }
 
-    /// The run itself, when it failed.
+    /// Returns the run if it failed.
     ///
     /// # Errors
-    /// When it passed: with all that it printed.
+    /// Fails with the whole output if the run succeeded.
     pub fn refused(self) -> Result<Self, Failed> {
         if !self.status.success() {
             return Ok(self);
         }
-        Err(Failed::new(format!("`{}` passed, but must fail", self.command)).with_output(self.text()))
+        Err(Failed::new(format!("`{}` succeeded, but must fail", self.command)).with_output(self.text()))
     }
 
-    /// Standard output and error together.
+    /// Returns standard output and standard error.
     #[must_use]
     pub fn text(&self) -> String {
         format!("{}\n{}", self.stdout, self.stderr)
     }
 
-    /// All that was printed as one line, without the frames and line breaks that cores put into diagnostics.
+    /// Returns the output as one line, without the frames and line breaks that cores put into diagnostics.
     #[must_use]
     pub fn flat(&self) -> String {
         let text = self.text();
@@ -67,7 +68,7 @@ impl Finished {
     }
 }
 
-/// A core at work. It dies with this process, and when this is dropped.
+/// A running core. It is killed when this value is dropped, and when this process ends.
 #[derive(Debug)]
 pub struct Running {
     command: String,
@@ -75,61 +76,62 @@ pub struct Running {
     group: Option<Pid>,
     stdout: JoinHandle<std::io::Result<String>>,
     stderr: JoinHandle<std::io::Result<String>>,
-    began: Instant,
+    started: Instant,
 }
 
 impl Running {
-    /// Starts a core with these words.
+    /// Starts a core with these arguments.
     pub(crate) fn start(
         core: &Core,
-        words: &[&str],
+        arguments: &[&str],
         directory: &Path,
         environment: impl IntoIterator<Item = (String, String)>,
         echo: Option<fn(&str)>,
     ) -> Result<Self, Failed> {
         let name = core.program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let command = format!("{name} {}", words.join(" "));
+        let command = format!("{name} {}", arguments.join(" "));
         let mut program = tied_to_this_process(&core.program);
-        program.args(words).current_dir(directory).env_clear().envs(inherited());
+        program.args(arguments).current_dir(directory).env_clear().envs(inherited());
         program.env("CHECKPOINT_DISABLE", "1").env("TF_IN_AUTOMATION", "1").env("TF_INPUT", "0").envs(environment);
         program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        // A group of its own, so that an interrupt reaches the core and its providers, as from a terminal, but not us.
+        // A separate process group: an interrupt reaches the core and its providers, as from a terminal, but not this
+        // process.
         program.process_group(0);
-        let began = Instant::now();
+        let started = Instant::now();
         let mut child = program.spawn().map_err(Failed::io(format_args!("starting {}", core.program.display())))?;
         let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(Failed::new(format!("`{command}` has no output")));
         };
         let (stdout, stderr) = (tokio::spawn(collect(stdout, echo)), tokio::spawn(collect(stderr, echo)));
-        Ok(Self { command, child, group, stdout, stderr, began })
+        Ok(Self { command, child, group, stdout, stderr, started })
     }
 
-    /// Interrupts the core and all that it started, as Ctrl-C in a terminal does.
+    /// Interrupts the core and the programs that it started, as Ctrl-C in a terminal does.
     ///
     /// # Errors
-    /// When it has ended already.
+    /// Fails if the core has already ended.
     pub fn interrupt(&self) -> Result<(), Failed> {
         let group = self.group.ok_or_else(|| Failed::new(format!("`{}` has no process", self.command)))?;
         kill_process_group(group, Signal::INT)
             .map_err(|error| Failed::new(format!("interrupting `{}`: {error}", self.command)))
     }
 
-    /// Whether it has ended.
+    /// Returns true if the core has ended.
     ///
     /// # Errors
-    /// When the system does not tell.
+    /// Fails if the system reports an error.
     pub fn has_ended(&mut self) -> Result<bool, Failed> {
         let status = self.child.try_wait().map_err(Failed::io(format_args!("waiting for `{}`", self.command)))?;
         Ok(status.is_some())
     }
 
-    /// Waits for the end.
+    /// Waits until the core has ended.
     ///
     /// # Errors
-    /// When its output cannot be read.
+    /// Fails if the output cannot be read.
     pub async fn finish(mut self) -> Result<Finished, Failed> {
-        let reading = |error: std::io::Error| Failed::new(format!("reading what the core prints: {error}"));
+        let reading = |error: std::io::Error| Failed::new(format!("reading the core's output: {error}"));
         let status = self.child.wait().await.map_err(Failed::io(format_args!("waiting for `{}`", self.command)))?;
         let (stdout, stderr) = tokio::join!(self.stdout, self.stderr);
         Ok(Finished {
@@ -137,14 +139,14 @@ impl Running {
             status,
             stdout: stdout.map_err(|error| reading(error.into()))?.map_err(reading)?,
             stderr: stderr.map_err(|error| reading(error.into()))?.map_err(reading)?,
-            took: self.began.elapsed(),
+            took: self.started.elapsed(),
         })
     }
 
-    /// Waits for the end, at most this long.
+    /// Waits until the core has ended, at most for `limit`.
     ///
     /// # Errors
-    /// When it does not end; then it is killed.
+    /// Fails and kills the core if it does not end in time.
     pub async fn finish_within(self, limit: Duration) -> Result<Finished, Failed> {
         let command = self.command.clone();
         let ended = tokio::time::timeout(limit, self.finish()).await;
@@ -152,12 +154,13 @@ impl Running {
     }
 }
 
-/// Variables of this process' environment that programs get.
+/// Returns the variables of this process that programs get.
 pub(super) fn inherited() -> impl Iterator<Item = (&'static str, OsString)> {
     PASSED_ON.into_iter().filter_map(|name| std::env::var_os(name).map(|value| (name, value)))
 }
 
-/// util-linux' setpriv, where it is there, sets the parent-death signal before the program begins.
+/// Returns a command that ends with this process, if the system has setpriv of util-linux, which sets the parent-death
+/// signal before the program starts.
 pub(super) fn tied_to_this_process(program: &Path) -> Command {
     if which("setpriv").is_none() {
         return Command::new(program);

@@ -1,4 +1,4 @@
-//! The schema as cores show it, kept in a committed file.
+//! Compares the schema, as cores show it, with a committed file.
 
 use std::fs;
 use std::path::Path;
@@ -7,16 +7,16 @@ use serde_json::{Map, Value};
 
 use super::{Core, Failed, Feature, Harness};
 
-/// `write` writes the file again; anything else compares.
+/// Variable with the mode: `write` writes the file, anything else compares.
 const SCHEMA: &str = "TF_PROVIDER_SCHEMA";
 
-/// Asserts that `providers schema -json` says what a committed file has. The configuration must name the provider.
+/// Asserts that `providers schema -json` matches a committed file. The configuration must name the provider.
 ///
-/// With `TF_PROVIDER_SCHEMA=write` in the environment, the file is written instead, by a core that shows everything. What
-/// an older core does not show is not compared with it.
+/// With `TF_PROVIDER_SCHEMA=write` in the environment, a core that shows everything writes the file instead. Parts that
+/// an older core does not show are not compared.
 ///
 /// # Errors
-/// When they differ: with the first path at which they do.
+/// Fails if the schemas differ, and names the first path of a difference.
 pub async fn matches_snapshot(harness: &Harness, file: &Path) -> Result<(), Failed> {
     let core = harness.work().core();
     let shown = shown(harness).await?;
@@ -27,7 +27,7 @@ pub async fn matches_snapshot(harness: &Harness, file: &Path) -> Result<(), Fail
         }
         return Ok(());
     }
-    let hint = format!("{SCHEMA}=write writes it again");
+    let hint = format!("{SCHEMA}=write updates it");
     let text = fs::read_to_string(file).map_err(Failed::io(format_args!("reading {} ({hint})", file.display())))?;
     let mut committed: Value =
         serde_json::from_str(&text).map_err(|error| Failed::new(format!("{}: {error}", file.display())))?;
@@ -37,25 +37,25 @@ pub async fn matches_snapshot(harness: &Harness, file: &Path) -> Result<(), Fail
     match first_difference(&committed, &if shows_everything(core) { shown } else { known_to_all(shown) }, "") {
         None => Ok(()),
         Some(difference) => {
-            Err(Failed::new(format!("the schema is not that of {}: {difference}; {hint}", file.display())))
+            Err(Failed::new(format!("the schema differs from {}: {difference}; {hint}", file.display())))
         }
     }
 }
 
-/// The provider's own part of what the core says.
+/// Returns the provider's part of the schemas that the core shows.
 async fn shown(harness: &Harness) -> Result<Value, Failed> {
     let mut schemas = harness.work().schemas().await?;
     let providers = schemas["provider_schemas"].as_object_mut().map(std::mem::take).unwrap_or_default();
     let name = format!("/{}", harness.source());
     let found = providers.into_iter().find(|(address, _)| format!("/{address}").ends_with(&name));
-    found.map(|(_, schema)| schema).ok_or_else(|| Failed::new(format!("the core knows no {}", harness.source())))
+    found.map(|(_, schema)| schema).ok_or_else(|| Failed::new(format!("the core has no {}", harness.source())))
 }
 
 fn shows_everything(core: &Core) -> bool {
     core.can(Feature::DeprecationMessages) && core.can(Feature::Identity)
 }
 
-/// Without what only newer cores show.
+/// Removes the parts that only newer cores show.
 fn known_to_all(value: Value) -> Value {
     match value {
         Value::Object(object) => {
@@ -70,7 +70,7 @@ fn known_to_all(value: Value) -> Value {
     }
 }
 
-/// Some cores leave out what others show empty.
+/// Returns true for empty values, which some cores leave out.
 fn is_nothing(value: &Value) -> bool {
     value.is_null() || value.as_object().is_some_and(Map::is_empty)
 }
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_older_cores_leave_out_is_not_compared() {
+    fn parts_that_older_cores_leave_out_are_not_compared() {
         let newer =
             json!({ "x": { "deprecated": true, "deprecation_message": "m", "type": "string" }, "functions": {} });
         assert_eq!(known_to_all(newer), json!({ "x": { "type": "string" } }));

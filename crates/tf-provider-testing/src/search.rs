@@ -1,4 +1,4 @@
-//! Looks for secrets in everything that a core left.
+//! Searches files and output of a core for secrets.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,12 +7,13 @@ use std::path::Path;
 
 use super::Failed;
 
-/// Every file below a directory, the members of archives (plans are archives) one by one, and what was printed. By name.
+/// Collects the contents of all files below a directory, of the members of archives (plans are archives), and of the
+/// output.
 ///
 /// # Errors
-/// When a file cannot be read.
-pub fn everything(directory: &Path, printed: &str) -> Result<BTreeMap<String, Vec<u8>>, Failed> {
-    let mut found = BTreeMap::from([("what was printed".to_owned(), printed.as_bytes().to_vec())]);
+/// Fails if a file cannot be read.
+pub fn collect(directory: &Path, printed: &str) -> Result<BTreeMap<String, Vec<u8>>, Failed> {
+    let mut found = BTreeMap::from([("output".to_owned(), printed.as_bytes().to_vec())]);
     let mut waiting = vec![directory.to_owned()];
     while let Some(directory) = waiting.pop() {
         let reading = || Failed::io(format!("reading {}", directory.display()));
@@ -34,26 +35,27 @@ pub fn everything(directory: &Path, printed: &str) -> Result<BTreeMap<String, Ve
     Ok(found)
 }
 
-/// Asserts that none of the secrets stands anywhere in what was found.
+/// Asserts that no secret is in the collected contents.
 ///
 /// # Errors
-/// When one does: where, and behind which text; and when a secret is empty, which would be found nowhere.
-pub fn shows_none(found: &BTreeMap<String, Vec<u8>>, secrets: &[&str]) -> Result<(), Failed> {
+/// Fails if a secret is found, and names the place and the text before it. Fails for an empty secret, which cannot be
+/// found.
+pub fn assert_no_secrets(found: &BTreeMap<String, Vec<u8>>, secrets: &[&str]) -> Result<(), Failed> {
     for secret in secrets {
         if secret.is_empty() {
-            return Err(Failed::new("an empty secret cannot be looked for"));
+            return Err(Failed::new("an empty secret cannot be searched for"));
         }
         for (name, bytes) in found {
             if let Some(at) = bytes.windows(secret.len()).position(|window| window == secret.as_bytes()) {
                 let before = String::from_utf8_lossy(&bytes[at.saturating_sub(200)..at]).into_owned();
-                return Err(Failed::new(format!("{secret} is in {name}, behind: {before}")));
+                return Err(Failed::new(format!("{secret} is in {name}, after: {before}")));
             }
         }
     }
     Ok(())
 }
 
-/// The members of a ZIP archive, by its central directory; nothing for other files.
+/// Returns the members of a ZIP archive from its central directory; nothing for other files.
 fn members(archive: &[u8]) -> Vec<(String, Vec<u8>)> {
     const END: &[u8] = b"PK\x05\x06";
     let Some(end) = archive.windows(END.len()).rposition(|window| window == END) else { return Vec::new() };
@@ -85,9 +87,9 @@ fn members(archive: &[u8]) -> Vec<(String, Vec<u8>)> {
 mod tests {
     use std::io::Write;
 
-    use super::{everything, shows_none};
+    use super::{assert_no_secrets, collect};
 
-    /// One member, deflated, with what the reader looks at.
+    /// Returns an archive with one deflated member and the fields that the reader uses.
     fn archive(name: &str, content: &[u8]) -> Vec<u8> {
         let mut deflated = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
         deflated.write_all(content).unwrap();
@@ -117,10 +119,10 @@ mod tests {
         let secret = "aaaaaaaaaaaaaaaaaaaa-hidden-aaaaaaaaaaaaaaaaaaaaaa";
         std::fs::create_dir(directory.path().join("below")).unwrap();
         std::fs::write(directory.path().join("below/plan"), archive("tfplan", secret.as_bytes())).unwrap();
-        let found = everything(directory.path(), "printed").unwrap();
-        let reported = shows_none(&found, &["absent", secret]).unwrap_err().to_string();
+        let found = collect(directory.path(), "printed").unwrap();
+        let reported = assert_no_secrets(&found, &["absent", secret]).unwrap_err().to_string();
         assert!(reported.contains("below/plan: tfplan"), "{reported}");
-        assert!(shows_none(&found, &["absent"]).is_ok());
-        assert!(shows_none(&found, &["printed"]).is_err() && shows_none(&found, &[""]).is_err());
+        assert!(assert_no_secrets(&found, &["absent"]).is_ok());
+        assert!(assert_no_secrets(&found, &["printed"]).is_err() && assert_no_secrets(&found, &[""]).is_err());
     }
 }

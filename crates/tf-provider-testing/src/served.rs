@@ -1,4 +1,4 @@
-//! A provider's program that serves many runs of a core.
+//! Programs of providers that serve many runs of a core.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -10,18 +10,20 @@ use tokio::process::Child;
 use super::Failed;
 use super::run::{inherited, tied_to_this_process};
 
-/// Text that a program prints before the JSON that a core needs.
+/// Text that a program prints before the JSON for the core.
 const ANNOUNCEMENT: &str = "TF_REATTACH_PROVIDERS='";
 
-/// A provider's program that serves without a handshake. Killed when dropped, and with this process.
+/// A provider's program that serves without a handshake. It is killed when this value is dropped, and when this process
+/// ends.
 pub(super) struct Served {
     _program: Child,
-    /// The value of `TF_REATTACH_PROVIDERS`.
+    /// Value of `TF_REATTACH_PROVIDERS`.
     pub(super) reattach: String,
 }
 
 impl Served {
-    /// Starts the program in `directory` and waits until it serves. `addresses`: the provider's, as the core writes them.
+    /// Starts the program in `directory` and waits until it serves. `addresses` are those of the provider, as the core
+    /// writes them.
     pub(super) async fn start(
         program: &Path,
         addresses: &[String],
@@ -36,14 +38,14 @@ impl Served {
         let mut started = command.spawn().map_err(Failed::io(format_args!("starting {shown}")))?;
         let output = started.stdout.take().ok_or_else(|| Failed::new(format!("{shown} has no output")))?;
         let line = BufReader::new(output).lines().next_line().await;
-        let line = line.map_err(Failed::io(format_args!("reading what {shown} says")))?.unwrap_or_default();
+        let line = line.map_err(Failed::io(format_args!("reading the output of {shown}")))?.unwrap_or_default();
         let reattach = at_each_address(&line, addresses)
-            .ok_or_else(|| Failed::new(format!("{shown} does not say where it serves, but: {line:?}")))?;
+            .ok_or_else(|| Failed::new(format!("{shown} does not print its address, but: {line:?}")))?;
         Ok(Self { _program: started, reattach })
     }
 }
 
-/// The program says where it serves one address; it serves all.
+/// Repeats the entry of one address for all addresses, because the program serves them all.
 fn at_each_address(line: &str, addresses: &[String]) -> Option<String> {
     let text = line.strip_prefix(ANNOUNCEMENT)?.strip_suffix('\'')?;
     let place: Value = serde_json::from_str::<Map<String, Value>>(text).ok()?.into_iter().next()?.1;
@@ -56,7 +58,7 @@ mod tests {
     use super::at_each_address;
 
     #[test]
-    fn one_place_serves_every_address() {
+    fn one_entry_is_repeated_for_every_address() {
         let line = r#"TF_REATTACH_PROVIDERS='{"a.example/x/y":{"Pid":7}}'"#;
         let all = at_each_address(line, &["a.example/x/y".to_owned(), "b.example/x/y".to_owned()]);
         assert_eq!(all.as_deref(), Some(r#"{"a.example/x/y":{"Pid":7},"b.example/x/y":{"Pid":7}}"#));

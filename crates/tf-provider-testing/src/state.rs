@@ -1,4 +1,4 @@
-//! The contents of a state, as stored.
+//! Stored state.
 
 use std::collections::BTreeMap;
 
@@ -8,32 +8,32 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::Failed;
 
-/// A resource's attributes exactly as they are written: numbers keep all their digits.
+/// The attributes of a resource as they are stored: numbers keep all digits.
 pub type Attributes = BTreeMap<String, Box<RawValue>>;
 
 /// A stored state, version 4 of its format.
 #[derive(Debug, Clone, Default)]
 pub struct State {
     text: String,
-    resources: Vec<Stored>,
+    resources: Vec<StoredResource>,
 }
 
-/// One instance of a managed resource.
+/// An instance of a managed resource.
 #[derive(Debug, Clone)]
-pub struct Stored {
-    /// `paper_note.it`, or `paper_note.it[0]`.
+pub struct StoredResource {
+    /// Address, as in `paper_note.it` or `paper_note.it[0]`.
     pub address: String,
-    /// Its attributes.
+    /// Attributes of the instance.
     pub attributes: Value,
-    /// True if its creation failed half-way, so that it will be replaced.
+    /// True if the creation failed half-way, so that the instance will be replaced.
     pub tainted: bool,
-    /// Version of the schema that it was written with.
+    /// Version of the schema in the state.
     pub schema_version: i64,
     raw: Attributes,
 }
 
-impl Stored {
-    /// One attribute, as text that is JSON, with all digits of a number.
+impl StoredResource {
+    /// Returns an attribute as JSON text, with all digits of a number.
     #[must_use]
     pub fn raw(&self, attribute: &str) -> Option<&str> {
         self.raw.get(attribute).map(|value| value.get())
@@ -42,7 +42,7 @@ impl Stored {
     /// Asserts the value of an attribute.
     ///
     /// # Errors
-    /// When it is another: with both values.
+    /// Fails if the value is another, and names both values.
     pub fn has(&self, attribute: &str, expected: impl Into<Value>) -> Result<&Self, Failed> {
         let (expected, is) = (expected.into(), &self.attributes[attribute]);
         if *is == expected {
@@ -88,7 +88,7 @@ impl State {
             for instance in resource.instances {
                 let key = instance.index_key.map(|key| format!("[{key}]")).unwrap_or_default();
                 let attributes = instance.attributes.as_deref().map_or("{}", RawValue::get);
-                resources.push(Stored {
+                resources.push(StoredResource {
                     address: format!("{module}{}.{}{key}", resource.kind, resource.name),
                     attributes: serde_json::from_str(attributes).map_err(unreadable)?,
                     tainted: instance.status.as_deref() == Some("tainted"),
@@ -100,38 +100,38 @@ impl State {
         Ok(Self { text, resources })
     }
 
-    /// All instances of managed resources.
+    /// Returns all instances of managed resources.
     #[must_use]
-    pub fn resources(&self) -> &[Stored] {
+    pub fn resources(&self) -> &[StoredResource] {
         &self.resources
     }
 
-    /// A resource, if it is there.
+    /// Returns a resource, if the state has it.
     #[must_use]
-    pub fn find(&self, address: &str) -> Option<&Stored> {
+    pub fn find(&self, address: &str) -> Option<&StoredResource> {
         self.resources.iter().find(|resource| resource.address == address)
     }
 
-    /// A resource.
+    /// Returns a resource.
     ///
     /// # Errors
-    /// When it is not there.
-    pub fn resource(&self, address: &str) -> Result<&Stored, Failed> {
+    /// Fails if the state does not have it.
+    pub fn resource(&self, address: &str) -> Result<&StoredResource, Failed> {
         self.find(address).ok_or_else(|| {
             let known: Vec<&str> = self.resources.iter().map(|resource| resource.address.as_str()).collect();
-            Failed::new(format!("{address} is not in the state, which holds {known:?}"))
+            Failed::new(format!("{address} is not in the state, which has {known:?}"))
         })
     }
 
-    /// The state as it is stored; empty where there is none.
+    /// Returns the state as it is stored; empty if there is none.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 }
 
-/// A state in which resources of that type have another schema version and changed attributes; nothing else is touched.
-pub(crate) fn aged(
+/// Returns a state in which resources of a type have another schema version and changed attributes.
+pub(crate) fn downgraded(
     text: &str,
     kind: &str,
     version: i64,
@@ -161,12 +161,12 @@ pub(crate) fn aged(
 
 #[cfg(test)]
 mod tests {
-    use super::{State, aged};
+    use super::{State, downgraded};
 
     #[test]
-    fn a_state_is_aged_without_losing_a_digit() {
+    fn a_state_is_downgraded_without_losing_a_digit() {
         let text = r#"{"version":4,"resources":[{"type":"a","mode":"managed","name":"b","instances":[{"schema_version":2,"attributes":{"n":1180591620717411303425,"new":1}}]}]}"#;
-        let older = aged(text, "a", 1, |attributes| {
+        let older = downgraded(text, "a", 1, |attributes| {
             let renamed = attributes.remove("new").unwrap();
             attributes.insert("old".to_owned(), renamed);
         });
@@ -176,12 +176,12 @@ mod tests {
             (stored.schema_version, stored.raw("n"), stored.raw("old")),
             (1, Some("1180591620717411303425"), Some("1"))
         );
-        let untouched = State::parse(aged(text, "c", 1, |_| {}).unwrap()).unwrap();
+        let untouched = State::parse(downgraded(text, "c", 1, |_| {}).unwrap()).unwrap();
         assert_eq!(untouched.resource("a.b").unwrap().schema_version, 2);
     }
 
     #[test]
-    fn instances_are_found_with_every_digit() {
+    fn instances_are_read_with_every_digit() {
         let text = r#"{ "version": 4, "resources": [
             { "mode": "data", "type": "a", "name": "d", "instances": [{ "attributes": {} }] },
             { "mode": "managed", "type": "a", "name": "b", "module": "module.m", "instances": [

@@ -6,7 +6,7 @@ use crate::diagnostic::Diagnostic;
 
 /// The value of an attribute: not set, not known yet, or known.
 ///
-/// The order is only for the elements of sets: null, unknown, then known values in theirs.
+/// `Ord` exists for the elements of sets. It orders null, then unknown, then known values by their own order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Attr<T> {
     /// Not set.
@@ -19,7 +19,7 @@ pub enum Attr<T> {
 }
 
 impl<T> Attr<T> {
-    /// The value, if it is known.
+    /// Returns the value, if it is known.
     pub fn known(&self) -> Option<&T> {
         match self {
             Self::Known(value) => Some(value),
@@ -27,7 +27,7 @@ impl<T> Attr<T> {
         }
     }
 
-    /// The value, if it is known.
+    /// Returns the value, if it is known.
     pub fn into_known(self) -> Option<T> {
         match self {
             Self::Known(value) => Some(value),
@@ -35,37 +35,37 @@ impl<T> Attr<T> {
         }
     }
 
-    /// The value, or an error that names the attribute: for what read needs, and for computed attributes.
+    /// Returns the value, or an error that names the attribute. Read and computed attributes need this.
     ///
     /// # Errors
-    /// When the value is null or unknown.
-    pub fn need(&self, attribute: &str) -> Result<&T, Diagnostic> {
+    /// Fails if the value is null or unknown.
+    pub fn require(&self, attribute: &str) -> Result<&T, Diagnostic> {
         self.known().ok_or_else(|| {
             let state = if self.is_null() { "not set" } else { "not known yet" };
             Diagnostic::error("Missing value", format!("\"{attribute}\" is {state}, but is needed here.")).at(attribute)
         })
     }
 
-    /// True if not set.
+    /// Returns true if the attribute is not set.
     pub fn is_null(&self) -> bool {
         matches!(self, Self::Null)
     }
 
-    /// True if not known before apply.
+    /// Returns true if the value is not known before apply.
     pub fn is_unknown(&self) -> bool {
         matches!(self, Self::Unknown)
     }
 }
 
 impl<T: Clone> Attr<T> {
-    /// The value if known, else `fallback`.
+    /// Returns the value if known, otherwise `fallback`.
     pub fn known_or(&self, fallback: T) -> T {
         self.known().cloned().unwrap_or(fallback)
     }
 }
 
 impl Attr<String> {
-    /// The text if known.
+    /// Returns the text if known.
     #[must_use]
     pub fn text(&self) -> Option<&str> {
         self.known().map(String::as_str)
@@ -85,13 +85,13 @@ impl From<&str> for Attr<String> {
 }
 
 impl<T> From<Option<T>> for Attr<T> {
-    /// `None` becomes null.
+    /// Converts `None` to null.
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Self::Known)
     }
 }
 
-/// Text that must not be shown. It has no `Debug` and no `Display`, so a model that holds one cannot be logged.
+/// Text that must not be shown. It has no `Debug` and no `Display`, so a model that contains a secret cannot be logged.
 #[derive(Clone)]
 pub struct Secret(SecretString);
 
@@ -101,13 +101,13 @@ impl Secret {
         Self(SecretString::from(text.into()))
     }
 
-    /// The text itself; for the one place that hands it on.
+    /// Returns the text, for the one place that passes it on.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
 
-    /// The text as the type that clients take.
+    /// Returns the text as the type that clients take.
     #[must_use]
     pub fn into_inner(self) -> SecretString {
         self.0

@@ -1,18 +1,18 @@
-//! Checks of known values, made by derived code.
+//! Checks of known values. Derived code creates them.
 
 use std::borrow::Borrow;
 use std::ops::{Bound, RangeBounds};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::element::{Choice, Element, Measured, Ranged};
+use crate::element::{Choice, Element, HasLength, Ranged};
 use crate::path::Path;
 use crate::schema::{Check, Equality, ReplaceWhen};
 use crate::value::Value;
 
-/// `range(1..=128)`: the number lies in the range.
+/// Returns the check of `range(1..=128)`: the number is in the range.
 pub fn range<T: Ranged>(limits: impl RangeBounds<T> + Send + Sync + 'static) -> Check {
-    let rule = words(&limits);
+    let rule = range_text(&limits);
     let text = rule.clone();
     typed(
         Some(rule),
@@ -22,16 +22,16 @@ pub fn range<T: Ranged>(limits: impl RangeBounds<T> + Send + Sync + 'static) -> 
     )
 }
 
-/// `length(1..=40)`: number of characters or elements.
-pub fn length<T: Measured>(limits: impl RangeBounds<usize> + Send + Sync + 'static) -> Check {
-    let text = words(&limits);
+/// Returns the check of `length(1..=40)`, the number of characters or elements.
+pub fn length<T: HasLength>(limits: impl RangeBounds<usize> + Send + Sync + 'static) -> Check {
+    let text = range_text(&limits);
     typed(Some(format!("of length {text}")), move |value: &T| {
-        let length = value.measure();
+        let length = value.length();
         if limits.contains(&length) { Ok(()) } else { Err(format!("length must be {text}, got {length}")) }
     })
 }
 
-/// `one_of("a", "b")`: the text is one of these.
+/// Returns the check of `one_of("a", "b")`: the text is one of these.
 pub fn one_of<T: Choice>(choices: &'static [&'static str]) -> Check {
     let quoted: Vec<String> = choices.iter().map(|choice| format!("\"{choice}\"")).collect();
     let text = format!("one of {}", quoted.join(", "));
@@ -43,19 +43,19 @@ pub fn one_of<T: Choice>(choices: &'static [&'static str]) -> Check {
     })
 }
 
-/// `validate = path`: a function of the author's.
+/// Returns the check of `validate = path`, which calls the author's function.
 pub fn custom<T: Element>(check: fn(&T::Borrowed) -> Result<(), String>) -> Check {
     typed(None, move |value: &T| check(value.borrow()))
 }
 
-/// `equal = path`: two values that mean the same to the server.
+/// Returns the comparison of `equal = path`: true if two values mean the same to the server.
 pub fn equality<T: Element>(equal: fn(&T::Borrowed, &T::Borrowed) -> bool) -> Equality {
     Arc::new(move |one, other| match (decode::<T>(one), decode::<T>(other)) {
         (Some(one), Some(other)) => {
-            // It is asked after the object was made as well, where a panic would lose sight of it.
+            // The comparison also runs after the object was created. A panic would then lose the object.
             let call = AssertUnwindSafe(|| equal(one.borrow(), other.borrow()));
             catch_unwind(call).unwrap_or_else(|_| {
-                tracing::error!("a comparison of values panicked: they are taken as different");
+                tracing::error!("the comparison of two values panicked; they count as different");
                 false
             })
         }
@@ -63,10 +63,10 @@ pub fn equality<T: Element>(equal: fn(&T::Borrowed, &T::Borrowed) -> bool) -> Eq
     })
 }
 
-/// Prior and planned value; `None` where there is none.
+/// Decides from prior and planned value, which are `None` if null.
 type Decide<T> = fn(Option<&T>, Option<&T>) -> bool;
 
-/// `replace_if = path`: decides from prior and planned value. A value that is not known yet counts as a replacement.
+/// Returns the rule of `replace_if = path`. A planned value that is not known yet counts as a replacement.
 pub fn replace_when<T: Element>(decide: Decide<T::Borrowed>) -> ReplaceWhen {
     Arc::new(move |prior, planned| {
         if !planned.is_wholly_known() {
@@ -88,7 +88,7 @@ fn decode<T: Element>(value: &Value) -> Option<T> {
     T::decode(value, &Path::root()).ok().flatten()
 }
 
-fn words<T: std::fmt::Display>(limits: &impl RangeBounds<T>) -> String {
+fn range_text<T: std::fmt::Display>(limits: &impl RangeBounds<T>) -> String {
     let low = match limits.start_bound() {
         Bound::Included(low) => Some(format!("at least {low}")),
         Bound::Excluded(low) => Some(format!("more than {low}")),

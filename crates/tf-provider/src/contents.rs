@@ -1,28 +1,26 @@
-//! What stands somewhere inside a type, known while compiling, so that a wrong place is a compile error.
+//! Features that a type contains at any depth, known while compiling, so that a wrong use is a compile error.
 
-use crate::element::Element;
-
-/// What a type holds at any depth that does not fit everywhere.
+/// Features that a type contains at any depth and that are not allowed everywhere.
 #[derive(Clone, Copy, Default)]
 pub struct Contents {
-    /// Blocks: only resources, providers and other blocks have them, nested attributes do not.
+    /// Blocks. Only resources, providers and other blocks may contain blocks; nested attributes may not.
     pub blocks: bool,
     /// Write-only attributes.
     pub write_only: bool,
-    /// Write-only attributes of objects in a set, where nothing tells which is whose.
+    /// Write-only attributes of objects in a set, where a value cannot be assigned to its object.
     pub write_only_in_set: bool,
     /// Attributes whose change needs a new object.
     pub replace: bool,
-    /// The same of objects in a set, where a changed element is another element, and has no path.
+    /// Such attributes of objects in a set. A changed element is another element there, and has no path.
     pub replace_in_set: bool,
 }
 
 impl Contents {
-    /// Nothing of the kind.
+    /// No such feature.
     pub const PLAIN: Self =
         Self { blocks: false, write_only: false, write_only_in_set: false, replace: false, replace_in_set: false };
 
-    /// What both hold.
+    /// Returns the features of both.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self {
@@ -34,7 +32,7 @@ impl Contents {
         }
     }
 
-    /// What a set of this holds.
+    /// Returns the features of a set of this type.
     #[must_use]
     pub const fn in_set(self) -> Self {
         Self {
@@ -46,17 +44,10 @@ impl Contents {
 }
 
 impl Contents {
-    /// Fails to compile where this would be inside a set and cannot.
+    /// Fails to compile if a feature is inside of a set and must not be.
     #[track_caller]
     pub(crate) const fn check_sets(self) {
         assert!(!self.write_only_in_set, "cores refuse write-only attributes inside sets");
-        assert!(!self.replace_in_set, "elements of a set do not change, they come and go: `replace` is for the set");
+        assert!(!self.replace_in_set, "elements of a set are added and removed, not changed: put `replace` on the set");
     }
-}
-
-/// Fails to compile where cores would refuse the whole provider for an attribute of this type.
-#[track_caller]
-pub const fn check_attribute<T: Element>() {
-    assert!(!T::CONTENTS.blocks, "a nested attribute cannot hold blocks: declare this field a `block` too");
-    T::CONTENTS.check_sets();
 }

@@ -92,7 +92,7 @@ fn models_and_values_convert_both_ways() {
 }
 
 #[test]
-fn checks_say_what_is_wrong() {
+fn checks_describe_the_problem() {
     let attributes = Machine::attributes();
     let check = |name: &str, value: Value| {
         let attribute = attributes.iter().find(|a| a.name == name).expect("declared");
@@ -110,7 +110,7 @@ fn checks_say_what_is_wrong() {
 }
 
 #[test]
-fn functions_of_the_author_take_what_the_attribute_borrows_as() {
+fn functions_of_the_author_take_the_borrowed_type_of_the_attribute() {
     let (machine, network) = (Machine::attributes(), Network::attributes());
     let check = |attributes: &[Attribute], name: &str, position: usize, value: Value| {
         let attribute = attributes.iter().find(|a| a.name == name).expect("declared");

@@ -2,16 +2,16 @@
 
 use crate::path::Path;
 
-/// How bad it is.
+/// Severity of a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
     /// The operation failed.
     Error,
-    /// The operation went on.
+    /// The operation continued.
     Warning,
 }
 
-/// One message for the user, with the attribute it is about where there is one.
+/// A message for the user, about an attribute or about the whole resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// Error or warning.
@@ -20,51 +20,51 @@ pub struct Diagnostic {
     pub summary: String,
     /// Causes and hint, several lines allowed.
     pub detail: String,
-    /// The attribute; the root if it is about the whole resource.
+    /// Path of the attribute; the root if the message is about the whole resource.
     pub path: Path,
 }
 
 impl Diagnostic {
-    /// An error about the whole resource.
+    /// Returns an error about the whole resource.
     pub fn error(summary: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { severity: Severity::Error, summary: summary.into(), detail: detail.into(), path: Path::root() }
     }
 
-    /// A warning about the whole resource.
+    /// Returns a warning about the whole resource.
     pub fn warning(summary: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(summary, detail) }
     }
 
-    /// The same message, about the attribute at `path` (dotted names, or a [`Path`]).
+    /// Returns the same message about the attribute at `path`: dotted names, or a [`Path`].
     #[must_use]
     pub fn at(self, path: impl Into<Path>) -> Self {
         Self { path: path.into(), ..self }
     }
 }
 
-/// Several messages. As an error type it holds at least one error.
+/// Several messages. As an error type, it contains at least one error.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Diagnostics(Vec<Diagnostic>);
 
 impl Diagnostics {
-    /// None yet.
+    /// Returns an empty list.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds one.
+    /// Adds a message.
     pub fn push(&mut self, diagnostic: Diagnostic) {
         self.0.push(diagnostic);
     }
 
-    /// True if one of them is an error.
+    /// Returns true if a message is an error.
     #[must_use]
     pub fn has_error(&self) -> bool {
         self.0.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
     }
 
-    /// The messages in the order in which they were added.
+    /// Returns the messages in the order in which they were added.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.0.iter()
     }

@@ -4,19 +4,21 @@ use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::attr::{Attr, Secret};
+use crate::basis::Basis;
 use crate::contents::Contents;
-use crate::known::{Basis, Known};
+use crate::diagnostic::Diagnostic;
 use crate::path::Path;
 use crate::schema::{Attribute, Kind, Nesting, Type};
+use crate::timeouts::Defaults;
 use crate::value::{Number, Value};
 
-/// A value that does not fit the Rust type it was declared with.
+/// A value that does not fit its declared Rust type.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: {problem}")]
 pub struct ValueError {
-    /// Where.
+    /// Path of the value.
     pub path: Path,
-    /// What was wanted and what came; never the content.
+    /// Expected and actual type, without the content.
     pub problem: String,
 }
 
@@ -30,92 +32,102 @@ impl ValueError {
     }
 }
 
-/// Object with declared attributes. Derived: `#[derive(Clone, Default, Model)]`.
+impl From<ValueError> for Diagnostic {
+    fn from(ValueError { path, problem }: ValueError) -> Self {
+        Self::error("Invalid value", format!("\"{path}\": {problem}.")).at(path)
+    }
+}
+
+/// An object with declared attributes, derived with `#[derive(Clone, Default, Model)]`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a model",
     note = "derive it: #[derive(Clone, Default, Model)]"
 )]
 pub trait Model: Clone + Default + Send + Sync + 'static {
-    /// Markdown, from the doc comment of the type.
+    /// Description in Markdown, from the doc comment of the type.
     const DESCRIPTION: &'static str;
-    /// Deprecation of the whole type.
+    /// Deprecation message of the whole type.
     const DEPRECATED: Option<&'static str> = None;
 
-    /// The struct that the derive makes beside this one, `KnownNote` for a model `Note`: see [`Known`].
+    /// The second struct that the derive makes, `KnownNote` for a model `Note`; see [`Known`].
     type Known: Clone + Default + Ord + Send + Sync + 'static;
 
-    /// The declared attributes in the order of the fields.
+    /// Returns the declared attributes in the order of the fields.
     fn attributes() -> Vec<Attribute>;
 
-    /// Reads the fields from an object value; attributes that the object lacks are null.
+    /// Converts an object value to a model. Attributes that the object lacks are null.
     ///
     /// # Errors
-    /// When an attribute has not the declared type.
+    /// Fails if an attribute does not have the declared type.
     fn from_value(value: &Value, path: &Path) -> Result<Self, ValueError>;
 
-    /// The object value, with every attribute present.
+    /// Returns the object value with every attribute present.
     fn to_value(&self) -> Value;
 
-    /// Returns the known values; used by derived code.
+    /// Returns the known values. Derived code calls this.
     ///
     /// # Errors
-    /// When a value is missing.
+    /// Fails if a value is missing.
     fn into_known(self, basis: Basis, path: &Path) -> Result<Self::Known, ValueError>;
 
-    /// Returns the model with these values; used by derived code.
+    /// Returns the model with these values. Derived code calls this.
     fn from_known(known: Self::Known) -> Self;
 
-    /// Returns the values for a planning hook; `None` while one of them is unknown, other than computed ones.
+    /// Returns the known values for a planning hook; `None` while a value that is not computed is unknown.
     fn known(&self) -> Option<Known<Self>> {
         self.clone().into_known(Basis::Plan, &Path::root()).ok()
     }
 
-    /// Deadlines that the type declares for an operation: the field `timeouts`, where there is one.
-    fn timeout_defaults() -> crate::timeouts::Defaults {
-        crate::timeouts::Defaults::default()
+    /// Returns the deadlines that the field `timeouts` declares, if there is such a field.
+    fn timeout_defaults() -> Defaults {
+        Defaults::default()
     }
 }
 
-/// What can stand in an [`Attr`]: text, numbers, bools, collections of them, nested models.
+/// The known values of a model: the struct `KnownNote` that the derive makes for a model `Note`.
+pub type Known<M> = <M as Model>::Known;
+
+/// A type of values that an [`Attr`] can have: text, numbers, bools, collections of them, nested models.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the value of an attribute",
     note = "use bool, an integer, f64, Number, String, Secret, Vec, BTreeSet, BTreeMap<String, _> or a derived Model"
 )]
 pub trait Element: Borrow<Self::Borrowed> + Sized + Clone + Send + Sync + 'static {
-    /// What checks and comparisons of the author's take by reference: `str` for text, a slice for lists, else the type
-    /// itself.
+    /// Type that the author's checks and comparisons take by reference: `str` for text, a slice for lists, otherwise
+    /// the type itself.
     type Borrowed: ?Sized;
 
-    /// The same without unknown parts: of a model its [`Known`], of a collection that of its elements, else the type
+    /// The type without unknown parts: the [`Known`] of a model, a collection of known elements, otherwise the type
     /// itself.
     type Known: Clone + Default + Send + Sync + 'static;
 
-    /// What the type holds that does not fit everywhere.
+    /// Features of the type that are not allowed everywhere.
     const CONTENTS: Contents = Contents::PLAIN;
 
-    /// The declared kind.
+    /// Returns the declared kind.
     fn kind() -> Kind;
 
-    /// Reads a value that is neither null nor unknown; `None` if something inside it is unknown that the type cannot hold.
+    /// Converts a value that is neither null nor unknown; `None` if the type cannot represent an unknown part of the
+    /// value.
     ///
     /// # Errors
-    /// When the value has another type.
+    /// Fails if the value has another type.
     fn decode(value: &Value, path: &Path) -> Result<Option<Self>, ValueError>;
 
-    /// The value.
+    /// Returns the value.
     fn encode(&self) -> Value;
 
-    /// Returns the value without unknown parts; used by derived code.
+    /// Returns the value without unknown parts. Derived code calls this.
     ///
     /// # Errors
-    /// When a part is missing.
+    /// Fails if a value is missing.
     fn into_known(self, basis: Basis, path: &Path) -> Result<Self::Known, ValueError>;
 
-    /// The opposite of [`Element::into_known`].
+    /// Reverses [`Element::into_known`].
     fn from_known(known: Self::Known) -> Self;
 }
 
-/// The items of a type that has no unknown parts.
+/// Defines the conversions of a type without unknown parts.
 macro_rules! always_known {
     () => {
         fn into_known(self, _: Basis, _: &Path) -> Result<Self, ValueError> {
@@ -128,10 +140,17 @@ macro_rules! always_known {
     };
 }
 
-/// Reads an attribute.
+/// Fails to compile if cores would refuse the whole provider because of an attribute of this type.
+#[track_caller]
+pub const fn check_attribute<T: Element>() {
+    assert!(!T::CONTENTS.blocks, "a nested attribute cannot hold blocks: declare this field a `block` too");
+    T::CONTENTS.check_sets();
+}
+
+/// Converts a value to an attribute.
 ///
 /// # Errors
-/// When the value has another type.
+/// Fails if the value has another type.
 pub fn decode_attr<T: Element>(value: &Value, path: &Path) -> Result<Attr<T>, ValueError> {
     match value {
         Value::Null => Ok(Attr::Null),
@@ -140,7 +159,7 @@ pub fn decode_attr<T: Element>(value: &Value, path: &Path) -> Result<Attr<T>, Va
     }
 }
 
-/// Writes an attribute.
+/// Converts an attribute to a value.
 pub fn encode_attr<T: Element>(attr: &Attr<T>) -> Value {
     match attr {
         Attr::Null => Value::Null,
@@ -285,7 +304,7 @@ macro_rules! integers {
 
 integers!(i64, u64, i32, u32, u16, u8);
 
-/// The kind of a collection whose elements are of kind `element`.
+/// Returns the kind of a collection whose elements are of kind `element`.
 fn collection(element: Kind, nesting: Nesting) -> Kind {
     match (element, nesting) {
         (Kind::Nested(Nesting::Single, attributes), nesting) => Kind::Nested(nesting, attributes),
@@ -403,8 +422,8 @@ impl<T: Element> Element for BTreeMap<String, T> {
     }
 }
 
-/// Limits that an integer or float can be compared with.
-#[diagnostic::on_unimplemented(message = "`range` is for numbers; `{Self}` is none")]
+/// A type that `range` accepts: integers and floats.
+#[diagnostic::on_unimplemented(message = "`range` is for numbers; `{Self}` is not a number")]
 pub trait Ranged: Element + PartialOrd + std::fmt::Display {}
 impl Ranged for i64 {}
 impl Ranged for u64 {}
@@ -414,44 +433,44 @@ impl Ranged for u16 {}
 impl Ranged for u8 {}
 impl Ranged for f64 {}
 
-/// What has a length: characters of text, elements of a collection.
+/// A type that `length` accepts: text and collections.
 #[diagnostic::on_unimplemented(message = "`length` is for text and collections; `{Self}` has none")]
-pub trait Measured: Element {
-    /// Characters or elements.
-    fn measure(&self) -> usize;
+pub trait HasLength: Element {
+    /// Returns the number of characters or elements.
+    fn length(&self) -> usize;
 }
 
-impl Measured for String {
-    fn measure(&self) -> usize {
+impl HasLength for String {
+    fn length(&self) -> usize {
         self.chars().count()
     }
 }
 
-impl Measured for Secret {
-    fn measure(&self) -> usize {
+impl HasLength for Secret {
+    fn length(&self) -> usize {
         self.expose().chars().count()
     }
 }
 
-impl<T: Element> Measured for Vec<T> {
-    fn measure(&self) -> usize {
+impl<T: Element> HasLength for Vec<T> {
+    fn length(&self) -> usize {
         self.len()
     }
 }
 
-impl<T: Element<Known: Ord> + Ord> Measured for BTreeSet<T> {
-    fn measure(&self) -> usize {
+impl<T: Element<Known: Ord> + Ord> HasLength for BTreeSet<T> {
+    fn length(&self) -> usize {
         self.len()
     }
 }
 
-impl<T: Element> Measured for BTreeMap<String, T> {
-    fn measure(&self) -> usize {
+impl<T: Element> HasLength for BTreeMap<String, T> {
+    fn length(&self) -> usize {
         self.len()
     }
 }
 
-/// What `one_of` can be declared on.
-#[diagnostic::on_unimplemented(message = "`one_of` is for strings; `{Self}` is none")]
+/// A type that `one_of` accepts.
+#[diagnostic::on_unimplemented(message = "`one_of` is for strings; `{Self}` is not a string")]
 pub trait Choice: Element + AsRef<str> {}
 impl Choice for String {}

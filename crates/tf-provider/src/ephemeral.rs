@@ -1,4 +1,4 @@
-//! What the author of an ephemeral resource writes.
+//! The trait of ephemeral resources.
 
 use std::future::{Future, ready};
 use std::time::SystemTime;
@@ -6,97 +6,98 @@ use std::time::SystemTime;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::cx::Cx;
+use crate::context::Context;
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::element::Known;
 use crate::element::Model;
-use crate::known::Known;
 
-/// One type of ephemeral resource: a value that lives as long as a run, such as a token, and is stored nowhere.
-/// Methods may be `async fn`.
+/// A type of ephemeral resource: a value such as a token, which exists during a run and is not stored. Methods may be
+/// `async fn`.
 ///
-/// The core opens it in each phase that needs it, renews it while it is needed longer than it lasts, and closes it. In
+/// The core opens it in each phase that needs it, renews it if it is needed for longer than it lasts, and closes it. In
 /// the model's declaration, `required`, `optional`, `computed`, `default`, `sensitive`, `equal` and the checks have
-/// their meaning; what is about changing or storing an object (`replace`, `keep`, `write_only`, `identity`) has none.
-/// `timeouts(read = …)` limits opening.
+/// their usual meaning. Options about changing or storing an object (`replace`, `keep`, `write_only`, `identity`) have
+/// none. `timeouts(read = …)` limits opening.
 pub trait EphemeralResource: Send + Sync + 'static {
     /// Type name with the provider's prefix: `pxci_api_token`.
     const TYPE: &'static str;
-    /// What the provider's configuration gives.
+    /// Data from the provider's configuration.
     type Data: Send + Sync + 'static;
     /// The attributes.
     type Model: Model;
-    /// What renew and close need to know, `()` if nothing. The core holds it in memory, as JSON, until it closes; so it
-    /// may contain secrets: see [`exposed`](crate::exposed).
+    /// Data for renew and close, `()` if they need none. The core keeps it in memory, as JSON, until it closes the
+    /// resource. The data may contain secrets: see [`exposed`](crate::exposed).
     type Private: Serialize + DeserializeOwned + Send;
 
-    /// Checks what the declarations cannot say. Values may be unknown.
+    /// Checks rules that the declarations cannot express. Values may be unknown.
     fn validate(&self, _config: &Self::Model, _diagnostics: &mut Diagnostics) {}
 
-    /// Makes the value. In `wanted` stands what the configuration sets, defaults filled in; computed attributes are
-    /// unknown and must be known in the result, or null. What the configuration sets must come back as it is.
+    /// Creates the value. `config` has the configured values and defaults; its computed attributes are unknown. In the
+    /// result, computed attributes must be known or null, and all others unchanged.
     ///
     /// # Errors
-    /// When it cannot be made. Nothing is closed then: what was made halfway must be undone here.
+    /// Fails if the value cannot be created. Close is not called then, so this method must clean up.
     fn open(
         &self,
-        cx: &Cx<Self::Data>,
-        wanted: Known<Self::Model>,
+        cx: &Context<Self::Data>,
+        config: Known<Self::Model>,
     ) -> impl Future<Output = Result<Opened<Known<Self::Model>, Self::Private>, Diagnostics>> + Send;
 
-    /// Makes the value last longer; its attributes stay as they are. Called if [`Opened::renew_at`] was given.
+    /// Extends the life of the value. Its attributes do not change. Called if [`Opened::renew_at`] is set.
     ///
     /// # Errors
-    /// When it cannot be renewed; the run fails.
+    /// Fails if the value cannot be renewed. The run fails.
     fn renew(
         &self,
-        cx: &Cx<Self::Data>,
+        cx: &Context<Self::Data>,
         _private: Self::Private,
     ) -> impl Future<Output = Result<Renewed<Self::Private>, Diagnostics>> + Send {
         let summary = format!("{} cannot be renewed", cx.type_name());
-        ready(Err(Diagnostic::error(summary, "It asked to be renewed, but has no way to. This is a bug.").into()))
+        let detail = "The resource set a time for renewal, but does not implement it. This is a bug in the provider.";
+        ready(Err(Diagnostic::error(summary, detail).into()))
     }
 
-    /// Ends the value. It being gone already is a success. What a core leaves open, as after an interrupt, is closed when
-    /// the provider ends; cores give it two seconds for that.
+    /// Ends the value. Succeeds if the value no longer exists. If a core leaves a resource open, for example after an
+    /// interrupt, the framework closes it when the provider ends. Cores allow two seconds for that.
     ///
     /// # Errors
-    /// When it may still be valid.
+    /// Fails if the value may still be valid.
     fn close(
         &self,
-        _cx: &Cx<Self::Data>,
+        _cx: &Context<Self::Data>,
         _private: Self::Private,
     ) -> impl Future<Output = Result<(), Diagnostics>> + Send {
         ready(Ok(()))
     }
 }
 
-/// An ephemeral resource that is open. It cannot be shown: it usually holds a secret.
+/// An open ephemeral resource. It has no `Debug`, because it usually contains a secret.
 pub struct Opened<M, P = ()> {
-    /// Its attributes.
+    /// Attributes of the resource.
     pub model: M,
-    /// What renew and close get.
+    /// Data for renew and close.
     pub private: P,
-    /// When the core shall renew it, if it is still needed then. `None`: it lasts as long as a run.
+    /// Time at which the core renews it, if it is still needed. `None` means that it lasts as long as a run.
     pub renew_at: Option<SystemTime>,
 }
 
 impl<M, P> Opened<M, P> {
-    /// Open until it is closed.
+    /// Returns a resource that lasts until it is closed.
     pub fn new(model: M, private: P) -> Self {
         Self { model, private, renew_at: None }
     }
 
-    /// To be renewed at `moment`.
+    /// Sets the time of the renewal.
     #[must_use]
-    pub fn renew_at(self, moment: SystemTime) -> Self {
-        Self { renew_at: Some(moment), ..self }
+    pub fn renew_at(self, time: SystemTime) -> Self {
+        Self { renew_at: Some(time), ..self }
     }
 }
 
-/// An ephemeral resource that lasts longer now.
+/// A renewed ephemeral resource.
 pub struct Renewed<P> {
-    /// What the next renew, and close, get.
+    /// Data for the next renew, and for close.
     pub private: P,
-    /// When the core shall renew it again.
+    /// Time at which the core renews it again.
     pub renew_at: Option<SystemTime>,
 }

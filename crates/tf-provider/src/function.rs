@@ -1,4 +1,4 @@
-//! What the author of a provider function writes.
+//! The trait of provider functions.
 
 use crate::attr::Attr;
 use crate::element::{Element, ValueError};
@@ -8,29 +8,28 @@ use crate::value::Value;
 
 /// A function that configurations call as `provider::NAME::FUNCTION(…)`.
 ///
-/// Functions are pure: the same arguments give the same result, without looking at anything else. They are called
-/// before the provider is configured, so there is no context; and while planning as well as while applying, where cores
-/// compare the results.
+/// Functions are pure: the result depends on the arguments only. They are called before the provider is configured, so
+/// there is no context. Cores call them while planning and while applying, and compare the results.
 pub trait Function: Send + Sync + 'static {
-    /// Name in configurations.
+    /// Name of the function in configurations.
     const NAME: &'static str;
-    /// What it takes; the doc comment of this type describes the function.
+    /// Parameters. The doc comment of this type describes the function.
     type Parameters: Parameters;
-    /// What it gives: `T`, `Option<T>` if that may be null, or `Attr<T>` if it may also be unknown, which only makes
-    /// sense where a parameter may be.
+    /// Type of the result: `T`, `Option<T>` if it may be null, or `Attr<T>` if it may also be unknown. An unknown
+    /// result only makes sense if a parameter may be unknown.
     type Output: Argument;
 
-    /// Computes the result. It may take a while: it runs on a thread where that disturbs nobody.
+    /// Computes the result. Slow code is allowed, because the call runs on a thread for blocking work.
     ///
     /// # Errors
-    /// When the arguments have no result; [`FunctionError::at`] says which of them is the reason.
+    /// Fails if the arguments have no result. [`FunctionError::at`] names the argument at fault.
     fn call(&self, arguments: Self::Parameters) -> Result<Self::Output, FunctionError>;
 }
 
-/// Why a function has no result. The core shows the user's call.
+/// The reason why a function has no result. The core shows the user's call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FunctionError {
-    /// What is wrong, as a sentence. The core writes the parameter's name before it.
+    /// The problem, as a sentence. The core writes the parameter's name before it.
     pub text: String,
     place: Option<Place>,
 }
@@ -42,24 +41,24 @@ enum Place {
 }
 
 impl FunctionError {
-    /// About the call as a whole.
+    /// Returns an error about the whole call.
     pub fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), place: None }
     }
 
-    /// About the argument for this parameter; for the variadic one, its first argument.
+    /// Names the parameter of the argument at fault; for the variadic parameter, its first argument.
     #[must_use]
     pub fn at(self, parameter: impl Into<String>) -> Self {
         Self { place: Some(Place::Parameter(parameter.into())), ..self }
     }
 
-    /// About the argument at this position, from zero: for those of the variadic parameter, after all others.
+    /// Names the position of the argument at fault, from zero. Arguments of the variadic parameter come last.
     #[must_use]
     pub fn at_position(self, position: usize) -> Self {
         Self { place: Some(Place::Position(position)), ..self }
     }
 
-    /// The position among `parameters`, from zero; `None` if it is about the call.
+    /// Returns the position among `parameters`, from zero; `None` if the error is about the whole call.
     pub(crate) fn position(&self, parameters: &[Parameter]) -> Option<usize> {
         match self.place.as_ref()? {
             Place::Position(position) => Some(*position),
@@ -80,27 +79,27 @@ impl From<&str> for FunctionError {
     }
 }
 
-/// What can be passed to a function, and come back from it: a value; `Option` of one, which may be null; or [`Attr`] of
-/// one, which may be null or unknown.
+/// A type of arguments and results: a value, an `Option` of a value, which may be null, or an [`Attr`] of a value,
+/// which may be null or unknown.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a function's parameter or result",
     note = "use a type that an attribute can have, or `Option<…>` or `Attr<…>` of one"
 )]
 pub trait Argument: Sized + Send + 'static {
-    /// The type of the value itself.
+    /// Type of the value.
     type Element: Element;
-    /// It may be null.
+    /// True if the argument may be null.
     const NULL: bool;
-    /// It may be unknown.
+    /// True if the argument may be unknown.
     const UNKNOWN: bool;
 
-    /// Reads a value; `None` where null or unknown is not allowed.
+    /// Converts a value; `None` if the value is null or unknown and must not be.
     ///
     /// # Errors
-    /// When the value has another type.
+    /// Fails if the value has another type.
     fn decode(value: &Value) -> Result<Option<Self>, ValueError>;
 
-    /// The value.
+    /// Returns the value.
     fn encode(&self) -> Value;
 }
 
@@ -154,48 +153,48 @@ fn decode_attr<T: Element>(value: &Value) -> Result<Attr<T>, ValueError> {
     crate::element::decode_attr(value, &Path::root())
 }
 
-/// The arguments of a function. Derived: `#[derive(Parameters)]`.
+/// The arguments of a function, derived with `#[derive(Parameters)]`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a list of parameters",
     note = "derive it for a struct: #[derive(Parameters)]"
 )]
 pub trait Parameters: Sized + Send + 'static {
-    /// Markdown, from the doc comment of the type; its first paragraph is the summary.
+    /// Description in Markdown, from the doc comment of the type. The first paragraph is the summary.
     const DESCRIPTION: &'static str;
-    /// Message that says what to use instead.
+    /// Deprecation message, which names the replacement.
     const DEPRECATED: Option<&'static str> = None;
 
-    /// All parameters in order. Only the last can be variadic.
+    /// Returns all parameters in order. Only the last one can be variadic.
     fn parameters() -> Vec<Parameter>;
 
-    /// Reads the arguments.
+    /// Converts the arguments.
     ///
     /// # Errors
-    /// When one does not fit its parameter.
+    /// Fails if an argument does not fit its parameter.
     fn take(arguments: &mut Arguments) -> Result<Self, FunctionError>;
 }
 
-/// One parameter.
+/// A parameter of a function.
 #[derive(Clone)]
 pub struct Parameter {
-    /// Name, for documentation and messages.
+    /// Name for documentation and messages.
     pub name: String,
     /// Type of one argument.
     pub value_type: Type,
-    /// Markdown, from the field's doc comment.
+    /// Description in Markdown, from the field's doc comment.
     pub description: String,
-    /// The argument may be null.
+    /// True if the argument may be null.
     pub null: bool,
-    /// The argument may be unknown; otherwise the core answers such calls itself, with unknown.
+    /// True if the argument may be unknown. Otherwise the core does not call the function, and its result is unknown.
     pub unknown: bool,
-    /// Takes all arguments that are left.
+    /// True if the parameter takes all remaining arguments.
     pub variadic: bool,
     /// Checks of a known value.
     pub checks: Vec<Check>,
 }
 
 impl Parameter {
-    /// A parameter of type `T`; used by derived code.
+    /// Returns a parameter of type `T`. Derived code calls this.
     #[must_use]
     pub fn of<T: Argument>(name: &str, description: &str) -> Self {
         Self {
@@ -210,7 +209,7 @@ impl Parameter {
     }
 }
 
-/// Arguments on their way into a [`Parameters`] type; used by derived code.
+/// The arguments of a call, for conversion to a [`Parameters`] type. Derived code uses this.
 pub struct Arguments {
     values: std::vec::IntoIter<Value>,
     position: usize,
@@ -221,19 +220,19 @@ impl Arguments {
         Self { values: values.into_iter(), position: 0 }
     }
 
-    /// The next argument.
+    /// Returns the next argument.
     ///
     /// # Errors
-    /// When there is none, or it does not fit.
+    /// Fails if there is no further argument, or it does not fit.
     pub fn one<T: Argument>(&mut self) -> Result<T, FunctionError> {
         let value = self.values.next().ok_or_else(|| FunctionError::new("There are too few arguments."))?;
         self.argument(&value)
     }
 
-    /// All arguments that are left.
+    /// Returns all remaining arguments.
     ///
     /// # Errors
-    /// When one does not fit.
+    /// Fails if an argument does not fit.
     pub fn rest<T: Argument>(&mut self) -> Result<Vec<T>, FunctionError> {
         let values = std::mem::take(&mut self.values);
         values.map(|value| self.argument(&value)).collect()

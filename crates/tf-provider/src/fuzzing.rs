@@ -1,5 +1,5 @@
-//! For fuzz targets only: what reads bytes from outside and is private otherwise. Each function panics when a promise is
-//! broken.
+//! Entry points for fuzz targets: private code that decodes bytes from outside. Each function panics if an invariant
+//! does not hold.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use crate::schema::Type;
 use crate::serve::{handshake, tls};
 use crate::wire::{json, msgpack};
 
-/// A few types that have everything; the first byte of the input chooses.
+/// Chooses one of a few types by the first byte of the input. Together they have every kind of type.
 fn chosen(input: &[u8]) -> Option<(Type, &[u8])> {
     let (first, rest) = input.split_first()?;
     let part = Type::Object(BTreeMap::from([
@@ -30,31 +30,32 @@ fn chosen(input: &[u8]) -> Option<(Type, &[u8])> {
     Some((wanted, rest))
 }
 
-/// A value as cores send it. What is read is written and read again as the same.
+/// Decodes a value as cores send it. Encoding and decoding it again gives the same value.
 ///
 /// # Panics
-/// When it is not.
+/// Panics if the values differ.
 pub fn messagepack(input: &[u8]) {
     let Some((wanted, bytes)) = chosen(input) else { return };
     let Ok(value) = msgpack::decode(bytes, &wanted) else { return };
     let again = msgpack::decode(&msgpack::encode(&value, &wanted), &wanted);
-    assert!(again.is_ok_and(|again| again == value), "written differently");
+    assert!(again.is_ok_and(|again| again == value), "encoding changed the value");
 }
 
-/// State as cores store it. Nothing is read that is not JSON; what is read can be sent.
+/// Decodes state as cores store it. Only JSON is accepted, and each decoded value can be sent to a core.
 ///
 /// # Panics
-/// When one of these does not hold.
+/// Panics if one of these does not hold.
 pub fn stored_state(input: &[u8]) {
     let Some((wanted, bytes)) = chosen(input) else { return };
     let Ok(stored) = json::parse(bytes) else { return };
-    assert!(serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok(), "read what is not JSON");
+    assert!(serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok(), "accepted input that is not JSON");
     let Ok(value) = json::decode(&stored, &wanted) else { return };
     let sent = msgpack::decode(&msgpack::encode(&value, &wanted), &wanted);
-    assert!(sent.is_ok_and(|sent| sent == value), "sent differently");
+    assert!(sent.is_ok_and(|sent| sent == value), "encoding changed the value");
 }
 
-/// The environment that a core starts the provider with: lines of `NAME=value`, `\` for a line feed in a value.
+/// Reads the environment that a core starts the provider with: lines of `NAME=value`, with `\` for a line feed in a
+/// value.
 pub fn environment(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let lines = text.lines().filter_map(|line| line.split_once('='));
@@ -68,7 +69,8 @@ pub fn environment(input: &[u8]) {
     }
 }
 
-/// A peer's key, what it signed, and the signature: lengths in the first two bytes.
+/// Verifies a peer's signature. The input has the lengths of key and message in two bytes, then key, message,
+/// signature.
 pub fn signature(input: &[u8]) {
     let [key, message, rest @ ..] = input else { return };
     let (key, message) = (usize::from(*key), usize::from(*message));

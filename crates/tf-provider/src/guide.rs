@@ -1,6 +1,6 @@
 //! A provider with one resource, step by step: from an empty directory to a plan.
 //!
-//! What comes of it is `examples/paper/`, some ninety lines; `examples/shelf/` has everything that is left out here.
+//! The result is `examples/paper/`, about ninety lines. `examples/shelf/` has all features that this guide leaves out.
 //!
 //! # 1. A program
 //!
@@ -15,13 +15,13 @@
 //! tf-provider = { package = "pxci-tf-provider", path = "…" }
 //! ```
 //!
-//! Started by hand it explains itself. What it prints to standard output is part of the handshake: never use `println!`;
-//! log with `tracing`, and a core shows it under `TF_LOG_PROVIDER=DEBUG`.
+//! When a user starts it by hand, the program explains its purpose. Standard output belongs to the handshake, so never
+//! use `println!`. Log with `tracing`; a core shows the log with `TF_LOG_PROVIDER=DEBUG`.
 //!
 //! # 2. A model
 //!
-//! One struct declares a resource's attributes. Doc comments become the published descriptions. `#[tf(…)]` says who sets
-//! the attribute, and how it is planned; the derive refuses what no core would accept, at the field.
+//! A struct declares the attributes of a resource. Doc comments become the published descriptions. `#[tf(…)]` says who
+//! sets the attribute and how it is planned. The derive refuses declarations that no core would accept, at the field.
 //!
 //! ```
 //! use tf_provider::{Attr, Model};
@@ -32,10 +32,10 @@
 //!     /// Name of the file; another name is another note.
 //!     #[tf(required, replace, identity, length(1..=64))]
 //!     name: Attr<String>,
-//!     /// What it says.
+//!     /// Text of the note.
 //!     #[tf(default = "")]
 //!     text: Attr<String>,
-//!     /// How long it is, in bytes.
+//!     /// Length of the text in bytes.
 //!     #[tf(computed)]
 //!     length: Attr<u64>,
 //! }
@@ -45,19 +45,19 @@
 //! assert!(matches!(note.text, Attr::Null));
 //! ```
 //!
-//! An [`Attr`](crate::Attr) is null, unknown or known. Unknown is what another resource will only know after it was
-//! applied: while planning, expect it everywhere. All words are at [`derive@crate::Model`].
+//! An [`Attr`](crate::Attr) is null, unknown or known. A value is unknown if it comes from another resource that is not
+//! applied yet; while planning, any value can be unknown. [`derive@crate::Model`] lists all options.
 //!
 //! # 3. A resource
 //!
-//! Four functions, and `import` where existing objects can be taken over. The framework plans by the declarations alone:
-//! `length` is unknown until create returns it, a changed `name` is a replacement.
+//! A resource has four methods, and `import` if existing objects can be imported. The framework plans from the
+//! declarations: `length` is unknown until create returns it, and a changed `name` is a replacement.
 //!
-//! Create, update and delete get a `KnownNote`. The derive makes this struct too, for the moment when the core has values for
-//! everything that the configuration sets: `name` and `text` are a `String` in it, an optional attribute would be an
-//! `Option`, and only the computed `length` is still an `Attr`. The provider is configured then, so
-//! [`Cx::data`](crate::Cx::data) is a plain reference. Read and import work with a `Note`, because a state can lack
-//! attributes, for example after an import.
+//! Create, update and delete get a `KnownNote`. The derive makes this struct too, for the time when the core has values
+//! for everything that the configuration sets: `name` and `text` are a `String` in it, an optional attribute would be
+//! an `Option`, and only the computed `length` is still an `Attr`. The provider is configured then, so
+//! [`Context::data`](crate::Context::data) is a plain reference. Read and import work with a `Note`, because a state
+//! can lack attributes, for example after an import.
 //!
 //! ```no_run
 //! # use tf_provider::{Attr, Model};
@@ -76,7 +76,7 @@
 //! # }
 //! use std::io::ErrorKind;
 //! use std::{fs, path::PathBuf};
-//! use tf_provider::{Cx, Diagnostic, Diagnostics, Failure, ImportKey, Outcome, Resource};
+//! use tf_provider::{Context, Diagnostic, Diagnostics, Failure, ImportKey, Outcome, Resource};
 //!
 //! struct Notes;
 //!
@@ -85,26 +85,26 @@
 //!     type Data = PathBuf;
 //!     type Model = Note;
 //!
-//!     async fn create(&self, cx: &Cx<PathBuf>, mut plan: KnownNote) -> Outcome<KnownNote> {
+//!     async fn create(&self, cx: &Context<PathBuf>, mut plan: KnownNote) -> Outcome<KnownNote> {
 //!         plan.length = (plan.text.len() as u64).into();
 //!         fs::write(cx.data().join(&plan.name), &plan.text)
 //!             .map_err(|error| Diagnostic::error("Unable to write note", error.to_string()))?;
 //!         Ok(plan)
 //!     }
 //!
-//!     async fn read(&self, cx: &Cx<PathBuf>, state: Note) -> Result<Option<Note>, Diagnostics> {
-//!         match fs::read_to_string(cx.data().join(state.name.need("name")?)) {
+//!     async fn read(&self, cx: &Context<PathBuf>, state: Note) -> Result<Option<Note>, Diagnostics> {
+//!         match fs::read_to_string(cx.data().join(state.name.require("name")?)) {
 //!             Ok(text) => Ok(Some(Note { length: (text.len() as u64).into(), text: text.into(), ..state })),
 //!             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
 //!             Err(error) => Err(Diagnostic::error("Unable to read note", error.to_string()).into()),
 //!         }
 //!     }
 //!
-//!     async fn update(&self, cx: &Cx<PathBuf>, _prior: KnownNote, plan: KnownNote) -> Outcome<KnownNote> {
+//!     async fn update(&self, cx: &Context<PathBuf>, _prior: KnownNote, plan: KnownNote) -> Outcome<KnownNote> {
 //!         self.create(cx, plan).await
 //!     }
 //!
-//!     async fn delete(&self, cx: &Cx<PathBuf>, state: KnownNote) -> Result<(), Failure<KnownNote>> {
+//!     async fn delete(&self, cx: &Context<PathBuf>, state: KnownNote) -> Result<(), Failure<KnownNote>> {
 //!         match fs::remove_file(cx.data().join(&state.name)) {
 //!             Err(error) if error.kind() != ErrorKind::NotFound => {
 //!                 Err(Diagnostic::error("Unable to remove note", error.to_string()).into())
@@ -113,7 +113,7 @@
 //!         }
 //!     }
 //!
-//!     async fn import(&self, _: &Cx<PathBuf>, key: ImportKey<Note>) -> Result<Note, Diagnostics> {
+//!     async fn import(&self, _: &Context<PathBuf>, key: ImportKey<Note>) -> Result<Note, Diagnostics> {
 //!         Ok(match key {
 //!             ImportKey::Id(name) => Note { name: name.into(), ..Note::default() },
 //!             ImportKey::Identity(note) => note,
@@ -122,18 +122,19 @@
 //! }
 //! ```
 //!
-//! * `read` says `None` when the object is gone: the core then plans to make it again. Any other doubt is an error.
-//! * `delete` of what is gone already is a success.
-//! * A create that fails half-way returns [`Failure::partial`](crate::Failure::partial) with what exists, so that the
-//!   core knows of it and removes it.
-//! * A required attribute that `read` cannot find out is declared `unread`: an imported object lacks it until the next
-//!   apply, and delete gets an empty value for it. Without the word, the framework refuses to delete such an object
-//!   before the next apply.
-//! * What takes long runs inside [`Call::guard`](crate::Call::guard): it ends on an interrupt and at the deadline.
+//! * `read` returns `None` if the object no longer exists. The core then plans to create it again. Any other doubt is
+//!   an error.
+//! * `delete` succeeds if the object no longer exists.
+//! * A create that fails half-way returns [`Failure::partial`](crate::Failure::partial) with the object that exists, so
+//!   that the core stores it and removes it later.
+//! * A required attribute that `read` cannot determine is declared `unread`. An imported object lacks the attribute
+//!   until the next apply, and delete gets an empty value for it. Without `unread`, the framework refuses to delete
+//!   such an object before the next apply.
+//! * Slow work runs inside of [`Call::guard`](crate::Call::guard), which ends it on an interrupt and at the deadline.
 //!
 //! # 4. The provider
 //!
-//! Its block, what configuring it gives to the resources, and the one list of types.
+//! The provider has its own block, the data that resources get from the configuration, and the list of types.
 //!
 //! ```no_run
 //! use std::path::PathBuf;
@@ -159,7 +160,7 @@
 //!     }
 //!
 //!     async fn configure(&self, _stop: &CancellationToken, config: Settings) -> Result<Option<PathBuf>, Diagnostics> {
-//!         // Not known yet: `None`, and notes are planned without a directory until it is.
+//!         // `None` while the directory is unknown. Notes are then planned without it.
 //!         Ok(config.directory.into_known().map(PathBuf::from))
 //!     }
 //! }
@@ -171,7 +172,7 @@
 //!
 //! # 5. A plan
 //!
-//! Build it, and tell the core to take it from there; no `init` is needed:
+//! Build the provider, and configure the core to use it from the build directory. No `init` is needed:
 //!
 //! ```sh
 //! cargo build
@@ -193,24 +194,25 @@
 //! TF_CLI_CONFIG_FILE=cli.tfrc tofu apply
 //! ```
 //!
-//! # 6. Its pages
+//! # 6. Reference pages
 //!
-//! `TF_PROVIDER_DOCS=write target/debug/terraform-provider-paper` writes `docs/` as registries want it
-//! ([`docs`](crate::docs)). `examples/shelf/docs/` is what comes of `examples/shelf/` and the configurations below
-//! `examples/shelf/examples/`; a test of a few lines (`tests/pages.rs`) keeps it true.
+//! `TF_PROVIDER_DOCS=write target/debug/terraform-provider-paper` writes `docs/` in the layout of registries
+//! ([`docs`](crate::docs)). `examples/shelf/docs/` is the result for `examples/shelf/` with the configurations below
+//! `examples/shelf/examples/`. A test of a few lines (`tests/pages.rs`) keeps the pages up to date.
 //!
-//! # Beside HashiCorp's framework for Go
+//! # Compared with HashiCorp's framework for Go
 //!
-//! `comparison/go/` is the same provider on terraform-plugin-framework 1.19, with the same behaviour under a core. Lines
-//! that are neither blank nor only a comment (doc comments count: they are published), version 0.1.0:
+//! `comparison/go/` is the same provider on terraform-plugin-framework 1.19, with the same behaviour under a core. The
+//! first table counts lines of version 0.1.0 without blank lines and comments (doc comments count, because they are
+//! published).
 //!
 //! | | Rust | Go |
 //! | --- | --- | --- |
 //! | the resource (`note.rs`, `note.go`) | 54 | 154 |
 //! | the whole provider | 85 | 218 |
 //!
-//! `cargo xtask bench` measures the rest. On a virtual machine with two cores (median of fifty starts, of seven plans
-//! with OpenTofu 1.12.6):
+//! `cargo xtask bench` measures times and memory. On a virtual machine with two cores (median of fifty starts, of seven
+//! plans with OpenTofu 1.12.6):
 //!
 //! | | Rust | Go | ratio |
 //! | --- | --- | --- | --- |

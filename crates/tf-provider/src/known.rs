@@ -1,7 +1,7 @@
 //! Values as the core guarantees them to create, update and delete.
 //!
-//! By the time of an apply, everything that the configuration sets is known, required attributes are set, and defaults
-//! are filled in. The derive makes a second struct for that moment: `KnownNote` beside a model `Note`.
+//! By the time of an apply, all configured values are known, required attributes are set, and defaults are filled in.
+//! The derive makes a second struct with these values: `KnownNote` for a model `Note`.
 //!
 //! | Declared | In `Note` | In `KnownNote` |
 //! | --- | --- | --- |
@@ -9,36 +9,23 @@
 //! | `optional`, a single `block` | `Attr<T>` | `Option<T>` |
 //! | `computed`, `optional, computed` | `Attr<T>` | `Attr<T>` |
 //!
-//! Where `T` is or contains a model, its known struct takes the model's place.
+//! If `T` is or contains a model, `KnownNote` has the known struct of that model.
 
 use crate::attr::Attr;
-use crate::element::{Element, Model, ValueError};
+use crate::basis::Basis;
+use crate::element::{Element, ValueError};
 use crate::path::Path;
 
-/// The known values of a model: the struct `KnownNote` that the derive makes for a model `Note`.
-pub type Known<M> = <M as Model>::Known;
-
-/// The object that known values are taken from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Basis {
-    /// A plan or a configuration, in which the core guarantees all required attributes.
-    Plan,
-    /// The state before an update. The plan has the attributes that it lacks.
-    Prior,
-    /// The state of an object that is to be destroyed.
-    Last,
-}
-
-/// The value of an attribute that is null.
+/// Replacement for the value of an attribute that is null.
 pub enum Absent<T> {
-    /// There is none: `required, identity`.
+    /// No replacement: `required, identity`.
     Never,
-    /// An empty one before an update: `required`. A state lacks it after an import, or if an older version of the provider
-    /// wrote it.
+    /// An empty value before an update: `required`. A state can lack the attribute after an import, or if an older
+    /// version of the provider wrote it.
     Missing,
-    /// An empty one before an update and a destroy: `required, unread`.
+    /// An empty value before an update or destroy: `required, unread`.
     Unread,
-    /// An empty one: write-only values, which no state has, and blocks.
+    /// An empty value: write-only values, which no state has, and blocks.
     Empty,
     /// The declared default.
     Default(fn() -> T),
@@ -47,7 +34,7 @@ pub enum Absent<T> {
 /// Returns the value of an attribute that always has one.
 ///
 /// # Errors
-/// When there is none.
+/// Fails if the attribute has no value.
 pub fn present<T: Element>(
     attr: Attr<T>,
     basis: Basis,
@@ -76,7 +63,7 @@ pub fn present<T: Element>(
 /// Returns the value of an attribute that may be null.
 ///
 /// # Errors
-/// When it is unknown.
+/// Fails if the value is unknown.
 pub fn optional<T: Element>(attr: Attr<T>, basis: Basis, path: &Path) -> Result<Option<T::Known>, ValueError> {
     match attr {
         Attr::Null => Ok(None),
@@ -84,12 +71,12 @@ pub fn optional<T: Element>(attr: Attr<T>, basis: Basis, path: &Path) -> Result<
     }
 }
 
-/// The opposite of [`present`].
+/// Reverses [`present`].
 pub fn from_present<T: Element>(known: T::Known) -> Attr<T> {
     Attr::Known(T::from_known(known))
 }
 
-/// The opposite of [`optional`].
+/// Reverses [`optional`].
 pub fn from_optional<T: Element>(known: Option<T::Known>) -> Attr<T> {
     known.map(T::from_known).into()
 }

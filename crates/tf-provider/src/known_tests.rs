@@ -1,8 +1,8 @@
-//! The struct of known values that the derive makes.
+//! Tests of the struct of known values that the derive makes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::known::Basis;
+use crate::basis::Basis;
 use crate::{Attr, Model, Path, Secret, Timeouts};
 
 /// A kite.
@@ -91,7 +91,7 @@ fn known(kite: Kite, basis: Basis) -> Result<KnownKite, String> {
 }
 
 #[test]
-fn what_the_core_guarantees_is_plain() {
+fn guaranteed_values_are_plain() {
     let known = known(kite(), Basis::Plan).expect("complete");
     let (name, line, motto): (String, u32, Option<String>) = (known.name.clone(), known.line, known.motto.clone());
     assert_eq!((name.as_str(), line, motto), ("one", 40, None));
@@ -125,7 +125,7 @@ fn a_plan_that_lacks_a_value_is_refused_at_the_attribute() {
 }
 
 #[test]
-fn a_state_may_lack_what_no_read_can_find_out() {
+fn a_state_may_lack_unread_attributes() {
     let state = Kite { owner: Attr::Null, key: Attr::Null, line: Attr::Null, knots: Attr::Null, ..kite() };
     for basis in [Basis::Prior, Basis::Last] {
         let state = known(state.clone(), basis).expect("an imported object");
@@ -134,7 +134,7 @@ fn a_state_may_lack_what_no_read_can_find_out() {
 }
 
 #[test]
-fn an_update_adds_what_the_state_lacks_and_a_destroy_needs_it() {
+fn an_update_adds_attributes_that_the_state_lacks_and_a_destroy_needs_them() {
     let older = Kite { name: Attr::Null, ..kite() };
     assert_eq!(known(older.clone(), Basis::Prior).expect("a plan has the name").name, "");
     let refused = known(older, Basis::Last).err().expect("refused");
@@ -142,7 +142,7 @@ fn an_update_adds_what_the_state_lacks_and_a_destroy_needs_it() {
 }
 
 #[test]
-fn no_state_may_lack_what_identifies_the_object() {
+fn no_state_may_lack_an_identifying_attribute() {
     for basis in [Basis::Prior, Basis::Last] {
         let refused = known(Kite { maker: Attr::Null, ..kite() }, basis).err().expect("refused");
         assert!(refused.contains("which identifies the object"), "{refused}");

@@ -4,14 +4,16 @@
 //!
 //! # A provider
 //!
-//! A model declares attributes: a doc comment is the published description, `#[tf(…)]` says who sets the attribute and
-//! how it is planned (all words: [`derive@Model`]). [`Attr`] has the three states that a value can have while planning.
-//! By the time of an apply the core has values for everything that the configuration sets. So the derive makes a second
-//! struct, here `KnownNote`, in which `name` and `text` are plain strings; create, update and delete get that one.
+//! A model declares attributes. A field's doc comment is the published description, and `#[tf(…)]` says who sets the
+//! attribute and how it is planned ([`derive@Model`] lists all options). [`Attr`] has the three states that a value can
+//! have while planning.
+//! By the time of an apply, the core has values for everything that the configuration sets. So the derive makes a
+//! second struct, here `KnownNote`, in which `name` and `text` are plain strings; create, update and delete get that
+//! one.
 //!
 //! ```no_run
 //! use tf_provider::{
-//!     Attr, CancellationToken, Cx, Diagnostics, Failure, ImportKey, Model, Outcome, Provider, Registry, Resource,
+//!     Attr, CancellationToken, Context, Diagnostics, Failure, ImportKey, Model, Outcome, Provider, Registry, Resource,
 //! };
 //!
 //! /// A note.
@@ -20,10 +22,10 @@
 //!     /// Name of the file; another name is another note.
 //!     #[tf(required, replace, identity, length(1..=64))]
 //!     name: Attr<String>,
-//!     /// What it says.
+//!     /// Text of the note.
 //!     #[tf(default = "")]
 //!     text: Attr<String>,
-//!     /// How long it is.
+//!     /// Length of the text in bytes.
 //!     #[tf(computed)]
 //!     length: Attr<u64>,
 //! }
@@ -35,29 +37,29 @@
 //!     type Data = std::path::PathBuf;
 //!     type Model = Note;
 //!
-//!     async fn create(&self, cx: &Cx<Self::Data>, mut plan: KnownNote) -> Outcome<KnownNote> {
+//!     async fn create(&self, cx: &Context<Self::Data>, mut plan: KnownNote) -> Outcome<KnownNote> {
 //!         std::fs::write(cx.data().join(&plan.name), &plan.text)
 //!             .map_err(|error| tf_provider::Diagnostic::error("Unable to write note", error.to_string()))?;
 //!         plan.length = (plan.text.len() as u64).into();
 //!         Ok(plan)
 //!     }
 //!
-//!     async fn read(&self, cx: &Cx<Self::Data>, state: Note) -> Result<Option<Note>, Diagnostics> {
-//!         let file = cx.data().join(state.name.need("name")?);
+//!     async fn read(&self, cx: &Context<Self::Data>, state: Note) -> Result<Option<Note>, Diagnostics> {
+//!         let file = cx.data().join(state.name.require("name")?);
 //!         let Ok(text) = std::fs::read_to_string(file) else { return Ok(None) };
 //!         Ok(Some(Note { length: (text.len() as u64).into(), text: text.into(), ..state }))
 //!     }
 //!
-//!     async fn update(&self, cx: &Cx<Self::Data>, _prior: KnownNote, plan: KnownNote) -> Outcome<KnownNote> {
+//!     async fn update(&self, cx: &Context<Self::Data>, _prior: KnownNote, plan: KnownNote) -> Outcome<KnownNote> {
 //!         self.create(cx, plan).await
 //!     }
 //!
-//!     async fn delete(&self, cx: &Cx<Self::Data>, state: KnownNote) -> Result<(), Failure<KnownNote>> {
+//!     async fn delete(&self, cx: &Context<Self::Data>, state: KnownNote) -> Result<(), Failure<KnownNote>> {
 //!         let _ = std::fs::remove_file(cx.data().join(&state.name));
 //!         Ok(())
 //!     }
 //!
-//!     async fn import(&self, _: &Cx<Self::Data>, key: ImportKey<Note>) -> Result<Note, Diagnostics> {
+//!     async fn import(&self, _: &Context<Self::Data>, key: ImportKey<Note>) -> Result<Note, Diagnostics> {
 //!         match key {
 //!             ImportKey::Id(name) => Ok(Note { name: name.into(), ..Note::default() }),
 //!             ImportKey::Identity(note) => Ok(note),
@@ -89,7 +91,7 @@
 //!         _stop: &CancellationToken,
 //!         config: Settings,
 //!     ) -> Result<Option<Self::Data>, Diagnostics> {
-//!         // Not known yet: `None`; resources are planned without data until it is.
+//!         // `None` while the directory is unknown. Resources are then planned without data.
 //!         Ok(config.directory.into_known().map(Into::into))
 //!     }
 //! }
@@ -99,8 +101,8 @@
 //! }
 //! ```
 //!
-//! `examples/shelf/` has every kind of attribute, a planning hook, state of an older version and partial failures; and
-//! one of each of these:
+//! `examples/shelf/` has every kind of attribute, a planning hook, state of an older version and partial failures. The
+//! example also has one type of each other kind:
 //!
 //! | Kind | Trait | Registered by |
 //! | --- | --- | --- |
@@ -108,51 +110,53 @@
 //! | ephemeral resource | [`EphemeralResource`]: `open`, `renew`, `close` | [`Registry::ephemeral_resource`] |
 //! | function | [`Function`]: `call` on derived [`Parameters`](derive@Parameters) | [`Registry::function`] |
 //!
-//! A resource may take over objects of other types ([`Resource::moves`]), upgrade its older state and identity, and keep
-//! private state beside the state ([`Call::set_private`]).
+//! A resource can take over objects of other types ([`Resource::moves`]), upgrade older state and identity, and store
+//! private data with the state ([`Call::set_private`]).
 //!
 //! The crate `pxci-tf-provider-testing` has a harness that drives real cores through such a provider, step by step.
 //!
-//! # What the framework holds
+//! # Guarantees
 //!
-//! * A value that the configuration sets is planned as it is. What it leaves out is the default, or null; computed
-//!   values are unknown at create, and at update as soon as anything changes, but for those declared `keep`.
-//! * [`Resource::plan`] may change computed attributes only; what it does not touch keeps the unknowns that typed models
-//!   cannot hold.
-//! * Write-only values reach create and update within the plan's model, and are stored nowhere. Under a core that would
-//!   store them they are refused.
-//! * What create and update return is compared with the plan; a difference is an error at the attribute.
-//! * What a data source or ephemeral resource returns is compared with its configuration in the same way.
-//! * What is declared `identity` stays as it is while the object lives; every read tells it to the core.
-//! * A [`Failure`] carries what exists; unknowns in it become null.
-//! * In create, update and delete, required and defaulted attributes are plain values ([`Known`]), and the provider's data
-//!   is a plain reference ([`Cx::data`]). If a core sends something else, the framework answers with an error. Only a
-//!   planning hook ([`PlanCx`]) sees a provider whose configuration is not known yet.
-//! * [`Call`] has the stop token of an interrupt and the deadline of the `timeouts` attribute; [`Call::guard`] ends work for
-//!   both.
-//! * A panic becomes an error of that one call. Its message is shown: never put a secret into one.
-//! * Values have no `Debug` that shows them; [`Secret`] has none at all.
+//! * A value that the configuration sets is planned unchanged. Attributes that the configuration leaves out get their
+//!   default or null. Computed attributes are unknown in a create, and in an update as soon as anything changes, except
+//!   for those that are declared `keep`.
+//! * [`Resource::plan`] may change computed attributes only. Attributes that the hook does not change keep unknown
+//!   parts that typed models cannot represent.
+//! * Write-only values reach create and update in the plan's model, and are not stored. The framework refuses them
+//!   under a core that would store them.
+//! * The result of create and update is compared with the plan. A difference is an error at the attribute.
+//! * The result of a data source or ephemeral resource is compared with its configuration in the same way.
+//! * Attributes declared `identity` do not change while the object exists. Every read reports them to the core.
+//! * A [`Failure`] carries the object that exists. Unknown values in it become null.
+//! * In create, update and delete, required and defaulted attributes are plain values ([`Known`]), and the provider's
+//!   data is a plain reference ([`Context::data`]). If a core sends anything else, the framework answers with an error.
+//!   Only a planning hook ([`PlanContext`]) can run without data, while the provider's configuration is unknown.
+//! * [`Call`] has the stop token of an interrupt and the deadline of the `timeouts` attribute. [`Call::guard`] ends
+//!   work on either.
+//! * A panic becomes an error of that one call. The user sees its message, so never put a secret into a panic message.
+//! * `Debug` of a value shows its type only. [`Secret`] has no `Debug`.
 //!
 //! # Debugging
 //!
 //! With `TF_PROVIDER_REATTACH=registry.example.org/me/paper` in its environment, the program serves at once and prints
-//! what a core needs in `TF_REATTACH_PROVIDERS`. With `TF_LOG_PROVIDER=DEBUG` a core shows what the provider logs by
-//! `tracing`.
+//! the value of `TF_REATTACH_PROVIDERS` for a core. With `TF_LOG_PROVIDER=DEBUG`, a core shows the provider's log,
+//! written with `tracing`.
 //!
-//! # Inside
+//! # Architecture
 //!
 //! `wire` (generated messages, codec) → `service` (messages to calls) → `engine` (one call on values) → `plan` (pure
 //! rules) and `erased` (typed code, panics caught). `serve` is the process: handshake, TLS, socket, signals, logs.
 //! Deliberately absent: dynamic attributes, the legacy type system flag.
-// Derived code names this crate; so it can be used in its own tests as well.
+// Derived code names this crate as `tf_provider`. The alias makes that work in the crate's own tests.
 #[cfg(test)]
 extern crate self as tf_provider;
 
 mod attr;
+mod basis;
 mod block;
 mod check;
 mod contents;
-mod cx;
+mod context;
 mod data_source;
 pub mod derived;
 mod diagnostic;
@@ -193,14 +197,13 @@ mod known_tests;
 pub use attr::{Attr, Secret};
 pub use block::Blocks;
 pub use contents::Contents;
-pub use cx::{Call, Capabilities, Cx, PlanCx};
+pub use context::{Call, Capabilities, Context, PlanContext};
 pub use data_source::DataSource;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
-pub use element::{Choice, Element, Measured, Model, Ranged, ValueError};
+pub use element::{Choice, Element, HasLength, Known, Model, Ranged, ValueError};
 pub use ephemeral::{EphemeralResource, Opened, Renewed};
 pub use function::{Function, FunctionError, Parameters};
-pub use known::Known;
-pub use moving::{Moves, Origin, Taken};
+pub use moving::{Moved, Moves, Origin};
 pub use path::{Path, Step};
 pub use provider::{Provider, Registry};
 pub use resource::{Failure, ImportKey, Outcome, Plan, Resource};

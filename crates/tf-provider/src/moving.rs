@@ -1,4 +1,4 @@
-//! Taking over objects that another resource type, perhaps of another provider, has in the state: `moved` blocks.
+//! Takes over objects in the state from another resource type, possibly of another provider: `moved` blocks.
 
 use std::marker::PhantomData;
 use std::ops::{Bound, RangeBounds};
@@ -12,18 +12,18 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::element::Model;
 use crate::value::{Number, Value};
 
-/// An object as another type stored it.
+/// The stored object of another type.
 pub struct Origin {
-    /// Address of the provider: `registry.opentofu.org/hashicorp/null`.
+    /// Address of the other type's provider: `registry.opentofu.org/hashicorp/null`.
     pub provider: String,
-    /// Resource type there.
+    /// Name of the other resource type.
     pub type_name: String,
-    /// Version of its stored form.
+    /// Version of the other type's schema.
     pub version: i64,
-    /// Its attributes. Integers beyond 64 bits and fractions of more than 15 characters are text here, which keeps all
-    /// their digits: [`Origin::number`] reads either.
+    /// Attributes of the object. Integers beyond 64 bits and fractions of more than 15 characters are text, which keeps
+    /// all digits. [`Origin::number`] reads both forms.
     pub state: Json,
-    /// Its identity, where it has one; with numbers as in the state.
+    /// Identity of the object, if it has one. Numbers are as in the state.
     pub identity: Option<Json>,
     private: Vec<u8>,
 }
@@ -41,19 +41,19 @@ impl Origin {
         Self { private, ..self }
     }
 
-    /// Its private state, if that is JSON of this shape. Other frameworks keep other things there.
+    /// Returns the private state, if it is JSON of this shape. Other frameworks store other data there.
     #[must_use]
     pub fn private<T: DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_slice(&self.private).ok()
     }
 
-    /// An attribute that is text; `None` if it is not.
+    /// Returns an attribute that is text; `None` if it is not text.
     #[must_use]
     pub fn text(&self, attribute: &str) -> Option<&str> {
         self.state.get(attribute)?.as_str()
     }
 
-    /// An attribute that is a number, or text that says one, with every digit; `None` if it is neither.
+    /// Returns an attribute that is a number or the text of a number, with every digit; `None` if it is neither.
     #[must_use]
     pub fn number(&self, attribute: &str) -> Option<Number> {
         match self.state.get(attribute)? {
@@ -64,18 +64,18 @@ impl Origin {
     }
 }
 
-/// What an origin became. The core reads the object right after: only what read needs must be set.
-pub struct Taken<M> {
+/// The object after the move. The core calls read next, so only the attributes that read needs must be set.
+pub struct Moved<M> {
     model: M,
     private: Option<Vec<u8>>,
 }
 
-impl<M> Taken<M> {
-    /// Adds private state, as [`Call::set_private`](crate::Call::set_private) does. Without it there is none: the
-    /// origin's is not carried over.
+impl<M> Moved<M> {
+    /// Adds private state, as [`Call::set_private`](crate::Call::set_private) does. The private state of the origin is
+    /// not kept.
     ///
     /// # Errors
-    /// When it cannot be written as JSON.
+    /// Fails if `private` cannot be written as JSON.
     pub fn with_private<T: Serialize>(self, private: &T) -> Result<Self, Diagnostic> {
         let private = serde_json::to_vec(private)
             .map_err(|error| Diagnostic::error("Unable to store private state", error.to_string()))?;
@@ -83,13 +83,14 @@ impl<M> Taken<M> {
     }
 }
 
-impl<M> From<M> for Taken<M> {
+impl<M> From<M> for Moved<M> {
     fn from(model: M) -> Self {
         Self { model, private: None }
     }
 }
 
-/// What a resource type takes over. Everything else is refused with a message that lists what would be accepted.
+/// The types from which a resource type takes over objects. Others are refused with a message that lists the accepted
+/// types.
 pub struct Moves<M> {
     rules: Vec<Rule>,
     model: PhantomData<fn() -> M>,
@@ -100,10 +101,10 @@ impl<M: Model> Moves<M> {
         Self { rules: Vec::new(), model: PhantomData }
     }
 
-    /// Takes over `type_name` of `provider`, stored in a version within `versions`. A provider without host, such as
-    /// `hashicorp/null`, is meant on any registry; built-in types are of `terraform.io/builtin/terraform`. The identity
-    /// of the new object is that of its model.
-    pub fn from<T: Into<Taken<M>>>(
+    /// Accepts objects of `type_name` of `provider` with a schema version in `versions`. A provider without host, such
+    /// as `hashicorp/null`, matches any registry. Built-in types belong to `terraform.io/builtin/terraform`. The
+    /// identity of the new object comes from its model.
+    pub fn from<T: Into<Moved<M>>>(
         &mut self,
         provider: &str,
         type_name: &str,
@@ -111,7 +112,7 @@ impl<M: Model> Moves<M> {
         take: impl Fn(Origin) -> Result<T, Diagnostics> + Send + Sync + 'static,
     ) -> &mut Self {
         let take = move |origin| {
-            let taken: Taken<M> = take(origin)?.into();
+            let taken: Moved<M> = take(origin)?.into();
             Ok((taken.model.to_value(), taken.private.unwrap_or_default()))
         };
         self.rules.push(Rule {
@@ -130,7 +131,7 @@ impl<M: Model> Moves<M> {
 
 type Take = dyn Fn(Origin) -> Result<(Value, Vec<u8>), Diagnostics> + Send + Sync;
 
-/// One origin that is taken over.
+/// A type from which objects are taken over.
 pub(crate) struct Rule {
     provider: String,
     type_name: String,
@@ -145,10 +146,10 @@ impl Rule {
     }
 }
 
-/// Takes over by the first rule that fits: the object's value, and its private state.
+/// Applies the first rule that matches, and returns the object's value and private state.
 ///
 /// # Errors
-/// When no rule is for this origin or for its version, or the author's code refuses.
+/// Fails if no rule matches this origin or its version, or the author's code refuses.
 pub(crate) fn take_over(rules: &[Rule], target: &str, origin: Origin) -> Result<(Value, Vec<u8>), Diagnostics> {
     let mut known = rules.iter().filter(|rule| rule.is_for(&origin)).peekable();
     let named = format!("\"{}\" of provider {}", origin.type_name, origin.provider);

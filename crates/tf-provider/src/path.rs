@@ -1,54 +1,54 @@
-//! Where in a resource a value stands.
+//! Paths of values in a resource.
 
 use std::fmt;
 
 /// One step of a [`Path`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
-    /// Attribute of an object.
+    /// An attribute of an object.
     Attribute(String),
-    /// Element of a list, from zero. Elements of sets have no path of their own.
+    /// An element of a list, from zero. Elements of sets have no path.
     Index(i64),
-    /// Entry of a map.
+    /// An entry of a map.
     Key(String),
 }
 
-/// The way from a resource's root to a value; the core shows the user's line for it.
+/// The path from the root of a resource to a value. The core shows the user's line for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Path(Vec<Step>);
 
 impl Path {
-    /// The resource itself.
+    /// Returns the path of the resource itself.
     #[must_use]
     pub fn root() -> Self {
         Self::default()
     }
 
-    /// A top-level attribute.
+    /// Returns the path of a top-level attribute.
     #[must_use]
     pub fn attribute(name: &str) -> Self {
         Self::root().then(name)
     }
 
-    /// This path and an attribute below it.
+    /// Returns the path of an attribute below this path.
     #[must_use]
     pub fn then(&self, name: &str) -> Self {
         self.with(Step::Attribute(name.to_owned()))
     }
 
-    /// This path and a list element below it.
+    /// Returns the path of a list element below this path.
     #[must_use]
     pub fn index(&self, index: usize) -> Self {
         self.with(Step::Index(i64::try_from(index).unwrap_or(i64::MAX)))
     }
 
-    /// This path and a map entry below it.
+    /// Returns the path of a map entry below this path.
     #[must_use]
     pub fn key(&self, key: &str) -> Self {
         self.with(Step::Key(key.to_owned()))
     }
 
-    /// The steps from the root.
+    /// Returns the steps from the root.
     #[must_use]
     pub fn steps(&self) -> &[Step] {
         &self.0
@@ -62,7 +62,7 @@ impl Path {
 }
 
 impl From<&str> for Path {
-    /// Dotted attribute names: `network.bridge`.
+    /// Converts dotted attribute names: `network.bridge`.
     fn from(dotted: &str) -> Self {
         dotted.split('.').fold(Self::root(), |path, name| path.then(name))
     }

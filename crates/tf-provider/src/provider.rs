@@ -1,4 +1,4 @@
-//! What the author of a provider writes.
+//! The trait of providers.
 
 use std::future::Future;
 
@@ -13,23 +13,23 @@ use crate::function::Function;
 use crate::resource::Resource;
 use crate::schema::Schema;
 
-/// The provider: its configuration block and the list of its types.
+/// A provider: its configuration block and the list of its types.
 pub trait Provider: Send + Sync + 'static {
-    /// Name in configurations, the prefix of all type names: `pxci`.
+    /// Name of the provider in configurations, and prefix of its type names: `pxci`.
     const NAME: &'static str;
     /// The provider block.
     type Model: Model;
-    /// What configuring gives: usually API clients.
+    /// Data from the configuration, usually API clients.
     type Data: Send + Sync + 'static;
 
-    /// The one list of registered types.
+    /// Registers all types.
     fn register(&self, registry: &mut Registry<Self::Data>);
 
-    /// Checks what the declarations cannot say. Values may be unknown.
+    /// Checks rules that the declarations cannot express. Values may be unknown.
     fn validate(&self, _config: &Self::Model, _diagnostics: &mut Diagnostics) {}
 
-    /// Makes the data from the configuration. Values may be unknown: then return `None`, and resources that are
-    /// planned meanwhile see an unconfigured provider.
+    /// Creates the data from the configuration. If a necessary value is unknown, returns `None`: resources are then
+    /// planned with an unconfigured provider.
     fn configure(
         &self,
         stop: &CancellationToken,
@@ -57,8 +57,8 @@ impl<D: Send + Sync + 'static> Registry<D> {
         }
     }
 
-    /// Declares the `provider_meta` block, which module authors may put into their `terraform` block; read by
-    /// [`Call::meta`](crate::Call::meta).
+    /// Declares the `provider_meta` block, which module authors can put into their `terraform` block.
+    /// [`Call::meta`](crate::Call::meta) reads it.
     pub fn meta<M: Model>(&mut self) -> &mut Self {
         self.meta = Some(schema_of::<M>(0));
         self

@@ -1,29 +1,29 @@
-//! What the author of a resource writes.
+//! The trait of resources.
 
 use std::future::{Future, ready};
 
-use crate::cx::{Cx, PlanCx};
+use crate::context::{Context, PlanContext};
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::element::Known;
 use crate::element::Model;
-use crate::known::Known;
 use crate::moving::Moves;
 use crate::path::Path;
 
-/// Result of create and update. The error carries what really exists.
+/// Result of create and update. The error carries the object that exists.
 pub type Outcome<M> = Result<M, Failure<M>>;
 
-/// Why an operation failed, and what exists now.
+/// The reason why an operation failed, and the object that exists now.
 #[derive(Clone, Debug)]
 pub struct Failure<M> {
-    /// What exists now. `None`: nothing was created, or nothing was changed. With a value after create, the core keeps
-    /// the object and marks it for replacement.
+    /// The object that exists now. `None` means that nothing was created or changed. After a create with a value, the
+    /// core keeps the object and marks it for replacement.
     pub partial: Option<M>,
     /// The errors.
     pub diagnostics: Diagnostics,
 }
 
 impl<M> Failure<M> {
-    /// Failed, with `exists` being there now. Attributes that are still unknown are stored as null.
+    /// Returns a failure after which the object `exists` is there. Unknown attributes are stored as null.
     pub fn partial(exists: M, diagnostics: impl Into<Diagnostics>) -> Self {
         Self { partial: Some(exists), diagnostics: diagnostics.into() }
     }
@@ -41,26 +41,26 @@ impl<M> From<Diagnostics> for Failure<M> {
     }
 }
 
-/// The plan of one object, as the framework made it from the declarations. The hook may change `planned`.
+/// The plan of an object, which the framework made from the declarations. The hook may change `planned`.
 pub struct Plan<M> {
-    /// What the user wrote, write-only values included; unknown where it is not known yet.
+    /// The configuration, with write-only values. Values may be unknown.
     pub config: M,
-    /// What exists; `None` when it is to be created (also as the second half of a replacement).
+    /// The existing object; `None` in a create, also in the second half of a replacement.
     pub prior: Option<M>,
-    /// What it shall become. Only computed attributes that the configuration leaves out may be changed: made known, or
-    /// unknown.
+    /// The planned object. Only computed attributes that the configuration leaves out may be changed: to known or
+    /// unknown values.
     pub planned: M,
     pub(crate) replace: Vec<Path>,
 }
 
 impl<M> Plan<M> {
-    /// The change cannot be made in place because of the attribute at `path`.
+    /// Requires a replacement, because the attribute at `path` cannot be changed in place.
     pub fn require_replace(&mut self, path: impl Into<Path>) {
         self.replace.push(path.into());
     }
 }
 
-/// By what the user asks for an object to be imported.
+/// The key by which the user imports an object.
 #[derive(Clone, Debug)]
 pub enum ImportKey<M> {
     /// Text, as in `import { id = "…" }`.
@@ -69,90 +69,91 @@ pub enum ImportKey<M> {
     Identity(M),
 }
 
-/// One resource type. Methods may be `async fn`.
+/// A resource type. Methods may be `async fn`.
 pub trait Resource: Send + Sync + 'static {
     /// Type name with the provider's prefix: `pxci_runner_vm`.
     const TYPE: &'static str;
-    /// Version of the stored form.
+    /// Version of the schema of stored state.
     const VERSION: i64 = 0;
-    /// Version of the stored identity.
+    /// Version of the schema of stored identities.
     const IDENTITY_VERSION: i64 = 0;
-    /// What the provider's configuration gives.
+    /// Data from the provider's configuration.
     type Data: Send + Sync + 'static;
     /// The attributes.
     type Model: Model;
 
-    /// Checks what the declarations cannot say, such as attributes that exclude each other. Values may be unknown.
+    /// Checks rules that the declarations cannot express, such as attributes that exclude each other. Values may be
+    /// unknown.
     fn validate(&self, _config: &Self::Model, _diagnostics: &mut Diagnostics) {}
 
-    /// Adjusts the plan of a create or update. May do I/O.
+    /// Adjusts the plan of a create or update. I/O is allowed.
     fn plan(
         &self,
-        _cx: &PlanCx<Self::Data>,
+        _cx: &PlanContext<Self::Data>,
         _plan: &mut Plan<Self::Model>,
     ) -> impl Future<Output = Result<(), Diagnostics>> + Send {
         ready(Ok(()))
     }
 
-    /// Makes the object. `plan` holds the write-only values too; they are not stored.
+    /// Creates the object. `plan` includes the write-only values, which are not stored.
     fn create(
         &self,
-        cx: &Cx<Self::Data>,
+        cx: &Context<Self::Data>,
         plan: Known<Self::Model>,
     ) -> impl Future<Output = Outcome<Known<Self::Model>>> + Send;
 
-    /// Looks at the object; `None` if it is gone.
+    /// Reads the object; `None` if it no longer exists.
     fn read(
         &self,
-        cx: &Cx<Self::Data>,
+        cx: &Context<Self::Data>,
         state: Self::Model,
     ) -> impl Future<Output = Result<Option<Self::Model>, Diagnostics>> + Send;
 
-    /// Changes the object in place. A failure without partial state says that nothing changed.
+    /// Changes the object in place. A failure without partial state means that nothing changed.
     fn update(
         &self,
-        cx: &Cx<Self::Data>,
+        cx: &Context<Self::Data>,
         prior: Known<Self::Model>,
         plan: Known<Self::Model>,
     ) -> impl Future<Output = Outcome<Known<Self::Model>>> + Send;
 
-    /// Removes the object. It being gone already is a success. A failure without partial state says that it is
-    /// unchanged.
+    /// Deletes the object. Succeeds if the object no longer exists. A failure without partial state means that the
+    /// object is unchanged.
     fn delete(
         &self,
-        cx: &Cx<Self::Data>,
+        cx: &Context<Self::Data>,
         state: Known<Self::Model>,
     ) -> impl Future<Output = Result<(), Failure<Known<Self::Model>>>> + Send;
 
-    /// Finds an existing object; the core calls read right after, so only what read needs must be set.
+    /// Finds an existing object. The core calls read next, so only the attributes that read needs must be set.
     fn import(
         &self,
-        cx: &Cx<Self::Data>,
+        cx: &Context<Self::Data>,
         _key: ImportKey<Self::Model>,
     ) -> impl Future<Output = Result<Self::Model, Diagnostics>> + Send {
         let summary = format!("{} cannot be imported", cx.type_name());
-        ready(Err(Diagnostic::error(summary, "This type has nothing to find an existing object by.").into()))
+        ready(Err(Diagnostic::error(summary, "This type does not support import.").into()))
     }
 
-    /// Turns state of version `from`, lower than [`Resource::VERSION`], into the present form. Attributes that the
-    /// present schema lacks are dropped afterwards, missing ones become null. Integers beyond 64 bits and fractions of
-    /// more than 15 characters come as text, which keeps all their digits, and are taken back so.
+    /// Converts state of version `from`, lower than [`Resource::VERSION`], to the current schema. Afterwards,
+    /// attributes that the schema lacks are dropped, and missing ones are null. Integers beyond 64 bits and fractions
+    /// of more than 15 characters are text, which keeps all digits, and may stay text in the result.
     ///
     /// # Errors
-    /// When it cannot be done.
+    /// Fails if the state cannot be converted.
     fn upgrade(&self, _from: i64, state: serde_json::Value) -> Result<serde_json::Value, Diagnostics> {
         Ok(state)
     }
 
-    /// The same for identity of version `from`, lower than [`Resource::IDENTITY_VERSION`].
+    /// Converts an identity of version `from`, lower than [`Resource::IDENTITY_VERSION`], to the current schema.
     ///
     /// # Errors
-    /// When it cannot be done.
+    /// Fails if the identity cannot be converted.
     fn upgrade_identity(&self, _from: i64, identity: serde_json::Value) -> Result<serde_json::Value, Diagnostics> {
         Ok(identity)
     }
 
-    /// Says which objects of other types, or of other providers, a `moved` block may turn into this type. The provider
-    /// is not configured then.
+    /// Registers the types of this or other providers from which a `moved` block may take over objects. The provider is
+    /// not configured then.
     fn moves(&self, _moves: &mut Moves<Self::Model>) {}
 }

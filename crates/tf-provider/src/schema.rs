@@ -1,4 +1,4 @@
-//! What a resource looks like: the one declaration from which wire schema, planning and documentation come.
+//! The declaration of a resource, the source of wire schema, planning and documentation.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,7 @@ use crate::value::Value;
 /// Type of a plain value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Type {
-    /// Truth value.
+    /// Boolean.
     Bool,
     /// Number.
     Number,
@@ -17,15 +17,15 @@ pub enum Type {
     String,
     /// Ordered elements.
     List(Box<Type>),
-    /// Unordered elements without repetition.
+    /// Unordered elements without duplicates.
     Set(Box<Type>),
     /// Entries by name.
     Map(Box<Type>),
-    /// Fixed attributes.
+    /// Named attributes, each with its type.
     Object(BTreeMap<String, Type>),
 }
 
-/// How nested attributes repeat.
+/// Nesting mode of nested attributes and blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Nesting {
     /// One object.
@@ -36,11 +36,11 @@ pub enum Nesting {
     Set,
     /// Objects by name.
     Map,
-    /// One object that is always there; only as a block.
+    /// One object that is always present, as a block only.
     Group,
 }
 
-/// Plain value, or object(s) whose attributes have planning rules of their own.
+/// A plain value, or objects whose attributes have their own planning rules.
 #[derive(Clone, Debug)]
 pub enum Kind {
     /// A plain value.
@@ -50,7 +50,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The plain type that values of this kind have on the wire.
+    /// Returns the plain type that values of this kind have on the wire.
     #[must_use]
     pub fn value_type(&self) -> Type {
         match self {
@@ -68,27 +68,27 @@ impl Kind {
     }
 }
 
-/// The object type that these attributes make.
+/// Returns the object type with these attributes.
 #[must_use]
 pub fn object_type(attributes: &[Attribute]) -> BTreeMap<String, Type> {
     attributes.iter().map(|a| (a.name.clone(), a.kind.value_type())).collect()
 }
 
-/// Who sets an attribute.
+/// The side that sets an attribute: configuration or provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// The configuration must set it.
     Required,
     /// The configuration may set it.
     Optional,
-    /// The configuration may set it, the provider does otherwise.
+    /// The configuration may set it, otherwise the provider sets it.
     OptionalComputed,
     /// Only the provider sets it.
     Computed,
 }
 
 impl Mode {
-    /// The provider may decide the value.
+    /// Returns true if the provider may set the value.
     #[must_use]
     pub fn is_computed(self) -> bool {
         matches!(self, Self::OptionalComputed | Self::Computed)
@@ -98,7 +98,7 @@ impl Mode {
 /// A check of one known value.
 #[derive(Clone)]
 pub struct Check {
-    /// What holds of every value that passes, for readers: `at least 1 and at most 64`. None where only a function knows.
+    /// Rule for readers: `at least 1 and at most 64`. `None` for a check by a function.
     pub rule: Option<String>,
     test: Arc<Test>,
 }
@@ -106,7 +106,7 @@ pub struct Check {
 type Test = dyn Fn(&Value) -> Result<(), String> + Send + Sync;
 
 impl Check {
-    /// A check by a function, whose error says what is wrong with the value.
+    /// Returns a check by a function, whose error describes the problem.
     pub fn new(rule: Option<String>, test: impl Fn(&Value) -> Result<(), String> + Send + Sync + 'static) -> Self {
         Self { rule, test: Arc::new(test) }
     }
@@ -114,69 +114,69 @@ impl Check {
     /// Checks a value.
     ///
     /// # Errors
-    /// Text that says what is wrong with it.
+    /// Fails with a description of the problem.
     pub fn run(&self, value: &Value) -> Result<(), String> {
         (self.test)(value)
     }
 }
 
-/// Tells whether two values mean the same to the server.
+/// A function that returns true if two values mean the same to the server.
 pub type Equality = Arc<dyn Fn(&Value, &Value) -> bool + Send + Sync>;
 
-/// Tells, from prior and planned value, whether the change needs a new object.
+/// A function that returns true if the change from the prior to the planned value needs a new object.
 pub type ReplaceWhen = Arc<dyn Fn(&Value, &Value) -> bool + Send + Sync>;
 
-/// When a change of an attribute needs a new object.
+/// The rule by which a change of an attribute needs a new object.
 #[derive(Clone, Default)]
 pub enum Replace {
-    /// Never: it is updated in place.
+    /// Never. The attribute is updated in place.
     #[default]
     Never,
     /// At any change.
     Always,
-    /// When the function says so.
+    /// If the function returns true.
     When(ReplaceWhen),
 }
 
-/// How many blocks of one type there may be.
+/// Limits for the number of blocks of a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Least number.
+    /// Minimum number.
     pub min: u32,
-    /// Greatest number; 0: any number.
+    /// Maximum number; 0 means no limit.
     pub max: u32,
 }
 
-/// One attribute: type, who sets it, and how it is planned.
+/// An attribute: its type, the side that sets it, and its planning rules.
 #[derive(Clone)]
 pub struct Attribute {
-    /// Name in the configuration.
+    /// Name of the attribute in the configuration.
     pub name: String,
-    /// Type.
+    /// Kind of the value.
     pub kind: Kind,
-    /// Written in the configuration as nested blocks; the kind is [`Kind::Nested`] then.
+    /// Limits of nested blocks; `None` for attributes. The kind of blocks is [`Kind::Nested`].
     pub block: Option<Limits>,
-    /// Markdown, from the field's doc comment.
+    /// Description in Markdown, from the field's doc comment.
     pub description: String,
-    /// Who sets it.
+    /// Side that sets the attribute.
     pub mode: Mode,
-    /// Never shown by the core.
+    /// True if the core must not show the value.
     pub sensitive: bool,
-    /// Read from the configuration, never stored.
+    /// True if the value is never stored.
     pub write_only: bool,
-    /// Message that says what to use instead.
+    /// Deprecation message, which names the replacement.
     pub deprecated: Option<String>,
-    /// Planned where the configuration sets nothing.
+    /// Value that is planned if the configuration leaves the attribute out.
     pub default: Option<Value>,
-    /// Computed: the prior value stays across updates instead of becoming unknown.
+    /// True if a computed attribute keeps its prior value in updates instead of becoming unknown.
     pub keep: bool,
-    /// Whether a change needs a new object.
+    /// Rule by which a change needs a new object.
     pub replace: Replace,
-    /// Part of the identity, by which it can be imported.
+    /// True if the attribute is part of the identity, by which the object can be imported.
     pub identity: bool,
     /// Checks of a known value.
     pub checks: Vec<Check>,
-    /// Server-side normalisation that is not a difference.
+    /// Comparison that ignores the server's normalisation.
     pub equality: Option<Equality>,
 }
 
@@ -193,7 +193,7 @@ impl fmt::Debug for Attribute {
 }
 
 impl Attribute {
-    /// An attribute without any rule but its mode.
+    /// Returns an attribute with a mode and no other rules.
     #[must_use]
     pub fn new(name: &str, kind: Kind, mode: Mode, description: &str) -> Self {
         Self {
@@ -214,7 +214,7 @@ impl Attribute {
         }
     }
 
-    /// The value where the configuration says nothing: null, but for repeated blocks and groups.
+    /// Returns the value for a configuration without the attribute: null, except for repeated blocks and groups.
     #[must_use]
     pub fn absent(&self) -> Value {
         match (&self.kind, self.block) {
@@ -228,16 +228,16 @@ impl Attribute {
     }
 }
 
-/// A resource type's or the provider's whole declaration.
+/// The complete declaration of a resource type or of the provider.
 #[derive(Clone, Debug)]
 pub struct Schema {
-    /// Version of the stored form; grows when older state needs the upgrade hook.
+    /// Version of stored state. It is increased if older state needs the upgrade hook.
     pub version: i64,
-    /// Version of the stored identity.
+    /// Version of stored identities.
     pub identity_version: i64,
-    /// Markdown, from the model's doc comment.
+    /// Description in Markdown, from the model's doc comment.
     pub description: String,
-    /// Message that says what to use instead.
+    /// Deprecation message, which names the replacement.
     pub deprecated: Option<String>,
     /// All attributes.
     pub attributes: Vec<Attribute>,

@@ -2,14 +2,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::cx::Capabilities;
+use crate::context::Capabilities;
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::erased::panicked;
+use crate::erased::panic_diagnostic;
 use crate::path::Path;
 use crate::schema::{Attribute, Check, Kind, Nesting, Schema};
 use crate::value::Value;
 
-/// Runs every check of every known value.
+/// Runs the checks of all known values.
 pub(crate) fn config(schema: &Schema, config: &Value, capabilities: Capabilities) -> Diagnostics {
     let mut run = Run { capabilities, diagnostics: Diagnostics::new() };
     if let Some(message) = &schema.deprecated {
@@ -46,7 +46,7 @@ impl Run {
             return;
         }
         for check in &attribute.checks {
-            if let Err(text) = guarded(check, value) {
+            if let Err(text) = run_check(check, value) {
                 let text = if attribute.sensitive { hide(&text, value) } else { text };
                 let detail = format!("\"{path}\": {text}.");
                 self.diagnostics.push(Diagnostic::error("Invalid value", detail).at(path.clone()));
@@ -57,13 +57,13 @@ impl Run {
         }
     }
 
-    /// An error, not a warning: a core without the capability would store the value.
+    /// Adds an error for a write-only value, because a core without the capability would store it.
     fn refuse_write_only(&mut self, attribute: &Attribute, path: &Path) {
         let name = &attribute.name;
         let detail = format!(
             "\"{name}\" is write-only, which needs OpenTofu 1.11 or Terraform 1.11 or later: this version would store \
-             it in the state. Use a later version, or leave it out and give the value by the provider's configuration \
-             or a file."
+             it in the state. Use a later version, or leave it out and set the value in the provider's configuration \
+             or in a file."
         );
         self.diagnostics.push(Diagnostic::error("Write-only attribute is not supported", detail).at(path.clone()));
     }
@@ -77,7 +77,7 @@ impl Run {
             (Nesting::List, Value::List(items)) => {
                 items.iter().enumerate().for_each(|(index, item)| self.object(nested, item, &path.index(index)));
             }
-            // Elements of a set have no path of their own: what is found is reported at the set, by name.
+            // Elements of a set have no path, so diagnostics name the set.
             (_, Value::List(items)) => {
                 let mut inner = Run { capabilities: self.capabilities, diagnostics: Diagnostics::new() };
                 items.iter().for_each(|item| inner.object(nested, item, path));
@@ -88,10 +88,10 @@ impl Run {
     }
 }
 
-/// A check that panics has not passed.
-pub(crate) fn guarded(check: &Check, value: &Value) -> Result<(), String> {
+/// Runs a check. A panic counts as a failed check.
+pub(crate) fn run_check(check: &Check, value: &Value) -> Result<(), String> {
     let call = AssertUnwindSafe(|| check.run(value));
-    catch_unwind(call).unwrap_or_else(|panic| Err(panicked(panic.as_ref()).detail))
+    catch_unwind(call).unwrap_or_else(|panic| Err(panic_diagnostic(panic.as_ref()).detail))
 }
 
 fn hide(text: &str, value: &Value) -> String {

@@ -4,16 +4,16 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Any value that the core can send: what a schema says about it decides how it is read and written.
+/// Any value that the core can send. The schema decides how the value is decoded and encoded.
 ///
-/// Lists and sets share [`Value::List`]; maps and objects share [`Value::Map`]. The schema tells them apart.
+/// Lists and sets share [`Value::List`]; maps and objects share [`Value::Map`]. The schema distinguishes them.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Value {
     /// Not set.
     Null,
     /// Not known before apply.
     Unknown,
-    /// Truth value.
+    /// Boolean.
     Bool(bool),
     /// Number of any size and precision.
     Number(Number),
@@ -26,19 +26,19 @@ pub enum Value {
 }
 
 impl Value {
-    /// True for [`Value::Null`].
+    /// Returns true for [`Value::Null`].
     #[must_use]
     pub fn is_null(&self) -> bool {
         matches!(self, Self::Null)
     }
 
-    /// True for [`Value::Unknown`] itself; values that contain unknowns answer false.
+    /// Returns true for [`Value::Unknown`], and false for values that contain unknown values.
     #[must_use]
     pub fn is_unknown(&self) -> bool {
         matches!(self, Self::Unknown)
     }
 
-    /// True if neither the value nor anything inside it is unknown.
+    /// Returns true if neither the value nor a part of it is unknown.
     #[must_use]
     pub fn is_wholly_known(&self) -> bool {
         match self {
@@ -49,7 +49,7 @@ impl Value {
         }
     }
 
-    /// The attribute of an object or entry of a map; [`Value::Null`] where there is none.
+    /// Returns the attribute of an object or the entry of a map; [`Value::Null`] if there is none.
     #[must_use]
     pub fn get(&self, name: &str) -> &Value {
         match self {
@@ -58,7 +58,7 @@ impl Value {
         }
     }
 
-    /// The word for this value's shape in messages. Never shows the content.
+    /// Returns a description of the value's type for messages, without the content.
     #[must_use]
     pub fn shape(&self) -> &'static str {
         match self {
@@ -73,7 +73,7 @@ impl Value {
     }
 }
 
-/// Shows the shape only: a value may hold a secret, and the schema that would tell is not at hand here.
+/// Shows the type only, because a value may contain a secret and the schema is not available here.
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -84,14 +84,14 @@ impl fmt::Debug for Value {
     }
 }
 
-/// A decimal number of any size, kept as canonical text so that equal numbers are equal values.
+/// A decimal number of any size, stored as canonical text so that equal numbers are equal values.
 ///
-/// Cores compute with 512 bits; `0.1` arrives as text because no `f64` is exactly `0.1`.
+/// Cores compute with 512 bits. They send `0.1` as text, because no `f64` is exactly `0.1`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Number(String);
 
 impl Number {
-    /// Reads decimal text such as `-12`, `0.1` or `1.5e-7`.
+    /// Parses decimal text such as `-12`, `0.1` or `1.5e-7`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (mantissa, exponent) = match text.find(['e', 'E']) {
@@ -111,26 +111,26 @@ impl Number {
         Some(Self(place_point(negative, &digits, point)))
     }
 
-    /// The number as `i64` if it is integral and fits.
+    /// Returns the number as `i64` if it is integral and fits.
     #[must_use]
     pub fn as_i64(&self) -> Option<i64> {
         self.0.parse().ok()
     }
 
-    /// The nearest `f64`.
+    /// Returns the nearest `f64`.
     #[must_use]
     pub fn as_f64(&self) -> Option<f64> {
         self.0.parse().ok()
     }
 
-    /// Whether it is negative, the digits before the point, and those after it.
+    /// Returns true if the number is negative, the digits before the point, and the digits after it.
     fn parts(&self) -> (bool, &str, &str) {
         let (negative, unsigned) = self.0.strip_prefix('-').map_or((false, self.0.as_str()), |rest| (true, rest));
         let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
         (negative, whole, fraction)
     }
 
-    /// Canonical decimal text, without exponent.
+    /// Returns canonical decimal text, without exponent.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -164,7 +164,7 @@ impl PartialOrd for Number {
     }
 }
 
-/// Writes `digits` with the decimal point after `point` digits, without superfluous zeros.
+/// Returns `digits` with the decimal point after `point` digits, without superfluous zeros.
 fn place_point(negative: bool, digits: &str, point: i64) -> String {
     let (whole, fraction) = if point <= 0 {
         let zeros = usize::try_from(-point).unwrap_or_default();

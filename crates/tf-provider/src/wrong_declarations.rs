@@ -1,4 +1,4 @@
-//! Declarations that must not compile, as documentation tests: the type's part, which the derive alone cannot see.
+//! Declarations that must not compile, as documentation tests: mistakes in types, which the derive alone cannot detect.
 //!
 //! ```compile_fail,E0277
 //! use tf_provider::{Attr, Model};
@@ -18,7 +18,7 @@
 //! /// A model.
 //! #[derive(Clone, Default, Model)]
 //! struct Wrong {
-//!     /// No type of attribute.
+//!     /// Not a type of an attribute.
 //!     #[tf(required)]
 //!     started: Attr<std::time::Duration>,
 //! }
@@ -75,7 +75,7 @@
 //! /// A model.
 //! #[derive(Clone, Default, Model)]
 //! struct Wrong {
-//!     /// More at least than at most.
+//!     /// The minimum is greater than the maximum.
 //!     #[tf(block(min = 3, max = 2))]
 //!     disks: Attr<Vec<Disk>>,
 //! }
@@ -137,7 +137,7 @@
 //! /// A key.
 //! #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Model)]
 //! struct Key {
-//!     /// What opens it.
+//!     /// Combination of the key.
 //!     #[tf(optional, write_only)]
 //!     combination: Attr<String>,
 //! }
@@ -145,7 +145,7 @@
 //! /// A model.
 //! #[derive(Clone, Default, Model)]
 //! struct Wrong {
-//!     /// Nothing would tell which key the combination is of.
+//!     /// The combination could not be assigned to a key.
 //!     #[tf(optional)]
 //!     keys: Attr<BTreeSet<Key>>,
 //! }
@@ -172,10 +172,10 @@
 //! ```
 //!
 //! ```compile_fail,E0277
-//! /// Takes what no configuration can write.
+//! /// Takes a value that no configuration can write.
 //! #[derive(tf_provider::Parameters)]
 //! struct Wrong {
-//!     /// No type of value.
+//!     /// Not a type of a value.
 //!     pause: std::time::Duration,
 //! }
 //! ```

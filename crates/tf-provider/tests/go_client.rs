@@ -1,6 +1,7 @@
-//! The example provider driven by someone else's code: HashiCorp's go-plugin, gRPC for Go, and the cores' own codec.
+//! Drives the example provider with foreign code: HashiCorp's go-plugin, gRPC for Go, and the cores' own codec.
 //!
-//! `go-client/` only reports what it sees; it is judged here. Built with the Go that `PXCI_GO` names, else `PATH`'s.
+//! `go-client/` only reports, and the assertions are here. `PXCI_GO` names the Go to build it with, otherwise `go` on
+//! `PATH`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +11,7 @@ use serde_json::{Value as Json, json};
 
 const MANIFEST: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The client's program.
+/// The path of the client's program.
 static CLIENT: LazyLock<PathBuf> = LazyLock::new(|| {
     let go = std::env::var_os("PXCI_GO").filter(|program| !program.is_empty()).unwrap_or_else(|| "go".into());
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("go-client");
@@ -25,7 +26,7 @@ static CLIENT: LazyLock<PathBuf> = LazyLock::new(|| {
     program
 });
 
-/// Cargo builds examples with the tests, beside the directory of the test programs.
+/// Returns the example's program, which cargo builds next to the directory of the test programs.
 fn example() -> PathBuf {
     let test = std::env::current_exe().expect("own path");
     let target = test.parent().and_then(Path::parent).expect("target directory");
@@ -34,7 +35,7 @@ fn example() -> PathBuf {
     example
 }
 
-/// What the client reports of one command.
+/// Returns the client's report of a command.
 fn report(command: &str, directory: Option<&Path>) -> Json {
     let definitions = Path::new(MANIFEST).join("../../proto");
     let mut client = Command::new(&*CLIENT);
@@ -45,7 +46,7 @@ fn report(command: &str, directory: Option<&Path>) -> Json {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
-/// It ended by itself, in good order, and took its socket along.
+/// Asserts that the provider ended by itself without an error, and removed its socket.
 fn ended_well(end: &Json) {
     assert_eq!((&end["status"], &end["left"]), (&json!(0), &json!(false)), "{end}");
     assert!(!end["log"].as_str().expect("log").contains("failed to exit gracefully"), "{end}");
@@ -77,9 +78,9 @@ fn a_foreign_codec_and_ours_agree_through_the_life_of_an_object() {
 }
 
 #[test]
-fn a_create_ends_soon_after_stop_and_says_what_exists() {
+fn a_create_ends_soon_after_stop_and_returns_the_existing_object() {
     let shelf = tempfile::tempdir().expect("directory");
-    // The create would sleep for a minute; the client allows itself no longer for everything.
+    // The create would sleep for a minute, which is also the client's limit for its whole run.
     let stopped = &report("life", Some(shelf.path()))["stopped"];
     assert_eq!((&stopped["refusal"], &stopped["errors"]), (&json!(""), &json!(["Interrupted"])));
     assert_eq!((&stopped["partial"]["name"], &stopped["partial"]["number"]), (&json!("slow"), &json!(1)));
@@ -87,7 +88,7 @@ fn a_create_ends_soon_after_stop_and_says_what_exists() {
 }
 
 #[test]
-fn outsiders_are_refused_and_disturb_nobody() {
+fn outsiders_are_refused_and_do_not_disturb_the_client() {
     let found = report("outsiders", None);
     let alerts = [
         ("no_certificate", "certificate required"),
@@ -104,9 +105,9 @@ fn outsiders_are_refused_and_disturb_nobody() {
 }
 
 #[test]
-fn a_start_that_is_none_of_a_cores_is_explained() {
+fn a_start_that_no_core_makes_is_explained() {
     let found = report("refused", None);
-    let explained = [("other_cookie", "It is not run by hand"), ("older_protocol", "offered were: 5")];
+    let explained = [("other_cookie", "It is not run by hand"), ("older_protocol", "The core offered: 5")];
     for (start, explanation) in explained {
         let reported = &found[start];
         assert_ne!(reported["error"], "", "{start}");
@@ -116,7 +117,7 @@ fn a_start_that_is_none_of_a_cores_is_explained() {
 }
 
 #[test]
-fn a_client_that_switched_tls_off_is_served_plain() {
+fn a_client_that_switched_tls_off_is_served_without_tls() {
     let found = report("plain", None);
     assert_eq!(found["own_client"], "");
     ended_well(&found["end"]);

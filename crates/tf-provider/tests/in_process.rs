@@ -1,4 +1,4 @@
-//! The harness with the example provider served in this process, and what it says when something is wrong.
+//! The harness with the example provider served in this process, and the harness's messages about failures.
 
 use std::fs;
 
@@ -22,7 +22,7 @@ fn boxed(harness: &Harness, body: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_life_step_by_step() -> Result<(), Failed> {
+async fn create_update_replace_and_destroy_step_by_step() -> Result<(), Failed> {
     for core in Core::all()? {
         let shelf = harness(&core)?;
         let first = boxed(&shelf, "name = \"first\"\nlabel = \"Books\"");
@@ -42,7 +42,7 @@ async fn a_life_step_by_step() -> Result<(), Failed> {
 }
 
 #[tokio::test]
-async fn a_failure_says_where_what_and_why() -> Result<(), Failed> {
+async fn a_failure_names_the_step_the_attribute_and_the_reason() -> Result<(), Failed> {
     for core in Core::all()? {
         let shelf = harness(&core)?;
         let wrong = shelf.step("first step", &boxed(&shelf, "name = \"it\"")).await?.does(IT, "update");
@@ -55,7 +55,7 @@ async fn a_failure_says_where_what_and_why() -> Result<(), Failed> {
         let text = fs::read_to_string(&file).expect("box").replace("brown", "white");
         fs::write(&file, text).expect("painted behind our back");
         let reported = shelf.is_settled().await.expect_err("it is not").to_string();
-        assert!(reported.contains("a plan with refresh: nothing should be left to do"), "{reported}");
+        assert!(reported.contains("a plan with refresh: the plan should be empty"), "{reported}");
         assert!(reported.contains("shelf_box.it.colour: \"white\" -> \"brown\""), "{reported}");
 
         let reported = shelf.imports("import", IT, "1", &[]).await.expect_err("the colour").to_string();

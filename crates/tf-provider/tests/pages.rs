@@ -1,4 +1,4 @@
-//! The example provider's reference pages are what its declarations and its examples give.
+//! The example provider's reference pages match its declarations and examples.
 
 use std::path::{Path, PathBuf};
 

@@ -102,13 +102,7 @@ impl Executor {
     }
 
     /// Destroys a powered-off VM that the provider lends.
-    pub(super) async fn destroy_lent(
-        &self,
-        name: &RunnerName,
-        pool: &PoolName,
-        vmid: Vmid,
-        node: NodeName,
-    ) -> Outcome {
+    pub(super) async fn destroy_lent(&self, name: &RunnerName, pool: &PoolName, vmid: Vmid, node: NodeName) -> Outcome {
         let Some(pool) = self.pool(pool) else {
             return Err(failure::of_kind(FailureKind::Lost, "its pool is no longer configured"));
         };

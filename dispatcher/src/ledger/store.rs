@@ -14,9 +14,9 @@ use ownership::RunnerName;
 use ownership::{Run, RunId, Vmid};
 use rusqlite::{Connection, ErrorCode, Transaction, params};
 
-use super::load::{self, Contents};
 #[cfg(test)]
 use super::AuditRow;
+use super::load::{self, Contents};
 use super::{AuditEntry, Commit, LedgerError, schema};
 use crate::clock::StoredClock;
 

@@ -170,9 +170,8 @@ impl GuestObserver {
         } else {
             self.hidden.iter().filter(|(_, hidden)| hidden.is_due(now)).map(|(vmid, _)| *vmid).collect()
         };
-        let answers = stream::iter(candidates)
-            .map(|vmid| async move { (vmid, pve.is_free(vmid).await) })
-            .buffered(AT_ONCE);
+        let answers =
+            stream::iter(candidates).map(|vmid| async move { (vmid, pve.is_free(vmid).await) }).buffered(AT_ONCE);
         let answers: Vec<_> = answers.collect().await;
         self.censused |= counts && answers.iter().all(|(_, answer)| answer.is_ok());
         for (vmid, answer) in answers {
@@ -276,11 +275,7 @@ async fn power(pve: &pve::Client, guest: &GuestSummary, known: Option<&Intent>, 
 }
 
 /// Returns the VMIDs with a record that the list does not show and the whole cluster calls free.
-async fn absent(
-    pve: &pve::Client,
-    live: &BTreeMap<Vmid, Intent>,
-    seen: &BTreeMap<Vmid, GuestSeen>,
-) -> BTreeSet<Vmid> {
+async fn absent(pve: &pve::Client, live: &BTreeMap<Vmid, Intent>, seen: &BTreeMap<Vmid, GuestSeen>) -> BTreeSet<Vmid> {
     let missing = live.values().filter(|intent| intent.life.state.has_guest() && !seen.contains_key(&intent.vmid));
     let missing: Vec<Vmid> = missing.map(|intent| intent.vmid).collect();
     let answers = stream::iter(missing).map(|vmid| async move { (vmid, pve.is_free(vmid).await) }).buffered(AT_ONCE);

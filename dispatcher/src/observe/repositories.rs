@@ -191,11 +191,7 @@ fn job_seen(job: Job, renewed_at: Option<Timestamp>, clock: &Clock) -> JobSeen {
     }
 }
 
-async fn runners(
-    github: &Client,
-    clock: &Clock,
-    question: &RepositoryQuestion<'_>,
-) -> Result<Runners, github::Error> {
+async fn runners(github: &Client, clock: &Clock, question: &RepositoryQuestion<'_>) -> Result<Runners, github::Error> {
     let taken_at = clock.now();
     let all = github.runners(&Scope::from(question.repository.clone()), None).await?;
     let list = all.into_iter().filter_map(|runner| {

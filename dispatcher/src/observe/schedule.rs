@@ -12,9 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use ownership::{PoolName, RepositoryName, Vmid};
 use tokio::task::JoinSet;
 
-use super::{
-    CircumstanceObserver, GuestObserver, GuestQuestion, ObserveError, RepositoryObserver, RepositoryQuestion,
-};
+use super::{CircumstanceObserver, GuestObserver, GuestQuestion, ObserveError, RepositoryObserver, RepositoryQuestion};
 use crate::execute::Executor;
 
 /// Interval between two reads of PVE's cheap list. PVE itself refreshes power states in it only every ten seconds.

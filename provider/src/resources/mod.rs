@@ -1,4 +1,5 @@
-//! One folder a type: `mod.rs` has its schema and lifecycle, `model.rs` its typed state, `tests.rs` its tests.
+//! The resource types. Each has a folder with its lifecycle in `mod.rs`, its schema and state in `model.rs`, and its
+//! unit tests in `tests.rs`.
 
 pub(crate) mod cloudinit_snippet;
 pub(crate) mod dispatcher_lxc;

@@ -1,4 +1,4 @@
-//! `root@pam` at a simulated Proxmox VE: whatever happens there beside us, and behind our back.
+//! `root@pam` at a simulated Proxmox VE, for changes that other users make there.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Somebody with every right.
+/// A user with every privilege.
 pub(crate) struct Administrator {
     client: reqwest::Client,
     api: String,
@@ -18,14 +18,14 @@ pub(crate) struct Administrator {
 impl Administrator {
     pub(crate) fn new(pve: &SimulatedPve) -> Self {
         let ca = reqwest::Certificate::from_pem(pve.handle.ca_pem().as_bytes()).expect("certificate");
-        // PVE closes idle connections; a fresh one each time is simplest.
+        // PVE closes idle connections, so every request uses a new one.
         let client = reqwest::Client::builder().tls_certs_only([ca]).pool_max_idle_per_host(0).build().expect("client");
         Self { client, api: format!("{}/api2/json", pve.handle.url()), password: pve.root_password.clone() }
     }
 
-    /// A call, and its `data`.
+    /// Sends a request, and returns the `data` of the answer.
     pub(crate) async fn call(&self, method: &str, path: &str, parameters: &[(&str, &str)]) -> Value {
-        // The simulator's clock runs so fast that a ticket expires within seconds.
+        // A ticket expires within seconds, because the simulator's clock runs fast.
         let login = self
             .client
             .post(format!("{}/access/ticket", self.api))
@@ -48,7 +48,7 @@ impl Administrator {
         serde_json::from_str::<Value>(&text).expect("JSON")["data"].take()
     }
 
-    /// A call that starts a task, and the task's good end.
+    /// Sends a request that starts a task, and waits until the task succeeds.
     pub(crate) async fn task(&self, method: &str, path: &str, parameters: &[(&str, &str)]) {
         let upid = self.call(method, path, parameters).await;
         let upid = upid.as_str().expect("a task");
@@ -83,7 +83,7 @@ impl Administrator {
         self.task("POST", &format!("/nodes/pve1/qemu/{vmid}/template"), &[]).await;
     }
 
-    /// Destroys a VM, running or protected.
+    /// Destroys a VM, even if it runs or is protected.
     pub(crate) async fn destroy_vm(&self, vmid: u64) {
         let path = format!("/nodes/pve1/qemu/{vmid}");
         if self.call("GET", &format!("{path}/status/current"), &[]).await["status"] == "running" {
@@ -93,7 +93,7 @@ impl Administrator {
         self.task("DELETE", &path, &[]).await;
     }
 
-    /// Takes a privilege out of a role.
+    /// Removes a privilege from a role.
     pub(crate) async fn revoke(&self, role: &str, privilege: &str) {
         let held = self.call("GET", &format!("/access/roles/{role}"), &[]).await;
         let held = held.as_object().expect("privileges").keys().filter(|name| *name != privilege);

@@ -1,4 +1,4 @@
-//! A run on a real server must leave nothing there, also when it fails.
+//! A test on a real server must leave nothing there, even if it fails.
 
 use std::any::Any;
 use std::future::poll_fn;
@@ -8,7 +8,8 @@ use std::task::Poll;
 
 use farm::harness::WorkingDirectory;
 
-/// Waits for `test`. If it panics, destroys what its state holds, says what is `left` nevertheless, and panics on.
+/// Waits for `test`. If it panics, destroys the resources in its state, prints the things that `left` still finds, and
+/// resumes the panic.
 pub(crate) async fn cleaned_up<T>(
     work: &WorkingDirectory,
     left: impl AsyncFn() -> Vec<String>,
@@ -18,8 +19,8 @@ pub(crate) async fn cleaned_up<T>(
         Ok(output) => return output,
         Err(panic) => panic,
     };
-    eprintln!("the run failed; destroying what it made");
-    // This must not hide the first failure.
+    eprintln!("the test failed; destroying the resources in its state");
+    // A failure of the clean-up must not hide the first failure.
     let cleaning = caught(async {
         match work.try_destroy().await {
             Ok(finished) if finished.status.success() => {}
@@ -31,12 +32,12 @@ pub(crate) async fn cleaned_up<T>(
         }
     });
     if cleaning.await.is_err() {
-        eprintln!("cleaning up failed: look for what is left by hand");
+        eprintln!("the clean-up failed: check by hand what is left");
     }
     resume_unwind(panic)
 }
 
-/// Waits for work that may panic.
+/// Waits for work, and returns its panic as an error.
 async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Box<dyn Any + Send>> {
     let mut work = pin!(work);
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
@@ -50,18 +51,17 @@ async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Box<dyn Any + Sen
 #[cfg(test)]
 mod tests {
     use super::{caught, cleaned_up};
-    use crate::lab::with_each_core;
+    use crate::lab::{Fixture, refused_with_each_core};
 
     #[tokio::test]
-    async fn a_run_that_fails_removes_what_it_made_and_fails_all_the_same() {
-        with_each_core("snippet.tf", async |lab| {
+    async fn a_failed_test_destroys_its_resources_and_still_fails() {
+        refused_with_each_core(Fixture::Snippet, async |lab| {
             let run = async {
                 lab.work.apply().await.expect("apply");
                 assert_eq!(lab.volumes(), [""; 0], "this fails");
             };
             let failed = caught(cleaned_up(&lab.work, async || lab.volumes(), run)).await;
             assert!(failed.is_err(), "the failure is hidden");
-            lab.is_as_before().await;
         })
         .await;
     }

@@ -1,18 +1,18 @@
-//! Diagnostics as a core reports them in its JSON output, unwrapped and uncoloured.
+//! Errors in the JSON output of a core.
 
 use serde_json::Value;
 
-/// One error.
+/// An error of a core.
 #[derive(Debug)]
 pub(crate) struct Problem {
     pub(crate) summary: String,
     pub(crate) detail: String,
-    /// The line of the configuration that it is about.
+    /// Line of the configuration at which the error points.
     pub(crate) line: String,
 }
 
 impl Problem {
-    /// All errors in the output of a core that was run with `-json`.
+    /// Reads the errors in the output of a core that ran with `-json`.
     pub(crate) fn all(output: &str) -> Vec<Self> {
         let entries = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let reported =
@@ -29,7 +29,7 @@ impl Problem {
         }
     }
 
-    /// Whether summary or detail has each of the words.
+    /// Asserts that summary or detail contains each of the words.
     #[track_caller]
     pub(crate) fn says(&self, words: &[&str]) -> &Self {
         let text = format!("{}\n{}", self.summary, self.detail);
@@ -39,7 +39,7 @@ impl Problem {
         self
     }
 
-    /// Whether it points at that attribute in the configuration.
+    /// Asserts that the error points at this attribute in the configuration.
     #[track_caller]
     pub(crate) fn points_at(&self, attribute: &str) -> &Self {
         assert!(self.line.trim_start().starts_with(attribute), "it points at \"{}\": {self:?}", self.line);

@@ -1,15 +1,15 @@
-//! `pxci_dispatcher_lxc`: refusals of its plan, its tags, and containers that a killed apply leaves. The dispatcher is
-//! fake.
+//! `pxci_dispatcher_lxc` with fake dispatchers: refusals of its plan, its tags, and containers that a killed apply
+//! leaves.
 
 use serde_json::Value;
 use sim_pve::Fault;
 
-use crate::lab::{Lab, with_each_core};
+use crate::lab::{Fixture, Lab, refused_with_each_core, with_each_core};
 
 const DISPATCHER: &str = "pxci_dispatcher_lxc.it";
 
 #[tokio::test]
-async fn its_plan_refuses_what_could_not_work() {
+async fn its_plan_refuses_invalid_arguments() {
     let cases: [(&str, &str, &[&str]); 8] = [
         ("runner_vmids", "8105-8110", &["overlap", "plain"]),
         ("vmid_range", "8109-8100", &["8109-8100"]),
@@ -24,8 +24,7 @@ async fn its_plan_refuses_what_could_not_work() {
             &["gateway6", "router advertisements"],
         ),
     ];
-    with_each_core("dispatcher.tf", async |lab| {
-        lab.stub_appliance();
+    refused_with_each_core(Fixture::Dispatcher, async |lab| {
         for (variable, value, words) in cases {
             println!("{variable} = {value}");
             lab.set(variable, value);
@@ -33,7 +32,6 @@ async fn its_plan_refuses_what_could_not_work() {
             lab.unset(variable);
         }
         assert_eq!(lab.changes(&[]).await, [format!("{DISPATCHER}: create")]);
-        lab.is_as_before().await;
     })
     .await;
 }
@@ -44,23 +42,20 @@ async fn config(lab: &Lab, vmid: u32) -> Value {
 }
 
 #[tokio::test]
-async fn its_container_gets_tags_after_its_creation_and_keeps_those_of_people() {
-    with_each_core("dispatcher.tf", async |lab| {
-        lab.stub_appliance();
+async fn its_container_gets_tags_after_its_creation_and_keeps_tags_of_users() {
+    with_each_core(Fixture::Dispatcher, async |lab| {
         lab.work.apply().await.expect("a dispatcher");
         assert_eq!(config(lab, 8100).await["tags"], "pxci;pxci-pxci");
         lab.administrator.call("PUT", "/nodes/pve1/lxc/8100/config", &[("tags", "zoo")]).await;
         lab.set("labels", "[\"self-hosted\"]");
         lab.work.apply().await.expect("a change");
         assert_eq!(config(lab, 8100).await["tags"], "pxci;pxci-pxci;zoo");
-        lab.work.destroy().await.expect("destroy");
-        lab.is_as_before().await;
     })
     .await;
 }
 
-/// Marks a container as being set up, as it is until its dispatcher works.
-async fn is_left_unfinished(lab: &Lab, vmid: u32) {
+/// Marks a container as being set up, as it is marked until its dispatcher works.
+async fn mark_unfinished(lab: &Lab, vmid: u32) {
     let description = config(lab, vmid).await["description"].as_str().expect("a description").to_owned();
     assert!(!description.contains("building"), "{description}");
     let unfinished = description.replacen('{', "{\"build\":\"building\",", 1);
@@ -68,46 +63,50 @@ async fn is_left_unfinished(lab: &Lab, vmid: u32) {
     lab.administrator.call("PUT", &format!("/nodes/pve1/lxc/{vmid}/config"), &options).await;
 }
 
-/// Makes the container look as if the apply had been killed before the dispatcher worked, and empties the state.
-async fn is_left_by_a_killed_apply(lab: &Lab) {
+/// Brings the container and the state into the condition after an apply that was killed before the dispatcher worked.
+async fn pretend_killed_apply(lab: &Lab) {
     lab.forget_state();
-    is_left_unfinished(lab, 8100).await;
+    mark_unfinished(lab, 8100).await;
 }
 
 #[tokio::test]
 async fn a_container_that_a_killed_apply_left_is_finished_by_the_next() {
-    with_each_core("dispatcher.tf", async |lab| {
-        lab.stub_appliance();
+    with_each_core(Fixture::Dispatcher, async |lab| {
         lab.work.apply().await.expect("a dispatcher");
-        is_left_by_a_killed_apply(lab).await;
+        pretend_killed_apply(lab).await;
         lab.work.apply().await.expect("the next apply");
-        assert_eq!(lab.guests(), [8100], "it goes on with the container that is there");
+        assert_eq!(lab.guests(), [8100], "the existing container is adopted");
         let finished = config(lab, 8100).await;
         assert_eq!(finished["tags"], "pxci;pxci-pxci");
         assert!(!finished["description"].as_str().expect("a description").contains("building"));
         assert_eq!(lab.changes(&[]).await, [""; 0]);
 
-        // A container that differs is left alone.
-        is_left_by_a_killed_apply(lab).await;
+        // A container that differs is not adopted.
+        pretend_killed_apply(lab).await;
         lab.administrator.call("PUT", "/nodes/pve1/lxc/8100/config", &[("hostname", "other")]).await;
-        let text = lab.work.apply().await.expect("a container of its own").flat();
+        let text = lab.work.apply().await.expect("a new container").flat();
         assert!(text.contains("\"8100\" is unfinished"), "{text}");
         assert_eq!(lab.guests(), [8100, 8101]);
         lab.work.destroy().await.expect("destroy");
         assert_eq!(lab.guests(), [8100]);
+        lab.counts_as_before();
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_container_of_which_nothing_but_the_marker_was_set_is_finished_by_the_next_apply() {
-    with_each_core("dispatcher.tf", async |lab| {
-        lab.stub_appliance();
+async fn a_container_that_was_only_created_is_finished_by_the_next_apply() {
+    with_each_core(Fixture::Dispatcher, async |lab| {
         // The container is created, but the requests after its creation fail, the clean-up included.
         let handle = &lab.pve().handle;
-        handle.inject("PUT", "/nodes/pve1/lxc/*/config", Fault::Refuse { status: 500, text: "away".to_owned() }, 1);
-        handle.inject("DELETE", "/nodes/pve1/lxc/*", Fault::Refuse { status: 500, text: "away".to_owned() }, 1);
-        lab.refused("apply").await.says(&["Unable to mark", "away", "Cleaning up failed too"]);
+        handle.inject(
+            "PUT",
+            "/nodes/pve1/lxc/*/config",
+            Fault::Refuse { status: 500, text: "unavailable".to_owned() },
+            1,
+        );
+        handle.inject("DELETE", "/nodes/pve1/lxc/*", Fault::Refuse { status: 500, text: "unavailable".to_owned() }, 1);
+        lab.refused("apply").await.says(&["Unable to mark", "unavailable", "Cleaning up failed too"]);
         let left = config(lab, 8100).await;
         assert!(left["tags"].is_null(), "{left}");
         assert!(left["description"].as_str().expect("a description").contains("\"build\":\"building\""), "{left}");
@@ -115,36 +114,31 @@ async fn a_container_of_which_nothing_but_the_marker_was_set_is_finished_by_the_
         lab.work.apply().await.expect("the next apply");
         assert_eq!(lab.guests(), [8100]);
         assert_eq!(config(lab, 8100).await["tags"], "pxci;pxci-pxci");
-        lab.work.destroy().await.expect("destroy");
-        lab.is_as_before().await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_successor_that_a_killed_apply_left_goes_on_with_the_state_that_it_has() {
-    with_each_core("dispatcher.tf", async |lab| {
-        lab.stub_appliance();
+async fn a_successor_that_a_killed_apply_left_keeps_the_state_that_it_took_over() {
+    with_each_core(Fixture::Dispatcher, async |lab| {
         lab.work.apply().await.expect("a dispatcher");
         let newer = lab.newer_appliance();
         let state = lab.work.path().join("terraform.tfstate");
         let before = std::fs::read(&state).expect("a state");
         lab.set("appliance_file", &newer);
-        // The new container has taken over; the old one is still there when the apply is killed.
-        let away = Fault::Refuse { status: 500, text: "away".to_owned() };
-        lab.pve().handle.inject("DELETE", "/nodes/pve1/lxc/8100", away, 1);
-        lab.refused("apply").await.says(&["away", "The new container works"]);
-        is_left_unfinished(lab, 8101).await;
+        // The new container has taken over, and the old one still exists when the apply is killed.
+        let unavailable = Fault::Refuse { status: 500, text: "unavailable".to_owned() };
+        lab.pve().handle.inject("DELETE", "/nodes/pve1/lxc/8100", unavailable, 1);
+        lab.refused("apply").await.says(&["unavailable", "The new container works"]);
+        mark_unfinished(lab, 8101).await;
         std::fs::write(&state, before).expect("the state before");
 
         lab.work.apply().await.expect("the next apply");
-        assert_eq!(lab.guests(), [8101], "it goes on with the successor");
+        assert_eq!(lab.guests(), [8101], "the successor is adopted");
         let finished = config(lab, 8101).await;
         assert!(finished["mp0"].is_string() && finished["tags"] == "pxci;pxci-pxci", "{finished}");
         assert!(!finished["description"].as_str().expect("a description").contains("building"));
         assert_eq!(lab.changes(&[]).await, [""; 0]);
-        lab.work.destroy().await.expect("destroy");
-        lab.is_as_before().await;
     })
     .await;
 }
@@ -154,9 +148,8 @@ async fn describe(lab: &Lab, text: &str) {
 }
 
 #[tokio::test]
-async fn a_container_without_its_marker_is_left_alone_until_the_marker_is_back() {
-    with_each_core("dispatcher.tf", async |lab| {
-        lab.stub_appliance();
+async fn a_container_without_its_marker_is_not_changed_until_the_marker_is_restored() {
+    with_each_core(Fixture::Dispatcher, async |lab| {
         lab.work.apply().await.expect("a dispatcher");
         let marked = config(lab, 8100).await["description"].as_str().expect("a description").to_owned();
         describe(lab, "Mine.").await;
@@ -167,8 +160,6 @@ async fn a_container_without_its_marker_is_left_alone_until_the_marker_is_back()
         assert_eq!(config(lab, 8100).await, before);
         describe(lab, &marked).await;
         lab.work.apply().await.expect("a change");
-        lab.work.destroy().await.expect("destroy");
-        lab.is_as_before().await;
     })
     .await;
 }

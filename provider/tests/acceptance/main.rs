@@ -1,8 +1,8 @@
-//! The provider as users meet it: installed from a mirror, driven by OpenTofu (and by Terraform where it is on `PATH`),
-//! against simulators of Proxmox VE and GitHub with the privileges that docs/privileges.md asks for, and no more.
+//! The provider as users install it: from a mirror, driven by OpenTofu, and by Terraform if it is on `PATH`. Proxmox VE
+//! and GitHub are simulated, and tokens have exactly the privileges that docs/privileges.md lists.
 //!
-//! Every test has simulators, a mirror and a working directory of its own. Guests are scripted: they answer at once; only
-//! `site` has guests that run, or real ones, and `machines` whole machines.
+//! Every test has its own simulators, mirror and working directory. Guests are scripted, so they answer at once. Only
+//! `site` has guests whose programs run, or real ones, and only `machines` has guests that QEMU runs.
 
 mod administrator;
 mod bad_input;
@@ -10,12 +10,13 @@ mod cleaning;
 mod conformance;
 mod diagnostic;
 mod dispatcher;
+mod fake_dispatcher;
 mod lab;
 mod machines;
 mod modules;
-mod played_dispatcher;
 mod runner_vm;
 mod shared_files;
 mod site;
 mod template;
 mod workflow_job;
+mod working_directory;

@@ -1,4 +1,4 @@
-//! The shipped modules take their own tests: `tofu test` and `terraform test`, with the provider mocked by its schema.
+//! The tests of the shipped modules: `tofu test` and `terraform test` with a provider that is mocked by its schema.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use farm::image::copy;
 use farm::mirror::Mirror;
 use farm::simulation::repository;
 
-use crate::lab::provider;
+use crate::working_directory::provider;
 
 #[tokio::test]
 async fn shipped_modules_pass_their_tests() {
@@ -19,7 +19,7 @@ async fn shipped_modules_pass_their_tests() {
         }
         let directory = tempfile::tempdir().expect("directory");
         let mirror = Mirror::lay_out(directory.path(), &provider(), None).expect("mirror");
-        // Modules refer to the images beside them.
+        // Modules refer to the images in `runners`.
         for part in ["modules", "runners"] {
             copy(&repository().join(part), &directory.path().join(part)).expect("copied");
         }

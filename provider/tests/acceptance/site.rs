@@ -1,6 +1,6 @@
-//! The way through on whichever site the environment names: a real Proxmox VE, a real GitHub, both, or neither.
+//! A whole run against the services that the environment names: a real Proxmox VE, a real GitHub, both, or simulators.
 //!
-//! It looks only through the two APIs and at what a core sees, so it means the same everywhere.
+//! The tests use only the two APIs and the output of the core, so they mean the same with real services and simulators.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -8,48 +8,46 @@ use std::time::{Duration, Instant};
 use farm::build::Build;
 use farm::engines::{cores, preferred_core};
 use farm::harness::{Core, WorkingDirectory};
-use farm::mirror::Mirror;
 use farm::simulation::{Farm, Guests, repository};
 use serde_json::json;
 use sim_guest::Namespaces;
 
 use crate::administrator::Administrator;
 use crate::cleaning::cleaned_up;
-use crate::lab;
 use crate::workflow_job::Queued;
+use crate::working_directory::{self, install_tls};
 
-/// VMIDs that a run uses, from the range's first on.
+/// Number of VMIDs that a run uses.
 const VMIDS: u32 = 50;
 const DEADLINE: Duration = Duration::from_secs(300);
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+const POLL_PAUSE: Duration = Duration::from_millis(500);
 
 #[tokio::test]
-async fn an_existing_template_serves_with_every_core() {
-    // Another test may have been first.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+async fn an_existing_template_can_be_used_with_every_core() {
+    install_tls();
     let farm = Farm::simulated(Guests::Scripted).await.expect("a farm");
     let template = farm.pve.first_vmid;
     let administrator = Administrator::new(farm.simulated_pve.as_ref().expect("a simulated Proxmox VE"));
-    administrator.make_template(template, "by-hand", "somebody's", "").await;
+    administrator.make_template(template, "by-hand", "foreign", "").await;
     let before = farm.leftovers();
     for core in cores().expect("a core") {
         let directory = tempfile::tempdir().expect("directory");
         let mut work = working_directory(&farm, core, directory.path(), None);
         work.set("TF_VAR_template_vmid", &template.to_string());
-        comes_and_goes(&work, async || ()).await;
+        apply_and_destroy(&work, async || ()).await;
         assert_eq!(farm.leftovers(), before, "nothing is left");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_farm_is_built_runs_a_job_and_goes_on_the_site_that_the_environment_names() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let guests = Namespaces::start(&made("PXCI_GUEST_BASE")).await.expect("guests");
+async fn a_farm_is_built_runs_a_job_and_is_destroyed() {
+    install_tls();
+    let guests = Namespaces::start(&prepared("PXCI_GUEST_BASE")).await.expect("guests");
     let farm = Farm::start(Guests::Running(guests.clone())).await.expect("a site");
     assert_eq!(guests_of(&farm).await, [""; 0], "the run's VMIDs must be free");
 
     let directory = tempfile::tempdir().expect("directory");
-    let appliance = made("PXCI_APPLIANCE");
+    let appliance = prepared("PXCI_APPLIANCE");
     let mut work = working_directory(&farm, preferred_core().expect("a core"), directory.path(), Some(&appliance));
     match farm.pve.template_vmid {
         Some(template) => {
@@ -58,7 +56,7 @@ async fn a_farm_is_built_runs_a_job_and_goes_on_the_site_that_the_environment_na
         }
         None => build(&farm, &mut work, directory.path(), &guests),
     }
-    let run = comes_and_goes(&work, async || runs_a_job(&farm).await);
+    let run = apply_and_destroy(&work, async || runs_a_job(&farm).await);
     cleaned_up(&work, async || left_of(&farm).await, run).await;
 
     assert_eq!(left_of(&farm).await, [""; 0], "nothing is left");
@@ -66,8 +64,8 @@ async fn a_farm_is_built_runs_a_job_and_goes_on_the_site_that_the_environment_na
     guests.end().await;
 }
 
-/// Applies, looks at a second plan, lets something happen, destroys.
-async fn comes_and_goes(work: &WorkingDirectory, meanwhile: impl AsyncFn()) {
+/// Applies, checks that a second plan is empty, waits for `meanwhile`, and destroys.
+async fn apply_and_destroy(work: &WorkingDirectory, meanwhile: impl AsyncFn()) {
     work.init().await.expect("init");
     work.apply().await.expect("apply");
     assert_eq!(work.plan().await.expect("plan").changes(), [""; 0], "the second plan is empty");
@@ -75,10 +73,10 @@ async fn comes_and_goes(work: &WorkingDirectory, meanwhile: impl AsyncFn()) {
     work.destroy().await.expect("destroy");
 }
 
-/// One job: a VM for it, its success, and neither VM nor registration afterwards.
+/// Runs a job, which must succeed. Afterwards neither its VM nor its registration may exist.
 async fn runs_a_job(farm: &Farm) {
     if farm.simulated_pve.is_some() && farm.simulated_github.is_none() {
-        println!("not run: a job of the real GitHub (simulated guests have a stand-in for its runner program)");
+        println!("not run: a job of the real GitHub (simulated guests run a substitute for its runner program)");
         return;
     }
     let Some(job) = Queued::start(farm).await else {
@@ -90,7 +88,7 @@ async fn runs_a_job(farm: &Farm) {
     let started = Instant::now();
     while guests_of(farm).await.iter().any(|guest| guest.ends_with(runner.as_str())) {
         assert!(started.elapsed() < DEADLINE, "{runner} is not reaped");
-        tokio::time::sleep(LOOK_AGAIN).await;
+        tokio::time::sleep(POLL_PAUSE).await;
     }
 }
 
@@ -109,7 +107,7 @@ async fn left_of(farm: &Farm) -> Vec<String> {
     guests_of(farm).await.into_iter().chain(ours).collect()
 }
 
-/// Family of an existing template: what its marker says, else its name.
+/// Returns the family in the marker of an existing template, or else the template's name.
 async fn family_of(farm: &Farm, template: u32) -> String {
     let template = ownership::Vmid::new(template).expect("a VMID");
     let config = client(farm).qemu(&node(farm), template).config().await.expect("the template");
@@ -137,12 +135,12 @@ fn client(farm: &Farm) -> pve::Client {
     client.expect("a client")
 }
 
-/// What set-up made.
-pub(crate) fn made(name: &str) -> PathBuf {
+/// Returns the path of a file that `cargo xtask test` prepares.
+pub(crate) fn prepared(name: &str) -> PathBuf {
     std::env::var_os(name).unwrap_or_else(|| panic!("{name} is not set: run `cargo xtask test`")).into()
 }
 
-/// Lets the flavour's module build the template.
+/// Configures the build of the template by the flavour's module.
 fn build(farm: &Farm, work: &mut WorkingDirectory, directory: &Path, guests: &Namespaces) {
     let flavour = repository().join("runners/ubuntu-2204");
     let build = Build::prepare(farm, &flavour, directory, Some(guests.ssh_address())).expect("an image");
@@ -160,19 +158,10 @@ pub(crate) fn working_directory(
     directory: &Path,
     appliance: Option<&Path>,
 ) -> WorkingDirectory {
-    let path = directory.join("work");
-    std::fs::create_dir(&path).expect("directory");
-    let mirror = Mirror::lay_out(directory, &lab::provider(), appliance).expect("mirror");
-    let mut work = mirror.working_directory(core, path);
-    for name in ["provider.tf", "site.tf"] {
-        let text = std::fs::read_to_string(Path::new(lab::FIXTURES).join(name)).expect("fixture");
-        work.write(name, &text).expect("fixture");
-    }
+    let fixtures = ["provider.tf", "site.tf"];
+    let mut work = working_directory::with_fixtures(&fixtures, farm, core, directory, appliance);
     for part in ["modules", "runners"] {
         farm::image::copy(&repository().join(part), &work.path().join(part)).expect("modules");
-    }
-    for (name, value) in farm.provider_environment(directory).expect("environment") {
-        work.set(&name, &value);
     }
     for (name, value) in variables(farm, appliance) {
         work.set(&format!("TF_VAR_{name}"), &value);

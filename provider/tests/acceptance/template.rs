@@ -1,17 +1,17 @@
-//! `pxci_template` and versions that are there already. Builds with a stand-in for Packer are in `conformance`, those of the
-//! genuine one in the demo.
+//! `pxci_template` and versions that exist already. `conformance` has builds with a program that stands for Packer, and
+//! the demo has builds with the real Packer.
 
 use std::fs;
 
 use serde_json::Value;
 
-use crate::lab::{Lab, with_each_core};
+use crate::lab::{Fixture, Lab, refused_with_each_core, with_each_core};
 
 const TEMPLATE: &str = "pxci_template.it";
-/// What Packer says when its builder begins.
+/// Command that prints the line of Packer at the start of its builder.
 const BEGIN: &str = "echo '0,,ui,say,==> null.plain: Creating VM'";
 
-/// A version as an earlier apply made it.
+/// Makes a version, as an earlier apply did.
 async fn make_version(lab: &Lab, vmid: u32, number: u32, fingerprint: &str) {
     let marker = format!(
         r#"pxci:v1 {{"installation":"pxci","owner":"provider","kind":"template","vmid":{vmid},"nonce":"aaaaa{number}","family":"plain","fingerprint":"{fingerprint}","version":{number},"built_at":"2026-11-0{number}T00:00:00Z","build":"ready"}}"#
@@ -34,7 +34,7 @@ async fn planned_fingerprint(lab: &Lab) -> String {
     planned(lab).await["after"]["fingerprint"].as_str().expect("it is known when planned").to_owned()
 }
 
-async fn is_settled(lab: &Lab) {
+async fn assert_settled(lab: &Lab) {
     assert_eq!(lab.changes(&["-refresh=false"]).await, [""; 0], "without refresh");
     assert_eq!(lab.changes(&[]).await, [""; 0], "with refresh");
 }
@@ -45,21 +45,21 @@ async fn current(lab: &Lab) -> (Value, Value) {
 }
 
 #[tokio::test]
-async fn versions_that_are_there_are_taken_over() {
-    with_each_core("template.tf", async |lab| {
+async fn existing_versions_are_adopted() {
+    with_each_core(Fixture::Template, async |lab| {
         lab.stub_packer(&format!("{BEGIN}; exit 1"));
         let first = planned_fingerprint(lab).await;
         make_version(lab, 9000, 1, &first).await;
-        lab.work.apply().await.expect("version 1 is taken over");
+        lab.work.apply().await.expect("version 1 is adopted");
         assert_eq!(current(lab).await, (9000.into(), 1.into()));
-        is_settled(lab).await;
+        assert_settled(lab).await;
 
         lab.forget_state();
         lab.succeed(&["import", "-no-color", TEMPLATE, "plain"]).await;
         assert_eq!(lab.changes(&[]).await, [format!("{TEMPLATE}: update")]);
         lab.work.apply().await.expect("apply after import");
         assert_eq!(current(lab).await, (9000.into(), 1.into()));
-        is_settled(lab).await;
+        assert_settled(lab).await;
 
         // The plan names the file that changed; a failing build keeps the current version.
         fs::write(lab.work.path().join("image/install.sh"), "#!/bin/sh\nexit 2\n").unwrap();
@@ -74,28 +74,27 @@ async fn versions_that_are_there_are_taken_over() {
         let second = planned_fingerprint(lab).await;
         make_version(lab, 9001, 2, &second).await;
         assert_eq!(lab.changes(&[]).await, [format!("{TEMPLATE}: update")]);
-        lab.work.apply().await.expect("version 2 is taken over");
+        lab.work.apply().await.expect("version 2 is adopted");
         assert_eq!(current(lab).await, (9001.into(), 2.into()));
         assert_eq!(lab.guests(), [9000, 9001], "the version that was current stays until the next apply");
-        is_settled(lab).await;
+        assert_settled(lab).await;
 
-        // Somebody removes the current version: the newest that is left replaces it.
+        // After a removal of the current version by hand, the newest remaining version is current.
         lab.administrator.destroy_vm(9001).await;
         let change = planned(lab).await;
         assert_eq!(change["before"]["vmid"], 9000);
         make_version(lab, 9001, 2, &second).await;
-        is_settled_after_apply(lab).await;
+        apply_and_assert_settled(lab).await;
 
         a_clone_keeps_its_version(lab).await;
-        lab.is_as_before().await;
     })
     .await;
 }
 
-async fn is_settled_after_apply(lab: &Lab) {
+async fn apply_and_assert_settled(lab: &Lab) {
     lab.work.apply().await.expect("apply");
     assert_eq!(current(lab).await, (9001.into(), 2.into()));
-    is_settled(lab).await;
+    assert_settled(lab).await;
 }
 
 async fn a_clone_keeps_its_version(lab: &Lab) {
@@ -113,7 +112,7 @@ async fn a_clone_keeps_its_version(lab: &Lab) {
     lab.work.destroy().await.expect("destroy");
 }
 
-/// A build VM of version 1 as a killed apply leaves it, with CDs in its drives.
+/// Makes a build VM of version 1 with CDs in its drives, as a killed apply leaves it.
 async fn make_half_built_version(lab: &Lab, vmid: u32, cds: &[(&str, &str)]) {
     let marker = format!(
         r#"pxci:v1 {{"installation":"pxci","owner":"provider","kind":"template","vmid":{vmid},"nonce":"aaaaaa","family":"plain","version":1,"build":"building"}}"#
@@ -131,10 +130,10 @@ async fn make_half_built_version(lab: &Lab, vmid: u32, cds: &[(&str, &str)]) {
 }
 
 #[tokio::test]
-async fn cds_of_a_build_that_was_killed_with_its_apply_go_with_its_vm() {
-    with_each_core("template.tf", async |lab| {
+async fn cds_of_a_build_are_deleted_with_its_vm_after_its_apply_was_killed() {
+    refused_with_each_core(Fixture::Template, async |lab| {
         lab.stub_packer(&format!("{BEGIN}; exit 1"));
-        // One of a foreign build, and one that somebody took over.
+        // A CD of a foreign build, and a CD that a foreign VM uses.
         for volid in ["local:iso/packer12.iso", "local:iso/packer13.iso"] {
             lab.put_file(volid);
         }
@@ -146,38 +145,35 @@ async fn cds_of_a_build_that_was_killed_with_its_apply_go_with_its_vm() {
         let cds = [("sata1", "local:iso/packer11.iso,media=cdrom"), ("sata2", "local:iso/packer13.iso,media=cdrom")];
         make_half_built_version(lab, 9000, &cds).await;
         lab.refused("apply").await.says(&["Unable to build template"]);
-        lab.is_as_before().await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn cds_of_a_packer_that_was_killed_go_even_if_it_made_no_vm() {
-    with_each_core("template.tf", async |lab| {
+async fn cds_of_a_killed_packer_are_deleted_even_if_it_made_no_vm() {
+    refused_with_each_core(Fixture::Template, async |lab| {
         lab.put_file("local:iso/packer22.iso");
         lab.counts_as_before();
         lab.put_file("local:iso/packer21.iso");
-        // Packer uploads the CD under the name that it has among its temporary files.
+        // Packer uploads the CD under the name of its temporary file.
         lab.stub_packer(&format!("{BEGIN}; touch \"$TMPDIR/packer21.iso\"; kill -9 $$"));
         lab.refused("apply").await.says(&["Unable to build template"]);
-        lab.is_as_before().await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_packer_template_with_tags_gets_none_and_the_error_says_why_they_are_refused() {
-    with_each_core("template.tf", async |lab| {
+async fn a_packer_template_with_tags_is_reported_with_the_reason() {
+    refused_with_each_core(Fixture::Template, async |lab| {
         let file = lab.work.path().join("image/plain.pkr.hcl");
         let declared = fs::read_to_string(&file).expect("a Packer template");
         fs::write(&file, format!("{declared}\nvariable \"tags\" {{\n  type = string\n}}\n")).expect("written");
-        // Packer repeats the words of Proxmox VE, with its own sign for a comma.
+        // Packer repeats the text of Proxmox VE, with its own escape for a comma.
         let refusal = "403 Permission check failed (/vms/9000%!(PACKER_COMMA) VM.Config.Options)";
         lab.stub_packer(&format!(
             "{BEGIN}; grep -q '\"tags\":\"\"' \"$variables\" && echo '0,,ui,error,{refusal}'; exit 1"
         ));
         lab.refused("apply").await.says(&["VM.Config.Options", "must not set `tags`"]);
-        lab.is_as_before().await;
     })
     .await;
 }

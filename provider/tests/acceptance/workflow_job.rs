@@ -1,16 +1,16 @@
-//! A workflow job at a GitHub, real or simulated, seen through its REST API.
+//! A workflow job at a real or simulated GitHub, through its REST API.
 
 use std::time::{Duration, Instant};
 
 use farm::simulation::Farm;
-use farm::site::GitHubSite;
+use farm::targets::GitHubTarget;
 use github::{BaseUrl, Client, ClientConfig, Conclusion, Credential, Job, JobStatus};
 use ownership::{RepositoryName, RunnerName};
 use sim_github::{JobSpec, RunSpec};
 
-/// A first job may wait for a VM's first boot, on real hardware.
+/// Longest wait for a job, which may wait for the first boot of a VM on real hardware.
 const DEADLINE: Duration = Duration::from_secs(15 * 60);
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const POLL_PAUSE: Duration = Duration::from_secs(1);
 
 /// A job that was queued for the pool `acceptance`.
 pub(crate) struct Queued {
@@ -18,13 +18,13 @@ pub(crate) struct Queued {
     repository: RepositoryName,
     run_id: u64,
     name: String,
-    /// The attempt before this one, at a real GitHub.
+    /// Id of the earlier attempt at a real GitHub.
     earlier: Option<u64>,
 }
 
 impl Queued {
-    /// Queues a job: a new one at a simulated GitHub, a finished one again at a real one. `None` where the environment names no
-    /// job of the real one.
+    /// Queues a new job at a simulated GitHub, or runs a finished job of a real GitHub again. Returns `None` if the
+    /// environment names no job of the real GitHub.
     pub(crate) async fn start(farm: &Farm) -> Option<Self> {
         let client = client(&farm.github);
         let repository: RepositoryName = farm.github.repository.parse().expect("a repository");
@@ -51,7 +51,7 @@ impl Queued {
                 return job.runner_name.expect("a runner").parse().expect("a name that pxci gives");
             }
             assert!(started.elapsed() < DEADLINE, "the job {} of run {} does not end", self.name, self.run_id);
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(POLL_PAUSE).await;
         }
     }
 
@@ -61,7 +61,7 @@ impl Queued {
         let scope = github::Scope::Repository(self.repository.clone());
         while !self.client.runners(&scope, Some(runner)).await.expect("runners").is_empty() {
             assert!(started.elapsed() < DEADLINE, "{runner} stays registered");
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(POLL_PAUSE).await;
         }
     }
 }
@@ -75,7 +75,7 @@ fn run(repository: &str) -> RunSpec {
     RunSpec { repository: repository.to_owned(), event: "push".to_owned(), fork: None, jobs: vec![job] }
 }
 
-fn client(site: &GitHubSite) -> Client {
+fn client(site: &GitHubTarget) -> Client {
     let config = ClientConfig {
         base_url: BaseUrl::parse(&site.api_url).expect("a base URL"),
         credential: Credential::Token(site.token.clone().into()),
@@ -88,8 +88,8 @@ fn client(site: &GitHubSite) -> Client {
     client.expect("a client")
 }
 
-/// Runs a finished job once more.
-async fn again(site: &GitHubSite, job: u64) {
+/// Runs a finished job again.
+async fn again(site: &GitHubTarget, job: u64) {
     let url = format!("{}/repos/{}/actions/jobs/{job}/rerun", site.api_url.trim_end_matches('/'), site.repository);
     let request = reqwest::Client::new()
         .post(url)

@@ -1,7 +1,7 @@
-//! The end of a dispatcher that cannot reach Proxmox VE while it has a runner VM: `destroy` says in the log what it waits
-//! for, and each way on that it names works.
+//! The destroy of a dispatcher that has a runner VM and cannot reach Proxmox VE. The log reports the runner VM, the
+//! problem and what to do, and each advice works.
 
-#![expect(clippy::disallowed_methods, reason = "the test does by hand what the text tells a person to do")]
+#![expect(clippy::disallowed_methods, reason = "the test does by hand what the log advises")]
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,18 +16,18 @@ use sim_github::{JobSpec, RunSpec};
 use sim_guest::Namespaces;
 use tokio_util::sync::CancellationToken;
 
-use super::{DEADLINE, LOOK_AGAIN, Life, running_guests};
+use super::{DEADLINE, Life, POLL_PAUSE, running_guests};
 
 /// First VMID of the pool.
 const RUNNER: u32 = 9100;
 const TEMPLATE: u32 = 9000;
 const LOG_FILE: &str = "provider.log";
 const DESTROY: [&str; 3] = ["destroy", "-no-color", "-auto-approve"];
-/// The log's words about a runner VM that a dispatcher without its network cannot remove.
-const WAITS: [&str; 4] = [
+/// Parts of the line in the log about a runner VM that a dispatcher without its network cannot destroy.
+const PROGRESS: [&str; 4] = [
     "pool \"plain\" has 1 VMs, 0 of them with a running job",
     "It cannot use Proxmox VE",
-    "it goes on when the hindrance is removed, or when you have destroyed these VMs by hand",
+    "the destroy continues when the problem is solved, or when you have destroyed these VMs by hand",
     "an interrupt (Ctrl-C) ends the wait and destroys nothing",
 ];
 
@@ -65,7 +65,8 @@ impl Farm {
         self.task(Method::POST, &format!("/{TEMPLATE}/template"), &[]).await;
     }
 
-    async fn gets_a_runner_vm(&self) {
+    /// Queues a job, and waits until its runner VM runs.
+    async fn start_runner_vm(&self) {
         let job = JobSpec {
             name: "waits".to_owned(),
             labels: ["self-hosted", "linux"].map(str::to_owned).to_vec(),
@@ -76,22 +77,28 @@ impl Farm {
         self.until("the runner VM runs", || self.life.pve().running().contains(&RUNNER)).await;
     }
 
-    /// Takes the container's network card down.
-    async fn cuts_the_dispatcher_off(&self) {
+    /// Takes the container's network card down, and waits until the dispatcher notices it.
+    async fn cut_dispatcher_off(&self) {
         let vmid = self.life.vmid().await.try_into().expect("a VMID");
         let words = ["/bin/busybox", "ip", "link", "set", "dev", "eth0", "down"];
         let output = self.guests.container_attach(vmid, &words).await.expect("a running container");
         assert!(output.status.success(), "{output:?}");
-        let knows = || self.guests.guest_log(vmid).iter().any(|line| line.contains("Proxmox VE cannot be reached"));
-        self.until("the dispatcher notices it", knows).await;
+        let has_noticed =
+            || self.guests.guest_log(vmid).iter().any(|line| line.contains("Proxmox VE cannot be reached"));
+        self.until("the dispatcher notices it", has_noticed).await;
     }
 
     /// Waits for a condition with a deadline.
-    async fn until(&self, what: &str, condition: impl Fn() -> bool) {
+    async fn until(&self, expected: &str, condition: impl Fn() -> bool) {
         let begin = Instant::now();
         while !condition() {
-            assert!(begin.elapsed() < DEADLINE, "never so: {what}\n{}\n{:#?}", self.log(), self.guests.guest_log(8100));
-            tokio::time::sleep(LOOK_AGAIN).await;
+            assert!(
+                begin.elapsed() < DEADLINE,
+                "not within the deadline: {expected}\n{}\n{:#?}",
+                self.log(),
+                self.guests.guest_log(8100)
+            );
+            tokio::time::sleep(POLL_PAUSE).await;
         }
     }
 
@@ -103,19 +110,22 @@ impl Farm {
         std::fs::read_to_string(self.log_file()).unwrap_or_default()
     }
 
-    /// Returns how many lines of the log say all that a user needs to know.
-    fn lines_about_the_wait(&self) -> usize {
-        self.log().lines().filter(|line| WAITS.iter().all(|words| line.replace("\\\"", "\"").contains(words))).count()
+    /// Returns the number of lines in the log that report the progress of the destroy.
+    fn progress_lines(&self) -> usize {
+        self.log()
+            .lines()
+            .filter(|line| PROGRESS.iter().all(|words| line.replace("\\\"", "\"").contains(words)))
+            .count()
     }
 
-    /// Returns true if the container and its runner VM are still there, and in the state.
+    /// Returns true if the container is in the state, and it and its runner VM run.
     async fn is_untouched(&self) -> bool {
         let vmid: u32 = self.life.vmid().await.try_into().expect("a VMID");
         let running = self.life.pve().running();
         running.contains(&vmid) && running.contains(&RUNNER)
     }
 
-    /// Has Proxmox VE carry out a task on its VMs, as a user with the provider's token.
+    /// Runs a task on a VM at Proxmox VE with the provider's token.
     async fn task(&self, method: Method, path: &str, options: &[(&str, &str)]) {
         let (pve, token) = (&self.life.farm.pve, &self.life.farm.pve.provider);
         let pem = pve.ca_pem.clone().expect("a CA");
@@ -171,13 +181,13 @@ fn id(number: u32) -> ownership::Vmid {
 }
 
 #[tokio::test]
-async fn a_destroy_says_what_it_waits_for_can_be_interrupted_and_goes_on_when_the_vms_are_destroyed_by_hand() {
+async fn a_destroy_reports_its_progress_can_be_interrupted_and_continues_when_the_vms_are_destroyed_by_hand() {
     let farm = Farm::with_a_runner_vm().await;
-    farm.gets_a_runner_vm().await;
-    farm.cuts_the_dispatcher_off().await;
+    farm.start_runner_vm().await;
+    farm.cut_dispatcher_off().await;
 
     let destroy = farm.life.work.start(&DESTROY).expect("it starts");
-    farm.until("two lines about the wait", || farm.lines_about_the_wait() >= 2).await;
+    farm.until("two lines of progress", || farm.progress_lines() >= 2).await;
     destroy.interrupt().expect("it runs");
     let interrupted = destroy.finish_within(DEADLINE).await.expect("an end").refused().expect("a failure");
     says(&interrupted, &["The run was interrupted", "pool \"plain\" has 1 VMs", "destroy these VMs by hand"]);
@@ -185,30 +195,30 @@ async fn a_destroy_says_what_it_waits_for_can_be_interrupted_and_goes_on_when_th
 
     std::fs::remove_file(farm.log_file()).expect("a log");
     let destroy = farm.life.work.start(&DESTROY).expect("it starts");
-    farm.until("a line about the wait", || farm.lines_about_the_wait() >= 1).await;
+    farm.until("a line of progress", || farm.progress_lines() >= 1).await;
     let vm = farm.user().qemu(&node(), id(RUNNER));
     farm.ends(vm.stop().await.expect("a task")).await;
     vm.set_config(&[("protection", "0")], None).await.expect("a change");
     farm.ends(vm.delete().await.expect("a task")).await;
-    let destroyed = destroy.finish_within(DEADLINE).await.expect("an end").succeeded().expect("it goes on");
-    says(&destroyed, &["was hindered", "None of its machines is left", "It cannot use Proxmox VE"]);
+    let destroyed = destroy.finish_within(DEADLINE).await.expect("an end").succeeded().expect("it continues");
+    says(&destroyed, &["reports problems", "None of its runner VMs is left", "It cannot use Proxmox VE"]);
     farm.end().await;
 }
 
 #[tokio::test]
-async fn a_destroy_whose_time_is_over_keeps_everything_and_the_next_one_succeeds_after_a_restart_of_the_container() {
+async fn a_destroy_that_times_out_destroys_nothing_and_the_next_one_succeeds_after_a_restart_of_the_container() {
     let mut farm = Farm::with_a_runner_vm().await;
     farm.life.work.set("TF_VAR_delete_timeout", "60s");
     farm.life.work.apply().await.expect("another limit");
-    farm.gets_a_runner_vm().await;
-    farm.cuts_the_dispatcher_off().await;
+    farm.start_runner_vm().await;
+    farm.cut_dispatcher_off().await;
 
     let late = farm.life.work.try_destroy().await.expect("the core runs").refused().expect("a failure");
-    let ways = ["Remove the hindrance, or destroy these VMs by hand", "allow more time in `timeouts.delete`"];
-    says(&late, &["pool \"plain\" has 1 VMs", "It cannot use Proxmox VE", ways[0], ways[1]]);
+    let advice = ["Solve the problem, or destroy these VMs by hand", "allow more time in `timeouts.delete`"];
+    says(&late, &["pool \"plain\" has 1 VMs", "It cannot use Proxmox VE", advice[0], advice[1]]);
     assert!(farm.is_untouched().await, "nothing is destroyed");
 
-    // The container has its network again at its next start.
+    // A restart of the container restores its network.
     let vmid = u32::try_from(farm.life.vmid().await).expect("a VMID");
     farm.ends(farm.user().lxc(&node(), id(vmid)).stop().await.expect("a task")).await;
     farm.life.work.unset("TF_VAR_delete_timeout");

@@ -1,8 +1,9 @@
-//! What only a real dispatcher shows of `pxci_dispatcher_lxc`: a real core drives the provider, the container really runs out
-//! of the uploaded appliance, and only Proxmox VE and GitHub are simulated. Everything else is in the acceptance suite's
-//! `conformance`.
+//! `pxci_dispatcher_lxc` with a real dispatcher. A core drives the provider, and the container runs the uploaded
+//! appliance. Only Proxmox VE and GitHub are simulated. `conformance` in the acceptance suite covers everything that a
+//! fake dispatcher can show.
 //!
-//! Needs the appliance (`PXCI_APPLIANCE`) and the guests' base system (`PXCI_GUEST_BASE`), which `cargo xtask test` makes.
+//! The tests need the appliance (`PXCI_APPLIANCE`) and the guests' base system (`PXCI_GUEST_BASE`), which `cargo xtask
+//! test` makes.
 
 mod cut_off;
 
@@ -72,7 +73,7 @@ variable "delete_timeout" {
 
 fn configuration(farm: &Farm) -> String {
     let (pve, reached) = (&farm.pve, &farm.dispatcher);
-    let ca = reached.github_ca_pem.as_ref().expect("the simulated GitHub has a CA of its own");
+    let ca = reached.github_ca_pem.as_ref().expect("the certificate authority of the simulated GitHub");
     format!(
         r#"
 {VARIABLES}
@@ -119,21 +120,23 @@ resource "pxci_dispatcher_lxc" "it" {{
     )
 }
 
-/// Longer than a start of the container takes on a busy machine.
+/// Longest wait for a start of the container on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(120);
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// Time between two checks of a condition.
+const POLL_PAUSE: Duration = Duration::from_millis(100);
 
 /// Returns the path that the environment names.
-fn made(name: &str) -> PathBuf {
+fn prepared(name: &str) -> PathBuf {
     PathBuf::from(std::env::var_os(name).unwrap_or_else(|| panic!("{name} is not set: run `cargo xtask test`")))
 }
 
-/// Starts the guests, which really run.
+/// Starts guests whose programs run.
 async fn running_guests() -> Arc<Namespaces> {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    Namespaces::start(&made("PXCI_GUEST_BASE")).await.expect("guests")
+    Namespaces::start(&prepared("PXCI_GUEST_BASE")).await.expect("guests")
 }
 
+/// A farm with a working directory that has a dispatcher in its configuration.
 struct Life {
     farm: Farm,
     work: WorkingDirectory,
@@ -147,7 +150,7 @@ impl Life {
         std::fs::create_dir(&path).expect("directory");
         let provider = std::env::var_os("PXCI_PROVIDER")
             .map_or_else(|| env!("CARGO_BIN_EXE_terraform-provider-pxci").into(), PathBuf::from);
-        let mirror = Mirror::lay_out(directory.path(), &provider, Some(&made("PXCI_APPLIANCE"))).expect("mirror");
+        let mirror = Mirror::lay_out(directory.path(), &provider, Some(&prepared("PXCI_APPLIANCE"))).expect("mirror");
         let mut work = mirror.working_directory(preferred_core().expect("a core"), path);
         let farm = Farm::simulated(guests).await.expect("farm");
         for (name, value) in farm.provider_environment(directory.path()).expect("environment") {
@@ -178,11 +181,12 @@ impl Life {
         self.attributes().await["vmid"].as_u64().expect("a VMID")
     }
 
-    async fn plans(&self, expected: &[&str]) {
+    /// Asserts that a plan has exactly these changes.
+    async fn assert_plan(&self, expected: &[&str]) {
         assert_eq!(self.work.plan().await.expect("plan").changes(), expected);
     }
 
-    /// The same appliance with other bytes: a frame that decompressors skip.
+    /// Writes an appliance with the same content and another digest: it has a further frame, which decompressors skip.
     fn newer_appliance(&self, appliance: &Path) -> PathBuf {
         let mut content = std::fs::read(appliance).expect("appliance");
         content.extend_from_slice(&[0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4]);
@@ -193,34 +197,34 @@ impl Life {
 }
 
 #[tokio::test]
-async fn a_dispatcher_lives_and_leaves_nothing() {
+async fn a_dispatcher_is_created_changed_replaced_and_destroyed_without_leftovers() {
     let namespaces = running_guests().await;
     let mut life = Life::begin(Guests::Running(namespaces.clone())).await;
 
     life.work.apply().await.expect("create");
-    life.plans(&[]).await;
+    life.assert_plan(&[]).await;
     let first = life.vmid().await;
     life.work.set("TF_VAR_max", "3");
-    life.plans(&["pxci_dispatcher_lxc.it: update"]).await;
+    life.assert_plan(&["pxci_dispatcher_lxc.it: update"]).await;
     life.work.apply().await.expect("more runners");
-    life.plans(&[]).await;
+    life.assert_plan(&[]).await;
     assert_eq!(life.vmid().await, first, "pools change without a new container");
 
-    change_restarts(&mut life, "TF_VAR_hostname", "renamed").await;
-    change_restarts(&mut life, "TF_VAR_network", r#"{"ip":"10.78.0.20/24","gateway":"10.78.0.1"}"#).await;
-    power_cut(&life).await;
-    reboots_by_itself(&life, &namespaces).await;
+    change_with_restart(&mut life, "TF_VAR_hostname", "renamed").await;
+    change_with_restart(&mut life, "TF_VAR_network", r#"{"ip":"10.78.0.20/24","gateway":"10.78.0.1"}"#).await;
+    cut_power(&life).await;
+    reboot_from_inside(&life, &namespaces).await;
 
     refused_token_is_reported(&mut life).await;
-    successor_takes_over(&mut life, &made("PXCI_APPLIANCE"), first).await;
+    successor_takes_over(&mut life, &prepared("PXCI_APPLIANCE"), first).await;
 
     life.work.destroy().await.expect("destroy");
     assert_eq!(life.farm.leftovers(), Vec::<String>::new());
     namespaces.end().await;
 }
 
-/// Waits until the dispatcher has called both sides once more.
-async fn reaches_both_again(life: &Life) {
+/// Waits until the dispatcher has sent further requests to Proxmox VE and to GitHub.
+async fn wait_for_new_requests(life: &Life) {
     let pve = life.pve();
     let github = life.farm.simulated_github.as_ref().expect("a simulator");
     let calls = || {
@@ -235,45 +239,47 @@ async fn reaches_both_again(life: &Life) {
         if now.0 > before.0 && now.1 > before.1 {
             return;
         }
-        assert!(started.elapsed() < DEADLINE, "no call to both: {before:?}, {now:?}");
-        tokio::time::sleep(LOOK_AGAIN).await;
+        assert!(started.elapsed() < DEADLINE, "no new request to both: {before:?}, {now:?}");
+        tokio::time::sleep(POLL_PAUSE).await;
     }
 }
 
-/// A change of what only a start applies: the same container works on.
-async fn change_restarts(life: &mut Life, variable: &str, value: &str) {
+/// Changes a variable that takes effect at the next start. The same container must work afterwards.
+async fn change_with_restart(life: &mut Life, variable: &str, value: &str) {
     let vmid = life.vmid().await;
     life.work.set(variable, value);
-    life.plans(&["pxci_dispatcher_lxc.it: update"]).await;
+    life.assert_plan(&["pxci_dispatcher_lxc.it: update"]).await;
     life.work.apply().await.expect(variable);
-    life.plans(&[]).await;
+    life.assert_plan(&[]).await;
     assert_eq!(life.vmid().await, vmid, "the same container");
-    reaches_both_again(life).await;
+    wait_for_new_requests(life).await;
 }
 
-async fn power_cut(life: &Life) {
+/// Cuts the power of the node and restores it. The dispatcher must work afterwards.
+async fn cut_power(life: &Life) {
     let pve = life.pve();
     assert!(pve.node_away(&life.farm.pve.node).await);
     assert!(pve.node_back(&life.farm.pve.node));
-    reaches_both_again(life).await;
-    life.plans(&[]).await;
+    wait_for_new_requests(life).await;
+    life.assert_plan(&[]).await;
 }
 
-/// A reboot from inside: Proxmox VE starts the container again, as often as it wants.
-async fn reboots_by_itself(life: &Life, guests: &Namespaces) {
+/// Reboots the container from inside. The dispatcher must work afterwards.
+async fn reboot_from_inside(life: &Life, guests: &Namespaces) {
     let vmid = life.vmid().await.try_into().expect("a VMID");
-    // Init may end this command together with everything else, so its status says nothing.
+    // Init may end this command too, so its status is ignored.
     guests.container_attach(vmid, &["/sbin/reboot"]).await.expect("a running container");
     let pve = life.pve();
     let started = Instant::now();
     while !pve.timeline().iter().any(|happening| happening.kind == "rebooted") {
         assert!(started.elapsed() < DEADLINE, "it does not reboot");
-        tokio::time::sleep(LOOK_AGAIN).await;
+        tokio::time::sleep(POLL_PAUSE).await;
     }
-    reaches_both_again(life).await;
-    life.plans(&[]).await;
+    wait_for_new_requests(life).await;
+    life.assert_plan(&[]).await;
 }
 
+/// Applies a wrong token, which must be reported, and then the right one.
 async fn refused_token_is_reported(life: &mut Life) {
     life.work.set("TF_VAR_github_token", "ghp_wrong");
     life.work.set("TF_VAR_github_token_version", "2");
@@ -284,17 +290,18 @@ async fn refused_token_is_reported(life: &mut Life) {
     assert!(!text.contains("ghp_wrong"), "the token is shown");
     let good = life.farm.github.token.clone();
     life.work.set("TF_VAR_github_token", &good);
-    life.plans(&["pxci_dispatcher_lxc.it: update"]).await;
+    life.assert_plan(&["pxci_dispatcher_lxc.it: update"]).await;
     life.work.apply().await.expect("the right token again");
-    life.plans(&[]).await;
+    life.assert_plan(&[]).await;
 }
 
+/// Applies a new appliance, whose container must replace the first one.
 async fn successor_takes_over(life: &mut Life, appliance: &Path, first: u64) {
     let newer = life.newer_appliance(appliance);
     life.work.set("TF_VAR_appliance", newer.to_str().expect("a path"));
-    life.plans(&["pxci_dispatcher_lxc.it: update"]).await;
+    life.assert_plan(&["pxci_dispatcher_lxc.it: update"]).await;
     life.work.apply().await.expect("a new appliance");
-    life.plans(&[]).await;
+    life.assert_plan(&[]).await;
     assert_ne!(life.vmid().await, first, "the successor is another container");
     let guests = life.pve().guests();
     assert_eq!(guests.len(), 1, "the old container is left: {guests:?}");

@@ -1,7 +1,8 @@
-//! The boundary between the PVE world and the programs of its guests.
+//! The interface between the simulated Proxmox VE and the programs of its guests.
 //!
-//! The world decides *whether* something may happen (locks, power state, privileges); a backend makes it happen.
-//! Calls come from the PVE front's task workers; what a guest does by itself (power off) comes back as [`GuestEvent`].
+//! The simulator decides if an operation is allowed (locks, power state, privileges); a backend carries it out. Task
+//! workers of the simulator make the calls. An event that a guest causes itself, such as powering off, comes back as
+//! [`GuestEvent`].
 
 use std::fmt;
 use std::io;
@@ -14,12 +15,12 @@ use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc::UnboundedSender;
 
-/// A virtual machine about to be powered on.
+/// A virtual machine to start.
 #[derive(Debug, Clone, Default)]
 pub struct VmStart {
-    /// Number of the VM.
+    /// VMID of the VM.
     pub vmid: u32,
-    /// Name as configured; a guest gets it as its first host name.
+    /// Configured name, which a guest gets as its first host name.
     pub name: String,
     /// Volume id of the boot disk (`store:9000/vm-9000-disk-0.qcow2`).
     pub boot_disk: Option<String>,
@@ -29,33 +30,33 @@ pub struct VmStart {
     pub agent: bool,
     /// Network cards.
     pub networks: Vec<NetworkCard>,
-    /// True if the VM goes on from the memory that [`Backend::vm_suspend`] kept.
+    /// True if the VM continues with the memory that [`Backend::vm_suspend`] kept.
     pub resume: bool,
 }
 
-/// A container about to be started.
+/// A container to start.
 #[derive(Debug, Clone)]
 pub struct ContainerStart {
-    /// Number of the container.
+    /// VMID of the container.
     pub vmid: u32,
     /// Volume id of its root file system.
     pub rootfs: String,
     /// Mount points: volume id and path inside.
     pub mounts: Vec<(String, String)>,
-    /// Settings from which the container's files are written.
+    /// Settings that the container's files are written from.
     pub setup: ContainerSetup,
 }
 
 /// Settings that are written to a container's files, and its network cards.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ContainerSetup {
-    /// Host name as configured.
+    /// Configured host name.
     pub hostname: String,
     /// Network cards.
     pub networks: Vec<NetworkCard>,
-    /// Name servers of its own, as configured.
+    /// Configured name servers of its own.
     pub nameserver: Option<String>,
-    /// Search domains of its own, as configured.
+    /// Configured search domains of its own.
     pub searchdomain: Option<String>,
     /// Search domains of its node.
     pub node_search: String,
@@ -74,9 +75,9 @@ pub struct NetworkCard {
     pub name: String,
     /// Bridge that it is plugged into.
     pub bridge: String,
-    /// Hardware address.
+    /// MAC address.
     pub mac: String,
-    /// True if the cable is unplugged.
+    /// True if the link is down.
     pub link_down: bool,
     /// IPv4 address with prefix length, or `dhcp` or `manual`.
     pub ip: Option<String>,
@@ -88,40 +89,40 @@ pub struct NetworkCard {
     pub gateway6: Option<String>,
 }
 
-/// Something that a guest did by itself.
+/// An event that a guest caused itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GuestEvent {
-    /// Which guest.
+    /// VMID of the guest.
     pub vmid: u32,
     /// The event.
     pub kind: GuestEventKind,
 }
 
-/// See [`GuestEvent`].
+/// The kind of a [`GuestEvent`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GuestEventKind {
     /// The guest agent began to answer.
     AgentUp,
-    /// The guest agent stopped answering while the guest runs on.
+    /// The guest agent stopped answering while the guest is running.
     AgentDown,
-    /// The guest's processes are gone.
+    /// The guest's processes have ended.
     PoweredOff,
-    /// A container's processes have ended, and it asks to be started again.
+    /// A container's processes have ended, and it requests a restart.
     Rebooted,
 }
 
-/// The clock of the world that a backend serves. Virtual time stands still while an event is between [`WorldClock::begin`] and
+/// The clock of the simulated cluster. Virtual time stands still while an event is between [`WorldClock::begin`] and
 /// [`WorldClock::end`].
 pub trait WorldClock: fmt::Debug + Send + Sync {
-    /// Returns the simulated time since the world's start.
+    /// Returns the simulated time since the simulator's start.
     fn now(&self) -> Duration;
     /// Holds virtual time.
     fn begin(&self);
-    /// Lets virtual time go on.
+    /// Releases virtual time.
     fn end(&self);
 }
 
-/// Where a backend reports [`GuestEvent`]s.
+/// The sender of a backend's [`GuestEvent`]s.
 #[derive(Debug, Clone)]
 pub struct Events {
     sender: UnboundedSender<GuestEvent>,
@@ -129,19 +130,19 @@ pub struct Events {
 }
 
 impl Events {
-    /// Returns a sender whose events hold the world's virtual time until they arrive.
+    /// Returns a sender whose events hold the simulator's virtual time until they arrive.
     #[must_use]
     pub fn on(sender: UnboundedSender<GuestEvent>, clock: Arc<dyn WorldClock>) -> Self {
         Self { sender, clock: Some(clock) }
     }
 
-    /// Returns the simulated time since the start, by the world's clock.
+    /// Returns the simulated time since the simulator's start.
     #[must_use]
     pub fn now(&self) -> Duration {
         self.clock.as_ref().map_or(Duration::ZERO, |clock| clock.now())
     }
 
-    /// Reports an event; nothing happens when nobody listens any more.
+    /// Reports an event. Has no effect without a receiver.
     pub fn send(&self, event: GuestEvent) {
         // Virtual time must not pass while an event is on its way.
         if let Some(clock) = &self.clock {
@@ -161,7 +162,7 @@ impl From<UnboundedSender<GuestEvent>> for Events {
     }
 }
 
-/// A call to the guest agent, with the data that PVE passes on.
+/// A call to the guest agent, with the data that PVE forwards.
 #[derive(Debug, Clone)]
 pub enum AgentCall {
     /// Runs `command` (an argument vector) with `input` on its standard input.
@@ -171,9 +172,9 @@ pub enum AgentCall {
         /// Bytes for its standard input.
         input: Vec<u8>,
     },
-    /// Asks once for the end of an executed program.
+    /// Asks for the end of an executed program. The agent reports it once.
     ExecStatus {
-        /// Process number that `Exec` answered.
+        /// Process number from the answer to `Exec`.
         pid: u32,
     },
     /// Reads a whole file.
@@ -181,7 +182,7 @@ pub enum AgentCall {
         /// Absolute path inside the guest.
         path: String,
     },
-    /// Writes a whole file, created world-readable as the real agent does.
+    /// Writes a whole file, readable by everybody as the real agent does.
     FileWrite {
         /// Absolute path inside the guest.
         path: String,
@@ -190,24 +191,24 @@ pub enum AgentCall {
     },
     /// Lists network interfaces.
     Interfaces,
-    /// Information about the operating system.
+    /// Returns information about the operating system.
     OsInfo,
 }
 
 /// The answer to an [`AgentCall`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AgentReply {
-    /// Nothing to say beyond "done".
+    /// No data.
     Done,
     /// The process number of a started program.
     Pid(u32),
     /// State of an executed program.
     Exited {
-        /// False while it runs; the other fields mean nothing then.
+        /// False while it runs; the other fields are then not set.
         exited: bool,
-        /// Exit code, absent when a signal ended it.
+        /// Exit code; `None` if a signal ended it.
         code: Option<i32>,
-        /// The signal that ended it.
+        /// Signal that ended it.
         signal: Option<i32>,
         /// Its standard output.
         out: Vec<u8>,
@@ -220,10 +221,10 @@ pub enum AgentReply {
     Json(serde_json::Value),
 }
 
-/// Why the agent gave no answer.
+/// The reason why the agent did not answer a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AgentError {
-    /// The agent does not answer (yet): PVE waits 3–5 s, then says so.
+    /// The agent does not answer (yet). PVE reports this after 3–5 s.
     NotRunning,
     /// The agent answered with an error text (`PID ld does not exist`, …).
     Refused(String),
@@ -233,32 +234,32 @@ pub enum AgentError {
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// The programs of simulated guests. All methods are idempotent where the world may repeat them (stop, delete).
+/// The programs of simulated guests. Methods that the simulator may repeat (stop, delete) are idempotent.
 pub trait Backend: Send + Sync + 'static {
     /// Makes a new, empty disk.
     fn disk_create<'a>(&'a self, volume: &'a str) -> BoxFuture<'a, io::Result<()>>;
-    /// Makes `to` a copy of `from` (`linked`: backed by it).
+    /// Makes `to` a copy of `from`, or a linked clone of it.
     fn disk_clone<'a>(&'a self, from: &'a str, to: &'a str, linked: bool) -> BoxFuture<'a, io::Result<()>>;
-    /// Renames a volume (conversion to a template, moving a mount point). The content stays.
+    /// Renames a volume (conversion to a template, moving a mount point) and keeps its contents.
     fn disk_rename<'a>(&'a self, from: &'a str, to: &'a str) -> BoxFuture<'a, io::Result<()>>;
     /// Deletes the disk.
     fn disk_delete<'a>(&'a self, volume: &'a str) -> BoxFuture<'a, io::Result<()>>;
 
-    /// Powers a VM on; returns when its processor runs, not when it has booted.
+    /// Starts a VM. Returns when its processor runs, before it has booted.
     fn vm_start<'a>(&'a self, start: VmStart, events: Events) -> BoxFuture<'a, Result<(), String>>;
-    /// Asks the guest to shut down, as the power button does; it may ignore that.
+    /// Presses the power button. The guest may ignore it.
     fn vm_shutdown(&self, vmid: u32) -> BoxFuture<'_, ()>;
-    /// Cuts the power; returns when nothing of it runs.
+    /// Cuts the power. Returns when all processes of the VM have ended.
     fn vm_stop(&self, vmid: u32) -> BoxFuture<'_, ()>;
     /// Returns true if a VM can be suspended to disk.
     fn can_suspend(&self) -> bool {
         false
     }
-    /// Ends a VM and keeps its memory until its next start with [`VmStart::resume`].
+    /// Stops a VM and keeps its memory until its next start with [`VmStart::resume`].
     fn vm_suspend(&self, _vmid: u32) -> BoxFuture<'_, ()> {
         async {}.boxed()
     }
-    /// Gives a running guest other network cards. Guests that really run keep the cards of their start.
+    /// Replaces the network cards of a running guest. Guests whose programs run keep the cards of their start.
     fn cards_changed(&self, _vmid: u32, _cards: Vec<NetworkCard>) {}
     /// Presses one key, by QEMU's name for it (`ret`, `shift-a`).
     fn vm_key<'a>(&'a self, vmid: u32, key: &'a str) -> BoxFuture<'a, ()>;
@@ -270,21 +271,21 @@ pub trait Backend: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// Unpacks a container template (`.tar.zst`) into a new root volume; an error is the task's error text.
+    /// Unpacks a container template (`.tar.zst`) into a new root volume. The error is the task's error text.
     fn container_create<'a>(
         &'a self,
         rootfs: &'a str,
         template: PathBuf,
         setup: ContainerSetup,
     ) -> BoxFuture<'a, Result<(), String>>;
-    /// Starts a container; returns when its first process runs.
+    /// Starts a container. Returns when its first process runs.
     fn container_start<'a>(&'a self, start: ContainerStart, events: Events) -> BoxFuture<'a, Result<(), String>>;
     /// Returns the node's name servers, which containers without their own get. The default is that of the recorded
     /// node.
     fn node_name_servers(&self) -> Vec<String> {
         vec!["127.0.0.1".to_owned()]
     }
-    /// Ends a container at once; returns when nothing of it runs.
+    /// Stops a container immediately. Returns when all its processes have ended.
     fn container_stop(&self, vmid: u32) -> BoxFuture<'_, ()>;
     /// Asks a container's init to halt. Returns false if the container still runs after `limit`.
     fn container_shutdown(&self, vmid: u32, _patience: Duration) -> BoxFuture<'_, bool> {
@@ -299,6 +300,6 @@ pub trait Backend: Send + Sync + 'static {
     fn container_interfaces(&self, _vmid: u32) -> BoxFuture<'_, Option<serde_json::Value>> {
         async { None }.boxed()
     }
-    /// Opens root's login shell of a running container behind a terminal, as `cmode=shell` gives it.
+    /// Opens root's login shell of a running container on a terminal, as `cmode=shell` does.
     fn container_console(&self, vmid: u32) -> BoxFuture<'_, io::Result<Box<dyn Stream>>>;
 }

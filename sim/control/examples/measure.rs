@@ -1,4 +1,5 @@
-//! What the simulators cost, as JSON on standard output. `cargo xtask bench` builds this with optimisations and reads it.
+//! Measures the simulators and prints JSON on standard output. `cargo xtask bench` builds this with optimisations and
+//! reads it.
 //!
 //! ```text
 //! measure start             starts both simulators, says so, and ends
@@ -19,9 +20,9 @@ use sim_pve::{Handle, Latency, Options, Server, World};
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Requests that are under way at the same time.
+/// Number of simultaneous requests.
 const CLIENTS: usize = 8;
-/// Times that each list is asked for.
+/// Number of requests for each list.
 const LISTINGS: usize = 20;
 const LISTS: [(&str, &str); 5] = [
     ("resources", "/cluster/resources"),
@@ -65,14 +66,14 @@ async fn serve(world: &World, latency: Latency) -> Outcome<Handle> {
     Ok(Server::start(world, Arc::new(Scripted::new(Boot::AtOnce)), options).await?)
 }
 
-/// Both answer from here on; the parent process measures how long that took.
+/// Starts both simulators. They answer after the return; the parent process measures the time until then.
 async fn start() -> Outcome<Value> {
     let pve = pve(Latency::Real).await?;
     let github = sim_github::Server::start(sim_github::ServerOptions::default()).await?;
     Ok(json!({ "pve": pve.url(), "github": github.url() }))
 }
 
-/// Asks over HTTPS.
+/// An HTTPS client.
 struct Client {
     http: reqwest::Client,
     url: String,
@@ -113,7 +114,7 @@ async fn front(requests: u32) -> Outcome<Value> {
 }
 
 async fn lists(nodes: u32, vms: u32) -> Outcome<Value> {
-    // Its rounds would follow one another without a pause on a clock that does not wait.
+    // The statistics rounds would follow one another without a pause on a clock that does not wait.
     let options = Options { latency: Latency::Instant, statistics: false, ..Options::default() };
     let pve = Server::start(&World::scale(nodes, vms), Arc::new(Scripted::new(Boot::AtOnce)), options).await?;
     let client = Client::of(&pve)?;
@@ -131,7 +132,7 @@ async fn lists(nodes: u32, vms: u32) -> Outcome<Value> {
     Ok(reported.into())
 }
 
-/// The template that VMs are cloned from.
+/// Creates the template that VMs are cloned from.
 async fn template(pve: &Handle) -> Outcome<()> {
     let options =
         [("vmid", "9000"), ("scsi0", "disks:4"), ("net0", "virtio,bridge=vmbr0"), ("agent", "1"), ("name", "golden")];
@@ -156,7 +157,7 @@ async fn lives(count: u32) -> Outcome<Value> {
     }))
 }
 
-/// From clone to removal, with the calls that the dispatcher makes for a runner VM.
+/// Creates and removes a VM with the calls that the dispatcher makes for a runner VM.
 async fn life(pve: &Handle) -> Outcome<()> {
     let vm = "/nodes/pve1/qemu/100";
     task(pve, "POST", &format!("{TEMPLATE}/clone"), &[("newid", "100"), ("name", "runner"), ("pool", "ci")]).await?;
@@ -174,7 +175,7 @@ async fn life(pve: &Handle) -> Outcome<()> {
     task(pve, "DELETE", vm, &[("purge", "1")]).await
 }
 
-/// Carries a call out and asks each second how its task stands, until that has ended.
+/// Carries out a call and polls its task each second until the end.
 async fn task(pve: &Handle, method: &str, path: &str, parameters: &[(&str, &str)]) -> Outcome<()> {
     let upid = pve.call(ROOT, method, path, parameters).await?;
     let upid = upid.as_str().ok_or_else(|| format!("{method} {path} answered without a task"))?;
@@ -189,7 +190,7 @@ async fn task(pve: &Handle, method: &str, path: &str, parameters: &[(&str, &str)
     }
 }
 
-/// Of all threads of this process.
+/// Returns the processor time of all threads of this process.
 fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     let part = |number: i64| u64::try_from(number).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Rules for faults as they come in and go out.
+//! Fault rules in the API's JSON form.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,23 +11,23 @@ use super::{Control, Service};
 use sim_http::faults::{Fault, Fired, Rule, When};
 
 const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "*"];
-const LONGEST_DELAY: f64 = 86_400.0;
-const MOST_CALLS: u32 = 1_000_000;
+const MAX_DELAY: f64 = 86_400.0;
+const MAX_CALLS: u32 = 1_000_000;
 
-/// A new rule.
+/// A rule to add.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewRule {
-    /// Whose calls.
+    /// Service whose calls meet the fault.
     pub service: Service,
-    /// Method of the calls; default any.
+    /// Method of the calls. Default: any.
     #[serde(default = "any")]
     pub method: String,
-    /// Path of the calls without query, for Proxmox VE below `/api2/json`; `*` stands for any text.
+    /// Path of the calls without query, for Proxmox VE below `/api2/json`. `*` stands for any text.
     pub path: String,
-    /// What happens to them.
+    /// Effect on the calls.
     pub fault: FaultInput,
-    /// To which; default the next one.
+    /// Selection of the matching calls. Default: the next one.
     #[serde(default)]
     pub when: WhenInput,
 }
@@ -36,37 +36,37 @@ fn any() -> String {
     "*".to_owned()
 }
 
-/// See [`Fault`].
+/// The JSON form of [`Fault`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum FaultInput {
-    /// Not carried out, answered with this.
+    /// The call is refused and not carried out.
     Refuse {
-        /// 400 to 599.
+        /// Status of the answer: 400 to 599.
         status: u16,
-        /// Reason phrase and message.
+        /// Reason phrase and message of the answer.
         #[serde(default = "refusal")]
         text: String,
     },
-    /// Carried out later.
+    /// The call is carried out later.
     Delay {
-        /// Up to a day.
+        /// Delay in seconds, up to a day.
         seconds: f64,
     },
-    /// The connection closes; not carried out.
+    /// The connection closes. The call is not carried out.
     DropRequest,
-    /// Carried out; the connection closes without an answer.
+    /// The call is carried out. The connection closes without an answer.
     DropReply,
-    /// Carried out; the answer breaks off.
+    /// The call is carried out. The answer breaks off.
     Cut {
-        /// Bytes of its body that arrive.
+        /// Number of bytes of the body that arrive.
         after: usize,
     },
     /// The server closes all its connections.
     Restart,
-    /// Proxmox VE only: not carried out, `595 Connection refused`.
+    /// Proxmox VE only: `595 Connection refused`. The call is not carried out.
     DaemonStopped,
-    /// Proxmox VE only: carried out, `596 Connection reset by peer`.
+    /// Proxmox VE only: `596 Connection reset by peer`. The call is carried out.
     DaemonDies,
     /// Proxmox VE only: the call's task is killed in the middle, without clean-up.
     KillTask,
@@ -75,18 +75,18 @@ pub enum FaultInput {
 }
 
 fn refusal() -> String {
-    "a fault that was asked for".to_owned()
+    "an injected fault".to_owned()
 }
 
-/// See [`When`].
+/// The JSON form of [`When`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenInput {
-    /// Number of next calls.
+    /// This number of next calls.
     Next(u32),
-    /// Each with this probability.
+    /// Each call with this probability.
     Chance(f64),
-    /// Those with these ordinals, the first being 1.
+    /// The calls with these ordinals, from 1.
     Calls(BTreeSet<u64>),
 }
 
@@ -97,7 +97,7 @@ impl Default for WhenInput {
 }
 
 impl NewRule {
-    /// The rule; `place` names where in the request it stands.
+    /// Returns the checked rule. `place` is its position in the request.
     fn checked(&self, place: &str) -> Result<Rule, Problem> {
         let at = |field: &str| format!("{place}{field}");
         if !METHODS.contains(&self.method.as_str()) {
@@ -147,7 +147,7 @@ impl FaultInput {
                 return Err(Problem::value(format!("{at}.refuse.status"), what, "400 to 599"));
             }
             Self::Refuse { status, text } => Fault::Refuse { status: *status, text: text.clone() },
-            Self::Delay { seconds } if !(0.0..=LONGEST_DELAY).contains(seconds) => {
+            Self::Delay { seconds } if !(0.0..=MAX_DELAY).contains(seconds) => {
                 let what = format!("{seconds} seconds is not a delay");
                 return Err(Problem::value(format!("{at}.delay.seconds"), what, "0 to 86400"));
             }
@@ -167,7 +167,7 @@ impl FaultInput {
 impl WhenInput {
     fn checked(&self, at: &str) -> Result<When, Problem> {
         match self {
-            Self::Next(count) if !(1..=MOST_CALLS).contains(count) => {
+            Self::Next(count) if !(1..=MAX_CALLS).contains(count) => {
                 Err(Problem::value(format!("{at}.next"), format!("{count} is not a number of calls"), "1 to 1000000"))
             }
             Self::Chance(chance) if !(0.0..=1.0).contains(chance) => {
@@ -175,17 +175,17 @@ impl WhenInput {
             }
             Self::Next(count) => Ok(When::Next(*count)),
             Self::Chance(chance) => Ok(When::Chance(*chance)),
-            // None at all is what a repetition says of a rule that never fired.
+            // An empty list is the repetition of a rule that never fired.
             Self::Calls(ordinals) => Ok(When::Calls(ordinals.clone())),
         }
     }
 }
 
 impl Control {
-    /// Adds rules, all or none of them.
+    /// Adds all of the rules or none.
     ///
     /// # Errors
-    /// What is wrong with the first bad one.
+    /// When a rule is not valid. The problem describes the first such rule.
     pub fn add_faults(&self, rules: &[NewRule]) -> Result<(), Problem> {
         let place = |index: usize| if rules.len() == 1 { String::new() } else { format!("rules[{index}].") };
         let checked: Result<Vec<Rule>, Problem> =
@@ -196,7 +196,7 @@ impl Control {
         Ok(())
     }
 
-    /// Rules that, added to fresh simulators, hit exactly the calls that were hit so far.
+    /// Returns rules that hit exactly the same calls again when added to new simulators.
     #[must_use]
     pub fn repetition(&self) -> Vec<NewRule> {
         let of = |service| {
@@ -205,7 +205,7 @@ impl Control {
         Service::ALL.into_iter().flat_map(of).collect()
     }
 
-    /// All rules with the calls they concerned, and all faults that fired.
+    /// Returns all rules with their numbers of matching calls, and all faults that fired.
     #[must_use]
     pub fn fault_list(&self) -> Value {
         let rules = |service| {

@@ -1,4 +1,4 @@
-//! Decodes bodies and queries. An error names the place of the mistake.
+//! Decoding of bodies and queries. An error names the position of the mistake.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -6,32 +6,32 @@ use serde::de::DeserializeOwned;
 use super::fault_rules::NewRule;
 use super::problem::Problem;
 
-const MOST_JOBS: u32 = 1000;
-const MOST_STEPS: usize = 100;
-const MOST_LABELS: usize = 100;
-const FASTEST: f64 = 100_000.0;
+const MAX_JOBS: u32 = 1000;
+const MAX_STEPS: usize = 100;
+const MAX_LABELS: usize = 100;
+const MAX_SPEED: f64 = 100_000.0;
 
-/// Jobs to queue, as one run.
+/// Jobs to queue as one workflow run.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewJobs {
-    /// `owner/name`; made where it is not there.
+    /// Repository as `owner/name`. A missing one is created.
     pub repository: String,
     /// Labels that the jobs' runners must have.
     pub labels: Vec<String>,
-    /// Their name; several are numbered.
+    /// Name of the jobs. Several jobs are numbered.
     #[serde(default = "name")]
     pub name: String,
-    /// How many.
+    /// Number of jobs.
     #[serde(default = "one")]
     pub count: u32,
-    /// Shell scripts, run one after the other.
+    /// Shell scripts, which run one after the other.
     #[serde(default = "steps")]
     pub steps: Vec<String>,
-    /// What triggers the run.
+    /// Event that triggers the run.
     #[serde(default = "event")]
     pub event: String,
-    /// The fork that a pull request comes from.
+    /// Fork that a pull request comes from.
     #[serde(default)]
     pub fork: Option<String>,
 }
@@ -52,30 +52,30 @@ fn event() -> String {
     "push".to_owned()
 }
 
-/// How full a storage is to be.
+/// The amount to which a storage is filled.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Fill {
-    /// As this node sees it.
+    /// Node that sees the storage.
     pub(super) node: String,
-    /// Bytes that stay free.
+    /// Number of bytes that stay free.
     pub(super) free: u64,
 }
 
-/// How time is to go on.
+/// A change of the pace of time.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum PaceInput {
-    /// A step of this many seconds; then time stands still, or runs on if it ran.
+    /// Time passes by one step, then continues as before.
     Step {
-        /// More than 0, up to a week.
+        /// Length of the step in seconds, more than 0 and up to a week.
         seconds: f64,
     },
-    /// It stands still.
+    /// Time stands still.
     Hold,
-    /// It runs.
+    /// Time runs.
     Run {
-        /// Seconds in one real second.
+        /// Virtual seconds per real second.
         #[serde(default = "real")]
         speed: f64,
     },
@@ -85,19 +85,19 @@ fn real() -> f64 {
     1.0
 }
 
-/// One rule or several.
+/// One rule, or several.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rules {
     pub(super) rules: Vec<NewRule>,
 }
 
-/// Reads a body.
+/// Decodes a body.
 pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     if body.is_empty() {
         return Err(Problem::new(400, "the call needs a body").allowing("JSON"));
     }
-    // It could be read as fields without names.
+    // The decoder would accept a list as fields without names.
     if body.trim_ascii_start().starts_with(b"[") {
         return Err(Problem::new(422, "the body is a list").allowing("an object"));
     }
@@ -119,7 +119,7 @@ fn wrong(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
 }
 
 impl NewJobs {
-    /// Checks what types do not say.
+    /// Checks the values beyond their types.
     pub(super) fn check(&self) -> Result<(), Problem> {
         check_repository("repository", &self.repository)?;
         if let Some(fork) = &self.fork {
@@ -127,7 +127,7 @@ impl NewJobs {
         }
         let word = |text: &String| !text.trim().is_empty() && text.len() <= 256;
         let words = "1 to 256 characters";
-        if self.labels.is_empty() || self.labels.len() > MOST_LABELS {
+        if self.labels.is_empty() || self.labels.len() > MAX_LABELS {
             return Err(Problem::value("labels", format!("{} labels", self.labels.len()), "1 to 100 labels"));
         }
         if let Some(index) = self.labels.iter().position(|label| !word(label)) {
@@ -138,10 +138,10 @@ impl NewJobs {
                 return Err(Problem::value(at, "a text that is empty or too long", words));
             }
         }
-        if !(1..=MOST_JOBS).contains(&self.count) {
+        if !(1..=MAX_JOBS).contains(&self.count) {
             return Err(Problem::value("count", format!("{} jobs", self.count), "1 to 1000"));
         }
-        if self.steps.len() > MOST_STEPS {
+        if self.steps.len() > MAX_STEPS {
             return Err(Problem::value("steps", format!("{} steps", self.steps.len()), "at most 100"));
         }
         Ok(())
@@ -161,16 +161,16 @@ fn check_repository(at: &str, name: &str) -> Result<(), Problem> {
 }
 
 impl PaceInput {
-    /// Checks what types do not say.
+    /// Checks the values beyond their types.
     pub(super) fn check(&self) -> Result<(), Problem> {
-        let longest = super::pace::LONGEST_STEP.as_secs_f64();
+        let longest = super::pace::MAX_STEP.as_secs_f64();
         match self {
             Self::Step { seconds } if !(*seconds > 0.0 && *seconds <= longest) => Err(Problem::value(
                 "step.seconds",
                 format!("{seconds} seconds is not a step"),
                 "more than 0, at most 604800",
             )),
-            Self::Run { speed } if !(*speed > 0.0 && *speed <= FASTEST) => {
+            Self::Run { speed } if !(*speed > 0.0 && *speed <= MAX_SPEED) => {
                 Err(Problem::value("run.speed", format!("{speed} is not a speed"), "more than 0, at most 100000"))
             }
             _ => Ok(()),

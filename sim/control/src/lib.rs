@@ -1,7 +1,7 @@
-//! Control over both simulators: what is in them, and what a person or a test does to them beside their own APIs.
+//! Control of both simulators by a person or a test: their contents, and actions that are not part of their own APIs.
 //!
-//! [`Control`] is that in-process; [`Server`] is the same over HTTP with JSON, on a port of its own, behind a token, with
-//! a page for people. `docs/simulators.md` lists the calls.
+//! [`Control`] does this in process. [`Server`] serves the same over HTTP with JSON on its own port, protected by a
+//! token, with a web page. `docs/simulators.md` lists the calls.
 
 mod fault_rules;
 mod input;
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 pub use fault_rules::{FaultInput, NewRule, WhenInput};
 pub use input::{NewJobs, PaceInput};
-pub use pace::Busy;
+pub use pace::StepTimedOut;
 pub use problem::Problem;
 pub use server::Server;
 
@@ -28,7 +28,7 @@ use pace::Pace;
 use sim_github::{JobSpec, RunSpec, ServerHandle};
 use sim_http::faults::Faults;
 use sim_http::request_log::RequestLog;
-use sim_pve::{Handle, Wanted};
+use sim_pve::{Handle, OverviewFilter};
 
 /// One of the two simulators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -41,11 +41,11 @@ pub enum Service {
 }
 
 impl Service {
-    /// Both.
+    /// Both simulators.
     pub const ALL: [Self; 2] = [Self::Pve, Self::Github];
 }
 
-/// Both simulators, held in one hand.
+/// Control of both simulators.
 pub struct Control {
     pve: Arc<Handle>,
     github: Arc<ServerHandle>,
@@ -59,35 +59,35 @@ impl fmt::Debug for Control {
 }
 
 impl Control {
-    /// Takes both in hand. Where Proxmox VE is on [`sim_pve::Latency::Stepped`], time stands still at first; GitHub is
-    /// expected to read [`Handle::instants`] then.
+    /// Takes control of both simulators. With [`sim_pve::Latency::Stepped`] time stands still at first, and GitHub must
+    /// use the clock [`Handle::instants`].
     #[must_use]
     pub fn new(pve: Arc<Handle>, github: Arc<ServerHandle>) -> Arc<Self> {
         let pace = Pace::new(Arc::clone(&pve), Arc::clone(&github));
         Arc::new(Self { pve, github, pace })
     }
 
-    /// The simulated Proxmox VE.
+    /// Returns the simulated Proxmox VE.
     #[must_use]
     pub fn pve(&self) -> &Handle {
         &self.pve
     }
 
-    /// The simulated GitHub.
+    /// Returns the simulated GitHub.
     #[must_use]
     pub fn github(&self) -> &ServerHandle {
         &self.github
     }
 
-    /// Everything that both hold, without secrets; lists have at most `limit` entries and say how many there are. Of guests
-    /// those whose number, name, node or pool has `search` in it.
+    /// Returns the contents of both simulators without secrets. Lists have at most `limit` entries and contain the
+    /// total number. Only guests whose VMID, name, node or pool contains `search` are listed.
     #[must_use]
     pub fn state(&self, limit: usize, search: &str) -> Value {
-        let wanted = Wanted { limit, search: search.to_owned() };
+        let wanted = OverviewFilter { limit, search: search.to_owned() };
         let mut state = json!({
             "clock": self.clock(),
             "pve": self.pve.overview(&wanted),
-            "github": self.github.look(|world, now| world.overview(now, limit)),
+            "github": self.github.inspect(|world, now| world.overview(now, limit)),
             "requests": { "pve": self.log(Service::Pve).count(), "github": self.log(Service::Github).count() },
             "faults": self.fault_list(),
         });
@@ -95,25 +95,25 @@ impl Control {
         state
     }
 
-    /// A guest with its configuration and what its console says; `None` where there is none of this number.
+    /// Returns a guest with its configuration and console, or `None` if no guest has this VMID.
     #[must_use]
     pub fn guest(&self, vmid: u32) -> Option<Value> {
         self.redacted(self.pve.guest(vmid))
     }
 
-    /// A task with its log; `None` where there is none of this UPID.
+    /// Returns a task with its log, or `None` if no task has this UPID.
     #[must_use]
     pub fn task(&self, upid: &str) -> Option<Value> {
         self.redacted(self.pve.task(upid))
     }
 
-    /// A job with its steps, what happened to it, and its log; `None` where there is none of this number.
+    /// Returns a job with its steps, events and log, or `None` if no job has this number.
     #[must_use]
     pub fn job(&self, id: u64) -> Option<Value> {
-        self.redacted(self.github.look(|world, _| world.job_details(id)))
+        self.redacted(self.github.inspect(|world, _| world.job_details(id)))
     }
 
-    /// The nodes and storages alone.
+    /// Returns the nodes and storages.
     #[must_use]
     pub fn nodes(&self) -> Value {
         self.pve.nodes_and_storages()
@@ -122,24 +122,24 @@ impl Control {
     /// Cuts a node's power.
     ///
     /// # Errors
-    /// When there is no such node, or it is away already.
+    /// When the node does not exist or is already off.
     pub async fn node_away(&self, node: &str) -> Result<(), Problem> {
         self.known_node(node)?;
         match self.pve.node_away(node).await {
             true => Ok(()),
-            false => Err(Problem::new(409, format!("{node} is away already"))),
+            false => Err(Problem::new(409, format!("{node} is already off"))),
         }
     }
 
-    /// Boots a node that was away.
+    /// Boots a node whose power was cut.
     ///
     /// # Errors
-    /// When there is no such node, or it is not away.
+    /// When the node does not exist or is not off.
     pub fn node_back(&self, node: &str) -> Result<(), Problem> {
         self.known_node(node)?;
         match self.pve.node_back(node) {
             true => Ok(()),
-            false => Err(Problem::new(409, format!("{node} is not away"))),
+            false => Err(Problem::new(409, format!("{node} is not off"))),
         }
     }
 
@@ -158,10 +158,10 @@ impl Control {
         }
     }
 
-    /// Fills a storage, as `node` sees it, until only this many bytes are free.
+    /// Fills a storage, as `node` sees it, until this number of bytes is free.
     ///
     /// # Errors
-    /// When there is no such storage, or not on this node.
+    /// When the storage does not exist or the node does not have it.
     pub fn leave_free(&self, storage: &str, node: &str, bytes: u64) -> Result<(), Problem> {
         self.known_node(node)?;
         let nodes = self.pve.nodes_of(storage);
@@ -182,7 +182,7 @@ impl Control {
         Err(Problem::new(404, format!("there is no node {node:?}")).allowing(nodes.join(", ")))
     }
 
-    /// Queues a run with these jobs; answers with their numbers.
+    /// Queues a run with these jobs. Returns their numbers.
     #[must_use]
     pub fn queue(&self, new: &NewJobs) -> Vec<u64> {
         let name = |number: u32| match new.count {
@@ -198,7 +198,7 @@ impl Control {
         })
     }
 
-    /// The rules for faults of one of them.
+    /// Returns the fault rules of a simulator.
     #[must_use]
     pub fn faults(&self, of: Service) -> &Faults {
         match of {
@@ -207,7 +207,7 @@ impl Control {
         }
     }
 
-    /// What one of them was asked.
+    /// Returns the request log of a simulator.
     #[must_use]
     pub fn log(&self, of: Service) -> RequestLog {
         match of {
@@ -222,10 +222,10 @@ impl Control {
         Some(found)
     }
 
-    /// Leaves out what a guest or a job may have printed by mistake.
+    /// Masks secrets that a guest or a job may have printed.
     fn redact(&self, value: &mut Value) {
         let mut secrets = self.pve.secrets();
-        secrets.extend(self.github.look(|world, _| world.secrets()));
+        secrets.extend(self.github.inspect(|world, _| world.secrets()));
         redaction::redact(value, &secrets);
     }
 }

@@ -1,4 +1,4 @@
-//! The pace of virtual time: it is held, stepped, or runs at a chosen speed.
+//! The pace of virtual time: held, stepped, or running at a chosen speed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,24 +12,24 @@ use super::{Control, Problem};
 use sim_github::ServerHandle;
 use sim_pve::Handle;
 
-/// How often running time is moved on.
-const BEAT: Duration = Duration::from_millis(20);
+/// Interval at which running time advances.
+const INTERVAL: Duration = Duration::from_millis(20);
 
-/// A step that is not over after this found something at work that does not end.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Deadline for the end of a step. Later something is at work that does not end.
+const DEADLINE: Duration = Duration::from_secs(30);
 
-/// The longest step: a week.
-pub(super) const LONGEST_STEP: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Longest step: a week.
+pub(super) const MAX_STEP: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Time could not pass: something was at work all the while.
+/// Error of a step that did not end, because something was at work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("time cannot pass: a request, a task or a guest is at work and does not end")]
-pub struct Busy;
+pub struct StepTimedOut;
 
-/// Both simulators' time.
+/// The time of both simulators.
 pub(super) struct Pace {
     stepper: Arc<Stepper>,
-    /// Seconds of theirs in one of ours; 0 is a standstill.
+    /// Virtual seconds per real second; 0 if time stands still.
     speed: watch::Sender<f64>,
     runner: Option<JoinHandle<()>>,
 }
@@ -37,14 +37,14 @@ pub(super) struct Pace {
 struct Stepper {
     pve: Arc<Handle>,
     github: Arc<ServerHandle>,
-    /// One step at a time.
-    turn: Mutex<()>,
+    /// Lock for one step at a time.
+    step_lock: Mutex<()>,
 }
 
 impl Pace {
     pub(super) fn new(pve: Arc<Handle>, github: Arc<ServerHandle>) -> Self {
         let stepped = pve.is_stepped();
-        let stepper = Arc::new(Stepper { pve, github, turn: Mutex::default() });
+        let stepper = Arc::new(Stepper { pve, github, step_lock: Mutex::default() });
         let speed = watch::Sender::new(0.0);
         let runner = stepped.then(|| tokio::spawn(run(Arc::clone(&stepper), speed.subscribe())));
         Self { stepper, speed, runner }
@@ -65,22 +65,22 @@ async fn run(stepper: Arc<Stepper>, mut speed: watch::Receiver<f64>) {
         let began = Instant::now();
         tokio::select! {
             changed = speed.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(BEAT) => {}
+            () = tokio::time::sleep(INTERVAL) => {}
         }
-        // A short pause, in which running tasks get their turn before the next beat.
+        // A short pause, in which running tasks can continue before the next interval.
         stepper.pass(began.elapsed().mul_f64(factor)).await;
     }
 }
 
 impl Stepper {
-    /// Lets time pass for both, so that each sees the other's events at their times.
+    /// Lets time pass for both simulators, so that each receives the other's events at the right time.
     async fn pass(&self, time: Duration) {
-        let _turn = self.turn.lock().await;
+        let _turn = self.step_lock.lock().await;
         let end = self.pve.now().saturating_add(time);
         while self.pve.now() < end {
             let left = end.saturating_sub(self.pve.now());
             let until_github =
-                self.github.look(|world, now| world.next_deadline()?.duration_since(now).try_into().ok());
+                self.github.inspect(|world, now| world.next_deadline()?.duration_since(now).try_into().ok());
             let slice = until_github.filter(|until: &Duration| !until.is_zero()).map_or(left, |until| until.min(left));
             self.pve.pass(slice).await;
             self.github.world(|_, _| ());
@@ -89,25 +89,25 @@ impl Stepper {
 }
 
 impl Control {
-    /// Lets time pass, and returns when everything that was due has happened.
+    /// Lets time pass, and returns when everything that became due has happened.
     ///
     /// # Errors
-    /// When something is at work that does not end within half a minute.
-    pub async fn step(&self, time: Duration) -> Result<(), Busy> {
-        tokio::time::timeout(PATIENCE, self.pace.stepper.pass(time)).await.map_err(|_| Busy)
+    /// When something is still at work after half a minute.
+    pub async fn step(&self, time: Duration) -> Result<(), StepTimedOut> {
+        tokio::time::timeout(DEADLINE, self.pace.stepper.pass(time)).await.map_err(|_| StepTimedOut)
     }
 
-    /// Time stands still until it is stepped or runs again.
+    /// Stops time until it is stepped or runs again.
     pub fn hold(&self) {
         self.pace.speed.send_replace(0.0);
     }
 
-    /// Time runs, this many seconds in one real second.
+    /// Lets time run with this number of virtual seconds per real second.
     pub fn run(&self, speed: f64) {
         self.pace.speed.send_replace(speed.max(0.0));
     }
 
-    /// What kind of time it is, how late, and how fast it runs.
+    /// Returns the kind of time, the present time and its speed.
     #[must_use]
     pub fn clock(&self) -> Value {
         let elapsed = self.pve().now().as_secs_f64();

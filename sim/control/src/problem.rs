@@ -1,18 +1,18 @@
-//! What is wrong with a call: the place, what was wrong there, and what is allowed.
+//! Errors of calls: the position, the mistake, and the allowed values.
 
 use serde_json::{Value, json};
 
-/// A call that was not carried out.
+/// The error of a call that was not carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}{what}", self.at.as_ref().map(|at| format!("{at}: ")).unwrap_or_default())]
 pub struct Problem {
     /// HTTP status.
     pub status: u16,
-    /// Where in the request, as in `when.chance`, `query.limit`; nothing where it is about the whole.
+    /// Position in the request such as `when.chance` or `query.limit`, or `None` for the whole request.
     pub at: Option<String>,
-    /// What was wrong.
+    /// Description of the mistake.
     pub what: String,
-    /// What is allowed there.
+    /// Allowed values.
     pub allowed: Option<String>,
 }
 
@@ -21,7 +21,7 @@ impl Problem {
         Self { status, at: None, what: what.into(), allowed: None }
     }
 
-    /// A value that is not allowed.
+    /// Returns the problem of a value that is not allowed.
     pub(super) fn value(at: impl Into<String>, what: impl Into<String>, allowed: impl Into<String>) -> Self {
         Self { at: Some(at.into()), allowed: Some(allowed.into()), ..Self::new(422, what) }
     }

@@ -1,16 +1,16 @@
-//! Keeps secrets out of what is shown, even where a guest or a job printed one.
+//! Masking of secrets in everything that is shown, including secrets that a guest or a job printed.
 
 use std::sync::OnceLock;
 
 use regex::Regex;
 use serde_json::Value;
 
-/// No secret here is shorter, and nothing shorter is looked into.
-const SHORTEST: usize = 8;
+/// Length of the shortest secret. Shorter texts are not searched.
+const MIN_SECRET_LENGTH: usize = 8;
 
 const MASK: &str = "***";
 
-/// Tokens of GitHub, PVE's tickets, and what base64 makes of a JSON object, as a registration is.
+/// Matches GitHub's tokens, PVE's tickets, and the base64 form of a JSON object, which registrations have.
 fn forms() -> Option<&'static Regex> {
     static FORMS: OnceLock<Option<Regex>> = OnceLock::new();
     let forms =
@@ -18,7 +18,7 @@ fn forms() -> Option<&'static Regex> {
     FORMS.get_or_init(forms).as_ref()
 }
 
-/// Replaces in every text of `value` each of `secrets`, and whatever has a secret's form.
+/// Masks each of `secrets`, and everything with the form of a secret, in every text of `value`.
 pub(super) fn redact(value: &mut Value, secrets: &[String]) {
     match value {
         Value::String(text) => redact_text(text, secrets),
@@ -29,10 +29,10 @@ pub(super) fn redact(value: &mut Value, secrets: &[String]) {
 }
 
 fn redact_text(text: &mut String, secrets: &[String]) {
-    if text.len() < SHORTEST {
+    if text.len() < MIN_SECRET_LENGTH {
         return;
     }
-    for secret in secrets.iter().filter(|secret| secret.len() >= SHORTEST) {
+    for secret in secrets.iter().filter(|secret| secret.len() >= MIN_SECRET_LENGTH) {
         if text.contains(secret.as_str()) {
             *text = text.replace(secret.as_str(), MASK);
         }
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn known_secrets_and_those_by_form_are_masked_everywhere() {
+    fn known_secrets_and_texts_with_the_form_of_secrets_are_masked() {
         let mut value = json!({
             "log": ["token is hunter2hunter2!", "jit eyJhZ2VudElkIjoxLCJhZ2VudE5hbWUiOiJhIn0= end"],
             "deep": { "text": "github_pat_sim_AbCdEf123 and ghs_0123456789", "short": "eyJ", "number": 7 },

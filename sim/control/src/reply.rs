@@ -9,7 +9,7 @@ use super::problem::Problem;
 
 const JSON: &str = "application/json; charset=utf-8";
 
-/// The answer of a call that was carried out.
+/// The answer of a successful call.
 #[derive(Debug)]
 pub(super) struct Reply {
     status: StatusCode,

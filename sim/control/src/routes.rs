@@ -21,21 +21,21 @@ use super::problem::Problem;
 use super::reply::Reply;
 use super::{Control, NewRule, Service, page};
 
-const MOST_BODY: usize = 1 << 20;
+const MAX_BODY: usize = 1 << 20;
 
-const MOST: usize = 10_000;
-const USUAL: usize = 200;
+const MAX_LIMIT: usize = 10_000;
+const DEFAULT_LIMIT: usize = 200;
 
 type Controlled = State<Arc<Control>>;
 
-/// Answer of a call.
+/// Result of a call.
 type Answer = Result<Reply, Problem>;
 
 /// One call.
 struct Route {
     method: &'static str,
     path: &'static str,
-    /// Purpose of the call, as `GET /v1` answers with it.
+    /// Description of the call in the answer of `GET /v1`.
     what: &'static str,
     handler: MethodRouter<Arc<Control>>,
 }
@@ -56,7 +56,11 @@ fn delete<H: Handler<T, Arc<Control>>, T: 'static>(path: &'static str, what: &'s
 fn table() -> Vec<Route> {
     vec![
         get("/v1", "this list", index),
-        get("/v1/state", "everything; ?limit=1..10000 (200) entries of each list, ?search= in guests", state),
+        get(
+            "/v1/state",
+            "the contents of both simulators; ?limit=1..10000 (200) entries of each list, ?search= in guests",
+            state,
+        ),
         get("/v1/guests/{vmid}", "a guest, its configuration and console", guest),
         post("/v1/guests/{vmid}/unlock", "removes a guest's lock, as qm unlock does on the node", unlock),
         get("/v1/tasks/{upid}", "a task and its log", task),
@@ -65,7 +69,7 @@ fn table() -> Vec<Route> {
         post("/v1/jobs/{id}/cancel", "cancels a job", cancel),
         post("/v1/jobs/{id}/rerun", "runs an ended job again", rerun),
         post("/v1/nodes/{node}/away", "cuts a node's power", node_away),
-        post("/v1/nodes/{node}/back", "boots a node that was away", node_back),
+        post("/v1/nodes/{node}/back", "boots a node whose power was cut", node_back),
         post("/v1/storages/{storage}/fill", "fills a storage: node, free (bytes that stay free there)", fill),
         get(
             "/v1/requests/{service}",
@@ -80,7 +84,7 @@ fn table() -> Vec<Route> {
         ),
         delete("/v1/faults", "ends all rules", clear_faults),
         get("/v1/faults/repetition", "rules that hit the same calls again, as POST /v1/faults takes them", repetition),
-        get("/v1/clock", "the time, and how it goes", clock),
+        get("/v1/clock", "the time and its pace", clock),
         post("/v1/clock", "{\"step\": {\"seconds\": 60}}, \"hold\" or {\"run\": {\"speed\": 10}}", pace),
     ]
 }
@@ -92,19 +96,19 @@ pub(super) fn router(control: Arc<Control>) -> Router {
         .fold(page::router(), |router, route| router.route(route.path, route.handler))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
-        .layer(DefaultBodyLimit::max(MOST_BODY))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(control)
 }
 
 async fn no_such_path(uri: Uri) -> Problem {
-    Problem::new(404, format!("there is no {}", uri.path())).allowing("what GET /v1 lists")
+    Problem::new(404, format!("there is no {}", uri.path())).allowing("the calls that GET /v1 lists")
 }
 
 async fn no_such_method(method: Method, uri: Uri, matched: MatchedPath) -> Problem {
     let methods: Vec<&str> =
         table().iter().filter(|route| route.path == matched.as_str()).map(|route| route.method).collect();
     let allowed = if methods.is_empty() { "GET".to_owned() } else { methods.join(", ") };
-    Problem::new(405, format!("{method} is not for {}", uri.path())).allowing(allowed)
+    Problem::new(405, format!("{method} is not allowed for {}", uri.path())).allowing(allowed)
 }
 
 /// The only variable part of a call's path, decoded.
@@ -122,7 +126,7 @@ impl<S: Send + Sync> FromRequestParts<S> for InPath {
 }
 
 impl InPath {
-    /// Reads the part as a number; `name` is its name in the table.
+    /// Parses the part as a number. `name` is its name in the table.
     fn number<T: std::str::FromStr>(&self, name: &str) -> Result<T, Problem> {
         number(name, &self.0)
     }
@@ -136,7 +140,7 @@ impl<S: Send + Sync> FromRequest<S> for Body {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let body = Bytes::from_request(request, state).await;
-        body.map(Self).map_err(|_| Problem::new(413, "the body breaks off or is too large").allowing("1 MiB"))
+        body.map(Self).map_err(|_| Problem::new(413, "the body is incomplete or too large").allowing("1 MiB"))
     }
 }
 
@@ -212,7 +216,7 @@ fn found(value: Option<Value>, otherwise: &str) -> Answer {
 }
 
 fn number<T: std::str::FromStr>(at: &str, text: &str) -> Result<T, Problem> {
-    text.parse().map_err(|_| Problem::value(at, format!("{text:?} is no such number"), "a number, 0 or more"))
+    text.parse().map_err(|_| Problem::value(at, format!("{text:?} is not such a number"), "a number, 0 or more"))
 }
 
 struct Query(Vec<(String, String)>);
@@ -236,9 +240,9 @@ impl Query {
     fn limit(&self) -> Result<usize, Problem> {
         let text = self.text("limit");
         if text.is_empty() {
-            return Ok(USUAL);
+            return Ok(DEFAULT_LIMIT);
         }
-        let limit = text.parse().ok().filter(|limit| (1..=MOST).contains(limit));
+        let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
         limit.ok_or_else(|| Problem::value("query.limit", format!("{text:?} is not a limit"), "1 to 10000"))
     }
 }

@@ -1,8 +1,8 @@
-//! The control API's own HTTP server.
+//! The HTTP server of the control API.
 //!
-//! Every call shows the token. The page's files need none, since nothing is in them; it takes the token from the part
-//! of its address behind `#`, which browsers send to nobody. Requests that name another host are refused: a page
-//! elsewhere whose name leads here must not come through.
+//! Every call needs the token. The page's files do not need it, because they contain no data. The page reads the token
+//! from the part of its address after `#`, which browsers do not send. Requests that name another host are refused, so
+//! that a foreign web page whose name resolves to this machine cannot make calls.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -29,10 +29,10 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::problem::Problem;
 use super::{Control, page, routes};
 
-/// How long a client may take for its headers.
-const SLOWEST_HEADERS: Duration = Duration::from_secs(10);
+/// Time in which a client must send its headers.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The running server of a [`Control`]; it ends when this is dropped.
+/// The running server of a [`Control`]. Dropping it stops the server.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
@@ -40,14 +40,14 @@ pub struct Server {
     task: JoinHandle<()>,
 }
 
-/// Digest of the token, so that a comparison tells nothing.
+/// Digest of the token. Comparing digests does not leak the token by timing.
 type TokenDigest = [u8; 32];
 
 impl Server {
     /// Serves on a free port of the loopback device, or on the given one.
     ///
     /// # Errors
-    /// Where the port cannot be listened on.
+    /// When the port cannot be listened on.
     pub async fn start(control: Arc<Control>, port: u16) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let address = listener.local_addr()?;
@@ -60,19 +60,19 @@ impl Server {
         Ok(Self { address, token, task })
     }
 
-    /// `http://127.0.0.1:<port>`
+    /// Returns the URL, `http://127.0.0.1:<port>`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// What every call must show: `Authorization: Bearer <token>`.
+    /// Returns the token that every call needs as `Authorization: Bearer <token>`.
     #[must_use]
     pub fn token(&self) -> &str {
         &self.token
     }
 
-    /// Address of the page for people, which holds the token.
+    /// Returns the address of the web page, which contains the token.
     #[must_use]
     pub fn page_url(&self) -> String {
         format!("{}/#token={}", self.url(), self.token)
@@ -87,7 +87,7 @@ impl Drop for Server {
 
 /// Serves each connection with a deadline for the headers, which `axum::serve` does not have.
 async fn accept(listener: TcpListener, router: Router) {
-    // Dropping the set with this task cuts the connections.
+    // Dropping the set with this task closes the connections.
     let mut connections = JoinSet::new();
     loop {
         match listener.accept().await {
@@ -95,20 +95,20 @@ async fn accept(listener: TcpListener, router: Router) {
                 let service = TowerToHyperService::new(router.clone());
                 connections.spawn(async move {
                     let mut builder = http1::Builder::new();
-                    builder.timer(TokioTimer::new()).header_read_timeout(SLOWEST_HEADERS);
+                    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
                     if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
                         tracing::debug!(%error, "a connection to the control API broke off");
                     }
                 });
             }
-            // Out of file descriptors: others will close theirs.
+            // No file descriptors are left until others close theirs.
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
         while connections.try_join_next().is_some() {}
     }
 }
 
-/// Lets a request for this machine pass if it shows the token, or asks for a file of the page.
+/// Accepts a request for this machine with the token, or for a file of the page.
 async fn admit(State(token): State<TokenDigest>, request: Request, next: Next) -> Result<Response, Problem> {
     if !names_this_machine(request.headers()) {
         let problem = Problem::new(421, "the request names another host");
@@ -116,7 +116,7 @@ async fn admit(State(token): State<TokenDigest>, request: Request, next: Next) -
     }
     let is_public = request.method() == Method::GET && page::has(request.uri().path());
     if !is_public && !shows_token(token, request.headers()) {
-        let problem = Problem::new(401, "the call shows no token, or a wrong one");
+        let problem = Problem::new(401, "the token is missing or wrong");
         return Err(problem.allowing("Authorization: Bearer TOKEN, with the token that was printed at the start"));
     }
     Ok(next.run(request).await)

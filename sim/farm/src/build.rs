@@ -1,4 +1,4 @@
-//! The inputs of a flavour's template at one site: image directory and variables.
+//! The inputs of a flavour's Packer build for one farm: image directory and variables.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,25 +10,26 @@ use crate::engines::packer_plugins;
 use crate::image::{BuildAccount, Image};
 use crate::simulation::Farm;
 
-/// A flavour's image, made ready for the Packer at hand and for one farm.
+/// A flavour's image directory, prepared for the available Packer and for one farm.
 #[derive(Debug)]
 pub struct Build {
     /// The image directory.
     pub image: Image,
-    /// Variables of its Packer template, text by name.
+    /// Values of the Packer template's variables by name.
     pub variables: Value,
-    /// Those that are secret.
+    /// Names of the secret variables.
     pub secrets: Value,
-    /// Where a current Packer finds its plugins; `None` with the older one, which has them compiled in.
+    /// Directory of Packer's plugins; `None` for Packer 1.6, which contains them.
     pub plugin_path: Option<PathBuf>,
 }
 
 impl Build {
-    /// Copies `flavour` below `directory`. `ssh` is where Packer reaches a guest that has no address of its own.
+    /// Copies `flavour` below `directory`. `ssh` is the address at which Packer reaches a guest that has none of its
+    /// own.
     ///
     /// # Errors
-    /// Where the flavour cannot be copied, the site names no installation medium, or a real Proxmox VE would meet the
-    /// older Packer, whose source block is a fixture for the simulator.
+    /// When the flavour cannot be copied, the farm has no installation medium, or a real Proxmox VE is used with Packer
+    /// 1.6, for which the source block is only a fixture for the simulator.
     pub fn prepare(farm: &Farm, flavour: &Path, directory: &Path, ssh: Option<SocketAddr>) -> Result<Self> {
         let account = BuildAccount::draw("packer")?;
         let plugin_path = packer_plugins(directory)?;

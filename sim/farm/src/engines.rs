@@ -1,4 +1,4 @@
-//! Where the real programs are. A missing one is an error that says how to get it, never a skipped test.
+//! Paths of the real programs. A missing program is an error that says how to get it, never a skipped test.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use tf_provider_testing::{Core, CoreKind};
 
-/// The core that the demo uses: `PXCI_TOFU`, else `tofu` or `terraform` on `PATH`, else the one that set-up built.
+/// Returns the core of the demo: `PXCI_TOFU`, else `tofu` or `terraform` on `PATH`, else the one that set-up built.
 ///
 /// # Errors
 /// When `PXCI_TOFU` names something that is not a core, or nothing was found.
@@ -17,7 +17,7 @@ pub fn preferred_core() -> Result<Core> {
     ["tofu", "terraform"].iter().find_map(|name| Core::probe(Path::new(name)).ok()).map_or_else(built, Ok)
 }
 
-/// The cores that tests run with: OpenTofu always, Terraform too where it is on `PATH`.
+/// Returns the cores of the tests: OpenTofu, and Terraform if it is on `PATH`.
 ///
 /// # Errors
 /// When there is no OpenTofu.
@@ -43,7 +43,7 @@ fn built() -> Result<Core> {
     Ok(Core::probe(&program)?)
 }
 
-/// The newest OpenTofu that set-up left in the cache.
+/// Returns the newest OpenTofu in the cache of set-up.
 fn cached_opentofu() -> Option<PathBuf> {
     let mut found: Vec<PathBuf> = std::fs::read_dir(cache_directory()?)
         .ok()?
@@ -56,7 +56,7 @@ fn cached_opentofu() -> Option<PathBuf> {
     found.pop()
 }
 
-/// Where set-up keeps what is slow to build: `PXCI_CACHE`, else `pxci` in the user's cache directory.
+/// Returns the cache of set-up: `PXCI_CACHE`, else `pxci` in the user's cache directory.
 #[must_use]
 pub fn cache_directory() -> Option<PathBuf> {
     if let Some(directory) = std::env::var_os("PXCI_CACHE") {
@@ -68,8 +68,8 @@ pub fn cache_directory() -> Option<PathBuf> {
     Some(Path::new(&std::env::var_os("HOME")?).join(".cache/pxci"))
 }
 
-/// Directory of a current Packer's plugins, with the one that `PXCI_PACKER_PLUGIN` names installed below `directory`;
-/// `None` where the variable is not set, and the flavour's fixture for Debian's older Packer is to be used.
+/// Returns the directory of a current Packer's plugins, after installing the one that `PXCI_PACKER_PLUGIN` names below
+/// `directory`. Returns `None` if the variable is not set; Debian's Packer 1.6 is then used with the flavour's fixture.
 ///
 /// # Errors
 /// When `PXCI_PACKER` does not install it.
@@ -92,7 +92,7 @@ pub fn packer_plugins(directory: &Path) -> Result<Option<PathBuf>> {
     bail!("PXCI_PACKER does not install PXCI_PACKER_PLUGIN: {}", String::from_utf8_lossy(&output.stderr).trim())
 }
 
-/// The packer program: `PXCI_PACKER`, else `packer` on `PATH`.
+/// Returns the Packer program: `PXCI_PACKER`, else `packer` on `PATH`.
 ///
 /// # Errors
 /// When there is none.

@@ -1,4 +1,4 @@
-//! A flavour's image directory, ready for the Packer at hand.
+//! A flavour's image directory, prepared for the available Packer.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use walkdir::WalkDir;
 
-/// Name and password of the account that Packer's provisioners log in with.
+/// Account that Packer's provisioners log in with.
 #[derive(Clone)]
 pub struct BuildAccount {
     /// Login name.
@@ -18,7 +18,7 @@ pub struct BuildAccount {
 }
 
 impl BuildAccount {
-    /// An account with a password of its own.
+    /// Creates an account with a random password.
     ///
     /// # Errors
     /// When the hash cannot be made.
@@ -40,7 +40,7 @@ pub struct Image {
 }
 
 impl Image {
-    /// The flavour as it is shipped, for a current Packer.
+    /// Copies the flavour for a current Packer.
     ///
     /// # Errors
     /// When it cannot be copied.
@@ -49,11 +49,11 @@ impl Image {
         Ok(Self { directory: directory.to_owned() })
     }
 
-    /// The flavour with the source block that Packer 1.6 understands; the rest is the flavour's own. That dialect
-    /// renders no templates for the installer, so it is done here.
+    /// Copies the flavour with a source block for Packer 1.6. The rest is the flavour's own. That version does not
+    /// render templates for the installer, so they are rendered here.
     ///
     /// # Errors
-    /// When it cannot be copied or has not the expected files.
+    /// When it cannot be copied, or an expected file is missing.
     pub fn for_packer_1_6(flavour: &Path, directory: &Path, account: &BuildAccount) -> Result<Self> {
         let image = Self::as_shipped(flavour, directory)?;
         fs::remove_file(directory.join("plugins.pkr.hcl")).context("the flavour has no plugins.pkr.hcl")?;
@@ -73,13 +73,13 @@ impl Image {
         Ok(image)
     }
 
-    /// Where it is.
+    /// Returns the path of the copy.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.directory
     }
 
-    /// Changes a script, as somebody who works on the image would: `addition` is one more line of it.
+    /// Changes a script by appending the line `addition`.
     ///
     /// # Errors
     /// When there is no such file.

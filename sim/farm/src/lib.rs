@@ -1,7 +1,7 @@
-//! The fixture of acceptance tests and the demo: engines, simulators, and the framework's harness, by which a real core is
-//! driven.
+//! The fixture of acceptance tests and the demo: engines, simulators, and the framework's test harness, which runs a
+//! real core.
 //!
-//! Development only: no program that users run depends on this crate.
+//! Development only: no program for users depends on this crate.
 
 pub mod build;
 pub mod engines;
@@ -10,6 +10,6 @@ pub mod machine_image;
 pub mod mirror;
 pub mod privileges;
 pub mod simulation;
-pub mod site;
+pub mod targets;
 
 pub use tf_provider_testing as harness;

@@ -1,4 +1,4 @@
-//! The disk image of guests that are whole machines: Debian, and what the flavour's own scripts make of it.
+//! The disk image of guests that are complete virtual machines: Debian, changed by the flavour's own scripts.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,16 +10,16 @@ use sim_guest::qemu::image::{self, Recipe};
 use crate::image::copy;
 use crate::simulation::repository;
 
-/// The packages of `packages.sh`, and those that Ubuntu's server has from the start. That script itself would upgrade what was
-/// fetched a moment ago, and wait for a first boot that has not been.
+/// The packages of `packages.sh`, and those that Ubuntu Server contains. The script itself would upgrade packages that
+/// were just downloaded, and wait for a first boot.
 const PACKAGES: [&str; 9] =
     ["ca-certificates", "cloud-init", "curl", "git", "iproute2", "jq", "openssh-server", "qemu-guest-agent", "sudo"];
 
-/// The flavour's scripts that make the image, in its own order; `seal.sh` would close an account that was never there.
+/// The flavour's scripts that make the image, in their order. `seal.sh` would lock an account that does not exist here.
 const SCRIPTS: [&str; 4] = ["scripts/runner.sh", "scripts/services.sh", "scripts/clean.sh", "scripts/verify.sh"];
 
-/// The image of the Ubuntu flavour's scripts on Debian, below `cache`, made there when missing (some minutes). The
-/// runner program is the simulated GitHub's.
+/// Returns the Debian image below `cache`, which the Ubuntu flavour's scripts have changed. A missing image is made,
+/// which takes some minutes. The runner program is the simulated GitHub's.
 ///
 /// # Errors
 /// When a part of it is missing, or a script fails.

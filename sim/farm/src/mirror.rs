@@ -1,4 +1,4 @@
-//! A filesystem mirror that holds the provider as users would install it, and the CLI configuration that points at it.
+//! A filesystem mirror with the provider, in the layout for users, and a CLI configuration for it.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -7,18 +7,18 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use tf_provider_testing::{Core, WorkingDirectory};
 
-/// The provider's address without its host: each core fills in its own public registry.
+/// Address of the provider without its host. Each core adds its own public registry.
 pub const SOURCE: &str = "pxci/pxci";
 const HOSTS: [&str; 2] = ["registry.opentofu.org", "registry.terraform.io"];
 
-/// A directory in the layout that `init` installs providers from.
+/// A directory in the layout from which `init` installs providers.
 #[derive(Debug)]
 pub struct Mirror {
     configuration: PathBuf,
 }
 
 impl Mirror {
-    /// Lays out `provider` (its program) with the dispatcher's `appliance` beside it, below `directory`.
+    /// Creates the mirror below `directory` from the program `provider`, with the dispatcher's `appliance` next to it.
     ///
     /// # Errors
     /// When a file cannot be written.
@@ -45,13 +45,14 @@ impl Mirror {
         Ok(Self { configuration })
     }
 
-    /// The CLI configuration file that points here.
+    /// Returns the path of the CLI configuration file for this mirror.
     #[must_use]
     pub fn configuration(&self) -> &Path {
         &self.configuration
     }
 
-    /// A working directory at `directory`, whose providers come from here. Its core knows the variables that choose Packer.
+    /// Creates a working directory whose providers come from this mirror. Its core has the variables that select
+    /// Packer.
     #[must_use]
     pub fn working_directory(&self, core: Core, directory: PathBuf) -> WorkingDirectory {
         let mut work = WorkingDirectory::new(core, directory);
@@ -65,7 +66,7 @@ impl Mirror {
     }
 }
 
-/// A hard link where the file systems allow it, else a copy.
+/// Makes a hard link, or a copy where the file systems do not allow links.
 fn place(from: &Path, to: &Path) -> Result<()> {
     if fs::hard_link(from, to).is_ok() {
         return Ok(());

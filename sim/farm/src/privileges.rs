@@ -18,7 +18,7 @@ pub struct Documented {
     pub users: Vec<String>,
     /// Tokens with privilege separation: user and name.
     pub tokens: Vec<(String, String)>,
-    /// Path, user or token, and role.
+    /// Grants: path, user or token, and role.
     pub grants: Vec<(String, String, String)>,
 }
 

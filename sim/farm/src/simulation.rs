@@ -1,7 +1,7 @@
-//! A Proxmox VE and a GitHub to run against: each real where the environment names one, else simulated.
+//! A farm to test against: Proxmox VE and GitHub, each real if the environment names one, otherwise simulated.
 //!
-//! The simulated Proxmox VE has the users, tokens, roles and grants that `docs/privileges.md` tells users to make, read
-//! from that page: a privilege that it forgets fails here.
+//! The simulated Proxmox VE has the users, tokens, roles and grants of `docs/privileges.md`, read from that page. A
+//! privilege that is missing on the page therefore makes tests fail.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,26 +18,26 @@ use sim_pve::scripted::{Boot, Scripted};
 use sim_pve::{Handle, Latency, Line, Options, Server, World};
 
 use crate::privileges::Documented;
-use crate::site::{DispatcherSite, GitHubSite, PveSite, Token, listen_address};
+use crate::targets::{DispatcherAddresses, GitHubTarget, PveTarget, Token, listen_address};
 
-/// The user that Packer 1.6 logs in as with a password: the owner of the provider's token.
+/// User that Packer 1.6 logs in as with a password. It is the owner of the provider's token.
 const PACKER_USER: &str = "pxci@pve";
 /// File name of the simulated installation medium.
 const INSTALLER: &str = "ubuntu-22.04-live-server-amd64.iso";
 
-/// The repository whose jobs a simulated GitHub has.
+/// Repository of the simulated GitHub's jobs.
 pub const REPOSITORY: &str = "acme/widgets";
 
 /// The kind of simulated guests.
 #[derive(Clone)]
 pub enum Guests {
-    /// Guests that answer at once and run nothing.
+    /// Guests that answer immediately and run no programs.
     Scripted,
-    /// The same, with something particular behind their consoles.
+    /// Scripted guests with a fake program behind their consoles.
     Played(Scripted),
-    /// Guests that really run.
+    /// Guests whose programs run in namespaces.
     Running(Arc<Namespaces>),
-    /// Whole machines.
+    /// Guests that are complete virtual machines.
     Machines(Arc<Qemu>),
 }
 
@@ -56,31 +56,31 @@ impl Guests {
         self.containers().map(|_| network::ADDRESS.to_string()).into_iter().collect()
     }
 
-    /// The root URL by which they reach a simulated GitHub, if that is not the one that everybody else uses.
+    /// Returns the root URL of a simulated GitHub for guests, if it differs from the others'.
     fn github_url(&self) -> Option<String> {
         matches!(self, Self::Machines(_)).then(|| format!("http://{}:0", qemu::HOST))
     }
 }
 
-/// How the simulators are set up.
+/// Options of the simulators.
 pub struct Simulation {
     /// The programs of the guests.
     pub guests: Guests,
-    /// The line of Proxmox VE; default: what `PXCI_ACC_PVE_LINE` says, else the newest.
+    /// Line of Proxmox VE. Default: `PXCI_ACC_PVE_LINE`, else the newest.
     pub line: Option<Line>,
-    /// Where chance comes from, for both; default: another one each time for GitHub, always the same for Proxmox VE.
+    /// Seed of both simulators. Default: a random one for GitHub, a fixed one for Proxmox VE.
     pub seed: Option<u64>,
-    /// How time passes; default: real for guests that run, else so fast that no wait is felt.
+    /// Pace of time. Default: real for guests that run, otherwise so fast that waits take no time.
     pub latency: Option<Latency>,
-    /// True if there is an installation medium, which takes a storage `local`.
+    /// True if there is an installation medium, which needs a storage `local`.
     pub installer: bool,
-    /// The cluster in place of one node, `pve1`, with the storages `local` and `local-lvm`. The set-up of the
-    /// page on privileges is added to it.
+    /// The cluster. Default: one node, `pve1`, with the storages `local` and `local-lvm`. The set-up of the page on
+    /// privileges is added to it.
     pub world: Option<World>,
 }
 
 impl Simulation {
-    /// The usual one.
+    /// Returns the default options.
     #[must_use]
     pub fn of(guests: Guests) -> Self {
         Self { guests, line: None, seed: None, latency: None, installer: true, world: None }
@@ -94,23 +94,23 @@ impl Simulation {
     }
 }
 
-/// The cluster that simulations have unless another one is given.
+/// Returns the default cluster.
 #[must_use]
 pub fn usual_world() -> World {
     World::new("pve1").storage("local", &["iso", "vztmpl", "backup"]).storage("local-lvm", &["images", "rootdir"])
 }
 
-/// Everything that a run talks to.
+/// The services that a run uses.
 pub struct Farm {
-    /// How Proxmox VE is reached.
-    pub pve: PveSite,
-    /// How GitHub is reached.
-    pub github: GitHubSite,
+    /// Address and settings of Proxmox VE.
+    pub pve: PveTarget,
+    /// Address and settings of GitHub.
+    pub github: GitHubTarget,
     /// Addresses and certificates with which the dispatcher's container reaches both.
-    pub dispatcher: DispatcherSite,
-    /// The simulated Proxmox VE, where none is real.
+    pub dispatcher: DispatcherAddresses,
+    /// Simulated Proxmox VE, unless a real one is used.
     pub simulated_pve: Option<SimulatedPve>,
-    /// The simulated GitHub, where none is real.
+    /// Simulated GitHub, unless a real one is used.
     pub simulated_github: Option<sim_github::ServerHandle>,
 }
 
@@ -118,16 +118,16 @@ pub struct Farm {
 pub struct SimulatedPve {
     /// Its control handle.
     pub handle: Handle,
-    /// Password of the provider's user, for tools that know no tokens.
+    /// Password of the provider's user, for tools without support for tokens.
     pub packer_password: String,
     /// User of that password.
     pub packer_user: &'static str,
-    /// Password of `root@pam`, for tests that act as somebody beside us.
+    /// Password of `root@pam`, for tests that act as another administrator.
     pub root_password: String,
 }
 
 impl Farm {
-    /// Simulators of both, whatever the environment says: for tests that look into them.
+    /// Starts both simulators, regardless of the environment, for tests that inspect them.
     ///
     /// # Errors
     /// When a simulator does not start.
@@ -135,7 +135,7 @@ impl Farm {
         Self::simulated_as(Simulation::of(guests)).await
     }
 
-    /// The same, set up as wished.
+    /// Starts both simulators with these options, regardless of the environment.
     ///
     /// # Errors
     /// When a simulator does not start.
@@ -144,36 +144,37 @@ impl Farm {
         let (pve, simulated_pve) = simulated_pve(simulation).await?;
         let clock = one_clock(latency, &simulated_pve.handle);
         let (github, simulated_github) = simulated_github(&guests, seed, clock).await?;
-        let dispatcher = DispatcherSite::of(guests.containers(), &pve, &github, Some(&simulated_github)).await?;
+        let dispatcher = DispatcherAddresses::of(guests.containers(), &pve, &github, Some(&simulated_github)).await?;
         let (simulated_pve, simulated_github) = (Some(simulated_pve), Some(simulated_github));
         Ok(Self { pve, github, dispatcher, simulated_pve, simulated_github })
     }
 
-    /// Starts what is not real.
+    /// Starts a simulator for each service that the environment does not name.
     ///
     /// # Errors
     /// When the environment is incomplete, or a simulator does not start.
     pub async fn start(guests: Guests) -> Result<Self> {
-        let real_pve = PveSite::from_environment()?;
-        let real_github = GitHubSite::from_environment()?;
+        let real_pve = PveTarget::from_environment()?;
+        let real_github = GitHubTarget::from_environment()?;
         let simulation = Simulation::of(guests.clone());
         let latency = simulation.latency();
         let (pve, simulated_pve) = match real_pve {
-            Some(site) => (site, None),
-            None => simulated_pve(simulation).await.map(|(site, simulated)| (site, Some(simulated)))?,
+            Some(target) => (target, None),
+            None => simulated_pve(simulation).await.map(|(target, simulated)| (target, Some(simulated)))?,
         };
         let clock = simulated_pve.as_ref().and_then(|simulated| one_clock(latency, &simulated.handle));
         let (github, simulated_github) = match real_github {
-            Some(site) => (site, None),
-            None => simulated_github(&guests, None, clock).await.map(|(site, handle)| (site, Some(handle)))?,
+            Some(target) => (target, None),
+            None => simulated_github(&guests, None, clock).await.map(|(target, handle)| (target, Some(handle)))?,
         };
         // The dispatcher's container is simulated exactly when Proxmox VE is.
         let containers = guests.containers().filter(|_| simulated_pve.is_some());
-        let dispatcher = DispatcherSite::of(containers, &pve, &github, simulated_github.as_ref()).await?;
+        let dispatcher = DispatcherAddresses::of(containers, &pve, &github, simulated_github.as_ref()).await?;
         Ok(Self { pve, github, dispatcher, simulated_pve, simulated_github })
     }
 
-    /// The environment that configures the provider for this farm. `directory` takes the CA certificate.
+    /// Returns the environment variables that configure the provider for this farm. The CA's certificate is written to
+    /// `directory`.
     ///
     /// # Errors
     /// When the certificate cannot be written.
@@ -196,7 +197,7 @@ impl Farm {
         Ok(variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
     }
 
-    /// Returns what a removed farm has left behind. Empty for real services, where nothing keeps count.
+    /// Returns the resources that a removed farm has left behind. Empty for real services, which are not compared.
     #[must_use]
     pub fn leftovers(&self) -> Vec<String> {
         let pve = self.simulated_pve.as_ref().map(|pve| pve.handle.leftovers()).unwrap_or_default();
@@ -205,8 +206,9 @@ impl Farm {
     }
 }
 
-/// Returns the clock of the simulated Proxmox VE for the simulated GitHub. Where simulated time is faster than the machine's,
-/// GitHub keeps the machine's time, because what its clients sign with their own clocks would be too old for it.
+/// Returns the clock of the simulated Proxmox VE for the simulated GitHub. If simulated time is faster than real time,
+/// GitHub uses real time, because clients sign with their own clocks and GitHub would reject these signatures as too
+/// old.
 fn one_clock(latency: Latency, pve: &Handle) -> Option<Arc<dyn Fn() -> Timestamp + Send + Sync>> {
     matches!(latency, Latency::Real | Latency::Stepped).then(|| pve.instants())
 }
@@ -215,7 +217,7 @@ fn listen() -> Result<SocketAddr> {
     format!("{}:0", listen_address()).parse().context("PXCI_ACC_LISTEN must be an IP address")
 }
 
-async fn simulated_pve(simulation: Simulation) -> Result<(PveSite, SimulatedPve)> {
+async fn simulated_pve(simulation: Simulation) -> Result<(PveTarget, SimulatedPve)> {
     let packer_password = format!("{:032x}", rand::random::<u128>());
     let (latency, names) = (simulation.latency(), simulation.guests.further_names());
     let backend: Arc<dyn Backend> = match simulation.guests {
@@ -245,7 +247,7 @@ async fn simulated_pve(simulation: Simulation) -> Result<(PveSite, SimulatedPve)
         let secret = handle.token_secret(id).with_context(|| format!("docs/privileges.md makes no token {id}"))?;
         Ok(Token { id: id.to_owned(), secret })
     };
-    let site = PveSite {
+    let target = PveTarget {
         endpoint: handle.url(),
         ca_pem: Some(handle.ca_pem().to_owned()),
         fingerprint: None,
@@ -261,14 +263,14 @@ async fn simulated_pve(simulation: Simulation) -> Result<(PveSite, SimulatedPve)
         template_vmid: None,
         installer,
     };
-    Ok((site, SimulatedPve { handle, packer_password, packer_user: PACKER_USER, root_password }))
+    Ok((target, SimulatedPve { handle, packer_password, packer_user: PACKER_USER, root_password }))
 }
 
 async fn simulated_github(
     guests: &Guests,
     seed: Option<u64>,
     clock: Option<Arc<dyn Fn() -> Timestamp + Send + Sync>>,
-) -> Result<(GitHubSite, sim_github::ServerHandle)> {
+) -> Result<(GitHubTarget, sim_github::ServerHandle)> {
     let mut options = sim_github::ServerOptions {
         listen: listen()?,
         external_url: guests.github_url(),
@@ -282,18 +284,18 @@ async fn simulated_github(
         world.add_repository(REPOSITORY);
         world.add_token(GitHubToken::for_repository_runners())
     });
-    // Tokens go unencrypted to nowhere but this machine.
+    // Tokens are sent unencrypted only inside this machine.
     let (api_url, ca_pem) = match handle.url().strip_prefix("http://") {
         Some(address) if !listen()?.ip().is_loopback() => {
             (format!("https://{address}"), Some(handle.ca_pem().to_owned()))
         }
         _ => (handle.url().to_owned(), None),
     };
-    let site = GitHubSite { api_url, ca_pem, token, repository: REPOSITORY.to_owned(), job: None };
-    Ok((site, handle))
+    let target = GitHubTarget { api_url, ca_pem, token, repository: REPOSITORY.to_owned(), job: None };
+    Ok((target, handle))
 }
 
-/// Something that is not a seed: what stands for an installer's CD.
+/// Content of the simulated installation medium, which is not a seed ISO.
 fn installation_medium() -> Result<tempfile::TempDir> {
     let directory = tempfile::tempdir().context("creating a directory for the installation medium")?;
     let content = directory.path().join("content");
@@ -308,7 +310,7 @@ fn installation_medium() -> Result<tempfile::TempDir> {
     Ok(directory)
 }
 
-/// A cluster with what the page on privileges sets up.
+/// Adds the set-up of the page on privileges to a cluster.
 fn documented(world: World, packer_password: &str, line: Line) -> Result<World> {
     let password = |user: &str| match user {
         PACKER_USER => packer_password.to_owned(),
@@ -317,7 +319,7 @@ fn documented(world: World, packer_password: &str, line: Line) -> Result<World> 
     Ok(Documented::on(line)?.set_up(world, password))
 }
 
-/// Root of this repository.
+/// Returns the root of this repository.
 #[must_use]
 pub fn repository() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -7,7 +7,7 @@ use farm::simulation::{Farm, Guests, Simulation};
 use jiff::Timestamp;
 use sim_pve::Latency;
 
-/// Instants at which both simulators of a farm are, GitHub's between two of Proxmox VE's.
+/// Returns instants of both simulators, GitHub's between two of Proxmox VE's.
 async fn instants(latency: Latency, passed: Duration) -> [Timestamp; 3] {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let simulation = Simulation { latency: Some(latency), installer: false, ..Simulation::of(Guests::Scripted) };

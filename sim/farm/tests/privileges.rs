@@ -1,4 +1,5 @@
-//! The roles of `docs/privileges.md` against a simulator: they suffice, and each of their privileges is needed.
+//! The roles of `docs/privileges.md` against a simulator: they are sufficient, and each of their privileges is
+//! necessary.
 #![cfg(test)]
 
 use std::sync::Arc;
@@ -11,11 +12,11 @@ use sim_pve::{Handle, Latency, Line, Options, Server};
 
 const PROVIDER: &str = "pxci@pve!provider";
 const DISPATCHER: &str = "pxci-dispatcher@pve!farm";
-/// Every call that `Datastore.Audit` allows on a storage for disks is allowed by `Datastore.AllocateSpace` too. A farm on
-/// a real server was run with both.
+/// Privileges that are not necessary in the simulator: `Datastore.AllocateSpace` allows every call on a storage for
+/// disks that `Datastore.Audit` allows. A real server was only tested with both.
 const COVERED: [(&str, &str); 1] = [("PxciDisks", "Datastore.Audit")];
 
-/// Why a farm stops: who was refused what.
+/// The refusal that stops a farm: the caller and the call.
 type Stopped = String;
 
 struct Cluster {
@@ -41,7 +42,7 @@ impl Cluster {
         self.answer(PROVIDER, path, request).await
     }
 
-    /// Returns what a call answers, once its task has ended well.
+    /// Returns the data of a call after its task has succeeded.
     async fn answer(&self, who: &str, path: &str, request: reqwest::RequestBuilder) -> Result<Value, Stopped> {
         let (status, text) = self.send(who, request).await;
         let body: Value = serde_json::from_str(&text).unwrap_or_default();
@@ -67,7 +68,7 @@ impl Cluster {
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
-    /// Builds a template, verifies it, creates the dispatcher's container, and removes what is not used any more.
+    /// Builds and verifies a template, creates the dispatcher's container, and removes unused versions.
     async fn provide(&self) -> Result<(), Stopped> {
         let provider = Caller { cluster: self, who: PROVIDER };
         provider.call("GET", "/pools/pxci-runners", &[]).await?;
@@ -149,7 +150,7 @@ impl Cluster {
     }
 }
 
-/// A caller with a token.
+/// A caller with its token.
 struct Caller<'a> {
     cluster: &'a Cluster,
     who: &'static str,
@@ -164,7 +165,7 @@ impl Caller<'_> {
         self.cluster.answer(self.who, path, request).await
     }
 
-    /// Asks a guest's agent until it answers. Each of the tries takes some seconds of simulated time.
+    /// Calls a guest's agent until it answers. Each attempt takes some seconds of simulated time.
     async fn ping(&self, path: &str) -> Result<(), Stopped> {
         for _ in 0..100 {
             let request = self.cluster.http.post(format!("{}/api2/json{path}", self.cluster.handle.url()));

@@ -1,48 +1,48 @@
-//! How this GitHub behaves where the real one varies, lags, limits or lies. Each lie was seen in public and is off
-//! unless a test or a person switches it on.
+//! Settings for delays, limits and false answers of this GitHub. Each false answer was observed in public and is off by
+//! default.
 
 use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 
-/// A time in which something is not shown.
+/// A period in which something is not shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {
-    /// When it begins, from the start of the thing.
+    /// Time until it begins, from the start of the thing.
     pub after: SignedDuration,
-    /// How long it lasts.
+    /// Length.
     pub lasts: SignedDuration,
 }
 
-/// What guards the servers against bursts (documented numbers).
+/// Guards of the servers against bursts (documented numbers).
 #[derive(Debug, Clone)]
 pub struct SecondaryLimits {
-    /// Requests of one caller at the same time: 100.
+    /// Largest number of simultaneous requests of one caller: 100.
     pub concurrent: usize,
-    /// Points per minute, endpoint and caller: 900. Reading costs 1, changing 5.
+    /// Points per minute, endpoint and caller: 900. A read costs 1, a change 5.
     pub points_per_minute: u64,
-    /// 403 or 429; the documentation allows both.
+    /// Status of the refusal: 403 or 429. The documentation allows both.
     pub status: u16,
-    /// What `retry-after` says at least.
+    /// Lowest value of `retry-after`.
     pub wait: SignedDuration,
 }
 
-/// How this GitHub behaves.
+/// The behaviour of a simulated GitHub.
 #[derive(Debug, Clone)]
 pub struct Behaviour {
-    /// An assigned job that its runner does not fetch goes back to the queue after this (documented: 60 s).
+    /// Time after which an assigned job that its runner does not fetch returns to the queue (documented: 60 s).
     pub requeue_after: SignedDuration,
-    /// A job whose runner gives no sign fails after this (seen: 10 min).
+    /// Time without a sign from its runner after which a job fails (observed: 10 min).
     pub lease: SignedDuration,
-    /// A queued job ends after this (documented: 24 h).
+    /// Time after which a queued job ends (documented: 24 h).
     pub queue_limit: SignedDuration,
-    /// A runner that is offline is removed after this (documented for ephemeral ones: 1 day).
+    /// Time after which an offline runner is removed (documented for ephemeral ones: 1 day).
     pub offline_limit: SignedDuration,
-    /// An open session of a runner that is not heard of counts as closed after this.
+    /// Time without a sign from its runner after which an open session counts as closed.
     pub session_limit: SignedDuration,
     /// Newest version of the runner program.
     pub runner_version: String,
-    /// Runners below this version get no session.
+    /// Lowest version of the runner program that gets a session.
     pub minimum_runner_version: String,
 
     /// Requests per hour and caller.
@@ -52,49 +52,52 @@ pub struct Behaviour {
     /// Registrations and registration tokens per five minutes and caller (documented: 1 500).
     pub registration_limit: u64,
 
-    /// `busy` shows a job only after this (seen: up to a minute).
+    /// Delay with which `busy` shows a job (observed: up to a minute).
     pub busy_lag: SignedDuration,
-    /// `busy` is false for a while in the middle of a job (seen: many minutes into it).
+    /// Period in the middle of a job in which `busy` is false (observed: many minutes into a job).
     pub busy_gap: Option<Gap>,
-    /// A registration is removed on request even though its runner has a job (seen in production).
+    /// True if a registration is removed on request although its runner has a job (observed in production).
     pub deletes_busy: bool,
-    /// Removal is refused only while `busy` shows the job: with a lag or a gap it succeeds on a runner with a job.
+    /// True if removal is refused only while `busy` shows the job. With a delay or a gap it then succeeds on a runner
+    /// with a job.
     pub deletion_believes_busy: bool,
-    /// An ephemeral registration stays listed this long after its job (seen: some seconds).
+    /// Time for which an ephemeral registration stays listed after its job (observed: some seconds).
     pub removal_lag: SignedDuration,
-    /// Idle registrations are evicted after this (seen: 2–6 min).
+    /// Time after which idle registrations are evicted (observed: 2–6 min).
     pub idle_eviction: Option<SignedDuration>,
-    /// A registration is used up when a job is assigned to it; where the job is then not fetched, the runner listens
-    /// for ever to nobody (seen: runner#4617).
+    /// True if a registration is used up when a job is assigned to it. If the job is not fetched, the runner then waits
+    /// forever for messages that do not come (observed: runner#4617).
     pub ghost_listeners: bool,
-    /// Lists show runs, jobs and runners as they were this long ago; single things are current.
+    /// Age of the runs, jobs and runners in lists. Single reads are current.
     pub list_lag: SignedDuration,
-    /// Labels that are accepted but do not register (seen: ARC#4425). Lower case.
+    /// Labels that are accepted but not registered (observed: ARC#4425). Lower case.
     pub lost_labels: BTreeSet<String>,
 
-    /// How long a job that a scale set acquired waits for a runner of that set (not published: 5 min is a guess). It
-    /// doubles each time.
+    /// Time for which a job that a scale set acquired waits for a runner of that set (not published: 5 min is a guess).
+    /// It doubles each time.
     pub pickup_limit: SignedDuration,
-    /// How often such a job goes to a scale set again (documented: 3); then it stays queued.
+    /// Number of times that such a job is assigned to a scale set again (documented: 3). Then it stays queued.
     pub reassignments: u32,
-    /// Jobs are given to a scale set without its asking, as the service did before it wanted `acquirejobs` again.
+    /// True if jobs are assigned to a scale set without `acquirejobs`, as the service did for some time.
     pub assigns_unasked: bool,
-    /// A message session that is not heard of ends after this (seen: about a minute, sometimes far longer).
+    /// Time without a poll after which a message session ends (observed: about a minute, sometimes far longer).
     pub message_session_limit: SignedDuration,
-    /// How long a message queue's token lives.
+    /// Lifetime of a message queue's token.
     pub queue_token_life: SignedDuration,
-    /// How long an admin connection's token lives.
+    /// Lifetime of an admin connection's token.
     pub admin_token_life: SignedDuration,
-    /// A new registration token is refused by the Actions service for this long (clients retry 401 and 403).
+    /// Time for which the Actions service refuses a new registration token (clients retry 401 and 403).
     pub token_propagation: SignedDuration,
-    /// A scale set without a session is deleted after this (documented: 7 days).
+    /// Time after which a scale set without a session is deleted (documented: 7 days).
     pub dormant_limit: SignedDuration,
-    /// Jobs that are run again are not announced to a scale set without runners (seen: pytorch/ci-infra#900).
+    /// True if jobs that are run again are not announced to a scale set without runners (observed:
+    /// pytorch/ci-infra#900).
     pub silent_reruns: bool,
-    /// A scale set hears that a job is completed this long after its start although it runs (seen: runner#4492).
+    /// Time after the start of a running job at which its scale set receives a false message that the job is completed
+    /// (observed: runner#4492).
     pub early_completion: Option<SignedDuration>,
 
-    /// Probability that a webhook is never sent (seen: "once or twice a week").
+    /// Probability that a webhook is never sent (observed: "once or twice a week").
     pub webhook_loss: f64,
     /// Probability that a webhook arrives twice.
     pub webhook_duplicates: f64,

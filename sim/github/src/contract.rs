@@ -1,5 +1,5 @@
-//! GitHub's published description of the calls that are simulated, in a compact form of our own, and the check of an
-//! exchange against it: nobody can ask for, or answer with, what GitHub does not have.
+//! GitHub's published description of the simulated calls in a compact form, and the check of requests and answers
+//! against it. Requests and answers that GitHub does not have are reported.
 
 use std::sync::OnceLock;
 
@@ -7,17 +7,17 @@ use serde_json::Value;
 
 const DATA: &str = include_str!("../data/github-rest.json");
 
-/// Answers that GitHub gives on any call although its description does not list them.
-const EVERYWHERE: [u16; 8] = [304, 400, 401, 403, 404, 409, 422, 429];
+/// Statuses of answers that GitHub gives to any call, although its description does not list them.
+const COMMON_STATUSES: [u16; 8] = [304, 400, 401, 403, 404, 409, 422, 429];
 
-/// The compact description: `operations` by `METHOD path`, `schemas` by name.
+/// Returns the compact description: `operations` by `METHOD path`, `schemas` by name.
 #[must_use]
 pub fn description() -> &'static Value {
     static PARSED: OnceLock<Value> = OnceLock::new();
     PARSED.get_or_init(|| serde_json::from_str(DATA).unwrap_or_default())
 }
 
-/// An exchange to be checked.
+/// A request with its answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Exchange<'a> {
     /// HTTP method.
@@ -34,7 +34,7 @@ pub struct Exchange<'a> {
     pub response: Option<&'a Value>,
 }
 
-/// What is wrong with an exchange by GitHub's description, one sentence each.
+/// Returns the deviations from GitHub's description, one sentence each.
 #[must_use]
 pub fn check(exchange: &Exchange<'_>) -> Vec<String> {
     let Some((name, operation)) = operation(exchange.method, exchange.path) else {
@@ -51,13 +51,13 @@ pub fn check(exchange: &Exchange<'_>) -> Vec<String> {
     let responses = &operation["responses"];
     match responses.get(exchange.status.to_string()) {
         Some(schema) => check_answer(exchange, schema, &mut wrong),
-        None if EVERYWHERE.contains(&exchange.status) => {}
+        None if COMMON_STATUSES.contains(&exchange.status) => {}
         None => wrong.push(format!("status {} is not described", exchange.status)),
     }
     wrong.into_iter().map(|what| format!("{name}: {what}")).collect()
 }
 
-/// What is wrong with the body of a `workflow_job` webhook by GitHub's description, one sentence each.
+/// Returns the deviations of a `workflow_job` webhook's body from GitHub's description, one sentence each.
 #[must_use]
 pub fn check_webhook(action: &str, payload: &Value) -> Vec<String> {
     let schema = &description()["webhooks"][action];
@@ -82,7 +82,7 @@ fn matches(template: &str, path: &str) -> bool {
         match (wanted.next(), given.next()) {
             (None, None) => return true,
             (Some(name), Some(part)) if name.starts_with('{') => {
-                // Numbers are distinguished from words (`downloads`), as GitHub's router does.
+                // Numbers are distinguished from words (`downloads`), as by GitHub's router.
                 if name.ends_with("_id}") && part.parse::<u64>().is_err() {
                     return false;
                 }
@@ -108,7 +108,7 @@ fn check_query(exchange: &Exchange<'_>, operation: &Value, wrong: &mut Vec<Strin
     }
 }
 
-/// GitHub's errors say their status too, which the description has for some of them only.
+/// Checks an answer. GitHub's errors contain their status too, but the description has it for some of them only.
 fn check_answer(exchange: &Exchange<'_>, schema: &Value, wrong: &mut Vec<String>) {
     if exchange.status < 400 {
         return check_body("answer", exchange.response, schema, wrong);
@@ -158,7 +158,7 @@ fn conform(value: &Value, schema: &Value, at: &str, wrong: &mut Vec<String>) {
     conform_array(value, schema, at, wrong);
 }
 
-/// Whether a value is one of `anyOf` or `oneOf`, where there are such.
+/// Returns true if a value matches one of `anyOf` or `oneOf`, or if there are none.
 fn fits_one_of(value: &Value, schema: &Value) -> bool {
     let fits = |alternative: &Value| {
         let mut wrong = Vec::new();
@@ -168,7 +168,7 @@ fn fits_one_of(value: &Value, schema: &Value) -> bool {
     ["anyOf", "oneOf"].into_iter().filter_map(|word| schema[word].as_array()).all(|all| all.iter().any(fits))
 }
 
-/// The schemas that all hold for an object: its own, and those of `allOf`.
+/// Returns all schemas that apply to an object: its own, and those of `allOf`.
 fn parts(schema: &Value) -> Vec<&Value> {
     let schema = match schema["$ref"].as_str() {
         Some(name) => &description()["schemas"][name],

@@ -1,10 +1,10 @@
-//! GitHub Actions: a pure world, the REST calls on it, and the HTTP front.
+//! A simulated GitHub Actions: the state as a pure value, the REST calls on it, and the HTTP front.
 //!
-//! [`World`] holds repositories, workflow runs with their jobs, runners, registrations and tokens. Every call gets the
-//! present instant; nothing in it waits, asks a clock or does I/O. [`Server`] is the front: the REST calls that runner
-//! farms use, in GitHub's own shape ([`contract`] checks each exchange against GitHub's published description), and,
-//! below `/_sim/runner/`, a private protocol of ours for the stand-in of GitHub's runner program, which the front
-//! serves as a download. GitHub's real runner protocol is not simulated.
+//! [`World`] holds repositories, workflow runs with their jobs, runners, registrations and tokens. The present time is
+//! an argument of every call; the world does not wait, read a clock or do I/O. [`Server`] is the front. It serves the
+//! REST calls that runner farms use in GitHub's format ([`contract`] checks each request and answer against GitHub's
+//! published description). Below `/_sim/runner/` it serves a private protocol and the download of a simulated runner
+//! program. GitHub's real runner protocol is not simulated.
 
 mod behaviour;
 pub mod contract;

@@ -1,7 +1,7 @@
-//! The stand-in for GitHub's runner program, packed as GitHub packs the real one.
+//! The simulated runner program, packed as GitHub packs the real one.
 //!
-//! Same archive name, same files a machine calls, same files written, same exit codes; the program itself is a shell
-//! script that speaks our own protocol below `/_sim/runner/`.
+//! The archive's name, the files that an image calls, the files that the program writes and the exit codes are the
+//! same. The program itself is a shell script that uses the private protocol below `/_sim/runner/`.
 
 use std::io::{self, Write as _};
 
@@ -21,26 +21,26 @@ const FILES: [(&str, &str); 6] = [
 /// An archive as `GET …/actions/runners/downloads` offers it.
 #[derive(Debug)]
 pub struct Archive {
-    /// The `.tar.gz`.
+    /// Contents of the `.tar.gz`.
     pub content: Vec<u8>,
-    /// Its digest, in hexadecimal digits.
+    /// SHA-256 digest in hexadecimal digits.
     pub sha256: String,
 }
 
-/// Name of the archive for Linux on `architecture`.
+/// Returns the name of the archive for Linux on `architecture`.
 pub(crate) fn filename(architecture: &str, version: &str) -> String {
     format!("actions-runner-linux-{architecture}-{version}.tar.gz")
 }
 
-/// Where guests fetch it.
+/// Returns the URL of the archive for guests.
 pub(crate) fn url(guests: &str, architecture: &str, version: &str) -> String {
     format!("{guests}/_sim/runner/downloads/v{version}/{}", filename(architecture, version))
 }
 
-/// Packs the program as `version`. The same version gives the same bytes.
+/// Packs the program as `version`. Equal versions have equal bytes.
 ///
 /// # Errors
-/// What the system says.
+/// When the archive cannot be written.
 pub fn pack(version: &str) -> io::Result<Archive> {
     let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
     for (path, text) in FILES {

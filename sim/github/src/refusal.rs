@@ -1,6 +1,6 @@
-//! What GitHub says when it does not do what it was asked, in the shapes of its published description.
+//! Refusals of REST calls, in the formats of GitHub's published description.
 
-use super::world::model::{Counted, Kind};
+use super::world::model::{Kind, LimitKey};
 use serde_json::{Value, json};
 
 const DOCUMENTATION: &str = "https://docs.github.com/rest";
@@ -10,19 +10,19 @@ const DOCUMENTATION: &str = "https://docs.github.com/rest";
 pub(crate) enum Refusal {
     BadCredentials,
     RequiresAuthentication,
-    /// An App's signed claim is not good, in GitHub's words.
+    /// An App's signed claim is not valid; the text is GitHub's.
     BadClaim(&'static str),
-    /// The call is for an App that signs for itself.
+    /// Only an App with a signed claim can make the call.
     AppsOnly,
-    /// The call is not for an App that signs for itself.
+    /// An App with a signed claim cannot make the call.
     NotForApps,
     /// The installation is suspended.
     Suspended,
-    /// GitHub hides what a token may not see behind the same answer.
+    /// The thing does not exist, or the token may not see it. GitHub answers both alike.
     NotFound,
     /// The claim names an App that does not exist.
     UnknownApp,
-    /// The permission that the call would have accepted, as in `x-accepted-github-permissions`.
+    /// A permission is missing. `x-accepted-github-permissions` names it.
     Forbidden {
         accepted: String,
         kind: Kind,
@@ -31,19 +31,19 @@ pub(crate) enum Refusal {
     BadJson,
     Unsupplied(Vec<&'static str>),
     Invalid(String),
-    /// One field of a repository cannot be as it was asked for.
+    /// One field of a repository has a value that is not possible.
     Field {
         message: &'static str,
         field: &'static str,
         what: &'static str,
     },
     Conflict(String),
-    PrimaryLimit(Counted),
+    PrimaryLimit(LimitKey),
     SecondaryLimit {
         wait_seconds: u64,
         status: u16,
     },
-    /// A fault that was asked for.
+    /// An injected fault.
     Injected {
         status: u16,
         text: String,
@@ -96,8 +96,8 @@ impl Refusal {
             Self::Unsupplied(fields) => unsupplied(fields),
             Self::Field { message, .. } => (*message).into(),
             Self::Invalid(message) | Self::Conflict(message) => message.clone(),
-            Self::PrimaryLimit(Counted::Installation(id)) => format!("API rate limit exceeded for installation ID {id}."),
-            Self::PrimaryLimit(Counted::Person(id)) => format!("API rate limit exceeded for user ID {id}."),
+            Self::PrimaryLimit(LimitKey::Installation(id)) => format!("API rate limit exceeded for installation ID {id}."),
+            Self::PrimaryLimit(LimitKey::User(id)) => format!("API rate limit exceeded for user ID {id}."),
             Self::PrimaryLimit(_) => "API rate limit exceeded for 127.0.0.1. (But here's the good news: Authenticated requests get a higher rate limit. Check out the documentation for more details.)".into(),
             Self::SecondaryLimit { .. } => "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.".into(),
             Self::Injected { text, .. } => text.clone(),

@@ -1,6 +1,6 @@
-//! The description that the simulator checks itself against is GitHub's own, only shorter.
+//! The compact description that the simulator checks against agrees with GitHub's published one.
 //!
-//! `PXCI_BLESS=1` writes it again from the published one.
+//! `PXCI_BLESS=1` updates it from the published one.
 #![cfg(test)]
 
 use std::collections::BTreeMap;
@@ -74,7 +74,7 @@ const USED: [(&str, &str); 61] = [
     ("get", "/repos/{owner}/{repo}/installation"),
 ];
 
-/// What says something about shapes; prose is left out.
+/// Keywords that describe formats. Prose is left out.
 const KEYWORDS: [&str; 12] = [
     "type",
     "required",
@@ -190,7 +190,7 @@ fn compacted(published: &Value) -> Value {
 }
 
 #[test]
-fn the_compact_description_says_what_the_published_one_says() {
+fn the_compact_description_agrees_with_the_published_one() {
     let Some(file) = published() else {
         println!("not run: GitHub's published description is not beside the checkout (set PXCI_SHARED)");
         return;
@@ -204,7 +204,7 @@ fn the_compact_description_says_what_the_published_one_says() {
     assert_eq!(*contract::description(), compact, "write it again with PXCI_BLESS=1");
 }
 
-/// One line for each call and each schema, so that a change shows where it is.
+/// Returns one line for each call and each schema, so that a difference shows its place.
 fn lines(compact: &Value) -> String {
     let section = |name: &str| {
         let entries = compact[name].as_object().unwrap().iter();
@@ -222,7 +222,7 @@ fn complaints(path: &str, query: &[(&str, &str)], response: &Value) -> Vec<Strin
 }
 
 #[test]
-fn what_github_does_not_have_is_noticed() {
+fn deviations_from_github_are_reported() {
     let path = "/repos/acme/tools/actions/runners";
     let runner = json!({ "id": 1, "name": "a", "os": "Linux", "status": "online", "busy": false, "labels": [] });
     let list = |runner: &Value| json!({ "total_count": 1, "runners": [runner] });

@@ -1,4 +1,4 @@
-//! The stand-in for GitHub's runner program, really run: fetched from the simulator, unpacked, started.
+//! The simulated runner program, run for real: downloaded from the simulator, unpacked, started.
 #![cfg(test)]
 
 use std::io::Read as _;
@@ -15,34 +15,34 @@ use sim_github::{EventKind, JobSpec, JobState, RunSpec, Server, ServerHandle, Se
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-/// Longer than any wait on a machine that is busy with other things.
+/// Deadline that is longer than any wait on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// A simulated GitHub on real time, whose runner program can be run.
+/// A simulated GitHub on real time whose runner program can run.
 struct GitHubWithRunners {
-    github: ServerHandle,
+    server: ServerHandle,
     token: String,
     http: reqwest::Client,
 }
 
 impl GitHubWithRunners {
     async fn start() -> Self {
-        // Another test of this process may have been first.
+        // Another test of this process may have installed it first.
         let _already = rustls::crypto::ring::default_provider().install_default();
-        let github = Server::start(ServerOptions::default()).await.unwrap();
-        let token = github.world(|world, _| {
+        let server = Server::start(ServerOptions::default()).await.unwrap();
+        let token = server.world(|world, _| {
             world.add_repository("acme/tools");
             world.add_token(Token::for_repository_runners())
         });
         let http = reqwest::Client::builder().no_proxy().user_agent("test").build().unwrap();
-        Self { github, token, http }
+        Self { server, token, http }
     }
 
     fn url(&self, path: &str) -> String {
-        format!("{}/repos/acme/tools/actions/{path}", self.github.url())
+        format!("{}/repos/acme/tools/actions/{path}", self.server.url())
     }
 
-    /// The runner program, fetched and unpacked the way an image's scripts do it.
+    /// Downloads and unpacks the runner program as an image's scripts do.
     async fn install(&self) -> TempDir {
         let list = self.http.get(self.url("runners/downloads")).bearer_auth(&self.token).send().await.unwrap();
         let list: Value = list.json().await.unwrap();
@@ -67,26 +67,26 @@ impl GitHubWithRunners {
         let steps = steps.iter().map(|step| (*step).to_owned()).collect();
         let job = JobSpec { name: "build".into(), labels: vec!["linux".into()], steps };
         let (event, fork) = (event.to_owned(), fork.map(str::to_owned));
-        self.github.queue_run(RunSpec { repository: "acme/tools".into(), event, fork, jobs: vec![job] })[0]
+        self.server.queue_run(RunSpec { repository: "acme/tools".into(), event, fork, jobs: vec![job] })[0]
     }
 
     async fn conclusion(&self, job: u64) -> String {
-        let ended = self.github.wait_for(LIMIT, |world| match &world.job(job)?.state {
+        let ended = self.server.wait_for(LIMIT, |world| match &world.job(job)?.state {
             JobState::Completed { conclusion } => Some(conclusion.clone()),
             _ => None,
         });
         ended
             .await
-            .unwrap_or_else(|| panic!("the job has not ended: {:?}", self.github.world(|w, _| w.job(job).cloned())))
+            .unwrap_or_else(|| panic!("the job has not ended: {:?}", self.server.world(|w, _| w.job(job).cloned())))
     }
 
     async fn started(&self, job: u64) {
-        let running = self.github.wait_for(LIMIT, |world| world.job(job)?.log.contains("ready").then_some(()));
+        let running = self.server.wait_for(LIMIT, |world| world.job(job)?.log.contains("ready").then_some(()));
         running.await.expect("the job runs");
     }
 
     fn log(&self, job: u64) -> String {
-        self.github.world(|world, _| world.job(job).unwrap().log.clone())
+        self.server.world(|world, _| world.job(job).unwrap().log.clone())
     }
 }
 
@@ -114,18 +114,18 @@ fn script(directory: &Path, name: &str, text: &str) -> String {
 
 #[tokio::test]
 async fn one_job_is_taken_and_the_registration_is_gone() {
-    let site = GitHubWithRunners::start().await;
-    let root = site.install().await;
-    let job = site.queue("push", None, &["echo \"I am $RUNNER_NAME in $GITHUB_REPOSITORY\"", "false || echo second"]);
-    let later = site.queue("push", None, &["echo never"]);
-    let child = listener(root.path(), &site.mint("lab-1").await).spawn().unwrap();
-    assert_eq!(site.conclusion(job).await, "success");
+    let github = GitHubWithRunners::start().await;
+    let root = github.install().await;
+    let job = github.queue("push", None, &["echo \"I am $RUNNER_NAME in $GITHUB_REPOSITORY\"", "false || echo second"]);
+    let later = github.queue("push", None, &["echo never"]);
+    let child = listener(root.path(), &github.mint("lab-1").await).spawn().unwrap();
+    assert_eq!(github.conclusion(job).await, "success");
     let output = end(child).await;
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     assert!(said(&output).contains("Listening for Jobs"), "{}", said(&output));
-    assert_eq!(site.log(job), "I am lab-1 in acme/tools\nsecond\n");
+    assert_eq!(github.log(job), "I am lab-1 in acme/tools\nsecond\n");
     let kinds: Vec<EventKind> =
-        site.github.world(|w, _| w.job(job).unwrap().events.iter().map(|event| event.kind.clone()).collect());
+        github.server.world(|w, _| w.job(job).unwrap().events.iter().map(|event| event.kind.clone()).collect());
     let name = || "lab-1".to_owned();
     let expected = [
         EventKind::Queued,
@@ -134,57 +134,57 @@ async fn one_job_is_taken_and_the_registration_is_gone() {
         EventKind::Completed("success".into()),
     ];
     assert_eq!(kinds, expected);
-    assert_eq!(site.github.world(|world, _| world.leftovers()), Vec::<String>::new());
-    assert_eq!(site.github.world(|world, _| world.job(later).unwrap().state.clone()), JobState::Queued);
+    assert_eq!(github.server.world(|world, _| world.leftovers()), Vec::<String>::new());
+    assert_eq!(github.server.world(|world, _| world.job(later).unwrap().state.clone()), JobState::Queued);
     assert!(!root.path().join(".credentials_rsaparams").exists(), "a runner for one job forgets its key");
-    assert_eq!(site.github.violations(), Vec::<String>::new());
+    assert_eq!(github.server.violations(), Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn a_failing_step_fails_the_job_and_ends_it() {
-    let site = GitHubWithRunners::start().await;
-    let root = site.install().await;
-    let job = site.queue("push", None, &["echo one; exit 3", "echo two"]);
-    let child = listener(root.path(), &site.mint("lab-1").await).spawn().unwrap();
-    assert_eq!(site.conclusion(job).await, "failure");
+    let github = GitHubWithRunners::start().await;
+    let root = github.install().await;
+    let job = github.queue("push", None, &["echo one; exit 3", "echo two"]);
+    let child = listener(root.path(), &github.mint("lab-1").await).spawn().unwrap();
+    assert_eq!(github.conclusion(job).await, "failure");
     assert_eq!(end(child).await.status.code(), Some(0));
-    assert_eq!(site.log(job), "one\n##[error]Process completed with exit code 3.\n");
+    assert_eq!(github.log(job), "one\n##[error]Process completed with exit code 3.\n");
 }
 
 #[tokio::test]
 async fn the_started_hook_sees_a_forks_event_and_can_end_the_job() {
-    let site = GitHubWithRunners::start().await;
-    let root = site.install().await;
+    let github = GitHubWithRunners::start().await;
+    let root = github.install().await;
     let text = "#!/bin/sh\necho \"$GITHUB_EVENT_NAME $GITHUB_REPOSITORY\"\njq -e '.pull_request.head.repo.fork | not' \"$GITHUB_EVENT_PATH\"\n";
     let hook = script(root.path(), "hook.sh", text);
     std::fs::write(root.path().join(".env"), format!("ACTIONS_RUNNER_HOOK_JOB_STARTED={hook}\n")).unwrap();
-    let job = site.queue("pull_request", Some("outsider/tools"), &["echo secret"]);
-    let child = listener(root.path(), &site.mint("lab-1").await).spawn().unwrap();
-    assert_eq!(site.conclusion(job).await, "failure");
+    let job = github.queue("pull_request", Some("outsider/tools"), &["echo secret"]);
+    let child = listener(root.path(), &github.mint("lab-1").await).spawn().unwrap();
+    assert_eq!(github.conclusion(job).await, "failure");
     end(child).await;
-    assert_eq!(site.log(job), "pull_request acme/tools\nfalse\n");
+    assert_eq!(github.log(job), "pull_request acme/tools\nfalse\n");
 }
 
 #[tokio::test]
-async fn a_hook_that_the_real_runner_would_refuse_is_refused() {
-    let site = GitHubWithRunners::start().await;
-    let root = site.install().await;
+async fn a_hook_that_the_real_runner_refuses_is_refused() {
+    let github = GitHubWithRunners::start().await;
+    let root = github.install().await;
     let hook = script(root.path(), "job-started", "#!/bin/sh\n");
-    let job = site.queue("push", None, &["echo never"]);
-    let mut command = listener(root.path(), &site.mint("lab-1").await);
+    let job = github.queue("push", None, &["echo never"]);
+    let mut command = listener(root.path(), &github.mint("lab-1").await);
     end(command.env("ACTIONS_RUNNER_HOOK_JOB_STARTED", hook).spawn().unwrap()).await;
-    assert_eq!(site.conclusion(job).await, "failure");
-    assert!(site.log(job).contains("is not a valid path to a script"), "{}", site.log(job));
+    assert_eq!(github.conclusion(job).await, "failure");
+    assert!(github.log(job).contains("is not a valid path to a script"), "{}", github.log(job));
 }
 
 #[tokio::test]
 async fn an_idle_runner_ends_when_its_registration_is_deleted() {
-    let site = GitHubWithRunners::start().await;
-    let root = site.install().await;
-    let child = listener(root.path(), &site.mint("lab-1").await).spawn().unwrap();
+    let github = GitHubWithRunners::start().await;
+    let root = github.install().await;
+    let child = listener(root.path(), &github.mint("lab-1").await).spawn().unwrap();
     let online = |world: &World| world.leftovers().iter().any(|l| l.contains("online")).then_some(());
-    site.github.wait_for(LIMIT, online).await.expect("the runner comes online");
-    let deleted = site.http.delete(site.url("runners/1")).bearer_auth(&site.token).send().await.unwrap();
+    github.server.wait_for(LIMIT, online).await.expect("the runner comes online");
+    let deleted = github.http.delete(github.url("runners/1")).bearer_auth(&github.token).send().await.unwrap();
     assert_eq!(deleted.status(), 204);
     let output = end(child).await;
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
@@ -193,10 +193,10 @@ async fn an_idle_runner_ends_when_its_registration_is_deleted() {
 
 #[tokio::test]
 async fn a_runner_without_registration_cannot_start() {
-    let site = GitHubWithRunners::start().await;
-    let root = site.install().await;
-    let jitconfig = site.mint("lab-1").await;
-    site.http.delete(site.url("runners/1")).bearer_auth(&site.token).send().await.unwrap();
+    let github = GitHubWithRunners::start().await;
+    let root = github.install().await;
+    let jitconfig = github.mint("lab-1").await;
+    github.http.delete(github.url("runners/1")).bearer_auth(&github.token).send().await.unwrap();
     let output = end(listener(root.path(), &jitconfig).spawn().unwrap()).await;
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     let garbled = end(listener(root.path(), "%%%").spawn().unwrap()).await;
@@ -204,11 +204,11 @@ async fn a_runner_without_registration_cannot_start() {
 }
 
 #[tokio::test]
-async fn a_version_that_is_too_old_says_so_by_its_exit_code() {
-    let site = GitHubWithRunners::start().await;
-    let root = site.install().await;
-    site.github.world(|world, _| world.behaviour.minimum_runner_version = "2.400.0".into());
-    let jitconfig = site.mint("lab-1").await;
+async fn a_version_that_is_too_old_ends_with_its_own_exit_code() {
+    let github = GitHubWithRunners::start().await;
+    let root = github.install().await;
+    github.server.world(|world, _| world.behaviour.minimum_runner_version = "2.400.0".into());
+    let jitconfig = github.mint("lab-1").await;
     let mut command = listener(root.path(), &jitconfig);
     let output = end(command.env("ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE", "1").spawn().unwrap()).await;
     assert_eq!(output.status.code(), Some(7), "{}", said(&output));
@@ -218,85 +218,86 @@ async fn a_version_that_is_too_old_says_so_by_its_exit_code() {
 
 #[tokio::test]
 async fn a_cancelled_job_is_stopped_in_the_middle() {
-    let site = GitHubWithRunners::start().await;
-    let root = site.install().await;
-    let job = site.queue("push", None, &["echo ready", "sleep 600", "echo never"]);
-    let child = listener(root.path(), &site.mint("lab-1").await).spawn().unwrap();
-    site.started(job).await;
-    let busy = site.http.delete(site.url("runners/1")).bearer_auth(&site.token).send().await.unwrap();
+    let github = GitHubWithRunners::start().await;
+    let root = github.install().await;
+    let job = github.queue("push", None, &["echo ready", "sleep 600", "echo never"]);
+    let child = listener(root.path(), &github.mint("lab-1").await).spawn().unwrap();
+    github.started(job).await;
+    let busy = github.http.delete(github.url("runners/1")).bearer_auth(&github.token).send().await.unwrap();
     assert_eq!(busy.status(), 422, "a runner with a job keeps its registration");
-    assert!(site.github.world(|world, now| world.cancel_job(job, now)));
-    assert_eq!(site.conclusion(job).await, "cancelled");
+    assert!(github.server.world(|world, now| world.cancel_job(job, now)));
+    assert_eq!(github.conclusion(job).await, "cancelled");
     assert_eq!(end(child).await.status.code(), Some(0));
-    assert!(!site.log(job).contains("never"));
+    assert!(!github.log(job).contains("never"));
 }
 
 #[tokio::test]
-async fn a_runner_that_is_asked_to_end_says_good_bye() {
-    let site = GitHubWithRunners::start().await;
-    let root = site.install().await;
+async fn a_runner_that_is_asked_to_end_closes_its_session() {
+    let github = GitHubWithRunners::start().await;
+    let root = github.install().await;
     let terminate = |child: &Child| {
         let process = rustix::process::Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
         rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
     };
-    let idle = listener(root.path(), &site.mint("lab-1").await).spawn().unwrap();
+    let idle = listener(root.path(), &github.mint("lab-1").await).spawn().unwrap();
     let left = |word: &'static str| move |w: &World| w.leftovers().iter().any(|l| l.contains(word)).then_some(());
-    site.github.wait_for(LIMIT, left("online")).await.expect("the runner comes online");
+    github.server.wait_for(LIMIT, left("online")).await.expect("the runner comes online");
     terminate(&idle);
     assert_eq!(end(idle).await.status.code(), Some(0));
-    site.github.wait_for(LIMIT, left("offline")).await.expect("its session is closed");
-    let job = site.queue("push", None, &["echo ready", "sleep 600"]);
-    let busy = listener(root.path(), &site.mint("lab-2").await).spawn().unwrap();
-    site.started(job).await;
+    github.server.wait_for(LIMIT, left("offline")).await.expect("its session is closed");
+    let job = github.queue("push", None, &["echo ready", "sleep 600"]);
+    let busy = listener(root.path(), &github.mint("lab-2").await).spawn().unwrap();
+    github.started(job).await;
     terminate(&busy);
     assert_eq!(end(busy).await.status.code(), Some(0));
-    assert_eq!(site.conclusion(job).await, "cancelled");
+    assert_eq!(github.conclusion(job).await, "cancelled");
 }
 
 #[tokio::test]
-async fn a_job_goes_on_when_its_registration_is_taken_away() {
-    let site = GitHubWithRunners::start().await;
-    site.github.world(|world, _| world.behaviour.deletes_busy = true);
-    let root = site.install().await;
+async fn a_job_continues_when_its_registration_is_removed() {
+    let github = GitHubWithRunners::start().await;
+    github.server.world(|world, _| world.behaviour.deletes_busy = true);
+    let root = github.install().await;
     let go = root.path().join("go");
     let wait = format!("until [ -e {} ]; do sleep 0.1; done; echo done", go.display());
-    let job = site.queue("push", None, &["echo ready", &wait]);
-    let child = listener(root.path(), &site.mint("lab-1").await).spawn().unwrap();
-    site.started(job).await;
-    let deleted = site.http.delete(site.url("runners/1")).bearer_auth(&site.token).send().await.unwrap();
+    let job = github.queue("push", None, &["echo ready", &wait]);
+    let child = listener(root.path(), &github.mint("lab-1").await).spawn().unwrap();
+    github.started(job).await;
+    let deleted = github.http.delete(github.url("runners/1")).bearer_auth(&github.token).send().await.unwrap();
     assert_eq!(deleted.status(), 204);
     std::fs::write(&go, "").unwrap();
-    assert_eq!(site.conclusion(job).await, "success");
+    assert_eq!(github.conclusion(job).await, "success");
     assert_eq!(end(child).await.status.code(), Some(0));
 }
 
 #[tokio::test]
-async fn a_machine_that_is_switched_off_loses_its_job_after_the_lease() {
-    let site = GitHubWithRunners::start().await;
-    let root = site.install().await;
-    let job = site.queue("push", None, &["echo ready", "sleep 600"]);
-    let mut child = listener(root.path(), &site.mint("lab-1").await).process_group(0).spawn().unwrap();
-    site.started(job).await;
+async fn a_runner_that_is_switched_off_loses_its_job_after_the_lease() {
+    let github = GitHubWithRunners::start().await;
+    let root = github.install().await;
+    let job = github.queue("push", None, &["echo ready", "sleep 600"]);
+    let mut child = listener(root.path(), &github.mint("lab-1").await).process_group(0).spawn().unwrap();
+    github.started(job).await;
     let group = rustix::process::Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
     rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
     child.wait().await.unwrap();
-    assert!(site.github.world(|world, _| !world.job(job).unwrap().log.contains("lost")));
-    site.github.world(|world, now| world.step(now + SignedDuration::from_mins(11)));
-    assert_eq!(site.conclusion(job).await, "failure");
-    assert!(site.log(job).contains("lost communication"));
-    assert_eq!(site.github.world(|world, _| world.leftovers()), Vec::<String>::new());
+    assert!(github.server.world(|world, _| !world.job(job).unwrap().log.contains("lost")));
+    github.server.world(|world, now| world.step(now + SignedDuration::from_mins(11)));
+    assert_eq!(github.conclusion(job).await, "failure");
+    assert!(github.log(job).contains("lost communication"));
+    assert_eq!(github.server.world(|world, _| world.leftovers()), Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn a_registration_token_makes_a_runner_by_hand() {
-    let site = GitHubWithRunners::start().await;
-    let root = site.install().await;
-    let token = site.http.post(site.url("runners/registration-token")).bearer_auth(&site.token).send().await.unwrap();
+    let github = GitHubWithRunners::start().await;
+    let root = github.install().await;
+    let token =
+        github.http.post(github.url("runners/registration-token")).bearer_auth(&github.token).send().await.unwrap();
     let token: Value = token.json().await.unwrap();
     let configure = |token: String| {
         let mut command = Command::new(root.path().join("config.sh"));
         command.args(["--unattended", "--ephemeral", "--name", "by-hand", "--labels", "special", "--disableupdate"]);
-        command.args(["--url", &format!("{}/acme/tools", site.github.url()), "--token", &token]);
+        command.args(["--url", &format!("{}/acme/tools", github.server.url()), "--token", &token]);
         command.env("RUNNER_ALLOW_RUNASROOT", "1").env("NO_PROXY", "127.0.0.1").stdin(Stdio::null());
         command
     };
@@ -304,13 +305,13 @@ async fn a_registration_token_makes_a_runner_by_hand() {
     assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
     let output = configure(token["token"].as_str().unwrap().to_owned()).output().await.unwrap();
     assert!(output.status.success(), "{}", said(&output));
-    let job = site.queue("push", None, &["echo hello"]);
+    let job = github.queue("push", None, &["echo hello"]);
     let mut command = Command::new(root.path().join("run.sh"));
     command.env("RUNNER_ALLOW_RUNASROOT", "1").env("NO_PROXY", "127.0.0.1").stdin(Stdio::null()).kill_on_drop(true);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    assert_eq!(site.conclusion(job).await, "success");
+    assert_eq!(github.conclusion(job).await, "success");
     let output = end(child).await;
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
-    assert_eq!(site.github.world(|world, _| world.leftovers()), Vec::<String>::new());
-    assert_eq!(site.github.violations(), Vec::<String>::new());
+    assert_eq!(github.server.world(|world, _| world.leftovers()), Vec::<String>::new());
+    assert_eq!(github.server.violations(), Vec::<String>::new());
 }

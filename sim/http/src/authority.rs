@@ -1,7 +1,7 @@
-//! Certificates of the simulators: each has an authority of its own, which signs the certificate of its server.
+//! Certificates of the simulators. Each has its own CA, which signs the certificate of its server.
 //!
-//! They pass the strict checks of RFC 5280 that OpenSSL knows as `X509_V_FLAG_X509_STRICT`. Python makes these by default
-//! since 3.13.
+//! They pass the strict checks of RFC 5280 that OpenSSL calls `X509_V_FLAG_X509_STRICT`. Python makes these checks by
+//! default since 3.13.
 
 use std::sync::Arc;
 
@@ -12,9 +12,9 @@ use rcgen::{
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-/// A server's certificate with its key, and the authority that signed it.
+/// A server's certificate and key, and its CA.
 pub struct Identity {
-    /// The authority's certificate, PEM.
+    /// Certificate of the CA in PEM form.
     pub authority: String,
     /// The server's certificate.
     pub certificate: CertificateDer<'static>,
@@ -22,7 +22,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Creates an authority, and a certificate of the server `server` for `names`: host names and addresses.
+    /// Creates a CA, and a certificate of the server `server` for `names`, which are host names and addresses.
     pub fn create(authority: &str, server: &str, names: Vec<String>) -> Result<Self, rcgen::Error> {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, authority);
@@ -39,7 +39,7 @@ impl Identity {
         Ok(Self { authority: issuer.pem(), certificate, key: PrivatePkcs8KeyDer::from(key.serialize_der()) })
     }
 
-    /// Returns how a server with this identity speaks TLS.
+    /// Returns the TLS configuration of a server with this identity.
     pub fn server_config(&self) -> Result<ServerConfig, rustls::Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let key = PrivateKeyDer::Pkcs8(self.key.clone_key());

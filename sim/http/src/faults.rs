@@ -1,9 +1,9 @@
-//! Faults on demand and by chance, for both fronts.
+//! Injected and random faults for both simulators.
 //!
-//! A [`Rule`] says which calls it concerns, what happens to them and when. Chance comes from a seed: whether the n-th
-//! call that a rule concerns is hit depends on the seed, the rule's number and n alone, so the order in which other
-//! calls arrive changes nothing. Every fault that fired is listed as [`Fired`]; [`Faults::repetition`] turns the list
-//! into rules that hit exactly the same calls again.
+//! A [`Rule`] selects calls and defines their fault and when it comes. Randomness comes from a seed: the seed, the
+//! rule's number and n alone decide if the n-th call of a rule is hit, so the order of other calls has no influence.
+//! [`Fired`] lists each fault that fired; [`Faults::repetition`] turns the list into rules that hit exactly the same
+//! calls again.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,47 +14,47 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::watch;
 
-/// Start of the paths that only the stand-in for GitHub's runner program calls.
+/// Prefix of the paths that only the simulated runner program calls.
 const STAND_IN: &str = "/_sim/";
 
 /// The effect of a fault on a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// Not carried out; this status and text are the answer.
+    /// The call is refused with this status and text and not carried out.
     Refuse {
         /// HTTP status.
         status: u16,
         /// Reason phrase and message.
         text: String,
     },
-    /// Carried out after this much simulated time.
+    /// The call is carried out after this simulated time.
     Delay(Duration),
-    /// Not carried out; the connection is closed without an answer.
+    /// The connection is closed without an answer. The call is not carried out.
     DropRequest,
-    /// Carried out, but the connection is closed without an answer.
+    /// The call is carried out. The connection is closed without an answer.
     DropReply,
-    /// Carried out, but the connection is closed after this many bytes of the answer's body.
+    /// The call is carried out. The connection is closed after this number of bytes of the body.
     Cut {
-        /// Bytes of the body that arrive.
+        /// Number of bytes of the body that arrive.
         after: usize,
     },
-    /// Not carried out; the server closes all its connections, as one that is restarted does.
+    /// The server closes all its connections, as at a restart. The call is not carried out.
     Restart,
-    /// Not carried out: the node's pvedaemon is stopped, so that Proxmox VE answers `595 Connection refused`. Calls that
-    /// need no pvedaemon are not concerned.
+    /// The node's pvedaemon is stopped, so Proxmox VE answers `595 Connection refused`. The call is not carried out.
+    /// Calls that do not need pvedaemon are not affected.
     DaemonStopped,
-    /// Carried out; pvedaemon dies before it answers, so that Proxmox VE answers `596 Connection reset by peer`. Calls
-    /// that need no pvedaemon are not concerned.
+    /// The call is carried out; then pvedaemon dies, so Proxmox VE answers `596 Connection reset by peer`. Calls that
+    /// do not need pvedaemon are not affected.
     DaemonDies,
-    /// Carried out; the worker process of the call's task is killed without a chance to clean up. Creation and cloning of
-    /// a guest end once the disks exist, every other task before it does anything.
+    /// The call is carried out; the worker process of its task is killed and cannot clean up. A task that creates or
+    /// clones a guest ends after the disks exist, any other task before it does anything.
     KillTask,
-    /// The same, because the power of the task's node is cut.
+    /// As [`Fault::KillTask`], but the power of the task's node is cut.
     CutPower,
 }
 
 impl Fault {
-    /// Returns true for faults that only Proxmox VE can have.
+    /// Returns true for faults of Proxmox VE only.
     pub fn needs_proxmox_ve(&self) -> bool {
         self.needs_daemon() || matches!(self, Self::KillTask | Self::CutPower)
     }
@@ -65,27 +65,27 @@ impl Fault {
     }
 }
 
-/// Which of the calls that a rule concerns are hit.
+/// Selection of the calls that are hit, from those that match a rule.
 #[derive(Debug, Clone, PartialEq)]
 pub enum When {
-    /// This many next calls.
+    /// This number of next calls.
     Next(u32),
-    /// Each with this probability, 0 to 1.
+    /// Each call with this probability, 0 to 1.
     Chance(f64),
-    /// Those with these ordinals, the first call being 1.
+    /// The calls with these ordinals, from 1.
     Calls(BTreeSet<u64>),
 }
 
-/// A fault, the calls that it is for, and when it comes.
+/// A fault with its matching calls and its selection.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
     /// HTTP method, or `*`.
     pub method: String,
-    /// Path without query; `*` stands for any text. Only a path that starts with `/_sim/` concerns the calls below it.
+    /// Path without query; `*` stands for any text. Only a path that starts with `/_sim/` matches calls below it.
     pub path: String,
     /// The effect.
     pub fault: Fault,
-    /// To which of these calls.
+    /// Selection of the matching calls.
     pub when: When,
 }
 
@@ -94,15 +94,15 @@ pub struct Rule {
 pub struct Fired {
     /// Seed of the run.
     pub seed: u64,
-    /// Number of the rule, in the order in which rules were added, the first being 0.
+    /// Number of the rule in the order of addition, from 0.
     pub rule: usize,
-    /// The how-manieth call it was that this rule concerns.
+    /// Ordinal of the call among those that match the rule.
     pub ordinal: u64,
     /// HTTP method of the call.
     pub method: String,
-    /// Its path.
+    /// Path of the call.
     pub path: String,
-    /// The effect.
+    /// Fault.
     pub fault: Fault,
 }
 
@@ -134,31 +134,31 @@ impl Default for Faults {
 }
 
 impl Faults {
-    /// Makes a set without rules; chance comes from `seed`.
+    /// Creates a set without rules and with this seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let state = State { seed, rules: Vec::new(), fired: Vec::new() };
         Self { state: Arc::new(Mutex::new(state)), restarts: watch::Sender::new(0) }
     }
 
-    /// Adds a rule. Of several that hit the same call the earliest wins; all count it.
+    /// Adds a rule. If several rules hit a call, the oldest one applies, and all count the call.
     pub fn add(&self, rule: Rule) {
         self.state().rules.push((rule, 0));
     }
 
-    /// Returns the seed of chance.
+    /// Returns the seed.
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.state().seed
     }
 
-    /// Returns the rules in the order in which they were added, each with the number of calls that it concerned so far.
+    /// Returns the rules in the order of addition, each with its number of matching calls so far.
     #[must_use]
     pub fn rules(&self) -> Vec<(Rule, u64)> {
         self.state().rules.clone()
     }
 
-    /// Ends all rules; what fired stays listed.
+    /// Removes all rules. The list of fired faults is kept.
     pub fn clear(&self) {
         self.state().rules.iter_mut().for_each(|(rule, _)| rule.when = When::Next(0));
     }
@@ -169,7 +169,7 @@ impl Faults {
         self.state().fired.clone()
     }
 
-    /// Rules that hit exactly the calls that were hit so far.
+    /// Returns rules that hit exactly the calls that were hit so far.
     #[must_use]
     pub fn repetition(&self) -> Vec<Rule> {
         let state = self.state();
@@ -180,7 +180,7 @@ impl Faults {
         rules.map(|(index, (rule, _))| Rule { when: When::Calls(hit(index)), ..rule.clone() }).collect()
     }
 
-    /// Counts a call, and returns its fault. Rules whose fault the call cannot have do not concern it.
+    /// Counts a call and returns its fault. A rule with a fault that the call cannot have does not match.
     pub fn take(&self, method: &str, path: &str, can_have: impl Fn(&Fault) -> bool) -> Option<Fault> {
         let mut state = self.state();
         let seed = state.seed;
@@ -205,7 +205,7 @@ impl Faults {
         Some(fault)
     }
 
-    /// Changes when the server is restarted.
+    /// Returns a receiver that changes when the server restarts.
     pub fn restarts(&self) -> watch::Receiver<u64> {
         self.restarts.subscribe()
     }
@@ -216,7 +216,7 @@ impl Faults {
 }
 
 impl Rule {
-    /// The stand-in for a runner program has no counterpart in what clients call, so a rule for any path spares it.
+    /// Clients have no calls like those of the simulated runner program, so a rule for any path does not match them.
     fn concerns(&self, method: &str, path: &str) -> bool {
         let spared = path.starts_with(STAND_IN) && !self.path.starts_with(STAND_IN);
         (self.method == "*" || self.method == method) && !spared && fits(&self.path, path)

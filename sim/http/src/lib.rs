@@ -1,7 +1,8 @@
-//! The parts that both simulated services need to answer over HTTPS: certificates, faults, bodies that break off, and a
-//! log of requests.
+//! Code that both simulated services need for HTTPS: certificates, faults, incomplete bodies, the request log, and TLS of
+//! their clients.
 
 pub mod authority;
+pub mod client_tls;
 pub mod faults;
 pub mod payload;
 pub mod request_log;

@@ -1,4 +1,4 @@
-//! The body of an answer, which may break off in the middle.
+//! The body of an answer, which may be incomplete.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
-/// The body is cut short on purpose.
+/// Error that cuts a body short on purpose.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer is cut short on purpose")]
 pub struct CutShort;
@@ -18,18 +18,18 @@ impl From<Infallible> for CutShort {
     }
 }
 
-/// Bytes, announced in full, of which perhaps not all are sent.
+/// A body with its full length announced, of which only a part may be sent.
 #[derive(Debug, Default)]
 pub struct Payload {
     announced: u64,
     rest: Option<Bytes>,
     breaks_off: bool,
-    /// The bytes before the break have had time to leave.
+    /// True after the bytes before the cut had time to be sent.
     flushed: bool,
 }
 
 impl Payload {
-    /// Returns a body that arrives whole.
+    /// Returns a complete body.
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         Self {
@@ -40,7 +40,7 @@ impl Payload {
         }
     }
 
-    /// Ends the connection after `length` bytes of it; at least one byte is lost.
+    /// Cuts the body after `length` bytes. At least one byte is lost.
     pub fn cut(self, length: usize) -> Self {
         let Some(bytes) = self.rest else { return self };
         let kept = bytes.slice(..length.min(bytes.len() - 1));
@@ -70,7 +70,7 @@ impl Body for Payload {
     }
 
     fn size_hint(&self) -> SizeHint {
-        // The announced length stays, so a client notices the break.
+        // The announced length is unchanged, so that a client detects the cut.
         SizeHint::with_exact(self.announced)
     }
 }

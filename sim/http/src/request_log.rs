@@ -1,4 +1,5 @@
-//! The requests to a simulator, in order, with times: the demo's request counts and the tests' "was never called" read it.
+//! The requests to a simulator in order, with their times. The demo counts requests in it, and tests check that a call
+//! was not made.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,20 +10,20 @@ use tokio::time::Instant;
 /// One answered request.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// Time since the log was opened.
+    /// Time since the log was created.
     pub at: Duration,
-    /// How long the answer took.
+    /// Duration of the answer.
     pub took: Duration,
     /// HTTP method, upper case.
     pub method: String,
-    /// Path and query as sent, without scheme and host. Secrets that a caller put there are kept, for tests that look
-    /// for secrets; people are shown [`Entry::shown_path`].
+    /// Path and query as sent, without scheme and host. Secrets in it are kept, for tests that search for secrets;
+    /// people see [`Entry::shown_path`].
     pub path: String,
-    /// The caller: a token id, user or `-`; never a secret.
+    /// Caller: a token id, a user or `-`; never a secret.
     pub caller: String,
-    /// Status of the answer; 0 where the connection was closed without one.
+    /// Status of the answer; 0 if the connection was closed without one.
     pub status: u16,
-    /// How long the answer was held back on purpose, in the simulator's time.
+    /// Simulated time for which the answer was delayed on purpose.
     pub waited: Duration,
 }
 
@@ -58,7 +59,7 @@ impl RequestLog {
         self.record_simulated(began, method, path, caller, status, Duration::ZERO);
     }
 
-    /// Does the same, with the simulated time that the answer waited on purpose.
+    /// Records an answer with the simulated time for which it was delayed on purpose.
     pub fn record_simulated(
         &self,
         began: Instant,
@@ -80,7 +81,7 @@ impl RequestLog {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
     }
 
-    /// Returns the entries from this number on, oldest first, up to a limit; the first entry of all has the number 0.
+    /// Returns the entries from this number on, oldest first, up to a limit. The first entry has the number 0.
     #[must_use]
     pub fn from(&self, first: usize, most: usize) -> Vec<Entry> {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
@@ -100,7 +101,7 @@ impl RequestLog {
     }
 }
 
-/// Parameters with one of these words in their names carry secrets: console tickets, passwords, download tokens.
+/// Parts of the names of parameters with secrets: console tickets, passwords, download tokens.
 const SECRET_WORDS: [&str; 4] = ["ticket", "password", "secret", "token"];
 
 fn is_secret(name: &str) -> bool {

@@ -1,4 +1,4 @@
-//! Makes the checked-in compact form of PVE's API schema: `pve_schema <api-schema.json> <out.json>`.
+//! Writes the checked-in compact form of PVE's API schema: `pve_schema <api-schema.json> <out.json>`.
 
 use std::error::Error;
 use std::{env, fs};

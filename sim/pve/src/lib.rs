@@ -1,13 +1,14 @@
-//! Proxmox VE as a world in memory with its API server in front.
+//! A simulated Proxmox VE: a cluster in memory behind an API server.
 //!
 //! ```text
-//! server ─ front: HTTP, dispatch ─ schema: is the request one? ─ access: who is it, may they?
+//! server ─ front: HTTP, dispatch ─ schema: is the request valid? ─ access: may the caller do this?
 //!                        └─ cluster, guests, qemu, lxc, storage: one file per part of the API
-//!                                 └─ world: what there is; engine: tasks, locks, daemon workers; clock
-//!                                                            └─ backend (whatever runs the guests)
+//!                                 └─ world: contents of the cluster; engine: tasks, locks, daemon workers; clock
+//!                                                            └─ backend: runs the guests
 //! ```
 //!
-//! What it answers follows the recordings of a real server; the crate `sim-replay` replays them against it.
+//! Answers follow the recordings of a real server; the crate `sim-replay` replays the recordings against this
+//! simulator.
 
 mod access;
 mod clock;
@@ -29,12 +30,12 @@ mod timeline;
 mod world;
 
 pub use clock::Latency;
-pub use cluster::overview::Wanted;
+pub use cluster::overview::OverviewFilter;
 pub use front::in_process::{Refused, Unanswered};
 pub use line::{Line, UnknownLine};
 pub use server::{Handle, Options, Server, StartError, TaskReport};
 pub use sim_http::faults::Fault;
-pub use timeline::Happening;
+pub use timeline::Event;
 pub use world::scale::POOLS;
 pub use world::store::Store;
 pub use world::{World, WorldError};

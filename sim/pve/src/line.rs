@@ -1,4 +1,4 @@
-//! The lines of PVE that are simulated, and where they differ beyond their schemas.
+//! The simulated lines of PVE, and their differences beyond the schemas.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ pub enum Line {
     Nine,
 }
 
-/// Why a line is not known.
+/// Error for a text that does not name a line.
 #[derive(Debug, thiserror::Error)]
 #[error("'{0}' is not a line of PVE that can be simulated: 8 or 9")]
 pub struct UnknownLine(String);
@@ -39,7 +39,7 @@ impl std::fmt::Display for Line {
 }
 
 impl Line {
-    /// What `GET /version` says.
+    /// Returns the answer of `GET /version`.
     pub(crate) fn version(self) -> Value {
         match self {
             Self::Eight => json!({ "release": "8.4", "repoid": "2606ac850d46da29", "version": "8.4.21" }),
@@ -47,7 +47,7 @@ impl Line {
         }
     }
 
-    /// Whether a container is unprivileged where its creation does not say.
+    /// Returns true if a new container is unprivileged unless its creation says otherwise.
     pub(crate) fn unprivileged_by_default(self) -> bool {
         self == Self::Nine
     }

@@ -1,4 +1,4 @@
-//! A request's parameters, as PVE's handlers see them after validation.
+//! The parameters of a request, as PVE's handlers see them after validation.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +11,11 @@ pub(crate) enum Param {
     List(Vec<String>),
     /// JSON `null`, or a form key without `=`.
     Undefined,
-    /// A value of a type that no call takes, by Perl's name for it.
+    /// A value of a type that no call accepts, with Perl's name of the type.
     Odd(&'static str),
 }
 
-/// All of a request, path variables included.
+/// All parameters of a request, including path variables.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Params(pub(crate) BTreeMap<String, Param>);
 
@@ -24,7 +24,7 @@ impl Params {
         self.0.insert(name.to_owned(), Param::Text(value.into()));
     }
 
-    /// A second value of the same name makes a list, as Perl's form parser does.
+    /// Adds a form value. A second value of the same name makes a list, as in Perl's form parser.
     pub(crate) fn push_form(&mut self, name: &str, value: Param) {
         let joined = match (self.0.remove(name), value) {
             (None, value) => value,
@@ -77,12 +77,12 @@ impl Params {
     }
 }
 
-/// PVE's lists: comma, semicolon, blank or NUL between the entries.
+/// Splits one of PVE's lists, whose entries are separated by comma, semicolon, blank or NUL.
 pub(crate) fn split_list(text: &str) -> Vec<String> {
     text.split([',', ';', ' ', '\0', '\t', '\n']).filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 
-/// A JSON value as a parameter; `boolean` says whether the schema wants one.
+/// Turns a JSON value into a parameter. `boolean` is true if the schema declares a boolean.
 pub(crate) fn from_json(value: &Value, boolean: bool) -> Param {
     match value {
         Value::Null => Param::Undefined,

@@ -1,16 +1,16 @@
-//! How PVE says no.
+//! Refusals of calls, in PVE's forms.
 
 use std::collections::BTreeMap;
 
-/// A refusal as it goes over the wire.
+/// A refusal as PVE sends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) status: u16,
-    /// Reason phrase; `message` is the same text with a newline.
+    /// Reason phrase. The field `message` of the body has the same text and a newline.
     pub(crate) reason: String,
     pub(crate) errors: BTreeMap<String, String>,
     pub(crate) body: Body,
-    /// Seconds (of the simulator's clock) that the answer is held back.
+    /// Simulated seconds for which the answer is delayed.
     pub(crate) hold: u64,
 }
 
@@ -19,20 +19,20 @@ pub(crate) struct Refusal {
 pub(crate) enum Body {
     /// `{"data":null,"message":"…\n"}`
     Message,
-    /// The same without the newline, as unknown methods get it.
+    /// The same without a newline, for unknown methods.
     BareMessage,
-    /// Plain text with a newline, as the HTTP layer itself refuses.
+    /// Plain text with a newline, from the HTTP layer.
     Text,
-    /// Plain text without one.
+    /// Plain text without a newline.
     BareText,
-    /// Nothing.
+    /// No body.
     Empty,
-    /// No answer at all: the connection is closed.
+    /// No answer: the connection is closed.
     Closed,
 }
 
 impl Refusal {
-    /// Anything that is wrong beyond the parameters.
+    /// Returns a refusal with status 500, for errors that are not about parameters.
     pub(crate) fn fault(text: impl Into<String>) -> Self {
         Self::new(500, text, Body::Message)
     }
@@ -41,7 +41,7 @@ impl Refusal {
         Self { status, reason: reason.into(), errors: BTreeMap::new(), body, hold: 0 }
     }
 
-    /// `400`, with what is wrong about each parameter.
+    /// Returns a refusal with status 400 and the error of each parameter.
     pub(crate) fn parameters(errors: BTreeMap<String, String>) -> Self {
         Self { errors, ..Self::new(400, "Parameter verification failed.", Body::Message) }
     }
@@ -50,7 +50,7 @@ impl Refusal {
         Self::parameters(BTreeMap::from([(name.to_owned(), text.into())]))
     }
 
-    /// `403`; `what` is empty for the bare form.
+    /// Returns a refusal with status 403. `what` is the missing privilege, or empty.
     pub(crate) fn permission(what: &str) -> Self {
         let reason = if what.is_empty() {
             "Permission check failed".to_owned()
@@ -60,15 +60,15 @@ impl Refusal {
         Self::new(403, reason, Body::Message)
     }
 
-    /// `401` of the authentication layer.
+    /// Returns the refusal of the authentication layer, with status 401.
     pub(crate) fn unauthenticated(reason: &str) -> Self {
         Self { hold: 3, ..Self::new(401, reason, Body::Empty) }
     }
 
-    /// The answer of a node that passes a call on to one that is gone: nobody on the network answers for its address.
+    /// Returns the answer of a node that forwards a call to a node that is off.
     ///
-    /// Source: `proxy_request` of pve-http-server, which hands on what its HTTP client reports (595: no connection). The
-    /// time is that of three tries of the kernel to find the address.
+    /// Source: `proxy_request` of pve-http-server, which forwards the error of its HTTP client (595: no connection).
+    /// The delay is that of the kernel's three attempts to find the address.
     pub(crate) fn unreachable() -> Self {
         Self::new(595, "No route to host", Body::Empty).held(3)
     }
@@ -78,7 +78,7 @@ impl Refusal {
         self
     }
 
-    /// Returns the text that a task ends with: PVE puts the status in front of all but plain errors.
+    /// Returns the text that a task ends with. PVE adds the status to all errors except plain ones.
     pub(crate) fn into_text(self) -> String {
         match self.status {
             500 => self.explained(),
@@ -86,7 +86,7 @@ impl Refusal {
         }
     }
 
-    /// Returns the reason, and what is wrong about each parameter.
+    /// Returns the reason with the error of each parameter.
     pub(crate) fn explained(self) -> String {
         if self.errors.is_empty() {
             return self.reason;

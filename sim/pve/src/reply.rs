@@ -5,11 +5,11 @@ use serde_json::{Map, Value};
 
 #[derive(Debug)]
 pub(crate) enum Reply {
-    /// `{"data": …}` with further keys beside it.
+    /// `{"data": …}`, and further keys next to `data`.
     Data(Value, Map<String, Value>),
-    /// `{"data": …}` with what is JSON already: a list that is too long to be built as values first.
-    Written(Box<RawValue>),
-    /// A plain text.
+    /// `{"data": …}` with data that is JSON text already, for lists that are too long to build as values first.
+    RawJson(Box<RawValue>),
+    /// Plain text.
     Text(String),
 }
 
@@ -18,11 +18,11 @@ impl Reply {
         Self::Data(data, extras.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
     }
 
-    /// What would be the answer's `data`.
+    /// Returns the `data` of the answer.
     pub(crate) fn into_data(self) -> Value {
         match self {
             Self::Data(data, _) => data,
-            Self::Written(data) => serde_json::from_str(data.get()).unwrap_or_default(),
+            Self::RawJson(data) => serde_json::from_str(data.get()).unwrap_or_default(),
             Self::Text(text) => Value::String(text),
         }
     }

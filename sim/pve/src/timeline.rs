@@ -1,29 +1,29 @@
-//! What happened when: task starts and ends, guest events. The demo prints it.
+//! The times of events: starts and ends of tasks, guest events. The demo prints them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// One thing that happened.
+/// An event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Happening {
+pub struct Event {
     /// Simulated time since the start.
     pub at: Duration,
-    /// `cloned`, `destroyed`, `task_start`, `task_end`, `agent_up`, `agent_down` or `powered_off`.
+    /// Kind: `cloned`, `destroyed`, `task_start`, `task_end`, `agent_up`, `agent_down` or `powered_off`.
     pub kind: String,
-    /// The task's type, id and end, or the guest's number; of a clone also its template's number and its name.
+    /// Type, id and end of the task, or the guest's VMID. For a clone also its template's VMID and its name.
     pub what: String,
 }
 
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Timeline(Arc<Mutex<Vec<Happening>>>);
+pub(crate) struct Timeline(Arc<Mutex<Vec<Event>>>);
 
 impl Timeline {
     pub(crate) fn note(&self, at: Duration, kind: &str, what: &str) {
-        let happening = Happening { at, kind: kind.to_owned(), what: what.to_owned() };
+        let happening = Event { at, kind: kind.to_owned(), what: what.to_owned() };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(happening);
     }
 
-    pub(crate) fn all(&self) -> Vec<Happening> {
+    pub(crate) fn all(&self) -> Vec<Event> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

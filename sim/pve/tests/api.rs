@@ -1,4 +1,4 @@
-//! The simulated Proxmox VE as a client meets it.
+//! The simulated Proxmox VE, tested by an HTTP client.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,7 +71,7 @@ impl Client {
         (status, serde_json::from_str(&text).unwrap_or(Value::Null))
     }
 
-    /// Runs a call to the end of its task.
+    /// Runs a call and waits for the end of its task.
     async fn task(&self, method: &str, path: &str, form: &[(&str, &str)]) -> String {
         let (status, body) = self.call(method, path, form).await;
         assert_eq!(status, 200, "{body}");
@@ -99,7 +99,7 @@ async fn template(client: &Client) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clone_lives_and_leaves_nothing_behind() {
+async fn a_clone_is_created_used_and_removed_completely() {
     let (mut handle, guests, client) = start().await;
     template(&client).await;
     handle.set_baseline();
@@ -130,7 +130,7 @@ async fn a_clone_lives_and_leaves_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_clones_to_one_number_exactly_one_succeeds() {
+async fn of_many_clones_to_one_vmid_exactly_one_succeeds() {
     let (_handle, _guests, client) = start().await;
     template(&client).await;
     let calls = (0..6).map(|_| async {
@@ -160,7 +160,7 @@ async fn of_many_clones_to_one_number_exactly_one_succeeds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_separated_token_without_grants_may_nothing_though_its_user_may() {
+async fn a_separated_token_without_grants_has_no_privileges_although_its_user_has() {
     let (handle, _guests, client) = start().await;
     template(&client).await;
     let separated = Client::new(&handle, "ci@pve!separated");
@@ -199,9 +199,9 @@ async fn faults_fire_once_and_are_listed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_get_lost_break_off_and_end_with_a_restart() {
+async fn answers_can_be_lost_cut_or_ended_by_a_restart() {
     let (handle, _guests, client) = start().await;
-    // A connection each: one that waits in the client's pool ends at the restart, perhaps just as it is taken out.
+    // One connection for each request: a pooled connection may end at the restart just as it is reused.
     let get = || async {
         let request = client.http.get(format!("{}/version", client.url)).header("Authorization", &client.token);
         request.header("Connection", "close").send().await?.bytes().await
@@ -220,7 +220,7 @@ async fn answers_get_lost_break_off_and_end_with_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_image_is_uploaded_and_found_again_by_a_starting_guest() {
+async fn an_uploaded_image_is_passed_to_a_starting_guest() {
     let (handle, _guests, client) = start().await;
     let admin = Client::new(&handle, "root@pam!admin");
     let part = reqwest::multipart::Part::bytes(vec![7_u8; 4096]).file_name("seed.iso");

@@ -1,5 +1,5 @@
-//! Replays a directory of recordings: `conformance <directory> [undeclared]`; with the second word, what the recorded
-//! answers have that PVE's schema does not declare.
+//! Replays a directory of recordings: `conformance <directory> [undeclared]`. With `undeclared` it prints the fields of
+//! recorded answers that PVE's schema does not declare.
 
 use std::error::Error;
 use std::path::PathBuf;

@@ -1,8 +1,8 @@
-//! Recordings against a server that is not ours: what it answers must have the recorded shape.
+//! Comparison of recordings with a foreign server: its answers must have the recorded shape.
 //!
-//! Such a server has other guests, other numbers and other times than the one that was recorded. Compared are the status, a
-//! refusal's words, and of an answer the keys and the types of their values; of a task its end. Only one caller is known, so
-//! only its steps are sent, and of those only reading ones unless the settings allow more.
+//! Such a server has other guests, numbers and times than the recorded one. Compared are the status and the text of
+//! refusals, the keys and types of answers, and the status of tasks. The settings have one caller, so only steps of
+//! that caller are sent, and only reading ones unless the settings allow changes.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,9 +15,9 @@ use super::request::{self, Source};
 use super::step::Step;
 use super::{ReplayError, Report, Scenario};
 
-/// The caller of the recordings that the settings' token stands for.
+/// Caller in the recordings whose steps are sent with the settings' token.
 const RECORDED: &str = "root@pam!lab";
-/// A task that takes longer than this is not waited for.
+/// Time after which the end of a task is not awaited any longer.
 const LONGEST_TASK: Duration = Duration::from_secs(600);
 
 /// A server to compare with.
@@ -30,35 +30,35 @@ pub struct ForeignServer {
     writes: bool,
 }
 
-/// Why a server cannot be used.
+/// Error that prevents the use of a server.
 #[derive(Debug, thiserror::Error)]
 pub enum ForeignServerError {
     /// A variable is not set.
     #[error("{0} is not set")]
     Missing(String),
-    /// The file with the certificate of the CA.
+    /// The file with the CA's certificate cannot be read.
     #[error("cannot read {path}")]
     Read {
-        /// Which.
+        /// Path of the file.
         path: String,
-        /// The system's error.
+        /// Error of the operating system.
         source: std::io::Error,
     },
 }
 
 impl ForeignServer {
-    /// A server at `endpoint` (`https://host:port`), asked by a token (`user@realm!name`), judged by a CA; without one its
-    /// certificate is not judged. `writes`: steps that change something are sent too.
+    /// Creates the settings of a server at `endpoint` (`https://host:port`) with a token (`user@realm!name`) and a CA.
+    /// Without a CA the server's certificate is not verified. `writes` allows steps that change something.
     #[must_use]
     pub fn new(endpoint: &str, token: &str, secret: &str, ca_pem: Option<String>, writes: bool) -> Self {
         let endpoint = endpoint.trim_end_matches('/').to_owned();
         Self { endpoint, token: token.to_owned(), secret: secret.to_owned(), ca_pem, writes }
     }
 
-    /// From `<prefix>_ENDPOINT`, `_TOKEN_ID`, `_TOKEN_SECRET`, `_CA_FILE` (optional) and `_WRITES` (optional, `1`).
+    /// Reads `<prefix>_ENDPOINT`, `_TOKEN_ID`, `_TOKEN_SECRET`, `_CA_FILE` (optional) and `_WRITES` (optional, `1`).
     ///
     /// # Errors
-    /// A variable is missing, or a file cannot be read.
+    /// When a variable is missing, or a file cannot be read.
     pub fn from_environment(prefix: &str) -> Result<Self, ForeignServerError> {
         let optional = |name: &str| std::env::var(format!("{prefix}_{name}")).ok().filter(|value| !value.is_empty());
         let wanted = |name: &str| optional(name).ok_or_else(|| ForeignServerError::Missing(format!("{prefix}_{name}")));
@@ -83,10 +83,10 @@ impl Source for ForeignServer {
     }
 }
 
-/// Sends the steps of a directory's recordings that a server can answer.
+/// Sends those steps of a directory's recordings that a server can answer.
 ///
 /// # Errors
-/// When they cannot be read, or the server not reached.
+/// When the recordings cannot be read, or the server cannot be reached.
 pub async fn against(directory: &Path, server: &ForeignServer) -> Result<Report, ReplayError> {
     let client = Client::trusting(&server.endpoint, server.ca_pem.as_deref()).map_err(ReplayError::Connect)?;
     let mut report = Report::default();
@@ -115,7 +115,7 @@ pub async fn against(directory: &Path, server: &ForeignServer) -> Result<Report,
     Ok(report)
 }
 
-/// Nothing where the step cannot be sent.
+/// Sends a step. Returns `None` if it cannot be sent.
 async fn one(
     client: &Client,
     server: &ForeignServer,
@@ -151,7 +151,7 @@ fn compare(step: &Step, answer: &Answer, body: &Value, bindings: &mut Bindings) 
     if answer.status != status {
         return Err(format!("status {} {} instead of {status}", answer.status, answer.reason));
     }
-    // Binds what later steps name; where the values differ, that is not a matter here.
+    // Stores values for later steps. Other differences are not compared here.
     let mut tried = bindings.clone();
     if tried.matches(&step.body, body, "body").is_ok() {
         *bindings = tried;
@@ -164,7 +164,7 @@ fn compare(step: &Step, answer: &Answer, body: &Value, bindings: &mut Bindings) 
     same_shape(&step.body["data"], &body["data"], "data")
 }
 
-/// The keys that every recorded row has, with values of a recorded type.
+/// Returns the keys that every recorded row has, with values of a recorded type.
 fn same_shape(want: &Value, have: &Value, at: &str) -> Result<(), String> {
     match (want, have) {
         (Value::Object(want), Value::Object(have)) => want.iter().try_for_each(|(key, value)| match have.get(key) {

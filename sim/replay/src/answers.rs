@@ -1,4 +1,4 @@
-//! Where answers are not what PVE's schema declares: the real server's recorded ones, and the simulator's.
+//! Deviations of answers from PVE's schema: the recorded ones of the real server, and the simulator's.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use super::step::Step;
 use sim_pve::schema::Schema;
 
-/// Known answers of the real server that its own schema does not declare, one `METHOD /path $.field: what` a line.
+/// Known deviations of the real server's answers from its own schema, one `METHOD /path $.field: what` per line.
 const KNOWN: &str = include_str!("../data/answer-deviations.txt");
 
-/// The checked-in list.
+/// Returns the checked-in list.
 pub(super) fn known() -> BTreeSet<String> {
     KNOWN.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
 }
@@ -26,7 +26,7 @@ pub(super) fn recorded(schema: &Schema, step: &Step) -> Vec<String> {
     schema.undeclared(method, &plain, &data)
 }
 
-/// The recorder left parts out.
+/// The recorder shortened the answer.
 fn is_shortened(body: &Value) -> bool {
     match body {
         Value::Object(fields) => fields.contains_key("cut") || fields.values().any(is_shortened),
@@ -36,7 +36,7 @@ fn is_shortened(body: &Value) -> bool {
     }
 }
 
-/// Placeholders of numbers are written as text.
+/// Placeholders of numbers are texts.
 fn numbers(value: &Value) -> Value {
     match value {
         Value::String(text) if text.starts_with("${n:") && text.find('}') == Some(text.len() - 1) => json!(1),

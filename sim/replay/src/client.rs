@@ -1,20 +1,19 @@
-//! A plain HTTP client that hides nothing: reason phrases, missing answers, odd headers.
+//! An HTTP client that shows reason phrases, missing answers and unusual headers.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, ServerName};
+use sim_http::client_tls;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// An answer as it came; `status` 0 means that none came.
+/// An answer without interpretation. `status` is 0 if there was none.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Answer {
     pub(super) status: u16,
@@ -29,10 +28,10 @@ impl Answer {
     }
 }
 
-/// Nothing takes longer on the wire.
+/// Real time after which a request counts as unanswered.
 pub(super) const LONGEST: Duration = Duration::from_secs(60);
 
-/// Where to and over what.
+/// A client of one server.
 #[derive(Clone)]
 pub(super) struct Client {
     address: (String, u16),
@@ -40,70 +39,25 @@ pub(super) struct Client {
     tls: TlsConnector,
 }
 
-/// The replay compares answers; who gives them is not its subject.
-#[derive(Debug)]
-struct AnyServer(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyServer {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
 impl Client {
-    /// A client that takes any certificate.
+    /// Creates a client that accepts any certificate, because the replay compares answers and not identities.
     pub(super) fn new(url: &str) -> io::Result<Self> {
         Self::trusting(url, None)
     }
 
-    /// A client that takes only certificates of this CA, if one is given.
+    /// Creates a client that accepts only certificates of this CA, or any certificate without one.
     pub(super) fn trusting(url: &str, ca_pem: Option<&str>) -> io::Result<Self> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .map_err(io::Error::other)?;
         let config = match ca_pem {
             Some(pem) => {
                 let mut roots = RootCertStore::empty();
                 for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
                     roots.add(certificate.map_err(io::Error::other)?).map_err(io::Error::other)?;
                 }
-                builder.with_root_certificates(roots).with_no_client_auth()
+                client_tls::trusting(roots)
             }
-            None => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(AnyServer(provider)))
-                .with_no_client_auth(),
-        };
+            None => client_tls::without_verification(),
+        }
+        .map_err(io::Error::other)?;
         let url = url::Url::parse(url).map_err(io::Error::other)?;
         let host = url.host_str().unwrap_or("localhost").trim_matches(['[', ']']).to_owned();
         let port = url.port_or_known_default().unwrap_or(8006);
@@ -117,14 +71,14 @@ impl Client {
         self.tls.connect(self.name.clone(), stream).await
     }
 
-    /// A connection for several requests, or none.
+    /// Opens a connection for several requests.
     pub(super) async fn open(&self) -> io::Result<Connection> {
         Ok(Connection { stream: self.connect().await?, buffer: Vec::new() })
     }
 
     /// Sends one request on a connection of its own.
     ///
-    /// Where nothing comes for a minute of the wall's time, that is the answer, and fits no recorded one.
+    /// Without an answer for a minute of real time it returns a status that no recording has.
     ///
     /// # Errors
     /// When no connection can be made.
@@ -135,10 +89,10 @@ impl Client {
         }
     }
 
-    /// The same, and the connection behind it, for what follows an upgrade.
+    /// Sends one request. Also returns the connection, for the protocol after an upgrade.
     pub(super) async fn exchange(&self, head: &str, body: &[u8]) -> io::Result<(Answer, TlsStream<TcpStream>)> {
         let mut stream = self.connect().await?;
-        // A server that refuses early may close while we still write.
+        // A server that refuses early may close the connection before everything is written.
         let _ = stream.write_all(head.as_bytes()).await;
         let _ = stream.write_all(body).await;
         let _ = stream.flush().await;
@@ -156,7 +110,7 @@ impl Client {
         let mut answer = parse_head(&buffer[..end]);
         let mut body = buffer.split_off(end + 4);
         if answer.status == 100 {
-            // The final answer follows an interim one; it is small enough to come in one piece or two.
+            // The final answer follows an interim one. It is small and arrives in one or two pieces.
             while !body.windows(4).any(|w| w == b"\r\n\r\n") {
                 let mut chunk = [0_u8; 16 << 10];
                 match stream.read(&mut chunk).await {
@@ -185,7 +139,7 @@ impl Client {
     }
 }
 
-/// A connection that stays open as long as the server lets it.
+/// A connection that stays open as long as the server allows.
 pub(super) struct Connection {
     stream: TlsStream<TcpStream>,
     buffer: Vec<u8>,
@@ -193,12 +147,12 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) async fn write(&mut self, bytes: &[u8]) {
-        // A server that refuses early may close while we still write.
+        // A server that refuses early may close the connection before everything is written.
         let _ = self.stream.write_all(bytes).await;
         let _ = self.stream.flush().await;
     }
 
-    /// More bytes; false at the end.
+    /// Reads more bytes. Returns false at the end.
     async fn fill(&mut self) -> bool {
         let mut chunk = [0_u8; 16 << 10];
         match self.stream.read(&mut chunk).await {
@@ -210,7 +164,7 @@ impl Connection {
         }
     }
 
-    /// The next answer, which says how long its body is; nothing when the connection ends before.
+    /// Reads the next answer, whose header has the length of its body. Returns `None` if the connection ends before.
     pub(super) async fn answer(&mut self) -> Option<Answer> {
         let end = loop {
             if let Some(at) = self.buffer.windows(4).position(|w| w == b"\r\n\r\n") {
@@ -232,7 +186,7 @@ impl Connection {
         Some(answer)
     }
 
-    /// Waits until the server closes.
+    /// Waits until the server closes the connection.
     pub(super) async fn closed(&mut self) {
         while self.fill().await {}
     }

@@ -1,4 +1,4 @@
-//! Placeholders of recordings, and comparing what was recorded with what came.
+//! Placeholders of recordings, and the comparison of recorded with actual answers.
 
 use std::collections::HashMap;
 
@@ -9,13 +9,13 @@ use serde_json::Value;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Bindings {
     pub(super) values: HashMap<String, String>,
-    /// Console ports as recorded → as they are.
+    /// Actual console ports by recorded ones.
     pub(super) ports: HashMap<String, String>,
-    /// The recorder shortened the lists of the body at hand.
+    /// True if the recorder shortened the lists of the current body.
     pub(super) cut: bool,
 }
 
-/// Figures that mean nothing in the laboratory.
+/// Figures without meaning in the recorded laboratory.
 fn is_noise(key: &str) -> bool {
     matches!(
         key,
@@ -33,7 +33,7 @@ fn is_noise(key: &str) -> bool {
     ) || ["pressure", "rx-", "tx-"].iter().any(|stem| key.starts_with(stem))
 }
 
-/// Lines that only say how fast the laboratory was.
+/// Lines that only show the speed of the recorded laboratory.
 pub(super) fn is_progress(line: &str) -> bool {
     const SPEED: [&str; 12] = [
         "transferred ",
@@ -53,7 +53,8 @@ pub(super) fn is_progress(line: &str) -> bool {
 }
 
 impl Bindings {
-    /// Compares, binding what is met for the first time; the error says where and how they differ.
+    /// Compares two values, and binds placeholders that are not bound yet. The error describes the difference and its
+    /// place.
     pub(super) fn matches(&mut self, want: &Value, have: &Value, at: &str) -> Result<(), String> {
         let key = at.rsplit('.').next().unwrap_or_default();
         match (want, have) {
@@ -94,7 +95,7 @@ impl Bindings {
             (Value::String(want), Value::String(have)) => self.text(want, have, at, key),
             _ if want == have => Ok(()),
             (Value::Array(names), Value::Object(fields)) if names.iter().all(Value::is_string) => {
-                // Recorded as the bare list of keys.
+                // Recorded as a list of keys.
                 let missing = names.iter().filter_map(Value::as_str).find(|name| !fields.contains_key(*name));
                 missing.map_or(Ok(()), |name| Err(format!("{at}.{name}: missing")))
             }
@@ -113,7 +114,7 @@ impl Bindings {
         Ok(())
     }
 
-    /// In order if possible, else as sets.
+    /// Compares lists in order if possible, otherwise as sets.
     fn lists(&mut self, want: &[Value], have: &[Value], at: &str) -> Result<(), String> {
         if want.len() != have.len() {
             return Err(format!("{at}: {} entries instead of {}", have.len(), want.len()));
@@ -203,7 +204,7 @@ impl Bindings {
             return Ok(());
         }
         if name.starts_with("csrf") || name.starts_with("ticket") {
-            // These hold the second in which they were made.
+            // These contain the second of their creation.
             self.values.insert(name, have.to_owned());
             return Ok(());
         }
@@ -240,7 +241,7 @@ impl Bindings {
         Ok(())
     }
 
-    /// A log, without the lines that only tell progress.
+    /// Compares logs without lines that only show progress.
     pub(super) fn logs(&mut self, want: &[String], have: &[String]) -> Result<(), String> {
         let keep = |lines: &[String]| -> Vec<Value> {
             lines.iter().filter(|line| !is_progress(line)).map(|line| Value::String(line.clone())).collect()
@@ -269,7 +270,7 @@ impl Bindings {
     }
 }
 
-/// Literal text, but for addresses that no recording can fix.
+/// Compares literal text, except for addresses that no recording can fix.
 fn free(text: &str) -> String {
     let mut out = regex::escape(text);
     for (pattern, instead) in [

@@ -1,9 +1,9 @@
-//! Replays recordings of a real server against the simulator and compares every answer.
+//! Replays recordings of a real server against the simulator and compares all answers.
 //!
-//! The replay goes over HTTP, on virtual time: it passes only while the replay and all that it set off wait, so that the
-//! outcome does not depend on how fast the machine is.
+//! The replay uses HTTP on virtual time, which passes only while the replay and everything that it started wait. The
+//! outcome therefore does not depend on the speed of the machine.
 //!
-//! A recording's README says what is fixed and what is not. Known differences are in `data/deviations.toml`, each
+//! The recordings' README lists what is fixed and what is not. Known differences are in `data/deviations.toml`, each
 //! with its reason.
 
 mod against;
@@ -25,15 +25,16 @@ pub use against::{ForeignServer, ForeignServerError, against};
 use sim_pve::schema::Schema;
 use step::Step;
 
-/// How one scenario compares.
+/// Result of one scenario.
 #[derive(Debug, Clone)]
 struct Scenario {
     file: String,
     name: String,
     equal: usize,
-    /// Left out by the recordings themselves: unstable, or an artefact of the laboratory.
+    /// Number of steps that the recordings themselves exclude, because they are unstable or artefacts of the
+    /// laboratory.
     left_out: usize,
-    /// Why, where that is not the recordings' own word.
+    /// Other reasons for steps that were left out.
     reasons: BTreeSet<String>,
     accepted: Vec<String>,
     different: Vec<String>,
@@ -53,52 +54,52 @@ impl Scenario {
     }
 }
 
-/// How recordings and simulator compare.
+/// Result of the comparison.
 #[derive(Debug, Default)]
 pub struct Report {
     scenarios: Vec<Scenario>,
-    /// Parts of the simulator's answers that their calls do not declare.
+    /// Fields of the simulator's answers that their calls do not declare.
     undeclared: BTreeSet<String>,
-    /// The same of the recorded answers.
+    /// Fields of the recorded answers that their calls do not declare.
     recorded: BTreeSet<String>,
     /// Recordings of the directory that were not replayed.
     not_replayed: Vec<NotReplayed>,
 }
 
-/// Why recordings could not be replayed.
+/// Error that prevents a replay.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// A file is missing or unreadable.
+    /// A file is missing or cannot be read.
     #[error("cannot read {path}")]
     Read {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// The system's error.
+        /// Error of the operating system.
         source: std::io::Error,
     },
-    /// A file does not hold what it should.
+    /// A file has the wrong format.
     #[error("{path}, line {line}: not a recorded step")]
     Parse {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
         /// Line number from 1.
         line: usize,
-        /// The parser's error.
+        /// Error of the parser.
         source: serde_json::Error,
     },
-    /// The world's description.
+    /// The world's description cannot be read.
     #[error("the recordings' world.json")]
     World(#[source] sim_pve::WorldError),
-    /// The checked-in list of accepted differences.
+    /// The checked-in list of accepted differences cannot be read.
     #[error("the list of accepted differences")]
     Deviations(#[source] toml::de::Error),
-    /// The checked-in schema.
+    /// The checked-in schema cannot be read.
     #[error("the simulator's API schema")]
     Schema(#[source] serde_json::Error),
-    /// The simulator.
+    /// The simulator did not start.
     #[error("the simulator did not start")]
     Start(#[source] sim_pve::StartError),
-    /// The connection to the simulator, or to the server in its place.
+    /// The simulator, or the foreign server, could not be reached.
     #[error("the server was not reachable")]
     Connect(#[source] std::io::Error),
 }
@@ -116,13 +117,14 @@ struct NotReplayed {
     reason: String,
 }
 
-/// A difference that is known and has a reason.
+/// A known difference with its reason.
 #[derive(Debug, Deserialize)]
 struct Deviation {
     scenario: String,
     #[serde(default)]
     steps: Vec<u64>,
-    /// True if the steps are not sent: they would change what was not changed where they were recorded.
+    /// True if the steps are not sent, because they cannot be replayed or would change what was not changed in the
+    /// recording.
     #[serde(default)]
     not_sent: bool,
     reason: String,
@@ -141,21 +143,22 @@ impl Report {
         self.not_replayed.iter().map(|skipped| (skipped.file.as_str(), skipped.reason.as_str()))
     }
 
-    /// No difference but accepted ones.
+    /// Returns true if all differences are accepted ones.
     #[must_use]
     pub fn is_conformant(&self) -> bool {
         self.scenarios.iter().all(|scenario| scenario.different.is_empty()) && self.undeclared().is_empty()
     }
 
-    /// Parts of the simulator's answers that PVE's schema does not declare for their calls, but for those that the real
-    /// server is known to give too.
+    /// Returns the fields of the simulator's answers that PVE's schema does not declare, except for those that the real
+    /// server also has.
     #[must_use]
     pub fn undeclared(&self) -> Vec<&String> {
         let known = answers::known();
         self.undeclared.iter().filter(|what| !known.contains(*what)).collect()
     }
 
-    /// The same parts of the recorded answers: what `data/answer-deviations.txt` is made of.
+    /// Returns the fields of the recorded answers that PVE's schema does not declare, from which
+    /// `data/answer-deviations.txt` is made.
     #[must_use]
     pub fn recorded_undeclared(&self) -> &BTreeSet<String> {
         &self.recorded
@@ -209,7 +212,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// The recordings of a directory by name, in order.
+/// Returns the recordings of a directory by name, in order.
 fn recordings(directory: &Path) -> Result<Vec<(String, Vec<Step>)>, ReplayError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -230,10 +233,10 @@ fn recordings(directory: &Path) -> Result<Vec<(String, Vec<Step>)>, ReplayError>
     Ok(out)
 }
 
-/// Replays all recordings of a directory (`world.json` and `*.jsonl`), each file against a fresh simulator.
+/// Replays all recordings of a directory (`world.json` and `*.jsonl`), each file against a new simulator.
 ///
 /// # Errors
-/// When they cannot be read or no simulator can be started.
+/// When they cannot be read, or a simulator cannot be started.
 pub async fn run(directory: &Path) -> Result<Report, ReplayError> {
     let read = |path: PathBuf| std::fs::read_to_string(&path).map_err(|source| ReplayError::Read { path, source });
     let world = sim_pve::World::from_json(&read(directory.join("world.json"))?).map_err(ReplayError::World)?;
@@ -246,7 +249,7 @@ pub async fn run(directory: &Path) -> Result<Report, ReplayError> {
             report.not_replayed.push(deviations.not_replayed.swap_remove(at));
             continue;
         }
-        // Measurements of the wire have a form of their own.
+        // Measurements of connections have a format of their own.
         if steps.iter().all(|step| step.is_measurement() || step.method.is_none()) {
             report.scenarios.extend(transport::file(&world, &name, &steps).await?);
             continue;

@@ -1,4 +1,4 @@
-//! One file of recordings against one fresh simulator.
+//! Replay of one file of recordings against a new simulator.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,13 +19,13 @@ use super::{Deviation, ReplayError, Scenario};
 use sim_pve::scripted::{Boot, Scripted};
 use sim_pve::{Handle, Latency, Options, Server, World};
 
-/// Simulated time between two requests of the recorder; everything that was started before waits by then.
+/// Simulated time between two requests, in which everything that was started before begins to wait.
 const PAUSE: Duration = Duration::from_millis(60);
-/// How long a poll waits before it asks again.
+/// Interval of polls.
 const POLL: Duration = Duration::from_millis(150);
-/// No recorded task runs for longer.
+/// Longer than any recorded task.
 const LONGEST_TASK: Duration = Duration::from_secs(1200);
-/// Wall time after which a console's output is no longer waited for.
+/// Real time after which a console's output is not awaited any longer.
 const CONSOLE: Duration = Duration::from_secs(20);
 
 struct Replay {
@@ -34,7 +34,7 @@ struct Replay {
     client: Client,
     bindings: Bindings,
     made_up: Mutex<HashMap<String, String>>,
-    /// Recorded by a proxy in front of Packer, which polls at its own pace.
+    /// True for recordings of a proxy in front of Packer, which polls at its own pace.
     packer: bool,
     /// Guests whose power button was pressed.
     asked: HashSet<u32>,
@@ -49,7 +49,7 @@ impl Source for Replay {
             "password" => self.handle.password("dev@pve"),
             _ => name.strip_prefix("password:").and_then(|user| self.handle.password(user)),
         };
-        // A changed password keeps the name it had; its first value is remembered.
+        // A changed password keeps its name; its first value is remembered.
         let mut made_up = self.made_up.lock().unwrap_or_else(PoisonError::into_inner);
         let next = made_up.len();
         made_up
@@ -76,7 +76,7 @@ pub(super) async fn file(
     steps: &[Step],
     accepted: &[Deviation],
 ) -> Result<Replayed, ReplayError> {
-    let guests = Scripted::new(Boot::WhenTold);
+    let guests = Scripted::new(Boot::OnRequest);
     let options = Options { latency: Latency::Virtual, statistics: false, check_answers: true, ..Options::default() };
     let handle = Server::start(world, Arc::new(guests.clone()), options).await.map_err(ReplayError::Start)?;
     let client = Client::new(&handle.url()).map_err(ReplayError::Connect)?;
@@ -149,7 +149,7 @@ fn book(scenario: &mut Scenario, step: &Step, outcome: Result<(), String>, accep
 }
 
 impl Replay {
-    /// While it is under way, the request is at work in the driver's place.
+    /// Sends a step. The request counts as the work of the replay.
     async fn send(&self, step: &Step) -> Result<(Answer, Duration), ReplayError> {
         let wire = request::build(step, &self.bindings, self);
         let answer = self.client.send(&wire.head, &wire.body).await.map_err(ReplayError::Connect)?;
@@ -170,7 +170,7 @@ impl Replay {
         accepted: &[Deviation],
     ) -> Result<(), ReplayError> {
         self.handle.pass(PAUSE).await;
-        // All but the last to be answered are at work beside the driver.
+        // All requests but the last one to be answered count as additional work.
         let left = AtomicUsize::new(group.len());
         (1..group.len()).for_each(|_| self.handle.hold_time());
         let this = &*self;
@@ -199,7 +199,7 @@ impl Replay {
         }
         let path = step.path.as_deref().unwrap_or_default();
         if self.packer && path.ends_with("status/shutdown") {
-            // The recorded guest reacted to the power button the second time.
+            // The recorded guest reacted to the second press of the power button.
             if let Some(vmid) =
                 path.split('/').nth(4).and_then(|n| n.parse().ok()).filter(|vmid| !self.asked.insert(*vmid))
             {
@@ -313,7 +313,7 @@ impl Replay {
                 .is_some_and(|lines| lines.iter().any(|line| line["t"].as_str().is_some_and(is_progress)))
         };
         if step.path.as_deref().is_some_and(|p| p.ends_with("/log")) && progressing(&step.body) {
-            // How far a copy had come is not fixed.
+            // The progress of a copy is not fixed.
             return self.bindings.matches(&without_progress(&step.body), &without_progress(&body), "log");
         }
         self.bindings.matches(&step.body, &body, "body")
@@ -398,7 +398,7 @@ impl Replay {
     }
 
     async fn boot(&self, vmid: u32) {
-        // Its start may still be waiting.
+        // The start may not have finished.
         for _ in 0..200 {
             self.guests.boot(vmid);
             self.handle.pass(POLL).await;
@@ -408,7 +408,7 @@ impl Replay {
         }
     }
 
-    /// Exactly these privileges for the user, by roles of their own.
+    /// Gives a user exactly these privileges, by roles of their own.
     fn grant(&self, params: &Value) {
         let user = params["user"].as_str().unwrap_or_default().to_owned();
         let wanted: BTreeMap<String, Vec<String>> = serde_json::from_value(params["acl"].clone()).unwrap_or_default();
@@ -450,7 +450,7 @@ fn message(frame: &Frame, data: String) -> Message {
     }
 }
 
-/// Reads until this much came, or nothing more comes.
+/// Reads until this number of bytes has arrived, or nothing more arrives.
 async fn read_until<S>(socket: &mut WebSocketStream<S>, have: &mut String, length: usize)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
@@ -463,7 +463,7 @@ where
     }
 }
 
-/// Waits are compared where they belong to the behaviour: three seconds and more.
+/// Compares delays of three seconds and more, which belong to the behaviour.
 fn same_wait(class: &str, waited: Duration) -> Result<(), String> {
     let group = match class {
         "~3s" | "~5s" => 1,

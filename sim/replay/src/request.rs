@@ -1,4 +1,4 @@
-//! Turns a recorded step into bytes.
+//! Conversion of a recorded step to the bytes of a request.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::compare::Bindings;
 use super::step::Step;
 
-/// Characters of a recorded path that are kept.
+/// Characters of a recorded path that are not escaped.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/')
     .remove(b':')
@@ -28,22 +28,22 @@ const WORD: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.')
 
 const BOUNDARY: &str = "recorded-boundary-7";
 
-/// Where values that only the running server knows come from.
+/// Source of values that only the running server has.
 pub(super) trait Source {
-    /// The secret of a token, the password of a user, or something made up.
+    /// Returns the secret of a token, the password of a user, or an invented value.
     fn credential(&self, name: &str) -> String;
-    /// A fresh ticket and CSRF token of a user.
+    /// Returns a new ticket and CSRF prevention token of a user.
     fn ticket(&self, user: &str) -> (String, String);
 }
 
 pub(super) struct Wire {
     pub(super) head: String,
     pub(super) body: Vec<u8>,
-    /// Path as it went out, for finding the request in the log.
+    /// Path as sent, for finding the request in the log.
     pub(super) path: String,
 }
 
-/// Replaces placeholders by what they stand for.
+/// Replaces placeholders by their values.
 pub(super) fn fill(text: &str, bindings: &Bindings, source: &dyn Source) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -152,7 +152,7 @@ fn payload(
     }
 }
 
-/// The bytes of a step.
+/// Returns the bytes of a step.
 pub(super) fn build(step: &Step, bindings: &Bindings, source: &dyn Source) -> Wire {
     let method = step.method.clone().unwrap_or_default();
     let raw_path = fill(step.path.as_deref().unwrap_or_default(), bindings, source);
@@ -262,7 +262,7 @@ fn multipart(step: &Step, bindings: &Bindings, source: &dyn Source) -> Vec<u8> {
     out
 }
 
-/// Repeated single bytes with the recorded digest, or a stand-in for a file of the world.
+/// Returns repeated single bytes with the recorded digest, or a substitute for a file of the world.
 fn bytes(part: &serde_json::Map<String, Value>) -> Vec<u8> {
     let length = part.get("length").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
     let wanted = part.get("sha256").and_then(Value::as_str).unwrap_or_default();

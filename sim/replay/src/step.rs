@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::ReplayError;
 
-/// One line of a recording; see the recordings' README for the fields.
+/// One line of a recording. The recordings' README describes the fields.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Step {
@@ -38,7 +38,7 @@ pub(super) struct Step {
     pub(super) note: Option<String>,
     pub(super) action: Option<String>,
     pub(super) repeated: Option<u64>,
-    /// A measurement of the wire; see [`super::transport`].
+    /// Measurement of connections; see [`super::transport`].
     pub(super) event: Option<String>,
     pub(super) after_seconds: Option<f64>,
     pub(super) connection_header_changes: Vec<(u32, String)>,
@@ -47,7 +47,7 @@ pub(super) struct Step {
     pub(super) header_bytes_about: Option<usize>,
 }
 
-/// The end of a task that the recorder waited for.
+/// The end of a task, as recorded.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Task {
@@ -72,18 +72,18 @@ pub(super) struct Frame {
 }
 
 impl Step {
-    /// A comment, not a step.
+    /// Returns true for a comment.
     pub(super) fn is_comment(&self) -> bool {
         self.kind.as_deref() == Some("about")
             || (self.method.is_none() && self.action.is_none() && self.status.is_none())
     }
 
-    /// A measurement of the wire or of costs: nothing to replay.
+    /// Returns true for a measurement of connections or costs, which is not replayed.
     pub(super) fn is_measurement(&self) -> bool {
         self.is_comment() || (self.action.is_none() && (self.method.is_none() || self.status.is_none()))
     }
 
-    /// Returns the number of following steps that were sent at the same moment.
+    /// Returns the number of following steps that were sent simultaneously.
     pub(super) fn together(&self) -> Option<usize> {
         let text = self.about.as_deref()?.strip_prefix("the next ")?;
         if !text.contains("at the same moment") {

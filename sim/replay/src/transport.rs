@@ -1,6 +1,6 @@
-//! Measurements of the wire itself: idle connections, requests per connection, limits of headers.
+//! Measurements of connections: idle connections, requests per connection, limits of headers.
 //!
-//! Idle connections are closed by the wall's clock, so these steps take as long as they say.
+//! Idle connections are closed by real time, so these steps take as long as recorded.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,12 +12,12 @@ use sim_pve::scripted::{Boot, Scripted};
 use sim_pve::{Latency, Options, Server, World};
 
 const TOKEN: &str = "root@pam!lab";
-/// Nothing recorded takes longer; a busy machine may.
+/// Longer than anything recorded, even on a busy machine.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// Replays one file of measurements.
 pub(super) async fn file(world: &World, name: &str, steps: &[Step]) -> Result<Vec<Scenario>, ReplayError> {
-    let guests = Arc::new(Scripted::new(Boot::WhenTold));
+    let guests = Arc::new(Scripted::new(Boot::OnRequest));
     let options = Options { latency: Latency::Virtual, statistics: false, ..Options::default() };
     let handle = Server::start(world, guests, options).await.map_err(ReplayError::Start)?;
     let client = Client::new(&handle.url()).map_err(ReplayError::Connect)?;
@@ -47,7 +47,7 @@ pub(super) async fn file(world: &World, name: &str, steps: &[Step]) -> Result<Ve
 }
 
 enum Difference {
-    /// Why a measurement is not repeated.
+    /// Returns the reason why a measurement is not repeated.
     LeftOut(&'static str),
     Text(String),
 }
@@ -89,7 +89,7 @@ impl Wire {
         tokio::time::timeout(LONGEST, answer).await.ok().flatten()
     }
 
-    /// A request without the blank line at its end.
+    /// Sends a request without the blank line at its end.
     fn head(&self, step: &Step) -> String {
         let path = step.path.as_deref().unwrap_or("/version");
         format!("GET /api2/json{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {}\r\n", self.token)
@@ -121,7 +121,7 @@ impl Wire {
         let began = Instant::now();
         let closed = tokio::time::timeout(LONGEST, connection.closed()).await.is_ok();
         let spent = began.elapsed().as_secs_f64();
-        // Not before; how much later is a matter of the machine.
+        // The connection must not close earlier. How much later depends on the machine.
         if closed && spent > seconds - 0.5 {
             return Ok(Ok(()));
         }
@@ -148,7 +148,7 @@ impl Wire {
         Ok(self.ended(&mut connection).await)
     }
 
-    /// After `Connection: close` it does.
+    /// It does so after `Connection: close`.
     async fn ended(&self, connection: &mut Connection) -> Compared {
         match tokio::time::timeout(LONGEST, connection.closed()).await {
             Ok(()) => Ok(()),

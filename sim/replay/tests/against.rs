@@ -1,4 +1,4 @@
-//! The comparison with a server that is not the simulator of the replay: here another simulator, over TLS with a CA of its own.
+//! The comparison with a foreign server. Here it is another simulator, over TLS with a CA of its own.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! How long an apply of many started VMs takes at the pace of a real server, and what it asks of Proxmox VE.
+//! Measures an apply of many started VMs at the pace of a real server: its duration, and its requests to Proxmox VE.
 
 use std::path::Path;
 
@@ -13,15 +13,15 @@ use super::report::{Limit, Row};
 use super::spread::Spread;
 use super::subject;
 
-/// Applies, each of which begins without a VM.
+/// Number of applies. Each starts without VMs.
 const TIMES: u32 = 3;
-/// Seconds that bpg/proxmox took for 200 started VMs when it was measured. It is not measured again here.
+/// Seconds that bpg/proxmox took for 200 started VMs in an earlier measurement. This program does not repeat it.
 const PEER: f64 = 6.0;
-/// VMs that the target is for.
+/// Number of VMs of that measurement.
 const PEER_VMS: f64 = 200.0;
 const TEMPLATE: u32 = 9000;
 
-/// Applies and destroys, and counts what an apply asks for.
+/// Applies and destroys, and counts the requests of an apply.
 pub(super) async fn measure(core: &Core, program: &Path, vms: u32) -> Result<Vec<Row>> {
     let subject = Subject {
         name: subject::PXCI,
@@ -60,7 +60,7 @@ fn row(what: &str, unit: &'static str, measured: &[f64], limit: Option<Limit>) -
     Ok(Row { what: what.to_owned(), subject: subject::PXCI, unit, spread, to_go: None, to_built_in: None, limit })
 }
 
-/// Number of the provider's requests so far.
+/// Returns the number of the provider's requests so far.
 fn asked(farm: &Farm, pve: &SimulatedPve) -> f64 {
     let entries = pve.handle.requests().entries();
     let own = entries.iter().filter(|entry| entry.caller == farm.pve.provider.id).count();

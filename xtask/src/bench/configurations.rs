@@ -7,27 +7,27 @@ use anyhow::{Context as _, Result};
 use farm::harness::{Core, WorkingDirectory};
 use tempfile::TempDir;
 
-/// A provider and a resource of it.
+/// A provider and one of its resource types.
 pub(super) struct Subject {
     pub(super) name: &'static str,
-    /// None for what is built into cores.
+    /// Provider; `None` for a type that is built into cores.
     pub(super) provider: Option<Provider>,
     /// Type of the resource.
     pub(super) resource: &'static str,
-    /// Its arguments.
+    /// Arguments of the resource.
     pub(super) arguments: &'static str,
 }
 
-/// How a provider is found and configured.
+/// The source and configuration of a provider.
 pub(super) struct Provider {
     /// Source address.
     pub(super) source: &'static str,
     pub(super) program: PathBuf,
-    /// Body of the provider block; `@` stands for a directory to keep things in.
+    /// Body of the provider block, where `@` is replaced by a directory for the provider's data.
     pub(super) block: &'static str,
 }
 
-/// The same configuration twice: where nothing exists, and where everything does once it was applied.
+/// The same configuration in two directories: one in which nothing exists, and one that is applied.
 pub(super) struct ConfigurationPair {
     pub(super) name: &'static str,
     pub(super) empty: WorkingDirectory,
@@ -36,7 +36,7 @@ pub(super) struct ConfigurationPair {
 }
 
 impl ConfigurationPair {
-    /// With this many resources.
+    /// Writes both configurations with a number of resources.
     pub(super) fn lay_out(core: &Core, subject: &Subject, resources: u32) -> Result<Self> {
         let directory = tempfile::tempdir().context("creating a working directory")?;
         let root = directory.path();

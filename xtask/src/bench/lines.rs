@@ -1,7 +1,7 @@
 //! Code lines of the minimal resource and its provider.
 //!
-//! The rule: a line counts unless it is blank or has nothing but a comment. Rust's documentation comments count, but for
-//! those of whole files (`//!`): the framework publishes them as descriptions, which in Go are string literals.
+//! A line counts unless it is blank or only a comment. Rust's documentation comments count, except for those of whole
+//! files (`//!`), because the framework publishes them as descriptions, which are string literals in Go.
 
 use std::fs;
 use std::path::Path;
@@ -60,7 +60,7 @@ mod tests {
     use super::is_code;
 
     #[test]
-    fn what_is_published_counts_and_what_is_remarked_does_not() {
+    fn documentation_comments_count_and_other_comments_do_not() {
         for code in ["fn main() {", "    }", "/// Name.", "let a = 1; // one", "\"//\""] {
             assert!(is_code(code), "{code}");
         }

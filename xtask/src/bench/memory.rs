@@ -1,4 +1,4 @@
-//! How much memory a provider ever had, as the kernel counted it: `VmHWM`, the peak of its resident set.
+//! Measures the peak memory of a provider: `VmHWM`, the peak of its resident set as the kernel counts it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,7 +22,7 @@ use super::report::{Limit, Row};
 use super::spread::Spread;
 use super::subject;
 
-/// Pause between two reads of a process' numbers. They are gone when it ends, so the last read must not be long before.
+/// Pause between two reads of a process' numbers. They vanish when the process ends, so the pause is short.
 const INTERVAL: Duration = Duration::from_millis(2);
 
 /// Returns the greatest peak among the processes of an apply and a plan of this many resources.
@@ -67,7 +67,7 @@ async fn peak_of_pxci(core: &Core, program: &Path, resources: u32) -> Result<f64
     peak(&site, notes).await
 }
 
-/// Applies and plans; MiB.
+/// Applies and plans, and returns the peak in MiB.
 async fn peak(site: &ConfigurationPair, notes: Notes) -> Result<f64> {
     let watch = Watch::start(notes.file());
     let done = async {
@@ -81,11 +81,11 @@ async fn peak(site: &ConfigurationPair, notes: Notes) -> Result<f64> {
     Ok(peak as f64 / 1024.0)
 }
 
-/// Takes down the id of each process of a provider.
+/// A directory in which each process of a provider writes its id.
 struct Notes(TempDir);
 
 impl Notes {
-    /// From now on the subject's program does so first. `None` where it has no program.
+    /// Replaces the subject's program by a script that writes its id first. `None` if the subject has no program.
     fn of(subject: &mut Subject) -> Result<Option<Self>> {
         let Some(provider) = &mut subject.provider else { return Ok(None) };
         let notes = Self(tempfile::tempdir().context("creating a directory for notes")?);
@@ -102,7 +102,7 @@ impl Notes {
     }
 }
 
-/// A thread that looks at every process whose id is noted.
+/// A thread that reads the numbers of every process whose id is written down.
 struct Watch {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<u64>,
@@ -120,7 +120,7 @@ impl Watch {
                     match fs::read_to_string(format!("/proc/{process}/status")) {
                         Ok(status) if !gone.contains(process) => peak = peak.max(kibibytes(&status).unwrap_or(0)),
                         Ok(_) => {}
-                        // Its id may come to mean another process.
+                        // The system may reuse the id for another process.
                         Err(_) => drop(gone.insert(process.to_owned())),
                     }
                 }
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn the_peak_is_read_from_a_status() {
         assert_eq!(kibibytes("VmPeak:\t 90000 kB\nVmHWM:\t    9876 kB\nVmRSS:\t  100 kB\n"), Some(9876));
-        // A process that ended and was not waited for has none.
+        // A process that has ended and was not waited for has no peak.
         assert_eq!(kibibytes("Name:\tx\nState:\tZ (zombie)\n"), None);
         let own = std::fs::read_to_string("/proc/self/status").unwrap();
         assert!(kibibytes(&own).unwrap() > 0);

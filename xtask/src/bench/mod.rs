@@ -1,7 +1,7 @@
 //! Measurements of providers and simulators, with the target next to each number that has one.
 //!
-//! Programs are built as they would be released. Compared programs are measured in turns in the same run, so that a busy
-//! machine hits all of it alike: absolute numbers of a shared machine are noisy, their ratios much less so.
+//! Programs are built as for a release. Compared programs are measured in turns in the same run, so that a busy machine
+//! affects all of them. Absolute numbers of a shared machine are noisy; ratios are much less so.
 
 mod applies;
 mod configurations;
@@ -26,45 +26,45 @@ use crate::setup::Ready;
 use programs::Programs;
 use report::Report;
 
-/// How much is measured.
+/// Options of the measurements.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
     /// Parts to measure; default everything.
     #[arg(value_enum)]
     parts: Vec<Part>,
-    /// Times that each program is started.
+    /// Number of starts of each program.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     starts: u32,
-    /// Times that each plan is made.
+    /// Number of runs of each plan.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Resources in a plan, and in a provider whose memory is measured.
+    /// Number of resources in plans and in measurements of memory.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
     resources: u32,
-    /// VMs that an apply makes.
+    /// Number of VMs that an apply creates.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     vms: u32,
-    /// Lives of a VM in the simulator.
+    /// Number of VM lives in the simulator.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     lives: u32,
     /// Writes all numbers to this file as well.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Fails when a target is missed.
+    /// Fails if a target is missed.
     #[arg(long)]
     strict: bool,
 }
 
-/// A part of what is measured.
+/// A part of the measurements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
     /// Code lines of a minimal resource.
     Lines,
-    /// From a provider's start to its handshake.
+    /// Time from a provider's start to its handshake.
     Start,
-    /// How long a plan takes.
+    /// Duration of a plan.
     Plans,
-    /// How long an apply of started VMs takes.
+    /// Duration of an apply of started VMs.
     Applies,
     /// Peak memory of providers.
     Memory,
@@ -74,7 +74,7 @@ enum Part {
     Fleet,
 }
 
-/// Builds, measures, prints.
+/// Builds the programs, measures, and prints the results.
 pub(crate) async fn run(narrator: &Narrator, ready: &Ready, options: &Options) -> Result<()> {
     let wanted = |part| options.parts.is_empty() || options.parts.contains(&part);
     let opentofu = Core::probe(&ready.opentofu)?;
@@ -128,7 +128,7 @@ fn print(report: &Report, options: &Options) -> Result<()> {
     }
 }
 
-/// Names of what is measured, the same in every table.
+/// Names of the measured programs, the same in every table.
 mod subject {
     pub(super) const SHELF: &str = "reference provider (examples/shelf)";
     pub(super) const PAPER: &str = "minimal provider (examples/paper)";

@@ -1,4 +1,4 @@
-//! How long a plan takes, beside one of as many resources that no provider program is needed for.
+//! Measures plans, and compares them with plans of the same number of resources that need no provider program.
 
 use std::path::Path;
 
@@ -59,7 +59,7 @@ pub(super) async fn measure(core: &Core, programs: &Programs, resources: u32, ro
     Ok(rows)
 }
 
-/// Seconds by site. The first site of a round is another one each time.
+/// Returns the seconds of each site. Each round starts with another site.
 async fn in_turns(
     sites: &[ConfigurationPair],
     what: String,
@@ -68,7 +68,7 @@ async fn in_turns(
 ) -> Result<Vec<Row>> {
     let mut measured = vec![Vec::new(); sites.len()];
     for site in sites {
-        // Whatever is read for the first time is read here.
+        // The first run reads the files into memory.
         plan(site, state(site)).await?;
     }
     for round in 0..rounds as usize {

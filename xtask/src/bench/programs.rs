@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::artifacts;
 
-/// Where each provider's program is.
+/// Paths of the providers' programs.
 pub(super) struct Programs {
     pub(super) shelf: PathBuf,
     pub(super) paper: PathBuf,
@@ -16,7 +16,7 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    /// Builds what is not built yet.
+    /// Builds the programs.
     pub(super) fn build(go: &Path) -> Result<Self> {
         let release = artifacts::target_directory()?.join("release");
         cargo(&["--package", "pxci-tf-provider", "--examples"])?;
@@ -27,13 +27,13 @@ impl Programs {
     }
 }
 
-/// The provider.
+/// Builds the provider, and returns its program.
 pub(super) fn pxci() -> Result<PathBuf> {
     cargo(&["--package", "terraform-provider-pxci"])?;
     Ok(artifacts::target_directory()?.join("release/terraform-provider-pxci"))
 }
 
-/// The program that measures the simulators.
+/// Builds the program that measures the simulators, and returns its path.
 pub(super) fn simulators() -> Result<PathBuf> {
     cargo(&["--package", "pxci-sim", "--example", "measure"])?;
     Ok(artifacts::target_directory()?.join("release/examples/measure"))

@@ -1,4 +1,4 @@
-//! The table, and the same as JSON.
+//! The results as a table and as JSON.
 
 use std::fmt;
 use std::fs;
@@ -8,16 +8,16 @@ use serde_json::{Value as Json, json};
 
 use super::spread::Spread;
 
-/// The target of a number.
+/// The target of a measurement.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Limit {
-    /// The median is at most that.
+    /// Greatest median.
     AtMost(f64),
-    /// The ratio to the built-in type is at most that.
+    /// Greatest ratio to the built-in type.
     ToBuiltIn(f64),
 }
 
-/// One thing, measured of one subject.
+/// A measurement of a subject.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
     pub(super) what: String,
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missed_is_reported_in_both_forms() {
+    fn a_missed_target_is_reported_in_both_forms() {
         let report = Report::new(&[], vec![row(3.1, 0.1, Limit::AtMost(3.0)), row(2.9, 0.1, Limit::AtMost(3.0))]);
         let text = report.to_string();
         assert!(text.contains("<= 3 ms           MISSED") && text.contains("<= 3 ms           met"), "{text}");

@@ -1,4 +1,4 @@
-//! Cost of the simulators, from `sim/control/examples/measure.rs`.
+//! Measures the simulators with `sim/control/examples/measure.rs`.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,15 +10,15 @@ use serde_json::Value as Json;
 use super::report::{Limit, Row};
 use super::spread::Spread;
 
-/// Times that both are started.
+/// Number of starts of both simulators.
 const STARTS: usize = 20;
-/// Requests to each path of the front, three times.
+/// Number of requests to each path, in each of three rounds.
 const REQUESTS: &str = "5000";
 const TIMES: usize = 3;
-/// Nodes and VMs of the cluster whose lists are asked for.
+/// Numbers of nodes and VMs of the cluster whose lists are requested.
 const NODES: &str = "100";
 const VMS: &str = "10000";
-/// Each list's path, and its name in the measuring program.
+/// Path of each list, and its name in the measuring program.
 const LISTS: [(&str, &str); 5] = [
     ("GET /cluster/resources", "resources"),
     ("GET /cluster/resources?type=vm", "vms"),

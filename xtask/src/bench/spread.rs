@@ -1,6 +1,6 @@
 //! Median and range of repeated measurements.
 
-/// Least, median and greatest of some measurements.
+/// Minimum, median and maximum of some measurements.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Spread {
     pub(super) least: f64,
@@ -18,7 +18,7 @@ impl Spread {
         Some(Self { least, median: median(&sorted), greatest, count: sorted.len() })
     }
 
-    /// Makes a spread of one measurement.
+    /// Returns the spread of one measurement.
     pub(super) fn once(measured: f64) -> Self {
         Self { least: measured, median: measured, greatest: measured, count: 1 }
     }
@@ -30,7 +30,7 @@ fn median(sorted: &[f64]) -> f64 {
     if sorted.len() % 2 == 1 { sorted[middle] } else { f64::midpoint(sorted[middle - 1], sorted[middle]) }
 }
 
-/// Returns the median of the ratios of what was measured in the same round: a machine that is busy for a while hits both.
+/// Returns the median of the ratios within each round, because a busy machine affects all measurements of a round.
 pub(super) fn ratio(measured: &[f64], reference: &[f64]) -> Option<f64> {
     let ratios: Vec<f64> = measured.iter().zip(reference).map(|(one, other)| one / other).collect();
     Spread::of(&ratios).map(|spread| spread.median)

@@ -1,4 +1,5 @@
-//! From the start of a provider's process to its handshake line, with a client certificate as cores have.
+//! Measures the time from the start of a provider's process to its handshake line, with a client certificate like those
+//! of cores.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -12,7 +13,7 @@ use super::report::{Limit, Row};
 use super::spread::{Spread, ratio};
 use super::subject;
 
-/// A certificate as go-plugin makes one for every provider that it starts; its key is nowhere.
+/// A certificate like those that go-plugin creates for every provider that it starts. Its key does not exist.
 const CERTIFICATE: &str = include_str!("client.pem");
 
 pub(super) fn measure(programs: &Programs, times: u32) -> Result<Vec<Row>> {
@@ -25,7 +26,7 @@ pub(super) fn measure(programs: &Programs, times: u32) -> Result<Vec<Row>> {
     ];
     let mut measured = subjects.map(|_| Vec::new());
     for (_, program, _) in &subjects {
-        // So that the first of them is not the only one that is read from a disk.
+        // The first start reads the program from the disk, so it does not count.
         start(program, sockets.path())?;
     }
     for _ in 0..times {
@@ -72,12 +73,12 @@ fn start(program: &Path, sockets: &Path) -> Result<Duration> {
     Ok(took)
 }
 
-/// A provider that nobody will ask to end.
+/// A running provider, which is killed when this value is dropped.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Either fails only if it has ended already.
+        // Both calls only fail if the process has already ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

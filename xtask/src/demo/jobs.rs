@@ -1,4 +1,4 @@
-//! Workflow jobs of the demo: queued, watched, and printed as a time line.
+//! Queues the workflow jobs of the demo, watches them, and prints a time line.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use sim_github::{EventKind, Job, JobSpec, JobState, RunSpec};
 use super::stage::{REPOSITORY, Stage};
 use crate::narrate::Narrator;
 
-/// The pool's limit in `examples/complete`.
+/// Limit of the pool in `examples/complete`.
 pub(crate) const LIMIT: usize = 2;
 /// Labels of the flavour.
 const LABELS: [&str; 4] = ["self-hosted", "linux", "x64", "ubuntu-22.04"];
@@ -19,9 +19,9 @@ const DEADLINE: Duration = Duration::from_secs(300);
 /// Requests that a job caused, rounded up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Requests {
-    /// To Proxmox VE.
+    /// Requests to Proxmox VE.
     pub(crate) pve: usize,
-    /// To GitHub.
+    /// Requests to GitHub.
     pub(crate) github: usize,
 }
 
@@ -50,7 +50,8 @@ impl Jobs {
         Self { ids, queued_at: Timestamp::now(), requests_before }
     }
 
-    /// Waits until every job is done and its VM and registration are gone; then prints the times. Returns the requests per job.
+    /// Waits until every job is done and its VM and registration are gone; then prints the times. Returns the requests
+    /// per job.
     pub(crate) async fn finish(&self, stage: &Stage, narrator: &Narrator) -> Result<Requests> {
         let done = stage.github.wait_for(DEADLINE, |world| {
             let completed =

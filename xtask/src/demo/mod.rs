@@ -1,4 +1,5 @@
-//! The main job, end to end, with a line for each step: from `apply` to a reaped VM, a new version of the image, and nothing left.
+//! The demo: runs a farm from `apply` to a reaped VM, with a new version of the image, to an empty cluster, and prints
+//! a line for each step.
 
 mod jobs;
 mod stage;
@@ -19,16 +20,16 @@ use crate::setup::Ready;
 const FILE_TO_EDIT: &str = "scripts/packages.sh";
 const ADDITION: &str = "echo 'second version of the image' >/etc/pxci-demo";
 
-/// More than the pool's limit, so that some have to wait.
+/// Number of jobs: more than the pool's limit, so that some must wait.
 const JOBS: usize = 10;
 
-/// Runs the demo; whatever ends it, nothing stays running.
+/// Runs the demo. Nothing stays running, even after an interrupt.
 pub(crate) async fn run(narrator: &Narrator, ready: &Ready, line: Option<Line>) -> Result<()> {
     let mut terminated = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     tokio::select! {
         result = play(narrator, ready, line) => result,
-        _ = tokio::signal::ctrl_c() => bail!("interrupted: everything that was started is being ended"),
-        _ = terminated.recv() => bail!("terminated: everything that was started is being ended"),
+        _ = tokio::signal::ctrl_c() => bail!("interrupted: stopping everything that was started"),
+        _ = terminated.recv() => bail!("terminated: stopping everything that was started"),
     }
 }
 
@@ -55,7 +56,7 @@ async fn play(narrator: &Narrator, ready: &Ready, line: Option<Line>) -> Result<
     narrator.detail(&format!("the plan names {FILE_TO_EDIT} and changes: {}", plan.changes().join(", ")));
     farm.apply().await?;
     ensure!(version(farm).await? == 2, "the edited image must become version 2");
-    narrator.say("version 2 was built beside version 1; the next job must run on it");
+    narrator.say("version 2 was built next to version 1; the next job must run on it");
     let jobs = Jobs::queue(&stage, 1);
     let alone = jobs.finish(&stage, narrator).await?;
     narrator.say(&format!(
@@ -73,7 +74,7 @@ async fn play(narrator: &Narrator, ready: &Ready, line: Option<Line>) -> Result<
     nothing_is_left(&stage, narrator).await
 }
 
-/// Returns the version of the template that the state holds.
+/// Returns the version of the template in the state.
 async fn version(farm: &WorkingDirectory) -> Result<u64> {
     let state = farm.state().await?;
     state["values"]["outputs"]["template"]["value"]["version"].as_u64().context("the state holds no template version")
@@ -85,7 +86,7 @@ async fn current_template(farm: &WorkingDirectory) -> Result<u32> {
     vmid.context("the state holds no template")
 }
 
-/// Checks that the plan's diff of `inputs` has exactly the edited file in it.
+/// Checks that the plan's diff of `inputs` contains exactly the edited file.
 fn shows_the_file(plan: &Plan) -> Result<()> {
     let changes = plan.json["resource_changes"].as_array().context("the plan has no changes")?;
     let template =
@@ -104,6 +105,6 @@ async fn nothing_is_left(stage: &Stage, narrator: &Narrator) -> Result<()> {
         narrator.say("nothing is left: no VM, container, volume, image, lock, token or runner");
         return Ok(());
     }
-    leftovers.iter().for_each(|leftover| println!("left behind: {leftover}"));
-    bail!("{} things were left behind", leftovers.len())
+    leftovers.iter().for_each(|leftover| println!("still exists: {leftover}"));
+    bail!("{} things still exist", leftovers.len())
 }

@@ -24,31 +24,31 @@ use crate::setup::Ready;
 
 /// VMIDs of the pool's runner VMs in `examples/complete`.
 const RUNNER_VMIDS: std::ops::RangeInclusive<u32> = 9100..=9199;
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Life of one runner VM, as the simulator saw it.
+/// The life of a runner VM, from the simulator's time line.
 #[derive(Debug, Clone)]
 pub(crate) struct Life {
-    /// Its number.
+    /// VMID.
     pub(crate) vmid: u32,
-    /// VMID of the template it was cloned from.
+    /// VMID of the template from which it was cloned.
     pub(crate) template: u32,
-    /// When its clone was asked for.
+    /// Time of the request for the clone.
     pub(crate) cloned: Timestamp,
-    /// When it was started.
+    /// Time of the start.
     pub(crate) started: Option<Timestamp>,
-    /// When it was gone.
+    /// Time of the removal.
     pub(crate) destroyed: Option<Timestamp>,
 }
 
 /// Lives of runner VMs by name.
 pub(crate) type Lives = BTreeMap<String, Life>;
 
-/// Everything that the demo needs; what it started ends when it is dropped.
+/// The environment of the demo. Dropping it stops everything that it started.
 pub(crate) struct Stage {
     /// The working directory with the farm's configuration.
     pub(crate) working_directory: WorkingDirectory,
-    /// The image that its template is built from.
+    /// Directory of the image from which the template is built.
     pub(crate) image: Image,
     /// The simulated GitHub.
     pub(crate) github: sim_github::ServerHandle,
@@ -59,7 +59,7 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Starts the simulators and lays everything out.
+    /// Starts the simulators and writes all files.
     pub(crate) async fn set(narrator: &Narrator, ready: &Ready, line: Option<Line>) -> Result<Self> {
         let core = preferred_core()?;
         let guests = Namespaces::start(&ready.guest_base).await.context("starting guests")?;
@@ -124,7 +124,7 @@ impl Stage {
         }
     }
 
-    /// Requests so far, to Proxmox VE and to GitHub; the stand-in runner's own calls do not count.
+    /// Returns the number of requests to Proxmox VE and to GitHub so far, without those of the runner program.
     pub(crate) fn requests(&self) -> (usize, usize) {
         let count = |log: RequestLog| log.entries().iter().filter(|entry| !entry.path.starts_with("/_sim/")).count();
         (count(self.pve.handle.requests()), count(self.github.requests()))
@@ -169,7 +169,7 @@ impl Stage {
         }
     }
 
-    /// Waits at most this long for the end of the farm. Returns what is left.
+    /// Waits for the end of the farm, at most for `limit`. Returns the remaining things.
     pub(crate) async fn leftovers(&self, limit: Duration) -> Vec<String> {
         let left = || {
             let github = self.github.world(|world, _| world.leftovers());
@@ -185,11 +185,11 @@ impl Stage {
             if found.is_empty() || Instant::now() >= end {
                 return found;
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Lives of all VMs that were cloned, by name, from the simulator's time line.
+    /// Returns the lives of all cloned VMs by name, from the simulator's time line.
     fn lives(&self) -> Lives {
         let mut lives = Lives::new();
         for happening in self.pve.handle.timeline() {
@@ -212,7 +212,7 @@ impl Stage {
     }
 }
 
-/// Changes the VM that has this number now.
+/// Changes the life of the VM that currently has this VMID.
 fn change(lives: &mut Lives, vmid: &str, change: impl FnOnce(&mut Life)) {
     let Ok(vmid) = vmid.parse::<u32>() else { return };
     if let Some(life) = lives.values_mut().find(|life| life.vmid == vmid && life.destroyed.is_none()) {
@@ -233,5 +233,5 @@ fn show(line: &str) {
     }
 }
 
-/// The repository that the simulated GitHub has.
+/// Returns the repository of the simulated GitHub.
 pub(crate) use farm::simulation::REPOSITORY;

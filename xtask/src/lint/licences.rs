@@ -1,4 +1,4 @@
-//! Licences of all dependencies. Advisories need a database that no package registry offers.
+//! Checks the licences of all dependencies. Advisories are not checked, because no package registry has their database.
 
 use anyhow::{Context as _, Result, bail};
 use cargo_metadata::MetadataCommand;

@@ -1,4 +1,4 @@
-//! Links between Markdown documents: the file must exist, and the heading that a fragment names.
+//! Checks links between Markdown documents: the file and the heading of a fragment must exist.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -23,7 +23,7 @@ pub(super) fn check(root: &Path) -> Result<()> {
     if broken.is_empty() {
         return Ok(());
     }
-    bail!("these links lead nowhere:\n{}", broken.join("\n"))
+    bail!("these links are broken:\n{}", broken.join("\n"))
 }
 
 fn links(text: &str) -> Vec<String> {
@@ -54,7 +54,7 @@ fn leads_somewhere(document: &Path, text: &str, link: &str) -> Result<bool> {
     Ok(headings(&text).contains(fragment))
 }
 
-/// Returns the fragments that GitHub gives to a document's headings, and the anchors that the document sets itself.
+/// Returns the fragments that GitHub gives to a document's headings, and the document's own anchors.
 fn headings(text: &str) -> BTreeSet<String> {
     let mut headings = BTreeSet::new();
     let mut current: Option<String> = None;

@@ -1,4 +1,4 @@
-//! Linters over everything in the repository, as strict as a review.
+//! Linters for all files of the repository.
 
 mod licences;
 mod links;
@@ -27,17 +27,17 @@ pub(crate) const LINTERS: &[Linter] = &[
     }),
 ];
 
-/// The files that linters look at.
+/// The files for linters, and the programs that they need.
 #[derive(Debug)]
 pub(crate) struct Sources<'a> {
     root: &'a Path,
     tofu: &'a Path,
 }
 
-/// Runs all linters. `report` takes each one's name and result.
+/// Runs all linters, and calls `report` with the name and result of each.
 ///
 /// # Errors
-/// When the repository cannot be found.
+/// Fails if the repository cannot be found.
 pub(crate) fn run(ready: &Ready, mut report: impl FnMut(&'static str, Result<()>)) -> Result<()> {
     let root = artifacts::repository()?;
     let sources = Sources { root: &root, tofu: &ready.opentofu };
@@ -55,7 +55,7 @@ fn hcl(sources: &Sources<'_>) -> Result<()> {
     output(Command::new(sources.tofu).args(["fmt", "-check", "-diff", "-recursive"]).current_dir(sources.root))
 }
 
-/// Runs a command. Its output becomes the error when it fails.
+/// Runs a command. If the command fails, its output becomes the error.
 fn output(command: &mut Command) -> Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.output().with_context(|| format!("starting {name}"))?;

@@ -1,4 +1,4 @@
-//! Shell scripts, checked by ShellCheck.
+//! Checks shell scripts with ShellCheck.
 
 use std::path::Path;
 use std::process::Command;
@@ -28,7 +28,7 @@ enum Shell {
     None,
 }
 
-/// Distinguishes shell scripts from other files. The fuzzer's corpus holds inputs, not programs.
+/// Distinguishes shell scripts from other files. The fuzzer's corpus has inputs, not programs.
 fn shell(root: &Path, name: &str) -> Result<Shell> {
     if name.starts_with("fuzz/corpus/") || !root.join(name).is_file() {
         return Ok(Shell::None);

@@ -1,6 +1,6 @@
-//! Published clients of both services, which the simulators are tested with: `@octokit/rest` from npm, `proxmoxer` from
-//! PyPI. The versions are pinned by the files in `sim/control/clients`; each version of them has a directory of its
-//! own in the cache.
+//! Installs published clients of both services for the tests of the simulators: `@octokit/rest` from npm, and
+//! `proxmoxer` from PyPI. Files in `sim/control/clients` pin the versions. Each version of these files has its own
+//! directory in the cache.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
 
-use super::{bound, debian};
+use super::bound::bound;
+use super::debian;
 use crate::narrate::Narrator;
 
 const MANIFEST: &str = include_str!("../../../sim/control/clients/package.json");
@@ -16,15 +17,15 @@ const LOCK: &str = include_str!("../../../sim/control/clients/package-lock.json"
 const NPMRC: &str = include_str!("../../../sim/control/clients/npmrc");
 const REQUIREMENTS: &str = include_str!("../../../sim/control/clients/requirements.txt");
 
-/// The last thing that is made in a directory: without it the rest is not to be trusted.
+/// Name of the file that is written last. A directory without it is incomplete.
 const COMPLETE: &str = ".complete";
 
-/// Where the clients are.
+/// Paths of the clients.
 #[derive(Debug, Clone)]
 pub(crate) struct Clients {
-    /// Directory with the `node_modules` of the JavaScript ones.
+    /// Directory with the `node_modules` of the JavaScript clients.
     pub(crate) javascript: PathBuf,
-    /// The Python that knows the others.
+    /// Python interpreter with the Python clients.
     pub(crate) python: PathBuf,
 }
 
@@ -44,7 +45,7 @@ pub(super) fn packages_needed(cache: &Path) -> Vec<&'static str> {
     packages
 }
 
-/// Returns the clients, installed where they are missing.
+/// Returns the clients. Installs them if they are missing.
 pub(super) fn ensure(cache: &Path, narrator: &Narrator) -> Result<Clients> {
     let (javascript, python) = (javascript(cache), python(cache));
     if !is_complete(&javascript) {

@@ -1,4 +1,4 @@
-//! System packages, from Debian's own archive.
+//! Installs system packages from Debian's archive.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,11 +8,11 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::narrate::Narrator;
 
-/// Package names, each with the reason it is there.
+/// Names of packages, each with the reason.
 const PACKAGES: &[&str] = &[
     "busybox-static",  // the appliance's init and network set-up
     "ca-certificates", // the registries' own TLS
-    "curl",            // the stand-in for GitHub's runner program
+    "curl",            // the replacement of GitHub's runner program
     "dnsmasq-base",    // DHCP for simulated containers
     "gcc",             // C parts of two crates
     "iproute2",        // network cards of simulated containers
@@ -27,7 +27,7 @@ const PACKAGES: &[&str] = &[
     "xorriso", // Packer's seed images, and the independent reader of ours
 ];
 
-/// Installs what is missing, as root or through `sudo`; without either the error says what to run.
+/// Installs missing packages, as root or through `sudo`. Without either, the error names the command to run.
 ///
 /// `extra` names packages beyond those that every run needs.
 pub(super) fn install(extra: &[&str], narrator: &Narrator) -> Result<()> {
@@ -38,7 +38,7 @@ pub(super) fn install(extra: &[&str], narrator: &Narrator) -> Result<()> {
     let by_hand = format!("apt-get update && apt-get install --no-install-recommends {}", missing.join(" "));
     if program("apt-get").is_none() {
         bail!(
-            "this set-up installs Debian packages and found no apt-get. Install these by your system's means and run again: {}",
+            "this set-up installs Debian packages and found no apt-get. Install these packages in another way and run again: {}",
             missing.join(" ")
         );
     }
@@ -63,7 +63,7 @@ fn apt(prefix: &[&str], arguments: &[&str]) -> Result<()> {
     bail!("apt-get {} failed:\n{}", arguments.first().unwrap_or(&""), String::from_utf8_lossy(&output.stderr).trim());
 }
 
-/// Returns the words to put before a command so that it runs as root.
+/// Returns the prefix of a command that runs it as root.
 fn elevation() -> Result<Vec<&'static str>> {
     if rustix::process::geteuid().is_root() {
         return Ok(Vec::new());
@@ -89,13 +89,13 @@ pub(super) fn codename() -> String {
     name.unwrap_or_default().trim_matches('"').to_owned()
 }
 
-/// Returns the program that `PATH` leads to.
+/// Returns the program of this name on `PATH`.
 pub(super) fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|directory| directory.join(name)).find(|program| program.is_file())
 }
 
-/// Returns true if a command ends well.
+/// Returns true if a command succeeds.
 pub(super) fn succeeds(program: &str, arguments: &[&str]) -> bool {
     let status =
         Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();

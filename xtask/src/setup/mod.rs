@@ -1,8 +1,9 @@
-//! Everything that a fresh machine lacks: system packages, the static target, the engines, the guests' base system.
+//! Prepares a new machine: system packages, the static target, the engines, the guests' base system.
 //!
-//! Each step looks before it acts, so a second run costs a second. Slow builds go to the cache directory,
-//! keyed by version, outside the checkout. Nothing here needs more than the ordinary package registries.
+//! Each step does nothing if its result exists, so a second run takes a second. Slow builds go to the cache directory
+//! outside of the checkout, keyed by version. Everything comes from ordinary package registries.
 
+mod bound;
 mod clients;
 mod debian;
 mod go;
@@ -15,7 +16,6 @@ mod rust;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
@@ -27,15 +27,15 @@ use crate::narrate::Narrator;
 /// Results of the set-up.
 #[derive(Debug, Clone)]
 pub(crate) struct Ready {
-    /// OpenTofu's program.
+    /// Path of OpenTofu.
     pub(crate) opentofu: PathBuf,
-    /// A Go toolchain: part of the tests is Go code.
+    /// Path of Go, which builds the Go parts of tests.
     pub(crate) go: PathBuf,
-    /// Packer's program, of the version that the fixture is for.
+    /// Path of Packer, in the version that the fixture needs.
     pub(crate) packer: PathBuf,
-    /// Directory that simulated guests are layered on.
+    /// Directory with the base system of simulated guests.
     pub(crate) guest_base: PathBuf,
-    /// Clients of others, for the tests of the simulators.
+    /// Published clients for the tests of the simulators.
     clients: Option<Clients>,
     /// Disk image of guests that are whole machines.
     guest_image: Option<PathBuf>,
@@ -53,7 +53,7 @@ pub(crate) enum Purpose {
 }
 
 impl Ready {
-    /// Returns the variables by which tests and simulators find what was made ready.
+    /// Returns the variables by which tests and simulators find the results.
     pub(crate) fn environment(&self) -> Vec<(&'static str, PathBuf)> {
         let mut variables = vec![
             ("PATH", self.search_path().into()),
@@ -70,7 +70,7 @@ impl Ready {
         variables
     }
 
-    /// Returns the cores that the framework's own tests run with, as its harness reads them.
+    /// Returns the cores for the framework's own tests, as its harness reads them.
     fn cores(&self) -> OsString {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let terraform =
@@ -97,13 +97,12 @@ pub(crate) fn cache_directory() -> Result<PathBuf> {
     if let Some(directory) = std::env::var_os("XDG_CACHE_HOME") {
         return Ok(Path::new(&directory).join("pxci"));
     }
-    let home = std::env::var_os("HOME").context(
-        "neither PXCI_CACHE, XDG_CACHE_HOME nor HOME is set: set PXCI_CACHE to a directory to keep engines in",
-    )?;
+    let home = std::env::var_os("HOME")
+        .context("neither PXCI_CACHE, XDG_CACHE_HOME nor HOME is set: set PXCI_CACHE to a directory for engines")?;
     Ok(Path::new(&home).join(".cache/pxci"))
 }
 
-/// Makes the machine ready. Two runs at once wait for one another.
+/// Prepares the machine. Concurrent runs wait for each other.
 pub(crate) fn run(narrator: &Narrator, purpose: Purpose) -> Result<Ready> {
     let began = Instant::now();
     let cache = std::path::absolute(cache_directory()?).context("asking for the current directory")?;
@@ -140,17 +139,10 @@ pub(crate) fn run(narrator: &Narrator, purpose: Purpose) -> Result<Ready> {
     Ok(Ready { opentofu, go, packer, guest_base, clients, guest_image })
 }
 
-/// The page of `cargo xtask sim` is tested in a real browser.
+/// Returns the package of the browser that tests the page of `cargo xtask sim`, if no browser is installed.
 fn browser_needed() -> Option<&'static str> {
     let named = std::env::var_os("PXCI_CHROMIUM").is_some();
     (!named && debian::program("chromium").is_none()).then_some("chromium")
-}
-
-/// Returns a command that ends with this process, whatever ends it.
-fn bound(program: &Path) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
-    command
 }
 
 fn guest_base(cache: &Path, narrator: &Narrator) -> Result<PathBuf> {

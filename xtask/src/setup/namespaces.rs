@@ -1,10 +1,10 @@
-//! Whether simulated guests can have namespaces of their own.
+//! Checks that simulated guests can have their own namespaces.
 
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
-/// Tries the namespaces that guests run in; the error says what an administrator has to allow.
+/// Tries the namespaces that guests need. The error names the setting that an administrator must allow.
 pub(super) fn check() -> Result<()> {
     let is_root = rustix::process::geteuid().is_root();
     let mut command = Command::new("unshare");

@@ -1,4 +1,4 @@
-//! OpenTofu, built from its Go module: no registry offers it as a program.
+//! Builds OpenTofu from its Go module, because no registry has the program.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::bound;
+use super::bound::bound;
 use crate::narrate::Narrator;
 
 /// The version that `engines/opentofu/go.mod` names.
@@ -42,7 +42,7 @@ fn build(cache: &Path, go: &Path, program: &Path) -> Result<()> {
     let unfinished = directory.join("tofu.unfinished");
     let mut command = bound(go);
     if go.starts_with(cache) {
-        // Without an own Go toolchain, its caches are of no use afterwards.
+        // A Go from the cache is only used here, so its caches are removed with the build.
         command.env("GOMODCACHE", work.0.join("modules")).env("GOCACHE", work.0.join("build"));
     }
     let output = command

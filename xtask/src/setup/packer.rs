@@ -1,8 +1,8 @@
-//! Packer 1.6, the last that Debian has: its Proxmox builder is compiled in.
+//! Finds or installs Packer 1.6, the last version in Debian, which contains the Proxmox builder.
 //!
-//! Debian 12 installs it as any package. Debian 13 has none; there Debian 12's, which needs nothing but a C library, is
-//! unpacked into the cache. apt fetches it with directories of its own, so nothing of the machine's apt changes, no
-//! root is needed, and the archive's signature is checked.
+//! Debian 12 has a package. Debian 13 has none, so the package of Debian 12, which only needs a C library, is unpacked
+//! into the cache. apt fetches it with separate directories: this changes nothing of the machine's apt, needs no root,
+//! and checks the archive's signature.
 
 use std::ffi::OsString;
 use std::fs;
@@ -15,12 +15,12 @@ use super::debian;
 use crate::narrate::Narrator;
 
 const VERSION: &str = "1.6.6";
-/// Version lines of the programs that understand the fixture's dialect.
+/// Beginning of the version line of suitable programs.
 const ANSWER: &str = "Packer v1.6.";
 /// The newest release of Debian that has the package.
 const RELEASE: &str = "bookworm";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-/// Where Debian's releases are when this machine's own archive has only newer ones.
+/// Archive with Debian's older releases, if this machine's archive only has newer ones.
 const ARCHIVE: &str = "http://deb.debian.org/debian";
 
 /// Returns the Debian packages that [`ensure`] needs.
@@ -28,7 +28,7 @@ pub(super) fn packages_needed() -> &'static [&'static str] {
     if on_path().is_none() && debian::codename() == RELEASE { &["packer"] } else { &[] }
 }
 
-/// Returns a Packer of that version: the one that `PATH` leads to, else the one in the cache, fetched where it is missing.
+/// Returns a Packer of that version: from `PATH`, otherwise from the cache, into which it is fetched if it is missing.
 pub(super) fn ensure(cache: &Path, narrator: &Narrator) -> Result<PathBuf> {
     if let Some(program) = on_path() {
         return Ok(program);
@@ -47,7 +47,7 @@ pub(super) fn ensure(cache: &Path, narrator: &Narrator) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// Returns the `PATH` with which the name `packer` leads to this program.
+/// Returns a `PATH` on which `packer` is this program.
 pub(super) fn search_path(program: &Path) -> OsString {
     let path = std::env::var_os("PATH").unwrap_or_default();
     if debian::program("packer").as_deref() == Some(program) {
@@ -79,7 +79,7 @@ fn fetch(program: &Path) -> Result<()> {
     Err(failure)
 }
 
-/// Returns the archives that this machine's apt has its own release from.
+/// Returns the archives from which this machine's apt gets its own release.
 fn own_archives(codename: &str) -> Result<Vec<String>> {
     let output = Command::new("apt-get").args(["update", "--print-uris"]).output().context("starting apt-get")?;
     Ok(archives_of(&String::from_utf8_lossy(&output.stdout), codename))
@@ -94,7 +94,7 @@ fn archives_of(uris: &str, codename: &str) -> Vec<String> {
 
 fn fetch_from(archive: &str, program: &Path) -> Result<()> {
     let scratch = tempfile::tempdir().context("creating a directory")?;
-    // Except for root, apt wants to find its directories.
+    // For users other than root, apt needs existing directories.
     for directory in ["lists/partial", "cache/archives/partial"] {
         fs::create_dir_all(scratch.path().join(directory)).context("creating a directory")?;
     }
@@ -111,7 +111,7 @@ fn fetch_from(archive: &str, program: &Path) -> Result<()> {
     keep(&unpacked.join("usr/bin/packer"), program)
 }
 
-/// Copies a program to the cache; an interrupted copy leaves no half of it under its name.
+/// Copies a program to the cache. An interrupted copy leaves no incomplete file under the name.
 fn keep(found: &Path, program: &Path) -> Result<()> {
     let directory = program.parent().context("the cache has no directory for Packer")?;
     fs::create_dir_all(directory).with_context(|| format!("creating {}", directory.display()))?;
@@ -120,7 +120,7 @@ fn keep(found: &Path, program: &Path) -> Result<()> {
     fs::rename(&unfinished, program).with_context(|| format!("moving Packer to {}", program.display()))
 }
 
-/// apt with lists and downloads of its own, and one archive.
+/// An apt with separate lists and downloads, and one archive.
 struct Apt<'a> {
     directory: &'a Path,
     archive: &'a str,
@@ -140,7 +140,7 @@ impl Apt<'_> {
             format!("Dir::State::Lists={}", place("lists")),
             format!("Dir::Cache={}", place("cache")),
             "Acquire::Languages=none".to_owned(),
-            // The directory is the caller's alone; apt's own user could not enter it.
+            // Only the caller can enter the directory, so apt's own user cannot be used.
             "APT::Sandbox::User=root".to_owned(),
         ];
         let mut command = Command::new("apt-get");
@@ -166,7 +166,7 @@ mod tests {
     use super::archives_of;
 
     #[test]
-    fn the_archives_of_the_own_release_are_found_in_what_apt_prints() {
+    fn the_archives_of_this_release_are_found_in_the_output_of_apt() {
         let uris = "'http://deb.debian.org/debian/dists/trixie/InRelease' deb.debian.org_debian_dists_trixie_InRelease 0 \n\
                     'http://deb.debian.org/debian/dists/trixie-updates/InRelease' deb.debian.org_x 0 \n\
                     'mirror+file:/etc/apt/mirrors/debian.list/dists/trixie/InRelease' mirror_x 0 \n\

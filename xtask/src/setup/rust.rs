@@ -1,4 +1,4 @@
-//! The static target that the dispatcher's appliance is built for.
+//! Installs the static target of the dispatcher's appliance.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +10,7 @@ use crate::narrate::Narrator;
 /// Target triple of the appliance's program.
 pub(super) const STATIC_TARGET: &str = "x86_64-unknown-linux-musl";
 
-/// Adds the static target's standard library where it is missing.
+/// Adds the static target's standard library if it is missing.
 pub(super) fn install_static_target(narrator: &Narrator) -> Result<()> {
     if has_standard_library()? {
         return Ok(());

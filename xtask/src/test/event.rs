@@ -1,4 +1,4 @@
-//! One line of a test program's output: libtest's JSON, or text that something else wrote.
+//! Lines of a test program's output: libtest's JSON, or text from another source.
 
 use std::time::Duration;
 
@@ -17,18 +17,18 @@ pub(super) enum Event {
     Result,
     /// Text from outside the test harness.
     Text(String),
-    /// Nothing that matters here.
+    /// Anything else.
     Other,
 }
 
-/// The end of one test.
+/// The end of a test.
 #[derive(Debug, PartialEq)]
 pub(super) struct Ended {
     /// The test's path within its program.
     pub(super) name: String,
     /// True if the test passed.
     pub(super) passed: bool,
-    /// Run time, zero when the harness did not report it.
+    /// Run time; zero if the harness did not report it.
     pub(super) took: Duration,
     /// Captured output.
     pub(super) output: String,

@@ -1,4 +1,4 @@
-//! All tests, the cheapest first, and a summary that hides nothing.
+//! Runs all tests, the cheapest first, and prints a summary that hides nothing.
 
 mod event;
 mod programs;
@@ -18,7 +18,7 @@ use crate::lint;
 use crate::narrate::Narrator;
 use crate::setup::Ready;
 
-/// Guests that an ordinary run does not use.
+/// Kinds of guests that an ordinary run does not use.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 pub(crate) enum Guests {
     /// Whole machines, which QEMU runs.
@@ -38,7 +38,7 @@ pub(crate) fn run_with_machines(narrator: &Narrator, ready: &Ready, line: Option
         environment: &environment,
     };
     test_programs(&machines, &mut report, narrator);
-    narrator.say("running a machine's whole life, from clone to reap");
+    narrator.say("running the life of a machine, from clone to reap");
     let life = Programs {
         examples: &[],
         which: &["--package", "terraform-provider-pxci", "--test", "acceptance"],
@@ -142,8 +142,8 @@ fn itself(words: &[&str], environment: &[(&'static str, PathBuf)]) -> Result<()>
     bail!("it ended with {status}")
 }
 
-/// Replays the recordings in `directory` against the simulator, or the server that the environment names, and prints how
-/// they compare.
+/// Replays the recordings in `directory` against the simulator, or the server that the environment names, and prints
+/// how they compare.
 pub(crate) async fn conformance(directory: &Path, against: Option<&str>) -> Result<()> {
     let report = match against {
         Some(prefix) => sim_replay::against(directory, &sim_replay::ForeignServer::from_environment(prefix)?).await?,

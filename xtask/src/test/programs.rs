@@ -1,4 +1,4 @@
-//! Builds and runs test programs through cargo, which starts each by way of `cargo xtask run-test-program`.
+//! Builds and runs test programs through cargo, which starts each with `cargo xtask run-test-program`.
 
 use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Lines};
@@ -17,17 +17,17 @@ use crate::narrate::Narrator;
 
 /// Longest time without a line on the screen.
 const HEARTBEAT: Duration = Duration::from_secs(30);
-/// Names the command of this program that starts a test program.
+/// Command of this program that starts a test program.
 pub(crate) const RUN_COMMAND: &str = "run-test-program";
 
-/// Which tests are run, and with what.
+/// The selection of tests, and their environment.
 #[derive(Debug)]
 pub(super) struct Programs<'a> {
-    /// Cargo's words that choose the packages whose examples tests start; none are built when empty.
+    /// Cargo's arguments for the packages whose examples tests start. None are built if empty.
     pub(super) examples: &'a [&'a str],
-    /// Cargo's words that choose the programs.
+    /// Cargo's arguments for the programs.
     pub(super) which: &'a [&'a str],
-    /// Names of tests; all when empty.
+    /// Names of tests; all if empty.
     pub(super) names: &'a [&'a str],
     /// Variables of the tests' environment.
     pub(super) environment: &'a [(&'static str, PathBuf)],
@@ -37,7 +37,7 @@ impl Programs<'_> {
     /// Builds the programs and counts their tests.
     ///
     /// # Errors
-    /// When a program does not build.
+    /// Fails if a program does not build.
     pub(super) fn count(&self) -> Result<usize> {
         self.build_examples()?;
         let mut command = self.cargo(&["--list", "--format=terse"])?;
@@ -63,7 +63,7 @@ impl Programs<'_> {
     /// Runs the programs one after the other.
     ///
     /// # Errors
-    /// When cargo cannot be started or its output cannot be read.
+    /// Fails if cargo cannot be started or its output cannot be read.
     pub(super) fn run(&self, report: &mut Report, narrator: &Narrator) -> Result<()> {
         let failed_before = report.failed();
         let mut command = self.cargo(&["-Zunstable-options", "--format=json", "--report-time", "--show-output"])?;
@@ -115,7 +115,7 @@ fn pass_on(lines: Lines<BufReader<ChildStdout>>, to: &Sender<std::io::Result<Str
 /// The variable makes libtest accept its JSON format. Cargo must not see it, because build scripts look at it.
 ///
 /// # Errors
-/// When the program cannot be started.
+/// Fails if the program cannot be started.
 pub(crate) fn become_program(words: &[OsString]) -> Result<()> {
     let (program, arguments) = words.split_first().context("no test program is named")?;
     if arguments.iter().any(|argument| argument == "--format=json") {

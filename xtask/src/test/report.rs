@@ -1,4 +1,4 @@
-//! Counts over all test programs, shown while they run and summed up at the end.
+//! Counts the results of all test programs, shows progress, and prints a summary at the end.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -6,13 +6,13 @@ use std::time::Duration;
 use super::event::{Ended, Event};
 use crate::narrate::Narrator;
 
-/// Tests that the summary names as the slowest.
+/// Number of slowest tests in the summary.
 const SLOWEST: usize = 10;
 
 /// Results so far.
 #[derive(Debug, Default)]
 pub(super) struct Report {
-    /// Tests that the programs listed, zero before they were asked.
+    /// Number of tests that the programs listed; zero before.
     pub(super) expected: usize,
     passed: usize,
     failures: Vec<String>,
@@ -85,7 +85,7 @@ impl Report {
         self.program.clear();
     }
 
-    /// Shows the progress of the run, for times in which no program ends.
+    /// Shows the progress of the run while no program ends.
     pub(super) fn heartbeat(&self, narrator: &Narrator) {
         let running = self.running.iter().next().map(|test| format!(", running {test}")).unwrap_or_default();
         narrator.say(&format!("{}: {}{running}", self.progress(), self.program));

@@ -9,15 +9,9 @@ const SKIPPED: &[(&str, &str)] = &[
     ("LICENSE-MIT", "not our text"),
     ("crates/cloudinit/schema/", "cloud-init's schema"),
     ("crates/cloudinit/tests/templatefile.json", "results of Terraform's own function"),
-    ("crates/fleet/src/", HEART),
     ("crates/tf-provider/comparison/go/go.sum", "generated"),
     ("crates/tf-provider/src/generated/", "generated"),
     ("crates/tf-provider/tests/go-client/go.sum", "generated"),
-    ("dispatcher/src/execute/", HEART),
-    ("dispatcher/src/intents/", HEART),
-    ("dispatcher/src/looks.rs", HEART),
-    ("dispatcher/src/looks/", HEART),
-    ("dispatcher/src/observe/", HEART),
     ("docs/glossary.md", "names the words to avoid"),
     ("docs/style.md", "names the words to avoid"),
     ("fuzz/corpus/", "input of decoders"),
@@ -28,7 +22,6 @@ const SKIPPED: &[(&str, &str)] = &[
     ("xtask/engines/", "generated"),
     ("xtask/tests/style/", "names the words to avoid"),
 ];
-const HEART: &str = "the dispatcher's decisions and their execution are being rewritten, and get their language then";
 
 /// A line of a file.
 #[derive(Debug)]

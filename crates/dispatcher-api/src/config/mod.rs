@@ -1,7 +1,7 @@
 //! The dispatcher's configuration: addresses of Proxmox VE and GitHub, and the runner pools.
 //!
-//! The provider writes it, the dispatcher validates it once more and keeps it. It never holds a secret: those travel
-//! as [`crate::Secrets`], sealed.
+//! The provider writes the configuration, and the dispatcher validates it again and stores it. A configuration must
+//! never hold a secret: secrets are sent sealed, as [`crate::Secrets`].
 
 use std::fmt;
 
@@ -10,51 +10,51 @@ use serde::{Deserialize, Serialize};
 
 mod validate;
 
-/// Everything that a dispatcher needs to know, without secrets.
+/// Configuration of a dispatcher, without secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The installation whose guests this dispatcher may touch.
+    /// Installation whose guests this dispatcher may change.
     pub installation: Installation,
-    /// Where the Proxmox VE API is.
+    /// Connection to the Proxmox VE API.
     pub pve: PveConfig,
-    /// Where the GitHub API is.
+    /// Connection to the GitHub API.
     #[serde(default)]
     pub github: GithubConfig,
-    /// Seconds between two polls for queued jobs (1 to 3600).
+    /// Time between two polls for queued jobs, in seconds (1 to 3600).
     #[serde(default = "default_poll_interval")]
     pub poll_interval_seconds: u32,
-    /// The pools of runners. Names are unique, VMID ranges do not overlap.
+    /// Runner pools. Their names are unique, and their VMID ranges do not overlap.
     #[serde(default)]
     pub pools: Vec<RunnerPool>,
 }
 
-/// Where the Proxmox VE API is, and as whom to use it.
+/// Connection to the Proxmox VE API.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PveConfig {
-    /// API endpoints, such as `https://pve1.example.net:8006`; the later ones are tried when the first fails.
+    /// API endpoints, such as `https://pve1.example.net:8006`. Later endpoints are tried if earlier ones fail.
     pub endpoints: Vec<String>,
-    /// PEM certificates of the authority that signed the endpoints' certificates. Excludes `fingerprint`.
+    /// PEM certificates of the authority that signed the endpoints' certificates. Conflicts with `fingerprint`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_pem: Option<String>,
-    /// SHA-256 fingerprint of the endpoints' certificate, `AA:BB:…` or 64 hexadecimal digits. Excludes `ca_pem`.
+    /// SHA-256 fingerprint of the endpoints' certificate, `AA:BB:…` or 64 hexadecimal digits. Conflicts with `ca_pem`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
     /// Name of the API token: `user@realm!name`.
     pub token_id: String,
 }
 
-/// Where the GitHub API is.
+/// Connection to the GitHub API.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GithubConfig {
     /// Base URL of the REST API. GitHub Enterprise Server: `https://host/api/v3`.
     pub api_url: String,
-    /// PEM certificates of the authority that signed the API's certificate; a public one's when absent.
+    /// PEM certificates of the authority that signed the API's certificate. `None` for a public authority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_pem: Option<String>,
-    /// Asks as a GitHub App; the secret for GitHub is that App's private key then, in place of a token.
+    /// GitHub App that the dispatcher acts as. The secret for GitHub is then the App's private key instead of a token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app: Option<GithubApp>,
 }
@@ -65,56 +65,56 @@ impl Default for GithubConfig {
     }
 }
 
-/// A GitHub App where it is installed.
+/// An installation of a GitHub App.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GithubApp {
     /// The App's client id, or its number as text.
     pub id: String,
-    /// Number of the installation, as its page's address ends with.
+    /// Number of the installation, with which the address of its page ends.
     pub installation_id: u64,
 }
 
-/// One pool of runners: which jobs it serves, and what its virtual machines are made of.
+/// A runner pool: the jobs that it runs, and the properties of its virtual machines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunnerPool {
     /// Name of the pool, unique in the installation.
     pub name: PoolName,
-    /// Labels that a job must ask for a subset of; the runners register with exactly these.
+    /// Labels of the runners. The pool runs a job that asks for a subset of them.
     pub labels: Vec<String>,
-    /// Repositories whose jobs are served.
+    /// Repositories whose jobs the pool runs.
     pub repositories: Vec<RepositoryName>,
-    /// GitHub's id of the runner group that runners join; 1 is the default group.
+    /// GitHub's id of the runner group. The default group has the id 1.
     #[serde(default = "default_runner_group")]
     pub runner_group_id: u64,
-    /// Most virtual machines of this pool that exist at any time, in whatever state.
+    /// Largest number of virtual machines of this pool at the same time, in any state.
     pub max: u32,
-    /// VMIDs that this pool may use; nothing outside of it is ever touched.
+    /// Range of VMIDs of this pool. The dispatcher never changes a guest outside of it.
     pub vmid_range: VmidRange,
-    /// Proxmox VE resource pool that every virtual machine of this pool belongs to.
+    /// Proxmox VE resource pool of the virtual machines.
     pub resource_pool: String,
-    /// The template that virtual machines are cloned from.
+    /// Template that the virtual machines are cloned from.
     pub template: TemplateSource,
-    /// Volume id of the NoCloud ISO that each clone gets, such as `local:iso/pxci-lab_x_k3x9ab_0123456789abcdef.iso`.
+    /// Volume id of the seed ISO that each clone gets, such as `local:iso/pxci-lab_x_k3x9ab_0123456789abcdef.iso`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed_iso: Option<String>,
-    /// Virtual CPU cores of a clone; the template's when absent.
+    /// Number of virtual CPU cores of a clone. `None` for that of the template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cores: Option<u32>,
-    /// Memory of a clone in MiB; the template's when absent.
+    /// Memory of a clone in MiB. `None` for that of the template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_mib: Option<u32>,
-    /// Bridge of a clone's network card; the template's when absent.
+    /// Bridge of a clone's network card. `None` for that of the template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridge: Option<String>,
-    /// Seconds from the start of a clone until its runner must be ready; then it is destroyed.
+    /// Longest time until the runner of a new clone is ready, in seconds. A slower clone is destroyed.
     #[serde(default = "default_boot_limit")]
     pub boot_limit_seconds: u32,
-    /// Seconds that a registered runner may wait for a job; then it is retired.
+    /// Longest time that a registered runner waits for a job before it is retired, in seconds.
     #[serde(default = "default_idle_limit")]
     pub idle_limit_seconds: u32,
-    /// Seconds that one job may take; then its virtual machine is destroyed and the audit trail says so.
+    /// Longest time that a job runs before its virtual machine is destroyed, in seconds. The audit trail records it.
     #[serde(default = "default_job_limit")]
     pub job_limit_seconds: u32,
 }
@@ -123,13 +123,13 @@ pub struct RunnerPool {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TemplateSource {
-    /// The family it is a version of: the template's marker must say the same, or, where it has none, its name.
+    /// Family of the template, according to its marker, or according to its name if it has no marker.
     pub family: String,
     /// VMID of the version to clone.
     pub vmid: Vmid,
-    /// Node that has it; clones are made there.
+    /// Node of the template, on which clones are made.
     pub node: NodeName,
-    /// `family` is the template's name at Proxmox VE, whatever its marker says.
+    /// True if `family` is the template's name at Proxmox VE, whatever its marker says.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_name: bool,
 }
@@ -169,13 +169,13 @@ impl fmt::Display for ConfigProblem {
     }
 }
 
-/// Why a configuration cannot be used.
+/// Reason why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The text is not a configuration at all.
     #[error("the dispatcher's configuration cannot be read")]
     Syntax(#[source] serde_json::Error),
-    /// It can be read, but says something impossible. Every problem is listed.
+    /// The configuration can be read, but is invalid. Lists every problem.
     #[error("the dispatcher's configuration is not valid: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Invalid(Vec<ConfigProblem>),
 }
@@ -209,8 +209,8 @@ impl Config {
         Err(ConfigError::Invalid(problems))
     }
 
-    /// Returns the SHA-256 of the configuration in 64 hexadecimal digits, whatever the order of its pools. Both sides compute it,
-    /// so that drift shows without the configuration travelling back.
+    /// Returns the SHA-256 of the configuration in 64 hexadecimal digits, whatever the order of its pools. Both sides
+    /// compute it, so that drift shows without the configuration travelling back.
     #[cfg(feature = "console")]
     #[must_use]
     pub fn hash(&self) -> String {

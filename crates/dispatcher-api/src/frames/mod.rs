@@ -1,23 +1,24 @@
-//! Messages over a terminal: lines of printable ASCII that survive what a console does to them.
+//! Messages over a terminal, as lines of printable ASCII that arrive unchanged over a console.
 //!
-//! A Proxmox VE container console is a terminal that several people may look at. It echoes what is sent, ends lines
-//! with CR LF or CR CR LF, repaints the screen when it likes, and detaches at byte 0x1c. Therefore a message travels as
+//! A Proxmox VE container console is a terminal that several people may use. A console echoes its input, ends lines
+//! with CR LF or CR CR LF, repaints the screen at any time, and detaches at byte 0x1c. A message is therefore sent as
 //! numbered chunks, one per line:
 //!
 //! ```text
 //! ~pxci1>0a1b2c3d.7.0/2:<base64>:<first 16 hexadecimal digits of the SHA-256 of everything before>
 //! ```
 //!
-//! `>` goes to the dispatcher, `<` comes from it, so an echo is never taken for an answer. Then: session, message
-//! number, chunk/chunks. A line that does not check is dropped, and the message with it: who waits for it asks again.
-//! A decoder must never fail, whatever it reads, and never hold more than a few messages.
+//! `>` marks messages to the dispatcher and `<` messages from it, so an echo is never taken for an answer. Session,
+//! message number, and chunk/chunks follow. A line with a wrong checksum is dropped together with its message, which
+//! the other side then requests again. A decoder must never fail on any input, and must never hold more than a few
+//! messages.
 
 use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
 
-/// Longest line in bytes, its end included: what a terminal that still edits lines takes at once.
+/// Longest line in bytes, with its end. A terminal in canonical mode accepts no longer lines.
 pub const LONGEST_LINE: usize = 4096;
 
 /// Largest message in bytes.
@@ -28,7 +29,7 @@ const MOST_CHUNKS: usize = LARGEST_MESSAGE / CHUNK;
 const MOST_PARTIAL: usize = 4;
 const CHECKSUM_DIGITS: usize = 16;
 
-/// Which way a message goes.
+/// Direction of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// From the provider to the dispatcher.
@@ -46,12 +47,12 @@ impl Direction {
     }
 }
 
-/// Tells clients of one console apart: eight hexadecimal digits, drawn by the client.
+/// Id that distinguishes the clients of one console: eight random hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionId(u32);
 
 impl SessionId {
-    /// Draws a new one.
+    /// Makes a random id.
     #[must_use]
     pub fn random() -> Self {
         Self(rand::random())
@@ -64,14 +65,14 @@ impl fmt::Display for SessionId {
     }
 }
 
-/// A whole message.
+/// A complete message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// The conversation that it belongs to.
+    /// Session of the message.
     pub session: SessionId,
-    /// Its number in that conversation; an answer carries the number of its request.
+    /// Number of the message in the session. An answer has the number of its request.
     pub number: u32,
-    /// The message.
+    /// Bytes of the message.
     pub payload: Vec<u8>,
 }
 
@@ -137,7 +138,7 @@ impl Decoder {
         Self { direction, line: Vec::new(), overlong: false, partial: Vec::new() }
     }
 
-    /// Takes bytes as they come and returns the messages that they complete.
+    /// Takes the next bytes of the terminal, and returns the messages that they complete.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<Message> {
         let mut complete = Vec::new();
         for byte in bytes {
@@ -171,7 +172,8 @@ impl Decoder {
         Some(Message { session: done.session, number: done.number, payload })
     }
 
-    /// A new number replaces what a session left unfinished; beyond a few sessions the oldest is forgotten.
+    /// Returns the index of the message that a chunk belongs to. A new message replaces an unfinished one of its
+    /// session. Beyond a few sessions, the oldest message is dropped.
     fn place_for(&mut self, chunk: &Chunk) -> usize {
         let same = |partial: &Partial| partial.session == chunk.session;
         let fits = |partial: &Partial| partial.number == chunk.number && partial.chunks.len() == chunk.count;
@@ -191,7 +193,7 @@ impl Decoder {
 
 fn parse(direction: Direction, line: &[u8]) -> Option<Chunk> {
     let text = String::from_utf8_lossy(line);
-    // A prompt or an escape sequence may stand before it on the same line.
+    // A prompt or an escape sequence may precede the frame on the same line.
     let text = &text[text.rfind(direction.marker())?..];
     let (body, digits) = text.rsplit_once(':')?;
     if checksum(body) != digits {

@@ -1,8 +1,8 @@
-//! The body of a resource block, argument by argument, so that a step can change one of them.
+//! The body of a resource block as a list of arguments, so that a step can change one of them.
 
 use std::fmt::Write;
 
-/// Arguments and blocks of a resource, in order.
+/// The arguments and blocks of a resource, in order.
 #[derive(Debug, Clone, Default)]
 pub struct Body(Vec<Part>);
 
@@ -14,18 +14,18 @@ struct Part {
 }
 
 impl Body {
-    /// A body with these arguments: names, and expressions in HCL.
+    /// Returns a body with these arguments: names, and expressions in HCL.
     pub fn new<'a>(arguments: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         arguments.into_iter().fold(Self::default(), |body, (name, expression)| body.set(name, expression))
     }
 
-    /// With this argument, in place of an earlier one of that name.
+    /// Adds an argument, or replaces the argument of that name.
     #[must_use]
     pub fn set(self, name: &str, expression: impl Into<String>) -> Self {
         self.put(name, expression.into(), false)
     }
 
-    /// With this block, `{ … }`, in place of earlier blocks of that name. A block with a label has it in its name.
+    /// Adds a block, `{ … }`, or replaces the block of that name. The name of a block with a label contains the label.
     #[must_use]
     pub fn block(self, name: &str, text: impl Into<String>) -> Self {
         self.put(name, text.into(), true)
@@ -40,14 +40,14 @@ impl Body {
         self
     }
 
-    /// Without that argument or block.
+    /// Removes an argument or block.
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {
         self.0.retain(|part| part.name != name);
         self
     }
 
-    /// Names of its arguments and blocks.
+    /// Returns the names of the arguments and blocks.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|part| part.name.split(' ').next().unwrap_or_default())
     }
@@ -56,7 +56,7 @@ impl Body {
         self.0.iter().any(|part| part.name == name && part.is_block)
     }
 
-    /// The text as in a configuration.
+    /// Returns the text for a configuration.
     #[must_use]
     pub fn render(&self) -> String {
         let mut text = String::new();
@@ -67,7 +67,7 @@ impl Body {
         text
     }
 
-    /// With each argument taken from `from`, and the object that has the expressions.
+    /// Returns a body whose arguments come from the object `from`, and that object with the expressions.
     pub(super) fn taken_from(&self, from: &str) -> (Self, String) {
         let (mut taken, mut object) = (self.clone(), String::from("{\n"));
         for part in taken.0.iter_mut().filter(|part| !part.is_block) {

@@ -1,25 +1,25 @@
-//! Steps 12 to 16: secrets, older states, odd values, many at once, the schema.
+//! Steps 12 to 16: secrets, older states, unusual values, many instances, the schema.
 
 use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::stage::Stage;
+use super::fixture::Fixture;
 use super::{Moment, Subject, World};
 use crate::{Failed, Feature, schema, search};
 
-/// 12: no secret in state, plan, log or output, nor anywhere else that others can read.
-pub(super) async fn secrets<S: Subject>(stage: &mut Stage<S>) -> Result<(), Failed> {
-    let Some(secrets) = stage.subject.secrets(&stage.world) else {
-        stage.note("it has no secrets");
+/// Step 12: no secret is in state, plan, log or output, or anywhere else that others can read.
+pub(super) async fn secrets<S: Subject>(fixture: &mut Fixture<S>) -> Result<(), Failed> {
+    let Some(secrets) = fixture.subject.secrets(&fixture.world) else {
+        fixture.note("the type has no secrets");
         return Ok(());
     };
-    if !secrets.variables.is_empty() && !stage.harness.work().core().can(Feature::EphemeralValues) {
-        stage.note(Feature::EphemeralValues.to_string());
+    if !secrets.variables.is_empty() && !fixture.harness.work().core().can(Feature::EphemeralValues) {
+        fixture.note(Feature::EphemeralValues.to_string());
         return Ok(());
     }
-    let log = stage.harness.work().path().join("trace.log").display().to_string();
-    let work = stage.harness.work_mut();
+    let log = fixture.harness.work().path().join("trace.log").display().to_string();
+    let work = fixture.harness.work_mut();
     work.set("TF_LOG", "TRACE");
     work.set("TF_LOG_PATH", &log);
     let mut declared = String::new();
@@ -32,102 +32,102 @@ pub(super) async fn secrets<S: Subject>(stage: &mut Stage<S>) -> Result<(), Fail
     }
     let hidden: Vec<&str> =
         secrets.variables.iter().map(|(_, value)| value).chain(&secrets.others).map(String::as_str).collect();
-    let configuration = stage.configuration(&secrets.body) + &declared;
-    let step = stage.harness.step("with secrets", &configuration).await?;
+    let configuration = fixture.configuration(&secrets.body) + &declared;
+    let step = fixture.harness.step("with secrets", &configuration).await?;
     let mut printed = step.plan().printed.clone();
-    let work = stage.harness.work();
+    let work = fixture.harness.work();
     printed += &work.apply_planned().await?.succeeded()?.text();
-    stage.state()?.resource(&Stage::<S>::address())?;
+    fixture.state()?.resource(&Fixture::<S>::address())?;
     printed += &work.run(&["plan", "-no-color", "-destroy"]).await?.succeeded()?.text();
-    stage.shows_none(&printed, &hidden).await?;
+    fixture.assert_no_secrets(&printed, &hidden).await?;
 
-    stage.subject.break_delete(&mut stage.world).await;
-    printed += &stage.harness.work().try_destroy().await?.refused()?.text();
-    stage.heal().await;
-    printed += &stage.harness.work().destroy().await?.text();
-    stage.is_gone().await?;
-    if stage.fails_to_create().await {
-        printed += &stage.harness.work().try_apply().await?.refused()?.text();
-        stage.heal().await;
+    fixture.subject.break_delete(&mut fixture.world).await;
+    printed += &fixture.harness.work().try_destroy().await?.refused()?.text();
+    fixture.heal().await;
+    printed += &fixture.harness.work().destroy().await?.text();
+    fixture.is_gone().await?;
+    if fixture.fails_to_create().await {
+        printed += &fixture.harness.work().try_apply().await?.refused()?.text();
+        fixture.heal().await;
     }
-    stage.shows_none(&printed, &hidden).await?;
-    stage.end().await
+    fixture.assert_no_secrets(&printed, &hidden).await?;
+    fixture.end().await
 }
 
-/// 13: states of older schema versions.
-pub(super) async fn older_states<S: Subject>(stage: &mut Stage<S>) -> Result<(), Failed> {
-    let version = stage.schema().await?["version"].as_i64().unwrap_or(0);
-    let older = stage.subject.older_states();
+/// Step 13: states of older schema versions are upgraded.
+pub(super) async fn older_states<S: Subject>(fixture: &mut Fixture<S>) -> Result<(), Failed> {
+    let version = fixture.schema().await?["version"].as_i64().unwrap_or(0);
+    let older = fixture.subject.older_states();
     let missing: Vec<i64> = (0..version).filter(|version| !older.iter().any(|(known, _)| known == version)).collect();
     if !missing.is_empty() {
         return Err(Failed::new(format!("no state of schema version {missing:?} in `Subject::older_states`")));
     }
     if older.is_empty() {
-        stage.note("no older version of the schema exists");
+        fixture.note("the schema has no older version");
         return Ok(());
     }
-    stage.made().await?;
+    fixture.made().await?;
     for (version, downgrade) in older {
         let place = |failed: Failed| failed.within(format_args!("state of version {version}"));
-        stage.harness.work().age_state(S::TYPE, version, downgrade)?;
-        stage.harness.is_settled().await.map_err(place)?;
-        // Whatever is written next has the version of today.
-        stage.harness.work().run(&["apply", "-no-color", "-auto-approve", "-refresh-only"]).await?.succeeded()?;
+        fixture.harness.work().downgrade_state(S::TYPE, version, downgrade)?;
+        fixture.harness.is_settled().await.map_err(place)?;
+        // The refresh writes the state with the current version.
+        fixture.harness.work().run(&["apply", "-no-color", "-auto-approve", "-refresh-only"]).await?.succeeded()?;
     }
-    stage.end().await
+    fixture.end().await
 }
 
-/// 14: odd values come back as they were.
-pub(super) async fn round_trips<S: Subject>(stage: &mut Stage<S>) -> Result<(), Failed> {
-    let trips = stage.subject.round_trips();
+/// Step 14: unusual values are stored unchanged.
+pub(super) async fn round_trips<S: Subject>(fixture: &mut Fixture<S>) -> Result<(), Failed> {
+    let trips = fixture.subject.round_trips();
     for trip in &trips {
         let name = format!("{} = {}", trip.attribute, trip.expression);
-        let body = stage.subject.full().set(trip.attribute, trip.expression.clone());
-        let state = stage.harness.step(&name, &stage.configuration(&body)).await?.apply().await?;
-        let is = state.resource(&Stage::<S>::address())?.raw(trip.attribute).unwrap_or("absent").to_owned();
+        let body = fixture.subject.full().set(trip.attribute, trip.expression.clone());
+        let state = fixture.harness.step(&name, &fixture.configuration(&body)).await?.apply().await?;
+        let is = state.resource(&Fixture::<S>::address())?.raw(trip.attribute).unwrap_or("absent").to_owned();
         if !is_the_same(&is, &trip.stored) {
-            return Err(Failed::new(format!("{name}: the state holds {is}, expected {}", trip.stored)));
+            return Err(Failed::new(format!("{name}: the state has {is}, expected {}", trip.stored)));
         }
     }
-    stage.end().await
+    fixture.end().await
 }
 
-/// Numbers by every digit, everything else by value.
+/// Returns true if the JSON texts are equal. Numbers are compared by every digit, everything else by value.
 fn is_the_same(is: &str, expected: &str) -> bool {
     let value = |text: &str| serde_json::from_str::<Value>(text).ok();
     is == expected || value(is).is_some_and(|is| !is.is_number() && Some(is) == value(expected))
 }
 
-/// 15: many at once.
-pub(super) async fn many<S: Subject>(stage: &mut Stage<S>) -> Result<(), Failed> {
+/// Step 15: many instances at once.
+pub(super) async fn many<S: Subject>(fixture: &mut Fixture<S>) -> Result<(), Failed> {
     let count = S::INSTANCES;
-    let body = stage.subject.numbered().render();
+    let body = fixture.subject.numbered().render();
     let block = format!("resource \"{}\" \"it\" {{\n  count = {count}\n{body}}}\n", S::TYPE);
-    stage.harness.configure(&stage.with_block(&block))?;
+    fixture.harness.configure(&fixture.with_block(&block))?;
     let parallel = format!("-parallelism={count}");
-    let work = stage.harness.work();
+    let work = fixture.harness.work();
     work.run(&["apply", "-no-color", "-auto-approve", &parallel]).await?.succeeded()?;
     let made = work.stored()?.resources().iter().filter(|made| made.address.starts_with(S::TYPE)).count();
     if made != count {
         return Err(Failed::new(format!("the state has {made} instances, expected {count}")));
     }
     work.plan_with(&[&parallel]).await?.is_empty()?;
-    let existing = stage.world.existing().await.len();
+    let existing = fixture.world.existing().await.len();
     if existing < count {
-        return Err(Failed::new(format!("{existing} things exist for {count} instances")));
+        return Err(Failed::new(format!("{existing} objects exist for {count} instances")));
     }
-    stage.harness.work().run(&["destroy", "-no-color", "-auto-approve", &parallel]).await?.succeeded()?;
-    stage.is_gone().await
+    fixture.harness.work().run(&["destroy", "-no-color", "-auto-approve", &parallel]).await?.succeeded()?;
+    fixture.is_gone().await
 }
 
-/// 16: the schema is the committed one.
-pub(super) async fn snapshot<S: Subject>(stage: &mut Stage<S>) -> Result<(), Failed> {
-    stage.harness.configure(&stage.subject.beside(&stage.world))?;
-    schema::matches_snapshot(&stage.harness, &S::World::snapshot()).await
+/// Step 16: the schema is the committed one.
+pub(super) async fn snapshot<S: Subject>(fixture: &mut Fixture<S>) -> Result<(), Failed> {
+    fixture.harness.configure(&fixture.subject.other_blocks(&fixture.world))?;
+    schema::matches_snapshot(&fixture.harness, &S::World::snapshot()).await
 }
 
-impl<S: Subject> Stage<S> {
-    /// Lets the next creation fail, as far along as it can.
+impl<S: Subject> Fixture<S> {
+    /// Makes the next creation fail, as late as possible. Returns false if it cannot fail.
     async fn fails_to_create(&mut self) -> bool {
         for moment in [Moment::Middle, Moment::Undone(0)] {
             if self.subject.break_create(&mut self.world, moment).await.is_some() {
@@ -137,15 +137,15 @@ impl<S: Subject> Stage<S> {
         false
     }
 
-    async fn shows_none(&mut self, printed: &str, secrets: &[&str]) -> Result<(), Failed> {
-        let mut searched = search::everything(self.harness.work().path(), printed)?;
+    async fn assert_no_secrets(&mut self, printed: &str, secrets: &[&str]) -> Result<(), Failed> {
+        let mut searched = search::collect(self.harness.work().path(), printed)?;
         for needed in ["plan.bin: tfplan", "trace.log", "terraform.tfstate"] {
             if !searched.keys().any(|name| name.ends_with(needed)) {
-                return Err(Failed::new(format!("{needed} was to be searched, but is not there")));
+                return Err(Failed::new(format!("{needed} must be searched, but does not exist")));
             }
         }
         searched.extend(self.world.readable().await);
-        search::shows_none(&searched, secrets)
+        search::assert_no_secrets(&searched, secrets)
     }
 }
 

@@ -1,123 +1,63 @@
-//! Sixteen steps that every resource type should take, with every core.
+//! Sixteen steps that every resource type should pass with every core.
 //!
-//! A [`World`] is what a provider talks to. A [`Subject`] says what is particular to a type: its configurations, how to reach
-//! behind the provider's back, how to make the API fail. [`run`] takes the steps, each in a world of its own:
+//! A [`World`] is the API that a provider calls. A [`Subject`] describes a type: its configurations, how to change
+//! objects outside of the provider, how to make the API fail. [`run`] runs the steps, each in a new world:
 //!
-//! | # | Step | Holds when |
+//! | # | Step | Passes if |
 //! | --- | --- | --- |
-//! | 1 | plan with all inputs unknown | it plans and applies |
-//! | 2 | create | the result is the plan |
-//! | 3 | second plan, without and with refresh | both are empty; with all arguments, and with the required ones |
-//! | 4 | import by id and by identity | the state is as it was, the plan is empty |
-//! | 5 | every updatable argument changed | in place, then nothing to do; what identifies it is kept |
-//! | 6 | every other argument changed | replaced, with that argument as the reason |
-//! | 7 | optional arguments removed | default or null again, nothing to do |
-//! | 8 | removed, and changed, behind our back | created again; the change is shown and repaired |
-//! | 9 | the API fails before, in the middle, after a creation, in an update | nothing, or tainted, or kept; it is said; the next apply heals; no orphan |
-//! | 10 | interrupt in create, update, delete | ends in seconds, the state is true, the next apply heals, also back to what was |
-//! | 11 | destruction fails once | it is said and stays in the state, and goes the second time |
-//! | 12 | secrets | in no state, plan, log at its loudest, output, or what else others can read |
-//! | 13 | state of each older schema version | nothing to do |
-//! | 14 | fractions, big integers, empty and odd texts | come back as they were |
-//! | 15 | fifty instances at once | all are there, nothing to do, nothing left |
-//! | 16 | schema | as committed |
+//! | 1 | plan with all inputs unknown | plan and apply succeed |
+//! | 2 | create | the result matches the plan |
+//! | 3 | second plan, without and with refresh | both are empty, with all arguments and with the required ones |
+//! | 4 | import by id and by identity | the state is the same, the plan is empty |
+//! | 5 | every updatable argument changed | changed in place, the next plan is empty, identifying attributes are kept |
+//! | 6 | every other argument changed | the object is replaced, with that argument as the reason |
+//! | 7 | optional arguments removed | the attributes are default or null, the next plan is empty |
+//! | 8 | object removed, and changed, outside of the provider | it is created again; the change is shown and repaired |
+//! | 9 | the API fails before, in the middle of, and after a creation, and in an update | the error is shown, the state is true, the next apply repairs, no object is left over |
+//! | 10 | interrupt in create, update, delete | the run ends in seconds, the state is true, the next apply repairs |
+//! | 11 | destroy fails once | the error is shown, the object stays in the state, the second destroy succeeds |
+//! | 12 | secrets | none in state, plan, log at the highest level, output, or anything else that others can read |
+//! | 13 | state of each older schema version | the plan is empty |
+//! | 14 | fractions, big integers, empty and unusual texts | they are stored unchanged |
+//! | 15 | fifty instances at once | all exist, the plan is empty, destroy removes all |
+//! | 16 | schema | it matches the committed file |
 //!
-//! Abilities that a core or a type does not have are printed as not applicable, with the core and its version.
-//! `TF_PROVIDER_STEPS=4,10` takes only those.
+//! Steps that need a feature which the core or the type does not have are printed as not applicable, with the core and
+//! its version. `TF_PROVIDER_STEPS=4,10` selects steps.
 
 mod body;
 mod data;
-mod life;
-mod stage;
+mod failures;
+mod fixture;
+mod lifecycle;
+mod step;
 mod subject;
-mod trouble;
 mod world;
 
-use std::fmt;
-
 pub use self::body::Body;
-use self::stage::Stage;
+use self::fixture::Fixture;
+pub use self::step::ConformanceStep;
 pub use self::subject::{Downgrade, Import, Moment, Operation, RoundTrip, Secrets, Subject, Words};
 pub use self::world::World;
 use super::{Core, Failed};
 
-const CHOSEN: &str = "TF_PROVIDER_STEPS";
-
-/// The steps, in the order of their numbers from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the module's table describes them")]
-pub enum ConformanceStep {
-    UnknownInputs,
-    Create,
-    SecondPlan,
-    Import,
-    Update,
-    Replace,
-    Unset,
-    Drift,
-    FailingCalls,
-    Interrupt,
-    FailingDestroy,
-    Secrets,
-    OlderStates,
-    RoundTrips,
-    Many,
-    Snapshot,
-}
-
 use ConformanceStep as Is;
 
-impl ConformanceStep {
-    /// All of them.
-    pub const ALL: [Self; 16] = [
-        Is::UnknownInputs,
-        Is::Create,
-        Is::SecondPlan,
-        Is::Import,
-        Is::Update,
-        Is::Replace,
-        Is::Unset,
-        Is::Drift,
-        Is::FailingCalls,
-        Is::Interrupt,
-        Is::FailingDestroy,
-        Is::Secrets,
-        Is::OlderStates,
-        Is::RoundTrips,
-        Is::Many,
-        Is::Snapshot,
-    ];
+const CHOSEN: &str = "TF_PROVIDER_STEPS";
 
-    /// Under reattach a core stops nobody, and takes logs from nobody.
-    fn needs_a_process(self) -> bool {
-        matches!(self, Is::Interrupt | Is::Secrets | Is::Snapshot)
-    }
-
-    fn is_chosen(self, chosen: Option<&str>) -> bool {
-        let Some(chosen) = chosen else { return true };
-        chosen.split(',').any(|number| number.trim() == (self as usize + 1).to_string())
-    }
-}
-
-impl fmt::Display for ConformanceStep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "step {} ({:?})", *self as usize + 1, self)
-    }
-}
-
-/// Takes all steps with one core; one that fails does not keep the others from being taken.
+/// Runs all steps with a core. A step that fails does not stop the others.
 ///
 /// # Errors
-/// All steps that failed, each with the type, the core and what it printed.
+/// Fails if a step fails, and lists all such steps with the type, the core and the output.
 pub async fn run<S: Subject>(core: &Core) -> Result<(), Failed> {
-    take_all::<S>(core, &ConformanceStep::ALL).await
+    run_steps::<S>(core, &ConformanceStep::ALL).await
 }
 
-/// As [`run`], but only these steps.
+/// Runs these steps, as [`run`] does.
 ///
 /// # Errors
-/// As with [`run`].
-pub async fn take_all<S: Subject>(core: &Core, steps: &[ConformanceStep]) -> Result<(), Failed> {
+/// Fails as [`run`] does.
+pub async fn run_steps<S: Subject>(core: &Core, steps: &[ConformanceStep]) -> Result<(), Failed> {
     let chosen = std::env::var(CHOSEN).ok();
     let mut failures: Vec<String> = Vec::new();
     for step in steps.iter().copied().filter(|step| step.is_chosen(chosen.as_deref())) {
@@ -125,7 +65,7 @@ pub async fn take_all<S: Subject>(core: &Core, steps: &[ConformanceStep]) -> Res
             println!("not applicable: {}, {step}, {core}: {reason}", S::TYPE);
             continue;
         }
-        match take::<S>(core, step).await {
+        match run_step::<S>(core, step).await {
             Ok(notes) => {
                 notes.iter().for_each(|note| println!("not applicable: {}, {step}, {core}: {note}", S::TYPE));
             }
@@ -140,38 +80,25 @@ pub async fn take_all<S: Subject>(core: &Core, steps: &[ConformanceStep]) -> Res
     Err(Failed::new(format!("{} steps failed:\n\n{}", failures.len(), failures.join("\n\n"))))
 }
 
-async fn take<S: Subject>(core: &Core, step: ConformanceStep) -> Result<Vec<String>, Failed> {
-    let mut stage = Stage::<S>::begin(core, step).await?;
+async fn run_step<S: Subject>(core: &Core, step: ConformanceStep) -> Result<Vec<String>, Failed> {
+    let mut fixture = Fixture::<S>::begin(core, step).await?;
     match step {
-        Is::UnknownInputs => life::unknown_inputs(&mut stage).await,
-        Is::Create => life::create(&mut stage).await,
-        Is::SecondPlan => life::second_plan(&mut stage).await,
-        Is::Import => life::import(&mut stage).await,
-        Is::Update => life::update(&mut stage).await,
-        Is::Replace => life::replace(&mut stage).await,
-        Is::Unset => life::unset(&mut stage).await,
-        Is::Drift => life::drift(&mut stage).await,
-        Is::FailingCalls => trouble::failing_calls(&mut stage).await,
-        Is::Interrupt => trouble::interrupt(&mut stage).await,
-        Is::FailingDestroy => trouble::failing_destroy(&mut stage).await,
-        Is::Secrets => data::secrets(&mut stage).await,
-        Is::OlderStates => data::older_states(&mut stage).await,
-        Is::RoundTrips => data::round_trips(&mut stage).await,
-        Is::Many => data::many(&mut stage).await,
-        Is::Snapshot => data::snapshot(&mut stage).await,
+        Is::UnknownInputs => lifecycle::unknown_inputs(&mut fixture).await,
+        Is::Create => lifecycle::create(&mut fixture).await,
+        Is::SecondPlan => lifecycle::second_plan(&mut fixture).await,
+        Is::Import => lifecycle::import(&mut fixture).await,
+        Is::Update => lifecycle::update(&mut fixture).await,
+        Is::Replace => lifecycle::replace(&mut fixture).await,
+        Is::Unset => lifecycle::unset(&mut fixture).await,
+        Is::Drift => lifecycle::drift(&mut fixture).await,
+        Is::FailingCalls => failures::failing_calls(&mut fixture).await,
+        Is::Interrupt => failures::interrupt(&mut fixture).await,
+        Is::FailingDestroy => failures::failing_destroy(&mut fixture).await,
+        Is::Secrets => data::secrets(&mut fixture).await,
+        Is::OlderStates => data::older_states(&mut fixture).await,
+        Is::RoundTrips => data::round_trips(&mut fixture).await,
+        Is::Many => data::many(&mut fixture).await,
+        Is::Snapshot => data::snapshot(&mut fixture).await,
     }?;
-    Ok(stage.notes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::ConformanceStep;
-
-    #[test]
-    fn steps_are_chosen_by_number() {
-        assert_eq!(ConformanceStep::ALL[9].to_string(), "step 10 (Interrupt)");
-        let chosen: Vec<_> = ConformanceStep::ALL.into_iter().filter(|step| step.is_chosen(Some("1, 16"))).collect();
-        assert_eq!(chosen, [ConformanceStep::UnknownInputs, ConformanceStep::Snapshot]);
-        assert!(ConformanceStep::ALL.into_iter().all(|step| step.is_chosen(None)));
-    }
+    Ok(fixture.notes)
 }

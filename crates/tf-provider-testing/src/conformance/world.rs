@@ -1,4 +1,4 @@
-//! Everything that the suite must know of a provider.
+//! The description of a provider for the suite.
 
 use std::path::PathBuf;
 
@@ -6,35 +6,35 @@ use tf_provider::{Reattach, ServeError};
 
 use crate::{Failed, Harness};
 
-/// The API that a provider talks to. Each step gets a new one, the same for all resource types.
+/// The API that a provider calls. All resource types use the same kind of world, and each step gets a new one.
 #[allow(async_fn_in_trait, reason = "test code that is awaited where it is called")]
 pub trait World: Sized {
-    /// The provider's source address, as in `example.com/me/paper`.
+    /// Source address of the provider, as in `example.com/me/paper`.
     const SOURCE: &'static str;
 
-    /// The provider's program.
+    /// Returns the path of the provider's program.
     fn program() -> PathBuf;
 
-    /// The provider, served in this process for the steps that need no program; `None` where it only comes as one, which
-    /// then serves all of a step's runs.
+    /// Serves the provider in this process, for the steps that need no program; `None` if there is only a program,
+    /// which then serves all runs of a step.
     fn in_process() -> Option<Result<Reattach, ServeError>> {
         None
     }
 
-    /// The committed file with what `providers schema -json` says.
+    /// Returns the path of the committed file with the output of `providers schema -json`.
     fn snapshot() -> PathBuf;
 
-    /// Begins a world in which nothing exists, and lets the provider know of it: by the environment of
-    /// [`Harness::work_mut`], by files beside it.
+    /// Creates an empty world, and tells the provider its address, in the environment of [`Harness::work_mut`] or in
+    /// files.
     async fn begin(harness: &mut Harness) -> Result<Self, Failed>;
 
-    /// The provider block.
+    /// Returns the provider block.
     fn provider_block(&self) -> String;
 
-    /// Lets everything work again.
+    /// Removes all faults.
     async fn heal(&mut self);
 
-    /// Returns the objects that the provider has made and that still exist, and the missing ones that existed before.
+    /// Returns the objects that the provider created and that still exist, and earlier objects that are missing.
     async fn existing(&mut self) -> Vec<String>;
 
     /// Returns everything in the world that others than the provider can read, by name. It must not contain secrets.

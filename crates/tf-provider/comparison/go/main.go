@@ -1,4 +1,4 @@
-// The provider of examples/paper, written on HashiCorp's framework for Go: the other side of the comparison.
+// The provider of examples/paper, written with HashiCorp's framework for Go, to compare the two.
 package main
 
 import (

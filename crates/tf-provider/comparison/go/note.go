@@ -63,11 +63,11 @@ func (*note) Schema(_ context.Context, _ resource.SchemaRequest, response *resou
 				Optional:            true,
 				Computed:            true,
 				Default:             stringdefault.StaticString(""),
-				MarkdownDescription: "What it says.",
+				MarkdownDescription: "Text of the note.",
 			},
 			"length": schema.Int64Attribute{
 				Computed:            true,
-				MarkdownDescription: "How long it is, in bytes.",
+				MarkdownDescription: "Length of the text in bytes.",
 			},
 		},
 	}

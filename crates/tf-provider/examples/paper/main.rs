@@ -1,4 +1,4 @@
-//! The smallest provider that has a use: `paper_note` keeps notes as files of a directory.
+//! A minimal useful provider: `paper_note` keeps notes as files of a directory.
 //!
 //! The crate's guide builds it step by step. `comparison/go` is the same provider on HashiCorp's framework for Go.
 
@@ -29,7 +29,7 @@ impl Provider for Paper {
     }
 
     async fn configure(&self, _stop: &CancellationToken, config: Settings) -> Result<Option<PathBuf>, Diagnostics> {
-        // Not known yet: `None`, and notes are planned without a directory until it is.
+        // `None` while the directory is unknown. Notes are then planned without it.
         let Some(directory) = config.directory.into_known().map(PathBuf::from) else { return Ok(None) };
         if !directory.is_dir() {
             let detail = format!("{} is not a directory.", directory.display());

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use tf_provider::{
-    Attr, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Model, Moves, Outcome, Plan, PlanCx, Resource, Secret,
-    Taken, Timeouts,
+    Attr, Context, Diagnostic, Diagnostics, Failure, ImportKey, Model, Moved, Moves, Outcome, Plan, PlanContext,
+    Resource, Secret, Timeouts,
 };
 
 use super::faults;
@@ -37,7 +37,7 @@ pub(crate) struct BoxModel {
     /// Layers; fewer need a new box.
     #[tf(default = 1, replace_if = fewer)]
     layers: Attr<u32>,
-    /// What is inside, in order.
+    /// Contents in order.
     #[tf(optional)]
     pub(crate) contents: Attr<Vec<String>>,
     /// Notes by author.
@@ -58,7 +58,7 @@ pub(crate) struct BoxModel {
     /// Kept for old configurations.
     #[tf(optional, deprecated = "Use label instead.")]
     tag: Attr<String>,
-    /// How often the box was written.
+    /// Number of times the box was written.
     #[tf(computed)]
     revision: Attr<i64>,
     /// Deadlines.
@@ -72,7 +72,7 @@ pub(crate) struct Lid {
     /// Material.
     #[tf(default = "cardboard")]
     material: Attr<String>,
-    /// Who made it.
+    /// Maker of the lid.
     #[tf(computed, keep)]
     maker: Attr<String>,
 }
@@ -101,23 +101,23 @@ fn text_in(object: &Json, key: &str) -> Attr<String> {
 }
 
 impl KnownBoxModel {
-    /// A box without anything special.
+    /// Returns a plain box.
     pub(crate) fn common(number: Attr<i64>, name: String) -> Self {
         let (weight, colour, layers, revision) = (0.5, "brown".to_owned(), 1, 1.into());
         Self { number, name, weight, colour, layers, revision, ..Self::default() }
     }
 }
 
-/// Private state: how often this configuration wrote the box.
+/// Private state: the number of times this configuration wrote the box.
 #[derive(Default, Serialize, Deserialize)]
 struct History {
     writes: u32,
 }
 
-/// What a module may say in `provider_meta "shelf"`.
+/// The block `provider_meta "shelf"` of a module.
 #[derive(Clone, Default, Model)]
 pub(crate) struct Asker {
-    /// Who asks for the boxes of the module.
+    /// Person who asks for the boxes of the module.
     #[tf(optional)]
     asked_by: Attr<String>,
 }
@@ -130,7 +130,7 @@ impl Boxes {
     }
 
     pub(crate) fn write(shelf: &Path, model: &KnownBoxModel) -> Result<(), Diagnostic> {
-        let number = *model.number.need("number")?;
+        let number = *model.number.require("number")?;
         let lid = model.lid.as_ref().map(|lid| json!({ "material": lid.material, "maker": lid.maker.text() }));
         let compartment = |it: &KnownCompartment| json!({ "width": it.width, "serial": it.serial.text() });
         let compartments = model.compartments.as_ref().map(|all| all.iter().map(compartment).collect::<Vec<_>>());
@@ -192,7 +192,8 @@ impl Boxes {
         }
     }
 
-    /// The lowest free number. Others may be looking for one at the same time: who makes the file has it.
+    /// Takes the lowest free number. Several processes may try at the same time, and the one that creates the file
+    /// succeeds.
     pub(crate) fn take_number(shelf: &Path) -> Result<i64, Diagnostic> {
         for number in 1.. {
             match std::fs::File::create_new(Self::file(shelf, number)) {
@@ -204,7 +205,7 @@ impl Boxes {
         Err(Diagnostic::error("Unable to make a box", "The shelf is full."))
     }
 
-    /// What only the shelf decides.
+    /// Sets the computed attributes.
     fn complete(model: &mut KnownBoxModel, number: i64, revision: i64) {
         model.number = number.into();
         model.revision = revision.into();
@@ -229,14 +230,14 @@ impl Resource for Boxes {
         }
     }
 
-    async fn plan(&self, cx: &PlanCx<PathBuf>, plan: &mut Plan<BoxModel>) -> Result<(), Diagnostics> {
+    async fn plan(&self, cx: &PlanContext<PathBuf>, plan: &mut Plan<BoxModel>) -> Result<(), Diagnostics> {
         if plan.config.contents.known().is_some_and(|contents| contents.len() > 9) {
-            cx.tell(Diagnostic::warning("Heavy box", "More than nine things are hard to carry.").at("contents"));
+            cx.add_warning(Diagnostic::warning("Heavy box", "More than nine things are hard to carry.").at("contents"));
         }
         Ok(())
     }
 
-    async fn create(&self, cx: &Cx<PathBuf>, mut plan: KnownBoxModel) -> Outcome<KnownBoxModel> {
+    async fn create(&self, cx: &Context<PathBuf>, mut plan: KnownBoxModel) -> Outcome<KnownBoxModel> {
         let shelf = cx.data();
         faults::at(cx, "create before").await?;
         let number = Self::take_number(shelf)?;
@@ -244,7 +245,7 @@ impl Resource for Boxes {
         Self::complete(&mut plan, number, 1);
         Self::write(shelf, &plan).map_err(|error| Failure::partial(plan.clone(), error))?;
         if let Some(Asker { asked_by: Attr::Known(name) }) = cx.meta()? {
-            cx.warn("Made for somebody", format!("{name} asked for this box."));
+            cx.warn("Made on request", format!("{name} asked for this box."));
         }
         faults::at(cx, "create middle").await.map_err(|fault| Failure::partial(plan.clone(), fault))?;
         faults::at(cx, "create after").await.map_err(|fault| Failure::partial(plan.clone(), fault))?;
@@ -273,15 +274,20 @@ impl Resource for Boxes {
         Ok(plan)
     }
 
-    async fn read(&self, cx: &Cx<PathBuf>, state: BoxModel) -> Result<Option<BoxModel>, Diagnostics> {
-        let number = *state.number.need("number")?;
+    async fn read(&self, cx: &Context<PathBuf>, state: BoxModel) -> Result<Option<BoxModel>, Diagnostics> {
+        let number = *state.number.require("number")?;
         let stored = Self::load(cx.data(), number);
-        // Deadlines are the configuration's alone: the shelf knows nothing of them.
+        // Deadlines are only in the configuration, so the shelf does not store them.
         Ok(stored.map(|stored| BoxModel { timeouts: state.timeouts, ..Self::from_stored(number, &stored) }))
     }
 
-    async fn update(&self, cx: &Cx<PathBuf>, prior: KnownBoxModel, mut plan: KnownBoxModel) -> Outcome<KnownBoxModel> {
-        let number = *prior.number.need("number")?;
+    async fn update(
+        &self,
+        cx: &Context<PathBuf>,
+        prior: KnownBoxModel,
+        mut plan: KnownBoxModel,
+    ) -> Outcome<KnownBoxModel> {
+        let number = *prior.number.require("number")?;
         faults::at(cx, "update").await?;
         Self::complete(&mut plan, number, prior.revision.known_or(0) + 1);
         Self::write(cx.data(), &plan)?;
@@ -290,12 +296,12 @@ impl Resource for Boxes {
         Ok(plan)
     }
 
-    async fn delete(&self, cx: &Cx<PathBuf>, state: KnownBoxModel) -> Result<(), Failure<KnownBoxModel>> {
+    async fn delete(&self, cx: &Context<PathBuf>, state: KnownBoxModel) -> Result<(), Failure<KnownBoxModel>> {
         faults::at(cx, "delete").await?;
-        Ok(Self::remove(cx.data(), *state.number.need("number")?)?)
+        Ok(Self::remove(cx.data(), *state.number.require("number")?)?)
     }
 
-    async fn import(&self, _: &Cx<PathBuf>, key: ImportKey<BoxModel>) -> Result<BoxModel, Diagnostics> {
+    async fn import(&self, _: &Context<PathBuf>, key: ImportKey<BoxModel>) -> Result<BoxModel, Diagnostics> {
         match key {
             ImportKey::Identity(model) => Ok(model),
             ImportKey::Id(id) => {
@@ -317,11 +323,11 @@ impl Resource for Boxes {
         moves.from("example/shelf", "shelf_crate", 0..=0, |origin| {
             Ok(BoxModel { number: origin.state["number"].as_i64().into(), ..BoxModel::default() })
         });
-        // Boxes that were made by hand, and noted by their number in a `terraform_data`.
+        // Boxes that were made by hand, whose number is in a `terraform_data`.
         moves.from("terraform.io/builtin/terraform", "terraform_data", 0..=0, |origin| {
             let number = origin.state["input"]["value"].as_i64();
             let number = number.ok_or_else(|| Diagnostic::error("Not a box", "The input must be a box's number."))?;
-            Ok(Taken::from(BoxModel { number: number.into(), ..BoxModel::default() })
+            Ok(Moved::from(BoxModel { number: number.into(), ..BoxModel::default() })
                 .with_private(&History::default())?)
         });
     }

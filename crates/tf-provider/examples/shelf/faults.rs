@@ -1,14 +1,14 @@
-//! Shelves that fail on demand, so that one can see what a core makes of it.
+//! Faults on demand, to see how a core handles them.
 //!
-//! The file `fault` in the shelf's directory says what: `fail POINT`, or `hold POINT`, which waits until the file is gone
-//! and says with a file `held` that it does. Points are `create before`, `create middle`, `create after`, `update`, `delete`.
+//! The file `fault` in the shelf's directory contains `fail POINT`, or `hold POINT`, which creates the file `held` and
+//! waits until `fault` is removed. Points are `create before`, `create middle`, `create after`, `update`, `delete`.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tf_provider::{Cx, Diagnostic};
+use tf_provider::{Context, Diagnostic};
 
-pub(crate) async fn at(cx: &Cx<PathBuf>, point: &str) -> Result<(), Diagnostic> {
+pub(crate) async fn at(cx: &Context<PathBuf>, point: &str) -> Result<(), Diagnostic> {
     let shelf = cx.data();
     let fault = shelf.join("fault");
     let Ok(asked) = std::fs::read_to_string(&fault) else { return Ok(()) };

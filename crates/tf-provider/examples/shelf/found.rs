@@ -1,18 +1,18 @@
-//! `data "shelf_box"`: a box that is there already.
+//! `data "shelf_box"`: an existing box.
 
 use std::path::PathBuf;
 
-use tf_provider::{Attr, Cx, DataSource, Diagnostic, Diagnostics, Model, Timeouts};
+use tf_provider::{Attr, Context, DataSource, Diagnostic, Diagnostics, Model, Timeouts};
 
 use super::boxes::Boxes;
 
-/// A box that is on the shelf.
+/// An existing box on the shelf.
 #[derive(Clone, Default, Model)]
 pub(crate) struct FoundBox {
     /// Number of the box.
     #[tf(required, range(1..))]
     number: Attr<i64>,
-    /// How the name is written: `as_is` or `upper`.
+    /// Spelling of the name: `as_is` or `upper`.
     #[tf(default = "as_is", one_of("as_is", "upper"))]
     spelling: Attr<String>,
     /// Name.
@@ -21,7 +21,7 @@ pub(crate) struct FoundBox {
     /// Weight in kilogrammes.
     #[tf(computed)]
     weight: Attr<f64>,
-    /// What is inside, in order.
+    /// Contents in order.
     #[tf(computed)]
     contents: Attr<Vec<String>>,
     /// Deadlines.
@@ -36,10 +36,10 @@ impl DataSource for FoundBoxes {
     type Data = PathBuf;
     type Model = FoundBox;
 
-    async fn read(&self, cx: &Cx<PathBuf>, wanted: KnownFoundBox) -> Result<KnownFoundBox, Diagnostics> {
+    async fn read(&self, cx: &Context<PathBuf>, wanted: KnownFoundBox) -> Result<KnownFoundBox, Diagnostics> {
         let number = wanted.number;
         let Some(stored) = Boxes::load(cx.data(), number) else {
-            let detail = "There is none of this number on the shelf.";
+            let detail = "There is no box with this number on the shelf.";
             return Err(Diagnostic::error(format!("Unable to find box \"{number}\""), detail).at("number").into());
         };
         let found = Boxes::from_stored(number, &stored);

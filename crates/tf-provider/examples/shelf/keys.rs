@@ -1,4 +1,4 @@
-//! `ephemeral "shelf_key"`: a combination for a lock, known for the time of a run only.
+//! `ephemeral "shelf_key"`: a combination for a lock, which only exists during a run.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -6,23 +6,23 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
-use tf_provider::{Attr, Cx, Diagnostic, Diagnostics, EphemeralResource, Model, Opened, Renewed, Secret};
+use tf_provider::{Attr, Context, Diagnostic, Diagnostics, EphemeralResource, Model, Opened, Renewed, Secret};
 
-/// A key. Who has one open is written into `keys.log` on the shelf.
+/// A key. The shelf logs the holders of open keys in `keys.log`.
 #[derive(Clone, Default, Model)]
 pub(crate) struct Key {
-    /// Who asks for it.
+    /// Holder of the key.
     #[tf(required, length(1..=20))]
     holder: Attr<String>,
-    /// Milliseconds after which it must be renewed; without it, it lasts as long as the run.
+    /// Milliseconds after which the key must be renewed. Without this, the key lasts as long as the run.
     #[tf(optional, range(1..))]
     lasts: Attr<u32>,
-    /// What opens the lock.
+    /// Combination that opens the lock.
     #[tf(computed, sensitive)]
     secret: Attr<Secret>,
 }
 
-/// What the core remembers about an open key.
+/// Private data of an open key.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Handed {
     holder: String,
@@ -33,7 +33,7 @@ pub(crate) struct Handed {
 
 pub(crate) struct Keys;
 
-fn note(cx: &Cx<PathBuf>, line: &str) -> Result<(), Diagnostic> {
+fn note(cx: &Context<PathBuf>, line: &str) -> Result<(), Diagnostic> {
     let file = OpenOptions::new().append(true).create(true).open(cx.data().join("keys.log"));
     file.and_then(|mut file| writeln!(file, "{line}"))
         .map_err(|error| Diagnostic::error("Unable to write keys.log", error.to_string()))
@@ -49,7 +49,7 @@ impl EphemeralResource for Keys {
     type Model = Key;
     type Private = Handed;
 
-    async fn open(&self, cx: &Cx<PathBuf>, wanted: KnownKey) -> Result<Opened<KnownKey, Handed>, Diagnostics> {
+    async fn open(&self, cx: &Context<PathBuf>, wanted: KnownKey) -> Result<Opened<KnownKey, Handed>, Diagnostics> {
         let holder = wanted.holder.clone();
         note(cx, &format!("open {holder}"))?;
         let moment = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -60,12 +60,12 @@ impl EphemeralResource for Keys {
         Ok(Opened { renew_at: renewal(lasts), ..opened })
     }
 
-    async fn renew(&self, cx: &Cx<PathBuf>, private: Handed) -> Result<Renewed<Handed>, Diagnostics> {
+    async fn renew(&self, cx: &Context<PathBuf>, private: Handed) -> Result<Renewed<Handed>, Diagnostics> {
         note(cx, &format!("renew {}", private.holder))?;
         Ok(Renewed { renew_at: renewal(private.lasts), private })
     }
 
-    async fn close(&self, cx: &Cx<PathBuf>, private: Handed) -> Result<(), Diagnostics> {
+    async fn close(&self, cx: &Context<PathBuf>, private: Handed) -> Result<(), Diagnostics> {
         if !private.secret.expose().starts_with("sesame-") {
             return Err(Diagnostic::error("Wrong key", "This key was not handed out here.").into());
         }

@@ -7,7 +7,7 @@ use tf_provider::{Function, FunctionError, Parameters};
 /// Parts are written in capitals, with the separator between them: `label(null, "books", "a-k")` is `BOOKS/A-K`.
 #[derive(Parameters)]
 pub(crate) struct LabelParameters {
-    /// Between the parts; `/` if null.
+    /// Text between the parts; `/` if null.
     #[tf(length(1..=3))]
     separator: Option<String>,
     /// The parts; none may contain the separator.
@@ -25,7 +25,7 @@ impl Function for Label {
     fn call(&self, arguments: LabelParameters) -> Result<String, FunctionError> {
         let separator = arguments.separator.as_deref().unwrap_or("/");
         if let Some(position) = arguments.parts.iter().position(|part| part.contains(separator)) {
-            // The separator stands before the parts.
+            // The separator is the first argument.
             return Err(FunctionError::new("A part must not contain the separator.").at_position(position + 1));
         }
         Ok(arguments.parts.join(separator).to_uppercase())

@@ -1,8 +1,8 @@
 //! A complete provider: `shelf_box` keeps boxes as JSON files in a directory.
 //!
-//! Every kind of attribute is there; `shelf_rack` has every kind of block. Beside the resources there is one of each
-//! other kind: a data source, an ephemeral resource, a function. Try it with a core: put the built example into a
-//! directory as `terraform-provider-shelf` and point `dev_overrides` there.
+//! `shelf_box` has every kind of attribute, `shelf_rack` every kind of block. The example also has a data source, an
+//! ephemeral resource and a function. To try it with a core, copy the built example into a
+//! directory as `terraform-provider-shelf` and set `dev_overrides` to that directory.
 
 mod boxes;
 mod crates;

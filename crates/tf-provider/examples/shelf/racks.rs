@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
-use tf_provider::{Attr, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Model, Outcome, Resource};
+use tf_provider::{Attr, Context, Diagnostic, Diagnostics, Failure, ImportKey, Model, Outcome, Resource};
 
 use super::faults;
 
@@ -23,10 +23,10 @@ pub(crate) struct RackModel {
     /// Drawers by name.
     #[tf(block, name = "drawer")]
     drawers: Attr<BTreeMap<String, Drawer>>,
-    /// What it stands on; another base is another rack.
+    /// Base of the rack; another base is another rack.
     #[tf(block, replace)]
     base: Attr<Base>,
-    /// How it stands to the wall.
+    /// Position at the wall.
     #[tf(block(group))]
     wall: Attr<Wall>,
 }
@@ -48,13 +48,13 @@ struct Board {
 /// A hook.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Model)]
 struct Hook {
-    /// Where it is.
+    /// Side of the hook.
     #[tf(required, one_of("left", "right", "front"))]
     side: Attr<String>,
     /// Finish; case does not matter.
     #[tf(optional, equal = same_finish)]
     finish: Attr<String>,
-    /// What it carries, in kilogrammes.
+    /// Maximum load in kilogrammes.
     #[tf(default = 5)]
     load: Attr<u32>,
     /// Serial number.
@@ -98,7 +98,7 @@ struct Wall {
     /// Distance in millimetres.
     #[tf(default = 20)]
     distance: Attr<u32>,
-    /// Whether it is screwed on.
+    /// True if the rack is screwed on.
     #[tf(optional)]
     screwed: Attr<bool>,
 }
@@ -216,7 +216,7 @@ impl Racks {
         }
     }
 
-    /// Serial numbers for what has none yet.
+    /// Adds missing serial numbers.
     fn complete(model: &mut KnownRackModel) {
         for (index, board) in model.boards.iter_mut().enumerate() {
             board.serial = board.serial.known_or(format!("board-{index}")).into();
@@ -239,7 +239,7 @@ impl Resource for Racks {
     type Data = PathBuf;
     type Model = RackModel;
 
-    async fn create(&self, cx: &Cx<PathBuf>, mut plan: KnownRackModel) -> Outcome<KnownRackModel> {
+    async fn create(&self, cx: &Context<PathBuf>, mut plan: KnownRackModel) -> Outcome<KnownRackModel> {
         faults::at(cx, "create before").await?;
         Self::complete(&mut plan);
         Self::write(cx.data(), &plan)?;
@@ -248,8 +248,8 @@ impl Resource for Racks {
         Ok(plan)
     }
 
-    async fn read(&self, cx: &Cx<PathBuf>, state: RackModel) -> Result<Option<RackModel>, Diagnostics> {
-        let name = state.name.need("name")?;
+    async fn read(&self, cx: &Context<PathBuf>, state: RackModel) -> Result<Option<RackModel>, Diagnostics> {
+        let name = state.name.require("name")?;
         let Ok(stored) = std::fs::read(Self::file(cx.data(), name)) else { return Ok(None) };
         let stored: Json = serde_json::from_slice(&stored)
             .map_err(|error| Diagnostic::error(format!("Unable to read rack \"{name}\""), error.to_string()))?;
@@ -258,7 +258,7 @@ impl Resource for Racks {
 
     async fn update(
         &self,
-        cx: &Cx<PathBuf>,
+        cx: &Context<PathBuf>,
         _prior: KnownRackModel,
         mut plan: KnownRackModel,
     ) -> Outcome<KnownRackModel> {
@@ -268,13 +268,13 @@ impl Resource for Racks {
         Ok(plan)
     }
 
-    async fn delete(&self, cx: &Cx<PathBuf>, state: KnownRackModel) -> Result<(), Failure<KnownRackModel>> {
+    async fn delete(&self, cx: &Context<PathBuf>, state: KnownRackModel) -> Result<(), Failure<KnownRackModel>> {
         faults::at(cx, "delete").await?;
         let _ = std::fs::remove_file(Self::file(cx.data(), &state.name));
         Ok(())
     }
 
-    async fn import(&self, _: &Cx<PathBuf>, key: ImportKey<RackModel>) -> Result<RackModel, Diagnostics> {
+    async fn import(&self, _: &Context<PathBuf>, key: ImportKey<RackModel>) -> Result<RackModel, Diagnostics> {
         match key {
             ImportKey::Id(name) => Ok(RackModel { name: name.into(), ..RackModel::default() }),
             ImportKey::Identity(rack) => Ok(rack),

@@ -1,40 +1,41 @@
 //! Nested blocks: attributes of an object in the configuration's block syntax.
 //!
-//! A block is planned like a nested attribute. What differs is absence: a list, set or map without blocks is empty,
-//! never null, and a group is always there. An unknown number of blocks (a `dynamic` block over an unknown value) is an
-//! unknown whole; a block that is there is never unknown itself.
+//! A block is planned like a nested attribute, except when it is absent. A list, set or map without blocks is empty,
+//! not null, and a group is always present. If the number of blocks is unknown (a `dynamic` block over an unknown
+//! value), the whole value is unknown. A single block is never unknown.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::attr::Attr;
+use crate::basis::Basis;
 use crate::element::{Element, Model, ValueError, decode_attr, encode_attr};
-use crate::known::{Absent, Basis, present};
+use crate::known::{Absent, present};
 use crate::path::Path;
 use crate::schema::{Attribute, Kind, Limits, Mode, Nesting};
 use crate::value::Value;
 
-/// What `#[tf(block)]` can be declared on: a model, or a list, set or map of models.
+/// A type that `#[tf(block)]` accepts: a model, or a list, set or map of models.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a block",
     note = "use a derived Model, or a Vec, BTreeSet or BTreeMap<String, _> of one"
 )]
 pub trait Blocks: Element {
-    /// How the block repeats.
+    /// Nesting mode of the block.
     const NESTING: Nesting;
 
-    /// The known blocks: a single one that may be absent is an `Option`.
+    /// Type of the known blocks. A single block that may be absent is an `Option`.
     type Present: Clone + Default + Send + Sync + 'static;
 
-    /// Returns the known blocks; used by derived code.
+    /// Returns the known blocks. Derived code calls this.
     ///
     /// # Errors
-    /// When a part is missing.
+    /// Fails if a value is missing.
     fn present(attr: Attr<Self>, basis: Basis, path: &Path) -> Result<Self::Present, ValueError>;
 
-    /// The opposite of [`Blocks::present`].
+    /// Reverses [`Blocks::present`].
     fn from_present(present: Self::Present) -> Attr<Self>;
 
-    /// What the configuration means without any such block; `None`: there is nothing.
+    /// Returns the value of a configuration without such a block; `None` means null.
     fn absent() -> Option<Self>;
 }
 
@@ -92,27 +93,27 @@ impl<T: Model + Element> Blocks for BTreeMap<String, T> {
     }
 }
 
-/// The words of a field's `#[tf(block(…))]`, as derived code passes them on.
+/// The options of a field's `#[tf(block(…))]`.
 #[derive(Clone, Copy, Default)]
-pub struct BlockWords {
-    /// `group`: always there, whether the configuration has it or not.
+pub struct BlockOptions {
+    /// `group`: the block is always present, even if the configuration leaves it out.
     pub group: bool,
     /// `required`.
     pub required: bool,
-    /// `min = …`; 0 where it is not given.
+    /// `min = …`; 0 if not given.
     pub min: u32,
-    /// `max = …`; 0 where it is not given.
+    /// `max = …`; 0 if not given.
     pub max: u32,
 }
 
-/// Fails to compile where cores would refuse the whole provider for this block.
+/// Fails to compile if cores would refuse the whole provider because of this block.
 #[track_caller]
-pub const fn check_block<T: Blocks>(declared: BlockWords) {
+pub const fn check_block<T: Blocks>(declared: BlockOptions) {
     let single = matches!(T::NESTING, Nesting::Single);
     let counted = matches!(T::NESTING, Nesting::List | Nesting::Set);
     assert!(single || !declared.group, "`group` is for a single block");
     assert!(single || !declared.required, "`required` is for a single block: write `block(min = 1)`");
-    assert!(!(declared.group && declared.required), "a group is always there: it cannot be required");
+    assert!(!(declared.group && declared.required), "a group is always present, so it cannot be required");
     assert!(counted || (declared.min == 0 && declared.max == 0), "`min` and `max` are for lists and sets of blocks");
     assert!(declared.max == 0 || declared.min <= declared.max, "`min` is greater than `max`");
     T::CONTENTS.check_sets();
@@ -120,7 +121,7 @@ pub const fn check_block<T: Blocks>(declared: BlockWords) {
 
 /// Returns the declaration of a block.
 #[must_use]
-pub fn declare_block<T: Blocks>(name: &str, declared: BlockWords, description: &str) -> Attribute {
+pub fn declare_block<T: Blocks>(name: &str, declared: BlockOptions, description: &str) -> Attribute {
     let kind = match T::kind() {
         Kind::Nested(Nesting::Single, attributes) if declared.group => Kind::Nested(Nesting::Group, attributes),
         kind => kind,
@@ -132,10 +133,10 @@ pub fn declare_block<T: Blocks>(name: &str, declared: BlockWords, description: &
     attribute
 }
 
-/// Reads a block.
+/// Converts a value to a block.
 ///
 /// # Errors
-/// When the value has another type.
+/// Fails if the value has another type.
 pub fn decode_block<T: Blocks>(value: &Value, path: &Path) -> Result<Attr<T>, ValueError> {
     match value {
         Value::Null => Ok(T::absent().into()),
@@ -143,7 +144,7 @@ pub fn decode_block<T: Blocks>(value: &Value, path: &Path) -> Result<Attr<T>, Va
     }
 }
 
-/// Writes a block. Null means that there is none.
+/// Converts a block to a value. Null means that there is no block.
 pub fn encode_block<T: Blocks>(attr: &Attr<T>) -> Value {
     match (attr, T::absent()) {
         (Attr::Null, Some(absent)) => absent.encode(),
@@ -151,10 +152,10 @@ pub fn encode_block<T: Blocks>(attr: &Attr<T>) -> Value {
     }
 }
 
-/// Reads a group.
+/// Converts a value to a group.
 ///
 /// # Errors
-/// When the value has another type.
+/// Fails if the value has another type.
 pub fn decode_group<T: Blocks + Default>(value: &Value, path: &Path) -> Result<Attr<T>, ValueError> {
     match value {
         Value::Null => Ok(Attr::Known(T::default())),
@@ -162,7 +163,7 @@ pub fn decode_group<T: Blocks + Default>(value: &Value, path: &Path) -> Result<A
     }
 }
 
-/// Writes a group.
+/// Converts a group to a value.
 pub fn encode_group<T: Blocks + Default>(attr: &Attr<T>) -> Value {
     match attr {
         Attr::Null => T::default().encode(),

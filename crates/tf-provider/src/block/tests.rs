@@ -3,7 +3,7 @@ use crate::Model;
 use crate::wire::messages;
 use crate::wire::tfplugin6 as proto;
 
-/// Every nesting mode, and a block inside of a block.
+/// A model with every nesting mode and a block inside of a block.
 #[derive(Clone, Default, Model)]
 struct Rack {
     /// List.
@@ -103,19 +103,18 @@ fn blocks_are_blocks_on_the_wire() {
 }
 
 #[test]
-fn what_was_stored_without_blocks_gets_empty_ones() {
+fn stored_objects_without_blocks_get_empty_ones() {
     let stored = map(&[("base", map(&[("screws", Value::Unknown)]))]);
     let declared = crate::schema::object_type(&Rack::attributes());
     let complete = map(&declared.keys().map(|name| (name.as_str(), stored.get(name).clone())).collect::<Vec<_>>());
-    let settled = crate::engine::settled(&Rack::attributes(), complete);
-    assert!(*settled.get("board") == Value::List(Vec::new()) && *settled.get("wall") == empty_part());
-    assert!(*settled.get("base").get("screws") == Value::List(Vec::new()));
+    let stored = crate::engine::without_unknowns(&Rack::attributes(), complete);
+    assert!(*stored.get("board") == Value::List(Vec::new()) && *stored.get("wall") == empty_part());
+    assert!(*stored.get("base").get("screws") == Value::List(Vec::new()));
 }
 
-/// Blocks where only attributes can be, and what else cores refuse, does not get as far as a core: see
-/// `wrong_declarations`.
+/// Declarations that cores refuse do not compile: see `wrong_declarations`.
 #[test]
-fn a_set_orders_what_it_holds() {
+fn a_set_orders_its_elements() {
     let part = |size: Attr<i64>| Part { size, ..Part::default() };
     let set = BTreeSet::from([part(2.into()), part(1.into()), part(Attr::Null), part(1.into())]);
     let sizes: Vec<_> = set.into_iter().map(|part| part.size).collect();

@@ -1,11 +1,11 @@
-//! Lists of attributes: one entry each, and a section for each that has attributes of its own.
+//! Lists of attributes: an entry for each attribute, and a section for each that has nested attributes.
 
-use super::words;
+use super::markup;
 use crate::schema::{Attribute, Check, Kind, Mode, Replace};
 
-/// A section for the attributes of an attribute.
+/// The section of an attribute that has nested attributes.
 pub(super) struct Section {
-    /// `lid.hinge`.
+    /// Path of the attribute, as in `lid.hinge`.
     path: String,
     list: String,
 }
@@ -16,20 +16,20 @@ impl Section {
     }
 }
 
-/// What a page says of attributes.
+/// The lists of attributes on a page.
 #[derive(Default)]
-pub(super) struct Listed {
-    /// What configurations set.
+pub(super) struct AttributeLists {
+    /// Attributes that configurations set.
     pub(super) arguments: String,
-    /// What only the provider sets.
+    /// Attributes that only the provider sets.
     pub(super) results: String,
-    /// In the order in which the lists mention them; deeper ones right after their own.
+    /// Sections in the order of the lists. Deeper sections follow the section that they belong to.
     pub(super) sections: Vec<Section>,
 }
 
-/// Required ones first; among equals, the order of the declaration.
-pub(super) fn list(attributes: &[Attribute]) -> Listed {
-    let mut listed = Listed::default();
+/// Lists attributes: required ones first, then in the order of the declaration.
+pub(super) fn list(attributes: &[Attribute]) -> AttributeLists {
+    let mut listed = AttributeLists::default();
     let mut sorted: Vec<&Attribute> = attributes.iter().collect();
     sorted.sort_by_key(|attribute| !is_required(attribute));
     for attribute in sorted {
@@ -60,7 +60,7 @@ fn entry(attribute: &Attribute, within: &str, sections: &mut Vec<Section>) -> St
     )
 }
 
-/// An entry's text. What follows its first paragraph is indented, so that it stays in the entry.
+/// Returns the text of an entry. Lines after the first are indented, so that they stay in the entry.
 pub(super) fn described(description: &str, facts: &str) -> String {
     let description = description.trim();
     let apart = if description.is_empty() || facts.is_empty() {
@@ -86,7 +86,7 @@ fn is_required(attribute: &Attribute) -> bool {
 }
 
 fn marks(attribute: &Attribute) -> Vec<String> {
-    let mut marks = vec![words::kind(&attribute.kind, attribute.block)];
+    let mut marks = vec![markup::kind(&attribute.kind, attribute.block)];
     let replace = match attribute.replace {
         Replace::Never => None,
         Replace::Always => Some("change forces replacement"),
@@ -107,11 +107,11 @@ fn marks(attribute: &Attribute) -> Vec<String> {
     marks
 }
 
-/// What the declaration says beside the description, as sentences.
+/// Returns sentences about the declaration that are not in the description.
 fn facts(attribute: &Attribute) -> Vec<String> {
     let mut facts = Vec::new();
     if let Some(default) = &attribute.default {
-        facts.push(format!("Default {}.", words::code(&words::literal(default))));
+        facts.push(format!("Default {}.", markup::code(&markup::literal(default))));
     }
     facts.extend(rules(&attribute.checks));
     facts.extend(attribute.deprecated.iter().map(|message| format!("**Deprecated:** {message}")));
@@ -123,7 +123,7 @@ pub(super) fn rules(checks: &[Check]) -> impl Iterator<Item = String> {
     checks.iter().filter_map(|check| Some(format!("Must be {}.", check.rule.as_deref()?)))
 }
 
-/// Names have no hyphen, so two paths never have the same anchor.
+/// Returns the anchor of a path. Names have no hyphen, so two paths never have the same anchor.
 fn anchor(path: &str) -> String {
     format!("nested--{}", path.replace('.', "--"))
 }

@@ -1,21 +1,21 @@
-//! What authors put beside the pages: examples, and guides.
+//! Files of the author that pages include or link to: examples and guides.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-/// What is to be shown of one directory of examples.
+/// The examples of a directory.
 #[derive(Default)]
 pub(super) struct Examples {
-    /// Configurations, in the order of their files' names.
+    /// Configurations in the order of their file names.
     pub(super) configurations: Vec<String>,
-    /// `import.sh`.
+    /// Contents of `import.sh`.
     pub(super) import_command: Option<String>,
-    /// `import.tf`.
+    /// Contents of `import.tf`.
     pub(super) import_block: Option<String>,
 }
 
 impl Examples {
-    /// Nothing, where there is no such directory.
+    /// Reads a directory. Without the directory, there are no examples.
     pub(super) fn of(directory: &Path) -> io::Result<Self> {
         let mut found = Self {
             import_command: read(&directory.join("import.sh"))?,
@@ -31,7 +31,7 @@ impl Examples {
     }
 }
 
-/// Title and path below `docs/` of each guide.
+/// Returns title and path below `docs/` of each guide.
 pub(super) fn guides(root: &Path) -> io::Result<Vec<(String, String)>> {
     let mut found = Vec::new();
     for path in files(&root.join("docs/guides"), "md")? {
@@ -43,7 +43,7 @@ pub(super) fn guides(root: &Path) -> io::Result<Vec<(String, String)>> {
     Ok(found)
 }
 
-/// Files with this ending, by name. None, where there is no such directory.
+/// Returns files with this extension, sorted by name. Without the directory, there are none.
 pub(super) fn files(directory: &Path, ending: &str) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -55,7 +55,7 @@ pub(super) fn files(directory: &Path, ending: &str) -> io::Result<Vec<PathBuf>> 
     Ok(found)
 }
 
-/// The text of a file that may be missing.
+/// Returns the text of a file that may be missing.
 pub(super) fn read(path: &Path) -> io::Result<Option<String>> {
     match fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

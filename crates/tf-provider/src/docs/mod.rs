@@ -6,15 +6,15 @@
 //! docs/data-sources/box.md             a data source         examples/data-sources/shelf_box/*.tf
 //! docs/ephemeral-resources/token.md    an ephemeral one      examples/ephemeral-resources/shelf_token/*.tf
 //! docs/functions/label.md              a function            examples/functions/label/*.tf
-//! docs/guides/*.md                     yours: only linked
+//! docs/guides/*.md                     the author's guides, which are only linked
 //! ```
 //!
-//! `import.sh` and `import.tf` beside an example show how an existing object is taken over. The directories of pages
-//! belong to the generator: a page of a type that is no longer registered counts as stale. Descriptions are taken as
-//! Markdown; what else a page says (types, marks, defaults, allowed values, identity) comes from the declarations.
+//! `import.sh` and `import.tf` next to an example show how an existing object is imported. The directories of pages
+//! belong to the generator: the page of a type that is no longer registered counts as stale. Descriptions are used as
+//! Markdown. Everything else on a page (types, marks, defaults, allowed values, identity) comes from the declarations.
 //!
 //! Any provider writes its own pages: `TF_PROVIDER_DOCS=write terraform-provider-shelf`, run at the root of the
-//! repository. With `check` it only says which are not what they should be. In a test:
+//! repository. With `check`, the program only lists pages that are not up to date. In a test:
 //!
 //! ```no_run
 //! # use tf_provider::{Attr, CancellationToken, Diagnostics, Model, Provider, Registry};
@@ -39,10 +39,10 @@
 mod attributes;
 mod examples;
 mod functions;
+mod markup;
 mod page;
 #[cfg(test)]
 mod tests;
-mod words;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -50,7 +50,7 @@ use std::{fs, io};
 
 use crate::erased::schema_of;
 use crate::provider::{Provider, Registry};
-use page::{Declared, Page, Part};
+use page::{Declared, Page, PageKind};
 
 /// Directories of pages that the generator owns.
 const OWNED: [&str; 4] = ["docs/resources", "docs/data-sources", "docs/ephemeral-resources", "docs/functions"];
@@ -59,42 +59,42 @@ const OWNED: [&str; 4] = ["docs/resources", "docs/data-sources", "docs/ephemeral
 #[derive(Debug)]
 pub struct Pages {
     root: PathBuf,
-    /// By path below the root.
+    /// Texts of the pages, by path below the root.
     pages: BTreeMap<PathBuf, String>,
 }
 
 impl Pages {
-    /// The pages of a provider, with the examples and guides that are below `root`.
+    /// Returns the pages of a provider, with the examples and guides below `root`.
     ///
     /// # Errors
-    /// When an example or a guide is there but cannot be read.
+    /// Fails if an example or a guide is there but cannot be read.
     pub fn of<P: Provider>(provider: &P, root: &Path) -> io::Result<Self> {
         let mut registry = Registry::new();
         provider.register(&mut registry);
         let page = |part, name, declared| Page { part, provider: P::NAME, name, declared };
         let of_type = |part, name, schema| page(part, name, Declared::Schema(schema));
-        let mut made = vec![of_type(Part::Provider, P::NAME, schema_of::<P::Model>(0))];
+        let mut made = vec![of_type(PageKind::Provider, P::NAME, schema_of::<P::Model>(0))];
         let resources = registry.resources.iter();
-        made.extend(resources.map(|it| of_type(Part::Resource, it.type_name(), it.schema())));
+        made.extend(resources.map(|it| of_type(PageKind::Resource, it.type_name(), it.schema())));
         let data_sources = registry.data_sources.iter();
-        made.extend(data_sources.map(|it| of_type(Part::DataSource, it.type_name(), it.schema())));
+        made.extend(data_sources.map(|it| of_type(PageKind::DataSource, it.type_name(), it.schema())));
         let ephemeral = registry.ephemeral_resources.iter();
-        made.extend(ephemeral.map(|it| of_type(Part::EphemeralResource, it.type_name(), it.schema())));
+        made.extend(ephemeral.map(|it| of_type(PageKind::EphemeralResource, it.type_name(), it.schema())));
         let functions = registry.functions.iter();
-        made.extend(functions.map(|it| page(Part::Function, it.name(), Declared::Signature(it.signature()))));
+        made.extend(functions.map(|it| page(PageKind::Function, it.name(), Declared::Signature(it.signature()))));
         let pages = made.iter().map(|page| Ok((page.path(), page.text(root)?)));
         Ok(Self { root: root.to_owned(), pages: pages.collect::<io::Result<_>>()? })
     }
 
-    /// Path below the root, and text, of each page.
+    /// Returns path below the root and text of each page.
     pub fn iter(&self) -> impl Iterator<Item = (&Path, &str)> {
         self.pages.iter().map(|(path, text)| (path.as_path(), text.as_str()))
     }
 
-    /// Pages that are missing, that say something else, or that are of nothing that is registered.
+    /// Returns the paths of pages that are missing, differ, or belong to no registered type.
     ///
     /// # Errors
-    /// When a page is there but cannot be read.
+    /// Fails if a page is there but cannot be read.
     pub fn stale(&self) -> io::Result<Vec<PathBuf>> {
         let mut stale = self.orphans()?;
         for (path, text) in &self.pages {
@@ -105,10 +105,10 @@ impl Pages {
         Ok(stale)
     }
 
-    /// Writes what is stale, and removes pages of nothing. Gives the paths of both, below the root.
+    /// Writes stale pages, and removes pages that belong to no registered type. Returns their paths below the root.
     ///
     /// # Errors
-    /// When a file cannot be written or removed.
+    /// Fails if a file cannot be written or removed.
     pub fn write(&self) -> io::Result<Vec<PathBuf>> {
         let stale = self.stale()?;
         for path in &stale {

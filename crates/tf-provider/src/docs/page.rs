@@ -1,17 +1,17 @@
-//! One page.
+//! A reference page.
 
 use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::examples::{Examples, guides};
-use super::{attributes, functions, words};
+use super::{attributes, functions, markup};
 use crate::erased::Signature;
 use crate::schema::{Attribute, Schema};
 
-/// What a page is about.
+/// The subject of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum PageKind {
     Provider,
     Resource,
     DataSource,
@@ -19,8 +19,8 @@ pub(super) enum Part {
     Function,
 }
 
-impl Part {
-    /// As registries title it.
+impl PageKind {
+    /// Returns the word that registries use in titles.
     fn word(self) -> &'static str {
         match self {
             Self::Provider => "Provider",
@@ -31,7 +31,7 @@ impl Part {
         }
     }
 
-    /// Of pages below `docs/`, and of examples below `examples/`.
+    /// Returns the directory of pages below `docs/` and of examples below `examples/`.
     fn directory(self) -> &'static str {
         match self {
             Self::Provider => "",
@@ -43,7 +43,7 @@ impl Part {
     }
 }
 
-/// What was declared.
+/// The declaration of the subject.
 pub(super) enum Declared {
     Schema(Schema),
     Signature(Signature),
@@ -65,20 +65,20 @@ impl Declared {
     }
 }
 
-/// A page before it is text.
+/// A page before it is rendered.
 pub(super) struct Page {
-    pub(super) part: Part,
-    /// The provider's name.
+    pub(super) part: PageKind,
+    /// Name of the provider.
     pub(super) provider: &'static str,
-    /// Name of the type or function; the provider's own for its page.
+    /// Name of the type or function, or of the provider for its page.
     pub(super) name: &'static str,
     pub(super) declared: Declared,
 }
 
 impl Page {
-    /// Below the root.
+    /// Returns the path below the root.
     pub(super) fn path(&self) -> PathBuf {
-        if self.part == Part::Provider {
+        if self.part == PageKind::Provider {
             return PathBuf::from("docs/index.md");
         }
         let short = self.name.strip_prefix(self.provider).and_then(|rest| rest.strip_prefix('_')).unwrap_or(self.name);
@@ -87,7 +87,7 @@ impl Page {
 
     pub(super) fn text(&self, root: &Path) -> io::Result<String> {
         let place = match self.part {
-            Part::Provider => root.join("examples/provider"),
+            PageKind::Provider => root.join("examples/provider"),
             part => root.join("examples").join(part.directory()).join(self.name),
         };
         let examples = Examples::of(&place)?;
@@ -104,7 +104,7 @@ impl Page {
                 section(&mut text, "Arguments", &functions::arguments(signature));
             }
         }
-        if self.part == Part::Provider {
+        if self.part == PageKind::Provider {
             let links = guides(root)?.into_iter().map(|(title, path)| format!("- [{title}]({path})\n"));
             section(&mut text, "Guides", &links.collect::<String>());
         }
@@ -118,15 +118,15 @@ impl Page {
         for nested in &listed.sections {
             add(text, &nested.text());
         }
-        if self.part == Part::Resource {
+        if self.part == PageKind::Resource {
             section(text, "Import", &import(&schema.attributes, examples));
         }
     }
 
-    /// What registries read, and the title.
+    /// Returns the front matter for registries, and the title.
     fn head(&self) -> String {
         let (title, heading) = match self.part {
-            Part::Provider => (format!("{} Provider", self.provider), format!("{} Provider", self.provider)),
+            PageKind::Provider => (format!("{} Provider", self.provider), format!("{} Provider", self.provider)),
             part => {
                 let (name, word) = (self.name, part.word());
                 (format!("{name} {word} - {}", self.provider), format!("{name} ({word})"))
@@ -143,24 +143,24 @@ impl Page {
     }
 }
 
-/// JSON's text literals are YAML's too.
+/// Returns text as a YAML literal. JSON literals are also YAML literals.
 fn yaml(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// How an existing object is taken over.
+/// Returns the section about importing an existing object.
 fn import(attributes: &[Attribute], examples: &Examples) -> String {
     let mut text = String::new();
     if let Some(command) = &examples.import_command {
-        text.push_str(&words::block("shell", command));
+        text.push_str(&markup::block("shell", command));
     }
     if let Some(block) = &examples.import_block {
-        add(&mut text, &words::block("terraform", block));
+        add(&mut text, &markup::block("terraform", block));
     }
     let identity: Vec<&Attribute> = attributes.iter().filter(|attribute| attribute.identity).collect();
     if !identity.is_empty() {
         let entries = identity.into_iter().map(|attribute| {
-            let kind = words::kind(&attribute.kind, None);
+            let kind = markup::kind(&attribute.kind, None);
             let text = attributes::described(&attribute.description, "");
             format!("- `{}` ({kind}) {text}", attribute.name).trim_end().to_owned() + "\n"
         });
@@ -173,7 +173,7 @@ fn import(attributes: &[Attribute], examples: &Examples) -> String {
 }
 
 fn blocks(language: &str, texts: &[String]) -> String {
-    texts.iter().map(|text| words::block(language, text)).collect::<Vec<_>>().join("\n")
+    texts.iter().map(|text| markup::block(language, text)).collect::<Vec<_>>().join("\n")
 }
 
 fn section(text: &mut String, title: &str, body: &str) {
@@ -182,7 +182,7 @@ fn section(text: &mut String, title: &str, body: &str) {
     }
 }
 
-/// After an empty line, with a line's end.
+/// Appends a paragraph after an empty line.
 fn add(text: &mut String, body: &str) {
     if !body.trim().is_empty() {
         let apart = if text.is_empty() { "" } else { "\n" };

@@ -1,4 +1,4 @@
-//! Pages of a provider of every kind, and of schemas that nobody wrote.
+//! Tests of pages: of a provider with types of several kinds, and of random schemas.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,11 +8,11 @@ use proptest::prelude::*;
 use pulldown_cmark::{Event, Parser, Tag};
 
 use super::Pages;
-use super::page::{Declared, Page, Part};
+use super::page::{Declared, Page, PageKind};
 use crate::schema::{Attribute, Check, Kind, Limits, Mode, Nesting, Replace, Schema, Type};
 use crate::{
-    Attr, CancellationToken, Cx, Diagnostics, Failure, Function, FunctionError, Model, Outcome, Parameters, Provider,
-    Registry, Resource, Value,
+    Attr, CancellationToken, Context, Diagnostics, Failure, Function, FunctionError, Model, Outcome, Parameters,
+    Provider, Registry, Resource, Value,
 };
 
 /// Keeps things.
@@ -44,7 +44,7 @@ impl Provider for Attic {
 /// A trunk.
 #[derive(Clone, Default, Model)]
 struct Trunk {
-    /// Where it stands.
+    /// Place of the trunk.
     #[tf(computed, keep, identity)]
     place: Attr<u64>,
     /// Colour.
@@ -56,7 +56,7 @@ struct Trunk {
     /// * no more
     #[tf(required, replace, length(1..=20))]
     name: Attr<String>,
-    /// What opens it.
+    /// Key of the trunk.
     #[tf(optional, write_only, sensitive)]
     key_wo: Attr<String>,
     /// Kept for old times' sake.
@@ -73,7 +73,7 @@ struct Trunk {
 /// A lid.
 #[derive(Clone, Default, Model)]
 struct Lid {
-    /// How many.
+    /// Number of hinges.
     #[tf(default = 2, range(1..=4))]
     hinges: Attr<u32>,
 }
@@ -85,32 +85,32 @@ impl Resource for Trunks {
     type Data = ();
     type Model = Trunk;
 
-    async fn create(&self, _: &Cx<()>, plan: KnownTrunk) -> Outcome<KnownTrunk> {
+    async fn create(&self, _: &Context<()>, plan: KnownTrunk) -> Outcome<KnownTrunk> {
         Ok(plan)
     }
 
-    async fn read(&self, _: &Cx<()>, state: Trunk) -> Result<Option<Trunk>, Diagnostics> {
+    async fn read(&self, _: &Context<()>, state: Trunk) -> Result<Option<Trunk>, Diagnostics> {
         Ok(Some(state))
     }
 
-    async fn update(&self, _: &Cx<()>, _: KnownTrunk, plan: KnownTrunk) -> Outcome<KnownTrunk> {
+    async fn update(&self, _: &Context<()>, _: KnownTrunk, plan: KnownTrunk) -> Outcome<KnownTrunk> {
         Ok(plan)
     }
 
-    async fn delete(&self, _: &Cx<()>, _: KnownTrunk) -> Result<(), Failure<KnownTrunk>> {
+    async fn delete(&self, _: &Context<()>, _: KnownTrunk) -> Result<(), Failure<KnownTrunk>> {
         Ok(())
     }
 }
 
-/// What the things weigh.
+/// Weighs things.
 ///
 /// Together.
 #[derive(Parameters)]
 struct Things {
-    /// Of the trunk itself.
+    /// Weight of the trunk.
     #[tf(range(0.0..))]
     own: f64,
-    /// Of each thing.
+    /// Weight of each thing.
     #[tf(variadic)]
     each: Vec<Option<f64>>,
 }
@@ -130,14 +130,14 @@ impl Function for Weighing {
 const WEIGH: &str = r#"---
 page_title: "weigh Function - attic"
 subcategory: ""
-description: "What the things weigh."
+description: "Weighs things."
 ---
 
 <!-- Made from the schema and examples/; changes by hand are lost. -->
 
 # weigh (Function)
 
-What the things weigh.
+Weighs things.
 
 Together.
 
@@ -149,8 +149,8 @@ provider::attic::weigh(own number, each number...) number
 
 ## Arguments
 
-- `own` (number) Of the trunk itself. Must be at least 0.
-- `each` (number, any number, may be null) Of each thing.
+- `own` (number) Weight of the trunk. Must be at least 0.
+- `each` (number, any number, may be null) Weight of each thing.
 "#;
 
 const TRUNK: &str = r#"---
@@ -180,24 +180,24 @@ resource "attic_trunk" "it" {}
 
   Must be of length at least 1 and at most 20.
 - `colour` (string) Colour. Default `"brown"`. Must be one of "brown", "white".
-- `key_wo` (string, write-only, sensitive) What opens it.
+- `key_wo` (string, write-only, sensitive) Key of the trunk.
 - `tag` (string, deprecated) Kept for old times' sake. **Deprecated:** Use name instead.
 - `lid` (object) The lid. Its attributes: [below](#nested--lid).
 - `timeouts` (object) Deadlines. Its attributes: [below](#nested--timeouts).
 
 ## Attribute Reference
 
-- `place` (number, read-only, identity) Where it stands.
+- `place` (number, read-only, identity) Place of the trunk.
 
 <a id="nested--lid"></a>
 ### `lid`
 
-- `hinges` (number) How many. Default `2`. Must be at least 1 and at most 4.
+- `hinges` (number) Number of hinges. Default `2`. Must be at least 1 and at most 4.
 
 <a id="nested--timeouts"></a>
 ### `timeouts`
 
-- `create` (string) How long create may take, such as `90s` or `1h30m`. Default `30m`.
+- `create` (string) Time limit for create, such as `90s` or `1h30m`. Default `30m`.
 
 ## Import
 
@@ -207,7 +207,7 @@ tofu import attic_trunk.it 7
 
 With OpenTofu 1.12 or Terraform 1.12 and later, an `import` block can name it by its `identity`:
 
-- `place` (number) Where it stands.
+- `place` (number) Place of the trunk.
 "#;
 
 fn put(root: &Path, name: &str, text: &str) {
@@ -217,7 +217,7 @@ fn put(root: &Path, name: &str, text: &str) {
 }
 
 #[test]
-fn a_page_says_all_that_is_declared() {
+fn a_page_shows_the_whole_declaration() {
     let root = tempfile::tempdir().expect("directory");
     put(root.path(), "examples/resources/attic_trunk/main.tf", "resource \"attic_trunk\" \"it\" {}\n");
     put(root.path(), "examples/resources/attic_trunk/import.sh", "tofu import attic_trunk.it 7\n");
@@ -233,10 +233,10 @@ fn a_page_says_all_that_is_declared() {
 }
 
 #[test]
-fn what_drifted_is_found_and_mended_and_guides_are_left_alone() {
+fn stale_pages_are_found_and_written_and_guides_are_kept() {
     let root = tempfile::tempdir().expect("directory");
     put(root.path(), "docs/guides/moving.md", "# Moving in\n");
-    put(root.path(), "docs/resources/gone.md", "of a type that is no more");
+    put(root.path(), "docs/resources/gone.md", "of a type that no longer exists");
     put(root.path(), "docs/resources/trunk.md", "by hand");
     let pages = Pages::of(&Attic, root.path()).expect("pages");
     let all = ["docs/resources/gone.md", "docs/functions/weigh.md", "docs/index.md", "docs/resources/trunk.md"]
@@ -248,7 +248,7 @@ fn what_drifted_is_found_and_mended_and_guides_are_left_alone() {
     assert!(root.path().join("docs/guides/moving.md").exists());
 }
 
-/// Text with whatever Markdown, YAML and configurations have a meaning for.
+/// Returns text with characters that have a meaning in Markdown, YAML or configurations.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         "[a-zA-Z ]{0,20}",
@@ -289,7 +289,7 @@ fn leaf() -> impl Strategy<Value = Attribute> {
     })
 }
 
-/// Attributes of different names, some with attributes of their own, some of these as blocks.
+/// Returns attributes with different names. Some have nested attributes, and some of these are blocks.
 fn attributes() -> impl Strategy<Value = Vec<Attribute>> {
     let flat = proptest::collection::vec(leaf(), 0..4).prop_map(of_different_names);
     flat.prop_recursive(3, 24, 4, |inner| {
@@ -309,7 +309,7 @@ fn of_different_names(attributes: Vec<Attribute>) -> Vec<Attribute> {
     attributes.into_iter().filter(|attribute| names.insert(attribute.name.clone())).collect()
 }
 
-/// Paths of all attributes: `lid.hinges`.
+/// Returns the paths of all attributes: `lid.hinges`.
 fn paths(attributes: &[Attribute], within: &str) -> Vec<String> {
     let mut all = Vec::new();
     for attribute in attributes {
@@ -323,19 +323,19 @@ fn paths(attributes: &[Attribute], within: &str) -> Vec<String> {
     all
 }
 
-/// What a reader of the Markdown finds: entries by the section that they stand in, and whether links lead somewhere.
+/// The contents of a page: entries with the section that they are in, anchors, links and headings.
 #[derive(Default)]
-struct Seen {
+struct PageContents {
     entries: Vec<String>,
     anchors: BTreeSet<String>,
     links: BTreeSet<String>,
     headings: Vec<String>,
 }
 
-fn look(page: &str) -> Seen {
+fn parse(page: &str) -> PageContents {
     let body = page.splitn(3, "---\n").nth(2).expect("front matter");
-    let mut seen = Seen::default();
-    // Of the heading that was last, where it is of nested attributes; and what comes first in an entry of a list.
+    let mut seen = PageContents::default();
+    // `section` is the last heading of nested attributes. `starts_entry` is true at the start of a list entry.
     let (mut section, mut in_heading, mut depth, mut starts_entry) = (String::new(), false, 0, false);
     for event in Parser::new(body) {
         match event {
@@ -372,9 +372,9 @@ proptest! {
     fn every_attribute_has_its_entry_and_every_link_its_target(attributes in attributes(), description in text()) {
         let paths = paths(&attributes, "");
         let schema = Schema { version: 0, identity_version: 0, description, deprecated: None, attributes };
-        let page = Page { part: Part::Resource, provider: "attic", name: "attic_trunk", declared: Declared::Schema(schema) };
+        let page = Page { part: PageKind::Resource, provider: "attic", name: "attic_trunk", declared: Declared::Schema(schema) };
         let text = page.text(Path::new("/nowhere")).expect("no examples");
-        let seen = look(&text);
+        let seen = parse(&text);
         prop_assert_eq!(&seen.entries, &paths, "{}", text);
         prop_assert_eq!(&seen.links, &seen.anchors, "{}", text);
         prop_assert_eq!(&seen.headings[0], "attic_trunk (Resource)");

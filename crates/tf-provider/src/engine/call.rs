@@ -5,7 +5,7 @@ use crate::function::FunctionError;
 use crate::validate;
 use crate::value::Value;
 
-/// Checks the arguments as declared, calls, and checks the result.
+/// Runs the declared checks on the arguments, calls the function, and checks the result.
 pub(crate) fn call(
     function: &dyn DynFunction,
     signature: &Signature,
@@ -18,7 +18,7 @@ pub(crate) fn call(
             continue;
         }
         for check in &parameter.checks {
-            validate::guarded(check, value).map_err(|text| FunctionError::new(text).at_position(position))?;
+            validate::run_check(check, value).map_err(|text| FunctionError::new(text).at_position(position))?;
         }
     }
     let known = arguments.iter().all(Value::is_wholly_known);

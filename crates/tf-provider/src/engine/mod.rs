@@ -1,12 +1,14 @@
-//! One type's calls, on values: planning, the author's hooks, the checks after them. Knows no protocol.
+//! Runs the calls of a type on values: planning, the author's hooks, and the checks after them. Independent of the
+//! protocol.
 
 mod call;
 mod identity;
 mod lookup;
+mod unknowns;
 
 use std::time::Instant;
 
-use crate::cx::{Cx, PlanCx};
+use crate::context::{Context, PlanContext};
 use crate::diagnostic::Diagnostics;
 use crate::erased::DynResource;
 use crate::path::Path;
@@ -17,15 +19,16 @@ use crate::timeouts::{Defaults, Operation, parse};
 use crate::value::Value;
 pub(crate) use call::call;
 pub(crate) use lookup::{look_up, open};
+pub(crate) use unknowns::without_unknowns;
 
-/// What planning came to.
+/// Result of planning.
 pub(crate) struct Planned {
     pub(crate) value: Value,
     pub(crate) replace: Vec<Path>,
     pub(crate) diagnostics: Diagnostics,
 }
 
-/// What exists after an apply, and what was said about it.
+/// Result of an apply: the object that exists now, and the diagnostics.
 pub(crate) struct Applied {
     pub(crate) state: Value,
     pub(crate) diagnostics: Diagnostics,
@@ -35,7 +38,7 @@ pub(crate) struct Applied {
 pub(crate) async fn plan<D>(
     resource: &dyn DynResource<D>,
     schema: &Schema,
-    cx: &PlanCx<D>,
+    cx: &PlanContext<D>,
     config: &Value,
     prior: &Value,
 ) -> Planned {
@@ -49,20 +52,20 @@ pub(crate) async fn plan<D>(
     let mut diagnostics = plan::plan_against_config(attributes, config, prior, &value);
     let mut replace = Vec::new();
     if !prior.is_null() {
-        replace = plan::replaced(attributes, prior, &value);
+        replace = plan::paths_to_replace(attributes, prior, &value);
         replace.extend(hooked.replace);
     }
     if replace.is_empty() {
-        diagnostics.extend(identity::planned(attributes, prior, &value));
+        diagnostics.extend(identity::check_plan(attributes, prior, &value));
     }
     Planned { value, replace, diagnostics }
 }
 
-/// Creates, updates or deletes, by which of `prior` and `planned` is null.
+/// Creates, updates or deletes, depending on which of `prior` and `planned` is null.
 pub(crate) async fn apply<D>(
     resource: &dyn DynResource<D>,
     schema: &Schema,
-    cx: &Cx<D>,
+    cx: &Context<D>,
     config: &Value,
     prior: Value,
     planned: &Value,
@@ -78,27 +81,27 @@ pub(crate) async fn apply<D>(
         Ok(state) => {
             let state = plan::keep_equal(attributes, planned, plan::without_write_only(attributes, state));
             let different = plan::against_plan(attributes, planned, &state);
-            let diagnostics = identity::kept_by_update(attributes, &prior, &state, different);
-            let state = if diagnostics.has_error() { settled(attributes, state) } else { state };
+            let diagnostics = identity::check_update(attributes, &prior, &state, different);
+            let state = if diagnostics.has_error() { without_unknowns(attributes, state) } else { state };
             Applied { state, diagnostics }
         }
-        Err(failure) => failed(attributes, failure, prior),
+        Err(failure) => after_failure(attributes, failure, prior),
     }
 }
 
-async fn delete<D>(resource: &dyn DynResource<D>, schema: &Schema, cx: &Cx<D>, prior: Value) -> Applied {
+async fn delete<D>(resource: &dyn DynResource<D>, schema: &Schema, cx: &Context<D>, prior: Value) -> Applied {
     match resource.delete(cx, &prior).await {
         Ok(()) => Applied { state: Value::Null, diagnostics: Diagnostics::new() },
         Err(failure) => {
             let attributes = &schema.attributes;
-            let partial = failure.partial.map(|left| with_gaps(attributes, left, &prior));
-            failed(attributes, Failure { partial, ..failure }, prior)
+            let partial = failure.partial.map(|left| without_placeholders(attributes, left, &prior));
+            after_failure(attributes, Failure { partial, ..failure }, prior)
         }
     }
 }
 
-/// Takes out the values that stood for attributes which the state lacks: see `known::Absent`.
-fn with_gaps(attributes: &[Attribute], left: Value, prior: &Value) -> Value {
+/// Replaces the placeholders of attributes that the state lacks (`known::Absent`) with null.
+fn without_placeholders(attributes: &[Attribute], left: Value, prior: &Value) -> Value {
     let Value::Map(mut entries) = left else { return left };
     for attribute in attributes.iter().filter(|attribute| attribute.mode != Mode::Computed) {
         if prior.get(&attribute.name).is_null() {
@@ -108,17 +111,18 @@ fn with_gaps(attributes: &[Attribute], left: Value, prior: &Value) -> Value {
     Value::Map(entries)
 }
 
-fn failed(attributes: &[Attribute], failure: Failure<Value>, prior: Value) -> Applied {
-    let state =
-        failure.partial.map_or(prior, |exists| settled(attributes, plan::without_write_only(attributes, exists)));
+fn after_failure(attributes: &[Attribute], failure: Failure<Value>, prior: Value) -> Applied {
+    let state = failure
+        .partial
+        .map_or(prior, |exists| without_unknowns(attributes, plan::without_write_only(attributes, exists)));
     Applied { state, diagnostics: failure.diagnostics }
 }
 
-/// Looks at the object; null if it is gone. `identity` is what the core remembers of it, or null.
+/// Reads the object; null if it no longer exists. `identity` is the identity that the core stores, or null.
 pub(crate) async fn read<D>(
     resource: &dyn DynResource<D>,
     schema: &Schema,
-    cx: &Cx<D>,
+    cx: &Context<D>,
     state: &Value,
     identity: &Value,
 ) -> Result<Value, Diagnostics> {
@@ -126,10 +130,10 @@ pub(crate) async fn read<D>(
     match resource.read(cx, state).await? {
         None => Ok(Value::Null),
         Some(found) => {
-            let found = plan::without_write_only(attributes, settled(attributes, found));
+            let found = plan::without_write_only(attributes, without_unknowns(attributes, found));
             let found = plan::keep_equal(attributes, state, found);
             let before = if identity.is_null() { state } else { identity };
-            match identity::kept(attributes, before, &found) {
+            match identity::check_read(attributes, before, &found) {
                 Some(changed) => Err(changed.into()),
                 None => Ok(found),
             }
@@ -137,33 +141,7 @@ pub(crate) async fn read<D>(
     }
 }
 
-/// The object as it can be stored: nothing is unknown, and where blocks could be there are none rather than null.
-pub(crate) fn settled(attributes: &[Attribute], object: Value) -> Value {
-    let Value::Map(mut entries) = object else { return known(object) };
-    for attribute in attributes {
-        let Some(entry) = entries.get_mut(&attribute.name) else { continue };
-        *entry = match (&attribute.kind, std::mem::replace(entry, Value::Null)) {
-            (_, Value::Null | Value::Unknown) => attribute.absent(),
-            (Kind::Nested(nesting, nested), value) => {
-                plan::each_object(*nesting, value, &|object| settled(nested, object))
-            }
-            (Kind::Plain(_), value) => known(value),
-        };
-    }
-    Value::Map(entries)
-}
-
-/// Unknown values cannot be stored.
-fn known(value: Value) -> Value {
-    match value {
-        Value::Unknown => Value::Null,
-        Value::List(items) => Value::List(items.into_iter().map(known).collect()),
-        Value::Map(entries) => Value::Map(entries.into_iter().map(|(key, item)| (key, known(item))).collect()),
-        other => other,
-    }
-}
-
-/// The plan with the write-only values that only the configuration has.
+/// Returns the plan with the write-only values of the configuration.
 fn with_write_only(attributes: &[Attribute], planned: Value, config: &Value) -> Value {
     let Value::Map(mut entries) = planned else { return planned };
     for attribute in attributes {
@@ -199,7 +177,7 @@ fn with_write_only_nested(nesting: Nesting, nested: &[Attribute], planned: Value
     }
 }
 
-/// When an operation must be done, by the object's `timeouts` attribute or the declared default.
+/// Returns the deadline of an operation, from the object's `timeouts` attribute or the declared default.
 pub(crate) fn deadline(defaults: &Defaults, object: &Value, operation: Operation) -> Option<Instant> {
     let name = match operation {
         Operation::Create => "create",

@@ -1,11 +1,14 @@
-//! The twin of [`DataSource`].
+//! The object-safe counterpart of [`DataSource`].
 
-use super::{Boxed, Erased, caught, known, known_to_value, schema_of, sync_validation};
-use crate::cx::Cx;
+use futures::future::BoxFuture;
+
+use super::panics::catch_panic;
+use super::typed::{Erased, known, known_to_value, run_validation, schema_of};
+use crate::basis::Basis;
+use crate::context::Context;
 use crate::data_source::DataSource;
 use crate::diagnostic::Diagnostics;
 use crate::element::Model;
-use crate::known::Basis;
 use crate::schema::Schema;
 use crate::timeouts::Defaults;
 use crate::value::Value;
@@ -16,7 +19,7 @@ pub(crate) trait DynDataSource<D>: Send + Sync {
     fn schema(&self) -> Schema;
     fn timeout_defaults(&self) -> Defaults;
     fn validate(&self, config: &Value) -> Diagnostics;
-    fn read<'a>(&'a self, cx: &'a Cx<D>, wanted: &'a Value) -> Boxed<'a, Result<Value, Diagnostics>>;
+    fn read<'a>(&'a self, cx: &'a Context<D>, config: &'a Value) -> BoxFuture<'a, Result<Value, Diagnostics>>;
 }
 
 impl<S: DataSource> DynDataSource<S::Data> for Erased<S> {
@@ -33,13 +36,13 @@ impl<S: DataSource> DynDataSource<S::Data> for Erased<S> {
     }
 
     fn validate(&self, config: &Value) -> Diagnostics {
-        sync_validation(config, |config, diagnostics| self.0.validate(config, diagnostics))
+        run_validation(config, |config, diagnostics| self.0.validate(config, diagnostics))
     }
 
-    fn read<'a>(&'a self, cx: &'a Cx<S::Data>, wanted: &'a Value) -> Boxed<'a, Result<Value, Diagnostics>> {
-        caught(async move {
-            let wanted = known::<S::Model>(wanted, Basis::Plan)?;
-            self.0.read(cx, wanted).await.map(known_to_value::<S::Model>)
+    fn read<'a>(&'a self, cx: &'a Context<S::Data>, config: &'a Value) -> BoxFuture<'a, Result<Value, Diagnostics>> {
+        catch_panic(async move {
+            let config = known::<S::Model>(config, Basis::Plan)?;
+            self.0.read(cx, config).await.map(known_to_value::<S::Model>)
         })
     }
 }

@@ -1,14 +1,15 @@
-//! The twin of [`Function`].
+//! The object-safe counterpart of [`Function`].
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{Erased, panicked};
+use super::panics::panic_diagnostic;
+use super::typed::Erased;
 use crate::element::Element;
 use crate::function::{Argument, Arguments, Function, FunctionError, Parameter, Parameters};
 use crate::schema::Type;
 use crate::value::Value;
 
-/// How a function is declared.
+/// The declaration of a function.
 pub(crate) struct Signature {
     pub(crate) description: &'static str,
     pub(crate) deprecated: Option<&'static str>,
@@ -17,13 +18,13 @@ pub(crate) struct Signature {
 }
 
 impl Signature {
-    /// The first paragraph of the description, on one line.
+    /// Returns the first paragraph of the description on one line.
     pub(crate) fn summary(&self) -> String {
         let first = self.description.split("\n\n").next().unwrap_or_default();
         first.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
-    /// The parameter that takes the argument at `position`.
+    /// Returns the parameter for the argument at `position`.
     pub(crate) fn parameter(&self, position: usize) -> Option<&Parameter> {
         let variadic = self.parameters.last().filter(|last| last.variadic);
         self.parameters.get(position).or(variadic)
@@ -55,7 +56,7 @@ impl<F: Function> DynFunction for Erased<F> {
         let arguments = F::Parameters::take(&mut Arguments::new(arguments))?;
         let call = AssertUnwindSafe(|| self.0.call(arguments).map(|output| output.encode()));
         catch_unwind(call).unwrap_or_else(|panic| {
-            let reported = panicked(panic.as_ref());
+            let reported = panic_diagnostic(panic.as_ref());
             Err(FunctionError::new(format!("{}: {}", reported.summary, reported.detail)))
         })
     }

@@ -1,10 +1,14 @@
-//! The twin of [`Resource`].
+//! The object-safe counterpart of [`Resource`].
 
-use super::{Boxed, Erased, caught, caught_now, known, known_to_value, model, schema_of, sync_validation, to_value};
-use crate::cx::{Cx, PlanCx};
+use futures::future::BoxFuture;
+
+use super::panics::{catch_panic, catch_panic_sync};
+use super::typed::{Erased, known, known_to_value, model, run_validation, schema_of, to_value};
+use crate::basis::Basis;
+use crate::context::{Context, PlanContext};
 use crate::diagnostic::Diagnostics;
+use crate::element::Known;
 use crate::element::Model;
-use crate::known::{Basis, Known};
 use crate::moving::{self, Moves, Origin, Rule};
 use crate::path::Path;
 use crate::resource::{Failure, ImportKey, Plan, Resource};
@@ -12,13 +16,13 @@ use crate::schema::Schema;
 use crate::timeouts::Defaults;
 use crate::value::Value;
 
-/// What the planning hook did.
-pub(crate) struct Hooked {
+/// Result of the planning hook.
+pub(crate) struct HookResult {
     /// The planned model before the hook, as a value.
     pub(crate) before: Value,
     /// The planned model after the hook.
     pub(crate) after: Value,
-    /// What the hook says cannot be changed in place.
+    /// Paths of the attributes that the hook cannot change in place.
     pub(crate) replace: Vec<Path>,
 }
 
@@ -30,24 +34,24 @@ pub(crate) trait DynResource<D>: Send + Sync {
     fn validate(&self, config: &Value) -> Diagnostics;
     fn plan<'a>(
         &'a self,
-        cx: &'a PlanCx<D>,
+        cx: &'a PlanContext<D>,
         config: &'a Value,
         prior: &'a Value,
         planned: &'a Value,
-    ) -> Boxed<'a, Result<Hooked, Diagnostics>>;
-    fn create<'a>(&'a self, cx: &'a Cx<D>, plan: &'a Value) -> Boxed<'a, Result<Value, Failure<Value>>>;
-    fn read<'a>(&'a self, cx: &'a Cx<D>, state: &'a Value) -> Boxed<'a, Result<Option<Value>, Diagnostics>>;
+    ) -> BoxFuture<'a, Result<HookResult, Diagnostics>>;
+    fn create<'a>(&'a self, cx: &'a Context<D>, plan: &'a Value) -> BoxFuture<'a, Result<Value, Failure<Value>>>;
+    fn read<'a>(&'a self, cx: &'a Context<D>, state: &'a Value) -> BoxFuture<'a, Result<Option<Value>, Diagnostics>>;
     fn update<'a>(
         &'a self,
-        cx: &'a Cx<D>,
+        cx: &'a Context<D>,
         prior: &'a Value,
         plan: &'a Value,
-    ) -> Boxed<'a, Result<Value, Failure<Value>>>;
-    fn delete<'a>(&'a self, cx: &'a Cx<D>, state: &'a Value) -> Boxed<'a, Result<(), Failure<Value>>>;
-    fn import<'a>(&'a self, cx: &'a Cx<D>, key: ImportKey<Value>) -> Boxed<'a, Result<Value, Diagnostics>>;
+    ) -> BoxFuture<'a, Result<Value, Failure<Value>>>;
+    fn delete<'a>(&'a self, cx: &'a Context<D>, state: &'a Value) -> BoxFuture<'a, Result<(), Failure<Value>>>;
+    fn import<'a>(&'a self, cx: &'a Context<D>, key: ImportKey<Value>) -> BoxFuture<'a, Result<Value, Diagnostics>>;
     fn upgrade(&self, from: i64, state: serde_json::Value) -> Result<serde_json::Value, Diagnostics>;
     fn upgrade_identity(&self, from: i64, identity: serde_json::Value) -> Result<serde_json::Value, Diagnostics>;
-    /// Takes over objects of other types.
+    /// Returns true if the type takes over objects of other types.
     fn can_take_over(&self) -> bool;
     fn take_over(&self, origin: Origin) -> Result<(Value, Vec<u8>), Diagnostics>;
 }
@@ -66,56 +70,64 @@ impl<R: Resource> DynResource<R::Data> for Erased<R> {
     }
 
     fn validate(&self, config: &Value) -> Diagnostics {
-        sync_validation(config, |config, diagnostics| self.0.validate(config, diagnostics))
+        run_validation(config, |config, diagnostics| self.0.validate(config, diagnostics))
     }
 
     fn plan<'a>(
         &'a self,
-        cx: &'a PlanCx<R::Data>,
+        cx: &'a PlanContext<R::Data>,
         config: &'a Value,
         prior: &'a Value,
         planned: &'a Value,
-    ) -> Boxed<'a, Result<Hooked, Diagnostics>> {
-        caught(async move {
+    ) -> BoxFuture<'a, Result<HookResult, Diagnostics>> {
+        catch_panic(async move {
             let prior = if prior.is_null() { None } else { Some(model::<R::Model>(prior)?) };
             let mut plan = Plan { config: model(config)?, prior, planned: model(planned)?, replace: Vec::new() };
             let before = plan.planned.to_value();
             self.0.plan(cx, &mut plan).await?;
-            Ok(Hooked { before, after: plan.planned.to_value(), replace: plan.replace })
+            Ok(HookResult { before, after: plan.planned.to_value(), replace: plan.replace })
         })
     }
 
-    fn create<'a>(&'a self, cx: &'a Cx<R::Data>, plan: &'a Value) -> Boxed<'a, Result<Value, Failure<Value>>> {
-        caught(async move {
+    fn create<'a>(&'a self, cx: &'a Context<R::Data>, plan: &'a Value) -> BoxFuture<'a, Result<Value, Failure<Value>>> {
+        catch_panic(async move {
             let plan = known::<R::Model>(plan, Basis::Plan)?;
             self.0.create(cx, plan).await.map(known_to_value::<R::Model>).map_err(partial_value::<R::Model>)
         })
     }
 
-    fn read<'a>(&'a self, cx: &'a Cx<R::Data>, state: &'a Value) -> Boxed<'a, Result<Option<Value>, Diagnostics>> {
-        caught(async move { Ok(self.0.read(cx, model(state)?).await?.map(to_value)) })
+    fn read<'a>(
+        &'a self,
+        cx: &'a Context<R::Data>,
+        state: &'a Value,
+    ) -> BoxFuture<'a, Result<Option<Value>, Diagnostics>> {
+        catch_panic(async move { Ok(self.0.read(cx, model(state)?).await?.map(to_value)) })
     }
 
     fn update<'a>(
         &'a self,
-        cx: &'a Cx<R::Data>,
+        cx: &'a Context<R::Data>,
         prior: &'a Value,
         plan: &'a Value,
-    ) -> Boxed<'a, Result<Value, Failure<Value>>> {
-        caught(async move {
+    ) -> BoxFuture<'a, Result<Value, Failure<Value>>> {
+        catch_panic(async move {
             let (prior, plan) = (known::<R::Model>(prior, Basis::Prior)?, known::<R::Model>(plan, Basis::Plan)?);
             self.0.update(cx, prior, plan).await.map(known_to_value::<R::Model>).map_err(partial_value::<R::Model>)
         })
     }
 
-    fn delete<'a>(&'a self, cx: &'a Cx<R::Data>, state: &'a Value) -> Boxed<'a, Result<(), Failure<Value>>> {
-        caught(async move {
+    fn delete<'a>(&'a self, cx: &'a Context<R::Data>, state: &'a Value) -> BoxFuture<'a, Result<(), Failure<Value>>> {
+        catch_panic(async move {
             self.0.delete(cx, known::<R::Model>(state, Basis::Last)?).await.map_err(partial_value::<R::Model>)
         })
     }
 
-    fn import<'a>(&'a self, cx: &'a Cx<R::Data>, key: ImportKey<Value>) -> Boxed<'a, Result<Value, Diagnostics>> {
-        caught(async move {
+    fn import<'a>(
+        &'a self,
+        cx: &'a Context<R::Data>,
+        key: ImportKey<Value>,
+    ) -> BoxFuture<'a, Result<Value, Diagnostics>> {
+        catch_panic(async move {
             let key = match key {
                 ImportKey::Id(id) => ImportKey::Id(id),
                 ImportKey::Identity(value) => ImportKey::Identity(model(&value)?),
@@ -125,11 +137,11 @@ impl<R: Resource> DynResource<R::Data> for Erased<R> {
     }
 
     fn upgrade(&self, from: i64, state: serde_json::Value) -> Result<serde_json::Value, Diagnostics> {
-        caught_now(|| self.0.upgrade(from, state))
+        catch_panic_sync(|| self.0.upgrade(from, state))
     }
 
     fn upgrade_identity(&self, from: i64, identity: serde_json::Value) -> Result<serde_json::Value, Diagnostics> {
-        caught_now(|| self.0.upgrade_identity(from, identity))
+        catch_panic_sync(|| self.0.upgrade_identity(from, identity))
     }
 
     fn can_take_over(&self) -> bool {
@@ -137,7 +149,7 @@ impl<R: Resource> DynResource<R::Data> for Erased<R> {
     }
 
     fn take_over(&self, origin: Origin) -> Result<(Value, Vec<u8>), Diagnostics> {
-        caught_now(|| moving::take_over(&rules(&self.0), R::TYPE, origin))
+        catch_panic_sync(|| moving::take_over(&rules(&self.0), R::TYPE, origin))
     }
 }
 

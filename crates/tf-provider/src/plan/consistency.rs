@@ -1,4 +1,5 @@
-//! The comparisons that the core makes, made here first: with the attribute's path, so that the user's line is shown.
+//! Makes the core's comparisons before the core does, and reports differences with the attribute's path, so that the
+//! core can show the user's line.
 
 use super::pairing::pairs;
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -6,7 +7,7 @@ use crate::path::Path;
 use crate::schema::{Attribute, Kind, Nesting};
 use crate::value::Value;
 
-/// What a hook may not do: plan another value than the configuration sets.
+/// Reports planned values that differ from the configuration, which a hook must not cause.
 pub(crate) fn plan_against_config(
     attributes: &[Attribute],
     config: &Value,
@@ -15,7 +16,7 @@ pub(crate) fn plan_against_config(
 ) -> Diagnostics {
     let mut wrong = Vec::new();
     contradictions(attributes, config, prior, planned, &Path::root(), &mut wrong);
-    let detail = "The plan holds another value than the configuration. This is a bug in the provider's planning.";
+    let detail = "The planned value differs from the configuration. This is a bug in the provider's planning.";
     let diagnostic = |path: Path| Diagnostic::error("Provider planned a wrong value", detail).at(path);
     let mut diagnostics = Diagnostics::new();
     diagnostics.extend(wrong.into_iter().map(diagnostic));
@@ -47,29 +48,29 @@ fn contradictions(
         match &attribute.kind {
             Kind::Plain(_) => wrong.push(path),
             Kind::Nested(nesting, nested) => {
-                let around = Around { nesting: *nesting, nested, is_block: attribute.block.is_some() };
+                let around = NestedDeclaration { nesting: *nesting, nested, is_block: attribute.block.is_some() };
                 nested_contradictions(around, config, prior, planned, &path, wrong)
             }
         }
     }
 }
 
-/// What the objects that are compared are part of.
-struct Around<'a> {
+/// The declaration of the nested attribute or block whose objects are compared.
+struct NestedDeclaration<'a> {
     nesting: Nesting,
     nested: &'a [Attribute],
     is_block: bool,
 }
 
 fn nested_contradictions(
-    around: Around<'_>,
+    around: NestedDeclaration<'_>,
     config: &Value,
     prior: &Value,
     planned: &Value,
     path: &Path,
     wrong: &mut Vec<Path>,
 ) {
-    let Around { nesting, nested, is_block } = around;
+    let NestedDeclaration { nesting, nested, is_block } = around;
     match (nesting, config, planned) {
         (Nesting::Single | Nesting::Group, Value::Map(_), Value::Map(_)) => {
             contradictions(nested, config, prior, planned, path, wrong)
@@ -88,7 +89,7 @@ fn nested_contradictions(
                 }
             }
         }
-        // Each block must be one of the configuration's, with nothing prior to go by.
+        // Each block must match one of the configuration. The core does not use prior values here.
         (Nesting::Set, Value::List(configs), Value::List(plans)) if is_block => {
             let partners = pairs(configs, plans, |config, planned| {
                 let mut wrong = Vec::new();
@@ -99,31 +100,31 @@ fn nested_contradictions(
                 wrong.push(path.clone());
             }
         }
-        // Elements of a set have no partner: only their number is sure.
+        // Elements of a set cannot be paired, so only their number is compared.
         (Nesting::Set, Value::List(configs), Value::List(plans)) if configs.len() == plans.len() => {}
         _ => wrong.push(path.clone()),
     }
 }
 
-/// What apply may not do: come to another value than was planned, or leave one unknown.
+/// Reports results of an apply that differ from the plan or are unknown.
 pub(crate) fn against_plan(attributes: &[Attribute], planned: &Value, actual: &Value) -> Diagnostics {
     compare(attributes, planned, actual, &AFTER_APPLY)
 }
 
-/// What fetching may not do: come to another value than the configuration sets, or leave one unknown. `wanted` is the
-/// configuration with unknowns where the value is the provider's.
+/// Reports results of a read or open that differ from the configuration or are unknown. In `config`, values that the
+/// provider sets are unknown.
 pub(crate) fn against_config(attributes: &[Attribute], wanted: &Value, result: &Value) -> Diagnostics {
     compare(attributes, wanted, result, &FETCHED)
 }
 
-fn compare(attributes: &[Attribute], planned: &Value, actual: &Value, words: &'static Words) -> Diagnostics {
-    let mut found = Comparison { words, diagnostics: Diagnostics::new() };
+fn compare(attributes: &[Attribute], planned: &Value, actual: &Value, wording: &'static Wording) -> Diagnostics {
+    let mut found = Comparison { wording, diagnostics: Diagnostics::new() };
     found.object(attributes, planned, actual, &Path::root());
     found.diagnostics
 }
 
-/// The wording of a difference.
-struct Words {
+/// The wording of messages about differences.
+struct Wording {
     summary: &'static str,
     unknown: &'static str,
     was: &'static str,
@@ -131,24 +132,24 @@ struct Words {
     reason: &'static str,
 }
 
-const AFTER_APPLY: Words = Words {
+const AFTER_APPLY: Wording = Wording {
     summary: "Result differs from the plan",
     unknown: "is still unknown after apply",
     was: "planned",
     is: "is now",
-    reason: "Either the server stores it differently, or this is a bug in the provider; the object exists and is kept.",
+    reason: "Either the server stores it differently, or this is a bug in the provider. The object exists and is kept.",
 };
 
-const FETCHED: Words = Words {
+const FETCHED: Wording = Wording {
     summary: "Result differs from the configuration",
     unknown: "is unknown in the result",
     was: "configured",
-    is: "came back as",
+    is: "was returned as",
     reason: "This is a bug in the provider.",
 };
 
 struct Comparison {
-    words: &'static Words,
+    wording: &'static Wording,
     diagnostics: Diagnostics,
 }
 
@@ -162,17 +163,17 @@ impl Comparison {
 
     fn attribute(&mut self, attribute: &Attribute, planned: &Value, actual: &Value, path: &Path) {
         if !actual.is_wholly_known() {
-            return self.report(path, self.words.unknown);
+            return self.report(path, self.wording.unknown);
         }
         if planned.is_unknown() || planned == actual {
             return;
         }
         match &attribute.kind {
             Kind::Nested(nesting, nested) => self.nested(*nesting, nested, planned, actual, path),
-            Kind::Plain(_) if fits(planned, actual) => {}
+            Kind::Plain(_) if matches_plan(planned, actual) => {}
             Kind::Plain(plain) => {
                 let hidden = attribute.sensitive || !is_scalar(planned) || !is_scalar(actual);
-                let Words { was, is, .. } = self.words;
+                let Wording { was, is, .. } = self.wording;
                 let text = if hidden {
                     format!("is not what was {was}")
                 } else {
@@ -203,10 +204,10 @@ impl Comparison {
             (Nesting::Set, _, _) if same_set(planned, actual) => {}
             (_, Value::List(plans), Value::List(actuals)) => {
                 let (plans, actuals) = (plans.len(), actuals.len());
-                let was = self.words.was;
-                self.report(path, &format!("was {was} with {plans} elements, but has {actuals} now, or others"));
+                let was = self.wording.was;
+                self.report(path, &format!("was {was} with {plans} elements, but has {actuals} or other elements now"));
             }
-            _ => self.report(path, &format!("is not what was {}", self.words.was)),
+            _ => self.report(path, &format!("is not what was {}", self.wording.was)),
         }
     }
 
@@ -217,36 +218,37 @@ impl Comparison {
     }
 
     fn report(&mut self, path: &Path, text: &str) {
-        let Words { summary, reason, .. } = self.words;
+        let Wording { summary, reason, .. } = self.wording;
         self.diagnostics.push(Diagnostic::error(*summary, format!("\"{path}\" {text}. {reason}")).at(path.clone()));
     }
 }
 
-/// The value is what was planned, where that was known.
-pub(super) fn fits(planned: &Value, actual: &Value) -> bool {
+/// Returns true if the value matches the known parts of the planned value.
+pub(super) fn matches_plan(planned: &Value, actual: &Value) -> bool {
     match (planned, actual) {
         (Value::Unknown, _) => true,
         (Value::List(plans), Value::List(actuals)) => {
-            plans.len() == actuals.len() && plans.iter().zip(actuals).all(|(planned, actual)| fits(planned, actual))
+            plans.len() == actuals.len()
+                && plans.iter().zip(actuals).all(|(planned, actual)| matches_plan(planned, actual))
         }
         (Value::Map(plans), Value::Map(actuals)) => {
-            plans.keys().eq(actuals.keys()) && plans.iter().all(|(key, planned)| fits(planned, &actuals[key]))
+            plans.keys().eq(actuals.keys()) && plans.iter().all(|(key, planned)| matches_plan(planned, &actuals[key]))
         }
         (planned, actual) => planned == actual,
     }
 }
 
-/// Every planned element has an actual one of its own. Elements that are wholly known are paired first.
+/// Returns true if each planned element can be paired with an actual one. Wholly known elements are paired first.
 fn same_set(planned: &Value, actual: &Value) -> bool {
     let (Value::List(plans), Value::List(actuals)) = (planned, actual) else { return false };
     let mut free: Vec<&Value> = actuals.iter().collect();
     let (known, open): (Vec<&Value>, Vec<&Value>) = plans.iter().partition(|planned| planned.is_wholly_known());
-    // Elements that were unknown may turn out equal, so there may be fewer in the end.
+    // Unknown elements may become equal, so the result may have fewer elements.
     let may_shrink = !open.is_empty();
     let paired = known.into_iter().chain(open).all(|planned| {
-        let partner = free.iter().position(|actual| fits(planned, actual));
+        let partner = free.iter().position(|actual| matches_plan(planned, actual));
         partner.map(|index| free.swap_remove(index)).is_some()
-            || (may_shrink && actuals.iter().any(|a| fits(planned, a)))
+            || (may_shrink && actuals.iter().any(|a| matches_plan(planned, a)))
     });
     paired && free.is_empty()
 }

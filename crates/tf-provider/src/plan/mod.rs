@@ -1,7 +1,7 @@
-//! Planning as pure functions: what the declarations say a change will lead to, and whether what came of it fits.
+//! Planning as pure functions: the plan that follows from the declarations, and the check of results against the plan.
 //!
-//! The rules are the core's own: a value that the configuration sets is planned unchanged; what it leaves out is null,
-//! or for computed attributes the default, the prior value, or unknown.
+//! The rules are those of the core. A configured value is planned unchanged. An attribute that the configuration leaves
+//! out is null or, if computed, the default, the prior value, or unknown.
 
 mod consistency;
 mod pairing;
@@ -12,15 +12,15 @@ mod tests;
 
 pub(crate) use consistency::{against_config, against_plan, plan_against_config};
 pub(crate) use propose::{each_object, keep_equal, propose, without_write_only};
-pub(crate) use replace::replaced;
+pub(crate) use replace::paths_to_replace;
 
 use crate::schema::{Attribute, Kind, Nesting, Type};
 use crate::value::Value;
 
-/// The planned value of an object. `prior` is null when there is nothing yet.
+/// Returns the planned value of an object. `prior` is null if the object does not exist yet.
 ///
-/// As long as nothing but computed values could differ, everything stays; else computed values become unknown, except
-/// those declared `keep`.
+/// If only computed values could differ, nothing changes. Otherwise computed values become unknown, except those
+/// declared `keep`.
 pub(crate) fn plan(attributes: &[Attribute], config: &Value, prior: &Value) -> Value {
     if prior.is_null() {
         return propose(attributes, config, prior, true);
@@ -29,8 +29,8 @@ pub(crate) fn plan(attributes: &[Attribute], config: &Value, prior: &Value) -> V
     if quiet == *prior { quiet } else { propose(attributes, config, prior, true) }
 }
 
-/// Lays what the resource's own hook changed over the plan: `before` and `after` are its model's values around the
-/// call. If the hook made the first change, computed values become unknown as in any other change.
+/// Applies the changes of the resource's planning hook to the plan. `before` and `after` are the model's values before
+/// and after the call. If the hook makes the first change, computed values become unknown as in any other change.
 pub(crate) fn overlay(
     attributes: &[Attribute],
     config: &Value,
@@ -47,7 +47,7 @@ pub(crate) fn overlay(
     merge(attributes, base, before, after)
 }
 
-/// An object: each attribute by its own rule.
+/// Merges the attributes of an object.
 fn merge(attributes: &[Attribute], base: Value, before: &Value, after: &Value) -> Value {
     let Value::Map(mut entries) = base else { return after.clone() };
     for attribute in attributes {
@@ -58,7 +58,7 @@ fn merge(attributes: &[Attribute], base: Value, before: &Value, after: &Value) -
     Value::Map(entries)
 }
 
-/// What the hook left alone keeps the unknowns inside that typed models cannot hold.
+/// Merges a value. Values that the hook did not change keep unknown parts that typed models cannot represent.
 fn merge_value(kind: &Kind, base: Value, before: &Value, after: &Value) -> Value {
     if before == after {
         return base;

@@ -1,7 +1,8 @@
-//! Which element of one set is which of another: elements of sets have neither order nor name.
+//! Pairs the elements of two sets, which have neither order nor name.
 
-/// For each of `ones` the position of its partner among `others`, each of which is taken once. Where several would do,
-/// the first is taken; those that come later take what is left, or move an earlier one to another partner.
+/// Returns, for each of `ones`, the position of its partner among `others`, which are used once each. If several
+/// partners fit, the first is used. A later element gets a remaining partner, or moves an earlier element to another
+/// partner.
 pub(super) fn pairs<A, B>(ones: &[A], others: &[B], fits: impl Fn(&A, &B) -> bool) -> Vec<Option<usize>> {
     let candidates: Vec<Vec<usize>> = ones
         .iter()
@@ -21,10 +22,10 @@ pub(super) fn pairs<A, B>(ones: &[A], others: &[B], fits: impl Fn(&A, &B) -> boo
     partners
 }
 
-/// Whether two elements may be a pair.
+/// A function that returns true if two elements may be a pair.
 pub(super) type Rule<'a, A, B> = &'a dyn Fn(&A, &B) -> bool;
 
-/// Like [`pairs`], by one rule after the other: a later one only pairs what the earlier ones left.
+/// Pairs elements by one rule after the other. A later rule only pairs elements that the earlier rules left.
 pub(super) fn pairs_by_rank<A, B>(ones: &[A], others: &[B], rules: &[Rule<'_, A, B>]) -> Vec<Option<usize>> {
     let mut partners = vec![None; ones.len()];
     for rule in rules {
@@ -38,7 +39,7 @@ pub(super) fn pairs_by_rank<A, B>(ones: &[A], others: &[B], rules: &[Rule<'_, A,
     partners
 }
 
-/// Finds a partner for `one`, moving others along a chain where that makes room.
+/// Finds a partner for `one`. Moves other elements along a chain if that frees a partner.
 fn take(one: usize, candidates: &[Vec<usize>], taken_by: &mut [Option<usize>], tried: &mut [bool]) -> bool {
     for &other in &candidates[one] {
         if std::mem::replace(&mut tried[other], true) {
@@ -64,7 +65,7 @@ mod tests {
     fn each_is_taken_once_and_as_many_as_can_be() {
         let even = |one: &i32, other: &i32| (one + other) % 2 == 0;
         assert_eq!(pairs(&[1, 2, 3], &[4, 5], even), [Some(1), Some(0), None]);
-        // The first would do for both; the second one has no other.
+        // The first partner fits both elements; the second element has no other partner.
         let table = [[true, true], [true, false]];
         let fits = |one: &usize, other: &usize| table[*one][*other];
         assert_eq!(pairs(&[0, 1], &[0, 1], fits), [Some(1), Some(0)]);

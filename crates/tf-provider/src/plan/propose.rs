@@ -1,31 +1,31 @@
-//! From configuration and prior state to a planned value.
+//! Computes the planned value from configuration and prior state.
 
 use std::collections::BTreeMap;
 
-use super::consistency::fits;
+use super::consistency::matches_plan;
 use super::pairing::{pairs, pairs_by_rank};
 use crate::schema::{Attribute, Kind, Nesting};
 use crate::value::Value;
 
-/// One pass over an object. With `changing`, computed values that nothing keeps become unknown.
+/// Plans an object. With `changing`, computed values that are not declared `keep` become unknown.
 pub(crate) fn propose(attributes: &[Attribute], config: &Value, prior: &Value, changing: bool) -> Value {
     let exists = !prior.is_null();
     let planned = attributes.iter().map(|attribute| {
         let (config, prior) = (config.get(&attribute.name), prior.get(&attribute.name));
-        (attribute.name.clone(), propose_attribute(attribute, config, prior, Around { exists, changing }))
+        (attribute.name.clone(), propose_attribute(attribute, config, prior, ObjectState { exists, changing }))
     });
     Value::Map(planned.collect())
 }
 
-/// What happens to the object that an attribute is of.
+/// The state of the object that an attribute belongs to.
 #[derive(Clone, Copy)]
-struct Around {
-    /// There is something whose values can be kept, null ones too.
+struct ObjectState {
+    /// True if the object exists, so that its values can be kept, including null.
     exists: bool,
     changing: bool,
 }
 
-fn propose_attribute(attribute: &Attribute, config: &Value, prior: &Value, around: Around) -> Value {
+fn propose_attribute(attribute: &Attribute, config: &Value, prior: &Value, object: ObjectState) -> Value {
     if attribute.write_only {
         return Value::Null;
     }
@@ -33,21 +33,21 @@ fn propose_attribute(attribute: &Attribute, config: &Value, prior: &Value, aroun
         return attribute.absent();
     }
     if !config.is_null() {
-        return propose_set(attribute, config, prior, around.changing);
+        return propose_configured(attribute, config, prior, object.changing);
     }
     if let Some(default) = &attribute.default {
-        // A default is as good as configured: the server's spelling of it is not a difference.
+        // A default counts as configured: the server's spelling of it is not a difference.
         return if is_equal(attribute, default, prior) { prior.clone() } else { default.clone() };
     }
     if !attribute.mode.is_computed() {
         return Value::Null;
     }
-    let kept = attribute.keep && around.exists;
-    if around.changing && !kept { Value::Unknown } else { prior.clone() }
+    let kept = attribute.keep && object.exists;
+    if object.changing && !kept { Value::Unknown } else { prior.clone() }
 }
 
-/// The configuration sets it, perhaps to something unknown.
-fn propose_set(attribute: &Attribute, config: &Value, prior: &Value, changing: bool) -> Value {
+/// Plans an attribute that the configuration sets, possibly to an unknown value.
+fn propose_configured(attribute: &Attribute, config: &Value, prior: &Value, changing: bool) -> Value {
     if is_equal(attribute, config, prior) {
         return prior.clone();
     }
@@ -59,14 +59,14 @@ fn propose_set(attribute: &Attribute, config: &Value, prior: &Value, changing: b
         (Nesting::Single | Nesting::Group, config) => propose(nested, config, prior, changing),
         (Nesting::Map, Value::Map(entries)) => {
             let items =
-                entries.iter().map(|(key, item)| (key.clone(), item_of(nested, item, prior.get(key), changing)));
+                entries.iter().map(|(key, item)| (key.clone(), propose_item(nested, item, prior.get(key), changing)));
             Value::Map(items.collect::<BTreeMap<_, _>>())
         }
         (Nesting::List, Value::List(items)) => {
             let olds = elements(prior);
             let items = items.iter().enumerate();
-            let planned =
-                items.map(|(index, item)| item_of(nested, item, olds.get(index).unwrap_or(&Value::Null), changing));
+            let planned = items
+                .map(|(index, item)| propose_item(nested, item, olds.get(index).unwrap_or(&Value::Null), changing));
             Value::List(planned.collect())
         }
         (Nesting::Set, Value::List(items)) => {
@@ -77,10 +77,10 @@ fn propose_set(attribute: &Attribute, config: &Value, prior: &Value, changing: b
     }
 }
 
-fn item_of(nested: &[Attribute], config: &Value, prior: &Value, changing: bool) -> Value {
+fn propose_item(nested: &[Attribute], config: &Value, prior: &Value, changing: bool) -> Value {
     match config {
         Value::Map(_) => {
-            // An element that is new has nothing to keep, whatever happens around it.
+            // A new element has no values to keep, even if the object around it does not change.
             propose(nested, config, prior, changing || prior.is_null())
         }
         other => other.clone(),
@@ -90,28 +90,28 @@ fn item_of(nested: &[Attribute], config: &Value, prior: &Value, changing: bool) 
 /// The declaration of a set's elements.
 struct Elements<'a> {
     nested: &'a [Attribute],
-    /// The same, with one spelling only.
+    /// The same attributes without comparisons of spelling.
     exact: &'a [Attribute],
     is_block: bool,
 }
 
 impl Elements<'_> {
-    /// Each element by the prior one that it is, as far as the configuration tells. Nothing new is the prior set itself,
-    /// in its order.
+    /// Plans each element from the prior element that it matches. If nothing changes, returns the prior set in its
+    /// order.
     fn propose(&self, items: &[Value], prior: &Value, changing: bool) -> Value {
         let olds = elements(prior);
-        // Those that say most choose first: who says little fits many.
+        // Elements with the most values choose first, because elements with few values match many.
         let mut order: Vec<usize> = (0..items.len()).collect();
-        order.sort_by_key(|index| std::cmp::Reverse(said(&items[*index])));
+        order.sort_by_key(|index| std::cmp::Reverse(count_values(&items[*index])));
         let exactly = |index: &usize, old: &Value| propose(self.exact, &items[*index], old, false) == *old;
         let spelled = |index: &usize, old: &Value| propose(self.nested, &items[*index], old, false) == *old;
         let partners = pairs_by_rank(&order, olds, &[&exactly, &spelled]);
-        // Cores hold each block of a set against the configuration alone, so it must be spelled as there.
+        // Cores compare each block of a set with the configuration only, so it must have the same spelling.
         let attributes = if self.is_block { self.exact } else { self.nested };
         let mut planned = vec![Value::Null; items.len()];
         for (index, partner) in order.into_iter().zip(partners) {
             let old = partner.map_or(&Value::Null, |partner| &olds[partner]);
-            planned[index] = item_of(attributes, &items[index], old, changing);
+            planned[index] = propose_item(attributes, &items[index], old, changing);
         }
         let same =
             planned.len() == olds.len() && pairs(&planned, olds, |one, old| one == old).iter().all(Option::is_some);
@@ -119,12 +119,12 @@ impl Elements<'_> {
     }
 }
 
-/// How many values an element sets.
-fn said(value: &Value) -> usize {
+/// Returns the number of values that an element sets.
+fn count_values(value: &Value) -> usize {
     match value {
         Value::Null => 0,
-        Value::List(items) => items.iter().map(said).sum(),
-        Value::Map(entries) => entries.values().map(said).sum(),
+        Value::List(items) => items.iter().map(count_values).sum(),
+        Value::Map(entries) => entries.values().map(count_values).sum(),
         _ => 1,
     }
 }
@@ -154,7 +154,7 @@ fn is_equal(attribute: &Attribute, one: &Value, prior: &Value) -> bool {
     attribute.equality.as_ref().is_some_and(|equal| equal(one, prior))
 }
 
-/// Where the server only spells a value differently than `reference`, the reference's spelling.
+/// Replaces values that only differ from `reference` in the server's spelling with those of `reference`.
 pub(crate) fn keep_equal(attributes: &[Attribute], reference: &Value, actual: Value) -> Value {
     let Value::Map(mut entries) = actual else { return actual };
     for attribute in attributes {
@@ -194,7 +194,7 @@ fn keep_equal_nested(nesting: Nesting, nested: &[Attribute], reference: &Value, 
             let partners = pairs_by_rank(
                 &items,
                 olds,
-                &[&|item, old| fits(old, item), &|item, old| fits(old, &spelled(item, old))],
+                &[&|item, old| matches_plan(old, item), &|item, old| matches_plan(old, &spelled(item, old))],
             );
             let items = items.into_iter().zip(partners);
             Value::List(items.map(|(item, old)| old.map_or(item.clone(), |old| spelled(&item, &olds[old]))).collect())
@@ -203,7 +203,7 @@ fn keep_equal_nested(nesting: Nesting, nested: &[Attribute], reference: &Value, 
     }
 }
 
-/// The value with every write-only attribute null, as it may be stored.
+/// Returns the value as it may be stored, with null for write-only attributes.
 pub(crate) fn without_write_only(attributes: &[Attribute], value: Value) -> Value {
     let Value::Map(mut entries) = value else { return value };
     for attribute in attributes {
@@ -218,7 +218,7 @@ pub(crate) fn without_write_only(attributes: &[Attribute], value: Value) -> Valu
     Value::Map(entries)
 }
 
-/// Changes each object of a nested value, however it is nested.
+/// Changes each object of a nested value.
 pub(crate) fn each_object(nesting: Nesting, value: Value, change: &dyn Fn(Value) -> Value) -> Value {
     match (nesting, value) {
         (Nesting::Single | Nesting::Group, value) => change(value),

@@ -1,11 +1,11 @@
-//! Which changes need a new object.
+//! Finds the changes that need a new object.
 
 use crate::path::Path;
 use crate::schema::{Attribute, Kind, Nesting, Replace};
 use crate::value::Value;
 
-/// Paths of the attributes whose change needs a new object.
-pub(crate) fn replaced(attributes: &[Attribute], prior: &Value, planned: &Value) -> Vec<Path> {
+/// Returns the paths of the attributes whose change needs a new object.
+pub(crate) fn paths_to_replace(attributes: &[Attribute], prior: &Value, planned: &Value) -> Vec<Path> {
     let mut paths = Vec::new();
     collect(attributes, prior, planned, &Path::root(), &mut paths);
     paths
@@ -29,7 +29,7 @@ fn collect(attributes: &[Attribute], prior: &Value, planned: &Value, path: &Path
 }
 
 fn needs(attribute: &Attribute, prior: &Value, planned: &Value) -> bool {
-    // A computed value that merely is not known yet is not a reason: it may well stay what it is.
+    // An unknown computed value is not a reason, because it may turn out unchanged.
     if attribute.mode.is_computed() && planned.is_unknown() {
         return false;
     }
@@ -62,7 +62,7 @@ fn collect_nested(
                 }
             }
         }
-        // Elements of a set have neither a partner nor a path: so there are no rules inside them.
+        // Elements of a set have neither a partner nor a path, so they have no such rules.
         _ => {}
     }
 }

@@ -1,4 +1,4 @@
-//! What go-plugin says by environment, and the line that answers it.
+//! go-plugin's handshake: the environment from the core, and the line with our answer.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
-use super::socket::Address;
+use super::socket::{Address, Endpoint};
 
-/// Cores set this for every provider; it only tells a plugin's start from one by hand.
+/// Variable and value that cores set for every provider. They only distinguish a start by a core from a start by hand.
 pub(super) const COOKIE: (&str, &str) =
     ("TF_PLUGIN_MAGIC_COOKIE", "d602bf8f470bc67ca7faa0386276bbdd4330efaf76d1a219cb4d6991ca9872b2");
 
@@ -22,25 +22,39 @@ pub(crate) enum Start {
 }
 
 pub(crate) struct Handshake {
-    /// PEM; none where the core switched TLS off.
+    /// Certificate in PEM; `None` if the core switched TLS off.
     pub(crate) client_certificate: Option<String>,
-    /// For the unix socket.
-    #[cfg_attr(not(unix), expect(dead_code, reason = "there are none"))]
+    /// Directory for the unix socket.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "there are no unix sockets"))]
     pub(crate) socket_directory: Option<PathBuf>,
-    /// For systems without unix sockets.
-    #[cfg_attr(unix, expect(dead_code, reason = "unix sockets are better where they are"))]
+    /// Ports for systems without unix sockets.
+    #[cfg_attr(unix, expect(dead_code, reason = "unix sockets are used instead"))]
     pub(crate) ports: RangeInclusive<u16>,
 }
 
-/// Why there is nothing to serve.
+impl Handshake {
+    /// Returns the endpoint that the core asks for.
+    #[cfg(unix)]
+    pub(super) fn endpoint(&self) -> Endpoint {
+        Endpoint::Directory(self.socket_directory.clone())
+    }
+
+    /// Returns the endpoint that the core asks for.
+    #[cfg(not(unix))]
+    pub(super) fn endpoint(&self) -> Endpoint {
+        Endpoint::Ports(self.ports.clone())
+    }
+}
+
+/// The reason why the program cannot serve.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum StartError {
     ByHand,
     Protocol(String),
     Ports(String, String),
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ByHand => f.write_str(
@@ -49,8 +63,8 @@ impl fmt::Display for Refusal {
             ),
             Self::Protocol(offered) => write!(
                 f,
-                "This provider speaks plugin protocol 6 only, which needs OpenTofu 1.6 or Terraform 1.0 or later; \
-                 offered were: {offered}"
+                "This provider supports plugin protocol 6 only, which needs OpenTofu 1.6 or Terraform 1.0 or later. The core \
+                 offered: {offered}"
             ),
             Self::Ports(first, last) => write!(
                 f,
@@ -62,13 +76,13 @@ impl fmt::Display for Refusal {
 }
 
 /// Reads the environment.
-pub(crate) fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Start, Refusal> {
+pub(crate) fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Start, StartError> {
     if variable(COOKIE.0).as_deref() != Some(COOKIE.1) {
-        return variable("TF_PROVIDER_REATTACH").map(Start::Reattach).ok_or(Refusal::ByHand);
+        return variable("TF_PROVIDER_REATTACH").map(Start::Reattach).ok_or(StartError::ByHand);
     }
     let offered = variable("PLUGIN_PROTOCOL_VERSIONS").unwrap_or_default();
     if !offered.split(',').any(|version| version.trim() == PROTOCOL) {
-        return Err(Refusal::Protocol(if offered.is_empty() { "none".to_owned() } else { offered }));
+        return Err(StartError::Protocol(if offered.is_empty() { "none".to_owned() } else { offered }));
     }
     let set = |name| variable(name).filter(|text| !text.is_empty());
     Ok(Start::Core(Handshake {
@@ -78,16 +92,16 @@ pub(crate) fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Start, R
     }))
 }
 
-/// Any port where none is named.
-fn ports(first: Option<String>, last: Option<String>) -> Result<RangeInclusive<u16>, Refusal> {
+/// Returns the range of ports. Without variables, any port is allowed.
+fn ports(first: Option<String>, last: Option<String>) -> Result<RangeInclusive<u16>, StartError> {
     let (first, last) = (first.unwrap_or_else(|| "0".to_owned()), last.unwrap_or_else(|| "0".to_owned()));
     match (first.parse::<u16>(), last.parse::<u16>()) {
         (Ok(lowest), Ok(highest)) if lowest <= highest => Ok(lowest..=highest),
-        _ => Err(Refusal::Ports(first, last)),
+        _ => Err(StartError::Ports(first, last)),
     }
 }
 
-/// The answer: go-plugin's own version, ours, where, how, and our certificate (DER).
+/// Returns the answer: versions of go-plugin and of the protocol, address, transport, and our certificate (DER).
 pub(crate) fn line(address: &Address, certificate: Option<&[u8]>) -> String {
     let certificate = certificate.map(|der| STANDARD_NO_PAD.encode(der)).unwrap_or_default();
     format!("1|{PROTOCOL}|{}|{}|grpc|{certificate}", address.network, address.text)
@@ -102,24 +116,24 @@ mod tests {
     }
 
     #[test]
-    fn started_by_hand_it_explains_itself() {
+    fn a_start_by_hand_is_explained() {
         let refusal = read(with(&[])).err().expect("refused");
-        assert_eq!(refusal, Refusal::ByHand);
+        assert_eq!(refusal, StartError::ByHand);
         assert!(refusal.to_string().contains("tofu init"));
-        assert_eq!(read(with(&[(COOKIE.0, "other")])).err(), Some(Refusal::ByHand));
+        assert_eq!(read(with(&[(COOKIE.0, "other")])).err(), Some(StartError::ByHand));
     }
 
     #[test]
-    fn only_protocol_six_is_spoken() {
+    fn only_protocol_six_is_accepted() {
         let offered = with(&[(COOKIE.0, COOKIE.1), ("PLUGIN_PROTOCOL_VERSIONS", "4,5")]);
-        assert_eq!(read(offered).err(), Some(Refusal::Protocol("4,5".to_owned())));
+        assert_eq!(read(offered).err(), Some(StartError::Protocol("4,5".to_owned())));
         let offered = with(&[(COOKIE.0, COOKIE.1), ("PLUGIN_PROTOCOL_VERSIONS", "5,6"), ("PLUGIN_CLIENT_CERT", "x")]);
         let Ok(Start::Core(handshake)) = read(offered) else { panic!("accepted") };
         assert_eq!(handshake.client_certificate.as_deref(), Some("x"));
     }
 
     #[test]
-    fn certificate_travels_without_padding() {
+    fn the_certificate_is_encoded_without_padding() {
         let socket = Address { network: "unix", text: "/s/p".to_owned() };
         assert_eq!(line(&socket, Some(&[1])), "1|6|unix|/s/p|grpc|AQ");
         assert_eq!(line(&socket, None), "1|6|unix|/s/p|grpc|");

@@ -1,4 +1,4 @@
-//! Serving on a socket.
+//! Serves gRPC on a socket.
 
 use std::io;
 use std::pin::Pin;
@@ -25,21 +25,21 @@ use crate::wire::plugin::grpc_controller_server::GrpcControllerServer;
 use crate::wire::plugin::grpc_stdio_server::GrpcStdioServer;
 use crate::wire::tfplugin6::provider_server::ProviderServer;
 
-/// Time for calls to end after their stop tokens were cancelled, when nobody waits for their answers any more.
-const GRACE: Duration = Duration::from_secs(30);
+/// Time limit for calls to end after their stop tokens were cancelled, when no core waits for their answers any more.
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(30);
 
-/// As large as cores accept; the usual 4 MiB are too small for schemas and states of big modules.
+/// Limit of cores in bytes. gRPC's default of 4 MiB is too small for schemas and states of big modules.
 const MESSAGE_LIMIT: usize = 256 << 20;
 
-/// What go-plugin's `Ping` asks the health of.
+/// Name of the service whose health go-plugin's `Ping` checks.
 const HEALTH_NAME: &str = "plugin";
 
-/// All that one run of the server needs.
+/// A server before it runs.
 pub(crate) struct Serving {
     pub(crate) socket: Socket,
-    /// None: plain, for cores that switched TLS off and for reattaching.
+    /// Acceptor of TLS connections; `None` for cores that switched TLS off and for reattaching.
     pub(crate) acceptor: Option<TlsAcceptor>,
-    /// Cancelled: end.
+    /// Token that ends serving.
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -67,27 +67,28 @@ impl Serving {
             .serve_with_incoming(ReceiverStream::new(connections));
         let served = tokio::select! {
             served = server => served,
-            // Not a graceful end: the streams of stdio and broker never end by themselves.
+            // A graceful end is not possible, because the streams of stdio and broker never end.
             () = shutdown.cancelled() => Ok(()),
         };
         stop.cancel();
         accepting.abort();
         calls.close();
         // After this, calls that ignore their stop tokens are dropped.
-        let _ = tokio::time::timeout(GRACE, async {
-            // At once, because cores do not wait long; and again for what was just being opened.
+        let _ = tokio::time::timeout(SHUTDOWN_DEADLINE, async {
+            // The first round starts at once, because cores do not wait long. The second closes resources opened
+            // meanwhile.
             tokio::join!(leases.close_all(), calls.wait());
             leases.close_all().await;
         })
         .await;
-        // The task that accepts has let go of it too; the directory goes with it.
+        // After that task has ended, this is the last reference. Dropping it removes the socket's directory.
         let _ = accepting.await;
         drop(socket);
         served.map_err(ServeError::Server)
     }
 }
 
-/// Each connection shakes hands in a task of its own, so that a silent one does not keep others out.
+/// Accepts connections. Each TLS handshake runs in its own task, so that a silent client does not block others.
 async fn accept(socket: Arc<Socket>, acceptor: Option<TlsAcceptor>, sender: mpsc::Sender<io::Result<Connection>>) {
     loop {
         let stream = match socket.accept().await {
@@ -109,13 +110,13 @@ async fn accept(socket: Arc<Socket>, acceptor: Option<TlsAcceptor>, sender: mpsc
                     }
                 },
             };
-            // The receiver is gone only when the server ends.
+            // Sending only fails when the server ends.
             let _ = sender.send(Ok(connection)).await;
         });
     }
 }
 
-/// One client, over TLS or without.
+/// A connection to a client, with or without TLS.
 pub(crate) struct Connection(Box<dyn Io>);
 
 impl Connected for Connection {

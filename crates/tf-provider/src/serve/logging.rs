@@ -1,4 +1,4 @@
-//! Log lines as the core's own logger (hclog) reads them: one JSON object per line on standard error.
+//! Writes log lines in the format of the core's logger (hclog): one JSON object per line on standard error.
 
 use std::fmt;
 use std::io::Write;
@@ -10,14 +10,14 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Crates below the transport: at lower levels they log frames and headers, which may carry secrets.
+/// Crates of the transport. At low levels they log frames and headers, which may contain secrets.
 const TRANSPORT: [&str; 8] = ["h2", "hyper", "hyper_util", "rustls", "tonic", "tower", "reqwest", "tokio"];
 
 /// Sends all tracing of this process to the core. A second call does nothing.
 pub(crate) fn install(provider: &'static str) {
     let level = level(|name| std::env::var(name).ok());
     let layer = HclogLayer { module: format!("provider.{provider}"), level };
-    // Already set: somebody embeds the provider and looks after logs.
+    // An error means that a subscriber is set already: the program that embeds the provider handles logs.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer));
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -25,7 +25,7 @@ pub(crate) fn install(provider: &'static str) {
     }));
 }
 
-/// The core drops what it does not want to show; without any setting it shows nothing, so only errors are worth writing.
+/// Returns the level to log. Without a setting, the core shows no logs, so only errors are written.
 fn level(variable: impl Fn(&str) -> Option<String>) -> Level {
     let wanted = variable("TF_LOG_PROVIDER").or_else(|| variable("TF_LOG")).unwrap_or_default();
     match wanted.to_ascii_uppercase().as_str() {
@@ -78,7 +78,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for HclogLayer {
         }
         event.record(&mut fields);
         let line = line(&self.module, event.metadata(), fields.0);
-        // Nobody is left to tell when standard error is closed.
+        // If standard error is closed, the error cannot be reported anywhere.
         let _ = std::io::stderr().lock().write_all(line.as_bytes());
     }
 }

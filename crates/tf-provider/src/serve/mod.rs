@@ -1,9 +1,11 @@
-//! From process start to a served provider, as go-plugin's handshake wants it.
+//! Starts the process and serves the provider, according to go-plugin's handshake.
 //!
-//! One line on stdout tells the core where to connect; afterwards stdout is never used again. The core authenticates
-//! by the certificate that it passed in the environment, we by the one in our line; both are compared byte for byte.
+//! One line on stdout contains the address for the core. Afterwards stdout is not used. The core authenticates with the
+//! certificate that it passed in the environment, the provider with the certificate in the line. Both sides compare the
+//! certificates byte for byte.
 
 mod docs;
+mod error;
 pub(crate) mod handshake;
 mod listen;
 mod logging;
@@ -23,43 +25,27 @@ use error_chain::Chain;
 use tokio_util::sync::CancellationToken;
 
 use crate::provider::Provider;
+pub use error::ServeError;
 use handshake::{Handshake, Start};
 use listen::Serving;
 pub use reattach::Reattach;
-use socket::{Place, Socket};
+use socket::Socket;
 
-/// Why serving ended early.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The socket, its directory, or its port.
-    #[error("unable to listen")]
-    Socket(#[source] std::io::Error),
-    /// Certificate or key.
-    #[error("unable to set up mutual TLS: {0}")]
-    Tls(String),
-    /// Signals, the runtime, or standard output.
-    #[error("unable to {0}")]
-    Process(&'static str, #[source] std::io::Error),
-    /// The server itself.
-    #[error("the server stopped")]
-    Server(#[source] tonic::transport::Error),
-}
-
-/// Serves the provider to the core that started this process; the whole `main` of a provider.
+/// Serves the provider to the core that started this process. A provider's `main` consists of this call.
 ///
-/// Started by hand it explains itself and fails. With `TF_PROVIDER_REATTACH` set to the provider's source address it
-/// serves until interrupted and prints what a core needs in `TF_REATTACH_PROVIDERS`, for debugging. With
-/// `TF_PROVIDER_DOCS` set to `write` or `check` it does that with the reference pages below the current directory
-/// ([`crate::docs`]).
+/// When a user starts it by hand, the program explains its purpose and fails. With `TF_PROVIDER_REATTACH` set to the
+/// provider's source address, it serves until interrupted and prints the value of `TF_REATTACH_PROVIDERS` for a core,
+/// for debugging. With `TF_PROVIDER_DOCS` set to `write` or `check`, it writes or checks the reference pages below the
+/// current directory ([`crate::docs`]).
 pub fn serve<P: Provider>(provider: P) -> ExitCode {
     let variable = |name: &str| std::env::var(name).ok();
-    if let Some(wish) = docs::wish(variable) {
-        return docs::run(&provider, wish);
+    if let Some(mode) = docs::mode(variable) {
+        return docs::run(&provider, mode);
     }
     let start = match handshake::read(variable) {
         Ok(start) => start,
         Err(refusal) => {
-            // Nothing is set up yet: the core shows standard error as it is.
+            // Logging is not set up yet. The core shows standard error unchanged.
             let _ = writeln!(std::io::stderr(), "{refusal}");
             return ExitCode::FAILURE;
         }
@@ -73,7 +59,7 @@ pub fn serve<P: Provider>(provider: P) -> ExitCode {
                 Start::Reattach(address) => for_reattach(provider, &address).await,
             }
         });
-        // Dropped work gets to run its destructors; what blocks a thread must not hold the process.
+        // Lets dropped tasks run their destructors, and does not wait for blocked threads.
         runtime.shutdown_timeout(Duration::from_secs(1));
         served
     });
@@ -90,7 +76,7 @@ async fn for_core<P: Provider>(provider: P, handshake: Handshake) -> Result<(), 
     let shutdown = CancellationToken::new();
     watch_signals(shutdown.clone())?;
     parent::watch(shutdown.clone());
-    let socket = Socket::bind(Place::for_core(&handshake)).map_err(ServeError::Socket)?;
+    let socket = Socket::bind(handshake.endpoint()).map_err(ServeError::Socket)?;
     let address = socket.address().map_err(ServeError::Socket)?;
     let tls = handshake.client_certificate.as_deref().map(tls::Identity::for_client).transpose()?;
     if tls.is_none() && address.network == "tcp" {
@@ -115,8 +101,8 @@ fn announce(line: &str) -> Result<(), ServeError> {
     writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|error| ServeError::Process("write to stdout", error))
 }
 
-/// A terminal sends SIGINT to the whole process group; the core decides and calls StopProvider. A handler is installed
-/// rather than the signal ignored, because programs that a resource starts would inherit the latter.
+/// Ignores SIGINT, which a terminal sends to the whole process group, because the core decides and calls StopProvider.
+/// Installs a handler for that, because programs that a resource starts would inherit an ignored signal.
 #[cfg(unix)]
 fn watch_signals(shutdown: CancellationToken) -> Result<(), ServeError> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -134,7 +120,7 @@ fn watch_signals(shutdown: CancellationToken) -> Result<(), ServeError> {
     Ok(())
 }
 
-/// A console sends Ctrl-C to all its processes; the core decides and calls StopProvider.
+/// Ignores Ctrl-C, which a console sends to all its processes, because the core decides and calls StopProvider.
 #[cfg(windows)]
 fn watch_signals(_: CancellationToken) -> Result<(), ServeError> {
     let mut interrupt =
@@ -143,7 +129,7 @@ fn watch_signals(_: CancellationToken) -> Result<(), ServeError> {
     Ok(())
 }
 
-/// Nothing is known of other systems' signals.
+/// Does nothing, because the signals of other systems are unknown.
 #[cfg(not(any(unix, windows)))]
 fn watch_signals(_: CancellationToken) -> Result<(), ServeError> {
     Ok(())

@@ -1,9 +1,9 @@
-//! A core that was killed cannot say goodbye: its end is watched.
+//! Watches for the end of the core, which cannot shut the provider down if it is killed.
 
 use tokio_util::sync::CancellationToken;
 
-/// Cancels `shutdown` when the process that started this one is gone. Where the system has no way to wait for that, the
-/// closed connection and the core's own clean-up must do.
+/// Cancels `shutdown` when the parent process ends. On systems without a way to wait for that, the provider relies on
+/// the closed connection and the core's clean-up.
 #[cfg(target_os = "linux")]
 pub(crate) fn watch(shutdown: CancellationToken) {
     use rustix::process::{PidfdFlags, getppid, pidfd_open};
@@ -12,7 +12,7 @@ pub(crate) fn watch(shutdown: CancellationToken) {
     let Some(parent) = getppid() else { return };
     let Ok(handle) = pidfd_open(parent, PidfdFlags::NONBLOCK) else { return };
     tokio::spawn(async move {
-        // Readable means ended.
+        // The descriptor becomes readable when the process ends.
         #[expect(deprecated, reason = "sound for an owned descriptor; its successor is an unsafe function")]
         let registered = AsyncFd::with_interest(handle, tokio::io::Interest::READABLE);
         let Ok(handle) = registered else { return };

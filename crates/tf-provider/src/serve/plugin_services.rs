@@ -1,4 +1,4 @@
-//! go-plugin's own three services.
+//! The three services of go-plugin.
 
 use tokio_util::sync::CancellationToken;
 use tonic::codegen::BoxStream;
@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::wire::plugin;
 
-/// Ends the process when the core is done.
+/// Ends the process when the core has finished.
 pub(crate) struct Controller {
     shutdown: CancellationToken,
 }
@@ -21,13 +21,13 @@ impl Controller {
 impl plugin::grpc_controller_server::GrpcController for Controller {
     async fn shutdown(&self, _: Request<plugin::Empty>) -> Result<Response<plugin::Empty>, Status> {
         let shutdown = self.shutdown.clone();
-        // The core does not need the answer: it takes the end of the connection for one.
+        // The core does not need the answer. It accepts the end of the connection instead.
         tokio::spawn(async move { shutdown.cancel() });
         Ok(Response::new(plugin::Empty {}))
     }
 }
 
-/// Nothing is printed after the handshake, so its stream stays silent.
+/// The service for output. Nothing is printed after the handshake, so its stream stays silent.
 pub(crate) struct Stdio;
 
 #[tonic::async_trait]
@@ -37,7 +37,7 @@ impl plugin::grpc_stdio_server::GrpcStdio for Stdio {
     }
 }
 
-/// No further connections are offered, so its stream stays silent.
+/// The service for further connections. There are none, so its stream stays silent.
 pub(crate) struct Broker;
 
 #[tonic::async_trait]

@@ -1,4 +1,4 @@
-//! Serving without a handshake, for tests and debuggers: the core connects to a provider that is already running.
+//! Serves without a handshake, for tests and debuggers: the core connects to a running provider.
 
 use serde_json::json;
 use tokio::task::JoinHandle;
@@ -6,10 +6,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::ServeError;
 use super::listen::Serving;
-use super::socket::{Address, Place, Socket};
+use super::socket::{Address, Endpoint, Socket};
 use crate::provider::Provider;
 
-/// A provider served inside this process, on a private socket, without TLS. Dropped, it stops.
+/// A provider that this process serves on a private socket without TLS. Dropping it stops serving.
 pub struct Reattach {
     address: Address,
     shutdown: CancellationToken,
@@ -17,12 +17,12 @@ pub struct Reattach {
 }
 
 impl Reattach {
-    /// Starts serving; needs a running tokio runtime.
+    /// Starts serving. Needs a running tokio runtime.
     ///
     /// # Errors
-    /// When no socket can be made.
+    /// Fails if no socket can be made.
     pub fn start<P: Provider>(provider: P) -> Result<Self, ServeError> {
-        let socket = Socket::bind(Place::any()).map_err(ServeError::Socket)?;
+        let socket = Socket::bind(Endpoint::any()).map_err(ServeError::Socket)?;
         let address = socket.address().map_err(ServeError::Socket)?;
         let shutdown = CancellationToken::new();
         let serving = Serving { socket, acceptor: None, shutdown: shutdown.clone() };
@@ -30,7 +30,7 @@ impl Reattach {
         Ok(Self { address, shutdown, task })
     }
 
-    /// The value of `TF_REATTACH_PROVIDERS` for these source addresses: `registry.terraform.io/pxci/pxci`.
+    /// Returns the value of `TF_REATTACH_PROVIDERS` for source addresses such as `registry.terraform.io/pxci/pxci`.
     #[must_use]
     pub fn environment(&self, addresses: &[&str]) -> String {
         let config = json!({
@@ -45,13 +45,13 @@ impl Reattach {
         serde_json::Value::Object(all).to_string()
     }
 
-    /// Stops serving and waits for the end.
+    /// Stops serving and waits until the server has ended.
     ///
     /// # Errors
-    /// When serving had failed.
+    /// Fails if serving had failed.
     pub async fn stop(mut self) -> Result<(), ServeError> {
         self.shutdown.cancel();
-        // A task that was cancelled has nothing to report.
+        // A cancelled task has no result.
         (&mut self.task).await.unwrap_or(Ok(()))
     }
 }

@@ -1,4 +1,4 @@
-//! What a provider listens on: a unix socket in a private directory, or a loopback port where there are no such sockets.
+//! Sockets of providers: a unix socket in a private directory, or a loopback port on systems without unix sockets.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,56 +11,42 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixListener;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::handshake::Handshake;
-
-/// Bytes in both directions.
+/// A stream of bytes in both directions.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-/// Where to listen.
-pub(crate) enum Place {
-    /// Below this directory, or the system's for temporary files.
+/// The place to listen on.
+pub(crate) enum Endpoint {
+    /// A unix socket below this directory, or below the system's directory for temporary files.
     #[cfg(unix)]
     Directory(Option<PathBuf>),
-    /// The first free one of these ports of the loopback address; 0 is any.
-    #[cfg_attr(all(unix, not(test)), expect(dead_code, reason = "unix sockets are better where they are"))]
+    /// The first free port of these on the loopback address; 0 is any port.
+    #[cfg_attr(all(unix, not(test)), expect(dead_code, reason = "unix sockets are used instead"))]
     Ports(RangeInclusive<u16>),
 }
 
-impl Place {
-    /// As the core asks for.
-    #[cfg(unix)]
-    pub(crate) fn for_core(handshake: &Handshake) -> Self {
-        Self::Directory(handshake.socket_directory.clone())
-    }
-
-    /// As the core asks for.
-    #[cfg(not(unix))]
-    pub(crate) fn for_core(handshake: &Handshake) -> Self {
-        Self::Ports(handshake.ports.clone())
-    }
-
-    /// Where nobody asks for a place.
+impl Endpoint {
+    /// Returns an endpoint of our choice.
     #[cfg(unix)]
     pub(crate) fn any() -> Self {
         Self::Directory(None)
     }
 
-    /// Where nobody asks for a place.
+    /// Returns an endpoint of our choice.
     #[cfg(not(unix))]
     pub(crate) fn any() -> Self {
         Self::Ports(0..=0)
     }
 }
 
-/// Something that clients can connect to. A unix socket is removed when it is dropped.
+/// A socket that clients can connect to. Dropping it removes a unix socket.
 pub(crate) enum Socket {
     #[cfg(unix)]
     Unix(PrivateSocket),
     Tcp(TcpListener),
 }
 
-/// Network and address of a socket, in the words of the handshake line.
+/// Network and address of a socket, as in the handshake line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Address {
     pub(crate) network: &'static str,
@@ -68,12 +54,12 @@ pub(crate) struct Address {
 }
 
 impl Socket {
-    /// Starts to listen; needs a running tokio runtime.
-    pub(crate) fn bind(place: Place) -> io::Result<Self> {
+    /// Starts to listen. Needs a running tokio runtime.
+    pub(crate) fn bind(place: Endpoint) -> io::Result<Self> {
         match place {
             #[cfg(unix)]
-            Place::Directory(parent) => PrivateSocket::bind(parent.as_deref()).map(Self::Unix),
-            Place::Ports(ports) => loopback(ports).map(Self::Tcp),
+            Endpoint::Directory(parent) => PrivateSocket::bind(parent.as_deref()).map(Self::Unix),
+            Endpoint::Ports(ports) => loopback(ports).map(Self::Tcp),
         }
     }
 
@@ -85,7 +71,7 @@ impl Socket {
         })
     }
 
-    /// The next client.
+    /// Accepts the next client.
     pub(crate) async fn accept(&self) -> io::Result<Box<dyn Io>> {
         match self {
             #[cfg(unix)]
@@ -95,7 +81,8 @@ impl Socket {
     }
 }
 
-/// Only this machine can connect, but any user of it: the pinned certificate must keep outsiders out.
+/// Listens on the loopback address. Every user of this machine can connect, so the pinned certificate must authenticate
+/// clients.
 fn loopback(ports: RangeInclusive<u16>) -> io::Result<TcpListener> {
     let (first, last) = (*ports.start(), *ports.end());
     for port in ports {
@@ -111,7 +98,7 @@ fn loopback(ports: RangeInclusive<u16>) -> io::Result<TcpListener> {
     Err(io::Error::new(io::ErrorKind::AddrInUse, format!("no port from {first} to {last} is free")))
 }
 
-/// Small answers are sent at once: they would wait for the client's delayed acknowledgement, 40 ms each.
+/// Accepts the next client. Without delay, because small answers would wait 40 ms for the client's acknowledgement.
 async fn next_of(listener: &TcpListener) -> io::Result<TcpStream> {
     let (stream, _) = listener.accept().await?;
     stream.set_nodelay(true)?;

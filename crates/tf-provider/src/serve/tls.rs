@@ -1,7 +1,7 @@
-//! Mutual TLS in which each side knows the other's certificate beforehand, byte for byte.
+//! Mutual TLS in which each side knows the certificate of the other side.
 //!
-//! Cores use a self-signed P-521 certificate with the CA flag as end entity. Usual verifiers refuse both, so the
-//! certificate is compared as a whole, and only the proof that the peer has its key is checked by signature.
+//! Cores use a self-signed P-521 certificate with the CA flag as end entity. Usual verifiers refuse such certificates.
+//! So the verifier here compares the whole certificate, and checks the signature that proves the peer's key.
 
 use std::sync::Arc;
 
@@ -20,14 +20,14 @@ use tokio_rustls::TlsAcceptor;
 
 use super::ServeError;
 
-/// Our side of the connection: a fresh key and certificate, good for one client only.
+/// Our side of the connection: a fresh key and certificate, for one client.
 pub(crate) struct Identity {
     certificate: CertificateDer<'static>,
     pub(crate) acceptor: TlsAcceptor,
 }
 
 impl Identity {
-    /// For the client with this certificate (PEM).
+    /// Creates an identity for the client with this certificate (PEM).
     pub(crate) fn for_client(pem: &str) -> Result<Self, ServeError> {
         let pinned = pinned(pem)?;
         let (certificate, key) = generate().map_err(|error| ServeError::Tls(error.to_string()))?;
@@ -36,13 +36,13 @@ impl Identity {
         Ok(Self { certificate, acceptor: TlsAcceptor::from(Arc::new(config)) })
     }
 
-    /// DER, for the handshake line.
+    /// Returns the certificate in DER, for the handshake line.
     pub(crate) fn certificate(&self) -> &[u8] {
         &self.certificate
     }
 }
 
-/// The one certificate that is let in.
+/// Decodes the only certificate that is accepted.
 pub(crate) fn pinned(pem: &str) -> Result<CertificateDer<'static>, ServeError> {
     CertificateDer::from_pem_slice(pem.as_bytes())
         .map(CertificateDer::into_owned)
@@ -73,12 +73,12 @@ fn server_config(
         .with_client_cert_verifier(verifier)
         .with_single_cert(vec![certificate], key)?;
     config.alpn_protocols = vec![b"h2".to_vec()];
-    // One connection per process: resumption would only cost keys.
+    // There is one connection per process, so tickets for resumption are useless.
     config.send_tls13_tickets = 0;
     Ok(config)
 }
 
-/// Accepts exactly one certificate.
+/// A verifier that accepts one certificate.
 #[derive(Debug)]
 struct PinnedClient {
     pinned: CertificateDer<'static>,
@@ -135,7 +135,7 @@ impl ClientCertVerifier for PinnedClient {
     }
 }
 
-/// ring has no P-521, which is what cores use.
+/// Algorithms for P-521, which cores use and ring lacks.
 static P521_ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
     all: &[&P521Sha512],
     mapping: &[(SignatureScheme::ECDSA_NISTP521_SHA512, &[&P521Sha512])],

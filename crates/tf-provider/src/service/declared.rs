@@ -1,5 +1,5 @@
-//! Mistakes in what a provider registers that no compiler finds. A core shows them with the schema, so the first run of
-//! any command does.
+//! Finds mistakes in registered types that the compiler cannot find. A core shows them with the schema, so the first
+//! run of any command reports them.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +9,12 @@ use crate::schema::{Attribute, Kind, Schema};
 
 pub(super) fn problems<D>(registry: &Registry<D>) -> Diagnostics {
     let mut found = Diagnostics::new();
-    let resources = registry.resources.iter().map(|author| author.type_name());
-    let data_sources = registry.data_sources.iter().map(|author| (author.type_name(), author.schema()));
-    let ephemeral = registry.ephemeral_resources.iter().map(|author| (author.type_name(), author.schema()));
-    let functions = registry.functions.iter().map(|author| author.name());
+    let resources = registry.resources.iter().map(|implementation| implementation.type_name());
+    let data_sources =
+        registry.data_sources.iter().map(|implementation| (implementation.type_name(), implementation.schema()));
+    let ephemeral =
+        registry.ephemeral_resources.iter().map(|implementation| (implementation.type_name(), implementation.schema()));
+    let functions = registry.functions.iter().map(|implementation| implementation.name());
     once("resource types", resources, &mut found);
     once("data sources", data_sources.clone().map(|(name, _)| name), &mut found);
     once("ephemeral resource types", ephemeral.clone().map(|(name, _)| name), &mut found);
@@ -30,7 +32,7 @@ fn once(kind: &str, names: impl Iterator<Item = &'static str>, found: &mut Diagn
     }
 }
 
-/// Cores refuse all of a provider's schemas for one such attribute.
+/// Reports write-only attributes. Cores refuse the whole provider because of one of them.
 fn without_write_only(name: &str, schema: &Schema, found: &mut Diagnostics) {
     if let Some(attribute) = write_only(&schema.attributes) {
         let text = format!("\"{attribute}\" of \"{name}\" is write-only, which only attributes of resources can be.");

@@ -1,4 +1,4 @@
-//! Ephemeral resources. What the messages carry here is secret: nothing of it is ever logged.
+//! Calls for ephemeral resources. The messages contain secrets, so nothing of them is logged.
 
 use std::sync::Arc;
 
@@ -6,10 +6,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::values::{capabilities, reported, span, value};
-use super::{Answer, Service, find};
-use crate::cx::Cx;
+use super::{RpcResult, Service, find};
+use crate::context::Context;
 use crate::diagnostic::Diagnostics;
-use crate::erased::Boxed;
+use crate::erased::BoxFuture;
 use crate::provider::Provider;
 use crate::timeouts::Operation;
 use crate::wire::messages;
@@ -22,11 +22,11 @@ impl<P: Provider> Service<P> {
     pub(super) fn validate_ephemeral_resource_config(
         &self,
         request: proto::validate_ephemeral_resource_config::Request,
-    ) -> Answer<proto::validate_ephemeral_resource_config::Response> {
-        let known = find(&self.ephemeral_resources, KIND, &request.type_name)?;
-        let config = value(request.config.as_ref(), &known.object)?;
-        let mut found = validate::config(&known.schema, &config, capabilities(None));
-        found.extend(known.author.validate(&config));
+    ) -> RpcResult<proto::validate_ephemeral_resource_config::Response> {
+        let registered = find(&self.ephemeral_resources, KIND, &request.type_name)?;
+        let config = value(request.config.as_ref(), &registered.object)?;
+        let mut found = validate::config(&registered.schema, &config, capabilities(None));
+        found.extend(registered.implementation.validate(&config));
         let diagnostics = messages::diagnostics(found);
         Ok(proto::validate_ephemeral_resource_config::Response { diagnostics })
     }
@@ -34,28 +34,28 @@ impl<P: Provider> Service<P> {
     pub(super) async fn open_ephemeral_resource(
         &self,
         request: proto::open_ephemeral_resource::Request,
-    ) -> Answer<proto::open_ephemeral_resource::Response> {
-        let known = find(&self.ephemeral_resources, KIND, &request.type_name)?;
-        let config = value(request.config.as_ref(), &known.object)?;
+    ) -> RpcResult<proto::open_ephemeral_resource::Response> {
+        let registered = find(&self.ephemeral_resources, KIND, &request.type_name)?;
+        let config = value(request.config.as_ref(), &registered.object)?;
         let capabilities = capabilities(request.client_capabilities.as_ref());
-        let deadline = engine::deadline(&known.author.timeout_defaults(), &config, Operation::Read);
+        let deadline = engine::deadline(&registered.implementation.timeout_defaults(), &config, Operation::Read);
         let call = self.call(&request.type_name).with_capabilities(capabilities).with_deadline(deadline);
         let span = span("open", &request.type_name);
         let cx = match self.configured() {
-            Ok(data) => Cx::new(call, data),
+            Ok(data) => Context::new(call, data),
             Err(found) => {
                 let diagnostics = messages::diagnostics(found);
                 return Ok(proto::open_ephemeral_resource::Response { diagnostics, ..Default::default() });
             }
         };
-        let (used, stop) = (Arc::clone(&known), cx.stop().clone());
+        let (used, stop) = (Arc::clone(&registered), cx.stop().clone());
         let (leases, after) =
             (self.leases(), cx.with_call(self.call(&request.type_name).with_stop(CancellationToken::new())));
         let work = async move {
-            let opened = engine::open(used.author.as_ref(), &used.schema, &cx, &config).await;
+            let opened = engine::open(used.implementation.as_ref(), &used.schema, &cx, &config).await;
             if let Ok(lease) = &opened {
-                let close = |private: Vec<u8>| -> Boxed<'static, _> {
-                    Box::pin(async move { used.author.close(&after, &private).await })
+                let close = |private: Vec<u8>| -> BoxFuture<'static, _> {
+                    Box::pin(async move { used.implementation.close(&after, &private).await })
                 };
                 leases.opened(request.type_name, lease.private.clone(), Box::new(close));
             }
@@ -66,7 +66,7 @@ impl<P: Provider> Service<P> {
             Ok(lease) => proto::open_ephemeral_resource::Response {
                 diagnostics: reported(&cx, Diagnostics::new()),
                 renew_at: lease.renew_at.map(Into::into),
-                result: Some(messages::dynamic(&lease.value, &known.object)),
+                result: Some(messages::dynamic(&lease.value, &registered.object)),
                 private: Some(lease.private),
                 deferred: None,
             },
@@ -79,10 +79,10 @@ impl<P: Provider> Service<P> {
     pub(super) async fn renew_ephemeral_resource(
         &self,
         request: proto::renew_ephemeral_resource::Request,
-    ) -> Answer<proto::renew_ephemeral_resource::Response> {
-        let known = find(&self.ephemeral_resources, KIND, &request.type_name)?;
+    ) -> RpcResult<proto::renew_ephemeral_resource::Response> {
+        let registered = find(&self.ephemeral_resources, KIND, &request.type_name)?;
         let cx = match self.configured() {
-            Ok(data) => Cx::new(self.call(&request.type_name), data),
+            Ok(data) => Context::new(self.call(&request.type_name), data),
             Err(found) => {
                 let diagnostics = messages::diagnostics(found);
                 return Ok(proto::renew_ephemeral_resource::Response { diagnostics, ..Default::default() });
@@ -92,7 +92,7 @@ impl<P: Provider> Service<P> {
         let (leases, stop) = (self.leases(), cx.stop().clone());
         let work = async move {
             let private = request.private.unwrap_or_default();
-            let renewed = known.author.renew(&cx, &private).await;
+            let renewed = registered.implementation.renew(&cx, &private).await;
             if let Ok(lease) = &renewed {
                 leases.renewed(&request.type_name, &private, &lease.private);
             }
@@ -111,15 +111,15 @@ impl<P: Provider> Service<P> {
         })
     }
 
-    /// An interrupt does not stop it: what is open must be closed all the same.
+    /// Closes an ephemeral resource. An interrupt does not stop this, because open resources must be closed.
     pub(super) async fn close_ephemeral_resource(
         &self,
         request: proto::close_ephemeral_resource::Request,
-    ) -> Answer<proto::close_ephemeral_resource::Response> {
-        let known = find(&self.ephemeral_resources, KIND, &request.type_name)?;
+    ) -> RpcResult<proto::close_ephemeral_resource::Response> {
+        let registered = find(&self.ephemeral_resources, KIND, &request.type_name)?;
         let stop = CancellationToken::new();
         let cx = match self.configured() {
-            Ok(data) => Cx::new(self.call(&request.type_name).with_stop(stop.clone()), data),
+            Ok(data) => Context::new(self.call(&request.type_name).with_stop(stop.clone()), data),
             Err(found) => {
                 let diagnostics = messages::diagnostics(found);
                 return Ok(proto::close_ephemeral_resource::Response { diagnostics });
@@ -129,7 +129,7 @@ impl<P: Provider> Service<P> {
         let private = request.private.unwrap_or_default();
         self.leases.closed(&request.type_name, &private);
         let work = async move {
-            let closed = known.author.close(&cx, &private).await;
+            let closed = registered.implementation.close(&cx, &private).await;
             (cx, closed)
         };
         let (cx, closed) = self.run(&stop, work.instrument(span)).await?;

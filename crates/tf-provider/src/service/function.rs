@@ -1,68 +1,56 @@
-//! Provider functions. They need no configured provider.
+//! Calls for provider functions, which need no configured provider.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use tonic::Status;
 
+use super::Service;
+use super::registered::{RpcResult, ended};
 use super::values::{span, value};
-use super::{Answer, Service, ended};
 use crate::engine;
-use crate::erased::{DynFunction, Signature};
+use crate::erased::Signature;
 use crate::function::Parameter;
 use crate::provider::Provider;
 use crate::wire::messages;
 use crate::wire::tfplugin6 as proto;
 
-/// A function and its declaration.
-pub(super) struct KnownFunction {
-    author: Box<dyn DynFunction>,
-    signature: Signature,
-}
-
-impl KnownFunction {
-    pub(super) fn new(author: Box<dyn DynFunction>) -> Self {
-        let signature = author.signature();
-        Self { author, signature }
-    }
-}
-
 impl<P: Provider> Service<P> {
-    pub(super) fn get_functions(&self, _: proto::get_functions::Request) -> Answer<proto::get_functions::Response> {
+    pub(super) fn get_functions(&self, _: proto::get_functions::Request) -> RpcResult<proto::get_functions::Response> {
         Ok(proto::get_functions::Response { functions: self.declared_functions(), diagnostics: Vec::new() })
     }
 
     pub(super) fn declared_functions(&self) -> HashMap<String, proto::Function> {
         let functions = self.functions.iter();
-        functions.map(|(name, known)| ((*name).to_owned(), declaration(&known.signature))).collect()
+        functions.map(|(name, registered)| ((*name).to_owned(), declaration(&registered.signature))).collect()
     }
 
     pub(super) async fn call_function(
         &self,
         request: proto::call_function::Request,
-    ) -> Answer<proto::call_function::Response> {
-        let known = self.functions.get(request.name.as_str()).cloned();
-        let known = known
+    ) -> RpcResult<proto::call_function::Response> {
+        let registered = self.functions.get(request.name.as_str()).cloned();
+        let registered = registered
             .ok_or_else(|| Status::invalid_argument(format!("this provider has no function {:?}", request.name)))?;
         let mut arguments = Vec::with_capacity(request.arguments.len());
         for (position, argument) in request.arguments.iter().enumerate() {
-            let parameter = known.signature.parameter(position);
+            let parameter = registered.signature.parameter(position);
             let parameter = parameter.ok_or_else(|| Status::invalid_argument("too many arguments"))?;
             arguments.push(value(Some(argument), &parameter.value_type)?);
         }
-        let used = Arc::clone(&known);
+        let used = Arc::clone(&registered);
         let span = span("call", &request.name);
-        let call = move || span.in_scope(|| engine::call(used.author.as_ref(), &used.signature, arguments));
+        let call = move || span.in_scope(|| engine::call(used.implementation.as_ref(), &used.signature, arguments));
         let called = self.calls.spawn_blocking(call).await.map_err(ended)?;
         Ok(match called {
             Ok(result) => {
-                let result = Some(messages::dynamic(&result, &known.signature.output));
+                let result = Some(messages::dynamic(&result, &registered.signature.output));
                 proto::call_function::Response { result, error: None }
             }
             Err(error) => {
-                let position = error.position(&known.signature.parameters);
+                let position = error.position(&registered.signature.parameters);
                 let function_argument = position.and_then(|position| i64::try_from(position).ok());
-                // Cores end the sentence themselves.
+                // Cores add the full stop.
                 let text = error.text.strip_suffix('.').unwrap_or(&error.text).to_owned();
                 let error = proto::FunctionError { text, function_argument };
                 proto::call_function::Response { result: None, error: Some(error) }

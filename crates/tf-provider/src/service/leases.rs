@@ -1,13 +1,12 @@
-//! Ephemeral resources that are open. A core that is interrupted may end without closing them; so what is left is closed
-//! when serving ends.
+//! Open ephemeral resources. An interrupted core may end without closing them, so they are closed when serving ends.
 
 use std::sync::{Mutex, PoisonError};
 
 use crate::diagnostic::Diagnostics;
-use crate::erased::Boxed;
+use crate::erased::BoxFuture;
 
-/// Closes what was opened, by its private data.
-pub(super) type Closing = Box<dyn FnOnce(Vec<u8>) -> Boxed<'static, Result<(), Diagnostics>> + Send>;
+/// A function that closes an open resource, given its private data.
+pub(super) type Closing = Box<dyn FnOnce(Vec<u8>) -> BoxFuture<'static, Result<(), Diagnostics>> + Send>;
 
 struct Open {
     type_name: String,
@@ -15,7 +14,7 @@ struct Open {
     closing: Closing,
 }
 
-/// All that is open.
+/// All open ephemeral resources.
 #[derive(Default)]
 pub(crate) struct Leases(Mutex<Vec<Open>>);
 
@@ -24,14 +23,14 @@ impl Leases {
         self.lock().push(Open { type_name, private, closing });
     }
 
-    /// From now on the core names it by other private data.
+    /// Records the private data after a renewal. The core identifies the resource by it from now on.
     pub(super) fn renewed(&self, type_name: &str, before: &[u8], private: &[u8]) {
         if let Some(open) = self.lock().iter_mut().find(|open| open.type_name == type_name && open.private == before) {
             open.private = private.to_vec();
         }
     }
 
-    /// The core closes it.
+    /// Removes a resource that the core closes.
     pub(super) fn closed(&self, type_name: &str, private: &[u8]) {
         let mut all = self.lock();
         let found = all.iter().position(|open| open.type_name == type_name && open.private == private);
@@ -40,11 +39,11 @@ impl Leases {
         }
     }
 
-    /// Closes what is left. Errors go to the log only.
+    /// Closes all resources. Errors are only logged.
     pub(crate) async fn close_all(&self) {
         let left = std::mem::take(&mut *self.lock());
         let closing = left.into_iter().map(|open| async move {
-            tracing::info!(tf_resource_type = open.type_name, "the core left it open: closing");
+            tracing::info!(tf_resource_type = open.type_name, "closing an ephemeral resource that the core left open");
             for diagnostic in (open.closing)(open.private).await.err().unwrap_or_default() {
                 tracing::warn!(tf_resource_type = open.type_name, "unable to close: {}", diagnostic.summary);
             }

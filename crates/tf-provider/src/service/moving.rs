@@ -1,7 +1,7 @@
-//! Objects of other types that are taken over.
+//! Calls for taking over objects of other types.
 
 use super::stored::unreadable;
-use super::{Answer, Known, Service};
+use super::{RegisteredType, RpcResult, Service};
 use crate::diagnostic::Diagnostics;
 use crate::erased::DynResource;
 use crate::moving::Origin;
@@ -12,18 +12,18 @@ use crate::wire::{json, messages};
 use crate::{engine, plan};
 
 impl<P: Provider> Service<P> {
-    /// A core asks before it configures the provider: nothing can be looked up here.
+    /// Takes over an object. A core calls this before it configures the provider, so no API can be called here.
     pub(super) fn move_resource_state(
         &self,
         request: proto::move_resource_state::Request,
-    ) -> Answer<proto::move_resource_state::Response> {
-        let known = self.resource(&request.target_type_name)?;
-        Ok(match taken(&known, request) {
+    ) -> RpcResult<proto::move_resource_state::Response> {
+        let registered = self.resource(&request.target_type_name)?;
+        Ok(match taken(&registered, request) {
             Ok((state, private)) => proto::move_resource_state::Response {
-                target_state: Some(messages::dynamic(&state, &known.object)),
+                target_state: Some(messages::dynamic(&state, &registered.object)),
                 diagnostics: Vec::new(),
                 target_private: private,
-                target_identity: messages::identity(&known.schema, &state),
+                target_identity: messages::identity(&registered.schema, &state),
             },
             Err(found) => {
                 proto::move_resource_state::Response { diagnostics: messages::diagnostics(found), ..Default::default() }
@@ -33,7 +33,7 @@ impl<P: Provider> Service<P> {
 }
 
 fn taken<D>(
-    known: &Known<dyn DynResource<D>>,
+    registered: &RegisteredType<dyn DynResource<D>>,
     request: proto::move_resource_state::Request,
 ) -> Result<(Value, Vec<u8>), Diagnostics> {
     let stored = |raw: Option<proto::RawState>| raw.map(|raw| raw.json).filter(|stored| !stored.is_empty());
@@ -44,7 +44,7 @@ fn taken<D>(
     let origin = Origin::new(provider, request.source_type_name, version, state)
         .with_identity(identity)
         .with_private(request.source_private);
-    let (state, private) = known.author.take_over(origin)?;
-    let attributes = &known.schema.attributes;
-    Ok((plan::without_write_only(attributes, engine::settled(attributes, state)), private))
+    let (state, private) = registered.implementation.take_over(origin)?;
+    let attributes = &registered.schema.attributes;
+    Ok((plan::without_write_only(attributes, engine::without_unknowns(attributes, state)), private))
 }

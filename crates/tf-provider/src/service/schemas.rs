@@ -1,8 +1,8 @@
-//! What this provider offers: read once by each core, before anything else.
+//! Calls for metadata and schemas, which each core makes first.
 
 use std::collections::HashMap;
 
-use super::{Answer, Service, Types};
+use super::{RpcResult, Service, Types};
 use crate::provider::Provider;
 use crate::wire::messages;
 use crate::wire::tfplugin6 as proto;
@@ -12,12 +12,12 @@ impl<P: Provider> Service<P> {
         proto::ServerCapabilities {
             plan_destroy: true,
             get_provider_schema_optional: true,
-            move_resource_state: self.resources.values().any(|known| known.author.can_take_over()),
+            move_resource_state: self.resources.values().any(|registered| registered.implementation.can_take_over()),
             generate_resource_config: false,
         }
     }
 
-    pub(super) fn get_metadata(&self, _: proto::get_metadata::Request) -> Answer<proto::get_metadata::Response> {
+    pub(super) fn get_metadata(&self, _: proto::get_metadata::Request) -> RpcResult<proto::get_metadata::Response> {
         use proto::get_metadata::{DataSourceMetadata, EphemeralMetadata, FunctionMetadata, ResourceMetadata};
         let data_sources = names(&self.data_sources).map(|type_name| DataSourceMetadata { type_name });
         let resources = names(&self.resources).map(|type_name| ResourceMetadata { type_name });
@@ -36,7 +36,7 @@ impl<P: Provider> Service<P> {
     pub(super) fn get_provider_schema(
         &self,
         _: proto::get_provider_schema::Request,
-    ) -> Answer<proto::get_provider_schema::Response> {
+    ) -> RpcResult<proto::get_provider_schema::Response> {
         Ok(proto::get_provider_schema::Response {
             provider: Some(messages::schema(&self.schema)),
             provider_meta: self.meta.as_ref().map(|(schema, _)| messages::schema(schema)),
@@ -53,10 +53,10 @@ impl<P: Provider> Service<P> {
     pub(super) fn get_resource_identity_schemas(
         &self,
         _: proto::get_resource_identity_schemas::Request,
-    ) -> Answer<proto::get_resource_identity_schemas::Response> {
+    ) -> RpcResult<proto::get_resource_identity_schemas::Response> {
         let resources = self.resources.iter();
         let identity_schemas = resources
-            .filter_map(|(name, known)| Some(((*name).to_owned(), messages::identity_schema(&known.schema)?)))
+            .filter_map(|(name, registered)| Some(((*name).to_owned(), messages::identity_schema(&registered.schema)?)))
             .collect();
         let response = proto::get_resource_identity_schemas::Response { identity_schemas, diagnostics: Vec::new() };
         Ok(response)
@@ -68,5 +68,5 @@ fn names<T>(registered: &HashMap<&'static str, T>) -> impl Iterator<Item = Strin
 }
 
 fn schemas<T: ?Sized>(types: &Types<T>) -> HashMap<String, proto::Schema> {
-    types.iter().map(|(name, known)| ((*name).to_owned(), messages::schema(&known.schema))).collect()
+    types.iter().map(|(name, registered)| ((*name).to_owned(), messages::schema(&registered.schema))).collect()
 }

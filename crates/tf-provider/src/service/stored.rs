@@ -1,6 +1,6 @@
-//! What a core has stored: state and identity of older versions.
+//! Calls for stored state and identities, possibly of older versions.
 
-use super::{Answer, Known, Service};
+use super::{RegisteredType, RpcResult, Service};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::engine;
 use crate::erased::DynResource;
@@ -14,11 +14,11 @@ impl<P: Provider> Service<P> {
     pub(super) fn upgrade_resource_state(
         &self,
         request: proto::upgrade_resource_state::Request,
-    ) -> Answer<proto::upgrade_resource_state::Response> {
-        let known = self.resource(&request.type_name)?;
+    ) -> RpcResult<proto::upgrade_resource_state::Response> {
+        let registered = self.resource(&request.type_name)?;
         let stored = request.raw_state.as_ref().map(|raw| raw.json.as_slice()).unwrap_or_default();
-        let (upgraded_state, diagnostics) = match upgrade(&known, request.version, stored) {
-            Ok(state) => (Some(messages::dynamic(&state, &known.object)), Vec::new()),
+        let (upgraded_state, diagnostics) = match upgrade(&registered, request.version, stored) {
+            Ok(state) => (Some(messages::dynamic(&state, &registered.object)), Vec::new()),
             Err(diagnostics) => (None, messages::diagnostics(diagnostics)),
         };
         Ok(proto::upgrade_resource_state::Response { upgraded_state, diagnostics })
@@ -27,11 +27,11 @@ impl<P: Provider> Service<P> {
     pub(super) fn upgrade_resource_identity(
         &self,
         request: proto::upgrade_resource_identity::Request,
-    ) -> Answer<proto::upgrade_resource_identity::Response> {
-        let known = self.resource(&request.type_name)?;
+    ) -> RpcResult<proto::upgrade_resource_identity::Response> {
+        let registered = self.resource(&request.type_name)?;
         let stored = request.raw_identity.as_ref().map(|raw| raw.json.as_slice()).unwrap_or_default();
-        let declared = messages::identity_type(&known.schema);
-        let (upgraded_identity, diagnostics) = match upgrade_identity(&known, &declared, request.version, stored) {
+        let declared = messages::identity_type(&registered.schema);
+        let (upgraded_identity, diagnostics) = match upgrade_identity(&registered, &declared, request.version, stored) {
             Ok(identity) => {
                 let identity_data = Some(messages::dynamic(&identity, &declared));
                 (Some(proto::ResourceIdentityData { identity_data }), Vec::new())
@@ -42,27 +42,31 @@ impl<P: Provider> Service<P> {
     }
 }
 
-fn upgrade<D>(known: &Known<dyn DynResource<D>>, version: i64, stored: &[u8]) -> Result<Value, Diagnostics> {
-    let current = known.schema.version;
+fn upgrade<D>(
+    registered: &RegisteredType<dyn DynResource<D>>,
+    version: i64,
+    stored: &[u8],
+) -> Result<Value, Diagnostics> {
+    let current = registered.schema.version;
     if version > current {
         return Err(newer("state", version, current));
     }
     if version == current {
-        return Ok(engine::settled(&known.schema.attributes, stored_value(stored, &known.object)?));
+        return Ok(engine::without_unknowns(&registered.schema.attributes, stored_value(stored, &registered.object)?));
     }
     let state = json::parse(stored).map_err(|_| unreadable("it is not JSON"))?;
-    let upgraded = known.author.upgrade(version, state)?;
-    let state = json::decode(&upgraded, &known.object).map_err(|error| unreadable(&error.to_string()))?;
-    Ok(engine::settled(&known.schema.attributes, state))
+    let upgraded = registered.implementation.upgrade(version, state)?;
+    let state = json::decode(&upgraded, &registered.object).map_err(|error| unreadable(&error.to_string()))?;
+    Ok(engine::without_unknowns(&registered.schema.attributes, state))
 }
 
 fn upgrade_identity<D>(
-    known: &Known<dyn DynResource<D>>,
+    registered: &RegisteredType<dyn DynResource<D>>,
     declared: &Type,
     version: i64,
     stored: &[u8],
 ) -> Result<Value, Diagnostics> {
-    let current = known.schema.identity_version;
+    let current = registered.schema.identity_version;
     if version > current {
         return Err(newer("identity", version, current));
     }
@@ -70,7 +74,7 @@ fn upgrade_identity<D>(
         return Ok(stored_value(stored, declared)?);
     }
     let identity = json::parse(stored).map_err(|_| unreadable("it is not JSON"))?;
-    let upgraded = known.author.upgrade_identity(version, identity)?;
+    let upgraded = registered.implementation.upgrade_identity(version, identity)?;
     json::decode(&upgraded, declared).map_err(|error| unreadable(&error.to_string()).into())
 }
 

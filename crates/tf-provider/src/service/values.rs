@@ -1,15 +1,15 @@
-//! Parts of messages that several calls share.
+//! Conversions of message parts that several calls use.
 
 use tonic::Status;
 
-use crate::cx::{Call, Capabilities};
+use crate::context::{Call, Capabilities};
 use crate::diagnostic::Diagnostics;
 use crate::schema::Type;
 use crate::value::Value;
 use crate::wire::tfplugin6 as proto;
 use crate::wire::{json, messages, msgpack};
 
-/// A value of a message; a missing one is null.
+/// Decodes a value of a message. A missing value is null.
 pub(super) fn value(dynamic: Option<&proto::DynamicValue>, declared: &Type) -> Result<Value, Status> {
     let Some(dynamic) = dynamic else { return Ok(Value::Null) };
     if !dynamic.msgpack.is_empty() {
@@ -27,7 +27,7 @@ pub(super) fn capabilities(client: Option<&proto::ClientCapabilities>) -> Capabi
     Capabilities { write_only_attributes: client.is_some_and(|client| client.write_only_attributes_allowed) }
 }
 
-/// Warnings of the call and what came of it, as one list.
+/// Returns the warnings of the call and its diagnostics as one list.
 pub(super) fn reported(call: &Call, diagnostics: Diagnostics) -> Vec<proto::Diagnostic> {
     let mut all = call.take_warnings();
     all.extend(diagnostics);

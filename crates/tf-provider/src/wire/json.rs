@@ -1,4 +1,4 @@
-//! Stored state (JSON) → [`Value`], filtered and completed by the declared type.
+//! Decodes stored state (JSON) to [`Value`]s, filtered and completed by the declared type.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::path::Path;
 use crate::schema::Type;
 use crate::value::{Number, Value};
 
-/// Stored state that does not fit the declared type.
+/// An error in stored state that does not fit the declared type.
 #[derive(Debug, thiserror::Error)]
 #[error("stored value at \"{path}\" does not have the type {wanted}")]
 pub(crate) struct JsonError {
@@ -18,18 +18,18 @@ pub(crate) struct JsonError {
 
 type Result<T> = std::result::Result<T, JsonError>;
 
-/// Parses stored state such that numbers keep every digit: those that a JSON reader would round become text, as which
-/// [`decode`] reads them too.
+/// Parses stored state and keeps every digit of numbers. Numbers that a JSON reader would round become text, which
+/// [`decode`] accepts as well.
 ///
 /// # Errors
-/// When it is not JSON.
+/// Fails if the text is not JSON.
 pub(crate) fn parse(stored: &[u8]) -> serde_json::Result<Json> {
-    // Quoting would make JSON of things like `1-2-3-4-5-6-7-8-9`.
+    // Quoting would turn text like `1-2-3-4-5-6-7-8-9` into JSON.
     serde_json::from_slice::<serde::de::IgnoredAny>(stored)?;
     serde_json::from_slice(&with_long_numbers_quoted(stored))
 }
 
-/// JSON readers round numbers of more digits than an `f64` has.
+/// Quotes numbers with more digits than an `f64` has, because JSON readers round them.
 fn with_long_numbers_quoted(stored: &[u8]) -> Vec<u8> {
     const EXACT: usize = 15;
     let mut quoted = Vec::with_capacity(stored.len());
@@ -53,12 +53,13 @@ fn with_long_numbers_quoted(stored: &[u8]) -> Vec<u8> {
     quoted
 }
 
-/// Whether JSON readers keep it as it is.
+/// Returns true if JSON readers keep the number unchanged.
 fn is_exact_integer(token: &[u8]) -> bool {
     std::str::from_utf8(token).is_ok_and(|text| text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok())
 }
 
-/// Bytes of the string at the start, quotes included; all of them if it does not end.
+/// Returns the length of the string at the start, with its quotes; the length of the whole text if the string does not
+/// end.
 fn string_length(text: &[u8]) -> usize {
     let mut escaped = false;
     let end = text.iter().skip(1).position(|byte| {
@@ -69,7 +70,7 @@ fn string_length(text: &[u8]) -> usize {
     end.map_or(text.len(), |end| end + 2)
 }
 
-/// Reads stored state. What the type does not know is dropped, what is missing becomes null.
+/// Decodes stored state. Drops attributes that the type does not have, and adds null for missing ones.
 pub(crate) fn decode(json: &Json, wanted: &Type) -> Result<Value> {
     value(json, wanted, &Path::root())
 }
@@ -115,7 +116,7 @@ mod tests {
     use super::*;
     use crate::wire::samples::{declared, stored_value};
 
-    /// As a core writes it: numbers with every digit.
+    /// Returns JSON as a core writes it, with every digit of numbers.
     fn written(value: &Value) -> String {
         let quoted = |text: &str| serde_json::to_string(text).expect("text");
         match value {
@@ -135,7 +136,7 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn what_a_core_stored_is_read_again((declared, value) in declared().prop_flat_map(|declared| {
+        fn stored_state_is_decoded_to_the_same_value((declared, value) in declared().prop_flat_map(|declared| {
             let value = stored_value(&declared);
             (Just(declared), value)
         })) {
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named_by_path() {
+    fn a_value_of_another_type_is_named_by_path() {
         let declared = object(&[("list", Type::List(Box::new(Type::Bool)))]);
         let stored = parse(br#"{"list":[true,"secret"]}"#).expect("JSON");
         let error = decode(&stored, &declared).expect_err("refused");
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_refused() {
+    fn text_that_is_not_json_is_refused() {
         assert!(parse(br#"{"a":"b"#).is_err());
         assert!(parse(b"[1-2-3-4-5-6-7-8-9-10]").is_err());
     }

@@ -101,7 +101,7 @@ fn object(nesting: Nesting, attributes: &[Attribute]) -> proto::schema::Object {
     proto::schema::Object { attributes, nesting: nesting.into(), min_items: 0, max_items: 0 }
 }
 
-/// The identity schema that the attributes marked `identity` make; `None` without any.
+/// Returns the identity schema from the attributes marked `identity`; `None` if there are none.
 pub(crate) fn identity_schema(schema: &Schema) -> Option<proto::ResourceIdentitySchema> {
     use proto::resource_identity_schema::IdentityAttribute;
     let marked = schema.attributes.iter().filter(|attribute| attribute.identity);
@@ -120,13 +120,13 @@ pub(crate) fn identity_schema(schema: &Schema) -> Option<proto::ResourceIdentity
     Some(proto::ResourceIdentitySchema { version: schema.identity_version, identity_attributes })
 }
 
-/// The type of the identity object.
+/// Returns the type of the identity object.
 pub(crate) fn identity_type(schema: &Schema) -> Type {
     let marked: Vec<_> = schema.attributes.iter().filter(|attribute| attribute.identity).cloned().collect();
     Type::Object(object_type(&marked))
 }
 
-/// The identity of an object in `state`; `None` while a part of it is not known, or without declared identity.
+/// Returns the identity of an object in `state`; `None` if a part of it is not known, or the type declares no identity.
 pub(crate) fn identity(schema: &Schema, state: &Value) -> Option<proto::ResourceIdentityData> {
     let mut marked = schema.attributes.iter().filter(|attribute| attribute.identity).peekable();
     marked.peek()?;

@@ -1,4 +1,4 @@
-//! Everything that has the protocol's shape; nothing outside `wire`, `service` and `serve` knows it.
+//! The protocol's messages and encodings. Only `wire`, `service` and `serve` use them.
 
 pub(crate) mod json;
 pub(crate) mod messages;
@@ -18,7 +18,7 @@ pub(crate) mod tfplugin6;
 #[path = "../generated/plugin.rs"]
 pub(crate) mod plugin;
 
-// The two messages that carry the user's values must not show them, whatever is logged.
+// The two messages that carry the user's values must not show them in logs.
 
 impl std::fmt::Debug for tfplugin6::DynamicValue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

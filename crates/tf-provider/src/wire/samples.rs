@@ -1,11 +1,11 @@
-//! Types and values for tests, made by chance: what cores can send, the awkward ones often.
+//! Random types and values for tests: everything that cores can send, with many awkward cases.
 
 use proptest::prelude::*;
 
 use crate::schema::Type;
 use crate::value::{Number, Value};
 
-/// Numbers that one representation or another rounds, and usual ones.
+/// Returns numbers: usual ones, and ones that some representations round.
 pub(crate) fn number() -> BoxedStrategy<Value> {
     const AWKWARD: [&str; 9] = [
         "0",
@@ -28,13 +28,13 @@ pub(crate) fn number() -> BoxedStrategy<Value> {
     .boxed()
 }
 
-/// Text: empty, such that differs in case only, of many alphabets, and any.
+/// Returns text: empty, in upper and lower case, in several alphabets, and any.
 pub(crate) fn text() -> BoxedStrategy<String> {
     let usual = prop::sample::select(&["", "a", "A", "b", "ü", "日本", "e\u{301}", "🗄"][..]).prop_map(str::to_owned);
     prop_oneof![4 => usual, 1 => any::<String>()].boxed()
 }
 
-/// Any type, not too deep.
+/// Returns any type of limited depth.
 pub(crate) fn declared() -> impl Strategy<Value = Type> {
     let leaf = prop_oneof![Just(Type::Bool), Just(Type::Number), Just(Type::String)];
     leaf.prop_recursive(3, 12, 3, |inner| {
@@ -47,7 +47,7 @@ pub(crate) fn declared() -> impl Strategy<Value = Type> {
     })
 }
 
-/// A value of the type that is neither null nor unknown; what is inside is what `inside` makes of it.
+/// Returns values of the type that are neither null nor unknown. `inside` creates the values inside of them.
 pub(crate) fn known(
     declared: &Type,
     inside: impl Fn(&Type) -> BoxedStrategy<Value> + Copy + 'static,
@@ -77,12 +77,12 @@ pub(crate) fn known(
     }
 }
 
-/// Any value of the type, with nulls and unknowns everywhere.
+/// Returns any value of the type, with null and unknown values everywhere.
 pub(crate) fn any_value(declared: &Type) -> BoxedStrategy<Value> {
     prop_oneof![1 => Just(Value::Null), 1 => Just(Value::Unknown), 8 => known(declared, any_value)].boxed()
 }
 
-/// Any value of the type as it can be stored: with nulls, without unknowns.
+/// Returns any value of the type as it can be stored: with null values, without unknown ones.
 pub(crate) fn stored_value(declared: &Type) -> BoxedStrategy<Value> {
     prop_oneof![1 => Just(Value::Null), 8 => known(declared, stored_value)].boxed()
 }

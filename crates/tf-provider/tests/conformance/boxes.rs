@@ -76,8 +76,8 @@ impl Subject for ABox {
         Import {
             id: number(attributes),
             identity: Some(format!("number = {}", number(attributes))),
-            // The label comes back in capitals; deadlines are the configuration's alone, and the update that brings them
-            // counts as a revision.
+            // The shelf returns the label in capitals. Deadlines are only in the configuration, and the update that
+            // adds them counts as a revision.
             unknowable: &["label", "timeouts", "revision"],
             then: "update",
         }

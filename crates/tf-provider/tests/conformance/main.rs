@@ -1,5 +1,5 @@
-//! The example provider's resources take the sixteen steps, with every core: in this process, but for the steps that are
-//! about the process itself.
+//! The example provider's resources pass the sixteen steps with every core. The provider is served in this process,
+//! except for steps that test the process.
 
 mod boxes;
 mod racks;
@@ -18,10 +18,10 @@ use boxes::ABox;
 use racks::ARack;
 use world::Shelf;
 
-/// It is there to be moved from, which `tests/cores` does with it.
+/// Type that is only a source of moves, which `tests/cores` tests.
 const MOVED_FROM: &str = "shelf_crate";
 
-/// Cargo builds examples with the tests, beside the directory of the test programs.
+/// Returns the example's program, which cargo builds next to the directory of the test programs.
 fn example() -> PathBuf {
     let test = std::env::current_exe().expect("own path");
     let example = test.ancestors().nth(2).expect("target directory").join("examples/shelf");

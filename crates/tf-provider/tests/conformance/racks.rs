@@ -21,7 +21,7 @@ impl Subject for ARack {
     }
 
     fn full(&self) -> Body {
-        // Finishes come back in capitals.
+        // The shelf returns finishes in capitals.
         self.required()
             .block("hook", "{\n    side = \"left\"\n    load = 7\n    finish = \"BRASS\"\n  }")
             .block("drawer \"top\"", "{\n    depth = 300\n    partition {\n      share = 0.1\n    }\n  }")

@@ -1,4 +1,4 @@
-//! A shelf, and what befalls it.
+//! The world of the example provider: a shelf, with faults and changes outside of the provider.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use tf_provider_testing::{Failed, Harness};
 
 use crate::{example, shelf};
 
-/// What a fault says.
+/// Words of an error from a fault.
 const FAULT: Words = &["The shelf gives way"];
 
 pub(crate) struct Shelf {
@@ -59,7 +59,7 @@ impl Shelf {
         fs::remove_file(self.shelf.join(format!("{name}.json"))).expect("it is there");
     }
 
-    /// Changes what the shelf keeps of a thing.
+    /// Changes the stored data of a thing.
     pub(crate) fn change(&self, name: &str, change: impl FnOnce(&mut Value)) {
         let file = self.shelf.join(format!("{name}.json"));
         let mut kept: Value = serde_json::from_slice(&fs::read(&file).expect("it is there")).expect("JSON");
@@ -97,7 +97,7 @@ impl Shelf {
     }
 
     fn ask(&self, text: &str) {
-        // At once, so that nobody reads half of it.
+        // Renaming is atomic, so that the provider never reads a part of the file.
         let part = self.shelf.join("fault.part");
         fs::write(&part, text).and_then(|()| fs::rename(&part, self.shelf.join("fault"))).expect("written");
     }

@@ -1,6 +1,6 @@
-//! The example provider driven by real cores: the path that users take.
+//! Drives the example provider with real cores, as users do.
 //!
-//! Takes the cores that `TF_PROVIDER_CORES` names, else `tofu` and `terraform` from `PATH`.
+//! `TF_PROVIDER_CORES` names the cores, otherwise `tofu` and `terraform` from `PATH`.
 
 mod boxes;
 mod fetched;

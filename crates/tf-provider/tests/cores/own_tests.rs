@@ -1,4 +1,4 @@
-//! The cores' own test commands, with the provider at work and with the provider mocked.
+//! The cores' own test commands, with the provider and with a mocked provider.
 
 use std::fs;
 
@@ -40,13 +40,13 @@ fn a_cores_own_tests_run_with_the_provider_and_with_a_mock_of_it() {
             println!("not applicable: {}, {core}", Feature::MockProvider);
             continue;
         }
-        let site = Shelf::new(&core);
-        site.configure("name = \"first\"\nlid = {}");
+        let shelf = Shelf::new(&core);
+        shelf.configure("name = \"first\"\nlid = {}");
         for (file, text) in [("at_work", AT_WORK), ("mocked", MOCKED)] {
-            fs::write(site.path(&format!("work/{file}.tftest.hcl")), text).expect("written");
+            fs::write(shelf.path(&format!("work/{file}.tftest.hcl")), text).expect("written");
         }
-        let reported = site.succeed(&["test"]);
+        let reported = shelf.succeed(&["test"]);
         assert!(reported.contains("2 passed, 0 failed"), "{core}: {reported}");
-        assert_eq!(fs::read_dir(site.path("shelf")).expect("shelf").count(), 0, "{core} destroys what its tests made");
+        assert_eq!(fs::read_dir(shelf.path("shelf")).expect("shelf").count(), 0, "{core} destroys what its tests made");
     }
 }

@@ -1,4 +1,4 @@
-//! The provider as a process: started, attached to, interrupted, left alone.
+//! The provider as a process: start, reattach, interrupt, end of the core.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -6,20 +6,21 @@ use std::time::{Duration, Instant};
 
 use crate::shelf::{SOURCE, Shelf, cores, example, leaves_nothing};
 
-/// Ctrl-C reaches the whole process group: the core stops the provider, which ends early and tells what exists.
+/// Ctrl-C reaches the whole process group. The core stops the provider, which ends early and reports the existing
+/// object.
 #[test]
 fn an_interrupt_ends_soon_with_a_truthful_state() {
     for core in cores() {
-        let site = Shelf::new(&core);
-        site.configure("name = \"slow\"");
-        let core = site.start(&["apply", "-auto-approve"]);
+        let shelf = Shelf::new(&core);
+        shelf.configure("name = \"slow\"");
+        let core = shelf.start(&["apply", "-auto-approve"]);
         let started = Instant::now();
-        wait_for(&site.path("shelf/1.json"));
+        wait_for(&shelf.path("shelf/1.json"));
         core.interrupt().expect("signalled");
-        let reported = site.wait(core.finish()).text();
+        let reported = shelf.wait(core.finish()).text();
         assert!(started.elapsed() < Duration::from_secs(40), "it took the whole minute:\n{reported}");
         assert!(reported.contains("Interrupted"), "{reported}");
-        assert_eq!(site.actions(), serde_json::json!(["delete", "create"]), "tainted");
+        assert_eq!(shelf.actions(), serde_json::json!(["delete", "create"]), "tainted");
     }
 }
 
@@ -27,7 +28,7 @@ fn wait_for(file: &Path) {
     wait_until(&file.display().to_string(), || file.exists());
 }
 
-/// Waits for a condition that another process brings about.
+/// Waits for a condition that another process fulfils.
 pub(crate) fn wait_until(what: &str, reached: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !reached() {
@@ -36,25 +37,25 @@ pub(crate) fn wait_until(what: &str, reached: impl Fn() -> bool) {
     }
 }
 
-/// For debuggers: the provider runs already, and the core connects to it.
+/// The core connects to a running provider, as for debuggers.
 #[test]
 fn a_core_attaches_to_a_running_provider() {
     for core in cores() {
-        let mut site = Shelf::new(&core);
-        site.configure("name = \"first\"");
+        let mut shelf = Shelf::new(&core);
+        shelf.configure("name = \"first\"");
         let mut provider = Command::new(example());
-        provider.env("TF_PROVIDER_REATTACH", SOURCE).env("TMPDIR", site.path(""));
+        provider.env("TF_PROVIDER_REATTACH", SOURCE).env("TMPDIR", shelf.path(""));
         let mut provider = provider.stdout(Stdio::piped()).spawn().expect("runs");
         let line = first_line(&mut provider);
         let attach = line.strip_prefix("TF_REATTACH_PROVIDERS='").and_then(|line| line.strip_suffix('\''));
-        site.set("TF_REATTACH_PROVIDERS", attach.expect("shell line"));
+        shelf.set("TF_REATTACH_PROVIDERS", attach.expect("shell line"));
         for arguments in [&["apply", "-auto-approve"][..], &["plan", "-detailed-exitcode"]] {
-            site.succeed(arguments);
+            shelf.succeed(arguments);
         }
         let pid = rustix::process::Pid::from_child(&provider);
         rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("signalled");
         assert!(provider.wait().expect("ends").success());
-        leaves_nothing(&site);
+        leaves_nothing(&shelf);
     }
 }
 
@@ -65,13 +66,13 @@ fn first_line(child: &mut Child) -> String {
     line.trim_end().to_owned()
 }
 
-/// The magic value that cores set.
+/// Value of the magic cookie that cores set.
 const COOKIE: &str = "d602bf8f470bc67ca7faa0386276bbdd4330efaf76d1a219cb4d6991ca9872b2";
 
 #[test]
-fn it_ends_with_the_core_that_was_killed() {
+fn the_provider_ends_when_the_core_is_killed() {
     let directory = tempfile::tempdir().expect("directory");
-    // A shell in the place of the core; killed, it cannot tell the provider.
+    // A shell replaces the core. If it is killed, it cannot stop the provider.
     let mut core = Command::new("sh");
     core.args(["-c", "\"$0\" & wait"]).arg(example()).stdout(Stdio::piped());
     core.env("TF_PLUGIN_MAGIC_COOKIE", COOKIE).env("PLUGIN_PROTOCOL_VERSIONS", "5,6");
@@ -91,7 +92,7 @@ fn it_ends_with_the_core_that_was_killed() {
     }
 }
 
-/// What the provider says when it refuses to be started in this environment.
+/// Returns the message of a provider that refuses to start in this environment.
 fn refusal(environment: &[(&str, &str)]) -> String {
     let mut command = Command::new(example());
     command.env_remove("TF_PLUGIN_MAGIC_COOKIE").env_remove("PLUGIN_CLIENT_CERT");
@@ -102,20 +103,20 @@ fn refusal(environment: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn another_protocol_is_refused_with_what_is_needed() {
+fn another_protocol_is_refused_with_the_needed_versions() {
     for (offered, named) in [("4,5", "4,5"), ("", "none"), ("six", "six")] {
         assert_eq!(
             refusal(&[("TF_PLUGIN_MAGIC_COOKIE", COOKIE), ("PLUGIN_PROTOCOL_VERSIONS", offered)]),
             format!(
-                "This provider speaks plugin protocol 6 only, which needs OpenTofu 1.6 or Terraform 1.0 or later; \
-                 offered were: {named}"
+                "This provider supports plugin protocol 6 only, which needs OpenTofu 1.6 or Terraform 1.0 or later. The core \
+                 offered: {named}"
             )
         );
     }
 }
 
 #[test]
-fn a_client_certificate_that_is_none_is_refused() {
+fn an_invalid_client_certificate_is_refused() {
     let environment =
         [("TF_PLUGIN_MAGIC_COOKIE", COOKIE), ("PLUGIN_PROTOCOL_VERSIONS", "6"), ("PLUGIN_CLIENT_CERT", "no PEM")];
     assert_eq!(
@@ -124,9 +125,9 @@ fn a_client_certificate_that_is_none_is_refused() {
     );
 }
 
-/// The terminal sends it to the core as well, which decides.
+/// The terminal sends the interrupt to the core as well, which decides.
 #[test]
-fn an_interrupt_alone_does_not_end_it() {
+fn an_interrupt_alone_does_not_end_the_provider() {
     let directory = tempfile::tempdir().expect("directory");
     let mut command = Command::new(example());
     command.env("TF_PLUGIN_MAGIC_COOKIE", COOKIE).env("PLUGIN_PROTOCOL_VERSIONS", "6").env_remove("PLUGIN_CLIENT_CERT");
@@ -142,7 +143,7 @@ fn an_interrupt_alone_does_not_end_it() {
     assert!(provider.wait().expect("ends").success());
 }
 
-/// Preface and empty settings out, settings and the acknowledged ping back.
+/// Sends preface, empty settings and a ping, and returns true if settings and the acknowledged ping arrive.
 fn speaks_http2(socket: &Path) -> bool {
     use std::io::{Read, Write};
     let mut stream = std::os::unix::net::UnixStream::connect(socket).expect("connected");
@@ -165,7 +166,7 @@ fn speaks_http2(socket: &Path) -> bool {
 }
 
 #[test]
-fn started_by_hand_it_explains_itself() {
+fn a_start_by_hand_is_explained() {
     let output = Command::new(example()).env_remove("TF_PLUGIN_MAGIC_COOKIE").output().expect("runs");
     assert_eq!(output.status.code(), Some(1));
     assert!(reported(&output).contains("tofu init"));

@@ -34,77 +34,77 @@ resource "shelf_rack" "it" {
 }
 "#;
 
-fn actions(site: &Shelf) -> Json {
-    site.plan()["change"]["actions"].clone()
+fn actions(shelf: &Shelf) -> Json {
+    shelf.plan()["change"]["actions"].clone()
 }
 
 #[test]
 fn blocks_of_every_kind_live_through_everything() {
     for core in cores() {
-        let site = Shelf::new(&core);
-        site.write(FULL);
-        assert_eq!(actions(&site), json!(["create"]), "{core}");
-        site.apply();
-        let state = site.attributes();
+        let shelf = Shelf::new(&core);
+        shelf.write(FULL);
+        assert_eq!(actions(&shelf), json!(["create"]), "{core}");
+        shelf.apply();
+        let state = shelf.attributes();
         assert_eq!(state["board"][0], json!({ "width": 900, "finish": "Oiled", "serial": "board-0" }));
         assert_eq!(state["board"][1]["finish"], "raw");
         assert_eq!(state["hook"].as_array().map(Vec::len), Some(2));
         assert_eq!(state["drawer"]["top"]["partition"], json!([{ "share": 0.1 }]));
         assert_eq!(state["wall"], json!({ "distance": 20, "screwed": null }), "a group is there unasked");
-        assert_eq!(actions(&site), json!(["no-op"]), "the server's capitals are not a difference");
+        assert_eq!(actions(&shelf), json!(["no-op"]), "the server's capitals are not a difference");
 
-        // One hook more, one other: what stays keeps its serial number.
+        // A hook is added and another is replaced. The remaining one keeps its serial number.
         let serial = |state: &Json, side: &str| {
             let hooks = state["hook"].as_array().expect("set").iter();
             hooks.filter(|hook| hook["side"] == side).map(|hook| hook["serial"].clone()).collect::<Vec<_>>()
         };
         let more = FULL.replace("load = 7", "load = 8").replace("width = 800", "width = 850");
-        site.write(&more.replace("  base {", "  hook {\n    side = \"front\"\n  }\n  base {"));
-        assert_eq!(actions(&site), json!(["update"]));
-        site.apply();
-        let changed = site.attributes();
+        shelf.write(&more.replace("  base {", "  hook {\n    side = \"front\"\n  }\n  base {"));
+        assert_eq!(actions(&shelf), json!(["update"]));
+        shelf.apply();
+        let changed = shelf.attributes();
         assert_eq!(serial(&changed, "right"), serial(&state, "right"));
         assert_eq!(changed["board"][1]["serial"], "board-1");
-        assert_eq!(actions(&site), json!(["no-op"]));
+        assert_eq!(actions(&shelf), json!(["no-op"]));
 
-        // All that may go, goes: lists and sets are empty then, not null.
-        site.write("resource \"shelf_rack\" \"it\" {\n  name = \"tall\"\n  board { width = 900 }\n}");
-        let plan = site.plan();
+        // Removes all optional blocks. Lists and sets are then empty, not null.
+        shelf.write("resource \"shelf_rack\" \"it\" {\n  name = \"tall\"\n  board { width = 900 }\n}");
+        let plan = shelf.plan();
         assert_eq!(plan["change"]["actions"], json!(["delete", "create"]));
         assert_eq!(plan["change"]["replace_paths"], json!([["base"]]));
-        site.apply();
-        let state = site.attributes();
+        shelf.apply();
+        let state = shelf.attributes();
         assert_eq!((&state["hook"], &state["drawer"]), (&json!([]), &json!({})));
-        assert_eq!(actions(&site), json!(["no-op"]));
+        assert_eq!(actions(&shelf), json!(["no-op"]));
     }
 }
 
 #[test]
 fn an_imported_rack_needs_no_change() {
     for core in cores() {
-        let site = Shelf::new(&core);
-        // Without the user's spelling at hand, the server's stays: in sets of blocks cores allow no other.
-        site.write(&FULL.replace("Brass", "BRASS"));
-        site.apply();
-        std::fs::remove_file(site.path("work/terraform.tfstate")).expect("state lost");
-        site.succeed(&["import", "shelf_rack.it", "tall"]);
-        assert_eq!(actions(&site), json!(["no-op"]), "{core}");
+        let shelf = Shelf::new(&core);
+        // An import keeps the server's spelling. In sets of blocks, cores allow no other.
+        shelf.write(&FULL.replace("Brass", "BRASS"));
+        shelf.apply();
+        std::fs::remove_file(shelf.path("work/terraform.tfstate")).expect("state lost");
+        shelf.succeed(&["import", "shelf_rack.it", "tall"]);
+        assert_eq!(actions(&shelf), json!(["no-op"]), "{core}");
     }
 }
 
 #[test]
 fn limits_and_mistakes_in_blocks_are_shown() {
     for core in cores() {
-        let site = Shelf::new(&core);
-        site.write("resource \"shelf_rack\" \"it\" {\n  name = \"tall\"\n}");
-        let reported = site.fail(&["plan"]);
+        let shelf = Shelf::new(&core);
+        shelf.write("resource \"shelf_rack\" \"it\" {\n  name = \"tall\"\n}");
+        let reported = shelf.fail(&["plan"]);
         assert!(reported.contains("At least 1 \"board\" blocks are required"), "{reported}");
         let boards = "  board { width = 900 }\n".repeat(10);
-        site.write(&format!("resource \"shelf_rack\" \"it\" {{\n  name = \"tall\"\n{boards}}}"));
-        let reported = site.fail(&["plan"]);
+        shelf.write(&format!("resource \"shelf_rack\" \"it\" {{\n  name = \"tall\"\n{boards}}}"));
+        let reported = shelf.fail(&["plan"]);
         assert!(reported.contains("No more than 9 \"board\" blocks are allowed"), "{reported}");
-        site.write(&FULL.replace("800", "2800").replace("\"left\"", "\"above\""));
-        let reported = site.fail(&["plan"]);
+        shelf.write(&FULL.replace("800", "2800").replace("\"left\"", "\"above\""));
+        let reported = shelf.fail(&["plan"]);
         assert!(
             reported.contains("\"board[1].width\": must be at least 100 and at most 2000, got 2800."),
             "{reported}"
@@ -114,11 +114,11 @@ fn limits_and_mistakes_in_blocks_are_shown() {
     }
 }
 
-/// How many blocks there will be is known only at apply.
+/// The number of blocks is known only at apply.
 #[test]
 fn an_unknown_number_of_blocks_is_planned() {
     for core in cores() {
-        let site = Shelf::new(&core);
+        let shelf = Shelf::new(&core);
         let dynamic = |name: &str, content: &str| {
             format!(
                 "  dynamic \"{name}\" {{\n    for_each = toset([for n in range(terraform_data.count.output) : tostring(n)])\n    \
@@ -133,10 +133,10 @@ fn an_unknown_number_of_blocks_is_planned() {
             )
         };
         for count in [3, 2, 4] {
-            site.write(&with(count));
-            site.apply();
-            site.succeed(&["plan", "-detailed-exitcode"]);
-            let state: Json = serde_json::from_str(&site.state()).expect("JSON");
+            shelf.write(&with(count));
+            shelf.apply();
+            shelf.succeed(&["plan", "-detailed-exitcode"]);
+            let state: Json = serde_json::from_str(&shelf.state()).expect("JSON");
             let resources = state["resources"].as_array().expect("resources");
             let rack = resources.iter().find(|resource| resource["type"] == "shelf_rack").expect("made");
             let attributes = &rack["instances"][0]["attributes"];

@@ -1,4 +1,4 @@
-//! A harness with the example provider's program, for tests that do one thing after the other.
+//! A synchronous harness with the example provider's program.
 
 use std::ffi::OsString;
 use std::fs;
@@ -14,7 +14,7 @@ pub(crate) fn cores() -> Vec<Core> {
     Core::all().expect("cores")
 }
 
-/// Cargo builds examples with the tests, beside the directory of the test programs.
+/// Returns the example's program, which cargo builds next to the directory of the test programs.
 pub(crate) fn example() -> PathBuf {
     let test = std::env::current_exe().expect("own path");
     let target = test.parent().and_then(Path::parent).expect("target directory");
@@ -23,7 +23,7 @@ pub(crate) fn example() -> PathBuf {
     example
 }
 
-/// A configuration, its state, and the directory that the provider keeps boxes in.
+/// A configuration, its state, and the directory in which the provider keeps boxes.
 pub(crate) struct Shelf {
     harness: Harness,
     runtime: Runtime,
@@ -35,26 +35,26 @@ impl Shelf {
         let temporary = harness.directory().display().to_string();
         harness.work_mut().set("TMPDIR", &temporary);
         let runtime = Runtime::new().expect("runtime");
-        let site = Self { harness, runtime };
-        fs::create_dir(site.path("shelf")).expect("directory");
-        site
+        let shelf = Self { harness, runtime };
+        fs::create_dir(shelf.path("shelf")).expect("directory");
+        shelf
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.harness.directory().join(name)
     }
 
-    /// A variable of the core's environment.
+    /// Sets a variable of the core's environment.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.harness.work_mut().set(name, value);
     }
 
-    /// The box's body; the rest of the configuration is the same everywhere.
+    /// Writes a configuration with this body of the box.
     pub(crate) fn configure(&self, body: &str) {
         self.write(&format!("resource \"shelf_box\" \"it\" {{\n{body}\n}}\n"));
     }
 
-    /// All blocks but those of the provider itself.
+    /// Writes a configuration with these blocks and those of the provider.
     pub(crate) fn write(&self, blocks: &str) {
         let text = format!("provider \"shelf\" {{ directory = {:?} }}\n{blocks}", self.path("shelf"));
         self.harness.configure(&text).expect("configuration");
@@ -64,7 +64,7 @@ impl Shelf {
         self.runtime.block_on(future).expect("success")
     }
 
-    /// A core at work.
+    /// Starts a core.
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
         let words = [arguments, &["-no-color"]].concat();
         self.wait(async { self.harness.work().start(&words) })
@@ -82,7 +82,7 @@ impl Shelf {
         serde_json::from_str(&self.run(arguments).succeeded().expect("success").stdout).expect("JSON")
     }
 
-    /// What a failing core says, on one line.
+    /// Runs a core, which must fail, and returns its output on one line.
     pub(crate) fn fail(&self, arguments: &[&str]) -> String {
         self.run(arguments).refused().expect("failure").flat()
     }
@@ -91,7 +91,7 @@ impl Shelf {
         self.succeed(&["apply", "-auto-approve"]);
     }
 
-    /// Plans with refresh; gives the box's entry of the plan.
+    /// Plans with refresh, and returns the box's entry in the plan.
     pub(crate) fn plan(&self) -> Json {
         self.wait(self.harness.work().plan()).json["resource_changes"][0].clone()
     }
@@ -110,9 +110,9 @@ impl Shelf {
     }
 }
 
-/// Sockets of providers that ended, of which a plan alone starts several.
-pub(crate) fn leaves_nothing(site: &Shelf) {
-    let names = fs::read_dir(site.path("")).expect("directory").map(|entry| entry.expect("entry").file_name());
+/// Asserts that no sockets of ended providers are left. A single plan starts several providers.
+pub(crate) fn leaves_nothing(shelf: &Shelf) {
+    let names = fs::read_dir(shelf.path("")).expect("directory").map(|entry| entry.expect("entry").file_name());
     let left: Vec<OsString> = names.filter(|name| name.to_string_lossy().starts_with("tf-provider-")).collect();
     assert!(left.is_empty(), "{left:?}");
 }

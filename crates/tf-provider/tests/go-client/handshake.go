@@ -20,7 +20,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
-// Connects to a provider that serves another client, in every way that must not work.
+// Connects to a provider of another client in every way that must fail.
 func outsiders(ctx context.Context, p *protocol, program string) (any, error) {
 	s, err := start(program, asCore)
 	if err != nil {
@@ -39,7 +39,7 @@ func outsiders(ctx context.Context, p *protocol, program string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Whom they talk to is not what is asked here.
+	// The provider's certificate is not checked here.
 	bare := &tls.Config{ServerName: "localhost", InsecureSkipVerify: true, NextProtos: []string{"h2"}}
 	other := bare.Clone()
 	other.Certificates = []tls.Certificate{*foreign}
@@ -52,7 +52,7 @@ func outsiders(ctx context.Context, p *protocol, program string) (any, error) {
 		"no_tls":              p.knock(ctx, socket, nil),
 		"directory_mode":      directory.Mode().Perm(),
 	}
-	// None of them disturbs the client that the provider is for.
+	// The provider's own client is still served.
 	_, err = p.call(ctx, s.conn, "GetProviderSchema", message{})
 	found["own_client"] = reason(err)
 	return found, nil
@@ -60,13 +60,13 @@ func outsiders(ctx context.Context, p *protocol, program string) (any, error) {
 
 // The errors that an outsider gets.
 type refusal struct {
-	// By gRPC, of the first call; empty if it is answered.
+	// gRPC error of the first call; empty if the call succeeds.
 	Call string `json:"call"`
-	// By TLS. With version 1.3 that comes when the client takes its handshake for done already.
+	// TLS error. With version 1.3, it arrives after the client has finished its part of the handshake.
 	Alert string `json:"alert"`
 }
 
-// Calls over a connection of its own; without TLS if there are no settings for it.
+// Makes a call over a new connection, without TLS if there are no settings for it.
 func (p *protocol) knock(ctx context.Context, socket string, with *tls.Config) refusal {
 	dial := func(ctx context.Context, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
@@ -85,7 +85,7 @@ func (p *protocol) knock(ctx context.Context, socket string, with *tls.Config) r
 	return refusal{reason(err), alert}
 }
 
-// Shakes hands and listens, until the other side says something or closes.
+// Does the TLS handshake and reads until the other side sends something or closes.
 func greet(ctx context.Context, socket string, with *tls.Config) string {
 	conn, err := (&tls.Dialer{Config: with}).DialContext(ctx, "unix", socket)
 	if err != nil {
@@ -100,7 +100,7 @@ func greet(ctx context.Context, socket string, with *tls.Config) string {
 	return reason(err)
 }
 
-// Key and certificate like those that go-plugin makes for its clients, but not the ones that this provider was given.
+// Returns a key and certificate like those that go-plugin creates for its clients, but unknown to this provider.
 func certificate() (*tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
 	if err != nil {
@@ -121,14 +121,14 @@ func certificate() (*tls.Certificate, error) {
 	return &tls.Certificate{Certificate: [][]byte{made}, PrivateKey: key}, err
 }
 
-// A start that failed.
+// A failed start.
 type failure struct {
 	Error  string `json:"error"`
 	Stderr string `json:"stderr"`
 	Status int    `json:"status"`
 }
 
-// Starts that do not end with a served provider.
+// Makes starts that must fail.
 func refused(program string) (any, error) {
 	strange := plugin.HandshakeConfig{MagicCookieKey: cookie.MagicCookieKey, MagicCookieValue: "of something else"}
 	return map[string]failure{
@@ -143,7 +143,7 @@ func fail(program string, with settings) failure {
 	return failure{reason(err), s.stderr.String(), s.status()}
 }
 
-// What a client gets that has switched TLS off, as OpenTofu can: it and the provider then rely on the socket's directory.
+// Serves a client without TLS, which OpenTofu can switch off. The socket's directory then protects both sides.
 func plain(ctx context.Context, p *protocol, program string) (any, error) {
 	with := asCore
 	with.tls = false

@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc"
 )
 
-// What the provider declares, by name.
+// Returns the provider's declarations, by name.
 func schema(ctx context.Context, p *protocol, program string) (any, error) {
 	s, err := start(program, asCore)
 	if err != nil {
@@ -54,7 +54,7 @@ type kind struct {
 	ty       cty.Type
 }
 
-// One object from plan to destruction; then a create that StopProvider interrupts.
+// Runs an object from plan to destroy, and then a create that StopProvider interrupts.
 func life(ctx context.Context, p *protocol, program, shelf string) (any, error) {
 	s, err := start(program, asCore)
 	if err != nil {
@@ -140,7 +140,7 @@ func (k *kind) plan(ctx context.Context, prior, proposed, config cty.Value) (cty
 	return decode(answer["planned_state"], k.ty)
 }
 
-// The new state, also where the call fails: then with the errors' summaries.
+// Returns the new state, also if the call fails, and the errors' summaries.
 func (k *kind) apply(ctx context.Context, prior, planned, config cty.Value) (cty.Value, []string, error) {
 	values := map[string]cty.Value{"prior_state": prior, "planned_state": planned, "config": config}
 	answer, err := k.call(ctx, "ApplyResourceChange", message{"type_name": k.name}, values)
@@ -162,13 +162,13 @@ func (k *kind) call(ctx context.Context, name string, request message, values ma
 	return k.protocol.call(ctx, k.conn, name, request)
 }
 
-// The answer of a create that is interrupted when its file is there already.
+// The answer of a create that is interrupted after it has written its file.
 type interrupted struct {
-	// Error text of StopProvider itself.
+	// Error text of StopProvider.
 	Refusal string `json:"refusal"`
 	// Summaries of the create's errors.
 	Errors []string `json:"errors"`
-	// What exists.
+	// State of the existing object.
 	Partial any `json:"partial"`
 }
 
@@ -212,7 +212,7 @@ func diagnostics(answer message) []string {
 	return found
 }
 
-// Known attributes as JSON; the unknown are "(unknown)".
+// Returns the attributes as JSON. Unknown values are "(unknown)".
 func readable(object cty.Value) map[string]any {
 	if object.IsNull() {
 		return nil

@@ -1,7 +1,7 @@
-// A client of provider programs that shares no code with the framework: HashiCorp's go-plugin shakes hands, its codec of
-// values is the cores' own, and the messages are read by the definitions in proto/, compiled here by another compiler.
+// A client of provider programs that shares no code with the framework. HashiCorp's go-plugin does the handshake, the codec
+// of values is that of the cores, and another compiler compiles the definitions in proto/ for the messages.
 //
-// It judges nothing. Each command does one thing with a provider and prints what came of it as JSON.
+// The client asserts nothing. Each command does one thing with a provider and prints the result as JSON.
 package main
 
 import (
@@ -21,7 +21,7 @@ const usage = `usage: go-client COMMAND PROTO PROVIDER [DIRECTORY]
   plain      a client that has switched TLS off
 `
 
-// The whole run; nothing in it takes seconds.
+// Time limit for the whole run, which normally takes less than a second.
 const deadline = 60 * time.Second
 
 func main() {

@@ -13,10 +13,10 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 )
 
-// Messages in the JSON form of protocol buffers, under the names of the definitions; bytes are base64.
+// A message in the JSON form of protocol buffers, with the names of the definitions. Bytes are base64.
 type message = map[string]any
 
-// The provider's service as the definitions have it.
+// The provider's service, from the definitions.
 type protocol struct {
 	service protoreflect.ServiceDescriptor
 }
@@ -35,7 +35,7 @@ func load(ctx context.Context, definitions string) (*protocol, error) {
 	return &protocol{service}, nil
 }
 
-// One call. A field of the answer that the definitions lack is an error: somebody's numbers are wrong.
+// Makes a call. Fails if the answer has a field that the definitions lack, because a field number is then wrong.
 func (p *protocol) call(ctx context.Context, conn *grpc.ClientConn, name string, request message) (message, error) {
 	method := p.service.Methods().ByName(protoreflect.Name(name))
 	if method == nil {
@@ -64,7 +64,7 @@ func (p *protocol) call(ctx context.Context, conn *grpc.ClientConn, name string,
 	return read, json.Unmarshal(text, &read)
 }
 
-// Name of the first message with a field that its definition lacks.
+// Returns the name of the first message with a field that its definition lacks.
 func unknown(found proto.Message) string {
 	message := found.ProtoReflect()
 	if len(message.GetUnknown()) > 0 {

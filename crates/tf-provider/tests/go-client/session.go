@@ -15,13 +15,13 @@ import (
 	"google.golang.org/grpc"
 )
 
-// What cores set for every provider that they start.
+// The cookie that cores set for every provider.
 var cookie = plugin.HandshakeConfig{
 	MagicCookieKey:   "TF_PLUGIN_MAGIC_COOKIE",
 	MagicCookieValue: "d602bf8f470bc67ca7faa0386276bbdd4330efaf76d1a219cb4d6991ca9872b2",
 }
 
-// How a provider is started. The zero value is how cores do it, but for TLS.
+// The settings for the start of a provider. asCore has those of the cores.
 type settings struct {
 	handshake plugin.HandshakeConfig
 	version   int
@@ -30,7 +30,7 @@ type settings struct {
 
 var asCore = settings{handshake: cookie, version: 6, tls: true}
 
-// A provider that was started, and the connection to it.
+// A started provider and the connection to it.
 type session struct {
 	client  *plugin.Client
 	spoken  plugin.ClientProtocol
@@ -40,7 +40,7 @@ type session struct {
 	log     *output
 }
 
-// The connection itself is all that is wanted of a plugin.
+// A plugin that only provides the connection.
 type connection struct {
 	plugin.NetRPCUnsupportedPlugin
 }
@@ -53,7 +53,7 @@ func (connection) GRPCServer(*plugin.GRPCBroker, *grpc.Server) error {
 	return errors.New("this is a client")
 }
 
-// Starts the program. The session is there even when the start failed, to tell how.
+// Starts the program. Returns the session even if the start failed, because it has the output.
 func start(program string, with settings) (*session, error) {
 	s := &session{process: exec.Command(program), stderr: &output{}, log: &output{}}
 	s.client = plugin.NewClient(&plugin.ClientConfig{
@@ -80,7 +80,7 @@ func start(program string, with settings) (*session, error) {
 	return s, nil
 }
 
-// Path of the socket that the provider named.
+// Returns the path of the provider's socket.
 func (s *session) socket() (string, error) {
 	address, ok := s.client.ReattachConfig().Addr.(*net.UnixAddr)
 	if !ok {
@@ -89,13 +89,13 @@ func (s *session) socket() (string, error) {
 	return address.Name, nil
 }
 
-// How the provider ended when it was asked to.
+// The end of a provider after a shutdown.
 type ending struct {
 	// Exit status; -1 for a process that had to be killed.
 	Status int `json:"status"`
-	// The directory of the socket is still there.
+	// True if the directory of the socket still exists.
 	Left bool `json:"left"`
-	// What go-plugin said of it.
+	// Log of go-plugin.
 	Log string `json:"log"`
 }
 
@@ -116,7 +116,7 @@ func (s *session) status() int {
 	return s.process.ProcessState.ExitCode()
 }
 
-// Text that is written by one goroutine and read by another.
+// Text that one goroutine writes and another reads.
 type output struct {
 	lock sync.Mutex
 	text bytes.Buffer

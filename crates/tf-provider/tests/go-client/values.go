@@ -10,7 +10,7 @@ import (
 	"github.com/zclconf/go-cty/cty/msgpack"
 )
 
-// The type of the values that a block of the schema describes.
+// Returns the type of the values of a schema block.
 func objectType(block message) (cty.Type, error) {
 	types := map[string]cty.Type{}
 	for _, attribute := range list(block, "attributes") {
@@ -61,7 +61,7 @@ func repeated(nesting string, object cty.Type) (cty.Type, error) {
 	return cty.NilType, fmt.Errorf("%q is not a way of nesting", nesting)
 }
 
-// A configuration that sets what is given: other attributes are null, and blocks are absent in the way of their nesting.
+// Returns a configuration with the given values. Other attributes are null, and blocks are absent as their nesting requires.
 func configuration(block message, ty cty.Type, given map[string]cty.Value) cty.Value {
 	values := map[string]cty.Value{}
 	for name, attribute := range ty.AttributeTypes() {
@@ -82,7 +82,7 @@ func configuration(block message, ty cty.Type, given map[string]cty.Value) cty.V
 	return cty.ObjectVal(values)
 }
 
-// What a core proposes for a new object: the configuration, with unknowns where the provider may decide.
+// Returns the object that a core proposes: the configuration, with unknown values for attributes that the provider may set.
 func proposed(block message, config cty.Value) cty.Value {
 	values := config.AsValueMap()
 	for _, attribute := range list(block, "attributes") {

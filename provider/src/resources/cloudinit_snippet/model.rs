@@ -1,4 +1,4 @@
-//! The typed state of `pxci_cloudinit_snippet`, and what it says about the file on the storage.
+//! The schema and state of `pxci_cloudinit_snippet`, and the names of its files on the storage.
 
 use cloudinit::{SeedImage, SeedIso};
 use ownership::{Installation, NodeName, Nonce, SeedFile};
@@ -6,53 +6,57 @@ use tf_provider::{Attr, Model, Timeouts};
 
 use crate::nodes::good_node;
 
-/// Cloud-init data as a NoCloud image on a storage, for any number of guests.
+/// Name of the resource in diagnostics.
+pub(super) const THING: &str = "cloud-init data";
+
+/// Cloud-init data as a seed ISO on a storage, for any number of guests.
 ///
-/// The data is checked when planned. Each resource has files of its own, whatever other installations and states deliver:
-/// the file's name carries the installation, an id of the resource and a digest of the content. A change is a new file, so
-/// that guests which still use the old one are not disturbed. The old file is deleted with the next change or with the
-/// resource, once no guest and no dispatcher's pool uses it. The resource cannot be destroyed before that; when a change
-/// replaces it, `create_before_destroy` lets the new file come first.
-/// The API of Proxmox VE takes no snippet files on any release; an image needs nothing but an API token.
+/// The data is checked when it is planned. Each resource has its own files: a file's name contains the installation, an id
+/// of the resource, and a digest of the content. A change of the data uploads a new file, so guests that use the old file
+/// are not disturbed. The old file is deleted with the next change or with the resource, once no guest and no dispatcher's
+/// pool uses it. Until then the resource cannot be destroyed. If a change replaces the resource, set
+/// `create_before_destroy`, so that the new file is uploaded first.
+/// No release of Proxmox VE accepts snippet files over its API. A seed ISO needs only an API token.
 #[derive(Clone, Default, Model)]
 pub(crate) struct Snippet {
-    /// Name of the data, part of the file's name: lower-case letters, digits and hyphens.
+    /// Name of the data, which is a part of the file's name. Lower-case letters, digits and hyphens.
     #[tf(required, replace, length(1..=40), validate = good_name)]
     pub(crate) name: Attr<String>,
-    /// Node by which the image is uploaded. Default: the provider's.
+    /// Node that receives the upload. Default: the provider's node.
     #[tf(optional, computed, keep, replace, validate = good_node)]
     pub(crate) node: Attr<String>,
-    /// Storage with content type `iso`.
+    /// Storage for the seed ISO. Needs content type `iso`.
     #[tf(required, replace)]
     pub(crate) storage: Attr<String>,
-    /// User-data: cloud-config, a script, or MIME multipart. Readable by everybody who may read the storage: no secrets.
+    /// User-data: cloud-config, a script, or MIME multipart. Must not contain secrets, because every user who may read the
+    /// storage can read it.
     #[tf(required, unread)]
     pub(crate) user_data: Attr<String>,
-    /// Meta-data. By default it holds an `instance-id` that changes with the data.
+    /// Meta-data. Default: an `instance-id` that changes with the data.
     #[tf(optional)]
     pub(crate) meta_data: Attr<String>,
-    /// Network configuration, version 1 or 2. Without one a guest falls back to its own idea of networking.
+    /// Network configuration, version 1 or 2. Default: none, so the guest uses the default of its image.
     #[tf(optional)]
     pub(crate) network_config: Attr<String>,
-    /// Vendor-data: like user-data, with less precedence.
+    /// Vendor-data, which has the form of user-data. User-data takes precedence.
     #[tf(optional)]
     pub(crate) vendor_data: Attr<String>,
-    /// Volume id of the image, for `seed_iso` of runner VMs and pools.
+    /// Volume id of the seed ISO, for `seed_iso` of runner VMs and pools.
     #[tf(computed)]
     pub(crate) volid: Attr<String>,
-    /// SHA-256 of the image.
+    /// SHA-256 of the seed ISO.
     #[tf(computed)]
     pub(crate) sha256: Attr<String>,
-    /// Size of the image in bytes.
+    /// Size of the seed ISO in bytes.
     #[tf(computed)]
     pub(crate) size: Attr<i64>,
-    /// How long operations may take.
+    /// Time limits of operations.
     #[tf(timeouts(create = "5m", update = "5m", delete = "5m"))]
     pub(crate) timeouts: Timeouts,
 }
 
 impl Snippet {
-    /// Fills in the attributes that follow from the image.
+    /// Sets the attributes that follow from the seed ISO.
     pub(crate) fn describe(&mut self, image: &SeedImage, volid: Option<String>) {
         (self.volid, self.sha256, self.size) = described(image, volid);
     }
@@ -64,7 +68,7 @@ fn described(image: &SeedImage, volid: Option<String>) -> (Attr<String>, Attr<St
 }
 
 impl KnownSnippet {
-    /// Returns the image that the data makes.
+    /// Builds the seed ISO.
     pub(crate) fn image(&self) -> SeedImage {
         let seed = SeedIso {
             user_data: self.user_data.clone(),
@@ -75,17 +79,17 @@ impl KnownSnippet {
         seed.build()
     }
 
-    /// File name of the volume.
+    /// Returns the file name of the volume.
     pub(crate) fn file(&self) -> Option<&str> {
         self.volid.text().and_then(file_of)
     }
 
-    /// The parts of the file's name, if the file says that it belongs to this installation.
+    /// Returns the parts of the file's name if it names this installation.
     pub(crate) fn owned_file(&self, installation: &Installation) -> Option<SeedFile> {
         owned(self.file()?, installation)
     }
 
-    /// Returns the volume id of a resource that gets its id now.
+    /// Returns a volume id with a new id of the resource.
     pub(crate) fn new_volid(&self, image: &SeedImage, installation: &Installation) -> String {
         let file = SeedFile {
             installation: installation.clone(),
@@ -96,14 +100,14 @@ impl KnownSnippet {
         volid(&self.storage, &file)
     }
 
-    /// Fills in the attributes that follow from the image.
+    /// Sets the attributes that follow from the seed ISO.
     pub(crate) fn describe(&mut self, image: &SeedImage, volid: String) {
         (self.volid, self.sha256, self.size) = described(image, Some(volid));
     }
 }
 
-/// Returns the volume id of a resource with the volume `current` once its data makes `image`. It is the current one while
-/// the data stays the same. `None` if the resource has no id yet, because release 0.1 made the file.
+/// Returns the volume id of a resource whose volume is `current` and whose data makes `image`. The volume id stays the same
+/// as long as the data does. Returns `None` for a file of release 0.1, whose name has no id of a resource.
 pub(crate) fn volid_with(current: &str, image: &SeedImage, installation: &Installation) -> Option<String> {
     let (storage, file) = current.split_once(":iso/")?;
     let digest = SeedFile::digest_of(&image.sha256);
@@ -113,7 +117,7 @@ pub(crate) fn volid_with(current: &str, image: &SeedImage, installation: &Instal
     Some(volid(storage, &SeedFile { digest: digest.to_owned(), ..owned(file, installation)? }))
 }
 
-/// Returns the parts of a file's name, if the file says that it belongs to this installation.
+/// Returns the parts of a file's name if it names this installation.
 fn owned(file: &str, installation: &Installation) -> Option<SeedFile> {
     SeedFile::parse(file).filter(|file| file.installation == *installation)
 }
@@ -122,7 +126,7 @@ fn volid(storage: &str, file: &SeedFile) -> String {
     format!("{storage}:iso/{file}")
 }
 
-/// File name of an ISO volume.
+/// Returns the file name in the volume id of an ISO image.
 pub(crate) fn file_of(volid: &str) -> Option<&str> {
     volid.split_once(":iso/").map(|(_, file)| file)
 }
@@ -139,12 +143,12 @@ pub(crate) struct ImportId {
     pub(crate) storage: String,
     pub(crate) name: String,
     pub(crate) volid: String,
-    /// Installation in the file's name; release 0.1 wrote none.
+    /// Installation in the file's name. `None` for a file of release 0.1.
     pub(crate) installation: Option<Installation>,
 }
 
 impl ImportId {
-    /// `None` when the text has another form, or pxci did not name the file.
+    /// Reads an import id. Returns `None` if the text has another form, or the file's name is not one that pxci gives.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (node, volid) = text.split_once('/')?;
         let (storage, _) = volid.split_once(':')?;

@@ -15,14 +15,14 @@ fn problems(snippet: &Snippet) -> Vec<String> {
 }
 
 #[test]
-fn a_misspelt_key_is_refused_with_its_line_and_attribute() {
+fn a_misspelt_key_is_refused_at_its_attribute() {
     let found = problems(&snippet("#cloud-config\npakages: [git]\n"));
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].starts_with("user_data: ") && found[0].contains("pakages"), "{found:?}");
 }
 
 #[test]
-fn good_data_and_unknown_data_pass() {
+fn valid_data_and_unknown_data_are_accepted() {
     assert_eq!(problems(&snippet("#cloud-config\npackages: [git]\n")), Vec::<String>::new());
     assert_eq!(problems(&Snippet { user_data: Attr::Unknown, ..snippet("") }), Vec::<String>::new());
 }
@@ -36,7 +36,7 @@ fn known(user_data: &str) -> KnownSnippet {
 }
 
 #[test]
-fn each_resource_has_a_file_of_its_own() {
+fn each_resource_has_its_own_file() {
     let one = known("#cloud-config\n{}\n");
     let image = one.image();
     let volid = || one.new_volid(&image, &lab());
@@ -45,7 +45,7 @@ fn each_resource_has_a_file_of_its_own() {
 }
 
 #[test]
-fn other_content_is_another_file_of_the_same_owner() {
+fn changed_content_is_another_file_of_the_same_resource() {
     let before = "local:iso/pxci-lab_runner_k3x9ab_0123456789abcdef.iso";
     let image = known("#cloud-config\nhostname: a\n").image();
     let after = volid_with(before, &image, &lab()).unwrap();
@@ -54,7 +54,7 @@ fn other_content_is_another_file_of_the_same_owner() {
 }
 
 #[test]
-fn a_file_of_an_earlier_release_stays_until_the_data_changes() {
+fn a_file_of_release_0_1_is_kept_until_the_data_changes() {
     let data = "#cloud-config\n{}\n";
     let image = known(data).image();
     let before = format!("local:iso/pxci-runner-{}.iso", &image.sha256[..16]);
@@ -62,11 +62,11 @@ fn a_file_of_an_earlier_release_stays_until_the_data_changes() {
     let other = known("#cloud-config\nhostname: a\n").image();
     assert_eq!(volid_with(&before, &other, &lab()), None);
     let snippet = KnownSnippet { volid: before.into(), ..known(data) };
-    assert_eq!(snippet.owned_file(&lab()), None, "nobody knows whose it is");
+    assert_eq!(snippet.owned_file(&lab()), None, "its owner is unknown");
 }
 
 #[test]
-fn nothing_is_described_while_a_part_is_unknown() {
+fn the_seed_iso_is_unknown_while_a_part_of_the_data_is_unknown() {
     assert!(Snippet { network_config: Attr::Unknown, ..snippet("#cloud-config\n{}\n") }.known().is_none());
 }
 

@@ -1,4 +1,4 @@
-//! The appliance that containers are made from: the file beside the provider, and its copy on a storage.
+//! The appliance that containers are made from: its file, and the name of its copy on a storage.
 
 use std::path::{Path, PathBuf};
 
@@ -8,37 +8,40 @@ use ownership::Installation;
 use sha2::{Digest, Sha256};
 use tf_provider::Diagnostic;
 
+/// Environment variable with the path of the appliance.
 const VARIABLE: &str = "PXCI_APPLIANCE";
 const PREFIX: &str = "pxci-dispatcher-appliance_";
 const SUFFIX: &str = "_amd64.tar.zst";
 
-/// The appliance's file, read and digested.
+/// The content of an appliance's file.
 #[derive(Debug, Clone)]
 pub(crate) struct Appliance {
-    /// From its name.
+    /// Version in the name of the file.
     pub(crate) version: String,
-    /// In hexadecimal digits.
+    /// SHA-256 of the content, in hexadecimal digits.
     pub(crate) sha256: String,
-    /// The file's content.
+    /// Bytes of the file.
     pub(crate) content: Bytes,
 }
 
 impl Appliance {
-    /// Reads the file that the configuration names, else the one in `PXCI_APPLIANCE`, else the one beside the provider.
+    /// Reads the file that the configuration names, or else the file in `PXCI_APPLIANCE`, or else the file next to the
+    /// provider.
     pub(crate) fn load(named: Option<&str>) -> Result<Self, Diagnostic> {
         let path = match named {
             Some(path) => PathBuf::from(path),
             None => std::env::var_os(VARIABLE)
                 .filter(|path| !path.is_empty())
-                .map_or_else(beside_the_provider, |path| Ok(path.into()))?,
+                .map_or_else(next_to_the_provider, |path| Ok(path.into()))?,
         };
         let content = std::fs::read(&path).map_err(|error| not_found(&format!("{}: {error}", path.display())))?;
-        let version = version_of(&path)
-            .ok_or_else(|| not_found(&format!("{}: an appliance's name is {PREFIX}VERSION{SUFFIX}", path.display())))?;
+        let version = version_of(&path).ok_or_else(|| {
+            not_found(&format!("{}: the name of an appliance must be {PREFIX}VERSION{SUFFIX}", path.display()))
+        })?;
         Ok(Self { version, sha256: hex::encode(Sha256::digest(&content)), content: content.into() })
     }
 
-    /// Returns the volume id of an installation's copy on a storage. Other content has another name, so a copy is never
+    /// Returns the volume id of an installation's copy on a storage. The name contains the digest, so a copy is never
     /// overwritten.
     pub(crate) fn volid(&self, storage: &str, installation: &Installation) -> String {
         format!("{storage}:vztmpl/{PREFIX}{installation}_{}{SUFFIX}", self.version_and_digest())
@@ -60,7 +63,7 @@ fn version_of(path: &Path) -> Option<String> {
     (!version.is_empty() && version.bytes().all(plain)).then(|| version.to_owned())
 }
 
-fn beside_the_provider() -> Result<PathBuf, Diagnostic> {
+fn next_to_the_provider() -> Result<PathBuf, Diagnostic> {
     let program = std::env::current_exe().map_err(|error| not_found(&error.to_string()))?;
     let name = format!("{PREFIX}{}{SUFFIX}", env!("CARGO_PKG_VERSION"));
     let path = program.with_file_name(name);
@@ -70,9 +73,9 @@ fn beside_the_provider() -> Result<PathBuf, Diagnostic> {
     Err(not_found(&format!("{} does not exist", path.display())))
 }
 
-fn not_found(what: &str) -> Diagnostic {
+fn not_found(reason: &str) -> Diagnostic {
     let detail = format!(
-        "{what}.\n\nIn a release the appliance is next to the provider's program; `cargo xtask appliance` builds it. Name it in `appliance_file`, or in {VARIABLE}."
+        "{reason}.\n\nIn a release, the appliance is next to the provider's program. `cargo xtask appliance` builds it from source. Set its path in `appliance_file`, or in {VARIABLE}."
     );
     diagnostics::impossible("read", "the dispatcher's appliance", "", detail).at("appliance_file")
 }
@@ -82,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn other_content_has_another_name() {
+    fn appliances_with_different_content_have_different_names() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("pxci-dispatcher-appliance_1.2.3_amd64.tar.zst");
         std::fs::write(&path, "one").unwrap();
@@ -95,13 +98,13 @@ mod tests {
             |appliance: &Appliance, installation: &str| appliance.volid("local", &installation.parse().unwrap());
         assert_ne!(volid(&one, "lab"), volid(&other, "lab"));
         assert!(volid(&one, "lab").starts_with("local:vztmpl/pxci-dispatcher-appliance_lab_1.2.3-"));
-        assert_ne!(volid(&one, "lab"), volid(&one, "prod"), "installations share no file");
+        assert_ne!(volid(&one, "lab"), volid(&one, "prod"), "each installation has its own copy");
         assert!(one.is_at(&volid(&one, "lab")) && !other.is_at(&volid(&one, "lab")));
-        assert!(one.is_at(&volid(&one, "lab").replace("_lab_", "_")), "as release 0.1 named it");
+        assert!(one.is_at(&volid(&one, "lab").replace("_lab_", "_")), "a name of release 0.1");
     }
 
     #[test]
-    fn a_missing_or_foreign_file_is_refused_with_what_to_do() {
+    fn a_file_that_is_missing_or_not_an_appliance_is_refused_with_advice() {
         let missing = Appliance::load(Some("/nonexistent/pxci-dispatcher-appliance_1_amd64.tar.zst")).unwrap_err();
         assert!(missing.detail.contains("cargo xtask appliance"), "{}", missing.detail);
         let directory = tempfile::tempdir().unwrap();

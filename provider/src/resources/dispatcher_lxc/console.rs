@@ -1,8 +1,8 @@
-//! A conversation with a dispatcher over its container's console.
+//! The session with a dispatcher over its container's console.
 //!
-//! The console is a terminal that others may use at the same time, that echoes, and that can lose what is sent while the
-//! program at its other end starts. So every request is repeated until its answer arrives, which the protocol allows. It
-//! must never send a secret that is not sealed, and never wait without an end.
+//! The console is a terminal: it echoes, other people may use it at the same time, and it can lose input while the
+//! program at its other end starts. Every request is therefore repeated until its answer arrives, which the protocol
+//! allows. A session must never send a secret that is not sealed, and must never wait without a deadline.
 
 use std::time::Duration;
 
@@ -15,36 +15,39 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::diagnostics::Cause;
 
-/// The first answer can take until the program at the other end has started; a repetition costs nothing.
-const PATIENCE: Duration = Duration::from_secs(3);
-const TRIES: u32 = 4;
+/// Time after which a request is repeated. The first answer waits for the start of the program at the other end.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(3);
+/// Number of times that a request is sent.
+const ATTEMPTS: u32 = 4;
+/// Time between two attempts to open the console, and between two polls of a dispatcher that starts.
 const PAUSE: Duration = Duration::from_millis(500);
-const STARTING_TRIES: u32 = 20;
+/// Number of polls of a dispatcher that starts.
+const STARTING_POLLS: u32 = 20;
 
-/// Why a conversation failed.
+/// Reason why a session failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConsoleError {
-    /// The console cannot be opened, or broke.
+    /// The console cannot be opened, or its connection broke.
     #[error("the container's console cannot be used")]
     Console(#[source] pve::Error),
-    /// The console ended: the container stopped, or a person left the view.
+    /// The console ended because the container stopped or a person closed the view.
     #[error("the container's console ended")]
     Ended,
-    /// Nothing that answers is a dispatcher.
+    /// The dispatcher does not answer.
     #[error("the dispatcher does not answer on the container's console")]
     Silent,
-    /// It answered that it cannot do it.
+    /// The dispatcher refused the request.
     #[error("the dispatcher refused: {message}{}", .problems.iter().map(|problem| format!("\n  {problem}")).collect::<String>())]
     Refused {
-        /// Why.
+        /// Reason in the protocol.
         reason: Refusal,
-        /// The same in its words.
+        /// Reason as text.
         message: String,
-        /// What is wrong with which field of the configuration.
+        /// Problems of fields of the configuration.
         problems: Vec<ConfigProblem>,
     },
-    /// It answered something else than what was asked.
-    #[error("the dispatcher gave an answer that does not fit")]
+    /// The answer does not fit the request.
+    #[error("the dispatcher gave an unexpected answer")]
     Unexpected,
     /// The request is too large.
     #[error("the configuration is too large for the console")]
@@ -52,16 +55,16 @@ pub(crate) enum ConsoleError {
     /// The secrets cannot be sealed.
     #[error("the secrets cannot be sent")]
     Seal(#[source] SealError),
-    /// A request that cannot be written.
-    #[error("the request cannot be written")]
+    /// The request cannot be encoded.
+    #[error("the request cannot be encoded")]
     Write(#[source] serde_json::Error),
 }
 
 impl Cause for ConsoleError {}
 
 impl ConsoleError {
-    /// Whether it can pass by itself while a container starts.
-    fn passes(&self) -> bool {
+    /// Returns true if the error can disappear while a container starts.
+    fn is_transient(&self) -> bool {
         match self {
             Self::Ended | Self::Silent => true,
             Self::Console(error) => {
@@ -73,11 +76,11 @@ impl ConsoleError {
     }
 }
 
-/// What bytes travel over.
+/// The connection to a terminal.
 pub(crate) trait Wire {
-    /// Types bytes.
+    /// Sends bytes as input of the terminal.
     async fn send(&mut self, bytes: &[u8]) -> Result<(), ConsoleError>;
-    /// Waits for bytes; `None` at the end.
+    /// Waits for output of the terminal. Returns `None` at its end.
     async fn receive(&mut self) -> Result<Option<Bytes>, ConsoleError>;
 }
 
@@ -91,24 +94,25 @@ impl Wire for pve::console::Console {
     }
 }
 
-/// An open session.
+/// An open session with a dispatcher.
 pub(crate) struct Session<W> {
     wire: W,
     id: SessionId,
     decoder: Decoder,
     last_number: u32,
     key: PublicKey,
-    patience: Duration,
+    answer_deadline: Duration,
 }
 
-/// Opens a session with the dispatcher in a running container; while that starts, tries again until the deadline.
+/// Opens a session with the dispatcher in a running container. Repeats the attempt until the deadline, because the
+/// container may be starting.
 pub(crate) async fn open(
     container: &OwnedContainer,
     deadline: Instant,
 ) -> Result<Session<pve::console::Console>, ConsoleError> {
     loop {
         match open_once(container).await {
-            Err(error) if error.passes() && Instant::now() + PAUSE < deadline => {
+            Err(error) if error.is_transient() && Instant::now() + PAUSE < deadline => {
                 tracing::debug!(%error, vmid = container.vmid().get(), "the dispatcher's console is not ready");
                 sleep(PAUSE).await;
             }
@@ -119,25 +123,25 @@ pub(crate) async fn open(
 
 async fn open_once(container: &OwnedContainer) -> Result<Session<pve::console::Console>, ConsoleError> {
     let wire = container.console().await.map_err(ConsoleError::Console)?;
-    Session::start(wire, PATIENCE).await
+    Session::start(wire, ANSWER_DEADLINE).await
 }
 
 impl<W: Wire> Session<W> {
-    /// Says hello. A request is repeated when its answer does not come within `patience`.
-    pub(crate) async fn start(mut wire: W, patience: Duration) -> Result<Self, ConsoleError> {
-        // Ends whatever somebody else left unfinished on the line.
+    /// Opens a session. Each request is repeated if its answer does not arrive within `answer_deadline`.
+    pub(crate) async fn start(mut wire: W, answer_deadline: Duration) -> Result<Self, ConsoleError> {
+        // Ends an unfinished line that another user of the terminal may have typed.
         wire.send(b"\n").await?;
         let (id, decoder) = (SessionId::random(), Decoder::new(Direction::Answer));
-        let mut exchange = Exchange { wire: &mut wire, id, decoder, last_number: 0, patience };
+        let mut exchange = Exchange { wire: &mut wire, id, decoder, last_number: 0, answer_deadline };
         let hello = Request::Hello { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned() };
         let Answer::Hello { public_key, .. } = exchange.ask(&hello).await? else {
             return Err(ConsoleError::Unexpected);
         };
         let Exchange { decoder, last_number, .. } = exchange;
-        Ok(Self { wire, id, decoder, last_number, key: public_key, patience })
+        Ok(Self { wire, id, decoder, last_number, key: public_key, answer_deadline })
     }
 
-    /// Puts a configuration in force; returns its hash as the dispatcher computes it.
+    /// Sends a configuration. Returns its hash as computed by the dispatcher.
     pub(crate) async fn configure(&mut self, config: &Config, secrets: &Secrets) -> Result<String, ConsoleError> {
         let secrets = secrets.seal(&self.key).map_err(ConsoleError::Seal)?;
         match self.ask(&Request::Configure { config: Box::new(config.clone()), secrets }).await? {
@@ -146,31 +150,31 @@ impl<W: Wire> Session<W> {
         }
     }
 
-    /// How things are.
+    /// Returns the status of the dispatcher.
     pub(crate) async fn status(&mut self) -> Result<Status, ConsoleError> {
         self.ask_for_status(&Request::Status {}).await
     }
 
-    /// Makes it take no more jobs and destroy what is idle.
+    /// Makes the dispatcher take no more jobs and destroy idle runner VMs. Returns its status.
     pub(crate) async fn drain(&mut self) -> Result<Status, ConsoleError> {
         self.ask_for_status(&Request::Drain {}).await
     }
 
-    /// The newest lines of its log, for a message to a person; empty when they cannot be had.
+    /// Returns the newest lines of the log, or no lines if they cannot be read.
     pub(crate) async fn last_log_lines(&mut self, count: usize) -> Vec<String> {
         let Ok(Answer::Logs { lines }) = self.ask(&Request::Logs { since: 0 }).await else { return Vec::new() };
         let newest = &lines[lines.len().saturating_sub(count)..];
         newest.iter().map(|line| format!("{} {}", line.level, line.text)).collect()
     }
 
-    /// Leaves the terminal to people. If that fails, the other end finds out by itself.
+    /// Ends the session. The dispatcher notices the end even if this request is lost.
     pub(crate) async fn close(mut self) {
         let _ = self.ask(&Request::Bye {}).await;
     }
 
-    /// A dispatcher that has only just started answers before it knows itself: then its status says nothing yet.
+    /// Asks for the status until it is complete. A dispatcher that has just started answers with an empty status.
     async fn ask_for_status(&mut self, request: &Request) -> Result<Status, ConsoleError> {
-        for _ in 0..STARTING_TRIES {
+        for _ in 0..STARTING_POLLS {
             match self.ask(request).await? {
                 Answer::Status(status) if status.version.is_empty() => sleep(PAUSE).await,
                 Answer::Status(status) => return Ok(*status),
@@ -182,8 +186,8 @@ impl<W: Wire> Session<W> {
 
     async fn ask(&mut self, request: &Request) -> Result<Answer, ConsoleError> {
         let decoder = std::mem::replace(&mut self.decoder, Decoder::new(Direction::Answer));
-        let (id, last_number, patience) = (self.id, self.last_number, self.patience);
-        let mut exchange = Exchange { wire: &mut self.wire, id, decoder, last_number, patience };
+        let (id, last_number, answer_deadline) = (self.id, self.last_number, self.answer_deadline);
+        let mut exchange = Exchange { wire: &mut self.wire, id, decoder, last_number, answer_deadline };
         let answer = exchange.ask(request).await;
         self.last_number = exchange.last_number;
         self.decoder = exchange.decoder;
@@ -191,19 +195,20 @@ impl<W: Wire> Session<W> {
     }
 }
 
+/// One request and its answer.
 struct Exchange<'a, W> {
     wire: &'a mut W,
     id: SessionId,
     decoder: Decoder,
     last_number: u32,
-    patience: Duration,
+    answer_deadline: Duration,
 }
 
 impl<W: Wire> Exchange<'_, W> {
     async fn ask(&mut self, request: &Request) -> Result<Answer, ConsoleError> {
         let payload = serde_json::to_vec(request).map_err(ConsoleError::Write)?;
         let first = self.last_number + 1;
-        for _ in 0..TRIES {
+        for _ in 0..ATTEMPTS {
             self.last_number += 1;
             self.send(&payload).await?;
             if let Some(answer) = self.wait(first).await? {
@@ -219,16 +224,16 @@ impl<W: Wire> Exchange<'_, W> {
         self.wire.send(lines.concat().as_bytes()).await
     }
 
-    /// An answer to any repetition of the request will do; `None` when it does not come in time.
+    /// Waits for the answer to any repetition of the request. Returns `None` if there is none before the deadline.
     async fn wait(&mut self, first: u32) -> Result<Option<Answer>, ConsoleError> {
-        let deadline = Instant::now() + self.patience;
+        let deadline = Instant::now() + self.answer_deadline;
         while let Ok(received) = timeout_at(deadline, self.wire.receive()).await {
             let bytes = received?.ok_or(ConsoleError::Ended)?;
             let answers = self.decoder.push(&bytes);
-            let mine = answers
+            let own = answers
                 .into_iter()
                 .find(|message| message.session == self.id && (first..=self.last_number).contains(&message.number));
-            if let Some(message) = mine {
+            if let Some(message) = own {
                 return serde_json::from_slice(&message.payload).map(Some).map_err(|_| ConsoleError::Unexpected);
             }
         }
@@ -252,7 +257,7 @@ mod tests {
 
     use super::*;
 
-    /// A dispatcher behind a terminal that echoes, and that can lose what is sent to it at first.
+    /// A fake dispatcher behind a terminal that echoes, and that loses the first inputs.
     struct FakeTerminal {
         decoder: Decoder,
         key: SessionKey,
@@ -333,9 +338,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn secrets_arrive_but_never_show_on_the_terminal() {
+    async fn secrets_arrive_and_never_appear_on_the_terminal() {
         let mut terminal = FakeTerminal::new(0);
-        let mut session = Session::start(&mut terminal, PATIENCE).await.unwrap();
+        let mut session = Session::start(&mut terminal, ANSWER_DEADLINE).await.unwrap();
         assert_eq!(session.configure(&config(), &secrets()).await.unwrap(), config().hash());
         session.close().await;
         assert_eq!(terminal.secrets.as_ref().unwrap().github_token.expose_secret(), "github-hunter2");
@@ -344,21 +349,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_lost_while_the_program_starts_is_said_again() {
+    async fn a_request_that_is_lost_while_the_program_starts_is_repeated() {
         let mut terminal = FakeTerminal::new(3);
         assert!(Session::start(&mut terminal, Duration::from_millis(20)).await.is_ok());
     }
 
     #[tokio::test]
-    async fn silence_has_an_end() {
+    async fn the_wait_for_a_silent_dispatcher_ends() {
         let mut terminal = FakeTerminal::new(usize::MAX);
         assert!(matches!(Session::start(&mut terminal, Duration::from_millis(5)).await, Err(ConsoleError::Silent)));
     }
 
     #[tokio::test]
-    async fn a_refusal_is_reported_in_the_dispatchers_words() {
+    async fn a_refusal_is_reported_with_the_text_of_the_dispatcher() {
         let mut terminal = FakeTerminal::new(0);
-        let mut session = Session::start(&mut terminal, PATIENCE).await.unwrap();
+        let mut session = Session::start(&mut terminal, ANSWER_DEADLINE).await.unwrap();
         let error = session.status().await.unwrap_err();
         assert_eq!(error.to_string(), "the dispatcher refused: closed");
     }

@@ -1,4 +1,4 @@
-//! The container at Proxmox VE: made, changed, found, proved to be ours, destroyed.
+//! The container at Proxmox VE: creation, proof of ownership, changes and removal.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -6,50 +6,57 @@ use std::time::Duration;
 use guest::{Candidate, OwnedContainer, Problem};
 use ownership::{Build, Evidence, Kind, Marker, NodeName, Nonce, NotOurs, Owner, Proof, Vmid};
 use pve::{Config, Error, Lxc, Properties, Upid, WaitOptions};
-use tf_provider::{CancellationToken, Cx, Diagnostic};
+use tf_provider::{Context, Diagnostic};
 
 use super::model::{KnownDispatcher, Location, Network};
 use super::options::{NETWORK_CARD, STATE_VOLUME, changeable, options};
+use crate::clients::Clients;
 use crate::diagnostics::{self, Unable as _};
 use crate::nodes;
-use crate::provider::Clients;
 use crate::vmids::Proposal;
 use crate::waiting;
 
+/// Name of the container in diagnostics.
 pub(crate) const THING: &str = "dispatcher container";
 
-/// Clean-up after a failure or an interruption has its own time, and is not interrupted itself.
+/// Longest wait for a clean-up after a failure or an interrupt.
 const CLEAN_UP: Duration = Duration::from_secs(120);
 
-/// Waits as long as the operation may take.
-pub(crate) async fn finish(cx: &Cx<Clients>, task: &Upid) -> Result<(), Error> {
+/// Waits for a task until the deadline of the operation.
+pub(crate) async fn finish(cx: &Context<Clients>, task: &Upid) -> Result<(), Error> {
     cx.data().pve.wait(task, &waiting::until_deadline(cx)).await.map(drop)
 }
 
-/// Waits for clean-up.
+/// Returns options for the waits of a clean-up, which an interrupt does not end.
 pub(crate) fn clean_up_time() -> WaitOptions {
-    WaitOptions { deadline: CLEAN_UP, cancel: CancellationToken::new() }
+    waiting::for_clean_up(CLEAN_UP)
 }
 
-/// A container that is being set up. While this exists, no other resource of this process touches its VMID.
-pub(crate) struct Made {
+/// A container that is being set up. No other resource of this process uses its VMID until this value is dropped.
+pub(crate) struct NewContainer {
+    /// VMID of the container.
     pub(super) proposal: Proposal,
-    /// Nonce in the container's marker. While the marker has this nonce, no other apply has taken the container over.
+    /// Nonce in the container's marker. As long as the marker has this nonce, no other apply has adopted the container.
     pub(super) nonce: Nonce,
     /// True if this apply created the container. Otherwise an earlier apply created it and was killed.
     pub(super) is_fresh: bool,
 }
 
-impl Made {
+impl NewContainer {
     pub(crate) fn vmid(&self) -> Vmid {
         self.proposal.vmid()
     }
 }
 
-/// Makes a container on the first free VMID of the range. The container is not started, and is marked as being set up.
+/// Creates a container at the first free VMID of the range. The container is not started, and its marker says that it
+/// is being set up.
 ///
-/// Without `with_state` it gets no state volume: it will take over that of another.
-pub(crate) async fn create(cx: &Cx<Clients>, model: &KnownDispatcher, with_state: bool) -> Result<Made, Diagnostic> {
+/// Without `with_state`, the container gets no state volume, because it takes over that of another container.
+pub(crate) async fn create(
+    cx: &Context<Clients>,
+    model: &KnownDispatcher,
+    with_state: bool,
+) -> Result<NewContainer, Diagnostic> {
     let clients = cx.data();
     let (node, range) = (nodes::known(&model.node)?, model.range()?);
     let mut refused = BTreeSet::new();
@@ -59,9 +66,9 @@ pub(crate) async fn create(cx: &Cx<Clients>, model: &KnownDispatcher, with_state
         let vmid = proposal.vmid();
         let nonce = Nonce::random();
         match create_at(cx, &clients.pve.lxc(&node, vmid), model, &nonce, with_state).await {
-            Ok(()) => return Ok(Made { proposal, nonce, is_fresh: true }),
+            Ok(()) => return Ok(NewContainer { proposal, nonce, is_fresh: true }),
             Err(error) if error.is_already_exists() => {
-                tracing::info!(vmid = vmid.get(), "somebody else took this VMID");
+                tracing::info!(vmid = vmid.get(), "another program took this VMID");
                 refused.insert(vmid);
             }
             Err(error) if error.is_outcome_unknown() => {
@@ -71,16 +78,12 @@ pub(crate) async fn create(cx: &Cx<Clients>, model: &KnownDispatcher, with_state
             Err(error) => return Err(diagnostics::unable("create", THING, range, &error)),
         }
     }
-    let detail = "Every VMID of the range is taken: widen the range, or destroy guests that are no longer needed.";
-    Err(diagnostics::impossible("find", "a free VMID in", range, detail).at(if model.vmid_range.is_none() {
-        "vmid"
-    } else {
-        "vmid_range"
-    }))
+    let attribute = if model.vmid_range.is_none() { "vmid" } else { "vmid_range" };
+    Err(diagnostics::range_full(THING, &model.hostname, range).at(attribute))
 }
 
 async fn create_at(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     container: &Lxc,
     model: &KnownDispatcher,
     nonce: &Nonce,
@@ -97,7 +100,7 @@ async fn create_at(
     finish(cx, &task).await
 }
 
-/// Its creation goes on at the server; when it has ended, the container goes again.
+/// Removes a container whose creation may still run at Proxmox VE.
 async fn abandon(clients: &Clients, model: &KnownDispatcher, (vmid, nonce): (Vmid, &Nonce)) {
     let abandoned = KnownDispatcher { vmid: i64::from(vmid.get()).into(), ..model.clone() };
     let removed = async {
@@ -105,20 +108,24 @@ async fn abandon(clients: &Clients, model: &KnownDispatcher, (vmid, nonce): (Vmi
         candidate.remove().await.unable("destroy", THING, vmid)
     };
     if let Err(diagnostic) = removed.await {
-        tracing::warn!(vmid = vmid.get(), reason = diagnostic.detail, "a container that was being created may be left");
+        tracing::warn!(
+            vmid = vmid.get(),
+            reason = diagnostic.detail,
+            "a container whose creation was abandoned may still exist"
+        );
     }
 }
 
-/// A container as Proxmox VE shows it. It may be another installation's: what acts on it needs [`owned`].
+/// A container that was found at Proxmox VE, without the proof of ownership. Actions on it need [`owned`].
 pub(crate) struct Found {
-    /// The container, on the node where it is now.
+    /// The container, on the node that holds it now.
     pub(crate) container: Lxc,
     /// Its configuration.
     pub(crate) config: Config,
 }
 
-/// Finds the container, also when it was moved to another node. Returns `None` if there is none, or if the guest that has
-/// its VMID now is marked as another one.
+/// Finds the container on any node of the cluster. Returns `None` if it does not exist, or if the marker of the guest
+/// with its VMID is that of another guest.
 pub(crate) async fn find(clients: &Clients, (node, vmid): (&NodeName, Vmid)) -> Result<Option<Found>, Diagnostic> {
     let located = guest::locate(&clients.pve, node, vmid).await;
     let located = located.unable("read", THING, vmid)?;
@@ -126,12 +133,13 @@ pub(crate) async fn find(clients: &Clients, (node, vmid): (&NodeName, Vmid)) -> 
     let foreign = |marker: &Marker| {
         marker.vmid != vmid || marker.kind != Kind::Dispatcher || marker.installation != clients.installation
     };
-    // A container whose description was edited is still ours to show.
+    // A container without a marker is still read, because its description may have been edited.
     let marked = Marker::find(config.description()).ok().flatten();
     Ok(if marked.as_ref().is_some_and(foreign) { None } else { Some(Found { container, config }) })
 }
 
-/// Returns the container at this location, to be proved ours. `nonce`: the incarnation that is meant, if it is known.
+/// Returns the container at this location as a candidate for the proof of ownership. If `nonce` is given, only that
+/// incarnation is accepted.
 pub(super) fn candidate(
     clients: &Clients,
     location: Location<'_>,
@@ -148,8 +156,8 @@ pub(super) fn candidate(
     Candidate::new(clients.pve.clone(), &location.node, location.vmid, proof, wait)
 }
 
-/// Returns the container after the proof that it is ours; `None` if there is none, or if its VMID now belongs to another
-/// guest.
+/// Returns the container after the proof of ownership. Returns `None` if it does not exist, or if its VMID belongs to
+/// another guest.
 pub(super) async fn owned(
     clients: &Clients,
     location: Location<'_>,
@@ -164,28 +172,28 @@ pub(super) async fn owned(
     }
 }
 
-/// Returns true if the marker says that the guest is another one, as [`find`] judges it.
+/// Returns true if the marker is that of another guest, as in [`find`].
 fn is_foreign(problem: &Problem) -> bool {
     matches!(problem, Problem::NotOurs(NotOurs::Copy { .. } | NotOurs::Installation { .. } | NotOurs::Kind { .. }))
 }
 
-/// Changes what differs. A new name or network reaches the inside by a restart, and not every host changes the limits of
-/// what runs: `true` when it must be restarted.
+/// Changes the options that differ from the plan. Returns true if the container must be restarted: a new name or
+/// network takes effect at the next start, and some nodes cannot change the limits of a running container.
 pub(crate) async fn change(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     container: &OwnedContainer,
     plan: &KnownDispatcher,
 ) -> Result<bool, Diagnostic> {
     let config = container.config();
     let card = config.get(NETWORK_CARD).unwrap_or_default();
     let wanted = changeable(plan, Properties::parse(card).get("hwaddr"));
-    let same_card = Network::from(plan.network.clone()) == Network::from_option(card);
-    let same = |(name, value): &&(&str, String)| match *name {
-        NETWORK_CARD => same_card,
+    let is_same_card = Network::from(plan.network.clone()) == Network::from_option(card);
+    let is_same = |(name, value): &&(&str, String)| match *name {
+        NETWORK_CARD => is_same_card,
         name => config.get(name) == Some(value),
     };
     let mut changes: Vec<(&str, &str)> =
-        wanted.iter().filter(|option| !same(option)).map(|(name, value)| (*name, value.as_str())).collect();
+        wanted.iter().filter(|option| !is_same(option)).map(|(name, value)| (*name, value.as_str())).collect();
     if config.get("nameserver").is_some() && wanted.iter().all(|(name, _)| *name != "nameserver") {
         changes.push(("delete", "nameserver"));
     }
@@ -209,26 +217,26 @@ async fn change_stopped(container: &OwnedContainer, changes: &[(&str, &str)]) ->
     stopped.change(changes).await.unable("change", THING, vmid)
 }
 
-/// Starts the container if it does not run.
-pub(crate) async fn start(cx: &Cx<Clients>, container: &OwnedContainer) -> Result<(), Diagnostic> {
+/// Starts the container, unless it runs already.
+pub(crate) async fn start(cx: &Context<Clients>, container: &OwnedContainer) -> Result<(), Diagnostic> {
     let started = async { if container.is_running().await? { Ok(()) } else { container.start().await } };
     let started = cx.guard(started).await?;
     started.unable("start", THING, container.vmid())
 }
 
-/// Stops the container if it runs. At once: the dispatcher is made to be stopped anywhere.
+/// Stops the container if it runs. The dispatcher may be stopped at any time.
 pub(crate) async fn stop(container: &OwnedContainer, verb: &str) -> Result<(), Diagnostic> {
     let stopped = container.candidate().stop().await;
     stopped.unable(verb, THING, container.vmid())
 }
 
-/// Re-assigns the state volume. Both containers are stopped.
+/// Moves the state volume to another container. Both containers must be stopped.
 pub(crate) async fn move_state(from: &OwnedContainer, to: &OwnedContainer, verb: &str) -> Result<(), Diagnostic> {
     let moved = from.move_volume(STATE_VOLUME, to).await;
     moved.unable(verb, THING, from.vmid())
 }
 
-/// Stops and destroys the container, after the proof that it is ours. Succeeds if it no longer exists.
+/// Stops and destroys the container after the proof of ownership. Succeeds if it no longer exists.
 pub(crate) async fn remove(clients: &Clients, location: Location<'_>, wait: WaitOptions) -> Result<(), Diagnostic> {
     let candidate = candidate(clients, location, None, wait);
     let removed = candidate.remove().await;

@@ -1,8 +1,7 @@
-//! The end of a dispatcher. A draining dispatcher takes no more jobs, and its container is destroyed after its runner
-//! VMs.
+//! The drain of a dispatcher before its container is destroyed. A draining dispatcher takes no more jobs.
 //!
-//! The wait can take as long as the longest job. The log therefore says every ten seconds which runner VMs are waited
-//! for, what hinders the dispatcher, and how to go on.
+//! The wait for its runner VMs can take as long as the longest job. Every ten seconds, the log therefore reports the
+//! runner VMs that are left, the problems of the dispatcher, and what to do.
 
 use std::time::Duration;
 
@@ -11,24 +10,25 @@ use guest::OwnedContainer;
 use tokio::time::{Instant, sleep};
 
 use super::console::{self, ConsoleError, Session, Wire};
-use super::control::{listed, says};
+use super::control::{line_of, listed};
 
-/// A container needs seconds to start.
+/// Longest wait for a console session. A container takes seconds to start.
 const OPENING: Duration = Duration::from_secs(60);
-const POLL: Duration = Duration::from_millis(500);
-/// Time between two lines of the log, and between two checks for runner VMs that are left.
-const REPORT: Duration = Duration::from_secs(10);
+/// Time between two polls of the status.
+const POLL_PAUSE: Duration = Duration::from_millis(500);
+/// Time between two lines of the log, and between two checks for remaining runner VMs.
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Commands that remove a runner VM. Without the second, Proxmox VE refuses to remove it.
 pub(super) const BY_HAND: &str = "on its node: `qm stop VMID`, `qm set VMID --protection 0`, `qm destroy VMID`";
 
-/// A dispatcher that can be asked to end.
-trait Ending {
+/// A dispatcher that can drain.
+trait Drain {
     async fn drain(&mut self) -> Result<Status, ConsoleError>;
     async fn status(&mut self) -> Result<Status, ConsoleError>;
 }
 
-impl<W: Wire> Ending for Session<W> {
+impl<W: Wire> Drain for Session<W> {
     async fn drain(&mut self) -> Result<Status, ConsoleError> {
         Self::drain(self).await
     }
@@ -38,58 +38,60 @@ impl<W: Wire> Ending for Session<W> {
     }
 }
 
-/// Makes the dispatcher take no more jobs and waits until its runner VMs are gone. `last` takes its last status.
+/// Makes the dispatcher take no more jobs, and waits until its runner VMs no longer exist. Stores its last status in
+/// `last`.
 ///
-/// A dispatcher that is hindered for longer than `patience` cannot say that nothing is left, for example because it is cut off
-/// from Proxmox VE. If no runner VM is left by its own count or by `nothing_left`, the problems that hinder it are returned.
-pub(super) async fn drain<Look: Future<Output = bool>>(
+/// A dispatcher whose problems last longer than `problem_limit`, for example because it cannot reach Proxmox VE, cannot
+/// finish its drain. The wait then ends once no runner VM is left, by its own count or by `is_none_left`. The result is
+/// these problems.
+pub(super) async fn drain<Check: Future<Output = bool>>(
     container: &OwnedContainer,
-    patience: Duration,
+    problem_limit: Duration,
     last: &mut Option<Status>,
-    nothing_left: impl Fn() -> Look,
+    is_none_left: impl Fn() -> Check,
 ) -> Result<Vec<Problem>, ConsoleError> {
     let vmid = container.vmid();
     tracing::info!(vmid = vmid.get(), "asking the dispatcher to take no more jobs, for up to {} s", OPENING.as_secs());
     let mut session = console::open(container, Instant::now() + OPENING).await?;
     let outcome =
-        wait(&mut session, patience, last, nothing_left, |line| tracing::info!(vmid = vmid.get(), "{line}")).await;
+        wait(&mut session, problem_limit, last, is_none_left, |line| tracing::info!(vmid = vmid.get(), "{line}")).await;
     session.close().await;
     outcome
 }
 
-async fn wait<Look: Future<Output = bool>>(
-    dispatcher: &mut impl Ending,
-    patience: Duration,
+async fn wait<Check: Future<Output = bool>>(
+    dispatcher: &mut impl Drain,
+    problem_limit: Duration,
     last: &mut Option<Status>,
-    nothing_left: impl Fn() -> Look,
+    is_none_left: impl Fn() -> Check,
     report: impl Fn(&str),
 ) -> Result<Vec<Problem>, ConsoleError> {
     let begin = Instant::now();
     let mut reported: Option<Instant> = None;
-    let mut hindered_since: Option<Instant> = None;
+    let mut problems_since: Option<Instant> = None;
     let mut status = dispatcher.drain().await?;
     while !matches!(status.phase, Phase::Drained | Phase::Unconfigured) {
-        let hindered = status.phase == Phase::Draining && !status.problems.is_empty();
-        hindered_since = if hindered { hindered_since.or(Some(Instant::now())) } else { None };
-        let is_due = reported.is_none_or(|at| at.elapsed() >= REPORT);
-        if hindered_since.is_some_and(|since| since.elapsed() >= patience)
-            && (status.live() == 0 || is_due && nothing_left().await)
+        let has_problems = status.phase == Phase::Draining && !status.problems.is_empty();
+        problems_since = if has_problems { problems_since.or(Some(Instant::now())) } else { None };
+        let is_due = reported.is_none_or(|at| at.elapsed() >= REPORT_INTERVAL);
+        if problems_since.is_some_and(|since| since.elapsed() >= problem_limit)
+            && (status.live() == 0 || is_due && is_none_left().await)
         {
             return Ok(status.problems);
         }
         if is_due {
-            report(&waited_for(&status, begin.elapsed()));
+            report(&progress(&status, begin.elapsed()));
             reported = Some(Instant::now());
         }
         *last = Some(status);
-        sleep(POLL).await;
-        status = drain_further(dispatcher).await?;
+        sleep(POLL_PAUSE).await;
+        status = continue_drain(dispatcher).await?;
     }
     Ok(Vec::new())
 }
 
-/// Returns the status. A dispatcher that was restarted has forgotten the request to drain and is asked again.
-async fn drain_further(dispatcher: &mut impl Ending) -> Result<Status, ConsoleError> {
+/// Returns the status. A dispatcher that was restarted is asked again to drain.
+async fn continue_drain(dispatcher: &mut impl Drain) -> Result<Status, ConsoleError> {
     let status = dispatcher.status().await?;
     match status.phase {
         Phase::Starting | Phase::Running => dispatcher.drain().await,
@@ -97,45 +99,45 @@ async fn drain_further(dispatcher: &mut impl Ending) -> Result<Status, ConsoleEr
     }
 }
 
-/// Returns one line about the reason why the destruction of the container waits.
-fn waited_for(status: &Status, waited: Duration) -> String {
+/// Returns a line of the log: the runner VMs that are left, the problems, and what to do.
+fn progress(status: &Status, waited: Duration) -> String {
     let mut parts = vec![format!("waiting for {} s: {}", waited.as_secs(), remaining(status).join(", "))];
-    parts.extend(status.problems.iter().map(says));
-    let way_on = if status.problems.is_empty() {
-        "it goes on by itself when the jobs have ended; an interrupt (Ctrl-C) ends the wait and destroys nothing"
+    parts.extend(status.problems.iter().map(line_of));
+    let advice = if status.problems.is_empty() {
+        "the destroy continues when the jobs have ended; an interrupt (Ctrl-C) ends the wait and destroys nothing"
     } else {
         &format!(
-            "it goes on when the hindrance is removed, or when you have destroyed these VMs by hand ({BY_HAND}); an \
+            "the destroy continues when the problem is solved, or when you have destroyed these VMs by hand ({BY_HAND}); an \
              interrupt (Ctrl-C) ends the wait and destroys nothing"
         )
     };
-    parts.push(way_on.to_owned());
+    parts.push(advice.to_owned());
     parts.join("; ")
 }
 
-/// Returns the numbers of runner VMs that are left, pool by pool.
+/// Returns the number of runner VMs that are left, for each pool.
 fn remaining(status: &Status) -> Vec<String> {
     let pools = status.pools.iter().filter(|pool| pool.live() > 0);
     let left: Vec<String> = pools
         .map(|pool| format!("pool \"{}\" has {} VMs, {} of them with a running job", pool.name, pool.live(), pool.busy))
         .collect();
     if left.is_empty() {
-        vec!["no runner VM is left, but the dispatcher has not made sure of it".to_owned()]
+        vec!["no runner VM is left, but the dispatcher has not confirmed it".to_owned()]
     } else {
         left
     }
 }
 
-/// Describes a drain that was not done in time: the runner VMs that are left, the problems, and what to do.
-pub(super) fn what_is_left(status: &Status) -> String {
-    let mut text = format!("It was waited for: {}.", remaining(status).join(", "));
+/// Describes a drain that did not end in time: the runner VMs that are left, the problems, and what to do.
+pub(super) fn remaining_work(status: &Status) -> String {
+    let mut text = format!("The wait ended with runner VMs left: {}.", remaining(status).join(", "));
     if !status.problems.is_empty() {
         text.push_str(&format!("\n{}", listed(&status.problems)));
         text.push_str(&format!(
-            "\nRemove the hindrance, or destroy these VMs by hand ({BY_HAND}); then destroy the dispatcher again."
+            "\nSolve the problem, or destroy these VMs by hand ({BY_HAND}). Then destroy the dispatcher again."
         ));
     }
-    text.push_str("\nThe dispatcher takes no more jobs. Destroy it again when they have ended, or allow more time in `timeouts.delete`; applying its configuration makes it work again.");
+    text.push_str("\nThe dispatcher takes no more jobs. Destroy it again when the jobs have ended, or allow more time in `timeouts.delete`. An apply of its configuration ends the drain.");
     text
 }
 
@@ -149,19 +151,19 @@ mod tests {
 
     use super::*;
 
-    /// A dispatcher with two runner VMs whose jobs take a minute. A dispatcher that is cut off never removes the VMs.
-    struct Played {
+    /// A fake dispatcher with two runner VMs whose jobs take a minute. If it is cut off, it never destroys the VMs.
+    struct FakeDispatcher {
         begin: Instant,
         cut_off: bool,
     }
 
-    impl Played {
+    impl FakeDispatcher {
         fn new(cut_off: bool) -> Self {
             Self { begin: Instant::now(), cut_off }
         }
     }
 
-    impl Ending for Played {
+    impl Drain for FakeDispatcher {
         async fn drain(&mut self) -> Result<Status, ConsoleError> {
             self.status().await
         }
@@ -179,13 +181,14 @@ mod tests {
         }
     }
 
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const PROBLEM_LIMIT: Duration = Duration::from_secs(30);
 
     #[tokio::test(start_paused = true)]
-    async fn a_wait_is_reported_every_ten_seconds_with_what_it_is_for_and_how_to_go_on() {
+    async fn a_wait_is_reported_every_ten_seconds_with_the_runner_vms_and_advice() {
         let lines = RefCell::new(Vec::new());
         let report = |line: &str| lines.borrow_mut().push(line.to_owned());
-        let end = wait(&mut Played::new(false), PATIENCE, &mut None, || ready(false), report).await.unwrap();
+        let end =
+            wait(&mut FakeDispatcher::new(false), PROBLEM_LIMIT, &mut None, || ready(false), report).await.unwrap();
         assert_eq!(end, Vec::new());
         let lines = lines.into_inner();
         assert_eq!(lines.len(), 7, "{lines:#?}");
@@ -195,12 +198,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_dispatcher_that_is_cut_off_is_not_waited_for_once_nothing_is_left() {
+    async fn the_wait_for_a_dispatcher_that_is_cut_off_ends_when_no_runner_vm_is_left() {
         let begin = Instant::now();
-        let gone = || ready(begin.elapsed() > Duration::from_secs(100));
+        let is_none_left = || ready(begin.elapsed() > Duration::from_secs(100));
         let lines = RefCell::new(Vec::new());
         let report = |line: &str| lines.borrow_mut().push(line.to_owned());
-        let problems = wait(&mut Played::new(true), PATIENCE, &mut None, gone, report).await.unwrap();
+        let problems =
+            wait(&mut FakeDispatcher::new(true), PROBLEM_LIMIT, &mut None, is_none_left, report).await.unwrap();
         assert_eq!(problems.len(), 1);
         assert!(begin.elapsed() > Duration::from_secs(100) && begin.elapsed() < Duration::from_secs(115));
         let line = &lines.into_inner()[1];
@@ -210,12 +214,12 @@ mod tests {
     }
 
     #[test]
-    fn a_drain_that_was_not_done_in_time_says_what_hinders_it() {
+    fn a_drain_that_did_not_end_in_time_is_reported_with_its_problems() {
         let problem =
             Problem { subject: Subject::Pve, message: "cannot be reached".into(), since: Timestamp::UNIX_EPOCH };
-        let text = what_is_left(&Status { problems: vec![problem], ..Status::default() });
+        let text = remaining_work(&Status { problems: vec![problem], ..Status::default() });
         for words in
-            ["no runner VM is left", "cannot be reached", "Remove the hindrance", "--protection 0", "timeouts.delete"]
+            ["no runner VM is left", "cannot be reached", "Solve the problem", "--protection 0", "timeouts.delete"]
         {
             assert!(text.contains(words), "{words}: {text}");
         }

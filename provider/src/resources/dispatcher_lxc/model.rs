@@ -1,4 +1,4 @@
-//! The typed state of `pxci_dispatcher_lxc`, and the dispatcher's configuration that follows from it.
+//! The schema and state of `pxci_dispatcher_lxc`, and the dispatcher's configuration that follows from them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -12,42 +12,43 @@ use tf_provider::{Attr, Diagnostic, Model, Path, Secret, Timeouts};
 use crate::connection::Connection;
 use crate::nodes::{self, good_node};
 
-/// The container with the dispatcher: it sees queued GitHub Actions jobs, makes a virtual machine for each, and
-/// destroys it afterwards.
+/// The dispatcher's container. The dispatcher polls GitHub for queued Actions jobs, creates a virtual machine for each job, and
+/// destroys the virtual machine afterwards.
 ///
-/// The container is made from an appliance that comes with the provider, and is configured over its console, so that an
-/// API token is all that is needed. Pools and secrets change without a restart. A new appliance is a new container
-/// beside the old one, which takes over its state volume. Destroying it first waits until the runners that it made are
-/// gone; with `TF_LOG=INFO` the log says every ten seconds which are left, what hinders it, and how to go on. An apply that was
-/// killed while it made the container is finished by the next one.
+/// The container is made from an appliance that is part of the provider's release, and is configured over its console, so
+/// the provider needs only an API token. Pools and secrets change without a restart. A new appliance is a new container
+/// next to the old one, and takes over its state volume. A destroy first waits until the runner VMs of the dispatcher no
+/// longer exist. With `TF_LOG=INFO`, the log reports every ten seconds which runner VMs are left, which problems the
+/// dispatcher has, and what to do. If an apply is killed while it creates the container, the next apply continues with that
+/// container.
 #[derive(Clone, Default, Model)]
 pub(crate) struct Dispatcher {
-    /// Node of the container. Default: the provider's.
+    /// Node of the container. Default: the provider's node.
     #[tf(optional, computed, keep, replace, validate = good_node)]
     pub(crate) node: Attr<String>,
     /// Host name of the container.
     #[tf(default = "pxci-dispatcher", length(1..=63), validate = good_hostname)]
     pub(crate) hostname: Attr<String>,
-    /// VMID of the container. Give either this or `vmid_range`; with a fixed VMID, a new appliance replaces the
-    /// container instead of taking over from it.
+    /// VMID of the container. Conflicts with `vmid_range`. With a fixed VMID, a new appliance destroys the container and
+    /// creates a new one, without its state.
     #[tf(optional, computed, keep, range(100..=999_999_999))]
     pub(crate) vmid: Attr<i64>,
-    /// VMIDs that the container may have, as in `8100-8109`. A new appliance needs a second one while it takes over.
+    /// Range of VMIDs for the container, as in `8100-8109`. A new appliance needs a second VMID while it takes over.
     #[tf(optional, validate = good_range)]
     pub(crate) vmid_range: Attr<String>,
-    /// Proxmox VE resource pool that the container becomes a member of.
+    /// Proxmox VE resource pool of the container.
     #[tf(required, replace)]
     pub(crate) resource_pool: Attr<String>,
-    /// Storage of the container's root file system and of its state; needs content type `rootdir`.
+    /// Storage for the container's root file system and state volume. Needs content type `rootdir`.
     #[tf(required, replace)]
     pub(crate) storage: Attr<String>,
-    /// Storage that the appliance is uploaded to; needs content type `vztmpl`.
+    /// Storage to which the appliance is uploaded. Needs content type `vztmpl`.
     #[tf(required, unread, replace)]
     pub(crate) template_storage: Attr<String>,
-    /// Size of the volume with the dispatcher's state, in GiB.
+    /// Size of the state volume in GiB.
     #[tf(default = 1, replace, range(1..=1024))]
     pub(crate) state_volume_size: Attr<i64>,
-    /// CPU cores.
+    /// Number of CPU cores.
     #[tf(default = 1, range(1..=128))]
     pub(crate) cores: Attr<i64>,
     /// Memory in MiB.
@@ -56,7 +57,7 @@ pub(crate) struct Dispatcher {
     /// Swap in MiB.
     #[tf(default = 0, range(0..=65_536))]
     pub(crate) swap: Attr<i64>,
-    /// Its network card. The dispatcher must reach Proxmox VE and GitHub; nothing needs to reach it.
+    /// Network card of the container. The dispatcher must reach Proxmox VE and GitHub. No connection to the dispatcher is needed.
     #[tf(required, unread)]
     pub(crate) network: Attr<Network>,
     /// Name servers. Default: those of the node.
@@ -74,41 +75,41 @@ pub(crate) struct Dispatcher {
     /// Volume id of the uploaded appliance.
     #[tf(computed)]
     pub(crate) appliance_volid: Attr<String>,
-    /// How the dispatcher reaches Proxmox VE. Default: as the provider does.
+    /// Connection of the dispatcher to Proxmox VE. Default: the provider's.
     #[tf(optional)]
     pub(crate) pve: Attr<PveAccess>,
-    /// Secret of the dispatcher's API token. Default: the provider's. Never stored; sent sealed, and again whenever
-    /// something of the dispatcher's configuration changes.
+    /// Secret of the dispatcher's API token. Default: the provider's. Never stored. Sent sealed to the dispatcher with every
+    /// change of its configuration.
     #[tf(optional, write_only, sensitive)]
     pub(crate) pve_token_secret_wo: Attr<Secret>,
-    /// Change it to send a new `pve_token_secret_wo`.
+    /// Version of `pve_token_secret_wo`. A new version sends the secret again.
     #[tf(optional)]
     pub(crate) pve_token_secret_wo_version: Attr<i64>,
-    /// How the dispatcher reaches GitHub.
+    /// Connection of the dispatcher to GitHub.
     #[tf(optional)]
     pub(crate) github: Attr<GithubAccess>,
-    /// GitHub personal access token that may read workflow runs and manage self-hosted runners of the repositories.
-    /// Never stored; sent sealed, and again whenever something of the dispatcher's configuration changes.
+    /// GitHub personal access token that may read workflow runs and manage self-hosted runners of the repositories. Never
+    /// stored. Sent sealed to the dispatcher with every change of its configuration.
     #[tf(required, write_only, sensitive)]
     pub(crate) github_token_wo: Attr<Secret>,
-    /// Change it to send a new `github_token_wo`.
+    /// Version of `github_token_wo`. A new version sends the token again.
     #[tf(optional)]
     pub(crate) github_token_wo_version: Attr<i64>,
-    /// Seconds between two polls for queued jobs.
+    /// Time between two polls for queued jobs, in seconds.
     #[tf(default = 15, range(1..=3600))]
     pub(crate) poll_interval: Attr<i64>,
-    /// The pools of runners, by name.
+    /// Runner pools by name.
     #[tf(required, unread)]
     pub(crate) pools: Attr<BTreeMap<String, Pool>>,
-    /// SHA-256 of the configuration that the dispatcher works with.
+    /// SHA-256 of the dispatcher's configuration.
     #[tf(computed)]
     pub(crate) config_hash: Attr<String>,
-    /// How long operations may take. `delete` includes the time that running jobs take to end.
+    /// Time limits of operations. `delete` includes the time that running jobs take to end.
     #[tf(timeouts(create = "10m", update = "15m", delete = "30m"))]
     pub(crate) timeouts: Timeouts,
 }
 
-/// A container's network card.
+/// Network card of the container.
 #[derive(Clone, Default, Debug, PartialEq, Model)]
 pub(crate) struct Network {
     /// Bridge, as in `vmbr0`.
@@ -117,31 +118,31 @@ pub(crate) struct Network {
     /// IPv4 address with prefix length, as in `10.0.0.5/24`, or `dhcp`.
     #[tf(default = "dhcp", validate = good_address)]
     pub(crate) ip: Attr<String>,
-    /// Default gateway, with a fixed address.
+    /// Default gateway. Needs a fixed address in `ip`.
     #[tf(optional)]
     pub(crate) gateway: Attr<String>,
-    /// IPv6 address with prefix length, as in `2001:db8::5/64`, or `auto` for an address from router advertisements. The
-    /// appliance does not use DHCPv6.
+    /// IPv6 address with prefix length, as in `2001:db8::5/64`, or `auto` for an address from router advertisements. DHCPv6 is
+    /// not supported.
     #[tf(optional, validate = good_ipv6_address)]
     pub(crate) ip6: Attr<String>,
-    /// Default IPv6 gateway, with a fixed IPv6 address.
+    /// Default IPv6 gateway. Needs a fixed address in `ip6`.
     #[tf(optional)]
     pub(crate) gateway6: Attr<String>,
     /// VLAN tag.
     #[tf(optional, range(1..=4094))]
     pub(crate) vlan: Attr<i64>,
-    /// Whether the card passes Proxmox VE's firewall.
+    /// True if Proxmox VE's firewall filters the card's traffic.
     #[tf(default = false)]
     pub(crate) firewall: Attr<bool>,
 }
 
-/// How the dispatcher reaches Proxmox VE; what is left out is as in the provider block.
+/// Connection of the dispatcher to Proxmox VE. The provider block has the default of each argument.
 #[derive(Clone, Default, Model)]
 pub(crate) struct PveAccess {
-    /// Addresses of the API, as seen from the container.
+    /// Addresses of the API that the container can reach.
     #[tf(optional)]
     pub(crate) endpoints: Attr<Vec<String>>,
-    /// Certificates in PEM form that the API's certificate must be signed by.
+    /// PEM certificates of the authorities that may sign the API's certificate.
     #[tf(optional)]
     pub(crate) ca_certificate: Attr<String>,
     /// SHA-256 fingerprint of the API's certificate.
@@ -152,30 +153,30 @@ pub(crate) struct PveAccess {
     pub(crate) token_id: Attr<String>,
 }
 
-/// How the dispatcher reaches GitHub.
+/// Connection of the dispatcher to GitHub.
 #[derive(Clone, Default, Model)]
 pub(crate) struct GithubAccess {
-    /// Base URL of the REST API; for GitHub Enterprise Server `https://HOST/api/v3`.
+    /// Base URL of the REST API. For GitHub Enterprise Server, it is `https://HOST/api/v3`.
     #[tf(default = "https://api.github.com")]
     pub(crate) api_url: Attr<String>,
-    /// Certificates in PEM form that the API's certificate must be signed by, where its authority is a private one.
+    /// PEM certificates of the authorities that may sign the API's certificate. Default: the public authorities.
     #[tf(optional)]
     pub(crate) ca_certificate: Attr<String>,
 }
 
-/// A pool of runners.
+/// A runner pool.
 #[derive(Clone, Default, Model)]
 pub(crate) struct Pool {
-    /// Labels that runners register with; a job is served when it asks for some of them and no others.
+    /// Labels of the runners. The pool runs a job if it has all labels that the job asks for.
     #[tf(required)]
     pub(crate) labels: Attr<Vec<String>>,
-    /// Repositories whose jobs are served, as `owner/name`.
+    /// Repositories whose jobs the pool runs, as `owner/name`.
     #[tf(required)]
     pub(crate) repositories: Attr<Vec<String>>,
-    /// Most virtual machines at any time.
+    /// Largest number of virtual machines at the same time.
     #[tf(required, range(1..=10_000))]
     pub(crate) max: Attr<i64>,
-    /// VMIDs that the pool's virtual machines may have, as in `9100-9199`.
+    /// Range of VMIDs for the pool's virtual machines, as in `9100-9199`.
     #[tf(required, validate = good_range)]
     pub(crate) vmid_range: Attr<String>,
     /// Proxmox VE resource pool of the virtual machines. Default: that of the container.
@@ -190,60 +191,60 @@ pub(crate) struct Pool {
     /// Node of the template, on which clones are made. Default: that of the container.
     #[tf(optional)]
     pub(crate) template_node: Attr<String>,
-    /// Volume id of the cloud-init data, as in `pxci_cloudinit_snippet.NAME.volid`.
+    /// Volume id of the seed ISO, as in `pxci_cloudinit_snippet.NAME.volid`.
     #[tf(optional)]
     pub(crate) seed_iso: Attr<String>,
-    /// CPU cores of a virtual machine. Default: the template's.
+    /// Number of CPU cores of a virtual machine. Default: that of the template.
     #[tf(optional, range(1..=512))]
     pub(crate) cores: Attr<i64>,
-    /// Memory of a virtual machine in MiB. Default: the template's.
+    /// Memory of a virtual machine in MiB. Default: that of the template.
     #[tf(optional, range(16..=16_777_216))]
     pub(crate) memory: Attr<i64>,
-    /// Bridge of a virtual machine's network card. Default: the template's.
+    /// Bridge of a virtual machine's network card. Default: that of the template.
     #[tf(optional)]
     pub(crate) bridge: Attr<String>,
-    /// GitHub's id of the runner group to join; 1 is the default group.
+    /// GitHub's id of the runner group. The default group has the id 1.
     #[tf(default = 1, range(1..=i64::MAX))]
     pub(crate) runner_group_id: Attr<i64>,
-    /// Seconds that a virtual machine may take until its runner is ready.
+    /// Longest time until the runner of a new virtual machine is ready, in seconds.
     #[tf(default = 300, range(1..=86_400))]
     pub(crate) boot_limit: Attr<i64>,
-    /// Seconds that a ready runner may wait for a job before it is replaced.
+    /// Longest time that a ready runner waits for a job before it is replaced, in seconds.
     #[tf(default = 600, range(1..=86_400))]
     pub(crate) idle_limit: Attr<i64>,
-    /// Seconds that a job may take before its virtual machine is destroyed.
+    /// Longest time that a job runs before its virtual machine is destroyed, in seconds.
     #[tf(default = 21_600, range(1..=432_000))]
     pub(crate) job_limit: Attr<i64>,
 }
 
 impl Dispatcher {
-    /// VMIDs that the container may have.
+    /// Returns the range of the container's VMIDs.
     pub(crate) fn range(&self) -> Result<VmidRange, Diagnostic> {
         range(self.vmid_range.text(), &self.vmid)
     }
 
-    /// Returns node and VMID of the container that exists.
+    /// Returns the node and the VMID of the container.
     pub(crate) fn place(&self) -> Result<(NodeName, Vmid), Diagnostic> {
         Ok((nodes::known(&self.node)?, container(&self.vmid)?))
     }
 
-    /// Returns what the container that exists is proved by.
+    /// Returns the location that the proof of ownership demands of the container.
     pub(crate) fn location(&self) -> Result<Location<'_>, Diagnostic> {
         let (node, vmid) = self.place()?;
-        Ok(Location { node, vmid, range: self.range()?, resource_pool: self.resource_pool.need("resource_pool")? })
+        Ok(Location { node, vmid, range: self.range()?, resource_pool: self.resource_pool.require("resource_pool")? })
     }
 }
 
-/// The places where the container that a state or a plan names must be, to be ours.
+/// Location that a container must have to be the one of a state or a plan.
 #[derive(Debug, Clone)]
 pub(crate) struct Location<'a> {
-    /// Node that it was last seen on.
+    /// Node on which the container was last seen.
     pub(crate) node: NodeName,
-    /// Its VMID.
+    /// VMID of the container.
     pub(crate) vmid: Vmid,
     /// Range that holds the VMID.
     pub(crate) range: VmidRange,
-    /// PVE resource pool that it is a member of.
+    /// PVE resource pool of the container.
     pub(crate) resource_pool: &'a str,
 }
 
@@ -257,35 +258,36 @@ fn range(range: Option<&str>, vmid: &Attr<i64>) -> Result<VmidRange, Diagnostic>
     })
 }
 
-/// Returns the VMID of the container that exists.
+/// Returns the VMID of the container in a state.
 pub(crate) fn container(vmid: &Attr<i64>) -> Result<Vmid, Diagnostic> {
-    vmid.need("vmid")?;
-    self::vmid(vmid).ok_or_else(|| diagnostics::invalid("vmid", "No container is known", "The state holds no VMID."))
+    vmid.require("vmid")?;
+    self::vmid(vmid)
+        .ok_or_else(|| diagnostics::invalid("vmid", "The container is not known", "The state holds no VMID."))
 }
 
 impl KnownDispatcher {
-    /// VMIDs that the container may have.
+    /// Returns the range of the container's VMIDs.
     pub(crate) fn range(&self) -> Result<VmidRange, Diagnostic> {
         range(self.vmid_range.as_deref(), &self.vmid)
     }
 
-    /// Returns node and VMID of the container that exists.
+    /// Returns the node and the VMID of the container.
     pub(crate) fn place(&self) -> Result<(NodeName, Vmid), Diagnostic> {
         Ok((nodes::known(&self.node)?, container(&self.vmid)?))
     }
 
-    /// Returns what the container that exists is proved by.
+    /// Returns the location that the proof of ownership demands of the container.
     pub(crate) fn location(&self) -> Result<Location<'_>, Diagnostic> {
         let (node, vmid) = self.place()?;
         Ok(Location { node, vmid, range: self.range()?, resource_pool: &self.resource_pool })
     }
 
-    /// Volume ids of the images that its pools give to their VMs.
+    /// Returns the volume ids of the pools' seed ISOs.
     pub(crate) fn seed_isos(&self) -> BTreeSet<String> {
         self.pools.values().filter_map(|pool| pool.seed_iso.clone()).collect()
     }
 
-    /// Returns the dispatcher's configuration. The container's node is that of pools that name none.
+    /// Returns the dispatcher's configuration. A pool without `template_node` gets `node`, the node of the container.
     pub(crate) fn config(
         &self,
         node: &NodeName,
@@ -320,7 +322,7 @@ impl KnownDispatcher {
 }
 
 impl KnownPveAccess {
-    /// CA and fingerprint: its own, else the provider's.
+    /// Returns the certificates of authorities or the fingerprint: its own, or else the provider's.
     fn trust(&self, provider: &Connection) -> Result<(Option<String>, Option<String>), Diagnostic> {
         if self.ca_certificate.is_some() || self.fingerprint.is_some() {
             return Ok((self.ca_certificate.clone(), self.fingerprint.clone()));
@@ -332,7 +334,7 @@ impl KnownPveAccess {
             pve::Trust::Insecure => Err(diagnostics::invalid(
                 "pve",
                 "The dispatcher must be able to check Proxmox VE's certificate",
-                "The provider does not check it (PROXMOX_VERIFY_SSL); the dispatcher always does. Set `fingerprint` or `ca_certificate`, here in `pve` or in the provider block.",
+                "The provider does not check it (PROXMOX_VERIFY_SSL), but the dispatcher always does. Set `fingerprint` or `ca_certificate`, here in `pve` or in the provider block.",
             )),
         }
     }
@@ -381,7 +383,7 @@ impl KnownPool {
     }
 }
 
-/// Returns the VMID of an attribute that has one.
+/// Returns the VMID in an attribute, if it is known and valid.
 pub(crate) fn vmid(attribute: &Attr<i64>) -> Option<Vmid> {
     attribute.known().copied().and_then(vmid_of)
 }
@@ -425,7 +427,7 @@ fn good_address(text: &str) -> Result<(), String> {
 
 /// Refuses DHCPv6: Proxmox VE writes `manual` in its place for the release of Alpine that the appliance claims
 /// (`PVE::LXC::Setup::Alpine`), and the appliance's busybox does not have a DHCPv6 client. The container would be without
-/// the address that was asked for.
+/// the address that the user asked for.
 fn good_ipv6_address(text: &str) -> Result<(), String> {
     if text == "auto" || is_fixed_address::<Ipv6Addr>(text, 128) {
         return Ok(());
@@ -433,7 +435,7 @@ fn good_ipv6_address(text: &str) -> Result<(), String> {
     let allowed = "\"auto\" for an address from router advertisements (SLAAC), or an IPv6 address with its prefix length, as in \"2001:db8::5/64\"";
     match text {
         "dhcp" => Err(format!(
-            "cannot be \"dhcp\", because the dispatcher's appliance does not have a DHCPv6 client: use {allowed}"
+            "cannot be \"dhcp\", because the dispatcher's appliance does not have a DHCPv6 client; use {allowed}"
         )),
         _ => Err(format!("must be {allowed}")),
     }

@@ -1,21 +1,23 @@
-//! A container's options as Proxmox VE writes them, made from the model and read back into it.
+//! Conversion between the model and the container's options at Proxmox VE.
 
 use super::appliance::Appliance;
 use super::model::{Dispatcher, KnownDispatcher, KnownNetwork, Network};
 use ownership::{Installation, Marker, tags};
 use pve::{Config, Properties};
 
-/// Where the appliance keeps its state; the volume there outlives the container.
-const STATE: &str = "/var/lib/pxci";
+/// Mount point of the state volume in the appliance.
+const STATE_DIRECTORY: &str = "/var/lib/pxci";
+/// Option of the state volume.
 pub(super) const STATE_VOLUME: &str = "mp0";
-/// GiB: programs of a few MB, and nothing that grows.
+/// Size of the root file system in GiB, which holds a few MB of programs and does not grow.
 const ROOT_SIZE: &str = "0.25";
+/// Option of the network card.
 pub(super) const NETWORK_CARD: &str = "net0";
-/// Begins the line of the description that says what the container was made from.
+/// Beginning of the line in the description that names the appliance.
 const APPLIANCE_LINE: &str = "Appliance: ";
 
-/// Options of a new container. Tags are not among them: at creation Proxmox VE judges them by the rights on the VMID alone,
-/// whatever the token may do in the resource pool. [`missing_tags`] come afterwards.
+/// Returns the options of a new container. Tags are set later ([`missing_tags`]), because Proxmox VE checks tags at
+/// creation against the rights on the VMID alone, not against those on the resource pool.
 pub(super) fn options(model: &KnownDispatcher, marker: &Marker, with_state: bool) -> Vec<(&'static str, String)> {
     let storage = &model.storage;
     let appliance = model.appliance_volid.text().unwrap_or_default();
@@ -24,19 +26,19 @@ pub(super) fn options(model: &KnownDispatcher, marker: &Marker, with_state: bool
         ("rootfs", format!("{storage}:{ROOT_SIZE}")),
         ("pool", model.resource_pool.clone()),
         ("unprivileged", "1".to_owned()),
-        // The console then runs root's login shell, which is the dispatcher's console program.
+        // The console runs root's login shell, which is the dispatcher's console program.
         ("cmode", "shell".to_owned()),
         ("onboot", "1".to_owned()),
         ("description", description(marker, appliance)),
     ];
     if with_state {
-        options.push((STATE_VOLUME, format!("{storage}:{},mp={STATE}", model.state_volume_size)));
+        options.push((STATE_VOLUME, format!("{storage}:{},mp={STATE_DIRECTORY}", model.state_volume_size)));
     }
     options.extend(changeable(model, None));
     options
 }
 
-/// What can differ between two applies, as Proxmox VE's options. A card keeps its hardware address.
+/// Returns the options that an update can change. The network card keeps its hardware address.
 pub(super) fn changeable(model: &KnownDispatcher, hardware_address: Option<&str>) -> Vec<(&'static str, String)> {
     let mut options = vec![
         ("hostname", model.hostname.clone()),
@@ -55,26 +57,27 @@ fn description(marker: &Marker, appliance: &str) -> String {
     format!("Dispatcher of GitHub Actions runners, managed by pxci.\n\n{APPLIANCE_LINE}{appliance}\n\n{marker}")
 }
 
-/// Tags of the container with ours among them; `None` if it has ours already. Those that people added stay.
+/// Returns the tags of the container with ours added. Returns `None` if it has ours already. Tags that people added are
+/// kept.
 pub(super) fn missing_tags(config: &Config, installation: &Installation) -> Option<String> {
-    let present: Vec<String> = config
+    let current: Vec<String> = config
         .get("tags")
         .unwrap_or_default()
         .split([';', ',', ' '])
         .map(str::to_owned)
         .filter(|tag| !tag.is_empty())
         .collect();
-    let missing = tags(installation, &[]).split(';').any(|tag| !present.iter().any(|own| own == tag));
-    missing.then(|| tags(installation, &present))
+    let missing = tags(installation, &[]).split(';').any(|tag| !current.iter().any(|own| own == tag));
+    missing.then(|| tags(installation, &current))
 }
 
-/// Volume id of the appliance that a container was made from.
+/// Returns the volume id of the appliance that a container was made from.
 pub(super) fn appliance_of(config: &Config) -> Option<&str> {
     config.description().lines().find_map(|line| line.trim().strip_prefix(APPLIANCE_LINE))
 }
 
 impl KnownNetwork {
-    /// The value of `net0`.
+    /// Returns the value of `net0`.
     fn to_option(&self, hardware_address: Option<&str>) -> String {
         let mut option = format!("name=eth0,bridge={},ip={}", self.bridge, self.ip);
         let mut add = |key: &str, value: Option<String>| {
@@ -109,11 +112,11 @@ impl Network {
     }
 }
 
-/// Takes what Proxmox VE says into the state.
-pub(crate) fn take_over(config: &Config, model: &mut Dispatcher) {
+/// Updates the state from the configuration at Proxmox VE.
+pub(crate) fn observe(config: &Config, model: &mut Dispatcher) {
     let amount = |option: &str| config.number(option).and_then(|number| i64::try_from(number).ok());
     model.hostname = config.get("hostname").map(str::to_owned).into();
-    // An absent option is the default of Proxmox VE: all cores, 512 MiB, as much swap.
+    // If an option is absent, Proxmox VE uses its default: all cores, 512 MiB of memory, 512 MiB of swap.
     model.cores = amount("cores").into();
     model.memory = amount("memory").or(Some(512)).into();
     model.swap = amount("swap").or(Some(512)).into();
@@ -124,13 +127,13 @@ pub(crate) fn take_over(config: &Config, model: &mut Dispatcher) {
     }
 }
 
-/// What an import can learn from the container alone.
-pub(crate) fn adopt(config: &Config, model: &mut Dispatcher) {
-    adopt_storage(config, model);
+/// Sets the attributes that an import can read from the container.
+pub(crate) fn import(config: &Config, model: &mut Dispatcher) {
+    observe_storage(config, model);
     let Some(volid) = appliance_of(config) else { return };
     model.template_storage = volid.split_once(':').map(|(storage, _)| storage.to_owned()).into();
     model.appliance_volid = volid.into();
-    // Of another appliance only the place is known: the next plan shows that a new one takes over.
+    // If the appliance is another one, its version is unknown, and the next plan shows a new appliance.
     if let Ok(appliance) = Appliance::load(None)
         && appliance.is_at(volid)
     {
@@ -139,8 +142,8 @@ pub(crate) fn adopt(config: &Config, model: &mut Dispatcher) {
     }
 }
 
-/// Storage of the root file system, and size of the state volume.
-pub(super) fn adopt_storage(config: &Config, model: &mut Dispatcher) {
+/// Sets the storage of the root file system, and the size of the state volume.
+pub(super) fn observe_storage(config: &Config, model: &mut Dispatcher) {
     let storage = |option: &str| {
         config.get(option).and_then(|value| value.split_once(':')).map(|(storage, _)| storage.to_owned())
     };
@@ -177,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_container_is_unprivileged_marked_and_has_a_state_volume_of_its_own() {
+    fn a_new_container_is_unprivileged_and_marked_and_has_a_state_volume() {
         let marker = Marker::new(
             "lab".parse().unwrap(),
             Owner::Provider,
@@ -192,7 +195,7 @@ mod tests {
         assert_eq!(get("mp0"), Some("store:2,mp=/var/lib/pxci"));
         assert_eq!(get("net0"), Some("name=eth0,bridge=vmbr0,ip=dhcp"));
         assert_eq!(get("ostemplate"), Some(APPLIANCE));
-        assert_eq!(get("tags"), None, "Proxmox VE refuses tags at creation to a token with rights on the pool alone");
+        assert_eq!(get("tags"), None, "Proxmox VE refuses tags at creation if the token has rights on the pool alone");
         assert!(get("description").unwrap().contains(&format!("\nAppliance: {APPLIANCE}\n")));
         assert_eq!(Marker::find(get("description").unwrap()).unwrap(), Some(marker.clone()));
         assert!(options(&model(), &marker, false).iter().all(|(name, _)| *name != "mp0"));
@@ -210,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_card_survives_the_way_to_proxmox_and_back() {
+    fn a_network_card_is_read_as_it_was_written() {
         let network = KnownNetwork {
             bridge: "vmbr1".into(),
             ip: "10.0.0.5/24".into(),

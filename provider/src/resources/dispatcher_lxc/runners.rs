@@ -1,26 +1,22 @@
-//! The runner VMs of a dispatcher: where it makes them, and which are left.
+//! The runner VMs of a dispatcher, and the VMIDs of its pools.
 
-use ownership::{Installation, Vmid, VmidRange};
+use ownership::{RunnerName, Vmid, VmidRange};
 use pve::{Error, GuestKind};
 
 use super::model::{Dispatcher, KnownDispatcher, vmid};
-use crate::provider::Clients;
+use crate::clients::Clients;
 
-/// Runner machines that the dispatcher made and that still exist: `(VMID, name)`.
-pub(crate) async fn left(clients: &Clients, model: &KnownDispatcher) -> Result<Vec<(Vmid, String)>, Error> {
+/// Returns the runner VMs of the dispatcher that still exist, each with its VMID and name.
+pub(crate) async fn remaining(clients: &Clients, model: &KnownDispatcher) -> Result<Vec<(Vmid, RunnerName)>, Error> {
     let ranges: Vec<VmidRange> = model.pools.values().filter_map(|pool| pool.vmid_range.parse().ok()).collect();
     let guests = clients.pve.guests().await?;
-    let ours = |name: &str| is_runner_of(&clients.installation, name);
+    let parsed = |name: Option<String>| RunnerName::parse(&clients.installation, &name?).ok();
     let left = guests.into_iter().filter(|guest| guest.kind == GuestKind::Qemu && !guest.template);
     let left = left.filter(|guest| ranges.iter().any(|range| range.contains(guest.vmid)));
-    Ok(left.filter_map(|guest| Some((guest.vmid, guest.name.filter(|name| ours(name))?))).collect())
+    Ok(left.filter_map(|guest| Some((guest.vmid, parsed(guest.name)?))).collect())
 }
 
-fn is_runner_of(installation: &Installation, name: &str) -> bool {
-    ownership::RunnerName::parse(installation, name).is_ok()
-}
-
-/// VMIDs of a pool may not be those of the container.
+/// Returns the name of a pool whose VMIDs overlap those of the container.
 pub(crate) fn overlapping_pool(model: &Dispatcher) -> Option<String> {
     let own = match (model.vmid_range.text(), vmid(&model.vmid)) {
         (Some(text), _) => text.parse().ok()?,

@@ -1,28 +1,33 @@
-//! The appliance on a storage of Proxmox VE: one copy per installation, from which every container of that version is made.
+//! The appliance on a storage of Proxmox VE. Each installation has one copy of a version, from which all its containers
+//! are made.
 
 use ownership::{Kind, Marker};
 use pve::{Config, Content, Error, GuestKind, WaitOptions};
-use tf_provider::{Cx, Diagnostic};
+use tf_provider::{Context, Diagnostic};
 
 use super::appliance::Appliance;
 use super::container::finish;
 use super::model::KnownDispatcher;
 use super::options::appliance_of;
+use crate::clients::Clients;
 use crate::diagnostics::{Detailed as _, Unable as _};
 use crate::holders;
 use crate::nodes;
-use crate::provider::Clients;
 
-/// Uploads the appliance; a file of that name has that content, then nothing is sent.
-pub(crate) async fn upload(cx: &Cx<Clients>, model: &KnownDispatcher, appliance: &Appliance) -> Result<(), Diagnostic> {
+/// Uploads the appliance, unless a file of that name exists, which has the same content.
+pub(crate) async fn upload(
+    cx: &Context<Clients>,
+    model: &KnownDispatcher,
+    appliance: &Appliance,
+) -> Result<(), Diagnostic> {
     let storage = cx.data().pve.storage(&nodes::known(&model.node)?, &model.template_storage);
-    let volid = model.appliance_volid.need("appliance_volid")?;
-    let present = cx
+    let volid = model.appliance_volid.require("appliance_volid")?;
+    let volumes = cx
         .guard(storage.volumes(Content::ContainerTemplate.as_str()))
         .await?
         .unable("upload", "the dispatcher's appliance", volid)
         .about("template_storage")?;
-    if present.iter().any(|volume| volume.volid == *volid) {
+    if volumes.iter().any(|volume| volume.volid == *volid) {
         return Ok(());
     }
     tracing::info!(volid, bytes = appliance.content.len(), "uploading the appliance");
@@ -35,10 +40,10 @@ pub(crate) async fn upload(cx: &Cx<Clients>, model: &KnownDispatcher, appliance:
     finish(cx, &task).await.unable("upload", "the dispatcher's appliance", volid).about("template_storage")
 }
 
-/// Removes the appliance's copy, unless another dispatcher's container was made from it: then that one still needs it.
+/// Removes the copy of the appliance, unless another dispatcher's container was made from it.
 pub(crate) async fn remove(clients: &Clients, model: &KnownDispatcher, wait: &WaitOptions) -> Result<(), Diagnostic> {
     let Some(volid) = model.appliance_volid.text() else { return Ok(()) };
-    if used_elsewhere(clients, volid).await.unable("delete", "the dispatcher's appliance", volid)? {
+    if is_used_elsewhere(clients, volid).await.unable("delete", "the dispatcher's appliance", volid)? {
         return Ok(());
     }
     let storage = clients.pve.storage(&nodes::known(&model.node)?, &model.template_storage);
@@ -50,7 +55,7 @@ pub(crate) async fn remove(clients: &Clients, model: &KnownDispatcher, wait: &Wa
     }
 }
 
-async fn used_elsewhere(clients: &Clients, volid: &str) -> Result<bool, Error> {
+async fn is_used_elsewhere(clients: &Clients, volid: &str) -> Result<bool, Error> {
     let containers = holders::configurations(&clients.pve, |guest| guest.kind == GuestKind::Lxc).await?;
     Ok(containers.iter().any(|(_, config)| is_dispatcher(config) && appliance_of(config) == Some(volid)))
 }

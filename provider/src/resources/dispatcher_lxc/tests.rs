@@ -6,11 +6,12 @@ use secrecy::SecretString;
 use tf_provider::{Attr, Diagnostics, Model as _, Resource as _, Secret};
 
 use super::model::{Dispatcher, GithubAccess, KnownDispatcher, Network, Pool, PveAccess};
-use super::{Dispatchers, attribute_of, needs_its_configuration, unsettled, valid};
+use super::validation::{attribute_of, valid};
+use super::{Dispatchers, must_be_configured, unsettled};
 use crate::connection::{Connection, Settings};
 
 fn connection() -> Connection {
-    Connection::establish(Settings {
+    Connection::check(Settings {
         endpoints: vec!["https://pve1.lan:8006/api2/json".to_owned()],
         token_id: Some("ci@pve!farm".to_owned()),
         token_secret: Some(SecretString::from("6f4d0a5e-1c8e-4d3b-9b1e-1f2a3b4c5d6e")),
@@ -56,14 +57,14 @@ fn config(model: &Dispatcher) -> Option<dispatcher_api::Config> {
     Some(known.config(&"pve1".parse().unwrap(), &"lab".parse().unwrap(), &connection()).unwrap())
 }
 
-fn complaints(model: &Dispatcher) -> Vec<String> {
+fn problem_paths(model: &Dispatcher) -> Vec<String> {
     let mut diagnostics = Diagnostics::new();
     Dispatchers.validate(model, &mut diagnostics);
     diagnostics.iter().map(|diagnostic| diagnostic.path.to_string()).collect()
 }
 
 #[test]
-fn what_is_left_out_comes_from_the_provider_and_the_container() {
+fn defaults_come_from_the_provider_and_the_container() {
     let config = config(&dispatcher()).unwrap();
     assert_eq!(config.pve.endpoints, ["https://pve1.lan:8006"]);
     assert_eq!(config.pve.token_id, "ci@pve!farm");
@@ -74,7 +75,7 @@ fn what_is_left_out_comes_from_the_provider_and_the_container() {
 }
 
 #[test]
-fn what_is_given_wins() {
+fn arguments_take_precedence_over_the_provider() {
     let mut model = dispatcher();
     model.pve = PveAccess {
         token_id: "bot@pve!d".into(),
@@ -95,7 +96,7 @@ fn what_is_given_wins() {
 }
 
 #[test]
-fn nothing_is_hashed_while_a_part_is_unknown() {
+fn the_hash_is_unknown_while_a_part_is_unknown() {
     let mut model = dispatcher();
     model.pools = BTreeMap::from([("ubuntu".to_owned(), Pool { template_vmid: Attr::Unknown, ..pool() })]).into();
     assert!(config(&model).is_none());
@@ -104,19 +105,19 @@ fn nothing_is_hashed_while_a_part_is_unknown() {
 
 #[test]
 fn contradictions_are_reported_at_their_attribute() {
-    assert_eq!(complaints(&dispatcher()), Vec::<String>::new());
-    assert_eq!(complaints(&Dispatcher { vmid_range: Attr::Null, ..dispatcher() }), ["vmid_range"]);
-    assert_eq!(complaints(&Dispatcher { vmid: 8100.into(), ..dispatcher() }), ["vmid_range"]);
+    assert_eq!(problem_paths(&dispatcher()), Vec::<String>::new());
+    assert_eq!(problem_paths(&Dispatcher { vmid_range: Attr::Null, ..dispatcher() }), ["vmid_range"]);
+    assert_eq!(problem_paths(&Dispatcher { vmid: 8100.into(), ..dispatcher() }), ["vmid_range"]);
     let own = PveAccess { token_id: "bot@pve!d".into(), ..PveAccess::default() };
-    assert_eq!(complaints(&Dispatcher { pve: own.into(), ..dispatcher() }), ["pve_token_secret_wo"]);
-    assert_eq!(complaints(&Dispatcher { vmid_range: "9150-9160".into(), ..dispatcher() }), ["pools"]);
+    assert_eq!(problem_paths(&Dispatcher { pve: own.into(), ..dispatcher() }), ["pve_token_secret_wo"]);
+    assert_eq!(problem_paths(&Dispatcher { vmid_range: "9150-9160".into(), ..dispatcher() }), ["pools"]);
 }
 
 #[test]
-fn an_ipv6_gateway_goes_with_a_fixed_ipv6_address_alone() {
+fn an_ipv6_gateway_needs_a_fixed_ipv6_address() {
     let with = |ip6: Attr<String>| {
         let network = Network { bridge: "vmbr0".into(), ip6, gateway6: "fe80::1".into(), ..Network::default() };
-        complaints(&Dispatcher { network: network.into(), ..dispatcher() })
+        problem_paths(&Dispatcher { network: network.into(), ..dispatcher() })
     };
     assert_eq!(with("2001:db8::5/64".into()), Vec::<String>::new());
     assert_eq!(with(Attr::Unknown), Vec::<String>::new());
@@ -125,7 +126,7 @@ fn an_ipv6_gateway_goes_with_a_fixed_ipv6_address_alone() {
 }
 
 #[test]
-fn problems_of_the_configuration_lead_to_the_users_lines() {
+fn problems_of_the_configuration_are_reported_at_their_attributes() {
     let config = config(&dispatcher()).unwrap();
     let path =
         |path: &str| attribute_of(&config, &ConfigProblem { path: path.into(), message: String::new() }).to_string();
@@ -138,7 +139,7 @@ fn problems_of_the_configuration_lead_to_the_users_lines() {
 }
 
 #[test]
-fn an_invalid_label_is_refused_before_anything_is_made() {
+fn an_invalid_label_is_refused_at_plan_time() {
     let mut model = dispatcher();
     model.pools =
         BTreeMap::from([("ubuntu".to_owned(), Pool { labels: vec!["a b".to_owned()].into(), ..pool() })]).into();
@@ -147,20 +148,14 @@ fn an_invalid_label_is_refused_before_anything_is_made() {
 }
 
 #[test]
-fn a_dispatcher_that_drains_or_never_worked_gets_its_configuration_again() {
+fn a_dispatcher_that_drains_or_never_worked_is_configured_again() {
     let status = |phase, hindered: bool| {
         let problem = Problem { subject: Subject::Github, message: "401".into(), since: Timestamp::UNIX_EPOCH };
         Status { phase, problems: if hindered { vec![problem] } else { Vec::new() }, ..Status::default() }
     };
-    assert!(
-        needs_its_configuration(&status(Phase::Draining, false))
-            && needs_its_configuration(&status(Phase::Starting, true))
-    );
-    assert!(
-        !needs_its_configuration(&status(Phase::Running, true)),
-        "an outage of GitHub is not a reason for a change"
-    );
-    assert!(!needs_its_configuration(&status(Phase::Starting, false)));
+    assert!(must_be_configured(&status(Phase::Draining, false)) && must_be_configured(&status(Phase::Starting, true)));
+    assert!(!must_be_configured(&status(Phase::Running, true)), "an outage of GitHub does not change the plan");
+    assert!(!must_be_configured(&status(Phase::Starting, false)));
 }
 
 #[test]

@@ -1,26 +1,26 @@
-//! Making a runner VM, step by step; when a step fails, what was made is destroyed again.
+//! The steps that make a runner VM. If a step fails, the unfinished VM is destroyed.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use guest::{OwnedVm, Problem};
 use ownership::{Nonce, Vmid, VmidRange};
-use tf_provider::{CancellationToken, Cx, Diagnostic, Failure, Outcome};
+use tf_provider::{CancellationToken, Context, Diagnostic, Failure, Outcome};
 
-use super::model::{Job, KnownRunnerVm, runner_name};
-use super::{THING, handle};
+use super::incarnation;
+use super::model::{Job, KnownRunnerVm, THING, runner_name};
+use crate::clients::Clients;
 use crate::diagnostics::{self, Unable as _};
 use crate::nodes;
-use crate::provider::Clients;
 use crate::vmids::Proposal;
 use crate::waiting;
 
-/// A guest may get its address a little after its agent is up.
+/// Number of questions for the guest's address, which the guest may get after its agent has started.
 const ADDRESS_ATTEMPTS: u32 = 5;
 const ADDRESS_PAUSE: Duration = Duration::from_secs(1);
 
-/// Makes the VM of the plan and fills in what was unknown.
-pub(super) async fn make(cx: &Cx<Clients>, mut plan: KnownRunnerVm) -> Outcome<KnownRunnerVm> {
+/// Makes the VM of the plan, and returns the plan with its unknown values filled in.
+pub(super) async fn make(cx: &Context<Clients>, mut plan: KnownRunnerVm) -> Outcome<KnownRunnerVm> {
     let clients = cx.data();
     plan.node = clients.node(&plan.node)?.to_string().into();
     plan.finished = false.into();
@@ -31,14 +31,14 @@ pub(super) async fn make(cx: &Cx<Clients>, mut plan: KnownRunnerVm) -> Outcome<K
     }
 }
 
-/// Clones the template to a VMID of the range, to another one when another program was faster. Returns the VMID and the
-/// proved clone.
+/// Clones the template to a free VMID of the range. If another program takes the VMID first, the next one is tried. Returns
+/// the VMID and the proved clone.
 async fn clone(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     clients: &Clients,
     plan: &mut KnownRunnerVm,
 ) -> Result<(Proposal, Option<OwnedVm>), Failure<KnownRunnerVm>> {
-    let range = plan.range().ok_or_else(|| diagnostics::found("No VMID is given", "Set `vmid_range` or `vmid`."))?;
+    let range = plan.range().ok_or_else(incarnation::no_vmid)?;
     let candidates = match plan.vmid.known() {
         Some(vmid) => VmidRange::single(diagnostics::vmid("vmid", *vmid)?),
         None => range,
@@ -49,8 +49,8 @@ async fn clone(
         plan.vmid = proposal.vmid().get().into();
         let marker = plan.marker(&clients.installation, proposal.vmid(), Nonce::random())?;
         plan.runner_name = runner_name(&marker).map(String::from).into();
-        // Not to be interrupted: a clone takes seconds, and only a finished one can be destroyed.
-        let vm = handle(clients, plan, marker, CancellationToken::new())?;
+        // An interrupt does not end the clone, which takes seconds, because only a complete clone can be destroyed.
+        let vm = incarnation::new(clients, plan, marker, CancellationToken::new())?;
         match clone_once(&vm).await {
             Ok(cloned) => return Ok((proposal, cloned)),
             Err(error) if matches!(error.problem, Problem::VmidTaken) => refused.insert(proposal.vmid()),
@@ -63,7 +63,7 @@ async fn clone(
     }
 }
 
-/// A lost reply leaves open whether the clone was made: the second try finds out.
+/// Clones the template. After a lost reply, a second attempt finds out whether the clone was made.
 async fn clone_once(vm: &guest::RunnerVm) -> Result<Option<OwnedVm>, guest::Error> {
     match vm.clone_from_template(true).await {
         Err(error) if error.is_transient() => vm.clone_from_template(false).await,
@@ -72,7 +72,7 @@ async fn clone_once(vm: &guest::RunnerVm) -> Result<Option<OwnedVm>, guest::Erro
 }
 
 async fn propose(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     clients: &Clients,
     plan: &KnownRunnerVm,
     range: VmidRange,
@@ -83,30 +83,29 @@ async fn propose(
     proposed.ok_or_else(|| diagnostics::range_full(THING, name(plan), range))
 }
 
-/// Takes every step after the clone. Configuration and start use the proof of the clone (docs/adr/0025).
+/// Takes the steps after the clone. Configuration and start use the proof of the clone (docs/adr/0025).
 async fn finish(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     clients: &Clients,
     plan: &mut KnownRunnerVm,
     cloned: Option<OwnedVm>,
 ) -> Result<(), Diagnostic> {
-    let vm = super::existing(clients, plan, cx.stop().clone())?;
+    let vm = incarnation::existing(clients, plan, cx.stop().clone())?;
     let configured = vm.configure(&plan.shape(), cloned).await.unable("configure", THING, vm.name())?;
-    let vmid = diagnostics::vmid("vmid", *plan.vmid.need("vmid")?)?;
+    let vmid = diagnostics::vmid("vmid", *plan.vmid.require("vmid")?)?;
     let config = clients.pve.qemu(&nodes::known(&plan.node)?, vmid).config().await;
     plan.observe_shape(&config.unable("read", THING, vm.name())?);
     start(cx, clients, plan, &vm, Some(configured)).await?;
     if let Some(jit_config) = &plan.jit_config_wo {
         cx.set_private(&Job { given: true })?;
-        vm.arm(&jit_config.clone().into_inner()).await.unable("hand its job to", THING, vm.name())?;
+        vm.arm(&jit_config.clone().into_inner()).await.unable("arm", THING, vm.name())?;
     }
     Ok(())
 }
 
-/// Brings the VM into the planned power state, and finds out its address. `known` is the VM as the step before proved
-/// it.
+/// Starts the VM if the plan says so, and reads its address. `known` is the VM as the step before proved it.
 pub(super) async fn start(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     clients: &Clients,
     plan: &mut KnownRunnerVm,
     vm: &guest::RunnerVm,
@@ -127,8 +126,8 @@ pub(super) async fn start(
 }
 
 /// Returns the guest's first IPv4 address, or `None` if it has none.
-async fn address(cx: &Cx<Clients>, vm: &guest::RunnerVm) -> Result<Option<String>, Diagnostic> {
-    // Not worth failing for: the VM runs.
+async fn address(cx: &Context<Clients>, vm: &guest::RunnerVm) -> Result<Option<String>, Diagnostic> {
+    // A VM that runs must not fail because its address cannot be read.
     let Ok(vm) = cx.guard(vm.prove()).await? else { return Ok(None) };
     let agent = vm.agent();
     for attempt in 0..ADDRESS_ATTEMPTS {
@@ -149,7 +148,7 @@ fn is_routable(address: &str) -> bool {
     address.parse::<std::net::Ipv4Addr>().is_ok_and(|address| !address.is_loopback() && !address.is_link_local())
 }
 
-/// Destroys what a failed creation leaves. What cannot be destroyed stays in the state.
+/// Destroys the VM of a failed creation. A VM that cannot be destroyed is kept in the state.
 async fn undo(
     clients: &Clients,
     plan: KnownRunnerVm,
@@ -157,7 +156,7 @@ async fn undo(
     diagnostic: Diagnostic,
 ) -> Failure<KnownRunnerVm> {
     let started = Instant::now();
-    match super::destroy(clients, &plan).await {
+    match incarnation::destroy(clients, &plan).await {
         Ok(()) => {
             tracing::info!(
                 vmid = proposal.vmid().get(),

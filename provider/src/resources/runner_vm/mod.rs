@@ -1,34 +1,30 @@
 //! `pxci_runner_vm`: one runner VM, from its clone to its destruction.
 //!
 //! ```text
-//! create: propose VMID → clone (marker in the call) → configure → start → agent answers → (hand over one job)
-//!         any failure after the clone → stop → destroy; what withstands stays in the state
+//! create: propose VMID → clone (marker in the call) → configure → start → agent answers → (arm)
+//!         after a failed step: stop → destroy; a VM that cannot be destroyed stays in the state
 //! delete: proof of ownership → stop → proof → protection off under digest → destroy
 //! ```
 //!
-//! It must never destroy, stop or change a guest without the proof, and never give a JIT configuration to PVE's configuration, to a
-//! log, or to the state. It must never start a VM that has finished.
+//! The resource must never destroy, stop or change a guest without the proof of ownership, never write a JIT
+//! configuration into PVE's configuration, a log or the state, and never start a VM that has finished.
 
+mod incarnation;
 mod making;
 mod model;
 #[cfg(test)]
 mod tests;
 
-use guest::Place;
-use ownership::{Kind, Marker, Owner, RunnerName, Vmid};
+use ownership::{Kind, Marker, Owner, Vmid};
 use pve::Qemu;
-use tf_provider::{
-    Attr, CancellationToken, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Outcome, Plan, PlanCx, Resource,
-};
+use tf_provider::{Attr, Context, Diagnostic, Diagnostics, Failure, ImportKey, Outcome, Plan, PlanContext, Resource};
 
-use self::model::{ImportId, Job, KEEP, KnownRunnerVm, REPLACE, RunnerVm};
+use self::model::{ImportId, Job, KEEP, KnownRunnerVm, REPLACE, RunnerVm, THING};
+use crate::clients::Clients;
 use crate::diagnostics::{self, Unable as _};
 use crate::nodes;
-use crate::provider::Clients;
 
-const THING: &str = "runner VM";
-
-/// The resource type.
+/// The resource type `pxci_runner_vm`.
 pub(crate) struct RunnerVms;
 
 impl Resource for RunnerVms {
@@ -45,21 +41,25 @@ impl Resource for RunnerVms {
             && !range.contains(vmid)
         {
             let detail = format!("{vmid} is not in {range}.");
-            diagnostics.push(diagnostics::invalid("vmid", "The VMID is outside its range", detail));
+            diagnostics.push(diagnostics::invalid("vmid", "The VMID is outside the range", detail));
         }
-        let idle = config.started.known() == Some(&false) || config.ready_when.text() == Some("none");
-        if idle && !config.jit_config_wo.is_null() {
-            let detail = "A job can be handed over only to a VM that is started and whose agent is waited for: leave out `started` and `ready_when`.";
-            diagnostics.push(diagnostics::invalid("jit_config_wo", "The VM would never get its job", detail));
+        let is_not_awaited = config.started.known() == Some(&false) || config.ready_when.text() == Some("none");
+        if is_not_awaited && !config.jit_config_wo.is_null() {
+            let detail = "Only a VM that is started and whose guest agent is waited for can take a job. Leave out `started` and `ready_when`.";
+            diagnostics.push(diagnostics::invalid(
+                "jit_config_wo",
+                "The VM would never get its JIT configuration",
+                detail,
+            ));
         }
     }
 
-    async fn plan(&self, cx: &PlanCx<Clients>, plan: &mut Plan<RunnerVm>) -> Result<(), Diagnostics> {
+    async fn plan(&self, cx: &PlanContext<Clients>, plan: &mut Plan<RunnerVm>) -> Result<(), Diagnostics> {
         if let Some(clients) = cx.data()
             && plan.prior.is_none()
         {
             clients.plan_node(&mut plan.planned.node, &plan.config.node)?;
-            can_be_cloned(clients, &plan.planned).await?;
+            check_template(clients, &plan.planned).await?;
         }
         let Some(prior) = plan.prior.clone() else { return Ok(()) };
         if prior.started.known() != plan.planned.started.known() {
@@ -74,27 +74,32 @@ impl Resource for RunnerVms {
         Ok(())
     }
 
-    async fn create(&self, cx: &Cx<Clients>, plan: KnownRunnerVm) -> Outcome<KnownRunnerVm> {
+    async fn create(&self, cx: &Context<Clients>, plan: KnownRunnerVm) -> Outcome<KnownRunnerVm> {
         making::make(cx, plan).await
     }
 
-    async fn read(&self, cx: &Cx<Clients>, state: RunnerVm) -> Result<Option<RunnerVm>, Diagnostics> {
+    async fn read(&self, cx: &Context<Clients>, state: RunnerVm) -> Result<Option<RunnerVm>, Diagnostics> {
         let Some(&number) = state.vmid.known() else { return Ok(None) };
         let vmid = diagnostics::vmid("vmid", number)?;
         observe(cx.data(), state, vmid).await.map_err(Into::into)
     }
 
-    async fn update(&self, cx: &Cx<Clients>, prior: KnownRunnerVm, mut plan: KnownRunnerVm) -> Outcome<KnownRunnerVm> {
+    async fn update(
+        &self,
+        cx: &Context<Clients>,
+        prior: KnownRunnerVm,
+        mut plan: KnownRunnerVm,
+    ) -> Outcome<KnownRunnerVm> {
         let clients = cx.data();
-        let vm = existing(clients, &prior, cx.stop().clone())?;
+        let vm = incarnation::existing(clients, &prior, cx.stop().clone())?;
         if plan.reap() != prior.reap() {
             let marked = vm.mark(|marker| marker.reap = plan.reap()).await;
             marked.unable("update", THING, vm.name())?;
         }
-        let so_far = KnownRunnerVm { reap: plan.reap.clone(), ..prior.clone() };
+        let reached = KnownRunnerVm { reap: plan.reap.clone(), ..prior.clone() };
         if !plan.started {
             let stopped = vm.stop().await.unable("stop", THING, vm.name());
-            stopped.map_err(|diagnostic| Failure::partial(so_far.clone(), diagnostic))?;
+            stopped.map_err(|diagnostic| Failure::partial(reached.clone(), diagnostic))?;
         }
         if plan.finished.is_unknown() {
             plan.finished = prior.has_finished().into();
@@ -106,20 +111,20 @@ impl Resource for RunnerVms {
             return Ok(plan);
         }
         let Err(diagnostic) = making::start(cx, clients, &mut plan, &vm, None).await else { return Ok(plan) };
-        // A VM that runs was started, even if its start failed later. When it is off, it has finished.
-        let so_far = if is_running(&vm).await { KnownRunnerVm { started: true, ..so_far } } else { so_far };
-        Err(Failure::partial(so_far, diagnostic))
+        // If the VM runs, it was started, even if a later step failed.
+        let reached = if is_running(&vm).await { KnownRunnerVm { started: true, ..reached } } else { reached };
+        Err(Failure::partial(reached, diagnostic))
     }
 
-    async fn delete(&self, cx: &Cx<Clients>, state: KnownRunnerVm) -> Result<(), Failure<KnownRunnerVm>> {
+    async fn delete(&self, cx: &Context<Clients>, state: KnownRunnerVm) -> Result<(), Failure<KnownRunnerVm>> {
         if state.vmid.known().is_none() {
             return Ok(());
         }
-        destroy(cx.data(), &state).await?;
+        incarnation::destroy(cx.data(), &state).await?;
         Ok(())
     }
 
-    async fn import(&self, cx: &Cx<Clients>, key: ImportKey<RunnerVm>) -> Result<RunnerVm, Diagnostics> {
+    async fn import(&self, cx: &Context<Clients>, key: ImportKey<RunnerVm>) -> Result<RunnerVm, Diagnostics> {
         let id = match key {
             ImportKey::Id(text) => ImportId::parse(&text).ok_or(text),
             ImportKey::Identity(_) => Err(String::new()),
@@ -127,7 +132,7 @@ impl Resource for RunnerVms {
         let id = id.map_err(|text| {
             let detail =
                 format!("\"{text}\" is not of the form `node/vmid`, or `node/vmid/first-last` with the `vmid_range`.");
-            diagnostics::impossible("import", "runner VM", "", detail)
+            diagnostics::impossible("import", THING, "", detail)
         })?;
         let clients = cx.data();
         let marker = marker_of(clients, &id).await?;
@@ -147,8 +152,8 @@ impl Resource for RunnerVms {
     }
 }
 
-/// Plans the VM's power. A VM that has finished is never started again. With `when_finished = "replace"` another one
-/// takes its place.
+/// Plans the VM's power. A VM that has finished is never started again. With `when_finished = "replace"`, a new VM
+/// replaces it.
 fn plan_power(prior: &RunnerVm, plan: &mut Plan<RunnerVm>, had_job: bool) {
     let wanted = plan.planned.started.known_or(true);
     if prior.has_finished() && wanted && plan.planned.when_finished.text() == Some(REPLACE) {
@@ -156,13 +161,13 @@ fn plan_power(prior: &RunnerVm, plan: &mut Plan<RunnerVm>, had_job: bool) {
         plan.require_replace("finished");
         return;
     }
-    // A job that is switched off is over.
+    // Stopping a VM that had a job ends the job.
     if had_job && prior.started.known() == Some(&true) && !wanted {
         plan.planned.finished = true.into();
     }
 }
 
-/// Returns the VMID of an attribute that has one.
+/// Returns the VMID in an attribute, if it is known and valid.
 fn known_vmid(attribute: &Attr<u32>) -> Option<Vmid> {
     Vmid::new(*attribute.known()?).ok()
 }
@@ -173,65 +178,25 @@ async fn is_running(vm: &guest::RunnerVm) -> bool {
     owned.is_running().await.unwrap_or(false)
 }
 
-/// Finds out while planning what would only fail later. A template that does not exist yet may be made in the same run.
-async fn can_be_cloned(clients: &Clients, planned: &RunnerVm) -> Result<(), Diagnostic> {
+/// Checks at plan time that the template can be cloned. Accepts a template that does not exist, because the same run
+/// may create it.
+async fn check_template(clients: &Clients, planned: &RunnerVm) -> Result<(), Diagnostic> {
     let (Some(node), Some(&template)) = (planned.node.text(), planned.template_vmid.known()) else { return Ok(()) };
     let node = nodes::parse(node)?;
     let template = diagnostics::vmid("template_vmid", template)?;
     match clients.pve.qemu(&node, template).config().await {
         Ok(config) if config.is_template() => Ok(()),
         Ok(_) => {
-            let detail = "It is a VM, but no template. Runner VMs are linked clones, which only a template can have.";
+            let detail = "It is a VM, not a template. Runner VMs are linked clones, which only a template can have.";
             Err(diagnostics::impossible("use", "template", template, detail).at("template_vmid"))
         }
-        // Cloning needs no right to look at the template.
+        // A token may clone a template without the right to read its configuration.
         Err(error) if error.is_guest_missing() || error.is_permission_denied() => Ok(()),
         Err(error) => Err(diagnostics::unable("use", "template", template, &error)),
     }
 }
 
-/// The VM that a marker describes, for the steps.
-fn handle(
-    clients: &Clients,
-    model: &KnownRunnerVm,
-    marker: Marker,
-    cancel: CancellationToken,
-) -> Result<guest::RunnerVm, Diagnostic> {
-    let range = model.range().ok_or_else(|| diagnostics::found("No VMID is given", "Set `vmid_range` or `vmid`."))?;
-    let place = Place {
-        node: nodes::known(&model.node)?,
-        range,
-        claimant: Owner::Provider,
-        resource_pool: model.resource_pool.clone(),
-    };
-    let name = known_name(clients, model)?;
-    Ok(guest::RunnerVm::new(clients.pve.clone(), name, marker, place, cancel))
-}
-
-fn known_name(clients: &Clients, model: &KnownRunnerVm) -> Result<RunnerName, Diagnostic> {
-    let name = model.runner_name.need("runner_name")?;
-    RunnerName::parse(&clients.installation, name).unable("recognise", THING, name)
-}
-
-/// The incarnation in the state.
-fn existing(
-    clients: &Clients,
-    model: &KnownRunnerVm,
-    cancel: CancellationToken,
-) -> Result<guest::RunnerVm, Diagnostic> {
-    let name = known_name(clients, model)?;
-    let marker = model.marker(&clients.installation, name.vmid(), name.nonce().clone())?;
-    handle(clients, model, marker, cancel)
-}
-
-/// Stops and destroys the VM after the proof. Not to be interrupted: it takes seconds, and half of it helps nobody.
-async fn destroy(clients: &Clients, model: &KnownRunnerVm) -> Result<(), Diagnostic> {
-    let vm = existing(clients, model, CancellationToken::new())?;
-    vm.stop().await.unable("destroy", THING, vm.name())?;
-    vm.destroy().await.unable("destroy", THING, vm.name())
-}
-
-/// Updates the state from Proxmox VE, on whatever node of the cluster the VM is now. Returns `None` if it no longer
+/// Updates the state from Proxmox VE, on any node of the cluster. Returns `None` if the VM no longer
 /// exists.
 async fn observe(clients: &Clients, mut state: RunnerVm, vmid: Vmid) -> Result<Option<RunnerVm>, Diagnostic> {
     let id = state.runner_name.text().map_or_else(|| vmid.to_string(), str::to_owned);
@@ -243,20 +208,20 @@ async fn observe(clients: &Clients, mut state: RunnerVm, vmid: Vmid) -> Result<O
         .text()
         .is_some_and(|name| model::runner_name(&marker).is_none_or(|found| found.as_str() != name))
     {
-        // Another runner VM of ours has the VMID by now.
+        // Another runner VM of ours has the VMID now, so the VM in the state is gone.
         return Ok(None);
     }
     state.observe(&marker, &config);
     let listed = clients.guests.find(&clients.pve, vmid).await.unable("read", THING, &id)?;
-    let expected = state.started.known() == Some(&true) && !state.has_finished();
+    let is_expected = state.started.known() == Some(&true) && !state.has_finished();
     let running = match listed.as_ref().map(|guest| guest.status.as_str()) {
-        Some("running") if expected => true,
-        // The list lags behind: what looks like a change is confirmed.
+        Some("running") if is_expected => true,
+        // The list can be ten seconds old, so a change is confirmed.
         _ => vm.status().await.unable("read", THING, &id)?.is_running(),
     };
     state.observe_power(running);
     if state.when_finished.is_null() {
-        // Release 0.1 did not have the argument, so its default is not a change.
+        // Release 0.1 did not have the argument, so its default must not appear as a change.
         state.when_finished = KEEP.into();
     }
     if let Some(pool) = listed.and_then(|guest| guest.pool) {
@@ -265,17 +230,17 @@ async fn observe(clients: &Clients, mut state: RunnerVm, vmid: Vmid) -> Result<O
     Ok(Some(state))
 }
 
-/// The marker of a VM that this provider made.
+/// Returns the marker of a VM. The error says why the VM is not a runner VM of this provider.
 fn our_marker(clients: &Clients, vmid: Vmid, config: &pve::Config) -> Result<Marker, Diagnostic> {
     let not_ours = |reason: &str| {
         let detail = format!(
-            "VM {vmid} {reason}. It is left alone. If the VM that was made here is gone, remove it from the state (`tofu state rm`)."
+            "VM {vmid} {reason}. It was not changed. If the VM that this resource created no longer exists, remove the resource from the state (`tofu state rm`)."
         );
-        diagnostics::impossible("recognise", "runner VM", vmid, detail)
+        diagnostics::impossible("recognise", THING, vmid, detail)
     };
     let found = Marker::find(config.description())
-        .map_err(|error| not_ours(&format!("carries a marker that cannot be read: {error}")))?;
-    let marker = found.ok_or_else(|| not_ours("carries no pxci marker in its description"))?;
+        .map_err(|error| not_ours(&format!("has a marker that cannot be read: {error}")))?;
+    let marker = found.ok_or_else(|| not_ours("has no pxci marker in its description"))?;
     if marker.vmid != vmid {
         return Err(not_ours(&format!("is a copy of guest {}", marker.vmid)));
     }

@@ -1,4 +1,4 @@
-//! The typed state of `pxci_runner_vm`, and its conversions from and to what PVE knows.
+//! The schema and state of `pxci_runner_vm`, and its conversions from and to the configuration at PVE.
 
 use guest::Shape;
 use ownership::{Kind, Marker, NodeName, Nonce, Owner, PoolName, Reap, RunnerName, Vmid, VmidRange};
@@ -9,90 +9,96 @@ use tf_provider::{Attr, Diagnostic, Model, Secret, Timeouts};
 use crate::diagnostics;
 use crate::nodes::good_node;
 
+/// Name of the resource in diagnostics.
+pub(super) const THING: &str = "runner VM";
+
 const AGENT: &str = "agent";
 const FINISHED: &str = "finished";
 const NEVER: &str = "never";
 pub(crate) const KEEP: &str = "keep";
 pub(crate) const REPLACE: &str = "replace";
 
-/// One runner VM: a linked clone of a template, started and waited for, for one job at most.
+/// One runner VM: a linked clone of a template that runs at most one job.
 ///
-/// It waits unregistered until it is given the just-in-time configuration of a runner, takes exactly one job with it, and
-/// powers itself off. A VM that was started and is off has finished, no matter who switched it off. A finished VM never
-/// runs a second time, and no update starts it. A change of its hardware, its data or its template replaces it. It is
-/// destroyed only when it provably is the VM that was made here: by its VMID, its resource pool, and the marker in its
-/// description.
+/// The VM is not registered at GitHub until it gets the just-in-time configuration of a runner. With that configuration it
+/// runs exactly one job, and then powers itself off. A VM that was started and is off has finished, whatever stopped it. A
+/// finished VM never runs a second time: no update starts it. A change of its hardware, its cloud-init data or its template
+/// replaces the VM. If the VM is moved to another node, the resource follows it. Before the VM is destroyed, its VMID, its
+/// resource pool and the marker in its description prove that this resource created it.
 #[derive(Clone, Default, Model)]
 pub(crate) struct RunnerVm {
-    /// Middle part of the VM's name `INSTALLATION-NAME-VMID-NONCE`: lower-case letters, digits and hyphens.
+    /// Middle part of the VM's name `INSTALLATION-NAME-VMID-NONCE`. Lower-case letters, digits and hyphens.
     #[tf(required, replace, validate = good_name)]
     pub(crate) name: Attr<String>,
-    /// Node that holds the template. Default: the provider's.
+    /// Node of the template, on which the VM is created. Default: the provider's node.
     #[tf(optional, computed, keep, replace, validate = good_node)]
     pub(crate) node: Attr<String>,
-    /// Resource pool of Proxmox VE that the VM becomes a member of.
+    /// Proxmox VE resource pool of the VM.
     #[tf(required, replace, length(1..=128))]
     pub(crate) resource_pool: Attr<String>,
-    /// VMIDs to choose from, as in `9090-9099`. Needed unless `vmid` is set.
+    /// Range of VMIDs from which the VM gets one, as in `9090-9099`. Required unless `vmid` is set.
     #[tf(optional, validate = good_range)]
     pub(crate) vmid_range: Attr<String>,
-    /// VMID of the VM. Default: the lowest free one of `vmid_range`.
+    /// VMID of the VM. Default: the lowest free VMID of `vmid_range`.
     #[tf(optional, computed, keep, replace, range(100..=999_999_999))]
     pub(crate) vmid: Attr<u32>,
     /// VMID of the template to clone.
     #[tf(required, replace, range(100..=999_999_999))]
     pub(crate) template_vmid: Attr<u32>,
-    /// Volume id of a NoCloud image for its drive, as `pxci_cloudinit_snippet` makes them.
+    /// Volume id of the seed ISO in the VM's drive, as in `pxci_cloudinit_snippet.NAME.volid`.
     #[tf(optional, computed, keep, replace)]
     pub(crate) seed_iso: Attr<String>,
-    /// Virtual CPU cores. Default: as the template.
+    /// Number of virtual CPU cores. Default: that of the template.
     #[tf(optional, computed, keep, replace, range(1..=512))]
     pub(crate) cores: Attr<u32>,
-    /// Memory in MiB. Default: as the template.
+    /// Memory in MiB. Default: that of the template.
     #[tf(optional, computed, keep, replace, range(16..=4_178_944))]
     pub(crate) memory: Attr<u32>,
-    /// Bridge of its network card. Default: as the template.
+    /// Bridge of the VM's network card. Default: that of the template.
     #[tf(optional, computed, keep, replace)]
     pub(crate) bridge: Attr<String>,
-    /// True if the VM is to be started. The VM powers itself off after its job; see `when_finished`. A VM that
-    /// `started = false` switched off can be started again, unless it had a job.
+    /// True if the VM is started. The VM powers itself off after its job; see `when_finished`. A VM that `started = false`
+    /// stopped can be started again, unless it had a job.
     #[tf(default = true)]
     pub(crate) started: Attr<bool>,
-    /// Action of a plan for a VM that has finished. With `keep` there is none, so the VM stays until the resource is
-    /// destroyed. With `replace` a new VM takes its place.
+    /// Action for a VM that has finished. With `keep`, the VM stays until the resource is destroyed. With `replace`, a new
+    /// VM replaces it.
     #[tf(default = "keep", one_of("keep", "replace"))]
     pub(crate) when_finished: Attr<String>,
-    /// When a start is done: `agent`, when the guest agent answers; `none`, at once.
+    /// Condition that ends the wait for a start. With `agent`, the guest agent must answer. With `none`, nothing is waited
+    /// for.
     #[tf(default = "agent", one_of("agent", "none"))]
     pub(crate) ready_when: Attr<String>,
-    /// Whether the dispatcher may clear it away: `finished`, once it has powered itself off; `never`.
+    /// Permission for the dispatcher to destroy the VM. With `finished`, the dispatcher destroys the VM after it has powered
+    /// itself off. With `never`, only this resource destroys it.
     #[tf(default = "never", one_of("never", "finished"))]
     pub(crate) reap: Attr<String>,
-    /// Just-in-time configuration of a GitHub runner (`encoded_jit_config`): the VM takes one job with it. Handed to the
-    /// guest, never stored. Use it with `jit_config_wo_version`.
+    /// Just-in-time configuration of a GitHub runner (`encoded_jit_config`), with which the VM takes one job. Written into the
+    /// guest and never stored. Set it together with `jit_config_wo_version`.
     #[tf(optional, write_only, sensitive)]
     pub(crate) jit_config_wo: Attr<Secret>,
-    /// Change it together with `jit_config_wo`: a new configuration needs a new VM.
+    /// Version of `jit_config_wo`. Change it together with `jit_config_wo`. A new version replaces the VM.
     #[tf(optional, replace)]
     pub(crate) jit_config_wo_version: Attr<i64>,
-    /// Name of the VM, of its host and of its runner.
+    /// Name of the VM, which is also its host name and the name of its runner.
     #[tf(computed, keep)]
     pub(crate) runner_name: Attr<String>,
-    /// True if the VM was started and is off now. An imported VM that is off counts as finished, because nobody knows
-    /// whether it ever ran.
+    /// True if the VM was started and is off now. An imported VM that is off counts as finished, because it may have run
+    /// before.
     #[tf(computed, keep)]
     pub(crate) finished: Attr<bool>,
-    /// IPv4 address that the guest had when it became ready.
+    /// IPv4 address of the guest when its agent first answered.
     #[tf(computed, keep)]
     pub(crate) ip_address: Attr<String>,
-    /// How long operations may take.
+    /// Time limits of operations.
     #[tf(timeouts(create = "10m", update = "10m", delete = "5m"))]
     pub(crate) timeouts: Timeouts,
 }
 
-/// Private state of the resource, which records that the VM was given a job. The job itself is stored nowhere.
+/// Private state of the resource. The JIT configuration itself is never stored.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Job {
+    /// True if the VM got a JIT configuration.
     pub(crate) given: bool,
 }
 
@@ -105,12 +111,12 @@ fn range(vmid: &Attr<u32>, range: Option<&str>) -> Option<VmidRange> {
 }
 
 impl KnownRunnerVm {
-    /// Returns the VMIDs that it may have: the range, else the VMID alone. `None` while neither is known.
+    /// Returns the range of VMIDs, or the VMID alone if there is no range. Returns `None` while neither is known.
     pub(crate) fn range(&self) -> Option<VmidRange> {
         range(&self.vmid, self.vmid_range.as_deref())
     }
 
-    /// The marker of a new incarnation.
+    /// Returns the marker of an incarnation.
     pub(crate) fn marker(
         &self,
         installation: &ownership::Installation,
@@ -128,7 +134,7 @@ impl KnownRunnerVm {
         self.name.parse().map_err(|error: ownership::NameError| diagnostics::refused_argument("name", "name", &error))
     }
 
-    /// Permission for the dispatcher, as in the marker.
+    /// Returns the permission for the dispatcher as the marker records it.
     pub(crate) fn reap(&self) -> Option<Reap> {
         (self.reap == FINISHED).then_some(Reap::Finished)
     }
@@ -138,12 +144,12 @@ impl KnownRunnerVm {
         self.finished.known() == Some(&true)
     }
 
-    /// Returns true if a start is waited for.
+    /// Returns true if a start waits for the guest agent.
     pub(crate) fn waits_for_agent(&self) -> bool {
         self.ready_when == AGENT
     }
 
-    /// What the clone is given.
+    /// Returns the changes to the configuration of the clone.
     pub(crate) fn shape(&self) -> Shape {
         Shape {
             cores: self.cores.known().copied(),
@@ -154,14 +160,14 @@ impl KnownRunnerVm {
         }
     }
 
-    /// Takes over size, network and drive.
+    /// Updates size, network and drive from the configuration at PVE.
     pub(crate) fn observe_shape(&mut self, config: &pve::Config) {
         (self.cores, self.memory, self.bridge, self.seed_iso) = shape_of(config);
     }
 }
 
 impl RunnerVm {
-    /// Returns the VMIDs that it may have: the range, else the VMID alone. `None` while neither is known.
+    /// Returns the range of VMIDs, or the VMID alone if there is no range. Returns `None` while neither is known.
     pub(crate) fn range(&self) -> Option<VmidRange> {
         range(&self.vmid, self.vmid_range.text())
     }
@@ -186,7 +192,7 @@ impl RunnerVm {
         self.finished = (was_started || is_imported).into();
     }
 
-    /// Takes over what the marker and the configuration say.
+    /// Updates the state from the VM's marker and configuration.
     pub(crate) fn observe(&mut self, marker: &Marker, config: &pve::Config) {
         self.vmid = marker.vmid.get().into();
         self.template_vmid = marker.template.map(Vmid::get).into();
@@ -196,35 +202,35 @@ impl RunnerVm {
         self.observe_shape(config);
     }
 
-    /// Takes over size, network and drive.
+    /// Updates size, network and drive from the configuration at PVE.
     pub(crate) fn observe_shape(&mut self, config: &pve::Config) {
         (self.cores, self.memory, self.bridge, self.seed_iso) = shape_of(config);
     }
 }
 
-/// Cores, memory in MiB, bridge and image of a VM.
-type Observed = (Attr<u32>, Attr<u32>, Attr<String>, Attr<String>);
+/// Cores, memory in MiB, bridge and seed ISO of a VM.
+type ObservedShape = (Attr<u32>, Attr<u32>, Attr<String>, Attr<String>);
 
-fn shape_of(config: &pve::Config) -> Observed {
-    // PVE leaves a single core out.
+fn shape_of(config: &pve::Config) -> ObservedShape {
+    // PVE does not write the option for one core.
     let cores = config.number("cores").map_or(Some(1), |cores| u32::try_from(cores).ok());
     let bridge = config.get("net0").and_then(|card| Properties::parse(card).get("bridge").map(str::to_owned));
     let memory = config.get("memory").and_then(memory);
     (cores.into(), memory.into(), bridge.into(), config.get("ide2").and_then(image).into())
 }
 
-/// Name of the incarnation that a marker describes.
+/// Returns the name of the incarnation that a marker describes.
 pub(crate) fn runner_name(marker: &Marker) -> Option<RunnerName> {
     let pool = marker.pool.as_ref()?;
     Some(RunnerName::new(&marker.installation, pool, marker.vmid, marker.nonce.clone()))
 }
 
-/// `2048`, or `current=2048` in newer releases.
+/// Reads the memory in MiB from `2048`, or from `current=2048` as newer releases of PVE write it.
 fn memory(text: &str) -> Option<u32> {
     Properties::parse(text).lone_or("current").and_then(|number| number.parse().ok())
 }
 
-/// Volume id of an image in a drive; none for an empty drive and for PVE's own cloud-init drive.
+/// Returns the volume id of the ISO image in a drive. Returns `None` for an empty drive and for PVE's own cloud-init drive.
 fn image(text: &str) -> Option<String> {
     let volid = Properties::parse(text).lone_or("file")?;
     (volid.contains(":iso/")).then(|| volid.to_owned())
@@ -239,13 +245,14 @@ pub(crate) struct ImportId {
 }
 
 impl ImportId {
-    /// `None` when the text has another form.
+    /// Reads an import id. Returns `None` if the text has another form.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('/');
         let node = parts.next()?.parse().ok()?;
         let vmid = parts.next()?.parse().ok()?;
         let range = parts.next().map(str::to_owned);
-        let is_range = range.as_ref().is_none_or(|range| range.parse::<VmidRange>().is_ok_and(|r| r.contains(vmid)));
+        let is_range =
+            range.as_ref().is_none_or(|range| range.parse::<VmidRange>().is_ok_and(|range| range.contains(vmid)));
         (is_range && parts.next().is_none()).then_some(Self { node, vmid, range })
     }
 }

@@ -3,7 +3,7 @@ use tf_provider::{Attr, Diagnostics, Model as _, Resource as _};
 use super::RunnerVms;
 use super::model::{ImportId, RunnerVm};
 
-fn machine() -> RunnerVm {
+fn runner_vm() -> RunnerVm {
     RunnerVm {
         name: "by-hand".into(),
         resource_pool: "ci".into(),
@@ -26,32 +26,32 @@ fn config(json: serde_json::Value) -> pve::Config {
 
 #[test]
 fn a_vmid_or_a_range_is_needed_and_they_must_agree() {
-    assert_eq!(problems(&machine()), Vec::<String>::new());
-    assert_eq!(problems(&RunnerVm { vmid_range: Attr::Null, ..machine() }), ["vmid_range"]);
-    assert_eq!(problems(&RunnerVm { vmid_range: Attr::Null, vmid: 9090.into(), ..machine() }), Vec::<String>::new());
-    assert_eq!(problems(&RunnerVm { vmid: 9100.into(), ..machine() }), ["vmid"]);
-    assert_eq!(problems(&RunnerVm { vmid_range: Attr::Unknown, ..machine() }), Vec::<String>::new());
+    assert_eq!(problems(&runner_vm()), Vec::<String>::new());
+    assert_eq!(problems(&RunnerVm { vmid_range: Attr::Null, ..runner_vm() }), ["vmid_range"]);
+    assert_eq!(problems(&RunnerVm { vmid_range: Attr::Null, vmid: 9090.into(), ..runner_vm() }), Vec::<String>::new());
+    assert_eq!(problems(&RunnerVm { vmid: 9100.into(), ..runner_vm() }), ["vmid"]);
+    assert_eq!(problems(&RunnerVm { vmid_range: Attr::Unknown, ..runner_vm() }), Vec::<String>::new());
 }
 
 #[test]
-fn a_job_needs_a_vm_that_is_started_and_waited_for() {
-    let with_job = RunnerVm { jit_config_wo: Attr::Known(tf_provider::Secret::new("x")), ..machine() };
+fn a_jit_configuration_needs_a_vm_that_is_started_and_waited_for() {
+    let with_job = RunnerVm { jit_config_wo: Attr::Known(tf_provider::Secret::new("x")), ..runner_vm() };
     assert_eq!(problems(&with_job), Vec::<String>::new());
     assert_eq!(problems(&RunnerVm { started: false.into(), ..with_job.clone() }), ["jit_config_wo"]);
     assert_eq!(problems(&RunnerVm { ready_when: "none".into(), ..with_job }), ["jit_config_wo"]);
 }
 
 #[test]
-fn the_range_is_the_vmid_where_no_other_is_given() {
-    let alone = RunnerVm { vmid_range: Attr::Null, vmid: 9090.into(), ..machine() };
+fn without_a_range_the_vmid_is_the_range() {
+    let alone = RunnerVm { vmid_range: Attr::Null, vmid: 9090.into(), ..runner_vm() };
     assert_eq!(alone.range().unwrap().to_string(), "9090-9090");
-    assert_eq!(RunnerVm { vmid: 9091.into(), ..machine() }.range().unwrap().to_string(), "9090-9099");
+    assert_eq!(RunnerVm { vmid: 9091.into(), ..runner_vm() }.range().unwrap().to_string(), "9090-9099");
 }
 
 #[test]
-fn what_pve_says_becomes_the_state() {
+fn the_state_is_read_from_marker_and_configuration() {
     let nonce = "k3x9ab".parse().unwrap();
-    let marker = RunnerVm { reap: "finished".into(), ..machine() }
+    let marker = RunnerVm { reap: "finished".into(), ..runner_vm() }
         .known()
         .unwrap()
         .marker(&"lab".parse().unwrap(), ownership::Vmid::new(9091).unwrap(), nonce)
@@ -73,14 +73,14 @@ fn what_pve_says_becomes_the_state() {
 }
 
 #[test]
-fn what_pve_leaves_out_is_null_or_its_default() {
+fn an_option_without_a_value_at_pve_is_null_or_its_default() {
     let mut state = RunnerVm::default();
     state.observe_shape(&config(serde_json::json!({ "memory": "current=512", "ide2": "none,media=cdrom" })));
     assert_eq!((state.cores.known(), state.memory.known()), (Some(&1), Some(&512)));
     assert!(state.bridge.is_null() && state.seed_iso.is_null());
 }
 
-/// `started` and `finished` after a read of a VM that runs, or does not.
+/// Returns `started` and `finished` after a read of a VM that runs or is off.
 fn power(before: &RunnerVm, is_running: bool) -> (Option<bool>, Option<bool>) {
     let mut state = before.clone();
     state.observe_power(is_running);
@@ -89,31 +89,31 @@ fn power(before: &RunnerVm, is_running: bool) -> (Option<bool>, Option<bool>) {
 
 #[test]
 fn a_vm_that_was_started_and_is_off_has_finished() {
-    let started = RunnerVm { started: true.into(), finished: false.into(), ..machine() };
+    let started = RunnerVm { started: true.into(), finished: false.into(), ..runner_vm() };
     assert_eq!(power(&started, true), (Some(true), Some(false)));
     assert_eq!(power(&started, false), (Some(true), Some(true)));
-    let finished = RunnerVm { finished: true.into(), started: false.into(), ..machine() };
-    assert_eq!(power(&finished, false), (Some(false), Some(true)), "it stays finished whatever is asked for");
+    let finished = RunnerVm { finished: true.into(), started: false.into(), ..runner_vm() };
+    assert_eq!(power(&finished, false), (Some(false), Some(true)), "it stays finished");
 }
 
 #[test]
 fn a_vm_that_was_never_started_has_not_finished() {
-    let waiting = RunnerVm { started: false.into(), finished: false.into(), ..machine() };
+    let waiting = RunnerVm { started: false.into(), finished: false.into(), ..runner_vm() };
     assert_eq!(power(&waiting, false), (Some(false), Some(false)));
-    assert_eq!(power(&waiting, true), (Some(true), Some(false)), "somebody started it");
+    assert_eq!(power(&waiting, true), (Some(true), Some(false)), "it was started by hand");
 }
 
 #[test]
 fn a_state_of_release_0_1_shows_by_its_address_that_the_vm_ran() {
-    let stopped = RunnerVm { started: false.into(), ip_address: "10.0.0.7".into(), ..machine() };
+    let stopped = RunnerVm { started: false.into(), ip_address: "10.0.0.7".into(), ..runner_vm() };
     assert_eq!(power(&stopped, false), (Some(false), Some(true)));
-    assert_eq!(power(&RunnerVm { started: false.into(), ..machine() }, false), (Some(false), Some(false)));
+    assert_eq!(power(&RunnerVm { started: false.into(), ..runner_vm() }, false), (Some(false), Some(false)));
 }
 
 #[test]
 fn an_imported_vm_that_is_off_is_not_to_be_started() {
-    assert_eq!(power(&machine(), false), (Some(true), Some(true)));
-    assert_eq!(power(&machine(), true), (Some(true), Some(false)));
+    assert_eq!(power(&runner_vm(), false), (Some(true), Some(true)));
+    assert_eq!(power(&runner_vm(), true), (Some(true), Some(false)));
 }
 
 #[test]

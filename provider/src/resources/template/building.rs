@@ -1,8 +1,9 @@
-//! A new version: Packer builds it beside the current one, it is finished and verified, and only then called ready.
+//! Builds a new version: Packer builds a VM next to the current version, and the VM is ready after it is finished and
+//! verified.
 //!
 //! ```text
-//! choose VMID → packer build (marked "building" as soon as the VM is there) → drives out → boot a clone → marked "ready"
-//!     any failure, an interrupt, the deadline → what was made is destroyed, after the proof
+//! choose VMID → packer build (marked "building" as soon as the VM exists) → empty drives → boot a clone → marked "ready"
+//!     after a failure, an interrupt or the deadline: the VM is destroyed, after the proof of ownership
 //! ```
 
 use std::collections::BTreeSet;
@@ -14,26 +15,29 @@ use ownership::{Build, Kind, Marker, Nonce, NotOurs, Owner, Vmid, fingerprint_ta
 use packer_driver::{Class, Event, Level, Packer};
 use pve::{Qemu, WaitOptions};
 use template_family::{Family, Version};
-use tf_provider::{CancellationToken, Cx, Diagnostic};
+use tf_provider::{CancellationToken, Context, Diagnostic};
 
-use super::model::KnownTemplate;
+use super::model::{KnownTemplate, THING};
 use super::proofs::{self, PACKERS_DESCRIPTION};
 use super::runner_program::{self, RunnerProgram};
 use super::source::Source;
 use super::variables::{self, Account, Making, Variables};
-use super::{THING, cds, finishing, verifying};
+use super::{cds, finishing, verifying};
+use crate::clients::Clients;
 use crate::diagnostics::{self, Detailed as _, Unable as _};
-use crate::provider::Clients;
 use crate::waiting;
 
-/// Packer notices a request to end only between calls to the API; some of those wait for a task.
+/// Time that Packer gets to end. Packer notices the request between two calls of the API, and some calls wait for a
+/// task.
 const GRACE: Duration = Duration::from_secs(300);
-/// How often another VMID is tried when somebody else was faster.
+/// Number of VMIDs to try, because another program may take a VMID first.
 const ATTEMPTS: usize = 4;
+/// Time between two attempts to write the marker of the build VM.
 const MARKING_PAUSE: Duration = Duration::from_secs(1);
-pub(super) const CLEANING: Duration = Duration::from_secs(300);
+/// Longest wait for the removal of an unfinished version.
+const CLEAN_UP: Duration = Duration::from_secs(300);
 
-/// The Packer program that an apply would use.
+/// Finds the Packer program.
 pub(super) async fn packer(plan: &KnownTemplate) -> Result<Packer, Diagnostic> {
     let named =
         plan.packer_path.as_deref().map(PathBuf::from).or_else(|| std::env::var_os("PXCI_PACKER").map(PathBuf::from));
@@ -41,9 +45,9 @@ pub(super) async fn packer(plan: &KnownTemplate) -> Result<Packer, Diagnostic> {
     Packer::locate(named.as_deref(), &search).await.unable("use", "Packer", "").about("packer_path")
 }
 
-/// Builds, verifies and returns a version that is ready.
+/// Builds and verifies a version. Returns it when it is ready.
 pub(super) async fn build(
-    cx: &Cx<Clients>,
+    cx: &Context<Clients>,
     plan: &KnownTemplate,
     family: &Family,
     source: &Source,
@@ -64,7 +68,7 @@ pub(super) async fn build(
         let proposed = proposed.unable("create", THING, name)?;
         let proposal = proposed.ok_or_else(|| diagnostics::range_full(THING, name, family.range))?;
         if plan.verify {
-            has_room_for_a_clone(cx, clients, family, &refused).await?;
+            check_room_for_clone(cx, clients, family, &refused).await?;
         }
         let attempt = Attempt::new(clients, family, source, number, proposal.vmid(), runner.as_ref());
         match attempt.run(cx, plan, &packer, certificates.as_deref()).await {
@@ -75,9 +79,10 @@ pub(super) async fn build(
     }
 }
 
-/// The verification needs a VMID of its own. Better to say so now than after half an hour of building; the version's own is claimed already.
-async fn has_room_for_a_clone(
-    cx: &Cx<Clients>,
+/// Checks before the build, which takes half an hour, that the verification clone can have a VMID too. The VMID of the
+/// version is already claimed.
+async fn check_room_for_clone(
+    cx: &Context<Clients>,
     clients: &Clients,
     family: &Family,
     refused: &BTreeSet<Vmid>,
@@ -86,12 +91,12 @@ async fn has_room_for_a_clone(
     let spare = spare.unable("create", THING, &family.name)?;
     spare.map(drop).ok_or_else(|| {
         let mut full = diagnostics::range_full(THING, family.name.as_str(), family.range);
-        full.detail.push_str(" A new version takes one VMID, and the clone that verifies it another.");
+        full.detail.push_str(" A new version needs two VMIDs: one for itself, and one for the clone that verifies it.");
         full.at("vmid_range")
     })
 }
 
-/// One try at one VMID.
+/// One attempt to build at one VMID.
 struct Attempt<'a> {
     clients: &'a Clients,
     family: &'a Family,
@@ -101,12 +106,14 @@ struct Attempt<'a> {
     name: String,
 }
 
+/// Reason why an attempt built no version.
 enum Unbuilt {
-    /// A foreign guest has the VMID, and nothing of ours exists.
+    /// Another program took the VMID, so nothing was made.
     VmidLost(Diagnostic),
+    /// The build failed.
     Failed {
         diagnostic: Diagnostic,
-        /// File names of the CDs that Packer left.
+        /// File names of the CDs that Packer did not delete.
         cds: Vec<String>,
     },
 }
@@ -141,7 +148,7 @@ impl<'a> Attempt<'a> {
 
     async fn run(
         &self,
-        cx: &Cx<Clients>,
+        cx: &Context<Clients>,
         plan: &KnownTemplate,
         packer: &Packer,
         certificates: Option<&str>,
@@ -163,10 +170,10 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Runs Packer. Returns true if it named our VMID as that of what it built.
+    /// Runs Packer. Returns true if Packer reported our VMID as that of the template.
     async fn pack(
         &self,
-        cx: &Cx<Clients>,
+        cx: &Context<Clients>,
         plan: &KnownTemplate,
         packer: &Packer,
         certificates: Option<&str>,
@@ -188,13 +195,13 @@ impl<'a> Attempt<'a> {
         tracing::info!(vmid = self.marker.vmid.get(), name = self.name, packer = %packer.version(), "building a template version");
         let done = CancellationToken::new();
         let packing = async {
-            let outcome = packer.build(&build, tell).await;
+            let outcome = packer.build(&build, log).await;
             done.cancel();
             outcome
         };
         let (outcome, ()) = tokio::join!(packing, self.mark_when_there(&done));
         let built = outcome.map_err(|error| self.unbuilt(&error))?;
-        tracing::info!(vmid = self.marker.vmid.get(), artifacts = ?built.artifacts, "Packer is done");
+        tracing::info!(vmid = self.marker.vmid.get(), artifacts = ?built.artifacts, "Packer has ended");
         Ok(built.artifacts.contains(&self.marker.vmid.to_string()))
     }
 
@@ -202,10 +209,10 @@ impl<'a> Attempt<'a> {
         tags(&self.family.installation, &[self.family.name.tag(), fingerprint_tag(&self.source.fingerprint)])
     }
 
-    /// Packer names itself in the description while it builds. The marker goes in as soon as the VM is there: should this process be killed,
-    /// the next apply knows whose VM it is.
+    /// Writes the marker into the description of the build VM as soon as the VM exists. If this process is killed, the
+    /// next apply recognises the VM by the marker.
     async fn mark_when_there(&self, done: &CancellationToken) {
-        let building = self.vm(false, cleaning());
+        let building = self.vm(false, waiting::for_clean_up(CLEAN_UP));
         loop {
             if let Ok(vm) = building.prove().await
                 && (vm.marker().is_some() || vm.config().lock().is_none() && self.mark(&vm).await.is_ok())
@@ -219,18 +226,23 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Returns the VM that Packer builds. `is_reported`: Packer has named its VMID as that of what it built.
+    /// Returns the VM that Packer builds. `is_reported` is true if Packer reported its VMID as that of the template.
     fn vm(&self, is_reported: bool, wait: WaitOptions) -> Candidate<Qemu> {
         proofs::build(self.clients, self.family, &self.marker, (&self.name, is_reported), wait)
     }
 
-    /// Gives the VM that Packer builds our marker.
+    /// Writes our marker into the description of the build VM.
     async fn mark(&self, vm: &OwnedVm) -> Result<(), pve::Error> {
         let description = format!("{PACKERS_DESCRIPTION}\n{}", finishing::description(&self.marker));
         vm.change(&[("description", &description)]).await
     }
 
-    async fn complete(&self, cx: &Cx<Clients>, plan: &KnownTemplate, is_reported: bool) -> Result<Version, Diagnostic> {
+    async fn complete(
+        &self,
+        cx: &Context<Clients>,
+        plan: &KnownTemplate,
+        is_reported: bool,
+    ) -> Result<Version, Diagnostic> {
         let built = self.vm(is_reported, waiting::until_deadline(cx));
         finishing::finish(&built, &self.marker, &self.name, &self.tags()).await?;
         if plan.verify {
@@ -251,7 +263,8 @@ impl<'a> Attempt<'a> {
         })
     }
 
-    /// Destroys the VM of this attempt and the CDs that Packer left. The error text says what is left.
+    /// Destroys the VM of this attempt and the CDs that Packer did not delete. The error says which of them still
+    /// exist.
     async fn clean_up(&self, mut cds: Vec<String>) -> Result<(), String> {
         let removed = self.remove_vm(&mut cds).await;
         if let Err(diagnostic) = cds::delete(self.clients, &self.family.node, &cds).await {
@@ -260,25 +273,26 @@ impl<'a> Attempt<'a> {
         removed
     }
 
-    /// Destroys the VM of this attempt. The CDs in its drives are added to `cds`.
+    /// Destroys the VM of this attempt, and adds the CDs in its drives to `cds`.
     async fn remove_vm(&self, cds: &mut Vec<String>) -> Result<(), String> {
         let vmid = self.marker.vmid;
         let left = |reason: &str| {
             format!(
-                "What was built so far is still there as VM {vmid}: {reason}. The next apply tries again to remove it."
+                "The unfinished version still exists as VM {vmid}: {reason}. The next apply tries again to remove it."
             )
         };
         let chain = |error: &guest::Error| diagnostics::unable("", "", "", error).detail;
-        let vm = match self.vm(false, cleaning()).prove().await {
+        let vm = match self.vm(false, waiting::for_clean_up(CLEAN_UP)).prove().await {
             Ok(vm) => vm,
-            Err(error) if error.is_gone() || is_of_others(&error.problem) => return Ok(()),
+            Err(error) if error.is_gone() || is_of_another_guest(&error.problem) => return Ok(()),
             Err(error) => return Err(left(&chain(&error))),
         };
         if vm.marker().is_none() {
             self.mark(&vm).await.map_err(|error| left(&error.to_string()))?;
         }
         cds.extend(cds::of(vm.config()));
-        let version = proofs::version(self.clients, self.family, vmid, Some(&self.marker.nonce), cleaning());
+        let version =
+            proofs::version(self.clients, self.family, vmid, Some(&self.marker.nonce), waiting::for_clean_up(CLEAN_UP));
         version.remove().await.map_err(|error| left(&chain(&error)))
     }
 
@@ -288,8 +302,8 @@ impl<'a> Attempt<'a> {
         let mut diagnostic = diagnostic.also(hint(failure.class));
         if failure.lines.iter().any(|line| is_about_tags(line)) {
             diagnostic.detail.push_str(
-                " The Packer template must not set `tags`: Proxmox VE judges those by the rights on the VMID alone, whatever the \
-                 token may do in the resource pool. They are set when the build is done.",
+                " The Packer template must not set `tags`, because Proxmox VE checks tags at creation against the rights on the VMID \
+                 alone, not against those on the resource pool. The provider sets the tags after the build.",
             );
         }
         let lost = failure.class == Class::Api
@@ -302,7 +316,7 @@ impl<'a> Attempt<'a> {
 }
 
 /// Returns true if another guest got the VMID. A build VM that is not in the resource pool is still ours.
-fn is_of_others(problem: &Problem) -> bool {
+fn is_of_another_guest(problem: &Problem) -> bool {
     match problem {
         Problem::OtherIncarnation => true,
         Problem::NotOurs(reason) => !matches!(reason, NotOurs::ResourcePool { .. }),
@@ -310,16 +324,13 @@ fn is_of_others(problem: &Problem) -> bool {
     }
 }
 
-fn cleaning() -> WaitOptions {
-    WaitOptions { deadline: CLEANING, cancel: CancellationToken::new() }
-}
-
-/// Returns true if the line is Packer's report of the refusal that a creation with tags meets.
+/// Returns true if Packer reports in this line that Proxmox VE refused a creation because of its tags.
 fn is_about_tags(line: &str) -> bool {
     line.contains("Permission check failed (/vms/") && line.contains("VM.Config.Options")
 }
 
-fn tell(event: &Event) {
+/// Logs an event of Packer.
+fn log(event: &Event) {
     match event {
         Event::Line { level: Level::Say, text } => tracing::info!(target: "packer", "{}", text.trim()),
         Event::Line { text, .. } => tracing::debug!(target: "packer", "{}", text.trim()),
@@ -328,25 +339,26 @@ fn tell(event: &Event) {
     }
 }
 
+/// Returns advice on a failed build.
 fn hint(class: Class) -> &'static str {
     match class {
         Class::Config => "Nothing was created. Correct the template or its variables.",
         Class::Plugins => {
-            "Nothing was created. Without access to the network, install the plugin with `packer plugins install --path` and name its directory in PACKER_PLUGIN_PATH."
+            "Nothing was created. Without network access, install the plugin with `packer plugins install --path`, and set PACKER_PLUGIN_PATH to its directory."
         }
         Class::Api => {
-            "The build VM is removed; the current version stays. Check the token's privileges (docs/privileges.md), the storages and the bridge."
+            "The build VM was removed, and the current version stays. Check the token's privileges (docs/privileges.md), the storages and the bridge."
         }
         Class::Guest => {
-            "The build VM is removed; the current version stays. Watch its console during the next build: the installer may wait for input, or the network may be missing."
+            "The build VM was removed, and the current version stays. Watch the console of the build VM during the next build: the installer may wait for input, or the network may be missing."
         }
         Class::Provisioner => {
-            "The build VM is removed; the current version stays. The lines above are the provisioner's last; TF_LOG_PROVIDER=DEBUG shows all of them."
+            "The build VM was removed, and the current version stays. The lines above are the provisioner's last lines. TF_LOG_PROVIDER=DEBUG shows all of them."
         }
-        Class::Cancelled => "The build VM is removed; the current version stays.",
-        Class::TimedOut => "The build VM is removed; the current version stays. The limit can be raised in `timeouts`.",
+        Class::Cancelled => "The build VM was removed, and the current version stays.",
+        Class::TimedOut => "The build VM was removed, and the current version stays. Raise the limit in `timeouts`.",
         Class::Crashed => {
-            "The build VM is removed; the current version stays. Another version of Packer or of its Proxmox plugin may behave better."
+            "The build VM was removed, and the current version stays. Try another version of Packer or of its Proxmox plugin."
         }
     }
 }

@@ -1,19 +1,24 @@
-//! CDs with seed data that Packer makes for a build, uploads, and leaves on the storage when it is killed.
+//! CDs that Packer makes and uploads for a build. A Packer that is killed does not delete them from the storage.
 //!
-//! Every Packer names them `packer` and some digits. So a CD counts as ours only if it is in a drive of a build VM with
-//! our marker, or was in the directory for temporary files that only our Packer had. Other files are never deleted.
+//! Every Packer gives its CDs names of the form `packer` and digits. A CD is therefore ours only if it is in a drive of
+//! a build VM with our marker, or has the name of a temporary file of our Packer. Other files are never deleted.
+
+use std::time::Duration;
 
 use ownership::NodeName;
-use pve::{Config, WaitOptions};
-use tf_provider::{CancellationToken, Diagnostic};
+use pve::Config;
+use tf_provider::Diagnostic;
 
-use super::THING;
-use super::building::CLEANING;
+use super::model::THING;
+use crate::clients::Clients;
 use crate::diagnostics::Unable as _;
 use crate::holders;
-use crate::provider::Clients;
+use crate::waiting;
 
-/// Volume ids of Packer's CDs in the drives of a build VM. Installation media have other names.
+/// Longest wait for the deletion of a CD.
+const CLEAN_UP: Duration = Duration::from_secs(300);
+
+/// Returns the volume ids of Packer's CDs in the drives of a build VM.
 pub(super) fn of(config: &Config) -> Vec<String> {
     holders::images(config).filter(|volid| is_packers(volid)).collect()
 }
@@ -23,15 +28,15 @@ fn is_packers(volid: &str) -> bool {
     number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// Deletes CDs that are ours. One that a guest has in a drive stays.
+/// Deletes these CDs, except those that a guest has in a drive.
 pub(super) async fn delete(clients: &Clients, node: &NodeName, cds: &[String]) -> Result<(), Diagnostic> {
     let held = holders::of(&clients.pve, cds).await.unable("delete", "Packer's CDs of", THING)?;
     for volid in cds.iter().filter(|volid| is_packers(volid) && !held.contains_key(*volid)) {
         let Some((storage, _)) = volid.split_once(':') else { continue };
-        tracing::info!(volid, "deleting a CD that Packer left");
+        tracing::info!(volid, "deleting a CD that Packer did not delete");
         let task = clients.pve.storage(node, storage).delete(volid).await.unable("delete", "Packer's CDs of", THING)?;
         if let Some(task) = task {
-            let wait = WaitOptions { deadline: CLEANING, cancel: CancellationToken::new() };
+            let wait = waiting::for_clean_up(CLEAN_UP);
             clients.pve.wait(&task, &wait).await.unable("delete", "Packer's CDs of", THING)?;
         }
     }

@@ -1,26 +1,27 @@
-//! What Packer leaves is checked and tidied: a template with a disk and an agent, and no image in any drive.
+//! Finishes the VM that Packer built: checks that it is a template with a disk and a guest agent, and removes its
+//! drives with images.
 
 use guest::Candidate;
 use ownership::Marker;
 use pve::{Properties, Qemu};
 use tf_provider::Diagnostic;
 
-use super::THING;
+use super::model::THING;
 use crate::diagnostics::{self, Unable as _};
 use crate::holders::is_drive;
 
-/// Description of a version: a line for people, and the marker.
+/// Returns the description of a version: a line for people, and the marker.
 pub(super) fn description(marker: &Marker) -> String {
     let family = marker.family.as_deref().unwrap_or_default();
     let number = marker.version.unwrap_or_default();
     format!("Version {number} of the template family {family}. Managed by pxci; do not change it by hand.\n{marker}")
 }
 
-/// Takes images out of the drives of what Packer built, and sets name, tags and description.
+/// Removes drives with images from the built template, and sets name, tags and description.
 pub(super) async fn finish(built: &Candidate<Qemu>, marker: &Marker, name: &str, tags: &str) -> Result<(), Diagnostic> {
     let found = built.prove().await.unable("finish", THING, name)?;
     if let Some(problem) = problem(found.config()) {
-        return Err(diagnostics::impossible("use", "what Packer built as template", name, problem));
+        return Err(diagnostics::impossible("use", "the VM that Packer built as a template", name, problem));
     }
     let finished = built.change(|found| {
         let mut options =
@@ -39,16 +40,16 @@ pub(super) async fn finish(built: &Candidate<Qemu>, marker: &Marker, name: &str,
         return Ok(());
     }
     let detail = format!(
-        "{} still hold an image. Clones would boot from it, or could not be made on another node.",
+        "These drives still hold an image: {}. Clones would boot from the image, or could not be made on another node.",
         left.join(", ")
     );
-    Err(diagnostics::impossible("finish", "template", name, detail))
+    Err(diagnostics::impossible("finish", THING, name, detail))
 }
 
-/// Why a guest cannot serve as a template, if it cannot.
+/// Returns the reason why a guest cannot be a template version, or `None` if it can.
 fn problem(config: &pve::Config) -> Option<String> {
     if !config.is_template() {
-        return Some("It is a VM, but no template. The Packer template must not set `skip_convert_to_template`, and must use a Proxmox builder.".to_owned());
+        return Some("It is a VM, not a template. The Packer template must not set `skip_convert_to_template`, and must use a Proxmox builder.".to_owned());
     }
     if !config.iter().any(|(option, value)| is_drive(option) && !is_removable(value)) {
         return Some("It has no disk.".to_owned());
@@ -60,7 +61,7 @@ fn problem(config: &pve::Config) -> Option<String> {
     Some("The QEMU guest agent is not enabled in its configuration. Set `qemu_agent = true` in the Packer template, and install qemu-guest-agent in the image.".to_owned())
 }
 
-/// Drives with an image, an empty one, or PVE's own cloud-init data: clones bring their own.
+/// Returns the drives that are CD drives or hold PVE's own cloud-init data. Clones get their own drives.
 fn drives(config: &pve::Config) -> Vec<&str> {
     config.iter().filter(|(option, value)| is_drive(option) && is_removable(value)).map(|(option, _)| option).collect()
 }
@@ -91,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_template_can_be_is_said() {
+    fn a_vm_that_cannot_be_a_version_is_refused() {
         let good = json!({"template": 1, "agent": "enabled=1,fstrim_cloned_disks=1", "scsi0": "a:base-1-disk-0"});
         assert_eq!(problem(&config(good.clone())), None);
         for (option, value) in [("template", json!(0)), ("agent", json!("0")), ("scsi0", json!("none,media=cdrom"))] {

@@ -1,13 +1,13 @@
-//! `pxci_template`: a family of golden templates, one version current.
+//! `pxci_template`: a family of templates, one of whose versions is current.
 //!
 //! ```text
-//! plan:  files, variables → inputs, fingerprint ─┬─ a version has it already: its VMID is known, nothing is built
-//!                                                └─ none has: a new version, its VMID unknown
-//! apply: remove leftovers → take over, or build · verify → switch → retention
+//! plan:  files, variables → inputs, fingerprint ─┬─ a version has this fingerprint: its VMID is known, nothing is built
+//!                                                └─ no version has it: a new version, its VMID unknown
+//! apply: remove leftovers → adopt a version, or build · verify → switch → retention
 //! ```
 //!
-//! A new version is an update in place; when it fails, the state keeps the current one. It must never build from files
-//! other than those of the plan, and never remove the version that was current before the apply.
+//! A new version is an update in place. If it fails, the state keeps the current version. An apply must never build
+//! from files other than those of the plan, and must never remove the version that was current before it.
 
 mod building;
 mod cds;
@@ -28,18 +28,16 @@ use ownership::{Build, Vmid};
 use pve::Content;
 use template_family::{Family, FamilyName, Version, adoptable};
 use tf_provider::{
-    Attr, Call, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Model as _, Outcome, Plan, PlanCx, Resource,
+    Attr, Call, Context, Diagnostic, Diagnostics, Failure, ImportKey, Model as _, Outcome, Plan, PlanContext, Resource,
 };
 
-use self::model::{KnownTemplate, Template, is_of};
+use self::model::{KnownTemplate, THING, Template, is_of};
 use self::source::Source;
+use crate::clients::Clients;
 use crate::diagnostics::{self, Detailed as _, Unable as _};
-use crate::provider::Clients;
 use crate::waiting;
 
-const THING: &str = "template";
-
-/// The resource type.
+/// The resource type `pxci_template`.
 pub(crate) struct Templates;
 
 impl Resource for Templates {
@@ -57,16 +55,16 @@ impl Resource for Templates {
             diagnostics.push(diagnostic);
         }
         if !config.secret_variables_wo.is_null() && config.secret_variables_wo_version.is_null() {
-            let detail = "Without `secret_variables_wo_version` a change of the secrets builds no new version: cores do not store them, and cannot see a difference.";
+            let detail = "Without `secret_variables_wo_version`, a change of the secrets does not build a new version, because the core does not store them and cannot compare them.";
             diagnostics.push(diagnostics::doubtful(
                 "secret_variables_wo_version",
-                "Changes of the secret variables will not be noticed",
+                "Changes of the secret variables are not noticed",
                 detail,
             ));
         }
     }
 
-    async fn plan(&self, cx: &PlanCx<Clients>, plan: &mut Plan<Template>) -> Result<(), Diagnostics> {
+    async fn plan(&self, cx: &PlanContext<Clients>, plan: &mut Plan<Template>) -> Result<(), Diagnostics> {
         let Some(clients) = cx.data() else {
             plan.planned.show_undetermined();
             return Ok(());
@@ -91,25 +89,25 @@ impl Resource for Templates {
         }
         let versions = keeping::versions(cx, clients, &family).await?;
         match adoptable(&versions, &source.fingerprint) {
-            Some(version) => take_over(cx, &mut plan.planned, version, current),
+            Some(version) => plan_adoption(cx, &mut plan.planned, version, current),
             None => {
                 plan.planned.show_unbuilt();
-                can_be_built(clients, &known, &family).await?;
+                check_build(clients, &known, &family).await?;
             }
         }
         Ok(())
     }
 
-    async fn create(&self, cx: &Cx<Clients>, plan: KnownTemplate) -> Outcome<KnownTemplate> {
+    async fn create(&self, cx: &Context<Clients>, plan: KnownTemplate) -> Outcome<KnownTemplate> {
         apply(cx, plan, None).await
     }
 
-    async fn read(&self, cx: &Cx<Clients>, mut state: Template) -> Result<Option<Template>, Diagnostics> {
+    async fn read(&self, cx: &Context<Clients>, mut state: Template) -> Result<Option<Template>, Diagnostics> {
         let family = state.family(cx.data())?;
         let versions = keeping::versions(cx, cx.data(), &family).await?;
         let usable = || versions.iter().filter(|version| version.is_template && version.build != Build::Building);
         let same = usable().find(|version| Some(version.vmid) == known_vmid(&state.vmid));
-        // Somebody removed the current version: the newest that is left replaces it.
+        // If the current version was removed by hand, the newest remaining version is current.
         let Some(version) = same.or_else(|| usable().next_back()) else { return Ok(None) };
         if state.fingerprint.text() != Some(version.fingerprint.as_str()) {
             state.inputs = Attr::Null;
@@ -120,12 +118,12 @@ impl Resource for Templates {
         Ok(Some(state))
     }
 
-    async fn update(&self, cx: &Cx<Clients>, prior: KnownTemplate, plan: KnownTemplate) -> Outcome<KnownTemplate> {
+    async fn update(&self, cx: &Context<Clients>, prior: KnownTemplate, plan: KnownTemplate) -> Outcome<KnownTemplate> {
         let before = known_vmid(&prior.vmid);
         apply(cx, plan, before).await
     }
 
-    async fn delete(&self, cx: &Cx<Clients>, state: KnownTemplate) -> Result<(), Failure<KnownTemplate>> {
+    async fn delete(&self, cx: &Context<Clients>, state: KnownTemplate) -> Result<(), Failure<KnownTemplate>> {
         let family = state.family(cx.data())?;
         let Err(problems) = keeping::remove_all(cx, &family).await else { return Ok(()) };
         let mut left = state;
@@ -133,23 +131,23 @@ impl Resource for Templates {
         Err(Failure::partial(left, problems))
     }
 
-    async fn import(&self, cx: &Cx<Clients>, key: ImportKey<Template>) -> Result<Template, Diagnostics> {
+    async fn import(&self, cx: &Context<Clients>, key: ImportKey<Template>) -> Result<Template, Diagnostics> {
         let clients = cx.data();
         let wanted = match key {
             ImportKey::Id(text) => Template { family: text.into(), ..Template::default() },
             ImportKey::Identity(wanted) => wanted,
         };
-        let text = wanted.family.need("family")?.clone();
+        let text = wanted.family.require("family")?.clone();
         is_of(&text, &wanted.installation, &clients.installation)?;
         let name: FamilyName = text.parse().unable("import", THING, &text)?;
         let found = cx.guard(Family::find(&clients.pve, &clients.installation, &name)).await?;
         let found = found.unable("import", THING, &text)?;
         let Some(family) = found else {
             let detail = format!(
-                "No template of the installation \"{}\" carries the marker of this family. Only what this provider built can be imported, under the name of its family.",
+                "No template of the installation \"{}\" has the marker of this family. Only families that pxci built can be imported, by the name of the family.",
                 clients.installation
             );
-            return Err(diagnostics::impossible("import", "template", text, detail).into());
+            return Err(diagnostics::impossible("import", THING, text, detail).into());
         };
         Ok(Template {
             family: text.into(),
@@ -162,12 +160,12 @@ impl Resource for Templates {
     }
 }
 
-/// Returns the VMID of an attribute that has one.
+/// Returns the VMID in an attribute, if it is known and valid.
 fn known_vmid(attribute: &Attr<u32>) -> Option<Vmid> {
     Vmid::new(*attribute.known()?).ok()
 }
 
-/// Names of the secret variables; `None` while they are unknown.
+/// Returns the names of the secret variables, or `None` while they are unknown.
 fn secret_names(config: &Template) -> Option<BTreeSet<String>> {
     if config.secret_variables_wo.is_unknown() {
         return None;
@@ -175,22 +173,22 @@ fn secret_names(config: &Template) -> Option<BTreeSet<String>> {
     Some(config.secret_variables_wo.known().map(|all| all.keys().cloned().collect()).unwrap_or_default())
 }
 
-/// A version that was built from the same inputs.
-fn take_over(call: &Call, planned: &mut Template, version: &Version, current: Option<Vmid>) {
+/// Plans the adoption of a version that was built from the same inputs.
+fn plan_adoption(call: &Call, planned: &mut Template, version: &Version, current: Option<Vmid>) {
     planned.show(version);
     if current == Some(version.vmid) {
         return;
     }
     planned.versions = Attr::Unknown;
     let detail = format!(
-        "Version {} (VMID {}) was built from exactly these inputs. It is taken over; nothing is built.",
+        "Version {} (VMID {}) was built from the same inputs. It is adopted, and nothing is built.",
         version.number, version.vmid
     );
-    call.warn(format!("Template \"{}\" is there already", version.name), detail);
+    call.warn(format!("Template \"{}\" exists already", version.name), detail);
 }
 
-/// Finds out while planning what would only fail later.
-async fn can_be_built(clients: &Clients, planned: &KnownTemplate, family: &Family) -> Result<(), Diagnostics> {
+/// Checks at plan time that Packer and the storages can be used.
+async fn check_build(clients: &Clients, planned: &KnownTemplate, family: &Family) -> Result<(), Diagnostics> {
     building::packer(planned).await?;
     let storages =
         [("vm_storage", &planned.vm_storage, "images"), ("iso_storage", &planned.iso_storage, Content::Iso.as_str())];
@@ -199,7 +197,7 @@ async fn can_be_built(clients: &Clients, planned: &KnownTemplate, family: &Famil
         let status = status.unable("use", "storage", storage).about(attribute)?;
         if !status.content.iter().any(|kind| kind == content) {
             let detail = format!(
-                "It takes {}, but not `{content}`. Enable that content type for it (Datacenter, Storage, Edit, Content), or name another storage.",
+                "It accepts {}, but not `{content}`. Enable that content type for it (Datacenter, Storage, Edit, Content), or use another storage.",
                 status.content.join(", ")
             );
             return Err(diagnostics::impossible("use", "storage", storage, detail).at(attribute).into());
@@ -208,8 +206,8 @@ async fn can_be_built(clients: &Clients, planned: &KnownTemplate, family: &Famil
     Ok(())
 }
 
-/// Brings the family to the planned version. `before`: what was current until now.
-async fn apply(cx: &Cx<Clients>, mut plan: KnownTemplate, before: Option<Vmid>) -> Outcome<KnownTemplate> {
+/// Makes the planned version current. `before` is the version that was current until now.
+async fn apply(cx: &Context<Clients>, mut plan: KnownTemplate, before: Option<Vmid>) -> Outcome<KnownTemplate> {
     let clients = cx.data();
     plan.node = clients.node(&plan.node)?.to_string().into();
     let family = plan.family(clients)?;
@@ -222,19 +220,19 @@ async fn apply(cx: &Cx<Clients>, mut plan: KnownTemplate, before: Option<Vmid>) 
     let versions = keeping::versions(cx, clients, &family).await?;
     keeping::reap(cx, &family, &versions).await?;
     let version = match adoptable(&versions, &source.fingerprint) {
-        Some(version) => revived(cx, &family, version).await?,
+        Some(version) => ready(cx, &family, version).await?,
         None => building::build(cx, &plan, &family, &source, next_number(&versions)).await?,
     };
     plan.show(&version);
-    // The version is there and switched to: what fails from here on must not lose it.
+    // The new version is current, so a later failure must not remove it from the state.
     if let Err(diagnostic) = keeping::retain(cx, &family, &mut plan, before).await {
         plan.list(&[version]);
-        cx.warn("Old template versions were not looked after", diagnostic.detail);
+        cx.warn("Old template versions were not removed", diagnostic.detail);
     }
     Ok(plan)
 }
 
-/// The plan showed certain files; others are not built.
+/// Refuses files that differ from those of the plan.
 fn refuse_changes(plan: &KnownTemplate, source: &Source) -> Result<(), Diagnostic> {
     if plan.fingerprint.text().is_none_or(|planned| planned == source.fingerprint) {
         return Ok(());
@@ -242,26 +240,24 @@ fn refuse_changes(plan: &KnownTemplate, source: &Source) -> Result<(), Diagnosti
     let planned = plan.inputs.known().cloned().unwrap_or_default();
     let changed = source::changed(&planned, &source.inputs.shown());
     let what = if changed.is_empty() { "the inputs".to_owned() } else { changed.join(", ") };
-    let detail = format!(
-        "Since the plan was made, {what} changed in \"{}\". Nothing was built. Make a new plan.",
-        source.directory.display()
-    );
-    Err(diagnostics::invalid("directory", "The image's files are not those of the plan", detail))
+    let detail =
+        format!("Since the plan, {what} changed in \"{}\". Nothing was built. Plan again.", source.directory.display());
+    Err(diagnostics::invalid("directory", "The image's files have changed since the plan", detail))
 }
 
 fn next_number(versions: &[Version]) -> u32 {
     versions.iter().map(|version| version.number).max().unwrap_or_default() + 1
 }
 
-/// A retired version that is wanted again is ready again.
-async fn revived(cx: &Cx<Clients>, family: &Family, version: &Version) -> Result<Version, Diagnostic> {
+/// Returns a version that is adopted, which may have been retired, marked as ready.
+async fn ready(cx: &Context<Clients>, family: &Family, version: &Version) -> Result<Version, Diagnostic> {
     let clients = cx.data();
     let mut version = version.clone();
     if version.build == Build::Ready {
         return Ok(version);
     }
-    let again = proofs::version(clients, family, version.vmid, None, waiting::until_deadline(cx));
-    let marked = again.mark(|marker| marker.build = Some(Build::Ready)).await;
+    let retired = proofs::version(clients, family, version.vmid, None, waiting::until_deadline(cx));
+    let marked = retired.mark(|marker| marker.build = Some(Build::Ready)).await;
     marked.unable("mark", THING, version.vmid)?;
     version.build = Build::Ready;
     Ok(version)

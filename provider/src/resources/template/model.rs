@@ -1,4 +1,4 @@
-//! The typed state of `pxci_template`.
+//! The schema and state of `pxci_template`.
 
 use std::collections::BTreeMap;
 
@@ -6,89 +6,94 @@ use ownership::{Build, Installation, VmidRange};
 use template_family::{Family, FamilyName, Version};
 use tf_provider::{Attr, Diagnostic, Model, Secret, Timeouts};
 
+use crate::clients::Clients;
 use crate::diagnostics;
 use crate::nodes::good_node;
-use crate::provider::Clients;
 
-/// A family of golden VM templates, built by Packer from the files of a directory.
+/// Name of the resource in diagnostics.
+pub(super) const THING: &str = "template";
+
+/// A family of VM templates, which Packer builds from the files of a directory.
 ///
-/// A change of any file or variable builds a new version beside the current one, boots a clone of it to verify it, and only
-/// then switches to it; a failed build leaves the current version in place. The plan names every file that changed.
-/// A version that was built from the same inputs before is taken over instead of being built again.
+/// A change of any file or variable builds a new version next to the current one, boots a clone of the new version to verify
+/// it, and then switches to it. If the build fails, the current version stays. The plan names every file that changed. If an
+/// earlier version was built from the same inputs, it is adopted, and nothing is built.
 #[derive(Clone, Default, Model)]
 pub(crate) struct Template {
-    /// Name of the family, and beginning of every version's name: lower-case letters, digits and hyphens.
+    /// Name of the family, with which the name of every version begins. Lower-case letters, digits and hyphens.
     #[tf(required, replace, identity, validate = good_family)]
     pub(crate) family: Attr<String>,
-    /// Installation that the family belongs to: the provider's.
+    /// Installation of the family, which is the provider's.
     #[tf(computed, keep, identity)]
     pub(crate) installation: Attr<String>,
-    /// Node on which versions are built. Default: the provider's.
+    /// Node on which versions are built. Default: the provider's node.
     #[tf(optional, computed, keep, replace, validate = good_node)]
     pub(crate) node: Attr<String>,
-    /// Resource pool of Proxmox VE that versions are members of. Nothing outside it is ever destroyed.
+    /// Proxmox VE resource pool of the versions. Guests outside this pool are never destroyed.
     #[tf(required, replace, length(1..=128))]
     pub(crate) resource_pool: Attr<String>,
-    /// VMIDs to choose from, as in `9000-9049`: for versions, and for the clone that verifies one.
+    /// Range of VMIDs for versions and for the clones that verify them, as in `9000-9049`.
     #[tf(required, unread, validate = good_range)]
     pub(crate) vmid_range: Attr<String>,
-    /// Directory of the Packer template. Every file below it counts as an input. Files that change between plan and apply are
-    /// refused; the core words that as an inconsistent final plan, and names the file.
+    /// Directory of the Packer template. Every file below it is an input. If a file changes between plan and apply, the apply
+    /// fails: the core reports an inconsistent final plan and names the file.
     #[tf(required, unread)]
     pub(crate) directory: Attr<String>,
-    /// Files of the directory that are not inputs, as glob patterns such as `docs/**`.
+    /// Glob patterns of files that are not inputs, such as `docs/**`.
     #[tf(optional)]
     pub(crate) ignore: Attr<Vec<String>>,
-    /// Further variables for the Packer template. A value that is a JSON list or object is handed over as such.
+    /// Further variables for the Packer template. A value that is a JSON list or object is passed as a list or object.
     #[tf(optional)]
     pub(crate) variables: Attr<BTreeMap<String, String>>,
-    /// Secret variables for the Packer template; neither in state nor in plan. Use them with `secret_variables_wo_version`.
+    /// Secret variables for the Packer template. They are stored neither in the state nor in the plan. Set them together with
+    /// `secret_variables_wo_version`.
     #[tf(optional, write_only, sensitive)]
     pub(crate) secret_variables_wo: Attr<BTreeMap<String, Secret>>,
-    /// Raise it when `secret_variables_wo` change what is built.
+    /// Version of `secret_variables_wo`. A new version builds a new template version.
     #[tf(optional)]
     pub(crate) secret_variables_wo_version: Attr<i64>,
-    /// Storage of the disks; it must be able to make linked clones.
+    /// Storage for the disks. Must support linked clones.
     #[tf(required, unread)]
     pub(crate) vm_storage: Attr<String>,
-    /// Storage with content type `iso`, for installation media.
+    /// Storage for installation media. Needs content type `iso`.
     #[tf(required, unread)]
     pub(crate) iso_storage: Attr<String>,
-    /// Bridge of the network card.
+    /// Bridge of the build VM's network card, which clones inherit.
     #[tf(default = "vmbr0")]
     pub(crate) bridge: Attr<String>,
-    /// Version of GitHub's runner program, as in `2.336.0`, or `latest`, which is resolved when a version is built. A newer
-    /// release alone changes no plan.
+    /// Version of GitHub's runner program, as in `2.336.0`, or `latest`, which is resolved when a template version is built. A
+    /// newer release of the runner program does not change the plan.
     #[tf(default = "latest")]
     pub(crate) runner_version: Attr<String>,
-    /// Where to get the runner program from instead of GitHub. Needs `runner_sha256` and a `runner_version` that is a number.
+    /// URL of the runner program's archive. Default: GitHub's. Needs `runner_sha256`, and a `runner_version` other than
+    /// `latest`.
     #[tf(optional)]
     pub(crate) runner_url: Attr<String>,
     /// SHA-256 of the runner program's archive.
     #[tf(optional, validate = good_sha256)]
     pub(crate) runner_sha256: Attr<String>,
-    /// API in which the newest runner release is looked up.
+    /// Base URL of the API at which the newest release of the runner program is looked up.
     #[tf(default = "https://api.github.com")]
     pub(crate) github_api_url: Attr<String>,
-    /// The Packer program. Default: environment `PXCI_PACKER`, else `packer` on `PATH`.
+    /// Path of the Packer program. Default: `packer` on `PATH`. Environment: `PXCI_PACKER`.
     #[tf(optional)]
     pub(crate) packer_path: Attr<String>,
-    /// How many verified versions are kept. The one that was current before an apply stays until the next.
+    /// Number of verified versions to keep. The version that was current before an apply stays until the next apply.
     #[tf(default = 2, range(1..=50))]
     pub(crate) keep_versions: Attr<i64>,
-    /// Whether a clone of a new version is booted before it is switched to.
+    /// True if a clone of a new version must boot before the resource switches to the version.
     #[tf(default = true)]
     pub(crate) verify: Attr<bool>,
-    /// Every input file: its path → the first digits of its SHA-256, and `+x` where it is executable.
+    /// Input files by path, each with the first digits of its SHA-256 and `+x` if it is executable.
     #[tf(computed)]
     pub(crate) inputs: Attr<BTreeMap<String, String>>,
-    /// Digest of everything that goes into a version, secrets excepted.
+    /// Digest of everything that a version is built from, except secrets.
     #[tf(computed)]
     pub(crate) fingerprint: Attr<String>,
     /// Number of the current version.
     #[tf(computed)]
     pub(crate) version: Attr<u32>,
-    /// VMID of the current version: what runner VMs are cloned from.
+    /// VMID of the current version, from which runner VMs are cloned.
     #[tf(computed)]
     pub(crate) vmid: Attr<u32>,
     /// Name of the current version.
@@ -97,19 +102,19 @@ pub(crate) struct Template {
     /// Version of GitHub's runner program in the current version.
     #[tf(computed)]
     pub(crate) runner_version_installed: Attr<String>,
-    /// When the current version was built.
+    /// Time at which the current version was built, in RFC 3339.
     #[tf(computed)]
     pub(crate) built_at: Attr<String>,
-    /// Every version that there is: VMID → its number, and whether it is ready or retired.
+    /// Versions by VMID, each with its number and `ready` or `retired`.
     #[tf(computed)]
     pub(crate) versions: Attr<BTreeMap<String, String>>,
-    /// How long operations may take.
+    /// Time limits of operations.
     #[tf(timeouts(create = "3h", update = "3h", delete = "30m"))]
     pub(crate) timeouts: Timeouts,
 }
 
 impl KnownTemplate {
-    /// Where the family lives.
+    /// Returns the place of the family.
     pub(crate) fn family(&self, clients: &Clients) -> Result<Family, Diagnostic> {
         is_of(&self.family, &self.installation, &clients.installation)?;
         let range = Some(self.vmid_range.as_str()).filter(|range| !range.is_empty());
@@ -117,7 +122,7 @@ impl KnownTemplate {
         family(clients, &self.family, &place)
     }
 
-    /// Takes over what a version is.
+    /// Sets the attributes of the current version.
     pub(crate) fn show(&mut self, version: &Version) {
         self.version = version.number.into();
         self.vmid = version.vmid.get().into();
@@ -127,17 +132,17 @@ impl KnownTemplate {
         self.built_at = version.built_at.clone().into();
     }
 
-    /// Takes over the list of versions.
+    /// Sets the list of versions.
     pub(crate) fn list(&mut self, versions: &[Version]) {
         self.versions = listed(versions).into();
     }
 }
 
-/// Where a family lives, as far as the model says.
+/// Attributes that determine the place of a family.
 struct Place<'a> {
     node: &'a Attr<String>,
     resource_pool: &'a str,
-    /// `None` after an import.
+    /// Range of VMIDs. `None` after an import.
     range: Option<&'a str>,
     vmid: &'a Attr<u32>,
 }
@@ -155,16 +160,17 @@ fn family(clients: &Clients, name: &str, place: &Place<'_>) -> Result<Family, Di
     })
 }
 
-/// Checks that a family is one of the provider's installation. With another provider configuration it would seem to be gone.
+/// Checks that a family belongs to the provider's installation. A provider of another installation would find no version of
+/// the family, and would take it for destroyed.
 pub(crate) fn is_of(family: &str, own: &Attr<String>, installation: &Installation) -> Result<(), Diagnostic> {
     let Some(own) = own.text().filter(|own| *own != installation.as_str()) else { return Ok(()) };
     let detail = format!(
-        "It belongs to the installation \"{own}\", but the provider works for \"{installation}\". Use a provider whose `installation` is \"{own}\", or remove the template from the state (`tofu state rm`)."
+        "It belongs to the installation \"{own}\", but the provider's installation is \"{installation}\". Use a provider whose `installation` is \"{own}\", or remove the template from the state (`tofu state rm`)."
     );
-    Err(diagnostics::impossible("use", "template", family, detail))
+    Err(diagnostics::impossible("use", THING, family, detail))
 }
 
-/// VMIDs to choose from. After an import there is no range yet: then the current version stands for it.
+/// Returns the range of VMIDs. After an import, the range is the VMID of the current version alone.
 fn range(range: Option<&str>, vmid: &Attr<u32>) -> Result<VmidRange, Diagnostic> {
     let text = match (range, vmid.known()) {
         (Some(range), _) => range.to_owned(),
@@ -178,16 +184,16 @@ fn range(range: Option<&str>, vmid: &Attr<u32>) -> Result<VmidRange, Diagnostic>
 }
 
 impl Template {
-    /// Where the family in the state lives.
+    /// Returns the place of the family in the state.
     pub(crate) fn family(&self, clients: &Clients) -> Result<Family, Diagnostic> {
-        let name = self.family.need("family")?;
+        let name = self.family.require("family")?;
         is_of(name, &self.installation, &clients.installation)?;
-        let resource_pool = self.resource_pool.need("resource_pool")?;
+        let resource_pool = self.resource_pool.require("resource_pool")?;
         let place = Place { node: &self.node, resource_pool, range: self.vmid_range.text(), vmid: &self.vmid };
         family(clients, name, &place)
     }
 
-    /// Takes over what a version is.
+    /// Sets the attributes of the current version.
     pub(crate) fn show(&mut self, version: &Version) {
         self.version = version.number.into();
         self.vmid = version.vmid.get().into();
@@ -197,7 +203,7 @@ impl Template {
         self.built_at = version.built_at.clone().into();
     }
 
-    /// A version that does not exist yet.
+    /// Sets the attributes of the current version to unknown, because it is not built yet.
     pub(crate) fn show_unbuilt(&mut self) {
         self.version = Attr::Unknown;
         self.vmid = Attr::Unknown;
@@ -207,14 +213,14 @@ impl Template {
         self.versions = Attr::Unknown;
     }
 
-    /// Everything that depends on inputs which are not known.
+    /// Sets the attributes that depend on unknown inputs to unknown.
     pub(crate) fn show_undetermined(&mut self) {
         self.inputs = Attr::Unknown;
         self.fingerprint = Attr::Unknown;
         self.show_unbuilt();
     }
 
-    /// Takes over the list of versions.
+    /// Sets the list of versions.
     pub(crate) fn list(&mut self, versions: &[Version]) {
         self.versions = listed(versions).into();
     }

@@ -1,16 +1,17 @@
-//! What proves that a guest is a version of a family, or the VM that becomes one.
+//! The proof of ownership of a version, and of the VM that Packer builds.
 
 use guest::Candidate;
 use ownership::{Evidence, Kind, Marker, Nonce, Owner, Proof, Vmid};
 use pve::{Qemu, WaitOptions};
 use template_family::Family;
 
-use crate::provider::Clients;
+use crate::clients::Clients;
 
-/// Description of a VM that Packer's Proxmox builder is building (its source, both in 1.6.6 and in the plugin).
+/// Description that Packer's Proxmox builder gives to a build VM, according to the source of Packer 1.6.6 and of the
+/// plugin.
 pub(super) const PACKERS_DESCRIPTION: &str = "Packer ephemeral build VM";
 
-/// Returns a version of the family, finished or half-built. `nonce`: the incarnation that is meant, if it is known.
+/// Returns a finished or half-built version of the family. If `nonce` is given, only that incarnation is accepted.
 pub(super) fn version(
     clients: &Clients,
     family: &Family,
@@ -23,8 +24,8 @@ pub(super) fn version(
     Candidate::new(clients.pve.clone(), &family.node, vmid, proof(family, evidence), wait)
 }
 
-/// Returns the VM that our own Packer builds, on a VMID that was free when it began. It has this marker, or none yet.
-/// `is_reported`: Packer has ended, and named the VMID as that of what it built.
+/// Returns the VM that our Packer builds at a VMID that was free when Packer started. The VM has this marker, or no
+/// marker yet. `is_reported` is true if Packer has ended and reported the VMID as that of the template.
 pub(super) fn build(
     clients: &Clients,
     family: &Family,

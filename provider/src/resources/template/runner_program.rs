@@ -1,4 +1,4 @@
-//! Which build of GitHub's runner program goes into an image.
+//! The release of GitHub's runner program that an image gets.
 
 use github::{BaseUrl, Client, ClientConfig, Credential, RunnerDownload};
 use tf_provider::Diagnostic;
@@ -6,10 +6,12 @@ use tf_provider::Diagnostic;
 use super::model::KnownTemplate;
 use crate::diagnostics::{self, Unable as _};
 
+/// Version that stands for the newest release.
 pub(super) const LATEST: &str = "latest";
+/// Name of the runner program in diagnostics.
 const THING: &str = "GitHub's runner program";
 
-/// An archive, pinned.
+/// An archive of the runner program, pinned by its SHA-256.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RunnerProgram {
     pub(super) version: String,
@@ -17,7 +19,7 @@ pub(super) struct RunnerProgram {
     pub(super) sha256: String,
 }
 
-/// Returns what is declared without asking GitHub; `None` when GitHub has to be asked.
+/// Returns the archive that the configuration declares, or `None` if GitHub must be asked.
 pub(super) fn declared(
     version: &str,
     url: Option<&str>,
@@ -26,11 +28,11 @@ pub(super) fn declared(
     match (url, sha256) {
         (None, _) => Ok(None),
         (Some(_), _) if version == LATEST => {
-            let detail = "Where the archive comes from is declared, but not its version. Set `runner_version`.";
+            let detail = "`runner_url` is set, but not the version of its archive. Set `runner_version`.";
             Err(diagnostics::invalid("runner_version", "The runner program's version is not known", detail))
         }
         (Some(_), None) => {
-            let detail = "An archive is used only if its SHA-256 is known. Set `runner_sha256`.";
+            let detail = "An archive is only used if its SHA-256 is known. Set `runner_sha256`.";
             Err(diagnostics::invalid("runner_sha256", "The runner program's digest is not known", detail))
         }
         (Some(url), Some(sha256)) => {
@@ -39,7 +41,7 @@ pub(super) fn declared(
     }
 }
 
-/// Finds the archive for Linux on x64, with its digest.
+/// Finds the archive for Linux on x64, and its digest.
 pub(super) async fn resolve(plan: &KnownTemplate) -> Result<RunnerProgram, Diagnostic> {
     let wanted = &plan.runner_version;
     if let Some(declared) = declared(wanted, plan.runner_url.as_deref(), plan.runner_sha256.as_deref())? {
@@ -66,7 +68,7 @@ fn pick(released: Vec<RunnerDownload>, wanted: &str, digest: Option<&str>) -> Re
     if wanted != LATEST && wanted != newest {
         let Some(digest) = digest else {
             let detail = format!(
-                "GitHub's API tells the SHA-256 of the newest release, {newest}, only. Set `runner_sha256` for {wanted}, or `runner_version = \"latest\"`."
+                "GitHub's API returns the SHA-256 of the newest release only, which is {newest}. Set `runner_sha256` for {wanted}, or `runner_version = \"latest\"`."
             );
             return Err(diagnostics::invalid("runner_sha256", "The runner program's digest is not known", detail));
         };
@@ -77,7 +79,7 @@ fn pick(released: Vec<RunnerDownload>, wanted: &str, digest: Option<&str>) -> Re
         diagnostics::invalid(
             "runner_sha256",
             "The runner program's digest is not known",
-            format!("GitHub states none for {newest}. Set `runner_sha256`."),
+            format!("GitHub returns no digest for {newest}. Set `runner_sha256`."),
         )
     })?;
     Ok(RunnerProgram { version: newest, url: linux.download_url, sha256 })
@@ -99,14 +101,14 @@ mod tests {
     }
 
     #[test]
-    fn latest_is_pinned_with_githubs_digest() {
+    fn the_latest_release_is_pinned_with_the_digest_that_github_returns() {
         let program = pick(released(), "latest", None).unwrap();
         assert_eq!((program.version.as_str(), program.sha256), ("2.336.0", "a".repeat(64)));
         assert!(program.url.contains("linux"));
     }
 
     #[test]
-    fn another_version_needs_a_digest_of_its_own() {
+    fn an_older_release_needs_its_own_digest() {
         let refused = pick(released(), "2.330.0", None).unwrap_err();
         assert_eq!(refused.path.to_string(), "runner_sha256");
         let program = pick(released(), "2.330.0", Some("b")).unwrap();
@@ -114,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_of_ones_own_needs_version_and_digest() {
+    fn an_archive_from_another_url_needs_version_and_digest() {
         let url = Some("https://mirror/r.tgz");
         assert_eq!(declared("latest", url, None).unwrap_err().path.to_string(), "runner_version");
         assert_eq!(declared("2.330.0", url, None).unwrap_err().path.to_string(), "runner_sha256");

@@ -1,4 +1,4 @@
-//! What a version is to be built from, and whether that can be built at all.
+//! Files and variables from which a version is built, and the check of the variables.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use tf_provider::{Diagnostic, Diagnostics};
 use super::model::KnownTemplate;
 use crate::diagnostics::{self, Detailed as _, Unable as _};
 
-/// Variables that the provider gives to every Packer template that declares them.
+/// Variables that the provider sets in every Packer template that declares them.
 pub(super) const OURS: &[&str] = &[
     "proxmox_url",
     "proxmox_username",
@@ -28,10 +28,10 @@ pub(super) const OURS: &[&str] = &[
     "runner_sha256",
 ];
 
-/// Variables that the provider makes up for each build, unless the user insists: an image whose account is set by other means.
-pub(super) const MADE_UP: &[&str] = &["ssh_username", "ssh_password", "ssh_password_hash"];
+/// Variables that the provider generates for each build, unless the plan sets them.
+pub(super) const GENERATED: &[&str] = &["ssh_username", "ssh_password", "ssh_password_hash"];
 
-/// The directory as it is now.
+/// The content of the directory at the time of reading.
 pub(super) struct Source {
     pub(super) directory: PathBuf,
     pub(super) inputs: Inputs,
@@ -40,7 +40,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Reads files and declarations.
+    /// Reads the files and the declarations of the Packer template.
     pub(super) fn read(plan: &KnownTemplate) -> Result<Self, Diagnostic> {
         let text = &plan.directory;
         let directory = PathBuf::from(text);
@@ -56,7 +56,8 @@ impl Source {
         Ok(Self { directory, inputs, template, fingerprint })
     }
 
-    /// Finds variables that the template does not have, or that nobody gives. `secret`: names of the secret ones, if known.
+    /// Reports variables that the Packer template does not declare, and declared variables without a value. `secret`
+    /// has the names of the secret variables, if they are known.
     pub(super) fn check_variables(
         &self,
         plan: &KnownTemplate,
@@ -80,12 +81,15 @@ impl Source {
                 .iter()
                 .map(String::as_str)
                 .filter(|name| {
-                    !OURS.contains(name) && !MADE_UP.contains(name) && !plain.contains(*name) && !secret.contains(*name)
+                    !OURS.contains(name)
+                        && !GENERATED.contains(name)
+                        && !plain.contains(*name)
+                        && !secret.contains(*name)
                 })
                 .collect();
             if !missing.is_empty() {
                 let detail = format!(
-                    "The Packer template declares them without a default: {}. Set them in `variables` or `secret_variables_wo`.",
+                    "The Packer template declares these variables without a default: {}. Set them in `variables` or `secret_variables_wo`.",
                     missing.join(", ")
                 );
                 problems.push(diagnostics::invalid(
@@ -98,22 +102,21 @@ impl Source {
         if problems.iter().next().is_some() { Err(problems) } else { Ok(()) }
     }
 
+    /// Returns the reason why the plan cannot set a variable, or `None` if it can.
     fn problem_of(&self, name: &str) -> Option<String> {
         if OURS.contains(&name) {
-            return Some(
-                "The provider sets it itself, from its own arguments, for each build. Leave it out.".to_owned(),
-            );
+            return Some("The provider sets this variable itself for each build. Leave it out.".to_owned());
         }
         if self.template.variables.contains(name) {
             return None;
         }
         let own: Vec<&str> =
             self.template.variables.iter().map(String::as_str).filter(|declared| !OURS.contains(declared)).collect();
-        Some(format!("The Packer template declares no such variable. It has: {}.", own.join(", ")))
+        Some(format!("The Packer template does not declare this variable. It declares: {}.", own.join(", ")))
     }
 }
 
-/// What matters beside files and variables. Secrets are represented by their revision alone.
+/// Returns the other attributes that belong to the fingerprint. Secrets are represented by their version alone.
 fn settings(plan: &KnownTemplate) -> BTreeMap<&'static str, String> {
     let texts = [
         ("vm_storage", Some(&plan.vm_storage)),
@@ -131,7 +134,7 @@ fn settings(plan: &KnownTemplate) -> BTreeMap<&'static str, String> {
     settings
 }
 
-/// Paths whose files are not what they were when the plan was made.
+/// Returns the paths of the files that have changed since the plan.
 pub(super) fn changed(planned: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<String> {
     let names: BTreeSet<&String> = planned.keys().chain(now.keys()).collect();
     names.into_iter().filter(|name| planned.get(*name) != now.get(*name)).cloned().collect()

@@ -36,7 +36,7 @@ fn problems(source: &Source, plan: &KnownTemplate, config: &Template) -> Vec<Str
 }
 
 #[test]
-fn inputs_name_the_files_and_the_fingerprint_follows_every_argument_that_matters() {
+fn the_inputs_list_the_files_and_the_fingerprint_covers_every_argument_of_the_build() {
     let directory = directory();
     let plan = template(directory.path());
     let source = Source::read(&plan).unwrap();
@@ -85,14 +85,14 @@ fn variables_are_checked_against_the_packer_template() {
     let unknown = KnownTemplate { variables: given("disk_sice").into(), ..plan.clone() };
     assert!(problems(&source, &unknown, &config)[0].contains("disk_size"));
     let ours = KnownTemplate { variables: given("proxmox_token").into(), ..plan.clone() };
-    assert!(problems(&source, &ours, &config)[0].contains("sets it itself"));
+    assert!(problems(&source, &ours, &config)[0].contains("sets this variable itself"));
 
     let unknown_secrets = Template { secret_variables_wo: Attr::Unknown, ..config };
     assert_eq!(problems(&source, &plan, &unknown_secrets), Vec::<String>::new());
 }
 
 #[test]
-fn other_files_than_those_of_the_plan_are_refused_by_name() {
+fn files_that_changed_since_the_plan_are_refused_by_name() {
     let directory = directory();
     let mut plan = template(directory.path());
     let planned = Source::read(&plan).unwrap();
@@ -106,14 +106,14 @@ fn other_files_than_those_of_the_plan_are_refused_by_name() {
 }
 
 #[test]
-fn files_that_vanished_are_changes_too() {
+fn a_file_that_no_longer_exists_is_a_change() {
     let planned = BTreeMap::from([("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())]);
     let now = BTreeMap::from([("a".to_owned(), "1".to_owned())]);
     assert_eq!(changed(&planned, &now), ["b"]);
 }
 
 #[test]
-fn a_place_of_ones_own_for_the_runner_must_be_pinned() {
+fn another_url_of_the_runner_program_needs_a_digest() {
     let mut diagnostics = Diagnostics::new();
     let config =
         Template { runner_url: "https://mirror/r.tgz".into(), runner_version: "2.336.0".into(), ..Template::default() };
@@ -123,11 +123,11 @@ fn a_place_of_ones_own_for_the_runner_must_be_pinned() {
 }
 
 #[test]
-fn a_family_of_another_installation_is_left_alone() {
+fn a_family_of_another_installation_is_refused() {
     let installation: ownership::Installation = "lab".parse().unwrap();
     let of = |own: Attr<String>| is_of("ubuntu", &own, &installation);
     assert!(of("lab".into()).is_ok() && of(Attr::Unknown).is_ok());
     let refused = of("farm".into()).unwrap_err();
     assert!(refused.summary.contains("\"ubuntu\""), "{}", refused.summary);
-    assert!(refused.detail.contains("\"farm\", but the provider works for \"lab\""), "{}", refused.detail);
+    assert!(refused.detail.contains("\"farm\", but the provider's installation is \"lab\""), "{}", refused.detail);
 }

@@ -1,4 +1,4 @@
-//! What the provider tells Packer: the connection, the place, and credentials that live as long as one build.
+//! Variables that Packer gets: connection, place, attributes, and credentials that are valid for one build.
 
 use ownership::{NodeName, Vmid};
 use pve::Trust;
@@ -9,15 +9,15 @@ use tf_provider::Diagnostic;
 
 use super::model::KnownTemplate;
 use super::runner_program::RunnerProgram;
+use crate::clients::Clients;
 use crate::connection::Connection;
 use crate::diagnostics::{self, Unable as _};
-use crate::provider::Clients;
 
 const USER: &str = "packer";
 const PASSWORD_LENGTH: usize = 32;
 const SALT_LENGTH: usize = 16;
 
-/// The account that Packer logs in with; its password lives as long as the build.
+/// Account with which Packer logs in to the build VM. Its password is valid for one build.
 pub(super) struct Account {
     name: String,
     password: SecretString,
@@ -25,7 +25,7 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// Makes one up; it is stored nowhere. A plan may insist on parts of its own among its variables.
+    /// Generates the account, which is stored nowhere. Variables of the plan take precedence over generated parts.
     pub(super) fn new(plan: &KnownTemplate) -> Result<Self, Diagnostic> {
         let name = given(plan, "ssh_username").unwrap_or_else(|| USER.to_owned());
         let password = given(plan, "ssh_password").unwrap_or_else(|| letters(PASSWORD_LENGTH));
@@ -37,13 +37,14 @@ impl Account {
     }
 }
 
+/// Returns the value that the plan gives to a variable.
 fn given(plan: &KnownTemplate, name: &str) -> Option<String> {
     let secret =
         plan.secret_variables_wo.as_ref().and_then(|all| all.get(name)).map(|secret| secret.expose().to_owned());
     secret.or_else(|| plan.variables.as_ref().and_then(|all| all.get(name)).cloned())
 }
 
-/// The form that installers and `/etc/shadow` take.
+/// Returns the hash of a password in the form of installers and `/etc/shadow`.
 fn sha512_crypt(password: &str) -> Result<String, Diagnostic> {
     let salt = letters(SALT_LENGTH);
     let hash = sha_crypt::Sha512Params::new(sha_crypt::ROUNDS_DEFAULT)
@@ -59,7 +60,7 @@ fn letters(count: usize) -> String {
     (0..count).map(|_| char::from(ALPHABET[random.random_range(0..ALPHABET.len())])).collect()
 }
 
-/// The version that a build makes.
+/// Properties of the version that a build makes.
 pub(super) struct Making<'a> {
     pub(super) vmid: Vmid,
     pub(super) name: &'a str,
@@ -67,13 +68,16 @@ pub(super) struct Making<'a> {
     pub(super) runner: Option<&'a RunnerProgram>,
 }
 
-/// Every variable, and which of their values are secret.
+/// Variables for Packer.
 pub(super) struct Variables {
+    /// Values by name.
     pub(super) values: Map<String, Value>,
+    /// Values that must not appear in any output.
     pub(super) secrets: Vec<SecretString>,
 }
 
 impl Variables {
+    /// Collects the variables of a build. Secret variables of the plan take precedence over others.
     pub(super) fn new(
         connection: &Connection,
         node: &NodeName,
@@ -93,7 +97,8 @@ impl Variables {
         set("proxmox_node", node.as_str());
         set("template_name", making.name);
         set("template_description", making.description);
-        // Proxmox VE judges tags at creation without regard to the resource pool. They are set when the build is done.
+        // Proxmox VE checks tags at creation against the rights on the VMID alone, so the provider sets them after the
+        // build.
         set("tags", "");
         let attributes = [
             ("resource_pool", &plan.resource_pool),
@@ -123,7 +128,7 @@ impl Variables {
     }
 }
 
-/// Attribute maps hold text only; a list or an object for Packer is written as JSON.
+/// Replaces text that is a JSON list or object by the list or object. The attribute is a map of texts.
 fn structured(value: &mut Value) {
     let parsed =
         value.as_str().filter(|text| text.starts_with(['[', '{'])).and_then(|text| serde_json::from_str(text).ok());
@@ -132,12 +137,13 @@ fn structured(value: &mut Value) {
     }
 }
 
-/// Certificates that Packer is to trust, in PEM form; it can neither skip the check of names nor pin a fingerprint.
+/// Returns the PEM certificates that Packer trusts. Packer cannot pin a fingerprint, and cannot skip the check of the
+/// name.
 pub(super) async fn certificates(clients: &Clients) -> Result<Option<String>, Diagnostic> {
     match &clients.connection.trust {
         Trust::System => Ok(None),
         Trust::CaPem(pem) => Ok(Some(pem.clone())),
-        // What passed the pin, or the wish to trust anything, is what Packer trusts. It does check the name.
+        // The provider has accepted the certificate that the server shows, so Packer trusts exactly that certificate.
         Trust::Fingerprint(_) | Trust::Insecure => {
             let shown = clients.pve.server_certificate().await;
             shown.map(Some).unable("read", "the certificate of Proxmox VE", "")
@@ -154,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn passwords_differ_and_their_hashes_have_the_installers_form() {
+    fn each_account_has_its_own_password_with_a_hash_for_the_installer() {
         let plan = KnownTemplate::default();
         let (one, other) = (Account::new(&plan).unwrap(), Account::new(&plan).unwrap());
         assert_ne!(one.password.expose_secret(), other.password.expose_secret());
@@ -164,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_the_plans_own_are_taken() {
+    fn variables_of_the_plan_take_precedence_over_generated_parts() {
         let plan = KnownTemplate {
             variables: BTreeMap::from([("ssh_username".to_owned(), "ci".to_owned())]).into(),
             secret_variables_wo: BTreeMap::from([("ssh_password".to_owned(), Secret::new("Hello world!"))]).into(),
@@ -176,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_handed_over_as_lists() {
+    fn json_lists_are_passed_as_lists() {
         let mut value = Value::from(r#"["git","curl"]"#);
         structured(&mut value);
         assert!(value.is_array());

@@ -1,4 +1,4 @@
-//! The proof that a version works: a clone of it boots, its agent answers, and its own check program is content.
+//! Verification of a version: a clone of it boots, its guest agent answers, and the image's check program succeeds.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -7,24 +7,25 @@ use guest::{BootTimes, OwnedVm, Place, Problem, RunnerVm};
 use ownership::{Kind, Marker, Nonce, Owner, RunnerName, Vmid};
 use pve::Exit;
 use template_family::Family;
-use tf_provider::{CancellationToken, Cx, Diagnostic};
+use tf_provider::{CancellationToken, Context, Diagnostic};
 
-use super::THING;
+use super::model::THING;
+use crate::clients::Clients;
 use crate::diagnostics::{self, Detailed as _, Unable as _};
-use crate::provider::Clients;
 
 const CLONE: &str = "verification clone";
-/// Longest boot of an image that can be called fit for runners.
+/// Longest time that a clone may take to boot.
 const BOOT_LIMIT: Duration = Duration::from_secs(600);
+/// Longest time that the image's check program may take.
 const CHECK_LIMIT: Duration = Duration::from_secs(600);
 const CHECK_PAUSE: Duration = Duration::from_secs(1);
-/// The image's own check, if it brings one.
+/// Shell command that runs the image's check program, if the image has one.
 const CHECK: &str = "if [ -x /opt/pxci/verify ]; then exec /opt/pxci/verify 2>&1; fi";
 /// Lines of the check's output that a diagnostic repeats.
 const LINES: usize = 20;
 
-/// Boots a linked clone of the version and runs the image's check in it. The clone goes in any case.
-pub(super) async fn verify(cx: &Cx<Clients>, family: &Family, version: &Marker) -> Result<(), Diagnostic> {
+/// Boots a linked clone of the version and runs the image's check program in it. Destroys the clone in any case.
+pub(super) async fn verify(cx: &Context<Clients>, family: &Family, version: &Marker) -> Result<(), Diagnostic> {
     let clients = cx.data();
     let mut refused = BTreeSet::new();
     loop {
@@ -32,7 +33,7 @@ pub(super) async fn verify(cx: &Cx<Clients>, family: &Family, version: &Marker) 
         let proposed = proposed.unable("create", CLONE, "")?;
         let proposal = proposed.ok_or_else(|| diagnostics::range_full(CLONE, "", family.range))?;
         let marker = marker(family, version, proposal.vmid());
-        // Not to be interrupted: a clone takes seconds, and only a finished one can be destroyed.
+        // An interrupt does not end the clone, which takes seconds, because only a complete clone can be destroyed.
         let clone = clone_of(clients, family, marker, CancellationToken::new());
         let known = match clone.clone_from_template(true).await {
             Err(error) if matches!(error.problem, Problem::VmidTaken) => {
@@ -60,7 +61,7 @@ fn marker(family: &Family, version: &Marker, vmid: Vmid) -> Marker {
     marker
 }
 
-/// The handle by which a verification clone is made and destroyed.
+/// Returns the handle of a verification clone.
 pub(super) fn clone_of(clients: &Clients, family: &Family, marker: Marker, cancel: CancellationToken) -> RunnerVm {
     let place = Place {
         claimant: Owner::Provider,
@@ -72,11 +73,16 @@ pub(super) fn clone_of(clients: &Clients, family: &Family, marker: Marker, cance
     RunnerVm::new(clients.pve.clone(), name, marker, place, cancel)
 }
 
-async fn check(cx: &Cx<Clients>, family: &Family, clone: &RunnerVm, known: Option<OwnedVm>) -> Result<(), Diagnostic> {
+async fn check(
+    cx: &Context<Clients>,
+    family: &Family,
+    clone: &RunnerVm,
+    known: Option<OwnedVm>,
+) -> Result<(), Diagnostic> {
     let begin = Instant::now();
     let booted = cx.guard(clone.boot(known, BootTimes::default().first_question(), BOOT_LIMIT)).await?;
     booted.unable("boot", CLONE, clone.name())?;
-    tracing::info!(vm = %clone.name(), seconds = begin.elapsed().as_secs(), "the verification clone is up");
+    tracing::info!(vm = %clone.name(), seconds = begin.elapsed().as_secs(), "the verification clone has booted");
     let exit = cx.guard(run_check(family, clone)).await??;
     if exit.exitcode == Some(0) {
         return Ok(());
@@ -86,9 +92,9 @@ async fn check(cx: &Cx<Clients>, family: &Family, clone: &RunnerVm, known: Optio
     let tail = lines[lines.len().saturating_sub(LINES)..].join("\n  ");
     let code = exit.exitcode.map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"));
     let detail = format!(
-        "/opt/pxci/verify ended with {code} in a clone of the new version:\n  {tail}\n\nThe new version is removed; the current one stays."
+        "/opt/pxci/verify ended with {code} in a clone of the new version:\n  {tail}\n\nThe new version is removed, and the current version stays."
     );
-    Err(diagnostics::found("The new template version failed its verification", detail))
+    Err(diagnostics::error("The new template version failed its verification", detail))
 }
 
 async fn run_check(family: &Family, clone: &RunnerVm) -> Result<Exit, Diagnostic> {
@@ -102,7 +108,7 @@ async fn run_check(family: &Family, clone: &RunnerVm) -> Result<Exit, Diagnostic
             Ok(Some(exit)) => return Ok(exit),
             Ok(None) => {}
             Err(error) if error.is_transient() || error.is_agent_unavailable() => {
-                tracing::debug!(%error, "the check's state was not read")
+                tracing::debug!(%error, "the status of the check was not read")
             }
             Err(error) => return Err(diagnostics::unable("verify", THING, &family.name, &error)),
         }
@@ -111,21 +117,23 @@ async fn run_check(family: &Family, clone: &RunnerVm) -> Result<Exit, Diagnostic
                 "/opt/pxci/verify was still running after {} s in a clone of the new version.",
                 CHECK_LIMIT.as_secs()
             );
-            return Err(diagnostics::found("The new template version failed its verification", detail));
+            return Err(diagnostics::error("The new template version failed its verification", detail));
         }
         tokio::time::sleep(CHECK_PAUSE).await;
     }
 }
 
-/// Stops and destroys the clone; one that was never made is not an error.
+/// Stops and destroys the clone. Succeeds if the clone does not exist.
 pub(super) async fn destroy(clone: &RunnerVm) -> Result<(), Diagnostic> {
     clone.stop().await.unable("destroy", CLONE, clone.name())?;
     clone.destroy().await.unable("destroy", CLONE, clone.name())
 }
 
+/// Destroys the clone after a failure. Returns the diagnostic of the failure, with the reason if the clone still
+/// exists.
 async fn destroyed(clone: &RunnerVm, diagnostic: Diagnostic) -> Diagnostic {
     match destroy(clone).await {
         Ok(()) => diagnostic,
-        Err(left) => diagnostic.also(format!("The clone is still there: {}", left.detail)),
+        Err(left) => diagnostic.also(format!("The clone still exists: {}", left.detail)),
     }
 }

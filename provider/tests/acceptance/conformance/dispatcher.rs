@@ -1,4 +1,4 @@
-//! `pxci_dispatcher_lxc`, with dispatchers that are played. One that really runs has `tests/dispatcher_life`.
+//! `pxci_dispatcher_lxc` with fake dispatchers. `tests/dispatcher_life` runs a real dispatcher.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,13 +8,13 @@ use farm::harness::{Failed, Harness};
 use serde_json::{Value, json};
 
 use super::world::{FAULT, Simulators};
-use crate::played_dispatcher::Held;
+use crate::fake_dispatcher::Held;
 
 const GITHUB: &str = "ghp_Zx81kQm2Vn73bTc90sLpWq45RtYu67IoPaSd";
 const UPLOAD: &str = "/nodes/pve1/storage/local/upload";
 const CONTAINER: &str = "/nodes/pve1/lxc/*";
 const START: &str = "/nodes/pve1/lxc/*/status/start";
-/// How a file begins that is an appliance to the simulator.
+/// First bytes of a file that the simulator accepts as an appliance.
 const APPLIANCE: [u8; 9] = [0x28, 0xb5, 0x2f, 0xfd, 0, 0, 1, 0, 0];
 
 pub(super) struct Dispatcher {
@@ -115,7 +115,7 @@ impl Subject for Dispatcher {
     fn exempt(&self) -> Vec<(&'static str, &'static str)> {
         vec![
             ("node", "the simulated cluster has one"),
-            ("vmid", "it takes the place of `vmid_range`"),
+            ("vmid", "it conflicts with `vmid_range`"),
             ("resource_pool", "the token may use one"),
             ("storage", "one of the simulated storages takes containers"),
             ("template_storage", "one of the simulated storages takes container templates"),
@@ -137,7 +137,7 @@ impl Subject for Dispatcher {
         Import {
             id: format!("pve1/{}", attributes["vmid"]),
             identity: None,
-            // What the dispatcher works with cannot be read back, but for its digest.
+            // Only the digest of the dispatcher's configuration can be read back.
             unknowable: &[
                 "vmid_range",
                 "appliance_file",
@@ -207,7 +207,7 @@ impl Subject for Dispatcher {
     }
 
     async fn is_held(&mut self, world: &mut Simulators, _: Operation) -> bool {
-        world.dispatchers.stand_still()
+        world.dispatchers.is_holding()
     }
 
     fn secrets(&self, world: &Simulators) -> Option<Secrets> {

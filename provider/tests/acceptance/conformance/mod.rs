@@ -1,5 +1,5 @@
-//! Every type takes the sixteen steps (`tf_provider_testing::conformance`) with every core, against the simulators; and the
-//! way from the first plan to the last destruction on the older line of Proxmox VE too.
+//! Conformance of every type: the sixteen steps of `tf_provider_testing::conformance`, with every core, against the
+//! simulators. The steps whose requests and refusals can differ also run on the older line of Proxmox VE.
 
 mod dispatcher;
 mod runner_vm;
@@ -14,15 +14,15 @@ use farm::harness::conformance::{self, ConformanceStep, Subject, World as _};
 use farm::harness::{Failed, Harness};
 use sim_pve::Line;
 
-use crate::lab::provider;
+use crate::working_directory::{install_tls, provider};
 use dispatcher::Dispatcher;
 use runner_vm::RunnerVm;
 use snippet::Snippet;
 use template::Template;
 use world::{LINE, Simulators};
 
-/// Steps in which a line of Proxmox VE can differ from another: what is asked of it, and how it refuses.
-const WAY_THROUGH: [ConformanceStep; 5] = [
+/// Steps whose requests and refusals can differ between lines of Proxmox VE.
+const LINE_STEPS: [ConformanceStep; 5] = [
     ConformanceStep::SecondPlan,
     ConformanceStep::Import,
     ConformanceStep::Drift,
@@ -31,8 +31,7 @@ const WAY_THROUGH: [ConformanceStep; 5] = [
 ];
 
 async fn conforms<S: Subject>() -> Result<(), Failed> {
-    // Another test may have been first.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    install_tls();
     for core in cores().expect("a core") {
         conformance::run::<S>(&core).await?;
     }
@@ -40,9 +39,9 @@ async fn conforms<S: Subject>() -> Result<(), Failed> {
 }
 
 async fn conforms_on_line_8<S: Subject>() -> Result<(), Failed> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    install_tls();
     let core = cores().expect("a core").remove(0);
-    LINE.scope(Line::Eight, conformance::take_all::<S>(&core, &WAY_THROUGH)).await
+    LINE.scope(Line::Eight, conformance::run_steps::<S>(&core, &LINE_STEPS)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,7 +73,7 @@ async fn every_type_conforms_on_the_older_line() -> Result<(), Failed> {
 }
 
 #[tokio::test]
-async fn no_type_is_forgotten() -> Result<(), Failed> {
+async fn every_type_has_conformance_tests() -> Result<(), Failed> {
     for core in cores().expect("a core") {
         let harness = Harness::program(&core, Simulators::SOURCE, &provider())?;
         harness.configure("")?;

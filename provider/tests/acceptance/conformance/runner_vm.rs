@@ -25,7 +25,7 @@ impl Subject for RunnerVm {
 
     async fn begin(world: &mut Simulators, harness: &mut Harness) -> Result<Self, Failed> {
         for vmid in [9000, 9001] {
-            world.administrator.make_template(vmid, "by-hand", "somebody's", "").await;
+            world.administrator.make_template(vmid, "by-hand", "foreign", "").await;
         }
         let seed = harness.directory().join("seed.iso");
         std::fs::write(&seed, "something").expect("written");
@@ -141,10 +141,10 @@ impl Subject for RunnerVm {
             Moment::Undone(_) => None,
             Moment::Middle => {
                 world.refuse("POST", START, WORDS);
-                // So that what is there cannot be cleared away either.
+                // The unfinished VM cannot be destroyed either.
                 Some(world.refuse("DELETE", VM, &["Unable to start", "Unable to destroy", FAULT]))
             }
-            // The clone is found.
+            // The second attempt finds the clone.
             Moment::After => {
                 world.drop_reply("POST", CLONE);
                 Some(&[])
@@ -163,11 +163,11 @@ impl Subject for RunnerVm {
 
     async fn hold(&mut self, world: &mut Simulators, operation: Operation) -> Option<(Body, Words)> {
         if operation != Operation::Create {
-            // An update starts what is stopped, or stops it at once; a destruction is never interrupted.
+            // An update does not wait for a guest that stops, and a destroy cannot be interrupted.
             return None;
         }
         world.listen();
-        // A guest whose agent does not come up.
+        // The guest agent never answers.
         world.refuse_always("POST", PING, "QEMU guest agent is not running");
         Some((self.full(), &["interrupted"]))
     }

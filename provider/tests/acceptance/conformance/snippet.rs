@@ -23,7 +23,7 @@ impl Subject for Snippet {
         Ok(Self)
     }
 
-    fn beside(&self, _: &Simulators) -> String {
+    fn other_blocks(&self, _: &Simulators) -> String {
         "provider \"pxci\" {\n  token_secret = var.token_secret\n}\n\
          variable \"token_secret\" {\n  type      = string\n  sensitive = true\n  ephemeral = true\n}\n"
             .to_owned()
@@ -74,7 +74,7 @@ impl Subject for Snippet {
         Import {
             id: format!("pve1/{}", attributes["volid"].as_str().expect("a volume")),
             identity: None,
-            // Proxmox VE does not give out the content of images.
+            // Proxmox VE does not return the content of images.
             unknowable: &["user_data", "meta_data", "network_config", "vendor_data", "sha256", "size", "timeouts"],
             then: "update",
         }
@@ -85,7 +85,7 @@ impl Subject for Snippet {
         world.administrator.task("DELETE", &format!("{CONTENT}/{volid}"), &[]).await;
     }
 
-    /// The file is named after its content.
+    /// Does nothing, because the name of the file contains the digest of its content.
     async fn change(&mut self, _: &mut Simulators, _: &Value) -> Option<&'static str> {
         None
     }
@@ -93,7 +93,7 @@ impl Subject for Snippet {
     async fn break_create(&mut self, world: &mut Simulators, moment: Moment) -> Option<Words> {
         match moment {
             Moment::Undone(0) => Some(world.refuse("POST", UPLOAD, &["Unable to upload", FAULT])),
-            // It is there as a whole, or not at all.
+            // A file is uploaded as a whole, or not at all.
             Moment::Undone(_) | Moment::Middle => None,
             Moment::After => {
                 world.drop_reply("POST", UPLOAD);

@@ -1,5 +1,5 @@
-//! `pxci_template`, with a stand-in for Packer: what it is asked to build, the world makes. The genuine Packer builds in the
-//! demo.
+//! `pxci_template` with a program that stands for Packer. The test makes the VMs that the program is asked to build.
+//! The real Packer builds in the demo.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,9 +16,9 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::world::{FAULT, Simulators};
 use crate::administrator::Administrator;
-use crate::lab::FIXTURES;
+use crate::working_directory::FIXTURES;
 
-/// What the stand-in does with what it is asked for.
+/// Answers of the test to a request for a build.
 const BUILD: u8 = 0;
 const FAIL_AT_ONCE: u8 = 1;
 const FAIL_WITH_A_VM: u8 = 2;
@@ -36,8 +36,8 @@ impl Drop for Template {
     }
 }
 
-/// Puts what it is asked to build into `asked`, and waits for the answer.
-fn stand_in(directory: &Path, started: &Path) -> String {
+/// Returns a script that stands for Packer, writes the variables of a build into `asked` and waits for the answer.
+fn packer_script(directory: &Path, started: &Path) -> String {
     let (asked, started) = (directory.join("asked").display().to_string(), started.display());
     format!(
         r#"#!/bin/sh
@@ -60,7 +60,7 @@ esac
     )
 }
 
-/// Answers every question, several at a time.
+/// Answers all requests, several at a time.
 async fn answer(administrator: Arc<Administrator>, asked: PathBuf, mode: Arc<AtomicU8>) {
     let (mut seen, mut working) = (BTreeSet::new(), JoinSet::new());
     loop {
@@ -79,7 +79,7 @@ async fn build(administrator: Arc<Administrator>, question: PathBuf, mode: u8) {
     let name = variables["template_name"].as_str().expect("a name");
     let vmid = variables["vm_id"].to_string();
     if mode != FAIL_AT_ONCE {
-        // As Packer's builder makes it.
+        // Packer's builder makes such a VM.
         let parameters = [
             ("vmid", vmid.as_str()),
             ("name", name),
@@ -109,7 +109,7 @@ impl Template {
         format!("{:?}", self.directory.join(name).display().to_string())
     }
 
-    fn is(&self, mode: u8) {
+    fn answer_with(&self, mode: u8) {
         self.mode.store(mode, Ordering::SeqCst);
     }
 }
@@ -126,7 +126,7 @@ impl Subject for Template {
         fs::write(directory.join("changed/install.sh"), "#!/bin/sh\ntrue\n").expect("written");
         fs::create_dir(directory.join("asked")).expect("directory");
         for name in ["packer", "other-packer"] {
-            fs::write(directory.join(name), stand_in(&directory, &world.started)).expect("written");
+            fs::write(directory.join(name), packer_script(&directory, &world.started)).expect("written");
             fs::set_permissions(directory.join(name), fs::Permissions::from_mode(0o755)).expect("permissions");
         }
         harness.work_mut().set("PXCI_PACKER", &directory.join("packer").display().to_string());
@@ -211,7 +211,7 @@ impl Subject for Template {
         Import {
             id: "plain".to_owned(),
             identity: Some("installation = \"pxci\", family = \"plain\"".to_owned()),
-            // What a version was built from is known by its digest alone.
+            // Only the digest of the inputs can be read back.
             unknowable: &[
                 "vmid_range",
                 "directory",
@@ -246,22 +246,22 @@ impl Subject for Template {
 
     async fn break_create(&mut self, world: &mut Simulators, moment: Moment) -> Option<Words> {
         match moment {
-            Moment::Undone(0) => self.is(FAIL_AT_ONCE),
-            Moment::Undone(1) => self.is(FAIL_WITH_A_VM),
-            // What a failed build made that cannot be cleared away is not a version, and nothing for the state: the next
-            // apply clears it away.
+            Moment::Undone(0) => self.answer_with(FAIL_AT_ONCE),
+            Moment::Undone(1) => self.answer_with(FAIL_WITH_A_VM),
+            // A leftover of a failed build is not a version, so it does not belong into the state. The next apply
+            // removes it.
             Moment::Undone(_) | Moment::Middle => return None,
-            // The version is known by its marker: what is there is found.
+            // The next attempt finds the version by its marker.
             Moment::After => {
                 world.drop_reply("PUT", "/nodes/pve1/qemu/*/config");
                 return Some(&[]);
             }
         }
-        Some(&["Unable to build template", "the disk is odd", "The build VM is removed"])
+        Some(&["Unable to build template", "the disk is odd", "The build VM was removed"])
     }
 
     async fn break_update(&mut self, _: &mut Simulators) -> Option<(Body, Words)> {
-        self.is(FAIL_AT_ONCE);
+        self.answer_with(FAIL_AT_ONCE);
         let words = &["Unable to build template", "the disk is odd", "the current version stays"];
         Some((self.full().set("variables", "{ disk_size = \"10G\" }"), words))
     }
@@ -275,7 +275,7 @@ impl Subject for Template {
             // A destruction is never interrupted.
             return None;
         }
-        self.is(STAND_STILL);
+        self.answer_with(STAND_STILL);
         Some((self.full().set("variables", "{ disk_size = \"11G\" }"), &["the Packer build was cancelled"]))
     }
 
@@ -285,7 +285,7 @@ impl Subject for Template {
     }
 
     async fn heal(&mut self) {
-        self.is(BUILD);
+        self.answer_with(BUILD);
         for entry in fs::read_dir(self.directory.join("asked")).into_iter().flatten().filter_map(Result::ok) {
             if entry.path().extension().is_some_and(|extension| extension == "held") {
                 fs::remove_file(entry.path()).expect("removed");

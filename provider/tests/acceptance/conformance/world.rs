@@ -1,4 +1,4 @@
-//! Simulators for one step of one type, with what they had in them before.
+//! The simulators for one conformance step of one type.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,16 +12,17 @@ use serde_json::Value;
 use sim_pve::{Fault, Line};
 
 use crate::administrator::Administrator;
-use crate::lab::provider;
-use crate::played_dispatcher::Dispatchers;
+use crate::fake_dispatcher::Dispatchers;
+use crate::lab::simulated;
+use crate::working_directory::provider;
 
-/// More often than any step can call.
+/// Number of faults that no step can use up.
 const ALWAYS: u32 = 1_000_000;
-/// What a call that is made to fail says.
+/// Error text of a request that is made to fail.
 pub(super) const FAULT: &str = "internal error";
 
 tokio::task_local! {
-    /// The line of Proxmox VE in place of the environment's.
+    /// Line of Proxmox VE, which takes precedence over the environment's.
     pub(super) static LINE: Line;
 }
 
@@ -29,10 +30,10 @@ pub(super) struct Simulators {
     pub(super) farm: Farm,
     pub(super) administrator: Arc<Administrator>,
     pub(super) dispatchers: Dispatchers,
-    /// A file that takes the words with which children of the provider were started.
+    /// File with the command lines of the provider's child processes.
     pub(super) started: PathBuf,
     before: BTreeSet<String>,
-    /// How many calls had been made when the present operation was made to stand still.
+    /// Number of requests before the operation that is held.
     calls_before: usize,
 }
 
@@ -70,7 +71,7 @@ impl World for Simulators {
 
     async fn heal(&mut self) {
         self.pve().handle.faults().clear();
-        self.dispatchers.heal();
+        self.dispatchers.release();
     }
 
     async fn existing(&mut self) -> Vec<String> {
@@ -79,7 +80,7 @@ impl World for Simulators {
         now.difference(&self.before).cloned().chain(gone).collect()
     }
 
-    /// What everybody with a right to look sees in Proxmox VE, on a console, and in the list of processes.
+    /// Returns everything that a reader of Proxmox VE, of a console, or of the process list can see.
     async fn readable(&mut self) -> Vec<(String, Vec<u8>)> {
         let mut found = vec![
             ("the containers' consoles".to_owned(), self.dispatchers.shown()),
@@ -103,7 +104,7 @@ impl World for Simulators {
 }
 
 impl Simulators {
-    /// What is there now is the step's own doing.
+    /// Records that everything in the farm now is not of the provider.
     pub(super) fn counts_as_before(&mut self) {
         self.before = self.farm.leftovers().into_iter().collect();
     }
@@ -117,28 +118,28 @@ impl Simulators {
         listed.as_array_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// The provider's token, by which it reaches Proxmox VE.
+    /// Returns the secret of the provider's token.
     pub(super) fn token(&self) -> String {
         self.farm.pve.provider.secret.clone()
     }
 
-    /// The next such call is refused; that words must be said.
+    /// Makes the next such request fail. Returns `words`, which the diagnostic must contain.
     pub(super) fn refuse(&self, method: &str, path: &str, words: Words) -> Words {
         self.inject(method, path, Fault::Refuse { status: 500, text: FAULT.to_owned() }, 1);
         words
     }
 
-    /// Every such call is refused until all is healed.
+    /// Makes every such request fail until the faults are removed.
     pub(super) fn refuse_always(&self, method: &str, path: &str, text: &str) {
         self.inject(method, path, Fault::Refuse { status: 500, text: text.to_owned() }, ALWAYS);
     }
 
-    /// The next such call is carried out without an answer.
+    /// Drops the answer of the next such request, which takes effect.
     pub(super) fn drop_reply(&self, method: &str, path: &str) {
         self.inject(method, path, Fault::DropReply, 1);
     }
 
-    /// No such call is answered, nor carried out, until all is healed.
+    /// Drops every such request until the faults are removed.
     pub(super) fn silence(&self, method: &str, path: &str) {
         self.inject(method, path, Fault::DropRequest, ALWAYS);
     }
@@ -147,19 +148,15 @@ impl Simulators {
         self.pve().handle.inject(method, path, fault, times);
     }
 
-    /// From here on, calls count for [`Self::was_called`].
+    /// Starts to count requests for [`Self::was_called`].
     pub(super) fn listen(&mut self) {
         self.calls_before = self.pve().handle.requests().entries().len();
     }
 
-    /// Whether the provider has made a call since, to a path with that text.
+    /// Returns true if the provider has since sent a request whose path contains the text.
     pub(super) fn was_called(&self, path: &str) -> bool {
         let entries = self.pve().handle.requests().entries();
         let ours = entries.iter().skip(self.calls_before).filter(|entry| entry.caller == self.farm.pve.provider.id);
         ours.into_iter().any(|entry| entry.path.contains(path))
     }
-}
-
-fn simulated(farm: &Farm) -> &SimulatedPve {
-    farm.simulated_pve.as_ref().expect("a simulated farm")
 }

@@ -1,20 +1,20 @@
-// Calls of the control API. The token comes from the part of the address behind "#", and leaves it at once.
+// Calls of the control API. The token comes from the part of the address after "#" and is removed from the address.
 
-const KEPT = "pxci-control-token";
+const TOKEN_KEY = "pxci-control-token";
 
 function fromAddress() {
   const given = new URLSearchParams(location.hash.slice(1)).get("token");
   if (given === null) return;
-  sessionStorage.setItem(KEPT, given);
+  sessionStorage.setItem(TOKEN_KEY, given);
   history.replaceState(null, "", location.pathname);
 }
 
 fromAddress();
 addEventListener("hashchange", fromAddress);
 
-export const hasToken = () => sessionStorage.getItem(KEPT) !== null;
-export const keepToken = (token) => sessionStorage.setItem(KEPT, token);
-export const forgetToken = () => sessionStorage.removeItem(KEPT);
+export const hasToken = () => sessionStorage.getItem(TOKEN_KEY) !== null;
+export const storeToken = (token) => sessionStorage.setItem(TOKEN_KEY, token);
+export const removeToken = () => sessionStorage.removeItem(TOKEN_KEY);
 
 export class Refused extends Error {
   constructor(status, error) {
@@ -26,7 +26,7 @@ export class Refused extends Error {
 }
 
 export async function call(method, path, body) {
-  const headers = { authorization: `Bearer ${sessionStorage.getItem(KEPT)}` };
+  const headers = { authorization: `Bearer ${sessionStorage.getItem(TOKEN_KEY)}` };
   const response = await fetch(`/v1${path}`, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
   const answer = await response.json();
   if (!response.ok) throw new Refused(response.status, answer.error);

@@ -1,17 +1,17 @@
-// One guest, task or job in full, kept up to date while it is open.
+// The dialog with all details of one guest, task or job. It is updated while it is open.
 
 import { call, get } from "./api.js";
-import { $, bytes, clock, duration, element, pairs, say } from "./dom.js";
+import { $, bytes, clock, duration, element, pairs, setText } from "./dom.js";
 
 const dialog = $("#detail");
 let shown = null;
 
 const PATHS = { guest: "/guests/", task: "/tasks/", job: "/jobs/" };
 
-/** Opens it; `act` carries out what its buttons ask for. */
+/** Opens the dialog. `act` carries out the calls of its buttons. */
 export async function open(kind, id, act) {
   shown = { kind, id, signature: "", act };
-  say($("#t-detail"), `${id}`);
+  setText($("#t-detail"), `${id}`);
   $("#detail-actions").replaceChildren();
   $("#detail-body").replaceChildren();
   if (!dialog.open) dialog.showModal();
@@ -23,32 +23,32 @@ export async function open(kind, id, act) {
   }
 }
 
-/** Shows text that belongs to nothing else. */
+/** Shows a text that is not about a guest, task or job. */
 export function openText(title, text) {
   shown = null;
-  say($("#t-detail"), title);
+  setText($("#t-detail"), title);
   $("#detail-actions").replaceChildren();
   $("#detail-body").replaceChildren(element("pre", "", text));
   dialog.showModal();
 }
 
-// The event comes later than the closing: by then it may show something else.
+// The event comes after the dialog has closed, when it may already show something else.
 dialog.addEventListener("close", () => { if (!dialog.open) shown = null; });
 
 export async function refresh() {
   const wanted = shown;
   if (!wanted) return;
-  const thing = await get(PATHS[wanted.kind] + encodeURIComponent(wanted.id)).catch((error) => {
+  const details = await get(PATHS[wanted.kind] + encodeURIComponent(wanted.id)).catch((error) => {
     if (error.status === 404) return null;
     throw error;
   });
   if (shown !== wanted) return;
-  const signature = JSON.stringify(thing);
+  const signature = JSON.stringify(details);
   if (signature === wanted.signature) return;
   wanted.signature = signature;
-  if (thing === null) return $("#detail-body").replaceChildren(element("p", "quiet", "It is gone."));
-  const { title, parts, buttons = [] } = { guest, task, job }[wanted.kind](thing);
-  say($("#t-detail"), title);
+  if (details === null) return $("#detail-body").replaceChildren(element("p", "quiet", "This no longer exists."));
+  const { title, parts, buttons = [] } = { guest, task, job }[wanted.kind](details);
+  setText($("#t-detail"), title);
   $("#detail-actions").replaceChildren(...buttons.map(({ text, path }) => {
     const button = element("button", "", text);
     button.type = "button";
@@ -72,7 +72,7 @@ function guest(guest) {
   if (guest.uptime !== null) facts.push(["up for", duration(guest.uptime)]);
   if (guest.type === "qemu") facts.push(["guest agent", guest.agent ? "answers" : "does not answer"]);
   const pending = Object.entries(guest.pending).map(([key, value]) => [key, value ?? "is deleted"]);
-  const parts = [pairs(facts), heading("Console"), lines(guest.console, "Its console says nothing."), heading("Configuration"), pairs(Object.entries(guest.config))];
+  const parts = [pairs(facts), heading("Console"), lines(guest.console, "The console has no output."), heading("Configuration"), pairs(Object.entries(guest.config))];
   if (pending.length) parts.push(heading("Pending until the next start"), pairs(pending));
   return { title: `${guest.type === "lxc" ? "Container" : "VM"} ${guest.vmid}, ${guest.name}`, parts };
 }
@@ -91,7 +91,7 @@ function job(job) {
     ["runner", job.runner ?? "none yet"],
   ];
   const events = job.events.map((event) => [clock(event.at), event.what]);
-  const parts = [pairs(facts), heading("What happened"), pairs(events), heading("Steps"), lines(job.steps, "None."), heading("Log"), lines(job.log ? [job.log] : [], "Its runner has written nothing.")];
+  const parts = [pairs(facts), heading("Events"), pairs(events), heading("Steps"), lines(job.steps, "None."), heading("Log"), lines(job.log ? [job.log] : [], "The runner has not written any output.")];
   const path = `/jobs/${job.id}`;
   const buttons = job.state === "completed" ? [{ text: "Run again", path: `${path}/rerun` }] : [{ text: "Cancel the job", path: `${path}/cancel` }];
   return { title: `Job ${job.name}`, parts, buttons };

@@ -1,8 +1,8 @@
-// Elements, made from text only: nothing that comes from a simulator is ever read as HTML.
+// Elements made from text only, so that text from a simulator is never read as HTML.
 
 export const $ = (selector) => document.querySelector(selector);
 
-/** An element with these classes and children; a child that is not an element is text. */
+/** Creates an element with these classes and children. A child that is not an element becomes text. */
 export function element(name, classes = "", ...children) {
   const made = document.createElement(name);
   if (classes) made.className = classes;
@@ -10,12 +10,12 @@ export function element(name, classes = "", ...children) {
   return made;
 }
 
-/** Changes the text where it is another one, so that selections survive. */
-export function say(target, text) {
+/** Sets the text if it differs, so that an unchanged text keeps its selection. */
+export function setText(target, text) {
   if (target.textContent !== text) target.textContent = text;
 }
 
-/** A word with a colour that goes with it; the word says it all. */
+/** Returns a word with the kind that gives it a colour. The word alone has the full meaning. */
 export function state(word, kind = "") {
   return { text: word, kind };
 }
@@ -27,7 +27,7 @@ function fill(cell, wanted) {
   if (title !== undefined && cell.title !== title) cell.title = title;
   const wrapper = open ? "BUTTON" : kind === undefined ? null : "SPAN";
   let inner = cell.firstElementChild;
-  if (wrapper === null) return say(cell, text);
+  if (wrapper === null) return setText(cell, text);
   if (inner?.tagName !== wrapper) {
     inner = element(wrapper.toLowerCase());
     if (open) inner.type = "button";
@@ -35,12 +35,12 @@ function fill(cell, wanted) {
   }
   inner.className = open ? "link" : `state ${kind}`;
   inner.onclick = open ?? null;
-  say(inner, text);
+  setText(inner, text);
 }
 
 /**
- * Shows `rows` in a table: each `{ key, cells }`, a cell being text or what `fill` takes. Rows that stay are changed in
- * place, so that focus and scrolling stay too.
+ * Shows `rows` in a table. Each is `{ key, cells }`; a cell is text or the argument of `fill`. Existing rows are changed
+ * in place, so that focus and scroll position are kept.
  */
 export function table(target, rows) {
   const body = target.tBodies[0];
@@ -63,7 +63,7 @@ export function table(target, rows) {
   known.forEach((row) => row.remove());
 }
 
-/** Shows a list of cards, each a name, text and perhaps a state. */
+/** Shows a list of cards. Each has a name, a text and possibly a state. */
 export function cards(target, items) {
   const signature = JSON.stringify(items);
   if (target.dataset.signature === signature) return;
@@ -88,12 +88,12 @@ export function pairs(entries) {
   return list;
 }
 
-/** "1 guest", "2 guests". */
+/** Returns a number with its noun: "1 guest", "2 guests". */
 export const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
 
 const two = (number) => String(Math.floor(number)).padStart(2, "0");
 
-/** Seconds as people say them. */
+/** Formats a number of seconds. */
 export function duration(seconds) {
   if (seconds === null || seconds === undefined) return "";
   if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
@@ -103,7 +103,7 @@ export function duration(seconds) {
   return `${Math.floor(seconds / 86400)} d ${two((seconds % 86400) / 3600)} h`;
 }
 
-/** Time of day in UTC of seconds since the epoch. */
+/** Formats seconds since the epoch as the time of day in UTC. */
 export function clock(seconds) {
   const at = new Date(seconds * 1000);
   return `${two(at.getUTCHours())}:${two(at.getUTCMinutes())}:${two(at.getUTCSeconds())}`;

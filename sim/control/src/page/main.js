@@ -1,33 +1,33 @@
-// Looks every second, and does what is asked for.
+// Polls the simulators every second and carries out the user's actions.
 
-import { call, forgetToken, get, hasToken, keepToken } from "./api.js";
+import { call, get, hasToken, removeToken, storeToken } from "./api.js";
 import * as detail from "./detail.js";
-import { $, element, say } from "./dom.js";
+import { $, element, setText } from "./dom.js";
 import * as views from "./views.js";
 
-const PAUSE = 1000;
-const MOST_REQUESTS = 300;
+const POLL_INTERVAL = 1000;
+const MAX_REQUESTS = 300;
 const SERVICES = ["pve", "github"];
 
 const log = { entries: [], next: { pve: null, github: null } };
 let timer = 0;
-let looking = null;
+let polling = null;
 
-function tell(text, bad = false) {
-  say($("#message"), text);
+function showMessage(text, bad = false) {
+  setText($("#message"), text);
   $("#message").className = bad ? "bad" : "";
 }
 
 async function newRequests(totals) {
   for (const service of SERVICES) {
-    const first = log.next[service] ?? Math.max(0, totals[service] - MOST_REQUESTS);
+    const first = log.next[service] ?? Math.max(0, totals[service] - MAX_REQUESTS);
     if (first >= totals[service] && log.next[service] !== null) continue;
     const { items } = await get(`/requests/${service}?first=${first}&limit=1000`);
     log.entries.push(...items.map((entry) => ({ ...entry, service })));
     log.next[service] = first + items.length;
   }
   log.entries.sort((a, b) => a.at - b.at);
-  log.entries = log.entries.slice(-4 * MOST_REQUESTS);
+  log.entries = log.entries.slice(-4 * MAX_REQUESTS);
 }
 
 function show(current) {
@@ -43,7 +43,7 @@ function show(current) {
   $("#repositories").replaceChildren(...known);
 }
 
-async function lookOnce() {
+async function pollOnce() {
   if (!hasToken()) return ask();
   try {
     const search = encodeURIComponent($("#guests-search").value.trim());
@@ -51,60 +51,60 @@ async function lookOnce() {
     await newRequests(current.requests);
     show(current);
     await detail.refresh();
-    if ($("#message").dataset.lost) { delete $("#message").dataset.lost; tell(""); }
+    if ($("#message").dataset.lost) { delete $("#message").dataset.lost; showMessage(""); }
   } catch (error) {
-    if (error.status === 401) { forgetToken(); return ask(); }
+    if (error.status === 401) { removeToken(); return ask(); }
     $("#message").dataset.lost = "yes";
-    tell(error.status ? error.message : "The simulators do not answer: they may have ended.", true);
+    showMessage(error.status ? error.message : "The simulators do not answer: they may have ended.", true);
   }
 }
 
-/** Looks now, and then every second while somebody can see it. */
-async function look() {
+/** Polls now, and then every second while the page is visible. */
+async function poll() {
   clearTimeout(timer);
-  looking = (looking ?? Promise.resolve()).then(lookOnce);
-  await looking;
+  polling = (polling ?? Promise.resolve()).then(pollOnce);
+  await polling;
   clearTimeout(timer);
-  if (!document.hidden) timer = setTimeout(look, PAUSE);
+  if (!document.hidden) timer = setTimeout(poll, POLL_INTERVAL);
 }
 
 function ask() {
   if (!$("#token-dialog").open) $("#token-dialog").showModal();
 }
 
-/** Does something, says what came of it, and looks. */
+/** Carries out an action, shows its result, and polls. */
 async function act(work, done = "") {
   try {
     const answer = await work();
-    tell(typeof done === "function" ? done(answer) : done);
+    showMessage(typeof done === "function" ? done(answer) : done);
     return true;
   } catch (error) {
-    tell(error.message, true);
+    showMessage(error.message, true);
     return false;
   } finally {
-    await look();
+    await poll();
   }
 }
 
-const open = (kind, id) => detail.open(kind, id, act).catch((error) => tell(error.message, true));
+const open = (kind, id) => detail.open(kind, id, act).catch((error) => showMessage(error.message, true));
 
 const change = (path, body, done) => act(() => call("POST", path, body), done);
 
-/** A dialog whose form sends what `read` makes of it; it stays open with what was wrong. */
-function sends(dialog, path, read, done) {
+/** Makes a dialog's form send the result of `read`. After an error the dialog stays open and shows the error. */
+function sendOnSubmit(dialog, path, read, done) {
   const form = dialog.querySelector("form");
   const problem = dialog.querySelector(".problem");
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    say(problem, "");
+    setText(problem, "");
     try {
       const answer = await call("POST", path, read(form.elements));
-      tell(done(answer));
+      showMessage(done(answer));
       dialog.close();
     } catch (error) {
-      say(problem, error.message);
+      setText(problem, error.message);
     }
-    await look();
+    await poll();
   });
 }
 
@@ -138,8 +138,8 @@ function jobs(fields) {
   };
 }
 
-/** Shows the fields that the chosen kind has. */
-function depends(form, name) {
+/** Shows only the fields of the chosen kind. */
+function showFieldsOf(form, name) {
   const choose = () => {
     for (const part of form.querySelectorAll(`[data-${name}]`)) part.hidden = part.dataset[name] !== form.elements[name].value;
   };
@@ -147,7 +147,7 @@ function depends(form, name) {
   choose();
 }
 
-function wire() {
+function addListeners() {
   const time = $("#time");
   const go = (body, done) => act(() => call("POST", "/clock", body), done);
   time.addEventListener("submit", (event) => {
@@ -155,16 +155,16 @@ function wire() {
     const seconds = number(time.seconds);
     go({ step: { seconds } }, `Stepped by ${seconds} s.`);
   });
-  time.run.onclick = () => { if (time.reportValidity()) go({ run: { speed: number(time.speed) } }, `Time runs ${time.speed.value} × as fast as here.`); };
+  time.run.onclick = () => { if (time.reportValidity()) go({ run: { speed: number(time.speed) } }, `Time runs ${time.speed.value} × as fast as real time.`); };
   time.hold.onclick = () => go("hold", "Time stands still.");
 
   for (const [button, dialog] of [["#open-jobs", "#jobs-dialog"], ["#open-fault", "#fault-dialog"]]) {
     $(button).onclick = () => $(dialog).showModal();
   }
   for (const button of document.querySelectorAll("dialog .cancel")) button.onclick = () => button.closest("dialog").close();
-  sends($("#jobs-dialog"), "/jobs", jobs, (answer) => `Queued ${answer.jobs.length === 1 ? "one job" : `${answer.jobs.length} jobs`}.`);
-  sends($("#fault-dialog"), "/faults", fault, () => "The rule is in force.");
-  for (const name of ["fault", "when"]) depends($("#fault-dialog form"), name);
+  sendOnSubmit($("#jobs-dialog"), "/jobs", jobs, (answer) => `Queued ${answer.jobs.length === 1 ? "one job" : `${answer.jobs.length} jobs`}.`);
+  sendOnSubmit($("#fault-dialog"), "/faults", fault, () => "The rule is in force.");
+  for (const name of ["fault", "when"]) showFieldsOf($("#fault-dialog form"), name);
   $("#clear-faults").onclick = () => act(() => call("DELETE", "/faults"), "No rule is in force any more.");
   $("#repetition").onclick = () => act(async () => {
     const again = await get("/faults/repetition");
@@ -172,16 +172,16 @@ function wire() {
   });
 
   $("#token-dialog form").addEventListener("submit", (event) => {
-    keepToken(event.target.elements.token.value);
+    storeToken(event.target.elements.token.value);
     event.target.reset();
-    look();
+    poll();
   });
   $("#token-dialog").addEventListener("cancel", (event) => event.preventDefault());
-  $("#guests-search").addEventListener("input", look);
-  $("#requests-search").addEventListener("input", look);
-  document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
-  addEventListener("hashchange", look);
+  $("#guests-search").addEventListener("input", poll);
+  $("#requests-search").addEventListener("input", poll);
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) poll(); });
+  addEventListener("hashchange", poll);
 }
 
-wire();
-look();
+addListeners();
+poll();

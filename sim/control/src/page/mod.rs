@@ -1,10 +1,10 @@
-//! The page for people: plain files inside the program.
+//! The web page, as files in the program.
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 
-/// Nothing from elsewhere, nothing inline, in nobody's frame.
+/// Content security policy: only files of the page, no inline code, no embedding in frames.
 pub(super) const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
 

@@ -1,21 +1,21 @@
-// What each table shows.
+// The contents of each table.
 
-import { $, bytes, cards, clock, count, duration, say, state, table } from "./dom.js";
+import { $, bytes, cards, clock, count, duration, setText, state, table } from "./dom.js";
 
 const NAMES = { pve: "Proxmox VE", github: "GitHub" };
-const MOST_REQUESTS = 300;
-/** Between a method and its path: a line that is too long breaks in the path. */
-const GLUE = "\u00a0";
+const MAX_REQUESTS = 300;
+/** Space between a method and its path, where a long line does not break. */
+const NO_BREAK_SPACE = "\u00a0";
 
 const power = { running: "good", stopped: "", paused: "wait" };
 
 export function header(current) {
   const { pve, clock: time } = current;
-  say($("#version"), pve.version.version ?? pve.version.release);
-  say($("#seed"), String(pve.seed));
-  say($("#now"), clock(pve.now));
-  say($("#elapsed"), `after ${time.elapsed < 1 ? "0 s" : duration(time.elapsed)}`);
-  say($("#mode"), { real: "real time", held: "held", running: `running ${time.speed} ×` }[time.mode]);
+  setText($("#version"), pve.version.version ?? pve.version.release);
+  setText($("#seed"), String(pve.seed));
+  setText($("#now"), clock(pve.now));
+  setText($("#elapsed"), `after ${time.elapsed < 1 ? "0 s" : duration(time.elapsed)}`);
+  setText($("#mode"), { real: "real time", held: "held", running: `running ${time.speed} ×` }[time.mode]);
   $("#time").hidden = time.mode === "real";
   $("#time").hold.disabled = time.mode !== "running";
 }
@@ -24,10 +24,10 @@ export function nodes({ pve }, change) {
   cards($("#nodes"), pve.nodes.map((node) => ({
     name: node.node,
     text: `${count(node.cores, "core")}, ${bytes(node.memory)}; ${count(node.guests, "guest")}, ${node.running} running`,
-    word: node.online ? undefined : state("away", "bad"),
+    word: node.online ? undefined : state("off", "bad"),
     action: node.online
-      ? { text: "Away", title: `Cut the power of ${node.node}`, act: () => change(`/nodes/${encodeURIComponent(node.node)}/away`, undefined, `${node.node} is away.`) }
-      : { text: "Back", title: `Boot ${node.node}`, act: () => change(`/nodes/${encodeURIComponent(node.node)}/back`, undefined, `${node.node} is back.`) },
+      ? { text: "Cut power", title: `Cut the power of ${node.node}`, act: () => change(`/nodes/${encodeURIComponent(node.node)}/away`, undefined, `The power of ${node.node} is cut.`) }
+      : { text: "Boot", title: `Boot ${node.node}`, act: () => change(`/nodes/${encodeURIComponent(node.node)}/back`, undefined, `${node.node} boots.`) },
   })));
   cards($("#storages"), pve.storages.map((storage) => {
     const free = storage.places.reduce((sum, place) => sum + place.free, 0);
@@ -37,13 +37,13 @@ export function nodes({ pve }, change) {
       name: storage.storage,
       text: `${storage.type}${storage.shared ? ", shared" : ""}; ${count(storage.volumes, "volume")}, ${bytes(free)} free`,
       word: storage.enabled ? (free === 0 ? state("full", "bad") : undefined) : state("disabled", "wait"),
-      action: free === 0 ? undefined : { text: "Fill", title: `Leave no room on ${storage.storage}`, act: fill },
+      action: free === 0 ? undefined : { text: "Fill", title: `Leave no free space on ${storage.storage}`, act: fill },
     };
   }));
 }
 
 export function guests({ pve }, open) {
-  say($("#guests-count"), String(pve.guests.total));
+  setText($("#guests-count"), String(pve.guests.total));
   table($("#guests"), pve.guests.items.map((guest) => {
     const kind = `${guest.type === "lxc" ? "container" : "VM"}${guest.template ? ", template" : ""}`;
     const word = guest.lock ? state(`locked: ${guest.lock}`, "wait") : state(guest.status, power[guest.status]);
@@ -69,7 +69,7 @@ function end(task) {
 }
 
 export function tasks({ pve }, open) {
-  say($("#tasks-count"), String(pve.tasks.total));
+  setText($("#tasks-count"), String(pve.tasks.total));
   table($("#tasks"), pve.tasks.items.map((task) => ({
     key: task.upid,
     cells: [
@@ -90,7 +90,7 @@ function progress(job) {
 }
 
 export function jobs({ github }, open) {
-  say($("#jobs-count"), String(github.jobs.total));
+  setText($("#jobs-count"), String(github.jobs.total));
   table($("#jobs"), github.jobs.items.map((job) => ({
     key: job.id,
     cells: [
@@ -104,7 +104,7 @@ export function jobs({ github }, open) {
 }
 
 export function runners({ github }) {
-  say($("#runners-count"), String(github.runners.total));
+  setText($("#runners-count"), String(github.runners.total));
   table($("#runners"), github.runners.items.map((runner) => ({
     key: runner.id,
     cells: [
@@ -141,10 +141,10 @@ function whenText(when) {
 
 const service = (name) => ({ text: NAMES[name], classes: "nowrap" });
 
-const callText = (rule) => ({ text: `${rule.method === "*" ? "any" : rule.method}${GLUE}${rule.path}`, classes: "code" });
+const callText = (rule) => ({ text: `${rule.method === "*" ? "any" : rule.method}${NO_BREAK_SPACE}${rule.path}`, classes: "code" });
 
 export function faults({ faults: { rules, fired } }) {
-  say($("#faults-count"), `${fired.length} fired`);
+  setText($("#faults-count"), `${fired.length} fired`);
   table($("#rules"), rules.map((rule, index) => ({
     key: index,
     cells: [service(rule.service), callText(rule), { text: faultText(rule.fault), classes: "text" }, whenText(rule.when), { text: String(rule.calls), classes: "number" }],
@@ -162,16 +162,16 @@ function answered(status) {
 
 export function requests(entries, totals) {
   const needle = $("#requests-search").value.trim().toLowerCase();
-  say($("#requests-count"), String(totals.pve + totals.github));
+  setText($("#requests-count"), String(totals.pve + totals.github));
   const fits = (entry) => !needle || `${entry.method} ${entry.path} ${entry.caller} ${entry.status}`.toLowerCase().includes(needle);
-  const shown = entries.filter(fits).slice(-MOST_REQUESTS).reverse();
+  const shown = entries.filter(fits).slice(-MAX_REQUESTS).reverse();
   const longest = Math.max(0.001, ...shown.map((entry) => entry.took));
   table($("#requests"), shown.map((entry) => ({
     key: `${entry.service} ${entry.number}`,
     cells: [
       { text: duration(entry.at), classes: "nowrap" },
       { text: NAMES[entry.service], classes: "nowrap" },
-      { text: `${entry.method}${GLUE}${entry.path.replace(/^\/api2\/json/, "")}`, classes: "code path", title: entry.path },
+      { text: `${entry.method}${NO_BREAK_SPACE}${entry.path.replace(/^\/api2\/json/, "")}`, classes: "code path", title: entry.path },
       { text: entry.caller, classes: "code nowrap" },
       answered(entry.status),
       { text: tookText(entry), classes: "number bar", share: entry.took / longest },

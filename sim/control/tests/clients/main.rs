@@ -1,5 +1,5 @@
-//! Published clients that nobody here wrote, against the simulators: what we read wrongly in a service's habits, we
-//! would read wrongly in client and simulator alike.
+//! Published clients against the simulators. A mistake in our understanding of a service could be in our client and in
+//! our simulator alike; foreign clients do not share it.
 #![cfg(test)]
 
 mod octokit;
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 use tokio::process::Command;
 
-/// What set-up keeps for these tests under the name of this variable.
+/// Returns the path in a variable that `cargo xtask test` sets to an installed client.
 fn installed(variable: &str) -> PathBuf {
     let path = std::env::var_os(variable).filter(|path| !path.is_empty());
     PathBuf::from(path.unwrap_or_else(|| {
@@ -19,7 +19,7 @@ fn installed(variable: &str) -> PathBuf {
     }))
 }
 
-/// What a client's program reports: its last line of output, JSON.
+/// Returns the report of a client's program: JSON on its last line of output.
 async fn report(command: &mut Command) -> Value {
     let output = command.kill_on_drop(true).output().await.expect("the client starts");
     let reported = String::from_utf8_lossy(&output.stderr);

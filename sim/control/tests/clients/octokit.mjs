@@ -1,4 +1,4 @@
-// What GitHub's own JavaScript client makes of the simulator. It only reports; octokit.rs judges.
+// Calls the simulator with GitHub's own JavaScript client and reports the results. octokit.rs checks them.
 import { createAppAuth } from "@octokit/auth-app";
 import { Octokit } from "@octokit/rest";
 
@@ -65,7 +65,7 @@ async function life() {
   return found;
 }
 
-// Its clock runs ahead of the server's: it is to learn that from the refusal and its date.
+// This clock is ahead of the server's. The client corrects it from the refusal and its date.
 async function clock() {
   return { app: (await asApp({ appId, privateKey }).rest.apps.getAuthenticated()).data.name };
 }

@@ -1,4 +1,4 @@
-//! `@octokit/rest` with `@octokit/auth-app`, signing as an App.
+//! `@octokit/rest` with `@octokit/auth-app`, authenticated as an App.
 
 use std::sync::Arc;
 
@@ -9,16 +9,16 @@ use tokio::process::Command;
 
 use super::{installed, report};
 
-/// A simulated GitHub where an App is installed.
+/// A simulated GitHub with an installed App.
 struct InstalledApp {
     github: ServerHandle,
-    /// The program's arguments.
-    given: Value,
+    /// Arguments of the program.
+    arguments: Value,
 }
 
-async fn site(clock: Arc<dyn Fn() -> Timestamp + Send + Sync>) -> InstalledApp {
+async fn installed_app(clock: Arc<dyn Fn() -> Timestamp + Send + Sync>) -> InstalledApp {
     let github = Server::start(ServerOptions { clock, ..ServerOptions::default() }).await.unwrap();
-    let given = github.world(|world, now| {
+    let arguments = github.world(|world, now| {
         world.add_repository("acme/tools");
         world.add_organization("acme");
         let permissions = Token {
@@ -32,12 +32,12 @@ async fn site(clock: Arc<dyn Fn() -> Timestamp + Send + Sync>) -> InstalledApp {
         let token = world.add_token(Token { administration: Level::Read, ..Token::default() });
         json!({ "appId": app, "installationId": installation, "privateKey": SAMPLE_APP_KEY, "token": token })
     });
-    InstalledApp { github, given }
+    InstalledApp { github, arguments }
 }
 
 impl InstalledApp {
     async fn run(&self, skewed: bool) -> Value {
-        // Modules are looked for beside the script.
+        // Node.js searches modules next to the script.
         let directory = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(
             installed("PXCI_JS_CLIENTS").join("node_modules"),
@@ -46,23 +46,23 @@ impl InstalledApp {
         .unwrap();
         let script = directory.path().join("octokit.mjs");
         std::fs::write(&script, include_str!("octokit.mjs")).unwrap();
-        let mut given = self.given.clone();
-        given["url"] = self.github.url().into();
-        given["skewed"] = skewed.into();
-        let found = report(Command::new("node").arg(script).arg(given.to_string())).await;
+        let mut arguments = self.arguments.clone();
+        arguments["url"] = self.github.url().into();
+        arguments["skewed"] = skewed.into();
+        let found = report(Command::new("node").arg(script).arg(arguments.to_string())).await;
         assert_eq!(self.github.violations(), Vec::<String>::new());
         found
     }
 }
 
 #[tokio::test]
-async fn octokit_runs_a_farm_as_an_app() {
-    let site = site(Arc::new(Timestamp::now)).await;
+async fn octokit_manages_a_farm_as_an_app() {
+    let app = installed_app(Arc::new(Timestamp::now)).await;
     let job = |n| JobSpec { name: format!("job {n}"), labels: vec!["linux".into()], steps: Vec::new() };
     let jobs = (0..2).map(job).collect();
-    site.github.queue_run(RunSpec { repository: "acme/tools".into(), event: "push".into(), fork: None, jobs });
-    let found = site.run(false).await;
-    assert_eq!((&found["app"], &found["installation"]), (&json!("Farm"), &site.given["installationId"]));
+    app.github.queue_run(RunSpec { repository: "acme/tools".into(), event: "push".into(), fork: None, jobs });
+    let found = app.run(false).await;
+    assert_eq!((&found["app"], &found["installation"]), (&json!("Farm"), &app.arguments["installationId"]));
     assert_eq!(found["minted"].as_array().unwrap().len(), 5);
     let runners: Vec<Value> = ["a", "b", "c", "d", "e"].map(|name| json!([name, "offline", ["linux", "x64"]])).to_vec();
     assert_eq!(found["runners"], json!(runners), "read over three pages");
@@ -84,14 +84,14 @@ async fn octokit_runs_a_farm_as_an_app() {
     assert_eq!((&found["registration"], &found["limit"]), (&json!(true), &json!(5000)));
     assert_eq!(found["repositories"], json!(["acme/tools"]));
     assert_eq!((&found["cancelled"], &found["attempt"]), (&json!(202), &json!(2)));
-    assert_eq!(site.github.world(|world, _| world.runner_names()), ["b", "c", "d", "e"]);
+    assert_eq!(app.github.world(|world, _| world.runner_names()), ["b", "c", "d", "e"]);
 }
 
 #[tokio::test]
-async fn octokit_sets_its_clock_by_ours() {
+async fn octokit_corrects_its_clock_by_the_server_s() {
     let late = || Timestamp::now() - SignedDuration::from_mins(5);
-    let site = site(Arc::new(late)).await;
-    assert_eq!(site.run(true).await["app"], json!("Farm"));
-    let statuses: Vec<u16> = site.github.requests().entries().iter().map(|entry| entry.status).collect();
+    let app = installed_app(Arc::new(late)).await;
+    assert_eq!(app.run(true).await["app"], json!("Farm"));
+    let statuses: Vec<u16> = app.github.requests().entries().iter().map(|entry| entry.status).collect();
     assert_eq!(statuses, [401, 200], "refused once, for the time that it claimed");
 }

@@ -27,7 +27,7 @@ const RUNNER: [&str; 14] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn proxmoxer_lives_through_a_guests_life() {
+async fn proxmoxer_creates_uses_and_removes_a_guest() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let world = World::new("pve1")
         .storage("local", &["iso"])

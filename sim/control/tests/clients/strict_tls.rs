@@ -1,4 +1,4 @@
-//! Python's `ssl`, set to check certificates as strictly as Python 3.13 does by default.
+//! Python's `ssl` with the strict certificate checks that are the default since Python 3.13.
 
 use std::sync::Arc;
 

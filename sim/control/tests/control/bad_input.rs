@@ -1,4 +1,4 @@
-//! What is malformed gets an exact answer, and nothing of it is carried out.
+//! Malformed requests get an exact answer and have no effect.
 
 use serde_json::{Value, json};
 use sim_pve::Latency;
@@ -7,28 +7,28 @@ use tokio::net::TcpStream;
 
 use crate::simulators::Simulators;
 
-/// Method, path, body; status, place, words of what is wrong.
+/// Method, path and body; expected status, position and text of the error.
 const CALLS: &[(&str, &str, &str, u16, &str, &str)] = &[
     ("GET", "/v2/state", "", 404, "", "there is no /v2/state"),
     ("GET", "/v1/states", "", 404, "", "there is no /v1/states"),
     ("GET", "/v1/", "", 404, "", "there is no /v1/"),
     ("GET", "/v1/%ff%fe", "", 404, "", "there is no"),
-    ("DELETE", "/v1/state", "", 405, "", "DELETE is not for /v1/state"),
-    ("BREW", "/v1/jobs", "", 405, "", "BREW is not for /v1/jobs"),
-    ("POST", "/style.css", "", 405, "", "POST is not for /style.css"),
+    ("DELETE", "/v1/state", "", 405, "", "DELETE is not allowed for /v1/state"),
+    ("BREW", "/v1/jobs", "", 405, "", "BREW is not allowed for /v1/jobs"),
+    ("POST", "/style.css", "", 405, "", "POST is not allowed for /style.css"),
     ("GET", "/v1/state?limit=0", "", 422, "query.limit", "\"0\" is not a limit"),
     ("GET", "/v1/state?limit=99999999999999999999", "", 422, "query.limit", "is not a limit"),
     ("GET", "/v1/state?serach=x", "", 422, "query.serach", "there is no such parameter"),
     ("GET", "/v1/requests/gitlab", "", 422, "service", "\"gitlab\" is not a simulator"),
-    ("GET", "/v1/requests/pve?first=-1", "", 422, "query.first", "\"-1\" is no such number"),
-    ("GET", "/v1/guests/9999999999", "", 422, "vmid", "\"9999999999\" is no such number"),
+    ("GET", "/v1/requests/pve?first=-1", "", 422, "query.first", "\"-1\" is not such a number"),
+    ("GET", "/v1/guests/9999999999", "", 422, "vmid", "\"9999999999\" is not such a number"),
     ("GET", "/v1/guests/1", "", 404, "", "no guest has this number"),
     ("POST", "/v1/guests/1/unlock", "", 404, "", "no guest has this number"),
     ("POST", "/v1/guests/8000/unlock", "", 409, "", "8000 is not locked"),
     ("GET", "/v1/tasks/UPID:x", "", 404, "", "no task has this UPID"),
     ("GET", "/v1/jobs/1", "", 404, "", "no job has this number"),
     ("POST", "/v1/jobs/1/cancel", "", 404, "", "no job has this number"),
-    ("POST", "/v1/jobs/x/rerun", "", 422, "id", "\"x\" is no such number"),
+    ("POST", "/v1/jobs/x/rerun", "", 422, "id", "\"x\" is not such a number"),
     ("POST", "/v1/jobs", "", 400, "", "the call needs a body"),
     ("POST", "/v1/jobs", "{", 400, "", "the body is not JSON: EOF while parsing"),
     ("POST", "/v1/jobs", "[1]", 422, "", "the body is a list"),
@@ -58,7 +58,7 @@ const CALLS: &[(&str, &str, &str, u16, &str, &str)] = &[
     ),
     ("POST", "/v1/jobs", r#"{"repository": "a/b", "labels": ["x"], "fork": "x"}"#, 422, "fork", "is not a repository"),
     ("POST", "/v1/nodes/pve9/away", "", 404, "", "there is no node \"pve9\""),
-    ("POST", "/v1/nodes/pve1/back", "", 409, "", "pve1 is not away"),
+    ("POST", "/v1/nodes/pve1/back", "", 409, "", "pve1 is not off"),
     ("POST", "/v1/storages/nfs/fill", r#"{"node": "pve1", "free": 0}"#, 404, "", "there is no storage \"nfs\""),
     ("POST", "/v1/storages/local-lvm/fill", r#"{"node": "x", "free": 0}"#, 404, "", "there is no node \"x\""),
     ("POST", "/v1/storages/local-lvm/fill", r#"{"node": "pve1", "free": -1}"#, 422, "free", "invalid value"),
@@ -152,11 +152,11 @@ const CALLS: &[(&str, &str, &str, u16, &str, &str)] = &[
 ];
 
 #[tokio::test]
-async fn each_malformed_call_gets_what_is_wrong_and_what_is_allowed() {
-    let site = Simulators::start(Latency::Stepped).await;
+async fn each_malformed_call_gets_the_mistake_and_the_allowed_values() {
+    let simulators = Simulators::start(Latency::Stepped).await;
     let mut wrong = Vec::new();
     for (method, path, body, status, at, words) in CALLS {
-        let (got, answer) = site.call(method, path, body).await;
+        let (got, answer) = simulators.call(method, path, body).await;
         let error = &answer["error"];
         let place = error["at"].as_str().unwrap_or_default();
         if got != *status || place != *at || !error["what"].as_str().is_some_and(|what| what.contains(words)) {
@@ -164,34 +164,39 @@ async fn each_malformed_call_gets_what_is_wrong_and_what_is_allowed() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let state = site.get("/v1/state").await;
+    let state = simulators.get("/v1/state").await;
     assert_eq!((&state["github"]["jobs"]["total"], &state["faults"]["rules"]), (&json!(0), &json!([])));
 }
 
 #[tokio::test]
 async fn a_call_without_the_token_or_for_another_host_is_refused() {
-    let site = Simulators::start(Latency::Instant).await;
-    let url = format!("{}/v1/state", site.server.url());
-    for token in
-        ["", "x", &site.server.token()[1..], &site.server.token().to_uppercase().replace(|c: char| c.is_numeric(), "X")]
-    {
-        let response = site.http.get(&url).bearer_auth(token).send().await.unwrap();
+    let simulators = Simulators::start(Latency::Instant).await;
+    let url = format!("{}/v1/state", simulators.server.url());
+    for token in [
+        "",
+        "x",
+        &simulators.server.token()[1..],
+        &simulators.server.token().to_uppercase().replace(|c: char| c.is_numeric(), "X"),
+    ] {
+        let response = simulators.http.get(&url).bearer_auth(token).send().await.unwrap();
         assert_eq!(
             (response.status().as_u16(), response.headers()["www-authenticate"].to_str().unwrap()),
             (401, "Bearer")
         );
     }
     for host in ["example.org", "localhost.example.org", "127.0.0.1.example.org", "8.8.8.8", "", "[::2]:80"] {
-        let response = site.http.get(&url).bearer_auth(site.server.token()).header("host", host).send().await.unwrap();
+        let response =
+            simulators.http.get(&url).bearer_auth(simulators.server.token()).header("host", host).send().await.unwrap();
         assert!([400, 421].contains(&response.status().as_u16()), "{host}: {}", response.status());
     }
     for host in ["localhost:1", "127.0.0.2", "[::1]:80"] {
-        let response = site.http.get(&url).bearer_auth(site.server.token()).header("host", host).send().await.unwrap();
+        let response =
+            simulators.http.get(&url).bearer_auth(simulators.server.token()).header("host", host).send().await.unwrap();
         assert_eq!(response.status(), 200, "{host}");
     }
 }
 
-/// What is not a request at all.
+/// Bytes that are not an HTTP request.
 const BYTES: &[&[u8]] = &[
     b"",
     b"\0\0\0\0\r\n\r\n",
@@ -210,15 +215,15 @@ const BYTES: &[&[u8]] = &[
 ];
 
 #[tokio::test]
-async fn bytes_that_are_not_a_request_are_refused_and_the_server_goes_on() {
-    let site = Simulators::start(Latency::Instant).await;
-    let address = site.server.url().trim_start_matches("http://").to_owned();
+async fn bytes_that_are_not_a_request_are_refused_and_the_server_continues() {
+    let simulators = Simulators::start(Latency::Instant).await;
+    let address = simulators.server.url().trim_start_matches("http://").to_owned();
     for bytes in BYTES {
         let mut stream = TcpStream::connect(&address).await.unwrap();
         stream.write_all(bytes).await.unwrap();
         stream.shutdown().await.unwrap();
         let mut answer = Vec::new();
-        // A server may cut what it does not understand.
+        // A server may close the connection on such bytes.
         let _cut = stream.read_to_end(&mut answer).await;
         let answer = String::from_utf8_lossy(&answer);
         let status = answer.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)).unwrap_or("none");
@@ -229,6 +234,6 @@ async fn bytes_that_are_not_a_request_are_refused_and_the_server_goes_on() {
         );
     }
     let large = "x".repeat((1 << 20) + 1);
-    assert_eq!(site.call("POST", "/v1/jobs", &large).await.0, 413);
-    assert_eq!(site.get("/v1/clock").await["mode"], Value::from("real"));
+    assert_eq!(simulators.call("POST", "/v1/jobs", &large).await.0, 413);
+    assert_eq!(simulators.get("/v1/clock").await["mode"], Value::from("real"));
 }

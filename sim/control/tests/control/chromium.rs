@@ -15,16 +15,16 @@ use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-/// What anything here is waited for at most.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Deadline of every wait.
+const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A page in a browser of its own; both end when this is dropped.
+/// A page in a browser of its own. Dropping it closes both.
 pub(crate) struct Page {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     session: Value,
     calls: u64,
-    /// What the page's console said that is not good, and exceptions that nobody caught.
-    pub(crate) complaints: Vec<String>,
+    /// Warnings and errors on the page's console, and uncaught exceptions.
+    pub(crate) console_errors: Vec<String>,
     _browser: Child,
     _profile: TempDir,
 }
@@ -46,7 +46,7 @@ impl Page {
             .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"])
             .args(["--disable-background-networking", "--no-proxy-server", "--remote-debugging-port=0", "about:blank"])
             .arg(format!("--user-data-dir={}", profile.path().display()))
-            // What it keeps elsewhere would stay, for it is killed.
+            // The browser is killed, so files elsewhere would stay.
             .env("TMPDIR", profile.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -54,9 +54,9 @@ impl Page {
             .kill_on_drop(true)
             .spawn()
             .expect("chromium starts");
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + DEADLINE;
         let address = loop {
-            // The second line is there when the file is whole.
+            // The file is complete when it has a second line.
             let reported = std::fs::read_to_string(profile.path().join("DevToolsActivePort")).unwrap_or_default();
             if let Some((port, path)) = reported.split_once('\n').filter(|(_, path)| path.starts_with('/')) {
                 break format!("ws://127.0.0.1:{port}{path}");
@@ -69,7 +69,7 @@ impl Page {
             socket,
             session: Value::Null,
             calls: 0,
-            complaints: Vec::new(),
+            console_errors: Vec::new(),
             _browser: browser,
             _profile: profile,
         };
@@ -89,7 +89,7 @@ impl Page {
         self.call("Emulation.setDeviceMetricsOverride", size).await;
     }
 
-    /// `light` or `dark`, as the system's setting would be.
+    /// Sets the preferred colour scheme, `light` or `dark`.
     pub(crate) async fn prefer(&mut self, scheme: &str) {
         let feature = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
         self.call("Emulation.setEmulatedMedia", feature).await;
@@ -99,7 +99,7 @@ impl Page {
         self.call("Page.navigate", json!({ "url": url })).await;
     }
 
-    /// The value of an expression.
+    /// Returns the value of an expression.
     pub(crate) async fn value(&mut self, expression: &str) -> Value {
         let wanted = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
         let answer = self.call("Runtime.evaluate", wanted).await;
@@ -109,13 +109,13 @@ impl Page {
 
     /// Waits until an expression is true.
     pub(crate) async fn until(&mut self, expression: &str) {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + DEADLINE;
         while self.value(expression).await != true {
             if Instant::now() > end {
                 let text = self.value("document.body.innerText").await;
                 panic!(
-                    "not within {PATIENCE:?}: {expression}\n{:?}\n{}",
-                    self.complaints,
+                    "not within {DEADLINE:?}: {expression}\n{:?}\n{}",
+                    self.console_errors,
                     text.as_str().unwrap_or_default()
                 );
             }
@@ -129,9 +129,9 @@ impl Page {
         self.until(&format!("document.querySelector({selector})?.textContent.includes({text}) ?? false")).await;
     }
 
-    /// Clicks what is there, which nothing else may cover.
+    /// Clicks an element that no other element covers.
     pub(crate) async fn click(&mut self, selector: &str) {
-        // In one go: the page may change its layout at any time.
+        // One expression, because the page may change its layout at any time.
         let click = "(e => {
             e.scrollIntoView({ block: 'center' });
             const place = e.getBoundingClientRect();
@@ -143,21 +143,21 @@ impl Page {
         assert_eq!(covered, Value::Null, "{selector} is covered");
     }
 
-    /// Types into a field in place of what is there.
+    /// Replaces the text of a field.
     pub(crate) async fn enter(&mut self, selector: &str, text: &str) {
         self.value(&format!("(e => {{ e.focus(); e.select(); }})(document.querySelector({}))", json!(selector))).await;
         self.call("Input.insertText", json!({ "text": text })).await;
     }
 
-    /// Chooses in a list.
+    /// Selects an entry of a list.
     pub(crate) async fn choose(&mut self, selector: &str, value: &str) {
         let (selector, value) = (json!(selector), json!(value));
         let choose = "(e, v) => { e.value = v; e.dispatchEvent(new Event('change', { bubbles: true })); }";
         self.value(&format!("({choose})(document.querySelector({selector}), {value})")).await;
     }
 
-    /// Keeps a picture in the directory that `PXCI_SCREENSHOTS` names, if it names one: for people.
-    pub(crate) async fn picture(&mut self, name: &str) {
+    /// Saves a screenshot in the directory that `PXCI_SCREENSHOTS` names, if set.
+    pub(crate) async fn screenshot(&mut self, name: &str) {
         let Some(directory) = std::env::var_os("PXCI_SCREENSHOTS") else { return };
         let data = self.call("Page.captureScreenshot", json!({ "captureBeyondViewport": false })).await["data"].clone();
         let picture = STANDARD.decode(data.as_str().unwrap()).unwrap();
@@ -174,18 +174,18 @@ impl Page {
         self.socket.send(Message::text(message.to_string())).await.expect("chromium listens");
         loop {
             let next =
-                timeout(PATIENCE, self.socket.next()).await.unwrap_or_else(|_| panic!("{method} gets no answer"));
+                timeout(DEADLINE, self.socket.next()).await.unwrap_or_else(|_| panic!("{method} gets no answer"));
             let Message::Text(text) = next.expect("chromium speaks").expect("chromium speaks") else { continue };
             let message: Value = serde_json::from_str(&text).unwrap();
             if message["id"] == id {
                 assert!(message["error"].is_null(), "{method}: {}", message["error"]);
                 return message["result"].clone();
             }
-            self.hear(&message);
+            self.record_event(&message);
         }
     }
 
-    fn hear(&mut self, event: &Value) {
+    fn record_event(&mut self, event: &Value) {
         let params = &event["params"];
         let bad = match event["method"].as_str().unwrap_or_default() {
             "Runtime.exceptionThrown" => true,
@@ -194,7 +194,7 @@ impl Page {
             _ => false,
         };
         if bad {
-            self.complaints.push(params.to_string());
+            self.console_errors.push(params.to_string());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Both simulators with their control, and what asks it.
+//! Both simulators with their control, and their HTTP clients.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,8 +11,8 @@ use sim_pve::{Latency, Options, Server as Pve, World};
 
 pub(crate) const TOKEN: &str = "root@pam!test";
 
-/// What anything here is waited for at most.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Deadline of every wait.
+const DEADLINE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Simulators {
     pub(crate) control: Arc<Control>,
@@ -27,7 +27,7 @@ impl Simulators {
     }
 
     pub(crate) async fn seeded(latency: Latency, seed: u64) -> Self {
-        // Another test of this process may have been first.
+        // Another test of this process may have installed it first.
         let _already = rustls::crypto::ring::default_provider().install_default();
         let world = World::new("pve1")
             .storage("local-lvm", &["images"])
@@ -67,7 +67,7 @@ impl Simulators {
         answer
     }
 
-    /// A call of Proxmox VE's own API; `None` where the connection closes without an answer.
+    /// Calls Proxmox VE's own API. Returns `None` if the connection closes without an answer.
     pub(crate) fn pve(
         &self,
         method: &str,
@@ -92,11 +92,11 @@ impl Simulators {
     }
 }
 
-/// Waits until something is so.
+/// Waits until a condition is true.
 pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + DEADLINE;
     while !condition() {
-        assert!(Instant::now() < end, "{what}: not within {PATIENCE:?}");
+        assert!(Instant::now() < end, "{what}: not within {DEADLINE:?}");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }

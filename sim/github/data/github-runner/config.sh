@@ -1,5 +1,5 @@
 #!/bin/sh
-# Stand-in for the script of the same name in GitHub's runner archive.
+# Replaces the script of the same name in GitHub's runner archive.
 if [ "$(id -u)" -eq 0 ] && [ -z "${RUNNER_ALLOW_RUNASROOT:-}" ]; then
     echo 'Must not run with sudo'
     exit 1

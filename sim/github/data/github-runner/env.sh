@@ -1,5 +1,5 @@
 #!/bin/sh
-# Stand-in for the script of the same name in GitHub's runner archive: keeps the environment that jobs start with.
+# Replaces the script of the same name in GitHub's runner archive. Stores the environment of jobs.
 root=$(cd "$(dirname "$0")" && pwd) || exit 1
 for name in LANG JAVA_HOME ANT_HOME M2_HOME; do
     eval "value=\${$name:-}"

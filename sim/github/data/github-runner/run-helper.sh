@@ -1,5 +1,5 @@
 #!/bin/sh
-# Stand-in for the script of the same name in GitHub's runner archive: one run of the listener, its exit code explained.
+# Replaces the script of the same name in GitHub's runner archive. Runs the listener once and explains its exit code.
 if [ "$(id -u)" -eq 0 ] && [ -z "${RUNNER_ALLOW_RUNASROOT:-}" ]; then
     echo 'Must not run interactively with sudo'
     exit 1

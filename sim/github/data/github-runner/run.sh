@@ -1,6 +1,6 @@
 #!/bin/sh
-# Stand-in for the script of the same name in GitHub's runner archive. As the real one it starts the listener anew after
-# a retryable error, which on a registration for one job never ends.
+# Replaces the script of the same name in GitHub's runner archive. As the real one it starts the listener again
+# after a retryable error. With a registration for one job this repeats forever.
 root=$(cd "$(dirname "$0")" && pwd) || exit 1
 while :; do
     "$root/run-helper.sh" "$@"

@@ -1,5 +1,5 @@
-//! The Actions service as scale-set clients know it: registration at the REST host, everything else below the URL of
-//! a tenant. Calls, fields and errors are those of GitHub's published client (`actions/scaleset`); the service itself
+//! The Actions service for clients of scale sets: registration at the REST host, and all other calls below the URL of a
+//! tenant. Calls, fields and errors follow GitHub's published client (`actions/scaleset`), because the service itself
 //! has no published description.
 //!
 //! | Call | Answer |
@@ -28,23 +28,23 @@ use crate::world::registration::NewRunner;
 
 const MESSAGE_WAIT: Duration = Duration::from_secs(50);
 
-/// First part of the path of all tenants.
+/// First part of the path of every tenant.
 pub(crate) const TENANTS: &str = "pipelines";
 
-/// A call of a scale-set client.
+/// A call from a client of scale sets.
 pub(crate) struct Call<'a> {
     pub(crate) method: &'a str,
-    /// Decoded path below the tenants' root.
+    /// Decoded path below the root of all tenants.
     pub(crate) path: &'a [&'a str],
     pub(crate) query: &'a [(String, String)],
     pub(crate) body: &'a [u8],
-    /// What stands behind the scheme in `Authorization`.
+    /// Secret after the scheme in `Authorization`.
     pub(crate) secret: &'a str,
     pub(crate) accept: &'a str,
     pub(crate) capacity: Option<usize>,
-    /// Root of this server as the caller spells it.
+    /// Root URL of this server as the caller wrote it.
     pub(crate) root: &'a str,
-    /// Root of this server as guests reach it.
+    /// Root URL of this server for guests.
     pub(crate) guests: &'a str,
 }
 
@@ -87,7 +87,7 @@ pub(crate) fn register(world: &mut World, call: &Call<'_>, now: Timestamp) -> Re
     (200, Some(json!({ "url": url, "token_schema": "OAuthAccessToken", "token": token })))
 }
 
-/// A call below the tenants' root.
+/// Answers a call below the root of all tenants.
 pub(crate) async fn answer(shared: &Arc<Shared>, call: &Call<'_>) -> Reply {
     match (call.method, call.path) {
         ("GET", [_, "scalesets", set, "message"]) => wait_for_message(shared, call, set).await,
@@ -107,7 +107,7 @@ fn administer(world: &mut World, call: &Call<'_>, tenant_id: &str, rest: &[&str]
         let text = format!("No api-version was supplied for the \"{}\" request.", call.method);
         return Err(error(400, "Microsoft.VisualStudio.Services.WebApi.VssVersionNotSpecifiedException", &text));
     }
-    // Acquiring is the one call here that a queue's token allows.
+    // This is the only call here that a queue's token allows.
     if let ("POST", ["runtime", "runnerscalesets", id, "acquirejobs"]) = (call.method, rest) {
         return acquire(world, call, id, now);
     }
@@ -170,7 +170,7 @@ fn create(world: &mut World, call: &Call<'_>, scope: &Scope, now: Timestamp) -> 
     Ok((200, Some(describe(world, &set, call.root))))
 }
 
-/// Refuses a name that another set of the same group has; `own` is the set that is renamed.
+/// Refuses a name that another set of the same group has. `own` is the set that is being renamed.
 fn is_free(world: &World, scope: &Scope, group: u64, name: &str, own: Option<u64>) -> Result<(), Reply> {
     let taken = |set: &ScaleSet| {
         Some(set.id) != own && set.scope.is(scope) && set.group == group && set.name.eq_ignore_ascii_case(name)
@@ -229,7 +229,7 @@ fn update(world: &mut World, call: &Call<'_>, set: &ScaleSet) -> Outcome {
     if let Some(disable) = body["RunnerSetting"]["disableUpdate"].as_bool() {
         known.disable_update = disable;
     }
-    // Labels are taken without complaint, and without effect.
+    // Labels are accepted and have no effect.
     let changed = known.clone();
     Ok((200, Some(describe(world, &changed, call.root))))
 }
@@ -312,7 +312,7 @@ fn groups(world: &World, call: &Call<'_>, scope: &Scope) -> Reply {
     list(found.collect())
 }
 
-/// Ends the wait in the world when the call ends, also when the client was cut off in the middle of it.
+/// Guard of a waiting poll. It ends the poll also when the client disconnects.
 struct Polling {
     shared: Arc<Shared>,
     set: u64,
@@ -329,7 +329,7 @@ async fn wait_for_message(shared: &Arc<Shared>, call: &Call<'_>, set: &str) -> R
     let Ok(set) = set.parse() else { return no_set(set) };
     let session = call.query("sessionId").unwrap_or_default().to_owned();
     let last = call.query("lastMessageId").and_then(|number| number.parse().ok()).unwrap_or(0);
-    let mut patience = shared.patience(MESSAGE_WAIT);
+    let mut deadline = shared.deadline(MESSAGE_WAIT);
     shared.change(|world, now| {
         world.polling(set, &session, true, now);
         if let Some(set) = world.service.sets.get_mut(&set) {
@@ -354,7 +354,7 @@ async fn wait_for_message(shared: &Arc<Shared>, call: &Call<'_>, set: &str) -> R
             Poll::Gone => return no_session(&session),
             Poll::Nothing => {}
         }
-        if !shared.changed(&mut patience).await {
+        if !shared.changed(&mut deadline).await {
             return (202, None);
         }
     }
@@ -375,7 +375,7 @@ fn describe(world: &World, set: &ScaleSet, root: &str) -> Value {
         "runnerGroupName": world.group(&set.scope, set.group).map(|group| group.name).unwrap_or_default(),
         "labels": labels,
         "RunnerSetting": { "ephemeral": true, "disableUpdate": set.disable_update },
-        "createdOn": shapes::whole(set.created_on),
+        "createdOn": shapes::whole_seconds(set.created_on),
         "runnerJitConfigUrl": format!("{base}/generatejitconfig"),
         "statistics": world.statistics(set.id),
     })
@@ -393,7 +393,7 @@ fn describe_session(world: &World, set: &ScaleSet, session: &MessageSession, roo
     })
 }
 
-/// The tenant of a scope.
+/// Returns the tenant of a scope.
 fn tenant(scope: &Scope) -> String {
     format!("{:08x}", shapes::number_of(&scope.path().to_lowercase()))
 }

@@ -1,4 +1,4 @@
-//! One exchange over HTTP: the request with its body, and the response.
+//! A request with its body, and the construction of responses.
 
 use bytes::Bytes;
 use hyper::Response;
@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use sim_http::payload::Payload;
 use url::form_urlencoded;
 
-/// Where GitHub Enterprise Server has its API; taken beside the root.
+/// Path prefix of the API of GitHub Enterprise Server. Calls without it are also accepted.
 const ENTERPRISE_PREFIX: &str = "/api/v3";
 
 /// A request, with its body.
@@ -24,24 +24,24 @@ impl Received<'_> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// What the caller shows for who it is; an empty one for a scheme that nobody here knows.
+    /// Returns the secret of the `Authorization` header, or an empty text for an unknown scheme.
     pub(crate) fn secret(&self) -> Option<&str> {
         let (scheme, secret) = self.header(AUTHORIZATION)?.split_once(' ')?;
         matches!(scheme.to_ascii_lowercase().as_str(), "bearer" | "token" | "remoteauth").then_some(secret)
     }
 
-    /// Root of this server as this caller spells it.
+    /// Returns the root URL of this server as the caller wrote it.
     pub(super) fn root(&self) -> String {
         format!("{}://{}", self.scheme, self.header(HOST).unwrap_or("localhost"))
     }
 
-    /// Root of the API as this caller spells it.
+    /// Returns the root URL of the API as the caller wrote it.
     pub(crate) fn api(&self) -> String {
         let prefix = if self.uri.path().starts_with(ENTERPRISE_PREFIX) { ENTERPRISE_PREFIX } else { "" };
         format!("{}{prefix}", self.root())
     }
 
-    /// The path below the API's root.
+    /// Returns the path below the API's root.
     pub(crate) fn rest_path(&self) -> &str {
         let path = self.uri.path();
         path.strip_prefix(ENTERPRISE_PREFIX).unwrap_or(path)
@@ -53,12 +53,12 @@ impl Received<'_> {
     }
 }
 
-/// Decoded parts of a path.
+/// Returns the decoded parts of a path.
 pub(crate) fn segments(path: &str) -> Vec<String> {
     path.split('/').map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned()).collect()
 }
 
-/// A response with these headers.
+/// Returns a response with these headers.
 pub(crate) fn reply(status: u16, body: Vec<u8>, headers: &[(&'static str, String)]) -> Response<Payload> {
     let mut response = Response::new(Payload::whole(Bytes::from(body)));
     *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! From HTTP to the world and back: who answers which path, faults, the log.
+//! From an HTTP request to the world and back: routing by path, faults, the request log.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::world::model::Caller;
 use sim_http::faults::Fault;
 use sim_http::payload::Payload;
 
-/// Largest body that is taken: a job's log.
+/// Largest accepted body in bytes. The longest bodies are logs of jobs.
 const BODY_LIMIT: usize = 16 << 20;
 
 /// The connection is closed without an answer.
@@ -27,7 +27,7 @@ const BODY_LIMIT: usize = 16 << 20;
 #[error("closed without an answer")]
 pub(crate) struct Closed;
 
-/// Answers a request, or closes the connection where a fault wants that.
+/// Answers a request, or closes the connection if a fault requires it.
 pub(crate) async fn answer<B>(
     shared: &Arc<Shared>,
     request: Request<B>,
@@ -116,7 +116,7 @@ async fn runner_call(shared: &Arc<Shared>, request: &Received<'_>, path: &[&str]
     reply(status, body, &[("content-type", "application/octet-stream".into())])
 }
 
-/// A call of the Actions service; with no path, the registration that leads there.
+/// Carries out a call of the Actions service. An empty path is the registration that returns the tenant's URL.
 async fn service_call(shared: &Arc<Shared>, request: &Received<'_>, path: &[&str]) -> Response<Payload> {
     let call = actions_service::Call {
         method: request.method,

@@ -1,4 +1,4 @@
-//! The front: one listener, a task per connection, and the handle by which tests and the demo act on the world.
+//! The front: one listener, a task for each connection, and the handle with which tests and the demo control the world.
 
 pub(crate) mod actions_service;
 pub(crate) mod exchange;
@@ -38,23 +38,23 @@ use sim_http::faults::Faults;
 use sim_http::request_log::RequestLog;
 use tls::Tls;
 
-/// The longest that the clock is left alone when nothing is due.
+/// Longest time without a step of the world if nothing is due.
 const IDLE_TICK: Duration = Duration::from_secs(600);
 
-/// How a front is started.
+/// Options of a simulator.
 #[derive(Clone)]
 pub struct ServerOptions {
-    /// Where it listens; port 0 takes a free one.
+    /// Address to listen on. Port 0 takes a free port.
     pub listen: SocketAddr,
-    /// Root URL by which guests reach it, if that is not the address it listens on. Port 0 stands for the port that it got.
+    /// Root URL for guests, if it differs from the address. Port 0 in it stands for the port that was taken.
     pub external_url: Option<String>,
-    /// Further names and addresses in its certificate.
+    /// Additional names and addresses in the certificate.
     pub names: Vec<String>,
-    /// How its world behaves.
+    /// Behaviour of the simulated GitHub.
     pub behaviour: Behaviour,
     /// Seed of the world's names and secrets.
     pub seed: u64,
-    /// What tells the time.
+    /// Source of the time.
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
@@ -89,12 +89,12 @@ pub struct Server;
 #[error("the connection was closed without a complete answer")]
 pub struct Unanswered;
 
-/// What connections, the clock and the handle share.
+/// State that the connections, the clock and the handle offer.
 pub(crate) struct Shared {
     world: Mutex<World>,
     changes: watch::Sender<u64>,
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
-    /// Root URL as guests reach it.
+    /// Root URL for guests.
     pub(crate) guests: String,
     pub(crate) log: RequestLog,
     pub(crate) faults: Faults,
@@ -102,22 +102,22 @@ pub(crate) struct Shared {
     webhooks: UnboundedSender<Outgoing>,
 }
 
-/// Longest wait of a request, by the world's clock and by this machine's, because a waiting client may know no other.
-pub(crate) struct Patience {
+/// The end of a request's longest wait, by the world's clock and by this machine's, because the client may use either.
+pub(crate) struct Deadline {
     changes: watch::Receiver<u64>,
     world: Timestamp,
     real: Instant,
 }
 
 impl Shared {
-    /// Changes the world, lets time act on it, and wakes everyone who waits for a change.
+    /// Changes the world, then carries out what is due and wakes everything that waits for a change.
     pub(crate) fn change<R>(&self, act: impl FnOnce(&mut World, Timestamp) -> R) -> R {
         let result = self.read_mut(act);
         self.changes.send_modify(|version| *version += 1);
         result
     }
 
-    /// Like [`Shared::change`] for what concerns nobody who waits.
+    /// Changes the world like [`Shared::change`], but wakes nothing.
     pub(crate) fn read_mut<R>(&self, act: impl FnOnce(&mut World, Timestamp) -> R) -> R {
         let now = (self.clock)();
         let mut world = self.lock();
@@ -125,30 +125,30 @@ impl Shared {
         let result = act(&mut world, now);
         world.step(now);
         let after = world.next_deadline();
-        let (outgoing, complaints) = (world.take_outgoing(), std::mem::take(&mut world.payload_complaints));
+        let (outgoing, complaints) = (world.take_outgoing(), std::mem::take(&mut world.payload_deviations));
         drop(world);
         self.note_violations(complaints);
         for next in outgoing {
-            // Without a receiver the server is ending, and nobody waits for events any more.
+            // Without a receiver the server is ending, and no webhooks are sent.
             let _unsent = self.webhooks.send(next);
         }
-        // The clock's task must not oversleep what this call made due earlier.
+        // The clock's task must wake earlier if this call made something due earlier.
         if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
             self.changes.send_modify(|version| *version += 1);
         }
         result
     }
 
-    pub(crate) fn read<R>(&self, look: impl FnOnce(&World, Timestamp) -> R) -> R {
+    pub(crate) fn read<R>(&self, inspect: impl FnOnce(&World, Timestamp) -> R) -> R {
         let now = (self.clock)();
-        look(&self.lock(), now)
+        inspect(&self.lock(), now)
     }
 
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
-    /// Waits until so much of the world's time has passed.
+    /// Waits until this time has passed in the world.
     pub(crate) async fn wait(&self, time: Duration) {
         if time.is_zero() {
             return;
@@ -169,22 +169,22 @@ impl Shared {
         }
     }
 
-    /// A wait that begins now and takes this long at most.
-    pub(crate) fn patience(&self, limit: Duration) -> Patience {
-        Patience {
+    /// Returns the deadline of a wait that begins now.
+    pub(crate) fn deadline(&self, limit: Duration) -> Deadline {
+        Deadline {
             changes: self.changes(),
             world: (self.clock)().saturating_add(limit).unwrap_or(Timestamp::MAX),
             real: Instant::now() + limit,
         }
     }
 
-    /// Waits for a change of the world; false when the patience ended first.
-    pub(crate) async fn changed(&self, patience: &mut Patience) -> bool {
-        // A step of virtual time has changed the world too.
-        if (self.clock)() >= patience.world {
+    /// Waits for a change of the world. Returns false if the deadline came first.
+    pub(crate) async fn changed(&self, deadline: &mut Deadline) -> bool {
+        // A step of virtual time is a change of the world too.
+        if (self.clock)() >= deadline.world {
             return false;
         }
-        matches!(tokio::time::timeout_at(patience.real, patience.changes.changed()).await, Ok(Ok(())))
+        matches!(tokio::time::timeout_at(deadline.real, deadline.changes.changed()).await, Ok(Ok(())))
     }
 
     pub(crate) fn note_violations(&self, found: Vec<String>) {
@@ -197,10 +197,10 @@ impl Shared {
 }
 
 impl Server {
-    /// Starts a front over an empty world.
+    /// Starts a simulator with an empty world.
     ///
     /// # Errors
-    /// Where the address cannot be listened on.
+    /// When the address cannot be listened on.
     pub async fn start(options: ServerOptions) -> io::Result<ServerHandle> {
         let listener = TcpListener::bind(options.listen).await?;
         let external_host = options.external_url.as_deref().and_then(host_of);
@@ -259,7 +259,7 @@ fn assemble(
     (shared, stop, tasks)
 }
 
-/// A running simulator; it stops when this is dropped.
+/// A running simulator. Dropping the handle stops it.
 pub struct ServerHandle {
     url: String,
     authority: String,
@@ -269,13 +269,14 @@ pub struct ServerHandle {
 }
 
 impl ServerHandle {
-    /// Root of the REST API as this machine reaches it, without a trailing slash.
+    /// Returns the root URL of the REST API for this machine, without a trailing slash.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The authority, PEM, that vouches for the same port under `https`; empty for a simulator that listens nowhere.
+    /// Returns the certificate of the CA for `https` on the same port, in PEM form. It is empty for a
+    /// simulator that listens nowhere.
     #[must_use]
     pub fn ca_pem(&self) -> &str {
         &self.authority
@@ -303,27 +304,27 @@ impl ServerHandle {
         Ok(Response::from_parts(head, body.to_bytes()))
     }
 
-    /// Reads or changes the world; time acts on it and waiting runners are woken afterwards.
+    /// Reads or changes the world, then carries out what is due and wakes waiting runners.
     pub fn world<R>(&self, act: impl FnOnce(&mut World, Timestamp) -> R) -> R {
         self.shared.change(act)
     }
 
-    /// Looks at the world as it is; nobody is woken.
-    pub fn look<R>(&self, look: impl FnOnce(&World, Timestamp) -> R) -> R {
-        self.shared.read(look)
+    /// Reads the world without waking anything.
+    pub fn inspect<R>(&self, inspect: impl FnOnce(&World, Timestamp) -> R) -> R {
+        self.shared.read(inspect)
     }
 
-    /// Queues a run; answers with the numbers of its jobs.
+    /// Queues a run. Returns the numbers of its jobs.
     pub fn queue_run(&self, spec: RunSpec) -> Vec<u64> {
         self.world(|world, now| world.queue_run(spec, now))
     }
 
-    /// Waits until `look` finds something in the world; nothing if that has not happened within `limit`.
-    pub async fn wait_for<R>(&self, limit: Duration, mut look: impl FnMut(&World) -> Option<R>) -> Option<R> {
+    /// Waits until `inspect` returns a value. Returns `None` if that has not happened within `limit`.
+    pub async fn wait_for<R>(&self, limit: Duration, mut inspect: impl FnMut(&World) -> Option<R>) -> Option<R> {
         let mut changes = self.shared.changes();
         let search = async {
             loop {
-                if let Some(found) = self.shared.read(|world, _| look(world)) {
+                if let Some(found) = self.shared.read(|world, _| inspect(world)) {
                     return Some(found);
                 }
                 changes.changed().await.ok()?;
@@ -332,19 +333,19 @@ impl ServerHandle {
         tokio::time::timeout(limit, search).await.ok().flatten()
     }
 
-    /// What it was asked, the stand-in runner's own calls (`/_sim/…`) included.
+    /// Returns the request log, including the simulated runner's own calls (`/_sim/…`).
     #[must_use]
     pub fn requests(&self) -> RequestLog {
         self.shared.log.clone()
     }
 
-    /// Its rules for faults; paths are those below the API's root.
+    /// Returns the fault rules. Their paths are below the API's root.
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.shared.faults
     }
 
-    /// Exchanges that GitHub's published description does not allow; there must be none.
+    /// Returns the requests and answers that GitHub's published description does not allow. A correct run has none.
     #[must_use]
     pub fn violations(&self) -> Vec<String> {
         self.shared.violations.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -373,12 +374,12 @@ impl fmt::Debug for ServerHandle {
 }
 
 async fn accept(listener: TcpListener, tls: TlsAcceptor, shared: Arc<Shared>) {
-    // Dropping the set with this task cuts the connections.
+    // Dropping the set with this task closes the connections.
     let mut connections = JoinSet::new();
     loop {
         match listener.accept().await {
             Ok((stream, _)) => drop(connections.spawn(serve(stream, tls.clone(), Arc::clone(&shared)))),
-            // Out of file descriptors: others will close theirs.
+            // No file descriptors are left until others close theirs.
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
         while connections.try_join_next().is_some() {}
@@ -388,18 +389,18 @@ async fn accept(listener: TcpListener, tls: TlsAcceptor, shared: Arc<Shared>) {
 async fn serve(stream: TcpStream, tls: TlsAcceptor, shared: Arc<Shared>) {
     let mut restarts = shared.faults.restarts();
     tokio::select! {
-        () = converse(stream, tls, shared) => {}
+        () = detect_tls(stream, tls, shared) => {}
         _ = restarts.changed() => {}
     }
 }
 
-async fn converse(stream: TcpStream, tls: TlsAcceptor, shared: Arc<Shared>) {
-    let served = match tls::is_spoken(&stream).await {
+async fn detect_tls(stream: TcpStream, tls: TlsAcceptor, shared: Arc<Shared>) {
+    let served = match tls::client_uses_tls(&stream).await {
         Ok(true) => match tls.accept(stream).await {
-            Ok(stream) => talk(TokioIo::new(stream), "https", shared).await,
+            Ok(stream) => serve_stream(TokioIo::new(stream), "https", shared).await,
             Err(error) => Err(error.into()),
         },
-        Ok(false) => talk(TokioIo::new(stream), "http", shared).await,
+        Ok(false) => serve_stream(TokioIo::new(stream), "http", shared).await,
         Err(error) => Err(error.into()),
     };
     if let Err(error) = served {
@@ -407,7 +408,11 @@ async fn converse(stream: TcpStream, tls: TlsAcceptor, shared: Arc<Shared>) {
     }
 }
 
-async fn talk<I>(stream: I, scheme: &'static str, shared: Arc<Shared>) -> Result<(), Box<dyn Error + Send + Sync>>
+async fn serve_stream<I>(
+    stream: I,
+    scheme: &'static str,
+    shared: Arc<Shared>,
+) -> Result<(), Box<dyn Error + Send + Sync>>
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin,
 {
@@ -422,7 +427,7 @@ fn host_of(url: &str) -> Option<String> {
     url::Url::parse(url).ok()?.host_str().map(|host| host.trim_matches(['[', ']']).to_owned())
 }
 
-/// Lets time act on the world when something is due.
+/// Carries out what is due as time passes.
 async fn tick(shared: Arc<Shared>) {
     let mut changes = shared.changes();
     loop {

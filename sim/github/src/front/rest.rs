@@ -1,4 +1,4 @@
-//! REST over HTTP: recognizing and counting the caller, conditional requests, headers, the check of the exchange.
+//! REST over HTTP: authentication, rate limits, conditional requests, headers, and the check of each exchange.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,17 +15,17 @@ use super::exchange::{Received, reply, segments};
 use crate::contract::{self, Exchange};
 use crate::refusal::Refusal;
 use crate::rest::{self, Answer, Pages};
-use crate::world::model::{Account, Caller, Cost, Counted, Kind, RateState};
+use crate::world::model::{Account, Caller, Cost, Kind, LimitKey, RateState};
 use sim_http::payload::Payload;
 
-/// Ends the count of a request when it ends, however that is.
+/// Decrements the number of running requests on drop, including on cancellation.
 struct InFlight {
     shared: Arc<Shared>,
-    who: Counted,
+    who: LimitKey,
 }
 
 impl InFlight {
-    fn begin(shared: &Arc<Shared>, who: Counted) -> Self {
+    fn begin(shared: &Arc<Shared>, who: LimitKey) -> Self {
         shared.read_mut(|world, _| world.in_flight(&who, true));
         Self { shared: Arc::clone(shared), who }
     }
@@ -37,7 +37,7 @@ impl Drop for InFlight {
     }
 }
 
-/// Answers a REST call after `delay`; says who asked.
+/// Answers a REST call after `delay`. Also returns the caller's name.
 pub(crate) async fn answer(
     shared: &Arc<Shared>,
     request: &Received<'_>,
@@ -50,16 +50,16 @@ pub(crate) async fn answer(
         Ok(caller) => caller,
         Err(refusal) => return ("unknown".to_owned(), refused(shared, request, &refusal)),
     };
-    let (name, who) = shared.read(|world, _| (world.name_of(&caller), world.counted(&caller)));
-    if who == Counted::Nobody && !rest::is_public(request.rest_path()) {
+    let (name, who) = shared.read(|world, _| (world.name_of(&caller), world.limit_key(&caller)));
+    if who == LimitKey::Nobody && !rest::is_public(request.rest_path()) {
         return (name, refused(shared, request, &Refusal::RequiresAuthentication));
     }
     let in_flight = InFlight::begin(shared, who);
     shared.wait(delay).await;
-    (name, counted(shared, request, &caller, &in_flight.who))
+    (name, carry_out(shared, request, &caller, &in_flight.who))
 }
 
-fn counted(shared: &Arc<Shared>, request: &Received<'_>, caller: &Caller, who: &Counted) -> Response<Payload> {
+fn carry_out(shared: &Arc<Shared>, request: &Received<'_>, caller: &Caller, who: &LimitKey) -> Response<Payload> {
     let path = request.rest_path();
     let changes = request.method != "GET";
     let registers = changes && (path.ends_with("/generate-jitconfig") || path.ends_with("/registration-token"));
@@ -109,7 +109,7 @@ fn counted(shared: &Arc<Shared>, request: &Received<'_>, caller: &Caller, who: &
     respond(shared, answer.status, body, Some(rate), more)
 }
 
-/// The scopes of a classic token, which GitHub says with each answer.
+/// Returns the header with a classic token's scopes, which GitHub sends with each answer.
 fn scopes(shared: &Shared, caller: &Caller) -> Vec<(&'static str, String)> {
     shared.read(|world, _| match world.account(caller) {
         Ok(Account { kind: Kind::Classic(scopes), .. }) => vec![("x-oauth-scopes", scopes.join(", "))],
@@ -125,7 +125,7 @@ fn refused(shared: &Shared, request: &Received<'_>, refusal: &Refusal) -> Respon
 fn check(shared: &Shared, request: &Received<'_>, result: Result<(u16, Option<&Value>), &Refusal>) {
     let path = request.rest_path();
     if path.ends_with("/releases/latest") || path.starts_with("/enterprises/") {
-        // Not in the part of the published description that is at hand.
+        // The available part of the published description does not have these calls.
         return;
     }
     let query = request.query();
@@ -146,7 +146,7 @@ fn check(shared: &Shared, request: &Received<'_>, result: Result<(u16, Option<&V
     shared.note_violations(contract::check(&exchange));
 }
 
-/// The answer that a refusal is.
+/// Returns the response of a refusal.
 pub(crate) fn refuse(shared: &Shared, refusal: &Refusal, rate: Option<RateState>) -> Response<Payload> {
     let mut more = vec![("content-type", "application/json; charset=utf-8".to_owned())];
     match refusal {
@@ -179,7 +179,7 @@ fn respond(
     reply(status, body, &headers)
 }
 
-/// RFC 9110 §5.6.7. Clients set their clock by it.
+/// Formats a time for the `Date` header (RFC 9110 §5.6.7), from which clients correct their clocks.
 fn http_date(now: Timestamp) -> String {
     now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }

@@ -1,5 +1,5 @@
-//! `/_sim/runner/…`: the private protocol between this front and the stand-in for GitHub's runner program. Nothing of
-//! it exists at GitHub.
+//! `/_sim/runner/…`: the private protocol between this front and the simulated runner program. GitHub has no such
+//! calls.
 //!
 //! | Call | Answer |
 //! | --- | --- |
@@ -28,12 +28,12 @@ use crate::world::registration::NewRunner;
 const MESSAGE_WAIT: Duration = Duration::from_secs(50);
 const CONTROL_WAIT: Duration = Duration::from_secs(20);
 
-/// A call of a runner program.
+/// A call from a runner program.
 pub(crate) struct Call<'a> {
     pub(crate) method: &'a str,
     pub(crate) path: &'a [&'a str],
     pub(crate) body: &'a [u8],
-    /// What stands behind the scheme in `Authorization`.
+    /// Secret after the scheme in `Authorization`.
     pub(crate) secret: Option<&'a str>,
     pub(crate) version: &'a str,
 }
@@ -130,7 +130,7 @@ fn open_session(shared: &Arc<Shared>, runner: u64, version: &str) -> Reply {
     }
 }
 
-/// Ends the wait in the world when the call ends, also when the guest was switched off in the middle of it.
+/// Guard of a waiting runner. It ends the wait also when the guest is switched off.
 struct Listening {
     shared: Arc<Shared>,
     runner: u64,
@@ -143,7 +143,7 @@ impl Drop for Listening {
 }
 
 async fn wait_for_message(shared: &Arc<Shared>, runner: u64, session: &str) -> Reply {
-    let mut patience = shared.patience(MESSAGE_WAIT);
+    let mut deadline = shared.deadline(MESSAGE_WAIT);
     let _listening = Listening { shared: Arc::clone(shared), runner };
     loop {
         let (message, assigned) = shared.read_mut(|world, now| {
@@ -159,21 +159,21 @@ async fn wait_for_message(shared: &Arc<Shared>, runner: u64, session: &str) -> R
             (Message::Job(_), Some((id, steps))) => return text(200, &format!("job={id}\nsteps={steps}\n")),
             _ => {}
         }
-        if !shared.changed(&mut patience).await {
+        if !shared.changed(&mut deadline).await {
             return text(202, "");
         }
     }
 }
 
 async fn wait_for_control(shared: &Arc<Shared>, runner: u64, job: u64) -> Reply {
-    let mut patience = shared.patience(CONTROL_WAIT);
+    let mut deadline = shared.deadline(CONTROL_WAIT);
     loop {
         match shared.read_mut(|world, now| world.renew(runner, job, now)) {
             Control::Cancel => return text(200, "cancel"),
-            Control::NotYours => return text(410, "not your job"),
+            Control::NotAssigned => return text(410, "not your job"),
             Control::GoOn => {}
         }
-        if !shared.changed(&mut patience).await {
+        if !shared.changed(&mut deadline).await {
             return text(200, "go-on");
         }
     }
@@ -196,7 +196,7 @@ fn job_file(shared: &Arc<Shared>, runner: u64, job: u64, file: &[&str]) -> Reply
     content.map_or_else(|| text(404, "no such file"), |content| (200, content.into_bytes()))
 }
 
-/// Variables of a job, one a line; names are GitHub's.
+/// Returns the environment variables of a job, one per line, with GitHub's names.
 fn environment(job: &crate::world::model::Job, event: &str, api: &str) -> String {
     let owner = job.repository.split('/').next().unwrap_or_default();
     let variables = [

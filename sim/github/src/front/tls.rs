@@ -1,5 +1,5 @@
-//! TLS on the same port, under an authority made for this front: a client that must not send its token in the clear can
-//! reach a simulator on another machine. Which of the two a caller speaks shows in its first byte.
+//! TLS on the same port, with a CA of this server. A client that must not send its token unencrypted can thereby reach
+//! a simulator on another machine. The first byte of a connection shows if the client uses TLS.
 
 use std::io;
 use std::sync::Arc;
@@ -9,18 +9,18 @@ use tokio_rustls::TlsAcceptor;
 
 use sim_http::authority::Identity;
 
-/// First byte of a TLS record that opens a connection (RFC 8446 §5.1: handshake).
+/// First byte of a TLS connection, the type of a handshake record (RFC 8446 §5.1).
 const HANDSHAKE: u8 = 22;
 
-/// A certificate and who vouches for it.
+/// A certificate and its CA.
 pub(crate) struct Tls {
     pub(crate) acceptor: TlsAcceptor,
-    /// The authority's certificate, PEM.
+    /// Certificate of the CA in PEM form.
     pub(crate) authority: String,
 }
 
 impl Tls {
-    /// For this machine's loopback names and `hosts`.
+    /// Creates a certificate for this machine's loopback names and `hosts`.
     pub(crate) fn make(hosts: impl IntoIterator<Item = String>) -> io::Result<Self> {
         let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into_iter().chain(hosts).collect();
         let identity = Identity::create("GitHub simulator CA", "GitHub simulator", names).map_err(io::Error::other)?;
@@ -29,8 +29,8 @@ impl Tls {
     }
 }
 
-/// Whether the caller opens with a TLS handshake.
-pub(crate) async fn is_spoken(stream: &TcpStream) -> io::Result<bool> {
+/// Returns true if the client begins with a TLS handshake.
+pub(crate) async fn client_uses_tls(stream: &TcpStream) -> io::Result<bool> {
     let mut first = [0];
     let seen = stream.peek(&mut first).await?;
     Ok(seen == 1 && first[0] == HANDSHAKE)

@@ -1,4 +1,4 @@
-//! Sends webhooks over HTTP, each once: GitHub does not try again by itself.
+//! Sends webhooks over HTTP, each once, because GitHub does not repeat a delivery by itself.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,12 +15,12 @@ use tokio::task::JoinSet;
 use super::Shared;
 use crate::world::model::Outgoing;
 
-/// How long a receiver may take.
+/// Time in which a receiver must answer.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Sends what comes in, side by side, until the sender is gone.
+/// Sends webhooks in parallel until the channel closes.
 pub(crate) async fn run(shared: Arc<Shared>, mut outgoing: UnboundedReceiver<Outgoing>) {
-    // Dropping the set with this task ends what is under way.
+    // Dropping the set with this task ends running deliveries.
     let mut attempts = JoinSet::new();
     while let Some(next) = outgoing.recv().await {
         let shared = Arc::clone(&shared);
@@ -52,7 +52,7 @@ async fn send(next: Outgoing) -> Result<u16, Box<dyn std::error::Error + Send + 
         request = request.header(name, value);
     }
     let request = request.body(Full::new(Bytes::from(next.body)))?;
-    // The connection does its work while the answer is waited for, and ends with it.
+    // The connection must be polled while the answer is awaited, and ends with it.
     let answer = tokio::select! {
         answer = sender.send_request(request) => answer?,
         ended = connection => return Err(ended.err().map_or_else(|| "the receiver hung up".into(), Into::into)),

@@ -1,4 +1,4 @@
-//! The REST calls of Apps: who they are, where they are installed, their tokens, their webhooks' deliveries.
+//! The REST calls of Apps: the App itself, its installations, their tokens, and its webhooks' deliveries.
 
 use serde_json::{Map, Value, json};
 
@@ -6,9 +6,9 @@ use super::{Answer, Call};
 use crate::refusal::Refusal;
 use crate::shapes;
 use crate::world::World;
-use crate::world::model::{App, Caller, Installation, Level, Narrowed, Token};
+use crate::world::model::{App, Caller, Installation, Level, Token, TokenLimits};
 
-/// `/app…`: an App that signs for itself.
+/// `/app…`: calls of an App with a signed claim.
 pub(crate) fn app(world: &mut World, call: &Call<'_>, rest: &[&str]) -> Result<Answer, Refusal> {
     let id = signed(call)?;
     match (call.method, rest) {
@@ -76,15 +76,15 @@ fn parsed(number: &str) -> Result<u64, Refusal> {
 }
 
 fn new_token(world: &mut World, call: &Call<'_>, app: u64, installation: u64) -> Result<Answer, Refusal> {
-    let narrowed = narrowed(call.body)?;
-    let new = world.installation_token(app, installation, &narrowed, call.now)?;
+    let token_limits = token_limits(call.body)?;
+    let new = world.installation_token(app, installation, &token_limits, call.now)?;
     let mut body = json!({
         "token": new.secret,
-        "expires_at": shapes::whole(new.expires_at),
+        "expires_at": shapes::whole_seconds(new.expires_at),
         "permissions": permissions(&new.grants),
         "repository_selection": if new.selected { "selected" } else { "all" },
     });
-    if narrowed.repositories.is_some() || narrowed.repository_ids.is_some() {
+    if token_limits.repositories.is_some() || token_limits.repository_ids.is_some() {
         let list: Vec<Value> =
             new.grants.repositories.iter().map(|name| shapes::full_repository(name, call.api)).collect();
         body["repositories"] = list.into();
@@ -92,9 +92,9 @@ fn new_token(world: &mut World, call: &Call<'_>, app: u64, installation: u64) ->
     Ok(Answer::created(body))
 }
 
-fn narrowed(body: &[u8]) -> Result<Narrowed, Refusal> {
+fn token_limits(body: &[u8]) -> Result<TokenLimits, Refusal> {
     if body.is_empty() {
-        return Ok(Narrowed::default());
+        return Ok(TokenLimits::default());
     }
     let body: Value = serde_json::from_slice(body).map_err(|_| Refusal::BadJson)?;
     let level = |word: &Value| word.as_str().map_or(Level::None, Level::of_word);
@@ -103,7 +103,7 @@ fn narrowed(body: &[u8]) -> Result<Narrowed, Refusal> {
         list.as_array()?.iter().map(|word| word.as_str().map(str::to_owned)).collect()
     };
     let numbers = |list: &Value| -> Option<Vec<u64>> { list.as_array()?.iter().map(Value::as_u64).collect() };
-    Ok(Narrowed {
+    Ok(TokenLimits {
         permissions: permissions.map(|all| all.iter().map(|(name, word)| (name.clone(), level(word))).collect()),
         repositories: words(&body["repositories"]),
         repository_ids: numbers(&body["repository_ids"]),
@@ -142,8 +142,8 @@ fn describe_app(world: &World, id: u64, api: &str) -> Value {
         "description": null,
         "external_url": format!("{api}/apps/{}", slug(app)),
         "html_url": format!("{api}/apps/{}", slug(app)),
-        "created_at": shapes::whole(app.created_at),
-        "updated_at": shapes::whole(app.created_at),
+        "created_at": shapes::whole_seconds(app.created_at),
+        "updated_at": shapes::whole_seconds(app.created_at),
         "permissions": permissions(&app.permissions),
         "events": ["workflow_job"],
         "installations_count": installations,
@@ -153,7 +153,7 @@ fn describe_app(world: &World, id: u64, api: &str) -> Value {
 fn describe(world: &World, installation: &Installation, api: &str) -> Value {
     let app = world.apps.get(&installation.app);
     let organization = world.organizations.iter().any(|login| login.eq_ignore_ascii_case(&installation.account));
-    let at = shapes::whole(installation.created_at);
+    let at = shapes::whole_seconds(installation.created_at);
     json!({
         "id": installation.id,
         "client_id": app.map(|app| app.client_id.clone()).unwrap_or_default(),

@@ -10,7 +10,7 @@ use crate::shapes;
 use crate::world::World;
 use crate::world::model::{DEFAULT_GROUP, Group, Level, Need, Scope};
 
-/// `/orgs/{org}/actions/runner-groups…`, and the same of enterprises
+/// `/orgs/{org}/actions/runner-groups…`, and the same for enterprises.
 pub(crate) fn answer(world: &mut World, call: &Call<'_>, scope: &Scope, rest: &[&str]) -> Result<Answer, Refusal> {
     let level = if call.method == "GET" { Level::Read } else { Level::Write };
     world.permit(call.caller, scope, Need::Runners(level))?;
@@ -86,7 +86,7 @@ fn one(world: &mut World, call: &Call<'_>, scope: &Scope, id: u64, rest: &[&str]
     }
 }
 
-/// The organizations that may use a group of an enterprise.
+/// Answers the calls for the organizations that may use an enterprise's group.
 fn organizations(world: &mut World, call: &Call<'_>, scope: &Scope, id: u64, rest: &[&str]) -> Result<Answer, Refusal> {
     match (call.method, rest) {
         ("GET", []) => {
@@ -123,7 +123,7 @@ fn create(world: &mut World, call: &Call<'_>, scope: &Scope) -> Result<Answer, R
         Value::Null => Ok(None),
         list => numbers(list, field).map(Some),
     };
-    // All is looked at before anything is made.
+    // Everything is checked before anything changes.
     let repositories = match (chosen("selected_repository_ids")?, scope) {
         (Some(wanted), Scope::Organization(_)) => named(world, &wanted)?,
         _ => BTreeSet::new(),
@@ -188,7 +188,7 @@ fn named(world: &World, ids: &[u64]) -> Result<BTreeSet<String>, Refusal> {
     ids.iter().map(find).collect::<Option<_>>().ok_or(Refusal::NotFound)
 }
 
-/// Organizations of an enterprise by their numbers.
+/// Returns the organizations of an enterprise with these numbers.
 fn logins(world: &World, scope: &Scope, ids: &[u64]) -> Result<BTreeSet<String>, Refusal> {
     let Scope::Enterprise(slug) = scope else { return Err(Refusal::NotFound) };
     let all = world.organizations_of(slug).ok_or(Refusal::NotFound)?;
@@ -215,7 +215,7 @@ fn describe(scope: &Scope, group: &Group, api: &str) -> Value {
         "workflow_restrictions_read_only": false,
     });
     if !matches!(scope, Scope::Enterprise(_)) {
-        // Groups of an enterprise are nobody's heirs.
+        // Groups of an enterprise are not inherited.
         group_json["inherited"] = false.into();
     }
     if group.visibility == "selected" {

@@ -1,21 +1,21 @@
-//! `GET /meta`: what the service says about itself.
+//! `GET /meta`: information about the service.
 
 use serde_json::json;
 
 use super::Answer;
 
-/// Addresses from which this service does everything.
-const HERE: [&str; 2] = ["127.0.0.0/8", "::1/128"];
+/// Addresses of this service, for all purposes.
+const LOCAL_ADDRESSES: [&str; 2] = ["127.0.0.0/8", "::1/128"];
 
-/// The fields that a firewall's rules are made from. There is no password here, so none can be verified.
+/// Returns the fields that firewall rules are made from. The service has no password authentication.
 pub(crate) fn answer() -> Answer {
     Answer::ok(json!({
         "verifiable_password_authentication": false,
-        "hooks": HERE,
-        "web": HERE,
-        "api": HERE,
-        "git": HERE,
-        "actions": HERE,
+        "hooks": LOCAL_ADDRESSES,
+        "web": LOCAL_ADDRESSES,
+        "api": LOCAL_ADDRESSES,
+        "git": LOCAL_ADDRESSES,
+        "actions": LOCAL_ADDRESSES,
         "domains": { "actions": ["localhost"], "website": ["localhost"] },
     }))
 }

@@ -14,7 +14,7 @@ use crate::refusal::Refusal;
 use crate::world::World;
 use crate::world::model::{Caller, RateState, Scope};
 
-/// A REST call, taken apart.
+/// A parsed REST call.
 pub(crate) struct Call<'a> {
     pub(crate) method: &'a str,
     /// Decoded path segments.
@@ -22,14 +22,14 @@ pub(crate) struct Call<'a> {
     pub(crate) query: Vec<(String, String)>,
     pub(crate) body: &'a [u8],
     pub(crate) caller: &'a Caller,
-    /// Root of the API as the caller knows it.
+    /// Root URL of the API as the caller wrote it.
     pub(crate) api: &'a str,
-    /// Root of this server as guests reach it.
+    /// Root URL of this server for guests.
     pub(crate) guests: &'a str,
     pub(crate) now: Timestamp,
 }
 
-/// An answer: status, body, and for a list where in it this is.
+/// An answer: status, body, and for a list the position in it.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -37,12 +37,12 @@ pub(crate) struct Answer {
     pub(crate) pages: Option<Pages>,
 }
 
-/// Where in a list an answer is.
+/// The position of an answer in a list.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Pages {
-    /// By number, from 1.
+    /// Page number, from 1, and number of the last page.
     Numbered { page: usize, last: usize },
-    /// The next one begins after this entry.
+    /// Number of the entry after which the next page begins.
     After(Option<u64>),
 }
 
@@ -69,20 +69,20 @@ impl Call<'_> {
         serde_json::from_slice(self.body).map_err(|_| Refusal::BadJson)
     }
 
-    /// One page of `all` below the name `field`.
+    /// Returns one page of `all` in the field `field`.
     pub(crate) fn page(&self, field: &str, all: Vec<Value>) -> Answer {
         let total = all.len();
         let (entries, pages) = self.cut(all);
         Answer { pages: Some(pages), ..Answer::ok(json!({ "total_count": total, field: entries })) }
     }
 
-    /// One page of `all`, as a bare list.
+    /// Returns one page of `all` as a list.
     pub(crate) fn bare_page(&self, all: Vec<Value>) -> Answer {
         let (entries, pages) = self.cut(all);
         Answer { pages: Some(pages), ..Answer::ok(entries.into()) }
     }
 
-    /// One page of numbered entries, as a bare list; the next begins after `cursor`.
+    /// Returns one page of numbered entries as a list. The next page begins after `cursor`.
     pub(crate) fn cursor_page(&self, all: Vec<(u64, Value)>) -> Answer {
         let after = self.query("cursor").and_then(|cursor| cursor.parse::<u64>().ok());
         let begin = after.and_then(|after| all.iter().position(|(id, _)| *id == after)).map_or(0, |at| at + 1);
@@ -109,17 +109,17 @@ impl Call<'_> {
     }
 }
 
-/// Whether anybody may ask for it.
+/// Returns true if the call needs no token.
 pub(crate) fn is_public(path: &str) -> bool {
     matches!(path, "/repos/actions/runner/releases/latest" | "/rate_limit" | "/meta")
 }
 
-/// Whether asking is not counted.
+/// Returns true if the call does not count towards a limit.
 pub(crate) fn is_free(path: &str) -> bool {
     path == "/rate_limit"
 }
 
-/// Answers a call. The caller has been recognized and counted.
+/// Answers a call whose caller has been authenticated and counted.
 pub(crate) fn answer(world: &mut World, call: &Call<'_>) -> Result<Answer, Refusal> {
     let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
     match path.as_slice() {
@@ -159,7 +159,7 @@ pub(crate) fn answer(world: &mut World, call: &Call<'_>) -> Result<Answer, Refus
 }
 
 fn rate_limit(world: &mut World, call: &Call<'_>) -> Answer {
-    let who = world.counted(call.caller);
+    let who = world.limit_key(call.caller);
     let shown = |state: RateState| {
         json!({
             "limit": state.limit,

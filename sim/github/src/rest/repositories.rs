@@ -1,4 +1,4 @@
-//! The REST calls about repositories themselves.
+//! The REST calls about repositories.
 
 use serde_json::Value;
 
@@ -55,7 +55,7 @@ fn create(world: &mut World, call: &Call<'_>, login: &str) -> Result<Answer, Ref
     let body = call.json()?;
     let name = match &body["name"] {
         Value::Null => return Err(Refusal::Unsupplied(vec!["name"])),
-        Value::String(name) => spelled(name),
+        Value::String(name) => sanitized_name(name),
         _ => return Err(Refusal::Invalid("Invalid request.\n\nFor 'name', the type is wrong.".into())),
     };
     let failed = |what| Refusal::Field { message: "Repository creation failed.", field: "name", what };
@@ -70,8 +70,8 @@ fn create(world: &mut World, call: &Call<'_>, login: &str) -> Result<Answer, Ref
     Ok(Answer::created(shapes::one_repository(&full_name, call.api)))
 }
 
-/// GitHub puts a hyphen in the place of what no name may have.
-fn spelled(name: &str) -> String {
+/// Replaces characters that a repository's name cannot have by hyphens, as GitHub does.
+fn sanitized_name(name: &str) -> String {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     name.trim().chars().map(|c| if allowed(c) { c } else { '-' }).collect()
 }

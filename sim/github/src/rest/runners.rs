@@ -20,7 +20,7 @@ pub(crate) fn answer(world: &mut World, call: &Call<'_>, scope: &Scope, rest: &[
         ("POST", ["generate-jitconfig"]) => generate_jitconfig(world, call, scope),
         ("POST", ["registration-token" | "remove-token"]) => {
             let (token, expires_at) = world.registration_token(scope, call.now);
-            Ok(Answer::created(json!({ "token": token, "expires_at": shapes::whole(expires_at) })))
+            Ok(Answer::created(json!({ "token": token, "expires_at": shapes::whole_seconds(expires_at) })))
         }
         ("GET", [id]) => {
             let runner = id.parse().ok().and_then(|id| world.runner_in(scope, id)).ok_or(Refusal::NotFound)?;
@@ -81,7 +81,7 @@ fn asked_for(body: &Value) -> Result<Vec<String>, Refusal> {
     labels.iter().map(|label| label.as_str().map(str::to_owned).ok_or_else(wrong)).collect()
 }
 
-/// Architectures that the stand-in runner program is offered for.
+/// Architectures of the simulated runner program.
 const ARCHITECTURES: [&str; 2] = ["x64", "arm64"];
 
 fn downloads(world: &World, call: &Call<'_>) -> Result<Answer, Refusal> {
@@ -99,7 +99,7 @@ fn downloads(world: &World, call: &Call<'_>) -> Result<Answer, Refusal> {
     Ok(Answer::ok(json!(ARCHITECTURES.map(entry))))
 }
 
-/// The newest release of the runner program: the fields that say what to fetch, as GitHub's releases have them.
+/// Returns the newest release of the runner program, with those fields of GitHub's releases that say what to download.
 pub(crate) fn latest_release(world: &World, call: &Call<'_>) -> Result<Answer, Refusal> {
     let version = &world.behaviour.runner_version;
     let archive = packed(version)?;

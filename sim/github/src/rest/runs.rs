@@ -73,7 +73,7 @@ fn list_runs(world: &World, call: &Call<'_>, scope: &Scope) -> Answer {
         let event_fits = call.query("event").is_none_or(|event| event == run.event);
         world.covers(scope, &run.repository) && run.created_at <= shown && status_fits && event_fits
     };
-    // Newest first, as GitHub lists them.
+    // Newest first, as in GitHub's lists.
     let runs = world.runs.values().rev().filter(wanted).map(|run| shapes::run(world, run, call.api, shown)).collect();
     call.page("workflow_runs", runs)
 }

@@ -1,4 +1,4 @@
-//! Bodies of answers, in GitHub's shape.
+//! Bodies of answers in GitHub's format.
 
 mod repository;
 
@@ -12,7 +12,7 @@ pub(crate) use repository::{
     webhook_repository,
 };
 
-/// Every run has this commit: nothing here reads code.
+/// Commit of every run, because the simulator has no code.
 const COMMIT: &str = "5ba1c0ffee5ba1c0ffee5ba1c0ffee5ba1c0ffee";
 
 pub(crate) fn runner(world: &World, runner: &Runner, now: Timestamp) -> Value {
@@ -30,7 +30,7 @@ pub(crate) fn runner(world: &World, runner: &Runner, now: Timestamp) -> Value {
     })
 }
 
-/// Labels of a runner; all of them were asked for by name.
+/// Returns the labels of a runner. All of them were requested by name.
 pub(crate) fn labels(names: &[String]) -> Vec<Value> {
     names.iter().zip(1..).map(|(name, id)| json!({ "id": id, "name": name, "type": "custom" })).collect()
 }
@@ -51,10 +51,10 @@ pub(crate) fn job(job: &Job, event: &str, api: &str) -> Value {
         "html_url": format!("{api}/{}/actions/runs/{}/job/{}", job.repository, job.run_id, job.id),
         "status": status,
         "conclusion": conclusion,
-        "created_at": whole(job.created_at),
-        // A queued job shows its creation here: GitHub's description knows no null.
-        "started_at": whole(job.started_at.unwrap_or(job.created_at)),
-        "completed_at": job.completed_at.map(whole),
+        "created_at": whole_seconds(job.created_at),
+        // For a queued job this is its creation, because GitHub's description does not allow null.
+        "started_at": whole_seconds(job.started_at.unwrap_or(job.created_at)),
+        "completed_at": job.completed_at.map(whole_seconds),
         "name": job.name,
         "steps": [],
         "check_run_url": format!("{repository}/check-runs/{}", job.id),
@@ -68,7 +68,7 @@ pub(crate) fn job(job: &Job, event: &str, api: &str) -> Value {
     })
 }
 
-/// A run as it was at `at`.
+/// Returns a run as it was at `at`.
 pub(crate) fn run(world: &World, run: &Run, api: &str, at: Timestamp) -> Value {
     let repository = format!("{api}/repos/{}", run.repository);
     let url = format!("{repository}/actions/runs/{}", run.id);
@@ -95,9 +95,9 @@ pub(crate) fn run(world: &World, run: &Run, api: &str, at: Timestamp) -> Value {
         "url": url,
         "html_url": format!("{api}/{}/actions/runs/{}", run.repository, run.id),
         "pull_requests": [],
-        "created_at": whole(run.created_at),
-        "updated_at": whole(updated),
-        "run_started_at": whole(run.created_at),
+        "created_at": whole_seconds(run.created_at),
+        "updated_at": whole_seconds(updated),
+        "run_started_at": whole_seconds(run.created_at),
         "jobs_url": format!("{url}/jobs"),
         "logs_url": format!("{url}/logs"),
         "check_suite_url": format!("{repository}/check-suites/{}", run.id),
@@ -110,7 +110,7 @@ pub(crate) fn run(world: &World, run: &Run, api: &str, at: Timestamp) -> Value {
             "id": COMMIT,
             "tree_id": COMMIT,
             "message": "A commit",
-            "timestamp": whole(run.created_at),
+            "timestamp": whole_seconds(run.created_at),
             "author": { "name": "Somebody", "email": "somebody@example.com" },
             "committer": { "name": "Somebody", "email": "somebody@example.com" },
         },
@@ -119,7 +119,7 @@ pub(crate) fn run(world: &World, run: &Run, api: &str, at: Timestamp) -> Value {
     })
 }
 
-/// The file at `GITHUB_EVENT_PATH`, as far as trust decisions read it.
+/// Returns the part of the file at `GITHUB_EVENT_PATH` that trust decisions read.
 pub(crate) fn event(world: &World, job: &Job, api: &str) -> Option<Value> {
     let run = world.runs.get(&job.run_id)?;
     let mut event = json!({ "repository": repository_of(&run.repository, false, api) });
@@ -137,7 +137,7 @@ pub(crate) fn event(world: &World, job: &Job, api: &str) -> Option<Value> {
     Some(event)
 }
 
-/// Jobs of a run as they were at `at`: of all attempts, or the newest of each name.
+/// Returns the jobs of a run as they were at `at`: of all attempts, or the newest of each name.
 pub(crate) fn jobs_of(world: &World, run: &Run, all: bool, at: Timestamp) -> Vec<Job> {
     let jobs: Vec<Job> = run.jobs.iter().filter_map(|id| world.job(*id)).filter_map(|job| job.as_of(at)).collect();
     let newest = |job: &Job| !jobs.iter().any(|other| other.name == job.name && other.attempt > job.attempt);
@@ -145,7 +145,7 @@ pub(crate) fn jobs_of(world: &World, run: &Run, all: bool, at: Timestamp) -> Vec
     jobs.into_iter().zip(newest).filter(|(_, kept)| *kept).map(|(job, _)| job).collect()
 }
 
-/// The state of a run, from its jobs: it says "in progress" while jobs of it still wait.
+/// Returns the status and conclusion of a run from its jobs. The status is "in progress" while some of its jobs wait.
 pub(crate) fn status_of_all(jobs: &[Job]) -> (&'static str, Option<String>) {
     let states: Vec<&JobState> = jobs.iter().map(|job| &job.state).collect();
     if states.iter().all(|state| matches!(state, JobState::Queued | JobState::Assigned { .. })) && !states.is_empty() {
@@ -169,17 +169,17 @@ fn status_of(state: &JobState) -> (&'static str, Option<&str>) {
     }
 }
 
-/// GitHub's instants have whole seconds.
-pub(crate) fn whole(at: Timestamp) -> String {
+/// Formats a time in whole seconds, as GitHub does.
+pub(crate) fn whole_seconds(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// The same for the Actions service, which writes its zero where there is none.
+/// Formats a time for the Actions service, which uses a zero time for none.
 pub(crate) fn instant(at: Option<Timestamp>) -> String {
-    at.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), whole)
+    at.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), whole_seconds)
 }
 
-/// An attempt to send a webhook.
+/// Returns an attempt to deliver a webhook.
 pub(crate) fn delivery(delivery: &Delivery) -> Value {
     let status = match delivery.status_code {
         200..=299 => "OK",
@@ -190,7 +190,7 @@ pub(crate) fn delivery(delivery: &Delivery) -> Value {
     json!({
         "id": delivery.id,
         "guid": delivery.guid,
-        "delivered_at": whole(delivery.delivered_at),
+        "delivered_at": whole_seconds(delivery.delivered_at),
         "redelivery": delivery.redelivery,
         "duration": delivery.duration.unwrap_or(0.0),
         "status": status,
@@ -203,7 +203,7 @@ pub(crate) fn delivery(delivery: &Delivery) -> Value {
     })
 }
 
-/// The body of a `workflow_job` webhook.
+/// Returns the body of a `workflow_job` webhook.
 pub(crate) fn webhook(
     job: &Job,
     event: &str,

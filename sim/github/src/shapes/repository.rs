@@ -1,8 +1,8 @@
-//! Repositories and users, in GitHub's shape.
+//! Repositories and users in GitHub's format.
 
 use serde_json::{Map, Value};
 
-/// Fields of a repository that are its API URL with something behind it.
+/// Fields of a repository that consist of its API URL and a suffix.
 const REPOSITORY_URLS: [(&str, &str); 38] = [
     ("archive_url", "/{archive_format}{/ref}"),
     ("assignees_url", "/assignees{/user}"),
@@ -44,7 +44,7 @@ const REPOSITORY_URLS: [(&str, &str); 38] = [
     ("html_url", ""),
 ];
 
-/// Fields of a user that are the user's API URL with something behind it.
+/// Fields of a user that consist of its API URL and a suffix.
 const USER_URLS: [(&str, &str); 13] = [
     ("avatar_url", "/avatar"),
     ("events_url", "/events{/privacy}"),
@@ -75,12 +75,12 @@ pub(crate) fn repository_of(full_name: &str, fork: bool, api: &str) -> Value {
     Value::Object(fields)
 }
 
-/// As lists of an organization show it.
+/// Returns a repository as an organization's list shows it.
 pub(crate) fn minimal_repository(full_name: &str, api: &str) -> Value {
     repository_of(full_name, false, api)
 }
 
-/// With everything that GitHub says of a repository that somebody asks for by name.
+/// Returns a repository with the fields that only a single read shows.
 pub(crate) fn full_repository(full_name: &str, api: &str) -> Value {
     let mut repository = repository_of(full_name, false, api);
     for field in ["clone_url", "git_url", "ssh_url", "svn_url"] {
@@ -115,7 +115,7 @@ pub(crate) fn full_repository(full_name: &str, api: &str) -> Value {
     repository
 }
 
-/// As `GET /repos/{owner}/{repo}` shows it.
+/// Returns a repository as `GET /repos/{owner}/{repo}` shows it.
 pub(crate) fn one_repository(full_name: &str, api: &str) -> Value {
     let mut repository = full_repository(full_name, api);
     repository["has_discussions"] = false.into();
@@ -124,7 +124,7 @@ pub(crate) fn one_repository(full_name: &str, api: &str) -> Value {
     repository
 }
 
-/// As webhooks carry it.
+/// Returns a repository as webhooks contain it.
 pub(crate) fn webhook_repository(full_name: &str, api: &str) -> Value {
     full_repository(full_name, api)
 }
@@ -139,7 +139,7 @@ pub(crate) fn user(login: &str, api: &str) -> Value {
     Value::Object(fields)
 }
 
-/// An organization, as lists show it.
+/// Returns an organization as lists show it.
 pub(crate) fn organization(login: &str, api: &str) -> Value {
     let url = format!("{api}/orgs/{login}");
     let ends = [
@@ -164,7 +164,7 @@ fn urls(list: &[(&str, &str)], base: &str) -> Map<String, Value> {
     list.iter().map(|(field, rest)| ((*field).to_owned(), format!("{base}{rest}").into())).collect()
 }
 
-/// A stable number for a name (FNV-1a, cut to what JavaScript can hold).
+/// Returns a stable number for a name (FNV-1a, reduced to the range of JavaScript's integers).
 pub(crate) fn number_of(name: &str) -> u32 {
     name.bytes().fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }

@@ -1,23 +1,23 @@
-//! Who asks, and what they may do: personal access tokens of both kinds, installation tokens, Apps by their signature.
+//! Callers and their permissions: personal access tokens of both kinds, installation tokens, Apps with signed claims.
 
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
 use super::World;
-use super::model::{Account, Caller, Counted, Kind, Level, Need, Scope, Token};
+use super::model::{Account, Caller, Kind, Level, LimitKey, Need, Scope, Token};
 use crate::refusal::Refusal;
 
 impl World {
-    /// Adds a fine-grained personal access token; answers with its secret.
+    /// Adds a fine-grained personal access token. Returns its secret.
     pub fn add_token(&mut self, token: Token) -> String {
         let secret = format!("github_pat_sim_{}", self.random(36));
         self.add_account(&secret, token, Kind::FineGrained);
         secret
     }
 
-    /// Adds a classic personal access token with these scopes (`repo`, `public_repo`, `admin:org`); answers with its
-    /// secret. It sees everything that its person sees.
+    /// Adds a classic personal access token with these scopes (`repo`, `public_repo`, `admin:org`). Returns its secret.
+    /// The token can see everything that its user can see.
     pub fn add_classic_token(&mut self, scopes: &[&str]) -> String {
         let may = |scope: &str| if scopes.contains(&scope) { Level::Write } else { Level::None };
         let token = Token {
@@ -32,13 +32,13 @@ impl World {
     }
 
     fn add_account(&mut self, secret: &str, token: Token, kind: Kind) {
-        self.persons += 1;
-        let number = self.persons;
+        self.personal_tokens += 1;
+        let number = self.personal_tokens;
         let account = Account {
             token,
             kind,
             name: format!("token {number}"),
-            counted: Counted::Person(number),
+            limit_key: LimitKey::User(number),
             owner: None,
             expires_at: None,
         };
@@ -50,17 +50,17 @@ impl World {
         self.accounts.remove(secret);
     }
 
-    /// Puts a secondary rate limit on the holder of this token.
+    /// Puts the holder of this token under a secondary rate limit.
     pub fn throttle(&mut self, secret: &str, until: Timestamp) {
-        if let Some(who) = self.accounts.get(secret).map(|account| account.counted.clone()) {
+        if let Some(who) = self.accounts.get(secret).map(|account| account.limit_key.clone()) {
             self.limit_until(&who, until);
         }
     }
 
-    /// Who it is that sends this secret.
+    /// Authenticates the sender of a secret.
     pub(crate) fn recognize(&self, secret: Option<&str>, now: Timestamp) -> Result<Caller, Refusal> {
         let Some(secret) = secret else { return Ok(Caller::Nobody) };
-        // Three parts with points between them are a signed claim.
+        // A signed claim consists of three parts with points between them.
         if secret.split('.').count() == 3 {
             return self.verify(secret, now).map(Caller::App);
         }
@@ -75,18 +75,18 @@ impl World {
         Ok(Caller::Token(secret.to_owned()))
     }
 
-    /// With whom a caller's requests are counted.
-    pub(crate) fn counted(&self, caller: &Caller) -> Counted {
+    /// Returns the account to which a caller's requests are counted.
+    pub(crate) fn limit_key(&self, caller: &Caller) -> LimitKey {
         match caller {
-            Caller::Nobody => Counted::Nobody,
-            Caller::App(id) => Counted::App(*id),
+            Caller::Nobody => LimitKey::Nobody,
+            Caller::App(id) => LimitKey::App(*id),
             Caller::Token(secret) => {
-                self.accounts.get(secret).map_or(Counted::Nobody, |account| account.counted.clone())
+                self.accounts.get(secret).map_or(LimitKey::Nobody, |account| account.limit_key.clone())
             }
         }
     }
 
-    /// How the request log calls a caller.
+    /// Returns the caller's name in the request log.
     pub(crate) fn name_of(&self, caller: &Caller) -> String {
         match caller {
             Caller::Nobody => "-".to_owned(),
@@ -98,13 +98,13 @@ impl World {
     pub(crate) fn account(&self, caller: &Caller) -> Result<&Account, Refusal> {
         match caller {
             Caller::Nobody => Err(Refusal::RequiresAuthentication),
-            // An App by its signature has its own calls only.
+            // An App with a signed claim has its own calls only.
             Caller::App(_) => Err(Refusal::NotForApps),
             Caller::Token(secret) => self.accounts.get(secret).ok_or(Refusal::BadCredentials),
         }
     }
 
-    /// Whether the account may see a repository, given in its stored spelling.
+    /// Returns true if the account may see a repository, given in its stored spelling.
     pub(crate) fn sees(&self, account: &Account, repository: &str) -> bool {
         let owner = repository.split('/').next().unwrap_or_default();
         account.owner.as_ref().is_none_or(|own| own.eq_ignore_ascii_case(owner))

@@ -1,4 +1,4 @@
-//! GitHub Apps: their signed claims, their installations, and the tokens of these.
+//! GitHub Apps: their signed claims, their installations, and installation tokens.
 
 use std::collections::BTreeSet;
 
@@ -12,14 +12,14 @@ use rustls::pki_types::pem::PemObject as _;
 use serde_json::Value;
 
 use super::World;
-use super::model::{Account, App, Counted, Installation, Kind, Level, Narrowed, NewToken, Token};
+use super::model::{Account, App, Installation, Kind, Level, LimitKey, NewToken, Token, TokenLimits};
 use crate::refusal::Refusal;
 
-/// A private key for simulated Apps, in the form in which GitHub hands them out. Everybody knows it.
+/// A published private key for simulated Apps, in the form in which GitHub issues keys.
 pub const SAMPLE_APP_KEY: &str = include_str!("../../data/github-app-key.pem");
 
 const TOKEN_LIFE: SignedDuration = SignedDuration::from_hours(1);
-const LONGEST_CLAIM: i64 = 600;
+const MAX_CLAIM_SECONDS: i64 = 600;
 
 const UNDECODABLE: Refusal = Refusal::BadClaim("A JSON web token could not be decoded");
 const NO_ISSUER: Refusal = Refusal::BadClaim("Missing 'issuer' claim ('iss') in assertion");
@@ -31,17 +31,16 @@ const BAD_END: Refusal = Refusal::BadClaim(
 );
 const LATE_END: Refusal = Refusal::BadClaim("'Expiration time' claim ('exp') is too far in the future");
 
-/// A key that an App cannot be made with.
+/// Error for a key that is not an RSA private key.
 #[derive(Debug, thiserror::Error)]
 #[error("not an RSA private key of 2048 bits or more in PEM form")]
 pub struct AppKeyError;
 
 impl World {
-    /// Adds an App that may be granted `permissions` and signs with `private_key` (PEM); answers with its number and
-    /// its client id, either of which may issue claims.
+    /// Adds an App that may get `permissions` and signs with `private_key` (PEM). Returns its number and its client id.
+    /// Both can be the issuer of claims.
     ///
-    /// # Errors
-    /// When the key is none.
+    /// When the key is not an RSA private key.
     pub fn add_app(
         &mut self,
         name: &str,
@@ -65,8 +64,8 @@ impl World {
         Ok((id, client_id))
     }
 
-    /// Installs an App for an organization or a person: for the named repositories (`owner/name`), or for all where
-    /// none is named. It is granted what the App asks for. Answers with the installation's number.
+    /// Installs an App for an organization or a user, for the named repositories (`owner/name`) or for all if none is
+    /// named, with the permissions that the App requests. Returns the installation's number.
     pub fn install_app(&mut self, app: u64, account: &str, repositories: &[&str], now: Timestamp) -> Option<u64> {
         let permissions = self.apps.get(&app)?.permissions.clone();
         let id = 50_000_001 + self.installations.len() as u64;
@@ -78,14 +77,14 @@ impl World {
         Some(id)
     }
 
-    /// Suspends an installation, or ends that.
+    /// Suspends an installation or lifts the suspension.
     pub fn suspend_installation(&mut self, id: u64, suspended: bool) {
         if let Some(installation) = self.installations.get_mut(&id) {
             installation.suspended = suspended;
         }
     }
 
-    /// The App that signed a claim (RFC 7519, RS256), where its times are right.
+    /// Verifies a signed claim (RFC 7519, RS256) and its times. Returns the number of the App.
     pub(crate) fn verify(&self, claim: &str, now: Timestamp) -> Result<u64, Refusal> {
         let (signed, signature) = claim.rsplit_once('.').ok_or(UNDECODABLE)?;
         let (header, payload) = signed.split_once('.').ok_or(UNDECODABLE)?;
@@ -101,7 +100,7 @@ impl World {
         let now = now.as_second();
         let issued = payload["iat"].as_i64().filter(|issued| *issued <= now).ok_or(BAD_ISSUE_TIME)?;
         let end = payload["exp"].as_i64().filter(|end| *end > now && *end > issued).ok_or(BAD_END)?;
-        if end > now + LONGEST_CLAIM {
+        if end > now + MAX_CLAIM_SECONDS {
             return Err(LATE_END);
         }
         Ok(app.id)
@@ -119,24 +118,24 @@ impl World {
         id.and_then(|id| self.apps.get(&id)).ok_or(Refusal::UnknownApp)
     }
 
-    /// The installation of `app` with this number.
+    /// Returns the installation of `app` with this number.
     pub(crate) fn installation(&self, app: u64, id: u64) -> Result<&Installation, Refusal> {
         self.installations.get(&id).filter(|installation| installation.app == app).ok_or(Refusal::NotFound)
     }
 
-    /// Repositories that an installation is for, in order.
+    /// Returns the repositories of an installation in order.
     pub(crate) fn repositories_of(&self, owner: &str, only: &BTreeSet<String>) -> Vec<String> {
         let own = |name: &&String| name.split('/').next().is_some_and(|login| login.eq_ignore_ascii_case(owner));
         let chosen = |name: &&String| only.is_empty() || only.contains(*name);
         self.repositories.iter().filter(own).filter(chosen).cloned().collect()
     }
 
-    /// Makes a token of an installation: for an hour, with all or some of what the installation may do.
+    /// Creates an installation token. It is valid for an hour and has all or some of the installation's permissions.
     pub(crate) fn installation_token(
         &mut self,
         app: u64,
         id: u64,
-        narrowed: &Narrowed,
+        token_limits: &TokenLimits,
         now: Timestamp,
     ) -> Result<NewToken, Refusal> {
         let installation = self.installation(app, id)?.clone();
@@ -144,13 +143,13 @@ impl World {
             return Err(Refusal::Suspended);
         }
         let mut grants = installation.grants.clone();
-        if let Some(permissions) = &narrowed.permissions {
+        if let Some(permissions) = &token_limits.permissions {
             grants = limited(&grants, permissions)?;
         }
         let within = self.repositories_of(&installation.account, &installation.grants.repositories);
-        let selected = narrowed.repositories.is_some() || narrowed.repository_ids.is_some();
+        let selected = token_limits.repositories.is_some() || token_limits.repository_ids.is_some();
         if selected {
-            grants.repositories = chosen(&within, narrowed)?;
+            grants.repositories = chosen(&within, token_limits)?;
         }
         let secret = format!("ghs_{}", self.random(36));
         let expires_at = now + TOKEN_LIFE;
@@ -158,7 +157,7 @@ impl World {
             token: grants.clone(),
             kind: Kind::Installation(id),
             name: format!("installation {id}"),
-            counted: Counted::Installation(id),
+            limit_key: LimitKey::Installation(id),
             owner: Some(installation.account.clone()),
             expires_at: Some(expires_at),
         };
@@ -189,17 +188,17 @@ fn not_granted() -> Refusal {
     Refusal::Invalid("The permissions requested are not granted to this installation.".into())
 }
 
-fn chosen(within: &[String], narrowed: &Narrowed) -> Result<BTreeSet<String>, Refusal> {
+fn chosen(within: &[String], token_limits: &TokenLimits) -> Result<BTreeSet<String>, Refusal> {
     let inaccessible = || {
         Refusal::Invalid(
             "There is at least one repository that does not exist or is not accessible to the parent installation."
                 .into(),
         )
     };
-    let by_name = narrowed.repositories.iter().flatten().map(|wanted| {
+    let by_name = token_limits.repositories.iter().flatten().map(|wanted| {
         within.iter().find(|full| full.split_once('/').is_some_and(|(_, name)| name.eq_ignore_ascii_case(wanted)))
     });
-    let by_id = narrowed
+    let by_id = token_limits
         .repository_ids
         .iter()
         .flatten()

@@ -1,4 +1,4 @@
-//! Which runner gets which job, and what the passing of time does.
+//! Assignment of jobs to runners, and changes that become due as time passes.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -7,10 +7,10 @@ use super::World;
 use super::model::{Event, EventKind, Job, JobState, Runner};
 use crate::behaviour::Gap;
 
-const LOST: &str = "The self-hosted runner lost communication with the server.";
+const LOST_RUNNER: &str = "The self-hosted runner lost communication with the server.";
 
 impl World {
-    /// Carries out what is due at `now`.
+    /// Carries out everything that is due at `now`.
     pub fn step(&mut self, now: Timestamp) {
         self.requeue(now);
         self.expire_jobs(now);
@@ -19,13 +19,13 @@ impl World {
         self.end_silent_queues(now);
         self.assign(now);
         if !self.service.sets.is_empty() {
-            self.share_jobs(now);
+            self.offer_jobs(now);
             self.assign(now);
         }
         self.publish(now);
     }
 
-    /// Tells webhooks and scale sets what happened since this was last called.
+    /// Sends the events since the last call to webhooks and scale sets.
     fn publish(&mut self, now: Timestamp) {
         let news = |job: &&mut Job| job.reported < job.events.len();
         let mut reported = Vec::new();
@@ -35,26 +35,26 @@ impl World {
         }
         for (id, kind) in reported {
             self.announce(id, &kind, now);
-            let acquired = |job: &Job| job.share.as_ref().is_some_and(|share| share.acquired_at.is_some());
+            let acquired = |job: &Job| job.offer.as_ref().is_some_and(|offer| offer.acquired_at.is_some());
             let Some(job) = self.jobs.get(&id).filter(|job| acquired(job)) else { continue };
             match kind {
                 EventKind::Started(name) => {
                     let more = json!({ "runnerId": job.runner_id.unwrap_or(0), "runnerName": name });
-                    self.tell(id, "JobStarted", more);
+                    self.queue_message(id, "JobStarted", more);
                 }
-                EventKind::Completed(conclusion) => self.tell_completed(id, result_of(&conclusion)),
+                EventKind::Completed(conclusion) => self.send_completed(id, result_of(&conclusion)),
                 _ => {}
             }
         }
     }
 
-    /// When [`World::step`] next has something to do by the clock alone.
+    /// Returns the time at which [`World::step`] next has something to do.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let jobs = self.jobs.values().filter_map(|job| self.job_deadline(job));
         let runners = self.runners.values().filter(|runner| runner.job.is_none());
         let runners = runners.flat_map(|runner| self.runner_deadlines(runner).chain(self.silent_until(runner)));
-        jobs.chain(runners).chain(self.share_deadlines()).min()
+        jobs.chain(runners).chain(self.offer_deadlines()).min()
     }
 
     fn job_deadline(&self, job: &Job) -> Option<Timestamp> {
@@ -96,16 +96,16 @@ impl World {
             if let Some(runner) = runner {
                 runner.job = None;
                 if self.behaviour.ghost_listeners && runner.ephemeral {
-                    self.ghosts.insert(runner.id);
+                    self.ghost_runners.insert(runner.id);
                 }
             }
             release(job, now);
         }
-        for id in self.ghosts.clone() {
+        for id in self.ghost_runners.clone() {
             self.drop_runner(id, now);
         }
         let shown = now - self.behaviour.list_lag;
-        self.departed.retain(|(at, _)| *at > shown);
+        self.removed_runners.retain(|(at, _)| *at > shown);
     }
 
     fn expire_jobs(&mut self, now: Timestamp) {
@@ -122,7 +122,7 @@ impl World {
             let conclusion = match job.state {
                 JobState::Queued => "cancelled",
                 _ => {
-                    job.log.push_str(LOST);
+                    job.log.push_str(LOST_RUNNER);
                     job.log.push('\n');
                     "failure"
                 }
@@ -139,7 +139,8 @@ impl World {
         }
     }
 
-    /// Jobs in the order in which they were queued; the runner that waits longest gets the first that fits.
+    /// Assigns jobs in the order in which they were queued. Of the matching runners, the one that has waited longest
+    /// gets the job.
     fn assign(&mut self, now: Timestamp) {
         let queued: Vec<u64> =
             self.jobs.values().filter(|job| job.state == JobState::Queued).map(|job| job.id).collect();
@@ -153,7 +154,7 @@ impl World {
             };
             let (Some(job), Some(runner)) = (self.jobs.get_mut(&id), self.runners.get_mut(&runner)) else { continue };
             if runner.scale_set.is_none() {
-                job.share = None;
+                job.offer = None;
             }
             runner.job = Some(id);
             runner.idle_since = None;
@@ -167,7 +168,7 @@ impl World {
         now + self.behaviour.lease
     }
 
-    /// Whether `busy` tells of a runner's job.
+    /// Returns true if `busy` shows a runner's job.
     pub(crate) fn shows_busy(&self, runner: &Runner, now: Timestamp) -> bool {
         let started = runner.job.and_then(|id| self.jobs.get(&id)).and_then(|job| job.started_at);
         let Some(since) = started.map(|started| now.duration_since(started)) else { return false };
@@ -175,10 +176,10 @@ impl World {
         since >= self.behaviour.busy_lag.max(SignedDuration::ZERO) && !self.behaviour.busy_gap.is_some_and(hidden)
     }
 
-    /// What a scale set acquired goes to its runners, whatever their labels; everything else to others, which must
-    /// have all labels of the job, in any case.
+    /// Returns true if a runner can get a job. Jobs that a scale set acquired are for its runners, regardless of
+    /// labels. All other jobs are for other runners, which must have all labels of the job, regardless of case.
     fn fits(&self, runner: &Runner, job: &Job) -> bool {
-        let acquired_by = job.share.as_ref().filter(|share| share.acquired_at.is_some()).map(|share| share.set);
+        let acquired_by = job.offer.as_ref().filter(|offer| offer.acquired_at.is_some()).map(|offer| offer.set);
         let has = |wanted: &String| runner.labels.iter().any(|label| label.eq_ignore_ascii_case(wanted));
         let labelled = !job.labels.is_empty() && job.labels.iter().all(has);
         runner.scale_set == acquired_by
@@ -196,7 +197,7 @@ pub(crate) fn release(job: &mut Job, now: Timestamp) {
     job.record(now, EventKind::Requeued(name));
 }
 
-/// What the Actions service calls a conclusion.
+/// Returns the Actions service's word for a conclusion.
 fn result_of(conclusion: &str) -> &'static str {
     match conclusion {
         "success" => "succeeded",

@@ -1,4 +1,4 @@
-//! What is deleted takes with it what belongs to it.
+//! Deletion of runs and repositories with everything that belongs to them.
 
 use jiff::Timestamp;
 
@@ -7,8 +7,8 @@ use super::model::{JobState, Scope};
 use crate::refusal::Refusal;
 
 impl World {
-    /// Deletes a run with its jobs. That one with a job that has not ended is refused, and with these words, was seen but
-    /// is described nowhere.
+    /// Deletes a run with its jobs. A run with a job that has not ended is refused; this refusal and its text were
+    /// observed but are not documented.
     pub(crate) fn delete_run(&mut self, id: u64) -> Result<(), Refusal> {
         let run = self.runs.get(&id).ok_or(Refusal::NotFound)?;
         let open = |job: &u64| self.jobs.get(job).is_some_and(|job| !matches!(job.state, JobState::Completed { .. }));
@@ -35,7 +35,7 @@ impl World {
         }
     }
 
-    /// Deletes a repository, given in its stored spelling, with its runs and runners. Jobs that have not ended are
+    /// Deletes a repository, given in its stored spelling, with its runs and runners. Its jobs that have not ended are
     /// cancelled.
     pub(crate) fn delete_repository(&mut self, name: &str, now: Timestamp) {
         let runs: Vec<u64> = self.runs.values().filter(|run| run.repository == name).map(|run| run.id).collect();

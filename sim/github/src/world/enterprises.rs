@@ -1,9 +1,9 @@
-//! Enterprises: organizations under one roof, with runners that all of them may use.
+//! Enterprises: groups of organizations with shared runners.
 //!
-//! The part of GitHub's published description that is at hand has no calls below `/enterprises`. That their bodies are
-//! those of organizations, with organizations in the place of repositories, is what GitHub's documentation shows; that a
-//! token that may not see an enterprise hears "Not Found" is a guess. Documented: only classic tokens with
-//! `manage_runners:enterprise` are let in, neither fine-grained ones nor Apps.
+//! The available part of GitHub's published description has no calls below `/enterprises`. GitHub's documentation shows
+//! the same bodies as for organizations, with organizations in the place of repositories. Documented: only classic
+//! tokens with `manage_runners:enterprise` are accepted, neither fine-grained tokens nor Apps. The answer "Not Found"
+//! to a token that may not see an enterprise is a guess.
 
 use std::collections::BTreeSet;
 
@@ -11,23 +11,23 @@ use super::World;
 use super::model::{Account, Kind, Scope};
 use crate::refusal::Refusal;
 
-/// Scopes of classic tokens that may manage an enterprise's runners.
+/// Scopes with which a classic token may manage an enterprise's runners.
 const SCOPES: [&str; 2] = ["manage_runners:enterprise", "admin:enterprise"];
 
 impl World {
-    /// Adds an enterprise, by slug, with these organizations, which come into being where they are not there.
+    /// Adds an enterprise by slug, with these organizations. Missing organizations are added.
     pub fn add_enterprise(&mut self, slug: &str, organizations: &[&str]) {
         organizations.iter().for_each(|login| self.add_organization(login));
         let logins: BTreeSet<String> = organizations.iter().map(|login| (*login).to_owned()).collect();
         self.enterprises.insert(slug.to_owned(), logins);
     }
 
-    /// The organizations of an enterprise; GitHub ignores case in names.
+    /// Returns the organizations of an enterprise. GitHub ignores case in names.
     pub(crate) fn organizations_of(&self, slug: &str) -> Option<&BTreeSet<String>> {
         self.enterprises.iter().find(|(known, _)| known.eq_ignore_ascii_case(slug)).map(|(_, logins)| logins)
     }
 
-    /// Whether a job of `repository` may run on a runner of this scope.
+    /// Returns true if a runner of this scope may run a job of `repository`.
     pub(crate) fn covers(&self, scope: &Scope, repository: &str) -> bool {
         let owner = repository.split('/').next().unwrap_or_default();
         match scope {

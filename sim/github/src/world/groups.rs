@@ -1,12 +1,12 @@
-//! Runner groups of organizations and enterprises: which repositories may use which runners.
+//! Runner groups of organizations and enterprises, which decide which repositories may use which runners.
 
 use super::World;
 use super::model::{DEFAULT_GROUP, Group, Runner, Scope};
 use crate::refusal::Refusal;
 
 impl World {
-    /// Adds a runner group of an organization that serves the named repositories (`owner/name`), or all where none is
-    /// named; answers with its number.
+    /// Adds a runner group of an organization for the named repositories (`owner/name`), or for all if none is named.
+    /// Returns its number.
     pub fn add_runner_group(&mut self, organization: &str, name: &str, repositories: &[&str]) -> u64 {
         let group = Group {
             name: name.to_owned(),
@@ -24,7 +24,7 @@ impl World {
         id
     }
 
-    /// The groups of an organization or an enterprise, given by its path; the default one first.
+    /// Returns the groups of an organization or an enterprise, given by its path. The default group is first.
     pub(crate) fn groups_of(&self, owner: &str) -> Vec<Group> {
         let own = |group: &&Group| group.owner.eq_ignore_ascii_case(owner);
         let mut groups: Vec<Group> = self.groups.iter().filter(own).cloned().collect();
@@ -34,7 +34,7 @@ impl World {
         groups
     }
 
-    /// A group of a scope; repositories have the default one alone.
+    /// Returns a group of a scope. Repositories only have the default group.
     pub(crate) fn group(&self, scope: &Scope, id: u64) -> Result<Group, Refusal> {
         match scope {
             Scope::Repository(name) if id == DEFAULT_GROUP => Ok(Group::default_of(name)),
@@ -45,7 +45,7 @@ impl World {
         }
     }
 
-    /// A group to be changed. The default one comes into being when it is.
+    /// Returns a group for a change. The default group is created at its first change.
     pub(crate) fn group_mut(&mut self, owner: &str, id: u64) -> Result<&mut Group, Refusal> {
         let own = |group: &Group| group.owner.eq_ignore_ascii_case(owner) && group.id == id;
         if id == DEFAULT_GROUP && !self.groups.iter().any(own) {
@@ -54,7 +54,7 @@ impl World {
         self.groups.iter_mut().find(|group| own(group)).ok_or(Refusal::NotFound)
     }
 
-    /// Removes a group; its runners go to the default one.
+    /// Removes a group. Its runners move to the default group.
     pub(crate) fn remove_group(&mut self, scope: &Scope, id: u64) -> Result<(), Refusal> {
         self.group(scope, id)?;
         if id == DEFAULT_GROUP {
@@ -67,7 +67,7 @@ impl World {
         Ok(())
     }
 
-    /// Whether a scope's group lets a repository's jobs in.
+    /// Returns true if a scope's group accepts a repository's jobs.
     pub(crate) fn group_serves(&self, scope: &Scope, group: u64, repository: &str) -> bool {
         self.covers(scope, repository) && self.group(scope, group).is_ok_and(|group| group.serves(repository))
     }

@@ -1,27 +1,27 @@
-//! What a caller may ask how often: the hourly limit, the one for registrations, and the guards against bursts.
+//! Rate limits: per hour, for registrations, and against bursts.
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::World;
-use super::model::{Cost, Counted, RateState};
+use super::model::{Cost, LimitKey, RateState};
 use crate::refusal::Refusal;
 
 /// Requests per hour without a token.
-const NOBODYS_LIMIT: u64 = 60;
+const ANONYMOUS_LIMIT: u64 = 60;
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 const FIVE_MINUTES: SignedDuration = SignedDuration::from_mins(5);
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
 impl World {
-    /// Counts one request. The state of the limit comes with refusals too.
+    /// Counts one request. Refusals contain the state of the limit too.
     pub(crate) fn count(
         &mut self,
-        who: &Counted,
+        who: &LimitKey,
         cost: Cost<'_>,
         now: Timestamp,
     ) -> Result<RateState, (Refusal, RateState)> {
-        let limit = if *who == Counted::Nobody { NOBODYS_LIMIT } else { self.behaviour.rate_limit };
+        let limit = if *who == LimitKey::Nobody { ANONYMOUS_LIMIT } else { self.behaviour.rate_limit };
         let (secondary, registration_limit) = (self.behaviour.secondary.clone(), self.behaviour.registration_limit);
         let usage = self.usages.entry(who.clone()).or_default();
         let core = *usage.core.at(now, HOUR);
@@ -62,25 +62,25 @@ impl World {
         Ok(core_state(usage.core.used))
     }
 
-    /// Takes one request back: "not modified" is not counted.
-    pub(crate) fn uncount(&mut self, who: &Counted) -> u64 {
+    /// Takes one request back, because "not modified" is not counted.
+    pub(crate) fn uncount(&mut self, who: &LimitKey) -> u64 {
         let Some(usage) = self.usages.get_mut(who) else { return 0 };
         usage.core.used = usage.core.used.saturating_sub(1);
         usage.core.used
     }
 
-    /// A request of `who` begins or ends.
-    pub(crate) fn in_flight(&mut self, who: &Counted, begins: bool) {
+    /// Counts the beginning or the end of a request.
+    pub(crate) fn in_flight(&mut self, who: &LimitKey, begins: bool) {
         let usage = self.usages.entry(who.clone()).or_default();
         usage.in_flight = if begins { usage.in_flight + 1 } else { usage.in_flight.saturating_sub(1) };
     }
 
-    pub(crate) fn limit_until(&mut self, who: &Counted, until: Timestamp) {
+    pub(crate) fn limit_until(&mut self, who: &LimitKey, until: Timestamp) {
         self.usages.entry(who.clone()).or_default().throttled_until = Some(until);
     }
 
-    /// The states of both limits, uncounted: what `GET /rate_limit` says.
-    pub(crate) fn rate_states(&mut self, who: &Counted, now: Timestamp) -> [RateState; 2] {
+    /// Returns the states of both limits for `GET /rate_limit`, without counting.
+    pub(crate) fn rate_states(&mut self, who: &LimitKey, now: Timestamp) -> [RateState; 2] {
         let (limit, registration_limit) = (self.behaviour.rate_limit, self.behaviour.registration_limit);
         let usage = self.usages.entry(who.clone()).or_default();
         let core = *usage.core.at(now, HOUR);

@@ -1,4 +1,4 @@
-//! What a runner program does with this GitHub: one session, waiting for a job, fetching it, telling how it goes.
+//! Calls of the runner program: opening its session, waiting for a job, fetching it, reporting its progress.
 
 use jiff::Timestamp;
 
@@ -22,17 +22,17 @@ pub(crate) enum Session {
 pub(crate) enum Message {
     Job(u64),
     Nothing,
-    /// The registration does not exist any more.
+    /// The registration no longer exists.
     Gone,
 }
 
-/// The description of a job that its runner gets.
+/// Instruction to a runner with a job.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Control {
     GoOn,
     Cancel,
-    /// The job is not this runner's (any more).
-    NotYours,
+    /// The job is not, or no longer, this runner's.
+    NotAssigned,
 }
 
 impl World {
@@ -62,9 +62,9 @@ impl World {
         runner.idle_since = None;
     }
 
-    /// The runner waits for a job from now on.
+    /// Records that the runner waits for a job.
     pub(crate) fn listen(&mut self, runner_id: u64, session: &str, now: Timestamp) -> Message {
-        if self.ghosts.contains(&runner_id) {
+        if self.ghost_runners.contains(&runner_id) {
             return Message::Nothing;
         }
         let Some(runner) = self.runners.get_mut(&runner_id) else { return Message::Gone };
@@ -83,7 +83,7 @@ impl World {
         }
     }
 
-    /// The runner's wait ended, by an answer or because it went away.
+    /// Records the end of the runner's wait, by an answer or a disconnection.
     pub(crate) fn stop_listening(&mut self, runner_id: u64, now: Timestamp) {
         if let Some(runner) = self.runners.get_mut(&runner_id) {
             runner.listening = false;
@@ -91,7 +91,7 @@ impl World {
         }
     }
 
-    /// The runner fetches its job. False where the job was given to another in the meantime.
+    /// Hands a job to its runner. Returns false if the job was given to another runner in the meantime.
     pub(crate) fn acquire(&mut self, runner_id: u64, job_id: u64, now: Timestamp) -> bool {
         let lease_until = self.lease_from(now);
         let Some(runner) = self.runners.get(&runner_id).filter(|runner| runner.job == Some(job_id)) else {
@@ -110,10 +110,10 @@ impl World {
         true
     }
 
-    /// A sign of life of a running job.
+    /// Records a sign of life of a running job.
     pub(crate) fn renew(&mut self, runner_id: u64, job_id: u64, now: Timestamp) -> Control {
         let until = self.lease_from(now);
-        let Some(job) = self.running_job(runner_id, job_id) else { return Control::NotYours };
+        let Some(job) = self.running_job(runner_id, job_id) else { return Control::NotAssigned };
         job.state = JobState::InProgress { lease_until: until };
         if job.cancel_requested { Control::Cancel } else { Control::GoOn }
     }
@@ -124,7 +124,7 @@ impl World {
         true
     }
 
-    /// The runner is done with its job.
+    /// Records the end of a job.
     pub(crate) fn finish(&mut self, runner_id: u64, job_id: u64, conclusion: &str, now: Timestamp) -> bool {
         if self.running_job(runner_id, job_id).is_none() {
             return false;
@@ -140,7 +140,7 @@ impl World {
     }
 }
 
-/// Whether the dotted version `one` is lower than `other`; what is not a number counts as 0.
+/// Returns true if the dotted version `one` is lower than `other`. Parts that are not numbers count as 0.
 fn older(one: &str, other: &str) -> bool {
     let parts = |text: &str| text.split('.').map(|part| part.parse().unwrap_or(0)).collect::<Vec<u64>>();
     parts(one) < parts(other)

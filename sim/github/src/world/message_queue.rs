@@ -1,4 +1,4 @@
-//! The message queue of a scale set: one session at a time, batches that stay until they are deleted.
+//! The message queue of a scale set: one session at a time, and batches that are kept until they are deleted.
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -7,7 +7,7 @@ use super::World;
 use super::model::{MessageSession, Poll, ScaleSet};
 
 impl World {
-    /// Opens a session. Nothing where another one is open.
+    /// Opens a session. Returns `None` if another one is open.
     pub(crate) fn open_message_session(&mut self, set: u64, owner: &str, now: Timestamp) -> Option<MessageSession> {
         let (id, token) = (self.uuid(), self.queue_token(now));
         let token_ends = now + self.behaviour.queue_token_life;
@@ -29,7 +29,7 @@ impl World {
         Some(session.clone())
     }
 
-    /// Ends a session; batches that were not deleted stay.
+    /// Ends a session. Batches that were not deleted are kept.
     pub(crate) fn close_message_session(&mut self, set: u64, id: &str, now: Timestamp) -> bool {
         let known = self.message_session(set, id).is_some();
         if let Some(set) = self.service.sets.get_mut(&set).filter(|_| known) {
@@ -39,7 +39,7 @@ impl World {
         known
     }
 
-    /// The next batch after `last`.
+    /// Returns the next batch after `last`.
     pub(crate) fn poll(&mut self, set: u64, id: &str, token: &str, last: u64, now: Timestamp) -> Poll {
         self.step(now);
         let Some(session) = self.message_session(set, id) else { return Poll::Gone };
@@ -51,13 +51,13 @@ impl World {
         next.map_or(Poll::Nothing, |(number, batch)| Poll::Message(number, batch))
     }
 
-    /// Whether `token` reads the queue of this set now.
+    /// Returns true if `token` may read the queue of this set now.
     pub(crate) fn reads_queue(&self, set: u64, token: &str, now: Timestamp) -> bool {
         let session = self.service.sets.get(&set).and_then(|set| set.queue.session.as_ref());
         session.is_some_and(|session| session.token == token && now < session.token_ends)
     }
 
-    /// Deletes a batch: it is not sent again. False where the token is not good.
+    /// Deletes a batch, so that it is not sent again. Returns false if the token is not valid.
     pub(crate) fn delete_batch(&mut self, set: u64, token: &str, number: u64, now: Timestamp) -> bool {
         let good = self.reads_queue(set, token, now);
         if let Some(set) = self.service.sets.get_mut(&set).filter(|_| good) {
@@ -66,14 +66,14 @@ impl World {
         good
     }
 
-    /// A poll begins or ends; one that waits keeps its session alive.
+    /// Counts the beginning or the end of a poll. A waiting poll keeps its session open.
     pub(crate) fn polling(&mut self, set: u64, id: &str, begins: bool, now: Timestamp) {
         let Some(session) = self.message_session(set, id) else { return };
         session.seen_at = now;
         session.waiting = if begins { session.waiting + 1 } else { session.waiting.saturating_sub(1) };
     }
 
-    /// Ends sessions that nobody was heard of in, and deletes sets that nobody has listened to for long.
+    /// Ends sessions without a sign of life, and deletes sets that have had no session for long.
     pub(crate) fn end_silent_queues(&mut self, now: Timestamp) {
         let due: Vec<(u64, Option<String>)> = self
             .service
@@ -92,7 +92,7 @@ impl World {
         }
     }
 
-    /// When a set's session ends, or the set itself, if nobody is heard of until then.
+    /// Returns the time at which a set's session or the set itself ends without a sign of life.
     pub(crate) fn set_deadline(&self, set: &ScaleSet) -> Option<Timestamp> {
         match &set.queue.session {
             Some(session) if session.waiting > 0 => None,
@@ -101,11 +101,11 @@ impl World {
         }
     }
 
-    /// Removes a set; jobs that it had not started are free again.
+    /// Removes a set. Its jobs that have not started return to the queue.
     pub(crate) fn remove_scale_set(&mut self, id: u64) {
         self.service.sets.remove(&id);
-        for job in self.jobs.values_mut().filter(|job| job.share.as_ref().is_some_and(|share| share.set == id)) {
-            job.share = None;
+        for job in self.jobs.values_mut().filter(|job| job.offer.as_ref().is_some_and(|offer| offer.set == id)) {
+            job.offer = None;
         }
         self.runners.retain(|_, runner| runner.scale_set != Some(id) || runner.job.is_some());
     }

@@ -1,4 +1,4 @@
-//! The world itself: what exists in it, and what a person or a test does to it.
+//! The state of the simulated GitHub, and its changes by a person or a test.
 
 pub(crate) mod access;
 pub(crate) mod apps;
@@ -32,18 +32,18 @@ use model::{
     Scope, Service, Usages, Webhook,
 };
 
-/// Everything that this GitHub knows. Time comes in with each call, randomness from a seed.
+/// The state of the simulated GitHub. Time is an argument of each call; randomness comes from a seed.
 #[derive(Debug)]
 pub struct World {
-    /// How it behaves; may be changed at any time.
+    /// Behaviour, which may change at any time.
     pub behaviour: Behaviour,
     pub(crate) repositories: BTreeSet<String>,
     pub(crate) organizations: BTreeSet<String>,
-    /// Organizations by slug of the enterprise that they belong to.
+    /// Organizations by slug of their enterprise.
     pub(crate) enterprises: BTreeMap<String, BTreeSet<String>>,
     pub(crate) accounts: HashMap<String, Account>,
-    /// How many personal access tokens there were.
-    pub(crate) persons: u64,
+    /// Number of personal access tokens that were created.
+    pub(crate) personal_tokens: u64,
     pub(crate) usages: Usages,
     pub(crate) apps: BTreeMap<u64, App>,
     pub(crate) installations: BTreeMap<u64, Installation>,
@@ -51,18 +51,18 @@ pub struct World {
     pub(crate) runs: BTreeMap<u64, Run>,
     pub(crate) jobs: BTreeMap<u64, Job>,
     pub(crate) runners: BTreeMap<u64, Runner>,
-    /// Runners that lists show still, and when they went.
-    pub(crate) departed: Vec<(Timestamp, Runner)>,
-    /// Runners that listen to nobody.
-    pub(crate) ghosts: BTreeSet<u64>,
+    /// Runners that lists still show, with the time of their removal.
+    pub(crate) removed_runners: Vec<(Timestamp, Runner)>,
+    /// Runners that wait for messages that do not come ([`Behaviour::ghost_listeners`]).
+    pub(crate) ghost_runners: BTreeSet<u64>,
     pub(crate) service: Service,
     pub(crate) webhooks: Vec<Webhook>,
     pub(crate) deliveries: Vec<Delivery>,
     pub(crate) outgoing: Vec<Outgoing>,
     pub(crate) lost_webhooks: u64,
-    /// What GitHub's published description says against webhooks' bodies.
-    pub(crate) payload_complaints: Vec<String>,
-    /// Secrets of runners, kept beyond their registration: a job in flight outlives it.
+    /// Deviations of webhooks' bodies from GitHub's published description.
+    pub(crate) payload_deviations: Vec<String>,
+    /// Secrets of runners. They are kept after the end of the registration, because a running job continues.
     pub(crate) runner_secrets: HashMap<String, u64>,
     pub(crate) registration_tokens: HashMap<String, (Scope, Timestamp)>,
     pub(crate) minted: u64,
@@ -73,7 +73,7 @@ pub struct World {
 }
 
 impl World {
-    /// An empty world.
+    /// Creates an empty world.
     #[must_use]
     pub fn new(behaviour: Behaviour, seed: u64) -> Self {
         Self {
@@ -82,7 +82,7 @@ impl World {
             organizations: BTreeSet::new(),
             enterprises: BTreeMap::new(),
             accounts: HashMap::new(),
-            persons: 0,
+            personal_tokens: 0,
             usages: Usages::new(),
             apps: BTreeMap::new(),
             installations: BTreeMap::new(),
@@ -90,14 +90,14 @@ impl World {
             runs: BTreeMap::new(),
             jobs: BTreeMap::new(),
             runners: BTreeMap::new(),
-            departed: Vec::new(),
-            ghosts: BTreeSet::new(),
+            removed_runners: Vec::new(),
+            ghost_runners: BTreeSet::new(),
             service: Service::default(),
             webhooks: Vec::new(),
             deliveries: Vec::new(),
             outgoing: Vec::new(),
             lost_webhooks: 0,
-            payload_complaints: Vec::new(),
+            payload_deviations: Vec::new(),
             runner_secrets: HashMap::new(),
             registration_tokens: HashMap::new(),
             minted: 0,
@@ -113,12 +113,12 @@ impl World {
         self.repositories.insert(full_name.to_owned());
     }
 
-    /// Adds an organization, by login; repositories belong to it by their owner's name.
+    /// Adds an organization by login. Repositories belong to it by their owner's name.
     pub fn add_organization(&mut self, login: &str) {
         self.organizations.insert(login.to_owned());
     }
 
-    /// Queues a run with all its jobs; answers with the jobs' numbers.
+    /// Queues a run with all its jobs. Returns the numbers of the jobs.
     pub fn queue_run(&mut self, spec: RunSpec, now: Timestamp) -> Vec<u64> {
         let run_id = self.next_run;
         self.next_run += 1;
@@ -160,8 +160,8 @@ impl World {
             cancel_requested: false,
             attempt,
             runner_group: None,
-            share: None,
-            let_lie: 0,
+            offer: None,
+            unfetched: 0,
             not_before: now,
             reported: 0,
         };
@@ -170,7 +170,7 @@ impl World {
         id
     }
 
-    /// Runs ended jobs of one run again, as its next attempt; answers with the numbers of the new ones.
+    /// Runs ended jobs of one run again as its next attempt. Returns the numbers of the new jobs.
     pub fn rerun(&mut self, job_ids: &[u64], now: Timestamp) -> Vec<u64> {
         let old: Vec<Job> =
             job_ids.iter().filter_map(|id| self.jobs.get(id)).filter(|job| job.completed()).cloned().collect();
@@ -189,7 +189,8 @@ impl World {
         new
     }
 
-    /// Cancels a job: at once while no runner has it, else by a message to its runner. Returns false if it has ended already.
+    /// Cancels a job: immediately if no runner has it, otherwise by a message to its runner. Returns false if it has
+    /// ended.
     pub fn cancel_job(&mut self, job_id: u64, now: Timestamp) -> bool {
         let Some(job) = self.jobs.get_mut(&job_id).filter(|job| !job.completed()) else { return false };
         job.cancel_requested = true;
@@ -199,13 +200,13 @@ impl World {
         true
     }
 
-    /// A job by number.
+    /// Returns a job by number.
     #[must_use]
     pub fn job(&self, job_id: u64) -> Option<&Job> {
         self.jobs.get(&job_id)
     }
 
-    /// Names of all registered runners.
+    /// Returns the names of all registered runners.
     #[must_use]
     pub fn runner_names(&self) -> Vec<String> {
         self.runners.values().map(|runner| runner.name.clone()).collect()
@@ -218,13 +219,13 @@ impl World {
         tokens.chain(self.webhooks.iter().map(|hook| &hook.spec.secret)).cloned().collect()
     }
 
-    /// How many just-in-time registrations were made.
+    /// Returns the number of just-in-time registrations so far.
     #[must_use]
     pub fn minted(&self) -> u64 {
         self.minted
     }
 
-    /// What a farm that has been torn down must not leave: a sentence for each runner still registered.
+    /// Returns a sentence for each runner that is still registered. A farm that was destroyed must leave none.
     #[must_use]
     pub fn leftovers(&self) -> Vec<String> {
         let left = |runner: &Runner| {
@@ -247,24 +248,25 @@ impl World {
         }
     }
 
-    /// The stored spelling of a repository; GitHub ignores case in names.
+    /// Returns the stored spelling of a repository. GitHub ignores case in names.
     pub(crate) fn repository(&self, full_name: &str) -> Option<&String> {
         self.repositories.iter().find(|known| known.eq_ignore_ascii_case(full_name))
     }
 
-    /// `length` characters of `[A-Za-z0-9]`.
+    /// Returns a random text of `[A-Za-z0-9]` with this length.
     pub(crate) fn random(&mut self, length: usize) -> String {
         (&mut self.random).sample_iter(rand::distr::Alphanumeric).take(length).map(char::from).collect()
     }
 
-    /// A random identifier in the form of a UUID.
+    /// Returns a random identifier in the form of a UUID.
     pub(crate) fn uuid(&mut self) -> String {
         let bits: u128 = self.random.random();
         let hex = format!("{bits:032x}");
         format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
     }
 
-    /// A token in the form of a signed claim (RFC 7519). Only this service reads it, so the signature is made up.
+    /// Returns a token in the form of a signed claim (RFC 7519). Its signature is random, because only this service
+    /// reads it.
     pub(crate) fn claim(&mut self, payload: &Value) -> String {
         let header = json!({ "typ": "JWT", "alg": "RS256" });
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());

@@ -1,6 +1,6 @@
-//! What a person sees of this GitHub from above, as JSON: for the control API, beside GitHub's own API and its tokens.
+//! The state of the simulated GitHub as JSON for the control API, without GitHub's own API and its tokens.
 //!
-//! Nothing secret is in it: no token and no registration's key.
+//! The overview holds no secrets: no tokens and no keys of registrations.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use super::World;
 use super::model::{EventKind, Job, JobState, Runner, Scope};
 
 impl World {
-    /// Returns the whole world as JSON, without secrets; lists have at most `limit` entries.
+    /// Returns the whole state as JSON, without secrets. Lists have at most `limit` entries.
     #[must_use]
     pub fn overview(&self, now: Timestamp, limit: usize) -> Value {
         overview(self, now, limit)
@@ -22,7 +22,7 @@ impl World {
     }
 }
 
-/// Everything: repositories, the newest jobs, runners, scale sets. Lists have at most `limit` entries.
+/// Returns repositories, the newest jobs, runners and scale sets. Lists have at most `limit` entries.
 fn overview(world: &World, now: Timestamp, limit: usize) -> Value {
     let jobs: Vec<Value> = world.jobs.values().rev().take(limit).map(job_row).collect();
     let runners: Vec<Value> = world.runners.values().take(limit).map(runner_row).collect();
@@ -38,22 +38,22 @@ fn overview(world: &World, now: Timestamp, limit: usize) -> Value {
     })
 }
 
-/// One job with its steps, events and log; `None` where there is none of this number.
+/// Returns a job with its steps, events and log, or `None` if no job has this number.
 fn job(world: &World, id: u64) -> Option<Value> {
     let job = world.jobs.get(&id)?;
     let mut row = job_row(job);
     row["steps"] = json!(job.steps);
     row["log"] = json!(job.log);
     row["events"] =
-        job.events.iter().map(|event| json!({ "at": moment(event.at), "what": reported(&event.kind) })).collect();
+        job.events.iter().map(|event| json!({ "at": seconds_of(event.at), "what": event_text(&event.kind) })).collect();
     Some(row)
 }
 
-fn moment(at: Timestamp) -> f64 {
+fn seconds_of(at: Timestamp) -> f64 {
     at.as_duration().as_secs_f64()
 }
 
-fn reported(kind: &EventKind) -> String {
+fn event_text(kind: &EventKind) -> String {
     match kind {
         EventKind::Queued => "queued".to_owned(),
         EventKind::Assigned(runner) => format!("assigned to {runner}"),
@@ -80,9 +80,9 @@ fn job_row(job: &Job) -> Value {
         "state": state,
         "conclusion": conclusion,
         "runner": job.runner_name,
-        "queued": moment(job.created_at),
-        "started": job.started_at.map(moment),
-        "completed": job.completed_at.map(moment),
+        "queued": seconds_of(job.created_at),
+        "started": job.started_at.map(seconds_of),
+        "completed": job.completed_at.map(seconds_of),
     })
 }
 
@@ -103,6 +103,6 @@ fn runner_row(runner: &Runner) -> Value {
         "online": runner.online(),
         "job": runner.job,
         "version": runner.version,
-        "registered": moment(runner.registered_at),
+        "registered": seconds_of(runner.registered_at),
     })
 }

@@ -1,4 +1,4 @@
-//! Registrations: just-in-time ones, those by token, and their removal.
+//! Registrations of runners: just-in-time ones, those by token, and their removal.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +11,7 @@ use crate::refusal::Refusal;
 
 pub(crate) const TOKEN_LIFE: SignedDuration = SignedDuration::from_hours(1);
 
-/// What a registration is made from.
+/// A runner to register.
 #[derive(Debug)]
 pub(crate) struct NewRunner {
     pub(crate) name: String,
@@ -23,7 +23,8 @@ pub(crate) struct NewRunner {
 }
 
 impl World {
-    /// Registers a runner: its number and the files that the runner program keeps, as a map from name to base64.
+    /// Registers a runner. Returns its number and the files that the runner program keeps, as a map from name to
+    /// base64.
     pub(crate) fn register(
         &mut self,
         scope: &Scope,
@@ -67,7 +68,7 @@ impl World {
         Ok((id, files))
     }
 
-    /// A just-in-time registration: its number and the encoded configuration.
+    /// Makes a just-in-time registration. Returns its number and the encoded configuration.
     pub(crate) fn mint(
         &mut self,
         scope: &Scope,
@@ -80,7 +81,7 @@ impl World {
         Ok((id, STANDARD.encode(files.to_string())))
     }
 
-    /// A token that registers any number of runners for an hour.
+    /// Creates a token that registers any number of runners for an hour.
     pub(crate) fn registration_token(&mut self, scope: &Scope, now: Timestamp) -> (String, Timestamp) {
         let token = format!("A{}", self.random(28).to_ascii_uppercase());
         let expires_at = now + TOKEN_LIFE;
@@ -88,7 +89,7 @@ impl World {
         (token, expires_at)
     }
 
-    /// Registers with such a token, as `config.sh` does.
+    /// Registers a runner with a registration token, as `config.sh` does.
     pub(crate) fn register_by_token(
         &mut self,
         token: &str,
@@ -118,24 +119,24 @@ impl World {
         Ok(())
     }
 
-    /// Whether a label that was accepted registers.
+    /// Returns true if an accepted label is registered.
     pub(crate) fn registers(&self, label: &str) -> bool {
         !self.behaviour.lost_labels.contains(&label.to_lowercase())
     }
 
-    /// Ends a registration. Lists that lag show it for a while.
+    /// Ends a registration. Lists with a lag still show it for a while.
     pub(crate) fn drop_runner(&mut self, id: u64, now: Timestamp) {
         if let Some(runner) = self.runners.remove(&id)
             && self.behaviour.list_lag.is_positive()
         {
-            self.departed.push((now, runner));
+            self.removed_runners.push((now, runner));
         }
     }
 
-    /// What a list of a scope's runners shows.
+    /// Returns the runners of a scope that a list shows.
     pub(crate) fn listed_runners(&self, scope: &Scope, now: Timestamp) -> Vec<&Runner> {
         let shown = now - self.behaviour.list_lag;
-        let gone = self.departed.iter().filter(|(at, _)| *at > shown).map(|(_, runner)| runner);
+        let gone = self.removed_runners.iter().filter(|(at, _)| *at > shown).map(|(_, runner)| runner);
         let all = self.runners.values().chain(gone).filter(|runner| runner.registered_at <= shown);
         let mut all: Vec<&Runner> = all.filter(|runner| runner.scope.is(scope)).collect();
         all.sort_by_key(|runner| runner.id);
@@ -151,8 +152,8 @@ impl World {
     }
 }
 
-/// The three files of a configured runner. Names and the fields that people look at are the real ones; the key's
-/// file holds a shared secret instead of an RSA key, because the stand-in's protocol is ours.
+/// Returns the three files of a configured runner. Their names and the fields that people read are GitHub's. The key's
+/// file holds a shared secret instead of an RSA key, because the protocol of the simulated runner is private.
 fn files(id: u64, new: &NewRunner, scope: &Scope, server: &str, secret: &str) -> Value {
     let path = scope.path();
     let runner = json!({

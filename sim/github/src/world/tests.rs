@@ -1,4 +1,4 @@
-//! What the world does as time passes, without a front.
+//! Changes of the world as time passes, without a front.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -51,7 +51,7 @@ fn connect(world: &mut World, runner: u64, now: i64) -> String {
     }
 }
 
-/// A runner that is registered, connected and waiting.
+/// Returns a runner that is registered, connected and waiting.
 fn listening(world: &mut World, name: &str, labels: &[&str], now: i64) -> (u64, String) {
     let runner = mint(world, name, labels, now);
     let session = connect(world, runner, now);
@@ -60,7 +60,7 @@ fn listening(world: &mut World, name: &str, labels: &[&str], now: i64) -> (u64, 
 }
 
 #[test]
-fn a_runner_needs_all_labels_of_a_job_whatever_their_case() {
+fn a_runner_needs_all_labels_of_a_job_in_any_case() {
     let mut world = world();
     let (poor, session) = listening(&mut world, "poor", &["linux"], 0);
     let (rich, rich_session) = listening(&mut world, "rich", &["Linux", "GPU", "x64"], 0);
@@ -92,7 +92,7 @@ fn a_minted_runner_gets_no_job_before_it_listens() {
 }
 
 #[test]
-fn a_registration_pins_no_job() {
+fn a_registration_is_not_bound_to_a_job() {
     let mut world = world();
     let first = queue(&mut world, &["linux"], 0);
     let second = queue(&mut world, &["linux"], 1);
@@ -120,7 +120,7 @@ fn an_assigned_job_that_is_not_fetched_is_queued_again_after_a_minute() {
 }
 
 #[test]
-fn a_registration_that_is_deleted_before_its_job_is_fetched_gives_it_back() {
+fn a_registration_that_is_deleted_before_its_job_is_fetched_returns_the_job() {
     let mut world = world();
     world.behaviour.deletes_busy = true;
     let (runner, session) = listening(&mut world, "a", &["linux"], 0);
@@ -150,7 +150,7 @@ fn one_registration_runs_one_job() {
 }
 
 #[test]
-fn a_job_without_a_runner_is_given_up_after_a_day() {
+fn a_job_without_a_runner_ends_after_a_day() {
     let mut world = world();
     let job = queue(&mut world, &["linux"], 0);
     world.step(at(24 * 3600));
@@ -158,7 +158,7 @@ fn a_job_without_a_runner_is_given_up_after_a_day() {
 }
 
 #[test]
-fn a_registration_that_no_machine_uses_goes_after_a_day() {
+fn a_registration_without_a_runner_is_removed_after_a_day() {
     let mut world = world();
     mint(&mut world, "ghost", &["linux"], 0);
     world.step(at(24 * 3600 - 1));
@@ -177,7 +177,7 @@ fn an_idle_runner_may_be_evicted() {
 }
 
 #[test]
-fn a_machine_that_falls_silent_goes_offline() {
+fn a_silent_runner_goes_offline() {
     let mut world = world();
     let (runner, _) = listening(&mut world, "a", &["linux"], 0);
     world.stop_listening(runner, at(10));

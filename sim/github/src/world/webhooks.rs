@@ -1,4 +1,4 @@
-//! `workflow_job` webhooks: what is to be sent, what became of it, and sending again.
+//! `workflow_job` webhooks: pending deliveries, results, and redelivery.
 
 use jiff::Timestamp;
 use rand::Rng as _;
@@ -10,26 +10,27 @@ use super::model::{Delivery, EventKind, HookOwner, Outgoing, Scope, Webhook, Web
 use crate::shapes;
 
 impl World {
-    /// Sets up a webhook for `workflow_job`; answers with its number.
+    /// Adds a webhook for `workflow_job`. Returns its number.
     pub fn add_webhook(&mut self, spec: WebhookSpec) -> u64 {
         let id = 400_000_001 + self.webhooks.len() as u64;
         self.webhooks.push(Webhook { id, spec });
         id
     }
 
-    /// All attempts so far, oldest first. What was lost before it was sent is not among them.
+    /// Returns all attempts so far, oldest first. Events that were lost before they were sent are missing.
     #[must_use]
     pub fn deliveries(&self) -> &[Delivery] {
         &self.deliveries
     }
 
-    /// How many events were lost before they were sent.
+    /// Returns the number of events that were lost before they were sent.
     #[must_use]
     pub fn lost_webhooks(&self) -> u64 {
         self.lost_webhooks
     }
 
-    /// Sends an event of this App again. Returns the number of the new delivery, or `None` if there is no such attempt.
+    /// Delivers an event of this App again. Returns the number of the new delivery, or `None` if there is no such
+    /// attempt.
     pub(crate) fn redeliver(&mut self, app: u64, delivery: u64, now: Timestamp) -> Option<u64> {
         let old = self.deliveries.iter().find(|known| known.id == delivery)?.clone();
         if self.webhook(old.hook).is_none_or(|hook| hook.spec.owner != HookOwner::App(app)) {
@@ -45,7 +46,7 @@ impl World {
         self.deliveries.iter().rev().filter(own).collect()
     }
 
-    /// Notes what the receiver answered; 0 where it did not.
+    /// Records the status of the receiver's answer; 0 if it did not answer.
     pub(crate) fn delivered(&mut self, delivery: u64, status_code: u16, seconds: f64) {
         if let Some(known) = self.deliveries.iter_mut().find(|known| known.id == delivery) {
             known.status_code = status_code;
@@ -53,12 +54,12 @@ impl World {
         }
     }
 
-    /// What is to be sent since this was last asked.
+    /// Returns the webhooks to send since the last call.
     pub(crate) fn take_outgoing(&mut self) -> Vec<Outgoing> {
         std::mem::take(&mut self.outgoing)
     }
 
-    /// Announces something that happened to a job to every webhook that it concerns.
+    /// Sends an event of a job to every webhook that it concerns.
     pub(crate) fn announce(&mut self, job_id: u64, kind: &EventKind, now: Timestamp) {
         let action = match kind {
             EventKind::Queued => "queued",
@@ -102,7 +103,8 @@ impl World {
         }
     }
 
-    /// For a webhook that a repository concerns: the installation it is for, if any.
+    /// Returns the installation for which a webhook concerns a repository, `Some(None)` for a webhook of a scope, or
+    /// `None` if it does not concern the repository.
     fn concerns(&self, hook: &Webhook, repository: &str) -> Option<Option<u64>> {
         match &hook.spec.owner {
             HookOwner::Scope(scope) => self.covers(scope, repository).then_some(None),
@@ -150,13 +152,13 @@ impl World {
         self.webhooks.iter().find(|hook| hook.id == id)
     }
 
-    /// Keeps what GitHub's published description has to say against a payload.
+    /// Records the deviations of a body from GitHub's published description.
     fn note_payload(&mut self, action: &str, payload: &Value) {
-        self.payload_complaints.extend(crate::contract::check_webhook(action, payload));
+        self.payload_deviations.extend(crate::contract::check_webhook(action, payload));
     }
 }
 
-/// What `X-Hub-Signature-256` says of a body.
+/// Returns the value of `X-Hub-Signature-256` for a body.
 fn signature(secret: &str, body: &[u8]) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
     format!("sha256={}", hex::encode(hmac::sign(&key, body)))

@@ -1,14 +1,15 @@
-//! The GitHub simulator: polling with a token, Apps, scale sets, webhooks, limits, lies and faults, asked by a
-//! plain HTTP client.
+//! The GitHub simulator: polling with a token, Apps, scale sets, webhooks, limits, false answers and faults, tested by
+//! an HTTP client.
 #![cfg(test)]
 
 mod apps;
 mod enterprises;
+mod false_answers;
 mod faults;
 mod groups;
-mod held_github;
 mod in_process;
-mod lies;
+mod stepped_github;
+
 mod limits;
 mod malformed;
 mod repositories;

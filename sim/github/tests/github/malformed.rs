@@ -1,4 +1,4 @@
-//! Malformed requests of every kind: each gets an exact answer, and the server goes on.
+//! Malformed requests of every kind: each gets an exact answer, and the server continues.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -6,29 +6,29 @@ use sim_github::{Behaviour, Level, SecondaryLimits, Token, contract};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::held_github::{Answer, HeldGitHub, RUNNERS};
+use crate::stepped_github::{Answer, RUNNERS, SteppedGitHub};
 
-/// Without limits, and with a token that may do everything.
-async fn unlimited() -> (HeldGitHub, String) {
+/// Starts a simulator without limits. Returns it with a token that has all permissions.
+async fn unlimited() -> (SteppedGitHub, String) {
     let secondary =
         SecondaryLimits { concurrent: usize::MAX, points_per_minute: u64::MAX, ..SecondaryLimits::default() };
     let behaviour = Behaviour { rate_limit: u64::MAX, registration_limit: u64::MAX, secondary, ..Behaviour::default() };
-    let site = HeldGitHub::behaving(behaviour).await;
+    let github = SteppedGitHub::behaving(behaviour).await;
     let everything = Token {
         actions: Level::Write,
         administration: Level::Write,
         organization_runners: Level::Write,
         ..Token::default()
     };
-    let token = site.github.world(|world, _| {
+    let token = github.server.world(|world, _| {
         world.add_enterprise("umbrella", &["acme"]);
         world.add_token(everything)
     });
-    (site, token)
+    (github, token)
 }
 
-async fn send(site: &HeldGitHub, method: &str, path: &str, token: &str, body: &[u8]) -> Answer {
-    let request = site.request(Method::from_bytes(method.as_bytes()).unwrap(), path, token).body(body.to_vec());
+async fn send(github: &SteppedGitHub, method: &str, path: &str, token: &str, body: &[u8]) -> Answer {
+    let request = github.request(Method::from_bytes(method.as_bytes()).unwrap(), path, token).body(body.to_vec());
     let answer = request.send().await.unwrap_or_else(|error| panic!("{method} {path} {body:?}: {error:?}"));
     Answer::read(answer).await
 }
@@ -92,31 +92,33 @@ const CASES: [(&str, &str, &str, u16, &str); 19] = [
 ];
 
 #[tokio::test]
-async fn each_kind_gets_githubs_answer() {
-    let (site, token) = unlimited().await;
-    site.mint("known").await;
+async fn each_malformed_request_gets_githubs_answer() {
+    let (github, token) = unlimited().await;
+    github.mint("known").await;
     for (method, path, body, status, message) in CASES {
-        let answer = send(&site, method, path, &token, body.as_bytes()).await;
+        let answer = send(&github, method, path, &token, body.as_bytes()).await;
         assert_eq!((answer.status, answer.message()), (status, message), "{method} {path} {body}");
         assert_eq!(answer.body["status"], status.to_string(), "{method} {path} {body}");
     }
-    let groups = site.get(GROUPS, &token).await;
+    let groups = github.get(GROUPS, &token).await;
     assert_eq!(groups.body["total_count"], 1, "what is refused leaves nothing behind");
 
     let large = vec![b'x'; (16 << 20) + 1];
-    assert_eq!(send(&site, "POST", MINT, &token, &large).await.status, 413);
+    assert_eq!(send(&github, "POST", MINT, &token, &large).await.status, 413);
     let nobody = reqwest::Client::builder().no_proxy().build().unwrap();
-    let silent = nobody.get(format!("{}{RUNNERS}", site.github.url())).send().await.unwrap();
+    let silent = nobody.get(format!("{}{RUNNERS}", github.server.url())).send().await.unwrap();
     assert_eq!(silent.status(), 403, "without a User-Agent");
     for authorization in ["Basic eDp5", "Bearer", "Bearer ", "Bearer a.b.c", "Bearer \u{7f}", "token", ""] {
-        let request =
-            site.http.get(format!("{}{RUNNERS}", site.github.url())).header("authorization", authorization.as_bytes());
+        let request = github
+            .http
+            .get(format!("{}{RUNNERS}", github.server.url()))
+            .header("authorization", authorization.as_bytes());
         let Ok(answer) = request.send().await else { continue };
         assert_eq!(answer.status(), 401, "{authorization:?}");
     }
 }
 
-/// What may stand in a path where a name or a number is expected.
+/// Parts of a path that replace a name or a number.
 const ODD_PARTS: [&str; 8] = ["acme", "tools", "1", "0", "-1", "99999999999999999999", "%00%ff", "..%2f.."];
 
 fn odd_bodies() -> Vec<Vec<u8>> {
@@ -133,7 +135,7 @@ fn odd_bodies() -> Vec<Vec<u8>> {
     texts.chain([Vec::new(), deep.into_bytes(), vec![0xff, 0xfe, 0]]).collect()
 }
 
-/// The template with usual names and numbers first; then with each placeholder in turn being odd.
+/// Returns the template with valid names and numbers, then with an unusual part in each placeholder in turn.
 fn odd_paths(template: &str) -> Vec<String> {
     let parts: Vec<&str> = template.split('/').collect();
     let usual = |part: &&str| match *part {
@@ -155,8 +157,8 @@ fn odd_paths(template: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn whatever_is_sent_to_any_call_is_answered() {
-    let (site, token) = unlimited().await;
+async fn every_call_answers_any_request() {
+    let (github, token) = unlimited().await;
     let service = ["GET", "POST", "PATCH", "DELETE"].into_iter().flat_map(|method| {
         [
             "/_sim/runner/{a}",
@@ -180,24 +182,24 @@ async fn whatever_is_sent_to_any_call_is_answered() {
     let mut sent = 0;
     for (method, template) in &calls {
         for (index, path) in odd_paths(template).into_iter().enumerate() {
-            // Reading calls look at no body; one path of each other call gets all of them, the rest one in turn.
+            // Reading calls ignore bodies. One path of each other call gets all bodies, the other paths one each.
             let some = match index {
                 0 if method != "GET" => &bodies[..],
                 _ => std::slice::from_ref(&bodies[index % bodies.len()]),
             };
             for body in some {
                 let query = "?per_page=-1&page=99999999999999999999&cursor=%ff&status=&name=%00";
-                let answer = send(&site, method, &format!("{path}{query}"), &token, body).await;
+                let answer = send(&github, method, &format!("{path}{query}"), &token, body).await;
                 assert!(answer.status < 500, "{method} {path}: {} {}", answer.status, answer.body);
                 sent += 1;
             }
         }
     }
     assert!(sent > 1_500, "{sent} requests");
-    assert_eq!(site.get("/rate_limit", &token).await.status, 200);
+    assert_eq!(github.get("/rate_limit", &token).await.status, 200);
 }
 
-/// What is not a request at all.
+/// Bytes that are not an HTTP request.
 const BYTES: &[&[u8]] = &[
     b"",
     b"\0\0\0\0\r\n\r\n",
@@ -217,21 +219,21 @@ const BYTES: &[&[u8]] = &[
 ];
 
 #[tokio::test]
-async fn bytes_that_are_not_a_request_are_refused_and_the_server_goes_on() {
-    let (site, token) = unlimited().await;
-    let address = site.github.url().trim_start_matches("http://").to_owned();
+async fn bytes_that_are_not_a_request_are_refused_and_the_server_continues() {
+    let (github, token) = unlimited().await;
+    let address = github.server.url().trim_start_matches("http://").to_owned();
     for bytes in BYTES {
         let mut stream = TcpStream::connect(&address).await.unwrap();
         stream.write_all(bytes).await.unwrap();
         stream.shutdown().await.unwrap();
         let mut answer = Vec::new();
-        // A server may cut what it does not understand.
+        // A server may close the connection on such bytes.
         let _cut = stream.read_to_end(&mut answer).await;
         let answer = String::from_utf8_lossy(&answer);
         let status = answer.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)).unwrap_or("none");
         let allowed = ["none", "400", "401", "403", "404", "413"].contains(&status);
         assert!(allowed || !answer.starts_with("HTTP"), "{:?}: {answer}", String::from_utf8_lossy(bytes));
     }
-    assert_eq!(site.get("/rate_limit", &token).await.status, 200);
-    assert_eq!(site.get("/meta", &token).await.body["verifiable_password_authentication"], Value::Bool(false));
+    assert_eq!(github.get("/rate_limit", &token).await.status, 200);
+    assert_eq!(github.get("/meta", &token).await.body["verifiable_password_authentication"], Value::Bool(false));
 }

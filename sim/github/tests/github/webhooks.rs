@@ -1,4 +1,4 @@
-//! Webhooks: bodies, signatures, losses, sending again.
+//! Webhooks: bodies, signatures, losses, redelivery.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -13,11 +13,11 @@ use serde_json::{Value, json};
 use sim_github::{Behaviour, HookOwner, SAMPLE_APP_KEY, Scope, Token, WebhookSpec};
 use tokio::net::TcpListener;
 
-use crate::held_github::{HeldGitHub, REPOSITORY, good_claim};
+use crate::stepped_github::{REPOSITORY, SteppedGitHub, good_claim};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What arrived, and what is answered.
+/// A receiver of webhooks with the deliveries so far and the status of its answers.
 #[derive(Clone)]
 struct Receiver {
     url: String,
@@ -67,9 +67,9 @@ impl Receiver {
     }
 }
 
-fn hook(site: &HeldGitHub, receiver: &Receiver, owner: HookOwner) {
+fn hook(github: &SteppedGitHub, receiver: &Receiver, owner: HookOwner) {
     let spec = WebhookSpec { owner, url: receiver.url.clone(), secret: "s3cret".into() };
-    site.github.world(|world, _| world.add_webhook(spec));
+    github.server.world(|world, _| world.add_webhook(spec));
 }
 
 fn of_repository() -> HookOwner {
@@ -77,28 +77,28 @@ fn of_repository() -> HookOwner {
 }
 
 /// Waits until this number of attempts have ended.
-async fn ended(site: &HeldGitHub, count: usize) {
+async fn ended(github: &SteppedGitHub, count: usize) {
     let look = |world: &sim_github::World| {
         let ended = world.deliveries().iter().filter(|delivery| delivery.duration.is_some()).count();
         (ended >= count).then_some(())
     };
-    site.github.wait_for(LIMIT, look).await.expect("webhooks arrive");
+    github.server.wait_for(LIMIT, look).await.expect("webhooks arrive");
 }
 
 #[tokio::test]
 async fn a_job_is_reported_from_queue_to_end_and_each_body_is_signed() {
-    let site = HeldGitHub::start().await;
+    let github = SteppedGitHub::start().await;
     let receiver = Receiver::start().await;
-    hook(&site, &receiver, of_repository());
-    let job = site.queue(1)[0];
-    ended(&site, 1).await;
-    let minted = site.mint("one").await;
-    let runner = site.connect(minted.body["encoded_jit_config"].as_str().unwrap()).await;
+    hook(&github, &receiver, of_repository());
+    let job = github.queue(1)[0];
+    ended(&github, 1).await;
+    let minted = github.mint("one").await;
+    let runner = github.connect(minted.body["encoded_jit_config"].as_str().unwrap()).await;
     assert_eq!(runner.message().await, (200, Some(job)));
-    runner.tell(job, "acquire", "").await;
-    ended(&site, 2).await;
-    runner.tell(job, "finish", "success").await;
-    ended(&site, 3).await;
+    runner.report(job, "acquire", "").await;
+    ended(&github, 2).await;
+    runner.report(job, "finish", "success").await;
+    ended(&github, 3).await;
     assert_eq!(receiver.actions(), ["queued", "in_progress", "completed"]);
     let got = receiver.got.lock().unwrap().clone();
     let key = hmac::Key::new(hmac::HMAC_SHA256, b"s3cret");
@@ -115,78 +115,78 @@ async fn a_job_is_reported_from_queue_to_end_and_each_body_is_signed() {
     assert_eq!(bodies[2]["workflow_job"]["conclusion"], json!("success"));
     assert_eq!(bodies[2]["organization"]["login"], json!("acme"));
     assert_eq!(receiver.guids().len(), 3);
-    site.assert_clean();
+    github.assert_clean();
 }
 
 #[tokio::test]
-async fn a_failed_delivery_stays_failed_until_it_is_asked_for_again() {
-    let site = HeldGitHub::start().await;
+async fn a_failed_delivery_is_repeated_only_on_request() {
+    let github = SteppedGitHub::start().await;
     let receiver = Receiver::start().await;
-    let app = site.github.world(|world, now| {
+    let app = github.server.world(|world, now| {
         let permissions = Token::for_organization_runners();
         let (app, _) = world.add_app("Farm", "acme", permissions, SAMPLE_APP_KEY, now).unwrap();
         world.install_app(app, "acme", &[], now).unwrap();
         app
     });
-    hook(&site, &receiver, HookOwner::App(app));
+    hook(&github, &receiver, HookOwner::App(app));
     *receiver.status.lock().unwrap() = 500;
-    site.queue(1);
-    ended(&site, 1).await;
-    let signed = || good_claim(&json!(app), site.now());
-    let listed = site.get("/app/hook/deliveries", &signed()).await;
+    github.queue(1);
+    ended(&github, 1).await;
+    let signed = || good_claim(&json!(app), github.now());
+    let listed = github.get("/app/hook/deliveries", &signed()).await;
     assert_eq!((&listed.body[0]["status_code"], &listed.body[0]["redelivery"]), (&json!(500), &json!(false)));
     assert_eq!(receiver.actions(), ["queued"], "GitHub does not try again by itself");
     *receiver.status.lock().unwrap() = 204;
     let path = format!("/app/hook/deliveries/{}/attempts", listed.body[0]["id"]);
-    assert_eq!(site.post(&path, &signed(), &Value::Null).await.status, 202);
-    ended(&site, 2).await;
+    assert_eq!(github.post(&path, &signed(), &Value::Null).await.status, 202);
+    ended(&github, 2).await;
     let guids = receiver.guids();
     assert_eq!(guids[0], guids[1], "all attempts have one id");
-    let listed = site.get("/app/hook/deliveries?per_page=1", &signed()).await;
+    let listed = github.get("/app/hook/deliveries?per_page=1", &signed()).await;
     assert_eq!((&listed.body[0]["redelivery"], &listed.body[0]["status"]), (&json!(true), &json!("OK")));
     let next = listed.header("link").split(['<', '>']).nth(1).unwrap().to_owned();
-    let next = site.get(next.strip_prefix(site.github.url()).unwrap(), &signed()).await;
+    let next = github.get(next.strip_prefix(github.server.url()).unwrap(), &signed()).await;
     assert_eq!((&next.body[0]["redelivery"], next.header("link")), (&json!(false), ""));
-    assert_eq!(site.post("/app/hook/deliveries/1/attempts", &signed(), &Value::Null).await.status, 404);
-    site.assert_clean();
+    assert_eq!(github.post("/app/hook/deliveries/1/attempts", &signed(), &Value::Null).await.status, 404);
+    github.assert_clean();
 }
 
 #[tokio::test]
-async fn webhooks_get_lost_and_come_twice() {
-    let site = HeldGitHub::behaving(Behaviour { webhook_loss: 1.0, ..Behaviour::default() }).await;
+async fn webhooks_can_be_lost_or_arrive_twice() {
+    let github = SteppedGitHub::behaving(Behaviour { webhook_loss: 1.0, ..Behaviour::default() }).await;
     let receiver = Receiver::start().await;
-    hook(&site, &receiver, of_repository());
-    site.queue(2);
-    let lost = site.github.world(|world, _| (world.lost_webhooks(), world.deliveries().len()));
+    hook(&github, &receiver, of_repository());
+    github.queue(2);
+    let lost = github.server.world(|world, _| (world.lost_webhooks(), world.deliveries().len()));
     assert_eq!(lost, (2, 0), "what is lost is not even listed");
-    site.github.world(|world, _| {
+    github.server.world(|world, _| {
         world.behaviour.webhook_loss = 0.0;
         world.behaviour.webhook_duplicates = 1.0;
     });
-    site.queue(1);
-    ended(&site, 2).await;
+    github.queue(1);
+    ended(&github, 2).await;
     let guids = receiver.guids();
     assert_eq!((guids.len(), &guids[0]), (2, &guids[1]));
 }
 
 #[tokio::test]
-async fn a_receiver_that_is_away_misses_what_happened() {
-    let site = HeldGitHub::start().await;
+async fn an_unreachable_receiver_misses_events() {
+    let github = SteppedGitHub::start().await;
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let spec = WebhookSpec { owner: of_repository(), url: format!("http://{closed}/"), secret: String::new() };
-    site.github.world(|world, _| world.add_webhook(spec));
-    site.queue(1);
-    ended(&site, 1).await;
-    let delivery = site.github.world(|world, _| world.deliveries()[0].clone());
+    github.server.world(|world, _| world.add_webhook(spec));
+    github.queue(1);
+    ended(&github, 1).await;
+    let delivery = github.server.world(|world, _| world.deliveries()[0].clone());
     assert_eq!((delivery.status_code, delivery.redelivery), (0, false));
 }
 
 #[tokio::test]
-async fn others_repositories_are_nobodys_business() {
-    let site = HeldGitHub::start().await;
+async fn webhooks_do_not_receive_events_of_other_repositories() {
+    let github = SteppedGitHub::start().await;
     let receiver = Receiver::start().await;
-    site.github.world(|world, _| world.add_repository("acme/other"));
-    hook(&site, &receiver, HookOwner::Scope(Scope::Repository("acme/other".into())));
-    site.queue(1);
-    assert_eq!(site.github.world(|world, _| world.deliveries().len()), 0);
+    github.server.world(|world, _| world.add_repository("acme/other"));
+    hook(&github, &receiver, HookOwner::Scope(Scope::Repository("acme/other".into())));
+    github.queue(1);
+    assert_eq!(github.server.world(|world, _| world.deliveries().len()), 0);
 }

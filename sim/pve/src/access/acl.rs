@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::users::given;
+use super::users::user_cfg_value;
 use crate::engine::{Call, Engine};
 use crate::params::split_list;
 use crate::refusal::{Outcome, Refusal};
@@ -23,14 +23,15 @@ pub(crate) fn acl(engine: &Engine, call: &Call) -> Value {
     json!(rows)
 }
 
-/// One form for each path: single slashes, one at the beginning, none at the end.
+/// Returns the path in its stored form: single slashes, one at the beginning, none at the end. Returns `None` for text
+/// that cannot be a path.
 fn normal_path(path: &str) -> Option<String> {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     let plain = !path.is_empty() && path.chars().all(|c| c.is_ascii_alphanumeric() || ".-_/".contains(c));
     plain.then(|| format!("/{}", parts.join("/")))
 }
 
-/// Paths that an ACL may stand at.
+/// Returns true if an ACL entry can be set at a path.
 fn acl_path_is_valid(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     let alphanumeric = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric());
@@ -52,7 +53,8 @@ fn acl_path_is_valid(path: &str) -> bool {
     }
 }
 
-/// Who may not hand out rights at a path freely hands out, or takes away, only what he has there himself.
+/// Refuses a role that the caller may not grant at a path. A caller without `Permissions.Modify` there grants and
+/// revokes only privileges that the caller holds at the same path.
 fn may_hand_out(state: &State, caller: &str, path: &str, role: &str, change: (bool, bool)) -> Result<(), String> {
     let (delete, propagate) = change;
     let have = state.privileges(caller, path);
@@ -77,9 +79,9 @@ fn may_hand_out(state: &State, caller: &str, path: &str, role: &str, change: (bo
 }
 
 pub(crate) fn acl_update(engine: &Engine, call: &Call) -> Outcome<Value> {
-    // In the order in which PVE goes through them.
+    // PVE changes the entries in this order.
     let lists = [("groups", Subject::Group), ("users", Subject::User), ("tokens", Subject::Token)];
-    if lists.iter().all(|(name, _)| given(call, name).is_none()) {
+    if lists.iter().all(|(name, _)| user_cfg_value(call, name).is_none()) {
         let text = "either 'users', 'groups' or 'tokens' is required.";
         return Err(Refusal::parameters(lists.iter().map(|(name, _)| ((*name).to_owned(), text.to_owned())).collect()));
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::users::{forget, given};
+use super::users::{remove_acl_entries, user_cfg_value};
 use crate::engine::{Call, Engine};
 use crate::refusal::{Outcome, Refusal};
 use crate::world::state::Subject;
@@ -39,7 +39,7 @@ pub(crate) fn group_change(engine: &Engine, call: &Call, verb: &str) -> Outcome<
             return Err(Refusal::fault(format!("create group failed: group '{name}' already exists")));
         }
         "create" => {
-            state.groups.insert(name, given(call, "comment"));
+            state.groups.insert(name, user_cfg_value(call, "comment"));
             return Ok(Value::Null);
         }
         _ if !exists => {
@@ -60,11 +60,11 @@ pub(crate) fn group_change(engine: &Engine, call: &Call, verb: &str) -> Outcome<
             state.users.values_mut().for_each(|user| {
                 user.groups.remove(&name);
             });
-            forget(&mut state, |subject, who| subject == Subject::Group && who == name);
+            remove_acl_entries(&mut state, |subject, who| subject == Subject::Group && who == name);
         }
         _ => {
             if call.params.has("comment") {
-                state.groups.insert(name, given(call, "comment"));
+                state.groups.insert(name, user_cfg_value(call, "comment"));
             }
         }
     }

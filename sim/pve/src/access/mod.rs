@@ -1,4 +1,4 @@
-//! Who may do what: roles, ACLs with propagation, pools, tokens with and without separation.
+//! Access control: roles, ACLs with propagation, resource pools, and tokens with and without privilege separation.
 
 pub(crate) mod acl;
 pub(crate) mod groups;
@@ -18,10 +18,10 @@ use crate::params::Params;
 use crate::refusal::{Outcome, Refusal};
 use crate::world::state::{State, Subject};
 
-/// Privileges on a path → whether they propagate.
+/// Privileges on a path. The value is true if the privilege propagates.
 pub(crate) type Privileges = BTreeMap<String, bool>;
 
-/// The user behind a token id.
+/// Returns the user that a token belongs to.
 pub(crate) fn user_of(caller: &str) -> &str {
     caller.split('!').next().unwrap_or(caller)
 }
@@ -64,10 +64,11 @@ impl State {
         roles
     }
 
-    /// Roles of a user or token at a path, those that its pools give included.
+    /// Returns the roles of a user or token at a path, including those that come from resource pools.
     fn effective_roles<'s>(&'s self, subject: &str, path: &str) -> Vec<(&'s str, bool)> {
         let mut roles = self.roles_at(subject, path);
-        // What a pool gives never propagates, and does not undo a refusal; a pool's own refusal undoes what is granted.
+        // Roles from a resource pool never propagate and do not lift a `NoAccess`; a `NoAccess` on the pool itself
+        // revokes what is granted.
         if roles.iter().any(|(role, _)| *role == "NoAccess") {
             return roles;
         }
@@ -113,7 +114,7 @@ impl State {
         holding.map(|(name, _)| name.as_str()).collect()
     }
 
-    /// What `caller` (a user or token) may do at `path`.
+    /// Returns the privileges of `caller` (a user or token) at `path`.
     pub(crate) fn privileges(&self, caller: &str, path: &str) -> Privileges {
         let Some((user, token)) = caller.split_once('!') else { return self.privileges_of_subject(caller, path) };
         let of_user = self.privileges_of_subject(user, path);
@@ -140,7 +141,7 @@ impl State {
         privileges.iter().any(|privilege| self.may(caller, path, privilege))
     }
 
-    /// Refuses with the missing privilege.
+    /// Refuses with the name of the missing privilege.
     pub(crate) fn require(&self, caller: &str, path: &str, privileges: &[&str]) -> Outcome<()> {
         match privileges.iter().find(|privilege| !self.may(caller, path, privilege)) {
             Some(missing) => Err(Refusal::permission(&format!("{path}, {missing}"))),
@@ -155,7 +156,8 @@ impl State {
         Err(Refusal::permission(&format!("{path}, {}", privileges.join("|"))))
     }
 
-    /// Checks what a call declares (`permissions.check` of the schema). `root@pam` itself is not checked; its tokens are.
+    /// Checks the privileges that a call declares (`permissions.check` of the schema). `root@pam` itself is not
+    /// checked; its tokens are.
     ///
     /// Source: `check_api2_permissions` in PVE's `RPCEnvironment.pm`.
     pub(crate) fn check_declared(&self, caller: &str, check: &Value, params: &Params) -> Outcome<()> {
@@ -213,7 +215,7 @@ impl State {
         }
     }
 
-    /// Whether `caller` may hand out and take away rights at `path`.
+    /// Checks that `caller` may change the ACL at `path`.
     pub(crate) fn may_modify(&self, caller: &str, path: &str) -> Outcome<()> {
         let below = |top: &str| path.strip_prefix(top).is_some_and(|rest| !rest.is_empty());
         let extra = if below("/storage/") {
@@ -280,7 +282,8 @@ impl State {
     }
 }
 
-/// `/vms/{vmid}` with the request's values; nothing where a value cannot stand in a path.
+/// Replaces the variables of a path such as `/vms/{vmid}` by the request's values. Returns `None` if a value cannot be
+/// part of a path.
 fn fill(template: &str, params: &Params) -> Option<String> {
     let mut out = String::new();
     for part in template.split('/').filter(|p| !p.is_empty()) {
@@ -297,7 +300,7 @@ fn fill(template: &str, params: &Params) -> Option<String> {
     plain.then_some(out)
 }
 
-/// `/vms/100` → `/`, `/vms`, `/vms/100`, and which of them is the path itself.
+/// Splits `/vms/100` into `/`, `/vms` and `/vms/100`. The flag is true for the path itself.
 fn prefixes(path: &str) -> impl Iterator<Item = (&str, bool)> {
     let path = path.trim_end_matches('/');
     let ends = path.char_indices().skip(1).filter(|(_, c)| *c == '/').map(|(at, _)| at);
@@ -345,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn no_access_below_hides_what_is_granted_above() {
+    fn no_access_on_a_path_overrides_roles_above_it() {
         let mut state = state();
         grant(&mut state, "/vms", Subject::User, "ci@pve", "Clone", true);
         grant(&mut state, "/vms/7", Subject::User, "ci@pve", "NoAccess", true);

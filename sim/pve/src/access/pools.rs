@@ -1,8 +1,8 @@
-//! `/pools`: resource pools, nested ones too.
+//! `/pools`: resource pools, including nested ones.
 
 use serde_json::{Value, json};
 
-use super::users::given;
+use super::users::user_cfg_value;
 use crate::cluster::resources::{guest_row, storage_row};
 use crate::engine::{Call, Engine};
 use crate::params::split_list;
@@ -41,7 +41,7 @@ pub(crate) fn one(engine: &Engine, call: &Call) -> Outcome<Value> {
         .collect();
     if wanted("storage") {
         members.extend(pool.storages.iter().filter_map(|name| {
-            // One row each, of the node that answers where it has the storage.
+            // One row for each storage: the row of the node that answers, if it has the storage.
             let found = state.storages.get(name)?;
             let node = if found.is_on(&call.node) { &call.node } else { found.nodes.iter().min()? };
             Some(storage_row(engine, &state, node, name))
@@ -74,7 +74,7 @@ pub(crate) fn create(engine: &Engine, call: &Call) -> Outcome<Value> {
     if !leaf.starts_with(|c: char| c.is_ascii_alphabetic()) {
         return Err(failed("create pool", "pool name must start with a letter"));
     }
-    state.pools.insert(name, Pool { comment: given(call, "comment"), ..Pool::default() });
+    state.pools.insert(name, Pool { comment: user_cfg_value(call, "comment"), ..Pool::default() });
     Ok(Value::Null)
 }
 
@@ -100,7 +100,7 @@ pub(crate) fn delete(engine: &Engine, call: &Call) -> Outcome<Value> {
     Err(failed("delete pool", format!("pool '{name}' is not empty (contains {what})")))
 }
 
-/// All or nothing: PVE writes its file only at the end.
+/// Changes a resource pool completely or not at all, because PVE writes the file only at the end.
 pub(crate) fn update(engine: &Engine, call: &Call) -> Outcome<Value> {
     let name = call.text("poolid").unwrap_or_default();
     let mut state = engine.state();
@@ -109,7 +109,7 @@ pub(crate) fn update(engine: &Engine, call: &Call) -> Outcome<Value> {
         return Err(failed("update pools", format!("pool '{name}' does not exist")));
     };
     if call.params.has("comment") {
-        pool.comment = given(call, "comment");
+        pool.comment = user_cfg_value(call, "comment");
     }
     let delete = call.params.flag("delete");
     for vmid in split_list(call.text("vms").unwrap_or_default()) {
@@ -156,7 +156,7 @@ pub(crate) fn update(engine: &Engine, call: &Call) -> Outcome<Value> {
     Ok(Value::Null)
 }
 
-/// A missing privilege inside the change is reported as text.
+/// Turns a refusal for a missing privilege into the text that PVE reports inside a failed change.
 fn allowed(checked: Outcome<()>) -> Outcome<()> {
     checked.map_err(|refusal| failed("update pools", format!("{} {}", refusal.status, refusal.reason)))
 }

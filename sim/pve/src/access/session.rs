@@ -1,4 +1,4 @@
-//! Signing in, passwords, and what a caller may do.
+//! Logins, passwords, and the privileges of a caller.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,7 +36,7 @@ pub(crate) fn login(engine: &Engine, call: &Call) -> Outcome<Value> {
         }
     }
     let mut out = json!({ "username": name, "cap": capabilities(&engine.state(), &name) });
-    // A login that only verifies a privilege gets no ticket.
+    // A login that only verifies a privilege does not return a ticket.
     if !call.params.has("path") {
         out["ticket"] = json!(tickets::ticket(engine, &name));
         out["CSRFPreventionToken"] = json!(tickets::csrf(engine, &name));
@@ -44,7 +44,7 @@ pub(crate) fn login(engine: &Engine, call: &Call) -> Outcome<Value> {
     Ok(out)
 }
 
-/// What the web page shows or hides.
+/// Returns the capabilities that decide which parts of the web interface are shown.
 fn capabilities(state: &State, user: &str) -> Value {
     const AREAS: [(&str, &[&str]); 7] = [
         ("vms", &["VM.", "Permissions.Modify"]),
@@ -83,7 +83,7 @@ fn capabilities(state: &State, user: &str) -> Value {
     json!(out)
 }
 
-/// A path and all above it but the root.
+/// Returns a path and its parents, without the root.
 fn with_parents(path: &str) -> Vec<String> {
     let mut out = Vec::new();
     let mut at = path;

@@ -1,4 +1,4 @@
-//! Tickets, CSRF tokens and API tokens: who is calling.
+//! Tickets, CSRF prevention tokens and API tokens: the authentication of a caller.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -18,7 +18,7 @@ pub(crate) fn ticket(engine: &Engine, user: &str) -> String {
     format!("{plain}::{signature}")
 }
 
-/// Two hours, as the real ones.
+/// Returns the user of a valid ticket. A ticket is valid for two hours, as PVE's.
 pub(crate) fn ticket_user(engine: &Engine, ticket: &str) -> Option<String> {
     let (plain, signature) = ticket.split_once("::")?;
     let mut parts = plain.rsplitn(2, ':');
@@ -37,7 +37,7 @@ pub(crate) fn csrf_fits(engine: &Engine, user: &str, token: &str) -> bool {
     token.split_once(':').is_some_and(|(time, signature)| sign(engine, &format!("csrf:{time}:{user}")) == signature)
 }
 
-/// A console ticket, bound to its caller, guest and port.
+/// Returns a console ticket that is bound to its caller, guest and port.
 pub(crate) fn console_ticket(engine: &Engine, caller: &str, path: &str, port: u16) -> String {
     let time = format!("{:08X}", engine.clock.seconds());
     format!("PVEVNC:{time}::{}", sign(engine, &format!("vnc:{time}:{caller}:{path}:{port}")))
@@ -48,7 +48,7 @@ pub(crate) fn console_ticket_fits(engine: &Engine, ticket: &str, caller: &str, p
     sign(engine, &format!("vnc:{time}:{caller}:{path}:{port}")) == signature
 }
 
-/// What a request brings to say who it is.
+/// Credentials that a request carries.
 #[derive(Debug, Default)]
 pub(crate) struct Credentials {
     pub(crate) authorization: Option<String>,
@@ -56,7 +56,7 @@ pub(crate) struct Credentials {
     pub(crate) csrf: Option<String>,
 }
 
-/// The caller: user or `user!token`.
+/// Authenticates the caller. Returns `user@realm` or `user@realm!token`.
 pub(crate) fn caller(engine: &Engine, credentials: &Credentials, reads_only: bool) -> Outcome<String> {
     let cookie = credentials.cookie.as_deref().and_then(cookie_ticket);
     if let Some(ticket) = cookie {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::users::{find_user, forget, given, with_id};
+use super::users::{find_user, remove_acl_entries, user_cfg_value, with_id};
 use crate::engine::{Call, Engine};
 use crate::params::split_list;
 use crate::refusal::{Outcome, Refusal};
@@ -48,7 +48,7 @@ pub(crate) fn token_create(engine: &Engine, call: &Call) -> Outcome<Value> {
         secret: secret.clone(),
         separated: call.text("privsep") != Some("0"),
         expire: call.params.number("expire").and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
-        comment: given(call, "comment"),
+        comment: user_cfg_value(call, "comment"),
     };
     user.tokens.insert(id.to_owned(), token);
     let mut info = Map::new();
@@ -77,7 +77,7 @@ pub(crate) fn token_update(engine: &Engine, call: &Call) -> Outcome<Value> {
         return Err(Refusal::fault(text));
     }
     if call.params.has("comment") {
-        token.comment = given(call, "comment");
+        token.comment = user_cfg_value(call, "comment");
     }
     if deleted.iter().any(|option| option == "comment") {
         token.comment = None;
@@ -89,7 +89,7 @@ pub(crate) fn token_update(engine: &Engine, call: &Call) -> Outcome<Value> {
         token.expire = expire;
     }
     let mut out = token_row(token);
-    // What was sent comes back as it was sent.
+    // The answer repeats these values as they were sent.
     for key in ["privsep", "expire"] {
         if let Some(value) = call.text(key) {
             out.insert(key.into(), json!(value));
@@ -111,6 +111,6 @@ pub(crate) fn token_delete(engine: &Engine, call: &Call) -> Outcome<Value> {
         return Err(no_token(name, id));
     }
     let full = format!("{name}!{id}");
-    forget(&mut state, |subject, who| subject == Subject::Token && who == full);
+    remove_acl_entries(&mut state, |subject, who| subject == Subject::Token && who == full);
     Ok(Value::Null)
 }

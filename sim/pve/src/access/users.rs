@@ -27,7 +27,7 @@ fn user_row(name: &str, user: &User) -> Map<String, Value> {
 /// Returns a parameter as `user.cfg` gives it back: without blanks around it, and not at all if it is empty or `0`.
 ///
 /// Source: `parse_user_config` and `write_user_config` in PVE's `AccessControl.pm`.
-pub(crate) fn given(call: &Call, name: &str) -> Option<String> {
+pub(crate) fn user_cfg_value(call: &Call, name: &str) -> Option<String> {
     let text = call.text(name)?.trim_matches(' ');
     (!matches!(text, "" | "0")).then(|| text.to_owned())
 }
@@ -100,9 +100,9 @@ pub(crate) fn user_create(engine: &Engine, call: &Call) -> Outcome<Value> {
         password: call.text("password").map(str::to_owned),
         enabled: call.text("enable") != Some("0"),
         expire: call.params.number("expire").and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
-        comment: given(call, "comment"),
-        email: given(call, "email"),
-        details: DETAILS.iter().filter_map(|name| Some(((*name).to_owned(), given(call, name)?))).collect(),
+        comment: user_cfg_value(call, "comment"),
+        email: user_cfg_value(call, "email"),
+        details: DETAILS.iter().filter_map(|name| Some(((*name).to_owned(), user_cfg_value(call, name)?))).collect(),
         groups,
         tokens: BTreeMap::new(),
     };
@@ -120,13 +120,13 @@ pub(crate) fn user_update(engine: &Engine, call: &Call) -> Outcome<Value> {
     }
     let Some(user) = state.users.get_mut(&name) else { return Ok(Value::Null) };
     if call.params.has("comment") {
-        user.comment = given(call, "comment");
+        user.comment = user_cfg_value(call, "comment");
     }
     if call.params.has("email") {
-        user.email = given(call, "email");
+        user.email = user_cfg_value(call, "email");
     }
     for name in DETAILS.into_iter().filter(|name| call.params.has(name)) {
-        match given(call, name) {
+        match user_cfg_value(call, name) {
             Some(value) => user.details.insert(name.to_owned(), value),
             None => user.details.remove(name),
         };
@@ -151,13 +151,13 @@ pub(crate) fn user_delete(engine: &Engine, call: &Call) -> Outcome<Value> {
     let mut state = engine.state();
     find_user(&state, name)?;
     state.users.remove(name);
-    forget(&mut state, |subject, who| {
+    remove_acl_entries(&mut state, |subject, who| {
         (subject == Subject::User && who == name) || (subject == Subject::Token && super::user_of(who) == name)
     });
     Ok(Value::Null)
 }
 
-pub(crate) fn forget(state: &mut State, gone: impl Fn(Subject, &str) -> bool) {
+pub(crate) fn remove_acl_entries(state: &mut State, gone: impl Fn(Subject, &str) -> bool) {
     for entries in state.acl.values_mut() {
         entries.retain(|(subject, who, _), _| !gone(*subject, who));
     }

@@ -1,4 +1,4 @@
-//! The simulator's time: real, run faster so that tests need not sit through PVE's waits, or virtual.
+//! Simulated time: real, accelerated so that tests need not wait as long as PVE does, or virtual.
 
 pub(crate) mod virtual_time;
 
@@ -11,35 +11,35 @@ use tokio::time::Instant;
 
 use virtual_time::VirtualTime;
 
-/// How PVE's waits (a 401 is held back 3 s, a lock is waited for 10 s, …) are lived through.
+/// Pace of simulated time, and with it the length of PVE's waits (3 s before each 401, 10 s for a lock, …).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Latency {
     /// As long as the real server takes, on tokio's clock: where that is paused, waits take no time.
     Real,
-    /// The simulator's clock runs this many times faster than the wall's.
+    /// This number of times faster than real time.
     Faster(f64),
-    /// So fast that a wait is not felt; for tests without guests that need real time.
+    /// 500 times faster than real time, for tests without guests that need real time.
     Instant,
-    /// Nothing but waiting makes time pass: it jumps to the next moment somebody waits for once everybody waits.
-    /// The simulator's driver takes part in that; it is meant for the replay of recordings.
+    /// Time passes only while everything waits: the clock then jumps to the next moment that is waited for. The caller
+    /// in the same process counts as part of the simulation, for the replay of recordings.
     Virtual,
-    /// Nothing but [`crate::Handle::pass`] makes time pass; requests come from outside, whenever they like.
+    /// Time passes only in [`crate::Handle::pass`]. Requests come from other programs at any moment.
     Stepped,
 }
 
-/// Start of virtual time, in seconds since the epoch: recordings are replayed alike on every day.
+/// Start of virtual time in seconds since the epoch. A fixed date makes recordings replay alike on every day.
 const VIRTUAL_START: i64 = 1_795_300_000;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Clock {
     source: Source,
-    /// Instant of the start.
+    /// Instant at the simulator's start: this machine's time, or a fixed date on virtual time.
     start: Timestamp,
-    /// Requests come from outside, so that each is at work by itself.
+    /// True for [`Latency::Stepped`]: each request counts as work, because its client is outside the simulation.
     stepped: bool,
 }
 
-/// See [`Clock::at_work`].
+/// Guard of [`Clock::at_work`].
 #[derive(Debug)]
 pub(crate) struct AtWork(Clock);
 
@@ -49,10 +49,10 @@ impl Drop for AtWork {
     }
 }
 
-/// See [`Clock::outside`].
-struct Again<'a>(&'a Clock);
+/// Guard of [`Clock::outside`]. It counts the work again when dropped.
+struct Resumed<'a>(&'a Clock);
 
-impl Drop for Again<'_> {
+impl Drop for Resumed<'_> {
     fn drop(&mut self) {
         self.0.begin();
     }
@@ -83,7 +83,7 @@ impl Clock {
         Self { source: Source::Wall { started: Instant::now(), factor }, start, stepped: false }
     }
 
-    /// Simulated time since the start.
+    /// Returns the simulated time since the start.
     pub(crate) fn now(&self) -> Duration {
         match &self.source {
             Source::Wall { started, factor } => started.elapsed().mul_f64(*factor),
@@ -96,7 +96,7 @@ impl Clock {
         self.start.saturating_add(self.now()).unwrap_or(Timestamp::MAX)
     }
 
-    /// Simulated seconds since the epoch.
+    /// Returns simulated seconds since the epoch.
     pub(crate) fn seconds(&self) -> u64 {
         u64::try_from(self.instant().as_second()).unwrap_or(0)
     }
@@ -108,8 +108,8 @@ impl Clock {
         }
     }
 
-    /// Waits until `attempt` yields something, at most `limit`. It is tried again whenever [`Clock::tell`] is called
-    /// with the same `signal`.
+    /// Waits until `attempt` yields something, at most `limit`. Each [`Clock::notify`] with the same `signal` causes
+    /// another attempt.
     pub(crate) async fn until<T>(
         &self,
         signal: &Notify,
@@ -147,51 +147,51 @@ impl Clock {
         }
     }
 
-    /// What somebody may wait for with [`Clock::until`] has changed.
-    pub(crate) fn tell(&self, signal: &Notify) {
+    /// Wakes everything that waits with [`Clock::until`] for this signal.
+    pub(crate) fn notify(&self, signal: &Notify) {
         signal.notify_waiters();
         if let Source::Virtual(time) = &self.source {
-            time.tell();
+            time.notify();
         }
     }
 
-    /// Something of its own is at work until what this returns is dropped, even by a panic.
+    /// Counts a piece of work until the returned guard is dropped, even by a panic.
     pub(crate) fn at_work(&self) -> AtWork {
         self.begin();
         AtWork(self.clone())
     }
 
-    /// Whether time passes only when somebody says so.
+    /// Returns true if time passes only on request.
     pub(crate) fn is_stepped(&self) -> bool {
         self.stepped
     }
 
-    /// A request is at work until what this returns is dropped. Where the simulator's driver asks, the driver is
-    /// at work for it.
+    /// Counts a request as work until the returned guard is dropped. Returns `None` where the caller is part of the
+    /// simulation, because the caller's own work already counts.
     pub(crate) fn request(&self) -> Option<AtWork> {
         self.stepped.then(|| self.at_work())
     }
 
-    /// Waits for something outside the simulator. Stepped time may pass meanwhile; a driver on virtual time is what is
-    /// waited for, and at work itself.
+    /// Waits for an event outside the simulation. Stepped time may pass meanwhile; on virtual time the event comes from
+    /// the caller, whose own work counts.
     pub(crate) async fn outside<T>(&self, event: impl Future<Output = T>) -> T {
         if !self.stepped {
             return event.await;
         }
         self.end();
-        // What waits may be dropped in the middle.
-        let _again = Again(self);
+        // The wait may be cancelled.
+        let _again = Resumed(self);
         event.await
     }
 
-    /// Something of its own is at work from now on: virtual time stands still while it is not waiting.
+    /// Counts a piece of work. Virtual time stands still until it waits or ends.
     pub(crate) fn begin(&self) {
         if let Source::Virtual(time) = &self.source {
             time.begin();
         }
     }
 
-    /// Ends what [`Clock::begin`] began.
+    /// Ends a piece of work that [`Clock::begin`] counted.
     pub(crate) fn end(&self) {
         if let Source::Virtual(time) = &self.source {
             time.end();

@@ -1,7 +1,7 @@
-//! Time that only passes while everybody waits.
+//! Time that passes only while everything waits.
 //!
-//! Whatever is at work is counted; waiting takes it out of the count. When nothing is left, time jumps to the earliest
-//! moment that somebody waits for, and exactly that one goes on. How fast the machine is does not come into it.
+//! Pieces of work are counted; one that waits is not. When the count reaches zero, time jumps to the earliest moment
+//! that is waited for, and exactly that wait ends. The speed of the machine has no influence.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-/// A moment and, for equal ones, the order of arrival.
+/// Moment of a wait, and its number for waits with the same moment.
 type Key = (Duration, u64);
 
 #[derive(Debug, Clone)]
@@ -21,27 +21,27 @@ struct Table {
     at_work: usize,
     next: u64,
     parked: BTreeMap<Key, oneshot::Sender<()>>,
-    /// Those who also go on when somebody calls [`VirtualTime::tell`].
+    /// Waits that [`VirtualTime::notify`] also ends.
     listening: BTreeSet<Key>,
-    /// Listeners that were woken between beginning to listen and parking.
+    /// Listeners that were notified after `listen` and before `park`.
     woken: BTreeSet<Key>,
 }
 
 impl Default for VirtualTime {
-    /// The driver is at work.
+    /// Counts the caller as one piece of work.
     fn default() -> Self {
         Self(Arc::new(Mutex::new(Table { at_work: 1, ..Table::default() })))
     }
 }
 
-/// Somebody who listens; dropped, it listens no more.
+/// A registered listener. Dropping it ends the registration.
 #[derive(Debug)]
 pub(crate) struct Listening {
     time: VirtualTime,
     key: Key,
 }
 
-/// Somebody who is parked; dropped early, it is at work again.
+/// A wait. Dropping it early counts the work again.
 struct Parked<'a> {
     time: &'a VirtualTime,
     key: Key,
@@ -66,13 +66,13 @@ impl VirtualTime {
         table.advance();
     }
 
-    /// Waits for a moment.
+    /// Waits until a moment.
     pub(crate) async fn park_until(&self, moment: Duration) {
         let key = self.table().key(moment);
         self.park(key).await;
     }
 
-    /// From now on a [`VirtualTime::tell`] is not missed.
+    /// Registers a listener, so that a [`VirtualTime::notify`] from now on is not missed.
     pub(crate) fn listen(&self, deadline: Duration) -> Listening {
         let mut table = self.table();
         let key = table.key(deadline);
@@ -80,8 +80,8 @@ impl VirtualTime {
         Listening { time: self.clone(), key }
     }
 
-    /// Everybody who listens tries again.
-    pub(crate) fn tell(&self) {
+    /// Wakes all listeners.
+    pub(crate) fn notify(&self) {
         let mut table = self.table();
         for key in std::mem::take(&mut table.listening) {
             match table.parked.remove(&key) {
@@ -113,7 +113,7 @@ impl VirtualTime {
 }
 
 impl Listening {
-    /// Waits until woken, or for the deadline.
+    /// Waits for a notification, at most until the deadline.
     pub(crate) async fn park(self) {
         self.time.park(self.key).await;
     }
@@ -142,7 +142,7 @@ impl Table {
         (moment, self.next)
     }
 
-    /// With nobody at work, the earliest of those who wait goes on.
+    /// Ends the earliest wait if nothing is at work.
     fn advance(&mut self) {
         while self.at_work == 0 {
             let Some(((moment, _), parked)) = self.parked.pop_first() else { return };
@@ -177,10 +177,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_listener_goes_on_when_woken_and_a_dropped_wait_counts_as_work() {
+    async fn a_notified_listener_continues_and_a_dropped_wait_counts_as_work() {
         let time = VirtualTime::default();
         let listening = time.listen(Duration::from_secs(5));
-        time.tell();
+        time.notify();
         listening.park().await;
         assert_eq!(time.now(), Duration::ZERO);
         let waited = tokio::time::timeout(Duration::ZERO, async {

@@ -10,14 +10,14 @@ pub(crate) fn subdirs(names: &[&str]) -> Value {
     json!(names.iter().map(|name| json!({ "subdir": name })).collect::<Vec<_>>())
 }
 
-/// `GET /cluster/log`: the first line of a log that nobody writes to.
+/// `GET /cluster/log`: the first line of a log that nothing writes to.
 pub(crate) fn log(engine: &Engine, call: &Call) -> Value {
     let node = &call.node;
     json!([{ "id": format!("1:{node}"), "msg": "starting cluster log", "node": node, "pid": 900, "pri": 6, "tag": "cluster",
              "time": engine.clock.seconds(), "uid": "1", "user": "root" }])
 }
 
-/// Processor types that a VM may name.
+/// Returns the processor models that a VM can have.
 pub(crate) fn processor_types() -> Value {
     let intel = ["Cascadelake-Server", "Haswell", "Icelake-Server", "Skylake-Server"];
     let plain = ["host", "kvm64", "max", "qemu32", "qemu64", "x86-64-v2-AES", "x86-64-v3", "x86-64-v4"];
@@ -25,7 +25,7 @@ pub(crate) fn processor_types() -> Value {
     json!(rows.map(|(name, vendor)| json!({ "custom": 0, "name": name, "vendor": vendor })).collect::<Vec<_>>())
 }
 
-/// Defaults of backup jobs.
+/// Returns the defaults of backup jobs.
 pub(crate) fn backup_defaults() -> Value {
     json!({
         "all": 0, "bwlimit": 0, "compress": "0", "dumpdir": "/var/lib/vz/dump", "fleecing": { "enabled": 0 }, "ionice": 7, "lockwait": 180,
@@ -51,7 +51,7 @@ pub(crate) fn next_id(engine: &Engine, call: &Call) -> Outcome<Value> {
     }
 }
 
-/// High availability: which guests are managed.
+/// `/cluster/ha/resources`: the guests that high availability manages.
 pub(crate) fn ha_resources(engine: &Engine, call: &Call, verb: &str) -> Outcome<Value> {
     let mut state = engine.state();
     let row = |vmid: u32, guest: &Guest| {

@@ -1,4 +1,4 @@
-//! `/cluster/options`: the options of the whole datacentre.
+//! `/cluster/options`: the options of the datacenter.
 
 use serde_json::{Map, Value, json};
 
@@ -9,8 +9,8 @@ use crate::refusal::{Outcome, Refusal};
 use crate::world::drives;
 use crate::world::state::State;
 
-/// Options whose value is shown taken apart.
-const TAKEN_APART: [&str; 11] = [
+/// Options that are shown as an object of their parts.
+const PARSED_OPTIONS: [&str; 11] = [
     "bwlimit",
     "crs",
     "ha",
@@ -24,7 +24,7 @@ const TAKEN_APART: [&str; 11] = [
     "user-tag-access",
 ];
 
-/// Everybody sees a few, who may audit sees all.
+/// Returns a few options to every caller, and all of them to a caller with `Sys.Audit`.
 pub(crate) fn read(engine: &Engine, call: &Call) -> Value {
     let state = engine.state();
     let all = state.may(&call.caller, "/", "Sys.Audit");
@@ -34,7 +34,7 @@ pub(crate) fn read(engine: &Engine, call: &Call) -> Value {
         if !all && !public {
             continue;
         }
-        let shown = if TAKEN_APART.contains(&key.as_str()) {
+        let shown = if PARSED_OPTIONS.contains(&key.as_str()) {
             json!(drives::parse(value).into_iter().map(|(key, value)| (key, number(&value))).collect::<Map<_, _>>())
         } else if key == "registered-tags" {
             json!(split_list(value))
@@ -73,7 +73,7 @@ pub(crate) fn write(engine: &Engine, call: &Call) -> Outcome<Value> {
     Ok(Value::Null)
 }
 
-/// Where the next free number is looked for: from the first up to, not including, the second.
+/// Returns the range in which the next free VMID is searched. The second number is not in the range.
 pub(crate) fn next_id_range(state: &State) -> (u32, u32) {
     let range = state.options.get("next-id").map(|value| drives::parse(value)).unwrap_or_default();
     let at = |key: &str, otherwise: u32| range.get(key).and_then(|n| n.parse().ok()).unwrap_or(otherwise);

@@ -1,4 +1,4 @@
-//! A node that goes away, as by a power cut, and one that comes back and boots.
+//! Cutting a node's power, and booting it again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use crate::world::drives;
 use crate::world::state::{Guest, Kind};
 
 impl Engine {
-    /// Cuts a node's power: what runs there ends without a word, half-made things stay half made. False where there is
-    /// no such node, or it is away already.
+    /// Cuts a node's power: guests and tasks end without clean-up. Returns false if the node does not exist or is
+    /// already off.
     pub(crate) async fn node_away(self: &Arc<Self>, name: &str) -> bool {
         let now = self.clock.now();
         let (tasks, runs) = {
@@ -35,7 +35,7 @@ impl Engine {
             (tasks, runs)
         };
         self.timeline.note(now, "node_away", name);
-        self.departures.send_modify(|count| *count += 1);
+        self.power_cuts.send_modify(|count| *count += 1);
         for upid in &tasks {
             if self.interrupt(upid) {
                 self.ended(upid).await;
@@ -53,7 +53,7 @@ impl Engine {
         true
     }
 
-    /// A node boots: guests with `onboot` start. False where there is no such node, or it was not away.
+    /// Boots a node: guests with `onboot` start. Returns false if the node does not exist or is not off.
     pub(crate) fn node_back(self: &Arc<Self>, name: &str) -> bool {
         {
             let mut state = self.state();
@@ -63,13 +63,14 @@ impl Engine {
         self.timeline.note(self.clock.now(), "node_back", name);
         self.statistics_round();
         let node = name.to_owned();
-        let call = Call { caller: "root@pam".to_owned(), node: node.clone(), params: Params::default(), halfway: None };
+        let call =
+            Call { caller: "root@pam".to_owned(), node: node.clone(), params: Params::default(), task_fault: None };
         self.spawn(&call, "startall", "", move |worker| async move { start_all(&worker, &node).await });
         true
     }
 }
 
-/// A guest's place in the order in which guests start, and the wait before the next one.
+/// Returns a guest's position in the start order, and the seconds to wait before the next start.
 fn startup(guest: &Guest) -> (u64, Option<u64>) {
     let fields = drives::parse(guest.get("startup").unwrap_or_default());
     let number = |key: &str| fields.get(key).and_then(|text| text.parse().ok());
@@ -100,7 +101,7 @@ async fn start_all(worker: &Worker, node: &str) -> Result<(), String> {
         worker.log(format!("Starting {} {vmid}", kind.name()));
         let mut params = Params::default();
         params.insert_text("vmid", vmid.to_string());
-        let call = Call { caller: "root@pam".to_owned(), node: node.to_owned(), params, halfway: None };
+        let call = Call { caller: "root@pam".to_owned(), node: node.to_owned(), params, task_fault: None };
         let started = match kind {
             Kind::Qemu => qemu::power::start(engine, &call),
             Kind::Lxc => lxc::power::power(engine, &call, "start"),
@@ -108,16 +109,16 @@ async fn start_all(worker: &Worker, node: &str) -> Result<(), String> {
         if let Err(refusal) = started {
             worker.log(refusal.into_text());
         }
-        let usual = if kind == Kind::Qemu { 3 } else { 0 };
+        let default = if kind == Kind::Qemu { 3 } else { 0 };
         if let Some(seconds) = delay.filter(|seconds| *seconds > 0) {
             worker.log(format!("Waiting for {seconds} seconds (startup delay)"));
         }
-        engine.clock.sleep(Duration::from_secs(delay.unwrap_or(usual))).await;
+        engine.clock.sleep(Duration::from_secs(delay.unwrap_or(default))).await;
     }
     Ok(())
 }
 
-/// The row of the cluster in `/cluster/ha/status/current`, as far as a cluster without managed guests has one.
+/// Returns the cluster's row of `/cluster/ha/status/current`, as a cluster without managed guests shows it.
 pub(crate) fn ha_status(engine: &Engine, call: &Call) -> serde_json::Value {
     let node = &call.node;
     let quorate = engine.state().is_quorate();

@@ -1,4 +1,4 @@
-//! The cluster: its nodes and which of them answer, its options, its list of everything, tasks.
+//! The cluster: its nodes and their availability, its options, its list of resources, and tasks.
 
 pub(crate) mod api;
 pub(crate) mod datacenter;

@@ -1,4 +1,4 @@
-//! `/nodes` and what a node says of itself; `/cluster/status`.
+//! `/nodes` and the calls about one node; `/cluster/status`.
 
 use serde_json::{Map, Value, json};
 
@@ -6,10 +6,10 @@ use crate::engine::{Call, Engine};
 use crate::guests;
 use crate::line::Line;
 use crate::refusal::{Outcome, Refusal};
-use crate::world::nodes::{FORGOTTEN, Figures};
+use crate::world::nodes::{Figures, REPORT_LIFETIME};
 use crate::world::state::{Kind, State};
 
-/// What the lists show of each node; its figures only to those who may audit it. One that is away keeps the figures that
+/// Returns the row of each node as lists show it. Figures need `Sys.Audit`. A node that is off keeps the figures that
 /// do not change.
 pub(crate) fn rows(engine: &Engine, state: &State, caller: &str) -> Vec<Map<String, Value>> {
     let memory = state.memory_in_use();
@@ -17,7 +17,7 @@ pub(crate) fn rows(engine: &Engine, state: &State, caller: &str) -> Vec<Map<Stri
     state.nodes.keys().map(|name| row(engine, state, caller, name, in_use(name))).collect()
 }
 
-/// `memory`: bytes that the node's guests use.
+/// Returns the row of one node. `memory` is the number of bytes that its guests use.
 fn row(engine: &Engine, state: &State, caller: &str, name: &str, memory: u64) -> Map<String, Value> {
     let online = state.is_online(name);
     let mut row = Map::new();
@@ -29,9 +29,9 @@ fn row(engine: &Engine, state: &State, caller: &str, name: &str, memory: u64) ->
     let Some(node) = state.nodes.get(name).filter(|_| state.may(caller, &format!("/nodes/{name}"), "Sys.Audit")) else {
         return row;
     };
-    // Figures of a node are forgotten five minutes after its last word.
+    // The other nodes drop a node's figures five minutes after its last report.
     let now = engine.clock.now();
-    if node.away.is_some_and(|since| now.saturating_sub(since) > FORGOTTEN) {
+    if node.away.is_some_and(|since| now.saturating_sub(since) > REPORT_LIFETIME) {
         row.remove("level");
         return row;
     }
@@ -57,7 +57,7 @@ pub(crate) fn list(engine: &Engine, call: &Call) -> Value {
     json!(rows.collect::<Vec<_>>())
 }
 
-/// `GET /cluster/status`: a single node has no cluster to tell of.
+/// `GET /cluster/status`. A single node does not show a cluster.
 pub(crate) fn cluster_status(engine: &Engine, call: &Call) -> Value {
     let state = engine.state();
     let cluster = state.nodes.len() > 1;
@@ -74,7 +74,7 @@ pub(crate) fn cluster_status(engine: &Engine, call: &Call) -> Value {
     json!(rows)
 }
 
-/// What a node's own path lists.
+/// Returns the index of `/nodes/{node}`.
 pub(crate) fn index() -> Value {
     let names = [
         "aplinfo",
@@ -122,7 +122,7 @@ pub(crate) fn index() -> Value {
     json!(names.iter().map(|name| json!({ "name": name })).collect::<Vec<_>>())
 }
 
-/// `GET /nodes/{node}/status`: the figures of the lists, in more detail.
+/// `GET /nodes/{node}/status`: the figures of the lists with more detail.
 pub(crate) fn status(engine: &Engine, call: &Call) -> Value {
     let state = engine.state();
     let Some(node) = state.nodes.get(&call.node) else { return Value::Null };

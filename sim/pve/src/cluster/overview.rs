@@ -1,6 +1,6 @@
-//! What a person sees of the cluster from above, as JSON: for the control API, beside PVE's own API and its privileges.
+//! The state of the cluster as JSON for the control API, without PVE's API and its privileges.
 //!
-//! Nothing secret is in it: no password, no token's secret, and of a configuration not its `cipassword`.
+//! The overview holds no secrets: no passwords, no token secrets, and no `cipassword` of a guest.
 
 use serde_json::{Map, Value, json};
 
@@ -9,20 +9,20 @@ use crate::guests::status;
 use crate::world::state::{Guest, Kind, Pending, State, Task};
 use crate::world::storages::Storage;
 
-/// Options of guests whose values are nobody's business.
+/// Options of guests whose values are secret.
 const SECRET_OPTIONS: [&str; 2] = ["cipassword", "password"];
 
-/// The part of the lists that is wanted.
+/// Limits of an overview.
 #[derive(Debug, Clone)]
-pub struct Wanted {
-    /// Largest number of entries of each list.
+pub struct OverviewFilter {
+    /// Largest number of entries in each list.
     pub limit: usize,
-    /// Text that the number, name, node or pool of a guest must contain; empty for all guests.
+    /// Text that the VMID, name, node or resource pool of a guest must contain; empty for all guests.
     pub search: String,
 }
 
-/// Everything: version, nodes, storages, guests, the newest tasks.
-pub(crate) fn overview(engine: &Engine, wanted: &Wanted) -> Value {
+/// Returns version, nodes, storages, guests and the newest tasks.
+pub(crate) fn overview(engine: &Engine, wanted: &OverviewFilter) -> Value {
     let state = engine.state();
     let needle = wanted.search.to_lowercase();
     let found: Vec<u32> = state.guests.keys().copied().filter(|vmid| fits(&state, *vmid, &needle)).collect();
@@ -39,7 +39,7 @@ pub(crate) fn overview(engine: &Engine, wanted: &Wanted) -> Value {
     })
 }
 
-/// One guest with its configuration and console; `None` where there is none of this number.
+/// Returns a guest with its configuration and console, or `None` if no guest has this VMID.
 pub(crate) fn guest(engine: &Engine, vmid: u32) -> Option<Value> {
     let state = engine.state();
     let mut row = guest_row(engine, &state, vmid);
@@ -55,7 +55,7 @@ pub(crate) fn guest(engine: &Engine, vmid: u32) -> Option<Value> {
     Some(row)
 }
 
-/// One task with its log; `None` where there is none of this UPID.
+/// Returns a task with its log, or `None` if no task has this UPID.
 pub(crate) fn task(engine: &Engine, upid: &str) -> Option<Value> {
     let state = engine.state();
     let task = state.tasks.iter().rev().find(|task| task.upid == upid)?;
@@ -64,18 +64,18 @@ pub(crate) fn task(engine: &Engine, upid: &str) -> Option<Value> {
     Some(row)
 }
 
-/// The nodes, and the storages with how full they are.
+/// Returns the nodes, and the storages with the space that is taken.
 pub(crate) fn nodes_and_storages(engine: &Engine) -> Value {
     let state = engine.state();
     json!({ "nodes": nodes(&state), "storages": storages(&state) })
 }
 
-/// Names of all nodes.
+/// Returns the names of all nodes.
 pub(crate) fn node_names(engine: &Engine) -> Vec<String> {
     engine.state().nodes.keys().cloned().collect()
 }
 
-/// The nodes that a storage is on; `None` where there is no such storage.
+/// Returns the nodes that have a storage, or `None` if there is no such storage.
 pub(crate) fn nodes_of(engine: &Engine, storage: &str) -> Option<Vec<String>> {
     let state = engine.state();
     let found = state.storages.get(storage)?;
@@ -115,7 +115,7 @@ fn storages(state: &State) -> Value {
     let row = |(name, storage): (&String, &Storage)| {
         let volumes = || state.volumes_anywhere(name);
         let on = state.nodes.keys().filter(|node| storage.is_on(node));
-        // All nodes see the same of a shared one.
+        // A shared storage has one row, because all nodes see the same contents.
         let on = on.take(if storage.shared { 1 } else { usize::MAX });
         let place = |node: &String| {
             let usage = state.usage(node, name);

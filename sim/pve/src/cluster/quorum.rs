@@ -1,6 +1,7 @@
-//! What writing comes to where no majority of the nodes is left: the cluster's file system is read-only.
+//! Refusals of changes while the cluster has no quorum, when its file system is read-only.
 //!
-//! Source: `cfs_lock` of pve-cluster, `file_set_contents` of pve-common, and the words that each call puts before them.
+//! Source: `cfs_lock` of pve-cluster, `file_set_contents` of pve-common, and the prefix that each call puts before
+//! their errors.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use crate::engine::Engine;
 use crate::refusal::{Outcome, Refusal};
 use crate::world::state::Kind;
 
-/// Calls that change a file under the cluster's lock: which file, and what stands before the lock's complaint.
+/// Returns the cluster file that a call changes under lock, and the prefix of its error.
 fn locked_file(method: &str, path: &str) -> Option<(&'static str, &'static str)> {
     let what = match (method, path) {
         ("POST", "/access/users") => "create user failed: ",
@@ -37,7 +38,7 @@ fn locked_file(method: &str, path: &str) -> Option<(&'static str, &'static str)>
 }
 
 impl Engine {
-    /// A change of one of the cluster's own files tries for ten seconds to lock it.
+    /// Fails without quorum, after the ten seconds for which PVE tries to lock a file of the cluster.
     pub(crate) async fn lock_cluster_file(&self, method: &str, path: &str) -> Outcome<()> {
         let Some((file, what)) = locked_file(method, path) else { return Ok(()) };
         if self.state().is_quorate() {
@@ -47,7 +48,7 @@ impl Engine {
         Err(Refusal::fault(format!("{what}cfs-lock 'file-{file}' error: no quorum!")))
     }
 
-    /// Whether a guest's configuration can be written; the error is that of a write that was tried.
+    /// Checks that a guest's configuration can be written. The error is that of a failed write.
     pub(crate) fn config_is_writable(&self, kind: Kind, vmid: u32, node: &str) -> Result<(), String> {
         let mut state = self.state();
         if state.is_quorate() {

@@ -1,4 +1,4 @@
-//! `/cluster/resources`: everything, as the last statistics round saw it, trimmed to what the caller may see.
+//! `/cluster/resources`: all resources that the caller may see, with the figures of the last statistics round.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::nodes_api;
 use crate::engine::{Call, Engine};
 use crate::refusal::{Outcome, Refusal};
 use crate::reply::Reply;
-use crate::world::nodes::FORGOTTEN;
+use crate::world::nodes::REPORT_LIFETIME;
 use crate::world::state::{Guest, State};
 
 /// One row of the list.
@@ -53,7 +53,7 @@ pub(crate) fn resources(engine: &Engine, call: &Call) -> Outcome<Reply> {
         }));
     }
     let written = to_raw_value(&rows).map_err(|error| Refusal::fault(error.to_string()))?;
-    Ok(Reply::Written(written))
+    Ok(Reply::RawJson(written))
 }
 
 fn guests<'a>(engine: &Engine, state: &'a State, caller: &str, rows: &mut Vec<Row<'a>>) {
@@ -71,23 +71,23 @@ fn guests<'a>(engine: &Engine, state: &'a State, caller: &str, rows: &mut Vec<Ro
     }
 }
 
-/// A guest as the lists know it.
+/// A guest as lists show it.
 #[derive(Debug)]
 pub(crate) struct GuestRow<'a> {
     vmid: u32,
     kind: &'static str,
     node: &'a str,
-    /// What the last statistics round saw, if there was one that knew it.
+    /// Figures of the last statistics round that included the guest.
     seen: Option<&'a Map<String, Value>>,
     lock: Option<&'a str>,
     tags: Option<&'a str>,
     pool: Option<&'a str>,
 }
 
-/// What the last statistics round saw of a guest, with lock and tags of now where `fresh`.
+/// Returns a guest's row with the figures of the last statistics round, and with the current lock and tags if `fresh`.
 pub(crate) fn guest_row<'a>(engine: &Engine, state: &State, vmid: u32, guest: &'a Guest, fresh: bool) -> GuestRow<'a> {
     let away = state.nodes.get(&guest.node).and_then(|node| node.away);
-    let known = away.is_none_or(|since| engine.clock.now().saturating_sub(since) <= FORGOTTEN);
+    let known = away.is_none_or(|since| engine.clock.now().saturating_sub(since) <= REPORT_LIFETIME);
     let now = |key: &str| guest.get(key).filter(|_| fresh);
     GuestRow {
         vmid,
@@ -135,7 +135,7 @@ fn storages(engine: &Engine, state: &State, caller: &str, rows: &mut Vec<Row<'_>
     }
 }
 
-/// A storage as a node's statistics show it.
+/// Returns a storage's row as a node's statistics show it.
 pub(crate) fn storage_row(engine: &Engine, state: &State, node: &str, name: &str) -> Value {
     let Some(storage) = state.storages.get(name) else { return Value::Null };
     let mut row = json!({
@@ -143,7 +143,7 @@ pub(crate) fn storage_row(engine: &Engine, state: &State, node: &str, name: &str
         "status": "available", "shared": u8::from(storage.shared), "content": storage.content.join(","),
     });
     let away = state.nodes.get(node).and_then(|node| node.away);
-    if away.is_some_and(|since| engine.clock.now().saturating_sub(since) > FORGOTTEN) {
+    if away.is_some_and(|since| engine.clock.now().saturating_sub(since) > REPORT_LIFETIME) {
         row["status"] = json!("unknown");
         return row;
     }

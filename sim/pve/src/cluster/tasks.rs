@@ -1,4 +1,4 @@
-//! Task lists, status, log; stopping tasks.
+//! Lists, status and log of tasks; stopping tasks.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::refusal::{Outcome, Refusal};
 use crate::reply::Reply;
 use crate::world::state::Task;
 
-/// Whether `UPID:…:` has all its parts.
+/// Returns true if a UPID has all its parts.
 fn parses(upid: &str) -> bool {
     let parts: Vec<&str> = upid.split(':').collect();
     parts.len() == 9
@@ -136,7 +136,7 @@ pub(crate) fn list(engine: &Engine, call: &Call) -> Reply {
     let start = call.params.number("start").and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
     let limit = call.params.number("limit").and_then(|n| usize::try_from(n).ok()).unwrap_or(50);
     let shown: Vec<Value> = rows.into_iter().skip(start).take(limit).collect();
-    // Nothing found is not a number at all.
+    // An empty list has no total.
     if total == 0 {
         return json!([]).into();
     }

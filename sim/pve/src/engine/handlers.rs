@@ -1,4 +1,4 @@
-//! The functions that carry calls out, by call of the schema.
+//! The functions that carry calls out, in the order of the schema.
 
 use std::sync::Arc;
 
@@ -7,12 +7,12 @@ use futures::future::BoxFuture;
 use super::{Call, Engine};
 use crate::refusal::Outcome;
 use crate::reply::Reply;
-use crate::storage::files::Upload;
+use crate::storage::upload::Upload;
 
-/// Carries one call out.
+/// A function that carries out one call.
 pub(crate) type Handler = for<'a> fn(&'a Arc<Engine>, Call, Option<Upload>) -> BoxFuture<'a, Outcome<Reply>>;
 
-/// The handler of each call, in the order of the schema's calls.
+/// The handlers in the order of the schema's calls.
 pub(crate) struct Handlers(Vec<Option<Handler>>);
 
 impl Handlers {
@@ -21,7 +21,7 @@ impl Handlers {
         Self(handlers.into_iter().collect())
     }
 
-    /// Returns the handler of the call at a place in the schema.
+    /// Returns the handler of the call at a position of the schema.
     pub(crate) fn of(&self, place: usize) -> Option<Handler> {
         self.0.get(place).copied().flatten()
     }

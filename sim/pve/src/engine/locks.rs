@@ -1,4 +1,4 @@
-//! The guests' file locks: shared or exclusive, waited for with a limit.
+//! File locks of guests: shared or exclusive, acquired with a time limit.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,11 +27,11 @@ struct Table {
     freed: Notify,
 }
 
-/// All guests' locks.
+/// The locks of all guests.
 #[derive(Debug, Clone)]
 pub(crate) struct Locks(Arc<Table>);
 
-/// A lock that is held until dropped.
+/// A lock that is held until the guard is dropped.
 #[derive(Debug)]
 pub(crate) struct Guard {
     table: Arc<Table>,
@@ -58,12 +58,12 @@ impl Locks {
         Some(Guard { table: self.0.clone(), vmid, mode })
     }
 
-    /// Waits at most `limit`.
+    /// Acquires the lock, waiting at most `limit`.
     pub(crate) async fn acquire(&self, vmid: u32, mode: Mode, limit: Duration) -> Option<Guard> {
         self.0.clock.until(&self.0.freed, limit, || self.try_acquire(vmid, mode)).await
     }
 
-    /// Guests whose lock somebody holds.
+    /// Returns the guests whose lock is held.
     pub(crate) fn held(&self) -> Vec<u32> {
         let all = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
         all.iter().filter(|(_, held)| held.writer || held.readers > 0).map(|(vmid, _)| *vmid).collect()
@@ -80,7 +80,7 @@ impl Drop for Guard {
             }
         }
         drop(all);
-        self.table.clock.tell(&self.table.freed);
+        self.table.clock.notify(&self.table.freed);
     }
 }
 

@@ -1,4 +1,4 @@
-//! What handlers share: the world behind a lock, the clock, tasks, guest locks, daemon workers.
+//! State that all handlers share: the cluster, the clock, tasks, guest locks and daemon workers.
 
 pub(crate) mod handlers;
 pub(crate) mod locks;
@@ -11,17 +11,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::guests::console::Consoles;
+use crate::guests::open_consoles::Consoles;
 use crate::params::Params;
 use crate::refusal::{Outcome, Refusal};
 use crate::reply::Reply;
 use crate::schema::{Route, Schema, violations};
-use crate::storage;
-use crate::storage::disks::Reach;
 use crate::timeline::Timeline;
 use crate::world::state::{Guest, Kind, State, Task};
 use handlers::Handlers;
@@ -31,7 +30,7 @@ use sim_http::faults::{Fault, Faults};
 use sim_http::request_log::RequestLog;
 
 tokio::task_local! {
-    /// Simulated microseconds that the current request or task has spent waiting.
+    /// Simulated microseconds that the current request or task has waited.
     pub(crate) static WAITED: Arc<AtomicU64>;
 }
 
@@ -43,29 +42,29 @@ pub(crate) struct Engine {
     pub(crate) handlers: Handlers,
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) locks: Locks,
-    /// Three per node execute everything that the schema marks as protected.
+    /// Workers of pvedaemon by node, three each. They carry out the calls that the schema marks as protected.
     workers: HashMap<String, Arc<Semaphore>>,
-    /// A worker is free again.
+    /// Signal that a worker is free.
     freed: Notify,
     running: Mutex<HashMap<String, CancellationToken>>,
-    /// A task has ended.
+    /// Signal that a task has ended.
     finished: Notify,
     pub(crate) held: Mutex<HashMap<u32, Guard>>,
     pub(crate) consoles: Consoles,
     pub(crate) faults: Faults,
     pub(crate) timeline: Timeline,
-    /// How often a node has gone away.
-    pub(crate) departures: watch::Sender<u64>,
+    /// Number of times that a node's power was cut.
+    pub(crate) power_cuts: watch::Sender<u64>,
     pub(crate) log: RequestLog,
     pub(crate) events: Events,
     pub(crate) files: PathBuf,
     pub(crate) ticket_key: [u8; 32],
     pub(crate) fingerprint: String,
-    /// What answers had that their calls do not declare, where that is looked at.
+    /// Undeclared fields of answers, if [`Options::check_answers`](crate::Options) is set.
     pub(crate) undeclared: Option<Mutex<BTreeSet<String>>>,
 }
 
-/// What is needed to start an [`Engine`].
+/// Parts that an [`Engine`] is made of.
 pub(crate) struct Parts {
     pub(crate) state: State,
     pub(crate) schema: Schema,
@@ -81,13 +80,13 @@ pub(crate) struct Parts {
     pub(crate) check_answers: bool,
 }
 
-/// A wait without a limit of its own.
-const FOREVER: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Limit of a wait that has none of its own.
+const NO_LIMIT: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Tasks that call [`Worker::middle`]; a fault in the middle of another one ends it before it begins.
-const HAVE_A_MIDDLE: [&str; 4] = ["qmclone", "qmcreate", "vzclone", "vzcreate"];
+/// Tasks that call [`Worker::middle`]. A fault ends any other task before it begins.
+const TASKS_WITH_MIDDLE: [&str; 4] = ["qmclone", "qmcreate", "vzclone", "vzcreate"];
 
-/// One of a node's three daemon workers, held until dropped.
+/// One of a node's three daemon workers, held until the guard is dropped.
 pub(crate) struct Daemon {
     permit: Option<OwnedSemaphorePermit>,
     engine: Arc<Engine>,
@@ -96,30 +95,30 @@ pub(crate) struct Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         drop(self.permit.take());
-        self.engine.clock.tell(&self.engine.freed);
+        self.engine.clock.notify(&self.engine.freed);
     }
 }
 
-/// A request, checked and ready to be carried out.
+/// A request that has been checked.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
-    /// User or token.
+    /// `user@realm`, or `user@realm!token`.
     pub(crate) caller: String,
     pub(crate) node: String,
     pub(crate) params: Params,
-    pub(crate) halfway: Option<Halfway>,
+    pub(crate) task_fault: Option<TaskFault>,
 }
 
-/// A fault in the middle of a task.
+/// A fault that ends a task in the middle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Halfway {
-    /// The worker process is killed without a chance to clean up.
+pub(crate) enum TaskFault {
+    /// The worker process is killed and cannot clean up.
     Killed,
-    /// The power of its node is cut.
+    /// The power of the task's node is cut.
     PowerCut,
 }
 
-impl Halfway {
+impl TaskFault {
     pub(crate) fn of(fault: &Fault) -> Option<Self> {
         match fault {
             Fault::KillTask => Some(Self::Killed),
@@ -129,15 +128,15 @@ impl Halfway {
     }
 }
 
-/// A task at work.
+/// A running task.
 #[derive(Clone)]
 pub(crate) struct Worker {
     pub(crate) engine: Arc<Engine>,
     pub(crate) upid: String,
-    /// A half-made guest that goes when the task is stopped.
-    half_made: Arc<Mutex<Option<u32>>>,
+    /// Work to do if a user stops the task.
+    cleanup: Arc<Mutex<Option<BoxFuture<'static, ()>>>>,
     node: String,
-    halfway: Option<Halfway>,
+    task_fault: Option<TaskFault>,
 }
 
 impl Engine {
@@ -158,7 +157,7 @@ impl Engine {
             consoles: Consoles::default(),
             faults: parts.faults,
             timeline: Timeline::default(),
-            departures: watch::Sender::default(),
+            power_cuts: watch::Sender::default(),
             log: parts.log,
             events: parts.events,
             files: parts.files,
@@ -172,32 +171,32 @@ impl Engine {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One of the workers of a node, as soon as one is free; none for a node that is not there.
+    /// Waits for a free worker of a node. Returns `None` for a node that does not exist.
     pub(crate) async fn daemon(self: &Arc<Self>, node: &str) -> Option<Daemon> {
         let workers = self.workers.get(node)?;
-        let permit = self.clock.until(&self.freed, FOREVER, || workers.clone().try_acquire_owned().ok()).await?;
+        let permit = self.clock.until(&self.freed, NO_LIMIT, || workers.clone().try_acquire_owned().ok()).await?;
         Some(Daemon { permit: Some(permit), engine: self.clone() })
     }
 
-    /// Notes where an answer is not what its call declares.
+    /// Records the fields of an answer that the call's schema does not declare.
     pub(crate) fn check_answer(&self, method: &str, route: &Route, answer: &Reply) {
         let (Some(undeclared), Some(shape)) = (&self.undeclared, &route.returns) else { return };
         let data = match answer {
             Reply::Data(data, _) => Cow::Borrowed(data),
-            Reply::Written(data) => Cow::Owned(serde_json::from_str(data.get()).unwrap_or_default()),
+            Reply::RawJson(data) => Cow::Owned(serde_json::from_str(data.get()).unwrap_or_default()),
             Reply::Text(_) => return,
         };
         let found = violations(shape, &data).into_iter().map(|what| format!("{method} {} {what}", route.path));
         undeclared.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
     }
 
-    /// Lets simulated time pass and books it on the current request or task.
+    /// Waits, and counts the wait for the current request or task.
     pub(crate) async fn wait(&self, simulated: Duration) {
         self.clock.sleep(simulated).await;
-        book(simulated);
+        count_wait(simulated);
     }
 
-    /// The guest's lock within `limit` simulated seconds, or PVE's text.
+    /// Acquires a guest's lock within `limit` simulated seconds. The error is PVE's text.
     pub(crate) async fn lock(&self, kind: Kind, vmid: u32, mode: Mode, limit: u64) -> Result<Guard, String> {
         if let Some(guard) = self.locks.try_acquire(vmid, mode) {
             return Ok(guard);
@@ -205,16 +204,16 @@ impl Engine {
         let limit = Duration::from_secs(limit);
         let began = self.clock.now();
         let got = self.locks.acquire(vmid, mode, limit).await;
-        book(if got.is_some() { self.clock.now().saturating_sub(began).min(limit) } else { limit });
+        count_wait(if got.is_some() { self.clock.now().saturating_sub(began).min(limit) } else { limit });
         got.ok_or_else(|| format!("can't lock file '{}' - got timeout", kind.lock_file(vmid)))
     }
 
-    /// The same for a call that answers at once.
+    /// Acquires a guest's lock for a call that answers without a task.
     pub(crate) async fn lock_now(&self, kind: Kind, vmid: u32) -> Outcome<Guard> {
         self.lock(kind, vmid, Mode::Exclusive, 10).await.map_err(Refusal::fault)
     }
 
-    /// Starts a task; what it returns becomes its end.
+    /// Starts a task. The task's status is the result of `work`.
     pub(crate) fn spawn<F, W>(self: &Arc<Self>, call: &Call, kind: &str, id: &str, work: W) -> String
     where
         W: FnOnce(Worker) -> F,
@@ -222,13 +221,13 @@ impl Engine {
     {
         let upid = self.open_task(call, kind, id);
         let cancel = CancellationToken::new();
-        let half_made = Arc::new(Mutex::new(None));
+        let cleanup = Arc::default();
         self.tasks().insert(upid.clone(), cancel.clone());
-        let (node, halfway) = (call.node.clone(), call.halfway);
-        let worker = Worker { engine: self.clone(), upid: upid.clone(), half_made, node, halfway };
+        let (node, task_fault) = (call.node.clone(), call.task_fault);
+        let worker = Worker { engine: self.clone(), upid: upid.clone(), cleanup, node, task_fault };
         let future = work(worker.clone());
         let starts = worker.clone();
-        let at_once = halfway.is_some() && !HAVE_A_MIDDLE.contains(&kind);
+        let at_once = task_fault.is_some() && !TASKS_WITH_MIDDLE.contains(&kind);
         let waited = Arc::new(AtomicU64::new(0));
         let at_work = self.clock.at_work();
         tokio::spawn(WAITED.scope(waited.clone(), async move {
@@ -286,17 +285,17 @@ impl Engine {
         upid
     }
 
-    /// Stops a task as a user does; a finished one stays as it is.
+    /// Stops a task as a user does. Returns false if it has ended.
     pub(crate) fn interrupt(&self, upid: &str) -> bool {
         let mut tasks = self.tasks();
         let Some(running) = tasks.remove(upid) else { return false };
-        // It has not noticed yet, but it is at work: see `Worker::close`.
+        // The task is woken and counts as work until `Worker::close` ends it.
         self.clock.begin();
         running.cancel();
         true
     }
 
-    /// Kills a task's worker process, which has no chance to clean up; a finished task stays as it is.
+    /// Kills a task's worker process, which cannot clean up. Returns false if the task has ended.
     pub(crate) fn kill(&self, upid: &str) -> bool {
         let running = |task: &&mut Task| task.upid == upid && task.end.is_none();
         if let Some(task) = self.state().tasks.iter_mut().rev().find(running) {
@@ -305,18 +304,18 @@ impl Engine {
         self.interrupt(upid)
     }
 
-    /// Waits for the end of a task, at most for `limit`; false when it is still at work then.
+    /// Waits for the end of a task. Returns false if it is still running after `limit`.
     pub(crate) async fn ended_within(&self, upid: &str, limit: Duration) -> bool {
         let done = || self.state().tasks.iter().rev().find(|t| t.upid == upid).is_none_or(|t| t.end.is_some());
         self.clock.until(&self.finished, limit, || done().then_some(())).await.is_some()
     }
 
     pub(crate) async fn ended(&self, upid: &str) {
-        self.ended_within(upid, FOREVER).await;
+        self.ended_within(upid, NO_LIMIT).await;
     }
 
-    /// Runs something that is not a task.
-    pub(crate) fn aside(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
+    /// Runs a piece of background work that is not a task.
+    pub(crate) fn spawn_background(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
         let at_work = self.clock.at_work();
         tokio::spawn(async move {
             let _at_work = at_work;
@@ -324,7 +323,7 @@ impl Engine {
         });
     }
 
-    /// The guest's configuration, or PVE's text for a missing one.
+    /// Returns a guest, or refuses with PVE's text for a missing configuration.
     pub(crate) fn guest(&self, kind: Kind, vmid: u32, node: &str) -> Outcome<Guest> {
         let state = self.state();
         match state.guests.get(&vmid) {
@@ -333,7 +332,7 @@ impl Engine {
         }
     }
 
-    /// Changes a guest, if it is still there.
+    /// Changes a guest, if it still exists.
     pub(crate) fn with_guest<T>(&self, vmid: u32, change: impl FnOnce(&mut Guest) -> T) -> Option<T> {
         self.state().guests.get_mut(&vmid).map(change)
     }
@@ -343,7 +342,7 @@ pub(crate) fn missing(kind: Kind, vmid: u32, node: &str) -> String {
     format!("Configuration file 'nodes/{node}/{}/{vmid}.conf' does not exist", kind.directory())
 }
 
-fn book(simulated: Duration) {
+fn count_wait(simulated: Duration) {
     let _ = WAITED.try_with(|waited| {
         waited.fetch_add(u64::try_from(simulated.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     });
@@ -371,7 +370,7 @@ impl Worker {
         self.engine.state().tasks.iter_mut().rev().find(|task| task.upid == self.upid).map(change)
     }
 
-    /// The guest's lock, with the lines that PVE logs when it has to wait.
+    /// Acquires a guest's lock, and logs PVE's lines if the task has to wait.
     pub(crate) async fn lock(&self, kind: Kind, vmid: u32, mode: Mode, limit: u64) -> Result<Guard, String> {
         if let Some(guard) = self.engine.locks.try_acquire(vmid, mode) {
             return Ok(guard);
@@ -382,22 +381,27 @@ impl Worker {
         Ok(guard)
     }
 
-    /// This guest goes when the task is stopped by a user.
-    pub(crate) fn half_made(&self, vmid: Option<u32>) {
-        *self.half_made.lock().unwrap_or_else(PoisonError::into_inner) = vmid;
+    /// Sets the work to do if a user stops the task.
+    pub(crate) fn on_stop(&self, cleanup: impl Future<Output = ()> + Send + 'static) {
+        *self.cleanup.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::pin(cleanup));
+    }
+
+    /// Keeps the results of the task even if a user stops it.
+    pub(crate) fn keep(&self) {
+        *self.cleanup.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Marks the middle of a task, where an injected fault ends it.
     pub(crate) async fn middle(&self) {
         let engine = self.engine.clone();
-        match self.halfway {
+        match self.task_fault {
             None => return,
-            Some(Halfway::Killed) => {
+            Some(TaskFault::Killed) => {
                 engine.kill(&self.upid);
             }
-            Some(Halfway::PowerCut) => {
+            Some(TaskFault::PowerCut) => {
                 let node = self.node.clone();
-                self.engine.aside(async move {
+                self.engine.spawn_background(async move {
                     engine.node_away(&node).await;
                 });
             }
@@ -419,9 +423,9 @@ impl Worker {
     }
 
     async fn undo(&self) {
-        let vmid = self.half_made.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(vmid) = vmid {
-            storage::disks::forget_guest(&self.engine, vmid, Reach::Numbered, &storage::disks::quiet).await;
+        let cleanup = self.cleanup.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(cleanup) = cleanup {
+            cleanup.await;
         }
     }
 
@@ -432,7 +436,7 @@ impl Worker {
             let status = match result {
                 Ok(()) if task.warnings > 0 => format!("WARNINGS: {}", task.warnings),
                 Ok(()) => "OK".to_owned(),
-                // What is read of a log that stops in the middle.
+                // PVE reads this from a log that stops in the middle.
                 Err(_) if task.lost => "unexpected status".to_owned(),
                 Err(text) => text.trim_end_matches('\n').to_owned(),
             };
@@ -452,7 +456,7 @@ impl Worker {
         if let Some(text) = ended {
             self.engine.timeline.note(self.engine.clock.now(), "task_end", &text);
         }
-        self.engine.clock.tell(&self.engine.finished);
+        self.engine.clock.notify(&self.engine.finished);
         if interrupted {
             self.engine.clock.end();
         }

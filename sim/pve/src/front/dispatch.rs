@@ -1,30 +1,30 @@
-//! From a checked request to the handler of its call.
+//! The way from an authenticated request to the handler of its call.
 
 use std::sync::Arc;
 
 use crate::cluster;
-use crate::engine::{Call, Engine, Halfway};
+use crate::engine::{Call, Engine, TaskFault};
 use crate::params::Params;
 use crate::refusal::{Outcome, Refusal};
 use crate::reply::Reply;
 use crate::schema::{Route, validate};
-use crate::storage::files::Upload;
+use crate::storage::upload::Upload;
 
-/// A request whose caller is known.
+/// A request whose caller is authenticated.
 pub(crate) struct Request<'a> {
-    /// The node whose server was asked.
+    /// Name of the node that received the request.
     pub(crate) asked: &'a str,
     pub(crate) method: &'a str,
-    /// Below `/api2/<format>`.
+    /// Path below `/api2/<format>`.
     pub(crate) path: &'a str,
     pub(crate) caller: Option<String>,
     pub(crate) params: Params,
     pub(crate) upload: Option<Upload>,
-    /// A fault in the middle of the task that the call starts.
-    pub(crate) halfway: Option<Halfway>,
+    /// Fault in the middle of the task that the call starts.
+    pub(crate) task_fault: Option<TaskFault>,
 }
 
-/// Checks permission, node and parameters, in PVE's order, then carries the call out.
+/// Checks permission, node and parameters in PVE's order, then carries the call out.
 pub(crate) async fn run(engine: &Arc<Engine>, request: Request<'_>) -> Outcome<Reply> {
     if request.method == "GET" && request.path == "/" {
         return Ok(cluster::api::subdirs(&["version", "cluster", "nodes", "storage", "access", "pools"]).into());
@@ -43,18 +43,18 @@ pub(crate) async fn run(engine: &Arc<Engine>, request: Request<'_>) -> Outcome<R
     if request.upload.is_some() {
         params.insert_text("tmpfilename", format!("/var/tmp/pveupload-{}", "0".repeat(32)));
     }
-    // Everything that the schema calls protected runs in one of three workers of its node.
+    // A protected call runs in one of the three workers of its node.
     let _daemon = if route.protected { engine.daemon(&node).await } else { None };
     validate::check(&engine.schema, route, &mut params)?;
     engine.lock_cluster_file(request.method, &route.path).await?;
-    let call = Call { caller, node, params, halfway: request.halfway };
+    let call = Call { caller, node, params, task_fault: request.task_fault };
     let handler = engine.handlers.of(route.place).ok_or_else(|| not_simulated(route))?;
     let reply = handler(engine, call, request.upload).await?;
     engine.check_answer(request.method, route, &reply);
     Ok(reply)
 }
 
-/// The node that carries a call out: the one in its path, to which the one that was asked passes it on.
+/// Returns the node that carries a call out: the node in the call's path, to which PVE forwards it.
 fn executing_node(engine: &Engine, asked: &str, method: &str, route: &Route, params: &Params) -> Outcome<String> {
     let named = params.text("node").filter(|node| *node != "localhost");
     let Some(node) = named.filter(|_| route.path.starts_with("/nodes/{node}")) else { return Ok(asked.to_owned()) };
@@ -70,7 +70,8 @@ fn executing_node(engine: &Engine, asked: &str, method: &str, route: &Route, par
     Ok(node.to_owned())
 }
 
-/// Calls that are about a node but are not passed on to it (no `proxyto` in PVE's schema): they reach it by SSH.
+/// Returns true for calls about a node that PVE does not forward (its schema has no `proxyto` for them). They reach the
+/// node by SSH.
 fn is_carried_out_where_asked(method: &str, path: &str) -> bool {
     let console = ["/termproxy", "/vncproxy", "/vncwebsocket"].iter().any(|end| path.ends_with(end));
     let figures = path.ends_with("/rrd") || path.ends_with("/rrddata");

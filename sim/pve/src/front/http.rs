@@ -1,4 +1,4 @@
-//! The HTTP front of one connection: what PVE's API server does before and after a call is handled.
+//! The HTTP part of one connection: the work of PVE's API server before and after a call is handled.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -18,22 +18,22 @@ use tokio::time::Instant;
 use super::dispatch;
 use crate::access::tickets::{self, Credentials};
 use crate::cluster;
-use crate::engine::{Call, Engine, Halfway, WAITED};
-use crate::guests::console::{self, Handshake, Of};
+use crate::engine::{Call, Engine, TaskFault, WAITED};
+use crate::guests::console::{self, Handshake, Target};
 use crate::params::{Param, Params, from_json};
 use crate::refusal::{Body, Outcome, Refusal};
 use crate::reply::Reply;
 use crate::schema::lookup;
 use crate::schema::validate;
 use crate::storage;
-use crate::storage::files::Upload;
+use crate::storage::upload::Upload;
 use crate::world::state::Kind;
 use sim_http::faults::Fault;
 use sim_http::payload::Payload;
 
-const MOST_HEADERS: usize = 62;
-const MOST_HEADER_BYTES: usize = 8192;
-const MOST_BODY: u64 = 512 * 1024;
+const MAX_HEADERS: usize = 62;
+const MAX_HEADER_BYTES: usize = 8192;
+const MAX_BODY: u64 = 512 * 1024;
 
 /// The connection is closed without an answer.
 #[derive(Debug, thiserror::Error)]
@@ -57,9 +57,9 @@ struct Answer {
     reason: String,
     kind: &'static str,
     body: Vec<u8>,
-    /// Set for a console: the value of `Sec-WebSocket-Accept` and the wanted protocol.
+    /// Value of `Sec-WebSocket-Accept` and the requested protocol, if the connection becomes a console.
     upgrade: Option<(String, Option<String>)>,
-    /// Set by a fault: how many bytes of the body are sent.
+    /// Number of bytes of the body that are sent, if a fault cuts the answer.
     cut: Option<usize>,
 }
 
@@ -96,7 +96,7 @@ impl Front {
         caller: &std::sync::Mutex<String>,
     ) -> Result<Answer, Closed> {
         let engine = &self.engine;
-        // The connection ends with the node, but what has just come in may be looked at first.
+        // The connection ends with the node, but a request that has just arrived may be read first.
         if !engine.state().is_online(&self.node) {
             return Err(Closed);
         }
@@ -115,7 +115,7 @@ impl Front {
                 cut,
             }),
             Ok(Done::Reply(Reply::Data(data, extras), cut)) => Ok(Answer { cut, ..success(&data, extras, format) }),
-            Ok(Done::Reply(Reply::Written(data), cut)) => Ok(Answer { cut, ..success(&data, Map::new(), format) }),
+            Ok(Done::Reply(Reply::RawJson(data), cut)) => Ok(Answer { cut, ..success(&data, Map::new(), format) }),
             Ok(Done::Upgrade(accept, protocol)) => Ok(Answer {
                 status: 101,
                 reason: "Switching Protocols".into(),
@@ -167,13 +167,13 @@ impl Front {
         if is_upload {
             upload_allowed(engine, &path, who.as_deref().unwrap_or_default())?;
             upload = self.upload(request, &headers, &mut params).await?;
-            // A client that is still sending might not hear an answer.
+            // A client that is still sending may not receive an answer.
             after = self.fault(method.as_str(), &path).await?;
         } else if matches!(method, Method::POST | Method::PUT) {
             let body = collect(request).await?;
             self.body(method.as_str(), &path, &headers, &body, &mut params)?;
         }
-        let halfway = after.as_ref().and_then(Halfway::of);
+        let task_fault = after.as_ref().and_then(TaskFault::of);
         let checked = dispatch::Request {
             asked: &self.node,
             method: method.as_str(),
@@ -181,7 +181,7 @@ impl Front {
             caller: who,
             params,
             upload,
-            halfway,
+            task_fault,
         };
         let reply = dispatch::run(engine, checked).await;
         match after {
@@ -192,7 +192,7 @@ impl Front {
         }
     }
 
-    /// What a fault does before the call is carried out; answers with one that comes afterwards.
+    /// Applies the part of a fault that comes before the call. Returns a fault that comes after it.
     async fn fault(&self, method: &str, path: &str) -> Outcome<Option<Fault>> {
         let by_daemon = self.engine.schema.find(method, path).is_ok_and(|(route, _)| route.protected);
         match self.engine.faults.take(method, path, |fault| by_daemon || !fault.needs_daemon()) {
@@ -224,14 +224,14 @@ impl Front {
         engine.state().check_declared(&caller, &route.check, &params)?;
         validate::check(&engine.schema, route, &mut params)?;
         let of = if route.path.contains("/lxc/") {
-            Of::Guest(Kind::Lxc)
+            Target::Guest(Kind::Lxc)
         } else if route.path.contains("/qemu/") {
-            Of::Guest(Kind::Qemu)
+            Target::Guest(Kind::Qemu)
         } else {
-            Of::Node
+            Target::Node
         };
         let node = params.text("node").unwrap_or_default().to_owned();
-        let call = Call { caller, node, params, halfway: None };
+        let call = Call { caller, node, params, task_fault: None };
         let port = console::check_ticket(engine, &call, of)?;
         let handshake = Handshake {
             upgrade,
@@ -303,7 +303,7 @@ impl Front {
 }
 
 enum Done {
-    /// And how many bytes of it arrive, where a fault cuts it.
+    /// Answer, and the number of bytes of it that are sent if a fault cuts it.
     Reply(Reply, Option<usize>),
     Upgrade(String, Option<String>),
 }
@@ -314,14 +314,14 @@ fn header(headers: &HeaderMap, name: &str) -> Option<String> {
 
 fn too_many_headers(headers: &HeaderMap, line: usize) -> bool {
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    headers.len() > MOST_HEADERS || bytes + line > MOST_HEADER_BYTES
+    headers.len() > MAX_HEADERS || bytes + line > MAX_HEADER_BYTES
 }
 
 fn decode(path: &str) -> String {
     percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned()
 }
 
-/// The path below `/api2/<format>`.
+/// Returns the path below `/api2/<format>`.
 fn below_api(path: &str) -> Outcome<String> {
     let Some(rest) = path.strip_prefix("/api2/") else {
         return Err(Refusal::new(500, format!("no such file '{path}'"), Body::Text));
@@ -354,7 +354,7 @@ fn is_websocket(headers: &HeaderMap) -> bool {
     header(headers, "upgrade").is_some_and(|v| v.eq_ignore_ascii_case("websocket"))
 }
 
-/// The privilege is asked for before the body is read; the refusal has no body and is held back.
+/// Checks the privilege for an upload before the body is read. The refusal is delayed and has no body.
 fn upload_allowed(engine: &Engine, path: &str, caller: &str) -> Outcome<()> {
     let storage = path.split('/').nth(4).unwrap_or_default();
     let checked = engine.state().require(caller, &format!("/storage/{storage}"), &["Datastore.AllocateTemplate"]);
@@ -449,7 +449,7 @@ fn response(answer: Answer, keeps: bool, gzip: bool) -> Response<Payload> {
     let mut body = answer.body;
     let squeezed = gzip && body.len() > 1024;
     if squeezed {
-        body = squeeze(&body);
+        body = compress(&body);
     }
     let payload = Payload::whole(body);
     let mut response = Response::new(match answer.cut {
@@ -488,7 +488,7 @@ fn response(answer: Answer, keeps: bool, gzip: bool) -> Response<Payload> {
     response
 }
 
-fn squeeze(body: &[u8]) -> Vec<u8> {
+fn compress(body: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     if encoder.write_all(body).is_err() {
         return body.to_vec();
@@ -500,7 +500,7 @@ fn is_upload(method: &Method, path: &str) -> bool {
     method == Method::POST && path.ends_with("/upload")
 }
 
-/// Returns the path below `/api2/<format>` of a request whose method, headers and length pveproxy accepts.
+/// Returns the path below `/api2/<format>` if pveproxy accepts the request's method, headers and length.
 fn acceptable(method: &Method, headers: &HeaderMap, path: &str) -> Outcome<String> {
     if ![Method::GET, Method::POST, Method::PUT, Method::DELETE].contains(method) {
         return Err(Refusal::new(501, format!("method '{method}' not available"), Body::Empty));
@@ -513,7 +513,7 @@ fn acceptable(method: &Method, headers: &HeaderMap, path: &str) -> Outcome<Strin
     if length > 0 && (method == Method::GET || method == Method::DELETE) {
         return Err(Refusal::new(501, format!("Unexpected content for method '{method}'"), Body::BareText));
     }
-    if length > MOST_BODY && !is_upload(method, &path) {
+    if length > MAX_BODY && !is_upload(method, &path) {
         return Err(Refusal::new(501, "for data too large", Body::BareText));
     }
     Ok(path)

@@ -1,5 +1,4 @@
-//! Calls from inside the process: whole requests, and calls without HTTP and its authentication, but with every check
-//! behind those.
+//! Calls from inside the process: whole requests, and calls without HTTP and authentication, with all other checks.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -15,9 +14,9 @@ use crate::server::Handle;
 #[derive(Debug, thiserror::Error)]
 #[error("{status} {reason}")]
 pub struct Refused {
-    /// HTTP status that the front would answer with.
+    /// HTTP status of the refusal.
     pub status: u16,
-    /// PVE's words, with what is wrong about each parameter.
+    /// Reason in PVE's words, with the error of each parameter.
     pub reason: String,
 }
 
@@ -58,11 +57,11 @@ impl Handle {
         Ok(Response::from_parts(head, body.to_bytes()))
     }
 
-    /// Carries out, at the first node, a call of `caller` (`user@realm`, a token with `!name`). `path` is below `/api2/json`; the answer is
-    /// what would be its `data`.
+    /// Carries out a call at the first node as `caller` (`user@realm`, a token with `!name`). `path` is below
+    /// `/api2/json`. Returns the `data` of the answer.
     ///
     /// # Errors
-    /// When PVE would refuse it.
+    /// When PVE would refuse the call.
     pub async fn call(
         &self,
         caller: &str,
@@ -80,7 +79,7 @@ impl Handle {
             caller: Some(caller.to_owned()),
             params,
             upload: None,
-            halfway: None,
+            task_fault: None,
         };
         match dispatch::run(self.engine(), request).await {
             Ok(reply) => Ok(reply.into_data()),

@@ -1,4 +1,4 @@
-//! From bytes on a socket, or a call of the process itself, to the handler of a call.
+//! The way of a call to its handler, from a socket or from inside the process.
 
 pub(crate) mod dispatch;
 pub(crate) mod http;

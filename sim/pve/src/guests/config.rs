@@ -1,4 +1,4 @@
-//! Reading a guest's configuration, and what a request wants to change in one.
+//! Reading a guest's configuration, and reading a requested change of it.
 
 use serde_json::{Map, Value, json};
 
@@ -9,7 +9,7 @@ use crate::refusal::{Outcome, Refusal};
 use crate::schema::Property;
 use crate::world::state::{Kind, Pending};
 
-/// A stored value with the JSON type that PVE gives it.
+/// Returns a stored value with the JSON type that PVE gives it.
 pub(crate) fn typed(engine: &Engine, kind: Kind, key: &str, value: &str) -> Value {
     if key == "cipassword" {
         return json!("**********");
@@ -66,7 +66,7 @@ pub(crate) fn read_pending(engine: &Engine, kind: Kind, call: &Call) -> Outcome<
     Ok(json!(rows))
 }
 
-/// What a request wants changed.
+/// The change of a configuration that a request asks for.
 #[derive(Debug, Clone)]
 pub(crate) struct Change {
     pub(crate) delete: Vec<String>,
@@ -76,8 +76,8 @@ pub(crate) struct Change {
     pub(crate) options: Params,
 }
 
-/// Takes the parts of a request apart. Both kinds of guests share the words; a VM's request is also checked for
-/// contradictions here, a container's only once its configuration is at hand ([`contradictions`]).
+/// Reads the change that a request asks for. VMs and containers share the parameters. Contradictions in a VM's request
+/// are refused here, those in a container's request only after its configuration is loaded ([`contradictions`]).
 pub(crate) fn change_of(engine: &Engine, kind: Kind, call: &Call) -> Outcome<Change> {
     let mut options = call.params.clone();
     if kind == Kind::Qemu {
@@ -117,10 +117,10 @@ pub(crate) fn change_of(engine: &Engine, kind: Kind, call: &Call) -> Outcome<Cha
     Ok(change)
 }
 
-/// Unknown options, and the same option set and deleted or reverted at once, in PVE's order and words.
+/// Refuses unknown options, and options that are set and also deleted or reverted, in PVE's order and words.
 pub(crate) fn contradictions(engine: &Engine, kind: Kind, change: &Change) -> Outcome<()> {
     let qemu = kind == Kind::Qemu;
-    // The state of a suspended VM can be deleted, but no request can set it.
+    // A request can delete the state of a suspended VM but not set it.
     let is_state = |key: &str| qemu && key == "vmstate";
     let exists =
         |key: &str| is_state(key) || engine.schema.option(kind.word(), key).is_some() && !is_not_an_option(key);

@@ -1,7 +1,6 @@
-//! Consoles: `termproxy`, then `vncwebsocket` with its own line protocol.
+//! Consoles: `termproxy`, then `vncwebsocket` with PVE's line protocol.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
@@ -9,79 +8,42 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{Notify, broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
+use super::open_consoles::Shell;
 use crate::access::tickets;
 use crate::engine::{Call, Engine};
 use crate::refusal::{Body, Outcome, Refusal};
 use crate::world::state::{Guest, Kind};
 
-/// A shell outlives the connection that started it; later ones join it.
-#[derive(Clone)]
-struct Shell {
-    input: mpsc::UnboundedSender<Vec<u8>>,
-    output: broadcast::Sender<Vec<u8>>,
-}
-
-/// Place where the client of a console task leaves word: a receiver of whether it showed its ticket, which comes at its end.
-type Listener = Arc<Mutex<Option<oneshot::Receiver<bool>>>>;
-
-/// All open consoles.
-#[derive(Default)]
-pub(crate) struct Consoles {
-    shells: Mutex<HashMap<u32, Shell>>,
-    listeners: Mutex<HashMap<u16, Listener>>,
-    /// A client has left word.
-    arrived: Notify,
-}
-
-impl Consoles {
-    /// The container is gone, and its shell with it.
-    pub(crate) fn drop_shell(&self, vmid: u32) {
-        self.shells.lock().unwrap_or_else(PoisonError::into_inner).remove(&vmid);
-    }
-
-    fn take_listener(&self, port: u16) -> Option<Listener> {
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).remove(&port)
-    }
-
-    fn listen(&self) -> (u16, Listener) {
-        let listener = Listener::default();
-        let mut all = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
-        let port = (5900..6000).find(|port| !all.contains_key(port)).unwrap_or(5999);
-        all.insert(port, listener.clone());
-        (port, listener)
-    }
-}
-
-/// What a console is of.
+/// The subject of a console.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Of {
+pub(crate) enum Target {
     Guest(Kind),
     Node,
 }
 
 /// `POST …/termproxy`
-pub(crate) fn open(engine: &Arc<Engine>, call: &Call, of: Of) -> Outcome<Value> {
+pub(crate) fn open(engine: &Arc<Engine>, call: &Call, of: Target) -> Outcome<Value> {
     let vmid = call.vmid();
     let (path, kind, id, privilege) = match of {
-        Of::Guest(kind) => {
+        Target::Guest(kind) => {
             engine.guest(kind, vmid, &call.node)?;
             (format!("/vms/{vmid}"), "vncproxy", vmid.to_string(), "VM.Console")
         }
-        Of::Node => (format!("/nodes/{}", call.node), "vncshell", String::new(), "Sys.Console"),
+        Target::Node => (format!("/nodes/{}", call.node), "vncshell", String::new(), "Sys.Console"),
     };
     let (port, waiting) = engine.consoles.listen();
     let ticket = tickets::console_ticket(engine, &call.caller, &path, port);
     let program = match of {
-        Of::Guest(Kind::Lxc) => {
+        Target::Guest(Kind::Lxc) => {
             format!("/usr/bin/dtach -A /var/run/dtach/vzctlconsole{vmid} -r winch -z lxc-attach --clear-env -n {vmid}")
         }
-        Of::Guest(Kind::Qemu) => format!("/usr/sbin/qm terminal {vmid} -escape 0 -iface serial0"),
-        Of::Node => "/bin/login".to_owned(),
+        Target::Guest(Kind::Qemu) => format!("/usr/sbin/qm terminal {vmid} -escape 0 -iface serial0"),
+        Target::Node => "/bin/login".to_owned(),
     };
     let upid = engine.spawn(call, kind, &id, move |worker| async move {
         let failed = || {
@@ -98,16 +60,16 @@ pub(crate) fn open(engine: &Arc<Engine>, call: &Call, of: Of) -> Outcome<Value> 
             return Err(failed());
         };
         worker.log("client connection: 127.0.0.1:40000");
-        // A client that does not show the ticket is the end of termproxy.
+        // Termproxy ends if a client does not show the ticket.
         let admitted = worker.engine.clock.outside(closed).await.unwrap_or(true);
         if admitted { Ok(()) } else { Err(failed()) }
     });
     Ok(json!({ "port": port.to_string(), "ticket": ticket, "upid": upid, "user": call.caller }))
 }
 
-/// `POST …/vncproxy` of a VM: as a console, with a password of eight characters.
+/// `POST …/vncproxy` of a VM: like `termproxy`, with a password of eight characters.
 pub(crate) fn open_vnc(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
-    let mut opened = open(engine, call, Of::Guest(Kind::Qemu))?;
+    let mut opened = open(engine, call, Target::Guest(Kind::Qemu))?;
     let password: String = engine.state().uuid().chars().filter(char::is_ascii_alphanumeric).take(8).collect();
     opened["ticket"] = json!(format!("{password}:{}", opened["ticket"].as_str().unwrap_or_default()));
     opened["password"] = json!(password);
@@ -115,7 +77,7 @@ pub(crate) fn open_vnc(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     Ok(opened)
 }
 
-/// Everything about an upgrade that the handshake needs.
+/// Headers of the websocket handshake.
 pub(crate) struct Handshake {
     pub(crate) upgrade: OnUpgrade,
     pub(crate) version: Option<String>,
@@ -123,11 +85,11 @@ pub(crate) struct Handshake {
 }
 
 /// Checks the ticket of `GET …/vncwebsocket`.
-pub(crate) fn check_ticket(engine: &Engine, call: &Call, of: Of) -> Outcome<u16> {
+pub(crate) fn check_ticket(engine: &Engine, call: &Call, of: Target) -> Outcome<u16> {
     let port = call.params.number("port").and_then(|n| u16::try_from(n).ok()).unwrap_or(0);
     let path = match of {
-        Of::Guest(_) => format!("/vms/{}", call.vmid()),
-        Of::Node => format!("/nodes/{}", call.node),
+        Target::Guest(_) => format!("/vms/{}", call.vmid()),
+        Target::Node => format!("/nodes/{}", call.node),
     };
     let ticket = call.text("vncticket").unwrap_or_default();
     if tickets::console_ticket_fits(engine, ticket, &call.caller, &path, port) {
@@ -136,8 +98,14 @@ pub(crate) fn check_ticket(engine: &Engine, call: &Call, of: Of) -> Outcome<u16>
     Err(Refusal::new(401, "permission denied - invalid PVEVNC ticket", Body::Message).held(3))
 }
 
-/// Goes over to the console; returns the value of `Sec-WebSocket-Accept`.
-pub(crate) fn connect(engine: &Arc<Engine>, call: &Call, of: Of, port: u16, handshake: Handshake) -> Outcome<String> {
+/// Starts the console on an upgraded connection. Returns the value of `Sec-WebSocket-Accept`.
+pub(crate) fn connect(
+    engine: &Arc<Engine>,
+    call: &Call,
+    of: Target,
+    port: u16,
+    handshake: Handshake,
+) -> Outcome<String> {
     match handshake.version.as_deref() {
         Some("13") => {}
         other => {
@@ -154,7 +122,7 @@ pub(crate) fn connect(engine: &Arc<Engine>, call: &Call, of: Of, port: u16, hand
     };
     let (done, closed) = oneshot::channel();
     *listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(closed);
-    engine.clock.tell(&engine.consoles.arrived);
+    engine.clock.notify(&engine.consoles.arrived);
     let accept = tokio_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes());
     let (engine, call, upgrade) = (engine.clone(), call.clone(), handshake.upgrade);
     tokio::spawn(async move {
@@ -172,8 +140,8 @@ pub(crate) fn connect(engine: &Arc<Engine>, call: &Call, of: Of, port: u16, hand
 
 type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
 
-/// Returns false if the client did not begin with its ticket.
-async fn serve(engine: &Arc<Engine>, call: &Call, of: Of, mut socket: Socket) -> bool {
+/// Connects a websocket to the console. Returns false if the client did not begin with its ticket.
+async fn serve(engine: &Arc<Engine>, call: &Call, of: Target, mut socket: Socket) -> bool {
     let expected = format!("{}:{}\n", call.caller, call.text("vncticket").unwrap_or_default());
     let first = loop {
         match socket.next().await {
@@ -189,14 +157,14 @@ async fn serve(engine: &Arc<Engine>, call: &Call, of: Of, mut socket: Socket) ->
     if send(&mut socket, b"OK".to_vec()).await.is_err() {
         return true;
     }
-    // Other modes than `shell` lead to the getty of a container that runs.
+    // Modes other than `shell` connect to the getty of a running container.
     let attaches = |guest: &mut Guest| guest.run.is_none() || guest.get("cmode") == Some("shell");
     match of {
-        Of::Guest(Kind::Lxc) if engine.with_guest(call.vmid(), attaches) == Some(true) => {
+        Target::Guest(Kind::Lxc) if engine.with_guest(call.vmid(), attaches) == Some(true) => {
             container(engine, call.vmid(), socket).await
         }
-        Of::Guest(Kind::Qemu) => serial(socket).await,
-        Of::Guest(Kind::Lxc) | Of::Node => login(socket).await,
+        Target::Guest(Kind::Qemu) => serial(socket).await,
+        Target::Guest(Kind::Lxc) | Target::Node => login(socket).await,
     }
     true
 }
@@ -282,7 +250,7 @@ async fn join(engine: &Arc<Engine>, vmid: u32) -> Option<(Shell, broadcast::Rece
     Some((shell, first))
 }
 
-/// `0:<length>:<data>`, `1:<columns>:<rows>:`, `2`.
+/// Parser of the client's messages: `0:<length>:<data>`, `1:<columns>:<rows>:` and `2`.
 #[derive(Debug, Default)]
 struct Parser {
     rest: Vec<u8>,
@@ -296,7 +264,7 @@ impl Parser {
         }
     }
 
-    /// Bytes of the first whole message, if there is one.
+    /// Handles the first complete message and returns its length in bytes, or `None` if no message is complete.
     fn step(&self, input: &mpsc::UnboundedSender<Vec<u8>>) -> Option<usize> {
         match self.rest.first()? {
             b'0' => {

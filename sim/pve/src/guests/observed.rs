@@ -1,4 +1,4 @@
-//! What is seen of guests: by the statistics rounds that lists are made from, and when one does something by itself.
+//! Observations of guests: the statistics rounds that lists are made from, and events that guests cause themselves.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::world::state::Guest;
 use sim_backend::{GuestEvent, GuestEventKind};
 
 impl Engine {
-    /// Copies what the lists show from what is: PVE's daemon does so every ten seconds.
+    /// Updates the figures that lists show. PVE's daemon does this every ten seconds.
     pub(crate) fn statistics_round(&self) {
         let now = self.clock.now();
         let mut state = self.state();
@@ -24,9 +24,9 @@ impl Engine {
         }
     }
 
-    /// Takes in what a guest did by itself.
+    /// Records an event that a guest caused itself.
     pub(crate) fn guest_event(self: &Arc<Self>, event: &GuestEvent) {
-        self.timeline.note(self.clock.now(), guest_word(&event.kind), &event.vmid.to_string());
+        self.timeline.note(self.clock.now(), event_name(&event.kind), &event.vmid.to_string());
         let mut state = self.state();
         let Some(guest) = state.guests.get_mut(&event.vmid) else { return };
         match event.kind {
@@ -36,13 +36,13 @@ impl Engine {
                 guest.run = None;
                 drop(state);
                 let (engine, vmid) = (self.clone(), event.vmid);
-                self.aside(async move { pending::settle(&engine, vmid).await });
+                self.spawn_background(async move { pending::apply_pending(&engine, vmid).await });
             }
             GuestEventKind::Rebooted => {
                 guest.run = None;
                 drop(state);
                 let (engine, vmid) = (self.clone(), event.vmid);
-                self.aside(async move { lxc::power::start_again(&engine, vmid).await });
+                self.spawn_background(async move { lxc::power::start_again(&engine, vmid).await });
             }
         }
     }
@@ -54,7 +54,7 @@ fn set_agent(guest: &mut Guest, up: bool) {
     }
 }
 
-fn guest_word(kind: &GuestEventKind) -> &'static str {
+fn event_name(kind: &GuestEventKind) -> &'static str {
     match kind {
         GuestEventKind::AgentUp => "agent_up",
         GuestEventKind::AgentDown => "agent_down",

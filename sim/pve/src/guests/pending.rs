@@ -1,4 +1,4 @@
-//! Changes that wait for a guest to be off, and those that a running one takes.
+//! Pending changes of guests: those that wait until the guest stops, and those that a running guest accepts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,12 +7,13 @@ use std::time::Duration;
 use super::status;
 use crate::engine::Engine;
 use crate::storage::disks;
+use crate::storage::messages;
 use crate::world::drives;
 use crate::world::state::{Guest, Kind, Pending};
 use crate::{lxc, qemu};
 
-/// Options that a running VM takes at once.
-const FAST: [&str; 15] = [
+/// Options that a running VM accepts immediately.
+const HOTPLUGGED: [&str; 15] = [
     "autostart",
     "description",
     "lock",
@@ -30,7 +31,7 @@ const FAST: [&str; 15] = [
     "template",
 ];
 
-/// Options of cloud-init, taken at once.
+/// Returns true for options of cloud-init, which a VM accepts immediately.
 pub(crate) fn is_cloudinit_option(key: &str) -> bool {
     matches!(
         key,
@@ -38,8 +39,8 @@ pub(crate) fn is_cloudinit_option(key: &str) -> bool {
     ) || key.strip_prefix("ipconfig").is_some_and(|n| n.chars().all(|c| c.is_ascii_digit()))
 }
 
-/// Applies what a guest that is off has waiting.
-pub(crate) async fn settle(engine: &Arc<Engine>, vmid: u32) {
+/// Applies all pending changes of a stopped guest.
+pub(crate) async fn apply_pending(engine: &Arc<Engine>, vmid: u32) {
     let Some(guest) = engine.with_guest(vmid, |guest| guest.clone()) else { return };
     if guest.run.is_some() || !engine.state().is_online(&guest.node) {
         return;
@@ -49,7 +50,7 @@ pub(crate) async fn settle(engine: &Arc<Engine>, vmid: u32) {
     }
 }
 
-/// Makes one change real and forgets that it was pending.
+/// Applies one change and removes it from the pending ones.
 pub(crate) async fn apply(engine: &Arc<Engine>, vmid: u32, key: &str, change: &Pending) {
     let old = engine.with_guest(vmid, |guest| guest.config.get(key).cloned()).flatten();
     let is_volume = drives::is_drive(key) || drives::is_mount(key) || drives::is_unused(key);
@@ -87,11 +88,11 @@ pub(crate) async fn apply(engine: &Arc<Engine>, vmid: u32, key: &str, change: &P
     });
     if let Some(volid) = to_free {
         let node = engine.with_guest(vmid, |guest| guest.node.clone()).unwrap_or_default();
-        let _ = disks::free(engine, &node, &volid, &disks::quiet).await;
+        let _ = disks::free(engine, &node, &volid, &messages::quiet).await;
     }
 }
 
-/// Gives a running container new limits of its control group. A VM's processors and memory are plugged by other means.
+/// Applies new limits of the control group to a running container. VMs get processors and memory by hotplug instead.
 ///
 /// Source: `vmconfig_hotplug_pending` in pve-container's `LXC/Config.pm`.
 fn limits(guest: &mut Guest, key: &str, value: &str) {
@@ -107,16 +108,16 @@ fn limits(guest: &mut Guest, key: &str, value: &str) {
     }
 }
 
-/// A running guest takes what it can; the rest stays pending. Returns the errors by option.
+/// Applies those changes that a running guest accepts. The others stay pending. Returns the errors by option.
 pub(crate) async fn hotplug(engine: &Arc<Engine>, vmid: u32, changed: &[String]) -> BTreeMap<String, String> {
     let mut errors = BTreeMap::new();
     let Some(guest) = engine.with_guest(vmid, |guest| guest.clone()) else { return errors };
     for key in changed {
         let Some(change) = guest.pending.get(key) else { continue };
-        match fate(&guest, key, change) {
-            Fate::Now => apply(engine, vmid, key, change).await,
-            Fate::Later => {}
-            Fate::Fails(text, seconds) => {
+        match hotplug_of(&guest, key, change) {
+            Hotplug::Now => apply(engine, vmid, key, change).await,
+            Hotplug::Later => {}
+            Hotplug::Fails(text, seconds) => {
                 engine.wait(Duration::from_secs(seconds)).await;
                 errors.insert(key.clone(), text);
             }
@@ -132,74 +133,77 @@ pub(crate) async fn hotplug(engine: &Arc<Engine>, vmid: u32, changed: &[String])
     errors
 }
 
-enum Fate {
+enum Hotplug {
     Now,
     Later,
     Fails(String, u64),
 }
 
-fn fate(guest: &Guest, key: &str, change: &Pending) -> Fate {
+fn hotplug_of(guest: &Guest, key: &str, change: &Pending) -> Hotplug {
     if guest.kind == Kind::Lxc {
-        return lxc_fate(guest, key, change);
+        return container_hotplug(guest, key, change);
     }
-    if FAST.contains(&key) || is_cloudinit_option(key) || drives::is_unused(key) {
-        return Fate::Now;
+    if HOTPLUGGED.contains(&key) || is_cloudinit_option(key) || drives::is_unused(key) {
+        return Hotplug::Now;
     }
     let has_system = guest.run.as_ref().is_some_and(|run| run.agent);
     if drives::is_net(key) {
         let same_card = matches!((guest.get(key), change), (Some(old), Pending::Set(new)) if card(old) == card(new));
         if guest.get(key).is_none() || same_card || has_system {
-            return Fate::Now;
+            return Hotplug::Now;
         }
-        return Fate::Fails(
+        return Hotplug::Fails(
             format!("hotplug problem - error on hot-unplugging device '{key}' - still busy in guest?\n"),
             5,
         );
     }
     if !drives::is_drive(key) {
-        return Fate::Later;
+        return Hotplug::Later;
     }
-    drive_fate(guest, key, change, has_system)
+    drive_hotplug(guest, key, change, has_system)
 }
 
-fn drive_fate(guest: &Guest, key: &str, change: &Pending, has_system: bool) -> Fate {
+fn drive_hotplug(guest: &Guest, key: &str, change: &Pending, has_system: bool) -> Hotplug {
     let old = guest.get(key);
     let hot = key.starts_with("scsi") || key.starts_with("virtio");
     match change {
         Pending::Set(new) => match old {
-            Some(old) if drives::is_cdrom(old) && drives::is_cdrom(new) => Fate::Now,
-            Some(old) if drives::file(old) == drives::file(new) => Fate::Now,
-            None if hot => Fate::Now,
-            _ => Fate::Later,
+            Some(old) if drives::is_cdrom(old) && drives::is_cdrom(new) => Hotplug::Now,
+            Some(old) if drives::file(old) == drives::file(new) => Hotplug::Now,
+            None if hot => Hotplug::Now,
+            _ => Hotplug::Later,
         },
-        Pending::Delete(_) if !hot => Fate::Later,
+        Pending::Delete(_) if !hot => Hotplug::Later,
         Pending::Delete(_) => {
             let boot = drives::boot_order(guest.get("boot"));
             if boot.iter().find(|name| drives::is_drive(name)).is_some_and(|name| name == key) {
-                return Fate::Fails(format!("hotplug problem - can't unplug bootdisk '{key}'\n"), 0);
+                return Hotplug::Fails(format!("hotplug problem - can't unplug bootdisk '{key}'\n"), 0);
             }
             if has_system {
-                return Fate::Now;
+                return Hotplug::Now;
             }
-            Fate::Fails(format!("hotplug problem - error on hot-unplugging device '{key}' - still busy in guest?\n"), 5)
+            Hotplug::Fails(
+                format!("hotplug problem - error on hot-unplugging device '{key}' - still busy in guest?\n"),
+                5,
+            )
         }
     }
 }
 
-/// What cannot change without unplugging the card.
+/// Returns the part of a network card that cannot change without unplugging the card.
 fn card(value: &str) -> Option<String> {
     drives::parts(value).next().map(str::to_ascii_lowercase)
 }
 
-fn lxc_fate(guest: &Guest, key: &str, change: &Pending) -> Fate {
+fn container_hotplug(guest: &Guest, key: &str, change: &Pending) -> Hotplug {
     match key {
         "cmode" | "features" | "arch" | "console" | "tty" | "unprivileged" | "ostype" | "env" | "entrypoint"
-        | "nameserver" | "searchdomain" | "timezone" => Fate::Later,
-        key if drives::is_mount(key) && matches!(change, Pending::Delete(_)) => Fate::Later,
+        | "nameserver" | "searchdomain" | "timezone" => Hotplug::Later,
+        key if drives::is_mount(key) && matches!(change, Pending::Delete(_)) => Hotplug::Later,
         key if drives::is_mount(key) && guest.get(key).is_none() => {
-            Fate::Fails(format!("unable to hotplug {key}: failed to change apparmor profile: Invalid argument\n"), 0)
+            Hotplug::Fails(format!("unable to hotplug {key}: failed to change apparmor profile: Invalid argument\n"), 0)
         }
-        key if drives::is_mount(key) => Fate::Later,
-        _ => Fate::Now,
+        key if drives::is_mount(key) => Hotplug::Later,
+        _ => Hotplug::Now,
     }
 }

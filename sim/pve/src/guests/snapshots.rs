@@ -1,7 +1,7 @@
-//! Snapshots of guests: taking, listing, going back, deleting; and what a guest's storages can do.
+//! Snapshots of guests: taking, listing, rolling back, deleting; and the features of a guest's volumes.
 //!
-//! Source: `snapshot_*` of pve-guest-common, `PVE::API2::Qemu`, `PVE::API2::LXC::Snapshot`. What a snapshot holds is kept by
-//! the backend as a copy named `<volume>@<snapshot>`.
+//! Source: `snapshot_*` of pve-guest-common, `PVE::API2::Qemu`, `PVE::API2::LXC::Snapshot`. The backend keeps the data
+//! of a snapshot as a copy named `<volume>@<snapshot>`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::refusal::{Outcome, Refusal};
 use crate::storage::disks;
 use crate::world::drives;
 use crate::world::layout::{Feature, Layout};
-use crate::world::snapshot::{Snapshot, kept};
+use crate::world::snapshot::{Snapshot, snapshot_volume_name};
 use crate::world::state::{Guest, Kind};
 use crate::world::volumes::storage_of;
 
@@ -72,7 +72,7 @@ pub(crate) async fn describe(engine: &Arc<Engine>, kind: Kind, call: &Call) -> O
     Ok(Value::Null)
 }
 
-/// What the tasks are called.
+/// Returns the task type of an operation on snapshots.
 fn task(kind: Kind, verb: &str) -> String {
     format!("{}{verb}", if kind == Kind::Qemu { "qm" } else { "vz" })
 }
@@ -109,8 +109,8 @@ pub(crate) fn take(engine: &Arc<Engine>, kind: Kind, call: &Call) -> Outcome<Val
         }
         engine.config_is_writable(kind, vmid, &node)?;
         for volid in &volumes {
-            copy(engine, volid, &kept(volid, &name)).await?;
-            said(&worker, volid, &name, "created");
+            copy(engine, volid, &snapshot_volume_name(volid, &name)).await?;
+            log_lvm_lines(&worker, volid, &name, "created");
         }
         let time = engine.clock.seconds();
         engine.with_guest(vmid, |guest| {
@@ -123,7 +123,7 @@ pub(crate) fn take(engine: &Arc<Engine>, kind: Kind, call: &Call) -> Outcome<Val
     Ok(json!(upid))
 }
 
-/// Whether the storage of a volume can take snapshots of it.
+/// Returns true if the storage of a volume can take snapshots of it.
 fn snapshots_of(engine: &Engine, volid: &str) -> bool {
     let state = engine.state();
     let Ok(named) = state.named(volid) else { return false };
@@ -137,8 +137,8 @@ async fn copy(engine: &Engine, from: &str, to: &str) -> Result<(), String> {
     engine.backend.disk_clone(from, to, false).await.map_err(|error| error.to_string())
 }
 
-/// LVM tells of each volume; the other types are silent.
-fn said(worker: &Worker, volid: &str, snapshot: &str, what: &str) {
+/// Logs the lines that LVM prints for each volume. Other storage types print nothing.
+fn log_lvm_lines(worker: &Worker, volid: &str, snapshot: &str, what: &str) {
     if worker.engine.state().layout(storage_of(volid)) != Layout::LvmThin {
         return;
     }
@@ -146,7 +146,7 @@ fn said(worker: &Worker, volid: &str, snapshot: &str, what: &str) {
     worker.log(format!("  Logical volume \"snap_{own}_{snapshot}\" {what}."));
 }
 
-/// What of a configuration goes into a snapshot.
+/// Returns the part of a configuration that a snapshot stores.
 fn remembered(config: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let left_out = |key: &str| matches!(key, "lock" | "description" | "parent") || drives::is_unused(key);
     config.iter().filter(|(key, _)| !left_out(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
@@ -174,12 +174,12 @@ pub(crate) fn roll_back(engine: &Arc<Engine>, kind: Kind, call: &Call) -> Outcom
         }
         guest.unlocked().map_err(Refusal::into_text)?;
         match kind {
-            Kind::Qemu => qemu::power::cut(engine, vmid).await,
-            Kind::Lxc if guest.run.is_some() => lxc::power::cut(engine, vmid).await,
+            Kind::Qemu => qemu::power::cut_power(engine, vmid).await,
+            Kind::Lxc if guest.run.is_some() => lxc::power::stop_now(engine, vmid).await,
             Kind::Lxc => {}
         }
         for volid in &volumes {
-            copy(engine, &kept(volid, &name), volid).await?;
+            copy(engine, &snapshot_volume_name(volid, &name), volid).await?;
         }
         engine.with_guest(vmid, |guest| {
             let before = std::mem::replace(&mut guest.config, snapshot.config.clone());
@@ -205,7 +205,7 @@ pub(crate) fn roll_back(engine: &Arc<Engine>, kind: Kind, call: &Call) -> Outcom
     Ok(json!(upid))
 }
 
-/// ZFS goes back to the newest snapshot only.
+/// Checks that the snapshot is the newest one, because ZFS rolls back to the newest snapshot only.
 fn newest(engine: &Engine, guest: &Guest, snapshot: &Snapshot, volid: &str, name: &str) -> Result<(), String> {
     let later = |(other, found): (&String, &Snapshot)| {
         other != name && found.time >= snapshot.time && found.parent.is_some() && descends(guest, other, name)
@@ -217,7 +217,7 @@ fn newest(engine: &Engine, guest: &Guest, snapshot: &Snapshot, volid: &str, name
     Ok(())
 }
 
-/// Whether a snapshot was taken after another, in its line.
+/// Returns true if snapshot `from` was taken after snapshot `of` in the same line.
 fn descends(guest: &Guest, from: &str, of: &str) -> bool {
     let mut at = Some(from.to_owned());
     for _ in 0..guest.snapshots.len() {
@@ -243,8 +243,8 @@ pub(crate) fn delete(engine: &Arc<Engine>, kind: Kind, call: &Call) -> Outcome<V
         }
         engine.config_is_writable(kind, vmid, &node)?;
         for volid in &Guest::disks(&snapshot.config) {
-            engine.backend.disk_delete(&kept(volid, &name)).await.map_err(|error| error.to_string())?;
-            said(&worker, volid, &name, "successfully removed");
+            engine.backend.disk_delete(&snapshot_volume_name(volid, &name)).await.map_err(|error| error.to_string())?;
+            log_lvm_lines(&worker, volid, &name, "successfully removed");
         }
         engine.with_guest(vmid, |guest| {
             guest.snapshots.remove(&name);
@@ -264,7 +264,7 @@ pub(crate) fn delete(engine: &Arc<Engine>, kind: Kind, call: &Call) -> Outcome<V
     Ok(json!(upid))
 }
 
-/// `GET …/feature`: whether all disks can do something, and on which nodes the guest could be.
+/// `GET …/feature`: returns true if all volumes have a feature, and the nodes on which the guest could be.
 pub(crate) fn feature(engine: &Engine, kind: Kind, call: &Call) -> Outcome<Value> {
     let guest = engine.guest(kind, call.vmid(), &call.node)?;
     let name = call.text("snapname").filter(|name| !name.is_empty());

@@ -1,4 +1,4 @@
-//! What lists and `status/current` show of a guest.
+//! A guest's figures in lists and in `status/current`.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::world::state::{Guest, Kind, State};
 use crate::world::volumes::storage_of;
 use crate::world::{drives, ext4};
 
-/// Bytes of memory by configuration.
+/// Returns the configured memory in bytes.
 pub(crate) fn memory(guest: &Guest) -> u64 {
     let text = guest.get("memory").unwrap_or("512");
     let number = text.trim_start_matches("current=").split(',').next().unwrap_or("512");
@@ -24,13 +24,13 @@ pub(crate) fn cores(guest: &Guest, node_cores: u32) -> u64 {
     }
 }
 
-/// Size of the disk that it boots from; of a running container the size of the file system on it.
+/// Returns the size of the boot disk in bytes. For a running container this is the size of the file system on it.
 fn boot_disk_size(state: &State, guest: &Guest) -> u64 {
     if guest.kind == Kind::Lxc {
         let rootfs = guest.get("rootfs").unwrap_or_default();
         let size = drives::size_of(rootfs).unwrap_or(0);
         let volid = drives::file(rootfs);
-        // Elsewhere a container has a device with a file system, on ZFS a data set of its own.
+        // On other storages a container has a device with a file system; on ZFS it has a dataset of its own.
         let is_mounted = guest.run.is_some() && state.layout(storage_of(&volid)) != Layout::Zfs;
         return if is_mounted { ext4::capacity(size) } else { size };
     }
@@ -48,7 +48,7 @@ pub(crate) fn name(guest: &Guest, vmid: u32) -> String {
     }
 }
 
-/// The row of `/cluster/resources`, without what is read fresh (lock, pool, tags of new guests).
+/// Returns the row of `/cluster/resources` without the fields that are read fresh (lock, pool, tags of new guests).
 pub(crate) fn list_row(state: &State, vmid: u32, now: Duration) -> Option<Map<String, Value>> {
     let guest = state.guests.get(&vmid)?;
     let node_cores = state.nodes.get(&guest.node).map_or(1, |n| n.cores);
@@ -86,7 +86,7 @@ fn numbers(state: &State, guest: &Guest, vmid: u32, node_cores: u32, now: Durati
     row
 }
 
-/// The row of `GET /nodes/{node}/qemu` or `/lxc`.
+/// Returns the row of `GET /nodes/{node}/qemu` or `/lxc`.
 pub(crate) fn node_row(state: &State, vmid: u32, now: Duration, full: bool) -> Map<String, Value> {
     let Some(guest) = state.guests.get(&vmid) else { return Map::new() };
     let node_cores = state.nodes.get(&guest.node).map_or(1, |n| n.cores);

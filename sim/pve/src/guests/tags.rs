@@ -1,4 +1,4 @@
-//! Permission to set and remove tags of a guest, as checked by `PVE::GuestHelpers::assert_tag_permissions`.
+//! Permission to set and remove tags of a guest.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Network interfaces of containers, as they say themselves.
+//! Network interfaces of containers, as reported from inside.
 
 use serde_json::{Map, Value, json};
 
@@ -16,7 +16,7 @@ pub(crate) async fn interfaces(engine: &Engine, call: &Call) -> Value {
     }
 }
 
-/// An entry of `ip -json address` as Proxmox VE passes it on.
+/// Turns an entry of `ip -json address` into the form in which Proxmox VE shows it.
 fn row(interface: &Value) -> Value {
     let addresses = interface["addr_info"].as_array().cloned().unwrap_or_default();
     let mac = &interface["address"];

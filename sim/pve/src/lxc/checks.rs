@@ -1,4 +1,4 @@
-//! What a caller must be allowed to, to set or delete options of a container.
+//! Privileges that setting or deleting an option of a container needs.
 
 use crate::engine::Engine;
 use crate::guests::tags;
@@ -7,8 +7,8 @@ use crate::refusal::{Outcome, Refusal};
 use crate::world::drives;
 use crate::world::state::Guest;
 
-/// Somebody who wants a container's options changed, or a container made with them.
-pub(crate) struct Asked<'a> {
+/// A request to change the options of a container, or to create one with them.
+pub(crate) struct Applicant<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) caller: &'a str,
     pub(crate) vmid: u32,
@@ -17,8 +17,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) unprivileged: bool,
 }
 
-impl Asked<'_> {
-    /// What a caller must be allowed to, by option; no value where it is deleted or reverted.
+impl Applicant<'_> {
+    /// Checks the privileges for one option. `value` is `None` if the option is deleted or reverted.
     pub(crate) fn option(&self, key: &str, value: Option<&str>) -> Outcome<()> {
         let applicant =
             qemu::checks::Applicant { engine: self.engine, caller: self.caller, vmid: self.vmid, pool: self.pool };
@@ -77,7 +77,7 @@ impl Asked<'_> {
     }
 }
 
-/// A new volume asks for space, one that is there for access to it.
+/// Checks the privilege for a mount point: space for a new volume, access to an existing one.
 fn mount_privilege(engine: &Engine, caller: &str, vmid: u32, file: &str) -> Outcome<()> {
     let Some((storage, name)) = file.split_once(':') else { return Ok(()) };
     let path = format!("/storage/{storage}");

@@ -13,6 +13,7 @@ use crate::qemu::checks::Applicant;
 use crate::refusal::{Outcome, Refusal};
 use crate::storage::allocation;
 use crate::storage::disks;
+use crate::storage::messages;
 use crate::world::drives;
 use crate::world::layout::{Feature, Layout};
 use crate::world::state::{Guest, Kind};
@@ -46,20 +47,20 @@ pub(crate) async fn clone(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     let upid = engine.spawn(call, "vzclone", &vmid.to_string(), move |worker| async move {
         let _guard = guard;
         let engine = worker.engine.clone();
-        worker.half_made(Some(target));
+        disks::remove_if_stopped(&worker, target);
         worker.log(format!("creating a clone of container {vmid} with ID {target}"));
         let mut copy = guest.clone();
         for (key, value) in mounts_in_order(&guest) {
             match copy_one(&worker, &guest.node, target, (key, value), full, storage.as_deref()).await {
                 Ok(new) => copy.set(key, &new),
                 Err(text) => {
-                    disks::forget_guest(&engine, target, disks::Reach::Numbered, &disks::quiet).await;
+                    disks::remove_guest(&engine, target, disks::VolumeScope::Numbered, &messages::quiet).await;
                     return Err(format!("clone failed: {text}"));
                 }
             }
         }
         worker.middle().await;
-        worker.half_made(None);
+        worker.keep();
         copy.node = elsewhere.unwrap_or(copy.node);
         finish(&engine, target, copy, hostname, description, pool);
         Ok(())
@@ -93,7 +94,7 @@ async fn copy_one(
     linked.map(|made| value.replacen(&volid, &made, 1))
 }
 
-/// The node and the storage that a clone is to go to.
+/// Checks the node and the storage that the clone goes to. Returns the node if it is not the source's.
 fn target_exists(engine: &Engine, call: &Call) -> Outcome<Option<String>> {
     let elsewhere = call.text("target").filter(|node| *node != call.node && *node != "localhost").map(str::to_owned);
     let state = engine.state();
@@ -111,7 +112,8 @@ fn target_exists(engine: &Engine, call: &Call) -> Outcome<Option<String>> {
     Ok(elsewhere)
 }
 
-/// Each option in its turn: volumes that can be copied to a storage that may be used, cards on bridges that may be used.
+/// Checks each option: its volume can be copied and the caller may use the target storage, or its card's bridge may be
+/// used.
 fn clonable(engine: &Engine, call: &Call, guest: &Guest, full: bool, elsewhere: Option<&str>) -> Outcome<()> {
     let mut shared = true;
     for (key, value) in &guest.config {
@@ -151,7 +153,8 @@ fn clonable(engine: &Engine, call: &Call, guest: &Guest, full: bool, elsewhere: 
     }
 }
 
-/// A container cannot be backed by a qcow2, which is what a directory makes of a linked clone.
+/// Returns true if a container's volume can be cloned as a linked clone. A directory would make a qcow2 image, which a
+/// container cannot use.
 fn linkable(engine: &Engine, volid: &str) -> bool {
     let state = engine.state();
     state.layout(storage_of(volid)) != Layout::Files && state.can(Feature::Clone, volid, false)

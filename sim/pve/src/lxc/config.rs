@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::checks::{Asked, mount_access};
+use super::checks::{Applicant, mount_access};
 use super::volumes::{new_volume, print_mount, stored};
 use crate::engine::{Call, Engine};
 use crate::guests::config::{Change, change_of, contradictions};
 use crate::guests::pending;
 use crate::qemu::create::refuse_undefined;
 use crate::refusal::{Outcome, Refusal};
-use crate::storage::disks;
+use crate::storage::messages;
 use crate::world::drives;
 use crate::world::state::{Guest, Kind, Pending};
 
@@ -25,7 +25,7 @@ pub(crate) async fn write(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     if change.digest.as_ref().is_some_and(|digest| *digest != guest.digest()) {
         return Err(Refusal::fault("detected modified configuration - file changed by other user? Try again."));
     }
-    let asked = Asked {
+    let asked = Applicant {
         engine,
         caller: &call.caller,
         vmid,
@@ -55,7 +55,7 @@ pub(crate) async fn write(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     Ok(Value::Null)
 }
 
-/// The volumes of a protected container stay as they are.
+/// Refuses changes of a protected container's volumes.
 fn protected(vmid: u32, guest: &Guest, change: &Change) -> Outcome<()> {
     if guest.get("protection") != Some("1") {
         return Ok(());
@@ -78,7 +78,7 @@ async fn carry_out(engine: &Arc<Engine>, vmid: u32, before: &Guest, change: &Cha
     }
     let mut changed = Vec::new();
     for key in &change.delete {
-        // An option that is only pending stays so.
+        // An option that was only pending is only removed from the pending ones.
         engine.with_guest(vmid, |guest| {
             if guest.config.contains_key(key) {
                 guest.pending.insert(key.clone(), Pending::Delete(change.force));
@@ -96,7 +96,7 @@ async fn carry_out(engine: &Arc<Engine>, vmid: u32, before: &Guest, change: &Cha
                 let text = format!("unable to hotplug {key}: failed to change apparmor profile: Invalid argument\n");
                 return restore(engine, vmid, before, key, text);
             }
-            new_volume(engine, &before.node, vmid, value, &disks::quiet).await.map_err(Refusal::fault)?
+            new_volume(engine, &before.node, vmid, value, &messages::quiet).await.map_err(Refusal::fault)?
         } else {
             stored(engine, key, value)
         };
@@ -105,18 +105,18 @@ async fn carry_out(engine: &Arc<Engine>, vmid: u32, before: &Guest, change: &Cha
         changed.push(key.clone());
     }
     if before.run.is_none() {
-        pending::settle(engine, vmid).await;
+        pending::apply_pending(engine, vmid).await;
         return Ok(());
     }
     let errors = pending::hotplug(engine, vmid, &changed).await;
     if changed.iter().any(|key| drives::is_net(key)) {
-        // Plugging a card reads the root file system again.
+        // Adding a card makes PVE detect the operating system from the root file system again.
         engine.with_guest(vmid, |guest| guest.set("ostype", "alpine"));
     }
     if errors.is_empty() { Ok(()) } else { Err(Refusal::parameters(errors)) }
 }
 
-/// A mount path always begins at the root.
+/// Makes a mount path begin at the root.
 fn absolute(value: &str) -> String {
     let mut fields = drives::parse(value);
     if let Some(mp) = fields.get_mut("mp")
@@ -127,7 +127,7 @@ fn absolute(value: &str) -> String {
     print_mount(&fields)
 }
 
-/// A failed change of a running container leaves nothing behind.
+/// Undoes a failed change of a running container, and returns the error.
 fn restore(engine: &Engine, vmid: u32, before: &Guest, key: &str, text: String) -> Outcome<()> {
     engine.with_guest(vmid, |guest| {
         guest.config = before.config.clone();

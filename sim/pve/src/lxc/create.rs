@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::checks::{Asked, mount_access};
+use super::checks::{Applicant, mount_access};
 use super::volumes::{new_volume, stored};
 use super::{power, setup};
 use crate::engine::locks::Mode;
@@ -16,6 +16,7 @@ use crate::qemu;
 use crate::qemu::create::{allocation, refuse_undefined, reserve};
 use crate::refusal::{Outcome, Refusal};
 use crate::storage::disks;
+use crate::storage::messages;
 use crate::world::drives;
 use crate::world::state::Kind;
 
@@ -56,7 +57,7 @@ pub(crate) fn create(engine: &Arc<Engine>, call: Call) -> Outcome<Value> {
     NOT_STORED.iter().for_each(|name| {
         options.0.remove(*name);
     });
-    let asked = Asked { engine, caller: &call.caller, vmid, pool: pool.as_deref(), before: None, unprivileged };
+    let asked = Applicant { engine, caller: &call.caller, vmid, pool: pool.as_deref(), before: None, unprivileged };
     for key in options.0.keys().filter(|key| *key != "unprivileged") {
         asked.option(key, options.text(key))?;
     }
@@ -94,7 +95,8 @@ pub(crate) fn create(engine: &Arc<Engine>, call: Call) -> Outcome<Value> {
     Ok(json!(upid))
 }
 
-/// Newer lines make unprivileged containers by default, and require more privileges for privileged ones.
+/// Returns true if the container is to be unprivileged. Newer lines of PVE make unprivileged containers by default, and
+/// require more privileges for privileged ones.
 fn unprivileged(engine: &Engine, call: &Call) -> Outcome<bool> {
     let wanted = call.text("unprivileged").map(|flag| flag == "1");
     let state = engine.state();
@@ -108,7 +110,7 @@ fn unprivileged(engine: &Engine, call: &Call) -> Outcome<bool> {
     Ok(unprivileged)
 }
 
-/// The number is free in the whole cluster.
+/// Checks that no guest of the cluster has the VMID.
 pub(crate) fn unused(engine: &Engine, vmid: u32) -> Outcome<()> {
     match engine.state().guests.get(&vmid) {
         Some(other) => {
@@ -132,11 +134,11 @@ async fn build(worker: &Worker, plan: Creation) -> Result<(), String> {
     let engine = &worker.engine;
     let vmid = plan.vmid;
     let _guard = worker.lock(Kind::Lxc, vmid, Mode::Exclusive, 10).await?;
-    worker.half_made(Some(vmid));
+    disks::remove_if_stopped(worker, vmid);
     match fill(worker, &plan).await {
         Ok(config) => {
             worker.middle().await;
-            worker.half_made(None);
+            worker.keep();
             let mut state = engine.state();
             if let Some(pool) = plan.pool.as_ref().and_then(|pool| state.pools.get_mut(pool)) {
                 pool.guests.insert(vmid);
@@ -148,7 +150,7 @@ async fn build(worker: &Worker, plan: Creation) -> Result<(), String> {
             Ok(())
         }
         Err(text) => {
-            disks::forget_guest(engine, vmid, disks::Reach::Numbered, &disks::quiet).await;
+            disks::remove_guest(engine, vmid, disks::VolumeScope::Numbered, &messages::quiet).await;
             Err(format!("unable to create CT {vmid} - {text}"))
         }
     }
@@ -205,7 +207,7 @@ async fn fill(worker: &Worker, plan: &Creation) -> Result<BTreeMap<String, Strin
     Ok(config)
 }
 
-/// Junk in place of an archive ends with tar's complaints.
+/// Logs tar's messages about a file that is not an archive, and returns the error.
 fn unpackable(worker: &Worker, vmid: u32, template: &str, file: &std::path::Path) -> Result<(), String> {
     let mut magic = [0_u8; 4];
     let read = std::fs::File::open(file).and_then(|mut file| std::io::Read::read(&mut file, &mut magic));

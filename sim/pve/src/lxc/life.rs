@@ -1,4 +1,4 @@
-//! Containers: resizing, moving volumes, templates, clones, destroying.
+//! Conversion of containers to templates, and their removal.
 
 use std::sync::Arc;
 
@@ -66,7 +66,7 @@ pub(crate) fn destroy(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     if guest.run.is_some() && !force {
         return Err(Refusal::fault(format!("unable to destroy CT {vmid} - container is running")));
     }
-    let (node, reach) = (call.node.clone(), disks::Reach::of(call));
+    let (node, reach) = (call.node.clone(), disks::VolumeScope::of(call));
     let upid = engine.spawn(call, "vzdestroy", &vmid.to_string(), move |worker| async move {
         let engine = &worker.engine;
         let _guard = worker.lock(Kind::Lxc, vmid, Mode::Exclusive, 10).await?;
@@ -82,7 +82,7 @@ pub(crate) fn destroy(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
                 disks::free(engine, &node, &volid, &|line| worker.log(line)).await?;
             }
         }
-        disks::forget_guest(engine, vmid, reach, &|line| worker.log(line)).await;
+        disks::remove_guest(engine, vmid, reach, &|line| worker.log(line)).await;
         if purge {
             worker.log(format!("purging CT {vmid} from related configurations.."));
         }

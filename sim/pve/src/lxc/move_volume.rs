@@ -11,7 +11,7 @@ use crate::refusal::{Outcome, Refusal};
 use crate::world::drives;
 use crate::world::state::{Guest, Kind};
 
-/// Re-assigns a mount point's volume to another container.
+/// Reassigns a mount point's volume to another container.
 pub(crate) fn move_volume(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     let vmid = call.vmid();
     let volume = call.text("volume").unwrap_or_default().to_owned();
@@ -74,7 +74,7 @@ pub(crate) fn move_volume(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     Ok(json!(upid))
 }
 
-/// Returns the value of the source's mount point if it may move to `key` of the target.
+/// Returns the value of the source's mount point if it can move to `key` of the target.
 fn movable(
     (source, vmid): (&Guest, u32),
     volume: &str,

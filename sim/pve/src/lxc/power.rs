@@ -1,4 +1,4 @@
-//! Power of containers: start, stop, shutdown and the rest.
+//! Power of containers: start, stop, shutdown, reboot.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +55,7 @@ pub(crate) fn power(engine: &Arc<Engine>, call: &Call, verb: &str) -> Outcome<Va
                 start(&engine, vmid, &node, guard).await
             }
             _ => {
-                cut(&engine, vmid).await;
+                stop_now(&engine, vmid).await;
                 Ok(())
             }
         }
@@ -77,7 +77,7 @@ async fn start(engine: &Arc<Engine>, vmid: u32, node: &str, _guard: Guard) -> Re
     if guest.get("unprivileged") == Some("1") && guest.config.iter().any(quota) {
         return Err("Quotas are not supported by unprivileged containers.".to_owned());
     }
-    pending::settle(engine, vmid).await;
+    pending::apply_pending(engine, vmid).await;
     let guest = engine.guest(Kind::Lxc, vmid, node).map_err(Refusal::into_text)?;
     qemu::power::bridges_exist(engine, &guest)?;
     let mounts = guest
@@ -100,20 +100,20 @@ async fn start(engine: &Arc<Engine>, vmid: u32, node: &str, _guard: Guard) -> Re
     started
 }
 
-/// Asks a container's init to halt, and ends the container where `force` says so and it does not in time.
+/// Asks a container's init to halt. After `timeout` seconds the container is stopped if `force` is set.
 async fn shutdown(engine: &Arc<Engine>, vmid: u32, timeout: u64, force: bool) -> Result<(), String> {
     engine.wait(Duration::from_millis(500)).await;
     if !engine.backend.container_shutdown(vmid, Duration::from_secs(timeout)).await && !force {
         return Err("container did not stop".to_owned());
     }
-    cut(engine, vmid).await;
+    stop_now(engine, vmid).await;
     Ok(())
 }
 
-/// Starts a container that has rebooted by itself, with the configuration of now, as systemd does on the real server.
+/// Starts a container that rebooted itself, with its current configuration. On the real server systemd does this.
 pub(crate) async fn start_again(engine: &Arc<Engine>, vmid: u32) {
     engine.consoles.drop_shell(vmid);
-    pending::settle(engine, vmid).await;
+    pending::apply_pending(engine, vmid).await;
     let Some(node) = engine.with_guest(vmid, |guest| guest.node.clone()) else { return };
     let Ok(guard) = engine.lock_now(Kind::Lxc, vmid).await else { return };
     if let Err(error) = start(engine, vmid, &node, guard).await {
@@ -121,11 +121,11 @@ pub(crate) async fn start_again(engine: &Arc<Engine>, vmid: u32) {
     }
 }
 
-/// Ends a container at once and applies what was pending.
-pub(crate) async fn cut(engine: &Arc<Engine>, vmid: u32) {
+/// Stops a container immediately and applies its pending changes.
+pub(crate) async fn stop_now(engine: &Arc<Engine>, vmid: u32) {
     engine.consoles.drop_shell(vmid);
     engine.backend.container_stop(vmid).await;
     engine.with_guest(vmid, |guest| guest.run = None);
     engine.wait(Duration::from_millis(600)).await;
-    pending::settle(engine, vmid).await;
+    pending::apply_pending(engine, vmid).await;
 }

@@ -12,7 +12,7 @@ use crate::world::layout::Layout;
 use crate::world::state::Kind;
 use crate::world::volumes::storage_of;
 
-/// A volume that is to grow, as it was found.
+/// A volume that is to grow, with its configuration.
 struct Growth {
     value: String,
     volid: String,
@@ -27,7 +27,7 @@ pub(crate) fn resize(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     let upid = engine.spawn(call, "resize", &call.vmid().to_string(), move |worker| async move {
         let (engine, vmid) = (&worker.engine, asked.vmid());
         let _guard = worker.lock(Kind::Lxc, vmid, Mode::Exclusive, 10).await?;
-        // The same again: it may have changed in between.
+        // The checks are repeated, because the configuration may have changed.
         let found = growth(engine, &asked).map_err(Refusal::into_text)?;
         let path = engine.state().path_of(&found.volid);
         let running = engine.with_guest(vmid, |guest| guest.run.is_some()) == Some(true);
@@ -47,7 +47,7 @@ pub(crate) fn resize(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     Ok(json!(upid))
 }
 
-/// Everything that is looked at before a volume grows, in PVE's order.
+/// Checks a request to grow a volume, in PVE's order.
 fn growth(engine: &Engine, call: &Call) -> Outcome<Growth> {
     let vmid = call.vmid();
     let (disk, size) = (call.text("disk").unwrap_or_default(), call.text("size").unwrap_or_default());
@@ -87,7 +87,7 @@ fn growth(engine: &Engine, call: &Call) -> Outcome<Growth> {
     Ok(Growth { value, volid, format: named.format, old, new })
 }
 
-/// What e2fsck and resize2fs say; sizes in KiB.
+/// Returns the lines of e2fsck and resize2fs. Sizes are in KiB.
 fn file_system_grows(path: &str, before: u64, after: u64) -> impl Iterator<Item = String> {
     [
         "e2fsck 1.47.2 (1-Jan-2025)".to_owned(),

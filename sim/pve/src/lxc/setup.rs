@@ -1,4 +1,4 @@
-//! Settings of a container from its configuration, as its files are written from them.
+//! The settings of a container that its configuration files are written from.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use sim_backend::{ContainerSetup, NetworkCard};
 /// Search domain of every node.
 const NODE_SEARCH: &str = "lab";
 
-/// Terminals of a container that says nothing about them.
+/// Number of terminals of a container whose configuration does not set it.
 const TERMINALS: u32 = 2;
 
-/// Settings of the container with this configuration, on a node with these name servers.
+/// Returns the settings of a container with this configuration, on a node with these name servers.
 pub(crate) fn of(config: &BTreeMap<String, String>, hostname: &str, node_name_servers: Vec<String>) -> ContainerSetup {
     ContainerSetup {
         hostname: hostname.to_owned(),

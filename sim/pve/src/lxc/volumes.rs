@@ -1,16 +1,16 @@
-//! Volumes of containers: how the configuration writes them, making new ones, growing, moving.
+//! Volumes of containers: their form in the configuration, and their creation.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::engine::Engine;
 use crate::qemu;
-use crate::storage::allocation::{self, Wanted};
-use crate::storage::disks;
+use crate::storage::allocation::{self, NewVolume};
+use crate::storage::messages;
 use crate::world::drives;
 use crate::world::layout::Layout;
 
-/// Values in the form in which they are stored.
+/// Returns a value in its stored form.
 pub(crate) fn stored(engine: &Engine, key: &str, value: &str) -> String {
     if key == "tags" {
         return qemu::checks::unique_tags(value);
@@ -35,7 +35,7 @@ pub(crate) fn stored(engine: &Engine, key: &str, value: &str) -> String {
     out
 }
 
-/// `volume[,mp=…],rest` in PVE's order.
+/// Prints a mount point in PVE's order: `volume[,mp=…],rest`.
 pub(crate) fn print_mount(fields: &BTreeMap<String, String>) -> String {
     let mut out = fields.get("file").cloned().unwrap_or_default();
     if let Some(mp) = fields.get("mp") {
@@ -52,7 +52,7 @@ pub(crate) async fn new_volume(
     node: &str,
     vmid: u32,
     value: &str,
-    print: disks::Print<'_>,
+    print: messages::Print<'_>,
 ) -> Result<String, String> {
     let mut fields = drives::parse(value);
     let file = fields.get("file").cloned().unwrap_or_default();
@@ -72,14 +72,14 @@ pub(crate) async fn new_volume(
     Ok(print_mount(&fields))
 }
 
-/// A volume for a container's files: a file system of its own, or a data set where the storage has such.
+/// Makes a volume for a container's files: a file system of its own, or a dataset on a storage that has datasets.
 pub(crate) fn root_volume(
     engine: &Engine,
     node: &str,
     storage: &str,
     vmid: u32,
     bytes: u64,
-    print: disks::Print<'_>,
+    print: messages::Print<'_>,
 ) -> Result<String, String> {
     let (layout, holds) =
         engine.state().storages.get(storage).map_or((Layout::Files, false), |s| (s.layout(), s.holds("rootdir")));
@@ -87,7 +87,7 @@ pub(crate) fn root_volume(
     if layout != Layout::Zfs && !holds {
         return Err(format!("content type 'rootdir' is not available or configured on storage '{storage}'"));
     }
-    let wanted = Wanted { node, storage, vmid, content: "rootdir", format: Some(format), name: None, bytes };
+    let wanted = NewVolume { node, storage, vmid, content: "rootdir", format: Some(format), name: None, bytes };
     let volid = allocation::allocate(engine, wanted, print)?;
     if format == "raw" {
         filesystem(engine, bytes, print);
@@ -95,8 +95,8 @@ pub(crate) fn root_volume(
     Ok(volid)
 }
 
-/// What mkfs says.
-pub(crate) fn filesystem(engine: &Engine, bytes: u64, print: disks::Print<'_>) {
+/// Prints the lines of mkfs.
+pub(crate) fn filesystem(engine: &Engine, bytes: u64, print: messages::Print<'_>) {
     let small = bytes < 512 << 20;
     let block = if small { 1024 } else { 4096 };
     let blocks = bytes / block;

@@ -14,7 +14,7 @@ use crate::world::state::Guest;
 use crate::world::state::Kind;
 use sim_backend::{AgentCall, AgentError, AgentReply};
 
-/// Commands of the old generic call and of `GET …/agent`.
+/// Commands of the old generic call, which `GET …/agent` lists.
 pub(crate) const COMMANDS: [&str; 25] = [
     "exec",
     "exec-status",
@@ -77,7 +77,7 @@ pub(crate) async fn call(engine: &Engine, call: &Call, command: &str) -> Outcome
         return Err(not_running());
     }
     if matches!(&request, Some(AgentCall::Exec { command, .. }) if !command.iter().all(|word| word.is_ascii())) {
-        // Such a command line never reaches the agent whole, and spoils the next call too.
+        // Such a command line does not reach the agent complete, and makes the next call fail too.
         engine.with_guest(vmid, |guest| {
             if let Some(run) = &mut guest.run {
                 run.stuck = true;
@@ -102,7 +102,7 @@ fn not_running() -> Refusal {
     Refusal::fault("QEMU guest agent is not running")
 }
 
-/// A text with characters beyond ASCII kills the daemon that should pass it on.
+/// Fails as PVE does for text beyond ASCII, which kills the daemon that should forward it.
 async fn refused(engine: &Engine, text: &str) -> Outcome<Value> {
     if text.is_ascii() {
         return Err(Refusal::fault(format!("Agent error: {text}")));
@@ -141,7 +141,7 @@ fn request(call: &Call, command: &str) -> Outcome<Option<AgentCall>> {
     }))
 }
 
-/// Perl's base64 takes one byte per character and refuses anything wider.
+/// Returns the bytes of a text. Perl's base64 takes one byte for each character and refuses wider ones.
 fn latin(text: &str, line: u32) -> Outcome<Vec<u8>> {
     let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
     bytes.ok_or_else(|| {
@@ -158,7 +158,7 @@ fn latin_file(text: &str) -> Outcome<Vec<u8>> {
     })
 }
 
-/// One character per byte, as PVE hands data on.
+/// Returns a text with one character for each byte, as PVE returns data.
 fn per_byte(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(*byte)).collect()
 }
@@ -190,21 +190,21 @@ fn shown(command: &str, reply: AgentReply) -> Value {
     }
 }
 
-/// Bytes of a file that PVE asks the agent for at a time, and altogether.
+/// Bytes of a file that PVE reads from the agent at a time, and the total limit.
 const CHUNK: usize = 1 << 20;
-const MOST_READ: usize = 16 << 20;
+const MAX_READ: usize = 16 << 20;
 
-/// Returns the wanted part of a file as `file-read` shows it. A part that ends where the count does is taken for truncated,
-/// because the agent has not met the file's end.
+/// Returns the requested part of a file as `file-read` shows it. A part that ends where the count does is reported as
+/// truncated, because the agent has not reached the end of the file.
 ///
 /// Source: `file-read` in qemu-server's `API2/Qemu/Agent.pm`.
 fn part(call: &Call, bytes: &[u8]) -> Value {
     let number = |name: &str| call.params.number(name).and_then(|number| usize::try_from(number).ok());
-    let (offset, count) = (number("offset").unwrap_or(0), number("count").unwrap_or(MOST_READ));
+    let (offset, count) = (number("offset").unwrap_or(0), number("count").unwrap_or(MAX_READ));
     let rest = bytes.get(offset..).unwrap_or_default();
     let read = &rest[..rest.len().min(count)];
     let content = match call.text("decode") {
-        // Each chunk is encoded for itself.
+        // Each chunk is encoded separately.
         Some("0") => read.chunks(CHUNK).map(|chunk| BASE64_STANDARD.encode(chunk)).collect(),
         _ => per_byte(read),
     };
@@ -215,7 +215,7 @@ fn part(call: &Call, bytes: &[u8]) -> Value {
     value
 }
 
-/// Answers that need no guest.
+/// Answers commands that do not need the guest.
 fn canned(engine: &Engine, guest: &Guest, command: &str) -> Outcome<Value> {
     Ok(match command {
         "get-host-name" => {

@@ -1,12 +1,12 @@
-//! Network cards of VMs, as their guests meet them.
+//! Network cards of VMs, as their guests see them.
 
 use std::collections::BTreeMap;
 
 use crate::world::drives;
 use sim_backend::NetworkCard;
 
-/// Returns the network cards of a VM with this configuration. Guests set their cards up as their cloud-init drive says, and
-/// ask DHCP where it says nothing.
+/// Returns the network cards of a VM with this configuration. Guests set up their cards from their cloud-init drive,
+/// and use DHCP without settings.
 pub(crate) fn of(config: &BTreeMap<String, String>) -> Vec<NetworkCard> {
     let has_cloud_init = config.iter().any(|(key, value)| drives::is_drive(key) && drives::is_cloudinit(value));
     let cards = config.iter().filter_map(|(key, value)| {

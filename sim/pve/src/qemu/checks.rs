@@ -1,4 +1,4 @@
-//! What a caller must be allowed to, to set or delete options of a VM; and values that PVE refuses before it starts.
+//! Privileges that setting or deleting options of a VM needs; and values that PVE refuses before it starts a task.
 
 use crate::engine::Engine;
 use crate::guests;
@@ -51,7 +51,7 @@ const GENERAL: [&str; 17] = [
 ];
 const DISK: [&str; 3] = ["boot", "bootdisk", "vmstatestorage"];
 
-/// A caller that wants to change a VM, possibly one that is being made in a pool.
+/// A caller who wants to change a VM, possibly one that is being created in a pool.
 pub(crate) struct Applicant<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) caller: &'a str,
@@ -70,7 +70,7 @@ impl Applicant<'_> {
         state.require_any(self.caller, &format!("/vms/{}", self.vmid), privileges)
     }
 
-    /// The options by name; drives, serial ports and tags are looked at with their values.
+    /// Checks the privileges for options by their names. Drives, serial ports and tags are checked with their values.
     pub(crate) fn options<'k>(&self, keys: impl Iterator<Item = &'k String>) -> Outcome<()> {
         for key in keys {
             let numbered = |stem: &str| {
@@ -115,7 +115,7 @@ impl Applicant<'_> {
         privileges.iter().try_for_each(|privilege| self.require(&[privilege]))
     }
 
-    /// A drive's value as it is or is to be: what kind of drive decides.
+    /// Checks the privileges for a drive. The kind of drive decides, so `value` is the current or the new value.
     pub(crate) fn drive(&self, value: &str) -> Outcome<()> {
         if drives::is_cloudinit(value) {
             return self.require_all(&["VM.Config.Cloudinit", "VM.Config.CDROM"]);
@@ -124,7 +124,7 @@ impl Applicant<'_> {
         self.require(&[if cdrom { "VM.Config.CDROM" } else { "VM.Config.Disk" }])
     }
 
-    /// Devices of the host, and what stands for them; `verb` is PVE's word in the refusal.
+    /// Checks the privileges for devices of the node and their mappings. `verb` is PVE's word in the refusal.
     pub(crate) fn device(&self, key: &str, value: &str, verb: &str) -> Outcome<()> {
         let numbered =
             |stem: &str| key.strip_prefix(stem).is_some_and(|n| !n.is_empty() && n.chars().all(|c| c.is_ascii_digit()));
@@ -171,7 +171,7 @@ impl Applicant<'_> {
         Ok(())
     }
 
-    /// Devices and tags of a change; what is there already is looked at too.
+    /// Checks the devices and tags of a change, including the existing values.
     pub(crate) fn values(&self, guest: &Guest, change: &Change) -> Outcome<()> {
         for key in change.options.0.keys() {
             let value = change.options.text(key).unwrap_or_default();
@@ -186,12 +186,12 @@ impl Applicant<'_> {
         Ok(())
     }
 
-    /// Devices of a VM that is being made.
+    /// Checks the devices of a VM that is being created.
     pub(crate) fn valued(&self, params: &Params) -> Outcome<()> {
         params.0.keys().try_for_each(|key| self.device(key, params.text(key).unwrap_or_default(), "set"))
     }
 
-    /// The storages that drives ask for.
+    /// Checks the privileges for the storages that drives use.
     pub(crate) fn storages(&self, params: &Params) -> Outcome<()> {
         for (key, _) in params.0.iter().filter(|(key, _)| drives::is_drive(key)) {
             let value = params.text(key).unwrap_or_default();
@@ -240,7 +240,7 @@ impl Applicant<'_> {
             return Err(Refusal::parameter(key, text));
         }
         match named.owner {
-            // It may be in use, and is copied as a clone is.
+            // The volume may be in use. It is copied as in a clone.
             Some(owner) => state.require(self.caller, &format!("/vms/{owner}"), &["VM.Clone"]),
             None => state.volume_access(self.caller, Some(self.vmid), source, None),
         }
@@ -255,7 +255,7 @@ impl Applicant<'_> {
         Ok(())
     }
 
-    /// The bridges that network cards use.
+    /// Checks the privileges for the bridges that network cards use.
     pub(crate) fn bridges<'v>(&self, values: impl Iterator<Item = &'v str>) -> Outcome<()> {
         for value in values {
             let Some(bridge) = drives::bridge(value) else { continue };
@@ -269,7 +269,7 @@ impl Applicant<'_> {
     }
 }
 
-/// Mistakes in drive values that are refused with `400`.
+/// Refuses wrong drive values with `400`.
 pub(crate) fn drive_values(engine: &Engine, params: &Params) -> Outcome<()> {
     for (key, _) in params.0.iter().filter(|(key, _)| drives::is_drive(key)) {
         let value = params.text(key).unwrap_or_default();
@@ -305,7 +305,7 @@ pub(crate) fn drive_values(engine: &Engine, params: &Params) -> Outcome<()> {
     Ok(())
 }
 
-/// `sshkeys` holds percent-encoded OpenSSH keys.
+/// Checks the percent-encoded OpenSSH keys in `sshkeys`.
 pub(crate) fn ssh_keys(params: &Params) -> Outcome<()> {
     let Some(encoded) = params.text("sshkeys") else { return Ok(()) };
     let text = percent_encoding::percent_decode_str(encoded).decode_utf8_lossy().into_owned();
@@ -322,7 +322,7 @@ pub(crate) fn check_keys(text: &str) -> Outcome<()> {
     if good { Ok(()) } else { Err(Refusal::fault("SSH public key validation error")) }
 }
 
-/// Values in the form in which they are stored.
+/// Brings all values into their stored form.
 pub(crate) fn normalise(engine: &Engine, params: &mut Params) {
     let keys: Vec<String> = params.0.keys().cloned().collect();
     for key in keys {
@@ -351,7 +351,7 @@ pub(crate) fn normalise(engine: &Engine, params: &mut Params) {
     }
 }
 
-/// `model=MAC,…` with a MAC of PVE's prefix where none is given.
+/// Returns the stored form of a network card, `model=MAC,…`. A card without a MAC address gets one with PVE's prefix.
 pub(crate) fn network(engine: &Engine, value: &str) -> String {
     let mut parts = drives::parts(value);
     let first = parts.next().unwrap_or_default();
@@ -363,7 +363,7 @@ pub(crate) fn network(engine: &Engine, value: &str) -> String {
         None => (first.to_owned(), None),
     };
     if model == "bridge" || model == "macaddr" {
-        // The model did not come first.
+        // The model is not the first part.
         let all = drives::parse(value);
         model = all.get("model").cloned().unwrap_or_else(|| "virtio".to_owned());
         mac = None;
@@ -382,7 +382,7 @@ pub(crate) fn network(engine: &Engine, value: &str) -> String {
     out
 }
 
-/// Lower case, sorted, each once.
+/// Returns tags in lower case, sorted, without duplicates.
 pub(crate) fn unique_tags(value: &str) -> String {
     let mut all: Vec<String> = params::split_list(value).iter().map(|tag| tag.to_lowercase()).collect();
     all.sort();
@@ -390,7 +390,7 @@ pub(crate) fn unique_tags(value: &str) -> String {
     all.join(";")
 }
 
-/// The snippet that `cicustom` names must be there when an image is made of it.
+/// Checks that the snippets of `cicustom` exist, because an image is made from them.
 pub(crate) fn snippets_exist(engine: &Engine, guest: &Guest) -> Result<(), String> {
     let Some(text) = guest.get("cicustom") else { return Ok(()) };
     for (_, volid) in drives::parse(text) {

@@ -11,18 +11,19 @@ use crate::engine::locks::Mode;
 use crate::engine::{Call, Engine, Worker};
 use crate::refusal::{Outcome, Refusal};
 use crate::storage::disks;
+use crate::storage::messages;
 use crate::world::drives;
 use crate::world::layout::Feature;
 use crate::world::state::{Guest, Kind};
 
-/// A clone that has been found possible.
+/// A clone that has been checked.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) source: u32,
     pub(crate) target: u32,
-    /// Where the source is.
+    /// Name of the source's node.
     pub(crate) node: String,
-    /// The snapshot of the source that is cloned.
+    /// Name of the snapshot that is cloned.
     pub(crate) snapshot: Option<String>,
     target_node: String,
     name: Option<String>,
@@ -31,7 +32,7 @@ pub(crate) struct Plan {
     pub(crate) storage: Option<String>,
     pub(crate) format: Option<String>,
     pub(crate) full: bool,
-    /// KiB per second.
+    /// Bandwidth limit in KiB per second.
     pub(crate) limit: Option<u64>,
 }
 
@@ -96,7 +97,7 @@ pub(crate) fn clone(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     Ok(json!(upid))
 }
 
-/// The storage that a request names takes images, and where the clone goes elsewhere it is there too.
+/// Checks that the requested storage takes images, and that the other node has it if the clone goes there.
 fn target_storage(engine: &Engine, node: &str, storage: &str, elsewhere: Option<&str>) -> Outcome<()> {
     let state = engine.state();
     let found = state.usable(node, storage).map_err(Refusal::fault)?;
@@ -112,8 +113,8 @@ fn target_storage(engine: &Engine, node: &str, storage: &str, elsewhere: Option<
     Ok(())
 }
 
-/// Asks for room on the storages of a VM's disks, or on the one wanted; tells whether all its volumes, CD-ROM images
-/// among them, are on shared storages.
+/// Checks the privilege for space on the requested storage or the storages of the VM's disks. Returns true if all
+/// volumes, including CD-ROM images, are on shared storages.
 fn storage_access(engine: &Engine, caller: &str, guest: &Guest, wanted: Option<&str>) -> Outcome<bool> {
     let mut shared = true;
     for (_, value) in guest.config.iter().filter(|(key, _)| drives::is_drive(key)) {
@@ -137,7 +138,7 @@ fn storage_access(engine: &Engine, caller: &str, guest: &Guest, wanted: Option<&
     Ok(shared)
 }
 
-/// The number of a container, or of a VM elsewhere, is found out later, in the task.
+/// Refuses a VMID of a VM on the same node. Other guests with the VMID are found later, in the task.
 fn exists_already(engine: &Engine, node: &str, target: u32) -> Outcome<()> {
     match engine.state().guests.get(&target) {
         Some(guest) if guest.kind == Kind::Qemu && guest.node == node => {
@@ -147,7 +148,7 @@ fn exists_already(engine: &Engine, node: &str, target: u32) -> Outcome<()> {
     }
 }
 
-/// Every disk can be cloned in the way that is wanted.
+/// Checks that every disk can be cloned in the requested way.
 fn copyable(engine: &Engine, guest: &Guest, full: bool, snapshot: bool) -> Outcome<()> {
     let state = engine.state();
     let disk = |value: &str| drives::is_cloudinit(value) || !drives::is_cdrom(value);
@@ -185,21 +186,22 @@ async fn work(worker: &Worker, plan: &Plan) -> Result<(), String> {
             plan.node
         ));
     }
-    worker.half_made(Some(target));
+    disks::remove_if_stopped(worker, target);
     let drives = match clone_disks::copy_drives(worker, plan, &source).await {
         Ok(drives) => drives,
         Err(text) => {
-            disks::forget_guest(engine, target, disks::Reach::Numbered, &disks::quiet).await;
+            disks::remove_guest(engine, target, disks::VolumeScope::Numbered, &messages::quiet).await;
             return Err(format!("clone failed: {text}"));
         }
     };
     worker.middle().await;
-    worker.half_made(None);
+    worker.keep();
     finish(engine, plan, &source, drives);
     Ok(())
 }
 
-/// Until it is done the clone is on its source's node, wherever it goes.
+/// Takes the VMID for the clone. Until the task ends, the clone is on its source's node, even if another node is its
+/// target.
 fn occupy(engine: &Engine, plan: &Plan) -> bool {
     let mut state = engine.state();
     if state.guests.contains_key(&plan.target) {

@@ -1,4 +1,4 @@
-//! The disks of a VM's clone: copied, or backed by the source's.
+//! The disks of a clone: copied, or linked to the source's disks.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,14 +6,15 @@ use std::time::Duration;
 use super::clone::Plan;
 use crate::engine::Worker;
 use crate::schema;
-use crate::storage::allocation::{self, Wanted};
+use crate::storage::allocation::{self, NewVolume};
 use crate::storage::disks;
+use crate::storage::messages;
 use crate::world::drives;
-use crate::world::snapshot::kept;
+use crate::world::snapshot::snapshot_volume_name;
 use crate::world::state::Guest;
 use crate::world::volumes::{Volume, storage_of};
 
-/// The drives of the clone, by name.
+/// Makes the drives of the clone. Returns their values by name.
 pub(crate) async fn copy_drives(
     worker: &Worker,
     plan: &Plan,
@@ -48,7 +49,7 @@ fn cloudinit(worker: &Worker, plan: &Plan, key: &str, value: &str) -> Result<Str
         let name = state.layout(&storage).cloudinit_name(plan.target, &format);
         (format, name)
     };
-    let wanted = Wanted {
+    let wanted = NewVolume {
         node: &plan.node,
         storage: &storage,
         vmid: plan.target,
@@ -82,7 +83,7 @@ async fn full(worker: &Worker, plan: &Plan, key: &str, value: &str) -> Result<St
             "format '{wanted_format}' is not supported by the target storage '{storage}' - using '{format}' instead"
         ));
     }
-    let wanted = Wanted {
+    let wanted = NewVolume {
         node: &plan.node,
         storage: &storage,
         vmid: plan.target,
@@ -94,7 +95,7 @@ async fn full(worker: &Worker, plan: &Plan, key: &str, value: &str) -> Result<St
     let volid = allocation::allocate(engine, wanted, &print)?;
     worker.log(format!("allocated target volume '{volid}'"));
     allocation::copied(engine, &plan.node, &from, &volid, &print)?;
-    let held = plan.snapshot.as_ref().map_or_else(|| from.clone(), |snapshot| kept(&from, snapshot));
+    let held = plan.snapshot.as_ref().map_or_else(|| from.clone(), |snapshot| snapshot_volume_name(&from, snapshot));
     engine.backend.disk_clone(&held, &volid, false).await.map_err(|error| error.to_string())?;
     copy_slowly(worker, plan, &from, &volid, &volume, &format).await;
     let size = engine.state().volume(&plan.node, &volid).map_or(volume.size, |made| made.size);
@@ -104,7 +105,7 @@ async fn full(worker: &Worker, plan: &Plan, key: &str, value: &str) -> Result<St
     Ok(schema::propstring::print(&drive, "file", &["format"]))
 }
 
-/// Time passes by the bandwidth limit, one line per step.
+/// Copies at the bandwidth limit, and logs one line for each step.
 async fn copy_slowly(worker: &Worker, plan: &Plan, from: &str, to: &str, volume: &Volume, format: &str) {
     let engine = &worker.engine;
     let seconds = plan.limit.map_or(0, |limit| (volume.data >> 10) / limit);
@@ -117,15 +118,15 @@ async fn copy_slowly(worker: &Worker, plan: &Plan, from: &str, to: &str, volume:
         ));
     }
     if seconds == 0 {
-        disks::transferred(volume.size, 100, &|line| worker.log(line));
+        messages::transferred(volume.size, 100, &|line| worker.log(line));
         return;
     }
     let steps = 90;
     for at in 0..=steps {
         let text = format!(
             "transferred {} of {} ({})",
-            disks::human(volume.size / steps * at),
-            disks::human(volume.size),
+            messages::human(volume.size / steps * at),
+            messages::human(volume.size),
             percent(at, steps)
         );
         worker.log(text);

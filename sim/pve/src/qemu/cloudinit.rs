@@ -1,4 +1,4 @@
-//! What PVE itself would write into a cloud-init drive.
+//! The cloud-init data that PVE generates.
 
 use std::fmt::Write as _;
 

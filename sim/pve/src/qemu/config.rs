@@ -15,18 +15,19 @@ use crate::guests::{pending, tags};
 use crate::params::Params;
 use crate::refusal::{Outcome, Refusal};
 use crate::storage::disks;
+use crate::storage::messages;
 use crate::world;
 use crate::world::drives;
 use crate::world::state::{Guest, Kind, Pending};
 use crate::world::volumes::storage_of;
 
-/// `PUT` answers when done, `POST` with a task that takes the lock itself.
+/// Changes a VM's configuration. `PUT` answers after the change, `POST` with a task that acquires the lock itself.
 pub(crate) async fn write(engine: &Arc<Engine>, call: Call, as_task: bool) -> Outcome<Value> {
     let vmid = call.vmid();
     let mut change = change_of(engine, Kind::Qemu, &call)?;
     refuse_undefined(&change.options)?;
     checks::drive_values(engine, &change.options)?;
-    let given = shown(&change, call.text("revert"));
+    let options = shown(&change, call.text("revert"));
     one_cloudinit(engine, vmid, &change.options)?;
     let applicant = Applicant { engine, caller: &call.caller, vmid, pool: None };
     applicant.options(change.delete.iter())?;
@@ -35,17 +36,17 @@ pub(crate) async fn write(engine: &Arc<Engine>, call: Call, as_task: bool) -> Ou
     let cards: Vec<&str> =
         change.options.0.keys().filter(|key| drives::is_net(key)).filter_map(|key| change.options.text(key)).collect();
     applicant.bridges(cards.into_iter())?;
-    // A config lock is seen at once, even while another task holds the file's.
+    // A config lock is seen immediately, even while another task holds the file lock.
     load_and_check(engine, &call, &change)?;
     checks::normalise(engine, &mut change.options);
     let locked = |guard| (guard, call.clone(), change.clone());
     if !as_task {
         let guard = engine.lock_now(Kind::Qemu, vmid).await?;
         let (_guard, call, mut change) = locked(guard);
-        update(engine, &call, &mut change, &disks::quiet).await?;
+        update(engine, &call, &mut change, &messages::quiet).await?;
         return Ok(Value::Null);
     }
-    let line = format!("update VM {vmid}: {given}");
+    let line = format!("update VM {vmid}: {options}");
     let delay = call.params.number("background_delay").and_then(|n| u64::try_from(n).ok());
     let inner = call.clone();
     let upid = engine.spawn(&call, "qmconfig", &vmid.to_string(), move |worker| async move {
@@ -69,7 +70,7 @@ pub(crate) async fn write(engine: &Arc<Engine>, call: Call, as_task: bool) -> Ou
     Ok(json!(upid))
 }
 
-/// What is looked at before the lock is taken, and again behind it.
+/// Loads the guest and checks a change, before and again after the lock is acquired.
 fn load_and_check(engine: &Engine, call: &Call, change: &Change) -> Outcome<Guest> {
     let guest = engine.guest(Kind::Qemu, call.vmid(), &call.node)?;
     if change.digest.as_ref().is_some_and(|digest| *digest != guest.digest()) {
@@ -94,10 +95,10 @@ fn load_and_check(engine: &Engine, call: &Call, change: &Change) -> Outcome<Gues
     Ok(guest)
 }
 
-/// The work behind the lock.
-async fn update(engine: &Arc<Engine>, call: &Call, change: &mut Change, print: disks::Print<'_>) -> Outcome<()> {
+/// Carries out the change under the lock.
+async fn update(engine: &Arc<Engine>, call: &Call, change: &mut Change, print: messages::Print<'_>) -> Outcome<()> {
     let guest = load_and_check(engine, call, change)?;
-    // What is reverted and set is set to what is in force; what is only pending goes.
+    // An option that is both reverted and set gets the value in force.
     let applicant = Applicant { engine, caller: &call.caller, vmid: call.vmid(), pool: None };
     drive_privileges(&applicant, &guest, change)?;
     applicant.values(&guest, change)?;
@@ -106,7 +107,7 @@ async fn update(engine: &Arc<Engine>, call: &Call, change: &mut Change, print: d
     carry_out(engine, call.vmid(), change, print).await
 }
 
-/// A boot order names devices that are there, or come with the same request.
+/// Checks that the devices of a boot order exist or are part of the same request.
 fn boot_devices_exist(guest: &Guest, change: &Change) -> Outcome<()> {
     let held = guest.with_pending();
     for device in drives::boot_order(change.options.text("boot")) {
@@ -118,7 +119,7 @@ fn boot_devices_exist(guest: &Guest, change: &Change) -> Outcome<()> {
     Ok(())
 }
 
-/// A VM has one cloud-init drive; this is found before anything else is looked at.
+/// Refuses a second cloud-init drive. PVE checks this before anything else.
 fn one_cloudinit(engine: &Engine, vmid: u32, options: &Params) -> Outcome<()> {
     let held = engine.with_guest(vmid, |guest| guest.with_pending()).unwrap_or_default();
     let Some((other, _)) = held.iter().find(|(name, value)| drives::is_drive(name) && drives::is_cloudinit(value))
@@ -134,7 +135,7 @@ fn one_cloudinit(engine: &Engine, vmid: u32, options: &Params) -> Outcome<()> {
     }
 }
 
-/// `-delete ide2 -description finished`
+/// Returns the change as PVE logs it: `-delete ide2 -description finished`.
 fn shown(change: &Change, revert: Option<&str>) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut all: Vec<(String, String)> = change
@@ -200,9 +201,9 @@ fn drive_privileges(applicant: &Applicant<'_>, guest: &Guest, change: &Change) -
     Ok(())
 }
 
-async fn carry_out(engine: &Arc<Engine>, vmid: u32, change: &Change, print: disks::Print<'_>) -> Outcome<()> {
+async fn carry_out(engine: &Arc<Engine>, vmid: u32, change: &Change, print: messages::Print<'_>) -> Outcome<()> {
     let mut changed: Vec<String> = Vec::new();
-    // One order for the whole request, from what is in force.
+    // The whole request changes one boot order, beginning with the current one.
     let mut order = engine.with_guest(vmid, |guest| drives::boot_order(guest.get("boot"))).unwrap_or_default();
     for key in &change.revert {
         engine.with_guest(vmid, |guest| guest.pending.remove(key));
@@ -232,7 +233,7 @@ async fn carry_out(engine: &Arc<Engine>, vmid: u32, change: &Change, print: disk
         let errors = pending::hotplug(engine, vmid, &changed).await;
         return if errors.is_empty() { Ok(()) } else { Err(Refusal::parameters(errors)) };
     }
-    pending::settle(engine, vmid).await;
+    pending::apply_pending(engine, vmid).await;
     if fresh_image {
         let now = engine.with_guest(vmid, |guest| guest.clone());
         now.map_or(Ok(()), |now| checks::snippets_exist(engine, &now)).map_err(Refusal::fault)?;
@@ -254,14 +255,14 @@ fn delete(guest: &mut Guest, key: &str, force: bool, order: &mut Vec<String>, ch
     changed.push(key.to_owned());
 }
 
-/// `order` is absent where the request sets the boot order itself.
+/// Sets one option. `order` is `None` if the request sets the boot order itself.
 async fn set(
     engine: &Arc<Engine>,
     vmid: u32,
     option: (&str, &str),
     order: Option<&mut Vec<String>>,
     changed: &mut Vec<String>,
-    print: disks::Print<'_>,
+    print: messages::Print<'_>,
 ) -> Result<(), String> {
     let (key, value) = option;
     let Some(guest) = engine.with_guest(vmid, |guest| guest.clone()) else { return Ok(()) };

@@ -13,6 +13,7 @@ use crate::params::Param;
 use crate::params::Params;
 use crate::refusal::{Outcome, Refusal};
 use crate::storage::disks;
+use crate::storage::messages;
 use crate::world::drives;
 use crate::world::state::{Guest, Kind, State};
 
@@ -68,7 +69,7 @@ pub(crate) fn create(engine: &Arc<Engine>, mut call: Call) -> Outcome<Value> {
     Ok(json!(upid))
 }
 
-/// A VM that may be created.
+/// A VM whose creation has been checked.
 struct Creation {
     caller: String,
     vmid: u32,
@@ -78,7 +79,7 @@ struct Creation {
     start: bool,
 }
 
-/// Everything about the caller that does not depend on the options.
+/// Checks everything about the caller that does not depend on the options.
 fn may_create(engine: &Engine, call: &Call, pool: Option<&str>) -> Outcome<()> {
     let vmid = call.vmid();
     let state = engine.state();
@@ -105,7 +106,7 @@ fn pool_exists(state: &State, pool: &str) -> Outcome<()> {
     Err(Refusal::permission(&format!("pool '{pool}' does not exist")))
 }
 
-/// JSON `null` or a key without value reaches PVE's parser as undefined.
+/// Refuses JSON `null` and keys without value, which PVE's parser sees as undefined.
 pub(crate) fn refuse_undefined(params: &Params) -> Outcome<()> {
     match params.0.iter().find(|(_, value)| **value == Param::Undefined) {
         Some((name, _)) => Err(Refusal::fault(format!("unable to parse value of '{name}' - got undefined value"))),
@@ -113,7 +114,7 @@ pub(crate) fn refuse_undefined(params: &Params) -> Outcome<()> {
     }
 }
 
-/// `VM.Allocate` for the number or for the pool.
+/// Requires `VM.Allocate` on the VMID or on the pool.
 pub(crate) fn allocation(engine: &Engine, caller: &str, vmid: u32, pool: Option<&str>) -> Outcome<()> {
     let state = engine.state();
     if let Some(pool) = pool {
@@ -126,7 +127,7 @@ pub(crate) fn allocation(engine: &Engine, caller: &str, vmid: u32, pool: Option<
     Err(Refusal::permission(""))
 }
 
-/// Takes the number, locked as `create`; the error is what stands after `unable to create … - `.
+/// Takes the VMID with `lock: create`. The error is the part of PVE's text after `unable to create … - `.
 pub(crate) fn reserve(engine: &Engine, kind: Kind, vmid: u32, node: &str) -> Result<(), String> {
     let mut state = engine.state();
     if let Some(other) = state.guests.get(&vmid) {
@@ -142,17 +143,17 @@ async fn build(worker: Worker, plan: Creation) -> Result<(), String> {
     let engine = worker.engine.clone();
     let vmid = plan.vmid;
     let _lock = worker.lock(Kind::Qemu, vmid, Mode::Exclusive, 10).await?;
-    worker.half_made(Some(vmid));
+    disks::remove_if_stopped(&worker, vmid);
     let made = fill(&worker, &plan).await;
     let config = match made {
         Ok(config) => config,
         Err(text) => {
-            disks::forget_guest(&engine, vmid, disks::Reach::Numbered, &disks::quiet).await;
+            disks::remove_guest(&engine, vmid, disks::VolumeScope::Numbered, &messages::quiet).await;
             return Err(format!("unable to create VM {vmid} - {text}"));
         }
     };
     worker.middle().await;
-    worker.half_made(None);
+    worker.keep();
     finish(&engine, vmid, config, plan.pool.as_deref());
     if plan.start {
         worker.log("Execute autostart");
@@ -208,7 +209,7 @@ fn finish(engine: &Engine, vmid: u32, config: BTreeMap<String, String>, pool: Op
     guest.set("meta", &meta);
 }
 
-/// First hard disk, first CD-ROM, first network card.
+/// Returns the default boot order: first hard disk, first CD-ROM, first network card.
 pub(crate) fn default_boot(guest: &Guest) -> Vec<String> {
     let find = |cdrom: bool| {
         drives::names().into_iter().find(|name| guest.get(name).is_some_and(|value| drives::is_cdrom(value) == cdrom))

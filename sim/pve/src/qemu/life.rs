@@ -1,4 +1,4 @@
-//! Conversion to a template, resizing and destroying of VMs.
+//! Conversion to templates, resizing and removal of VMs.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub(crate) async fn template(engine: &Arc<Engine>, call: &Call) -> Outcome<Value
         engine.with_guest(vmid, |guest| guest.set("template", "1"));
         for (key, value) in guest.config.iter().filter(|(key, value)| drives::is_drive(key) && !drives::is_cdrom(value))
         {
-            // What cannot become a base image stays as it is.
+            // A volume that cannot become a base image stays as it is.
             let able = engine.state().can(Feature::Template, &drives::file(value), false);
             if !able || disk.as_ref().is_some_and(|only| only != key) {
                 continue;
@@ -49,7 +49,7 @@ pub(crate) async fn template(engine: &Arc<Engine>, call: &Call) -> Outcome<Value
     Ok(json!(upid))
 }
 
-/// Renames a value's volume to `base-…`; one that is a base already stays.
+/// Renames a drive's volume to `base-…`, unless it is a base image already.
 pub(crate) async fn into_base(worker: &Worker, node: &str, value: &str) -> Result<String, String> {
     let engine = &worker.engine;
     let volid = drives::file(value);
@@ -151,7 +151,7 @@ pub(crate) fn destroy(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     super::power::root_only(call, &["skiplock"])?;
     let (vmid, node) = (call.vmid(), call.node.clone());
     let purge = call.params.flag("purge");
-    let reach = disks::Reach::of(call);
+    let reach = disks::VolumeScope::of(call);
     let guest = engine.guest(Kind::Qemu, vmid, &node)?;
     if guest.get("protection") == Some("1") {
         return Err(Refusal::fault(format!("can't remove VM {vmid} - protection mode enabled")));
@@ -172,7 +172,7 @@ pub(crate) fn destroy(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
             return Err(format!("VM is locked ({lock})"));
         }
         bases_are_free(engine, &guest)?;
-        disks::forget_guest(engine, vmid, reach, &|line| worker.log(line)).await;
+        disks::remove_guest(engine, vmid, reach, &|line| worker.log(line)).await;
         if purge {
             worker.log(format!("purging VM {vmid} from related configurations.."));
         }
@@ -181,7 +181,7 @@ pub(crate) fn destroy(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     Ok(json!(upid))
 }
 
-/// Obstacles to moving a VM to another node.
+/// Returns the obstacles to moving a VM to another node.
 pub(crate) fn migration(engine: &Engine, call: &Call) -> Outcome<Value> {
     let guest = engine.guest(Kind::Qemu, call.vmid(), &call.node)?;
     let state = engine.state();
@@ -204,7 +204,7 @@ pub(crate) fn migration(engine: &Engine, call: &Call) -> Outcome<Value> {
     }))
 }
 
-/// A template is not destroyed while a linked clone needs it, where the storage can tell.
+/// Refuses to destroy a template whose disks have linked clones, on storages that can detect this.
 fn bases_are_free(engine: &Engine, guest: &Guest) -> Result<(), String> {
     if !guest.is_template() {
         return Ok(());

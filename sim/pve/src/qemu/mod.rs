@@ -1,4 +1,4 @@
-//! VMs: from creation and clones through configuration and power to the end.
+//! VMs: creation, cloning, configuration, power, removal.
 
 pub(crate) mod agent;
 pub(crate) mod cards;

@@ -1,4 +1,4 @@
-//! Power of VMs: start, stop, shutdown and the rest.
+//! Power of VMs: start, stop, shutdown and others.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::world::state::{Guest, Kind, Run};
 use crate::world::volumes::storage_of;
 use sim_backend::VmStart;
 
-/// Options that only `root@pam` itself may use.
+/// Refuses options that only `root@pam` itself may use.
 pub(crate) fn root_only(call: &Call, names: &[&str]) -> Outcome<()> {
     let set = |name: &&&str| call.text(name).is_some_and(|value| !matches!(value, "" | "0"));
     match names.iter().find(set).filter(|_| call.caller != "root@pam") {
@@ -39,7 +39,7 @@ pub(crate) fn start(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     Ok(json!(upid))
 }
 
-/// The work of a start task.
+/// Carries out a start task.
 pub(crate) async fn start_vm(worker: &Worker, vmid: u32, node: &str) -> Result<(), String> {
     let engine = &worker.engine;
     engine.guest(Kind::Qemu, vmid, node).map_err(Refusal::into_text)?;
@@ -56,7 +56,7 @@ pub(crate) async fn start_vm(worker: &Worker, vmid: u32, node: &str) -> Result<(
         return Err(format!("VM {vmid} already running"));
     }
     if !resume {
-        pending::settle(engine, vmid).await;
+        pending::apply_pending(engine, vmid).await;
     }
     let guest = engine.guest(Kind::Qemu, vmid, node).map_err(Refusal::into_text)?;
     if guest.config.iter().any(|(key, value)| drives::is_drive(key) && drives::is_cloudinit(value)) {
@@ -65,7 +65,7 @@ pub(crate) async fn start_vm(worker: &Worker, vmid: u32, node: &str) -> Result<(
     }
     bridges_exist(engine, &guest)?;
     if resume {
-        suspend::announce(worker, &guest);
+        suspend::log_resumed_state(worker, &guest);
     }
     let start = VmStart { resume, ..vm_start(engine, vmid, &guest)? };
     set_running(engine, vmid);
@@ -73,7 +73,7 @@ pub(crate) async fn start_vm(worker: &Worker, vmid: u32, node: &str) -> Result<(
     if started.is_err() {
         engine.with_guest(vmid, |guest| guest.run = None);
     } else if resume {
-        suspend::forget_state(worker, vmid).await;
+        suspend::remove_state(worker, vmid).await;
     }
     started
 }
@@ -127,7 +127,7 @@ fn vm_start(engine: &Engine, vmid: u32, guest: &Guest) -> Result<VmStart, String
     })
 }
 
-/// Marks a guest as running and hands out the number of that run.
+/// Marks a guest as running and gives the run its number.
 pub(crate) fn set_running(engine: &Engine, vmid: u32) {
     let since = engine.clock.now();
     let mut state = engine.state();
@@ -155,13 +155,13 @@ pub(crate) fn stop(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
         }
         let _guard = worker.lock(Kind::Qemu, vmid, Mode::Exclusive, 10).await?;
         unlocked_where_running(engine, vmid)?;
-        cut(engine, vmid).await;
+        cut_power(engine, vmid).await;
         Ok(())
     });
     Ok(json!(upid))
 }
 
-/// A config lock only blocks a running guest.
+/// Checks that a running VM has no config lock. A config lock of a stopped VM does not matter here.
 fn unlocked_where_running(engine: &Engine, vmid: u32) -> Result<(), String> {
     let lock = engine.with_guest(vmid, |guest| guest.run.as_ref().and(guest.get("lock")).map(str::to_owned)).flatten();
     lock.map_or(Ok(()), |lock| Err(format!("VM is locked ({lock})")))
@@ -193,8 +193,8 @@ pub(crate) async fn overrule_shutdowns(worker: &Worker, kind: &str, vmid: u32) {
     worker.log(format!("overruled {kind} tasks: {}", tasks.join(", ")));
 }
 
-/// Cuts the power and applies what was pending.
-pub(crate) async fn cut(engine: &Arc<Engine>, vmid: u32) {
+/// Cuts the power and applies pending changes.
+pub(crate) async fn cut_power(engine: &Arc<Engine>, vmid: u32) {
     let running = engine.with_guest(vmid, |guest| guest.run.is_some()) == Some(true);
     if !running {
         return;
@@ -202,7 +202,7 @@ pub(crate) async fn cut(engine: &Arc<Engine>, vmid: u32) {
     engine.backend.vm_stop(vmid).await;
     engine.with_guest(vmid, |guest| guest.run = None);
     engine.wait(Duration::from_millis(600)).await;
-    pending::settle(engine, vmid).await;
+    pending::apply_pending(engine, vmid).await;
 }
 
 pub(crate) fn shutdown(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
@@ -222,7 +222,7 @@ pub(crate) fn shutdown(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
         let _guard = worker.lock(Kind::Qemu, vmid, Mode::Exclusive, 10).await?;
         unlocked_where_running(&engine, vmid)?;
         if paused {
-            cut(&engine, vmid).await;
+            cut_power(&engine, vmid).await;
             return Ok(());
         }
         power_down(&worker, vmid, timeout, force).await
@@ -241,18 +241,18 @@ async fn power_down(worker: &Worker, vmid: u32, timeout: u64, force: bool) -> Re
     }
     engine.backend.vm_shutdown(vmid).await;
     if gone_within(engine, vmid, run.number, timeout).await {
-        pending::settle(engine, vmid).await;
+        pending::apply_pending(engine, vmid).await;
         return Ok(());
     }
     if !force {
         return Err("VM quit/powerdown failed - got timeout".to_owned());
     }
     worker.log("VM still running - terminating now with SIGTERM");
-    cut(engine, vmid).await;
+    cut_power(engine, vmid).await;
     Ok(())
 }
 
-/// Waits for a run to end by itself.
+/// Waits until a run has ended. Returns false after `seconds`.
 pub(crate) async fn gone_within(engine: &Engine, vmid: u32, number: u64, seconds: u64) -> bool {
     let began = engine.clock.now();
     let limit = Duration::from_secs(seconds);
@@ -269,7 +269,7 @@ pub(crate) async fn gone_within(engine: &Engine, vmid: u32, number: u64, seconds
     }
 }
 
-pub(crate) fn others(engine: &Arc<Engine>, call: &Call, verb: &str) -> Outcome<Value> {
+pub(crate) fn other_power_calls(engine: &Arc<Engine>, call: &Call, verb: &str) -> Outcome<Value> {
     root_only(call, &["skiplock"])?;
     let vmid = call.vmid();
     let Ok(guest) = engine.guest(Kind::Qemu, vmid, &call.node) else {
@@ -323,12 +323,12 @@ pub(crate) fn others(engine: &Arc<Engine>, call: &Call, verb: &str) -> Outcome<V
     Ok(json!(upid))
 }
 
-/// A reboot's second half is not a task of its own.
+/// Starts the VM for the second half of a reboot, which is not a task of its own.
 fn start_again(engine: &Arc<Engine>, vmid: u32, node: String) {
     let engine = engine.clone();
-    engine.clone().aside(async move {
+    engine.clone().spawn_background(async move {
         engine.clock.sleep(Duration::from_millis(1500)).await;
-        pending::settle(&engine, vmid).await;
+        pending::apply_pending(&engine, vmid).await;
         let Ok(guest) = engine.guest(Kind::Qemu, vmid, &node) else { return };
         if let Ok(start) = vm_start(&engine, vmid, &guest) {
             set_running(&engine, vmid);
@@ -343,7 +343,7 @@ fn listed(call: &Call) -> Vec<u32> {
     params::split_list(call.text("vms").unwrap_or_default()).iter().filter_map(|vmid| vmid.parse().ok()).collect()
 }
 
-/// `POST /nodes/{node}/startall`: one after the other, by number.
+/// `POST /nodes/{node}/startall`: starts guests one after the other, in the order of their VMIDs.
 pub(crate) fn start_all(engine: &Arc<Engine>, call: &Call) -> Value {
     let (guests, node) = (listed(call), call.node.clone());
     json!(engine.spawn(call, "startall", "", move |worker| async move {
@@ -359,7 +359,7 @@ pub(crate) fn start_all(engine: &Arc<Engine>, call: &Call) -> Value {
     }))
 }
 
-/// `POST /nodes/{node}/stopall`: in the other order.
+/// `POST /nodes/{node}/stopall`: stops guests in the reverse order.
 pub(crate) fn stop_all(engine: &Arc<Engine>, call: &Call) -> Value {
     let mut guests = listed(call);
     guests.reverse();
@@ -375,7 +375,7 @@ pub(crate) fn stop_all(engine: &Arc<Engine>, call: &Call) -> Value {
             worker.log(format!("Stopping VM {vmid} (timeout = {timeout} seconds)"));
             worker.engine.backend.vm_shutdown(vmid).await;
             if !gone_within(&worker.engine, vmid, number, timeout).await && force {
-                cut(&worker.engine, vmid).await;
+                cut_power(&worker.engine, vmid).await;
             }
         }
         Ok(())

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! Source: `vm_suspend` in qemu-server's `QemuServer/RunState.pm`, `vm_start` in `QemuServer.pm`, and `vm_suspend` and
-//! `vm_resume` in `API2/Qemu.pm`. The options `runningmachine`, `runningcpu` and `running-nets-host-mtu`, which PVE keeps
-//! beside `vmstate`, are not simulated.
+//! `vm_resume` in `API2/Qemu.pm`. The options `runningmachine`, `runningcpu` and `running-nets-host-mtu`, which PVE
+//! stores with `vmstate`, are not simulated.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +19,9 @@ use crate::engine::locks::Mode;
 use crate::engine::{Call, Engine, Worker};
 use crate::guests::status;
 use crate::refusal::{Outcome, Refusal};
-use crate::storage::allocation::{self, Wanted};
+use crate::storage::allocation::{self, NewVolume};
 use crate::storage::disks;
+use crate::storage::messages;
 use crate::world::drives;
 use crate::world::layout::Layout;
 use crate::world::state::{Guest, Kind, State};
@@ -34,7 +35,7 @@ pub(crate) fn is_suspended(guest: &Guest) -> bool {
     guest.get("lock") == Some("suspended")
 }
 
-/// `POST …/status/suspend` with `todisk=1`, for a VM that runs.
+/// `POST …/status/suspend` with `todisk=1` for a running VM.
 pub(crate) fn suspend_to_disk(engine: &Arc<Engine>, call: &Call, guest: &Guest) -> Outcome<Value> {
     if guest.managed_by_ha {
         return Err(Refusal::fault("Cannot suspend HA managed VM to disk"));
@@ -73,7 +74,7 @@ async fn save(worker: &Worker, vmid: u32, node: &str, storage: &str) -> Result<(
         guest.set("lock", "suspending");
         guest.set("vmstate", &state);
     });
-    // QEMU is asked once a second whether it has saved everything.
+    // PVE asks QEMU once a second if everything is saved.
     engine.wait(Duration::from_secs(1)).await;
     worker.log("State saved, quitting");
     engine.backend.vm_suspend(vmid).await;
@@ -84,7 +85,8 @@ async fn save(worker: &Worker, vmid: u32, node: &str, storage: &str) -> Result<(
     Ok(())
 }
 
-/// Makes the volume for memory and devices: twice the memory, because QEMU saves it while the VM still runs.
+/// Makes the volume for memory and devices. It has twice the size of the memory, because QEMU saves the memory while
+/// the VM still runs.
 fn allocate(worker: &Worker, vmid: u32, guest: &Guest, storage: &str) -> Result<String, String> {
     let engine = &worker.engine;
     let now = i64::try_from(engine.clock.seconds()).unwrap_or_default();
@@ -93,7 +95,7 @@ fn allocate(worker: &Worker, vmid: u32, guest: &Guest, storage: &str) -> Result<
     if engine.state().layout(storage) == Layout::Files {
         name = format!("{vmid}/{name}.raw");
     }
-    let wanted = Wanted {
+    let wanted = NewVolume {
         node: &guest.node,
         storage,
         vmid,
@@ -105,8 +107,8 @@ fn allocate(worker: &Worker, vmid: u32, guest: &Guest, storage: &str) -> Result<
     allocation::allocate(engine, wanted, &|line| worker.log(line))
 }
 
-/// Returns the storage for a VM's state: the configured one, else a shared one of its disks before a local one, and a
-/// storage with files before others.
+/// Returns the storage for a VM's state: the configured one, or else one of its disks' storages. A shared storage comes
+/// before a local one, and one with files before others.
 fn state_storage(state: &State, guest: &Guest) -> String {
     if let Some(configured) = guest.get("vmstatestorage") {
         return configured.to_owned();
@@ -126,22 +128,22 @@ fn state_storage(state: &State, guest: &Guest) -> String {
     shared.or(local).unwrap_or_else(|| "local".to_owned())
 }
 
-/// Says in a start's log what it resumes.
-pub(crate) fn announce(worker: &Worker, guest: &Guest) {
+/// Logs which state a start resumes.
+pub(crate) fn log_resumed_state(worker: &Worker, guest: &Guest) {
     worker.log("Resuming suspended VM");
     if let Some(state) = guest.get("vmstate") {
         worker.log(format!("activating and using '{state}' as vmstate"));
     }
 }
 
-/// Removes the state of a VM that runs again, and its lock.
-pub(crate) async fn forget_state(worker: &Worker, vmid: u32) {
+/// Removes the state and the lock of a resumed VM.
+pub(crate) async fn remove_state(worker: &Worker, vmid: u32) {
     worker.log("Resumed VM, removing state");
     discard(&worker.engine, vmid, &|line| worker.log(line)).await;
 }
 
-/// Frees the volume with a VM's state and removes the lock of a suspended one.
-pub(crate) async fn discard(engine: &Arc<Engine>, vmid: u32, print: disks::Print<'_>) {
+/// Frees the volume with a VM's state, and removes the lock of a suspended VM.
+pub(crate) async fn discard(engine: &Arc<Engine>, vmid: u32, print: messages::Print<'_>) {
     let removed = engine.with_guest(vmid, |guest| {
         guest.config.remove("lock");
         Some((guest.node.clone(), guest.config.remove("vmstate")?))
@@ -153,7 +155,7 @@ pub(crate) async fn discard(engine: &Arc<Engine>, vmid: u32, print: disks::Print
     }
 }
 
-/// `POST …/status/resume` of a VM that was suspended to disk starts it.
+/// Starts a VM that was suspended to disk, for `POST …/status/resume`.
 pub(crate) fn resume_from_disk(engine: &Arc<Engine>, call: &Call) -> Value {
     let (vmid, node) = (call.vmid(), call.node.clone());
     json!(engine.spawn(call, "qmresume", &vmid.to_string(), move |worker| async move {

@@ -1,10 +1,10 @@
-//! Makes the compact form of PVE's published schema.
+//! Conversion of PVE's published schema to the compact form.
 
 use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
-/// Path prefixes that the simulator answers; the rest of the real schema is left out.
+/// Path prefixes of calls that the compact form keeps.
 const KEPT: [&str; 19] = [
     "/version",
     "/cluster/resources",
@@ -27,7 +27,7 @@ const KEPT: [&str; 19] = [
     "/nodes/{node}/t",
 ];
 
-/// Single paths that are kept without what stands below them.
+/// Paths that are kept without the paths below them.
 const KEPT_EXACT: [&str; 15] = [
     "/cluster/log",
     "/nodes/{node}/capabilities/qemu/cpu",
@@ -46,7 +46,7 @@ const KEPT_EXACT: [&str; 15] = [
     "/cluster/config/nodes",
 ];
 
-/// Keys of a property that decide about a value.
+/// Keys of a property that decide if a value is accepted.
 const DECIDING: [&str; 14] = [
     "type",
     "optional",
@@ -64,7 +64,7 @@ const DECIDING: [&str; 14] = [
     "items",
 ];
 
-/// The compact form of a full schema (PVE's `apidoc` array of nodes).
+/// Returns the compact form of a full schema (PVE's `apidoc` array of nodes).
 #[must_use]
 pub fn compact(full: &Value) -> Value {
     let mut table = Table::default();
@@ -137,7 +137,7 @@ impl Table {
     }
 }
 
-/// What is said about an answer: types, what must be there, and enumerations.
+/// Returns the declared shape of an answer: types, required fields, enumerations.
 fn shape(full: &Value) -> Option<Value> {
     let object = full.as_object()?;
     let mut out = Map::new();
@@ -162,7 +162,7 @@ fn walk(node: &Value, table: &mut Table, routes: &mut Vec<Value>) {
         return;
     }
     let path = node["path"].as_str().unwrap_or_default();
-    if kept(path)
+    if is_kept(path)
         && let Some(info) = node["info"].as_object()
     {
         for (method, call) in info {
@@ -174,7 +174,7 @@ fn walk(node: &Value, table: &mut Table, routes: &mut Vec<Value>) {
     }
 }
 
-fn kept(path: &str) -> bool {
+fn is_kept(path: &str) -> bool {
     KEPT_EXACT.contains(&path) || KEPT.iter().any(|prefix| path.starts_with(prefix))
 }
 

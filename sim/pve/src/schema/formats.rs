@@ -1,4 +1,4 @@
-//! The named formats that values must have, with PVE's words for what is wrong.
+//! Checks of values against named formats, with PVE's error texts.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -12,7 +12,8 @@ use crate::params::split_list;
 
 static NAMED: OnceLock<HashMap<String, Format>> = OnceLock::new();
 
-/// Reads the formats that PVE's schema only names; ours hold the keys that matter. Done before the first schema is used.
+/// Reads the property-string formats that PVE's schema names but does not define. They contain the keys that the
+/// simulator uses. Must run before the first schema is used.
 ///
 /// # Errors
 /// When the checked-in data cannot be read.
@@ -24,7 +25,7 @@ pub(crate) fn load() -> Result<(), serde_json::Error> {
     Ok(())
 }
 
-/// The keys of the property string behind `property`, if it is one.
+/// Returns the keys of the property string behind `property`, if it is one.
 pub(crate) fn keys<'a>(schema: &'a Schema, property: &Property) -> Option<&'a Format> {
     match property.format.as_ref()? {
         Value::Number(at) => schema.formats.get(usize::try_from(at.as_u64()?).ok()?),
@@ -33,7 +34,7 @@ pub(crate) fn keys<'a>(schema: &'a Schema, property: &Property) -> Option<&'a Fo
     }
 }
 
-/// Checks a value's format; the error ends with a newline, as PVE's do.
+/// Checks a value's format. The error ends with a newline, as PVE's do.
 pub(crate) fn check(schema: &Schema, property: &Property, text: &str, name: &str) -> Result<(), String> {
     if let Some(format) = keys(schema, property) {
         return propstring::parse(schema, format, text, name).map(|_| ());
@@ -54,7 +55,21 @@ fn must(condition: bool, error: impl FnOnce() -> String) -> Result<(), String> {
     if condition { Ok(()) } else { Err(error()) }
 }
 
+/// Checks a boot order such as `order=scsi0;net0`.
+fn boot_order(schema: &Schema, order: &str) -> Result<(), String> {
+    if order.is_empty() {
+        return Err("missing key in comma-separated list property\n".to_owned());
+    }
+    split_list(order)
+        .iter()
+        .try_for_each(|device| scalar(schema, "pve-qm-bootdev", device))
+        .map_err(|error| format!("format error\nboot.order: invalid format - {error}\n"))
+}
+
 fn scalar(schema: &Schema, format: &str, text: &str) -> Result<(), String> {
+    if let Some(order) = text.strip_prefix("order=").filter(|_| format == "pve-qm-boot") {
+        return boot_order(schema, order);
+    }
     if let Some(known) = schema.values.get(format) {
         return known.check(text);
     }

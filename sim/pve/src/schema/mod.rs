@@ -1,7 +1,8 @@
-//! The part of PVE's own API schema that the simulator answers, in a compact form of our own.
+//! The simulated part of PVE's API schema, in a compact form.
 //!
-//! `data/pve-schema-8.json` and `-9.json` are made by `cargo run -p pxci-sim-pve --example schema -- <api-schema.json>
-//! <out>`: only what decides whether a request is accepted and what shape its answer has, with equal parts kept once.
+//! `cargo run -p pxci-sim-pve --example schema -- <api-schema.json> <out>` writes `data/pve-schema-8.json` and
+//! `-9.json`. They contain only what decides if a request is accepted and what shape its answer has; equal parts are
+//! stored once.
 
 mod compact;
 pub(crate) mod formats;
@@ -50,11 +51,11 @@ pub(crate) struct Property {
     pub(crate) key_alias: Option<String>,
     #[serde(rename = "default_key")]
     pub(crate) default_key: Option<Value>,
-    /// A format's name, or the number of a property-string format.
+    /// Name of a format, or number of a property-string format.
     pub(crate) format: Option<Value>,
 }
 
-/// The real schema has some numbers as strings.
+/// Reads a number, which the published schema sometimes writes as a string.
 fn lenient_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
     let value = Option::<Value>::deserialize(deserializer)?;
     Ok(value.and_then(|value| value.as_f64().or_else(|| value.as_str()?.parse().ok())))
@@ -78,7 +79,7 @@ fn truthy(value: &Value) -> bool {
     !matches!(value, Value::Null | Value::Bool(false)) && value.as_i64() != Some(0) && value.as_str() != Some("0")
 }
 
-/// A property string's format: its keys.
+/// The keys of a property string.
 pub(crate) type Format = BTreeMap<String, Property>;
 
 #[derive(Debug, Deserialize)]
@@ -108,7 +109,7 @@ struct Compact {
 /// One call of the API.
 #[derive(Debug)]
 pub(crate) struct Route {
-    /// Number in [`Schema::routes`].
+    /// Index in [`Schema::routes`].
     pub(crate) place: usize,
     pub(crate) method: String,
     pub(crate) path: String,
@@ -117,7 +118,7 @@ pub(crate) struct Route {
     pub(crate) protected: bool,
     pub(crate) no_token: bool,
     pub(crate) properties: BTreeMap<String, Property>,
-    /// What it says that it answers.
+    /// Declared shape of the answer.
     pub(crate) returns: Option<Shape>,
 }
 
@@ -126,7 +127,7 @@ pub(crate) struct Route {
 pub struct Schema {
     pub(crate) line: Line,
     routes: Vec<Route>,
-    /// By method; what is found is a place in `routes`.
+    /// Routers by method. A match is an index in `routes`.
     paths: HashMap<String, Router<usize>>,
     pub(crate) formats: Vec<Format>,
     pub(crate) values: ValueFormats,
@@ -134,11 +135,11 @@ pub struct Schema {
     pub(crate) storage_types: StorageTypes,
 }
 
-/// Why no call was found.
+/// Error for a path and method without a call.
 pub(crate) struct NotImplemented;
 
 impl Schema {
-    /// The schema of a line.
+    /// Reads the schema of a line.
     ///
     /// # Errors
     /// When the checked-in data cannot be read.
@@ -153,7 +154,7 @@ impl Schema {
         let mut routes = Vec::new();
         let mut paths: HashMap<String, Router<usize>> = HashMap::new();
         for route in compact.routes {
-            // A volume id holds slashes of its own.
+            // A volume id can contain slashes.
             let path = route.path.replace("/content/{volume}", "/content/{*volume}");
             let place = routes.len();
             paths.entry(route.method.clone()).or_default().insert(path, place).map_err(serde_json::Error::custom)?;
@@ -186,7 +187,7 @@ impl Schema {
         })
     }
 
-    /// Returns all calls; the place of each is its number here.
+    /// Returns all calls. The position of each is its index here.
     pub(crate) fn routes(&self) -> &[Route] {
         &self.routes
     }
@@ -200,7 +201,7 @@ impl Schema {
         violations(shape, data).into_iter().map(|reason| format!("{method} {} {reason}", route.path)).collect()
     }
 
-    /// The call for a method and a path below `/api2/<format>`, with the values of the path's variables.
+    /// Finds the call for a method and a path below `/api2/<format>`. Also returns the values of the path's variables.
     pub(crate) fn find(&self, method: &str, path: &str) -> Result<(&Route, BTreeMap<String, String>), NotImplemented> {
         let path = path.split('/').filter(|part| !part.is_empty()).fold(String::new(), |path, part| path + "/" + part);
         let found = self.paths.get(method).and_then(|paths| paths.at(&path).ok()).ok_or(NotImplemented)?;
@@ -208,7 +209,7 @@ impl Schema {
         Ok((self.routes.get(*found.value).ok_or(NotImplemented)?, values.collect()))
     }
 
-    /// The property of the configuration option `name` (`net3` → that of `net[n]`) of a call.
+    /// Returns the property of a configuration option (for `net3` that of `net[n]`).
     pub(crate) fn option<'a>(&'a self, guest: &str, name: &str) -> Option<&'a Property> {
         let path = format!("/nodes/-/{guest}/-/config");
         let found = self.paths.get("PUT")?.at(&path).ok()?;
@@ -216,7 +217,7 @@ impl Schema {
     }
 }
 
-/// How many of each numbered option there are (the schema does not say).
+/// Number of each numbered option, which the schema does not contain.
 const NUMBERED: [(&str, &str, u32); 18] = [
     ("qemu", "net", 32),
     ("qemu", "scsi", 31),
@@ -238,7 +239,7 @@ const NUMBERED: [(&str, &str, u32); 18] = [
     ("any", "link", 8),
 ];
 
-/// The property called `name`, numbered ones included.
+/// Returns the property with this name, including numbered ones.
 pub(crate) fn lookup<'a>(properties: &'a BTreeMap<String, Property>, guest: &str, name: &str) -> Option<&'a Property> {
     if name.contains('[') {
         return None;

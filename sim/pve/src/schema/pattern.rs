@@ -1,4 +1,4 @@
-//! Perl's patterns, as PVE's schema has them.
+//! Perl's regular expressions, as PVE's schema contains them.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -13,7 +13,7 @@ pub(crate) fn pattern_matches(pattern: &str, text: &str) -> bool {
     regex.as_ref().is_none_or(|regex| regex.is_match(text))
 }
 
-/// Translates a pattern into one of this program's library.
+/// Compiles a Perl pattern for this program's regex library.
 pub(super) fn compile(pattern: &str) -> Result<Regex, regex::Error> {
     let ours = pattern
         .replace("(?^:", "(?:")

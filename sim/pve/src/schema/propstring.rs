@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use super::validate::text_fits;
 use super::{Format, Schema};
 
-/// A parsed property string, by key; aliases are resolved.
+/// A parsed property string by key. Aliases are resolved.
 pub(crate) type Parsed = BTreeMap<String, String>;
 
-/// Splits without checking values; the error is PVE's text.
+/// Splits a property string without checking values. The error is PVE's text.
 pub(crate) fn split(format: &Format, text: &str) -> Result<Parsed, String> {
     let mut out = Parsed::new();
     let default_key = format.iter().find(|(_, property)| property.is_default_key()).map(|(key, _)| key.clone());
@@ -62,7 +62,7 @@ fn boolean_word(value: &str) -> &str {
     }
 }
 
-/// Splits and checks; the error is what follows `invalid format - `.
+/// Splits a property string and checks its values. The error is the text after `invalid format - `.
 pub(crate) fn parse(schema: &Schema, format: &Format, text: &str, path: &str) -> Result<Parsed, String> {
     let parsed = split(format, text)?;
     let mut errors: BTreeMap<String, String> = BTreeMap::new();
@@ -95,7 +95,7 @@ pub(crate) fn parse(schema: &Schema, format: &Format, text: &str, path: &str) ->
     Err(format!("format error\n{lines}"))
 }
 
-/// Prints in PVE's order: the key without name first, then the rest by name.
+/// Prints a property string in PVE's order: the key without name first, then the others by name.
 pub(crate) fn print(parsed: &Parsed, first: &str, skip: &[&str]) -> String {
     let mut parts = Vec::new();
     if let Some(value) = parsed.get(first) {

@@ -1,11 +1,11 @@
-//! Whether an answer is what its call's `returns` says.
+//! Comparison of answers with the `returns` of their calls.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What an answer, or a part of one, has to be.
+/// The declared shape of an answer or of a part of it.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Shape {
@@ -18,16 +18,17 @@ pub(crate) struct Shape {
     properties: BTreeMap<String, Shape>,
 }
 
-/// What is wrong with `value`: one `where: what` each, in which list entries are `[]`, so that equal mistakes look equal.
+/// Returns each deviation of `value` as `where: what`. List entries are shown as `[]`, so that equal deviations have
+/// equal texts.
 pub(crate) fn violations(shape: &Shape, value: &Value) -> Vec<String> {
     let mut out = Vec::new();
-    look(shape, value, "$", &mut out);
+    collect(shape, value, "$", &mut out);
     out.sort();
     out.dedup();
     out
 }
 
-fn look(shape: &Shape, value: &Value, at: &str, out: &mut Vec<String>) {
+fn collect(shape: &Shape, value: &Value, at: &str, out: &mut Vec<String>) {
     let kind = shape.kind.as_ref().and_then(Value::as_str).unwrap_or("any");
     if !has_type(kind, value) {
         out.push(format!("{at}: {} instead of {kind}", name(value)));
@@ -42,12 +43,12 @@ fn look(shape: &Shape, value: &Value, at: &str, out: &mut Vec<String>) {
     match value {
         Value::Array(entries) => {
             let Some(items) = &shape.items else { return };
-            entries.iter().for_each(|entry| look(items, entry, &format!("{at}[]"), out));
+            entries.iter().for_each(|entry| collect(items, entry, &format!("{at}[]"), out));
         }
         Value::Object(fields) => {
             for (key, one) in &shape.properties {
                 match fields.get(key) {
-                    Some(field) => look(one, field, &format!("{at}.{key}"), out),
+                    Some(field) => collect(one, field, &format!("{at}.{key}"), out),
                     None if is_optional(one) || key.contains('[') => {}
                     None => out.push(format!("{at}.{key}: missing")),
                 }
@@ -96,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn types_what_must_be_there_and_enumerations() {
+    fn wrong_types_missing_fields_and_unknown_words_are_reported() {
         let shape: Shape = serde_json::from_value(json!({
             "type": "array",
             "items": { "type": "object", "properties": {

@@ -29,7 +29,7 @@ impl BuiltInRoles {
         self.0.iter()
     }
 
-    /// Returns true if PVE knows a privilege.
+    /// Returns true if PVE has a privilege of this name.
     pub(crate) fn has_privilege(&self, name: &str) -> bool {
         self.0.get(ADMINISTRATOR).is_some_and(|all| all.contains(name))
     }

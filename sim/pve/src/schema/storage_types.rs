@@ -1,4 +1,4 @@
-//! The types of storages and the options that each takes, from `data/pve-storage-types.json`.
+//! The types of storages and their options, from `data/pve-storage-types.json`.
 //!
 //! Source: `options` and `plugindata` of each plugin below `PVE::Storage`.
 
@@ -6,28 +6,28 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-/// All types that are simulated.
+/// All simulated types.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StorageTypes {
-    /// Options of every type.
+    /// Options of all types.
     common: Vec<String>,
     types: BTreeMap<String, StorageType>,
 }
 
-/// One type.
+/// A type of storage.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StorageType {
-    /// Options that must be given, and never change.
+    /// Options that are required and never change.
     pub(crate) fixed: Vec<String>,
-    /// Options that may be given, and never change.
+    /// Options that are optional and never change.
     pub(crate) once: Vec<String>,
     pub(crate) optional: Vec<String>,
-    /// Content that it can hold.
+    /// Content types that a storage of this type can hold.
     pub(crate) content: Vec<String>,
-    /// Content that it holds where its definition does not say.
-    pub(crate) usual: Vec<String>,
+    /// Content types of a storage whose definition does not list them.
+    pub(crate) default: Vec<String>,
 }
 
 impl StorageTypes {
@@ -39,7 +39,7 @@ impl StorageTypes {
         self.types.get(kind)
     }
 
-    /// Returns true if storages of a type take an option.
+    /// Returns true if storages of a type have an option.
     pub(crate) fn takes(&self, kind: &StorageType, name: &str) -> bool {
         [&self.common, &kind.fixed, &kind.once, &kind.optional].into_iter().any(|names| has(names, name))
     }

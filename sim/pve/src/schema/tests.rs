@@ -56,6 +56,6 @@ fn every_storage_option_is_one_of_the_schema() {
         let options = known.fixed.iter().chain(&known.once).chain(&known.optional);
         let unknown: Vec<&String> = options.filter(|name| !create.properties.contains_key(*name)).collect();
         assert!(unknown.is_empty(), "{kind}: {unknown:?}");
-        assert!(known.usual.iter().all(|content| known.holds(content)), "{kind}: {:?}", known.usual);
+        assert!(known.default.iter().all(|content| known.holds(content)), "{kind}: {:?}", known.default);
     }
 }

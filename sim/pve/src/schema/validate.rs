@@ -1,4 +1,4 @@
-//! Checks a request's parameters against the schema, in PVE's order and words.
+//! Checks of a request's parameters against the schema, in PVE's order and words.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::refusal::{Outcome, Refusal};
 
 type Errors = BTreeMap<String, String>;
 
-/// Accepts the request or says what is wrong with every parameter.
+/// Checks all parameters. The refusal names the error of each.
 pub(crate) fn check(schema: &Schema, route: &Route, params: &mut Params) -> Outcome<()> {
     let guest = if route.path.contains("/lxc") { "lxc" } else { "qemu" };
     let mut errors = Errors::new();
@@ -43,7 +43,7 @@ pub(crate) fn check(schema: &Schema, route: &Route, params: &mut Params) -> Outc
     if errors.is_empty() { Ok(()) } else { Err(Refusal::parameters(errors)) }
 }
 
-/// Lists where text is meant, and the other way round.
+/// Turns lists into text where the schema declares text, and the reverse.
 fn shape(property: &Property, value: &mut Param) {
     let listed = property.format.as_ref().and_then(|f| f.as_str()).is_some_and(|f| f.ends_with("-list"));
     match value {
@@ -63,7 +63,7 @@ fn value_fits(schema: &Schema, property: &Property, value: &Param, name: &str) -
     }
 }
 
-/// One scalar against one property; the error is the text that PVE gives for it.
+/// Checks a value against its property. The error is PVE's text.
 pub(crate) fn text_fits(schema: &Schema, property: &Property, text: &str, name: &str) -> Result<(), String> {
     let kind = property.kind();
     let right_type = match kind {

@@ -1,4 +1,4 @@
-//! The named formats that are a pattern or a list of words, from `data/pve-value-formats.json`.
+//! The named formats that consist of a pattern or a list of words, from `data/pve-value-formats.json`.
 //!
 //! Source: the formats that PVE registers with `PVE::JSONSchema::register_format`, and their error texts.
 
@@ -16,7 +16,7 @@ pub(crate) type ValueFormats = HashMap<String, ValueFormat>;
 pub(crate) struct ValueFormat {
     #[serde(flatten)]
     allowed: Allowed,
-    /// Text for a value that is not allowed; `{text}` stands for the value.
+    /// Error text. `{text}` is replaced by the value.
     error: String,
 }
 
@@ -35,7 +35,7 @@ impl ValueFormat {
         }
     }
 
-    /// Checks a value; the error ends with a newline, as PVE's do.
+    /// Checks a value. The error ends with a newline, as PVE's do.
     pub(crate) fn check(&self, text: &str) -> Result<(), String> {
         if self.allows(text) {
             return Ok(());

@@ -1,4 +1,4 @@
-//! The programs that a scripted guest knows.
+//! The programs of a scripted guest.
 
 use sim_backend::AgentReply;
 
@@ -20,7 +20,7 @@ fn ended(code: i32, out: &[u8], err: &[u8]) -> AgentReply {
     AgentReply::Exited { exited: true, code: Some(code), signal: None, out: out.to_vec(), err: err.to_vec() }
 }
 
-/// A few lines that a shell would run; everything else succeeds silently.
+/// Runs the few shell lines that have an effect; everything else succeeds silently.
 fn shell(script: &str) -> AgentReply {
     if script.contains("kill -9 $$") {
         return AgentReply::Exited { exited: true, code: None, signal: Some(9), out: Vec::new(), err: Vec::new() };
@@ -50,7 +50,7 @@ fn shell(script: &str) -> AgentReply {
     ended(code, &out, &err)
 }
 
-/// `\377`, `\n`.
+/// Replaces the escapes of `printf`, such as `\377` and `\n`.
 fn escapes(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = text;

@@ -1,4 +1,4 @@
-//! Scripted guests: they answer at once and need nothing of the operating system.
+//! Scripted guests: they answer immediately and run no programs on this vm.
 
 mod commands;
 mod network;
@@ -23,14 +23,14 @@ use sim_backend::{
 /// When a scripted guest's agent answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Boot {
-    /// As soon as the VM is powered on, where the agent is configured.
+    /// As soon as a VM with an enabled agent starts.
     AtOnce,
-    /// Only when [`Scripted::boot`] says so.
-    WhenTold,
+    /// Only after [`Scripted::boot`].
+    OnRequest,
 }
 
 #[derive(Debug, Default)]
-struct Machine {
+struct Vm {
     events: Option<Events>,
     agent: bool,
     up: bool,
@@ -39,13 +39,13 @@ struct Machine {
     exits: HashMap<u32, (Duration, AgentReply)>,
 }
 
-impl Machine {
+impl Vm {
     fn now(&self) -> Duration {
         self.events.as_ref().map_or(Duration::ZERO, Events::now)
     }
 }
 
-/// Plays what a container's console leads to, with the container as it was started.
+/// Plays the program behind the console of a container, which is passed as it was started.
 #[derive(Clone)]
 struct Consoles(Arc<dyn Fn(ContainerStart, DuplexStream) + Send + Sync>);
 
@@ -56,23 +56,23 @@ impl std::fmt::Debug for Consoles {
 }
 
 #[derive(Debug, Default)]
-struct Stage {
-    machines: HashMap<u32, Machine>,
-    /// VMs whose memory is kept until they are resumed.
-    suspended: HashMap<u32, Machine>,
+struct Guests {
+    vms: HashMap<u32, Vm>,
+    /// VMs that were suspended to disk, with their memory.
+    suspended: HashMap<u32, Vm>,
     leases: Leases,
     containers: HashMap<u32, ContainerStart>,
-    /// What consoles show since the guests' last starts.
+    /// Lines on each console since the guest's last start.
     consoles: HashMap<u32, Vec<String>>,
     disks: HashSet<String>,
     variables: HashMap<u32, BTreeMap<String, String>>,
     next_pid: u32,
 }
 
-/// Lines that a console keeps.
+/// Largest number of lines on a console.
 const CONSOLE_LINES: usize = 1000;
 
-impl Stage {
+impl Guests {
     fn print(&mut self, vmid: u32, line: &str) {
         let lines = self.consoles.entry(vmid).or_default();
         if lines.len() < CONSOLE_LINES {
@@ -81,61 +81,61 @@ impl Stage {
     }
 }
 
-/// The backend of tests that need no system.
+/// The backend of tests that run no guests on this vm.
 #[derive(Debug, Clone)]
 pub struct Scripted {
-    stage: Arc<Mutex<Stage>>,
+    guests: Arc<Mutex<Guests>>,
     boot: Boot,
     consoles: Option<Consoles>,
 }
 
 impl Scripted {
-    /// Nothing runs yet.
+    /// Creates a backend without running guests.
     #[must_use]
     pub fn new(boot: Boot) -> Self {
-        Self { stage: Arc::default(), boot, consoles: None }
+        Self { guests: Arc::default(), boot, consoles: None }
     }
 
-    /// Consoles of running containers lead to `play`, in place of a shell.
+    /// Connects the consoles of running containers to `play` instead of a shell.
     #[must_use]
     pub fn with_consoles(self, play: impl Fn(ContainerStart, DuplexStream) + Send + Sync + 'static) -> Self {
         Self { consoles: Some(Consoles(Arc::new(play))), ..self }
     }
 
-    /// Puts a line on a guest's console.
+    /// Writes a line on a guest's console.
     pub fn print(&self, vmid: u32, line: &str) {
-        self.stage().print(vmid, line);
+        self.guests().print(vmid, line);
     }
 
-    fn stage(&self) -> MutexGuard<'_, Stage> {
-        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    fn guests(&self) -> MutexGuard<'_, Guests> {
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The guest's system is up: its agent answers and it reacts to the power button.
+    /// Finishes a VM's boot: its agent answers and it reacts to the power button.
     pub fn boot(&self, vmid: u32) {
-        let mut stage = self.stage();
-        if let Some(machine) = stage.machines.get_mut(&vmid) {
-            machine.up = true;
-            let agent = machine.agent;
+        let mut guests = self.guests();
+        if let Some(vm) = guests.vms.get_mut(&vmid) {
+            vm.up = true;
+            let agent = vm.agent;
             if agent {
-                tell(machine, vmid, GuestEventKind::AgentUp);
+                send_event(vm, vmid, GuestEventKind::AgentUp);
             }
-            stage.print(vmid, if agent { "booted; the guest agent answers" } else { "booted" });
+            guests.print(vmid, if agent { "booted; the guest agent answers" } else { "booted" });
         }
     }
 
-    /// What was written into a guest's file by its agent.
+    /// Returns the contents of a file that was written by a VM's agent.
     #[must_use]
     pub fn file(&self, vmid: u32, path: &str) -> Option<Vec<u8>> {
-        self.stage().machines.get(&vmid)?.files.get(path).cloned()
+        self.guests().vms.get(&vmid)?.files.get(path).cloned()
     }
 
-    /// The guest powers itself off.
+    /// Makes a VM power itself off.
     pub fn power_off(&self, vmid: u32) {
-        let mut stage = self.stage();
-        if let Some(machine) = stage.machines.remove(&vmid) {
-            tell(&machine, vmid, GuestEventKind::PoweredOff);
-            stage.print(vmid, "powered off");
+        let mut guests = self.guests();
+        if let Some(vm) = guests.vms.remove(&vmid) {
+            send_event(&vm, vmid, GuestEventKind::PoweredOff);
+            guests.print(vmid, "powered off");
         }
     }
 
@@ -152,28 +152,28 @@ impl Scripted {
             .strip_prefix("sleep ")
             .and_then(|rest| rest.split(';').next()?.trim().parse::<f64>().ok())
             .unwrap_or(0.0);
-        let mut stage = self.stage();
-        stage.next_pid += 1;
-        // Not the whole command: it may hold a secret.
-        stage.print(vmid, &format!("agent: ran {program}"));
-        let pid = 500 + stage.next_pid;
-        if let Some(machine) = stage.machines.get_mut(&vmid) {
-            let ready = machine.now() + Duration::from_secs_f64(seconds);
-            machine.exits.insert(pid, (ready, end));
+        let mut guests = self.guests();
+        guests.next_pid += 1;
+        // The complete command could contain a secret.
+        guests.print(vmid, &format!("agent: ran {program}"));
+        let pid = 500 + guests.next_pid;
+        if let Some(vm) = guests.vms.get_mut(&vmid) {
+            let ready = vm.now() + Duration::from_secs_f64(seconds);
+            vm.exits.insert(pid, (ready, end));
         }
         Ok(AgentReply::Pid(pid))
     }
 }
 
-fn tell(machine: &Machine, vmid: u32, kind: GuestEventKind) {
-    if let Some(events) = &machine.events {
+fn send_event(vm: &Vm, vmid: u32, kind: GuestEventKind) {
+    if let Some(events) = &vm.events {
         events.send(GuestEvent { vmid, kind });
     }
 }
 
 impl Backend for Scripted {
     fn disk_create<'a>(&'a self, volume: &'a str) -> BoxFuture<'a, io::Result<()>> {
-        self.stage().disks.insert(volume.to_owned());
+        self.guests().disks.insert(volume.to_owned());
         async { Ok(()) }.boxed()
     }
 
@@ -182,28 +182,27 @@ impl Backend for Scripted {
     }
 
     fn disk_rename<'a>(&'a self, from: &'a str, to: &'a str) -> BoxFuture<'a, io::Result<()>> {
-        self.stage().disks.remove(from);
+        self.guests().disks.remove(from);
         self.disk_create(to)
     }
 
     fn disk_delete<'a>(&'a self, volume: &'a str) -> BoxFuture<'a, io::Result<()>> {
-        self.stage().disks.remove(volume);
+        self.guests().disks.remove(volume);
         async { Ok(()) }.boxed()
     }
 
     fn vm_start<'a>(&'a self, start: VmStart, events: Events) -> BoxFuture<'a, Result<(), String>> {
         let vmid = start.vmid;
-        let mut stage = self.stage();
-        let kept = stage.suspended.remove(&vmid).filter(|_| start.resume);
+        let mut guests = self.guests();
+        let kept = guests.suspended.remove(&vmid).filter(|_| start.resume);
         let (up, line) = match &kept {
-            Some(machine) => (machine.up, "resumed"),
+            Some(vm) => (vm.up, "resumed"),
             None => (self.boot == Boot::AtOnce, "powered on"),
         };
-        let machine =
-            Machine { events: Some(events), agent: start.agent, cards: start.networks, ..kept.unwrap_or_default() };
-        stage.machines.insert(vmid, machine);
-        stage.consoles.insert(vmid, vec![format!("{}: {line}", start.name)]);
-        drop(stage);
+        let vm = Vm { events: Some(events), agent: start.agent, cards: start.networks, ..kept.unwrap_or_default() };
+        guests.vms.insert(vmid, vm);
+        guests.consoles.insert(vmid, vec![format!("{}: {line}", start.name)]);
+        drop(guests);
         if up {
             self.boot(vmid);
         }
@@ -211,7 +210,7 @@ impl Backend for Scripted {
     }
 
     fn vm_shutdown(&self, vmid: u32) -> BoxFuture<'_, ()> {
-        let up = self.stage().machines.get(&vmid).is_some_and(|machine| machine.up);
+        let up = self.guests().vms.get(&vmid).is_some_and(|vm| vm.up);
         if up {
             self.power_off(vmid);
         }
@@ -219,9 +218,9 @@ impl Backend for Scripted {
     }
 
     fn vm_stop(&self, vmid: u32) -> BoxFuture<'_, ()> {
-        let mut stage = self.stage();
-        if stage.machines.remove(&vmid).is_some() {
-            stage.print(vmid, "the power was cut");
+        let mut guests = self.guests();
+        if guests.vms.remove(&vmid).is_some() {
+            guests.print(vmid, "the power was cut");
         }
         async {}.boxed()
     }
@@ -231,19 +230,19 @@ impl Backend for Scripted {
     }
 
     fn vm_suspend(&self, vmid: u32) -> BoxFuture<'_, ()> {
-        let mut stage = self.stage();
-        if let Some(machine) = stage.machines.remove(&vmid) {
-            stage.suspended.insert(vmid, machine);
-            stage.print(vmid, "suspended to disk");
+        let mut guests = self.guests();
+        if let Some(vm) = guests.vms.remove(&vmid) {
+            guests.suspended.insert(vmid, vm);
+            guests.print(vmid, "suspended to disk");
         }
         async {}.boxed()
     }
 
     fn cards_changed(&self, vmid: u32, cards: Vec<NetworkCard>) {
-        let mut stage = self.stage();
-        if let Some(machine) = stage.machines.get_mut(&vmid) {
-            machine.cards = cards;
-        } else if let Some(container) = stage.containers.get_mut(&vmid) {
+        let mut guests = self.guests();
+        if let Some(vm) = guests.vms.get_mut(&vmid) {
+            vm.cards = cards;
+        } else if let Some(container) = guests.containers.get_mut(&vmid) {
             container.setup.networks = cards;
         }
     }
@@ -254,7 +253,7 @@ impl Backend for Scripted {
 
     fn agent(&self, vmid: u32, call: AgentCall) -> BoxFuture<'_, Result<AgentReply, AgentError>> {
         async move {
-            if !self.stage().machines.get(&vmid).is_some_and(|machine| machine.up && machine.agent) {
+            if !self.guests().vms.get(&vmid).is_some_and(|vm| vm.up && vm.agent) {
                 return Err(AgentError::NotRunning);
             }
             match call {
@@ -266,7 +265,7 @@ impl Backend for Scripted {
     }
 
     fn console(&self, vmid: u32) -> Vec<String> {
-        self.stage().consoles.get(&vmid).cloned().unwrap_or_default()
+        self.guests().consoles.get(&vmid).cloned().unwrap_or_default()
     }
 
     fn container_create<'a>(
@@ -275,7 +274,7 @@ impl Backend for Scripted {
         template: PathBuf,
         _setup: ContainerSetup,
     ) -> BoxFuture<'a, Result<(), String>> {
-        self.stage().disks.insert(rootfs.to_owned());
+        self.guests().disks.insert(rootfs.to_owned());
         async move {
             let bytes = std::fs::read(template).map_err(|error| error.to_string())?;
             if bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
@@ -288,33 +287,33 @@ impl Backend for Scripted {
     }
 
     fn container_start<'a>(&'a self, start: ContainerStart, _events: Events) -> BoxFuture<'a, Result<(), String>> {
-        let mut stage = self.stage();
-        stage.consoles.insert(start.vmid, vec![format!("{}: started", start.setup.hostname)]);
-        stage.containers.insert(start.vmid, start);
-        drop(stage);
+        let mut guests = self.guests();
+        guests.consoles.insert(start.vmid, vec![format!("{}: started", start.setup.hostname)]);
+        guests.containers.insert(start.vmid, start);
+        drop(guests);
         async { Ok(()) }.boxed()
     }
 
     fn container_stop(&self, vmid: u32) -> BoxFuture<'_, ()> {
-        let mut stage = self.stage();
-        if stage.containers.remove(&vmid).is_some() {
-            stage.print(vmid, "stopped");
+        let mut guests = self.guests();
+        if guests.containers.remove(&vmid).is_some() {
+            guests.print(vmid, "stopped");
         }
-        drop(stage);
+        drop(guests);
         async {}.boxed()
     }
 
     fn container_interfaces(&self, vmid: u32) -> BoxFuture<'_, Option<serde_json::Value>> {
-        let mut stage = self.stage();
-        let cards = stage.containers.get(&vmid).map(|start| start.setup.networks.clone());
-        let listed = cards.map(|cards| network::as_ip_lists(&cards, &mut stage.leases));
+        let mut guests = self.guests();
+        let cards = guests.containers.get(&vmid).map(|start| start.setup.networks.clone());
+        let listed = cards.map(|cards| network::as_ip_lists(&cards, &mut guests.leases));
         async { listed }.boxed()
     }
 
     fn container_console(&self, vmid: u32) -> BoxFuture<'_, io::Result<Box<dyn Stream>>> {
         let (ours, theirs) = tokio::io::duplex(64 << 10);
         if let Some(Consoles(play)) = &self.consoles {
-            let Some(start) = self.stage().containers.get(&vmid).cloned() else {
+            let Some(start) = self.guests().containers.get(&vmid).cloned() else {
                 return async { Err(io::ErrorKind::NotConnected.into()) }.boxed();
             };
             play(start, theirs);
@@ -333,17 +332,17 @@ const PROMPT: &str = "/ # \x1b[6n";
 
 impl Scripted {
     fn simple(&self, vmid: u32, call: AgentCall) -> Result<AgentReply, AgentError> {
-        let mut stage = self.stage();
-        let Some(machine) = stage.machines.get_mut(&vmid) else { return Err(AgentError::NotRunning) };
+        let mut guests = self.guests();
+        let Some(vm) = guests.vms.get_mut(&vmid) else { return Err(AgentError::NotRunning) };
         match call {
-            AgentCall::ExecStatus { pid } => match machine.exits.get(&pid) {
+            AgentCall::ExecStatus { pid } => match vm.exits.get(&pid) {
                 None => Err(AgentError::Refused("PID ld does not exist".to_owned())),
-                Some((ready, _)) if *ready > machine.now() => {
+                Some((ready, _)) if *ready > vm.now() => {
                     Ok(AgentReply::Exited { exited: false, code: None, signal: None, out: Vec::new(), err: Vec::new() })
                 }
                 Some((_, reply)) => {
                     let reply = reply.clone();
-                    machine.exits.remove(&pid);
+                    vm.exits.remove(&pid);
                     Ok(reply)
                 }
             },
@@ -354,20 +353,20 @@ impl Scripted {
                 let missing = || {
                     AgentError::Refused(format!("failed to open file '{path}' (mode: 'r'): No such file or directory"))
                 };
-                machine.files.get(&path).cloned().map(AgentReply::Content).ok_or_else(missing)
+                vm.files.get(&path).cloned().map(AgentReply::Content).ok_or_else(missing)
             }
             AgentCall::FileWrite { path, content } => {
                 if let Some(reason) = unwritable(&path) {
                     return Err(AgentError::Refused(format!("failed to open file '{path}' (mode: 'wb'): {reason}")));
                 }
                 let line = format!("agent: wrote {path} ({} bytes)", content.len());
-                machine.files.insert(path, content);
-                stage.print(vmid, &line);
+                vm.files.insert(path, content);
+                guests.print(vmid, &line);
                 Ok(AgentReply::Done)
             }
             AgentCall::Interfaces => {
-                let cards = machine.cards.clone();
-                Ok(AgentReply::Json(network::as_agent_lists(&cards, &mut stage.leases)))
+                let cards = vm.cards.clone();
+                Ok(AgentReply::Json(network::as_agent_lists(&cards, &mut guests.leases)))
             }
             AgentCall::OsInfo | AgentCall::Exec { .. } => Ok(AgentReply::Json(json!({
                 "id": "debian", "kernel-release": "6.12.107+deb13-cloud-amd64",
@@ -404,8 +403,8 @@ impl Scripted {
     }
 
     fn answer(&self, vmid: u32, command: &str) -> String {
-        let mut stage = self.stage();
-        let variables = stage.variables.entry(vmid).or_default();
+        let mut guests = self.guests();
+        let variables = guests.variables.entry(vmid).or_default();
         let mut status = 0;
         let mut out = String::new();
         for part in command.split(';').map(str::trim).filter(|part| !part.is_empty()) {
@@ -434,8 +433,8 @@ impl Scripted {
     }
 }
 
-/// Returns why a file cannot be written: a scripted guest has the directories of every system, and all that is asked for
-/// below them.
+/// Returns the reason why a file cannot be written. A scripted guest has the usual top-level directories, and every
+/// directory below them.
 fn unwritable(path: &str) -> Option<&'static str> {
     const TOP: [&str; 13] =
         ["boot", "dev", "etc", "home", "media", "mnt", "opt", "root", "run", "srv", "tmp", "usr", "var"];

@@ -1,4 +1,4 @@
-//! Addresses of scripted guests: a DHCP server for all of them, and what each guest says about its cards.
+//! Addresses of scripted guests: one DHCP server for all of them, and the lists of interfaces that each guest reports.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -6,10 +6,10 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use serde_json::{Value, json};
 use sim_backend::NetworkCard;
 
-/// Addresses of a network, of which the last part begins at 100: those before belong to nodes.
+/// Number of addresses in a network. The last part begins at 100, because nodes have the addresses before.
 const HOSTS: u32 = 150;
 
-/// The DHCP server: a card has the same address for ever, and no other card has it.
+/// The DHCP server. A card keeps its address, and no other card gets it.
 #[derive(Debug, Default)]
 pub(super) struct Leases(HashMap<String, u32>);
 
@@ -21,11 +21,11 @@ impl Leases {
     }
 }
 
-/// An interface as its guest sees it.
+/// A network interface as its guest sees it.
 struct Interface {
     name: String,
     mac: String,
-    /// Addresses with their prefix lengths.
+    /// Address with its prefix length.
     four: Option<(String, u8)>,
     six: Vec<(String, u8)>,
 }
@@ -48,7 +48,7 @@ impl Interface {
             fixed => with_prefix(fixed),
         });
         let fixed = card.ip6.as_deref().filter(|_| up).and_then(with_prefix);
-        // A card that its guest has set up also has an address of its own making.
+        // A configured card also has a link-local address.
         let own = (four.is_some() || fixed.is_some()).then(|| (link_local(&mac).to_string(), 64));
         Self { name: card.name.clone(), mac, four, six: fixed.into_iter().chain(own).collect() }
     }
@@ -58,7 +58,7 @@ fn interfaces(cards: &[NetworkCard], leases: &mut Leases) -> Vec<Interface> {
     std::iter::once(Interface::loopback()).chain(cards.iter().map(|card| Interface::of(card, leases))).collect()
 }
 
-/// Lists interfaces as QEMU's guest agent does.
+/// Lists interfaces in the form of QEMU's guest agent.
 pub(super) fn as_agent_lists(cards: &[NetworkCard], leases: &mut Leases) -> Value {
     let zero = json!({ "rx-bytes": 0, "rx-dropped": 0, "rx-errs": 0, "rx-packets": 0, "tx-bytes": 0, "tx-dropped": 0, "tx-errs": 0, "tx-packets": 0 });
     let described = |(address, prefix): &(String, u8), kind: &str| json!({ "ip-address": address, "ip-address-type": kind, "prefix": prefix });
@@ -75,7 +75,7 @@ pub(super) fn as_agent_lists(cards: &[NetworkCard], leases: &mut Leases) -> Valu
     interfaces(cards, leases).into_iter().map(row).collect()
 }
 
-/// Lists interfaces as `ip -json address` does.
+/// Lists interfaces in the form of `ip -json address`.
 pub(super) fn as_ip_lists(cards: &[NetworkCard], leases: &mut Leases) -> Value {
     let described = |(address, prefix): &(String, u8), family: &str| json!({ "family": family, "local": address, "prefixlen": prefix });
     let row = |interface: Interface| {
@@ -92,7 +92,7 @@ fn with_prefix(text: &str) -> Option<(String, u8)> {
     Some((address.to_owned(), prefix.parse().ok()?))
 }
 
-/// Returns the address that the kernel gives a card itself when it is up: RFC 4291, appendix A.
+/// Returns the link-local address that the kernel gives to a card (RFC 4291, appendix A).
 fn link_local(mac: &str) -> Ipv6Addr {
     let octet =
         |index: usize| mac.split(':').nth(index).and_then(|text| u16::from_str_radix(text, 16).ok()).unwrap_or(0);
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_card_keeps_its_address_and_shares_it_with_no_other() {
+    fn a_card_keeps_its_address_and_does_not_share_it() {
         let mut leases = Leases::default();
         let addresses: Vec<Ipv4Addr> = (0..1000).map(|number| leases.address(&number.to_string())).collect();
         let different: std::collections::BTreeSet<&Ipv4Addr> = addresses.iter().collect();

@@ -1,4 +1,4 @@
-//! The hands of a driver that replays recordings on virtual time: sessions, tasks, and privileges without the API's checks.
+//! Control for the replay of recordings on virtual time: sessions, tasks, and privileges without the API's checks.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -31,12 +31,12 @@ impl Handle {
         (tickets::ticket(&self.engine, user), tickets::csrf(&self.engine, user))
     }
 
-    /// Holds virtual time for one party, until [`Handle::release_time`].
+    /// Stops virtual time until [`Handle::release_time`].
     pub fn hold_time(&self) {
         self.engine.clock.begin();
     }
 
-    /// Lets virtual time go on.
+    /// Ends [`Handle::hold_time`].
     pub fn release_time(&self) {
         self.engine.clock.end();
     }
@@ -67,7 +67,7 @@ impl Handle {
         self.engine.with_guest(vmid, |guest| guest.run.as_ref().is_some_and(|run| run.agent)) == Some(true)
     }
 
-    /// Replaces everything that a user may do by these privileges, as path to names; each path gets a role of its own.
+    /// Replaces all privileges of a user by these, given as names by path. Each path gets a role of its own.
     pub fn set_privileges(&self, user: &str, privileges: BTreeMap<String, Vec<String>>) {
         let mut state = self.engine.state();
         for entries in state.acl.values_mut() {

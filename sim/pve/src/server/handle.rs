@@ -1,4 +1,4 @@
-//! What a test or the demo does with a running simulator from inside the process.
+//! Control of a running simulator from inside the process.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -14,16 +14,16 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::overview::{self, Wanted};
+use crate::cluster::overview::{self, OverviewFilter};
 use crate::engine::Engine;
 use crate::engine::locks::Mode;
-use crate::timeline::Happening;
+use crate::timeline::Event;
 use crate::world::state::Kind;
 use crate::world::volumes::Volume;
 use sim_http::faults::{Fault, Faults, Fired, Rule, When};
 use sim_http::request_log::RequestLog;
 
-/// A running simulator; it ends when this is dropped.
+/// A running simulator. Dropping the handle stops it.
 pub struct Handle {
     pub(super) engine: Arc<Engine>,
     /// Absent where requests come from inside the process only.
@@ -47,7 +47,7 @@ impl std::fmt::Debug for Handle {
     }
 }
 
-/// What was there when the simulator started, or when [`Handle::set_baseline`] was called.
+/// Resources that existed at the start, or at the last [`Handle::set_baseline`].
 #[derive(Debug, Clone, Default)]
 pub(super) struct Baseline {
     guests: BTreeSet<u32>,
@@ -78,7 +78,7 @@ impl Handle {
         }
     }
 
-    /// Starts the API server of a further node, on a free port; the one at [`Handle::url`] is the first node's.
+    /// Starts the API server of another node on a free port. [`Handle::url`] is the first node's.
     ///
     /// # Errors
     /// When it cannot listen.
@@ -96,43 +96,44 @@ impl Handle {
         Ok(format!("https://{address}"))
     }
 
-    /// Cuts a node's power: its guests stop, its tasks end without a word, calls that are passed on to it answer
-    /// `595 No route to host`, and without a majority nothing can be started any more. False where there is no such
-    /// node, or it is away already.
+    /// Cuts a node's power: guests and tasks end without clean-up, forwarded calls answer `595 No route to host`, and
+    /// without a quorum nothing starts. Returns false if the node does not exist or is already off.
     pub async fn node_away(&self, name: &str) -> bool {
         let _at_work = self.engine.clock.request();
         self.engine.node_away(name).await
     }
 
-    /// Boots a node that was away: guests with `onboot` start. False where there is no such node, or it was not away.
+    /// Boots a node whose power was cut: guests with `onboot` start. Returns false if the node does not exist or is not
+    /// off.
     pub fn node_back(&self, name: &str) -> bool {
         self.engine.node_back(name)
     }
 
-    /// Fills a storage as `node` sees it until only that many bytes are free, with what is not a volume.
+    /// Fills a storage, as `node` sees it, with other data than volumes until this number of bytes is free.
     pub fn leave_free(&self, node: &str, storage: &str, bytes: u64) {
         let mut state = self.engine.state();
         let taken = state.taken_on(node, storage);
         if let Some(found) = state.storages.get_mut(storage) {
             let place = (!found.shared).then(|| node.to_owned());
-            let others = found.size.saturating_sub(taken).saturating_sub(bytes);
-            found.others.insert(place, others);
+            let other_bytes = found.size.saturating_sub(taken).saturating_sub(bytes);
+            found.other_bytes.insert(place, other_bytes);
         }
     }
 
-    /// The private CA that signed the server's certificate; empty for a simulator that listens nowhere.
+    /// Returns the certificate of the private CA that signed the server's certificate, in PEM form. It is empty for
+    /// a simulator that listens nowhere.
     #[must_use]
     pub fn ca_pem(&self) -> &str {
         self.served.as_ref().map_or("", |served| &served.ca_pem)
     }
 
-    /// SHA-256 of the server's certificate; zeros for a simulator that listens nowhere.
+    /// Returns the SHA-256 digest of the server's certificate: zeros for a simulator that listens nowhere.
     #[must_use]
     pub fn fingerprint(&self) -> [u8; 32] {
         self.served.as_ref().map_or([0; 32], |served| served.fingerprint)
     }
 
-    /// The secret of a token (`user@realm!name`).
+    /// Returns the secret of a token (`user@realm!name`).
     #[must_use]
     pub fn token_secret(&self, id: &str) -> Option<String> {
         let (user, token) = id.split_once('!')?;
@@ -150,7 +151,7 @@ impl Handle {
 
     /// Returns version, nodes, storages, guests and the newest tasks as JSON, without secrets.
     #[must_use]
-    pub fn overview(&self, wanted: &Wanted) -> Value {
+    pub fn overview(&self, wanted: &OverviewFilter) -> Value {
         overview::overview(&self.engine, wanted)
     }
 
@@ -184,58 +185,58 @@ impl Handle {
         overview::nodes_of(&self.engine, storage)
     }
 
-    /// The password of a user.
+    /// Returns the password of a user.
     #[must_use]
     pub fn password(&self, user: &str) -> Option<String> {
         self.engine.state().users.get(user)?.password.clone()
     }
 
-    /// Simulated time since the start.
+    /// Returns the simulated time since the start.
     #[must_use]
     pub fn now(&self) -> Duration {
         self.engine.clock.now()
     }
 
-    /// Tells simulated time as an instant: for a simulator of GitHub on the same clock.
+    /// Returns a function that reads the simulated time, so that a simulator of GitHub can use the same clock.
     #[must_use]
     pub fn instants(&self) -> Arc<dyn Fn() -> Timestamp + Send + Sync> {
         let clock = self.engine.clock.clone();
         Arc::new(move || clock.instant())
     }
 
-    /// Whether time passes only by [`Handle::pass`].
+    /// Returns true if time passes only in [`Handle::pass`].
     #[must_use]
     pub fn is_stepped(&self) -> bool {
         self.engine.clock.is_stepped()
     }
 
-    /// Lets simulated time pass. On [`Latency::Stepped`] everything that is due happens meanwhile, in its order, and this
-    /// returns when nothing of it is at work any more; on other clocks it waits like everybody else.
+    /// Lets simulated time pass. On [`Latency::Stepped`] everything that becomes due happens in order, and the call
+    /// returns when it has finished. On other clocks the call waits for the time.
     pub async fn pass(&self, time: Duration) {
         self.engine.clock.sleep(time).await;
     }
 
-    /// Everything that was asked so far.
+    /// Returns the requests so far.
     #[must_use]
     pub fn requests(&self) -> RequestLog {
         self.engine.log.clone()
     }
 
-    /// What answers had so far that PVE's schema does not declare for their calls, as `GET /path $.field: what`; empty
-    /// unless [`Options::check_answers`].
+    /// Returns the fields of answers that PVE's schema does not declare, as `GET /path $.field: what`. Empty unless
+    /// [`Options::check_answers`] is set.
     #[must_use]
     pub fn undeclared(&self) -> BTreeSet<String> {
         let found = self.engine.undeclared.as_ref();
         found.map(|all| all.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap_or_default()
     }
 
-    /// Task starts and ends and guest events so far.
+    /// Returns the starts and ends of tasks and the guest events so far.
     #[must_use]
-    pub fn timeline(&self) -> Vec<Happening> {
+    pub fn timeline(&self) -> Vec<Event> {
         self.engine.timeline.all()
     }
 
-    /// Puts a file onto a storage, on every node that has it, as if somebody had uploaded it (`local:iso/x.iso`).
+    /// Puts a file onto a storage, on every node that has it, as an upload would (`local:iso/x.iso`).
     ///
     /// # Errors
     /// When the file cannot be copied.
@@ -260,7 +261,8 @@ impl Handle {
         Ok(())
     }
 
-    /// Writes data into a volume on every node that has it: a copy of it takes room, and time under a bandwidth limit.
+    /// Writes this number of bytes into a volume on every node that has it. A copy of the volume then needs space, and
+    /// time under a bandwidth limit.
     pub fn fill_volume(&self, volid: &str, bytes: u64) {
         let mut state = self.engine.state();
         let nodes: Vec<String> = state.nodes.keys().cloned().collect();
@@ -269,12 +271,12 @@ impl Handle {
         }
     }
 
-    /// Kills a running task's worker process, which has no chance to clean up. Returns false for a task that has ended.
+    /// Kills a running task's worker process, which cannot clean up. Returns false if the task has ended.
     pub fn kill_task(&self, upid: &str) -> bool {
         self.engine.kill(upid)
     }
 
-    /// Waits for a task's end: what it ended with (`OK`, `WARNINGS: 1`, an error's text), and its log.
+    /// Waits for the end of a task. Returns its exit status (`OK`, `WARNINGS: 1`, an error's text) and its log.
     pub async fn task_end(&self, upid: &str) -> Option<(String, Vec<String>)> {
         self.engine.ended(upid).await;
         let state = self.engine.state();
@@ -282,42 +284,42 @@ impl Handle {
         Some((task.end.as_ref()?.1.clone(), task.log.clone()))
     }
 
-    /// Brings what the lists show up to date, as PVE's statistics daemon does every ten seconds; for simulators without
-    /// rounds of their own ([`Options::statistics`]).
+    /// Updates the figures that lists show, as PVE's statistics daemon does every ten seconds. For simulators without
+    /// automatic rounds ([`Options::statistics`]).
     pub fn statistics_round(&self) {
         self.engine.statistics_round();
     }
 
-    /// The node that a guest is on.
+    /// Returns the node that a guest is on.
     #[must_use]
     pub fn node_of(&self, vmid: u32) -> Option<String> {
         self.engine.with_guest(vmid, |guest| guest.node.clone())
     }
 
-    /// The description of a guest, as stored.
+    /// Returns the stored description of a guest.
     #[must_use]
     pub fn description(&self, vmid: u32) -> Option<String> {
         self.engine.with_guest(vmid, |guest| guest.get("description").map(str::to_owned)).flatten()
     }
 
-    /// Numbers of the guests that exist.
+    /// Returns the VMIDs of all guests.
     #[must_use]
     pub fn guests(&self) -> Vec<u32> {
         self.engine.state().guests.keys().copied().collect()
     }
 
-    /// Numbers of the VMs that run.
+    /// Returns the VMIDs of running VMs.
     #[must_use]
     pub fn running(&self) -> Vec<u32> {
         self.engine.state().guests.iter().filter(|(_, guest)| guest.run.is_some()).map(|(vmid, _)| *vmid).collect()
     }
 
-    /// What is there from now on is not a leftover.
+    /// Sets the baseline of [`Handle::leftovers`] to the present contents.
     pub fn set_baseline(&mut self) {
         self.baseline = snapshot(&self.engine);
     }
 
-    /// What is there beyond the baseline: one line per guest, volume, token, lock or running task.
+    /// Returns one line for each guest, volume, token, lock and running task that is not in the baseline.
     #[must_use]
     pub fn leftovers(&self) -> Vec<String> {
         let now = snapshot(&self.engine);
@@ -338,19 +340,20 @@ impl Handle {
         out
     }
 
-    /// The next `times` calls of `method` whose path below `/api2/json` fits (`*` stands for any text) meet this fault.
+    /// Injects a fault into the next `times` calls of `method` with a matching path below `/api2/json` (`*` stands for
+    /// any text).
     pub fn inject(&self, method: &str, path: &str, fault: Fault, times: u32) {
         let (method, path) = (method.to_owned(), path.to_owned());
         self.engine.faults.add(Rule { method, path, fault, when: When::Next(times) });
     }
 
-    /// Faults that fired, in order.
+    /// Returns the faults that fired, in order.
     #[must_use]
     pub fn fired(&self) -> Vec<Fired> {
         self.engine.faults.fired()
     }
 
-    /// All rules for faults, for those that come by chance or are repeated.
+    /// Returns all fault rules, including those with a probability or given ordinals.
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.engine.faults
@@ -390,7 +393,7 @@ impl Handle {
         &self.engine
     }
 
-    /// Stops every guest that runs and ends the server.
+    /// Stops all running guests and the server.
     pub async fn shutdown(&self) {
         let running: Vec<(u32, Kind)> = {
             let state = self.engine.state();

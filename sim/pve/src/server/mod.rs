@@ -1,4 +1,4 @@
-//! Starting the simulator.
+//! Start of the simulator.
 
 mod drive;
 mod handle;
@@ -35,24 +35,24 @@ use sim_http::authority::Identity;
 use sim_http::faults::Faults;
 use sim_http::request_log::RequestLog;
 
-/// How a simulator is started.
+/// Options of a simulator.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where it listens; port 0 takes a free one.
+    /// Address to listen on. Port 0 takes a free port.
     pub listen: SocketAddr,
-    /// Further names in its certificate, beside `localhost` and the listen address.
+    /// Additional names in the certificate, apart from `localhost` and the address.
     pub names: Vec<String>,
-    /// How PVE's waits are lived through.
+    /// Pace of simulated time.
     pub latency: Latency,
-    /// The line of PVE; by default that of the world's version, else 9.
+    /// Line of PVE. By default the line of the world's version, or 9.
     pub line: Option<Line>,
-    /// Source of MACs, UUIDs, secrets and faults.
+    /// Seed of MAC addresses, UUIDs, secrets and faults.
     pub seed: u64,
     /// Simulated instant of the start; by default the machine's.
     pub begins: Option<Timestamp>,
-    /// Whether the lists' statistics round runs by itself every ten simulated seconds.
+    /// True if a statistics round updates the lists every ten simulated seconds.
     pub statistics: bool,
-    /// Whether answers are compared with what PVE's schema says that their calls return ([`Handle::undeclared`]).
+    /// True if answers are compared with PVE's schema ([`Handle::undeclared`]).
     pub check_answers: bool,
 }
 
@@ -71,24 +71,24 @@ impl Default for Options {
     }
 }
 
-/// Why a simulator did not start.
+/// Error that prevents a simulator from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The address cannot be listened on, or no scratch directory can be made.
+    /// The simulator cannot listen, or cannot make a temporary directory.
     #[error("the simulator cannot listen on {address}")]
     Listen {
-        /// The wanted address.
+        /// Address to listen on.
         address: SocketAddr,
-        /// What the system says.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// No certificate could be made.
+    /// The certificate cannot be made.
     #[error("the simulator's certificate cannot be made")]
     Certificate(#[source] rcgen::Error),
-    /// The checked-in schema of the line.
+    /// The checked-in schema of the line cannot be read.
     #[error("the simulator's API schema cannot be read")]
     Schema(#[source] serde_json::Error),
-    /// The certificate was not accepted by the TLS library.
+    /// The TLS library rejected the certificate.
     #[error("the simulator's TLS set-up was refused")]
     Tls(#[source] rustls::Error),
 }
@@ -184,7 +184,7 @@ async fn rounds(engine: Arc<Engine>, stop: CancellationToken) {
     }
 }
 
-/// The API server of one node; while the node is away it answers nobody.
+/// Runs the API server of one node. While the node is off, it does not answer.
 async fn accept(engine: Arc<Engine>, node: String, listener: TcpListener, tls: TlsAcceptor, stop: CancellationToken) {
     loop {
         let accepted = tokio::select! {
@@ -192,7 +192,7 @@ async fn accept(engine: Arc<Engine>, node: String, listener: TcpListener, tls: T
             accepted = listener.accept() => accepted,
         };
         let Ok((stream, _)) = accepted else { continue };
-        let mut departures = engine.departures.subscribe();
+        let mut power_cuts = engine.power_cuts.subscribe();
         if !engine.state().is_online(&node) {
             continue;
         }
@@ -202,17 +202,17 @@ async fn accept(engine: Arc<Engine>, node: String, listener: TcpListener, tls: T
         tokio::spawn(async move {
             let Ok(stream) = tls.accept(stream).await else { return };
             let front = Front::new(engine.clone(), &node);
-            let away = async { while engine.state().is_online(&node) && departures.changed().await.is_ok() {} };
+            let away = async { while engine.state().is_online(&node) && power_cuts.changed().await.is_ok() {} };
             let service = service_fn(move |request| front.clone().serve(request));
             let mut builder = http1::Builder::new();
-            // Header limits are PVE's own; the library's must lie beyond them.
+            // PVE's own limit of headers applies before the library's.
             builder
                 .timer(TokioTimer::new())
                 .header_read_timeout(Duration::from_secs(5))
                 .max_headers(512)
                 .max_buf_size(64 << 10);
             let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
-            // In this order: what comes in after the end is not looked at any more.
+            // Biased, so that no request is read after the end.
             tokio::select! {
                 biased;
                 () = away => {}

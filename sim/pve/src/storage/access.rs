@@ -1,10 +1,11 @@
-//! Who may use a volume.
+//! Privileges to use a volume.
 
 use crate::refusal::{Outcome, Refusal};
 use crate::world::state::State;
 
 impl State {
-    /// Whether `caller` may use a volume, for the guest `vmid` if there is one, as `wanted` content if that is fixed.
+    /// Checks that `caller` may use a volume, for the guest `vmid` if there is one, and that it has the content type
+    /// `wanted` if that is given.
     pub(crate) fn volume_access(
         &self,
         caller: &str,

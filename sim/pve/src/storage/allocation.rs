@@ -1,41 +1,41 @@
-//! Making volumes: names, formats, and what is said when a storage has no room.
+//! Allocation of volumes: names, formats, and the errors of a storage without space.
 //!
-//! Source: `alloc_image` and `clone_image` of the plugins of pve-storage; qemu-img's, LVM's and ZFS' own words.
+//! Source: `alloc_image` and `clone_image` of the plugins of pve-storage; the error texts of qemu-img, LVM and ZFS.
 
 use std::sync::Arc;
 
-use super::disks::Print;
+use super::messages::{self, Print};
 use crate::engine::Engine;
 use crate::world::layout::Layout;
-use crate::world::snapshot::kept;
+use crate::world::snapshot::snapshot_volume_name;
 use crate::world::volumes::{Volume, storage_of};
 
-/// A volume to be made.
+/// A volume to be allocated.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Wanted<'a> {
+pub(crate) struct NewVolume<'a> {
     pub(crate) node: &'a str,
     pub(crate) storage: &'a str,
     pub(crate) vmid: u32,
-    /// `images` or `rootdir`.
+    /// Content type: `images` or `rootdir`.
     pub(crate) content: &'a str,
-    /// The storage's own where none is named.
+    /// Format. By default the storage's own.
     pub(crate) format: Option<&'a str>,
-    /// Behind the storage's colon; the next free disk where none is given.
+    /// Name after the storage's colon. By default the next free disk.
     pub(crate) name: Option<&'a str>,
     pub(crate) bytes: u64,
 }
 
-/// Makes an empty volume and returns its id; the error is PVE's text.
-pub(crate) fn allocate(engine: &Engine, wanted: Wanted<'_>, print: Print<'_>) -> Result<String, String> {
-    // Printing takes the world's lock, so nothing is printed while it is held.
-    let mut said = Vec::new();
-    let made = entered(engine, wanted, &mut said);
-    said.into_iter().for_each(print);
+/// Makes an empty volume and returns its id. The error is PVE's text.
+pub(crate) fn allocate(engine: &Engine, wanted: NewVolume<'_>, print: Print<'_>) -> Result<String, String> {
+    // Printing locks the state, so the lines are collected while it is locked.
+    let mut lines = Vec::new();
+    let made = add_volume(engine, wanted, &mut lines);
+    lines.into_iter().for_each(print);
     made
 }
 
-fn entered(engine: &Engine, wanted: Wanted<'_>, said: &mut Vec<String>) -> Result<String, String> {
-    let Wanted { node, storage, vmid, .. } = wanted;
+fn add_volume(engine: &Engine, wanted: NewVolume<'_>, lines: &mut Vec<String>) -> Result<String, String> {
+    let NewVolume { node, storage, vmid, .. } = wanted;
     let mut state = engine.state();
     let found = state.usable(node, storage)?;
     let (layout, kind, reserves) = (found.layout(), found.kind.clone(), found.reserves());
@@ -64,10 +64,10 @@ fn entered(engine: &Engine, wanted: Wanted<'_>, said: &mut Vec<String>) -> Resul
     let vg = vg.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default();
     match layout {
         Layout::Files => {
-            said.push(formatting(&path, format, size));
+            lines.push(formatting(&path, format, size));
             no_header(&path, volume.data, free)?;
         }
-        // PVE's own look at it compares bytes that are free with KiB that are wanted; the rest is for lvcreate to say.
+        // PVE's own check compares free bytes with requested KiB. A real lack of space is found by lvcreate.
         Layout::Lvm if free < size >> 10 => return Err(format!("not enough free space ({free} < {})", size >> 10)),
         Layout::Lvm if free < size => {
             let (has, needs) = (free >> 22, size >> 22);
@@ -78,7 +78,7 @@ fn entered(engine: &Engine, wanted: Wanted<'_>, said: &mut Vec<String>) -> Resul
         Layout::Zfs if reserves && free < size => {
             return Err(format!("zfs error: cannot create '{}': out of space", dataset(&path)));
         }
-        Layout::Lvm | Layout::LvmThin => said.extend(lvm_lines(vg, &own)),
+        Layout::Lvm | Layout::LvmThin => lines.extend(lvm_lines(vg, &own)),
         Layout::Zfs | Layout::Rbd => {}
     }
     state.put_volume(node, &volid, volume);
@@ -89,12 +89,12 @@ fn lvm_lines(vg: &str, own: &str) -> [String; 2] {
     [format!("  Logical volume \"{own}\" created."), format!("  Logical volume {vg}/{own} changed.")]
 }
 
-/// `/dev/zvol/tank/vm-1-disk-0`, `/tank/subvol-1-disk-0` → the name of the data set.
+/// Returns the name of a dataset, from paths such as `/dev/zvol/tank/vm-1-disk-0` and `/tank/subvol-1-disk-0`.
 fn dataset(path: &str) -> &str {
     path.strip_prefix("/dev/zvol/").unwrap_or(path.trim_start_matches('/'))
 }
 
-/// Bytes that an image of that size takes before it holds any data. PVE writes all tables of a qcow2 at once.
+/// Returns the bytes that an image uses before it holds data. PVE writes all tables of a qcow2 image at once.
 fn image_header(format: &str, size: u64) -> u64 {
     match format {
         "qcow2" => (256 << 10) + size / 8192,
@@ -115,7 +115,7 @@ fn no_header(path: &str, needs: u64, free: u64) -> Result<(), String> {
     Err(format!("unable to create image: qemu-img: {path}: {what}: No space left on device"))
 }
 
-/// qemu-img's line about a new image.
+/// Returns qemu-img's line about a new image.
 pub(crate) fn formatting(path: &str, format: &str, size: u64) -> String {
     match format {
         "qcow2" => format!(
@@ -126,7 +126,7 @@ pub(crate) fn formatting(path: &str, format: &str, size: u64) -> String {
     }
 }
 
-/// Books the data that a copy brings; the error is that of a copy that finds no room for it.
+/// Counts the data of a copy. The error is that of a copy without enough space.
 pub(crate) fn copied(engine: &Engine, node: &str, from: &str, to: &str, print: Print<'_>) -> Result<(), String> {
     let mut state = engine.state();
     let Some(source) = state.volume(node, from).cloned() else { return Ok(()) };
@@ -136,7 +136,7 @@ pub(crate) fn copied(engine: &Engine, node: &str, from: &str, to: &str, print: P
         let (source_path, path) = (state.path_of(from), state.path_of(to));
         let format = state.volume(node, to).map_or_else(|| "raw".to_owned(), |volume| volume.format.clone());
         drop(state);
-        super::disks::transferred(source.size, free * 100 / source.size.max(1), print);
+        messages::transferred(source.size, free * 100 / source.size.max(1), print);
         print(format!("qemu-img: error while writing at byte {free}: No space left on device"));
         return Err(format!(
             "copy failed: command '/usr/bin/qemu-img convert -p -n -f {} -O {format} {source_path} zeroinit:{path}' failed: exit code 1",
@@ -147,7 +147,7 @@ pub(crate) fn copied(engine: &Engine, node: &str, from: &str, to: &str, print: P
     Ok(())
 }
 
-/// Makes a linked clone of a base image, or of a snapshot where the storage can, and returns its id.
+/// Makes a linked clone of a base image, or of a snapshot if the storage supports that. Returns the volume id.
 pub(crate) async fn link(
     engine: &Arc<Engine>,
     node: &str,
@@ -156,22 +156,22 @@ pub(crate) async fn link(
     snapshot: Option<&str>,
     print: Print<'_>,
 ) -> Result<String, String> {
-    let mut said = Vec::new();
-    let made = linked(engine, node, base, vmid, snapshot, &mut said);
-    said.into_iter().for_each(print);
+    let mut lines = Vec::new();
+    let made = add_linked_clone(engine, node, base, vmid, snapshot, &mut lines);
+    lines.into_iter().for_each(print);
     let volid = made?;
-    let held = snapshot.map_or_else(|| base.to_owned(), |snapshot| kept(base, snapshot));
+    let held = snapshot.map_or_else(|| base.to_owned(), |snapshot| snapshot_volume_name(base, snapshot));
     engine.backend.disk_clone(&held, &volid, true).await.map_err(|error| error.to_string())?;
     Ok(volid)
 }
 
-fn linked(
+fn add_linked_clone(
     engine: &Engine,
     node: &str,
     base: &str,
     vmid: u32,
     snapshot: Option<&str>,
-    said: &mut Vec<String>,
+    lines: &mut Vec<String>,
 ) -> Result<String, String> {
     let (storage, name) = base.split_once(':').unwrap_or(("", base));
     let mut state = engine.state();
@@ -192,9 +192,9 @@ fn linked(
     match layout {
         Layout::Files => {
             let path = state.path_of(&plain);
-            said.push(format!("clone {name}: images, {own}, {vmid} to {own} (base=../{name})"));
+            lines.push(format!("clone {name}: images, {own}, {vmid} to {own} (base=../{name})"));
             let preallocation = if source.format == "raw" { "off" } else { "metadata" };
-            said.push(format!(
+            lines.push(format!(
                 "Formatting '{path}', fmt=qcow2 cluster_size=131072 extended_l2=on preallocation={preallocation} compression_type=zlib size={} backing_file=../{name} backing_fmt={} lazy_refcounts=off refcount_bits=16",
                 source.size, source.format
             ));
@@ -203,11 +203,11 @@ fn linked(
         }
         Layout::Rbd => {
             let own_base = name.rsplit('/').next().unwrap_or(name);
-            said.push(format!("clone {name}: {own_base} snapname {} to {own}", snapshot.unwrap_or("__base__")));
+            lines.push(format!("clone {name}: {own_base} snapname {} to {own}", snapshot.unwrap_or("__base__")));
         }
         Layout::Lvm | Layout::LvmThin => {
             let vg = state.storages.get(storage).and_then(|found| found.extra.get("vgname"));
-            said.extend(lvm_lines(vg.and_then(serde_json::Value::as_str).unwrap_or_default(), &own));
+            lines.extend(lvm_lines(vg.and_then(serde_json::Value::as_str).unwrap_or_default(), &own));
         }
         Layout::Zfs => {}
     }

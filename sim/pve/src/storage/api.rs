@@ -1,4 +1,4 @@
-//! `/storage` and `/nodes/{node}/storage`: what is defined, and how full it is.
+//! `/storage` and `/nodes/{node}/storage`: storage definitions, and the space of each storage.
 
 use serde_json::{Map, Value, json};
 
@@ -34,7 +34,7 @@ pub(crate) fn one_definition(engine: &Engine, call: &Call) -> Outcome<Value> {
     found.map(Value::Object).ok_or_else(|| Refusal::fault(format!("storage '{name}' does not exist")))
 }
 
-/// What a node says of a storage; a storage that it may not use is listed without figures.
+/// Returns a node's row of a storage. A storage that the node cannot use has no figures.
 fn figures(state: &State, node: &str, name: &str, storage: &Storage) -> Map<String, Value> {
     let active = !storage.disabled && storage.is_on(node);
     let usage = state.usage(node, name);
@@ -49,7 +49,7 @@ fn figures(state: &State, node: &str, name: &str, storage: &Storage) -> Map<Stri
 pub(crate) fn on_node(engine: &Engine, call: &Call) -> Outcome<Value> {
     let state = engine.state();
     let wanted = split_list(call.text("content").unwrap_or_default());
-    // The storages that can be cloned to: both nodes have them, and they are shared.
+    // The possible targets of a clone are shared storages that both nodes have.
     let target = call.text("target").filter(|node| *node != call.node && *node != "localhost");
     let mut rows = Vec::new();
     for (name, storage) in &state.storages {
@@ -70,10 +70,10 @@ pub(crate) fn on_node(engine: &Engine, call: &Call) -> Outcome<Value> {
             row.insert("used_fraction".into(), json!(share(state.usage(&call.node, name))));
         }
         if call.params.flag("format") && usable {
-            let (formats, usual) = storage.layout().formats(&storage.kind);
+            let (formats, default) = storage.layout().formats(&storage.kind);
             let valid: Map<String, Value> = formats.iter().map(|format| ((*format).to_owned(), json!(1))).collect();
-            row.insert("format".into(), json!([valid, usual]));
-            row.insert("formats".into(), json!({ "default": usual, "supported": formats }));
+            row.insert("format".into(), json!([valid, default]));
+            row.insert("formats".into(), json!({ "default": default, "supported": formats }));
         }
         rows.push(Value::Object(row));
     }

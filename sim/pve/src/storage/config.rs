@@ -1,4 +1,4 @@
-//! Changing `/storage`: definitions come, change and go.
+//! Changes of `/storage`: adding, changing and removing storage definitions.
 //!
 //! Source: `PVE::API2::Storage::Config`, `check_config` of pve-common's section configurations, and each plugin's `options`.
 
@@ -12,7 +12,7 @@ use crate::world::state::State;
 use crate::world::storages::Storage;
 
 impl State {
-    /// What a change of the definitions is compared with.
+    /// Returns the digest that guards changes of the definitions.
     pub(crate) fn storages_digest(&self) -> String {
         let all: Map<String, Value> =
             self.storages.iter().map(|(name, storage)| (name.clone(), Value::Object(storage.shown(name)))).collect();
@@ -21,12 +21,12 @@ impl State {
     }
 }
 
-/// The options of a request, checked against those of the type.
+/// Checks the options of a request against those of the storage type.
 fn checked(types: &StorageTypes, call: &Call, kind: &str, create: bool) -> Outcome<Map<String, Value>> {
     let Some(known) = types.get(kind) else {
         return Err(Refusal::fault(format!("not simulated: storages of type {kind}")));
     };
-    let mut given = Map::new();
+    let mut checked = Map::new();
     for name in
         call.params.0.keys().filter(|name| !matches!(name.as_str(), "storage" | "type" | "digest" | "delete" | "node"))
     {
@@ -38,22 +38,22 @@ fn checked(types: &StorageTypes, call: &Call, kind: &str, create: bool) -> Outco
             return Err(Refusal::fault(format!("can't change value of fixed parameter '{name}'")));
         }
         if name == "content" {
-            given.insert(name.clone(), json!(content(known, value)?));
+            checked.insert(name.clone(), json!(content(known, value)?));
             continue;
         }
         let number = matches!(value, "0" | "1").then(|| value.parse::<u8>().ok()).flatten();
-        given.insert(name.clone(), number.map_or_else(|| json!(value), |number| json!(number)));
+        checked.insert(name.clone(), number.map_or_else(|| json!(value), |number| json!(number)));
     }
-    if create && let Some(missing) = known.fixed.iter().find(|name| !given.contains_key(*name)) {
+    if create && let Some(missing) = known.fixed.iter().find(|name| !checked.contains_key(*name)) {
         return Err(Refusal::fault(format!("missing value for required option '{missing}'")));
     }
-    if create && !given.contains_key("content") {
-        given.insert("content".to_owned(), json!(known.usual.join(",")));
+    if create && !checked.contains_key("content") {
+        checked.insert("content".to_owned(), json!(known.default.join(",")));
     }
-    Ok(given)
+    Ok(checked)
 }
 
-/// Content types that the type can hold; others are passed over.
+/// Keeps the content types that the storage type can hold and ignores others.
 fn content(known: &StorageType, wanted: &str) -> Outcome<String> {
     let held: Vec<String> = split_list(wanted).into_iter().filter(|content| known.holds(content)).collect();
     if held.iter().any(|content| content == "none") && held.len() > 1 {
@@ -93,7 +93,7 @@ pub(crate) fn update(engine: &Engine, call: &Call) -> Outcome<Value> {
     let name = call.text("storage").unwrap_or_default();
     let mut state = engine.state();
     let digest = state.storages_digest();
-    if call.text("digest").is_some_and(|given| given != digest) {
+    if call.text("digest").is_some_and(|sent| sent != digest) {
         return Err(failed("update", "detected modified configuration - file changed by other user? Try again."));
     }
     let types = &engine.schema.storage_types;
@@ -117,12 +117,12 @@ pub(crate) fn update(engine: &Engine, call: &Call) -> Outcome<Value> {
         return Err(failed("update", text));
     }
     definition.extend(changes);
-    let changed = Storage { size: found.size, others: found.others, ..Storage::defined(&definition) };
+    let changed = Storage { size: found.size, other_bytes: found.other_bytes, ..Storage::defined(&definition) };
     state.storages.insert(name.to_owned(), changed);
     Ok(json!({ "storage": name, "type": found.kind }))
 }
 
-/// What lies on it stays where it is.
+/// Removes a definition. The data on the storage stays.
 pub(crate) fn delete(engine: &Engine, call: &Call) -> Outcome<Value> {
     let name = call.text("storage").unwrap_or_default();
     let mut state = engine.state();

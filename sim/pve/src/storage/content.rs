@@ -1,12 +1,13 @@
-//! What is on a storage: listing, making, deleting volumes.
+//! Contents of a storage: listing, allocating and deleting volumes.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::allocation::{self, Wanted};
+use super::allocation::{self, NewVolume};
 use super::disks;
+use super::messages;
 use crate::engine::{Call, Engine};
 use crate::refusal::{Outcome, Refusal};
 use crate::world::layout::Layout;
@@ -48,7 +49,7 @@ pub(crate) fn content(engine: &Engine, call: &Call) -> Outcome<Value> {
     Ok(json!(rows))
 }
 
-/// The storage in the path and the volume id, which may name it again.
+/// Returns the volume id. It may repeat the storage of the path.
 fn volume_id(call: &Call) -> Outcome<String> {
     let storage = call.text("storage").unwrap_or_default();
     let volume = call.text("volume").unwrap_or_default();
@@ -66,9 +67,10 @@ pub(crate) fn volume(engine: &Engine, call: &Call) -> Outcome<Value> {
     let Some(volume) = state.volume(&call.node, &volid) else {
         return Err(Refusal::fault(format!("volume_size_info on '{volid}' failed - no format")));
     };
-    let size = volume.size.div_ceil(512) * 512;
-    let format = if volume.is_image() { volume.format.as_str() } else { "raw" };
-    let mut out = json!({ "path": state.path_of(&volid), "size": size, "used": size, "format": format });
+    let used = volume.size.div_ceil(512) * 512;
+    let size = if volume.is_image() { used } else { disks::virtual_size(volume).div_ceil(512) * 512 };
+    let format = if volume.is_image() || volume.content == "import" { volume.format.as_str() } else { "raw" };
+    let mut out = json!({ "path": state.path_of(&volid), "size": size, "used": used, "format": format });
     if let Some(parent) = &volume.parent {
         out["parent"] = json!(parent);
     }
@@ -79,7 +81,7 @@ pub(crate) async fn allocate(engine: &Arc<Engine>, call: &Call) -> Outcome<Value
     let storage = call.text("storage").unwrap_or_default();
     let name = call.text("filename").unwrap_or_default();
     let size = call.text("size").unwrap_or_default();
-    // Sizes without a unit are KiB here.
+    // A size without a unit is in KiB here.
     let whole = |text: &str| text.chars().all(|c| c.is_ascii_digit()).then(|| text.parse::<u64>().ok()).flatten();
     let bytes = match (whole(size), size.strip_suffix('M').and_then(whole), size.strip_suffix('G').and_then(whole)) {
         (Some(kib), ..) => kib << 10,
@@ -100,7 +102,7 @@ pub(crate) async fn allocate(engine: &Arc<Engine>, call: &Call) -> Outcome<Value
         _ if !name.starts_with(&format!("vm-{vmid}-")) => return Err(illegal()),
         _ => (name.to_owned(), suffix.or(call.text("format")).unwrap_or("raw")),
     };
-    let wanted = Wanted {
+    let wanted = NewVolume {
         node: &call.node,
         storage,
         vmid,
@@ -109,7 +111,7 @@ pub(crate) async fn allocate(engine: &Arc<Engine>, call: &Call) -> Outcome<Value
         name: Some(&full_name),
         bytes,
     };
-    let volid = allocation::allocate(engine, wanted, &disks::quiet).map_err(Refusal::fault)?;
+    let volid = allocation::allocate(engine, wanted, &messages::quiet).map_err(Refusal::fault)?;
     engine.backend.disk_create(&volid).await.map_err(|error| Refusal::fault(error.to_string()))?;
     Ok(json!(volid))
 }

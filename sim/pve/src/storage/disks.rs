@@ -1,9 +1,10 @@
-//! Volumes of guests: allocating, importing, attaching, freeing.
+//! Volumes of guests: allocating, importing, attaching and freeing.
 
 use std::sync::Arc;
 
-use super::allocation::{self, Wanted};
-use crate::engine::{Call, Engine};
+use super::allocation::{self, NewVolume};
+use super::messages::{Print, quiet, transferred};
+use crate::engine::{Call, Engine, Worker};
 use crate::schema::propstring::{self, Parsed};
 use crate::world::drives;
 use crate::world::layout::Layout;
@@ -11,12 +12,8 @@ use crate::world::state::Guest;
 use crate::world::state::State;
 use crate::world::volumes::{Volume, storage_of};
 
-/// Where lines go that PVE prints while it works.
-pub(crate) type Print<'a> = &'a (dyn Fn(String) + Sync);
-
-pub(crate) fn quiet(_: String) {}
-
-/// Turns a requested drive value into the stored one, creating what it asks for; the error is the task's text.
+/// Turns the requested value of a drive into the stored one, and makes the volumes that it asks for. The error is the
+/// task's text.
 pub(crate) async fn attach(
     engine: &Arc<Engine>,
     guest: &Guest,
@@ -59,7 +56,7 @@ fn existing(engine: &Engine, node: &str, volid: &str, mut drive: Parsed) -> Resu
     Ok(printed(&drive))
 }
 
-/// A drive that asks for a volume of its own.
+/// A request for a new volume.
 struct Request<'a> {
     engine: &'a Arc<Engine>,
     node: &'a str,
@@ -72,7 +69,7 @@ struct Request<'a> {
 impl Request<'_> {
     fn allocate(&self, format: Option<&str>, name: Option<&str>, bytes: u64) -> Result<String, String> {
         let Self { node, storage, vmid, .. } = *self;
-        let wanted = Wanted { node, storage, vmid, content: "images", format, name, bytes };
+        let wanted = NewVolume { node, storage, vmid, content: "images", format, name, bytes };
         allocation::allocate(self.engine, wanted, self.print)
     }
 
@@ -89,8 +86,8 @@ impl Request<'_> {
 
     fn cloudinit(&self, drive: Parsed) -> Result<String, String> {
         let layout = self.engine.state().layout(self.storage);
-        let usual = if layout == Layout::Files { "qcow2" } else { "raw" };
-        let format = drive.get("format").cloned().unwrap_or_else(|| usual.to_owned());
+        let default = if layout == Layout::Files { "qcow2" } else { "raw" };
+        let format = drive.get("format").cloned().unwrap_or_else(|| default.to_owned());
         let name = layout.cloudinit_name(self.vmid, &format);
         let volid = self.allocate(Some(&format), Some(&name), CLOUDINIT_SIZE)?;
         Ok(self.done(drive, volid, None))
@@ -119,7 +116,8 @@ impl Request<'_> {
             .owner_drive(node, source)
             .map_or_else(|| format!("drive ({source})"), |name| format!("drive {name} ({source})"));
         print(format!("create full clone of {what}"));
-        let hint = if from.content == "import" { "qcow2".to_owned() } else { from.format.clone() };
+        let is_packed = from.content == "import" && from.format != "raw";
+        let hint = if is_packed { "qcow2".to_owned() } else { from.format.clone() };
         let format = engine.state().format_for(self.storage, drive.get("format").map_or(&hint, |format| format));
         let volid = self.allocate(Some(&format), None, virtual_size(&from))?;
         print(format!("allocated target volume '{volid}'"));
@@ -134,42 +132,16 @@ impl Request<'_> {
     }
 }
 
-/// Bytes of a cloud-init drive.
+/// Size of a cloud-init drive in bytes.
 pub(crate) const CLOUDINIT_SIZE: u64 = 4 << 20;
 
-/// What an image holds when unpacked; an import's own header would say, ours are 32 MiB.
-fn virtual_size(volume: &Volume) -> u64 {
+/// Returns the virtual size of an imported image in bytes. Real images have it in their header; simulated ones have 32
+/// MiB.
+pub(crate) fn virtual_size(volume: &Volume) -> u64 {
     if volume.content == "import" && volume.format == "qcow2" { 32 << 20 } else { volume.size }
 }
 
-/// `transferred …` lines from nothing to `percent`.
-pub(crate) fn transferred(size: u64, percent: u64, print: Print<'_>) {
-    let step = if size >= 1 << 30 { 90 } else { 32.min(size >> 20).max(1) };
-    for at in 0..=step {
-        if at * 100 / step <= percent {
-            print(format!("transferred {} of {} ({})", human(size / step * at), human(size), share(at, step)));
-        }
-    }
-}
-
-fn share(at: u64, of: u64) -> String {
-    format!("{:.2}%", at as f64 * 100.0 / of as f64)
-}
-
-pub(crate) fn human(bytes: u64) -> String {
-    let mut number = bytes as f64;
-    let mut unit = "B";
-    for next in ["KiB", "MiB", "GiB", "TiB"] {
-        if number < 1024.0 {
-            break;
-        }
-        number /= 1024.0;
-        unit = next;
-    }
-    format!("{number:.1} {unit}")
-}
-
-/// Frees a volume. The base of linked clones stays, with PVE's text.
+/// Frees a volume. Refuses with PVE's text if the volume is the base of linked clones.
 pub(crate) async fn free(engine: &Arc<Engine>, node: &str, volid: &str, print: Print<'_>) -> Result<(), String> {
     let (volume, layout) = {
         let mut state = engine.state();
@@ -178,8 +150,16 @@ pub(crate) async fn free(engine: &Arc<Engine>, node: &str, volid: &str, print: P
             let name = volid.split_once(':').map_or(volid, |(_, name)| name);
             return Err(format!("base volume '{name}' is still in use by linked clones"));
         }
-        let Some(volume) = state.take_volume(node, volid) else { return Ok(()) };
-        (volume, state.layout(storage_of(volid)))
+        let layout = state.layout(storage_of(volid));
+        let Some(volume) = state.take_volume(node, volid) else {
+            if layout == Layout::Files {
+                let path = state.path_of(volid);
+                drop(state);
+                print(format!("disk image '{path}' does not exist"));
+            }
+            return Ok(());
+        };
+        (volume, layout)
     };
     let own = volid.rsplit(['/', ':']).next().unwrap_or_default();
     match layout {
@@ -196,30 +176,36 @@ pub(crate) async fn free(engine: &Arc<Engine>, node: &str, volid: &str, print: P
     Ok(())
 }
 
-/// Which volumes go with a guest.
+/// The volumes that are freed with a guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reach {
-    /// What its configuration names and is its own.
+pub(crate) enum VolumeScope {
+    /// Own volumes that the configuration names.
     Named,
-    /// Whatever has its number too.
+    /// Also all other volumes with the guest's VMID.
     Numbered,
 }
 
-impl Reach {
-    /// As a request to destroy a guest wants it.
+impl VolumeScope {
+    /// Reads the scope from a request to destroy a guest.
     pub(crate) fn of(call: &Call) -> Self {
         if call.params.flag("destroy-unreferenced-disks") { Self::Numbered } else { Self::Named }
     }
 }
 
-/// Takes a guest away, its volumes first. A volume that cannot be freed stays and is reported.
-pub(crate) async fn forget_guest(engine: &Arc<Engine>, vmid: u32, reach: Reach, print: Print<'_>) {
+/// Removes an incomplete guest if a user stops the task. [`Worker::keep`] ends this.
+pub(crate) fn remove_if_stopped(worker: &Worker, vmid: u32) {
+    let engine = worker.engine.clone();
+    worker.on_stop(async move { remove_guest(&engine, vmid, VolumeScope::Numbered, &quiet).await });
+}
+
+/// Removes a guest and its volumes. A volume that cannot be freed stays and is reported.
+pub(crate) async fn remove_guest(engine: &Arc<Engine>, vmid: u32, reach: VolumeScope, print: Print<'_>) {
     let Some(guest) = engine.with_guest(vmid, |guest| guest.clone()) else { return };
     let mut volumes = guest.volumes();
     {
         let state = engine.state();
         volumes.retain(|volid| state.volume(&guest.node, volid).is_some_and(|volume| volume.vmid == Some(vmid)));
-        if reach == Reach::Numbered {
+        if reach == VolumeScope::Numbered {
             volumes.extend(state.volumes_of(&guest.node, vmid));
         }
     }
@@ -241,7 +227,7 @@ pub(crate) async fn forget_guest(engine: &Arc<Engine>, vmid: u32, reach: Reach, 
 }
 
 impl State {
-    /// Which drive of which guest a volume is.
+    /// Returns the name of the drive that a volume is attached as.
     fn owner_drive(&self, node: &str, volid: &str) -> Option<String> {
         let vmid = self.volume(node, volid)?.vmid?;
         let guest = self.guests.get(&vmid)?;
@@ -252,15 +238,15 @@ impl State {
             .map(|(key, _)| key.clone())
     }
 
-    /// The format that a storage gives when asked for this one.
+    /// Returns the format that a storage uses if this format is requested.
     pub(crate) fn format_for(&self, storage: &str, hint: &str) -> String {
         let kind = self.storages.get(storage).map_or("dir", |found| found.kind.as_str());
-        let (formats, usual) = self.layout(storage).formats(kind);
-        if formats.contains(&hint) { hint.to_owned() } else { usual.to_owned() }
+        let (formats, default) = self.layout(storage).formats(kind);
+        if formats.contains(&hint) { hint.to_owned() } else { default.to_owned() }
     }
 }
 
-/// Whether a value's volume belongs to this guest.
+/// Returns true if the volume of a value belongs to this guest.
 pub(crate) fn owns(engine: &Engine, vmid: u32, value: &str) -> bool {
     let volid = drives::file(value);
     let state = engine.state();

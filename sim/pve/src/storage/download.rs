@@ -1,4 +1,4 @@
-//! `POST …/download-url`: the node fetches a file.
+//! `POST …/download-url`: a node fetches a file.
 //!
 //! Source: `download_url` in pve-storage's `API2/Storage/Status.pm`, `download_file_from_url` in pve-common's `Tools.pm`.
 
@@ -16,16 +16,16 @@ use crate::engine::{Call, Engine, Worker};
 use crate::refusal::{Outcome, Refusal};
 use crate::world::volumes::Volume;
 
-/// A download that may begin.
+/// A download that has been checked.
 struct Download {
     node: String,
     storage: String,
     content: String,
-    /// Format of the volume, by its name.
+    /// Format of the volume, from its name.
     format: &'static str,
     volid: String,
     url: String,
-    /// Algorithm and digits.
+    /// Checksum algorithm and expected digits.
     checksum: Option<(String, String)>,
     compression: Option<String>,
     verify_certificates: bool,
@@ -54,7 +54,7 @@ pub(crate) fn download(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     Ok(json!(engine.spawn(call, "download", &name, move |worker| async move { plan.carry_out(&worker).await })))
 }
 
-/// Only storages with files take downloads, and only of the content that they are configured for.
+/// Checks that the storage holds files and is configured for the content type.
 fn takes(engine: &Engine, node: &str, storage: &str, content: &str) -> Outcome<()> {
     let state = engine.state();
     let found = state.usable(node, storage).map_err(Refusal::fault)?;
@@ -76,7 +76,7 @@ impl Download {
         worker.log(format!("downloading {} to {target}", self.url));
         let existing = engine.state().volume(&self.node, &self.volid).cloned();
         if let Some(existing) = existing {
-            return self.keep(worker, &existing, &target);
+            return self.keep_existing(worker, &existing, &target);
         }
         let temporary = format!("{target}.tmp_dwnl.{}", worker.process());
         let file = NamedTempFile::new_in(&engine.files).map_err(|error| error.to_string())?;
@@ -112,8 +112,8 @@ impl Download {
         }
     }
 
-    /// Ends a download to a file that is there already, which is never replaced.
-    fn keep(&self, worker: &Worker, existing: &Volume, target: &str) -> Result<(), String> {
+    /// Ends a download to an existing file, which is never replaced.
+    fn keep_existing(&self, worker: &Worker, existing: &Volume, target: &str) -> Result<(), String> {
         let Some((algorithm, expected)) = &self.checksum else {
             return Err(format!("refusing to override existing file '{target}'"));
         };

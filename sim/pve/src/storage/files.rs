@@ -1,22 +1,16 @@
-//! Files that come to a storage, and uploads of them.
+//! Files on storages, and their uploads.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::upload::{self, Upload};
 use crate::engine::Worker;
 use crate::engine::{Call, Engine};
-use crate::refusal::{Body, Outcome, Refusal};
+use crate::refusal::{Outcome, Refusal};
 use crate::world::volumes::Volume;
 
-/// A file that came with an upload.
-pub(crate) struct Upload {
-    pub(crate) file: PathBuf,
-    pub(crate) size: u64,
-}
-
-/// The name under which a file is kept: no directories, no odd characters.
+/// Returns the name under which a file is stored: without directories and unusual characters.
 pub(crate) fn clean_name(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let bytes: String =
@@ -63,7 +57,7 @@ pub(crate) fn upload(engine: &Arc<Engine>, call: &Call, file: Upload) -> Outcome
         worker.log(format!("starting file import from: {temporary}"));
         if let Some(expected) = checksum {
             let bytes = std::fs::read(&file.file).map_err(|error| error.to_string())?;
-            let got = super::upload::checksum(&algorithm, &bytes);
+            let got = upload::checksum(&algorithm, &bytes);
             if !got.eq_ignore_ascii_case(&expected) {
                 worker.log("calculating checksum...");
                 return Err(format!("checksum mismatch: got '{got}' != expect '{expected}'"));
@@ -84,7 +78,7 @@ pub(crate) fn upload(engine: &Arc<Engine>, call: &Call, file: Upload) -> Outcome
             let mut state = worker.engine.state();
             let before = state.volume(&node, &volid).map_or(0, |volume| volume.data);
             let fits = state.usage(&node, &storage).free() + before >= file.size;
-            // Half a copy is cleaned up, and what it overwrote is gone with it.
+            // The incomplete copy is removed, and a file that it has overwritten is lost.
             state.take_volume(&node, &volid);
             if !fits {
                 drop(state);
@@ -100,7 +94,7 @@ pub(crate) fn upload(engine: &Arc<Engine>, call: &Call, file: Upload) -> Outcome
     Ok(json!(upid))
 }
 
-/// Files go to storages with a path.
+/// Checks that a storage stores files, because only those with a path do.
 fn keeps_files(engine: &Engine, call: &Call, storage: &str) -> Outcome<()> {
     let state = engine.state();
     let found = state.usable(&call.node, storage).map_err(Refusal::fault)?;
@@ -136,6 +130,10 @@ pub(super) fn import_is_valid(
             if head.get(257..262) == Some(b"ustar") {
                 return Ok(());
             }
+            // A block of zeros is the end of an archive.
+            if head.get(..512).is_some_and(|block| block.iter().all(|byte| *byte == 0)) {
+                return Err("ova archive has no .ovf file inside".to_owned());
+            }
             for line in [
                 "tar: This does not look like a tar archive",
                 "tar: Skipping to next header",
@@ -152,8 +150,4 @@ pub(super) fn import_is_valid(
     }
     worker.log(format!("command '/usr/bin/qemu-img info '--output=json' {temporary} -f {format}' failed: exit code 1"));
     Err(format!("qemu-img: Could not open '{temporary}': {complaint}"))
-}
-
-pub(crate) fn bad_request() -> Refusal {
-    Refusal::new(400, "Bad Request", Body::Empty)
 }

@@ -1,4 +1,4 @@
-//! Calls about storages and what lies on them, and the making and freeing of volumes.
+//! Storages: the calls about them and their contents, and the allocation of volumes.
 
 pub(crate) mod access;
 pub(crate) mod allocation;
@@ -8,6 +8,7 @@ pub(crate) mod content;
 pub(crate) mod disks;
 pub(crate) mod download;
 pub(crate) mod files;
+pub(crate) mod messages;
 mod progress;
 pub(crate) mod upload;
 mod wget;

@@ -1,13 +1,13 @@
-//! Length, progress and speed of a download, as wget prints them with `--progress=dot:giga`.
+//! Length, progress and speed of a download, in the form of wget's `--progress=dot:giga`.
 
-/// Bytes of a dot.
+/// Bytes per dot.
 const DOT: u64 = 1 << 20;
-/// Dots of a row.
+/// Dots per row.
 const ROW: u64 = 32;
-/// Dots of a group within a row.
+/// Dots per group within a row.
 const GROUP: u64 = 8;
 
-/// Returns the line about the length and type of a file.
+/// Returns wget's line about the length and the type of a file.
 pub(super) fn length(length: Option<u64>, kind: Option<&str>) -> String {
     let mut line = match length {
         Some(length) if length >= 1024 => format!("Length: {length} ({})", human(length)),
@@ -20,7 +20,7 @@ pub(super) fn length(length: Option<u64>, kind: Option<&str>) -> String {
     line
 }
 
-/// Returns a row for every 32 MiB, and one for the rest.
+/// Returns a row for every 32 MiB, and one for the remainder.
 pub(super) fn rows(bytes: u64, length: Option<u64>, seconds: f64) -> Vec<String> {
     let per_second = human(rate(bytes, seconds));
     let row = |number: u64| {
@@ -43,13 +43,13 @@ pub(super) fn rows(bytes: u64, length: Option<u64>, seconds: f64) -> Vec<String>
     rows
 }
 
-/// Returns bytes per second with a unit.
+/// Returns the speed in bytes per second with a unit.
 pub(super) fn speed(bytes: u64, seconds: f64) -> String {
     let (number, unit) = scaled(rate(bytes, seconds));
     format!("{number:.1} {unit}B/s")
 }
 
-/// `4.0M`, `192K`: one decimal below ten.
+/// Returns a size such as `4.0M` or `192K`, with one decimal below ten.
 fn human(bytes: u64) -> String {
     let (number, unit) = scaled(bytes);
     if number < 10.0 && !unit.is_empty() { format!("{number:.1}{unit}") } else { format!("{number:.0}{unit}") }

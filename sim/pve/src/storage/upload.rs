@@ -1,16 +1,21 @@
-//! Multipart uploads, with the order of fields that PVE's parser insists on.
+//! Multipart uploads, with the order of fields that PVE's parser requires.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ring::digest;
 use sha2::Digest;
 
-use super::files::{Upload, bad_request};
 use crate::params::{Param, Params};
 use crate::refusal::{Body, Outcome, Refusal};
 
-/// The fields of one upload and its file, written below `directory`.
+/// An uploaded file.
+pub(crate) struct Upload {
+    pub(crate) file: PathBuf,
+    pub(crate) size: u64,
+}
+
+/// Reads the fields and the file of an upload. The file is written below `directory`.
 pub(crate) fn parse(body: &[u8], boundary: &str, directory: &Path) -> Outcome<(Params, Upload)> {
     let delimiter = format!("--{boundary}");
     let mut params = Params::default();
@@ -30,7 +35,7 @@ pub(crate) fn parse(body: &[u8], boundary: &str, directory: &Path) -> Outcome<(P
         if let Some(file_name) = attribute(disposition, "filename") {
             return file(content, &delimiter, &name, &file_name, params, directory);
         }
-        // What is not one of the known fields, in their order, is not an upload.
+        // The upload fails if a field is unknown or out of order.
         let Some(at) = order.iter().skip(next).position(|field| *field == name).map(|at| at + next) else {
             return Err(bad_request());
         };
@@ -58,7 +63,7 @@ fn file(
         );
         return Err(Refusal::new(500, text, Body::Text));
     }
-    // Everything up to the last delimiter is the file, further fields included.
+    // The file extends to the last delimiter, even over further fields.
     let closing = format!("\r\n{delimiter}--");
     let end = rfind(content, closing.as_bytes()).ok_or_else(failed)?;
     let bytes = &content[..end];
@@ -68,6 +73,10 @@ fn file(
     params.insert_text("filename", file_name);
     let size = u64::try_from(bytes.len()).unwrap_or(0);
     Ok((params, Upload { file: path, size }))
+}
+
+pub(crate) fn bad_request() -> Refusal {
+    Refusal::new(400, "Bad Request", Body::Empty)
 }
 
 fn failed() -> Refusal {
@@ -94,7 +103,7 @@ fn attribute(line: &str, name: &str) -> Option<String> {
     Some(line[start..end].to_owned())
 }
 
-/// Hexadecimal, by PVE's name for the algorithm.
+/// Returns a checksum in hexadecimal digits, by PVE's name of the algorithm.
 pub(crate) fn checksum(algorithm: &str, bytes: &[u8]) -> String {
     match algorithm {
         "md5" => hex::encode(md5::Md5::digest(bytes)),
@@ -111,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_file_goes_on_to_the_last_delimiter() {
+    fn the_file_extends_to_the_last_delimiter() {
         let directory = tempfile::tempdir().expect("a directory");
         let body = b"--B\r\nContent-Disposition: form-data; name=\"content\"\r\n\r\niso\r\n--B\r\nContent-Disposition: form-data; name=\"filename\"; filename=\"a.iso\"\r\n\r\nDATA\r\n--B--\r\n";
         let (params, upload) = parse(body, "B", directory.path()).expect("an upload");

@@ -1,7 +1,8 @@
-//! Fetching a file over HTTP, with the words of wget: PVE's `download-url` runs `wget --progress=dot:giga -O FILE URL`.
+//! Fetching a file over HTTP, with wget's messages: PVE's `download-url` runs `wget --progress=dot:giga -O FILE URL`.
 //!
-//! PVE holds wget's last line on standard error back and ends the task with it. If that line is empty, PVE names the exit
-//! code. Source: recordings of a real server, `run_command` in pve-common's `Tools.pm`, the messages of GNU wget.
+//! PVE does not log wget's last line on standard error. It becomes the end of the task. If that line is empty, PVE
+//! names the exit code. Source: recordings of a real server, `run_command` in pve-common's `Tools.pm`, the messages of
+//! GNU wget.
 
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -14,11 +15,10 @@ use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
 use hyper::{Request, Response, header};
 use hyper_util::rt::TokioIo;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
 use sim_backend::Stream;
+use sim_http::client_tls;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use url::{Host, Position, Url};
@@ -26,32 +26,32 @@ use url::{Host, Position, Url};
 use super::progress;
 use crate::engine::Worker;
 
-const MOST_REDIRECTIONS: usize = 20;
+const MAX_REDIRECTIONS: usize = 20;
 
-/// A file to be fetched.
+/// A file to fetch.
 pub(super) struct Transfer<'a> {
     pub(super) worker: &'a Worker,
     pub(super) url: &'a str,
-    /// Name of the file on the node.
+    /// Name of the file on the node, as shown in messages.
     pub(super) shown: &'a str,
     pub(super) verify_certificates: bool,
-    /// Bytes that the storage has room for.
+    /// Free space of the storage in bytes.
     pub(super) room: u64,
 }
 
 impl Transfer<'_> {
-    /// Fetches the file; the error is wget's last line, or its exit code.
+    /// Fetches the file. The error is wget's last line, or its exit code.
     pub(super) async fn fetch(&self, file: &std::fs::File) -> Result<(), String> {
         let mut url = Url::parse(self.url).map_err(|error| format!("{}: {error}.", self.url))?;
-        for _ in 0..=MOST_REDIRECTIONS {
+        for _ in 0..=MAX_REDIRECTIONS {
             url.set_fragment(None);
             self.log(format!("--{}--  {url}", self.now()));
-            let response = self.ask(self.connect(&url).await?, &url).await?;
+            let response = self.request(self.connect(&url).await?, &url).await?;
             let Some(location) = location(&response) else { return self.save(response, file).await };
             self.log(format!("Location: {location} [following]"));
             url = url.join(&location).map_err(|error| format!("{location}: {error}."))?;
         }
-        Err(format!("{MOST_REDIRECTIONS} redirections exceeded."))
+        Err(format!("{MAX_REDIRECTIONS} redirections exceeded."))
     }
 
     fn log(&self, line: String) {
@@ -73,9 +73,9 @@ impl Transfer<'_> {
             match TcpStream::connect(address).await {
                 Ok(stream) => {
                     self.log(format!("{begins} connected."));
-                    return self.secured(url, &host, stream).await;
+                    return self.connect_tls(url, &host, stream).await;
                 }
-                Err(error) => failure = format!("{begins} failed: {}.", words(&error)),
+                Err(error) => failure = format!("{begins} failed: {}.", system_error_text(&error)),
             }
         }
         Err(failure)
@@ -104,7 +104,7 @@ impl Transfer<'_> {
         Ok(found.into_iter().map(|address| (address, begins(address))).collect())
     }
 
-    async fn secured(&self, url: &Url, host: &Host<&str>, stream: TcpStream) -> Result<Box<dyn Stream>, String> {
+    async fn connect_tls(&self, url: &Url, host: &Host<&str>, stream: TcpStream) -> Result<Box<dyn Stream>, String> {
         if url.scheme() != "https" {
             return Ok(Box::new(stream));
         }
@@ -132,8 +132,8 @@ impl Transfer<'_> {
         })
     }
 
-    /// Asks for the file; an answer other than a file or a redirection is an error.
-    async fn ask(&self, stream: Box<dyn Stream>, url: &Url) -> Result<Response<Incoming>, String> {
+    /// Requests the file. An answer other than a file or a redirection is an error.
+    async fn request(&self, stream: Box<dyn Stream>, url: &Url) -> Result<Response<Incoming>, String> {
         let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream));
         let (mut sender, connection) = handshake.await.map_err(|error| error.to_string())?;
         tokio::spawn(connection);
@@ -145,7 +145,7 @@ impl Transfer<'_> {
             .header(header::CONNECTION, "close")
             .body(Empty::<Bytes>::new())
             .map_err(|error| error.to_string())?;
-        let response = sender.send_request(request).await.map_err(|_| breaks_off())?;
+        let response = sender.send_request(request).await.map_err(|_| interrupted_transfer())?;
         let (status, reason) = (response.status(), reason(&response));
         self.log(format!("HTTP request sent, awaiting response... {} {reason}", status.as_u16()));
         if status.is_success() || location(&response).is_some() {
@@ -167,7 +167,7 @@ impl Transfer<'_> {
         let mut body = response.into_body();
         let mut bytes = 0;
         while let Some(frame) = body.frame().await {
-            let Ok(data) = frame.map_err(|_| breaks_off())?.into_data() else { continue };
+            let Ok(data) = frame.map_err(|_| interrupted_transfer())?.into_data() else { continue };
             bytes += u64::try_from(data.len()).unwrap_or(u64::MAX);
             if bytes > self.room {
                 return Err(format!("Cannot write to '{}' (No space left on device).", self.shown));
@@ -195,66 +195,22 @@ fn location(response: &Response<Incoming>) -> Option<String> {
     Some(String::from_utf8_lossy(location.as_bytes()).into_owned())
 }
 
-fn breaks_off() -> String {
+fn interrupted_transfer() -> String {
     "not simulated: a transfer that breaks off, which wget takes up again".to_owned()
 }
 
-/// Returns the system's words for a connection that could not be made.
-fn words(error: &std::io::Error) -> String {
+/// Returns the operating system's words for a failed connection.
+fn system_error_text(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
 
-/// Returns how TLS is spoken: with the machine's authorities, or with any certificate.
+/// Returns the TLS configuration: with this machine's authorities, or without verification for `--no-check-certificate`.
 fn tls(verify: bool) -> Result<ClientConfig, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
     if !verify {
-        let any = Arc::new(AnyCertificate(provider));
-        return Ok(builder.dangerous().with_custom_certificate_verifier(any).with_no_client_auth());
+        return client_tls::without_verification();
     }
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
-}
-
-/// `--no-check-certificate`
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _certificate: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+    client_tls::trusting(roots)
 }

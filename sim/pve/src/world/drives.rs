@@ -1,8 +1,8 @@
-//! Names and values of drives, network cards and sizes in configurations.
+//! Names and values of drives and network cards in configurations, and sizes.
 
 use crate::schema::propstring::Parsed;
 
-/// All drive names in the order in which PVE looks for boot devices.
+/// Returns all drive names in the order in which PVE looks for boot devices.
 pub(crate) fn names() -> Vec<String> {
     let groups = [("ide", 4), ("scsi", 31), ("virtio", 16), ("sata", 6)];
     groups.iter().flat_map(|(stem, count)| (0..*count).map(move |n| format!("{stem}{n}"))).collect()
@@ -29,14 +29,14 @@ pub(crate) fn is_mount(name: &str) -> bool {
     name == "rootfs" || numbered(name, "mp")
 }
 
-/// Returns the parts of a property string that are not blank: PVE skips those that are.
+/// Returns the parts of a property string that are not blank, because PVE skips blank ones.
 ///
 /// Source: `parse_property_string` in PVE's `JSONSchema.pm`.
 pub(crate) fn parts(value: &str) -> impl Iterator<Item = &str> {
     value.split(',').filter(|part| !part.trim().is_empty())
 }
 
-/// Keys and values; the part without `=` is the file.
+/// Returns keys and values. The part without `=` has the key `file`.
 pub(crate) fn parse(value: &str) -> Parsed {
     let mut out = Parsed::new();
     for part in parts(value) {
@@ -64,7 +64,7 @@ pub(crate) fn is_cloudinit(value: &str) -> bool {
     file.ends_with(":cloudinit") || file.contains("-cloudinit.") || file.ends_with("-cloudinit")
 }
 
-/// `boot: order=a;b` → names.
+/// Returns the devices of a boot order such as `order=a;b`.
 pub(crate) fn boot_order(boot: Option<&str>) -> Vec<String> {
     let Some(order) = boot.and_then(|b| b.split(',').find_map(|part| part.strip_prefix("order="))) else {
         return Vec::new();
@@ -76,7 +76,7 @@ pub(crate) fn print_boot(order: &[String]) -> String {
     if order.is_empty() { " ".to_owned() } else { format!("order={}", order.join(";")) }
 }
 
-/// Bytes of a size such as `32M`; a bare number is bytes.
+/// Returns the bytes of a size such as `32M`. A number without a unit is in bytes.
 pub(crate) fn parse_size(text: &str) -> Option<u64> {
     let (number, unit) = match text.char_indices().last()? {
         (at, 'K') => (&text[..at], 1 << 10),
@@ -97,18 +97,18 @@ fn round(number: f64) -> u64 {
     number as u64
 }
 
-/// Bytes of a size in GiB as in `storage:0.5`, in whole KiB.
+/// Returns the bytes of a size in GiB as in `storage:0.5`, rounded to KiB.
 pub(crate) fn gigabytes(text: &str) -> Option<u64> {
     let number: f64 = text.parse().ok()?;
     (number >= 0.0).then_some(round(number * 1024.0 * 1024.0) << 10)
 }
 
-/// The shortest exact form.
+/// Returns the shortest exact form of a size. Zero is `0T`, as in PVE.
 pub(crate) fn print_size(bytes: u64) -> String {
     let mut number = bytes;
     let mut unit = "";
     for next in ["K", "M", "G", "T"] {
-        if number == 0 || !number.is_multiple_of(1024) {
+        if !number.is_multiple_of(1024) {
             break;
         }
         number /= 1024;
@@ -121,12 +121,12 @@ pub(crate) fn size_of(value: &str) -> Option<u64> {
     parse_size(&parse(value).remove("size")?)
 }
 
-/// `1`, `enabled=1,…`.
+/// Returns true if the agent is enabled by a value such as `1` or `enabled=1,…`.
 pub(crate) fn agent_enabled(value: Option<&str>) -> bool {
     value.is_some_and(|v| v.split(',').any(|part| part == "1" || part == "enabled=1"))
 }
 
-/// The bridge of a network card.
+/// Returns the bridge of a network card.
 pub(crate) fn bridge(value: &str) -> Option<String> {
     parse(value).remove("bridge")
 }
@@ -141,6 +141,7 @@ mod tests {
         assert_eq!(print_size(540_672), "528K");
         assert_eq!(print_size(1 << 30), "1G");
         assert_eq!(print_size(600), "600");
+        assert_eq!(print_size(0), "0T");
         assert_eq!(gigabytes("0.03125"), Some(32 << 20));
         assert_eq!(parse_size("65536K"), Some(64 << 20));
     }

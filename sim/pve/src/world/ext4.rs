@@ -1,14 +1,14 @@
-//! Space that an ext4 file system on a volume has for files, with the default layout of `mkfs.ext4`. A running
-//! container's `maxdisk` shows this space.
+//! Space for files in an ext4 file system with the default layout of `mkfs.ext4`. A running container's `maxdisk` shows
+//! this space.
 
-/// Bytes of an inode.
+/// Bytes per inode.
 const INODE: u64 = 256;
-/// Bytes of a group descriptor.
+/// Bytes per group descriptor.
 const DESCRIPTOR: u64 = 64;
 /// Factor of growth for which group descriptors are reserved.
 const GROWTH: u64 = 1024;
 
-/// Returns the bytes that a file system on `size` bytes has for files.
+/// Returns the bytes for files in a file system on a volume of `size` bytes.
 pub(crate) fn capacity(size: u64) -> u64 {
     let small = size < 512 << 20;
     let (block, bytes_per_inode) = if small { (1024, 4096) } else { (4096, 16_384) };
@@ -25,7 +25,7 @@ pub(crate) fn capacity(size: u64) -> u64 {
     blocks.saturating_sub(overhead) * block
 }
 
-/// Returns true if the group has a copy of the superblock. Groups 0 and 1 have one, and powers of 3, 5 and 7.
+/// Returns true if the group has a copy of the superblock: groups 0 and 1, and powers of 3, 5 and 7.
 fn has_superblock(group: u64) -> bool {
     let power = |base: u64| std::iter::successors(Some(base), move |n| n.checked_mul(base)).take_while(|n| *n <= group);
     group <= 1 || [3, 5, 7].into_iter().any(|base| power(base).any(|n| n == group))
@@ -50,8 +50,8 @@ fn journal(blocks: u64) -> u64 {
 mod tests {
     use super::capacity;
 
-    /// Size in MiB, bytes of a block, blocks, and overhead in blocks. `dumpe2fs -h` showed them for file systems of
-    /// `mke2fs` 1.47.
+    /// Size in MiB, bytes per block, number of blocks, and overhead in blocks, measured by `dumpe2fs -h` on file
+    /// systems of `mke2fs` 1.47.
     const MEASURED: [(u64, u64, u64, u64); 8] = [
         (32, 1024, 32_768, 6924),
         (64, 1024, 65_536, 9499),

@@ -1,47 +1,47 @@
-//! How each type of storage names volumes, which formats it has, and what it can do with them.
+//! Naming of volumes, formats and features by storage type.
 //!
 //! Source: `parse_volname`, `get_formats`, `volume_has_feature`, `create_base`, `clone_image` of the plugins of
 //! pve-storage.
 
 use serde_json::{Map, Value};
 
-/// How a type of storage keeps volumes.
+/// The way in which a storage type keeps volumes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Layout {
     /// Files below a path: `dir`, `nfs`, `cifs`, `cephfs`, `btrfs`.
     Files,
-    /// Logical volumes, each with all its space: `lvm`.
+    /// Logical volumes with all their space allocated: `lvm`.
     Lvm,
-    /// Logical volumes of a thin pool: `lvmthin`.
+    /// Logical volumes in a thin pool: `lvmthin`.
     LvmThin,
-    /// `zfspool`
+    /// ZFS datasets: `zfspool`.
     Zfs,
-    /// `rbd`
+    /// Ceph block devices: `rbd`.
     Rbd,
 }
 
-/// What can be asked of a volume.
+/// An operation that a storage type may support for a volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Feature {
-    /// A linked clone of it.
+    /// Linked clone.
     Clone,
-    /// A full copy of it.
+    /// Full copy.
     Copy,
     /// Conversion to a base image.
     Template,
 }
 
-/// What a volume's name says about it.
+/// The parts of a volume's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Named {
-    /// `images`, `iso`, `vztmpl`, `backup`, `snippets` or `import`.
+    /// Content type: `images`, `iso`, `vztmpl`, `backup`, `snippets` or `import`.
     pub(crate) content: &'static str,
     pub(crate) owner: Option<u32>,
-    /// The name itself, without owner's directory and base image.
+    /// Name of the file or volume, without the owner's directory and the base image.
     pub(crate) name: String,
-    /// It is a base image.
+    /// True for a base image.
     pub(crate) is_base: bool,
-    /// By its name: `raw`, `qcow2`, `vmdk` or `subvol`.
+    /// Format by the name's suffix: `raw`, `qcow2`, `vmdk` or `subvol`.
     pub(crate) format: String,
 }
 
@@ -52,13 +52,13 @@ impl Named {
     }
 }
 
-/// Types that every node reaches, whatever their definition says.
+/// Returns true for types that are always shared, regardless of the definition.
 pub(crate) fn always_shared(kind: &str) -> bool {
     matches!(kind, "iscsi" | "nfs" | "cifs" | "rbd" | "cephfs" | "iscsidirect" | "zfs" | "drbd" | "pbs")
 }
 
 impl Layout {
-    /// Of a storage type; unknown ones are taken for files.
+    /// Returns the layout of a storage type. Unknown types are treated as files.
     pub(crate) fn of(kind: &str) -> Self {
         match kind {
             "lvm" => Self::Lvm,
@@ -69,7 +69,7 @@ impl Layout {
         }
     }
 
-    /// Formats that can be had, sorted, and the one taken when none is named.
+    /// Returns the possible formats, sorted, and the default format.
     pub(crate) fn formats(self, kind: &str) -> (&'static [&'static str], &'static str) {
         match self {
             Self::Files if kind == "dir" => (&["qcow2", "raw", "subvol", "vmdk"], "raw"),
@@ -80,7 +80,7 @@ impl Layout {
         }
     }
 
-    /// The name of a guest's disk.
+    /// Returns the name of a guest's disk.
     pub(crate) fn disk_name(self, vmid: u32, number: u32, format: &str) -> String {
         let stem = if format == "subvol" { "subvol" } else { "vm" };
         match self {
@@ -90,7 +90,7 @@ impl Layout {
         }
     }
 
-    /// The name of a guest's cloud-init drive.
+    /// Returns the name of a guest's cloud-init drive.
     pub(crate) fn cloudinit_name(self, vmid: u32, format: &str) -> String {
         match self {
             Self::Files => format!("{vmid}/vm-{vmid}-cloudinit.{format}"),
@@ -98,7 +98,7 @@ impl Layout {
         }
     }
 
-    /// The name of a linked clone of `base` whose own name would be `own`.
+    /// Returns the name of a linked clone of `base`. `own` is the name without the base image.
     pub(crate) fn clone_name(self, base: &str, own: &str) -> String {
         match self {
             Self::LvmThin | Self::Lvm => own.to_owned(),
@@ -106,12 +106,12 @@ impl Layout {
         }
     }
 
-    /// Returns true if a linked clone can be distinguished from other volumes. Else its base can be deleted.
+    /// Returns true if a linked clone can be distinguished from other volumes. Otherwise its base can be deleted.
     pub(crate) fn knows_bases(self) -> bool {
         !matches!(self, Self::LvmThin | Self::Lvm)
     }
 
-    /// Bytes of a new volume of that many: some types round up.
+    /// Returns the bytes that a new volume of this size gets, because some types round up.
     pub(crate) fn rounded(self, bytes: u64) -> u64 {
         let unit = match self {
             Self::Files => 1,
@@ -121,7 +121,7 @@ impl Layout {
         bytes.div_ceil(unit) * unit
     }
 
-    /// Takes the part of a volume id behind the storage's name apart; the error is PVE's text.
+    /// Parses the part of a volume id after the storage's name. The error is PVE's text.
     pub(crate) fn parse(self, name: &str) -> Result<Named, String> {
         let unknown = match self {
             Self::Files => return files(name),
@@ -154,7 +154,7 @@ impl Layout {
         Ok(Named::image(own, Some(owner), format))
     }
 
-    /// The name of a volume once it is a base image.
+    /// Returns the name of a volume after its conversion to a base image.
     pub(crate) fn base_name(self, name: &str) -> Option<String> {
         let (head, own) = name.rsplit_once('/').map_or((None, name), |(head, own)| (Some(head), own));
         let renamed = match own.strip_prefix("subvol-") {
@@ -164,7 +164,7 @@ impl Layout {
         Some(head.map_or_else(|| renamed.clone(), |head| format!("{head}/{renamed}")))
     }
 
-    /// Whether a storage of this kind can do that with a volume, or with a snapshot of it.
+    /// Returns true if the storage type supports an operation on a volume, or on a snapshot of it.
     pub(crate) fn can(self, feature: Feature, named: &Named, snapshot: bool) -> bool {
         let current = !snapshot && !named.is_base;
         let qcow2 = named.format == "qcow2";
@@ -182,7 +182,7 @@ impl Layout {
         }
     }
 
-    /// Why a new volume of this format cannot be had.
+    /// Returns the reason why a new volume cannot have a format, or `None` if it can.
     pub(crate) fn refuses_format(self, format: &str) -> Option<String> {
         let at = match self {
             Self::LvmThin if format != "raw" => "LvmThinPlugin.pm line 102",
@@ -198,7 +198,7 @@ impl Layout {
         Some(format!("unsupported format '{format}' at /usr/share/perl5/PVE/Storage/{at}."))
     }
 
-    /// The path of a volume on a node, by its name and its storage's definition.
+    /// Returns the path of a volume on a node.
     pub(crate) fn path(self, storage: &str, definition: &Map<String, Value>, name: &str) -> String {
         let text =
             |key: &str, otherwise: &str| definition.get(key).and_then(Value::as_str).unwrap_or(otherwise).to_owned();
@@ -220,7 +220,7 @@ impl Layout {
     }
 }
 
-/// `vm-<vmid>-…` → the number, for one of these stems.
+/// Returns the VMID in a name such as `vm-<vmid>-…`, for one of these stems.
 fn numbered(name: &str, stems: &[&str]) -> Option<u32> {
     stems.iter().find_map(|stem| {
         let (vmid, rest) = name.strip_prefix(stem)?.strip_prefix('-')?.split_once('-')?;
@@ -236,7 +236,7 @@ fn is_lvm_name(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
-/// The `n` of `vm-<vmid>-disk-<n>` at the end of a volume id.
+/// Returns `n` of a volume id that ends with `vm-<vmid>-disk-<n>`.
 pub(crate) fn disk_number(volid: &str, vmid: u32) -> Option<u32> {
     let own = volid.rsplit(['/', ':']).next()?;
     let rest = ["vm", "base", "subvol", "basevol"]
@@ -269,13 +269,18 @@ fn files(name: &str) -> Result<Named, String> {
         "iso" if flat && [".iso", ".img"].iter().any(|end| rest.to_lowercase().ends_with(end)) => of("iso", None),
         "vztmpl" if flat && ends(&[".tar", ".tar.gz", ".tar.xz", ".tar.zst", ".tar.bz2"]) => of("vztmpl", None),
         "snippets" if flat => of("snippets", None),
-        "import" if ends(&[".qcow2", ".raw", ".vmdk", ".ova"]) => of("import", None),
+        "import"
+            if (flat || rest.contains(".ova/") && !rest.contains(".."))
+                && ends(&[".qcow2", ".raw", ".vmdk", ".ova"]) =>
+        {
+            of("import", None)
+        }
         "backup" if flat => {
             let number = |stem: &str| rest.strip_prefix(stem)?.split('-').next()?.parse().ok();
             of("backup", ["vzdump-qemu-", "vzdump-lxc-", "vzdump-openvz-"].iter().find_map(|stem| number(stem)))
         }
         _ if head.chars().all(|c| c.is_ascii_digit()) && !rest.is_empty() => {
-            // A linked clone's name begins with its base image's.
+            // The name of a linked clone begins with that of its base image.
             let parts: Vec<&str> = name.split('/').collect();
             let (owner, own) = if parts.len() == 4 { (parts[2], parts[3]) } else { (head, rest) };
             let format = own.rsplit_once('.').map_or("", |(_, format)| format);
@@ -290,7 +295,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_on_a_directory_says_content_and_owner() {
+    fn a_name_on_a_directory_contains_content_type_and_owner() {
         let content = |name| Layout::Files.parse(name).map(|named| (named.content, named.owner)).ok();
         assert_eq!(content("iso/x.iso"), Some(("iso", None)));
         assert_eq!(content("9000/base-9000-disk-0.qcow2/9100/vm-9100-disk-0.qcow2"), Some(("images", Some(9100))));
@@ -301,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn names_elsewhere_have_no_directories_but_for_bases() {
+    fn names_on_other_types_have_directories_only_for_base_images() {
         let owner = |layout: Layout, name| layout.parse(name).map(|named| (named.owner, named.is_base, named.format));
         assert_eq!(owner(Layout::LvmThin, "base-9000-disk-0"), Ok((Some(9000), true, "raw".into())));
         assert_eq!(owner(Layout::Zfs, "base-9000-disk-0/vm-9100-disk-0"), Ok((Some(9100), false, "raw".into())));

@@ -1,5 +1,4 @@
-//! The contents of a simulated cluster. This file has its state before the first call, read from JSON or put together
-//! in code.
+//! The contents of a simulated cluster. This file describes its initial state, read from JSON or built in code.
 
 pub(crate) mod drives;
 pub(crate) mod ext4;
@@ -26,12 +25,12 @@ use storages::Storage;
 use store::Store;
 use volumes::Volume;
 
-/// A description of a cluster. The JSON form is that of the recordings' `world.json`.
+/// The description of a cluster. Its JSON form is that of the recordings' `world.json`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct World {
     node: String,
-    /// Further nodes beside `node`.
+    /// Names of the nodes other than `node`.
     nodes: Vec<String>,
     node_cores: u32,
     acl: Vec<AclEntry>,
@@ -44,10 +43,10 @@ pub struct World {
     storages: Vec<Map<String, Value>>,
     users: Vec<UserEntry>,
     version: Value,
-    /// Bytes of storages whose size was given.
+    /// Sizes of storages in bytes, if given.
     #[serde(skip)]
     sizes: BTreeMap<String, u64>,
-    /// PVE's own roles are there too.
+    /// True if PVE's built-in roles exist too.
     #[serde(skip)]
     standard_roles: bool,
     volumes: Vec<VolumeEntry>,
@@ -75,7 +74,7 @@ struct GuestEntry {
     #[serde(rename = "type")]
     kind: String,
     config: BTreeMap<String, Value>,
-    /// The first node where none is named.
+    /// Name of the guest's node. By default the first one.
     node: Option<String>,
 }
 
@@ -130,17 +129,17 @@ struct VolumeEntry {
     format: String,
     size: u64,
     vmid: Option<u32>,
-    /// Volume id of the base image that backs it.
+    /// Volume id of the base image of a linked clone.
     parent: Option<String>,
-    /// The node whose local storage holds it; the first where none is named.
+    /// Node whose local storage has the volume. By default the first one.
     node: Option<String>,
 }
 
-/// Why a description cannot be used.
+/// Error in a description.
 #[derive(Debug, thiserror::Error)]
 #[error("the world's description cannot be read: {place} (line {line}, column {column})")]
 pub struct WorldError {
-    /// As in `guests[3].vmid`.
+    /// Position as in `guests[3].vmid`.
     place: String,
     line: usize,
     column: usize,
@@ -148,10 +147,10 @@ pub struct WorldError {
 }
 
 impl World {
-    /// Reads a description. Where it names no node there is `pve1`, and where it has no roles there are PVE's own.
+    /// Reads a description. Without a node in it the cluster has `pve1`, and without roles it has PVE's built-in ones.
     ///
     /// # Errors
-    /// The position of what is wrong.
+    /// Names the position of a mistake.
     pub fn from_json(text: &str) -> Result<Self, WorldError> {
         let mut reader = serde_json::Deserializer::from_str(text);
         let wrong = |place: String, source: serde_json::Error| {
@@ -169,7 +168,7 @@ impl World {
         Ok(world)
     }
 
-    /// One node with the bridge `vmbr0`, the usual roles, `root@pam` and nothing else.
+    /// Creates one node with the bridge `vmbr0`, the built-in roles and `root@pam`.
     #[must_use]
     pub fn new(node: &str) -> Self {
         let mut world = Self { node: node.to_owned(), node_cores: 8, standard_roles: true, ..Self::default() };
@@ -187,14 +186,15 @@ impl World {
         world
     }
 
-    /// A further node with the same bridges.
+    /// Adds a node with the same bridges.
     #[must_use]
     pub fn node(mut self, name: &str) -> Self {
         self.nodes.push(name.to_owned());
         self
     }
 
-    /// A directory storage with these content types (`images`, `rootdir`, `iso`, `vztmpl`, `snippets`, `import`, `backup`).
+    /// Adds a directory storage with these content types (`images`, `rootdir`, `iso`, `vztmpl`, `snippets`, `import`,
+    /// `backup`).
     #[must_use]
     pub fn storage(mut self, name: &str, content: &[&str]) -> Self {
         let value = serde_json::json!({ "storage": name, "type": "dir", "path": format!("/var/lib/{name}"), "content": content.join(",") });
@@ -202,13 +202,13 @@ impl World {
         self
     }
 
-    /// Name of the first node.
+    /// Returns the name of the first node.
     #[must_use]
     pub fn first_node(&self) -> &str {
         &self.node
     }
 
-    /// A VM template on the first node, as somebody made it by hand: with a disk, the guest agent and a network card.
+    /// Adds a VM template on the first node, with a disk, the guest agent and a network card.
     #[must_use]
     pub fn template(self, vmid: u32, name: &str, storage: &str, pool: &str) -> Self {
         let mut world = self.pool(pool);
@@ -243,7 +243,7 @@ impl World {
         self
     }
 
-    /// A storage of any type.
+    /// Adds a storage of any type.
     #[must_use]
     pub fn store(mut self, name: &str, store: Store) -> Self {
         let mut definition = store.definition;
@@ -255,7 +255,7 @@ impl World {
         self
     }
 
-    /// A bridge on every node.
+    /// Adds a bridge on every node.
     #[must_use]
     pub fn bridge(mut self, name: &str) -> Self {
         let value = serde_json::json!({ "active": 1, "autostart": 1, "iface": name, "type": "bridge", "method": "manual", "families": ["inet"] });
@@ -263,7 +263,7 @@ impl World {
         self
     }
 
-    /// A resource pool, empty unless it is there already.
+    /// Adds an empty resource pool, unless it exists.
     #[must_use]
     pub fn pool(mut self, name: &str) -> Self {
         if self.pools.iter().all(|known| known.poolid != name) {
@@ -272,7 +272,7 @@ impl World {
         self
     }
 
-    /// A role with these privileges.
+    /// Adds a role with these privileges.
     #[must_use]
     pub fn role(mut self, name: &str, privileges: &[&str]) -> Self {
         let privs = privileges.iter().map(|p| (*p).to_owned()).collect();
@@ -280,7 +280,7 @@ impl World {
         self
     }
 
-    /// A user (`name@realm`) with a password for ticket logins.
+    /// Adds a user (`name@realm`) with a password for logins.
     #[must_use]
     pub fn user(mut self, userid: &str, password: &str) -> Self {
         self.users.retain(|user| user.userid != userid);
@@ -297,7 +297,7 @@ impl World {
         self
     }
 
-    /// A token of a user that is there already; its secret is made up at the start ([`crate::Handle::token_secret`]).
+    /// Adds a token of an existing user. Its secret is generated at the start ([`crate::Handle::token_secret`]).
     #[must_use]
     pub fn token(mut self, userid: &str, name: &str, separated: bool) -> Self {
         if let Some(user) = self.users.iter_mut().find(|user| user.userid == userid) {
@@ -313,7 +313,7 @@ impl World {
         self
     }
 
-    /// Grants a role on a path to a user or, with `!`, a token; it propagates.
+    /// Grants a role on a path to a user or, with `!` in its id, to a token. The grant propagates.
     #[must_use]
     pub fn grant(mut self, path: &str, who: &str, role: &str) -> Self {
         let subject = if who.contains('!') { "token" } else { "user" };
@@ -349,7 +349,8 @@ impl World {
         self.version["release"].as_str()?.parse().ok()
     }
 
-    /// Returns the state at the start, in seconds since the epoch. Missing secrets, MACs and UUIDs are made from the seed.
+    /// Returns the initial state. `start` is in seconds since the epoch. Missing secrets, MAC addresses and UUIDs are
+    /// generated from the seed.
     pub(crate) fn build(&self, seed: u64, schema: &Schema, start: u64) -> State {
         let mut state = State::new(seed, schema.line);
         for (name, privileges) in schema.roles.iter().filter(|_| self.standard_roles) {
@@ -359,7 +360,7 @@ impl World {
             state.version = self.version.clone();
         }
         for (name, value) in &self.datacenter_options {
-            // What is a list there is computed from the guests, or taken apart.
+            // Values that are not text are computed from the guests or parsed from other values.
             if let Some(value) = value.as_str().filter(|value| !value.is_empty()) {
                 state.options.insert(name.clone(), value.to_owned());
             }
@@ -462,7 +463,7 @@ fn add_guest(state: &mut State, node: &str, entry: &GuestEntry, start: u64) {
     state.guests.insert(entry.vmid, guest);
 }
 
-/// `${mac1}` and the like get a value.
+/// Replaces placeholders such as `${mac1}` by values.
 fn filled_in(state: &mut State, text: &str, start: u64) -> String {
     let mut out = text.to_owned();
     while let Some(from) = out.find("${") {

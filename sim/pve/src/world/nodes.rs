@@ -1,4 +1,4 @@
-//! Which nodes there are, which of them can be reached, and whether a majority is left.
+//! The nodes, their availability, and the quorum.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,62 +6,62 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::state::State;
-use super::storages::{USUAL_SIZE, USUAL_USE};
+use super::storages::{DEFAULT_OTHER_BYTES, DEFAULT_SIZE};
 use crate::refusal::{Outcome, Refusal};
 
-/// How long after the last word of a node the others remember what it said of itself and its guests.
-pub(crate) const FORGOTTEN: Duration = Duration::from_secs(300);
+/// Time after a node's last report until the other nodes drop its figures and those of its guests.
+pub(crate) const REPORT_LIFETIME: Duration = Duration::from_secs(300);
 
 /// A node.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
-    /// Its number in the cluster, from 1.
+    /// Number in the cluster, from 1.
     pub(crate) number: u32,
     pub(crate) cores: u32,
-    /// Bytes.
+    /// Memory in bytes.
     pub(crate) memory: u64,
     pub(crate) networks: Vec<Map<String, Value>>,
-    /// When it went away, on the simulated clock.
+    /// Simulated time at which its power was cut, while it is off.
     pub(crate) away: Option<Duration>,
 }
 
-/// How large a node is and how much of it is in use: the same in every call that shows it.
+/// Size and use of a node. All calls show the same figures.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Figures {
     pub(crate) cores: u32,
-    /// Bytes.
+    /// Memory in bytes.
     pub(crate) memory: u64,
-    /// Bytes of its guests and of the node itself.
+    /// Bytes of memory that the node and its guests use.
     pub(crate) memory_used: u64,
-    /// Bytes of its root file system.
+    /// Size of the root file system in bytes.
     pub(crate) disk: u64,
-    /// Bytes.
+    /// Used bytes of the root file system.
     pub(crate) disk_used: u64,
-    /// Seconds.
+    /// Time since boot in seconds.
     pub(crate) uptime: u64,
 }
 
 impl Figures {
     /// Bytes of memory that a node uses without guests.
     const OWN_MEMORY: u64 = 1 << 30;
-    /// Seconds that a node had run when the simulator started.
+    /// Seconds that a node had been running when the simulator started.
     const RUN_BEFORE: u64 = 1000;
 
-    /// The figures of a node whose guests use `in_use` bytes of memory.
+    /// Returns the figures of a node whose guests use `in_use` bytes of memory.
     pub(crate) fn of(node: &Node, in_use: u64, now: Duration) -> Self {
         Self {
             cores: node.cores,
             memory: node.memory,
             memory_used: in_use + Self::OWN_MEMORY,
-            disk: USUAL_SIZE,
-            disk_used: USUAL_USE,
+            disk: DEFAULT_SIZE,
+            disk_used: DEFAULT_OTHER_BYTES,
             uptime: Self::RUN_BEFORE + now.as_secs(),
         }
     }
 }
 
 impl Node {
-    /// The address that other nodes know it by.
+    /// Returns the address in the cluster's network.
     pub(crate) fn address(&self) -> String {
         format!("10.78.{}.{}", self.number / 250, self.number % 250)
     }
@@ -72,7 +72,7 @@ impl State {
         self.nodes.get(node).is_some_and(|node| node.away.is_none())
     }
 
-    /// Bytes of memory of the guests that run, by node; a node without any is not in it.
+    /// Returns the bytes of memory that running guests use, by node. A node without running guests is missing.
     pub(crate) fn memory_in_use(&self) -> BTreeMap<&str, u64> {
         let mut in_use = BTreeMap::new();
         for guest in self.guests.values() {
@@ -90,13 +90,13 @@ impl State {
         Err(Refusal::fault(format!("no such cluster node '{node}'")))
     }
 
-    /// Whether more than half of the nodes are there. Each has one vote.
+    /// Returns true if more than half of the nodes are on. Each has one vote.
     pub(crate) fn is_quorate(&self) -> bool {
         let online = self.nodes.values().filter(|node| node.away.is_none()).count();
         online * 2 > self.nodes.len()
     }
 
-    /// What calls ask before they begin something that ends in a write.
+    /// Refuses without quorum. Calls check this before an operation that ends with a write.
     pub(crate) fn quorum(&self) -> Outcome<()> {
         if self.is_quorate() { Ok(()) } else { Err(Refusal::fault("cluster not ready - no quorum?")) }
     }

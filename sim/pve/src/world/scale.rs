@@ -1,4 +1,4 @@
-//! A large cluster: how big it gets is the caller's choice, what it looks like is always the same.
+//! A large cluster. Its size is the caller's choice; its contents follow fixed rules.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use super::World;
 use super::store::Store;
 
-/// Pools of a large cluster, `pool-0` to `pool-9`.
+/// Number of resource pools of a large cluster, `pool-0` to `pool-9`.
 pub const POOLS: u32 = 10;
 
 impl World {
-    /// A cluster of nodes `pve001`, `pve002`, … with VMs numbered from 1000, spread evenly: VM 1000 + n is on the node
-    /// n mod `nodes` and in `pool-`(n mod [`POOLS`]). Disks are on `thin`, of each node's own, or where n is odd on `rbd`,
-    /// which is shared. `root@pam!admin` may do everything; `viewer@pve!t` audits `pool-3` and nothing else.
+    /// Creates a cluster of nodes `pve001`, `pve002`, … with evenly distributed VMs. VM 1000 + n is on the node n mod
+    /// `nodes` and in `pool-`(n mod [`POOLS`]). Disks of even n are on each node's `thin`, those of odd n on the shared
+    /// `rbd`. `root@pam!admin` has all privileges; `viewer@pve!t` audits `pool-3` and nothing else.
     #[must_use]
     pub fn scale(nodes: u32, vms: u32) -> Self {
         let name = |at: u32| format!("pve{:03}", at + 1);
@@ -46,7 +46,7 @@ impl World {
         world
     }
 
-    /// A stopped VM with its configuration and its only disk.
+    /// Adds a stopped VM with its configuration and its only disk.
     fn vm(
         mut self,
         vmid: u32,

@@ -1,4 +1,4 @@
-//! What a simulated cluster consists of. Plain data; time and randomness come from outside.
+//! The state of a simulated cluster as plain data. Time and randomness are inputs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -30,7 +30,7 @@ impl Kind {
         }
     }
 
-    /// How messages call such a guest.
+    /// Returns the word for a guest in messages.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Qemu => "VM",
@@ -38,7 +38,7 @@ impl Kind {
         }
     }
 
-    /// Its configuration file below `/etc/pve/nodes/<node>`.
+    /// Returns the directory of its configuration file below `/etc/pve/nodes/<node>`.
     pub(crate) fn directory(self) -> &'static str {
         match self {
             Self::Qemu => "qemu-server",
@@ -54,26 +54,26 @@ impl Kind {
     }
 }
 
-/// A change that waits for the next start.
+/// A change that takes effect at the next start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Pending {
     Set(String),
-    /// `true`: the volume is to be deleted, not kept as unused.
+    /// Removal. If true, a volume is deleted and not kept as unused.
     Delete(bool),
 }
 
-/// A guest that runs.
+/// The state of a running guest.
 #[derive(Debug, Clone)]
 pub(crate) struct Run {
     pub(crate) pid: u32,
     pub(crate) since: Duration,
     pub(crate) paused: bool,
     pub(crate) agent: bool,
-    /// The agent's channel is out of step and the next call is lost.
+    /// True if the agent's channel is out of step, so that the next call fails.
     pub(crate) stuck: bool,
-    /// Number of this run, so that an old run's end does not stop a new one.
+    /// Number of this run, so that the end of an earlier run does not stop it.
     pub(crate) number: u64,
-    /// Values in force, where the configuration was changed since.
+    /// Memory in use in bytes, which may differ from the configuration.
     pub(crate) memory: u64,
     pub(crate) cores: u64,
 }
@@ -86,7 +86,7 @@ pub(crate) struct Guest {
     pub(crate) config: BTreeMap<String, String>,
     pub(crate) pending: BTreeMap<String, Pending>,
     pub(crate) run: Option<Run>,
-    /// What the statistics round last saw; lists are built from it.
+    /// Figures of the last statistics round, which lists show.
     pub(crate) seen: Option<Map<String, Value>>,
     pub(crate) managed_by_ha: bool,
     pub(crate) snapshots: BTreeMap<String, Snapshot>,
@@ -110,7 +110,7 @@ impl Guest {
         self.config.get(key).map(String::as_str)
     }
 
-    /// A stored line loses blanks around its value, and an empty one reads back as one blank.
+    /// Stores a value as PVE does, without blanks around it. An empty value is read back as one blank.
     pub(crate) fn set(&mut self, key: &str, value: &str) {
         if key == "description" {
             let text = match self.kind {
@@ -127,7 +127,7 @@ impl Guest {
         self.config.insert(key.to_owned(), stored(value));
     }
 
-    /// Refuses where an operation holds the configuration.
+    /// Refuses if an operation holds the config lock.
     pub(crate) fn unlocked(&self) -> Outcome<()> {
         match self.get("lock") {
             Some(lock) => Err(Refusal::fault(format!("{} is locked ({lock})", self.kind.name()))),
@@ -153,7 +153,7 @@ impl Guest {
         hex::encode(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()))
     }
 
-    /// Volume ids of the disks that its configuration and what is pending name.
+    /// Returns the volume ids of the disks in the configuration and in pending changes.
     pub(crate) fn volumes(&self) -> BTreeSet<String> {
         let waiting = self.pending.iter().filter_map(|(key, change)| match change {
             Pending::Set(value) => Some((key, value)),
@@ -165,7 +165,7 @@ impl Guest {
         named.map(|(_, value)| drives::file(value)).filter(|file| file.contains(':')).collect()
     }
 
-    /// The configuration as it will be after the next start.
+    /// Returns the configuration with the pending changes applied.
     pub(crate) fn with_pending(&self) -> BTreeMap<String, String> {
         let mut config = self.config.clone();
         for (key, change) in &self.pending {
@@ -208,13 +208,13 @@ pub(crate) struct User {
     pub(crate) expire: u64,
     pub(crate) comment: Option<String>,
     pub(crate) email: Option<String>,
-    /// `firstname`, `lastname`, `keys`.
+    /// Values of `firstname`, `lastname` and `keys`.
     pub(crate) details: BTreeMap<String, String>,
     pub(crate) groups: BTreeSet<String>,
     pub(crate) tokens: BTreeMap<String, Token>,
 }
 
-/// Whom an ACL entry is about.
+/// The kind of subject in an ACL entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Subject {
     User,
@@ -232,7 +232,7 @@ impl Subject {
     }
 }
 
-/// ACLs: path → (subject, name, role) → propagate.
+/// ACLs: path → (kind, name, role) → true if the role propagates.
 pub(crate) type Acl = BTreeMap<String, BTreeMap<(Subject, String, String), bool>>;
 
 /// A task.
@@ -245,24 +245,24 @@ pub(crate) struct Task {
     pub(crate) start: u64,
     pub(crate) kind: String,
     pub(crate) id: String,
-    /// `user@realm` or `user@realm!token`.
+    /// Caller: `user@realm`, or `user@realm!token`.
     pub(crate) user: String,
     pub(crate) log: Vec<String>,
     pub(crate) end: Option<(u64, String)>,
     pub(crate) warnings: u32,
     /// Simulated time that the task spent in waits that belong to its behaviour.
     pub(crate) waited: Duration,
-    /// Text with which it ends when a user stops it.
+    /// Status of the task if a user stops it.
     pub(crate) interrupt: String,
-    /// Its node went away: nobody writes how it ended.
+    /// True if its node's power was cut, so that nothing records its end.
     pub(crate) lost: bool,
 }
 
-/// The cluster.
+/// The state of the cluster.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) rng: StdRng,
-    /// The node that was named first.
+    /// Name of the first node.
     pub(crate) first_node: String,
     pub(crate) nodes: BTreeMap<String, Node>,
     pub(crate) storages: BTreeMap<String, Storage>,
@@ -274,7 +274,7 @@ pub(crate) struct State {
     pub(crate) roles: BTreeMap<String, (BTreeSet<String>, bool)>,
     pub(crate) acl: Acl,
     pub(crate) tasks: Vec<Task>,
-    /// `datacenter.cfg`.
+    /// Options in `datacenter.cfg`.
     pub(crate) options: BTreeMap<String, String>,
     pub(crate) line: Line,
     pub(crate) version: Value,

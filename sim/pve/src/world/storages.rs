@@ -1,4 +1,4 @@
-//! Storages: what is defined, on which nodes it is, how full it is.
+//! Storages: their definitions, nodes and space.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use super::volumes::storage_of;
 use crate::params;
 use crate::refusal::{Outcome, Refusal};
 
-/// Bytes of a storage whose size was not given.
-pub(crate) const USUAL_SIZE: u64 = 100 << 30;
-/// Bytes that something else than volumes takes on such a storage.
-pub(crate) const USUAL_USE: u64 = 8 << 30;
+/// Default size of a storage in bytes.
+pub(crate) const DEFAULT_SIZE: u64 = 100 << 30;
+/// Default number of bytes that other data than volumes takes.
+pub(crate) const DEFAULT_OTHER_BYTES: u64 = 8 << 30;
 
 /// A storage definition.
 #[derive(Debug, Clone)]
@@ -22,17 +22,17 @@ pub(crate) struct Storage {
     pub(crate) content: Vec<String>,
     pub(crate) shared: bool,
     pub(crate) disabled: bool,
-    /// The nodes that it is limited to, if it is.
+    /// Nodes that the storage is limited to; empty for all.
     pub(crate) nodes: Vec<String>,
-    /// The rest of the definition, as it is shown.
+    /// Other options of the definition, as they are shown.
     pub(crate) extra: Map<String, Value>,
-    /// Bytes on each node, or altogether where it is shared.
+    /// Size in bytes: on each node, or in total for a shared storage.
     pub(crate) size: u64,
-    /// Bytes that something else takes, by node; a shared storage has one entry, without a node.
-    pub(crate) others: BTreeMap<Option<String>, u64>,
+    /// Bytes of other data by node. A shared storage has one entry without a node.
+    pub(crate) other_bytes: BTreeMap<Option<String>, u64>,
 }
 
-/// How full a storage is on a node, in bytes.
+/// Space of a storage on a node in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Usage {
     pub(crate) total: u64,
@@ -46,7 +46,7 @@ impl Usage {
 }
 
 impl Storage {
-    /// Takes a definition as it is written or sent.
+    /// Reads a definition.
     pub(crate) fn defined(definition: &Map<String, Value>) -> Self {
         let text = |key: &str| definition.get(key).and_then(Value::as_str).unwrap_or_default();
         let flag = |key: &str| match definition.get(key) {
@@ -64,8 +64,8 @@ impl Storage {
             disabled: flag("disable"),
             nodes: params::split_list(text("nodes")),
             extra,
-            size: USUAL_SIZE,
-            others: BTreeMap::new(),
+            size: DEFAULT_SIZE,
+            other_bytes: BTreeMap::new(),
             kind,
         }
     }
@@ -74,7 +74,7 @@ impl Storage {
         Layout::of(&self.kind)
     }
 
-    /// Whether it is there for a node.
+    /// Returns true if a node has the storage.
     pub(crate) fn is_on(&self, node: &str) -> bool {
         self.nodes.is_empty() || self.nodes.iter().any(|one| one == node)
     }
@@ -83,12 +83,12 @@ impl Storage {
         self.content.iter().any(|one| one == content)
     }
 
-    /// Whether it keeps files below a path.
+    /// Returns true if the storage keeps files below a path.
     pub(crate) fn has_path(&self) -> bool {
         self.extra.contains_key("path")
     }
 
-    /// Whether new volumes take their whole size at once.
+    /// Returns true if new volumes reserve their whole size.
     pub(crate) fn reserves(&self) -> bool {
         match self.layout() {
             Layout::Lvm => true,
@@ -97,7 +97,7 @@ impl Storage {
         }
     }
 
-    /// The definition as the API shows it.
+    /// Returns the definition as the API shows it.
     pub(crate) fn shown(&self, name: &str) -> Map<String, Value> {
         let mut row = self.extra.clone();
         row.insert("storage".into(), json!(name));
@@ -121,7 +121,7 @@ impl State {
         self.storages.get(storage).map_or(Layout::Files, Storage::layout)
     }
 
-    /// A storage that is enabled and there for a node, or PVE's text.
+    /// Returns a storage if it is enabled and the node has it. The error is PVE's text.
     pub(crate) fn usable(&self, node: &str, storage: &str) -> Result<&Storage, String> {
         match self.storages.get(storage) {
             None => Err(format!("storage '{storage}' does not exist")),
@@ -131,7 +131,7 @@ impl State {
         }
     }
 
-    /// What a volume's name says about it; the refusal is PVE's.
+    /// Returns the parts of a volume's name. The refusal is PVE's.
     pub(crate) fn named(&self, volid: &str) -> Outcome<Named> {
         let (storage, name) = volid.split_once(':').unwrap_or(("", volid));
         let Some(found) = self.storages.get(storage) else {
@@ -140,12 +140,12 @@ impl State {
         found.layout().parse(name).map_err(Refusal::fault)
     }
 
-    /// Whether a volume's storage can do that with it, or with a snapshot of it.
+    /// Returns true if a volume's storage supports an operation on it, or on a snapshot of it.
     pub(crate) fn can(&self, feature: Feature, volid: &str, snapshot: bool) -> bool {
         self.named(volid).is_ok_and(|named| self.layout(storage_of(volid)).can(feature, &named, snapshot))
     }
 
-    /// The volume's path on a node.
+    /// Returns the path of a volume on a node.
     pub(crate) fn path_of(&self, volid: &str) -> String {
         let (storage, name) = volid.split_once(':').unwrap_or(("", volid));
         let empty = Map::new();
@@ -153,11 +153,11 @@ impl State {
         self.layout(storage).path(storage, definition, name)
     }
 
-    /// How full a storage is as `node` sees it.
+    /// Returns the space of a storage as `node` sees it.
     pub(crate) fn usage(&self, node: &str, storage: &str) -> Usage {
         let Some(found) = self.storages.get(storage) else { return Usage { total: 0, used: 0 } };
         let place = if found.shared { None } else { Some(node.to_owned()) };
-        let others = found.others.get(&place).copied().unwrap_or(USUAL_USE.min(found.size));
-        Usage { total: found.size, used: (others + self.taken_on(node, storage)).min(found.size) }
+        let other_bytes = found.other_bytes.get(&place).copied().unwrap_or(DEFAULT_OTHER_BYTES.min(found.size));
+        Usage { total: found.size, used: (other_bytes + self.taken_on(node, storage)).min(found.size) }
     }
 }

@@ -1,15 +1,15 @@
-//! What lies on the storages: whose it is, what it is backed by, and how much of the storage it takes.
+//! The volumes on the storages: owners, base images and space.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::state::State;
 
-/// Where a volume is. The same name on another node's local storage is another volume.
+/// The place of a volume. Volumes with the same name on two nodes' local storages are different.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
     pub(crate) volid: String,
-    /// Nothing for what is on a shared storage.
+    /// Name of the node; `None` on a shared storage.
     pub(crate) node: Option<String>,
 }
 
@@ -18,18 +18,18 @@ pub(crate) struct Place {
 pub(crate) struct Volume {
     pub(crate) content: String,
     pub(crate) format: String,
-    /// Bytes as the guest sees them, or of the file.
+    /// Size in bytes, as the guest sees it or of the file.
     pub(crate) size: u64,
-    /// Seconds since the epoch.
+    /// Creation time in seconds since the epoch.
     pub(crate) ctime: u64,
     pub(crate) vmid: Option<u32>,
-    /// Volume id of the base image of a linked clone.
+    /// Volume id of a linked clone's base image.
     pub(crate) parent: Option<String>,
-    /// Where the bytes are, for what was uploaded.
+    /// Path of the uploaded data on this machine.
     pub(crate) file: Option<PathBuf>,
-    /// Bytes that hold data; a copy of them takes time under a bandwidth limit, and room.
+    /// Bytes that hold data. A copy of them needs space, and time under a bandwidth limit.
     pub(crate) data: u64,
-    /// Bytes that the storage keeps free for it whether they hold data or not.
+    /// Bytes that the storage reserves, with or without data.
     pub(crate) reserved: u64,
 }
 
@@ -48,7 +48,7 @@ impl Volume {
         }
     }
 
-    /// A file, which takes its size.
+    /// Creates a file, which takes its size.
     pub(crate) fn file(content: &str, format: &str, size: u64, ctime: u64) -> Self {
         Self { data: size, ..Self::new(content, format, size, ctime) }
     }
@@ -57,7 +57,7 @@ impl Volume {
         Self { vmid: Some(vmid), ..self }
     }
 
-    /// Whether it is a guest's disk, not a file.
+    /// Returns true for the disk of a guest, false for a file.
     pub(crate) fn is_image(&self) -> bool {
         matches!(self.content.as_str(), "images" | "rootdir")
     }
@@ -67,13 +67,13 @@ impl Volume {
     }
 }
 
-/// All volumes of a cluster, found by place, owner and base.
+/// All volumes of a cluster, indexed by place, owner and base image.
 #[derive(Debug, Default)]
 pub(crate) struct Volumes {
     all: BTreeMap<Place, Volume>,
     owned: BTreeMap<u32, BTreeSet<Place>>,
     based: BTreeMap<Place, BTreeSet<Place>>,
-    /// Bytes taken, by storage and node.
+    /// Used bytes by storage and node.
     taken: BTreeMap<(String, Option<String>), u64>,
 }
 
@@ -87,7 +87,7 @@ impl Place {
     }
 }
 
-/// The part of a volume id before the colon.
+/// Returns the part of a volume id before the colon.
 pub(crate) fn storage_of(volid: &str) -> &str {
     volid.split_once(':').map_or("", |(storage, _)| storage)
 }
@@ -121,7 +121,7 @@ impl Volumes {
 }
 
 impl State {
-    /// Where `node` finds the volume.
+    /// Returns the place of a volume as `node` sees it.
     pub(crate) fn place(&self, node: &str, volid: &str) -> Place {
         let shared = self.storages.get(storage_of(volid)).is_some_and(|storage| storage.shared);
         Place { volid: volid.to_owned(), node: (!shared).then(|| node.to_owned()) }
@@ -131,13 +131,13 @@ impl State {
         self.volumes.all.get(&self.place(node, volid))
     }
 
-    /// Puts a volume there, in place of what had its name.
+    /// Stores a volume, replacing one of the same name.
     pub(crate) fn put_volume(&mut self, node: &str, volid: &str, volume: Volume) {
         let place = self.place(node, volid);
         self.volumes.insert(place, volume);
     }
 
-    /// Changes a volume, if it is there.
+    /// Changes a volume if it exists.
     pub(crate) fn change_volume(&mut self, node: &str, volid: &str, change: impl FnOnce(&mut Volume)) {
         let place = self.place(node, volid);
         if let Some(mut volume) = self.volumes.remove(&place) {
@@ -146,7 +146,7 @@ impl State {
         }
     }
 
-    /// Gives a volume another name; what it holds stays.
+    /// Renames a volume and keeps its contents.
     pub(crate) fn rename_volume(&mut self, node: &str, from: &str, to: &str) {
         let place = self.place(node, from);
         if let Some(volume) = self.volumes.remove(&place) {
@@ -159,7 +159,7 @@ impl State {
         self.volumes.remove(&place)
     }
 
-    /// What `node` sees on a storage.
+    /// Returns the volumes of a storage as `node` sees it.
     pub(crate) fn volumes_on<'a>(
         &'a self,
         node: &'a str,
@@ -174,37 +174,37 @@ impl State {
             .map(|(place, volume)| (place.volid.as_str(), volume))
     }
 
-    /// What is on a storage, on whichever node.
+    /// Returns the volumes of a storage on all nodes.
     pub(crate) fn volumes_anywhere<'a>(&'a self, storage: &'a str) -> impl Iterator<Item = &'a Volume> {
         let first = Place { volid: format!("{storage}:"), node: None };
         let all = self.volumes.all.range(first..).take_while(move |(place, _)| place.storage() == storage);
         all.map(|(_, volume)| volume)
     }
 
-    /// Volume ids of all volumes with this guest's number that `node` sees.
+    /// Returns the volume ids of all volumes with this VMID that `node` sees.
     pub(crate) fn volumes_of(&self, node: &str, vmid: u32) -> Vec<String> {
         let owned = self.volumes.owned.get(&vmid);
         let seen = owned.into_iter().flatten().filter(|place| place.node.as_deref().is_none_or(|on| on == node));
         seen.map(|place| place.volid.clone()).collect()
     }
 
-    /// Volume ids of everything that is anywhere; one that several nodes have by the same name is listed once.
+    /// Returns the volume ids of all volumes. A name that exists on several nodes is listed once.
     pub(crate) fn all_volumes(&self) -> BTreeSet<String> {
         self.volumes.all.keys().map(|place| place.volid.clone()).collect()
     }
 
-    /// Whether other volumes are backed by `base`.
+    /// Returns true if `base` is the base image of other volumes.
     pub(crate) fn is_in_use(&self, node: &str, base: &str) -> bool {
         self.volumes.based.get(&self.place(node, base)).is_some_and(|based| !based.is_empty())
     }
 
-    /// Bytes that volumes take on a storage as `node` sees it.
+    /// Returns the bytes that volumes take on a storage as `node` sees it.
     pub(crate) fn taken_on(&self, node: &str, storage: &str) -> u64 {
         let place = self.place(node, &format!("{storage}:"));
         self.volumes.taken.get(&(storage.to_owned(), place.node)).copied().unwrap_or(0)
     }
 
-    /// A free name for a guest's next disk, as a volume id.
+    /// Returns an unused name for a guest's next disk, as a volume id.
     pub(crate) fn free_disk(&self, node: &str, storage: &str, vmid: u32, format: &str) -> String {
         let layout = self.layout(storage);
         let taken: BTreeSet<u32> = self

@@ -1,16 +1,17 @@
-//! Users, tokens and groups, and the one user who is never checked.
+//! Users, tokens and groups, and `root@pam`, which declared checks do not apply to.
 
 use super::simulated_cluster::{ADMIN, SimulatedCluster, world};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_call_declares_is_not_checked_for_root_itself() {
-    let site = SimulatedCluster::start(&world().user("root@pam", "secret-1").token("root@pam", "admin", false)).await;
-    let client = site.client(ADMIN);
+async fn declared_checks_do_not_apply_to_root_itself() {
+    let cluster =
+        SimulatedCluster::start(&world().user("root@pam", "secret-1").token("root@pam", "admin", false)).await;
+    let client = cluster.client(ADMIN);
     let login = client.login("root@pam", "secret-1").await;
     let text = |key: &str| login.data()[key].as_str().expect("a text").to_owned();
     let (ticket, csrf) = (text("ticket"), text("CSRFPreventionToken"));
     let path = "/access/users?userid=nobody";
-    // The declared check looks at the realm in the name; behind it the name itself is looked at.
+    // The declared check looks at the realm; the handler checks the name itself.
     let token = client.call("POST", path, &[]).await;
     assert_eq!(token.refusal(), (500, "value 'nobody' does not look like a valid user name"));
     let root = client.with_ticket("POST", path, &ticket, Some(&csrf)).await;
@@ -20,7 +21,7 @@ async fn what_a_call_declares_is_not_checked_for_root_itself() {
     assert_eq!(client.call("POST", path, &[]).await.refusal(), (403, "Permission check failed"));
     let root = client.with_ticket("POST", path, &ticket, Some(&csrf)).await;
     assert_eq!(root.refusal(), (500, "no such user ('gone@pve')"));
-    // Options that are for root alone stay closed to its tokens.
+    // Options for root only are refused to its tokens.
     client.vm("pve1", "100", "thin").await;
     let stop = "/nodes/pve1/qemu/100/status/stop?skiplock=1";
     assert_eq!(client.call("POST", stop, &[]).await.body["errors"]["skiplock"], "Only root may use this option.");
@@ -28,9 +29,9 @@ async fn what_a_call_declares_is_not_checked_for_root_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn comments_lose_the_blanks_around_them_and_blank_ones_are_gone() {
-    let site = SimulatedCluster::start(&world().user("ci@pve", "secret-1")).await;
-    let client = site.client(ADMIN);
+async fn comments_are_trimmed_and_blank_ones_removed() {
+    let cluster = SimulatedCluster::start(&world().user("ci@pve", "secret-1")).await;
+    let client = cluster.client(ADMIN);
     let things = [
         ("/access/users", "userid", "new@pve"),
         ("/access/groups", "groupid", "builders"),

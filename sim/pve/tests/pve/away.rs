@@ -1,4 +1,4 @@
-//! A node that goes away and comes back.
+//! A node whose power is cut, and which boots again.
 
 use std::time::Duration;
 
@@ -13,16 +13,16 @@ async fn row(client: &Client<'_>, id: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_to_a_node_that_is_away_find_no_route_after_three_seconds() {
-    let site = SimulatedCluster::start(&world()).await;
-    let client = site.client(ADMIN);
-    assert!(site.handle.node_away("pve2").await);
-    assert!(!site.handle.node_away("pve2").await, "it is away already");
+async fn calls_to_a_node_without_power_fail_after_three_seconds() {
+    let cluster = SimulatedCluster::start(&world()).await;
+    let client = cluster.client(ADMIN);
+    assert!(cluster.handle.node_away("pve2").await);
+    assert!(!cluster.handle.node_away("pve2").await, "it is away already");
     let answer = client.get("/nodes/pve2/qemu").await;
     assert_eq!((answer.status, answer.reason.as_str(), &answer.body), (595, "No route to host", &Value::Null));
-    let asked = site.handle.requests().entries().pop().expect("a request");
+    let asked = cluster.handle.requests().entries().pop().expect("a request");
     assert_eq!(asked.waited, Duration::from_secs(3));
-    // What the caller may not do is refused before anybody asks the other node.
+    // Permissions are checked before the call is forwarded to the other node.
     assert_eq!(client.get("/nodes/pve3/version").await.status, 200);
     let nodes = client.get("/nodes").await;
     let shown = |name: &str| {
@@ -38,17 +38,17 @@ async fn calls_to_a_node_that_is_away_find_no_route_after_three_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lists_remember_guests_for_five_minutes_and_then_know_nothing() {
-    let site = SimulatedCluster::start(&world()).await;
-    let client = site.client(ADMIN);
+async fn lists_keep_figures_of_guests_for_five_minutes_without_their_node() {
+    let cluster = SimulatedCluster::start(&world()).await;
+    let client = cluster.client(ADMIN);
     client.vm("pve2", "100", "rbd").await;
     client.done("POST", "/nodes/pve2/qemu/100/status/start", &[]).await;
-    site.handle.statistics_round();
-    site.handle.node_away("pve2").await;
-    site.handle.statistics_round();
+    cluster.handle.statistics_round();
+    cluster.handle.node_away("pve2").await;
+    cluster.handle.statistics_round();
     assert_eq!(row(&client, "qemu/100").await["status"], "running");
     assert_eq!(row(&client, "storage/pve2/rbd").await["status"], "available");
-    site.handle.pass(Duration::from_secs(301)).await;
+    cluster.handle.pass(Duration::from_secs(301)).await;
     let guest = row(&client, "qemu/100").await;
     assert_eq!(guest, json!({ "id": "qemu/100", "node": "pve2", "status": "unknown", "type": "qemu", "vmid": 100 }));
     assert_eq!(row(&client, "storage/pve2/rbd").await["status"], "unknown");
@@ -58,43 +58,43 @@ async fn lists_remember_guests_for_five_minutes_and_then_know_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn guests_and_tasks_end_with_their_node_and_only_onboot_ones_return() {
-    let site = SimulatedCluster::start(&world()).await;
-    let client = site.client(ADMIN);
+    let cluster = SimulatedCluster::start(&world()).await;
+    let client = cluster.client(ADMIN);
     for vmid in ["100", "101"] {
         client.vm("pve2", vmid, "thin").await;
         client.done("POST", &format!("/nodes/pve2/qemu/{vmid}/status/start"), &[]).await;
     }
     assert_eq!(client.call("PUT", "/nodes/pve2/qemu/101/config", &[("onboot", "1")]).await.status, 200);
     client.vm("pve2", "102", "thin").await;
-    site.handle.fill_volume("thin:vm-102-disk-0", 900 << 20);
+    cluster.handle.fill_volume("thin:vm-102-disk-0", 900 << 20);
     let slow = [("newid", "103"), ("full", "1"), ("bwlimit", "10240")];
     let upid = client.call("POST", "/nodes/pve2/qemu/102/clone", &slow).await.data().clone();
     let upid = upid.as_str().expect("a task").to_owned();
-    site.handle.pass(Duration::from_secs(2)).await;
-    site.handle.node_away("pve2").await;
-    assert_eq!(site.handle.running(), Vec::<u32>::new());
-    assert!(site.handle.node_back("pve2"));
-    assert!(!site.handle.node_back("pve2"), "it is back already");
+    cluster.handle.pass(Duration::from_secs(2)).await;
+    cluster.handle.node_away("pve2").await;
+    assert_eq!(cluster.handle.running(), Vec::<u32>::new());
+    assert!(cluster.handle.node_back("pve2"));
+    assert!(!cluster.handle.node_back("pve2"), "it is back already");
     let task = client.get(&format!("/nodes/pve2/tasks/{upid}/status")).await;
     assert_eq!(task.data()["exitstatus"], "unexpected status");
-    // Nobody cleaned up behind the clone.
+    // The incomplete clone was not cleaned up.
     let half = client.get("/nodes/pve2/qemu/103/config").await;
     assert_eq!(half.data()["lock"], "clone");
-    site.handle.pass(Duration::from_secs(5)).await;
-    assert_eq!(site.handle.running(), [101]);
+    cluster.handle.pass(Duration::from_secs(5)).await;
+    assert_eq!(cluster.handle.running(), [101]);
     let tasks = client.call("GET", "/nodes/pve2/tasks", &[("typefilter", "startall")]).await;
     assert_eq!((&tasks.data()[0]["user"], &tasks.data()[0]["status"]), (&json!("root@pam"), &json!("OK")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_majority_nothing_starts() {
-    let site = SimulatedCluster::start(&world()).await;
-    let client = site.client(ADMIN);
+async fn without_a_quorum_nothing_starts() {
+    let cluster = SimulatedCluster::start(&world()).await;
+    let client = cluster.client(ADMIN);
     client.template("pve1", "9000", "rbd").await;
     client.vm("pve1", "100", "rbd").await;
-    site.handle.node_away("pve2").await;
+    cluster.handle.node_away("pve2").await;
     client.done("POST", "/nodes/pve1/qemu/9000/clone", &[("newid", "101")]).await;
-    site.handle.node_away("pve3").await;
+    cluster.handle.node_away("pve3").await;
     let no = (500, "cluster not ready - no quorum?");
     let refused = |method: &'static str, path: &'static str, params: Vec<(&'static str, &'static str)>| {
         let client = &client;
@@ -111,18 +111,18 @@ async fn without_a_majority_nothing_starts() {
     assert_eq!(user.refusal(), (500, "create user failed: cfs-lock 'file-user_cfg' error: no quorum!"));
     assert_eq!(client.get("/cluster/status").await.data()[0]["quorate"], 0);
     assert_eq!(client.get("/nodes/pve1/qemu/100/config").await.status, 200);
-    site.handle.node_back("pve3");
+    cluster.handle.node_back("pve3");
     client.done("POST", "/nodes/pve1/qemu/100/status/start", &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_server_of_a_node_that_is_away_answers_nobody() {
-    let site = SimulatedCluster::start(&world()).await;
-    let url = site.handle.serve_node("pve2").await.expect("a server");
-    let there = site.client_at(&url, ADMIN);
+async fn the_server_of_a_node_without_power_does_not_answer() {
+    let cluster = SimulatedCluster::start(&world()).await;
+    let url = cluster.handle.serve_node("pve2").await.expect("a server");
+    let there = cluster.client_at(&url, ADMIN);
     assert_eq!(there.get("/version").await.status, 200);
-    site.handle.node_away("pve2").await;
+    cluster.handle.node_away("pve2").await;
     assert!(there.try_get("/version").await.is_err());
-    site.handle.node_back("pve2");
+    cluster.handle.node_back("pve2");
     assert_eq!(there.get("/version").await.status, 200);
 }

@@ -1,4 +1,4 @@
-//! Files that a node fetches itself, from a web server on loopback.
+//! Files that a node downloads from a web server on loopback.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 use super::simulated_cluster::{ADMIN, SimulatedCluster, world};
 
-/// Answers to requests, by path: the head after `HTTP/1.1 ` and the body.
+/// Answers by path: the head after `HTTP/1.1 `, and the body.
 type Files = BTreeMap<&'static str, (&'static str, Vec<u8>)>;
 
 async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin, files: &Files) -> Option<()> {
@@ -32,7 +32,7 @@ async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin, files: &Files) -> O
     stream.shutdown().await.ok()
 }
 
-/// Serves files until the test ends; over TLS where there is an identity.
+/// Serves files until the test ends, over TLS if there is an identity.
 async fn serve(files: Files, identity: Option<Identity>) -> SocketAddr {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a listener");
     let address = listener.local_addr().expect("an address");
@@ -67,30 +67,30 @@ fn files() -> Files {
     ])
 }
 
-/// SHA-256 of [`image`].
+/// Returns the SHA-256 digest of [`image`].
 fn digest() -> String {
     hex::encode(ring::digest::digest(&ring::digest::SHA256, &image()))
 }
 
-/// Runs a download of `params` to its end; the log without its dates and speeds.
-async fn download(site: &SimulatedCluster, params: &[(&str, &str)]) -> (String, Vec<String>) {
-    site.client(ADMIN).task("POST", "/nodes/pve1/storage/local/download-url", params).await
+/// Runs a download to its end. Returns its status, and its log without dates and speeds.
+async fn download(cluster: &SimulatedCluster, params: &[(&str, &str)]) -> (String, Vec<String>) {
+    cluster.client(ADMIN).task("POST", "/nodes/pve1/storage/local/download-url", params).await
 }
 
-async fn size(site: &SimulatedCluster, volid: &str) -> Option<u64> {
-    let content = site.client(ADMIN).get("/nodes/pve1/storage/local/content").await;
+async fn size(cluster: &SimulatedCluster, volid: &str) -> Option<u64> {
+    let content = cluster.client(ADMIN).get("/nodes/pve1/storage/local/content").await;
     let rows = content.data().as_array().expect("rows").clone();
     rows.iter().find(|row| row["volid"] == volid).and_then(|row| row["size"].as_u64())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_fetches_a_file_and_says_what_wget_says() {
-    let site = SimulatedCluster::start(&world()).await;
+async fn a_node_downloads_a_file_with_the_messages_of_wget() {
+    let cluster = SimulatedCluster::start(&world()).await;
     let address = serve(files(), None).await;
     let url = format!("http://{address}/moved#part");
-    let (end, log) = download(&site, &[("content", "import"), ("filename", "a b.raw"), ("url", &url)]).await;
+    let (end, log) = download(&cluster, &[("content", "import"), ("filename", "a b.raw"), ("url", &url)]).await;
     assert_eq!(end, "OK", "{log:#?}");
-    assert_eq!(size(&site, "local:import/a_b.raw").await, Some(4 << 20));
+    assert_eq!(size(&cluster, "local:import/a_b.raw").await, Some(4 << 20));
     let target = "/var/lib/vz/import/a_b.raw";
     let lines: Vec<&str> = log.iter().map(String::as_str).filter(|line| !line.starts_with("20")).collect();
     let [first, asked, .., row, finished, ok] = lines[..] else { panic!("{lines:#?}") };
@@ -111,7 +111,7 @@ async fn a_node_fetches_a_file_and_says_what_wget_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_checksum_is_compared_and_a_file_is_never_replaced() {
-    let site = SimulatedCluster::start(&world()).await;
+    let cluster = SimulatedCluster::start(&world()).await;
     let url = format!("http://{}/img.raw", serve(files(), None).await);
     let (good, bad) = (digest(), "0".repeat(64));
     let file = |name: &'static str| [("content", "import"), ("filename", name), ("url", url.as_str())];
@@ -122,11 +122,11 @@ async fn a_checksum_is_compared_and_a_file_is_never_replaced() {
     };
     let run = async |params: Vec<(&str, String)>| {
         let params: Vec<(&str, &str)> = params.iter().map(|(key, value)| (*key, value.as_str())).collect();
-        download(&site, &params).await
+        download(&cluster, &params).await
     };
     let (end, _) = run(with("w.raw", &bad)).await;
     assert_eq!(end, format!("checksum mismatch: got '{good}' != expect '{bad}'"));
-    assert_eq!(size(&site, "local:import/w.raw").await, None);
+    assert_eq!(size(&cluster, "local:import/w.raw").await, None);
     let (end, log) = run(with("w.raw", &good)).await;
     assert_eq!(end, "OK");
     assert!(log.contains(&"calculating checksum...OK, checksum verified".to_owned()), "{log:#?}");
@@ -135,22 +135,22 @@ async fn a_checksum_is_compared_and_a_file_is_never_replaced() {
     assert_eq!(log[1], "calculating checksum of existing file...OK, got correct file already, no need to download");
     let (end, _) = run(with("w.raw", &bad)).await;
     assert_eq!(end, format!("checksum mismatch: got '{good}' != expect '{bad}', aborting"));
-    let (end, _) = download(&site, &file("w.raw")).await;
+    let (end, _) = download(&cluster, &file("w.raw")).await;
     assert_eq!(end, "refusing to override existing file '/var/lib/vz/import/w.raw'");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_isos_are_unpacked_and_images_are_verified() {
-    let site = SimulatedCluster::start(&world()).await;
+    let cluster = SimulatedCluster::start(&world()).await;
     let address = serve(files(), None).await;
     let (packed, plain) = (format!("http://{address}/cd.iso.gz"), format!("http://{address}/img.raw"));
     let get = async |content: &str, name: &str, url: &str, compression: Option<&str>| {
         let mut params = vec![("content", content), ("filename", name), ("url", url)];
         params.extend(compression.map(|algorithm| ("compression", algorithm)));
-        download(&site, &params).await.0
+        download(&cluster, &params).await.0
     };
     assert_eq!(get("iso", "cd.iso", &packed, Some("gz")).await, "OK");
-    assert_eq!(size(&site, "local:iso/cd.iso").await, Some(4 << 20));
+    assert_eq!(size(&cluster, "local:iso/cd.iso").await, Some(4 << 20));
     let end = get("iso", "no.iso", &plain, Some("gz")).await;
     assert!(end.starts_with("command 'zcat /var/lib/vz/template/iso/no.iso.tmp_dwnl."), "{end}");
     assert_eq!(get("iso", "no.iso", &plain, Some("lzo")).await, "not simulated: decompression of lzo");
@@ -161,8 +161,8 @@ async fn only_isos_are_unpacked_and_images_are_verified() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failed_download_ends_with_what_wget_said_last() {
-    let site = SimulatedCluster::start(&world()).await;
+async fn a_failed_download_ends_with_the_last_line_of_wget() {
+    let cluster = SimulatedCluster::start(&world()).await;
     let plain = serve(files(), None).await;
     let closed = {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a listener");
@@ -185,29 +185,29 @@ async fn a_failed_download_ends_with_what_wget_said_last() {
         ),
     ] {
         let file = [("content", "import"), ("filename", "w.raw"), ("url", url.as_str())];
-        assert_eq!(download(&site, &file).await.0, end, "{url}");
+        assert_eq!(download(&cluster, &file).await.0, end, "{url}");
     }
     let url = format!("https://{secure}/img.raw");
     let file = [("content", "import"), ("filename", "w.raw"), ("url", url.as_str()), ("verify-certificates", "0")];
-    assert_eq!(download(&site, &file).await.0, "OK");
-    site.handle.leave_free("pve1", "local", 1 << 20);
+    assert_eq!(download(&cluster, &file).await.0, "OK");
+    cluster.handle.leave_free("pve1", "local", 1 << 20);
     let url = format!("http://{plain}/img.raw");
-    let (end, _) = download(&site, &[("content", "import"), ("filename", "full.raw"), ("url", &url)]).await;
+    let (end, _) = download(&cluster, &[("content", "import"), ("filename", "full.raw"), ("url", &url)]).await;
     assert!(end.starts_with("download failed: Cannot write to '/var/lib/vz/import/full.raw.tmp_dwnl."), "{end}");
     assert!(end.ends_with("' (No space left on device)."), "{end}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_download_needs_a_storage_for_such_files_and_a_way_to_the_network() {
+async fn a_download_needs_a_suitable_storage_and_access_to_the_network() {
     let url = format!("http://{}/img.raw", serve(files(), None).await);
     let file = [("content", "import"), ("filename", "w.raw"), ("url", url.as_str())];
-    let site = SimulatedCluster::start(&world()).await;
+    let cluster = SimulatedCluster::start(&world()).await;
     for (storage, text) in [
         ("dir", "storage 'dir' is not configured for content-type 'import'"),
         ("thin", "can't upload to storage type 'lvmthin', not a file based storage!"),
     ] {
         let path = format!("/nodes/pve1/storage/{storage}/download-url");
-        assert_eq!(site.client(ADMIN).call("POST", &path, &file).await.refusal(), (500, text));
+        assert_eq!(cluster.client(ADMIN).call("POST", &path, &file).await.refusal(), (500, text));
     }
     let user = |grants: &[(&str, &str)]| {
         let world = world()
@@ -226,8 +226,8 @@ async fn a_download_needs_a_storage_for_such_files_and_a_way_to_the_network() {
         (&[template, ("/nodes/pve1", "Network")], 200, "OK"),
         (&[template, ("/", "Both")], 200, "OK"),
     ] {
-        let site = SimulatedCluster::start(&user(grants)).await;
-        let client = site.client("ci@pve!t1");
+        let cluster = SimulatedCluster::start(&user(grants)).await;
+        let client = cluster.client("ci@pve!t1");
         let answer = client.call("POST", "/nodes/pve1/storage/local/download-url", &file).await;
         assert_eq!((answer.status, answer.reason.as_str()), (status, reason), "{grants:?}");
     }

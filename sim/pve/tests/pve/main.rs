@@ -1,13 +1,13 @@
-//! The simulated Proxmox VE cluster as a client meets it, on virtual time.
+//! A simulated Proxmox VE cluster on virtual time, tested by an HTTP client.
 
 mod access;
 mod away;
 mod cluster;
 mod download;
 mod full;
-mod habits;
 mod half_made;
 mod in_process;
+mod quirks;
 mod scale;
 mod scripted_guests;
 mod simulated_cluster;

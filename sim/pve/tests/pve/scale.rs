@@ -1,4 +1,4 @@
-//! Lists of a cluster with a hundred nodes and ten thousand VMs are whole, and trimmed to what the caller may see.
+//! Lists of a cluster with a hundred nodes and ten thousand VMs are complete, and limited to what the caller may see.
 
 use serde_json::Value;
 use sim_pve::{POOLS, World};
@@ -15,8 +15,8 @@ async fn count(client: &Client<'_>, path: &str, params: &[(&str, &str)]) -> usiz
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lists_of_a_large_cluster_are_complete() {
-    let site = SimulatedCluster::start(&World::scale(100, 10_000)).await;
-    let admin = site.client(ADMIN);
+    let cluster = SimulatedCluster::start(&World::scale(100, 10_000)).await;
+    let admin = cluster.client(ADMIN);
     assert_eq!(count(&admin, "/nodes", &[]).await, NODES);
     assert_eq!(count(&admin, "/cluster/status", &[]).await, NODES + 1);
     let resources = admin.get("/cluster/resources").await;
@@ -43,14 +43,14 @@ async fn the_lists_of_a_large_cluster_are_complete() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_auditor_of_one_pool_sees_that_pool_of_a_large_cluster() {
-    let site = SimulatedCluster::start(&World::scale(100, 10_000)).await;
-    let viewer = site.client("viewer@pve!t");
+async fn an_auditor_of_one_pool_sees_only_that_pool_of_a_large_cluster() {
+    let cluster = SimulatedCluster::start(&World::scale(100, 10_000)).await;
+    let viewer = cluster.client("viewer@pve!t");
     let seen = VMS / POOLS as usize;
     assert_eq!(count(&viewer, "/cluster/resources", &[("type", "vm")]).await, seen);
     let all = viewer.get("/cluster/resources").await;
     let rows = all.data().as_array().expect("rows");
-    // Nodes are shown to all, without figures.
+    // All callers see all nodes, without figures.
     assert_eq!(rows.len(), seen + NODES + 1);
     assert!(rows.iter().filter(|row| row["type"] == "node").all(|row| row["maxcpu"].is_null()));
     // VM 1003 + 10·n is on node (3 + 10·n) mod 100: ten nodes have VMs of this pool, a hundred each.

@@ -10,7 +10,7 @@ use super::simulated_cluster::{ADMIN, Client, SimulatedCluster, world};
 
 async fn agent(client: &Client<'_>, vmid: &str, method: &str, call: &str, params: &[(&str, &str)]) -> Value {
     let path = format!("/nodes/pve1/qemu/{vmid}/agent/{call}");
-    // The agent's word that it is up is on its way.
+    // The agent's event may not have arrived yet.
     for _ in 0..100 {
         let answer = client.call(method, &path, params).await;
         if answer.refusal().1 != "QEMU guest agent is not running" {
@@ -20,7 +20,7 @@ async fn agent(client: &Client<'_>, vmid: &str, method: &str, call: &str, params
     panic!("the agent never came up");
 }
 
-/// Hardware address and IPv4 address of each card.
+/// Returns the MAC address and the IPv4 address of each card.
 fn cards(interfaces: &Value) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let rows = interfaces.as_array().expect("interfaces").iter().filter(|row| row["name"] != "lo");
@@ -29,10 +29,10 @@ fn cards(interfaces: &Value) -> Vec<(String, String)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn scripted_guests_have_the_cards_of_their_configuration_and_addresses_of_their_own() {
-    let site = SimulatedCluster::start(&world()).await;
-    let client = site.client(ADMIN);
+    let cluster = SimulatedCluster::start(&world()).await;
+    let client = cluster.client(ADMIN);
     let mut addresses = BTreeSet::new();
-    // Their numbers have the same remainder, whatever an address is made of.
+    // The VMIDs have the same remainder, in case addresses were computed from them.
     for vmid in ["100", "250", "400"] {
         let vm = [("vmid", vmid), ("agent", "1"), ("scsi0", "thin:1"), ("net0", "virtio,bridge=vmbr0")];
         client.done("POST", "/nodes/pve1/qemu", &vm).await;
@@ -43,7 +43,7 @@ async fn scripted_guests_have_the_cards_of_their_configuration_and_addresses_of_
         assert!(configured.contains(&format!("virtio={mac},")), "{configured}: {mac}");
         assert!(addresses.insert(address.clone()), "{address} belongs to another VM");
     }
-    let container = [("vmid", "550"), ("ostemplate", site.archive()), ("rootfs", "dir:1")];
+    let container = [("vmid", "550"), ("ostemplate", cluster.archive()), ("rootfs", "dir:1")];
     let card = ("net0", "name=eth0,bridge=vmbr0,ip=dhcp");
     client.task("POST", "/nodes/pve1/lxc", &[&container[..], &[card]].concat()).await;
     client.done("POST", "/nodes/pve1/lxc/550/status/start", &[]).await;
@@ -53,9 +53,9 @@ async fn scripted_guests_have_the_cards_of_their_configuration_and_addresses_of_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_scripted_vm_is_set_up_by_its_cloud_init_drive_and_meets_cards_that_are_plugged() {
-    let site = SimulatedCluster::start(&world()).await;
-    let client = site.client(ADMIN);
+async fn a_scripted_vm_uses_its_cloud_init_drive_and_sees_cards_that_are_added() {
+    let cluster = SimulatedCluster::start(&world()).await;
+    let client = cluster.client(ADMIN);
     let vm = [("vmid", "100"), ("agent", "1"), ("ide2", "thin:cloudinit"), ("net0", "virtio,bridge=vmbr0")];
     let settings = ("ipconfig0", "ip=192.0.2.7/24,gw=192.0.2.1");
     client.done("POST", "/nodes/pve1/qemu", &[&vm[..], &[settings]].concat()).await;
@@ -70,8 +70,8 @@ async fn a_scripted_vm_is_set_up_by_its_cloud_init_drive_and_meets_cards_that_ar
 
 #[tokio::test(flavor = "multi_thread")]
 async fn scripted_guests_know_programs_by_name_and_by_path() {
-    let site = SimulatedCluster::start(&world()).await;
-    let client = site.client(ADMIN);
+    let cluster = SimulatedCluster::start(&world()).await;
+    let client = cluster.client(ADMIN);
     client.done("POST", "/nodes/pve1/qemu", &[("vmid", "100"), ("agent", "1"), ("scsi0", "thin:1")]).await;
     client.done("POST", "/nodes/pve1/qemu/100/status/start", &[]).await;
     for echo in ["echo", "/bin/echo", "/usr/bin/echo"] {
@@ -83,9 +83,9 @@ async fn scripted_guests_know_programs_by_name_and_by_path() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_agent_reads_a_part_of_a_file_and_leaves_it_encoded_where_that_is_wanted() {
-    let site = SimulatedCluster::start(&world()).await;
-    let client = site.client(ADMIN);
+async fn the_agent_reads_a_part_of_a_file_and_leaves_it_encoded_on_request() {
+    let cluster = SimulatedCluster::start(&world()).await;
+    let client = cluster.client(ADMIN);
     client.done("POST", "/nodes/pve1/qemu", &[("vmid", "100"), ("agent", "1"), ("scsi0", "thin:1")]).await;
     client.done("POST", "/nodes/pve1/qemu/100/status/start", &[]).await;
     agent(&client, "100", "POST", "file-write", &[("file", "/run/x"), ("content", "0123456789")]).await;
@@ -104,9 +104,9 @@ async fn the_agent_reads_a_part_of_a_file_and_leaves_it_encoded_where_that_is_wa
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_console_is_a_shell_only_with_its_mode_and_its_ticket() {
-    let site = SimulatedCluster::start(&world()).await;
-    let client = site.client(ADMIN);
-    let container = [("vmid", "200"), ("ostemplate", site.archive()), ("rootfs", "dir:1")];
+    let cluster = SimulatedCluster::start(&world()).await;
+    let client = cluster.client(ADMIN);
+    let container = [("vmid", "200"), ("ostemplate", cluster.archive()), ("rootfs", "dir:1")];
     client.task("POST", "/nodes/pve1/lxc", &container).await;
     client.done("POST", "/nodes/pve1/lxc/200/status/start", &[]).await;
     let open = async |first: &str| {
@@ -126,7 +126,7 @@ async fn a_console_is_a_shell_only_with_its_mode_and_its_ticket() {
             }
         }
         drop(socket);
-        let (end, _) = site.handle.task_end(&text("upid")).await.expect("an end");
+        let (end, _) = cluster.handle.task_end(&text("upid")).await.expect("an end");
         (String::from_utf8_lossy(&said).into_owned(), end)
     };
     assert_eq!(open("TICKET\n").await, ("OKlogin: ".to_owned(), "OK".to_owned()));

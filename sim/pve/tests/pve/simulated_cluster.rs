@@ -1,4 +1,4 @@
-//! A cluster with a client that waits on its clock.
+//! A cluster on virtual time, and its HTTP client.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 pub(crate) const ADMIN: &str = "root@pam!admin";
 
-/// Three nodes; each type of storage, by its type's name; `local` for files.
+/// Returns a world of three nodes, with one storage of each type named after the type, and `local` for files.
 pub(crate) fn world() -> World {
     World::new("pve1")
         .node("pve2")
@@ -33,7 +33,7 @@ pub(crate) struct SimulatedCluster {
     pub(crate) handle: Handle,
 }
 
-/// An answer: status, reason phrase and body.
+/// An answer with its status, reason phrase and body.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -42,7 +42,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Status and message, for comparing refusals.
+    /// Returns status and message, for comparing refusals.
     pub(crate) fn refusal(&self) -> (u16, &str) {
         (self.status, self.body["message"].as_str().map_or(self.reason.as_str(), str::trim_end))
     }
@@ -53,9 +53,9 @@ impl Answer {
     }
 }
 
-/// Somebody who calls one node's server.
+/// A client of one node's server.
 pub(crate) struct Client<'a> {
-    site: &'a SimulatedCluster,
+    cluster: &'a SimulatedCluster,
     http: reqwest::Client,
     url: String,
     authorization: String,
@@ -74,7 +74,7 @@ impl SimulatedCluster {
         Self { handle }
     }
 
-    /// Puts a container's archive on `local`, and returns its volume id.
+    /// Puts a container's archive on `local` and returns its volume id.
     pub(crate) fn archive(&self) -> &'static str {
         let archive = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(archive.path(), [0x28, 0xb5, 0x2f, 0xfd]).expect("an archive");
@@ -92,7 +92,7 @@ impl SimulatedCluster {
         let http = reqwest::Client::builder().tls_certs_only([ca]).build().expect("a client");
         let secret = self.handle.token_secret(token).expect("a token");
         Client {
-            site: self,
+            cluster: self,
             http,
             url: format!("{url}/api2/json"),
             authorization: format!("PVEAPIToken={token}={secret}"),
@@ -101,7 +101,7 @@ impl SimulatedCluster {
 }
 
 impl Client<'_> {
-    /// Calls with parameters in the query of GET and DELETE, in a form otherwise.
+    /// Sends parameters in the query for GET and DELETE, and in a form otherwise.
     pub(crate) async fn call(&self, method: &str, path: &str, params: &[(&str, &str)]) -> Answer {
         let url = format!("{}{path}", self.url);
         let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
@@ -119,14 +119,14 @@ impl Client<'_> {
         let address = self.url.trim_start_matches("https://").split('/').next().unwrap_or_default();
         let stream = TcpStream::connect(address).await.expect("a connection");
         let mut roots = rustls::RootCertStore::empty();
-        let ca = CertificateDer::from_pem_slice(self.site.handle.ca_pem().as_bytes()).expect("a certificate");
+        let ca = CertificateDer::from_pem_slice(self.cluster.handle.ca_pem().as_bytes()).expect("a certificate");
         roots.add(ca).expect("a root");
         let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         let name = ServerName::try_from("localhost").expect("a name");
         tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("TLS")
     }
 
-    /// Sends the head of a request with this header and no body; the answer's first line.
+    /// Sends the head of a request with this header and no body. Returns the first line of the answer.
     pub(crate) async fn head_only(&self, method: &str, path: &str, header: &str) -> String {
         let mut stream = self.connect().await;
         let authorization = &self.authorization;
@@ -148,20 +148,20 @@ impl Client<'_> {
         tokio_tungstenite::client_async(request, stream).await.expect("a websocket").0
     }
 
-    /// A call that may get no answer at all.
+    /// Sends a request that may get no answer.
     pub(crate) async fn try_get(&self, path: &str) -> Result<u16, reqwest::Error> {
         let request = self.http.get(format!("{}{path}", self.url)).header("Authorization", &self.authorization);
         request.send().await.map(|answer| answer.status().as_u16())
     }
 
-    /// Runs a call to the end of its task: what it ended with, and its log.
+    /// Runs a call and waits for the end of its task. Returns the task's status and log.
     pub(crate) async fn task(&self, method: &str, path: &str, params: &[(&str, &str)]) -> (String, Vec<String>) {
         let answer = self.call(method, path, params).await;
         let upid = answer.data().as_str().unwrap_or_else(|| panic!("no task: {answer:?}")).to_owned();
-        self.site.handle.task_end(&upid).await.expect("an ended task")
+        self.cluster.handle.task_end(&upid).await.expect("an ended task")
     }
 
-    /// The same where all must go well.
+    /// Runs a call whose task must succeed. Returns the task's log.
     pub(crate) async fn done(&self, method: &str, path: &str, params: &[(&str, &str)]) -> Vec<String> {
         let (end, log) = self.task(method, path, params).await;
         assert_eq!(end, "OK", "{method} {path} {params:?}: {log:#?}");
@@ -178,7 +178,7 @@ impl Client<'_> {
         answer(request.multipart(form)).await
     }
 
-    /// A form as it is given.
+    /// Sends a form with a given body.
     pub(crate) async fn send(&self, method: &str, path: &str, body: reqwest::Body) -> Answer {
         let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
         let request =
@@ -186,7 +186,7 @@ impl Client<'_> {
         answer(request.header("Content-Type", "application/x-www-form-urlencoded").body(body)).await
     }
 
-    /// From now on calls bring this to say who calls.
+    /// Sets the authorization of all later calls.
     pub(crate) fn authorize(&mut self, authorization: &str) {
         authorization.clone_into(&mut self.authorization);
     }
@@ -204,8 +204,8 @@ impl Client<'_> {
         answer(request).await
     }
 
-    /// What the answers to that many calls, one after the other on one connection, say of the connection; and whether the
-    /// server closes it then.
+    /// Sends this number of calls on one connection. Returns the `Connection` header of each answer, and true if the
+    /// server closes the connection afterwards.
     pub(crate) async fn on_one_connection(&self, path: &str, calls: usize) -> (Vec<String>, bool) {
         let io = hyper_util::rt::TokioIo::new(self.connect().await);
         let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.expect("HTTP");
@@ -226,19 +226,19 @@ impl Client<'_> {
         (said, sender.ready().await.is_err())
     }
 
-    /// A stopped VM with one disk of 1 GiB on a storage.
+    /// Creates a stopped VM with one disk of 1 GiB.
     pub(crate) async fn vm(&self, node: &str, vmid: &str, storage: &str) {
         let disk = format!("{storage}:1");
         self.done("POST", &format!("/nodes/{node}/qemu"), &[("vmid", vmid), ("scsi0", &disk)]).await;
     }
 
-    /// The same as a template.
+    /// Creates a template with one disk of 1 GiB.
     pub(crate) async fn template(&self, node: &str, vmid: &str, storage: &str) {
         self.vm(node, vmid, storage).await;
         self.done("POST", &format!("/nodes/{node}/qemu/{vmid}/template"), &[]).await;
     }
 
-    /// A value of a VM's configuration.
+    /// Returns a value of a VM's configuration.
     pub(crate) async fn option(&self, node: &str, vmid: &str, key: &str) -> String {
         let config = self.get(&format!("/nodes/{node}/qemu/{vmid}/config")).await;
         config.data()[key].as_str().unwrap_or_default().to_owned()
@@ -248,7 +248,7 @@ impl Client<'_> {
 async fn answer(request: reqwest::RequestBuilder) -> Answer {
     let response = request.send().await.expect("an answer");
     let status = response.status().as_u16();
-    // The library names a reason only where it is not the usual one.
+    // The library has a reason phrase only if it is not the standard one.
     let reason = match response.extensions().get::<hyper::ext::ReasonPhrase>() {
         Some(reason) => String::from_utf8_lossy(reason.as_bytes()).into_owned(),
         None => response.status().canonical_reason().unwrap_or_default().to_owned(),

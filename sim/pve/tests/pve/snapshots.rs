@@ -1,4 +1,4 @@
-//! Snapshots: taken, listed, gone back to, cloned, deleted.
+//! Snapshots: taking, listing, rolling back, cloning, deleting.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::simulated_cluster::{ADMIN, Client, SimulatedCluster, world};
 
 const SNAPSHOTS: &str = "/nodes/pve1/qemu/100/snapshot";
 
-/// Names with their parents, in order.
+/// Returns the names with their parents, in order.
 async fn tree(client: &Client<'_>) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let answer = client.get(SNAPSHOTS).await;
@@ -21,9 +21,9 @@ fn pairs(rows: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_guest_goes_back_to_what_it_was() {
-    let site = SimulatedCluster::start(&world()).await;
-    let client = site.client(ADMIN);
+async fn a_rollback_restores_the_guest() {
+    let cluster = SimulatedCluster::start(&world()).await;
+    let client = cluster.client(ADMIN);
     client.vm("pve1", "100", "thin").await;
     let log = client.done("POST", SNAPSHOTS, &[("snapname", "one"), ("description", "first")]).await;
     assert_eq!(log, ["  Logical volume \"snap_vm-100-disk-0_one\" created.", "TASK OK"]);
@@ -35,9 +35,9 @@ async fn a_guest_goes_back_to_what_it_was() {
     assert_eq!(used.0, "snapshot name 'two' already used");
     client.done("POST", "/nodes/pve1/qemu/100/status/start", &[]).await;
     client.done("POST", &format!("{SNAPSHOTS}/one/rollback"), &[]).await;
-    assert_eq!(site.handle.running(), Vec::<u32>::new());
+    assert_eq!(cluster.handle.running(), Vec::<u32>::new());
     let now = client.get(config).await;
-    // What was added since is kept aside.
+    // A disk that was added after the snapshot is kept as unused.
     assert_eq!((&now.data()["name"], &now.data()["scsi1"]), (&Value::Null, &Value::Null));
     assert_eq!((&now.data()["unused0"], &now.data()["parent"]), (&json!("thin:vm-100-disk-1"), &json!("one")));
     assert_eq!(client.get(&format!("{SNAPSHOTS}/one/config")).await.data()["description"], "first");
@@ -51,19 +51,19 @@ async fn a_guest_goes_back_to_what_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_snapshot_is_asked_for_by_its_own_privileges() {
+async fn snapshots_need_privileges_of_their_own() {
     let role = world().user("ci@pve", "secret-1").token("ci@pve", "t", false).role("Auditor", &["VM.Audit"]);
-    let site = SimulatedCluster::start(&role.grant("/vms", "ci@pve", "Auditor")).await;
-    site.client(ADMIN).vm("pve1", "100", "thin").await;
-    let client = site.client("ci@pve!t");
+    let cluster = SimulatedCluster::start(&role.grant("/vms", "ci@pve", "Auditor")).await;
+    cluster.client(ADMIN).vm("pve1", "100", "thin").await;
+    let client = cluster.client("ci@pve!t");
     let refused = client.call("POST", SNAPSHOTS, &[("snapname", "one")]).await;
     assert_eq!(refused.refusal(), (403, "Permission check failed (/vms/100, VM.Snapshot)"));
     assert_eq!(client.get(SNAPSHOTS).await.data().as_array().map(Vec::len), Some(1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_snapshot_can_become_depends_on_the_storage() {
-    // Whether it can be taken, then what a linked and a full clone of it say.
+async fn features_of_snapshots_depend_on_the_storage() {
+    // For each storage: if a snapshot is possible, and the errors of a linked and a full clone of it.
     let no_linked =
         |volume: &str| format!("Linked clone feature is not supported for a snapshot of '{volume}' (scsi0)");
     let no_full = |volume: &str| format!("Full clone feature is not supported for a snapshot of '{volume}' (scsi0)");
@@ -76,8 +76,8 @@ async fn what_a_snapshot_can_become_depends_on_the_storage() {
         ("lvm:1", false, String::new(), String::new()),
     ];
     for (disk, can, linked, full) in cases {
-        let site = SimulatedCluster::start(&world()).await;
-        let client = site.client(ADMIN);
+        let cluster = SimulatedCluster::start(&world()).await;
+        let client = cluster.client(ADMIN);
         client.done("POST", "/nodes/pve1/qemu", &[("vmid", "100"), ("scsi0", disk)]).await;
         let feature = client.call("GET", "/nodes/pve1/qemu/100/feature", &[("feature", "snapshot")]).await;
         assert_eq!(feature.data()["hasFeature"], u8::from(can), "{disk}");
@@ -94,7 +94,7 @@ async fn what_a_snapshot_can_become_depends_on_the_storage() {
                 continue;
             }
             let upid = answer.data().as_str().expect("a task").to_owned();
-            assert_eq!(site.handle.task_end(&upid).await.expect("an end").0, "OK", "{disk} {way}");
+            assert_eq!(cluster.handle.task_end(&upid).await.expect("an end").0, "OK", "{disk} {way}");
             let made = client.option("pve1", newid, "scsi0").await;
             assert!(made.contains(&format!("vm-{newid}-disk-0")) && !made.contains("vm-100"), "{made}");
         }
@@ -104,9 +104,9 @@ async fn what_a_snapshot_can_become_depends_on_the_storage() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn zfs_goes_back_to_the_newest_only() {
-    let site = SimulatedCluster::start(&world()).await;
-    let client = site.client(ADMIN);
+async fn zfs_rolls_back_to_the_newest_snapshot_only() {
+    let cluster = SimulatedCluster::start(&world()).await;
+    let client = cluster.client(ADMIN);
     client.vm("pve1", "100", "zfs").await;
     client.done("POST", SNAPSHOTS, &[("snapname", "one")]).await;
     client.done("POST", SNAPSHOTS, &[("snapname", "two")]).await;

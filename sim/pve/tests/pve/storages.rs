@@ -1,4 +1,4 @@
-//! What each type of storage names volumes, and what it can do with them.
+//! Names of volumes and features of each storage type.
 
 use serde_json::json;
 use sim_pve::{Store, World};
@@ -27,8 +27,8 @@ const NAMES: [(&str, &str, &str, &str); 5] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn disks_bases_and_linked_clones_are_named_by_type() {
     for (storage, disk, base, linked) in NAMES {
-        let site = SimulatedCluster::start(&world()).await;
-        let client = site.client(ADMIN);
+        let cluster = SimulatedCluster::start(&world()).await;
+        let client = cluster.client(ADMIN);
         client.vm("pve1", "9000", storage).await;
         assert_eq!(client.option("pve1", "9000", "scsi0").await, format!("{disk},size=1G"));
         let unfit = client.call("POST", "/nodes/pve1/qemu/9000/clone", &[("newid", "100"), ("full", "0")]).await;
@@ -45,10 +45,10 @@ async fn disks_bases_and_linked_clones_are_named_by_type() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_base_in_use_stays_where_the_storage_knows_of_its_clones() {
+async fn a_base_image_in_use_is_kept_on_storages_that_know_its_clones() {
     for (storage, _, base, linked) in NAMES {
-        let site = SimulatedCluster::start(&world()).await;
-        let client = site.client(ADMIN);
+        let cluster = SimulatedCluster::start(&world()).await;
+        let client = cluster.client(ADMIN);
         client.template("pve1", "9000", storage).await;
         client.done("POST", "/nodes/pve1/qemu/9000/clone", &[("newid", "100")]).await;
         let content = format!("/nodes/pve1/storage/{storage}/content/{base}");
@@ -71,10 +71,10 @@ async fn a_base_in_use_stays_where_the_storage_knows_of_its_clones() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_volume_group_has_neither_bases_nor_linked_clones() {
-    let site = SimulatedCluster::start(&world()).await;
-    let client = site.client(ADMIN);
+    let cluster = SimulatedCluster::start(&world()).await;
+    let client = cluster.client(ADMIN);
     client.template("pve1", "9000", "lvm").await;
-    // It is a template all the same, with a disk as it was.
+    // The VM becomes a template, but its disk is unchanged.
     assert_eq!(client.option("pve1", "9000", "scsi0").await, "lvm:vm-9000-disk-0,size=1G");
     let refused = client.call("POST", "/nodes/pve1/qemu/9000/clone", &[("newid", "100")]).await;
     assert_eq!(refused.refusal(), (500, "Linked clone feature is not supported for 'lvm:vm-9000-disk-0' (scsi0)"));
@@ -82,8 +82,8 @@ async fn a_volume_group_has_neither_bases_nor_linked_clones() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn formats_are_those_of_the_storage() {
-    let site = SimulatedCluster::start(&world()).await;
-    let client = site.client(ADMIN);
+    let cluster = SimulatedCluster::start(&world()).await;
+    let client = cluster.client(ADMIN);
     let create = |disk: &'static str| {
         let client = &client;
         async move { client.task("POST", "/nodes/pve1/qemu", &[("vmid", "100"), ("scsi0", disk)]).await.0 }
@@ -97,7 +97,7 @@ async fn formats_are_those_of_the_storage() {
         "unable to create VM 100 - unsupported format 'qcow2' at /usr/share/perl5/PVE/Storage/ZFSPoolPlugin.pm line 292."
     );
     assert_eq!(create("dir:1,format=qcow2").await, "OK");
-    // A copy takes what the target has.
+    // A copy has a format of the target storage.
     let log = client
         .done("POST", "/nodes/pve1/qemu/100/clone", &[("newid", "101"), ("storage", "zfs"), ("format", "qcow2")])
         .await;
@@ -111,9 +111,9 @@ async fn formats_are_those_of_the_storage() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn small_disks_grow_to_what_the_storage_can_cut() {
-    let site = SimulatedCluster::start(&world()).await;
-    let client = site.client(ADMIN);
+async fn small_disks_are_rounded_up_to_the_units_of_the_storage() {
+    let cluster = SimulatedCluster::start(&world()).await;
+    let client = cluster.client(ADMIN);
     let vm = [("vmid", "100"), ("efidisk0", "thin:1"), ("bios", "ovmf")];
     client.done("POST", "/nodes/pve1/qemu", &vm).await;
     assert_eq!(client.option("pve1", "100", "efidisk0").await, "thin:vm-100-disk-0,size=528K");
@@ -122,15 +122,15 @@ async fn small_disks_grow_to_what_the_storage_can_cut() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_storage_is_there_only_for_its_nodes_and_while_enabled() {
+async fn a_storage_is_available_only_on_its_nodes_and_while_enabled() {
     let world = World::new("pve1")
         .node("pve2")
         .store("one", Store::lvm_thin().nodes(&["pve1"]))
         .store("off", Store::directory("/srv/off").disabled())
         .store("nfs", Store::nfs("/mnt/pve/nfs"))
         .token("root@pam", "admin", false);
-    let site = SimulatedCluster::start(&world).await;
-    let client = site.client(ADMIN);
+    let cluster = SimulatedCluster::start(&world).await;
+    let client = cluster.client(ADMIN);
     let status = |node: &'static str| {
         let client = &client;
         async move {
@@ -146,28 +146,28 @@ async fn a_storage_is_there_only_for_its_nodes_and_while_enabled() {
     };
     assert_eq!(create("one:1").await, "unable to create VM 100 - storage 'one' is not available on node 'pve2'");
     assert_eq!(create("off:1").await, "unable to create VM 100 - storage 'off' is disabled");
-    assert_eq!(site.handle.guests(), Vec::<u32>::new());
+    assert_eq!(cluster.handle.guests(), Vec::<u32>::new());
     client.vm("pve1", "101", "nfs").await;
     let far = [("newid", "102"), ("target", "pve2"), ("storage", "one"), ("full", "1")];
     let far = client.call("POST", "/nodes/pve1/qemu/101/clone", &far).await;
     assert_eq!(far.refusal(), (500, "storage 'one' is not available on node 'pve2'"));
     let shown = client.get("/storage/one").await;
     assert_eq!((&shown.data()["nodes"], &shown.data()["type"]), (&json!("pve1"), &json!("lvmthin")));
-    // Rows of the resources: for each node that has it.
+    // `/cluster/resources` has a row for each node with the storage.
     let resources = client.call("GET", "/cluster/resources", &[("type", "storage")]).await;
     let mut ids: Vec<&str> =
         resources.data().as_array().expect("rows").iter().filter_map(|row| row["id"].as_str()).collect();
     ids.sort_unstable();
     assert_eq!(ids, ["storage/pve1/nfs", "storage/pve1/one", "storage/pve2/nfs"]);
-    // What can be cloned to from here to there.
+    // Storages that a clone can go to, from the first node to the second.
     let both = client.call("GET", "/nodes/pve1/storage", &[("target", "pve2")]).await;
     assert_eq!((both.data().as_array().map(Vec::len), &both.data()[0]["storage"]), (Some(1), &json!("nfs")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_are_kept_on_paths_only() {
-    let site = SimulatedCluster::start(&world()).await;
-    let client = site.client(ADMIN);
+async fn only_storages_with_a_path_keep_files() {
+    let cluster = SimulatedCluster::start(&world()).await;
+    let client = cluster.client(ADMIN);
     let refused = client.upload("/nodes/pve1/storage/thin/upload", "x.iso", 10).await;
     assert_eq!(refused.refusal(), (500, "can't upload to storage type 'lvmthin'"));
     let refused = client.upload("/nodes/pve1/storage/dir/upload", "x.iso", 10).await;
@@ -177,9 +177,9 @@ async fn files_are_kept_on_paths_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn destroying_takes_what_the_configuration_names_and_on_request_the_rest() {
-    let site = SimulatedCluster::start(&world()).await;
-    let client = site.client(ADMIN);
+async fn destroying_a_guest_frees_configured_volumes_and_others_on_request() {
+    let cluster = SimulatedCluster::start(&world()).await;
+    let client = cluster.client(ADMIN);
     let stray = [("filename", "vm-100-stray"), ("size", "1G"), ("vmid", "100")];
     for (query, left) in [(vec![], 1), (vec![("destroy-unreferenced-disks", "1")], 0)] {
         client.vm("pve1", "100", "thin").await;
@@ -192,12 +192,12 @@ async fn destroying_takes_what_the_configuration_names_and_on_request_the_rest()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn definitions_come_change_and_go() {
-    let site = SimulatedCluster::start(&world().user("ci@pve", "secret-1").token("ci@pve", "t", false)).await;
-    let client = site.client(ADMIN);
+async fn definitions_are_added_changed_and_removed() {
+    let cluster = SimulatedCluster::start(&world().user("ci@pve", "secret-1").token("ci@pve", "t", false)).await;
+    let client = cluster.client(ADMIN);
     let thin =
         [("storage", "fast"), ("type", "lvmthin"), ("vgname", "nvme"), ("thinpool", "data"), ("nodes", "pve1,pve2")];
-    let outsider = site.client("ci@pve!t").call("POST", "/storage", &thin).await;
+    let outsider = cluster.client("ci@pve!t").call("POST", "/storage", &thin).await;
     assert_eq!(outsider.refusal(), (403, "Permission check failed (/storage, Datastore.Allocate)"));
     let made = client.call("POST", "/storage", &thin).await;
     assert_eq!(made.data(), &json!({ "storage": "fast", "type": "lvmthin" }));
@@ -213,7 +213,7 @@ async fn definitions_come_change_and_go() {
     assert_eq!(foreign, "unexpected property 'vgname'");
     let path = refused(vec![("storage", "x1"), ("type", "dir"), ("path", "relative")]).await;
     assert_eq!(path, "illegal path for directory storage: relative");
-    // A change with a digest, once; what is fixed stays.
+    // A digest is valid for one change, and fixed options cannot be deleted.
     let digest = client.get("/storage/fast").await.data()["digest"].as_str().expect("a digest").to_owned();
     let change = [("nodes", "pve1"), ("digest", digest.as_str())];
     assert_eq!(client.call("PUT", "/storage/fast", &change).await.status, 200);
@@ -234,10 +234,10 @@ async fn definitions_come_change_and_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_container_s_volume_grows_after_everything_was_looked_at() {
-    let site = SimulatedCluster::start(&world()).await;
-    let client = site.client(ADMIN);
-    let ct = [("vmid", "200"), ("ostemplate", site.archive()), ("rootfs", "zfs:1"), ("mp0", "thin:1,mp=/data")];
+async fn a_container_s_volume_grows_only_after_all_checks() {
+    let cluster = SimulatedCluster::start(&world()).await;
+    let client = cluster.client(ADMIN);
+    let ct = [("vmid", "200"), ("ostemplate", cluster.archive()), ("rootfs", "zfs:1"), ("mp0", "thin:1,mp=/data")];
     client.done("POST", "/nodes/pve1/lxc", &ct).await;
     let resize = "/nodes/pve1/lxc/200/resize";
     let config = || async { client.get("/nodes/pve1/lxc/200/config").await.data().clone() };
@@ -248,10 +248,10 @@ async fn a_container_s_volume_grows_after_everything_was_looked_at() {
     };
     assert_eq!(grow("rootfs", "512M").await.refusal(), (500, "unable to shrink disk size"));
     assert_eq!(grow("rootfs", "1G").await.refusal(), (500, "disk is already at specified size"));
-    site.handle.set_lock(200, Some("backup"));
+    cluster.handle.set_lock(200, Some("backup"));
     assert_eq!(grow("rootfs", "2G").await.refusal(), (500, "CT is locked (backup)"));
-    site.handle.set_lock(200, None);
-    // A data set has a quota, no file system to be enlarged.
+    cluster.handle.set_lock(200, None);
+    // A dataset has a quota and no file system to grow.
     let log = client.done("PUT", resize, &[("disk", "rootfs"), ("size", "2G")]).await;
     assert_eq!(log, ["TASK OK"]);
     let log = client.done("PUT", resize, &[("disk", "mp0"), ("size", "+1G")]).await;

@@ -27,20 +27,20 @@ async fn states(client: &Client<'_>, storage: &str) -> Vec<(String, u64)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_suspended_vm_is_off_and_locked_and_goes_on_where_it_was() {
-    let site = SimulatedCluster::start(&world()).await;
-    let client = site.client(ADMIN);
+async fn a_suspended_vm_is_off_and_locked_and_continues_with_its_memory() {
+    let cluster = SimulatedCluster::start(&world()).await;
+    let client = cluster.client(ADMIN);
     running(&client).await;
     let write = "/nodes/pve1/qemu/100/agent/file-write";
     while client.call("POST", write, &[("file", "/run/x"), ("content", "kept")]).await.status != 200 {}
     let answer = client.call("POST", "/nodes/pve1/qemu/100/status/suspend", &[("todisk", "1")]).await;
     let upid = answer.data().as_str().expect("a task").to_owned();
     assert!(upid.contains(":qmsuspend:100:"), "{upid}");
-    let (end, log) = site.handle.task_end(&upid).await.expect("an end");
+    let (end, log) = cluster.handle.task_end(&upid).await.expect("an end");
     assert_eq!(end, "OK", "{log:?}");
     assert!(log.contains(&"State saved, quitting".to_owned()), "{log:?}");
     assert_eq!(status(&client).await, (json!("stopped"), json!("suspended")));
-    // 2026-11-21 is the day on which virtual time starts.
+    // 2026-11-21 is the start of virtual time.
     let state = "thin:vm-100-state-suspend-2026-11-21";
     assert_eq!(client.option("pve1", "100", "vmstate").await, state);
     assert_eq!(states(&client, "thin").await, [(state.to_owned(), (2 * 1024 + 500) << 20)]);
@@ -64,9 +64,9 @@ async fn a_suspended_vm_is_off_and_locked_and_goes_on_where_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_suspended_vm_is_resumed_destroyed_or_made_to_forget() {
-    let site = SimulatedCluster::start(&world()).await;
-    let client = site.client(ADMIN);
+async fn a_suspended_vm_can_be_resumed_destroyed_or_cleared() {
+    let cluster = SimulatedCluster::start(&world()).await;
+    let client = cluster.client(ADMIN);
     running(&client).await;
     suspend(&client).await;
     client.done("POST", "/nodes/pve1/qemu/100/status/resume", &[]).await;
@@ -83,7 +83,7 @@ async fn a_suspended_vm_is_resumed_destroyed_or_made_to_forget() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_state_lies_on_shared_storage_before_local_and_needs_privileges() {
+async fn the_state_prefers_shared_storage_and_needs_privileges() {
     let world = world()
         .role("Power", &["VM.PowerMgmt", "VM.Audit"])
         .role("Disk", &["VM.Config.Disk"])
@@ -96,12 +96,12 @@ async fn the_state_lies_on_shared_storage_before_local_and_needs_privileges() {
     ] {
         let world = grants.iter().fold(world.clone(), |world, (path, role)| world.grant(path, "ci@pve", role));
         let world = if grants.len() == 2 { world.grant("/vms/100", "ci@pve", "Disk") } else { world };
-        let site = SimulatedCluster::start(&world).await;
-        let client = site.client(ADMIN);
+        let cluster = SimulatedCluster::start(&world).await;
+        let client = cluster.client(ADMIN);
         running(&client).await;
         assert_eq!(client.call("PUT", "/nodes/pve1/qemu/100/config", &[("scsi1", "nfs:1")]).await.status, 200);
         let path = "/nodes/pve1/qemu/100/status/suspend";
-        let denied = site.client("ci@pve!t1").call("POST", path, &[("todisk", "1")]).await;
+        let denied = cluster.client("ci@pve!t1").call("POST", path, &[("todisk", "1")]).await;
         assert_eq!(denied.refusal(), (403, refused));
         suspend(&client).await;
         let state = "nfs:100/vm-100-state-suspend-2026-11-21.raw";
@@ -111,8 +111,8 @@ async fn the_state_lies_on_shared_storage_before_local_and_needs_privileges() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_todisk_a_vm_is_only_paused() {
-    let site = SimulatedCluster::start(&world()).await;
-    let client = site.client(ADMIN);
+    let cluster = SimulatedCluster::start(&world()).await;
+    let client = cluster.client(ADMIN);
     running(&client).await;
     client.done("POST", "/nodes/pve1/qemu/100/status/suspend", &[]).await;
     let paused = client.get("/nodes/pve1/qemu/100/status/current").await;

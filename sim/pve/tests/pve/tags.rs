@@ -1,4 +1,4 @@
-//! Tags of guests: who may set them, and when.
+//! Privileges to set tags of guests.
 
 use serde_json::json;
 use sim_pve::World;
@@ -7,7 +7,7 @@ use super::simulated_cluster::{ADMIN, Answer, SimulatedCluster, world};
 
 const TOKEN: &str = "ci@pve!farm";
 
-/// Every right on guests, through the pool only.
+/// Returns a world whose token has all privileges on guests, but only through the resource pool.
 fn by_pool() -> World {
     world()
         .pool("ci")
@@ -21,21 +21,21 @@ fn by_pool() -> World {
         .grant("/storage/dir", "ci@pve", "Storage")
 }
 
-async fn create_container(site: &SimulatedCluster, vmid: &str, tags: &[(&str, &str)]) -> Answer {
-    let ct = [("vmid", vmid), ("pool", "ci"), ("rootfs", "dir:1"), ("ostemplate", site.archive())];
-    site.client(TOKEN).call("POST", "/nodes/pve1/lxc", &[&ct[..], tags].concat()).await
+async fn create_container(cluster: &SimulatedCluster, vmid: &str, tags: &[(&str, &str)]) -> Answer {
+    let ct = [("vmid", vmid), ("pool", "ci"), ("rootfs", "dir:1"), ("ostemplate", cluster.archive())];
+    cluster.client(TOKEN).call("POST", "/nodes/pve1/lxc", &[&ct[..], tags].concat()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rights_through_the_pool_do_not_cover_the_tags_of_a_new_container() {
-    let site = SimulatedCluster::start(&by_pool()).await;
-    let client = site.client(TOKEN);
+async fn privileges_through_the_pool_do_not_allow_tags_of_a_new_container() {
+    let cluster = SimulatedCluster::start(&by_pool()).await;
+    let client = cluster.client(TOKEN);
     let text = "Permission check failed (/vms/9050, VM.Config.Options)";
     for tags in ["pxci", ""] {
-        assert_eq!(create_container(&site, "9050", &[("tags", tags)]).await.refusal(), (403, text));
+        assert_eq!(create_container(&cluster, "9050", &[("tags", tags)]).await.refusal(), (403, text));
     }
-    let created = create_container(&site, "9050", &[]).await;
-    let end = site.handle.task_end(created.data().as_str().expect("a task")).await.expect("an end");
+    let created = create_container(&cluster, "9050", &[]).await;
+    let end = cluster.handle.task_end(created.data().as_str().expect("a task")).await.expect("an end");
     assert_eq!(end.0, "OK");
     let tagged = client.call("PUT", "/nodes/pve1/lxc/9050/config", &[("tags", "pxci")]).await;
     assert_eq!(tagged.status, 200, "{tagged:?}");
@@ -43,13 +43,13 @@ async fn rights_through_the_pool_do_not_cover_the_tags_of_a_new_container() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rights_through_the_pool_do_not_cover_the_tags_of_a_new_vm() {
-    let site = SimulatedCluster::start(&by_pool()).await;
-    let client = site.client(TOKEN);
+async fn privileges_through_the_pool_do_not_allow_tags_of_a_new_vm() {
+    let cluster = SimulatedCluster::start(&by_pool()).await;
+    let client = cluster.client(TOKEN);
     let vm = [("vmid", "9050"), ("pool", "ci"), ("scsi0", "dir:1")];
     let (end, _) = client.task("POST", "/nodes/pve1/qemu", &[&vm[..], &[("tags", "pxci")]].concat()).await;
     assert_eq!(end, "unable to create VM 9050 - 403 Permission check failed (/vms/9050, VM.Config.Options)");
-    assert_eq!(site.client(ADMIN).get("/nodes/pve1/storage/dir/content").await.data(), &json!([]));
+    assert_eq!(cluster.client(ADMIN).get("/nodes/pve1/storage/dir/content").await.data(), &json!([]));
     client.done("POST", "/nodes/pve1/qemu", &vm).await;
     let tagged = client.call("PUT", "/nodes/pve1/qemu/9050/config", &[("tags", "pxci")]).await;
     assert_eq!(tagged.status, 200, "{tagged:?}");
@@ -57,18 +57,18 @@ async fn rights_through_the_pool_do_not_cover_the_tags_of_a_new_vm() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rights_on_the_number_itself_cover_the_tags_of_a_new_guest() {
+async fn privileges_on_the_vmid_allow_tags_of_a_new_guest() {
     let world = by_pool().grant("/vms/9050", "ci@pve", "Options").grant("/vms/9051", "ci@pve", "Options");
-    let site = SimulatedCluster::start(&world).await;
-    let client = site.client(TOKEN);
+    let cluster = SimulatedCluster::start(&world).await;
+    let client = cluster.client(TOKEN);
     client.done("POST", "/nodes/pve1/qemu", &[("vmid", "9050"), ("pool", "ci"), ("tags", "pxci")]).await;
-    assert_eq!(create_container(&site, "9051", &[("tags", "pxci")]).await.status, 200);
+    assert_eq!(create_container(&cluster, "9051", &[("tags", "pxci")]).await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registered_tag_is_set_and_removed_only_by_someone_who_may_change_the_datacentre() {
-    let site = SimulatedCluster::start(&by_pool()).await;
-    let (admin, client) = (site.client(ADMIN), site.client(TOKEN));
+async fn a_registered_tag_is_set_and_removed_only_with_sys_modify() {
+    let cluster = SimulatedCluster::start(&by_pool()).await;
+    let (admin, client) = (cluster.client(ADMIN), cluster.client(TOKEN));
     client.done("POST", "/nodes/pve1/qemu", &[("vmid", "9050"), ("pool", "ci")]).await;
     let registered = [("registered-tags", "tpl")];
     assert_eq!(admin.call("PUT", "/cluster/options", &registered).await.status, 200);

@@ -1,4 +1,4 @@
-//! Values that a client may write in more than one way, and the same value in more than one call.
+//! Values that can be written in several ways, and values that several calls show.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use super::simulated_cluster::{ADMIN, SimulatedCluster, world};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blank_part_of_a_drive_s_value_changes_nothing() {
-    let site = SimulatedCluster::start(&world()).await;
-    let client = site.client(ADMIN);
+    let cluster = SimulatedCluster::start(&world()).await;
+    let client = cluster.client(ADMIN);
     let vm = [("vmid", "100"), ("ide2", "thin:cloudinit,"), ("scsi0", ",thin:1, "), ("net0", ",virtio,bridge=vmbr0,")];
     client.done("POST", "/nodes/pve1/qemu", &vm).await;
     assert_eq!(client.option("pve1", "100", "ide2").await, "thin:vm-100-cloudinit,media=cdrom");
@@ -29,9 +29,9 @@ async fn a_blank_part_of_a_drive_s_value_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_container_takes_more_memory() {
-    let site = SimulatedCluster::start(&world()).await;
-    let client = site.client(ADMIN);
-    let container = [("vmid", "200"), ("ostemplate", site.archive()), ("rootfs", "dir:1"), ("memory", "128")];
+    let cluster = SimulatedCluster::start(&world()).await;
+    let client = cluster.client(ADMIN);
+    let container = [("vmid", "200"), ("ostemplate", cluster.archive()), ("rootfs", "dir:1"), ("memory", "128")];
     client.task("POST", "/nodes/pve1/lxc", &container).await;
     client.done("POST", "/nodes/pve1/lxc/200/status/start", &[]).await;
     let change = client.call("PUT", "/nodes/pve1/lxc/200/config", &[("memory", "256"), ("swap", "64")]).await;
@@ -46,8 +46,8 @@ async fn a_running_container_takes_more_memory() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_call_shows_the_same_figures_of_a_node() {
     for line in [Line::Eight, Line::Nine] {
-        let site = SimulatedCluster::of_line(&world(), line).await;
-        let client = site.client(ADMIN);
+        let cluster = SimulatedCluster::of_line(&world(), line).await;
+        let client = cluster.client(ADMIN);
         client.done("POST", "/nodes/pve1/qemu", &[("vmid", "100"), ("memory", "4096"), ("scsi0", "thin:1")]).await;
         client.done("POST", "/nodes/pve1/qemu/100/status/start", &[]).await;
         let row = async |path: &str| {
@@ -71,7 +71,7 @@ async fn every_call_shows_the_same_figures_of_a_node() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_clock_starts_at_the_machine_s_time() {
+async fn the_clock_starts_at_this_machine_s_time() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     for latency in [Latency::Real, Latency::Stepped] {
         let options = Options { latency, ..Options::default() };
@@ -87,12 +87,12 @@ async fn the_clock_starts_at_the_machine_s_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_that_are_not_simulated_say_so_and_change_nothing() {
-    let site = SimulatedCluster::start(&world()).await;
-    let client = site.client(ADMIN);
-    let container = [("vmid", "200"), ("ostemplate", site.archive()), ("rootfs", "dir:1")];
+    let cluster = SimulatedCluster::start(&world()).await;
+    let client = cluster.client(ADMIN);
+    let container = [("vmid", "200"), ("ostemplate", cluster.archive()), ("rootfs", "dir:1")];
     client.task("POST", "/nodes/pve1/lxc", &container).await;
     client.done("POST", "/nodes/pve1/lxc/200/status/start", &[]).await;
-    let restored = [("vmid", "201"), ("ostemplate", site.archive()), ("restore", "1")];
+    let restored = [("vmid", "201"), ("ostemplate", cluster.archive()), ("restore", "1")];
     for (path, params) in [
         ("/nodes/pve1/lxc/200/status/suspend", &[][..]),
         ("/nodes/pve1/lxc", &restored),
@@ -102,6 +102,6 @@ async fn calls_that_are_not_simulated_say_so_and_change_nothing() {
         let (status, text) = answer.refusal();
         assert!(status == 500 && text.starts_with("not simulated: "), "{path}: {answer:?}");
     }
-    assert_eq!(site.handle.guests(), [200]);
+    assert_eq!(cluster.handle.guests(), [200]);
     assert_eq!(client.get("/nodes/pve1/lxc/200/status/current").await.data()["status"], "running");
 }

@@ -1,5 +1,5 @@
-//! What cores check, written after their package `plans/objchange` (`plan_valid.go`, `compatible.go`), so that the
-//! planner is not judged by its own rules.
+//! The checks of the cores, written after their package `plans/objchange` (`plan_valid.go`, `compatible.go`), so that
+//! the planner is not tested by its own rules.
 
 use crate::plan::pairing::pairs;
 use crate::schema::{Attribute, Kind, Nesting};
@@ -11,7 +11,7 @@ fn wrong(path: &str, text: &str) -> Checked {
     Err(format!("{path}: {text}"))
 }
 
-/// `AssertPlanValid`.
+/// Checks a plan as `AssertPlanValid` does.
 pub(super) fn plan_is_valid(attributes: &[Attribute], prior: &Value, config: &Value, planned: &Value) -> Checked {
     object(attributes, prior, config, planned, "")
 }
@@ -36,7 +36,7 @@ fn object(attributes: &[Attribute], prior: &Value, config: &Value, planned: &Val
     })
 }
 
-/// `assertPlannedValueValid` and `assertPlannedObjectValid`.
+/// Checks a value as `assertPlannedValueValid` and `assertPlannedObjectValid` do.
 fn value(attribute: &Attribute, prior: &Value, config: &Value, planned: &Value, path: &str) -> Checked {
     if attribute.write_only {
         return if planned.is_null() { Ok(()) } else { wrong(path, "write-only and not null") };
@@ -59,7 +59,7 @@ fn value(attribute: &Attribute, prior: &Value, config: &Value, planned: &Value, 
     }
 }
 
-/// The part of `assertPlanValid` that is about nested blocks.
+/// Checks nested blocks as `assertPlanValid` does.
 fn block(
     nesting: Nesting,
     nested: &[Attribute],
@@ -88,7 +88,7 @@ fn block(
     }
 }
 
-/// Lists and maps by position and key, single objects by themselves.
+/// Checks objects: of lists by position, of maps by key.
 fn objects(
     nesting: Nesting,
     nested: &[Attribute],
@@ -117,7 +117,7 @@ fn objects(
     }
 }
 
-/// `AssertObjectCompatible`: of a result with its plan, and of the plan at apply with the first one.
+/// Compares a result with its plan, and the plan at apply with the first plan, as `AssertObjectCompatible` does.
 pub(super) fn is_compatible(attributes: &[Attribute], planned: &Value, actual: &Value) -> Checked {
     attributes.iter().try_for_each(|attribute| {
         let kind = &attribute.kind.value_type();

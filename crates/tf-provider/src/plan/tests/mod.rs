@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::{Attr, Model, Path, Secret};
 
-/// Every planning rule once.
+/// A model with each planning rule.
 #[derive(Clone, Default, Model)]
 struct Thing {
     /// Kept.
@@ -54,7 +54,7 @@ struct Disk {
     /// Format.
     #[tf(default = "raw", equal = same)]
     format: Attr<String>,
-    /// Where it is.
+    /// Place of the disk.
     #[tf(computed, keep)]
     volume: Attr<String>,
 }
@@ -75,7 +75,7 @@ fn read(value: &Value) -> Thing {
     Thing::from_value(value, &Path::root()).expect("fits")
 }
 
-/// What a well-behaved server makes of a plan.
+/// Returns the result of a correct server for a plan.
 fn apply(value: &Value) -> Value {
     fn settle(value: &Value, kind: Option<&crate::schema::Kind>) -> Value {
         use crate::schema::{Kind, Type};
@@ -123,7 +123,7 @@ fn nothing_changed_is_nothing_planned() {
 }
 
 #[test]
-fn an_update_keeps_what_is_declared_so() {
+fn an_update_keeps_attributes_that_are_declared_keep() {
     let state = apply(&planned(&thing().to_value(), &Value::Null));
     let plan = read(&planned(&Thing { cores: 4.into(), ..thing() }.to_value(), &state));
     assert_eq!(plan.id.text(), Some("made"));
@@ -192,7 +192,7 @@ fn replacing_changes_are_named_by_path() {
     let state = apply(&planned(&config.to_value(), &Value::Null));
     let changed = Thing { node: "pve2".into(), disks: vec![disk(11), disk(19)].into(), ..thing() };
     let plan = planned(&changed.to_value(), &state);
-    let paths: Vec<_> = replaced(&Thing::attributes(), &state, &plan).iter().map(ToString::to_string).collect();
+    let paths: Vec<_> = paths_to_replace(&Thing::attributes(), &state, &plan).iter().map(ToString::to_string).collect();
     assert_eq!(paths, ["node", "disks[1].size"]);
 }
 
@@ -200,11 +200,11 @@ fn replacing_changes_are_named_by_path() {
 fn a_computed_value_that_may_change_is_not_a_reason_to_replace() {
     let state = apply(&planned(&thing().to_value(), &Value::Null));
     let plan = planned(&Thing { cores: 4.into(), ..thing() }.to_value(), &state);
-    assert!(replaced(&Thing::attributes(), &state, &plan).is_empty());
+    assert!(paths_to_replace(&Thing::attributes(), &state, &plan).is_empty());
 }
 
 #[test]
-fn a_hook_changes_only_what_it_touched() {
+fn a_hook_changes_only_the_attributes_that_it_sets() {
     let config = Thing { tags: Attr::Unknown, ..thing() }.to_value();
     let state = apply(&planned(&thing().to_value(), &Value::Null));
     let base = planned(&config, &state);

@@ -1,4 +1,4 @@
-//! What holds for every configuration and every prior state.
+//! Properties of plans for every configuration and every prior state.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::schema::{Kind, Mode, Nesting, Type, object_type};
 use crate::wire::{msgpack, samples};
 use crate::{Attr, Model, Number};
 
-/// Every kind of attribute and every nesting of blocks.
+/// A model with every kind of attribute and every nesting of blocks.
 #[derive(Clone, Default, Model)]
 struct Rig {
     /// Kept.
@@ -22,16 +22,16 @@ struct Rig {
     /// Required.
     #[tf(required, replace)]
     name: Attr<String>,
-    /// Of any size.
+    /// A number of any size.
     #[tf(optional)]
     amount: Attr<Number>,
     /// Defaulted.
     #[tf(default = "")]
     note: Attr<String>,
-    /// By either.
+    /// Set by configuration or provider.
     #[tf(optional, computed)]
     address: Attr<String>,
-    /// By either, kept.
+    /// Set by configuration or provider, kept.
     #[tf(optional, computed, keep)]
     place: Attr<Number>,
     /// Case does not matter.
@@ -58,7 +58,7 @@ struct Rig {
     /// Nested map.
     #[tf(optional)]
     doors: Attr<BTreeMap<String, Part>>,
-    /// Nested object, by either.
+    /// Nested object, set by configuration or provider.
     #[tf(optional, computed)]
     console: Attr<Part>,
     /// List block.
@@ -90,7 +90,7 @@ struct Part {
     /// Defaulted, case does not matter.
     #[tf(default = "raw", equal = same)]
     finish: Attr<String>,
-    /// By either.
+    /// Set by configuration or provider.
     #[tf(optional, computed)]
     weight: Attr<Number>,
     /// Kept.
@@ -115,13 +115,13 @@ struct Board {
     edge: Attr<Part>,
 }
 
-/// A configuration as the schema allows it.
+/// Returns configurations that the schema allows.
 fn config_of(attributes: &[Attribute]) -> BoxedStrategy<Value> {
     let entries: Vec<_> = attributes.iter().map(|attribute| (Just(attribute.name.clone()), set(attribute))).collect();
     entries.prop_map(|entries| Value::Map(entries.into_iter().collect())).boxed()
 }
 
-/// What the configuration may say about one attribute.
+/// Returns the values that a configuration may have for an attribute.
 fn set(attribute: &Attribute) -> BoxedStrategy<Value> {
     let known = match &attribute.kind {
         Kind::Plain(declared) => samples::known(declared, element),
@@ -141,7 +141,7 @@ fn set(attribute: &Attribute) -> BoxedStrategy<Value> {
     }
 }
 
-/// Elements of plain collections are never null here: models cannot hold that.
+/// Returns elements of plain collections, which are not null because models cannot represent that.
 fn element(declared: &Type) -> BoxedStrategy<Value> {
     prop_oneof![1 => Just(Value::Unknown), 6 => samples::known(declared, element)].boxed()
 }
@@ -158,7 +158,7 @@ fn rig_config() -> BoxedStrategy<Value> {
     config_of(&Rig::attributes()).prop_map(|config| as_core_sends(&rig(), &config)).boxed()
 }
 
-/// A configuration and a later one, which has much of it: as it was, in another spelling, or new.
+/// Returns a configuration and a later one, whose values are the same, spelled differently, or new.
 fn two_configs() -> BoxedStrategy<(Value, Value)> {
     let attributes = Rig::attributes();
     let choices = prop::collection::vec(0..4_u8, attributes.len());
@@ -177,7 +177,7 @@ fn two_configs() -> BoxedStrategy<(Value, Value)> {
     two.boxed()
 }
 
-/// The same to the server: whose case does not matter, in the other one.
+/// Returns the object with the other case where case does not matter, which means the same to the server.
 fn respelled(attributes: &[Attribute], value: &Value) -> Value {
     let swap = |c: char| if c.is_ascii_lowercase() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() };
     spelled(attributes, value, &|text| text.chars().map(swap).collect())
@@ -187,7 +187,7 @@ fn rig() -> Type {
     Type::Object(object_type(&Rig::attributes()))
 }
 
-/// Sets without repetition, in an order that only depends on what they hold.
+/// Returns the value with sets as a core sends them: without duplicates, in an order that depends on the elements only.
 fn as_core_sends(declared: &Type, value: &Value) -> Value {
     match (declared, value) {
         (Type::Set(element), Value::List(items)) => {
@@ -210,7 +210,7 @@ fn as_core_sends(declared: &Type, value: &Value) -> Value {
     }
 }
 
-/// Makes known what is unknown: in a configuration what other resources give, in a plan what the server decides.
+/// Replaces unknown values: in a configuration those of other resources, in a plan those that the server sets.
 struct Maker(i64);
 
 impl Maker {
@@ -260,12 +260,12 @@ impl Maker {
     }
 }
 
-/// Everything known; `from` keeps what different ones make apart.
+/// Returns the value without unknown parts. Different `from` give different values.
 fn made_known(from: i64, value: &Value) -> Value {
     as_core_sends(&rig(), &Maker(from).object(&Rig::attributes(), value))
 }
 
-/// What the server keeps: everything whose case does not matter in capitals.
+/// Returns the object as the server stores it, in capitals where case does not matter.
 fn normalised(attributes: &[Attribute], value: &Value) -> Value {
     spelled(attributes, value, &str::to_ascii_uppercase)
 }
@@ -289,7 +289,7 @@ fn planned(config: &Value, prior: &Value) -> Value {
     plan(&Rig::attributes(), config, prior)
 }
 
-/// The state after a well-behaved server carried out the plan.
+/// Returns the state after a correct server has applied the plan.
 fn applied(from: i64, plan: &Value) -> Value {
     let attributes = Rig::attributes();
     let result = normalised(&attributes, &made_known(from, plan));
@@ -298,7 +298,7 @@ fn applied(from: i64, plan: &Value) -> Value {
 
 const SERVER: i64 = 1_000_000_000;
 
-/// A state that some configuration led to.
+/// Returns the state after an apply of a configuration.
 fn state_after(config: &Value) -> Value {
     applied(SERVER, &planned(&made_known(500_000_000, config), &Value::Null))
 }
@@ -329,12 +329,12 @@ proptest! {
             prop_assert_eq!(is_compatible(&attributes, &plan, &state), Ok(()));
             let again = planned(&second, &state);
             prop_assert!(again == state, "{:?}", differing(&again, &state));
-            prop_assert!(replaced(&attributes, &state, &again).is_empty());
+            prop_assert!(paths_to_replace(&attributes, &state, &again).is_empty());
         }
     }
 
     #[test]
-    fn what_was_known_stays_when_more_gets_known((before, open) in two_configs()) {
+    fn known_values_stay_when_others_become_known((before, open) in two_configs()) {
         let attributes = Rig::attributes();
         for prior in [Value::Null, state_after(&before)] {
             let first = planned(&open, &prior);
@@ -344,7 +344,7 @@ proptest! {
     }
 
     #[test]
-    fn what_the_server_only_spells_differently_is_not_drift(config in rig_config()) {
+    fn another_spelling_of_the_server_is_not_drift(config in rig_config()) {
         let (attributes, state) = (Rig::attributes(), state_after(&config));
         let read = as_core_sends(&rig(), &normalised(&attributes, &state));
         let kept = as_core_sends(&rig(), &keep_equal(&attributes, &state, read));
@@ -361,7 +361,7 @@ proptest! {
     }
 }
 
-/// Names of the attributes in which two objects differ: values themselves are never printed.
+/// Returns the names of the attributes that differ. Values are not printed.
 fn differing(one: &Value, other: &Value) -> Vec<String> {
     let names = Rig::attributes().into_iter().map(|attribute| attribute.name);
     names.filter(|name| one.get(name) != other.get(name)).collect()

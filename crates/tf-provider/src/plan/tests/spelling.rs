@@ -1,4 +1,4 @@
-//! Elements of a set that differ only in a spelling that makes no difference: each keeps to its own.
+//! Elements of a set that only differ in their spelling keep their own spelling.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,10 @@ use super::*;
 /// A wall.
 #[derive(Clone, Default, Model)]
 struct Wall {
-    /// As a block.
+    /// Hooks as a block.
     #[tf(block)]
     hooks: Attr<BTreeSet<Hook>>,
-    /// As an attribute.
+    /// Hooks as an attribute.
     #[tf(optional)]
     pins: Attr<BTreeSet<Hook>>,
 }
@@ -35,13 +35,13 @@ fn wall(hooks: &[Hook]) -> Value {
     Wall { hooks: hooks.clone().into(), pins: hooks.into() }.to_value()
 }
 
-/// Both are there; capitals come first in the set's order.
+/// Returns a wall with both hooks. Capitals come first in the set's order.
 fn both() -> Value {
     wall(&[hook("LEFT", "1".into()), hook("left", "2".into())])
 }
 
 #[test]
-fn what_is_left_of_two_is_the_one_that_is_spelled_so() {
+fn the_remaining_element_of_two_is_the_one_with_the_same_spelling() {
     for (label, serial) in [("LEFT", "1"), ("left", "2")] {
         let config = wall(&[hook(label, Attr::Null)]);
         assert!(plan(&Wall::attributes(), &config, &both()) == wall(&[hook(label, serial.into())]), "{label}");
@@ -49,7 +49,7 @@ fn what_is_left_of_two_is_the_one_that_is_spelled_so() {
 }
 
 #[test]
-fn nothing_is_planned_for_two_that_stay_in_whatever_order() {
+fn nothing_is_planned_for_two_elements_in_another_order() {
     for labels in [["LEFT", "left"], ["left", "LEFT"]] {
         let config = Value::List(labels.map(|label| hook(label, Attr::Null).to_value()).into());
         let config = ["hooks", "pins"].map(|name| (name.to_owned(), config.clone()));
@@ -58,7 +58,7 @@ fn nothing_is_planned_for_two_that_stay_in_whatever_order() {
 }
 
 #[test]
-fn of_two_that_were_there_the_one_that_is_read_keeps_its_spelling() {
+fn the_element_of_two_that_is_read_keeps_its_spelling() {
     let unlabelled = |labels: &[&str]| wall(&labels.iter().map(|label| hook(label, "same".into())).collect::<Vec<_>>());
     for label in ["LEFT", "left"] {
         let read = unlabelled(&[label]);

@@ -1,4 +1,4 @@
-//! What comes from outside and is wrong: refused with an exact message; who did nothing wrong is served on.
+//! Wrong input from outside is refused with an exact message, and other clients are still served.
 
 use super::*;
 
@@ -52,7 +52,7 @@ async fn bytes_that_are_not_tls_are_refused() {
     stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("written");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.expect("closed");
-    // One TLS alert, fatal.
+    // The answer is a fatal TLS alert.
     assert_eq!((answer[0], answer[5]), (21, 2), "{answer:x?}");
     configured(&served, trusted).await;
 }
@@ -96,7 +96,7 @@ async fn an_unknown_call_is_refused() {
     is_served(&client).await;
 }
 
-/// A frame that promises more than comes.
+/// The frame announces more bytes than it has.
 #[tokio::test]
 async fn a_truncated_frame_is_refused() {
     let trusted = peer();
@@ -107,7 +107,7 @@ async fn a_truncated_frame_is_refused() {
     is_served(&client).await;
 }
 
-/// A frame that is whole, but no message.
+/// The frame is complete, but does not contain a message.
 #[tokio::test]
 async fn a_malformed_message_is_refused() {
     let trusted = peer();
@@ -121,7 +121,7 @@ async fn a_malformed_message_is_refused() {
     is_served(&client).await;
 }
 
-/// By its announced size alone: nothing of it has to be received.
+/// The announced size is enough for the refusal.
 #[tokio::test]
 async fn an_oversized_message_is_refused() {
     let trusted = peer();
@@ -135,7 +135,7 @@ async fn an_oversized_message_is_refused() {
     is_served(&client).await;
 }
 
-/// More than the 4 MiB that gRPC libraries allow by default, in both directions.
+/// The message has more than the 4 MiB that gRPC libraries allow by default, in both directions.
 #[tokio::test]
 async fn a_large_message_is_served() {
     let trusted = peer();
@@ -176,7 +176,7 @@ async fn stored_state_that_is_not_a_state_is_refused() {
 }
 
 #[test]
-fn a_client_certificate_that_is_none_ends_the_start() {
+fn an_invalid_client_certificate_ends_the_start() {
     for text in ["", "no PEM", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"] {
         let error = Identity::for_client(text).err().expect("refused");
         assert_eq!(

@@ -1,4 +1,4 @@
-//! The transport as a core sees it, spoken by a client of our own.
+//! Tests of the transport with our own client, which behaves like a core.
 
 mod bad_input;
 mod tcp;
@@ -18,19 +18,19 @@ use tokio_rustls::TlsConnector;
 use tonic::codegen::http;
 
 use super::listen::Serving;
-use super::socket::{Address, Io, Place, Socket};
+use super::socket::{Address, Endpoint, Io, Socket};
 use super::tls::Identity;
 use crate::wire::{plugin, tfplugin6 as proto};
 use crate::{
-    Attr, CancellationToken, Cx, Diagnostic, Diagnostics, Failure, Model, Outcome, Provider, Registry, Resource,
+    Attr, CancellationToken, Context, Diagnostic, Diagnostics, Failure, Model, Outcome, Provider, Registry, Resource,
     Secret, Value,
 };
 
-/// Nothing to configure.
+/// An empty configuration.
 #[derive(Clone, Default, Model)]
 struct Nothing {}
 
-/// What a waiting create tells the test.
+/// Notifications from a waiting create to the test.
 #[derive(Clone, Default)]
 struct Toy {
     started: Arc<Notify>,
@@ -60,7 +60,7 @@ struct Safe {
     /// Combination.
     #[tf(optional, write_only, sensitive)]
     combination: Attr<Secret>,
-    /// What the maker got.
+    /// Length of the combination that create got.
     #[tf(computed)]
     length: Attr<u64>,
 }
@@ -72,13 +72,13 @@ impl Resource for Safes {
     type Data = Toy;
     type Model = Safe;
 
-    async fn create(&self, cx: &Cx<Toy>, mut plan: KnownSafe) -> Outcome<KnownSafe> {
+    async fn create(&self, cx: &Context<Toy>, mut plan: KnownSafe) -> Outcome<KnownSafe> {
         match plan.name.as_str() {
             "panics" => panic!("asked to"),
             "waits" => {
                 cx.data().started.notify_one();
                 let stopped = cx.guard(std::future::pending::<()>()).await;
-                // As a resource does that has something to clean up.
+                // Cleaning up takes a moment.
                 tokio::task::yield_now().await;
                 cx.data().stopped.notify_one();
                 stopped?;
@@ -91,20 +91,20 @@ impl Resource for Safes {
         Ok(plan)
     }
 
-    async fn read(&self, _: &Cx<Toy>, state: Safe) -> Result<Option<Safe>, Diagnostics> {
+    async fn read(&self, _: &Context<Toy>, state: Safe) -> Result<Option<Safe>, Diagnostics> {
         Ok(Some(state))
     }
 
-    async fn update(&self, _: &Cx<Toy>, _: KnownSafe, plan: KnownSafe) -> Outcome<KnownSafe> {
+    async fn update(&self, _: &Context<Toy>, _: KnownSafe, plan: KnownSafe) -> Outcome<KnownSafe> {
         Ok(plan)
     }
 
-    async fn delete(&self, _: &Cx<Toy>, _: KnownSafe) -> Result<(), Failure<KnownSafe>> {
+    async fn delete(&self, _: &Context<Toy>, _: KnownSafe) -> Result<(), Failure<KnownSafe>> {
         Ok(())
     }
 }
 
-/// A client's key and certificate.
+/// Key and certificate of a client.
 struct Peer {
     certificate: CertificateDer<'static>,
     key: PrivateKeyDer<'static>,
@@ -172,10 +172,10 @@ struct Served {
 }
 
 fn serve(peer: &Peer) -> Served {
-    serve_at(Place::any(), peer)
+    serve_at(Endpoint::any(), peer)
 }
 
-fn serve_at(place: Place, peer: &Peer) -> Served {
+fn serve_at(place: Endpoint, peer: &Peer) -> Served {
     let identity = Identity::for_client(&peer.pem).expect("identity");
     let certificate = identity.certificate().to_vec();
     let socket = Socket::bind(place).expect("socket");
@@ -193,7 +193,7 @@ impl Served {
         }
     }
 
-    /// The directory of the unix socket.
+    /// Returns the directory of the unix socket.
     fn directory(&self) -> &std::path::Path {
         std::path::Path::new(&self.address.text).parent().expect("directory")
     }
@@ -218,8 +218,8 @@ async fn connect(served: &Served, client: Option<Peer>) -> std::io::Result<Clien
     Client::over(stream).await
 }
 
-/// The error of a client that must not get in. With TLS 1.3 it learns that its certificate was refused only when it first
-/// reads: so it must ask for something.
+/// Returns the error of a client that must be refused. With TLS 1.3, the client only learns of the refusal when it
+/// first reads, so it makes a call.
 async fn refusal(served: &Served, client: Option<Peer>) -> String {
     let client = match connect(served, client).await {
         Ok(client) => client,
@@ -227,10 +227,10 @@ async fn refusal(served: &Served, client: Option<Peer>) -> String {
     };
     let request = proto::get_provider_schema::Request {};
     let answer = client.provider::<_, proto::get_provider_schema::Response>("GetProviderSchema", request).await;
-    answer.expect_err("served a client that must not get in")
+    answer.expect_err("served a client that must be refused")
 }
 
-/// Just enough of gRPC.
+/// A minimal gRPC client.
 struct Client(h2::client::SendRequest<Bytes>);
 
 impl Client {
@@ -338,7 +338,7 @@ async fn shutdown_ends_serving_and_removes_the_socket() {
     let trusted = peer();
     let served = serve(&trusted);
     let client = connect(&served, Some(trusted)).await.expect("accepted");
-    // The answer may be lost: the process ends.
+    // The answer may be lost, because the process ends.
     let _ = client.call::<_, plugin::Empty>("/plugin.GRPCController/Shutdown", plugin::Empty {}).await;
     let directory = served.directory().to_path_buf();
     served.task.await.expect("no panic").expect("served");
@@ -390,7 +390,7 @@ async fn write_only_is_an_error_where_the_core_would_store_it() {
 }
 
 #[tokio::test]
-async fn a_panic_is_a_diagnostic_and_the_provider_lives_on() {
+async fn a_panic_is_a_diagnostic_and_the_provider_continues() {
     let trusted = peer();
     let served = serve(&trusted);
     let client = configured(&served, trusted).await;
@@ -401,7 +401,7 @@ async fn a_panic_is_a_diagnostic_and_the_provider_lives_on() {
 }
 
 #[tokio::test]
-async fn a_failure_carries_what_exists_with_unknowns_settled() {
+async fn a_failure_carries_the_existing_object_with_null_for_unknown_values() {
     let trusted = peer();
     let served = serve(&trusted);
     let client = configured(&served, trusted).await;
@@ -411,7 +411,7 @@ async fn a_failure_carries_what_exists_with_unknowns_settled() {
 }
 
 #[tokio::test]
-async fn stop_ends_what_is_running() {
+async fn stop_ends_running_calls() {
     let trusted = peer();
     let served = serve(&trusted);
     let client = configured(&served, trusted).await;
@@ -425,7 +425,7 @@ async fn stop_ends_what_is_running() {
 }
 
 #[tokio::test]
-async fn work_that_nobody_waits_for_is_asked_to_stop() {
+async fn an_abandoned_call_is_asked_to_stop() {
     let trusted = peer();
     let served = serve(&trusted);
     let client = configured(&served, trusted).await;

@@ -1,12 +1,12 @@
 use super::{Log, configured, dynamic, malformed, reported, service, undynamic};
 use crate::wire::tfplugin6 as proto;
-use crate::{Attr, Cx, DataSource, Diagnostic, Diagnostics, Model, Secret, Timeouts};
+use crate::{Attr, Context, DataSource, Diagnostic, Diagnostics, Model, Secret, Timeouts};
 
 /// A source.
 #[derive(Clone, Default, Model)]
 #[tf(deprecated = "Use toy_river instead.")]
 pub(super) struct Source {
-    /// What the source does.
+    /// Name, which selects the behaviour in the test.
     #[tf(required, length(1..))]
     name: Attr<String>,
     /// Depth.
@@ -18,7 +18,7 @@ pub(super) struct Source {
     /// Key.
     #[tf(optional, sensitive)]
     key: Attr<Secret>,
-    /// Rarely there.
+    /// Rarely set.
     #[tf(optional, validate = never_asked)]
     source: Attr<String>,
     /// Found.
@@ -51,8 +51,8 @@ impl DataSource for Sources {
         }
     }
 
-    async fn read(&self, cx: &Cx<Log>, mut wanted: KnownSource) -> Result<KnownSource, Diagnostics> {
-        assert!(wanted.flow.is_unknown(), "what is to be found is unknown");
+    async fn read(&self, cx: &Context<Log>, mut wanted: KnownSource) -> Result<KnownSource, Diagnostics> {
+        assert!(wanted.flow.is_unknown(), "the computed attribute is unknown");
         match wanted.name.as_str() {
             "dry" => return Err(Diagnostic::error("Dry", "Nothing flows.").at("name").into()),
             "panics" => panic!("asked to"),
@@ -87,7 +87,7 @@ async fn refused(name: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_is_found_comes_with_defaults_and_the_users_spelling() {
+async fn a_result_has_defaults_and_the_users_spelling() {
     let answer = configured().await.read_data_source(request("a")).await.expect("answered");
     assert_eq!(reported(&answer.diagnostics), ": Cold: Mind the temperature.");
     let found: Source = undynamic(&answer.state.expect("state"));
@@ -100,7 +100,7 @@ async fn errors_are_reported_at_the_attribute() {
     let bug = "This is a bug in the provider.";
     let summary = "Result differs from the configuration";
     assert_eq!(refused("forgets").await, format!("flow: {summary}: \"flow\" is unknown in the result. {bug}"));
-    let other = format!("depth: {summary}: \"depth\" was configured as 3, but came back as 4. {bug}");
+    let other = format!("depth: {summary}: \"depth\" was configured as 3, but was returned as 4. {bug}");
     assert_eq!(refused("other").await, other);
     assert_eq!(refused("leaks").await, format!("key: {summary}: \"key\" is not what was configured. {bug}"));
     assert!(refused("panics").await.contains("Provider bug") && refused("panics").await.contains("asked to"));
@@ -111,9 +111,9 @@ async fn a_deadline_ends_reading() {
     assert!(refused("waits").await.contains("Timed out"));
 }
 
-/// A check that panics has not passed; a comparison that panics finds a difference.
+/// A check that panics fails, and a comparison that panics finds a difference.
 #[tokio::test]
-async fn what_panics_beside_the_authors_methods_is_reported_too() {
+async fn panics_in_checks_and_comparisons_are_reported() {
     let service = configured().await;
     let config = Source { source: "x".into(), ..named("a") };
     let request = proto::validate_data_resource_config::Request {

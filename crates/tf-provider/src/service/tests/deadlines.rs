@@ -1,15 +1,15 @@
-//! How long calls may take: what the configuration says, else what the model declares.
+//! Deadlines of calls: from the configuration, otherwise from the model's declaration.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
-use crate::{Cx, Failure, Outcome, Resource, Timeouts};
+use crate::{Context, Failure, Outcome, Resource, Timeouts};
 
 /// An errand that never ends.
 #[derive(Clone, Default, Model)]
 struct Errand {
-    /// What for.
+    /// Purpose of the errand.
     #[tf(required)]
     what: Attr<String>,
     /// Deadlines.
@@ -24,21 +24,21 @@ impl Resource for Errands {
     type Data = ();
     type Model = Errand;
 
-    async fn create(&self, cx: &Cx<()>, plan: KnownErrand) -> Outcome<KnownErrand> {
+    async fn create(&self, cx: &Context<()>, plan: KnownErrand) -> Outcome<KnownErrand> {
         cx.guard(std::future::pending::<()>()).await?;
         Ok(plan)
     }
 
-    async fn read(&self, cx: &Cx<()>, state: Errand) -> Result<Option<Errand>, Diagnostics> {
+    async fn read(&self, cx: &Context<()>, state: Errand) -> Result<Option<Errand>, Diagnostics> {
         cx.guard(std::future::pending::<()>()).await?;
         Ok(Some(state))
     }
 
-    async fn update(&self, cx: &Cx<()>, _: KnownErrand, plan: KnownErrand) -> Outcome<KnownErrand> {
+    async fn update(&self, cx: &Context<()>, _: KnownErrand, plan: KnownErrand) -> Outcome<KnownErrand> {
         self.create(cx, plan).await
     }
 
-    async fn delete(&self, cx: &Cx<()>, _: KnownErrand) -> Result<(), Failure<KnownErrand>> {
+    async fn delete(&self, cx: &Context<()>, _: KnownErrand) -> Result<(), Failure<KnownErrand>> {
         Ok(cx.guard(std::future::pending::<()>()).await?)
     }
 }
@@ -59,7 +59,7 @@ impl Provider for Late {
     }
 }
 
-/// With a millisecond for this operation only.
+/// Returns an errand with a limit of a millisecond for one operation.
 fn errand(operation: &str) -> proto::DynamicValue {
     let limits = ["create", "read", "update", "delete"].map(|name| {
         let limit = if name == operation { Value::String("1ms".to_owned()) } else { Value::Null };
@@ -88,7 +88,7 @@ async fn each_operation_ends_at_its_deadline() {
         let answer = answer.await.unwrap_or_else(|_| panic!("{operation} has an hour")).expect("answered");
         assert!(reported(&answer.diagnostics).starts_with(": Timed out: "), "{operation}");
     }
-    // Without a word in the configuration, the declared one.
+    // The declared deadline applies if the configuration has none.
     let request = proto::read_resource::Request {
         type_name: "late_errand".to_owned(),
         current_state: Some(errand("none")),

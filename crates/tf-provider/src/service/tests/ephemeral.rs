@@ -4,12 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{Log, configured, dynamic, reported, service, undynamic};
 use crate::wire::tfplugin6 as proto;
-use crate::{Attr, Cx, Diagnostic, Diagnostics, EphemeralResource, Model, Opened, Renewed, Secret};
+use crate::{Attr, Context, Diagnostic, Diagnostics, EphemeralResource, Model, Opened, Renewed, Secret};
 
 /// A ticket.
 #[derive(Clone, Default, Model)]
 pub(super) struct Ticket {
-    /// For whom.
+    /// Holder of the ticket.
     #[tf(required)]
     holder: Attr<String>,
     /// The secret.
@@ -17,7 +17,7 @@ pub(super) struct Ticket {
     code: Attr<Secret>,
 }
 
-/// What a ticket leaves with the core.
+/// Private data of a ticket.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Stub {
     #[serde(with = "crate::exposed")]
@@ -27,12 +27,12 @@ pub(super) struct Stub {
 
 pub(super) struct Tickets;
 
-fn note(cx: &Cx<Log>, text: String) -> Result<(), Diagnostic> {
+fn note(cx: &Context<Log>, text: String) -> Result<(), Diagnostic> {
     cx.data().lock().expect("no panic").push(text);
     Ok(())
 }
 
-/// A moment that is the same in every run.
+/// Returns a time that is the same in every run.
 fn moment() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_900_000_000)
 }
@@ -49,7 +49,7 @@ impl EphemeralResource for Tickets {
         }
     }
 
-    async fn open(&self, cx: &Cx<Log>, wanted: KnownTicket) -> Result<Opened<KnownTicket, Stub>, Diagnostics> {
+    async fn open(&self, cx: &Context<Log>, wanted: KnownTicket) -> Result<Opened<KnownTicket, Stub>, Diagnostics> {
         let holder = &wanted.holder;
         note(cx, format!("open {holder}"))?;
         let code = match holder.as_str() {
@@ -61,7 +61,7 @@ impl EphemeralResource for Tickets {
         Ok(Opened::new(KnownTicket { code, ..wanted }, stub).renew_at(moment()))
     }
 
-    async fn renew(&self, cx: &Cx<Log>, private: Stub) -> Result<Renewed<Stub>, Diagnostics> {
+    async fn renew(&self, cx: &Context<Log>, private: Stub) -> Result<Renewed<Stub>, Diagnostics> {
         note(cx, format!("renew {}", private.code.expose()))?;
         if private.renewals > 0 {
             return Err(Diagnostic::error("Too often", "It was renewed before.").into());
@@ -69,17 +69,17 @@ impl EphemeralResource for Tickets {
         Ok(Renewed { private: Stub { renewals: 1, ..private }, renew_at: None })
     }
 
-    async fn close(&self, cx: &Cx<Log>, private: Stub) -> Result<(), Diagnostics> {
+    async fn close(&self, cx: &Context<Log>, private: Stub) -> Result<(), Diagnostics> {
         note(cx, format!("close {} after {}", private.code.expose(), private.renewals))?;
         cx.guard(tokio::task::yield_now()).await?;
         Ok(())
     }
 }
 
-/// A stamp: nothing to renew, nothing to close.
+/// A stamp, which is neither renewed nor closed.
 #[derive(Clone, Default, Model)]
 pub(super) struct Stamp {
-    /// What it shows.
+    /// Motif of the stamp.
     #[tf(default = "a bird")]
     motif: Attr<String>,
 }
@@ -92,7 +92,7 @@ impl EphemeralResource for Stamps {
     type Model = Stamp;
     type Private = ();
 
-    async fn open(&self, _: &Cx<Log>, wanted: KnownStamp) -> Result<Opened<KnownStamp>, Diagnostics> {
+    async fn open(&self, _: &Context<Log>, wanted: KnownStamp) -> Result<Opened<KnownStamp>, Diagnostics> {
         Ok(Opened::new(wanted, ()))
     }
 }
@@ -130,7 +130,7 @@ async fn a_ticket_is_opened_renewed_and_closed() {
     assert_eq!(log, ["open ann", "renew code-of-ann", "renew code-of-ann", "close code-of-ann after 1"]);
 }
 
-/// A run that was interrupted leaves nothing open.
+/// An interrupted run leaves no resource open.
 #[tokio::test]
 async fn an_interrupt_does_not_keep_it_from_being_closed() {
     let service = configured().await;
@@ -141,7 +141,7 @@ async fn an_interrupt_does_not_keep_it_from_being_closed() {
 }
 
 #[tokio::test]
-async fn what_the_core_leaves_open_is_closed_at_the_end() {
+async fn resources_that_the_core_leaves_open_are_closed_at_the_end() {
     let service = configured().await;
     for holder in ["ann", "bob", "carl"] {
         let opened = service.open_ephemeral_resource(open(holder)).await.expect("answered");
@@ -167,7 +167,7 @@ async fn what_the_core_leaves_open_is_closed_at_the_end() {
 }
 
 #[tokio::test]
-async fn one_that_cannot_be_used_is_closed_at_once() {
+async fn a_resource_with_an_invalid_result_is_closed_at_once() {
     let service = configured().await;
     let opened = service.open_ephemeral_resource(open("forgets")).await.expect("answered");
     assert!(reported(&opened.diagnostics).contains("\"code\" is unknown in the result"));

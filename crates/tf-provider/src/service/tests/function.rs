@@ -46,7 +46,7 @@ impl Function for Join {
     }
 }
 
-/// Entries whose value is odd.
+/// Returns entries whose value is odd.
 #[derive(Parameters)]
 pub(super) struct OddParameters {
     /// Numbers by name; unknown as a whole is fine.
@@ -68,7 +68,7 @@ impl Function for Odd {
     }
 }
 
-/// A function that is none.
+/// Returns the time, so it is not a function.
 #[derive(Parameters)]
 pub(super) struct NowParameters;
 
@@ -154,9 +154,9 @@ async fn errors_name_the_argument() {
     assert!(panic.contains("asked to") && position.is_none(), "{panic}");
 }
 
-/// Cores do not send these, but what comes from outside is checked.
+/// Cores do not send these requests, but input from outside is checked.
 #[tokio::test]
-async fn what_is_not_declared_is_refused() {
+async fn undeclared_arguments_are_refused() {
     assert_eq!(join(vec![]).await, refusal("There are too few arguments", None));
     assert_eq!(join(vec![text("-"), null()]).await, refusal("must not be null", 1));
     assert_eq!(join(vec![unknown(), text("a")]).await, refusal("must not be unknown", 0));

@@ -17,15 +17,15 @@ use crate::schema::{Type, object_type};
 use crate::wire::{messages, msgpack, tfplugin6 as proto};
 use crate::{Attr, Diagnostic, Diagnostics, Model, Path, Provider, Registry, Value};
 
-/// Nothing to configure but whether it works.
+/// A configuration whose only purpose is to be known or unknown.
 #[derive(Clone, Default, Model)]
 struct Settings {
-    /// Unknown: not configured yet.
+    /// Unknown while the provider is not configured yet.
     #[tf(optional)]
     site: Attr<String>,
 }
 
-/// What was done, in order.
+/// The actions in order.
 type Log = Arc<Mutex<Vec<String>>>;
 
 #[derive(Clone, Default)]
@@ -81,12 +81,12 @@ fn raw(value: &proto::DynamicValue, declared: &Type) -> Value {
     msgpack::decode(&value.msgpack, declared).expect("value")
 }
 
-/// A value that is not an object of any type here.
+/// Returns a value that is not an object of any type here.
 fn malformed() -> proto::DynamicValue {
     proto::DynamicValue { msgpack: vec![0x81, 0xa4], json: Vec::new() }
 }
 
-/// The one message, as text, with the attribute it is at.
+/// Returns the only message as text, with its attribute.
 fn reported(diagnostics: &[proto::Diagnostic]) -> String {
     let [diagnostic] = diagnostics else { panic!("one diagnostic: {diagnostics:?}") };
     let selector = |step: &proto::attribute_path::Step| match &step.selector {
@@ -122,7 +122,7 @@ async fn everything_registered_is_offered() {
     assert!(capabilities.get_provider_schema_optional && capabilities.plan_destroy);
 }
 
-/// Registers what no core would accept.
+/// A provider that registers types that no core would accept.
 struct Muddle;
 
 impl Provider for Muddle {
@@ -141,7 +141,7 @@ impl Provider for Muddle {
     }
 }
 
-/// A data source with what only resources can have.
+/// A data source with attributes that only resources can have.
 struct Written;
 
 impl crate::DataSource for Written {
@@ -149,7 +149,11 @@ impl crate::DataSource for Written {
     type Data = Log;
     type Model = resource::Boat;
 
-    async fn read(&self, _: &crate::Cx<Log>, wanted: resource::KnownBoat) -> Result<resource::KnownBoat, Diagnostics> {
+    async fn read(
+        &self,
+        _: &crate::Context<Log>,
+        wanted: resource::KnownBoat,
+    ) -> Result<resource::KnownBoat, Diagnostics> {
         Ok(wanted)
     }
 }

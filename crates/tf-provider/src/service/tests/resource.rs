@@ -1,4 +1,4 @@
-//! What goes beside a resource's state: private state, identity, what a module says, where an object came from.
+//! Data of resources other than attributes: private state, identity, `provider_meta`, origin of moved objects.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -7,23 +7,23 @@ use super::{Log, configured, dynamic, object, raw, reported, service, undynamic}
 use crate::schema::Type;
 use crate::wire::{messages, tfplugin6 as proto};
 use crate::{
-    Attr, Call, Cx, Diagnostic, Diagnostics, Failure, ImportKey, Model, Moves, Outcome, Plan, PlanCx, Resource, Secret,
-    Taken, Value,
+    Attr, Call, Context, Diagnostic, Diagnostics, Failure, ImportKey, Model, Moved, Moves, Outcome, Plan, PlanContext,
+    Resource, Secret, Value,
 };
 
 /// A boat.
 #[derive(Clone, Default, Model)]
 pub(super) struct Boat {
-    /// Its number, for good.
+    /// Number, which never changes.
     #[tf(computed, keep, identity)]
     hull: Attr<i64>,
-    /// What it does in the test.
+    /// Name, which selects the behaviour in the test.
     #[tf(required)]
     name: Attr<String>,
-    /// Where it belongs; a boat does not tell.
+    /// Home harbour, which a read does not return.
     #[tf(required, unread)]
     harbour: Attr<String>,
-    /// How many it takes.
+    /// Number of people.
     #[tf(default = 2)]
     crew: Attr<i64>,
     /// Never stored.
@@ -45,12 +45,12 @@ pub(super) struct Mast {
 /// The block of the modules.
 #[derive(Clone, Default, Model)]
 pub(super) struct Fleet {
-    /// Whose boats they are.
+    /// Owner of the boats.
     #[tf(optional)]
     owner: Attr<String>,
 }
 
-/// What was done with a boat.
+/// The actions on a boat.
 #[derive(Default, Serialize, Deserialize)]
 struct Logbook {
     entries: Vec<String>,
@@ -70,14 +70,14 @@ impl Resource for Boats {
     type Data = Log;
     type Model = Boat;
 
-    async fn plan(&self, cx: &PlanCx<Log>, plan: &mut Plan<Boat>) -> Result<(), Diagnostics> {
+    async fn plan(&self, cx: &PlanContext<Log>, plan: &mut Plan<Boat>) -> Result<(), Diagnostics> {
         if plan.config.name.text() == Some("another hull is planned") {
             plan.planned.hull = 99.into();
         }
         Ok(enter(cx, "plan")?)
     }
 
-    async fn create(&self, cx: &Cx<Log>, plan: KnownBoat) -> Outcome<KnownBoat> {
+    async fn create(&self, cx: &Context<Log>, plan: KnownBoat) -> Outcome<KnownBoat> {
         if let Some(fleet) = cx.meta::<Fleet>()? {
             cx.warn("Owner", fleet.owner.text().unwrap_or_default());
         }
@@ -85,7 +85,7 @@ impl Resource for Boats {
         Ok(KnownBoat { hull: 1.into(), ..plan })
     }
 
-    async fn read(&self, cx: &Cx<Log>, state: Boat) -> Result<Option<Boat>, Diagnostics> {
+    async fn read(&self, cx: &Context<Log>, state: Boat) -> Result<Option<Boat>, Diagnostics> {
         enter(cx, "read")?;
         match state.name.text() {
             Some("gone") => Ok(None),
@@ -94,7 +94,7 @@ impl Resource for Boats {
         }
     }
 
-    async fn update(&self, cx: &Cx<Log>, _: KnownBoat, plan: KnownBoat) -> Outcome<KnownBoat> {
+    async fn update(&self, cx: &Context<Log>, _: KnownBoat, plan: KnownBoat) -> Outcome<KnownBoat> {
         enter(cx, "update")?;
         if plan.name == "another hull" {
             return Ok(KnownBoat { hull: 2.into(), ..plan });
@@ -102,7 +102,7 @@ impl Resource for Boats {
         Ok(plan)
     }
 
-    async fn delete(&self, cx: &Cx<Log>, state: KnownBoat) -> Result<(), Failure<KnownBoat>> {
+    async fn delete(&self, cx: &Context<Log>, state: KnownBoat) -> Result<(), Failure<KnownBoat>> {
         enter(cx, "delete")?;
         if state.name == "leaks" {
             let detail = format!("{} crew, harbour \"{}\"", state.crew, state.harbour);
@@ -112,7 +112,7 @@ impl Resource for Boats {
         Err(Diagnostic::error("Not deleted", book.entries.join(", ")).into())
     }
 
-    async fn import(&self, cx: &Cx<Log>, key: ImportKey<Boat>) -> Result<Boat, Diagnostics> {
+    async fn import(&self, cx: &Context<Log>, key: ImportKey<Boat>) -> Result<Boat, Diagnostics> {
         enter(cx, "import")?;
         match key {
             ImportKey::Identity(boat) => Ok(boat),
@@ -138,7 +138,7 @@ impl Resource for Boats {
             };
             let kept: Option<String> = origin.private();
             let book = Logbook { entries: vec![format!("was {}", kept.unwrap_or_default())] };
-            Ok(Taken::from(boat).with_private(&book)?)
+            Ok(Moved::from(boat).with_private(&book)?)
         });
         moves.from("lake/boats", "lake_boat", .., |origin| match origin.text("name") {
             Some("panics") => panic!("asked to"),
@@ -211,7 +211,7 @@ fn read(state: &Boat, private: Vec<u8>) -> proto::read_resource::Request {
 }
 
 #[tokio::test]
-async fn private_state_goes_through_a_whole_life() {
+async fn private_state_is_kept_from_create_to_delete() {
     let service = configured().await;
     let first = boat("a", Attr::Null);
     let create = proto::plan_resource_change::Request { prior_state: nothing(), ..plan(&first, &first, vec![]) };
@@ -225,7 +225,7 @@ async fn private_state_goes_through_a_whole_life() {
     let change = apply(Some(&boat("a", 1)), Some(&boat("b", 1)), planned.planned_private);
     let changed = service.apply_resource_change(change).await.expect("changed");
     assert_eq!(changed.diagnostics, []);
-    // A destroy is planned without the author's code.
+    // The author's code is not called for the plan of a destroy.
     let destroy = proto::plan_resource_change::Request {
         proposed_new_state: nothing(),
         ..plan(&boat("b", 1), &boat("b", 1), changed.private)
@@ -262,7 +262,7 @@ async fn an_imported_object_can_be_destroyed_before_it_is_complete() {
 }
 
 #[tokio::test]
-async fn an_object_whose_state_lacks_what_a_destroy_needs_is_left_alone() {
+async fn an_object_whose_state_lacks_a_needed_attribute_is_not_destroyed() {
     let lost = Boat { name: Attr::Null, ..boat("a", 1) };
     let answer = configured().await.apply_resource_change(apply(Some(&lost), None, vec![])).await.expect("answered");
     let text = reported(&answer.diagnostics);
@@ -284,7 +284,7 @@ async fn identity_is_reported_by_every_read() {
         let request = proto::read_resource::Request { current_identity, ..read(&boat("a", 1), vec![]) };
         assert_eq!(service.read_resource(request).await.expect("found").new_identity, identity(1));
     }
-    // After an import that left it open, it becomes known.
+    // The identity becomes known after an import without it.
     let found = service.read_resource(read(&boat("a", Attr::Null), vec![])).await.expect("found");
     assert_eq!((found.diagnostics.len(), found.new_identity), (0, identity(1)));
     let request = proto::read_resource::Request { current_identity: identity(1), ..read(&boat("gone", 1), vec![]) };
@@ -293,15 +293,15 @@ async fn identity_is_reported_by_every_read() {
     assert!(raw(&gone.new_state.expect("null"), &object::<Boat>()).is_null());
 }
 
-const CHANGED: &str = "hull: Identity changed: What identifies an object never changes while it lives, but this did: \
-                       \"hull\". This is a bug in the provider.";
+const CHANGED: &str = "hull: Identity changed: Identifying attributes must not change while an object exists, but these \
+                       did: \"hull\". This is a bug in the provider.";
 
 #[tokio::test]
 async fn a_read_that_finds_another_object_is_an_error() {
     let service = configured().await;
     let found = service.read_resource(read(&boat("another hull is found", 1), vec![])).await.expect("answered");
     assert_eq!((reported(&found.diagnostics).as_str(), found.new_state), (CHANGED, None));
-    // What the core remembers counts, whatever the state says.
+    // The identity that the core stores has precedence over the state.
     let request = proto::read_resource::Request { current_identity: identity(7), ..read(&boat("a", 1), vec![]) };
     assert_eq!(reported(&service.read_resource(request).await.expect("answered").diagnostics), CHANGED);
 }
@@ -333,7 +333,7 @@ async fn identity_of_older_versions_is_upgraded() {
     assert_eq!(reported(&upgrade(1, "{}").diagnostics), ": Lost: Nothing is left of it.");
     assert!(reported(&upgrade(3, "{}").diagnostics).contains("schema 3; this one knows 2"));
     assert!(reported(&upgrade(0, "{").diagnostics).contains("it is not JSON"));
-    assert!(reported(&upgrade(2, r#"{"hull":"x"}"#).diagnostics).contains("\"hull\" is not number"));
+    assert!(reported(&upgrade(2, r#"{"hull":"x"}"#).diagnostics).contains("\"hull\" does not have the type number"));
     let request = proto::get_resource_identity_schemas::Request {};
     let schemas = service.get_resource_identity_schemas(request).expect("answered").identity_schemas;
     assert_eq!((schemas.len(), schemas["toy_boat"].version), (1, 2));
@@ -365,7 +365,7 @@ fn an_object_of_another_type_is_taken_over() {
     assert!(boat.cargo.is_null(), "write-only values are not stored");
     assert_eq!(answer.target_identity, identity(7));
     assert_eq!(answer.target_private, br#"{"entries":["was the Bounty"]}"#);
-    // Any registry, any version; nothing private, and no identity yet.
+    // The rule accepts any registry and version. There is no private state and no identity yet.
     let request = origin("registry.example.com/lake/boats", "lake_boat", 40, r#"{"name":"Bob"}"#);
     let answer = service.move_resource_state(request).expect("answered");
     assert_eq!(undynamic::<Boat>(&answer.target_state.expect("state")).name.text(), Some("Bob"));
@@ -374,7 +374,7 @@ fn an_object_of_another_type_is_taken_over() {
     assert!(schema.server_capabilities.expect("capabilities").move_resource_state);
 }
 
-/// JSON readers round what an `f64` does not hold.
+/// JSON readers round numbers that do not fit an `f64`.
 #[test]
 fn numbers_of_any_length_are_taken_over_with_every_digit() {
     let service = service();
@@ -396,7 +396,7 @@ fn numbers_of_any_length_are_taken_over_with_every_digit() {
 }
 
 #[test]
-fn what_cannot_be_taken_over_is_refused_with_what_could() {
+fn an_object_that_cannot_be_taken_over_is_refused_with_the_accepted_types() {
     let service = service();
     let refused = |request| {
         let answer = service.move_resource_state(request).expect("answered");
@@ -426,7 +426,7 @@ fn what_cannot_be_taken_over_is_refused_with_what_could() {
 }
 
 #[tokio::test]
-async fn what_the_module_says_reaches_the_call() {
+async fn provider_meta_reaches_the_call() {
     let service = configured().await;
     let schema = service.get_provider_schema(proto::get_provider_schema::Request {}).expect("answered");
     assert_eq!(schema.provider_meta.and_then(|meta| meta.block).expect("declared").attributes[0].name, "owner");
@@ -438,7 +438,7 @@ async fn what_the_module_says_reaches_the_call() {
     assert_eq!(reported(&made.diagnostics), ": Owner: the port");
 }
 
-/// Without the capability a write-only value would end in the state, however deep it is.
+/// Without the capability, the core would store a write-only value at any depth.
 #[test]
 fn a_write_only_value_inside_is_refused_where_the_core_would_store_it() {
     let mast = Mast { lock: Secret::new("1234").into() };

@@ -12,7 +12,7 @@ fn nothing() -> Option<proto::DynamicValue> {
     Some(proto::DynamicValue { msgpack: vec![0xc0], json: Vec::new() })
 }
 
-/// A provider that was never configured, and one whose configuration is unknown.
+/// Returns a provider that was never configured, and one whose configuration is unknown.
 async fn unconfigured() -> [Service<Toy>; 2] {
     let unknown = service();
     let config = Some(dynamic(&Settings { site: Attr::Unknown }));

@@ -1,4 +1,4 @@
-//! MessagePack ⇄ [`Value`], led by the declared type: a number may arrive as text, a set as an array.
+//! Converts between MessagePack and [`Value`]s by the declared type: a number may be text, and a set is an array.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use crate::path::Path;
 use crate::schema::Type;
 use crate::value::{Number, Value};
 
-/// Deeper nesting than any schema has; what comes from outside must not exhaust the stack.
+/// Limit for nesting, deeper than any schema. Input from outside must not exhaust the stack.
 const DEPTH: usize = 64;
 
-/// Bytes that are not value of the declared type.
+/// An error in bytes that are not a value of the declared type.
 #[derive(Debug, thiserror::Error)]
 #[error("malformed value at \"{path}\": {problem}")]
 pub(crate) struct DecodeError {
@@ -21,7 +21,7 @@ pub(crate) struct DecodeError {
 
 type Result<T> = std::result::Result<T, DecodeError>;
 
-/// Reads one value of the declared type; the bytes must end with it.
+/// Decodes a value of the declared type. The bytes must end with it.
 pub(crate) fn decode(bytes: &[u8], wanted: &Type) -> Result<Value> {
     let mut reader = Reader { rest: bytes };
     let value = reader.value(wanted, &Path::root())?;
@@ -63,7 +63,8 @@ impl Reader<'_> {
         self.rest.first().map(|byte| Marker::from_u8(*byte)).ok_or_else(|| problem(path, "ends too early"))
     }
 
-    /// Any extension is an unknown value: type 0 is the plain one, type 12 carries promises that we need not know.
+    /// Decodes an extension as an unknown value. Type 0 is a plain unknown value; type 12 also carries refinements,
+    /// which are ignored.
     fn unknown(&mut self, path: &Path) -> Result<Value> {
         let meta = decode::read_ext_meta(&mut self.rest).map_err(|_| problem(path, "no extension"))?;
         self.take(meta.size as usize, path)?;
@@ -133,7 +134,7 @@ fn finite(float: f64) -> Option<Number> {
     Number::parse(&float.to_string())
 }
 
-/// Writes a value of the declared type. Attributes that an object value lacks are written as null.
+/// Encodes a value of the declared type. Attributes that an object value lacks are encoded as null.
 pub(crate) fn encode(value: &Value, declared: &Type) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(256);
     // Writing to memory cannot fail.
@@ -172,12 +173,13 @@ fn write(bytes: &mut Vec<u8>, value: &Value, declared: &Type) -> Written {
                 write(bytes, value.get(name), attribute)
             })
         }
-        // Null, and what the type makes impossible: models are written by the declaration that gives the type.
+        // Null, and values of another type, which cannot occur because the type and the values come from the same
+        // declaration.
         _ => encode::write_nil(bytes).map_err(encode::ValueWriteError::InvalidMarkerWrite),
     }
 }
 
-/// Whole numbers as integers, all others as the text that cores read with full precision.
+/// Encodes whole numbers as integers, and all others as text, which cores read with full precision.
 fn write_number(bytes: &mut Vec<u8>, number: &Number) -> Written {
     match number.as_i64() {
         Some(integer) => encode::write_sint(bytes, integer).map(drop),

@@ -51,7 +51,7 @@ fn every_extension_is_unknown() {
 }
 
 #[test]
-fn null_and_empty_are_kept_apart() {
+fn null_and_empty_are_distinguished() {
     let list = Type::List(Box::new(Type::String));
     assert_eq!(encode(&Value::Null, &list), [0xc0]);
     assert_eq!(encode(&Value::List(vec![]), &list), [0x90]);
@@ -88,7 +88,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_written_is_read_again((declared, value) in declared().prop_flat_map(|declared| {
+    fn an_encoded_value_is_decoded_again((declared, value) in declared().prop_flat_map(|declared| {
         let value = any_value(&declared);
         (Just(declared), value)
     })) {
@@ -96,7 +96,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_bring_it_down(declared in declared(), bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+    fn no_bytes_make_the_decoder_panic(declared in declared(), bytes in prop::collection::vec(any::<u8>(), 0..64)) {
         let _ = decode(&bytes, &declared);
     }
 }

@@ -1,20 +1,20 @@
-//! Tokens, who uses them, and what a call needs of them.
+//! Tokens, their accounts, and the permissions that calls need.
 
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::limits::Counted;
+use super::limits::LimitKey;
 
-/// How much a permission allows.
+/// The level of a permission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Level {
-    /// Nothing.
+    /// No access.
     #[default]
     None,
-    /// Reading.
+    /// Read access.
     Read,
-    /// Reading and changing.
+    /// Read and write access.
     Write,
 }
 
@@ -36,10 +36,10 @@ impl Level {
     }
 }
 
-/// What a token may do: the permissions of a fine-grained personal access token or of an App's installation.
+/// Permissions of a fine-grained personal access token or of an App's installation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Token {
-    /// Repositories (`owner/name`) that it may see; empty for all.
+    /// Visible repositories (`owner/name`); empty for all.
     pub repositories: BTreeSet<String>,
     /// Repository permission "Actions".
     pub actions: Level,
@@ -50,26 +50,26 @@ pub struct Token {
 }
 
 impl Token {
-    /// What a farm that polls and registers runners per repository needs, and no more.
+    /// Returns the permissions that a farm needs to poll and register runners per repository.
     #[must_use]
     pub fn for_repository_runners() -> Self {
         Self { actions: Level::Read, administration: Level::Write, ..Self::default() }
     }
 
-    /// What a farm that polls repositories and registers runners at their organization needs, and no more.
+    /// Returns the permissions that a farm needs to poll repositories and register runners at their organization.
     #[must_use]
     pub fn for_organization_runners() -> Self {
         Self { actions: Level::Read, organization_runners: Level::Write, ..Self::default() }
     }
 }
 
-/// What kind of token it is, which shows in answers.
+/// The kind of a token, which appears in answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
     FineGrained,
-    /// With these scopes.
+    /// Classic personal access token with these scopes.
     Classic(Vec<String>),
-    /// Of this installation.
+    /// Installation token of this installation.
     Installation(u64),
 }
 
@@ -77,29 +77,29 @@ pub(crate) enum Kind {
 pub(crate) struct Account {
     pub(crate) token: Token,
     pub(crate) kind: Kind,
-    /// How the request log calls it.
+    /// Name in the request log.
     pub(crate) name: String,
-    pub(crate) counted: Counted,
-    /// Whose repositories it sees only: an installation's account.
+    pub(crate) limit_key: LimitKey,
+    /// Owner of the visible repositories, for an installation's account.
     pub(crate) owner: Option<String>,
     pub(crate) expires_at: Option<Timestamp>,
 }
 
-/// Who was recognized.
+/// An authenticated caller.
 #[derive(Debug, Clone)]
 pub(crate) enum Caller {
     Nobody,
-    /// By the secret of an account.
+    /// Caller with this secret of an account.
     Token(String),
-    /// An App that signed for itself.
+    /// App with a signed claim.
     App(u64),
 }
 
-/// What a call needs.
+/// The permission that a call needs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Need {
     Actions(Level),
     Runners(Level),
-    /// That it may see the thing.
+    /// Permission to see the thing.
     Metadata,
 }

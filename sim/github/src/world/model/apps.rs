@@ -1,4 +1,4 @@
-//! GitHub Apps, their installations and the tokens of these.
+//! GitHub Apps, their installations and installation tokens.
 
 use jiff::Timestamp;
 
@@ -12,28 +12,28 @@ pub(crate) struct App {
     pub(crate) owner: String,
     pub(crate) permissions: Token,
     pub(crate) created_at: Timestamp,
-    /// RSA public key, PKCS#1 DER.
+    /// RSA public key in PKCS#1 DER form.
     pub(crate) key: Vec<u8>,
 }
 
-/// An App where it is installed.
+/// An installation of an App.
 #[derive(Debug, Clone)]
 pub(crate) struct Installation {
     pub(crate) id: u64,
     pub(crate) app: u64,
-    /// Login of the organization or person.
+    /// Login of the organization or user.
     pub(crate) account: String,
-    /// What it may do; no repositories means all of the account.
+    /// Permissions. No repositories means all of the account.
     pub(crate) grants: Token,
     pub(crate) suspended: bool,
     pub(crate) created_at: Timestamp,
 }
 
-/// What a new installation token is limited to.
+/// Limits of a new installation token.
 #[derive(Debug, Default)]
-pub(crate) struct Narrowed {
+pub(crate) struct TokenLimits {
     pub(crate) permissions: Option<Vec<(String, Level)>>,
-    /// Names without owner.
+    /// Names of repositories without owner.
     pub(crate) repositories: Option<Vec<String>>,
     pub(crate) repository_ids: Option<Vec<u64>>,
 }
@@ -44,6 +44,6 @@ pub(crate) struct NewToken {
     pub(crate) secret: String,
     pub(crate) expires_at: Timestamp,
     pub(crate) grants: Token,
-    /// Whether it sees less repositories than its installation.
+    /// True if the token is limited to some of the installation's repositories.
     pub(crate) selected: bool,
 }

@@ -2,21 +2,21 @@
 
 use std::collections::BTreeSet;
 
-/// Number of the group that every organization has.
+/// Number of every organization's default group.
 pub(crate) const DEFAULT_GROUP: u64 = 1;
 
 /// A runner group. Each organization has its own.
 #[derive(Debug, Clone)]
 pub(crate) struct Group {
     pub(crate) id: u64,
-    /// Login, or an enterprise's path, lower case.
+    /// Login of the organization, or path of the enterprise, in lower case.
     pub(crate) owner: String,
     pub(crate) name: String,
-    /// `all`, `private` or `selected`.
+    /// Visibility: `all`, `private` or `selected`.
     pub(crate) visibility: String,
-    /// Repositories of a `selected` group of an organization.
+    /// Repositories of an organization's `selected` group.
     pub(crate) repositories: BTreeSet<String>,
-    /// Organizations of a `selected` group of an enterprise.
+    /// Organizations of an enterprise's `selected` group.
     pub(crate) organizations: BTreeSet<String>,
     pub(crate) allows_public_repositories: bool,
     pub(crate) restricted_to_workflows: bool,
@@ -38,7 +38,7 @@ impl Group {
         }
     }
 
-    /// Whether jobs of a repository may use its runners.
+    /// Returns true if jobs of a repository may use the group's runners.
     pub(crate) fn serves(&self, repository: &str) -> bool {
         let owner = repository.split('/').next().unwrap_or_default();
         let chosen = |all: &BTreeSet<String>, name: &str| all.iter().any(|known| known.eq_ignore_ascii_case(name));

@@ -2,18 +2,18 @@
 
 use jiff::Timestamp;
 
-use super::scale_sets::Share;
+use super::scale_sets::Offer;
 
 /// A workflow run to be queued.
 #[derive(Debug, Clone)]
 pub struct RunSpec {
-    /// `owner/name` of the repository.
+    /// Repository as `owner/name`.
     pub repository: String,
-    /// What triggers it: `push`, `pull_request`, `workflow_dispatch`, …
+    /// Event that triggers the run: `push`, `pull_request`, `workflow_dispatch`, …
     pub event: String,
-    /// `owner/name` of the fork that a pull request comes from.
+    /// Fork as `owner/name` that a pull request comes from.
     pub fork: Option<String>,
-    /// Its jobs, queued at once.
+    /// Jobs, which are queued at once.
     pub jobs: Vec<JobSpec>,
 }
 
@@ -22,9 +22,9 @@ pub struct RunSpec {
 pub struct JobSpec {
     /// Name as shown to people.
     pub name: String,
-    /// Labels that its runner must all have.
+    /// Labels that the job's runner must have.
     pub labels: Vec<String>,
-    /// Shell scripts, run one after the other until one fails.
+    /// Shell scripts. They run one after the other until one fails.
     pub steps: Vec<String>,
 }
 
@@ -36,101 +36,101 @@ pub(crate) struct Run {
     pub(crate) fork: Option<String>,
     pub(crate) created_at: Timestamp,
     pub(crate) number: u64,
-    /// Jobs of all attempts, oldest first.
+    /// Numbers of the jobs of all attempts, oldest first.
     pub(crate) jobs: Vec<u64>,
     pub(crate) attempt: u64,
 }
 
-/// A job and what became of it.
+/// A job with its history.
 #[derive(Debug, Clone)]
 pub struct Job {
     /// Number of the job.
     pub id: u64,
-    /// Number of its run.
+    /// Number of the run.
     pub run_id: u64,
-    /// `owner/name` of its repository.
+    /// Repository as `owner/name`.
     pub repository: String,
     /// Name as shown to people.
     pub name: String,
-    /// Labels that its runner must all have.
+    /// Labels that the job's runner must have.
     pub labels: Vec<String>,
-    /// Its scripts.
+    /// Shell scripts.
     pub steps: Vec<String>,
-    /// How far it is.
+    /// Progress.
     pub state: JobState,
-    /// Name of the runner that took it.
+    /// Name of the job's runner.
     pub runner_name: Option<String>,
-    /// What its runner wrote.
+    /// Output of the runner.
     pub log: String,
-    /// What happened to it, oldest first.
+    /// Events, oldest first.
     pub events: Vec<Event>,
     pub(crate) runner_id: Option<u64>,
     pub(crate) created_at: Timestamp,
     pub(crate) started_at: Option<Timestamp>,
     pub(crate) completed_at: Option<Timestamp>,
     pub(crate) cancel_requested: bool,
-    /// 1 for the first attempt of its run.
+    /// Number of the attempt, from 1.
     pub(crate) attempt: u64,
-    /// Number and name of the group of the runner that took it.
+    /// Number and name of the runner's group.
     pub(crate) runner_group: Option<(u64, String)>,
-    /// Whose scale set has it.
-    pub(crate) share: Option<Share>,
-    /// How often a scale set had it and let it lie.
-    pub(crate) let_lie: u32,
-    /// No scale set gets it before this.
+    /// Scale set that the job is offered to or acquired by.
+    pub(crate) offer: Option<Offer>,
+    /// Number of times that a scale set acquired the job and no runner fetched it.
+    pub(crate) unfetched: u32,
+    /// Time before which no scale set gets the job.
     pub(crate) not_before: Timestamp,
-    /// Number of its events that were sent to webhooks and scale sets.
+    /// Number of events that were sent to webhooks and scale sets.
     pub(crate) reported: usize,
 }
 
-/// How far a [`Job`] is.
+/// The progress of a [`Job`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobState {
-    /// Waits for a runner.
+    /// Waiting for a runner.
     Queued,
-    /// Handed to a runner that has not fetched it.
+    /// Assigned to a runner that has not fetched it.
     Assigned {
-        /// When.
+        /// Time of the assignment.
         since: Timestamp,
     },
-    /// Runs.
+    /// Running.
     InProgress {
-        /// Its runner must give a sign before this.
+        /// Time before which its runner must give a sign.
         lease_until: Timestamp,
     },
     /// Ended.
     Completed {
-        /// `success`, `failure`, `cancelled`.
+        /// Conclusion: `success`, `failure` or `cancelled`.
         conclusion: String,
     },
 }
 
-/// Something that happened to a job.
+/// An event in the history of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// When.
+    /// Time.
     pub at: Timestamp,
-    /// What.
+    /// Kind.
     pub kind: EventKind,
 }
 
-/// See [`Event`].
+/// The kind of an [`Event`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventKind {
-    /// It waits for a runner.
+    /// The job was queued.
     Queued,
-    /// It was handed to the runner of this name.
+    /// The job was assigned to the runner of this name.
     Assigned(String),
-    /// The runner of this name did not fetch it; it waits again.
+    /// The runner of this name did not fetch the job, which returned to the queue.
     Requeued(String),
-    /// The runner of this name runs it.
+    /// The runner of this name started the job.
     Started(String),
-    /// It ended with this conclusion.
+    /// The job ended with this conclusion.
     Completed(String),
 }
 
 impl Job {
-    /// The job as it was at `at`; nothing where it was not there yet.
+    /// Returns the job as it was at `at`, or `None` if it did not exist yet.
     pub(crate) fn as_of(&self, at: Timestamp) -> Option<Self> {
         let events: Vec<Event> = self.events.iter().filter(|event| event.at <= at).cloned().collect();
         let last = events.last()?;

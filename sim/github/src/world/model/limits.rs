@@ -1,28 +1,28 @@
-//! How much a caller has asked for, and what a call is counted as.
+//! Use of the rate limits, and the cost of calls.
 
 use std::collections::{HashMap, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Who is counted together: all tokens of an installation, a person's token, everybody without one.
+/// The unit that a limit applies to: all tokens of an installation, a user's tokens, or all callers without one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Counted {
+pub(crate) enum LimitKey {
     Nobody,
-    Person(u64),
+    User(u64),
     Installation(u64),
     App(u64),
 }
 
-/// What a call is counted as.
+/// The cost of a call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cost<'a> {
-    /// The path. Whether GitHub counts all runs' jobs as one endpoint is not said.
+    /// Path of the call. GitHub does not document if it counts the jobs of all runs as one endpoint.
     pub(crate) endpoint: &'a str,
     pub(crate) changes: bool,
     pub(crate) registers: bool,
 }
 
-/// What an answer's headers say about a limit.
+/// State of a limit, as an answer's headers show it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RateState {
     pub(crate) resource: &'static str,
@@ -49,13 +49,13 @@ impl Window {
     }
 }
 
-/// What one caller has used.
+/// Use of the limits by one caller.
 #[derive(Debug)]
 pub(crate) struct Usage {
     pub(crate) core: Window,
     pub(crate) registrations: Window,
     pub(crate) in_flight: usize,
-    /// Points of the last minute: when, endpoint, how many.
+    /// Points of the last minute: time, endpoint, number.
     pub(crate) points: VecDeque<(Timestamp, String, u64)>,
     pub(crate) throttled_until: Option<Timestamp>,
 }
@@ -72,4 +72,4 @@ impl Default for Usage {
     }
 }
 
-pub(crate) type Usages = HashMap<Counted, Usage>;
+pub(crate) type Usages = HashMap<LimitKey, Usage>;

@@ -5,21 +5,21 @@ use std::collections::{BTreeMap, VecDeque};
 use jiff::Timestamp;
 use serde_json::Value;
 
-/// Most job messages in one batch.
+/// Largest number of job messages in one batch.
 const BATCH: usize = 50;
 
-/// What waits for a listener.
+/// The messages for a scale set.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct MessageQueue {
     pub(crate) session: Option<MessageSession>,
-    /// Job messages in no batch yet.
+    /// Job messages that are in no batch yet.
     pub(crate) unsent: VecDeque<Value>,
     /// Batches that were not deleted, by number.
     pub(crate) batches: BTreeMap<u64, Vec<Value>>,
     last_batch: u64,
-    /// `X-ScaleSetMaxCapacity` of the last poll.
+    /// Value of `X-ScaleSetMaxCapacity` in the last poll.
     pub(crate) capacity: Option<usize>,
-    /// When the last session ended; first, when the set was created.
+    /// Time at which the last session ended, or at which the set was created.
     pub(crate) silent_since: Timestamp,
 }
 
@@ -43,7 +43,7 @@ impl MessageQueue {
     }
 }
 
-/// Somebody's right to read the queue.
+/// A session that may read the queue.
 #[derive(Debug, Clone)]
 pub(crate) struct MessageSession {
     pub(crate) id: String,
@@ -51,7 +51,7 @@ pub(crate) struct MessageSession {
     pub(crate) token: String,
     pub(crate) token_ends: Timestamp,
     pub(crate) seen_at: Timestamp,
-    /// Polls that wait right now.
+    /// Number of waiting polls.
     pub(crate) waiting: usize,
 }
 
@@ -61,8 +61,8 @@ pub(crate) enum Poll {
     /// Number of the batch and its job messages.
     Message(u64, Vec<Value>),
     Nothing,
-    /// The token is not the session's, or not any more.
+    /// The token is not, or no longer, the session's.
     BadToken,
-    /// There is no such session.
+    /// The session does not exist.
     Gone,
 }

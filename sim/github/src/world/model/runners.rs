@@ -11,21 +11,21 @@ pub(crate) struct Runner {
     pub(crate) name: String,
     pub(crate) scope: Scope,
     pub(crate) group: u64,
-    /// The scale set that it was made for.
+    /// Number of the scale set that the registration was made for.
     pub(crate) scale_set: Option<u64>,
     pub(crate) labels: Vec<String>,
     pub(crate) registered_at: Timestamp,
     pub(crate) ephemeral: bool,
     pub(crate) version: Option<String>,
     pub(crate) session: Option<String>,
-    /// Whether it waits for a job right now.
+    /// True while the runner waits for a job.
     pub(crate) listening: bool,
-    /// When it was last heard of; first, when it was registered.
+    /// Time of the last sign of life, or of the registration.
     pub(crate) seen_at: Timestamp,
-    /// When it began to wait for a job.
+    /// Time since which it has been waiting for a job.
     pub(crate) idle_since: Option<Timestamp>,
     pub(crate) job: Option<u64>,
-    /// Set once its one job is done: when the registration goes.
+    /// Time at which the registration is removed, set after its only job.
     pub(crate) remove_at: Option<Timestamp>,
 }
 

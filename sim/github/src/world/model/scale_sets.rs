@@ -1,4 +1,4 @@
-//! Runner scale sets and their shares in jobs.
+//! Runner scale sets and the jobs that they have.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,7 +14,7 @@ pub(crate) struct ScaleSet {
     pub(crate) scope: Scope,
     pub(crate) name: String,
     pub(crate) group: u64,
-    /// Type and name of those that registered.
+    /// Type and name of the registered labels.
     pub(crate) labels: Vec<(String, String)>,
     pub(crate) disable_update: bool,
     pub(crate) created_on: Timestamp,
@@ -29,22 +29,22 @@ impl ScaleSet {
     }
 }
 
-/// What a scale set has to do with a job.
+/// The relation of a job to its scale set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Share {
+pub(crate) struct Offer {
     pub(crate) set: u64,
     pub(crate) request: u64,
     pub(crate) since: Timestamp,
     pub(crate) acquired_at: Option<Timestamp>,
-    /// True once its messages have said that the job is completed.
+    /// True if a message to the set has said that the job is completed.
     pub(crate) reported_completed: bool,
 }
 
-/// The Actions service's own books.
+/// State of the Actions service.
 #[derive(Debug, Default)]
 pub(crate) struct Service {
     pub(crate) sets: BTreeMap<u64, ScaleSet>,
-    /// Tokens of admin connections: for which scope, until when.
+    /// Tokens of admin connections with their scope and expiry.
     pub(crate) admins: HashMap<String, (Scope, Timestamp)>,
     pub(crate) next_set: u64,
     pub(crate) next_request: u64,

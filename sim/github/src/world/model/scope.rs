@@ -1,6 +1,6 @@
-//! Where runners are registered.
+//! Scopes in which runners are registered.
 
-/// Where a runner is registered.
+/// The scope of a runner's registration.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// A repository, as `owner/name`.
@@ -12,7 +12,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// What names it in URLs.
+    /// Returns the part of URLs that names the scope.
     pub(crate) fn path(&self) -> String {
         match self {
             Self::Repository(name) | Self::Organization(name) => name.clone(),
@@ -20,7 +20,7 @@ impl Scope {
         }
     }
 
-    /// Whether it is the same; GitHub ignores case in names.
+    /// Returns true if both are the same scope. GitHub ignores case in names.
     pub(crate) fn is(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Repository(a), Self::Repository(b))

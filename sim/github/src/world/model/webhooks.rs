@@ -4,23 +4,23 @@ use jiff::Timestamp;
 
 use super::scope::Scope;
 
-/// Whose webhook it is.
+/// The owner of a webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HookOwner {
-    /// An App's: it gets the jobs of all its installations.
+    /// App. It receives the jobs of all its installations.
     App(u64),
-    /// A repository's or an organization's.
+    /// Repository or organization.
     Scope(Scope),
 }
 
-/// A webhook to be set up.
+/// A webhook to add.
 #[derive(Debug, Clone)]
 pub struct WebhookSpec {
-    /// Whose it is.
+    /// Owner.
     pub owner: HookOwner,
-    /// Where it goes; `http` only.
+    /// URL of the receiver; `http` only.
     pub url: String,
-    /// What its bodies are signed with.
+    /// Secret that bodies are signed with.
     pub secret: String,
 }
 
@@ -30,20 +30,20 @@ pub(crate) struct Webhook {
     pub(crate) spec: WebhookSpec,
 }
 
-/// One attempt to send an event.
+/// An attempt to deliver an event.
 #[derive(Debug, Clone)]
 pub struct Delivery {
     /// Number of the attempt.
     pub id: u64,
-    /// What `X-GitHub-Delivery` says: the same for all attempts at one event.
+    /// Value of `X-GitHub-Delivery`, the same for all attempts at one event.
     pub guid: String,
-    /// `queued`, `in_progress`, `completed`.
+    /// Action: `queued`, `in_progress` or `completed`.
     pub action: String,
-    /// Whether somebody asked for it to be sent again.
+    /// True if the delivery was requested again.
     pub redelivery: bool,
-    /// HTTP status of the receiver's answer; 0 while there is none, or where none came in time.
+    /// HTTP status of the receiver's answer; 0 while there is none, or if none came in time.
     pub status_code: u16,
-    /// In seconds, once it has ended.
+    /// Duration in seconds, after the end.
     pub duration: Option<f64>,
     pub(crate) hook: u64,
     pub(crate) delivered_at: Timestamp,
@@ -52,7 +52,7 @@ pub struct Delivery {
     pub(crate) body: Vec<u8>,
 }
 
-/// What is to be sent now, headers and all.
+/// A webhook that is ready to send, with its headers.
 #[derive(Debug, Clone)]
 pub(crate) struct Outgoing {
     pub(crate) delivery: u64,

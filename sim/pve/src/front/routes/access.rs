@@ -1,4 +1,4 @@
-//! Calls of users, groups, roles, tokens and permissions.
+//! Calls about users, groups, roles, tokens and permissions.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Calls of the cluster, and of the resource pools.
+//! Calls about the cluster and about resource pools.
 
 use serde_json::{Value, json};
 

@@ -1,9 +1,9 @@
-//! Calls of containers.
+//! Calls about containers.
 
 use serde_json::json;
 
 use super::{Entry, entries};
-use crate::guests::console::Of;
+use crate::guests::console::Target;
 use crate::world::state::Kind;
 use crate::{cluster, guests, lxc};
 
@@ -48,7 +48,7 @@ pub(super) const ENTRIES: &[Entry] = entries![|engine, call, _upload|
     POST "/nodes/{node}/lxc/{vmid}/move_volume" => lxc::move_volume::move_volume(engine, &call)?;
     POST "/nodes/{node}/lxc/{vmid}/template" => lxc::life::template(engine, &call)?;
     POST "/nodes/{node}/lxc/{vmid}/clone" => lxc::clone::clone(engine, &call).await?;
-    POST "/nodes/{node}/lxc/{vmid}/termproxy" => guests::console::open(engine, &call, Of::Guest(Kind::Lxc))?;
+    POST "/nodes/{node}/lxc/{vmid}/termproxy" => guests::console::open(engine, &call, Target::Guest(Kind::Lxc))?;
     GET "/nodes/{node}/lxc/{vmid}/vncwebsocket" => super::console_port(engine, Kind::Lxc, &call)?;
     GET "/nodes/{node}/lxc/{vmid}/feature" => guests::snapshots::feature(engine, Kind::Lxc, &call)?;
     GET "/nodes/{node}/lxc/{vmid}/firewall/options" => json!({ "digest": super::NO_RULES });

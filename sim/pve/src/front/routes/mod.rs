@@ -1,8 +1,8 @@
 //! The table of calls: one entry, with the function that carries the call out, for each method and path of PVE's schema
 //! that is simulated.
 //!
-//! The schema finds the call of a request. The call's place in the schema is its handler's place in [`Handlers`], so no
-//! text is compared a second time.
+//! The schema finds the call of a request. A call's position in the schema is its handler's position in [`Handlers`],
+//! so no text is compared twice.
 
 mod access;
 mod cluster;
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::engine::handlers::{Handler, Handlers};
 use crate::engine::{Call, Engine};
 use crate::guests;
-use crate::guests::console::Of;
+use crate::guests::console::Target;
 use crate::refusal::Outcome;
 use crate::schema::Schema;
 use crate::world::state::Kind;
@@ -28,7 +28,7 @@ use crate::world::state::Kind;
 /// One call and its handler.
 struct Entry {
     method: &'static str,
-    /// Path below `/api2/<format>`, as the schema writes it.
+    /// Path below `/api2/<format>`, written as in the schema.
     path: &'static str,
     handler: Handler,
 }
@@ -65,7 +65,7 @@ fn all_entries() -> impl Iterator<Item = &'static Entry> {
     TABLE.into_iter().flatten()
 }
 
-/// Returns the handlers of a schema's calls. Entries that only another line of PVE has are left out.
+/// Returns the handlers of a schema's calls. Entries that only exist in the other line of PVE are left out.
 pub(crate) fn handlers(schema: &Schema) -> Handlers {
     let table: HashMap<_, _> = all_entries().map(|entry| ((entry.method, entry.path), entry.handler)).collect();
     Handlers::new(schema.routes().iter().map(|route| table.get(&(route.method.as_str(), route.path.as_str())).copied()))
@@ -81,5 +81,5 @@ fn current(engine: &Engine, kind: Kind, call: &Call) -> Outcome<Value> {
 }
 
 fn console_port(engine: &Engine, kind: Kind, call: &Call) -> Outcome<Value> {
-    Ok(json!({ "port": guests::console::check_ticket(engine, call, Of::Guest(kind))?.to_string() }))
+    Ok(json!({ "port": guests::console::check_ticket(engine, call, Target::Guest(kind))?.to_string() }))
 }

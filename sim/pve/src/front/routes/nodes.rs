@@ -1,9 +1,9 @@
-//! Calls of the nodes, and of their tasks.
+//! Calls about nodes and their tasks.
 
 use serde_json::json;
 
 use super::{Entry, entries};
-use crate::guests::console::Of;
+use crate::guests::console::Target;
 use crate::{cluster, guests, qemu};
 
 pub(super) const ENTRIES: &[Entry] = entries![|engine, call, _upload|
@@ -23,7 +23,7 @@ pub(super) const ENTRIES: &[Entry] = entries![|engine, call, _upload|
     GET "/nodes/{node}/vzdump/defaults" => cluster::api::backup_defaults();
     POST "/nodes/{node}/startall" => qemu::power::start_all(engine, &call);
     POST "/nodes/{node}/stopall" => qemu::power::stop_all(engine, &call);
-    POST "/nodes/{node}/termproxy" => guests::console::open(engine, &call, Of::Node)?;
+    POST "/nodes/{node}/termproxy" => guests::console::open(engine, &call, Target::Node)?;
     GET "/nodes/{node}/tasks" => cluster::tasks::list(engine, &call);
     GET "/nodes/{node}/tasks/{upid}" => json!([{ "name": "log" }, { "name": "status" }]);
     DELETE "/nodes/{node}/tasks/{upid}" => cluster::tasks::stop(engine, &call).await?;

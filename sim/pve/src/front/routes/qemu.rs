@@ -1,10 +1,10 @@
-//! Calls of virtual machines.
+//! Calls about virtual machines.
 
 use serde_json::json;
 
 use super::{Entry, entries};
 use crate::engine::Call;
-use crate::guests::console::Of;
+use crate::guests::console::Target;
 use crate::world::state::Kind;
 use crate::{cluster, guests, qemu};
 
@@ -48,10 +48,10 @@ pub(super) const ENTRIES: &[Entry] = entries![|engine, call, _upload|
     POST "/nodes/{node}/qemu/{vmid}/status/start" => qemu::power::start(engine, &call)?;
     POST "/nodes/{node}/qemu/{vmid}/status/stop" => qemu::power::stop(engine, &call)?;
     POST "/nodes/{node}/qemu/{vmid}/status/shutdown" => qemu::power::shutdown(engine, &call)?;
-    POST "/nodes/{node}/qemu/{vmid}/status/reboot" => qemu::power::others(engine, &call, "reboot")?;
-    POST "/nodes/{node}/qemu/{vmid}/status/reset" => qemu::power::others(engine, &call, "reset")?;
-    POST "/nodes/{node}/qemu/{vmid}/status/resume" => qemu::power::others(engine, &call, "resume")?;
-    POST "/nodes/{node}/qemu/{vmid}/status/suspend" => qemu::power::others(engine, &call, "suspend")?;
+    POST "/nodes/{node}/qemu/{vmid}/status/reboot" => qemu::power::other_power_calls(engine, &call, "reboot")?;
+    POST "/nodes/{node}/qemu/{vmid}/status/reset" => qemu::power::other_power_calls(engine, &call, "reset")?;
+    POST "/nodes/{node}/qemu/{vmid}/status/resume" => qemu::power::other_power_calls(engine, &call, "resume")?;
+    POST "/nodes/{node}/qemu/{vmid}/status/suspend" => qemu::power::other_power_calls(engine, &call, "suspend")?;
     POST "/nodes/{node}/qemu/{vmid}/clone" => qemu::clone::clone(engine, &call)?;
     POST "/nodes/{node}/qemu/{vmid}/template" => qemu::life::template(engine, &call).await?;
     PUT "/nodes/{node}/qemu/{vmid}/resize" => qemu::life::resize(engine, &call)?;
@@ -59,7 +59,7 @@ pub(super) const ENTRIES: &[Entry] = entries![|engine, call, _upload|
     GET "/nodes/{node}/qemu/{vmid}/cloudinit" => qemu::cloudinit::pending(engine, &call)?;
     PUT "/nodes/{node}/qemu/{vmid}/cloudinit" => qemu::cloudinit::regenerate(engine, &call)?;
     GET "/nodes/{node}/qemu/{vmid}/cloudinit/dump" => qemu::cloudinit::dump(engine, &call)?;
-    POST "/nodes/{node}/qemu/{vmid}/termproxy" => guests::console::open(engine, &call, Of::Guest(Kind::Qemu))?;
+    POST "/nodes/{node}/qemu/{vmid}/termproxy" => guests::console::open(engine, &call, Target::Guest(Kind::Qemu))?;
     POST "/nodes/{node}/qemu/{vmid}/vncproxy" => guests::console::open_vnc(engine, &call)?;
     GET "/nodes/{node}/qemu/{vmid}/vncwebsocket" => super::console_port(engine, Kind::Qemu, &call)?;
     GET "/nodes/{node}/qemu/{vmid}/migrate" => qemu::life::migration(engine, &call)?;
@@ -117,7 +117,7 @@ pub(super) const AGENT_ENTRIES: &[Entry] = entries![|engine, call, _upload|
     POST "/nodes/{node}/qemu/{vmid}/agent/suspend-ram" => qemu::agent::call(engine, &call, "suspend-ram").await?;
 ];
 
-/// `PUT …/unlink` is a change of configuration by another name.
+/// Turns `PUT …/unlink` into a change of the configuration, which does the same.
 fn unlink(mut call: Call) -> Call {
     if let Some(list) = call.params.take("idlist") {
         call.params.insert_text("delete", list);

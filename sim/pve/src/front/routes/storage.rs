@@ -1,4 +1,4 @@
-//! Calls of the storages, and of their volumes.
+//! Calls about storages and their volumes.
 
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ pub(super) const ENTRIES: &[Entry] = entries![|engine, call, upload|
     DELETE "/nodes/{node}/storage/{storage}/content/{volume}" => storage::content::delete(engine, &call).await?;
     POST "/nodes/{node}/storage/{storage}/download-url" => storage::download::download(engine, &call)?;
     POST "/nodes/{node}/storage/{storage}/upload" => {
-        storage::files::upload(engine, &call, upload.ok_or_else(storage::files::bad_request)?)?
+        storage::files::upload(engine, &call, upload.ok_or_else(storage::upload::bad_request)?)?
     };
 ];
 

@@ -23,7 +23,7 @@ fn every_entry_names_a_call_of_pve() {
 }
 
 #[test]
-fn no_call_has_two_all_entries() {
+fn no_call_has_two_entries() {
     let mut seen = HashSet::new();
     let twice: Vec<String> = all_entries()
         .filter(|entry| !seen.insert((entry.method, entry.path)))

@@ -1,4 +1,4 @@
-//! Where a run takes place: a real Proxmox VE and a real GitHub where the environment names them.
+//! The Proxmox VE and the GitHub of a run, real or simulated. The environment names real ones.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,18 +9,18 @@ use url::Url;
 
 /// A Proxmox VE, real or simulated.
 #[derive(Debug, Clone)]
-pub struct PveSite {
+pub struct PveTarget {
     /// Address of the API.
     pub endpoint: String,
-    /// Certificates that it is judged by, in PEM form.
+    /// CA certificates that verify its certificate, in PEM form.
     pub ca_pem: Option<String>,
-    /// Fingerprint that it is judged by.
+    /// Fingerprint of its certificate.
     pub fingerprint: Option<String>,
     /// The provider's token.
     pub provider: Token,
     /// The dispatcher's token.
     pub dispatcher: Token,
-    /// The node.
+    /// Name of the node.
     pub node: String,
     /// Storage for disks.
     pub vm_storage: String,
@@ -43,7 +43,7 @@ pub struct PveSite {
 /// An API token.
 #[derive(Clone)]
 pub struct Token {
-    /// `user@realm!name`.
+    /// Id as `user@realm!name`.
     pub id: String,
     /// Its secret.
     pub secret: String,
@@ -57,22 +57,23 @@ impl std::fmt::Debug for Token {
 
 /// A GitHub, real or simulated.
 #[derive(Clone)]
-pub struct GitHubSite {
+pub struct GitHubTarget {
     /// Base URL of the REST API.
     pub api_url: String,
-    /// Certificates that its certificate is judged by, in PEM form; public ones where there are none.
+    /// CA certificates that verify its certificate, in PEM form. `None` means the public ones.
     pub ca_pem: Option<String>,
     /// Token of the dispatcher.
     pub token: String,
     /// Repository whose jobs are run.
     pub repository: String,
-    /// A finished job of that repository that may be run again, of a workflow with `runs-on: [self-hosted, pxci-acceptance]`.
+    /// Number of a finished job in that repository that may run again. Its workflow must have `runs-on: [self-hosted,
+    /// pxci-acceptance]`.
     pub job: Option<u64>,
 }
 
 /// Addresses and certificates with which the dispatcher's container reaches Proxmox VE and GitHub.
 #[derive(Debug, Clone)]
-pub struct DispatcherSite {
+pub struct DispatcherAddresses {
     /// Address of Proxmox VE's API.
     pub pve_endpoint: String,
     /// Base URL of GitHub's REST API.
@@ -81,15 +82,15 @@ pub struct DispatcherSite {
     pub github_ca_pem: Option<String>,
 }
 
-impl DispatcherSite {
+impl DispatcherAddresses {
     /// Returns the addresses that all others use, or addresses in the network of simulated containers.
     ///
     /// # Errors
     /// When that network, or a way out of it, cannot be made.
     pub(crate) async fn of(
         containers: Option<&Arc<Namespaces>>,
-        pve: &PveSite,
-        github: &GitHubSite,
+        pve: &PveTarget,
+        github: &GitHubTarget,
         simulated_github: Option<&sim_github::ServerHandle>,
     ) -> Result<Self> {
         let Some(containers) = containers else {
@@ -139,11 +140,11 @@ fn or(name: &str, default: &str) -> String {
     variable(name).unwrap_or_else(|| default.to_owned())
 }
 
-impl PveSite {
-    /// The real Proxmox VE that the environment names, if it names one.
+impl PveTarget {
+    /// Returns the real Proxmox VE that the environment names, or `None`.
     ///
     /// # Errors
-    /// When it names one incompletely.
+    /// When the settings are incomplete.
     pub fn from_environment() -> Result<Option<Self>> {
         let Some(endpoint) = variable("PXCI_ACC_PVE_ENDPOINT") else { return Ok(None) };
         let ca_file = variable("PXCI_ACC_PVE_CA_FILE").map(PathBuf::from);
@@ -173,11 +174,11 @@ impl PveSite {
     }
 }
 
-impl GitHubSite {
-    /// The real GitHub that the environment names, if it names one.
+impl GitHubTarget {
+    /// Returns the real GitHub that the environment names, or `None`.
     ///
     /// # Errors
-    /// When it names one incompletely.
+    /// When the settings are incomplete.
     pub fn from_environment() -> Result<Option<Self>> {
         let Some(token) = variable("PXCI_ACC_GITHUB_TOKEN") else { return Ok(None) };
         let job = variable("PXCI_ACC_GITHUB_JOB").map(|id| id.parse::<u64>()).transpose();
@@ -191,7 +192,7 @@ impl GitHubSite {
     }
 }
 
-/// Address that simulators listen on.
+/// Returns the address that simulators listen on.
 #[must_use]
 pub fn listen_address() -> String {
     or("PXCI_ACC_LISTEN", "127.0.0.1")

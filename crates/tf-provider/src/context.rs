@@ -1,4 +1,4 @@
-//! What a call of the core brings along.
+//! The context of a call from the core.
 
 use std::future::Future;
 use std::ops::Deref;
@@ -11,24 +11,24 @@ use tokio_util::sync::CancellationToken;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::element::Model;
-use crate::erased::model;
+use crate::path::Path;
 use crate::value::Value;
 
-/// What the calling core can do.
+/// Capabilities of the calling core.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
-    /// Write-only attributes are kept out of state and plan.
+    /// True if the core keeps write-only attributes out of state and plan.
     pub write_only_attributes: bool,
 }
 
 /// Context of create, read, update, delete and import, of data sources and of ephemeral resources: the configured
 /// provider's data, and the [`Call`].
-pub struct Cx<D> {
+pub struct Context<D> {
     call: Call,
     data: Arc<D>,
 }
 
-impl<D> Cx<D> {
+impl<D> Context<D> {
     pub(crate) fn new(call: Call, data: Arc<D>) -> Self {
         Self { call, data }
     }
@@ -42,13 +42,13 @@ impl<D> Cx<D> {
         self.call
     }
 
-    /// Returns the data that `Provider::configure` gave.
+    /// Returns the data that `Provider::configure` returned.
     pub fn data(&self) -> &D {
         &self.data
     }
 }
 
-impl<D> Deref for Cx<D> {
+impl<D> Deref for Context<D> {
     type Target = Call;
 
     fn deref(&self) -> &Call {
@@ -57,23 +57,24 @@ impl<D> Deref for Cx<D> {
 }
 
 /// Context of a planning hook: the [`Call`], and the provider's data if its configuration is known.
-pub struct PlanCx<D> {
+pub struct PlanContext<D> {
     call: Call,
     data: Option<Arc<D>>,
 }
 
-impl<D> PlanCx<D> {
+impl<D> PlanContext<D> {
     pub(crate) fn new(call: Call, data: Option<Arc<D>>) -> Self {
         Self { call, data }
     }
 
-    /// Returns the data that `Provider::configure` gave; `None` while the provider's configuration is not known yet.
+    /// Returns the data that `Provider::configure` returned; `None` while the provider's configuration is not known
+    /// yet.
     pub fn data(&self) -> Option<&D> {
         self.data.as_deref()
     }
 }
 
-impl<D> Deref for PlanCx<D> {
+impl<D> Deref for PlanContext<D> {
     type Target = Call;
 
     fn deref(&self) -> &Call {
@@ -81,7 +82,7 @@ impl<D> Deref for PlanCx<D> {
     }
 }
 
-/// One call of the core: stop token, deadline, private state, warnings.
+/// One call from the core: stop token, deadline, private state, warnings.
 pub struct Call {
     type_name: String,
     stop: CancellationToken,
@@ -133,41 +134,43 @@ impl Call {
         std::mem::take(&mut *lock(&self.warnings))
     }
 
-    /// Name of the resource type. The protocol tells no address: the core adds it to every message.
+    /// Returns the name of the resource type. The protocol does not carry the address; the core adds it to every
+    /// message.
     pub fn type_name(&self) -> &str {
         &self.type_name
     }
 
-    /// Cancelled when the user interrupts the run. Long work must watch it, or go through [`Call::guard`].
+    /// Returns the token that is cancelled when the user interrupts the run. Long work must watch it or use
+    /// [`Call::guard`].
     pub fn stop(&self) -> &CancellationToken {
         &self.stop
     }
 
-    /// When the operation must be done, from the `timeouts` attribute or its declared default.
+    /// Returns the deadline of the operation, from the `timeouts` attribute or its declared default.
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
 
-    /// What the calling core can do.
+    /// Returns the capabilities of the calling core.
     pub fn capabilities(&self) -> Capabilities {
         self.capabilities
     }
 
-    /// What the module that the call is about says in its `provider_meta` block, for types registered with
-    /// [`Registry::meta`](crate::Registry::meta); `None` if it says nothing. Known to plan, create, update, delete and
-    /// read.
+    /// Returns the `provider_meta` block of the resource's module, for types registered with
+    /// [`Registry::meta`](crate::Registry::meta); `None` if the module has no such block. Available to plan, create,
+    /// update, delete and read.
     ///
     /// # Errors
-    /// When `M` is another model than the registered one.
+    /// Fails if `M` is another model than the registered one.
     pub fn meta<M: Model>(&self) -> Result<Option<M>, Diagnostic> {
-        if self.meta.is_null() { Ok(None) } else { model(&self.meta).map(Some) }
+        if self.meta.is_null() { Ok(None) } else { Ok(Some(M::from_value(&self.meta, &Path::root())?)) }
     }
 
     /// Runs `work` until it ends, the user interrupts, or the deadline passes. In the last two cases `work` is
-    /// dropped where it stands, so it must be safe to drop at any await.
+    /// dropped at its current await point, so it must be safe to drop at any of them.
     ///
     /// # Errors
-    /// A diagnostic that says which of the two it was.
+    /// Fails with a diagnostic about the interrupt or the deadline.
     pub async fn guard<T>(&self, work: impl Future<Output = T>) -> Result<T, Diagnostic> {
         let deadline = self.deadline.map(tokio::time::Instant::from_std);
         let late = async {
@@ -187,18 +190,18 @@ impl Call {
         }
     }
 
-    /// Tells the user something that is not an error.
+    /// Shows the user a warning.
     pub fn warn(&self, summary: impl Into<String>, detail: impl Into<String>) {
-        self.tell(Diagnostic::warning(summary, detail));
+        self.add_warning(Diagnostic::warning(summary, detail));
     }
 
     /// Adds a prepared warning, for example one with a path.
-    pub fn tell(&self, warning: Diagnostic) {
+    pub fn add_warning(&self, warning: Diagnostic) {
         lock(&self.warnings).push(warning);
     }
 
-    /// The private state of this object, kept by the core beside the state and never shown. `None` if there is none,
-    /// or if it has another shape than `T`.
+    /// Returns the private state of the object, which the core stores with the state and does not show. `None` if there
+    /// is none, or it has another shape than `T`.
     pub fn private<T: DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_slice(&lock(&self.private)).ok()
     }
@@ -206,7 +209,7 @@ impl Call {
     /// Replaces the private state. Not for secrets: the core stores it in the state file.
     ///
     /// # Errors
-    /// When `value` cannot be written as JSON.
+    /// Fails if `value` cannot be written as JSON.
     pub fn set_private<T: Serialize>(&self, value: &T) -> Result<(), Diagnostic> {
         let bytes = serde_json::to_vec(value)
             .map_err(|error| Diagnostic::error("Unable to store private state", error.to_string()))?;
@@ -215,7 +218,7 @@ impl Call {
     }
 }
 
-/// A panic elsewhere leaves nothing half-done in what these locks hold.
+/// Locks a mutex. A panic in another thread leaves its contents consistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Habits of the real server that its clients have to live with, each for itself.
+//! Behaviour of the real server that its clients must handle, one test each.
 
 use std::time::Duration;
 
@@ -7,63 +7,63 @@ use sim_pve::World;
 
 use super::simulated_cluster::{ADMIN, Client, SimulatedCluster, world};
 
-/// How long the last answer was held back, in simulated time.
-fn waited(site: &SimulatedCluster) -> Duration {
-    site.handle.requests().entries().pop().expect("a request").waited
+/// Returns the simulated time for which the last answer was delayed.
+fn waited(cluster: &SimulatedCluster) -> Duration {
+    cluster.handle.requests().entries().pop().expect("a request").waited
 }
 
-/// How long the last task took, in simulated time.
-fn task_took(site: &SimulatedCluster) -> Duration {
-    let timeline = site.handle.timeline();
+/// Returns the simulated time that the last task took.
+fn task_took(cluster: &SimulatedCluster) -> Duration {
+    let timeline = cluster.handle.timeline();
     let last = |kind: &str| timeline.iter().rev().find(|happening| happening.kind == kind).expect("a task").at;
     last("task_end").saturating_sub(last("task_start"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clone_waits_one_second_for_a_lock_and_a_change_ten() {
-    let site = SimulatedCluster::start(&world()).await;
-    let client = site.client(ADMIN);
+    let cluster = SimulatedCluster::start(&world()).await;
+    let client = cluster.client(ADMIN);
     client.template("pve1", "9000", "rbd").await;
     let text = "can't lock file '/var/lock/qemu-server/lock-9000.conf' - got timeout";
-    site.handle.hold_file_lock(9000, false).await;
+    cluster.handle.hold_file_lock(9000, false).await;
     let (end, log) = client.task("POST", "/nodes/pve1/qemu/9000/clone", &[("newid", "100")]).await;
-    assert_eq!((end.as_str(), task_took(&site)), (text, Duration::from_secs(1)));
+    assert_eq!((end.as_str(), task_took(&cluster)), (text, Duration::from_secs(1)));
     assert_eq!(log.first().map(String::as_str), Some("trying to acquire lock..."));
     let change = client.call("PUT", "/nodes/pve1/qemu/9000/config", &[("name", "x")]).await;
-    assert_eq!((change.refusal(), waited(&site)), ((500, text), Duration::from_secs(10)));
+    assert_eq!((change.refusal(), waited(&cluster)), ((500, text), Duration::from_secs(10)));
     let (end, _) = client.task("DELETE", "/nodes/pve1/qemu/9000", &[]).await;
-    assert_eq!((end.as_str(), task_took(&site)), (text, Duration::from_secs(10)));
-    site.handle.release_file_lock(9000);
-    // Clones share the lock with one another, not with who writes.
-    site.handle.hold_file_lock(9000, true).await;
+    assert_eq!((end.as_str(), task_took(&cluster)), (text, Duration::from_secs(10)));
+    cluster.handle.release_file_lock(9000);
+    // Clones share the lock with each other, but not with a change.
+    cluster.handle.hold_file_lock(9000, true).await;
     client.done("POST", "/nodes/pve1/qemu/9000/clone", &[("newid", "100")]).await;
     let change = client.call("PUT", "/nodes/pve1/qemu/9000/config", &[("name", "x")]).await;
-    assert_eq!((change.refusal(), waited(&site)), ((500, text), Duration::from_secs(10)));
+    assert_eq!((change.refusal(), waited(&cluster)), ((500, text), Duration::from_secs(10)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_in_the_configuration_refuses_at_once_or_in_the_task() {
-    let site = SimulatedCluster::start(&world()).await;
-    let client = site.client(ADMIN);
+    let cluster = SimulatedCluster::start(&world()).await;
+    let client = cluster.client(ADMIN);
     client.vm("pve1", "100", "thin").await;
     for lock in ["backup", "clone", "create", "migrate", "rollback", "snapshot"] {
-        site.handle.set_lock(100, Some(lock));
+        cluster.handle.set_lock(100, Some(lock));
         let text = format!("VM is locked ({lock})");
         let change = client.call("PUT", "/nodes/pve1/qemu/100/config", &[("name", "x")]).await;
-        assert_eq!((change.refusal(), waited(&site)), ((500, text.as_str()), Duration::ZERO));
+        assert_eq!((change.refusal(), waited(&cluster)), ((500, text.as_str()), Duration::ZERO));
         assert_eq!(client.call("POST", "/nodes/pve1/qemu/100/template", &[]).await.refusal(), (500, text.as_str()));
         assert_eq!(client.task("POST", "/nodes/pve1/qemu/100/status/start", &[]).await.0, text);
         assert_eq!(client.task("DELETE", "/nodes/pve1/qemu/100", &[]).await.0, text);
         assert_eq!(client.get("/nodes/pve1/qemu/100/config").await.data()["lock"], lock);
     }
-    site.handle.set_lock(100, None);
+    cluster.handle.set_lock(100, None);
     assert_eq!(client.call("PUT", "/nodes/pve1/qemu/100/config", &[("name", "x")]).await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_fails_is_applied_in_part_and_the_rest_stays_pending() {
-    let site = SimulatedCluster::start(&world()).await;
-    let client = site.client(ADMIN);
+    let cluster = SimulatedCluster::start(&world()).await;
+    let client = cluster.client(ADMIN);
     let vm = [("vmid", "100"), ("scsi0", "thin:1"), ("net0", "virtio,bridge=vmbr0"), ("name", "before")];
     client.done("POST", "/nodes/pve1/qemu", &vm).await;
     client.done("POST", "/nodes/pve1/qemu/100/status/start", &[]).await;
@@ -84,28 +84,28 @@ async fn a_change_that_fails_is_applied_in_part_and_the_rest_stays_pending() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_cluster_s_list_lags_behind_what_a_node_says() {
-    let site = SimulatedCluster::start(&world()).await;
-    let client = site.client(ADMIN);
+async fn the_cluster_s_list_lags_behind_the_node_s() {
+    let cluster = SimulatedCluster::start(&world()).await;
+    let client = cluster.client(ADMIN);
     let seen = || async {
         let rows = client.call("GET", "/cluster/resources", &[("type", "vm")]).await;
         rows.data()[0]["status"].as_str().unwrap_or_default().to_owned()
     };
     client.vm("pve1", "100", "thin").await;
     assert_eq!(seen().await, "unknown");
-    site.handle.statistics_round();
+    cluster.handle.statistics_round();
     assert_eq!(seen().await, "stopped");
     client.done("POST", "/nodes/pve1/qemu/100/status/start", &[]).await;
     assert_eq!(client.get("/nodes/pve1/qemu").await.data()[0]["status"], "running");
     assert_eq!(seen().await, "stopped");
-    site.handle.statistics_round();
+    cluster.handle.statistics_round();
     assert_eq!(seen().await, "running");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_hundredth_answer_of_a_connection_is_its_last() {
-    let site = SimulatedCluster::start(&World::new("pve1").token("root@pam", "admin", false)).await;
-    let client = site.client(ADMIN);
+    let cluster = SimulatedCluster::start(&World::new("pve1").token("root@pam", "admin", false)).await;
+    let client = cluster.client(ADMIN);
     let (said, closed) = client.on_one_connection("/version", 100).await;
     let (last, others) = said.split_last().expect("answers");
     assert!(others.iter().all(|connection| connection == "Keep-Alive"), "{said:?}");
@@ -114,15 +114,15 @@ async fn the_hundredth_answer_of_a_connection_is_its_last() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_has_a_length_of_at_most_half_a_mebibyte() {
-    let site = SimulatedCluster::start(&world()).await;
-    let client = site.client(ADMIN);
+    let cluster = SimulatedCluster::start(&world()).await;
+    let client = cluster.client(ADMIN);
     client.vm("pve1", "100", "thin").await;
     let config = "/nodes/pve1/qemu/100/config";
     let form = |bytes: usize| format!("description={}", "x".repeat(bytes - "description=".len()));
     let most = client.send("PUT", config, form(512 << 10).into()).await;
-    // It is read, and found too long for a description.
+    // The body is read and refused, because the description is too long.
     assert_eq!(most.status, 400);
-    // The head of a request is enough for a refusal.
+    // The server refuses after the head of the request.
     let more = client.head_only("PUT", config, "Content-Length: 524289").await;
     assert_eq!(more, "HTTP/1.1 501 for data too large");
     let chunked = client.head_only("PUT", config, "Transfer-Encoding: chunked").await;
@@ -130,27 +130,27 @@ async fn a_body_has_a_length_of_at_most_half_a_mebibyte() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_401_is_held_back_for_three_seconds() {
-    let site = SimulatedCluster::start(&world().user("ci@pve", "secret-1")).await;
-    let mut client = site.client(ADMIN);
+async fn every_401_is_delayed_by_three_seconds() {
+    let cluster = SimulatedCluster::start(&world().user("ci@pve", "secret-1")).await;
+    let mut client = cluster.client(ADMIN);
     for (authorization, reason) in
         [("PVEAPIToken=root@pam!admin=wrong", "401 Authentication failed!"), ("Bearer x", "401 No ticket")]
     {
         client.authorize(authorization);
         let answer = client.get("/version").await;
         let status_line = format!("{} {}", answer.status, answer.reason);
-        assert_eq!((status_line.as_str(), waited(&site)), (reason, Duration::from_secs(3)));
+        assert_eq!((status_line.as_str(), waited(&cluster)), (reason, Duration::from_secs(3)));
         assert_eq!(answer.body, Value::Null);
     }
     let login = client.login("ci@pve", "wrong").await;
-    assert_eq!((login.refusal(), waited(&site)), ((401, "authentication failure"), Duration::from_secs(3)));
+    assert_eq!((login.refusal(), waited(&cluster)), ((401, "authentication failure"), Duration::from_secs(3)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ticket_reads_and_writes_only_with_its_token_against_forgery() {
+async fn a_ticket_alone_reads_and_needs_a_csrf_token_to_write() {
     let world = world().user("ci@pve", "secret-1").grant("/", "ci@pve", "Administrator");
-    let site = SimulatedCluster::start(&world).await;
-    let client = site.client(ADMIN);
+    let cluster = SimulatedCluster::start(&world).await;
+    let client = cluster.client(ADMIN);
     client.vm("pve1", "100", "thin").await;
     let login = client.login("ci@pve", "secret-1").await;
     let (ticket, csrf) = (login.data()["ticket"].as_str(), login.data()["CSRFPreventionToken"].as_str());
@@ -161,19 +161,19 @@ async fn a_ticket_reads_and_writes_only_with_its_token_against_forgery() {
     for forged in [None, Some("00000000:x")] {
         let answer = client.with_ticket("POST", start, ticket, forged).await;
         assert_eq!((answer.status, answer.reason.as_str()), (401, reason));
-        assert_eq!(waited(&site), Duration::from_secs(3));
+        assert_eq!(waited(&cluster), Duration::from_secs(3));
     }
     assert_eq!(client.with_ticket("POST", start, ticket, Some(csrf)).await.status, 200);
-    // Two hours later it is worth nothing.
-    site.handle.pass(Duration::from_secs(7201)).await;
+    // The ticket expires after two hours.
+    cluster.handle.pass(Duration::from_secs(7201)).await;
     let late = client.with_ticket("GET", "/version", ticket, None).await;
     assert_eq!((late.status, late.reason.as_str()), (401, "Authentication failed!"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_has_its_fields_in_order_and_overwrites_in_silence() {
-    let site = SimulatedCluster::start(&world()).await;
-    let client = site.client(ADMIN);
+async fn an_upload_needs_its_fields_in_order_and_overwrites_silently() {
+    let cluster = SimulatedCluster::start(&world()).await;
+    let client = cluster.client(ADMIN);
     let upload = "/nodes/pve1/storage/local/upload";
     let file = || reqwest::multipart::Part::bytes(vec![1; 64]).file_name("a.iso");
     let in_order = reqwest::multipart::Form::new().text("content", "iso").part("filename", file());
@@ -190,12 +190,12 @@ async fn an_upload_has_its_fields_in_order_and_overwrites_in_silence() {
         rows.iter().map(|row| row["size"].as_u64().unwrap_or_default()).collect::<Vec<_>>()
     };
     let first = client.multipart(upload, in_order).await.data().clone();
-    assert_eq!(site.handle.task_end(first.as_str().expect("a task")).await.expect("an end").0, "OK");
+    assert_eq!(cluster.handle.task_end(first.as_str().expect("a task")).await.expect("an end").0, "OK");
     assert_eq!(sizes().await, [64]);
     let second = client.upload(upload, "a.iso", 128).await.data().clone();
-    assert_eq!(site.handle.task_end(second.as_str().expect("a task")).await.expect("an end").0, "OK");
+    assert_eq!(cluster.handle.task_end(second.as_str().expect("a task")).await.expect("an end").0, "OK");
     assert_eq!(sizes().await, [128]);
-    // What the node itself would fetch does not overwrite.
+    // A download does not overwrite a file.
     let url = [("content", "iso"), ("filename", "a.iso"), ("url", "http://localhost/a.iso")];
     let (end, _) = client.task("POST", "/nodes/pve1/storage/local/download-url", &url).await;
     assert_eq!(end, "refusing to override existing file '/var/lib/vz/template/iso/a.iso'");
@@ -205,7 +205,7 @@ async fn with_agent(client: &Client<'_>) {
     let vm = [("vmid", "100"), ("scsi0", "thin:1"), ("agent", "1")];
     client.done("POST", "/nodes/pve1/qemu", &vm).await;
     client.done("POST", "/nodes/pve1/qemu/100/status/start", &[]).await;
-    // The agent's word that it is up is on its way.
+    // The agent's event may not have arrived yet.
     for _ in 0..100 {
         if client.call("POST", "/nodes/pve1/qemu/100/agent/ping", &[]).await.status == 200 {
             return;
@@ -216,8 +216,8 @@ async fn with_agent(client: &Client<'_>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_a_program_is_reported_once() {
-    let site = SimulatedCluster::start(&world()).await;
-    let client = site.client(ADMIN);
+    let cluster = SimulatedCluster::start(&world()).await;
+    let client = cluster.client(ADMIN);
     with_agent(&client).await;
     let agent = "/nodes/pve1/qemu/100/agent";
     let run = client
@@ -231,26 +231,26 @@ async fn the_end_of_a_program_is_reported_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_is_missing_breaks_the_pipe_after_five_seconds() {
-    let site = SimulatedCluster::start(&world()).await;
-    let client = site.client(ADMIN);
+    let cluster = SimulatedCluster::start(&world()).await;
+    let client = cluster.client(ADMIN);
     with_agent(&client).await;
     let exec = "/nodes/pve1/qemu/100/agent/exec";
     let answer = client.call("POST", exec, &[("command", "/nope")]).await;
     assert_eq!((answer.status, answer.reason.as_str(), &answer.body), (596, "Broken pipe", &Value::Null));
-    assert_eq!(waited(&site), Duration::from_secs(5));
+    assert_eq!(waited(&cluster), Duration::from_secs(5));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_agent_writes_no_file_to_a_missing_directory_or_onto_one() {
-    let site = SimulatedCluster::start(&world()).await;
-    let client = site.client(ADMIN);
+    let cluster = SimulatedCluster::start(&world()).await;
+    let client = cluster.client(ADMIN);
     client.done("POST", "/nodes/pve1/qemu", &[("vmid", "100"), ("agent", "1"), ("scsi0", "thin:1")]).await;
     client.done("POST", "/nodes/pve1/qemu/100/status/start", &[]).await;
     let write = async |file: &str| {
         let path = "/nodes/pve1/qemu/100/agent/file-write";
         loop {
             let answer = client.call("POST", path, &[("file", file), ("content", "x")]).await;
-            // Each try takes some seconds of simulated time.
+            // Each attempt takes some seconds of simulated time.
             if answer.refusal().1 != "QEMU guest agent is not running" {
                 return answer;
             }

@@ -1,25 +1,25 @@
-//! A fresh world with a working directory, for one step of one type.
+//! The fixture of a step: a new world and a working directory.
 
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::{Body, ConformanceStep, Subject, Words, World};
-use crate::{Core, Failed, Finished, Harness, State, Stored};
+use crate::{Core, Failed, Finished, Harness, State, StoredResource};
 
-/// Time that a world may need to clean up after the provider has answered.
-const DEADLINE: Duration = Duration::from_secs(20);
+/// Time limit for a world to clean up after the provider has answered.
+const CLEANUP_DEADLINE: Duration = Duration::from_secs(20);
 
-pub(super) struct Stage<S: Subject> {
+pub(super) struct Fixture<S: Subject> {
     pub(super) subject: S,
     pub(super) world: S::World,
     pub(super) harness: Harness,
     pub(super) notes: Vec<String>,
 }
 
-impl<S: Subject> Stage<S> {
-    /// For steps whose very point is the process or TLS, the core starts the provider as it does for users. For others it
-    /// is served once, which takes a fraction of the time.
+impl<S: Subject> Fixture<S> {
+    /// Prepares a step. For steps that test the process or TLS, the core starts the provider as it does for users. For
+    /// others the provider is served once, which takes a fraction of the time.
     pub(super) async fn begin(core: &Core, step: ConformanceStep) -> Result<Self, Failed> {
         let (source, program) = (S::World::SOURCE, S::World::program());
         let by_the_core = step.needs_a_process();
@@ -41,59 +41,60 @@ impl<S: Subject> Stage<S> {
         Ok(Self { subject, world, harness, notes: Vec::new() })
     }
 
-    /// Address of the resource.
+    /// Returns the address of the resource.
     pub(super) fn address() -> String {
         format!("{}.it", S::TYPE)
     }
 
-    /// The whole configuration with that resource.
+    /// Returns the whole configuration with the resource.
     pub(super) fn configuration(&self, body: &Body) -> String {
         self.with_block(&format!("resource \"{}\" \"it\" {{\n{}}}\n", S::TYPE, body.render()))
     }
 
     pub(super) fn with_block(&self, block: &str) -> String {
-        format!("{}\n{block}", self.subject.beside(&self.world))
+        format!("{}\n{block}", self.subject.other_blocks(&self.world))
     }
 
-    /// Plans, asserts the actions, applies, asserts that nothing is left to do.
-    pub(super) async fn make(&self, name: &str, body: &Body, actions: &str) -> Result<Stored, Failed> {
+    /// Plans, asserts the actions, applies, and asserts that further plans are empty.
+    pub(super) async fn make(&self, name: &str, body: &Body, actions: &str) -> Result<StoredResource, Failed> {
         let step = self.harness.step(name, &self.configuration(body)).await?;
         let state = step.does(&Self::address(), actions)?.apply().await?;
         state.resource(&Self::address()).cloned()
     }
 
-    /// The full resource, made and settled.
-    pub(super) async fn made(&self) -> Result<Stored, Failed> {
+    /// Creates the full resource.
+    pub(super) async fn made(&self) -> Result<StoredResource, Failed> {
         self.make("create", &self.subject.full(), "create").await
     }
 
-    /// The next apply ends well with these actions, and leaves nothing to do.
+    /// Removes the faults, and asserts that the next apply succeeds with these actions and that further plans are
+    /// empty.
     pub(super) async fn heals(&mut self, body: &Body, actions: &str) -> Result<(), Failed> {
         self.heal().await;
         self.make("next apply", body, actions).await.map(drop)
     }
 
-    /// Everything works again.
+    /// Removes the faults.
     pub(super) async fn heal(&mut self) {
         self.subject.heal().await;
         self.world.heal().await;
     }
 
-    /// Applies that resource, which must fail and say so.
+    /// Asserts that applying a resource fails with these words.
     pub(super) async fn fails(&self, body: &Body, words: Words) -> Result<Finished, Failed> {
         self.harness.configure(&self.configuration(body))?;
-        said(self.harness.work().try_apply().await?.refused()?, words)
+        has_words(self.harness.work().try_apply().await?.refused()?, words)
     }
 
     pub(super) fn state(&self) -> Result<State, Failed> {
         self.harness.work().stored()
     }
 
-    pub(super) fn stored(&self) -> Result<Option<Stored>, Failed> {
+    pub(super) fn stored(&self) -> Result<Option<StoredResource>, Failed> {
         Ok(self.state()?.find(&Self::address()).cloned())
     }
 
-    /// Checks that the state agrees with what exists: nothing for nothing, something for something.
+    /// Asserts that the state has the resource exactly if something exists.
     pub(super) async fn is_truthful(&mut self) -> Result<(), Failed> {
         let Some(stored) = self.stored()? else { return self.is_gone().await };
         let existing = self.world.existing().await;
@@ -103,9 +104,9 @@ impl<S: Subject> Stage<S> {
         Ok(())
     }
 
-    /// Nothing exists, sooner or later.
+    /// Waits until nothing exists.
     pub(super) async fn is_gone(&mut self) -> Result<(), Failed> {
-        self.exist(0, "left behind, and not in the state").await
+        self.exist(0, "exists, but is not in the state").await
     }
 
     /// Waits until this many objects exist.
@@ -116,22 +117,22 @@ impl<S: Subject> Stage<S> {
             if existing.len() == count {
                 return Ok(());
             }
-            if started.elapsed() > DEADLINE {
+            if started.elapsed() > CLEANUP_DEADLINE {
                 return Err(Failed::new(format!("{problem}: {existing:?}")));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// Destroys everything, after which nothing exists.
+    /// Destroys everything, and waits until nothing exists.
     pub(super) async fn end(&mut self) -> Result<(), Failed> {
         self.harness.destroys("destroy").await?;
         self.is_gone().await
     }
 
-    /// The type's schema, as the core shows it.
+    /// Returns the type's schema, as the core shows it.
     pub(super) async fn schema(&self) -> Result<Value, Failed> {
-        self.harness.configure(&self.subject.beside(&self.world))?;
+        self.harness.configure(&self.subject.other_blocks(&self.world))?;
         let schemas = self.harness.work().schemas().await?;
         let providers = schemas["provider_schemas"].as_object().cloned().unwrap_or_default();
         let found = providers.values().find_map(|provider| provider["resource_schemas"].get(S::TYPE)).cloned();
@@ -143,11 +144,11 @@ impl<S: Subject> Stage<S> {
     }
 }
 
-/// A run that says all the words.
-pub(super) fn said(finished: Finished, words: Words) -> Result<Finished, Failed> {
+/// Asserts that the output of a run has all the words.
+pub(super) fn has_words(finished: Finished, words: Words) -> Result<Finished, Failed> {
     let text = finished.flat();
     match words.iter().find(|word| !text.contains(**word)) {
         None => Ok(finished),
-        Some(word) => Err(Failed::new(format!("it does not say \"{word}\"")).with_output(finished.text())),
+        Some(word) => Err(Failed::new(format!("the output does not say \"{word}\"")).with_output(finished.text())),
     }
 }

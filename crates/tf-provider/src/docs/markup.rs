@@ -1,9 +1,9 @@
-//! Types and values in the reader's words.
+//! Types, values and code as Markdown text.
 
 use crate::schema::{Kind, Limits, Nesting, Type};
 use crate::value::Value;
 
-/// `list of string`, `map of objects`, `blocks, at least 1`.
+/// Describes a kind: `list of string`, `map of objects`, `blocks, at least 1`.
 pub(super) fn kind(kind: &Kind, block: Option<Limits>) -> String {
     match (kind, block) {
         (Kind::Plain(plain), _) => plain_type(plain),
@@ -46,7 +46,7 @@ pub(super) fn plain_type(plain: &Type) -> String {
     }
 }
 
-/// A value as a configuration writes it.
+/// Returns a value as a configuration writes it.
 pub(super) fn literal(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
@@ -64,19 +64,19 @@ pub(super) fn literal(value: &Value) -> String {
 }
 
 fn quoted(text: &str) -> String {
-    // JSON's escapes are those of configurations too; only templates have a meaning of their own there.
+    // Configurations have the same escapes as JSON, and templates.
     let text = serde_json::Value::from(text).to_string();
     text.replace("${", "$${").replace("%{", "%%{")
 }
 
-/// A span of code that may itself have backticks in it.
+/// Returns a span of code, which may contain backticks.
 pub(super) fn code(text: &str) -> String {
     let fence = "`".repeat(longest_run(text) + 1);
     let space = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };
     format!("{fence}{space}{text}{space}{fence}")
 }
 
-/// A block of code that may itself have fences in it.
+/// Returns a block of code, which may contain fences.
 pub(super) fn block(language: &str, text: &str) -> String {
     let fence = "`".repeat(longest_run(text).max(2) + 1);
     format!("{fence}{language}\n{}\n{fence}\n", text.trim_end())

@@ -1,5 +1,5 @@
-//! Dispatchers that are only played: they speak the console's protocol and do nothing. A real one runs in
-//! `tests/dispatcher_life`.
+//! Fake dispatchers, which speak the console's protocol and take no action. `tests/dispatcher_life` runs a real
+//! dispatcher.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,64 +13,64 @@ use sim_backend::ContainerStart;
 use sim_pve::scripted::{Boot, Scripted};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
-/// Version that a played dispatcher says it has.
-const VERSION: &str = "0.0.0-played";
+/// Version of the fake dispatchers.
+const VERSION: &str = "0.0.0-fake";
 
-/// What the played dispatchers of one farm share.
+/// The fake dispatchers of one farm.
 #[derive(Clone, Default)]
 pub(crate) struct Dispatchers(Arc<Mutex<Shared>>);
 
 #[derive(Default)]
 struct Shared {
-    /// How each is, by the root volume of its container.
+    /// Status of each dispatcher, by the root volume of its container.
     statuses: HashMap<String, Status>,
-    /// Everything that stood on a console.
+    /// Everything that appeared on a console.
     shown: Vec<u8>,
-    /// Work that is started but does not end.
+    /// Kind of work that does not end.
     held: Option<Held>,
-    /// True once it was started.
+    /// True once such work has started.
     is_started: bool,
 }
 
-/// What can be made to stand still.
+/// A kind of work that can be held.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Held {
     /// The first pass with a new configuration.
     Configuring,
-    /// A drain: a job runs.
+    /// A drain, because a job runs.
     Draining,
 }
 
 impl Dispatchers {
-    /// Guests whose containers have a dispatcher behind their console.
+    /// Returns guests whose containers have a fake dispatcher on their console.
     pub(crate) fn containers(&self) -> Scripted {
         let all = self.clone();
         Scripted::new(Boot::AtOnce).with_consoles(move |start, terminal| {
             let all = all.clone();
             tokio::spawn(async move {
-                // The viewer has left.
-                let _ = all.play(&start, terminal).await;
+                // An error means that the viewer has left.
+                let _ = all.serve(&start, terminal).await;
             });
         })
     }
 
-    /// From here on, this starts but does not end.
+    /// Holds a kind of work: from now on it starts but does not end.
     pub(crate) fn hold(&self, held: Held) {
         self.shared().held = Some(held);
     }
 
-    /// Whether something stands still now.
-    pub(crate) fn stand_still(&self) -> bool {
+    /// Returns true if held work has started.
+    pub(crate) fn is_holding(&self) -> bool {
         self.shared().is_started
     }
 
-    /// What stands still comes to its end.
-    pub(crate) fn heal(&self) {
+    /// Ends the work that is held.
+    pub(crate) fn release(&self) {
         let mut shared = self.shared();
         (shared.held, shared.is_started) = (None, false);
     }
 
-    /// Everything that stood on a console.
+    /// Returns everything that appeared on a console.
     pub(crate) fn shown(&self) -> Vec<u8> {
         self.shared().shown.clone()
     }
@@ -79,7 +79,7 @@ impl Dispatchers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn play(&self, start: &ContainerStart, mut terminal: DuplexStream) -> io::Result<()> {
+    async fn serve(&self, start: &ContainerStart, mut terminal: DuplexStream) -> io::Result<()> {
         let (key, mut decoder) = (SessionKey::generate(), Decoder::new(Direction::Request));
         let mut buffer = [0; 4096];
         loop {
@@ -139,7 +139,7 @@ impl Dispatchers {
     }
 }
 
-/// How it is. A drain ends with the last job.
+/// Returns the status. A drain ends with the last job.
 fn reported(status: &mut Status, held: Option<Held>) -> Answer {
     status.pools = Vec::new();
     match (status.phase, held) {
@@ -150,7 +150,7 @@ fn reported(status: &mut Status, held: Option<Held>) -> Answer {
     Answer::Status(Box::new(status.clone()))
 }
 
-/// A pool with a job that runs.
+/// Returns the status of a pool with a running job.
 fn with_a_job() -> PoolStatus {
     let name = "plain".parse().expect("a name");
     PoolStatus { name, max: 2, queued: 0, preparing: 0, idle: 0, busy: 1, ending: 0 }

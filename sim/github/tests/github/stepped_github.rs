@@ -1,4 +1,4 @@
-//! A simulator whose clock stands still until it is moved, and what asks it.
+//! A simulated GitHub whose clock is set by the test, and its HTTP client.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -18,16 +18,16 @@ use sim_github::{Behaviour, JobSpec, RunSpec, SAMPLE_APP_KEY, Server, ServerHand
 pub(crate) const REPOSITORY: &str = "acme/tools";
 pub(crate) const RUNNERS: &str = "/repos/acme/tools/actions/runners";
 
-/// A simulator with one repository. Its clock stands still until it is moved.
-pub(crate) struct HeldGitHub {
-    pub(crate) github: ServerHandle,
-    /// A token, by default one for the repository's runners.
+/// A simulated GitHub with one repository. Its clock stands still until the test moves it.
+pub(crate) struct SteppedGitHub {
+    pub(crate) server: ServerHandle,
+    /// Secret of a token, by default one for the repository's runners.
     pub(crate) token: String,
     now: Arc<AtomicI64>,
     pub(crate) http: reqwest::Client,
 }
 
-/// An answer, read.
+/// An answer with its body.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -52,7 +52,7 @@ impl Answer {
     }
 }
 
-impl HeldGitHub {
+impl SteppedGitHub {
     pub(crate) async fn start() -> Self {
         Self::behaving(Behaviour::default()).await
     }
@@ -66,26 +66,26 @@ impl HeldGitHub {
     }
 
     async fn set_up(behaviour: Behaviour, token: Token) -> Self {
-        // Another test of this process may have been first.
+        // Another test of this process may have installed it first.
         let _already = rustls::crypto::ring::default_provider().install_default();
         let now = Arc::new(AtomicI64::new(1_800_000_000));
         let seconds = Arc::clone(&now);
         let clock = Arc::new(move || Timestamp::from_second(seconds.load(Ordering::SeqCst)).unwrap());
         let options = ServerOptions { seed: 1, clock, behaviour, ..ServerOptions::default() };
-        let github = Server::start(options).await.unwrap();
-        let token = github.world(|world, _| {
+        let server = Server::start(options).await.unwrap();
+        let token = server.world(|world, _| {
             world.add_repository(REPOSITORY);
             world.add_organization("acme");
             world.add_token(token)
         });
         let http = reqwest::Client::builder().no_proxy().user_agent("test").build().unwrap();
-        Self { github, token, now, http }
+        Self { server, token, now, http }
     }
 
-    /// Lets this many seconds pass.
+    /// Lets this number of seconds pass.
     pub(crate) fn pass(&self, seconds: i64) {
         self.now.fetch_add(seconds, Ordering::SeqCst);
-        self.github.world(|_, _| ());
+        self.server.world(|_, _| ());
     }
 
     pub(crate) fn now(&self) -> i64 {
@@ -93,14 +93,14 @@ impl HeldGitHub {
     }
 
     pub(crate) fn request(&self, method: Method, path: &str, secret: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.github.url())).bearer_auth(secret)
+        self.http.request(method, format!("{}{path}", self.server.url())).bearer_auth(secret)
     }
 
     pub(crate) async fn get(&self, path: &str, secret: &str) -> Answer {
         Answer::read(self.request(Method::GET, path, secret).send().await.unwrap()).await
     }
 
-    /// Reads with the own token.
+    /// Reads with the default token.
     pub(crate) async fn read(&self, path: &str) -> Answer {
         self.get(path, &self.token).await
     }
@@ -123,10 +123,10 @@ impl HeldGitHub {
     pub(crate) fn queue(&self, jobs: usize) -> Vec<u64> {
         let job = |n| JobSpec { name: format!("job {n}"), labels: vec!["linux".into()], steps: vec!["true".into()] };
         let jobs = (0..jobs).map(job).collect();
-        self.github.queue_run(RunSpec { repository: REPOSITORY.into(), event: "push".into(), fork: None, jobs })
+        self.server.queue_run(RunSpec { repository: REPOSITORY.into(), event: "push".into(), fork: None, jobs })
     }
 
-    /// The runner program's side: opens a session for an encoded configuration.
+    /// Opens a session for an encoded configuration, as the runner program does.
     pub(crate) async fn connect(&self, encoded: &str) -> Runner<'_> {
         let files: Value = serde_json::from_slice(&decode(encoded)).unwrap();
         let key: Value = serde_json::from_slice(&decode(files[".credentials_rsaparams"].as_str().unwrap())).unwrap();
@@ -138,19 +138,19 @@ impl HeldGitHub {
     }
 
     pub(crate) fn assert_clean(&self) {
-        assert_eq!(self.github.violations(), Vec::<String>::new());
+        assert_eq!(self.server.violations(), Vec::<String>::new());
     }
 }
 
 /// A runner program with a session.
 pub(crate) struct Runner<'a> {
-    github: &'a HeldGitHub,
+    github: &'a SteppedGitHub,
     secret: String,
     session: String,
 }
 
 impl Runner<'_> {
-    /// Waits for a job; its number.
+    /// Waits for a message. Returns its status and the number of the job.
     pub(crate) async fn message(&self) -> (u16, Option<u64>) {
         let path = format!("/_sim/runner/sessions/{}/message", self.session);
         let response = self.github.request(Method::GET, &path, &self.secret).send().await.unwrap();
@@ -160,7 +160,7 @@ impl Runner<'_> {
         (status, job)
     }
 
-    pub(crate) async fn tell(&self, job: u64, what: &str, body: &'static str) -> u16 {
+    pub(crate) async fn report(&self, job: u64, what: &str, body: &'static str) -> u16 {
         let path = format!("/_sim/runner/jobs/{job}/{what}");
         self.github.request(Method::POST, &path, &self.secret).body(body).send().await.unwrap().status().as_u16()
     }
@@ -170,7 +170,7 @@ fn decode(text: &str) -> Vec<u8> {
     base64::engine::general_purpose::STANDARD.decode(text).unwrap()
 }
 
-/// A claim signed with the sample key.
+/// Returns a claim signed with the sample key.
 pub(crate) fn claim(header: &Value, payload: &Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let signed = format!("{}.{}", part(header), part(payload));
@@ -181,7 +181,7 @@ pub(crate) fn claim(header: &Value, payload: &Value) -> String {
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
-/// A good claim of an App, issued `now`.
+/// Returns a valid claim of an App, issued at `now`.
 pub(crate) fn good_claim(issuer: &Value, now: i64) -> String {
     claim(&json!({ "alg": "RS256", "typ": "JWT" }), &json!({ "iss": issuer, "iat": now - 60, "exp": now + 540 }))
 }
