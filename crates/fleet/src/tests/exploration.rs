@@ -204,7 +204,7 @@ const KINDS: [(Fault, usize); 21] = [
     (Fault::Refusal, 538),
     (Fault::Delay, 1_339),
     (Fault::Lasting, 608),
-    (Fault::WrongGone, 2_156),
+    (Fault::WrongGone, 2_067),
     (Fault::WrongList, 1_154),
     (Fault::LateList, 12_762),
     (Fault::Ghost, 410),
