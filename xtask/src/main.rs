@@ -6,6 +6,7 @@ mod bench;
 mod codegen;
 mod demo;
 mod docs;
+mod explore;
 mod lines;
 mod lint;
 mod narrate;
@@ -82,6 +83,8 @@ enum Command {
     },
     /// Measures providers and simulators, with targets, and compares with the same provider in Go.
     Bench(bench::Options),
+    /// Explores the dispatcher's decisions in a small world for as long as it takes.
+    Explore(explore::Options),
     /// Runs the linters: formatting, links, shell scripts, licences, clippy.
     Lint,
     /// Counts the lines of code of the product and of the simulators.
@@ -121,6 +124,7 @@ async fn main() -> Result<()> {
             Ok(())
         }
         Command::Conformance { directory, against } => test::conformance(&directory, against.as_deref()).await,
+        Command::Explore(options) => explore::run(&options),
         Command::Lines => lines::run(&narrator),
         Command::Codegen { check } => codegen::run(check),
         Command::Docs { check } => docs::run(check),

@@ -1,6 +1,6 @@
 //! Look-ups over records and facts, built once in a pass.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::RangeInclusive;
 
 use dispatcher_api::{Config, RunnerPool};
@@ -9,11 +9,11 @@ use ownership::{PoolName, RepositoryName, RunnerName, Vmid};
 
 use crate::{Facts, Guests, Intent, JobSeen, Reason, RunnerSeen};
 
-/// Jobs and registrations by the name of their runner.
+/// Jobs and registrations by the name of their runner. Nothing depends on the order of these maps, because they are only asked.
 #[derive(Debug, Default)]
 pub(crate) struct GithubIndex<'a> {
-    jobs: BTreeMap<&'a str, &'a JobSeen>,
-    runners: BTreeMap<&'a RunnerName, &'a RunnerSeen>,
+    jobs: HashMap<&'a str, &'a JobSeen>,
+    runners: HashMap<&'a str, &'a RunnerSeen>,
 }
 
 impl<'a> GithubIndex<'a> {
@@ -26,7 +26,7 @@ impl<'a> GithubIndex<'a> {
                 }
             }
             for runner in seen.runners.iter().flat_map(|runners| &runners.list) {
-                index.runners.entry(&runner.name).or_insert(runner);
+                index.runners.entry(runner.name.as_str()).or_insert(runner);
             }
         }
         index
@@ -39,7 +39,7 @@ impl<'a> GithubIndex<'a> {
 
     /// Returns the registration of this name.
     pub(crate) fn runner(&self, name: &RunnerName) -> Option<&'a RunnerSeen> {
-        self.runners.get(name).copied()
+        self.runners.get(name.as_str()).copied()
     }
 }
 

@@ -83,8 +83,12 @@ impl Intent {
                 self.entered.push((life.state, now));
             }
         }
+        // Lists that disagree about the VM's presence must not shorten a rest.
+        let is_presence = life.state == self.life.state && life.missing_at != self.life.missing_at;
+        if !is_presence {
+            self.retry_at = None;
+        }
         self.life = life;
-        self.retry_at = None;
     }
 
     /// Returns the times at which it entered its states in one line, in seconds from the first.

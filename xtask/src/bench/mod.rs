@@ -5,6 +5,7 @@
 
 mod applies;
 mod configurations;
+mod fleet;
 mod lines;
 mod memory;
 mod plans;
@@ -69,6 +70,8 @@ enum Part {
     Memory,
     /// Start, requests and lives of the simulators.
     Simulators,
+    /// One pass of the dispatcher's decisions.
+    Fleet,
 }
 
 /// Builds the programs, measures, and prints the results.
@@ -104,6 +107,10 @@ pub(crate) async fn run(narrator: &Narrator, ready: &Ready, options: &Options) -
     if wanted(Part::Simulators) {
         narrator.say("building and measuring the simulators");
         rows.extend(simulators::measure(&programs::simulators()?, options.lives)?);
+    }
+    if wanted(Part::Fleet) {
+        narrator.say("measuring passes of the fleet");
+        rows.extend(fleet::measure(&programs::fleet()?)?);
     }
     print(&Report::new(&cores, rows), options)
 }

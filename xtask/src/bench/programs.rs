@@ -39,6 +39,12 @@ pub(super) fn simulators() -> Result<PathBuf> {
     Ok(artifacts::target_directory()?.join("release/examples/measure"))
 }
 
+/// The program that makes passes of a large fleet.
+pub(super) fn fleet() -> Result<PathBuf> {
+    cargo(&["--package", "pxci-fleet", "--example", "passes"])?;
+    Ok(artifacts::target_directory()?.join("release/examples/passes"))
+}
+
 fn cargo(words: &[&str]) -> Result<()> {
     let status = Command::new("cargo").args(["build", "--quiet", "--locked", "--release"]).args(words).status();
     if status.context("starting cargo")?.success() {

@@ -37,3 +37,26 @@ fn i3_an_effect_that_waits_for_a_refused_commit_is_taken_again() {
     fleet.take(Input::NotCommitted, at(1));
     assert_eq!(fleet.under_way().count(), 0);
 }
+
+/// I11: a list without the VM and a list with it follow one another, and the guest is not asked more often for that.
+#[test]
+fn i11_lists_that_disagree_do_not_shorten_a_rest() {
+    let events = [Event::CloneBegun, Event::Cloned, Event::Configured, Event::Started];
+    let vm = intent(9100, life(&events));
+    let there = observed(10, &[guest(9100, Power::Running)], Vec::new(), Vec::new());
+    let mut fleet = Situation::new(&there, &[vm], 1).fleet();
+    let asks = |pass: &Pass| pass.start.iter().any(|effect| effect.step == Step::AwaitAgent);
+    assert!(asks(&pass(&mut fleet, 10)));
+    let failure = Failure { kind: FailureKind::Passing, message: "no answer".into(), retry_at: None };
+    fleet.take(Input::Ended(name(9100), Err(failure)), at(11));
+    let mut gone = observed(12, &[], Vec::new(), Vec::new()).guests.unwrap();
+    gone.absent.insert(vmid(9100));
+    fleet.take(Input::Guests(gone), at(12));
+    assert!(!asks(&pass(&mut fleet, 12)));
+    fleet.take(
+        Input::Guests(observed(13, &[guest(9100, Power::Running)], Vec::new(), Vec::new()).guests.unwrap()),
+        at(13),
+    );
+    assert!(!asks(&pass(&mut fleet, 13)));
+    assert!(asks(&pass(&mut fleet, 17)));
+}

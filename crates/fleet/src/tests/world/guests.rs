@@ -81,7 +81,9 @@ impl World {
         if !vm.mute {
             add(GuestMove::Silence);
         }
-        if vm.answers() && !vm.used && self.runner_of(&vm.name).is_none() {
+        // Two dispatchers both adopt a VM that has booted. Earlier, the one that made it has not let go of it.
+        let is_ready = self.fleet.record(&vm.name).is_none_or(|intent| intent.life.ready_at.is_some());
+        if vm.answers() && !vm.used && is_ready && self.runner_of(&vm.name).is_none() {
             add(GuestMove::ArmedByRival);
         }
         if vm.armed.is_some() {
@@ -172,6 +174,16 @@ impl World {
         self.runners.retain(|_, runner| runner.name != name);
         if let Some(job) = self.jobs.get_mut(&job) {
             job.phase = JobPhase::Completed;
+        }
+    }
+
+    /// Marks the registrations of VMs that are off or gone as offline.
+    pub(super) fn disconnect(&mut self) {
+        for (id, runner) in &mut self.runners {
+            let armed = |vm: &Vm| vm.name == runner.name && vm.armed.is_some_and(|(armed, _)| armed == *id);
+            if runner.online && !self.vms.values().any(armed) {
+                runner.online = false;
+            }
         }
     }
 

@@ -267,9 +267,10 @@ impl World {
         self.runners.iter().find(|(_, runner)| runner.name == *name).map(|(id, _)| *id)
     }
 
-    /// Returns the number of VMs that exist and are ours.
+    /// Returns the number of VMs that exist and are ours. The rest of an interrupted clone has no marker, so that nothing shows
+    /// whose it is once its record is lost.
     pub(super) fn ours(&self) -> usize {
-        self.vms.values().filter(|vm| vm.is_ours).count()
+        self.vms.values().filter(|vm| vm.is_ours && !(vm.cut && self.forgot)).count()
     }
 
     /// Returns true if all jobs are over and nothing is left of any of them.
