@@ -1,4 +1,4 @@
-//! What the dispatcher takes from its surroundings: its ways to PVE and GitHub, the time, and what makes names new.
+//! The surroundings of the dispatcher: its ways to PVE and GitHub, the time, and the source of new names.
 //!
 //! [`Parts::default`] is the machine. A simulation gives its own; then the dispatcher opens no socket, starts no thread, and
 //! two runs are alike.
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use ownership::Nonce;
 use tokio::time::Instant;
 
-/// What the dispatcher takes from its surroundings.
+/// The surroundings of the dispatcher.
 #[derive(Clone, Default)]
 pub struct Parts {
     /// Absent on a real machine.
