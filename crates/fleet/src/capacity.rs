@@ -1,6 +1,6 @@
 //! Free slots of a pool.
 //!
-//! A slot is taken by each record, by each guest in the pool's range that is not proven to be somebody else's, and by each VMID
+//! A slot is taken by each record, by each guest in the pool's range that is not proven to belong to another owner, and by each VMID
 //! that PVE calls taken without showing its guest. A VM counts once, however many of these know of it.
 
 use std::collections::BTreeSet;

@@ -51,7 +51,7 @@ impl Fleet {
         trouble.is_none_or(|trouble| now.duration_since(trouble.since) < HOLDS_UP)
     }
 
-    /// Returns the registrations of this dispatcher's VMs that GitHub listed and that have no record. One that is connected or
+    /// Returns the registrations of this dispatcher's VMs that GitHub listed and that have no record. A runner that is connected or
     /// busy belongs to a VM that this dispatcher does not know.
     fn registrations_without_record<'a>(&'a self, config: &'a Config) -> impl Iterator<Item = &'a RunnerSeen> {
         let listed = self.facts.repositories.values().flat_map(|seen| &seen.runners).flat_map(|runners| &runners.list);

@@ -200,7 +200,7 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
-    /// Returns true if people are told about the failure.
+    /// Returns true if the failure is shown to people.
     pub(crate) fn is_reported(self) -> bool {
         !matches!(self, Self::Gone | Self::BrokenOff | Self::Lost)
     }

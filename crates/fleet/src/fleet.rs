@@ -381,7 +381,7 @@ impl Trouble {
 }
 
 impl Intent {
-    /// Notes that a step succeeded. The failure that ends the VM stays, as the cause that people are told.
+    /// Notes that a step succeeded. The failure that ends the VM stays, as the cause that is shown to people.
     fn succeeded(&mut self) {
         self.failing_since = None;
         if !self.life.reason.is_some_and(Reason::is_failure) {

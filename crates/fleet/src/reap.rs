@@ -24,7 +24,7 @@ const WARM_KEPT: SignedDuration = SignedDuration::from_secs(60);
 const SETTLED: SignedDuration = SignedDuration::from_secs(30);
 /// Time within which GitHub's list of runners shows a registration and the start of a job.
 const REGISTERED: SignedDuration = SignedDuration::from_secs(5);
-/// Time between two looks in which a VM is missing before it counts as gone, if no job can run in it. PVE's list lags by
+/// Time between two lists in which a VM is missing before it counts as gone, if no job can run in it. PVE's list lags by
 /// up to 10 s.
 const MISSING_APART: SignedDuration = SignedDuration::from_secs(20);
 
@@ -177,7 +177,7 @@ fn end_of_guest(facts: &Facts, intent: &Intent) -> Option<Event> {
     was_missing.then_some(Event::Reappeared)
 }
 
-/// Two looks, far enough apart, show that a guest is gone.
+/// Two lists, far enough apart, show that a guest is gone.
 fn absence(life: &Life, taken_at: Timestamp) -> Option<Event> {
     let apart = if life.state.may_run_a_job() { NEGATIVES_APART } else { MISSING_APART };
     match life.missing_at {
@@ -216,12 +216,12 @@ fn condemned(life: &Life, limits: &Limits, now: Timestamp) -> Option<Reason> {
     if life.job_over_at.is_some_and(|over| is_past(over, LINGER, now)) {
         return Some(Reason::Lingering);
     }
-    // A job that nobody saw can have begun no later than the registration could wait for one.
-    let (begun, allowed) = match life.busy_at {
+    // A job that nobody saw can have started no later than the registration could wait for one.
+    let (started_at, allowed) = match life.busy_at {
         Some(busy_at) => (busy_at, limits.job),
         None => (life.armed_at?, limits.armed()),
     };
-    is_past(begun, allowed, now).then_some(Reason::JobLimit)
+    is_past(started_at, allowed, now).then_some(Reason::JobLimit)
 }
 
 fn is_past(begin: Timestamp, allowed: SignedDuration, now: Timestamp) -> bool {

@@ -1,6 +1,6 @@
 //! Other dispatchers of the same installation, and a ledger that went back in time, recognised by the runs in markers.
 //!
-//! The first list after a start shows the runs of the past. One that the ledger does not know proves that the ledger is older than
+//! The first list after a start shows the runs of the past. A run that the ledger does not know proves that the ledger is older than
 //! the guests. A VM of a foreign run that appears later proves that another dispatcher works at the same time.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -34,7 +34,7 @@ pub(super) enum WrongTemplate {
         vmid: Vmid,
         /// The pool that would be served.
         pool: String,
-        /// What it is, and what it should be.
+        /// Difference between the guest and the template that is wanted.
         reason: String,
     },
 }
@@ -82,7 +82,7 @@ impl Executor {
 fn fits(wanted: &TemplateSource, installation: &Installation, config: &Config) -> Result<(), String> {
     let family = &wanted.family;
     if !config.is_template() {
-        return Err("it is no template".to_owned());
+        return Err("it is not a template".to_owned());
     }
     let name = config.get("name").unwrap_or_default();
     if wanted.by_name {
@@ -140,22 +140,22 @@ mod tests {
     fn only_a_finished_version_of_the_family_is_cloned() {
         assert_eq!(marked("", ""), None);
         assert_eq!(marked("ready", "retired"), None);
-        let told = |changed: &str, by: &str| marked(changed, by).unwrap_or_default();
-        assert_eq!(told("ready", "building"), "this version of \"ubuntu-2204\" is not finished");
-        assert_eq!(told("\"template\"", "\"runner\""), "its marker says that it is a runner");
-        assert_eq!(told("9000", "9001"), "it is a copy of template 9001");
-        assert_eq!(told("lab", "home"), "it belongs to the installation \"home\", not to \"lab\"");
-        assert_eq!(told("ubuntu", "debian"), "it is of the template family \"debian-2204\", not of \"ubuntu-2204\"");
-        assert!(told("\"nonce\":\"aaaaaa\",", "").starts_with("its marker cannot be read"));
+        let refused = |changed: &str, by: &str| marked(changed, by).unwrap_or_default();
+        assert_eq!(refused("ready", "building"), "this version of \"ubuntu-2204\" is not finished");
+        assert_eq!(refused("\"template\"", "\"runner\""), "its marker says that it is a runner");
+        assert_eq!(refused("9000", "9001"), "it is a copy of template 9001");
+        assert_eq!(refused("lab", "home"), "it belongs to the installation \"home\", not to \"lab\"");
+        assert_eq!(refused("ubuntu", "debian"), "it is of the template family \"debian-2204\", not of \"ubuntu-2204\"");
+        assert!(refused("\"nonce\":\"aaaaaa\",", "").starts_with("its marker cannot be read"));
     }
 
     #[test]
-    fn what_is_no_template_is_refused_and_one_without_a_marker_is_known_by_its_name() {
+    fn a_vm_is_refused_and_a_template_without_a_marker_is_known_by_its_name() {
         assert_eq!(refusal(&wanted(false), &[("template", "1"), ("name", "ubuntu-2204")]), None);
         let plain = refusal(&wanted(false), &[("template", "1"), ("name", "debian")]).unwrap();
         assert_eq!(plain, "it carries no marker of the template family \"ubuntu-2204\", and its name is \"debian\"");
-        assert_eq!(refusal(&wanted(false), &[("name", "ubuntu-2204")]).as_deref(), Some("it is no template"));
-        assert_eq!(refusal(&wanted(true), &[("name", "ubuntu-2204")]).as_deref(), Some("it is no template"));
+        assert_eq!(refusal(&wanted(false), &[("name", "ubuntu-2204")]).as_deref(), Some("it is not a template"));
+        assert_eq!(refusal(&wanted(true), &[("name", "ubuntu-2204")]).as_deref(), Some("it is not a template"));
     }
 
     #[test]

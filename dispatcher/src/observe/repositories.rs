@@ -12,7 +12,7 @@ use crate::clock::Clock;
 
 /// Age from which a run without an end is a ghost, counted from its last change. GitHub gives a queued job up after a day.
 const OLDEST_RUN: SignedDuration = SignedDuration::from_hours(36);
-/// Time between two looks for registrations of ours when none is expected.
+/// Time between two searches for registrations of ours when none is expected.
 const SWEEP: SignedDuration = SignedDuration::from_mins(5);
 /// Time for which jobs of completed runs are remembered. The audit of their VMs is settled by then.
 const ENDED_REMEMBERED: SignedDuration = SignedDuration::from_mins(10);

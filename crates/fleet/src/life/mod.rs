@@ -184,7 +184,7 @@ pub enum Event {
     Stopped,
     /// One look in which the whole cluster does not know the VMID.
     Missing,
-    /// The guest is there after a look in which it was missing, or runs although it was taken to be gone.
+    /// The guest is there after a list in which it was missing, or runs although it was taken to be gone.
     Reappeared,
     /// The VM was off for good and runs, so somebody started it again.
     RunsAgain,

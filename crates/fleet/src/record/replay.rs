@@ -123,7 +123,7 @@ impl Player {
         Ok(())
     }
 
-    /// Goes on with a snapshot. One that continues must be the state that the lines before it led to.
+    /// Goes on with a snapshot. A snapshot that continues must be the state that the lines before it led to.
     fn start(&mut self, line: usize, continues: bool, snapshot: Snapshot) -> Result<(), ReplayError> {
         if let Some(fleet) = self.fleet.as_ref().filter(|_| continues) {
             let text =

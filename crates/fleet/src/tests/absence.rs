@@ -4,7 +4,6 @@ use super::engine::*;
 use super::fixture::*;
 use crate::*;
 
-/// Issue 12, defect 2.
 #[test]
 fn i5_a_vm_that_moved_to_another_node_lives_on_and_its_record_follows() {
     let mut engine = Engine::with(config(1), [recorded(9100, &busy())]);
@@ -26,7 +25,7 @@ fn i5_a_vm_that_moved_to_another_node_lives_on_and_its_record_follows() {
     assert_eq!(engine.steps(), [Step::Destroy]);
 }
 
-/// Issue 12, defect 2: only the guest of this record counts.
+/// Only the guest of this record counts.
 #[test]
 fn a_record_does_not_follow_another_incarnation_of_its_vmid() {
     let mut engine = Engine::with(config(1), [recorded(9100, &busy())]);
@@ -37,7 +36,7 @@ fn a_record_does_not_follow_another_incarnation_of_its_vmid() {
     assert_eq!(engine.states().len(), 1, "a VMID has one live record");
 }
 
-/// Issue 12, defect 7: Proxmox VE is wrong twice within milliseconds.
+/// Proxmox VE is wrong twice within milliseconds.
 #[test]
 fn i5_two_wrong_answers_in_a_row_do_not_end_a_vm_that_may_run_a_job() {
     let mut engine = Engine::with(config(1), [recorded(9100, &busy())]);
@@ -58,7 +57,7 @@ fn i5_two_wrong_answers_in_a_row_do_not_end_a_vm_that_may_run_a_job() {
     assert_eq!(engine.state(&name(9100)), State::Busy);
 }
 
-/// Issue 12, defect 7: a VM that the cluster does not know for long is gone.
+/// A VM that the cluster does not know for long is gone.
 #[test]
 fn i3_a_vm_that_stays_unknown_to_the_cluster_is_gone() {
     let mut engine = Engine::with(config(1), [recorded(9100, &busy())]);
@@ -74,7 +73,7 @@ fn i3_a_vm_that_stays_unknown_to_the_cluster_is_gone() {
     assert_eq!(engine.state(&name(9100)), State::Gone);
 }
 
-/// Issue 12, defect 7: even a VM that was taken to be gone lives on when its destruction finds it running.
+/// Even a VM that was taken to be gone lives on when its destruction finds it running.
 #[test]
 fn i5_a_vm_that_was_taken_to_be_gone_and_runs_goes_on() {
     let mut engine = Engine::with(config(1), [recorded(9100, &busy())]);
@@ -87,7 +86,7 @@ fn i5_a_vm_that_was_taken_to_be_gone_and_runs_goes_on() {
     assert_eq!(engine.state(&name(9100)), State::Busy);
 }
 
-/// Issue 12, defect 7: one answer of a question about one VM is a single look as well.
+/// One answer of a question about one VM is a single look as well.
 #[test]
 fn i5_a_question_that_finds_no_vm_is_one_look() {
     let mut engine = Engine::with(config(1), [recorded(9100, &busy())]);
@@ -133,7 +132,7 @@ fn i3_a_vm_of_a_renamed_pool_is_ended_and_its_registration_removed() {
     assert_eq!(engine.fleet.repositories_to_watch(&engine.config), ["acme/other".parse().unwrap()].into());
 }
 
-/// Issue 12, defect 5: the record of an ended VM stays until GitHub has no registration of it.
+/// The record of an ended VM stays until GitHub has no registration of it.
 #[test]
 fn i3_a_record_is_kept_until_github_was_listed_without_its_registration() {
     let ended = [busy(), vec![Event::PoweredOff, Event::Destroyed]].concat();

@@ -307,7 +307,7 @@ fn a_pool_whose_vms_fail_waits_longer_each_time() {
 }
 
 #[test]
-fn a_failure_is_told_with_its_cause_until_a_vm_succeeds_or_the_failures_are_forgiven() {
+fn a_failure_is_shown_with_its_cause_until_a_vm_succeeds_or_the_failures_are_forgiven() {
     let failed = |vmid, created: i64, failure: Option<&str>| {
         let (since, reason) = (at(created + 10), Some(Reason::BootDeadline));
         let life = Life { ended_at: Some(since), since, state: State::Gone, reason, ..life(&[]) };
@@ -320,9 +320,9 @@ fn a_failure_is_told_with_its_cause_until_a_vm_succeeds_or_the_failures_are_forg
         }
     };
     let seen = observed(211, &[], queued(1), vec![]);
-    let told = |situation: &Situation| situation.fleet().hindrances(&config(1), at(212));
+    let shown = |situation: &Situation| situation.fleet().hindrances(&config(1), at(212));
     let twice = [failed(9100, 100, None), failed(9101, 200, Some("unable to clone: no space left"))];
-    let trouble = told(&Situation::new(&seen, &twice, 1)).remove(0);
+    let trouble = shown(&Situation::new(&seen, &twice, 1)).remove(0);
     assert_eq!(trouble.message, "the last 2 VMs of pool ubuntu failed: unable to clone: no space left");
     assert_eq!(trouble.since, at(100));
     let reason = Situation::new(&seen, &twice, 1).waiting(212).remove(0).reason;
@@ -330,16 +330,16 @@ fn a_failure_is_told_with_its_cause_until_a_vm_succeeds_or_the_failures_are_forg
         reason.ends_with("because the last 2 VMs of pool ubuntu failed: unable to clone: no space left"),
         "{reason}"
     );
-    let once = told(&Situation::new(&seen, &twice[..1], 1)).remove(0).message;
+    let once = shown(&Situation::new(&seen, &twice[..1], 1)).remove(0).message;
     assert_eq!(once, "the last VM of pool ubuntu failed: its guest agent did not answer within the pool's boot limit");
 
     let success = Life { state: State::Gone, reason: Some(Reason::Finished), ..life(&[]) };
     let recovered = [twice[0].clone(), Intent { created_at: at(300), ..intent(9102, success) }];
-    assert!(told(&Situation::new(&seen, &recovered, 1)).is_empty());
+    assert!(shown(&Situation::new(&seen, &recovered, 1)).is_empty());
 
     assert!(reserved_vmids(&decide(&seen, &twice, 1, 212)).is_empty());
     let mended = Situation { forgiven: Some(at(211)), ..Situation::new(&seen, &twice, 1) };
-    assert!(told(&mended).is_empty());
+    assert!(shown(&mended).is_empty());
     assert_eq!(reserved_vmids(&mended.decide(212)).len(), 1);
 }
 
@@ -375,7 +375,7 @@ fn a_vmid_that_somebody_else_was_found_to_have_is_avoided_for_a_while() {
 }
 
 #[test]
-fn a_waiting_job_is_told_why() {
+fn a_waiting_job_has_a_reason() {
     let reason = |facts: &Facts, intents: &[Intent]| Situation::new(facts, intents, 1).waiting(51).remove(0).reason;
     let seen = observed(50, &[], queued(1), vec![]);
     let busy = intent(9100, life(&busy()));

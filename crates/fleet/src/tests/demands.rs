@@ -15,7 +15,6 @@ fn created(hours_ago: i64, renewed_hours_ago: Option<i64>) -> JobSeen {
     }
 }
 
-/// Issue 12, defect 3.
 #[test]
 fn i7_a_job_that_is_run_again_or_approved_late_is_served() {
     let is_served = |job: JobSeen| {
@@ -30,7 +29,6 @@ fn i7_a_job_that_is_run_again_or_approved_late_is_served() {
     assert!(!is_served(created(72, Some(25))), "GitHub gave the second run up as well");
 }
 
-/// Issue 12, defect 12.
 #[test]
 fn i7_a_listener_that_never_comes_online_does_not_count_as_supply() {
     let armed = |second| {
@@ -56,7 +54,7 @@ fn i7_a_listener_that_never_comes_online_does_not_count_as_supply() {
     assert!(engine.pass().is_empty(), "this one listens");
 }
 
-/// Issue 12, defect 12: the listener that never came online is released.
+/// The listener that never came online is released.
 #[test]
 fn i3_a_listener_that_never_comes_online_is_retired() {
     let mut engine = Engine::with(config(1), [intent(9100, Life { armed_at: Some(at(900)), ..life(&idle()) })]);
@@ -65,7 +63,6 @@ fn i3_a_listener_that_never_comes_online_is_retired() {
     assert_eq!(engine.steps(), [Step::Deregister]);
 }
 
-/// Issue 12, defect 12.
 #[test]
 fn i2_two_spellings_of_a_repository_do_not_double_its_demand() {
     let mut engine = Engine::new(config(4));
@@ -78,7 +75,7 @@ fn i2_two_spellings_of_a_repository_do_not_double_its_demand() {
     assert_eq!(engine.pass().len(), 1);
 }
 
-/// Issue 12, defect 12: the problem of a VM ends with the VM.
+/// The problem of a VM ends with the VM.
 #[test]
 fn problems_end_with_the_vms_that_they_are_about() {
     let mut engine = Engine::with(config(1), [recorded(9100, &[busy(), vec![Event::PoweredOff]].concat())]);
@@ -93,7 +90,7 @@ fn problems_end_with_the_vms_that_they_are_about() {
     assert!(hindrances(&engine).is_empty());
 }
 
-/// Issue 12, defect 12: so does the problem of a registration without a record.
+/// So does the problem of a registration without a record.
 #[test]
 fn problems_of_registrations_without_a_record_are_forgotten() {
     let mut engine = Engine::new(config(1));

@@ -30,7 +30,6 @@ fn a_drain_is_over_when_no_vm_and_no_effect_is_left() {
     assert!(is_drained(&engine), "it never had a registration");
 }
 
-/// Issue 12, defect 12.
 #[test]
 fn i3_a_drain_waits_for_registrations() {
     let mut engine = Engine::with(config(1), [ended_at(990)]);

@@ -36,7 +36,6 @@ fn for_debian(job: JobSeen) -> JobSeen {
     JobSeen { labels: vec!["debian".into()], ..job }
 }
 
-/// Issue 12, defect 10.
 #[test]
 fn i7_a_pool_whose_guests_hang_does_not_delay_another() {
     the_second_pool_goes_on(&two_pools());

@@ -4,7 +4,6 @@ use super::engine::*;
 use super::fixture::*;
 use crate::*;
 
-/// Issue 12, defect 4.
 #[test]
 fn i11_a_full_disk_stops_what_must_be_written_down_and_asks_the_ledger_rarely() {
     let mut engine = Engine::new(config(4));
@@ -29,7 +28,7 @@ fn i11_a_full_disk_stops_what_must_be_written_down_and_asks_the_ledger_rarely() 
     assert_eq!((written.len(), &written), (4, &records));
 }
 
-/// Issue 12, defect 4: a VM that ends while the disk is full.
+/// A VM that ends while the disk is full.
 #[test]
 fn i11_an_end_that_cannot_be_written_is_destroyed_after_the_ledger_recovers() {
     let mut engine = Engine::with(config(1), [recorded(9100, &busy())]);
@@ -46,7 +45,7 @@ fn i11_an_end_that_cannot_be_written_is_destroyed_after_the_ledger_recovers() {
     assert_eq!(engine.audited()["Event(PoweredOff)"], 1, "nothing is lost, nothing is doubled");
 }
 
-/// Issue 12, defect 4: a step that needs no ledger goes on.
+/// A step that needs no ledger goes on.
 #[test]
 fn i7_steps_that_need_no_ledger_go_on() {
     let mut engine = Engine::with(config(1), [recorded(9100, &[Event::CloneBegun])]);

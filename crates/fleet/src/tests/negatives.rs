@@ -11,7 +11,7 @@ fn with_fenced_vm() -> Engine {
     engine
 }
 
-/// Issue 12, defect 8: the guest alone, asked any number of times, is one source.
+/// The guest alone, asked any number of times, is one source.
 #[test]
 fn i5_without_github_a_deregistered_vm_is_stopped_only_at_its_limit() {
     let mut engine = with_fenced_vm();
@@ -29,7 +29,7 @@ fn i5_without_github_a_deregistered_vm_is_stopped_only_at_its_limit() {
     assert_eq!(engine.fleet.record(&name(9100)).unwrap().life.reason, Some(Reason::JobLimit));
 }
 
-/// Issue 12, defect 8: GitHub first, then the guest, far enough apart.
+/// GitHub first, then the guest, far enough apart.
 #[test]
 fn i5_github_and_the_guest_together_end_a_deregistered_vm() {
     let mut engine = with_fenced_vm();
@@ -44,9 +44,9 @@ fn i5_github_and_the_guest_together_end_a_deregistered_vm() {
     assert_eq!(engine.then(&name(9100), Ok(Success::Probed { sign: Sign::Waiting })), [stop]);
 }
 
-/// Issue 12, defect 8: a guest that does not answer gives no negative.
+/// A guest that does not answer gives no negative.
 #[test]
-fn i5_a_silent_guest_is_no_negative() {
+fn i5_a_silent_guest_is_not_a_negative() {
     let mut engine = with_fenced_vm();
     engine.github(vec![], vec![]);
     engine.steps();
@@ -63,7 +63,7 @@ fn i5_a_silent_guest_is_no_negative() {
     assert!((10..60).contains(&questions), "{questions} questions in ten minutes");
 }
 
-/// Issue 12, defect 8: a job that starts in between makes both negatives void.
+/// A job that starts in between makes both negatives void.
 #[test]
 fn i5_a_job_that_appears_between_the_negatives_makes_them_void() {
     let mut engine = with_fenced_vm();
@@ -76,7 +76,7 @@ fn i5_a_job_that_appears_between_the_negatives_makes_them_void() {
     assert_eq!((life.state, life.negative_at, life.job), (State::Busy, None, Some(4)));
 }
 
-/// Issue 12, defect 8: an answer that there is no such registration may mean that the token lost access.
+/// An answer that there is no such registration may mean that the token lost access.
 #[test]
 fn i5_a_registration_that_github_does_not_find_is_one_negative_at_most() {
     let retiring = [idle(), vec![Event::Retire(Reason::Surplus)]].concat();

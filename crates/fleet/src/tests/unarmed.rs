@@ -12,7 +12,6 @@ fn with_warm_vm() -> Engine {
     engine
 }
 
-/// Issue 12, defect 1.
 #[test]
 fn i3_a_vm_whose_registration_failed_ends_while_github_refuses_every_list() {
     let mut engine = with_warm_vm();
@@ -24,7 +23,7 @@ fn i3_a_vm_whose_registration_failed_ends_while_github_refuses_every_list() {
     assert_eq!(engine.state(&name(9100)), State::Gone);
 }
 
-/// Issue 12, defect 1: the same after a restart in the middle, and with the state in which release 0.1 left such VMs.
+/// The same after a restart in the middle, and with the state in which release 0.1 left such VMs.
 #[test]
 fn i3_an_interrupted_registration_ends_without_github_if_the_guest_never_got_it() {
     let minting = [warm(), vec![Event::MintBegun { repository: repository() }]].concat();
@@ -40,7 +39,6 @@ fn i3_an_interrupted_registration_ends_without_github_if_the_guest_never_got_it(
     }
 }
 
-/// Issue 12, defect 6.
 #[test]
 fn i5_a_warm_vm_that_another_process_armed_is_not_stopped() {
     for job in [true, false] {
@@ -54,7 +52,7 @@ fn i5_a_warm_vm_that_another_process_armed_is_not_stopped() {
     }
 }
 
-/// Issue 12, defect 6: silence is no answer before the limit of an armed VM.
+/// Silence is not an answer before the limit of an armed VM.
 #[test]
 fn i5_a_warm_vm_whose_guest_stays_silent_is_stopped_without_an_answer_only_at_its_limit() {
     let mut engine = with_warm_vm();
@@ -80,7 +78,7 @@ fn i5_a_warm_vm_whose_guest_stays_silent_is_stopped_without_an_answer_only_at_it
     assert!(questions < limit / 45, "{questions} questions");
 }
 
-/// Issue 12, defect 11: a refusal costs no VM and does not count against the pool.
+/// A refusal costs no VM and does not count against the pool.
 #[test]
 fn i7_a_refused_registration_keeps_the_vm_warm_for_another_repository() {
     let other: ownership::RepositoryName = "acme/other".parse().unwrap();
@@ -100,7 +98,6 @@ fn i7_a_refused_registration_keeps_the_vm_warm_for_another_repository() {
     assert_eq!(concerns(&engine).len(), 1, "the first repository still rests");
 }
 
-/// Issue 12, defect 11.
 #[test]
 fn i7_a_repository_that_fails_does_not_make_its_pool_wait() {
     let other: ownership::RepositoryName = "acme/other".parse().unwrap();
@@ -118,7 +115,7 @@ fn i7_a_repository_that_fails_does_not_make_its_pool_wait() {
     assert!(matches!(engine.steps()[..], [Step::Clone { is_first: true }]), "but one is made for the other");
 }
 
-/// Issue 12, defect 11: the repository rests until the time that GitHub named, and then goes on with the same VM.
+/// The repository rests until the time that GitHub named, and then goes on with the same VM.
 #[test]
 fn i7_a_registration_is_asked_for_again_at_the_time_that_github_named() {
     let mut engine = with_warm_vm();
