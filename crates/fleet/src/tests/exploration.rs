@@ -212,7 +212,7 @@ const KINDS: [(Fault, usize); 21] = [
     (Fault::Silence, 714),
     (Fault::Cut, 737),
     (Fault::PowerLoss, 1_358),
-    (Fault::Rival, 1_689),
+    (Fault::Rival, 1_758),
     (Fault::Moved, 984),
     (Fault::StartedAgain, 1_174),
     (Fault::Careless, 361),
