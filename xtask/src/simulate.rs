@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
-/// What is simulated.
+/// Settings of a run.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Number of jobs.
@@ -23,7 +23,7 @@ pub(crate) struct Options {
 /// Builds the simulation and runs it.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let mut command = Command::new("cargo");
-    command.args(["run", "--quiet", "--locked", "--package", "pxci-simulate", "--"]);
+    command.args(["run", "--release", "--quiet", "--locked", "--package", "pxci-simulate", "--"]);
     command.args(["--jobs", &options.jobs.to_string(), "--seed", &options.seed.to_string()]);
     if options.calm {
         command.arg("--calm");

@@ -88,6 +88,12 @@ impl RequestLog {
         entries.iter().skip(first).take(most).cloned().collect()
     }
 
+    /// Removes all entries and returns them, oldest first: a long run must not keep them. The next entry has the number 0.
+    #[must_use]
+    pub fn take(&self) -> Vec<Entry> {
+        std::mem::take(&mut self.entries.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Returns the number of entries so far.
     #[must_use]
     pub fn count(&self) -> usize {

@@ -23,6 +23,10 @@ impl Timeline {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(happening);
     }
 
+    pub(crate) fn take(&self) -> Vec<Event> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     pub(crate) fn all(&self) -> Vec<Event> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -10,12 +10,17 @@ use tokio::time::sleep;
 
 use crate::chance::Chance;
 use crate::farm::{POOLS, Pool};
+use crate::run::Options;
 
 /// Mean time between two workflow runs. With the durations of jobs it keeps about two thirds of the slots busy.
 const BETWEEN_RUNS: Duration = Duration::from_secs(45);
 
-/// Queues this number of jobs, and adds their numbers to `ids`.
-pub(crate) async fn queue(github: Arc<ServerHandle>, chance: Chance, jobs: usize, ids: Arc<Mutex<Vec<u64>>>) {
+/// Probability that a person cancels a job.
+const CANCELLED: f64 = 0.03;
+
+/// Queues jobs, and adds their numbers to `ids`. If `is_disturbed`, a few are cancelled.
+pub(crate) async fn queue(github: Arc<ServerHandle>, chance: Chance, options: Options, ids: Arc<Mutex<Vec<u64>>>) {
+    let jobs = options.jobs;
     let mut random = chance.of("demand", 0);
     let mut queued = 0;
     while queued < jobs {
@@ -23,7 +28,11 @@ pub(crate) async fn queue(github: Arc<ServerHandle>, chance: Chance, jobs: usize
         for _ in 0..runs {
             let spec = workflow_run(&mut random, jobs - queued);
             queued += spec.jobs.len();
-            ids.lock().unwrap_or_else(PoisonError::into_inner).extend(github.queue_run(spec));
+            let new = github.queue_run(spec);
+            if options.is_disturbed {
+                new.iter().for_each(|job| cancel_perhaps(&github, chance, *job));
+            }
+            ids.lock().unwrap_or_else(PoisonError::into_inner).extend(new);
             if queued == jobs {
                 return;
             }
@@ -32,6 +41,18 @@ pub(crate) async fn queue(github: Arc<ServerHandle>, chance: Chance, jobs: usize
         let waits = -(1.0 - random.random::<f64>()).ln();
         sleep(BETWEEN_RUNS.mul_f64(waits * f64::from(runs)).max(Duration::from_millis(1))).await;
     }
+}
+
+/// Cancels a few of the jobs some time after they were queued.
+fn cancel_perhaps(github: &Arc<ServerHandle>, chance: Chance, job: u64) {
+    if !chance.is_hit("cancelled", job, CANCELLED) {
+        return;
+    }
+    let (github, after) = (Arc::clone(github), chance.milliseconds("time of cancelling", job, 1_000, 300_000));
+    tokio::spawn(async move {
+        sleep(after).await;
+        let _had_not_ended = github.world(|world, now| world.cancel_job(job, now));
+    });
 }
 
 fn workflow_run(random: &mut StdRng, most: usize) -> RunSpec {

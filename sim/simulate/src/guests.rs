@@ -1,4 +1,4 @@
-//! Played guests: timers boot them, a played runner program takes one job, and every end of it powers the guest off.
+//! Fake guests: timers boot them, a fake runner program takes one job, and every end of it powers the guest off.
 
 use std::collections::BTreeMap;
 use std::io;

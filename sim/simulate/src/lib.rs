@@ -1,7 +1,7 @@
 //! The dispatcher of production in one process with both simulators, on virtual time.
 //!
 //! Engine, observers, executor and ledger are those of the program. Requests go from its clients straight into the
-//! simulators' fronts, guests are played on timers, and the runtime has one thread whose clock is paused: when all wait, it
+//! simulators' fronts, guests are fakes on timers, and the runtime has one thread whose clock is paused: when all wait, it
 //! jumps to the next timer. Everything that is left to chance comes from the seed, so two runs of a seed are alike to the
 //! byte, and a run that fails can be repeated.
 //!

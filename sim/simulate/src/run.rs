@@ -15,7 +15,7 @@ use dispatcher::{EngineError, run_with};
 use jiff::{SignedDuration, Timestamp};
 use ownership::{Nonce, RunId};
 use rand::Rng as _;
-use sim_github::{Behaviour, JobState, ServerHandle, ServerOptions, Token};
+use sim_github::{Behaviour, Event, EventKind, JobState, ServerHandle, ServerOptions, Token};
 use sim_pve::{Handle, Latency};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -38,7 +38,7 @@ const RUNS_KEPT: SignedDuration = SignedDuration::from_hours(1);
 /// Time within which everything is over once the last job is queued.
 const END: Duration = Duration::from_secs(12 * 3600);
 
-/// What is simulated.
+/// Settings of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
     /// Number of jobs.
@@ -60,6 +60,10 @@ pub struct Report {
     pub pve_requests: u64,
     /// Number of requests of the dispatcher to GitHub.
     pub github_requests: u64,
+    /// Most requests within ten seconds, to PVE and to GitHub.
+    pub most_at_once: [usize; 2],
+    /// Longest time from the queuing of a job to its start.
+    pub longest_wait: Duration,
     /// Most VMs that existed at a time, by pool.
     pub most_vms: Vec<usize>,
     /// Number of jobs that were lost because their node lost its power.
@@ -102,13 +106,12 @@ struct Simulation {
     records: Records,
 }
 
-/// What has been recorded so far.
+/// The record of a run so far.
 #[derive(Default)]
 struct Records {
     digest: Digest,
-    /// Number of entries of both request logs that are in the digest.
-    requests: [usize; 2],
     conclusions: BTreeMap<String, usize>,
+    longest_wait: SignedDuration,
 }
 
 /// The dispatcher while it runs.
@@ -170,7 +173,7 @@ impl Simulation {
             tokio::spawn(disturb::nodes(Arc::clone(&self.pve), Arc::clone(&self.watch), self.chance));
         }
         let queued: Arc<Mutex<Vec<u64>>> = Arc::default();
-        let demand = demand::queue(Arc::clone(&self.github), self.chance, self.options.jobs, Arc::clone(&queued));
+        let demand = demand::queue(Arc::clone(&self.github), self.chance, self.options, Arc::clone(&queued));
         let demand = tokio::spawn(demand);
         let (mut open, mut last_queued_at) = (BTreeSet::new(), Instant::now());
         let (mut kills, mut dispatcher) = (0, self.start_dispatcher(0));
@@ -219,34 +222,29 @@ impl Simulation {
     }
 
     fn record(&mut self, open: &mut BTreeSet<u64>) {
-        let logs = [self.pve.requests(), self.github.requests()];
-        for (log, recorded) in logs.into_iter().zip(&mut self.records.requests) {
-            let entries = log.from(*recorded, usize::MAX);
-            *recorded += entries.len();
-            entries.iter().for_each(|entry| {
-                self.records.digest.add(entry);
-                self.watch.requested(entry);
-            });
-        }
-        let ended = self.github.look(|world, _| {
-            let conclusion = |id: &u64| match &world.job(*id)?.state {
-                JobState::Completed { conclusion } => Some((*id, conclusion.clone())),
-                _ => None,
-            };
-            open.iter().filter_map(conclusion).collect::<Vec<_>>()
+        let entries = [self.pve.requests().take(), self.github.requests().take()].concat();
+        entries.iter().for_each(|entry| {
+            self.records.digest.add(entry);
+            self.watch.requested(entry);
         });
-        for (id, conclusion) in ended {
-            open.remove(&id);
-            self.records.digest.add(&(id, &conclusion));
+        self.pve.take_timeline().iter().for_each(|happening| self.records.digest.add(happening));
+        let ended = self.github.inspect(|world, _| {
+            let ended =
+                |id: &u64| world.job(*id).filter(|job| matches!(job.state, JobState::Completed { .. })).cloned();
+            open.iter().filter_map(ended).collect::<Vec<_>>()
+        });
+        for job in ended {
+            open.remove(&job.id);
+            let JobState::Completed { conclusion } = job.state else { continue };
+            self.records.digest.add(&(job.id, &conclusion, &job.runner_name));
             *self.records.conclusions.entry(conclusion).or_default() += 1;
+            self.records.longest_wait = self.records.longest_wait.max(wait_of(&job.events));
         }
         self.github.world(|world, now| world.forget_runs(now - RUNS_KEPT));
     }
 
     fn is_clean(&self) -> bool {
-        let guests = self.pve.guests();
-        POOLS.iter().all(|pool| pool.vms(&guests).is_empty())
-            && self.github.look(|world, _| world.runner_names().is_empty())
+        self.pve.leftovers().is_empty() && self.github.inspect(|world, _| world.runner_names().is_empty())
     }
 
     /// Notes what is left, if there was more than enough time for all of it to end.
@@ -254,7 +252,7 @@ impl Simulation {
         if last_queued_at.elapsed() < END {
             return false;
         }
-        let runners = self.github.look(|world, _| world.leftovers());
+        let runners = self.github.inspect(|world, _| world.leftovers());
         self.watch.breach(format!(
             "I3, I7: {} jobs have not ended; left at Proxmox VE: {:?}, at GitHub: {runners:?}",
             open.len(),
@@ -263,20 +261,27 @@ impl Simulation {
         true
     }
 
-    fn report(mut self, kills: u64) -> Report {
-        let happened = self.pve.timeline();
-        happened.iter().for_each(|happening| self.records.digest.add(happening));
+    fn report(self, kills: u64) -> Report {
         for violation in self.github.violations() {
             self.watch.breach(format!("GitHub's description does not allow it: {violation}"));
         }
-        let Counts { pve_requests, github_requests, most_vms, jobs_ended_at_limit, jobs_lost_with_their_node } =
-            self.watch.counts();
+        self.watch.compare(self.options.jobs, self.began.elapsed());
+        let Counts {
+            pve_requests,
+            github_requests,
+            most_at_once,
+            most_vms,
+            jobs_ended_at_limit,
+            jobs_lost_with_their_node,
+        } = self.watch.counts();
         let (events, digest) = self.records.digest.finish();
         Report {
             time: self.began.elapsed(),
             conclusions: self.records.conclusions,
             pve_requests,
             github_requests,
+            most_at_once,
+            longest_wait: self.records.longest_wait.unsigned_abs(),
             most_vms: most_vms.to_vec(),
             jobs_lost_with_their_node,
             jobs_ended_at_limit,
@@ -286,6 +291,15 @@ impl Simulation {
             events,
             digest,
         }
+    }
+}
+
+/// Returns the time from the queuing of a job to its last start.
+fn wait_of(events: &[Event]) -> SignedDuration {
+    let started = events.iter().rev().find(|event| matches!(event.kind, EventKind::Started(_)));
+    match (events.first(), started) {
+        (Some(queued), Some(started)) => started.at.duration_since(queued.at),
+        _ => SignedDuration::ZERO,
     }
 }
 
@@ -314,7 +328,12 @@ impl fmt::Display for Report {
             "lost with their node: {}, ended at the limit: {}",
             self.jobs_lost_with_their_node, self.jobs_ended_at_limit
         )?;
-        writeln!(f, "requests: {} to Proxmox VE, {} to GitHub", self.pve_requests, self.github_requests)?;
+        writeln!(f, "longest wait of a job: {:.0} s", self.longest_wait.as_secs_f64())?;
+        writeln!(
+            f,
+            "requests: {} to Proxmox VE, {} to GitHub; most in 10 s: {:?}",
+            self.pve_requests, self.github_requests, self.most_at_once
+        )?;
         writeln!(f, "faults: {}, dispatcher killed: {}, most VMs: {:?}", self.faults, self.kills, self.most_vms)?;
         writeln!(f, "events: {}, digest: {}", self.events, self.digest)?;
         self.breaches.iter().try_for_each(|breach| writeln!(f, "BREACH {breach}"))

@@ -1,4 +1,4 @@
-//! A played runner program: one session at the simulated GitHub, one job, its end.
+//! A fake runner program: one session at the simulated GitHub, one job, its end.
 
 use std::sync::Arc;
 use std::time::Duration;

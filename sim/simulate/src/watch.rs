@@ -14,8 +14,13 @@ use crate::farm::{FOREIGN, JOB_LIMIT, POOLS};
 const KEPT: usize = 20;
 /// Span in which requests are counted.
 const SPAN: Duration = Duration::from_secs(10);
-/// Most requests within a span: three clones a second and the steps of every slot at the same time stay below.
-const MOST_REQUESTS: usize = 400;
+/// Most requests within a span: a burst that fills all slots at once stays below.
+const MOST_REQUESTS: usize = 300;
+/// Most requests for one job, with its share of repetitions, and most for what is watched in an hour.
+const PVE_PER_JOB: u64 = 60;
+const PVE_PER_HOUR: u64 = 2_000;
+const GITHUB_PER_JOB: u64 = 15;
+const GITHUB_PER_HOUR: u64 = 7_000;
 
 /// Watches one run.
 pub(crate) struct Watch {
@@ -29,6 +34,8 @@ pub(crate) struct Watch {
 pub(crate) struct Counts {
     pub(crate) pve_requests: u64,
     pub(crate) github_requests: u64,
+    /// Most requests within [`SPAN`], to PVE and to GitHub.
+    pub(crate) most_at_once: [usize; 2],
     pub(crate) most_vms: [usize; POOLS.len()],
     pub(crate) jobs_ended_at_limit: u64,
     pub(crate) jobs_lost_with_their_node: u64,
@@ -75,24 +82,31 @@ impl Watch {
     }
 
     pub(crate) fn sent_to_pve(&self) {
-        let is_storm = {
-            let mut seen = self.seen();
-            seen.counts.pve_requests += 1;
-            is_storm(&mut seen.to_pve)
-        };
-        if is_storm {
-            self.breach(format!("I11: more than {MOST_REQUESTS} requests to Proxmox VE in {} s", SPAN.as_secs()));
-        }
+        let mut seen = self.seen();
+        seen.counts.pve_requests += 1;
+        seen.counts.most_at_once[0] = seen.counts.most_at_once[0].max(count(&mut seen.to_pve));
     }
 
     pub(crate) fn sent_to_github(&self) {
-        let is_storm = {
-            let mut seen = self.seen();
-            seen.counts.github_requests += 1;
-            is_storm(&mut seen.to_github)
-        };
-        if is_storm {
-            self.breach(format!("I11: more than {MOST_REQUESTS} requests to GitHub in {} s", SPAN.as_secs()));
+        let mut seen = self.seen();
+        seen.counts.github_requests += 1;
+        seen.counts.most_at_once[1] = seen.counts.most_at_once[1].max(count(&mut seen.to_github));
+    }
+
+    /// Compares the numbers of requests with what that many jobs in that time may cost.
+    pub(crate) fn compare(&self, jobs: usize, time: Duration) {
+        let counts = self.counts();
+        let hours = time.as_secs() / 3600 + 1;
+        let jobs = u64::try_from(jobs).unwrap_or(u64::MAX);
+        let most = [jobs * PVE_PER_JOB + hours * PVE_PER_HOUR, jobs * GITHUB_PER_JOB + hours * GITHUB_PER_HOUR];
+        let sums = [counts.pve_requests, counts.github_requests];
+        for (number, service) in ["Proxmox VE", "GitHub"].into_iter().enumerate() {
+            if sums[number] > most[number] {
+                self.breach(format!("I11: {} requests to {service}, more than {}", sums[number], most[number]));
+            }
+            if counts.most_at_once[number] > MOST_REQUESTS {
+                self.breach(format!("I11: {} requests to {service} in 10 s", counts.most_at_once[number]));
+            }
         }
     }
 
@@ -169,12 +183,12 @@ impl Watch {
     }
 }
 
-/// Counts a request, and returns true if it is the first one too many.
-fn is_storm(recent: &mut VecDeque<Instant>) -> bool {
+/// Counts a request, and returns the number within the span that ends now.
+fn count(recent: &mut VecDeque<Instant>) -> usize {
     let now = Instant::now();
     while recent.front().is_some_and(|at| now.duration_since(*at) >= SPAN) {
         recent.pop_front();
     }
     recent.push_back(now);
-    recent.len() == MOST_REQUESTS + 1
+    recent.len()
 }

@@ -12,7 +12,7 @@ use http::{Request, Response};
 use pve::{ApiToken, Client, ClientConfig, Content, Error, Transport, TransportError, Trust};
 use tokio::time::Instant;
 
-use crate::server::{SECRET, id};
+use crate::server::{SECRET, id, node};
 
 type Outcome = Result<Response<Bytes>, TransportError>;
 
@@ -78,7 +78,7 @@ async fn a_request_has_the_token_and_the_next_endpoint_gets_it_if_the_first_take
 async fn a_change_without_an_answer_ends_after_a_minute_and_is_not_repeated() {
     let script = Script::of([]);
     let began = Instant::now();
-    let error = script.client().qemu("pve1", id(9101)).start().await.unwrap_err();
+    let error = script.client().qemu(&node(), id(9101)).start().await.unwrap_err();
     assert!(matches!(error, Error::Interrupted { method: "POST", .. }), "{error}");
     assert_eq!((began.elapsed(), script.uris().len()), (Duration::from_secs(60), 1));
 }
@@ -105,7 +105,7 @@ async fn what_a_transport_cannot_do_is_refused() {
     let script = Script::of([answer(200, &"a".repeat((16 << 20) + 1))]);
     let error = script.client().nodes().await.unwrap_err();
     assert!(matches!(error, Error::Oversized { .. }), "{error}");
-    let upload = script.client().storage("pve1", "local").upload(Content::Iso, "a.iso", Bytes::new()).await;
+    let upload = script.client().storage(&node(), "local").upload(Content::Iso, "a.iso", Bytes::new()).await;
     assert!(matches!(upload, Err(Error::Setup(_))), "{upload:?}");
     assert_eq!(script.uris().len(), 1);
 }

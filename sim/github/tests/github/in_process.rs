@@ -12,7 +12,7 @@ use sim_github::{JobSpec, JobState, RunSpec, Server, ServerHandle, ServerOptions
 use sim_http::faults::{Fault, Rule, When};
 use tokio::time::Instant;
 
-use crate::held_github::RUNNERS;
+use crate::stepped_github::RUNNERS;
 
 struct Farm {
     github: ServerHandle,
@@ -97,7 +97,7 @@ async fn run(seed: u64) -> Vec<String> {
         runner.await.unwrap();
     }
     let succeeded = |id: &u64| {
-        let state = farm.github.look(|world, _| world.job(*id).map(|job| job.state.clone()));
+        let state = farm.github.inspect(|world, _| world.job(*id).map(|job| job.state.clone()));
         matches!(state, Some(JobState::Completed { conclusion }) if conclusion == "success")
     };
     assert!(queued.iter().all(succeeded));

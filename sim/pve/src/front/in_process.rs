@@ -39,11 +39,11 @@ impl Handle {
     /// When there is no complete answer.
     pub async fn answer(&self, node: &str, request: hyper::Request<Bytes>) -> Result<Response<Bytes>, Unanswered> {
         let engine = self.engine();
-        let (mut departures, mut restarts) = (engine.departures.subscribe(), engine.faults.restarts());
+        let (mut power_cuts, mut restarts) = (engine.power_cuts.subscribe(), engine.faults.restarts());
         if !engine.state().is_online(node) {
             return Err(Unanswered::NoConnection);
         }
-        let away = async { while engine.state().is_online(node) && departures.changed().await.is_ok() {} };
+        let away = async { while engine.state().is_online(node) && power_cuts.changed().await.is_ok() {} };
         let front = Front::new(engine.clone(), node);
         // In this order: what comes in after the end is not looked at any more.
         let response = tokio::select! {

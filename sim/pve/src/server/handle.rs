@@ -236,6 +236,15 @@ impl Handle {
         self.engine.timeline.all()
     }
 
+    /// Removes what [`Handle::timeline`] returns, and returns it: a long run must not keep it. Tasks that ended an hour ago
+    /// are forgotten too; a real server keeps them longer.
+    #[must_use]
+    pub fn take_timeline(&self) -> Vec<Event> {
+        let shown = self.engine.clock.seconds().saturating_sub(3600);
+        self.engine.state().tasks.retain(|task| task.end.as_ref().is_none_or(|(ended, _)| *ended >= shown));
+        self.engine.timeline.take()
+    }
+
     /// Puts a file onto a storage, on every node that has it, as an upload would (`local:iso/x.iso`).
     ///
     /// # Errors

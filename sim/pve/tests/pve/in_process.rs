@@ -23,22 +23,22 @@ fn start(seed: u64) -> Handle {
         .template(9000, "golden", "dir", "ci");
     let begins = Some(Timestamp::constant(1_800_000_000, 0));
     let options = Options { latency: Latency::Real, seed, begins, ..Options::default() };
-    Server::in_process(&world, Arc::new(Scripted::new(Boot::AtOnce)), &options).unwrap()
+    Server::in_process(&world, Arc::new(Scripted::new(Boot::AtOnce)), &options).expect("a simulator")
 }
 
 async fn ask(handle: &Handle, method: &str, path: &str, form: &str) -> Result<Response<Bytes>, Unanswered> {
-    let secret = handle.token_secret(ADMIN).unwrap();
+    let secret = handle.token_secret(ADMIN).expect("a token");
     let request = Request::builder()
         .method(method)
         .uri(format!("https://pve1:8006/api2/json{path}"))
         .header(AUTHORIZATION, format!("PVEAPIToken={ADMIN}={secret}"));
-    handle.answer("pve1", request.body(Bytes::copy_from_slice(form.as_bytes())).unwrap()).await
+    handle.answer("pve1", request.body(Bytes::copy_from_slice(form.as_bytes())).expect("a request")).await
 }
 
 async fn data(handle: &Handle, method: &str, path: &str, form: &str) -> Value {
-    let answer = ask(handle, method, path, form).await.unwrap();
+    let answer = ask(handle, method, path, form).await.expect("an answer");
     assert_eq!(answer.status(), 200, "{path}: {answer:?}");
-    serde_json::from_slice::<Value>(answer.body()).unwrap()["data"].clone()
+    serde_json::from_slice::<Value>(answer.body()).expect("JSON")["data"].clone()
 }
 
 /// Makes and removes VMs, ten at a time, while a third of the answers are lost; returns all that the simulator recorded.
