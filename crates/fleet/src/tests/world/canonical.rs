@@ -41,7 +41,7 @@ impl World {
         world.fleet.committing.iter_mut().for_each(|changes| changes.audit.clear());
         world.commit.iter_mut().for_each(|commit| commit.changes.audit.clear());
         world.now = Timestamp::UNIX_EPOCH;
-        world.begun.retain(|_, (_, count)| *count > 1);
+        world.started.retain(|_, (_, count)| *count > 1);
         if !self.may_restart() {
             // Nobody reads them.
             world.disk.clear();
@@ -154,6 +154,6 @@ impl Hash for World {
         // The rest never changes during a run, or follows from these.
         (&self.now, &self.fleet, &self.disk, &self.commit, &self.running).hash(state);
         (&self.secrets, &self.requests, &self.late, &self.vms, &self.runners, &self.jobs).hash(state);
-        (&self.faults, self.census, &self.begun, self.forgot).hash(state);
+        (&self.faults, self.census, &self.started, self.forgot).hash(state);
     }
 }

@@ -6,7 +6,7 @@ use super::super::fixture::repository;
 use super::{FOREIGN_RUNNER, Mutant, Runner, Violation, Vm, World};
 use crate::*;
 
-/// Most times in a row that one step of a VM is begun while the clock stands.
+/// Most times in a row that one step of a VM is started while the clock stands.
 const MOST_BEGINS: u8 = 3;
 
 /// An effect that the process carries out.
@@ -55,11 +55,11 @@ impl World {
     /// Begins an effect, as the engine does.
     pub(super) fn begin(&mut self, effect: Effect) -> Result<(), Violation> {
         let number = number(&effect.step);
-        let (last, count) = self.begun.entry(effect.name.clone()).or_default();
+        let (last, count) = self.started.entry(effect.name.clone()).or_default();
         *count = if *last == number { *count + 1 } else { 1 };
         *last = number;
         if *count > MOST_BEGINS {
-            return Err(Violation(format!("I11: {effect:?} is begun again and again")));
+            return Err(Violation(format!("I11: {effect:?} is started again and again")));
         }
         let Effect { name, step } = effect;
         let earlier = self.running.insert(name.clone(), Running { step, asked: false, answer: None });
@@ -69,7 +69,7 @@ impl World {
         }
     }
 
-    /// Returns true if the effect can take place now. One that waits for something waits.
+    /// Returns true if the effect can take place now. An effect that waits for something cannot.
     pub(super) fn can_happen(&self, name: &RunnerName, running: &Running) -> bool {
         let vm = self.vm_of(name);
         match running.step {

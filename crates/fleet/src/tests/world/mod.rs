@@ -109,7 +109,7 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    /// Returns the rules of a pool of at most `max` VMs. Its range has a VMID for each, `spare` more, and that of a stranger.
+    /// Returns the rules of a pool of at most `max` VMs. Its range has a VMID for each, `spare` more, and that of a foreign guest.
     pub(super) fn new(max: u32, spare: u32, faults: Faults) -> Self {
         let mut config = config(max);
         let pool = &mut config.pools[0];
@@ -142,8 +142,8 @@ pub(super) struct World {
     pub(super) faults: Faults,
     /// True if the process started without records.
     census: bool,
-    /// Last step that was begun for each name, and how often in a row since the clock moved or the process started.
-    begun: BTreeMap<RunnerName, (u8, u8)>,
+    /// Last step that was started for each name, and how often in a row since the clock moved or the process started.
+    started: BTreeMap<RunnerName, (u8, u8)>,
     /// True once records were lost, so that the fleet cannot know what its predecessor did.
     forgot: bool,
 }
@@ -159,7 +159,7 @@ pub(super) const FOREIGN_RUNNER: u64 = 900;
 impl World {
     pub(super) fn new(rules: Rules, jobs: u64) -> Self {
         let faults = rules.faults;
-        let stranger = Vm {
+        let other_guest = Vm {
             is_ours: false,
             running: true,
             complete: true,
@@ -176,12 +176,12 @@ impl World {
             secrets: BTreeMap::new(),
             requests: Vec::new(),
             late: None,
-            vms: [(foreign(&rules), stranger)].into(),
+            vms: [(foreign(&rules), other_guest)].into(),
             runners: [(FOREIGN_RUNNER, other)].into(),
             jobs: (1..=jobs).map(|id| (id, queued.clone())).collect(),
             faults,
             census: true,
-            begun: BTreeMap::new(),
+            started: BTreeMap::new(),
             forgot: false,
             rules: Arc::new(rules),
         };
@@ -240,7 +240,7 @@ impl World {
         (self.commit, self.late) = (None, None);
         self.running.clear();
         self.secrets.clear();
-        self.begun.clear();
+        self.started.clear();
         self.census = self.disk.is_empty();
         self.fleet = Fleet::new(self.disk.values().map(as_stored), Default::default());
     }

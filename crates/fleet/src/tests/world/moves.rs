@@ -58,7 +58,7 @@ impl Faults {
     }
 }
 
-/// Way in which an effect goes wrong.
+/// Way in which an effect fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in super::super) enum Failing {
     /// It takes place, and the reply is lost.
@@ -97,7 +97,7 @@ pub(in super::super) enum Move {
     Happen(RunnerName),
     /// Its outcome arrives.
     Reply(RunnerName),
-    /// An effect goes wrong.
+    /// An effect fails.
     Fail(RunnerName, Failing),
     /// A request takes effect that nobody waits for.
     Arrive(usize),
@@ -303,7 +303,7 @@ impl World {
 
     fn pass_time(&mut self) {
         self.now += self.rules.pass;
-        self.begun.clear();
+        self.started.clear();
         self.requests.retain(|request| !request.is_old);
         self.requests.iter_mut().for_each(|request| request.is_old = true);
     }
