@@ -69,7 +69,7 @@ impl World {
         }
     }
 
-    /// Returns true if the effect can take place now. An effect that waits for something waits.
+    /// Returns true if the effect can take place now. An effect that waits for something cannot.
     pub(super) fn can_happen(&self, name: &RunnerName, running: &Running) -> bool {
         let vm = self.vm_of(name);
         match running.step {

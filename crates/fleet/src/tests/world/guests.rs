@@ -98,7 +98,10 @@ impl World {
         if vm.handed.is_some() {
             return add(GuestMove::Begin);
         }
-        let runner = vm.armed.and_then(|(id, _)| self.runners.get(&id)).filter(|runner| runner.name == vm.name);
+        // A runner takes one job. Only another dispatcher, which the fleet cannot know, can have armed the VM before.
+        let is_over = self.had_rival() && vm.jobs_taken > 0;
+        let runner = vm.armed.and_then(|(id, _)| self.runners.get(&id));
+        let runner = runner.filter(|runner| runner.name == vm.name && !is_over);
         let queued = self.jobs.iter().filter(|(_, job)| job.phase == JobPhase::Queued).map(|(id, _)| *id);
         let handed: Vec<u64> = self.vms.values().filter_map(|vm| vm.handed).map(|(id, _)| id).collect();
         let queued = queued.filter(|id| !handed.contains(id));

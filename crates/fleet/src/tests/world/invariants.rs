@@ -90,7 +90,7 @@ impl World {
         let seconds = |seconds: u32| SignedDuration::from_secs(i64::from(seconds));
         let (job, idle) = (seconds(pool.job_limit_seconds), seconds(pool.idle_limit_seconds));
         let is_over = |since: jiff::Timestamp, limit| self.now.duration_since(since) >= limit;
-        let job_is_over = vm.job.is_some_and(|(_, start)| is_over(start, job));
+        let job_is_over = vm.job.is_some_and(|(_, started)| is_over(started, job));
         let registration_is_over = vm.armed.is_some_and(|(_, armed)| is_over(armed, job + idle));
         let stopping = self.fleet.record(&vm.name).map(|intent| intent.life.since);
         let was_silent = vm.mute && stopping.is_some_and(|since| is_over(since, job + idle));

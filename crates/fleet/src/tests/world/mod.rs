@@ -109,7 +109,7 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    /// Returns the rules of a pool of at most `max` VMs. Its range has a VMID for each, `spare` more, and that of a foreign VM.
+    /// Returns the rules of a pool of at most `max` VMs. Its range has a VMID for each, `spare` more, and that of a foreign guest.
     pub(super) fn new(max: u32, spare: u32, faults: Faults) -> Self {
         let mut config = config(max);
         let pool = &mut config.pools[0];
@@ -159,7 +159,7 @@ pub(super) const FOREIGN_RUNNER: u64 = 900;
 impl World {
     pub(super) fn new(rules: Rules, jobs: u64) -> Self {
         let faults = rules.faults;
-        let foreign_vm = Vm {
+        let other_guest = Vm {
             is_ours: false,
             running: true,
             complete: true,
@@ -176,7 +176,7 @@ impl World {
             secrets: BTreeMap::new(),
             requests: Vec::new(),
             late: None,
-            vms: [(foreign(&rules), foreign_vm)].into(),
+            vms: [(foreign(&rules), other_guest)].into(),
             runners: [(FOREIGN_RUNNER, other)].into(),
             jobs: (1..=jobs).map(|id| (id, queued.clone())).collect(),
             faults,
