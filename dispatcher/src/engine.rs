@@ -8,7 +8,7 @@
 //! the disk.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ use crate::ledger::{Ledger, LedgerError, Mode, Opened};
 use crate::observe::{Poll, Polls};
 use crate::parts::Parts;
 use crate::problems::{ProblemKey, Problems};
+use crate::recording;
 use crate::settings::Settings;
 use crate::status::{self, StatusInput};
 use crate::writing;
@@ -39,6 +40,8 @@ const TICK: Duration = Duration::from_secs(1);
 const SHUTDOWN: Duration = Duration::from_secs(10);
 /// Size of the recording of the fleet's inputs, in bytes.
 const RECORDED: usize = 2 << 20;
+/// Interval between two copies of the recording to the state volume.
+const COPIED: SignedDuration = SignedDuration::from_mins(1);
 /// Interval between two deletions of old entries of the audit trail, and their age.
 const PRUNED: SignedDuration = SignedDuration::from_hours(1);
 const AUDITED: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -78,6 +81,7 @@ pub async fn run_with(
     let mode = if parts.simulated.is_some() { Mode::Inline } else { Mode::Thread };
     let opened = Ledger::open(ledger, parts.run_id(), mode)?;
     let mut engine = Engine::new(parts, control, opened);
+    engine.recording = engine.parts.simulated.is_none().then(|| recording::file_beside(ledger));
     let mut settings = engine.control.settings();
     let mut draining = engine.control.draining();
     let mut retries = engine.control.retries();
@@ -112,6 +116,9 @@ struct Engine {
     ledger: Ledger,
     fleet: Fleet,
     recorder: Recorder,
+    /// File of the recording. Absent in simulations.
+    recording: Option<PathBuf>,
+    copied_at: Timestamp,
     run: Run,
     problems: Problems,
     cancel: CancellationToken,
@@ -150,6 +157,8 @@ impl Engine {
                 .with_runs(Runs { own: opened.run, earlier: opened.runs.into_iter().collect() }),
             run: opened.run,
             recorder: Recorder::new(RECORDED),
+            recording: None,
+            copied_at: now,
             problems,
             cancel: CancellationToken::new(),
             boots: Arc::new(Boots::restored(opened.boots)),
@@ -277,8 +286,23 @@ impl Engine {
         if self.commit(commit).await {
             self.start(&executor, start_after_commit);
         }
+        if now.duration_since(self.copied_at) >= COPIED {
+            self.copy_recording().await;
+        }
         self.polls.start_due(&executor, &self.fleet, self.clock.now());
         self.publish(Some(&executor), &waiting);
+    }
+
+    /// Copies the recording of the fleet's inputs to the state volume. A full volume costs nothing but the recording.
+    async fn copy_recording(&mut self) {
+        self.copied_at = self.clock.now();
+        let Some(path) = self.recording.clone() else { return };
+        let lines: Vec<String> = self.recorder.lines().map(str::to_owned).collect();
+        match tokio::task::spawn_blocking(move || recording::write(&path, &lines)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "the recording is not on the state volume"),
+            Err(error) => tracing::debug!(%error, "the recording is not on the state volume"),
+        }
     }
 
     /// Writes changes down. Returns true if they are on disk.
@@ -380,6 +404,7 @@ impl Engine {
         // The last outcomes save the next start their repetition.
         let changes = self.fleet.take_changes();
         self.commit(changes).await;
+        self.copy_recording().await;
         tracing::info!(commits = self.ledger.commits(), "the ledger is closed");
     }
 }

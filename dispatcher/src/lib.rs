@@ -16,6 +16,7 @@ pub mod logs;
 mod observe;
 pub mod parts;
 mod problems;
+pub mod recording;
 pub mod settings;
 pub mod state_directory;
 mod status;

@@ -11,7 +11,7 @@ use pxci_dispatcher::control::Control;
 use pxci_dispatcher::logs::LogRing;
 use pxci_dispatcher::settings::Settings;
 use pxci_dispatcher::state_directory::StateDirectory;
-use pxci_dispatcher::{console, run};
+use pxci_dispatcher::{console, recording, run};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::{EnvFilter, prelude::*};
@@ -33,6 +33,11 @@ enum Command {
         /// Its control socket.
         #[arg(long, default_value = console::SOCKET)]
         socket: PathBuf,
+    },
+    /// Plays a recording of a dispatcher's inputs (flight-recorder.jsonl on its state volume) and prints the decisions.
+    Replay {
+        /// The recording.
+        file: PathBuf,
     },
     /// Shows what a running dispatcher does.
     Console {
@@ -64,6 +69,7 @@ fn main() -> ExitCode {
             Command::Serve(serve) => begin(&serve),
             Command::Retry { socket } => retry(&socket),
             Command::Console { socket } => open_console(socket),
+            Command::Replay { file } => play(&file),
         }
     };
     match ended {
@@ -89,6 +95,12 @@ fn retry(socket: &Path) -> anyhow::Result<()> {
     let asked = runtime.block_on(console::retry(socket));
     asked.with_context(|| format!("asking the dispatcher at {}", socket.display()))?;
     println!("The dispatcher tries again.");
+    Ok(())
+}
+
+fn play(file: &Path) -> anyhow::Result<()> {
+    let is_as_recorded = recording::play(file, &mut std::io::stdout().lock())?;
+    anyhow::ensure!(is_as_recorded, "this version decides otherwise than the one that made the recording");
     Ok(())
 }
 
