@@ -6,6 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 /// Wait after a secondary limit that comes without `Retry-After` (GitHub's documentation: at least one minute).
 const SECONDARY_WAIT: SignedDuration = SignedDuration::from_secs(60);
 
+/// Share of the hourly limit that is kept for registrations and their removal.
+const RESERVED_SHARE: u64 = 20;
+
 /// The primary limit, as the last counted answer gave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Budget {
@@ -30,6 +33,18 @@ impl Budget {
         self.limit = number(headers, "x-ratelimit-limit").or(self.limit);
         self.remaining = number(headers, "x-ratelimit-remaining").or(self.remaining);
         self.reset_at = reset(headers).or(self.reset_at);
+    }
+
+    /// Blocks requests until this time, if an earlier answer does not block them for longer. A secondary limit is short and must
+    /// not end the wait for a primary one.
+    pub(crate) fn block(&mut self, until: Timestamp) {
+        self.blocked_until = self.blocked_until.max(Some(until));
+    }
+
+    /// Returns true if polls should leave the rest of the limit to requests that a runner waits for.
+    #[must_use]
+    pub fn is_reserved(&self) -> bool {
+        matches!((self.limit, self.remaining), (Some(limit), Some(remaining)) if remaining < limit / RESERVED_SHARE)
     }
 
     /// If this answer (403 or 429) is a rate limit: until when. GitHub marks a primary limit by a `remaining` of 0, a
@@ -83,6 +98,24 @@ mod tests {
         let untold = headers(&[("x-ratelimit-remaining", "4000")]);
         let message = "You have exceeded a secondary rate limit.";
         assert_eq!(Budget::limited(&untold, message, at(100)), Some(at(160)));
+    }
+
+    #[test]
+    fn a_shorter_limit_does_not_end_a_longer_one() {
+        let mut budget = Budget::default();
+        budget.block(at(5000));
+        budget.block(at(160));
+        assert_eq!(budget.blocked_until, Some(at(5000)));
+        budget.block(at(6000));
+        assert_eq!(budget.blocked_until, Some(at(6000)));
+    }
+
+    #[test]
+    fn the_last_twentieth_of_the_limit_is_reserved() {
+        let budget = |limit, remaining| Budget { limit, remaining, ..Budget::default() };
+        assert!(budget(Some(5000), Some(249)).is_reserved());
+        assert!(!budget(Some(5000), Some(250)).is_reserved());
+        assert!(!budget(None, Some(0)).is_reserved(), "a server without a limit");
     }
 
     #[test]

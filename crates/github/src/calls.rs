@@ -140,7 +140,7 @@ impl Calls {
         if matches!(status, StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS)
             && let Some(until) = Budget::limited(headers, &refusal.message, self.now())
         {
-            self.budget().blocked_until = Some(until);
+            self.budget().block(until);
             return Error::RateLimited { operation: operation.name.clone(), until };
         }
         classify(operation, status, &refusal)

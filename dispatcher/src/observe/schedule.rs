@@ -230,12 +230,16 @@ fn poll_interval(config: &Config) -> SignedDuration {
 }
 
 /// Returns the time of the next poll of a repository: after a poll interval, and later when GitHub's limit runs low or forbids it.
+/// The last part of the limit is kept for registrations and their removal.
 fn next_poll(executor: &Executor, now: Timestamp) -> Timestamp {
     let budget = executor.github.budget();
-    let low = matches!((budget.limit, budget.remaining), (Some(limit), Some(remaining)) if remaining < limit / LOW_BUDGET_SHARE);
+    let fleet_time = |at| executor.clock.fleet(at);
+    let low = matches!((budget.limit, budget.remaining), (Some(limit), Some(left)) if left < limit / LOW_BUDGET_SHARE);
     let interval = poll_interval(&executor.config);
     let next = now + if low { interval.saturating_mul(LOW_BUDGET_FACTOR) } else { interval };
-    budget.blocked_until.map_or(next, |until| executor.clock.fleet(until).max(next))
+    let reset_at = budget.reset_at.filter(|_| budget.is_reserved()).map(fleet_time);
+    let blocked_until = budget.blocked_until.map(fleet_time);
+    reset_at.into_iter().chain(blocked_until).fold(next, Timestamp::max)
 }
 
 /// Returns the jobs that are known to run on VMs of ours, and whether the repository may have registrations of ours.
