@@ -41,6 +41,17 @@ pub enum ClientsError {
     Github(#[from] github::Error),
 }
 
+/// Checks that clients can be made from a configuration and its secrets. Nothing is asked.
+///
+/// # Errors
+/// The first part that a client refuses: an address, a token, certificates, a fingerprint.
+pub(crate) fn check(config: &Config, secrets: &Secrets) -> Result<(), ClientsError> {
+    let parts = Parts::default();
+    pve(config, secrets, &parts)?;
+    github(config, secrets, &parts, &parts.clock(None))?;
+    Ok(())
+}
+
 /// Returns a client of PVE.
 pub(crate) fn pve(config: &Config, secrets: &Secrets, parts: &Parts) -> Result<pve::Client, ClientsError> {
     let endpoints = config.pve.endpoints.iter().map(|text| text.parse()).collect::<Result<Vec<pve::Endpoint>, _>>()?;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use dispatcher_api::{Config, Secrets, Status};
 use tokio::sync::watch;
 
+use crate::clients::{self, ClientsError};
 use crate::logs::{LogLine, LogRing};
 use crate::settings::Settings;
 use crate::state_directory::{StateDirectory, StateError};
@@ -17,6 +18,9 @@ pub enum ApplyError {
     /// The configuration contradicts itself.
     #[error("the configuration is not valid")]
     Invalid(#[source] dispatcher_api::ConfigError),
+    /// No client can be made from it.
+    #[error("the configuration cannot be used")]
+    Unusable(#[source] ClientsError),
     /// It could not be kept for the next start.
     #[error("the configuration cannot be stored")]
     Store(#[source] StateError),
@@ -63,6 +67,7 @@ impl Control {
     /// When it is not valid or cannot be stored; nothing has changed then.
     pub fn apply(&self, config: Config, secrets: Secrets) -> Result<(), ApplyError> {
         config.validate().map_err(ApplyError::Invalid)?;
+        clients::check(&config, &secrets).map_err(ApplyError::Unusable)?;
         let settings = Settings { config, secrets };
         let _guard = self.shared.applying.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(state) = &self.shared.state {

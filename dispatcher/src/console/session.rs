@@ -110,7 +110,7 @@ fn not_applied(error: &ApplyError) -> Answer {
         ApplyError::Invalid(ConfigError::Invalid(problems)) => {
             Answer::Refused { reason: Refusal::InvalidConfig, message: error.to_string(), problems: problems.clone() }
         }
-        ApplyError::Invalid(_) => refused(Refusal::InvalidConfig, Chain(error).to_string()),
+        ApplyError::Invalid(_) | ApplyError::Unusable(_) => refused(Refusal::InvalidConfig, Chain(error).to_string()),
         ApplyError::Store(_) => refused(Refusal::Storage, Chain(error).to_string()),
     }
 }
@@ -200,6 +200,22 @@ mod tests {
             session.answer(Request::Configure { config: Box::new(bad), secrets: secrets().seal(&key).unwrap() });
         let Answer::Refused { reason: Refusal::InvalidConfig, problems, .. } = answer else { panic!("{answer:?}") };
         assert_eq!(problems[0].path, "pve.token_id");
+    }
+
+    #[test]
+    fn a_configuration_from_which_no_client_can_be_made_is_refused() {
+        let mut session = session();
+        let key = open(&mut session);
+        let mut plain = config();
+        plain.github.api_url = "http://github.example/api/v3".into();
+        let mut unreadable = config();
+        unreadable.pve.ca_pem = Some("-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n".into());
+        for bad in [plain, unreadable] {
+            let secrets = secrets().seal(&key).unwrap();
+            let answer = session.answer(Request::Configure { config: Box::new(bad), secrets });
+            assert!(matches!(answer, Answer::Refused { reason: Refusal::InvalidConfig, .. }), "{answer:?}");
+            assert!(session.control.settings().borrow().is_none(), "nothing is in force");
+        }
     }
 
     #[test]
