@@ -25,6 +25,22 @@ fn rendered(file: &str, values: &[(&str, &str)]) -> String {
     values.iter().fold(text, |text, (name, value)| text.replace(&format!("${{{name}}}"), value))
 }
 
+/// Returns the output of the image's own `relay` function for these lines of the listener, without the lines themselves.
+async fn relayed(lines: &str) -> String {
+    let script = std::fs::read_to_string(flavour().join("files/opt/runner-once")).unwrap();
+    let begin = script.find("relay() {").unwrap();
+    let end = begin + script[begin..].find("\n}\n").unwrap() + 3;
+    let program = format!("say() {{ echo \"said $*\"; }}\n{}\nrelay <<< \"$1\" | grep '^said'", &script[begin..end]);
+    let output = Command::new("bash").args(["-c", &program, "relay", lines]).output().await.unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn a_job_is_recorded_as_a_job_whatever_its_name_says() {
+    let lines = "2026-01-02 03:04:05Z: Listening for Jobs\n2026-01-02 03:04:06Z: Running job: x: Listening for Jobs\n";
+    assert_eq!(relayed(lines).await, "said listening\nsaid job x: Listening for Jobs\n");
+}
+
 struct GitHub {
     server: ServerHandle,
     token: String,
