@@ -236,7 +236,7 @@ fn a_large_configuration_fits() {
     let key = console.open_session();
     let secrets = Secrets { pve_token_secret: "a".to_owned().into(), github_token: "b".to_owned().into() };
     let mut large = config();
-    large.pve.ca_pem = Some(format!("-----BEGIN CERTIFICATE-----\n{}\n", "A".repeat(100_000)));
+    large.pve.endpoints = (0..3_000).map(|number| format!("https://node-{number:04}.example.net:8006")).collect();
     let answer =
         console.ask(&Request::Configure { config: Box::new(large.clone()), secrets: secrets.seal(&key).unwrap() });
     assert_eq!(answer, Answer::Configured { config_hash: large.hash() });
