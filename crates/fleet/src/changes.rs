@@ -95,7 +95,7 @@ impl Changes {
         self.audit.drain(..surplus);
     }
 
-    /// Adds that a record is no longer needed.
+    /// Adds the deletion of a record.
     pub(crate) fn forget(&mut self, name: RunnerName) {
         self.records.remove(&name);
         self.forgotten.insert(name);

@@ -61,11 +61,11 @@ impl Faults {
 /// Way in which an effect fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in super::super) enum Failing {
-    /// It takes place, and the reply is lost.
+    /// The effect takes place, and the reply is lost.
     Lost,
-    /// It is refused before anything happens.
+    /// The other side refuses the effect before it does anything.
     Refused,
-    /// It takes place after the sender has given up.
+    /// The effect takes place after the sender has given up.
     Delayed,
     /// It is refused for good.
     Lasting,
