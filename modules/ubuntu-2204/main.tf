@@ -25,7 +25,8 @@ resource "pxci_cloudinit_snippet" "this" {
   storage = var.iso_storage
 
   user_data = templatefile("${path.module}/../../runners/ubuntu-2204/cloud-init/runner-user-data.pkrtpl", {
-    pool = var.name
+    pool  = var.name
+    trust = var.trust
   })
 
   # Pools use the file until the dispatcher has the new one.

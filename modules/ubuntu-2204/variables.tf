@@ -4,6 +4,18 @@ variable "name" {
   default     = "ubuntu-2204"
 }
 
+variable "trust" {
+  description = "Origin of the jobs that the pool runs. `private`: no jobs that a fork caused. `public`: also pull requests from forks, but no `pull_request_target` and `workflow_run` jobs, which can read the repository's secrets."
+  type        = string
+  default     = "private"
+  nullable    = false
+
+  validation {
+    condition     = contains(["private", "public"], var.trust)
+    error_message = "The trust must be \"private\" or \"public\"."
+  }
+}
+
 variable "node" {
   description = "Node that holds the template and runs the VMs."
   type        = string

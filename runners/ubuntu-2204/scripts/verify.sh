@@ -47,19 +47,27 @@ makes_runtime_directory() {
   systemd-tmpfiles --create /etc/tmpfiles.d/pxci.conf && mode /run/pxci root:700 && rmdir /run/pxci
 }
 
-# The hook's answer to an event: name of the event, its document.
-hook() {
-  local event status=0
-  event=$(mktemp)
-  echo "$2" >"$event"
-  chmod 644 "$event"
-  (cd / && GITHUB_EVENT_NAME=$1 GITHUB_EVENT_PATH=$event setpriv --reuid runner --regid runner --init-groups -- /opt/pxci/hooks/job-started.sh) || status=$?
-  rm -f "$event"
-  return "$status"
+# Plays the runner's listener around the hook. It ends with 99 if the hook asks it to end.
+make_listener() {
+  listener=$(mktemp --directory)
+  chmod 755 "$listener"
+  mkdir "$listener/bin"
+  cat >"$listener/bin/Runner.Listener" <<'LISTENER'
+#!/bin/bash
+trap 'kill -KILL "$hook"; exit 99' TERM
+bash -e /opt/pxci/hooks/job-started.sh &
+hook=$!
+wait "$hook"
+LISTENER
+  chmod 755 "$listener/bin/Runner.Listener"
 }
 
-hook_refuses() {
-  if hook "$@"; then return 1; fi
+# Succeeds if the hook ends as expected: 0 for admitted, 99 for refused. Takes the event's name and its document.
+hook_ends() {
+  local status=0
+  echo "$3" >"$listener/event"
+  (cd / && GITHUB_EVENT_NAME=$2 GITHUB_EVENT_PATH=$listener/event setpriv --reuid runner --regid runner --init-groups -- "$listener/bin/Runner.Listener") || status=$?
+  [ "$status" -eq "$1" ]
 }
 
 check "the guest agent is missing" test -x /usr/sbin/qemu-ga
@@ -86,11 +94,13 @@ done
 same='{"repository":{"full_name":"o/r"},"pull_request":{"head":{"repo":{"full_name":"o/r"}}}}'
 fork='{"repository":{"full_name":"o/r"},"pull_request":{"head":{"repo":{"full_name":"x/r"}}}}'
 gone='{"repository":{"full_name":"o/r"},"pull_request":{"head":{"repo":null}}}'
-check "the hook refuses a push" hook push '{"repository":{"full_name":"o/r"}}'
-check "the hook refuses a pull request of the repository's own" hook pull_request "$same"
-check "the hook lets a fork's pull request in" hook_refuses pull_request "$fork"
-check "the hook lets a deleted fork's pull request in" hook_refuses pull_request "$gone"
-check "the hook lets a job in whose event it cannot read" hook_refuses push 'nonsense'
+make_listener
+check "the hook refuses a push" hook_ends 0 push '{"repository":{"full_name":"o/r"}}'
+check "the hook refuses a pull request of the repository's own" hook_ends 0 pull_request "$same"
+check "the hook does not end the runner of a fork's pull request" hook_ends 99 pull_request "$fork"
+check "the hook does not end the runner of a deleted fork's pull request" hook_ends 99 pull_request "$gone"
+check "the hook does not end the runner of a job whose event it cannot read" hook_ends 99 push 'nonsense'
+rm -rf "$listener"
 
 if [ "$failures" -gt 0 ]; then
   echo "verify: $failures checks failed" >&2
