@@ -1,7 +1,7 @@
 //! The dispatcher's configuration: addresses of Proxmox VE and GitHub, and the runner pools.
 //!
 //! The provider writes the configuration, and the dispatcher validates it again and stores it. A configuration must
-//! never hold a secret: secrets are sent sealed, as [`crate::Secrets`].
+//! never hold a secret. Secrets are sent sealed, as [`crate::Secrets`].
 
 use std::fmt;
 
@@ -197,7 +197,7 @@ impl Config {
         self.pools.iter().find(|pool| pool.name == *name)
     }
 
-    /// Checks what types alone cannot say: syntax of names, uniqueness, ranges.
+    /// Checks the rules that types cannot express: syntax of names, uniqueness, ranges.
     ///
     /// # Errors
     /// [`ConfigError::Invalid`] with every problem found.
@@ -210,7 +210,7 @@ impl Config {
     }
 
     /// Returns the SHA-256 of the configuration in 64 hexadecimal digits, whatever the order of its pools. Both sides
-    /// compute it, so that drift shows without the configuration travelling back.
+    /// compute it, so the provider detects drift without reading the configuration back.
     #[cfg(feature = "console")]
     #[must_use]
     pub fn hash(&self) -> String {
