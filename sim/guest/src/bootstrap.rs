@@ -1,4 +1,5 @@
-//! Making a Debian system from packages with `mmdebstrap`: from the archives that this machine's own apt uses, without root.
+//! Makes a Debian system from packages with `mmdebstrap`, without root. The packages come from the archives that this
+//! machine's own apt uses.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -22,12 +23,14 @@ pub(super) const LEFT_OUT: &[&str] =
 pub(super) struct Bootstrap<'a> {
     /// Installed packages beyond those that apt itself needs.
     pub(super) packages: &'a [&'a str],
-    /// Hooks at its end, as `mmdebstrap` takes them: a line of shell with the root as `$1`, or `copy-in FILE... DIRECTORY`.
+    /// Hooks at the end, in the form of `mmdebstrap`: a line of shell with the root as `$1`, or `copy-in FILE...
+    /// DIRECTORY`.
     pub(super) hooks: &'a [OsString],
 }
 
 impl Bootstrap<'_> {
-    /// Makes the system of the release `codename` in `target`, which is empty. `scratch` takes what is needed meanwhile.
+    /// Makes the system of the release `codename` in the empty directory `target`. `scratch` is a directory for
+    /// temporary files.
     ///
     /// # Errors
     /// See [`BaseError`].
@@ -46,7 +49,7 @@ impl Bootstrap<'_> {
         let mut maker = Bound::start(&mut maker).map_err(not_started)?;
         let archive = maker.output();
 
-        // Device files cannot be made in a user namespace, and every guest gets a /dev of its own anyway.
+        // Device files cannot be made in a user namespace, and every guest gets its own /dev.
         let mut unpacker = host::as_root([
             "tar",
             "--extract",
@@ -67,7 +70,7 @@ impl Bootstrap<'_> {
     }
 }
 
-/// Returns the release of this machine, `stable` where it does not say.
+/// Returns the release of this machine, or `stable` if it is not known.
 pub(super) fn codename() -> String {
     let text = fs::read_to_string("/etc/os-release").unwrap_or_default();
     text.lines()
@@ -75,7 +78,7 @@ pub(super) fn codename() -> String {
         .map_or_else(|| "stable".to_owned(), |name| name.trim_matches('"').to_owned())
 }
 
-/// This machine's settings for apt's downloads (proxies, date checks) hold for guests as well.
+/// Writes this machine's settings for apt's downloads (proxies, date checks), which guests use too.
 fn write_apt_settings(scratch: &Path) -> Result<PathBuf, BaseError> {
     let mut text =
         output("apt-config", "apt", Command::new("apt-config").args(["dump", "--format", "%F \"%v\";%n", "Acquire"]))?
@@ -88,7 +91,7 @@ fn write_apt_settings(scratch: &Path) -> Result<PathBuf, BaseError> {
     Ok(path)
 }
 
-/// Copies the entries for this machine's own release out of its apt sources; other vendors' archives stay out.
+/// Copies the entries of this machine's own release from its apt sources, without the archives of other vendors.
 fn write_sources(scratch: &Path, codename: &str) -> Result<Vec<PathBuf>, BaseError> {
     let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
     if let Ok(entries) = fs::read_dir("/etc/apt/sources.list.d") {
@@ -113,7 +116,7 @@ fn write_sources(scratch: &Path, codename: &str) -> Result<Vec<PathBuf>, BaseErr
     Ok(written)
 }
 
-/// Returns true if `suite` belongs to the release: itself, or `-updates`, `-security`, `/updates`.
+/// Returns true if `suite` is the release, or the release with `-updates`, `-security` or `/updates`.
 fn is_of_release(suite: &str, codename: &str) -> bool {
     suite
         .strip_prefix(codename)
@@ -137,14 +140,14 @@ fn lines_of(text: &str, codename: &str) -> String {
     text.lines().filter(is_kept).map(|line| format!("{line}\n")).collect()
 }
 
-/// Waits until nobody else holds the lock at `path`; it is held until the file is dropped.
+/// Waits for the lock at `path` and takes it. The lock is held until the file is dropped.
 pub(super) fn lock(path: &Path) -> Result<File, BaseError> {
     let file = File::create(path).map_err(in_directory(path))?;
     flock(file.as_fd(), FlockOperation::LockExclusive).map_err(|error| in_directory(path)(error.into()))?;
     Ok(file)
 }
 
-/// Removes a directory with files of mapped users; one that is missing is gone already.
+/// Removes a directory with files of mapped users. Succeeds if the directory does not exist.
 pub(super) fn remove(path: &Path) -> Result<(), BaseError> {
     output("unshare", "util-linux", host::as_root(["rm", "-rf"]).arg(path)).map(drop)
 }
@@ -177,7 +180,7 @@ mod tests {
     use super::{lines_of, stanzas_of};
 
     #[test]
-    fn only_the_own_release_is_taken_from_the_sources() {
+    fn only_sources_of_the_own_release_are_copied() {
         let text = "Types: deb\n# dated\nURIs: mirror:/a\nSuites: bookworm bookworm-updates\n\nTypes: deb\nURIs: mirror:/b\nSuites: nodistro\n";
         assert_eq!(stanzas_of(text, "bookworm"), "Types: deb\nURIs: mirror:/a\nSuites: bookworm bookworm-updates\n\n");
         let lines = "deb mirror:/a bookworm-security main\ndeb-src mirror:/a bookworm main\ndeb mirror:/c cloud-sdk-bookworm main\n";
