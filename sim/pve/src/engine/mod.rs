@@ -471,4 +471,13 @@ impl Call {
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.params.text(name)
     }
+
+    /// Refuses options that only `root@pam` itself may use.
+    pub(crate) fn root_only(&self, names: &[&str]) -> Outcome<()> {
+        let set = |name: &&&str| self.text(name).is_some_and(|value| !matches!(value, "" | "0"));
+        match names.iter().find(set).filter(|_| self.caller != "root@pam") {
+            Some(name) => Err(Refusal::parameter(name, "Only root may use this option.")),
+            None => Ok(()),
+        }
+    }
 }

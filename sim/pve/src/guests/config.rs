@@ -81,9 +81,9 @@ pub(crate) struct Change {
 pub(crate) fn change_of(engine: &Engine, kind: Kind, call: &Call) -> Outcome<Change> {
     let mut options = call.params.clone();
     if kind == Kind::Qemu {
-        qemu::power::root_only(call, &["skiplock"])
+        call.root_only(&["skiplock"])
             .or_else(|refusal| if call.params.flag("skiplock") { Err(refusal) } else { Ok(()) })?;
-        qemu::checks::ssh_keys(&call.params)?;
+        qemu::ssh_keys::check_parameter(&call.params)?;
     }
     options.take("skiplock");
     let mut delete = split_list(&options.take("delete").unwrap_or_default());

@@ -44,7 +44,7 @@ pub(crate) fn create(engine: &Arc<Engine>, call: Call) -> Outcome<Value> {
     let unprivileged = unprivileged(engine, &call)?;
     unused(engine, vmid)?;
     if let Some(keys) = call.text("ssh-public-keys") {
-        qemu::checks::check_keys(keys)?;
+        qemu::ssh_keys::check(keys)?;
     }
     let pool = call.text("pool").map(str::to_owned);
     allocation(engine, &call.caller, vmid, pool.as_deref())?;

@@ -17,7 +17,7 @@ use crate::world::state::Kind;
 use sim_backend::ContainerStart;
 
 pub(crate) fn power(engine: &Arc<Engine>, call: &Call, verb: &str) -> Outcome<Value> {
-    qemu::power::root_only(call, &["skiplock"])?;
+    call.root_only(&["skiplock"])?;
     let vmid = call.vmid();
     let running = engine.with_guest(vmid, |guest| guest.run.is_some()) == Some(true);
     match (verb, running) {
