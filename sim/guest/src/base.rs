@@ -6,13 +6,12 @@
 //! so an image that does not install it has no agent, as on real hardware.
 
 use std::fs::{self, Permissions};
-use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::bootstrap::{Bootstrap, LEFT_OUT, codename, in_directory, lock, remove};
+use super::bootstrap::{Bootstrap, BootstrapError, LEFT_OUT, codename, in_directory, lock, remove};
 use super::host;
 
 /// Number of the recipe. Raise it if the recipe changes in a way that the package lists do not show.
@@ -46,43 +45,6 @@ const DOWNLOADED: &str = "openssh-server qemu-guest-agent";
 /// network.
 const POLICY: &str = "#!/bin/sh\nexit 101\n";
 
-/// Reason why the base system cannot be made.
-#[derive(Debug, thiserror::Error)]
-pub enum BaseError {
-    /// The cache directory cannot be used.
-    #[error("unable to use {path}")]
-    Directory {
-        /// File or directory.
-        path: PathBuf,
-        /// Cause.
-        source: io::Error,
-    },
-    /// A program of the host cannot be started.
-    #[error("unable to start {program} (Debian package {package})")]
-    Program {
-        /// The program.
-        program: &'static str,
-        /// Debian package of the program.
-        package: &'static str,
-        /// Cause.
-        source: io::Error,
-    },
-    /// This machine's apt has no archive of its own release.
-    #[error("the apt sources of this machine name no archive of its release {codename:?}, from which guests are made")]
-    NoSources {
-        /// Code name of the release.
-        codename: String,
-    },
-    /// Making or unpacking the system failed.
-    #[error("{step} failed: {detail}")]
-    Failed {
-        /// Operation that failed.
-        step: &'static str,
-        /// End of its error output.
-        detail: String,
-    },
-}
-
 /// Returns the directory with the base system below `cache`. Makes it if it does not exist, which takes about a minute
 /// and 600 MB.
 ///
@@ -90,8 +52,8 @@ pub enum BaseError {
 /// makes a new directory next to it. If the caller is not root, files belong to the mapped users of [`host`].
 ///
 /// # Errors
-/// See [`BaseError`].
-pub fn build(cache: &Path) -> Result<PathBuf, BaseError> {
+/// See [`BootstrapError`].
+pub fn build(cache: &Path) -> Result<PathBuf, BootstrapError> {
     let codename = codename();
     let base = cache.join(format!("guest-base-{codename}-{}", recipe_digest()));
     if base.is_dir() {
@@ -122,7 +84,7 @@ fn recipe_digest() -> String {
     hex::encode(&digest.finalize()[..4])
 }
 
-fn forbid_services(base: &Path) -> Result<(), BaseError> {
+fn forbid_services(base: &Path) -> Result<(), BootstrapError> {
     let policy = base.join("usr/sbin/policy-rc.d");
     fs::write(&policy, POLICY).map_err(in_directory(&policy))?;
     fs::set_permissions(&policy, Permissions::from_mode(0o755)).map_err(in_directory(&policy))

@@ -10,13 +10,49 @@ use std::process::{Command, Output, Stdio};
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::base::BaseError;
 use super::host;
 use super::lifeline::Bound;
 
 /// Files that a guest never reads.
 pub(super) const LEFT_OUT: &[&str] =
     &["/usr/share/doc/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/man/*"];
+
+/// Reason why a system cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum BootstrapError {
+    /// The cache directory cannot be used.
+    #[error("unable to use {path}")]
+    Directory {
+        /// File or directory.
+        path: PathBuf,
+        /// Cause.
+        source: io::Error,
+    },
+    /// A program of the host cannot be started.
+    #[error("unable to start {program} (Debian package {package})")]
+    Program {
+        /// The program.
+        program: &'static str,
+        /// Debian package of the program.
+        package: &'static str,
+        /// Cause.
+        source: io::Error,
+    },
+    /// This machine's apt has no archive of its own release.
+    #[error("the apt sources of this machine name no archive of its release {codename:?}, from which guests are made")]
+    NoSources {
+        /// Code name of the release.
+        codename: String,
+    },
+    /// Making or unpacking the system failed.
+    #[error("{step} failed: {detail}")]
+    Failed {
+        /// Operation that failed.
+        step: &'static str,
+        /// End of its error output.
+        detail: String,
+    },
+}
 
 /// The parts of a system.
 #[derive(Debug)]
@@ -33,8 +69,8 @@ impl Bootstrap<'_> {
     /// temporary files.
     ///
     /// # Errors
-    /// See [`BaseError`].
-    pub(super) fn unpack(&self, scratch: &Path, codename: &str, target: &Path) -> Result<(), BaseError> {
+    /// See [`BootstrapError`].
+    pub(super) fn unpack(&self, scratch: &Path, codename: &str, target: &Path) -> Result<(), BootstrapError> {
         let sources = write_sources(scratch, codename)?;
         let settings = write_apt_settings(scratch)?;
         let log = scratch.join("mmdebstrap.log");
@@ -45,7 +81,7 @@ impl Bootstrap<'_> {
         maker.args(self.hooks.iter().map(|hook| prefixed("--customize-hook=", hook)));
         maker.arg(codename).arg("-").args(sources);
         maker.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log).map_err(in_directory(&log))?);
-        let not_started = |source| BaseError::Program { program: "mmdebstrap", package: "mmdebstrap", source };
+        let not_started = |source| BootstrapError::Program { program: "mmdebstrap", package: "mmdebstrap", source };
         let mut maker = Bound::start(&mut maker).map_err(not_started)?;
         let archive = maker.output();
 
@@ -61,7 +97,7 @@ impl Bootstrap<'_> {
         let unpacked = output("unshare", "util-linux", unpacker.arg(target).stdin(archive));
         let made = maker.wait().map_err(not_started)?;
         if !made.success() {
-            return Err(BaseError::Failed {
+            return Err(BootstrapError::Failed {
                 step: "mmdebstrap",
                 detail: last_lines(&fs::read_to_string(&log).unwrap_or_default()),
             });
@@ -79,7 +115,7 @@ pub(super) fn codename() -> String {
 }
 
 /// Writes this machine's settings for apt's downloads (proxies, date checks), which guests use too.
-fn write_apt_settings(scratch: &Path) -> Result<PathBuf, BaseError> {
+fn write_apt_settings(scratch: &Path) -> Result<PathBuf, BootstrapError> {
     let mut text =
         output("apt-config", "apt", Command::new("apt-config").args(["dump", "--format", "%F \"%v\";%n", "Acquire"]))?
             .stdout;
@@ -92,7 +128,7 @@ fn write_apt_settings(scratch: &Path) -> Result<PathBuf, BaseError> {
 }
 
 /// Copies the entries of this machine's own release from its apt sources, without the archives of other vendors.
-fn write_sources(scratch: &Path, codename: &str) -> Result<Vec<PathBuf>, BaseError> {
+fn write_sources(scratch: &Path, codename: &str) -> Result<Vec<PathBuf>, BootstrapError> {
     let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
     if let Ok(entries) = fs::read_dir("/etc/apt/sources.list.d") {
         files.extend(entries.flatten().map(|entry| entry.path()));
@@ -111,7 +147,7 @@ fn write_sources(scratch: &Path, codename: &str) -> Result<Vec<PathBuf>, BaseErr
         written.push(path);
     }
     if written.is_empty() {
-        return Err(BaseError::NoSources { codename: codename.to_owned() });
+        return Err(BootstrapError::NoSources { codename: codename.to_owned() });
     }
     Ok(written)
 }
@@ -141,23 +177,27 @@ fn lines_of(text: &str, codename: &str) -> String {
 }
 
 /// Waits for the lock at `path` and takes it. The lock is held until the file is dropped.
-pub(super) fn lock(path: &Path) -> Result<File, BaseError> {
+pub(super) fn lock(path: &Path) -> Result<File, BootstrapError> {
     let file = File::create(path).map_err(in_directory(path))?;
     flock(file.as_fd(), FlockOperation::LockExclusive).map_err(|error| in_directory(path)(error.into()))?;
     Ok(file)
 }
 
 /// Removes a directory with files of mapped users. Succeeds if the directory does not exist.
-pub(super) fn remove(path: &Path) -> Result<(), BaseError> {
+pub(super) fn remove(path: &Path) -> Result<(), BootstrapError> {
     output("unshare", "util-linux", host::as_root(["rm", "-rf"]).arg(path)).map(drop)
 }
 
-pub(super) fn output(program: &'static str, package: &'static str, command: &mut Command) -> Result<Output, BaseError> {
-    let output = command.output().map_err(|source| BaseError::Program { program, package, source })?;
+pub(super) fn output(
+    program: &'static str,
+    package: &'static str,
+    command: &mut Command,
+) -> Result<Output, BootstrapError> {
+    let output = command.output().map_err(|source| BootstrapError::Program { program, package, source })?;
     if output.status.success() {
         return Ok(output);
     }
-    Err(BaseError::Failed { step: program, detail: last_lines(&String::from_utf8_lossy(&output.stderr)) })
+    Err(BootstrapError::Failed { step: program, detail: last_lines(&String::from_utf8_lossy(&output.stderr)) })
 }
 
 fn last_lines(text: &str) -> String {
@@ -165,8 +205,8 @@ fn last_lines(text: &str) -> String {
     lines[lines.len().saturating_sub(10)..].join("\n")
 }
 
-pub(super) fn in_directory(path: &Path) -> impl FnOnce(io::Error) -> BaseError + '_ {
-    move |source| BaseError::Directory { path: path.to_owned(), source }
+pub(super) fn in_directory(path: &Path) -> impl FnOnce(io::Error) -> BootstrapError + '_ {
+    move |source| BootstrapError::Directory { path: path.to_owned(), source }
 }
 
 fn prefixed(prefix: &str, value: &OsStr) -> OsString {

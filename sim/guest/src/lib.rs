@@ -32,5 +32,6 @@ mod state;
 mod terminal;
 mod units;
 
+pub use bootstrap::BootstrapError;
 pub use namespaces::{Namespaces, StartError};
 pub use state::StateError;

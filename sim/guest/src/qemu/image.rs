@@ -12,8 +12,7 @@ use std::process::Command;
 
 use sha2::{Digest as _, Sha256};
 
-use super::super::base::BaseError;
-use super::super::bootstrap::{Bootstrap, LEFT_OUT, codename, in_directory, lock, output, remove};
+use super::super::bootstrap::{Bootstrap, BootstrapError, LEFT_OUT, codename, in_directory, lock, output, remove};
 use super::super::host;
 use super::super::sandbox::PATH;
 
@@ -83,8 +82,8 @@ pub struct Recipe {
 /// Concurrent callers wait for one another. The name contains a digest of everything that the image is made from.
 ///
 /// # Errors
-/// See [`BaseError`].
-pub fn build(cache: &Path, recipe: &Recipe) -> Result<PathBuf, BaseError> {
+/// See [`BootstrapError`].
+pub fn build(cache: &Path, recipe: &Recipe) -> Result<PathBuf, BootstrapError> {
     let codename = codename();
     let digest = recipe.digest().map_err(in_directory(&recipe.directory))?;
     let image = cache.join(format!("guest-image-{codename}-{digest}.qcow2"));
@@ -123,7 +122,7 @@ impl Recipe {
     }
 
     /// Makes the system in `root`.
-    fn unpack(&self, scratch: &Path, codename: &str, root: &Path) -> Result<(), BaseError> {
+    fn unpack(&self, scratch: &Path, codename: &str, root: &Path) -> Result<(), BootstrapError> {
         let brought = scratch.join("pxci-image");
         copy(&self.directory, &brought).map_err(in_directory(&self.directory))?;
         for (name, text) in [("boot.cfg", BOOT), ("make", &self.script())] {
@@ -148,7 +147,7 @@ impl Recipe {
 }
 
 /// Makes the disk out of the system in `root`.
-fn assemble(root: &Path, scratch: &Path, image: &Path) -> Result<(), BaseError> {
+fn assemble(root: &Path, scratch: &Path, image: &Path) -> Result<(), BootstrapError> {
     let disk = scratch.join("disk.raw");
     let blocks = format!("{}k", (DISK - PARTITION) >> 10);
     File::create(&disk).and_then(|file| file.set_len(DISK)).map_err(in_directory(&disk))?;
