@@ -77,7 +77,7 @@ impl Accelerator {
         let mut command = Command::new(PROGRAM);
         command.args(self.options()).args(["-machine", "q35", "-m", "64", "-nodefaults", "-no-user-config"]);
         command.args(["-display", "none", "-device", "isa-debug-exit,iobase=0x501,iosize=2"]);
-        command.arg("-drive").arg(super::machine::drive("none,id=disk,format=raw,readonly=on", image));
+        command.arg("-drive").arg(super::options::drive("none,id=disk,format=raw,readonly=on", image));
         command.args(["-device", "virtio-blk-pci,drive=disk"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
         let output = command.output().await.map_err(super::not_started)?;

@@ -1,9 +1,8 @@
 //! One powered-on virtual machine: a QEMU process with its control connection, its serial console and the port of its
 //! agent.
 
-use std::ffi::OsString;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +18,7 @@ use super::super::log::Log;
 use super::accelerator::Accelerator;
 use super::agent::Agent;
 use super::disks::Image;
+use super::options::{drive, socket};
 use super::qmp::Qmp;
 use super::{PROGRAM, not_started};
 use sim_backend::{Events, GuestEvent, GuestEventKind};
@@ -245,21 +245,4 @@ fn spawn(parts: &Parts) -> io::Result<Child> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     // A process group of its own, so that Ctrl-C reaches the simulator and not its guests.
     command.process_group(0).spawn().map_err(not_started)
-}
-
-/// Returns a drive's options; `options` begins with its interface.
-pub(super) fn drive(options: &str, file: &Path) -> OsString {
-    with_path(&format!("if={options},file="), file)
-}
-
-/// Returns QEMU's options for a socket to which it connects.
-fn socket(id: &str, path: &Path) -> OsString {
-    with_path(&format!("socket,id={id},path="), path)
-}
-
-/// Appends a path to QEMU's options, in which a comma in a value is written twice.
-fn with_path(options: &str, path: &Path) -> OsString {
-    let mut all = OsString::from(options);
-    all.push(path.to_string_lossy().replace(',', ",,"));
-    all
 }

@@ -12,6 +12,7 @@ mod agent;
 mod disks;
 pub mod image;
 mod machine;
+mod options;
 mod qmp;
 
 use std::io;
