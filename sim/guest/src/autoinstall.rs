@@ -7,7 +7,7 @@ use std::io;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::cloud_config;
+use super::cloud_config::{self, CommandLine};
 use super::log::Log;
 use super::sandbox::Sandbox;
 
@@ -83,14 +83,6 @@ const LEFTOVERS: &str = r#"install -d /etc/cloud/cloud.cfg.d /etc/netplan
 echo 'datasource_list: [None]' > /etc/cloud/cloud.cfg.d/99-installer.cfg
 echo 'network: {config: disabled}' > /etc/cloud/cloud.cfg.d/subiquity-disable-cloudinit-networking.cfg
 printf 'network:\n  version: 2\n  ethernets:\n    enp6s18: {dhcp4: true}\n' > /etc/netplan/00-installer-config.yaml"#;
-
-/// One command of `late-commands`.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum CommandLine {
-    Shell(String),
-    Words(Vec<String>),
-}
 
 #[derive(Debug, Deserialize)]
 struct Identity {
@@ -191,10 +183,7 @@ impl Autoinstall {
         target.must("late-commands", CURTIN, &[], b"").await?;
         let run = "PATH=/run/installer:$PATH; export PATH; exec \"$@\"";
         for command in &self.late_commands {
-            let words: Vec<&str> = match command {
-                CommandLine::Shell(line) => vec!["sh", "-c", line],
-                CommandLine::Words(words) => words.iter().map(String::as_str).collect(),
-            };
+            let words = command.words();
             target.must(&format!("late-commands: {}", words.join(" ")), run, &words, b"").await?;
         }
         target.must("late-commands", "[ ! -L /target ] || rm /target", &[], b"").await.map(drop)

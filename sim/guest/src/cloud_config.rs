@@ -43,9 +43,10 @@ pub(super) fn parse(user_data: &str) -> Result<Map<String, Value>, String> {
     }
 }
 
+/// A command of `runcmd` or of the installer's `late-commands`.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-enum CommandLine {
+pub(super) enum CommandLine {
     Shell(String),
     Words(Vec<String>),
 }
@@ -262,12 +263,17 @@ impl CloudConfig {
 }
 
 impl CommandLine {
-    /// Runs a command. As in cloud-init, a failure does not stop the others.
-    async fn run(&self, guest: &Sandbox, stage: &str, log: &Log) {
-        let words: Vec<&str> = match self {
+    /// Returns the words of the command. A line is run by the shell.
+    pub(super) fn words(&self) -> Vec<&str> {
+        match self {
             Self::Shell(line) => vec!["sh", "-c", line],
             Self::Words(words) => words.iter().map(String::as_str).collect(),
-        };
+        }
+    }
+
+    /// Runs a command. As in cloud-init, a failure does not stop the others.
+    async fn run(&self, guest: &Sandbox, stage: &str, log: &Log) {
+        let words = self.words();
         report(guest.must(&format!("{stage}: {}", words.join(" ")), "exec \"$@\"", &words, b"").await, log);
     }
 }
