@@ -7,7 +7,7 @@ use crate::params::{Params, split_list};
 use crate::qemu;
 use crate::refusal::{Outcome, Refusal};
 use crate::schema::Property;
-use crate::world::state::{Kind, Pending};
+use crate::world::guest::{Kind, Pending};
 
 /// Returns a stored value with the JSON type that PVE gives it.
 pub(crate) fn typed(engine: &Engine, kind: Kind, key: &str, value: &str) -> Value {

@@ -18,7 +18,7 @@ use crate::refusal::{Outcome, Refusal};
 use crate::storage::disks;
 use crate::storage::messages;
 use crate::world::drives;
-use crate::world::state::Kind;
+use crate::world::guest::Kind;
 
 const NOT_STORED: [&str; 15] = [
     "node",

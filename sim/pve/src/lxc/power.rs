@@ -13,7 +13,7 @@ use crate::guests::pending;
 use crate::qemu;
 use crate::refusal::{Outcome, Refusal};
 use crate::world::drives;
-use crate::world::state::Kind;
+use crate::world::guest::Kind;
 use sim_backend::ContainerStart;
 
 pub(crate) fn power(engine: &Arc<Engine>, call: &Call, verb: &str) -> Outcome<Value> {

@@ -9,7 +9,7 @@ use crate::params::Params;
 use crate::refusal::{Outcome, Refusal};
 use crate::schema;
 use crate::world::drives;
-use crate::world::state::Guest;
+use crate::world::guest::Guest;
 use crate::world::volumes::storage_of;
 
 const CPU: [&str; 9] = ["cores", "cpu", "cpulimit", "cpuunits", "numa", "smp", "sockets", "vcpus", "affinity"];

@@ -13,8 +13,8 @@ use crate::refusal::{Outcome, Refusal};
 use crate::storage::disks;
 use crate::storage::messages;
 use crate::world::drives;
+use crate::world::guest::{Guest, Kind};
 use crate::world::layout::Feature;
-use crate::world::state::{Guest, Kind};
 
 /// A clone that has been checked.
 #[derive(Debug, Clone)]

@@ -9,8 +9,8 @@ use crate::storage::allocation::{self, NewVolume};
 use crate::storage::disks;
 use crate::storage::messages;
 use crate::world::drives;
+use crate::world::guest::Guest;
 use crate::world::snapshot::snapshot_volume_name;
-use crate::world::state::Guest;
 use crate::world::volumes::{Volume, storage_of};
 
 /// The parts of a clone's plan that its disks depend on.

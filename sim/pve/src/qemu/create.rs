@@ -16,7 +16,8 @@ use crate::refusal::{Outcome, Refusal};
 use crate::storage::disks;
 use crate::storage::messages;
 use crate::world::drives;
-use crate::world::state::{Guest, Kind, State};
+use crate::world::guest::{Guest, Kind};
+use crate::world::state::State;
 
 /// Parameters that are not options.
 const NOT_STORED: [&str; 13] = [

@@ -10,8 +10,8 @@ use crate::refusal::{Outcome, Refusal};
 use crate::schema;
 use crate::storage::disks;
 use crate::world::drives;
+use crate::world::guest::{Guest, Kind};
 use crate::world::layout::{Feature, Layout};
-use crate::world::state::{Guest, Kind};
 
 pub(crate) async fn template(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     let vmid = call.vmid();

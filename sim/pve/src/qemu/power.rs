@@ -14,7 +14,7 @@ use crate::guests::status;
 use crate::params;
 use crate::refusal::{Outcome, Refusal};
 use crate::world::drives;
-use crate::world::state::{Guest, Kind, Run};
+use crate::world::guest::{Guest, Kind, Run};
 use crate::world::volumes::storage_of;
 use sim_backend::VmStart;
 

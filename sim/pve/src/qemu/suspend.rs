@@ -22,8 +22,9 @@ use crate::storage::allocation::{self, NewVolume};
 use crate::storage::disks;
 use crate::storage::messages;
 use crate::world::drives;
+use crate::world::guest::{Guest, Kind};
 use crate::world::layout::Layout;
-use crate::world::state::{Guest, Kind, State};
+use crate::world::state::State;
 use crate::world::volumes::storage_of;
 
 /// Bytes that PVE reserves for the state of a VM's devices.
