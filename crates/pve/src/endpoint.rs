@@ -73,7 +73,7 @@ impl FromStr for Endpoint {
         }
         let mut url = Url::parse(text).map_err(|_| malformed(text, "it cannot be read as a URL"))?;
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(malformed("https://…@…", "it carries credentials"));
+            return Err(malformed("https://…@…", "it contains credentials"));
         }
         match url.scheme() {
             "https" => {}

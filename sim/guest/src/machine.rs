@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! power on ─► disk empty? ─yes─► boot loader ─typed kernel line─► unattended installation ─┐
-//!                 │no                └─ anything else: waits for somebody at the screen     │
+//!                 │no                └─ anything else: waits for a person at the screen     │
 //!                 ▼                                                                         │
 //!               boot ◄──────────────────────────── reboot ◄─────────────────────────────────┘
 //!                 ▼

@@ -129,7 +129,7 @@ pub struct TemplateSource {
     pub vmid: Vmid,
     /// Node of the template, on which clones are made.
     pub node: NodeName,
-    /// True if `family` is the template's name at Proxmox VE, whatever its marker says.
+    /// True if `family` is the template's name at Proxmox VE, regardless of its marker.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_name: bool,
 }
@@ -209,7 +209,7 @@ impl Config {
         Err(ConfigError::Invalid(problems))
     }
 
-    /// Returns the SHA-256 of the configuration in 64 hexadecimal digits, whatever the order of its pools. Both sides
+    /// Returns the SHA-256 of the configuration in 64 hexadecimal digits, regardless of the order of its pools. Both sides
     /// compute it, so the provider detects drift without reading the configuration back.
     #[cfg(feature = "console")]
     #[must_use]
