@@ -1,4 +1,4 @@
-# The provider is mocked: nothing is built. Run `tofu test` or `terraform test` in the module's directory.
+# The provider is mocked, so nothing is built. Run `tofu test` or `terraform test` in the module's directory.
 
 mock_provider "pxci" {
   mock_resource "pxci_template" {
@@ -21,7 +21,7 @@ variables {
   resource_pool = "pxci-runners"
   repositories  = ["octo/app"]
 
-  # Terraform 1.11 wants ephemeral variables set in the plan of a run when its apply is to know them.
+  # Terraform 1.11 passes an ephemeral variable to an apply only if it is set in the plan of the same run.
   image_secrets = {}
 }
 

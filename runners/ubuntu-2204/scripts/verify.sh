@@ -1,5 +1,5 @@
 #!/bin/bash
-# Proves that the image is what the host expects of it. Everything is checked before it fails.
+# Checks that the image is as pxci expects it. Runs all checks before it fails.
 set -uo pipefail
 
 : "${RUNNER_VERSION:?}"
@@ -73,8 +73,8 @@ hook_ends() {
 check "the guest agent is missing" test -x /usr/sbin/qemu-ga
 check "cloud-init is missing" command -v cloud-init
 check "cloud-init is switched off" absent /etc/cloud/cloud-init.disabled
-check "cloud-init does not look at NoCloud seeds" last_data_source_list NoCloud
-check "the machine id is not empty" empty /etc/machine-id
+check "cloud-init does not read NoCloud seeds" last_data_source_list NoCloud
+check "/etc/machine-id is not empty" empty /etc/machine-id
 check "SSH host keys are left" no_match '/etc/ssh/ssh_host_*'
 check "the installer's network configuration is left" no_match '/etc/netplan/*installer*'
 check "the installer's cloud-init configuration is left" absent /etc/cloud/cloud.cfg.d/99-installer.cfg \
@@ -86,9 +86,9 @@ check "the runner program does not answer as version $RUNNER_VERSION" answers_ve
 check "the runner program does not belong to root" mode "$runner/bin/Runner.Listener" root:755
 check "a registration is left" absent "$runner/.runner" "$runner/.credentials" "$runner/.credentials_rsaparams"
 check "pxci-runner.path is not enabled" systemctl is-enabled pxci-runner.path
-check "/run/pxci is not made, or not closed" makes_runtime_directory
+check "/run/pxci is not created, or users other than root may enter it" makes_runtime_directory
 for file in /opt/pxci/runner-once /opt/pxci/runner-exited /opt/pxci/run-once.sh /opt/pxci/hooks/job-started.sh; do
-  check "$file is missing or not root's" mode "$file" root:755
+  check "$file is missing, or does not belong to root" mode "$file" root:755
 done
 
 same='{"repository":{"full_name":"o/r"},"pull_request":{"head":{"repo":{"full_name":"o/r"}}}}'

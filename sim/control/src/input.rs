@@ -51,7 +51,7 @@ fn steps() -> Vec<NewStep> {
 
 /// A step of a job to queue.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a step is a shell script, or {\"run\": script, \"if\": condition}")]
 pub enum NewStep {
     /// A script that runs as long as no step has failed.
     Script(String),

@@ -1,4 +1,5 @@
-//! The Ubuntu 22.04 flavour's own image, in guests that run: its installation, its provisioners as Packer runs them, its clones' jobs.
+//! The image of the Ubuntu 22.04 flavour in simulated guests: its installation, its provisioners as Packer runs them,
+//! and the jobs of its clones.
 #![cfg(test)]
 
 mod guest_lab;
@@ -49,7 +50,7 @@ struct GitHub {
 
 impl GitHub {
     async fn start() -> Self {
-        // Another test of this process may have been first.
+        // Another test of this process may have done this already.
         let _already = rustls::crypto::ring::default_provider().install_default();
         let server = Server::start(ServerOptions::default()).await.unwrap();
         let token = server.world(|world, _| {
@@ -63,7 +64,7 @@ impl GitHub {
         format!("{}/repos/acme/tools/actions/{path}", self.server.url())
     }
 
-    /// Where the runner program is, its checksum, its version.
+    /// Returns address, checksum and version of the runner program.
     async fn runner(&self) -> (String, String, String) {
         let list = self.http.get(self.url("runners/downloads")).bearer_auth(&self.token).send().await.unwrap();
         let list: Value = list.json().await.unwrap();
@@ -91,7 +92,7 @@ impl GitHub {
         self.server.queue_run(RunSpec { repository: "acme/tools".into(), event, fork, jobs: vec![job] })[0]
     }
 
-    /// How the job ended, and what it wrote.
+    /// Returns the conclusion of the job, and its output.
     async fn result(&self, job: u64) -> (String, String) {
         let ended = self.server.wait_for(Duration::from_secs(120), |world| {
             let job = world.job(job)?;
@@ -104,7 +105,8 @@ impl GitHub {
     }
 }
 
-/// Runs the flavour's build block with Packer against the guests' SSH: its provisioners, scripts and files, without a machine to make.
+/// Runs the flavour's build block with Packer over the guests' SSH: its provisioners, scripts and files, without the
+/// creation of a machine.
 async fn provision(lab: &Lab, github: &GitHub) {
     let build = lab.directory.path().join("build");
     copy(&flavour(), &build);
@@ -148,7 +150,7 @@ async fn clone(lab: &mut Lab, vmid: u32, trust: &str) {
     lab.wait_for(vmid, GuestEventKind::AgentUp).await;
 }
 
-/// Hands a clone its registration as the host does.
+/// Writes the registration into a clone, like the dispatcher.
 async fn arm(lab: &Lab, vmid: u32, name: &str, jit_config: &str) {
     for (file, content) in [("hostname", name), ("jitconfig", jit_config), ("armed", name)] {
         let call = AgentCall::FileWrite { path: format!("/run/pxci/{file}"), content: content.as_bytes().to_vec() };
@@ -209,7 +211,7 @@ async fn the_image_is_built_and_its_clones_run_one_job_each() {
     lab.guests.end().await;
 }
 
-/// No valid registration, no valid name: the machine is used up all the same.
+/// Checks that a machine with an invalid registration, or with an invalid name, powers itself off too.
 async fn used_up_without_a_job(lab: &mut Lab) {
     clone(lab, 103, "private").await;
     arm(lab, 103, "lab-ubuntu-2204-103-abc123", "bm9uc2Vuc2U=").await;
