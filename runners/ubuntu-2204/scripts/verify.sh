@@ -96,7 +96,7 @@ fork='{"repository":{"full_name":"o/r"},"pull_request":{"head":{"repo":{"full_na
 gone='{"repository":{"full_name":"o/r"},"pull_request":{"head":{"repo":null}}}'
 make_listener
 check "the hook refuses a push" hook_ends 0 push '{"repository":{"full_name":"o/r"}}'
-check "the hook refuses a pull request of the repository's own" hook_ends 0 pull_request "$same"
+check "the hook refuses a pull request from the repository itself" hook_ends 0 pull_request "$same"
 check "the hook does not end the runner of a fork's pull request" hook_ends 99 pull_request "$fork"
 check "the hook does not end the runner of a deleted fork's pull request" hook_ends 99 pull_request "$gone"
 check "the hook does not end the runner of a job whose event it cannot read" hook_ends 99 push 'nonsense'

@@ -138,7 +138,7 @@ fn copy(from: &Path, to: &Path) {
     assert!(status.success());
 }
 
-/// A clone of the image, powered on with the pool's seed CD.
+/// Powers on a clone of the image with the pool's seed CD.
 async fn clone(lab: &mut Lab, vmid: u32, trust: &str) {
     let disk = format!("store:{vmid}/disk");
     lab.guests.disk_clone(IMAGE, &disk, true).await.unwrap();

@@ -69,18 +69,17 @@ pub(crate) fn clone(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     }
     exists_already(engine, &call.node, target)?;
     copyable(engine, &guest, full, snapshot.is_some())?;
-    let disks = DiskPlan {
-        target,
-        node: call.node.clone(),
-        snapshot,
-        storage: call.text("storage").map(str::to_owned),
-        format: call.text("format").map(str::to_owned),
-        full,
-        limit: call.params.number("bwlimit").and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0),
-    };
     let plan = Plan {
         source,
-        disks,
+        disks: DiskPlan {
+            target,
+            node: call.node.clone(),
+            snapshot,
+            storage: call.text("storage").map(str::to_owned),
+            format: call.text("format").map(str::to_owned),
+            full,
+            limit: call.params.number("bwlimit").and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0),
+        },
         target_node: elsewhere.unwrap_or_else(|| call.node.clone()),
         name: call.text("name").map(str::to_owned),
         description: call.text("description").map(str::to_owned),

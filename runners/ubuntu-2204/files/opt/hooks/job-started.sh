@@ -1,8 +1,8 @@
 #!/bin/bash
 # Runs before a job's first step and decides whether the job may run here. Root owns this file, so a job cannot change it.
 #
-# Any job with the right labels can take a registration, also a job of a pull request from a fork. The machine itself
-# therefore decides whose jobs run: a private pool refuses jobs of forks. A public pool (`public` in /etc/pxci/trust)
+# Any job with the right labels can get this runner, even the job of a pull request from a fork. The virtual machine
+# therefore decides whose jobs run. A private pool refuses jobs of forks. A public pool (`public` in /etc/pxci/trust)
 # takes them, and refuses the events that give a job the repository's secrets.
 set -euo pipefail
 
