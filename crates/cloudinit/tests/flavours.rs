@@ -26,6 +26,7 @@ fn every_template_of_every_flavour_renders_to_valid_data() {
         ("ssh_password_hash", json!("$6$salt$hash")),
         ("instance_id", json!("ubuntu-2204-20261123-0123abcd")),
         ("pool", json!("ubuntu-2204")),
+        ("trust", json!("private")),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into();
