@@ -11,6 +11,8 @@ pub mod console;
 pub mod control;
 mod engine;
 mod execute;
+#[cfg(feature = "failpoints")]
+pub mod failpoint;
 mod ledger;
 pub mod logs;
 mod observe;

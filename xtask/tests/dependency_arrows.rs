@@ -100,6 +100,7 @@ const FOR_TESTS: &[&str] = &[
 
 /// Further dependencies of the tests of one package, as package and dependency.
 const FOR_TESTS_OF: &[(&str, &str)] = &[
+    ("pxci-dispatcher", "pxci-dispatcher"),
     ("pxci-dispatcher-api", "pxci-dispatcher-api"),
     ("pxci-ownership", "pxci-ownership"),
     ("pxci-tf-provider", "pxci-tf-provider-testing"),
@@ -148,6 +149,30 @@ fn dependencies_point_one_way() {
         })
         .collect();
     assert!(unused.is_empty(), "no package uses these arrows: {unused:?}");
+}
+
+/// Features that only tests may turn on, as package and feature.
+const FEATURES_FOR_TESTS: &[(&str, &str)] = &[("pxci-dispatcher", "failpoints")];
+
+#[test]
+fn a_feature_for_tests_is_in_no_released_program() {
+    let metadata = MetadataCommand::new().no_deps().exec().expect("cargo metadata answers");
+    for (owner, feature) in FEATURES_FOR_TESTS {
+        let named = |name: &String| name == feature || name.ends_with(&format!("/{feature}"));
+        let has_feature =
+            |package: &&cargo_metadata::Package| package.name == *owner && package.features.contains_key(*feature);
+        assert!(metadata.packages.iter().any(|package| has_feature(&package)), "{owner} has no feature {feature}");
+        let mut users = Vec::new();
+        for package in &metadata.packages {
+            let of_features = package.features.values().flatten().filter(|name| named(name)).count();
+            let dependencies = package.dependencies.iter().filter(|dependency| dependency.name == *owner);
+            let outside_of_tests = dependencies.filter(|dependency| dependency.kind != DependencyKind::Development);
+            let of_dependencies =
+                outside_of_tests.flat_map(|dependency| &dependency.features).filter(|name| named(name)).count();
+            users.extend((of_features + of_dependencies > 0).then_some(&package.name));
+        }
+        assert!(users.is_empty(), "{users:?} turn {feature} on outside of tests");
+    }
 }
 
 /// Packages that do I/O, read a clock, draw random numbers, or encrypt. The tree of the decisions must not have them.

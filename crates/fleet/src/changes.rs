@@ -24,8 +24,8 @@ pub struct Changes {
     pub lent: BTreeMap<RunnerName, bool>,
     /// Time of the oldest change.
     pub since: Option<Timestamp>,
-    /// True if a VM is gone, which is written at once.
-    pub(crate) has_gone: bool,
+    /// True if they are written at once: a VM is gone, or a lent VM was seen running.
+    pub(crate) at_once: bool,
     /// Entries that no pass has returned yet.
     pub(crate) fresh: Vec<AuditEntry>,
 }
@@ -72,6 +72,8 @@ impl Changes {
     /// Adds that a lent VM was seen running, or is gone.
     pub(crate) fn put_lent(&mut self, name: RunnerName, ran: bool, now: Timestamp) {
         self.since.get_or_insert(now);
+        // It may be off in the next list, and is destroyed only if it was seen running.
+        self.at_once |= ran;
         self.lent.insert(name, ran);
     }
 
@@ -82,7 +84,7 @@ impl Changes {
 
     /// Adds an event in the life of a VM.
     pub(crate) fn note(&mut self, intent: &Intent, event: Event, now: Timestamp) {
-        self.has_gone |= event == Event::Destroyed;
+        self.at_once |= event == Event::Destroyed;
         self.enter(intent, Entry::Event(event), now);
     }
 
@@ -112,6 +114,6 @@ impl Changes {
         self.lent.extend(later.lent);
         self.fresh.extend(later.fresh);
         self.since = self.since.or(later.since);
-        self.has_gone |= later.has_gone;
+        self.at_once |= later.at_once;
     }
 }

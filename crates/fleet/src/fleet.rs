@@ -77,6 +77,9 @@ pub struct Fleet {
     pub(crate) forgiven: BTreeMap<PoolName, Timestamp>,
     /// Lent VMs that were seen running, so that they have finished once they are off.
     pub(crate) lent_ran: BTreeSet<RunnerName>,
+    /// VMs of earlier processes that are unarmed by the ledger and never answered. If the ledger is an older copy, another process
+    /// may have armed them since.
+    pub(crate) inherited: BTreeSet<RunnerName>,
     pub(crate) draining: bool,
     pub(crate) rivals: Rivals,
     pub(crate) changes: Changes,
@@ -92,8 +95,10 @@ impl Fleet {
     /// Returns the fleet of a dispatcher that starts with these records.
     #[must_use]
     pub fn new(records: impl IntoIterator<Item = Intent>, lent_ran: BTreeSet<RunnerName>) -> Self {
-        let records = records.into_iter().map(|intent| (intent.name.clone(), intent)).collect();
-        Self { records, lent_ran, ..Self::default() }
+        let records: BTreeMap<_, _> = records.into_iter().map(|intent| (intent.name.clone(), intent)).collect();
+        let unanswered = records.values().filter(|intent| intent.life.never_answered());
+        let inherited = unanswered.map(|intent| intent.name.clone()).collect();
+        Self { records, inherited, lent_ran, ..Self::default() }
     }
 
     /// Returns the fleet of a dispatcher whose ledger knows these starts. Without them, other dispatchers of the installation
@@ -307,6 +312,7 @@ impl Fleet {
             self.records.remove(&name);
             self.changes.forget(name);
         }
+        self.inherited.retain(|name| self.records.get(name).is_some_and(|intent| intent.life.never_answered()));
         self.rivals.forget(now);
         self.resting.retain(|_, trouble| now.duration_since(trouble.until) < REMEMBERED);
         self.refusing.retain(|_, trouble| now.duration_since(trouble.until) < REMEMBERED);
@@ -330,7 +336,7 @@ impl Fleet {
             return None;
         }
         let is_old = self.changes.since.is_some_and(|since| now.duration_since(since) >= LONGEST_UNWRITTEN);
-        if !effect_waits && !is_old && !self.changes.has_gone {
+        if !effect_waits && !is_old && !self.changes.at_once {
             return None;
         }
         let changes = std::mem::take(&mut self.changes);

@@ -101,6 +101,7 @@ impl Fleet {
             facts: &self.facts,
             github: GithubIndex::new(&self.facts),
             records: RecordIndex::new(self.records.values()),
+            inherited: &self.inherited,
             draining: self.draining,
             stands_back: self.rivals.stand_back(),
             rivals: &self.rivals,
@@ -286,7 +287,8 @@ fn step_of(intent: &Intent, view: &View<'_>, demand: &Demand<'_>) -> Option<Step
         State::Retiring => Step::Deregister,
         State::Fenced if reap::is_probe_due(life, now) => Step::Probe,
         State::Stopping => {
-            Step::Stop { asks_first: reap::asks_before_stop(life, &Limits::of(intent, view.config), now) }
+            let is_inherited = view.inherited.contains(&intent.name);
+            Step::Stop { asks_first: reap::asks_before_stop(life, is_inherited, &Limits::of(intent, view.config), now) }
         }
         State::Destroying => Step::Destroy,
         State::Gone => {

@@ -237,9 +237,15 @@ pub(crate) fn is_probe_due(life: &Life, now: Timestamp) -> bool {
 }
 
 /// Returns true if the guest is to be asked before it is stopped. Its record alone does not show that it is unarmed: another
-/// process may have armed it. A guest that stays silent counts as armed until the limit of an armed one.
-pub(crate) fn asks_before_stop(life: &Life, limits: &Limits, now: Timestamp) -> bool {
-    life.is_unarmed_by_record() && !is_past(life.since, limits.armed(), now)
+/// process may have armed it. A guest that stays silent counts as armed until the limit of an armed one. A guest that never
+/// answered is silent because it does not boot, so its silence counts for a short time, and only if an earlier process left it.
+pub(crate) fn asks_before_stop(life: &Life, is_inherited: bool, limits: &Limits, now: Timestamp) -> bool {
+    let silence = match (life.armed_at, life.ready_at) {
+        (None, Some(_)) => limits.armed(),
+        (None, None) if is_inherited => NEGATIVES_APART,
+        _ => return false,
+    };
+    !is_past(life.since, silence, now)
 }
 
 /// Returns true if jobs wait for a slot while all slots are taken.

@@ -1,10 +1,10 @@
 //! The input of the decisions in one pass: facts, records, configuration and time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dispatcher_api::Config;
 use jiff::Timestamp;
-use ownership::{PoolName, RepositoryName};
+use ownership::{PoolName, RepositoryName, RunnerName};
 
 use crate::index::{GithubIndex, RecordIndex};
 use crate::rivals::Rivals;
@@ -17,6 +17,8 @@ pub(crate) struct View<'a> {
     pub(crate) facts: &'a Facts,
     pub(crate) github: GithubIndex<'a>,
     pub(crate) records: RecordIndex<'a>,
+    /// VMs of earlier processes that are unarmed by the ledger and never answered.
+    pub(crate) inherited: &'a BTreeSet<RunnerName>,
     /// True while no new VMs are made and idle ones are released.
     pub(crate) draining: bool,
     /// True while another dispatcher of this installation goes first.

@@ -25,6 +25,8 @@ pub(crate) use carried::Carried;
 pub(crate) use template::TemplateChecks;
 
 use crate::clock::Clock;
+#[cfg(feature = "failpoints")]
+use crate::failpoint::{self, Action, Side};
 
 /// The means of performing effects, for one configuration. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -46,6 +48,17 @@ pub(crate) struct Executor {
 impl Executor {
     /// Performs an effect on the VM of this record, or on a thing without a record.
     pub(crate) async fn perform(&self, effect: Effect, intent: Option<Intent>) -> Outcome {
+        #[cfg(feature = "failpoints")]
+        let action = Action::of_step(&effect.step);
+        #[cfg(feature = "failpoints")]
+        failpoint::reach(action, Side::Before);
+        let outcome = self.attempt(effect, intent).await;
+        #[cfg(feature = "failpoints")]
+        failpoint::reach(action, Side::After);
+        outcome
+    }
+
+    async fn attempt(&self, effect: Effect, intent: Option<Intent>) -> Outcome {
         match (effect.step, intent) {
             (Step::DestroyLent { pool, vmid, node }, _) => self.destroy_lent(&effect.name, &pool, vmid, node).await,
             (Step::RemoveRegistration { repository, runner_id }, _) => {

@@ -24,6 +24,8 @@ use jiff::Timestamp;
 use ownership::{Run, RunId, RunnerName, Vmid};
 
 use crate::clock::StoredClock;
+#[cfg(feature = "failpoints")]
+use crate::failpoint::{self, Action, Side};
 use store::Store;
 use writer::Writer;
 
@@ -225,7 +227,13 @@ impl Ledger {
         if commit.is_empty() {
             return Ok(());
         }
+        #[cfg(feature = "failpoints")]
+        let actions = Action::of_commit(&commit.upserts);
+        #[cfg(feature = "failpoints")]
+        failpoint::reach_each(&actions, Side::Before);
         self.writer.run(move |store| store.write(&commit)).await??;
+        #[cfg(feature = "failpoints")]
+        failpoint::reach_each(&actions, Side::After);
         self.commits.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }

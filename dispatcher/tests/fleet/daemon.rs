@@ -1,12 +1,13 @@
 //! The dispatcher's real program, started, killed and started again.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dispatcher_api::protocol::{Answer, PROTOCOL, Request};
 use dispatcher_api::{PublicKey, Status};
+use jiff::{SignedDuration, Timestamp};
 use pxci_dispatcher::settings::Settings;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
@@ -59,6 +60,11 @@ impl Home {
         }
     }
 
+    /// Asks the running dispatcher to end what has no job, and to make nothing.
+    pub(crate) async fn drain(&self) {
+        assert!(matches!(self.session(|_| Request::Drain {}).await, Answer::Status(_)));
+    }
+
     /// Hands the running dispatcher a configuration, as the provider does.
     pub(crate) async fn configure(&self, settings: &Settings) {
         let request = |key: &PublicKey| Request::Configure {
@@ -89,14 +95,41 @@ impl Home {
         entries.map(|entry| entry.unwrap().path()).map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
     }
 
-    /// Loses its ledger.
-    pub(crate) fn lose_ledger(&self) {
-        for (path, _) in self.files() {
-            if path.file_name().unwrap().to_string_lossy().starts_with("ledger") {
-                std::fs::remove_file(path).unwrap();
-            }
+    /// Lets time pass while no dispatcher runs: the stored moment, from which its clock goes on, becomes a later one.
+    pub(crate) fn let_time_pass(&self, time: SignedDuration) {
+        let database = rusqlite::Connection::open(self.path.join("state/ledger.sqlite")).unwrap();
+        let stored: String = database.query_row("SELECT fleet FROM clock", [], |row| row.get(0)).unwrap();
+        let later = stored.parse::<Timestamp>().unwrap() + time;
+        assert_eq!(database.execute("UPDATE clock SET fleet = ?1", [later.to_string()]).unwrap(), 1);
+    }
+
+    /// Copies the files of its ledger into another directory, while no dispatcher runs.
+    pub(crate) fn save_ledger(&self, directory: &Path) {
+        for (path, content) in self.files().into_iter().filter(|(path, _)| is_of_ledger(path)) {
+            std::fs::write(directory.join(path.file_name().unwrap()), content).unwrap();
         }
     }
+
+    /// Replaces its ledger by the files of [`Home::save_ledger`].
+    pub(crate) fn restore_ledger(&self, directory: &Path) {
+        self.lose_ledger();
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let saved = entry.unwrap();
+            std::fs::copy(saved.path(), self.path.join("state").join(saved.file_name())).unwrap();
+        }
+    }
+
+    /// Loses its ledger.
+    pub(crate) fn lose_ledger(&self) {
+        self.files()
+            .iter()
+            .filter(|(path, _)| is_of_ledger(path))
+            .for_each(|(path, _)| std::fs::remove_file(path).unwrap());
+    }
+}
+
+fn is_of_ledger(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("ledger"))
 }
 
 async fn ask(stream: &mut BufReader<UnixStream>, request: &Request) -> Answer {
@@ -108,6 +141,11 @@ async fn ask(stream: &mut BufReader<UnixStream>, request: &Request) -> Answer {
 }
 
 impl Daemon {
+    /// Returns the status of its own end, if it has ended.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// As a power cut would: no signal that could be handled.
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.unwrap();

@@ -16,6 +16,7 @@ use sim_backend::{
     AgentCall, AgentError, AgentReply, Backend, ContainerSetup, ContainerStart, Events, GuestEvent, GuestEventKind,
     Stream, VmStart,
 };
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 const RUNNER_VERSION: &str = "2.336.0";
@@ -41,6 +42,8 @@ impl Default for Pace {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Guests {
     pace: Pace,
+    /// True once jobs may end. Absent where they end by themselves.
+    may_end: Option<watch::Sender<bool>>,
     shared: Arc<Mutex<HashMap<u32, Guest>>>,
     /// Every JIT configuration that any guest was handed, to look for where it must not be.
     pub(crate) secrets: Arc<Mutex<Vec<String>>>,
@@ -68,9 +71,24 @@ impl Guests {
         Self { pace, ..Self::default() }
     }
 
-    /// Returns guests whose jobs do not end by themselves within a test.
+    /// Returns guests whose jobs do not end before [`Guests::end_jobs`].
     pub(crate) fn with_long_jobs() -> Self {
-        Self { pace: Pace { job: Duration::from_secs(3600), ..Pace::default() }, ..Self::default() }
+        Self { may_end: Some(watch::Sender::new(false)), ..Self::default() }
+    }
+
+    /// Ends the jobs of [`Guests::with_long_jobs`], and lets later ones end at once.
+    pub(crate) fn end_jobs(&self) {
+        if let Some(may_end) = &self.may_end {
+            may_end.send_replace(true);
+        }
+    }
+
+    async fn job_ends(&self) {
+        match &self.may_end {
+            // The sender lives as long as the guests.
+            Some(may_end) => drop(may_end.subscribe().wait_for(|may_end| *may_end).await),
+            None => tokio::time::sleep(self.pace.job).await,
+        }
     }
 
     fn with<R>(&self, act: impl FnOnce(&mut HashMap<u32, Guest>) -> R) -> R {
@@ -152,7 +170,7 @@ impl Guests {
         let job = message.lines().find_map(|line| line.strip_prefix("job="))?.to_owned();
         call(reqwest::Method::POST, format!("jobs/{job}/acquire")).send().await.ok()?.error_for_status().ok()?;
         self.note(vmid, "job");
-        tokio::time::sleep(self.pace.job).await;
+        self.job_ends().await;
         call(reqwest::Method::POST, format!("jobs/{job}/finish")).body("success").send().await.ok()?;
         Some(())
     }

@@ -5,7 +5,11 @@
 mod daemon;
 mod failures;
 mod guests;
+mod kills;
+mod restored;
 mod simulated_farm;
+mod two_dispatchers;
+mod victim;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -32,13 +36,7 @@ async fn until(what: &str, site: &SimulatedFarm, home: &Home, max: usize, condit
 
 /// Waits for all jobs, then for all traces of them to go.
 async fn done(site: &SimulatedFarm, home: &Home, jobs: &[u64], max: usize) -> Vec<String> {
-    let watched = until("nothing is left in the end", site, home, max, || {
-        let over = site.github.world(|world, _| {
-            jobs.iter()
-                .all(|id| world.job(*id).is_some_and(|job| matches!(job.state, sim_github::JobState::Completed { .. })))
-        });
-        over && site.is_clean()
-    });
+    let watched = until("nothing is left in the end", site, home, max, || site.are_over(jobs) && site.is_clean());
     watched.await;
     site.runners_of(jobs, Duration::from_secs(1)).await.unwrap_or_else(|| panic!("a job failed\n{}", home.said()))
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use sim_github::{Behaviour, JobSpec, JobState, RunSpec, SAMPLE_APP_KEY, ServerHandle, ServerOptions, Token};
+use sim_github::{
+    Behaviour, EventKind, JobSpec, JobState, RunSpec, SAMPLE_APP_KEY, ServerHandle, ServerOptions, Token,
+};
 use sim_pve::{Handle, Latency, Options, World};
 
 use crate::guests::Guests;
@@ -95,6 +97,41 @@ impl SimulatedFarm {
             jobs.iter().map(over).collect::<Option<Vec<_>>>()
         });
         ended.await
+    }
+
+    /// Returns true if all jobs have ended.
+    pub(crate) fn are_over(&self, jobs: &[u64]) -> bool {
+        let is_over = |job: &sim_github::Job| matches!(job.state, JobState::Completed { .. });
+        self.github.world(|world, _| jobs.iter().all(|id| world.job(*id).is_some_and(is_over)))
+    }
+
+    /// Returns true if all jobs run.
+    pub(crate) fn are_running(&self, jobs: &[u64]) -> bool {
+        let runs = |job: &sim_github::Job| matches!(job.state, JobState::InProgress { .. });
+        self.github.world(|world, _| jobs.iter().all(|id| world.job(*id).is_some_and(runs)))
+    }
+
+    /// Returns the number of times that a runner started one of the jobs.
+    pub(crate) fn starts_of(&self, jobs: &[u64]) -> usize {
+        let starts = |job: &sim_github::Job| {
+            job.events.iter().filter(|event| matches!(event.kind, EventKind::Started(_))).count()
+        };
+        self.github.world(|world, _| jobs.iter().filter_map(|id| world.job(*id)).map(starts).sum())
+    }
+
+    /// Returns the largest number of clones that existed at a time.
+    pub(crate) fn most_clones(&self) -> usize {
+        let (mut now, mut most) = (BTreeSet::new(), 0);
+        for event in self.pve.timeline() {
+            let vmid = event.what.split(' ').next().unwrap_or_default().to_owned();
+            match event.kind.as_str() {
+                "cloned" => drop(now.insert(vmid)),
+                "destroyed" => drop(now.remove(&vmid)),
+                _ => {}
+            }
+            most = most.max(now.len());
+        }
+        most
     }
 
     /// VMs in the pool's range beside those that are not the dispatcher's.

@@ -291,11 +291,11 @@ impl Life {
         (self.repository.is_some() || self.runner_id.is_some()) && !self.is_deregistered
     }
 
-    /// Returns true if the record shows no registration in the guest, although the guest could have taken one: only the
-    /// guest can say whether another process armed it.
+    /// Returns true if there may be a guest of which no process has seen a sign.
     #[must_use]
-    pub(crate) fn is_unarmed_by_record(&self) -> bool {
-        self.armed_at.is_none() && self.ready_at.is_some()
+    pub(crate) fn never_answered(&self) -> bool {
+        let has_guest = (State::Cloning..=State::Booting).contains(&self.state) || self.state == State::Stopping;
+        has_guest && self.armed_at.is_none() && self.ready_at.is_none()
     }
 
     /// The life after the event.
@@ -340,7 +340,7 @@ impl Life {
             (S::Retiring, Event::RefusedBusy) => S::Busy,
             (S::Fenced, Event::NoJobFound { source }) if self.is_second_negative(*source, now) => S::Stopping,
             (S::Fenced, Event::NoJobFound { .. }) => S::Fenced,
-            (S::Stopping, Event::FoundArmed { job }) if self.is_unarmed_by_record() => {
+            (S::Stopping, Event::FoundArmed { job }) if self.armed_at.is_none() => {
                 if *job {
                     S::Busy
                 } else {

@@ -277,7 +277,7 @@ fn draining_ends_a_vm_that_still_boots() {
     let guests = [guest(9100, Power::Running)];
     let booting = intent(9100, life(&[Event::CloneBegun, Event::Cloned, Event::Configured]));
     let calm = Situation::new(&observed(5, &guests, queued(1), vec![]), &[booting], 3);
-    let ends = |situation: &Situation| steps(&situation.decide(20)) == [&STOP];
+    let ends = |situation: &Situation| steps(&situation.decide(20)) == [&Step::Stop { asks_first: true }];
     assert!(!ends(&calm));
     assert!(ends(&calm.draining()));
 }

@@ -23,7 +23,7 @@ fn a_drain_is_over_when_no_vm_and_no_effect_is_left() {
     engine.take(Input::Draining(true));
     engine.guests(&[running(9100)]);
     assert!(!is_drained(&engine));
-    assert_eq!(engine.steps(), [Step::Stop { asks_first: false }]);
+    assert_eq!(engine.steps(), [Step::Stop { asks_first: true }]);
     assert_eq!(engine.then(&name(9100), Ok(Success::Done)), [Step::Destroy]);
     assert!(!is_drained(&engine));
     engine.end(&name(9100), Ok(Success::Done));

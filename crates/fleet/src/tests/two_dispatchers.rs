@@ -126,3 +126,40 @@ fn i8_a_vm_of_a_record_that_appears_late_is_not_a_second_dispatcher() {
     engine.pass();
     assert!(rivals(&engine).is_empty());
 }
+
+/// A record from before the boot, of a VM that another process booted and armed later.
+#[test]
+fn i5_a_vm_that_never_answered_by_an_older_ledger_is_asked_before_it_is_stopped() {
+    for steps in 1..=3 {
+        let record = Intent { created_at: at(0), ..recorded(9100, &warm()[..steps]) };
+        let mut engine = engine(vec![record]);
+        engine.guests(&[made_by(run(5, 0xa), running(9100))]);
+        assert_eq!(engine.steps(), [Step::Stop { asks_first: true }], "its boot limit is over");
+        engine.end(&name(9100), Ok(Success::FoundArmed { job: true }));
+        engine.pass();
+        assert_eq!(engine.state(&name(9100)), State::Busy);
+    }
+}
+
+#[test]
+fn i7_a_vm_that_does_not_boot_is_stopped_soon_after_a_restart_and_at_once_without_one() {
+    let mut engine = engine(vec![Intent { created_at: at(0), ..fresh(9100, &warm()[..3]) }]);
+    let begin = engine.now;
+    loop {
+        engine.guests(&[made_by(run(5, 0xa), running(9100))]);
+        match engine.pass().pop().map(|effect| effect.step) {
+            Some(Step::Stop { asks_first: true }) => engine.end(&name(9100), failed(FailureKind::Passing)),
+            Some(Step::Stop { asks_first: false }) => break,
+            other => assert_eq!(other, None),
+        }
+        engine.wait(5);
+    }
+    assert!((75..100).contains(&(engine.now - begin)), "{} s", engine.now - begin);
+
+    let mut engine = Engine::new(config(1));
+    engine.guests(&[]);
+    engine.github(queued(1), vec![]);
+    let vm = engine.one().name;
+    engine.then(&vm, Ok(Success::Done));
+    assert_eq!(engine.then(&vm, failed(FailureKind::Lasting)), [Step::Stop { asks_first: false }]);
+}
