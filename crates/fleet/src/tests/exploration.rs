@@ -216,7 +216,7 @@ const KINDS: [(Fault, usize); 22] = [
     (Fault::Moved, 984),
     (Fault::StartedAgain, 1_174),
     (Fault::Careless, 361),
-    (Fault::Outage, 0),
+    (Fault::Outage, 16_404),
     (Fault::Drain, 1_304),
 ];
 

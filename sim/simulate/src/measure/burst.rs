@@ -19,7 +19,7 @@ const ALONE: usize = 3;
 pub struct Burst {
     /// Time of the burst.
     pub took: f64,
-    /// Longest time of a job that came alone.
+    /// Time of a job that came alone, when the dispatcher had learned how long tasks take.
     pub alone: f64,
     /// Number of clones × time for which each holds its storage ÷ number of storages + [`Burst::alone`].
     pub least: f64,
@@ -44,9 +44,9 @@ pub fn burst(jobs: usize, storages: usize, nodes: usize) -> anyhow::Result<Burst
         let pace = Pace { job: Some(Duration::from_secs(600)), ..pace() };
         let site = Site::new(&farm(jobs, storages, nodes, 1), pace, Behaviour::default(), 1)?;
         let dispatcher = site.start_dispatcher();
-        let mut alone = Vec::new();
+        let mut alone = 0.0;
         for _ in 0..ALONE {
-            alone.push(run(&site, 1).await?.0);
+            alone = run(&site, 1).await?.0;
         }
         drop((site.pve.take_most_workers(), site.pve.take_timeline()));
         site.commits.iter().for_each(|count| count.store(0, Ordering::Relaxed));
@@ -55,7 +55,6 @@ pub fn burst(jobs: usize, storages: usize, nodes: usize) -> anyhow::Result<Burst
         let most_workers = site.pve.take_most_workers().into_values().max().unwrap_or_default();
         let events = site.pve.take_timeline();
         let failed = events.iter().filter(|event| event.kind == "task_end" && !event.what.ends_with(" OK")).count();
-        let alone = alone.into_iter().fold(0.0, f64::max);
         #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 of anything")]
         let per_job = |number: u64| number as f64 / jobs as f64;
         #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 of anything")]
