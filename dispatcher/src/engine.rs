@@ -305,7 +305,7 @@ impl Engine {
         }
     }
 
-    /// Writes changes down. Returns true if they are on disk.
+    /// Writes changes down. Returns true if what waits for them may start.
     async fn commit(&mut self, changes: Option<fleet::Changes>) -> bool {
         let Some(changes) = changes else { return true };
         let mut commit = writing::commit(changes, self.boots.take_changed(), self.clock.stored());
@@ -314,8 +314,10 @@ impl Engine {
             self.pruned_at = now;
             commit.audit_before = Some(now - AUDITED);
         }
+        let is_synchronised = commit.is_synchronised;
         match self.ledger.commit(commit).await {
             Ok(()) => {
+                self.parts.committed(is_synchronised);
                 self.problems.clear(&ProblemKey::Ledger);
                 self.take(Input::Committed, now);
                 true
@@ -405,6 +407,7 @@ impl Engine {
         let changes = self.fleet.take_changes();
         self.commit(changes).await;
         self.copy_recording().await;
-        tracing::info!(commits = self.ledger.commits(), "the ledger is closed");
+        let (commits, synchronised) = (self.ledger.commits(), self.ledger.synchronised_commits());
+        tracing::info!(commits, synchronised, "the ledger is closed");
     }
 }

@@ -32,6 +32,8 @@ pub struct Simulated {
     pub run_id: RunId,
     /// Returns a nonce that no earlier VM had.
     pub nonces: Arc<dyn Fn() -> Nonce + Send + Sync>,
+    /// Is called after each commit to the ledger, with true if it was synchronised.
+    pub committed: Arc<dyn Fn(bool) + Send + Sync>,
 }
 
 impl Parts {
@@ -40,6 +42,13 @@ impl Parts {
             Some(simulated) => (simulated.nonces)(),
             #[expect(clippy::disallowed_methods, reason = "a new incarnation needs a name that no earlier one had")]
             None => Nonce::random(),
+        }
+    }
+
+    /// Notes a commit to the ledger, for a simulation that counts them.
+    pub(crate) fn committed(&self, is_synchronised: bool) {
+        if let Some(simulated) = &self.simulated {
+            (simulated.committed)(is_synchronised);
         }
     }
 

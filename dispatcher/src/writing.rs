@@ -10,6 +10,7 @@ use crate::ledger::{AuditEntry, Commit, LentChanges};
 
 /// Returns the commit of these changes.
 pub(crate) fn commit(changes: Changes, boots: Vec<(Vmid, Vec<Duration>)>, clock: StoredClock) -> Commit {
+    let is_synchronised = changes.must_survive_power_loss();
     let (added, removed) = changes.lent.into_iter().partition::<Vec<_>, _>(|(_, ran)| *ran);
     let names = |list: Vec<(ownership::RunnerName, bool)>| list.into_iter().map(|(name, _)| name).collect();
     let audit = changes.audit.into_iter().map(|entry| AuditEntry {
@@ -26,6 +27,7 @@ pub(crate) fn commit(changes: Changes, boots: Vec<(Vmid, Vec<Duration>)>, clock:
         lent: LentChanges { added: names(added), removed: names(removed) },
         audit_before: None,
         clock: Some(clock),
+        is_synchronised,
     }
 }
 

@@ -28,6 +28,8 @@ const REMEMBERED_RUNS: u64 = 4_096;
 pub(super) struct Store {
     path: PathBuf,
     connection: Connection,
+    /// True if commits of the connection end with an fsync.
+    synchronises: bool,
 }
 
 impl Store {
@@ -54,7 +56,7 @@ impl Store {
         let mut connection = connect(path).map_err(failed)?;
         schema::migrate(&mut connection, path)?;
         let contents = load::contents(&connection).map_err(failed)?;
-        Ok((Self { path: path.to_owned(), connection }, contents))
+        Ok((Self { path: path.to_owned(), connection, synchronises: true }, contents))
     }
 
     /// Stores the start of this process, and returns it.
@@ -73,6 +75,7 @@ impl Store {
 
     /// Writes all changes of a commit, or none.
     pub(super) fn write(&mut self, commit: &Commit) -> Result<(), LedgerError> {
+        self.synchronise(commit.is_synchronised)?;
         let transaction = self.connection.transaction()?;
         for name in &commit.forgotten {
             transaction.prepare_cached("DELETE FROM vm WHERE name = ?1")?.execute([name.as_str()])?;
@@ -97,6 +100,15 @@ impl Store {
             put_clock(&transaction, clock)?;
         }
         Ok(transaction.commit()?)
+    }
+
+    /// Chooses whether commits end with an fsync of the write-ahead log (<https://www.sqlite.org/pragma.html#pragma_synchronous>).
+    fn synchronise(&mut self, synchronises: bool) -> rusqlite::Result<()> {
+        if self.synchronises != synchronises {
+            self.connection.pragma_update(None, "synchronous", if synchronises { "FULL" } else { "NORMAL" })?;
+            self.synchronises = synchronises;
+        }
+        Ok(())
     }
 
     /// Returns the audit trail of one VM, oldest first.

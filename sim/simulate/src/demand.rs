@@ -9,7 +9,7 @@ use sim_github::{JobSpec, RunSpec, ServerHandle};
 use tokio::time::sleep;
 
 use crate::chance::Chance;
-use crate::farm::{POOLS, Pool};
+use crate::farm::{Farm, Pool};
 use crate::run::Options;
 
 /// Mean time between two workflow runs. With the durations of jobs it keeps about two thirds of the slots busy.
@@ -19,14 +19,20 @@ const BETWEEN_RUNS: Duration = Duration::from_secs(45);
 const CANCELLED: f64 = 0.03;
 
 /// Queues jobs, and adds their numbers to `ids`. If `is_disturbed`, a few are cancelled.
-pub(crate) async fn queue(github: Arc<ServerHandle>, chance: Chance, options: Options, ids: Arc<Mutex<Vec<u64>>>) {
+pub(crate) async fn queue(
+    farm: Farm,
+    github: Arc<ServerHandle>,
+    chance: Chance,
+    options: Options,
+    ids: Arc<Mutex<Vec<u64>>>,
+) {
     let jobs = options.jobs;
     let mut random = chance.of("demand", 0);
     let mut queued = 0;
     while queued < jobs {
         let runs = if random.random_ratio(1, 40) { random.random_range(4..12) } else { 1 };
         for _ in 0..runs {
-            let spec = workflow_run(&mut random, jobs - queued);
+            let spec = workflow_run(&farm, &mut random, jobs - queued);
             queued += spec.jobs.len();
             let new = github.queue_run(spec);
             if options.is_disturbed {
@@ -55,20 +61,25 @@ fn cancel_perhaps(github: &Arc<ServerHandle>, chance: Chance, job: u64) {
     });
 }
 
-fn workflow_run(random: &mut StdRng, most: usize) -> RunSpec {
+fn workflow_run(farm: &Farm, random: &mut StdRng, most: usize) -> RunSpec {
     // The first pool has twice the slots of the second.
-    let pool: &Pool = &POOLS[usize::from(random.random_ratio(1, 3))];
-    let repository = pool.repositories[random.random_range(0..pool.repositories.len())];
+    let pool = &farm.pools[usize::from(random.random_ratio(1, 3))];
+    let repository = &pool.repositories[random.random_range(0..pool.repositories.len())];
     let count = random.random_range(1..=3).min(most);
+    run_of(pool, repository, count)
+}
+
+/// Returns a workflow run of jobs for this pool.
+pub(crate) fn run_of(pool: &Pool, repository: &str, jobs: usize) -> RunSpec {
     let job = |number| JobSpec {
         name: format!("job {number}"),
-        labels: vec![pool.label.to_owned(), "linux".to_owned()],
+        labels: vec![pool.label.clone(), "linux".to_owned()],
         steps: Vec::new(),
     };
     RunSpec {
         repository: repository.to_owned(),
         event: "push".to_owned(),
         fork: None,
-        jobs: (0..count).map(job).collect(),
+        jobs: (0..jobs).map(job).collect(),
     }
 }

@@ -12,7 +12,7 @@ use sim_pve::Handle;
 use tokio::time::sleep;
 
 use crate::chance::Chance;
-use crate::farm::POOLS;
+use crate::farm::Farm;
 use crate::watch::Watch;
 
 /// Probability that a guest's agent never answers.
@@ -59,11 +59,11 @@ fn add(faults: &Faults, fault: Fault, probability: f64) {
 }
 
 /// Cuts the power of a pool's node every few hours, for some minutes, without end.
-pub(crate) async fn nodes(pve: Arc<Handle>, watch: Arc<Watch>, chance: Chance) {
+pub(crate) async fn nodes(farm: Farm, pve: Arc<Handle>, watch: Arc<Watch>, chance: Chance) {
     for number in 0.. {
         let mut random = chance.of("power cut", number);
         sleep(Duration::from_secs(random.random_range(3_600..14_400))).await;
-        let node = POOLS[random.random_range(0..POOLS.len())].node;
+        let node = &farm.pools[random.random_range(0..farm.pools.len())].node;
         watch.node_fails(true);
         pve.node_away(node).await;
         watch.node_fails(false);
@@ -74,13 +74,13 @@ pub(crate) async fn nodes(pve: Arc<Handle>, watch: Arc<Watch>, chance: Chance) {
 
 /// Acts as a person who removes clones that were left half made, as `docs/troubleshooting.md` says. Proxmox VE keeps them
 /// locked, and shows them to no token of a resource pool.
-pub(crate) async fn person(pve: Arc<Handle>) {
+pub(crate) async fn person(farm: Farm, pve: Arc<Handle>) {
     let mut suspects = BTreeSet::new();
     loop {
         sleep(VISIT).await;
         let guests = pve.guests();
         let is_half_made = |vmid: &u32| pve.lock_of(*vmid).flatten().as_deref() == Some("clone");
-        let locked: BTreeSet<u32> = POOLS.iter().flat_map(|pool| pool.vms(&guests)).filter(is_half_made).collect();
+        let locked: BTreeSet<u32> = farm.pools.iter().flat_map(|pool| pool.vms(&guests)).filter(is_half_made).collect();
         for vmid in suspects.intersection(&locked) {
             let Some(node) = pve.node_of(*vmid) else { continue };
             pve.set_lock(*vmid, None);

@@ -24,8 +24,50 @@ use crate::watch::Watch;
 const JIT_CONFIG: &str = "/run/pxci/jitconfig";
 const ARMED: &str = "/run/pxci/armed";
 const STATE: &str = "/run/pxci/state";
-/// Time for which a linked clone holds its storage.
-const STORAGE_HELD: Duration = Duration::from_millis(500);
+/// Time after which Proxmox VE gives up the wait for the lock of a storage.
+const STORAGE_LOCK: Duration = Duration::from_secs(10);
+
+/// Durations of the steps of a guest's life. A pair is the shortest and the longest time in milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// Time for which a linked clone holds its storage.
+    pub(crate) storage_held: Duration,
+    /// Time that a linked clone takes besides.
+    pub(crate) clone: (u64, u64),
+    /// Time of a start task.
+    pub(crate) start: (u64, u64),
+    /// Time from the start to the first answer of the guest agent.
+    pub(crate) boot: (u64, u64),
+    /// Time from the arming to the session of the runner program.
+    pub(crate) runner: (u64, u64),
+    /// Time from the end of the runner program to the end of the guest.
+    pub(crate) power_off: (u64, u64),
+    /// Time of the deletion of a disk.
+    pub(crate) deletion: (u64, u64),
+    /// Time of every job; drawn for each job if absent.
+    pub(crate) job: Option<Duration>,
+    /// Probability that a guest's agent never answers.
+    pub(crate) silent: f64,
+    /// Time for which a call of Proxmox VE holds a daemon worker.
+    pub(crate) worker: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            storage_held: Duration::from_millis(500),
+            clone: (200, 1_500),
+            start: (600, 2_000),
+            boot: (4_000, 12_000),
+            runner: (500, 3_000),
+            power_off: (500, 4_000),
+            deletion: (200, 1_200),
+            job: None,
+            silent: 0.0,
+            worker: Duration::ZERO,
+        }
+    }
+}
 
 /// All guests of the simulated cluster.
 #[derive(Clone)]
@@ -33,10 +75,8 @@ pub(crate) struct Guests {
     pub(crate) github: Arc<ServerHandle>,
     pub(crate) watch: Arc<Watch>,
     pub(crate) chance: Chance,
-    /// Probability that a guest's agent never answers.
-    pub(crate) silent: f64,
+    pace: Pace,
     state: Arc<Mutex<State>>,
-    storage: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Default)]
@@ -44,6 +84,8 @@ struct State {
     guests: BTreeMap<u32, Guest>,
     /// Number of operations so far, for times that are left to chance.
     operations: u64,
+    /// Locks of the storages, by name.
+    storages: BTreeMap<String, Arc<tokio::sync::Mutex<()>>>,
 }
 
 struct Guest {
@@ -56,8 +98,8 @@ struct Guest {
 }
 
 impl Guests {
-    pub(crate) fn new(github: Arc<ServerHandle>, watch: Arc<Watch>, chance: Chance, silent: f64) -> Self {
-        Self { github, watch, chance, silent, state: Arc::default(), storage: Arc::default() }
+    pub(crate) fn new(github: Arc<ServerHandle>, watch: Arc<Watch>, chance: Chance, pace: Pace) -> Self {
+        Self { github, watch, chance, pace, state: Arc::default() }
     }
 
     fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
@@ -69,7 +111,7 @@ impl Guests {
     }
 
     /// Returns the time of an operation, in milliseconds between two.
-    fn time(&self, of: &str, from: u64, to: u64) -> Duration {
+    fn time(&self, of: &str, (from, to): (u64, u64)) -> Duration {
         let number = self.with(|state| {
             state.operations += 1;
             state.operations
@@ -78,8 +120,8 @@ impl Guests {
     }
 
     async fn boot(self, vmid: u32, incarnation: u64, events: Events) {
-        sleep(self.chance.milliseconds("boot", incarnation, 4_000, 12_000)).await;
-        if self.chance.is_hit("silent agent", incarnation, self.silent) {
+        sleep(self.chance.milliseconds("boot", incarnation, self.pace.boot.0, self.pace.boot.1)).await;
+        if self.chance.is_hit("silent agent", incarnation, self.pace.silent) {
             return;
         }
         self.with_guest(vmid, |guest| guest.is_up = true);
@@ -93,11 +135,12 @@ impl Guests {
             (jit, guest.name.clone(), guest.incarnation)
         });
         let Some((jit, name, incarnation)) = armed else { return };
-        sleep(self.chance.milliseconds("start of the runner", incarnation, 500, 3_000)).await;
-        if let Some(runner) = Runner::new(Arc::clone(&self.github), self.chance, &jit) {
+        let Pace { runner: begins, power_off, .. } = self.pace;
+        sleep(self.chance.milliseconds("start of the runner", incarnation, begins.0, begins.1)).await;
+        if let Some(runner) = Runner::new(Arc::clone(&self.github), self.chance, self.pace.job, &jit) {
             runner.run(|word| self.note(vmid, &name, word)).await;
         }
-        sleep(self.chance.milliseconds("power-off", incarnation, 500, 4_000)).await;
+        sleep(self.chance.milliseconds("power-off", incarnation, power_off.0, power_off.1)).await;
         let guest = self.with(|state| state.guests.remove(&vmid));
         self.watch.powered_off(vmid);
         if let Some(guest) = guest {
@@ -146,11 +189,16 @@ impl Backend for Guests {
         std::future::ready(Ok(())).boxed()
     }
 
-    fn disk_clone<'a>(&'a self, _: &'a str, _: &'a str, _: bool) -> BoxFuture<'a, io::Result<()>> {
-        let more = self.time("clone", 200, 1_500);
+    fn disk_clone<'a>(&'a self, _: &'a str, to: &'a str, _: bool) -> BoxFuture<'a, io::Result<()>> {
+        let more = self.time("clone", self.pace.clone);
+        let name = to.split(':').next().unwrap_or_default().to_owned();
+        let storage = self.with(|state| Arc::clone(state.storages.entry(name.clone()).or_default()));
         async move {
-            let held = self.storage.lock().await;
-            sleep(STORAGE_HELD).await;
+            let Ok(held) = tokio::time::timeout(STORAGE_LOCK, storage.lock()).await else {
+                let file = format!("/var/lock/pve-manager/pve-storage-{name}");
+                return Err(io::Error::other(format!("can't lock file '{file}' - got timeout")));
+            };
+            sleep(self.pace.storage_held).await;
             drop(held);
             sleep(more).await;
             Ok(())
@@ -163,11 +211,11 @@ impl Backend for Guests {
     }
 
     fn disk_delete<'a>(&'a self, _: &'a str) -> BoxFuture<'a, io::Result<()>> {
-        sleep(self.time("deletion", 200, 1_200)).map(Ok).boxed()
+        sleep(self.time("deletion", self.pace.deletion)).map(Ok).boxed()
     }
 
     fn vm_start<'a>(&'a self, start: VmStart, events: Events) -> BoxFuture<'a, Result<(), String>> {
-        let takes = self.time("start", 600, 2_000);
+        let takes = self.time("start", self.pace.start);
         async move {
             sleep(takes).await;
             let incarnation = self.with(|state| {

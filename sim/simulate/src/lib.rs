@@ -21,9 +21,11 @@ mod digest;
 mod disturb;
 mod farm;
 mod guests;
+pub mod measure;
 mod network;
 mod run;
 mod runner;
+mod site;
 mod watch;
 
 pub use run::{Options, Report, run};

@@ -23,20 +23,22 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(240);
 pub(crate) struct Runner {
     github: Arc<ServerHandle>,
     chance: Chance,
+    /// Time of the job; drawn if absent.
+    work: Option<Duration>,
     server: String,
     secret: String,
 }
 
 impl Runner {
     /// Reads a just-in-time configuration.
-    pub(crate) fn new(github: Arc<ServerHandle>, chance: Chance, jit: &[u8]) -> Option<Self> {
+    pub(crate) fn new(github: Arc<ServerHandle>, chance: Chance, work: Option<Duration>, jit: &[u8]) -> Option<Self> {
         let files: Value = serde_json::from_slice(&STANDARD.decode(jit).ok()?).ok()?;
         let file = |name: &str| -> Option<Value> {
             serde_json::from_slice(&STANDARD.decode(files[name].as_str()?).ok()?).ok()
         };
         let server = file(".runner")?["serverUrl"].as_str()?.to_owned();
         let secret = file(".credentials_rsaparams")?["sharedSecret"].as_str()?.to_owned();
-        Some(Self { github, chance, server, secret })
+        Some(Self { github, chance, work, server, secret })
     }
 
     /// Takes one job and runs it. Returns when there is nothing more to do. `note` gets the lines of the state file.
@@ -66,12 +68,16 @@ impl Runner {
 
     /// Works, with signs of life, and returns the conclusion.
     async fn work(&self, job: u64) -> &'static str {
-        let end = Instant::now() + duration(self.chance, job);
+        let end = Instant::now() + self.work.unwrap_or_else(|| duration(self.chance, job));
         loop {
             let left = end.saturating_duration_since(Instant::now());
             sleep(left.min(SIGN_OF_LIFE)).await;
             if Instant::now() >= end {
-                return if self.chance.is_hit("failure", job, 0.1) { "failure" } else { "success" };
+                return if self.work.is_none() && self.chance.is_hit("failure", job, 0.1) {
+                    "failure"
+                } else {
+                    "success"
+                };
             }
             if let Some((200, word)) = self.call("GET", &format!("jobs/{job}/control"), "").await
                 && word == "cancel"
@@ -95,7 +101,7 @@ impl Runner {
 }
 
 /// Returns how long a job works: most take minutes, a few more than an hour.
-pub(crate) fn duration(chance: Chance, job: u64) -> Duration {
+fn duration(chance: Chance, job: u64) -> Duration {
     let mut random = chance.of("job", job);
     let seconds = match random.random_range(0..100) {
         0..80 => random.random_range(20..240),

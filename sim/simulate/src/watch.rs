@@ -8,7 +8,7 @@ use sim_http::request_log::Entry;
 use sim_pve::Handle;
 use tokio::time::Instant;
 
-use crate::farm::{FOREIGN, JOB_LIMIT, POOLS};
+use crate::farm::{FOREIGN, Farm, JOB_LIMIT};
 
 /// Breaches that are kept.
 const KEPT: usize = 20;
@@ -25,18 +25,19 @@ const GITHUB_PER_HOUR: u64 = 7_000;
 /// Watches one run.
 pub(crate) struct Watch {
     began: Instant,
+    farm: Farm,
     pve: OnceLock<Weak<Handle>>,
     seen: Mutex<Seen>,
 }
 
 /// Numbers of a run.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Counts {
     pub(crate) pve_requests: u64,
     pub(crate) github_requests: u64,
     /// Most requests within [`SPAN`], to PVE and to GitHub.
     pub(crate) most_at_once: [usize; 2],
-    pub(crate) most_vms: [usize; POOLS.len()],
+    pub(crate) most_vms: Vec<usize>,
     pub(crate) jobs_ended_at_limit: u64,
     pub(crate) jobs_lost_with_their_node: u64,
 }
@@ -56,8 +57,10 @@ struct Seen {
 }
 
 impl Watch {
-    pub(crate) fn new() -> Self {
-        Self { began: Instant::now(), pve: OnceLock::new(), seen: Mutex::default() }
+    pub(crate) fn new(farm: &Farm) -> Self {
+        let counts = Counts { most_vms: vec![0; farm.pools.len()], ..Counts::default() };
+        let seen = Mutex::new(Seen { counts, ..Seen::default() });
+        Self { began: Instant::now(), farm: farm.clone(), pve: OnceLock::new(), seen }
     }
 
     pub(crate) fn attach(&self, pve: &Arc<Handle>) {
@@ -78,7 +81,7 @@ impl Watch {
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        self.seen().counts
+        self.seen().counts.clone()
     }
 
     pub(crate) fn sent_to_pve(&self) {
@@ -126,7 +129,7 @@ impl Watch {
         if !guests.contains(&FOREIGN) {
             self.breach(format!("I4: the foreign VM {FOREIGN} is gone"));
         }
-        for (number, pool) in POOLS.iter().enumerate() {
+        for (number, pool) in self.farm.pools.iter().enumerate() {
             // Until a clone is complete its description is not that of a VM; left half made it is not one either.
             let is_complete = |vmid: &u32| pve.lock_of(*vmid).flatten().as_deref() != Some("clone");
             let vms: Vec<u32> = pool.vms(&guests).into_iter().filter(is_complete).collect();

@@ -17,10 +17,12 @@ const PASSES: usize = 50;
 
 /// Measures passes of fleets of different sizes.
 pub(super) fn measure(program: &Path) -> Result<Vec<Row>> {
-    FLEETS.into_iter().map(|(vms, jobs, most)| row(program, vms, jobs, most)).collect()
+    let rows = FLEETS.into_iter().map(|(vms, jobs, most)| rows(program, vms, jobs, most));
+    Ok(rows.collect::<Result<Vec<_>>>()?.concat())
 }
 
-fn row(program: &Path, vms: u32, jobs: u32, most: f64) -> Result<Row> {
+/// Returns the time of a pass, and its processor time, which other programs on the machine hardly change.
+fn rows(program: &Path, vms: u32, jobs: u32, most: f64) -> Result<Vec<Row>> {
     let words = [vms.to_string(), jobs.to_string()];
     let mut child = Command::new(program)
         .args(words)
@@ -32,24 +34,36 @@ fn row(program: &Path, vms: u32, jobs: u32, most: f64) -> Result<Row> {
         questions: child.stdin.take().context("no standard input")?,
         answers: BufReader::new(child.stdout.take().context("no standard output")?),
     };
-    let mut times = Vec::new();
+    let (mut times, mut processor) = (Vec::new(), Vec::new());
     for _ in 0..PASSES {
         fleet.ask("lists")?;
-        let began = Instant::now();
+        let (began, used) = (Instant::now(), processor_time(child.id())?);
         fleet.ask("pass")?;
         times.push(began.elapsed().as_secs_f64() * 1000.0);
+        processor.push((processor_time(child.id())? - used) * 1000.0);
     }
     drop(fleet);
     child.wait().context("waiting for the measured program")?;
-    Ok(Row {
-        what: format!("pass over {vms} busy VMs and {jobs} queued jobs"),
-        subject: "the fleet, explanations included",
-        unit: "ms",
-        spread: Spread::of(&times).context("nothing was measured")?,
-        to_go: None,
-        to_built_in: None,
-        limit: Some(Limit::AtMost(most)),
-    })
+    let row = |subject, measured: &[f64]| -> Result<Row> {
+        Ok(Row {
+            what: format!("pass over {vms} busy VMs and {jobs} queued jobs, explanations included"),
+            subject,
+            unit: "ms",
+            spread: Spread::of(measured).context("nothing was measured")?,
+            to_go: None,
+            to_built_in: None,
+            limit: Some(Limit::AtMost(most)),
+        })
+    };
+    Ok(vec![row("time", &times)?, row("processor time", &processor)?])
+}
+
+/// Returns the processor time of a process with one thread, in seconds.
+fn processor_time(process: u32) -> Result<f64> {
+    let path = format!("/proc/{process}/schedstat");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+    let nanoseconds = text.split_whitespace().next().and_then(|number| number.parse::<f64>().ok());
+    Ok(nanoseconds.with_context(|| format!("{path} is not as expected"))? / 1e9)
 }
 
 /// A fleet in a process of its own, which holds no clock.

@@ -5,6 +5,7 @@
 
 mod applies;
 mod configurations;
+mod dispatcher;
 mod fleet;
 mod lines;
 mod memory;
@@ -70,7 +71,7 @@ enum Part {
     Memory,
     /// Start, requests and lives of the simulators.
     Simulators,
-    /// One pass of the dispatcher's decisions.
+    /// The dispatcher: one pass of its decisions, bursts, commits, a lost ledger, memory and restarts.
     Fleet,
 }
 
@@ -109,8 +110,11 @@ pub(crate) async fn run(narrator: &Narrator, ready: &Ready, options: &Options) -
         rows.extend(simulators::measure(&programs::simulators()?, options.lives)?);
     }
     if wanted(Part::Fleet) {
-        narrator.say("measuring passes of the fleet");
-        rows.extend(fleet::measure(&programs::fleet()?)?);
+        narrator.say("building the dispatcher and its simulation, and measuring passes of the fleet");
+        let (passes, measuring, program) = programs::dispatcher()?;
+        rows.extend(fleet::measure(&passes)?);
+        narrator.say("measuring the dispatcher");
+        rows.extend(dispatcher::measure(&measuring, &program)?);
     }
     print(&Report::new(&cores, rows), options)
 }

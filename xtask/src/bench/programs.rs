@@ -39,10 +39,14 @@ pub(super) fn simulators() -> Result<PathBuf> {
     Ok(artifacts::target_directory()?.join("release/examples/measure"))
 }
 
-/// The program that makes passes of a large fleet.
-pub(super) fn fleet() -> Result<PathBuf> {
-    cargo(&["--package", "pxci-fleet", "--example", "passes"])?;
-    Ok(artifacts::target_directory()?.join("release/examples/passes"))
+/// Builds the dispatcher and what measures it. Returns the program that makes passes of a large fleet, the measuring program of
+/// the simulation, and the dispatcher.
+pub(super) fn dispatcher() -> Result<(PathBuf, PathBuf, PathBuf)> {
+    let packages = ["--package", "pxci-fleet", "--package", "pxci-simulate", "--package", "pxci-dispatcher"];
+    // One command, so that all use the same builds of other packages.
+    cargo(&[&packages[..], &["--example", "passes", "--example", "measure", "--bin", "pxci-dispatcher"]].concat())?;
+    let release = artifacts::target_directory()?.join("release");
+    Ok((release.join("examples/passes"), release.join("examples/measure"), release.join("pxci-dispatcher")))
 }
 
 fn cargo(words: &[&str]) -> Result<()> {

@@ -43,11 +43,20 @@ impl Row {
     fn verdict(&self) -> String {
         let limit = match self.limit {
             None => return String::new(),
-            Some(Limit::AtMost(limit)) => format!("<= {limit} {}", self.unit),
+            Some(Limit::AtMost(limit)) => format!("<= {} {}", short(limit), self.unit),
             Some(Limit::ToBuiltIn(limit)) => format!("<= {limit} x built-in"),
         };
         let word = if self.met() == Some(true) { "met" } else { "MISSED" };
-        format!("{limit:<17} {word}")
+        format!("{limit:<17} {word}{}", self.ratio().map_or_else(String::new, |ratio| format!(", {ratio:.2} of it")))
+    }
+
+    /// Returns the ratio of the measurement to its target.
+    fn ratio(&self) -> Option<f64> {
+        let ratio = match self.limit? {
+            Limit::AtMost(limit) => self.spread.median / limit,
+            Limit::ToBuiltIn(limit) => self.to_built_in? / limit,
+        };
+        ratio.is_finite().then_some(ratio)
     }
 }
 
@@ -98,6 +107,7 @@ impl Report {
                     Some(Limit::AtMost(limit)) => json!({ "median": limit }),
                     Some(Limit::ToBuiltIn(limit)) => json!({ "to_built_in": limit }),
                 },
+                "to_target": row.ratio(),
                 "met": row.met(),
             })
         });
@@ -136,6 +146,12 @@ impl fmt::Display for Report {
     }
 }
 
+/// Returns a target without superfluous digits.
+fn short(limit: f64) -> String {
+    let text = format!("{limit:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 fn shown(number: Option<f64>) -> String {
     number.map_or_else(|| " ".repeat(9), |number| format!("{number:>9.2}"))
 }
@@ -163,7 +179,8 @@ mod tests {
     fn a_missed_target_is_reported_in_both_forms() {
         let report = Report::new(&[], vec![row(3.1, 0.1, Limit::AtMost(3.0)), row(2.9, 0.1, Limit::AtMost(3.0))]);
         let text = report.to_string();
-        assert!(text.contains("<= 3 ms           MISSED") && text.contains("<= 3 ms           met"), "{text}");
+        assert!(text.contains("<= 3 ms           MISSED, 1.03 of it"), "{text}");
+        assert!(text.contains("<= 3 ms           met, 0.97 of it"), "{text}");
         assert!(text.ends_with("1 target is missed\n"), "{text}");
         let json = report.json();
         assert_eq!((&json["rows"][0]["met"], &json["rows"][0]["median"]), (&false.into(), &3.1.into()));

@@ -135,7 +135,7 @@ impl Case {
         let mut rules = Rules::new(self.size, self.spare, faults);
         rules.slow_disk =
             matches!(self.kind, Fault::Crash | Fault::FailedCommit) || self.mutant == Some(Mutant::EffectFirst);
-        rules.slow_replies = matches!(self.kind, Fault::Crash | Fault::LateList);
+        rules.slow_replies = matches!(self.kind, Fault::Crash | Fault::Outage | Fault::LateList);
         rules.pass = SignedDuration::from_secs(self.pass_seconds);
         rules.mutant = self.mutant;
         let mut world = World::new(rules, self.jobs);
@@ -195,7 +195,7 @@ fn explore_some(cases: impl IntoIterator<Item = Case>) {
 }
 
 /// The kinds of faults, with the number of states of a world with one VM and one job in which one such fault happens.
-const KINDS: [(Fault, usize); 21] = [
+const KINDS: [(Fault, usize); 22] = [
     (Fault::Pass, 361),
     (Fault::Crash, 21_938),
     (Fault::LedgerLoss, 2_726),
@@ -216,6 +216,7 @@ const KINDS: [(Fault, usize); 21] = [
     (Fault::Moved, 984),
     (Fault::StartedAgain, 1_174),
     (Fault::Careless, 361),
+    (Fault::Outage, 16_404),
     (Fault::Drain, 1_304),
 ];
 

@@ -132,3 +132,68 @@ fn i8_a_lent_vm_that_was_seen_running_is_written_at_once_and_destroyed_once_it_i
     engine.guests(&[lent(Power::Off)]);
     assert!(matches!(engine.one().step, Step::DestroyLent { .. }));
 }
+
+/// Returns, for each commit since the last call, true if it must survive a power loss.
+fn synchronised(engine: &mut Engine) -> Vec<bool> {
+    std::mem::take(&mut engine.written).iter().map(Changes::must_survive_power_loss).collect()
+}
+
+/// Reservation with clone, registration, delivery and end are on disk first. The rest is written for a restart of the process.
+#[test]
+fn a_life_needs_four_commits_that_survive_a_power_loss() {
+    let mut engine = Engine::new(config(1));
+    engine.guests(&[]);
+    engine.github(queued(1), vec![]);
+    let name = engine.one().name;
+    assert_eq!(synchronised(&mut engine), [true], "clone");
+    for step in [Step::Configure, Step::Start, Step::AwaitAgent] {
+        engine.wait(5);
+        assert_eq!(engine.then(&name, Ok(Success::Done)), [step]);
+    }
+    assert_eq!(synchronised(&mut engine), [false], "after five seconds");
+    assert_eq!(engine.then(&name, Ok(Success::Done)), [Step::Mint { repository: repository() }]);
+    assert_eq!(synchronised(&mut engine), [true]);
+    assert_eq!(engine.then(&name, Ok(Success::Minted { runner_id: 7 })), [Step::Arm]);
+    assert_eq!(synchronised(&mut engine), [true]);
+    assert!(engine.then(&name, Ok(Success::Done)).is_empty());
+    let vmid = name.vmid().get();
+    let runs = |engine: &mut Engine, power| {
+        let claim = Claim::Ours { name: name.clone(), pool: "ubuntu".parse().unwrap() };
+        engine.guests(&[(vmid, GuestSeen { claim, ..guest(vmid, power).1 })]);
+    };
+    runs(&mut engine, Power::Running);
+    engine.github(
+        vec![job(1, JobPhase::Running, Some(&name))],
+        vec![RunnerSeen { name: name.clone(), ..runner(vmid, true, true) }],
+    );
+    engine.wait(5);
+    engine.pass();
+    engine.wait(5);
+    runs(&mut engine, Power::Off);
+    assert_eq!(engine.steps(), [Step::Destroy]);
+    let written = synchronised(&mut engine);
+    assert!(!written.is_empty() && !written.contains(&true), "written before the VM is destroyed: {written:?}");
+    engine.end(&name, Ok(Success::Done));
+    engine.pass();
+    assert_eq!((engine.state(&name), synchronised(&mut engine)), (State::Gone, vec![true]));
+}
+
+/// Its delivery may have to wait for its turn, and notes nothing when it starts.
+#[test]
+fn i1_a_registration_that_waits_for_a_turn_is_on_disk_before_its_delivery() {
+    let mut config = config(5);
+    config.pools[0].vmid_range = "9100-9199".parse().unwrap();
+    let mut engine = Engine::with(config, (9100..9105).map(|number| recorded(number, &warm())));
+    engine.guests(&(9100..9105).map(running).collect::<Vec<_>>());
+    engine.github(queued(5), vec![]);
+    assert_eq!(engine.steps().len(), 4, "the width of the lane");
+    for number in 9100..9104 {
+        engine.end(&name(number), Ok(Success::Minted { runner_id: u64::from(number) }));
+    }
+    assert_eq!(engine.steps().len(), 5, "four deliveries and the last registration");
+    engine.written.clear();
+    assert!(engine.then(&name(9104), Ok(Success::Minted { runner_id: 9104 })).is_empty());
+    engine.wait(5);
+    assert!(engine.pass().is_empty());
+    assert_eq!(synchronised(&mut engine), [true]);
+}

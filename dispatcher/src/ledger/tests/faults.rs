@@ -25,6 +25,10 @@ const READ_ONLY: &str = r#"{"all": {"mismatch_action": "allow", "match_action": 
     {"syscall": "write", "args": [{"index": 0, "type": "dword", "op": "gt", "val": 2}]},
     {"syscall": "pwrite64"}, {"syscall": "pwritev"}, {"syscall": "ftruncate"}, {"syscall": "fallocate"}
 ]}}"#;
+/// Fails all fsyncs with `EIO`.
+const NO_FSYNC: &str = r#"{"all": {"mismatch_action": "allow", "match_action": {"errno": 5}, "filter": [
+    {"syscall": "fsync"}, {"syscall": "fdatasync"}
+]}}"#;
 
 /// Returns the path of a ledger on a small file system. Outside of one, runs the named test of this module on one and returns `None`.
 fn on_small_file_system(test: &str) -> Option<PathBuf> {
@@ -191,11 +195,16 @@ fn commits_fail_on_a_file_system_that_became_read_only_and_nothing_that_was_writ
     check(&place.path, &(1_000..1_005).map(|vmid| format!("lab-ubuntu-{vmid}-aaaaaa")).collect::<Vec<_>>());
 }
 
+/// Puts a filter on all calls of this process to the kernel.
+fn filter(text: &str) {
+    let programs = seccompiler::compile_from_json(text.as_bytes(), std::env::consts::ARCH.try_into().unwrap());
+    seccompiler::apply_filter_all_threads(&programs.unwrap()["all"]).unwrap();
+}
+
 fn write_until_read_only(path: &Path) {
     let mut written = Written::open(path);
     written.commit_some();
-    let programs = seccompiler::compile_from_json(READ_ONLY.as_bytes(), std::env::consts::ARCH.try_into().unwrap());
-    seccompiler::apply_filter_all_threads(&programs.unwrap()["all"]).unwrap();
+    filter(READ_ONLY);
     let error = written.commit_until_it_fails();
     assert_eq!(code(&error), Some(ErrorCode::SystemIoFailure));
     drop(written.ledger);
@@ -226,4 +235,27 @@ fn a_start_on_a_read_only_file_system_is_refused_and_nothing_that_was_written_is
     assert!(!schema::beside(&path, "damaged").exists());
     assert!(remount("rw").status.success());
     check(&path, &accepted);
+}
+
+#[test]
+fn only_a_synchronised_commit_makes_an_fsync() {
+    let test = "only_a_synchronised_commit_makes_an_fsync";
+    let Some(path) = std::env::var_os(LEDGER) else {
+        let place = Place::new();
+        run_again(Command::new(std::env::current_exe().unwrap()).env(LEDGER, &place.path), test);
+        // Without the fsync of the third commit, a restart may find it.
+        return assert_eq!(
+            place.open(2).records[..2],
+            [record(1_000, "aaaaaa", "idle"), record(1_001, "aaaaaa", "idle")]
+        );
+    };
+    let ledger = Ledger::open(Path::new(&path), RunId::from(1), Mode::Thread).unwrap().ledger;
+    let commit = |vmid, is_synchronised| {
+        block_on(ledger.commit(Commit { is_synchronised, ..upsert(record(vmid, "aaaaaa", "idle")) }))
+    };
+    commit(1_000, true).unwrap();
+    filter(NO_FSYNC);
+    commit(1_001, false).unwrap();
+    assert_eq!(code(&commit(1_002, true).unwrap_err()), Some(ErrorCode::SystemIoFailure));
+    assert_eq!((ledger.commits(), ledger.synchronised_commits()), (2, 1));
 }

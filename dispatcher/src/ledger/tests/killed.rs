@@ -25,7 +25,8 @@ async fn a_killed_process_loses_at_most_the_commit_under_way() {
     }
 }
 
-/// Commits numbers that go on from those in the ledger, and prints each one that is durable.
+/// Commits numbers that go on from those in the ledger, and prints each one that must outlive the process. Only every other commit
+/// is synchronised.
 async fn commit_until_killed(path: &Path) {
     let opened = Ledger::open(path, RunId::from(1), Mode::Thread).unwrap();
     for number in written(&opened) + 1.. {
@@ -33,6 +34,7 @@ async fn commit_until_killed(path: &Path) {
         let commit = Commit {
             boots: vec![(busy.template, vec![Duration::from_millis(number)])],
             audit: vec![entry("lab-ubuntu-9101-aaaaaa", &number.to_string(), State::Busy)],
+            is_synchronised: number % 2 == 0,
             ..upsert(busy)
         };
         opened.ledger.commit(commit).await.unwrap();

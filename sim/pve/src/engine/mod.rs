@@ -4,7 +4,7 @@ pub(crate) mod handlers;
 pub(crate) mod locks;
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,6 +45,10 @@ pub(crate) struct Engine {
     pub(crate) locks: Locks,
     /// Workers of pvedaemon by node, three each. They carry out the calls that the schema marks as protected.
     workers: HashMap<String, Arc<Semaphore>>,
+    /// Greatest number of workers of a node that were held at a time, by node.
+    most_workers: Mutex<BTreeMap<String, usize>>,
+    /// Time for which a protected call holds its worker before it is carried out.
+    pub(crate) worker_time: Duration,
     /// Signal that a worker is free.
     freed: Notify,
     running: Mutex<HashMap<String, CancellationToken>>,
@@ -79,7 +83,11 @@ pub(crate) struct Parts {
     pub(crate) log: RequestLog,
     pub(crate) faults: Faults,
     pub(crate) check_answers: bool,
+    pub(crate) worker_time: Duration,
 }
+
+/// Workers of pvedaemon on each node.
+const WORKERS: usize = 3;
 
 /// Limit of a wait that has none of its own.
 const NO_LIMIT: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -142,9 +150,11 @@ pub(crate) struct Worker {
 
 impl Engine {
     pub(crate) fn new(parts: Parts) -> Self {
-        let workers = parts.state.nodes.keys().map(|node| (node.clone(), Arc::new(Semaphore::new(3)))).collect();
+        let workers = parts.state.nodes.keys().map(|node| (node.clone(), Arc::new(Semaphore::new(WORKERS)))).collect();
         Self {
             workers,
+            most_workers: Mutex::default(),
+            worker_time: parts.worker_time,
             state: Mutex::new(parts.state),
             clock: parts.clock.clone(),
             schema: parts.schema,
@@ -176,7 +186,16 @@ impl Engine {
     pub(crate) async fn daemon(self: &Arc<Self>, node: &str) -> Option<Daemon> {
         let workers = self.workers.get(node)?;
         let permit = self.clock.until(&self.freed, NO_LIMIT, || workers.clone().try_acquire_owned().ok()).await?;
+        let held = WORKERS - workers.available_permits();
+        let mut most_workers = self.most_workers();
+        let most = most_workers.entry(node.to_owned()).or_default();
+        *most = held.max(*most);
+        drop(most_workers);
         Some(Daemon { permit: Some(permit), engine: self.clone() })
+    }
+
+    pub(crate) fn most_workers(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
+        self.most_workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records the fields of an answer that the call's schema does not declare.

@@ -44,7 +44,10 @@ pub(crate) async fn run(engine: &Arc<Engine>, request: Request<'_>) -> Outcome<R
         params.insert_text("tmpfilename", format!("/var/tmp/pveupload-{}", "0".repeat(32)));
     }
     // A protected call runs in one of the three workers of its node.
-    let _daemon = if route.protected { engine.daemon(&node).await } else { None };
+    let daemon = if route.protected { engine.daemon(&node).await } else { None };
+    if daemon.is_some() && !engine.worker_time.is_zero() {
+        engine.wait(engine.worker_time).await;
+    }
     validate::check(&engine.schema, route, &mut params)?;
     engine.lock_cluster_file(request.method, &route.path).await?;
     let call = Call { caller, node, params, task_fault: request.task_fault };

@@ -1,6 +1,6 @@
 //! Control of a running simulator from inside the process.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -214,6 +214,12 @@ impl Handle {
     /// returns when it has finished. On other clocks the call waits for the time.
     pub async fn pass(&self, time: Duration) {
         self.engine.clock.sleep(time).await;
+    }
+
+    /// Returns the greatest number of daemon workers that were held at a time, by node, since the last call.
+    #[must_use]
+    pub fn take_most_workers(&self) -> BTreeMap<String, usize> {
+        std::mem::take(&mut self.engine.most_workers())
     }
 
     /// Returns the requests so far.

@@ -54,6 +54,9 @@ pub struct Options {
     pub statistics: bool,
     /// True if answers are compared with PVE's schema ([`Handle::undeclared`]).
     pub check_answers: bool,
+    /// Time for which each call that PVE's schema marks as protected holds one of the node's three daemon workers, in addition
+    /// to the waits of the call.
+    pub worker_time: Duration,
 }
 
 impl Default for Options {
@@ -67,6 +70,7 @@ impl Default for Options {
             begins: None,
             statistics: true,
             check_answers: false,
+            worker_time: Duration::ZERO,
         }
     }
 }
@@ -154,6 +158,7 @@ fn assemble(
         log: RequestLog::default(),
         faults: Faults::new(options.seed),
         check_answers: options.check_answers,
+        worker_time: options.worker_time,
     }));
     engine.statistics_round();
     let stop = CancellationToken::new();

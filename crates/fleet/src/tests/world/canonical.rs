@@ -47,13 +47,16 @@ impl World {
             world.disk.clear();
             world.fleet.changes = Changes::default();
         }
+        if self.faults.left(Fault::Outage) == 0 {
+            world.safe.clear();
+        }
         world.times().rewrite(now);
         world
     }
 
     /// Returns true if the disk may be read or refuse a change again.
     fn may_restart(&self) -> bool {
-        let faults = [Fault::Crash, Fault::LedgerLoss, Fault::FailedCommit];
+        let faults = [Fault::Crash, Fault::Outage, Fault::LedgerLoss, Fault::FailedCommit];
         self.rules.slow_disk || faults.into_iter().any(|fault| self.faults.left(fault) > 0)
     }
 
@@ -73,7 +76,8 @@ impl World {
             times.deadlines.extend(&mut changes.since);
             changes.records.values_mut().for_each(|intent| times.intent(intent));
         }
-        records.values_mut().chain(self.disk.values_mut()).for_each(|intent| times.intent(intent));
+        let stored = self.disk.values_mut().chain(self.safe.values_mut());
+        records.values_mut().chain(stored).for_each(|intent| times.intent(intent));
         for trouble in resting.values_mut().chain(refusing.values_mut()) {
             times.marks.push(&mut trouble.since);
             times.deadlines.push(&mut trouble.until);
@@ -152,7 +156,7 @@ fn moment(second: i64, rank: usize) -> Timestamp {
 impl Hash for World {
     fn hash<H: Hasher>(&self, state: &mut H) {
         // The rest never changes during a run, or follows from these.
-        (&self.now, &self.fleet, &self.disk, &self.commit, &self.running).hash(state);
+        (&self.now, &self.fleet, &self.disk, &self.safe, &self.commit, &self.running).hash(state);
         (&self.secrets, &self.requests, &self.late, &self.vms, &self.runners, &self.jobs).hash(state);
         (&self.faults, self.census, &self.started, self.forgot).hash(state);
     }

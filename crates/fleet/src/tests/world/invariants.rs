@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use ownership::RunnerName;
 
 use super::{Fault, Mutant, Violation, Vm, World, foreign};
-use crate::{State, Step};
+use crate::{Intent, State, Step};
 
 impl World {
     /// Checks what must hold after every move.
@@ -54,17 +54,20 @@ impl World {
 
     /// Checks that the record on the disk says what is about to happen (I2, I8, I10).
     pub(super) fn check_written(&self, name: &RunnerName, step: &Step) -> Result<(), Violation> {
-        let written = self.disk.get(name).map(|intent| intent.life.state);
+        let state = |intent: &Intent| intent.life.state;
+        let (written, safe) = (self.disk.get(name).map(state), self.safe.get(name).map(state));
         let is_written = match step {
-            Step::Clone { .. } => written == Some(State::Cloning),
-            Step::Mint { .. } => written == Some(State::Minting),
-            Step::Arm => written == Some(State::Arming),
+            Step::Clone { .. } => safe == Some(State::Cloning),
+            Step::Mint { .. } => safe == Some(State::Minting),
+            Step::Arm => safe == Some(State::Arming),
             Step::Destroy => written == Some(State::Destroying),
             _ => true,
         };
         match is_written {
             true => Ok(()),
-            false => self.breach(format!("I8, I10: {step:?} of {name} takes place, and the disk says {written:?}")),
+            false => self.breach(format!(
+                "I8, I10: {step:?} of {name} takes place, and the disk says {written:?}, after a power loss {safe:?}"
+            )),
         }
     }
 

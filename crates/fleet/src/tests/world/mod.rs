@@ -128,6 +128,8 @@ pub(super) struct World {
     pub(super) fleet: Fleet,
     /// Records on the disk.
     disk: BTreeMap<RunnerName, Intent>,
+    /// Records on the disk that survive a power loss.
+    safe: BTreeMap<RunnerName, Intent>,
     commit: Option<Commit>,
     /// Effects that the dispatcher's process carries out.
     pub(super) running: BTreeMap<RunnerName, Running>,
@@ -171,6 +173,7 @@ impl World {
             now: at(0),
             fleet: Fleet::default(),
             disk: BTreeMap::new(),
+            safe: BTreeMap::new(),
             commit: None,
             running: BTreeMap::new(),
             secrets: BTreeMap::new(),
@@ -227,7 +230,11 @@ impl World {
         for name in &commit.changes.forgotten {
             self.disk.remove(name);
         }
+        let is_synchronised = commit.changes.must_survive_power_loss();
         self.disk.extend(commit.changes.records);
+        if is_synchronised {
+            self.safe = self.disk.clone();
+        }
         self.fleet.take(Input::Committed, self.now);
         for effect in commit.then {
             self.begin(effect)?;
@@ -241,6 +248,8 @@ impl World {
         self.running.clear();
         self.secrets.clear();
         self.started.clear();
+        // Each start is a synchronised commit.
+        self.safe = self.disk.clone();
         self.census = self.disk.is_empty();
         self.fleet = Fleet::new(self.disk.values().map(as_stored), Default::default());
     }

@@ -30,6 +30,7 @@ pub(in super::super) enum Fault {
     Moved,
     StartedAgain,
     Careless,
+    Outage,
     Drain,
 }
 
@@ -121,6 +122,9 @@ pub(in super::super) enum Move {
     Crash,
     /// The same, while the request of this effect is on its way.
     CrashInFlight(RunnerName),
+    /// The machine of the process loses its power, while the request of this effect is on its way, and the process starts again
+    /// with the records of the last synchronised commit.
+    LosePower(Option<RunnerName>),
     /// The process is killed, and starts again without its records.
     CrashWithoutLedger,
     /// The drain begins.
@@ -139,6 +143,7 @@ impl Move {
             Self::Post(_) => Fault::LateList,
             Self::FailCommit => Fault::FailedCommit,
             Self::Crash | Self::CrashInFlight(_) => Fault::Crash,
+            Self::LosePower(_) => Fault::Outage,
             Self::CrashWithoutLedger => Fault::LedgerLoss,
             Self::Drain => Fault::Drain,
             Self::Pass => Fault::Pass,
@@ -174,14 +179,13 @@ impl World {
             moves.extend([Move::Commit, Move::FailCommit]);
         }
         if !self.has_unknown_clone() {
-            moves.extend([Move::Crash, Move::CrashWithoutLedger]);
+            moves.extend([Move::Crash, Move::LosePower(None), Move::CrashWithoutLedger]);
+            let in_flight = self.running.iter().filter(|(_, running)| running.answer.is_none());
+            moves.extend(
+                in_flight
+                    .flat_map(|(name, _)| [Move::CrashInFlight(name.clone()), Move::LosePower(Some(name.clone()))]),
+            );
         }
-        moves.extend(
-            self.running
-                .iter()
-                .filter(|(_, running)| running.answer.is_none() && !self.has_unknown_clone())
-                .map(|(name, _)| Move::CrashInFlight(name.clone())),
-        );
         if !self.fleet.is_draining() {
             moves.push(Move::Drain);
         }
@@ -277,6 +281,12 @@ impl World {
             Move::Crash => self.restart(),
             Move::CrashInFlight(name) => {
                 let sent = self.sent(name);
+                self.restart();
+                self.requests.extend(sent);
+            }
+            Move::LosePower(name) => {
+                let sent = name.as_ref().and_then(|name| self.sent(name));
+                self.disk = self.safe.clone();
                 self.restart();
                 self.requests.extend(sent);
             }
