@@ -41,6 +41,8 @@ impl Default for Pace {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Guests {
     pace: Pace,
+    /// True if no guest's agent ever answers.
+    silent: bool,
     shared: Arc<Mutex<HashMap<u32, Guest>>>,
     /// Every JIT configuration that any guest was handed, to look for where it must not be.
     pub(crate) secrets: Arc<Mutex<Vec<String>>>,
@@ -71,6 +73,11 @@ impl Guests {
     /// Returns guests whose jobs do not end by themselves within a test.
     pub(crate) fn with_long_jobs() -> Self {
         Self { pace: Pace { job: Duration::from_secs(3600), ..Pace::default() }, ..Self::default() }
+    }
+
+    /// Returns guests whose agents never answer.
+    pub(crate) fn without_agents() -> Self {
+        Self { silent: true, ..Self::default() }
     }
 
     fn with<R>(&self, act: impl FnOnce(&mut HashMap<u32, Guest>) -> R) -> R {
@@ -108,6 +115,9 @@ impl Guests {
 
     async fn boot(self, vmid: u32, events: Events) {
         tokio::time::sleep(self.pace.boot).await;
+        if self.silent {
+            return;
+        }
         self.with(|guests| guests.get_mut(&vmid).map(|guest| guest.up = true));
         events.send(GuestEvent { vmid, kind: GuestEventKind::AgentUp });
     }
@@ -157,6 +167,17 @@ impl Guests {
         Some(())
     }
 
+    /// Answers with logs that hold all that a guest knows, its registration included.
+    fn leak(&self, vmid: u32) {
+        let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner).join(" ");
+        let log =
+            format!("--- Runner.log\nINFO Listener] Running job\nACTIONS_RUNNER_INPUT_JITCONFIG={secrets}\nthe end\n");
+        self.with(|guests| {
+            let guest = guests.get_mut(&vmid)?;
+            guest.files.insert("/run/pxci/diagnostics".into(), log.into_bytes())
+        });
+    }
+
     fn answer(&self, vmid: u32, call: AgentCall) -> Result<AgentReply, AgentError> {
         if !self.with(|guests| guests.get(&vmid).is_some_and(|guest| guest.up)) {
             return Err(AgentError::NotRunning);
@@ -170,6 +191,9 @@ impl Guests {
                 if path == "/run/pxci/armed" {
                     let running = tokio::spawn(self.clone().run_once(vmid));
                     self.with(|guests| guests.get_mut(&vmid).map(|guest| guest.tasks.push(running)));
+                }
+                if path == "/run/pxci/diagnose" {
+                    self.leak(vmid);
                 }
                 Ok(AgentReply::Done)
             }

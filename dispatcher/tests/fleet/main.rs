@@ -5,6 +5,7 @@
 mod daemon;
 mod failures;
 mod guests;
+mod kept;
 mod simulated_farm;
 
 use std::collections::{BTreeMap, BTreeSet};
