@@ -2,9 +2,11 @@
 //!
 //! A handle is cheap to clone and never blocks on PVE or GitHub: the fleet's loop publishes its status, and picks changes up when it next wakes.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dispatcher_api::{Config, Secrets, Status};
+use dispatcher_api::{Config, QuarantinedVm, Secrets, Status};
+use ownership::RunnerName;
 use tokio::sync::watch;
 
 use crate::clients::{self, ClientsError};
@@ -41,6 +43,8 @@ struct Shared {
     settings: watch::Sender<Option<Arc<Settings>>>,
     draining: watch::Sender<bool>,
     retries: watch::Sender<()>,
+    /// VMs whose quarantine a person ends, until the loop takes them.
+    releases: watch::Sender<BTreeSet<RunnerName>>,
     status: watch::Sender<Status>,
     logs: LogRing,
 }
@@ -55,6 +59,7 @@ impl Control {
             settings: watch::Sender::new(initial.map(Arc::new)),
             draining: watch::Sender::new(false),
             retries: watch::Sender::new(()),
+            releases: watch::Sender::default(),
             status: watch::Sender::new(Status::default()),
             logs,
         };
@@ -93,6 +98,18 @@ impl Control {
         self.shared.retries.send_replace(());
     }
 
+    /// Ends the quarantine of the VM of this name or VMID. Returns false if the last pass had no such VM in quarantine.
+    #[must_use]
+    pub fn release(&self, vm: &str) -> bool {
+        let status = self.shared.status.borrow();
+        let is_it = |kept: &&QuarantinedVm| kept.vm.as_str() == vm || kept.vmid.to_string() == vm;
+        let Some(name) = status.quarantined.iter().find(is_it).map(|kept| kept.vm.clone()) else { return false };
+        self.shared.releases.send_modify(|releases| {
+            releases.insert(name);
+        });
+        true
+    }
+
     /// Returns the log lines with a sequence number greater than `since`, oldest first; 0 asks for all that are kept.
     #[must_use]
     pub fn logs(&self, since: u64) -> Vec<LogLine> {
@@ -112,6 +129,21 @@ impl Control {
     /// Requests to try again, to wait for.
     pub(crate) fn retries(&self) -> watch::Receiver<()> {
         self.shared.retries.subscribe()
+    }
+
+    /// Returns the VMs to release, to wait for.
+    pub(crate) fn releases(&self) -> watch::Receiver<BTreeSet<RunnerName>> {
+        self.shared.releases.subscribe()
+    }
+
+    /// Takes the VMs to release.
+    pub(crate) fn take_releases(&self) -> BTreeSet<RunnerName> {
+        let mut taken = BTreeSet::new();
+        self.shared.releases.send_if_modified(|releases| {
+            taken = std::mem::take(releases);
+            false
+        });
+        taken
     }
 
     /// Publishes a new status.

@@ -25,11 +25,13 @@ use crate::clients;
 use crate::clock::Clock;
 use crate::control::Control;
 use crate::execute::{Boots, Carried, Executor, TemplateChecks};
+use crate::kept::KeptLogs;
 use crate::ledger::{Ledger, LedgerError, Mode, Opened};
 use crate::observe::{Poll, Polls};
 use crate::parts::Parts;
 use crate::problems::{ProblemKey, Problems};
 use crate::recording;
+use crate::redaction::Redactor;
 use crate::settings::Settings;
 use crate::status::{self, StatusInput};
 use crate::writing;
@@ -81,10 +83,14 @@ pub async fn run_with(
     let mode = if parts.simulated.is_some() { Mode::Inline } else { Mode::Thread };
     let opened = Ledger::open(ledger, parts.run_id(), mode)?;
     let mut engine = Engine::new(parts, control, opened);
-    engine.recording = engine.parts.simulated.is_none().then(|| recording::file_beside(ledger));
+    if engine.parts.simulated.is_none() {
+        engine.recording = Some(recording::file_beside(ledger));
+        engine.kept = Some(KeptLogs::beside(ledger));
+    }
     let mut settings = engine.control.settings();
     let mut draining = engine.control.draining();
     let mut retries = engine.control.retries();
+    let mut releases = engine.control.releases();
     engine.configure(settings.borrow_and_update().clone());
     loop {
         engine.pass().await;
@@ -94,6 +100,7 @@ pub async fn run_with(
             () = stop.cancelled() => break,
             Ok(()) = settings.changed() => engine.configure(settings.borrow_and_update().clone()),
             Ok(()) = retries.changed() => engine.retry(),
+            Ok(()) = releases.changed() => engine.release(),
             Ok(()) = draining.changed() => engine.set_draining(*draining.borrow_and_update()),
             Some(ended) = engine.effects.join_next_with_id() => engine.effect_ended(ended),
             Some(poll) = engine.polls.join_next() => engine.integrate(poll),
@@ -118,6 +125,8 @@ struct Engine {
     recorder: Recorder,
     /// File of the recording. Absent in simulations.
     recording: Option<PathBuf>,
+    /// Files for diagnostics of failed VMs. Absent in simulations.
+    kept: Option<KeptLogs>,
     copied_at: Timestamp,
     run: Run,
     problems: Problems,
@@ -158,6 +167,7 @@ impl Engine {
             run: opened.run,
             recorder: Recorder::new(RECORDED),
             recording: None,
+            kept: None,
             copied_at: now,
             problems,
             cancel: CancellationToken::new(),
@@ -188,6 +198,8 @@ impl Engine {
         };
         self.problems.clear(&ProblemKey::Configuration);
         self.config_hash = settings.config.hash();
+        let secrets = &settings.secrets;
+        let redactor = Redactor::new([secrets.pve_token_secret.clone(), secrets.github_token.clone()]);
         self.take(Input::Configured(Box::new(settings.config.clone())), now);
         self.polls.start_over();
         self.executor = Some(Executor {
@@ -199,6 +211,8 @@ impl Engine {
             boots: Arc::clone(&self.boots),
             carried: Arc::clone(&self.carried),
             templates: Arc::new(TemplateChecks::default()),
+            kept: self.kept.clone(),
+            redactor: Arc::new(redactor),
             cancel: self.cancel.clone(),
             draining: self.control.draining(),
         });
@@ -223,6 +237,14 @@ impl Engine {
         tracing::info!("asked to retry: earlier failures no longer make anything wait");
         self.take(Input::Retry, self.clock.now());
         self.polls.hurry();
+    }
+
+    /// Ends the quarantines that people asked to end.
+    fn release(&mut self) {
+        for name in self.control.take_releases() {
+            tracing::info!(vm = %name, "asked to release it from quarantine");
+            self.take(Input::Release(name), self.clock.now());
+        }
     }
 
     fn effect_ended(&mut self, ended: Result<(Id, (RunnerName, Outcome)), JoinError>) {

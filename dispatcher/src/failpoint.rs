@@ -30,6 +30,7 @@ pub enum Action {
     Deregister,
     Watch,
     Probe,
+    KeepDiagnostics,
     AskAndStop,
     Stop,
     Destroy,
@@ -63,6 +64,7 @@ impl Action {
             Step::Deregister => Self::Deregister,
             Step::Watch => Self::Watch,
             Step::Probe => Self::Probe,
+            Step::KeepDiagnostics => Self::KeepDiagnostics,
             Step::Stop { asks_first: true } => Self::AskAndStop,
             Step::Stop { asks_first: false } => Self::Stop,
             Step::Destroy => Self::Destroy,
@@ -93,6 +95,7 @@ impl Action {
             | State::Busy
             | State::Retiring
             | State::Fenced
+            | State::Quarantined
             | State::Stopping => None,
         }
     }

@@ -13,12 +13,14 @@ mod engine;
 mod execute;
 #[cfg(feature = "failpoints")]
 pub mod failpoint;
+mod kept;
 mod ledger;
 pub mod logs;
 mod observe;
 pub mod parts;
 mod problems;
 pub mod recording;
+mod redaction;
 pub mod settings;
 pub mod state_directory;
 mod status;

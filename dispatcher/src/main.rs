@@ -34,6 +34,14 @@ enum Command {
         #[arg(long, default_value = console::SOCKET)]
         socket: PathBuf,
     },
+    /// Ends the quarantine of a failed VM, which is destroyed then.
+    Release {
+        /// Name or VMID of the VM.
+        vm: String,
+        /// Control socket of the dispatcher.
+        #[arg(long, default_value = console::SOCKET)]
+        socket: PathBuf,
+    },
     /// Plays a recording of a dispatcher's inputs (flight-recorder.jsonl on its state volume) and prints the decisions.
     Replay {
         /// The recording.
@@ -68,6 +76,7 @@ fn main() -> ExitCode {
         match Arguments::parse().command {
             Command::Serve(serve) => begin(&serve),
             Command::Retry { socket } => retry(&socket),
+            Command::Release { vm, socket } => release(&socket, &vm),
             Command::Console { socket } => open_console(socket),
             Command::Replay { file } => play(&file),
         }
@@ -95,6 +104,14 @@ fn retry(socket: &Path) -> anyhow::Result<()> {
     let asked = runtime.block_on(console::retry(socket));
     asked.with_context(|| format!("asking the dispatcher at {}", socket.display()))?;
     println!("The dispatcher tries again.");
+    Ok(())
+}
+
+fn release(socket: &Path, vm: &str) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let asked = runtime.block_on(console::release(socket, vm));
+    asked.with_context(|| format!("asking the dispatcher at {}", socket.display()))?;
+    println!("The VM is destroyed now.");
     Ok(())
 }
 

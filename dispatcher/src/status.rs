@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use dispatcher_api::{
-    Config, MOST_LISTED, Machine, Phase, PoolStatus, Problem, RunnerPool, Status, Subject, WaitingJob,
+    Config, KeptLog, MOST_KEPT, MOST_LISTED, Machine, Phase, PoolStatus, Problem, QuarantinedVm, RunnerPool, Status,
+    Subject, WaitingJob,
 };
-use fleet::{Concern, Fleet, Hindrance, Intent, State, Waiting};
+use fleet::{Concern, Fleet, Hindrance, Intent, Reason, State, Waiting};
 use jiff::Timestamp;
 
 use crate::clock::Clock;
@@ -42,6 +43,8 @@ pub(crate) fn status(input: &StatusInput<'_>) -> Status {
         pools: pools.unwrap_or_default(),
         waiting: input.waiting.iter().take(MOST_LISTED).map(|waiting| waiting_job(waiting, input.clock)).collect(),
         machines: machines(input),
+        quarantined: quarantined(input),
+        kept: kept(input),
         problems: problems(input),
     }
 }
@@ -107,6 +110,43 @@ fn machines(input: &StatusInput<'_>) -> Vec<Machine> {
         job: intent.life.job,
     };
     live.iter().take(MOST_LISTED).map(machine).collect()
+}
+
+/// Returns the VMs in quarantine, those whose quarantine ends first first.
+fn quarantined(input: &StatusInput<'_>) -> Vec<QuarantinedVm> {
+    let kept = |intent: &Intent| {
+        let life = &intent.life;
+        let until = life.quarantined_until.filter(|_| life.state == State::Quarantined)?;
+        Some(QuarantinedVm {
+            vm: intent.name.clone(),
+            vmid: intent.vmid,
+            node: intent.node.clone(),
+            until: input.clock.wall(until),
+            reason: life.reason.map_or("", Reason::explanation).to_owned(),
+        })
+    };
+    let mut quarantined: Vec<QuarantinedVm> = input.fleet.records().filter_map(kept).collect();
+    quarantined.sort_by(|one, other| (one.until, &one.vm).cmp(&(other.until, &other.vm)));
+    quarantined.truncate(MOST_KEPT);
+    quarantined
+}
+
+/// Returns the logs of VMs that the fleet remembers, newest first.
+fn kept(input: &StatusInput<'_>) -> Vec<KeptLog> {
+    let log = |intent: &Intent| {
+        let life = &intent.life;
+        Some(KeptLog {
+            vm: intent.name.clone(),
+            pool: intent.pool.clone(),
+            at: input.clock.wall(life.diagnosed_at?),
+            reason: life.reason.map_or("", Reason::explanation).to_owned(),
+            file: life.kept.clone()?,
+        })
+    };
+    let mut kept: Vec<KeptLog> = input.fleet.records().filter_map(log).collect();
+    kept.sort_by(|one, other| (other.at, &other.vm).cmp(&(one.at, &one.vm)));
+    kept.truncate(MOST_KEPT);
+    kept
 }
 
 /// Returns the problems of the dispatcher, then those of the fleet, as many as fit into a message.

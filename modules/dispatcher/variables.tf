@@ -101,5 +101,6 @@ variable "pools" {
     cores         = optional(number)
     memory        = optional(number)
     job_limit     = optional(number)
+    quarantine    = optional(object({ max = number, keep_for = optional(number) }))
   }))
 }

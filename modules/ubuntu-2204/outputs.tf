@@ -26,5 +26,6 @@ output "pool" {
     cores         = var.cores
     memory        = var.memory
     job_limit     = var.job_limit
+    quarantine    = var.quarantine
   }
 }

@@ -134,3 +134,9 @@ variable "job_limit" {
   type        = number
   default     = 21600
 }
+
+variable "quarantine" {
+  description = "Failed VMs that are kept for a person: the largest number of them, and the time in seconds after which each is destroyed. By default, each failed VM is destroyed."
+  type        = object({ max = number, keep_for = optional(number) })
+  default     = null
+}

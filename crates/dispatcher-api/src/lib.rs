@@ -16,7 +16,11 @@ pub mod protocol;
 mod secrets;
 mod status;
 
-pub use config::{Config, ConfigError, ConfigProblem, GithubApp, GithubConfig, PveConfig, RunnerPool, TemplateSource};
+pub use config::{
+    Config, ConfigError, ConfigProblem, GithubApp, GithubConfig, PveConfig, Quarantine, RunnerPool, TemplateSource,
+};
 #[cfg(feature = "console")]
 pub use secrets::{PublicKey, SealError, SealedSecrets, Secrets, SessionKey};
-pub use status::{MOST_LISTED, Machine, Phase, PoolStatus, Problem, Status, Subject, WaitingJob};
+pub use status::{
+    KeptLog, MOST_KEPT, MOST_LISTED, Machine, Phase, PoolStatus, Problem, QuarantinedVm, Status, Subject, WaitingJob,
+};

@@ -38,6 +38,11 @@ pub enum Request {
     Drain {},
     /// Ends all waits after failures. Answered by [`Answer::Status`].
     Retry {},
+    /// Ends the quarantine of a virtual machine. Answered by [`Answer::Status`].
+    Release {
+        /// Name or VMID of the virtual machine.
+        vm: String,
+    },
     /// Asks for log lines. Answered by [`Answer::Logs`].
     Logs {
         /// Sequence number after which the lines begin.
@@ -100,6 +105,8 @@ pub enum Refusal {
     Unsealing,
     /// The configuration contradicts itself.
     InvalidConfig,
+    /// No virtual machine of this name or VMID is in quarantine.
+    NotQuarantined,
     /// The dispatcher's files cannot be written.
     Storage,
     /// The dispatcher itself does not run, or does not answer its console.

@@ -1,7 +1,7 @@
 //! The status of a dispatcher.
 
 use jiff::Timestamp;
-use ownership::{Installation, PoolName, RepositoryName, RunnerName};
+use ownership::{Installation, NodeName, PoolName, RepositoryName, RunnerName, Vmid};
 use serde::{Deserialize, Serialize};
 
 /// Status of a dispatcher. The default is that of a dispatcher that has just started.
@@ -31,6 +31,12 @@ pub struct Status {
     /// Virtual machines, oldest first. At most [`MOST_LISTED`].
     #[serde(default)]
     pub machines: Vec<Machine>,
+    /// Virtual machines in quarantine, those whose quarantine ends first first. At most [`MOST_KEPT`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quarantined: Vec<QuarantinedVm>,
+    /// Logs of VMs that failed lately, newest first. At most [`MOST_KEPT`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<KeptLog>,
     /// Current problems.
     #[serde(default)]
     pub problems: Vec<Problem>,
@@ -38,6 +44,8 @@ pub struct Status {
 
 /// Largest number of jobs, and of virtual machines, in a status, which must fit into one message.
 pub const MOST_LISTED: usize = 250;
+/// Largest number of kept logs, and of virtual machines in quarantine, in a status.
+pub const MOST_KEPT: usize = 20;
 
 /// A queued job, and the reason why it waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +81,36 @@ pub struct Machine {
     /// GitHub's number of the job that it runs or ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<u64>,
+}
+
+/// A failed virtual machine that is kept for a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantinedVm {
+    /// Name of the virtual machine.
+    pub vm: RunnerName,
+    /// VMID of the virtual machine.
+    pub vmid: Vmid,
+    /// Node of the virtual machine.
+    pub node: NodeName,
+    /// Time at which the virtual machine is destroyed.
+    pub until: Timestamp,
+    /// Reason why the virtual machine failed, as a clause.
+    pub reason: String,
+}
+
+/// The log of a virtual machine that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptLog {
+    /// Name of the virtual machine.
+    pub vm: RunnerName,
+    /// Pool of the virtual machine.
+    pub pool: PoolName,
+    /// Time at which the log was kept.
+    pub at: Timestamp,
+    /// Reason why the virtual machine ended, as a clause.
+    pub reason: String,
+    /// File of the log, relative to the dispatcher's state directory.
+    pub file: String,
 }
 
 /// Phase of a dispatcher's work.

@@ -83,6 +83,7 @@ fn pool(index: u32, max: u32) -> Result<RunnerPool, Problem> {
         boot_limit_seconds: 300,
         idle_limit_seconds: 600,
         job_limit_seconds: 86_400,
+        quarantine: None,
     })
 }
 

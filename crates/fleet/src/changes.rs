@@ -64,12 +64,12 @@ impl Changes {
     }
 
     /// Returns true if these changes must survive a power loss before anything follows from them: a clone, a registration or
-    /// its delivery to a guest, or the end of a VM. All others must survive the end of the process, and become safe from a
+    /// its delivery to a guest, the end of a VM, or a lent VM that was seen running. All others must survive the end of the process, and become safe from a
     /// power loss with the next changes that must.
     #[must_use]
     pub fn must_survive_power_loss(&self) -> bool {
         let precedes_call = |state| matches!(state, State::Cloning | State::Minting | State::Arming);
-        self.has_gone || self.records.values().any(|intent| precedes_call(intent.life.state))
+        self.at_once || self.records.values().any(|intent| precedes_call(intent.life.state))
     }
 
     /// Adds the present state of a record.

@@ -188,7 +188,7 @@ fn server(view: &View<'_>, intent: &Intent) -> Option<Server> {
         {
             Some(Server::Registered(name()))
         }
-        State::Busy | State::Stopping | State::Destroying | State::Gone => {
+        State::Busy | State::Quarantined | State::Stopping | State::Destroying | State::Gone => {
             perhaps_taken(view, intent).then(|| Server::PerhapsTaken(name()))
         }
         State::Idle | State::Retiring | State::Fenced => None,

@@ -47,6 +47,8 @@ pub enum Step {
     Watch,
     /// Looks for signs of a job in the guest.
     Probe,
+    /// Reads the diagnostics of a failed VM, and keeps them in a file. This is tried once and never holds up the end of the VM.
+    KeepDiagnostics,
     /// Powers the VM off.
     Stop {
         /// True if the guest is asked first whether it is armed.
@@ -87,6 +89,7 @@ impl Step {
             Self::Watch => matches!(state, State::Idle | State::Busy),
             Self::Deregister => state == State::Retiring,
             Self::Probe => state == State::Fenced,
+            Self::KeepDiagnostics => matches!(state, State::Retiring | State::Stopping),
             Self::Stop { .. } => state == State::Stopping,
             Self::Destroy => state == State::Destroying,
             Self::DestroyLent { .. } => false,
@@ -109,6 +112,7 @@ impl Step {
             | Self::Deregister
             | Self::Watch
             | Self::Probe
+            | Self::KeepDiagnostics
             | Self::Stop { .. }
             | Self::RemoveRegistration { .. } => false,
         }
@@ -147,6 +151,13 @@ pub enum Success {
         /// The answer.
         sign: Sign,
     },
+    /// The diagnostics are kept.
+    Kept {
+        /// File that holds them, relative to the dispatcher's state directory.
+        file: String,
+    },
+    /// The VM has no diagnostics, or none that can be read.
+    NothingToKeep,
     /// The guest was not stopped, because it says that it is armed.
     FoundArmed {
         /// True if a job has started.

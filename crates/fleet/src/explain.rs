@@ -12,7 +12,7 @@ use crate::demand::{Demand, QueuedJob, Server};
 use crate::fleet::Fleet;
 use crate::rivals::Rival;
 use crate::view::View;
-use crate::{Intent, Reason};
+use crate::{Intent, Reason, State};
 
 /// A queued job and what it waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -117,7 +117,8 @@ fn failed(pool: &RunnerPool, failures: &[&Intent]) -> Option<String> {
         count => format!("the last {count} VMs of pool {} failed", pool.name),
     };
     let why = newest.failure.as_deref().or_else(|| newest.life.reason.map(Reason::explanation))?;
-    Some(format!("{count}: {why}"))
+    let log = newest.life.kept.as_ref().map(|file| format!("; log kept: {file}")).unwrap_or_default();
+    Some(format!("{count}: {why}{log}"))
 }
 
 /// Returns one entry for each queued job that a pool serves, oldest first.
@@ -175,7 +176,12 @@ fn reason_of_pool(pool: &RunnerPool, view: &View<'_>) -> String {
             let why = failed(pool, &capacity::failures(pool, view)).unwrap_or_default();
             format!("the next VM is made at {until:.0}, because {why}")
         }
-        Err(Hold::Full { live }) => format!("pool {} is at its limit: {live} of {} VMs exist", pool.name, pool.max),
+        Err(Hold::Full { live }) => {
+            let is_kept = |intent: &&&Intent| intent.life.state == State::Quarantined;
+            let kept = view.records.of_pool(&pool.name).iter().filter(is_kept).count();
+            let kept = if kept > 0 { format!(", {kept} of them in quarantine") } else { String::new() };
+            format!("pool {} is at its limit: {live} of {} VMs exist{kept}", pool.name, pool.max)
+        }
         Ok(_) => {
             format!("a VM of pool {} is about to be made; if not, no VMID of {} is free", pool.name, pool.vmid_range)
         }

@@ -42,6 +42,8 @@ pub enum Input {
     Retry,
     /// The template or the storage of these pools changed, so that their failures no longer count.
     Mended(Vec<PoolName>),
+    /// A person ends the quarantine of this VM.
+    Release(RunnerName),
     /// An effect ended.
     Ended(RunnerName, Outcome),
     /// The last changes are on disk.
@@ -150,6 +152,9 @@ impl Fleet {
             Input::Draining(draining) => self.draining = draining,
             Input::Retry => self.try_again(now),
             Input::Mended(pools) => self.forgiven.extend(pools.into_iter().map(|pool| (pool, now))),
+            Input::Release(name) => {
+                self.note(&name, Event::Released, now);
+            }
             Input::Ended(name, outcome) => self.take_outcome(&name, &outcome, now),
             Input::Committed => {
                 self.committing = None;
@@ -219,7 +224,9 @@ impl Fleet {
 
     /// Carries out the consequence of a step on a VM with a record.
     fn follow(&mut self, name: &RunnerName, step: &Step, outcome: &Outcome, then: Consequence, now: Timestamp) {
-        let failure = outcome.as_ref().err().filter(|failure| failure.kind.is_reported());
+        // Missing diagnostics must not replace the failure that ends the VM.
+        let is_about_vm = *step != Step::KeepDiagnostics;
+        let failure = outcome.as_ref().err().filter(|failure| is_about_vm && failure.kind.is_reported());
         let Some(intent) = self.records.get_mut(name) else { return };
         match failure {
             Some(failure) => {

@@ -91,6 +91,24 @@ impl Intent {
         self.life = life;
     }
 
+    /// Returns the record in the form of the ledger, which release 0.1 can read: that release stops a VM in quarantine.
+    #[must_use]
+    pub fn to_stored(&self) -> Self {
+        let stored = |state| if state == State::Quarantined { State::Stopping } else { state };
+        let life = Life { state: stored(self.life.state), ..self.life.clone() };
+        let entered = self.entered.iter().map(|(state, at)| (stored(*state), *at)).collect();
+        Self { life, entered, ..self.clone() }
+    }
+
+    /// Returns the record from the form of the ledger. A VM whose quarantine was over goes into it for a moment.
+    #[must_use]
+    pub fn from_stored(mut self) -> Self {
+        if self.life.state == State::Stopping && self.life.quarantined_until.is_some() {
+            self.life.state = State::Quarantined;
+        }
+        self
+    }
+
     /// Returns the times at which it entered its states in one line, in seconds from the first.
     #[must_use]
     pub fn timeline(&self) -> String {

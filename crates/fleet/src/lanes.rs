@@ -47,7 +47,9 @@ fn lane<'a>(intent: &'a Intent, step: &'a Step) -> Option<Lane<'a>> {
     Some(match step {
         Step::Clone { .. } => Lane::Clones(intent.template),
         Step::Start | Step::Stop { .. } | Step::Destroy => Lane::Power(&intent.node),
-        Step::Configure | Step::Arm | Step::Examine | Step::Watch | Step::Probe => Lane::Guests(&intent.node),
+        Step::Configure | Step::Arm | Step::Examine | Step::Watch | Step::Probe | Step::KeepDiagnostics => {
+            Lane::Guests(&intent.node)
+        }
         Step::Mint { repository } => Lane::Github(repository),
         Step::Deregister => Lane::Github(intent.life.repository.as_ref()?),
         // Its requests are rare, and each waits for its turn at the node.

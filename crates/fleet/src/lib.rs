@@ -14,6 +14,7 @@
 mod capacity;
 mod changes;
 mod demand;
+mod diagnostics;
 mod drain;
 mod effect;
 mod explain;
@@ -27,6 +28,7 @@ mod orphans;
 mod outcome;
 mod pass;
 mod placement;
+mod quarantine;
 mod reap;
 mod record;
 mod rivals;

@@ -69,6 +69,8 @@ fn of_success(life: &Life, step: &Step, success: &Success, now: Timestamp) -> Co
         }
         (Step::Probe, Success::Probed { sign: Sign::Job }) => Event::JobSeen { job: None },
         (Step::Probe, Success::Probed { .. }) => Event::NoJobFound { source: Source::Guest },
+        (Step::KeepDiagnostics, Success::Kept { file }) => Event::Diagnosed { kept: Some(file.clone()) },
+        (Step::KeepDiagnostics, Success::NothingToKeep) => Event::Diagnosed { kept: None },
         (Step::Stop { .. }, Success::Done) => Event::Stopped,
         (Step::Stop { .. }, Success::FoundArmed { job }) => Event::FoundArmed { job: *job },
         (Step::Destroy, Success::Done) => Event::Destroyed,
@@ -92,6 +94,8 @@ fn examined(sign: Sign, registration: Option<(ownership::RepositoryName, u64)>) 
 fn of_failure(intent: &Intent, step: &Step, failure: &Failure, now: Timestamp) -> Consequence {
     match (step, failure.kind) {
         (_, Kind::BrokenOff) => Consequence::Rest(now + SHORT_REST),
+        // The VM goes without them.
+        (Step::KeepDiagnostics, _) => Consequence::Event(Event::Diagnosed { kept: None }),
         (Step::AwaitAgent, Kind::Lost) => Consequence::StartAgain(now + SHORT_REST),
         (Step::Arm, Kind::Lost) => Consequence::Event(Event::Interrupted),
         (Step::Mint { .. }, Kind::Refused) => Consequence::Refused(Event::MintRefused),

@@ -13,7 +13,10 @@ use crate::index::{GithubIndex, RecordIndex};
 use crate::lanes::Lanes;
 use crate::reap::{self, Limits, Need};
 use crate::view::View;
-use crate::{Event, Intent, Life, Power, State, capacity, demand as demands, explain, orphans, placement};
+use crate::{
+    Event, Intent, Life, Power, State, capacity, demand as demands, diagnostics, explain, orphans, placement,
+    quarantine,
+};
 
 /// Rounds of one pass. Each ends with new records or new states, which the next one acts on.
 const MOST_ROUNDS: usize = 6;
@@ -125,7 +128,7 @@ impl Fleet {
         Decided { waiting, releases, effects, reservations: reservations(&view, &demand), strays }
     }
 
-    /// Returns the events that release VMs which nobody needs.
+    /// Returns the events that release VMs which nobody needs, and those that begin and end quarantines.
     fn releases(&self, view: &View<'_>, demand: &Demand<'_>) -> Vec<(RunnerName, Event)> {
         let pressed: Vec<&PoolName> = view
             .config
@@ -145,7 +148,10 @@ impl Fleet {
             let event = reap::surplus(intent, &Limits::of(intent, view.config), need, view.now)?;
             Some((intent.name.clone(), event))
         };
-        idle.filter_map(release).collect()
+        let mut events: Vec<(RunnerName, Event)> = idle.filter_map(release).collect();
+        let is_idle = |intent: &Intent| !self.under_way.contains_key(&intent.name);
+        events.extend(quarantine::events(view, self.records.values(), is_idle));
+        events
     }
 
     /// Returns the lanes with the effects that are under way.
@@ -284,6 +290,7 @@ fn step_of(intent: &Intent, view: &View<'_>, demand: &Demand<'_>) -> Option<Step
         State::Arming if intent.holds_registration => Step::Arm,
         State::Idle if is_unexamined(life) => Step::Examine,
         State::Idle | State::Busy if reap::is_end_expected(life, &intent.name, view.facts, &view.github) => Step::Watch,
+        State::Retiring | State::Stopping if diagnostics::is_due(life, now) => Step::KeepDiagnostics,
         State::Retiring => Step::Deregister,
         State::Fenced if reap::is_probe_due(life, now) => Step::Probe,
         State::Stopping => {
@@ -295,7 +302,9 @@ fn step_of(intent: &Intent, view: &View<'_>, demand: &Demand<'_>) -> Option<Step
             let runner_id = Some(registration_left(intent, view)?);
             Step::RemoveRegistration { repository: life.repository.clone()?, runner_id }
         }
-        State::Minting | State::Arming | State::Idle | State::Busy | State::Fenced => return None,
+        State::Minting | State::Arming | State::Idle | State::Busy | State::Fenced | State::Quarantined => {
+            return None;
+        }
     })
 }
 

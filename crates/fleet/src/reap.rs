@@ -224,7 +224,7 @@ fn condemned(life: &Life, limits: &Limits, now: Timestamp) -> Option<Reason> {
     is_past(started_at, allowed, now).then_some(Reason::JobLimit)
 }
 
-fn is_past(begin: Timestamp, allowed: SignedDuration, now: Timestamp) -> bool {
+pub(crate) fn is_past(begin: Timestamp, allowed: SignedDuration, now: Timestamp) -> bool {
     now.duration_since(begin) >= allowed
 }
 
@@ -280,7 +280,8 @@ pub(crate) fn surplus(intent: &Intent, limits: &Limits, need: Need, now: Timesta
         State::Warm if need.draining => Some(Event::Failed(Reason::Surplus)),
         State::Warm if !need.is_needed && is_past(life.since, kept, now) => Some(Event::Failed(Reason::Surplus)),
         State::Idle if superseded => Some(Event::Retire(Reason::Superseded)),
-        State::Idle if need.draining || need.is_unconnected => Some(Event::Retire(Reason::Surplus)),
+        State::Idle if need.draining => Some(Event::Retire(Reason::Surplus)),
+        State::Idle if need.is_unconnected => Some(Event::NeverOnline),
         State::Idle if need.is_pressed && !need.is_needed && is_past(life.since, PRESSED_IDLE, now) => {
             Some(Event::Retire(Reason::Surplus))
         }

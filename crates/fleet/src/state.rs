@@ -30,6 +30,8 @@ pub enum State {
     Retiring,
     /// GitHub assigns no new job; one that was handed over may still run.
     Fenced,
+    /// Failed, without a registration, and kept for a person for a while.
+    Quarantined,
     /// Being powered off.
     Stopping,
     /// Powered off; the VM and what is left of its registration are being removed.
@@ -54,6 +56,7 @@ impl State {
             Self::Busy => "busy",
             Self::Retiring => "retiring",
             Self::Fenced => "fenced",
+            Self::Quarantined => "quarantined",
             Self::Stopping => "stopping",
             Self::Destroying => "destroying",
             Self::Gone => "gone",
@@ -75,7 +78,8 @@ impl State {
     /// Returns true if the VM has booted and may be off without a further step of ours.
     #[must_use]
     pub fn may_be_off(self) -> bool {
-        matches!(self, Self::Warm | Self::Idle | Self::Busy | Self::Retiring | Self::Fenced | Self::Stopping)
+        let is_running = matches!(self, Self::Warm | Self::Idle | Self::Busy | Self::Retiring | Self::Fenced);
+        is_running || matches!(self, Self::Quarantined | Self::Stopping)
     }
 
     /// Returns true if the guest has its registration, so that a job may run in it.

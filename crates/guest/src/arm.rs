@@ -14,7 +14,7 @@ use crate::{Error, OwnedVm, Problem, RunnerVm};
 const HOSTNAME: &str = "/run/pxci/hostname";
 const JIT_CONFIG: &str = "/run/pxci/jitconfig";
 const ARMED: &str = "/run/pxci/armed";
-const STATE: &str = "/run/pxci/state";
+pub(crate) const STATE: &str = "/run/pxci/state";
 
 /// Longest time from the first answer of the agent until the guest has made the directory and taken the files.
 const ARM_DEADLINE: Duration = Duration::from_secs(30);

@@ -137,6 +137,14 @@ impl OwnedVm {
     pub fn agent(&self) -> Agent {
         self.raw.agent()
     }
+
+    /// Opens its first serial port.
+    ///
+    /// # Errors
+    /// Those of [`pve::console::connect_serial`].
+    pub(crate) async fn serial_console(&self) -> Result<pve::console::Console, pve::Error> {
+        pve::console::connect_serial(&self.raw).await
+    }
 }
 
 impl OwnedContainer {

@@ -1,4 +1,4 @@
-//! The console of a container, the only connection to it over the API.
+//! The console of a guest: the only connection to a container over the API, and the serial port of a VM.
 //!
 //! `termproxy` returns a ticket. `vncwebsocket` is a websocket on the same port, with the same trust and token. Input
 //! is framed as `0:<bytes>:<data>`. Output is the bytes that the terminal shows. With `cmode=shell`, the program at the
@@ -28,6 +28,7 @@ use crate::{
     error::Error,
     lenient,
     lxc::Lxc,
+    qemu::Qemu,
     trust::find_refused,
 };
 
@@ -64,30 +65,52 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D:
     String::deserialize(deserializer).map(Into::into)
 }
 
+/// A guest whose console is opened.
+struct Guest<'a> {
+    client: &'a Client,
+    vmid: Vmid,
+    /// Path of the guest in the API.
+    path: String,
+}
+
 /// Opens the console of a running container. All open consoles share one terminal.
 ///
 /// # Errors
 /// [`Error::Refused`] from the ticket, [`Error::Console`] from the websocket. Needs `VM.Console`.
 pub async fn connect(container: &Lxc) -> Result<Console, Error> {
-    let ticket: Ticket =
-        container.client().call(Call::post(container.path("/termproxy"), &Parameters::default())).await?;
-    let vmid = container.vmid();
-    let opened = timeout(CONNECT, open(container, &ticket)).await;
+    let guest = Guest { client: container.client(), vmid: container.vmid(), path: container.path("") };
+    connect_guest(&guest, &Parameters::default()).await
+}
+
+/// Opens the first serial port of a running VM. PVE keeps no output: a console shows what the guest writes from now on.
+///
+/// # Errors
+/// [`Error::Refused`] from the ticket, also when the VM has no `serial0`, [`Error::Console`] from the websocket. Needs
+/// `VM.Console`.
+pub async fn connect_serial(vm: &Qemu) -> Result<Console, Error> {
+    let guest = Guest { client: vm.client(), vmid: vm.vmid(), path: vm.path("") };
+    connect_guest(&guest, &Parameters::default().with("serial", "serial0")).await
+}
+
+async fn connect_guest(guest: &Guest<'_>, parameters: &Parameters) -> Result<Console, Error> {
+    let vmid = guest.vmid;
+    let ticket: Ticket = guest.client.call(Call::post(format!("{}/termproxy", guest.path), parameters)).await?;
+    let opened = timeout(CONNECT, open(guest, &ticket)).await;
     let (socket, received) = opened.map_err(|elapsed| failed(vmid, "waiting for it to open", elapsed))??;
     let keep_alive = interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
     Ok(Console { vmid, socket, received, keep_alive })
 }
 
 async fn open(
-    container: &Lxc,
+    guest: &Guest<'_>,
     ticket: &Ticket,
 ) -> Result<(WebSocketStream<TlsStream<TcpStream>>, VecDeque<Bytes>), Error> {
-    let (client, vmid) = (container.client(), container.vmid());
+    let (client, vmid) = (guest.client, guest.vmid);
     let stream = connect_tls(client, vmid).await?;
     let query = format!("port={}&vncticket={}", segment(&ticket.port), segment_strict(ticket.ticket.expose_secret()));
     let uri: Uri = client
         .endpoint()
-        .join(&container.path("/vncwebsocket"), &query)
+        .join(&format!("{}/vncwebsocket", guest.path), &query)
         .replacen("https", "wss", 1)
         .parse()
         .map_err(|error| failed(vmid, "writing its address", error))?;

@@ -60,7 +60,11 @@ impl Qemu {
         self.vmid
     }
 
-    fn path(&self, rest: &str) -> String {
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) fn path(&self, rest: &str) -> String {
         format!("/nodes/{}/qemu/{}{rest}", segment(self.node.as_str()), self.vmid)
     }
 

@@ -221,6 +221,7 @@ fn pool(
         boot_limit_seconds,
         idle_limit_seconds,
         job_limit_seconds,
+        quarantine: None,
     })
 }
 

@@ -38,7 +38,19 @@ const PROGRAM: &str = "pxci-console";
 /// # Errors
 /// When it does not answer, or refuses.
 pub async fn retry(socket: &Path) -> io::Result<()> {
-    match connection::Connection::open_session(socket).await?.ask(&Request::Retry {}).await? {
+    ask(socket, &Request::Retry {}).await
+}
+
+/// Asks the dispatcher behind the socket to end the quarantine of the VM of this name or VMID.
+///
+/// # Errors
+/// When it does not answer, or no such VM is in quarantine.
+pub async fn release(socket: &Path, vm: &str) -> io::Result<()> {
+    ask(socket, &Request::Release { vm: vm.to_owned() }).await
+}
+
+async fn ask(socket: &Path, request: &Request) -> io::Result<()> {
+    match connection::Connection::open_session(socket).await?.ask(request).await? {
         Answer::Status(_) => Ok(()),
         Answer::Refused { message, .. } => Err(io::Error::other(message)),
         _ => Err(io::Error::other("unexpected answer")),

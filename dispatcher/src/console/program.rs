@@ -98,8 +98,9 @@ impl Program {
         for message in self.decoder.push(bytes) {
             self.serve(message).await?;
         }
-        if self.typed.push(bytes) == Some(Command::Retry) && matches!(self.mode, Mode::View) {
-            self.retry().await?;
+        let command = self.typed.push(bytes).filter(|_| matches!(self.mode, Mode::View));
+        if let Some(command) = command {
+            self.obey(command).await?;
         }
         // Neither byte occurs in a frame.
         if !bytes.iter().any(|byte| [CTRL_C, CTRL_D].contains(byte)) {
@@ -210,8 +211,12 @@ impl Program {
     }
 
     /// Passes a person's wish on. The log that the view shows tells that it arrived.
-    async fn retry(&mut self) -> io::Result<()> {
-        let asked = async { self.viewer().await?.ask(&Request::Retry {}).await };
+    async fn obey(&mut self, command: Command) -> io::Result<()> {
+        let request = match command {
+            Command::Retry => Request::Retry {},
+            Command::Release(vm) => Request::Release { vm },
+        };
+        let asked = async { self.viewer().await?.ask(&request).await };
         if asked.await.is_err() {
             self.viewer = None;
         }

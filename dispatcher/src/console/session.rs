@@ -34,6 +34,7 @@ impl Session {
             Request::Status {} => self.status(),
             Request::Drain {} => self.drain(),
             Request::Retry {} => self.retry(),
+            Request::Release { vm } => self.release(&vm),
             Request::Logs { since } => self.logs(since),
         }
     }
@@ -85,6 +86,13 @@ impl Session {
         tracing::info!("asked to retry over the console");
         self.control.retry();
         self.status()
+    }
+
+    fn release(&self, vm: &str) -> Answer {
+        if self.control.release(vm) {
+            return self.status();
+        }
+        refused(Refusal::NotQuarantined, format!("no VM of the name or VMID \"{}\" is in quarantine", printable(vm)))
     }
 
     /// Returns the newest lines if there are more than fit.
@@ -226,6 +234,28 @@ mod tests {
         assert!(!retries.has_changed().unwrap());
         assert!(matches!(session.answer(Request::Retry {}), Answer::Status(_)));
         assert!(retries.has_changed().unwrap());
+    }
+
+    #[test]
+    fn only_a_vm_in_quarantine_is_released() {
+        let mut session = session();
+        open(&mut session);
+        let release = |vm: &str| Request::Release { vm: vm.into() };
+        assert_eq!(reason(session.answer(release("9101"))), Refusal::NotQuarantined);
+        let kept = dispatcher_api::QuarantinedVm {
+            vm: "lab-ubuntu-9101-aaaaaa".parse().unwrap(),
+            vmid: ownership::Vmid::new(9101).unwrap(),
+            node: "pve1".parse().unwrap(),
+            until: jiff::Timestamp::UNIX_EPOCH,
+            reason: String::new(),
+        };
+        session.control.publish(dispatcher_api::Status { quarantined: vec![kept], ..Default::default() });
+        let releases = session.control.releases();
+        for vm in ["9101", "lab-ubuntu-9101-aaaaaa"] {
+            assert!(matches!(session.answer(release(vm)), Answer::Status(_)), "{vm}");
+        }
+        assert!(releases.has_changed().unwrap());
+        assert_eq!(session.control.take_releases().len(), 1, "the same VM twice");
     }
 
     #[test]

@@ -2,13 +2,15 @@
 //! same stream.
 
 /// Longest line in bytes that can be a command. Longer lines are frames, or unknown.
-const LONGEST: usize = 16;
+const LONGEST: usize = 80;
 
 /// A command that a person can type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Command {
     /// Retry at once everything that waits because it failed.
     Retry,
+    /// End the quarantine of the VM of this name or VMID.
+    Release(String),
 }
 
 /// The line that is being typed.
@@ -33,7 +35,12 @@ impl Typed {
     }
 
     fn command(&self) -> Option<Command> {
-        (self.line.trim_ascii() == b"retry").then_some(Command::Retry)
+        let line = std::str::from_utf8(&self.line).ok()?.trim();
+        match line.split_once(' ') {
+            None if line == "retry" => Some(Command::Retry),
+            Some(("release", vm)) if !vm.trim().is_empty() => Some(Command::Release(vm.trim().to_owned())),
+            _ => None,
+        }
     }
 }
 
@@ -48,6 +55,15 @@ mod tests {
         assert_eq!(typed.push(b"ry\r"), Some(Command::Retry));
         assert_eq!(typed.push(b"\n"), None);
         assert_eq!(typed.push(b"retry"), None);
+    }
+
+    #[test]
+    fn a_release_names_its_vm() {
+        let mut typed = Typed::default();
+        assert_eq!(typed.push(b"release  9101\r"), Some(Command::Release("9101".to_owned())));
+        assert_eq!(typed.push(b"release\r"), None);
+        let longest = format!("release {}\r", "a".repeat(63));
+        assert_eq!(typed.push(longest.as_bytes()), Some(Command::Release("a".repeat(63))), "the longest name of a VM");
     }
 
     #[test]

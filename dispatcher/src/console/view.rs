@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use dispatcher_api::protocol::LogLine;
-use dispatcher_api::{Phase, PoolStatus, Problem, Status, Subject, WaitingJob};
+use dispatcher_api::{KeptLog, Phase, PoolStatus, Problem, QuarantinedVm, Status, Subject, WaitingJob};
 use jiff::{Timestamp, Unit};
 
 /// Cursor home; the lines then overwrite what was there, which does not flicker as clearing would.
@@ -11,8 +11,10 @@ const HOME: &str = "\x1b[H";
 const CLEAR_REST_OF_LINE: &str = "\x1b[K";
 /// Waiting jobs shown; the counts say how many there are.
 const MOST_WAITING: usize = 6;
+/// Kept logs shown, newest first.
+const MOST_KEPT: usize = 3;
 const CLEAR_BELOW: &str = "\x1b[J";
-const HINT: &str = "Every 2 s. Type retry and Enter to try again at once; Ctrl-C leaves this view.";
+const HINT: &str = "Every 2 s. Type retry, or release and a VMID, and Enter. Ctrl-C leaves this view.";
 
 /// The contents of the view.
 #[derive(Debug, Clone, Copy)]
@@ -73,6 +75,16 @@ fn status_lines(status: &Status, now: Timestamp) -> Vec<String> {
         lines.extend(status.waiting.iter().take(MOST_WAITING).map(|job| waiting_line(job, now)));
         lines.push(String::new());
     }
+    if !status.quarantined.is_empty() {
+        lines.push("IN QUARANTINE".to_owned());
+        lines.extend(status.quarantined.iter().map(|vm| quarantine_line(vm, now)));
+        lines.push(String::new());
+    }
+    if !status.kept.is_empty() {
+        lines.push("LOGS OF FAILED VMS".to_owned());
+        lines.extend(status.kept.iter().take(MOST_KEPT).map(|log| kept_line(log, now)));
+        lines.push(String::new());
+    }
     if !status.problems.is_empty() {
         lines.push("PROBLEMS".to_owned());
         lines.extend(status.problems.iter().map(|problem| problem_line(problem, now)));
@@ -104,6 +116,16 @@ fn pool_line(pool: &PoolStatus) -> String {
 fn waiting_line(job: &WaitingJob, now: Timestamp) -> String {
     let since = job.since.map_or_else(|| "?".to_owned(), |since| ago(since, now));
     format!("{} \"{}\" ({}), for {since}: {}", job.repository, job.name, job.job, job.reason)
+}
+
+fn quarantine_line(kept: &QuarantinedVm, now: Timestamp) -> String {
+    let QuarantinedVm { vm, vmid, node, until, reason } = kept;
+    let left = ago(now, *until);
+    format!("{vm} (VMID {vmid} on {node}), {left} left: {reason}")
+}
+
+fn kept_line(log: &KeptLog, now: Timestamp) -> String {
+    format!("{}, {} ago: {}; log kept: {}", log.vm, ago(log.at, now), log.reason, log.file)
 }
 
 fn problem_line(problem: &Problem, now: Timestamp) -> String {
@@ -169,6 +191,20 @@ mod tests {
                 busy: 2,
                 ending: 0,
             }],
+            quarantined: vec![QuarantinedVm {
+                vm: "lab-ubuntu-9101-bbbbbb".parse().unwrap(),
+                vmid: ownership::Vmid::new(9101).unwrap(),
+                node: "pve1".parse().unwrap(),
+                until: at(4065),
+                reason: "it did not power itself off after its job".into(),
+            }],
+            kept: vec![KeptLog {
+                vm: "lab-ubuntu-9100-aaaaaa".parse().unwrap(),
+                pool: "ubuntu".parse().unwrap(),
+                at: at(3945),
+                reason: "it was deregistered and had no job".into(),
+                file: "kept/lab-ubuntu-9100-aaaaaa.log".into(),
+            }],
             problems: vec![Problem { subject: Subject::Github, message: "rate\x1b[2J limit".into(), since: at(4000) }],
             ..Status::default()
         }
@@ -187,6 +223,8 @@ mod tests {
             "GitHub 5 s ago",
             "ubuntu",
             "GitHub, for 5 s: rate?[2J limit",
+            "lab-ubuntu-9101-bbbbbb (VMID 9101 on pve1), 1 min 0 s left: it did not power itself off after its",
+            "1 min 0 s ago: it was deregistered and had no job; log kept: kept/lab",
         ] {
             assert!(screen.contains(text), "{text} in {screen}");
         }

@@ -24,6 +24,8 @@ struct Left {
     proofs: BTreeMap<RunnerName, (OwnedVm, Instant)>,
     starts: BTreeMap<RunnerName, Starting>,
     registrations: BTreeMap<RunnerName, SecretString>,
+    /// Registrations that guests were given, so that they can be masked in what the guests write.
+    given: BTreeMap<RunnerName, SecretString>,
 }
 
 impl Carried {
@@ -59,9 +61,18 @@ impl Carried {
         self.left().registrations.insert(name.clone(), registration);
     }
 
-    /// Takes the registration.
+    /// Takes the registration, which the guest is given now.
     pub(super) fn take_registration(&self, name: &RunnerName) -> Option<SecretString> {
-        self.left().registrations.remove(name)
+        let mut left = self.left();
+        let registration = left.registrations.remove(name)?;
+        left.given.insert(name.clone(), registration.clone());
+        Some(registration)
+    }
+
+    /// Returns the registration of this VM, if it was made in this process.
+    pub(super) fn registration_of(&self, name: &RunnerName) -> Option<SecretString> {
+        let left = self.left();
+        left.given.get(name).or_else(|| left.registrations.get(name)).cloned()
     }
 
     /// Forgets everything about VMs that are gone.
@@ -70,6 +81,7 @@ impl Carried {
         left.proofs.retain(|name, (_, at)| is_live(name) && at.elapsed() < FRESH);
         left.starts.retain(|name, _| is_live(name));
         left.registrations.retain(|name, _| is_live(name));
+        left.given.retain(|name, _| is_live(name));
     }
 }
 

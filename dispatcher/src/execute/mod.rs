@@ -6,6 +6,7 @@
 
 mod boots;
 mod carried;
+mod diagnostics;
 mod failure;
 mod github_steps;
 mod guest_steps;
@@ -27,6 +28,8 @@ pub(crate) use template::TemplateChecks;
 use crate::clock::Clock;
 #[cfg(feature = "failpoints")]
 use crate::failpoint::{self, Action, Side};
+use crate::kept::KeptLogs;
+use crate::redaction::Redactor;
 
 /// The means of performing effects, for one configuration. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -40,6 +43,10 @@ pub(crate) struct Executor {
     pub(crate) boots: Arc<Boots>,
     pub(crate) carried: Arc<Carried>,
     pub(crate) templates: Arc<TemplateChecks>,
+    /// Files for diagnostics of failed VMs. Absent in simulations.
+    pub(crate) kept: Option<KeptLogs>,
+    /// Knows the secrets of the configuration.
+    pub(crate) redactor: Arc<Redactor>,
     pub(crate) cancel: CancellationToken,
     /// True while the dispatcher is being drained.
     pub(crate) draining: watch::Receiver<bool>,
@@ -82,6 +89,7 @@ impl Executor {
             Step::Deregister => self.deregister(intent).await,
             Step::Watch => self.watch(&vm).await,
             Step::Probe => self.probe(&vm).await,
+            Step::KeepDiagnostics => self.keep_diagnostics(&vm, intent).await,
             Step::Stop { asks_first } => self.stop(&vm, intent, asks_first).await,
             Step::Destroy => self.destroy(&vm, intent).await,
             Step::DestroyLent { .. } | Step::RemoveRegistration { .. } => {

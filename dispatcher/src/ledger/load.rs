@@ -62,7 +62,7 @@ impl Contents {
             name == Some(record.name.as_str()) && row.get(1).is_ok_and(|vmid: u32| vmid == record.vmid.get())
         };
         match record.filter(is_its_own) {
-            Some(record) => self.records.push(record),
+            Some(record) => self.records.push(record.from_stored()),
             None => self.unreadable.push(lossy(row, 0)),
         }
     }

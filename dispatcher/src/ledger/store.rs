@@ -155,8 +155,8 @@ fn put_aside(path: &Path) {
 }
 
 fn put(transaction: &Transaction<'_>, record: &Intent) -> Result<(), LedgerError> {
-    let text =
-        serde_json::to_string(record).map_err(|source| LedgerError::Encode { vm: record.name.clone(), source })?;
+    let text = serde_json::to_string(&record.to_stored())
+        .map_err(|source| LedgerError::Encode { vm: record.name.clone(), source })?;
     let query = "INSERT INTO vm (name, vmid, live, record) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (name) DO UPDATE SET vmid = excluded.vmid, live = excluded.live, record = excluded.record";
     let values = params![record.name.as_str(), record.vmid.get(), record.is_live(), text];

@@ -89,10 +89,25 @@ impl Home {
         assert!(ended.success());
     }
 
+    /// Ends the quarantine of a VM, as a person does on the command line. Returns false if the dispatcher refuses.
+    pub(crate) async fn release(&self, vm: &str) -> bool {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pxci-dispatcher"));
+        let ended = command.args(["release", vm, "--socket"]).arg(self.path.join("socket")).status().await.unwrap();
+        ended.success()
+    }
+
     /// Every byte in its files.
     pub(crate) fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
-        let entries = std::fs::read_dir(self.path.join("state")).unwrap();
-        entries.map(|entry| entry.unwrap().path()).map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+        let state = self.path.join("state");
+        let paths = [state.clone(), state.join("kept")].into_iter().flat_map(|directory| paths_in(&directory));
+        let files = paths.filter(|path| path.is_file());
+        files.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+    }
+
+    /// Logs of failed VMs.
+    pub(crate) fn kept(&self) -> Vec<PathBuf> {
+        let is_log = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "log");
+        paths_in(&self.path.join("state").join("kept")).into_iter().filter(is_log).collect()
     }
 
     /// Lets time pass while no dispatcher runs: the stored moment, from which its clock goes on, becomes a later one.
@@ -130,6 +145,11 @@ impl Home {
 
 fn is_of_ledger(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("ledger"))
+}
+
+/// Returns the paths in a directory, none if it does not exist.
+fn paths_in(directory: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(directory).into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
 }
 
 async fn ask(stream: &mut BufReader<UnixStream>, request: &Request) -> Answer {

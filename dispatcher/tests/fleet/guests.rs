@@ -44,6 +44,8 @@ pub(crate) struct Guests {
     pace: Pace,
     /// True once jobs may end. Absent where they end by themselves.
     may_end: Option<watch::Sender<bool>>,
+    /// True if no guest's agent ever answers.
+    silent: bool,
     shared: Arc<Mutex<HashMap<u32, Guest>>>,
     /// Every JIT configuration that any guest was handed, to look for where it must not be.
     pub(crate) secrets: Arc<Mutex<Vec<String>>>,
@@ -91,6 +93,11 @@ impl Guests {
         }
     }
 
+    /// Returns guests whose agents never answer.
+    pub(crate) fn without_agents() -> Self {
+        Self { silent: true, ..Self::default() }
+    }
+
     fn with<R>(&self, act: impl FnOnce(&mut HashMap<u32, Guest>) -> R) -> R {
         act(&mut self.shared.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -126,6 +133,9 @@ impl Guests {
 
     async fn boot(self, vmid: u32, events: Events) {
         tokio::time::sleep(self.pace.boot).await;
+        if self.silent {
+            return;
+        }
         self.with(|guests| guests.get_mut(&vmid).map(|guest| guest.up = true));
         events.send(GuestEvent { vmid, kind: GuestEventKind::AgentUp });
     }
@@ -175,6 +185,17 @@ impl Guests {
         Some(())
     }
 
+    /// Answers with logs that hold all that a guest knows, its registration included.
+    fn leak(&self, vmid: u32) {
+        let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner).join(" ");
+        let log =
+            format!("--- Runner.log\nINFO Listener] Running job\nACTIONS_RUNNER_INPUT_JITCONFIG={secrets}\nthe end\n");
+        self.with(|guests| {
+            let guest = guests.get_mut(&vmid)?;
+            guest.files.insert("/run/pxci/diagnostics".into(), log.into_bytes())
+        });
+    }
+
     fn answer(&self, vmid: u32, call: AgentCall) -> Result<AgentReply, AgentError> {
         if !self.with(|guests| guests.get(&vmid).is_some_and(|guest| guest.up)) {
             return Err(AgentError::NotRunning);
@@ -188,6 +209,9 @@ impl Guests {
                 if path == "/run/pxci/armed" {
                     let running = tokio::spawn(self.clone().run_once(vmid));
                     self.with(|guests| guests.get_mut(&vmid).map(|guest| guest.tasks.push(running)));
+                }
+                if path == "/run/pxci/diagnose" {
+                    self.leak(vmid);
                 }
                 Ok(AgentReply::Done)
             }

@@ -66,6 +66,10 @@ async fn lead_to(action: Action, victim: &mut Victim) {
             let refusal = Fault::Refuse { status: 500, text: "no such bridge".into() };
             victim.site.pve.inject("PUT", "/nodes/pve1/qemu/*/config", refusal, 1);
         }
+        Action::KeepDiagnostics => {
+            let refusal = Fault::Refuse { status: 500, text: "unable to write the file".into() };
+            victim.site.pve.inject("POST", "/nodes/pve1/qemu/*/agent/file-write", refusal, 1);
+        }
         Action::DestroyLent => lent_vm_ends(victim).await,
         Action::RemoveRegistration => {
             victim.killed_at(after(Action::Mint)).await;

@@ -5,6 +5,7 @@
 mod daemon;
 mod failures;
 mod guests;
+mod kept;
 mod kills;
 mod restored;
 mod simulated_farm;

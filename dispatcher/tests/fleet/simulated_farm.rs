@@ -23,6 +23,27 @@ pub(crate) const COPY: u32 = 9106;
 pub(crate) const LENT: u32 = 9105;
 pub(crate) const LENT_AND_NEVER_STARTED: u32 = 9104;
 
+/// Privileges that are documented for the dispatcher.
+const PRIVILEGES: [&str; 17] = [
+    "VM.Allocate",
+    "VM.Clone",
+    "VM.Audit",
+    "VM.Config.CDROM",
+    "VM.Config.CPU",
+    "VM.Config.Memory",
+    "VM.Config.Network",
+    "VM.Config.Options",
+    "VM.Console",
+    "VM.PowerMgmt",
+    "VM.GuestAgent.Audit",
+    "VM.GuestAgent.FileRead",
+    "VM.GuestAgent.FileWrite",
+    "Datastore.AllocateSpace",
+    "Datastore.Audit",
+    "Pool.Audit",
+    "SDN.Use",
+];
+
 pub(crate) struct SimulatedFarm {
     pub(crate) pve: Handle,
     pub(crate) github: ServerHandle,
@@ -43,6 +64,11 @@ impl SimulatedFarm {
     /// Jobs do not end by themselves.
     pub(crate) async fn start_with_long_jobs() -> Self {
         Self::start_with(&[], Guests::with_long_jobs(), Latency::Faster(5.0)).await
+    }
+
+    /// No guest's agent answers.
+    pub(crate) async fn start_without_agents() -> Self {
+        Self::start_with(&[], Guests::without_agents(), Latency::Faster(5.0)).await
     }
 
     /// The provider lends two VMs.
@@ -262,24 +288,6 @@ fn write_private(path: &std::path::Path, text: &str) {
 
 /// One node, one template, two foreign guests, and a token with the privileges that are documented for the dispatcher.
 fn world(lent: &[u32]) -> World {
-    let privileges = [
-        "VM.Allocate",
-        "VM.Clone",
-        "VM.Audit",
-        "VM.Config.CDROM",
-        "VM.Config.CPU",
-        "VM.Config.Memory",
-        "VM.Config.Network",
-        "VM.Config.Options",
-        "VM.PowerMgmt",
-        "VM.GuestAgent.Audit",
-        "VM.GuestAgent.FileRead",
-        "VM.GuestAgent.FileWrite",
-        "Datastore.AllocateSpace",
-        "Datastore.Audit",
-        "Pool.Audit",
-        "SDN.Use",
-    ];
     let marker = r#"pxci:v1 {"installation":"lab","owner":"dispatcher","kind":"runner","vmid":9100,"nonce":"aaaaaa","pool":"ubuntu"}"#;
     let template = r#"pxci:v1 {"installation":"lab","owner":"provider","kind":"template","vmid":9000,"nonce":"cccccc","family":"ubuntu-2204","build":"ready"}"#;
     let disk = |vmid: u32, name: &str| json!({ "volid": format!("vmdir:{vmid}/{name}"), "content": "images", "format": "qcow2", "size": 1 << 30, "vmid": vmid });
@@ -301,7 +309,7 @@ fn world(lent: &[u32]) -> World {
     let members: Vec<_> = lent.iter().chain(&[9000, COPY]).map(|vmid| format!("qemu/{vmid}")).collect();
     guests.extend([
         guest(9000, json!({ "name": "ubuntu-2204-runner-template", "description": template, "template": 1, "agent": "1", "cores": 1, "memory": "512",
-            "net0": "virtio=${mac1},bridge=vmbr0", "scsi0": "vmdir:9000/base-9000-disk-0.qcow2,size=1G", "scsihw": "virtio-scsi-pci", "boot": "order=scsi0" })),
+            "serial0": "socket", "net0": "virtio=${mac1},bridge=vmbr0", "scsi0": "vmdir:9000/base-9000-disk-0.qcow2,size=1G", "scsihw": "virtio-scsi-pci", "boot": "order=scsi0" })),
         guest(FOREIGN, json!({ "name": "precious", "memory": "512", "scsi0": format!("vmdir:{FOREIGN}/vm-{FOREIGN}-disk-0.qcow2,size=1G") })),
         guest(COPY, json!({ "name": "lab-ubuntu-9100-aaaaaa", "memory": "512", "description": marker, "scsi0": format!("vmdir:{COPY}/vm-{COPY}-disk-0.qcow2,size=1G") })),
     ]);
@@ -315,7 +323,7 @@ fn world(lent: &[u32]) -> World {
         "pools": [{ "poolid": "ci", "members": members }],
         "roles": {
             "Administrator": { "privs": ["VM.Allocate", "VM.Audit"], "special": 1 },
-            "PxciDispatcher": { "privs": privileges, "special": 0 },
+            "PxciDispatcher": { "privs": PRIVILEGES, "special": 0 },
         },
         "storages": [{ "storage": "vmdir", "type": "dir", "path": "/var/lib/vmdir", "content": "images" }],
         "users": [{ "userid": "root@pam", "tokens": [] }, { "userid": "farm@pve", "tokens": [{ "tokenid": DISPATCHER, "privsep": 1 }] }],

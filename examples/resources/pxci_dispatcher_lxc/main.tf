@@ -34,6 +34,9 @@ resource "pxci_dispatcher_lxc" "farm" {
       family        = pxci_template.ubuntu_2204.family
       template_vmid = pxci_template.ubuntu_2204.vmid
       seed_iso      = pxci_cloudinit_snippet.runner.volid
+
+      # One failed VM may stay for two hours, so that a person can look at it.
+      quarantine = { max = 1, keep_for = 7200 }
     }
   }
 }

@@ -132,7 +132,7 @@ impl Dispatchers {
                 *is_started |= *held == Some(Held::Draining);
                 reported(status, *held)
             }
-            Request::Status {} | Request::Retry {} => reported(status, *held),
+            Request::Status {} | Request::Retry {} | Request::Release { .. } => reported(status, *held),
             Request::Logs { .. } => Answer::Logs { lines: Vec::new() },
             Request::Bye {} => Answer::Bye {},
         }

@@ -25,9 +25,9 @@ tar --extract --gzip --no-same-owner --file "$archive" --directory "$runner"
 "$runner/bin/installdependencies.sh"
 
 install -d -o root -g root -m 755 /opt/pxci /opt/pxci/hooks /etc/pxci
-install -o root -g root -m 755 "$files"/opt/runner-once "$files"/opt/runner-exited "$files"/opt/run-once.sh /opt/pxci/
+install -o root -g root -m 755 "$files"/opt/runner-once "$files"/opt/runner-exited "$files"/opt/run-once.sh "$files"/opt/diagnostics /opt/pxci/
 install -o root -g root -m 755 "$files"/opt/hooks/job-started.sh /opt/pxci/hooks/
 ln -sfn /opt/pxci/run-once.sh "$runner/run-once.sh"
 install -o root -g root -m 644 "$files"/tmpfiles.d/pxci.conf /etc/tmpfiles.d/
-install -o root -g root -m 644 "$files"/systemd/pxci-runner.path "$files"/systemd/pxci-runner.service /etc/systemd/system/
-systemctl enable pxci-runner.path
+install -o root -g root -m 644 "$files"/systemd/pxci-* /etc/systemd/system/
+systemctl enable pxci-runner.path pxci-diagnostics.path

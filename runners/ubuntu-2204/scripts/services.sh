@@ -16,7 +16,12 @@ done
 systemctl disable ssh.service
 
 if [ -d /etc/default/grub.d ] && command -v update-grub >/dev/null; then
-  printf 'GRUB_TIMEOUT=0\nGRUB_RECORDFAIL_TIMEOUT=0\n' >/etc/default/grub.d/99-pxci.cfg
+  # The last console is the one that systemd writes to and starts a login prompt on. The dispatcher reads it if a boot fails.
+  cat >/etc/default/grub.d/99-pxci.cfg <<'GRUB'
+GRUB_TIMEOUT=0
+GRUB_RECORDFAIL_TIMEOUT=0
+GRUB_CMDLINE_LINUX="console=tty0 console=ttyS0,115200"
+GRUB
   update-grub
 fi
 

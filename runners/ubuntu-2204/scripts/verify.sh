@@ -86,8 +86,9 @@ check "the runner program does not answer as version $RUNNER_VERSION" answers_ve
 check "the runner program does not belong to root" mode "$runner/bin/Runner.Listener" root:755
 check "a registration is left" absent "$runner/.runner" "$runner/.credentials" "$runner/.credentials_rsaparams"
 check "pxci-runner.path is not enabled" systemctl is-enabled pxci-runner.path
+check "pxci-diagnostics.path is not enabled" systemctl is-enabled pxci-diagnostics.path
 check "/run/pxci is not created, or users other than root may enter it" makes_runtime_directory
-for file in /opt/pxci/runner-once /opt/pxci/runner-exited /opt/pxci/run-once.sh /opt/pxci/hooks/job-started.sh; do
+for file in /opt/pxci/runner-once /opt/pxci/runner-exited /opt/pxci/run-once.sh /opt/pxci/diagnostics /opt/pxci/hooks/job-started.sh; do
   check "$file is missing, or does not belong to root" mode "$file" root:755
 done
 

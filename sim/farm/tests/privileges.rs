@@ -139,6 +139,7 @@ impl Cluster {
         let file = "/run/pxci";
         dispatcher.call("POST", "/nodes/pve1/qemu/9100/agent/file-write", &[("file", file), ("content", "x")]).await?;
         dispatcher.call("GET", "/nodes/pve1/qemu/9100/agent/file-read", &[("file", file)]).await?;
+        dispatcher.call("POST", "/nodes/pve1/qemu/9100/termproxy", &[("serial", "serial0")]).await?;
         dispatcher.call("POST", "/nodes/pve1/qemu/9100/status/stop", &[]).await?;
         dispatcher.call("DELETE", "/nodes/pve1/qemu/9100", &[]).await?;
         Ok(())

@@ -42,6 +42,29 @@ async fn a_job_is_recorded_as_a_job_whatever_its_name_says() {
     assert_eq!(relayed(lines).await, "said listening\nsaid job x: Listening for Jobs\n");
 }
 
+/// The script that collects logs, with its directories replaced.
+#[tokio::test]
+async fn the_last_lines_of_the_newest_logs_are_collected() {
+    let directory = tempfile::tempdir().unwrap();
+    let (run, logs) = (directory.path().join("run"), directory.path().join("logs"));
+    std::fs::create_dir(&run).unwrap();
+    std::fs::create_dir(&logs).unwrap();
+    let script = std::fs::read_to_string(flavour().join("files/opt/diagnostics")).unwrap();
+    let script = script.replace("/run/pxci", run.to_str().unwrap());
+    let script = script.replace("/opt/actions-runner/_diag", logs.to_str().unwrap());
+    std::fs::write(run.join("diagnose"), "logs").unwrap();
+    std::fs::write(run.join("state"), "starting\nlistening\n").unwrap();
+    std::fs::write(logs.join("Runner_20260101-000000-utc.log"), "an older log\n").unwrap();
+    let lines: String = (1..=20_000).map(|number| format!("line {number}\n")).collect();
+    std::fs::write(logs.join("Runner_20260102-000000-utc.log"), lines).unwrap();
+    let status = Command::new("bash").args(["-c", &script]).status().await.unwrap();
+    assert!(status.success());
+    let collected = std::fs::read_to_string(run.join("diagnostics")).unwrap();
+    assert!(collected.contains("starting\nlistening\n") && collected.contains("line 20000\n"), "{collected}");
+    assert!(!collected.contains("line 1\n") && !collected.contains("an older log"), "{collected}");
+    assert!(collected.len() <= 64 << 10 && !run.join("diagnose").exists());
+}
+
 struct GitHub {
     server: ServerHandle,
     token: String,
@@ -178,6 +201,7 @@ async fn the_image_is_built_and_its_clones_run_one_job_each() {
         )
         .await;
     assert_eq!(prepared, "700 root\nubuntu-2204\n33\n!\n");
+    collects_its_logs(&lab, 101).await;
     let step = "hostname; id -un; pwd; findmnt -no FSTYPE -T . ; cat /opt/actions-runner/.credentials >/dev/null && findmnt -no FSTYPE -T /opt/actions-runner/.credentials; ls /run/pxci 2>&1 || true";
     let job = github.queue("push", None, step);
     let jit_config = github.mint("lab-ubuntu-2204-101-abc123").await;
@@ -209,6 +233,31 @@ async fn the_image_is_built_and_its_clones_run_one_job_each() {
     registers_by_hand(&mut lab, &github).await;
     assert_eq!(github.server.world(|world, _| world.leftovers()), Vec::<String>::new());
     lab.guests.end().await;
+}
+
+/// The unit collects the logs when the host asks for them, as often as it asks.
+async fn collects_its_logs(lab: &Lab, vmid: u32) {
+    for word in ["first", "second"] {
+        lab.run(
+            vmid,
+            &format!("mkdir -p /opt/actions-runner/_diag; echo {word} > /opt/actions-runner/_diag/Runner_1.log"),
+        )
+        .await;
+        let content = b"logs\n".to_vec();
+        let call = AgentCall::FileWrite { path: "/run/pxci/diagnose".into(), content };
+        assert_eq!(lab.guests.agent(vmid, call).await, Ok(AgentReply::Done));
+        let collected = tokio::time::timeout(Duration::from_secs(60), async {
+            loop {
+                let call = AgentCall::FileRead { path: "/run/pxci/diagnostics".into() };
+                match lab.guests.agent(vmid, call).await {
+                    Ok(AgentReply::Content(content)) if String::from_utf8_lossy(&content).contains(word) => return,
+                    _ => tokio::task::yield_now().await,
+                }
+            }
+        });
+        assert!(collected.await.is_ok(), "{:#?}", lab.guests.guest_log(vmid));
+    }
+    lab.run(vmid, "rm -r /opt/actions-runner/_diag").await;
 }
 
 /// Checks that a machine with an invalid registration, or with an invalid name, powers itself off too.

@@ -24,6 +24,8 @@ use crate::watch::Watch;
 const JIT_CONFIG: &str = "/run/pxci/jitconfig";
 const ARMED: &str = "/run/pxci/armed";
 const STATE: &str = "/run/pxci/state";
+const DIAGNOSE: &str = "/run/pxci/diagnose";
+const DIAGNOSTICS: &str = "/run/pxci/diagnostics";
 /// Time after which Proxmox VE gives up the wait for the lock of a storage.
 const STORAGE_LOCK: Duration = Duration::from_secs(10);
 
@@ -168,6 +170,9 @@ impl Guests {
             AgentCall::FileWrite { path, content } => {
                 let is_armed = self.with_guest(vmid, |guest| guest.files.contains_key(ARMED)) == Some(true);
                 self.with_guest(vmid, |guest| guest.files.insert(path.clone(), content));
+                if path == DIAGNOSE {
+                    self.with_guest(vmid, |guest| guest.files.insert(DIAGNOSTICS.to_owned(), b"a log".to_vec()));
+                }
                 if path == ARMED && !is_armed {
                     let running = tokio::spawn(self.clone().run_once(vmid));
                     self.with_guest(vmid, |guest| guest.tasks.push(running));

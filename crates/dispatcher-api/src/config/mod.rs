@@ -117,6 +117,20 @@ pub struct RunnerPool {
     /// Longest time that a job runs before its virtual machine is destroyed, in seconds. The audit trail records it.
     #[serde(default = "default_job_limit")]
     pub job_limit_seconds: u32,
+    /// Quarantine of failed virtual machines. `None` if each failed virtual machine is destroyed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantine: Option<Quarantine>,
+}
+
+/// Failed virtual machines that are kept for a person. They hold slots of the pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quarantine {
+    /// Largest number of virtual machines in quarantine, less than `max` of the pool.
+    pub max: u32,
+    /// Time after which a virtual machine in quarantine is destroyed, in seconds (60 to 604800).
+    #[serde(default = "default_keep_for")]
+    pub keep_for_seconds: u32,
 }
 
 /// The template that a pool clones.
@@ -152,6 +166,10 @@ fn default_idle_limit() -> u32 {
 
 fn default_job_limit() -> u32 {
     6 * 60 * 60
+}
+
+fn default_keep_for() -> u32 {
+    2 * 60 * 60
 }
 
 /// One reason why a configuration is refused.

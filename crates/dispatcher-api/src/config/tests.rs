@@ -23,6 +23,7 @@ pub(crate) fn pool(name: &str, range: &str) -> RunnerPool {
         boot_limit_seconds: 300,
         idle_limit_seconds: 600,
         job_limit_seconds: 3600,
+        quarantine: None,
     }
 }
 
@@ -144,4 +145,27 @@ fn a_repository_or_node_that_cannot_exist_is_refused_with_its_text() {
         let ConfigError::Syntax(source) = error else { panic!("{error}") };
         assert!(source.to_string().contains(bad), "{source}");
     }
+}
+
+#[test]
+fn a_quarantine_leaves_slots_for_jobs_and_ends() {
+    let with = |max, keep_for_seconds| {
+        let mut config = config();
+        config.pools[0].quarantine = Some(Quarantine { max, keep_for_seconds });
+        config
+    };
+    with(1, 7200).validate().unwrap();
+    for max in [0, 2, 3] {
+        assert_eq!(paths(&with(max, 7200)), ["pools[0].quarantine.max"], "{max} of 2 VMs");
+    }
+    for keep_for in [0, 59, 604_801] {
+        assert_eq!(paths(&with(1, keep_for)), ["pools[0].quarantine.keep_for_seconds"]);
+    }
+    let text = serde_json::to_string(&with(1, 7200)).unwrap();
+    assert!(text.contains(r#""quarantine":{"max":1,"keep_for_seconds":7200}"#), "{text}");
+    assert_eq!(
+        Config::from_json(&text.replace(r#","keep_for_seconds":7200"#, "")).unwrap(),
+        with(1, 7200),
+        "the default"
+    );
 }

@@ -4,6 +4,8 @@ use super::{Config, ConfigProblem, PveConfig, RunnerPool};
 
 const LONGEST_LABEL: usize = 256;
 const LONGEST_INTERVAL: u32 = 3600;
+/// Times in seconds for which a virtual machine may be kept in quarantine.
+const KEPT: std::ops::RangeInclusive<u32> = 60..=7 * 24 * 60 * 60;
 
 pub(super) fn problems(config: &Config) -> Vec<ConfigProblem> {
     let mut found = Findings::default();
@@ -82,6 +84,13 @@ fn check_capacity(pool: &RunnerPool, path: &str, found: &mut Findings) {
         ("job_limit_seconds", pool.job_limit_seconds),
     ] {
         found.require(seconds >= 1, format!("{path}.{field}"), "must be at least 1");
+    }
+    if let Some(quarantine) = &pool.quarantine {
+        let message = format!("must be 1 or more, and less than the {} virtual machines of the pool", pool.max);
+        found.require((1..pool.max).contains(&quarantine.max), format!("{path}.quarantine.max"), message);
+        let is_short = KEPT.contains(&quarantine.keep_for_seconds);
+        let message = format!("must be {} to {} seconds", KEPT.start(), KEPT.end());
+        found.require(is_short, format!("{path}.quarantine.keep_for_seconds"), message);
     }
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! Reserved → Cloning → Configuring → Booting → Warm → Minting → Arming → Idle → Busy → (powers itself off)
 //!    any failure or deadline before arming ──► Stopping → Destroying → Gone             Idle → Retiring → Fenced → …
+//!                                         failed: Stopping ⇄ Quarantined, once
 //! ```
 //!
 //! A state is written down *before* the outside call that it names, and says "this call may have been made": after a
@@ -192,6 +193,20 @@ pub enum Event {
     Vanished,
     /// GitHub lists no registration of an ended VM any more.
     RegistrationGone,
+    /// Decision to remove the registration of a runner that did not connect in time.
+    NeverOnline,
+    /// The diagnostics of a failed VM were read, or reading them was given up.
+    Diagnosed {
+        /// File that holds them, if there were any.
+        kept: Option<String>,
+    },
+    /// Decision to keep the failed VM for a person.
+    Quarantined {
+        /// Time at which its quarantine ends.
+        until: Timestamp,
+    },
+    /// The quarantine is over.
+    Released,
     /// VM, disks and registration are gone, or were never made.
     Destroyed,
 }
@@ -244,6 +259,18 @@ pub struct Life {
     /// True once GitHub is known to have no registration of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_deregistered: bool,
+    /// True if its runner did not connect in time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_offline: bool,
+    /// Time at which its diagnostics were read, or at which reading them was given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diagnosed_at: Option<Timestamp>,
+    /// File that holds its diagnostics.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<String>,
+    /// Time at which its quarantine ends or ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantined_until: Option<Timestamp>,
     /// Reason for which it is on its way out.
     pub reason: Option<Reason>,
 }
@@ -281,6 +308,10 @@ impl Life {
             started_at: None,
             missing_at: None,
             is_deregistered: false,
+            is_offline: false,
+            diagnosed_at: None,
+            kept: None,
+            quarantined_until: None,
             reason: None,
         }
     }
@@ -331,7 +362,8 @@ impl Life {
             (S::Arming, Event::JobSeen { .. }) => S::Busy,
             (state, Event::JobSeen { .. }) if state.may_run_a_job() => S::Busy,
             (state, Event::JobOver) if state.expects_end_of_job() => state,
-            (S::Idle, Event::Retire(_)) => S::Retiring,
+            (S::Idle, Event::Retire(_) | Event::NeverOnline) => S::Retiring,
+            (state @ (S::Retiring | S::Stopping), Event::Diagnosed { .. }) if self.diagnosed_at.is_none() => state,
             // A VM that was never armed needs no GitHub to end. What GitHub may have of it is removed afterwards.
             (S::Minting | S::Retiring, Event::Interrupted | Event::Failed(_)) if self.armed_at.is_none() => S::Stopping,
             (S::Arming, Event::Interrupted | Event::Failed(_)) => S::Retiring,
@@ -340,6 +372,8 @@ impl Life {
             (S::Retiring, Event::RefusedBusy) => S::Busy,
             (S::Fenced, Event::NoJobFound { source }) if self.is_second_negative(*source, now) => S::Stopping,
             (S::Fenced, Event::NoJobFound { .. }) => S::Fenced,
+            (S::Stopping, Event::Quarantined { .. }) if self.quarantined_until.is_none() => S::Quarantined,
+            (S::Quarantined, Event::Released) => S::Stopping,
             (S::Stopping, Event::FoundArmed { job }) if self.armed_at.is_none() => {
                 if *job {
                     S::Busy
@@ -446,6 +480,17 @@ impl Life {
                 self.ended_at = Some(now);
                 self.reason.get_or_insert(Reason::Vanished);
             }
+            other => self.remember_failure(other, now),
+        }
+    }
+
+    fn remember_failure(&mut self, event: &Event, now: Timestamp) {
+        match event {
+            Event::NeverOnline => (self.reason, self.is_offline) = (Some(Reason::Surplus), true),
+            Event::Diagnosed { kept } => (self.diagnosed_at, self.kept) = (Some(now), kept.clone()),
+            Event::Quarantined { until } => self.quarantined_until = Some(*until),
+            // A restart in this moment must not begin the quarantine again.
+            Event::Released => self.quarantined_until = Some(now),
             _ => {}
         }
     }
@@ -466,6 +511,8 @@ impl Life {
         // Evidence of a job makes every earlier "no job" worthless, and the reason for retiring it void.
         (self.negative_at, self.negative_from) = (None, None);
         self.reason = None;
+        // The VM works. If it fails later, its diagnostics are others.
+        (self.is_offline, self.diagnosed_at, self.quarantined_until) = (false, None, None);
     }
 }
 

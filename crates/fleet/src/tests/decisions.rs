@@ -110,7 +110,9 @@ fn i5_a_fenced_vm_is_left_to_power_itself_off_and_stopped_only_after_two_negativ
     assert_eq!(steps(&decide(&running(later), std::slice::from_ref(&once), 1, later)), [&Step::Probe]);
     let negative = Event::NoJobFound { source: Source::Guest };
     let twice = Intent { life: once.life.after(&negative, at(later)).unwrap(), ..once };
-    assert_eq!(steps(&decide(&running(later), &[twice], 1, later)), [&STOP]);
+    assert_eq!(steps(&decide(&running(later), std::slice::from_ref(&twice), 1, later)), [&Step::KeepDiagnostics]);
+    let diagnosed = Intent { life: twice.life.after(&Event::Diagnosed { kept: None }, at(later)).unwrap(), ..twice };
+    assert_eq!(steps(&decide(&running(later), &[diagnosed], 1, later)), [&STOP]);
 }
 
 #[test]
@@ -129,7 +131,7 @@ fn i5_a_job_is_ended_only_at_its_declared_limit_with_a_reason() {
     assert!(decide(&seen, std::slice::from_ref(&vm), 1, 3607).is_empty());
     let actions = decide(&seen, &[vm], 1, 3608);
     assert_eq!(actions[0], Action::Note { name: name(9100), event: Event::Condemn(Reason::JobLimit) });
-    assert_eq!(steps(&actions), [&STOP]);
+    assert_eq!(steps(&actions), [&Step::KeepDiagnostics]);
 }
 
 #[test]

@@ -60,7 +60,8 @@ fn i3_a_listener_that_never_comes_online_is_retired() {
     let mut engine = Engine::with(config(1), [intent(9100, Life { armed_at: Some(at(900)), ..life(&idle()) })]);
     engine.guests(&[running(9100)]);
     engine.github(queued(1), vec![runner(9100, false, false)]);
-    assert_eq!(engine.steps(), [Step::Deregister]);
+    assert_eq!(engine.steps(), [Step::KeepDiagnostics]);
+    assert_eq!(engine.then(&name(9100), Ok(Success::NothingToKeep)), [Step::Deregister]);
 }
 
 #[test]

@@ -122,12 +122,15 @@ struct Case {
     pass_seconds: i64,
     /// True if the exploration begins when the first VM waits for a job.
     from_idle: bool,
+    /// Number of VMs that may be in quarantine.
+    quota: u32,
     mutant: Option<Mutant>,
 }
 
 impl Case {
     const fn new(kind: Fault, size: u32) -> Self {
-        Self { kind, size, jobs: size as u64, spare: 0, passes: 1, pass_seconds: 80, from_idle: false, mutant: None }
+        let (passes, pass_seconds, from_idle) = (1, 80, false);
+        Self { kind, size, jobs: size as u64, spare: 0, passes, pass_seconds, from_idle, quota: 0, mutant: None }
     }
 
     fn world(&self) -> World {
@@ -138,6 +141,9 @@ impl Case {
         rules.slow_replies = matches!(self.kind, Fault::Crash | Fault::Outage | Fault::LateList);
         rules.pass = SignedDuration::from_secs(self.pass_seconds);
         rules.mutant = self.mutant;
+        if self.quota > 0 {
+            rules = rules.with_quarantine(self.quota);
+        }
         let mut world = World::new(rules, self.jobs);
         if self.from_idle {
             until_idle(&mut world);
@@ -200,19 +206,19 @@ const KINDS: [(Fault, usize); 22] = [
     (Fault::Crash, 21_938),
     (Fault::LedgerLoss, 2_726),
     (Fault::FailedCommit, 730),
-    (Fault::LostReply, 1_205),
-    (Fault::Refusal, 538),
-    (Fault::Delay, 1_339),
-    (Fault::Lasting, 608),
+    (Fault::LostReply, 1_412),
+    (Fault::Refusal, 555),
+    (Fault::Delay, 1_562),
+    (Fault::Lasting, 646),
     (Fault::WrongGone, 2_067),
     (Fault::WrongList, 1_154),
     (Fault::LateList, 12_762),
     (Fault::Ghost, 410),
     (Fault::HandOver, 615),
-    (Fault::Silence, 714),
+    (Fault::Silence, 731),
     (Fault::Cut, 737),
-    (Fault::PowerLoss, 1_358),
-    (Fault::Rival, 1_758),
+    (Fault::PowerLoss, 1_399),
+    (Fault::Rival, 1_836),
     (Fault::Moved, 984),
     (Fault::StartedAgain, 1_174),
     (Fault::Careless, 361),
@@ -264,8 +270,17 @@ fn i5_d8_a_vm_without_a_job_is_fenced_before_it_ends() {
     explore_some(kinds.map(|kind| Case { passes: 4, pass_seconds: 50, from_idle: true, ..Case::new(kind, 1) }));
 }
 
+/// VMs that fail and stay for a person: a silent guest, and a runner that does not notice that it was deregistered.
+#[test]
+fn i1_to_i11_failed_vms_in_quarantine() {
+    let silent = Case { passes: 3, quota: 1, ..Case::new(Fault::Silence, 1) };
+    let kinds = [Fault::Pass, Fault::Ghost, Fault::PowerLoss, Fault::WrongList, Fault::LateList, Fault::Drain];
+    let lingering = |kind| Case { passes: 5, pass_seconds: 50, from_idle: true, quota: 1, ..Case::new(kind, 1) };
+    explore_some(kinds.map(lingering).into_iter().chain([silent, Case { size: 2, jobs: 2, ..silent }]));
+}
+
 /// Each defect, the world in which it shows, and the invariant that is breached.
-const MUTANTS: [(Mutant, Case, &str); 9] = [
+const MUTANTS: [(Mutant, Case, &str); 11] = [
     (Mutant::MintAgain, Case::new(Fault::LostReply, 1), "I1"),
     (Mutant::StopUnasked, Case::new(Fault::Rival, 1), "I5"),
     (Mutant::RecordsTakeNoSlot, Case { spare: 1, jobs: 2, ..Case::new(Fault::Pass, 1) }, "I2"),
@@ -275,6 +290,12 @@ const MUTANTS: [(Mutant, Case, &str); 9] = [
     (Mutant::EffectFirst, Case::new(Fault::Crash, 1), "I8"),
     (Mutant::NeverDestroyed, Case::new(Fault::Pass, 1), "I3"),
     (Mutant::RegistrationStays, Case::new(Fault::Delay, 1), "I3"),
+    (
+        Mutant::RegisteredQuarantine,
+        Case { passes: 2, pass_seconds: 50, from_idle: true, quota: 1, ..Case::new(Fault::Ghost, 1) },
+        "I1",
+    ),
+    (Mutant::NoDiagnostics, Case { passes: 2, ..Case::new(Fault::Silence, 1) }, "I10"),
 ];
 
 /// A check that cannot fail proves nothing.

@@ -36,6 +36,7 @@ pub(super) fn pool(max: u32) -> RunnerPool {
         boot_limit_seconds: 300,
         idle_limit_seconds: 600,
         job_limit_seconds: 3600,
+        quarantine: None,
     }
 }
 

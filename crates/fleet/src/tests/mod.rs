@@ -3,6 +3,7 @@
 mod absence;
 mod decisions;
 mod demands;
+mod diagnostics;
 mod drains;
 mod engine;
 mod exploration;
@@ -12,6 +13,7 @@ mod lanes;
 mod ledger;
 mod negatives;
 mod outcomes;
+mod quarantine;
 mod recordings;
 mod simulation;
 mod two_dispatchers;

@@ -25,7 +25,8 @@ fn i5_without_github_a_deregistered_vm_is_stopped_only_at_its_limit() {
     }
     engine.wait(60);
     engine.guests(&[running(9100)]);
-    assert_eq!(engine.steps(), [Step::Stop { asks_first: false }]);
+    assert_eq!(engine.steps(), [Step::KeepDiagnostics]);
+    assert_eq!(engine.then(&name(9100), Ok(Success::NothingToKeep)), [Step::Stop { asks_first: false }]);
     assert_eq!(engine.fleet.record(&name(9100)).unwrap().life.reason, Some(Reason::JobLimit));
 }
 
@@ -40,8 +41,9 @@ fn i5_github_and_the_guest_together_end_a_deregistered_vm() {
     assert!(engine.steps().is_empty());
     engine.wait(1);
     assert_eq!(engine.steps(), [Step::Probe]);
-    let stop = Step::Stop { asks_first: false };
-    assert_eq!(engine.then(&name(9100), Ok(Success::Probed { sign: Sign::Waiting })), [stop]);
+    let probed = Ok(Success::Probed { sign: Sign::Waiting });
+    assert_eq!(engine.then(&name(9100), probed), [Step::KeepDiagnostics]);
+    assert_eq!(engine.then(&name(9100), Ok(Success::NothingToKeep)), [Step::Stop { asks_first: false }]);
 }
 
 /// A guest that does not answer gives no negative.

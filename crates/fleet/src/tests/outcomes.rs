@@ -26,6 +26,8 @@ fn every_outcome() -> Vec<Outcome> {
         Ok(Success::RefusedBusy),
         Ok(Success::Watched { is_off: true }),
         Ok(Success::Watched { is_off: false }),
+        Ok(Success::Kept { file: "kept/vm.log".to_owned() }),
+        Ok(Success::NothingToKeep),
         Ok(Success::FoundArmed { job: true }),
         Ok(Success::FoundArmed { job: false }),
     ]);
@@ -52,6 +54,9 @@ fn every_life() -> Vec<Life> {
     lives.extend(others.iter().map(|events| life(events)));
     lives.extend([Life::adopted(true, at(990)), Life::adopted(false, at(990))]);
     lives.push(Life { started_at: Some(at(990)), ..life(&warm()[..3]) });
+    let failed =
+        [[&warm()[..3], &[Event::Failed(Reason::BootDeadline)]].concat(), [idle(), vec![Event::NeverOnline]].concat()];
+    lives.extend(failed.iter().map(|events| Life { since: at(990), ..life(events) }));
     lives
 }
 
@@ -163,7 +168,7 @@ fn i11_each_outcome_leads_to_an_event_or_to_a_rest() {
         }
     }
     assert!(events > 50 && rests > 100, "{events} events and {rests} rests");
-    assert_eq!(steps.len(), 13, "all steps on a VM with a record: {steps:?}");
+    assert_eq!(steps.len(), 14, "all steps on a VM with a record: {steps:?}");
 }
 
 /// The same for things without a record, which always rest.

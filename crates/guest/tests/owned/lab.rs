@@ -175,7 +175,7 @@ pub(crate) fn wait() -> WaitOptions {
 }
 
 /// Both guests, with the same differences.
-fn world(differences: &Differences) -> World {
+pub(crate) fn world(differences: &Differences) -> World {
     let guest = |case: Case| {
         let mut config = match case.word {
             "qemu" => json!({ "name": "vm", "memory": "512", "agent": "1", "scsi0": "lvm:vm-9100-disk-0,size=1G" }),

@@ -4,6 +4,7 @@
 mod attempts;
 mod chain;
 mod containers;
+mod diagnostics;
 mod lab;
 mod moved;
 mod refusals;

@@ -19,9 +19,13 @@ type Socket = WebSocketStream<tokio_rustls::server::TlsStream<tokio::net::TcpStr
 
 /// Returns the ticket, then accepts the websocket and the greeting.
 async fn accept(listener: &Listener) -> (String, Socket) {
+    accept_for(listener, "lxc/200").await
+}
+
+async fn accept_for(listener: &Listener, guest: &str) -> (String, Socket) {
     let mut stream = listener.accept().await;
     let request = read(0, &mut stream).await.unwrap();
-    assert_eq!(request.line(), "POST /api2/json/nodes/pve1/lxc/200/termproxy HTTP/1.1");
+    assert_eq!(request.line(), format!("POST /api2/json/nodes/pve1/{guest}/termproxy HTTP/1.1"));
     let data = format!(r#"{{"data":{{"user":"ci@pve!t1","ticket":"{TICKET}","port":"5900","upid":"UPID:x"}}}}"#);
     let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{data}", data.len());
     stream.write_all(answer.as_bytes()).await.unwrap();
@@ -82,4 +86,23 @@ async fn a_refused_ticket_is_an_error_without_the_ticket() {
     let error = console::connect(&container).await.unwrap_err();
     assert!(matches!(error, Error::Console { .. }), "{error:?}");
     assert!(!format!("{error:?}").contains("PVEVNC"));
+}
+
+#[tokio::test]
+async fn the_first_serial_port_of_a_vm_is_a_console() {
+    let listener = Listener::bind().await;
+    let vm = client(&[&listener.url], Trust::CaPem(listener.ca_pem.clone())).qemu(&node(), id(300));
+    let served = tokio::spawn(async move {
+        let (asked, mut socket) = accept_for(&listener, "qemu/300").await;
+        socket.send(Message::binary(&b"OK"[..])).await.unwrap();
+        let typed = socket.next().await.unwrap().unwrap().into_data();
+        socket.send(Message::binary(&b"guest login: "[..])).await.unwrap();
+        (asked, typed)
+    });
+    let mut console = console::connect_serial(&vm).await.unwrap();
+    console.send(b"\r").await.unwrap();
+    assert_eq!(console.recv().await.unwrap().unwrap(), &b"guest login: "[..]);
+    let (asked, typed) = served.await.unwrap();
+    assert!(asked.starts_with("/api2/json/nodes/pve1/qemu/300/vncwebsocket?port=5900"), "{asked}");
+    assert_eq!(typed, &b"0:1:\r"[..]);
 }

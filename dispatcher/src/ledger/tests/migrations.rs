@@ -55,6 +55,24 @@ async fn release_0_1_opens_our_ledger_and_we_open_what_it_leaves() {
     assert!(again.clock.is_some());
 }
 
+/// Release 0.1 knows no quarantine, and stops the VM.
+#[tokio::test]
+async fn release_0_1_reads_a_vm_in_quarantine_as_one_that_is_being_stopped() {
+    let place = Place::new();
+    let ledger = place.open(1).ledger;
+    let mut kept = record(9101, "aaaaaa", "stopping");
+    kept.life.state = State::Quarantined;
+    kept.life.quarantined_until = Some(Timestamp::UNIX_EPOCH);
+    kept.life.kept = Some("kept/lab-ubuntu-9101-aaaaaa.log".to_owned());
+    ledger.commit(upsert(kept.clone())).await.unwrap();
+    drop(ledger);
+
+    let (connection, records) = release_0_1::open(&place.path).unwrap();
+    assert_eq!(records[0].life.state, release_0_1::State::Stopping);
+    drop(connection);
+    assert_eq!(place.open(2).records, [kept]);
+}
+
 #[test]
 fn a_copy_is_saved_once_before_the_tables_change_and_0_1_opens_it() {
     let place = Place::new();

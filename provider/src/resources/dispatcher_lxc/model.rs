@@ -215,6 +215,21 @@ pub(crate) struct Pool {
     /// Longest time that a job runs before its virtual machine is destroyed, in seconds.
     #[tf(default = 21_600, range(1..=432_000))]
     pub(crate) job_limit: Attr<i64>,
+    /// Quarantine: failed virtual machines that are kept for a person. Default: each failed virtual machine is destroyed.
+    #[tf(optional)]
+    pub(crate) quarantine: Attr<Quarantine>,
+}
+
+/// Quarantine of a runner pool. A virtual machine in quarantine still counts as one of the pool's virtual machines. It has no
+/// registration, so it cannot take a job.
+#[derive(Clone, Default, Model)]
+pub(crate) struct Quarantine {
+    /// Largest number of virtual machines in quarantine. Less than `max` of the pool.
+    #[tf(required, range(1..=10_000))]
+    pub(crate) max: Attr<i64>,
+    /// Time after which a virtual machine in quarantine is destroyed, in seconds.
+    #[tf(default = 7200, range(60..=604_800))]
+    pub(crate) keep_for: Attr<i64>,
 }
 
 impl Dispatcher {
@@ -379,6 +394,13 @@ impl KnownPool {
             boot_limit_seconds: required(self.boot_limit, "boot_limit")?,
             idle_limit_seconds: required(self.idle_limit, "idle_limit")?,
             job_limit_seconds: required(self.job_limit, "job_limit")?,
+            quarantine: match &self.quarantine {
+                Some(quarantine) => Some(dispatcher_api::Quarantine {
+                    max: required(quarantine.max, "quarantine")?,
+                    keep_for_seconds: required(quarantine.keep_for, "quarantine")?,
+                }),
+                None => None,
+            },
         })
     }
 }

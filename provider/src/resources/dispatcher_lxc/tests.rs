@@ -134,6 +134,7 @@ fn problems_of_the_configuration_are_reported_at_their_attributes() {
     assert_eq!(path("pools[0].template.vmid"), "pools[\"ubuntu\"].template_vmid");
     assert_eq!(path("pools[0].template.family"), "pools[\"ubuntu\"].family");
     assert_eq!(path("pools[0].job_limit_seconds"), "pools[\"ubuntu\"].job_limit");
+    assert_eq!(path("pools[0].quarantine.keep_for_seconds"), "pools[\"ubuntu\"].quarantine");
     assert_eq!(path("poll_interval_seconds"), "poll_interval");
     assert_eq!(path("pve.endpoints[0]"), "pve");
 }

@@ -77,6 +77,7 @@ pub(super) fn attribute_of(config: &Config, problem: &ConfigProblem) -> Path {
         (_, Some(pool)) => {
             let name = match field {
                 "memory_mib" => "memory".to_owned(),
+                quarantine if quarantine.starts_with("quarantine.") => "quarantine".to_owned(),
                 "name" => return Path::attribute("pools").key(pool.name.as_str()),
                 other => other
                     .trim_end_matches("_seconds")

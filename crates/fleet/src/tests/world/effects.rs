@@ -48,6 +48,7 @@ fn number(step: &Step) -> u8 {
         Step::Destroy => 11,
         Step::DestroyLent { .. } => 12,
         Step::RemoveRegistration { .. } => 13,
+        Step::KeepDiagnostics => 14,
     }
 }
 
@@ -101,6 +102,13 @@ impl World {
             Step::Probe => self.on_vm(name, |vm| match vm.answers() {
                 true => Ok(Success::Probed { sign: vm.sign() }),
                 false => failure(FailureKind::Passing),
+            }),
+            Step::KeepDiagnostics => self.on_vm(name, |vm| {
+                vm.diagnosed = true;
+                match vm.answers() {
+                    true => Ok(Success::Kept { file: "kept/vm.log".to_owned() }),
+                    false => Ok(Success::NothingToKeep),
+                }
             }),
             Step::Stop { asks_first } => self.stop(name, *asks_first && !self.has(Mutant::StopUnasked))?,
             Step::Destroy => self.destroy(name),
@@ -219,6 +227,7 @@ impl World {
             }
         }
         self.check_stop(vm)?;
+        self.check_diagnosed(vm)?;
         Ok(self.on_vm(name, |vm| {
             vm.power_off();
             Ok(Success::Done)

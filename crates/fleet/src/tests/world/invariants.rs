@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use ownership::RunnerName;
 
 use super::{Fault, Mutant, Violation, Vm, World, foreign};
-use crate::{Intent, State, Step};
+use crate::{Intent, State, Step, diagnostics};
 
 impl World {
     /// Checks what must hold after every move.
@@ -16,6 +16,7 @@ impl World {
         if let Some(vm) = self.vms.values().find(|vm| vm.jobs_taken > 1) {
             return self.breach(format!("I1: two jobs on {}", vm.name));
         }
+        self.check_quarantine()?;
         if !self.vms.get(&foreign(&self.rules)).is_some_and(|vm| vm.running && !vm.is_ours) {
             return self.breach("I4: a guest of somebody else was touched".to_owned());
         }
@@ -33,6 +34,26 @@ impl World {
             self.fleet.under_way().find(|effect| !self.running.contains_key(&effect.name) && !self.waits(&effect.name));
         match lost {
             Some(effect) => self.breach(format!("I3: {effect:?} counts as under way, and nobody carries it out")),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks that no VM in quarantine has a registration, and that there are not too many of them. A process whose records are lost
+    /// cannot know what its predecessor did.
+    fn check_quarantine(&self) -> Result<(), Violation> {
+        let kept: Vec<&RunnerName> = self
+            .fleet
+            .records()
+            .filter(|intent| intent.life.state == State::Quarantined)
+            .map(|intent| &intent.name)
+            .collect();
+        let quota = self.rules.config.pools[0].quarantine.as_ref().map_or(0, |quarantine| quarantine.max);
+        if kept.len() > usize::try_from(quota).unwrap_or(usize::MAX) {
+            return self.breach(format!("I2: {kept:?} are in quarantine where {quota} are allowed"));
+        }
+        let registered = kept.into_iter().find(|name| self.runner_of(name).is_some());
+        match registered.filter(|_| !self.forgot && !self.had_rival()) {
+            Some(name) => self.breach(format!("I1: {name} is in quarantine and can take a job")),
             None => Ok(()),
         }
     }
@@ -100,6 +121,20 @@ impl World {
         match job_is_over || registration_is_over || was_silent {
             true => Ok(()),
             false => self.breach(format!("I5: a running job of {} is killed", vm.name)),
+        }
+    }
+
+    /// Checks that the diagnostics of a failed VM were asked for before it is stopped (I10). A restart, or a lane that is full, may take
+    /// longer than the time that there is for them.
+    pub(super) fn check_diagnosed(&self, vm: &Vm) -> Result<(), Violation> {
+        let is_missing = |intent: &Intent| {
+            let life = &intent.life;
+            let is_late = self.now.duration_since(life.since) >= diagnostics::DEADLINE;
+            diagnostics::has_failed(life) && !vm.diagnosed && !is_late
+        };
+        match self.fleet.record(&vm.name).is_some_and(is_missing) {
+            true => self.breach(format!("I10: {} failed and is stopped before its diagnostics were read", vm.name)),
+            false => Ok(()),
         }
     }
 

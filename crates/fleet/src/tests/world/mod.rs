@@ -62,6 +62,8 @@ pub(super) struct Vm {
     pub(super) jobs_taken: u8,
     /// True once it was given a registration.
     pub(super) used: bool,
+    /// True once somebody tried to read its diagnostics.
+    pub(super) diagnosed: bool,
 }
 
 /// A registration at GitHub.
@@ -109,6 +111,12 @@ pub(super) struct Rules {
 }
 
 impl Rules {
+    /// Returns the rules with a quarantine for this number of VMs.
+    pub(super) fn with_quarantine(mut self, max: u32) -> Self {
+        self.config.pools[0].quarantine = Some(dispatcher_api::Quarantine { max, keep_for_seconds: 120 });
+        self
+    }
+
     /// Returns the rules of a pool of at most `max` VMs. Its range has a VMID for each, `spare` more, and that of a foreign guest.
     pub(super) fn new(max: u32, spare: u32, faults: Faults) -> Self {
         let mut config = config(max);
@@ -329,6 +337,7 @@ impl Vm {
             job: None,
             jobs_taken: 0,
             used: false,
+            diagnosed: false,
         }
     }
 
@@ -354,8 +363,9 @@ impl Vm {
 
 /// Returns a record as the disk gives it back: without the fields that live in memory only.
 fn as_stored(intent: &Intent) -> Intent {
-    let life = Life { started_at: None, ..intent.life.clone() };
-    Intent { life, retry_at: None, attempts: 0, holds_registration: false, ..intent.clone() }
+    let intent = intent.to_stored().from_stored();
+    let life = Life { started_at: None, ..intent.life };
+    Intent { life, retry_at: None, attempts: 0, holds_registration: false, ..intent }
 }
 
 /// Returns the node that VMs are moved to.

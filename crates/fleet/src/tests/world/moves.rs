@@ -215,7 +215,12 @@ impl World {
             // The other steps change nothing, so that it does not matter when they are carried out.
             Failing::Delayed => match step {
                 Step::Clone { .. } => !running.asked,
-                Step::Configure | Step::AwaitAgent | Step::Examine | Step::Watch | Step::Probe => false,
+                Step::Configure
+                | Step::AwaitAgent
+                | Step::Examine
+                | Step::Watch
+                | Step::Probe
+                | Step::KeepDiagnostics => false,
                 Step::Stop { asks_first } => {
                     !asks_first || self.vm_of(name).is_some_and(|vm| vm.answers() && vm.armed.is_none())
                 }
@@ -347,6 +352,9 @@ impl World {
 
     fn fail(&mut self, name: &RunnerName, failing: Failing) -> Result<(), Violation> {
         let Some(step) = self.running.get(name).map(|running| running.step.clone()) else { return Ok(()) };
+        if let Some(vm) = self.vm_mut(name).filter(|_| step == Step::KeepDiagnostics) {
+            vm.diagnosed = true;
+        }
         let kind = match (failing, &step) {
             (Failing::Lost, _) => {
                 self.check_written(name, &step)?;

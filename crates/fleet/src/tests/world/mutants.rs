@@ -29,6 +29,10 @@ pub(in super::super) enum Mutant {
     NeverDestroyed,
     /// A registration without a VM stays.
     RegistrationStays,
+    /// A failed VM is stopped at once.
+    NoDiagnostics,
+    /// A VM goes into quarantine although it is registered.
+    RegisteredQuarantine,
 }
 
 impl World {
@@ -61,9 +65,17 @@ impl World {
             Some(Mutant::OneNegative) => {
                 self.force(now, State::Fenced, |life| life.negative_at.is_some(), State::Stopping)
             }
+            Some(Mutant::RegisteredQuarantine) => {
+                self.force(now, State::Retiring, |_| true, State::Quarantined);
+            }
             Some(Mutant::OneLook) => {
                 self.force(now, State::Busy, |life| life.missing_at.is_some(), State::Stopping);
                 self.force(now, State::Idle, |life| life.missing_at.is_some(), State::Stopping);
+            }
+            Some(Mutant::NoDiagnostics) => {
+                for intent in self.fleet.records.values_mut().filter(|intent| diagnostics::has_failed(&intent.life)) {
+                    intent.life.diagnosed_at.get_or_insert(now);
+                }
             }
             Some(Mutant::NoRest) => {
                 for intent in self.fleet.records.values_mut() {
