@@ -1,9 +1,9 @@
 output "template" {
-  description = "The current template version."
+  description = "Current template version."
   value       = module.ubuntu_2204.template
 }
 
 output "dispatcher_vmid" {
-  description = "The dispatcher's container."
+  description = "Container of the dispatcher."
   value       = module.dispatcher.vmid
 }

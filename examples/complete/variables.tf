@@ -33,19 +33,19 @@ variable "github_api_url" {
 }
 
 variable "dispatcher_github_api_url" {
-  description = "Base URL of GitHub's REST API as seen from the dispatcher's container, if it is another one there."
+  description = "Base URL of GitHub's REST API for the dispatcher's container, if it differs."
   type        = string
   default     = null
 }
 
 variable "github_ca_certificate" {
-  description = "Certificates of the CA of GitHub's REST API in PEM form, if it is not a public one."
+  description = "Certificates in PEM of the CA of GitHub's REST API, if it is not a public CA."
   type        = string
   default     = null
 }
 
 variable "dispatcher_pve_endpoints" {
-  description = "Addresses of PVE's API as seen from the dispatcher's container. Default: those of the provider."
+  description = "Addresses of PVE's API that the dispatcher's container can reach. Default: those of the provider."
   type        = list(string)
   default     = null
 }
@@ -76,7 +76,7 @@ variable "dispatcher_token_secret" {
 }
 
 variable "image_directory" {
-  description = "Another directory with the image's Packer template."
+  description = "Directory with the image's Packer template. Default: that of the flavour."
   type        = string
   default     = null
 }

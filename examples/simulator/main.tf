@@ -1,4 +1,4 @@
-# A runner VM on the simulators that `cargo xtask sim --provider` starts; docs/simulators.md tells how.
+# A runner VM on the simulators that `cargo xtask sim --provider` starts. docs/simulators.md describes how.
 
 terraform {
   required_version = ">= 1.11"

@@ -39,7 +39,7 @@ variable "bridge" {
 }
 
 variable "pve_endpoints" {
-  description = "Addresses of PVE's API as seen from the container. Default: those of the provider."
+  description = "Addresses of PVE's API that the container can reach. Default: those of the provider."
   type        = list(string)
   default     = null
 }
@@ -50,21 +50,21 @@ variable "pve_token_id" {
 }
 
 variable "pve_token_secret" {
-  description = "Secret of that token. It is not kept in the state."
+  description = "Secret of that token. It is not stored in the state."
   type        = string
   sensitive   = true
   ephemeral   = true
 }
 
 variable "github_token" {
-  description = "GitHub token that may list jobs and administer runners of the pools' repositories. It is not kept in the state."
+  description = "GitHub token that may list jobs and manage runners of the pools' repositories. It is not stored in the state."
   type        = string
   sensitive   = true
   ephemeral   = true
 }
 
 variable "secrets_version" {
-  description = "Raise it when a secret changes: cores cannot see a difference in values that they do not store."
+  description = "Version of the secrets. Raise it when a secret changes, because the core does not store secrets and cannot compare them."
   type        = number
   default     = 1
 }
@@ -88,7 +88,7 @@ variable "poll_interval" {
 }
 
 variable "pools" {
-  description = "Runner pools by name, as the flavour modules' `pool` outputs give them."
+  description = "Runner pools by name, as in the `pool` outputs of the flavour modules."
   type = map(object({
     labels        = list(string)
     repositories  = list(string)

@@ -5,7 +5,7 @@ resource "pxci_template" "this" {
   vmid_range    = var.template_vmids
 
   directory      = coalesce(var.image_directory, "${path.module}/../../runners/ubuntu-2204")
-  ignore         = ["README.md", "cloud-init/**"] # The latter goes into the snippet, not into the image.
+  ignore         = ["README.md", "cloud-init/**"] # Cloud-init data is not a part of the image.
   runner_version = var.runner_version
   github_api_url = var.github_api_url
   keep_versions  = var.keep_versions
@@ -25,10 +25,11 @@ resource "pxci_cloudinit_snippet" "this" {
   storage = var.iso_storage
 
   user_data = templatefile("${path.module}/../../runners/ubuntu-2204/cloud-init/runner-user-data.pkrtpl", {
-    pool = var.name
+    pool  = var.name
+    trust = var.trust
   })
 
-  # Pools use the file until the dispatcher has the new one.
+  # Pools use the old file until the dispatcher has the new one.
   lifecycle {
     create_before_destroy = true
   }

@@ -1,5 +1,5 @@
 output "template" {
-  description = "The current version of the flavour's template."
+  description = "Current version of the flavour's template."
   value = {
     vmid    = pxci_template.this.vmid
     version = pxci_template.this.version
@@ -8,12 +8,12 @@ output "template" {
 }
 
 output "seed_iso" {
-  description = "Volume id of the cloud-init data that every runner VM of the flavour gets."
+  description = "Volume id of the seed ISO of all runner VMs of the flavour."
   value       = pxci_cloudinit_snippet.this.volid
 }
 
 output "pool" {
-  description = "The flavour's runner pool, for the dispatcher module's `pools`."
+  description = "Runner pool of the flavour, for `pools` of the dispatcher module."
   value = {
     labels        = var.labels
     repositories  = var.repositories

@@ -1,7 +1,19 @@
 variable "name" {
-  description = "Name of the flavour's runner pool; part of every runner's name."
+  description = "Name of the flavour's runner pool, which is a part of every runner's name."
   type        = string
   default     = "ubuntu-2204"
+}
+
+variable "trust" {
+  description = "Origin of the jobs that the pool runs. `private`: no jobs that a fork caused. `public`: also pull requests from forks, but no `pull_request_target` and `workflow_run` jobs, which can read the repository's secrets."
+  type        = string
+  default     = "private"
+  nullable    = false
+
+  validation {
+    condition     = contains(["private", "public"], var.trust)
+    error_message = "The trust must be \"private\" or \"public\"."
+  }
 }
 
 variable "node" {
@@ -10,12 +22,12 @@ variable "node" {
 }
 
 variable "resource_pool" {
-  description = "PVE resource pool of the template and the runner VMs. No guest outside of it is ever destroyed."
+  description = "PVE resource pool of the template and the runner VMs. Guests outside of it are never destroyed."
   type        = string
 }
 
 variable "vm_storage" {
-  description = "Storage for disks; it must be able to make linked clones."
+  description = "Storage for disks. It must support linked clones."
   type        = string
   default     = "local-lvm"
 }
@@ -45,7 +57,7 @@ variable "runner_vmids" {
 }
 
 variable "image_directory" {
-  description = "Directory with the image's Packer template; the flavour's own by default."
+  description = "Directory with the image's Packer template. Default: that of the flavour."
   type        = string
   default     = null
 }
@@ -57,7 +69,7 @@ variable "image_variables" {
 }
 
 variable "image_secrets" {
-  description = "Secret variables for the image's Packer template. They are not kept in the state."
+  description = "Secret variables for the image's Packer template. They are not stored in the state."
   type        = map(string)
   default     = {}
   sensitive   = true
@@ -65,7 +77,7 @@ variable "image_secrets" {
 }
 
 variable "image_secrets_version" {
-  description = "Raise it when `image_secrets` change: cores cannot see a difference in values that they do not store."
+  description = "Version of `image_secrets`. Raise it when they change, because the core does not store secrets and cannot compare them."
   type        = number
   default     = 1
 }
@@ -77,7 +89,7 @@ variable "runner_version" {
 }
 
 variable "github_api_url" {
-  description = "Base URL of the REST API for the runner program's newest version and checksum."
+  description = "Base URL of the REST API that has the runner program's newest version and checksum."
   type        = string
   default     = "https://api.github.com"
 }
@@ -89,7 +101,7 @@ variable "keep_versions" {
 }
 
 variable "cores" {
-  description = "Processor cores of a runner VM."
+  description = "Number of CPU cores of a runner VM."
   type        = number
   default     = 2
 }
@@ -101,24 +113,24 @@ variable "memory" {
 }
 
 variable "labels" {
-  description = "Labels of the runners. A job's `runs-on` must be a part of them."
+  description = "Labels of the runners. The pool runs a job if it has all labels of the job's `runs-on`."
   type        = list(string)
   default     = ["self-hosted", "linux", "x64", "ubuntu-22.04"]
 }
 
 variable "repositories" {
-  description = "Repositories whose jobs the pool serves, as `owner/name`."
+  description = "Repositories whose jobs the pool runs, as `owner/name`."
   type        = list(string)
 }
 
 variable "max" {
-  description = "Greatest number of runner VMs at the same time."
+  description = "Largest number of runner VMs at the same time."
   type        = number
   default     = 4
 }
 
 variable "job_limit" {
-  description = "Longest time of a job in seconds. After it the VM is destroyed."
+  description = "Longest time of a job in seconds. After that, its VM is destroyed."
   type        = number
   default     = 21600
 }

@@ -29,7 +29,7 @@ build {
     ]
   }
 
-  # The account closes behind itself, so nothing can be cleaned up after this script.
+  # This script locks the account that runs it, so Packer cannot clean up afterwards.
   provisioner "shell" {
     execute_command  = "sudo -n env {{ .Vars }} bash '{{ .Path }}'"
     environment_vars = ["BUILD_ACCOUNT=${var.ssh_username}"]

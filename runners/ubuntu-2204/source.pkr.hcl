@@ -5,7 +5,7 @@ source "proxmox-iso" "ubuntu-2204" {
   node        = var.proxmox_node
   pool        = var.resource_pool
 
-  # Per task of the API; the default of one minute is shorter than the download of an ISO.
+  # Limit for each task of the API. The default of one minute is too short for the download of an ISO.
   task_timeout = "30m"
 
   vm_id                = var.vm_id
@@ -46,7 +46,7 @@ source "proxmox-iso" "ubuntu-2204" {
     period    = 1000
   }
 
-  # Both CDs leave the template at the end: with one in a drive it could not be cloned to another node.
+  # Both CDs are removed at the end, because a template with a CD in a drive cannot be cloned to another node.
   boot_iso {
     type             = "ide"
     index            = "2"
@@ -58,7 +58,7 @@ source "proxmox-iso" "ubuntu-2204" {
     unmount          = true
   }
 
-  # Seed data on a CD: nothing has to be reachable over the network, and the password hash is served to nobody.
+  # Seed data is on a CD, so the build VM needs no web server, and nobody can download the password hash.
   additional_iso_files {
     type             = "sata"
     index            = "1"
@@ -76,7 +76,7 @@ source "proxmox-iso" "ubuntu-2204" {
     unmount = true
   }
 
-  # GRUB's console. The seed CD is found by its label, so the kernel needs no more than the one word.
+  # The keys for GRUB's console. The seed CD is found by its label, so the kernel needs only the word `autoinstall`.
   boot_wait         = "5s"
   boot_key_interval = "50ms"
   boot_command = [

@@ -1,4 +1,4 @@
-# pxci gives all of these a value; by hand, see README.md.
+# pxci sets all of these variables. README.md says how to build by hand.
 
 variable "proxmox_url" {
   type        = string
@@ -44,7 +44,7 @@ variable "template_description" {
 
 variable "storage_pool" {
   type        = string
-  description = "Storage for the disk; it must be able to make linked clones."
+  description = "Storage for the disk. It must support linked clones."
   default     = "local-lvm"
 }
 
@@ -56,31 +56,31 @@ variable "iso_storage_pool" {
 
 variable "iso_file" {
   type        = string
-  description = "Volume id of an installer CD that is there already, as in local:iso/ubuntu-22.04.5-live-server-amd64.iso; without it the node downloads iso_url."
+  description = "Volume id of an installer CD on a storage, as in local:iso/ubuntu-22.04.5-live-server-amd64.iso. Without it, the node downloads iso_url."
   default     = null
 }
 
 variable "iso_url" {
   type        = string
-  description = "Where the node downloads the installer CD from."
+  description = "URL from which the node downloads the installer CD."
   default     = "https://releases.ubuntu.com/22.04.5/ubuntu-22.04.5-live-server-amd64.iso"
 }
 
 variable "iso_checksum" {
   type        = string
-  description = "Checksum of the installer CD. With it a file that is there already is used again."
+  description = "Checksum of the installer CD. With a checksum, a file that exists already is used again."
   default     = "sha256:9bc6028870aef3f74f4e16b900008179e78b130e6b0b9a140635434a46aa98b0"
 }
 
 variable "bridge" {
   type        = string
-  description = "Bridge of the network card. The build needs a DHCP server and a way to Ubuntu's archives there."
+  description = "Bridge of the network card. The build needs a DHCP server, and access to Ubuntu's archives."
   default     = "vmbr0"
 }
 
 variable "cores" {
   type        = number
-  description = "Processor cores, while building and as the clones' default."
+  description = "Number of CPU cores, during the build and as the default of clones."
   default     = 2
 }
 
@@ -98,13 +98,13 @@ variable "disk_size" {
 
 variable "disk_format" {
   type        = string
-  description = "Format of the disk: raw on block storages (LVM-thin, ZFS, Ceph); on directories raw or qcow2. Proxmox VE makes linked clones of both: those of a raw image on a directory are qcow2 files on top of it."
+  description = "Format of the disk: raw on block storages (LVM-thin, ZFS, Ceph), raw or qcow2 on directories. Proxmox VE makes linked clones of both. A linked clone of a raw image on a directory is a qcow2 file."
   default     = "raw"
 }
 
 variable "ssh_host" {
   type        = string
-  description = "Address for the provisioners' SSH; without it the one that the guest agent names."
+  description = "Address for the provisioners' SSH. Default: the address that the guest agent reports."
   default     = null
 }
 
@@ -116,7 +116,7 @@ variable "ssh_port" {
 
 variable "ssh_username" {
   type        = string
-  description = "Account that the installer makes for the provisioners. The finished image has it locked."
+  description = "Account that the installer creates for the provisioners. It is locked in the finished image."
   default     = "ci"
 }
 
@@ -128,7 +128,7 @@ variable "ssh_password" {
 
 variable "ssh_password_hash" {
   type        = string
-  description = "The same password as `openssl passwd -6` prints it."
+  description = "Hash of the password, as `openssl passwd -6` prints it."
   sensitive   = true
 }
 
@@ -139,16 +139,16 @@ variable "runner_version" {
 
 variable "runner_url" {
   type        = string
-  description = "Where the guest downloads the runner program's archive from."
+  description = "URL from which the guest downloads the runner program's archive."
 }
 
 variable "runner_sha256" {
   type        = string
-  description = "SHA-256 of that archive, as GitHub states it."
+  description = "SHA-256 of that archive, as GitHub publishes it."
 }
 
 variable "packages" {
   type        = list(string)
-  description = "Debian packages of the image, beyond what it needs itself."
+  description = "Debian packages of the image, in addition to those that it needs itself."
   default     = ["build-essential", "git", "python3", "unzip", "xz-utils", "zstd"]
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 const SOURCES: [&str; 4] =
     ["tfplugin6.proto", "plugin/grpc_broker.proto", "plugin/grpc_controller.proto", "plugin/grpc_stdio.proto"];
 
-/// Messages that carry the user's values: their `Debug` is written by hand and shows none of them.
+/// Messages that contain the user's values: their `Debug` is written by hand and shows none of them.
 const WITHOUT_DEBUG: [&str; 2] = [".tfplugin6.DynamicValue", ".tfplugin6.RawState"];
 
 /// Writes the generated code. With `check`, compares it with the checked-in code and writes nothing.

@@ -1,7 +1,8 @@
-//! A flat ISO 9660 image with Joliet and Rock Ridge names: one directory, a few small files.
+//! Writes ISO 9660 images with Joliet and Rock Ridge names. An image has one directory with a few small files.
 //!
-//! Written here rather than taken from a library because the bytes must depend on the content alone (the image's digest is its name), and a
-//! library stamps the time of day into them. Layout by ECMA-119, the Joliet specification, and IEEE P1281/P1282 (SUSP, RRIP).
+//! This is not taken from a library, because libraries write the current time into the image. The bytes must depend on
+//! the content alone, because the image's digest is a part of its file name. The layout follows ECMA-119, the Joliet
+//! specification, and IEEE P1281/P1282 (SUSP, RRIP).
 
 const SECTOR: usize = 2048;
 
@@ -20,16 +21,16 @@ const PATH_TABLE_BYTES: u32 = 10;
 
 /// 1 January 2000, midnight UTC, in a directory record's form (years since 1900, then month, day, …).
 const RECORD_DATE: [u8; 7] = [100, 1, 1, 0, 0, 0, 0];
-/// The same in a volume descriptor's form; its last byte is the time zone.
+/// The same date in the form of a volume descriptor. The last byte is the time zone.
 const VOLUME_DATE: &[u8; 17] = b"2000010100000000\0";
 /// "Not specified", for expiry and effective dates.
 const NO_DATE: &[u8; 17] = b"0000000000000000\0";
 
-/// One file of the image. Files are written in the order given, which must be the byte order of both names.
+/// One file of the image. The caller passes files in the byte order of both names.
 pub(crate) struct File<'a> {
-    /// Name as a guest sees it.
+    /// Name that a guest sees.
     pub(crate) name: &'a str,
-    /// Eight upper-case characters for readers without extensions.
+    /// Name of eight upper-case characters, for readers that know neither Joliet nor Rock Ridge.
     pub(crate) short: &'a str,
     pub(crate) content: &'a [u8],
 }
@@ -92,7 +93,7 @@ fn put(image: &mut [u8], sector: usize, bytes: &[u8]) {
     image[start..start + bytes.len()].copy_from_slice(bytes);
 }
 
-/// Converts a sector number or size, which is 32 bits wide on the medium. A seed is far below that.
+/// Converts a sector number or a size to 32 bits, their width in the image. A seed ISO is far smaller than that limit.
 fn number(value: usize) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }
@@ -101,7 +102,7 @@ fn wide(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_be_bytes).collect()
 }
 
-/// Writes both byte orders one after the other, as ECMA-119 §7.3.3 wants it.
+/// Writes both byte orders one after the other, as ECMA-119 §7.3.3 requires.
 fn both(value: u32) -> [u8; 8] {
     let mut bytes = [0; 8];
     bytes[..4].copy_from_slice(&value.to_le_bytes());
@@ -117,7 +118,7 @@ fn both_short(value: u16) -> [u8; 4] {
 fn descriptor(names: &Names, label: &str, sectors: usize) -> Vec<u8> {
     let (kind, escapes, little, big): (u8, &[u8], usize, usize) = match names {
         Names::Primary => (1, b"", PRIMARY_PATHS_LITTLE, PRIMARY_PATHS_BIG),
-        // UCS-2 level 3, what every Joliet writer uses.
+        // UCS-2 level 3, which all programs that write Joliet use.
         Names::Joliet => (2, b"%/E", JOLIET_PATHS_LITTLE, JOLIET_PATHS_BIG),
     };
     let mut out = Vec::with_capacity(SECTOR);
@@ -181,7 +182,7 @@ fn directory(names: &Names, files: &[File<'_>], extents: &[usize]) -> Vec<u8> {
     out
 }
 
-/// A directory record (ECMA-119 §9.1) with its system use area.
+/// Returns a directory record (ECMA-119 §9.1) with its system use area.
 fn record(extent: usize, size: usize, directory: bool, identifier: &[u8], system_use: &[u8]) -> Vec<u8> {
     let mut out = vec![0, 0];
     out.extend_from_slice(&both(number(extent)));
@@ -206,7 +207,7 @@ fn byte(length: usize) -> u8 {
     u8::try_from(length).unwrap_or(u8::MAX)
 }
 
-/// `SP` announces system use entries, `ER` says that they are Rock Ridge's.
+/// Returns the first system use entries: `SP` announces such entries, and `ER` says that they follow Rock Ridge.
 fn rock_ridge_start() -> Vec<u8> {
     let mut out = b"SP\x07\x01\xbe\xef\0".to_vec();
     let id = b"RRIP_1991A";

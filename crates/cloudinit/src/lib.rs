@@ -1,10 +1,10 @@
-//! Cloud-init data: templates, checks, and the NoCloud image that carries it.
+//! Cloud-init data: templates, checks, and the seed ISO for the NoCloud data source.
 //!
-//! * [`render`] expands `.pkrtpl` files the way Terraform's, OpenTofu's and Packer's `templatefile` does;
-//! * [`check_user_data`] finds mistakes in user-data before a guest does, with line and key;
-//! * [`SeedIso`] makes the `cidata` image that PVE can take over its API (snippets cannot be uploaded, ISO images can).
+//! * [`render`] expands `.pkrtpl` files like `templatefile` of Terraform, OpenTofu and Packer.
+//! * [`check_user_data`] finds mistakes in user-data before a guest boots with it, with line and key.
+//! * [`SeedIso`] makes the `cidata` image. PVE's API accepts uploads of ISO images, but not of snippets.
 //!
-//! No I/O: text in, text or bytes out. The same input gives the same bytes, always.
+//! This crate does no I/O. The same input always gives the same bytes.
 
 mod check;
 mod iso;

@@ -1,7 +1,7 @@
-//! cloud-init's own schema of cloud-config, compiled as far as a document needs it.
+//! cloud-init's own schema of cloud-config. Only the parts that a document needs are compiled.
 //!
-//! The schema joins one definition per module of cloud-init, some fifty, each about a few top-level keys. Compiled whole it
-//! costs 7 MiB; a document uses a handful of modules.
+//! The schema has about fifty definitions, one for each module of cloud-init. Each describes a few top-level keys.
+//! Compiling all of them takes 7 MiB of memory, but a document uses only a few modules.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -9,11 +9,11 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use jsonschema::Validator;
 use serde_json::{Map, Value};
 
-/// Vendored; `schema/README.md` has the source and the licence.
+/// A copy of cloud-init's file. `schema/README.md` names its source and its licence.
 const SCHEMA: &str = include_str!("../schema/schema-cloud-config-v1.json");
 
-/// Top-level keys that the vendored schema does not describe: older ones that cloud-init still reads, those of its own configuration, and
-/// those of releases after the schema (its documentation, 23.1 to 25.1).
+/// Top-level keys that this schema does not describe: older keys that cloud-init still reads, keys of its own
+/// configuration, and keys of later releases (cloud-init's documentation, 23.1 to 25.1).
 const FURTHER_KEYS: &[&str] = &[
     "apt_mirror",
     "apt_preserve_sources_list",
@@ -55,15 +55,16 @@ static KNOWN_KEYS: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
     described.chain(FURTHER_KEYS.iter().map(|key| (*key).to_owned())).collect()
 });
 
-/// By the keys that they were compiled for. A configuration has many documents, and few sets of keys.
+/// Validators by the keys that they were compiled for. A configuration has many documents, but few different sets of
+/// keys.
 static VALIDATORS: Mutex<BTreeMap<BTreeSet<String>, Arc<Validator>>> = Mutex::new(BTreeMap::new());
 
-/// Returns the top-level keys that some cloud-init knows.
+/// Returns the top-level keys that any release of cloud-init knows.
 pub(crate) fn known_keys() -> &'static BTreeSet<String> {
     &KNOWN_KEYS
 }
 
-/// Returns the validator for a document with these top-level keys; `None` if the document is not a mapping.
+/// Returns the validator for a document with these top-level keys. Returns `None` if the document is not a mapping.
 pub(crate) fn validator(document: &Value) -> Option<Arc<Validator>> {
     let keys: BTreeSet<String> =
         document.as_object()?.keys().filter(|key| KNOWN_KEYS.contains(*key)).cloned().collect();
@@ -84,7 +85,7 @@ fn compiled(schema: &Value) -> Option<Validator> {
     jsonschema::draft4::options().build(schema).ok()
 }
 
-/// Returns the schema without the modules that say nothing about these keys.
+/// Returns the schema without the modules that do not describe these keys.
 fn narrowed(mut schema: Value, keys: &BTreeSet<String>) -> Value {
     let Value::Object(root) = &mut schema else { return schema };
     let Some(Value::Array(mut joined)) = root.remove("allOf") else { return schema };
@@ -99,7 +100,8 @@ fn module<'a>(schema: &'a Map<String, Value>, reference: &Value) -> Option<&'a M
     schema.get("$defs")?.get(name)?.as_object()
 }
 
-/// A module that has more to say than what its own keys look like is kept for every document.
+/// Returns true if a module matters to a document with these keys. A module with rules beyond the form of its own keys
+/// matters to every document.
 fn concerns(module: &Map<String, Value>, keys: &BTreeSet<String>) -> bool {
     let only_keys = module.keys().all(|word| ["type", "properties", "title", "description"].contains(&word.as_str()));
     let described = module.get("properties").and_then(Value::as_object).into_iter().flat_map(Map::keys);
@@ -113,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_whole_schema_says_the_same_of_every_key() {
+    fn the_narrowed_schema_judges_each_key_like_the_whole_schema() {
         let whole = compiled(&parsed()).expect("the vendored schema");
         let mut refused = 0;
         for key in known_keys() {

@@ -9,18 +9,19 @@ use serde_saphyr::Spanned;
 /// A document with the lines of its values.
 pub(crate) struct Document {
     pub(crate) value: serde_json::Value,
-    /// JSON pointer (`/users/0/name`) → line, from 1.
+    /// Lines by JSON pointer, as in `/users/0/name`. Lines count from 1.
     lines: BTreeMap<String, u64>,
 }
 
-/// A document that is not YAML.
+/// The text is not YAML.
 pub(crate) struct SyntaxError {
     pub(crate) line: u64,
     pub(crate) message: String,
 }
 
 impl Document {
-    /// Reads one YAML document the way PyYAML, cloud-init's reader, does: `yes` and `off` are booleans, `0644` is octal.
+    /// Reads one YAML document as cloud-init does, which uses PyYAML: `yes` and `off` are booleans, and `0644` is
+    /// octal.
     pub(crate) fn parse(text: &str) -> Result<Self, SyntaxError> {
         let options = serde_saphyr::options! { legacy_octal_numbers: true, with_snippet: false };
         let node: Spanned<Node> = serde_saphyr::from_str_with_options(text, options).map_err(|error| SyntaxError {
@@ -32,7 +33,7 @@ impl Document {
         Ok(Self { value, lines })
     }
 
-    /// Returns the line of a JSON pointer, or of the closest thing around it.
+    /// Returns the line of a JSON pointer, or of the closest value around it.
     pub(crate) fn line_of(&self, pointer: &str) -> u64 {
         let mut pointer = pointer;
         loop {
@@ -118,7 +119,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
 }
 
 fn convert(node: Spanned<Node>, pointer: String, lines: &mut BTreeMap<String, u64>) -> serde_json::Value {
-    // A mapping's key has noted the line already, and that is the better place.
+    // In a mapping, the line of the key counts, which is stored already.
     lines.entry(pointer.clone()).or_insert_with(|| node.referenced.line());
     match node.value {
         Node::Scalar(value) => value,

@@ -1,4 +1,4 @@
-//! The templates of the shipped flavours render, and cloud-init would accept what comes out.
+//! The templates of the shipped flavours render to data that cloud-init accepts.
 
 #![cfg(test)]
 

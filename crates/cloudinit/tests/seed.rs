@@ -1,4 +1,4 @@
-//! The image as programs that know nothing of this crate read it.
+//! The image is read by independent programs.
 
 #![cfg(test)]
 
@@ -16,7 +16,7 @@ fn seed() -> SeedIso {
     }
 }
 
-/// Runs a reader of ISO images. Fails with the name of the package where the reader is not installed.
+/// Runs a program that reads ISO images. Panics with advice if the program is not installed.
 fn run(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program)
         .args(arguments)
@@ -41,13 +41,13 @@ fn the_same_input_gives_the_same_bytes_and_other_input_another_digest() {
 }
 
 #[test]
-fn the_bytes_stay_what_they_are_from_release_to_release() {
+fn the_bytes_do_not_change_between_releases() {
     let image = SeedIso { user_data: "#cloud-config\n".to_owned(), ..SeedIso::default() }.build();
     assert_eq!(image.sha256, "654ae4b1345acef610846464b558f42926671293a9f0988277e45a3434c4a8ca");
 }
 
 #[test]
-fn blkid_finds_the_label_by_which_cloud_init_looks() {
+fn blkid_finds_the_label_that_cloud_init_searches_for() {
     let directory = tempfile::tempdir().unwrap();
     let path = write(&directory.path().join("seed.iso"), &seed().build().bytes);
     let found = run("blkid", &["-o", "export", &path]);

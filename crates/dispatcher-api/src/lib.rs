@@ -1,9 +1,11 @@
 //! The code that provider and dispatcher share: the configuration model, the status model, and the protocol that both
 //! speak over a Proxmox VE container console.
 //!
-//! The feature `console` brings the protocol and the sealing of secrets. Without it, nothing here is random or cryptographic.
+//! The feature `console` adds the protocol and the sealing of secrets. Without it, the crate has neither randomness nor
+//! cryptography.
 //!
-//! No I/O, no clock. A console is a shared terminal that echoes, so secrets are sealed before they enter a frame.
+//! This crate has neither I/O nor a clock. A console is a shared terminal that echoes, so secrets are sealed before
+//! they are put into a frame.
 
 mod config;
 #[cfg(feature = "console")]

@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_have_stable_names() {
+    fn the_names_of_requests_do_not_change() {
         let hello = Request::Hello { protocol: 1, version: "0.1.0".into() };
         assert_eq!(serde_json::to_string(&hello).unwrap(), r#"{"request":"hello","protocol":1,"version":"0.1.0"}"#);
         assert_eq!(serde_json::from_str::<Request>(r#"{"request":"drain"}"#).unwrap(), Request::Drain {});
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_with_something_unknown_is_refused() {
+    fn a_request_with_an_unknown_field_is_refused() {
         assert!(serde_json::from_str::<Request>(r#"{"request":"status","verbose":true}"#).is_err());
         assert!(serde_json::from_str::<Request>(r#"{"request":"format_disk"}"#).is_err());
     }

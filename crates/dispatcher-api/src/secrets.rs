@@ -31,7 +31,7 @@ pub enum SealError {
     #[error("the secrets are not sealed to the key of this session")]
     WrongKey,
     /// The opened text is not a set of secrets.
-    #[error("what was sealed are not the secrets of a dispatcher")]
+    #[error("the sealed text does not contain the secrets of a dispatcher")]
     Content,
 }
 
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_them_is_printed() {
+    fn secrets_are_never_printed() {
         let key = SessionKey::generate();
         let sealed = secrets().seal(&key.public_key()).unwrap();
         let printed = format!("{:?} {sealed:?} {key:?}", secrets());
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn something_else_sealed_is_refused() {
+    fn sealed_text_that_is_not_secrets_is_refused() {
         let key = SessionKey::generate();
         let sealed = crypto_box::PublicKey::from_bytes(key.public_key().0).seal(&mut OsRng, b"{}").unwrap();
         assert_eq!(key.open(&SealedSecrets(STANDARD.encode(sealed))).unwrap_err(), SealError::Content);

@@ -1,4 +1,4 @@
-//! The console between provider and dispatcher: a terminal that mixes messages with whatever else it shows.
+//! The console between provider and dispatcher: a terminal that mixes messages with other output.
 
 use dispatcher_api::frames::{Decoder, Direction, LARGEST_MESSAGE, Message, SessionId, encode};
 

@@ -12,8 +12,8 @@ use crate::model::{Job, WorkflowRun};
 use crate::permission::ACTIONS_READ;
 use crate::scope::repository_path;
 
-/// The states of a run that is not completed, in the order in which a run passes through them: one that moves on
-/// between two of the calls is then seen twice instead of never.
+/// The states of a run that is not completed, in the order in which a run passes through them. A run that changes its
+/// state between two of the requests is therefore seen twice, and not missed.
 const NOT_COMPLETED: [&str; 5] = ["requested", "waiting", "pending", "queued", "in_progress"];
 
 #[derive(Deserialize)]
@@ -27,14 +27,14 @@ struct Jobs {
 }
 
 impl Client {
-    /// All runs of `repository` that are not completed, by ascending number.
+    /// Returns all runs of `repository` that are not completed, by ascending number.
     ///
-    /// The state of a run is not a filter for queued jobs (a run with one running and one queued job shows either word),
-    /// so each of these runs may have one. GitHub filters by one state a call: five requests, which cost nothing of
-    /// the primary limit while nothing changes.
+    /// Each of these runs may have a queued job, because a run with one running and one queued job may have either
+    /// state. GitHub filters by one state per request, so this needs five requests. Unchanged answers do not count
+    /// against the primary limit.
     ///
     /// # Errors
-    /// As [`Error`] says; `NotFound` also where the token may not see a private repository.
+    /// Those of [`Error`]. [`Error::NotFound`] also if the token may not see a private repository.
     pub async fn runs_not_completed(&self, repository: &RepositoryName) -> Result<Vec<WorkflowRun>, Error> {
         let operation = Operation::new(format!("list workflow runs of {repository}"), ACTIONS_READ);
         let mut runs = BTreeMap::new();
@@ -46,7 +46,7 @@ impl Client {
         Ok(runs.into_values().collect())
     }
 
-    /// The jobs of a run's latest attempt.
+    /// Returns the jobs of a run's latest attempt.
     ///
     /// # Errors
     /// As [`Error`] says.
@@ -56,7 +56,7 @@ impl Client {
         self.list(&operation, &path, |jobs: Jobs| jobs.jobs).await
     }
 
-    /// One job: the cheap "is it still queued?".
+    /// Returns one job, for example to find out whether it is still queued.
     ///
     /// # Errors
     /// As [`Error`] says.

@@ -1,4 +1,5 @@
-//! Asking as a GitHub App: claims signed with its key, and the hourly tokens of an installation that they buy.
+//! Requests as a GitHub App. The App signs claims with its key, and GitHub exchanges them for tokens of an
+//! installation, which end after an hour.
 
 use std::fmt;
 
@@ -18,21 +19,22 @@ use tokio::sync::Mutex;
 use crate::calls::{Calls, Operation, authorization};
 use crate::error::Error;
 
-/// A clock that is ahead of GitHub's by less does no harm: GitHub refuses claims from the future.
+/// Backdates the issue time of claims by this much to tolerate clock skew, because GitHub refuses claims from the
+/// future.
 const BACKDATED: SignedDuration = SignedDuration::from_mins(1);
-/// GitHub takes claims for ten minutes at most, by its own clock.
+/// Life of a claim. GitHub accepts at most ten minutes, by its own clock.
 const CLAIM_LIFE: SignedDuration = SignedDuration::from_mins(9);
-/// A token that ends sooner is replaced before it is used.
+/// Shortest remaining life of a token that is still used.
 const RESERVE: SignedDuration = SignedDuration::from_mins(5);
 
 /// An installation of a GitHub App, and the App's key.
 #[derive(Clone)]
 pub struct AppCredential {
-    /// The App's client id, or its number.
+    /// Client id or number of the App.
     pub issuer: String,
     /// Number of the installation.
     pub installation: u64,
-    /// The App's private key, PEM, as GitHub hands it out.
+    /// Private key of the App, in the PEM form that GitHub issues.
     pub private_key: SecretString,
 }
 
@@ -45,7 +47,7 @@ impl fmt::Debug for AppCredential {
     }
 }
 
-/// The part of it that a client keeps.
+/// The parts of a credential that a client keeps.
 pub(crate) struct App {
     issuer: String,
     installation: u64,
@@ -80,7 +82,7 @@ impl App {
         Ok(Self { issuer, installation, key, token: Mutex::default() })
     }
 
-    /// A claim to be this App (RFC 7519, RS256).
+    /// Returns a signed claim to be this App (RFC 7519, RS256).
     fn claim(&self, now: Timestamp) -> Result<SecretString, Error> {
         let issued = now - BACKDATED;
         let payload = serde_json::json!({
@@ -93,11 +95,11 @@ impl App {
         let mut signature = vec![0; self.key.public().modulus_len()];
         self.key
             .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature)
-            .map_err(|_| Error::Setup { reason: "the App's private key does not sign".into() })?;
+            .map_err(|_| Error::Setup { reason: "the App's private key cannot sign".into() })?;
         Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)).into())
     }
 
-    /// Forgets a token that GitHub does not take any more.
+    /// Forgets a token that GitHub no longer accepts.
     pub(crate) async fn forget(&self, refused: &HeaderValue) {
         let mut token = self.token.lock().await;
         if token.as_ref().is_some_and(|token| token.authorization == *refused) {
@@ -105,8 +107,8 @@ impl App {
         }
     }
 
-    /// Returns the value of `Authorization`: the installation's token, requested again shortly before it ends. Callers at
-    /// the same time share one request.
+    /// Returns the value of `Authorization`, which is the token of the installation. Requests a new token shortly
+    /// before the old one ends. Concurrent callers share one request.
     pub(crate) async fn token(&self, calls: &Calls) -> Result<HeaderValue, Error> {
         let mut known = self.token.lock().await;
         let now = calls.now();

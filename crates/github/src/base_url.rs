@@ -1,4 +1,4 @@
-//! Which GitHub: `api.github.com`, a GitHub Enterprise Server, or a data-residency tenant.
+//! The address of GitHub's API: `api.github.com`, a GitHub Enterprise Server, or a data-residency tenant.
 
 use std::fmt;
 
@@ -8,39 +8,39 @@ use url::{Host, Url};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseUrl(Url);
 
-/// Why a text cannot be the root of GitHub's REST API.
+/// Reason why a text cannot be the root of GitHub's REST API.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BaseUrlError {
-    /// It cannot be read as a URL.
+    /// The text is not a URL.
     #[error("\"{text}\" is not a URL; expected https://api.github.com or https://HOST/api/v3")]
     NotUrl {
-        /// The text that was given.
+        /// Text as the user wrote it.
         text: String,
     },
-    /// It is not encrypted, and the token would travel in the clear.
+    /// The address is not encrypted, so the token would be sent in plain text.
     #[error("GitHub's API would get the token unencrypted at \"{given}\"; use {instead}")]
     NotEncrypted {
-        /// The text that was given.
+        /// Text as the user wrote it.
         given: String,
-        /// The same with https.
+        /// Address with https.
         instead: String,
     },
-    /// User name, password, query or fragment have no place in it.
-    #[error("the URL of GitHub's API must not carry a user name, password, query or fragment")]
+    /// The address has a user name, a password, a query or a fragment.
+    #[error("the URL of GitHub's API must not have a user name, password, query or fragment")]
     Decorated,
-    /// It is the web site, not the API.
+    /// The address is that of the web site, not of the API.
     #[error("\"{given}\" is the web site; its API is {instead}")]
     WebSite {
-        /// The text that was given.
+        /// Text as the user wrote it.
         given: String,
-        /// Where the API is.
+        /// Address of the API.
         instead: String,
     },
 }
 
 impl BaseUrl {
-    /// Reads the root of an API: `https://api.github.com`, `https://HOST/api/v3` (GitHub Enterprise Server),
-    /// `https://api.TENANT.ghe.com`. Plain `http://` is only taken for this very machine.
+    /// Reads the root of an API: `https://api.github.com`, `https://HOST/api/v3` (GitHub Enterprise Server), or
+    /// `https://api.TENANT.ghe.com`. Accepts plain `http://` only for this machine.
     pub fn parse(text: &str) -> Result<Self, BaseUrlError> {
         let not_url = || BaseUrlError::NotUrl { text: text.to_owned() };
         let mut url = Url::parse(text.trim()).map_err(|_| not_url())?;
@@ -68,17 +68,17 @@ impl BaseUrl {
         Ok(Self(url))
     }
 
-    /// Returns true if the API is on this very machine, where a proxy must not be asked.
+    /// Returns true if the API is on this machine. Requests to it must not use a proxy.
     pub(crate) fn is_local(&self) -> bool {
         self.0.host().is_some_and(|host| is_this_machine(&host.to_owned()))
     }
 
-    /// The URL of `path` (relative, already escaped) below the root.
+    /// Returns the URL of a path below the root. `path` is relative and already escaped.
     pub(crate) fn join(&self, path: &str) -> Option<Url> {
         self.0.join(path).ok()
     }
 
-    /// Returns true if `url` is served by the same scheme, host and port.
+    /// Returns true if `url` has the same scheme, host and port.
     pub(crate) fn same_origin(&self, url: &Url) -> bool {
         self.0.origin() == url.origin()
     }
@@ -109,14 +109,14 @@ mod tests {
     }
 
     #[test]
-    fn plain_http_is_refused_with_the_https_form() {
+    fn plain_http_is_refused_with_the_address_for_https() {
         let error = BaseUrl::parse("http://git.example.com/api/v3").unwrap_err().to_string();
         assert!(error.ends_with("use https://git.example.com/api/v3"), "{error}");
         assert!(BaseUrl::parse("http://127.0.0.1:8123").is_ok());
     }
 
     #[test]
-    fn the_web_site_is_not_taken_for_the_api() {
+    fn the_address_of_the_web_site_is_refused_with_that_of_the_api() {
         let error = BaseUrl::parse("https://github.com").unwrap_err().to_string();
         assert!(error.contains("https://api.github.com"), "{error}");
     }

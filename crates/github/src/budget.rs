@@ -1,29 +1,29 @@
-//! The rest of GitHub's rate limit, as its answers report it.
+//! The rest of GitHub's rate limit, as GitHub's answers report it.
 
 use http::header::HeaderMap;
 use jiff::{SignedDuration, Timestamp};
 
-/// Wait after a secondary limit that comes without `Retry-After` (GitHub's documentation: at least one minute).
+/// Wait after a secondary limit without `Retry-After`. GitHub's documentation asks for at least one minute.
 const SECONDARY_WAIT: SignedDuration = SignedDuration::from_secs(60);
 
 /// Share of the hourly limit that is kept for registrations and their removal.
 const RESERVED_SHARE: u64 = 20;
 
-/// The primary limit, as the last counted answer gave it.
+/// The primary limit, as the last answer that counted reported it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Budget {
-    /// Requests per hour; absent where the server has no limit (GitHub Enterprise Server by default).
+    /// Requests per hour. `None` if the server has no limit, as GitHub Enterprise Server by default.
     pub limit: Option<u64>,
     /// Requests left until `reset_at`.
     pub remaining: Option<u64>,
     /// Begin of the next hour.
     pub reset_at: Option<Timestamp>,
-    /// Nothing is sent before this instant: a primary or secondary limit was hit.
+    /// End of a primary or secondary limit, before which nothing is sent.
     pub blocked_until: Option<Timestamp>,
 }
 
 impl Budget {
-    /// Takes over what an answer's headers say.
+    /// Updates the budget from the headers of an answer.
     pub(crate) fn observe(&mut self, headers: &HeaderMap) {
         if let Some(resource) = text(headers, "x-ratelimit-resource")
             && resource != "core"
@@ -41,14 +41,15 @@ impl Budget {
         self.blocked_until = self.blocked_until.max(Some(until));
     }
 
-    /// Returns true if polls should leave the rest of the limit to requests that a runner waits for.
+    /// Returns true if the rest of the limit is reserved for requests that a runner waits for, so that polls should
+    /// pause.
     #[must_use]
     pub fn is_reserved(&self) -> bool {
         matches!((self.limit, self.remaining), (Some(limit), Some(remaining)) if remaining < limit / RESERVED_SHARE)
     }
 
-    /// If this answer (403 or 429) is a rate limit: until when. GitHub marks a primary limit by a `remaining` of 0, a
-    /// secondary one by `Retry-After` or its message.
+    /// Returns the end of the rate limit if this answer (403 or 429) reports one. GitHub marks a primary limit by a
+    /// `remaining` of 0, and a secondary limit by `Retry-After` or by its message.
     pub(crate) fn limited(headers: &HeaderMap, message: &str, now: Timestamp) -> Option<Timestamp> {
         if let Some(seconds) = number(headers, "retry-after") {
             return now.checked_add(SignedDuration::from_secs(i64::try_from(seconds).ok()?)).ok();
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secondary_limit_says_how_long_or_means_a_minute() {
+    fn a_secondary_limit_lasts_as_long_as_it_says_or_a_minute() {
         let reported = headers(&[("retry-after", "7"), ("x-ratelimit-remaining", "4000")]);
         assert_eq!(Budget::limited(&reported, "", at(100)), Some(at(107)));
         let untold = headers(&[("x-ratelimit-remaining", "4000")]);

@@ -1,16 +1,16 @@
-//! Answers kept for conditional requests: GitHub does not count a "304 Not Modified" against the primary limit.
+//! Answers for conditional requests. GitHub does not count a "304 Not Modified" against the primary limit.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-/// Answers kept at most; a poll of some dozens of repositories with their runs fits.
+/// Largest number of answers, enough for polls of some dozens of repositories with their runs.
 const CAPACITY: usize = 512;
-/// Bytes kept at most, of all answers together.
+/// Largest size of all answers together, in bytes.
 const MOST_BYTES: usize = 32 << 20;
 
-/// A page of an answer, as received.
+/// A page of a list, as it was received.
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(crate) etag: Option<String>,
@@ -18,7 +18,7 @@ pub(crate) struct Page {
     pub(crate) body: Bytes,
 }
 
-/// Pages by URL; the one stored longest ago makes room.
+/// Pages by URL. The oldest page is dropped to make room.
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
     pages: HashMap<String, Arc<Page>>,
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn large_answers_make_room_for_each_other() {
+    fn a_large_answer_drops_older_ones() {
         let large = || Arc::new(Page { etag: None, next: None, body: Bytes::from(vec![0; MOST_BYTES / 2]) });
         let mut cache = Cache::default();
         ["a", "b", "b", "c"].into_iter().for_each(|url| cache.put(url, large()));

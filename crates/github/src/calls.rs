@@ -1,4 +1,4 @@
-//! One request: headers, rate limit, time limit, and the way from a status to an [`Error`].
+//! One request: headers, rate limit, time limit, and the [`Error`] of each status.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,7 +22,7 @@ const API_VERSION: HeaderValue = HeaderValue::from_static("2022-11-28");
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/vnd.github+json");
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Returns the wall time, by which GitHub says when a limit or a token ends.
+/// Returns the wall time, in which GitHub states the end of a limit or of a token.
 pub(crate) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// An operation: its name for messages, and the permission that it needs.
@@ -38,7 +38,7 @@ impl Operation {
     }
 }
 
-/// Body of a refusal; `errors` is a list of texts or of objects.
+/// Body of a refusal. `errors` is a list of texts or of objects.
 #[derive(Debug, Default, Deserialize)]
 struct Refusal {
     #[serde(default)]
@@ -47,7 +47,7 @@ struct Refusal {
     errors: serde_json::Value,
 }
 
-/// The calls of one GitHub, with what its answers said about the rate limit.
+/// The requests to one GitHub, with the state of its rate limit.
 pub(crate) struct Calls {
     transport: Arc<dyn Transport>,
     pub(crate) base_url: BaseUrl,
@@ -59,8 +59,9 @@ pub(crate) struct Calls {
 
 impl Calls {
     pub(crate) fn new(transport: Arc<dyn Transport>, config: &ClientConfig, clock: Clock) -> Result<Self, Error> {
-        let user_agent = HeaderValue::from_str(&config.user_agent)
-            .map_err(|_| Error::Setup { reason: "the user agent contains characters that no header has".into() })?;
+        let user_agent = HeaderValue::from_str(&config.user_agent).map_err(|_| Error::Setup {
+            reason: "the user agent contains characters that a header cannot have".into(),
+        })?;
         let mut headers = HeaderMap::from_iter([
             (ACCEPT, MEDIA_TYPE),
             (HeaderName::from_static("x-github-api-version"), API_VERSION),
@@ -81,7 +82,7 @@ impl Calls {
         (self.clock)()
     }
 
-    /// A request with the headers that all have.
+    /// Returns a request with the headers of every request.
     pub(crate) fn request(&self, method: Method, url: &Url, body: Option<&serde_json::Value>) -> Prepared {
         let content = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
         let mut headers = self.headers.clone();
@@ -91,7 +92,7 @@ impl Calls {
         Prepared { method, url: url.clone(), headers, body: content }
     }
 
-    /// Sends nothing but who asks, once, with a claim in place of the client's own credential.
+    /// Sends a request without a body once, with a claim in place of the client's own credential.
     pub(crate) async fn post_as<T: DeserializeOwned>(
         &self,
         operation: &Operation,
@@ -155,7 +156,7 @@ impl Calls {
         if self.base_url.same_origin(&url) {
             return Ok(url);
         }
-        // The token goes with every request, so a page elsewhere is not fetched.
+        // Every request has the token, so a page on another server is not fetched.
         Err(malformed(operation, "the next page is on another server"))
     }
 }
@@ -163,7 +164,7 @@ impl Calls {
 /// Returns the value of `Authorization` for a token.
 pub(crate) fn authorization(token: &SecretString) -> Result<HeaderValue, Error> {
     let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose_secret().trim()))
-        .map_err(|_| Error::Setup { reason: "the token contains characters that no token has".into() })?;
+        .map_err(|_| Error::Setup { reason: "the token contains characters that a token cannot have".into() })?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -208,7 +209,7 @@ fn lost(operation: &Operation, error: TransportError) -> Error {
     }
 }
 
-/// A request that may get further headers.
+/// A request to which further headers can be added.
 #[derive(Clone)]
 pub(crate) struct Prepared {
     method: Method,

@@ -22,10 +22,11 @@ use crate::link;
 use crate::setup::{ClientConfig, Credential, private_roots, public_roots};
 use crate::transport::{Https, Transport};
 
-/// Pages read of one list at most: GitHub cuts filtered lists at 1 000 entries, runner groups end at 10 000.
+/// Largest number of pages of one list. GitHub cuts filtered lists at 1,000 entries, and a runner group has at most
+/// 10,000 runners.
 const MAX_PAGES: usize = 100;
 
-/// A connection to one GitHub with one credential. Clones share everything.
+/// A client of one GitHub with one credential. Clones share everything.
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
@@ -33,26 +34,27 @@ pub struct Client {
 
 struct Shared {
     calls: Calls,
-    /// Where an App asks: its tokens come and go, so a default header cannot carry them.
+    /// App whose tokens the requests use. `None` for a fixed token, which is in a default header.
     app: Option<App>,
     cache: Mutex<Cache>,
 }
 
 impl Client {
-    /// A client that has asked nothing yet. The process must have a TLS provider installed; certificates are checked
-    /// against Mozilla's roots compiled in, because the dispatcher's container has no certificate store.
+    /// Makes a client, which connects when it sends its first request. The process must have a TLS provider installed.
+    /// Certificates are checked against Mozilla's roots, which are compiled in because the dispatcher's container has
+    /// no certificate store.
     ///
     /// # Errors
-    /// [`Error::Setup`] where the token or user agent cannot stand in a header, or an App's key is none.
+    /// [`Error::Setup`] if the token or the user agent cannot be in a header, or the App's key is not a key.
     pub fn new(config: ClientConfig) -> Result<Self, Error> {
         Self::with_roots(config, public_roots())
     }
 
-    /// The same for a GitHub Enterprise Server whose certificate a private authority vouches for: `authority` is that
-    /// one's certificate, or several, as PEM. Public authorities are not trusted then.
+    /// Makes a client of a GitHub Enterprise Server whose certificate was signed by a private authority. `authority`
+    /// has the certificates of the authority in PEM. Public authorities are not trusted.
     ///
     /// # Errors
-    /// [`Error::Setup`], also where there is no certificate in `authority`.
+    /// [`Error::Setup`], also if `authority` has no certificate.
     pub fn with_certificate_authority(config: ClientConfig, authority: &str) -> Result<Self, Error> {
         Self::with_roots(config, private_roots(authority)?)
     }
@@ -62,8 +64,8 @@ impl Client {
         Self::over(Arc::new(transport), config, Arc::new(Timestamp::now))
     }
 
-    /// Makes a client whose requests go over `transport`. `clock` returns the wall time, by which GitHub says when a limit
-    /// or a token ends.
+    /// Makes a client that sends its requests over `transport`. `clock` returns the wall time, in which GitHub states
+    /// the end of a limit or of a token.
     ///
     /// # Errors
     /// [`Error::Setup`] when the configuration cannot be used.
@@ -82,7 +84,7 @@ impl Client {
         *self.shared.calls.budget()
     }
 
-    /// All pages of a list, each turned into entries by `entries`.
+    /// Returns the entries of all pages of a list. `entries` returns those of one page.
     pub(crate) async fn list<P, T>(
         &self,
         operation: &Operation,
@@ -103,14 +105,14 @@ impl Client {
         Err(malformed(operation, format!("the list has more than {MAX_PAGES} pages")))
     }
 
-    /// One object.
+    /// Returns one object.
     pub(crate) async fn get<T: DeserializeOwned>(&self, operation: &Operation, path: &str) -> Result<T, Error> {
         let url = self.shared.calls.url(operation, path)?;
         let page = self.get_page(operation, &url).await?;
         decode(operation, &page.body)
     }
 
-    /// Sends `body` once; there is no retry because a lost answer may hide a success.
+    /// Sends `body` once. A request without an answer is not repeated, because it may have succeeded.
     pub(crate) async fn post<T: DeserializeOwned>(
         &self,
         operation: &Operation,
@@ -122,7 +124,7 @@ impl Client {
         decode(operation, self.send(operation, request).await?.body())
     }
 
-    /// Deletes once.
+    /// Sends a DELETE request once.
     pub(crate) async fn delete(&self, operation: &Operation, path: &str) -> Result<(), Error> {
         let calls = &self.shared.calls;
         let request = calls.request(Method::DELETE, &calls.url(operation, path)?, None);
@@ -166,7 +168,7 @@ impl Client {
         let token = app.token(calls).await?;
         let answer = calls.send(operation, request.with(AUTHORIZATION, token.clone())).await;
         if matches!(answer, Err(Error::Unauthorized { .. })) {
-            // GitHub revoked the token early. The next call requests another.
+            // GitHub revoked the token early. The next call requests a new one.
             app.forget(&token).await;
         }
         answer

@@ -1,10 +1,10 @@
 //! A client for the part of GitHub's REST API that runner farms need: workflow runs, jobs, self-hosted runners and
 //! just-in-time registrations.
 //!
-//! [`Client`] is cheap to clone; clones share connections, the conditional-request cache and what
-//! is known about the rate limit. It never waits for a rate limit: it answers [`Error::RateLimited`] with the instant
-//! from which asking makes sense, and the caller decides. It must never put a token or an encoded JIT configuration
-//! into an error, a log line or `Debug` output.
+//! [`Client`] is cheap to clone. Clones share connections, the cache of conditional requests and the state of the rate
+//! limit. The client never waits for a rate limit. It returns [`Error::RateLimited`] with the time of the next possible
+//! request, and the caller decides. It must never put a token or an encoded JIT configuration into an error, a log line
+//! or `Debug` output.
 
 mod actions;
 mod app;

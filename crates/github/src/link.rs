@@ -1,6 +1,6 @@
-//! The `Link` header, by which GitHub says where the next page is (RFC 8288).
+//! The `Link` header, which contains the URL of the next page (RFC 8288).
 
-/// The target with `rel="next"`, if there is one.
+/// Returns the target with `rel="next"`, if there is one.
 pub(crate) fn next(header: &str) -> Option<&str> {
     header.split(',').find_map(|link| {
         let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
@@ -14,7 +14,7 @@ mod tests {
     use super::next;
 
     #[test]
-    fn the_next_page_is_found_among_its_siblings() {
+    fn the_next_page_is_found_among_other_links() {
         let header = "<https://h/x?page=1>; rel=\"prev\", <https://h/x?page=3>; rel=\"next\", <https://h/x?page=9>; rel=\"last\"";
         assert_eq!(next(header), Some("https://h/x?page=3"));
     }

@@ -1,10 +1,10 @@
-//! GitHub's objects, as far as they are read. Unknown fields are ignored and unknown words kept, because GitHub adds
-//! both without notice.
+//! The parts of GitHub's objects that pxci reads. Unknown fields are ignored and unknown words are kept, because GitHub
+//! adds both without notice.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 
-/// A word of a list that GitHub may extend.
+/// Defines a type whose values are words of a list that GitHub may extend.
 macro_rules! words {
     ($(#[$outer:meta])* $name:ident { $($(#[$inner:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$outer])*
@@ -28,62 +28,62 @@ macro_rules! words {
 }
 
 words! {
-    /// How far a job is.
+    /// Status of a job.
     JobStatus {
-        /// Waits for a runner.
+        /// The job waits for a runner.
         Queued = "queued",
-        /// Runs, or is being handed to a runner.
+        /// The job runs, or is being assigned to a runner.
         InProgress = "in_progress",
-        /// Ended; see its conclusion.
+        /// The job has ended, with a conclusion.
         Completed = "completed",
-        /// Waits for a deployment gate.
+        /// The job waits for a deployment gate.
         Waiting = "waiting",
-        /// Just created.
+        /// The job was just created.
         Requested = "requested",
-        /// Waits for a concurrency group.
+        /// The job waits for a concurrency group.
         Pending = "pending",
     }
 }
 
 words! {
-    /// How a job ended.
+    /// Conclusion of a job.
     Conclusion {
         /// All steps succeeded.
         Success = "success",
         /// A step failed, or the runner was lost.
         Failure = "failure",
-        /// Somebody, or a newer run, cancelled it.
+        /// A person or a newer run cancelled the job.
         Cancelled = "cancelled",
-        /// Its condition was false.
+        /// The condition of the job was false.
         Skipped = "skipped",
-        /// It ran into its time limit.
+        /// The job exceeded its time limit.
         TimedOut = "timed_out",
     }
 }
 
 words! {
-    /// Whether a runner has a connection to GitHub; lags by seconds (a dead one may show `online` for 15 minutes).
+    /// Connection of a runner to GitHub. It lags by seconds, and a dead runner may be `online` for 15 minutes.
     RunnerStatus {
         /// Connected.
         Online = "online",
-        /// Not connected; also a registration that no machine used yet.
+        /// Not connected, or a registration that was not used yet.
         Offline = "offline",
     }
 }
 
-/// A workflow run: the frame of its jobs. Its own status says nothing about single jobs.
+/// A workflow run. Its status says nothing about its single jobs.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct WorkflowRun {
     /// Number of the run.
     pub id: u64,
-    /// Name of what triggered it (`push`, `pull_request`, …).
+    /// Event that triggered the run (`push`, `pull_request`, …).
     pub event: String,
-    /// When it was created.
+    /// Time of the creation.
     pub created_at: Timestamp,
-    /// When its present attempt was started. A run that is started again keeps `created_at`.
+    /// Time at which the latest attempt was started. A run that is started again keeps `created_at`.
     #[serde(default)]
     pub run_started_at: Option<Timestamp>,
-    /// When it last changed, for example because a person approved it.
+    /// Time of the last change, for example of an approval.
     #[serde(default)]
     pub updated_at: Option<Timestamp>,
 }
@@ -95,26 +95,26 @@ pub struct Job {
     pub id: u64,
     /// Number of its run.
     pub run_id: u64,
-    /// Name as shown to people.
+    /// Name that people see.
     pub name: String,
-    /// How far it is.
+    /// Status of the job.
     pub status: JobStatus,
-    /// How it ended, once it has.
+    /// Conclusion of a job that has ended.
     #[serde(default)]
     pub conclusion: Option<Conclusion>,
-    /// Labels that a runner must all have, as written in the workflow.
+    /// Labels of which the runner must have all, as written in the workflow.
     #[serde(default)]
     pub labels: Vec<String>,
-    /// The runner that took it; GitHub says 0 or nothing while there is none.
+    /// Number of its runner. GitHub returns 0 or nothing for a job without a runner.
     #[serde(default, deserialize_with = "nonzero")]
     pub runner_id: Option<u64>,
     /// Name of that runner.
     #[serde(default, deserialize_with = "nonempty")]
     pub runner_name: Option<String>,
-    /// When it was created.
+    /// Time of the creation.
     #[serde(default)]
     pub created_at: Option<Timestamp>,
-    /// When it started; for a queued job GitHub fills in the time of its creation.
+    /// Time of the start. For a queued job, it is the time of the creation.
     #[serde(default)]
     pub started_at: Option<Timestamp>,
 }
@@ -126,11 +126,11 @@ pub struct Runner {
     pub id: u64,
     /// Name, unique in its scope.
     pub name: String,
-    /// Whether it is connected.
+    /// Connection to GitHub.
     pub status: RunnerStatus,
-    /// True if it runs a job; lags by up to a minute and can be wrong, so it alone proves nothing.
+    /// True if the runner has a job. The value lags by up to a minute and can be wrong, so it alone proves nothing.
     pub busy: bool,
-    /// Its labels.
+    /// Labels of the runner.
     #[serde(default)]
     pub labels: Vec<RunnerLabel>,
 }
@@ -145,21 +145,21 @@ pub struct RunnerLabel {
 /// A build of GitHub's runner program.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct RunnerDownload {
-    /// `linux`, `win`, `osx`.
+    /// Operating system: `linux`, `win` or `osx`.
     pub os: String,
-    /// `x64`, `arm64`, `arm`.
+    /// Architecture: `x64`, `arm64` or `arm`.
     pub architecture: String,
-    /// Where the archive is.
+    /// URL of the archive.
     pub download_url: String,
     /// Name of the archive (`actions-runner-linux-x64-2.336.0.tar.gz`).
     pub filename: String,
-    /// SHA-256 of the archive, 64 hexadecimal digits. Old servers leave it out.
+    /// SHA-256 of the archive, as 64 hexadecimal digits. Old servers leave it out.
     #[serde(default)]
     pub sha256_checksum: Option<String>,
 }
 
 impl RunnerDownload {
-    /// The version in the name of the archive: `2.336.0`.
+    /// Returns the version in the name of the archive, as in `2.336.0`.
     #[must_use]
     pub fn version(&self) -> Option<&str> {
         let stem = self.filename.strip_suffix(".tar.gz").or_else(|| self.filename.strip_suffix(".zip"))?;

@@ -1,4 +1,4 @@
-//! Which permission a call needs, in the words of GitHub's token page: a refusal never says.
+//! The permissions that requests need, in the words of GitHub's token page. GitHub's refusals do not name them.
 
 use crate::scope::Scope;
 

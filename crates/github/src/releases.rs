@@ -1,4 +1,4 @@
-//! Releases of GitHub's runner program, which anybody may read.
+//! Releases of GitHub's runner program, which are public.
 
 use serde::Deserialize;
 
@@ -17,14 +17,14 @@ struct Release {
 struct Asset {
     name: String,
     browser_download_url: String,
-    /// `sha256:` and 64 hexadecimal digits; GitHub has it for all that was uploaded since 2025.
+    /// `sha256:` and 64 hexadecimal digits. GitHub has a digest of every file that was uploaded since 2025.
     #[serde(default)]
     digest: Option<String>,
 }
 
 impl Client {
-    /// The builds of the newest release of GitHub's runner program, one entry per platform. Needs no token; the
-    /// repository is on github.com, an enterprise server does not have it.
+    /// Returns the builds of the newest release of GitHub's runner program, one for each platform. Needs no token. The
+    /// repository is on github.com, not on an enterprise server.
     ///
     /// # Errors
     /// As [`Error`] says.
@@ -36,7 +36,8 @@ impl Client {
 }
 
 impl Asset {
-    /// Reads `actions-runner-OS-ARCHITECTURE-VERSION`; a release may have other files beside these.
+    /// Reads a file name of the form `actions-runner-OS-ARCHITECTURE-VERSION`. Returns `None` for other files of a
+    /// release.
     fn download(self) -> Option<RunnerDownload> {
         let (os, rest) = self.name.strip_prefix("actions-runner-")?.split_once('-')?;
         let (architecture, rest) = rest.split_once('-')?;
@@ -59,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_programs_archives_are_taken() {
+    fn only_archives_of_the_runner_program_are_listed() {
         let asset = |name: &str| Asset { name: name.into(), browser_download_url: "u".into(), digest: None };
         let found = asset("actions-runner-osx-arm64-2.336.0.tar.gz").download().unwrap();
         assert_eq!(

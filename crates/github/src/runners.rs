@@ -14,22 +14,23 @@ use crate::model::Runner;
 use crate::permission;
 use crate::scope::Scope;
 
-/// A registration to be made.
+/// Request for a registration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JitRequest {
     /// Name of the runner, unique in the scope.
     pub name: RunnerName,
-    /// Exactly the labels that it gets, 1–100: GitHub adds none to them.
+    /// Labels of the runner, 1 to 100. GitHub adds no labels.
     pub labels: Vec<String>,
-    /// Runner group; 1 is "Default", the only one that a repository has.
+    /// Number of the runner group. 1 is "Default", the only group of a repository.
     pub runner_group_id: u64,
 }
 
 /// A registration for exactly one job.
 pub struct JitConfig {
-    /// The runner as registered, listed as offline from now on.
+    /// Registered runner, which GitHub lists as offline for now.
     pub runner: Runner,
-    /// The configuration that the runner program starts with. Its holder can take a job, so it belongs into one VM's memory.
+    /// Just-in-time configuration for the runner program, a secret. Its holder can take a job, so it may be in the
+    /// memory of one VM only.
     pub encoded: SecretString,
 }
 
@@ -51,7 +52,8 @@ struct Minted {
 }
 
 impl Client {
-    /// The runners of `scope`, all or those with exactly this `name`. A runner that is missing here is not proven idle or done.
+    /// Returns the runners of `scope`, or only the runner of this `name`. The absence of a runner does not prove that
+    /// it is idle or has ended.
     ///
     /// # Errors
     /// As [`Error`] says.
@@ -60,28 +62,29 @@ impl Client {
         let filter = name.map(|name| format!("&name={}", utf8_percent_encode(name.as_str(), NON_ALPHANUMERIC)));
         let path = format!("{}/actions/runners?per_page=100{}", scope.path(), filter.unwrap_or_default());
         let runners = self.list(&operation, &path, |page: Runners| page.runners).await?;
-        // Enterprise servers before the filter existed ignore it and answer with all.
+        // Old enterprise servers ignore the filter and return all runners.
         Ok(runners.into_iter().filter(|runner| name.is_none_or(|name| runner.name == name.as_str())).collect())
     }
 
-    /// One runner by number.
+    /// Returns one runner by its number.
     ///
     /// # Errors
-    /// [`Error::NotFound`] once its registration is gone, which happens when it took its one job.
+    /// [`Error::NotFound`] if the registration is gone, as after the runner's only job.
     pub async fn runner(&self, scope: &Scope, id: u64) -> Result<Runner, Error> {
         let operation = Operation::new(format!("read runner {id} of {scope}"), permission::runners(scope));
         self.get(&operation, &format!("{}/actions/runners/{id}", scope.path())).await
     }
 
-    /// Removes a registration. Success fences the runner from *new* jobs only: one that it already has runs on.
+    /// Removes a registration, so that the runner gets no *new* job. A job that it already has continues.
     ///
     /// # Errors
-    /// [`Error::NotFound`] where it is gone already, [`Error::RunnerBusy`] where GitHub keeps it because of a job.
+    /// [`Error::NotFound`] if the registration is gone already. [`Error::RunnerBusy`] if GitHub keeps it because of a
+    /// job.
     pub async fn delete_runner(&self, scope: &Scope, id: u64) -> Result<(), Error> {
         let operation = Operation::new(format!("remove runner {id} of {scope}"), permission::runners(scope));
         let result = self.delete(&operation, &format!("{}/actions/runners/{id}", scope.path())).await;
         result.map_err(|error| match error {
-            // The published description of this call knows one reason for a 422.
+            // GitHub's published description of this request has one reason for a 422.
             Error::Rejected { operation, status: 422, message } => Error::RunnerBusy { operation, message },
             other => other,
         })
@@ -90,8 +93,8 @@ impl Client {
     /// Registers a runner for exactly one job.
     ///
     /// # Errors
-    /// [`Error::NameTaken`] where the name exists. After [`Error::Transport`], [`Error::Server`] and [`Error::Malformed`] the
-    /// registration may exist, so look the name up.
+    /// [`Error::NameTaken`] if the name exists. After [`Error::Transport`], [`Error::Server`] and [`Error::Malformed`],
+    /// the registration may exist, so search for the name.
     pub async fn generate_jitconfig(&self, scope: &Scope, request: &JitRequest) -> Result<JitConfig, Error> {
         let operation =
             Operation::new(format!("register runner {} in {scope}", request.name), permission::runners(scope));

@@ -1,24 +1,24 @@
-//! Where runners are registered: a repository or an organization.
+//! The scopes in which runners are registered: a repository or an organization.
 
 use std::fmt;
 
 use ownership::RepositoryName;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// Characters that GitHub's own names use and that need no escape in a path segment.
+/// Characters that are escaped in a path segment. Those of GitHub's own names need no escape.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
 
-/// Returns the path of a repository's part of the API.
+/// Returns the path of a repository in the API.
 pub(crate) fn repository_path(repository: &RepositoryName) -> String {
     format!("repos/{}/{}", segment(repository.owner()), segment(repository.name()))
 }
 
-/// The owner of a runner registration.
+/// The scope in which a runner is registered.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Scope {
     /// Runners that only this repository may use.
     Repository(RepositoryName),
-    /// Runners of an organization, by its login; runner groups decide which repositories may use them.
+    /// Runners of an organization, by its login. Runner groups decide which repositories may use them.
     Organization(String),
 }
 
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_cannot_be_escaped_from() {
+    fn a_name_cannot_lead_to_another_path() {
         assert_eq!(Scope::Organization("a/../b?x".into()).path(), "orgs/a%2F..%2Fb%3Fx");
     }
 }

@@ -12,22 +12,22 @@ use crate::error::Error;
 /// Credentials of the caller.
 #[derive(Debug, Clone)]
 pub enum Credential {
-    /// Nobody: enough for what is public, 60 requests an hour.
+    /// No credential. It is enough for public data, with 60 requests per hour.
     Anonymous,
     /// A personal access token, fine-grained or classic.
     Token(SecretString),
-    /// A GitHub App where it is installed.
+    /// An installation of a GitHub App.
     App(AppCredential),
 }
 
 /// Settings of a [`Client`].
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
-    /// Which GitHub.
+    /// Address of the API.
     pub base_url: BaseUrl,
     /// Credentials of the caller.
     pub credential: Credential,
-    /// `User-Agent`, which GitHub demands: program and version.
+    /// Value of the `User-Agent` header, which GitHub requires: program and version.
     pub user_agent: String,
 }
 

@@ -1,6 +1,7 @@
-//! The way of one request to GitHub, and of its answer back.
+//! Sends one request to GitHub and reads its answer.
 //!
-//! In production that is HTTPS. A caller may give another one ([`crate::Client::over`]): then nothing here opens a socket.
+//! In production, the transport is HTTPS. A caller may pass another transport ([`crate::Client::over`]), and then this
+//! crate opens no socket.
 
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -17,13 +18,14 @@ use rustls::RootCertStore;
 use crate::base_url::BaseUrl;
 use crate::error::Error;
 
-/// Largest answer that is read, in bytes. A page of a hundred workflow runs has about a tenth of it.
+/// Largest answer that is read, in bytes. A page of a hundred workflow runs is about a tenth of that.
 pub(crate) const LARGEST_ANSWER: usize = 16 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A way of requests to one GitHub.
+/// A transport of requests to one GitHub.
 ///
-/// It sends each request once, and follows redirects on the same server. Repetition and time limits are the client's.
+/// A transport sends each request once, and follows redirects on the same server. The client does repetition and time
+/// limits.
 pub trait Transport: Send + Sync {
     /// Sends a request, whose URI is absolute, and returns the whole answer.
     ///
@@ -32,16 +34,16 @@ pub trait Transport: Send + Sync {
     fn send(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>>;
 }
 
-/// Why there is no answer.
+/// Reason why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
-    /// No answer came: the request may have been carried out.
+    /// GitHub did not answer. The request may have been carried out.
     #[error("no answer")]
     Interrupted(#[source] Box<dyn StdError + Send + Sync>),
-    /// The answer is larger than what the client reads. The request was carried out.
+    /// The answer is larger than the client's limit. The request was carried out.
     #[error("the answer has more than {} MiB", limit >> 20)]
     Oversized {
-        /// Largest answer in bytes.
+        /// Limit in bytes.
         limit: usize,
     },
 }
@@ -72,7 +74,7 @@ impl Transport for Https {
             let (head, body) = Response::<reqwest::Body>::from(response).into_parts();
             match Limited::new(body, LARGEST_ANSWER).collect().await {
                 Ok(body) => Ok(Response::from_parts(head, body.to_bytes())),
-                // A body that breaks off must not hide the status of a refusal.
+                // The status of a refusal counts even if its body is cut off.
                 Err(_) if is_refusal => Ok(Response::from_parts(head, Bytes::new())),
                 Err(error) if error.is::<LengthLimitError>() => {
                     Err(TransportError::Oversized { limit: LARGEST_ANSWER })
@@ -88,11 +90,12 @@ impl Transport for Https {
 }
 
 fn broken(error: reqwest::Error) -> TransportError {
-    // The URL may hold parameters.
+    // The URL may contain parameters.
     TransportError::Interrupted(error.without_url().into())
 }
 
-/// A renamed repository answers with a redirect. It is followed on the same server only: the token must not leave it.
+/// Follows redirects on the same server only, so that the token is never sent to another one. GitHub redirects requests
+/// for a renamed repository.
 fn stay_at(base_url: BaseUrl) -> redirect::Policy {
     redirect::Policy::custom(move |attempt| {
         if attempt.previous().len() > 3 || !base_url.same_origin(attempt.url()) {

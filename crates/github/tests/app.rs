@@ -1,4 +1,4 @@
-//! Asking as a GitHub App, against the simulator.
+//! Requests as a GitHub App, against the simulator.
 #![cfg(test)]
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use sim_github::{SAMPLE_APP_KEY, Server, ServerHandle, ServerOptions, Token};
 /// A simulated GitHub where an App is installed.
 struct InstalledApp {
     github: ServerHandle,
-    /// How far GitHub's clock is ahead, in seconds.
+    /// Difference by which GitHub's clock is ahead, in seconds.
     ahead: Arc<AtomicI64>,
     client_id: String,
     installation: u64,
@@ -58,7 +58,7 @@ impl InstalledApp {
 }
 
 #[tokio::test]
-async fn one_token_serves_until_it_ends() {
+async fn one_token_is_used_until_it_ends() {
     let site = site().await;
     let client = site.client(site.credential());
     let repository: RepositoryName = "acme/tools".parse().unwrap();
@@ -72,17 +72,17 @@ async fn one_token_serves_until_it_ends() {
     );
     assert_eq!((runs.unwrap().len(), again.unwrap().len()), (0, 0));
     assert_eq!(minted.unwrap().runner.name, "lab-plain-9101-abcdef");
-    assert_eq!(site.bought(), 1, "those who need one at the same time wait for the same one");
+    assert_eq!(site.bought(), 1, "concurrent callers wait for the same token");
     assert_eq!(site.github.violations(), Vec::<String>::new());
 }
 
 #[tokio::test]
-async fn a_token_that_ends_before_its_time_is_replaced() {
+async fn a_token_that_ends_early_is_replaced() {
     let site = site().await;
     let client = site.client(site.credential());
     let repository: RepositoryName = "acme/tools".parse().unwrap();
     client.runs_not_completed(&repository).await.unwrap();
-    // Claims are good at a server that is ahead by less than their life; its tokens end earlier by that.
+    // A server that is ahead by less than the life of a claim accepts it. Its tokens end earlier by the same time.
     site.ahead.store(3_601, Ordering::SeqCst);
     let refused = client.runs_not_completed(&repository).await.unwrap_err();
     assert!(matches!(refused, Error::Unauthorized { .. }), "{refused:?}");
@@ -92,7 +92,7 @@ async fn a_token_that_ends_before_its_time_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_a_little_ahead_or_late_does_no_harm() {
+async fn a_clock_that_is_a_little_ahead_or_behind_is_tolerated() {
     let site = site().await;
     for ahead in [-50, 50, 400] {
         site.ahead.store(ahead, Ordering::SeqCst);
@@ -102,7 +102,7 @@ async fn a_clock_that_is_a_little_ahead_or_late_does_no_harm() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_an_app_is_said() {
+async fn the_error_names_the_mistake_in_the_app() {
     let site = site().await;
     let fails = async |credential: AppCredential| {
         let client = site.client(credential);

@@ -1,4 +1,4 @@
-//! The token goes with every request, so it must not follow a server's word to another one.
+//! Every request has the token, so the client must not follow a server's answer to another server.
 #![cfg(test)]
 
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-/// A server that answers everything with `answer`; the flag tells whether anybody called.
+/// Starts a server that answers every request with `answer`. The flag is true after the first request.
 async fn server(answer: String) -> (String, Arc<AtomicBool>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -43,7 +43,7 @@ async fn list(url: &str) -> Error {
 }
 
 #[tokio::test]
-async fn a_next_page_elsewhere_is_not_fetched() {
+async fn a_next_page_on_another_server_is_not_fetched() {
     let (elsewhere, called) = server(answer("200 OK", "x-a: b", r#"{"runners":[]}"#)).await;
     let link = format!("link: <{elsewhere}/repos/acme/tools/actions/runners?page=2>; rel=\"next\"");
     let (url, _) = server(answer("200 OK", &link, r#"{"runners":[]}"#)).await;
@@ -53,7 +53,7 @@ async fn a_next_page_elsewhere_is_not_fetched() {
 }
 
 #[tokio::test]
-async fn a_redirect_elsewhere_is_not_followed() {
+async fn a_redirect_to_another_server_is_not_followed() {
     let (elsewhere, called) = server(answer("200 OK", "x-a: b", r#"{"runners":[]}"#)).await;
     let (url, _) =
         server(answer("301 Moved Permanently", &format!("location: {elsewhere}/repositories/1"), "{}")).await;
@@ -70,7 +70,7 @@ async fn an_answer_that_is_not_json_is_not_mistaken_for_an_empty_one() {
 }
 
 #[tokio::test]
-async fn a_server_in_trouble_is_asked_again_and_then_named() {
+async fn a_request_to_a_failing_server_is_repeated_and_then_reported() {
     let (url, called) = server(answer("502 Bad Gateway", "content-type: text/html", "<html>unicorn</html>")).await;
     let error = list(&url).await;
     assert!(matches!(error, Error::Server { status: 502, .. }), "{error:?}");
@@ -78,7 +78,7 @@ async fn a_server_in_trouble_is_asked_again_and_then_named() {
 }
 
 #[tokio::test]
-async fn an_answer_without_end_is_not_read_into_memory() {
+async fn an_endless_answer_is_not_read_into_memory() {
     let (url, _) = server(answer("200 OK", "x-a: b", &"a".repeat(17 << 20))).await;
     let error = list(&url).await;
     assert!(matches!(error, Error::Malformed { .. }), "{error:?}");

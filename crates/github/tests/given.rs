@@ -1,4 +1,4 @@
-//! The client over a transport that its caller gives.
+//! The client over a transport of its caller.
 #![cfg(test)]
 
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 type Outcome = Result<Response<Bytes>, TransportError>;
 
-/// Records requests, and gives each the same answer, or none.
+/// Records requests, and gives each the same answer or none.
 struct Script {
     seen: Mutex<Vec<Request<Bytes>>>,
     answer: Option<fn() -> Outcome>,
@@ -34,7 +34,7 @@ fn start() -> Timestamp {
     Timestamp::from_second(1_800_000_000).unwrap()
 }
 
-/// A client whose wall clock moves with tokio's.
+/// Returns a client whose wall clock moves with tokio's.
 fn client(answer: Option<fn() -> Outcome>) -> (Client, Arc<Script>) {
     let script = Arc::new(Script { seen: Mutex::default(), answer });
     let config = ClientConfig {
@@ -52,7 +52,7 @@ fn scope() -> Scope {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_request_says_who_asks_and_in_which_version() {
+async fn every_request_names_the_program_and_its_version() {
     let (client, script) = client(Some(|| Ok(Response::new(Bytes::from_static(br#"{"runners":[]}"#)))));
     client.runners(&scope(), None).await.unwrap();
     let seen = script.seen.lock().unwrap();
@@ -63,7 +63,7 @@ async fn every_request_says_who_asks_and_in_which_version() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_read_without_an_answer_ends_after_three_tries_of_half_a_minute() {
+async fn a_read_without_an_answer_ends_after_three_attempts_of_half_a_minute() {
     let (client, script) = client(None);
     let began = Instant::now();
     let error = client.runners(&scope(), None).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! The client against the simulator, which shares no type with it.
+//! The client against the simulator, which shares no types with it.
 #![cfg(test)]
 
 use std::sync::Arc;
@@ -95,7 +95,7 @@ async fn queued_jobs_are_found_through_their_runs() {
 }
 
 #[tokio::test]
-async fn a_run_in_which_a_job_runs_still_tells_of_the_one_that_waits() {
+async fn a_queued_job_is_found_in_a_run_with_a_running_job() {
     let site = site().await;
     let jobs = site.queue(2);
     site.github.world(|world, now| world.cancel_job(jobs[0], now));
@@ -108,7 +108,7 @@ async fn a_run_in_which_a_job_runs_still_tells_of_the_one_that_waits() {
 #[tokio::test]
 async fn long_lists_are_read_to_the_end() {
     let site = site().await;
-    // GitHub would not take this burst.
+    // GitHub would not accept this many requests at once.
     site.github.world(|world, _| world.behaviour.secondary.points_per_minute = u64::MAX);
     for vmid in 9100..9305 {
         site.mint(vmid).await.unwrap();
@@ -153,7 +153,7 @@ async fn a_runner_is_registered_looked_up_and_removed() {
 }
 
 #[tokio::test]
-async fn a_name_is_given_once() {
+async fn a_name_can_be_registered_only_once() {
     let site = site().await;
     site.mint(9101).await.unwrap();
     let error = site.mint(9101).await.unwrap_err();
@@ -162,7 +162,7 @@ async fn a_name_is_given_once() {
 }
 
 #[tokio::test]
-async fn an_organizations_runners_are_managed_the_same_way() {
+async fn an_organizations_runners_are_managed_like_those_of_a_repository() {
     let token = Token { organization_runners: Level::Write, ..Token::default() };
     let site = site_with(ServerOptions::default(), token, "").await;
     let scope = Scope::Organization("acme".into());
@@ -272,7 +272,7 @@ async fn a_server_that_is_gone_is_a_transport_error_and_its_outcome_unknown() {
 }
 
 #[tokio::test]
-async fn a_private_authority_is_trusted_only_when_it_is_named() {
+async fn a_private_authority_is_trusted_only_if_it_is_configured() {
     let site = site().await;
     for vmid in 9100..9201 {
         site.mint(vmid).await.unwrap();

@@ -1,7 +1,7 @@
 //! Names of the files that an installation puts on a storage.
 //!
-//! A storage keeps no metadata of a file except its name, so the name says who owns the file. Fields are separated by
-//! `_`, which no field contains, so a name can be read in one way only.
+//! A storage keeps no metadata of a file except its name, so the name contains the owner. Fields are separated by `_`,
+//! which no field contains, so a name can be read in one way only.
 
 use std::fmt;
 
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_tells_installation_and_owner() {
+    fn a_name_contains_installation_and_owner() {
         let file = SeedFile::parse("pxci-lab-2_ubuntu-2204_k3x9ab_0123456789abcdef.iso").unwrap();
         assert_eq!((file.installation.as_str(), file.name.as_str()), ("lab-2", "ubuntu-2204"));
         assert_eq!((file.owner.as_str(), file.digest.as_str()), ("k3x9ab", "0123456789abcdef"));

@@ -1,7 +1,8 @@
 //! Ownership in a Proxmox VE cluster: names, markers, VMID ranges and the proof that comes before every destruction.
 //!
-//! No I/O and no clock. Both binaries use the same grammar, so each can recognise the guests of the other.
-//! It must never accept a guest as ours because of its name or tags. They are for people, and a hand-made clone inherits both.
+//! This crate has neither I/O nor a clock. Provider and dispatcher use the same grammar, so each can recognise the
+//! guests of the other. This crate must never accept a guest as ours because of its name or tags. They are for people,
+//! and a clone made by hand inherits both.
 
 mod files;
 mod marker;

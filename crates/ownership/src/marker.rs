@@ -1,4 +1,4 @@
-//! The marker: one line in a guest's description that says who made it, and as which VMID.
+//! The marker: one line in a guest's description with its owner and its VMID.
 //!
 //! ```text
 //! pxci:v1 {"installation":"lab","owner":"dispatcher","kind":"runner","vmid":9101,"nonce":"k3x9ab","template":9000,"pool":"ubuntu-2204"}
@@ -61,7 +61,7 @@ impl fmt::Display for Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reap {
-    /// Once it has finished its job and powered itself off.
+    /// The dispatcher may destroy the guest once it has finished its job and powered itself off.
     Finished,
 }
 
@@ -69,15 +69,15 @@ pub enum Reap {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Build {
-    /// Being made. A template is never cloned in this state.
+    /// The guest is being made. A template is never cloned in this state.
     Building,
-    /// Verified.
+    /// The template version is verified.
     Ready,
-    /// Never cloned again; destroyed when its last clone is gone.
+    /// The template version gets no new clones, and is destroyed once its last clone is gone.
     Retired,
 }
 
-/// The contents of the marker line. Keys are written in the order of the fields; absent ones are left out.
+/// The contents of the marker line. Keys are written in the order of the fields. Absent values are left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marker {
     /// Installation that made the guest.
@@ -96,7 +96,7 @@ pub struct Marker {
     /// Pool of runners that it serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<PoolName>,
-    /// Set by the provider on runner VMs that the dispatcher may destroy.
+    /// Permission for the dispatcher to destroy a runner VM of the provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reap: Option<Reap>,
     /// Template family.
@@ -125,11 +125,11 @@ pub struct Marker {
     pub run: Option<Run>,
 }
 
-/// Why a description's marker cannot be used.
+/// Reason why the marker in a description cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum MarkerError {
-    /// Two lines claim to be the marker: it is unknown which one is true.
-    #[error("the description carries more than one pxci marker")]
+    /// The description has several marker lines.
+    #[error("the description has more than one pxci marker")]
     Ambiguous,
     /// The line begins like a marker but cannot be read.
     #[error("the pxci marker in the description cannot be read")]
@@ -160,10 +160,10 @@ impl Marker {
         }
     }
 
-    /// Finds the marker in a guest's description. `None`: there is no marker line.
+    /// Finds the marker in a guest's description. Returns `None` if there is no marker line.
     ///
     /// # Errors
-    /// When a marker line is there and cannot be read, or there are several.
+    /// When a marker line cannot be read, or there are several.
     pub fn find(description: &str) -> Result<Option<Self>, MarkerError> {
         let mut lines = description.lines().filter_map(|line| line.trim().strip_prefix(PREFIX));
         let Some(json) = lines.next() else {
@@ -175,7 +175,7 @@ impl Marker {
         serde_json::from_str(json).map(Some).map_err(MarkerError::Unreadable)
     }
 
-    /// Returns the description with this marker in place of the one that it has, or added to its end. Other lines stay.
+    /// Returns the description with this marker, which replaces its marker or is added to its end. Other lines stay.
     #[must_use]
     pub fn replace_in(&self, description: &str) -> String {
         let mut lines: Vec<&str> = description.lines().filter(|line| !line.trim().starts_with(PREFIX)).collect();
@@ -214,12 +214,12 @@ mod tests {
     const LINE: &str = r#"pxci:v1 {"installation":"lab","owner":"dispatcher","kind":"runner","vmid":9101,"nonce":"k3x9ab","template":9000,"pool":"ubuntu-2204"}"#;
 
     #[test]
-    fn is_written_in_the_agreed_order() {
+    fn keys_are_written_in_the_agreed_order() {
         assert_eq!(runner().to_string(), LINE);
     }
 
     #[test]
-    fn is_found_among_lines_for_people() {
+    fn a_marker_is_found_among_lines_for_people() {
         let description = format!("Runner of the lab.\n{LINE}\nDo not touch.\n");
         assert_eq!(Marker::find(&description).unwrap(), Some(runner()));
     }
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_of_a_dispatchers_pools_are_written_and_an_older_marker_has_none() {
+    fn the_seed_isos_of_a_dispatchers_pools_are_written_and_an_older_marker_has_none() {
         let mut marker =
             Marker::new("lab".parse().unwrap(), Owner::Provider, Kind::Dispatcher, id(8100), "k3x9ab".parse().unwrap());
         let older = marker.to_string();

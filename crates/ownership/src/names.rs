@@ -12,34 +12,34 @@ const LONGEST_INSTALLATION: usize = 16;
 /// Characters of a DNS label that are left after an installation, a VMID of nine digits, a nonce and three dashes.
 const LONGEST_POOL: usize = 29;
 
-/// Why a text is not a valid name.
+/// Reason why a text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Characters or length do not fit the grammar.
+    /// Its characters or its length do not fit the grammar.
     #[error(
         "\"{text}\" is not a valid {what}: it takes 1 to {longest} lower-case letters, digits and dashes, with no dash at either end"
     )]
     Label {
-        /// The kind of name that was expected.
+        /// Expected kind of name.
         what: &'static str,
         /// The text.
         text: String,
-        /// Most characters allowed.
+        /// Largest number of characters.
         longest: usize,
     },
-    /// No six characters of `a-z0-9`.
+    /// The nonce is not six characters of `a-z0-9`.
     #[error("\"{0}\" is not a valid nonce: it takes six lower-case letters and digits")]
     Nonce(String),
-    /// Not eight lower-case hexadecimal digits.
+    /// The id of a run is not eight lower-case hexadecimal digits.
     #[error("\"{0}\" is not the id of a run: it takes eight lower-case hexadecimal digits")]
     RunId(String),
-    /// Not a node's name.
+    /// The text cannot be the name of a node.
     #[error("\"{0}\" is not the name of a node: letters, digits and dashes are expected, with no dash at either end")]
     Node(String),
-    /// Not of the form `owner/name`.
+    /// The repository does not have the form `owner/name`.
     #[error("\"{0}\" is not a repository; write owner/name")]
     Repository(String),
-    /// Not of the form `{installation}-{pool}-{vmid}-{nonce}`.
+    /// The runner's name does not have the form `{installation}-{pool}-{vmid}-{nonce}`.
     #[error("\"{0}\" is not a name of a runner of ours: expected installation-pool-vmid-nonce")]
     Runner(String),
 }
@@ -68,7 +68,7 @@ fn check_repository(text: &str) -> Result<(), NameError> {
     if fits { Ok(()) } else { Err(NameError::Repository(text.to_owned())) }
 }
 
-/// Gives a name its text: checked when the name is made, and written as it is.
+/// Implements the conversions of a name, which is checked when it is made from a text.
 macro_rules! text_of_name {
     ($name:ident, $check:expr) => {
         impl $name {
@@ -258,8 +258,8 @@ impl From<Nonce> for String {
     }
 }
 
-/// Tags of everything that an installation makes, as PVE stores them (lower case, sorted, joined by `;`).
-/// `extra` are further ones, for example [`fingerprint_tag`].
+/// Returns the tags of a guest of the installation as PVE stores them: in lower case, sorted, joined by `;`. `extra`
+/// has further tags, for example [`fingerprint_tag`].
 #[must_use]
 pub fn tags(installation: &Installation, extra: &[String]) -> String {
     let mut all = vec!["pxci".to_owned(), format!("pxci-{installation}")];
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_has_a_name_as_proxmox_ve_checks_it() {
+    fn the_name_of_a_node_follows_the_rules_of_proxmox_ve() {
         for good in ["pve1", "PVE", "a", "node-2"] {
             assert!(good.parse::<NodeName>().is_ok(), "{good}");
         }
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn two_spellings_of_a_repository_are_one_and_each_keeps_its_text() {
+    fn two_spellings_of_a_repository_are_equal_and_each_keeps_its_text() {
         use std::collections::{BTreeSet, HashSet};
 
         let spellings = ["acme/tools", "Acme/Tools", "ACME/tools"].map(|text| text.parse::<RepositoryName>().unwrap());
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_plain_texts_in_json() {
+    fn names_are_strings_in_json() {
         let written = |text: &str| format!("\"{text}\"");
         let node: NodeName = serde_json::from_str(&written("pve1")).unwrap();
         assert_eq!(serde_json::to_string(&node).unwrap(), written("pve1"));
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_are_in_the_form_that_pve_gives_back() {
+    fn tags_have_the_form_that_pve_returns() {
         let lab: Installation = "lab".parse().unwrap();
         let fingerprint = fingerprint_tag(&"0123456789abcdef".repeat(4));
         assert_eq!(fingerprint, "pxci-fp-0123456789ab");

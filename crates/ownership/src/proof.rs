@@ -1,7 +1,7 @@
 //! The proof of ownership that every destruction needs: VMID range, resource pool, marker with the same VMID, not a template.
 //!
-//! [`prove`] compares what every marker has. A [`Proof`] is the same question as a value, for one guest: it also knows
-//! which incarnation, which template family or which build of Packer is meant.
+//! [`prove`] checks the conditions for every guest. A [`Proof`] is the question about one guest as a value. It also
+//! names the incarnation, the template family or the build of Packer.
 
 use crate::{Installation, Kind, Marker, MarkerError, Nonce, Owner, Reap, Vmid, VmidRange};
 
@@ -12,15 +12,15 @@ pub struct Claim<'a> {
     pub installation: &'a Installation,
     /// Program that asks.
     pub owner: Owner,
-    /// Kind of guest that it is about to destroy.
+    /// Kind of the guest.
     pub kind: Kind,
-    /// Range in which it makes such guests.
+    /// Range in which the program makes such guests.
     pub range: VmidRange,
-    /// PVE resource pool in which it makes them.
+    /// PVE resource pool in which the program makes them.
     pub resource_pool: &'a str,
 }
 
-/// PVE's present facts about a guest.
+/// A guest as PVE shows it now.
 #[derive(Debug, Clone)]
 pub struct Guest<'a> {
     /// Its VMID.
@@ -31,14 +31,14 @@ pub struct Guest<'a> {
     pub name: &'a str,
     /// Description from its configuration.
     pub description: &'a str,
-    /// True if PVE calls it a template.
+    /// True if the guest is a template at PVE.
     pub template: bool,
 }
 
-/// Why a guest must be left alone.
+/// Reason why a guest must be left alone.
 #[derive(Debug, thiserror::Error)]
 pub enum NotOurs {
-    /// Outside the range.
+    /// The guest is outside the range.
     #[error("VMID {vmid} is outside the range {range}")]
     OutOfRange {
         /// VMID of the guest.
@@ -46,7 +46,7 @@ pub enum NotOurs {
         /// Range of the claim.
         range: VmidRange,
     },
-    /// Not a member of the resource pool.
+    /// The guest is not a member of the resource pool.
     #[error("guest {vmid} is not a member of the resource pool \"{expected}\"{}", found.as_ref().map(|pool| format!(" but of \"{pool}\"")).unwrap_or_default())]
     ResourcePool {
         /// VMID of the guest.
@@ -56,10 +56,10 @@ pub enum NotOurs {
         /// Pool of the guest.
         found: Option<String>,
     },
-    /// No marker line.
-    #[error("guest {0} carries no pxci marker in its description")]
+    /// The guest has no marker.
+    #[error("guest {0} has no pxci marker in its description")]
     NoMarker(Vmid),
-    /// A marker line that cannot be used.
+    /// The marker of the guest cannot be used.
     #[error("the pxci marker of guest {vmid} cannot be used")]
     Marker {
         /// VMID of the guest.
@@ -68,15 +68,15 @@ pub enum NotOurs {
         #[source]
         source: MarkerError,
     },
-    /// The marker names another VMID: the guest is a copy that somebody made.
-    #[error("guest {vmid} carries the marker of guest {marked}: it is a copy made by somebody else")]
+    /// The marker names another VMID, so the guest is a copy.
+    #[error("guest {vmid} has the marker of guest {marked}, so it is a copy that pxci did not make")]
     Copy {
         /// VMID of the guest.
         vmid: Vmid,
         /// VMID in the marker.
         marked: Vmid,
     },
-    /// Made by another installation.
+    /// Another installation made the guest.
     #[error("guest {vmid} belongs to the installation \"{installation}\"")]
     Installation {
         /// VMID of the guest.
@@ -84,7 +84,7 @@ pub enum NotOurs {
         /// Installation in the marker.
         installation: Installation,
     },
-    /// Made by the other program.
+    /// The other program made the guest.
     #[error("guest {vmid} belongs to the {owner}")]
     Owner {
         /// VMID of the guest.
@@ -102,10 +102,10 @@ pub enum NotOurs {
         /// Kind in the marker.
         found: Kind,
     },
-    /// The guest is a template, and the claim is not to a template.
+    /// The guest is a template, but the claim is not to a template.
     #[error("guest {0} is a template")]
     Template(Vmid),
-    /// Another incarnation of the VMID: the guest that was meant no longer exists.
+    /// The guest is another incarnation of the VMID. The expected guest no longer exists.
     #[error("guest {vmid} has the nonce \"{found}\", not \"{expected}\"")]
     Incarnation {
         /// VMID of the guest.
@@ -115,7 +115,7 @@ pub enum NotOurs {
         /// Nonce in the marker.
         found: Nonce,
     },
-    /// A version of another template family.
+    /// The guest is a version of another template family.
     #[error("guest {vmid} is not a version of the template family \"{expected}\"")]
     Family {
         /// VMID of the guest.
@@ -123,7 +123,7 @@ pub enum NotOurs {
         /// Family of the proof.
         expected: String,
     },
-    /// Neither our marker nor the signs of our own build.
+    /// The guest has neither our marker nor the marks of our build.
     #[error("guest {0} is not the VM that Packer builds")]
     NotPackers(Vmid),
 }
@@ -135,42 +135,41 @@ pub enum Evidence {
     Marker {
         /// Kind in the marker.
         kind: Kind,
-        /// Nonce in the marker; `None` accepts every incarnation.
+        /// Nonce in the marker. `None` accepts every incarnation.
         nonce: Option<Nonce>,
-        /// Template family in the marker; `None` does not ask.
+        /// Template family in the marker. `None` accepts every family.
         family: Option<String>,
     },
-    /// The marks of a build of our own Packer, which the VM has before it has our marker. Once it has a marker, that
-    /// must have this nonce.
+    /// The marks of a VM that our Packer builds, before the VM has our marker. The marker must have this nonce.
     PackersBuild {
-        /// Nonce of the marker that the VM is about to get.
+        /// Nonce of the VM's future marker.
         nonce: Nonce,
-        /// Name that Packer was given.
+        /// Name that Packer gives to the VM.
         name: String,
-        /// Description that Packer gives to a VM that it builds.
+        /// Description that Packer gives to the VM.
         description: String,
-        /// True once Packer has ended and reported this VMID as what it built.
+        /// True once Packer has ended and reported this VMID.
         is_reported: bool,
     },
 }
 
-/// Proof that one guest is ours: compared with what PVE says about it before each act.
+/// The conditions under which one guest is ours. They are compared with PVE's facts before each action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proof {
     /// Own installation.
     pub installation: Installation,
     /// Program that asks.
     pub claimant: Owner,
-    /// Range in which it makes such guests.
+    /// Range in which the program makes such guests.
     pub range: VmidRange,
-    /// PVE resource pool in which it makes them.
+    /// PVE resource pool in which the program makes them.
     pub resource_pool: String,
     /// Evidence in the guest's configuration.
     pub evidence: Evidence,
 }
 
 impl Proof {
-    /// Returns the kind of guest that is meant.
+    /// Returns the kind of the guest.
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self.evidence {
@@ -182,7 +181,7 @@ impl Proof {
     /// Compares the proof with a guest. Returns the guest's marker, which only a build of Packer may lack.
     ///
     /// # Errors
-    /// The first condition that does not hold. [`NotOurs::Incarnation`] comes last: everything else fits.
+    /// The first condition that does not hold. [`NotOurs::Incarnation`] comes last, so all other conditions hold.
     pub fn check(&self, guest: &Guest<'_>) -> Result<Option<Marker>, NotOurs> {
         match &self.evidence {
             Evidence::Marker { nonce, family, .. } => {
@@ -245,8 +244,8 @@ fn check_incarnation(marker: &Marker, expected: Option<&Nonce>) -> Result<(), No
 
 /// Proves that the guest may be destroyed under this claim, and returns its marker.
 ///
-/// A template passes only under a claim to [`Kind::Template`]. The dispatcher may claim a runner of the provider when its marker
-/// says `reap=finished`. The caller must know that it *has* finished.
+/// A template passes only under a claim to [`Kind::Template`]. The dispatcher may claim a runner VM of the provider
+/// whose marker has `reap=finished`. The caller must know that the VM *has* finished.
 ///
 /// # Errors
 /// The first condition that does not hold.
@@ -260,7 +259,7 @@ pub fn prove(claim: &Claim<'_>, guest: &Guest<'_>) -> Result<Marker, NotOurs> {
     Ok(marker)
 }
 
-/// Compares all that does not need a marker.
+/// Checks the conditions that do not need a marker.
 fn check_place(claim: &Claim<'_>, guest: &Guest<'_>) -> Result<(), NotOurs> {
     let vmid = guest.vmid;
     if !claim.range.contains(vmid) {
@@ -415,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn a_build_of_packer_is_known_by_its_marks_until_it_has_a_marker() {
+    fn a_build_of_packer_is_recognised_by_its_marks_until_it_has_a_marker() {
         let of = |is_reported| {
             let (name, description) = ("x-1".to_owned(), "Packer builds".to_owned());
             let nonce = "k3x9ab".parse().unwrap();

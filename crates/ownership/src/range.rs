@@ -14,10 +14,10 @@ pub struct VmidRange {
     last: Vmid,
 }
 
-/// Why a text is not a VMID range.
+/// Reason why a text is not a VMID range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RangeError {
-    /// Neither `first-last` nor a single number.
+    /// The text is neither `first-last` nor a single number.
     #[error("\"{0}\" is not a VMID range: write it as \"first-last\", for example \"9100-9199\"")]
     Syntax(String),
     /// The first number is greater than the last.
@@ -97,7 +97,7 @@ impl fmt::Display for VmidRange {
 impl FromStr for VmidRange {
     type Err = RangeError;
 
-    /// Reads `first-last`; a single number is a range of one.
+    /// Reads `first-last`. A single number is a range of one.
     fn from_str(text: &str) -> Result<Self, RangeError> {
         let syntax = || RangeError::Syntax(text.to_owned());
         let (first, last) = text.split_once('-').unwrap_or((text, text));
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_ends_belong_to_it() {
+    fn both_ends_belong_to_the_range() {
         let range: VmidRange = "9100-9199".parse().unwrap();
         let contains = |number| range.contains(Vmid::new(number).unwrap());
         assert!(contains(9100) && contains(9199));

@@ -1,4 +1,4 @@
-//! Runs: the starts of one dispatcher, as its ledger and its markers name them.
+//! Runs, which are the starts of one dispatcher. Its ledger and its markers name them.
 
 use std::{fmt, str::FromStr};
 
@@ -66,7 +66,7 @@ impl From<RunId> for String {
     }
 }
 
-/// One start of a dispatcher. Of two runs, the one with the larger counter is larger; the id decides between equal counters.
+/// One start of a dispatcher. Runs are ordered by the counter, and by the id if the counters are equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Run {
     /// Number of starts of the ledger, including this one. Counts from 1.
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_plain_json_and_later_runs_are_larger() {
+    fn a_run_survives_json_and_later_runs_are_larger() {
         let run = |counter, id: u32| Run { counter, id: id.into() };
         let text = r#"{"counter":7,"id":"0000002a"}"#;
         assert_eq!(serde_json::to_string(&run(7, 42)).unwrap(), text);

@@ -1,4 +1,4 @@
-//! Names of runners, which say to whom a runner belongs.
+//! Names of runners, which contain the owner.
 
 use std::{fmt, str::FromStr};
 
@@ -9,8 +9,9 @@ use crate::{Installation, NameError, Nonce, PoolName, Vmid};
 /// A runner's name is a DNS label, because it is the guest's host name too.
 const LONGEST: usize = 63;
 
-/// Name of a runner, `{installation}-{pool}-{vmid}-{nonce}`: of its VM in PVE, of its registration at GitHub, and of its
-/// host. Installation and pool can only be separated if the installation is known, because both may contain dashes.
+/// Name of a runner, `{installation}-{pool}-{vmid}-{nonce}`. Its VM at PVE, its registration at GitHub and its host
+/// have this name. Installation and pool can only be separated if the installation is known, because both may contain
+/// dashes.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RunnerName {
@@ -79,7 +80,7 @@ fn pool_in(head: &str, installation: &str) -> Option<PoolName> {
     head.strip_prefix(installation)?.strip_prefix('-')?.parse().ok()
 }
 
-/// Returns true if the text is an installation and a pool, wherever one ends and the other begins.
+/// Returns true if the text can be divided into an installation and a pool.
 fn is_head(text: &str) -> bool {
     let is_installation = |at: usize| text[..at].parse::<Installation>().is_ok();
     text.match_indices('-').any(|(at, _)| is_installation(at) && pool_in(text, &text[..at]).is_some())
@@ -106,7 +107,7 @@ impl FromStr for RunnerName {
             let (rest, nonce) = text.rsplit_once('-')?;
             let (head, vmid) = rest.rsplit_once('-')?;
             let (vmid, nonce): (Vmid, Nonce) = (vmid.parse().ok()?, nonce.parse().ok()?);
-            // Numbers can be written in several ways, of which we use one.
+            // A number can be written in several ways, but a name has only one form.
             let is_ours = text.len() <= LONGEST && text == format!("{head}-{vmid}-{nonce}") && is_head(head);
             is_ours.then(|| Self { text: text.to_owned(), vmid, nonce })
         };
@@ -135,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_says_vmid_incarnation_and_pool() {
+    fn a_name_contains_vmid_incarnation_and_pool() {
         let lab: Installation = "lab".parse().unwrap();
         let name = RunnerName::parse(&lab, "lab-ubuntu-2204-9101-k3x9ab").unwrap();
         assert_eq!((name.vmid().get(), name.nonce().as_str()), (9101, "k3x9ab"));
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_a_plain_text_in_json() {
+    fn a_name_is_a_string_in_json() {
         let text = "\"lab-ubuntu-9101-k3x9ab\"";
         let name: RunnerName = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&name).unwrap(), text);

@@ -1,4 +1,4 @@
-//! Numbers of guests.
+//! VMIDs, the numbers of guests.
 
 use std::{fmt, str::FromStr};
 
@@ -18,7 +18,7 @@ pub struct Vmid(u32);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VmidError {
     /// PVE does not accept the number.
-    #[error("VMID {0} is outside of what Proxmox VE accepts ({SMALLEST} to {LARGEST})")]
+    #[error("VMID {0} is not in the range that Proxmox VE accepts ({SMALLEST} to {LARGEST})")]
     OutOfBounds(u32),
     /// The text is not a number.
     #[error("\"{0}\" is not a VMID: a number from {SMALLEST} to {LARGEST} is expected")]
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bounds_are_those_of_proxmox_ve() {
+    fn vmids_have_the_bounds_of_proxmox_ve() {
         for number in [100, 9000, 999_999_999] {
             assert_eq!(Vmid::new(number).map(Vmid::get), Ok(number));
         }
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vmid_is_a_plain_number_in_json() {
+    fn a_vmid_is_a_number_in_json() {
         let vmid = Vmid::new(9000).unwrap();
         assert_eq!(serde_json::to_string(&vmid).unwrap(), "9000");
         assert_eq!(serde_json::from_str::<Vmid>("9000").unwrap(), vmid);

@@ -1,4 +1,4 @@
-//! Builds the Packer template of a directory and shows what happens: `build DIRECTORY [NAME=VALUE]…`.
+//! Builds the Packer template of a directory and prints the events: `build DIRECTORY [NAME=VALUE]…`.
 //!
 //! `crates/packer-driver/tests` kills it while it builds.
 

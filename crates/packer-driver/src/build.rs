@@ -1,4 +1,4 @@
-//! `init`, `validate`, `build`: one template version from one directory.
+//! Builds one template version from one directory with `packer init`, `validate` and `build`.
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -15,40 +15,43 @@ use crate::process::{self, Interruption, Limits, Output};
 use crate::redact::Redactor;
 use crate::template::Template;
 
-/// Lines that a failure carries.
+/// Number of output lines in a failure.
 const TAIL: usize = 15;
 
-/// Everything that one build needs.
+/// Input of one build.
 #[derive(Debug)]
 pub struct Build<'a> {
-    /// The template's directory; also the working directory.
+    /// Directory of the Packer template. Packer runs in it.
     pub directory: &'a Path,
-    /// Variables, secret ones included. They travel in a file that only this user can read, for as long as the build runs.
+    /// Variables, including secret ones. Packer gets them in a file that only this user can read, and that exists only
+    /// during the build.
     pub variables: serde_json::Map<String, serde_json::Value>,
-    /// Values that must not show up in any output.
+    /// Values that are removed from all output.
     pub secrets: Vec<SecretString>,
-    /// Certificates in PEM form that Packer is to trust besides the system's; it has no option for them but its runtime's `SSL_CERT_FILE`.
+    /// Certificates in PEM that Packer trusts in addition to the system's. They are passed in `SSL_CERT_FILE`, because
+    /// Packer has no option for them.
     pub certificates: Option<String>,
-    /// Ends the build cleanly.
+    /// Token that ends the build cleanly.
     pub cancel: CancellationToken,
-    /// Ends the build cleanly at this time.
+    /// Time at which the build is ended cleanly.
     pub deadline: Option<Instant>,
-    /// Time for Packer to clean up after itself (it stops and deletes the VM) before it is killed.
+    /// Time that Packer gets to stop and delete the VM before it is killed.
     pub grace: Duration,
 }
 
 /// A build that succeeded.
 #[derive(Debug)]
 pub struct Outcome {
-    /// Ids that the builders reported, without repetition: VMIDs in decimal for the Proxmox builders.
+    /// Ids that the builders reported, without repetition. The Proxmox builders report VMIDs in decimal.
     pub artifacts: Vec<String>,
 }
 
 impl Packer {
-    /// Installs required plugins where that is needed and possible, validates, builds.
+    /// Installs required plugins if this version of Packer can, then validates and builds.
     ///
     /// # Errors
-    /// [`Error::Failed`] with its class; [`Error::Template`], [`Error::Scratch`], [`Error::Start`] before anything ran.
+    /// [`Error::Failed`] with its class. [`Error::Template`], [`Error::Scratch`] and [`Error::Start`] occur before
+    /// Packer has run.
     pub async fn build(&self, build: &Build<'_>, mut on_event: impl FnMut(&Event)) -> Result<Outcome, Error> {
         let template = Template::read(build.directory)?;
         let scratch = Scratch::new(build, &template)?;
@@ -120,13 +123,13 @@ impl Packer {
     }
 }
 
-/// Findings from a run's output.
+/// Information found in the output of a run.
 #[derive(Default)]
 struct Heard {
     artifacts: Vec<String>,
     /// Errors that ended builds.
     finals: Vec<String>,
-    /// Lines for an error message, newest last.
+    /// Lines for an error message, oldest first.
     lines: Vec<String>,
     /// True if a builder began.
     started: bool,
@@ -139,7 +142,8 @@ impl Heard {
             Output::Stdout(line) => (line, true),
             Output::Stderr(line) => (line, false),
         };
-        // Twice, because a secret with a comma or a line break is only whole after parsing, and one that looks like an escape only before.
+        // Each line is cleaned twice. A secret with a comma or a line break is whole only after parsing, and a secret
+        // that looks like an escape sequence only before.
         let raw = redactor.clean(&raw);
         let Some(event) = event::parse(&raw).filter(|_| from_stdout).map(|event| redacted(event, redactor)) else {
             if !raw.trim().is_empty() && !raw.contains(",,error-count,") && !is_artifact_detail(&raw) {
@@ -216,7 +220,8 @@ fn redacted(event: Event, redactor: &Redactor) -> Event {
     }
 }
 
-/// A directory of our own for everything that Packer would otherwise put into the user's home; gone at the end.
+/// A temporary directory for the files that Packer would otherwise put into the user's home. It is removed when this
+/// value is dropped.
 struct Scratch {
     directory: tempfile::TempDir,
     variables: PathBuf,
@@ -230,7 +235,7 @@ impl Scratch {
             std::fs::create_dir(directory.path().join(name)).map_err(Error::Scratch)?;
         }
         let variables = directory.path().join("pxci.pkrvars.json");
-        // Packer warns about variables that a template does not declare; what is always offered need not be taken.
+        // Packer warns about variables that the template does not declare, so they are left out.
         let declared: serde_json::Map<_, _> = build
             .variables
             .iter()
@@ -246,14 +251,16 @@ impl Scratch {
         Ok(Self { directory, variables, certificates })
     }
 
-    /// Returns the CD images that are left in Packer's directory for temporary files. Packer removes them at an ordinary end.
+    /// Returns the file names of the CD images in Packer's directory for temporary files. Packer removes them when it
+    /// ends normally.
     fn cds(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.directory.path().join("tmp")).into_iter().flatten().filter_map(Result::ok);
         let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
         names.filter(|name| name.starts_with("packer") && name.ends_with(".iso")).collect()
     }
 
-    /// Returns the caller's environment without variables that would change the build, and without our own credentials.
+    /// Sets the environment of the command: the caller's, without variables that would change the build and without our
+    /// own credentials.
     fn environment(&self, command: &mut std::process::Command) {
         const OURS: &[&str] = &["PKR_VAR_", "PACKER_", "PXCI_", "PROXMOX_", "TF_", "TOFU_"];
         for (name, _) in std::env::vars_os() {
@@ -280,7 +287,7 @@ impl Scratch {
     }
 }
 
-/// Returns Packer's usual directory for plugins, which are large and shared between builds.
+/// Returns Packer's usual directory for plugins, because plugins are large and builds share them.
 fn plugin_directory() -> Option<OsString> {
     if let Some(named) = std::env::var_os("PACKER_PLUGIN_PATH") {
         return Some(named);

@@ -5,9 +5,9 @@
 pub enum Level {
     /// A step of the build.
     Say,
-    /// Output of a provisioner, details.
+    /// Output of a provisioner, or details.
     Message,
-    /// An error line of Packer. A provisioner's standard error arrives like this too.
+    /// An error line of Packer. A provisioner's standard error has this level too.
     Error,
 }
 
@@ -25,10 +25,11 @@ pub enum Event {
     BuildError {
         /// Name of the build, as in `proxmox-iso.ubuntu`.
         target: String,
-        /// The builder's or provisioner's last message.
+        /// Last message of the builder or the provisioner.
         message: String,
     },
-    /// Id of an artifact: for the Proxmox builders the VMID in decimal. Comes twice where a manifest is written.
+    /// Id of an artifact. The Proxmox builders report the VMID in decimal. The event occurs twice if a manifest is
+    /// written.
     ArtifactId {
         /// Name of the build.
         target: String,
@@ -37,7 +38,7 @@ pub enum Event {
     },
 }
 
-/// Reads one line. `None`: nothing of interest, or not in the machine-readable form.
+/// Reads one line. Returns `None` if the line is not machine-readable or has no event of interest.
 pub(crate) fn parse(line: &str) -> Option<Event> {
     let mut fields = line.trim_end_matches(['\n', '\r']).splitn(4, ',');
     let (time, target, category) = (fields.next()?, fields.next()?, fields.next()?);
@@ -68,7 +69,7 @@ fn unescape(argument: &str) -> String {
     argument.replace("%!(PACKER_COMMA)", ",").replace("\\n", "\n").replace("\\r", "\r")
 }
 
-/// Removes `2026-11-23T01:14:55Z: `, which `-timestamp-ui` puts in front.
+/// Removes `2026-11-23T01:14:55Z: `, the prefix that `-timestamp-ui` adds.
 fn without_time_stamp(text: &str) -> &str {
     let Some((stamp, rest)) = text.split_once(": ") else { return text };
     let looks_right = (20..=25).contains(&stamp.len())
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_a_real_stream() {
+    fn lines_of_a_recorded_stream_are_read() {
         assert_eq!(
             parse("1795396495,,ui,message,2026-11-23T01:14:55Z:     null.x: hello%!(PACKER_COMMA) a%!(PACKER_COMMA)b"),
             line(Level::Message, "    null.x: hello, a,b")
@@ -128,7 +129,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_packer_escapes_comes_back(text in "[ -~&&[^\\\\%]]{0,40}", more in "[a-z,\n]{0,20}") {
+        fn escaped_text_is_restored(text in "[ -~&&[^\\\\%]]{0,40}", more in "[a-z,\n]{0,20}") {
             let whole = format!("x{text}{more}");
             let escaped = whole.replace(',', "%!(PACKER_COMMA)").replace('\n', "\\n");
             let parsed = parse(&format!("1795396495,,ui,say,2026-11-23T01:14:55Z: {escaped}"));

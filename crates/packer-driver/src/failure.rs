@@ -1,4 +1,4 @@
-//! Classes of failures. A user can do something about each class.
+//! Classes of failures. Each class has its own remedy.
 
 use std::path::PathBuf;
 
@@ -14,10 +14,10 @@ pub enum Error {
         looked_for
     )]
     Missing {
-        /// The paths that were searched.
+        /// Paths that were searched.
         looked_for: String,
     },
-    /// The program answered, but not like Packer.
+    /// The program is not Packer.
     #[error("{} does not behave like Packer: {answer}", program.display())]
     NotPacker {
         /// The program.
@@ -25,7 +25,7 @@ pub enum Error {
         /// The beginning of its answer.
         answer: String,
     },
-    /// This Packer is older than any that is known to work.
+    /// This version of Packer is too old.
     #[error("{} is Packer {found}; {LEAST} or later is needed", program.display())]
     TooOld {
         /// The program.
@@ -36,7 +36,7 @@ pub enum Error {
     /// The directory is not a usable template.
     #[error("the directory is not a template that can be built")]
     Template(#[from] TemplateError),
-    /// A scratch file or directory could not be made.
+    /// A temporary file or directory could not be made.
     #[error("cannot prepare Packer's scratch directory")]
     Scratch(#[source] std::io::Error),
     /// The program could not be started.
@@ -73,14 +73,14 @@ fn detail(lines: &[String]) -> String {
     format!("; Packer said:\n  {}", lines.join("\n  "))
 }
 
-/// Class of a failure, found from Packer's texts, because its exit code carries no detail.
+/// Class of a failure. It is found from Packer's messages, because Packer's exit code has no details.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
     /// A mistake in the template or its variables. Nothing was changed.
     Config,
     /// A plugin could not be installed.
     Plugins,
-    /// Proxmox VE refused or failed a call.
+    /// A request to Proxmox VE was refused or failed.
     Api,
     /// The guest never became reachable.
     Guest,
@@ -99,7 +99,7 @@ impl std::fmt::Display for Class {
         formatter.write_str(match self {
             Self::Config => "Packer does not accept the template or its variables",
             Self::Plugins => "Packer could not install the plugins that the template requires",
-            Self::Api => "Proxmox VE did not do what the Packer build asked of it",
+            Self::Api => "a Proxmox VE request of the Packer build failed",
             Self::Guest => "the build VM never became reachable",
             Self::Provisioner => "a provisioner failed inside the build VM",
             Self::Cancelled => "the Packer build was cancelled",
@@ -130,7 +130,7 @@ const SIGNS: &[(&str, Class)] = &[
     ("build cancelled", Class::Cancelled),
 ];
 
-/// Finds the class from the errors that ended the builds (`finals`) and, for a build that said none, from all lines.
+/// Finds the class from the errors that ended the builds (`finals`), or from all lines if there are none.
 pub(crate) fn classify(started: bool, finals: &[String], lines: &[String]) -> Class {
     let texts = if finals.is_empty() { lines } else { finals };
     let lower: Vec<String> = texts.iter().map(|text| text.to_lowercase()).collect();
@@ -152,9 +152,9 @@ mod tests {
         classify(true, &finals, &[])
     }
 
-    /// Words of the proxmox-iso builder (plugin 1.2.4 and Packer 1.6.6) and of the communicators.
+    /// The texts are those of the proxmox-iso builder (plugin 1.2.4 and Packer 1.6.6) and of the communicators.
     #[test]
-    fn classes_of_known_errors() {
+    fn known_errors_have_their_classes() {
         assert_eq!(
             class(&["Error creating VM: 500 unable to create VM 9001 - VM 9001 already exists on node 'pve1'"]),
             Class::Api
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scripts_own_words_do_not_decide() {
+    fn the_output_of_a_script_does_not_decide_the_class() {
         let lines = ["    null.x: Timeout waiting for SSH".to_owned()];
         let finals = ["Script exited with non-zero exit status: 1".to_owned()];
         assert_eq!(classify(true, &finals, &lines), Class::Provisioner);

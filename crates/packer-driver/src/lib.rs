@@ -1,12 +1,13 @@
-//! Drives the `packer` program: finds it, reads its event stream, ends it cleanly, and classifies failures so that a user can act.
+//! Drives the `packer` program: finds it, reads its event stream, ends it cleanly, and classifies failures.
 //!
 //! ```text
 //! locate → probe version → (init) → validate → build ─┬─ ok
 //!                                     cancel, deadline ┴─ SIGTERM → grace → SIGKILL of the whole process group
 //! ```
 //!
-//! Packer is never bundled or downloaded. It must never outlive the program that drives it, nor see its environment's credentials, and no line
-//! leaves this crate with a known secret in it: Packer 1.6.6 prints variables marked sensitive verbatim.
+//! Packer is neither bundled nor downloaded. Packer must never outlive the program that drives it, and must never get
+//! the credentials in that program's environment. This crate must never return a line that contains a known secret.
+//! Packer 1.6.6 prints the values of sensitive variables.
 
 mod build;
 mod event;

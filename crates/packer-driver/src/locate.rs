@@ -1,4 +1,4 @@
-//! Finds the program and asks its version.
+//! Finds the Packer program and asks for its version.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,8 @@ pub struct Packer {
 }
 
 impl Packer {
-    /// Takes the program that was named (a path, or a name to find on `search`, the value of `PATH`) and asks its version.
+    /// Finds the program and asks for its version. `named` is a path, or a name to find in `search`, the value of
+    /// `PATH`.
     ///
     /// # Errors
     /// [`Error::Missing`], [`Error::NotPacker`], [`Error::TooOld`].
@@ -29,12 +30,12 @@ impl Packer {
         Ok(Self { program, version })
     }
 
-    /// Returns the program's path.
+    /// Returns the path of the program.
     pub(crate) fn program(&self) -> &Path {
         &self.program
     }
 
-    /// Its version.
+    /// Returns the version.
     #[must_use]
     pub fn version(&self) -> Version {
         self.version
@@ -50,7 +51,7 @@ fn find(named: Option<&Path>, search: &OsStr) -> Result<PathBuf, Error> {
     let name = named.unwrap_or_else(|| Path::new("packer"));
     if name.components().count() > 1 {
         let missing = || Error::Missing { looked_for: name.display().to_string() };
-        // It is run in the template's directory, from where a relative path would lead elsewhere.
+        // Packer runs in the directory of the template, where a relative path would name another file.
         return std::path::absolute(name).ok().filter(|path| path.is_file()).ok_or_else(missing);
     }
     std::env::split_paths(search)
@@ -59,7 +60,8 @@ fn find(named: Option<&Path>, search: &OsStr) -> Result<PathBuf, Error> {
         .ok_or_else(|| Error::Missing { looked_for: format!("`{}` on PATH", name.display()) })
 }
 
-/// Asks the program for its version. Another program of the same name (cracklib has one) may wait for input or print something else.
+/// Asks the program for its version. Another program may have the same name, such as cracklib's, and may wait for input
+/// or print another text.
 async fn ask_version(program: &Path) -> Result<Version, Error> {
     const DEADLINE: Duration = Duration::from_secs(30);
     let answer = tokio::process::Command::new(program)
@@ -94,7 +96,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_missing_program_says_what_to_install() {
+    async fn the_error_of_a_missing_program_names_the_package() {
         let error = Packer::locate(None, OsStr::new("/nonexistent")).await.unwrap_err();
         assert!(matches!(error, Error::Missing { .. }));
         assert!(

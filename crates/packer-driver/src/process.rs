@@ -1,4 +1,4 @@
-//! One run of the program as a process group of its own, which ends with us, whatever happens.
+//! Runs the program as a process group of its own. The group ends when this process ends, for any reason.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct End {
     pub(crate) status: ExitStatus,
-    /// The reason for which we ended it, if we did.
+    /// The reason why this process ended the run. `None` if the program ended by itself.
     pub(crate) interrupted: Option<Interruption>,
 }
 
@@ -25,7 +25,7 @@ pub(crate) enum Interruption {
     Deadline,
 }
 
-/// Limits of a run, and the grace before it is killed.
+/// Limits of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
     pub(crate) cancel: CancellationToken,
@@ -41,7 +41,8 @@ pub(crate) enum Output {
     Stderr(String),
 }
 
-/// Runs `command` to its end, handing out its lines. When this future is dropped the run is cancelled all the same, in the background.
+/// Runs `command` to its end and passes on its lines. If this future is dropped, the run is cancelled in the
+/// background.
 pub(crate) async fn run(
     command: std::process::Command,
     limits: Limits,
@@ -78,11 +79,11 @@ async fn supervise(
     if interrupted.is_some()
         && let Some(process) = group
     {
-        // To the wrapper alone: it passes the signal on, and plugins must live to clean up.
+        // Only the wrapper gets the signal, and passes it on. The plugins must live on to clean up.
         let _ = rustix::process::kill_process(process, Signal::TERM);
         let _ = tokio::time::timeout(limits.grace, child.wait()).await;
     }
-    // Whatever is left of the group is not worth waiting for: an orphaned core would go on building.
+    // The rest of the group is killed, because an orphaned core of Packer would continue the build.
     if let Some(group) = group {
         let _ = rustix::process::kill_process_group(group, Signal::KILL);
     }
@@ -95,7 +96,7 @@ async fn supervise(
     Ok(End { status, interrupted })
 }
 
-/// A process that left the group may hold a pipe open for ever; what it prints is no longer ours.
+/// Waits for the end of a stream, but not for long. A process that left the group may keep the pipe open for ever.
 async fn finish(mut reader: tokio::task::JoinHandle<()>) {
     const DEADLINE: Duration = Duration::from_secs(5);
     if tokio::time::timeout(DEADLINE, &mut reader).await.is_err() {
@@ -103,8 +104,9 @@ async fn finish(mut reader: tokio::task::JoinHandle<()>) {
     }
 }
 
-/// A member of the group that holds the other end of a pipe of ours: should this process be killed, it gives Packer (which gets the parent-death
-/// signal) its time to clean up, removes the scratch directory with its secrets, and ends the group; a provisioner's own children would stay otherwise.
+/// Starts a watchdog in the group. It holds one end of a pipe and notices if this process is killed. It then lets
+/// Packer, which gets the parent-death signal, clean up, removes the temporary directory with its secrets, and kills
+/// the group. Without it, children of provisioners would remain.
 fn watch(group: Pid, grace: Duration, scratch: &Path) -> Option<Child> {
     const SCRIPT: &str = r#"trap "" TERM INT HUP; read -r line; n=0; while kill -0 "$1" 2>/dev/null && [ "$n" -lt "$2" ]; do sleep 1; n=$((n+1)); done; rm -rf -- "$3"; kill -KILL 0"#;
     Command::new("/bin/sh")
@@ -115,7 +117,7 @@ fn watch(group: Pid, grace: Duration, scratch: &Path) -> Option<Child> {
         .stderr(Stdio::null())
         .process_group(group.as_raw_nonzero().get())
         .spawn()
-        // A program that has ended already has no group to join, and needs no watching.
+        // If the program has ended already, there is no group to join and nothing to watch.
         .ok()
 }
 
@@ -126,7 +128,7 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-/// Reads to the end whether or not anybody listens: a full pipe would stop the program.
+/// Reads to the end even if the receiver is gone, because a full pipe would block the program.
 async fn read_lines<R: AsyncRead + Unpin>(
     stream: Option<R>,
     lines: tokio::sync::mpsc::UnboundedSender<Output>,
@@ -152,8 +154,8 @@ struct Request {
     reply: tokio::sync::oneshot::Sender<std::io::Result<Child>>,
 }
 
-/// Starts a program from a thread that lives as long as this process: the parent-death signal is tied to the thread that started the child, and
-/// a worker of an async runtime may end earlier.
+/// Starts a program from a thread that lives as long as this process. The kernel sends the parent-death signal when the
+/// thread that started the child ends, and a worker of an async runtime may end earlier.
 async fn start(command: std::process::Command) -> std::io::Result<Child> {
     static STARTER: OnceLock<mpsc::Sender<Request>> = OnceLock::new();
     let starter = STARTER.get_or_init(|| {

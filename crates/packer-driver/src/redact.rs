@@ -1,17 +1,17 @@
-//! Takes every known secret out of every line.
+//! Removes known secrets from lines.
 
 use secrecy::{ExposeSecret as _, SecretString};
 
 const COVER: &str = "(secret)";
 
-/// The secrets of one run, longest first so that one inside another leaves no remainder.
+/// The secrets of one run. The longest come first, so that a secret inside another one does not leave a part of it.
 #[derive(Clone)]
 pub(crate) struct Redactor {
     secrets: Vec<SecretString>,
 }
 
 impl Redactor {
-    /// Secrets of several lines are also looked for line by line, as a stream shows them.
+    /// Prepares the secrets. A secret of several lines is also searched for line by line.
     pub(crate) fn new(secrets: &[SecretString]) -> Self {
         let mut all: Vec<String> = Vec::new();
         for secret in secrets {
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_occurrence_goes_and_a_contained_secret_leaves_nothing_of_the_longer() {
+    fn every_occurrence_is_removed_and_a_secret_inside_another_leaves_no_part_of_it() {
         let redactor = Redactor::new(&["hunter2".into(), "hunter2-longer".into(), "".into()]);
         assert_eq!(redactor.clean("a hunter2-longer b hunter2hunter2"), "a (secret) b (secret)(secret)");
     }

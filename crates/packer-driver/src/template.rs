@@ -8,21 +8,21 @@ use std::path::{Path, PathBuf};
 pub struct Template {
     /// Names of the declared input variables.
     pub variables: BTreeSet<String>,
-    /// Names of those that have no default.
+    /// Names of the variables without a default.
     pub required: BTreeSet<String>,
     /// True if plugins are required, so that `packer init` has something to do.
     pub requires_plugins: bool,
 }
 
-/// Why a directory cannot be used.
+/// Reason why a directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateError {
     /// The directory or a file in it cannot be read.
     #[error("cannot read {}", path.display())]
     Read {
-        /// The file or directory that could not be read.
+        /// File or directory.
         path: PathBuf,
-        /// The system's reason.
+        /// Cause.
         #[source]
         source: std::io::Error,
     },
@@ -31,14 +31,14 @@ pub enum TemplateError {
     Parse {
         /// The file.
         path: PathBuf,
-        /// The parser's words, with line and column.
+        /// Message of the parser, with line and column.
         message: String,
     },
-    /// There is nothing to build.
+    /// The directory has no Packer template.
     #[error("{} has no *.pkr.hcl or *.pkr.json file", .0.display())]
     Empty(PathBuf),
-    /// Packer would load these by itself, and they beat what is declared.
-    #[error("{} would override the declared variables: Packer loads *.auto.pkrvars files by itself, and they are stronger than variables from the environment; move its values into `variables` and delete or rename it", path.display())]
+    /// A file that Packer loads by itself and that takes precedence over the declared variables.
+    #[error("{} would override the declared variables: Packer loads *.auto.pkrvars files by itself, and they take precedence over variables from the environment; move its values into `variables` and delete or rename it", path.display())]
     AutoVariables {
         /// The file.
         path: PathBuf,
@@ -49,7 +49,7 @@ impl Template {
     /// Reads the declarations of `directory`, not of its subdirectories, as Packer does.
     ///
     /// # Errors
-    /// See [`TemplateError`].
+    /// Those of [`TemplateError`].
     pub fn read(directory: &Path) -> Result<Self, TemplateError> {
         let mut found = Self::default();
         let mut files = 0;
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn declarations_of_both_syntaxes() {
+    fn declarations_are_read_in_both_syntaxes() {
         let directory = directory(&[
             (
                 "a.pkr.hcl",
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn an_automatic_variables_file_is_refused() {
+    fn a_file_of_automatic_variables_is_refused() {
         let directory = directory(&[("a.pkr.hcl", ""), ("x.auto.pkrvars.hcl", "token = 1")]);
         let error = Template::read(directory.path()).unwrap_err();
         assert!(
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_or_broken_directory_is_named() {
+    fn an_empty_or_broken_directory_is_reported_with_its_name() {
         assert!(matches!(Template::read(directory(&[]).path()), Err(TemplateError::Empty(_))));
         let error = Template::read(directory(&[("a.pkr.hcl", "variable \"x\" {\n")]).path()).unwrap_err();
         assert!(matches!(&error, TemplateError::Parse { path, .. } if path.ends_with("a.pkr.hcl")), "{error}");

@@ -1,9 +1,9 @@
-//! Versions of the packer program.
+//! Versions of Packer.
 
 /// Oldest version that is tested.
 pub(crate) const LEAST: Version = Version { major: 1, minor: 6, patch: 6 };
 
-/// A released version; pre-release suffixes are dropped.
+/// A released version. Pre-release suffixes are dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
     /// First number.

@@ -1,4 +1,4 @@
-//! With the Packer program of this machine and its null builder.
+//! These tests run the Packer program of this machine with its null builder.
 
 #![cfg(test)]
 
@@ -48,7 +48,7 @@ async fn failure(directory: &Path, build: Build<'_>) -> Failure {
     failure
 }
 
-/// Processes of this machine whose command line contains `text`.
+/// Returns the processes of this machine whose command line contains `text`.
 fn processes(text: &str) -> Vec<String> {
     let own = std::process::id().to_string();
     let mut found = Vec::new();
@@ -95,7 +95,7 @@ async fn a_build_ends_with_its_artifact_and_without_its_secret() {
 }
 
 #[tokio::test]
-async fn a_failing_provisioner_is_its_own_class_and_brings_the_lines_that_tell_why() {
+async fn a_failing_provisioner_has_its_own_class_and_the_lines_that_explain_it() {
     let directory = template(
         "  provisioner \"shell-local\" {\n    inline = [\"echo E: no such package ${var.word} >&2; exit 7\"]\n  }",
     );
@@ -107,7 +107,7 @@ async fn a_failing_provisioner_is_its_own_class_and_brings_the_lines_that_tell_w
 }
 
 #[tokio::test]
-async fn a_failure_names_the_cds_that_are_left_among_the_temporary_files() {
+async fn a_failure_names_the_cd_images_among_the_temporary_files() {
     let directory = template(
         "  provisioner \"shell-local\" {\n    inline = [\"touch $TMPDIR/packer4711.iso $TMPDIR/other.iso; exit 7\"]\n  }",
     );
@@ -177,7 +177,8 @@ async fn our_credentials_are_not_in_a_provisioners_environment() {
     assert_eq!(std::fs::read_to_string(directory.path().join("certificates")).unwrap(), "PEM");
 }
 
-/// Cargo builds examples with the tests, beside the directory of the test programs.
+/// Returns the path of an example. Cargo builds examples together with the tests, next to the directory of the test
+/// programs.
 fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("own path");
     let example = test.ancestors().nth(2).expect("target directory").join("examples").join(name);
@@ -186,7 +187,7 @@ fn example(name: &str) -> PathBuf {
 }
 
 #[tokio::test]
-async fn a_killed_parent_takes_packer_along() {
+async fn packer_ends_when_its_parent_is_killed() {
     let directory = template(
         "  provisioner \"shell-local\" {\n    inline = [\"echo $PPID > core; touch started; sleep 86393\"]\n  }",
     );

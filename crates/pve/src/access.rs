@@ -9,14 +9,14 @@ use crate::{
 };
 
 impl Client {
-    /// Privileges that the token has on one path of PVE's access tree, for example `/storage/local`.
+    /// Returns the privileges of the token on one path of PVE's access tree, for example `/storage/local`.
     ///
     /// # Errors
-    /// [`Error::is_unauthenticated`]; every token may ask about itself.
+    /// [`Error::is_unauthenticated`]. Every token may read its own privileges.
     pub(crate) async fn privileges_on(&self, path: &str) -> Result<BTreeSet<String>, Error> {
         let call = Call::get("/access/permissions".to_owned(), &Parameters::default().with("path", path));
         let mut paths: BTreeMap<String, BTreeMap<String, u8>> = self.call(call).await?;
-        // The number tells whether the privilege holds for what lies below as well.
+        // The number shows whether the privilege also holds below the path.
         Ok(paths.remove(path).unwrap_or_default().into_keys().collect())
     }
 }

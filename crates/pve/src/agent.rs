@@ -12,9 +12,9 @@ use crate::{
     lenient,
 };
 
-/// Most characters of content that file-write takes (API schema).
+/// Largest content of `file-write` in characters (API schema).
 const CONTENT_LIMIT: usize = 61_440;
-/// Most bytes that fit into that as base64.
+/// Largest file in bytes, whose base64 is that content.
 const FILE_LIMIT: usize = CONTENT_LIMIT / 4 * 3;
 
 /// The agent of one VM.
@@ -26,18 +26,18 @@ pub struct Agent {
     party: String,
 }
 
-/// How a program in the guest ended. PVE tells it once.
+/// The end of a program in the guest. PVE returns it once.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Exit {
     #[serde(deserialize_with = "lenient::flag")]
     exited: bool,
-    /// Its exit code; none when a signal ended it.
+    /// Exit code. `None` if a signal ended the program.
     #[serde(default, deserialize_with = "lenient::optional_number")]
     pub exitcode: Option<u64>,
-    /// Its standard output.
+    /// Standard output.
     #[serde(default, rename = "out-data", deserialize_with = "lenient::text")]
     pub out: String,
-    /// Its standard error.
+    /// Standard error.
     #[serde(default, rename = "err-data", deserialize_with = "lenient::text")]
     pub err: String,
 }
@@ -45,9 +45,9 @@ pub struct Exit {
 /// A network interface as the guest sees it.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Interface {
-    /// For example `eth0`.
+    /// Name, for example `eth0`.
     pub name: String,
-    /// Its addresses.
+    /// Addresses with their types.
     #[serde(default, rename = "ip-addresses")]
     addresses: Vec<Address>,
 }
@@ -59,7 +59,7 @@ struct Address {
 }
 
 impl Interface {
-    /// Its addresses, IPv4 and IPv6, without prefix lengths.
+    /// Returns its IPv4 and IPv6 addresses, without prefix lengths.
     pub fn addresses(&self) -> impl Iterator<Item = &str> {
         self.addresses.iter().map(|address| address.address.as_str())
     }
@@ -98,8 +98,8 @@ impl Agent {
         self.client.call(call).await
     }
 
-    /// Succeeds if the agent answers. Waits in the server for three to five seconds when it does not: never poll a guest that is just
-    /// booting. Of the guests of a party, those that were asked in vain the fewest times go first.
+    /// Succeeds if the agent answers. If it does not, the server waits for three to five seconds, so do not ask a guest
+    /// that has just started. Of the guests of a party, those that were asked in vain the fewest times go first.
     ///
     /// # Errors
     /// [`Error::is_agent_unavailable`], [`Error::is_not_running`], [`Error::is_agent_not_configured`].
@@ -109,8 +109,8 @@ impl Agent {
         Ok(())
     }
 
-    /// Starts a program and returns its process id. `command` is an argument vector in ASCII; run `/bin/sh -c`, because PVE's daemon chokes
-    /// on the message about a program that does not exist.
+    /// Starts a program and returns its process id. `command` is an argument vector in ASCII. Run `/bin/sh -c`, because
+    /// PVE's daemon fails on the agent's message about a program that does not exist.
     ///
     /// # Errors
     /// See [`Error`].
@@ -121,17 +121,18 @@ impl Agent {
         Ok(started.pid)
     }
 
-    /// How a program ended; `None` while it runs. The answer with the exit code is given once.
+    /// Returns the end of a program, or `None` while it runs. PVE returns the end once.
     ///
     /// # Errors
-    /// [`Error::is_process_unknown`] when the answer was given before, also when it was lost on the way.
+    /// [`Error::is_process_unknown`] if PVE has returned the end before, even if that answer was lost.
     pub async fn exec_status(&self, pid: u64) -> Result<Option<Exit>, Error> {
         let exit: Exit =
             self.call(Call::get(format!("{}/exec-status", self.path), &Parameters::default().with("pid", pid))).await?;
         Ok(exit.exited.then_some(exit))
     }
 
-    /// Writes a whole file. The agent makes it readable for everybody: secrets belong into a directory that only root may enter.
+    /// Writes a whole file. Every user of the guest can read it, so write secrets only into a directory that only root
+    /// may enter.
     ///
     /// # Errors
     /// [`Error::TooLarge`] beyond 46 080 bytes.
@@ -139,7 +140,7 @@ impl Agent {
         if content.len() > FILE_LIMIT {
             return Err(Error::TooLarge { bytes: content.len(), limit: FILE_LIMIT });
         }
-        // PVE cannot encode text beyond Latin-1 itself.
+        // PVE can encode Latin-1 text only.
         let parameters = Parameters::default()
             .with("file", file)
             .with("content", STANDARD.encode(content))
@@ -158,7 +159,7 @@ impl Agent {
         Ok(bytes_of(&read.content))
     }
 
-    /// The guest's network interfaces.
+    /// Returns the guest's network interfaces.
     ///
     /// # Errors
     /// See [`Error`].
@@ -169,7 +170,7 @@ impl Agent {
     }
 }
 
-/// PVE hands over each byte of a file as one character.
+/// Returns the bytes of a file. PVE returns each byte as one character.
 fn bytes_of(content: &str) -> Vec<u8> {
     let bytes: Result<Vec<u8>, _> = content.chars().map(|character| u8::try_from(u32::from(character))).collect();
     bytes.unwrap_or_else(|_| content.as_bytes().to_vec())
@@ -180,13 +181,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_files_bytes_come_one_per_character() {
+    fn each_byte_of_a_file_is_one_character() {
         assert_eq!(bytes_of("\u{c3}\u{bc}"), "ü".as_bytes());
         assert_eq!(bytes_of("plain\n"), b"plain\n");
     }
 
     #[test]
-    fn exits_are_read_in_all_shapes() {
+    fn the_end_of_a_program_is_read_in_all_its_forms() {
         let exit: Exit =
             serde_json::from_str(r#"{"exited":1,"exitcode":3,"out-data":"a\n","out-truncated":0}"#).unwrap();
         assert_eq!((exit.exited, exit.exitcode, exit.out.as_str()), (true, Some(3), "a\n"));

@@ -1,6 +1,6 @@
-//! Answers of the API: what is a success, and PVE's shapes of errors.
+//! Answers of the API, and the forms of PVE's errors.
 //!
-//! PVE says much in the reason phrase that most HTTP clients drop.
+//! PVE puts many texts into the reason phrase, which most HTTP clients drop.
 
 use std::collections::BTreeMap;
 
@@ -38,13 +38,13 @@ impl Head {
         Self { status: response.status().as_u16(), reason }
     }
 
-    /// Returns the body of a success, and the error of everything else.
+    /// Returns the body of a success, or the error.
     pub(crate) fn check(self, endpoint: &Endpoint, token_id: &str, call: &Call, body: Bytes) -> Result<Bytes, Error> {
         let not_pve = |detail: String| Error::NotPve { endpoint: endpoint.to_string(), detail };
         match self.status {
             200..=299 if looks_like_json(&body) => Ok(body),
             200..=299 => Err(not_pve("its answer is not JSON".to_owned())),
-            // PVE has neither redirects nor a 404.
+            // PVE answers with neither redirects nor 404.
             300..=399 | 404 | 405 => Err(not_pve(format!("it answers {} {}", self.status, self.reason))),
             _ if is_foreign(&body) => Err(not_pve(format!("it answers {} {}", self.status, self.reason))),
             _ => Err(Error::Refused(self.refusal(token_id, call, &body))),
@@ -76,13 +76,14 @@ fn looks_like_json(body: &[u8]) -> bool {
     body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
 }
 
-/// JSON as other services answer it: PVE's always has `data`, also when it refuses.
+/// Returns true if the body is JSON of another service. PVE's JSON always has `data`, even in a refusal.
 fn is_foreign(body: &[u8]) -> bool {
     serde_json::from_slice::<Value>(body)
         .is_ok_and(|json| json.as_object().is_some_and(|json| !json.contains_key("data")))
 }
 
-/// Some refusals are a line of plain text. A page of HTML says less than the reason phrase.
+/// Returns the text of a refusal that is a line of plain text. A page of HTML is ignored, because the reason phrase
+/// says more.
 fn plain_text(json: &Value, body: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(body).ok()?.trim();
     let plain = json.is_null() && !text.is_empty() && text.len() <= 500 && !text.starts_with(['<', '{']);
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_message_stands_before_the_reason_phrase() {
+    fn the_message_takes_precedence_over_the_reason_phrase() {
         let body =
             "{\"data\":null,\"message\":\"Configuration file 'nodes/pve1/qemu-server/7777.conf' does not exist\\n\"}";
         assert_eq!(
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_body_leaves_the_reason_phrase() {
+    fn the_reason_phrase_is_used_if_the_body_is_empty() {
         let error = refuse(401, "Authentication failed!", "");
         assert_eq!(text(&error), "Authentication failed!");
         assert!(error.is_unauthenticated());
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_are_named() {
+    fn the_error_names_the_wrong_parameter() {
         let body = r#"{"data":null,"message":"Parameter verification failed.\n","errors":{"vmid":"property is missing and it is not optional"}}"#;
         assert_eq!(
             text(&refuse(400, "Parameter verification failed.", body)),

@@ -1,6 +1,6 @@
-//! Requests to the API: paths, parameters, and how PVE wants them encoded.
+//! Requests to the API: paths, parameters, and their encoding.
 //!
-//! PVE takes no chunked bodies, and no bodies on DELETE.
+//! PVE accepts neither chunked bodies nor bodies of DELETE requests.
 
 use bytes::Bytes;
 use http::Method;
@@ -9,12 +9,12 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 const PLAIN: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 const SEGMENT: AsciiSet = PLAIN.remove(b':').remove(b'@').remove(b'!').remove(b'=').remove(b',');
 
-/// One part of a path, escaped.
+/// Returns one part of a path, escaped.
 pub(crate) fn segment(text: &str) -> String {
     utf8_percent_encode(text, &SEGMENT).to_string()
 }
 
-/// Parameters in the order given; a key may stand there more than once.
+/// Parameters in order. A key may occur more than once.
 #[derive(Default, Clone)]
 pub(crate) struct Parameters(Vec<(String, String)>);
 
@@ -31,7 +31,7 @@ impl Parameters {
         }
     }
 
-    /// PVE takes `1` and `0` only.
+    /// Adds a flag as `1` or `0`, because PVE accepts no other words.
     pub(crate) fn with_flag(self, key: &str, value: bool) -> Self {
         self.with(key, u8::from(value))
     }
@@ -78,7 +78,7 @@ impl Call {
         Self { method: Method::GET, name: "GET", path, query: parameters.encode(), body: Body::None }
     }
 
-    /// PVE takes no body on DELETE: parameters go into the query.
+    /// Makes a DELETE request. Its parameters are in the query, because PVE accepts no body.
     pub(crate) fn delete(path: String, parameters: &Parameters) -> Self {
         Self { method: Method::DELETE, name: "DELETE", path, query: parameters.encode(), body: Body::None }
     }

@@ -1,4 +1,4 @@
-//! The server's certificate, for programs that are given certificates to trust and know no other way.
+//! The server's certificate, for programs that can only be given certificates to trust.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use rustls::pki_types::ServerName;
@@ -10,7 +10,8 @@ use crate::{client::Client, error::Error, trust::find_refused};
 const LINE: usize = 64;
 
 impl Client {
-    /// The certificate that the server shows, in PEM form, once it has passed this client's own judgement: its fingerprint, for example.
+    /// Returns the server's certificate in PEM, after the client has checked it by its own rule, for example by its
+    /// fingerprint.
     ///
     /// # Errors
     /// [`Error::Unreachable`], [`Error::Untrusted`].

@@ -1,4 +1,4 @@
-//! The client: one for a cluster, cheap to clone.
+//! The client of one cluster. It is cheap to clone.
 
 use std::{
     collections::HashMap,
@@ -23,9 +23,9 @@ use crate::{
     turns::{Turn, Turns},
 };
 
-/// Each agent call holds one of the node's three API workers while it waits for the guest.
+/// Number of agent calls at the same time. Each holds one of the node's three API workers while it waits for the guest.
 const AGENT_CALLS_PER_NODE: usize = 2;
-/// Of those, pings: a guest that is still booting holds its worker for three to five seconds.
+/// Number of pings among them. A ping of a guest that is still booting holds its worker for three to five seconds.
 const PINGS_PER_NODE: usize = 1;
 
 /// Client of one cluster's API.
@@ -36,7 +36,7 @@ pub struct Client {
 
 struct Inner {
     delivery: Delivery,
-    /// For connections beside the API's requests. Absent where the caller gave a transport.
+    /// TLS for connections other than the API's requests. `None` if the caller passed a transport.
     tls: Option<Arc<rustls::ClientConfig>>,
     token: ApiToken,
     agent_gates: Mutex<HashMap<NodeName, AgentGate>>,
@@ -72,7 +72,8 @@ impl Client {
         Self::expecting(config, &[])
     }
 
-    /// Makes a client that expects kinds of tasks (`qmclone`, …) to take about so long, until it has seen some. Connects to nothing yet.
+    /// Makes a client with expected durations of kinds of tasks (`qmclone`, …). They apply until the client has seen
+    /// such tasks. Connects to nothing yet.
     ///
     /// # Errors
     /// [`Error::Setup`] when the certificates or the configuration cannot be used.
@@ -83,8 +84,8 @@ impl Client {
         Ok(Self::of(delivery, Some(Arc::new(tls)), config.token, task_times))
     }
 
-    /// Makes a client whose requests go over `transport`, and which is otherwise that of [`Client::expecting`]. It draws no
-    /// random numbers. The trust of `config` does not matter. Uploads and consoles need HTTPS, so it refuses them.
+    /// Makes a client like [`Client::expecting`] that sends its requests over `transport`. It draws no random numbers
+    /// and ignores the trust of `config`. It refuses uploads and consoles, because they need HTTPS.
     ///
     /// # Errors
     /// [`Error::Setup`] when the configuration cannot be used.
@@ -118,7 +119,8 @@ impl Client {
         self.inner.delivery.call(call).await
     }
 
-    /// A call about one guest. A token with rights in a resource pool is refused where there is no guest, as if it were another's.
+    /// Sends a request about one guest. PVE refuses a token with rights in a resource pool alike for a missing guest
+    /// and for a foreign one, so the client then asks whether the VMID is free.
     pub(crate) async fn call_guest<T: DeserializeOwned>(&self, vmid: Vmid, call: Call) -> Result<T, Error> {
         let error = match self.call(call).await {
             Err(error) if error.is_permission_denied() => error,
@@ -134,7 +136,7 @@ impl Client {
         self.inner.delivery.endpoint()
     }
 
-    /// Returns how a connection beside the API's requests speaks TLS.
+    /// Returns the TLS configuration for connections other than the API's requests.
     pub(crate) fn tls(&self) -> io::Result<Arc<rustls::ClientConfig>> {
         let unsupported = || io::Error::new(io::ErrorKind::Unsupported, "the transport that was given has no TLS");
         self.inner.tls.clone().ok_or_else(unsupported)

@@ -1,4 +1,5 @@
-//! The cheap lists: guests and nodes of the whole cluster. They lag behind by up to ten seconds; confirm single guests before acting.
+//! Lists of the guests and nodes of the whole cluster. They need one request each but lag by up to ten seconds, so
+//! confirm a single guest before acting on it.
 
 use ownership::{NodeName, Vmid};
 use serde::Deserialize;
@@ -10,7 +11,7 @@ use crate::{
     lenient,
 };
 
-/// Virtual machine or container.
+/// Kind of a guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 pub enum GuestKind {
     /// A virtual machine.
@@ -31,19 +32,19 @@ pub struct GuestSummary {
     pub kind: GuestKind,
     /// Node that holds the guest.
     pub node: NodeName,
-    /// Its name, once known.
+    /// Name, once PVE's list has it.
     #[serde(default, deserialize_with = "lenient::optional_text")]
     pub name: Option<String>,
     /// `running`, `stopped` or `unknown`.
     #[serde(default, deserialize_with = "lenient::text")]
     pub status: String,
-    /// True if it is a template; false while not yet known.
+    /// True if the guest is a template. False while PVE's list does not show it yet.
     #[serde(default, deserialize_with = "lenient::flag")]
     pub template: bool,
-    /// Resource pool it is a member of.
+    /// Resource pool of the guest.
     #[serde(default, deserialize_with = "lenient::optional_text")]
     pub pool: Option<String>,
-    /// Its lock, for example `clone`.
+    /// Lock, for example `clone`.
     #[serde(default, deserialize_with = "lenient::optional_text")]
     pub lock: Option<String>,
     /// Tags, joined by `;`.
@@ -62,7 +63,7 @@ pub struct NodeSummary {
 }
 
 impl Client {
-    /// All guests that the token may see.
+    /// Returns all guests that the token may see.
     ///
     /// # Errors
     /// See [`Error`].
@@ -70,7 +71,7 @@ impl Client {
         self.call(Call::get("/cluster/resources".to_owned(), &Parameters::default().with("type", "vm"))).await
     }
 
-    /// All nodes, seen by every token.
+    /// Returns all nodes. Every token may see them.
     ///
     /// # Errors
     /// See [`Error`].
@@ -78,7 +79,7 @@ impl Client {
         self.call(Call::get("/nodes".to_owned(), &Parameters::default())).await
     }
 
-    /// Returns true if a VMID is free now. Reserves nothing: the first to create a guest gets the VMID.
+    /// Returns true if a VMID is free now. This reserves nothing. The first program that creates a guest gets the VMID.
     ///
     /// # Errors
     /// See [`Error`].
@@ -98,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_guest_that_was_just_made_has_little_to_say() {
+    fn a_new_guest_has_neither_name_nor_sizes() {
         let guest: GuestSummary = serde_json::from_str(
             r#"{"id":"qemu/7471","lock":"clone","node":"pve1","status":"unknown","type":"qemu","vmid":7471}"#,
         )

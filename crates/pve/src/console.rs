@@ -1,7 +1,8 @@
-//! The console of a container: the one way to talk with it over the API.
+//! The console of a container, the only connection to it over the API.
 //!
-//! `termproxy` gives a ticket, `vncwebsocket` a websocket over the same port, trust and token. Input is framed as `0:<bytes>:<data>`, output is
-//! what the terminal shows. With `cmode=shell` the program at the other end is root's login shell in the container.
+//! `termproxy` returns a ticket. `vncwebsocket` is a websocket on the same port, with the same trust and token. Input
+//! is framed as `0:<bytes>:<data>`. Output is the bytes that the terminal shows. With `cmode=shell`, the program at the
+//! other end is root's login shell in the container.
 
 use std::{collections::VecDeque, error::Error as StdError, io, time::Duration};
 
@@ -30,13 +31,13 @@ use crate::{
     trust::find_refused,
 };
 
-/// The proxy loses a message that does not come in one frame, and refuses frames above 128 KiB.
+/// Largest input in one frame, in bytes. The proxy loses a message of several frames, and refuses frames above 128 KiB.
 const LARGEST_INPUT: usize = 32 * 1024;
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
-/// PVE gives up on a ticket that nobody uses for ten seconds.
+/// Longest time for the connection. PVE's ticket is valid for ten seconds.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// An open console. Dropping it leaves the program at the other end running.
+/// An open console. The program at the other end continues to run if it is dropped.
 pub struct Console {
     vmid: Vmid,
     socket: WebSocketStream<TlsStream<TcpStream>>,
@@ -63,7 +64,7 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D:
     String::deserialize(deserializer).map(Into::into)
 }
 
-/// Opens the console of a running container. Two at a time share one terminal.
+/// Opens the console of a running container. All open consoles share one terminal.
 ///
 /// # Errors
 /// [`Error::Refused`] from the ticket, [`Error::Console`] from the websocket. Needs `VM.Console`.
@@ -104,7 +105,7 @@ async fn open(
     Ok((socket, rest))
 }
 
-/// Percent-encodes all that is not a letter or digit: tickets are base64 with colons.
+/// Percent-encodes everything except letters and digits, because tickets are base64 with colons.
 fn segment_strict(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
@@ -127,7 +128,7 @@ async fn connect_tls(client: &Client, vmid: Vmid) -> Result<TlsStream<TcpStream>
     TlsConnector::from(tls).connect(name, tcp).await.map_err(unreachable)
 }
 
-/// Waits for `OK`. The rest of the same message belongs to the terminal.
+/// Waits for `OK`. Returns the rest of the same message, which belongs to the terminal.
 async fn read_ok(vmid: Vmid, socket: &mut WebSocketStream<TlsStream<TcpStream>>) -> Result<VecDeque<Bytes>, Error> {
     let mut answer = Vec::new();
     while answer.len() < 2 {
@@ -145,7 +146,7 @@ async fn read_ok(vmid: Vmid, socket: &mut WebSocketStream<TlsStream<TcpStream>>)
     Ok(if rest.is_empty() { VecDeque::new() } else { VecDeque::from([Bytes::from(rest)]) })
 }
 
-/// The next bytes of the terminal; `None` at its end, which comes without a closing frame.
+/// Returns the next bytes of the terminal, or `None` at its end, which comes without a closing frame.
 async fn next_data(vmid: Vmid, socket: &mut WebSocketStream<TlsStream<TcpStream>>) -> Result<Option<Bytes>, Error> {
     loop {
         match socket.next().await {
@@ -176,7 +177,7 @@ fn failed(vmid: Vmid, doing: &'static str, source: impl Into<Box<dyn StdError + 
     Error::Console { vmid, doing, source: source.into() }
 }
 
-/// A websocket error without the request or response in it.
+/// Returns a websocket error without the request or response in it, which may contain the ticket.
 fn quiet(error: SocketError) -> Box<dyn StdError + Send + Sync> {
     match error {
         SocketError::Http(response) => format!("the server answered {}", response.status()).into(),
@@ -190,10 +191,10 @@ fn quiet(error: SocketError) -> Box<dyn StdError + Send + Sync> {
 }
 
 impl Console {
-    /// Types the bytes. Terminals are not 8-bit clean: 0x1c detaches the session.
+    /// Sends the bytes as input. The terminal interprets some of them, and 0x1c detaches the session.
     ///
     /// # Errors
-    /// [`Error::Console`] when the connection is gone.
+    /// [`Error::Console`] if the connection is broken.
     pub async fn send(&mut self, input: &[u8]) -> Result<(), Error> {
         for piece in input.chunks(LARGEST_INPUT) {
             let mut frame = format!("0:{}:", piece.len()).into_bytes();
@@ -208,11 +209,11 @@ impl Console {
         sent.map_err(|error| failed(self.vmid, "writing to it", quiet(error)))
     }
 
-    /// The next bytes that the terminal shows; `None` at its end. Keeps the connection alive while it waits. Nothing is lost when the
-    /// future is dropped.
+    /// Returns the next bytes that the terminal shows, or `None` at its end. Keeps the connection alive while it waits.
+    /// Nothing is lost if the future is dropped.
     ///
     /// # Errors
-    /// [`Error::Console`] when the connection breaks.
+    /// [`Error::Console`] if the connection breaks.
     pub async fn recv(&mut self) -> Result<Option<Bytes>, Error> {
         if let Some(data) = self.received.pop_front() {
             return Ok(Some(data));

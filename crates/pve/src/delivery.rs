@@ -26,17 +26,17 @@ use crate::{
     transport::{Https, LARGEST_ANSWER, Transport, TransportError},
 };
 
-/// Synchronous calls wait up to 10 s for a lock, and the API proxy itself gives up after 30 s.
+/// Longest wait for an answer. Synchronous calls wait up to 10 s for a lock, and the API proxy gives up after 30 s.
 const ANSWER: Duration = Duration::from_secs(60);
 const UPLOAD: Duration = Duration::from_secs(1800);
 const ATTEMPTS: usize = 3;
-/// Tries of a request while nothing takes it.
+/// Number of attempts while no endpoint accepts the request.
 const DELIVERIES: usize = 5;
 
-/// The way of the requests.
+/// The means of sending requests.
 pub(crate) enum Way {
     Https(Https),
-    /// Given by the caller. It takes no uploads.
+    /// A transport of the caller. It accepts no uploads.
     Given(Arc<dyn Transport>),
 }
 
@@ -47,15 +47,15 @@ pub(crate) struct Delivery {
     authorization: HeaderValue,
     user_agent: HeaderValue,
     token_id: String,
-    /// The endpoint that answered last.
+    /// Index of the endpoint that answered last.
     preferred: AtomicUsize,
     /// Seed of the next request's jitter.
     jitter: AtomicU64,
 }
 
 impl Delivery {
-    /// Makes a delivery. Requests of one client spread their repetitions; `jitter` makes them differ from those of other
-    /// clients.
+    /// Makes a delivery. `jitter` spreads the repetitions, so that clients do not repeat their requests at the same
+    /// time.
     pub(crate) fn new(way: Way, config: &ClientConfig, jitter: u64) -> Result<Self, SetupError> {
         if config.endpoints.is_empty() {
             return Err(SetupError::NoEndpoint);
@@ -75,14 +75,15 @@ impl Delivery {
         })
     }
 
-    /// The endpoint that answered last.
+    /// Index of the endpoint that answered last.
     pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoints[self.preferred.load(Ordering::Relaxed) % self.endpoints.len()]
     }
 
     /// Sends a request and reads the `data` of its answer.
     ///
-    /// Every request is repeated while the node's API daemon takes none; only reads are when the connection breaks under way.
+    /// Repeats every request while the node's API daemon accepts none. Repeats only reads if the connection breaks
+    /// during the request.
     pub(crate) async fn call<T: DeserializeOwned>(&self, call: Call) -> Result<T, Error> {
         let body = self.deliver(&call).await?;
         let envelope: Envelope<T> = serde_json::from_slice(&body).map_err(|source| Error::Shape {
@@ -93,7 +94,8 @@ impl Delivery {
         Ok(envelope.data)
     }
 
-    /// Outlasts a restart of the node's API daemon, which takes a few seconds.
+    /// Repeats the request until it is delivered. The attempts take longer than a restart of the node's API daemon,
+    /// which takes a few seconds.
     async fn deliver(&self, call: &Call) -> Result<Bytes, Error> {
         let delays = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(250))
@@ -118,14 +120,14 @@ impl Delivery {
         attempt.retry(delays).when(is_lost).await
     }
 
-    /// Tries one endpoint after the other until one takes the request, beginning with the one that answered last.
+    /// Tries the endpoints in turn until one accepts the request. Begins with the endpoint that answered last.
     async fn attempt(&self, call: &Call) -> Result<Bytes, Error> {
         let first = self.preferred.load(Ordering::Relaxed);
         let mut failure = None;
         for index in (0..self.endpoints.len()).map(|offset| (first + offset) % self.endpoints.len()) {
             match self.send(&self.endpoints[index], call).await {
                 Err(error @ (Error::Unreachable { .. } | Error::Untrusted { .. })) => {
-                    tracing::debug!(endpoint = %self.endpoints[index], %error, "endpoint does not take requests");
+                    tracing::debug!(endpoint = %self.endpoints[index], %error, "endpoint does not accept requests");
                     failure.get_or_insert(error);
                 }
                 outcome => {
@@ -173,7 +175,7 @@ impl Delivery {
             .header(USER_AGENT, &self.user_agent);
         match &call.body {
             Body::None | Body::Upload(_) => request.body(Bytes::new()),
-            // Some servers in between insist on a length for an empty body too.
+            // Some proxies require a length for an empty body too.
             Body::Form(form) => request
                 .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
                 .header(CONTENT_LENGTH, form.len())
@@ -182,7 +184,7 @@ impl Delivery {
     }
 }
 
-/// Refuses an answer above the limit, which a given transport may not have checked.
+/// Refuses an answer above the limit, which the caller's transport may not have checked.
 fn bounded(response: http::Response<Bytes>) -> Result<http::Response<Bytes>, TransportError> {
     if response.body().len() > LARGEST_ANSWER {
         return Err(TransportError::Oversized { limit: LARGEST_ANSWER });

@@ -1,4 +1,4 @@
-//! Addresses of PVE's API and the API token, as people write them.
+//! Addresses of PVE's API, and the API token, as users write them.
 
 use std::{fmt, str::FromStr};
 
@@ -11,21 +11,21 @@ const API_PORT: u16 = 8006;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint(Url);
 
-/// Why a text is not an address of a PVE API.
+/// Reason why a text is not an address of a PVE API.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
-    /// PVE speaks HTTPS only.
+    /// The address is not HTTPS, which PVE needs.
     #[error("\"{given}\" is not encrypted and Proxmox VE does not answer there: write \"{suggestion}\"")]
     NotHttps {
-        /// As given.
+        /// Text as the user wrote it.
         given: String,
-        /// The same with HTTPS.
+        /// Address with HTTPS.
         suggestion: String,
     },
-    /// No URL, or one with parts that have no place here.
+    /// The text is not a URL, or the URL has parts that are not allowed.
     #[error("\"{given}\" is not an address of a Proxmox VE API ({reason}): write it as \"https://host:8006\"")]
     Malformed {
-        /// As given, without credentials.
+        /// Text as the user wrote it, without credentials.
         given: String,
         /// The mistake.
         reason: &'static str,
@@ -33,22 +33,22 @@ pub enum EndpointError {
 }
 
 impl Endpoint {
-    /// Host name or IP address.
+    /// Returns the host name or IP address.
     pub(crate) fn host(&self) -> &str {
         self.0.host_str().unwrap_or_default().trim_matches(['[', ']'])
     }
 
-    /// TCP port.
+    /// Returns the TCP port.
     pub(crate) fn port(&self) -> u16 {
         self.0.port_or_known_default().unwrap_or(API_PORT)
     }
 
-    /// `host:port` as in a URL.
+    /// Returns `host:port` as in a URL.
     pub(crate) fn authority(&self) -> String {
         format!("{}:{}", self.0.host_str().unwrap_or_default(), self.port())
     }
 
-    /// URL of an API path that begins with a slash.
+    /// Returns the URL of an API path, which begins with a slash.
     pub(crate) fn join(&self, path: &str, query: &str) -> String {
         let separator = if query.is_empty() { "" } else { "?" };
         format!("https://{}/api2/json{path}{separator}{query}", self.authority())
@@ -64,7 +64,7 @@ impl fmt::Display for Endpoint {
 impl FromStr for Endpoint {
     type Err = EndpointError;
 
-    /// Accepts the bare address, also with `/api2/json` behind it or with the fragment of PVE's web page.
+    /// Accepts the address alone, followed by `/api2/json`, or with the fragment of PVE's web interface.
     fn from_str(text: &str) -> Result<Self, EndpointError> {
         let text = text.trim();
         let malformed = |given: &str, reason| EndpointError::Malformed { given: given.to_owned(), reason };
@@ -73,7 +73,7 @@ impl FromStr for Endpoint {
         }
         let mut url = Url::parse(text).map_err(|_| malformed(text, "it cannot be read as a URL"))?;
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(malformed("https://…@…", "it carries credentials"));
+            return Err(malformed("https://…@…", "it contains credentials"));
         }
         match url.scheme() {
             "https" => {}
@@ -102,25 +102,25 @@ pub struct ApiToken {
     secret: SecretString,
 }
 
-/// Why a text is not an API token. Says nothing of the secret.
+/// Reason why a text is not an API token. It does not contain the secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// The id has not the form of one.
+    /// The id has another form.
     #[error("\"{0}\" is not an id of a Proxmox VE API token: it has the form \"user@realm!name\"")]
     Id(String),
-    /// The combined form lacks its `=`.
-    #[error("the API token has not the form \"user@realm!name=secret\"")]
+    /// The combined form has no `=`.
+    #[error("the API token does not have the form \"user@realm!name=secret\"")]
     Combined,
-    /// Empty, or with characters that no header can carry.
-    #[error("the secret of the API token \"{0}\" is empty or has characters that no secret has")]
+    /// The secret is empty, or has characters that a header cannot contain.
+    #[error("the secret of the API token \"{0}\" is empty or has characters that a secret cannot have")]
     Secret(String),
 }
 
 impl ApiToken {
-    /// A token of its two parts; white space around them is cut off.
+    /// Makes a token of its two parts, without the white space around them.
     ///
     /// # Errors
-    /// When one of them cannot be what it should be.
+    /// [`TokenError::Id`], [`TokenError::Secret`].
     pub fn new(id: &str, secret: &SecretString) -> Result<Self, TokenError> {
         let id = id.trim();
         let valid_id = id.split_once('!').is_some_and(|(user, name)| user.contains('@') && !name.is_empty());
@@ -137,25 +137,25 @@ impl ApiToken {
     /// Reads the combined form `user@realm!name=secret`.
     ///
     /// # Errors
-    /// When it has not that form.
+    /// Those of [`ApiToken::new`], and [`TokenError::Combined`].
     pub fn parse(combined: &SecretString) -> Result<Self, TokenError> {
         let (id, secret) = combined.expose_secret().trim().split_once('=').ok_or(TokenError::Combined)?;
         Self::new(id, &secret.into())
     }
 
-    /// The id, which is not a secret.
+    /// Returns the id, which is not a secret.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The secret, to hand the token on to another program that acts for the same user.
+    /// Returns the secret, for another program that acts for the same user.
     #[must_use]
     pub fn secret(&self) -> &SecretString {
         &self.secret
     }
 
-    /// Value of the `Authorization` header.
+    /// Returns the value of the `Authorization` header.
     pub(crate) fn header(&self) -> SecretString {
         format!("PVEAPIToken={}={}", self.id, self.secret.expose_secret()).into()
     }
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_address_may_carry_the_path_of_the_api() {
+    fn the_address_may_end_with_the_path_of_the_api() {
         for text in [
             "https://pve1:8006",
             "https://pve1:8006/",
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn http_is_refused_with_the_https_form() {
+    fn http_is_refused_with_the_address_for_https() {
         let message = parse("http://pve1:8006/api2/json").unwrap_err().to_string();
         assert!(message.contains("write \"https://pve1:8006\""), "{message}");
         assert!(parse("http://pve1").unwrap_err().to_string().contains("\"https://pve1:8006\""));
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_read_in_both_forms_and_never_shown() {
+    fn tokens_are_read_in_both_forms_and_never_printed() {
         let token = ApiToken::parse(&"ci@pve!t1=aa-bb\n".into()).unwrap();
         assert_eq!(token.id(), "ci@pve!t1");
         assert_eq!(token.header().expose_secret(), "PVEAPIToken=ci@pve!t1=aa-bb");

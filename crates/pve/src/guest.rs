@@ -1,4 +1,4 @@
-//! The common parts of virtual machines and containers: configuration and status.
+//! Configuration and status of virtual machines and containers.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::lenient;
 
-/// A guest's configuration as PVE gives it: option → text. The JSON type of a value means nothing.
+/// A guest's configuration as PVE returns it: the text of each option. The JSON types of the values are ignored.
 #[derive(Debug, Clone, Default)]
 pub struct Config(BTreeMap<String, String>);
 
@@ -19,13 +19,13 @@ impl<'de> Deserialize<'de> for Config {
 }
 
 impl Config {
-    /// Value of an option, for example `memory` or `net0`.
+    /// Returns the value of an option, for example `memory` or `net0`.
     #[must_use]
     pub fn get(&self, option: &str) -> Option<&str> {
         self.0.get(option).map(String::as_str)
     }
 
-    /// Number of an option.
+    /// Returns the value of an option as a number.
     #[must_use]
     pub fn number(&self, option: &str) -> Option<u64> {
         self.get(option)?.parse().ok()
@@ -37,18 +37,18 @@ impl Config {
         self.get(option) == Some("1")
     }
 
-    /// All options, sorted.
+    /// Returns all options, sorted.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(option, value)| (option.as_str(), value.as_str()))
     }
 
-    /// Digest to hand back with a change, so that it fails when somebody else was faster.
+    /// Returns the digest. A change with it fails if the configuration was changed in between.
     #[must_use]
     pub fn digest(&self) -> Option<&str> {
         self.get("digest")
     }
 
-    /// Description; empty when there is none.
+    /// Returns the description, or an empty text.
     #[must_use]
     pub fn description(&self) -> &str {
         self.get("description").unwrap_or_default()
@@ -60,28 +60,28 @@ impl Config {
         self.flag("template")
     }
 
-    /// Lock that the guest carries, for example `clone`.
+    /// Returns the lock of the guest, for example `clone`.
     #[must_use]
     pub fn lock(&self) -> Option<&str> {
         self.get("lock")
     }
 }
 
-/// A guest's status right now.
+/// The status of a guest now.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Status {
     /// `running` or `stopped`.
     pub status: String,
-    /// Lock that the guest carries.
+    /// Lock of the guest.
     #[serde(default, deserialize_with = "lenient::optional_text")]
     pub lock: Option<String>,
-    /// Seconds since it was started.
+    /// Time since the start, in seconds.
     #[serde(default, deserialize_with = "lenient::number")]
     pub uptime: u64,
 }
 
 impl Status {
-    /// Returns true if the guest runs (a paused VM does).
+    /// Returns true if the guest runs. A paused VM runs too.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.status == "running"
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_are_read_whatever_their_json_type() {
+    fn options_of_any_json_type_are_read() {
         let json = r#"{"memory":"512","cores":2,"template":1,"agent":"1","boot":" ","digest":"abc","description":"One\npxci:v1 {}\n","meta":null}"#;
         let config: Config = serde_json::from_str(json).unwrap();
         assert_eq!((config.number("memory"), config.number("cores")), (Some(512), Some(2)));
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn status_of_a_running_vm() {
+    fn the_status_of_a_running_vm_is_read() {
         let status: Status =
             serde_json::from_str(r#"{"agent":1,"qmpstatus":"running","status":"running","uptime":12,"vmid":8001}"#)
                 .unwrap();

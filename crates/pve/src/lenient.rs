@@ -1,10 +1,10 @@
-//! Reading of values whose JSON type PVE changes from call to call: numbers come as strings, truth as `1` or `"1"`.
+//! Reads values whose JSON type differs between PVE's calls. Numbers may be strings, and true may be `1` or `"1"`.
 
 use ownership::Vmid;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-/// The text of a scalar; `None` for null, lists and objects.
+/// Returns the text of a scalar, or `None` for null, lists and objects.
 pub(crate) fn text_of(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
@@ -14,7 +14,7 @@ pub(crate) fn text_of(value: &Value) -> Option<String> {
     }
 }
 
-/// The number that a scalar stands for; fractions are cut off.
+/// Returns the number in a scalar, without its fraction.
 pub(crate) fn number_of(value: &Value) -> Option<u64> {
     match value {
         Value::Number(number) => {
@@ -26,7 +26,7 @@ pub(crate) fn number_of(value: &Value) -> Option<u64> {
     }
 }
 
-/// Returns true if a scalar stands for true.
+/// Returns true if a scalar means true.
 pub(crate) fn flag_of(value: &Value) -> bool {
     match value {
         Value::Bool(flag) => *flag,
@@ -61,7 +61,7 @@ pub(crate) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D
     Ok(flag_of(&Value::deserialize(deserializer)?))
 }
 
-/// A comma-separated list, as PVE writes content types.
+/// Reads a comma-separated list, such as PVE's content types.
 pub(crate) fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let text = text_of(&Value::deserialize(deserializer)?).unwrap_or_default();
     Ok(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect())
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scalars_are_read_whatever_their_json_type() {
+    fn scalars_of_any_json_type_are_read() {
         assert_eq!(number_of(&json!("512")), Some(512));
         assert_eq!(number_of(&json!(512)), Some(512));
         assert_eq!(number_of(&json!(512.5)), Some(512));

@@ -1,9 +1,10 @@
-//! Typed client of Proxmox VE's API, for the calls that pxci needs. Knows neither Terraform nor GitHub.
+//! Typed client of Proxmox VE's API, for the calls that pxci needs. It knows neither Terraform nor GitHub.
 //!
-//! Written for the API of 8.4 and 9.x, and for what their servers really do: errors are distinguished by their texts ([`Error`]), values
-//! are read whatever their JSON type, a task that ends with warnings has succeeded. It must never show a secret in an error, a log
-//! line or a `Debug` output, never repeat a request that may have taken effect, and never have more than two guest agent calls in
-//! flight per node, because a node has three workers for all its users.
+//! It is written for the API of 8.4 and 9.x, and for the behaviour of real servers. Errors are distinguished by their
+//! texts ([`Error`]), values of any JSON type are read, and a task that ends with warnings has succeeded. The client
+//! must never show a secret in an error, a log line or a `Debug` output. It must never repeat a request that may have
+//! been carried out. It must never have more than two guest agent calls in flight per node, because a node has three
+//! workers for all its users.
 
 mod access;
 mod agent;

@@ -12,7 +12,7 @@ use crate::{
     upid::Upid,
 };
 
-/// One container, by node and VMID. It need not exist.
+/// Handle to one container, by node and VMID. The container need not exist.
 #[derive(Debug, Clone)]
 pub struct Lxc {
     client: Client,
@@ -23,7 +23,7 @@ pub struct Lxc {
 /// A network interface of a running container.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ContainerInterface {
-    /// For example `eth0`.
+    /// Name, for example `eth0`.
     pub name: String,
     /// IPv4 address with prefix length, for example `10.0.0.7/24`.
     #[serde(default, deserialize_with = "lenient::optional_text")]
@@ -31,7 +31,7 @@ pub struct ContainerInterface {
 }
 
 impl Client {
-    /// A container, or a VMID that one is to get.
+    /// Returns the handle to a container, which need not exist yet.
     #[must_use]
     pub fn lxc(&self, node: &NodeName, vmid: Vmid) -> Lxc {
         Lxc::new(self.clone(), node, vmid)
@@ -43,13 +43,13 @@ impl Lxc {
         Self { client, node: node.clone(), vmid }
     }
 
-    /// Node of the container.
+    /// Returns the node of the container.
     #[must_use]
     pub fn node(&self) -> &NodeName {
         &self.node
     }
 
-    /// VMID of the container.
+    /// Returns the VMID of the container.
     #[must_use]
     pub fn vmid(&self) -> Vmid {
         self.vmid
@@ -63,33 +63,35 @@ impl Lxc {
         &self.client
     }
 
-    /// Creates it with these options (`ostemplate`, `hostname`, `rootfs`, …). The task often ends with warnings.
+    /// Creates the container with these options (`ostemplate`, `hostname`, `rootfs`, …). The task often ends with
+    /// warnings.
     ///
     /// # Errors
-    /// [`Error::is_already_exists`] from here or from the task: somebody else has the VMID.
+    /// [`Error::is_already_exists`], from this request or from the task, if another guest has the VMID.
     pub async fn create(&self, options: &[(&str, &str)]) -> Result<Upid, Error> {
         let path = format!("/nodes/{}/lxc", segment(self.node.as_str()));
         let parameters = Parameters::default().with("vmid", self.vmid).extend(options);
         self.client.call(Call::post(path, &parameters)).await
     }
 
-    /// Its configuration, pending changes included.
+    /// Returns the configuration, including pending changes.
     ///
     /// # Errors
-    /// [`Error::is_guest_missing`] when there is no such container.
+    /// [`Error::is_guest_missing`] if the container does not exist.
     pub async fn config(&self) -> Result<Config, Error> {
         self.client.call_guest(self.vmid, Call::get(self.path("/config"), &Parameters::default())).await
     }
 
-    /// Its status right now.
+    /// Returns the status now.
     ///
     /// # Errors
-    /// [`Error::is_guest_missing`] when there is no such container.
+    /// [`Error::is_guest_missing`] if the container does not exist.
     pub async fn status(&self) -> Result<Status, Error> {
         self.client.call_guest(self.vmid, Call::get(self.path("/status/current"), &Parameters::default())).await
     }
 
-    /// Changes options; `("delete", "a,b")` removes options. With a digest it fails when somebody else was faster.
+    /// Changes options. `("delete", "a,b")` removes options. With a digest, it fails if the configuration was changed
+    /// after the digest was read.
     ///
     /// # Errors
     /// See [`Error`].
@@ -99,18 +101,18 @@ impl Lxc {
         Ok(())
     }
 
-    /// Starts it.
+    /// Starts the container.
     ///
     /// # Errors
-    /// [`Error::is_running`]; others come with the task.
+    /// [`Error::is_running`]. The task has other errors.
     pub async fn start(&self) -> Result<Upid, Error> {
         self.client.call(Call::post(self.path("/status/start"), &Parameters::default())).await
     }
 
-    /// Stops it at once.
+    /// Stops the container at once.
     ///
     /// # Errors
-    /// [`Error::is_not_running`] also when there is no such container.
+    /// [`Error::is_not_running`], also if the container does not exist.
     pub async fn stop(&self) -> Result<Upid, Error> {
         self.client.call(Call::post(self.path("/status/stop"), &Parameters::default())).await
     }
@@ -125,10 +127,10 @@ impl Lxc {
         self.client.call(Call::delete(self.path(""), &parameters)).await
     }
 
-    /// Re-assigns a mount point's volume to another container on the same node. This one must be stopped.
+    /// Moves the volume of a mount point to another container on the same node. This container must be stopped.
     ///
     /// # Errors
-    /// [`Error::is_running`]-like texts when it is not stopped.
+    /// When the container is not stopped.
     pub async fn move_volume(&self, volume: &str, target_vmid: Vmid, target_volume: &str) -> Result<Upid, Error> {
         let parameters = Parameters::default()
             .with("volume", volume)
@@ -137,7 +139,7 @@ impl Lxc {
         self.client.call(Call::post(self.path("/move_volume"), &parameters)).await
     }
 
-    /// Its network interfaces; none while it is stopped.
+    /// Returns the network interfaces. A stopped container has none.
     ///
     /// # Errors
     /// See [`Error`].

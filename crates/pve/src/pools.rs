@@ -1,4 +1,4 @@
-//! PVE's resource pools, and reads of their members that several askers share.
+//! PVE's resource pools, and reads of their members that several callers share.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,9 +19,9 @@ use crate::{
 /// A member of a resource pool.
 #[derive(Debug, Clone, Deserialize)]
 pub struct PoolMember {
-    /// For example `qemu/8001` or `storage/pve1/local`.
+    /// Id, for example `qemu/8001` or `storage/pve1/local`.
     pub id: String,
-    /// VMID; none for storages.
+    /// VMID. `None` for a storage.
     #[serde(default, deserialize_with = "lenient::optional_vmid")]
     pub vmid: Option<Vmid>,
 }
@@ -32,15 +32,15 @@ struct Pool {
     members: Vec<PoolMember>,
 }
 
-/// The last read of each resource pool, for those who had asked before it began.
+/// The last read of each resource pool, for callers that asked before it began.
 #[derive(Debug, Default)]
 pub(crate) struct SharedReads {
-    /// Number of questions asked so far. The count is the clock of the sharing.
+    /// Number of questions so far. It orders questions and reads.
     asked: AtomicU64,
     pools: Mutex<HashMap<String, Reads>>,
 }
 
-/// The reads of one pool. The lock is held by the asker who reads, while the others wait for that read or for their
+/// The last read of one pool. The caller that reads holds the lock, while the others wait for its result or for their
 /// turn.
 type Reads = Arc<tokio::sync::Mutex<Option<Read>>>;
 
@@ -59,20 +59,20 @@ impl SharedReads {
 }
 
 impl Client {
-    /// Returns the members of a resource pool. Unlike the cluster's list this one does not lag.
+    /// Returns the members of a resource pool. This list does not lag, unlike that of the cluster.
     ///
     /// # Errors
-    /// A pool that does not exist is a missing permission ([`Error::is_permission_denied`]).
+    /// [`Error::is_permission_denied`], also if the resource pool does not exist.
     pub async fn pool_members(&self, pool: &str) -> Result<Vec<PoolMember>, Error> {
         let pool: Pool = self.call(Call::get(format!("/pools/{}", segment(pool)), &Parameters::default())).await?;
         Ok(pool.members)
     }
 
-    /// Returns the members of a resource pool like [`Client::pool_members`], from a read that other askers may share.
+    /// Returns the members of a resource pool like [`Client::pool_members`], from a read that other callers may share.
     ///
-    /// The read begins after this call, so its answer is as good as one of the caller's own. A read that is under way
-    /// already is never shared, because it may have missed what the caller asks about. `gather` is the time that the
-    /// read waits for other askers.
+    /// The read begins after this call, so its answer is as new as that of a read of the caller's own. A read that is
+    /// already under way is never shared, because it may be older than the change that the caller asks about. `gather`
+    /// is the time for which the read waits for other callers.
     ///
     /// # Errors
     /// Those of [`Client::pool_members`]. A failed read is not shared.

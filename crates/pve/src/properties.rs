@@ -1,14 +1,14 @@
-//! Property strings: how PVE writes an option that has parts, as in `virtio=BC:24:11:00:00:01,bridge=vmbr0`.
+//! Property strings, in which PVE writes an option with parts, as in `virtio=BC:24:11:00:00:01,bridge=vmbr0`.
 
 use std::fmt;
 
-/// The parts of an option's value, in order. At most one of them should have no key: the volume of a drive, or the
-/// amount of memory.
+/// The parts of an option's value, in order. One part may have no key, such as the volume of a drive or the amount of
+/// memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Properties<'a>(Vec<(Option<&'a str>, &'a str)>);
 
 impl<'a> Properties<'a> {
-    /// Reads an option's value. Nothing is refused: PVE wrote it. Empty parts are left out.
+    /// Reads an option's value. Accepts every text, because PVE wrote it. Leaves out empty parts.
     #[must_use]
     pub fn parse(text: &'a str) -> Self {
         let parts = text.split(',').filter(|part| !part.is_empty());
@@ -19,13 +19,13 @@ impl<'a> Properties<'a> {
         Self(parts.collect())
     }
 
-    /// The value of a key.
+    /// Returns the value of a key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&'a str> {
         self.0.iter().find(|(name, _)| *name == Some(key)).map(|(_, value)| *value)
     }
 
-    /// The part without a key, or that of the key it stands for: PVE writes either.
+    /// Returns the part without a key, or the value of the key that such a part belongs to. PVE writes either form.
     #[must_use]
     pub fn lone_or(&self, key: &str) -> Option<&'a str> {
         self.0.iter().find(|(name, _)| name.is_none()).map(|(_, value)| *value).or_else(|| self.get(key))
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn the_part_without_a_key_may_have_it() {
+    fn the_part_without_a_key_is_also_found_by_its_key() {
         for text in ["2048", "current=2048"] {
             assert_eq!(Properties::parse(text).lone_or("current"), Some("2048"), "{text}");
         }
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_is_written_again() {
+    fn a_property_string_is_written_as_it_was_read() {
         for text in ["", "a", "a,b=c", "x==,=y", "local:100/vm.qcow2,size=4G"] {
             assert_eq!(Properties::parse(text).to_string(), text);
         }

@@ -12,7 +12,7 @@ use crate::{
     upid::Upid,
 };
 
-/// One virtual machine, by node and VMID. It need not exist.
+/// Handle to one virtual machine, by node and VMID. The VM need not exist.
 #[derive(Debug, Clone)]
 pub struct Qemu {
     client: Client,
@@ -20,23 +20,23 @@ pub struct Qemu {
     vmid: Vmid,
 }
 
-/// Request for a clone. `description` and `name` are in the configuration when the task ends.
+/// Request for a clone. `description` and `name` are in the configuration once the task has ended.
 #[derive(Debug, Clone)]
 pub struct CloneRequest {
     /// VMID of the clone.
     pub newid: Vmid,
-    /// Its name: a DNS name.
+    /// Name, which must be a DNS name.
     pub name: String,
-    /// Its description, with the marker.
+    /// Description, with the marker.
     pub description: String,
-    /// Resource pool to put it into.
+    /// Resource pool of the clone.
     pub pool: Option<String>,
-    /// Copy the disks in place of linking to the template's.
+    /// True for copies of the disks, false for disks that are linked to the template's.
     pub full: bool,
 }
 
 impl Client {
-    /// A virtual machine, or a VMID that one is to get.
+    /// Returns the handle to a virtual machine, which need not exist yet.
     #[must_use]
     pub fn qemu(&self, node: &NodeName, vmid: Vmid) -> Qemu {
         Qemu::new(self.clone(), node, vmid)
@@ -48,13 +48,13 @@ impl Qemu {
         Self { client, node: node.clone(), vmid }
     }
 
-    /// Node of the VM.
+    /// Returns the node of the VM.
     #[must_use]
     pub fn node(&self) -> &NodeName {
         &self.node
     }
 
-    /// VMID of the VM.
+    /// Returns the VMID of the VM.
     #[must_use]
     pub fn vmid(&self) -> Vmid {
         self.vmid
@@ -64,34 +64,35 @@ impl Qemu {
         format!("/nodes/{}/qemu/{}{rest}", segment(self.node.as_str()), self.vmid)
     }
 
-    /// Its configuration, pending changes included.
+    /// Returns the configuration, including pending changes.
     ///
     /// # Errors
-    /// [`Error::is_guest_missing`] when there is no such VM.
+    /// [`Error::is_guest_missing`] if the VM does not exist.
     pub async fn config(&self) -> Result<Config, Error> {
         self.client.call_guest(self.vmid, Call::get(self.path("/config"), &Parameters::default())).await
     }
 
-    /// Its configuration, in one request: unlike [`Qemu::config`] it does not ask whether there is such a VM when it is refused.
+    /// Returns the configuration with a single request. Unlike [`Qemu::config`], it does not ask whether the VM exists
+    /// if PVE refuses the request.
     ///
     /// # Errors
-    /// [`Error::is_permission_denied`] also where the VM is missing, and while it is being made.
+    /// [`Error::is_permission_denied`], also if the VM does not exist or is still being made.
     pub async fn config_if_visible(&self) -> Result<Config, Error> {
         self.client.call(Call::get(self.path("/config"), &Parameters::default())).await
     }
 
-    /// Its status right now.
+    /// Returns the status now.
     ///
     /// # Errors
-    /// [`Error::is_guest_missing`] when there is no such VM.
+    /// [`Error::is_guest_missing`] if the VM does not exist.
     pub async fn status(&self) -> Result<Status, Error> {
         self.client.call_guest(self.vmid, Call::get(self.path("/status/current"), &Parameters::default())).await
     }
 
-    /// Clones it on the same node.
+    /// Clones the VM on the same node.
     ///
     /// # Errors
-    /// [`Error::is_already_exists`] from here or from the task: somebody else has the VMID.
+    /// [`Error::is_already_exists`], from this request or from the task, if another guest has the VMID.
     pub async fn clone_to(&self, request: &CloneRequest) -> Result<Upid, Error> {
         let parameters = Parameters::default()
             .with("newid", request.newid)
@@ -102,28 +103,29 @@ impl Qemu {
         self.client.call(Call::post(self.path("/clone"), &parameters)).await
     }
 
-    /// Changes options at once; `("delete", "a,b")` removes options. With a digest it fails when somebody else was faster.
+    /// Changes options at once. `("delete", "a,b")` removes options. With a digest, it fails if the configuration was
+    /// changed after the digest was read.
     ///
     /// # Errors
-    /// A failed change may have been stored in part: read the configuration again.
+    /// After an error, a part of the change may be stored, so read the configuration again.
     pub async fn set_config(&self, options: &[(&str, &str)], digest: Option<&str>) -> Result<(), Error> {
         let parameters = Parameters::default().extend(options).with_some("digest", digest);
         let IgnoredAny = self.client.call(Call::put(self.path("/config"), &parameters)).await?;
         Ok(())
     }
 
-    /// Starts it.
+    /// Starts the VM.
     ///
     /// # Errors
-    /// Most come with the task, also [`Error::is_running`].
+    /// The task has most of the errors, including [`Error::is_running`].
     pub async fn start(&self) -> Result<Upid, Error> {
         self.client.call(Call::post(self.path("/status/start"), &Parameters::default())).await
     }
 
-    /// Pulls the plug, also on a shutdown that is under way. A stopped VM is not an error.
+    /// Stops the VM at once, and ends a shutdown that is under way. Succeeds if the VM is stopped already.
     ///
     /// # Errors
-    /// Most come with the task.
+    /// The task has most of the errors.
     pub async fn stop(&self) -> Result<Upid, Error> {
         self.client
             .call(Call::post(self.path("/status/stop"), &Parameters::default().with_flag("overrule-shutdown", true)))
@@ -134,13 +136,13 @@ impl Qemu {
     /// Never searches other storages for disks with its VMID, because those can belong to another cluster.
     ///
     /// # Errors
-    /// [`Error::is_running`], [`Error::is_protected`]; from the task [`Error::is_base_in_use`].
+    /// [`Error::is_running`], [`Error::is_protected`]. The task may fail with [`Error::is_base_in_use`].
     pub async fn delete(&self) -> Result<Upid, Error> {
         let parameters = Parameters::default().with_flag("purge", true).with_flag("destroy-unreferenced-disks", false);
         self.client.call(Call::delete(self.path(""), &parameters)).await
     }
 
-    /// Its guest agent.
+    /// Returns the guest agent.
     #[must_use]
     pub fn agent(&self) -> Agent {
         Agent::new(self.client.clone(), &self.node, self.path("/agent"))

@@ -6,9 +6,9 @@ use crate::trust::Trust;
 /// Settings of a client.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
-    /// API servers of one and the same cluster. When one takes no connection, the next is tried.
+    /// API servers of one cluster. If one accepts no connection, the next one is tried.
     pub endpoints: Vec<Endpoint>,
-    /// The token that every request carries.
+    /// Token of every request.
     pub token: ApiToken,
     /// Rule by which the servers' certificates are trusted.
     pub trust: Trust,

@@ -1,4 +1,4 @@
-//! Storages: upload, list, delete.
+//! Storages, and uploads to them.
 
 use std::collections::BTreeMap;
 
@@ -15,10 +15,10 @@ use crate::{
     upid::Upid,
 };
 
-/// The privilege that an upload needs on its storage.
+/// Privilege that an upload needs on its storage.
 const UPLOADING: &str = "Datastore.AllocateTemplate";
 
-/// Kinds of content that PVE takes by upload. It takes no snippets.
+/// Kinds of content that PVE accepts as uploads. It does not accept snippets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
     /// ISO images.
@@ -28,7 +28,7 @@ pub enum Content {
 }
 
 impl Content {
-    /// PVE's word for it.
+    /// Returns PVE's name of the kind.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -38,7 +38,7 @@ impl Content {
     }
 }
 
-/// One storage, as a node sees it.
+/// Handle to one storage on one node.
 #[derive(Debug, Clone)]
 pub struct Storage {
     client: Client,
@@ -49,7 +49,7 @@ pub struct Storage {
 /// A storage's content types and state.
 #[derive(Debug, Clone, Deserialize)]
 pub struct StorageStatus {
-    /// Kinds of content that it takes, for example `iso`.
+    /// Kinds of content that the storage accepts, for example `iso`.
     #[serde(default, deserialize_with = "lenient::list")]
     pub content: Vec<String>,
     /// True if the storage is enabled and reachable.
@@ -66,18 +66,18 @@ pub struct StorageStatus {
 /// A volume on a storage.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Volume {
-    /// For example `local:iso/x.iso`.
+    /// Volume id, for example `local:iso/x.iso`.
     pub volid: String,
     /// Size in bytes.
     #[serde(default, deserialize_with = "lenient::number")]
     pub size: u64,
-    /// VMID of the guest that it belongs to.
+    /// VMID of the guest that the volume belongs to.
     #[serde(default, deserialize_with = "lenient::optional_vmid")]
     pub vmid: Option<Vmid>,
 }
 
 impl Client {
-    /// A storage as a node sees it.
+    /// Returns the handle to a storage on one node.
     #[must_use]
     pub fn storage(&self, node: &NodeName, storage: &str) -> Storage {
         Storage::new(self.clone(), node, storage)
@@ -101,8 +101,8 @@ impl Storage {
         self.client.call(Call::get(self.path("/status"), &Parameters::default())).await
     }
 
-    /// Uploads a file; PVE checks it against its checksum. A file of that name is overwritten without a word. In the name, PVE turns all but
-    /// letters, digits, `.`, `_` and `-` into `_`.
+    /// Uploads a file. PVE compares it with its checksum. A file of the same name is overwritten. In the name, PVE
+    /// replaces all characters except letters, digits, `.`, `_` and `-` by `_`.
     ///
     /// # Errors
     /// [`Error::is_content_type_refused`], [`Error::is_storage_missing`], [`Error::missing_privilege`].
@@ -115,7 +115,8 @@ impl Storage {
         }
     }
 
-    /// Why an upload broke off: PVE refuses one before it has read the file, and closes, so that its answer may be lost on the way.
+    /// Returns the error of an upload that was cut off. PVE refuses an upload before it has read the file and closes
+    /// the connection, so the refusal may be lost. The token's privileges show whether that is the cause.
     async fn refused_unread(&self, broken: Error) -> Error {
         let path = format!("/storage/{}", self.storage);
         match self.client.privileges_on(&path).await {
@@ -132,7 +133,7 @@ impl Storage {
         }
     }
 
-    /// Volumes of one kind of content, for example `iso`.
+    /// Returns the volumes of one kind of content, for example `iso`.
     ///
     /// # Errors
     /// [`Error::is_storage_missing`].
@@ -140,10 +141,10 @@ impl Storage {
         self.client.call(Call::get(self.path("/content"), &Parameters::default().with("content", content))).await
     }
 
-    /// Deletes a volume, whether a guest uses it or not. Succeeds if the volume does not exist. Returns `None` if it is gone already.
+    /// Deletes a volume, even if a guest uses it. Returns `None` if the volume does not exist.
     ///
     /// # Errors
-    /// See [`Error`]. Needs `Datastore.Allocate`, which uploading does not.
+    /// See [`Error`]. The token needs `Datastore.Allocate`, which an upload does not need.
     pub async fn delete(&self, volid: &str) -> Result<Option<Upid>, Error> {
         self.client.call(Call::delete(self.path(&format!("/content/{}", segment(volid))), &Parameters::default())).await
     }

@@ -1,6 +1,7 @@
-//! The way of one request to an API server, and of its answer back.
+//! Sends one request to an API server and reads its answer.
 //!
-//! In production that is HTTPS. A caller may give another one ([`crate::Client::over`]): then nothing here opens a socket.
+//! In production, the transport is HTTPS. A caller may pass another transport ([`crate::Client::over`]), and then this
+//! crate opens no socket.
 
 use std::{error::Error as StdError, time::Duration};
 
@@ -19,15 +20,15 @@ use crate::{
     trust::{Fingerprint, find_refused},
 };
 
-/// Largest answer that is read, in bytes. The list of a cluster with 10,000 guests has about a third of it.
+/// Largest answer that is read, in bytes. The list of a cluster with 10,000 guests is about a third of that.
 pub(crate) const LARGEST_ANSWER: usize = 16 << 20;
 /// The server closes idle connections after exactly 5 s.
 const IDLE: Duration = Duration::from_secs(4);
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// A way of requests to the API servers of one cluster.
+/// A transport of requests to the API servers of one cluster.
 ///
-/// It sends each request once. Failover, repetition and time limits are the client's.
+/// A transport sends each request once. The client does failover, repetition and time limits.
 pub trait Transport: Send + Sync {
     /// Sends a request to the server that its absolute URI names, and returns the whole answer. A reason phrase that is
     /// not the usual one of its status is an extension of the answer ([`hyper::ext::ReasonPhrase`]).
@@ -37,27 +38,27 @@ pub trait Transport: Send + Sync {
     fn send(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>>;
 }
 
-/// Why there is no answer.
+/// Reason why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
-    /// The server takes no connection: the request was not sent.
+    /// The server accepts no connection. The request was not sent.
     #[error("no connection")]
     Unreachable(#[source] Box<dyn StdError + Send + Sync>),
-    /// The server's certificate did not pass: the request was not sent.
+    /// The server's certificate is not trusted. The request was not sent.
     #[error("the certificate is not trusted: {reason}")]
     Untrusted {
-        /// The server's certificate.
+        /// Fingerprint of the server's certificate.
         fingerprint: Fingerprint,
-        /// Why it was refused.
+        /// Reason for the refusal.
         reason: String,
     },
-    /// The answer was lost: the request may have been carried out.
+    /// The answer was lost. The request may have been carried out.
     #[error("the connection broke")]
     Interrupted(#[source] Box<dyn StdError + Send + Sync>),
-    /// The answer is larger than what the client reads. The request was carried out.
+    /// The answer is larger than the client's limit. The request was carried out.
     #[error("the answer has more than {limit} bytes")]
     Oversized {
-        /// Largest answer in bytes.
+        /// Limit in bytes.
         limit: usize,
     },
 }
@@ -79,7 +80,7 @@ impl Https {
         Ok(Self(http))
     }
 
-    /// Sends a file, as it is read by PVE: the server reads the fields as they come, so all of them precede the file.
+    /// Sends a file. All other fields precede it, because PVE reads the fields in their order.
     pub(crate) async fn upload(
         &self,
         request: Request<Bytes>,
@@ -122,7 +123,7 @@ async fn collect(response: reqwest::Response) -> Result<Response<Bytes>, Transpo
 }
 
 fn broken(error: reqwest::Error) -> TransportError {
-    // The URL may hold parameters.
+    // The URL may contain parameters.
     let error = error.without_url();
     if let Some(refused) = find_refused(&error) {
         return TransportError::Untrusted { fingerprint: refused.fingerprint, reason: refused.to_string() };

@@ -1,7 +1,7 @@
-//! How a server's certificate is judged: by the system's roots, by a CA of one's own, or by its fingerprint.
+//! The check of a server's certificate: by the system's roots, by a private CA, or by its fingerprint.
 //!
-//! API calls and the console use the same rule. A refused certificate travels in the error with its fingerprint, so that the
-//! message can say what to pin.
+//! API requests and the console use the same rule. The error about a refused certificate contains its fingerprint, so
+//! that the user can pin it.
 
 use std::{error::Error as StdError, fmt, io, str::FromStr, sync::Arc};
 
@@ -16,11 +16,11 @@ use rustls::{
 };
 use sha2::{Digest, Sha256};
 
-/// SHA-256 of a certificate in DER form, written as PVE shows it: `AA:BB:…`.
+/// SHA-256 of a certificate in DER, written as PVE shows it: `AA:BB:…`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint([u8; 32]);
 
-/// Not 32 bytes of hexadecimal digits.
+/// The text is not 32 bytes of hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{0}\" is not a SHA-256 fingerprint: it has 32 pairs of hexadecimal digits, with or without colons")]
 pub struct FingerprintError(String);
@@ -49,29 +49,29 @@ impl FromStr for Fingerprint {
     }
 }
 
-/// The way in which a server's certificate is checked.
+/// Rule by which a server's certificate is checked.
 #[derive(Debug, Clone)]
 pub enum Trust {
-    /// The system's certificate store; without one, the roots of public CAs.
+    /// The system's certificate store, or the roots of public CAs if the system has none.
     System,
-    /// Certificates of one's own CA, or the server's own, in PEM form, and nothing else. The CA of PVE is `/etc/pve/pve-root-ca.pem`.
+    /// Only these certificates in PEM, of a private CA or of the server itself. PVE's CA is `/etc/pve/pve-root-ca.pem`.
     CaPem(String),
-    /// This very certificate; name and dates do not matter.
+    /// Only the certificate with this fingerprint. Its name and dates do not matter.
     Fingerprint(Fingerprint),
-    /// Any certificate. An attacker on the network gets the token.
+    /// Any certificate. An attacker on the network can read the token.
     Insecure,
 }
 
-/// Why the means to judge certificates could not be set up.
+/// Reason why certificates cannot be checked.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
-    /// No certificate in the PEM text.
+    /// The PEM text contains no certificate.
     #[error("the CA certificate holds no certificate in PEM form (\"-----BEGIN CERTIFICATE-----\")")]
     NoCertificate,
-    /// A certificate cannot be read.
+    /// A certificate in the PEM text cannot be read.
     #[error("the CA certificate cannot be read")]
     Unreadable(#[source] Box<dyn StdError + Send + Sync>),
-    /// The TLS library refuses.
+    /// The TLS library refused the configuration.
     #[error("TLS cannot be set up")]
     Tls(#[source] Box<dyn StdError + Send + Sync>),
 }
@@ -84,7 +84,7 @@ pub(crate) struct Refused {
     reason: String,
 }
 
-/// The TLS configuration for a rule.
+/// Returns the TLS configuration for a rule.
 pub(crate) fn tls_config(trust: &Trust) -> Result<ClientConfig, TrustError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = Verifier { rule: rule(trust, &provider)?, provider: Arc::clone(&provider) };
@@ -110,7 +110,7 @@ fn rule(trust: &Trust, provider: &Arc<CryptoProvider>) -> Result<Rule, TrustErro
         .map_err(|error| TrustError::Tls(error.into()))
 }
 
-/// The roots, and the fingerprints of what was given.
+/// Returns the roots, and the fingerprints of the certificates in the text.
 fn own_roots(pem: &str) -> Result<(RootCertStore, Vec<Fingerprint>), TrustError> {
     let (mut roots, mut given) = (RootCertStore::empty(), Vec::new());
     for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
@@ -128,7 +128,7 @@ fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
-        // A minimal container has no certificate store.
+        // A minimal container does not have a certificate store.
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
     roots
@@ -138,7 +138,8 @@ fn system_roots() -> RootCertStore {
 enum Rule {
     Chain {
         chain: Arc<WebPkiServerVerifier>,
-        /// A self-signed certificate is not its own CA, but a user who names it wants it trusted.
+        /// Fingerprints of the certificates that the user named. A self-signed certificate is trusted too, although it
+        /// is not a CA.
         given: Vec<Fingerprint>,
     },
     Pin(Fingerprint),
@@ -213,14 +214,14 @@ fn reason(error: &rustls::Error) -> String {
     }
 }
 
-/// Finds the refusal of a certificate in a chain of errors.
+/// Finds the refusal of a certificate among an error and its causes.
 pub(crate) fn find_refused(error: &(dyn StdError + 'static)) -> Option<Refused> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(refused) = refused_here(error) {
             return Some(refused);
         }
-        // An io::Error leaves what it wraps out of its chain of sources.
+        // An `io::Error` does not list the error that it wraps among its sources.
         let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         if let Some(refused) = wrapped.and_then(|wrapped| find_refused(wrapped)) {
             return Some(refused);
@@ -251,14 +252,14 @@ mod tests {
     }
 
     #[test]
-    fn a_ca_without_a_certificate_is_an_error_of_its_own() {
+    fn a_text_without_a_certificate_has_its_own_error() {
         assert!(matches!(tls_config(&Trust::CaPem("nothing".into())), Err(TrustError::NoCertificate)));
         let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         assert!(matches!(tls_config(&Trust::CaPem(broken.into())), Err(TrustError::Unreadable(_))));
     }
 
     #[test]
-    fn the_refusal_is_found_behind_an_io_error() {
+    fn the_refusal_is_found_inside_an_io_error() {
         let fingerprint: Fingerprint = "00".repeat(32).parse().unwrap();
         let refused = Refused { fingerprint, reason: "no".into() };
         let tls = rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refused))));

@@ -1,4 +1,4 @@
-//! UPIDs: the names of PVE's tasks.
+//! UPIDs, the names of PVE's tasks.
 
 use std::fmt;
 
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_found_also_when_the_id_is_empty() {
+    fn fields_are_found_even_if_the_id_is_empty() {
         let upid = Upid::parse("UPID:pve1:000002E8:0002A2C8:6B02BFC8:qmcreate:9000:root@pam!t:").unwrap();
         assert_eq!((upid.node().as_str(), upid.kind()), ("pve1", "qmcreate"));
         assert_eq!(Upid::parse("UPID:pve1:000002E8:0002A2C8:6B02BFC8:imgcopy::root@pam:").unwrap().kind(), "imgcopy");

@@ -1,4 +1,4 @@
-//! The client against both lines of the simulated Proxmox VE, each with the privileges that its line knows.
+//! The client against both lines of the simulated Proxmox VE, each with the privileges of its line.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ const PRIVILEGES: [&str; 18] = [
     "SDN.Use",
 ];
 
-/// The privilege that stands for the guest agent.
+/// Returns the privilege for the guest agent.
 fn agent_privilege(line: Line) -> &'static str {
     match line {
         Line::Eight => "VM.Monitor",
@@ -66,7 +66,7 @@ async fn done(client: &Client, upid: &Upid) {
     assert_eq!(client.wait(upid, &options).await.expect("the task ends well"), TaskEnd::Ok);
 }
 
-/// Makes VM 9000 as an image builder would, by calls that the client does not have.
+/// Makes VM 9000 like an image builder, with requests that the client does not have.
 async fn template(handle: &Handle) {
     let ca = reqwest::Certificate::from_pem(handle.ca_pem().as_bytes()).expect("a certificate");
     let http = reqwest::Client::builder().tls_certs_only([ca]).build().expect("a client");
@@ -80,7 +80,7 @@ async fn template(handle: &Handle) {
             if answer.status() == 200 {
                 break;
             }
-            // The creation's task still has the lock.
+            // The task of the creation still holds the lock.
             let text = answer.text().await.expect("a body");
             assert!(text.contains("locked") || text.contains("lock file"), "{text}");
         }
@@ -133,17 +133,17 @@ async fn calls(line: Line) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_calls_of_a_runner_on_the_eighth_line() {
+async fn the_calls_of_a_runner_work_on_the_eighth_line() {
     calls(Line::Eight).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_calls_of_a_runner_on_the_ninth_line() {
+async fn the_calls_of_a_runner_work_on_the_ninth_line() {
     calls(Line::Nine).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_line_asks_for_its_own_privilege_of_the_agent() {
+async fn each_line_requires_its_own_privilege_for_the_agent() {
     for (line, other) in [(Line::Eight, Line::Nine), (Line::Nine, Line::Eight)] {
         let (handle, client) = start(line, agent_privilege(other)).await;
         template(&handle).await;

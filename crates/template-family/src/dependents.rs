@@ -1,4 +1,4 @@
-//! The clones that keep a version from being removed.
+//! The clones that prevent the removal of a version.
 
 use std::collections::BTreeSet;
 
@@ -9,8 +9,8 @@ use crate::version::Family;
 
 impl Family {
     /// Returns the VMIDs of the guests whose disks are linked to the disk of a version, as far as the names of volumes
-    /// show it. Directories and ZFS have such names. Other storages keep no such record and need none: on them a template
-    /// can go while its clones stay.
+    /// show it. Directories and ZFS have such names. Other storages do not, but there a template can be removed before
+    /// its clones.
     ///
     /// # Errors
     /// Those of reading the version's configuration and the storages' lists.

@@ -1,4 +1,4 @@
-//! The fingerprint of a version: SHA-256 over a canonical list of everything that goes into one.
+//! The fingerprint of a version: the SHA-256 of a canonical list of everything that it is made from.
 
 use std::collections::BTreeMap;
 
@@ -6,27 +6,27 @@ use sha2::{Digest as _, Sha256};
 
 use crate::inputs::Inputs;
 
-/// Raised when the way in which versions are built changes so much that old ones are no longer equal.
+/// Number of the scheme. It is raised if versions are built so differently that an old version is no longer the same.
 const SCHEME: u32 = 1;
 
-/// Everything that goes into a version, secrets excepted: a change of those is shown by a counter among the `settings`.
+/// Everything that a version is made from, except secrets. A counter among the `settings` shows that secrets changed.
 #[derive(Debug)]
 pub struct Fingerprint<'a> {
-    /// The files.
+    /// Input files.
     pub inputs: &'a Inputs,
     /// Variables for the template, by name.
     pub variables: &'a BTreeMap<String, String>,
-    /// Other things that matter, by name: runner version as declared, storage, bridge, revision of the secrets.
+    /// Other settings, by name: runner version as declared, storage, bridge, revision of the secrets.
     pub settings: &'a BTreeMap<&'static str, String>,
 }
 
 impl Fingerprint<'_> {
-    /// Returns 64 hexadecimal digits.
+    /// Returns the fingerprint as 64 hexadecimal digits.
     #[must_use]
     pub fn digest(&self) -> String {
         let mut digest = Sha256::new();
         let mut line = |parts: &[&str]| {
-            // Each part with its length: no text can pass for two.
+            // Each part is preceded by its length, so that different lists never give the same bytes.
             for part in parts {
                 digest.update((part.len() as u64).to_be_bytes());
                 digest.update(part);
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn the_place_of_the_directory_does_not_matter_but_every_part_does() {
+    fn every_part_changes_the_fingerprint_but_the_path_of_the_directory_does_not() {
         let base = digest("x", &[("a", "1")], &[("runner", "latest")]);
         assert_eq!(base, digest("x", &[("a", "1")], &[("runner", "latest")]));
         assert_eq!(base.len(), 64);
@@ -78,7 +78,8 @@ mod tests {
         }
     }
 
-    /// A change here makes every installation rebuild its templates: raise the scheme and say so in the changelog.
+    /// A change of this digest makes every installation rebuild its templates. Raise the scheme and say so in the
+    /// changelog.
     #[test]
     fn the_scheme_is_stable() {
         assert_eq!(

@@ -8,11 +8,11 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 use sha2::{Digest as _, Sha256};
 use walkdir::{DirEntry, WalkDir};
 
-/// Left behind by editors, version control and Packer itself.
+/// Files of editors, version control and Packer itself.
 const ALWAYS_IGNORED: &[&str] =
     &["**/.git/**", "**/.DS_Store", "**/*.swp", "**/*~", "packer_cache/**", "crash.log", "packer-manifest.json"];
 
-/// Every file below a directory: relative path → content and executable bit.
+/// Every file below a directory, by relative path, with content and executable bit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inputs(BTreeMap<String, Input>);
 
@@ -22,13 +22,13 @@ pub(crate) struct Input {
     pub(crate) executable: bool,
 }
 
-/// Why the files could not be read.
+/// Reason why the files cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum InputsError {
-    /// The directory is not there, or is a file.
+    /// The directory does not exist, or is a file.
     #[error("{} is not a directory", .0.display())]
     NoDirectory(PathBuf),
-    /// A pattern is none.
+    /// A pattern cannot be parsed.
     #[error("\"{pattern}\" is not a valid pattern of files to ignore")]
     Pattern {
         /// The pattern.
@@ -37,7 +37,7 @@ pub enum InputsError {
         #[source]
         source: globset::Error,
     },
-    /// A directory cannot be listed; a symbolic link that leads nowhere or in circles is named here too.
+    /// A directory cannot be listed, or a symbolic link is broken or leads in a circle.
     #[error("cannot list the files of {}", path.display())]
     List {
         /// Where.
@@ -51,29 +51,29 @@ pub enum InputsError {
     Read {
         /// The file.
         path: PathBuf,
-        /// The system's reason.
+        /// Cause.
         #[source]
         source: std::io::Error,
     },
-    /// A symbolic link leads out of the directory: what it leads to would be an input that nobody sees.
+    /// A symbolic link leads out of the directory, so that its target would be a hidden input.
     #[error("{} is a symbolic link to {}, outside of the directory", path.display(), target.display())]
     Outside {
         /// The link.
         path: PathBuf,
-        /// Where it leads.
+        /// Target of the link.
         target: PathBuf,
     },
-    /// A name that is not UTF-8 cannot be shown in a plan.
+    /// A name is not UTF-8, so a plan cannot show it.
     #[error("the name of {} is not UTF-8 text", .0.display())]
     Name(PathBuf),
 }
 
 impl Inputs {
-    /// Reads every file below `directory` but those that a pattern of `ignore` matches (globs on the relative path, `**` over
-    /// directories). Symbolic links are followed.
+    /// Reads every file below `directory` except those that a pattern of `ignore` matches. Patterns are globs on the
+    /// relative path, in which `**` matches directories. Symbolic links are followed.
     ///
     /// # Errors
-    /// See [`InputsError`].
+    /// Those of [`InputsError`].
     pub fn scan(directory: &Path, ignore: &[String]) -> Result<Self, InputsError> {
         if !directory.is_dir() {
             return Err(InputsError::NoDirectory(directory.to_owned()));
@@ -96,7 +96,8 @@ impl Inputs {
         Ok(Self(all))
     }
 
-    /// Returns the inputs for a plan: relative path → twelve digits of the content's digest, and `+x` for an executable file.
+    /// Returns the inputs for a plan, by relative path: twelve digits of the content's digest, and `+x` for an
+    /// executable file.
     #[must_use]
     pub fn shown(&self) -> BTreeMap<String, String> {
         let show = |input: &Input| format!("{}{}", &input.sha256[..12], if input.executable { " +x" } else { "" });
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn files_by_relative_path_without_what_is_ignored() {
+    fn files_are_listed_by_relative_path_without_ignored_files() {
         let directory = directory();
         assert_eq!(names(&Inputs::scan(directory.path(), &[]).unwrap()), ["a.pkr.hcl", "http/user-data"]);
         assert_eq!(names(&Inputs::scan(directory.path(), &["http/**".to_owned()]).unwrap()), ["a.pkr.hcl"]);
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn content_and_executable_bit_show() {
+    fn content_and_executable_bit_are_shown() {
         let directory = directory();
         let path = directory.path().join("a.pkr.hcl");
         let before = Inputs::scan(directory.path(), &[]).unwrap();
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_directory_is_named() {
+    fn a_missing_directory_is_reported() {
         assert!(matches!(Inputs::scan(Path::new("/nonexistent"), &[]), Err(InputsError::NoDirectory(_))));
     }
 }

@@ -1,13 +1,13 @@
-//! A family of template versions: what a version is made from, which versions there are, and which may go.
+//! A family of template versions: inputs, versions, and the versions to remove.
 //!
 //! ```text
 //! building ──verified──► ready ──superseded──► retired ──no clone needs it──► gone
 //!     └── failed: destroyed
 //! ```
 //!
-//! PVE is the truth: every version carries its marker in its description, and nothing is kept elsewhere. A family is
-//! {installation, name}; VMIDs come and go. It must never hash a secret into a fingerprint, never take a guest for a version
-//! because of its name or tags, and never act on one: the crate `guest` does that.
+//! PVE is the only source: every version has its marker in its description, and nothing is stored elsewhere.
+//! Installation and name identify a family. This crate must never hash a secret into a fingerprint, and must never
+//! recognise a version by its name or tags. It must never act on a guest, which the crate `guest` does.
 
 mod dependents;
 mod fingerprint;

@@ -6,11 +6,11 @@ use std::str::FromStr;
 /// Characters of a DNS label that are left after a date, eight digits of the fingerprint and two dashes.
 const LONGEST: usize = 45;
 
-/// Name of a template family: up to 45 of `a-z0-9-`, no dash at an end.
+/// Name of a template family: up to 45 characters of `a-z0-9-`, with no dash at either end.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FamilyName(String);
 
-/// Why a text is not a name of a family.
+/// The text is not a name of a family.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "\"{0}\" is not a valid family name: it takes 1 to {LONGEST} lower-case letters, digits and dashes, with no dash at either end"
@@ -49,7 +49,7 @@ impl FamilyName {
         format!("{self}-{date}-{}", fingerprint.get(..8).unwrap_or(fingerprint))
     }
 
-    /// Returns the tag that shows the family in PVE's web page.
+    /// Returns the tag that shows the family in PVE's web interface.
     #[must_use]
     pub fn tag(&self) -> String {
         format!("pxci-family-{self}")
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn grammar_and_version_names_fit_a_dns_label() {
+    fn the_name_of_a_version_fits_into_a_dns_label() {
         let longest = "a".repeat(LONGEST);
         let family: FamilyName = longest.parse().unwrap();
         assert_eq!(family.version_name("20261123", &"f".repeat(64)).len(), 63);

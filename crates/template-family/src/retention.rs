@@ -1,11 +1,12 @@
-//! Which versions may go.
+//! The choice of versions to remove.
 
 use ownership::{Build, Vmid};
 
 use crate::version::Version;
 
-/// Returns the VMIDs of the versions that are no longer kept, oldest first: all but the newest `keep` verified ones. `current` and `before`, the version
-/// that was current before this apply, always stay: who makes clones learns of the new one only later in the same apply.
+/// Returns the VMIDs of the versions to remove, oldest first: all except the newest `keep` verified versions. `current`
+/// always stays. `before`, the version that was current before this apply, stays too, because the dispatcher gets the
+/// new VMID only later in the same apply.
 #[must_use]
 pub fn to_remove(versions: &[Version], keep: usize, current: Vmid, before: Option<Vmid>) -> Vec<Vmid> {
     let spared = |version: &&Version| version.vmid == current || Some(version.vmid) == before;
@@ -26,7 +27,7 @@ mod tests {
     use crate::version::tests::{id, version};
 
     #[test]
-    fn the_newest_stay() {
+    fn the_newest_versions_stay() {
         let versions: Vec<Version> = (1..=4).map(|number| version(number, Build::Ready)).collect();
         assert_eq!(to_remove(&versions, 2, id(9004), None), [id(9001), id(9002)]);
         assert_eq!(to_remove(&versions, 9, id(9004), None), []);
@@ -46,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn retired_ones_are_tried_again_and_unfinished_ones_are_none_of_its_business() {
+    fn retired_versions_are_removed_and_unfinished_versions_are_left_alone() {
         let versions = [version(1, Build::Retired), version(2, Build::Ready), version(3, Build::Building)];
         assert_eq!(to_remove(&versions, 2, id(9002), None), [id(9001)]);
     }

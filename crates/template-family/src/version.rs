@@ -10,7 +10,7 @@ use crate::name::FamilyName;
 /// Place of a family: installation, name, node, resource pool and VMIDs.
 #[derive(Debug, Clone)]
 pub struct Family {
-    /// Installation that owns it.
+    /// Installation that owns the family.
     pub installation: Installation,
     /// Name of the family.
     pub name: FamilyName,
@@ -44,10 +44,11 @@ pub struct Version {
 }
 
 impl Family {
-    /// Returns every version, by number. One request, and one more for each guest of the pool within the range.
+    /// Returns all versions, ordered by number. Needs one request, and one more for each guest of the resource pool
+    /// whose VMID is in the range.
     ///
     /// # Errors
-    /// [`Error::is_pool_missing`], and those of reading a guest.
+    /// [`Error::is_pool_missing`], and errors of reading a guest.
     pub async fn versions(&self, client: &Client) -> Result<Vec<Version>, Error> {
         let members = client.pool_members(&self.resource_pool).await?;
         let mut versions = Vec::new();

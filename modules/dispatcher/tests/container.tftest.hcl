@@ -1,4 +1,4 @@
-# The provider is mocked: nothing is made. Run `tofu test` or `terraform test` in the module's directory.
+# The provider is mocked, so nothing is made. Run `tofu test` or `terraform test` in the module's directory.
 
 mock_provider "pxci" {
   mock_resource "pxci_dispatcher_lxc" {

@@ -1,4 +1,4 @@
-# The provider is mocked: nothing is built. Run `tofu test` or `terraform test` in the module's directory.
+# The provider is mocked, so nothing is built. Run `tofu test` or `terraform test` in the module's directory.
 
 mock_provider "pxci" {
   mock_resource "pxci_template" {
@@ -21,7 +21,7 @@ variables {
   resource_pool = "pxci-runners"
   repositories  = ["octo/app"]
 
-  # Terraform 1.11 wants ephemeral variables set in the plan of a run when its apply is to know them.
+  # Terraform 1.11 passes an ephemeral variable to an apply only if it is set in the plan of the same run.
   image_secrets = {}
 }
 
@@ -47,6 +47,11 @@ run "defaults" {
     condition     = startswith(pxci_cloudinit_snippet.this.user_data, "#cloud-config")
     error_message = "The flavour's user-data is rendered."
   }
+
+  assert {
+    condition     = yamldecode(pxci_cloudinit_snippet.this.user_data).write_files[1].path == "/etc/pxci/trust" && trimspace(yamldecode(pxci_cloudinit_snippet.this.user_data).write_files[1].content) == "private"
+    error_message = "A pool does not run jobs that a fork caused, unless it is declared public."
+  }
 }
 
 run "pool_for_the_dispatcher" {
@@ -66,6 +71,29 @@ run "pool_for_the_dispatcher" {
     condition     = output.pool.max == 4 && output.pool.job_limit == 21600 && contains(output.pool.labels, "ubuntu-22.04")
     error_message = "The pool has the documented defaults."
   }
+}
+
+run "public_pool" {
+  command = plan
+
+  variables {
+    trust = "public"
+  }
+
+  assert {
+    condition     = trimspace(yamldecode(pxci_cloudinit_snippet.this.user_data).write_files[1].content) == "public"
+    error_message = "The trust reaches the VM by its user-data."
+  }
+}
+
+run "unknown_trust" {
+  command = plan
+
+  variables {
+    trust = "everybody"
+  }
+
+  expect_failures = [var.trust]
 }
 
 run "what_is_set_arrives" {

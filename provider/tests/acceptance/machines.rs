@@ -91,7 +91,7 @@ async fn runs_a_job(farm: &Farm, qemu: &Qemu) -> RunnerName {
     let job = JobSpec {
         name: "looks around".to_owned(),
         labels: ["self-hosted", "pxci-acceptance"].map(str::to_owned).to_vec(),
-        steps: STEPS.map(str::to_owned).to_vec(),
+        steps: STEPS.map(Into::into).to_vec(),
     };
     let run = RunSpec { repository: REPOSITORY.to_owned(), event: "push".to_owned(), fork: None, jobs: vec![job] };
     let id = github.queue_run(run)[0];

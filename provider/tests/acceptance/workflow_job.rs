@@ -70,7 +70,7 @@ fn run(repository: &str) -> RunSpec {
     let job = JobSpec {
         name: "acceptance".to_owned(),
         labels: ["self-hosted", "pxci-acceptance"].map(str::to_owned).to_vec(),
-        steps: vec!["hostname".to_owned()],
+        steps: vec!["hostname".into()],
     };
     RunSpec { repository: repository.to_owned(), event: "push".to_owned(), fork: None, jobs: vec![job] }
 }

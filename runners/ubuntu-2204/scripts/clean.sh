@@ -1,20 +1,20 @@
 #!/bin/bash
-# Takes away what must differ between clones, and what the installer left for itself.
+# Removes files that must differ between clones, and files that the installer left.
 set -euo pipefail
 shopt -s nullglob
 
-# Services that would write it all again; there is nothing to stop where no service manager runs.
+# These services would write some of the files again. Without a service manager, they do not run.
 if [ -d /run/systemd/system ]; then
   systemctl stop rsyslog.service cron.service systemd-random-seed.service
 fi
 
-# The installer's network and data source, pinned for its own first boot.
+# Network configuration and data source that the installer set for the first boot.
 rm -f /etc/netplan/00-installer-config*.yaml /etc/netplan/50-cloud-init.yaml /etc/cloud/ds-identify.cfg \
   /etc/cloud/cloud.cfg.d/99-installer.cfg /etc/cloud/cloud.cfg.d/90-installer-network.cfg \
   /etc/cloud/cloud.cfg.d/curtin-preserve-sources.cfg /etc/cloud/cloud.cfg.d/subiquity-disable-cloudinit-networking.cfg
 cloud-init clean --logs --seed
 
-# Empty, not missing: an empty one is filled at the next boot, from the machine's own id.
+# The file is empty, not missing, because systemd fills an empty file at the next boot.
 : >/etc/machine-id
 install -d -m 755 /var/lib/dbus
 ln -sfn /etc/machine-id /var/lib/dbus/machine-id
@@ -26,6 +26,6 @@ rm -rf /var/lib/apt/lists/* /var/log/journal/* /var/log/installer /var/crash/* /
 find /var/log -type f -exec truncate --size 0 {} +
 rm -f /root/.bash_history /home/*/.bash_history /root/.wget-hsts
 
-# Returns the freed blocks to the storage; there is nothing to return where the disk does not support it.
+# Returns the freed blocks to the storage, if the disk supports it.
 fstrim --all || echo "fstrim: not supported here"
 sync

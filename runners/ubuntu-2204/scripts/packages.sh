@@ -3,12 +3,12 @@
 set -euo pipefail
 export DEBIAN_FRONTEND=noninteractive
 
-# Packages that the runner, its unit and its hook call.
+# Packages that the runner, its unit and its hook need.
 needed=(ca-certificates cloud-init curl git jq qemu-guest-agent sudo tar)
 read -r -a wanted <<<"${PACKAGES:-}"
 
-# The first boot must be over: cloud-init may still be installing.
-timeout 600 cloud-init status --wait >/dev/null || echo "cloud-init did not end cleanly; going on"
+# The first boot must have ended, because cloud-init may still install packages.
+timeout 600 cloud-init status --wait >/dev/null || echo "cloud-init did not end cleanly; continuing"
 
 apt=(apt-get --quiet --yes -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0)
 "${apt[@]}" update

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs GitHub's runner program, checked against its checksum, and everything around it. It registers nothing.
+# Installs GitHub's runner program, after a check of its checksum, and the files around it. Registers nothing.
 set -euo pipefail
 
 : "${RUNNER_VERSION:?}" "${RUNNER_URL:?}" "${RUNNER_SHA256:?}"
@@ -9,7 +9,7 @@ readonly runner=/opt/actions-runner
 if ! getent passwd runner >/dev/null; then
   useradd --create-home --shell /bin/bash --comment "GitHub Actions runner" runner
 fi
-# A job is root on its own machine if it wants to be, as on GitHub's; the machine is what keeps it in.
+# A job may become root, as on GitHub's own runners. The VM confines the job.
 echo 'runner ALL=(ALL) NOPASSWD:ALL' >/etc/sudoers.d/runner
 chmod 440 /etc/sudoers.d/runner
 

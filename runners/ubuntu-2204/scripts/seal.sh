@@ -1,5 +1,5 @@
 #!/bin/bash
-# The last thing in the image: closes the account that the provisioners used, and removes what they brought.
+# The last step of the image: locks the account that the provisioners used, and removes their files.
 set -euo pipefail
 : "${BUILD_ACCOUNT:?}"
 
@@ -11,7 +11,7 @@ if id --name --groups "$BUILD_ACCOUNT" | grep -qw sudo; then
   gpasswd --delete "$BUILD_ACCOUNT" sudo >/dev/null
 fi
 
-# The only privileges left are the runner's own.
+# Only the rule for the runner may be left.
 left=$(find /etc/sudoers.d -type f ! -name README ! -name runner)
 if [ -n "$left" ]; then
   echo "seal: unexpected sudo rules: $left" >&2

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Makes a clone come up quickly and quietly: nothing that updates, probes, or waits.
+# Makes a clone boot fast: no services that update, probe or wait.
 set -euo pipefail
 
 mask=(
@@ -12,7 +12,7 @@ for unit in "${mask[@]}"; do
     systemctl mask "$unit"
   fi
 done
-# Nobody logs in to a runner. (Enable it again by cloud-init where somebody must.)
+# Nobody logs in to a runner. If you need to, enable this service with cloud-init.
 systemctl disable ssh.service
 
 if [ -d /etc/default/grub.d ] && command -v update-grub >/dev/null; then

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Proves that the image is what the host expects of it. Everything is checked before it fails.
+# Checks that the image is as pxci expects it. Runs all checks before it fails.
 set -uo pipefail
 
 : "${RUNNER_VERSION:?}"
@@ -47,26 +47,34 @@ makes_runtime_directory() {
   systemd-tmpfiles --create /etc/tmpfiles.d/pxci.conf && mode /run/pxci root:700 && rmdir /run/pxci
 }
 
-# The hook's answer to an event: name of the event, its document.
-hook() {
-  local event status=0
-  event=$(mktemp)
-  echo "$2" >"$event"
-  chmod 644 "$event"
-  (cd / && GITHUB_EVENT_NAME=$1 GITHUB_EVENT_PATH=$event setpriv --reuid runner --regid runner --init-groups -- /opt/pxci/hooks/job-started.sh) || status=$?
-  rm -f "$event"
-  return "$status"
+# Plays the runner's listener around the hook. It ends with 99 if the hook asks it to end.
+make_listener() {
+  listener=$(mktemp --directory)
+  chmod 755 "$listener"
+  mkdir "$listener/bin"
+  cat >"$listener/bin/Runner.Listener" <<'LISTENER'
+#!/bin/bash
+trap 'kill -KILL "$hook"; exit 99' TERM
+bash -e /opt/pxci/hooks/job-started.sh &
+hook=$!
+wait "$hook"
+LISTENER
+  chmod 755 "$listener/bin/Runner.Listener"
 }
 
-hook_refuses() {
-  if hook "$@"; then return 1; fi
+# Succeeds if the hook ends as expected: 0 for admitted, 99 for refused. Takes the event's name and its document.
+hook_ends() {
+  local status=0
+  echo "$3" >"$listener/event"
+  (cd / && GITHUB_EVENT_NAME=$2 GITHUB_EVENT_PATH=$listener/event setpriv --reuid runner --regid runner --init-groups -- "$listener/bin/Runner.Listener") || status=$?
+  [ "$status" -eq "$1" ]
 }
 
 check "the guest agent is missing" test -x /usr/sbin/qemu-ga
 check "cloud-init is missing" command -v cloud-init
 check "cloud-init is switched off" absent /etc/cloud/cloud-init.disabled
-check "cloud-init does not look at NoCloud seeds" last_data_source_list NoCloud
-check "the machine id is not empty" empty /etc/machine-id
+check "cloud-init does not read NoCloud seeds" last_data_source_list NoCloud
+check "/etc/machine-id is not empty" empty /etc/machine-id
 check "SSH host keys are left" no_match '/etc/ssh/ssh_host_*'
 check "the installer's network configuration is left" no_match '/etc/netplan/*installer*'
 check "the installer's cloud-init configuration is left" absent /etc/cloud/cloud.cfg.d/99-installer.cfg \
@@ -78,19 +86,21 @@ check "the runner program does not answer as version $RUNNER_VERSION" answers_ve
 check "the runner program does not belong to root" mode "$runner/bin/Runner.Listener" root:755
 check "a registration is left" absent "$runner/.runner" "$runner/.credentials" "$runner/.credentials_rsaparams"
 check "pxci-runner.path is not enabled" systemctl is-enabled pxci-runner.path
-check "/run/pxci is not made, or not closed" makes_runtime_directory
+check "/run/pxci is not created, or users other than root may enter it" makes_runtime_directory
 for file in /opt/pxci/runner-once /opt/pxci/runner-exited /opt/pxci/run-once.sh /opt/pxci/hooks/job-started.sh; do
-  check "$file is missing or not root's" mode "$file" root:755
+  check "$file is missing, or does not belong to root" mode "$file" root:755
 done
 
 same='{"repository":{"full_name":"o/r"},"pull_request":{"head":{"repo":{"full_name":"o/r"}}}}'
 fork='{"repository":{"full_name":"o/r"},"pull_request":{"head":{"repo":{"full_name":"x/r"}}}}'
 gone='{"repository":{"full_name":"o/r"},"pull_request":{"head":{"repo":null}}}'
-check "the hook refuses a push" hook push '{"repository":{"full_name":"o/r"}}'
-check "the hook refuses a pull request of the repository's own" hook pull_request "$same"
-check "the hook lets a fork's pull request in" hook_refuses pull_request "$fork"
-check "the hook lets a deleted fork's pull request in" hook_refuses pull_request "$gone"
-check "the hook lets a job in whose event it cannot read" hook_refuses push 'nonsense'
+make_listener
+check "the hook refuses a push" hook_ends 0 push '{"repository":{"full_name":"o/r"}}'
+check "the hook refuses a pull request of the repository's own" hook_ends 0 pull_request "$same"
+check "the hook does not end the runner of a fork's pull request" hook_ends 99 pull_request "$fork"
+check "the hook does not end the runner of a deleted fork's pull request" hook_ends 99 pull_request "$gone"
+check "the hook does not end the runner of a job whose event it cannot read" hook_ends 99 push 'nonsense'
+rm -rf "$listener"
 
 if [ "$failures" -gt 0 ]; then
   echo "verify: $failures checks failed" >&2

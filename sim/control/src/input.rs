@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use sim_github::{Condition, JobStep};
 
 use super::fault_rules::NewRule;
 use super::problem::Problem;
@@ -25,9 +26,9 @@ pub struct NewJobs {
     /// Number of jobs.
     #[serde(default = "one")]
     pub count: u32,
-    /// Shell scripts, which run one after the other.
+    /// Steps, in their order: a shell script each, or `{"run": script, "if": condition}`.
     #[serde(default = "steps")]
-    pub steps: Vec<String>,
+    pub steps: Vec<NewStep>,
     /// Event that triggers the run.
     #[serde(default = "event")]
     pub event: String,
@@ -44,8 +45,58 @@ fn one() -> u32 {
     1
 }
 
-fn steps() -> Vec<String> {
-    vec!["echo hello from $(hostname)".to_owned()]
+fn steps() -> Vec<NewStep> {
+    vec![NewStep::Script("echo hello from $(hostname)".to_owned())]
+}
+
+/// A step of a job to queue.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged, expecting = "a step is a shell script, or {\"run\": script, \"if\": condition}")]
+pub enum NewStep {
+    /// A script that runs as long as no step has failed.
+    Script(String),
+    /// A script with a condition of its own.
+    Conditional {
+        /// Shell script.
+        run: String,
+        /// Condition of the step.
+        r#if: NewCondition,
+    },
+}
+
+/// A step's condition, spelled as in a workflow file.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[expect(missing_docs, reason = "GitHub's own words")]
+pub enum NewCondition {
+    #[serde(rename = "success()")]
+    Success,
+    #[serde(rename = "failure()")]
+    Failure,
+    #[serde(rename = "cancelled()")]
+    Cancelled,
+    #[serde(rename = "always()")]
+    Always,
+}
+
+impl NewStep {
+    /// Returns the step for the simulated GitHub.
+    pub(super) fn to_job_step(&self) -> JobStep {
+        match self {
+            Self::Script(script) => script.as_str().into(),
+            Self::Conditional { run, r#if } => JobStep::under(r#if.to_condition(), run),
+        }
+    }
+}
+
+impl NewCondition {
+    fn to_condition(self) -> Condition {
+        match self {
+            Self::Success => Condition::Success,
+            Self::Failure => Condition::Failure,
+            Self::Cancelled => Condition::Cancelled,
+            Self::Always => Condition::Always,
+        }
+    }
 }
 
 fn event() -> String {

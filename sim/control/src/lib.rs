@@ -19,13 +19,13 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 pub use fault_rules::{FaultInput, NewRule, WhenInput};
-pub use input::{NewJobs, PaceInput};
+pub use input::{NewCondition, NewJobs, NewStep, PaceInput};
 pub use pace::StepTimedOut;
 pub use problem::Problem;
 pub use server::Server;
 
 use pace::Pace;
-use sim_github::{JobSpec, RunSpec, ServerHandle};
+use sim_github::{JobSpec, JobStep, RunSpec, ServerHandle};
 use sim_http::faults::Faults;
 use sim_http::request_log::RequestLog;
 use sim_pve::{Handle, OverviewFilter};
@@ -189,7 +189,8 @@ impl Control {
             1 => new.name.clone(),
             _ => format!("{}-{number}", new.name),
         };
-        let job = |number| JobSpec { name: name(number), labels: new.labels.clone(), steps: new.steps.clone() };
+        let steps: Vec<JobStep> = new.steps.iter().map(NewStep::to_job_step).collect();
+        let job = |number| JobSpec { name: name(number), labels: new.labels.clone(), steps: steps.clone() };
         self.github.queue_run(RunSpec {
             repository: new.repository.clone(),
             event: new.event.clone(),

@@ -97,7 +97,7 @@ async fn accept(listener: TcpListener, router: Router) {
                     let mut builder = http1::Builder::new();
                     builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
                     if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
-                        tracing::debug!(%error, "a connection to the control API broke off");
+                        tracing::debug!(%error, "a connection to the control API failed");
                     }
                 });
             }

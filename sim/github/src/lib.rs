@@ -21,5 +21,6 @@ pub use program::{Archive as RunnerArchive, pack as pack_runner};
 pub use world::World;
 pub use world::apps::{AppKeyError, SAMPLE_APP_KEY};
 pub use world::model::{
-    Delivery, Event, EventKind, HookOwner, Job, JobSpec, JobState, Level, RunSpec, Scope, Token, WebhookSpec,
+    Condition, Delivery, Event, EventKind, HookOwner, Job, JobSpec, JobState, JobStep, Level, RunSpec, Scope, Token,
+    WebhookSpec,
 };

@@ -1,7 +1,7 @@
-//! Runs a container template as the simulator does, until it is killed: `container BASE TEMPLATE MOUNT`.
+//! Runs a container from a template as the simulator does, until it is killed: `container BASE TEMPLATE MOUNT`.
 //!
-//! BASE is the guests' base system, TEMPLATE a `.tar.zst`, MOUNT where the container finds an empty volume. Says where the
-//! state is that goes with it. `sim/guest/tests` kills it to see that nothing stays.
+//! BASE is the guests' base system, TEMPLATE a `.tar.zst`, and MOUNT the path of an empty volume in the container. The
+//! program prints the directory of its state. `sim/guest/tests` kills the program to see that nothing is left.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -31,10 +31,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let start = ContainerStart { vmid: 200, rootfs: ROOT.to_owned(), mounts: vec![(VOLUME.to_owned(), mount)], setup };
     let (events, mut happened) = tokio::sync::mpsc::unbounded_channel();
     guests.container_start(start, events.into()).await?;
-    // Nothing listens there: what it takes to lead there is what has to go.
+    // Nothing listens at this port, but the processes of the relay must end.
     guests.publish("127.0.0.1", 9).await?;
     println!("state: {}", guests.state_directory().display());
-    // It may end by itself.
+    // The container may end by itself.
     happened.recv().await;
     guests.end().await;
     Ok(())

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use super::sandbox::{Sandbox, run};
 use sim_backend::{AgentCall, AgentError, AgentReply};
 
-/// Number of the first executed program; guests differ in theirs as well.
+/// Process number of the first executed program.
 const FIRST_PROCESS: u32 = 600;
 
 /// The agent of one running guest.
@@ -64,7 +64,7 @@ impl Agent {
         let finished = {
             let mut executed = self.executed.lock().unwrap_or_else(PoisonError::into_inner);
             match executed.running.get(&number) {
-                // The agent's own text, format and all.
+                // This is the agent's own text.
                 None => return Err(AgentError::Refused("PID ld does not exist".to_owned())),
                 Some(task) if !task.is_finished() => None,
                 Some(_) => executed.running.remove(&number),
@@ -84,7 +84,7 @@ impl Agent {
             .map_err(io::Error::other)
             .and_then(|output| output)
             .map_err(|error| AgentError::Refused(error.to_string()))?;
-        // nsenter ends as its program did, a signal included.
+        // `nsenter` ends like its program, also by a signal.
         let (code, signal) = (output.status.code(), output.status.signal());
         Ok(AgentReply::Exited { exited: true, code, signal, out: output.stdout, err: output.stderr })
     }
@@ -97,7 +97,7 @@ impl Agent {
         Err(AgentError::Refused(format!("failed to open file '{path}' (mode: 'r'): {}", reason(&output.stderr))))
     }
 
-    /// The agent creates files with mode 0666, whatever the mask.
+    /// Writes a file. The agent creates files with mode 0666, regardless of the mask.
     async fn file_write(&self, path: &str, content: &[u8]) -> Result<AgentReply, AgentError> {
         let output = self
             .guest
@@ -147,7 +147,7 @@ fn interfaces(listed: Value) -> Option<Value> {
     )
 }
 
-/// Returns the system's words at the end of what a program complained.
+/// Returns the system's message at the end of a program's error output.
 fn reason(errors: &[u8]) -> String {
     let text = String::from_utf8_lossy(errors);
     text.trim().rsplit(": ").next().unwrap_or_default().to_owned()

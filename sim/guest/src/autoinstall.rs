@@ -1,4 +1,5 @@
-//! An unattended installation, as Ubuntu's installer does it: the base system, and what the `autoinstall` document says.
+//! An unattended installation like that of Ubuntu's installer: the base system, changed as the `autoinstall` document
+//! demands.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -6,11 +7,12 @@ use std::io;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::cloud_config;
+use super::cloud_config::{self, CommandLine};
 use super::log::Log;
 use super::sandbox::Sandbox;
 
-/// Keys of the reference that change nothing in a guest of ours: they are about its hardware, its installer's live system or its locale.
+/// Keys of the reference without effect in a simulated guest. They are about its hardware, the live system of its
+/// installer, or its locale.
 const WITHOUT_EFFECT: &[&str] = &[
     "apt",
     "codecs",
@@ -35,7 +37,7 @@ const WITHOUT_EFFECT: &[&str] = &[
     "updates",
 ];
 
-/// Replaces the installer's `curtin in-target`: the installation's root is this guest's own.
+/// Replaces the installer's `curtin in-target`. The root of the installation is the root of this guest.
 const CURTIN: &str = r#"mkdir -p /run/installer
 cat > /run/installer/curtin <<'CURTIN'
 #!/bin/sh
@@ -54,7 +56,7 @@ CURTIN
 chmod 755 /run/installer/curtin
 [ -e /target ] || ln -s / /target"#;
 
-/// Identity, password (from standard input, encrypted) and host name.
+/// Sets identity, password and host name. The encrypted password is on standard input.
 const IDENTITY: &str = r#"echo "$1" > /etc/hostname
 printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$1" > /etc/hosts
 hostname "$1"
@@ -75,19 +77,12 @@ done
 export DEBIAN_FRONTEND=noninteractive
 apt-get -qq install --yes $missing || { apt-get -qq update && apt-get -qq install --yes $missing; }"#;
 
-/// Files that the installer leaves for the first boot. An image must clear them before it becomes a template.
+/// Writes the files that the installer leaves for the first boot. An image must remove them before it becomes a
+/// template.
 const LEFTOVERS: &str = r#"install -d /etc/cloud/cloud.cfg.d /etc/netplan
 echo 'datasource_list: [None]' > /etc/cloud/cloud.cfg.d/99-installer.cfg
 echo 'network: {config: disabled}' > /etc/cloud/cloud.cfg.d/subiquity-disable-cloudinit-networking.cfg
 printf 'network:\n  version: 2\n  ethernets:\n    enp6s18: {dhcp4: true}\n' > /etc/netplan/00-installer-config.yaml"#;
-
-/// One command of `late-commands`.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum CommandLine {
-    Shell(String),
-    Words(Vec<String>),
-}
 
 #[derive(Debug, Deserialize)]
 struct Identity {
@@ -109,7 +104,7 @@ struct Ssh {
     _allow_password: Option<bool>,
 }
 
-/// The document, checked.
+/// A checked `autoinstall` document.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Autoinstall {
@@ -131,7 +126,7 @@ impl Autoinstall {
     /// Reads the `autoinstall` section of user-data.
     ///
     /// # Errors
-    /// Returns the mistake that the installer would show on its screen while it waits for ever.
+    /// The mistake that the installer would show on its screen, where it waits for ever.
     pub(super) fn read(user_data: &str) -> Result<Self, String> {
         let mut document = cloud_config::parse(user_data)?;
         let section = document.remove("autoinstall").ok_or("user-data has no autoinstall section")?;
@@ -148,7 +143,7 @@ impl Autoinstall {
     /// Installs into a running guest whose root is the target.
     ///
     /// # Errors
-    /// The step that failed, with what its program said.
+    /// The step that failed, with the message of its program.
     pub(super) async fn install(&self, target: &Sandbox, log: &Log) -> io::Result<()> {
         for key in self.others.keys() {
             let kind = if WITHOUT_EFFECT.contains(&key.as_str()) {
@@ -159,7 +154,7 @@ impl Autoinstall {
             log.say(&format!("autoinstall: {key}: {kind}"));
         }
         if self.user_data.is_some() {
-            log.say("autoinstall: user-data: left to the first boot, without effect in a simulated guest");
+            log.say("autoinstall: user-data: for the first boot, without effect in a simulated guest");
         }
         let Identity { hostname, username, password, realname } = &self.identity;
         target
@@ -188,10 +183,7 @@ impl Autoinstall {
         target.must("late-commands", CURTIN, &[], b"").await?;
         let run = "PATH=/run/installer:$PATH; export PATH; exec \"$@\"";
         for command in &self.late_commands {
-            let words: Vec<&str> = match command {
-                CommandLine::Shell(line) => vec!["sh", "-c", line],
-                CommandLine::Words(words) => words.iter().map(String::as_str).collect(),
-            };
+            let words = command.words();
             target.must(&format!("late-commands: {}", words.join(" ")), run, &words, b"").await?;
         }
         target.must("late-commands", "[ ! -L /target ] || rm /target", &[], b"").await.map(drop)

@@ -1,21 +1,20 @@
-//! The system that simulated guests are layered on: a real Debian user land, made once with `mmdebstrap`.
+//! The base system of simulated guests: a real Debian user land, made once with `mmdebstrap`.
 //!
-//! It comes from the archives that this machine's own apt uses. It holds what an image's scripts call (systemd's
-//! programs without a booted systemd, sudo, apt with its lists, Python, git, compilers), so that their own
-//! `apt-get install` finds most of it there. The guest agent is *not* installed, only its package downloaded: an image that
-//! forgets it has none, as on real hardware.
+//! It is made from the archives that this machine's own apt uses. It has the programs that an image's scripts call
+//! (systemd's programs without a booted systemd, sudo, apt with its lists, Python, git, compilers), so most packages of
+//! their `apt-get install` are installed already. The guest agent is *not* installed. Only its package is downloaded,
+//! so an image that does not install it has no agent, as on real hardware.
 
 use std::fs::{self, Permissions};
-use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::bootstrap::{Bootstrap, LEFT_OUT, codename, in_directory, lock, remove};
+use super::bootstrap::{Bootstrap, BootstrapError, LEFT_OUT, codename, in_directory, lock, remove};
 use super::host;
 
-/// Raise it when the recipe changes in a way that the package lists do not show.
+/// Number of the recipe. Raise it if the recipe changes in a way that the package lists do not show.
 const RECIPE: u32 = 1;
 
 /// Installed packages beyond those that apt itself needs.
@@ -39,57 +38,22 @@ const PACKAGES: &[&str] = &[
     "zstd",
 ];
 
-/// Packages that wait, downloaded, for an image to install them.
+/// Packages that are downloaded, so that an image can install them.
 const DOWNLOADED: &str = "openssh-server qemu-guest-agent";
 
-/// Keeps packages from starting their services: a guest has no service manager, and shares the host's network.
+/// Prevents packages from starting their services, because a guest has no service manager and shares the host's
+/// network.
 const POLICY: &str = "#!/bin/sh\nexit 101\n";
 
-/// Why the base system could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum BaseError {
-    /// The cache directory cannot be used.
-    #[error("unable to use {path}")]
-    Directory {
-        /// The file or directory.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// A program of the host could not be started.
-    #[error("unable to start {program} (Debian package {package})")]
-    Program {
-        /// The program.
-        program: &'static str,
-        /// Where it comes from.
-        package: &'static str,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// This machine's apt names no archive of its own release.
-    #[error("the apt sources of this machine name no archive of its release {codename:?}: guests are made from it")]
-    NoSources {
-        /// The release that was looked for.
-        codename: String,
-    },
-    /// Making or unpacking the system failed.
-    #[error("{step} failed: {detail}")]
-    Failed {
-        /// The operation that failed.
-        step: &'static str,
-        /// The end of what it wrote to its standard error.
-        detail: String,
-    },
-}
-
-/// Returns the directory with the base system below `cache`, made there when missing (about a minute, some 600 MB).
+/// Returns the directory with the base system below `cache`. Makes it if it does not exist, which takes about a minute
+/// and 600 MB.
 ///
-/// Several callers at once wait for one another. The directory's name carries a digest of the recipe, so a newer recipe makes a
-/// new one beside it. Files belong to the mapped users of [`host`] where the caller is not root.
+/// Concurrent callers wait for one another. The directory's name contains a digest of the recipe, so a newer recipe
+/// makes a new directory next to it. If the caller is not root, files belong to the mapped users of [`host`].
 ///
 /// # Errors
-/// See [`BaseError`].
-pub fn build(cache: &Path) -> Result<PathBuf, BaseError> {
+/// See [`BootstrapError`].
+pub fn build(cache: &Path) -> Result<PathBuf, BootstrapError> {
     let codename = codename();
     let base = cache.join(format!("guest-base-{codename}-{}", recipe_digest()));
     if base.is_dir() {
@@ -120,7 +84,7 @@ fn recipe_digest() -> String {
     hex::encode(&digest.finalize()[..4])
 }
 
-fn forbid_services(base: &Path) -> Result<(), BaseError> {
+fn forbid_services(base: &Path) -> Result<(), BootstrapError> {
     let policy = base.join("usr/sbin/policy-rc.d");
     fs::write(&policy, POLICY).map_err(in_directory(&policy))?;
     fs::set_permissions(&policy, Permissions::from_mode(0o755)).map_err(in_directory(&policy))

@@ -1,4 +1,5 @@
-//! Making a Debian system from packages with `mmdebstrap`: from the archives that this machine's own apt uses, without root.
+//! Makes a Debian system from packages with `mmdebstrap`, without root. The packages come from the archives that this
+//! machine's own apt uses.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -9,7 +10,6 @@ use std::process::{Command, Output, Stdio};
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::base::BaseError;
 use super::host;
 use super::lifeline::Bound;
 
@@ -17,21 +17,60 @@ use super::lifeline::Bound;
 pub(super) const LEFT_OUT: &[&str] =
     &["/usr/share/doc/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/man/*"];
 
+/// Reason why a system cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum BootstrapError {
+    /// The cache directory cannot be used.
+    #[error("unable to use {path}")]
+    Directory {
+        /// File or directory.
+        path: PathBuf,
+        /// Cause.
+        source: io::Error,
+    },
+    /// A program of the host cannot be started.
+    #[error("unable to start {program} (Debian package {package})")]
+    Program {
+        /// The program.
+        program: &'static str,
+        /// Debian package of the program.
+        package: &'static str,
+        /// Cause.
+        source: io::Error,
+    },
+    /// This machine's apt has no archive of its own release.
+    #[error("the apt sources of this machine name no archive of its release {codename:?}, from which guests are made")]
+    NoSources {
+        /// Code name of the release.
+        codename: String,
+    },
+    /// Making or unpacking the system failed.
+    #[error("{step} failed: {detail}")]
+    Failed {
+        /// Operation that failed.
+        step: &'static str,
+        /// End of its error output.
+        detail: String,
+    },
+}
+
 /// The parts of a system.
 #[derive(Debug)]
 pub(super) struct Bootstrap<'a> {
     /// Installed packages beyond those that apt itself needs.
     pub(super) packages: &'a [&'a str],
-    /// Hooks at its end, as `mmdebstrap` takes them: a line of shell with the root as `$1`, or `copy-in FILE... DIRECTORY`.
+    /// Hooks at the end, in the form of `mmdebstrap`: a line of shell with the root as `$1`, or `copy-in FILE...
+    /// DIRECTORY`.
     pub(super) hooks: &'a [OsString],
 }
 
 impl Bootstrap<'_> {
-    /// Makes the system of the release `codename` in `target`, which is empty. `scratch` takes what is needed meanwhile.
+    /// Makes the system of the release `codename` in the empty directory `target`. `scratch` is a directory for
+    /// temporary files.
     ///
     /// # Errors
-    /// See [`BaseError`].
-    pub(super) fn unpack(&self, scratch: &Path, codename: &str, target: &Path) -> Result<(), BaseError> {
+    /// See [`BootstrapError`].
+    pub(super) fn unpack(&self, scratch: &Path, codename: &str, target: &Path) -> Result<(), BootstrapError> {
         let sources = write_sources(scratch, codename)?;
         let settings = write_apt_settings(scratch)?;
         let log = scratch.join("mmdebstrap.log");
@@ -42,11 +81,11 @@ impl Bootstrap<'_> {
         maker.args(self.hooks.iter().map(|hook| prefixed("--customize-hook=", hook)));
         maker.arg(codename).arg("-").args(sources);
         maker.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log).map_err(in_directory(&log))?);
-        let not_started = |source| BaseError::Program { program: "mmdebstrap", package: "mmdebstrap", source };
+        let not_started = |source| BootstrapError::Program { program: "mmdebstrap", package: "mmdebstrap", source };
         let mut maker = Bound::start(&mut maker).map_err(not_started)?;
         let archive = maker.output();
 
-        // Device files cannot be made in a user namespace, and every guest gets a /dev of its own anyway.
+        // Device files cannot be made in a user namespace, and every guest gets its own /dev.
         let mut unpacker = host::as_root([
             "tar",
             "--extract",
@@ -58,7 +97,7 @@ impl Bootstrap<'_> {
         let unpacked = output("unshare", "util-linux", unpacker.arg(target).stdin(archive));
         let made = maker.wait().map_err(not_started)?;
         if !made.success() {
-            return Err(BaseError::Failed {
+            return Err(BootstrapError::Failed {
                 step: "mmdebstrap",
                 detail: last_lines(&fs::read_to_string(&log).unwrap_or_default()),
             });
@@ -67,7 +106,7 @@ impl Bootstrap<'_> {
     }
 }
 
-/// Returns the release of this machine, `stable` where it does not say.
+/// Returns the release of this machine, or `stable` if it is not known.
 pub(super) fn codename() -> String {
     let text = fs::read_to_string("/etc/os-release").unwrap_or_default();
     text.lines()
@@ -75,8 +114,8 @@ pub(super) fn codename() -> String {
         .map_or_else(|| "stable".to_owned(), |name| name.trim_matches('"').to_owned())
 }
 
-/// This machine's settings for apt's downloads (proxies, date checks) hold for guests as well.
-fn write_apt_settings(scratch: &Path) -> Result<PathBuf, BaseError> {
+/// Writes this machine's settings for apt's downloads (proxies, date checks), which guests use too.
+fn write_apt_settings(scratch: &Path) -> Result<PathBuf, BootstrapError> {
     let mut text =
         output("apt-config", "apt", Command::new("apt-config").args(["dump", "--format", "%F \"%v\";%n", "Acquire"]))?
             .stdout;
@@ -88,8 +127,8 @@ fn write_apt_settings(scratch: &Path) -> Result<PathBuf, BaseError> {
     Ok(path)
 }
 
-/// Copies the entries for this machine's own release out of its apt sources; other vendors' archives stay out.
-fn write_sources(scratch: &Path, codename: &str) -> Result<Vec<PathBuf>, BaseError> {
+/// Copies the entries of this machine's own release from its apt sources, without the archives of other vendors.
+fn write_sources(scratch: &Path, codename: &str) -> Result<Vec<PathBuf>, BootstrapError> {
     let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
     if let Ok(entries) = fs::read_dir("/etc/apt/sources.list.d") {
         files.extend(entries.flatten().map(|entry| entry.path()));
@@ -108,12 +147,12 @@ fn write_sources(scratch: &Path, codename: &str) -> Result<Vec<PathBuf>, BaseErr
         written.push(path);
     }
     if written.is_empty() {
-        return Err(BaseError::NoSources { codename: codename.to_owned() });
+        return Err(BootstrapError::NoSources { codename: codename.to_owned() });
     }
     Ok(written)
 }
 
-/// Returns true if `suite` belongs to the release: itself, or `-updates`, `-security`, `/updates`.
+/// Returns true if `suite` is the release, or the release with `-updates`, `-security` or `/updates`.
 fn is_of_release(suite: &str, codename: &str) -> bool {
     suite
         .strip_prefix(codename)
@@ -137,24 +176,28 @@ fn lines_of(text: &str, codename: &str) -> String {
     text.lines().filter(is_kept).map(|line| format!("{line}\n")).collect()
 }
 
-/// Waits until nobody else holds the lock at `path`; it is held until the file is dropped.
-pub(super) fn lock(path: &Path) -> Result<File, BaseError> {
+/// Waits for the lock at `path` and takes it. The lock is held until the file is dropped.
+pub(super) fn lock(path: &Path) -> Result<File, BootstrapError> {
     let file = File::create(path).map_err(in_directory(path))?;
     flock(file.as_fd(), FlockOperation::LockExclusive).map_err(|error| in_directory(path)(error.into()))?;
     Ok(file)
 }
 
-/// Removes a directory with files of mapped users; one that is missing is gone already.
-pub(super) fn remove(path: &Path) -> Result<(), BaseError> {
+/// Removes a directory with files of mapped users. Succeeds if the directory does not exist.
+pub(super) fn remove(path: &Path) -> Result<(), BootstrapError> {
     output("unshare", "util-linux", host::as_root(["rm", "-rf"]).arg(path)).map(drop)
 }
 
-pub(super) fn output(program: &'static str, package: &'static str, command: &mut Command) -> Result<Output, BaseError> {
-    let output = command.output().map_err(|source| BaseError::Program { program, package, source })?;
+pub(super) fn output(
+    program: &'static str,
+    package: &'static str,
+    command: &mut Command,
+) -> Result<Output, BootstrapError> {
+    let output = command.output().map_err(|source| BootstrapError::Program { program, package, source })?;
     if output.status.success() {
         return Ok(output);
     }
-    Err(BaseError::Failed { step: program, detail: last_lines(&String::from_utf8_lossy(&output.stderr)) })
+    Err(BootstrapError::Failed { step: program, detail: last_lines(&String::from_utf8_lossy(&output.stderr)) })
 }
 
 fn last_lines(text: &str) -> String {
@@ -162,8 +205,8 @@ fn last_lines(text: &str) -> String {
     lines[lines.len().saturating_sub(10)..].join("\n")
 }
 
-pub(super) fn in_directory(path: &Path) -> impl FnOnce(io::Error) -> BaseError + '_ {
-    move |source| BaseError::Directory { path: path.to_owned(), source }
+pub(super) fn in_directory(path: &Path) -> impl FnOnce(io::Error) -> BootstrapError + '_ {
+    move |source| BootstrapError::Directory { path: path.to_owned(), source }
 }
 
 fn prefixed(prefix: &str, value: &OsStr) -> OsString {
@@ -177,7 +220,7 @@ mod tests {
     use super::{lines_of, stanzas_of};
 
     #[test]
-    fn only_the_own_release_is_taken_from_the_sources() {
+    fn only_sources_of_the_own_release_are_copied() {
         let text = "Types: deb\n# dated\nURIs: mirror:/a\nSuites: bookworm bookworm-updates\n\nTypes: deb\nURIs: mirror:/b\nSuites: nodistro\n";
         assert_eq!(stanzas_of(text, "bookworm"), "Types: deb\nURIs: mirror:/a\nSuites: bookworm bookworm-updates\n\n");
         let lines = "deb mirror:/a bookworm-security main\ndeb-src mirror:/a bookworm main\ndeb mirror:/c cloud-sdk-bookworm main\n";

@@ -1,4 +1,5 @@
-//! cloud-config as far as runner images use it: read strictly, applied inside the guest, with everything else recorded.
+//! The parts of cloud-config that runner images use. They are read strictly and applied inside the guest. All other
+//! parts are logged.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,7 +11,7 @@ use super::log::Log;
 use super::sandbox::Sandbox;
 use super::seed::Seed;
 
-/// Keys that cloud-init knows and that change nothing in a guest of ours: its disk, its clock, its keys, its locale.
+/// Keys of cloud-init without effect in a simulated guest. They are about its disk, its clock, its keys or its locale.
 const WITHOUT_EFFECT: &[&str] = &[
     "disable_root",
     "final_message",
@@ -30,7 +31,7 @@ const WITHOUT_EFFECT: &[&str] = &[
     "timezone",
 ];
 
-/// Parses user-data; the top level must be a mapping behind a `#cloud-config` line.
+/// Parses user-data. A mapping must follow the line `#cloud-config`.
 pub(super) fn parse(user_data: &str) -> Result<Map<String, Value>, String> {
     if user_data.lines().next().map(str::trim_end) != Some("#cloud-config") {
         return Err("user-data does not begin with #cloud-config".to_owned());
@@ -42,9 +43,10 @@ pub(super) fn parse(user_data: &str) -> Result<Map<String, Value>, String> {
     }
 }
 
+/// A command of `runcmd` or of the installer's `late-commands`.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-enum CommandLine {
+pub(super) enum CommandLine {
     Shell(String),
     Words(Vec<String>),
 }
@@ -87,7 +89,7 @@ struct User {
     ssh_authorized_keys: Vec<String>,
 }
 
-/// `default`, or a described user.
+/// An entry of `users`: `default`, or a described user.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum UserEntry {
@@ -127,8 +129,9 @@ struct MetaData {
     local_hostname: Option<String>,
 }
 
-/// Returns true if cloud-init is in the image, enabled, and set to read NoCloud seeds.
-const LOOKS_AT_SEEDS: &str = r#"command -v cloud-init >/dev/null || { echo "cloud-init is not installed"; exit 0; }
+/// Prints the reason why cloud-init does not read NoCloud seeds: it is not installed, not enabled, or configured
+/// otherwise.
+const WHY_NO_SEED: &str = r#"command -v cloud-init >/dev/null || { echo "cloud-init is not installed"; exit 0; }
 [ ! -e /etc/cloud/cloud-init.disabled ] || { echo "cloud-init is disabled"; exit 0; }
 list=$(cat /etc/cloud/cloud.cfg /etc/cloud/cloud.cfg.d/*.cfg 2>/dev/null | sed -n 's/^datasource_list: *//p' | tail -n 1)
 case $list in ''|*NoCloud*) ;; *) echo "cloud-init's datasource_list is $list" ;; esac"#;
@@ -171,9 +174,10 @@ home=$(getent passwd "$1" | cut -d: -f6)
 keys=$(cat)
 [ -z "$keys" ] || { install -d -m 700 -o "$1" -g "$1" "$home/.ssh"; echo "$keys" > "$home/.ssh/authorized_keys"; chown "$1:$1" "$home/.ssh/authorized_keys"; chmod 600 "$home/.ssh/authorized_keys"; }"#;
 
-/// Acts as cloud-init at a boot. A seed that cannot be read is recorded, and the guest comes up without it, as with the real one.
+/// Acts as cloud-init at a boot. A seed that cannot be read is logged, and the guest boots without it, as with the real
+/// cloud-init.
 pub(super) async fn boot(guest: &Sandbox, seed: Option<&Seed>, log: &Log) -> io::Result<()> {
-    let why_not = guest.must("cloud-init", LOOKS_AT_SEEDS, &[], b"").await?;
+    let why_not = guest.must("cloud-init", WHY_NO_SEED, &[], b"").await?;
     if !why_not.is_empty() {
         log.say(why_not.trim());
         return finish(guest, "DataSourceNone").await;
@@ -259,12 +263,17 @@ impl CloudConfig {
 }
 
 impl CommandLine {
-    /// Runs a command. As in cloud-init, a failure does not stop the others.
-    async fn run(&self, guest: &Sandbox, stage: &str, log: &Log) {
-        let words: Vec<&str> = match self {
+    /// Returns the words of the command. A line is run by the shell.
+    pub(super) fn words(&self) -> Vec<&str> {
+        match self {
             Self::Shell(line) => vec!["sh", "-c", line],
             Self::Words(words) => words.iter().map(String::as_str).collect(),
-        };
+        }
+    }
+
+    /// Runs a command. As in cloud-init, a failure does not stop the others.
+    async fn run(&self, guest: &Sandbox, stage: &str, log: &Log) {
+        let words = self.words();
         report(guest.must(&format!("{stage}: {}", words.join(" ")), "exec \"$@\"", &words, b"").await, log);
     }
 }
@@ -306,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_shapes_are_refused() {
+    fn values_of_wrong_types_are_refused() {
         assert!(
             read(&seed(
                 "#cloud-config\nruncmd:\n  - [touch, /x]\n  - echo hello\nwrite_files:\n  - {path: /a, content: b}\n"

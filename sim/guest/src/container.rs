@@ -39,7 +39,7 @@ pub(super) struct Container {
 }
 
 impl Container {
-    /// Starts a container; returns when its init runs.
+    /// Starts a container. Returns when its init runs.
     pub(super) async fn start(
         start: &ContainerStart,
         state: &State,
@@ -138,7 +138,7 @@ fn report_end(sandbox: &Arc<Sandbox>, asked: &Arc<AtomicBool>, vmid: u32, events
         };
         let stopped_by_host = watched.upgrade().is_none_or(|sandbox| sandbox.was_killed());
         if !stopped_by_host && !asked.load(Ordering::SeqCst) {
-            // A world that no longer exists needs no events.
+            // The receiver may no longer exist.
             events.send(GuestEvent { vmid, kind });
         }
     });

@@ -1,4 +1,4 @@
-//! Volumes by their id.
+//! The volumes of simulated guests.
 
 use std::collections::HashMap;
 use std::io;
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::state::{Disk, State};
 
-/// All volumes of one simulator.
+/// The volumes of one simulator, by volume id.
 #[derive(Debug)]
 pub(super) struct Disks {
     state: Arc<State>,
@@ -26,7 +26,7 @@ impl Disks {
         self.volumes.lock().unwrap_or_else(PoisonError::into_inner).insert(volume.to_owned(), disk);
     }
 
-    /// Returns a new, empty volume; an existing one stays as it is.
+    /// Makes a new, empty volume. Does nothing if the volume exists.
     pub(super) fn create(&self, volume: &str) -> io::Result<()> {
         if self.get(volume).is_none() {
             self.put(volume, Disk::empty(&self.state)?);
@@ -55,7 +55,7 @@ impl Disks {
         Ok(())
     }
 
-    /// Succeeds if it is deleted already.
+    /// Deletes a volume. Does nothing if the volume does not exist.
     pub(super) fn delete(&self, volume: &str) {
         self.volumes.lock().unwrap_or_else(PoisonError::into_inner).remove(volume);
     }

@@ -1,12 +1,13 @@
-//! As much of an installer CD's boot loader as a typed boot command meets: GRUB's menu, its console and its entry editor.
+//! The parts of an installer CD's boot loader that a typed boot command uses: GRUB's menu, its console and its entry
+//! editor.
 //!
 //! An unquoted `;` ends a command in GRUB's console, so a kernel line with an unquoted `ds=nocloud;s=…` loses its end
 //! here as it does on real hardware.
 
-/// The menu's default entry, up to the editor's cursor.
+/// Default entry of the menu, up to the cursor of the editor.
 const ENTRY: &str = "linux /casper/vmlinuz ---";
 
-/// Where the keys go.
+/// The part of the boot loader that gets the keys.
 #[derive(Debug, Default, PartialEq, Eq)]
 enum Place {
     #[default]
@@ -25,7 +26,7 @@ pub(super) struct BootLoader {
 }
 
 impl BootLoader {
-    /// Presses one key, by QEMU's name for it. Returns the kernel's command line once a kernel is booted.
+    /// Presses one key, which has QEMU's name. Returns the kernel's command line once a kernel is booted.
     pub(super) fn press(&mut self, key: &str) -> Option<String> {
         match self.place {
             Place::Menu => self.in_menu(key),
@@ -104,7 +105,7 @@ fn arguments(line: &str) -> String {
     commands(line).into_iter().next().map(|words| words[1..].join(" ")).unwrap_or_default()
 }
 
-/// Splits a line as GRUB does: words by blanks, commands by `;`, both unless quoted.
+/// Splits a line as GRUB does. Blanks separate words and `;` separates commands, unless they are quoted.
 fn commands(line: &str) -> Vec<Vec<String>> {
     let mut commands = vec![Vec::new()];
     let mut word: Option<String> = None;
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn the_console_boots_what_was_loaded() {
+    fn the_console_boots_the_kernel_that_was_loaded() {
         let mut loader = BootLoader::default();
         loader.press("c");
         assert_eq!(
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn the_menu_boots_its_default() {
+    fn the_menu_boots_its_default_entry() {
         assert_eq!(BootLoader::default().press("ret").as_deref(), Some("/casper/vmlinuz ---"));
     }
 }

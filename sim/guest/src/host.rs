@@ -1,8 +1,8 @@
-//! How this machine's own programs are called with power over guests' files.
+//! Runs programs of this machine with rights on the files of guests.
 //!
-//! Root has it. Anybody else gets it in a user namespace: user 0 inside is the caller, all others come from the
-//! caller's range in `/etc/subuid` (Debian package `uidmap`). Every such namespace maps alike, so files made in one belong to the same
-//! users in the next.
+//! Root has these rights. Other users get them in a user namespace. User 0 inside is the caller, and all other users
+//! are from the caller's range in `/etc/subuid` (Debian package `uidmap`). All such namespaces map users in the same
+//! way, so files of one belong to the same users in the next.
 
 use std::process::Command;
 
@@ -14,7 +14,7 @@ pub(super) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Returns a command that runs with power over guests' files.
+/// Returns a command that runs with rights on the files of guests.
 pub(super) fn as_root<const N: usize>(words: [&str; N]) -> Command {
     if is_root() {
         let mut command = Command::new(words[0]);

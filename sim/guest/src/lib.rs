@@ -1,11 +1,13 @@
-//! Guests that really run: throw-away root directories in namespaces of their own.
+//! Simulated guests whose programs run: temporary root directories in namespaces.
 //!
-//! A simulated VM is a process tree in fresh user, mount, process, host name and IPC namespaces, on an overlay of a real Debian
-//! user land. It shares the host's network, of which it may change nothing. A container is a root directory of its own, booted
-//! by its own init, in a network of its own ([`network`]). Everything that acts on a guest (provisioners over SSH, seed data, the agent, the image's own
-//! units) acts inside, never on the host; nothing of the host's file system can be reached from there.
+//! A simulated VM is a process tree in new user, mount, process, host name and IPC namespaces, on an overlay of a real
+//! Debian user land. It shares the host's network and cannot change it. A container is a root directory that is booted
+//! by its own init, in its own network ([`network`]). Everything that acts on a guest (provisioners over SSH, seed
+//! data, the agent, the image's own units) acts inside, never on the host. The host's file system cannot be reached
+//! from inside.
 //!
-//! Not there: a kernel of its own, a booted systemd, a VM's network cards, disks as block devices.
+//! Such guests have no kernel of their own, no booted systemd, no disks as block devices, and VMs have no network
+//! cards.
 
 mod agent;
 mod autoinstall;
@@ -30,5 +32,6 @@ mod state;
 mod terminal;
 mod units;
 
+pub use bootstrap::BootstrapError;
 pub use namespaces::{Namespaces, StartError};
 pub use state::StateError;

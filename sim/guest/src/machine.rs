@@ -1,8 +1,8 @@
-//! One powered-on virtual machine: boot loader, installation or boot, life, end.
+//! One powered-on virtual machine, from its boot loader to its end.
 //!
 //! ```text
 //! power on ─► disk empty? ─yes─► boot loader ─typed kernel line─► unattended installation ─┐
-//!                 │no                └─ anything else: waits for somebody at the screen     │
+//!                 │no                └─ anything else: waits for a person at the screen     │
 //!                 ▼                                                                         │
 //!               boot ◄──────────────────────────── reboot ◄─────────────────────────────────┘
 //!                 ▼
@@ -29,7 +29,7 @@ use super::state::{Disk, State};
 use super::units::Manager;
 use sim_backend::{Events, GuestEvent, GuestEventKind, VmStart};
 
-/// The steps of a booting system before anything of the image runs.
+/// The steps of a booting system before programs of the image run.
 const EARLY: &str = r#"name=$(cat /etc/hostname 2>/dev/null || :)
 hostname "${name:-$1}"
 [ -s /etc/machine-id ] || systemd-machine-id-setup 2>/dev/null
@@ -66,10 +66,10 @@ struct Hardware {
 }
 
 impl Machine {
-    /// Powers a machine on; returns when it has a system running, or waits at its boot loader.
+    /// Powers a machine on. Returns when its system runs, or when it waits at its boot loader.
     ///
     /// # Errors
-    /// Why its namespaces could not be made.
+    /// When its namespaces cannot be made.
     pub(super) async fn power_on(
         start: VmStart,
         state: Arc<State>,
@@ -96,11 +96,11 @@ impl Machine {
     }
 
     pub(super) fn press(&self, key: &str) {
-        // A machine that is up does not listen to its keyboard.
+        // A machine whose system runs ignores its keyboard.
         let _ = self.keys.send(key.to_owned());
     }
 
-    /// Presses the power button: only a running system answers it.
+    /// Presses the power button. Only a running system reacts to it.
     pub(super) async fn power_button(&self) {
         let up = self.up();
         if let Some(up) = up {
@@ -108,7 +108,7 @@ impl Machine {
         }
     }
 
-    /// Cuts the power; returns when nothing runs.
+    /// Cuts the power. Returns when nothing runs.
     pub(super) async fn power_off(&self) {
         self.stopped_by_host.store(true, Ordering::SeqCst);
         self.power.cancel();
@@ -162,7 +162,7 @@ impl Machine {
             self.log.say(&error.to_string());
         }
         match (running.take(), result) {
-            // The caller waits no more when it was stopped meanwhile.
+            // The caller may have been cancelled in between.
             (Some(running), Err(error)) => drop(running.send(Err(error.to_string()))),
             (Some(running), Ok(())) => drop(running.send(Ok(()))),
             (None, _) => {}
@@ -173,7 +173,7 @@ impl Machine {
         }
     }
 
-    /// Boots, and again after each reboot, until the machine powers itself off.
+    /// Boots the machine, and boots it again after each reboot, until it powers itself off.
     async fn boot_for_ever(
         &self,
         hardware: &mut Hardware,
@@ -203,7 +203,8 @@ impl Machine {
         }
     }
 
-    /// Returns once the system is installed. A failed installation waits for somebody at the screen, for ever.
+    /// Installs a system. Returns only if the installation succeeds, because a failed one waits for a person at the
+    /// screen.
     async fn install(&self, disk: Disk, hardware: &Hardware, seed_disc: Option<&PathBuf>, kernel_line: &str) {
         match self.try_install(disk, hardware, seed_disc, kernel_line).await {
             Ok(()) => self.log.say("installer: finished, rebooting"),
@@ -223,7 +224,7 @@ impl Machine {
     ) -> io::Result<()> {
         if !kernel_line.split_whitespace().any(|word| word == "autoinstall") {
             return Err(io::Error::other(
-                "`autoinstall` is not on the kernel's command line: waiting for somebody to answer",
+                "`autoinstall` is not on the kernel's command line: waiting for a person to answer",
             ));
         }
         let disk = disk.with_system();
@@ -317,7 +318,7 @@ async fn boot_loader(keys: &mut mpsc::UnboundedReceiver<String>) -> String {
     }
 }
 
-/// Returns the resolver configuration that a DHCP server on this network would give.
+/// Returns the resolver configuration that a DHCP server on this network would send.
 fn host_resolver() -> Vec<u8> {
     std::fs::read("/etc/resolv.conf").unwrap_or_default()
 }
@@ -330,6 +331,6 @@ fn report_running(running: &mut Option<oneshot::Sender<Result<(), String>>>) {
 }
 
 fn send(events: &Events, vmid: u32, kind: GuestEventKind) {
-    // A world that is gone needs no events.
+    // The receiver may no longer exist.
     events.send(GuestEvent { vmid, kind });
 }

@@ -1,4 +1,4 @@
-//! The backend whose guests really run.
+//! The backend that runs guests in namespaces.
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,26 +22,26 @@ use sim_backend::{
     AgentCall, AgentError, AgentReply, Backend, ContainerSetup, ContainerStart, Events, Stream, VmStart,
 };
 
-/// Why guests cannot run.
+/// Reason why guests cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The base system is not there.
-    #[error("the guests' base system is not at {path}: set-up makes it")]
+    /// The base system does not exist.
+    #[error("the guests' base system is not at {path}; run `cargo xtask setup`, which makes it")]
     NoBase {
-        /// Where it was looked for.
+        /// Expected path.
         path: PathBuf,
     },
-    /// There is no place for disks.
+    /// Disks cannot be stored.
     #[error("unable to prepare guests' disks")]
     State(#[from] StateError),
-    /// The SSH end could not listen.
+    /// The SSH server cannot listen.
     #[error("unable to listen for SSH connections to guests")]
     Ssh(#[source] io::Error),
 }
 
-/// Virtual machines and containers in namespaces of their own, on disks that are directories.
+/// Virtual machines and containers in namespaces. Their disks are directories.
 ///
-/// Guests end when this value goes, or when its process dies: the lifeline of each is a pipe from here.
+/// Guests end when this value is dropped or its process ends, because each guest has a lifeline from this process.
 #[derive(Debug)]
 pub struct Namespaces {
     state: Arc<State>,
@@ -51,7 +51,7 @@ pub struct Namespaces {
     network: OnceCell<Network>,
 }
 
-/// In the order of their start.
+/// The running guests, in the order of their start.
 #[derive(Debug, Default)]
 struct Guests {
     machines: Vec<(u32, Arc<Machine>)>,
@@ -77,7 +77,7 @@ fn lock(guests: &Mutex<Guests>) -> MutexGuard<'_, Guests> {
 }
 
 impl Namespaces {
-    /// Makes ready to run guests on the base system at `base` (made by [`super::base::build`]).
+    /// Prepares to run guests on the base system at `base`, which [`super::base::build`] makes.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -170,7 +170,7 @@ impl Namespaces {
         self.state.clone()
     }
 
-    /// Ends all guests and removes their disks; returns when nothing is left.
+    /// Ends all guests and removes their disks. Returns when nothing is left.
     pub async fn end(&self) {
         let Guests { machines, containers } = std::mem::take(&mut *lock(&self.guests));
         for (_, machine) in machines {
@@ -183,7 +183,7 @@ impl Namespaces {
             network.end().await;
         }
         let state = self.state.clone();
-        // A panic in there would have left the directory, which the next line cannot mend.
+        // If the task panicked, the directory still exists, and nothing here can remove it.
         let _ = tokio::task::spawn_blocking(move || state.remove()).await;
     }
 

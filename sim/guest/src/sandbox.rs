@@ -1,4 +1,4 @@
-//! The namespaces of one running guest, and how anything is run inside.
+//! The namespaces of one running guest, and the commands that run inside.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
@@ -15,9 +15,9 @@ use super::lifeline::Watcher;
 use super::log::Log;
 use super::state::State;
 
-/// Runs as the first process of a guest; see there.
+/// Script of the first process of a guest. It describes its arguments.
 const SCRIPT: &str = include_str!("sandbox.sh");
-/// The search path that systemd gives its services.
+/// Search path of systemd's services.
 pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Number of users of a guest that belongs to root.
 const USERS: u32 = 65_536;
@@ -25,32 +25,32 @@ const USERS: u32 = 65_536;
 /// The parts of a guest.
 #[derive(Debug)]
 pub(super) enum Kind {
-    /// A VM: options of the overlay that is its disk.
+    /// A VM.
     Vm {
-        /// See [`super::state::Disk::overlay_options`].
+        /// Options of the overlay that is its disk ([`super::state::Disk::overlay_options`]).
         overlay: String,
     },
     /// A container.
     Container {
         /// Process that holds the user namespace of its node.
         node: Pid,
-        /// Its root directory.
+        /// Root directory.
         root: String,
-        /// Directories mounted inside: directory and path.
+        /// Mounted directories, each with its path inside.
         mounts: Vec<(String, String)>,
         /// Host name.
         name: String,
-        /// Number of its terminals.
+        /// Number of terminals.
         terminals: u32,
     },
 }
 
-/// How a guest ended.
+/// The end of a guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// Its processes are gone.
+    /// All processes of the guest have ended.
     PoweredOff,
-    /// It asked for a reboot.
+    /// The guest asked for a reboot.
     Rebooted,
 }
 
@@ -63,7 +63,7 @@ pub(super) struct Sandbox {
     ended: watch::Receiver<Option<End>>,
 }
 
-/// A guest whose file system is in place and whose own programs do not run yet.
+/// A guest whose file system is complete and whose own programs do not run yet.
 #[derive(Debug)]
 pub(super) struct Prepared {
     child: Child,
@@ -74,25 +74,26 @@ pub(super) struct Prepared {
 }
 
 impl Sandbox {
-    /// Starts the namespaces of a VM; returns when the guest's own file system is in place.
+    /// Starts the namespaces of a VM. Returns when the guest's own file system is its root.
     ///
     /// # Errors
-    /// The host's reason, with what the first process wrote about it.
+    /// Errors of the host, with the last line of the first process.
     pub(super) async fn start(state: &State, kind: &Kind, log: &Log) -> io::Result<Self> {
         Prepared::make(state, kind, log).await?.run(log).await
     }
 
-    /// Returns a command inside the guest, as root, in `/`, with systemd's search path and nothing else in its environment.
+    /// Returns a command inside the guest. It runs as root in `/`, with systemd's search path as its only environment
+    /// variable.
     pub(super) fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         self.enter(&mut command, program);
-        // A process group of its own: the kernel hangs up a whole orphaned group when one process of it ends and another is
-        // stopped, and a guest's processes must not take the simulator along.
+        // The command has its own process group. The kernel hangs up a whole orphaned group if one process of it ends
+        // while another one is stopped. The simulator must not be in such a group.
         command.process_group(0);
         command
     }
 
-    /// Does the same as [`Sandbox::command`], with the standard input as controlling terminal.
+    /// Returns a command like [`Sandbox::command`] whose standard input is its controlling terminal.
     pub(super) fn command_on_terminal(&self, program: &str) -> Command {
         let mut command = Command::new("setsid");
         command.args(["--ctty", "nsenter"]);
@@ -119,14 +120,14 @@ impl Sandbox {
         command
     }
 
-    /// Runs a shell script inside the guest with arguments, feeding `input`; the caller judges its exit status.
+    /// Runs a shell script inside the guest with arguments and `input`. The caller checks the exit status.
     pub(super) async fn script(&self, script: &str, arguments: &[&str], input: &[u8]) -> io::Result<Output> {
         let mut command = self.command("/bin/sh");
         command.args(["-euc", script, "sh"]).args(arguments);
         run(command, input).await
     }
 
-    /// Runs a shell script that must succeed; its standard output.
+    /// Runs a shell script that must succeed, and returns its standard output.
     pub(super) async fn must(&self, what: &str, script: &str, arguments: &[&str], input: &[u8]) -> io::Result<String> {
         let output = self.script(script, arguments, input).await?;
         if output.status.success() {
@@ -135,7 +136,7 @@ impl Sandbox {
         Err(io::Error::other(format!("{what}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim())))
     }
 
-    /// Returns a path of the host's under which the guest's file at `path` is; symbolic links in it would lead elsewhere.
+    /// Returns the host's path of the guest's file `path`. A symbolic link in it would lead to a file of the host.
     pub(super) fn outside(&self, path: &str) -> std::path::PathBuf {
         format!("/proc/{}/root{path}", self.first_process.as_raw_nonzero()).into()
     }
@@ -154,7 +155,7 @@ impl Sandbox {
         self.ended.borrow().is_some()
     }
 
-    /// Ends the guest at once; returns when nothing of it runs.
+    /// Ends the guest at once. Returns when none of its processes runs.
     pub(super) async fn kill(&self) {
         self.cut();
         self.ended().await;
@@ -167,7 +168,7 @@ impl Sandbox {
         }
     }
 
-    /// Returns true if the simulator ended it.
+    /// Returns true if the simulator ended the guest.
     pub(super) fn was_killed(&self) -> bool {
         self.killed.load(Ordering::SeqCst)
     }
@@ -177,7 +178,7 @@ impl Sandbox {
         self.end_watch().await
     }
 
-    /// Does the same as [`Sandbox::ended`], without keeping the guest.
+    /// Waits like [`Sandbox::ended`], without keeping the guest.
     pub(super) fn end_watch(&self) -> impl Future<Output = End> + Send + use<> {
         let mut ended = self.ended.clone();
         async move {
@@ -212,7 +213,7 @@ impl Prepared {
     /// Makes the namespaces and the file system.
     ///
     /// # Errors
-    /// The host's reason, with what the first process wrote about it.
+    /// Errors of the host, with the last line of the first process.
     pub(super) async fn make(state: &State, kind: &Kind, log: &Log) -> io::Result<Self> {
         let mut child = spawn(state, kind)?;
         let (Some(input), Some(output), Some(errors)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
@@ -233,17 +234,18 @@ impl Prepared {
         }
     }
 
-    /// Returns the guest's first process, as this machine numbers it.
+    /// Returns the number of the guest's first process on this machine.
     pub(super) fn first_process(&self) -> Pid {
         self.first_process
     }
 
-    /// Lets the guest run.
+    /// Starts the guest's own programs.
     ///
     /// # Errors
-    /// The host's reason, with what the first process wrote about it.
+    /// Errors of the host, with the last line of the first process.
     pub(super) async fn run(mut self, log: &Log) -> io::Result<Sandbox> {
-        // A container's first process becomes its init, which watches no pipe. Until it does, the pipe is its lifeline.
+        // A container's first process becomes its init, which does not watch a pipe. Until then, the pipe is its
+        // lifeline.
         let watcher = match (self.has_network, self.child.id()) {
             (true, Some(number)) => Some(Watcher::over(number)?),
             _ => None,
@@ -265,7 +267,7 @@ impl Prepared {
             {
                 log.say(&format!("watcher: {error}"));
             }
-            // The receiver no longer exists once the machine is forgotten.
+            // The receiver may no longer exist.
             let _ = tell.send(Some(end));
         });
         Ok(Sandbox { first_process, has_network, killed: AtomicBool::new(false), ended })
@@ -291,7 +293,7 @@ fn spawn(state: &State, kind: &Kind) -> io::Result<Child> {
         }
     };
     command.args(["--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--"]);
-    // Becoming root takes effect with the next program, and only once users are mapped.
+    // The process becomes root with its next program, once users are mapped.
     command.args(["sh", "-c", "echo unshared; read -r _; exec sh -c \"$@\"", "sh", SCRIPT, "pxci-guest"]);
     let place = format!("run/{}", state.number());
     match kind {
@@ -311,12 +313,12 @@ fn spawn(state: &State, kind: &Kind) -> io::Result<Child> {
         .env("TERM", "linux")
         .env("SHELL", "/bin/sh")
         .env("USER", "root");
-    // A process group of its own, so that Ctrl-C reaches the simulator and not its guests.
+    // The process has its own process group, so that Ctrl-C reaches the simulator and not its guests.
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
     command.spawn()
 }
 
-/// Maps the users of a user namespace that root has made. In all others, users are mapped already.
+/// Maps the users of a user namespace that root made. In other user namespaces, they are mapped already.
 pub(super) fn map_users(child: &Child) -> io::Result<()> {
     if host::is_root() {
         let number = child.id().ok_or_else(gone)?;
@@ -350,7 +352,8 @@ async fn pivot(
     Ok((input, first_process))
 }
 
-/// Entering the mount namespace lands on what lies topmost, the old root, where `umount` is the host's own.
+/// Unmounts the old root. A process that enters the mount namespace sees the old root first, where `umount` is the
+/// host's program.
 async fn remove_old_root(first_process: Pid) -> io::Result<()> {
     let mut command = Command::new("nsenter");
     command.args(["--user", "--mount", "--target"]).arg(first_process.as_raw_nonzero().to_string());

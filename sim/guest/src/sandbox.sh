@@ -1,19 +1,19 @@
-# First process of a simulated guest. It runs as the host's shell, in fresh user, mount, process, host name and IPC
-# namespaces; after pivot_root nothing of the host's file system is reachable any more.
+# First process of a simulated guest. It runs in the host's shell, in new user, mount, process, host name and IPC
+# namespaces. After pivot_root, the host's file system cannot be reached.
 #
 #   $1 kind of guest (vm, container)   $2 state directory   $3 mount point, relative to it
 #   vm:        $4 options of its overlay
 #   container: $4 root directory       $5 mounts, "directory path" a line   $6 host name   $7 number of terminals
 #
-# Standard input is the lifeline: when the simulator closes it, or dies, this process ends and the kernel ends the rest. A
-# container's init, which takes this process's place, does not look at it: the simulator has a watcher for that.
+# Standard input is the lifeline. When the simulator closes it or ends, this process ends, and the kernel ends the rest.
+# A container's init, which replaces this process, does not read it, so the simulator has a watcher for containers.
 set -eu
 exec 3<&0 </dev/null
 kind=$1 state=$2 root=$3 source=$4
 shift 4
 cd "$state"
 mkdir -p "$root"
-# The old call: the new one takes 256 characters of options at most.
+# This uses the old system call, because the new one accepts at most 256 characters of options.
 export LIBMOUNT_FORCE_MOUNT2=always
 case $kind in
 vm) mount -t overlay guest -o "$source" "$root" ;;
@@ -30,11 +30,12 @@ container)
     ;;
 esac
 cd "$root"
-# The old /proc still numbers processes as the simulator does.
+# The old /proc still has the process numbers of the simulator.
 read -r number _ </proc/self/stat
 mkdir -p proc dev run tmp
 mount -t proc -o nosuid,nodev,noexec proc proc
-# A container may set what belongs to its own network. As LXC does, proc/tty keeps that while the rest becomes read-only.
+# A container may change the settings of its own network. As in LXC, proc/tty keeps a writable mount of them while the
+# rest becomes read-only.
 [ "$kind" = vm ] || mount --bind proc/sys/net proc/tty
 mount --bind proc/sys proc/sys
 mount -o remount,bind,ro proc/sys
@@ -63,8 +64,8 @@ if [ "$kind" = vm ]; then
     mount -t tmpfs -o mode=755,nosuid,nodev run run
     mount -t tmpfs -o mode=1777,nosuid,nodev tmp tmp
 fi
-# The old root now lies over the new one. The simulator takes it away from outside: in here only the guest's own
-# programs can be started from now on.
+# The old root now covers the new one. The simulator unmounts it from outside, because only the guest's own programs can
+# be started here from now on.
 pivot_root . .
 echo "pivoted $number"
 read -r _ <&3

@@ -1,6 +1,6 @@
-//! Seed data of a guest: what is on a CD labelled `cidata`, or behind the address on the kernel's command line.
+//! Seed data of a guest, from a CD labelled `cidata` or from the address on the kernel's command line.
 //!
-//! CDs are read with `blkid` and `xorriso`, which know nothing of how the images were written.
+//! CDs are read with `blkid` and `xorriso`, which are independent of the code that writes the images.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,8 @@ pub(super) struct Seed {
     pub(super) meta_data: String,
 }
 
-/// Splits CD images into the seed (the last one labelled `cidata`, either case) and the others.
+/// Separates CD images into the seed and the others. The seed is the last image with the label `cidata`, in either
+/// case.
 pub(super) async fn sort_discs(discs: &[PathBuf]) -> io::Result<(Option<PathBuf>, Vec<PathBuf>)> {
     let (mut seed, mut others) = (None, Vec::new());
     for disc in discs {
@@ -29,17 +30,17 @@ pub(super) async fn sort_discs(discs: &[PathBuf]) -> io::Result<(Option<PathBuf>
     Ok((seed, others))
 }
 
-/// Returns the volume label of an image; empty if there is none.
+/// Returns the volume label of an image, or an empty text.
 async fn label(disc: &Path) -> io::Result<String> {
     let mut command = Command::new("blkid");
-    // An ordinary user's search path lacks the directory that it is in.
+    // The program is in a directory that is not on an ordinary user's search path.
     command.env("PATH", PATH);
-    // By absence of a label, and of a file system, it exits with 2.
+    // The exit code is 2 if there is no label or no file system.
     let output = command.args(["--probe", "--match-tag", "LABEL", "--output", "value"]).arg(disc).output().await?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Reads the seed off a CD image.
+/// Reads the seed from a CD image.
 pub(super) async fn from_disc(disc: &Path) -> io::Result<Seed> {
     let directory = tempfile::Builder::new().prefix("pxci-seed-").tempdir()?;
     let mut command = Command::new("xorriso");
@@ -55,7 +56,8 @@ pub(super) async fn from_disc(disc: &Path) -> io::Result<Seed> {
     Ok(Seed { user_data: read("user-data")?, meta_data: read("meta-data")? })
 }
 
-/// Fetches the seed from the address on the kernel's command line, from inside the guest. `None` where there is none.
+/// Downloads the seed inside the guest, from the address on the kernel's command line. Returns `None` if there is no
+/// address.
 pub(super) async fn from_kernel_line(line: &str, inside: &Sandbox) -> io::Result<Option<Seed>> {
     let Some(address) = address(line) else { return Ok(None) };
     let fetch = |name: &'static str| {
@@ -86,7 +88,7 @@ mod tests {
     use super::address;
 
     #[test]
-    fn the_seed_address_is_in_the_data_source() {
+    fn the_address_of_the_seed_is_read_from_the_data_source() {
         assert_eq!(
             address("/vmlinuz autoinstall ds=nocloud;s=http://127.0.0.1:8123/ ---"),
             Some("http://127.0.0.1:8123/")

@@ -1,8 +1,8 @@
-//! The SSH end of all guests: one server inside this process, on the loopback interface.
+//! The SSH server of all guests, inside this process, on the loopback interface.
 //!
-//! A connection belongs to the running guest, the youngest first, that knows the account and the credential. Commands and
-//! file transfers are the guest's own programs, run as that user inside it. Only a guest with OpenSSH's server installed is reachable;
-//! that server itself is never started.
+//! A connection belongs to the youngest running guest that accepts the account and the credential. Commands and file
+//! transfers are programs of the guest that run as that user inside it. Only a guest with OpenSSH's server installed
+//! can be reached. That server itself is never started.
 
 use std::collections::HashMap;
 use std::io;
@@ -21,28 +21,28 @@ use tokio::task::AbortHandle;
 
 use super::sandbox::Sandbox;
 
-/// Answers the running guests, the youngest first.
+/// Returns the running guests, the youngest first.
 pub(super) type Guests = Arc<dyn Fn() -> Vec<Arc<Sandbox>> + Send + Sync>;
 
-/// Succeeds when the account's password (standard input) is right.
+/// Succeeds if the password on standard input is that of the account.
 const PASSWORD: &str = r#"[ -x /usr/sbin/sshd ]
 hash=$(getent shadow "$1" | cut -d: -f2)
 case $hash in ''|'!'*|'*'*) exit 1 ;; esac
 exec perl -e 'my $hash = shift; my $word = <STDIN> // ""; chomp $word; exit(crypt($word, $hash) eq $hash ? 0 : 1)' "$hash""#;
 
-/// Succeeds when the account accepts a public key (type and base64, from standard input).
+/// Succeeds if the account accepts the public key on standard input (type and base64).
 const PUBLIC_KEY: &str = r#"[ -x /usr/sbin/sshd ]
 home=$(getent passwd "$1" | cut -d: -f6)
 [ -n "$home" ]
 exec grep -qF -f - "$home/.ssh/authorized_keys""#;
 
-/// A login session's command.
+/// Script that runs the command of a login session.
 const SESSION: &str = r#"umask 022; cd "$HOME" 2>/dev/null || cd /; exec "$SHELL" -c "$1""#;
 
-/// Where OpenSSH keeps its file transfer program.
+/// Path of OpenSSH's program for file transfers.
 const SFTP: &str = "/usr/lib/openssh/sftp-server";
 
-/// A listening server. It ends with this value.
+/// A listening server. It ends when this value is dropped.
 #[derive(Debug)]
 pub(super) struct SshServer {
     address: SocketAddr,
@@ -63,7 +63,7 @@ impl SshServer {
             ..Config::default()
         });
         let task = tokio::spawn(async move {
-            // It only returns after a shutdown request, or when the listener fails.
+            // The server returns only after a shutdown request or a failure of the listener.
             if let Err(error) = Door(guests).run_on_socket(config, &listener).await {
                 tracing::warn!(%error, "the guests' SSH server ended");
             }
@@ -101,7 +101,7 @@ struct Visitor {
 impl Visitor {
     async fn log_in(&mut self, user: &str, script: &str, credential: &[u8]) -> Auth {
         for guest in (self.guests)() {
-            // A guest that ends meanwhile lets nobody in.
+            // A guest that ends in between accepts no login.
             let accepted = guest.script(script, &[user], credential).await.is_ok_and(|output| output.status.success());
             if accepted {
                 self.login = Some((guest, user.to_owned()));
@@ -133,7 +133,7 @@ impl Visitor {
         session.channel_success(id)?;
         tokio::spawn(async move {
             if let Err(error) = attach(command, channel).await {
-                tracing::debug!(%error, "an SSH session in a guest broke off");
+                tracing::debug!(%error, "an SSH session in a guest failed");
             }
         });
         Ok(())
@@ -186,7 +186,7 @@ impl Handler for Visitor {
     }
 }
 
-/// Joins a program in the guest to its channel until the program ends.
+/// Connects a program in the guest to its channel until the program ends.
 async fn attach(mut command: Command, channel: Channel<Msg>) -> io::Result<()> {
     let mut program = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let (mut reader, writer) = channel.split();
@@ -216,12 +216,12 @@ async fn attach(mut command: Command, channel: Channel<Msg>) -> io::Result<()> {
     writer.close().await.map_err(io::Error::other)
 }
 
-/// Passes the client's input on, until its end.
+/// Passes the client's input to the program.
 async fn feed(reader: &mut russh::ChannelReadHalf, mut input: Option<ChildStdin>) {
     while let Some(message) = reader.wait().await {
         match message {
             ChannelMsg::Data { data } => {
-                // A program need not read its input.
+                // The program need not read its input.
                 if let Some(pipe) = input.as_mut()
                     && pipe.write_all(&data).await.is_err()
                 {

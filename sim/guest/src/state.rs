@@ -1,7 +1,7 @@
-//! The directory that holds guests' disks, and what removes it.
+//! The directory with the disks of guests, and its removal.
 //!
-//! Disks are made of layers: directories that an overlay joins. A reaper process of its own deletes layers that nobody needs, and
-//! everything when its standard input ends, which is also how it notices that the simulator was killed.
+//! A disk is an overlay of layers, which are directories. A reaper process deletes layers that no disk needs. It
+//! deletes everything when its standard input ends, also if the simulator is killed.
 
 use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -20,23 +20,23 @@ while read -r layer; do rm -rf "$layer"; done
 cd /
 rm -rf "$1" || { sleep 1; rm -rf "$1"; }"#;
 
-/// Why there is no place for guests' disks.
+/// Reason why the disks of guests cannot be stored.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// No candidate directory takes an overlay.
+    /// No candidate directory supports an overlay.
     #[error("unable to keep guests' disks in any of {tried}: {detail}")]
     NoOverlay {
-        /// The directories.
+        /// Candidate directories.
         tried: String,
-        /// The error of the last attempt.
+        /// Error of the last attempt.
         detail: String,
     },
-    /// The directory could not be made.
+    /// The directory cannot be made.
     #[error("unable to make a directory for guests' disks in {path}")]
     Directory {
-        /// Where.
+        /// Parent directory.
         path: PathBuf,
-        /// The system's reason.
+        /// Cause.
         source: io::Error,
     },
 }
@@ -50,8 +50,8 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Returns a new state directory, in the first place whose file system can carry an overlay: the temporary directory, beside
-    /// the base system, memory.
+    /// Makes a state directory in the first place whose file system supports overlays: the temporary directory, the
+    /// directory of the base system, memory.
     pub(super) fn create(base: &Path) -> Result<Arc<Self>, StateError> {
         let beside = base.parent().unwrap_or(base).to_owned();
         let candidates = [std::env::temp_dir(), beside, PathBuf::from("/dev/shm")];
@@ -76,7 +76,7 @@ impl State {
         std::os::unix::fs::symlink(base, path.join(BASE)).map_err(|error| error.to_string())?;
         try_overlay(&path)?;
         let reaper = start_reaper(&path).map_err(|error| error.to_string())?;
-        // From here on the reaper removes it, with power over files of mapped users.
+        // From now on, the reaper removes the directory. It has rights on the files of mapped users.
         Ok(Arc::new(Self { path: directory.keep(), next: AtomicU64::new(1), reaper: Mutex::new(Some(reaper)) }))
     }
 
@@ -84,7 +84,7 @@ impl State {
         &self.path
     }
 
-    /// Returns a number that is not given twice.
+    /// Returns a number that was not returned before.
     pub(super) fn number(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
@@ -99,26 +99,26 @@ impl State {
         Ok(Arc::new(Layer { name, state: self.clone() }))
     }
 
-    /// Removes the directory; returns when it is gone. Guests must have ended.
+    /// Removes the directory. Returns when it no longer exists. Guests must have ended.
     pub(super) fn remove(&self) {
         let Some((mut reaper, input)) = self.reaper.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return;
         };
         drop(input);
-        // Its end is all that matters here; what it could not remove stays visible in the temporary directory.
+        // Only the end of the reaper matters. Files that it could not remove stay in the temporary directory.
         let _ = reaper.wait();
     }
 
     fn discard(&self, name: &str) {
         if let Some((_, input)) = self.reaper.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-            // A reaper that is gone has nothing left to remove.
+            // The reaper may have ended.
             let _ = writeln!(input, "{name}");
         }
     }
 }
 
 fn start_reaper(path: &Path) -> io::Result<(Child, ChildStdin)> {
-    // A process group of its own: Ctrl-C ends the simulator, the reaper clears up after it.
+    // The reaper has its own process group, so that Ctrl-C ends the simulator and not the reaper.
     let mut command = host::as_root(["sh", "-c", REAPER, "pxci-guests-reaper"]);
     command.arg(path).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
     let mut child = command.spawn()?;
@@ -126,7 +126,7 @@ fn start_reaper(path: &Path) -> io::Result<(Child, ChildStdin)> {
     Ok((child, input))
 }
 
-/// Mounts an overlay once, as guests will.
+/// Mounts an overlay once, as for a guest.
 fn try_overlay(path: &Path) -> Result<(), String> {
     let mut command = Command::new("unshare");
     if host::is_root() {
@@ -147,7 +147,7 @@ fn try_overlay(path: &Path) -> Result<(), String> {
     Err(String::from_utf8_lossy(&output.stderr).trim().replace('\n', " "))
 }
 
-/// One directory of a disk. It is deleted when the last disk that is made of it is gone.
+/// One directory of a disk. It is deleted with the last disk that needs it.
 #[derive(Debug)]
 pub(super) struct Layer {
     name: String,
@@ -171,7 +171,7 @@ impl Drop for Layer {
     }
 }
 
-/// A disk: a writable layer over layers that it shares with others.
+/// A disk: a writable layer over layers that several disks share.
 #[derive(Debug, Clone)]
 pub(super) struct Disk {
     top: Arc<Layer>,
@@ -192,7 +192,7 @@ impl Disk {
         Ok(Self { top: state.layer()?, below, has_system: self.has_system })
     }
 
-    /// Returns a disk of its own with the same content. Layers that cannot change any more are shared.
+    /// Returns an independent disk with the same content. Layers that cannot change are shared.
     pub(super) fn copied(&self, state: &Arc<State>) -> io::Result<Self> {
         let top = state.layer()?;
         let mut copy = host::as_root(["cp", "--archive", "--reflink=auto"]);
@@ -204,25 +204,26 @@ impl Disk {
         Ok(Self { top, below: self.below.clone(), has_system: self.has_system })
     }
 
-    /// Returns true if something bootable is on it.
+    /// Returns true if the disk has a system that can boot.
     pub(super) fn has_system(&self) -> bool {
         self.has_system
     }
 
-    /// Returns the same disk with an operating system on it: the base, and what its layers change.
+    /// Returns the disk with the base system below its layers.
     pub(super) fn with_system(mut self) -> Self {
         self.has_system = true;
         self
     }
 
-    /// Options for mounting it, relative to the state directory.
+    /// Returns the mount options of the overlay, relative to the state directory.
     pub(super) fn overlay_options(&self) -> String {
         let mut lower: Vec<String> = self.below.iter().map(|layer| layer.files()).collect();
         lower.push(BASE.to_owned());
         format!("lowerdir={},upperdir={},workdir={},userxattr", lower.join(":"), self.top.files(), self.top.work())
     }
 
-    /// Its own directory, relative to the state directory: the whole content where nothing is below.
+    /// Returns the directory of the top layer, relative to the state directory. It is the whole content if there are no
+    /// layers below.
     pub(super) fn directory(&self) -> String {
         self.top.files()
     }

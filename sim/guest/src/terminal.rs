@@ -13,7 +13,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::process::{Child, Command};
 
-/// The program's side is its terminal, this is the other. Dropping it hangs up and ends the program.
+/// The other end of a program's terminal. Dropping it hangs up and ends the program.
 #[derive(Debug)]
 pub(super) struct Terminal {
     master: AsyncFd<OwnedFd>,
@@ -54,7 +54,7 @@ impl AsyncRead for Terminal {
                     buffer.advance(count);
                     return Poll::Ready(Ok(()));
                 }
-                // The program is gone: the end of the stream.
+                // The program has ended, which is the end of the stream.
                 Ok(Err(error)) if Errno::from_io_error(&error) == Some(Errno::IO) => return Poll::Ready(Ok(())),
                 Ok(Err(error)) => return Poll::Ready(Err(error)),
                 Err(_would_block) => {}

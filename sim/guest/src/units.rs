@@ -1,8 +1,8 @@
-//! The image's own systemd units, interpreted in a small way: path units that wait for a file, the services that they start, and the
-//! power actions at a service's end.
+//! Interprets some of the image's own systemd units: path units that wait for a file, the services that they start, and
+//! the power actions at the end of a service.
 //!
-//! Only units that an image brings in `/etc/systemd/system` and enables for `multi-user.target` or `paths.target` count; units
-//! of Debian's packages are not started.
+//! Only units in `/etc/systemd/system` that are enabled for `multi-user.target` or `paths.target` are started. Units of
+//! Debian's packages are not.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,10 +18,10 @@ use tokio::sync::Notify;
 use super::log::Log;
 use super::sandbox::Sandbox;
 
-/// How often a waiting path unit looks by itself; whatever the agent does makes it look at once.
-const LOOK: Duration = Duration::from_millis(200);
+/// Time between two checks of a path unit. A call of the agent makes it check at once.
+const CHECK_PAUSE: Duration = Duration::from_millis(200);
 
-/// Prints the enabled units with their text, each behind a line with its name.
+/// Script that prints the enabled units with their text, each after a line with its name.
 const LIST: &str = r#"cd /etc/systemd/system
 for wanted in multi-user.target.wants/* paths.target.wants/*; do
     file=$(readlink -f "$wanted") || continue
@@ -31,7 +31,7 @@ done | sort -u | while read -r file; do
     cat "$file"
 done"#;
 
-/// Settings that mean something here, or that only narrow what a service may do.
+/// Settings that are interpreted, or that only restrict a service.
 const KNOWN: &[&str] = &[
     "After",
     "Before",
@@ -61,7 +61,7 @@ const KNOWN: &[&str] = &[
     "StartLimitIntervalSec",
 ];
 
-/// A parsed unit: settings by name, lists in order. An empty assignment clears a list, as in systemd.
+/// A parsed unit: lists of settings by name. An empty assignment clears a list, as in systemd.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Unit {
     settings: BTreeMap<String, Vec<String>>,
@@ -103,15 +103,15 @@ impl Unit {
 pub(super) struct Manager {
     guest: Arc<Sandbox>,
     log: Log,
-    look: Arc<Notify>,
+    check: Arc<Notify>,
 }
 
 impl Manager {
-    pub(super) fn new(guest: Arc<Sandbox>, log: Log, look: Arc<Notify>) -> Self {
-        Self { guest, log, look }
+    pub(super) fn new(guest: Arc<Sandbox>, log: Log, check: Arc<Notify>) -> Self {
+        Self { guest, log, check }
     }
 
-    /// Starts what is enabled. Tasks end with the guest.
+    /// Starts the enabled units. Their tasks end with the guest.
     pub(super) async fn start_enabled(self) -> io::Result<()> {
         let manager = Arc::new(self);
         let listing = manager.guest.must("enabled units", LIST, &[], b"").await?;
@@ -135,7 +135,7 @@ impl Manager {
         }
     }
 
-    /// Waits for the file, runs the service to its end, and again.
+    /// Waits for the file and runs the service to its end, again and again.
     async fn wait_for_path(&self, name: &str, unit: &Unit) {
         let Some(path) = unit.last("PathExists") else {
             return self.log.say(&format!("{name}: only PathExists= is watched in a simulated guest"));
@@ -158,12 +158,12 @@ impl Manager {
         }
     }
 
-    /// Returns true if the file appeared, or the guest ended first.
+    /// Returns true if the file appeared, and false if the guest ended first.
     async fn appears(&self, outside: &Path) -> bool {
         let watch = async {
             while outside.symlink_metadata().is_err() {
-                // The time-out is the regular look.
-                let _ = tokio::time::timeout(LOOK, self.look.notified()).await;
+                // The time-out is the regular check.
+                let _ = tokio::time::timeout(CHECK_PAUSE, self.check.notified()).await;
             }
         };
         tokio::select! {
@@ -196,7 +196,7 @@ impl Manager {
         }
     }
 
-    /// Runs one command line to its end, with further variables.
+    /// Runs one command line to its end, with additional variables.
     async fn run_line(&self, name: &str, unit: &Unit, line: &str, variables: &[(&str, String)]) -> Outcome {
         let tolerated = line.starts_with('-');
         let words = words(line.trim_start_matches(['-', '+', '@', ':', '!']));
@@ -228,7 +228,7 @@ impl Manager {
         command
     }
 
-    /// Runs a command with its output going to the log.
+    /// Runs a command and writes its output to the log.
     async fn follow(&self, mut command: Command) -> io::Result<ExitStatus> {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         if let (Some(output), Some(errors)) = (child.stdout.take(), child.stderr.take()) {
@@ -239,11 +239,11 @@ impl Manager {
     }
 }
 
-/// How a command line ended.
+/// The end of a command line.
 #[derive(Debug, Clone, Copy)]
 struct Outcome {
     failed: bool,
-    /// Absent where nothing ran.
+    /// Exit status. `None` if nothing ran.
     status: Option<ExitStatus>,
 }
 
@@ -289,7 +289,7 @@ mod tests {
     use super::{Unit, parse_listing, words};
 
     #[test]
-    fn settings_add_up_and_an_empty_one_clears() {
+    fn assignments_add_up_and_an_empty_one_clears_the_list() {
         let unit = Unit::parse(
             "[Service]\nExecStart=/a b\nExecStart=\nExecStart=/c \\\n  d\n# x=y\nFailureAction=poweroff\nMade=up\n",
         );
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listing_names_its_units() {
+    fn a_listing_contains_units_by_name() {
         let units = parse_listing("=== a.path\n[Path]\nPathExists=/x\n=== b.service\n[Service]\nExecStart=/y\n");
         assert_eq!(units.len(), 2);
         assert_eq!(units[0].0, "a.path");
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn quotes_hold_words_together() {
+    fn quoted_blanks_do_not_separate_words() {
         assert_eq!(words("/bin/sh -c 'echo \"a b\"' \"\""), ["/bin/sh", "-c", "echo \"a b\"", ""]);
     }
 }

@@ -1,4 +1,4 @@
-//! Containers that really run: what was uploaded is unpacked and started, its console is its own login shell.
+//! Containers whose programs run: an uploaded template is unpacked and started, and its console is its own login shell.
 #![cfg(test)]
 
 mod guest_lab;
@@ -13,7 +13,8 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 const ROOT: &str = "store:subvol-200-disk-0";
 const STATE: &str = "store:subvol-200-disk-1";
 
-/// A root file system in the shape of an appliance: busybox, a program that init respawns, a login shell that is a program of its own.
+/// Makes a root file system like that of an appliance: busybox, a program that init respawns, and a login shell that is
+/// another program.
 fn template(lab: &Lab) -> PathBuf {
     template_with(lab, "exec sleep 98765")
 }
@@ -70,7 +71,7 @@ async fn start(lab: &Lab, vmid: u32, hostname: &str, rootfs: &str, mount: &str) 
     lab.guests.container_start(start, lab.sender.clone().into()).await.unwrap();
 }
 
-/// Reads until these words came.
+/// Reads until these words arrive.
 async fn hear(console: &mut Box<dyn Stream>, words: &str) -> String {
     let mut heard = String::new();
     let listening = async {
@@ -99,7 +100,7 @@ async fn a_container_runs_its_program_and_its_console_is_its_login_shell() {
     console.write_all(b"hello\n").await.unwrap();
     let answer = hear(&mut console, "heard hello").await;
     assert!(answer.contains("begins as dispatcher"), "{answer}");
-    // The shell has ended: so has its terminal.
+    // The shell has ended, and its terminal with it.
     assert_eq!(console.read(&mut [0; 16]).await.unwrap(), 0);
     drop(console);
 
@@ -136,7 +137,7 @@ async fn a_mounted_volume_survives_its_move_to_another_container() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_archive_that_is_none_is_refused() {
+async fn a_file_that_is_not_an_archive_is_refused() {
     let lab = Lab::start().await;
     let file = lab.directory.path().join("broken.tar.zst");
     std::fs::write(&file, "no archive").unwrap();
@@ -160,7 +161,7 @@ async fn a_container_that_powers_itself_off_is_reported() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_init_that_does_not_answer_a_shutdown_runs_on() {
+async fn an_init_that_does_not_react_to_a_shutdown_continues_to_run() {
     let lab = Lab::start().await;
     template(&lab);
     let inert = lab.directory.path().join("inert.tar.zst");

@@ -1,7 +1,7 @@
-//! The dispatcher's appliance as it is shipped, booted by its own init: its network in every setting that Proxmox VE offers,
-//! and after every kind of stop.
+//! The dispatcher's appliance as it is shipped, booted by its own init. Its network works with all settings of Proxmox
+//! VE, and after every kind of stop.
 //!
-//! Needs the appliance (`PXCI_APPLIANCE`), which `cargo xtask test` builds.
+//! These tests need the appliance (`PXCI_APPLIANCE`), which `cargo xtask test` builds.
 #![cfg(test)]
 
 mod guest_lab;
@@ -14,8 +14,8 @@ use tokio::io::AsyncWriteExt as _;
 
 const ROOT: &str = "store:subvol-300-disk-0";
 const VMID: u32 = 300;
-/// Longer than an init takes to halt.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Deadline for an init to halt.
+const HALT_DEADLINE: Duration = Duration::from_secs(60);
 
 /// An appliance that was created with one network card.
 struct Appliance {
@@ -55,13 +55,13 @@ impl Appliance {
         self.lab.guests.container_start(start, self.lab.sender.clone().into()).await.unwrap();
     }
 
-    /// Runs a shell line inside: whether it ended well, and what it wrote.
+    /// Runs a shell line inside. Returns true if it succeeded, and its output.
     async fn run(&self, line: &str) -> (bool, String) {
         let output = self.lab.guests.container_attach(VMID, &["/bin/busybox", "sh", "-c", line]).await.unwrap();
         (output.status.success(), String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
-    /// Waits until a shell line ends well.
+    /// Waits until a shell line succeeds.
     async fn until(&self, line: &str) {
         let waiting = async {
             while !self.run(line).await.0 {
@@ -75,7 +75,7 @@ impl Appliance {
         }
     }
 
-    /// Waits until the network is up, as its own script sees it, and the node can be reached.
+    /// Waits until the network is up and the node can be reached.
     async fn network_is_up(&self, address: &str) {
         self.until(&format!("busybox ip address show dev eth0 | busybox grep -q 'inet6\\? {address}'")).await;
         self.until("! busybox pidof network-up").await;
@@ -108,7 +108,7 @@ async fn its_own_init_is_the_first_process_and_its_network_comes_up_by_dhcp() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_published_is_reached_from_inside_and_nothing_else_is() {
+async fn only_published_ports_can_be_reached_from_inside() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let hidden = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let service = listener.local_addr().unwrap();
@@ -148,7 +148,7 @@ async fn the_network_comes_up_again_after_a_stop_and_the_files_stay() {
 async fn the_network_comes_up_again_after_a_shutdown_and_with_another_name_and_address() {
     let mut appliance = Appliance::boot(four("dhcp")).await;
     appliance.network_is_up("10.78.0.1").await;
-    assert!(appliance.lab.guests.container_shutdown(VMID, PATIENCE).await, "init must answer the signal");
+    assert!(appliance.lab.guests.container_shutdown(VMID, HALT_DEADLINE).await, "init must answer the signal");
     appliance.setup.hostname = "other".to_owned();
     appliance.setup.networks[0].ip = Some("10.78.0.55/24".to_owned());
     appliance.start().await;
@@ -160,10 +160,10 @@ async fn the_network_comes_up_again_after_a_shutdown_and_with_another_name_and_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_says_whether_it_powered_off_or_rebooted() {
+async fn a_power_off_and_a_reboot_are_distinguished() {
     let mut appliance = Appliance::boot(four("dhcp")).await;
     appliance.network_is_up("10.78.0.1").await;
-    // The status of these commands says nothing: init may end them together with everything else.
+    // The status of these commands does not matter, because init may end them with all other processes.
     appliance.run("busybox reboot").await;
     appliance.lab.wait_for(VMID, GuestEventKind::Rebooted).await;
     appliance.start().await;
@@ -174,7 +174,7 @@ async fn it_says_whether_it_powered_off_or_rebooted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fixed_address_with_its_gateway() {
+async fn a_fixed_address_works_with_its_gateway() {
     let card = NetworkCard { gateway: Some("10.78.0.1".to_owned()), ..four("10.78.0.50/24") };
     let appliance = Appliance::boot(card).await;
     appliance.network_is_up("10.78.0.50/24").await;
@@ -183,7 +183,7 @@ async fn a_fixed_address_with_its_gateway() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fixed_address_with_a_gateway_outside_of_its_subnet() {
+async fn a_fixed_address_works_with_a_gateway_outside_of_its_subnet() {
     let card = NetworkCard { gateway: Some("10.78.0.1".to_owned()), ..four("10.79.0.50/32") };
     let appliance = Appliance::boot(card).await;
     appliance.until("busybox ip route | busybox grep -q 'default via 10.78.0.1'").await;
@@ -192,7 +192,7 @@ async fn a_fixed_address_with_a_gateway_outside_of_its_subnet() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fixed_ipv6_address_beside_dhcp_keeps_its_own_gateway() {
+async fn a_fixed_ipv6_address_with_dhcp_for_ipv4_keeps_its_own_gateway() {
     let card =
         NetworkCard { ip6: Some("fd78::50/64".to_owned()), gateway6: Some("fd78::1".to_owned()), ..four("dhcp") };
     let appliance = Appliance::boot(card).await;
@@ -204,7 +204,7 @@ async fn a_fixed_ipv6_address_beside_dhcp_keeps_its_own_gateway() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_ipv6_address_that_the_network_gives() {
+async fn an_ipv6_address_comes_from_router_advertisements() {
     let card = NetworkCard { ip6: Some("auto".to_owned()), ..NetworkCard::default() };
     let appliance = Appliance::boot(card).await;
     appliance.until("busybox ip address show dev eth0 | busybox grep -q 'inet6 fd78:.*scope global'").await;
@@ -223,7 +223,7 @@ async fn a_manual_card_is_up_without_an_address() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dhcp_server_that_is_late_is_waited_for() {
+async fn a_container_waits_for_a_late_dhcp_server() {
     let appliance = Appliance::create(four("dhcp")).await;
     appliance.lab.guests.stop_dhcp().await.unwrap();
     appliance.start().await;
@@ -235,7 +235,7 @@ async fn a_dhcp_server_that_is_late_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn name_servers_of_proxmox_win_and_those_of_dhcp_follow_the_lease_otherwise() {
+async fn name_servers_of_proxmox_ve_take_precedence_and_those_of_dhcp_follow_the_lease() {
     let mut appliance = Appliance::boot(four("dhcp")).await;
     appliance.network_is_up("10.78.0.1").await;
     assert_eq!(appliance.run("busybox grep ^nameserver /etc/resolv.conf").await.1, "nameserver 192.0.2.1");
@@ -245,7 +245,7 @@ async fn name_servers_of_proxmox_win_and_those_of_dhcp_follow_the_lease_otherwis
     appliance.lab.guests.container_create(ROOT, guest_lab::appliance(), appliance.setup.clone()).await.unwrap();
     appliance.start().await;
     appliance.until("busybox grep -q '^nameserver 10.78.0.1$' /etc/resolv.conf").await;
-    // As if an earlier lease had named another one.
+    // An earlier lease may have had another name server.
     assert!(appliance.run("busybox sed -i s/10.78.0.1/192.0.2.9/ /etc/resolv.conf").await.0);
     appliance.lab.guests.container_stop(VMID).await;
     appliance.start().await;

@@ -1,4 +1,4 @@
-//! A genuine Packer builds the flavour's template against the simulated Proxmox VE: Debian's, with the source block of its dialect.
+//! Debian's Packer builds the flavour's template at the simulated Proxmox VE, with a source block for its old version.
 #![cfg(test)]
 
 mod guest_lab;
@@ -43,7 +43,7 @@ async fn runner_program(server: &sim_github::ServerHandle) -> (String, String, S
     (text("download_url"), text("sha256_checksum"), version)
 }
 
-/// The flavour with the source block of the old dialect, and its seed rendered beforehand.
+/// Returns a copy of the flavour with a source block for old versions of Packer, and with a rendered seed.
 fn old_dialect(lab: &Lab) -> PathBuf {
     let directory = lab.directory.path().join("build");
     let copied = std::process::Command::new("cp")
@@ -68,7 +68,7 @@ fn old_dialect(lab: &Lab) -> PathBuf {
 #[tokio::test(flavor = "multi_thread")]
 async fn debians_packer_builds_a_template() {
     let lab = Lab::start().await;
-    // Another test of this process may have been first.
+    // Another test of this process may have done this already.
     let _already = rustls::crypto::ring::default_provider().install_default();
     let server = sim_github::Server::start(sim_github::ServerOptions::default()).await.unwrap();
     let pve = proxmox(&lab).await;

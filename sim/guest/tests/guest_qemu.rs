@@ -1,7 +1,7 @@
-//! Machines that QEMU runs, without a system on their disks: their power, their lifeline, their disks.
+//! Power, lifeline and disks of machines that QEMU runs, without a system on their disks.
 //!
-//! Only in `cargo xtask test --guests qemu`, which installs QEMU and sets `PXCI_GUESTS`. The programs in a machine are proven by
-//! the acceptance test of that name.
+//! These tests run only in `cargo xtask test --guests qemu`, which installs QEMU and sets `PXCI_GUESTS`. The acceptance
+//! tests `machines` test the programs in a machine.
 #![cfg(test)]
 
 use std::path::{Path, PathBuf};
@@ -19,7 +19,8 @@ mod guest_lab;
 
 const DISK: &str = "local:100/vm-100-disk-0.qcow2";
 
-/// `mov si,text` `again: lodsb` `test al,al` `jz end` `mov dx,0x3f8` `out dx,al` `jmp again` `end: hlt` `jmp end`, and the text.
+/// Boot code that prints a text to the console: `mov si,text` `again: lodsb` `test al,al` `jz end` `mov dx,0x3f8` `out
+/// dx,al` `jmp again` `end: hlt` `jmp end`, and the text.
 const SAYS_HELLO: &[u8] =
     b"\xbe\x11\x7c\xac\x84\xc0\x74\x06\xba\xf8\x03\xee\xeb\xf5\xf4\xeb\xfdhello from the disk\n\0";
 
@@ -32,7 +33,7 @@ struct Lab {
 }
 
 impl Lab {
-    /// `None` where this run is not about QEMU.
+    /// Returns `None` if this run does not test QEMU.
     async fn start() -> Option<Self> {
         if std::env::var_os("PXCI_GUESTS").is_none_or(|guests| guests != "qemu") {
             println!("not run: guests backed by QEMU (cargo xtask test --guests qemu)");
@@ -60,7 +61,7 @@ impl Lab {
         self.qemu.vm_start(start, self.sender.clone().into()).await.unwrap();
     }
 
-    /// A disk that says something on the console, and goes to sleep.
+    /// Makes a disk that prints a text to the console and halts.
     fn image(&self) -> PathBuf {
         let (raw, image) = (self.directory.path().join("raw"), self.directory.path().join("image.qcow2"));
         let mut disk = vec![0; 1 << 20];
@@ -86,7 +87,7 @@ impl Lab {
     }
 }
 
-/// The QEMU process whose sockets are in this state directory.
+/// Returns the QEMU process whose sockets are in this state directory.
 fn process_in(state: &Path) -> Option<Pid> {
     let mark = format!("{}/vm-", state.display());
     std::fs::read_dir("/proc").unwrap().flatten().find_map(|process| {
@@ -107,7 +108,7 @@ async fn a_machine_boots_from_the_clone_of_a_clone_and_its_power_is_cut() {
     for (vmid, disk) in [(101, "linked"), (102, "whole")] {
         lab.power_on(vmid, disk).await;
         lab.says_hello(vmid).await;
-        // Nothing in there reacts to the power button.
+        // The code on this disk does not react to the power button.
         lab.qemu.vm_shutdown(vmid).await;
         assert!(process_in(&lab.state).is_some());
         lab.qemu.vm_stop(vmid).await;
@@ -148,7 +149,7 @@ async fn a_machine_whose_process_ends_has_powered_itself_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_machine_that_cannot_start_says_why() {
+async fn the_error_of_a_machine_that_cannot_start_contains_the_cause() {
     let Some(lab) = Lab::start().await else { return };
     let cdroms = vec![PathBuf::from("/nowhere/disc.iso")];
     let start = VmStart {
@@ -166,7 +167,7 @@ async fn a_machine_that_cannot_start_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_simulator_takes_its_machines_along() {
+async fn machines_end_when_the_simulator_is_killed() {
     let Some(lab) = Lab::start().await else { return };
     let base = tokio::task::spawn_blocking(guest_lab::base).await.unwrap();
     let mut child = tokio::process::Command::new(guest_lab::example("machine"));

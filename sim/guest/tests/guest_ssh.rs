@@ -1,4 +1,4 @@
-//! The SSH end of guests, met by OpenSSH's own client.
+//! The SSH server of guests, used by OpenSSH's client.
 #![cfg(test)]
 
 mod guest_lab;
@@ -10,14 +10,14 @@ use guest_lab::{Lab, PASSWORD_HASH};
 use sim_backend::{Backend as _, GuestEventKind};
 use tokio::process::Command;
 
-/// A key pair; the public half.
+/// Makes a key pair and returns the public key.
 fn key(file: &Path) -> String {
     let mut command = std::process::Command::new("ssh-keygen");
     assert!(command.args(["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"]).arg(file).status().unwrap().success());
     std::fs::read_to_string(file.with_extension("pub")).unwrap().trim().to_owned()
 }
 
-/// `ssh`, `scp` or `sftp` with nothing of this machine's own configuration.
+/// Runs `ssh`, `scp` or `sftp` without this machine's own configuration.
 async fn openssh(lab: &Lab, program: &str, key: &Path, arguments: &[&str]) -> Output {
     let port = lab.guests.ssh_address().port().to_string();
     let port_option = if program == "ssh" { "-p" } else { "-P" };
@@ -75,7 +75,7 @@ async fn a_user_of_the_guest_runs_commands_and_copies_files() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_an_ssh_server_in_the_image_nobody_gets_in() {
+async fn no_login_is_accepted_without_an_ssh_server_in_the_image() {
     let mut lab = Lab::start().await;
     let mine = lab.directory.path().join("mine");
     let public = key(&mine);

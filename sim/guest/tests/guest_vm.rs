@@ -1,4 +1,4 @@
-//! Virtual machines that really run: installation, clones, seed data, agent, power.
+//! Virtual machines whose programs run: installation, clones, seed data, agent, power.
 #![cfg(test)]
 
 mod guest_lab;
@@ -107,7 +107,7 @@ async fn clones_share_the_base_and_nothing_else() {
     let ids = [lab.run(101, "cat /etc/machine-id").await.1, lab.run(102, "cat /etc/machine-id").await.1];
     assert_ne!(ids[0], ids[1], "each clone made itself an id");
 
-    // The base goes while its clones live, as on a storage that does not track them.
+    // The base is removed while its clones exist, as on a storage that does not track them.
     lab.guests.disk_delete("store:100/disk").await.unwrap();
     lab.guests.vm_stop(101).await;
     assert_eq!(lab.events.try_recv().ok(), None, "a stop from outside is not an event");
@@ -121,7 +121,7 @@ async fn clones_share_the_base_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn seed_data_is_applied_once_per_instance_and_what_is_unknown_is_said() {
+async fn seed_data_is_applied_once_per_instance_and_unknown_keys_are_logged() {
     let mut lab = Lab::start().await;
     install_base(&mut lab, "store:100/disk").await;
     lab.guests.disk_clone("store:100/disk", "store:101/disk", true).await.unwrap();
@@ -146,8 +146,8 @@ runcmd:
     let seed = lab.seed("instance-1", user_data);
     lab.power_on(101, "store:101/disk", vec![seed.clone()]).await;
     lab.wait_for(101, GuestEventKind::AgentUp).await;
-    let look = "hostname; stat -c '%a %G' /etc/a/b; cat /etc/a/b; echo; id -nG dev; cat /root/ran /root/boots";
-    assert_eq!(lab.run(101, look).await.1, "seeded\n600 adm\nhello\ndev adm\none ran\ntwo ran\nboot\n");
+    let shown = "hostname; stat -c '%a %G' /etc/a/b; cat /etc/a/b; echo; id -nG dev; cat /root/ran /root/boots";
+    assert_eq!(lab.run(101, shown).await.1, "seeded\n600 adm\nhello\ndev adm\none ran\ntwo ran\nboot\n");
     let said = lab.guests.guest_log(101).join("\n");
     assert!(said.contains("frobnicate: unknown key") && said.contains("package_upgrade: without effect"), "{said}");
 
@@ -156,7 +156,7 @@ runcmd:
     lab.wait_for(101, GuestEventKind::AgentUp).await;
     assert_eq!(lab.run(101, "cat /root/ran /root/boots; hostname").await.1, "one ran\ntwo ran\nboot\nboot\nseeded\n");
 
-    // A document that is none: the machine comes up without it, and says so.
+    // The machine boots without a document that cannot be read, and logs it.
     lab.guests.disk_clone("store:100/disk", "store:102/disk", true).await.unwrap();
     lab.power_on(102, "store:102/disk", vec![lab.seed("instance-2", "#cloud-config\nruncmd: {a: b}\n")]).await;
     lab.wait_for(102, GuestEventKind::AgentUp).await;
@@ -165,11 +165,11 @@ runcmd:
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_installation_waits_for_ever_where_a_real_one_would() {
+async fn an_installation_waits_for_ever_if_a_real_one_would() {
     let lab = Lab::start().await;
     let cases = [
-        // No word on the kernel line, a document that is refused, no seed at all.
-        (AUTOINSTALL.to_owned(), "linux /casper/vmlinuz ---", "waiting for somebody"),
+        // The three cases: no word on the kernel line, a document that is refused, and no seed.
+        (AUTOINSTALL.to_owned(), "linux /casper/vmlinuz ---", "waiting for a person"),
         (AUTOINSTALL.replace("version: 1", "version: 9"), "linux /casper/vmlinuz autoinstall ---", "version 9"),
         (
             AUTOINSTALL.replace("touch /etc/in-target", "false"),

@@ -41,7 +41,7 @@ impl Jobs {
             name: format!("build-{number}"),
             labels: LABELS.map(str::to_owned).to_vec(),
             steps: vec![
-                "echo \"job on $(hostname)\"; test -f /etc/pxci-demo && cat /etc/pxci-demo || true; sleep 1".to_owned(),
+                "echo \"job on $(hostname)\"; test -f /etc/pxci-demo && cat /etc/pxci-demo || true; sleep 1".into(),
             ],
         });
         let run =

@@ -9,9 +9,9 @@ use crate::yaml::Document;
 /// A mistake that cloud-init would reject or ignore.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Line in the checked text, from 1; 0 if there is none to name.
+    /// Line in the checked text, from 1. It is 0 if the mistake has no line.
     pub line: u64,
-    /// Place in the data, as in `users[0].lock_passwd`; empty for the document itself.
+    /// Place in the data, as in `users[0].lock_passwd`. Empty for the document itself.
     pub path: String,
     /// The mistake and, where known, its correction.
     pub message: String,
@@ -29,8 +29,9 @@ impl std::fmt::Display for Problem {
     }
 }
 
-/// Checks user-data or vendor-data: cloud-config against cloud-init's schema; MIME multipart, scripts, includes and the other kinds that
-/// cloud-init recognises by their first line are accepted as they are. An empty list means that nothing was found.
+/// Checks user-data or vendor-data. Compares cloud-config with cloud-init's schema. Accepts scripts, includes and the
+/// other kinds that cloud-init recognises by their first line as they are. Returns an empty list if there is no
+/// mistake.
 #[must_use]
 pub fn check_user_data(text: &str) -> Vec<Problem> {
     let first = text.lines().next().unwrap_or_default();
@@ -42,14 +43,14 @@ pub fn check_user_data(text: &str) -> Vec<Problem> {
     }
 }
 
-/// Checks a network-config: YAML, version 1 (`config`) or 2 (netplan's keys).
+/// Checks a network-config, which is YAML of version 1 (`config`) or 2 (netplan's keys).
 #[must_use]
 pub fn check_network_config(text: &str) -> Vec<Problem> {
     let document = match Document::parse(text) {
         Ok(document) => document,
         Err(error) => return vec![Problem { line: error.line, path: String::new(), message: error.message }],
     };
-    // A wrapping `network:` is allowed, as in netplan's own files.
+    // The data may be below the key `network`, as in netplan's own files.
     let (body, prefix) = match document.value.get("network") {
         Some(inner) => (inner, "/network"),
         None => (&document.value, ""),
@@ -133,9 +134,9 @@ fn unknown_kind(first: &str) -> Problem {
     } else if first.to_ascii_lowercase().replace([' ', '_'], "").starts_with("#cloudconfig")
         || first.starts_with("# cloud-config")
     {
-        format!("the first line is `{}`; cloud-init wants exactly `#cloud-config`", first.trim_end())
+        format!("the first line is `{}`; cloud-init requires exactly `#cloud-config`", first.trim_end())
     } else {
-        "cloud-init cannot tell what this is: the first line must be `#cloud-config`, `#!` of a script, or a MIME header".to_owned()
+        "cloud-init does not recognise this data: the first line must be `#cloud-config`, `#!` of a script, or a MIME header".to_owned()
     };
     Problem { line: 1, path: String::new(), message }
 }
@@ -147,7 +148,7 @@ fn check_multipart(text: &str) -> Vec<Problem> {
             .map(|(_, rest)| rest.split(';').next().unwrap_or(rest).trim().trim_matches('"').to_owned())
     });
     let Some(boundary) = boundary else {
-        // A single part with a header of its own: nothing to take apart.
+        // The data is a single part with its own header.
         return Vec::new();
     };
     let (opening, closing) = (format!("--{boundary}"), format!("--{boundary}--"));
@@ -216,7 +217,8 @@ fn collect(error: &jsonschema::ValidationError<'_>, document: &Document, problem
     }
 }
 
-/// The schema lets unknown top-level keys pass, and cloud-init ignores them: a misspelt `runcmd` is a guest that does nothing.
+/// Finds unknown top-level keys. The schema accepts them and cloud-init ignores them, so a guest would silently skip a
+/// misspelt `runcmd`.
 fn unknown_keys(document: &Document) -> Vec<Problem> {
     let Some(keys) = document.value.as_object() else { return Vec::new() };
     let known = schema::known_keys();
@@ -234,7 +236,7 @@ fn unknown_keys(document: &Document) -> Vec<Problem> {
         .collect()
 }
 
-/// Returns Levenshtein's distance, for the hint.
+/// Returns the Levenshtein distance of two words, for the hint.
 fn distance(left: &str, right: &str) -> usize {
     let right: Vec<char> = right.chars().collect();
     let mut row: Vec<usize> = (0..=right.len()).collect();
@@ -250,7 +252,7 @@ fn distance(left: &str, right: &str) -> usize {
     row[right.len()]
 }
 
-/// The schema error repeats the whole value; a plan has no use for a page of it.
+/// Shortens an error of the schema, which repeats the whole value, so that it fits into a plan.
 fn shortened(message: &str) -> String {
     const LONGEST: usize = 300;
     if message.chars().count() <= LONGEST {

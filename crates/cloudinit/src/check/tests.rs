@@ -14,7 +14,7 @@ fn an_ordinary_cloud_config_passes() {
 }
 
 #[test]
-fn a_misspelt_key_is_named_with_its_line_and_the_right_one() {
+fn a_misspelt_key_is_reported_with_its_line_and_the_right_key() {
     let problem = only("#cloud-config\npackages:\n  - git\nruncdm:\n  - echo\n");
     assert_eq!((problem.line, problem.path.as_str()), (4, "runcdm"));
     assert!(problem.message.contains("`runcmd`"), "{problem}");
@@ -28,14 +28,14 @@ fn a_wrong_type_deep_inside_is_named_with_its_line_and_path() {
 }
 
 #[test]
-fn unquoted_octal_permissions_are_the_number_that_cloud_init_sees() {
+fn unquoted_octal_permissions_are_read_as_the_number_that_cloud_init_reads() {
     let problem = check_user_data("#cloud-config\nwrite_files:\n  - path: /a\n    permissions: 0644\n").remove(0);
     assert_eq!((problem.line, problem.path.as_str()), (4, "write_files[0].permissions"), "{problem}");
     assert!(problem.message.contains("420"), "{problem}");
 }
 
 #[test]
-fn yaml_that_does_not_parse_names_the_line() {
+fn a_syntax_error_in_yaml_is_reported_with_its_line() {
     let problem = only("#cloud-config\nusers:\n  - name: \"ci\n");
     assert!(problem.line >= 3, "{problem:?}");
 }
@@ -47,7 +47,7 @@ fn a_duplicate_key_is_a_problem() {
 }
 
 #[test]
-fn a_nearly_right_first_line_is_explained() {
+fn a_first_line_with_a_small_mistake_is_explained() {
     for first in ["# cloud-config", "#cloud_config", "#Cloud-Config", "", "hostname: x"] {
         let problem = only(&format!("{first}\nhostname: x\n"));
         assert!(problem.line == 1 && problem.message.contains("#cloud-config"), "{problem}");
@@ -69,7 +69,7 @@ fn keys_of_newer_releases_pass() {
 }
 
 #[test]
-fn network_config_versions() {
+fn network_config_of_both_versions_is_checked() {
     assert_eq!(
         check_network_config("version: 2\nethernets:\n  all:\n    match: {driver: virtio_net}\n    dhcp4: true\n"),
         vec![]

@@ -1,4 +1,4 @@
-//! `jsonencode` and `yamlencode`, byte for byte as Terraform writes them.
+//! `jsonencode` and `yamlencode`, with the same bytes as Terraform's.
 
 use hcl::{Number, Value};
 
@@ -24,7 +24,7 @@ pub(super) fn number_text(number: &Number) -> String {
     }
 }
 
-/// Writes compact JSON, keys sorted, `<`, `>` and `&` escaped.
+/// Writes compact JSON with sorted keys. Escapes `<`, `>` and `&`.
 pub(super) fn json(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
@@ -56,7 +56,7 @@ fn sorted(value: &Value) -> Vec<(&String, &Value)> {
     items
 }
 
-/// Writes YAML in block style, strings quoted, lists not indented below their key.
+/// Writes YAML in block style. Strings are quoted, and lists are not indented below their key.
 pub(super) fn yaml(value: &Value) -> String {
     let mut out = String::new();
     yaml_node(&mut out, value, 0);

@@ -1,4 +1,4 @@
-//! The functions that a template may call: what `templatefile` users reach for, under the same names and with the same results.
+//! The functions that a template may call. They have the names and the results of the functions in Terraform.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ use super::encode;
 
 type Outcome = Result<Value, String>;
 
-/// Name, least number of arguments, most (`None`: any), body.
+/// Name, smallest and largest number of arguments (`None` for any number), and body.
 type Entry = (&'static str, usize, Option<usize>, fn(FuncArgs) -> Outcome);
 
 const TABLE: &[Entry] = &[
@@ -66,7 +66,7 @@ const TABLE: &[Entry] = &[
     ("yamlencode", 1, Some(1), |args| Ok(encode::yaml(&args[0]).into())),
 ];
 
-/// Makes the whole table callable.
+/// Declares all functions of the table.
 pub(super) fn declare(context: &mut Context<'static>) {
     for (name, least, most, body) in TABLE {
         let mut definition = FuncDef::builder().params(std::iter::repeat_n(ParamType::Any, *least));
@@ -77,12 +77,12 @@ pub(super) fn declare(context: &mut Context<'static>) {
     }
 }
 
-/// Returns true if a template may call it.
+/// Returns true if a template may call a function of this name.
 pub(super) fn is_known(name: &str) -> bool {
     TABLE.iter().any(|entry| entry.0 == name)
 }
 
-/// Returns every name, comma separated.
+/// Returns all names, separated by commas.
 pub(super) fn known() -> String {
     TABLE.iter().map(|entry| entry.0).collect::<Vec<_>>().join(", ")
 }
@@ -128,7 +128,7 @@ fn whole(value: &Value) -> Result<i64, String> {
     Ok(number as i64)
 }
 
-/// Returns a whole number if the value is one.
+/// Turns a floating-point number without a fraction into an integer.
 fn tidy(value: Value) -> Value {
     whole(&value).map(Value::from).unwrap_or(value)
 }
@@ -361,7 +361,7 @@ fn pad(out: &mut String, flags: &str, verb: char, value: &Value) -> Result<(), S
         numeric.split_once('.').map_or((numeric, None), |(width, precision)| (width, Some(precision)));
     let zero = width.starts_with('0') && !left;
     let width: usize = if width.is_empty() { 0 } else { width.parse().map_err(|_| "a width that is not a number")? };
-    let precision: usize = precision.map_or(Ok(6), str::parse).map_err(|_| "a precision that is not a number")?;
+    let precision: usize = precision.map_or(Ok(6), str::parse).map_err(|_| "the precision is not a number")?;
     let body = match verb {
         's' => text(value)?,
         'v' => text(value).unwrap_or_else(|_| encode::json(value)),

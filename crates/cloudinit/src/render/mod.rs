@@ -1,7 +1,8 @@
-//! `templatefile`-compatible rendering.
+//! Renders templates like Terraform's `templatefile`.
 //!
-//! Parsing and expressions are hcl-rs's; the walk over the template is ours, because trimming and interpolation differ there from
-//! HashiCorp's HCL: `~` eats white space of *one line* of the neighbouring text, and a list, an object or null cannot be interpolated.
+//! hcl-rs parses templates and evaluates expressions. This module evaluates the template itself, because hcl-rs differs
+//! from HashiCorp's HCL in two points. In HashiCorp's HCL, `~` strips white space of *one line* of the neighbouring
+//! text, and a list, an object or null cannot be interpolated.
 
 mod encode;
 mod functions;
@@ -16,40 +17,40 @@ use hcl::edit::template::{Directive, Element, ForDirective, IfDirective, Templat
 use hcl::eval::{Context, Evaluate as _};
 use hcl::template::Strip;
 
-/// Why a template could not be rendered. Lines count from 1.
+/// Reason why a template cannot be rendered. Lines count from 1.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum RenderError {
-    /// The text is not a template: an unclosed `${`, a directive without its end.
+    /// The text is not a template. For example, a `${` is not closed, or a directive has no end.
     #[error("line {line}, column {column}: {message}")]
     Syntax {
         /// Line of the error.
         line: usize,
         /// Column of the error.
         column: usize,
-        /// The parser's words.
+        /// Message of the parser.
         message: String,
     },
-    /// A variable that was not given; as in Terraform this counts in branches that are not taken too.
+    /// A variable has no value. As in Terraform, this is an error in branches that are not taken too.
     #[error("line {line}: the template uses ${{{name}}}, which is not among the given variables ({known})")]
     UndefinedVariable {
         /// Line of the use.
         line: usize,
         /// Name of the variable.
         name: String,
-        /// The names that were given, comma separated.
+        /// Names of the variables with values, separated by commas.
         known: String,
     },
-    /// A function that this renderer does not have.
+    /// The template calls a function that does not exist here.
     #[error("line {line}: there is no function \"{name}\" here; known functions: {known}")]
     UndefinedFunction {
         /// Line of the call.
         line: usize,
         /// Name of the function.
         name: String,
-        /// Every known function, comma separated.
+        /// Names of all functions, separated by commas.
         known: String,
     },
-    /// An expression failed, or gave something that has no place in text.
+    /// An expression failed, or its result cannot be a part of a text.
     #[error("line {line}: {message}")]
     Evaluation {
         /// Line of the interpolation or directive.
@@ -59,13 +60,12 @@ pub enum RenderError {
     },
 }
 
-/// Renders `template` with `variables`, with the result of Terraform's `templatefile`.
+/// Renders `template` with `variables`. The result is that of Terraform's `templatefile`.
 ///
-/// Values are JSON values, as they come from a configuration. A template that consists of nothing but one interpolation is text here too:
-/// a list or an object in it is an error rather than a non-string result.
+/// The result is always text. In a template that is a single interpolation, a list or an object is an error.
 ///
 /// # Errors
-/// See [`RenderError`]; all name the line.
+/// Those of [`RenderError`]. All of them name the line.
 pub fn render(template: &str, variables: &BTreeMap<String, serde_json::Value>) -> Result<String, RenderError> {
     let parsed = Template::from_str(template).map_err(|error| RenderError::Syntax {
         line: error.location().line(),
@@ -78,7 +78,7 @@ pub fn render(template: &str, variables: &BTreeMap<String, serde_json::Value>) -
     functions::declare(&mut context);
     let mut scope = Scope::default();
     for (name, value) in variables {
-        // A name that is not an identifier cannot be referred to, so it can be left out.
+        // A template cannot use a name that is not an identifier.
         let Ok(identifier) = hcl::Identifier::new(name.clone()) else { continue };
         scope.names.push((identifier, json_to_hcl(value)));
     }
@@ -88,7 +88,8 @@ pub fn render(template: &str, variables: &BTreeMap<String, serde_json::Value>) -
     Ok(out)
 }
 
-/// Variables in sight; an inner `%{ for }` shadows by coming later.
+/// Variables that an expression may use. A later variable hides an earlier one of the same name, as an inner `%{ for }`
+/// does.
 #[derive(Clone, Default)]
 struct Scope {
     names: Vec<(hcl::Identifier, Value)>,
@@ -100,7 +101,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// `before` and `after` are the markers that enclose this (sub)template.
+    /// Renders a template or a part of one. `before` and `after` are the markers that enclose it.
     fn template(
         &self,
         out: &mut String,
@@ -192,7 +193,7 @@ impl Walk<'_> {
 }
 
 fn identifier(name: &str) -> hcl::Identifier {
-    // The parser has accepted it as an identifier already.
+    // The parser accepted this name as an identifier.
     hcl::Identifier::sanitized(name)
 }
 
@@ -223,7 +224,8 @@ fn strips_after(element: &Element) -> bool {
     }
 }
 
-/// Strips blanks as HCL does: its scanner returns text line by line, and a strip marker changes only the line next to it.
+/// Strips blanks as HCL does. HCL's scanner returns text line by line, and a strip marker changes only the line next to
+/// it.
 fn trimmed(text: &str, start: bool, end: bool) -> String {
     let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
     if start && let Some(first) = lines.first_mut() {
@@ -237,7 +239,7 @@ fn trimmed(text: &str, start: bool, end: bool) -> String {
 
 fn text_of(value: &Value) -> Result<String, String> {
     match value {
-        Value::Null => Err("the expression is null; null has no place in text".to_owned()),
+        Value::Null => Err("the expression is null, which cannot be a part of a text".to_owned()),
         Value::Array(_) | Value::Object(_) => {
             Err(format!("the expression is {}; text is required (use join() or jsonencode())", kind_of(value)))
         }

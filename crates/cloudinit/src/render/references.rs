@@ -10,7 +10,7 @@ use hcl::edit::visit::{self, Visit};
 
 use super::{RenderError, functions, line_of};
 
-/// Fails on the first variable or function that is not there.
+/// Returns an error for the first variable or function that does not exist.
 pub(super) fn check(
     source: &str,
     template: &Template,

@@ -13,7 +13,7 @@ fn variables() -> BTreeMap<String, Value> {
     all.into_iter().collect()
 }
 
-/// The expectations were recorded from `templatefile` of Terraform 1.11.4 with the variables above.
+/// The expected results were recorded from `templatefile` of Terraform 1.11.4 with the variables above.
 #[test]
 fn renders_what_templatefile_renders() {
     let cases: Vec<Value> = serde_json::from_str(include_str!("../../tests/templatefile.json")).unwrap();
@@ -40,7 +40,7 @@ fn an_undefined_variable_is_named_with_its_line_even_in_a_branch_not_taken() {
 }
 
 #[test]
-fn loop_variables_are_not_undefined_but_leak_nowhere() {
+fn a_loop_variable_is_defined_in_its_loop_only() {
     assert_eq!(render("%{ for i in l }${[for j in l : \"${i}${j}\"][0]} %{ endfor }", &variables()).unwrap(), "pp qp ");
     let error = render("%{ for i in l }%{ endfor }${i}", &variables()).unwrap_err();
     assert!(matches!(error, RenderError::UndefinedVariable { .. }), "{error:?}");

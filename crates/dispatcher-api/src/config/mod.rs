@@ -1,7 +1,7 @@
 //! The dispatcher's configuration: addresses of Proxmox VE and GitHub, and the runner pools.
 //!
 //! The provider writes the configuration, and the dispatcher validates it again and stores it. A configuration must
-//! never hold a secret: secrets are sent sealed, as [`crate::Secrets`].
+//! never hold a secret. Secrets are sent sealed, as [`crate::Secrets`].
 
 use std::fmt;
 
@@ -129,7 +129,7 @@ pub struct TemplateSource {
     pub vmid: Vmid,
     /// Node of the template, on which clones are made.
     pub node: NodeName,
-    /// True if `family` is the template's name at Proxmox VE, whatever its marker says.
+    /// True if `family` is the template's name at Proxmox VE, regardless of its marker.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_name: bool,
 }
@@ -197,7 +197,7 @@ impl Config {
         self.pools.iter().find(|pool| pool.name == *name)
     }
 
-    /// Checks what types alone cannot say: syntax of names, uniqueness, ranges.
+    /// Checks the rules that types cannot express: syntax of names, uniqueness, ranges.
     ///
     /// # Errors
     /// [`ConfigError::Invalid`] with every problem found.
@@ -209,8 +209,8 @@ impl Config {
         Err(ConfigError::Invalid(problems))
     }
 
-    /// Returns the SHA-256 of the configuration in 64 hexadecimal digits, whatever the order of its pools. Both sides
-    /// compute it, so that drift shows without the configuration travelling back.
+    /// Returns the SHA-256 of the configuration in 64 hexadecimal digits, regardless of the order of its pools. Both sides
+    /// compute it, so the provider detects drift without reading the configuration back.
     #[cfg(feature = "console")]
     #[must_use]
     pub fn hash(&self) -> String {

@@ -55,7 +55,7 @@ fn a_sound_configuration_survives_json() {
 }
 
 #[test]
-fn defaults_fill_what_is_left_out() {
+fn omitted_fields_have_defaults() {
     let text = r#"{"installation":"lab","pve":{"endpoints":["https://h:8006"],"token_id":"a@pam!b"},"pools":[{"name":"p",
         "labels":["x"],"repositories":["o/r"],"max":1,"vmid_range":"9100-9199","resource_pool":"ci",
         "template":{"family":"f","vmid":9000,"node":"pve1"}}]}"#;
@@ -68,7 +68,7 @@ fn defaults_fill_what_is_left_out() {
 }
 
 #[test]
-fn an_unknown_field_is_refused_by_name() {
+fn an_unknown_field_is_refused_with_its_name() {
     let text = serde_json::to_string(&config()).unwrap().replacen("\"max\"", "\"maximum\":1,\"max\"", 1);
     let error = Config::from_json(&text).unwrap_err();
     let ConfigError::Syntax(source) = error else { panic!("{error}") };
@@ -101,7 +101,7 @@ fn every_problem_is_reported_with_its_path() {
 }
 
 #[test]
-fn pools_do_not_share_names_or_ranges_and_do_not_hold_their_template() {
+fn pools_with_a_common_name_or_range_or_with_their_own_template_are_refused() {
     let mut bad = config();
     bad.pools[1] = pool("ubuntu", "9150-9160");
     assert_eq!(paths(&bad), ["pools[1].name", "pools[1].vmid_range"]);
@@ -111,7 +111,7 @@ fn pools_do_not_share_names_or_ranges_and_do_not_hold_their_template() {
 }
 
 #[test]
-fn the_hash_depends_on_content_not_on_the_order_of_pools() {
+fn the_hash_depends_on_the_content_and_not_on_the_order_of_pools() {
     let mut swapped = config();
     swapped.pools.swap(0, 1);
     assert_eq!(swapped.hash(), config().hash());

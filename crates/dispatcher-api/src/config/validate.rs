@@ -1,4 +1,4 @@
-//! The rules of a configuration that types cannot hold, each with the path of the field.
+//! The rules of a configuration that types cannot express, each with the path of the field.
 
 use super::{Config, ConfigProblem, PveConfig, RunnerPool};
 
@@ -74,7 +74,7 @@ fn check_capacity(pool: &RunnerPool, path: &str, found: &mut Findings) {
     found.require(pool.max >= 1, format!("{path}.max"), "must be at least 1");
     let message = format!("{} virtual machines do not fit into the {places} VMIDs of {}", pool.max, pool.vmid_range);
     found.require(pool.max <= places, format!("{path}.max"), message);
-    let message = format!("VMID {} lies in the pool's own range {}", pool.template.vmid, pool.vmid_range);
+    let message = format!("VMID {} is in the pool's own range {}", pool.template.vmid, pool.vmid_range);
     found.require(!pool.vmid_range.contains(pool.template.vmid), format!("{path}.template.vmid"), message);
     for (field, seconds) in [
         ("boot_limit_seconds", pool.boot_limit_seconds),

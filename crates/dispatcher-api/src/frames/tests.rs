@@ -95,7 +95,7 @@ proptest! {
 }
 
 #[test]
-fn a_lost_chunk_is_made_good_by_sending_the_message_again() {
+fn a_message_with_a_lost_chunk_arrives_when_it_is_sent_again() {
     let first = message(1, vec![7; 3 * CHUNK]);
     let again = Message { number: 2, ..first.clone() };
     let lines = encode(Direction::Request, &first).unwrap();
@@ -118,7 +118,7 @@ fn two_sessions_do_not_mix() {
 }
 
 #[test]
-fn unfinished_messages_do_not_pile_up() {
+fn unfinished_messages_are_dropped() {
     let mut decoder = Decoder::new(Direction::Request);
     for session in 0..100 {
         let message = Message { session: SessionId(session), number: 1, payload: vec![0; 2 * CHUNK] };

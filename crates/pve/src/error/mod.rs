@@ -1,7 +1,7 @@
-//! Errors of calls, and how to distinguish them.
+//! Errors of requests.
 //!
-//! PVE knows neither 404 nor 409: nearly every refusal is a 500, late ones are the exit status of a task, and only the text tells
-//! them apart. All knowledge of those texts is in `wording`.
+//! PVE uses neither 404 nor 409. Nearly every refusal is a 500, or the exit status of a task, and only its text shows
+//! the cause. The module `wording` knows these texts.
 
 mod wording;
 
@@ -28,7 +28,8 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// PVE's explanation: its message, or the reason phrase where the body is empty, and what it says of single parameters.
+    /// Returns PVE's text: the message, or the reason phrase if the body is empty, and the texts about single
+    /// parameters.
     #[must_use]
     pub fn text(&self) -> String {
         let details: Vec<String> =
@@ -46,136 +47,136 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// A failed call.
+/// A failed request.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// PVE said no.
+    /// PVE refused the request.
     #[error("Proxmox VE refused {0}")]
     Refused(Refusal),
-    /// There is no such guest. PVE itself says so only to those who may see every guest.
+    /// The guest does not exist. PVE itself says so only to tokens that may see every guest.
     #[error("there is no guest {vmid} at Proxmox VE")]
     NoGuest {
-        /// The VMID, which nobody has.
+        /// VMID, which no guest has.
         vmid: Vmid,
     },
-    /// Nobody answers at any of the endpoints; nothing was sent.
+    /// No endpoint answers. Nothing was sent.
     #[error("Proxmox VE cannot be reached at {endpoint}")]
     Unreachable {
-        /// The endpoint tried first.
+        /// Endpoint that was tried first.
         endpoint: String,
         /// Why.
         #[source]
         source: Box<dyn StdError + Send + Sync>,
     },
-    /// The certificate did not pass; nothing was sent.
+    /// The certificate is not trusted. Nothing was sent.
     #[error("the certificate of {endpoint} is not trusted: {reason}")]
     Untrusted {
         /// The endpoint.
         endpoint: String,
-        /// The server's certificate.
+        /// Fingerprint of the server's certificate.
         fingerprint: Fingerprint,
-        /// Why it was refused.
+        /// Reason for the refusal.
         reason: String,
     },
-    /// The connection broke after the request had been sent: it may have taken effect.
+    /// The connection broke after the request was sent. The request may have been carried out.
     #[error("the connection broke during {method} {path}")]
     Interrupted {
         /// Method of the request.
         method: &'static str,
-        /// Its path.
+        /// Path of the request.
         path: String,
         /// Why.
         #[source]
         source: Box<dyn StdError + Send + Sync>,
     },
-    /// Something answers, but it is not a PVE API.
-    #[error("what answers at {endpoint} is not a Proxmox VE API: {detail}")]
+    /// The server at the endpoint is not a PVE API.
+    #[error("the server at {endpoint} is not a Proxmox VE API: {detail}")]
     NotPve {
         /// The endpoint.
         endpoint: String,
-        /// The server's text.
+        /// Text of the server.
         detail: String,
     },
-    /// The answer has not the expected shape.
+    /// The answer does not have the expected form.
     #[error("the answer to {method} {path} has an unexpected shape")]
     Shape {
         /// Method of the request.
         method: &'static str,
-        /// Its path.
+        /// Path of the request.
         path: String,
         /// The mismatch.
         #[source]
         source: serde_json::Error,
     },
-    /// The answer is larger than any that the client reads. A request that changes something was carried out.
+    /// The answer is larger than the client's limit. A change that was requested has been carried out.
     #[error("the answer to {method} {path} has more than {} MiB", limit >> 20)]
     Oversized {
         /// Method of the request.
         method: &'static str,
-        /// Its path.
+        /// Path of the request.
         path: String,
         /// Largest answer in bytes.
         limit: usize,
     },
-    /// A task ended badly.
+    /// A task failed.
     #[error("the task {} of Proxmox VE failed: {exit_status}{}", upid.kind(), tail(log))]
     Task {
         /// The task.
         upid: Upid,
-        /// How it ended, in PVE's words.
+        /// PVE's exit status.
         exit_status: String,
         /// Last lines of its log.
         log: Vec<String>,
     },
-    /// A task takes longer than it may. It goes on.
-    #[error("the task {} of Proxmox VE was still running when the time was up", upid.kind())]
+    /// A task did not end before the deadline. It continues.
+    #[error("the task {} of Proxmox VE was still running at the deadline", upid.kind())]
     Deadline {
         /// The task.
         upid: Upid,
     },
-    /// The caller's stop token was cancelled during the wait for a task. The task goes on.
+    /// The caller's stop token was cancelled during the wait for a task. The task continues.
     #[error("stopped while waiting for the task {} of Proxmox VE", upid.kind())]
     Cancelled {
         /// The task.
         upid: Upid,
     },
-    /// More than the guest agent takes in one call.
+    /// The content is larger than the guest agent's limit for one call.
     #[error("{bytes} bytes are more than the guest agent takes in one call ({limit})")]
     TooLarge {
         /// Size of the content.
         bytes: usize,
-        /// Most that fits.
+        /// Limit in bytes.
         limit: usize,
     },
-    /// The console of a container could not be opened, or failed.
+    /// The console of a container cannot be opened, or failed.
     #[error("the console of guest {vmid} failed: {doing}")]
     Console {
         /// The container.
         vmid: Vmid,
         /// Operation that failed.
         doing: &'static str,
-        /// Why. Never holds the ticket.
+        /// Cause. It never contains the ticket.
         #[source]
         source: Box<dyn StdError + Send + Sync>,
     },
-    /// TLS or the HTTP client could not be set up.
+    /// TLS or the HTTP client cannot be set up.
     #[error("the connection to Proxmox VE cannot be set up")]
     Setup(#[source] SetupError),
 }
 
-/// Why a client could not be made.
+/// Reason why a client cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// No endpoint at all.
+    /// The configuration has no endpoint.
     #[error("no endpoint is given")]
     NoEndpoint,
-    /// Certificates.
+    /// The certificates cannot be used.
     #[error(transparent)]
     Trust(#[from] TrustError),
-    /// The client was given a transport of its own, which takes no files.
-    #[error("the transport that was given takes no uploads")]
+    /// The client uses a transport of the caller, which accepts no uploads.
+    #[error("the transport of the caller accepts no uploads")]
     NoUploads,
-    /// The HTTP client.
+    /// The HTTP client refused its configuration.
     #[error("the HTTP client refuses its configuration")]
     Http(#[source] Box<dyn StdError + Send + Sync>),
 }

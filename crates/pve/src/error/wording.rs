@@ -5,11 +5,11 @@ use super::Error;
 /// A privilege that the token lacks, as far as PVE named it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingPrivilege {
-    /// Path of the access control list, for example `/vms/9000`. Unknown when PVE does not say.
+    /// Path of the access control list, for example `/vms/9000`. `None` if PVE does not name it.
     pub path: Option<String>,
-    /// Privileges any of which would do, for example `VM.Clone`. None when PVE does not say.
+    /// Privileges of which one is enough, for example `VM.Clone`. Empty if PVE names none.
     pub privileges: Vec<String>,
-    /// Token that lacks them; unknown where a task failed.
+    /// Token that lacks them. `None` if a task failed.
     pub token_id: Option<String>,
 }
 
@@ -21,7 +21,7 @@ impl Error {
         }
     }
 
-    /// PVE's text, from a refusal or from the end of a task.
+    /// Returns PVE's text, from a refusal or from the end of a task.
     fn words(&self) -> Option<String> {
         match self {
             Self::Refused(refusal) => Some(refusal.text()),
@@ -41,7 +41,7 @@ impl Error {
         }
     }
 
-    /// The guest that the call was about does not exist (on that node, as that kind of guest).
+    /// Returns true if the guest of the request does not exist on that node as that kind of guest.
     #[must_use]
     pub fn is_guest_missing(&self) -> bool {
         matches!(self, Self::NoGuest { .. })
@@ -54,13 +54,13 @@ impl Error {
             })
     }
 
-    /// The change cannot be made while the guest runs.
+    /// Returns true if the change cannot be made while the guest runs.
     #[must_use]
     pub fn is_hotplug_refused(&self) -> bool {
         self.says(|words| words.contains("unable to hotplug ") || words.contains("hotplug problem - "))
     }
 
-    /// The storage does not exist.
+    /// Returns true if the storage does not exist.
     #[must_use]
     pub fn is_storage_missing(&self) -> bool {
         self.says(|words| {
@@ -69,7 +69,7 @@ impl Error {
         })
     }
 
-    /// The volume does not exist.
+    /// Returns true if the volume does not exist.
     #[must_use]
     pub fn is_volume_missing(&self) -> bool {
         self.says(|words| {
@@ -77,19 +77,20 @@ impl Error {
         })
     }
 
-    /// The storage does not take this kind of content.
+    /// Returns true if the storage does not accept this kind of content.
     #[must_use]
     pub fn is_content_type_refused(&self) -> bool {
         self.says(|words| words.contains("does not support '") && words.contains("' content"))
     }
 
-    /// The VMID belongs to some other guest: take another one, and never clean this one up.
+    /// Returns true if the VMID belongs to another guest. Use another VMID, and never remove that guest.
     #[must_use]
     pub fn is_already_exists(&self) -> bool {
         self.says(|words| words.contains("already exists") || words.contains("File exists"))
     }
 
-    /// Another worker held the guest's lock file for too long, or the guest carries a lock: worth another try.
+    /// Returns true if the guest has a lock, or another worker held its lock file for too long. Another attempt may
+    /// succeed.
     #[must_use]
     pub fn is_locked(&self) -> bool {
         self.says(|words| {
@@ -98,13 +99,13 @@ impl Error {
         })
     }
 
-    /// The configuration was changed by somebody else since its digest was read.
+    /// Returns true if the configuration was changed after its digest was read.
     #[must_use]
     pub fn is_digest_conflict(&self) -> bool {
         self.says(|words| words.contains("file change by other user") || words.contains("file changed by other user"))
     }
 
-    /// The guest is running and must not be for this call, or was to be started.
+    /// Returns true if the guest runs, and this request needs a stopped guest.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.says(|words| {
@@ -114,14 +115,14 @@ impl Error {
         })
     }
 
-    /// The guest is not running and must be for this call.
+    /// Returns true if the guest does not run, and this request needs a running guest.
     #[must_use]
     pub fn is_not_running(&self) -> bool {
         let agent = self.is_agent_unavailable();
         self.says(|words| !agent && (words.contains(" is not running") || words.ends_with(" not running")))
     }
 
-    /// The guest agent does not answer (yet).
+    /// Returns true if the guest agent does not answer, or not yet.
     #[must_use]
     pub fn is_agent_unavailable(&self) -> bool {
         self.says(|words| {
@@ -130,61 +131,61 @@ impl Error {
         })
     }
 
-    /// The guest has no agent in its configuration.
+    /// Returns true if the guest's configuration has no agent.
     #[must_use]
     pub fn is_agent_not_configured(&self) -> bool {
         self.says(|words| words.contains("No QEMU guest agent configured"))
     }
 
-    /// The agent found no such file.
+    /// Returns true if the agent did not find the file.
     #[must_use]
     pub fn is_guest_file_missing(&self) -> bool {
         self.says(|words| words.contains("Agent error: ") && words.contains("No such file or directory"))
     }
 
-    /// A template cannot go while linked clones need its disk.
+    /// Returns true if a template cannot be destroyed because linked clones need its disk.
     #[must_use]
     pub fn is_base_in_use(&self) -> bool {
         self.says(|words| words.contains("is still in use by linked clone"))
     }
 
-    /// `protection=1` forbids it.
+    /// Returns true if `protection=1` forbids the request.
     #[must_use]
     pub fn is_protected(&self) -> bool {
         self.says(|words| words.contains("protection mode enabled"))
     }
 
-    /// PVE has no free VMID in the datacenter's range.
+    /// Returns true if PVE has no free VMID in the datacenter's range.
     #[must_use]
     pub fn is_range_full(&self) -> bool {
         self.says(|words| words.contains("unable to get any free VMID in range"))
     }
 
-    /// No such node in the cluster.
+    /// Returns true if the cluster has no such node.
     #[must_use]
     pub fn is_node_unknown(&self) -> bool {
         self.says(|words| words.contains("hostname lookup '") || words.contains("no such cluster node '"))
     }
 
-    /// The resource pool does not exist, which PVE reports as a missing permission.
+    /// Returns true if the resource pool does not exist, which PVE reports as a missing permission.
     #[must_use]
     pub fn is_pool_missing(&self) -> bool {
         self.says(|words| words.contains("pool '") && words.contains("' does not exist"))
     }
 
-    /// The token is wrong, has expired, or is unknown: PVE makes no difference.
+    /// Returns true if the token is wrong, expired or unknown, which PVE does not distinguish.
     #[must_use]
     pub fn is_unauthenticated(&self) -> bool {
         self.status() == Some(401)
     }
 
-    /// The token lacks a privilege.
+    /// Returns true if the token lacks a privilege.
     #[must_use]
     pub fn is_permission_denied(&self) -> bool {
         self.status() == Some(403) || self.says(|words| words.contains("Permission check failed"))
     }
 
-    /// Which privilege the token lacks. `None` when this is another kind of error.
+    /// Returns the privilege that the token lacks, or `None` for another kind of error.
     #[must_use]
     pub fn missing_privilege(&self) -> Option<MissingPrivilege> {
         if !self.is_permission_denied() || self.is_pool_missing() {
@@ -201,26 +202,27 @@ impl Error {
         Some(MissingPrivilege { path: Some(path.to_owned()), privileges, token_id })
     }
 
-    /// The request was certainly not carried out, whatever its method: nobody took it.
+    /// Returns true if the request was certainly not carried out, because no server accepted it.
     ///
-    /// `595` is the API proxy's word for a daemon or a node that takes no connection. `596` comes after the request was passed on.
+    /// The API proxy answers `595` if a daemon or a node accepts no connection. It answers `596` after it has passed
+    /// the request on.
     #[must_use]
     pub fn is_not_carried_out(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Untrusted { .. }) || self.status() == Some(595)
     }
 
-    /// The node's API daemon is down for a moment, as while it is restarted.
+    /// Returns true if the node's API daemon is down, for example during a restart.
     pub(crate) fn is_daemon_down(&self) -> bool {
         self.status() == Some(595) && self.says(|words| words.contains("Connection refused"))
     }
 
-    /// The node's API daemon died in the middle of the call: the request may have been carried out.
+    /// Returns true if the node's API daemon died during the request. The request may have been carried out.
     pub(crate) fn is_daemon_lost(&self) -> bool {
         self.status() == Some(596) && self.says(|words| words.contains("Connection reset by peer"))
     }
 
-    /// Trouble on the way that another try may not meet. Whether the request took effect is open, unless
-    /// [`Error::is_not_carried_out`].
+    /// Returns true if the request failed on its way, so that another attempt may succeed. The request may have been
+    /// carried out, unless [`Error::is_not_carried_out`].
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Interrupted { .. }) || matches!(self.status(), Some(595..=599))
@@ -271,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_guest_is_known_by_its_text() {
+    fn a_missing_guest_is_recognised_by_its_text() {
         assert!(
             refused(500, "Configuration file 'nodes/pve1/qemu-server/7777.conf' does not exist").is_guest_missing()
         );
@@ -282,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn the_losers_of_a_race_for_a_vmid_are_refused_in_many_ways() {
+    fn a_taken_vmid_is_recognised_in_all_texts() {
         assert!(refused(500, "unable to create VM 8100: config file already exists").is_already_exists());
         assert!(task("unable to create VM 8100: config file already exists").is_already_exists());
         assert!(
@@ -294,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn locks_are_worth_another_try() {
+    fn locked_guests_are_recognised() {
         assert!(refused(500, "can't lock file '/var/lock/qemu-server/lock-9010.conf' - got timeout").is_locked());
         assert!(task("can't lock file '/run/lock/lxc/pve-config-8303.lock' - got timeout").is_locked());
         assert!(refused(500, "VM is locked (clone)").is_locked());
@@ -336,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn storages_nodes_and_conflicts() {
+    fn refusals_about_storages_nodes_and_conflicts_are_recognised() {
         assert!(refused_parameter("storage", "No such storage.").is_storage_missing());
         assert!(refused(500, "storage 'nope' does not exist").is_storage_missing());
         assert!(refused(500, "storage 'store' does not support 'iso' content").is_content_type_refused());
@@ -365,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn a_daemon_that_is_down_took_nothing_and_one_that_dies_may_have() {
+    fn a_daemon_that_is_down_accepted_nothing_and_one_that_died_may_have() {
         let down = refused(595, "Connection refused");
         assert!(down.is_transient() && down.is_not_carried_out() && down.is_daemon_down() && !down.is_daemon_lost());
         let dying = refused(596, "Connection reset by peer");

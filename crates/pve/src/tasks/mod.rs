@@ -1,4 +1,5 @@
-//! Waiting for tasks. A call that answers with a UPID has only started; most refusals come at the end of the task.
+//! The wait for tasks. A request that returns a UPID has only started a task, and most refusals are the end of that
+//! task.
 
 mod pacing;
 
@@ -17,28 +18,28 @@ use crate::{
     upid::Upid,
 };
 
-/// Lines of a log that are worth showing.
+/// Number of log lines in an error.
 const LOG_TAIL: usize = 8;
 const LOG_LIMIT: u32 = 500;
 
 use pacing::Polls;
 pub(crate) use pacing::TaskTimes;
 
-/// How long to wait for a task.
+/// Limits of the wait for a task.
 #[derive(Debug, Clone)]
 pub struct WaitOptions {
     /// Longest wait.
     pub deadline: Duration,
-    /// Ends the wait early. The task goes on.
+    /// Token that ends the wait early. The task continues.
     pub cancel: CancellationToken,
 }
 
-/// How a task ended, when it ended well.
+/// The end of a task that succeeded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TaskEnd {
-    /// Nothing to say.
+    /// The task has no warnings.
     Ok,
-    /// Done, with warnings; the last lines of its log.
+    /// The task has warnings. These are the last lines of its log.
     Warnings(Vec<String>),
 }
 
@@ -62,13 +63,14 @@ struct LogLine {
 }
 
 impl Client {
-    /// Waits for the end of a task. Trouble on the way to the server is waited out until the deadline.
+    /// Waits for the end of a task. Passing errors of the connection do not end the wait before the deadline.
     ///
     /// The first poll is at the time by which tasks of this kind have usually ended on that node. Further polls follow
     /// at growing intervals.
     ///
     /// # Errors
-    /// [`Error::Task`] with the end of the log when it failed; [`Error::Deadline`] and [`Error::Cancelled`] when it still runs.
+    /// [`Error::Task`] with the end of the log if the task failed. [`Error::Deadline`] and [`Error::Cancelled`] if it
+    /// still runs.
     pub async fn wait(&self, upid: &Upid, options: &WaitOptions) -> Result<TaskEnd, Error> {
         let mut waiting = Waiting::begin(self, upid, options);
         loop {
@@ -96,7 +98,7 @@ impl Client {
         loop {
             waiting.pause().await?;
             polls += 1;
-            // A first poll that misses the end does so by a little. The second poll then shows the effect.
+            // If the first poll is too early, it is usually so by little, and the second poll shows the effect.
             let asks_task = polls > 2 && polls % 2 == 1;
             if asks_task {
                 if waiting.end().await?.is_some() {
@@ -115,7 +117,8 @@ impl Client {
         self.task_times().usual(upid)
     }
 
-    /// Whether a task of this kind (`qmclone`, …) that the token began, or may see, is running on the node.
+    /// Returns true if a task of this kind (`qmclone`, …) runs on the node. Only tasks that the token started or may
+    /// see count.
     ///
     /// # Errors
     /// See [`Error`].
@@ -143,7 +146,7 @@ impl Client {
         Err(Error::Task { upid: upid.clone(), exit_status, log })
     }
 
-    /// The log only explains: without it the outcome is the same.
+    /// Returns the end of the log, or nothing if it cannot be read, because it only explains the failure.
     async fn log_tail(&self, upid: &Upid) -> Vec<String> {
         let parameters = Parameters::default().with("start", 0).with("limit", LOG_LIMIT);
         let lines: Vec<LogLine> =
@@ -176,7 +179,7 @@ impl<'a> Waiting<'a> {
         self.options.deadline.saturating_sub(self.begin.elapsed())
     }
 
-    /// Waits until the next poll, or for the deadline.
+    /// Waits until the next poll or the deadline.
     async fn pause(&mut self) -> Result<(), Error> {
         let pause = self.polls.next_pause().min(self.left());
         tokio::select! {

@@ -1,5 +1,4 @@
-//! Times at which to ask whether a task has ended. Each poll is a request, and a late poll delays the caller that
-//! waits.
+//! Times of the polls of a task. Each poll is a request, and a late poll delays the caller.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};

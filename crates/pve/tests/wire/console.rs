@@ -1,4 +1,4 @@
-//! The console's protocol, against a server that plays PVE's two proxies.
+//! The console's protocol, against a fake of PVE's two proxies.
 
 use crate::server::{Listener, client, id, node, read};
 use futures::{SinkExt, StreamExt};
@@ -17,7 +17,7 @@ const TICKET: &str = "PVEVNC:65F0::a+b/c==";
 
 type Socket = WebSocketStream<tokio_rustls::server::TlsStream<tokio::net::TcpStream>>;
 
-/// Hands out the ticket, then takes the websocket and the greeting.
+/// Returns the ticket, then accepts the websocket and the greeting.
 async fn accept(listener: &Listener) -> (String, Socket) {
     let mut stream = listener.accept().await;
     let request = read(0, &mut stream).await.unwrap();
@@ -42,7 +42,7 @@ async fn accept(listener: &Listener) -> (String, Socket) {
 }
 
 #[tokio::test]
-async fn input_is_framed_output_is_raw_and_the_end_needs_no_closing() {
+async fn input_is_framed_and_output_is_raw_and_the_end_needs_no_closing_frame() {
     let listener = Listener::bind().await;
     let container = client(&[&listener.url], Trust::CaPem(listener.ca_pem.clone())).lxc(&node(), id(200));
     let served = tokio::spawn(async move {
@@ -57,11 +57,11 @@ async fn input_is_framed_output_is_raw_and_the_end_needs_no_closing() {
             frames.push(socket.next().await.unwrap().unwrap().into_data());
         }
         socket.send(Message::binary(&b"bye"[..])).await.unwrap();
-        // Dropped without a closing frame, as PVE does it.
+        // PVE ends the connection without a closing frame.
         frames
     });
     let mut console = console::connect(&container).await.unwrap();
-    assert_eq!(console.recv().await.unwrap().unwrap(), &b"\x1b[H"[..], "what follows OK belongs to the terminal");
+    assert_eq!(console.recv().await.unwrap().unwrap(), &b"\x1b[H"[..], "the bytes after OK belong to the terminal");
     console.send("ü\n".as_bytes()).await.unwrap();
     console.send(&vec![b'x'; 40_000]).await.unwrap();
     assert_eq!(console.recv().await.unwrap().unwrap(), &b"bye"[..]);

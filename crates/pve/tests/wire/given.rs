@@ -1,4 +1,4 @@
-//! The client over a transport that its caller gives.
+//! The client over a transport of its caller.
 
 use std::{
     collections::VecDeque,
@@ -16,7 +16,7 @@ use crate::server::{SECRET, id, node};
 
 type Outcome = Result<Response<Bytes>, TransportError>;
 
-/// Records requests, and answers from a list. With nothing left it never answers.
+/// Records requests, and answers from a list. Never answers once the list is empty.
 #[derive(Default)]
 struct Script {
     seen: Mutex<Vec<Request<Bytes>>>,
@@ -62,7 +62,7 @@ fn unreachable() -> Outcome {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_has_the_token_and_the_next_endpoint_gets_it_if_the_first_takes_none() {
+async fn a_request_has_the_token_and_goes_to_the_next_endpoint_if_the_first_accepts_none() {
     let script = Script::of([unreachable(), answer(200, r#"{"data":[]}"#), answer(200, r#"{"data":[]}"#)]);
     let client = script.client();
     client.nodes().await.unwrap();
@@ -83,7 +83,7 @@ async fn a_change_without_an_answer_ends_after_a_minute_and_is_not_repeated() {
     assert_eq!((began.elapsed(), script.uris().len()), (Duration::from_secs(60), 1));
 }
 
-/// Returns the time that a read takes whose first two answers are lost.
+/// Returns the duration of a read whose first two answers are lost.
 async fn tries() -> Duration {
     let began = Instant::now();
     let broken = || Err(TransportError::Interrupted("cut".into()));
@@ -101,7 +101,7 @@ async fn pauses_between_tries_are_the_same_in_every_run() {
 }
 
 #[tokio::test]
-async fn what_a_transport_cannot_do_is_refused() {
+async fn uploads_and_consoles_are_refused() {
     let script = Script::of([answer(200, &"a".repeat((16 << 20) + 1))]);
     let error = script.client().nodes().await.unwrap_err();
     assert!(matches!(error, Error::Oversized { .. }), "{error}");

@@ -1,4 +1,4 @@
-//! The client against servers that show every byte: transport habits, trust, tasks, console.
+//! The client against servers that show every byte: transport, trust, tasks, console.
 #![cfg(test)]
 
 mod console;

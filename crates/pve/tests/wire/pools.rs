@@ -1,4 +1,4 @@
-//! Reads of a resource pool's members that several askers share.
+//! Reads of a resource pool's members that several callers share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use crate::server::{Reaction, Server, ok, status};
 
 const GATHER: Duration = Duration::from_millis(50);
 
-/// A server whose answers name the number of the read as the one member, and wait for a permit each.
+/// A server whose answer has the number of the read as its only member. Each answer waits for a permit.
 struct Pool {
     server: Server,
     answers: Arc<Semaphore>,

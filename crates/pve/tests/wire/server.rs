@@ -1,4 +1,4 @@
-//! A TLS server that shows requests byte for byte and answers as a test wants, with habits that no HTTP library has.
+//! A TLS server that shows requests byte for byte. A test sets its answers, which HTTP libraries could not send.
 
 use std::{
     future::Future,
@@ -17,7 +17,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 pub(crate) const SECRET: &str = "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee";
 
-/// One request as it came over the wire.
+/// One request as it arrived.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     /// Number of its connection.
@@ -42,10 +42,10 @@ impl Request {
     }
 }
 
-/// The server's reaction to a request.
+/// The reaction of the server to a request.
 pub(crate) enum Reaction {
     Answer(String),
-    /// Closes without a word.
+    /// Closes the connection without an answer.
     Close,
 }
 
@@ -69,7 +69,7 @@ pub(crate) struct Server {
     pub(crate) requests: Arc<Mutex<Vec<Request>>>,
 }
 
-/// A listener with a certificate for 127.0.0.1 of a CA of its own.
+/// A listener with a certificate for 127.0.0.1 of its own CA.
 pub(crate) struct Listener {
     listener: TcpListener,
     acceptor: TlsAcceptor,
@@ -98,7 +98,7 @@ impl Listener {
         Self { listener, acceptor: TlsAcceptor::from(Arc::new(config)), url, ca_pem: issuer.pem(), fingerprint: digest }
     }
 
-    /// The next connection whose handshake succeeds.
+    /// Returns the next connection whose handshake succeeds.
     pub(crate) async fn accept(&self) -> TlsStream<TcpStream> {
         loop {
             let (stream, _) = self.listener.accept().await.unwrap();
@@ -189,7 +189,6 @@ pub(crate) async fn read(connection: usize, stream: &mut TlsStream<TcpStream>) -
     Some(request)
 }
 
-/// The VMID of this number.
 pub(crate) fn node() -> ownership::NodeName {
     "pve1".parse().unwrap()
 }

@@ -1,4 +1,4 @@
-//! The habits of PVE's HTTP server, and what the client makes of them.
+//! The peculiarities of PVE's HTTP server, and the client's behaviour with them.
 
 use std::{
     sync::{
@@ -18,7 +18,7 @@ use tokio::{
 const UPID: &str = "\"UPID:pve1:000002E8:0002A2C8:6B02BFC8:qmclone:9000:ci@pve!t1:\"";
 const NODES: &str = r#"[{"node":"pve1","status":"online"}]"#;
 
-/// Answers the first request of the first connection; closes that connection, without an answer, on the second.
+/// Answers the first request of the first connection. Closes that connection without an answer at the second request.
 async fn closes_the_reused_connection() -> Server {
     let seen = Arc::new(AtomicUsize::new(0));
     Server::start(move |request: Request| {
@@ -29,7 +29,7 @@ async fn closes_the_reused_connection() -> Server {
 }
 
 #[tokio::test]
-async fn a_read_is_repeated_when_the_reused_connection_was_closed() {
+async fn a_read_is_repeated_if_the_reused_connection_was_closed() {
     let server = closes_the_reused_connection().await;
     let client = server.client();
     client.nodes().await.unwrap();
@@ -49,7 +49,7 @@ async fn a_write_that_may_have_arrived_is_never_repeated() {
 }
 
 #[tokio::test]
-async fn an_answer_without_end_is_not_read_into_memory() {
+async fn an_endless_answer_is_not_read_into_memory() {
     let server = Server::start(|_| async { ok(&format!("\"{}\"", "a".repeat(17 << 20))) }).await;
     let error = server.client().nodes().await.unwrap_err();
     assert!(matches!(error, Error::Oversized { method: "GET", .. }), "{error}");
@@ -58,7 +58,7 @@ async fn an_answer_without_end_is_not_read_into_memory() {
     assert_eq!(server.requests().len(), 1);
 }
 
-/// Answers with this status line so often, then carries out what it is asked.
+/// Answers with this status line the given number of times, then carries out requests.
 async fn answers_first(line: &'static str, times: usize) -> Server {
     let seen = Arc::new(AtomicUsize::new(0));
     Server::start(move |_| {
@@ -69,14 +69,14 @@ async fn answers_first(line: &'static str, times: usize) -> Server {
 }
 
 #[tokio::test]
-async fn a_write_is_repeated_while_the_daemon_takes_no_connection() {
+async fn a_write_is_repeated_while_the_daemon_accepts_no_connection() {
     let server = answers_first("595 Connection refused", 2).await;
     server.client().qemu(&node(), id(9101)).start().await.unwrap();
     assert_eq!(server.requests().len(), 3);
 }
 
 #[tokio::test]
-async fn a_write_is_not_repeated_when_the_daemon_dies_under_it() {
+async fn a_write_is_not_repeated_if_the_daemon_dies_during_it() {
     let server = answers_first("596 Connection reset by peer", 1).await;
     let error = server.client().qemu(&node(), id(9101)).start().await.unwrap_err();
     assert!(error.is_transient() && !error.is_not_carried_out(), "{error}");
@@ -84,7 +84,7 @@ async fn a_write_is_not_repeated_when_the_daemon_dies_under_it() {
 }
 
 #[tokio::test]
-async fn a_read_is_repeated_when_the_daemon_dies_under_it() {
+async fn a_read_is_repeated_if_the_daemon_dies_during_it() {
     let seen = Arc::new(AtomicUsize::new(0));
     let server = Server::start(move |_| {
         let nth = seen.fetch_add(1, Ordering::SeqCst);
@@ -95,7 +95,7 @@ async fn a_read_is_repeated_when_the_daemon_dies_under_it() {
 }
 
 #[tokio::test]
-async fn a_refused_token_is_known_by_the_reason_phrase_and_its_secret_is_not_shown() {
+async fn a_refused_token_is_recognised_by_the_reason_phrase_and_its_secret_is_not_shown() {
     let server = Server::start(|_| async { status("401 Authentication failed!", "") }).await;
     let client = server.client();
     let error = client.nodes().await.unwrap_err();
@@ -105,7 +105,8 @@ async fn a_refused_token_is_known_by_the_reason_phrase_and_its_secret_is_not_sho
     assert_eq!(server.requests()[0].header("authorization"), Some(format!("PVEAPIToken=ci@pve!t1={SECRET}").as_str()));
 }
 
-/// Uploads a large file to a server that closes without reading it, and says what the token may do when asked.
+/// Uploads a large file to a server that closes the connection without reading it. The server answers questions about
+/// the token's privileges.
 async fn upload_unread(permissions: &'static str) -> Error {
     let listener = Listener::bind().await;
     let client = client(&[&listener.url], Trust::CaPem(listener.ca_pem.clone()));
@@ -125,7 +126,7 @@ async fn upload_unread(permissions: &'static str) -> Error {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_refused_unread_names_the_missing_privilege() {
+async fn the_error_of_an_upload_that_is_refused_unread_names_the_missing_privilege() {
     let error = upload_unread(r#"{"/storage/local":{"Datastore.Audit":1}}"#).await;
     let missing = error.missing_privilege().unwrap();
     assert_eq!(missing.path.as_deref(), Some("/storage/local"));
@@ -133,7 +134,7 @@ async fn an_upload_that_is_refused_unread_names_the_missing_privilege() {
 }
 
 #[tokio::test]
-async fn an_upload_that_breaks_for_another_reason_says_so() {
+async fn an_upload_that_fails_for_another_reason_is_reported_as_such() {
     let error = upload_unread(r#"{"/storage/local":{"Datastore.AllocateTemplate":1}}"#).await;
     assert!(matches!(error, Error::Interrupted { method: "POST", .. }), "{error}");
 }
@@ -178,7 +179,7 @@ async fn a_delete_has_its_parameters_in_the_query_and_no_body() {
 }
 
 #[tokio::test]
-async fn posts_always_have_a_length_and_a_clone_says_whose_it_is() {
+async fn posts_always_have_a_length_and_a_clone_names_its_owner() {
     let server = Server::start(|_| async { ok(UPID) }).await;
     let vm = server.client().qemu(&node(), id(9000));
     vm.start().await.unwrap();
@@ -197,7 +198,7 @@ async fn posts_always_have_a_length_and_a_clone_says_whose_it_is() {
 }
 
 #[tokio::test]
-async fn agent_commands_repeat_their_key_and_files_go_as_base64() {
+async fn agent_commands_repeat_their_key_and_files_are_sent_as_base64() {
     let server = Server::start(|request: Request| async move {
         if request.line().contains("exec") { ok(r#"{"pid":650}"#) } else { ok("null") }
     })
@@ -239,7 +240,7 @@ async fn at_most_two_agent_calls_are_in_flight_per_node() {
 }
 
 #[tokio::test]
-async fn certificates_are_judged_by_ca_by_pin_or_not_at_all() {
+async fn certificates_are_checked_by_ca_or_by_fingerprint_or_not_at_all() {
     let server = Server::start(|_| async { ok(NODES) }).await;
     let pin = Trust::Fingerprint(server.fingerprint.parse().unwrap());
     for trust in [Trust::CaPem(server.ca_pem.clone()), pin, Trust::Insecure] {
@@ -256,7 +257,7 @@ async fn certificates_are_judged_by_ca_by_pin_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn a_dead_endpoint_is_left_for_the_next_one() {
+async fn the_next_endpoint_is_used_if_one_is_dead() {
     let dead = {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         format!("https://{}", listener.local_addr().unwrap())
@@ -272,7 +273,7 @@ async fn a_dead_endpoint_is_left_for_the_next_one() {
 }
 
 #[tokio::test]
-async fn what_is_not_pve_is_said_to_be_none() {
+async fn a_server_that_is_not_pve_is_reported_as_such() {
     let server = Server::start(|_| async { status("404 Not Found", "<html></html>") }).await;
     let error = server.client().nodes().await.unwrap_err();
     assert!(matches!(&error, Error::NotPve { .. }), "{error:?}");
@@ -292,7 +293,7 @@ mod tasks {
         WaitOptions { deadline: Duration::from_secs(30), cancel: CancellationToken::new() }
     }
 
-    /// A task that runs during two polls and ends so; its log has ten lines.
+    /// A server with a task that runs during two polls and has this exit status. Its log has ten lines.
     async fn ends_with(exit_status: &'static str) -> Server {
         let looks = Arc::new(AtomicUsize::new(0));
         Server::start(move |request: Request| {

@@ -39,58 +39,41 @@ pub trait Blocks: Element {
     fn absent() -> Option<Self>;
 }
 
+/// Defines the conversions of a collection of blocks, which is empty if the configuration has no such block.
+macro_rules! collection_of_blocks {
+    () => {
+        type Present = <Self as Element>::Known;
+
+        fn present(attr: Attr<Self>, basis: Basis, path: &Path) -> Result<Self::Present, ValueError> {
+            present(attr, basis, path, Absent::Empty)
+        }
+
+        fn from_present(present: Self::Present) -> Attr<Self> {
+            Attr::Known(<Self as Element>::from_known(present))
+        }
+
+        fn absent() -> Option<Self> {
+            Some(Self::new())
+        }
+    };
+}
+
 impl<T: Model + Element> Blocks for Vec<T> {
     const NESTING: Nesting = Nesting::List;
 
-    type Present = <Self as Element>::Known;
-
-    fn present(attr: Attr<Self>, basis: Basis, path: &Path) -> Result<Self::Present, ValueError> {
-        present(attr, basis, path, Absent::Empty)
-    }
-
-    fn from_present(present: Self::Present) -> Attr<Self> {
-        Attr::Known(<Self as Element>::from_known(present))
-    }
-
-    fn absent() -> Option<Self> {
-        Some(Self::new())
-    }
+    collection_of_blocks!();
 }
 
 impl<T: Model + Element<Known: Ord> + Ord> Blocks for BTreeSet<T> {
     const NESTING: Nesting = Nesting::Set;
 
-    type Present = <Self as Element>::Known;
-
-    fn present(attr: Attr<Self>, basis: Basis, path: &Path) -> Result<Self::Present, ValueError> {
-        present(attr, basis, path, Absent::Empty)
-    }
-
-    fn from_present(present: Self::Present) -> Attr<Self> {
-        Attr::Known(<Self as Element>::from_known(present))
-    }
-
-    fn absent() -> Option<Self> {
-        Some(Self::new())
-    }
+    collection_of_blocks!();
 }
 
 impl<T: Model + Element> Blocks for BTreeMap<String, T> {
     const NESTING: Nesting = Nesting::Map;
 
-    type Present = <Self as Element>::Known;
-
-    fn present(attr: Attr<Self>, basis: Basis, path: &Path) -> Result<Self::Present, ValueError> {
-        present(attr, basis, path, Absent::Empty)
-    }
-
-    fn from_present(present: Self::Present) -> Attr<Self> {
-        Attr::Known(<Self as Element>::from_known(present))
-    }
-
-    fn absent() -> Option<Self> {
-        Some(Self::new())
-    }
+    collection_of_blocks!();
 }
 
 /// The options of a field's `#[tf(block(…))]`.

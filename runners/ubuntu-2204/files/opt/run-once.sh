@@ -1,9 +1,10 @@
 #!/bin/bash
-# By hand: registers this machine with GitHub, runs exactly one job, and forgets the registration.
+# For use by hand: registers this VM at GitHub, runs exactly one job, and removes the registration.
 #
 #   sudo /opt/actions-runner/run-once.sh URL TOKEN [LABELS] [NAME]
 #
-# URL is a repository's or an organisation's. pxci itself does not use this: its machines never see a registration token.
+# URL is that of a repository or an organization. pxci itself does not use this script, because its VMs never get a
+# registration token.
 set -euo pipefail
 
 if [ $# -lt 2 ] || [ $# -gt 4 ]; then

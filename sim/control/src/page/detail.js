@@ -91,7 +91,7 @@ function job(job) {
     ["runner", job.runner ?? "none yet"],
   ];
   const events = job.events.map((event) => [clock(event.at), event.what]);
-  const parts = [pairs(facts), heading("Events"), pairs(events), heading("Steps"), lines(job.steps, "None."), heading("Log"), lines(job.log ? [job.log] : [], "The runner has not written any output.")];
+  const parts = [pairs(facts), heading("Events"), pairs(events), heading("Steps"), lines(job.steps.map(step => typeof step === "string" ? step : `if ${step.if}: ${step.run}`), "None."), heading("Log"), lines(job.log ? [job.log] : [], "The runner has not written any output.")];
   const path = `/jobs/${job.id}`;
   const buttons = job.state === "completed" ? [{ text: "Run again", path: `${path}/rerun` }] : [{ text: "Cancel the job", path: `${path}/cancel` }];
   return { title: `Job ${job.name}`, parts, buttons };

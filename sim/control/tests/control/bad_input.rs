@@ -45,6 +45,7 @@ const CALLS: &[(&str, &str, &str, u16, &str, &str)] = &[
         "expected one of `repository`, `labels`",
     ),
     ("POST", "/v1/jobs", r#"{"repository": "a/b", "labels": []}"#, 422, "labels", "0 labels"),
+    ("POST", "/v1/jobs", r#"{"repository": "a/b", "labels": ["x"], "steps": [{}]}"#, 422, "steps[0]", "a shell script"),
     ("POST", "/v1/jobs", r#"{"repository": "a/b", "labels": [" "]}"#, 422, "labels[0]", "empty"),
     ("POST", "/v1/jobs", r#"{"repository": "a b/c", "labels": ["x"]}"#, 422, "repository", "is not a repository"),
     ("POST", "/v1/jobs", r#"{"repository": "a/b", "labels": ["x"], "count": 0}"#, 422, "count", "0 jobs"),

@@ -31,3 +31,13 @@ async fn jobs_are_queued_cancelled_and_run_again() {
         (&json!(2), &json!("build-1"), &json!("queued"))
     );
 }
+
+#[tokio::test]
+async fn a_step_has_a_condition_of_its_own() {
+    let simulators = Simulators::start(Latency::Instant).await;
+    let steps = json!(["make", { "run": "make clean", "if": "always()" }, { "run": "make report", "if": "failure()" }]);
+    let jobs = json!({ "repository": "acme/tools", "labels": ["linux"], "steps": steps });
+    let queued = simulators.post("/v1/jobs", jobs).await;
+    let job = simulators.get(&format!("/v1/jobs/{}", queued["jobs"][0])).await;
+    assert_eq!(job["steps"], steps);
+}

@@ -404,7 +404,7 @@ async fn detect_tls(stream: TcpStream, tls: TlsAcceptor, shared: Arc<Shared>) {
         Err(error) => Err(error.into()),
     };
     if let Err(error) = served {
-        tracing::debug!(%error, "a connection to the GitHub simulator broke off");
+        tracing::debug!(%error, "a connection to the GitHub simulator failed");
     }
 }
 

@@ -9,6 +9,7 @@
 //! | `GET sessions/{session}/message` | waits ≤ 50 s: 200 `job=` and `steps=`, 202 nothing, 401 registration gone |
 //! | `POST jobs/{id}/acquire` | 200, or 409 when it was given to another |
 //! | `GET jobs/{id}/event`, `…/environment`, `…/steps/{n}` | files of the job |
+//! | `GET jobs/{id}/conditions/{n}` | the condition of a step, such as `always()` |
 //! | `POST jobs/{id}/log` | takes more of the log |
 //! | `GET jobs/{id}/control` | waits ≤ 20 s: `go-on` or `cancel`; 410 when the job is not this runner's |
 //! | `POST jobs/{id}/finish` | takes the conclusion |
@@ -23,6 +24,7 @@ use super::Shared;
 use crate::program;
 use crate::shapes;
 use crate::world::listener::{Control, Message, Session};
+use crate::world::model::{Job, JobStep};
 use crate::world::registration::NewRunner;
 
 const MESSAGE_WAIT: Duration = Duration::from_secs(50);
@@ -189,15 +191,21 @@ fn job_file(shared: &Arc<Shared>, runner: u64, job: u64, file: &[&str]) -> Reply
                 let event = world.runs.get(&job.run_id)?.event.as_str();
                 Some(environment(job, event, &api))
             }
-            ["steps", number] => job.steps.get(number.parse::<usize>().ok()?.checked_sub(1)?).cloned(),
+            ["steps", number] => Some(step(job, number)?.script.clone()),
+            ["conditions", number] => Some(step(job, number)?.condition.text().to_owned()),
             _ => None,
         }
     });
     content.map_or_else(|| text(404, "no such file"), |content| (200, content.into_bytes()))
 }
 
+/// Returns a step by its number, which counts from 1.
+fn step<'job>(job: &'job Job, number: &str) -> Option<&'job JobStep> {
+    job.steps.get(number.parse::<usize>().ok()?.checked_sub(1)?)
+}
+
 /// Returns the environment variables of a job, one per line, with GitHub's names.
-fn environment(job: &crate::world::model::Job, event: &str, api: &str) -> String {
+fn environment(job: &Job, event: &str, api: &str) -> String {
     let owner = job.repository.split('/').next().unwrap_or_default();
     let variables = [
         ("CI", "true"),

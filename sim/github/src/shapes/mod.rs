@@ -220,26 +220,7 @@ pub(crate) fn webhook(
         "sender": user(owner, API),
     });
     if let Some(login) = organization {
-        let url = format!("{API}/orgs/{login}");
-        let mut organization = json!({
-            "login": login,
-            "id": number_of(login),
-            "node_id": format!("O_{}", number_of(login)),
-            "url": url,
-            "avatar_url": format!("{API}/avatars/{login}"),
-            "description": null,
-        });
-        for (field, rest) in [
-            ("repos_url", "/repos"),
-            ("events_url", "/events"),
-            ("hooks_url", "/hooks"),
-            ("issues_url", "/issues"),
-            ("members_url", "/members{/member}"),
-            ("public_members_url", "/public_members{/member}"),
-        ] {
-            organization[field] = format!("{url}{rest}").into();
-        }
-        payload["organization"] = organization;
+        payload["organization"] = self::organization(login, API);
     }
     if let Some(id) = installation {
         payload["installation"] = json!({ "id": id, "node_id": format!("I_{id}") });

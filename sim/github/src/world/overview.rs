@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::World;
-use super::model::{EventKind, Job, JobState, Runner, Scope};
+use super::model::{Condition, EventKind, Job, JobState, JobStep, Runner, Scope};
 
 impl World {
     /// Returns the whole state as JSON, without secrets. Lists have at most `limit` entries.
@@ -38,11 +38,19 @@ fn overview(world: &World, now: Timestamp, limit: usize) -> Value {
     })
 }
 
+/// Returns a step as a job's author writes it: the script, with its condition if it declares one.
+fn step(step: &JobStep) -> Value {
+    match step.condition {
+        Condition::Success => json!(step.script),
+        condition => json!({ "run": step.script, "if": condition.text() }),
+    }
+}
+
 /// Returns a job with its steps, events and log, or `None` if no job has this number.
 fn job(world: &World, id: u64) -> Option<Value> {
     let job = world.jobs.get(&id)?;
     let mut row = job_row(job);
-    row["steps"] = json!(job.steps);
+    row["steps"] = job.steps.iter().map(step).collect();
     row["log"] = json!(job.log);
     row["events"] =
         job.events.iter().map(|event| json!({ "at": seconds_of(event.at), "what": event_text(&event.kind) })).collect();

@@ -50,7 +50,7 @@ async fn accept(listener: UnixListener, service: String, stop: CancellationToken
     }
 }
 
-/// Passes bytes both ways. The two ends of a connection notice by themselves if it breaks.
+/// Passes bytes in both directions. The two ends of a connection notice by themselves if it breaks.
 async fn pass(mut inside: UnixStream, service: String) {
     if let Ok(mut outside) = TcpStream::connect(service).await
         && let Err(error) = tokio::io::copy_bidirectional(&mut inside, &mut outside).await

@@ -9,34 +9,34 @@ use tokio::process::Command;
 
 use super::PROGRAM;
 
-/// How long both may take until neither is believed to work.
+/// Longest time for both. After that time, neither of them works.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// Value that the boot sector writes to the port of QEMU's exit device …
+/// Value that the boot sector writes to the port of QEMU's exit device.
 const WORD: u8 = 42;
-/// … and the exit code that QEMU makes of it.
+/// Exit code of QEMU for that value.
 const EXIT: i32 = (WORD as i32) << 1 | 1;
 
-/// Counts down from 2^26, so that a processor shows its speed, then ends QEMU: `mov ecx,N` `dec ecx` `jnz` `mov dx,0x501`
-/// `mov al,WORD` `out dx,al` `hlt`.
+/// Code of the boot sector. It counts down from 2^26, which shows the speed of the processor, and ends QEMU: `mov
+/// ecx,N` `dec ecx` `jnz` `mov dx,0x501` `mov al,WORD` `out dx,al` `hlt`.
 const CODE: [u8; 17] = [0x66, 0xb9, 0, 0, 0, 4, 0x66, 0x49, 0x75, 0xfc, 0xba, 0x01, 0x05, 0xb0, WORD, 0xee, 0xf4];
 
-/// See the module.
+/// The means of running a machine's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accelerator {
     /// The machine's own processor.
     Kvm,
-    /// QEMU's emulation of one.
+    /// QEMU's emulation of a processor.
     Emulation,
 }
 
 impl Accelerator {
-    /// Returns the faster of the two, found by trying: both boot the same sector, and the first to have run it wins.
+    /// Returns the faster accelerator. Both boot the same sector, and the one that finishes first is chosen.
     ///
-    /// That `/dev/kvm` exists says little: it may not be ours to open, it may refuse the processor, and inside some virtual
-    /// machines it works but is slower than emulation. `directory` takes the sector.
+    /// The existence of `/dev/kvm` is not enough. This user may not be allowed to open it, it may refuse the processor,
+    /// and in some virtual machines it is slower than emulation. The sector is written into `directory`.
     ///
     /// # Errors
-    /// When QEMU does not start, or runs the sector neither way.
+    /// When QEMU does not start, or cannot run the sector.
     pub(super) async fn choose(directory: &Path) -> io::Result<Self> {
         let image = directory.join("probe.img");
         tokio::fs::write(&image, boot_sector()).await?;
@@ -65,7 +65,7 @@ impl Accelerator {
         }
     }
 
-    /// Returns the options that choose it and its processor.
+    /// Returns QEMU's options for this accelerator and its processor.
     pub(super) fn options(self) -> [&'static str; 4] {
         match self {
             Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
@@ -77,7 +77,7 @@ impl Accelerator {
         let mut command = Command::new(PROGRAM);
         command.args(self.options()).args(["-machine", "q35", "-m", "64", "-nodefaults", "-no-user-config"]);
         command.args(["-display", "none", "-device", "isa-debug-exit,iobase=0x501,iosize=2"]);
-        command.arg("-drive").arg(super::machine::drive("none,id=disk,format=raw,readonly=on", image));
+        command.arg("-drive").arg(super::options::drive("none,id=disk,format=raw,readonly=on", image));
         command.args(["-device", "virtio-blk-pci,drive=disk"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
         let output = command.output().await.map_err(super::not_started)?;
@@ -88,7 +88,7 @@ impl Accelerator {
     }
 }
 
-/// Returns a disk of 1 MiB: firmware believes in none that is much smaller.
+/// Returns a disk of 1 MiB, because firmware does not accept much smaller disks.
 fn boot_sector() -> Vec<u8> {
     let mut disk = vec![0; 1 << 20];
     disk[..CODE.len()].copy_from_slice(&CODE);

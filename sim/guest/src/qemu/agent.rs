@@ -1,7 +1,8 @@
-//! The guest agent's protocol, over the other end of its virtio-serial port: one JSON object per line, answered in turn.
+//! The guest agent's protocol over its virtio-serial port. Each line is one JSON object, and answers come in the order
+//! of the commands.
 //!
-//! The port has no connections: what an earlier caller did not wait for still comes. So each call begins with
-//! `guest-sync-delimited`, as Proxmox VE's do, and what comes before its answer is dropped.
+//! The port has no connections, so an answer for which an earlier caller did not wait can still arrive. Each call
+//! therefore begins with `guest-sync-delimited`, as in Proxmox VE. Everything before the answer to it is dropped.
 
 use std::time::Duration;
 
@@ -13,11 +14,11 @@ use tokio::sync::Mutex;
 
 use sim_backend::{AgentCall, AgentError, AgentReply};
 
-/// Resets the agent's parser, and marks the answer to a synchronisation.
+/// Byte that resets the agent's parser and marks the answer to a synchronisation.
 const SENTINEL: u8 = 0xff;
-/// How long an agent may take for one command; Proxmox VE gives it less, but an emulated processor is slow.
+/// Longest time for one command. Proxmox VE allows less, but an emulated processor is slow.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// How much is asked for at once when a file is read, in bytes.
+/// Number of bytes in one read of a file.
 const CHUNK: u32 = 64 << 10;
 
 /// The port of one machine.
@@ -44,7 +45,7 @@ impl<S: AsyncRead + AsyncWrite> Agent<S> {
         Self { port: Mutex::new(Port { reader: BufReader::new(reader), writer, number: 0 }) }
     }
 
-    /// Returns true if it answers within `limit`.
+    /// Returns true if the agent answers within `limit`.
     pub(super) async fn answers(&self, limit: Duration) -> bool {
         let ping = async { self.port.lock().await.command("guest-ping", json!({})).await };
         matches!(tokio::time::timeout(limit, ping).await, Ok(Ok(_)))
@@ -125,7 +126,7 @@ impl<S: AsyncRead + AsyncWrite> Port<S> {
         self.ask("guest-file-close", json!({ "handle": handle })).await.map(drop)
     }
 
-    /// Sends a command and waits as long as an agent may take.
+    /// Sends a command and waits for the answer until the deadline.
     async fn ask(&mut self, command: &str, arguments: Value) -> Result<Value, AgentError> {
         let answered = tokio::time::timeout(DEADLINE, self.command(command, arguments)).await;
         answered.unwrap_or(Err(AgentError::NotRunning))
@@ -141,7 +142,7 @@ impl<S: AsyncRead + AsyncWrite> Port<S> {
         reply.get_mut("return").map(Value::take).ok_or_else(|| not_understood(&reply))
     }
 
-    /// Drops whatever earlier commands brought.
+    /// Drops the answers to earlier commands.
     async fn synchronise(&mut self) -> Result<(), AgentError> {
         self.number = self.number.wrapping_add(1);
         let number = self.number;
@@ -149,7 +150,7 @@ impl<S: AsyncRead + AsyncWrite> Port<S> {
         self.send(&request, &[SENTINEL]).await?;
         loop {
             self.skip_to_sentinel().await?;
-            // The answer to an earlier one says another number.
+            // The answer to an earlier synchronisation has another number.
             if self.line().await.is_ok_and(|reply| reply["return"] == number) {
                 return Ok(());
             }
@@ -176,7 +177,7 @@ impl<S: AsyncRead + AsyncWrite> Port<S> {
     }
 }
 
-/// Bytes in base64; none where the agent leaves them out.
+/// Decodes base64. Returns no bytes if the agent left the value out.
 fn decoded(value: &Value) -> Result<Vec<u8>, AgentError> {
     BASE64_STANDARD.decode(value.as_str().unwrap_or_default()).map_err(|_| not_understood(value))
 }
@@ -203,8 +204,9 @@ mod tests {
     /// Returns a fake agent's answer to a command, by its name and arguments; `None` ends the agent.
     type Answer = fn(&str, &Value) -> Option<Vec<u8>>;
 
-    /// An agent whose port had `before` in it already. Synchronisations it answers as the real one does.
-    fn played(before: &'static [u8], answer: Answer) -> Agent<DuplexStream> {
+    /// Returns a client of a fake agent whose port already contains `before`. The fake answers synchronisations like
+    /// the real agent.
+    fn fake_agent(before: &'static [u8], answer: Answer) -> Agent<DuplexStream> {
         let (ours, theirs) = duplex(1 << 20);
         tokio::spawn(async move {
             let (reader, mut writer) = tokio::io::split(theirs);
@@ -243,7 +245,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_earlier_callers_did_not_wait_for_is_dropped() {
+    async fn answers_to_earlier_callers_are_dropped() {
         let cases: [&[u8]; 4] = [
             b"{\"return\": 1}\n",
             b"\xff{\"return\": 77}\n",
@@ -251,15 +253,15 @@ mod tests {
             b"\xff{\"return\": 77}\n{\"return\": {\"par",
         ];
         for before in cases {
-            let agent = played(before, os_info);
+            let agent = fake_agent(before, os_info);
             let reply = agent.call(AgentCall::OsInfo).await.unwrap();
             assert_eq!(reply, AgentReply::Json(json!({ "id": "debian" })), "{before:?}");
         }
     }
 
     #[tokio::test]
-    async fn a_program_is_started_and_asked_for() {
-        let agent = played(b"", |command, arguments| match command {
+    async fn a_program_is_started_and_its_status_is_read() {
+        let agent = fake_agent(b"", |command, arguments| match command {
             "guest-exec" => {
                 let expected =
                     json!({ "path": "/bin/cat", "arg": ["-n"], "capture-output": true, "input-data": "aGk=" });
@@ -280,7 +282,7 @@ mod tests {
 
     #[tokio::test]
     async fn files_are_read_to_their_end_and_closed() {
-        let agent = played(b"", |command, arguments| match command {
+        let agent = fake_agent(b"", |command, arguments| match command {
             "guest-file-open" if arguments["mode"] == "r" => line(&json!({ "return": 1000 })),
             "guest-file-open" => line(&json!({ "return": 2000 })),
             "guest-file-read" => line(&json!({ "return": { "count": 2, "buf-b64": "aGk=", "eof": true } })),
@@ -297,15 +299,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_is_reported_in_the_words_of_the_agent() {
-        let agent =
-            played(b"", |_, _| line(&json!({ "error": { "class": "GenericError", "desc": "PID ld does not exist" } })));
+    async fn a_refusal_is_reported_with_the_text_of_the_agent() {
+        let agent = fake_agent(b"", |_, _| {
+            line(&json!({ "error": { "class": "GenericError", "desc": "PID ld does not exist" } }))
+        });
         let refused = agent.call(AgentCall::ExecStatus { pid: 1 }).await;
         assert_eq!(refused, Err(AgentError::Refused("PID ld does not exist".to_owned())));
     }
 
     #[tokio::test]
-    async fn an_answer_that_is_none_is_an_error() {
+    async fn an_answer_of_another_form_is_an_error() {
         let cases: [(Answer, &str); 3] = [
             (|_, _| Some(b"nonsense\n".to_vec()), "nonsense"),
             (|_, _| line(&json!([])), "[]"),
@@ -313,19 +316,19 @@ mod tests {
         ];
         for (answer, expected) in cases {
             let call = AgentCall::Exec { command: vec!["true".into()], input: Vec::new() };
-            let refused = played(b"", answer).call(call).await;
+            let refused = fake_agent(b"", answer).call(call).await;
             assert!(matches!(&refused, Err(AgentError::Refused(text)) if text.contains(expected)), "{refused:?}");
         }
     }
 
     #[tokio::test]
     async fn an_agent_that_is_silent_or_gone_is_not_running() {
-        let gone = played(b"", |_, _| None);
+        let gone = fake_agent(b"", |_, _| None);
         assert_eq!(gone.call(AgentCall::Interfaces).await, Err(AgentError::NotRunning));
         assert!(!gone.answers(Duration::from_secs(60)).await);
         let (ours, _held) = duplex(1 << 20);
         let silent = Agent::new(ours);
         assert!(!silent.answers(Duration::from_millis(10)).await);
-        assert!(played(b"", os_info).answers(Duration::from_secs(60)).await);
+        assert!(fake_agent(b"", os_info).answers(Duration::from_secs(60)).await);
     }
 }

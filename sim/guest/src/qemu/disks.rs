@@ -1,4 +1,4 @@
-//! Volumes that are disk images.
+//! The volumes of machines, which are disk images.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,21 +12,21 @@ use super::super::state::State;
 
 /// Program that makes images.
 const PROGRAM: &str = "qemu-img";
-/// Size of a disk that nothing was written to.
+/// Size of a new disk.
 const EMPTY: &str = "16G";
 
-/// All images of one simulator, by their volume.
+/// The images of one simulator, by volume.
 #[derive(Debug)]
 pub(super) struct Disks {
     state: Arc<State>,
     volumes: Mutex<HashMap<String, Arc<Image>>>,
 }
 
-/// A qcow2 image. Its file goes with the last disk that needs it.
+/// A qcow2 image. Its file is removed with the last disk that needs it.
 #[derive(Debug)]
 pub(super) struct Image {
     path: PathBuf,
-    /// True if the file is ours to remove.
+    /// True if the file is removed with the image.
     own: bool,
     _backing: Option<Arc<Image>>,
 }
@@ -40,7 +40,7 @@ impl Image {
 impl Drop for Image {
     fn drop(&mut self) {
         if self.own {
-            // The whole directory goes in the end.
+            // The whole directory is removed at the end.
             let _ = std::fs::remove_file(&self.path);
         }
     }
@@ -59,7 +59,7 @@ impl Disks {
         self.volumes().get(volume).cloned()
     }
 
-    /// Makes the volume a disk backed by the image at `path`, which must not change.
+    /// Makes a disk for the volume, backed by the image at `path`, which must not change.
     pub(super) async fn install(&self, volume: &str, path: &Path) -> io::Result<()> {
         let image = Arc::new(Image { path: path.to_owned(), own: false, _backing: None });
         let made = self.backed_by(image).await?;
@@ -67,7 +67,7 @@ impl Disks {
         Ok(())
     }
 
-    /// Returns the volume's image, a new empty one if it has none.
+    /// Returns the image of the volume. Makes an empty one if the volume has none.
     pub(super) async fn get_or_make(&self, volume: &str) -> io::Result<Arc<Image>> {
         if let Some(image) = self.get(volume) {
             return Ok(image);
@@ -79,21 +79,21 @@ impl Disks {
         Ok(image)
     }
 
-    /// Makes `to` a copy of an image: an overlay where it is linked.
+    /// Makes the volume `to` a copy of an image, or an overlay of it.
     pub(super) async fn copy(&self, from: Arc<Image>, to: &str, linked: bool) -> io::Result<()> {
         let copy = if linked { self.backed_by(from).await? } else { self.converted(&from).await? };
         self.volumes().insert(to.to_owned(), copy);
         Ok(())
     }
 
-    /// Gives a volume another name; whether it was one of these.
+    /// Renames a volume. Returns false if it is not a volume of machines.
     pub(super) fn rename(&self, from: &str, to: &str) -> bool {
         let mut volumes = self.volumes();
         let image = volumes.remove(from);
         image.map(|image| volumes.insert(to.to_owned(), image)).is_some()
     }
 
-    /// Forgets a volume; whether it was one of these.
+    /// Forgets a volume. Returns false if it is not a volume of machines.
     pub(super) fn delete(&self, volume: &str) -> bool {
         self.volumes().remove(volume).is_some()
     }

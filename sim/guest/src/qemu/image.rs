@@ -1,8 +1,8 @@
-//! Disk images that QEMU boots: Debian from its packages, with what an image's own scripts make of it.
+//! Disk images that QEMU boots: Debian from its packages, changed by the scripts of an image.
 //!
-//! No root is needed: the file system is written by `mke2fs` out of a directory, and the boot loader's two parts are put
-//! where its installer would put them. The disk is whole (boot sector, one partition, kernel inside), so that nothing about
-//! a clone's boot comes from outside of its disk.
+//! This works without root. `mke2fs` writes the file system from a directory, and the two parts of the boot loader are
+//! written to the places that its installer would use. The disk is complete (boot sector, one partition, kernel
+//! inside), so a clone boots from its disk alone.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -12,15 +12,14 @@ use std::process::Command;
 
 use sha2::{Digest as _, Sha256};
 
-use super::super::base::BaseError;
-use super::super::bootstrap::{Bootstrap, LEFT_OUT, codename, in_directory, lock, output, remove};
+use super::super::bootstrap::{Bootstrap, BootstrapError, LEFT_OUT, codename, in_directory, lock, output, remove};
 use super::super::host;
 use super::super::sandbox::PATH;
 
-/// Raise it when the making of images changes in a way that its parts do not show.
+/// Number of the recipe. Raise it if images are made in another way that their parts do not show.
 const RECIPE: u32 = 1;
 
-/// Packages of every image: kernel, boot loader, service manager, network set-up, the tools of its file system.
+/// Packages of every image: kernel, boot loader, service manager, network set-up, file system tools.
 const PACKAGES: &[&str] = &[
     "dbus",
     "e2fsprogs",
@@ -35,24 +34,24 @@ const PACKAGES: &[&str] = &[
     "udev",
 ];
 
-/// Size of the disk.
+/// Size of the disk in bytes.
 const DISK: u64 = 4 << 30;
-/// Where its partition begins, in bytes; the boot loader lies before it.
+/// Start of the partition in bytes. The boot loader is in front of it.
 const PARTITION: u64 = 1 << 20;
 const SECTOR: u64 = 512;
-/// How much of the first sector is code.
+/// Number of bytes of code in the first sector.
 const BOOT_CODE: usize = 440;
 /// Label of the root file system.
 const LABEL: &str = "pxci-root";
 
-/// The boot loader's own script: it shows no menu and waits for nobody.
+/// Script of the boot loader, which shows no menu and does not wait.
 const BOOT: &str = "set root=(hd0,msdos1)
 linux /vmlinuz root=LABEL=pxci-root rw console=ttyS0 quiet
 initrd /initrd.img
 boot
 ";
 
-/// Runs in the new system before the image's own scripts: what an installer does.
+/// Script that does the work of an installer in the new system, before the image's own scripts.
 const SYSTEM: &str = r"echo 'LABEL=pxci-root / ext4 defaults 0 1' >/etc/fstab
 echo runner >/etc/hostname
 printf '127.0.0.1 localhost\n127.0.1.1 runner\n' >/etc/hosts
@@ -69,21 +68,22 @@ cp /usr/lib/grub/i386-pc/boot.img /boot/grub/boot.img
 pub struct Recipe {
     /// Further Debian packages.
     pub packages: Vec<String>,
-    /// A directory that lies at `/tmp/pxci-image` while the scripts run.
+    /// Directory that is at `/tmp/pxci-image` while the scripts run.
     pub directory: PathBuf,
     /// Bash scripts that root runs in the system, in order, by their path below that directory.
     pub scripts: Vec<String>,
-    /// Their environment.
+    /// Environment of the scripts.
     pub environment: Vec<(String, String)>,
 }
 
-/// Returns the image that `recipe` describes (qcow2) below `cache`, made there when missing (some minutes, half a gigabyte).
+/// Returns the path of the qcow2 image of `recipe` below `cache`. Makes it if it does not exist, which takes some
+/// minutes and half a gigabyte.
 ///
-/// Several callers at once wait for one another. The name carries a digest of all that goes into it.
+/// Concurrent callers wait for one another. The name contains a digest of everything that the image is made from.
 ///
 /// # Errors
-/// See [`BaseError`].
-pub fn build(cache: &Path, recipe: &Recipe) -> Result<PathBuf, BaseError> {
+/// See [`BootstrapError`].
+pub fn build(cache: &Path, recipe: &Recipe) -> Result<PathBuf, BootstrapError> {
     let codename = codename();
     let digest = recipe.digest().map_err(in_directory(&recipe.directory))?;
     let image = cache.join(format!("guest-image-{codename}-{digest}.qcow2"));
@@ -122,7 +122,7 @@ impl Recipe {
     }
 
     /// Makes the system in `root`.
-    fn unpack(&self, scratch: &Path, codename: &str, root: &Path) -> Result<(), BaseError> {
+    fn unpack(&self, scratch: &Path, codename: &str, root: &Path) -> Result<(), BootstrapError> {
         let brought = scratch.join("pxci-image");
         copy(&self.directory, &brought).map_err(in_directory(&self.directory))?;
         for (name, text) in [("boot.cfg", BOOT), ("make", &self.script())] {
@@ -147,7 +147,7 @@ impl Recipe {
 }
 
 /// Makes the disk out of the system in `root`.
-fn assemble(root: &Path, scratch: &Path, image: &Path) -> Result<(), BaseError> {
+fn assemble(root: &Path, scratch: &Path, image: &Path) -> Result<(), BootstrapError> {
     let disk = scratch.join("disk.raw");
     let blocks = format!("{}k", (DISK - PARTITION) >> 10);
     File::create(&disk).and_then(|file| file.set_len(DISK)).map_err(in_directory(&disk))?;
@@ -162,8 +162,8 @@ fn assemble(root: &Path, scratch: &Path, image: &Path) -> Result<(), BaseError> 
     fs::rename(&unfinished, image).map_err(in_directory(image))
 }
 
-/// Writes the partition table and the boot loader: its first part into the first sector, the second right behind, where the
-/// first looks for it.
+/// Writes the partition table and the boot loader. Its first part is in the first sector, and its second part follows,
+/// where the first part expects it.
 fn write_boot_loader(disk: &Path, from: &Path) -> io::Result<()> {
     let (first, second) = (fs::read(from.join("boot.img"))?, fs::read(from.join("core.img"))?);
     if first.len() < BOOT_CODE || second.len() as u64 > PARTITION - SECTOR {
@@ -180,7 +180,8 @@ fn write_boot_loader(disk: &Path, from: &Path) -> io::Result<()> {
     file.write_all(&second)
 }
 
-/// Returns the one entry of the partition table: bootable, Linux, addresses in sectors; those in cylinders are out of use.
+/// Returns the only entry of the partition table: bootable, Linux, with addresses in sectors. Addresses in cylinders
+/// are no longer used.
 fn partition() -> [u8; 16] {
     let number = |bytes: u64| u32::try_from(bytes / SECTOR).unwrap_or(u32::MAX).to_le_bytes();
     let mut entry = [0; 16];
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_goes_into_an_image_makes_another_one() {
+    fn each_change_of_a_recipe_makes_another_image() {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("scripts")).unwrap();
         fs::write(directory.path().join("scripts/a.sh"), "true").unwrap();
@@ -259,12 +260,12 @@ mod tests {
     }
 
     #[test]
-    fn all_parts_mean_the_same_file_system() {
+    fn all_parts_name_the_same_file_system() {
         assert!(BOOT.contains(&format!("root=LABEL={LABEL} ")) && SYSTEM.contains(&format!("LABEL={LABEL} /")));
     }
 
     #[test]
-    fn the_boot_loader_keeps_what_lies_behind_it() {
+    fn the_boot_loader_does_not_overwrite_the_partition() {
         let directory = tempfile::tempdir().unwrap();
         let disk = directory.path().join("disk");
         fs::write(&disk, vec![7; 4096]).unwrap();

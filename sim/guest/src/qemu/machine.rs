@@ -1,8 +1,8 @@
-//! One powered-on virtual machine: a QEMU process, its control connection, its serial console, its agent's port.
+//! One powered-on virtual machine: a QEMU process with its control connection, its serial console and the port of its
+//! agent.
 
-use std::ffi::OsString;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,28 +18,29 @@ use super::super::log::Log;
 use super::accelerator::Accelerator;
 use super::agent::Agent;
 use super::disks::Image;
+use super::options::{drive, socket};
 use super::qmp::Qmp;
 use super::{PROGRAM, not_started};
 use sim_backend::{Events, GuestEvent, GuestEventKind};
 
-/// Memory of a machine, in MiB, whatever its configuration says: the test machine's is what is short.
+/// Memory of a machine in MiB, regardless of its configuration, because memory of the test machine is scarce.
 const MEMORY: &str = "1024";
-/// How long QEMU may take until it is connected.
+/// Longest time until QEMU is connected.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// How long an agent is given to answer before it is asked again.
+/// Time after which an agent that does not answer is asked again.
 const ASKED_AGAIN: Duration = Duration::from_secs(2);
 
 /// The parts of a machine.
 pub(super) struct Parts {
     pub(super) vmid: u32,
     pub(super) accelerator: Accelerator,
-    /// The disk that it boots from.
+    /// Disk that the machine boots from.
     pub(super) disk: Option<Arc<Image>>,
-    /// CD images, in drive order.
+    /// CD images, in the order of the drives.
     pub(super) cdroms: Vec<PathBuf>,
-    /// True if it has the agent's port.
+    /// True if the machine has a port for the agent.
     pub(super) agent: bool,
-    /// A new directory for its sockets.
+    /// New directory for its sockets.
     pub(super) directory: PathBuf,
 }
 
@@ -55,10 +56,10 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// Powers a machine on; returns when its processor runs.
+    /// Powers a machine on. Returns when its processor runs.
     ///
     /// # Errors
-    /// Why QEMU did not start, with what it said.
+    /// When QEMU does not start, with its message.
     pub(super) async fn power_on(parts: Parts, events: Events) -> io::Result<Arc<Self>> {
         tokio::fs::create_dir(&parts.directory).await?;
         let control = UnixListener::bind(parts.directory.join("qmp"))?;
@@ -85,13 +86,13 @@ impl Machine {
         self.tell_qemu("system_powerdown", json!({})).await;
     }
 
-    /// Presses and releases keys together, by QEMU's names for them, as in `shift-a`.
+    /// Presses and releases keys together. The keys have QEMU's names, as in `shift-a`.
     pub(super) async fn press(&self, keys: &str) {
         let keys: Vec<_> = keys.split('-').map(|key| json!({ "type": "qcode", "data": key })).collect();
         self.tell_qemu("send-key", json!({ "keys": keys })).await;
     }
 
-    /// Cuts the power; returns when nothing runs.
+    /// Cuts the power. Returns when nothing runs.
     pub(super) async fn power_off(&self) {
         self.stopped_by_host.store(true, Ordering::SeqCst);
         self.power.cancel();
@@ -111,7 +112,7 @@ impl Machine {
     }
 
     async fn tell_qemu(&self, command: &str, arguments: serde_json::Value) {
-        // A machine that ends meanwhile needs no telling, and a wrong key is the caller's affair.
+        // The machine may have ended. The caller is responsible for wrong keys.
         if let Err(error) = self.qmp.execute(command, arguments).await {
             self.log.say(&error.to_string());
         }
@@ -127,7 +128,7 @@ impl Machine {
     ) {
         let tell = |kind| events.send(GuestEvent { vmid: parts.vmid, kind });
         tokio::select! {
-            // Its end says how; the next lines do not ask.
+            // The exit status is read below.
             _ = process.wait() => {}
             () = self.power.cancelled() => {}
             () = self.watch(happened, tell) => {}
@@ -135,7 +136,7 @@ impl Machine {
         // A process that has ended cannot be killed.
         let _ = process.kill().await;
         self.log.say("powered off");
-        // The state directory goes as a whole in the end.
+        // The whole state directory is removed at the end.
         let _ = tokio::fs::remove_dir_all(&parts.directory).await;
         self.gone.cancel();
         if !self.stopped_by_host.load(Ordering::SeqCst) {
@@ -143,7 +144,7 @@ impl Machine {
         }
     }
 
-    /// Reports the agent as it comes and, with a reboot, goes. Never ends.
+    /// Reports when the agent starts to answer, and when a reboot ends it. Never returns.
     async fn watch(&self, mut happened: UnboundedReceiver<String>, tell: impl Fn(GuestEventKind)) {
         let mut is_up = false;
         loop {
@@ -163,7 +164,7 @@ impl Machine {
                     tell(GuestEventKind::AgentDown);
                 }
                 Some(_) => {}
-                // QEMU ends, and the task that waits for the process sees it.
+                // QEMU ends, and the task that waits for the process notices it.
                 None => std::future::pending().await,
             }
         }
@@ -173,7 +174,7 @@ impl Machine {
     async fn agent_answers(&self) {
         let Some(agent) = &self.agent else { return std::future::pending().await };
         while !agent.answers(ASKED_AGAIN).await {
-            // A port whose other end is gone fails at once.
+            // A port without an agent fails at once.
             tokio::time::sleep(ASKED_AGAIN).await;
         }
     }
@@ -204,7 +205,7 @@ async fn connect(
         },
         ended = process.wait() => io::Error::other(format!("QEMU ended with {}", ended?)),
     };
-    // Its last words tell why.
+    // The last lines of the log show the cause.
     process.kill().await?;
     if let Some(said) = said {
         said.await?;
@@ -213,13 +214,13 @@ async fn connect(
 }
 
 fn spawn(parts: &Parts) -> io::Result<Child> {
-    // QEMU must not outlive the simulator, whatever ends that. The signal belongs to the thread that spawns, which is a
-    // worker of the runtime.
+    // QEMU must not outlive the simulator. The signal is sent when the thread ends that starts QEMU, which is a worker
+    // of the runtime.
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--", PROGRAM]).args(parts.accelerator.options());
     command.args(["-name", &format!("pxci-{}", parts.vmid), "-machine", "q35", "-smp", "1", "-m", MEMORY]);
     command.args(["-nodefaults", "-no-user-config", "-display", "none", "-device", "virtio-rng-pci"]);
-    // The console is the first serial port; the protocol must not be mixed into it.
+    // The console is the first serial port. The control protocol must not use that port.
     command.args(["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]);
     command.arg("-chardev").arg(socket("control", &parts.directory.join("qmp")));
     command.args(["-mon", "chardev=control,mode=control"]);
@@ -228,12 +229,12 @@ fn spawn(parts: &Parts) -> io::Result<Child> {
         command.args(["-device", "virtio-serial-pci", "-device"]);
         command.arg("virtserialport,chardev=agent,name=org.qemu.guest_agent.0");
     }
-    // A network of its own behind QEMU's own router: the guest reaches this machine as 10.0.2.2, and nothing reaches the guest.
-    // An expansion ROM would only try to boot from that network.
+    // The machine is in its own network behind QEMU's router. The guest reaches this machine as 10.0.2.2, and nothing
+    // reaches the guest. An expansion ROM would only try to boot from that network.
     command.args(["-netdev", "user,id=net,ipv6=off", "-device", "virtio-net-pci,netdev=net,romfile="]);
     command.args(["-device", "virtio-scsi-pci,id=scsi"]);
     if let Some(disk) = &parts.disk {
-        // The disk need not survive this machine, so nothing is flushed.
+        // The disk is not needed after a crash of this machine, so nothing is flushed.
         command.arg("-drive").arg(drive("none,id=disk,format=qcow2,cache=unsafe,discard=unmap", disk.path()));
         command.args(["-device", "scsi-hd,drive=disk,bus=scsi.0,bootindex=1"]);
     }
@@ -244,21 +245,4 @@ fn spawn(parts: &Parts) -> io::Result<Child> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     // A process group of its own, so that Ctrl-C reaches the simulator and not its guests.
     command.process_group(0).spawn().map_err(not_started)
-}
-
-/// Returns a drive's options; `options` begins with its interface.
-pub(super) fn drive(options: &str, file: &Path) -> OsString {
-    with_path(&format!("if={options},file="), file)
-}
-
-/// Returns the options of a socket to which QEMU connects.
-fn socket(id: &str, path: &Path) -> OsString {
-    with_path(&format!("socket,id={id},path="), path)
-}
-
-/// Appends a path to QEMU's options, in which a comma in a value is written twice.
-fn with_path(options: &str, path: &Path) -> OsString {
-    let mut all = OsString::from(options);
-    all.push(path.to_string_lossy().replace(',', ",,"));
-    all
 }

@@ -1,17 +1,18 @@
-//! Guests that are whole machines: QEMU, with firmware, a boot loader and a kernel of their own.
+//! Guests that are whole machines: QEMU processes with firmware, a boot loader and a kernel.
 //!
-//! The simulated Proxmox VE runs each VM as a QEMU process, as the real one does: a linked clone is a qcow2 overlay, an
-//! ISO image is a CD drive, the guest agent is the real one at the other end of its port, the power button is ACPI's.
-//! Where KVM cannot be used, QEMU emulates the processor.
+//! The simulated Proxmox VE runs each VM as a QEMU process, like the real one. A linked clone is a qcow2 overlay, an
+//! ISO image is a CD drive, the guest agent is the real program, and the power button is that of ACPI. If KVM cannot be
+//! used, QEMU emulates the processor.
 //!
-//! Not like the real one: one processor and 1 GiB for every machine; one disk; each has a network of its own, in which
-//! 10.0.2.2 is this machine. Containers run in [`Namespaces`].
+//! The differences from the real one: every machine has one processor, 1 GiB of memory and one disk. Each machine has
+//! its own network, in which 10.0.2.2 is this machine. Containers run in [`Namespaces`].
 
 mod accelerator;
 mod agent;
 mod disks;
 pub mod image;
 mod machine;
+mod options;
 mod qmp;
 
 use std::io;
@@ -30,20 +31,20 @@ use sim_backend::{
     AgentCall, AgentError, AgentReply, Backend, ContainerSetup, ContainerStart, Events, Stream, VmStart,
 };
 
-/// QEMU for the machines that images are made for.
+/// QEMU for the architecture of the images.
 const PROGRAM: &str = "qemu-system-x86_64";
 
-/// Where a guest finds the machine that runs it.
+/// Address of this machine in a guest's network.
 pub const HOST: &str = "10.0.2.2";
 
-/// Why guests cannot run.
+/// Reason why guests cannot run.
 #[derive(Debug, thiserror::Error)]
 #[error("unable to run guests with QEMU")]
 pub struct StartError(#[from] io::Error);
 
-/// Virtual machines backed by QEMU, beside containers in namespaces.
+/// Virtual machines backed by QEMU, together with containers in namespaces.
 ///
-/// Machines end when this value goes, or when its process dies.
+/// Machines end when this value is dropped or its process ends.
 #[derive(Debug)]
 pub struct Qemu {
     containers: Arc<Namespaces>,
@@ -53,10 +54,10 @@ pub struct Qemu {
 }
 
 impl Qemu {
-    /// Makes ready to run guests. Containers, and the directory for disks, are those of `containers`.
+    /// Prepares to run guests. Containers and the directory for disks are those of `containers`.
     ///
     /// # Errors
-    /// When QEMU is missing, or runs nothing.
+    /// When QEMU is missing or does not work.
     pub async fn start(containers: Arc<Namespaces>) -> Result<Arc<Self>, StartError> {
         let accelerator = Accelerator::choose(containers.state_directory()).await?;
         let disks = Disks::new(containers.state());
@@ -75,7 +76,7 @@ impl Qemu {
         &self.containers
     }
 
-    /// Writes the image at `path` (qcow2, [`image::build`]) to a volume, as an installation would have. The file must stay.
+    /// Installs the qcow2 image at `path`, made by [`image::build`], on a volume. The file must stay.
     ///
     /// # Errors
     /// When the volume's disk cannot be made.
@@ -89,7 +90,7 @@ impl Qemu {
         self.machine(vmid).map(|machine| machine.log()).unwrap_or_default()
     }
 
-    /// Ends all guests and removes their disks; returns when nothing is left.
+    /// Ends all guests and removes their disks. Returns when nothing is left.
     pub async fn end(&self) {
         let machines = std::mem::take(&mut *self.machines());
         for (_, machine) in machines {
@@ -136,7 +137,8 @@ fn not_started(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("unable to start {PROGRAM} (Debian package qemu-system-x86): {error}"))
 }
 
-/// A volume belongs to QEMU once an image was installed on it, or a VM was started from it; all others are containers'.
+/// A volume belongs to QEMU once an image is installed on it or a VM is started from it. All other volumes belong to
+/// containers.
 impl Backend for Qemu {
     fn disk_create<'a>(&'a self, volume: &'a str) -> BoxFuture<'a, io::Result<()>> {
         self.containers.disk_create(volume)
@@ -161,7 +163,7 @@ impl Backend for Qemu {
 
     fn disk_delete<'a>(&'a self, volume: &'a str) -> BoxFuture<'a, io::Result<()>> {
         self.disks.delete(volume);
-        // It was made as a container's.
+        // The volume was made as one of a container.
         self.containers.disk_delete(volume)
     }
 

@@ -1,19 +1,20 @@
-//! QEMU's control protocol: one JSON object per line, commands answered in turn, events in between.
+//! QEMU's control protocol. Each line is one JSON object. Answers come in the order of the commands, with events in
+//! between.
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::sync::{Mutex, mpsc};
 
-/// Why a command has no result.
+/// Reason why a command has no result.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum QmpError {
-    /// QEMU is gone, or ends.
+    /// QEMU has ended or is ending.
     #[error("QEMU closed its control connection")]
     Closed,
     /// The message does not follow the protocol.
-    #[error("QEMU's control connection sent what is not understood: {0}")]
+    #[error("QEMU's control connection sent an unknown message: {0}")]
     Protocol(String),
-    /// The command was refused, with QEMU's words.
+    /// QEMU refused the command.
     #[error("QEMU refused {command}: {text}")]
     Refused {
         /// The command.
@@ -42,11 +43,11 @@ impl std::fmt::Debug for Qmp {
 }
 
 impl Qmp {
-    /// Takes up a fresh connection. The names of QEMU's events (`RESET`, `SHUTDOWN`, …) go to the receiver, which ends with
-    /// the connection.
+    /// Opens the protocol on a new connection. Returns a receiver of the names of QEMU's events (`RESET`, `SHUTDOWN`,
+    /// …), which ends with the connection.
     ///
     /// # Errors
-    /// When the other end does not greet, or does not enter command mode.
+    /// When QEMU does not send its greeting, or does not enter command mode.
     pub(super) async fn greet(
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     ) -> Result<(Self, mpsc::UnboundedReceiver<String>), QmpError> {
@@ -64,7 +65,7 @@ impl Qmp {
         Ok((qmp, events))
     }
 
-    /// Runs a command to its result.
+    /// Runs a command and returns its result.
     ///
     /// # Errors
     /// See [`QmpError`].
@@ -76,7 +77,7 @@ impl Qmp {
         exchange.writer.write_all(line.as_bytes()).await.map_err(|_| QmpError::Closed)?;
         loop {
             let mut reply = exchange.next().await?;
-            // The answer to a command whose caller waits no more.
+            // This is the answer to a command whose caller no longer waits.
             if reply["id"].as_u64().is_some_and(|id| id < number) {
                 continue;
             }
@@ -98,7 +99,7 @@ impl Exchange {
     }
 }
 
-/// Sends events one way and replies another, until the connection ends or nothing of it can be understood any more.
+/// Separates events from replies, until the connection ends or a message cannot be read.
 async fn sort(
     reader: impl AsyncRead + Unpin,
     reply: mpsc::UnboundedSender<Result<Value, QmpError>>,
@@ -110,7 +111,7 @@ async fn sort(
             let _ = reply.send(Err(QmpError::Protocol(line)));
             return;
         };
-        // Nobody need listen to either any more.
+        // The receivers may no longer exist.
         let _ = match value["event"].as_str() {
             Some(event) => tell.send(event.to_owned()).is_ok(),
             None => reply.send(Ok(value)).is_ok(),
@@ -127,7 +128,7 @@ mod tests {
 
     const GREETING: &str = r#"{"QMP": {"version": {}, "capabilities": ["oob"]}}"#;
 
-    /// A peer that says `before`, and then answers each line that comes with the next of `answers`; then it is gone.
+    /// Returns a connection to a peer that sends `before`, answers each line with the next of `answers`, and then ends.
     fn peer(before: &str, answers: &[&str]) -> DuplexStream {
         let (ours, theirs) = duplex(4096);
         let (before, answers) = (format!("{before}\r\n"), answers.iter().map(|line| format!("{line}\r\n")));
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_is_reported_in_the_words_of_qemu() {
+    async fn a_refusal_is_reported_with_the_text_of_qemu() {
         let stream = peer(
             GREETING,
             &[r#"{"return": {}, "id": 1}"#, r#"{"error": {"class": "GenericError", "desc": "no"}, "id": 2}"#],
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_answer_to_an_abandoned_command_is_not_taken_for_the_next_ones() {
+    async fn the_answer_to_an_abandoned_command_is_not_that_of_the_next_command() {
         let stream = peer(
             GREETING,
             &[r#"{"return": {}, "id": 1}"#, "{\"return\": \"late\", \"id\": 1}\r\n{\"return\": \"own\", \"id\": 2}"],
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_end_or_nonsense_in_place_of_a_reply_is_an_error() {
+    async fn the_end_or_an_unreadable_line_in_place_of_a_reply_is_an_error() {
         let (qmp, _events) = Qmp::greet(peer(GREETING, &[r#"{"return": {}, "id": 1}"#])).await.unwrap();
         assert!(matches!(qmp.execute("quit", json!({})).await, Err(QmpError::Closed)));
         let (qmp, _events) = Qmp::greet(peer(GREETING, &[r#"{"return": {}, "id": 1}"#, "{nonsense"])).await.unwrap();

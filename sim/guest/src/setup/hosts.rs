@@ -12,7 +12,8 @@ pub(super) fn name_part(hostname: &str) -> &str {
     hostname.split('.').next().unwrap_or(hostname)
 }
 
-/// Returns the file with the container's names, at `address` if it has a fixed one; `None` if it stays as it is.
+/// Returns the file with the container's names, which have its fixed address if it has one. Returns `None` if the file
+/// stays as it is.
 pub(super) fn edit(old: Option<&str>, setup: &ContainerSetup, address: Option<&str>) -> Option<String> {
     let own = without(old.unwrap_or_default());
     let has = |address: &str| own.lines().any(|line| line.split_whitespace().next() == Some(address));
@@ -32,7 +33,7 @@ pub(super) fn edit(old: Option<&str>, setup: &ContainerSetup, address: Option<&s
     put(old, &text, Missing::Append)
 }
 
-/// Returns the file without the line that images of linuxcontainers.org bring.
+/// Returns the file without the line that images of linuxcontainers.org contain.
 pub(super) fn without_placeholder(text: &str) -> String {
     let is_placeholder = |line: &str| line.split_whitespace().eq(["127.0.1.1", "LXC_NAME"]);
     let kept: Vec<&str> = text.trim_end_matches('\n').split('\n').filter(|line| !is_placeholder(line)).collect();

@@ -1,10 +1,10 @@
 //! The files that Proxmox VE writes into a container: `/etc/network/interfaces`, host name, hosts, resolver, getty lines.
 //!
 //! The real server edits them when it creates a container and before each start, as `PVE::LXC::Setup` says for the
-//! distribution and release that the archive claims. Only Alpine is known here; any other root file system is treated as
-//! one that the real server does not manage: nothing is written.
+//! distribution and release that the archive claims. Only Alpine is simulated. Any other root file system is handled
+//! like one that the real server does not manage, so nothing is written.
 //!
-//! Must never touch a file outside of the container: its links are resolved as in a chroot.
+//! This module must never touch a file outside of the container. Links are resolved as in a chroot.
 
 mod hosts;
 mod inittab;
@@ -27,10 +27,10 @@ const INITTAB: &str = "etc/inittab";
 const INTERFACES: &str = "etc/network/interfaces";
 const RESOLVER: &str = "etc/resolv.conf";
 
-/// Writes what the real server writes before a container's start.
+/// Writes the files that the real server writes before a container's start.
 ///
 /// # Errors
-/// The system's reason, with the file.
+/// Errors of the system, with the file.
 pub(super) fn before_start(directory: &Path, setup: &ContainerSetup) -> io::Result<()> {
     let root = Root::open(directory)?;
     let Some(release) = Release::of(&root)? else { return Ok(()) };
@@ -38,10 +38,10 @@ pub(super) fn before_start(directory: &Path, setup: &ContainerSetup) -> io::Resu
     write(&root, setup, release)
 }
 
-/// Writes what the real server writes into a container that it has just unpacked.
+/// Writes the files that the real server writes into a container that it has just unpacked.
 ///
 /// # Errors
-/// The system's reason, with the file.
+/// Errors of the system, with the file.
 pub(super) fn after_create(directory: &Path, setup: &ContainerSetup) -> io::Result<()> {
     let root = Root::open(directory)?;
     let Some(release) = Release::of(&root)? else { return Ok(()) };

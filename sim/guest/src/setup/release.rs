@@ -17,7 +17,7 @@ impl Release {
     /// Returns the release of Alpine in `root`, or `None` for any other system.
     ///
     /// # Errors
-    /// The system's reason.
+    /// Errors of the system.
     pub(super) fn of(root: &Root) -> io::Result<Option<Self>> {
         let release = root.read("etc/alpine-release")?;
         let os_release = match root.read("etc/os-release")? {

@@ -3,7 +3,8 @@
 use super::section::{Missing, put};
 use sim_backend::ContainerSetup;
 
-/// Returns the file with the container's name servers, or else those of its node; `None` if it stays as it is.
+/// Returns the file with the container's name servers, or else those of its node. Returns `None` if the file stays as
+/// it is.
 pub(super) fn edit(old: Option<&str>, setup: &ContainerSetup) -> Option<String> {
     let mut text = String::new();
     let domains = search_domains(setup);
@@ -22,7 +23,7 @@ pub(super) fn search_domains(setup: &ContainerSetup) -> Vec<String> {
     words(setup.searchdomain.as_deref().unwrap_or(&setup.node_search))
 }
 
-/// Words of a list as Proxmox VE separates them.
+/// Returns the words of a list, separated as in Proxmox VE.
 fn words(list: &str) -> Vec<String> {
     let separated = list.split(|character: char| ",;".contains(character) || character.is_whitespace());
     separated.filter(|word| !word.is_empty()).map(str::to_owned).collect()

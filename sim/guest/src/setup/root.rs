@@ -8,14 +8,14 @@ use std::path::Path;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, open, openat2};
 use rustix::io::Errno;
 
-/// See the module.
+/// The root directory of a container.
 pub(super) struct Root(OwnedFd);
 
 impl Root {
     /// Opens the directory.
     ///
     /// # Errors
-    /// The system's reason.
+    /// Errors of the system.
     pub(super) fn open(directory: &Path) -> io::Result<Self> {
         Ok(Self(open(directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?))
     }
@@ -23,7 +23,7 @@ impl Root {
     /// Reads a regular file. Returns `None` if the path is not a regular file.
     ///
     /// # Errors
-    /// The system's reason, with the file.
+    /// Errors of the system, with the file.
     pub(super) fn read(&self, path: &str) -> io::Result<Option<String>> {
         let file = match self.open_inside(path, OFlags::RDONLY | OFlags::NONBLOCK) {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
@@ -40,7 +40,7 @@ impl Root {
     /// Writes a file, unless the container has a file `.pve-ignore.NAME` next to it.
     ///
     /// # Errors
-    /// The system's reason, with the file.
+    /// Errors of the system, with the file.
     pub(super) fn write(&self, path: &str, text: &str) -> io::Result<()> {
         let (directory, name) = path.rsplit_once('/').unwrap_or((".", path));
         if self.read(&format!("{directory}/.pve-ignore.{name}"))?.is_some() {
@@ -53,7 +53,7 @@ impl Root {
     /// Creates a directory and its parent directories.
     ///
     /// # Errors
-    /// The system's reason, with the directory.
+    /// Errors of the system, with the directory.
     pub(super) fn make_directories(&self, path: &str) -> io::Result<()> {
         let mut above = ".".to_owned();
         for name in path.split('/') {

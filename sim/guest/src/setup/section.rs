@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_nothing_but_the_marked_part_is_kept_when_there_is_no_text() {
+    fn a_file_with_only_the_marked_part_is_kept_if_there_is_no_text() {
         assert_eq!(put(Some(OURS), "", Missing::Replace), None);
     }
 }

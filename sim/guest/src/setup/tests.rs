@@ -1,4 +1,4 @@
-//! The files of a container, by release and by what its network cards are set to.
+//! The files of a container, by release and by the settings of its network cards.
 
 use super::interfaces::{Notation, edit};
 use super::{after_create, before_start, release};
@@ -75,7 +75,7 @@ fn a_link_local_gateway_needs_no_route() {
 }
 
 #[test]
-fn the_loopback_device_is_added_only_where_the_archive_does_not_set_it_up() {
+fn the_loopback_device_is_added_only_if_the_archive_does_not_set_it_up() {
     let text = edit(None, &[card(Some("dhcp"), None)], Notation::Netmask).unwrap();
     assert!(text.starts_with("auto lo\niface lo inet loopback\niface lo inet6 loopback\n\nauto eth0\n"), "{text}");
     let own = "auto lo\niface lo inet manual\n\tup ip link set dev lo up\n";
@@ -150,7 +150,7 @@ fn a_new_container_gets_all_files() {
 }
 
 #[test]
-fn a_start_follows_the_configuration_of_now() {
+fn a_start_uses_the_current_configuration() {
     let files = Files::of("3.20.0\n");
     after_create(files.0.path(), &setup("dhcp")).unwrap();
     let mut changed = setup("10.0.0.5/24");
@@ -170,7 +170,7 @@ fn a_start_follows_the_configuration_of_now() {
 }
 
 #[test]
-fn name_servers_of_dhcp_stay_where_neither_the_container_nor_its_node_has_any() {
+fn name_servers_of_dhcp_stay_if_neither_the_container_nor_its_node_has_any() {
     let files = Files::of("3.12.0\n");
     files.put("etc/resolv.conf", "nameserver 192.0.2.9\n");
     let setup = ContainerSetup { node_search: String::new(), node_name_servers: Vec::new(), ..setup("dhcp") };

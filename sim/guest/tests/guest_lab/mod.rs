@@ -1,5 +1,5 @@
-#![allow(dead_code, reason = "each test program takes what it needs")]
-//! The fixture of the tests of guests: the base system, seed images, typing at a boot loader, waiting for events.
+#![allow(dead_code, reason = "each test program uses a part of it")]
+//! The set-up of tests of guests: the base system, seed images, input at a boot loader, waits for events.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,12 +10,12 @@ use sim_backend::{AgentCall, AgentReply, Backend as _, GuestEvent, GuestEventKin
 use sim_guest::Namespaces;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// Longer than anything here takes on a busy machine.
+/// Deadline of every wait, even on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Password of the account that installations make.
 pub(crate) const PASSWORD: &str = "secret";
-/// The same as `openssl passwd -6` prints it.
+/// Hash of the password, as `openssl passwd -6` prints it.
 pub(crate) const PASSWORD_HASH: &str =
     "$6$saltsalt$TVLlQcbpFVof5W3Yz4DTP6gRstiNuHwwTt6GLc1E5n0U0aDehy0S5knV8wiOQSpT0Y77vwPZN.Pq.H91p5hVO1";
 
@@ -39,7 +39,7 @@ impl Lab {
         }
     }
 
-    /// A seed CD with these documents.
+    /// Makes a seed CD with this document.
     pub(crate) fn seed(&self, name: &str, user_data: &str) -> PathBuf {
         let source = self.directory.path().join(name);
         std::fs::create_dir_all(&source).unwrap();
@@ -50,7 +50,7 @@ impl Lab {
         image
     }
 
-    /// Something that is not a seed: what stands for an installer's CD.
+    /// Makes a CD that is not a seed, in place of an installer's CD.
     pub(crate) fn installer(&self) -> PathBuf {
         let source = self.directory.path().join("installer");
         std::fs::create_dir_all(source.join("casper")).unwrap();
@@ -86,7 +86,7 @@ impl Lab {
         self.wait_for(vmid, GuestEventKind::AgentUp).await;
     }
 
-    /// Waits for this event; another of the same guest is a failure.
+    /// Waits for this event. Panics if the guest has another event first.
     pub(crate) async fn wait_for(&mut self, vmid: u32, kind: GuestEventKind) {
         let wanted = GuestEvent { vmid, kind };
         match tokio::time::timeout(DEADLINE, self.events.recv()).await {
@@ -95,7 +95,7 @@ impl Lab {
         }
     }
 
-    /// Polls until the guest's log has a line with these words.
+    /// Waits until the guest's log has a line with these words.
     pub(crate) async fn wait_for_log(&self, vmid: u32, words: &str) {
         let said = async {
             while !self.guests.guest_log(vmid).iter().any(|line| line.contains(words)) {
@@ -107,7 +107,7 @@ impl Lab {
         }
     }
 
-    /// Runs a shell line through the agent to its end: exit code and standard output.
+    /// Runs a shell line with the agent to its end. Returns exit code and standard output.
     pub(crate) async fn run(&self, vmid: u32, line: &str) -> (Option<i32>, String) {
         let command = ["/bin/sh", "-c", line].map(str::to_owned).to_vec();
         let AgentReply::Pid(pid) =
@@ -129,7 +129,7 @@ impl Lab {
     }
 }
 
-/// Polls until it is so.
+/// Waits until the condition holds.
 pub(crate) async fn until(is_so: impl Fn() -> bool) {
     let waiting = async {
         while !is_so() {
@@ -198,7 +198,7 @@ pub(crate) fn appliance() -> PathBuf {
     std::env::var_os("PXCI_APPLIANCE").expect("PXCI_APPLIANCE is not set: run `cargo xtask test`").into()
 }
 
-/// The base system that set-up made, made here where set-up did not run.
+/// Returns the path of the base system. Makes it if `cargo xtask setup` did not.
 pub(crate) fn base() -> PathBuf {
     if let Some(base) = std::env::var_os("PXCI_GUEST_BASE") {
         return base.into();

@@ -2,21 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::users::{find_user, remove_acl_entries, user_cfg_value, with_id};
+use super::users::{find_user, remove_acl_entries, token_row, user_cfg_value, with_id};
 use crate::engine::{Call, Engine};
 use crate::params::split_list;
 use crate::refusal::{Outcome, Refusal};
 use crate::world::state::{Subject, Token};
-
-pub(crate) fn token_row(token: &Token) -> Map<String, Value> {
-    let mut row = Map::new();
-    row.insert("expire".into(), json!(token.expire));
-    row.insert("privsep".into(), json!(u8::from(token.separated)));
-    if let Some(comment) = &token.comment {
-        row.insert("comment".into(), json!(comment));
-    }
-    row
-}
 
 pub(crate) fn tokens(engine: &Engine, call: &Call) -> Outcome<Value> {
     let state = engine.state();

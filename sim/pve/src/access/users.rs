@@ -4,15 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::tokens::token_row;
 use crate::engine::{Call, Engine};
 use crate::params::split_list;
 use crate::refusal::{Outcome, Refusal};
-use crate::world::state::{State, Subject, User};
+use crate::world::state::{State, Subject, Token, User};
 
-fn user_row(name: &str, user: &User) -> Map<String, Value> {
+fn user_row(user: &User) -> Map<String, Value> {
     let mut row = Map::new();
-    let _ = name;
     row.insert("enable".into(), json!(u8::from(user.enabled)));
     row.insert("expire".into(), json!(user.expire));
     for (key, value) in [("comment", &user.comment), ("email", &user.email)] {
@@ -21,6 +19,16 @@ fn user_row(name: &str, user: &User) -> Map<String, Value> {
         }
     }
     row.extend(user.details.iter().map(|(key, value)| (key.clone(), json!(value))));
+    row
+}
+
+pub(crate) fn token_row(token: &Token) -> Map<String, Value> {
+    let mut row = Map::new();
+    row.insert("expire".into(), json!(token.expire));
+    row.insert("privsep".into(), json!(u8::from(token.separated)));
+    if let Some(comment) = &token.comment {
+        row.insert("comment".into(), json!(comment));
+    }
     row
 }
 
@@ -50,7 +58,7 @@ pub(crate) fn users(engine: &Engine, call: &Call) -> Value {
         if call.params.has("enabled") && call.params.flag("enabled") != user.enabled {
             continue;
         }
-        let mut row = user_row(name, user);
+        let mut row = user_row(user);
         row.insert("userid".into(), json!(name));
         let realm = name.rsplit('@').next().unwrap_or_default();
         row.insert("realm-type".into(), json!(realm));
@@ -77,7 +85,7 @@ pub(crate) fn user(engine: &Engine, call: &Call) -> Outcome<Value> {
     let state = engine.state();
     let name = call.text("userid").unwrap_or_default();
     let user = find_user(&state, name)?;
-    let mut row = user_row(name, user);
+    let mut row = user_row(user);
     row.insert("groups".into(), json!(user.groups));
     let tokens: Map<String, Value> =
         user.tokens.iter().map(|(id, token)| (id.clone(), Value::Object(token_row(token)))).collect();

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::engine::{Call, Engine};
 use crate::refusal::{Body, Outcome, Refusal};
-use crate::world::state::Guest;
+use crate::world::guest::Guest;
 
 pub(crate) fn subdirs(names: &[&str]) -> Value {
     json!(names.iter().map(|name| json!({ "subdir": name })).collect::<Vec<_>>())

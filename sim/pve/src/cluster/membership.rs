@@ -10,7 +10,7 @@ use crate::lxc;
 use crate::params::Params;
 use crate::qemu;
 use crate::world::drives;
-use crate::world::state::{Guest, Kind};
+use crate::world::guest::{Guest, Kind};
 
 impl Engine {
     /// Cuts a node's power: guests and tasks end without clean-up. Returns false if the node does not exist or is

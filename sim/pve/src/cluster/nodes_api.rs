@@ -6,8 +6,9 @@ use crate::engine::{Call, Engine};
 use crate::guests;
 use crate::line::Line;
 use crate::refusal::{Outcome, Refusal};
+use crate::world::guest::Kind;
 use crate::world::nodes::{Figures, REPORT_LIFETIME};
-use crate::world::state::{Kind, State};
+use crate::world::state::State;
 
 /// Returns the row of each node as lists show it. Figures need `Sys.Audit`. A node that is off keeps the figures that
 /// do not change.

@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 
 use crate::engine::Engine;
 use crate::guests::status;
-use crate::world::state::{Guest, Kind, Pending, State, Task};
+use crate::world::guest::{Guest, Kind, Pending};
+use crate::world::state::{State, Task};
 use crate::world::storages::Storage;
 
 /// Options of guests whose values are secret.

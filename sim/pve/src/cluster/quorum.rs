@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::engine::Engine;
 use crate::refusal::{Outcome, Refusal};
-use crate::world::state::Kind;
+use crate::world::guest::Kind;
 
 /// Returns the cluster file that a call changes under lock, and the prefix of its error.
 fn locked_file(method: &str, path: &str) -> Option<(&'static str, &'static str)> {

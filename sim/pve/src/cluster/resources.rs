@@ -11,8 +11,9 @@ use super::nodes_api;
 use crate::engine::{Call, Engine};
 use crate::refusal::{Outcome, Refusal};
 use crate::reply::Reply;
+use crate::world::guest::Guest;
 use crate::world::nodes::REPORT_LIFETIME;
-use crate::world::state::{Guest, State};
+use crate::world::state::State;
 
 /// One row of the list.
 #[derive(Serialize)]

@@ -22,7 +22,8 @@ use crate::refusal::{Outcome, Refusal};
 use crate::reply::Reply;
 use crate::schema::{Route, Schema, violations};
 use crate::timeline::Timeline;
-use crate::world::state::{Guest, Kind, State, Task};
+use crate::world::guest::{Guest, Kind};
+use crate::world::state::{State, Task};
 use handlers::Handlers;
 use locks::{Guard, Locks, Mode};
 use sim_backend::{Backend, Events};
@@ -470,5 +471,14 @@ impl Call {
 
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.params.text(name)
+    }
+
+    /// Refuses options that only `root@pam` itself may use.
+    pub(crate) fn root_only(&self, names: &[&str]) -> Outcome<()> {
+        let set = |name: &&&str| self.text(name).is_some_and(|value| !matches!(value, "" | "0"));
+        match names.iter().find(set).filter(|_| self.caller != "root@pam") {
+            Some(name) => Err(Refusal::parameter(name, "Only root may use this option.")),
+            None => Ok(()),
+        }
     }
 }

@@ -27,7 +27,7 @@ use crate::schema::lookup;
 use crate::schema::validate;
 use crate::storage;
 use crate::storage::upload::Upload;
-use crate::world::state::Kind;
+use crate::world::guest::Kind;
 use sim_http::faults::Fault;
 use sim_http::payload::Payload;
 

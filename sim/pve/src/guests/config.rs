@@ -7,7 +7,7 @@ use crate::params::{Params, split_list};
 use crate::qemu;
 use crate::refusal::{Outcome, Refusal};
 use crate::schema::Property;
-use crate::world::state::{Kind, Pending};
+use crate::world::guest::{Kind, Pending};
 
 /// Returns a stored value with the JSON type that PVE gives it.
 pub(crate) fn typed(engine: &Engine, kind: Kind, key: &str, value: &str) -> Value {
@@ -81,9 +81,9 @@ pub(crate) struct Change {
 pub(crate) fn change_of(engine: &Engine, kind: Kind, call: &Call) -> Outcome<Change> {
     let mut options = call.params.clone();
     if kind == Kind::Qemu {
-        qemu::power::root_only(call, &["skiplock"])
+        call.root_only(&["skiplock"])
             .or_else(|refusal| if call.params.flag("skiplock") { Err(refusal) } else { Ok(()) })?;
-        qemu::checks::ssh_keys(&call.params)?;
+        qemu::ssh_keys::check_parameter(&call.params)?;
     }
     options.take("skiplock");
     let mut delete = split_list(&options.take("delete").unwrap_or_default());

@@ -17,7 +17,7 @@ use super::open_consoles::Shell;
 use crate::access::tickets;
 use crate::engine::{Call, Engine};
 use crate::refusal::{Body, Outcome, Refusal};
-use crate::world::state::{Guest, Kind};
+use crate::world::guest::{Guest, Kind};
 
 /// The subject of a console.
 #[derive(Debug, Clone, Copy)]

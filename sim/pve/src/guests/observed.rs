@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{pending, status};
 use crate::engine::Engine;
 use crate::lxc;
-use crate::world::state::Guest;
+use crate::world::guest::Guest;
 use sim_backend::{GuestEvent, GuestEventKind};
 
 impl Engine {

@@ -9,7 +9,7 @@ use crate::engine::Engine;
 use crate::storage::disks;
 use crate::storage::messages;
 use crate::world::drives;
-use crate::world::state::{Guest, Kind, Pending};
+use crate::world::guest::{Guest, Kind, Pending};
 use crate::{lxc, qemu};
 
 /// Options that a running VM accepts immediately.

@@ -16,9 +16,9 @@ use crate::qemu;
 use crate::refusal::{Outcome, Refusal};
 use crate::storage::disks;
 use crate::world::drives;
+use crate::world::guest::{Guest, Kind};
 use crate::world::layout::{Feature, Layout};
 use crate::world::snapshot::{Snapshot, snapshot_volume_name};
-use crate::world::state::{Guest, Kind};
 use crate::world::volumes::storage_of;
 
 pub(crate) fn list(engine: &Engine, kind: Kind, call: &Call) -> Outcome<Value> {

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use crate::world::guest::{Guest, Kind};
 use crate::world::layout::Layout;
-use crate::world::state::{Guest, Kind, State};
+use crate::world::state::State;
 use crate::world::volumes::storage_of;
 use crate::world::{drives, ext4};
 

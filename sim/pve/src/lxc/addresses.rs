@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::engine::{Call, Engine};
-use crate::world::state::Kind;
+use crate::world::guest::Kind;
 
 /// `GET /nodes/{node}/lxc/{vmid}/interfaces`.
 pub(crate) async fn interfaces(engine: &Engine, call: &Call) -> Value {

@@ -5,7 +5,7 @@ use crate::guests::tags;
 use crate::qemu;
 use crate::refusal::{Outcome, Refusal};
 use crate::world::drives;
-use crate::world::state::Guest;
+use crate::world::guest::Guest;
 
 /// A request to change the options of a container, or to create one with them.
 pub(crate) struct Applicant<'a> {

@@ -15,8 +15,8 @@ use crate::storage::allocation;
 use crate::storage::disks;
 use crate::storage::messages;
 use crate::world::drives;
+use crate::world::guest::{Guest, Kind};
 use crate::world::layout::{Feature, Layout};
-use crate::world::state::{Guest, Kind};
 use crate::world::volumes::storage_of;
 
 pub(crate) async fn clone(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {

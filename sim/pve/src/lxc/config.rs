@@ -13,7 +13,7 @@ use crate::qemu::create::refuse_undefined;
 use crate::refusal::{Outcome, Refusal};
 use crate::storage::messages;
 use crate::world::drives;
-use crate::world::state::{Guest, Kind, Pending};
+use crate::world::guest::{Guest, Kind, Pending};
 
 pub(crate) async fn write(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     let vmid = call.vmid();

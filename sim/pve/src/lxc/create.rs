@@ -18,7 +18,7 @@ use crate::refusal::{Outcome, Refusal};
 use crate::storage::disks;
 use crate::storage::messages;
 use crate::world::drives;
-use crate::world::state::Kind;
+use crate::world::guest::Kind;
 
 const NOT_STORED: [&str; 15] = [
     "node",
@@ -44,7 +44,7 @@ pub(crate) fn create(engine: &Arc<Engine>, call: Call) -> Outcome<Value> {
     let unprivileged = unprivileged(engine, &call)?;
     unused(engine, vmid)?;
     if let Some(keys) = call.text("ssh-public-keys") {
-        qemu::checks::check_keys(keys)?;
+        qemu::ssh_keys::check(keys)?;
     }
     let pool = call.text("pool").map(str::to_owned);
     allocation(engine, &call.caller, vmid, pool.as_deref())?;

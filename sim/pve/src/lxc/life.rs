@@ -10,8 +10,8 @@ use crate::qemu;
 use crate::refusal::{Outcome, Refusal};
 use crate::storage::disks;
 use crate::world::drives;
+use crate::world::guest::Kind;
 use crate::world::layout::Feature;
-use crate::world::state::Kind;
 
 pub(crate) fn template(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     let vmid = call.vmid();

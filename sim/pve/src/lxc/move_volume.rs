@@ -9,7 +9,7 @@ use crate::engine::locks::Mode;
 use crate::engine::{Call, Engine};
 use crate::refusal::{Outcome, Refusal};
 use crate::world::drives;
-use crate::world::state::{Guest, Kind};
+use crate::world::guest::{Guest, Kind};
 
 /// Reassigns a mount point's volume to another container.
 pub(crate) fn move_volume(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {

@@ -13,11 +13,11 @@ use crate::guests::pending;
 use crate::qemu;
 use crate::refusal::{Outcome, Refusal};
 use crate::world::drives;
-use crate::world::state::Kind;
+use crate::world::guest::Kind;
 use sim_backend::ContainerStart;
 
 pub(crate) fn power(engine: &Arc<Engine>, call: &Call, verb: &str) -> Outcome<Value> {
-    qemu::power::root_only(call, &["skiplock"])?;
+    call.root_only(&["skiplock"])?;
     let vmid = call.vmid();
     let running = engine.with_guest(vmid, |guest| guest.run.is_some()) == Some(true);
     match (verb, running) {

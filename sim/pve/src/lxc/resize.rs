@@ -8,8 +8,8 @@ use crate::engine::locks::Mode;
 use crate::engine::{Call, Engine};
 use crate::refusal::{Outcome, Refusal};
 use crate::world::drives;
+use crate::world::guest::Kind;
 use crate::world::layout::Layout;
-use crate::world::state::Kind;
 use crate::world::volumes::storage_of;
 
 /// A volume that is to grow, with its configuration.

@@ -10,8 +10,8 @@ use crate::engine::{Call, Engine};
 use crate::params::Param;
 use crate::refusal::{Body, Outcome, Refusal};
 use crate::world::drives;
-use crate::world::state::Guest;
-use crate::world::state::Kind;
+use crate::world::guest::Guest;
+use crate::world::guest::Kind;
 use sim_backend::{AgentCall, AgentError, AgentReply};
 
 /// Commands of the old generic call, which `GET …/agent` lists.

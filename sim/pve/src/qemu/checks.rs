@@ -9,7 +9,7 @@ use crate::params::Params;
 use crate::refusal::{Outcome, Refusal};
 use crate::schema;
 use crate::world::drives;
-use crate::world::state::Guest;
+use crate::world::guest::Guest;
 use crate::world::volumes::storage_of;
 
 const CPU: [&str; 9] = ["cores", "cpu", "cpulimit", "cpuunits", "numa", "smp", "sockets", "vcpus", "affinity"];
@@ -303,23 +303,6 @@ pub(crate) fn drive_values(engine: &Engine, params: &Params) -> Outcome<()> {
         }
     }
     Ok(())
-}
-
-/// Checks the percent-encoded OpenSSH keys in `sshkeys`.
-pub(crate) fn ssh_keys(params: &Params) -> Outcome<()> {
-    let Some(encoded) = params.text("sshkeys") else { return Ok(()) };
-    let text = percent_encoding::percent_decode_str(encoded).decode_utf8_lossy().into_owned();
-    check_keys(&text)
-}
-
-pub(crate) fn check_keys(text: &str) -> Outcome<()> {
-    const KINDS: [&str; 3] = ["ssh-", "ecdsa-", "sk-"];
-    let good = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')).all(|line| {
-        let mut words = line.split_whitespace();
-        words.next().is_some_and(|kind| KINDS.iter().any(|k| kind.starts_with(k)))
-            && words.next().is_some_and(|key| key.starts_with("AAAA"))
-    });
-    if good { Ok(()) } else { Err(Refusal::fault("SSH public key validation error")) }
 }
 
 /// Brings all values into their stored form.

@@ -6,34 +6,25 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::checks::Applicant;
-use super::clone_disks;
+use super::clone_disks::{self, DiskPlan};
 use crate::engine::locks::Mode;
 use crate::engine::{Call, Engine, Worker};
 use crate::refusal::{Outcome, Refusal};
 use crate::storage::disks;
 use crate::storage::messages;
 use crate::world::drives;
+use crate::world::guest::{Guest, Kind};
 use crate::world::layout::Feature;
-use crate::world::state::{Guest, Kind};
 
 /// A clone that has been checked.
 #[derive(Debug, Clone)]
-pub(crate) struct Plan {
-    pub(crate) source: u32,
-    pub(crate) target: u32,
-    /// Name of the source's node.
-    pub(crate) node: String,
-    /// Name of the snapshot that is cloned.
-    pub(crate) snapshot: Option<String>,
+struct Plan {
+    source: u32,
+    disks: DiskPlan,
     target_node: String,
     name: Option<String>,
     description: Option<String>,
     pool: Option<String>,
-    pub(crate) storage: Option<String>,
-    pub(crate) format: Option<String>,
-    pub(crate) full: bool,
-    /// Bandwidth limit in KiB per second.
-    pub(crate) limit: Option<u64>,
 }
 
 pub(crate) fn clone(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
@@ -78,19 +69,22 @@ pub(crate) fn clone(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     }
     exists_already(engine, &call.node, target)?;
     copyable(engine, &guest, full, snapshot.is_some())?;
-    let plan = Plan {
-        source,
+    let disks = DiskPlan {
         target,
         node: call.node.clone(),
         snapshot,
-        target_node: elsewhere.unwrap_or_else(|| call.node.clone()),
-        name: call.text("name").map(str::to_owned),
-        description: call.text("description").map(str::to_owned),
-        pool: call.text("pool").map(str::to_owned),
         storage: call.text("storage").map(str::to_owned),
         format: call.text("format").map(str::to_owned),
         full,
         limit: call.params.number("bwlimit").and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0),
+    };
+    let plan = Plan {
+        source,
+        disks,
+        target_node: elsewhere.unwrap_or_else(|| call.node.clone()),
+        name: call.text("name").map(str::to_owned),
+        description: call.text("description").map(str::to_owned),
+        pool: call.text("pool").map(str::to_owned),
     };
     let upid =
         engine.spawn(call, "qmclone", &source.to_string(), move |worker| async move { work(&worker, &plan).await });
@@ -169,25 +163,25 @@ fn copyable(engine: &Engine, guest: &Guest, full: bool, snapshot: bool) -> Outco
 
 async fn work(worker: &Worker, plan: &Plan) -> Result<(), String> {
     let engine = &worker.engine;
-    let target = plan.target;
+    let target = plan.disks.target;
     let running = engine.with_guest(plan.source, |guest| guest.run.is_some()) == Some(true);
     let mode = if running { Mode::Exclusive } else { Mode::Shared };
     let _source_lock = worker.lock(Kind::Qemu, plan.source, mode, 1).await?;
     let _target_lock = worker.lock(Kind::Qemu, target, Mode::Exclusive, 1).await?;
-    exists_already(engine, &plan.node, target).map_err(Refusal::into_text)?;
+    exists_already(engine, &plan.disks.node, target).map_err(Refusal::into_text)?;
     worker.log(format!("creating a clone of VM {} with ID {target}", plan.source));
-    let mut source = engine.guest(Kind::Qemu, plan.source, &plan.node).map_err(Refusal::into_text)?;
-    if let Some(name) = &plan.snapshot {
+    let mut source = engine.guest(Kind::Qemu, plan.source, &plan.disks.node).map_err(Refusal::into_text)?;
+    if let Some(name) = &plan.disks.snapshot {
         source.config = source.snapshot(name).map_err(Refusal::into_text)?.config.clone();
     }
     if !occupy(engine, plan) {
         return Err(format!(
             "close (rename) atomic file '/etc/pve/nodes/{}/qemu-server/{target}.conf' failed: File exists",
-            plan.node
+            plan.disks.node
         ));
     }
     disks::remove_if_stopped(worker, target);
-    let drives = match clone_disks::copy_drives(worker, plan, &source).await {
+    let drives = match clone_disks::copy_drives(worker, &plan.disks, &source).await {
         Ok(drives) => drives,
         Err(text) => {
             disks::remove_guest(engine, target, disks::VolumeScope::Numbered, &messages::quiet).await;
@@ -204,16 +198,16 @@ async fn work(worker: &Worker, plan: &Plan) -> Result<(), String> {
 /// target.
 fn occupy(engine: &Engine, plan: &Plan) -> bool {
     let mut state = engine.state();
-    if state.guests.contains_key(&plan.target) {
+    if state.guests.contains_key(&plan.disks.target) {
         return false;
     }
-    let mut guest = Guest::new(Kind::Qemu, &plan.node);
+    let mut guest = Guest::new(Kind::Qemu, &plan.disks.node);
     guest.config.insert("description".into(), " qmclone temporary file".into());
     guest.set("lock", "clone");
-    state.guests.insert(plan.target, guest);
+    state.guests.insert(plan.disks.target, guest);
     drop(state);
     let name = plan.name.as_deref().unwrap_or("-");
-    engine.timeline.note(engine.clock.now(), "cloned", &format!("{} {} {name}", plan.target, plan.source));
+    engine.timeline.note(engine.clock.now(), "cloned", &format!("{} {} {name}", plan.disks.target, plan.source));
     true
 }
 
@@ -223,9 +217,9 @@ fn finish(engine: &Engine, plan: &Plan, source: &Guest, drives: BTreeMap<String,
     let macs: BTreeMap<String, String> =
         source.config.keys().filter(|key| drives::is_net(key)).map(|key| (key.clone(), state.mac())).collect();
     if let Some(pool) = plan.pool.as_ref().and_then(|pool| state.pools.get_mut(pool)) {
-        pool.guests.insert(plan.target);
+        pool.guests.insert(plan.disks.target);
     }
-    let Some(guest) = state.guests.get_mut(&plan.target) else { return };
+    let Some(guest) = state.guests.get_mut(&plan.disks.target) else { return };
     guest.config.clear();
     guest.node.clone_from(&plan.target_node);
     for (key, value) in &source.config {

@@ -3,21 +3,35 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::clone::Plan;
 use crate::engine::Worker;
 use crate::schema;
 use crate::storage::allocation::{self, NewVolume};
 use crate::storage::disks;
 use crate::storage::messages;
 use crate::world::drives;
+use crate::world::guest::Guest;
 use crate::world::snapshot::snapshot_volume_name;
-use crate::world::state::Guest;
 use crate::world::volumes::{Volume, storage_of};
+
+/// The parts of a clone's plan that its disks depend on.
+#[derive(Debug, Clone)]
+pub(crate) struct DiskPlan {
+    pub(crate) target: u32,
+    /// Name of the source's node.
+    pub(crate) node: String,
+    /// Name of the snapshot that is cloned.
+    pub(crate) snapshot: Option<String>,
+    pub(crate) storage: Option<String>,
+    pub(crate) format: Option<String>,
+    pub(crate) full: bool,
+    /// Bandwidth limit in KiB per second.
+    pub(crate) limit: Option<u64>,
+}
 
 /// Makes the drives of the clone. Returns their values by name.
 pub(crate) async fn copy_drives(
     worker: &Worker,
-    plan: &Plan,
+    plan: &DiskPlan,
     source: &Guest,
 ) -> Result<BTreeMap<String, String>, String> {
     let mut out = BTreeMap::new();
@@ -36,7 +50,7 @@ pub(crate) async fn copy_drives(
     Ok(out)
 }
 
-fn cloudinit(worker: &Worker, plan: &Plan, key: &str, value: &str) -> Result<String, String> {
+fn cloudinit(worker: &Worker, plan: &DiskPlan, key: &str, value: &str) -> Result<String, String> {
     let engine = &worker.engine;
     let print = |line: String| worker.log(line);
     let from = drives::file(value);
@@ -66,7 +80,7 @@ fn cloudinit(worker: &Worker, plan: &Plan, key: &str, value: &str) -> Result<Str
     Ok(schema::propstring::print(&drive, "file", &[]))
 }
 
-async fn full(worker: &Worker, plan: &Plan, key: &str, value: &str) -> Result<String, String> {
+async fn full(worker: &Worker, plan: &DiskPlan, key: &str, value: &str) -> Result<String, String> {
     let engine = &worker.engine;
     let print = |line: String| worker.log(line);
     let from = drives::file(value);
@@ -106,7 +120,7 @@ async fn full(worker: &Worker, plan: &Plan, key: &str, value: &str) -> Result<St
 }
 
 /// Copies at the bandwidth limit, and logs one line for each step.
-async fn copy_slowly(worker: &Worker, plan: &Plan, from: &str, to: &str, volume: &Volume, format: &str) {
+async fn copy_slowly(worker: &Worker, plan: &DiskPlan, from: &str, to: &str, volume: &Volume, format: &str) {
     let engine = &worker.engine;
     let seconds = plan.limit.map_or(0, |limit| (volume.data >> 10) / limit);
     if let Some(limit) = plan.limit {
@@ -139,7 +153,7 @@ fn percent(at: u64, of: u64) -> String {
     format!("{:.2}%", at as f64 * 100.0 / of as f64)
 }
 
-async fn linked(worker: &Worker, plan: &Plan, key: &str, value: &str) -> Result<String, String> {
+async fn linked(worker: &Worker, plan: &DiskPlan, key: &str, value: &str) -> Result<String, String> {
     let engine = &worker.engine;
     let base = drives::file(value);
     worker.log(format!("create linked clone of drive {key} ({base})"));

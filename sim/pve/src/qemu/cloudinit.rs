@@ -9,7 +9,7 @@ use crate::engine::{Call, Engine};
 use crate::guests;
 use crate::refusal::{Outcome, Refusal};
 use crate::world::drives;
-use crate::world::state::{Guest, Kind};
+use crate::world::guest::{Guest, Kind};
 
 pub(crate) fn pending(engine: &Engine, call: &Call) -> Outcome<Value> {
     let guest = engine.guest(Kind::Qemu, call.vmid(), &call.node)?;

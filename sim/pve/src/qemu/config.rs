@@ -18,7 +18,7 @@ use crate::storage::disks;
 use crate::storage::messages;
 use crate::world;
 use crate::world::drives;
-use crate::world::state::{Guest, Kind, Pending};
+use crate::world::guest::{Guest, Kind, Pending};
 use crate::world::volumes::storage_of;
 
 /// Changes a VM's configuration. `PUT` answers after the change, `POST` with a task that acquires the lock itself.
@@ -280,7 +280,7 @@ async fn set(
             guest.pending.insert("boot".into(), Pending::Set(drives::print_boot(order)));
             changed.push("boot".to_owned());
         }
-        if guest.config.get(key) == Some(&world::state::stored(&stored)) && key != "description" {
+        if guest.config.get(key) == Some(&world::guest::stored(&stored)) && key != "description" {
             guest.pending.remove(key);
             return;
         }

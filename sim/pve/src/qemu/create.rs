@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::checks::{self, Applicant};
+use super::ssh_keys;
 use crate::engine::locks::Mode;
 use crate::engine::{Call, Engine, Worker};
 use crate::guests::tags;
@@ -15,7 +16,8 @@ use crate::refusal::{Outcome, Refusal};
 use crate::storage::disks;
 use crate::storage::messages;
 use crate::world::drives;
-use crate::world::state::{Guest, Kind, State};
+use crate::world::guest::{Guest, Kind};
+use crate::world::state::State;
 
 /// Parameters that are not options.
 const NOT_STORED: [&str; 13] = [
@@ -40,7 +42,7 @@ pub(crate) fn create(engine: &Arc<Engine>, mut call: Call) -> Outcome<Value> {
         let value = if drives::is_cdrom(&cdrom) { cdrom } else { format!("{cdrom},media=cdrom") };
         call.params.insert_text("ide2", value);
     }
-    checks::ssh_keys(&call.params)?;
+    ssh_keys::check_parameter(&call.params)?;
     engine.state().quorum()?;
     let pool = call.params.text("pool").map(str::to_owned);
     may_create(engine, &call, pool.as_deref())?;

@@ -10,8 +10,8 @@ use crate::refusal::{Outcome, Refusal};
 use crate::schema;
 use crate::storage::disks;
 use crate::world::drives;
+use crate::world::guest::{Guest, Kind};
 use crate::world::layout::{Feature, Layout};
-use crate::world::state::{Guest, Kind};
 
 pub(crate) async fn template(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
     let vmid = call.vmid();
@@ -72,7 +72,7 @@ pub(crate) async fn into_base(worker: &Worker, node: &str, value: &str) -> Resul
 }
 
 pub(crate) fn resize(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
-    super::power::root_only(call, &["skiplock"])?;
+    call.root_only(&["skiplock"])?;
     let (vmid, node, caller) = (call.vmid(), call.node.clone(), call.caller.clone());
     let (disk, size) =
         (call.text("disk").unwrap_or_default().to_owned(), call.text("size").unwrap_or_default().to_owned());
@@ -148,7 +148,7 @@ fn grow(
 }
 
 pub(crate) fn destroy(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
-    super::power::root_only(call, &["skiplock"])?;
+    call.root_only(&["skiplock"])?;
     let (vmid, node) = (call.vmid(), call.node.clone());
     let purge = call.params.flag("purge");
     let reach = disks::VolumeScope::of(call);

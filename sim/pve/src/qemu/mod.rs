@@ -10,4 +10,5 @@ pub(crate) mod config;
 pub(crate) mod create;
 pub(crate) mod life;
 pub(crate) mod power;
+pub(crate) mod ssh_keys;
 pub(crate) mod suspend;

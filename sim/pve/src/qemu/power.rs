@@ -14,24 +14,20 @@ use crate::guests::status;
 use crate::params;
 use crate::refusal::{Outcome, Refusal};
 use crate::world::drives;
-use crate::world::state::{Guest, Kind, Run};
+use crate::world::guest::{Guest, Kind, Run};
 use crate::world::volumes::storage_of;
 use sim_backend::VmStart;
 
-/// Refuses options that only `root@pam` itself may use.
-pub(crate) fn root_only(call: &Call, names: &[&str]) -> Outcome<()> {
-    let set = |name: &&&str| call.text(name).is_some_and(|value| !matches!(value, "" | "0"));
-    match names.iter().find(set).filter(|_| call.caller != "root@pam") {
-        Some(name) => Err(Refusal::parameter(name, "Only root may use this option.")),
-        None => Ok(()),
-    }
-}
-
 pub(crate) fn start(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
-    root_only(
-        call,
-        &["skiplock", "stateuri", "migratedfrom", "migration_type", "migration_network", "targetstorage", "force-cpu"],
-    )?;
+    call.root_only(&[
+        "skiplock",
+        "stateuri",
+        "migratedfrom",
+        "migration_type",
+        "migration_network",
+        "targetstorage",
+        "force-cpu",
+    ])?;
     engine.state().quorum()?;
     let (vmid, node) = (call.vmid(), call.node.clone());
     let upid = engine
@@ -143,7 +139,7 @@ pub(crate) fn set_running(engine: &Engine, vmid: u32) {
 }
 
 pub(crate) fn stop(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
-    root_only(call, &["skiplock", "keepActive", "migratedfrom"])?;
+    call.root_only(&["skiplock", "keepActive", "migratedfrom"])?;
     let (vmid, node, overrule) = (call.vmid(), call.node.clone(), call.params.flag("overrule-shutdown"));
     let upid = engine.spawn(call, "qmstop", &vmid.to_string(), move |worker| async move {
         let engine = &worker.engine;
@@ -206,7 +202,7 @@ pub(crate) async fn cut_power(engine: &Arc<Engine>, vmid: u32) {
 }
 
 pub(crate) fn shutdown(engine: &Arc<Engine>, call: &Call) -> Outcome<Value> {
-    root_only(call, &["skiplock", "keepActive"])?;
+    call.root_only(&["skiplock", "keepActive"])?;
     let (vmid, node) = (call.vmid(), call.node.clone());
     let timeout = call.params.number("timeout").and_then(|n| u64::try_from(n).ok()).unwrap_or(60);
     let force = call.params.flag("forceStop");
@@ -270,14 +266,14 @@ pub(crate) async fn gone_within(engine: &Engine, vmid: u32, number: u64, seconds
 }
 
 pub(crate) fn other_power_calls(engine: &Arc<Engine>, call: &Call, verb: &str) -> Outcome<Value> {
-    root_only(call, &["skiplock"])?;
+    call.root_only(&["skiplock"])?;
     let vmid = call.vmid();
     let Ok(guest) = engine.guest(Kind::Qemu, vmid, &call.node) else {
         let text = format!("unable to find configuration file for VM {vmid} on node '{}'", call.node);
         return Err(Refusal::fault(text));
     };
     if verb == "resume" && suspend::is_suspended(&guest) {
-        return Ok(suspend::resume_from_disk(engine, call));
+        return Ok(resume_from_disk(engine, call));
     }
     if verb == "reboot" && guest.run.as_ref().is_some_and(|run| run.paused) {
         return Err(Refusal::fault("VM is paused - cannot shutdown"));
@@ -321,6 +317,19 @@ pub(crate) fn other_power_calls(engine: &Arc<Engine>, call: &Call, verb: &str) -
         Ok(())
     });
     Ok(json!(upid))
+}
+
+/// Starts a VM that was suspended to disk, for `POST …/status/resume`.
+fn resume_from_disk(engine: &Arc<Engine>, call: &Call) -> Value {
+    let (vmid, node) = (call.vmid(), call.node.clone());
+    json!(
+        engine.spawn(
+            call,
+            "qmresume",
+            &vmid.to_string(),
+            move |worker| async move { start_vm(&worker, vmid, &node).await }
+        )
+    )
 }
 
 /// Starts the VM for the second half of a reboot, which is not a task of its own.

@@ -14,7 +14,6 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::checks::Applicant;
-use super::power;
 use crate::engine::locks::Mode;
 use crate::engine::{Call, Engine, Worker};
 use crate::guests::status;
@@ -23,8 +22,9 @@ use crate::storage::allocation::{self, NewVolume};
 use crate::storage::disks;
 use crate::storage::messages;
 use crate::world::drives;
+use crate::world::guest::{Guest, Kind};
 use crate::world::layout::Layout;
-use crate::world::state::{Guest, Kind, State};
+use crate::world::state::State;
 use crate::world::volumes::storage_of;
 
 /// Bytes that PVE reserves for the state of a VM's devices.
@@ -153,12 +153,4 @@ pub(crate) async fn discard(engine: &Arc<Engine>, vmid: u32, print: messages::Pr
     {
         print(text);
     }
-}
-
-/// Starts a VM that was suspended to disk, for `POST …/status/resume`.
-pub(crate) fn resume_from_disk(engine: &Arc<Engine>, call: &Call) -> Value {
-    let (vmid, node) = (call.vmid(), call.node.clone());
-    json!(engine.spawn(call, "qmresume", &vmid.to_string(), move |worker| async move {
-        power::start_vm(&worker, vmid, &node).await
-    }))
 }

@@ -1,11 +1,13 @@
-//! Checks of values against named formats, with PVE's error texts.
+//! Checks of values against their properties and formats, with PVE's error texts. The parts of a property string are
+//! values too.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::OnceLock;
 
 use serde_json::Value;
 
+use super::pattern::pattern_matches;
 use super::propstring;
 use super::{Format, Property, Schema};
 use crate::params::split_list;
@@ -34,10 +36,61 @@ pub(crate) fn keys<'a>(schema: &'a Schema, property: &Property) -> Option<&'a Fo
     }
 }
 
+/// Checks a value against its property. The error is PVE's text.
+pub(super) fn text_fits(schema: &Schema, property: &Property, text: &str, name: &str) -> Result<(), String> {
+    let kind = property.kind();
+    let right_type = match kind {
+        "integer" => is_integer(text),
+        "number" => is_number(text),
+        "boolean" => matches!(text, "0" | "1"),
+        _ => true,
+    };
+    if !right_type {
+        return Err(format!("type check ('{kind}') failed - got '{text}'"));
+    }
+    check(schema, property, text, name).map_err(|error| format!("invalid format - {error}"))?;
+    if let Some(pattern) = &property.pattern
+        && !pattern_matches(pattern, text)
+    {
+        return Err("value does not match the regex pattern".to_owned());
+    }
+    let length = text.chars().count();
+    if let Some(most) = property.max_length
+        && length > most
+    {
+        return Err(format!("value may only be {most} characters long"));
+    }
+    if let Some(least) = property.min_length
+        && length < least
+    {
+        return Err(format!("value must be at least {least} characters long"));
+    }
+    if matches!(kind, "integer" | "number")
+        && let Ok(number) = text.parse::<f64>()
+    {
+        if let Some(most) = property.maximum
+            && number > most
+        {
+            return Err(format!("value must have a maximum value of {most}"));
+        }
+        if let Some(least) = property.minimum
+            && number < least
+        {
+            return Err(format!("value must have a minimum value of {least}"));
+        }
+    }
+    let Some(choices) = &property.choices else { return Ok(()) };
+    let words: Vec<String> = choices.iter().map(|c| c.as_str().map_or_else(|| c.to_string(), str::to_owned)).collect();
+    if words.iter().any(|word| word == text) {
+        return Ok(());
+    }
+    Err(format!("value '{text}' does not have a value in the enumeration '{}'", words.join(", ")))
+}
+
 /// Checks a value's format. The error ends with a newline, as PVE's do.
-pub(crate) fn check(schema: &Schema, property: &Property, text: &str, name: &str) -> Result<(), String> {
+fn check(schema: &Schema, property: &Property, text: &str, name: &str) -> Result<(), String> {
     if let Some(format) = keys(schema, property) {
-        return propstring::parse(schema, format, text, name).map(|_| ());
+        return property_string(schema, format, text, name);
     }
     let Some(Value::String(format)) = &property.format else { return Ok(()) };
     if let Some(single) = format.strip_suffix("-list")
@@ -49,6 +102,39 @@ pub(crate) fn check(schema: &Schema, property: &Property, text: &str, name: &str
         return split_list(text).iter().try_for_each(|part| scalar(schema, "pve-storage-content", part));
     }
     scalar(schema, format, text)
+}
+
+/// Checks the parts of a property string. The error is the text after `invalid format - `.
+fn property_string(schema: &Schema, format: &Format, text: &str, path: &str) -> Result<(), String> {
+    let parsed = propstring::split(format, text)?;
+    let mut errors: BTreeMap<String, String> = BTreeMap::new();
+    for (key, value) in &parsed {
+        let Some(property) = format.get(key) else {
+            errors.insert(
+                key.clone(),
+                "property is not defined in schema and the schema does not allow additional properties".to_owned(),
+            );
+            continue;
+        };
+        if let Err(error) = text_fits(schema, property, value, key) {
+            errors.insert(key.clone(), error);
+        }
+        if let Some(other) = property.requires.as_deref()
+            && !parsed.contains_key(other)
+        {
+            errors.insert(other.to_owned(), format!("missing property required by '{path}.{key}'"));
+        }
+    }
+    for (key, property) in format {
+        if property.alias.is_none() && !property.is_optional() && !parsed.contains_key(key) {
+            errors.insert(key.clone(), "property is missing and it is not optional".to_owned());
+        }
+    }
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let lines: String = errors.iter().map(|(key, error)| format!("{path}.{key}: {error}\n")).collect();
+    Err(format!("format error\n{lines}"))
 }
 
 fn must(condition: bool, error: impl FnOnce() -> String) -> Result<(), String> {
@@ -125,4 +211,14 @@ fn cidr4(text: &str) -> bool {
 fn cidr6(text: &str) -> bool {
     let Some((address, mask)) = text.split_once('/') else { return false };
     address.parse::<Ipv6Addr>().is_ok() && mask.parse::<u8>().is_ok_and(|m| m <= 128)
+}
+
+fn is_integer(text: &str) -> bool {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit())
+}
+
+fn is_number(text: &str) -> bool {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit() || c == '.') && digits.parse::<f64>().is_ok()
 }

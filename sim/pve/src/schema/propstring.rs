@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::validate::text_fits;
-use super::{Format, Schema};
+use super::Format;
 
 /// A parsed property string by key. Aliases are resolved.
 pub(crate) type Parsed = BTreeMap<String, String>;
@@ -60,39 +59,6 @@ fn boolean_word(value: &str) -> &str {
         "0" | "off" | "no" | "false" => "0",
         _ => value,
     }
-}
-
-/// Splits a property string and checks its values. The error is the text after `invalid format - `.
-pub(crate) fn parse(schema: &Schema, format: &Format, text: &str, path: &str) -> Result<Parsed, String> {
-    let parsed = split(format, text)?;
-    let mut errors: BTreeMap<String, String> = BTreeMap::new();
-    for (key, value) in &parsed {
-        let Some(property) = format.get(key) else {
-            errors.insert(
-                key.clone(),
-                "property is not defined in schema and the schema does not allow additional properties".to_owned(),
-            );
-            continue;
-        };
-        if let Err(error) = text_fits(schema, property, value, key) {
-            errors.insert(key.clone(), error);
-        }
-        if let Some(other) = property.requires.as_deref()
-            && !parsed.contains_key(other)
-        {
-            errors.insert(other.to_owned(), format!("missing property required by '{path}.{key}'"));
-        }
-    }
-    for (key, property) in format {
-        if property.alias.is_none() && !property.is_optional() && !parsed.contains_key(key) {
-            errors.insert(key.clone(), "property is missing and it is not optional".to_owned());
-        }
-    }
-    if errors.is_empty() {
-        return Ok(parsed);
-    }
-    let lines: String = errors.iter().map(|(key, error)| format!("{path}.{key}: {error}\n")).collect();
-    Err(format!("format error\n{lines}"))
 }
 
 /// Prints a property string in PVE's order: the key without name first, then the others by name.

@@ -18,7 +18,7 @@ use crate::cluster::overview::{self, OverviewFilter};
 use crate::engine::Engine;
 use crate::engine::locks::Mode;
 use crate::timeline::Event;
-use crate::world::state::Kind;
+use crate::world::guest::Kind;
 use crate::world::volumes::Volume;
 use sim_http::faults::{Fault, Faults, Fired, Rule, When};
 use sim_http::request_log::RequestLog;

@@ -7,8 +7,8 @@ use super::messages::{Print, quiet, transferred};
 use crate::engine::{Call, Engine, Worker};
 use crate::schema::propstring::{self, Parsed};
 use crate::world::drives;
+use crate::world::guest::Guest;
 use crate::world::layout::Layout;
-use crate::world::state::Guest;
 use crate::world::state::State;
 use crate::world::volumes::{Volume, storage_of};
 

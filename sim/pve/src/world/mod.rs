@@ -2,6 +2,7 @@
 
 pub(crate) mod drives;
 pub(crate) mod ext4;
+pub(crate) mod guest;
 pub(crate) mod layout;
 pub(crate) mod nodes;
 pub(crate) mod scale;
@@ -19,8 +20,9 @@ use serde_json::{Map, Value};
 use crate::line::Line;
 use crate::params;
 use crate::schema::Schema;
+use guest::{Guest, Kind};
 use nodes::Node;
-use state::{Guest, Kind, Pool, State, Subject, Token, User};
+use state::{Pool, State, Subject, Token, User};
 use storages::Storage;
 use store::Store;
 use volumes::Volume;

@@ -24,8 +24,65 @@ pub struct JobSpec {
     pub name: String,
     /// Labels that the job's runner must have.
     pub labels: Vec<String>,
-    /// Shell scripts. They run one after the other until one fails.
-    pub steps: Vec<String>,
+    /// Steps, in their order.
+    pub steps: Vec<JobStep>,
+}
+
+/// A step of a job.
+#[derive(Debug, Clone)]
+pub struct JobStep {
+    /// Shell script.
+    pub script: String,
+    /// Condition under which the step runs.
+    pub condition: Condition,
+}
+
+impl JobStep {
+    /// Returns a step that runs under a condition of its own.
+    #[must_use]
+    pub fn under(condition: Condition, script: &str) -> Self {
+        Self { script: script.to_owned(), condition }
+    }
+}
+
+/// Makes a step that runs as long as no step has failed.
+impl From<&str> for JobStep {
+    fn from(script: &str) -> Self {
+        Self::under(Condition::Success, script)
+    }
+}
+
+/// Makes a step that runs as long as no step has failed.
+impl From<String> for JobStep {
+    fn from(script: String) -> Self {
+        Self { script, condition: Condition::Success }
+    }
+}
+
+/// A step's `if:`. The runner judges it for each step, also after a step has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// No step has failed: the condition of a step that declares none.
+    Success,
+    /// A step has failed.
+    Failure,
+    /// The job was cancelled.
+    Cancelled,
+    /// Always, but not once the runner itself shuts down.
+    Always,
+}
+
+impl Condition {
+    /// Returns the condition as a workflow file spells it.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Success => "success()",
+            Self::Failure => "failure()",
+            Self::Cancelled => "cancelled()",
+            Self::Always => "always()",
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -54,8 +111,8 @@ pub struct Job {
     pub name: String,
     /// Labels that the job's runner must have.
     pub labels: Vec<String>,
-    /// Shell scripts.
-    pub steps: Vec<String>,
+    /// Steps, in their order.
+    pub steps: Vec<JobStep>,
     /// Progress.
     pub state: JobState,
     /// Name of the job's runner.

@@ -17,7 +17,7 @@ pub use accounts::{Level, Token};
 pub(crate) use apps::{App, Installation, NewToken, TokenLimits};
 pub(crate) use groups::{DEFAULT_GROUP, Group};
 pub(crate) use jobs::Run;
-pub use jobs::{Event, EventKind, Job, JobSpec, JobState, RunSpec};
+pub use jobs::{Condition, Event, EventKind, Job, JobSpec, JobState, JobStep, RunSpec};
 pub(crate) use limits::{Cost, LimitKey, RateState, Usages};
 pub(crate) use message_queue::{MessageQueue, MessageSession, Poll};
 pub(crate) use runners::Runner;

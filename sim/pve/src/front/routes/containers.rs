@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Entry, entries};
 use crate::guests::console::Target;
-use crate::world::state::Kind;
+use crate::world::guest::Kind;
 use crate::{cluster, guests, lxc};
 
 const PARTS: [&str; 15] = [

@@ -23,7 +23,7 @@ use crate::guests;
 use crate::guests::console::Target;
 use crate::refusal::Outcome;
 use crate::schema::Schema;
-use crate::world::state::Kind;
+use crate::world::guest::Kind;
 
 /// One call and its handler.
 struct Entry {

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{Entry, entries};
 use crate::engine::Call;
 use crate::guests::console::Target;
-use crate::world::state::Kind;
+use crate::world::guest::Kind;
 use crate::{cluster, guests, qemu};
 
 const PARTS: [&str; 20] = [
