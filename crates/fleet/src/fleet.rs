@@ -12,7 +12,7 @@ use ownership::{PoolName, RepositoryName, RunnerName};
 use serde::{Deserialize, Serialize};
 
 use crate::changes::Changes;
-use crate::effect::{Effect, Outcome, Step};
+use crate::effect::{Effect, FailureKind, Outcome, Step};
 use crate::outcome::{Consequence, LONGEST_REST, consequence, rest};
 use crate::rivals::{Rivals, Runs};
 use crate::{Claim, Event, Facts, Guests, Intent, Life, Power, Reason, RepositorySeen};
@@ -248,6 +248,7 @@ impl Fleet {
                 if !self.note(name, event, now) || is_missing {
                     self.rest_record(name, now);
                 }
+                self.note_answered_clone(name, step, outcome, now);
             }
             Consequence::Refused(event) => {
                 let attempts = intent.attempts;
@@ -257,6 +258,23 @@ impl Fleet {
         }
         if let (Step::Mint { repository }, Ok(_)) = (step, outcome) {
             self.refusing.remove(repository);
+        }
+    }
+
+    /// Notes that an earlier request for the clone may still be on its way while it is asked for again.
+    pub(crate) fn note_repeated_clone(&mut self, effect: &Effect, now: Timestamp) {
+        if let (Step::Clone { is_first: false }, Some(intent)) = (&effect.step, self.records.get_mut(&effect.name)) {
+            intent.life.clone_unanswered_at = Some(now);
+            self.changes.put(intent, now);
+        }
+    }
+
+    /// Notes that no request for the clone is on its way, because the only one was answered.
+    fn note_answered_clone(&mut self, name: &RunnerName, step: &Step, outcome: &Outcome, now: Timestamp) {
+        let is_answered = outcome.as_ref().is_err_and(|failure| failure.kind == FailureKind::Lasting);
+        if let (Step::Clone { is_first: true }, true, Some(intent)) = (step, is_answered, self.records.get_mut(name)) {
+            intent.life.clone_unanswered_at = None;
+            self.changes.put(intent, now);
         }
     }
 

@@ -46,9 +46,21 @@ pub(crate) enum Consequence {
 
 /// Returns the consequence of a step's outcome.
 pub(crate) fn consequence(intent: &Intent, step: &Step, outcome: &Outcome, now: Timestamp) -> Consequence {
+    if let Some(until) = intent.life.may_appear_until().filter(|until| *until > now && is_gone(step, outcome)) {
+        // Until then it keeps its slot. A second destruction finds it if it has appeared.
+        return Consequence::Rest(until);
+    }
     match outcome {
         Ok(success) => of_success(&intent.life, step, success, now),
         Err(failure) => of_failure(intent, step, failure, now),
+    }
+}
+
+/// Returns true if the VM is destroyed or was never there.
+fn is_gone(step: &Step, outcome: &Outcome) -> bool {
+    match outcome {
+        Ok(success) => (step, success) == (&Step::Destroy, &Success::Done),
+        Err(failure) => (step, failure.kind) == (&Step::Destroy, Kind::Gone),
     }
 }
 

@@ -212,6 +212,7 @@ impl Fleet {
             _ => None,
         };
         let changed = event.is_some_and(|event| self.note(&effect.name, event, now));
+        self.note_repeated_clone(&effect, now);
         let has_record = self.records.contains_key(&effect.name);
         let list = match effect.step.is_written_down_first() && has_record && !self.changes.is_empty() {
             true => &mut pass.start_after_commit,

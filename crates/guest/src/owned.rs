@@ -132,10 +132,11 @@ impl<G: Kind> OwnedGuest<G> {
 }
 
 impl OwnedVm {
-    /// Returns its guest agent.
+    /// Returns its guest agent. The VMs of a runner pool are one party.
     #[must_use]
     pub fn agent(&self) -> Agent {
-        self.raw.agent()
+        let pool = self.marker.as_ref().and_then(|marker| marker.pool.as_ref());
+        self.raw.agent().of_party(pool.map_or("", |pool| pool.as_str()))
     }
 
     /// Opens its first serial port.

@@ -100,7 +100,7 @@ impl RunnerVm {
         let mut asked_in_vain = 0;
         self.pause(first_question).await?;
         loop {
-            match starting.vm.agent().ping().await {
+            match starting.vm.agent().ping(asked_in_vain).await {
                 Ok(()) => {
                     let booted = Booted { took: starting.begin.elapsed(), asked_in_vain };
                     return Ok((!starting.ran_before).then_some(booted));

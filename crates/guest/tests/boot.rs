@@ -50,7 +50,7 @@ impl Lab {
         let place = Place {
             claimant: Owner::Dispatcher,
             node: "pve1".parse().unwrap(),
-            range: VmidRange::new(9100, 9109).unwrap(),
+            range: VmidRange::new(9100, 9119).unwrap(),
             resource_pool: "ci".into(),
         };
         RunnerVm::new(pve.clone(), name, marker, place, CancellationToken::new())
@@ -82,14 +82,12 @@ impl Lab {
     }
 }
 
+/// Returns the marker of a VM. Those from 9111 on are of a pool of their own.
 fn marker(vmid: u32) -> Marker {
-    Marker::new(
-        "lab".parse().unwrap(),
-        Owner::Dispatcher,
-        Kind::Runner,
-        Vmid::new(vmid).unwrap(),
-        "aaaaaa".parse().unwrap(),
-    )
+    let (number, nonce) = (Vmid::new(vmid).unwrap(), "aaaaaa".parse().unwrap());
+    let marker = Marker::new("lab".parse().unwrap(), Owner::Dispatcher, Kind::Runner, number, nonce);
+    let pool = if vmid < 9111 { "ubuntu" } else { "debian" };
+    Marker { pool: Some(pool.parse().unwrap()), ..marker }
 }
 
 /// One node with VMs that are off.
@@ -106,9 +104,9 @@ fn world() -> World {
         "node_cores": 8,
         "acl": [grant("user", "ci@pve"), grant("token", TOKEN)],
         "groups": [],
-        "guests": (9100..9106).map(guest).collect::<Vec<_>>(),
+        "guests": (9100..9113).map(guest).collect::<Vec<_>>(),
         "networks": [],
-        "pools": [{ "poolid": "ci", "members": (9100..9106).map(|vmid| format!("qemu/{vmid}")).collect::<Vec<_>>() }],
+        "pools": [{ "poolid": "ci", "members": (9100..9113).map(|vmid| format!("qemu/{vmid}")).collect::<Vec<_>>() }],
         "roles": {},
         "storages": [],
         "users": [{ "userid": "ci@pve", "tokens": [{ "tokenid": TOKEN, "privsep": 1 }] }],
@@ -171,6 +169,36 @@ async fn at_most_one_guest_of_a_node_is_asked_at_a_time() {
     assert!(pings.len() >= 8, "{pings:?}");
     let overlap = pings.windows(2).find(|pair| pair[1].at < pair[0].at + pair[0].took);
     assert!(overlap.is_none(), "{overlap:?}");
+}
+
+/// Ten silent guests keep a ping under way at all times. Another guest waits for that one, not for its place among them.
+#[tokio::test(start_paused = true)]
+async fn silent_guests_do_not_delay_the_first_question_to_another() {
+    let lab = Lab::start().await;
+    let client = lab.client();
+    let boot = |vmid: u32| {
+        let vm = Lab::vm_of(&client, vmid);
+        tokio::spawn(async move { vm.boot(None, Duration::from_secs(2), LIMIT).await })
+    };
+    let silent: Vec<_> = (9100..9110).map(boot).collect();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    // The first is of the silent guests' pool, the second of another.
+    for vmid in [9110, 9111] {
+        boot(vmid);
+        let patience = tokio::time::Instant::now() + Duration::from_secs(60);
+        while lab.pings(vmid).is_empty() && tokio::time::Instant::now() < patience {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let asked = lab.pings(vmid)[0].at - lab.started(vmid);
+        println!("VM {vmid} was asked {asked:?} after its start, beside ten silent guests");
+        assert!(asked <= Duration::from_secs(6), "VM {vmid} was asked {asked:?} after its start");
+    }
+    // Later questions to the VM of the other pool wait for one silent guest each.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let pings = lab.pings(9111);
+    let longest = pings.windows(2).map(|pair| pair[1].at - pair[0].at).max().unwrap();
+    assert!(longest <= Duration::from_secs(13), "{longest:?} between two questions: {pings:?}");
+    assert!(silent.iter().all(|boot| !boot.is_finished()));
 }
 
 #[tokio::test(start_paused = true)]

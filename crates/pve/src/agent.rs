@@ -1,4 +1,5 @@
-//! The QEMU guest agent of a VM. At most two calls are in flight per node, over all VMs, and at most one of them is a ping.
+//! The QEMU guest agent of a VM. At most two calls are in flight per node, over all VMs, and at most one of them is a ping. Parties
+//! take turns, so guests that hang hold up only those of their own party.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ownership::NodeName;
@@ -22,6 +23,7 @@ pub struct Agent {
     client: Client,
     node: NodeName,
     path: String,
+    party: String,
 }
 
 /// The end of a program in the guest. PVE returns it once.
@@ -82,21 +84,27 @@ struct FileContent {
 
 impl Agent {
     pub(crate) fn new(client: Client, node: &NodeName, path: String) -> Self {
-        Self { client, node: node.clone(), path }
+        Self { client, node: node.clone(), path, party: String::new() }
+    }
+
+    /// Returns the same agent, whose calls take turns with those of other parties.
+    #[must_use]
+    pub fn of_party(self, party: &str) -> Self {
+        Self { party: party.to_owned(), ..self }
     }
 
     async fn call<T: serde::de::DeserializeOwned>(&self, call: Call) -> Result<T, Error> {
-        let _permit = self.client.agent_permit(&self.node).await?;
+        let _turn = self.client.agent_turn(&self.node, &self.party).await?;
         self.client.call(call).await
     }
 
     /// Succeeds if the agent answers. If it does not, the server waits for three to five seconds, so do not ask a guest
-    /// that has just started.
+    /// that has just started. Of the guests of a party, those that were asked in vain the fewest times go first.
     ///
     /// # Errors
     /// [`Error::is_agent_unavailable`], [`Error::is_not_running`], [`Error::is_agent_not_configured`].
-    pub async fn ping(&self) -> Result<(), Error> {
-        let _permit = self.client.ping_permit(&self.node).await?;
+    pub async fn ping(&self, asked_in_vain: u32) -> Result<(), Error> {
+        let _turn = self.client.ping_turn(&self.node, &self.party, asked_in_vain).await?;
         let IgnoredAny = self.call(Call::post(format!("{}/ping", self.path), &Parameters::default())).await?;
         Ok(())
     }

@@ -9,18 +9,18 @@ use std::{
 
 use ownership::{NodeName, Vmid};
 use serde::de::DeserializeOwned;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     call::Call,
     delivery::{Delivery, Way},
     endpoint::{ApiToken, Endpoint},
-    error::{Error, SetupError},
+    error::Error,
     pools::SharedReads,
     setup::ClientConfig,
     tasks::TaskTimes,
     transport::{Https, Transport},
     trust::tls_config,
+    turns::{Turn, Turns},
 };
 
 /// Number of agent calls at the same time. Each holds one of the node's three API workers while it waits for the guest.
@@ -47,13 +47,13 @@ struct Inner {
 /// The agent calls that may be under way on one node.
 #[derive(Clone)]
 struct AgentGate {
-    calls: Arc<Semaphore>,
-    pings: Arc<Semaphore>,
+    calls: Turns,
+    pings: Turns,
 }
 
 impl Default for AgentGate {
     fn default() -> Self {
-        Self { calls: Arc::new(Semaphore::new(AGENT_CALLS_PER_NODE)), pings: Arc::new(Semaphore::new(PINGS_PER_NODE)) }
+        Self { calls: Turns::new(AGENT_CALLS_PER_NODE), pings: Turns::new(PINGS_PER_NODE) }
     }
 }
 
@@ -154,23 +154,19 @@ impl Client {
         &self.inner.shared_reads
     }
 
-    /// Waits for the permit to call a guest agent on the node.
-    pub(crate) async fn agent_permit(&self, node: &NodeName) -> Result<OwnedSemaphorePermit, Error> {
-        acquire(self.agent_gate(node).calls).await
+    /// Waits for the party's turn to call a guest agent on the node.
+    pub(crate) async fn agent_turn(&self, node: &NodeName, party: &str) -> Result<Turn, Error> {
+        self.agent_gate(node).calls.take(party, 0).await
     }
 
-    /// Waits for the permit to ping a guest agent on the node. A ping needs a permit for a call as well.
-    pub(crate) async fn ping_permit(&self, node: &NodeName) -> Result<OwnedSemaphorePermit, Error> {
-        acquire(self.agent_gate(node).pings).await
+    /// Waits for the party's turn to ping a guest agent on the node. Guests that were asked in vain the fewest times go
+    /// first. A ping needs a turn for a call as well.
+    pub(crate) async fn ping_turn(&self, node: &NodeName, party: &str, asked_in_vain: u32) -> Result<Turn, Error> {
+        self.agent_gate(node).pings.take(party, asked_in_vain).await
     }
 
     fn agent_gate(&self, node: &NodeName) -> AgentGate {
         let mut gates = self.inner.agent_gates.lock().unwrap_or_else(PoisonError::into_inner);
         gates.entry(node.clone()).or_default().clone()
     }
-}
-
-async fn acquire(gate: Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Error> {
-    // The semaphore is never closed.
-    gate.acquire_owned().await.map_err(|error| Error::Setup(SetupError::Http(error.into())))
 }

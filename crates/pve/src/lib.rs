@@ -28,6 +28,7 @@ mod storage;
 mod tasks;
 mod transport;
 mod trust;
+mod turns;
 mod upid;
 
 pub use agent::{Agent, Exit, Interface};

@@ -108,7 +108,7 @@ async fn calls(line: Line) {
     done(&client, &vm.start().await.expect("a start")).await;
     assert!(vm.status().await.expect("a status").is_running());
     let agent = vm.agent();
-    agent.ping().await.expect("the agent answers");
+    agent.ping(0).await.expect("the agent answers");
     agent.file_write("/run/pxci/jit", b"secret").await.expect("a file");
     assert_eq!(agent.file_read("/run/pxci/jit").await.expect("a file"), b"secret");
     let pid = agent.exec(&["/bin/sh", "-c", "exit 3"]).await.expect("a program");
@@ -147,7 +147,7 @@ async fn each_line_requires_its_own_privilege_for_the_agent() {
     for (line, other) in [(Line::Eight, Line::Nine), (Line::Nine, Line::Eight)] {
         let (handle, client) = start(line, agent_privilege(other)).await;
         template(&handle).await;
-        let refused = client.qemu(&node(), id(9000)).agent().ping().await.expect_err("not allowed");
+        let refused = client.qemu(&node(), id(9000)).agent().ping(0).await.expect_err("not allowed");
         assert!(refused.is_permission_denied(), "{refused}");
     }
 }

@@ -21,6 +21,10 @@ use crate::State;
 /// Two negative observations count only this far apart: GitHub gives a runner 60 s to pick up the job assigned to it.
 pub const NEGATIVES_APART: SignedDuration = SignedDuration::from_secs(75);
 
+/// Time after which a request for a clone whose reply never came is taken to be lost. Proxmox VE gives up a request whose locks it
+/// does not get within a minute.
+pub(crate) const LATEST_CLONE: SignedDuration = SignedDuration::from_secs(120);
+
 /// Why a VM is on its way out. Part of the audit trail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -271,6 +275,9 @@ pub struct Life {
     /// Time at which its quarantine ends or ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quarantined_until: Option<Timestamp>,
+    /// Last time at which its clone was asked for again, or given up, although an earlier request may still have been on its way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clone_unanswered_at: Option<Timestamp>,
     /// Reason for which it is on its way out.
     pub reason: Option<Reason>,
 }
@@ -312,6 +319,7 @@ impl Life {
             diagnosed_at: None,
             kept: None,
             quarantined_until: None,
+            clone_unanswered_at: None,
             reason: None,
         }
     }
@@ -329,6 +337,13 @@ impl Life {
         has_guest && self.armed_at.is_none() && self.ready_at.is_none()
     }
 
+    /// Returns the time until which a request for its clone that nobody waits for may still be carried out. The VM then appears
+    /// although it was not there before.
+    #[must_use]
+    pub(crate) fn may_appear_until(&self) -> Option<Timestamp> {
+        self.clone_unanswered_at.map(|unanswered| unanswered + LATEST_CLONE)
+    }
+
     /// The life after the event.
     ///
     /// # Errors
@@ -339,6 +354,9 @@ impl Life {
         if state != self.state {
             next.state = state;
             next.since = now;
+        }
+        if (self.state, state) == (State::Cloning, State::Stopping) {
+            next.clone_unanswered_at = Some(now);
         }
         next.remember(event, now);
         Ok(next)

@@ -146,3 +146,55 @@ fn i3_a_record_is_kept_until_github_was_listed_without_its_registration() {
     engine.pass();
     assert!(engine.fleet.record(&name(9100)).is_none());
 }
+
+/// The request for a clone may still be on its way when nobody waits for it any more, for example after a crash.
+#[test]
+fn i2_a_clone_that_was_given_up_keeps_its_slot_while_it_may_appear() {
+    let mut engine = Engine::with(config(1), [recorded(9100, &warm()[..1])]);
+    engine.guests(&[]);
+    engine.github(queued(1), vec![]);
+    assert_eq!(engine.steps(), [Step::Clone { is_first: false }]);
+    engine.wait(300);
+    engine.guests(&[]);
+    let stop = engine.then(&name(9100), failed(FailureKind::Passing));
+    assert_eq!(stop, [Step::Stop { asks_first: false }], "its boot limit is over");
+    assert_eq!(engine.then(&name(9100), Ok(Success::Done)), [Step::Destroy]);
+    assert!(engine.then(&name(9100), Ok(Success::Done)).is_empty(), "no other VM is made");
+    engine.wait(119);
+    engine.guests(&[]);
+    assert!(engine.steps().is_empty());
+    engine.wait(1);
+    engine.guests(&[]);
+    assert_eq!(engine.steps(), [Step::Destroy], "it may have appeared");
+    assert_eq!(engine.then(&name(9100), Ok(Success::Done)), [Step::Clone { is_first: true }]);
+    assert_eq!(engine.state(&name(9100)), State::Gone);
+}
+
+/// Two requests for the same clone were sent. The VM that the second one made is gone before the first one arrives.
+#[test]
+fn i2_a_clone_that_was_asked_for_twice_keeps_its_slot_while_it_may_appear_again() {
+    let mut engine = Engine::with(config(1), [recorded(9100, &warm()[..1])]);
+    engine.guests(&[]);
+    engine.github(queued(1), vec![]);
+    assert_eq!(engine.steps(), [Step::Clone { is_first: false }]);
+    assert_eq!(engine.then(&name(9100), Ok(Success::Done)), [Step::Configure]);
+    assert_eq!(engine.then(&name(9100), failed(FailureKind::Gone)), [Step::Destroy]);
+    assert!(engine.then(&name(9100), failed(FailureKind::Gone)).is_empty());
+    engine.wait(120);
+    engine.guests(&[]);
+    assert_eq!(engine.steps(), [Step::Destroy]);
+    assert_eq!(engine.then(&name(9100), Ok(Success::Done)), [Step::Clone { is_first: true }]);
+}
+
+#[test]
+fn a_clone_that_was_refused_frees_its_slot_at_once() {
+    let mut engine = Engine::new(config(1));
+    engine.guests(&[]);
+    engine.github(queued(1), vec![]);
+    let vm = engine.one().name;
+    assert_eq!(engine.then(&vm, failed(FailureKind::Lasting)), [Step::Stop { asks_first: false }]);
+    assert_eq!(engine.then(&vm, Ok(Success::Done)), [Step::Destroy]);
+    engine.end(&vm, Ok(Success::Done));
+    engine.wait(5);
+    assert_eq!(engine.steps(), [Step::Clone { is_first: true }]);
+}

@@ -203,7 +203,7 @@ fn explore_some(cases: impl IntoIterator<Item = Case>) {
 /// The kinds of faults, with the number of states of a world with one VM and one job in which one such fault happens.
 const KINDS: [(Fault, usize); 22] = [
     (Fault::Pass, 361),
-    (Fault::Crash, 21_938),
+    (Fault::Crash, 21_216),
     (Fault::LedgerLoss, 2_726),
     (Fault::FailedCommit, 730),
     (Fault::LostReply, 1_412),

@@ -71,7 +71,7 @@ fn chaos_keeps_every_invariant_and_everything_ends() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seeds = match number("PXCI_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("PXCI_SEEDS").unwrap_or(60),
+        None => 0..number("PXCI_SEEDS").unwrap_or(300),
     };
     let (mut kept, is_one) = (false, seeds.end - seeds.start == 1);
     for seed in seeds {

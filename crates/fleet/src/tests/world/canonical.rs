@@ -110,7 +110,9 @@ impl<'a> Times<'a> {
         self.instants.push(&mut life.since);
         self.instants.extend([&mut life.busy_at, &mut life.ended_at, &mut life.missing_at].into_iter().flatten());
         self.deadlines.extend([&mut life.armed_at, &mut life.job_over_at, &mut life.negative_at].into_iter().flatten());
-        self.deadlines.extend([&mut intent.retry_at, &mut life.quarantined_until].into_iter().flatten());
+        self.deadlines.extend(
+            [&mut intent.retry_at, &mut life.quarantined_until, &mut life.clone_unanswered_at].into_iter().flatten(),
+        );
         life.kept = None;
         self.marks.extend([&mut life.ready_at, &mut life.started_at, &mut life.diagnosed_at].into_iter().flatten());
     }
