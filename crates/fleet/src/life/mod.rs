@@ -333,8 +333,9 @@ impl Life {
     /// Returns true if there may be a guest of which no process has seen a sign.
     #[must_use]
     pub(crate) fn never_answered(&self) -> bool {
-        let has_guest = (State::Cloning..=State::Booting).contains(&self.state) || self.state == State::Stopping;
-        has_guest && self.armed_at.is_none() && self.ready_at.is_none()
+        let has_guest = (State::Cloning..=State::Booting).contains(&self.state);
+        let is_ending = matches!(self.state, State::Quarantined | State::Stopping);
+        (has_guest || is_ending) && self.armed_at.is_none() && self.ready_at.is_none()
     }
 
     /// Returns the time until which a request for its clone that nobody waits for may still be carried out. The VM then appears

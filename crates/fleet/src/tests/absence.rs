@@ -157,7 +157,7 @@ fn i2_a_clone_that_was_given_up_keeps_its_slot_while_it_may_appear() {
     engine.wait(300);
     engine.guests(&[]);
     let stop = engine.then(&name(9100), failed(FailureKind::Passing));
-    assert_eq!(stop, [Step::Stop { asks_first: false }], "its boot limit is over");
+    assert_eq!(stop, [Step::Stop { asks_first: true }], "its boot limit is over");
     assert_eq!(engine.then(&name(9100), Ok(Success::Done)), [Step::Destroy]);
     assert!(engine.then(&name(9100), Ok(Success::Done)).is_empty(), "no other VM is made");
     engine.wait(119);

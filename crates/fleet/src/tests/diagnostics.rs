@@ -24,7 +24,7 @@ fn kept() -> Outcome {
 fn i10_the_diagnostics_of_a_failed_vm_are_kept_and_noted_before_it_is_stopped() {
     let mut engine = with_silent_vm();
     assert_eq!(engine.steps(), [Step::KeepDiagnostics]);
-    assert_eq!(engine.then(&name(9100), kept()), [Step::Stop { asks_first: false }]);
+    assert_eq!(engine.then(&name(9100), kept()), [Step::Stop { asks_first: true }]);
     assert_eq!(engine.then(&name(9100), Ok(Success::Done)), [Step::Destroy]);
     let life = &engine.fleet.record(&name(9100)).unwrap().life;
     assert_eq!((life.reason, life.kept.as_deref()), (Some(Reason::BootDeadline), Some("kept/vm.log")));
@@ -55,7 +55,7 @@ fn i10_diagnostics_that_cannot_be_read_are_tried_once() {
     for outcome in outcomes {
         let mut engine = with_silent_vm();
         assert_eq!(engine.steps(), [Step::KeepDiagnostics]);
-        assert_eq!(engine.then(&name(9100), outcome.clone()), [Step::Stop { asks_first: false }], "{outcome:?}");
+        assert_eq!(engine.then(&name(9100), outcome.clone()), [Step::Stop { asks_first: true }], "{outcome:?}");
         let record = engine.fleet.record(&name(9100)).unwrap();
         assert_eq!((&record.failure, &record.life.kept), (&None, &None), "{outcome:?}");
     }
@@ -72,7 +72,7 @@ fn i10_interrupted_diagnostics_are_tried_again_within_their_deadline_and_then_gi
     assert_eq!(engine.steps(), [Step::KeepDiagnostics]);
     engine.end(&name(9100), failed(FailureKind::BrokenOff));
     engine.wait(60);
-    assert_eq!(engine.steps(), [Step::Stop { asks_first: false }]);
+    assert_eq!(engine.steps(), [Step::Stop { asks_first: true }]);
 }
 
 #[test]

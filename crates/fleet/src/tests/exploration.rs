@@ -222,7 +222,7 @@ const KINDS: [(Fault, usize); 22] = [
     (Fault::Moved, 984),
     (Fault::StartedAgain, 1_174),
     (Fault::Careless, 361),
-    (Fault::Outage, 16_404),
+    (Fault::Outage, 16_285),
     (Fault::Drain, 1_304),
 ];
 

@@ -41,7 +41,7 @@ fn a_failed_vm_stays_until_its_time_is_over_and_is_destroyed_then() {
     engine.guests(&[running(9100)]);
     assert!(engine.pass().is_empty());
     engine.wait(1);
-    assert_eq!(engine.steps(), [Step::Stop { asks_first: false }]);
+    assert_eq!(engine.steps(), [Step::Stop { asks_first: true }]);
     assert_eq!(engine.then(&name(9100), Ok(Success::Done)), [Step::Destroy]);
     engine.end(&name(9100), Ok(Success::Done));
     assert_eq!(engine.state(&name(9100)), State::Gone);
@@ -51,13 +51,13 @@ fn a_failed_vm_stays_until_its_time_is_over_and_is_destroyed_then() {
 fn a_pool_without_quarantine_keeps_no_vm() {
     let mut engine = with_failed(1, &[9100]);
     engine.config.pools[0].quarantine = None;
-    assert_eq!(engine.steps(), [Step::Stop { asks_first: false }]);
+    assert_eq!(engine.steps(), [Step::Stop { asks_first: true }]);
 }
 
 #[test]
 fn i2_a_vm_in_quarantine_holds_its_slot_and_the_quota_limits_their_number() {
     let mut engine = with_failed(2, &[9100, 9101, 9102]);
-    assert_eq!(engine.steps(), [Step::Stop { asks_first: false }], "the quota has room for two");
+    assert_eq!(engine.steps(), [Step::Stop { asks_first: true }], "the quota has room for two");
     let kept = engine.states().into_iter().filter(|state| *state == State::Quarantined).count();
     assert_eq!(kept, 2);
     engine.take(Input::Retry);
@@ -75,7 +75,7 @@ fn a_person_releases_a_vm_and_it_is_not_kept_again() {
     engine.take(Input::Release(name(9101)));
     assert!(engine.pass().is_empty(), "another VM");
     engine.take(Input::Release(name(9100)));
-    assert_eq!(engine.steps(), [Step::Stop { asks_first: false }]);
+    assert_eq!(engine.steps(), [Step::Stop { asks_first: true }]);
     engine.wait(5);
     engine.pass();
     assert_eq!(engine.audited()["Event(Released)"], 1);
@@ -86,10 +86,10 @@ fn a_drain_ends_each_quarantine_at_once() {
     let mut engine = with_failed(1, &[9100]);
     engine.pass();
     engine.take(Input::Draining(true));
-    assert_eq!(engine.steps(), [Step::Stop { asks_first: false }]);
+    assert_eq!(engine.steps(), [Step::Stop { asks_first: true }]);
     let mut engine = with_failed(1, &[9100]);
     engine.take(Input::Draining(true));
-    assert_eq!(engine.steps(), [Step::Stop { asks_first: false }], "and begins none");
+    assert_eq!(engine.steps(), [Step::Stop { asks_first: true }], "and begins none");
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn i5_a_job_ends_at_its_limit_whatever_the_quota() {
     engine.guests(&[running(9100)]);
     engine.github(vec![job(1, JobPhase::Running, Some(&name(9100)))], vec![]);
     assert_eq!(engine.steps(), [Step::KeepDiagnostics]);
-    assert_eq!(engine.then(&name(9100), Ok(Success::NothingToKeep)), [Step::Stop { asks_first: false }]);
+    assert_eq!(engine.then(&name(9100), Ok(Success::NothingToKeep)), [Step::Stop { asks_first: true }]);
 }
 
 #[test]
@@ -144,9 +144,9 @@ fn i8_a_quarantine_outlives_a_restart_and_release_0_1_reads_a_vm_that_is_being_s
     assert!(again.pass().is_empty());
     assert_eq!(again.state(&name(9100)), State::Quarantined);
     again.wait(i64::from(KEPT));
-    assert_eq!(again.steps(), [Step::Stop { asks_first: false }]);
+    assert_eq!(again.steps(), [Step::Stop { asks_first: true }]);
     let released = again.fleet.record(&name(9100)).unwrap().to_stored();
     let mut last = Engine::with(with_quota(1), [released.from_stored()]);
     last.now = again.now;
-    assert_eq!(last.steps(), [Step::Stop { asks_first: false }], "a release is not forgotten");
+    assert_eq!(last.steps(), [Step::Stop { asks_first: true }], "a release is not forgotten");
 }

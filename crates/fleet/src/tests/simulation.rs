@@ -44,7 +44,7 @@ fn run(seed: u64, made: &mut Vec<Move>, kept: &mut bool) -> Result<(), Violation
     if seed % 5 < 2 {
         rules.pass = jiff::SignedDuration::from_secs(20);
     }
-    if seed % 3 > 0 {
+    if !seed.is_multiple_of(3) {
         rules = rules.with_quarantine(1);
     }
     let mut world = World::new(rules, 1 + seed % 6);

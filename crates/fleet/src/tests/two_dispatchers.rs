@@ -134,7 +134,8 @@ fn i5_a_vm_that_never_answered_by_an_older_ledger_is_asked_before_it_is_stopped(
         let record = Intent { created_at: at(0), ..recorded(9100, &warm()[..steps]) };
         let mut engine = engine(vec![record]);
         engine.guests(&[made_by(run(5, 0xa), running(9100))]);
-        assert_eq!(engine.steps(), [Step::Stop { asks_first: true }], "its boot limit is over");
+        assert_eq!(engine.steps(), [Step::KeepDiagnostics], "its boot limit is over");
+        assert_eq!(engine.then(&name(9100), Ok(Success::NothingToKeep)), [Step::Stop { asks_first: true }]);
         engine.end(&name(9100), Ok(Success::FoundArmed { job: true }));
         engine.pass();
         assert_eq!(engine.state(&name(9100)), State::Busy);
@@ -148,6 +149,7 @@ fn i7_a_vm_that_does_not_boot_is_stopped_soon_after_a_restart_and_at_once_withou
     loop {
         engine.guests(&[made_by(run(5, 0xa), running(9100))]);
         match engine.pass().pop().map(|effect| effect.step) {
+            Some(Step::KeepDiagnostics) => engine.end(&name(9100), Ok(Success::NothingToKeep)),
             Some(Step::Stop { asks_first: true }) => engine.end(&name(9100), failed(FailureKind::Passing)),
             Some(Step::Stop { asks_first: false }) => break,
             other => assert_eq!(other, None),
