@@ -152,6 +152,8 @@ impl Engine {
         let now = clock.now();
         // A ledger without history does not know which VMIDs may be taken by clones in the making.
         let is_new = opened.was_empty && opened.runs.is_empty();
+        let fleet = Fleet::new(opened.records, opened.lent)
+            .with_runs(Runs { own: opened.run, earlier: opened.runs.into_iter().collect() });
         let problems = Problems::default();
         if !opened.unreadable.is_empty() {
             let names = opened.unreadable.join(", ");
@@ -162,8 +164,7 @@ impl Engine {
             parts,
             control,
             ledger: opened.ledger,
-            fleet: Fleet::new(opened.records, opened.lent)
-                .with_runs(Runs { own: opened.run, earlier: opened.runs.into_iter().collect() }),
+            fleet: if is_new { fleet.without_history() } else { fleet },
             run: opened.run,
             recorder: Recorder::new(RECORDED),
             recording: None,
@@ -175,7 +176,7 @@ impl Engine {
             carried: Arc::default(),
             executor: None,
             config_hash: String::new(),
-            polls: Polls::new(is_new),
+            polls: Polls::new(),
             effects: JoinSet::new(),
             tasks: BTreeMap::new(),
             logged: BTreeMap::new(),

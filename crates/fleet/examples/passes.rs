@@ -5,10 +5,13 @@
 
 use std::io::{BufRead as _, Write as _};
 
-use dispatcher_api::{Config, GithubConfig, PveConfig, RunnerPool, TemplateSource};
+use dispatcher_api::{Config, RunnerPool, TemplateSource};
 use fleet::*;
 use jiff::{SignedDuration, Timestamp};
 use ownership::{Nonce, RepositoryName, RunnerName, Vmid};
+
+#[path = "../src/tests/samples.rs"]
+mod samples;
 
 type Problem = Box<dyn std::error::Error>;
 
@@ -46,45 +49,19 @@ fn main() -> Result<(), Problem> {
 
 fn config(vms: u32) -> Result<Config, Problem> {
     let pool = |index| pool(index, vms.min(POOL));
-    Ok(Config {
-        installation: "lab".parse()?,
-        pve: PveConfig {
-            endpoints: vec!["https://h:8006".into()],
-            ca_pem: None,
-            fingerprint: None,
-            token_id: "a@pve!b".into(),
-        },
-        github: GithubConfig::default(),
-        poll_interval_seconds: 15,
-        pools: (0..vms.div_ceil(POOL)).map(pool).collect::<Result<_, _>>()?,
-    })
+    Ok(samples::config("lab".parse()?, (0..vms.div_ceil(POOL)).map(pool).collect::<Result<_, _>>()?))
 }
 
 fn pool(index: u32, max: u32) -> Result<RunnerPool, Problem> {
     let first = FIRST_VMID + index * 2 * POOL;
-    Ok(RunnerPool {
-        name: format!("pool-{index}").parse()?,
-        labels: vec!["linux".into(), "x64".into(), format!("pool-{index}")],
-        repositories: (0..REPOSITORIES).map(|number| repository(index, number)).collect::<Result<_, _>>()?,
-        runner_group_id: 1,
-        max,
-        vmid_range: format!("{first}-{}", first + 2 * POOL - 1).parse()?,
-        resource_pool: "ci".into(),
-        template: TemplateSource {
-            family: "ubuntu-2204".into(),
-            vmid: Vmid::new(9000)?,
-            node: "pve1".parse()?,
-            by_name: false,
-        },
-        seed_iso: None,
-        cores: None,
-        memory_mib: None,
-        bridge: None,
-        boot_limit_seconds: 300,
-        idle_limit_seconds: 600,
-        job_limit_seconds: 86_400,
-        quarantine: None,
-    })
+    let template =
+        TemplateSource { family: "ubuntu-2204".into(), vmid: Vmid::new(9000)?, node: "pve1".parse()?, by_name: false };
+    let repositories = (0..REPOSITORIES).map(|number| repository(index, number)).collect::<Result<_, _>>()?;
+    let range = format!("{first}-{}", first + 2 * POOL - 1).parse()?;
+    let mut pool = samples::pool(format!("pool-{index}").parse()?, repositories, (max, range), template);
+    pool.labels.push(pool.name.to_string());
+    pool.job_limit_seconds = 86_400;
+    Ok(pool)
 }
 
 fn repository(pool: u32, number: u32) -> Result<RepositoryName, Problem> {
@@ -108,37 +85,13 @@ fn busy(config: &Config, index: u32, now: Timestamp) -> Result<Intent, Problem> 
         Event::JobSeen { job: Some(runner_id) },
     ];
     let life = events.iter().try_fold(Life::reserved(now), |life, event| life.after(event, now))?;
-    Ok(Intent {
-        name: RunnerName::new(&config.installation, &pool.name, vmid, format!("a{index:05}").parse()?),
-        pool: pool.name.clone(),
-        vmid,
-        node: pool.template.node.clone(),
-        template: pool.template.vmid,
-        resource_pool: pool.resource_pool.clone(),
-        created_at: now,
-        life,
-        retry_at: None,
-        attempts: 0,
-        holds_registration: false,
-        failure: None,
-        failing_since: None,
-        entered: Vec::new(),
-    })
+    let name = RunnerName::new(&config.installation, &pool.name, vmid, format!("a{index:05}").parse()?);
+    Ok(samples::intent(name, pool, now, life))
 }
 
 /// Gives the fleet lists in which all VMs run their jobs and `queued` more wait.
 fn lists(fleet: &mut Fleet, config: &Config, records: &[Intent], queued: u32, now: Timestamp) -> Result<(), Problem> {
-    let seen = |intent: &Intent| {
-        let claim = Claim::Ours { name: intent.name.clone(), pool: intent.pool.clone() };
-        (intent.vmid, GuestSeen { node: intent.node.clone(), power: Power::Running, locked: false, claim, run: None })
-    };
-    let guests = Guests {
-        taken_at: now,
-        seen: records.iter().map(seen).collect(),
-        absent: Default::default(),
-        hidden: Default::default(),
-        taken: Default::default(),
-    };
+    let guests = samples::guests(now, records.iter().map(|intent| samples::guest(intent, Power::Running)));
     fleet.take(Input::Guests(guests), now);
     let pools = u32::try_from(config.pools.len())?;
     for (pool, number) in (0..pools).flat_map(|pool| (0..REPOSITORIES).map(move |number| (pool, number))) {
@@ -155,23 +108,14 @@ fn lists(fleet: &mut Fleet, config: &Config, records: &[Intent], queued: u32, no
         let first = 1_000_000 + u64::from((pool * REPOSITORIES + number) * share);
         let waiting = (first..first + u64::from(share)).map(|id| job(id, pool, JobPhase::Queued, None, now));
         let list = running.chain(waiting).collect();
-        let seen = RepositorySeen {
-            jobs: Some(Jobs { taken_at: now, list }),
-            runners: Some(Runners { taken_at: now, list: mine.iter().filter_map(runner).collect() }),
-        };
+        let seen = samples::repository_seen(now, list, mine.iter().filter_map(runner).collect());
         fleet.take(Input::Repository(name, seen), now);
     }
     Ok(())
 }
 
 fn job(id: u64, pool: u32, phase: JobPhase, runner: Option<&&Intent>, now: Timestamp) -> JobSeen {
-    JobSeen {
-        id,
-        name: format!("job {id}"),
-        labels: vec!["linux".into(), format!("pool-{pool}")],
-        phase,
-        runner_name: runner.map(|intent| intent.name.to_string()),
-        created_at: Some(now),
-        renewed_at: None,
-    }
+    let mut job = samples::job(id, phase, runner.map(|intent| &intent.name), now);
+    job.labels.push(format!("pool-{pool}"));
+    job
 }

@@ -69,8 +69,8 @@ fn live(pool: &RunnerPool, guests: &Guests, view: &View<'_>) -> BTreeSet<Vmid> {
         let counts = matches!(guest.claim, Claim::Ours { .. } | Claim::Unknown);
         counts && !view.records.is_stale(**vmid, guests)
     });
-    let hidden = guests.hidden.range(range).copied();
-    written.chain(seen.map(|(vmid, _)| *vmid)).chain(hidden).collect()
+    let clones = view.facts.clones.range(range).copied();
+    written.chain(seen.map(|(vmid, _)| *vmid)).chain(clones).collect()
 }
 
 /// Returns the end of the pool's wait after failures.

@@ -15,6 +15,12 @@ pub struct Facts {
     pub guests: Option<Guests>,
     /// Jobs and runners, by repository.
     pub repositories: BTreeMap<RepositoryName, RepositorySeen>,
+    /// VMIDs that are taken although the last list shows no guest there. They are not used.
+    #[serde(default)]
+    pub hidden: BTreeSet<Vmid>,
+    /// Those of the hidden VMIDs that may be clones of ours in the making. They keep their slots.
+    #[serde(default)]
+    pub clones: BTreeSet<Vmid>,
 }
 
 /// Guests in the VMID ranges of the pools, and those that have a record.
@@ -26,11 +32,22 @@ pub struct Guests {
     pub seen: BTreeMap<Vmid, GuestSeen>,
     /// VMIDs with a record that the whole cluster calls free, each confirmed by a question of its own.
     pub absent: BTreeSet<Vmid>,
-    /// VMIDs that are taken although no guest is shown, and that may be clones of ours in the making. They keep their
-    /// slots.
-    pub hidden: BTreeSet<Vmid>,
-    /// VMIDs that have been hidden for longer than a clone takes. They are not used.
-    pub taken: BTreeSet<Vmid>,
+    /// Answers about VMIDs at which the list shows no guest.
+    #[serde(default)]
+    pub unshown: Unshown,
+}
+
+/// Answers to [`crate::GuestQuestions`], about VMIDs at which the list of guests shows none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Unshown {
+    /// VMIDs that are free.
+    pub free: BTreeSet<Vmid>,
+    /// VMIDs that are taken, or about which the question failed.
+    pub occupied: BTreeSet<Vmid>,
+    /// True if no question failed.
+    pub is_complete: bool,
+    /// True if a clone of this token may be running on the node of a template. False if that was not asked.
+    pub clones_run: bool,
 }
 
 /// One guest.
@@ -44,6 +61,9 @@ pub struct GuestSeen {
     pub locked: bool,
     /// Owner of the guest.
     pub claim: Claim,
+    /// Name of a foreign guest in the list, where its configuration was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Start of the dispatcher that made the guest, where its marker was read and names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<Run>,

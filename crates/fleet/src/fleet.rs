@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dispatcher_api::Config;
 use jiff::{SignedDuration, Timestamp};
-use ownership::{PoolName, RepositoryName, RunnerName};
+use ownership::{PoolName, RepositoryName, RunnerName, Vmid};
 use serde::{Deserialize, Serialize};
 
 use crate::changes::Changes;
 use crate::effect::{Effect, FailureKind, Outcome, Step};
 use crate::outcome::{Consequence, LONGEST_REST, consequence, rest};
 use crate::rivals::{Rivals, Runs};
+use crate::unrecorded::Unrecorded;
 use crate::{Claim, Event, Facts, Guests, Intent, Life, Power, Reason, RepositorySeen};
 
 /// Rest of the ledger after it refused a commit, which doubles with each further refusal.
@@ -84,6 +85,7 @@ pub struct Fleet {
     pub(crate) inherited: BTreeSet<RunnerName>,
     pub(crate) draining: bool,
     pub(crate) rivals: Rivals,
+    pub(crate) unrecorded: Unrecorded,
     pub(crate) changes: Changes,
     /// Changes that the ledger was last given.
     pub(crate) committing: Option<Changes>,
@@ -143,6 +145,7 @@ impl Fleet {
         match input {
             Input::Configured(_) => {
                 self.facts = Facts::default();
+                self.unrecorded.start_over();
                 self.try_again(now);
             }
             Input::Guests(guests) => self.take_guests(guests, now),
@@ -204,6 +207,10 @@ impl Fleet {
             self.lent_ran.remove(&name);
             self.changes.put_lent(name, false, now);
         }
+        let recorded: BTreeSet<Vmid> =
+            self.records.values().filter(|intent| intent.is_live()).map(|intent| intent.vmid).collect();
+        self.unrecorded.take(&guests, |vmid| recorded.contains(&vmid));
+        (self.facts.hidden, self.facts.clones) = self.unrecorded.hidden(&guests);
         self.facts.guests = Some(guests);
     }
 

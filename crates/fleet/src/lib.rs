@@ -35,12 +35,15 @@ mod rivals;
 mod state;
 #[cfg(test)]
 mod tests;
+mod unrecorded;
 mod view;
 
 pub use changes::{AuditEntry, Changes, Entry};
 pub use effect::{Effect, Failure, FailureKind, Outcome, Sign, Step, Success};
 pub use explain::{Concern, Hindrance, Waiting};
-pub use facts::{Claim, Facts, GuestSeen, Guests, JobPhase, JobSeen, Jobs, Power, RepositorySeen, RunnerSeen, Runners};
+pub use facts::{
+    Claim, Facts, GuestSeen, Guests, JobPhase, JobSeen, Jobs, Power, RepositorySeen, RunnerSeen, Runners, Unshown,
+};
 pub use fleet::{Fleet, Input, Trouble};
 pub use intent::Intent;
 pub use life::{Event, Life, NEGATIVES_APART, Reason, Refused, Source};
@@ -48,3 +51,4 @@ pub use pass::Pass;
 pub use record::{Recorded, RecordedInput, Recorder, Replay, ReplayError, Replayed, Snapshot, replay};
 pub use rivals::Runs;
 pub use state::State;
+pub use unrecorded::GuestQuestions;

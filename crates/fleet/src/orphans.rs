@@ -81,7 +81,7 @@ fn is_orphan(
         Some(is_settled) => is_settled,
         None => is_of_a_pool(&runner.name, view.config),
     };
-    is_ours && !may_exist(&runner.name, vmid, guests) && !runner.online && !runner.busy
+    is_ours && !may_exist(&runner.name, vmid, guests, &view.facts.hidden) && !runner.online && !runner.busy
 }
 
 /// Returns true if the name is of this installation, of one of its pools, and of a VMID in the range of that pool.
@@ -102,10 +102,10 @@ pub(crate) fn is_settled(since: jiff::Timestamp, now: jiff::Timestamp) -> bool {
 }
 
 /// Returns true if the VM of that very name may exist. Another incarnation at the same VMID is another VM.
-fn may_exist(name: &RunnerName, vmid: Vmid, guests: &Guests) -> bool {
+fn may_exist(name: &RunnerName, vmid: Vmid, guests: &Guests, hidden: &BTreeSet<Vmid>) -> bool {
     match guests.seen.get(&vmid).map(|guest| &guest.claim) {
         Some(Claim::Ours { name: found, .. } | Claim::Lent { name: found, .. }) => found == name,
         Some(Claim::Foreign | Claim::Unknown) => true,
-        None => guests.hidden.contains(&vmid) || guests.taken.contains(&vmid),
+        None => hidden.contains(&vmid),
     }
 }

@@ -37,9 +37,5 @@ fn in_turn(pool: &RunnerPool, view: &View<'_>) -> impl Iterator<Item = Vmid> {
 fn is_free(vmid: Vmid, guests: &Guests, view: &View<'_>) -> bool {
     let is_seen = guests.seen.contains_key(&vmid) && !view.records.is_stale(vmid, guests);
     let is_avoided = view.records.taken_at(vmid).is_some_and(|at| view.now.duration_since(at) < AVOIDED);
-    view.records.live(vmid).is_none()
-        && !is_seen
-        && !is_avoided
-        && !guests.hidden.contains(&vmid)
-        && !guests.taken.contains(&vmid)
+    view.records.live(vmid).is_none() && !is_seen && !is_avoided && !view.facts.hidden.contains(&vmid)
 }

@@ -4,21 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dispatcher_api::{Config, RunnerPool};
 use futures::{StreamExt as _, stream};
-use jiff::{SignedDuration, Timestamp};
 use ownership::{
     Claim as Entitlement, Guest, Kind, Marker, NodeName, NotOurs, Owner, PoolName, Run, RunnerName, Vmid, prove,
 };
 use pve::{GuestKind, GuestSummary};
 
 use crate::clock::Clock;
-use fleet::{Claim, GuestSeen, Guests, Intent, Power};
+use fleet::{Claim, GuestQuestions, GuestSeen, Guests, Intent, Power, Unshown};
 
-/// How long it is believed that a guest is not ours.
-const FOREIGN_BELIEVED: SignedDuration = SignedDuration::from_mins(5);
-/// A linked clone takes seconds, and waits for locks no longer than this.
-const LONGEST_CLONE: SignedDuration = SignedDuration::from_secs(120);
-/// Longest time between two questions about a hidden VMID, which is taken although PVE does not show its guest.
-const HIDDEN_AT_MOST: SignedDuration = SignedDuration::from_mins(5);
 /// Single guests asked about at a time.
 const AT_ONCE: usize = 4;
 
@@ -37,42 +30,17 @@ pub(crate) struct GuestQuestion<'a> {
     pub(crate) config: &'a Config,
     /// Live records, by VMID.
     pub(crate) live: &'a BTreeMap<Vmid, Intent>,
-    /// True if the ledger had no history at the start: VMIDs may be taken by clones that PVE does not show yet.
-    pub(crate) census: bool,
+    /// Questions about guests and VMIDs without a record.
+    pub(crate) unrecorded: &'a GuestQuestions,
 }
 
-/// Polls PVE's list of guests. It keeps what need not be asked again.
+/// Polls PVE's list of guests. It keeps the runs in markers, which never change.
 #[derive(Debug, Default)]
 pub(crate) struct GuestObserver {
-    /// Guests that are not ours, with their names and the time at which that was found.
-    foreign: BTreeMap<Vmid, (Option<String>, Timestamp)>,
     /// Runs in the markers of our guests. The markers of guests with a record are read in the first poll only.
     runs: BTreeMap<RunnerName, Run>,
     /// True once the first list was complete.
     has_polled: bool,
-    /// VMIDs that are taken although PVE does not show their guests.
-    hidden: BTreeMap<Vmid, Hidden>,
-    censused: bool,
-    clones_run: bool,
-}
-
-/// Times at which a VMID was found taken although PVE did not show its guest, first and last.
-#[derive(Debug, Clone, Copy)]
-struct Hidden {
-    since: Timestamp,
-    asked_at: Timestamp,
-}
-
-impl Hidden {
-    /// Returns true if the VMID may belong to a clone of ours that is still being made.
-    fn may_be_clone(self, now: Timestamp) -> bool {
-        now.duration_since(self.since) < LONGEST_CLONE
-    }
-
-    /// Returns true if it is time to ask about the VMID. The interval grows with the time since the VMID was found.
-    fn is_due(self, now: Timestamp) -> bool {
-        now.duration_since(self.asked_at) >= (self.asked_at.duration_since(self.since) / 2).min(HIDDEN_AT_MOST)
-    }
 }
 
 impl GuestObserver {
@@ -93,7 +61,7 @@ impl GuestObserver {
             let known = question.live.get(&guest.vmid).filter(|intent| is_of(guest, intent));
             let claim = match (known, pool_of(question.config, guest.vmid)) {
                 (Some(intent), _) => self.claim_of_record(pve, guest, intent).await,
-                (None, Some(pool)) => self.claim(pve, guest, pool, &question.config.installation, taken_at).await,
+                (None, Some(pool)) => self.claim(pve, guest, pool, question).await,
                 (None, None) if question.live.contains_key(&guest.vmid) => Claim::Foreign,
                 (None, None) => continue,
             };
@@ -102,14 +70,15 @@ impl GuestObserver {
                 _ => None,
             };
             let power = power(pve, guest, known, &claim).await;
-            let node = guest.node.clone();
-            seen.insert(guest.vmid, GuestSeen { node, power, locked: guest.lock.is_some(), claim, run });
+            let name = guest.name.clone().filter(|_| claim == Claim::Foreign);
+            let (node, locked) = (guest.node.clone(), guest.lock.is_some());
+            seen.insert(guest.vmid, GuestSeen { node, power, locked, claim, name, run });
         }
         self.has_polled = true;
         self.runs.retain(|name, _| seen.contains_key(&name.vmid()));
         let absent = absent(pve, question.live, &seen).await;
-        self.count_hidden(pve, clock, question, &list).await;
-        Ok(Guests { taken_at, seen, absent, hidden: self.hidden(true, taken_at), taken: self.hidden(false, taken_at) })
+        let unshown = ask_about_vmids(pve, question, &list).await;
+        Ok(Guests { taken_at, seen, absent, unshown })
     }
 
     /// Returns the claim of a guest with a record. The first poll also reads the run in its marker.
@@ -130,67 +99,36 @@ impl GuestObserver {
         pve: &pve::Client,
         guest: &GuestSummary,
         pool: &RunnerPool,
-        installation: &ownership::Installation,
-        now: Timestamp,
+        question: &GuestQuestion<'_>,
     ) -> Claim {
         if guest.kind == GuestKind::Lxc || guest.template {
             return Claim::Foreign;
         }
-        let believed = |(name, since): &(Option<String>, Timestamp)| {
-            *name == guest.name && now.duration_since(*since) < FOREIGN_BELIEVED
-        };
-        if self.foreign.get(&guest.vmid).is_some_and(believed) {
+        if question.unrecorded.foreign.get(&guest.vmid).is_some_and(|name| *name == guest.name) {
             return Claim::Foreign;
         }
-        let (claim, run) = read_claim(pve, guest, pool, installation).await;
-        match (&claim, run) {
-            (Claim::Foreign, _) => drop(self.foreign.insert(guest.vmid, (guest.name.clone(), now))),
-            (Claim::Ours { name, .. }, Some(run)) => drop(self.runs.insert(name.clone(), run)),
-            _ => {}
+        let (claim, run) = read_claim(pve, guest, pool, &question.config.installation).await;
+        if let (Claim::Ours { name, .. }, Some(run)) = (&claim, run) {
+            self.runs.insert(name.clone(), run);
         }
         claim
     }
+}
 
-    /// Finds VMIDs that are taken without being shown: all of them once, if the ledger had no history, then each until it is
-    /// free.
-    async fn count_hidden(
-        &mut self,
-        pve: &pve::Client,
-        clock: &Clock,
-        question: &GuestQuestion<'_>,
-        list: &[GuestSummary],
-    ) {
-        let listed: BTreeSet<Vmid> = list.iter().map(|guest| guest.vmid).collect();
-        let shown = |vmid: Vmid| listed.contains(&vmid) || question.live.contains_key(&vmid);
-        let now = clock.now();
-        self.hidden.retain(|vmid, _| !shown(*vmid));
-        let counts = question.census && !self.censused;
-        let candidates: Vec<Vmid> = if counts {
-            question.config.pools.iter().flat_map(|pool| pool.vmid_range.iter()).filter(|vmid| !shown(*vmid)).collect()
-        } else {
-            self.hidden.iter().filter(|(_, hidden)| hidden.is_due(now)).map(|(vmid, _)| *vmid).collect()
-        };
-        let answers =
-            stream::iter(candidates).map(|vmid| async move { (vmid, pve.is_free(vmid).await) }).buffered(AT_ONCE);
-        let answers: Vec<_> = answers.collect().await;
-        self.censused |= counts && answers.iter().all(|(_, answer)| answer.is_ok());
-        for (vmid, answer) in answers {
-            // A VMID counts as taken if the question about it failed.
-            if matches!(answer, Ok(true)) {
-                self.hidden.remove(&vmid);
-            } else {
-                self.hidden.entry(vmid).or_insert(Hidden { since: now, asked_at: now }).asked_at = now;
-            }
-        }
-        let may_be_clones = self.hidden.values().any(|hidden| hidden.may_be_clone(now));
-        self.clones_run = may_be_clones && clones_run(pve, question.config).await;
-    }
-
-    /// Returns the hidden VMIDs that may be clones of ours in the making, or the others.
-    fn hidden(&self, may_be_ours: bool, now: Timestamp) -> BTreeSet<Vmid> {
-        let is_ours = |hidden: &Hidden| self.clones_run && hidden.may_be_clone(now);
-        self.hidden.iter().filter(|(_, hidden)| is_ours(hidden) == may_be_ours).map(|(vmid, _)| *vmid).collect()
-    }
+/// Asks about VMIDs at which the list shows no guest: whether they are taken, and whether clones may be the reason.
+async fn ask_about_vmids(pve: &pve::Client, question: &GuestQuestion<'_>, list: &[GuestSummary]) -> Unshown {
+    let GuestQuestions { vmids, may_be_clones, .. } = question.unrecorded;
+    let listed: BTreeSet<Vmid> = list.iter().map(|guest| guest.vmid).collect();
+    let vmids = vmids.difference(&listed).copied();
+    let answers = stream::iter(vmids).map(|vmid| async move { (vmid, pve.is_free(vmid).await) }).buffered(AT_ONCE);
+    let answers: Vec<_> = answers.collect().await;
+    let is_complete = answers.iter().all(|(_, answer)| answer.is_ok());
+    let (free, occupied): (Vec<_>, Vec<_>) = answers.into_iter().partition(|(_, answer)| matches!(answer, Ok(true)));
+    let free: BTreeSet<Vmid> = free.into_iter().map(|(vmid, _)| vmid).collect();
+    let occupied = occupied.into_iter().map(|(vmid, _)| vmid).collect();
+    let is_hidden = |vmid: &Vmid| !listed.contains(vmid) && !free.contains(vmid);
+    let clones_run = may_be_clones.iter().any(is_hidden) && clones_run(pve, question.config).await;
+    Unshown { free, occupied, is_complete, clones_run }
 }
 
 /// Returns true if a clone may be running. PVE shows a token the tasks that it started.

@@ -57,7 +57,6 @@ enum Ended {
 pub(crate) struct Polls {
     /// Number of configurations so far.
     generation: u64,
-    census: bool,
     running: JoinSet<(u64, Ended)>,
     guests: Option<GuestObserver>,
     guests_due: Timestamp,
@@ -67,11 +66,10 @@ pub(crate) struct Polls {
 }
 
 impl Polls {
-    /// Returns polls of which none was made. `census` is true if more VMs may exist than have a record.
-    pub(crate) fn new(census: bool) -> Self {
+    /// Returns polls of which none was made.
+    pub(crate) fn new() -> Self {
         Self {
             generation: 0,
-            census,
             running: JoinSet::new(),
             guests: Some(GuestObserver::default()),
             guests_due: Timestamp::MIN,
@@ -158,9 +156,9 @@ impl Polls {
         let live: BTreeMap<Vmid, Intent> =
             fleet.records().filter(|intent| intent.is_live()).map(|intent| (intent.vmid, intent.clone())).collect();
         let executor = executor.clone();
-        let (generation, census) = (self.generation, self.census);
+        let (generation, unrecorded) = (self.generation, fleet.guest_questions(&executor.config, now));
         self.running.spawn(async move {
-            let question = GuestQuestion { config: &executor.config, live: &live, census };
+            let question = GuestQuestion { config: &executor.config, live: &live, unrecorded: &unrecorded };
             let result = observer.poll(&executor.pve, &executor.clock, &question).await;
             (generation, Ended::Guests(observer, result))
         });
@@ -212,7 +210,7 @@ impl Polls {
 fn list_interval(config: &Config, fleet: &Fleet) -> SignedDuration {
     let guests = fleet.facts().guests.as_ref();
     let is_unclear = guests.is_none_or(|guests| {
-        !guests.hidden.is_empty() || guests.seen.values().any(|guest| guest.claim == Claim::Unknown)
+        !fleet.facts().clones.is_empty() || guests.seen.values().any(|guest| guest.claim == Claim::Unknown)
     });
     let is_ending = |intent: &Intent| {
         let is_missing = intent.life.missing_at.is_some() && intent.is_live();
@@ -278,13 +276,14 @@ mod tests {
         }))
         .unwrap();
         let node: ownership::NodeName = "pve1".parse().unwrap();
-        let seen = |claim| (intent.vmid, GuestSeen { node, power: Power::Running, locked: false, claim, run: None });
+        let seen = |claim| {
+            (intent.vmid, GuestSeen { node, power: Power::Running, locked: false, claim, name: None, run: None })
+        };
         let guests = Guests {
             taken_at: at(0),
             seen: claim.map(seen).into_iter().collect(),
             absent: BTreeSet::new(),
-            hidden: BTreeSet::new(),
-            taken: BTreeSet::new(),
+            unshown: fleet::Unshown::default(),
         };
         let mut fleet = Fleet::new([intent], BTreeSet::new());
         fleet.take(Input::Guests(guests), at(1));

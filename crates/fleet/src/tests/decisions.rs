@@ -18,9 +18,11 @@ fn i2_a_limit_counts_records_guests_and_hidden_vmids_once_each() {
     let cloning = intent(9100, life(&warm()[..1]));
     let mut seen = observed(50, &[], queued(5), vec![]);
     assert_eq!(reserved_vmids(&decide(&seen, std::slice::from_ref(&cloning), 3, 51)), [9101, 9102]);
-    seen.guests.as_mut().unwrap().hidden.insert(vmid(9101));
+    seen.clones.insert(vmid(9101));
+    seen.hidden.insert(vmid(9101));
     assert_eq!(reserved_vmids(&decide(&seen, std::slice::from_ref(&cloning), 3, 51)), [9102]);
-    let unknown = GuestSeen { node: node(), power: Power::Running, locked: true, claim: Claim::Unknown, run: None };
+    let unknown =
+        GuestSeen { node: node(), power: Power::Running, locked: true, claim: Claim::Unknown, name: None, run: None };
     seen.guests.as_mut().unwrap().seen.insert(vmid(9102), unknown);
     assert!(reserved_vmids(&decide(&seen, &[cloning], 3, 51)).is_empty());
 }
@@ -36,7 +38,8 @@ fn i2_nothing_is_made_before_pve_was_seen_or_long_after() {
 
 #[test]
 fn i4_a_guest_of_somebody_else_is_neither_touched_nor_overwritten_nor_counted() {
-    let foreign = GuestSeen { node: node(), power: Power::Off, locked: false, claim: Claim::Foreign, run: None };
+    let foreign =
+        GuestSeen { node: node(), power: Power::Off, locked: false, claim: Claim::Foreign, name: None, run: None };
     let seen = observed(50, &[(9100, foreign)], queued(1), vec![]);
     let actions = decide(&seen, &[], 1, 51);
     assert_eq!(reserved_vmids(&actions), [9101]);

@@ -1,11 +1,11 @@
 //! Configurations, observations and records for the tests of the core.
 
-use dispatcher_api::{GithubConfig, PveConfig, TemplateSource};
-
-use crate::*;
-use dispatcher_api::{Config, RunnerPool};
+use dispatcher_api::{Config, RunnerPool, TemplateSource};
 use jiff::Timestamp;
 use ownership::{NodeName, Nonce, PoolName, RepositoryName, RunnerName, Vmid};
+
+use super::samples;
+use crate::*;
 
 const REPOSITORY: &str = "acme/tools";
 pub(super) const TEMPLATE: u32 = 9000;
@@ -15,44 +15,17 @@ pub(crate) fn at(second: i64) -> Timestamp {
 }
 
 pub(super) fn pool(max: u32) -> RunnerPool {
-    RunnerPool {
-        name: "ubuntu".parse().unwrap(),
-        labels: vec!["linux".into(), "x64".into()],
-        repositories: vec![repository()],
-        runner_group_id: 1,
-        max,
-        vmid_range: "9100-9103".parse().unwrap(),
-        resource_pool: "ci".into(),
-        template: TemplateSource {
-            family: "ubuntu-2204".into(),
-            vmid: vmid(TEMPLATE),
-            node: "pve1".parse().unwrap(),
-            by_name: false,
-        },
-        seed_iso: None,
-        cores: None,
-        memory_mib: None,
-        bridge: None,
-        boot_limit_seconds: 300,
-        idle_limit_seconds: 600,
-        job_limit_seconds: 3600,
-        quarantine: None,
-    }
+    let template = TemplateSource {
+        family: "ubuntu-2204".into(),
+        vmid: vmid(TEMPLATE),
+        node: "pve1".parse().unwrap(),
+        by_name: false,
+    };
+    samples::pool("ubuntu".parse().unwrap(), vec![repository()], (max, "9100-9103".parse().unwrap()), template)
 }
 
 pub(super) fn config(max: u32) -> Config {
-    Config {
-        installation: "lab".parse().unwrap(),
-        pve: PveConfig {
-            endpoints: vec!["https://h:8006".into()],
-            ca_pem: None,
-            fingerprint: None,
-            token_id: "a@pve!b".into(),
-        },
-        github: GithubConfig::default(),
-        poll_interval_seconds: 15,
-        pools: vec![pool(max)],
-    }
+    samples::config("lab".parse().unwrap(), vec![pool(max)])
 }
 
 pub(super) fn vmid(number: u32) -> Vmid {
@@ -68,22 +41,7 @@ pub(super) fn name(vmid: u32) -> RunnerName {
 }
 
 pub(crate) fn intent(number: u32, life: Life) -> Intent {
-    Intent {
-        name: name(number),
-        pool: "ubuntu".parse().unwrap(),
-        vmid: vmid(number),
-        node: node(),
-        template: vmid(TEMPLATE),
-        resource_pool: "ci".into(),
-        created_at: at(0),
-        life,
-        retry_at: None,
-        attempts: 0,
-        holds_registration: false,
-        failure: None,
-        failing_since: None,
-        entered: Vec::new(),
-    }
+    samples::intent(name(number), &pool(1), at(0), life)
 }
 
 pub(super) fn node() -> NodeName {
@@ -117,15 +75,7 @@ pub(super) fn fenced() -> Vec<Event> {
 }
 
 pub(super) fn job(id: u64, phase: JobPhase, runner: Option<&RunnerName>) -> JobSeen {
-    JobSeen {
-        id,
-        name: format!("job {id}"),
-        labels: vec!["linux".into()],
-        phase,
-        runner_name: runner.map(ToString::to_string),
-        created_at: Some(at(i64::try_from(id).unwrap())),
-        renewed_at: None,
-    }
+    samples::job(id, phase, runner, at(i64::try_from(id).unwrap()))
 }
 
 /// Everything was looked at at `second`: these guests, these jobs, these runners.
@@ -135,24 +85,15 @@ pub(super) fn observed(
     jobs: Vec<JobSeen>,
     runners: Vec<RunnerSeen>,
 ) -> Facts {
-    let taken_at = at(second);
-    let guests = Guests {
-        taken_at,
-        seen: guests.iter().map(|(number, guest)| (vmid(*number), guest.clone())).collect(),
-        absent: Default::default(),
-        hidden: Default::default(),
-        taken: Default::default(),
-    };
-    let seen = RepositorySeen {
-        jobs: Some(Jobs { taken_at, list: jobs }),
-        runners: Some(Runners { taken_at, list: runners }),
-    };
-    Facts { guests: Some(guests), repositories: [(repository(), seen)].into() }
+    let seen = guests.iter().map(|(number, guest)| (vmid(*number), guest.clone()));
+    let guests = Some(samples::guests(at(second), seen));
+    let repositories = [(repository(), samples::repository_seen(at(second), jobs, runners))].into();
+    Facts { guests, repositories, ..Facts::default() }
 }
 
-pub(super) fn guest(vmid: u32, power: Power) -> (u32, GuestSeen) {
-    let claim = Claim::Ours { name: name(vmid), pool: "ubuntu".parse().unwrap() };
-    (vmid, GuestSeen { node: node(), power, locked: false, claim, run: None })
+pub(super) fn guest(number: u32, power: Power) -> (u32, GuestSeen) {
+    let (_, seen) = samples::guest(&intent(number, Life::reserved(at(0))), power);
+    (number, seen)
 }
 
 /// A decision of one pass.

@@ -1,5 +1,8 @@
 //! The core by examples, by exhaustive exploration of a small world, and by seeded simulation of a larger one.
 
+// `samples.rs` names the types of the crate as those of its parent, as it does in the benchmark's program.
+use crate::*;
+
 mod absence;
 mod decisions;
 mod demands;
@@ -15,7 +18,9 @@ mod negatives;
 mod outcomes;
 mod quarantine;
 mod recordings;
+mod samples;
 mod simulation;
 mod two_dispatchers;
 mod unarmed;
+mod unrecorded;
 mod world;

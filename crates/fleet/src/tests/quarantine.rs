@@ -128,7 +128,7 @@ fn i5_a_job_ends_at_its_limit_whatever_the_quota() {
     engine.guests(&[running(9100)]);
     engine.github(vec![job(1, JobPhase::Running, Some(&name(9100)))], vec![]);
     assert_eq!(engine.steps(), [Step::KeepDiagnostics]);
-    assert_eq!(engine.then(&name(9100), Ok(Success::NothingToKeep)), [Step::Stop { asks_first: true }]);
+    assert_eq!(engine.then(&name(9100), Ok(Success::NothingToKeep)), [Step::Stop { asks_first: false }]);
 }
 
 #[test]

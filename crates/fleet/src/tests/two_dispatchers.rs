@@ -130,12 +130,18 @@ fn i8_a_vm_of_a_record_that_appears_late_is_not_a_second_dispatcher() {
 /// A record from before the boot, of a VM that another process booted and armed later.
 #[test]
 fn i5_a_vm_that_never_answered_by_an_older_ledger_is_asked_before_it_is_stopped() {
-    for steps in 1..=3 {
+    /// Number of events after which it boots.
+    const BOOTING: usize = 3;
+    for steps in 1..=BOOTING {
         let record = Intent { created_at: at(0), ..recorded(9100, &warm()[..steps]) };
         let mut engine = engine(vec![record]);
         engine.guests(&[made_by(run(5, 0xa), running(9100))]);
-        assert_eq!(engine.steps(), [Step::KeepDiagnostics], "its boot limit is over");
-        assert_eq!(engine.then(&name(9100), Ok(Success::NothingToKeep)), [Step::Stop { asks_first: true }]);
+        let mut after_limit = engine.steps();
+        if steps == BOOTING {
+            assert_eq!(after_limit, [Step::KeepDiagnostics]);
+            after_limit = engine.then(&name(9100), Ok(Success::NothingToKeep));
+        }
+        assert_eq!(after_limit, [Step::Stop { asks_first: true }], "its boot limit is over");
         engine.end(&name(9100), Ok(Success::FoundArmed { job: true }));
         engine.pass();
         assert_eq!(engine.state(&name(9100)), State::Busy);

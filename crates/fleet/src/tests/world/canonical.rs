@@ -42,6 +42,10 @@ impl World {
         world.commit.iter_mut().for_each(|commit| commit.changes.audit.clear());
         world.now = Timestamp::UNIX_EPOCH;
         world.started.retain(|_, (_, count)| *count > 1);
+        world.fleet.unrecorded.foreign.clear();
+        for guests in world.fleet.facts.guests.iter_mut() {
+            (guests.unshown.free, guests.unshown.occupied) = Default::default();
+        }
         if !self.may_restart() {
             // Nobody reads them.
             world.disk.clear();
@@ -62,8 +66,23 @@ impl World {
 
     fn times(&mut self) -> Times<'_> {
         let mut times = Times::default();
-        let Fleet { facts, records, resting, refusing, forgiven, changes, committing, ledger_rests_until, .. } =
-            &mut self.fleet;
+        let Fleet {
+            facts,
+            records,
+            resting,
+            refusing,
+            forgiven,
+            changes,
+            committing,
+            ledger_rests_until,
+            unrecorded,
+            ..
+        } = &mut self.fleet;
+        for hidden in unrecorded.hidden.values_mut() {
+            // The world answers about all of them in each list.
+            times.marks.push(&mut hidden.asked_at);
+            times.deadlines.push(&mut hidden.since);
+        }
         times.guests(facts.guests.as_mut());
         facts.repositories.values_mut().for_each(|seen| times.repository(seen));
         match &mut self.late {
@@ -161,6 +180,6 @@ impl Hash for World {
         // The rest never changes during a run, or follows from these.
         (&self.now, &self.fleet, &self.disk, &self.safe, &self.commit, &self.running).hash(state);
         (&self.secrets, &self.requests, &self.late, &self.vms, &self.runners, &self.jobs).hash(state);
-        (&self.faults, self.census, &self.started, self.forgot).hash(state);
+        (&self.faults, &self.started, self.forgot).hash(state);
     }
 }

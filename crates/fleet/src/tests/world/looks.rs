@@ -1,7 +1,5 @@
 //! The lists that Proxmox VE and GitHub give, and their ways to the fleet.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use jiff::Timestamp;
 use ownership::Vmid;
 
@@ -12,34 +10,38 @@ use crate::*;
 impl World {
     /// Returns the list of guests as of now. `missing` names a VM that Proxmox VE wrongly leaves out.
     fn guests_now(&self, taken_at: Timestamp, missing: Option<Vmid>) -> Guests {
-        let mut guests = Guests {
-            taken_at,
-            seen: BTreeMap::new(),
-            absent: BTreeSet::new(),
-            hidden: BTreeSet::new(),
-            taken: BTreeSet::new(),
-        };
-        for (vmid, vm) in self.vms.iter().filter(|(vmid, _)| Some(**vmid) != missing) {
-            let recorded = self.fleet.records().any(|intent| intent.is_live() && intent.vmid == *vmid);
-            if vm.complete {
-                guests.seen.insert(*vmid, self.guest_now(vm));
-            } else if self.census && !recorded {
-                // A clone in the making is in no resource pool yet: a narrow token does not see it, but its VMID is taken.
-                let list = if vm.cut { &mut guests.taken } else { &mut guests.hidden };
-                list.insert(*vmid);
-            }
-        }
+        let listed = self.vms.iter().filter(|(vmid, vm)| vm.complete && Some(**vmid) != missing);
+        let seen = listed.map(|(vmid, vm)| (*vmid, self.guest_now(vm))).collect();
         let expected = self.fleet.records().filter(|intent| intent.life.state.has_guest());
         let is_absent = |vmid: &Vmid| Some(*vmid) == missing || !self.vms.contains_key(vmid);
-        guests.absent = expected.map(|intent| intent.vmid).filter(is_absent).collect();
-        guests
+        let absent = expected.map(|intent| intent.vmid).filter(is_absent).collect();
+        Guests { taken_at, seen, absent, unshown: self.unshown_now() }
+    }
+
+    /// Returns the answers about VMIDs at which no guest is shown. A clone in the making is in no resource pool yet: a narrow
+    /// token does not see it, but its VMID is taken.
+    fn unshown_now(&self) -> Unshown {
+        let memory = &self.fleet.unrecorded;
+        let in_the_making = || self.vms.iter().filter(|(_, vm)| !vm.complete);
+        let is_asked = |vmid: &Vmid| self.is_census_due() || memory.hidden.contains_key(vmid);
+        let asks = self.is_census_due() || !memory.hidden.is_empty();
+        Unshown {
+            free: memory.hidden.keys().filter(|vmid| !self.vms.contains_key(vmid)).copied().collect(),
+            occupied: in_the_making().map(|(vmid, _)| *vmid).filter(is_asked).collect(),
+            is_complete: true,
+            clones_run: asks && in_the_making().any(|(_, vm)| !vm.cut),
+        }
+    }
+
+    fn is_census_due(&self) -> bool {
+        self.fleet.unrecorded.needs_census && !self.fleet.unrecorded.has_census
     }
 
     fn guest_now(&self, vm: &Vm) -> GuestSeen {
         let pool = self.rules.config.pools[0].name.clone();
         let claim = if vm.is_ours { Claim::Ours { name: vm.name.clone(), pool } } else { Claim::Foreign };
         let power = if vm.running { Power::Running } else { Power::Off };
-        GuestSeen { node: vm.node.clone(), power, locked: false, claim, run: None }
+        GuestSeen { node: vm.node.clone(), power, locked: false, claim, name: None, run: None }
     }
 
     fn github_now(&self, taken_at: Timestamp) -> RepositorySeen {
@@ -58,7 +60,12 @@ impl World {
     /// Returns true if a new list of guests would say more than the last.
     pub(super) fn guests_have_news(&self) -> bool {
         let Some(last) = &self.fleet.facts().guests else { return true };
-        self.is_outdated(last.taken_at) || *last != self.guests_now(last.taken_at, None)
+        let now = self.guests_now(last.taken_at, None);
+        let is_listed_otherwise = (&last.seen, &last.absent) != (&now.seen, &now.absent);
+        let is_hidden_otherwise = !now.unshown.free.is_empty() || last.unshown.clones_run != now.unshown.clones_run;
+        let has_hidden = !self.fleet.unrecorded.hidden.is_empty();
+        let is_outdated = self.is_outdated(last.taken_at) || self.is_census_due();
+        is_outdated || is_listed_otherwise || (has_hidden && is_hidden_otherwise)
     }
 
     /// Returns true if new lists of GitHub would say more than the last.

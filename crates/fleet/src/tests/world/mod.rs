@@ -150,8 +150,6 @@ pub(super) struct World {
     pub(super) runners: BTreeMap<u64, Runner>,
     pub(super) jobs: BTreeMap<u64, Job>,
     pub(super) faults: Faults,
-    /// True if the process started without records.
-    census: bool,
     /// Last step that was started for each name, and how often in a row since the clock moved or the process started.
     started: BTreeMap<RunnerName, (u8, u8)>,
     /// True once records were lost, so that the fleet cannot know what its predecessor did.
@@ -179,7 +177,7 @@ impl World {
         let queued = Job { phase: JobPhase::Queued, runner: None };
         let mut world = Self {
             now: at(0),
-            fleet: Fleet::default(),
+            fleet: Fleet::default().without_history(),
             disk: BTreeMap::new(),
             safe: BTreeMap::new(),
             commit: None,
@@ -191,7 +189,6 @@ impl World {
             runners: [(FOREIGN_RUNNER, other)].into(),
             jobs: (1..=jobs).map(|id| (id, queued.clone())).collect(),
             faults,
-            census: true,
             started: BTreeMap::new(),
             forgot: false,
             rules: Arc::new(rules),
@@ -258,7 +255,6 @@ impl World {
         self.started.clear();
         // Each start is a synchronised commit.
         self.safe = self.disk.clone();
-        self.census = self.disk.is_empty();
         self.fleet = Fleet::new(self.disk.values().map(as_stored), Default::default());
     }
 

@@ -5,6 +5,7 @@ use ownership::{RunnerName, Vmid};
 use super::effects::{Request, Running, failure};
 use super::guests::GuestMove;
 use super::{LONGEST_START, Violation, World};
+use crate::unrecorded::LONGEST_CLONE;
 use crate::*;
 
 /// Kind of a fault. The move of the clock is one too, because it is limited in the same way.
@@ -251,10 +252,15 @@ impl World {
         self.forgot && self.vms.iter().any(|(vmid, vm)| !vm.complete && !is_recorded(vmid))
     }
 
-    /// Returns true if time may pass. A job that was handed over starts within 60 s, and a request arrives or is lost.
+    /// Returns true if time may pass. A job that was handed over starts within 60 s, a clone that was found hidden is complete
+    /// within 120 s, and a request arrives or is lost.
     fn can_pass(&self) -> bool {
-        let is_early = |at: jiff::Timestamp| (self.now + self.rules.pass).duration_since(at) <= LONGEST_START;
+        let age = |at: jiff::Timestamp| (self.now + self.rules.pass).duration_since(at);
+        let is_early = |at: jiff::Timestamp| age(at) <= LONGEST_START;
+        let in_the_making = |vmid: &Vmid| self.vms.get(vmid).is_some_and(|vm| !vm.complete && !vm.cut);
+        let mut hidden = self.fleet.unrecorded.hidden.iter().filter(|(vmid, _)| in_the_making(vmid));
         self.vms.values().all(|vm| vm.handed.is_none_or(|(_, at)| is_early(at)))
+            && hidden.all(|(_, hidden)| age(hidden.since) < LONGEST_CLONE)
     }
 
     /// Makes one move, then lets the fleet decide, as the engine does.
@@ -301,6 +307,7 @@ impl World {
                 // Nobody can know of a request that is on its way and has no record.
                 self.requests.clear();
                 self.restart();
+                self.fleet.unrecorded.needs_census = true;
             }
             Move::Drain => self.fleet.take(Input::Draining(true), self.now),
             Move::Pass => self.pass_time(),
