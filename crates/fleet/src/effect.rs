@@ -54,8 +54,7 @@ pub enum Step {
         /// True if the guest is asked first whether it is armed.
         asks_first: bool,
     },
-    /// Removes what GitHub has of the VM, then destroys the VM with proof. A VM is destroyed even if GitHub does not answer,
-    /// so a failure of the first half is not a failure of the step.
+    /// Destroys the VM with proof. A registration that it leaves at GitHub is removed by another step.
     Destroy,
     /// Destroys a powered-off VM that the provider lends.
     DestroyLent {

@@ -21,8 +21,8 @@ use crate::State;
 /// Two negative observations count only this far apart: GitHub gives a runner 60 s to pick up the job assigned to it.
 pub const NEGATIVES_APART: SignedDuration = SignedDuration::from_secs(75);
 
-/// Time after which a request for a clone whose reply never came is taken to be lost. Proxmox VE gives up a request whose locks it
-/// does not get within a minute.
+/// Time after which a request for a clone whose reply never came is considered lost. Not measured: it is longer than
+/// any wait for a lock that was seen on a server.
 pub(crate) const LATEST_CLONE: SignedDuration = SignedDuration::from_secs(120);
 
 /// Why a VM is on its way out. Part of the audit trail.
