@@ -320,7 +320,7 @@ impl Engine {
     async fn copy_recording(&mut self) {
         self.copied_at = self.clock.now();
         let Some(path) = self.recording.clone() else { return };
-        let lines: Vec<String> = self.recorder.lines().map(str::to_owned).collect();
+        let lines: Vec<Arc<str>> = self.recorder.lines().cloned().collect();
         match tokio::task::spawn_blocking(move || recording::write(&path, &lines)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "the recording is not on the state volume"),

@@ -7,6 +7,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fleet::{ReplayError, replay};
 
@@ -18,7 +19,7 @@ pub(crate) fn file_beside(ledger: &Path) -> PathBuf {
 }
 
 /// Replaces the file by these lines. Only its owner can read it.
-pub(crate) fn write(path: &Path, lines: &[String]) -> io::Result<()> {
+pub(crate) fn write(path: &Path, lines: &[Arc<str>]) -> io::Result<()> {
     let new = path.with_extension("new");
     let mut file = BufWriter::new(OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?);
     for line in lines {
@@ -92,7 +93,7 @@ mod tests {
         let now = jiff::Timestamp::from_second(1_800_000_000).unwrap();
         recorder.take(&mut fleet, fleet::Input::Draining(true), now);
         recorder.pass(&mut fleet, &config, &mut || "aaaaaa".parse().unwrap(), now);
-        write(&path, &recorder.lines().map(str::to_owned).collect::<Vec<_>>()).unwrap();
+        write(&path, &recorder.lines().cloned().collect::<Vec<_>>()).unwrap();
         let mut out = Vec::new();
         assert!(play(&path, &mut out).unwrap());
         assert_eq!(String::from_utf8(out).unwrap(), "passes: 1, all as recorded\n");

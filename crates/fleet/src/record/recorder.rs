@@ -1,5 +1,7 @@
 //! The recorder: it feeds a fleet and keeps the last inputs, within a number of bytes.
 
+use std::sync::Arc;
+
 use dispatcher_api::Config;
 use jiff::Timestamp;
 use ownership::Nonce;
@@ -21,7 +23,7 @@ pub struct Recorder {
 /// A snapshot and the inputs that follow.
 #[derive(Debug, Default)]
 struct Part {
-    lines: Vec<String>,
+    lines: Vec<Arc<str>>,
     bytes: usize,
     /// Size of the snapshot.
     snapshot_bytes: usize,
@@ -68,9 +70,9 @@ impl Recorder {
         pass
     }
 
-    /// Returns the lines of the recording, oldest first.
-    pub fn lines(&self) -> impl Iterator<Item = &str> {
-        self.older.lines.iter().chain(&self.newer.lines).map(String::as_str)
+    /// Returns the lines of the recording, oldest first. They are shared, so a copy of the recording is small.
+    pub fn lines(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.older.lines.iter().chain(&self.newer.lines)
     }
 
     /// Begins a new part if there is none or the present one is full.
@@ -91,7 +93,7 @@ impl Recorder {
         match serde_json::to_string(&Recorded { at, input }) {
             Ok(line) => {
                 self.newer.bytes += line.len() + 1;
-                self.newer.lines.push(line);
+                self.newer.lines.push(line.into());
             }
             Err(_) => self.start_again(),
         }

@@ -67,7 +67,7 @@ impl Recording {
     }
 
     fn text(&self) -> Vec<String> {
-        self.recorder.lines().map(str::to_owned).collect()
+        self.recorder.lines().map(|line| line.to_string()).collect()
     }
 }
 
