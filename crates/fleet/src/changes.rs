@@ -81,7 +81,7 @@ impl Changes {
     /// Adds that a lent VM was seen running, or is gone.
     pub(crate) fn put_lent(&mut self, name: RunnerName, ran: bool, now: Timestamp) {
         self.since.get_or_insert(now);
-        // It may be off in the next list, and is destroyed only if it was seen running.
+        // The next list may show the VM as off, and only a lent VM that was seen running is destroyed.
         self.at_once |= ran;
         self.lent.insert(name, ran);
     }

@@ -160,7 +160,7 @@ impl Marker {
         }
     }
 
-    /// Finds the marker in a guest's description. Returns `None` if there is no marker line.
+    /// Finds the marker in a guest's description. Returns `None` if the description has no marker line.
     ///
     /// # Errors
     /// When a marker line cannot be read, or there are several.

@@ -117,7 +117,7 @@ fn watch(group: Pid, grace: Duration, scratch: &Path) -> Option<Child> {
         .stderr(Stdio::null())
         .process_group(group.as_raw_nonzero().get())
         .spawn()
-        // If the program has ended already, there is no group to join and nothing to watch.
+        // A program that has ended already has no process group. The guard then watches nothing.
         .ok()
 }
 

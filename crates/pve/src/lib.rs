@@ -1,6 +1,6 @@
 //! Typed client of Proxmox VE's API, for the calls that pxci needs. It knows neither Terraform nor GitHub.
 //!
-//! It is written for the API of 8.4 and 9.x, and for the behaviour of real servers. Errors are distinguished by their
+//! The client supports the API of 8.4 and 9.x, and follows the behaviour of real servers. Errors are distinguished by their
 //! texts ([`Error`]), values of any JSON type are read, and a task that ends with warnings has succeeded. The client
 //! must never show a secret in an error, a log line or a `Debug` output. It must never repeat a request that may have
 //! been carried out. It must never have more than two guest agent calls in flight per node, because a node has three

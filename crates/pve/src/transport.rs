@@ -38,7 +38,7 @@ pub trait Transport: Send + Sync {
     fn send(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>>;
 }
 
-/// Reason why there is no answer.
+/// Cause of a missing answer.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
     /// The server accepts no connection. The request was not sent.

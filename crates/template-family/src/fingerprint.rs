@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::inputs::Inputs;
 
-/// Number of the scheme. It is raised if versions are built so differently that an old version is no longer the same.
+/// Number of the scheme. A change of the build process that makes old versions outdated raises it.
 const SCHEME: u32 = 1;
 
 /// Everything that a version is made from, except secrets. A counter among the `settings` shows that secrets changed.

@@ -1,6 +1,6 @@
 //! The base system of simulated guests: a real Debian user land, made once with `mmdebstrap`.
 //!
-//! It is made from the archives that this machine's own apt uses. It has the programs that an image's scripts call
+//! Its packages come from the archives that this machine's own apt uses. It contains the programs that an image's scripts call
 //! (systemd's programs without a booted systemd, sudo, apt with its lists, Python, git, compilers), so most packages of
 //! their `apt-get install` are installed already. The guest agent is *not* installed. Only its package is downloaded,
 //! so an image that does not install it has no agent, as on real hardware.

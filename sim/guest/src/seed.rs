@@ -35,7 +35,7 @@ async fn label(disc: &Path) -> io::Result<String> {
     let mut command = Command::new("blkid");
     // The program is in a directory that is not on an ordinary user's search path.
     command.env("PATH", PATH);
-    // The exit code is 2 if there is no label or no file system.
+    // The exit code is 2 if the label or the file system is missing.
     let output = command.args(["--probe", "--match-tag", "LABEL", "--output", "value"]).arg(disc).output().await?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
