@@ -117,7 +117,7 @@ fn watch(group: Pid, grace: Duration, scratch: &Path) -> Option<Child> {
         .stderr(Stdio::null())
         .process_group(group.as_raw_nonzero().get())
         .spawn()
-        // A program that has ended already has no process group. The guard then watches nothing.
+        // A program that has ended already has no process group, so the watchdog has nothing to watch.
         .ok()
 }
 
